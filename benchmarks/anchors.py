@@ -1,6 +1,6 @@
 """Files of dfm at the sizes of another codec's published files, and what the difference is worth.
 
-    python benchmarks/anchors.py ../shared/data/kodak/kodim08.png --settings latent:5,fitted:7
+    python benchmarks/anchors.py ../shared/data/kodak/kodim08.png --settings wavelet:5,overfitted:7
     python benchmarks/anchors.py rows.jsonl --compare
 
 The anchors are a table with the columns lmbda, seq_name, psnr_db and rate_bpp. Each file is
@@ -72,7 +72,7 @@ def compared(paths: Sequence[str]) -> Iterator[Row]:
     help="The table of anchors.",
 )
 @click.option("--lmbdas", default="", help="The anchors' multipliers, separated by commas. Default: all.")
-@click.option("--settings", default="latent:5,fitted:7", help="Models and efforts.")
+@click.option("--settings", default="wavelet:5,overfitted:7", help="Models and efforts.")
 @click.option("--compare", is_flag=True, help="Compare the rows of earlier runs, instead of encoding.")
 @out_option
 def main(images: tuple[str, ...], anchors: Path, lmbdas: str, settings: str, compare: bool, out: Path | None) -> None:

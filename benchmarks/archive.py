@@ -80,11 +80,11 @@ class Saving:
 
 def savings() -> list[Saving]:
     """The rows of the table."""
-    rates = {codec: _mean_rates(codec) for codec in ("dfm-1", "dfm-5", "fitted:7")}
+    rates = {codec: _mean_rates(codec) for codec in ("dfm-1", "dfm-5", "overfitted:7")}
     encode_s = {
         "dfm-1": _mean(seconds("dfm encode --effort 1")),
         "dfm-5": _mean(seconds("dfm encode")),
-        "fitted:7": 60 * _mean(fit_minutes(7)),
+        "overfitted:7": 60 * _mean(fit_minutes(7)),
     }
     decode_s = _mean(seconds("dfm decode"))
     found = []
@@ -94,8 +94,8 @@ def savings() -> list[Saving]:
             found.append(Saving(f"{label} in place of {anchor}", encode_s[codec], saved_bytes, decode_s))
     more_bytes = FILE_BYTES * rates["dfm-1"]["default"]
     found.append(Saving("the default in place of effort 1", encode_s["dfm-5"] - encode_s["dfm-1"], more_bytes))
-    fewer_bytes = -FILE_BYTES * rates["fitted:7"]["default"]
-    found.append(Saving("effort 7 in place of the default", encode_s["fitted:7"] - encode_s["dfm-5"], fewer_bytes))
+    fewer_bytes = -FILE_BYTES * rates["overfitted:7"]["default"]
+    found.append(Saving("effort 7 in place of the default", encode_s["overfitted:7"] - encode_s["dfm-5"], fewer_bytes))
     return found
 
 
@@ -121,9 +121,9 @@ def corpus_table(eur_per_core_hour: float, eur_per_gb_month: float) -> str:
         million = Million(rows[0].busy_s, eur_per_core_hour)
         months = [f"{million.months(row.saved_bytes, eur_per_gb_month):,.0f} months" for row in rows]
         lines.append(_corpus_line(effort, million, months))
-    for fitted_effort in (6, 7):
-        million = Million(60 * _mean(fit_minutes(fitted_effort)), eur_per_core_hour)
-        lines.append(_corpus_line(f"{fitted_effort}, the fitted model alone", million, ["", ""]))
+    for overfitted_effort in (6, 7):
+        million = Million(60 * _mean(fit_minutes(overfitted_effort)), eur_per_core_hour)
+        lines.append(_corpus_line(f"{overfitted_effort}, the overfitted codec alone", million, ["", ""]))
     return "\n".join(lines)
 
 

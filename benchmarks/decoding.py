@@ -1,4 +1,4 @@
-"""Seconds of decoding, by part, of files of the latent and the fitted model.
+"""Seconds of decoding, by part, of files of the wavelet and the overfitted codec.
 
     python benchmarks/decoding.py FILE.dfm...
 
@@ -25,11 +25,11 @@ from recording import Row, out_option, plot_option, read_rows, record
 
 from dfmcodec import container
 from dfmcodec.codecs.decode import decode_image
-from dfmcodec.codecs.overfitted.contents import FittedArchitecture
+from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture
 from dfmcodec.codecs.overfitted.context import GridContext
 from dfmcodec.codecs.overfitted.sections.networks import read_networks
 from dfmcodec.codecs.overfitted.synthesis import synthesise_grids
-from dfmcodec.codecs.overfitted.weights import fitted_prior_of
+from dfmcodec.codecs.overfitted.weights import overfitted_weights_of
 from dfmcodec.codecs.wavelet.colour import planes_to_pixels
 from dfmcodec.codecs.wavelet.context import ContextModel
 from dfmcodec.codecs.wavelet.filter import MAX_RADIUS, filter_change, taps
@@ -44,7 +44,7 @@ from dfmcodec.threads import limit_threads, thread_count
 COMMAND_RUNS = 3  # the largest number of runs of `dfm decode`, of which the best counts
 Functions = tuple[Callable[..., Any], ...]
 # The functions of each part. What a part calls of another one is taken from it.
-LATENT_PARTS: Mapping[str, tuple[Functions, Functions]] = {
+WAVELET_PARTS: Mapping[str, tuple[Functions, Functions]] = {
     # `coding_passes` prepares the context of each level, and synthesises the level after its last
     # pass.
     "contexts_s": ((CausalContext.coding_passes, CausalContext.accept), (synthesise_fine,)),
@@ -55,7 +55,7 @@ LATENT_PARTS: Mapping[str, tuple[Functions, Functions]] = {
     "machine_s": ((machine_change,), ()),
     "colour_conversion_s": ((planes_to_pixels,), ()),
 }
-FITTED_PARTS: Mapping[str, tuple[Functions, Functions]] = {
+OVERFITTED_PARTS: Mapping[str, tuple[Functions, Functions]] = {
     "changes_of_networks_s": ((read_networks,), ()),
     "contexts_s": ((GridContext.__init__, GridContext.accept), ()),
     "networks_s": ((GridContext.choose_tables,), ()),
@@ -87,10 +87,10 @@ def decoding_row(path: Path, repeats: int) -> Row:
     pixels = header.width * header.height
     decode_image(data)  # loads the prior
     seconds = min(decoding_seconds(data) for _ in range(repeats))
-    if isinstance(header.architecture, FittedArchitecture):
-        parts, macs = FITTED_PARTS, fitted_macs(header.architecture)
+    if isinstance(header.architecture, OverfittedArchitecture):
+        parts, macs = OVERFITTED_PARTS, overfitted_macs(header.architecture)
     else:
-        parts, macs = LATENT_PARTS, latent_macs(header.architecture.channels)
+        parts, macs = WAVELET_PARTS, wavelet_macs(header.architecture.channels)
     profiled = min((profiled_decoding(data, parts) for _ in range(repeats)), key=lambda run: run[0])
     return {
         "file": path.stem,
@@ -104,8 +104,8 @@ def decoding_row(path: Path, repeats: int) -> Row:
     }
 
 
-def latent_macs(channels: int) -> Row:
-    """The multiply-adds of a pixel in the parts of the latent model."""
+def wavelet_macs(channels: int) -> Row:
+    """The multiply-adds of a pixel in the parts of the wavelet codec."""
     networks = shipped().context.networks
     macs_per_symbol = sum(n.w1.size + n.w2.size + n.w3.size for n in networks) / len(networks)
     return {
@@ -115,11 +115,11 @@ def latent_macs(channels: int) -> Row:
     }
 
 
-def fitted_macs(architecture: FittedArchitecture) -> Row:
-    """The multiply-adds of a pixel in the parts of the fitted model. The grids together have 4/3
-    symbols for each pixel.
+def overfitted_macs(architecture: OverfittedArchitecture) -> Row:
+    """The multiply-adds of a pixel in the parts of the overfitted codec. The grids together have
+    4/3 symbols for each pixel.
     """
-    prior = fitted_prior_of(architecture.prior_id)
+    prior = overfitted_weights_of(architecture.weights_id)
     network = prior.network
     weights = (network.w1.size, network.w2.size, network.w3.size, network.bypass.size)
     return {

@@ -50,8 +50,8 @@ def smallest(points: list[tuple[int, float]], psnr_db: float) -> int:
     return min(reaching) if reaching else max(points, key=lambda point: point[1])[0]
 
 
-def latent_bytes(image: Image, psnr_db: float, effort: int) -> int:
-    """The bytes of the latent model's file at a PSNR, or at the nearest PSNR below that it
+def wavelet_bytes(image: Image, psnr_db: float, effort: int) -> int:
+    """The bytes of the wavelet codec's file at a PSNR, or at the nearest PSNR below that it
     reaches.
     """
     for lower in (0.0, 0.5, 1.0, 2.0):
@@ -59,7 +59,7 @@ def latent_bytes(image: Image, psnr_db: float, effort: int) -> int:
             return len(encode_image(image, EncoderConfig(psnr=psnr_db - lower, effort=effort)).data)
         except TargetUnreachableError:
             continue
-    msg = "the latent model has no such file"
+    msg = "the wavelet codec has no such file"
     raise AssertionError(msg)
 
 
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "dfm": len(result.data),
                 "psnr_db": psnr_db,
                 **{name: smallest(reached, psnr_db) for name, reached in points.items()},
-                "latent": min(latent_bytes(Image(pixels), psnr_db, effort) for effort in (1, 5)),
+                "wavelet": min(wavelet_bytes(Image(pixels), psnr_db, effort) for effort in (1, 5)),
             }.items():
                 by_name.setdefault(name, []).append(value)
     for payload, by_name in figures.items():
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         row = {"model": f"{model.id:08x}", "data": options.data.name, "payload_limit": payload}
         row |= {"pictures": len(by_name["dfm"]), **{name: float(np.mean(values)) for name, values in by_name.items()}}
         row |= {"psnr_db_least": float(min(by_name["psnr_db"])), "psnr_db_most": float(max(by_name["psnr_db"]))}
-        for name in (*options.vs, "latent"):
+        for name in (*options.vs, "wavelet"):
             for base in ("payload", "dfm"):
                 ratios = np.array(by_name[name]) / np.array(by_name[base])
                 row |= {f"{name}_over_{base}_least": float(ratios.min())}

@@ -32,7 +32,7 @@ def measured(images: Sequence[str], side: int | None, bpps: Sequence[float], set
 @images_argument
 @click.option("--bpps", default="0.5", show_default=True, help="The limits in bits per pixel.")
 @click.option("--side", type=int, help="The side of a square from the middle that is encoded.")
-@click.option("--settings", default="latent:5,auto:7", show_default=True, help="Models and efforts.")
+@click.option("--settings", default="wavelet:5,auto:7", show_default=True, help="Models and efforts.")
 @out_option
 def main(images: tuple[str, ...], bpps: str, side: int | None, settings: str, out: Path | None) -> None:
     """See the module."""

@@ -108,10 +108,10 @@ def kodak_bd_rates(codec: str) -> dict[str, dict[str, float]]:
     Those against JPEG and AVIF are over the sizes that JPEG reaches with the recorded qualities.
 
     Args:
-        codec: "avif", "dfm-1", "dfm-5", or "fitted:7" for the fitted model of an effort.
+        codec: "avif", "dfm-1", "dfm-5", or "overfitted:7" for the overfitted codec of an effort.
     """
     rows = [row for path in sorted(RESULTS.glob("kodak_*.jsonl")) for row in read_rows(path)]
-    rows += [{"codec": row["setting"], **row} for row in read_rows(RESULTS / "fitted_anchors.jsonl")]
+    rows += [{"codec": row["setting"], **row} for row in read_rows(RESULTS / "overfitted_anchors.jsonl")]
     curves = curves_of(rows)
     anchors = {"JPEG": curves["jpeg"], "AVIF": curves["avif"], "default": curves["dfm-5"]}
     anchors |= {label: read_anchor(RESULTS / name) for label, name in PUBLISHED.items()}
@@ -136,9 +136,9 @@ def seconds(command: str, picture: str = "kodim") -> list[float]:
 
 
 def fit_minutes(effort: int) -> list[float]:
-    """The recorded minutes of an effort of the fitted model for Kodak images of 768x512."""
-    rows = read_rows(RESULTS / "fitted_anchors.jsonl")
-    return [row["encode_s"] / 60 for row in rows if row["setting"] == f"fitted:{effort}" and "encode_s" in row]
+    """The recorded minutes of an effort of the overfitted codec for Kodak images of 768x512."""
+    rows = read_rows(RESULTS / "overfitted_anchors.jsonl")
+    return [row["encode_s"] / 60 for row in rows if row["setting"] == f"overfitted:{effort}" and "encode_s" in row]
 
 
 def gains(codec: str) -> dict[tuple[str, str], float]:
@@ -249,7 +249,7 @@ def kodak_table() -> str:
         "AVIF, speed 4": ("avif", f"{span(seconds('AVIF, speed 4'), 1)} s"),
         "dfm, `--effort 1`": ("dfm-1", f"{span(seconds('dfm encode --effort 1'), 1)} s"),
         "dfm, default": ("dfm-5", f"{span(seconds('dfm encode'), 1)} s"),
-        "dfm, `--effort 7`, four of the images": ("fitted:7", f"{span(fit_minutes(7), 0)} minutes"),
+        "dfm, `--effort 7`, four of the images": ("overfitted:7", f"{span(fit_minutes(7), 0)} minutes"),
     }
     lines = [
         f"| bits at equal PSNR, 8 Kodak images, against | {' | '.join(anchors.values())} | time |",

@@ -50,7 +50,7 @@ def measured(
             for label, program in programs.items():
                 version, _, age = label.partition(":")
                 options = [] if age == "old" else ["--tune", "psnr"]
-                options += ["--model", "fitted", "--steps", str(count), "--lmbda", str(lmbda), "--seed", str(seed)]
+                options += ["--model", "overfitted", "--steps", str(count), "--lmbda", str(lmbda), "--seed", str(seed)]
                 started = time.perf_counter()
                 run_program(program, "encode", source, "-o", file, "-f", *options)
                 seconds = time.perf_counter() - started

@@ -28,7 +28,7 @@ import optax
 from recording import Row, append_row, out_option
 
 from dfmcodec.codecs.wavelet.correction import CELL, CELL_SAMPLES, FEATURES, cell_features, spread, step_feature
-from dfmcodec.codecs.wavelet.transform import UNITS_PER_LEVEL
+from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE
 from dfmcodec.fourier.layer import fourier_sum, frequency_set
 from training.checkpoint import load_images
 from training.examples import DecodedCells
@@ -219,7 +219,7 @@ def _crops(images: Sequence[DecodedCells], scales: Sequence[float], rng: np.rand
             (
                 image.decoded[:, top : top + side, left : left + side],
                 image.original[:, top : top + CROP, left : left + CROP],
-                np.float32(image.q_step * UNITS_PER_LEVEL / 64),
+                np.float32(image.q_step * UNITS_PER_CODE_VALUE / 64),
                 np.float32(step_feature(image.q_step)),
                 np.float32(scales[number]),
             )

@@ -28,7 +28,7 @@ import dfmcodec
 from dfmcodec.bench.codecs import to_pil_image
 from dfmcodec.codecs.decode import DecodeRequest, decode_image
 from dfmcodec.codecs.wavelet.colour import ColourBasis, pixels_to_planes, planes_to_pixels
-from dfmcodec.codecs.wavelet.transform import BAND_NORMS, UNITS_PER_LEVEL, Pyramid, analyse, synthesise_level
+from dfmcodec.codecs.wavelet.transform import BAND_NORMS, UNITS_PER_CODE_VALUE, Pyramid, analyse, synthesise_level
 from dfmcodec.image import Image
 from dfmcodec.metrics import psnr, ssim
 
@@ -243,7 +243,7 @@ def _synthesised(pixels: Pixels, levels: int) -> Pixels:
 
 
 def _units(coefficients: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
-    return np.rint(coefficients * UNITS_PER_LEVEL).astype(np.int32)
+    return np.rint(coefficients * UNITS_PER_CODE_VALUE).astype(np.int32)
 
 
 def gradients(pixels: Pixels) -> float:

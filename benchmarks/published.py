@@ -10,7 +10,7 @@ as the publication counts it: float32 weights over raw bytes. The strip shows on
 each interval of losses.
 
 `fixed` fits to every image one network of about 18 % (float32), one of 15 % (the claim of 85 %
-compression), and encodes today's coordinate file and today's latent file at 18 %. It compares each
+compression), and encodes today's coordinate file and today's wavelet file at 18 %. It compares each
 with JPEG of the same size, and draws the images side by side.
 
 Rows that --out holds already are not measured again; without images, only the plots are drawn.
@@ -52,7 +52,7 @@ from dfmcodec.codecs.coordinate.encode.sizing import architecture_of
 from dfmcodec.codecs.coordinate.encode.train import Budget, Trainer
 from dfmcodec.codecs.decode import render_weights
 from dfmcodec.fourier.network import CoordinateArchitecture, axis_positions
-from dfmcodec.image import PEAK_LEVEL, Image
+from dfmcodec.image import PEAK_CODE_VALUE, Image
 from dfmcodec.metrics import mse, psnr, ssim
 from dfmcodec.search.config import RECIPES, EncoderConfig
 
@@ -82,7 +82,7 @@ def fit(image: Image, arch: CoordinateArchitecture, recipe: str, steps: int, see
 
 def loss_of(image: Image, decoded: Pixels) -> float:
     """The loss of the fit: the mean squared error with samples in [-1, 1]."""
-    return mse(image.pixels, decoded) * (2 / PEAK_LEVEL) ** 2
+    return mse(image.pixels, decoded) * (2 / PEAK_CODE_VALUE) ** 2
 
 
 @click.group(help=__doc__)
@@ -214,7 +214,7 @@ def _draw_panels(panels: list[tuple[str, Pixels]], path: Path, columns: int) -> 
         axes.axis("off")
         if at < len(panels):
             caption, pixels = panels[at]
-            axes.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=PEAK_LEVEL)
+            axes.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=PEAK_CODE_VALUE)
             axes.set_title(caption, fontsize=9)
     figure.savefig(path, dpi=110, bbox_inches="tight")
 
@@ -253,7 +253,7 @@ def fixed(
         "float32, 6 x 8": partial(_float_network, shape=CLAIMED, recipe=recipe, steps=steps),
         "float32, 4 x 9": partial(_float_network, shape=FIXED, recipe=recipe, steps=steps),
         "coordinate file": partial(_file, model="coordinate", recipe=recipe, steps=steps),
-        "latent file": _file,
+        "wavelet file": _file,
     }
     done = {(row["picture"], row["way"]) for row in read_rows(out)}
 

@@ -4,8 +4,8 @@
     python benchmarks/rate_distortion.py report rows.jsonl [--plot curves.png]
 
 The codecs are `jpeg` (4:2:0, optimised tables), `webp` (method 6) and `avif` (4:4:4, speed 4), all
-by Pillow, and `dfm-N`, the latent model at effort N. Rows that --out holds already are not measured
-again. Needs the extra `bench`.
+by Pillow, and `dfm-N`, the wavelet codec at effort N. Rows that --out holds already are not
+measured again. Needs the extra `bench`.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def file_row(image: Image, setting: str, size: int) -> Row:
 
     Args:
         image: The image.
-        setting: The model and the effort, "latent:5".
+        setting: The model and the effort, "wavelet:5".
         size: The limit in bytes.
     """
     model, effort = setting.split(":")

@@ -31,7 +31,7 @@ from dfmcodec.metrics import bd_rate
 
 ROOT = Path(__file__).parents[1]
 FITS = ("kodim05", "kodim08", "kodim19", "kodim23")
-EFFORTS = {"latent:5": "effort 5", "fitted:7": "effort 7", "fitted:9": "effort 9"}
+EFFORTS = {"wavelet:5": "effort 5", "overfitted:7": "effort 7", "overfitted:9": "effort 9"}
 KODAK = {"webp": "WebP", "avif": "AVIF", "dfm-1": "dfm, effort 1", "dfm-5": "dfm, effort 5 (default)"}
 KODAK_PIXELS = 768 * 512
 Table = Callable[[], str]
@@ -88,13 +88,13 @@ def installations() -> str:
     return table(["you", "type", "MB", "installed in", "commands of extras that work"], lines)
 
 
-# docs/results/fitted.md
+# docs/results/overfitted.md
 
 
-def fitted_files() -> str:
+def overfitted_files() -> str:
     """PSNR at the sizes of Cool-chic's files."""
     lines: list[list[object]] = []
-    for (picture, _), rows in by(rows_of("fitted_anchors"), "picture", "lmbda").items():
+    for (picture, _), rows in by(rows_of("overfitted_anchors"), "picture", "lmbda").items():
         found = {row["setting"]: f"{row['psnr_db']:.2f}" for row in rows}
         limit = f"{int(rows[0]['anchor_bpp'] * KODAK_PIXELS / 8):,}"
         is_new = all(line[0] != picture for line in lines)
@@ -103,10 +103,10 @@ def fitted_files() -> str:
     return table(["PSNR, dB", "limit, bytes", *EFFORTS.values(), "Cool-chic 5.0.1"], lines)
 
 
-def fitted_rates() -> str:
+def overfitted_rates() -> str:
     """BD-rates of fits, with their seconds and the bytes of their networks."""
-    settings = [setting for setting in EFFORTS if setting.startswith("fitted")]
-    rows = rows_of("fitted_anchors")
+    settings = [setting for setting in EFFORTS if setting.startswith("overfitted")]
+    rows = rows_of("overfitted_anchors")
     anchors = {
         "effort 5 of the same day": _same_day,
         "Cool-chic 5.0.1": lambda setting: kodak_bd_rates(setting)["Cool-chic 5.0.1"],
@@ -135,7 +135,7 @@ def fitted_rates() -> str:
 
 
 def _fit_curves() -> dict[str, dict[str, list[tuple[float, float]]]]:
-    return curves_of([{"codec": row["setting"], **row} for row in rows_of("fitted_anchors")])
+    return curves_of([{"codec": row["setting"], **row} for row in rows_of("overfitted_anchors")])
 
 
 def _rates_against(anchor: Mapping[str, list[tuple[float, float]]], setting: str) -> dict[str, float]:
@@ -144,7 +144,7 @@ def _rates_against(anchor: Mapping[str, list[tuple[float, float]]], setting: str
 
 
 def _same_day(setting: str) -> dict[str, float]:
-    return _rates_against(_fit_curves()["latent:5"], setting)
+    return _rates_against(_fit_curves()["wavelet:5"], setting)
 
 
 def _against_avif(setting: str) -> dict[str, float]:
@@ -154,21 +154,21 @@ def _against_avif(setting: str) -> dict[str, float]:
 def fitted_effort_6() -> str:
     """Effort 6 beside effort 7."""
     lines = []
-    for (picture, _), rows in by(rows_of("fitted_anchors"), "picture", "lmbda").items():
+    for (picture, _), rows in by(rows_of("overfitted_anchors"), "picture", "lmbda").items():
         found = {row["setting"]: row for row in rows}
-        if "fitted:6" not in found:
+        if "overfitted:6" not in found:
             continue
-        fit = found["fitted:6"]
+        fit = found["overfitted:6"]
         limit = f"{int(fit['anchor_bpp'] * KODAK_PIXELS / 8):,}"
-        cells = [found[setting]["psnr_db"] for setting in ("latent:5", "fitted:6", "fitted:7")]
+        cells = [found[setting]["psnr_db"] for setting in ("wavelet:5", "overfitted:6", "overfitted:7")]
         before, after, longer = (f"{cell:.2f}" for cell in cells)
         lines.append([picture, limit, before, f"{after}, {fit['encode_s']:.0f} s", longer])
     headings = ["", "limit, bytes", "effort 5, dB", "1,000 steps, dB", "effort 7, dB"]
     return table(headings, lines)
 
 
-def fitted_decode() -> str:
-    """Decoding of fitted files by part."""
+def overfitted_decode() -> str:
+    """Decoding of overfitted files by part."""
     parts = ("contexts", "networks", "range_coder", "synthesis")
     lines = [
         [
@@ -180,14 +180,14 @@ def fitted_decode() -> str:
             f"{row['megapixels_per_s']:.1f}",
             f"{row['context_macs_per_pixel']:,}, {row['machine_macs_per_pixel']}",
         ]
-        for row in rows_of("fitted_decode")
+        for row in rows_of("overfitted_decode")
     ]
     names = [part.replace("_", " ") for part in parts]
     last = ["megapixels/s", "multiply-adds per pixel: contexts, synthesis"]
     return table(["", "bpp", "command, s", "decode, s", *names, *last], lines)
 
 
-def fitted_parts() -> str:
+def overfitted_parts() -> str:
     """What fits come to without parts of the model."""
     labels = {
         "as it is": "as it is",
@@ -199,7 +199,7 @@ def fitted_parts() -> str:
         "no Fourier layer": "no Fourier layer",
         "no sweep": "no coordinate descent over the finest grid",
     }
-    rows = {(row["picture"], row["fit"]): row for row in rows_of("fitted_ablations")}
+    rows = {(row["picture"], row["fit"]): row for row in rows_of("overfitted_ablations")}
     lines = [
         [label, *(f"{r['J']:.3f}, {r['J, networks']:.3f} ({r['networks']:,})" for r in of)]
         for fit, label in labels.items()
@@ -250,14 +250,14 @@ def generative_codes() -> str:
             "digit" if "idx3" in row["data"] else "colour",
             *(f"{row[key]:.1f}" for key in ("payload", "dfm")),
             f"{row['psnr_db']:.2f} ({row['psnr_db_least']:.1f} to {row['psnr_db_most']:.1f})",
-            *(f"{row[key]:.0f}" for key in ("jpeg", "webp", "avif", "latent")),
+            *(f"{row[key]:.0f}" for key in ("jpeg", "webp", "avif", "wavelet")),
             f"{row['webp'] / row['payload']:.2f}, {row['webp_over_payload_least']:.2f}",
             f"{row['webp'] / row['dfm']:.2f}, {row['webp_over_dfm_least']:.2f}",
         ]
         for row in rows_of("domain_prior")
     ]
     headings = ["image", "payload, bytes", "whole file", "PSNR, dB (least to most)", "JPEG", "WebP", "AVIF"]
-    return table([*headings, "latent model", "WebP / payload, mean, least", "WebP / file, mean, least"], lines)
+    return table([*headings, "wavelet codec", "WebP / payload, mean, least", "WebP / file, mean, least"], lines)
 
 
 # docs/results/images.md
@@ -309,10 +309,10 @@ def lossless() -> str:
     return table(["image", "size", "dfm, bytes", "WebP", "PNG", "dfm beside WebP", "beside PNG"], lines)
 
 
-# docs/results/latent.md
+# docs/results/wavelet.md
 
 
-def latent_layers() -> str:
+def wavelet_layers() -> str:
     """Layers for the machine."""
     lines = [
         [
@@ -341,7 +341,7 @@ def latent_parts() -> str:
         "no influence %": "context-dependency costs",
         "no chroma rotation %": "chroma rotation",
     }
-    rows = rows_of("latent_ablations")
+    rows = rows_of("wavelet_ablations")
     lines = []
     for key, label in labels.items():
         rises = [row[key] for row in rows]
@@ -547,8 +547,8 @@ def _digits(seconds: float) -> int:
     return 2 if seconds < 1 else 1
 
 
-def latent_decode() -> str:
-    """Decoding of the latent model by part."""
+def wavelet_decode() -> str:
+    """Decoding of the wavelet codec by part."""
     parts = ("contexts", "networks", "range_coder", "wavelet", "filter", "machine", "colour_conversion")
     lines = [
         [
@@ -558,7 +558,7 @@ def latent_decode() -> str:
             f"{row['megapixels_per_s']:.1f}",
             f"{row['context_macs_per_pixel']:,}, {row['machine_macs_per_pixel']:,}, {row['filter_macs_per_pixel']}",
         ]
-        for row in rows_of("latent_decode")
+        for row in rows_of("wavelet_decode")
     ]
     names = [part.replace("_", " ") for part in parts]
     last = ["megapixels/s", "multiply-adds per pixel: networks (at most), machine, filter"]
@@ -727,11 +727,11 @@ TABLES: dict[str, Table] = {
 TABLES |= {
     made.__name__: made
     for made in (
-        *(fitted_files, fitted_rates, fitted_effort_6, fitted_decode, fitted_parts),
-        *(generative_models, generative_codes, image_kinds, image_twice, lossless, latent_layers, latent_parts),
+        *(overfitted_files, overfitted_rates, fitted_effort_6, overfitted_decode, overfitted_parts),
+        *(generative_models, generative_codes, image_kinds, image_twice, lossless, wavelet_layers, latent_parts),
         *(published_fixed, published_recipes, published_quantised),
         *(kodak_rates, kodak_published, bench_kodak, bench_images, flipped_bytes),
-        *(installations, frontier, latent_decode, large_efforts, large_parts, browser),
+        *(installations, frontier, wavelet_decode, large_efforts, large_parts, browser),
         *(seen_further, seen_kodak, seen_effort_7, seen_means, seen_kodak_means),
     )
 }

@@ -1,4 +1,4 @@
-"""Makes the golden files of the latent and the fitted model: python conformance/make_golden.py
+"""Makes the golden files of the wavelet and the overfitted codec: python conformance/make_golden.py
 
 A row of `CASES` for each, with the reason that it is there. Files that are there already are left
 as they are, so a new row adds a file. (The files of coordinate networks and of codes were made once
@@ -24,19 +24,19 @@ from dfmcodec import container
 from dfmcodec.codecs.decode import decode_image
 from dfmcodec.codecs.overfitted.encode import plan
 from dfmcodec.codecs.overfitted.encode.fit import FitSchedule
-from dfmcodec.codecs.overfitted.weights import FittedPrior, fitted_prior_of
+from dfmcodec.codecs.overfitted.weights import OverfittedWeights, overfitted_weights_of
 from dfmcodec.codecs.wavelet.geometry import Tiling, default_levels
 from dfmcodec.container import read_write
 from dfmcodec.image import Image, Metadata
 from dfmcodec.image.write_image import image_to_bytes, output_format
 from dfmcodec.search.config import lmbda_of_step
 from dfmcodec.weights.registry import (
-    FITTED_DETAILED,
-    FITTED_FINE,
-    FITTED_LARGE,
-    FITTED_SMALL,
-    FITTED_WIDE,
-    ShippedPrior,
+    OVERFITTED_DETAILED,
+    OVERFITTED_FINE,
+    OVERFITTED_LARGE,
+    OVERFITTED_SMALL,
+    OVERFITTED_WIDE,
+    ShippedWeights,
 )
 
 _LUMA_AT = 14
@@ -63,7 +63,7 @@ class Case:
         image: Makes its image.
         options: Those of `dfmcodec.encode`.
         has_checks: Whether it gets checks, which so small files do not have.
-        prior: The prior of a fitted file, which images so small do not get.
+        prior: The prior of an overfitted file, which images so small do not get.
         tiles: Rows and columns of tiles, which images so small do not get; None for one tile.
         luma: The luma of the header, which gray images do not get; None for the encoder's.
     """
@@ -73,7 +73,7 @@ class Case:
     image: Callable[[], Image]
     options: dict[str, Any] = field(default_factory=dict)
     has_checks: bool = False
-    prior: ShippedPrior | None = None
+    prior: ShippedWeights | None = None
     tiles: tuple[int, int] | None = None
     luma: int | None = None
 
@@ -138,7 +138,7 @@ def wide() -> Image:
 
 
 PSNR: dict[str, Any] = {"tune": "psnr"}
-FITTED: dict[str, Any] = {"model": "fitted", "steps": 400}
+OVERFITTED: dict[str, Any] = {"model": "overfitted", "steps": 400}
 EFFORTS = tuple(  # what each writes of the same image
     Case(
         f"effort-{tune}-{effort}",
@@ -150,24 +150,24 @@ EFFORTS = tuple(  # what each writes of the same image
     for effort in range(1, 10)
 )
 CASES = (
-    Case("latent-rgb", "one stream alone; by --rate", rgb(81, 97, 100, 120), PSNR | {"rate": 0.06}),
-    Case("latent-gray", "gray; by --quality", gray(57, 71, 60, 100), PSNR | {"quality": 60}),
-    Case("latent-fine", "the finest steps; by --lmbda", rgb(21, 33, 120, 150), PSNR | {"lmbda": 2e-6}),
-    Case("latent-narrow", "one row; by --size", rgb(1, 90, 100, 120), PSNR | {"size": 90}),
-    Case("latent-pixel", "one pixel", rgb(1, 1, 100, 120), PSNR | {"quality": 80}),
-    Case("latent-filter", "a filter; by --psnr", rgb(192, 208, 60, 100, "coffee"), {"psnr": 36.0}),
-    Case("latent-adaptation", "filter and adaptation", rgb(256, 256, 20, 100, "coffee"), PSNR | {"effort": 3}),
+    Case("wavelet-rgb", "one stream alone; by --rate", rgb(81, 97, 100, 120), PSNR | {"rate": 0.06}),
+    Case("wavelet-gray", "gray; by --quality", gray(57, 71, 60, 100), PSNR | {"quality": 60}),
+    Case("wavelet-fine", "the finest steps; by --lmbda", rgb(21, 33, 120, 150), PSNR | {"lmbda": 2e-6}),
+    Case("wavelet-narrow", "one row; by --size", rgb(1, 90, 100, 120), PSNR | {"size": 90}),
+    Case("wavelet-pixel", "one pixel", rgb(1, 1, 100, 120), PSNR | {"quality": 80}),
+    Case("wavelet-filter", "a filter; by --psnr", rgb(192, 208, 60, 100, "coffee"), {"psnr": 36.0}),
+    Case("wavelet-adaptation", "filter and adaptation", rgb(256, 256, 20, 100, "coffee"), PSNR | {"effort": 3}),
     Case(
-        "latent-adaptation-gray",
+        "wavelet-adaptation-gray",
         "filter and adaptation, gray",
         gray(255, 384, 60, 30, "coffee"),
         PSNR | {"quality": 90},
     ),
-    Case("latent-visual", "luma of Rec. 601; by --ssimulacra2", rgb(160, 177, 60, 100), {"ssimulacra2": 60.0}),
-    Case("latent-tiles", "several rows of tiles", tall, PSNR | {"rate": 0.03}),
-    Case("latent-deep", "16 bits", deep(40, 52, 100, 120), PSNR | {"rate": 0.05}),
-    Case("latent-alpha", "alpha and metadata", with_alpha(rgb(40, 52, 100, 120), metadata()), PSNR | {"rate": 0.2}),
-    Case("latent-deep-alpha", "gray of 16 bits with alpha", with_alpha(deep(40, 52, 100, 120, channels=1)), PSNR),
+    Case("wavelet-visual", "luma of Rec. 601; by --ssimulacra2", rgb(160, 177, 60, 100), {"ssimulacra2": 60.0}),
+    Case("wavelet-tiles", "several rows of tiles", tall, PSNR | {"rate": 0.03}),
+    Case("wavelet-deep", "16 bits", deep(40, 52, 100, 120), PSNR | {"rate": 0.05}),
+    Case("wavelet-alpha", "alpha and metadata", with_alpha(rgb(40, 52, 100, 120), metadata()), PSNR | {"rate": 0.2}),
+    Case("wavelet-deep-alpha", "gray of 16 bits with alpha", with_alpha(deep(40, 52, 100, 120, channels=1)), PSNR),
     Case(
         "gray-as-rgb",
         "gray that is shown as RGB",
@@ -182,38 +182,64 @@ CASES = (
         has_checks=True,
     ),
     Case(
-        "latent-tiles-both",
+        "wavelet-tiles-both",
         "several rows and columns of tiles",
         gray(512, 512, 0, 0, "astronaut"),
         PSNR | {"rate": 0.005},
         tiles=(2, 2),
     ),
-    Case("latent-gray-luma", "gray with luma 2", gray(41, 33, 100, 120), PSNR | {"quality": 50}, luma=2),
-    Case("latent-escapes", "several long escapes in an array", dots, PSNR | {"lmbda": lmbda_of_step(1 / 64)}),
-    Case("latent-step-11", "a q_step of 11", rgb(19, 23, 120, 150), PSNR | {"lmbda": lmbda_of_step(11 / 64)}),
-    Case("latent-step-23", "a q_step of 23", gray(23, 31, 120, 150), PSNR | {"lmbda": lmbda_of_step(23 / 64)}),
+    Case("wavelet-gray-luma", "gray with luma 2", gray(41, 33, 100, 120), PSNR | {"quality": 50}, luma=2),
+    Case("wavelet-escapes", "several long escapes in an array", dots, PSNR | {"lmbda": lmbda_of_step(1 / 64)}),
+    Case("wavelet-step-11", "a q_step of 11", rgb(19, 23, 120, 150), PSNR | {"lmbda": lmbda_of_step(11 / 64)}),
+    Case("wavelet-step-23", "a q_step of 23", gray(23, 31, 120, 150), PSNR | {"lmbda": lmbda_of_step(23 / 64)}),
     Case(
-        "latent-code-points",
+        "wavelet-code-points",
         "code points of colours",
         lambda: Image(photograph(24, 20, 100, 120), Metadata(cicp=bytes((9, 16, 0, 1)))),
         PSNR | {"quality": 40},
     ),
     Case(
-        "latent-significant-bits",
+        "wavelet-significant-bits",
         "samples of 10 bits that fill 16",
         lambda: Image(deep(22, 26, 90, 120)().pixels, Metadata(bits=10)),
         PSNR | {"quality": 40},
     ),
     Case("checked-tiles", "checks of tiles", wide, PSNR | {"quality": 30}, has_checks=True),
-    Case("fitted-small", "its prior; by --rate", rgb(97, 89, 80, 120), FITTED | {"rate": 0.05}, prior=FITTED_SMALL),
-    Case("fitted-fine", "its prior; by --psnr", rgb(58, 51, 80, 150), FITTED | {"psnr": 36.0}, prior=FITTED_FINE),
-    Case("fitted-large", "its prior; by --lmbda", rgb(68, 85, 80, 120), FITTED | {"lmbda": 4e-3}, prior=FITTED_LARGE),
-    Case("fitted-wide", "its prior; by --size", rgb(75, 61, 80, 120), FITTED | {"size": 1300}, prior=FITTED_WIDE),
-    Case("fitted-detailed", "its prior", rgb(61, 75, 80, 120), FITTED | {"size": 900}, prior=FITTED_DETAILED),
-    Case("fitted-narrow", "one column", rgb(90, 1, 80, 120), FITTED | {"size": 80}),
-    Case("fitted-deep-gray", "gray of 16 bits", deep(37, 51, 80, 120, channels=1), FITTED | {"rate": 0.1}),
-    Case("fitted-alpha", "alpha", with_alpha(rgb(33, 40, 80, 120)), FITTED | {"rate": 0.3}),
-    Case("checked-fitted", "checks", rgb(40, 70, 80, 120), FITTED | {"psnr": 33.0}, has_checks=True),
+    Case(
+        "overfitted-small",
+        "its prior; by --rate",
+        rgb(97, 89, 80, 120),
+        OVERFITTED | {"rate": 0.05},
+        prior=OVERFITTED_SMALL,
+    ),
+    Case(
+        "overfitted-fine",
+        "its prior; by --psnr",
+        rgb(58, 51, 80, 150),
+        OVERFITTED | {"psnr": 36.0},
+        prior=OVERFITTED_FINE,
+    ),
+    Case(
+        "overfitted-large",
+        "its prior; by --lmbda",
+        rgb(68, 85, 80, 120),
+        OVERFITTED | {"lmbda": 4e-3},
+        prior=OVERFITTED_LARGE,
+    ),
+    Case(
+        "overfitted-wide",
+        "its prior; by --size",
+        rgb(75, 61, 80, 120),
+        OVERFITTED | {"size": 1300},
+        prior=OVERFITTED_WIDE,
+    ),
+    Case(
+        "overfitted-detailed", "its prior", rgb(61, 75, 80, 120), OVERFITTED | {"size": 900}, prior=OVERFITTED_DETAILED
+    ),
+    Case("overfitted-narrow", "one column", rgb(90, 1, 80, 120), OVERFITTED | {"size": 80}),
+    Case("overfitted-deep-gray", "gray of 16 bits", deep(37, 51, 80, 120, channels=1), OVERFITTED | {"rate": 0.1}),
+    Case("overfitted-alpha", "alpha", with_alpha(rgb(33, 40, 80, 120)), OVERFITTED | {"rate": 0.3}),
+    Case("checked-overfitted", "checks", rgb(40, 70, 80, 120), OVERFITTED | {"psnr": 33.0}, has_checks=True),
     *EFFORTS,
 )
 REASONS = OTHERS | {case.name: case.reason for case in CASES}
@@ -223,16 +249,16 @@ def file_of(case: Case) -> bytes:
     """The bytes of a golden file."""
     chosen = plan.prior_and_schedule
 
-    def prior_and_schedule(colours: np.ndarray, lmbda: float, steps: int) -> tuple[FittedPrior, FitSchedule]:
+    def prior_and_schedule(colours: np.ndarray, lmbda: float, steps: int) -> tuple[OverfittedWeights, FitSchedule]:
         prior, schedule = chosen(colours, lmbda, steps)
-        return (fitted_prior_of(case.prior.id) if case.prior else prior), schedule
+        return (overfitted_weights_of(case.prior.id) if case.prior else prior), schedule
 
     def tiling(height: int, width: int, channels: int) -> Tiling:
         return Tiling(height, width, channels, default_levels(height, width), *(case.tiles or (1, 1)))
 
     with (
         mock.patch.object(plan, "prior_and_schedule", prior_and_schedule),
-        mock.patch.object(read_write, "CHECKS_PART", 1.0 if case.has_checks else 0.0),
+        mock.patch.object(read_write, "CHECKS_FRACTION", 1.0 if case.has_checks else 0.0),
         mock.patch.object(Tiling, "default", tiling if case.tiles else Tiling.default),
     ):
         data = dfmcodec.encode(case.image(), **case.options).data
@@ -240,7 +266,7 @@ def file_of(case: Case) -> bytes:
 
 
 def _with_luma(data: bytes, luma: int) -> bytes:
-    """A latent file with another luma in its header."""
+    """A wavelet file with another luma in its header."""
     content = data[:_LUMA_AT] + bytes([luma]) + data[_LUMA_AT + 1 : -4]
     return content + struct.pack("<I", zlib.crc32(content))
 

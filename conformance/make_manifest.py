@@ -16,8 +16,8 @@ from make_golden import GOLDEN, REASONS
 
 from dfmcodec import __version__, container
 from dfmcodec.codecs.generative.contents import CodeArchitecture, CodedImage
-from dfmcodec.codecs.overfitted.contents import FittedArchitecture, QuantizedGrids
-from dfmcodec.codecs.wavelet.contents import LatentArchitecture
+from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
+from dfmcodec.codecs.wavelet.contents import WaveletArchitecture
 from dfmcodec.container.contents import QuantizedModel
 
 MANIFEST = Path(__file__).resolve().with_name("manifest.tsv")
@@ -50,8 +50,8 @@ def row(path: Path, since: str) -> dict[str, str]:
     arch = header.architecture
     model, _ = container.read(data)
     prior = ""
-    if isinstance(arch, LatentArchitecture | FittedArchitecture):
-        prior = f"{arch.prior_id:08x}"
+    if isinstance(arch, WaveletArchitecture | OverfittedArchitecture):
+        prior = f"{arch.weights_id:08x}"
     elif isinstance(arch, CodeArchitecture):
         prior = f"{arch.generator_id:08x}"
     image = path.with_suffix(".png")

@@ -35,15 +35,15 @@ MAX_NETWORK_NUMBER = 2**23
 
 WEIGHTS, METADATA, LATENTS, FILTER, ADAPTATION, ALPHA, RGB, CHECKS, CODE, GRIDS, NETWORKS = range(1, 12)
 FIRST_SKIPPED = 128  # sections from this id on are skipped
-COORDINATE, LATENT, GENERATIVE, FITTED = 0, 1, 2, 3
-FURTHER_LENGTHS = {COORDINATE: (0,), LATENT: (8, 10), FITTED: (6,)}
+COORDINATE, WAVELET, GENERATIVE, OVERFITTED = 0, 1, 2, 3
+FURTHER_LENGTHS = {COORDINATE: (0,), WAVELET: (8, 10), OVERFITTED: (6,)}
 LUMAS = {1: (1, 1, 1), 2: (0.299, 0.587, 0.114)}
-REQUIRED_SECTION = {COORDINATE: WEIGHTS, LATENT: LATENTS, GENERATIVE: CODE, FITTED: GRIDS}
+REQUIRED_SECTION = {COORDINATE: WEIGHTS, WAVELET: LATENTS, GENERATIVE: CODE, OVERFITTED: GRIDS}
 OWN_SECTIONS = {
     COORDINATE: {WEIGHTS},
-    LATENT: {LATENTS, FILTER, ADAPTATION},
+    WAVELET: {LATENTS, FILTER, ADAPTATION},
     GENERATIVE: {CODE},
-    FITTED: {GRIDS, NETWORKS},
+    OVERFITTED: {GRIDS, NETWORKS},
 }
 
 
@@ -113,7 +113,7 @@ def read_other(data: bytes) -> File:
     require(width * height <= MAX_PIXELS, "the image is beyond the limit on pixels")
     if model == COORDINATE:
         require(all(1 <= size <= 64 for size in (depth, network_width, order)), "the network's sizes")
-    if model == LATENT:
+    if model == WAVELET:
         require(order in LUMAS, "an unknown luma")
     require(extra in FURTHER_LENGTHS[model], "length of the model's further fields")
     require(count >= 1, "no sections")
@@ -454,8 +454,8 @@ class Parameters:
 
 
 @cache
-def load_prior(checksum: int, model: str = "latent") -> dict[str, np.ndarray]:
-    """The prior with this checksum, of model 1 ("latent") or 3 ("fitted")."""
+def load_prior(checksum: int, model: str = "wavelet") -> dict[str, np.ndarray]:
+    """The prior with this checksum, of model 1 ("wavelet") or 3 ("overfitted")."""
     path = PRIORS / f"{model}-{checksum:08x}.npz"
     require(path.exists(), f"there is no prior {checksum:08x}")
     with np.load(path) as stored:
@@ -1134,26 +1134,26 @@ def render_code(file: File, model: GenerativeModel, code: Code) -> np.ndarray:
 
 
 # --------------------------------------------------------------------------------------------------
-# Fitted model, model 3
+# Overfitted codec, model 3
 # --------------------------------------------------------------------------------------------------
 
 GRID_COUNT = 7
 
 
 @dataclass(frozen=True)
-class FittedParameters:
+class OverfittedParameters:
     """The further fields of model 3."""
 
     lmbda_code: int
     prior: dict[str, np.ndarray]
 
 
-def read_fitted_parameters(file: File) -> FittedParameters:
+def read_overfitted_parameters(file: File) -> OverfittedParameters:
     """The further fields and the prior that they name."""
     grids, stored_code, checksum = struct.unpack("<BBI", file.further)
     require(grids == GRID_COUNT, f"{grids} grids")
     require(stored_code <= 56, f"lmbda code {stored_code - 24}")
-    return FittedParameters(stored_code - 24, load_prior(checksum, "fitted"))
+    return OverfittedParameters(stored_code - 24, load_prior(checksum, "overfitted"))
 
 
 def grid_shapes(height: int, width: int) -> list[tuple[int, int]]:
@@ -1347,7 +1347,7 @@ def upsampled(x: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 
 def render_grids(
-    file: File, parameters: FittedParameters, grids: Sequence[np.ndarray], changes: Changes | None
+    file: File, parameters: OverfittedParameters, grids: Sequence[np.ndarray], changes: Changes | None
 ) -> np.ndarray:
     """Samples of a file of model 3, by "Synthesis"."""
     networks = networks_of_image(parameters.prior, changes)
@@ -1467,7 +1467,7 @@ def read_latents(file: File, parameters: Parameters) -> Symbols:
     return Symbols(tiles=tiles, filter=filter_, adaptation=adaptation)
 
 
-def read_grids(file: File, parameters: FittedParameters) -> Symbols:
+def read_grids(file: File, parameters: OverfittedParameters) -> Symbols:
     """All symbols of a file of model 3."""
     changes = read_changes(file.sections[NETWORKS], parameters.prior) if NETWORKS in file.sections else None
     networks = networks_of_image(parameters.prior, changes)
@@ -1491,10 +1491,10 @@ def read_symbols(file: File, model: bytes | None = None) -> Symbols:
     """All symbols of a file; one of model 2 needs its generative model's file."""
     if file.model == COORDINATE:
         symbols = Symbols(layers=read_layers(file))
-    elif file.model == LATENT:
+    elif file.model == WAVELET:
         symbols = read_latents(file, read_parameters(file))
-    elif file.model == FITTED:
-        symbols = read_grids(file, read_fitted_parameters(file))
+    elif file.model == OVERFITTED:
+        symbols = read_grids(file, read_overfitted_parameters(file))
     else:
         symbols = Symbols(code=read_code(file.sections[CODE], model_of(file, model)))
     if CHECKS in file.sections:
@@ -1508,8 +1508,8 @@ def render(file: File, symbols: Symbols, model: bytes | None = None) -> np.ndarr
         samples = render_network(file, symbols.layers)
     elif file.model == GENERATIVE:
         samples = render_code(file, model_of(file, model), symbols.code)
-    elif file.model == FITTED:
-        samples = render_grids(file, read_fitted_parameters(file), symbols.grids, symbols.changes)
+    elif file.model == OVERFITTED:
+        samples = render_grids(file, read_overfitted_parameters(file), symbols.grids, symbols.changes)
     else:
         parameters = read_parameters(file)
         planes = np.zeros((file.height, file.width, file.channels), np.int32)

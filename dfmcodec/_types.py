@@ -25,8 +25,8 @@ Notify = Callable[[str], None]  # receives a notice of each thing that is conver
 class Model(Enum):
     """The families of models; the value is the name that `--model` takes."""
 
-    LATENT = "latent"
-    FITTED = "fitted"
+    WAVELET = "wavelet"
+    OVERFITTED = "overfitted"
     COORDINATE = "coordinate"
     GENERATIVE = "generative"
 

@@ -54,21 +54,21 @@ class EncodeOptions(TypedDict, total=False):
         psnr: Least PSNR of the decoded image in dB.
         lossless: Whether the decoded image has to be exactly the same (of 16 bits only by chance).
         ssimulacra2: Least SSIMULACRA2 of the decoded image. Most files exceed it by less than 0.5,
-            those of smooth images by more (latent model, tune "visual").
-        quality: 0..100; 75 where no target is given (coordinate model: rate 0.18). With the tune
-            "visual", up to 92 about the SSIMULACRA2 of the decoded image. Latent and fitted models,
-            as the next.
+            those of smooth images by more (wavelet codec, tune "visual").
+        quality: 0..100; 75 where no target is given (coordinate codec: rate 0.18). With the tune
+            "visual", up to 92 about the SSIMULACRA2 of the decoded image. Wavelet and overfitted
+            models, as the next.
         lmbda: Lagrange multiplier of MSE in [0, 1] + lmbda * bpp.
-        model: "auto", "latent", "fitted" or "coordinate"; see `EncoderConfig`.
-        effort: 1 (fastest) to 9; latent and fitted models.
-        recipe: "default" or "published"; coordinate model, as depth, width and order.
+        model: "auto", "wavelet", "overfitted" or "coordinate"; see `EncoderConfig`.
+        effort: 1 (fastest) to 9; wavelet and overfitted codecs.
+        recipe: "default" or "published"; coordinate codec, as depth, width and order.
         depth: Number of Fourier layers.
         width: Dimension between layers.
         order: Largest |k|_1.
-        steps: Gradient steps; fitted model, too.
+        steps: Gradient steps; overfitted codec, too.
         time_limit_s: Seconds after which the fit ends; every model.
-        seed: Seed of the initial weights and the batches of the coordinate model, and of the noise
-            of a fit of the fitted model.
+        seed: Seed of the initial weights and the batches of the coordinate codec, and of the noise
+            of a fit of the overfitted codec.
         sample_max: The largest value that samples may have, to which psnr, quality, lmbda and the
             reported PSNR are relative; of 16 bits and at most 255, they are encoded as 8 bits. None
             for the smallest range of 8, 10, 12, 14 or 16 bits that holds all of them, with a

@@ -119,7 +119,7 @@ def require(what: str, *modules: str, otherwise: str = "") -> None:
     """Checks that packages are installed, without importing them.
 
     Args:
-        what: What needs the packages, as the message begins: "the fitted model".
+        what: What needs the packages, as the message begins: "the overfitted codec".
         modules: The names of their modules, from `PACKAGES`.
         otherwise: What else to do, as the message ends: "or write a PNG".
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from dfmcodec.errors import ConfigError
 
-AUTO, LATENT, FITTED, COORDINATE = "auto", "latent", "fitted", "coordinate"
-MODELS = (AUTO, LATENT, FITTED, COORDINATE)
+AUTO, WAVELET, OVERFITTED, COORDINATE = "auto", "wavelet", "overfitted", "coordinate"
+MODELS = (AUTO, WAVELET, OVERFITTED, COORDINATE)
 EFFORTS = range(1, 10)
 MAX_QUALITY = 100
 LARGEST_NUMBER = 10**12  # what is made of larger ones need not be a number any more
@@ -153,41 +153,41 @@ class EncodeSettings:
         high=MAX_QUALITY,
         excludes_low=True,
         excludes_high=True,
-        models=(AUTO, LATENT),
+        models=(AUTO, WAVELET),
         is_target=True,
     )
     quality: float | None = _field(
         None,
         Kind.NUMBER,
-        "Quality from 0 to 100 (not for the coordinate model). Up to 92, about the SSIMULACRA2 of the file; above, "
+        "Quality from 0 to 100 (not for the coordinate codec). Up to 92, about the SSIMULACRA2 of the file; above, "
         "towards lossless. Default: 75.",
         low=0,
         high=MAX_QUALITY,
-        models=(AUTO, LATENT, FITTED),
+        models=(AUTO, WAVELET, OVERFITTED),
         flags=("-q", "--quality"),
         is_target=True,
     )
     lmbda: float | None = _positive(
         Kind.NUMBER,
-        "Minimise MSE + LMBDA * bpp, with the MSE of samples in [0, 1] (not for the coordinate model).",
-        models=(AUTO, LATENT, FITTED),
+        "Minimise MSE + LMBDA * bpp, with the MSE of samples in [0, 1] (not for the coordinate codec).",
+        models=(AUTO, WAVELET, OVERFITTED),
         is_target=True,
     )
     model: str = _field(
         AUTO,
         Kind.CHOICE,
-        "Model of the file: latent takes seconds; fitted takes minutes, for smaller files; coordinate is the "
-        "published Deep Fourier Machine. auto: latent; up to 4 megapixels, from effort 8 (--tune psnr: 6) on, the "
-        "better of latent and fitted.",
+        "Model of the file: wavelet takes seconds; overfitted takes minutes, for smaller files; coordinate is the "
+        "published Deep Fourier Machine. auto: wavelet; up to 4 megapixels, from effort 8 (--tune psnr: 6) on, the "
+        "better of wavelet and overfitted.",
         choices=MODELS,
     )
     effort: int = _field(
         5,
         Kind.INTEGER,
-        "From 1 (fastest) to 9 (smallest files); latent and fitted models, without --generator.",
+        "From 1 (fastest) to 9 (smallest files); wavelet and overfitted codecs, without --generator.",
         low=EFFORTS[0],
         high=EFFORTS[-1],
-        models=(AUTO, LATENT, FITTED),
+        models=(AUTO, WAVELET, OVERFITTED),
     )
     recipe: str = _field(
         "default",
@@ -207,8 +207,8 @@ class EncodeSettings:
     )
     steps: int | None = _positive(
         Kind.INTEGER,
-        "Steps of the fit (fitted or coordinate model). Default: by the effort; coordinate 4000 (published: 2000).",
-        models=(FITTED, COORDINATE),
+        "Steps of the fit (overfitted or coordinate codec). Default: by the effort; coordinate 4000 (published: 2000).",
+        models=(OVERFITTED, COORDINATE),
     )
     time_limit_s: float | None = _positive(
         Kind.NUMBER,
@@ -219,7 +219,7 @@ class EncodeSettings:
     seed: int = _field(
         0,
         Kind.INTEGER,
-        "Seed of the noise of a fit, or of initial weights and batches (fitted or coordinate model).",
+        "Seed of the noise of a fit, or of initial weights and batches (overfitted or coordinate codec).",
         low=0,
         high=(1 << 32) - 1,
     )
@@ -270,8 +270,8 @@ def _refuse_model(name: str, models: tuple[str, ...], given: str) -> None:
         ConfigError: Always.
     """
     named = [model for model in models if model != AUTO]
-    others = f"{' and '.join(named)} model{'s' if len(named) > 1 else ''}"
-    which = "one of them" if len(named) > 1 else "that model"
+    others = f"{' and '.join(named)} codec{'s' if len(named) > 1 else ''}"
+    which = "one of them" if len(named) > 1 else "that codec"
     instead = f", not for {given}" if given != AUTO else f"; choose {which}"
     msg = f"{name} is for the {others}{instead}"
     raise ConfigError(msg)

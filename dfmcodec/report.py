@@ -25,8 +25,8 @@ class EncodeReport:
 
     Args:
         file_bytes: Size of the file.
-        estimated_bytes: Size that the entropy model expected; for the fitted model, with the exact
-            size of its coded sections.
+        estimated_bytes: Size that the entropy model expected; for the overfitted codec, with the
+            exact size of its coded sections.
         section_bytes: Size of each part of the file, by the names of docs/format.md.
         budget_bytes: The size limit; None where the target was not a size.
         rate: File bytes over raw bytes.
@@ -42,18 +42,18 @@ class EncodeReport:
         architecture: The network.
         q_step: The quantisation step of the latents in 1/64 code values, as in the header; None for
             other models.
-        step_indices: The step index of the weights of each layer of the coordinate model; empty for
+        step_indices: The step index of the weights of each layer of the coordinate codec; empty for
             other models.
-        steps: Gradient steps, or iterations of the latent model.
+        steps: Gradient steps, or iterations of the wavelet codec.
         fit_s: Seconds of the fit, compilation not counted.
         total_s: Seconds of the whole encoding.
-        stop_reason: Why the fit ended. Latent model: "target met", "settled" (the next q_step would
-            be the same, or enough were tried), "iteration limit"; coordinate and fitted
-            models: "steps"; codes: "done"; all: "time limit", "interrupted", "diverged".
+        stop_reason: Why the fit ended. Wavelet codec: "target met", "settled" (the next q_step
+            would be the same, or enough were tried), "iteration limit"; coordinate and overfitted
+            codecs: "steps"; codes: "done"; all: "time limit", "interrupted", "diverged".
         restarts: How often the fit diverged and continued from the best so
             far.
         config: The settings.
-        trace: The iterations of the latent model, in order; empty for other models.
+        trace: The iterations of the wavelet codec, in order; empty for other models.
     """
 
     file_bytes: int

@@ -51,7 +51,7 @@ def named_prior(
     """The prior that a trainer starts from.
 
     Args:
-        name: The prior id of a shipped prior, in hexadecimal digits, or a file.
+        name: The weights id of a shipped prior, in hexadecimal digits, or a file.
         model: Its model.
         prior_of: Gives a shipped prior.
         from_arrays: Makes a prior of its arrays.
@@ -60,7 +60,7 @@ def named_prior(
         BadParameter: There is no such prior.
         InstallationError: It is damaged or missing in this installation.
     """
-    shipped = {f"{prior_id:08x}": prior_id for prior_id in shipped_ids(model)}
+    shipped = {f"{weights_id:08x}": weights_id for weights_id in shipped_ids(model)}
     if name in shipped:
         return prior_of(shipped[name])
     if not Path(name).is_file():
@@ -69,7 +69,7 @@ def named_prior(
     try:
         return from_arrays(read_arrays(Path(name)))
     except KeyError as error:
-        msg = f"{name} has no array {error}, so it is no prior of the {model.value} model"
+        msg = f"{name} has no array {error}, so it is no prior of the {model.value} codec"
         raise click.BadParameter(msg) from error
     except DfmError as error:
         raise click.BadParameter(str(error)) from error

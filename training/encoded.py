@@ -25,8 +25,8 @@ from dfmcodec.codecs.wavelet.geometry import Geometry
 from dfmcodec.codecs.wavelet.passes import CodingPass, level_passes, pass_shape
 from dfmcodec.codecs.wavelet.sections.latents import read_tile
 from dfmcodec.codecs.wavelet.synthesis import Samples
-from dfmcodec.codecs.wavelet.transform import UNITS_PER_LEVEL
-from dfmcodec.codecs.wavelet.weights import Prior, prior_of
+from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE
+from dfmcodec.codecs.wavelet.weights import WaveletWeights, prior_of
 from dfmcodec.errors import DfmError, DivergedError
 from dfmcodec.image import Image
 from dfmcodec.processes import run_jobs
@@ -35,7 +35,7 @@ from dfmcodec.threads import thread_count
 from training.command import named_prior
 from training.examples import DecodedCells, Rows, image_files, photograph, random_step, rows_of_symbols
 
-REFINED_PART = 0.7  # of the photographs; nothing refines the others
+REFINED_FRACTION = 0.7  # of the photographs; nothing refines the others
 REFINED = Effort(4, 5, adapted_after=())
 PLAIN_ITERATIONS = 2  # what those take
 Job = tuple[int, Path]  # the number of a photograph, and its file
@@ -55,7 +55,7 @@ class EncodedExamples:
     cells: DecodedCells
 
 
-def encoded_examples(pixels: Pixels, prior: Prior, rng: np.random.Generator) -> EncodedExamples:
+def encoded_examples(pixels: Pixels, prior: WaveletWeights, rng: np.random.Generator) -> EncodedExamples:
     """Encodes an image with a prior at a random quantisation step.
 
     Args:
@@ -68,7 +68,7 @@ def encoded_examples(pixels: Pixels, prior: Prior, rng: np.random.Generator) -> 
     """
     height, width = (side // 2 * 2 for side in pixels.shape[:2])
     effort, iterations = QUICK, PLAIN_ITERATIONS
-    if rng.random() < REFINED_PART:
+    if rng.random() < REFINED_FRACTION:
         effort, iterations = REFINED, REFINED.iterations
     q_step = random_step(rng)
     image = Image(np.ascontiguousarray(pixels[:height, :width]))
@@ -84,7 +84,7 @@ def encoded_examples(pixels: Pixels, prior: Prior, rng: np.random.Generator) -> 
     by_pass = symbols_by_pass(symbols, tile.geometry)
     rows, samples = rows_of_symbols(pyramid, tile.geometry, q_step, by_pass, prior.context, rng)
 
-    original = pixels_to_planes(image.pixels, encoding.basis) * np.float32(UNITS_PER_LEVEL)
+    original = pixels_to_planes(image.pixels, encoding.basis) * np.float32(UNITS_PER_CODE_VALUE)
     if (image_filter := trial.model.image_filter) is not None:
         whole = Samples.whole(samples)
         original -= filter_change(whole.around(whole.at, image_filter.radius), image_filter)
@@ -104,13 +104,13 @@ def symbols_by_pass(values: Int32, geometry: Geometry) -> dict[CodingPass, Int32
 
 
 @lru_cache(maxsize=1)
-def prior_of_name(name: str) -> Prior:
-    """The prior that is named by a prior id or a file.
+def prior_of_name(name: str) -> WaveletWeights:
+    """The prior that is named by a weights id or a file.
 
     Raises:
         BadParameter: There is no such prior.
     """
-    return named_prior(name, Model.LATENT, prior_of, Prior.from_arrays)
+    return named_prior(name, Model.WAVELET, prior_of, WaveletWeights.from_arrays)
 
 
 def encode_photograph(prior: str, number_of_pass: int, job: Job) -> EncodedExamples:

@@ -25,7 +25,7 @@ from dfmcodec.codecs.wavelet.neighbourhood import CausalContext, context_size
 from dfmcodec.codecs.wavelet.passes import CodingPass
 from dfmcodec.codecs.wavelet.quantizer import log_step
 from dfmcodec.codecs.wavelet.synthesis import Samples
-from dfmcodec.codecs.wavelet.transform import UNITS_PER_LEVEL, Pyramid, analyse
+from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE, Pyramid, analyse
 from dfmcodec.codecs.wavelet.traversal import traverse
 from dfmcodec.errors import ImageError
 from dfmcodec.files.atomic import open_file
@@ -37,7 +37,7 @@ from dfmcodec.image.region import CHANNELS
 SCALES = (0.4, 0.75)  # photographs are reduced, which removes the traces of their own compression
 LARGEST_SIDE = 900
 KERNELS = (PIL.Image.Resampling.LANCZOS, PIL.Image.Resampling.BICUBIC, PIL.Image.Resampling.HAMMING)
-BLURRED_PART = 0.4  # the part that is blurred, because photographs at full size are softer than reduced ones
+BLURRED_FRACTION = 0.4  # the part that is blurred, because photographs at full size are softer than reduced ones
 BLURS = (0.3, 0.8)  # standard deviations of the blur, in pixels
 LOG_STEPS = (0.0, 7.0)  # log2 of the quantisation steps in code values
 BIT_COSTS = (0.18, 0.28)
@@ -156,7 +156,7 @@ def photograph(path: Path, rng: np.random.Generator) -> Pixels:
     factor = rng.uniform(*SCALES) * min(1.0, LARGEST_SIDE / max(pil_image.size))
     size = max(32, int(pil_image.width * factor)), max(32, int(pil_image.height * factor))
     smaller = pil_image.resize(size, KERNELS[rng.integers(len(KERNELS))])
-    if rng.random() < BLURRED_PART:
+    if rng.random() < BLURRED_FRACTION:
         smaller = smaller.filter(PIL.ImageFilter.GaussianBlur(rng.uniform(*BLURS)))
     pixels = np.asarray(smaller)
     pixels = pixels[:, ::-1] if rng.random() < 0.5 else pixels
@@ -384,4 +384,4 @@ def decoded_cells(pixels: Pixels, q_step: int, bit_cost: float, context: Context
     pyramid = analyse(planes, geometry.levels)
     symbols = optimized_symbols(pyramid, geometry, q_step, bit_cost, context, iterate_first=True)
     _, samples = traverse(geometry, q_step, context, ChosenSymbols(round_low(pyramid, q_step), symbols, context))
-    return DecodedCells.of(samples, planes * UNITS_PER_LEVEL, q_step, border)
+    return DecodedCells.of(samples, planes * UNITS_PER_CODE_VALUE, q_step, border)

@@ -17,12 +17,12 @@ from dfmcodec.codecs.wavelet.correction import (
     CELL,
     CELL_SAMPLES,
     FEATURES,
-    DeepFourierMachine,
+    CorrectionNetwork,
     cell_features,
     machine_residual,
     step_feature,
 )
-from dfmcodec.codecs.wavelet.transform import UNITS_PER_LEVEL
+from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE
 from dfmcodec.errors import ImageError
 from training.checkpoint import Checkpoint
 from training.examples import DecodedCells
@@ -63,7 +63,7 @@ def fresh_machine(depth: int, width: int, rng: np.random.Generator) -> Params:
     return params
 
 
-def machine_of(params: Any) -> DeepFourierMachine:
+def machine_of(params: Any) -> CorrectionNetwork:
     """The machine of the trained weights, which JAX may trace.
 
     These weights belong to cos - 1 instead of cos; see `with_cosines_less_one`.
@@ -72,7 +72,7 @@ def machine_of(params: Any) -> DeepFourierMachine:
     layers = []
     for i in range(depth):
         layers.append((with_cosines_less_one(params[f"machine_a_{i}"]), params[f"machine_b_{i}"]))
-    return DeepFourierMachine(params["machine_lift"], tuple(layers), params["machine_bypass"])
+    return CorrectionNetwork(params["machine_lift"], tuple(layers), params["machine_bypass"])
 
 
 def with_cosines_less_one(a: Any) -> jax.Array:
@@ -85,7 +85,7 @@ def with_cosines_less_one(a: Any) -> jax.Array:
     return jnp.concatenate([a[:1] - a[1:].sum(axis=0, keepdims=True), a[1:]])
 
 
-def params_of(machine: DeepFourierMachine) -> Params:
+def params_of(machine: CorrectionNetwork) -> Params:
     """The weights to train further of a machine: the inverse of `machine_of`."""
     params = {"machine_lift": jnp.asarray(machine.lift), "machine_bypass": jnp.asarray(machine.bypass)}
     for i, (a, b) in enumerate(machine.layers):
@@ -97,7 +97,7 @@ def params_of(machine: DeepFourierMachine) -> Params:
 
 def relative_scales(images: Sequence[DecodedCells]) -> list[float]:
     """One over the MSE of linear synthesis and rounding of each image, in squared units."""
-    return [1 / (image.mse + UNITS_PER_LEVEL**2 / 12) for image in images]
+    return [1 / (image.mse + UNITS_PER_CODE_VALUE**2 / 12) for image in images]
 
 
 def corrected_crop(params: Any, decoded: jax.Array, step_in_units: jax.Array, log_step: jax.Array) -> jax.Array:
@@ -148,7 +148,7 @@ def _crops(images: Sequence[DecodedCells], scales: Sequence[float], rng: np.rand
         image = images[number]
         _, height, width = image.original.shape
         y, x = int(rng.integers(height - CROP + 1)), int(rng.integers(width - CROP + 1))
-        step_in_units = image.q_step * UNITS_PER_LEVEL / 64
+        step_in_units = image.q_step * UNITS_PER_CODE_VALUE / 64
         crops.append(
             (
                 image.decoded[:, y : y + CROP + 2 * border, x : x + CROP + 2 * border],
@@ -170,7 +170,7 @@ def train_machine(
     report: Callable[[int, float], None],
     size: tuple[int, int] = (DEPTH, WIDTH),
     every: int = 400,
-    first: DeepFourierMachine | None = None,
+    first: CorrectionNetwork | None = None,
     learning_rate: float = LEARNING_RATE,
 ) -> dict[str, Any]:
     """Trains a machine. The loss is the MSE relative to that of the same image's linear synthesis.

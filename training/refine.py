@@ -2,7 +2,7 @@
 
     python -m training.refine PRIOR FOLDER --work DIR --out prior.npz
 
-PRIOR is the prior id of the shipped prior, or the file of another. The training has
+PRIOR is the weights id of the shipped prior, or the file of another. The training has
 three parts. Each keeps its result in --work, and a repeated command skips what is done:
 
 1. photographs are encoded with the prior, most of them by refining iterations, which gives context
@@ -25,7 +25,7 @@ from typing import Any
 import click
 
 from dfmcodec.codecs.wavelet.context import ContextNetwork
-from dfmcodec.codecs.wavelet.weights import Prior
+from dfmcodec.codecs.wavelet.weights import WaveletWeights
 from training.checkpoint import load_images, save_images
 from training.command import TrainerCommand, errors_in_one_line
 from training.contexts import Net, count_tables, float_network, mean_loss, train_network
@@ -90,7 +90,7 @@ def refined_network(network: ContextNetwork, work: Path, phase: int, passes: int
     return net
 
 
-def refined_machine(prior: Prior, work: Path, passes: int, steps: int, log: Log) -> dict[str, Any]:
+def refined_machine(prior: WaveletWeights, work: Path, passes: int, steps: int, log: Log) -> dict[str, Any]:
     """The arrays of the machine, trained further (part 3)."""
     images = [image for number in range(passes) for image in load_images(work / f"decoded_{number}.npz")]
     checkpoint, report = work / "machine_state.npz", log.progress("machine")

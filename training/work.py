@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from dfmcodec.codecs.wavelet.weights import Prior
+from dfmcodec.codecs.wavelet.weights import WaveletWeights
 from dfmcodec.errors import ConfigError
 from dfmcodec.files.arrays import write_arrays
 from dfmcodec.files.atomic import check_writable, read_file, write_atomic
@@ -112,9 +112,10 @@ def write_prior(out: Path, arrays: dict[str, Any], log: Log) -> None:
     """Writes a trained prior.
 
     Raises:
-        DfmError: Its sums are not exact (see `Prior.from_arrays`), or it cannot be written.
+        DfmError: Its sums are not exact (see `WaveletWeights.from_arrays`), or it cannot be
+            written.
     """
-    prior = Prior.from_arrays(arrays)
+    prior = WaveletWeights.from_arrays(arrays)
     write_arrays(out, arrays, is_compressed=True)
     log(f"{out}: {out.stat().st_size} bytes, checksum {prior.checksum:08x}")
 

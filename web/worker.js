@@ -90,7 +90,7 @@ async function post(message, wants) {
     self.postMessage({ ...message, image: { width, height, png } }, [png.buffer]);
     return;
   }
-  const isWhole = image.pixels.byteLength === image.pixels.buffer.byteLength;
-  const pixels = isWhole ? image.pixels : image.pixels.slice();
+  const isComplete = image.pixels.byteLength === image.pixels.buffer.byteLength;
+  const pixels = isComplete ? image.pixels : image.pixels.slice();
   self.postMessage({ ...message, image: { ...image, pixels } }, [pixels.buffer]);
 }

@@ -36,11 +36,11 @@ class Target:
     """The settings of dfm, whose files set the size for every anchor.
 
     Args:
-        model: "latent", "fitted" or "coordinate".
-        effort: 1..9; without effect on the coordinate model.
+        model: "wavelet", "overfitted" or "coordinate".
+        effort: 1..9; without effect on the coordinate codec.
         rate: Largest size as a fraction of the raw bytes.
         time_limit_s: Maximum seconds of a fit; None for no limit.
-        tune: "visual" or "psnr", which models other than the latent one need.
+        tune: "visual" or "psnr", which models other than the wavelet one need.
     """
 
     model: str
@@ -61,7 +61,7 @@ class Target:
         """
         effort = f", effort {self.effort}" if self.model != "coordinate" else ""
         limit = f", {self.time_limit_s:g} s" if self.time_limit_s else ""
-        tune = f", tune {self.tune}" if self.model == "latent" and self.tune != "visual" else ""
+        tune = f", tune {self.tune}" if self.model == "wavelet" and self.tune != "visual" else ""
         return f"{self.model}{effort}{tune}{limit}"
 
     @property

@@ -196,8 +196,8 @@ def mean_curve(summaries: Iterable[TargetSummary], codec: str, metric: str) -> l
     for summary in summaries:
         for found in summary.codecs:
             rate, value = found.mean["bpp"], found.mean[metric]
-            is_whole = found.codec == codec and found.image_count == len(summary.rows)
-            if is_whole and rate is not None and value is not None:
+            is_complete = found.codec == codec and found.image_count == len(summary.rows)
+            if is_complete and rate is not None and value is not None:
                 points.append((rate, value))
     return points
 

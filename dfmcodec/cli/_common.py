@@ -115,7 +115,7 @@ class Fraction(Number):
     parse = staticmethod(fraction)
 
 
-class WholeNumber(IntParam):
+class Integer(IntParam):
     """An integer of up to 18 digits; what it may be is for the option to say."""
 
     name = "integer"

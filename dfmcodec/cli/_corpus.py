@@ -37,9 +37,9 @@ Place = Path | str  # a local path, or a URL, which as a path would lose a slash
 PACK_SHARD_SIZE = 1000
 _SHARD_S = 600  # of one core, for a shard of default size
 # Seconds of one core for an image of 768x512, by effort, without kernels: shards are planned for
-# the slowest worker. From effort 6 on, the fitted model may be tried.
+# the slowest worker. From effort 6 on, the overfitted codec may be tried.
 _CORE_S = {1: 5, 2: 12, 3: 15, 4: 21, 5: 25}
-_FITTED_CORE_S = 600
+_OVERFITTED_CORE_S = 600
 # Options of `dfm encode` by argument.
 _NOT_FOR_A_CORPUS = {
     "output": "-o",
@@ -209,7 +209,7 @@ class CorpusOptions:
 
 def default_shard_size(effort: int) -> int:
     """The images of a shard that takes about ten minutes of one core."""
-    return max(1, _SHARD_S // _CORE_S.get(effort, _FITTED_CORE_S))
+    return max(1, _SHARD_S // _CORE_S.get(effort, _OVERFITTED_CORE_S))
 
 
 @dataclass(frozen=True)

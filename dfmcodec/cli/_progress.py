@@ -41,7 +41,7 @@ def fit_bar(is_shown: bool) -> Iterator[Callable[[Progress], None]]:
         if bar is None:
             return
         bar.set_description_str(f"{progress.what}, {progress.seconds_left:.0f} s left", refresh=False)
-        bar.update(progress.part - bar.n)
+        bar.update(progress.fraction - bar.n)
 
     try:
         yield show

@@ -90,20 +90,23 @@ class _Options:
     help="Sizes of dfm's files as fractions of the raw bytes, such as 0.18 or 18%, separated by commas.",
 )
 @click.option(
-    "--efforts", default="5", show_default=True, help="Efforts of dfm's latent and fitted models, separated by commas."
+    "--efforts",
+    default="5",
+    show_default=True,
+    help="Efforts of dfm's wavelet and overfitted codecs, separated by commas.",
 )
 @click.option(
     "--model",
     "models",
-    default="latent",
+    default="wavelet",
     show_default=True,
-    help="Models of dfm, separated by commas: latent, fitted, coordinate.",
+    help="Models of dfm, separated by commas: wavelet, overfitted, coordinate.",
 )
 @click.option(
     "--tune",
     "tunes",
     help="What dfm's files are optimised for, separated by commas, and what codecs are compared by: visual "
-    "(SSIMULACRA2; latent model) or psnr (PSNR). Default: visual, but psnr with another model.",
+    "(SSIMULACRA2; wavelet codec) or psnr (PSNR). Default: visual, but psnr with another model.",
 )
 @click.option(
     "--time-limit",
@@ -259,7 +262,7 @@ def _targets(
     from dfmcodec.search.config import EncoderConfig
 
     if tunes is None:
-        tunes = "visual" if set(_split(models)) <= {"latent"} else "psnr"
+        tunes = "visual" if set(_split(models)) <= {"wavelet"} else "psnr"
     targets = []
     for model in _split(models):
         for effort in _numbers(efforts, "--efforts", int) if model != "coordinate" else [EncoderConfig.effort]:

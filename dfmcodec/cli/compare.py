@@ -11,8 +11,8 @@ import click
 
 from dfmcodec.cli._common import (
     STANDARD,
+    Integer,
     NamedPath,
-    WholeNumber,
     check_output,
     display_name,
     echo,
@@ -44,7 +44,7 @@ _AMPLIFICATION = 8
 @generator_option
 @click.option(
     "--sample-max",
-    type=WholeNumber(),
+    type=Integer(),
     help="Largest value of samples, to which PSNR and SSIM are relative. Default: as for encode, by the first image.",
 )
 @max_pixels_option

@@ -19,11 +19,11 @@ from dfmcodec.cli._common import (
     STANDARD,
     FileList,
     Fraction,
+    Integer,
     IntParam,
     NamedPath,
     Number,
     Output,
-    WholeNumber,
     adopt_option,
     check_output,
     describe_architecture,
@@ -72,8 +72,8 @@ if TYPE_CHECKING:
 
 _STEP_UNITS = {
     "coordinate": "training steps",
-    "latent": "iterations",
-    "fitted": "steps",
+    "wavelet": "iterations",
+    "overfitted": "steps",
     "generative": "codes",
 }  # by model
 _SECTIONS = {  # of the help
@@ -86,7 +86,7 @@ _SECTIONS = {  # of the help
         *("processes", "report_path", "adopt", "dry_run"),
     ),
     "Corpora": ("form", "column", "shard_size", "engine", "address", "resources", "part", "retry_failed", "places"),
-    "The coordinate model": ("recipe", "depth", "width", "order"),
+    "The coordinate codec": ("recipe", "depth", "width", "order"),
     "Messages": ("as_json", "quiet", "verbose"),
 }
 _ENDING = "ending the fit with the best result so far"
@@ -116,7 +116,7 @@ class _Size(IntParam):
 _TYPES: dict[Kind, Callable[[], Any]] = {
     Kind.NUMBER: Number,
     Kind.FRACTION: Fraction,
-    Kind.INTEGER: WholeNumber,
+    Kind.INTEGER: Integer,
     Kind.SIZE: _Size,
 }
 
@@ -209,7 +209,7 @@ class _Options:
 @processes_option
 @settings_options
 @strip_option
-@click.option("--page", type=WholeNumber(), help="Page or frame to encode, counted from 1. Default: the first.")
+@click.option("--page", type=Integer(), help="Page or frame to encode, counted from 1. Default: the first.")
 @generator_option
 @max_pixels_option
 @click.option("--preview", type=NamedPath(), help="Also write the decoded image to this file.")
@@ -247,8 +247,9 @@ def command(**arguments: Any) -> None:
     Files that share an output, as photo.png and photo.jpg share photo.dfm, are not encoded; the
     others are. --keep-extension tells these two apart.
 
-    --model coordinate and --generator need the package JAX, and so do --model fitted and efforts 8
-    and 9 (6 to 9 with --tune psnr) where there are no compiled kernels; the rest does not.
+    --model coordinate and --generator need the package JAX, and so do --model overfitted and
+    efforts 8 and 9 (6 to 9 with --tune psnr) where there are no compiled kernels; the rest does
+    not.
 
     Press Ctrl-C once to end the fit and write the best result so far, or twice to write nothing;
     the exit code is 130. A file that fails does not stop the others (exit code 5).
@@ -524,7 +525,7 @@ def _of_other_model(report: EncodeReport) -> str:
     """Says so if the file is not of the model that was asked for."""
     model = report.architecture.model.value
     is_other = report.config.model not in ("auto", model)
-    return f" and did worse than the {model} model, whose file is written" if is_other else ""
+    return f" and did worse than the {model} codec, whose file is written" if is_other else ""
 
 
 def _smaller_by(report: EncodeReport) -> str:

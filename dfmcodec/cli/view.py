@@ -168,13 +168,13 @@ def _resource(source: Path, options: _Options) -> Resource:
 
     data = read_source(source)
     if not options.show_damaged:
-        _check_whole(data, display_name(source), options.max_pixels)
+        _check_integers(data, display_name(source), options.max_pixels)
     if source == STANDARD or is_stream(source):
         return Resource(MEDIA_TYPE, lambda: data)
     return Resource(MEDIA_TYPE, partial(read_file, source.absolute()))
 
 
-def _check_whole(data: bytes, name: str, max_pixels: int) -> None:
+def _check_integers(data: bytes, name: str, max_pixels: int) -> None:
     """Refuses what the page cannot decode.
 
     Raises:

@@ -18,10 +18,10 @@ from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
 from dfmcodec.codecs.coordinate.decode import CoordinateRenderer, render_weights
 from dfmcodec.codecs.generative.decode import CodeRenderer
 from dfmcodec.codecs.overfitted.contents import QuantizedGrids
-from dfmcodec.codecs.overfitted.decode import FittedRenderer
+from dfmcodec.codecs.overfitted.decode import OverfittedRenderer
 from dfmcodec.codecs.renderer import Decoded, DecodeRequest, Renderer
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents
-from dfmcodec.codecs.wavelet.decode import LatentRenderer
+from dfmcodec.codecs.wavelet.decode import WaveletRenderer
 from dfmcodec.errors import ConfigError, CorruptError, require
 from dfmcodec.fourier.network import check_multiply_adds
 from dfmcodec.image import MAX_SIDE, Image, resample, to_values
@@ -44,9 +44,9 @@ _ALL = DecodeRequest()
 _OTHER = "the file does not decode to what it was made of; please report this"
 _RENDERERS: dict[Model, Renderer] = {
     Model.COORDINATE: CoordinateRenderer(),
-    Model.LATENT: LatentRenderer(),
+    Model.WAVELET: WaveletRenderer(),
     Model.GENERATIVE: CodeRenderer(),
-    Model.FITTED: FittedRenderer(),
+    Model.OVERFITTED: OverfittedRenderer(),
 }
 
 
@@ -77,7 +77,7 @@ def decode_written(data: bytes, samples: Int32, region: Region, pixels: Pixels |
     come to the same samples, and to the same pixels if these are known, too.
 
     Args:
-        data: The bytes of a file of the latent model.
+        data: The bytes of a file of the wavelet codec.
         samples: The linear synthesis of a region, int32 [C, h, w], units.
         region: The whole image; or, where pixels are known, the tile in the middle and what is seen
             from there.
@@ -98,7 +98,7 @@ def decode_written(data: bytes, samples: Int32, region: Region, pixels: Pixels |
     of_tile = tile.relative_to(region)
     if not np.array_equal(model.samples, samples[:, of_tile.rows, of_tile.columns]):
         raise CorruptError(_OTHER)
-    renderer = _RENDERERS[Model.LATENT]
+    renderer = _RENDERERS[Model.WAVELET]
     decoded = Decoded(model, region, header.height, header.width, samples)
     if pixels is None:
         pixels = renderer.render(decoded, whole, request)

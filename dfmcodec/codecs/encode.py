@@ -20,10 +20,10 @@ from dfmcodec.codecs.decode import DecodeRequest, decode_image, decode_written
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
 from dfmcodec.codecs.wavelet.encode.search import fit_latents
 from dfmcodec.codecs.wavelet.geometry import Tiling
-from dfmcodec.container.checks import CHECK_BYTES, CHECKS_PART
+from dfmcodec.container.checks import CHECK_BYTES, CHECKS_FRACTION
 from dfmcodec.container.layout import Section
 from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError, TargetUnreachableError, require
-from dfmcodec.image import BIT_DEPTHS, PEAK_LEVEL, Image, peak_value
+from dfmcodec.image import BIT_DEPTHS, PEAK_CODE_VALUE, Image, peak_value
 from dfmcodec.image.alpha_fill import fill_invisible
 from dfmcodec.kernels import has_kernels
 from dfmcodec.metrics import bits_per_pixel, mse_of_psnr, psnr, psnr_of_mse
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 
 _RAW_IS_SMALL = 1 << 12  # bytes of raw samples that a file may exceed: its container alone may
 _LEAST_SECONDS = 1e-3  # of a time limit, which has to be positive
-_SMALLER_PART = 0.9  # of the latent model's bytes, which a fit has to do with
-_FIRST_MODEL_PART = 0.05  # of the progress, where two models are tried
+_SMALLER_FRACTION = 0.9  # of the wavelet codec's bytes, which a fit has to do with
+_FIRST_MODEL_FRACTION = 0.05  # of the progress, where two models are tried
 _FITTING = ("jax", "optax")  # what networks without latents are fitted by
-_WITHOUT_FITTING = "or encode with the latent model, which efforts 1 to 5 do"
-_FURTHER_SECTIONS = {Model.LATENT: 2, Model.FITTED: 1}  # that a model may have
+_WITHOUT_FITTING = "or encode with the wavelet codec, which efforts 1 to 5 do"
+_FURTHER_SECTIONS = {Model.WAVELET: 2, Model.OVERFITTED: 1}  # that a model may have
 
 
 def encode_image(
@@ -74,14 +74,14 @@ def encode_image(
             `sample_max`; or the samples have 16 bits and use only 8, and `sample_max` does not say
             how that is meant.
         TargetUnreachableError: The target cannot be met.
-        ConfigError: The fitted model cannot name the lmbda that was given; or the model has
+        ConfigError: The overfitted codec cannot name the lmbda that was given; or the model has
             not the tune.
         DivergedError: The fit diverged again and again.
         MissingPackageError: The model is fitted by JAX, which is not installed.
     """
     if generator is not None:
         if config.tune == Tune.VISUAL.value or config.ssimulacra2 is not None:
-            msg = "the tune visual is for the latent model, not for a code of a generative model"
+            msg = "the tune visual is for the wavelet codec, not for a code of a generative model"
             raise ConfigError(msg)
         config = replace(config, tune=Tune.PSNR.value)
     image, config = _with_range(image, config, notify)
@@ -97,14 +97,14 @@ def encode_image(
         models = config.models(image.pixel_count)
         for model in models:
             if model is Model.COORDINATE:
-                require("the coordinate model", *_FITTING, otherwise=_WITHOUT_FITTING)
-            elif model is Model.FITTED and not has_kernels():
-                require("the fitted model without compiled kernels", "jax", otherwise=_WITHOUT_FITTING)
+                require("the coordinate codec", *_FITTING, otherwise=_WITHOUT_FITTING)
+            elif model is Model.OVERFITTED and not has_kernels():
+                require("the overfitted codec without compiled kernels", "jax", otherwise=_WITHOUT_FITTING)
         with one_core_products(), _out_of_reach_as(config):
             if len(models) == 1:
                 result = _encoded(image, config, models[0], on_progress, should_stop)
-                if models[0] is Model.FITTED and result.report.ended_early:
-                    result = _better_than_latent(image, result, should_stop)
+                if models[0] is Model.OVERFITTED and result.report.ended_early:
+                    result = _better_than_wavelet(image, result, should_stop)
             else:
                 result = _better_of(image, config, models, on_progress, should_stop)
     on_progress(_all_done(result.report))
@@ -136,7 +136,7 @@ def _with_range(image: Image, config: EncoderConfig, notify: Notify) -> tuple[Im
         notice = image.range_notice("quality and PSNR")
         if notice is None:
             return image, config
-        if image.sample_max == PEAK_LEVEL:
+        if image.sample_max == PEAK_CODE_VALUE:
             msg = (
                 f"the image's samples reach only {image.largest_sample} of {peak_value(image.bit_depth)}: 8 bits "
                 "stored in 16; encode them as 8 bits with --sample-max 255 (the same values), or as they are, nearly "
@@ -148,7 +148,7 @@ def _with_range(image: Image, config: EncoderConfig, notify: Notify) -> tuple[Im
     if image.largest_sample > config.sample_max:
         msg = f"the image's samples reach {image.largest_sample}, above the --sample-max of {config.sample_max}"
         raise ImageError(msg)
-    if image.bit_depth == BIT_DEPTHS[0] or config.sample_max > PEAK_LEVEL:
+    if image.bit_depth == BIT_DEPTHS[0] or config.sample_max > PEAK_CODE_VALUE:
         return image, config
     narrow = image.in_8_bits()
     notify(f"its {image.bit_depth}-bit samples become 8-bit ones of the same values (--sample-max {config.sample_max})")
@@ -212,9 +212,9 @@ def _better_of(
         if best is not None and config.distortion_tune is Tune.VISUAL and config.budget_bytes(image) is None:
             of_model = _smaller(of_model, best)
 
-        def report(progress: Progress, first: float = _FIRST_MODEL_PART * number) -> None:
-            last = 1.0 if first else _FIRST_MODEL_PART
-            on_progress(replace(progress, part=first + (last - first) * progress.part))
+        def report(progress: Progress, first: float = _FIRST_MODEL_FRACTION * number) -> None:
+            last = 1.0 if first else _FIRST_MODEL_FRACTION
+            on_progress(replace(progress, fraction=first + (last - first) * progress.fraction))
 
         try:
             result = _encoded(image, of_model, model, report, should_stop)
@@ -235,27 +235,27 @@ def _smaller(config: EncoderConfig, other: EncodeResult) -> EncoderConfig:
     look worse.
     """
     others: dict[str, Any] = dict.fromkeys(config.targets())
-    size = max(1, int(_SMALLER_PART * len(other.data)))
+    size = max(1, int(_SMALLER_FRACTION * len(other.data)))
     return replace(config, **others, size=size, tune=Tune.VISUAL.value)
 
 
-def _better_than_latent(image: Image, fitted: EncodeResult, should_stop: Callable[[], bool]) -> EncodeResult:
-    """A fitted file whose fit ended early; or the latent model's after a quick iteration, if that
-    is better.
+def _better_than_wavelet(image: Image, overfitted: EncodeResult, should_stop: Callable[[], bool]) -> EncodeResult:
+    """An overfitted file whose fit ended early; or the wavelet codec's after a quick iteration, if
+    that is better.
     """
-    config = fitted.report.config
+    config = overfitted.report.config
     tune = config.distortion_tune.value
     quick = replace(
-        config, model=Model.LATENT.value, effort=EFFORTS[0], steps=None, time_limit_s=_LEAST_SECONDS, tune=tune
+        config, model=Model.WAVELET.value, effort=EFFORTS[0], steps=None, time_limit_s=_LEAST_SECONDS, tune=tune
     )
     try:
-        latent = _encoded(image, quick, Model.LATENT, lambda progress: None, should_stop)
+        wavelet = _encoded(image, quick, Model.WAVELET, lambda progress: None, should_stop)
     except TargetUnreachableError:
-        return fitted
-    if _score(fitted) >= _score(latent):
-        return fitted
-    total_s, stop_reason = fitted.report.total_s + latent.report.total_s, fitted.report.stop_reason
-    return replace(latent, report=replace(latent.report, config=config, total_s=total_s, stop_reason=stop_reason))
+        return overfitted
+    if _score(overfitted) >= _score(wavelet):
+        return overfitted
+    total_s, stop_reason = overfitted.report.total_s + wavelet.report.total_s, overfitted.report.stop_reason
+    return replace(wavelet, report=replace(wavelet.report, config=config, total_s=total_s, stop_reason=stop_reason))
 
 
 def _score(result: EncodeResult) -> float:
@@ -363,11 +363,11 @@ def _fit(job: Job, model: Model, generator: GenerativeModel | None) -> Outcome:
         from dfmcodec.codecs.generative.encode.search import fit_code
 
         return fit_code(job, generator)
-    if model is Model.FITTED:
+    if model is Model.OVERFITTED:
         from dfmcodec.codecs.overfitted.encode.search import fit_grids
 
         return fit_grids(job)
-    return fit_latents(job) if model is Model.LATENT else fit_network(job)
+    return fit_latents(job) if model is Model.WAVELET else fit_network(job)
 
 
 def _bytes_for_checks(coded: Image, model: Model, ancillary: int, budget: int | None) -> int:
@@ -378,13 +378,13 @@ def _bytes_for_checks(coded: Image, model: Model, ancillary: int, budget: int | 
     file to be written.
     """
     symbol_checks = 0
-    if model is Model.LATENT:
+    if model is Model.WAVELET:
         symbol_checks = container.tiling_checks(Tiling.default(coded.height, coded.width, coded.channels))
-    elif model is Model.FITTED:
+    elif model is Model.OVERFITTED:
         symbol_checks = GRID_LEVELS
     needed = container.checks_file_bytes(1 + ancillary, symbol_checks)
     largest = needed + _FURTHER_SECTIONS.get(model, 0) * CHECK_BYTES
-    return needed if budget is not None and largest <= CHECKS_PART * LEAST_USED * budget else 0
+    return needed if budget is not None and largest <= CHECKS_FRACTION * LEAST_USED * budget else 0
 
 
 def _as_coded(image: Image, fill: bool) -> Image:

@@ -33,7 +33,7 @@ class DecodeRequest:
         size: The (width, height) of the result in pixels, instead of a scale.
         generator: The generative model, if the image is a code under one.
         max_multiply_adds: The largest number of multiply-adds that the network of a coordinate
-            model or a code may take at all positions. A larger one is refused before any memory is
+            codec or a code may take at all positions. A larger one is refused before any memory is
             spent on it. Other models take a fixed number for each pixel.
     """
 

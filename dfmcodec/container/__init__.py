@@ -12,11 +12,11 @@ from dfmcodec.container.sizes import (
     checks_file_bytes,
     code_file_bytes,
     estimate_network_bytes,
-    latent_file_bytes,
     network_file_bytes,
     section_file_bytes,
     sections_file_bytes,
     tiling_checks,
+    wavelet_file_bytes,
 )
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "code_file_bytes",
     "container_bytes",
     "estimate_network_bytes",
-    "latent_file_bytes",
     "network_file_bytes",
     "read",
     "read_ancillary",
@@ -41,5 +40,6 @@ __all__ = [
     "sections_file_bytes",
     "tiling_checks",
     "tiling_of",
+    "wavelet_file_bytes",
     "write",
 ]

@@ -1,7 +1,7 @@
 """The checks section, which indicates where a file is damaged.
 
 Each check is the lower half of the CRC-32 of a part of the file, or of the symbols that one tile
-and decomposition level, or one grid of the fitted model, must decode to.
+and decomposition level, or one grid of the overfitted codec, must decode to.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dfmcodec.entropy.streams import check_of
 
 CHECK = struct.Struct("<H")
 CHECK_BYTES = CHECK.size
-CHECKS_PART = 0.002  # the largest part of a file that checks may be; otherwise they are left out
+CHECKS_FRACTION = 0.002  # the largest part of a file that checks may be; otherwise they are left out
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Checks:
     Args:
         sections: The check of each other section.
         symbols: The checks of the latents' symbols, tile after tile, see
-            `codecs.wavelet.sections.latents.tile_checks`; of the fitted model those of its grids,
+            `codecs.wavelet.sections.latents.tile_checks`; of the overfitted codec those of its
+            grids,
             from the coarsest on.
     """
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from dfmcodec._types import Pixels
 from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
 from dfmcodec.codecs.generative.contents import CodeArchitecture, CodedImage
-from dfmcodec.codecs.overfitted.contents import FittedArchitecture, QuantizedGrids
-from dfmcodec.codecs.wavelet.contents import LatentArchitecture, QuantizedLatents
+from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
+from dfmcodec.codecs.wavelet.contents import QuantizedLatents, WaveletArchitecture
 from dfmcodec.fourier.network import CoordinateArchitecture
 from dfmcodec.image import Metadata
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     pass
 
 
-Architecture = CoordinateArchitecture | LatentArchitecture | FittedArchitecture | CodeArchitecture
+Architecture = CoordinateArchitecture | WaveletArchitecture | OverfittedArchitecture | CodeArchitecture
 
 
 QuantizedModel = QuantizedNetwork | QuantizedLatents | QuantizedGrids | CodedImage

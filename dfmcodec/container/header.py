@@ -13,9 +13,9 @@ from typing import Any
 from dfmcodec._types import Model
 from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
 from dfmcodec.codecs.generative.contents import CodeArchitecture, CodedImage
-from dfmcodec.codecs.overfitted.contents import FittedArchitecture, QuantizedGrids
+from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
 from dfmcodec.codecs.wavelet.colour import Luma
-from dfmcodec.codecs.wavelet.contents import LatentArchitecture, QuantizedLatents
+from dfmcodec.codecs.wavelet.contents import QuantizedLatents, WaveletArchitecture
 from dfmcodec.codecs.wavelet.geometry import TILE_GRID
 from dfmcodec.container.contents import Architecture, QuantizedModel
 from dfmcodec.container.layout import (
@@ -225,21 +225,21 @@ def _network_architecture(values: Mapping[str, int]) -> CoordinateArchitecture:
     return CoordinateArchitecture(values["channels"], values["depth"], values["layer_width"], values["order"])
 
 
-def _latent_values(model: QuantizedLatents, section_count: int) -> dict[str, int]:
+def _wavelet_values(model: QuantizedLatents, section_count: int) -> dict[str, int]:
     arch = model.architecture
     return _long_values(model, section_count) | {
-        "further_bytes": further_bytes(Model.LATENT, (arch.tile_rows, arch.tile_columns) != (1, 1)),
+        "further_bytes": further_bytes(Model.WAVELET, (arch.tile_rows, arch.tile_columns) != (1, 1)),
         "luma": arch.luma,
         "levels": arch.levels,
         "q_step": model.q_step,
         "chroma_angle": model.chroma_angle,
-        "prior_id": arch.prior_id,
+        "weights_id": arch.weights_id,
         "tile_rows": arch.tile_rows,
         "tile_columns": arch.tile_columns,
     }
 
 
-def _latent_architecture(values: Mapping[str, int]) -> LatentArchitecture:
+def _wavelet_architecture(values: Mapping[str, int]) -> WaveletArchitecture:
     """The architecture that fields describe.
 
     Raises:
@@ -252,23 +252,23 @@ def _latent_architecture(values: Mapping[str, int]) -> LatentArchitecture:
             raise ConfigError(msg)
     machine = values["depth"], values["layer_width"]
     luma = Luma(values["luma"])
-    return LatentArchitecture(values["channels"], values["levels"], *machine, luma, values["prior_id"], *tiles)
+    return WaveletArchitecture(values["channels"], values["levels"], *machine, luma, values["weights_id"], *tiles)
 
 
-def _fitted_values(model: QuantizedGrids, section_count: int) -> dict[str, int]:
+def _overfitted_values(model: QuantizedGrids, section_count: int) -> dict[str, int]:
     arch = model.architecture
     return _long_values(model, section_count) | {
         "order": arch.order,
-        "further_bytes": further_bytes(Model.FITTED, is_tiled=False),
+        "further_bytes": further_bytes(Model.OVERFITTED, is_tiled=False),
         "grids": arch.levels,
         "lmbda_code": model.lmbda_code,
-        "prior_id": arch.prior_id,
+        "weights_id": arch.weights_id,
     }
 
 
-def _fitted_architecture(values: Mapping[str, int]) -> FittedArchitecture:
+def _overfitted_architecture(values: Mapping[str, int]) -> OverfittedArchitecture:
     machine = values["depth"], values["layer_width"], values["order"]
-    return FittedArchitecture(values["channels"], values["grids"], *machine, values["prior_id"])
+    return OverfittedArchitecture(values["channels"], values["grids"], *machine, values["weights_id"])
 
 
 def _code_values(image: CodedImage, section_count: int) -> dict[str, int]:
@@ -306,11 +306,11 @@ class _Form:
 
 _FORMS = {
     Model.COORDINATE: _Form(_network_values, _network_architecture),
-    Model.LATENT: _Form(
-        _latent_values,
-        _latent_architecture,
+    Model.WAVELET: _Form(
+        _wavelet_values,
+        _wavelet_architecture,
         lambda arch: arch.tile_rows * arch.tile_columns * (arch.levels + 1),
     ),
     Model.GENERATIVE: _Form(_code_values, _code_architecture),
-    Model.FITTED: _Form(_fitted_values, _fitted_architecture, lambda arch: arch.levels),
+    Model.OVERFITTED: _Form(_overfitted_values, _overfitted_architecture, lambda arch: arch.levels),
 }

@@ -37,7 +37,7 @@ from dfmcodec.image import BIT_DEPTHS, MAX_SIDE
 MAGIC = b"\x89DFM"
 VERSION = 1
 CRC = struct.Struct("<I")  # the CRC-32 of everything before it; the last bytes of a file
-MODEL_CODES = {Model.COORDINATE: 0, Model.LATENT: 1, Model.GENERATIVE: 2, Model.FITTED: 3}
+MODEL_CODES = {Model.COORDINATE: 0, Model.WAVELET: 1, Model.GENERATIVE: 2, Model.OVERFITTED: 3}
 MODELS = {code: model for model, code in MODEL_CODES.items()}
 
 Values = Mapping[str, int]  # the values of fields, by name
@@ -60,20 +60,20 @@ def _is_coordinate(values: Values) -> bool:
     return values["model"] == MODEL_CODES[Model.COORDINATE]
 
 
-def _is_latent(values: Values) -> bool:
-    return values["model"] == MODEL_CODES[Model.LATENT]
+def _is_wavelet(values: Values) -> bool:
+    return values["model"] == MODEL_CODES[Model.WAVELET]
 
 
 def _is_tiled(values: Values) -> bool:
-    return _is_latent(values) and values["further_bytes"] > further_bytes(Model.LATENT, is_tiled=False)
+    return _is_wavelet(values) and values["further_bytes"] > further_bytes(Model.WAVELET, is_tiled=False)
 
 
-def _is_fitted(values: Values) -> bool:
-    return values["model"] == MODEL_CODES[Model.FITTED]
+def _is_overfitted(values: Values) -> bool:
+    return values["model"] == MODEL_CODES[Model.OVERFITTED]
 
 
 def _names_prior(values: Values) -> bool:
-    return _is_latent(values) or _is_fitted(values)
+    return _is_wavelet(values) or _is_overfitted(values)
 
 
 def _is_generative(values: Values) -> bool:
@@ -145,23 +145,23 @@ FIELDS = (
     Field("depth", "B", range(1, MAX_DEPTH + 1), _is_coordinate),
     Field("layer_width", "B", range(1, MAX_WIDTH + 1), _is_coordinate),
     Field("order", "B", range(1, MAX_WIDTH + 1), _is_coordinate),
-    # In the latent and the fitted model these only describe the prior's machine: a reader accepts
-    # any value.
+    # In the wavelet and the overfitted codec these only describe the prior's machine: a reader
+    # accepts any value.
     Field("depth", "B", _BYTE, _names_prior),
     Field("layer_width", "B", _BYTE, _names_prior),
-    Field("order", "B", _BYTE, _is_fitted),
-    # Luma.MEAN in all latent files before there was another
-    Field("luma", "B", tuple(Luma), _is_latent, refusal=UnsupportedVersionError),
+    Field("order", "B", _BYTE, _is_overfitted),
+    # Luma.MEAN in all wavelet files before there was another
+    Field("luma", "B", tuple(Luma), _is_wavelet, refusal=UnsupportedVersionError),
     Field("further_bytes", "B", (0,), _is_coordinate, refusal=UnsupportedVersionError),
-    Field("further_bytes", "B", (8, 10), _is_latent, refusal=UnsupportedVersionError),
-    Field("further_bytes", "B", (6,), _is_fitted, refusal=UnsupportedVersionError),
+    Field("further_bytes", "B", (8, 10), _is_wavelet, refusal=UnsupportedVersionError),
+    Field("further_bytes", "B", (6,), _is_overfitted, refusal=UnsupportedVersionError),
     Field("section_count", "B", range(1, 1 << 8), _has_long_header),
-    Field("levels", "B", range(1, MAX_LEVELS + 1), _is_latent),
-    Field("grids", "B", (GRID_LEVELS,), _is_fitted),
-    Field("lmbda_code", "B", LMBDA_CODES, _is_fitted, less=LMBDA_CODES[0]),
-    Field("q_step", "H", range(1, MAX_STEP + 1), _is_latent),
-    Field("chroma_angle", "B", _BYTE, _is_latent),
-    Field("prior_id", "I", _WORD, _names_prior),
+    Field("levels", "B", range(1, MAX_LEVELS + 1), _is_wavelet),
+    Field("grids", "B", (GRID_LEVELS,), _is_overfitted),
+    Field("lmbda_code", "B", LMBDA_CODES, _is_overfitted, less=LMBDA_CODES[0]),
+    Field("q_step", "H", range(1, MAX_STEP + 1), _is_wavelet),
+    Field("chroma_angle", "B", _BYTE, _is_wavelet),
+    Field("weights_id", "I", _WORD, _names_prior),
     Field("tile_rows", "B", range(1, MAX_TILES + 1), _is_tiled),
     Field("tile_columns", "B", range(1, MAX_TILES + 1), _is_tiled),
     Field("generator_id", "I", _WORD, _is_generative),
@@ -171,8 +171,8 @@ FIELDS = (
     Field("code_bytes", LEB128, range(1 << 7 * MAX_LEB128_BYTES), _is_generative),
 )
 _FURTHER = {
-    Model.LATENT: ("levels", "q_step", "chroma_angle", "prior_id"),
-    Model.FITTED: ("grids", "lmbda_code", "prior_id"),
+    Model.WAVELET: ("levels", "q_step", "chroma_angle", "weights_id"),
+    Model.OVERFITTED: ("grids", "lmbda_code", "weights_id"),
 }
 _FURTHER_OF_TILES = ("tile_rows", "tile_columns")
 
@@ -228,15 +228,15 @@ _ALL_MODELS = tuple(MODEL_CODES)
 SECTIONS = (
     SectionRule(Section.WEIGHTS, (Model.COORDINATE,), is_required=True),
     SectionRule(Section.METADATA, _ALL_MODELS),
-    SectionRule(Section.LATENTS, (Model.LATENT,), is_required=True),
-    SectionRule(Section.FILTER, (Model.LATENT,)),
-    SectionRule(Section.ADAPTATION, (Model.LATENT,)),
+    SectionRule(Section.LATENTS, (Model.WAVELET,), is_required=True),
+    SectionRule(Section.FILTER, (Model.WAVELET,)),
+    SectionRule(Section.ADAPTATION, (Model.WAVELET,)),
     SectionRule(Section.ALPHA, _ALL_MODELS),
     SectionRule(Section.RGB, _ALL_MODELS),
     SectionRule(Section.CHECKS, _ALL_MODELS),
     SectionRule(Section.CODE, (Model.GENERATIVE,), is_required=True),
-    SectionRule(Section.GRIDS, (Model.FITTED,), is_required=True),
-    SectionRule(Section.NETWORKS, (Model.FITTED,)),
+    SectionRule(Section.GRIDS, (Model.OVERFITTED,), is_required=True),
+    SectionRule(Section.NETWORKS, (Model.OVERFITTED,)),
 )
 MAIN_SECTION = {rule.models[0]: rule.section for rule in SECTIONS if rule.is_required}
 MODELS_OF_SECTION = {rule.section: rule.models for rule in SECTIONS}
@@ -323,8 +323,8 @@ def refuse_unknown(what: str, data: bytes) -> NoReturn:
     Raises:
         UnsupportedVersionError: Always.
     """
-    is_whole = data[-CRC.size :] == CRC.pack(zlib.crc32(data[: -CRC.size]))
-    advice = "update dfmcodec" if is_whole else "update dfmcodec, or get a whole copy: its CRC-32 does not match"
+    is_complete = data[-CRC.size :] == CRC.pack(zlib.crc32(data[: -CRC.size]))
+    advice = "update dfmcodec" if is_complete else "update dfmcodec, or get a whole copy: its CRC-32 does not match"
     msg = f"{what} is unknown to this program; {advice}"
     raise UnsupportedVersionError(msg)
 

@@ -14,7 +14,7 @@ from dfmcodec.codecs.overfitted.contents import QuantizedGrids
 from dfmcodec.codecs.overfitted.grids import grid_sizes
 from dfmcodec.codecs.overfitted.sections.grids import GridsBody, grid_checks, read_grids, write_grids
 from dfmcodec.codecs.overfitted.sections.networks import read_networks, write_networks
-from dfmcodec.codecs.overfitted.weights import fitted_prior_of
+from dfmcodec.codecs.overfitted.weights import overfitted_weights_of
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents, tiling_of
 from dfmcodec.codecs.wavelet.salvage import Salvage
 from dfmcodec.codecs.wavelet.sections.adaptation import read_adaptation, write_adaptation
@@ -78,16 +78,16 @@ def _read_code(state: FileState, _region: Region | None, _level: int, _losses: L
 
 
 def _write_grids(model: QuantizedGrids) -> Sections:
-    prior = fitted_prior_of(model.architecture.prior_id)
-    network, _ = prior.networks_of(model.changes)
+    prior = overfitted_weights_of(model.architecture.weights_id)
+    network, _ = prior.networks_of(model.deltas)
     sections = {Section.GRIDS: write_grids(model.grids, network)}
-    if model.changes is not None:
-        sections[Section.NETWORKS] = write_networks(prior, model.changes)
+    if model.deltas is not None:
+        sections[Section.NETWORKS] = write_networks(prior, model.deltas)
     return sections
 
 
 def _read_grids(state: FileState, _region: Region | None, _level: int, losses: Losses) -> tuple[Any, Region]:
-    """Reads the networks and grids of a fitted model.
+    """Reads the networks and grids of an overfitted codec.
 
     Raises:
         FormatError: With `losses`, also where the networks are lost: without them the grids mean
@@ -95,18 +95,18 @@ def _read_grids(state: FileState, _region: Region | None, _level: int, losses: L
     """
     header = state.header
     arch: Any = header.architecture
-    prior = fitted_prior_of(arch.prior_id)
-    changes = None
+    prior = overfitted_weights_of(arch.weights_id)
+    deltas = None
     if Section.NETWORKS in header.sections:
-        changes = read_networks(state.section(Section.NETWORKS), prior)
+        deltas = read_networks(state.section(Section.NETWORKS), prior)
     lmbda_code = header.values["lmbda_code"]
-    network, _ = prior.networks_of(changes)
+    network, _ = prior.networks_of(deltas)
     checks = None if state.checks is None else state.checks.symbols
     body = GridsBody(state.present(Section.GRIDS), state.missing_bytes(Section.GRIDS), checks)
     grids = read_grids(body, grid_sizes(header.height, header.width, arch.levels), network, losses)
     if losses is not None:
         losses += state.section_problems(Section.GRIDS)
-    model = QuantizedGrids(arch, header.height, header.width, lmbda_code, tuple(grids), changes, header.bit_depth)
+    model = QuantizedGrids(arch, header.height, header.width, lmbda_code, tuple(grids), deltas, header.bit_depth)
     return model, _whole(state)
 
 
@@ -120,7 +120,7 @@ def _write_latents(model: QuantizedLatents) -> Sections:
         body = join_tiles([stream.body for stream in model.streams])
     else:
         tiling = tiling_of(arch, model.height, model.width)
-        context = prior_of(arch.prior_id).context
+        context = prior_of(arch.weights_id).context
         if model.adaptation is not None:
             context = model.adaptation.applied(context, tiling.tiles[0].geometry)
         body = write_symbols(tiling, model.q_step, context, model.tile_symbols)
@@ -137,7 +137,7 @@ def _read_latents(state: FileState, region: Region | None, finest_level: int, lo
     header = state.header
     arch: Any = header.architecture
     tiling = tiling_of(arch, header.height, header.width)
-    image_filter, adaptation, context = None, None, prior_of(arch.prior_id).context
+    image_filter, adaptation, context = None, None, prior_of(arch.weights_id).context
     if Section.FILTER in header.sections:
         with record_loss(losses, "the image is decoded without it"):
             image_filter = read_filter(state.section(Section.FILTER), arch.channels)
@@ -167,7 +167,7 @@ def _read_latents(state: FileState, region: Region | None, finest_level: int, lo
     return model, covered
 
 
-def _latent_checks(model: QuantizedLatents) -> list[int]:
+def _wavelet_checks(model: QuantizedLatents) -> list[int]:
     """The checks of all symbols, tile after tile."""
     if model.streams:
         return [check for stream in model.streams for check in stream.checks or ()]
@@ -178,7 +178,7 @@ def _latent_checks(model: QuantizedLatents) -> list[int]:
 
 FORMS = {
     Model.COORDINATE: ModelForm(_write_network, _read_network),
-    Model.LATENT: ModelForm(_write_latents, _read_latents, _latent_checks),
+    Model.WAVELET: ModelForm(_write_latents, _read_latents, _wavelet_checks),
     Model.GENERATIVE: ModelForm(_write_code, _read_code),
-    Model.FITTED: ModelForm(_write_grids, _read_grids, _grid_checks),
+    Model.OVERFITTED: ModelForm(_write_grids, _read_grids, _grid_checks),
 }

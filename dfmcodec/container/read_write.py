@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 
 from dfmcodec.container.alpha import read_alpha, write_alpha
-from dfmcodec.container.checks import CHECKS_PART, checks_bytes, write_checks
+from dfmcodec.container.checks import CHECKS_FRACTION, checks_bytes, write_checks
 from dfmcodec.container.contents import Ancillary, QuantizedModel
 from dfmcodec.container.header import read_header, write_header
 from dfmcodec.container.integrity import FileState, examine, record_loss
@@ -22,7 +22,7 @@ from dfmcodec.container.sizes import sections_file_bytes
 from dfmcodec.image import MAX_PIXELS, Metadata
 from dfmcodec.image.region import Region
 
-_EARLY_METADATA_PART = 1 / 8  # of the main section; longer metadata goes to the end of the file
+_EARLY_METADATA_FRACTION = 1 / 8  # of the main section; longer metadata goes to the end of the file
 
 
 def write(model: QuantizedModel, ancillary: Mapping[Section, bytes] | None = None, checked: bool = True) -> bytes:
@@ -31,7 +31,7 @@ def write(model: QuantizedModel, ancillary: Mapping[Section, bytes] | None = Non
     Args:
         model: The model.
         ancillary: Further sections; see `ancillary_sections`.
-        checked: Whether the file gets checks if they are at most `CHECKS_PART` of it.
+        checked: Whether the file gets checks if they are at most `CHECKS_FRACTION` of it.
 
     Returns:
         The bytes of the file.
@@ -40,7 +40,7 @@ def write(model: QuantizedModel, ancillary: Mapping[Section, bytes] | None = Non
     form = FORMS[of_model]
     sections = {**form.write(model), **(ancillary or {})}
     order = list(SECTION_ORDER)
-    if len(sections.get(Section.METADATA, b"")) > _EARLY_METADATA_PART * len(sections[MAIN_SECTION[of_model]]):
+    if len(sections.get(Section.METADATA, b"")) > _EARLY_METADATA_FRACTION * len(sections[MAIN_SECTION[of_model]]):
         order.remove(Section.METADATA)
         order.append(Section.METADATA)
     sections = _ordered(sections, order)
@@ -49,7 +49,7 @@ def write(model: QuantizedModel, ancillary: Mapping[Section, bytes] | None = Non
         symbol_checks = form.symbol_checks(model)
         placeholder = bytes(checks_bytes(len(sections), len(symbol_checks)))
         added = sections_file_bytes({Section.CHECKS: placeholder})
-        if added <= CHECKS_PART * (len(head) + sum(map(len, sections.values())) + CRC.size + added):
+        if added <= CHECKS_FRACTION * (len(head) + sum(map(len, sections.values())) + CRC.size + added):
             head = write_header(model, _ordered({Section.CHECKS: placeholder, **sections}, order))
             checks = write_checks(head, list(sections.values()), symbol_checks)
             sections = _ordered({Section.CHECKS: checks, **sections}, order)

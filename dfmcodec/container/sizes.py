@@ -22,14 +22,14 @@ def checks_file_bytes(sections: int, symbol_checks: int) -> int:
 
     Args:
         sections: The number of other sections.
-        symbol_checks: The number of checks of symbols: one for each grid of the fitted model, and
-            of the latent model `tiling_checks`.
+        symbol_checks: The number of checks of symbols: one for each grid of the overfitted codec,
+            and of the wavelet codec `tiling_checks`.
     """
     return SECTION_ENTRY.size + checks_bytes(sections, symbol_checks)
 
 
 def tiling_checks(tiling: Tiling) -> int:
-    """The number of checks of the symbols of a latent model."""
+    """The number of checks of the symbols of a wavelet codec."""
     return len(tiling.tiles) * (tiling.levels + 1)
 
 
@@ -39,15 +39,15 @@ def sections_file_bytes(sections: Mapping[Section, bytes]) -> int:
 
 
 def network_file_bytes(architecture: CoordinateArchitecture) -> int:
-    """The size of a coordinate model's file without range-coded stream and ancillary data."""
+    """The size of a coordinate codec's file without range-coded stream and ancillary data."""
     return container_bytes(Model.COORDINATE) + side_bytes(architecture)
 
 
-def latent_file_bytes(tiling: Tiling) -> int:
-    """The size of a latent model's file without its range-coded streams and optional sections."""
+def wavelet_file_bytes(tiling: Tiling) -> int:
+    """The size of a wavelet codec's file without its range-coded streams and optional sections."""
     tiles = len(tiling.tiles)
     lengths = tiles * TILE_LENGTH.size if tiles > 1 else 0
-    return container_bytes(Model.LATENT, is_tiled=tiles > 1) + tiles * tiling.channels + lengths
+    return container_bytes(Model.WAVELET, is_tiled=tiles > 1) + tiles * tiling.channels + lengths
 
 
 def code_file_bytes(image: CodedImage) -> int:
@@ -62,7 +62,7 @@ def section_file_bytes(body_bytes: float) -> float:
 
 
 def estimate_network_bytes(model: QuantizedNetwork) -> float:
-    """The size of a coordinate model's file by the costs of its tables, without coding.
+    """The size of a coordinate codec's file by the costs of its tables, without coding.
 
     The estimate is off by at most the last word of the range coder.
     """

@@ -15,7 +15,7 @@ MAX_EXACT = 1 << 24  # float32 holds all integers up to this one
 SQUARE = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1))
 
 
-def check_whole(name: str, numbers: Float32) -> None:
+def check_integers(name: str, numbers: Float32) -> None:
     """Refuses an array of a context network whose numbers are not whole.
 
     Raises:

@@ -4,7 +4,7 @@ It composes Fourier layers (`fourier.layer`). The first one takes a position in 
 follows the last one. The layer is equation 4.5, the composition equation 4.6 of a thesis on Deep
 Fourier Machines (title page not at hand), losses 4.7 and 4.8, algorithms 1 to 3.
 
-The module holds the architecture of the coordinate model, the composition itself, the positions of
+The module holds the architecture of the coordinate codec, the composition itself, the positions of
 pixels, and the order of the weights in a file.
 """
 

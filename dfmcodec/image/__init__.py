@@ -19,7 +19,7 @@ from dfmcodec.errors import ConfigError, ImageError
 MAX_SIDE = 65_535
 LARGEST_PIXELS = MAX_SIDE**2  # of any image: no limit but that of the sides
 MAX_PIXELS = 89_478_485  # Pillow's own default limit, 0.25 Gi / 3
-PEAK_LEVEL = 255  # the largest code value
+PEAK_CODE_VALUE = 255  # the largest code value
 BIT_DEPTHS = (8, 16)
 _PARTS_OF_16_BITS = (8, 10, 12, 14)  # that cameras, microscopes and scanners fill
 MAX_METADATA_BYTES = 1 << 24  # of a file, with the names of the entries
@@ -215,7 +215,7 @@ class Image:
         pixels = self.pixels.astype(np.uint8)
         if self.alpha is None:
             return Image(pixels, self.metadata)
-        if (self.alpha % values_per_level(self.bit_depth)).any():
+        if (self.alpha % values_per_code_value(self.bit_depth)).any():
             msg = "the image's alpha needs 16 bits, but its samples would become 8-bit ones; drop the alpha"
             raise ImageError(msg)
         return Image(pixels, self.metadata, to_code_values(self.alpha))
@@ -232,14 +232,14 @@ class Image:
         """
         pixels = self.pixels
         if self.bit_depth > BIT_DEPTHS[0]:
-            pixels = rescaled(pixels, self.sample_max, PEAK_LEVEL).astype(np.uint8)
+            pixels = rescaled(pixels, self.sample_max, PEAK_CODE_VALUE).astype(np.uint8)
         return Image(np.ascontiguousarray(pixels), self.metadata)
 
     def plain_notice(self) -> str | None:
         """What `plain` changes, such as "in 8 bits (4095 becomes 255), without its alpha"; None if
         nothing.
         """
-        changes = [f"in 8 bits ({self.sample_max} becomes {PEAK_LEVEL})"] if self.bit_depth > BIT_DEPTHS[0] else []
+        changes = [f"in 8 bits ({self.sample_max} becomes {PEAK_CODE_VALUE})"] if self.bit_depth > BIT_DEPTHS[0] else []
         if self.alpha is not None:
             changes.append("without its alpha")
         return ", ".join(changes) or None
@@ -267,14 +267,14 @@ def peak_value(bit_depth: int) -> int:
     return (1 << bit_depth) - 1
 
 
-def values_per_level(bit_depth: int) -> int:
+def values_per_code_value(bit_depth: int) -> int:
     """Returns the ratio of a sample value to a code value: 1 at 8 bits, 257 at 16."""
-    return peak_value(bit_depth) // PEAK_LEVEL
+    return peak_value(bit_depth) // PEAK_CODE_VALUE
 
 
 def to_code_values(samples: Pixels) -> Pixels:
     """The nearest code values of sample values, uint8."""
-    step = values_per_level(8 * samples.itemsize)
+    step = values_per_code_value(8 * samples.itemsize)
     return ((samples.astype(np.uint32) + step // 2) // step).astype(np.uint8)
 
 

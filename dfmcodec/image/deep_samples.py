@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from dfmcodec._types import Notify, Pixels
 from dfmcodec.errors import ImageError
-from dfmcodec.image import PEAK_LEVEL, peak_value, png, rescaled
+from dfmcodec.image import PEAK_CODE_VALUE, peak_value, png, rescaled
 from dfmcodec.image.open_image import load_samples, open_image
 from dfmcodec.image.source import Source
 
@@ -176,7 +176,7 @@ def _deep_netpbm(pil_image: ImageFile, source: Source) -> ImageSamples | None:
     """Returns a PGM or PPM whose peak is above 255, scaled to 0..65535; None for any other file."""
     with source.open() as file:
         header = _NETPBM_HEADER.match(file.read(_HEAD_BYTES))
-        if header is None or int(header[4]) <= PEAK_LEVEL:
+        if header is None or int(header[4]) <= PEAK_CODE_VALUE:
             return None
         channels, peak = (1 if header[1] == b"5" else 3), int(header[4])
         count = pil_image.width * pil_image.height * channels

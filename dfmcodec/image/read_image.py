@@ -18,7 +18,7 @@ import numpy.typing as npt
 from dfmcodec._types import Notify, Pixels
 from dfmcodec.errors import ConfigError, DfmError, ImageError, is_lack_of_memory
 from dfmcodec.files.names import printable
-from dfmcodec.image import LARGEST_PIXELS, MAX_PIXELS, PEAK_LEVEL, Image, Metadata, check_image_size, png, tiff
+from dfmcodec.image import LARGEST_PIXELS, MAX_PIXELS, PEAK_CODE_VALUE, Image, Metadata, check_image_size, png, tiff
 from dfmcodec.image.colour_description import described_colours
 from dfmcodec.image.deep_samples import (
     DEEP_GRAY_MODES,
@@ -454,7 +454,7 @@ def _transparency(pil_image: PilImage) -> Any:
         return None if isinstance(colour, str) else colour  # a text of a PNG
     tiles = getattr(pil_image, "tile", None)
     peak = _GRAY_PEAKS.get(rawmode_of(tiles[0])) if tiles else None
-    return colour if peak is None else (colour & peak) * (PEAK_LEVEL // peak)
+    return colour if peak is None else (colour & peak) * (PEAK_CODE_VALUE // peak)
 
 
 def _shallow_samples(pil_image: PilImage, profile: Any, transparency: Any, notify: Notify) -> tuple[ImageSamples, bool]:

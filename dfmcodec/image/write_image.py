@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec.errors import ConfigError, OutputError
-from dfmcodec.image import MAX_SIDE, PEAK_LEVEL, Image, peak_value, png, rescaled, tiff, to_code_values
+from dfmcodec.image import MAX_SIDE, PEAK_CODE_VALUE, Image, peak_value, png, rescaled, tiff, to_code_values
 from dfmcodec.image.density import density_of
 from dfmcodec.image.metadata import ExifFields, exif_fields, pillow_info
 from dfmcodec.threads import in_threads
@@ -189,7 +189,7 @@ def image_to_bytes(image: Image, output: OutputFormat, quality: int | None = Non
         peak = peak_value(bits or image.bit_depth)
         if bits is not None:
             samples = rescaled(samples, peak_value(image.bit_depth), peak)
-        sample_type = ">u2" if peak > PEAK_LEVEL else "u1"  # as the peak tells a reader
+        sample_type = ">u2" if peak > PEAK_CODE_VALUE else "u1"  # as the peak tells a reader
         header = b"%s\n%d %d\n%d\n" % (kind, image.width, image.height, peak)
         return header + samples.astype(sample_type).tobytes()
     try:

@@ -400,7 +400,7 @@ def accept_front(
         place_in_plane: As `place_in_grid`.
     """
 
-def window_room() -> int:
+def window_workspace() -> int:
     """The bytes that `window_gradient` and `window_costs` work in."""
 
 def window_gradient(
@@ -415,8 +415,8 @@ def window_gradient(
     latents: tuple[Float32, ...],
     room: _UInt8,
     rounding: tuple[float, float, int],
-    by_weights: Float32,
-    by_latents: Float32,
+    grad_weights: Float32,
+    grad_latents: Float32,
 ) -> None:
     """Computes the gradient of a window's part in the loss of a fit; see `WindowLoss.gradients`.
 
@@ -430,10 +430,10 @@ def window_gradient(
         colours: [3, WINDOW, WINDOW].
         inside: [WINDOW, WINDOW].
         latents: The grids of the image, [h_l, w_l] each.
-        room: What it works in, [`window_room()`]; what is left in it means nothing.
+        room: What it works in, [`window_workspace()`]; what is left in it means nothing.
         rounding: The temperature of soft rounding, the deviation of its noise, and a seed.
-        by_weights: Receives the gradient by `weights`.
-        by_latents: Receives that by what `Windows.cut` gives, one grid after the other.
+        grad_weights: Receives the gradient by `weights`.
+        grad_latents: Receives that by what `Windows.cut` gives, one grid after the other.
     """
 
 def window_costs(

@@ -10,17 +10,17 @@ INLINE int groups_of(int inputs) { return (inputs + GROUP - 1) / GROUP; }
 
 /* The rows of a chunk that view k sees. Where the chunk is no whole part of a row of the pass they are put together. */
 static const int8_t *seen_by(const Pass *pass, const View *view, ptrdiff_t row, ptrdiff_t column, int count,
-                             int8_t *room) {
+                             int8_t *workspace) {
     const int8_t *at = view->first + row * view->row_stride + column;
     if (count == CHUNK && column + CHUNK <= pass->columns) return at;
-    memset(room, 0, CHUNK);
+    memset(workspace, 0, CHUNK);
     for (int done = 0; done < count; row++, column = 0, at = view->first + row * view->row_stride) {
         const ptrdiff_t rest = pass->columns - column;
         const int length = rest < count - done ? (int)rest : count - done;
-        memcpy(room + done, at, (size_t)length);
+        memcpy(workspace + done, at, (size_t)length);
         done += length;
     }
-    return room;
+    return workspace;
 }
 
 static void magnitudes(const int8_t *values, int8_t *out) {
@@ -32,10 +32,10 @@ static void every_group(Inputs *in, const Layer *layer) {
     for (int g = 0; g < in->count; g++) in->numbers[g] = g;
 }
 
-void NAME(outputs_of_chunk)(const Pass *pass, ptrdiff_t first, int count, Room *room) {
+void NAME(outputs_of_chunk)(const Pass *pass, ptrdiff_t first, int count, Workspace *workspace) {
     static const int8_t nothing[CHUNK];
     int8_t copies[GROUP][CHUNK];
-    Inputs *in = &room->in;
+    Inputs *in = &workspace->in;
     const ptrdiff_t row = first / pass->columns, column = first % pass->columns;
     const int signed_groups = groups_of(pass->signed_count), views = pass->signed_count + pass->low_count;
     in->count = 0;
@@ -61,11 +61,11 @@ void NAME(outputs_of_chunk)(const Pass *pass, ptrdiff_t first, int count, Room *
         }
     }
     const Evaluate evaluate = byte_products->evaluate;
-    evaluate(&pass->layers[0], in, room->hidden.values);
-    every_group(&room->hidden, &pass->layers[1]);
-    evaluate(&pass->layers[1], &room->hidden, in->values);
+    evaluate(&pass->layers[0], in, workspace->hidden.values);
+    every_group(&workspace->hidden, &pass->layers[1]);
+    evaluate(&pass->layers[1], &workspace->hidden, in->values);
     every_group(in, &pass->layers[2]);
-    evaluate(&pass->layers[2], in, room->sums);
+    evaluate(&pass->layers[2], in, workspace->sums);
 }
 
 static int prepare(Call *call, Arguments *a) {
@@ -124,16 +124,16 @@ static void put_hidden(const int8_t *groups, int count, int outputs, uint8_t *ou
         for (int j = 0; j < outputs; j++) *out++ = (uint8_t)groups[j / GROUP * GROUP_BYTES + n * GROUP + j % GROUP];
 }
 
-void NAME(choose_of_chunk)(const Arguments *a, ptrdiff_t first, int count, const Room *room) {
+void NAME(choose_of_chunk)(const Arguments *a, ptrdiff_t first, int count, const Workspace *workspace) {
     const ptrdiff_t means = a->classes.len / 2;
     const int8_t *quantizer = a->quantizers.buf;
     const int16_t *class_of = a->classes.buf;
     const int32_t class_count = class_of[means - 1] + 1;
     const int outputs = a->pass.layers[1].outputs;
-    if (a->hidden.len) put_hidden(room->in.values, count, outputs, (uint8_t *)a->hidden.buf + first * outputs);
+    if (a->hidden.len) put_hidden(workspace->in.values, count, outputs, (uint8_t *)a->hidden.buf + first * outputs);
     for (int n = 0; n < count; n++) {
-        const int32_t mean = (room->sums[CHUNK + n] + 128) >> 8;
-        int32_t scale = ((room->sums[n] + 128) >> 8) + a->unit_scale, size = mean < 0 ? -mean : mean;
+        const int32_t mean = (workspace->sums[CHUNK + n] + 128) >> 8;
+        int32_t scale = ((workspace->sums[n] + 128) >> 8) + a->unit_scale, size = mean < 0 ? -mean : mean;
         scale = scale < 0 ? 0 : scale > a->last_scale ? a->last_scale : scale;
         size = class_of[size >= means ? means - 1 : size];
         const int32_t direct = quantizer[first + n] * a->per_quantizer + scale * class_count + size;
@@ -143,12 +143,12 @@ void NAME(choose_of_chunk)(const Arguments *a, ptrdiff_t first, int count, const
     }
 }
 
-static void choose(const Arguments *a, Room *room) {
+static void choose(const Arguments *a, Workspace *workspace) {
     const ptrdiff_t count = a->rows * a->columns;
     for (ptrdiff_t first = 0; first < count; first += CHUNK) {
         const int some = count - first < CHUNK ? (int)(count - first) : CHUNK;
-        NAME(outputs_of_chunk)(&a->pass, first, some, room);
-        NAME(choose_of_chunk)(a, first, some, room);
+        NAME(outputs_of_chunk)(&a->pass, first, some, workspace);
+        NAME(choose_of_chunk)(a, first, some, workspace);
     }
 }
 
@@ -158,7 +158,7 @@ void NAME(release)(Arguments *a) {
     for (int layer = 0; layer < 3; layer++) free_layer(&a->pass.layers[layer]);
 }
 
-Room *NAME(room_for)(Call *call, Arguments *a) {
+Workspace *NAME(room_for)(Call *call, Arguments *a) {
     const ptrdiff_t count = a->rows * a->columns;
     if (!byte_products->evaluate) return refuse(call, "no instruction set to multiply bytes"), NULL;
     if (!SIZES(a->rows, a->columns)) return refuse(call, "a pass without a size"), NULL;
@@ -166,12 +166,12 @@ Room *NAME(room_for)(Call *call, Arguments *a) {
         !prepare(call, a))
         return NULL;
     enum { ALIGNMENT = 64 };
-    char *memory = malloc(sizeof(Room) + ALIGNMENT + sizeof memory); /* not all C libraries have aligned_alloc */
+    char *memory = malloc(sizeof(Workspace) + ALIGNMENT + sizeof memory); /* not all C libraries have aligned_alloc */
     if (!memory) return no_memory(call), NULL;
     char *first = memory + sizeof memory;
-    void **room = (void **)(first + (ALIGNMENT - (uintptr_t)first % ALIGNMENT) % ALIGNMENT);
-    room[-1] = memory;
-    return (Room *)room;
+    void **workspace = (void **)(first + (ALIGNMENT - (uintptr_t)first % ALIGNMENT) % ALIGNMENT);
+    workspace[-1] = memory;
+    return (Workspace *)workspace;
 }
 
 void NAME(take_pass)(Call *call, Arguments *a) {
@@ -190,16 +190,16 @@ int NAME(choose_tables)(Call *call) {
     int result = 0;
     NAME(take_pass)(call, &a);
     a.table = take_buffer(call), a.sign = take_buffer(call), a.hidden = take_buffer(call);
-    Room *room = NULL;
+    Workspace *workspace = NULL;
     const ptrdiff_t count = SIZES(a.rows, a.columns) ? a.rows * a.columns : PTRDIFF_MAX;
-    if (has_items(call, &a.table, count, 2, "table") && has_items(call, &a.sign, count, 4, "sign")) room = NAME(room_for)(call, &a);
-    if (room && (!a.hidden.len || has_items(call, &a.hidden, count * a.pass.layers[1].outputs, 1, "hidden"))) {
+    if (has_items(call, &a.table, count, 2, "table") && has_items(call, &a.sign, count, 4, "sign")) workspace = NAME(room_for)(call, &a);
+    if (workspace && (!a.hidden.len || has_items(call, &a.hidden, count * a.pass.layers[1].outputs, 1, "hidden"))) {
         byte_products->begin();
-        choose(&a, room);
+        choose(&a, workspace);
         byte_products->end();
         result = 1;
     }
-    free_room(room);
+    free_workspace(workspace);
     NAME(release)(&a);
     return result;
 }

@@ -21,7 +21,7 @@ typedef struct {
     Inputs in, hidden;
     int32_t sums[MAX_OUTPUTS * CHUNK] __attribute__((aligned(64)));
     float derivatives[MAX_OUTPUTS][CHUNK];
-} Room;
+} Workspace;
 
 typedef struct {
     Buffer w1, c1, w2, c2, w3, c3, available, planes[3], views, quantizers, classes, table, sign, hidden;
@@ -35,18 +35,18 @@ typedef struct {
 /* The first arguments of both kernels; see _compiled.pyi. */
 void NAME(take_pass)(Call *call, Arguments *a);
 
-/* Room for a thread's numbers; refuses the call and returns NULL where arguments or memory do not do. */
-Room *NAME(room_for)(Call *call, Arguments *a);
-INLINE void free_room(Room *room) {
-    if (room) free(((void **)room)[-1]); /* what is before it is where its memory begins */
+/* Workspace for a thread's numbers; refuses the call and returns NULL where arguments or memory do not do. */
+Workspace *NAME(room_for)(Call *call, Arguments *a);
+INLINE void free_workspace(Workspace *workspace) {
+    if (workspace) free(((void **)workspace)[-1]); /* what is before it is where its memory begins */
 }
 
 /* Scale and mean of `count` symbols of a pass from number `first` on. */
-void NAME(outputs_of_chunk)(const Pass *pass, ptrdiff_t first, int count, Room *room);
+void NAME(outputs_of_chunk)(const Pass *pass, ptrdiff_t first, int count, Workspace *workspace);
 
-/* Chooses tables and signs of `count` symbols by what `outputs_of_chunk` has left in the room, and keeps their activations
+/* Chooses tables and signs of `count` symbols by what `outputs_of_chunk` has left in the workspace, and keeps their activations
  * of layer 2 where there is an array for them. */
-void NAME(choose_of_chunk)(const Arguments *a, ptrdiff_t first, int count, const Room *room);
+void NAME(choose_of_chunk)(const Arguments *a, ptrdiff_t first, int count, const Workspace *workspace);
 
 void NAME(release)(Arguments *a);
 

@@ -98,24 +98,24 @@ static void add_row(float *target, const int32_t *sums, const float *scale, int 
 }
 
 static void add_gradient_of_chunk(const Arguments *a, const Gradient *gradient, ptrdiff_t first, int count,
-                                  Room *room) {
+                                  Workspace *workspace) {
     const Pass *pass = &a->pass;
-    NAME(outputs_of_chunk)(pass, first, count, room); /* leaves the activations of layer 1 in hidden, of layer 2 in in */
-    NAME(choose_of_chunk)(a, first, count, room);
+    NAME(outputs_of_chunk)(pass, first, count, workspace); /* leaves the activations of layer 1 in hidden, of layer 2 in in */
+    NAME(choose_of_chunk)(a, first, count, workspace);
     const int h1 = pass->layers[0].outputs, h2 = pass->layers[1].outputs;
     const int8_t *w3 = a->w3.buf;
     float by_scale[CHUNK], by_mean[CHUNK], scale[CHUNK], scale_before[CHUNK];
-    slopes_of_chunk(gradient, a, first, count, room->sums, by_scale, by_mean);
+    slopes_of_chunk(gradient, a, first, count, workspace->sums, by_scale, by_mean);
     for (int j = 0; j < h2; j++)
-        combine_rows(by_scale, by_mean, w3[j] / 256.0f, w3[h2 + j] / 256.0f, room->derivatives[j]);
-    Inputs *in = &room->in, *hidden = &room->hidden;
+        combine_rows(by_scale, by_mean, w3[j] / 256.0f, w3[h2 + j] / 256.0f, workspace->derivatives[j]);
+    Inputs *in = &workspace->in, *hidden = &workspace->hidden;
     int8_t activations[MAX_OUTPUTS * CHUNK];
     memcpy(activations, hidden->values, (size_t)pass->layers[0].padded_outputs * CHUNK);
-    through_activation(room->derivatives, h2, in->values, hidden, scale);
-    byte_products->evaluate(&gradient->back[0], hidden, room->sums);
-    as_floats(room->sums, h1, room->derivatives);
-    through_activation(room->derivatives, h1, activations, in, scale_before);
-    byte_products->evaluate(&gradient->back[1], in, room->sums);
+    through_activation(workspace->derivatives, h2, in->values, hidden, scale);
+    byte_products->evaluate(&gradient->back[0], hidden, workspace->sums);
+    as_floats(workspace->sums, h1, workspace->derivatives);
+    through_activation(workspace->derivatives, h1, activations, in, scale_before);
+    byte_products->evaluate(&gradient->back[1], in, workspace->sums);
     for (int n = 0; n < CHUNK; n++) scale[n] *= scale_before[n];
     for (int k = 0; k < pass->signed_count; k++) {
         const int64_t *view = (const int64_t *)a->views.buf + 3 * k;
@@ -126,8 +126,8 @@ static void add_gradient_of_chunk(const Arguments *a, const Gradient *gradient, 
             const ptrdiff_t rest = pass->columns - column;
             const int length = rest < count - done ? (int)rest : count - done;
             float *at = (float *)target->buf + view[1] + row * view[2] + column;
-            add_row(at, room->sums + k * CHUNK + done, scale + done, length);
-            add_row(at + half, room->sums + (pass->signed_count + k) * CHUNK + done, scale + done, length);
+            add_row(at, workspace->sums + k * CHUNK + done, scale + done, length);
+            add_row(at + half, workspace->sums + (pass->signed_count + k) * CHUNK + done, scale + done, length);
             done += length;
         }
     }
@@ -150,7 +150,7 @@ int NAME(add_gradient)(Call *call) {
     Gradient gradient;
     memset(&gradient, 0, sizeof gradient);
     int result = 0;
-    Room *room = NULL;
+    Workspace *workspace = NULL;
     int8_t *back_1 = NULL, *back_2 = NULL;
     static const int32_t no_constants[MAX_OUTPUTS];
     NAME(take_pass)(call, &a);
@@ -160,7 +160,7 @@ int NAME(add_gradient)(Call *call) {
     gradient.targets[1] = take_buffer(call);
     const ptrdiff_t count = SIZES(a.rows, a.columns) ? a.rows * a.columns : PTRDIFF_MAX;
     if (!has_items(call, &a.table, count, 2, "table") || !has_items(call, &a.sign, count, 4, "sign") ||
-        !has_items(call, &gradient.symbols, count, 4, "symbols") || !(room = NAME(room_for)(call, &a))) goto done;
+        !has_items(call, &gradient.symbols, count, 4, "symbols") || !(workspace = NAME(room_for)(call, &a))) goto done;
     const int8_t *quantizer = a.quantizers.buf;
     int quantizers = 1;
     for (ptrdiff_t n = 0; n < count; n++) {
@@ -198,11 +198,11 @@ int NAME(add_gradient)(Call *call) {
     }
     byte_products->begin();
     for (ptrdiff_t first = 0; first < count; first += CHUNK)
-        add_gradient_of_chunk(&a, &gradient, first, count - first < CHUNK ? (int)(count - first) : CHUNK, room);
+        add_gradient_of_chunk(&a, &gradient, first, count - first < CHUNK ? (int)(count - first) : CHUNK, workspace);
     byte_products->end();
     result = 1;
 done:
-    free(back_1), free(back_2), free_room(room);
+    free(back_1), free(back_2), free_workspace(workspace);
     free_layer(&gradient.back[0]), free_layer(&gradient.back[1]);
     NAME(release)(&a);
     return result;

@@ -1,4 +1,4 @@
-/* A window of a fit of the fitted model: its loss by colours and bits, and the gradient of it, as
+/* A window of a fit of the overfitted codec: its loss by colours and bits, and the gradient of it, as
  * `dfmcodec.codecs.overfitted.encode.window_loss` describes them (which is what JAX computes elsewhere).
  *
  * A window has WINDOW x WINDOW pixels, and of each of LEVELS grids its own samples and HALO more on all sides. All
@@ -48,7 +48,7 @@ INLINE int stride_of(int level) { return (samples_of(level) + 15) / 16 * 16 + 16
 INLINE int whole_vectors(int numbers) { return (numbers + LANES - 1) / LANES * LANES; }
 INLINE int plane_of(int level) { return samples_of(level) * stride_of(level) + SLACK; }
 
-/* The weights of an image's networks, or what the loss changes by with them; arrays as in `FittedMachine` and
+/* The weights of an image's networks, or what the loss changes by with them; arrays as in `SynthesisNetwork` and
  * `ContextWeights`. */
 typedef struct {
     float *filters, *lift, *lift_constants, *layer, *bypass, *constants, *stages, *stage_constants;
@@ -86,7 +86,7 @@ typedef struct {
     ptrdiff_t top, left, height, width_of_image;
     float lmbda, step, peak, temperature, noise, activation_max;
     uint32_t seed;
-    const float *colours, *inside, *grids[LEVELS]; /* grids are of the whole image */
+    const float *colours, *pixel_weights, *grids[LEVELS]; /* grids are of the whole image */
     float *costs;                                  /* [WINDOW][WINDOW] without gradient: squared errors of pixels */
     float *symbol_bits;                            /* without gradient, from the finest grid on */
     float *symbols[LEVELS], *slopes[LEVELS];       /* after soft rounding, and how fast they move with the latents */
@@ -819,19 +819,19 @@ static void errors_of_window(const Work *work) {
     const float peak = work->peak, unit = 1 / peak;
     for (int y = 0; y < WINDOW; y++)
         for (int x = 0; x < WINDOW; x += LANES) {
-            const float_lanes inside = load(work->inside + y * WINDOW + x);
+            const float_lanes pixel_weights = load(work->pixel_weights + y * WINDOW + x);
             float_lanes errors = all(0.0f);
             for (int c = 0; c < CHANNELS; c++) {
                 const float_lanes wanted = load(work->colours + (c * WINDOW + y) * WINDOW + x);
                 float_lanes value = load(colours + c * VALUES + y * PIXELS_ALONG + x);
                 if (work->has_gradient) {
-                    const float_lanes by = (value - wanted) * inside * (2.0f / CHANNELS);
+                    const float_lanes by = (value - wanted) * pixel_weights * (2.0f / CHANNELS);
                     store(work->by_values[STAGES] + c * BY_VALUES + y * PIXELS_ALONG + x, &by);
                     continue;
                 }
                 value = smaller(larger(value, all(0.0f)), all(1.0f));
                 value = whole_lanes(value * peak) * unit - wanted;
-                errors += value * value * inside;
+                errors += value * value * pixel_weights;
             }
             if (!work->has_gradient) store(work->costs + y * WINDOW + x, &errors);
         }
@@ -918,7 +918,7 @@ static void colours_of_window(Work *work, MachineRows *rows) {
 /* ---- a window ---------------------------------------------------------------------------------------------- */
 
 /* By what latents are seen, back to latents: float32 [samples][samples] of each level. */
-static void latent_gradients(const Work *work, float *by_latents) {
+static void latent_gradients(const Work *work, float *grad_latents) {
     for (int level = 0; level < LEVELS; level++) {
         const int side = samples_of(level), stride = stride_of(level);
         clear_outside(work, level, work->by_seen[level]);
@@ -929,17 +929,17 @@ static void latent_gradients(const Work *work, float *by_latents) {
                 companded(work, load(work->symbols[level] + at), &slope);
                 const float_lanes by = load(work->by_symbols[level] + at) + load(work->by_seen[level] + at) * slope;
                 const float_lanes found = by * load(work->slopes[level] + at);
-                memcpy(by_latents + y * side + x, &found,
+                memcpy(grad_latents + y * side + x, &found,
                        sizeof(float) * (size_t)(side - x < LANES ? side - x : LANES));
             }
-        by_latents += side * side;
+        grad_latents += side * side;
     }
 }
 
 /* The numbers that all planes of a window take, and where they begin. */
-static ptrdiff_t lay_out(Work *work, float *room) {
+static ptrdiff_t lay_out(Work *work, float *workspace) {
     ptrdiff_t used = 0;
-#define TAKE(name, count) (work->name = room ? room + used : NULL, used += (count))
+#define TAKE(name, count) (work->name = workspace ? workspace + used : NULL, used += (count))
     for (int level = 0; level < LEVELS; level++) {
         const int plane = plane_of(level);
         TAKE(by_symbols[level], plane);
@@ -982,13 +982,13 @@ static ptrdiff_t room_bytes(void) {
 }
 
 /* The bytes that a window works in; see _compiled.pyi. */
-int NAME(window_room)(Call *call) { return give(call, room_bytes()); }
+int NAME(window_workspace)(Call *call) { return give(call, room_bytes()); }
 
 /* Everything of a window, in `room_bytes` bytes. */
-static void window(Work *work, char *room, float *by_latents) {
-    room += -(uintptr_t)room % 64;
-    Rows *rows = (Rows *)(room + ALIGNED(sizeof(float_lanes) * SUMS));
-    work->sums = (float_lanes *)room;
+static void window(Work *work, char *workspace, float *grad_latents) {
+    workspace += -(uintptr_t)workspace % 64;
+    Rows *rows = (Rows *)(workspace + ALIGNED(sizeof(float_lanes) * SUMS));
+    work->sums = (float_lanes *)workspace;
     lay_out(work, (float *)((char *)rows + ALIGNED(sizeof(Rows))));
     memset(rows, 0, sizeof *rows);
     for (int level = 0; level < LEVELS; level++) {
@@ -1008,13 +1008,13 @@ static void window(Work *work, char *room, float *by_latents) {
     }
     bits_of_window(work, &rows->contexts);
     colours_of_window(work, &rows->machine);
-    if (by_latents) latent_gradients(work, by_latents);
+    if (grad_latents) latent_gradients(work, grad_latents);
 }
 
-/* Takes the room of a window. */
+/* Takes the workspace of a window. */
 static char *take_room(Call *call) {
-    const Buffer room = take_buffer(call);
-    return has_items(call, &room, room_bytes(), 1, "the room") ? room.buf : NULL;
+    const Buffer workspace = take_buffer(call);
+    return has_items(call, &workspace, room_bytes(), 1, "the workspace") ? workspace.buf : NULL;
 }
 
 static ptrdiff_t latents_of_window(void) {
@@ -1052,14 +1052,14 @@ static int take_window(Call *call, Work *work) {
     work->activation_max = (float)take_real(call), work->top = take_size(call), work->left = take_size(call),
     work->height = take_size(call), work->width_of_image = take_size(call), work->lmbda = (float)take_real(call),
     work->step = (float)take_real(call), work->peak = (float)take_real(call);
-    const Buffer colours = take_buffer(call), inside = take_buffer(call);
+    const Buffer colours = take_buffer(call), pixel_weights = take_buffer(call);
     if (work->width < 1 || work->width > MAX_WIDTH || work->units < 1 || work->units > MAX_WIDTH)
         return refuse(call, "a width is not possible");
     const ptrdiff_t count = weights_at(weights.buf, work->width, work->units, &work->weights);
     work->lines = (int)(companding.len / (ptrdiff_t)sizeof(float) / 2);
     work->companding = companding.buf;
     work->colours = colours.buf;
-    work->inside = inside.buf;
+    work->pixel_weights = pixel_weights.buf;
     Buffer grids[LEVELS];
     if (!is_place(call, work->top, work->left, work->height, work->width_of_image) ||
         !take_grids(call, work->height, work->width_of_image, grids))
@@ -1068,25 +1068,25 @@ static int take_window(Call *call, Work *work) {
     return has_items(call, &weights, count, sizeof(float), "weights") &&
            has_items(call, &companding, 2, sizeof(float), "companding") &&
            has_items(call, &colours, CHANNELS * WINDOW * WINDOW, sizeof(float), "colours") &&
-           has_items(call, &inside, WINDOW * WINDOW, sizeof(float), "inside");
+           has_items(call, &pixel_weights, WINDOW * WINDOW, sizeof(float), "pixel_weights");
 }
 
 /* The gradient of a window; see _compiled.pyi. */
 int NAME(window_gradient)(Call *call) {
     Work work = {0};
     if (!take_window(call, &work)) return 0;
-    char *room = take_room(call);
-    if (!room) return 0;
+    char *workspace = take_room(call);
+    if (!workspace) return 0;
     work.temperature = (float)take_real(call), work.noise = (float)take_real(call),
     work.seed = (uint32_t)take_size(call);
     work.has_gradient = 1;
-    const Buffer by_weights = take_buffer(call), by_latents = take_buffer(call);
-    const ptrdiff_t count = weights_at(by_weights.buf, work.width, work.units, &work.by);
-    if (!has_items(call, &by_weights, count, sizeof(float), "by_weights") ||
-        !has_items(call, &by_latents, latents_of_window(), sizeof(float), "by_latents"))
+    const Buffer grad_weights = take_buffer(call), grad_latents = take_buffer(call);
+    const ptrdiff_t count = weights_at(grad_weights.buf, work.width, work.units, &work.by);
+    if (!has_items(call, &grad_weights, count, sizeof(float), "grad_weights") ||
+        !has_items(call, &grad_latents, latents_of_window(), sizeof(float), "grad_latents"))
         return 0;
-    memset(by_weights.buf, 0, sizeof(float) * (size_t)count);
-    window(&work, room, by_latents.buf);
+    memset(grad_weights.buf, 0, sizeof(float) * (size_t)count);
+    window(&work, workspace, grad_latents.buf);
     return 1;
 }
 
@@ -1094,15 +1094,15 @@ int NAME(window_gradient)(Call *call) {
 int NAME(window_costs)(Call *call) {
     Work work = {0};
     if (!take_window(call, &work)) return 0;
-    char *room = take_room(call);
-    if (!room) return 0;
+    char *workspace = take_room(call);
+    if (!workspace) return 0;
     const Buffer errors = take_buffer(call), bits = take_buffer(call);
     if (!has_items(call, &errors, WINDOW * WINDOW, sizeof(float), "errors") ||
         !has_items(call, &bits, symbols_of_window(), sizeof(float), "bits"))
         return 0;
     work.costs = errors.buf;
     work.symbol_bits = bits.buf;
-    window(&work, room, NULL);
+    window(&work, workspace, NULL);
     return 1;
 }
 

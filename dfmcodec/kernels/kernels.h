@@ -32,7 +32,7 @@
     DECODER_KERNELS_OF_TARGETS(X)                                                                                      \
     X(add_gradient, "rrrrrrrirrrrnnrr(iiiii)wwwrr(ii)ww", NOTHING, 0)                                                  \
     X(adaptation_gradient, "(rrrrr)r(rri)r(iii)ww", NOTHING, 0)                                                        \
-    X(window_room, "", SIZE, 1)                                                                                        \
+    X(window_workspace, "", SIZE, 1)                                                                                        \
     X(window_gradient, "r(ii)rd(nnnn)(ddd)rr(rrrrrrr)w(ddI)ww", NOTHING, 0)                                            \
     X(window_costs, "r(ii)rd(nnnn)(ddd)rr(rrrrrrr)www", NOTHING, 0)                                                    \
     X(add_gradients, "r(nnnn)(wwwwwww)", NOTHING, 1)                                                                   \

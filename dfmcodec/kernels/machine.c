@@ -233,11 +233,11 @@ int NAME(machine_change)(Call *call) {
     }
     work = (Work){&machine, samples.buf,       channels,    height,          width, cell_columns,
                   stride,   (float)(1 / step), (float)step, (float)log_step, {0},   {{0}}};
-    float *free_room = room;
-    for (int kept = 0; kept < KEPT; kept++, free_room += SAMPLES * stride) work.cells[kept] = free_room;
+    float *free_workspace = room;
+    for (int kept = 0; kept < KEPT; kept++, free_workspace += SAMPLES * stride) work.cells[kept] = free_workspace;
     for (int layer = 0; layer < depth; layer++)
-        for (int kept = 0; kept < KEPT; kept++, free_room += machine_width * stride) work.rows[layer][kept] = free_room;
-    float *const residuals = free_room;
+        for (int kept = 0; kept < KEPT; kept++, free_workspace += machine_width * stride) work.rows[layer][kept] = free_workspace;
+    float *const residuals = free_workspace;
     for (ptrdiff_t row = 0; row < cell_rows; row++) {
         cells_of_row(&work, row, work.cells[row % KEPT]);
         ptrdiff_t ready = row - 2; /* the row that can be computed next */

@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Pixels
-from dfmcodec.image import PEAK_LEVEL, peak_value
+from dfmcodec.image import PEAK_CODE_VALUE, peak_value
 
 Float64 = npt.NDArray[np.float64]
 Point = tuple[float, float]  # rate, quality
 
 # Wang, Bovik, Sheikh and Simoncelli 2004, and for the scales Wang, Simoncelli and Bovik 2003.
 _WINDOW_SD, _WINDOW_RADIUS = 1.5, 5
-_SSIM_CONSTANTS = ((0.01 * PEAK_LEVEL) ** 2, (0.03 * PEAK_LEVEL) ** 2)
+_SSIM_CONSTANTS = ((0.01 * PEAK_CODE_VALUE) ** 2, (0.03 * PEAK_CODE_VALUE) ** 2)
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _LEAST_CURVE_POINTS = 3
 _BLOCK_SAMPLES = 1 << 18  # samples that `mse` takes at a time, so that they stay in the cache
@@ -64,12 +64,12 @@ def psnr(
     return psnr_of_mse(mse(reference, decoded, visible), peak or peak_value(8 * reference.itemsize))
 
 
-def psnr_of_mse(mean_squared_error: float, peak: float = PEAK_LEVEL) -> float:
+def psnr_of_mse(mean_squared_error: float, peak: float = PEAK_CODE_VALUE) -> float:
     """Returns 10 log10(peak^2 / MSE), in dB."""
     return 10 * log10(peak * peak / mean_squared_error) if mean_squared_error > 0 else inf
 
 
-def mse_of_psnr(psnr_db: float, peak: float = PEAK_LEVEL) -> float:
+def mse_of_psnr(psnr_db: float, peak: float = PEAK_CODE_VALUE) -> float:
     """Returns the MSE of a PSNR in dB; the inverse of `psnr_of_mse`."""
     return float(peak * peak * 10 ** (-psnr_db / 10))
 
@@ -97,7 +97,7 @@ def ssim(reference: Pixels, decoded: Pixels, peak: int | None = None) -> float |
 
 def _code_value(reference: Pixels, peak: int | None) -> float:
     """The sample values in a code value."""
-    return (peak or peak_value(8 * reference.itemsize)) / PEAK_LEVEL
+    return (peak or peak_value(8 * reference.itemsize)) / PEAK_CODE_VALUE
 
 
 def ms_ssim(reference: Pixels, decoded: Pixels, peak: int | None = None) -> float | None:

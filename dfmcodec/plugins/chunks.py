@@ -31,7 +31,7 @@ _CHANNELS = (1, 3)
 class ChunkSettings:
     """How chunks of an array become `.dfm` files, and files chunks.
 
-    Every chunk is a file of the latent model, at every effort, so no chunk needs JAX. It is uint8
+    Every chunk is a file of the wavelet codec, at every effort, so no chunk needs JAX. It is uint8
     or uint16, of 1 or 3 channels. A channel of alpha is not taken, because an encoder is free to
     change colours that alpha hides.
 
@@ -109,7 +109,7 @@ class ChunkSettings:
         # Samples of one array are on one scale, so chunks are not to be looked at one by one.
         tune = self.tune or (Tune.PSNR if self.ssimulacra2 is None else Tune.VISUAL).value
         whole_range = peak_value(BIT_DEPTHS[-1])
-        return EncoderConfig(**targets, effort=self.effort, tune=tune, model="latent", sample_max=whole_range)
+        return EncoderConfig(**targets, effort=self.effort, tune=tune, model="wavelet", sample_max=whole_range)
 
     def image_shape(self, chunk_shape: Sequence[int]) -> tuple[int, int, int]:
         """The height, width and channels of the image that a chunk is.

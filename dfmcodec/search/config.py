@@ -7,12 +7,12 @@ from math import inf, log10, sqrt
 
 from dfmcodec._types import Model, Tune
 from dfmcodec.errors import ConfigError
-from dfmcodec.image import PEAK_LEVEL, Image, peak_value
+from dfmcodec.image import PEAK_CODE_VALUE, Image, peak_value
 from dfmcodec.options import AUTO, EncodeSettings
 from dfmcodec.search.quality import step_of_quality, step_of_score
 
 DEFAULT_QUALITY = 75.0
-DEFAULT_RATE = 0.18  # of the coordinate model, which has no quality
+DEFAULT_RATE = 0.18  # of the coordinate codec, which has no quality
 EXACT_DB = 200.0  # above the PSNR of all images with a wrong sample
 
 
@@ -31,8 +31,8 @@ class Recipe:
             first 3 %.
         first_std: The standard deviation of the first layer's initial weights.
         inner_std: The standard deviation of the other layers' initial weights.
-        rounded_part: The part at the end of the fit that trains through rounded weights, with the
-            straight-through gradient.
+        rounded_fraction: The part at the end of the fit that trains through rounded weights, with
+            the straight-through gradient.
     """
 
     batch_pixels: int
@@ -42,7 +42,7 @@ class Recipe:
     decay: str
     first_std: float
     inner_std: float
-    rounded_part: float
+    rounded_fraction: float
 
 
 RECIPES = {
@@ -56,7 +56,7 @@ RECIPES = {
         decay="constant",
         first_std=2e-10**0.5,
         inner_std=2e-10**0.5,
-        rounded_part=0.0,
+        rounded_fraction=0.0,
     ),
     "default": Recipe(
         batch_pixels=1 << 11,
@@ -66,16 +66,16 @@ RECIPES = {
         decay="cosine",
         first_std=1.0,
         inner_std=3e-4,
-        rounded_part=0.2,
+        rounded_fraction=0.2,
     ),
 }
-FITTED_FROM_EFFORT = 6  # efforts whose files are fitted, where that is better, with the tune `psnr`
-VISUAL_FITTED_FROM_EFFORT = 8  # with the tune `visual`
-FITTED_PIXELS = 4_000_000  # of larger images that takes hours
+OVERFITTED_FROM_EFFORT = 6  # efforts whose files are fitted, where that is better, with the tune `psnr`
+VISUAL_OVERFITTED_FROM_EFFORT = 8  # with the tune `visual`
+OVERFITTED_PIXELS = 4_000_000  # of larger images that takes hours
 _PSNR_TARGETS = ("psnr", "lossless", "lmbda")  # by which squared error is what counts
 MAX_AIMED_QUALITY = 92  # qualities up to it are SSIMULACRA2, where that is what counts
 # The cost of a bit in squared quantisation steps, which ties lmbda to the step; the best by
-# measurement, docs/log/2026-11-latent.md.
+# measurement, docs/log/2026-11-wavelet.md.
 BIT_COST = 0.26
 _SAMPLES_PER_PIXEL = 3
 
@@ -89,7 +89,7 @@ def lmbda_of_step(step: float) -> float:
     """The Lagrange multiplier that a quantisation step in code values is for; the inverse of
     `step_of_lmbda`.
     """
-    return BIT_COST / _SAMPLES_PER_PIXEL * (step / PEAK_LEVEL) ** 2
+    return BIT_COST / _SAMPLES_PER_PIXEL * (step / PEAK_CODE_VALUE) ** 2
 
 
 def step_of_lmbda(lmbda: float) -> float:
@@ -101,7 +101,7 @@ def step_of_lmbda(lmbda: float) -> float:
     Args:
         lmbda: The Lagrange multiplier, with the MSE of samples in [0, 1].
     """
-    return PEAK_LEVEL * sqrt(lmbda * _SAMPLES_PER_PIXEL / BIT_COST)
+    return PEAK_CODE_VALUE * sqrt(lmbda * _SAMPLES_PER_PIXEL / BIT_COST)
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class EncoderConfig(EncodeSettings):
     """Everything besides the image that decides an encoding.
 
     At most one of the first eight arguments, the targets, may be given. Without any, the target is
-    `quality` 75; for the coordinate model, which has no quality, `rate` 0.18.
+    `quality` 75; for the coordinate codec, which has no quality, `rate` 0.18.
 
     Args:
         rate: The largest size of the file as a fraction of the bytes of the raw samples, at most 1.
@@ -120,22 +120,23 @@ class EncoderConfig(EncodeSettings):
         lossless: Whether the decoded image is to be exactly the same: a `psnr` of `EXACT_DB`. Of 16
             bits, that is reached only by chance.
         ssimulacra2: The least SSIMULACRA2 of the decoded image, below 100. Most files exceed it by
-            less than 0.5, those of smooth images by more. Latent model, with the tune "visual".
-        quality: 0..100; not for the coordinate model. With the tune "visual", qualities up to
+            less than 0.5, those of smooth images by more. Wavelet codec, with the tune "visual".
+        quality: 0..100; not for the coordinate codec. With the tune "visual", qualities up to
             `MAX_AIMED_QUALITY` are the SSIMULACRA2 that is aimed at, and larger ones go towards
             lossless; with the tune "psnr", by `lmbda_of_quality`.
         lmbda: The lmbda of the loss MSE + lmbda * bpp, with the MSE of samples in [0, 1]; not
-            for the coordinate model.
-        model: "latent", "fitted" or "coordinate"; or "auto" for latent and, up to 4 megapixels,
-            from effort 8 on (6 with the tune "psnr"), the better of latent and fitted.
-        effort: How much work the encoder of the latent or the fitted model does, 1 (fastest) to 9;
-            see docs/presets.md.
-        recipe: The name of a recipe of the coordinate model, "default" or "published".
-        depth: The number of Fourier layers of the coordinate model; None to follow the target.
+            for the coordinate codec.
+        model: "wavelet", "overfitted" or "coordinate"; or "auto" for wavelet and, up to 4
+            megapixels,
+            from effort 8 on (6 with the tune "psnr"), the better of wavelet and overfitted.
+        effort: How much work the encoder of the wavelet or the overfitted codec does, 1 (fastest)
+            to 9; see docs/presets.md.
+        recipe: The name of a recipe of the coordinate codec, "default" or "published".
+        depth: The number of Fourier layers of the coordinate codec; None to follow the target.
         width: The dimension between these layers; None to follow the target.
         order: The largest |k|_1; None for the full frequency sets {0,1}^m.
         steps: The number of steps of the fit; None for that of the effort or, in the coordinate
-            model, of the recipe, or for no limit if only `time_limit_s` is given.
+            codec, of the recipe, or for no limit if only `time_limit_s` is given.
         time_limit_s: The seconds after which the fit ends. Where two models are tried (efforts 6 to
             9), they share them.
         seed: The seed of the initial weights and the minibatches.
@@ -143,9 +144,9 @@ class EncoderConfig(EncodeSettings):
             `quality`, `lmbda` and the reported PSNR are relative; at most the largest of its bit
             depth counts. Samples of 16 bits with a `sample_max` up to 255 are encoded as 8 bits.
             None for `Image.sample_max`.
-        tune: "visual" for what looks best, not for a model that is named but latent, or "psnr" for
+        tune: "visual" for what looks best, not for a model that is named but wavelet, or "psnr" for
             the least squared error; None for "psnr" with the targets `psnr`, `lossless` and
-            `lmbda`, with models other than "auto" and "latent", for images with a side below 113
+            `lmbda`, with models other than "auto" and "wavelet", for images with a side below 113
             pixels and for samples that use a part of 16 bits, and for "visual" otherwise.
 
     Raises:
@@ -158,8 +159,8 @@ class EncoderConfig(EncodeSettings):
         if len(targets) > 1:
             msg = f"{' and '.join(targets)} are targets; give only one"
             raise ConfigError(msg)
-        if self.distortion_tune is Tune.VISUAL and self.model not in (AUTO, Model.LATENT.value):
-            msg = f"the tune visual is for the latent model, not for {self.model}"
+        if self.distortion_tune is Tune.VISUAL and self.model not in (AUTO, Model.WAVELET.value):
+            msg = f"the tune visual is for the wavelet codec, not for {self.model}"
             raise ConfigError(msg)
         if self.ssimulacra2 is not None and self.distortion_tune is Tune.PSNR:
             msg = "ssimulacra2 is a target of the tune visual, not of psnr"
@@ -172,9 +173,9 @@ class EncoderConfig(EncodeSettings):
         """The models that are tried for an image of the given number of pixels."""
         if self.model != AUTO:
             return (Model(self.model),)
-        from_effort = VISUAL_FITTED_FROM_EFFORT if self.distortion_tune is Tune.VISUAL else FITTED_FROM_EFFORT
-        is_fitted = self.effort >= from_effort and pixel_count <= FITTED_PIXELS
-        return (Model.LATENT, Model.FITTED) if is_fitted else (Model.LATENT,)
+        from_effort = VISUAL_OVERFITTED_FROM_EFFORT if self.distortion_tune is Tune.VISUAL else OVERFITTED_FROM_EFFORT
+        is_fitted = self.effort >= from_effort and pixel_count <= OVERFITTED_PIXELS
+        return (Model.WAVELET, Model.OVERFITTED) if is_fitted else (Model.WAVELET,)
 
     @property
     def distortion_tune(self) -> Tune:
@@ -182,7 +183,7 @@ class EncoderConfig(EncodeSettings):
         if self.tune is not None:
             return Tune(self.tune)
         is_by_psnr = any(name in _PSNR_TARGETS for name in self.targets())
-        return Tune.PSNR if is_by_psnr or self.model not in (AUTO, Model.LATENT.value) else Tune.VISUAL
+        return Tune.PSNR if is_by_psnr or self.model not in (AUTO, Model.WAVELET.value) else Tune.VISUAL
 
     @property
     def floor_db(self) -> float | None:
@@ -240,5 +241,5 @@ class EncoderConfig(EncodeSettings):
 
     @property
     def recipe_settings(self) -> Recipe:
-        """The recipe of the coordinate model."""
+        """The recipe of the coordinate codec."""
         return RECIPES[self.recipe]

@@ -25,7 +25,7 @@ class Progress:
     """What a progress display can show during a fit.
 
     Args:
-        part: The part of the fit that is done, 0..1.
+        fraction: The fraction of the fit that is done, 0..1.
         steps: Gradient steps or iterations so far.
         psnr_db: An estimate of the PSNR so far; NaN where there is none yet.
         seconds: Seconds so far.
@@ -33,7 +33,7 @@ class Progress:
         budget_bytes: The size limit; None where the target is not a size.
     """
 
-    part: float
+    fraction: float
     steps: int
     psnr_db: float
     seconds: float
@@ -42,8 +42,8 @@ class Progress:
 
     @property
     def seconds_left(self) -> float:
-        """An estimate from the part that is done."""
-        return self.seconds * (1 - self.part) / self.part if self.part else inf
+        """An estimate from the fraction that is done."""
+        return self.seconds * (1 - self.fraction) / self.fraction if self.fraction else inf
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Job:
 
 @dataclass(frozen=True)
 class TracePoint:
-    """One iteration of the rate-distortion optimisation of a latent model.
+    """One iteration of the rate-distortion optimisation of a wavelet codec.
 
     Args:
         iteration: Its number, from 1.
@@ -123,8 +123,8 @@ class TracePoint:
 
 
 @dataclass(frozen=True)
-class Made:
-    """What a decoder makes of an image of the latent model.
+class Encoded:
+    """What a decoder makes of an image of the wavelet codec.
 
     Args:
         samples: The linear synthesis of a region, int32 [C, h, w], units.
@@ -152,7 +152,7 @@ class Outcome:
         stop_reason: Why the fit ended; see `report.EncodeReport`.
         restarts: How often the fit diverged and continued from the best so
             far.
-        trace: The iterations of a latent model.
+        trace: The iterations of a wavelet codec.
         made: What a decoder would make of the file, where that is known.
     """
 
@@ -164,4 +164,4 @@ class Outcome:
     stop_reason: str
     restarts: int = 0
     trace: tuple[TracePoint, ...] = ()
-    made: Made | None = None
+    made: Encoded | None = None

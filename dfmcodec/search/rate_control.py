@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import exp, log, sqrt
 
-from dfmcodec.search.target import Reached, Target
+from dfmcodec.search.target import Target, TrialFigures
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Controller:
     max_move: float
     aim: float = 1.0
 
-    def wanted(self, target: Target, reached: Reached) -> float:
+    def wanted(self, target: Target, reached: TrialFigures) -> float:
         """The move after a trial."""
         return self.gain * target.log_overshoot(reached, self.aim)
 

@@ -16,7 +16,7 @@ from dfmcodec.search.job import Job
 
 LEAST_USED = 0.97  # the fraction of a size budget that every effort uses
 AIM_REACH = 2.0  # how far a SSIMULACRA2 may be from the one that is aimed at
-_ENOUGH_PART = 0.998  # of a size budget
+_ENOUGH_FRACTION = 0.998  # of a size budget
 _EXACT_SCORE = 1e12  # above all PSNR, and above all bytes
 _PSNR_SPARE = 0.004  # dB above a PSNR target that are aimed at
 _FARTHEST_DB = 20.0  # from it; an exact image would be infinitely far
@@ -25,7 +25,7 @@ _FLOOR_REACH = 0.5  # how far a SSIMULACRA2 may be above a floor
 _AIM_ENOUGH = 0.5  # how far from an aim is as good as at it
 
 
-class Reached(Protocol):
+class TrialFigures(Protocol):
     """What a trial came to."""
 
     @property
@@ -41,12 +41,12 @@ class Reached(Protocol):
         """What trials of equal size are compared by: SSIMULACRA2 or PSNR."""
 
 
-Trial = TypeVar("Trial", bound=Reached)
+Trial = TypeVar("Trial", bound=TrialFigures)
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a trial that is compared by PSNR came to, or is expected to; see `Reached`."""
+    """What a trial that is compared by PSNR came to, or is expected to; see `TrialFigures`."""
 
     written_bytes: float
     psnr_db: float
@@ -62,16 +62,16 @@ class Target(Protocol):
     largest_bytes: float  # larger files do not meet it
     limits_size: bool  # whether it is met by coarser quantisation, not by finer
 
-    def meets(self, reached: Reached) -> bool:
+    def meets(self, reached: TrialFigures) -> bool:
         """Whether a trial may be written."""
 
-    def is_close(self, reached: Reached) -> bool:
+    def is_close(self, reached: TrialFigures) -> bool:
         """Whether a trial that meets the target leaves nothing of it unused."""
 
-    def score(self, reached: Reached) -> float:
+    def score(self, reached: TrialFigures) -> float:
         """A figure by which trials that meet the target are compared: larger is better."""
 
-    def log_overshoot(self, reached: Reached, aim: float = 1.0) -> float:
+    def log_overshoot(self, reached: TrialFigures, aim: float = 1.0) -> float:
         """By how much a trial is finer than the target: above 0 where quantisation has to become
         coarser. The natural logarithm of a ratio of sizes, dB of PSNR, or octaves of what a
         SSIMULACRA2 is below 100.
@@ -94,19 +94,19 @@ class SizeTarget:
 
     def __init__(self, budget_bytes: int, enough_bytes: float | None = None) -> None:
         self._budget = budget_bytes
-        self._enough = _ENOUGH_PART * budget_bytes if enough_bytes is None else enough_bytes
+        self._enough = _ENOUGH_FRACTION * budget_bytes if enough_bytes is None else enough_bytes
         self.largest_bytes: float = budget_bytes
 
-    def meets(self, reached: Reached) -> bool:
+    def meets(self, reached: TrialFigures) -> bool:
         return reached.written_bytes <= self._budget
 
-    def is_close(self, reached: Reached) -> bool:
+    def is_close(self, reached: TrialFigures) -> bool:
         return reached.written_bytes >= self._enough
 
-    def score(self, reached: Reached) -> float:
+    def score(self, reached: TrialFigures) -> float:
         return reached.quality if reached.psnr_db < inf else _EXACT_SCORE - reached.written_bytes
 
-    def log_overshoot(self, reached: Reached, aim: float = 1.0) -> float:
+    def log_overshoot(self, reached: TrialFigures, aim: float = 1.0) -> float:
         return log(reached.written_bytes / max(1.0, aim * self._budget))
 
 
@@ -125,16 +125,16 @@ class PsnrTarget:
         self.floor_db = floor_db
         self._enough_db = floor_db + enough_db
 
-    def meets(self, reached: Reached) -> bool:
+    def meets(self, reached: TrialFigures) -> bool:
         return reached.psnr_db >= self.floor_db
 
-    def is_close(self, reached: Reached) -> bool:
+    def is_close(self, reached: TrialFigures) -> bool:
         return reached.psnr_db <= self._enough_db
 
-    def score(self, reached: Reached) -> float:
+    def score(self, reached: TrialFigures) -> float:
         return -reached.written_bytes
 
-    def log_overshoot(self, reached: Reached, aim: float = 1.0) -> float:
+    def log_overshoot(self, reached: TrialFigures, aim: float = 1.0) -> float:
         return min(max(reached.psnr_db - self.floor_db - _PSNR_SPARE, -_FARTHEST_DB), _FARTHEST_DB)
 
 
@@ -153,18 +153,18 @@ class ScoreTarget:
         self.goal = goal
         self.is_floor = is_floor
 
-    def meets(self, reached: Reached) -> bool:
+    def meets(self, reached: TrialFigures) -> bool:
         return reached.quality >= self.goal if self.is_floor else True
 
-    def is_close(self, reached: Reached) -> bool:
+    def is_close(self, reached: TrialFigures) -> bool:
         if self.is_floor:
             return reached.quality <= self.goal + _FLOOR_REACH
         return abs(reached.quality - self.goal) <= AIM_REACH
 
-    def score(self, reached: Reached) -> float:
+    def score(self, reached: TrialFigures) -> float:
         return -reached.written_bytes if self.is_floor else -max(abs(reached.quality - self.goal) - _AIM_ENOUGH, 0)
 
-    def log_overshoot(self, reached: Reached, aim: float = 1.0) -> float:
+    def log_overshoot(self, reached: TrialFigures, aim: float = 1.0) -> float:
         goal = self.goal + _SCORE_SPARE if self.is_floor else self.goal
         return log2(_loss(goal) / _loss(reached.quality))
 
@@ -180,16 +180,16 @@ class LmbdaTarget:
     limits_size = False
     largest_bytes = inf
 
-    def meets(self, reached: Reached) -> bool:
+    def meets(self, reached: TrialFigures) -> bool:
         return True
 
-    def is_close(self, reached: Reached) -> bool:
+    def is_close(self, reached: TrialFigures) -> bool:
         return True
 
-    def score(self, reached: Reached) -> float:
+    def score(self, reached: TrialFigures) -> float:
         return reached.quality
 
-    def log_overshoot(self, reached: Reached, aim: float = 1.0) -> float:
+    def log_overshoot(self, reached: TrialFigures, aim: float = 1.0) -> float:
         return 0.0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dfmcodec.codecs.decode import DecodeRequest, decode_image
-from dfmcodec.codecs.wavelet.contents import LatentArchitecture
+from dfmcodec.codecs.wavelet.contents import WaveletArchitecture
 from dfmcodec.container.header import Header, read_header
 from dfmcodec.container.layout import Section
 from dfmcodec.image import LARGEST_PIXELS, MAX_PIXELS, Image, Metadata, to_code_values
@@ -36,7 +36,7 @@ def _most_pixels(header: Header, size: tuple[int, int]) -> int:
     decoded for a smaller size. Only latents leave out the finest decomposition levels.
     """
     arch = header.architecture
-    if not isinstance(arch, LatentArchitecture) or Section.ALPHA in header.sections:
+    if not isinstance(arch, WaveletArchitecture) or Section.ALPHA in header.sections:
         return MAX_PIXELS
     width, height = size
     level = Sampling(Region(0, 0, header.height, header.width), height, width).level(arch.levels)

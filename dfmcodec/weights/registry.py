@@ -1,6 +1,6 @@
 """The shipped priors: a row each, and their arrays.
 
-A file names its prior by a prior id, which is the CRC-32 over the prior's arrays. MODEL_CARD.md
+A file names its prior by a weights id, which is the CRC-32 over the prior's arrays. MODEL_CARD.md
 describes each prior; docs/results has what they are worth.
 """
 
@@ -23,11 +23,11 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class ShippedPrior:
+class ShippedWeights:
     """A row of the registry.
 
     Args:
-        id: The prior id.
+        id: The weights id.
         model: The model whose files name it.
         used_for: The images and Lagrange multipliers that new files name it for.
         trained: The module that trained it; MODEL_CARD.md has the commands.
@@ -44,18 +44,18 @@ class ShippedPrior:
         return f"{self.model.value}-{self.id:08x}.npz"
 
 
-_FITS = "training.fitted"
-LATENT = ShippedPrior(0xF86AEBEB, Model.LATENT, "all images", "training.train, then .refine")
-FITTED_SMALL = ShippedPrior(0xEB165D9B, Model.FITTED, "small or smooth images, multipliers from 5e-4", _FITS)
-FITTED_FINE = ShippedPrior(0x4E35BDA5, Model.FITTED, "images of medium size, multipliers below 5e-4", _FITS)
-FITTED_LARGE = ShippedPrior(0xFC9EDFFA, Model.FITTED, "larger images, high multipliers", _FITS)
-FITTED_WIDE = ShippedPrior(0x4BFFFCAF, Model.FITTED, "large images, multipliers below 8e-4", _FITS)
-FITTED_DETAILED = ShippedPrior(0x44CF48F6, Model.FITTED, "large images full of details, below 2e-3", _FITS)
-REGISTRY = (LATENT, FITTED_SMALL, FITTED_FINE, FITTED_LARGE, FITTED_WIDE, FITTED_DETAILED)
+_FITS = "training.overfitted"
+WAVELET = ShippedWeights(0xF86AEBEB, Model.WAVELET, "all images", "training.train, then .refine")
+OVERFITTED_SMALL = ShippedWeights(0xEB165D9B, Model.OVERFITTED, "small or smooth images, multipliers from 5e-4", _FITS)
+OVERFITTED_FINE = ShippedWeights(0x4E35BDA5, Model.OVERFITTED, "images of medium size, multipliers below 5e-4", _FITS)
+OVERFITTED_LARGE = ShippedWeights(0xFC9EDFFA, Model.OVERFITTED, "larger images, high multipliers", _FITS)
+OVERFITTED_WIDE = ShippedWeights(0x4BFFFCAF, Model.OVERFITTED, "large images, multipliers below 8e-4", _FITS)
+OVERFITTED_DETAILED = ShippedWeights(0x44CF48F6, Model.OVERFITTED, "large images full of details, below 2e-3", _FITS)
+REGISTRY = (WAVELET, OVERFITTED_SMALL, OVERFITTED_FINE, OVERFITTED_LARGE, OVERFITTED_WIDE, OVERFITTED_DETAILED)
 
 
 def shipped_ids(model: Model) -> tuple[int, ...]:
-    """Returns the prior ids of a model, in the order of the registry."""
+    """Returns the weights ids of a model, in the order of the registry."""
     return tuple(row.id for row in REGISTRY if row.model is model)
 
 
@@ -69,34 +69,34 @@ def checksum(arrays: Arrays) -> int:
     return value
 
 
-def shipped_arrays(model: Model, prior_id: int) -> Arrays:
+def shipped_arrays(model: Model, weights_id: int) -> Arrays:
     """Reads the arrays of a prior from the installation.
 
     Args:
         model: The model of the file that names it.
-        prior_id: The prior id that the file names.
+        weights_id: The weights id that the file names.
 
     Raises:
         UnsupportedVersionError: This program does not have the prior.
         InstallationError: The prior is damaged or missing in this installation.
     """
-    row = next((row for row in REGISTRY if (row.model, row.id) == (model, prior_id)), None)
+    row = next((row for row in REGISTRY if (row.model, row.id) == (model, weights_id)), None)
     if row is None:
         msg = (
-            f"the file needs prior {prior_id:08x}, which this program does not have; if a later version wrote it, "
+            f"the file needs prior {weights_id:08x}, which this program does not have; if a later version wrote it, "
             "update dfmcodec; if it is from before version 0.1.0, encode its source again"
         )
         raise UnsupportedVersionError(msg)
     resource = files("dfmcodec.weights") / row.file_name
     if not resource.is_file():
-        msg = f"prior {prior_id:08x} is missing in this installation; install dfmcodec again"
+        msg = f"prior {weights_id:08x} is missing in this installation; install dfmcodec again"
         raise InstallationError(msg)
-    damaged = f"prior {prior_id:08x} is damaged in this installation; install dfmcodec again"
+    damaged = f"prior {weights_id:08x} is damaged in this installation; install dfmcodec again"
     try:
         with as_file(resource) as path:
             arrays = read_arrays(path)
     except DfmError as error:
         raise InstallationError(damaged) from error
-    if checksum(arrays) != prior_id:
+    if checksum(arrays) != weights_id:
         raise InstallationError(damaged)
     return arrays

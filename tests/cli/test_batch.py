@@ -190,7 +190,7 @@ def test_compare(photos):
 
 @pytest.fixture(scope="module")
 def files():
-    """A latent file of several tiles, one with opacity, and a coordinate one."""
+    """A wavelet file of several tiles, one with opacity, and a coordinate one."""
     cat = skimage.data.chelsea()
     large = np.ascontiguousarray(np.tile(cat, (6, 1, 1))[:1540, :40])
     alpha = np.add.outer(np.arange(1540), np.arange(40)).astype(np.uint8)

@@ -62,7 +62,7 @@ def test_json_and_quiet(folder):
 
 def test_verbose_says_more(folder):
     output = dfm("encode", "cat.png", "--effort", 1, "-v").output
-    assert "latent, levels 6" in output
+    assert "wavelet, levels 6" in output
     assert "estimated" in output
     output = dfm(
         "encode", "cat.png", "-f", "--model", "coordinate", "--depth", 1, "--width", 8, "--steps", 16, "-v"
@@ -139,7 +139,7 @@ def bad_files(chelsea):
         (["encode", "cat.png", "--size", "20 parsecs"], 2, "not a size"),
         (["encode", "cat.png", "--model", "other"], 2, "--model"),
         (["encode", "cat.png", "--model", "coordinate", "--depth", "99", "--width", "4"], 2, "depth 99"),
-        (["encode", "cat.png", "--depth", "3", "--width", "4"], 2, "for the coordinate model"),
+        (["encode", "cat.png", "--depth", "3", "--width", "4"], 2, "for the coordinate codec"),
         (["encode", "cat.png", "--effort", "10"], 2, "1..9"),
         (["encode", "cat.png", "--quality", "101"], 2, "0..100"),
         (["encode", "cat.png", "--size", "20", "--effort", "1"], 4, "below the"),

@@ -214,10 +214,10 @@ def test_what_was_converted_is_told_as_in_a_run_of_files(tmp_path):
     for name in names:
         PIL.Image.new("CMYK", (8, 8), (10, 20, 30, 40)).save(tmp_path / "in" / name)
     plain, corpus = ("encode", tmp_path / "in", "-O", tmp_path / "plain"), ("encode", tmp_path / "in", "-O")
-    told = [line for line in dfm(*plain, *FAST).stderr.splitlines() if "CMYK converted to sRGB" in line]
-    assert len(told) == 2
+    reported = [line for line in dfm(*plain, *FAST).stderr.splitlines() if "CMYK converted to sRGB" in line]
+    assert len(reported) == 2
     result = dfm(*corpus, tmp_path / "files", "--form", "files", *FAST)
-    assert sorted(result.stderr.splitlines()) == sorted(told)
+    assert sorted(result.stderr.splitlines()) == sorted(reported)
     assert dfm(*corpus, tmp_path / "tars", "--form", "tar", "--quiet", *FAST).stderr == ""
 
 

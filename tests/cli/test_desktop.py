@@ -27,7 +27,7 @@ from dfmcodec.viewer import desktop
 from dfmcodec.viewer.thumbnail import fitted_size, thumbnail
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="dfm desktop is for Linux")
-LATENT = GOLDEN / "latent-rgb.dfm"
+WAVELET = GOLDEN / "wavelet-rgb.dfm"
 FILES = (
     "applications/dfmcodec.desktop",
     "bash-completion/completions/dfm",
@@ -112,7 +112,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
 
 
 def test_one_action_at_a_time(monkeypatch):
-    for arguments in ((), ("--install", "--remove"), ("--install", "--thumbnail", LATENT, "a.png", 64)):
+    for arguments in ((), ("--install", "--remove"), ("--install", "--thumbnail", WAVELET, "a.png", 64)):
         dfm("desktop", *arguments, code=2)
     monkeypatch.setattr(sys, "platform", "win32")
     assert "Linux" in dfm("desktop", "--install", "-y", code=2).stderr
@@ -151,7 +151,7 @@ def test_the_type_has_the_magic_bytes(data):
     tree = ElementTree.parse(data / "mime/packages/dfmcodec.xml")
     name = "{http://www.freedesktop.org/standards/shared-mime-info}"
     (match,) = tree.iter(f"{name}match")
-    assert match.get("value").encode().decode("unicode_escape").encode("latin-1") == LATENT.read_bytes()[:5]
+    assert match.get("value").encode().decode("unicode_escape").encode("latin-1") == WAVELET.read_bytes()[:5]
     assert [glob.get("pattern") for glob in tree.iter(f"{name}glob")] == ["*.dfm"]
 
 
@@ -182,7 +182,7 @@ def test_the_system_knows_the_type(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     dfm("desktop", "--install", "-y")
     for name in ("image.dfm", "without extension"):
-        (tmp_path / name).write_bytes(LATENT.read_bytes())
+        (tmp_path / name).write_bytes(WAVELET.read_bytes())
         said = subprocess.run(
             ["gio", "info", "-a", "standard::content-type", str(tmp_path / name)],
             capture_output=True,
@@ -281,10 +281,10 @@ def test_thumbnails_look_like_the_image(tmp_path, chelsea):
 @pytest.mark.parametrize(
     ("name", "mode"),
     [
-        ("latent-alpha", "RGBA"),
-        ("latent-deep-alpha", "LA"),
-        ("latent-deep", "RGB"),
-        ("fitted-deep-gray", "L"),
+        ("wavelet-alpha", "RGBA"),
+        ("wavelet-deep-alpha", "LA"),
+        ("wavelet-deep", "RGB"),
+        ("overfitted-deep-gray", "L"),
         ("coordinate", "RGB"),
     ],
 )
@@ -296,7 +296,7 @@ def test_thumbnails_have_8_bits(name, mode):
 
 def test_large_images_of_which_little_is_decoded_have_thumbnails(monkeypatch):
     """Of latents without alpha, two decomposition levels fewer are a sixteenth of the samples."""
-    plain, alpha, fitted = (GOLDEN / f"{name}.dfm" for name in ("latent-rgb", "latent-alpha", "fitted-small"))
+    plain, alpha, fitted = (GOLDEN / f"{name}.dfm" for name in ("wavelet-rgb", "wavelet-alpha", "overfitted-small"))
     header = dfmcodec.read_info(plain)
     expected = thumbnail(plain.read_bytes(), header.width // 4)
     monkeypatch.setattr("dfmcodec.viewer.thumbnail.MAX_PIXELS", -(-header.width * header.height // 16))
@@ -307,12 +307,12 @@ def test_large_images_of_which_little_is_decoded_have_thumbnails(monkeypatch):
 
 
 def test_a_bad_file_has_no_thumbnail(tmp_path):
-    (tmp_path / "bad.dfm").write_bytes(LATENT.read_bytes()[:200])
+    (tmp_path / "bad.dfm").write_bytes(WAVELET.read_bytes()[:200])
     said = dfm("desktop", "--thumbnail", tmp_path / "bad.dfm", tmp_path / "small.png", 64, code=3).stderr
     assert "bad.dfm" in said
     assert not (tmp_path / "small.png").exists()
     for side in (0, 1025, "x"):
-        dfm("desktop", "--thumbnail", LATENT, tmp_path / "small.png", side, code=2)
+        dfm("desktop", "--thumbnail", WAVELET, tmp_path / "small.png", side, code=2)
 
 
 def usable_bwrap() -> bool:
@@ -352,10 +352,10 @@ def test_the_thumbnailer_works_in_the_sandbox(data, tmp_path):
     given = {"%i": f"/tmp/{SEEN}", "%o": "/tmp/gnome-desktop-thumbnailer.png", "%s": "64"}
     folder = tmp_path / "out"
     folder.mkdir()
-    run = [*sandbox(folder, LATENT), *(given.get(word, word) for word in words)]
+    run = [*sandbox(folder, WAVELET), *(given.get(word, word) for word in words)]
     done = subprocess.run(run, capture_output=True, text=True, env={**os.environ, "HOME": "/nowhere"})
     assert (done.returncode, done.stderr) == (0, "")
-    assert (folder / "gnome-desktop-thumbnailer.png").read_bytes() == thumbnail(LATENT.read_bytes(), 64)
+    assert (folder / "gnome-desktop-thumbnailer.png").read_bytes() == thumbnail(WAVELET.read_bytes(), 64)
     left = {path.name for path in folder.iterdir()} - {SEEN}
     assert left == {"gnome-desktop-thumbnailer.png"}
 

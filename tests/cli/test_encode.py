@@ -55,30 +55,30 @@ def test_a_fit_that_a_time_limit_ends_gives_a_notice(folder):
     "target", [[], *(pytest.param(target, marks=pytest.mark.slow) for target in (["--size", 900], ["--psnr", 30]))]
 )
 def test_a_fitted_file_is_not_worse_than_a_first_iteration_of_the_latent_model(folder, monkeypatch, target):
-    """A red image came out at 8.90 dB, without a word. (A latent file stands for the fitted one,
-    which would take seconds to compile.)
+    """A red image came out at 8.90 dB, without a word. (A wavelet file stands for the overfitted
+    one, which would take seconds to compile.)
     """
     real = encode._encoded
 
     def encoded(image, config, model, on_progress, should_stop, generator=None):
-        if model is not Model.FITTED:
+        if model is not Model.OVERFITTED:
             return real(image, config, model, on_progress, should_stop)
         changed = {"quality": 0.0} if config.psnr is None else {"psnr": 40.0}
         other = EncoderConfig(effort=1, **changed)
-        result = real(image, other, Model.LATENT, on_progress, should_stop)
+        result = real(image, other, Model.WAVELET, on_progress, should_stop)
         budget = config.budget_bytes(image)
         return replace(
             result, report=replace(result.report, config=config, budget_bytes=budget, stop_reason="time limit")
         )
 
     monkeypatch.setattr(encode, "_encoded", encoded)
-    result = dfm("encode", "cat.png", "--model", "fitted", *target, "--json")
+    result = dfm("encode", "cat.png", "--model", "overfitted", *target, "--json")
     report = json.loads(result.stdout)
     assert 28 < report["psnr_db"] < 39
-    assert report["config"]["model"] == "fitted"
+    assert report["config"]["model"] == "overfitted"
     assert report["stop_reason"] == "time limit"
     assert (
-        "cat.png: the fit ended early (time limit) and did worse than the latent model, whose file is written"
+        "cat.png: the fit ended early (time limit) and did worse than the wavelet codec, whose file is written"
     ) in result.stderr
 
 
@@ -219,7 +219,7 @@ def test_a_result_is_not_saved_under_the_name_of_an_image(folder):
 def test_options_of_the_help_are_in_sections(folder):
     """Each in one, with what most people need first."""
     output = dfm("encode", "--help").output
-    titles = ["Targets, at most one:", "Effort and model:", "Corpora:", "The coordinate model:"]
+    titles = ["Targets, at most one:", "Effort and model:", "Corpora:", "The coordinate codec:"]
     places = [output.index(f"\n{title}\n") for title in titles]
     assert places == sorted(places)
     listed = [name for names in command.sections.values() for name in names]

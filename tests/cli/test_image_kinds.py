@@ -274,13 +274,13 @@ KINDS = {
 @pytest.mark.parametrize(
     ("model", "kind"),
     [
-        *(("latent", kind) for kind in KINDS),
+        *(("wavelet", kind) for kind in KINDS),
         *(pytest.param("coordinate", kind, marks=pytest.mark.slow) for kind in KINDS),
     ],
 )
 def test_files_give_back_kind_depth_and_opacity(kind, model):
     image = KINDS[kind]
-    config = FAST if model == "latent" else EncoderConfig(model=model, rate=0.1, steps=64)
+    config = FAST if model == "wavelet" else EncoderConfig(model=model, rate=0.1, steps=64)
     result = encode_image(image, config)
     decoded = decode_image(result.data)
     assert decoded.pixels.dtype == image.pixels.dtype
@@ -291,9 +291,9 @@ def test_files_give_back_kind_depth_and_opacity(kind, model):
     assert (header.bit_depth, header.channels) == (image.bit_depth, image.channels)
     assert header.raw_bytes == image.raw_bytes
     assert sum(result.report.section_bytes.values()) == len(result.data)
-    if model == "latent":
+    if model == "wavelet":
         assert result.report.psnr_db > 34
-    if kind == "gray as rgb" and model == "latent":
+    if kind == "gray as rgb" and model == "wavelet":
         alone = encode_image(KINDS["gray"], FAST)
         assert len(result.data) == len(alone.data) + 5
     for budget in (900, 1500):

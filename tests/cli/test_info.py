@@ -69,9 +69,9 @@ def labels(*arguments):
 def test_internals_are_for_those_who_ask(chelsea):
     assert labels("a.dfm") == ["size", "model", "metadata"]
     assert labels("a.dfm", "-v") == ["size", "model", "metadata", "q_step", "bytes", "format"]
-    assert "  model     latent" in info("a.dfm").stdout.splitlines()
+    assert "  model     wavelet" in info("a.dfm").stdout.splitlines()
     assert info("a.dfm", "--json").stdout == info("a.dfm", "--json", "-v").stdout
-    fitted = shutil.copy(GOLDEN / "checked-fitted.dfm", "fitted.dfm")
+    fitted = shutil.copy(GOLDEN / "checked-overfitted.dfm", "overfitted.dfm")
     assert labels(fitted) == ["size", "model", "metadata"]
     assert "  networks  79 bytes fitted to this image, 21.3 % of the file" in info(fitted, "-v").stdout.splitlines()
     tiled = shutil.copy(GOLDEN / "checked-tiles.dfm", "tiled.dfm")

@@ -150,9 +150,9 @@ def test_an_output_that_is_not_as_it_was_written_is_not_there(harm, report):
 def test_a_file_that_nothing_is_known_of_is_not_there():
     save("a/img.png")
     Path("Y").mkdir()
-    shutil.copy(GOLDEN / "latent-gray.dfm", "Y/img.dfm")
+    shutil.copy(GOLDEN / "wavelet-gray.dfm", "Y/img.dfm")
     assert "no record says that it was made from a/img.png" in dfm("encode", "a", "-O", "Y", *FAST, code=1).stderr
-    assert Path("Y/img.dfm").read_bytes() == (GOLDEN / "latent-gray.dfm").read_bytes()
+    assert Path("Y/img.dfm").read_bytes() == (GOLDEN / "wavelet-gray.dfm").read_bytes()
 
 
 def test_outputs_of_elsewhere_are_adopted():

@@ -27,19 +27,19 @@ from dfmcodec.plugins.pillow import DfmImageFile, register
 REGISTRIES = ("ID", "OPEN", "SAVE", "EXTENSION", "MIME")
 # 96x80 RGB with alpha, metadata and checks: 2186 bytes
 CHECKED = (GOLDEN / "checked-all.dfm").read_bytes()
-PLAIN = (GOLDEN / "latent-rgb.dfm").read_bytes()  # without checks
-DEEP_ALPHA = (GOLDEN / "latent-deep-alpha.dfm").read_bytes()  # gray of 16 bits, with alpha
-SMALL = (GOLDEN / "latent-narrow.dfm").read_bytes()  # 89 bytes
+PLAIN = (GOLDEN / "wavelet-rgb.dfm").read_bytes()  # without checks
+DEEP_ALPHA = (GOLDEN / "wavelet-deep-alpha.dfm").read_bytes()  # gray of 16 bits, with alpha
+SMALL = (GOLDEN / "wavelet-narrow.dfm").read_bytes()  # 89 bytes
 FAST = {"effort": 1, "quality": 50}
 KINDS = {
     "coordinate": "RGB",
-    "latent-deep": "RGB",
-    "latent-deep-alpha": "LA",
-    "fitted-deep-gray": "I;16",
-    "fitted-alpha": "RGBA",
+    "wavelet-deep": "RGB",
+    "wavelet-deep-alpha": "LA",
+    "overfitted-deep-gray": "I;16",
+    "overfitted-alpha": "RGBA",
     "gray-as-rgb": "RGB",
-    "latent-gray": "L",
-    "latent-alpha": "RGBA",
+    "wavelet-gray": "L",
+    "wavelet-alpha": "RGBA",
 }
 
 

@@ -269,7 +269,7 @@ def test_info_and_verify_read_pipes_and_many_files():
 def test_ctrl_c_inside_an_image_of_a_run_hands_over_the_best_so_far(folder, report):
     """A later run encodes that image again, and says why."""
     save("in/a.png")
-    fit = ("--model", "latent", "--effort", "6", "--quality", "60")
+    fit = ("--model", "wavelet", "--effort", "6", "--quality", "60")
     run = ("encode", "in", "-O", "out", *fit, *report, "-j", "2")
     in_the_fit = ("dfmcodec.processes.is_asked_to_stop", "is_worker and call == 9")
     with held_command(folder / "hold", *in_the_fit, *run) as running:

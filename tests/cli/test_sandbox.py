@@ -33,7 +33,7 @@ def golden(name: str) -> Path:
 
 
 def test_outputs_are_the_same(folder):
-    for source in (golden("latent-narrow"), golden("checked-all"), golden("fitted-alpha")):
+    for source in (golden("wavelet-narrow"), golden("checked-all"), golden("overfitted-alpha")):
         plain = json.loads(dfm("decode", source, "-o", "plain.png", "-f", "--json").stdout)
         apart = json.loads(dfm("decode", source, "-o", "apart.png", "-f", "--json", "--sandbox").stdout)
         assert Path("plain.png").read_bytes() == Path("apart.png").read_bytes()
@@ -53,23 +53,23 @@ def test_errors_and_losses_come_through(folder):
     Path("cut.dfm").write_bytes(data[:-100])
     assert "cut.dfm: the file is truncated" in dfm("decode", "cut.dfm", "--sandbox", code=3).stderr
     assert not Path("cut.png").exists()
-    told = dfm("decode", "cut.dfm", "--sandbox", "--best-effort", code=3).stderr
-    assert " missing" in told
+    reported = dfm("decode", "cut.dfm", "--sandbox", "--best-effort", code=3).stderr
+    assert " missing" in reported
     assert Path("cut.png").exists()
 
 
 def test_several_files_go_on_after_one_that_fails(folder):
     Path("in").mkdir()
     for name in ("a", "c"):
-        Path(f"in/{name}.dfm").write_bytes(golden("latent-narrow").read_bytes())
-    Path("in/b.dfm").write_bytes(golden("latent-narrow").read_bytes()[:-3])
+        Path(f"in/{name}.dfm").write_bytes(golden("wavelet-narrow").read_bytes())
+    Path("in/b.dfm").write_bytes(golden("wavelet-narrow").read_bytes()[:-3])
     dfm("decode", "in", "-O", "out", "--sandbox", "-j", 2, code=5)
     assert names_in("out") == ["a.png", "c.png"]
 
 
 def test_what_needs_threads_is_refused(folder):
-    told = dfm("decode", golden("latent-narrow"), "-o", "a.png", "--sandbox", "--backend", "jax", code=2).stderr
-    assert "leave one of them out" in told
+    reported = dfm("decode", golden("wavelet-narrow"), "-o", "a.png", "--sandbox", "--backend", "jax", code=2).stderr
+    assert "leave one of them out" in reported
 
 
 def test_other_systems_are_refused(monkeypatch):

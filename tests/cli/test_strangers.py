@@ -35,7 +35,7 @@ from dfmcodec.cli._report_file import COLUMNS, ReportFile
 from dfmcodec.errors import InstallationError
 from dfmcodec.processes import run_jobs
 
-SMALL = GOLDEN / "latent-narrow.dfm"
+SMALL = GOLDEN / "wavelet-narrow.dfm"
 MODEL = next(GENERATIVE.glob("*.dfmg"))
 ACTING = "esc\x1b[2J\x07\nforged: whole, 1x1"
 SHOWN = r"esc\x1b[2J\x07\nforged: whole, 1x1"
@@ -559,7 +559,7 @@ def break_decoder(monkeypatch, error):
 def test_a_bug_is_the_failure_of_one_file(monkeypatch, error):
     break_decoder(monkeypatch, error)
     shutil.copy(SMALL, "bad.dfm")
-    shutil.copy(GOLDEN / "latent-gray.dfm", "good.dfm")
+    shutil.copy(GOLDEN / "wavelet-gray.dfm", "good.dfm")
     kind = type(error).__name__
     result = dfm("decode", ".", "-O", "out", code=5)
     assert "1 decoded, 1 failed" in result.stdout

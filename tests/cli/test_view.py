@@ -28,8 +28,8 @@ from dfmcodec.errors import DfmError
 from dfmcodec.viewer import server as viewer_server
 from dfmcodec.viewer.server import PageServer, Resource
 
-LATENT = GOLDEN / "latent-rgb.dfm"
-FITTED = GOLDEN / "fitted-small.dfm"
+WAVELET = GOLDEN / "wavelet-rgb.dfm"
+OVERFITTED = GOLDEN / "overfitted-small.dfm"
 CODE = GENERATIVE / "gray-0.dfm"
 PAGE = b"<!doctype html><title>page</title>"
 posix = pytest.mark.skipif(os.name != "posix", reason="scripts and signals of POSIX")
@@ -44,7 +44,7 @@ def gone() -> bytes:
 def server() -> Iterator[PageServer]:
     resources = {
         "": Resource("text/html; charset=utf-8", lambda: PAGE),
-        "files/0": Resource("image/x-dfm", LATENT.read_bytes),
+        "files/0": Resource("image/x-dfm", WAVELET.read_bytes),
         "files/1": Resource("image/x-dfm", gone),
     }
     made = PageServer(resources, "alive")
@@ -73,10 +73,10 @@ def test_the_page_and_its_files_are_given(server, base):
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     answer, content = ask(server, base + "files/0")
-    assert (answer.status, content) == (200, LATENT.read_bytes())
+    assert (answer.status, content) == (200, WAVELET.read_bytes())
     answer, content = ask(server, base + "files/0", "HEAD")
     assert (answer.status, content) == (200, b"")
-    assert int(answer.headers["Content-Length"]) == LATENT.stat().st_size
+    assert int(answer.headers["Content-Length"]) == WAVELET.stat().st_size
     assert ask(server, base + "files/1")[0].status == 410
 
 
@@ -279,13 +279,13 @@ def served(url):
 @posix
 def test_files_are_served_until_ctrl_c(tmp_path):
     hostile = tmp_path / "<!--<script>alert(1) & \"quoted\" 'so' .dfm"
-    hostile.write_bytes(FITTED.read_bytes())
-    with started("--no-browser", LATENT, hostile) as process:
+    hostile.write_bytes(OVERFITTED.read_bytes())
+    with started("--no-browser", WAVELET, hostile) as process:
         url = process.stdout.readline()
         page, files = served(url)
         assert [(file["name"], file["data"]) for file in files] == [
-            (LATENT.name, LATENT.read_bytes()),
-            (hostile.name, FITTED.read_bytes()),
+            (WAVELET.name, WAVELET.read_bytes()),
+            (hostile.name, OVERFITTED.read_bytes()),
         ]
         assert "<script>alert(1)" not in page
         hostile.unlink()
@@ -304,7 +304,7 @@ def test_the_browser_gets_the_address_and_ends_the_command(tmp_path):
     browser = tmp_path / "browser"
     browser.write_text(f'#!/bin/sh\nprintf %s "$1" > "{tmp_path}/address"\n')
     browser.chmod(0o755)
-    with started(LATENT, "--quiet", BROWSER=str(browser)) as process:
+    with started(WAVELET, "--quiet", BROWSER=str(browser)) as process:
         address = tmp_path / "address"
         wait_until(lambda: address.exists() and address.read_text().endswith("/"), process)
         parts = urlsplit(address.read_text())
@@ -320,11 +320,11 @@ def test_the_browser_gets_the_address_and_ends_the_command(tmp_path):
 
 @posix
 def test_without_a_browser_the_address_is_printed():
-    with started(LATENT, BROWSER="/nothing/here", PATH="/nothing") as process:
+    with started(WAVELET, BROWSER="/nothing/here", PATH="/nothing") as process:
         url = process.stdout.readline()
         process.stderr.readline()
         assert "no browser" in process.stderr.readline()
-        assert served(url)[1][0]["data"] == LATENT.read_bytes()
+        assert served(url)[1][0]["data"] == WAVELET.read_bytes()
 
 
 @posix
@@ -332,18 +332,18 @@ def test_standard_input_a_pipe_and_the_empty_page(tmp_path):
     run = [sys.executable, "-m", "dfmcodec", "view", "-", "--no-browser"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(run, **pipes) as process:
-        process.stdin.write(LATENT.read_bytes())
+        process.stdin.write(WAVELET.read_bytes())
         process.stdin.close()
         (file,) = served(process.stdout.readline().decode())[1]
-        assert (file["name"], file["data"]) == ("standard input", LATENT.read_bytes())
+        assert (file["name"], file["data"]) == ("standard input", WAVELET.read_bytes())
         process.kill()
     pipe = tmp_path / "pipe.dfm"
     os.mkfifo(pipe)
     with started(pipe, "--no-browser") as process:
-        pipe.write_bytes(LATENT.read_bytes())
+        pipe.write_bytes(WAVELET.read_bytes())
         url = process.stdout.readline()
         for _ in range(2):
-            assert served(url)[1][0]["data"] == LATENT.read_bytes()
+            assert served(url)[1][0]["data"] == WAVELET.read_bytes()
     with started("--web", "--no-browser") as process:
         page, files = served(process.stdout.readline())
         assert "<html" in page
@@ -376,8 +376,8 @@ def test_bad_files_are_one_line_before_anything_is_opened(tmp_path, monkeypatch,
     monkeypatch.setattr("webbrowser.open", lambda url: pytest.fail("a browser was opened"))
     monkeypatch.setattr(PageServer, "serving", lambda self: pytest.fail("a server was started"))
     path = tmp_path / "bad.dfm"
-    path.write_bytes(make(LATENT.read_bytes()))
-    result = dfm("view", LATENT, path, code=code)
+    path.write_bytes(make(WAVELET.read_bytes()))
+    result = dfm("view", WAVELET, path, code=code)
     (line,) = result.stderr.splitlines()
     assert line.startswith("dfm: error:")
     assert "bad.dfm" in line
@@ -386,15 +386,15 @@ def test_bad_files_are_one_line_before_anything_is_opened(tmp_path, monkeypatch,
 
 def test_other_refusals(tmp_path):
     assert "nothing.dfm" in dfm("view", tmp_path / "nothing.dfm", code=1).stderr
-    assert "pixels" in dfm("view", LATENT, "--max-pixels", 100, code=3).stderr
+    assert "pixels" in dfm("view", WAVELET, "--max-pixels", 100, code=3).stderr
     for arguments in (
         (),
-        ("--web", LATENT, "-o", tmp_path / "a.html"),
-        (LATENT, "-o", tmp_path / "a.html"),
-        (LATENT, "--png", "--web"),
-        (LATENT, "--png", "--no-browser"),
-        (LATENT, "--generator", GENERATIVE / "gray.dfmg"),
-        ("-", LATENT),
+        ("--web", WAVELET, "-o", tmp_path / "a.html"),
+        (WAVELET, "-o", tmp_path / "a.html"),
+        (WAVELET, "--png", "--web"),
+        (WAVELET, "--png", "--no-browser"),
+        (WAVELET, "--generator", GENERATIVE / "gray.dfmg"),
+        ("-", WAVELET),
     ):
         assert len(dfm("view", *arguments, code=2).stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
@@ -403,7 +403,7 @@ def test_other_refusals(tmp_path):
 @posix
 def test_damaged_files_where_the_page_shall_tell(tmp_path):
     path = tmp_path / "bad.dfm"
-    path.write_bytes(LATENT.read_bytes()[:100])
+    path.write_bytes(WAVELET.read_bytes()[:100])
     with started(path, "--no-browser", "--show-damaged") as process:
         (file,) = served(process.stdout.readline())[1]
         assert file["data"] == path.read_bytes()
@@ -425,8 +425,8 @@ def viewer(tmp_path) -> dict[str, str]:
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
 def test_the_systems_viewer_gets_the_image_which_is_deleted_after(tmp_path, viewer, end):
     hostile = tmp_path / "$(touch made) `touch made`; touch made #.dfm"
-    hostile.write_bytes(FITTED.read_bytes())
-    with started("--png", LATENT, hostile, **viewer) as process:
+    hostile.write_bytes(OVERFITTED.read_bytes())
+    with started("--png", WAVELET, hostile, **viewer) as process:
         assert "Ctrl-C" in process.stderr.readline()
         (folder,) = (tmp_path / "tmp").iterdir()
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -436,7 +436,7 @@ def test_the_systems_viewer_gets_the_image_which_is_deleted_after(tmp_path, view
     assert list((tmp_path / "tmp").iterdir()) == []
     calls = (tmp_path / "calls").read_text().splitlines()
     assert calls == [str(folder / "image-1.png"), str(folder / "image-2.png")]
-    for number, source in enumerate((LATENT, FITTED), 1):
+    for number, source in enumerate((WAVELET, OVERFITTED), 1):
         with PIL.Image.open(tmp_path / f"image-{number}.png") as image:
             assert np.array_equal(np.asarray(image), dfmcodec.decode(source).pixels)
     assert not list(tmp_path.rglob("made"))
@@ -445,20 +445,20 @@ def test_the_systems_viewer_gets_the_image_which_is_deleted_after(tmp_path, view
 @pytest.mark.skipif(sys.platform != "linux", reason="xdg-open is of Linux")
 def test_no_viewer(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "xdg-open" in dfm("view", "--png", LATENT, code=1).stderr
+    assert "xdg-open" in dfm("view", "--png", WAVELET, code=1).stderr
     script = tmp_path / "xdg-open"
     script.write_text("#!/bin/sh\nexit 3\n")
     script.chmod(0o755)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    assert "ended with 3" in dfm("view", "--png", LATENT, code=1).stderr
+    assert "ended with 3" in dfm("view", "--png", WAVELET, code=1).stderr
     assert "damaged" in dfm("view", "--png", _damaged(tmp_path), code=3).stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.dfm", "xdg-open"]
 
 
 def _damaged(folder: Path) -> Path:
     path = folder / "bad.dfm"
-    whole = LATENT.read_bytes()
+    whole = WAVELET.read_bytes()
     path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
     return path
 

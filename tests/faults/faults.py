@@ -43,7 +43,7 @@ PACKAGE = Path(dfmcodec.__file__).parent
 DFM = (sys.executable, "-m", "dfmcodec")
 FAST = ("--effort", "1", "--quality", "50")
 COORDINATE = ("--model", "coordinate", "--depth", "1", "--width", "8", "--steps", "160", "--size", "3000")
-FITTED = ("--model", "fitted", "--steps", "50", "--quality", "50")
+OVERFITTED = ("--model", "overfitted", "--steps", "50", "--quality", "50")
 NOBODY = 65534
 
 
@@ -714,10 +714,10 @@ fit.Fit.step = step
 
 
 def nan_in_the_fit(place: Place) -> str:
-    """The last step of the fitted model before its networks are rounded gives ones that are NaN
+    """The last step of the overfitted codec before its networks are rounded gives ones that are NaN
     (patched in)
     """
-    arguments = ("encode", place.image(), "-o", place.folder / "x.dfm", "-f", "--json", *FITTED)
+    arguments = ("encode", place.image(), "-o", place.folder / "x.dfm", "-f", "--json", *OVERFITTED)
     usual = report_of(dfm(*arguments))
     end = patched(NAN_FIT, *arguments)
     report = report_of(end)
@@ -756,11 +756,11 @@ def damaged_cache(place: Place) -> str:
 
 def damaged_prior(place: Place) -> str:
     """A copy of the package whose prior has flipped bits, is cut, empty, unreadable, missing"""
-    from dfmcodec.weights.registry import LATENT
+    from dfmcodec.weights.registry import WAVELET
 
     shutil.copytree(PACKAGE, place.folder / "site" / "dfmcodec", ignore=shutil.ignore_patterns("__pycache__"))
     image, file = place.image(), place.encoded()
-    prior = place.folder / "site" / "dfmcodec" / "weights" / LATENT.file_name
+    prior = place.folder / "site" / "dfmcodec" / "weights" / WAVELET.file_name
     whole = prior.read_bytes()
     rng = np.random.default_rng(0)
     run = partial(dfm, env=environment(PYTHONPATH=str(place.folder / "site")), cwd=place.folder)
@@ -875,9 +875,9 @@ FAULTS: dict[str, Callable[[Place], str]] = {
     "Out of memory in JAX": device_memory,
     "NaN, coordinate, once": nan_in_the_network,
     "NaN, coordinate, always": nan_in_every_step,
-    "NaN, latent, once": nan_in_the_latents,
-    "NaN, latent, always": nan_in_every_walk,
-    "NaN, fitted, once": nan_in_the_fit,
+    "NaN, wavelet, once": nan_in_the_latents,
+    "NaN, wavelet, always": nan_in_every_walk,
+    "NaN, overfitted, once": nan_in_the_fit,
     "Damaged compilation cache": damaged_cache,
     "Damaged prior": damaged_prior,
     "Pipe closes early": pipe_closes,

@@ -26,14 +26,14 @@ LONG = {
     "Ctrl-C twice",
     "Killed, one of several processes",
     "Ctrl-C, decode",
-    "NaN, fitted, once",
-    "NaN, latent, always",
+    "NaN, overfitted, once",
+    "NaN, wavelet, always",
     "Damaged compilation cache",
 }
 # other tests meet most of what these do, in less time
 SLOW = {
     "Damaged prior",
-    "NaN, latent, once",
+    "NaN, wavelet, once",
     "NaN, coordinate, once",
     "Killed, folder",
     "Killed, decode",
@@ -175,10 +175,10 @@ def test_a_learning_rate_that_is_too_large(chelsea, monkeypatch, rate):
         with pytest.raises(DivergedError, match="5 times"):
             encode_image(chelsea, config)
         return
-    told: list[str] = []
-    result = encode_image(chelsea, config, lambda progress: told.append(progress.what))
+    reported: list[str] = []
+    result = encode_image(chelsea, config, lambda progress: reported.append(progress.what))
     assert 1 <= result.report.restarts <= 4
-    assert f"restarted {result.report.restarts}x" in told[-1]
+    assert f"restarted {result.report.restarts}x" in reported[-1]
     assert np.isfinite(result.report.psnr_db)
 
 
@@ -196,7 +196,7 @@ def test_a_damaged_or_missing_prior(tmp_path, monkeypatch):
     from dfmcodec.codecs.wavelet import weights as prior
     from dfmcodec.weights import registry
 
-    shipped = registry.LATENT
+    shipped = registry.WAVELET
     assert prior.prior_of(shipped.id).checksum == shipped.id
     monkeypatch.setattr(registry, "files", lambda package: tmp_path)
     with pytest.raises(InstallationError, match="missing"):

@@ -6,7 +6,7 @@ further.
     /tmp/atheris/bin/python tests/fuzz/coverage_fuzzing.py --seconds 600 --work /tmp/fuzz
     /tmp/atheris/bin/python tests/fuzz/coverage_fuzzing.py --models 3 --work /tmp/fuzz
 
-The second one starts from files of the fitted model alone, whose sections it then changes.
+The second one starts from files of the overfitted codec alone, whose sections it then changes.
 
 What is mutated are files without their checksum, which is put right before decoding, so that what
 is behind it meets the changes. An image must come out, or a documented error. Prints executions,
@@ -75,7 +75,7 @@ def tiny_files() -> list[bytes]:
     from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
     from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
     from dfmcodec.codecs.wavelet.colour import Luma
-    from dfmcodec.codecs.wavelet.contents import LatentArchitecture, QuantizedLatents, TileSymbols
+    from dfmcodec.codecs.wavelet.contents import QuantizedLatents, TileSymbols, WaveletArchitecture
     from dfmcodec.codecs.wavelet.filter import ImageFilter, taps
     from dfmcodec.codecs.wavelet.geometry import Geometry
     from dfmcodec.codecs.wavelet.weights import prior_of
@@ -83,7 +83,7 @@ def tiny_files() -> list[bytes]:
     from dfmcodec.container.contents import QuantizedModel
     from dfmcodec.fourier.network import CoordinateArchitecture
     from dfmcodec.image import Metadata
-    from dfmcodec.weights.registry import LATENT
+    from dfmcodec.weights.registry import WAVELET
 
     rng = np.random.default_rng(0)
     files = []
@@ -91,9 +91,9 @@ def tiny_files() -> list[bytes]:
     def add(model: QuantizedModel, ancillary: container.Ancillary) -> None:
         """With checks, which so small files do not get otherwise, and without."""
         files.append(container.write(model, container.ancillary_sections(ancillary), checked=False))
-        usual, read_write.CHECKS_PART = read_write.CHECKS_PART, 1.0
+        usual, read_write.CHECKS_FRACTION = read_write.CHECKS_FRACTION, 1.0
         files.append(container.write(model, container.ancillary_sections(ancillary)))
-        read_write.CHECKS_PART = usual
+        read_write.CHECKS_FRACTION = usual
 
     def symbols(count: int, scale: float) -> np.ndarray:
         return np.rint(rng.laplace(0, scale, count)).astype(np.int32)
@@ -106,11 +106,11 @@ def tiny_files() -> list[bytes]:
     sizes = ((1, 1, 1, 1), (13, 10, 3, 2), (8, 9, 1, 4), (1, 520, 1, 2), (21, 5, 3, 6))
     for number, (height, width, channels, levels) in enumerate(sizes):
         tiles = 1, max(1, width // 256)
-        architecture = LatentArchitecture(channels, levels, 4, 60, list(Luma)[number % 2], LATENT.id, *tiles)
+        architecture = WaveletArchitecture(channels, levels, 4, 60, list(Luma)[number % 2], WAVELET.id, *tiles)
         geometry = Geometry(height, width, channels, levels)
         radius = number % 5 + 1
         weights = symbols(channels * len(taps(radius)) * channels, 2).reshape(channels, -1, channels)
-        adaptation = ContextAdaptation.none(prior_of(LATENT.id).context, geometry)
+        adaptation = ContextAdaptation.none(prior_of(WAVELET.id).context, geometry)
         if tiles == (1, 1):
             adaptation = ContextAdaptation(
                 symbols(adaptation.maps.size, 1).reshape(adaptation.maps.shape),
@@ -144,20 +144,22 @@ def tiny_files() -> list[bytes]:
 def tiny_grids(
     height: int, width: int, channels: int, scale: float, rng: np.random.Generator, changes: int = 0
 ) -> QuantizedGrids:
-    """A fitted model of few pixels: symbols at random, a few weights of the networks changed."""
-    from dfmcodec.codecs.overfitted.contents import FittedArchitecture, QuantizedGrids
+    """An overfitted codec of few pixels: symbols at random, a few weights of the networks
+    changed.
+    """
+    from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
     from dfmcodec.codecs.overfitted.grids import grid_sizes
-    from dfmcodec.codecs.overfitted.weights import CHANGE_NAMES, NetworkChanges, fitted_prior_of
-    from dfmcodec.weights.registry import FITTED_SMALL
+    from dfmcodec.codecs.overfitted.weights import DELTA_NAMES, WeightDeltas, overfitted_weights_of
+    from dfmcodec.weights.registry import OVERFITTED_SMALL
 
-    prior = fitted_prior_of(FITTED_SMALL.id)
+    prior = overfitted_weights_of(OVERFITTED_SMALL.id)
     sizes = grid_sizes(height, width)
     grids = tuple(np.rint(rng.laplace(0, scale, size)).astype(np.int32) for size in sizes)
     symbols = np.zeros(prior.weight_count, np.int32)
     symbols[rng.integers(0, len(symbols), changes)] = 1
-    exponents = tuple(int(exponent) for exponent in rng.integers(2, 8, len(CHANGE_NAMES)))
-    arch = FittedArchitecture(channels, len(sizes), 1, prior.width, 1, prior.checksum)
-    networks = NetworkChanges(exponents, symbols) if changes else None
+    exponents = tuple(int(exponent) for exponent in rng.integers(2, 8, len(DELTA_NAMES)))
+    arch = OverfittedArchitecture(channels, len(sizes), 1, prior.width, 1, prior.checksum)
+    networks = WeightDeltas(exponents, symbols) if changes else None
     bits = 16 if changes else 8
     return QuantizedGrids(arch, height, width, int(rng.integers(-24, 33)), grids, networks, bits)
 

@@ -75,8 +75,8 @@ def main() -> None:
         for path in (folder / "out").glob("*.png"):
             with Image.open(path) as image:
                 right += zlib.crc32(np.asarray(image).tobytes()) == sources[int(path.stem) % len(sources)][1]
-        told = f"verify named {len(named & bad)} of them and {len(named - bad)} others"
-        print(f"{arguments.files} files, {len(bad)} damaged: {told}")
+        reported = f"verify named {len(named & bad)} of them and {len(named - bad)} others"
+        print(f"{arguments.files} files, {len(bad)} damaged: {reported}")
         errors = len(decode.stderr.splitlines())
         print(f"decode: exit code {decode.returncode}, {right} images right, {errors} lines of errors")
         sys.exit(0 if named == bad and right == arguments.files - len(bad) else 1)

@@ -223,9 +223,9 @@ def make_plausible(values: dict[str, int], rng: np.random.Generator) -> None:
             values["width"], values["height"] = (TILE_GRID * (1 + below(rng, 5)) + below(rng, 9) for _ in range(2))
             for name, side in (("tile_rows", "height"), ("tile_columns", "width")):
                 values[name] = 1 + below(rng, values[side] // TILE_GRID)
-    if "prior_id" in values and chance(rng, 0.95):
-        ids = golden_values("prior_id", model)
-        values["prior_id"] = ids[below(rng, len(ids))]
+    if "weights_id" in values and chance(rng, 0.95):
+        ids = golden_values("weights_id", model)
+        values["weights_id"] = ids[below(rng, len(ids))]
     if MODELS[model] is Model.COORDINATE and chance(rng, 0.8):
         values |= {name: 1 + scattered(rng, top - 1) for name, top in (("depth", 6), ("layer_width", 12), ("order", 6))}
     if "generator_id" in values and chance(rng, 0.9):
@@ -386,7 +386,7 @@ MOST_CHECK_BYTES = 1 << 20  # also of a header whose numbers of tiles are mutate
 def checks_body(values: dict[str, int], rng: np.random.Generator) -> bytes:
     tiles = values.get("tile_rows", 1) * values.get("tile_columns", 1)
     model = MODELS.get(values["model"])  # mutated ones are none
-    symbols = {Model.LATENT: tiles * (values.get("levels", 1) + 1), Model.FITTED: 7}.get(model, 0)
+    symbols = {Model.WAVELET: tiles * (values.get("levels", 1) + 1), Model.OVERFITTED: 7}.get(model, 0)
     return rng.bytes(min(2 * (2 + symbols + 1 + below(rng, 3)), MOST_CHECK_BYTES))
 
 

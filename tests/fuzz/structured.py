@@ -139,7 +139,7 @@ class Case:
             try:
                 if "dfm" in self.files:
                     header = container.read_header(self.files["dfm"], self.max_pixels)
-                    is_fitted = header.architecture.model is Model.FITTED
+                    is_fitted = header.architecture.model is Model.OVERFITTED
                     wavefronts = is_fitted * (4 * (header.height + header.width) + 20)
                     return header.height * header.width, wavefronts
                 with PIL.Image.open(io.BytesIO(self.files["image"])) as image:
@@ -270,13 +270,13 @@ class Worker:
             warnings.simplefilter("always")
             warnings.filterwarnings("ignore", module=r"PIL\.")  # as the command does
             try:
-                found, told = case.examine(), ""
+                found, reported = case.examine(), ""
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # a panic of Rust is no Exception
-                found, told = "a finding", "".join(traceback.format_exception(error))
-                place = str(error)[:40] if isinstance(error, fuzzing.Finding) else _place(told)
-                self._record(case, f"{type(error).__name__} {place}", told)
+                found, reported = "a finding", "".join(traceback.format_exception(error))
+                place = str(error)[:40] if isinstance(error, fuzzing.Finding) else _place(reported)
+                self._record(case, f"{type(error).__name__} {place}", reported)
         seconds, used = time.process_time() - started, _status("VmHWM") - before
         name = f"{self._seed}:{self.state.index}"
         state = self.state
@@ -470,8 +470,8 @@ def main() -> int:
     codes = run_workers(arguments)
     for number, code in codes.items():
         if code:
-            told = state_file(out, arguments.seed, arguments.jobs, number).with_suffix(".txt")
-            print(f"worker {number} has a fault of its own ({code}): see {told}")
+            reported = state_file(out, arguments.seed, arguments.jobs, number).with_suffix(".txt")
+            print(f"worker {number} has a fault of its own ({code}): see {reported}")
     found = summary(arguments)
     print(json.dumps(found))
     return int(bool(found["findings"]) or any(codes.values()))

@@ -47,14 +47,14 @@ def test_forty_bytes_cannot_ask_for_a_gigabyte(monkeypatch):
     import struct
 
     from dfmcodec.codecs.wavelet.sections import latents
-    from dfmcodec.weights.registry import LATENT
+    from dfmcodec.weights.registry import WAVELET
 
     flat = np.full((500, 500), 77, np.uint8)
     result = dfmcodec.encode(flat, quality=20, effort=1)
     assert len(result.data) < 400
     assert np.abs(dfmcodec.decode(result.data)[:, :, 0].astype(int) - flat).max() <= 4
     head = struct.pack("<4sBBBBHHBBBBB", b"\x89DFM", 1, 1, 3, 8, 60_000, 1_400, 4, 60, 1, 8, 1)
-    fields = struct.pack("<BHBI", 6, 640, 0, LATENT.id)
+    fields = struct.pack("<BHBI", 6, 640, 0, WAVELET.id)
     data = fuzzing.with_crc(head + fields + struct.pack("<BI", 3, 20) + bytes([16, 16, 16]) + bytes(17))
     monkeypatch.setattr(latents, "traverse", None)  # where memory would be spent
     with pytest.raises(dfmcodec.CorruptError, match="cannot hold"):

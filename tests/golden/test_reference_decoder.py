@@ -20,24 +20,24 @@ import pytest
 import reference_decoder as independent
 from click.testing import CliRunner
 from common import GENERATIVE, GOLDEN, ROOT, with_crc
-from fitted_parts import laplace_grids
+from overfitted_parts import laplace_grids
 
 import dfmcodec
 from dfmcodec import container
 from dfmcodec.cli import main as command
-from dfmcodec.codecs.overfitted.contents import FittedArchitecture, QuantizedGrids
-from dfmcodec.codecs.overfitted.weights import CHANGE_NAMES, NetworkChanges, fitted_prior_of
+from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
+from dfmcodec.codecs.overfitted.weights import DELTA_NAMES, WeightDeltas, overfitted_weights_of
 from dfmcodec.container import read_write
 from dfmcodec.container.layout import Section
 from dfmcodec.container.metadata import unpack_metadata
 from dfmcodec.errors import DfmError
-from dfmcodec.weights.registry import FITTED_SMALL
+from dfmcodec.weights.registry import OVERFITTED_SMALL
 
 FILES = sorted(GOLDEN.glob("*.dfm"))
 CODES = sorted(GENERATIVE.glob("*.dfm"))
 SMALL = [path for path in FILES if path.stat().st_size < 2000]
 # files of which others have the same parts, and fewer symbols
-SLOW = ("checked-tiles", "latent-adaptation", "latent-filter")
+SLOW = ("checked-tiles", "wavelet-adaptation", "wavelet-filter")
 names = pytest.mark.parametrize(
     "path",
     [pytest.param(path, marks=[pytest.mark.slow] * path.stem.startswith(SLOW)) for path in FILES],
@@ -115,7 +115,7 @@ def assert_same_symbols(file: independent.File, symbols: independent.Symbols, mo
     """Compares all that was decoded with a `QuantizedNetwork`, `QuantizedLatents` or
     `QuantizedGrids` of the package, exactly.
     """
-    if file.model == independent.FITTED:
+    if file.model == independent.OVERFITTED:
         assert_same_grids(symbols, model)
         return
     np.testing.assert_array_equal(symbols_in_order(file, symbols), model.symbols)
@@ -147,10 +147,10 @@ def assert_same_grids(symbols: independent.Symbols, model: QuantizedGrids) -> No
     """Compares the grids and the changes of the networks."""
     for own, expected in zip(symbols.grids, model.grids, strict=True):
         np.testing.assert_array_equal(own, expected)
-    assert (symbols.changes is None) == (model.changes is None)
-    if symbols.changes is not None and model.changes is not None:
-        assert tuple(symbols.changes.exponents) == model.changes.exponents
-        np.testing.assert_array_equal(symbols.changes.symbols, model.changes.symbols)
+    assert (symbols.changes is None) == (model.deltas is None)
+    if symbols.changes is not None and model.deltas is not None:
+        assert tuple(symbols.changes.exponents) == model.deltas.exponents
+        np.testing.assert_array_equal(symbols.changes.symbols, model.deltas.symbols)
 
 
 @names
@@ -264,29 +264,29 @@ any_seed = pytest.mark.parametrize(
 )
 
 
-def fitted_model(seed: int, scale: float, changes: NetworkChanges | None) -> QuantizedGrids:
-    """Random grids of the fitted model under the shipped prior, of an image of any kind."""
-    prior = fitted_prior_of(FITTED_SMALL.id)
+def overfitted_model(seed: int, scale: float, changes: WeightDeltas | None) -> QuantizedGrids:
+    """Random grids of the overfitted codec under the shipped prior, of an image of any kind."""
+    prior = overfitted_weights_of(OVERFITTED_SMALL.id)
     height, width = [(19, 26), (30, 1), (1, 1), (2, 30), (64, 3)][seed % 5]
     channels, bits = (1 if seed % 3 == 0 else 3), (16 if seed % 4 == 0 else 8)
     grids = tuple(np.clip(grid, -(2**23), 2**23) for grid in laplace_grids(height, width, scale, seed))
-    arch = FittedArchitecture(channels, len(grids), 1, prior.width, 1, prior.checksum)
+    arch = OverfittedArchitecture(channels, len(grids), 1, prior.width, 1, prior.checksum)
     return QuantizedGrids(arch, height, width, -24 + 56 * seed % 57, grids, changes, bits)
 
 
-def random_changes(seed: int, exponents: range, scale: float) -> NetworkChanges:
+def random_changes(seed: int, exponents: range, scale: float) -> WeightDeltas:
     """Changes of all weights by symbols of this scale."""
     rng = np.random.default_rng(seed)
-    symbols = np.rint(rng.laplace(0, scale, fitted_prior_of(FITTED_SMALL.id).weight_count))
-    own = rng.integers(exponents[0], exponents[-1] + 1, len(CHANGE_NAMES))
-    return NetworkChanges(tuple(own.tolist()), symbols.astype(np.int32))
+    symbols = np.rint(rng.laplace(0, scale, overfitted_weights_of(OVERFITTED_SMALL.id).weight_count))
+    own = rng.integers(exponents[0], exponents[-1] + 1, len(DELTA_NAMES))
+    return WeightDeltas(tuple(own.tolist()), symbols.astype(np.int32))
 
 
 @any_seed
 def test_any_grids_mean_the_same_to_both(seed: int) -> None:
     """Symbols up to the largest, and networks that were changed by anything; whole and damaged."""
     changes = random_changes(seed, range(-8, 8), 2.0 ** (seed % 7)) if seed % 4 else None
-    data = container.write(fitted_model(seed, 2.0 ** (2 * seed + 1), changes), checked=False)
+    data = container.write(overfitted_model(seed, 2.0 ** (2 * seed + 1), changes), checked=False)
     file = independent.read_file(data)
     assert_same_symbols(file, independent.read_symbols(file), container.read(data)[0])
     rng = random.Random(seed)
@@ -298,7 +298,7 @@ def test_any_grids_mean_the_same_to_both(seed: int) -> None:
 def test_images_of_grids_are_those_of_the_package_within_a_level(seed: int) -> None:
     """With networks that were changed by a little."""
     changes = random_changes(seed, range(-6, -2), 1.0) if seed % 4 else None
-    data = container.write(fitted_model(seed, 1.0, changes))
+    data = container.write(overfitted_model(seed, 1.0, changes))
     image, expected = independent.decode(data), dfmcodec.decode(data).pixels
     assert image.dtype == expected.dtype
     assert np.abs(image.astype(np.int64) - expected.reshape(image.shape)).max() <= 1
@@ -306,8 +306,8 @@ def test_images_of_grids_are_those_of_the_package_within_a_level(seed: int) -> N
 
 def test_checks_of_grids_that_do_not_agree_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong check of the header, of each section and grid, and of the checks themselves."""
-    monkeypatch.setattr(read_write, "CHECKS_PART", 1.0)  # so small files do not get checks otherwise
-    data = container.write(fitted_model(5, 1.0, random_changes(5, range(-6, -2), 1.0)))
+    monkeypatch.setattr(read_write, "CHECKS_FRACTION", 1.0)  # so small files do not get checks otherwise
+    data = container.write(overfitted_model(5, 1.0, random_changes(5, range(-6, -2), 1.0)))
     file = independent.read_file(data)
     independent.decode(data)
     start = len(file.head)
@@ -321,7 +321,7 @@ def test_checks_of_grids_that_do_not_agree_are_refused(monkeypatch: pytest.Monke
 
 
 def test_fitted_files_that_the_document_does_not_allow_are_refused() -> None:
-    data = container.write(fitted_model(1, 1.0, random_changes(1, range(-6, -2), 1.0)), checked=False)[:-4]
+    data = container.write(overfitted_model(1, 1.0, random_changes(1, range(-6, -2), 1.0)), checked=False)[:-4]
     independent.decode(with_crc(data))
     table = 17 + 6
     assert (data[table], data[table + 5]) == (independent.NETWORKS, independent.GRIDS)
@@ -346,7 +346,7 @@ def test_fitted_files_that_the_document_does_not_allow_are_refused() -> None:
 
 @pytest.mark.parametrize(("section", "is_first"), [(128, True), (255, False)])
 def test_sections_that_change_no_sample_are_skipped(section: int, is_first: bool) -> None:
-    data = container.write(fitted_model(1, 1.0, random_changes(1, range(-6, -2), 1.0)), checked=False)
+    data = container.write(overfitted_model(1, 1.0, random_changes(1, range(-6, -2), 1.0)), checked=False)
     changed = with_section(data, section, is_first)
     assert np.array_equal(independent.decode(changed), independent.decode(data))
     assert np.array_equal(dfmcodec.decode(changed).pixels, dfmcodec.decode(data).pixels)
@@ -361,7 +361,7 @@ def test_sections_that_change_no_sample_are_skipped(section: int, is_first: bool
 @pytest.mark.parametrize("section", [Section.LATENTS, Section.RGB])
 def test_sections_that_no_writer_writes_are_refused(section: int) -> None:
     """One of another model, and an rgb section that is not empty."""
-    data = with_section((GOLDEN / "fitted-small.dfm").read_bytes(), section, False)
+    data = with_section((GOLDEN / "overfitted-small.dfm").read_bytes(), section, False)
     with pytest.raises(independent.FormatError):
         independent.decode(data)
     with pytest.raises(dfmcodec.CorruptError, match=r"of another model|not empty"):
@@ -369,7 +369,7 @@ def test_sections_that_no_writer_writes_are_refused(section: int) -> None:
 
 
 def with_section(data: bytes, section: int, is_first: bool) -> bytes:
-    """A fitted file with one section more."""
+    """An overfitted file with one section more."""
     table, body = 17 + 6, b"of no decoder"
     first, last = table + 5 * data[16], len(data) - 4
     entry, at = struct.pack("<BI", section, len(body)), (table, first) if is_first else (first, last)
@@ -400,7 +400,7 @@ def test_bytes_after_the_end_are_refused() -> None:
         independent.decode(SMALL[0].read_bytes() + b"\0")
 
 
-@pytest.mark.parametrize("stem", ["latent-deep", "latent-deep-alpha", "latent-alpha", "latent-gray"])
+@pytest.mark.parametrize("stem", ["wavelet-deep", "wavelet-deep-alpha", "wavelet-alpha", "wavelet-gray"])
 def test_command_writes_the_image(stem: str, tmp_path: Path) -> None:
     path = GOLDEN / f"{stem}.dfm"
     assert independent.main([str(path), str(tmp_path / "out.png")]) == 0
@@ -674,7 +674,7 @@ def test_it_imports_only_numpy_pillow_and_msgpack() -> None:
 
 def test_it_runs_without_the_package() -> None:
     """In a process of its own, as this one has the package already."""
-    path = GOLDEN / "latent-alpha.dfm"
+    path = GOLDEN / "wavelet-alpha.dfm"
     code = (
         "import sys, pathlib, reference_decoder\n"
         f"reference_decoder.decode(pathlib.Path({str(path)!r}).read_bytes())\n"

@@ -19,7 +19,7 @@ from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
 from dfmcodec.codecs.decode import DecodeRequest, decode_image
 from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
 from dfmcodec.codecs.wavelet.colour import MAX_CHROMA_ANGLE, ColourBasis, Luma
-from dfmcodec.codecs.wavelet.contents import LatentArchitecture, QuantizedLatents, TileSymbols
+from dfmcodec.codecs.wavelet.contents import QuantizedLatents, TileSymbols, WaveletArchitecture
 from dfmcodec.codecs.wavelet.filter import MAX_RADIUS, ImageFilter, taps
 from dfmcodec.codecs.wavelet.geometry import MAX_LEVELS, MAX_TILES, TILE_GRID, Geometry, Tiling
 from dfmcodec.codecs.wavelet.quantizer import MAX_STEP
@@ -36,7 +36,7 @@ from dfmcodec.fourier.layer import MAX_WIDTH
 from dfmcodec.fourier.network import MAX_DEPTH, CoordinateArchitecture
 from dfmcodec.fourier.quantize import STEP_COUNT
 from dfmcodec.image import Metadata
-from dfmcodec.weights.registry import LATENT
+from dfmcodec.weights.registry import WAVELET
 
 LARGEST_SIDE = 65535
 MAX_CONSTANT = 1 << 14
@@ -207,7 +207,7 @@ def latents(
     scale=1.0,
     luma=Luma.MEAN,
 ) -> QuantizedLatents:
-    architecture = LatentArchitecture(colours, levels, 4, 60, luma, LATENT.id, *tiles)
+    architecture = WaveletArchitecture(colours, levels, 4, 60, luma, WAVELET.id, *tiles)
     symbols = laplacian(seed, height * width * colours, scale, MAX_SYMBOL // 4)
     counts = [tile.geometry.symbol_count() for tile in container.tiling_of(architecture, height, width).tiles]
     parts = tuple(TileSymbols.of(part) for part in np.split(symbols, np.cumsum(counts)[:-1]))
@@ -223,7 +223,7 @@ def some_filter(colours, radius, step_index, seed, scale) -> ImageFilter:
 
 def some_adaptation(model: QuantizedLatents, seed, scale) -> ContextAdaptation:
     tiling = container.tiling_of(model.architecture, model.height, model.width)
-    none = ContextAdaptation.none(prior_of(model.architecture.prior_id).context, tiling.tiles[0].geometry)
+    none = ContextAdaptation.none(prior_of(model.architecture.weights_id).context, tiling.tiles[0].geometry)
     maps = laplacian(seed, none.maps.size, scale, MAX_SYMBOL).reshape(none.maps.shape)
     constants = laplacian(seed + 1, none.constants.size, scale, MAX_CONSTANT).reshape(none.constants.shape)
     return ContextAdaptation(maps, constants)
@@ -350,7 +350,7 @@ def test_tiles_come_back(height, width, tiles):
 
 def test_more_tiles_than_fit_are_refused():
     with pytest.raises(ConfigError, match="tiles"):
-        LatentArchitecture(1, 1, 4, 60, Luma.MEAN, LATENT.id, 1, MAX_TILES + 1)
+        WaveletArchitecture(1, 1, 4, 60, Luma.MEAN, WAVELET.id, 1, MAX_TILES + 1)
     data = container.write(latents(1, 2 * TILE_GRID, 1, 1, tiles=(1, 2)))
     narrow = bytearray(data)
     narrow[8:10] = (2 * TILE_GRID - 1).to_bytes(2, "little")

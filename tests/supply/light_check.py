@@ -25,7 +25,7 @@ from wheel_check import ROOT, built_wheel, check_manual, command
 NEEDED = ("numpy", "pillow", "click", "msgpack")  # as docs/install.md says
 HIDDEN = frozenset(("jax", "jaxlib", "optax", "scipy", "skimage", "tqdm", "threadpoolctl", "constriction", "pyarrow"))
 GOLDEN = ROOT / "tests" / "golden" / "v1"
-FILES = {"fitted": "fitted-small", "coordinate": "coordinate", "latent": "latent-rgb"}
+FILES = {"overfitted": "overfitted-small", "coordinate": "coordinate", "wavelet": "wavelet-rgb"}
 
 IMAGES = """
 import numpy, PIL.Image
@@ -60,15 +60,15 @@ WORKS = (
     "decode a.dfm -o half.png --scale 0.5",
     "decode deep.dfm -o deep_back.png",
     "decode deep.dfm -o deep_back.tif",
-    "decode fitted.dfm -o fitted_back.png",
+    "decode overfitted.dfm -o overfitted_back.png",
     "decode coordinate.dfm -o coordinate_back.png",
-    "decode latent.dfm -o latent_back.png",
+    "decode wavelet.dfm -o wavelet_back.png",
     "decode code.dfm --generator model.dfmg -o code_back.png",
     "generate sample model.dfmg -n 4 -o new.png",
     "generate interpolate model.dfmg -n 2 -o rows.png",
     "info a.dfm",
-    "info --json fitted.dfm",
-    "verify a.dfm fitted.dfm coordinate.dfm latent.dfm",
+    "info --json overfitted.dfm",
+    "verify a.dfm overfitted.dfm coordinate.dfm wavelet.dfm",
     "view --web -o viewer.html",
     "sample chelsea -o photograph.png",
     "compare a.png a.dfm",
@@ -80,13 +80,14 @@ MORE_WORKS = (  # only from the wheel: processes, and what takes seconds
     "demo -O page",
 )
 
-FITS = ("encode a.png -o fit.dfm --model fitted --steps 8",)  # what works where there are kernels
+FITS = ("encode a.png -o fit.dfm --model overfitted --steps 8",)  # what works where there are kernels
 NO_FIT = (  # the end of the message where there are none
-    "the fitted model without compiled kernels needs JAX; install it: pip install jax; or encode with the latent model"
+    "the overfitted codec without compiled kernels needs JAX; install it: pip install jax; or encode with the "
+    "wavelet codec"
 )
-_FITTING = "pip install jax optax; or encode with the latent model"
+_FITTING = "pip install jax optax; or encode with the wavelet codec"
 LACKING = {  # the end of the message that each gives
-    "encode a.png -o x.dfm --model coordinate": f"the coordinate model needs JAX and optax; install them: {_FITTING}",
+    "encode a.png -o x.dfm --model coordinate": f"the coordinate codec needs JAX and optax; install them: {_FITTING}",
     "encode a.png -o code_of_a.dfm --generator model.dfmg": "needs JAX and optax; install them: pip install jax optax",
     "decode a.dfm -o by_jax.png --backend jax": "needs JAX; install it: pip install jax",
     "sample coffee -o coffee.png": "needs scikit-image; install it: pip install scikit-image; or take chelsea",
@@ -128,9 +129,9 @@ def refused(call, *arguments, **options):
         raise AssertionError(options)
 
 if dfmcodec.kernels.has_kernels():
-    assert dfmcodec.encode(pixels, model="fitted", steps=4).report.steps == 4
+    assert dfmcodec.encode(pixels, model="overfitted", steps=4).report.steps == 4
 else:
-    refused(dfmcodec.encode, pixels, model="fitted")
+    refused(dfmcodec.encode, pixels, model="overfitted")
 refused(dfmcodec.encode, pixels, model="coordinate")
 refused(dfmcodec.decode, result.data, backend="jax")
 assert not {HIDDEN} & {{name.partition(".")[0] for name in sys.modules}}

@@ -120,7 +120,7 @@ def test_packages_that_are_there_are_not_imported(folder: Path, ended: dict[str,
     assert ended
     light = [
         "encode a.png -f -o a.dfm --size 1500 --effort 1",
-        *("decode a.dfm -f -o back.png", "info a.dfm", "verify a.dfm fitted.dfm coordinate.dfm"),
+        *("decode a.dfm -f -o back.png", "info a.dfm", "verify a.dfm overfitted.dfm coordinate.dfm"),
     ]
     found = json.loads(run_hidden(RUNNING, folder, json.dumps(light), hiding="import sys"))
     assert {code for code, _, _ in found["ended"].values()} == {0}
@@ -241,7 +241,7 @@ class TestClone:
         clone = Clone(tmp_path)
         assert clone.asked("encode", "photo.png", "--effort", "7") == [""]
         assert clone.asked("encode", "--help", "--model", "coordinate") == [""]
-        assert clone.asked("encode", "coordinate", "jax", "--model", "latent") == [""]  # names of files
+        assert clone.asked("encode", "coordinate", "jax", "--model", "wavelet") == [""]  # names of files
         for words in (
             ("generate", "train", "photos"),
             ("encode", "photo.png", "--model", "coordinate"),

@@ -164,7 +164,7 @@ def test_decoding_loads_little_and_starts_nothing():
         "print(*events, *(name for name in sys.modules if '.' not in name))"
     )
     golden = GOLDEN
-    names = ("latent-alpha", "coordinate", "latent-fine", "latent-narrow")
+    names = ("wavelet-alpha", "coordinate", "wavelet-fine", "wavelet-narrow")
     found = set(run_hooked(program, *(golden / f"{name}.dfm" for name in names)))
     assert "dfmcodec" in found
     assert not {name for name in found if "." in name}

@@ -192,8 +192,8 @@ def main() -> None:
         if command(python, "-c", USES_KERNELS, cwd=away).strip() != str(has_kernels):
             sys.exit(f"wheel_check: {'kernels are not used' if has_kernels else 'kernels from elsewhere are used'}")
         golden = ROOT / "tests" / "golden" / "v1"
-        (away / "golden.dfm").write_bytes((golden / "latent-rgb.dfm").read_bytes())
-        (away / "golden.png").write_bytes((golden / "latent-rgb.png").read_bytes())
+        (away / "golden.dfm").write_bytes((golden / "wavelet-rgb.dfm").read_bytes())
+        (away / "golden.png").write_bytes((golden / "wavelet-rgb.png").read_bytes())
         command(python, "-c", IMAGE, cwd=away)
         command(dfm, "encode", "cat.png", "--size", "1500", "--effort", "1", cwd=away)
         command(dfm, "decode", "cat.dfm", "-o", "back.png", cwd=away)

@@ -271,7 +271,7 @@ def test_progress_is_told_and_a_fit_can_be_stopped(chelsea):
     seen: list[dfmcodec.Progress] = []
     report = dfmcodec.encode(chelsea.pixels, size=800, effort=5, on_progress=seen.append).report
     assert len(seen) == len(report.trace) + 1
-    parts = [progress.part for progress in seen]
+    parts = [progress.fraction for progress in seen]
     assert parts == sorted(parts)
     assert parts[-1] == 1
     assert seen[-1].psnr_db == report.psnr_db

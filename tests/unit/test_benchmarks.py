@@ -198,9 +198,9 @@ def corpus_engines(folder: Path) -> None:
     assert dask["with its start"] == pytest.approx(rows[3]["processor_s"] / rows[2]["processor_s"])
 
 
-def latent_crops(folder: Path) -> None:
+def wavelet_crops(folder: Path) -> None:
     image = png(folder, 140, 132)
-    (row,) = recorded(folder / "rows.jsonl", "latent", "crops", image, "--effort", 1)
+    (row,) = recorded(folder / "rows.jsonl", "wavelet", "crops", image, "--effort", 1)
     assert row["bytes"] <= 128 * 128 * 0.5 / 8
     assert row["container"] < 50
     assert row["over_jpeg_db"] == pytest.approx(row["psnr_db"] - row["jpeg_db"])
@@ -216,7 +216,7 @@ def decoding(folder: Path) -> None:
     assert min(row["decode_s"], row["process_s"]) > 0
     assert row["filter_macs_per_pixel"] == 540
     assert is_drawn(plot)
-    (row,) = recorded(folder / "fitted.jsonl", "decoding", GOLDEN / "fitted-small.dfm", "--repeats", 2)
+    (row,) = recorded(folder / "overfitted.jsonl", "decoding", GOLDEN / "overfitted-small.dfm", "--repeats", 2)
     parts = ("changes_of_networks", "contexts", "networks", "range_coder", "synthesis")
     seconds = {part: row[f"{part}_s"] for part in parts}
     assert min(seconds.values()) > 0, seconds
@@ -224,10 +224,10 @@ def decoding(folder: Path) -> None:
     assert 2000 < row["context_macs_per_pixel"] + row["machine_macs_per_pixel"] < 4000
 
 
-def latent_ablate(folder: Path) -> None:
+def wavelet_ablate(folder: Path) -> None:
     plot = folder / "ablate.png"
     options = ("--q-steps", 420, "--iterations", 2, "--adaptation-steps", 4, "--plot", plot)
-    (row,) = recorded(folder / "rows.jsonl", "latent", "ablate", png(folder, 32, 32), *options)
+    (row,) = recorded(folder / "rows.jsonl", "wavelet", "ablate", png(folder, 32, 32), *options)
     rises = {name: value for name, value in row.items() if name.endswith(" %")}
     assert (len(rises), row["step"]) == (9, 420 / 64)
     assert rises["no prior %"] > rises["no contexts %"] > 10
@@ -239,15 +239,15 @@ def latent_ablate(folder: Path) -> None:
 
 def fitted(folder: Path) -> None:
     sizes = ("--crop", 48, "--steps", 4, "--measurements", 2, "--width", 8, "--context-width", 8)
-    first, second = recorded(folder / "rows.jsonl", "fitted", png(folder), *sizes)
+    first, second = recorded(folder / "rows.jsonl", "overfitted", png(folder), *sizes)
     assert (first["steps"], second["steps"]) == (2, 4)
     assert second["J"] == pytest.approx(1000 * 10 ** (-second["psnr_db"] / 10) + second["bpp"], rel=2e-3)
     assert second["us_per_pixel_and_step"] > 0
 
 
-def fitted_ablations(folder: Path) -> None:
+def overfitted_ablations(folder: Path) -> None:
     sizes = ("--crop", "0,0,48,40", "--steps", 20, "--only", "prior")
-    machine, contexts, both = recorded(folder / "rows.jsonl", "fitted_ablations", png(folder), *sizes)
+    machine, contexts, both = recorded(folder / "rows.jsonl", "overfitted_ablations", png(folder), *sizes)
     assert machine["fit"] == "machine of the prior"
     assert 0 < both["networks"] < min(machine["networks"], contexts["networks"])
     assert both["J"] > max(machine["J"], contexts["J"])
@@ -258,36 +258,36 @@ def anchors(folder: Path) -> None:
     points = [(0.001, 32.0, 0.9), (0.002, 30.0, 0.6), (0.004, 28.0, 0.4), (0.02, 24.0, 0.2)]
     lines = ["lmbda\tseq_name\tpsnr_db\trate_bpp", *(f"{a}\tcat\t{b}\t{c}" for a, b, c in points)]
     table.write_text("\n".join(lines) + "\n")
-    options = ("--anchors", table, "--settings", "latent:1,latent:2", "--lmbdas", "0.001,0.002,0.004")
+    options = ("--anchors", table, "--settings", "wavelet:1,wavelet:2", "--lmbdas", "0.001,0.002,0.004")
     rows = recorded(rows_path, "anchors", png(folder), *options)
     assert [(row["lmbda"], row["setting"]) for row in rows[:3]] == [
-        (0.001, "latent:1"),
-        (0.001, "latent:2"),
-        (0.002, "latent:1"),
+        (0.001, "wavelet:1"),
+        (0.001, "wavelet:2"),
+        (0.002, "wavelet:1"),
     ]
     assert len(rows) == 6
     assert all(0.9 * row["anchor_bpp"] < row["bpp"] <= row["anchor_bpp"] for row in rows)
     compared = recorded(folder / "compared.jsonl", "anchors", rows_path, "--compare")
-    assert [row["setting"] for row in compared] == ["latent:1", "latent:2"]
-    assert compared[0]["against latent:1 %"] == 0
+    assert [row["setting"] for row in compared] == ["wavelet:1", "wavelet:2"]
+    assert compared[0]["against wavelet:1 %"] == 0
     assert compared[0]["against anchor %"] is not None
 
 
 def efforts(folder: Path) -> None:
-    options = ("--bpps", "2,4", "--side", 40, "--settings", "latent:1,latent:2")
+    options = ("--bpps", "2,4", "--side", 40, "--settings", "wavelet:1,wavelet:2")
     rows = recorded(folder / "rows.jsonl", "efforts", png(folder), *options)
     assert [(row["limit_bpp"], row["setting"]) for row in rows] == [
-        (limit, setting) for limit in (2, 4) for setting in ("latent:1", "latent:2")
+        (limit, setting) for limit in (2, 4) for setting in ("wavelet:1", "wavelet:2")
     ]
     assert all(row["bytes"] <= row["limit_bpp"] * 40 * 40 / 8 for row in rows)
     assert min(row["psnr_db"] for row in rows) > one_colour_db(crop())
 
 
-def fitted_files(folder: Path) -> None:
-    sizes = ("--crop", "0,0,48,40", "--steps", 20, "--effort", 1, "--save", folder / "fitted.dfm")
-    rows = recorded(folder / "rows.jsonl", "fitted_files", png(folder), *sizes)
-    assert [row["codec"] for row in rows] == ["fitted", "dfm effort 1", "dfm effort 1, same size"]
-    assert rows[0]["bytes"] == (folder / "fitted.dfm").stat().st_size >= rows[2]["bytes"]
+def overfitted_files(folder: Path) -> None:
+    sizes = ("--crop", "0,0,48,40", "--steps", 20, "--effort", 1, "--save", folder / "overfitted.dfm")
+    rows = recorded(folder / "rows.jsonl", "overfitted_files", png(folder), *sizes)
+    assert [row["codec"] for row in rows] == ["overfitted", "dfm effort 1", "dfm effort 1, same size"]
+    assert rows[0]["bytes"] == (folder / "overfitted.dfm").stat().st_size >= rows[2]["bytes"]
     assert rows[0]["networks"] > 0 == rows[1]["networks"]
     assert rows[0]["J"] == pytest.approx(1000 * 10 ** (-rows[0]["psnr_db"] / 10) + rows[0]["bpp"], rel=2e-3)
 
@@ -385,16 +385,16 @@ def browser(folder: Path) -> None:
     pytest.importorskip("playwright.sync_api")
     if not any(map(shutil.which, importlib.import_module("browser").BROWSERS)):
         pytest.skip("no browser: install chromium")
-    files = [GOLDEN / f"{name}.dfm" for name in ("latent-gray", "latent-tiles")]
+    files = [GOLDEN / f"{name}.dfm" for name in ("wavelet-gray", "wavelet-tiles")]
     # in a process of its own, as a process can have one browser, and others of these tests have one
     out, script = folder / "rows.jsonl", importlib.import_module("browser").__file__
     subprocess.run([sys.executable, script, *files, "--repeat", "2", "--out", out], check=True, capture_output=True)
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert [(row["picture"], row["helpers"]) for row in rows] == [
-        ("latent-gray", 0),
-        ("latent-gray", 1),
-        ("latent-tiles", 0),
-        ("latent-tiles", 1),
+        ("wavelet-gray", 0),
+        ("wavelet-gray", 1),
+        ("wavelet-tiles", 0),
+        ("wavelet-tiles", 1),
     ]
     assert all(row["whole_s"] >= row["first_s"] and row["browser"].startswith("Chrom") for row in rows)
 
@@ -493,9 +493,9 @@ def published_fixed(folder: Path) -> None:
     options = ("--steps", 16, "--plot", plot, "--pictures", folder / "side by side")
     rows = recorded(folder / "rows.jsonl", "published", "fixed", png(folder), *options)
     by_way = {row["way"]: row for row in rows}
-    assert list(by_way) == ["float32, 6 x 8", "float32, 4 x 9", "coordinate file", "latent file"]
-    assert by_way["latent file"]["psnr_db"] > by_way["latent file"]["jpeg_db"] > 20
-    assert by_way["latent file"]["percent"] <= 18
+    assert list(by_way) == ["float32, 6 x 8", "float32, 4 x 9", "coordinate file", "wavelet file"]
+    assert by_way["wavelet file"]["psnr_db"] > by_way["wavelet file"]["jpeg_db"] > 20
+    assert by_way["wavelet file"]["percent"] <= 18
     assert is_drawn(plot)
     assert is_drawn(folder / "side by side" / "cat.png")
 
@@ -618,15 +618,15 @@ def tables(folder: Path) -> None:
     """A table that was changed by hand is named, and made anew."""
     module = importlib.import_module("tables")
     page = folder / "page.md"
-    page.write_text("A\n\n<!-- table: latent_layers -->\n\n| x |\n|---|\n\nB\n")
+    page.write_text("A\n\n<!-- table: wavelet_layers -->\n\n| x |\n|---|\n\nB\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "ROOT", folder)
-        patch.setattr(module, "TABLES", {"latent_layers": module.latent_layers})
+        patch.setattr(module, "TABLES", {"wavelet_layers": module.wavelet_layers})
         patch.setattr(module, "pages", lambda: [page])
         for arguments, code, says in ((["--check"], 1, "differ: page.md"), ([], 0, "written: page.md"), ([], 0, "")):
             result = CliRunner().invoke(module.main, arguments)
             assert (result.exit_code, result.output.strip()) == (code, says)
-    assert page.read_text() == f"A\n\n<!-- table: latent_layers -->\n\n{module.latent_layers()}\n\nB\n"
+    assert page.read_text() == f"A\n\n<!-- table: wavelet_layers -->\n\n{module.wavelet_layers()}\n\nB\n"
 
 
 def archive(folder: Path) -> None:
@@ -677,15 +677,15 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "first_page curves": first_page_curves,
     "first_page same-size": first_page_same_size,
     "tables": tables,
-    "fitted": fitted,
-    "fitted_ablations": fitted_ablations,
-    "fitted_files": fitted_files,
+    "overfitted": fitted,
+    "overfitted_ablations": overfitted_ablations,
+    "overfitted_files": overfitted_files,
     "frontier": frontier,
     "gallery": gallery,
     "generative": generative,
     "generative_figure": generative_figure,
-    "latent crops": latent_crops,
-    "latent ablate": latent_ablate,
+    "latent crops": wavelet_crops,
+    "latent ablate": wavelet_ablate,
     "machine_layers": machine_layers,
     "pictures kinds": pictures_kinds,
     "pictures twice": pictures_twice,
@@ -732,9 +732,9 @@ LONG = {  # 1 to 75 s each
     "coordinate recipes",
     "corpus_engines",
     "domain_prior",
-    "fitted",
-    "fitted_ablations",
-    "fitted_files",
+    "overfitted",
+    "overfitted_ablations",
+    "overfitted_files",
     "generative",
     "latent ablate",
     "machine_layers",

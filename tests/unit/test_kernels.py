@@ -23,17 +23,17 @@ from dfmcodec._types import Tune
 from dfmcodec.codecs.decode import decode_image
 from dfmcodec.codecs.overfitted import context as grid_context
 from dfmcodec.codecs.overfitted import synthesis as fitted
-from dfmcodec.codecs.overfitted.contents import FittedArchitecture, QuantizedGrids
+from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
 from dfmcodec.codecs.overfitted.context import GridContext, wavefronts
 from dfmcodec.codecs.overfitted.encode.windows import WINDOW
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
-from dfmcodec.codecs.overfitted.weights import fitted_prior_of
+from dfmcodec.codecs.overfitted.weights import overfitted_weights_of
 from dfmcodec.codecs.wavelet import context, neighbourhood, quantizer, trellis
 from dfmcodec.codecs.wavelet import correction as machine
 from dfmcodec.codecs.wavelet import transform as wavelet
 from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
 from dfmcodec.codecs.wavelet.colour import ColourBasis, pixels_to_planes
-from dfmcodec.codecs.wavelet.contents import LatentArchitecture
+from dfmcodec.codecs.wavelet.contents import WaveletArchitecture
 from dfmcodec.codecs.wavelet.context import DIRECT_TABLES, TABLES_PER_QUANTIZER, TableChoice
 from dfmcodec.codecs.wavelet.encode.adaptation_fit import SymbolSample, _gradient
 from dfmcodec.codecs.wavelet.encode.dependency_costs import GatheredCosts
@@ -50,11 +50,11 @@ from dfmcodec.entropy import table_set, tables
 from dfmcodec.image.region import CHANNELS
 from dfmcodec.kernels import SWITCH, compiled, has_kernels
 from dfmcodec.metrics import ssimulacra2
-from dfmcodec.weights.registry import FITTED_SMALL
+from dfmcodec.weights.registry import OVERFITTED_SMALL
 
 pytestmark = pytest.mark.skipif(compiled is None, reason="no kernels were built, or not for this processor")
 INSTRUCTION_SETS = [] if compiled is None else compiled.instruction_sets()
-SERVED = LatentArchitecture | FittedArchitecture
+SERVED = WaveletArchitecture | OverfittedArchitecture
 FILES = [
     path
     for path in sorted(GOLDEN.rglob("*.dfm"))
@@ -68,7 +68,7 @@ def test_this_machine_has_files_and_instruction_sets():
 
 
 # files of which others have the same parts, and fewer symbols
-LARGE = ("checked-tiles", "latent-adaptation", "latent-tiles")
+LARGE = ("checked-tiles", "wavelet-adaptation", "wavelet-tiles")
 
 
 def symbols_of(data: bytes) -> np.ndarray:
@@ -459,7 +459,7 @@ def test_other_kernels_refuse_arrays_that_are_too_short():
 
 
 def test_wavefronts_refuse_what_is_beyond_their_grids():
-    network = fitted_prior_of(FITTED_SMALL.id).network
+    network = overfitted_weights_of(OVERFITTED_SMALL.id).network
     grid = np.zeros((9, 11), dtype=np.int32)
     context = GridContext(network, 0, grid, [np.zeros((5, 6), dtype=np.int32)])
     front = list(wavefronts(0, grid.shape))[12]

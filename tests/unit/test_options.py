@@ -12,7 +12,7 @@ from common import dfm
 from dfmcodec.cli.encode import _SECTIONS, settings_options
 from dfmcodec.cli.encode import command as encode_command
 from dfmcodec.errors import ConfigError
-from dfmcodec.options import AUTO, LATENT, EncodeSettings, Kind, Option, _field, options_of
+from dfmcodec.options import AUTO, WAVELET, EncodeSettings, Kind, Option, _field, options_of
 from dfmcodec.search.config import EncoderConfig
 
 
@@ -20,7 +20,7 @@ from dfmcodec.search.config import EncoderConfig
 class Wider(EncodeSettings):
     """The settings with one more option."""
 
-    grain: int = _field(3, Kind.INTEGER, "Grain of the result.", low=1, high=9, models=(AUTO, LATENT), flags=("-g",))
+    grain: int = _field(3, Kind.INTEGER, "Grain of the result.", low=1, high=9, models=(AUTO, WAVELET), flags=("-g",))
 
 
 def test_a_new_field_is_an_option_of_the_command_and_its_help() -> None:
@@ -41,9 +41,9 @@ def test_a_new_field_is_checked() -> None:
     for value, message in ((10, r"grain is 10; it must be in 1\.\.9"), (1.5, "grain is 1.5, which is of the wrong")):
         with pytest.raises(ConfigError, match=message):
             Wider(grain=value)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="grain is for the latent model, not for fitted"):
-        Wider(grain=4, model="fitted")
-    assert Wider(model="fitted").grain == 3
+    with pytest.raises(ConfigError, match="grain is for the wavelet codec, not for overfitted"):
+        Wider(grain=4, model="overfitted")
+    assert Wider(model="overfitted").grain == 3
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ STATEMENTS = {  # what pages say, with the names of `figures`
     ),
     "docs/models.md": (
         "three detailed Kodak images take {detailed_percent} % fewer bits than with the default",
-        "published files, {kodak[fitted:7, Cool-chic 5.0.1]} of the rate",
+        "published files, {kodak[overfitted:7, Cool-chic 5.0.1]} of the rate",
     ),
     "docs/presets.md": (
         "| nothing special | `dfm encode photo.png`, which is `-q 75` | {qualities[75]} |",
@@ -68,7 +68,7 @@ STATEMENTS = {  # what pages say, with the names of `figures`
         "| nearly without loss | `-q 95` | {qualities[95]} |",
         "at most 20,000 bytes, and at least {share_percent} % of that",
         "| +2.9 % bits, after {effort_1_s} s in place of {default_s} s",
-        "{kodak[fitted:7, default]} bits on average (smooth images gain nothing), after {minutes[7]} minutes",
+        "{kodak[overfitted:7, default]} bits on average (smooth images gain nothing), after {minutes[7]} minutes",
         "{lossless_percent} % more bytes than lossless WebP; {lossless}",
         "| 1 | {effort_1_s} | +2.9 % | {share_percent} % |",
         "| 5 (default) | {default_s} | 0 |",
@@ -94,10 +94,12 @@ STATEMENTS = {  # what pages say, with the names of `figures`
         "24 megapixels",
         "encode {large_encode_s} s, {large_encode_GB} GB",
         "at least {share_percent} % in 150 files",
-        "{kodak[fitted:7, default]} against the default, {kodak[fitted:7, Cool-chic 5.0.1]} against Cool-chic 5.0.1 "
-        "and {kodak[fitted:7, HM 16]} against HM 16, on average; in {minutes[7]} minutes",
+        "{kodak[overfitted:7, default]} against the default, {kodak[overfitted:7, Cool-chic 5.0.1]} against "
+        "Cool-chic 5.0.1 "
+        "and {kodak[overfitted:7, HM 16]} against HM 16, on average; in {minutes[7]} minutes",
         "in {minutes[6]} minutes",
-        "{kodak[fitted:9, default]}, {kodak[fitted:9, Cool-chic 5.0.1]} and {kodak[fitted:9, HM 16]}, in {minutes[9]} "
+        "{kodak[overfitted:9, default]}, {kodak[overfitted:9, Cool-chic 5.0.1]} and {kodak[overfitted:9, HM 16]}, in "
+        "{minutes[9]} "
         "minutes",
     ),
     "docs/results/speed.md": (
@@ -179,11 +181,16 @@ def figures() -> dict[str, object]:
         "visual": {", ".join(key): percent(rate, None) for key, rate in visual.items()},
         "kodak": {
             f"{codec}, {anchor}": percent(fmean(rates.values()), 1)
-            for codec in ("dfm-1", "dfm-5", "fitted:7", "fitted:9")
+            for codec in ("dfm-1", "dfm-5", "overfitted:7", "overfitted:9")
             for anchor, rates in first_page.kodak_bd_rates(codec).items()
         },
         "detailed_percent": span(
-            (-rate for image, rate in first_page.kodak_bd_rates("fitted:7")["default"].items() if image != "kodim23"), 0
+            (
+                -rate
+                for image, rate in first_page.kodak_bd_rates("overfitted:7")["default"].items()
+                if image != "kodim23"
+            ),
+            0,
         ),
         "default_s": span(seconds("dfm encode"), 1),
         "effort_1_s": span(seconds("dfm encode --effort 1"), 1),

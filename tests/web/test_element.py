@@ -16,20 +16,20 @@ import dfmcodec
 TAG = '<script type="module" src="/dfm/element.js"></script>'
 TWELVE = (
     "checked-all",
-    "checked-fitted",
+    "checked-overfitted",
     "coordinate",
-    "latent-adaptation-gray",
-    "latent-adaptation",
-    "latent-deep",
-    "fitted-small",
-    "latent-visual",
-    "latent-filter",
-    "latent-gray",
-    "latent-alpha",
-    "latent-rgb",
+    "wavelet-adaptation-gray",
+    "wavelet-adaptation",
+    "wavelet-deep",
+    "overfitted-small",
+    "wavelet-visual",
+    "wavelet-filter",
+    "wavelet-gray",
+    "wavelet-alpha",
+    "wavelet-rgb",
 )
-RGB = "latent-filter"
-SMALL = "latent-gray"
+RGB = "wavelet-filter"
+SMALL = "wavelet-gray"
 
 
 class Events:

@@ -15,7 +15,7 @@ from common import ROOT
 
 TESTS = ROOT / "web" / "test"
 OLDEST = 20  # the version of node that web/package.json asks for
-FRESH = "3"  # files of the latent model, among them one of several tiles and one of 16 bits
+FRESH = "3"  # files of the wavelet codec, among them one of several tiles and one of 16 bits
 LARGEST = "16000"  # pixels of committed files
 LIMIT_S = 1200
 

@@ -13,7 +13,7 @@ import dfmcodec
 from dfmcodec.viewer.page import ALIVE, file_address, served_page
 from dfmcodec.viewer.server import PageServer, Resource
 
-FILE = GOLDEN / "latent-filter.dfm"
+FILE = GOLDEN / "wavelet-filter.dfm"
 NAME = "my <b>file</b> & more.dfm"
 
 

@@ -21,11 +21,11 @@ from common import GENERATIVE, GOLDEN, PATIENCE_S, ROOT, wait_for_frames, wait_u
 import dfmcodec
 from dfmcodec.cli import main
 
-ALPHA = "latent-alpha"
-DEEP = "latent-deep"
-FITTED = "fitted-small"
-GRAY = "latent-gray"
-RGB = "latent-filter"
+ALPHA = "wavelet-alpha"
+DEEP = "wavelet-deep"
+OVERFITTED = "overfitted-small"
+GRAY = "wavelet-gray"
+RGB = "wavelet-filter"
 
 
 @pytest.fixture(params=[1280, 390], ids=["desktop", "phone"])
@@ -186,7 +186,7 @@ def test_the_slider_is_dragged_with_the_mouse(desktop, tmp_path):
 
 @pytest.mark.slow
 def test_files_of_other_models_are_saved(desktop):
-    for name in (FITTED, GRAY, "coordinate", "gray-as-rgb"):
+    for name in (OVERFITTED, GRAY, "coordinate", "gray-as-rgb"):
         path, expected = golden(name)
         drop(desktop, path)
         wait_until_decoded(desktop)
@@ -255,7 +255,7 @@ def test_the_panel_says_what_info_says(desktop):
     rows = desktop.locator("#sections tbody tr").all_inner_texts()
     assert [tuple(row.split("\t")[:2]) for row in rows] == [(name, f"{int(size):,}") for name, size in sections]
     header = desktop.inner_text("#header")
-    for expected in ("96 \u00d7 80", "2.277 bpp", "RGB with alpha, 8 bits", "latent", "version 1", "2,186 bytes"):
+    for expected in ("96 \u00d7 80", "2.277 bpp", "RGB with alpha, 8 bits", "wavelet", "version 1", "2,186 bytes"):
         assert expected in header
 
 
@@ -358,7 +358,7 @@ def test_every_control_is_reached_by_the_keyboard(desktop):
 
 
 def test_of_a_large_image_only_what_is_seen_is_decoded(desktop):
-    path, expected = golden("latent-tiles")
+    path, expected = golden("wavelet-tiles")
     height = expected.shape[0]
     desktop.evaluate("document.getElementById('stage').dataset.wholeMegapixels = '0.001'")
     drop(desktop, path)
@@ -398,7 +398,7 @@ def assert_comes(page, expected: np.ndarray) -> None:
 
 @pytest.mark.slow
 def test_another_file_stops_the_one_before(desktop):
-    first, _ = golden(FITTED)
+    first, _ = golden(OVERFITTED)
     second, expected = golden(RGB)
     drop(desktop, first)
     drop(desktop, second)

@@ -64,7 +64,7 @@ export class OpenFile {
 
   /** Whether there is a coarse image of a large one, or will be. */
   get hasCoarse() {
-    return this.isByParts && this.header?.model === "latent";
+    return this.isByParts && this.header?.model === "wavelet";
   }
 
   /** The pixels that it holds in memory. */

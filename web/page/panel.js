@@ -34,7 +34,7 @@ export function factsOf(file) {
   if (header) {
     rows.push(["samples", `${kindOf(header)}, ${header.bitDepth} bits`]);
     rows.push(["model", header.model]);
-    const { prior_id: prior, q_step: qStep, tile_rows: rowsOfTiles, tile_columns: columnsOfTiles } = header.fields;
+    const { weights_id: prior, q_step: qStep, tile_rows: rowsOfTiles, tile_columns: columnsOfTiles } = header.fields;
     if (qStep) rows.push(["q_step", `${(qStep / Q_STEP_UNITS).toFixed(2)} code values`]);
     if (rowsOfTiles) rows.push(["tiles", `${columnsOfTiles} × ${rowsOfTiles}`]);
     if (prior !== undefined) rows.push(["prior", prior.toString(16).padStart(8, "0")]);

@@ -1,5 +1,5 @@
 /**
- * The coordinate model: a network that maps positions to samples ("Model 0: coordinate network" in
+ * The coordinate codec: a network that maps positions to samples ("Model 0: coordinate network" in
  * docs/format.md).
  */
 

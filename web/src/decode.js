@@ -9,12 +9,12 @@ import { readAlpha } from "./alpha.js";
 import { MAX_MULTIPLY_ADDS, layerShapes, multiplyAdds } from "./architecture.js";
 import { decodeCoordinate } from "./coordinate_model.js";
 import { DfmError, allocate } from "./errors.js";
-import { decodeFitted } from "./fitted_model.js";
+import { decodeOverfitted } from "./overfitted_model.js";
 import { Region } from "./geometry.js";
-import { COORDINATE, FITTED, GENERATIVE, LATENT, MAX_PIXELS, readHeader } from "./header.js";
+import { COORDINATE, OVERFITTED, GENERATIVE, WAVELET, MAX_PIXELS, readHeader } from "./header.js";
 import { ImageParts } from "./image_parts.js";
 import { examine, refuseDamage, sectionOf } from "./integrity.js";
-import { decodeCoarse, decodeLatents } from "./latent_model.js";
+import { decodeCoarse, decodeLatents } from "./wavelet_model.js";
 import { readMetadata } from "./metadata.js";
 import { BIT_DEPTH as PREVIEW_BIT_DEPTH } from "./preview.js";
 import { sharedKernels } from "./kernels.js";
@@ -29,8 +29,8 @@ const PREVIEW_MS = 200; // between previews of the same size
 
 const DECODERS = {
   [COORDINATE]: decodeCoordinate,
-  [LATENT]: decodeLatents,
-  [FITTED]: decodeFitted,
+  [WAVELET]: decodeLatents,
+  [OVERFITTED]: decodeOverfitted,
 };
 
 /**
@@ -58,9 +58,9 @@ const DECODERS = {
  * @param {{x: number, y: number, width: number, height: number}|null} [options.region] the rectangle to decode; its
  *   pixels are those of the whole image
  * @param {number} [options.coarsePixels] asks for a small image of all of it instead, from its coarse levels, with at
- *   most so many pixels, 8 bits and no alpha; files of other models than the latent one are decoded as they are
+ *   most so many pixels, 8 bits and no alpha; files of other models than the wavelet one are decoded as they are
  * @param {number} [options.maxPixels] the largest number of pixels of an image
- * @param {number} [options.maxMultiplyAdds] of the network of a coordinate model, at all positions
+ * @param {number} [options.maxMultiplyAdds] of the network of a coordinate codec, at all positions
  * @param {(part: number) => void} [options.onProgress] is told how much is done, 0..1
  * @param {(image: Image) => void} [options.onPreview] gets small images of the whole image, with less detail; none if
  *   a region is asked for
@@ -77,7 +77,7 @@ export async function decode(bytes, options) {
   requireLimitedWork(header, wanted, maxMultiplyAdds);
   const state = examine(bytes, header);
   refuseDamage(state);
-  const isCoarse = options.coarsePixels !== undefined && header.model === LATENT;
+  const isCoarse = options.coarsePixels !== undefined && header.model === WAVELET;
   const alphaSection = isCoarse ? null : sectionOf(state, "alpha");
   const alpha = alphaSection ? readAlpha(alphaSection, header, wanted) : null;
   const metadata = readMetadata(sectionOf(state, "metadata"), header.bitDepth);
@@ -105,7 +105,7 @@ export async function decode(bytes, options) {
 async function samplesOf(state, region, prior, kernels, hooks) {
   const { header } = state;
   const { showPreview, team } = hooks;
-  if (team && header.model === LATENT && header.tileRows * header.tileColumns > 1) {
+  if (team && header.model === WAVELET && header.tileRows * header.tileColumns > 1) {
     return decodeTogether(new ImageParts(state, prior, kernels), region, team, hooks);
   }
   return run(DECODERS[header.model](state, region, prior, kernels, Boolean(showPreview)), hooks);
@@ -135,8 +135,8 @@ function regionOf(region, { height, width }) {
   if (!region) return new Region(0, 0, height, width);
   const { x, y } = region;
   const wanted = new Region(y, x, y + region.height, x + region.width);
-  const isWhole = [x, y, wanted.right, wanted.bottom].every(Number.isInteger);
-  if (isWhole && x >= 0 && y >= 0 && !wanted.isEmpty && wanted.right <= width && wanted.bottom <= height) return wanted;
+  const isComplete = [x, y, wanted.right, wanted.bottom].every(Number.isInteger);
+  if (isComplete && x >= 0 && y >= 0 && !wanted.isEmpty && wanted.right <= width && wanted.bottom <= height) return wanted;
   const size = `${region.width}x${region.height} at (${x}, ${y})`;
   throw new RangeError(`the region ${size} is not within the image of ${width}x${height}`);
 }

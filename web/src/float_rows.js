@@ -1,5 +1,5 @@
 /**
- * Products of matrices of float32 and rows of numbers, for the fitted and the coordinate model. A number of a network
+ * Products of matrices of float32 and rows of numbers, for the overfitted and the coordinate codec. A number of a network
  * has a row, with one float for each position; positions are computed in blocks of eight.
  *
  *     const matrix = space.matrix({ weights, constants });

@@ -16,10 +16,10 @@ const SECTION_ENTRY_BYTES = 5;
 export const CRC_BYTES = 4;
 
 export const COORDINATE = 0;
-export const LATENT = 1;
+export const WAVELET = 1;
 export const GENERATIVE = 2;
-export const FITTED = 3;
-const MODEL_NAMES = ["coordinate", "latent", "generative", "fitted"];
+export const OVERFITTED = 3;
+const MODEL_NAMES = ["coordinate", "wavelet", "generative", "overfitted"];
 const MAIN_SECTIONS = ["weights", "latents", "code", "grids"];
 /** The sections that belong to a model; the others are of all. */
 const OWN_SECTIONS = [["weights"], ["latents", "filter", "adaptation"], ["code"], ["grids", "networks"]];
@@ -45,11 +45,11 @@ const SECTION_NAMES = [
 const SIZES = { B: 1, H: 2, I: 4 };
 const isLong = (values) => values.model !== GENERATIVE;
 const isCoordinate = (values) => values.model === COORDINATE;
-const isLatent = (values) => values.model === LATENT;
-const isFitted = (values) => values.model === FITTED;
+const isWavelet = (values) => values.model === WAVELET;
+const isOverfitted = (values) => values.model === OVERFITTED;
 const isGenerative = (values) => values.model === GENERATIVE;
-const namesPrior = (values) => isLatent(values) || isFitted(values);
-const isTiled = (values) => isLatent(values) && values.further_bytes > 8;
+const namesPrior = (values) => isWavelet(values) || isOverfitted(values);
+const isTiled = (values) => isWavelet(values) && values.further_bytes > 8;
 const between = (low, high) => (value) => low <= value && value <= high;
 const oneOf =
   (...allowed) =>
@@ -87,18 +87,18 @@ const FIELDS = [
   field("order", "B", between(1, 64), isCoordinate),
   field("depth", "B", any, namesPrior),
   field("layer_width", "B", any, namesPrior),
-  field("order", "B", any, isFitted),
-  field("luma", "B", oneOf(1, 2), isLatent, NEWER),
+  field("order", "B", any, isOverfitted),
+  field("luma", "B", oneOf(1, 2), isWavelet, NEWER),
   field("further_bytes", "B", oneOf(0), isCoordinate, NEWER),
-  field("further_bytes", "B", oneOf(8, 10), isLatent, NEWER),
-  field("further_bytes", "B", oneOf(6), isFitted, NEWER),
+  field("further_bytes", "B", oneOf(8, 10), isWavelet, NEWER),
+  field("further_bytes", "B", oneOf(6), isOverfitted, NEWER),
   field("section_count", "B", between(1, 255), isLong),
-  field("levels", "B", between(1, 6), isLatent),
-  field("grids", "B", oneOf(7), isFitted),
-  field("lmbda_code", "B", between(-24, 32), isFitted, { less: -24 }),
-  field("q_step", "H", between(1, 65535), isLatent),
-  field("chroma_angle", "B", any, isLatent),
-  field("prior_id", "I", any, namesPrior),
+  field("levels", "B", between(1, 6), isWavelet),
+  field("grids", "B", oneOf(7), isOverfitted),
+  field("lmbda_code", "B", between(-24, 32), isOverfitted, { less: -24 }),
+  field("q_step", "H", between(1, 65535), isWavelet),
+  field("chroma_angle", "B", any, isWavelet),
+  field("weights_id", "I", any, namesPrior),
   field("tile_rows", "B", between(1, 64), isTiled),
   field("tile_columns", "B", between(1, 64), isTiled),
   field("generator_id", "I", any, isGenerative),
@@ -112,7 +112,7 @@ const FIELDS = [
  * What `readHeader` gives.
  * @typedef {object} Header
  * @property {Record<string, number>} values the fields by their names in docs/format.md
- * @property {number} model COORDINATE, LATENT, GENERATIVE or FITTED
+ * @property {number} model COORDINATE, WAVELET, GENERATIVE or OVERFITTED
  * @property {string} modelName
  * @property {number} width in pixels
  * @property {number} height in pixels
@@ -240,8 +240,8 @@ function refusalOf(item, value, at, data) {
 /** The error for what a newer program may have written. The CRC-32 tells whether damage is as likely. */
 function unknown(what, data) {
   const end = data.length - CRC_BYTES;
-  const isWhole = end >= 0 && crc32(data.subarray(0, end)) === readUint32(data, end);
-  const advice = isWhole ? "update dfmcodec" : "update dfmcodec, or get a whole copy: its CRC-32 does not match";
+  const isComplete = end >= 0 && crc32(data.subarray(0, end)) === readUint32(data, end);
+  const advice = isComplete ? "update dfmcodec" : "update dfmcodec, or get a whole copy: its CRC-32 does not match";
   return new DfmError("unsupported-version", `${what} is unknown to this program; ${advice}`);
 }
 
@@ -292,6 +292,6 @@ export function readUint32(data, at) {
 
 /** The number of checks of symbols that a checks section has. */
 export function symbolCheckCount(header) {
-  if (header.model === FITTED) return header.values.grids;
-  return header.model === LATENT ? header.tileRows * header.tileColumns * (header.values.levels + 1) : 0;
+  if (header.model === OVERFITTED) return header.values.grids;
+  return header.model === WAVELET ? header.tileRows * header.tileColumns * (header.values.levels + 1) : 0;
 }

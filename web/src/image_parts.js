@@ -1,5 +1,5 @@
 /**
- * An image of the latent model in parts that do not depend on each other: tiles of latents become samples, and blocks
+ * An image of the wavelet codec in parts that do not depend on each other: tiles of latents become samples, and blocks
  * of samples become pixels. Who decodes alone takes all of them, and workers share them (`together.js`).
  */
 
@@ -36,7 +36,7 @@ export class ImageParts {
     const { header, symbolChecks } = state;
     this.header = header;
     this.tiling = new Tiling(header.height, header.width, header.tileRows, header.tileColumns);
-    this.#arrays = prior.arraysOf(header.modelName, header.values.prior_id);
+    this.#arrays = prior.arraysOf(header.modelName, header.values.weights_id);
     const filterSection = sectionOf(state, "filter");
     this.#filter = filterSection ? readFilter(filterSection, header.codedChannels) : null;
     const adaptation = sectionOf(state, "adaptation");

@@ -34,8 +34,8 @@ export class Prior {
 
   /**
    * The arrays of a prior by name, always the same ones.
-   * @param {string} model "latent" or "fitted"
-   * @param {number} id the prior id that a file names
+   * @param {string} model "wavelet" or "overfitted"
+   * @param {number} id the weights id that a file names
    * @returns {Record<string, PriorArray>}
    * @throws {DfmError} "unsupported-version": there is no such prior; "corrupt": it is damaged
    */

@@ -16,7 +16,7 @@
 import { DfmError } from "./errors.js";
 import { Region } from "./geometry.js";
 import { emptySynthesis, paste } from "./image_parts.js";
-import { LATENTS_PART } from "./latent_model.js";
+import { LATENTS_FRACTION } from "./wavelet_model.js";
 import { previewsOf } from "./preview.js";
 import { samplesArray } from "./colour.js";
 import { inSlices } from "./slices.js";
@@ -276,7 +276,7 @@ class Plan {
     this.#samples.set(number, planes);
     const preview = coarse && this.#previews?.add(tile, coarse);
     if (preview) this.#hooks.showPreview(preview);
-    this.#done += LATENTS_PART * tile.height * tile.width;
+    this.#done += LATENTS_FRACTION * tile.height * tile.width;
   }
 
   #takeBlock(block, samples) {
@@ -287,7 +287,7 @@ class Plan {
       const to = channels * ((row - region.top) * region.width + block.left - region.left);
       this.target.set(samples.subarray(from, from + channels * block.width), to);
     }
-    this.#done += (1 - LATENTS_PART) * block.height * block.width;
+    this.#done += (1 - LATENTS_FRACTION) * block.height * block.width;
     this.#blocksLeft--;
   }
 }

@@ -3,11 +3,11 @@ import { before, describe, test } from "node:test";
 import { contextModelOf, withAdaptation } from "../src/context.js";
 import { crc32 } from "../src/crc32.js";
 import { DfmError, decode, inspect, loadPrior } from "../src/decode.js";
-import { decodeFitted } from "../src/fitted_model.js";
+import { decodeOverfitted } from "../src/overfitted_model.js";
 import { Region, Tiling } from "../src/geometry.js";
 import { readHeader } from "../src/header.js";
 import { examine, sectionOf } from "../src/integrity.js";
-import { decodeLatents } from "../src/latent_model.js";
+import { decodeLatents } from "../src/wavelet_model.js";
 import { TileDecoder, tileStreams } from "../src/latents.js";
 import { loadKernels } from "../src/kernels.js";
 import { bytesOf, fixtures, priors, samplesOf, skip } from "./fixtures.js";
@@ -88,14 +88,14 @@ describe("the decoder", { skip }, () => {
 
   /** All steps in which the symbols of a file are decoded. */
   function steps(state, kernels) {
-    const isFitted = state.header.modelName === "fitted";
-    return isFitted ? decodeFitted(state, new Region(0, 0, 1, 1), prior, kernels, false) : tiles(state, kernels);
+    const isOverfitted = state.header.modelName === "overfitted";
+    return isOverfitted ? decodeOverfitted(state, new Region(0, 0, 1, 1), prior, kernels, false) : tiles(state, kernels);
   }
 
-  /** All steps of all tiles of a latent file. */
+  /** All steps of all tiles of a wavelet file. */
   function* tiles(state, kernels) {
     const { header, symbolChecks } = state;
-    const model = contextModelOf(prior.arraysOf("latent", header.values.prior_id));
+    const model = contextModelOf(prior.arraysOf("wavelet", header.values.weights_id));
     const adaptation = sectionOf(state, "adaptation");
     const { levels } = header.values;
     const corrected = adaptation ? withAdaptation(model, adaptation, levels, header.codedChannels) : model;
@@ -113,7 +113,7 @@ describe("the decoder", { skip }, () => {
   test("gives a small image of all of it, of the coarse levels", async () => {
     const isTiled = ({ name }) => readHeader(golden(name)).tileRows * readHeader(golden(name)).tileColumns > 1;
     const { name: tiled } = images.find(isTiled);
-    for (const [name, most] of [[tiled, 300], ["latent-deep", 4000], ["latent-gray", 1], ["latent-alpha", 1e6]]) {
+    for (const [name, most] of [[tiled, 300], ["wavelet-deep", 4000], ["wavelet-gray", 1], ["wavelet-alpha", 1e6]]) {
       const whole = await decode(golden(name), { prior });
       const previews = [];
       const onPreview = (image) => previews.push(image);
@@ -140,7 +140,7 @@ describe("the decoder", { skip }, () => {
 
   test("gives the same pixels without WebAssembly, to within one level", async () => {
     const [compiled, plain] = [await loadKernels(), await loadKernels({ compiled: false })];
-    for (const name of ["latent-rgb", "latent-fine", "latent-deep"]) {
+    for (const name of ["wavelet-rgb", "wavelet-fine", "wavelet-deep"]) {
       const bytes = golden(name);
       const header = readHeader(bytes);
       const region = new Region(0, 0, header.height, header.width);
@@ -237,20 +237,20 @@ describe("the decoder", { skip }, () => {
   function withPrior(name, id) {
     const bytes = golden(name);
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const own = inspect(bytes).fields.prior_id;
+    const own = inspect(bytes).fields.weights_id;
     view.setUint32(bytes.findIndex((_, at) => view.getUint32(at, true) === own), id, true);
     view.setUint32(bytes.length - 4, crc32(bytes.subarray(0, -4)), true);
     return bytes;
   }
 
   test("refuses files of priors that there are not, or that are of another model", async () => {
-    const [latent, fitted] = ["latent-gray", "fitted-small"].map((name) => inspect(golden(name)).fields.prior_id);
+    const [latent, fitted] = ["wavelet-gray", "overfitted-small"].map((name) => inspect(golden(name)).fields.weights_id);
     for (const [name, id] of [
-      ["latent-gray", 1],
-      ["latent-gray", 0xffffffff],
-      ["latent-gray", fitted],
-      ["fitted-small", latent],
-      ["fitted-small", 0],
+      ["wavelet-gray", 1],
+      ["wavelet-gray", 0xffffffff],
+      ["wavelet-gray", fitted],
+      ["overfitted-small", latent],
+      ["overfitted-small", 0],
     ]) {
       const hex = id.toString(16).padStart(8, "0");
       const what = `the file needs prior ${hex}, which this program does not have`;

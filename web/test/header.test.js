@@ -7,9 +7,9 @@ import { examine, refuseDamage } from "../src/integrity.js";
 
 const MAGIC = [0x89, 0x44, 0x46, 0x4d];
 const REST = [0, 0, 0, 0]; // of the file: its CRC-32
-const LATENT = [1, 1, 3, 8, 20, 0, 10, 0, 0, 0, 1, 8, 1, 2, 64, 0, 0, 1, 2, 3, 4];
+const WAVELET = [1, 1, 3, 8, 20, 0, 10, 0, 0, 0, 1, 8, 1, 2, 64, 0, 0, 1, 2, 3, 4];
 
-/** A latent file of one section with the right CRC-32. */
+/** A wavelet file of one section with the right CRC-32. */
 function fileOf(fields, section = [3, 2, 0, 0, 0], body = [5, 6]) {
   const content = Uint8Array.from([...MAGIC, ...fields, ...section, ...body, ...REST]);
   new DataView(content.buffer).setUint32(content.length - 4, crc32(content.subarray(0, -4)), true);
@@ -20,12 +20,12 @@ function fileOf(fields, section = [3, 2, 0, 0, 0], body = [5, 6]) {
 const TWO = (id) => [3, 2, 0, 0, 0, id, 0, 0, 0, 0];
 
 /** The fields with another value at one place. */
-const changed = (at, value) => LATENT.map((byte, index) => (index === at ? value : byte));
+const changed = (at, value) => WAVELET.map((byte, index) => (index === at ? value : byte));
 
 test("reads the header of a file", () => {
-  const header = readHeader(fileOf(LATENT));
-  assert.deepEqual([header.modelName, header.width, header.height, header.channels], ["latent", 20, 10, 3]);
-  assert.deepEqual(header.values.prior_id, 0x04030201);
+  const header = readHeader(fileOf(WAVELET));
+  assert.deepEqual([header.modelName, header.width, header.height, header.channels], ["wavelet", 20, 10, 3]);
+  assert.deepEqual(header.values.weights_id, 0x04030201);
   assert.deepEqual([...header.sections], [["latents", { id: 3, start: 30, length: 2 }]]);
   assert.equal(header.fileBytes, 36);
 });
@@ -39,20 +39,20 @@ test("refuses other values with the documented errors", () => {
     [changed(10, 3), "unsupported-version", "luma 3 (byte 14) is unknown to this program; update dfmcodec"],
     [changed(12, 1), "corrupt", "the file has no latents section; it is damaged", [2, 2, 0, 0, 0]],
     [changed(13, 7), "corrupt", "the header is invalid: levels 7; the file is damaged"],
-    [LATENT, "unsupported-version", "section 12 is unknown to this program; update dfmcodec", [12, 2, 0, 0, 0]],
-    [LATENT, "unsupported-version", "section 127 is unknown to this program; update dfmcodec", [127, 2, 0, 0, 0]],
-    [LATENT, "corrupt", "the file has no latents section; it is damaged", [128, 2, 0, 0, 0]],
+    [WAVELET, "unsupported-version", "section 12 is unknown to this program; update dfmcodec", [12, 2, 0, 0, 0]],
+    [WAVELET, "unsupported-version", "section 127 is unknown to this program; update dfmcodec", [127, 2, 0, 0, 0]],
+    [WAVELET, "corrupt", "the file has no latents section; it is damaged", [128, 2, 0, 0, 0]],
     [changed(12, 2), "corrupt", "the file has the weights section of another model; it is damaged", TWO(1)],
     [changed(12, 2), "corrupt", "the file has an rgb section that is not empty, or not of gray; it is damaged", TWO(7)],
   ];
   for (const [fields, kind, message, section] of refused) {
     assert.throws(() => readHeader(fileOf(fields, section)), { kind, message });
   }
-  assert.throws(() => readHeader(fileOf(LATENT), 199), { kind: "limit" });
+  assert.throws(() => readHeader(fileOf(WAVELET), 199), { kind: "limit" });
 });
 
 test("refuses every prefix of a header, and other files", () => {
-  const file = fileOf(LATENT);
+  const file = fileOf(WAVELET);
   for (let length = 0; length < 30; length++) {
     assert.throws(() => readHeader(file.subarray(0, length)), { kind: "truncated" }, String(length));
   }
@@ -67,7 +67,7 @@ test("refuses every prefix of a header, and other files", () => {
 });
 
 test("tells a whole file from a damaged and from a truncated one", () => {
-  const file = fileOf(LATENT);
+  const file = fileOf(WAVELET);
   const stateOf = (data) => examine(data, readHeader(data));
   assert.doesNotThrow(() => refuseDamage(stateOf(file)));
   const damaged = file.slice();

@@ -75,7 +75,7 @@ def fresh(count: int) -> Iterator[tuple[str, bytes]]:
         options: dict[str, Any] = {"effort": 1, "quality": float(rng.integers(15, 96))}
         height, width = (int(side) for side in rng.integers(20, 170, 2))
         if number % 10 == 3:
-            options = {"model": "fitted", "effort": 1, "steps": 30, "quality": options["quality"]}
+            options = {"model": "overfitted", "effort": 1, "steps": 30, "quality": options["quality"]}
         if number % 10 == 7:
             options = {"model": "coordinate", "rate": 0.5, "steps": 30}
             height, width = height // 4, width // 4

@@ -28,7 +28,7 @@ export interface DfmHeader {
   /** The channels without alpha: 1 or 3. */
   channels: 1 | 3;
   hasAlpha: boolean;
-  model: "coordinate" | "latent" | "generative" | "fitted";
+  model: "coordinate" | "wavelet" | "generative" | "overfitted";
   version: number;
   /** Always 1: images are stored upright. */
   orientation: number;
@@ -80,7 +80,7 @@ export interface DecodeOptions<Shown = DfmImage> extends DecodeLimits {
   region?: Region;
   /**
    * Decode a small image of all of it instead, from its coarse levels, with at most so many pixels, 8 bits and no alpha.
-   * Files of other models than the latent one are decoded as they are.
+   * Files of other models than the wavelet one are decoded as they are.
    */
   coarsePixels?: number;
   onHeader?: (header: DfmHeader) => void;

@@ -1,4 +1,4 @@
-"""The contents of a file of the coordinate model."""
+"""The contents of a file of the coordinate codec."""
 
 from __future__ import annotations
 

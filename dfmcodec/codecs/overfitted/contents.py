@@ -1,4 +1,4 @@
-"""The contents of a file of the fitted model."""
+"""The contents of a file of the overfitted codec."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dfmcodec.errors import ConfigError
 from dfmcodec.image import check_channels
 
 if TYPE_CHECKING:
-    from dfmcodec.codecs.overfitted.weights import NetworkChanges
+    from dfmcodec.codecs.overfitted.weights import WeightDeltas
 
 
 @dataclass(frozen=True)
-class FittedArchitecture:
-    """All that rebuilds a fitted model, except for the prior and what the file changes of it.
+class OverfittedArchitecture:
+    """All that rebuilds an overfitted codec, except for the prior and what the file changes of it.
 
     Args:
         channels: 1 (gray) or 3 (RGB).
@@ -24,7 +24,7 @@ class FittedArchitecture:
         depth: The number of Fourier layers of the synthesis.
         width: The dimension that the synthesis lifts vectors to.
         order: The largest |k|_1 of those layers.
-        prior_id: The checksum of the prior that the file was made with.
+        weights_id: The checksum of the prior that the file was made with.
 
     Raises:
         ConfigError: The number of channels is neither 1 nor 3.
@@ -35,8 +35,8 @@ class FittedArchitecture:
     depth: int
     width: int
     order: int
-    prior_id: int
-    model: ClassVar[Model] = Model.FITTED
+    weights_id: int
+    model: ClassVar[Model] = Model.OVERFITTED
 
     def __post_init__(self) -> None:
         check_channels(self.channels)
@@ -50,7 +50,7 @@ class FittedArchitecture:
             "depth": self.depth,
             "width": self.width,
             "order": self.order,
-            "prior": f"{self.prior_id:08x}",
+            "weights": f"{self.weights_id:08x}",
         }
 
 
@@ -64,19 +64,19 @@ class QuantizedGrids:
         width: The width of the image, in pixels.
         lmbda_code: The code of the Lagrange multiplier; see `grids`.
         grids: The symbols of each grid, int32 [h_l, w_l], from the finest on.
-        changes: What the networks differ from those of the prior by; None for nothing.
+        deltas: What the networks differ from those of the prior by; None for nothing.
         bit_depth: The bits per sample of the image, 8 or 16.
 
     Raises:
         ConfigError: The grids do not fit the image, or the code is outside the format.
     """
 
-    architecture: FittedArchitecture
+    architecture: OverfittedArchitecture
     height: int
     width: int
     lmbda_code: int
     grids: tuple[Symbols, ...]
-    changes: NetworkChanges | None = None
+    deltas: WeightDeltas | None = None
     bit_depth: int = 8
 
     def __post_init__(self) -> None:

@@ -29,7 +29,7 @@ and all sums stay below 2^24, so float32 matrix products are exact in any order
 
 Four passes over the phases of 2x2 cells, as in `codecs.wavelet.passes`, would be fewer steps. But
 the symbols of the first pass would see nothing of their own grid, which these grids cannot afford
-(docs/log/2026-11-fitted.md).
+(docs/log/2026-11-overfitted.md).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ import numpy.typing as npt
 
 from dfmcodec._types import Float32, Int32, Symbols
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
-from dfmcodec.entropy.context_networks import ACTIVATION_SHIFT, MAX_FEATURE, SQUARE, check_sums, check_whole
+from dfmcodec.entropy.context_networks import ACTIVATION_SHIFT, MAX_FEATURE, SQUARE, check_integers, check_sums
 from dfmcodec.entropy.table_set import TableSet
 from dfmcodec.entropy.tables import (
     LAPLACE_COUNT,
@@ -183,7 +183,7 @@ class GridNetwork:
         """
         for name, limit in self.LIMITS.items():
             numbers = getattr(self, name)
-            check_whole(name, numbers)
+            check_integers(name, numbers)
             if np.abs(numbers).max() > limit:
                 msg = f"{name} of a context network of the prior has numbers beyond {limit}"
                 raise DfmError(msg)
@@ -198,13 +198,13 @@ class GridNetwork:
             ACTIVATION_MAX * MAX_WEIGHT * second + MAX_FEATURE * MAX_WEIGHT * FEATURES + MAX_CONSTANT,
         )
 
-    def changed(self, changes: Mapping[str, Float32]) -> GridNetwork:
+    def changed(self, deltas: Mapping[str, Float32]) -> GridNetwork:
         """The network with integers added to some of its arrays, by name.
 
         Sums are limited to what `check_exact` allows.
         """
         arrays = {}
-        for name, added in changes.items():
+        for name, added in deltas.items():
             limit = np.float32(self.LIMITS[name])  # of an integer NumPy 1 makes float64
             arrays[name] = np.clip(getattr(self, name) + added, -limit, limit)
         return replace(self, **arrays)

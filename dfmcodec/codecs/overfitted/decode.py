@@ -1,4 +1,4 @@
-"""Pixels of the fitted model."""
+"""Pixels of the overfitted codec."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dfmcodec._types import Float32, Pixels
 from dfmcodec.codecs.overfitted.contents import QuantizedGrids
 from dfmcodec.codecs.overfitted.grids import symbol_step
 from dfmcodec.codecs.overfitted.synthesis import synthesise_grids
-from dfmcodec.codecs.overfitted.weights import fitted_prior_of
+from dfmcodec.codecs.overfitted.weights import overfitted_weights_of
 from dfmcodec.codecs.renderer import Decoded, DecodeRequest, Renderer
 from dfmcodec.image import peak_value, to_values
 from dfmcodec.image.region import Region
@@ -17,7 +17,7 @@ from dfmcodec.image.resample import Sampling, evaluate_strips
 _LARGEST_COLOUR = np.float32(1 << 16)  # damaged or hostile files alone have larger ones, or NaN
 
 
-class FittedRenderer(Renderer):
+class OverfittedRenderer(Renderer):
     """Evaluates the synthesis network of the file."""
 
     def uses_threads(self) -> bool:
@@ -38,7 +38,7 @@ def _colours(model: QuantizedGrids, region: Region, backend: str) -> Float32:
     """The colours of a region, float32 [3, H, W]; 0 is black and 1 is white. They are finite, and
     within +-`_LARGEST_COLOUR`.
     """
-    _, machine = fitted_prior_of(model.architecture.prior_id).networks_of(model.changes)
+    _, machine = overfitted_weights_of(model.architecture.weights_id).networks_of(model.deltas)
     evaluate = None
     if backend == "jax":
         from dfmcodec.codecs.overfitted.jax_backend import jax_strip_synthesis

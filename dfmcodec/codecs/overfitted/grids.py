@@ -1,4 +1,4 @@
-"""The latent grids of the fitted model: a pyramid of one-channel grids of symbols.
+"""The latent grids of the overfitted codec: a pyramid of one-channel grids of symbols.
 
 Grid l has a sample for each 2^l x 2^l pixels, [ceil(H / 2^l), ceil(W / 2^l)]. The step of its
 symbols follows from the Lagrange multiplier of the loss MSE + lmbda * bpp, which a file holds as

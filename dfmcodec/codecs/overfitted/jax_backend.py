@@ -11,7 +11,7 @@ import numpy as np
 from dfmcodec._types import Float32
 from dfmcodec.codecs.overfitted.synthesis import (
     EvaluateStrip,
-    FittedMachine,
+    SynthesisNetwork,
     machine_colours,
     shifted_squares,
     strip_colours,
@@ -30,12 +30,12 @@ def jax_strip_synthesis() -> EvaluateStrip:
     colours_of = partial(machine_colours, cosine_and_sine=cosine_less_one_and_sine, xp=jnp)
 
     @jax.jit
-    def strip(machine: FittedMachine, finest: jax.Array, coarser: jax.Array) -> jax.Array:
+    def strip(machine: SynthesisNetwork, finest: jax.Array, coarser: jax.Array) -> jax.Array:
         with jax.default_matmul_precision("highest"):
             colours: jax.Array = strip_colours(machine, finest, coarser, colours_of, shifted_squares(jnp), jnp)
         return colours
 
-    def evaluate(machine: FittedMachine, finest: Float32, coarser: Float32) -> Float32:
+    def evaluate(machine: SynthesisNetwork, finest: Float32, coarser: Float32) -> Float32:
         with calls():
             return np.asarray(strip(machine, finest, coarser))
 

@@ -1,5 +1,5 @@
-"""The synthesis of the fitted model: latent grids -> a vector v(p) at each pixel -> a Deep Fourier
-Machine of the image's own -> colour.
+"""The synthesis of the overfitted codec: latent grids -> a vector v(p) at each pixel -> a Deep
+Fourier Machine of the image's own -> colour.
 
 All grids are upsampled to the size of the image, one after the other: a separable filter of four
 taps upsamples those that are already joined by 2, and the next grid joins them. So v(p) has one
@@ -38,11 +38,11 @@ STAGES = 2
 HALO = 4  # samples of each grid around an image: two for each upsampling, two for the stages
 _STRIP_ROWS = 64
 _TURNS_AT_A_TIME = 2**17  # of NumPy's machine: 0.5 MB stay in a core's cache, and wide layers take no more
-EvaluateStrip = Callable[["FittedMachine", Float32, Float32], Float32]
+EvaluateStrip = Callable[["SynthesisNetwork", Float32, Float32], Float32]
 CosineAndSine = Callable[[Any], tuple[Any, Any]]  # turns -> cos(2 pi t) - 1 and sin(2 pi t)
 
 
-class FittedMachine(NamedTuple):
+class SynthesisNetwork(NamedTuple):
     """The weights of the synthesis, float32.
 
     Args:
@@ -90,7 +90,7 @@ def upsampled(planes: Any, taps: Any, xp: ModuleType) -> Any:
     return planes
 
 
-def machine_colours(weights: FittedMachine, vectors: Any, cosine_and_sine: CosineAndSine, xp: ModuleType) -> Any:
+def machine_colours(weights: SynthesisNetwork, vectors: Any, cosine_and_sine: CosineAndSine, xp: ModuleType) -> Any:
     """Evaluates Fourier layer and bypass: float32 [levels, N] -> [CHANNELS, N]."""
     turns = (weights.lift @ vectors + weights.lift_constants[:, None]) * xp.float32(1 / (2 * pi))
     hidden = xp.concatenate(cosine_and_sine(turns))
@@ -111,7 +111,7 @@ def stage(weights: Any, constants: Any, planes: Any, neighbourhoods: Callable[[A
     return planes[:, 1:-1, 1:-1] + mapped.reshape(around.shape[1:])
 
 
-def stages(weights: FittedMachine, planes: Any, neighbourhoods: Callable[[Any], Any], xp: ModuleType) -> Any:
+def stages(weights: SynthesisNetwork, planes: Any, neighbourhoods: Callable[[Any], Any], xp: ModuleType) -> Any:
     """Applies the residual stages to planes [C, h + 4, w + 4]: [C, h, w]."""
     planes = xp.maximum(stage(weights.stages[0], weights.stage_constants[0], planes, neighbourhoods), 0)
     return stage(weights.stages[1], weights.stage_constants[1], planes, neighbourhoods)
@@ -133,7 +133,7 @@ def _cosine_less_one_and_sine(turns: Float32) -> tuple[Float32, Float32]:
 
 
 def synthesise_grids(
-    machine: FittedMachine,
+    machine: SynthesisNetwork,
     grids: Sequence[Symbols],
     step: float,
     region: Region,
@@ -181,10 +181,10 @@ def synthesise_grids(
 
 
 def strip_colours(
-    machine: FittedMachine,
+    machine: SynthesisNetwork,
     finest: Any,
     coarser: Any,
-    colours: Callable[[FittedMachine, Any], Any],
+    colours: Callable[[SynthesisNetwork, Any], Any],
     neighbourhoods: Callable[[Any], Any],
     xp: ModuleType,
 ) -> Any:
@@ -206,12 +206,12 @@ def strip_colours(
     return stages(machine, planes.reshape(CHANNELS, *vectors.shape[1:]), neighbourhoods, xp)
 
 
-def _numpy_colours(machine: FittedMachine, vectors: Float32) -> Float32:
+def _numpy_colours(machine: SynthesisNetwork, vectors: Float32) -> Float32:
     at_a_time = _TURNS_AT_A_TIME // len(machine.lift)
     pieces = [vectors[:, first : first + at_a_time] for first in range(0, vectors.shape[1], at_a_time)]
     return np.hstack([machine_colours(machine, piece, _cosine_less_one_and_sine, np) for piece in pieces])
 
 
-def _numpy_strip(machine: FittedMachine, finest: Float32, coarser: Float32) -> Float32:
+def _numpy_strip(machine: SynthesisNetwork, finest: Float32, coarser: Float32) -> Float32:
     with np.errstate(over="ignore", invalid="ignore"):  # only hostile files have such numbers
         return np.asarray(strip_colours(machine, finest, coarser, _numpy_colours, shifted_squares(np), np))

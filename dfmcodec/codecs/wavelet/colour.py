@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Float32, Pixels
-from dfmcodec.codecs.wavelet.transform import UNITS_PER_LEVEL
-from dfmcodec.image import BIT_DEPTHS, peak_value, to_values, values_per_level
+from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE
+from dfmcodec.image import BIT_DEPTHS, peak_value, to_values, values_per_code_value
 from dfmcodec.image.region import CHANNELS
 from dfmcodec.kernels import by_kernels, compiled
 
@@ -128,7 +128,7 @@ def pixels_to_planes(pixels: Pixels, basis: ColourBasis) -> Float32:
     """
     code_values = pixels.astype(np.float32)
     if pixels.itemsize > 1:
-        code_values *= np.float32(1 / values_per_level(8 * pixels.itemsize))
+        code_values *= np.float32(1 / values_per_code_value(8 * pixels.itemsize))
     centred = code_values - np.float32(MIDDLE)
     if pixels.shape[2] > 1:
         centred = centred @ basis.duals.T
@@ -136,10 +136,10 @@ def pixels_to_planes(pixels: Pixels, basis: ColourBasis) -> Float32:
 
 
 def _planes_to_pixels_by_kernel(planes: Float32, basis: ColourBasis, bit_depth: int = 8) -> Pixels:
-    levels = values_per_level(bit_depth)
+    levels = values_per_code_value(bit_depth)
     pixels = np.empty(planes.shape, dtype=np.uint8 if bit_depth == BIT_DEPTHS[0] else np.uint16)
     by_plane = np.ascontiguousarray(planes.transpose(2, 0, 1))
-    numbers = levels / UNITS_PER_LEVEL, levels * MIDDLE, peak_value(bit_depth)
+    numbers = levels / UNITS_PER_CODE_VALUE, levels * MIDDLE, peak_value(bit_depth)
     compiled.planes_to_pixels(by_plane, by_plane.shape, basis.axes, *numbers, pixels)
     return pixels
 
@@ -149,17 +149,17 @@ def planes_to_pixels(planes: Float32, basis: ColourBasis, bit_depth: int = 8) ->
     """Converts values of luma and chroma into samples.
 
     Args:
-        planes: float32 [H, W, C], in units of 1/UNITS_PER_LEVEL code value.
+        planes: float32 [H, W, C], in units of 1/UNITS_PER_CODE_VALUE code value.
         basis: The axes; not used for gray.
         bit_depth: 8 or 16.
 
     Returns:
         uint8 or uint16 [H, W, C].
     """
-    values = planes * np.float32(1 / UNITS_PER_LEVEL)
+    values = planes * np.float32(1 / UNITS_PER_CODE_VALUE)
     if planes.shape[-1] == CHANNELS:
         values = values @ basis.axes
     values += np.float32(MIDDLE)
     if bit_depth > 8:
-        values *= np.float32(values_per_level(bit_depth))
+        values *= np.float32(values_per_code_value(bit_depth))
     return to_values(values.astype(np.float32, copy=False), bit_depth)

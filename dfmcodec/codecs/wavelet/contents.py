@@ -1,4 +1,4 @@
-"""The contents of a file of the latent model."""
+"""The contents of a file of the wavelet codec."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LatentArchitecture:
-    """All that rebuilds a latent model, except for the prior itself.
+class WaveletArchitecture:
+    """All that rebuilds a wavelet codec, except for the prior itself.
 
     Args:
         channels: 1 (gray) or 3 (RGB).
@@ -30,7 +30,7 @@ class LatentArchitecture:
         depth: The number of Fourier layers of the prior's Deep Fourier Machine.
         width: The dimension between the layers of that machine.
         luma: The luma of the planes.
-        prior_id: The checksum of the prior that the file was made with.
+        weights_id: The checksum of the prior that the file was made with.
         tile_rows: The number of tiles one above the other; see `geometry.Tiling`.
         tile_columns: The number of tiles side by side.
 
@@ -43,10 +43,10 @@ class LatentArchitecture:
     depth: int
     width: int
     luma: Luma
-    prior_id: int
+    weights_id: int
     tile_rows: int = 1
     tile_columns: int = 1
-    model: ClassVar[Model] = Model.LATENT
+    model: ClassVar[Model] = Model.WAVELET
 
     def __post_init__(self) -> None:
         check_channels(self.channels)
@@ -66,7 +66,7 @@ class LatentArchitecture:
             "depth": self.depth,
             "width": self.width,
             "luma": self.luma.name.lower(),
-            "prior": f"{self.prior_id:08x}",
+            "weights": f"{self.weights_id:08x}",
             "tiles": self.tile_rows * self.tile_columns,
         }
 
@@ -144,7 +144,7 @@ class QuantizedLatents:
         ConfigError: The symbols or the step do not fit the architecture.
     """
 
-    architecture: LatentArchitecture
+    architecture: WaveletArchitecture
     height: int
     width: int
     q_step: int
@@ -181,6 +181,6 @@ class QuantizedLatents:
         return np.concatenate([symbols.values for symbols in self.tile_symbols])
 
 
-def tiling_of(arch: LatentArchitecture, height: int, width: int) -> Tiling:
-    """The tiling of an image of the latent model."""
+def tiling_of(arch: WaveletArchitecture, height: int, width: int) -> Tiling:
+    """The tiling of an image of the wavelet codec."""
     return Tiling(height, width, arch.channels, arch.levels, arch.tile_rows, arch.tile_columns)

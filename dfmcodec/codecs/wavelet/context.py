@@ -34,7 +34,7 @@ from dfmcodec.codecs.wavelet.neighbourhood import CausalContext, symbol_features
 from dfmcodec.codecs.wavelet.passes import CodingPass, Rows
 from dfmcodec.codecs.wavelet.quantizer import MAX_STEP, log_step
 from dfmcodec.codecs.wavelet.trellis import QUANTIZERS, States
-from dfmcodec.entropy.context_networks import ACTIVATION_SHIFT, MAX_FEATURE, check_sums, check_whole
+from dfmcodec.entropy.context_networks import ACTIVATION_SHIFT, MAX_FEATURE, check_integers, check_sums
 from dfmcodec.entropy.table_set import TableSet
 from dfmcodec.entropy.tables import (
     ESCAPE,
@@ -122,7 +122,7 @@ class ContextNetwork:
         """
         for field in fields(self):
             numbers = getattr(self, field.name)
-            check_whole(field.name, numbers)
+            check_integers(field.name, numbers)
             if field.name.startswith("w") and np.abs(numbers).max() > MAX_WEIGHT:
                 msg = f"{field.name} of a context network of the prior has weights beyond {MAX_WEIGHT}"
                 raise DfmError(msg)

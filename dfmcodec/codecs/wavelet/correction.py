@@ -43,7 +43,7 @@ Evaluate = Callable[[Float32], Float32]  # see `machine_residual`
 
 
 @dataclass(frozen=True)
-class DeepFourierMachine:
+class CorrectionNetwork:
     """The weights of a correcting machine, float32.
 
     Args:
@@ -85,7 +85,7 @@ class DeepFourierMachine:
         return float(sum(sizes) / CELL**2)
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> DeepFourierMachine:
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> CorrectionNetwork:
         """Makes a machine of the arrays of a prior.
 
         The arrays are `machine_lift`, `machine_bypass`, `machine_a_<i>` and `machine_b_<i>`.
@@ -124,7 +124,7 @@ def spread(h: Any, xp: ModuleType) -> Any:
     return xp.concatenate(parts, axis=2)
 
 
-def machine_residual(weights: DeepFourierMachine, features: Any, xp: ModuleType) -> Any:
+def machine_residual(weights: CorrectionNetwork, features: Any, xp: ModuleType) -> Any:
     """Evaluates the machine.
 
     Args:

@@ -1,4 +1,4 @@
-"""Pixels of the latent model."""
+"""Pixels of the wavelet codec."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from dfmcodec._types import Float32, Int32, Pixels
 from dfmcodec.codecs.renderer import Decoded, DecodeRequest, Renderer
 from dfmcodec.codecs.wavelet.colour import planes_to_pixels
-from dfmcodec.codecs.wavelet.contents import LatentArchitecture, QuantizedLatents, tiling_of
-from dfmcodec.codecs.wavelet.correction import CELL, DeepFourierMachine, Evaluate
+from dfmcodec.codecs.wavelet.contents import QuantizedLatents, WaveletArchitecture, tiling_of
+from dfmcodec.codecs.wavelet.correction import CELL, CorrectionNetwork, Evaluate
 from dfmcodec.codecs.wavelet.filter import MAX_RADIUS
 from dfmcodec.codecs.wavelet.geometry import Tiling
 from dfmcodec.codecs.wavelet.synthesis import BLOCK_SIDE, Samples, corrected, seen_from, synthesise
@@ -23,7 +23,7 @@ from dfmcodec.kernels import has_kernels
 from dfmcodec.threads import SIDE_BY_SIDE, thread_count
 
 
-class LatentRenderer(Renderer):
+class WaveletRenderer(Renderer):
     """Corrects the linear synthesis of latents."""
 
     def uses_threads(self) -> bool:
@@ -31,10 +31,10 @@ class LatentRenderer(Renderer):
 
     def seen_from(self, region: Region, header: Header) -> Region:
         arch = header.architecture
-        assert isinstance(arch, LatentArchitecture)
-        return seen_from(region, header.height, header.width, prior_of(arch.prior_id).machine.reach, MAX_RADIUS)
+        assert isinstance(arch, WaveletArchitecture)
+        return seen_from(region, header.height, header.width, prior_of(arch.weights_id).machine.reach, MAX_RADIUS)
 
-    def level(self, sampling: Sampling, architecture: LatentArchitecture) -> int:
+    def level(self, sampling: Sampling, architecture: WaveletArchitecture) -> int:
         return sampling.level(architecture.levels)
 
     def render(self, decoded: Decoded, region: Region, request: DecodeRequest) -> Pixels:
@@ -45,14 +45,14 @@ class LatentRenderer(Renderer):
 
     def has_bands(self, header: Header) -> bool:
         arch = header.architecture
-        return isinstance(arch, LatentArchitecture) and arch.tile_rows > 1
+        return isinstance(arch, WaveletArchitecture) and arch.tile_rows > 1
 
     def render_bands(
         self, read: Callable[[Region], Decoded], region: Region, header: Header, request: DecodeRequest
     ) -> Pixels:
         arch = header.architecture
-        assert isinstance(arch, LatentArchitecture)
-        margin = max(CELL * prior_of(arch.prior_id).machine.reach, MAX_RADIUS)
+        assert isinstance(arch, WaveletArchitecture)
+        margin = max(CELL * prior_of(arch.weights_id).machine.reach, MAX_RADIUS)
         seen = self.seen_from(region, header)
         above: Int32 | None = None  # the rows of samples that blocks below still see
         pixels: Pixels | None = None
@@ -132,9 +132,9 @@ def _corrected_planes(decoded: Decoded, region: Region, backend: str) -> Float32
     return planes
 
 
-def _machine_of(model: QuantizedLatents, backend: str) -> tuple[DeepFourierMachine, Evaluate | None]:
+def _machine_of(model: QuantizedLatents, backend: str) -> tuple[CorrectionNetwork, Evaluate | None]:
     """The Deep Fourier Machine of the prior, and what evaluates it; see `machine_change`."""
-    machine = prior_of(model.architecture.prior_id).machine
+    machine = prior_of(model.architecture.weights_id).machine
     if backend == "numpy":
         return machine, None
     from dfmcodec.codecs.wavelet.jax_backend import jax_evaluator

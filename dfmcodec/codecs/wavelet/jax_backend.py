@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from dfmcodec._types import Float32
-from dfmcodec.codecs.wavelet.correction import DeepFourierMachine, Evaluate, machine_residual
+from dfmcodec.codecs.wavelet.correction import CorrectionNetwork, Evaluate, machine_residual
 from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
 
 
-def jax_evaluator(machine: DeepFourierMachine) -> Evaluate:
+def jax_evaluator(machine: CorrectionNetwork) -> Evaluate:
     """Returns the machine as a function on features float32 [rows, columns, FEATURES].
 
     See `machine_residual`.

@@ -11,7 +11,7 @@ from dfmcodec._types import Float32, Int32, Pixels
 from dfmcodec.codecs.wavelet.colour import ColourBasis, planes_to_pixels
 from dfmcodec.codecs.wavelet.correction import (
     CELL,
-    DeepFourierMachine,
+    CorrectionNetwork,
     Evaluate,
     cell_features,
     machine_residual,
@@ -19,7 +19,7 @@ from dfmcodec.codecs.wavelet.correction import (
     step_feature,
 )
 from dfmcodec.codecs.wavelet.filter import ImageFilter, filter_change
-from dfmcodec.codecs.wavelet.transform import UNITS_PER_LEVEL
+from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE
 from dfmcodec.image.region import CHANNELS, Region
 from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.threads import in_threads
@@ -94,24 +94,24 @@ def seen_from(region: Region, height: int, width: int, reach: int, filter_radius
     return whole.grown(max(CELL * reach, filter_radius), height, width)
 
 
-def _machine_change_by_kernel(samples: Samples, block: Region, q_step: int, machine: DeepFourierMachine) -> Float32:
+def _machine_change_by_kernel(samples: Samples, block: Region, q_step: int, machine: CorrectionNetwork) -> Float32:
     around = np.ascontiguousarray(samples.around(block, CELL * machine.reach))
     added = np.empty((len(around), block.height, block.width), dtype=np.float32)
     of_machine = machine.flat_weights, (machine.width, machine.depth)
-    steps = q_step * UNITS_PER_LEVEL / 64, step_feature(q_step)
+    steps = q_step * UNITS_PER_CODE_VALUE / 64, step_feature(q_step)
     compiled.machine_change(*of_machine, around, around.shape, *steps, block.height, block.width, added)
     return added
 
 
 @by_kernels(_machine_change_by_kernel)
-def _machine_change(samples: Samples, block: Region, q_step: int, machine: DeepFourierMachine) -> Float32:
+def _machine_change(samples: Samples, block: Region, q_step: int, machine: CorrectionNetwork) -> Float32:
     return _evaluated_change(samples, block, q_step, machine, lambda features: machine_residual(machine, features, np))
 
 
 def _evaluated_change(
-    samples: Samples, block: Region, q_step: int, machine: DeepFourierMachine, evaluate: Evaluate
+    samples: Samples, block: Region, q_step: int, machine: CorrectionNetwork, evaluate: Evaluate
 ) -> Float32:
-    step_in_units = q_step * UNITS_PER_LEVEL / 64
+    step_in_units = q_step * UNITS_PER_CODE_VALUE / 64
     cells = padded_cells(samples.around(block, CELL * machine.reach))
     rows, columns = (side - 2 * machine.reach for side in cells.shape[1:])
     residuals = evaluate(cell_features(cells, step_in_units, step_feature(q_step), np))
@@ -121,7 +121,7 @@ def _evaluated_change(
 
 
 def machine_change(
-    samples: Samples, block: Region, q_step: int, machine: DeepFourierMachine, evaluate: Evaluate | None = None
+    samples: Samples, block: Region, q_step: int, machine: CorrectionNetwork, evaluate: Evaluate | None = None
 ) -> Float32:
     """Returns what the machine adds to the linear synthesis of a block.
 
@@ -145,7 +145,7 @@ def corrected(
     samples: Samples,
     region: Region,
     q_step: int,
-    machine: DeepFourierMachine,
+    machine: CorrectionNetwork,
     evaluate: Evaluate | None,
     image_filter: ImageFilter | None,
 ) -> Iterator[tuple[Region, Float32]]:
@@ -173,7 +173,7 @@ def corrected_block(
     samples: Samples,
     block: Region,
     q_step: int,
-    machine: DeepFourierMachine,
+    machine: CorrectionNetwork,
     evaluate: Evaluate | None,
     image_filter: ImageFilter | None,
 ) -> Float32:
@@ -190,7 +190,7 @@ def synthesise(
     region: Region,
     q_step: int,
     basis: ColourBasis,
-    machine: DeepFourierMachine,
+    machine: CorrectionNetwork,
     evaluate: Evaluate | None,
     image_filter: ImageFilter | None,
     bit_depth: int,

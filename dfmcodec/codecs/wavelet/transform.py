@@ -1,4 +1,4 @@
-"""The wavelet: planes <-> bands of coefficients, the linear layer of the latent model.
+"""The wavelet: planes <-> bands of coefficients, the linear layer of the wavelet codec.
 
 The planes of an image are split again and again into four bands by the CDF 9/7 wavelet (Cohen,
 Daubechies, Feauveau 1992) in the lifting form of Daubechies and Sweldens 1998. Decomposition level
@@ -9,7 +9,7 @@ Daubechies, Feauveau 1992) in the lifting form of Daubechies and Sweldens 1998. 
     2: high along both     [3, floor(h/2), floor(w/2)]
 
 and the coarsest level also keeps the low-pass band. Synthesis works in integers, in units of
-1/`UNITS_PER_LEVEL` of a code value, so that every host gets the same low-pass bands: they are
+1/`UNITS_PER_CODE_VALUE` of a code value, so that every host gets the same low-pass bands: they are
 context for the finer symbols. Analysis works in floating point, as only an encoder needs it.
 """
 
@@ -26,7 +26,7 @@ from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.threads import in_threads
 
 Bands = tuple[Float32, Float32, Float32]
-UNITS_PER_LEVEL = 64  # units in a code value
+UNITS_PER_CODE_VALUE = 64  # units in a code value
 MAX_UNITS = 1 << 16  # the largest magnitude of a coefficient or sample
 # Lifting coefficients and the low-pass gain of the 9/7 wavelet, in units of 2^-12.
 FRACTION_BITS = 12

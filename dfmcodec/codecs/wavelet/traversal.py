@@ -65,8 +65,8 @@ def traverse(
 
     Returns:
         All symbols in coding order, int32 [H * W * C], and the samples that they synthesise to,
-        int32 [C, H, W] in units of 1/`UNITS_PER_LEVEL` code value. If `finest_level` is above 0, H
-        and W are those of the low-pass band after its synthesis.
+        int32 [C, H, W] in units of 1/`UNITS_PER_CODE_VALUE` code value. If `finest_level` is above
+        0, H and W are those of the low-pass band after its synthesis.
     """
     low = source.low_symbols((geometry.channels, *geometry.low_sizes[-1]))
     all_symbols = np.zeros(geometry.symbol_count(finest_level), dtype=np.int32)

@@ -44,7 +44,7 @@ def compared(crop) -> Callable[..., Comparison]:
             return ssimulacra2(bpp) if callable(ssimulacra2) else ssimulacra2
 
         measurements = []
-        targets = tuple(Target("latent", 5, rate, tune=tune) for rate in rates)
+        targets = tuple(Target("wavelet", 5, rate, tune=tune) for rate in rates)
         for target in targets:
             for at, name in enumerate(names):
                 bpp = 24 * target.rate

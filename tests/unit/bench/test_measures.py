@@ -110,10 +110,10 @@ def test_lossless_files_are_exact_by_both_measures(compared):
 @pytest.mark.parametrize(
     ("models", "tunes", "expected"),
     [
-        ("latent", None, {("latent", "visual")}),
-        ("latent", "psnr", {("latent", "psnr")}),
-        ("latent", "psnr,visual", {("latent", "psnr"), ("latent", "visual")}),
-        ("latent,fitted", None, {("latent", "psnr"), ("fitted", "psnr")}),
+        ("wavelet", None, {("wavelet", "visual")}),
+        ("wavelet", "psnr", {("wavelet", "psnr")}),
+        ("wavelet", "psnr,visual", {("wavelet", "psnr"), ("wavelet", "visual")}),
+        ("latent,fitted", None, {("wavelet", "psnr"), ("overfitted", "psnr")}),
         ("coordinate", None, {("coordinate", "psnr")}),
     ],
 )
@@ -122,9 +122,9 @@ def test_the_usual_tune_is_one_that_all_models_have(models, tunes, expected):
 
 
 def test_the_tune_is_named_where_it_is_not_the_usual_one():
-    assert Target("latent", 5, 0.1).series == "latent, effort 5"
-    assert Target("latent", 5, 0.1, tune="psnr").series == "latent, effort 5, tune psnr"
-    assert Target("fitted", 7, 0.1, tune="psnr").series == "fitted, effort 7"
+    assert Target("wavelet", 5, 0.1).series == "latent, effort 5"
+    assert Target("wavelet", 5, 0.1, tune="psnr").series == "latent, effort 5, tune psnr"
+    assert Target("overfitted", 7, 0.1, tune="psnr").series == "fitted, effort 7"
 
 
 @pytest.mark.parametrize(

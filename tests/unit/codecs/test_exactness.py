@@ -11,7 +11,7 @@ from pathlib import Path
 import common
 import numpy as np
 import pytest
-from fitted_parts import laplace_grids, random_network
+from overfitted_parts import laplace_grids, random_network
 
 import dfmcodec
 from dfmcodec import container
@@ -20,7 +20,7 @@ from dfmcodec.codecs.overfitted.contents import QuantizedGrids
 from dfmcodec.codecs.overfitted.context import FEATURES, GridContext, GridNetwork, LevelNetwork
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, grid_sizes
 from dfmcodec.codecs.overfitted.sections.grids import GridsBody, read_grids, write_grids
-from dfmcodec.codecs.overfitted.weights import CONTEXT_CHANGES
+from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS
 from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents
 from dfmcodec.codecs.wavelet.context import MAX_LOG_STEP, MAX_WEIGHT
@@ -28,12 +28,12 @@ from dfmcodec.codecs.wavelet.geometry import Geometry
 from dfmcodec.codecs.wavelet.neighbourhood import context_size
 from dfmcodec.codecs.wavelet.passes import CodingPass
 from dfmcodec.codecs.wavelet.quantizer import MAX_STEP, log_step
-from dfmcodec.codecs.wavelet.weights import Prior, prior_of, shipped
+from dfmcodec.codecs.wavelet.weights import WaveletWeights, prior_of, shipped
 from dfmcodec.container import models
 from dfmcodec.entropy.context_networks import MAX_EXACT
 from dfmcodec.errors import DfmError
 from dfmcodec.files.arrays import read_arrays
-from dfmcodec.weights.registry import LATENT, REGISTRY
+from dfmcodec.weights.registry import REGISTRY, WAVELET
 
 FOLDER = Path(dfmcodec.__file__).parent / "weights"
 GOLDEN = sorted(common.GOLDEN.glob("*.dfm"))
@@ -81,7 +81,7 @@ def shuffled_features(features, order):
 
 
 def shipped_arrays():
-    return read_arrays(FOLDER / LATENT.file_name)
+    return read_arrays(FOLDER / WAVELET.file_name)
 
 
 def test_sums_of_the_shipped_prior_are_exact():
@@ -130,22 +130,22 @@ def with_entry(name, value):
 )
 def test_a_prior_that_is_not_exact_is_refused(change, message):
     with pytest.raises(DfmError, match=message) as found:
-        Prior.from_arrays(change(shipped_arrays()))
+        WaveletWeights.from_arrays(change(shipped_arrays()))
     assert "\n" not in str(found.value)
 
 
 def test_a_damaged_prior_is_refused(tmp_path, monkeypatch):
-    name = LATENT.file_name
+    name = WAVELET.file_name
     monkeypatch.setattr("dfmcodec.weights.registry.files", lambda _: tmp_path)
     uncached = prior_of.__wrapped__
     whole = (FOLDER / name).read_bytes()
     for data in (whole[: len(whole) // 2], b"", whole[:5000] + bytes(100) + whole[5100:]):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(DfmError, match="damaged in this installation"):
-            uncached(LATENT.id)
+            uncached(WAVELET.id)
     np.savez(tmp_path / name, **scaled(2, "context_c1_1")(shipped_arrays()))
     with pytest.raises(DfmError, match="damaged in this installation"):
-        uncached(LATENT.id)
+        uncached(WAVELET.id)
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -177,7 +177,7 @@ def test_orders_of_summation_give_the_same_integers(order, corrected):
 
 def largest(network, rng):
     """A network with all numbers at their limits, as changes of an image may bring them to."""
-    signs = {name: rng.choice([-1, 1], getattr(network, name).shape) for name in CONTEXT_CHANGES}
+    signs = {name: rng.choice([-1, 1], getattr(network, name).shape) for name in CONTEXT_DELTAS}
     changed = network.changed({name: (sign << 20).astype(np.float32) for name, sign in signs.items()})
     assert all(np.abs(getattr(changed, name)).min() == limit for name, limit in GridNetwork.LIMITS.items())
     return changed

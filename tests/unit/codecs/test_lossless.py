@@ -1,4 +1,4 @@
-"""Near lossless: which step the latent model's search settles at, on files of a made-up size and
+"""Near lossless: which step the wavelet codec's search settles at, on files of a made-up size and
 number of wrong samples, and one real encoding.
 """
 

@@ -17,7 +17,7 @@ from dfmcodec.codecs.encode import encode_image
 from dfmcodec.errors import ConfigError, DfmError, InstallationError, TargetUnreachableError
 from dfmcodec.image import Image
 from dfmcodec.report import EncodeReport, EncodeResult
-from dfmcodec.search.config import FITTED_PIXELS, EncoderConfig
+from dfmcodec.search.config import OVERFITTED_PIXELS, EncoderConfig
 from dfmcodec.search.job import Progress
 
 IMAGE = Image(np.zeros((40, 50, 3), np.uint8))
@@ -26,30 +26,30 @@ IMAGE = Image(np.zeros((40, 50, 3), np.uint8))
 @pytest.mark.parametrize(
     ("effort", "pixels", "models"),
     [
-        (5, 1000, (Model.LATENT,)),
-        (6, 1000, (Model.LATENT, Model.FITTED)),
-        (7, 1000, (Model.LATENT, Model.FITTED)),
-        (9, FITTED_PIXELS, (Model.LATENT, Model.FITTED)),
-        (9, FITTED_PIXELS + 1, (Model.LATENT,)),
+        (5, 1000, (Model.WAVELET,)),
+        (6, 1000, (Model.WAVELET, Model.OVERFITTED)),
+        (7, 1000, (Model.WAVELET, Model.OVERFITTED)),
+        (9, OVERFITTED_PIXELS, (Model.WAVELET, Model.OVERFITTED)),
+        (9, OVERFITTED_PIXELS + 1, (Model.WAVELET,)),
     ],
 )
 def test_high_efforts_try_two_models_for_images_that_are_not_too_large(
     effort: int, pixels: int, models: tuple[Model, ...]
 ) -> None:
     assert EncoderConfig(effort=effort, tune="psnr").models(pixels) == models
-    assert EncoderConfig(effort=effort).models(pixels) == (models if effort > 7 else (Model.LATENT,))
-    for model in (Model.LATENT, Model.FITTED):
+    assert EncoderConfig(effort=effort).models(pixels) == (models if effort > 7 else (Model.WAVELET,))
+    for model in (Model.WAVELET, Model.OVERFITTED):
         assert EncoderConfig(effort=effort, model=model.value).models(pixels) == (model,)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": 10}, "steps is for the fitted and coordinate models; choose one of them"),
-        ({"depth": 2, "width": 4}, "depth is for the coordinate model; choose that model"),
-        ({"steps": 10, "model": "latent"}, "steps is for the fitted and coordinate models, not for latent"),
-        ({"depth": 2, "width": 4, "model": "fitted"}, "depth is for the coordinate model, not for fitted"),
-        ({"effort": 3, "model": "coordinate"}, "effort is for the latent and fitted models, not for coordinate"),
+        ({"steps": 10}, "steps is for the overfitted and coordinate codecs; choose one of them"),
+        ({"depth": 2, "width": 4}, "depth is for the coordinate codec; choose that codec"),
+        ({"steps": 10, "model": "wavelet"}, "steps is for the overfitted and coordinate codecs, not for wavelet"),
+        ({"depth": 2, "width": 4, "model": "overfitted"}, "depth is for the coordinate codec, not for overfitted"),
+        ({"effort": 3, "model": "coordinate"}, "effort is for the wavelet and overfitted codecs, not for coordinate"),
     ],
 )
 def test_options_of_another_model_are_refused(options: dict[str, Any], message: str) -> None:
@@ -99,23 +99,25 @@ def encode_to(monkeypatch: pytest.MonkeyPatch, report: EncodeReport) -> Encode:
 
 
 @pytest.mark.parametrize(("target", "sizes"), [({"size": 900}, [900, 900]), ({"quality": 60}, [None, 810])])
-@pytest.mark.parametrize(("latent", "fitted", "kept"), [(60.0, 60.1, Model.FITTED), (60.0, 59.9, Model.LATENT)])
+@pytest.mark.parametrize(
+    ("wavelet", "overfitted", "kept"), [(60.0, 60.1, Model.OVERFITTED), (60.0, 59.9, Model.WAVELET)]
+)
 def test_what_is_seen_decides_between_files_of_the_tune_visual(
     monkeypatch: pytest.MonkeyPatch,
     report: EncodeReport,
     target: dict[str, Any],
     sizes: list[int | None],
-    latent: float,
-    fitted: float,
+    wavelet: float,
+    overfitted: float,
     kept: Model,
 ) -> None:
-    """Where the target is no size, the fit has nine tenths of the bytes of the latent model."""
+    """Where the target is no size, the fit has nine tenths of the bytes of the wavelet codec."""
     given: list[int | None] = []
 
     def one(image: Image, config: EncoderConfig, model: Model, *_: Any) -> EncodeResult:
         given.append(config.budget_bytes(image))
         assert config.tune != "psnr"
-        score = latent if model is Model.LATENT else fitted
+        score = wavelet if model is Model.WAVELET else overfitted
         figures = replace(report, config=config, ssimulacra2=score, budget_bytes=config.budget_bytes(image))
         return EncodeResult(bytes(900), figures, image)
 
@@ -123,44 +125,47 @@ def test_what_is_seen_decides_between_files_of_the_tune_visual(
     image = Image(np.zeros((200, 300, 3), np.uint8))
     result = encode_image(image, EncoderConfig(**target, effort=8))
     assert given == sizes
-    assert result.report.ssimulacra2 == (fitted if kept is Model.FITTED else latent)
+    assert result.report.ssimulacra2 == (overfitted if kept is Model.OVERFITTED else wavelet)
     assert result.report.budget_bytes == sizes[0]  # that of the target, not of the fit
 
 
 @pytest.mark.parametrize(
-    ("target", "latent", "fitted", "kept"),
+    ("target", "wavelet", "overfitted", "kept"),
     [
-        ({"size": 900}, (900, 30.0), (890, 30.1), Model.FITTED),
-        ({"size": 900}, (800, 30.0), (900, 29.9), Model.LATENT),
-        ({"size": 900}, (900, 30.0), (800, 30.0), Model.LATENT),  # the first of equals
-        ({"psnr": 30.0}, (900, 31.0), (890, 30.0), Model.FITTED),
-        ({"psnr": 30.0}, (880, 30.0), (890, 30.5), Model.LATENT),
-        ({"lmbda": 1e-3}, (1.0, 30.0), (1.4, 32.0), Model.LATENT),  # 1 + 1 bpp, 0.63 + 1.4
-        ({"lmbda": 1e-3}, (1.0, 30.0), (1.3, 32.0), Model.FITTED),
+        ({"size": 900}, (900, 30.0), (890, 30.1), Model.OVERFITTED),
+        ({"size": 900}, (800, 30.0), (900, 29.9), Model.WAVELET),
+        ({"size": 900}, (900, 30.0), (800, 30.0), Model.WAVELET),  # the first of equals
+        ({"psnr": 30.0}, (900, 31.0), (890, 30.0), Model.OVERFITTED),
+        ({"psnr": 30.0}, (880, 30.0), (890, 30.5), Model.WAVELET),
+        ({"lmbda": 1e-3}, (1.0, 30.0), (1.4, 32.0), Model.WAVELET),  # 1 + 1 bpp, 0.63 + 1.4
+        ({"lmbda": 1e-3}, (1.0, 30.0), (1.3, 32.0), Model.OVERFITTED),
     ],
 )
 def test_the_better_file_is_kept(
     encode_to: Encode,
     target: dict[str, Any],
-    latent: tuple[float, float],
-    fitted: tuple[float, float],
+    wavelet: tuple[float, float],
+    overfitted: tuple[float, float],
     kept: Model,
 ) -> None:
     config = EncoderConfig(**target, effort=7, tune="psnr")
-    result = encode_to({Model.LATENT: latent, Model.FITTED: fitted}, config)
+    result = encode_to({Model.WAVELET: wavelet, Model.OVERFITTED: overfitted}, config)
     assert result.data == kept.value.encode()
 
 
 def test_a_model_that_misses_the_target_leaves_the_other(encode_to: Encode) -> None:
     missed = TargetUnreachableError("too small")
     config = EncoderConfig(size=900, effort=7, tune="psnr")
-    for outcomes in ({Model.LATENT: missed, Model.FITTED: (9, 20.0)}, {Model.LATENT: (9, 20.0), Model.FITTED: missed}):
+    for outcomes in (
+        {Model.WAVELET: missed, Model.OVERFITTED: (9, 20.0)},
+        {Model.WAVELET: (9, 20.0), Model.OVERFITTED: missed},
+    ):
         (kept,) = (model for model, outcome in outcomes.items() if outcome is not missed)
         assert encode_to(outcomes, config).data == kept.value.encode()
 
 
 def test_the_error_is_that_of_the_first_model(encode_to: Encode) -> None:
-    outcomes: Outcomes = {Model.LATENT: TargetUnreachableError("first"), Model.FITTED: ConfigError("second")}
+    outcomes: Outcomes = {Model.WAVELET: TargetUnreachableError("first"), Model.OVERFITTED: ConfigError("second")}
     with pytest.raises(TargetUnreachableError, match="first"):
         encode_to(outcomes, EncoderConfig(size=900, effort=7, tune="psnr"))
 
@@ -168,7 +173,10 @@ def test_the_error_is_that_of_the_first_model(encode_to: Encode) -> None:
 @pytest.mark.parametrize("fault", [InstallationError("a prior is damaged"), DfmError("please report this")])
 def test_a_fault_of_either_model_is_told(encode_to: Encode, fault: DfmError) -> None:
     config = EncoderConfig(size=900, effort=7, tune="psnr")
-    for outcomes in ({Model.LATENT: fault, Model.FITTED: (9, 20.0)}, {Model.LATENT: (9, 20.0), Model.FITTED: fault}):
+    for outcomes in (
+        {Model.WAVELET: fault, Model.OVERFITTED: (9, 20.0)},
+        {Model.WAVELET: (9, 20.0), Model.OVERFITTED: fault},
+    ):
         with pytest.raises(type(fault), match=str(fault)):
             encode_to(outcomes, config)
 
@@ -179,16 +187,16 @@ def test_both_models_share_a_time_limit(encode_to: Encode, monkeypatch: pytest.M
     limits: list[float | None] = []
 
     def spend(progress: Progress) -> None:
-        if progress.part < 1:
+        if progress.fraction < 1:
             seconds[0] += 4
 
-    outcomes: Outcomes = {Model.LATENT: (9, 20.0), Model.FITTED: (9, 40.0)}
-    for limit_s, kept in ((10.0, "fitted"), (4.0, "latent"), (3.0, "latent")):
+    outcomes: Outcomes = {Model.WAVELET: (9, 20.0), Model.OVERFITTED: (9, 40.0)}
+    for limit_s, kept in ((10.0, "overfitted"), (4.0, "wavelet"), (3.0, "wavelet")):
         config = EncoderConfig(size=900, effort=7, time_limit_s=limit_s, tune="psnr")
         result = encode_to(outcomes, config, on_progress=spend, limits=limits)
         assert (result.data, result.report.config) == (kept.encode(), config)
     assert limits == [10.0, 6.0, 4.0, 3.0]
-    outcomes[Model.LATENT] = TargetUnreachableError("too small")
+    outcomes[Model.WAVELET] = TargetUnreachableError("too small")
     for limit_s in (10.0, 3.0):
         encode_to(
             outcomes,
@@ -200,7 +208,7 @@ def test_both_models_share_a_time_limit(encode_to: Encode, monkeypatch: pytest.M
 
 
 def test_after_an_interruption_no_second_model_is_tried(encode_to: Encode) -> None:
-    outcomes: Outcomes = {Model.LATENT: (9, 20.0), Model.FITTED: (9, 40.0)}
+    outcomes: Outcomes = {Model.WAVELET: (9, 20.0), Model.OVERFITTED: (9, 40.0)}
     result = encode_to(outcomes, EncoderConfig(size=900, effort=7, tune="psnr"), should_stop=lambda: True)
     assert result.data == b"latent"
 
@@ -208,8 +216,8 @@ def test_after_an_interruption_no_second_model_is_tried(encode_to: Encode) -> No
 def test_the_progress_of_two_models_is_one(encode_to: Encode) -> None:
     """The second takes nearly all of the time; the last is of the file that is kept."""
     seen: list[tuple[str, float]] = []
-    outcomes: Outcomes = {Model.LATENT: (9, 20.0), Model.FITTED: (9, 40.0)}
+    outcomes: Outcomes = {Model.WAVELET: (9, 20.0), Model.OVERFITTED: (9, 40.0)}
     config = EncoderConfig(size=900, effort=7, tune="psnr")
-    encode_to(outcomes, config, on_progress=lambda progress: seen.append((progress.what, progress.part)))
+    encode_to(outcomes, config, on_progress=lambda progress: seen.append((progress.what, progress.fraction)))
     of_file = ("40.00 dB, 9 bytes", 1.0)
-    assert seen == [("latent", pytest.approx(0.025)), ("fitted", pytest.approx(0.525)), of_file]
+    assert seen == [("wavelet", pytest.approx(0.025)), ("overfitted", pytest.approx(0.525)), of_file]

@@ -23,7 +23,7 @@ from dfmcodec.container.layout import FIELDS, LEB128, MAGIC, MODEL_CODES, SECTIO
 from dfmcodec.entropy.tables import LAST_DIRECT, MEANS, laplace_table, shifted_laplace_table
 from dfmcodec.errors import TruncatedError
 from dfmcodec.weights import registry
-from dfmcodec.weights.registry import REGISTRY, ShippedPrior, shipped_arrays
+from dfmcodec.weights.registry import REGISTRY, ShippedWeights, shipped_arrays
 
 FORMAT = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
 FILES = sorted(GOLDEN.rglob("*.dfm"))
@@ -32,10 +32,10 @@ PRIORS = Path(registry.__file__).parent
 Row = dict[str, str]
 KINDS = [
     (Model.COORDINATE, False),
-    (Model.LATENT, False),
-    (Model.LATENT, True),
+    (Model.WAVELET, False),
+    (Model.WAVELET, True),
     (Model.GENERATIVE, False),
-    (Model.FITTED, False),
+    (Model.OVERFITTED, False),
 ]
 
 
@@ -63,10 +63,10 @@ def documented_rows(text: str, model: Model, is_tiled: bool) -> list[Row]:
     of_model = f"model {MODEL_CODES[model]}: "
     rows = table_after(text, "Header")
     rows = [row for row in rows if not row["values"].startswith("model ") or of_model in row["values"]]
-    if model is Model.LATENT:
+    if model is Model.WAVELET:
         further = table_after(text, "Further fields")
         rows += [row for row in further if is_tiled or "present if E = 10" not in row["values"]]
-    elif model is Model.FITTED:
+    elif model is Model.OVERFITTED:
         rows += table_after(text, "Further fields of model 3")
     return rows
 
@@ -211,8 +211,8 @@ def test_the_document_and_the_code_have_the_same_sections() -> None:
     [
         ("| 0 | 4 | magic | `89 44", "| 0 | 4 | magic | `89 45"),
         ("| 4 | 1 | version | 1 |", "| 4 | 1 | version | 2 |"),
-        ("0: coordinate, 1: latent, 2: generative", "0: coordinate, 1: latent"),
-        ("2: generative, 3: fitted", "2: generative, 4: fitted"),
+        ("0: coordinate, 1: wavelet, 2: generative", "0: coordinate, 1: wavelet"),
+        ("2: generative, 3: overfitted", "2: generative, 4: fitted"),
         ("| channels | 1 (gray) or 3", "| channels | 1 (gray) or 4"),
         ("| bit depth | 8 or 16", "| bits | 8 or 16"),
         ("| 8 | 2 | width | 1..65535", "| 8 | 4 | width | 1..65535"),
@@ -226,7 +226,7 @@ def test_the_document_and_the_code_have_the_same_sections() -> None:
         ("| levels | 1..6", "| levels | 1..7"),
         ("| 18 | 2 | q_step |", "| 18 | 2 | step |"),
         ("| q_step | 1..65535", "| q_step | 0..65535"),
-        ("| 21 | 4 | prior id |", "| 21 | 2 | prior id |"),
+        ("| 21 | 4 | weights id |", "| 21 | 2 | weights id |"),
         ("| tile rows | 1..64; present if E = 10", "| tile rows | 1..64; always present"),
         ("| 26 | 1 | tile columns | 1..64", "| 26 | 1 | tile columns | 1..32"),
         ("| 17 | 1 | grids | 7,", "| 17 | 1 | grids | 6,"),
@@ -235,7 +235,7 @@ def test_the_document_and_the_code_have_the_same_sections() -> None:
         ("| lmbda code | -24..32", "| lmbda code | 0..56"),
         ("called K; stored plus 24", "called K; stored plus 23"),
         ("called K; stored plus 24", "called K; stored as it is"),
-        ("| 19 | 4 | prior id |", "| 20 | 4 | prior id |"),
+        ("| 19 | 4 | weights id |", "| 20 | 4 | weights id |"),
         ("| generator id | the", "| generator id | 1..9, the"),
         ("| 10 | 1 | width | 1..256", "| 10 | 1 | width | 0..255"),
         ("called H; stored less 1", "called H; stored as it is"),
@@ -300,8 +300,8 @@ def test_the_document_lists_the_priors() -> None:
 
 
 @pytest.mark.parametrize("prior", REGISTRY, ids=lambda prior: prior.file_name)
-def test_the_arrays_of_priors_have_the_types_of_the_document(prior: ShippedPrior) -> None:
-    documented = documented_arrays("Prior" if prior.model is Model.LATENT else "Prior of model 3")
+def test_the_arrays_of_priors_have_the_types_of_the_document(prior: ShippedWeights) -> None:
+    documented = documented_arrays("Prior" if prior.model is Model.WAVELET else "Prior of model 3")
     arrays = shipped_arrays(prior.model, prior.id)
     for name, array in arrays.items():
         assert [kind for pattern, kind in documented if re.fullmatch(pattern, name)] == [array.dtype.name]

@@ -17,7 +17,7 @@ from dfmcodec.codecs import decode as decoder
 from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
 from dfmcodec.codecs.coordinate.encode.sizing import choose_architecture
 from dfmcodec.codecs.decode import DecodeRequest, decode_image
-from dfmcodec.codecs.overfitted.weights import fitted_prior_of
+from dfmcodec.codecs.overfitted.weights import overfitted_weights_of
 from dfmcodec.codecs.wavelet.weights import shipped
 from dfmcodec.errors import LimitError
 from dfmcodec.fourier.layer import frequency_set
@@ -77,7 +77,7 @@ def test_a_network_of_64_bytes_is_refused_by_default(tmp_path, command):
 
 
 def test_the_files_of_the_encoder_by_default_are_decoded_by_default():
-    """Of the coordinate model, for a photograph of 768x512."""
+    """Of the coordinate codec, for a photograph of 768x512."""
     image, config = Image(np.zeros((512, 768, 3), np.uint8)), EncoderConfig(model="coordinate")
     arch = choose_architecture(config, image, config.budget_bytes(image), str)
     assert (arch.depth, arch.width) == (3, 13)  # as large as without the limit
@@ -87,8 +87,8 @@ def test_models_with_a_prior_are_bounded_by_the_limit_on_pixels():
     latent = shipped()
     contexts = sum(w.size for net in latent.context.networks for w in (net.w1, net.w2, net.w3)) / 4
     assert latent.machine.macs_per_pixel + 3 * contexts < 80_000
-    for prior_id in shipped_ids(Model.FITTED):
-        prior = fitted_prior_of(prior_id)
+    for weights_id in shipped_ids(Model.OVERFITTED):
+        prior = overfitted_weights_of(weights_id)
         contexts = sum(w.size for w in (prior.network.w1, prior.network.w2, prior.network.w3, prior.network.bypass))
         assert prior.machine.macs_per_pixel + 4 / 3 * contexts < 4_000
     assert 80_000 * MAX_PIXELS < 1 << 43

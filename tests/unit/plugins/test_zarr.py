@@ -277,7 +277,7 @@ def test_chunks_in_many_threads_are_those_of_one(cat):
 def test_no_effort_needs_jax():
     for effort in range(1, 10):
         config = for_v3.DfmCodec(quality=75, effort=effort).encoder_config()
-        assert config.models(1024 * 1024) == (Model.LATENT,)
+        assert config.models(1024 * 1024) == (Model.WAVELET,)
     program = (
         "import sys, numpy as np\n"
         "from dfmcodec.plugins.zarr import DfmCodec\n"

@@ -11,7 +11,7 @@ import skimage.data
 from click.testing import CliRunner
 
 from dfmcodec.errors import ImageError
-from training import fitted, train
+from training import overfitted, train
 from training.examples import check_photographs, image_files, photographs
 
 PIXELS = np.ascontiguousarray(skimage.data.chelsea()[60:200, 130:290])
@@ -21,7 +21,7 @@ ORIENTATION = 0x0112
 RIGHT = 6  # what is stored has to be turned to the right
 COMMANDS = {
     "train": lambda folder, out: (train.main, [str(folder), "--work", str(out), "--out", str(out / "prior.npz")]),
-    "fitted": lambda folder, out: (fitted.main, [str(folder), "--out", str(out)]),
+    "overfitted": lambda folder, out: (overfitted.main, [str(folder), "--out", str(out)]),
 }
 
 
@@ -112,7 +112,7 @@ def test_photographs_that_cannot_be_read_end_a_command_at_once(
         alpha = OPAQUE.copy()
         alpha[3, 4] = 254
         save(folder, "last.png", np.dstack([PIXELS, alpha]))
-    for module, work in ((train, "train_contexts"), (fitted, "crops_of")):
+    for module, work in ((train, "train_contexts"), (overfitted, "crops_of")):
         monkeypatch.setattr(module, work, lambda *_: pytest.fail("it went on"))
     main, arguments = COMMANDS[command](folder, out)
     result = CliRunner().invoke(main, arguments)

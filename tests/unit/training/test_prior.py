@@ -24,7 +24,7 @@ from dfmcodec.codecs.wavelet.passes import CodingPass
 from dfmcodec.codecs.wavelet.sections.latents import LatentsBody, read_symbols, write_symbols
 from dfmcodec.codecs.wavelet.transform import analyse
 from dfmcodec.codecs.wavelet.traversal import traverse
-from dfmcodec.codecs.wavelet.weights import Prior
+from dfmcodec.codecs.wavelet.weights import WaveletWeights
 from dfmcodec.errors import DivergedError, ImageError
 from dfmcodec.files.arrays import read_arrays
 from training import train
@@ -50,7 +50,7 @@ def trained(tmp_path_factory):
 @pytest.mark.slow
 def test_training_makes_a_prior_that_codes(trained, chelsea):
     _, _, out, output = trained
-    prior = Prior.from_arrays(read_arrays(out))
+    prior = WaveletWeights.from_arrays(read_arrays(out))
     assert f"{prior.checksum:08x}" in output
     assert (prior.machine.depth, prior.machine.width) == (4, 60)
     geometry = Geometry(80, 96, 3, 6)

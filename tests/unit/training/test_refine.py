@@ -17,20 +17,20 @@ from dfmcodec.codecs.wavelet.correction import cells_of
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
 from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate
 from dfmcodec.codecs.wavelet.sections.latents import read_tile
-from dfmcodec.codecs.wavelet.transform import UNITS_PER_LEVEL
-from dfmcodec.codecs.wavelet.weights import Prior, shipped
+from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE
+from dfmcodec.codecs.wavelet.weights import WaveletWeights, shipped
 from dfmcodec.errors import DivergedError
 from dfmcodec.files.arrays import read_arrays
 from dfmcodec.image import Image
 from dfmcodec.search.config import BIT_COST
-from dfmcodec.weights.registry import LATENT
+from dfmcodec.weights.registry import WAVELET
 from training import encoded, refine
 from training.contexts import float_network, integer_network, mean_loss
 from training.encoded import encode_photograph, encoded_examples, encoded_photographs, symbols_by_pass
 from training.machine import machine_of, params_of, relative_scales
 from training.refine import main
 
-CURRENT_ID = f"{LATENT.id:08x}"
+CURRENT_ID = f"{WAVELET.id:08x}"
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_a_refined_prior_codes_images(refined, chelsea):
     """It has the sizes of the first, other weights and tables, and a file that it decodes."""
     _, out, output = refined
     arrays = read_arrays(out)
-    prior, first = Prior.from_arrays(arrays), shipped()
+    prior, first = WaveletWeights.from_arrays(arrays), shipped()
     assert f"{prior.checksum:08x}" in output
     assert prior.checksum != first.checksum
     assert (prior.machine.depth, prior.machine.width) == (first.machine.depth, first.machine.width)
@@ -84,7 +84,7 @@ def test_refining_goes_on_where_it_was(refined, monkeypatch):
 
 @pytest.mark.slow
 def test_refining_can_go_on_from_its_result(refined, folder, tmp_path):
-    """A file names a prior as well as a prior id does; --part does a part."""
+    """A file names a prior as well as a weights id does; --part does a part."""
     _, out, _ = refined
     arguments = [str(out), str(folder), "--work", str(tmp_path / "work"), "--out", str(tmp_path / "next.npz")]
     result = CliRunner().invoke(main, [*arguments, "--scale", "0.0005", "--passes", "1", "--part", "2"])
@@ -156,7 +156,7 @@ def test_examples_are_what_the_encoder_chose(examples):
     cells = examples.cells
     assert cells.original.shape == (12, 80, 100)
     assert cells.border == shipped().machine.reach
-    assert 0 < cells.mse < (3 * cells.q_step / 64 * UNITS_PER_LEVEL) ** 2
+    assert 0 < cells.mse < (3 * cells.q_step / 64 * UNITS_PER_CODE_VALUE) ** 2
     assert relative_scales([cells])[0] > 0
 
 
@@ -164,14 +164,14 @@ def test_examples_are_what_the_encoder_chose(examples):
 def test_the_filter_is_taken_from_what_the_machine_has_to_do(monkeypatch):
     """Cells with a filter differ from those of the image by what the filter adds."""
     pixels = np.ascontiguousarray(skimage.data.coffee()[:300, :300])
-    monkeypatch.setattr(encoded, "REFINED_PART", 1.0)
+    monkeypatch.setattr(encoded, "REFINED_FRACTION", 1.0)
     monkeypatch.setattr(encoded, "random_step", lambda rng: 800)
     found = {}
     for radius in (0, 5):
         monkeypatch.setattr(encoded, "REFINED", replace(encoded.REFINED, filter_radius=radius))
         found[radius] = encoded_examples(pixels, shipped(), np.random.default_rng(4)).cells
     basis = Encoding.of(Image(pixels), encoded.REFINED).basis
-    plain = cells_of(pixels_to_planes(pixels, basis) * np.float32(UNITS_PER_LEVEL), np)
+    plain = cells_of(pixels_to_planes(pixels, basis) * np.float32(UNITS_PER_CODE_VALUE), np)
     assert np.array_equal(found[0].original, plain)
     assert not np.array_equal(found[5].original, plain)
     assert np.mean((found[5].original - plain) ** 2) < found[5].mse

@@ -1,5 +1,5 @@
 /**
- * The network of the coordinate model: positions become colours (docs/format.md, "Network").
+ * The network of the coordinate codec: positions become colours (docs/format.md, "Network").
  *
  * Positions are computed in blocks. A number of the network has a row with one float for each position.
  *

@@ -1,5 +1,5 @@
 /**
- * The weights section of the coordinate model (docs/format.md, "Weights section").
+ * The weights section of the coordinate codec (docs/format.md, "Weights section").
  *
  * @module coordinate/weights
  */

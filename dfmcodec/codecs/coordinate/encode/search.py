@@ -1,4 +1,4 @@
-"""The search for the coordinate model: it chooses, fits and quantises a network."""
+"""The search for the coordinate codec: it chooses, fits and quantises a network."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _to_size(job: Job, budget_bytes: int) -> Outcome:
     image, config = job.image, job.config
     arch = choose_architecture(config, image, budget_bytes, job.too_small)
     trainer = _trainer(job, arch)
-    rounded_from = 1 - config.recipe_settings.rounded_part
+    rounded_from = 1 - config.recipe_settings.rounded_fraction
     fit = _fit(job, trainer, 0.0, rounded_from)
     float_psnr = _psnr_of_weights(image, fit, arch)
     quantizer = Quantizer(arch, image.height, image.width, image.bit_depth, trainer.sensitivity())

@@ -143,7 +143,7 @@ class Trainer:
         if reason == "diverged" and start == 0 and best_loss >= self._first_loss:
             msg = (
                 f"the fit diverged (NaN or infinite values) {self.restarts + 1} times, at ever lower learning rates; "
-                "try another --seed, --depth or --width, or --model latent"
+                "try another --seed, --depth or --width, or --model wavelet"
             )
             raise DivergedError(msg)
         self._weights = best

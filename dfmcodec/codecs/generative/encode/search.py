@@ -35,7 +35,7 @@ from dfmcodec.codecs.generative.sections import (
 from dfmcodec.container.sizes import code_file_bytes
 from dfmcodec.entropy import laplace
 from dfmcodec.errors import ImageError, TargetUnreachableError
-from dfmcodec.image import PEAK_LEVEL, Image
+from dfmcodec.image import PEAK_CODE_VALUE, Image
 from dfmcodec.metrics import mse, psnr_of_mse
 from dfmcodec.search.job import Job, Outcome, Progress
 from dfmcodec.search.rate_control import Bracket
@@ -328,7 +328,7 @@ class _Fit:
             for symbols in self._search.at(lmbda):
                 body = write_code(symbols, self._model.density)
                 coded = CodedImage(self._architecture, image.height, image.width, body)
-                psnr_db = psnr_of_mse(self._search.error(symbols), PEAK_LEVEL)
+                psnr_db = psnr_of_mse(self._search.error(symbols), PEAK_CODE_VALUE)
                 self.codes[lmbda].append(_Code(code_file_bytes(coded), psnr_db, coded))
         return self.codes[lmbda][0]
 

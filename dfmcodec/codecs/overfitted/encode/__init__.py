@@ -1,3 +1,3 @@
-"""The fit of the fitted model: latent grids, context networks and a Fourier machine for one image,
-all found together by gradient descent.
+"""The fit of the overfitted codec: latent grids, context networks and a Fourier machine for one
+image, all found together by gradient descent.
 """

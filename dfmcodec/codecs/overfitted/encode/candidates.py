@@ -9,10 +9,10 @@ import numpy as np
 
 from dfmcodec._types import Float32, Model, Symbols
 from dfmcodec.codecs.decode import render
-from dfmcodec.codecs.overfitted.contents import FittedArchitecture, QuantizedGrids
+from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
 from dfmcodec.codecs.overfitted.sections.grids import write_grids
 from dfmcodec.codecs.overfitted.sections.networks import write_networks
-from dfmcodec.codecs.overfitted.weights import FittedPrior, NetworkChanges
+from dfmcodec.codecs.overfitted.weights import OverfittedWeights, WeightDeltas
 from dfmcodec.container.checks import CHECK_BYTES
 from dfmcodec.container.layout import SECTION_ENTRY, container_bytes
 from dfmcodec.metrics import psnr
@@ -33,14 +33,14 @@ class Candidate(Figures):
     model: QuantizedGrids
 
     @property
-    def changes(self) -> NetworkChanges:
+    def deltas(self) -> WeightDeltas:
         """What its networks differ from those of the prior by."""
-        assert self.model.changes is not None
-        return self.model.changes
+        assert self.model.deltas is not None
+        return self.model.deltas
 
 
 @dataclass(frozen=True)
-class Tried:
+class SymbolCandidate:
     """Integer symbols under a Lagrange multiplier.
 
     Args:
@@ -64,23 +64,23 @@ class Candidates:
         lmbda_code: The code that gives the step of symbols; see `codecs.overfitted.grids`.
     """
 
-    def __init__(self, job: Job, target: Target, prior: FittedPrior, lmbda_code: int) -> None:
+    def __init__(self, job: Job, target: Target, prior: OverfittedWeights, lmbda_code: int) -> None:
         self._job = job
         self._target = target
         self._prior = prior
         self._lmbda_code = lmbda_code
 
-    def networks_bytes(self, changes: NetworkChanges) -> int:
+    def networks_bytes(self, deltas: WeightDeltas) -> int:
         """The bytes of networks in a file, with their check."""
         check = CHECK_BYTES if self._job.has_checks else 0
-        return len(write_networks(self._prior, changes)) + SECTION_ENTRY.size + check
+        return len(write_networks(self._prior, deltas)) + SECTION_ENTRY.size + check
 
-    def of(self, latents: Sequence[Float32], changes: NetworkChanges, shrink: float = 0.0) -> Candidate:
+    def of(self, latents: Sequence[Float32], deltas: WeightDeltas, shrink: float = 0.0) -> Candidate:
         """The model of rounded latents.
 
         Args:
             latents: In symbols, float32 [h_l, w_l].
-            changes: The networks.
+            deltas: The networks.
             shrink: Symbols that are taken off the magnitudes of latents first, `_GRID_SHRINK` at
                 most off those of the finest grid, the rest off those of the next ones.
         """
@@ -90,13 +90,13 @@ class Candidates:
             grids += (_shrunk(grid, of_grid),)
             shrink -= of_grid
         image, prior = self._job.image, self._prior
-        arch = FittedArchitecture(image.channels, len(grids), 1, prior.width, 1, prior.checksum)
-        model = QuantizedGrids(arch, image.height, image.width, self._lmbda_code, grids, changes, image.bit_depth)
-        network, _ = prior.networks_of(changes)
-        size = container_bytes(Model.FITTED) + len(write_grids(grids, network)) + self.networks_bytes(changes)
+        arch = OverfittedArchitecture(image.channels, len(grids), 1, prior.width, 1, prior.checksum)
+        model = QuantizedGrids(arch, image.height, image.width, self._lmbda_code, grids, deltas, image.bit_depth)
+        network, _ = prior.networks_of(deltas)
+        size = container_bytes(Model.OVERFITTED) + len(write_grids(grids, network)) + self.networks_bytes(deltas)
         return Candidate(size, psnr(image.pixels, render(model), image.visible), model)
 
-    def between(self, meeting: Tried, beyond: Tried) -> Candidate:
+    def between(self, meeting: SymbolCandidate, beyond: SymbolCandidate) -> Candidate:
         """The model with as many symbols beyond the target as still meet it, those of the first
         pixels in row order.
         """
@@ -108,7 +108,7 @@ class Candidates:
                 np.where(places[:: 1 << level, :: 1 << level] < count, of_beyond, of_meeting)
                 for level, (of_beyond, of_meeting) in enumerate(zip(beyond.symbols, meeting.symbols, strict=True))
             ]
-            return self.of(symbols, meeting.candidate.changes)
+            return self.of(symbols, meeting.candidate.deltas)
 
         best = best_of(
             self._target, self._bisected(Bracket(0, places.size), candidate, self._target.meets, meeting.candidate)
@@ -116,23 +116,23 @@ class Candidates:
         assert best is not None
         return best
 
-    def shrunk(self, latents: Sequence[Float32], changes: NetworkChanges) -> list[Candidate]:
+    def shrunk(self, latents: Sequence[Float32], deltas: WeightDeltas) -> list[Candidate]:
         """Models of latents that are drawn to zero until the target is met, those of the finest
         grid first.
 
         Args:
             latents: In symbols, float32 [h_l, w_l].
-            changes: The networks.
+            deltas: The networks.
         """
         farthest, parts = _GRID_SHRINK * len(latents) - _LEAST_SHRINK, 1 << _TRIALS
 
         def candidate(part: int) -> Candidate:
-            return self.of(latents, changes, _LEAST_SHRINK + farthest * part / parts)
+            return self.of(latents, deltas, _LEAST_SHRINK + farthest * part / parts)
 
         def has_to_shrink_more(tried: Candidate) -> bool:
             return self._target.meets(tried) != self._target.limits_size
 
-        return self._bisected(Bracket(0, parts), candidate, has_to_shrink_more, self.of(latents, changes))
+        return self._bisected(Bracket(0, parts), candidate, has_to_shrink_more, self.of(latents, deltas))
 
     def _bisected(
         self,

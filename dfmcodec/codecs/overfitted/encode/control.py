@@ -2,7 +2,7 @@
 it, and from one coordinate descent to the next.
 
 The numbers were measured on data/kodak: what a size comes to in the end, and gains while fitting,
-in docs/log/2026-11-fitted.md, "Twice the detail, and a multiplier that stays"; those of further
+in docs/log/2026-11-overfitted.md, "Twice the detail, and a multiplier that stays"; those of further
 steps and of descents in "A prior for low multipliers".
 """
 
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dfmcodec.codecs.overfitted.encode.candidates import Candidate, Tried
+from dfmcodec.codecs.overfitted.encode.candidates import Candidate, SymbolCandidate
 from dfmcodec.codecs.overfitted.encode.fit import Measured
 from dfmcodec.search.rate_control import Controller, false_position
 from dfmcodec.search.target import Figures, Target
@@ -104,7 +104,7 @@ class FitControl:
         most = _OVERSHOOT_UP_TO[bool(self.frozen_until)]
         return max(bits / (1 + overshoot), bits - overshoot * most * self.pixel_count)
 
-    def in_further_steps(self, tried: Sequence[Tried]) -> float | None:
+    def in_further_steps(self, tried: Sequence[SymbolCandidate]) -> float | None:
         """The lmbda of further steps after the last of those tried; None where none are
         needed.
 
@@ -119,7 +119,7 @@ class FitControl:
             return None
         return tried[-1].lmbda * exp(controller.limited(move * _FURTHER_GROWTH ** (len(tried) - 1)))
 
-    def of_next_descent(self, tried: Sequence[Tried]) -> float:
+    def of_next_descent(self, tried: Sequence[SymbolCandidate]) -> float:
         """The lmbda of the next coordinate descent: by false position if the target lies
         between two, else by moves that are twice as far each time.
         """
@@ -130,17 +130,17 @@ class FitControl:
         first, second = ((one.lmbda, self._wanted(one.candidate)) for one in (meeting, beyond))
         return false_position(first, second)
 
-    def nearest(self, tried: Sequence[Tried]) -> tuple[Tried | None, Tried | None]:
+    def nearest(self, tried: Sequence[SymbolCandidate]) -> tuple[SymbolCandidate | None, SymbolCandidate | None]:
         """The nearest to the target of those that meet it, and of those that do not."""
 
-        def distance(one: Tried) -> float:
+        def distance(one: SymbolCandidate) -> float:
             return abs(self._wanted(one.candidate))
 
         meeting = [one for one in tried if self.target.meets(one.candidate)]
         beyond = [one for one in tried if not self.target.meets(one.candidate)]
         return min(meeting, key=distance, default=None), min(beyond, key=distance, default=None)
 
-    def is_settled(self, tried: Sequence[Tried]) -> bool:
+    def is_settled(self, tried: Sequence[SymbolCandidate]) -> bool:
         """Whether one is close to the target, or two around it are to each other."""
         meeting, beyond = self.nearest(tried)
         if meeting is None:

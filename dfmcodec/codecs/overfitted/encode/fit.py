@@ -34,11 +34,11 @@ from dfmcodec.codecs.overfitted.encode.soap import SoapState, soap_step
 from dfmcodec.codecs.overfitted.encode.window_loss import ImageTerms, Softness, WindowPixels
 from dfmcodec.codecs.overfitted.encode.windows import Windows, window_samples
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, grid_sizes, symbol_step
-from dfmcodec.image import PEAK_LEVEL
+from dfmcodec.image import PEAK_CODE_VALUE
 from dfmcodec.image.region import CHANNELS
 from dfmcodec.metrics import psnr_of_mse
 
-_SMOOTH_PART = 0.3  # of a scale: below it the cost of a change is smooth
+_SMOOTH_FRACTION = 0.3  # of a scale: below it the cost of a change is smooth
 _SPREADS = 0.2, 3.4  # by how much an image's own scales differ from those of the prior; files code up to 3.36
 _SHORT_FIT = 600  # of fewer steps
 _SHORT_FIT_RATE, _SHORT_FIT_BATCH = 4e-3, 8
@@ -51,7 +51,7 @@ class FitSchedule:
 
     Args:
         steps: The number of steps.
-        latent_rate: The first learning rate of latents, in symbols.
+        wavelet_rate: The first learning rate of latents, in symbols.
         level_rates: Factors on it for the grids, from the finest on. Where symbols are finer, more
             of them make the same difference in colour.
         network_rate: That of networks.
@@ -59,29 +59,29 @@ class FitSchedule:
         temperatures: Of soft rounding at the first and the last step.
         noises: Standard deviations of the noise at the first and the last step, in symbols.
         last_part: The least part of the learning rates, in the last steps and in those that follow.
-        frozen_part: The part of the steps in which the latents of smooth areas stay zero.
+        frozen_fraction: The part of the steps in which the latents of smooth areas stay zero.
         rounding_known_from: The part of the steps after which it is known how networks would be
             rounded.
         rounding_from: That after which they are rounded.
         networks_until: That after which they do not move.
         further_from: The part of the fit from which on further steps have their rates and noise.
-        further_part: The part of the steps that are taken further at once.
+        further_fraction: The part of the steps that are taken further at once.
     """
 
     steps: int
-    latent_rate: float = 0.2
+    wavelet_rate: float = 0.2
     level_rates: tuple[float, ...] = (1.4, 1.4, 1.6, 2.0, 2.8, 4.0, 5.6)
     network_rate: float = 6e-3
     batch: int = 24
     temperatures: tuple[float, float] = (0.42, 0.08)
     noises: tuple[float, float] = (0.22, 0.15)
     last_part: float = 1e-3
-    frozen_part: float = 0.4
+    frozen_fraction: float = 0.4
     rounding_known_from: float = 0.5
     rounding_from: float = 0.9
     networks_until: float = 0.97
     further_from: float = 0.8
-    further_part: float = 0.06
+    further_fraction: float = 0.06
 
     @classmethod
     def of(cls, steps: int) -> FitSchedule:
@@ -137,7 +137,7 @@ class Measured:
     @property
     def psnr_db(self) -> float:
         """The PSNR."""
-        return psnr_of_mse(self.mse * PEAK_LEVEL**2)
+        return psnr_of_mse(self.mse * PEAK_CODE_VALUE**2)
 
 
 class Fit:
@@ -154,7 +154,7 @@ class Fit:
         seed: Of the noise and of the order of windows.
         frozen: The latents of grids, from the finest on, that stay zero at first: bool [h_l, w_l];
             see `smooth`.
-        rate_part: The part of their bits that the loss has of changes; below 1 for a crop whose
+        rate_fraction: The part of their bits that the loss has of changes; below 1 for a crop whose
             networks are to be those of a larger image.
         peak: The largest value of a sample of the image.
         weights: Those of the squared errors of pixels, float32 [H, W]; None for all alike.
@@ -170,8 +170,8 @@ class Fit:
         scales: Networks | None = None,
         seed: int = 0,
         frozen: Sequence[Bools] = (),
-        rate_part: float = 1.0,
-        peak: int = PEAK_LEVEL,
+        rate_fraction: float = 1.0,
+        peak: int = PEAK_CODE_VALUE,
         weights: Float32 | None = None,
     ) -> None:
         self.height: int = colours.shape[1]
@@ -183,13 +183,13 @@ class Fit:
         self._scales = scales
         self._seed = seed
         self._frozen = frozen
-        self._rate_part = rate_part
+        self._rate_fraction = rate_fraction
         self._peak = peak
         self._windows = Windows.of(self.height, self.width)
-        inside = self._windows.inside()
+        pixel_weights = self._windows.pixel_weights()
         if weights is not None:
-            inside *= self._windows.pixels(weights[None])[:, 0]
-        parts = self._windows.pixels(colours), inside, self._windows.corners
+            pixel_weights *= self._windows.pixels(weights[None])[:, 0]
+        parts = self._windows.pixels(colours), pixel_weights, self._windows.corners
         self._loss = loss_of_windows(self._windows, [WindowPixels(*window) for window in zip(*parts, strict=True)])
 
     @property
@@ -241,7 +241,7 @@ class Fit:
         left = max(self.schedule.last_part, 0.5 * (1 + cos(pi * part_done)))
         ends = self.schedule.temperatures, self.schedule.noises
         temperature, noise = (np.float32(a + (b - a) * part_done) for a, b in ends)
-        latent_rates = [self.schedule.latent_rate * factor * left for factor in self.schedule.level_rates]
+        wavelet_rates = [self.schedule.wavelet_rate * factor * left for factor in self.schedule.level_rates]
         networks, moments, latents = state.networks, state.network_moments, state.moving_latents.copy()
         random = np.random.default_rng((self._seed, number))
         order = random.permutation(self._window_count)
@@ -254,17 +254,17 @@ class Fit:
             weights = self._loss.weights(networks if rounding is None else rounding(networks))
             softness = [Softness(temperature, noise, seeds[window]) for window in batch]
             gradients = self._loss.gradients(weights, image, latents.values, softness, batch)
-            for window, (_, by_latents) in zip(batch, gradients, strict=True):
-                latents.add(self._windows, window, by_latents)
+            for window, (_, grad_latents) in zip(batch, gradients, strict=True):
+                latents.add(self._windows, window, grad_latents)
             for window in batch:
-                latents.move(self._windows, window, latent_rates, number)
+                latents.move(self._windows, window, wavelet_rates, number)
             if moves_networks:
-                total = self._loss.total([by_weights for by_weights, _ in gradients])
+                total = self._loss.total([grad_weights for grad_weights, _ in gradients])
                 share = np.float32(len(order) / len(batch) / self.pixel_count)
                 rate = np.float32(self.schedule.network_rate * left)
-                bit_cost = image.lmbda * np.float32(self._rate_part / self.pixel_count)
+                bit_cost = image.lmbda * np.float32(self._rate_fraction / self.pixel_count)
                 networks, moments = _move(networks, moments, total, share, bit_cost, rate, self._start, self._scales)
-        if part_done < self.schedule.frozen_part:
+        if part_done < self.schedule.frozen_fraction:
             for grid, frozen in zip(latents.values, self._frozen, strict=False):
                 grid[frozen] = 0
         return FitState(networks, moments, latents)
@@ -301,8 +301,8 @@ class Fit:
         softness = Softness(np.float32(self.schedule.temperatures[0]), np.float32(0), np.uint32(0))  # whole ones stay
         for first in range(0, self._window_count, self.schedule.batch):
             windows = range(first, min(first + self.schedule.batch, self._window_count))
-            for by_weights, _ in self._loss.gradients(weights, image, grids, [softness] * len(windows), windows):
-                yield self._loss.total([by_weights]).mapped(lambda part: part / np.float32(self.lmbda))
+            for grad_weights, _ in self._loss.gradients(weights, image, grids, [softness] * len(windows), windows):
+                yield self._loss.total([grad_weights]).mapped(lambda part: part / np.float32(self.lmbda))
 
     def costs(self, networks: Networks, grids: Sequence[Float32]) -> Float32:
         """The loss pixel by pixel, in bits: squared errors over the lmbda, and the bits of
@@ -362,7 +362,7 @@ def _move(
         scales: Those of changes; see `Fit`.
     """
     with np.errstate(invalid="ignore", over="ignore"):  # a fit that comes to NaN starts again
-        total = gradient.mapped(lambda by_weights: by_weights * share)
+        total = gradient.mapped(lambda grad_weights: grad_weights * share)
         if scales is not None:
             total = total.mapped(lambda *of_array: _with_rate(bit_cost, *of_array), networks, start, scales)
         steps, moments = soap_step(_limited(total.in_parts), moments)
@@ -389,5 +389,5 @@ def _with_rate(bit_cost: np.float32, gradient: Float32, weights: Float32, start:
     least, most = _SPREADS
     spread = np.float32(min(max(float(np.abs(apart).mean()), least), most))
     apart = apart / spread
-    slopes = apart / np.sqrt(apart**2 + np.float32(_SMOOTH_PART**2))
+    slopes = apart / np.sqrt(apart**2 + np.float32(_SMOOTH_FRACTION**2))
     return np.asarray(gradient + bit_cost / (np.float32(log(2)) * scales * spread) * slopes)

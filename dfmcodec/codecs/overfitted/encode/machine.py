@@ -9,7 +9,7 @@ import numpy as np
 
 from dfmcodec._types import Float32
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
-from dfmcodec.codecs.overfitted.synthesis import STAGES, FittedMachine
+from dfmcodec.codecs.overfitted.synthesis import STAGES, SynthesisNetwork
 from dfmcodec.entropy.context_networks import SQUARE
 from dfmcodec.image.region import CHANNELS
 
@@ -41,7 +41,7 @@ STEEP = LayerStart(0.6, 0.02)  # 3.6 % less J of a fit from random networks
 
 def start_machine(
     rng: np.random.Generator, width: int, axes: str = FINE_CHROMA, layer: LayerStart = NEARLY_LINEAR
-) -> FittedMachine:
+) -> SynthesisNetwork:
     """The weights of a machine each of whose grids has a colour; the rest is random.
 
     A symbol of a coarse grid changes more pixels, so it has to be finer: by a factor of sqrt(2)
@@ -62,7 +62,7 @@ def start_machine(
     def zeros(*shape: int) -> Float32:
         return np.zeros(shape, dtype=np.float32)
 
-    return FittedMachine(
+    return SynthesisNetwork(
         np.tile(np.array(_FILTER_START, dtype=np.float32), (GRID_LEVELS - 1, 1)),
         normal(width, GRID_LEVELS, std=layer.phase) * of_level.astype(np.float32)[None],
         zeros(width),

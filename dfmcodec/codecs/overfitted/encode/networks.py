@@ -10,7 +10,7 @@ import numpy as np
 from dfmcodec._types import Float32
 from dfmcodec.codecs.overfitted.encode.contexts import ContextWeights
 from dfmcodec.codecs.overfitted.encode.machine import FINE_CHROMA, NEARLY_LINEAR, LayerStart, start_machine
-from dfmcodec.codecs.overfitted.synthesis import FittedMachine
+from dfmcodec.codecs.overfitted.synthesis import SynthesisNetwork
 
 _STACKED = ("filters", "stages", "stage_constants")  # arrays of the synthesis with a part for each layer
 
@@ -23,7 +23,7 @@ class Networks(NamedTuple):
         contexts: The context network.
     """
 
-    machine: FittedMachine
+    machine: SynthesisNetwork
     contexts: ContextWeights
 
     @classmethod
@@ -48,9 +48,9 @@ class Networks(NamedTuple):
         return cls(start_machine(rng, width, axes, layer), ContextWeights.start(rng, context_width))
 
     @classmethod
-    def of(cls, machine: FittedMachine, contexts: ContextWeights) -> Networks:
+    def of(cls, machine: SynthesisNetwork, contexts: ContextWeights) -> Networks:
         """Those of a synthesis of any arrays and of context networks."""
-        return cls(FittedMachine(*(np.asarray(array, dtype=np.float32) for array in machine)), contexts)
+        return cls(SynthesisNetwork(*(np.asarray(array, dtype=np.float32) for array in machine)), contexts)
 
     @property
     def arrays(self) -> list[Float32]:
@@ -60,7 +60,7 @@ class Networks(NamedTuple):
     def with_arrays(self, arrays: Sequence[Float32]) -> Networks:
         """Networks of other weights, in the order of `arrays`."""
         count = len(self.machine)
-        return Networks(FittedMachine(*arrays[:count]), ContextWeights(*arrays[count:]))
+        return Networks(SynthesisNetwork(*arrays[:count]), ContextWeights(*arrays[count:]))
 
     def with_machine(self, **arrays: Float32) -> Networks:
         """Networks with other arrays of the synthesis, by name."""
@@ -107,4 +107,4 @@ class Networks(NamedTuple):
         return self.with_arrays([piece.reshape(array.shape) for piece, array in pieces])
 
 
-_NAMES = (*FittedMachine._fields, *(f"context_{name}" for name in ContextWeights._fields))
+_NAMES = (*SynthesisNetwork._fields, *(f"context_{name}" for name in ContextWeights._fields))

@@ -8,17 +8,23 @@ from dfmcodec._types import Float32, Model, Tune
 from dfmcodec.codecs.overfitted.encode.fit import FitSchedule
 from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.encode.quantize import prior_networks
-from dfmcodec.codecs.overfitted.encode.smooth import SMOOTH_PART, smooth_part
+from dfmcodec.codecs.overfitted.encode.smooth import SMOOTH_FRACTION, smooth_fraction
 from dfmcodec.codecs.overfitted.encode.windows import colours_of
 from dfmcodec.codecs.overfitted.grids import LMBDA_CODES, lmbda_of_code
-from dfmcodec.codecs.overfitted.weights import FittedPrior, fitted_prior_of
+from dfmcodec.codecs.overfitted.weights import OverfittedWeights, overfitted_weights_of
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents
 from dfmcodec.codecs.wavelet.encode.efforts import QUICK
 from dfmcodec.codecs.wavelet.encode.search import fit_latents
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.search.config import lmbda_of_step
 from dfmcodec.search.job import Job
-from dfmcodec.weights.registry import FITTED_DETAILED, FITTED_FINE, FITTED_LARGE, FITTED_SMALL, FITTED_WIDE
+from dfmcodec.weights.registry import (
+    OVERFITTED_DETAILED,
+    OVERFITTED_FINE,
+    OVERFITTED_LARGE,
+    OVERFITTED_SMALL,
+    OVERFITTED_WIDE,
+)
 
 EFFORT_STEPS = {1: 300, 2: 450, 3: 600, 4: 700, 5: 850, 6: 1000, 7: 3200, 8: 6000, 9: 12000}
 VISUAL_STEPS = {8: 1000, 9: 3200}  # with the tune `visual`, for which more gain little
@@ -26,15 +32,15 @@ VISUAL_STEPS = {8: 1000, 9: 3200}  # with the tune `visual`, for which more gain
 # multiplier: the more symbols there are, the better they pay for networks that move far, and for
 # wide ones.
 _PRIORS = (
-    (200_000, 0.25, ((0.0, FITTED_DETAILED), (2e-3, FITTED_LARGE))),
-    (200_000, SMOOTH_PART, ((0.0, FITTED_WIDE), (8e-4, FITTED_LARGE))),
-    (80_000, SMOOTH_PART, ((0.0, FITTED_FINE), (5e-4, FITTED_LARGE))),
-    (0, 1.0, ((0.0, FITTED_FINE), (5e-4, FITTED_SMALL))),
+    (200_000, 0.25, ((0.0, OVERFITTED_DETAILED), (2e-3, OVERFITTED_LARGE))),
+    (200_000, SMOOTH_FRACTION, ((0.0, OVERFITTED_WIDE), (8e-4, OVERFITTED_LARGE))),
+    (80_000, SMOOTH_FRACTION, ((0.0, OVERFITTED_FINE), (5e-4, OVERFITTED_LARGE))),
+    (0, 1.0, ((0.0, OVERFITTED_FINE), (5e-4, OVERFITTED_SMALL))),
 )
 _STEP_UNIT = 64  # parts of a code value that q_step counts
 _NETWORKS_BYTES = 1000  # of a file, or half of it
-# The first lmbda: a factor times a power of the latent model's, larger for a smooth image.
-_OF_LATENT_LMBDA, _LATENT_POWER, _OF_SMOOTH = 0.39, 0.88, 1.25
+# The first lmbda: a factor times a power of the wavelet codec's, larger for a smooth image.
+_OF_WAVELET_LMBDA, _WAVELET_POWER, _OF_SMOOTH = 0.39, 0.88, 1.25
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class Plan:
         counts_networks: Whether the loss has the bits of the networks, as changes from `start`.
     """
 
-    prior: FittedPrior
+    prior: OverfittedWeights
     start: Networks
     schedule: FitSchedule
     first_lmbda: float
@@ -60,7 +66,7 @@ def plan_of(job: Job) -> Plan:
     """The plan for a job's effort or steps, and its target.
 
     Raises:
-        TargetUnreachableError: The wavelets of the latent model, from which the first lmbda is
+        TargetUnreachableError: The wavelets of the wavelet codec, from which the first lmbda is
             known, do not meet the target; or a PSNR needs a finer lmbda than files of this
             model can name.
         ConfigError: The Lagrange multiplier that was given is finer than those.
@@ -72,9 +78,9 @@ def plan_of(job: Job) -> Plan:
     elif lmbda < least:
         relative = 10 ** (job.range_db / 10)
         msg = (
-            f"the target needs an lmbda of {lmbda * relative:.1e}, and the fitted model goes down to "
+            f"the target needs an lmbda of {lmbda * relative:.1e}, and the overfitted codec goes down to "
             f"{least * relative:.1e}; "
-            "use --model latent"
+            "use --model wavelet"
         )
         raise TargetUnreachableError(msg) if job.config.target_lmbda is None else ConfigError(msg)
     by_effort = EFFORT_STEPS | VISUAL_STEPS if job.config.distortion_tune is Tune.VISUAL else EFFORT_STEPS
@@ -83,7 +89,7 @@ def plan_of(job: Job) -> Plan:
     return Plan(prior, prior_networks(prior), schedule, lmbda)
 
 
-def prior_and_schedule(colours: Float32, lmbda: float, steps: int) -> tuple[FittedPrior, FitSchedule]:
+def prior_and_schedule(colours: Float32, lmbda: float, steps: int) -> tuple[OverfittedWeights, FitSchedule]:
     """The prior that serves an image at a Lagrange multiplier, and how fits start from it.
 
     Args:
@@ -91,39 +97,39 @@ def prior_and_schedule(colours: Float32, lmbda: float, steps: int) -> tuple[Fitt
         lmbda: The Lagrange multiplier of bits.
         steps: The number of steps.
     """
-    part = smooth_part(colours, lmbda)
+    part = smooth_fraction(colours, lmbda)
     priors = next(by_lmbda for least, most, by_lmbda in _PRIORS if colours[0].size >= least and part <= most)
     prior = next(prior for from_lmbda, prior in reversed(priors) if from_lmbda <= lmbda)
-    return fitted_prior_of(prior.id), FitSchedule.of(steps)
+    return overfitted_weights_of(prior.id), FitSchedule.of(steps)
 
 
 def _lmbda_of_target(job: Job) -> float:
-    """The lmbda of a target; of a size or a PSNR from that with which the latent model meets
+    """The lmbda of a target; of a size or a PSNR from that with which the wavelet codec meets
     it, without the bytes of networks.
     """
     if job.config.target_lmbda is not None:
         return job.config.target_lmbda
     budget = job.file_budget_bytes
     if budget is None:
-        return _first_lmbda(_latent_lmbda(job))
+        return _first_lmbda(_wavelet_lmbda(job))
     try:
-        of_symbols = _latent_lmbda(replace(job, file_budget_bytes=budget - min(_NETWORKS_BYTES, budget // 2)))
+        of_symbols = _wavelet_lmbda(replace(job, file_budget_bytes=budget - min(_NETWORKS_BYTES, budget // 2)))
     except TargetUnreachableError:
-        of_symbols = _latent_lmbda(job)
+        of_symbols = _wavelet_lmbda(job)
     lmbda = _first_lmbda(of_symbols)
-    return lmbda * _OF_SMOOTH if smooth_part(colours_of(job.image), lmbda) > SMOOTH_PART else lmbda
+    return lmbda * _OF_SMOOTH if smooth_fraction(colours_of(job.image), lmbda) > SMOOTH_FRACTION else lmbda
 
 
 def _first_lmbda(of_latents: float) -> float:
-    """The lmbda at which this model has the size that the latent model has at another."""
-    return _OF_LATENT_LMBDA * float(of_latents**_LATENT_POWER)
+    """The lmbda at which this model has the size that the wavelet codec has at another."""
+    return _OF_WAVELET_LMBDA * float(of_latents**_WAVELET_POWER)
 
 
-def _latent_lmbda(job: Job) -> float:
-    """The lmbda with which the latent model meets the target of a job, by single iterations. A
+def _wavelet_lmbda(job: Job) -> float:
+    """The lmbda with which the wavelet codec meets the target of a job, by single iterations. A
     time limit that ends its search leaves one that meets it less closely.
     """
-    config = replace(job.config, model=Model.LATENT.value, effort=1, steps=None, tune=Tune.PSNR.value)
+    config = replace(job.config, model=Model.WAVELET.value, effort=1, steps=None, tune=Tune.PSNR.value)
     quiet = replace(job, config=config, on_progress=lambda progress: None)
     model = fit_latents(quiet, QUICK).model
     assert isinstance(model, QuantizedLatents)

@@ -11,9 +11,9 @@ import numpy as np
 from dfmcodec._types import Float32
 from dfmcodec.codecs.overfitted.encode.contexts import BY_LEVEL, ContextWeights, unit_of
 from dfmcodec.codecs.overfitted.encode.networks import Networks
-from dfmcodec.codecs.overfitted.sections.networks import change_bits
-from dfmcodec.codecs.overfitted.synthesis import FittedMachine
-from dfmcodec.codecs.overfitted.weights import CHANGE_NAMES, CONTEXT_CHANGES, EXPONENTS, FittedPrior, NetworkChanges
+from dfmcodec.codecs.overfitted.sections.networks import delta_bits
+from dfmcodec.codecs.overfitted.synthesis import SynthesisNetwork
+from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS, DELTA_NAMES, EXPONENTS, OverfittedWeights, WeightDeltas
 from dfmcodec.entropy.tables import SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 
 Cost = Callable[[Networks], float]  # MSE / lmbda + bits of an image's symbols
@@ -21,13 +21,14 @@ _FINE = -3  # the exponent of the finest steps that are tried
 _ROUND_FROM = 0.6  # a fraction of a step from which a change is rounded away from zero
 
 
-def prior_networks(prior: FittedPrior) -> Networks:
+def prior_networks(prior: OverfittedWeights) -> Networks:
     """The networks that a fit starts from."""
     return Networks.of(prior.machine, ContextWeights.from_integers(prior.network))
 
 
-def flat_changes(networks: Networks, start: Networks) -> Float32:
-    """What networks differ from a start by, in the units and the order of `FittedPrior.split`.
+def flat_deltas(networks: Networks, start: Networks) -> Float32:
+    """What networks differ from a start by, in the units and the order of
+    `OverfittedWeights.split`.
 
     Returns:
         float32 [weights].
@@ -36,14 +37,16 @@ def flat_changes(networks: Networks, start: Networks) -> Float32:
 
 
 def flat_gradient(gradient: Networks) -> Float32:
-    """A gradient by the weights of networks as that by `flat_changes`, float32 [weights]."""
+    """A gradient by the weights of networks as that by `flat_deltas`, float32 [weights]."""
     return _flat(gradient, -1.0)
 
 
 def _flat(networks: Networks, power: float) -> Float32:
-    """Numbers for each weight in the order of `FittedPrior.split`, times a power of its unit."""
+    """Numbers for each weight in the order of `OverfittedWeights.split`, times a power of its
+    unit.
+    """
     parts = [array.ravel() for array in networks.machine]
-    for name in CONTEXT_CHANGES:
+    for name in CONTEXT_DELTAS:
         array = getattr(networks.contexts, name)
         unit = unit_of(name).astype(np.float32).reshape(-1, *[1] * (array.ndim - 1))
         array = array * unit**power
@@ -52,7 +55,7 @@ def _flat(networks: Networks, power: float) -> Float32:
 
 
 def from_flat(flat: Float32, like: Networks) -> Networks:
-    """Arrays in the units of networks from those of `flat_changes`; its inverse.
+    """Arrays in the units of networks from those of `flat_deltas`; its inverse.
 
     Args:
         flat: float32 [weights].
@@ -66,16 +69,16 @@ def from_flat(flat: Float32, like: Networks) -> Networks:
         position += size
         return flat[position - size : position].reshape(shape)
 
-    machine = FittedMachine(*(following(weights.shape) for weights in like.machine))
+    machine = SynthesisNetwork(*(following(weights.shape) for weights in like.machine))
     arrays = {}
-    for name in CONTEXT_CHANGES:
+    for name in CONTEXT_DELTAS:
         shape = getattr(like.contexts, name).shape
         values = following(shape[::-1]).T if name in BY_LEVEL else following(shape)
         arrays[name] = values / unit_of(name).astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
     return Networks.of(machine, ContextWeights(**arrays))
 
 
-def change_scales(prior: FittedPrior) -> Networks:
+def delta_scales(prior: OverfittedWeights) -> Networks:
     """The scale of the Laplace distribution that the prior has for the change of each weight."""
     octaves = (prior.tables.astype(np.float32) - UNIT_SCALE_INDEX) / SCALES_PER_OCTAVE
     return from_flat(prior.steps * np.exp2(octaves), prior_networks(prior))
@@ -87,15 +90,15 @@ class Rounding:
 
     Args:
         prior: The prior.
-        exponents: Those of `NetworkChanges`.
+        exponents: Those of `WeightDeltas`.
     """
 
-    prior: FittedPrior
+    prior: OverfittedWeights
     exponents: tuple[int, ...]
 
-    def changes(self, networks: Networks) -> NetworkChanges:
+    def deltas(self, networks: Networks) -> WeightDeltas:
         """The changes that a file would hold."""
-        return rounded(self.prior, flat_changes(networks, self._start), self.exponents)
+        return rounded(self.prior, flat_deltas(networks, self._start), self.exponents)
 
     @cached_property
     def _start(self) -> Networks:
@@ -103,24 +106,24 @@ class Rounding:
 
     def __call__(self, networks: Networks) -> Networks:
         """The networks that a decoder would have."""
-        return decoder_networks(self.prior, self.changes(networks))
+        return decoder_networks(self.prior, self.deltas(networks))
 
 
-def rounded(prior: FittedPrior, changes: Float32, exponents: tuple[int, ...]) -> NetworkChanges:
+def rounded(prior: OverfittedWeights, deltas: Float32, exponents: tuple[int, ...]) -> WeightDeltas:
     """The nearest changes in steps; small ones become zero, which takes the fewest bits."""
-    steps = changes / prior.step_sizes(exponents)
+    steps = deltas / prior.step_sizes(exponents)
     whole = np.sign(steps) * np.floor(np.abs(steps) + (1 - _ROUND_FROM))
     with np.errstate(invalid="ignore"):  # NaN, in what is left of a step that has come to it
-        return NetworkChanges(exponents, whole.astype(np.int32))
+        return WeightDeltas(exponents, whole.astype(np.int32))
 
 
-def decoder_networks(prior: FittedPrior, changes: NetworkChanges) -> Networks:
+def decoder_networks(prior: OverfittedWeights, deltas: WeightDeltas) -> Networks:
     """The networks of an image as its decoder has them."""
-    network, machine = prior.networks_of(changes)
+    network, machine = prior.networks_of(deltas)
     return Networks.of(machine, ContextWeights.from_integers(network))
 
 
-def choose_rounding(prior: FittedPrior, networks: Networks, cost: Cost) -> Rounding:
+def choose_rounding(prior: OverfittedWeights, networks: Networks, cost: Cost) -> Rounding:
     """Chooses the steps of each kind of change so that cost and bits of the networks are least.
 
     One kind after the other, all coarser steps are tried. (The cost has several minima: steps of
@@ -131,15 +134,15 @@ def choose_rounding(prior: FittedPrior, networks: Networks, cost: Cost) -> Round
         networks: The fitted networks.
         cost: The cost of an image with given networks, in bits.
     """
-    flat = flat_changes(networks, prior_networks(prior))
-    exponents = [_FINE] * len(CHANGE_NAMES)
+    flat = flat_deltas(networks, prior_networks(prior))
+    exponents = [_FINE] * len(DELTA_NAMES)
 
     def total(tried: list[int]) -> float:
-        changes = rounded(prior, flat, tuple(tried))
-        return cost(decoder_networks(prior, changes)) + change_bits(prior, changes)[0]
+        deltas = rounded(prior, flat, tuple(tried))
+        return cost(decoder_networks(prior, deltas)) + delta_bits(prior, deltas)[0]
 
     best = total(exponents)
-    for kind in range(len(CHANGE_NAMES)):
+    for kind in range(len(DELTA_NAMES)):
         for exponent in range(_FINE + 1, EXPONENTS[-1] + 1):
             tried = [*exponents[:kind], exponent, *exponents[kind + 1 :]]
             found = total(tried)

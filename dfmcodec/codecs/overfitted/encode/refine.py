@@ -24,7 +24,7 @@ from dfmcodec.codecs.overfitted.encode.fit import Fit, FitState
 from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.encode.quantize import Rounding, decoder_networks, flat_gradient
 from dfmcodec.codecs.overfitted.sections.networks import bits_of_steps
-from dfmcodec.codecs.overfitted.weights import NetworkChanges
+from dfmcodec.codecs.overfitted.weights import WeightDeltas
 
 Float64 = npt.NDArray[np.float64]
 _AT_A_TIME = 60  # trials by one gradient
@@ -101,14 +101,14 @@ def refined(
         trials: The number of measurements, at most.
         should_stop: Asked before each of them; True ends the search there.
     """
-    prior, changes = rounding.prior, rounding.changes(state.networks)
+    prior, deltas = rounding.prior, rounding.deltas(state.networks)
     grids = [np.rint(grid) for grid in state.latents]
     sizes = prior.step_sizes(rounding.exponents)
     curvature = _Curvature(prior.kinds())
-    symbols = changes.symbols.copy()
+    symbols = deltas.symbols.copy()
 
     def networks() -> Networks:
-        return decoder_networks(prior, NetworkChanges(rounding.exponents, symbols))
+        return decoder_networks(prior, WeightDeltas(rounding.exponents, symbols))
 
     def cost() -> float:
         return fit.cost(fit.measured(state._replace(networks=networks())))
@@ -118,7 +118,7 @@ def refined(
         of_windows = np.array([flat_gradient(each) * sizes for each in fit.gradients(networks(), grids)])
         gradient = of_windows.sum(axis=0, dtype=np.float64)
         squares = curvature.squares(of_windows)
-        bits = bits_of_steps(prior, NetworkChanges(rounding.exponents, symbols))
+        bits = bits_of_steps(prior, WeightDeltas(rounding.exponents, symbols))
         gains = np.stack([gradient, -gradient]) - bits - curvature.of(squares) / 2
         moves, gain = 2 * gains.argmax(axis=0) - 1, gains.max(axis=0)
         promising = [int(at) for at in np.argsort(-gain)[:_AT_A_TIME] if gain[at] > _LEAST_GAIN]

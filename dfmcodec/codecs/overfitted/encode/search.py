@@ -1,4 +1,4 @@
-"""The fitted model: one fit whose Lagrange multiplier follows the target, then integers.
+"""The overfitted codec: one fit whose Lagrange multiplier follows the target, then integers.
 
 The stages, each a method of `_Search`:
 
@@ -23,18 +23,18 @@ from dataclasses import replace
 import numpy as np
 
 from dfmcodec._types import Float32, Model, Tune
-from dfmcodec.codecs.overfitted.encode.candidates import Candidate, Candidates, Tried
+from dfmcodec.codecs.overfitted.encode.candidates import Candidate, Candidates, SymbolCandidate
 from dfmcodec.codecs.overfitted.encode.control import FitControl
 from dfmcodec.codecs.overfitted.encode.coordinate_descent import descend
 from dfmcodec.codecs.overfitted.encode.fit import Fit, FitState, Measured
 from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.encode.plan import Plan, plan_of
-from dfmcodec.codecs.overfitted.encode.quantize import Rounding, change_scales, choose_rounding
+from dfmcodec.codecs.overfitted.encode.quantize import Rounding, choose_rounding, delta_scales
 from dfmcodec.codecs.overfitted.encode.refine import refined
 from dfmcodec.codecs.overfitted.encode.smooth import smooth_latents
 from dfmcodec.codecs.overfitted.encode.windows import colours_of
 from dfmcodec.codecs.overfitted.grids import code_of_lmbda
-from dfmcodec.codecs.overfitted.weights import CHANGE_NAMES
+from dfmcodec.codecs.overfitted.weights import DELTA_NAMES
 from dfmcodec.codecs.wavelet.encode.distortion import pixel_weights
 from dfmcodec.container.layout import container_bytes
 from dfmcodec.errors import TargetUnreachableError
@@ -50,7 +50,7 @@ _USUAL_EXPONENT = 1  # of the steps of networks, before their rounding is chosen
 _STEPS_PER_TRIAL = 6  # of the networks' coordinate descent
 _COARSE_GRIDS, _COARSE_FROM = (2, 1), 2000  # levels that are descended once, and the least steps of such a fit
 _FURTHER_ROUNDS = 5  # of steps at most, where a fit ends too far from its target
-_FURTHER_STEPS = 30  # in each of them at least, or `further_part` of the schedule
+_FURTHER_STEPS = 30  # in each of them at least, or `further_fraction` of the schedule
 _DESCENTS = 8  # at most, until the target lies between two
 _SAME_LMBDA = 1.01  # between multipliers whose descents are much the same
 
@@ -64,7 +64,7 @@ class _Search:
         self._started = started
         self._cut_short: str | None = None  # why what comes after the steps ended early
         code = code_of_lmbda(plan.first_lmbda)
-        scales = change_scales(plan.prior) if plan.counts_networks else None
+        scales = delta_scales(plan.prior) if plan.counts_networks else None
         colours = colours_of(job.image)
         frozen = smooth_latents(colours, plan.first_lmbda)
         start, schedule, peak = plan.start, plan.schedule, peak_value(job.image.bit_depth)
@@ -84,7 +84,7 @@ class _Search:
         self._target = target_of(job)
         self._candidates = Candidates(job, self._target, plan.prior, code)
         self._has_frozen = bool(frozen)
-        frozen_until = schedule.frozen_part if frozen else 0.0
+        frozen_until = schedule.frozen_fraction if frozen else 0.0
         self._control = FitControl(self._target, plan.first_lmbda, self._fit.pixel_count, frozen_until)
         self._rounding: Rounding | None = None
         self._expected_rounding: Rounding | None = None
@@ -137,7 +137,7 @@ class _Search:
                 self._fit.slow_down()
                 continue
             kept = state
-            other_bytes = container_bytes(Model.FITTED) + self._networks_bytes(state.networks)
+            other_bytes = container_bytes(Model.OVERFITTED) + self._networks_bytes(state.networks)
             self._report(found, other_bytes, number, restarts)
             if early is not None:
                 reason = early
@@ -189,7 +189,7 @@ class _Search:
         networks = refined(self._fit, state, self._rounding, trials, self._has_to_stop)
         return state._replace(networks=networks)
 
-    def _stepped_to_target(self, state: FitState) -> tuple[FitState, list[Tried], int]:
+    def _stepped_to_target(self, state: FitState) -> tuple[FitState, list[SymbolCandidate], int]:
         """Takes further steps under other multipliers.
 
         Returns:
@@ -199,7 +199,7 @@ class _Search:
         if isinstance(self._target, LmbdaTarget):
             return state, [], 0
         schedule, taken, tried = self._fit.schedule, 0, [self._as_it_is(state)]
-        each = max(_FURTHER_STEPS, round(schedule.further_part * self._steps))
+        each = max(_FURTHER_STEPS, round(schedule.further_fraction * self._steps))
         for _ in range(_FURTHER_ROUNDS):
             lmbda = self._control.in_further_steps(tried)
             if lmbda is None or self._has_to_stop():
@@ -216,22 +216,22 @@ class _Search:
             tried.append(self._as_it_is(state))
         return state, tried if self._has_frozen else [], taken
 
-    def _as_it_is(self, state: FitState) -> Tried:
+    def _as_it_is(self, state: FitState) -> SymbolCandidate:
         """The rounded latents of a state."""
         return self._tried([np.rint(grid) for grid in state.latents], state)
 
-    def _tried(self, symbols: Sequence[Float32], state: FitState) -> Tried:
+    def _tried(self, symbols: Sequence[Float32], state: FitState) -> SymbolCandidate:
         """What symbols come to with the networks of a state."""
-        candidate = self._candidates.of(symbols, self._any_rounding.changes(state.networks))
-        return Tried(symbols, candidate, self._fit.lmbda)
+        candidate = self._candidates.of(symbols, self._any_rounding.deltas(state.networks))
+        return SymbolCandidate(symbols, candidate, self._fit.lmbda)
 
-    def _descended_to_target(self, state: FitState) -> list[Tried]:
+    def _descended_to_target(self, state: FitState) -> list[SymbolCandidate]:
         """Coordinate descents until the target is met closely or lies between two.
 
         All start from the symbols of the fit: one after the other they would find less and less to
         change for the better.
         """
-        tried: list[Tried] = []
+        tried: list[SymbolCandidate] = []
         for _ in range(_DESCENTS):
             tried.append(self._descended(state))
             if self._has_to_stop() or self._control.is_settled(tried):
@@ -242,14 +242,14 @@ class _Search:
             self._fit.lmbda = lmbda
         return tried
 
-    def _descended(self, state: FitState) -> Tried:
+    def _descended(self, state: FitState) -> SymbolCandidate:
         """Rounds the latents of a state and descends the finest grid."""
         networks = self._any_rounding(state.networks)
         finest, *coarser = (np.rint(grid) for grid in state.latents)
         descend(finest, lambda tried: self._fit.costs(networks, [tried, *coarser]), self._has_to_stop)
         return self._tried([finest, *coarser], state)
 
-    def _of_nearest(self, tried: Sequence[Tried]) -> Candidate | None:
+    def _of_nearest(self, tried: Sequence[SymbolCandidate]) -> Candidate | None:
         """The model of those tried that is nearest to the target and meets it, or of parts of two;
         None if none meets it.
         """
@@ -264,7 +264,7 @@ class _Search:
         Raises:
             TargetUnreachableError: None meets it.
         """
-        tried = self._candidates.shrunk(state.latents, self._any_rounding.changes(state.networks))
+        tried = self._candidates.shrunk(state.latents, self._any_rounding.deltas(state.networks))
         best = best_of(self._target, tried)
         if best is None:
             closest = min(tried, key=lambda candidate: abs(self._target.log_overshoot(candidate)))
@@ -274,7 +274,7 @@ class _Search:
     @property
     def _any_rounding(self) -> Rounding:
         """How networks are rounded; or would be, as far as that is known."""
-        usual = Rounding(self._plan.prior, (_USUAL_EXPONENT,) * len(CHANGE_NAMES))
+        usual = Rounding(self._plan.prior, (_USUAL_EXPONENT,) * len(DELTA_NAMES))
         return self._rounding or self._expected_rounding or usual
 
     def _chosen_rounding(self, state: FitState) -> Rounding:
@@ -296,7 +296,7 @@ class _Search:
         return found if found.is_finite else None
 
     def _networks_bytes(self, networks: Networks) -> int:
-        return self._candidates.networks_bytes(self._any_rounding.changes(networks))
+        return self._candidates.networks_bytes(self._any_rounding.deltas(networks))
 
     def _has_to_stop(self) -> bool:
         self._cut_short = self._cut_short or self._reason_to_stop()
@@ -319,9 +319,9 @@ class _Search:
         reached_db = self._job.reported_db(candidate.psnr_db)
         if reason != "steps":
             ended = f"the fit ended early ({reason}) at {reached_db:.2f} dB, below {floor_db:.2f}"
-            return f"{ended}; {'' if reason == 'diverged' else 'give it more time, or '}use --model latent"
-        came_to = f"which reached {reached_db:.2f} in {self._steps} steps; use --model latent"
-        return f"{floor_db:.2f} dB is out of reach of the fitted model, {came_to}"
+            return f"{ended}; {'' if reason == 'diverged' else 'give it more time, or '}use --model wavelet"
+        came_to = f"which reached {reached_db:.2f} in {self._steps} steps; use --model wavelet"
+        return f"{floor_db:.2f} dB is out of reach of the overfitted codec, {came_to}"
 
 
 def fit_grids(job: Job, plan: Plan | None = None) -> Outcome:

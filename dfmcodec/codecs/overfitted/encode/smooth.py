@@ -4,8 +4,8 @@ All grids of a fit start to move at once. In a smooth area the finest ones then 
 grids show with far fewer symbols: flat areas of 1 or -1 with sharp borders, which no later step
 takes away. So where the image has no details that could pay for a symbol, latents of the two finest
 grids are frozen at zero until the coarser ones have found their values. Images that are full of
-details fit better without (docs/log/2026-11-fitted.md, "Held latents, and networks that an image
-needs").
+details fit better without (docs/log/2026-11-overfitted.md, "Held latents, and networks that an
+image needs").
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from dfmcodec._types import Bools, Float32
 _LEVELS = 2  # grids that are frozen
 _AROUND = 9  # samples along a side of what counts as around a latent
 _LEAST_DETAIL = 2.0  # that a symbol may pay for: sqrt(squared error of a sample's pixels / lmbda)
-SMOOTH_PART = 0.5  # of an image; one that has more without details is smooth
+SMOOTH_FRACTION = 0.5  # of an image; one that has more without details is smooth
 
 
-def smooth_part(colours: Float32, lmbda: float) -> float:
+def smooth_fraction(colours: Float32, lmbda: float) -> float:
     """The part of an image that has no details, in [0, 1].
 
     Args:
@@ -43,7 +43,7 @@ def smooth_latents(colours: Float32, lmbda: float) -> list[Bools]:
         image that is not smooth.
     """
     frozen = _without_details(colours, lmbda, _LEVELS)
-    return frozen if frozen[0].mean() > SMOOTH_PART else []
+    return frozen if frozen[0].mean() > SMOOTH_FRACTION else []
 
 
 def _without_details(colours: Float32, lmbda: float, levels: int) -> list[Bools]:

@@ -51,7 +51,7 @@ class LossByKernel:
     kernels: ModuleType
     windows: Windows
     pixels: Sequence[WindowPixels]
-    _rooms: SimpleQueue[npt.NDArray[np.uint8]] = field(default_factory=SimpleQueue, init=False)
+    _workspaces: SimpleQueue[npt.NDArray[np.uint8]] = field(default_factory=SimpleQueue, init=False)
 
     def weights(self, networks: Networks) -> Any:
         return _Weights(networks, networks.flat)
@@ -66,12 +66,12 @@ class LossByKernel:
     ) -> list[tuple[Any, Float32]]:
         def gradient(of_window: tuple[Softness, int]) -> tuple[Any, Float32]:
             soft, window = of_window
-            by_weights, by_latents = np.empty_like(weights.flat), np.empty(_LATENTS, dtype=np.float32)
+            grad_weights, grad_latents = np.empty_like(weights.flat), np.empty(_LATENTS, dtype=np.float32)
             rounding = float(soft.temperature), float(soft.noise), int(soft.seed)
             terms = self._terms(weights, image, latents, window)
-            with self._room() as room:
-                self.kernels.window_gradient(*terms, room, rounding, by_weights, by_latents)
-            return _Weights(weights.networks, by_weights), by_latents
+            with self._workspace() as workspace:
+                self.kernels.window_gradient(*terms, workspace, rounding, grad_weights, grad_latents)
+            return _Weights(weights.networks, grad_weights), grad_latents
 
         return in_threads(gradient, zip(softness, windows, strict=True))
 
@@ -84,23 +84,23 @@ class LossByKernel:
     ) -> list[tuple[Float32, Float32]]:
         def costs(window: int) -> tuple[Float32, Float32]:
             errors, bits = np.empty((WINDOW, WINDOW), dtype=np.float32), np.empty(_SYMBOLS, dtype=np.float32)
-            with self._room() as room:
-                self.kernels.window_costs(*self._terms(weights, image, grids, window), room, errors, bits)
+            with self._workspace() as workspace:
+                self.kernels.window_costs(*self._terms(weights, image, grids, window), workspace, errors, bits)
             return errors, bits
 
         return in_threads(costs, windows)
 
     @contextmanager
-    def _room(self) -> Iterator[npt.NDArray[np.uint8]]:
+    def _workspace(self) -> Iterator[npt.NDArray[np.uint8]]:
         """What a window is worked on in: 31 MB that are kept for the next one, uint8 [bytes]."""
         try:
-            room = self._rooms.get_nowait()
+            workspace = self._workspaces.get_nowait()
         except Empty:
-            room = np.empty(self.kernels.window_room(), dtype=np.uint8)
+            workspace = np.empty(self.kernels.window_workspace(), dtype=np.uint8)
         try:
-            yield room
+            yield workspace
         finally:
-            self._rooms.put(room)
+            self._workspaces.put(workspace)
 
     def _terms(self, weights: Any, image: ImageTerms, grids: Sequence[Float32], window: int) -> tuple[Any, ...]:
         """The arguments that both kernels begin with."""
@@ -113,6 +113,6 @@ class LossByKernel:
             self.windows.place(window),
             (float(image.lmbda), float(image.step), float(image.peak)),
             self.pixels[window].colours,
-            self.pixels[window].inside,
+            self.pixels[window].pixel_weights,
             tuple(grids),
         )

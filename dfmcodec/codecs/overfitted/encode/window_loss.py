@@ -48,13 +48,13 @@ class WindowPixels(NamedTuple):
 
     Args:
         colours: float32 [C, WINDOW, WINDOW], in [0, 1].
-        inside: The weight of each pixel's squared error, 0 beyond the image, float32
+        pixel_weights: The weight of each pixel's squared error, 0 beyond the image, float32
             [WINDOW, WINDOW].
         corner: The first row and column, int32 [2].
     """
 
     colours: Any
-    inside: Any
+    pixel_weights: Any
     corner: Any
 
 

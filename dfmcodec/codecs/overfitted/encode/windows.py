@@ -79,7 +79,7 @@ class Windows:
             place[...] = part[: place.shape[0], : place.shape[1]]
         return whole
 
-    def inside(self) -> Float32:
+    def pixel_weights(self) -> Float32:
         """1 for pixels of the image and 0 beyond, float32 [N, WINDOW, WINDOW]."""
         return self.pixels(np.ones((1, self.height, self.width), dtype=np.float32))[:, 0]
 

@@ -1,1 +1,1 @@
-"""The latent model: symbols, filter and adaptation of one image under a shipped prior."""
+"""The wavelet codec: symbols, filter and adaptation of one image under a shipped prior."""

@@ -28,7 +28,7 @@ from dfmcodec._types import Float32, Float64, Tune
 from dfmcodec.codecs.wavelet.encode.halves import Halves, from_halves, to_halves
 from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass
 from dfmcodec.codecs.wavelet.transform import BAND_NORMS, NORM_UNIT, Pyramid
-from dfmcodec.image import PEAK_LEVEL
+from dfmcodec.image import PEAK_CODE_VALUE
 
 _Bands = tuple[tuple[Halves, Halves, Halves], ...]
 
@@ -40,7 +40,7 @@ _LEAST_ENERGY = np.float32(60)
 _LUMA = np.array((0.299, 0.587, 0.114), dtype=np.float32)  # Rec. 601
 _PIXEL_EXPONENT = np.float32(-0.55)
 _PIXEL_REACH = 4  # pixels of a mean on each side, taken twice: about a Gaussian of 3.7 pixels
-_KEPT_PART = np.float32(0.8)  # of the shift before
+_KEPT_FRACTION = np.float32(0.8)  # of the shift before
 _TINY = 1e-20
 _LARGEST_SHIFT = 2  # root mean squares of a band's errors
 
@@ -118,7 +118,7 @@ class TargetShift:
                 weight = weights.of_band(level, orientation, error.shape[1:])
                 shift = np.float32(part) * _newton_steps(error, slope, weight)
                 if before is not None:
-                    shift += _KEPT_PART * from_halves(before.bands[level][orientation])
+                    shift += _KEPT_FRACTION * from_halves(before.bands[level][orientation])
                 shifts.append(to_halves(shift))
             levels.append((shifts[0], shifts[1], shifts[2]))
         return cls(tuple(levels))
@@ -142,7 +142,7 @@ def pixel_weights(colours: Float32) -> Float32:
     Returns:
         float32 [H, W].
     """
-    luma = PEAK_LEVEL * np.tensordot(_LUMA, colours, 1)
+    luma = PEAK_CODE_VALUE * np.tensordot(_LUMA, colours, 1)
     mean, square = (_wide_mean(plane.astype(np.float64)) for plane in (luma, luma**2))
     weights = (np.maximum(square - mean**2, 0).astype(np.float32) + _LEAST_ENERGY) ** _PIXEL_EXPONENT
     return np.asarray(weights / weights.mean(dtype=np.float64), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What an effort level of the latent model does, and which parts of the codec an encoding uses;
+"""What an effort level of the wavelet codec does, and which parts of the codec an encoding uses;
 docs/presets.md.
 """
 
@@ -28,7 +28,7 @@ class Effort:
         adaptation_steps: Gradient steps of each such fit.
         shifts: The iterations of the tune `visual` after which the target of symbols is shifted; it
             stays after these, so that sizes settle.
-        shift_part: The part of a Newton step that each shift takes.
+        shift_fraction: The part of a Newton step that each shift takes.
         aim: The part of a size budget to aim at.
         enough: The part of it that has to be used; a smaller part saves iterations.
     """
@@ -41,7 +41,7 @@ class Effort:
     adapted_after: tuple[int, ...] = (1,)
     adaptation_steps: int = 120
     shifts: int = 3
-    shift_part: float = 0.1
+    shift_fraction: float = 0.1
     aim: float = 0.997
     enough: float = 0.992
 
@@ -60,8 +60,8 @@ class Effort:
 # What an encoding gets that is interrupted, or of a large image at effort 1.
 QUICK = Effort(1, 3, is_iterated=False, learns_after=(), filter_rows_part=4, adapted_after=(), aim=0.985, enough=0.97)
 EFFORT_LEVELS = {
-    1: Effort(2, 3, learns_after=(), adapted_after=(), shift_part=0.15, aim=0.985, enough=0.97),
-    2: Effort(2, 4, shift_part=0.15, aim=0.985, enough=0.97),
+    1: Effort(2, 3, learns_after=(), adapted_after=(), shift_fraction=0.15, aim=0.985, enough=0.97),
+    2: Effort(2, 4, shift_fraction=0.15, aim=0.985, enough=0.97),
     3: Effort(3, 5, aim=0.992, enough=0.984),
     4: Effort(4, 5),
     5: Effort(6, 5, adapted_after=(1, 3), shifts=5),

@@ -19,16 +19,16 @@ from dfmcodec.codecs.wavelet.colour import (
     planes_to_pixels,
     principal_chroma_angle,
 )
-from dfmcodec.codecs.wavelet.contents import LatentArchitecture, QuantizedLatents
+from dfmcodec.codecs.wavelet.contents import QuantizedLatents, WaveletArchitecture
 from dfmcodec.codecs.wavelet.context import ContextModel
 from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS, QUICK, Effort
 from dfmcodec.codecs.wavelet.filter import ImageFilter, filter_change
 from dfmcodec.codecs.wavelet.geometry import Tile, Tiling
 from dfmcodec.codecs.wavelet.synthesis import Samples, blocks, corrected_block, machine_change
-from dfmcodec.codecs.wavelet.transform import UNITS_PER_LEVEL, Pyramid, analyse
-from dfmcodec.codecs.wavelet.weights import Prior, shipped
+from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE, Pyramid, analyse
+from dfmcodec.codecs.wavelet.weights import WaveletWeights, shipped
 from dfmcodec.container.checks import CHECK_BYTES
-from dfmcodec.image import Image, values_per_level
+from dfmcodec.image import Image, values_per_code_value
 from dfmcodec.image.region import CHANNELS, Region
 from dfmcodec.metrics import mse
 from dfmcodec.threads import in_threads
@@ -87,7 +87,7 @@ class Encoding:
     tiling: Tiling
     check_bytes: int
     tune: Tune = Tune.PSNR
-    prior: Prior = field(default_factory=shipped)
+    prior: WaveletWeights = field(default_factory=shipped)
     has_floor: bool = False
 
     @classmethod
@@ -97,7 +97,7 @@ class Encoding:
         effort: Effort,
         has_checks: bool = False,
         tune: Tune = Tune.PSNR,
-        prior: Prior | None = None,
+        prior: WaveletWeights | None = None,
         has_floor: bool = False,
     ) -> Encoding:
         """The encoding of an image.
@@ -130,7 +130,7 @@ class Encoding:
     @property
     def fixed_bytes(self) -> int:
         """Bytes of the file without range-coded streams, filter and adaptation."""
-        return container.latent_file_bytes(self.tiling)
+        return container.wavelet_file_bytes(self.tiling)
 
     @property
     def section_bytes(self) -> float:
@@ -143,11 +143,11 @@ class Encoding:
         return len(container.write(model, checked=False)) + further * self.check_bytes
 
     @property
-    def architecture(self) -> LatentArchitecture:
+    def architecture(self) -> WaveletArchitecture:
         """What the file's header says of the model."""
         machine, tiling = self.prior.machine, self.tiling
         network = machine.depth, machine.width, self.basis.luma, self.prior.checksum
-        return LatentArchitecture(self.image.channels, tiling.levels, *network, tiling.tile_rows, tiling.tile_columns)
+        return WaveletArchitecture(self.image.channels, tiling.levels, *network, tiling.tile_rows, tiling.tile_columns)
 
     def context(self, adaptation: ContextAdaptation | None) -> ContextModel:
         """The prior's context model, adapted."""
@@ -164,7 +164,7 @@ class Encoding:
         """
         planes = pixels_to_planes(self.image.pixels[tile.rows, tile.columns], self.basis)
         if change is not None:
-            planes -= change.part(tile.rows, tile.columns) / np.float32(UNITS_PER_LEVEL)
+            planes -= change.part(tile.rows, tile.columns) / np.float32(UNITS_PER_CODE_VALUE)
         return analyse(planes, self.tiling.levels)
 
     def residual(self, samples: Int32, q_step: int, change: Change | None, rows: slice) -> Float32:
@@ -180,7 +180,7 @@ class Encoding:
             float32 [C, rows, W], units.
         """
         planes = pixels_to_planes(self.image.pixels[rows], self.basis)
-        planes *= np.float32(UNITS_PER_LEVEL)
+        planes *= np.float32(UNITS_PER_CODE_VALUE)
         planes -= samples[:, rows].astype(np.float32)
         if change is not None:
             return planes - change.part(rows)
@@ -257,4 +257,4 @@ class Encoding:
 
         errors = in_threads(squared_error, blocks(whole.at, whole.height, whole.width))
         mean = sum(total for total, _ in errors) / max(1, sum(count for _, count in errors))
-        return mean / values_per_level(image.bit_depth) ** 2, decoded
+        return mean / values_per_code_value(image.bit_depth) ** 2, decoded

@@ -17,7 +17,7 @@ from dfmcodec.codecs.wavelet.geometry import Geometry
 from dfmcodec.codecs.wavelet.neighbourhood import NEIGHBOURS
 from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass, level_passes, pass_shape
 from dfmcodec.codecs.wavelet.quantizer import MAX_STEP, band_step
-from dfmcodec.codecs.wavelet.transform import BAND_NORMS, NORM_UNIT, UNITS_PER_LEVEL, Pyramid
+from dfmcodec.codecs.wavelet.transform import BAND_NORMS, NORM_UNIT, UNITS_PER_CODE_VALUE, Pyramid
 from dfmcodec.entropy.tables import LAST_DIRECT, RADIUS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.search.rate_control import Bracket
 
@@ -62,7 +62,7 @@ def _neighbour_magnitudes(pyramid: Pyramid, q_step: int, coding_pass: CodingPass
         gain = np.float32(BAND_NORMS[coding_pass.level + 1][coding_pass.orientation] / norm * 0.5)
         sums = sums + _PARENT_WEIGHT * gain * parent[rows[:, None], columns]
         weight += _PARENT_WEIGHT
-    scale = np.float32(STEP_UNIT * UNITS_PER_LEVEL / band_step(q_step, norm) / weight)
+    scale = np.float32(STEP_UNIT * UNITS_PER_CODE_VALUE / band_step(q_step, norm) / weight)
     return np.asarray(sums * scale, dtype=np.float32)
 
 

@@ -41,15 +41,15 @@ from dfmcodec.codecs.wavelet.sections.adaptation import adaptation_bytes
 from dfmcodec.codecs.wavelet.sections.filter import filter_bytes
 from dfmcodec.codecs.wavelet.sections.latents import tile_checks
 from dfmcodec.codecs.wavelet.synthesis import seen_from
-from dfmcodec.codecs.wavelet.transform import UNITS_PER_LEVEL, Pyramid, analyse
+from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE, Pyramid, analyse
 from dfmcodec.codecs.wavelet.traversal import traverse
 from dfmcodec.image.region import Region
 from dfmcodec.kernels import has_kernels
 from dfmcodec.metrics.ssimulacra2 import WHOLE_SIDE, ssimulacra2, ssimulacra2_slopes
-from dfmcodec.search.job import Made
+from dfmcodec.search.job import Encoded
 from dfmcodec.threads import in_rounds
 
-_DEPENDENCY_PART = 0.3  # the part of the slopes that is used, as they are of first order only; measured best
+_DEPENDENCY_FRACTION = 0.3  # the part of the slopes that is used, as they are of first order only; measured best
 _LEAST_SHIFTED = 0.5  # squared code values: below, errors are those of rounding, and not seen
 _FINEST_WEIGHED = 64  # of q_step, one code value: below, no error is seen, and files become exact
 _FILTER_PIXELS = 1 << 19  # that the filter is fitted to: more give the same one
@@ -219,17 +219,17 @@ def iterate(
     return Trial(number, model, file_bytes, encoding.written_bytes(model), squared_error, seen, made), following
 
 
-def _made(encoding: Encoding, samples: Int32, pixels: Pixels | None) -> Made:
+def _made(encoding: Encoding, samples: Int32, pixels: Pixels | None) -> Encoded:
     """What a decoder makes of the image: of the samples, where pixels are known, those that are
     compared with them.
     """
     height, width = samples.shape[1:]
     whole = Region(0, 0, height, width)
     if pixels is None:
-        return Made(samples, whole, None)
+        return Encoded(samples, whole, None)
     tile, _ = encoding.tiling.covering(whole.middle)
     seen = seen_from(tile, height, width, encoding.prior.machine.reach, MAX_RADIUS)
-    return Made(samples[:, seen.rows, seen.columns].copy(), seen, pixels)
+    return Encoded(samples[:, seen.rows, seen.columns].copy(), seen, pixels)
 
 
 def shifted(encoding: Encoding, state: IterationState) -> IterationState:
@@ -251,7 +251,7 @@ def _shifted(encoding: Encoding, state: TileState, made: Reconstruction) -> Tile
         return state
     errors = made.change.part(tile.rows, tile.columns)
     errors += made.samples[:, tile.rows, tile.columns].astype(np.float32)
-    errors /= np.float32(UNITS_PER_LEVEL)
+    errors /= np.float32(UNITS_PER_CODE_VALUE)
     errors -= pixels_to_planes(original, encoding.basis)
     slopes = ssimulacra2_slopes(original, decoded)
     if len(slopes) > 1:
@@ -262,7 +262,7 @@ def _shifted(encoding: Encoding, state: TileState, made: Reconstruction) -> Tile
         slopes *= visible[tile.rows, tile.columns]
     levels = encoding.tiling.levels
     of_errors, of_slopes = analyse(errors, levels), analyse(slopes, levels)
-    part = encoding.effort.shift_part
+    part = encoding.effort.shift_fraction
     return replace(state, shift=TargetShift.after(state.shift, of_errors, of_slopes, state.weights, part))
 
 
@@ -363,7 +363,7 @@ def _code_tile(
         packed = {coding_pass: choice.packed for coding_pass, choice in source.choice.items()}
     tile_state = replace(tile_state, tables=packed)
     if isinstance(source, ObservedSymbols):
-        tile_state = replace(tile_state, dependency_costs=source.observed.scaled(_DEPENDENCY_PART))
+        tile_state = replace(tile_state, dependency_costs=source.observed.scaled(_DEPENDENCY_FRACTION))
     stream = TileStream(source.writer.to_bytes(), checks=tile_checks(symbols, geometry))
     return _Coded((stream,), source.bits, (tile_state,), sample), samples
 
@@ -407,7 +407,7 @@ def _fit_filter(
 ) -> ImageFilter | None:
     """The image's own filter of what the machine leaves to do."""
     effort = encoding.effort
-    unit_cost = bit_cost * (q_step * UNITS_PER_LEVEL / 64) ** 2
+    unit_cost = bit_cost * (q_step * UNITS_PER_CODE_VALUE / 64) ** 2
     residual = partial(encoding.residual, samples, q_step, change)
     rows_part = max(effort.filter_rows_part, samples[0].size // _FILTER_PIXELS)
     return fit_filter(samples, residual, unit_cost, effort.filter_radius, rows_part)

@@ -30,7 +30,7 @@ _SQUARES = 4  # along each axis
 
 
 @dataclass(frozen=True)
-class Came:
+class MeasuredSize:
     """What an iteration of the sample came to; see `Trial`."""
 
     file_bytes: float
@@ -38,13 +38,13 @@ class Came:
     ssimulacra2: float | None
 
     @classmethod
-    def of(cls, trial: Trial) -> Came:
+    def of(cls, trial: Trial) -> MeasuredSize:
         """That of a trial."""
         return cls(trial.file_bytes, trial.mse, trial.ssimulacra2)
 
 
 @dataclass(frozen=True)
-class Learned:
+class SampleEstimate:
     """What an image learns from its sample.
 
     Args:
@@ -55,7 +55,7 @@ class Learned:
 
     q_step: int
     adaptation: ContextAdaptation | None
-    came: tuple[Came, ...]
+    came: tuple[MeasuredSize, ...]
 
     def expected(self, trial: Trial) -> Trial:
         """What the last iteration comes to at the step of a trial of the image, if size, squared
@@ -97,7 +97,7 @@ def sample_of(image: Image) -> Image:
 
 def iterate_sample(
     encoding: Encoding, q_step: int, adaptation: ContextAdaptation | None, check: Callable[[], None]
-) -> tuple[Trial, tuple[Came, ...]]:
+) -> tuple[Trial, tuple[MeasuredSize, ...]]:
     """Takes all iterations of an effort at a step.
 
     Args:
@@ -116,37 +116,37 @@ def iterate_sample(
     came = []
     for _ in range(encoding.effort.iterations):
         trial, state = iterate(encoding, shifted(encoding, state), q_step, BIT_COST, check=check)
-        came.append(Came.of(trial))
+        came.append(MeasuredSize.of(trial))
     return trial, tuple(came)
 
 
-def as_image(trial: Trial, size_part: float) -> Trial:
+def as_image(trial: Trial, size_fraction: float) -> Trial:
     """A trial of the sample with the sizes that the image would have.
 
     Args:
         trial: The trial.
-        size_part: The part of the image's size that the sample's is about.
+        size_fraction: The part of the image's size that the sample's is about.
     """
-    whole = 1 / size_part
+    whole = 1 / size_fraction
     return replace(trial, file_bytes=whole * trial.file_bytes, written_bytes=round(whole * trial.written_bytes))
 
 
-def sample_job(job: Job, sample: Image, size_part: float, time_part: float) -> Job:
+def sample_job(job: Job, sample: Image, size_fraction: float, time_fraction: float) -> Job:
     """The job of encoding the sample of an image.
 
     Args:
         job: That of the image.
         sample: The sample.
-        size_part: The part of the image's size that the sample's is about.
-        time_part: The part of a time limit that the sample has.
+        size_fraction: The part of the image's size that the sample's is about.
+        time_fraction: The part of a time limit that the sample has.
     """
     budget, limit_s = job.budget_bytes, job.config.time_limit_s
     return replace(
         job,
         image=sample,
-        config=replace(job.config, time_limit_s=None if limit_s is None else time_part * limit_s),
+        config=replace(job.config, time_limit_s=None if limit_s is None else time_fraction * limit_s),
         ancillary_bytes=0,
         metadata_bytes=0,
         has_checks=False,
-        file_budget_bytes=None if budget is None else max(1, round(size_part * budget)),
+        file_budget_bytes=None if budget is None else max(1, round(size_fraction * budget)),
     )

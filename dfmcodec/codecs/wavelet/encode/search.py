@@ -1,4 +1,4 @@
-"""The latent model: iterations of rate-distortion optimisation until the target is met.
+"""The wavelet codec: iterations of rate-distortion optimisation until the target is met.
 
 The q_step follows the target from iteration to iteration, so there is no outer loop of whole fits.
 An effort level is a number of iterations and what each of them does. Large images learn from a
@@ -19,7 +19,7 @@ from dfmcodec.codecs.wavelet.encode.estimates import Estimator
 from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate, restarted, shifted
 from dfmcodec.codecs.wavelet.encode.sample import (
     LEAST_PIXELS,
-    Learned,
+    SampleEstimate,
     as_image,
     iterate_sample,
     sample_job,
@@ -31,13 +31,13 @@ from dfmcodec.codecs.wavelet.quantizer import MAX_STEP
 from dfmcodec.errors import DivergedError, TargetUnreachableError
 from dfmcodec.image import Image
 from dfmcodec.search.config import BIT_COST
-from dfmcodec.search.job import MAX_RESTARTS, Job, Made, Outcome, Progress, TracePoint, restarts_text
+from dfmcodec.search.job import MAX_RESTARTS, Encoded, Job, Outcome, Progress, TracePoint, restarts_text
 
 _MORE_ITERATIONS = 24  # beyond those of the effort, until a target is met
 _ENOUGH_ITERATIONS = 10  # even if a target that is met is not used up,
-_TILES_PART = 0.8  # of an iteration, which goes on with machine and filter
+_TILES_FRACTION = 0.8  # of an iteration, which goes on with machine and filter
 _TRIES = 4  # but at least this number beyond those of the effort
-_SAMPLE_PART = 0.1  # of progress and time limit that the sample of a large image has
+_SAMPLE_FRACTION = 0.1  # of progress and time limit that the sample of a large image has
 _FINEST_LEARNED = 64  # q_step, one code value: finer ones depend on single samples of the image
 
 
@@ -85,14 +85,14 @@ def _search(job: Job, encoding: Encoding) -> _Found:
     estimator = Estimator.of(encoding)
     steps = step_search(job, estimator, encoding.effort)
     best: Trial | None = None
-    of_best: Made | None = None  # if that is the last one
+    of_best: Encoded | None = None  # if that is the last one
     trace: list[TracePoint] = []
     q_step, reason, restarts = steps.first_q_step, "iteration limit", 0
     learned = _learned(job, encoding, estimator, steps)
     if learned is not None:
         q_step, state = learned.q_step, replace(state, adaptation=learned.adaptation)
         encoding = _after_sample(encoding)
-        job = replace(job, on_progress=_part_of(job.on_progress, _SAMPLE_PART, 1.0))
+        job = replace(job, on_progress=_part_of(job.on_progress, _SAMPLE_FRACTION, 1.0))
 
     def check() -> None:
         """Leaves an iteration that need not be finished, or not with this effort."""
@@ -105,7 +105,7 @@ def _search(job: Job, encoding: Encoding) -> _Found:
         """Shows how far a large image is within an iteration."""
         count = len(encoding.tiling.tiles)
         if count > 1:
-            part = _part(state.number + _TILES_PART * done / count, encoding.effort.iterations)
+            part = _part(state.number + _TILES_FRACTION * done / count, encoding.effort.iterations)
             psnr_db = trace[-1].psnr_db if trace else None
             what = f"iteration {state.number + 1}, {done} of {count} tiles"
             seconds = time.perf_counter() - started
@@ -164,7 +164,7 @@ def _after_sample(encoding: Encoding) -> Encoding:
     return replace(encoding, effort=encoding.effort.after_sample())
 
 
-def _learned(job: Job, encoding: Encoding, estimator: Estimator, steps: StepSearch) -> Learned | None:
+def _learned(job: Job, encoding: Encoding, estimator: Estimator, steps: StepSearch) -> SampleEstimate | None:
     """What an image learns from a sample; None for one that is not large or takes one iteration,
     and where the sample does not come to the target.
     """
@@ -173,9 +173,9 @@ def _learned(job: Job, encoding: Encoding, estimator: Estimator, steps: StepSear
         return None
     of_sample = _encoding(job, sample_of(job.image), encoding.effort)
     rough = Estimator.of(of_sample).rough_bytes(steps.first_q_step)
-    size_part = rough / estimator.rough_bytes(steps.first_q_step)
-    watched = replace(job, on_progress=_part_of(job.on_progress, 0.0, _SAMPLE_PART))
-    own_job = sample_job(watched, of_sample.image, size_part, _SAMPLE_PART)
+    size_fraction = rough / estimator.rough_bytes(steps.first_q_step)
+    watched = replace(job, on_progress=_part_of(job.on_progress, 0.0, _SAMPLE_FRACTION))
+    own_job = sample_job(watched, of_sample.image, size_fraction, _SAMPLE_FRACTION)
 
     def check() -> None:
         if why := job.reason_to_stop(0):
@@ -187,12 +187,12 @@ def _learned(job: Job, encoding: Encoding, estimator: Estimator, steps: StepSear
         last, came = iterate_sample(_after_sample(of_sample), best.model.q_step, adaptation, check)
     except (TargetUnreachableError, DivergedError, FloatingPointError, _Ended):
         return None
-    return Learned(steps.towards_target(as_image(last, size_part)), adaptation, came)
+    return SampleEstimate(steps.towards_target(as_image(last, size_fraction)), adaptation, came)
 
 
 def _part_of(on_progress: Callable[[Progress], None], first: float, last: float) -> Callable[[Progress], None]:
     """Shows the progress of a part of an encoding."""
-    return lambda progress: on_progress(replace(progress, part=first + (last - first) * progress.part))
+    return lambda progress: on_progress(replace(progress, fraction=first + (last - first) * progress.fraction))
 
 
 class _Ended(Exception):

@@ -16,9 +16,9 @@ from dfmcodec.codecs.wavelet.encode.efforts import Effort
 from dfmcodec.codecs.wavelet.encode.estimates import Estimator, smallest_q_step
 from dfmcodec.codecs.wavelet.encode.trial import Trial
 from dfmcodec.codecs.wavelet.quantizer import MAX_STEP
-from dfmcodec.codecs.wavelet.transform import UNITS_PER_LEVEL
+from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE
 from dfmcodec.errors import TargetUnreachableError
-from dfmcodec.image import BIT_DEPTHS, PEAK_LEVEL, Image, values_per_level
+from dfmcodec.image import BIT_DEPTHS, PEAK_CODE_VALUE, Image, values_per_code_value
 from dfmcodec.metrics.ssimulacra2 import WHOLE_SIDE
 from dfmcodec.options import MAX_QUALITY
 from dfmcodec.search.config import BIT_COST, lmbda_of_quality, lmbda_of_step, step_of_lmbda
@@ -28,7 +28,7 @@ from dfmcodec.search.rate_control import Bracket, Controller
 from dfmcodec.search.target import LmbdaTarget, PsnrTarget, ScoreTarget, SizeTarget, Target
 
 # Octaves of the q_step for a dB of PSNR, and for an octave of what a SSIMULACRA2 is below 100;
-# measured on data/kodak (docs/log/2026-11-latent.md; docs/results/visual.md).
+# measured on data/kodak (docs/log/2026-11-wavelet.md; docs/results/visual.md).
 FOR_PSNR, FOR_SCORE = Controller(1 / 5.0, 4.0), Controller(1 / 0.9, 2.0)
 _CODER_BYTES = 9  # by which the streams of a file are larger than estimated, before that is known
 _WORD_BYTES = 4  # of a range coder, by which files grow
@@ -47,7 +47,7 @@ _OPEN_RATIO = 1.03  # of steps that do not fit and that do, beyond which a guess
 _REFINES = 0.05  # octaves of the step, by which an iteration may move the one that is just enough
 _STEP_SD = 0.58  # the standard deviation of a sample before it is rounded, in steps; measured
 _FEW_ERRORS = 50  # wrong samples: an exact file is a few per cent larger
-_SINGLE_PART = 0.05  # of samples: if fewer are wrong, they are by one code value
+_SINGLE_FRACTION = 0.05  # of samples: if fewer are wrong, they are by one code value
 # The finest step, in units, for a part of 16 bits. The roundings of synthesis add up to an error of
 # about 3 units, that of quantisation is 0.3 of the step.
 _LEAST_UNITS = 4
@@ -143,7 +143,7 @@ class _SmallErrors:
 
     def __init__(self, image: Image) -> None:
         self._samples = image.pixels.size
-        self._of_level = values_per_level(image.bit_depth)
+        self._of_level = values_per_code_value(image.bit_depth)
 
     def count(self, mse: float) -> float:
         """How many samples of the image are wrong by one code value, for a mean squared error."""
@@ -161,7 +161,7 @@ class _SmallErrors:
 
     def is_many(self, count: float) -> bool:
         """Whether the given number of wrong samples are more than single ones."""
-        return count > _SINGLE_PART * self._samples
+        return count > _SINGLE_FRACTION * self._samples
 
     def _distance(self, count: float) -> float:
         """How many standard deviations half a code value is where that many samples are wrong."""
@@ -292,7 +292,7 @@ class PsnrSteps(StepSearch):
         self._job = job
         self._floor_db = floor_db
         self._best_db = -inf
-        largest_mse = PEAK_LEVEL**2 * 10 ** (-floor_db / 10)
+        largest_mse = PEAK_CODE_VALUE**2 * 10 ** (-floor_db / 10)
         self._exact = _ExactSearch(job.image, effort.is_iterated)
         self._most_wrong = self._exact.errors.count(largest_mse)
         self._is_fine = not self._exact.errors.is_many(self._most_wrong)
@@ -345,7 +345,7 @@ class PsnrSteps(StepSearch):
         floor_db, best_db = map(self._job.reported_db, (self._floor_db, whole_range_db))
         reason = ""
         if self._job.image.bit_depth > BIT_DEPTHS[0]:
-            values = values_per_level(BIT_DEPTHS[-1]) / UNITS_PER_LEVEL
+            values = values_per_code_value(BIT_DEPTHS[-1]) / UNITS_PER_CODE_VALUE
             reason = f"; decoding rounds samples of 16 bits to multiples of {values:.0f}, several times"
         if self._job.range_db:
             reason += f"; the same samples multiplied to fill 16 bits would reach {whole_range_db:.0f} dB"
@@ -470,7 +470,7 @@ def _check_step(step: float, range_db: float) -> None:
     Raises:
         TargetUnreachableError: It is too fine; the message says what is not.
     """
-    finest = _LEAST_UNITS / UNITS_PER_LEVEL
+    finest = _LEAST_UNITS / UNITS_PER_CODE_VALUE
     if step >= finest:
         return
     relative = 10 ** (range_db / 20)

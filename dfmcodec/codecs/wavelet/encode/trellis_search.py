@@ -24,7 +24,7 @@ from dfmcodec.codecs.wavelet.geometry import Geometry
 from dfmcodec.codecs.wavelet.neighbourhood import COMPANDED
 from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass, Rows, level_passes, pass_shape
 from dfmcodec.codecs.wavelet.quantizer import FINE, band_step, low_step
-from dfmcodec.codecs.wavelet.transform import BAND_NORMS, UNITS_PER_LEVEL, Pyramid
+from dfmcodec.codecs.wavelet.transform import BAND_NORMS, UNITS_PER_CODE_VALUE, Pyramid
 from dfmcodec.codecs.wavelet.trellis import NEXT_STATE, QUANTIZERS, STATES, quantizer_of
 from dfmcodec.entropy.tables import RADIUS, TABLE_SIZE
 from dfmcodec.kernels import by_kernels, compiled
@@ -56,13 +56,13 @@ def pass_coefficients(pyramid: Pyramid, q_step: int, coding_pass: CodingPass) ->
     y, x = PHASES[coding_pass.phase]
     of_band = band_step(q_step, BAND_NORMS[coding_pass.level][coding_pass.orientation])
     band = pyramid.bands[coding_pass.level][coding_pass.orientation][coding_pass.channel][y::2, x::2]
-    steps: Float32 = (band * np.float32(STEP_UNIT * UNITS_PER_LEVEL / of_band)).ravel()
+    steps: Float32 = (band * np.float32(STEP_UNIT * UNITS_PER_CODE_VALUE / of_band)).ravel()
     return steps
 
 
 def round_low(pyramid: Pyramid, q_step: int) -> Symbols:
     """The symbols of the coarsest low-pass band, rounded to nearest. int32 [C, h, w]."""
-    scale = np.float32(STEP_UNIT * UNITS_PER_LEVEL / low_step(q_step, len(pyramid.bands)))
+    scale = np.float32(STEP_UNIT * UNITS_PER_CODE_VALUE / low_step(q_step, len(pyramid.bands)))
     symbols: Symbols = np.rint(pyramid.low * scale).astype(np.int32)
     return symbols
 

@@ -7,7 +7,7 @@ from math import inf
 
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents
 from dfmcodec.metrics import psnr_of_mse
-from dfmcodec.search.job import Made
+from dfmcodec.search.job import Encoded
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Trial:
     written_bytes: int
     mse: float
     ssimulacra2: float | None = None
-    made: Made | None = None
+    made: Encoded | None = None
 
     @property
     def psnr_db(self) -> float:

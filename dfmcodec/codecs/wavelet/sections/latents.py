@@ -184,8 +184,8 @@ class LatentsBody:
             raise TruncatedError(msg)
         lengths = [size]
         if count > 1:
-            is_whole = len(self.data) >= start
-            lengths = [length for (length,) in TILE_LENGTH.iter_unpack(self.data[:start])] if is_whole else []
+            is_complete = len(self.data) >= start
+            lengths = [length for (length,) in TILE_LENGTH.iter_unpack(self.data[:start])] if is_complete else []
         if start + sum(lengths) != size or len(lengths) != count:
             msg = "the lengths of the tiles do not add up to the latents section; the file is damaged"
             raise CorruptError(msg)

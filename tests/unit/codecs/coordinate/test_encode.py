@@ -1,4 +1,4 @@
-"""The coordinate model from images to files and back: PSNR floors, hard size limits, honest
+"""The coordinate codec from images to files and back: PSNR floors, hard size limits, honest
 estimates.
 """
 

@@ -512,16 +512,16 @@ def test_what_nobody_sees_costs_nothing(trained: GenerativeModel) -> None:
 
 @pytest.mark.slow
 def test_searches_for_codes_end_when_they_are_asked_to(trained: GenerativeModel) -> None:
-    image, told = Image(patches(1)[0]), []
+    image, reported = Image(patches(1)[0]), []
     for config, stop, reason in (
         (EncoderConfig(size=60, time_limit_s=1e-3), False, "time limit"),
         (EncoderConfig(size=60), True, "interrupted"),
         (EncoderConfig(size=60), False, "done"),
     ):
-        result = encode_image(image, config, told.append, lambda stop=stop: stop, trained)
+        result = encode_image(image, config, reported.append, lambda stop=stop: stop, trained)
         assert result.report.stop_reason == reason
         assert len(result.data) <= 60
-    assert [round(10 * progress.part) for progress in told] == [0, 10, 0, 10, *range(11)]
+    assert [round(10 * progress.fraction) for progress in reported] == [0, 10, 0, 10, *range(11)]
 
 
 def test_regions_and_scales_of_codes(trained: GenerativeModel) -> None:

@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from fitted_parts import laplace_grids, random_network
+from overfitted_parts import laplace_grids, random_network
 
 from dfmcodec._types import Symbols
 from dfmcodec.codecs.overfitted.context import (
@@ -29,7 +29,7 @@ from dfmcodec.codecs.overfitted.context import (
 )
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, grid_sizes
 from dfmcodec.codecs.overfitted.traversal import traverse_grids
-from dfmcodec.codecs.overfitted.weights import CONTEXT_CHANGES
+from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS
 from dfmcodec.entropy.context_networks import MAX_FEATURE
 from dfmcodec.entropy.tables import (
     LAPLACE_COUNT,
@@ -377,12 +377,12 @@ def test_the_largest_layers_are_exact() -> None:
 def test_changes_are_limited() -> None:
     network = random_network()
     rng = np.random.default_rng(5)
-    added = {name: rng.integers(-3, 4, getattr(network, name).shape).astype(np.float32) for name in CONTEXT_CHANGES}
+    added = {name: rng.integers(-3, 4, getattr(network, name).shape).astype(np.float32) for name in CONTEXT_DELTAS}
     for array in added.values():
         array.flat[:2] = 1 << 30, -(1 << 30)
     changed = network.changed(added)
     changed.check_exact()
-    for name in CONTEXT_CHANGES:
+    for name in CONTEXT_DELTAS:
         result, limit = getattr(changed, name), GridNetwork.LIMITS[name]
         assert result.dtype == np.float32
         assert result.flat[:2].tolist() == [limit, -limit]

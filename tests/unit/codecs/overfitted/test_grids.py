@@ -1,4 +1,4 @@
-"""Files of the fitted model: exact inverses, real costs, and clear errors for damage."""
+"""Files of the overfitted codec: exact inverses, real costs, and clear errors for damage."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import TypeVar
 import numpy as np
 import pytest
 from common import with_crc
-from fitted_parts import TableCosts, installed, laplace_grids, random_network, some_prior
+from overfitted_parts import TableCosts, installed, laplace_grids, random_network, some_prior
 
 from dfmcodec import container
 from dfmcodec._types import Model, Symbols
 from dfmcodec.codecs.decode import DecodeRequest, decode_best_effort, decode_image
-from dfmcodec.codecs.overfitted.contents import FittedArchitecture, QuantizedGrids
+from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, LMBDA_CODES, grid_sizes
 from dfmcodec.codecs.overfitted.sections.grids import GridsBody, grid_checks, read_grids, write_grids
 from dfmcodec.codecs.overfitted.sections.networks import (
     TABLE_OFFSETS,
     bits_of_steps,
-    change_bits,
+    delta_bits,
     read_networks,
     write_networks,
 )
 from dfmcodec.codecs.overfitted.traversal import traverse_grids
-from dfmcodec.codecs.overfitted.weights import CHANGE_NAMES, EXPONENTS, FittedPrior, NetworkChanges
+from dfmcodec.codecs.overfitted.weights import DELTA_NAMES, EXPONENTS, OverfittedWeights, WeightDeltas
 from dfmcodec.container import Section, models, read_write
 from dfmcodec.container.checks import checks_bytes
 from dfmcodec.container.contents import Ancillary
@@ -40,9 +40,9 @@ FIRST_FIELD = 17  # the offset of the further fields
 Decoded = TypeVar("Decoded")
 
 
-def random_changes(prior: FittedPrior, exponents: tuple[int, ...], scale: float, seed: int = 0) -> NetworkChanges:
+def random_changes(prior: OverfittedWeights, exponents: tuple[int, ...], scale: float, seed: int = 0) -> WeightDeltas:
     symbols = np.rint(np.random.default_rng(seed).laplace(0, scale, prior.weight_count)).astype(np.int32)
-    return NetworkChanges(exponents, symbols)
+    return WeightDeltas(exponents, symbols)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,9 +51,9 @@ def _prior() -> Iterator[None]:
         yield
 
 
-def small_changes(prior: FittedPrior) -> NetworkChanges:
+def small_changes(prior: OverfittedWeights) -> WeightDeltas:
     """Changes that leave an image what it is, nearly."""
-    exponents = tuple(-4 + number % 3 for number in range(len(CHANGE_NAMES)))
+    exponents = tuple(-4 + number % 3 for number in range(len(DELTA_NAMES)))
     return random_changes(prior, exponents, scale=0.5)
 
 
@@ -61,7 +61,7 @@ def some_model(
     height: int = 33, width: int = 20, channels: int = 3, bit_depth: int = 8, changed: bool = True
 ) -> QuantizedGrids:
     prior = some_prior()
-    arch = FittedArchitecture(channels, GRID_LEVELS, 1, prior.width, 1, prior.checksum)
+    arch = OverfittedArchitecture(channels, GRID_LEVELS, 1, prior.width, 1, prior.checksum)
     grids = laplace_grids(height, width, scale=1.0)
     return QuantizedGrids(arch, height, width, -6, grids, small_changes(prior) if changed else None, bit_depth)
 
@@ -69,7 +69,7 @@ def some_model(
 def checked_file(model: QuantizedGrids) -> bytes:
     """With checks, which so small files do not get otherwise."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(read_write, "CHECKS_PART", 1.0)
+        patch.setattr(read_write, "CHECKS_FRACTION", 1.0)
         return container.write(model)
 
 
@@ -186,18 +186,18 @@ def test_a_section_that_is_too_short_for_its_image_is_refused_before_memory_is_s
 def test_changes_come_back(exponent: int, scale: float) -> None:
     """With every exponent at every kind of change; and the size is what the tables say."""
     prior = some_prior()
-    kinds = range(len(CHANGE_NAMES))
+    kinds = range(len(DELTA_NAMES))
     exponents = tuple(EXPONENTS[(exponent - EXPONENTS[0] + 3 * kind) % len(EXPONENTS)] for kind in kinds)
-    changes = random_changes(prior, exponents, scale, seed=exponent - EXPONENTS[0])
-    body = write_networks(prior, changes)
+    deltas = random_changes(prior, exponents, scale, seed=exponent - EXPONENTS[0])
+    body = write_networks(prior, deltas)
     found = read_networks(body, prior)
     assert found.exponents == exponents
     assert found.symbols.dtype == np.int32
-    assert np.array_equal(found.symbols, changes.symbols)
-    bits, offsets = change_bits(prior, changes)
-    assert len(offsets) == len(CHANGE_NAMES)
+    assert np.array_equal(found.symbols, deltas.symbols)
+    bits, offsets = delta_bits(prior, deltas)
+    assert len(offsets) == len(DELTA_NAMES)
     assert set(offsets) <= set(TABLE_OFFSETS)
-    assert abs(8 * (len(body) - len(CHANGE_NAMES)) - bits) <= 64
+    assert abs(8 * (len(body) - len(DELTA_NAMES)) - bits) <= 64
 
 
 def test_tables_follow_the_steps_and_the_changes() -> None:
@@ -207,13 +207,13 @@ def test_tables_follow_the_steps_and_the_changes() -> None:
     prior = some_prior()
     prior = replace(prior, tables=np.full_like(prior.tables, UNIT_SCALE_INDEX))
     for exponent in (-2, 0, 1):
-        changes = random_changes(prior, (exponent,) * len(CHANGE_NAMES), 2.0 ** (1 - exponent))
-        _, offsets = change_bits(prior, changes)
-        many = np.bincount(prior.kinds(), minlength=len(CHANGE_NAMES)) > 150
+        deltas = random_changes(prior, (exponent,) * len(DELTA_NAMES), 2.0 ** (1 - exponent))
+        _, offsets = delta_bits(prior, deltas)
+        many = np.bincount(prior.kinds(), minlength=len(DELTA_NAMES)) > 150
         assert many.any()
         assert np.abs(np.array(offsets) - SCALES_PER_OCTAVE)[many].max() <= 1
-    nothing = NetworkChanges((0,) * len(CHANGE_NAMES), np.zeros(prior.weight_count, dtype=np.int32))
-    assert change_bits(prior, nothing)[1] == (TABLE_OFFSETS[0],) * len(CHANGE_NAMES)
+    nothing = WeightDeltas((0,) * len(DELTA_NAMES), np.zeros(prior.weight_count, dtype=np.int32))
+    assert delta_bits(prior, nothing)[1] == (TABLE_OFFSETS[0],) * len(DELTA_NAMES)
 
 
 @pytest.mark.parametrize("scale", [0.3, 30.0])
@@ -222,21 +222,21 @@ def test_the_bits_of_single_steps(scale: float) -> None:
     are not thought of.
     """
     prior = some_prior()
-    exponents = (0,) * len(CHANGE_NAMES)
-    changes = random_changes(prior, exponents, scale, seed=3)
-    more = bits_of_steps(prior, changes)
+    exponents = (0,) * len(DELTA_NAMES)
+    deltas = random_changes(prior, exponents, scale, seed=3)
+    more = bits_of_steps(prior, deltas)
     assert more.shape == (2, prior.weight_count)
-    before, offsets = change_bits(prior, changes)
+    before, offsets = delta_bits(prior, deltas)
     for which, step in enumerate((-1, 1)):
         for at in np.random.default_rng(4).integers(prior.weight_count, size=40):
-            symbols = changes.symbols.copy()
+            symbols = deltas.symbols.copy()
             symbols[at] += step
-            after, moved = change_bits(prior, NetworkChanges(exponents, symbols))
+            after, moved = delta_bits(prior, WeightDeltas(exponents, symbols))
             if moved == offsets:
                 assert after - before == pytest.approx(more[which, at], abs=1e-6)
-    huge = changes.symbols.copy()
+    huge = deltas.symbols.copy()
     huge[5] = -1023
-    assert np.isinf(bits_of_steps(prior, NetworkChanges(exponents, huge))[:, 5]).all()
+    assert np.isinf(bits_of_steps(prior, WeightDeltas(exponents, huge))[:, 5]).all()
 
 
 def test_damaged_networks_are_decoded_to_something_or_refused() -> None:
@@ -245,14 +245,14 @@ def test_damaged_networks_are_decoded_to_something_or_refused() -> None:
     body = write_networks(prior, small_changes(prior))
     outcomes = set()
     for damaged in damaged_bodies(body, 200, np.random.default_rng(1)):
-        changes = result_or_refusal(partial(read_networks, damaged, prior))
-        outcomes.add(type(changes))
-        if isinstance(changes, NetworkChanges):
-            assert changes.symbols.shape == (prior.weight_count,)
-            network, _ = prior.networks_of(changes)
+        deltas = result_or_refusal(partial(read_networks, damaged, prior))
+        outcomes.add(type(deltas))
+        if isinstance(deltas, WeightDeltas):
+            assert deltas.symbols.shape == (prior.weight_count,)
+            network, _ = prior.networks_of(deltas)
             network.check_exact()
-    assert outcomes == {CorruptError, NetworkChanges}
-    for short in (b"", body[: len(CHANGE_NAMES) - 1]):
+    assert outcomes == {CorruptError, WeightDeltas}
+    for short in (b"", body[: len(DELTA_NAMES) - 1]):
         with pytest.raises(CorruptError, match="does not start with"):
             read_networks(short, prior)
 
@@ -270,19 +270,19 @@ def test_a_file_reads_back_equal(size: tuple[int, int], changed: bool, channels:
     found, ancillary = container.read(data)
     assert isinstance(found, QuantizedGrids)
     assert_same_grids(found.grids, model.grids)
-    assert replace(found, grids=model.grids, changes=None) == replace(model, changes=None)
-    if model.changes is None:
-        assert found.changes is None
+    assert replace(found, grids=model.grids, deltas=None) == replace(model, deltas=None)
+    if model.deltas is None:
+        assert found.deltas is None
     else:
-        assert found.changes is not None
-        assert found.changes.exponents == model.changes.exponents
-        assert np.array_equal(found.changes.symbols, model.changes.symbols)
+        assert found.deltas is not None
+        assert found.deltas.exponents == model.deltas.exponents
+        assert np.array_equal(found.deltas.symbols, model.deltas.symbols)
     assert ancillary.metadata.exif == exif
     header = container.read_header(data)
     names = ["container", "metadata", *(["networks"] if changed else []), "grids"]
     assert sorted(header.section_bytes()) == sorted(names)
     entries = 5 * (len(names) - 2)
-    assert header.section_bytes()["container"] == container.container_bytes(Model.FITTED) + entries
+    assert header.section_bytes()["container"] == container.container_bytes(Model.OVERFITTED) + entries
     pixels = decode_image(data).pixels
     assert pixels.shape == (*size, channels)
     assert pixels.dtype == (np.uint8 if bit_depth == 8 else np.uint16)
@@ -295,12 +295,12 @@ def test_gray_is_the_mean_and_16_bits_are_finer() -> None:
         for channels in (1, 3)
         for bits in (8, 16)
     }
-    inside = ((pixels[3, 8] > 0) & (pixels[3, 8] < 255)).all(axis=2)
-    assert inside.sum() > 100
+    pixel_weights = ((pixels[3, 8] > 0) & (pixels[3, 8] < 255)).all(axis=2)
+    assert pixel_weights.sum() > 100
     for channels in (1, 3):
-        assert np.abs(pixels[channels, 16] / 257 - pixels[channels, 8])[inside].max() <= 0.51
-    assert np.abs(pixels[3, 16].mean(axis=2) - pixels[1, 16][..., 0])[inside].max() <= 1
-    assert np.abs(pixels[3, 16] - pixels[1, 16])[inside].max() > 257
+        assert np.abs(pixels[channels, 16] / 257 - pixels[channels, 8])[pixel_weights].max() <= 0.51
+    assert np.abs(pixels[3, 16].mean(axis=2) - pixels[1, 16][..., 0])[pixel_weights].max() <= 1
+    assert np.abs(pixels[3, 16] - pixels[1, 16])[pixel_weights].max() > 257
 
 
 def test_changes_change_the_image() -> None:
@@ -466,7 +466,7 @@ def test_any_networks_with_a_right_checksum_give_an_image_or_an_error() -> None:
         for _ in range(rng.integers(1, 4)):
             content[rng.integers(start, end)] = rng.integers(256)
         if rng.integers(3) == 0:
-            content[start : start + len(CHANGE_NAMES)] = rng.bytes(len(CHANGE_NAMES))
+            content[start : start + len(DELTA_NAMES)] = rng.bytes(len(DELTA_NAMES))
         result = result_or_refusal(partial(decode_image, with_crc(bytes(content))))
         outcomes.add(type(result))
         if isinstance(result, Image):
@@ -480,8 +480,8 @@ def test_the_largest_changes_give_an_image_or_an_error(backend: str) -> None:
     prior = some_prior()
     rng = np.random.default_rng(5)
     symbols = rng.choice([-MAX_SYMBOL, MAX_SYMBOL], prior.weight_count).astype(np.int32)
-    changes = NetworkChanges((EXPONENTS[-1],) * len(CHANGE_NAMES), symbols)
-    data = container.write(replace(some_model(), changes=changes), checked=False)
+    deltas = WeightDeltas((EXPONENTS[-1],) * len(DELTA_NAMES), symbols)
+    data = container.write(replace(some_model(), deltas=deltas), checked=False)
     result = result_or_refusal(partial(decode_image, data, DecodeRequest(backend)))
     assert isinstance(result, FormatError) or result.pixels.shape == (33, 20, 3)
 
@@ -543,7 +543,7 @@ def test_models_that_no_file_can_hold_are_refused() -> None:
             replace(model, lmbda_code=code)
     with pytest.raises(ConfigError):
         replace(model.architecture, channels=2)
-    assert model.changes is not None
-    for exponents in ((0,) * (len(CHANGE_NAMES) - 1), (EXPONENTS[-1] + 1,) * len(CHANGE_NAMES)):
+    assert model.deltas is not None
+    for exponents in ((0,) * (len(DELTA_NAMES) - 1), (EXPONENTS[-1] + 1,) * len(DELTA_NAMES)):
         with pytest.raises(ConfigError, match="exponents"):
-            replace(model.changes, exponents=exponents)
+            replace(model.deltas, exponents=exponents)

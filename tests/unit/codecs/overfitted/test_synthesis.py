@@ -1,15 +1,15 @@
-"""The synthesis of the fitted model: what docs/format.md says, wherever it is computed."""
+"""The synthesis of the overfitted codec: what docs/format.md says, wherever it is computed."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from fitted_parts import laplace_grids
+from overfitted_parts import laplace_grids
 
 from dfmcodec._types import Symbols
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, grid_sizes
 from dfmcodec.codecs.overfitted.jax_backend import jax_strip_synthesis
-from dfmcodec.codecs.overfitted.synthesis import STAGES, TAPS, FittedMachine, synthesise_grids, upsampled
+from dfmcodec.codecs.overfitted.synthesis import STAGES, TAPS, SynthesisNetwork, synthesise_grids, upsampled
 from dfmcodec.image.region import CHANNELS, Region
 
 STEP = 0.125
@@ -17,14 +17,14 @@ WIDTH = 32
 SIZES = [(1, 1), (1, 9), (13, 6), (70, 21), (129, 66)]
 
 
-def random_machine(seed: int = 0) -> FittedMachine:
+def random_machine(seed: int = 0) -> SynthesisNetwork:
     """Of phases that are not small, and filters that are not symmetric."""
     rng = np.random.default_rng(seed)
 
     def normal(*shape: int, std: float = 0.3) -> np.ndarray:
         return rng.normal(0, std, shape).astype(np.float32)
 
-    return FittedMachine(
+    return SynthesisNetwork(
         np.array([0.0, 0.2, 0.9, -0.1], dtype=np.float32) + normal(GRID_LEVELS - 1, TAPS, std=0.05),
         normal(WIDTH, GRID_LEVELS, std=1.5),
         normal(WIDTH),
@@ -55,9 +55,9 @@ def doubled_by_hand(samples: np.ndarray, taps: np.ndarray, halo: int, size: int)
     return np.stack(rows)
 
 
-def colours_by_hand(machine: FittedMachine, grids: tuple[Symbols, ...]) -> np.ndarray:
+def colours_by_hand(machine: SynthesisNetwork, grids: tuple[Symbols, ...]) -> np.ndarray:
     """The whole image in float64."""
-    weights = FittedMachine(*(np.asarray(array, dtype=np.float64) for array in machine))
+    weights = SynthesisNetwork(*(np.asarray(array, dtype=np.float64) for array in machine))
     halo = 6
     padded = [np.pad(grid * STEP, halo, mode="edge") for grid in grids]
     planes = []

@@ -1,4 +1,6 @@
-"""The prior of the fitted model: what a file changes of its networks, and which files it has."""
+"""The prior of the overfitted codec: what a file changes of its networks, and which files it
+has.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fitted_parts import some_prior_arrays
+from overfitted_parts import some_prior_arrays
 
 import dfmcodec
 from dfmcodec._types import Model
 from dfmcodec.codecs.overfitted.context import GridNetwork
 from dfmcodec.codecs.overfitted.grids import LMBDA_CODES, code_of_lmbda, lmbda_of_code, symbol_step
 from dfmcodec.codecs.overfitted.weights import (
-    CHANGE_NAMES,
-    CONTEXT_CHANGES,
+    CONTEXT_DELTAS,
+    DELTA_NAMES,
     EXPONENTS,
     MACHINE_CHANGES,
-    FittedPrior,
-    NetworkChanges,
-    fitted_prior_of,
+    OverfittedWeights,
+    WeightDeltas,
+    overfitted_weights_of,
 )
 from dfmcodec.entropy.tables import LAPLACE_COUNT, MAX_SYMBOL
 from dfmcodec.errors import DfmError, UnsupportedVersionError
@@ -29,13 +31,13 @@ FOLDER = Path(dfmcodec.__file__).parent / "weights"
 
 
 @pytest.fixture(scope="module")
-def prior() -> FittedPrior:
-    return FittedPrior.from_arrays(some_prior_arrays())
+def prior() -> OverfittedWeights:
+    return OverfittedWeights.from_arrays(some_prior_arrays())
 
 
-def first_of_kind(prior: FittedPrior, kind: int) -> tuple[int, int]:
+def first_of_kind(prior: OverfittedWeights, kind: int) -> tuple[int, int]:
     """The numbers of the weights of a kind, from the first up to the one after the last."""
-    assert tuple(name for name, _ in prior.shapes) == CHANGE_NAMES
+    assert tuple(name for name, _ in prior.shapes) == DELTA_NAMES
     ends = np.cumsum([0, *(int(np.prod(shape)) for _, shape in prior.shapes)])
     return int(ends[kind]), int(ends[kind + 1])
 
@@ -57,70 +59,70 @@ def test_codes_of_multipliers() -> None:
 # Changes
 
 
-def test_each_kind_of_change_has_its_own_weights(prior: FittedPrior) -> None:
+def test_each_kind_of_change_has_its_own_weights(prior: OverfittedWeights) -> None:
     """In the order of the names; the bypasses of synthesis and contexts are two kinds."""
     kinds = prior.kinds()
     assert kinds.shape == (prior.weight_count,)
-    for kind in range(len(CHANGE_NAMES)):
+    for kind in range(len(DELTA_NAMES)):
         first, end = first_of_kind(prior, kind)
-        assert np.flatnonzero(kinds == kind).tolist() == list(range(first, end)), CHANGE_NAMES[kind]
+        assert np.flatnonzero(kinds == kind).tolist() == list(range(first, end)), DELTA_NAMES[kind]
 
 
-def test_splitting_keeps_the_order(prior: FittedPrior) -> None:
+def test_splitting_keeps_the_order(prior: OverfittedWeights) -> None:
     flat = np.arange(prior.weight_count)
     parts = prior.split(flat)
     assert [part.shape for part in parts] == [shape for _, shape in prior.shapes]
     assert np.array_equal(np.concatenate([part.ravel() for part in parts]), flat)
 
 
-def test_no_changes_are_the_networks_of_the_prior(prior: FittedPrior) -> None:
-    none = NetworkChanges((0,) * len(CHANGE_NAMES), np.zeros(prior.weight_count, dtype=np.int32))
-    for changes in (None, none):
-        network, machine = prior.networks_of(changes)
+def test_no_changes_are_the_networks_of_the_prior(prior: OverfittedWeights) -> None:
+    none = WeightDeltas((0,) * len(DELTA_NAMES), np.zeros(prior.weight_count, dtype=np.int32))
+    for deltas in (None, none):
+        network, machine = prior.networks_of(deltas)
         assert all(np.array_equal(*pair) for pair in zip(machine, prior.machine, strict=True))
         for name in GridNetwork.LIMITS:
             assert np.array_equal(getattr(network, name), getattr(prior.network, name))
 
 
 @pytest.mark.parametrize("exponent", [EXPONENTS[0], -3, 0, EXPONENTS[-1]])
-def test_changes_of_contexts_are_whole_steps_within_limits(prior: FittedPrior, exponent: int) -> None:
+def test_changes_of_contexts_are_whole_steps_within_limits(prior: OverfittedWeights, exponent: int) -> None:
     """clip(w + q step), with step = max(1, round(2^e d)) in integers: the largest symbols do not
     wrap around.
     """
     rng = np.random.default_rng(2)
     symbols = rng.integers(-9, 10, prior.weight_count).astype(np.int32)
-    for kind in range(len(MACHINE_CHANGES), len(CHANGE_NAMES)):
+    for kind in range(len(MACHINE_CHANGES), len(DELTA_NAMES)):
         first, _ = first_of_kind(prior, kind)
         symbols[first : first + 2] = MAX_SYMBOL, -MAX_SYMBOL
-    network, _ = prior.networks_of(NetworkChanges((exponent,) * len(CHANGE_NAMES), symbols))
+    network, _ = prior.networks_of(WeightDeltas((exponent,) * len(DELTA_NAMES), symbols))
     assert {getattr(network, name).dtype for name in network.LIMITS} == {np.dtype(np.float32)}
     network.check_exact()
     steps = np.maximum(np.rint(prior.steps.astype(np.float64) * 2.0**exponent), 1).astype(np.int64)
     added = prior.split(symbols * steps)[len(MACHINE_CHANGES) :]
-    for name, change in zip(CONTEXT_CHANGES, added, strict=True):
+    for name, change in zip(CONTEXT_DELTAS, added, strict=True):
         limit = GridNetwork.LIMITS[name]
         wanted = getattr(prior.network, name).astype(np.int64) + change
         assert np.array_equal(getattr(network, name), np.clip(wanted, -limit, limit)), name
 
 
-def test_changes_of_the_synthesis_are_steps_by_kind(prior: FittedPrior) -> None:
+def test_changes_of_the_synthesis_are_steps_by_kind(prior: OverfittedWeights) -> None:
     """Each kind by its own exponent."""
-    exponents = tuple(range(-8, -8 + len(CHANGE_NAMES)))
+    exponents = tuple(range(-8, -8 + len(DELTA_NAMES)))
     symbols = np.random.default_rng(3).integers(-9, 10, prior.weight_count).astype(np.int32)
-    _, machine = prior.networks_of(NetworkChanges(exponents, symbols))
+    _, machine = prior.networks_of(WeightDeltas(exponents, symbols))
     for kind, (found, start) in enumerate(zip(machine, prior.machine, strict=True)):
         first, end = first_of_kind(prior, kind)
         change = symbols[first:end] * prior.steps[first:end] * 2.0 ** exponents[kind]
-        assert np.allclose(found, start + change.reshape(start.shape), atol=1e-5), CHANGE_NAMES[kind]
+        assert np.allclose(found, start + change.reshape(start.shape), atol=1e-5), DELTA_NAMES[kind]
 
 
-def test_tables_go_an_octave_further_for_half_the_step(prior: FittedPrior) -> None:
-    exponents = tuple(EXPONENTS[5 * kind % len(EXPONENTS)] for kind in range(len(CHANGE_NAMES)))
+def test_tables_go_an_octave_further_for_half_the_step(prior: OverfittedWeights) -> None:
+    exponents = tuple(EXPONENTS[5 * kind % len(EXPONENTS)] for kind in range(len(DELTA_NAMES)))
     found = prior.table_indices(exponents)
     for kind, exponent in enumerate(exponents):
         own = slice(*first_of_kind(prior, kind))
         wanted = np.clip(prior.tables[own].astype(int) - 4 * exponent, 0, LAPLACE_COUNT - 1)
-        assert np.array_equal(found[own], wanted), CHANGE_NAMES[kind]
+        assert np.array_equal(found[own], wanted), DELTA_NAMES[kind]
 
 
 # Arrays and files
@@ -139,7 +141,7 @@ def test_a_prior_that_is_not_exact_is_refused(name: str, factor: float, message:
     arrays = some_prior_arrays()
     arrays[name] = arrays[name] * factor
     with pytest.raises(DfmError, match=message):
-        FittedPrior.from_arrays(arrays)
+        OverfittedWeights.from_arrays(arrays)
 
 
 def test_a_prior_whose_arrays_do_not_fit_is_refused() -> None:
@@ -147,7 +149,7 @@ def test_a_prior_whose_arrays_do_not_fit_is_refused() -> None:
     for name in GridNetwork.LIMITS:
         name = f"context_{name}"
         with pytest.raises(DfmError, match="has the shape"):
-            FittedPrior.from_arrays(arrays | {name: arrays[name][:-1]})
+            OverfittedWeights.from_arrays(arrays | {name: arrays[name][:-1]})
 
 
 @pytest.mark.parametrize("name", ["change_steps", "change_tables"])
@@ -155,18 +157,18 @@ def test_every_weight_has_a_step_and_a_table(name: str) -> None:
     arrays = some_prior_arrays()
     for wrong in (arrays[name][:-1], np.append(arrays[name], arrays[name][:1])):
         with pytest.raises(DfmError, match="steps and tables"):
-            FittedPrior.from_arrays(arrays | {name: wrong})
+            OverfittedWeights.from_arrays(arrays | {name: wrong})
 
 
-def test_the_prior_id_is_that_of_its_arrays(prior: FittedPrior) -> None:
+def test_the_prior_id_is_that_of_its_arrays(prior: OverfittedWeights) -> None:
     arrays = some_prior_arrays()
-    assert FittedPrior.from_arrays(arrays).checksum == prior.checksum
+    assert OverfittedWeights.from_arrays(arrays).checksum == prior.checksum
     arrays["change_tables"][0] ^= 1
-    assert FittedPrior.from_arrays(arrays).checksum != prior.checksum
+    assert OverfittedWeights.from_arrays(arrays).checksum != prior.checksum
 
 
 def test_shipped_priors_have_the_ids_of_the_registry() -> None:
-    for prior_id in shipped_ids(Model.FITTED):
-        assert fitted_prior_of(prior_id).checksum == prior_id
+    for weights_id in shipped_ids(Model.OVERFITTED):
+        assert overfitted_weights_of(weights_id).checksum == weights_id
     with pytest.raises(UnsupportedVersionError, match="needs prior 12345678"):
-        fitted_prior_of(0x12345678)
+        overfitted_weights_of(0x12345678)

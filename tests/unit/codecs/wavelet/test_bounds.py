@@ -13,9 +13,9 @@ from common import with_crc
 from dfmcodec import container
 from dfmcodec.codecs.decode import DecodeRequest, decode_image, render
 from dfmcodec.codecs.overfitted import decode as fitted
-from dfmcodec.codecs.overfitted.contents import FittedArchitecture, QuantizedGrids
+from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, grid_sizes
-from dfmcodec.weights.registry import FITTED_SMALL, LATENT
+from dfmcodec.weights.registry import OVERFITTED_SMALL, WAVELET
 
 WIDTH = 256
 
@@ -28,13 +28,13 @@ def file_of(model: int, height: int, channels: int, further: bytes, section: int
 
 
 def latents_of(height: int, channels: int, levels: int) -> bytes:
-    further = struct.pack("<BHBI", levels, 640, 0, LATENT.id)
+    further = struct.pack("<BHBI", levels, 640, 0, WAVELET.id)
     return file_of(1, height, channels, further, 3, bytes([16] * channels) + bytes(40))
 
 
 def grids_of(height: int, channels: int) -> bytes:
     """A file of symbols that are all zero."""
-    arch = FittedArchitecture(channels, GRID_LEVELS, 1, 60, 1, FITTED_SMALL.id)
+    arch = OverfittedArchitecture(channels, GRID_LEVELS, 1, 60, 1, OVERFITTED_SMALL.id)
     grids = tuple(np.zeros(size, np.int32) for size in grid_sizes(height, WIDTH, GRID_LEVELS))
     return container.write(QuantizedGrids(arch, height, WIDTH, 24, grids))
 
@@ -67,7 +67,7 @@ def test_memory_to_decode_is_as_documented(make, bytes_per_pixel, monkeypatch):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_colours_of_any_numbers_give_pixels_without_a_warning(channels, monkeypatch):
-    arch = FittedArchitecture(channels, GRID_LEVELS, 1, 60, 1, FITTED_SMALL.id)
+    arch = OverfittedArchitecture(channels, GRID_LEVELS, 1, 60, 1, OVERFITTED_SMALL.id)
     grids = tuple(np.zeros(size, np.int32) for size in grid_sizes(1, 5, GRID_LEVELS))
     colours = np.array([[[np.inf, -np.inf, np.nan, 3e38, 0.5]]] * 3, np.float32)
     monkeypatch.setattr(fitted, "synthesise_grids", lambda *_: colours.copy())

@@ -19,17 +19,17 @@ import dfmcodec
 from dfmcodec import container
 from dfmcodec.codecs.decode import DecodeRequest, decode_best_effort, decode_image, render
 from dfmcodec.codecs.encode import encode_image
-from dfmcodec.codecs.wavelet import geometry as latent_geometry
+from dfmcodec.codecs.wavelet import geometry as wavelet_geometry
 from dfmcodec.codecs.wavelet.transform import synthesise_level
 from dfmcodec.container import read_write
-from dfmcodec.container.checks import CHECKS_PART
+from dfmcodec.container.checks import CHECKS_FRACTION
 from dfmcodec.errors import CorruptError, FormatError, TruncatedError
 from dfmcodec.image import Image, Metadata
 from dfmcodec.image.region import Region
 from dfmcodec.metrics import psnr
 from dfmcodec.search.config import EncoderConfig
 
-HEADER_FIELDS = range(18, 25)  # of a latent file: step, chroma angle, checksum of the prior
+HEADER_FIELDS = range(18, 25)  # of a wavelet file: step, chroma angle, checksum of the prior
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def photograph() -> Image:
 @pytest.fixture(scope="module")
 def encoded(photograph):
     with pytest.MonkeyPatch.context() as patch:  # no small image's file would have them
-        patch.setattr(read_write, "CHECKS_PART", 1.0)
+        patch.setattr(read_write, "CHECKS_FRACTION", 1.0)
         return encode_image(photograph, EncoderConfig(quality=85, effort=2, tune="psnr"))
 
 
@@ -56,7 +56,7 @@ def encoded(photograph):
 def small(photograph):
     """A sixth of the photograph, for tests that decode many times."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(read_write, "CHECKS_PART", 1.0)
+        patch.setattr(read_write, "CHECKS_FRACTION", 1.0)
         return encode_image(Image(photograph.pixels[64:192, 96:208]), EncoderConfig(quality=85, effort=2, tune="psnr"))
 
 
@@ -67,8 +67,8 @@ def tiled():
 
     pixels = np.ascontiguousarray(skimage.data.astronaut()[:256])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(latent_geometry, "TILE_SIDE", 256)
-        patch.setattr(read_write, "CHECKS_PART", 1.0)
+        patch.setattr(wavelet_geometry, "TILE_SIDE", 256)
+        patch.setattr(read_write, "CHECKS_FRACTION", 1.0)
         return encode_image(Image(pixels), EncoderConfig(quality=50, effort=1, tune="psnr")).data
 
 
@@ -323,15 +323,17 @@ def test_symbols_that_are_not_those_written_are_an_error(encoded):
         decode_image(fuzzing.with_crc(content))
 
 
-@pytest.mark.parametrize("model", ["latent", pytest.param("coordinate", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("model", ["wavelet", pytest.param("coordinate", marks=pytest.mark.slow)])
 def test_checks_are_few(photograph, model, monkeypatch):
     """Written where they are at most 0.2 % of the file, and within the size target; here 2 % of
     small networks.
     """
-    config = {"effort": 1} if model == "latent" else {"model": "coordinate", "steps": 20}
-    limits, part = {"latent": ((4000, 20_000), CHECKS_PART), "coordinate": ((300, 1200), 10 * CHECKS_PART)}[model]
+    config = {"effort": 1} if model == "wavelet" else {"model": "coordinate", "steps": 20}
+    limits, part = {"wavelet": ((4000, 20_000), CHECKS_FRACTION), "coordinate": ((300, 1200), 10 * CHECKS_FRACTION)}[
+        model
+    ]
     for module in ("container.read_write", "codecs.encode"):
-        monkeypatch.setattr(f"dfmcodec.{module}.CHECKS_PART", part)
+        monkeypatch.setattr(f"dfmcodec.{module}.CHECKS_FRACTION", part)
     plain = Image(photograph.pixels)
     for limit, has_checks in zip(limits, (False, True), strict=True):
         result = encode_image(plain, EncoderConfig(size=limit, **config))

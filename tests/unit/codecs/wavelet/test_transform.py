@@ -14,7 +14,7 @@ from dfmcodec.codecs.wavelet.colour import (
     planes_to_pixels,
     principal_chroma_angle,
 )
-from dfmcodec.codecs.wavelet.correction import CELL, FEATURES, DeepFourierMachine, padded_cells
+from dfmcodec.codecs.wavelet.correction import CELL, FEATURES, CorrectionNetwork, padded_cells
 from dfmcodec.codecs.wavelet.geometry import TILE_GRID, Geometry, Tiling, default_levels, default_tiles
 from dfmcodec.codecs.wavelet.synthesis import Samples, blocks, machine_change
 from dfmcodec.codecs.wavelet.transform import (
@@ -22,7 +22,7 @@ from dfmcodec.codecs.wavelet.transform import (
     LOW_NORMS,
     MAX_UNITS,
     NORM_UNIT,
-    UNITS_PER_LEVEL,
+    UNITS_PER_CODE_VALUE,
     analyse,
     synthesise_level,
 )
@@ -30,14 +30,14 @@ from dfmcodec.image.region import Region
 
 
 def in_units(band):
-    return np.rint(band * UNITS_PER_LEVEL).astype(np.int32)
+    return np.rint(band * UNITS_PER_CODE_VALUE).astype(np.int32)
 
 
 def synthesise(pyramid):
     low = in_units(pyramid.low)
     for bands in reversed(pyramid.bands):
         low = synthesise_level(low, [in_units(band) for band in bands])
-    return low / UNITS_PER_LEVEL
+    return low / UNITS_PER_CODE_VALUE
 
 
 @pytest.mark.parametrize("shape", [(3, 64, 96), (3, 37, 53), (1, 1, 9), (3, 5, 1), (1, 1, 1), (3, 2, 2), (3, 1, 2)])
@@ -92,7 +92,7 @@ def test_chroma_axes_are_orthonormal_and_without_luma_and_planes_are_undone(angl
     assert np.abs(basis.duals @ np.ones(3) - [3**0.5, 0, 0]).max() < 1e-6  # of gray
     assert np.allclose(basis.duals[0] / basis.duals[0].sum(), luma.weights, atol=1e-6)
     pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
-    planes = pixels_to_planes(pixels, basis).transpose(1, 2, 0) * UNITS_PER_LEVEL
+    planes = pixels_to_planes(pixels, basis).transpose(1, 2, 0) * UNITS_PER_CODE_VALUE
     assert np.array_equal(planes_to_pixels(planes, basis), pixels)
 
 
@@ -161,7 +161,7 @@ def test_blocks_of_the_machine_join_without_seams(monkeypatch):
         for n in (width, width, 12)
     )
     lift = rng.normal(0, 0.02, (FEATURES, width)).astype(np.float32)
-    machine = DeepFourierMachine(lift, layers, rng.normal(0, 0.1, (width, 12)).astype(np.float32))
+    machine = CorrectionNetwork(lift, layers, rng.normal(0, 0.1, (width, 12)).astype(np.float32))
     assert machine.reach == 4
     samples = rng.integers(-4000, 4000, (3, 41, 30)).astype(np.int32)
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from dfmcodec.codecs.overfitted.encode.by_jax.contexts import Grids
 from dfmcodec.codecs.overfitted.encode.by_jax.neighbours import neighbourhoods
 from dfmcodec.codecs.overfitted.encode.by_jax.upsampling import upsampled_planes
-from dfmcodec.codecs.overfitted.synthesis import STAGES, FittedMachine, machine_colours, stages
+from dfmcodec.codecs.overfitted.synthesis import STAGES, SynthesisNetwork, machine_colours, stages
 from dfmcodec.image.region import CHANNELS
 
 # Polynomials in t^2 of cos(2 pi t) and sin(2 pi t) / t for |t| <= 1/2, of nearly the least largest
@@ -58,7 +58,7 @@ def joined_grids(filters: jax.Array, grids: Grids) -> jax.Array:
     return joined
 
 
-def window_colours(weights: FittedMachine, grids: Grids) -> jax.Array:
+def window_colours(weights: SynthesisNetwork, grids: Grids) -> jax.Array:
     """Computes the pixels of a window.
 
     Args:

@@ -48,7 +48,7 @@ def _colours_and_bits(
 def _loss(networks: Networks, image: ImageTerms, latents: Grids, softness: Softness, window: WindowPixels) -> jax.Array:
     """The part of a window in the loss, times the pixels of the image."""
     colours, bits = _colours_and_bits(networks, image, _soft_symbols(latents, softness), window)
-    errors = ((colours - window.colours) ** 2 * window.inside[None]).sum()
+    errors = ((colours - window.colours) ** 2 * window.pixel_weights[None]).sum()
     loss: jax.Array = errors / colours.shape[0] + image.lmbda * bits.sum()
     return loss
 
@@ -57,8 +57,8 @@ def gradient_of_window(
     networks: Networks, image: ImageTerms, latents: Grids, softness: Softness, window: WindowPixels
 ) -> tuple[Networks, jax.Array]:
     """The gradient of a window's part in the loss; see `WindowLoss`."""
-    by_networks, by_latents = jax.grad(_loss, argnums=(0, 2))(networks, image, latents, softness, window)
-    return by_networks, jnp.concatenate([grid.ravel() for grid in by_latents])
+    by_networks, grad_latents = jax.grad(_loss, argnums=(0, 2))(networks, image, latents, softness, window)
+    return by_networks, jnp.concatenate([grid.ravel() for grid in grad_latents])
 
 
 def costs_of_window(
@@ -67,7 +67,7 @@ def costs_of_window(
     """What whole symbols of a window cost; see `WindowLoss`."""
     colours, bits = _colours_and_bits(networks, image, grids, window)
     values = jnp.round(jnp.clip(colours, 0, 1) * image.peak) * (1 / image.peak)
-    return ((values - window.colours) ** 2 * window.inside[None]).sum(axis=0), bits
+    return ((values - window.colours) ** 2 * window.pixel_weights[None]).sum(axis=0), bits
 
 
 def _total(gradients: Sequence[Networks]) -> Networks:
@@ -104,8 +104,8 @@ class LossByJax:
         def gradient(of_window: tuple[Softness, int]) -> tuple[Any, Float32]:
             soft, window = of_window
             seen = self.windows.cut(window, latents)
-            by_weights, by_latents = _program(gradient_of_window)(weights, image, seen, soft, self.pixels[window])
-            return by_weights, np.asarray(by_latents)
+            grad_weights, grad_latents = _program(gradient_of_window)(weights, image, seen, soft, self.pixels[window])
+            return grad_weights, np.asarray(grad_latents)
 
         with calls():
             return in_threads(gradient, zip(softness, windows, strict=True))

@@ -1,4 +1,4 @@
-"""Coordinate descent of the fitted model, the last choice of the symbols of the finest grid."""
+"""Coordinate descent of the overfitted codec, the last choice of the symbols of the finest grid."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import skimage.data
 from common import with_kernels
-from fitted_parts import laplace_grids
+from overfitted_parts import laplace_grids
 
 from dfmcodec.codecs.overfitted.encode.coordinate_descent import Reach, descend
 from dfmcodec.codecs.overfitted.encode.fit import Fit, FitSchedule
 from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.encode.quantize import prior_networks
-from dfmcodec.codecs.overfitted.weights import fitted_prior_of
-from dfmcodec.weights.registry import FITTED_LARGE
+from dfmcodec.codecs.overfitted.weights import overfitted_weights_of
+from dfmcodec.weights.registry import OVERFITTED_LARGE
 
 SIZES = [(1, 1), (5, 40), (23, 31)]
 
@@ -77,7 +77,7 @@ def colours_of_photograph(height: int, width: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def fit() -> Fit:
-    start = prior_networks(fitted_prior_of(FITTED_LARGE.id))
+    start = prior_networks(overfitted_weights_of(OVERFITTED_LARGE.id))
     return Fit(colours_of_photograph(128, 160), 1e-3, 0, start, FitSchedule.of(40))
 
 

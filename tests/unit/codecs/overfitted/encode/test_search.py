@@ -1,4 +1,4 @@
-"""The search of the fitted model: files for each kind of target.
+"""The search of the overfitted codec: files for each kind of target.
 
 How the search comes to its target is tested with `LaplaceFit`, whose states are the same whatever
 computes them; fits of a small photograph show that the parts work together.
@@ -20,16 +20,16 @@ import numpy as np
 import pytest
 import skimage.data
 from common import with_kernels
-from fitted_parts import installed, laplace_grids
+from overfitted_parts import installed, laplace_grids
 
 import dfmcodec
 from dfmcodec import container
 from dfmcodec._types import Float32
 from dfmcodec.codecs.decode import render
-from dfmcodec.codecs.overfitted.contents import FittedArchitecture, QuantizedGrids
+from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
 from dfmcodec.codecs.overfitted.encode import plan as planning
 from dfmcodec.codecs.overfitted.encode import search
-from dfmcodec.codecs.overfitted.encode.candidates import Candidate, Tried
+from dfmcodec.codecs.overfitted.encode.candidates import Candidate, SymbolCandidate
 from dfmcodec.codecs.overfitted.encode.control import FitControl
 from dfmcodec.codecs.overfitted.encode.fit import Fit, FitSchedule, FitState, Measured
 from dfmcodec.codecs.overfitted.encode.latents import Latents
@@ -40,18 +40,18 @@ from dfmcodec.codecs.overfitted.encode.search import fit_grids
 from dfmcodec.codecs.overfitted.encode.windows import colours_of
 from dfmcodec.codecs.overfitted.grids import LMBDA_CODES, code_of_lmbda, lmbda_of_code
 from dfmcodec.codecs.overfitted.sections.grids import write_grids
-from dfmcodec.codecs.overfitted.weights import CHANGE_NAMES, FittedPrior
+from dfmcodec.codecs.overfitted.weights import DELTA_NAMES, OverfittedWeights
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents
 from dfmcodec.codecs.wavelet.encode.efforts import Effort
 from dfmcodec.codecs.wavelet.encode.search import fit_latents
 from dfmcodec.container.checks import CHECK_BYTES
 from dfmcodec.errors import ConfigError, TargetUnreachableError
-from dfmcodec.image import PEAK_LEVEL, Image
+from dfmcodec.image import PEAK_CODE_VALUE, Image
 from dfmcodec.metrics import mse, psnr
 from dfmcodec.options import EFFORTS
 from dfmcodec.search.config import EncoderConfig, lmbda_of_quality
 from dfmcodec.search.job import MAX_RESTARTS, Job, Outcome, Progress
-from training.fitted import prior_arrays
+from training.overfitted import prior_arrays
 
 LMBDA = 1e-3
 STEPS = 60
@@ -59,10 +59,10 @@ PIXELS = np.ascontiguousarray(skimage.data.chelsea()[60:124, 130:226])
 
 
 @lru_cache(maxsize=1)
-def prior() -> FittedPrior:
+def prior() -> OverfittedWeights:
     """Of random networks, small enough that they are compiled and fitted soon."""
     start = Networks.start(0, 8, 8)
-    return FittedPrior.from_arrays(prior_arrays(start, [start]))
+    return OverfittedWeights.from_arrays(prior_arrays(start, [start]))
 
 
 @lru_cache(maxsize=1)
@@ -76,7 +76,7 @@ def laplace_latents() -> tuple[Float32, ...]:
 def model_of(latents: Sequence[Float32], bit_depth: int = 8) -> QuantizedGrids:
     """The model of latents and the networks of the prior."""
     symbols = tuple(np.rint(grid).astype(np.int32) for grid in latents)
-    arch = FittedArchitecture(3, len(symbols), 1, prior().width, 1, prior().checksum)
+    arch = OverfittedArchitecture(3, len(symbols), 1, prior().width, 1, prior().checksum)
     return QuantizedGrids(arch, *symbols[0].shape, code_of_lmbda(LMBDA), symbols, bit_depth=bit_depth)
 
 
@@ -115,7 +115,7 @@ class LaplaceFit(Fit):
         if latents is not state.moving_latents:
             model = model_of(state.latents)
             with installed(prior()):
-                error = mse(laplace_image().pixels, render(model)) / PEAK_LEVEL**2
+                error = mse(laplace_image().pixels, render(model)) / PEAK_CODE_VALUE**2
             self._last = state.moving_latents, Measured(8.0 * len(write_grids(model.grids, prior().network)), error)
         return self._last[1]
 
@@ -129,11 +129,11 @@ class LaplaceFit(Fit):
 
 def usual_rounding(*_: Any) -> Rounding:
     """Where networks do not move, or nothing depends on how far: 300 measurements less."""
-    return Rounding(prior(), (0,) * len(CHANGE_NAMES))
+    return Rounding(prior(), (0,) * len(DELTA_NAMES))
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a fit came to, and its file.
 
     Args:
@@ -163,7 +163,7 @@ def found(
     should_stop: Callable[[], bool] = lambda: False,
     has_checks: bool = False,
     fit: type[Fit] = LaplaceFit,
-) -> Found:
+) -> SearchResult:
     """Fits an image, and writes and decodes it."""
     image = laplace_image() if image is None else image
     progress: list[Progress] = []
@@ -175,10 +175,10 @@ def found(
             patch.setattr(search, "choose_rounding", usual_rounding)
         outcome = fit_grids(job, Plan(prior(), prior_networks(prior()), FitSchedule.of(steps), LMBDA))
         data = container.write(outcome.model, checked=False)
-        return Found(image, outcome, data, dfmcodec.decode(data).pixels, progress)
+        return SearchResult(image, outcome, data, dfmcodec.decode(data).pixels, progress)
 
 
-def found_of_photograph(config: EncoderConfig, steps: int = STEPS) -> Found:
+def found_of_photograph(config: EncoderConfig, steps: int = STEPS) -> SearchResult:
     """By gradients, as encoders do."""
     return found(config, Image(PIXELS), steps, fit=Fit)
 
@@ -192,16 +192,16 @@ def search_of(config: EncoderConfig, steps: int = STEPS, image: Image | None = N
 
 
 @pytest.fixture(scope="module")
-def of_photograph() -> Found:
+def of_photograph() -> SearchResult:
     return found_of_photograph(EncoderConfig(lmbda=LMBDA))
 
 
 @pytest.fixture(scope="module")
-def of_lmbda() -> Found:
+def of_lmbda() -> SearchResult:
     return found(EncoderConfig(lmbda=LMBDA))
 
 
-def check_file(result: Found) -> None:
+def check_file(result: SearchResult) -> None:
     """A file of the named size decodes to the rendered image."""
     assert len(result.data) == result.outcome.estimated_bytes
     with installed(prior()):
@@ -214,15 +214,15 @@ def check_file(result: Found) -> None:
 
 
 @pytest.mark.slow
-def test_a_multiplier_is_a_target(of_photograph: Found) -> None:
+def test_a_multiplier_is_a_target(of_photograph: SearchResult) -> None:
     """It stays as it is, and the fit ends after the steps of its schedule."""
     check_file(of_photograph)
     outcome = of_photograph.outcome
     assert (outcome.steps, outcome.stop_reason, outcome.restarts) == (STEPS, "steps", 0)
     assert outcome.fit_s > 0
     assert outcome.model.lmbda_code == code_of_lmbda(LMBDA)
-    assert outcome.model.architecture.prior_id == prior().checksum
-    assert outcome.model.changes.symbols.any()
+    assert outcome.model.architecture.weights_id == prior().checksum
+    assert outcome.model.deltas.symbols.any()
 
 
 def test_progress_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +238,7 @@ def test_progress_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_file(of_photograph: Found) -> None:
+def test_the_same_seed_gives_the_same_file(of_photograph: SearchResult) -> None:
     assert found_of_photograph(EncoderConfig(lmbda=LMBDA)).data == of_photograph.data
 
 
@@ -416,7 +416,7 @@ def test_networks_that_come_to_nan_within_a_step_are_rounded_quietly() -> None:
 
 @pytest.mark.parametrize("part", [pytest.param("networks", marks=pytest.mark.slow), "latents"])
 def test_further_steps_that_come_to_nan_do_not_count(
-    of_lmbda: Found, part: str, monkeypatch: pytest.MonkeyPatch
+    of_lmbda: SearchResult, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Descents bring the state before them to the target."""
     monkeypatch.setattr(FitControl, "following", lambda self, lmbda, *args: lmbda)
@@ -442,7 +442,7 @@ def test_a_fit_that_comes_to_nan_again_and_again_ends(part: str, monkeypatch: py
 
 
 @pytest.mark.parametrize("part", [0.85, pytest.param(0.97, marks=pytest.mark.slow), 1.03])
-def test_a_size_is_a_hard_limit(of_lmbda: Found, part: float) -> None:
+def test_a_size_is_a_hard_limit(of_lmbda: SearchResult, part: float) -> None:
     """Of the file with its ancillary data, whether the first multiplier is too low or too high."""
     ancillary_bytes = 100
     size = round(part * len(of_lmbda.data)) + ancillary_bytes
@@ -453,7 +453,7 @@ def test_a_size_is_a_hard_limit(of_lmbda: Found, part: float) -> None:
     assert {report.budget_bytes for report in result.progress} == {size}
 
 
-def test_a_psnr_is_a_floor(of_lmbda: Found) -> None:
+def test_a_psnr_is_a_floor(of_lmbda: SearchResult) -> None:
     floor_db = of_lmbda.psnr_db - 2
     result = found(EncoderConfig(psnr=floor_db))
     check_file(result)
@@ -476,7 +476,7 @@ def test_gray_images_have_one_channel() -> None:
     ("config", "message"),
     [
         (EncoderConfig(size=150), r"150 bytes is below the [\d,]+ that the smallest file needs"),
-        (EncoderConfig(psnr=80.0), r"80\.00 dB is out of reach of the fitted model, which reached \d\d\.\d\d"),
+        (EncoderConfig(psnr=80.0), r"80\.00 dB is out of reach of the overfitted codec, which reached \d\d\.\d\d"),
     ],
 )
 def test_targets_may_be_out_of_reach(config: EncoderConfig, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -503,8 +503,10 @@ def test_a_part_of_each_of_two_states_leads_to_the_target() -> None:
     nearest = [np.zeros_like(beyond[0]), *beyond[1:]]
     with installed(prior()):
         any_size = search_of(EncoderConfig(size=9000))
-        changes = any_size._any_rounding.changes(prior_networks(prior()))
-        small, large = (Tried(grids, any_size._candidates.of(grids, changes), LMBDA) for grids in (nearest, beyond))
+        deltas = any_size._any_rounding.deltas(prior_networks(prior()))
+        small, large = (
+            SymbolCandidate(grids, any_size._candidates.of(grids, deltas), LMBDA) for grids in (nearest, beyond)
+        )
         sizes = small.candidate.written_bytes, large.candidate.written_bytes
         budget = sum(sizes) // 2
         assert sizes[0] < 0.9 * budget < 1.1 * budget < sizes[1]
@@ -519,7 +521,7 @@ def test_a_part_of_each_of_two_states_leads_to_the_target() -> None:
 
 @pytest.mark.parametrize("is_frozen", [False, True])
 def test_a_fit_that_misses_its_size_is_brought_to_it(
-    of_lmbda: Found, is_frozen: bool, monkeypatch: pytest.MonkeyPatch
+    of_lmbda: SearchResult, is_frozen: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A multiplier that nothing moves gives a file that is too large by 4 %, which takes
     further steps: each round of them leaves less of the overshoot.
@@ -531,7 +533,7 @@ def test_a_fit_that_misses_its_size_is_brought_to_it(
         monkeypatch.setattr(search, "descend", lambda *_: pytest.fail("a descent finds little there"))
     size, sizes, as_it_is = len(of_lmbda.data) * 24 // 25, [], search._Search._as_it_is
 
-    def recorded(self: search._Search, state: FitState) -> Tried:
+    def recorded(self: search._Search, state: FitState) -> SymbolCandidate:
         tried = as_it_is(self, state)
         sizes.append(tried.candidate.written_bytes)
         return tried
@@ -547,7 +549,7 @@ def test_a_fit_that_misses_its_size_is_brought_to_it(
 
 
 @pytest.mark.slow
-def test_a_fit_follows_its_target(of_lmbda: Found, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fit_follows_its_target(of_lmbda: SearchResult, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that fewer further steps are left to take."""
     config = EncoderConfig(size=len(of_lmbda.data) * 4 // 5)
     following = found(config)
@@ -570,8 +572,8 @@ def test_descents_close_in_on_the_target() -> None:
     """Twice as far each time while all are on one side of it, then by false position."""
     running = search_of(EncoderConfig(size=1000))
 
-    def tried(file_bytes: int, lmbda: float) -> Tried:
-        return Tried((), Candidate(file_bytes, 30.0, None), lmbda)
+    def tried(file_bytes: int, lmbda: float) -> SymbolCandidate:
+        return SymbolCandidate((), Candidate(file_bytes, 30.0, None), lmbda)
 
     one, two, below = tried(1020, 1e-3), tried(1010, 1.2e-3), tried(980, 2e-3)
     first, second = running._control.of_next_descent([one]), running._control.of_next_descent([one, two])
@@ -586,7 +588,9 @@ def test_descents_close_in_on_the_target() -> None:
 
 def test_descents_close_in_on_a_psnr_from_an_exact_image() -> None:
     running = search_of(EncoderConfig(psnr=45.0))
-    exact, below = (Tried((), Candidate(1000, psnr_db, None), lmbda) for psnr_db, lmbda in ((inf, 1e-4), (44, 1e-3)))
+    exact, below = (
+        SymbolCandidate((), Candidate(1000, psnr_db, None), lmbda) for psnr_db, lmbda in ((inf, 1e-4), (44, 1e-3))
+    )
     assert 8e-4 < running._control.of_next_descent([exact, below]) < 1e-3
 
 
@@ -621,9 +625,11 @@ def plan_for(config: EncoderConfig) -> Plan:
 
 
 def test_a_plan_has_the_steps_of_its_effort_or_those_that_are_given() -> None:
-    counts = [plan_for(EncoderConfig(model="fitted", lmbda=LMBDA, effort=effort)).schedule.steps for effort in EFFORTS]
+    counts = [
+        plan_for(EncoderConfig(model="overfitted", lmbda=LMBDA, effort=effort)).schedule.steps for effort in EFFORTS
+    ]
     assert counts == sorted(set(counts))
-    assert plan_for(EncoderConfig(model="fitted", lmbda=LMBDA, steps=7)).schedule.steps == 7
+    assert plan_for(EncoderConfig(model="overfitted", lmbda=LMBDA, steps=7)).schedule.steps == 7
 
 
 def test_a_plan_has_the_prior_for_its_image_and_multiplier(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -632,7 +638,7 @@ def test_a_plan_has_the_prior_for_its_image_and_multiplier(monkeypatch: pytest.M
     """
     priors = {}
     for side, part, lmbda in product((280, 290, 440, 450), (0.2, 0.5, 0.6), (1e-4, 1.5e-3, 3e-3)):
-        monkeypatch.setattr(planning, "smooth_part", lambda *_, part=part: part)
+        monkeypatch.setattr(planning, "smooth_fraction", lambda *_, part=part: part)
         prior, _ = prior_and_schedule(np.zeros((3, side, side), dtype=np.float32), lmbda, 10)
         priors[side, part, lmbda] = prior
     full, wide, far = priors.pop((450, 0.2, 1e-4)), priors.pop((450, 0.5, 1e-4)), priors.pop((290, 0.5, 3e-3))
@@ -648,8 +654,8 @@ def test_a_plan_has_the_prior_for_its_image_and_multiplier(monkeypatch: pytest.M
 
 def test_the_first_multiplier_follows_that_of_the_latent_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """A size is met without the bytes of networks, which are half of a small file."""
-    assert plan_for(EncoderConfig(model="fitted", lmbda=2e-3)).first_lmbda == 2e-3
-    assert plan_for(EncoderConfig(model="fitted", quality=50)).first_lmbda == lmbda_of_quality(50)
+    assert plan_for(EncoderConfig(model="overfitted", lmbda=2e-3)).first_lmbda == 2e-3
+    assert plan_for(EncoderConfig(model="overfitted", quality=50)).first_lmbda == lmbda_of_quality(50)
     budgets: list[int | None] = []
     steps = iter((640, 640, 640, 1280))
 
@@ -659,64 +665,66 @@ def test_the_first_multiplier_follows_that_of_the_latent_model(monkeypatch: pyte
 
     monkeypatch.setattr(planning, "fit_latents", met)
     targets = {"size": 5000}, {"size": 1000}, {"psnr": 27.0}, {"psnr": 25.0}
-    firsts = [plan_for(EncoderConfig(model="fitted", **target)).first_lmbda for target in targets]
+    firsts = [plan_for(EncoderConfig(model="overfitted", **target)).first_lmbda for target in targets]
     assert budgets == [4000, 500, None, None]
     assert firsts[0] == firsts[1] == firsts[2] < firsts[3]
 
 
 @pytest.mark.slow
 def test_the_first_multiplier_is_that_of_the_target() -> None:
-    """Of a size or a PSNR a little less than that at which the latent model meets it; single
+    """Of a size or a PSNR a little less than that at which the wavelet codec meets it; single
     iterations make other files than effort 1 does. (Measured: 0.75 and 1.0.)
     """
     data = dfmcodec.encode(PIXELS, lmbda=2e-3, effort=1)
     for target in ({"size": 2 * (len(data.data) + 8)}, {"psnr": data.report.psnr_db - 0.01}):
-        first = plan_for(EncoderConfig(model="fitted", **target)).first_lmbda
+        first = plan_for(EncoderConfig(model="overfitted", **target)).first_lmbda
         assert 0.6 < first / planning._first_lmbda(2e-3) < 1.6, target
 
 
 @pytest.mark.slow
 def test_the_first_multiplier_is_larger_for_the_size_of_a_smooth_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    size, psnr_target = (EncoderConfig(model="fitted", **target) for target in ({"size": 700}, {"psnr": 27.0}))
+    size, psnr_target = (EncoderConfig(model="overfitted", **target) for target in ({"size": 700}, {"psnr": 27.0}))
     firsts = []
     for part in (0.5, 0.6):
-        monkeypatch.setattr(planning, "smooth_part", lambda *_, part=part: part)
+        monkeypatch.setattr(planning, "smooth_fraction", lambda *_, part=part: part)
         firsts.append((plan_for(size).first_lmbda, plan_for(psnr_target).first_lmbda))
     detailed, smooth = firsts
     assert smooth == (pytest.approx(1.25 * detailed[0]), detailed[1])
 
 
 def test_the_first_multiplier_of_a_size_without_room_for_networks() -> None:
-    """A size that the latent model just meets has a plan; below that, the message has the size."""
+    """A size that the wavelet codec just meets has a plan; below that, the message has the size."""
     data = dfmcodec.encode(PIXELS, lmbda=1.0, effort=1)
-    assert plan_for(EncoderConfig(model="fitted", size=len(data.data) + 8)).first_lmbda > 2e-3
+    assert plan_for(EncoderConfig(model="overfitted", size=len(data.data) + 8)).first_lmbda > 2e-3
     with pytest.raises(TargetUnreachableError, match="the target of 20 bytes"):
-        plan_for(EncoderConfig(model="fitted", size=20))
+        plan_for(EncoderConfig(model="overfitted", size=20))
 
 
 @pytest.mark.parametrize(
     ("config", "error"),
     [
-        (EncoderConfig(model="fitted", quality=100), ConfigError),
-        (EncoderConfig(model="fitted", psnr=60), TargetUnreachableError),
+        (EncoderConfig(model="overfitted", quality=100), ConfigError),
+        (EncoderConfig(model="overfitted", psnr=60), TargetUnreachableError),
     ],
 )
 def test_targets_that_need_finer_steps_are_refused_before_the_fit(
     config: EncoderConfig, error: type[dfmcodec.DfmError]
 ) -> None:
-    with pytest.raises(error, match=r"needs an lmbda of .*; use --model latent"):
+    with pytest.raises(error, match=r"needs an lmbda of .*; use --model wavelet"):
         plan_for(config)
 
 
 def test_a_size_that_needs_no_finer_steps_than_there_are_has_a_plan() -> None:
-    """Where the latent model would fill it with finer ones: the finest."""
-    first = plan_for(EncoderConfig(model="fitted", rate=0.9)).first_lmbda
+    """Where the wavelet codec would fill it with finer ones: the finest."""
+    first = plan_for(EncoderConfig(model="overfitted", rate=0.9)).first_lmbda
     assert first == lmbda_of_code(LMBDA_CODES[0])
 
 
 @pytest.mark.slow
 def test_a_time_limit_is_for_the_first_multiplier_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The latent model stops at the first trial that meets the target, and has one all the same."""
+    """The wavelet codec stops at the first trial that meets the target, and has one all the
+    same.
+    """
     ends: list[tuple[str, int]] = []
 
     def recorded(job: Job, effort: Effort) -> Outcome:
@@ -727,7 +735,8 @@ def test_a_time_limit_is_for_the_first_multiplier_too(monkeypatch: pytest.Monkey
     monkeypatch.setattr(planning, "fit_latents", recorded)
     for target in ({"size": 2000}, {"psnr": 27.0}, {"size": 130}):
         firsts = [
-            plan_for(EncoderConfig(model="fitted", time_limit_s=limit, **target)).first_lmbda for limit in (None, 1e-6)
+            plan_for(EncoderConfig(model="overfitted", time_limit_s=limit, **target)).first_lmbda
+            for limit in (None, 1e-6)
         ]
         assert firsts[0] / 2 < firsts[1] < 2 * firsts[0], target
         (_, whole), (why, cut) = ends
@@ -745,9 +754,9 @@ def test_a_size_that_is_more_than_enough_is_a_limit(monkeypatch: pytest.MonkeyPa
     rows, columns = np.mgrid[:16, :16]
     planes = 100 + 3 * columns, 80 + columns + 2 * rows, 120 + columns - rows
     image = Image(np.stack(planes, axis=2).astype(np.uint8))
-    monkeypatch.setattr(planning, "fitted_prior_of", lambda prior_id: prior())
+    monkeypatch.setattr(planning, "overfitted_weights_of", lambda weights_id: prior())
     with installed(prior()):
-        result = dfmcodec.encode(image, model="fitted", size=600, steps=20)
+        result = dfmcodec.encode(image, model="overfitted", size=600, steps=20)
     assert len(result.data) <= 600
     assert result.report.psnr_db > psnr(image.pixels, np.full_like(image.pixels, image.pixels.mean()))
 
@@ -759,8 +768,8 @@ def test_what_is_measured_of_16_bits_is_what_the_file_has() -> None:
     with installed(prior()):
         running = search_of(EncoderConfig(lmbda=LMBDA), image=image)
         state = running._fit.start(laplace_latents())
-        changes = running._any_rounding.changes(state.networks)
-        of_file = running._candidates.of(state.latents, changes, 0.0).psnr_db
+        deltas = running._any_rounding.deltas(state.networks)
+        of_file = running._candidates.of(state.latents, deltas, 0.0).psnr_db
         assert of_file == pytest.approx(50, abs=0.2)
         assert running._fit.measured(state).psnr_db == pytest.approx(of_file, abs=0.02)
 
@@ -773,9 +782,9 @@ def test_files_give_back_kind_depth_and_opacity(kind: str, monkeypatch: pytest.M
     alpha = np.tile(np.arange(50, dtype=pixels.dtype) * np.iinfo(pixels.dtype).max // 49, (40, 1))
     image = Image(np.ascontiguousarray(pixels), alpha=alpha if "opacity" in kind else None)
     monkeypatch.setattr(search, "choose_rounding", usual_rounding)
-    monkeypatch.setattr(planning, "fitted_prior_of", lambda prior_id: prior())
+    monkeypatch.setattr(planning, "overfitted_weights_of", lambda weights_id: prior())
     with installed(prior()):
-        result = dfmcodec.encode(image, model="fitted", lmbda=LMBDA, steps=5)
+        result = dfmcodec.encode(image, model="overfitted", lmbda=LMBDA, steps=5)
         decoded = dfmcodec.decode(result.data).image
         header = dfmcodec.read_info(result.data)
     assert (decoded.pixels.dtype, decoded.pixels.shape) == (image.pixels.dtype, image.pixels.shape)

@@ -13,7 +13,7 @@ import skimage.filters
 
 from dfmcodec.codecs.overfitted.encode.fit import _SPREADS, Fit, FitSchedule, _with_rate
 from dfmcodec.codecs.overfitted.encode.networks import Networks
-from dfmcodec.codecs.overfitted.encode.smooth import SMOOTH_PART, smooth_latents, smooth_part
+from dfmcodec.codecs.overfitted.encode.smooth import SMOOTH_FRACTION, smooth_fraction, smooth_latents
 from dfmcodec.codecs.overfitted.grids import code_of_lmbda, grid_sizes
 
 LMBDA = 5e-4
@@ -57,20 +57,20 @@ def test_an_image_full_of_details_holds_none() -> None:
 def test_latents_are_frozen_where_more_than_half_is_smooth() -> None:
     parts = {}
     for lmbda in LMBDA * 4.0 ** np.arange(-4, 3):
-        part = smooth_part(half_blurred(), lmbda)
+        part = smooth_fraction(half_blurred(), lmbda)
         frozen = smooth_latents(half_blurred(), lmbda)
-        assert bool(frozen) == (part > SMOOTH_PART), lmbda
+        assert bool(frozen) == (part > SMOOTH_FRACTION), lmbda
         assert not frozen or part == frozen[0].mean()
         parts[lmbda] = part
     assert list(parts.values()) == sorted(parts.values())
-    assert min(parts.values()) < SMOOTH_PART < 0.9 < max(parts.values())
+    assert min(parts.values()) < SMOOTH_FRACTION < 0.9 < max(parts.values())
 
 
 @pytest.mark.slow
 def test_frozen_latents_are_zero_in_the_first_part_only() -> None:
     image, steps = half_blurred(), 10
     frozen = smooth_latents(image, LMBDA)
-    schedule = FitSchedule(steps, frozen_part=0.4)
+    schedule = FitSchedule(steps, frozen_fraction=0.4)
     fit = Fit(image, LMBDA, code_of_lmbda(LMBDA), Networks.start(0, 8, 8), schedule, frozen=frozen)
     state = fit.start()
     for number in range(steps):

@@ -45,7 +45,7 @@ def as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
 def some_windows(height: int, width: int) -> tuple[Windows, list[WindowPixels]]:
     colours = skimage.data.chelsea()[:height, :width].astype(np.float32).transpose(2, 0, 1) / np.float32(255)
     windows = Windows.of(height, width)
-    parts = windows.pixels(np.ascontiguousarray(colours)), windows.inside(), windows.corners
+    parts = windows.pixels(np.ascontiguousarray(colours)), windows.pixel_weights(), windows.corners
     return windows, [WindowPixels(*part) for part in zip(*parts, strict=True)]
 
 
@@ -74,8 +74,8 @@ def test_windows_of_a_program_are_those_of_kernels() -> None:
     for loss in (LossOnDevice(windows, pixels), LossByKernel(compiled, windows, pixels)):
         weights = loss.weights(networks)
         found = loss.gradients(weights, image, latents, softness, range(3))
-        totals.append(loss.total([by_weights for by_weights, _ in found]))
-        gradients.append([by_latents for _, by_latents in found])
+        totals.append(loss.total([grad_weights for grad_weights, _ in found]))
+        gradients.append([grad_latents for _, grad_latents in found])
         costs.append(loss.costs(weights, image, [np.rint(grid) for grid in latents], range(3)))
     assert_close(totals[0], totals[1])
     assert_close(gradients[0], gradients[1])
@@ -184,7 +184,7 @@ def test_images_that_are_fitted_in_threads_share_programs(tmp_path: Path, monkey
         compute(self, windows)
 
     monkeypatch.setattr(_Line, "_compute", recorded)
-    settings = {"quality": None, "lmbda": 4e-3, "model": "fitted", "steps": 20}
+    settings = {"quality": None, "lmbda": 4e-3, "model": "overfitted", "steps": 20}
     job = encode_job(write_images(tmp_path / "in", 2), size=1, **settings)
     for name, engine in (("one", Engine("local", 1)), ("two", Engine("concurrent.futures:ThreadPoolExecutor", 2))):
         programs.clear()

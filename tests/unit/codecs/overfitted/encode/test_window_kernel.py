@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import skimage
 from common import by, without_kernels
-from fitted_parts import BY_JAX
+from overfitted_parts import BY_JAX
 
 from dfmcodec.codecs.overfitted.encode.by_jax.machine import window_colours
 from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import LossByJax
@@ -50,7 +50,7 @@ def some_networks() -> Networks:
 def some_image(height: int, width: int) -> tuple[ImageTerms, Windows, list[WindowPixels], tuple[np.ndarray, ...]]:
     colours = skimage.data.chelsea()[:height, :width].astype(np.float32).transpose(2, 0, 1) / np.float32(255)
     windows = Windows.of(height, width)
-    parts = windows.pixels(np.ascontiguousarray(colours)), windows.inside(), windows.corners
+    parts = windows.pixels(np.ascontiguousarray(colours)), windows.pixel_weights(), windows.corners
     rng = np.random.default_rng(3)
     latents = tuple(rng.normal(0, 2, size).astype(np.float32) for size in grid_sizes(height, width))
     size = np.array([height, width], np.int32)
@@ -82,7 +82,7 @@ def test_gradients_and_costs_are_those_of_jax(size):
     networks = some_networks()
     by_jax = LossByJax(windows, pixels)
     for window in range(len(pixels)):
-        expected, expected_by_latents = gradient(by_jax, networks, image, latents, SOFT, window)
+        expected, expected_grad_latents = gradient(by_jax, networks, image, latents, SOFT, window)
         whole = [np.rint(grid) for grid in latents]
         expected_errors, expected_bits = costs(by_jax, networks, image, whole, window)
         assert expected_bits.sum() > 10
@@ -90,10 +90,10 @@ def test_gradients_and_costs_are_those_of_jax(size):
         for instruction_set in INSTRUCTION_SETS:
             loss = LossByKernel(compiled, windows, pixels)
             with by(instruction_set):
-                found, by_latents = gradient(loss, loss.weights(networks), image, latents, SOFT, window)
+                found, grad_latents = gradient(loss, loss.weights(networks), image, latents, SOFT, window)
                 errors, bits = costs(loss, loss.weights(networks), image, whole, window)
             assert_close(loss.total([found]), expected)
-            assert_close(by_latents, expected_by_latents)
+            assert_close(grad_latents, expected_grad_latents)
             assert_close(bits, expected_bits)
             assert np.mean(np.abs(errors - expected_errors) > 1e-5) < 1e-3  # a code value more or less
 
@@ -167,8 +167,8 @@ def test_latents_move_as_with_numpy():
 
         def steps(state: Latents = state) -> None:
             for step in range(2):
-                for window, by_latents in enumerate(gradients):
-                    state.add(windows, window, by_latents)
+                for window, grad_latents in enumerate(gradients):
+                    state.add(windows, window, grad_latents)
                 for window in range(len(gradients)):
                     state.move(windows, window, [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], step)
 
@@ -201,7 +201,7 @@ def test_what_is_left_in_the_room_means_nothing(instruction_set):
     with by(instruction_set):
         results = []
         for left in (0, 255):
-            room = np.full(compiled.window_room(), left, np.uint8)
+            room = np.full(compiled.window_workspace(), left, np.uint8)
             found = np.empty_like(weights.flat), np.empty(60000, np.float32)
             costs = np.empty((WINDOW, WINDOW), np.float32), np.empty(40000, np.float32)
             for array in (*found, *costs):
@@ -219,7 +219,7 @@ def test_windows_refuse_what_does_not_fit():
     image, windows, pixels, latents = some_image(130, 140)
     loss = LossByKernel(compiled, windows, pixels)
     weights = loss.weights(some_networks())
-    terms = [*loss._terms(weights, image, latents, 1), np.empty(compiled.window_room(), np.uint8)]
+    terms = [*loss._terms(weights, image, latents, 1), np.empty(compiled.window_workspace(), np.uint8)]
     errors, bits = np.empty((WINDOW, WINDOW), np.float32), np.empty(40000, np.float32)
     compiled.window_costs(*terms, errors, bits)
     short = [np.empty(3, np.float32)]
@@ -233,18 +233,18 @@ def test_windows_refuse_what_does_not_fit():
         9: [terms[9][:-1], np.empty(0, np.uint8)],
         8: [latents[:-1], (*latents[:-1], latents[0][:0]), (latents[0][:-1], *latents[1:]), list(latents)],
     }
-    by_weights, by_latents = np.empty_like(weights.flat), np.empty(60000, np.float32)
+    grad_weights, grad_latents = np.empty_like(weights.flat), np.empty(60000, np.float32)
     for place, values in wrong.items():
         for value in values:
             arguments = [*terms[:place], value, *terms[place + 1 :]]
             with pytest.raises((ValueError, TypeError)):
                 compiled.window_costs(*arguments, errors, bits)
             with pytest.raises((ValueError, TypeError)):
-                compiled.window_gradient(*arguments, (0.3, 0.2, 1), by_weights, by_latents)
+                compiled.window_gradient(*arguments, (0.3, 0.2, 1), grad_weights, grad_latents)
     for outs in ((errors[:5], bits), (errors, bits[:100])):
         with pytest.raises(ValueError, match="too few"):
             compiled.window_costs(*terms, *outs)
-    for outs in ((by_weights[:-1], by_latents), (by_weights, by_latents[:100])):
+    for outs in ((grad_weights[:-1], grad_latents), (grad_weights, grad_latents[:100])):
         with pytest.raises(ValueError, match="too few"):
             compiled.window_gradient(*terms, (0.3, 0.2, 1), *outs)
     with pytest.raises((ValueError, BufferError)):

@@ -178,9 +178,9 @@ def test_other_targets_hold(chelsea, target):
     assert result.report.lossless == ("lossless" in target)
 
 
-@pytest.mark.parametrize("model", ["fitted", "coordinate"])
+@pytest.mark.parametrize("model", ["overfitted", "coordinate"])
 def test_other_models_have_no_visual_tune(model):
-    with pytest.raises(ConfigError, match=f"latent model, not for {model}"):
+    with pytest.raises(ConfigError, match=f"wavelet codec, not for {model}"):
         EncoderConfig(tune="visual", model=model)
     assert EncoderConfig(tune="psnr", model=model).distortion_tune is Tune.PSNR
 

@@ -12,7 +12,7 @@ from dfmcodec.codecs.wavelet.encode import sample, search
 from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS
 from dfmcodec.codecs.wavelet.encode.encoding import Change
 from dfmcodec.codecs.wavelet.encode.halves import from_halves, to_halves
-from dfmcodec.codecs.wavelet.encode.sample import Came, Learned, as_image, sample_of
+from dfmcodec.codecs.wavelet.encode.sample import MeasuredSize, SampleEstimate, as_image, sample_of
 from dfmcodec.codecs.wavelet.encode.trial import Trial
 from dfmcodec.image import Image
 
@@ -44,8 +44,8 @@ def test_a_sample_is_a_mosaic_of_squares_from_all_over(monkeypatch):
 
 
 def test_what_an_image_comes_to_is_expected_by_what_its_sample_came_to():
-    came = tuple(Came(1000.0 * size, 8.0 / size, score) for size, score in ((4, 60.0), (2, 70.0), (1, 71.0)))
-    learned = Learned(64, None, came)
+    came = tuple(MeasuredSize(1000.0 * size, 8.0 / size, score) for size, score in ((4, 60.0), (2, 70.0), (1, 71.0)))
+    learned = SampleEstimate(64, None, came)
     now = Trial(2, object(), 500.0, 510, 2.0, 65.0)
     assert learned.expected(now) == replace(now, file_bytes=250.0, written_bytes=255, mse=4.0, ssimulacra2=66.0)
     assert learned.expected(replace(now, number=3)) == replace(now, number=3)
@@ -92,7 +92,7 @@ def test_a_large_image_that_is_interrupted_ends_with_a_file(small, is_large):
 
 def test_the_bar_never_goes_back(small, is_large):
     parts = []
-    dfmcodec.encode(small, effort=2, quality=60, on_progress=lambda progress: parts.append(progress.part))
+    dfmcodec.encode(small, effort=2, quality=60, on_progress=lambda progress: parts.append(progress.fraction))
     assert parts == sorted(parts)
     assert parts[0] < 0.1
     assert parts[-1] == 1.0

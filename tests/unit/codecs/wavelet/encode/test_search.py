@@ -1,4 +1,4 @@
-"""The latent model on photographs: quality beside JPEG, exact targets, any size, files that stay
+"""The wavelet codec on photographs: quality beside JPEG, exact targets, any size, files that stay
 readable.
 """
 
@@ -21,10 +21,10 @@ import dfmcodec
 from dfmcodec import container, threads
 from dfmcodec._types import Tune
 from dfmcodec.codecs.decode import DecodeRequest, decode_image
-from dfmcodec.codecs.wavelet import geometry as latent_geometry
-from dfmcodec.codecs.wavelet.decode import LatentRenderer
+from dfmcodec.codecs.wavelet import geometry as wavelet_geometry
+from dfmcodec.codecs.wavelet.decode import WaveletRenderer
 from dfmcodec.codecs.wavelet.encode import iteration
-from dfmcodec.codecs.wavelet.encode import search as latent_search
+from dfmcodec.codecs.wavelet.encode import search as wavelet_search
 from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS, QUICK
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
 from dfmcodec.codecs.wavelet.encode.estimates import Estimator
@@ -32,7 +32,7 @@ from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate
 from dfmcodec.codecs.wavelet.encode.steps import LmbdaSteps, SizeSteps
 from dfmcodec.codecs.wavelet.encode.trial import Trial
 from dfmcodec.codecs.wavelet.filter import ImageFilter, taps
-from dfmcodec.image import Image, values_per_level
+from dfmcodec.image import Image, values_per_code_value
 from dfmcodec.image.read_image import read_image
 from dfmcodec.image.region import Region
 from dfmcodec.metrics import psnr
@@ -123,9 +123,9 @@ def found_with(small, monkeypatch):
             trials.append(Trial(number, model, size, 4 * ceil(size / 4 + 2), factor * estimator.rough_mse(q_step)))
             return trials[-1], replace(state, number=number)
 
-        monkeypatch.setattr(latent_search, "iterate", iterate)
+        monkeypatch.setattr(wavelet_search, "iterate", iterate)
         job = Job(image, config, 0, lambda progress: None, lambda: False, config.budget_bytes(image))
-        outcome = latent_search.fit_latents(job)
+        outcome = wavelet_search.fit_latents(job)
         assert len(trials) == outcome.steps
         return outcome, trials, trials[outcome.model.number - 1]
 
@@ -175,7 +175,7 @@ def test_quality_and_lmbda(small):
 @pytest.mark.slow
 def test_slower_efforts_are_not_worse(photograph):
     pixels = np.ascontiguousarray(photograph[80:176, 80:176])
-    options = {"bpp": 1.5, "model": "latent"}
+    options = {"bpp": 1.5, "model": "wavelet"}
     found = [dfmcodec.encode(pixels, effort=effort, **options).report.psnr_db for effort in (1, 5, 8)]
     assert found[1] > found[0]
     assert found[2] > found[1] - 0.02
@@ -253,7 +253,7 @@ def test_a_file_of_another_opacity_is_never_given(photograph, monkeypatch):
 @pytest.fixture
 def tiled(photograph, monkeypatch):
     """An image of three rows of tiles, two side by side."""
-    monkeypatch.setattr(latent_geometry, "TILE_SIDE", 256)
+    monkeypatch.setattr(wavelet_geometry, "TILE_SIDE", 256)
     return np.ascontiguousarray(np.tile(photograph, (4, 3, 1))[:780, :520])
 
 
@@ -288,7 +288,7 @@ def test_a_file_that_does_not_decode_to_what_it_was_made_of_is_never_given(tiled
         return trial, state
 
     iterated = iteration.iterate
-    monkeypatch.setattr(latent_search, "iterate", wrong)
+    monkeypatch.setattr(wavelet_search, "iterate", wrong)
     with pytest.raises(dfmcodec.DfmError, match="does not decode to what it was made of"):
         dfmcodec.encode(tiled, quality=60, effort=1)
 
@@ -305,10 +305,10 @@ def test_bands_are_parts_of_the_whole(tiled, count, monkeypatch):
         heights.append(decoded.covered.height)
         return rendered(self, decoded, region, request)
 
-    rendered = LatentRenderer.render
-    monkeypatch.setattr(LatentRenderer, "render", render)
+    rendered = WaveletRenderer.render
+    monkeypatch.setattr(WaveletRenderer, "render", render)
     in_bands = [decode_image(data, DecodeRequest(region=region)).pixels for region in requests]
-    monkeypatch.setattr(LatentRenderer, "has_bands", lambda self, header: False)
+    monkeypatch.setattr(WaveletRenderer, "has_bands", lambda self, header: False)
     at_once = [decode_image(data, DecodeRequest(region=region)).pixels for region in requests]
     assert all(map(np.array_equal, in_bands, at_once))
     assert max(heights[: len(heights) - len(requests)]) < 600
@@ -408,7 +408,7 @@ def test_unknown_prior_is_refused(photograph):
     content[21] ^= 1  # of the prior's checksum
     with pytest.raises(dfmcodec.UnsupportedVersionError, match="prior"):
         dfmcodec.decode(bytes(content) + struct.pack("<I", zlib.crc32(content)))
-    assert dfmcodec.read_info(bytes(content) + b"1234").architecture.model.value == "latent"
+    assert dfmcodec.read_info(bytes(content) + b"1234").architecture.model.value == "wavelet"
 
 
 def test_info_reports_the_latents(small):
@@ -416,7 +416,7 @@ def test_info_reports_the_latents(small):
     header = dfmcodec.read_info(result.data)
     assert header.q_step == 22.5 * 64
     report = json.loads(json.dumps(result.report.as_dict()))
-    assert report["architecture"]["model"] == "latent"
+    assert report["architecture"]["model"] == "wavelet"
     assert report["q_step"] == 22.5 * 64
     assert report["stop_reason"] == "target met"
 
@@ -449,7 +449,7 @@ def test_an_iteration_leaves_little_of_an_image_of_several_tiles(photograph, mon
     """It was 121 bytes a pixel with coefficients, symbols and the costs of contexts as they are
     computed.
     """
-    monkeypatch.setattr(latent_geometry, "TILE_SIDE", 256)
+    monkeypatch.setattr(wavelet_geometry, "TILE_SIDE", 256)
     image = Image(np.ascontiguousarray(np.tile(photograph[:128], (1, 2, 1))))
     encoding = Encoding.of(image, EFFORT_LEVELS[2])
     assert len(encoding.tiling.tiles) > 1
@@ -468,12 +468,12 @@ def test_damage_of_a_prior_is_seen(monkeypatch):
     from dfmcodec.codecs.wavelet import weights as prior
     from dfmcodec.weights import registry
 
-    assert prior.shipped() is prior.prior_of(registry.LATENT.id)
-    arrays = registry.read_arrays(Path(registry.__file__).parent / registry.LATENT.file_name)
+    assert prior.shipped() is prior.prior_of(registry.WAVELET.id)
+    arrays = registry.read_arrays(Path(registry.__file__).parent / registry.WAVELET.file_name)
     arrays["machine_bypass"][0, 0] += 1
     monkeypatch.setattr(registry, "read_arrays", lambda path: arrays)
     with pytest.raises(dfmcodec.DfmError, match="damaged"):
-        prior.prior_of.__wrapped__(registry.LATENT.id)
+        prior.prior_of.__wrapped__(registry.WAVELET.id)
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.dfm")), ids=lambda path: path.stem)
@@ -482,7 +482,7 @@ def test_golden_files_decode_as_ever(path):
     expected = read_image(path.with_suffix(".png"))
     decoded = decode_image(path.read_bytes())
     assert (decoded.bit_depth, decoded.pixels.shape) == (expected.bit_depth, expected.pixels.shape)
-    level = values_per_level(expected.bit_depth)
+    level = values_per_code_value(expected.bit_depth)
     assert np.abs(decoded.pixels.astype(int) - expected.pixels.astype(int)).max() <= level
     assert expected.alpha is None or np.array_equal(decoded.alpha, expected.alpha)
     assert decoded.metadata == replace(expected.metadata, bits=decoded.metadata.bits)  # samples are as decoded
@@ -497,7 +497,7 @@ def test_progress_within_an_iteration_of_a_large_image(chelsea, monkeypatch):
     assert [progress.what for progress in seen[:2]] == ["iteration 1, 1 of 2 tiles", "iteration 1, 2 of 2 tiles"]
     assert np.isnan(seen[0].psnr_db)
     assert np.isfinite(seen[2].psnr_db)
-    parts = [progress.part for progress in seen]
+    parts = [progress.fraction for progress in seen]
     assert parts == sorted(parts)
     assert 0 < parts[0] < parts[1] < parts[2] < 1
     assert np.isfinite([progress.seconds_left for progress in seen]).all()

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { compand } from "../src/fitted/context.js";
-import { decodeGrids, gridSizes } from "../src/fitted/grids.js";
-import { readNetworks } from "../src/fitted/networks.js";
-import { FittedPrior } from "../src/fitted/prior.js";
-import { stepOf, synthesiseBlocks } from "../src/fitted/synthesis.js";
+import { compand } from "../src/overfitted/context.js";
+import { decodeGrids, gridSizes } from "../src/overfitted/grids.js";
+import { readNetworks } from "../src/overfitted/networks.js";
+import { OverfittedWeights } from "../src/overfitted/prior.js";
+import { stepOf, synthesiseBlocks } from "../src/overfitted/synthesis.js";
 import { loadKernels } from "../src/kernels.js";
 import { RangeDecoder, frequenciesWithMean, laplaceTables, tablesWithLaplace } from "../src/range_coder.js";
 import { randomIntegers } from "./random.js";
@@ -46,16 +46,16 @@ function makeArrays(seed) {
 }
 
 test("arrays that do not fit each other are no prior", () => {
-  assert.equal(new FittedPrior(makeArrays(1)).kinds.length, 15);
+  assert.equal(new OverfittedWeights(makeArrays(1)).kinds.length, 15);
   for (const name of Object.keys(makeArrays(1))) {
     const arrays = makeArrays(1);
     arrays[name].data = arrays[name].data.slice(1);
-    assert.throws(() => new FittedPrior(arrays), { kind: "corrupt" }, name);
+    assert.throws(() => new OverfittedWeights(arrays), { kind: "corrupt" }, name);
   }
   const arrays = makeArrays(1);
   arrays.context_w2.data[0] = 1024;
-  assert.throws(() => new FittedPrior(arrays), { kind: "corrupt" });
-  assert.throws(() => new FittedPrior({}), { kind: "corrupt" });
+  assert.throws(() => new OverfittedWeights(arrays), { kind: "corrupt" });
+  assert.throws(() => new OverfittedWeights({}), { kind: "corrupt" });
 });
 
 // --------------------------------------------------------------------------------- networks section
@@ -91,7 +91,7 @@ function networksByDocument(arrays, section) {
 test("networks change as the document says", () => {
   const random = randomIntegers(5);
   const arrays = makeArrays(7);
-  const prior = new FittedPrior(arrays);
+  const prior = new OverfittedWeights(arrays);
   let decoded = 0;
   for (let round = 0; round < 40; round++) {
     const section = randomBytes(random, 15 + 4 * random(0, 400));
@@ -114,13 +114,13 @@ test("networks change as the document says", () => {
 
 test("without a section, networks are those of the prior", () => {
   const arrays = makeArrays(3);
-  const { machine, context } = readNetworks(new FittedPrior(arrays), null);
+  const { machine, context } = readNetworks(new OverfittedWeights(arrays), null);
   assert.deepEqual(Array.from(context.w2), Array.from(arrays.context_w2.data));
   assert.deepEqual(machine.stages, arrays.machine_stages.data);
 });
 
 test("a networks section that ends within its first bytes is refused", () => {
-  const prior = new FittedPrior(makeArrays(3));
+  const prior = new OverfittedWeights(makeArrays(3));
   assert.throws(() => readNetworks(prior, new Uint8Array(14)), { kind: "corrupt", message: /does not start with/ });
   assert.throws(() => readNetworks(prior, new Uint8Array(18)), { kind: "corrupt", message: /multiple of 4/ });
 });
@@ -199,7 +199,7 @@ test("grids of any section are those of the document", () => {
   const outcomes = { symbols: 0, corrupt: 0 };
   for (const [number, [height, width]] of SIZES.entries()) {
     for (let seed = 0; seed < 4; seed++) {
-      const { context } = readNetworks(new FittedPrior(makeArrays(50 * number + seed)), null);
+      const { context } = readNetworks(new OverfittedWeights(makeArrays(50 * number + seed)), null);
       const section = randomBytes(random, 4 * random(0, 20 + height * width));
       for (const kernels of BOTH) {
         let grids;
@@ -223,7 +223,7 @@ test("grids of any section are those of the document", () => {
 });
 
 test("a section that is too short for its grids is refused before memory is spent", () => {
-  const { context } = readNetworks(new FittedPrior(makeArrays(1)), null);
+  const { context } = readNetworks(new OverfittedWeights(makeArrays(1)), null);
   const steps = decodeGrids({ height: 9000, width: 9000, section: new Uint8Array(8) }, context, BOTH[0]);
   assert.throws(() => steps.next(), { kind: "corrupt", message: /cannot hold/ });
 });
@@ -306,7 +306,7 @@ function imageOf(seed, height, width) {
   const random = randomIntegers(seed);
   const sizes = gridSizes(height, width);
   const grids = sizes.map(([m, n]) => Int32Array.from({ length: m * n }, () => (random(0, 2) ? 0 : random(-4, 4))));
-  const { machine } = readNetworks(new FittedPrior(makeArrays(seed)), null);
+  const { machine } = readNetworks(new OverfittedWeights(makeArrays(seed)), null);
   return { grids, sizes, machine, step: stepOf(-5) };
 }
 

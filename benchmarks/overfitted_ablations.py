@@ -1,6 +1,6 @@
-"""What each part of the fitted model is worth: fits of a crop without it.
+"""What each part of the overfitted codec is worth: fits of a crop without it.
 
-    python benchmarks/fitted_ablations.py ../shared/data/kodak/kodim05.png --crop 0,0,256,384
+    python benchmarks/overfitted_ablations.py ../shared/data/kodak/kodim05.png --crop 0,0,256,384
 
 J is MSE / lmbda + bpp with the MSE of samples in [0, 1] and the bits of the symbols; "J, networks"
 counts the networks of a file as well. Fits with other layers start from random networks, which no
@@ -32,13 +32,13 @@ from dfmcodec.codecs.overfitted.encode.coordinate_descent import descend
 from dfmcodec.codecs.overfitted.encode.fit import Fit, FitState
 from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.encode.plan import prior_and_schedule
-from dfmcodec.codecs.overfitted.encode.quantize import change_scales, choose_rounding, prior_networks
+from dfmcodec.codecs.overfitted.encode.quantize import choose_rounding, delta_scales, prior_networks
 from dfmcodec.codecs.overfitted.encode.refine import refined
 from dfmcodec.codecs.overfitted.encode.smooth import smooth_latents
 from dfmcodec.codecs.overfitted.encode.windows import colours_of
 from dfmcodec.codecs.overfitted.grids import code_of_lmbda
 from dfmcodec.codecs.overfitted.sections.networks import write_networks
-from dfmcodec.codecs.overfitted.weights import FittedPrior
+from dfmcodec.codecs.overfitted.weights import OverfittedWeights
 from dfmcodec.image import Image
 
 Change = Callable[[Networks], Networks]
@@ -59,7 +59,7 @@ class Variant:
 
     Args:
         name: What is said of it.
-        limited: Gives, for the networks of the prior, what becomes of fitted ones.
+        limited: Gives, for the networks of the prior, what becomes of overfitted ones.
         holds: Whether latents of smooth areas are frozen at first.
         sweeps: Whether the finest grid is swept in the end.
         refines: Whether single weights move by a step before it, as they do in files.
@@ -157,7 +157,7 @@ def figures(variant: Variant, image: Image, lmbda: float, steps: int, seed: int)
     colours = colours_of(image)
     prior, schedule = prior_and_schedule(colours, lmbda, steps)
     frozen = smooth_latents(colours, lmbda) if variant.holds else []
-    start, scales = prior_networks(prior), change_scales(prior)
+    start, scales = prior_networks(prior), delta_scales(prior)
     limit = variant.limited(start)
     started = time.perf_counter()
     random = None if variant.cold is None else variant.cold(seed)
@@ -192,7 +192,7 @@ def _both(first: Change, second: Change) -> Change:
 
 
 def _fitted(
-    fit: Fit, limit: Change, prior: FittedPrior | None, variant: Variant
+    fit: Fit, limit: Change, prior: OverfittedWeights | None, variant: Variant
 ) -> tuple[list[np.ndarray[Any, np.dtype[np.float32]]], Networks, int | None]:
     """The symbols and networks of a fit, and the bytes of the networks; None without a prior."""
     steps, state, rounding = fit.schedule.steps, fit.start(), limit
@@ -212,7 +212,7 @@ def _fitted(
     if chosen is not None and variant.refines:
         networks = refined(fit, state, chosen, steps // STEPS_PER_TRIAL, lambda: False)
     if prior is not None and chosen is not None:
-        network_bytes = len(write_networks(prior, chosen.changes(limit(networks))))
+        network_bytes = len(write_networks(prior, chosen.deltas(limit(networks))))
     finest, *coarser = (np.rint(grid) for grid in state.latents)
     if variant.sweeps:
         descend(finest, lambda tried: fit.costs(networks, [tried, *coarser]), lambda: False)

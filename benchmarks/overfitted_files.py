@@ -1,6 +1,6 @@
-"""Real files of the fitted model beside those of the default model at the same size.
+"""Real files of the overfitted codec beside those of the default model at the same size.
 
-    python benchmarks/fitted_files.py ../shared/data/kodak/kodim08.png --lmbda 4e-3 --steps 1000
+    python benchmarks/overfitted_files.py ../shared/data/kodak/kodim08.png --lmbda 4e-3 --steps 1000
 
 Each file is written, and decoded again by the package. J is MSE / lmbda + bpp with the MSE of
 samples in [0, 1] and the bits of the whole file.
@@ -76,7 +76,7 @@ def main(
         if save is not None:
             save.write_bytes(data)
         size = {"lmbda": lmbda, "steps": steps, "seed": seed, "start": "random" if cold else "prior"}
-        yield {**_row(name, "fitted", whole, data, lmbda), **size, "encode_s": round(seconds, 1)}
+        yield {**_row(name, "overfitted", whole, data, lmbda), **size, "encode_s": round(seconds, 1)}
         started = time.perf_counter()
         result = dfmcodec.encode(whole.pixels, lmbda=lmbda, effort=effort)
         seconds = time.perf_counter() - started

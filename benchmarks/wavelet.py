@@ -1,7 +1,7 @@
-"""Measurements of the latent model: small crops, ablations.
+"""Measurements of the wavelet codec: small crops, ablations.
 
-    python benchmarks/latent.py crops IMAGE...       128x128 crops at 0.5 bpp
-    python benchmarks/latent.py ablate IMAGE...      what each part is worth, at equal quality
+    python benchmarks/wavelet.py crops IMAGE...       128x128 crops at 0.5 bpp
+    python benchmarks/wavelet.py ablate IMAGE...      what each part is worth, at equal quality
 
 Without images, `ablate` only draws the rows that --out holds. It takes a part of training/: set
 PYTHONPATH to the clone's folder.
@@ -32,11 +32,11 @@ from recording import (
 )
 
 import dfmcodec
-from dfmcodec.codecs.wavelet.correction import DeepFourierMachine
+from dfmcodec.codecs.wavelet.correction import CorrectionNetwork
 from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS, Effort
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
 from dfmcodec.codecs.wavelet.encode.iteration import IterationState, first_state, iterate
-from dfmcodec.codecs.wavelet.weights import Prior, shipped
+from dfmcodec.codecs.wavelet.weights import WaveletWeights, shipped
 from dfmcodec.image import Image
 from dfmcodec.search.config import BIT_COST
 
@@ -89,7 +89,7 @@ class Ablation:
     """
 
     effort: Effort
-    prior: Prior = field(default_factory=shipped)
+    prior: WaveletWeights = field(default_factory=shipped)
     changes: Callable[[Encoding], Encoding] = lambda encoding: encoding
     forgets: Callable[[IterationState], IterationState] = lambda state: state
 
@@ -149,7 +149,7 @@ def _alone(state: IterationState) -> IterationState:
     return replace(state, tiles=[replace(tile, dependency_costs=None) for tile in state.tiles])
 
 
-def _without_effect(machine: DeepFourierMachine) -> DeepFourierMachine:
+def _without_effect(machine: CorrectionNetwork) -> CorrectionNetwork:
     """A machine that adds nothing."""
     nothing = tuple((np.zeros_like(a), np.zeros_like(b)) for a, b in machine.layers)
     return replace(machine, layers=nothing, bypass=np.zeros_like(machine.bypass))

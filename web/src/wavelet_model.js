@@ -1,11 +1,11 @@
 /**
- * The latent model: latents of all tiles -> samples ("Model 1: latents" in docs/format.md).
+ * The wavelet codec: latents of all tiles -> samples ("Model 1: latents" in docs/format.md).
  */
 
 import { ImageParts, emptySynthesis, paste } from "./image_parts.js";
 import { FIRST_PIXELS, mosaicOf, previewsOf } from "./preview.js";
 
-export const LATENTS_PART = 0.7; // of the time; the rest is for reconstruction
+export const LATENTS_FRACTION = 0.7; // of the time; the rest is for reconstruction
 
 /**
  * Decodes a region.
@@ -35,7 +35,7 @@ export function* decodeLatents(state, region, prior, kernels, hasPreviews) {
     const tile = tiles[number];
     const count = tile.height * tile.width;
     for (const step of parts.tile(number)) {
-      const part = (LATENTS_PART * (done + count * step.part)) / pixels;
+      const part = (LATENTS_FRACTION * (done + count * step.part)) / pixels;
       yield { part, preview: step.planes ? previews?.add(tile, step) : undefined };
       if (step.planes && step.level === 0) paste(synthesis, step.planes, tile);
     }
@@ -45,7 +45,7 @@ export function* decodeLatents(state, region, prior, kernels, hasPreviews) {
   for (;;) {
     const { done: isDone, value } = block.next();
     if (isDone) return value;
-    yield { part: LATENTS_PART + (1 - LATENTS_PART) * value };
+    yield { part: LATENTS_FRACTION + (1 - LATENTS_FRACTION) * value };
   }
 }
 

@@ -1,6 +1,6 @@
-"""Trains the prior of the fitted model from a folder of photographs.
+"""Trains the prior of the overfitted codec from a folder of photographs.
 
-    python -m training.fitted FOLDER --out DIRECTORY
+    python -m training.overfitted FOLDER --out DIRECTORY
 
 1. One fit of networks to many crops together, which lie side by side in one image.
 2. Fits of other crops, one by one, that start from these networks. A first prior has the networks
@@ -15,7 +15,7 @@ Fits of a few hundred steps do not go far, and a crop pays for its networks as o
 many times its size. So a prior for large images, whose fits are long, starts from another one and
 has stage 3 alone, with longer fits that pay a part of the cost:
 
-    python -m training.fitted FOLDER --out DIRECTORY --start eb165d9b
+    python -m training.overfitted FOLDER --out DIRECTORY --start eb165d9b
 
 That is a shipped prior, or the file of any other. The context network of the new one may have more
 units than its own; --width, --axes and --nearly-linear are those of it.
@@ -39,23 +39,23 @@ from dfmcodec.codecs.overfitted.encode.contexts import ContextWeights
 from dfmcodec.codecs.overfitted.encode.fit import Fit, FitSchedule
 from dfmcodec.codecs.overfitted.encode.machine import FINE_CHROMA, NEARLY_LINEAR, STEEP
 from dfmcodec.codecs.overfitted.encode.networks import Networks
-from dfmcodec.codecs.overfitted.encode.quantize import change_scales, flat_changes, from_flat, prior_networks
+from dfmcodec.codecs.overfitted.encode.quantize import delta_scales, flat_deltas, from_flat, prior_networks
 from dfmcodec.codecs.overfitted.encode.smooth import smooth_latents
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, LMBDA_CODES, code_of_lmbda, lmbda_of_code
-from dfmcodec.codecs.overfitted.weights import CONTEXT_CHANGES, FittedPrior, fitted_prior_of
+from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS, OverfittedWeights, overfitted_weights_of
 from dfmcodec.entropy.tables import LAPLACE_COUNT, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.errors import ConfigError, DivergedError, ImageError
 from dfmcodec.files.arrays import write_arrays
 from dfmcodec.files.atomic import check_writable
 from dfmcodec.fourier.layer import MAX_WIDTH
-from dfmcodec.image import PEAK_LEVEL
+from dfmcodec.image import PEAK_CODE_VALUE
 from training.command import SCALE, Number, TrainerCommand, errors_in_one_line, named_prior
 from training.examples import check_photographs, image_files, photographs
 
 JOINT_CROPS, JOINT_SIDE, JOINT_COLUMNS, JOINT_STEPS = 64, 128, 8, 500
 SINGLE_CROPS, SINGLE_SIDE, SINGLE_STEPS = 12, 256, 300
 PAYING_CROPS = 24  # of that side, and as many steps
-LONG_CROPS, LONG_STEPS, LONG_RATE_PART = 24, 2000, 0.2  # of that side, as in an image five times as large
+LONG_CROPS, LONG_STEPS, LONG_RATE_FRACTION = 24, 2000, 0.2  # of that side, as in an image five times as large
 # The steps at an exponent of 0: of the synthesis in its own units, of the context network in those
 # of `GridNetwork`.
 MACHINE_STEPS = {
@@ -90,7 +90,7 @@ def crops_of(folder: Path, count: int, side: int, seed: int) -> list[Float32]:
         if min(top, left) < 0:
             continue
         crop = pixels[top : top + side, left : left + side].astype(np.float32)
-        crops.append(np.ascontiguousarray(crop.transpose(2, 0, 1)) * np.float32(1 / PEAK_LEVEL))
+        crops.append(np.ascontiguousarray(crop.transpose(2, 0, 1)) * np.float32(1 / PEAK_CODE_VALUE))
         if len(crops) == count:
             return crops
     msg = (
@@ -122,7 +122,9 @@ def fitted_networks(colours: Float32, start: Networks, steps: int, lmbda: float,
     return state.networks
 
 
-def long_fits(folder: Path, start: FittedPrior, lmbdas: Sequence[float], crops: int, steps: int) -> Iterator[Networks]:
+def long_fits(
+    folder: Path, start: OverfittedWeights, lmbdas: Sequence[float], crops: int, steps: int
+) -> Iterator[Networks]:
     """The networks of fits that start from a prior and pay a part of the cost; see the module.
 
     Args:
@@ -132,11 +134,11 @@ def long_fits(folder: Path, start: FittedPrior, lmbdas: Sequence[float], crops: 
         crops: How many there are.
         steps: Of each.
     """
-    networks, scales = prior_networks(start), change_scales(start)
+    networks, scales = prior_networks(start), delta_scales(start)
     in_turn = zip(crops_of(folder, crops, SINGLE_SIDE, seed=17), cycle(lmbdas), strict=False)
     for number, (crop, lmbda) in enumerate(in_turn):
         frozen = smooth_latents(crop, lmbda)
-        settings = {"scales": scales, "seed": number, "frozen": frozen, "rate_part": LONG_RATE_PART}
+        settings = {"scales": scales, "seed": number, "frozen": frozen, "rate_fraction": LONG_RATE_FRACTION}
         yield fitted_networks(crop, networks, steps, lmbda, **settings)
 
 
@@ -148,15 +150,15 @@ def prior_arrays(start: Networks, fits: Sequence[Networks] = ()) -> dict[str, An
         fits: The networks of fits; without any, changes are from the start, under tables that say
             little.
     """
-    distances = np.array([flat_changes(networks, start) for networks in (start, *fits)])[1:]
+    distances = np.array([flat_deltas(networks, start) for networks in (start, *fits)])[1:]
     middle = distances.sum(axis=0) / (len(fits) + _START_WEIGHT)
     mean = _moved(start, middle)
     network = mean.contexts.to_integers()
     machine = mean.machine._asdict()
-    arrays: dict[str, Any] = {f"context_{name}": getattr(network, name).astype(np.int32) for name in CONTEXT_CHANGES}
+    arrays: dict[str, Any] = {f"context_{name}": getattr(network, name).astype(np.int32) for name in CONTEXT_DELTAS}
     arrays |= {f"machine_{name}": np.asarray(weights, dtype=np.float32) for name, weights in machine.items()}
     sizes = [np.asarray(weights).size for weights in machine.values()]
-    sizes += [getattr(network, name).size for name in CONTEXT_CHANGES]
+    sizes += [getattr(network, name).size for name in CONTEXT_DELTAS]
     steps = np.repeat([*MACHINE_STEPS.values(), *map(float, CONTEXT_STEPS.values())], sizes)
     kinds = np.repeat(np.arange(len(sizes)), sizes)
     arrays["change_steps"] = steps.astype(np.float32)
@@ -164,7 +166,7 @@ def prior_arrays(start: Networks, fits: Sequence[Networks] = ()) -> dict[str, An
     return arrays
 
 
-def widened(prior: FittedPrior, units: int, seed: int = 0) -> FittedPrior:
+def widened(prior: OverfittedWeights, units: int, seed: int = 0) -> OverfittedWeights:
     """A prior whose context network has more units and the outputs of a given one: the new units
     see random features, and the outputs do not see them yet.
 
@@ -181,14 +183,14 @@ def widened(prior: FittedPrior, units: int, seed: int = 0) -> FittedPrior:
         contexts[name][tuple(map(slice, weights.shape))] = weights
     arrays = prior_arrays(Networks.of(networks.machine, ContextWeights(**contexts)))
     tables = []
-    for (_, shape), known in zip(FittedPrior.from_arrays(arrays).shapes, prior.split(prior.tables), strict=True):
+    for (_, shape), known in zip(OverfittedWeights.from_arrays(arrays).shapes, prior.split(prior.tables), strict=True):
         of_array = np.full(shape, np.rint(known.mean()), dtype=np.uint8)
         of_array[tuple(map(slice, known.shape))] = known
         tables.append(of_array.ravel())
-    return FittedPrior.from_arrays(arrays | {"change_tables": np.concatenate(tables)})
+    return OverfittedWeights.from_arrays(arrays | {"change_tables": np.concatenate(tables)})
 
 
-def long_start(prior: FittedPrior, context_width: int) -> FittedPrior:
+def long_start(prior: OverfittedWeights, context_width: int) -> OverfittedWeights:
     """The prior that long fits of the running command start from.
 
     Args:
@@ -231,16 +233,16 @@ def _tables(distances: npt.NDArray[Any], kinds: npt.NDArray[np.intp]) -> npt.NDA
     return np.asarray(np.clip(np.rint(indices), 0, LAPLACE_COUNT - 1), dtype=np.uint8)
 
 
-def _moved(start: Networks, changes: Float32) -> Networks:
-    """Networks that differ from a start by changes in the units of `flat_changes`."""
-    return start.mapped(np.add, from_flat(changes, start))
+def _moved(start: Networks, deltas: Float32) -> Networks:
+    """Networks that differ from a start by changes in the units of `flat_deltas`."""
+    return start.mapped(np.add, from_flat(deltas, start))
 
 
-def _start_prior(_context: click.Context, _parameter: click.Parameter, start: str | None) -> FittedPrior | None:
+def _start_prior(_context: click.Context, _parameter: click.Parameter, start: str | None) -> OverfittedWeights | None:
     """The value of --start."""
     if start is None:
         return None
-    return named_prior(start, Model.FITTED, fitted_prior_of, FittedPrior.from_arrays)
+    return named_prior(start, Model.OVERFITTED, overfitted_weights_of, OverfittedWeights.from_arrays)
 
 
 def _checked_axes(_context: click.Context, _parameter: click.Parameter, axes: str) -> str:
@@ -273,7 +275,7 @@ def _checked_axes(_context: click.Context, _parameter: click.Parameter, axes: st
     help="The axis of each grid's colour at the start.",
 )
 @click.option(
-    "--nearly-linear", is_flag=True, help="Random phases start small, as for all priors before fitted-d11b22e6."
+    "--nearly-linear", is_flag=True, help="Random phases start small, as for all priors before overfitted-d11b22e6."
 )
 @click.option(
     "--lmbdas",
@@ -298,7 +300,7 @@ def main(
     axes: str,
     nearly_linear: bool,
     lmbdas: Sequence[float],
-    start: FittedPrior | None,
+    start: OverfittedWeights | None,
     scale: float,
 ) -> None:
     started = time.perf_counter()
@@ -332,12 +334,12 @@ def main(
         layer = NEARLY_LINEAR if nearly_linear else STEEP
         together, random = side_by_side(crops, JOINT_COLUMNS), Networks.start(0, width, context_width, axes, layer)
         joint = fitted_networks(together, random, scaled(JOINT_STEPS), sorted(lmbdas)[len(lmbdas) // 2])
-        first = FittedPrior.from_arrays(prior_arrays(joint, logged(fits(joint, single_crops))))
-        paying = fits(prior_networks(first), paying_crops, change_scales(first))
+        first = OverfittedWeights.from_arrays(prior_arrays(joint, logged(fits(joint, single_crops))))
+        paying = fits(prior_networks(first), paying_crops, delta_scales(first))
     else:
         paying = long_fits(folder, first, lmbdas, scaled(LONG_CROPS), scaled(LONG_STEPS))
     arrays = prior_arrays(prior_networks(first), logged(paying))
-    path = out / f"fitted-{FittedPrior.from_arrays(arrays).checksum:08x}.npz"
+    path = out / f"overfitted-{OverfittedWeights.from_arrays(arrays).checksum:08x}.npz"
     write_arrays(path, arrays, is_compressed=True)
     log(f"{path}: {path.stat().st_size} bytes")
 

@@ -1,7 +1,7 @@
 /**
- * The grids section of the fitted model (docs/format.md, "Grids section").
+ * The grids section of the overfitted codec (docs/format.md, "Grids section").
  *
- * @module fitted/grids
+ * @module overfitted/grids
  */
 
 import { allocate, damaged } from "../errors.js";

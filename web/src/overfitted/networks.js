@@ -1,14 +1,14 @@
 /**
- * The networks section of the fitted model: what the networks of an image differ from those of the prior by
+ * The networks section of the overfitted codec: what the networks of an image differ from those of the prior by
  * (docs/format.md, "Networks section").
  *
- * @module fitted/networks
+ * @module overfitted/networks
  */
 
 import { damaged } from "../errors.js";
 import { RangeDecoder, laplaceTables, limitedIndex } from "../range_coder.js";
 
-/** @typedef {import("./prior.js").FittedPrior} FittedPrior */
+/** @typedef {import("./prior.js").OverfittedWeights} OverfittedWeights */
 /** @typedef {import("./prior.js").Kind} Kind */
 /** @typedef {import("./prior.js").Networks} Networks */
 
@@ -17,7 +17,7 @@ const MIDDLE = 8; // of four bits: they stand for -8..7
 /**
  * The networks of an image.
  *
- * @param {FittedPrior} prior
+ * @param {OverfittedWeights} prior
  * @param {Uint8Array | null} section - The networks section; null if the file has none.
  * @returns {Networks}
  * @throws {import("../errors.js").DfmError} The section is not valid.
@@ -43,7 +43,7 @@ export function readNetworks(prior, section) {
 /**
  * The symbols of all changes, and the exponent of each kind.
  *
- * @param {FittedPrior} prior @param {Uint8Array} section
+ * @param {OverfittedWeights} prior @param {Uint8Array} section
  */
 function readChanges(prior, section) {
   const kindCount = prior.kinds.length;
@@ -64,7 +64,7 @@ function readChanges(prior, section) {
 /**
  * The steps of a kind of weights, integers in the context network.
  *
- * @param {FittedPrior} prior @param {Kind} kind @param {number} exponent
+ * @param {OverfittedWeights} prior @param {Kind} kind @param {number} exponent
  */
 function stepsOf(prior, { network, weights, start }, exponent) {
   return Float32Array.from({ length: weights.length }, (_, i) => {

@@ -1,10 +1,10 @@
 /**
- * The synthesis of the fitted model: grids of symbols become colours (docs/format.md, "Synthesis").
+ * The synthesis of the overfitted codec: grids of symbols become colours (docs/format.md, "Synthesis").
  *
  * An image is computed in blocks, and within a block by matrices of `float_rows.js`, for many pixels at a time. What a
  * pixel becomes does not depend on the block that it is in.
  *
- * @module fitted/synthesis
+ * @module overfitted/synthesis
  */
 
 import { allocate } from "../errors.js";

@@ -1,5 +1,5 @@
 /**
- * The prior of the fitted model: what the networks of an image start from (docs/format.md, "Prior of model 3").
+ * The prior of the overfitted codec: what the networks of an image start from (docs/format.md, "Prior of model 3").
  *
  * It needs these arrays, with h and g the numbers of hidden outputs, n the width of the machine, and N the number of
  * weights that can change, that is, of all numbers before the last two arrays:
@@ -11,7 +11,7 @@
  *     context_w3 [2, g]           context_bypass [2, 29]      context_c3 [7, 2]
  *     change_steps [N]            change_tables [N]
  *
- * @module fitted/prior
+ * @module overfitted/prior
  */
 
 import { DfmError } from "../errors.js";
@@ -59,7 +59,7 @@ const CONTEXT_LIMITS = {
 
 /** The networks of an image. @typedef {{ context: ContextWeights, machine: MachineWeights }} Networks */
 
-export class FittedPrior {
+export class OverfittedWeights {
   /**
    * @param {Record<string, { shape: number[], data: ArrayLike<number> }>} arrays - As listed above.
    * @throws {DfmError} They do not fit each other.
@@ -81,7 +81,7 @@ export class FittedPrior {
     /** The step and the Laplace index of each change. */
     this.steps = data("change_steps");
     this.tables = data("change_tables");
-    if (!this.#isConsistent()) throw new DfmError("corrupt", "the prior of the fitted model is damaged");
+    if (!this.#isConsistent()) throw new DfmError("corrupt", "the prior of the overfitted codec is damaged");
   }
 
   #isConsistent() {

@@ -1,4 +1,4 @@
-"""The trainer of the prior of the fitted model, on a few generated photographs and one step."""
+"""The trainer of the prior of the overfitted codec, on a few generated photographs and one step."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from dfmcodec.codecs.overfitted.context import FEATURES, GridNetwork, LevelNetwo
 from dfmcodec.codecs.overfitted.encode.fit import Fit
 from dfmcodec.codecs.overfitted.encode.machine import NEARLY_LINEAR, STEEP, LayerStart
 from dfmcodec.codecs.overfitted.encode.networks import Networks
-from dfmcodec.codecs.overfitted.encode.quantize import change_scales, flat_changes, prior_networks
+from dfmcodec.codecs.overfitted.encode.quantize import delta_scales, flat_deltas, prior_networks
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
 from dfmcodec.codecs.overfitted.weights import (
-    CHANGE_NAMES,
-    CONTEXT_CHANGES,
+    CONTEXT_DELTAS,
+    DELTA_NAMES,
     EXPONENTS,
     MACHINE_CHANGES,
-    FittedPrior,
-    NetworkChanges,
-    fitted_prior_of,
+    OverfittedWeights,
+    WeightDeltas,
+    overfitted_weights_of,
 )
 from dfmcodec.entropy.tables import SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.errors import DfmError, ImageError, InstallationError
 from dfmcodec.files.arrays import read_arrays, write_arrays
-from dfmcodec.weights.registry import FITTED_FINE, FITTED_SMALL
-from training import fitted as training
-from training.fitted import crops_of, main, prior_arrays, side_by_side, widened
+from dfmcodec.weights.registry import OVERFITTED_FINE, OVERFITTED_SMALL
+from training import overfitted as training
+from training.overfitted import crops_of, main, prior_arrays, side_by_side, widened
 
 WIDTH = CONTEXT_WIDTH = 8
 STEPS = (*training.MACHINE_STEPS.values(), *training.CONTEXT_STEPS.values())  # of each kind
-LIFT, LAYER, BYPASS, STAGES = map(CHANGE_NAMES.index, ("lift", "layer", "bypass", "stages"))
+LIFT, LAYER, BYPASS, STAGES = map(DELTA_NAMES.index, ("lift", "layer", "bypass", "stages"))
 
 
 @pytest.fixture(scope="module")
 def start() -> Networks:
     """Networks of integers, which those of a prior are."""
     random = Networks.start(0, WIDTH, CONTEXT_WIDTH)
-    return prior_networks(FittedPrior.from_arrays(prior_arrays(random, [random])))
+    return prior_networks(OverfittedWeights.from_arrays(prior_arrays(random, [random])))
 
 
 def changed(start: Networks, kind: int, steps: float) -> Networks:
     """Networks with one kind of change: all its weights by the given number of steps of a prior."""
-    prior = FittedPrior.from_arrays(prior_arrays(start, [start]))
+    prior = OverfittedWeights.from_arrays(prior_arrays(start, [start]))
     return training._moved(start, np.where(prior.kinds() == kind, steps * prior.steps, 0).astype(np.float32))
 
 
-def tables_of(prior: FittedPrior, kind: int) -> np.ndarray:
+def tables_of(prior: OverfittedWeights, kind: int) -> np.ndarray:
     return prior.tables[prior.kinds() == kind]
 
 
@@ -68,67 +68,67 @@ def assert_same(networks: Networks, others: Networks) -> None:
 
 def test_changes_of_zero_give_the_start(start: Networks) -> None:
     """Fits that come out as their start leave it as it is, under the narrowest tables."""
-    prior = FittedPrior.from_arrays(prior_arrays(start, [start, start]))
+    prior = OverfittedWeights.from_arrays(prior_arrays(start, [start, start]))
     assert_same(prior_networks(prior), start)
-    nothing = NetworkChanges((EXPONENTS[0],) * len(CHANGE_NAMES), np.zeros(prior.weight_count, dtype=np.int32))
+    nothing = WeightDeltas((EXPONENTS[0],) * len(DELTA_NAMES), np.zeros(prior.weight_count, dtype=np.int32))
     network, machine = prior.networks_of(nothing)
     assert_same(Networks.of(machine, prior_networks(prior).contexts), start)
-    for name in CONTEXT_CHANGES:
+    for name in CONTEXT_DELTAS:
         assert np.array_equal(getattr(network, name), getattr(start.contexts.to_integers(), name))
     narrowest = UNIT_SCALE_INDEX + SCALES_PER_OCTAVE * np.log2(training._SMALLEST_SCALE)
     assert np.all(prior.tables == max(0, round(narrowest)))
 
 
 def test_each_kind_has_its_step(start: Networks) -> None:
-    prior = FittedPrior.from_arrays(prior_arrays(start, [start]))
-    assert (*training.MACHINE_STEPS, *training.CONTEXT_STEPS) == CHANGE_NAMES
-    for name, step, found in zip(CHANGE_NAMES, STEPS, prior.split(prior.steps), strict=True):
+    prior = OverfittedWeights.from_arrays(prior_arrays(start, [start]))
+    assert (*training.MACHINE_STEPS, *training.CONTEXT_STEPS) == DELTA_NAMES
+    for name, step, found in zip(DELTA_NAMES, STEPS, prior.split(prior.steps), strict=True):
         assert (found == step).all(), name
 
 
-@pytest.mark.parametrize("kind", range(len(CHANGE_NAMES)))
+@pytest.mark.parametrize("kind", range(len(DELTA_NAMES)))
 def test_changes_of_a_kind_move_its_weights(start: Networks, kind: int) -> None:
-    """`_moved` is the inverse of `flat_changes`; numbers of contexts stay within their limits."""
-    prior = FittedPrior.from_arrays(prior_arrays(start, [start]))
-    found = prior.split(flat_changes(changed(start, kind, 6.0), start))
-    for other, changes in enumerate(found):
-        name = CHANGE_NAMES[other]
-        wanted = np.full(changes.shape, 6.0 * STEPS[other] if other == kind else 0.0)
+    """`_moved` is the inverse of `flat_deltas`; numbers of contexts stay within their limits."""
+    prior = OverfittedWeights.from_arrays(prior_arrays(start, [start]))
+    found = prior.split(flat_deltas(changed(start, kind, 6.0), start))
+    for other, deltas in enumerate(found):
+        name = DELTA_NAMES[other]
+        wanted = np.full(deltas.shape, 6.0 * STEPS[other] if other == kind else 0.0)
         if other >= len(MACHINE_CHANGES):
             before = getattr(start.contexts.to_integers(), name)
             wanted = np.minimum(before + wanted, GridNetwork.LIMITS[name]) - before
-        assert np.allclose(changes, wanted, atol=5e-3), name
+        assert np.allclose(deltas, wanted, atol=5e-3), name
 
 
 def test_a_prior_is_the_mean_of_start_and_fits(start: Networks) -> None:
     """The start counts as one of them."""
-    for kind in (LIFT, BYPASS, STAGES, *map(CHANGE_NAMES.index, ("c1", "c2", "c3"))):
+    for kind in (LIFT, BYPASS, STAGES, *map(DELTA_NAMES.index, ("c1", "c2", "c3"))):
         fits = [changed(start, kind, steps) for steps in (6.0, 12.0, 18.0)]
-        prior = FittedPrior.from_arrays(prior_arrays(start, fits))
+        prior = OverfittedWeights.from_arrays(prior_arrays(start, fits))
         assert_same(prior_networks(prior), changed(start, kind, 9.0))
 
 
 def test_tables_are_wider_where_fits_differ_more(start: Networks) -> None:
     """An octave for each doubling of the distances, which differ for no other kind."""
     near, far = (
-        FittedPrior.from_arrays(prior_arrays(start, [changed(start, LAYER, sign * steps) for sign in (-1, 1)]))
+        OverfittedWeights.from_arrays(prior_arrays(start, [changed(start, LAYER, sign * steps) for sign in (-1, 1)]))
         for steps in (8.0, 16.0)
     )
     assert np.all(tables_of(near, LAYER) == UNIT_SCALE_INDEX + 3 * SCALES_PER_OCTAVE)
     assert np.all(tables_of(far, LAYER) == UNIT_SCALE_INDEX + 4 * SCALES_PER_OCTAVE)
-    for kind in range(len(CHANGE_NAMES)):
+    for kind in range(len(DELTA_NAMES)):
         if kind != LAYER:
             assert tables_of(far, kind).max() < tables_of(near, LAYER).min()
 
 
 def test_tables_are_wider_for_the_weights_that_differ(start: Networks) -> None:
     """Those of the same kind follow a little."""
-    base = FittedPrior.from_arrays(prior_arrays(start, [start]))
-    changes = np.zeros(base.weight_count, dtype=np.float32)
+    base = OverfittedWeights.from_arrays(prior_arrays(start, [start]))
+    deltas = np.zeros(base.weight_count, dtype=np.float32)
     place = int(np.flatnonzero(base.kinds() == STAGES)[4])
-    changes[place] = 100 * base.steps[place]
-    fits = [training._moved(start, sign * changes) for sign in (-1, 1)] * 4
-    tables = FittedPrior.from_arrays(prior_arrays(start, fits)).tables
+    deltas[place] = 100 * base.steps[place]
+    fits = [training._moved(start, sign * deltas) for sign in (-1, 1)] * 4
+    tables = OverfittedWeights.from_arrays(prior_arrays(start, fits)).tables
     others = tables[(base.kinds() == STAGES) & (np.arange(len(tables)) != place)]
     assert tables[place] > others.max() + 2 * SCALES_PER_OCTAVE
     assert others.min() > tables[0]
@@ -136,7 +136,7 @@ def test_tables_are_wider_for_the_weights_that_differ(start: Networks) -> None:
 
 def test_without_fits_a_prior_is_the_start(start: Networks) -> None:
     """Under tables that say little."""
-    prior = FittedPrior.from_arrays(prior_arrays(start))
+    prior = OverfittedWeights.from_arrays(prior_arrays(start))
     assert_same(prior_networks(prior), start)
     assert np.all(prior.tables == UNIT_SCALE_INDEX + 2 * SCALES_PER_OCTAVE)
 
@@ -209,7 +209,7 @@ def test_crops_of_real_photographs() -> None:
 
 @pytest.mark.slow
 def test_the_command_writes_a_prior(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its name is its prior id, and the stages move the networks."""
+    """Its name is its weights id, and the stages move the networks."""
     for name, number in {"JOINT_SIDE": 64, "JOINT_COLUMNS": 2, "JOINT_CROPS": 2, "SINGLE_SIDE": 96}.items():
         monkeypatch.setattr(training, name, number)
     out = tmp_path / "new" / "prior"
@@ -217,8 +217,8 @@ def test_the_command_writes_a_prior(pictures: Path, tmp_path: Path, monkeypatch:
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     (path,) = out.iterdir()
-    prior = FittedPrior.from_arrays(read_arrays(path))
-    assert path.name == f"fitted-{prior.checksum:08x}.npz"
+    prior = OverfittedWeights.from_arrays(read_arrays(path))
+    assert path.name == f"overfitted-{prior.checksum:08x}.npz"
     assert path.name in result.output
     assert (prior.width, len(prior.network.w1)) == (WIDTH, CONTEXT_WIDTH)
     assert "2 crops together" in result.output
@@ -349,16 +349,16 @@ def test_options_at_the_ends_of_their_ranges_are_taken(pictures: Path, tmp_path:
     for name, value in numbers.items():
         for number in value if isinstance(value, tuple) else (value,):
             arguments += [f"--{name.replace('_', '-')}", str(number)]
-    assert numbers.items() <= main.make_context("fitted", arguments).params.items()
+    assert numbers.items() <= main.make_context("overfitted", arguments).params.items()
 
 
 @pytest.mark.slow
 def test_the_widest_contexts_are_the_last_that_are_exact() -> None:
     """A prior of wider ones would be refused after its fits."""
     widest = training.LARGEST_CONTEXT_WIDTH
-    FittedPrior.from_arrays(prior_arrays(Networks.start(0, WIDTH, widest)))
+    OverfittedWeights.from_arrays(prior_arrays(Networks.start(0, WIDTH, widest)))
     with pytest.raises(DfmError, match="not the same on all hosts"):
-        FittedPrior.from_arrays(prior_arrays(Networks.start(0, WIDTH, widest + 1)))
+        OverfittedWeights.from_arrays(prior_arrays(Networks.start(0, WIDTH, widest + 1)))
 
 
 @pytest.mark.parametrize(
@@ -378,11 +378,11 @@ def test_what_a_shipped_prior_decides_is_no_option(
 def test_a_damaged_installation_is_told_in_one_line(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, still: list[float]
 ) -> None:
-    def damaged(_prior_id: int) -> FittedPrior:
+    def damaged(_prior_id: int) -> OverfittedWeights:
         message = "prior eb165d9b is damaged in this installation"
         raise InstallationError(message)
 
-    monkeypatch.setattr(training, "fitted_prior_of", damaged)
+    monkeypatch.setattr(training, "overfitted_weights_of", damaged)
     result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path / "prior"), "--start", "eb165d9b"])
     assert result.exit_code == InstallationError.exit_code
     assert result.stderr == "Error: prior eb165d9b is damaged in this installation\n"
@@ -396,8 +396,8 @@ def test_long_fits_start_from_the_file_of_a_prior(pictures: Path, tmp_path: Path
     result = CliRunner().invoke(main, [str(pictures), "--out", str(out), "--start", str(path)])
     assert result.exit_code == 0, result.output
     (written,) = out.iterdir()
-    prior = FittedPrior.from_arrays(read_arrays(written))
-    assert prior.shapes == FittedPrior.from_arrays(own).shapes
+    prior = OverfittedWeights.from_arrays(read_arrays(written))
+    assert prior.shapes == OverfittedWeights.from_arrays(own).shapes
     assert_allclose(prior.machine.layer, own["machine_layer"], atol=1e-6)
 
 
@@ -432,12 +432,12 @@ def test_a_shipped_prior_is_not_made_narrower(
     result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path), "--start", start, *options])
     assert result.exit_code == 0, result.output
     (path,) = tmp_path.iterdir()
-    assert len(FittedPrior.from_arrays(read_arrays(path)).network.w1) == units
+    assert len(OverfittedWeights.from_arrays(read_arrays(path)).network.w1) == units
 
 
 def test_units_are_added_to_a_context_network_that_do_not_change_its_outputs() -> None:
     """Nor its tables; new units are not alike, and what they may cost is what others do."""
-    shipped = fitted_prior_of(FITTED_FINE.id)
+    shipped = overfitted_weights_of(OVERFITTED_FINE.id)
     assert widened(shipped, len(shipped.network.w1)).checksum == shipped.checksum
     units = len(shipped.network.w1) + 4
     wide = widened(shipped, units)
@@ -470,15 +470,15 @@ def test_long_fits_start_from_a_shipped_prior(pictures: Path, tmp_path: Path, mo
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     (path,) = tmp_path.iterdir()
-    shipped = fitted_prior_of(FITTED_SMALL.id)
+    shipped = overfitted_weights_of(OVERFITTED_SMALL.id)
     assert [lmbda for lmbda, *_ in seen] == [2e-3, 1e-2]
     for _, _, start, schedule, settings in seen:
         assert_same(start, prior_networks(shipped))
-        assert_same(settings["scales"], change_scales(shipped))
+        assert_same(settings["scales"], delta_scales(shipped))
         assert schedule.steps == 2
-        assert settings["rate_part"] == training.LONG_RATE_PART < 1
+        assert settings["rate_fraction"] == training.LONG_RATE_FRACTION < 1
     assert [settings["seed"] for *_, settings in seen] == [0, 1]
     assert "together" not in result.output
-    prior = FittedPrior.from_arrays(read_arrays(path))
+    prior = OverfittedWeights.from_arrays(read_arrays(path))
     assert prior.shapes == shipped.shapes
     assert any((new != old).any() for new, old in zip(prior.machine, shipped.machine, strict=True))

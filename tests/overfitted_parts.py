@@ -1,4 +1,4 @@
-"""What tests of the fitted model need: context networks, priors and grids of random numbers."""
+"""What tests of the overfitted codec need: context networks, priors and grids of random numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dfmcodec._types import Symbols
 from dfmcodec.codecs.overfitted import decode as fitted
 from dfmcodec.codecs.overfitted.context import FEATURES, GridChoice, GridNetwork, Wavefront, grid_tables
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, grid_sizes
-from dfmcodec.codecs.overfitted.weights import CONTEXT_CHANGES, FittedPrior, fitted_prior_of
+from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS, OverfittedWeights, overfitted_weights_of
 from dfmcodec.container import models
 from dfmcodec.entropy import Table
 
@@ -113,7 +113,7 @@ def prior_arrays(
     }
     arrays |= {f"machine_{name}": weights.astype(np.float32) for name, weights in machine.items()}
     machine_count = sum(weights.size for weights in machine.values())
-    context_count = sum(getattr(network, name).size for name in CONTEXT_CHANGES)
+    context_count = sum(getattr(network, name).size for name in CONTEXT_DELTAS)
     steps = [machine_step * 2.0 ** rng.integers(-6, 1, machine_count), rng.integers(1, 12, context_count)]
     arrays["change_steps"] = np.concatenate(steps).astype(np.float32)
     arrays["change_tables"] = rng.integers(0, 29, machine_count + context_count).astype(np.uint8)
@@ -130,19 +130,19 @@ def some_prior_arrays(seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
 
 
 @lru_cache(maxsize=1)
-def some_prior() -> FittedPrior:
+def some_prior() -> OverfittedWeights:
     """The prior of `some_prior_arrays`."""
-    return FittedPrior.from_arrays(some_prior_arrays())
+    return OverfittedWeights.from_arrays(some_prior_arrays())
 
 
 @contextmanager
-def installed(prior: FittedPrior) -> Iterator[None]:
+def installed(prior: OverfittedWeights) -> Iterator[None]:
     """Lets files name a prior as if it were shipped."""
 
-    def prior_of(prior_id: int) -> FittedPrior:
-        return prior if prior_id == prior.checksum else fitted_prior_of(prior_id)
+    def prior_of(weights_id: int) -> OverfittedWeights:
+        return prior if weights_id == prior.checksum else overfitted_weights_of(weights_id)
 
     with pytest.MonkeyPatch.context() as patch:
         for module in (models, fitted):
-            patch.setattr(module, "fitted_prior_of", prior_of)
+            patch.setattr(module, "overfitted_weights_of", prior_of)
         yield

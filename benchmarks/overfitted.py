@@ -1,6 +1,6 @@
-"""Cold fits of the fitted model: how far a number of steps takes a crop.
+"""Cold fits of the overfitted codec: how far a number of steps takes a crop.
 
-    python benchmarks/fitted.py ../shared/data/kodak/kodim05.png --crop 256 --steps 2000
+    python benchmarks/overfitted.py ../shared/data/kodak/kodim05.png --crop 256 --steps 2000
 
 Latents start at zero and networks at random; no file is written. J is MSE / lmbda + bpp with the
 MSE of samples in [0, 1] and the bits of the symbols alone: the weights of the networks are not
@@ -21,7 +21,7 @@ from recording import Row, load, out_option, record
 from dfmcodec.codecs.overfitted.encode.fit import Fit, FitSchedule
 from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.grids import code_of_lmbda
-from dfmcodec.image import PEAK_LEVEL
+from dfmcodec.image import PEAK_CODE_VALUE
 
 
 @click.command(help=__doc__)
@@ -52,7 +52,7 @@ def main(
     """See the module."""
     name, whole = load(image)
     pixels = whole.pixels[top : top + crop, left : left + crop]
-    colours = (pixels.astype(np.float32) * np.float32(1 / PEAK_LEVEL)).transpose(2, 0, 1)
+    colours = (pixels.astype(np.float32) * np.float32(1 / PEAK_CODE_VALUE)).transpose(2, 0, 1)
     networks = Networks.start(seed, width, context_width)
     fit = Fit(colours, lmbda, code_of_lmbda(lmbda), networks, FitSchedule.of(steps), seed=seed)
     every = max(1, steps // measurements)

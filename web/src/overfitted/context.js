@@ -2,7 +2,7 @@
  * The context of the symbols of a grid: the features that the context network sees, and the tables that it chooses
  * (docs/format.md, "Context of a grid symbol").
  *
- * @module fitted/context
+ * @module overfitted/context
  */
 
 import { allocate } from "../errors.js";

@@ -1,18 +1,18 @@
 /**
- * The fitted model: latent grids -> samples ("Model 3: fitted model" in docs/format.md).
+ * The overfitted codec: latent grids -> samples ("Model 3: overfitted codec" in docs/format.md).
  */
 
 import { roundingOf, samplesArray } from "./colour.js";
 import { checkOf, littleEndianBytes } from "./crc32.js";
-import { decodeGrids, gridSizes } from "./fitted/grids.js";
-import { readNetworks } from "./fitted/networks.js";
-import { FittedPrior } from "./fitted/prior.js";
-import { stepOf, synthesiseBlocks } from "./fitted/synthesis.js";
+import { decodeGrids, gridSizes } from "./overfitted/grids.js";
+import { readNetworks } from "./overfitted/networks.js";
+import { OverfittedWeights } from "./overfitted/prior.js";
+import { stepOf, synthesiseBlocks } from "./overfitted/synthesis.js";
 import { Region } from "./geometry.js";
 import { sectionOf, wrongSymbols } from "./integrity.js";
 import { BIT_DEPTH as PREVIEW_BIT_DEPTH, LEAST_PIXELS, emptyPreview } from "./preview.js";
 
-const GRIDS_PART = 0.7; // of the time; the rest is for the synthesis
+const GRIDS_FRACTION = 0.7; // of the time; the rest is for the synthesis
 
 /**
  * Decodes a region.
@@ -25,10 +25,10 @@ const GRIDS_PART = 0.7; // of the time; the rest is for the synthesis
  *   and perhaps a preview; gives the samples [H, W, C]
  * @throws {import("./errors.js").DfmError}
  */
-export function* decodeFitted(state, region, prior, kernels, hasPreviews) {
+export function* decodeOverfitted(state, region, prior, kernels, hasPreviews) {
   const { height, width, modelName, values, bitDepth, codedChannels } = state.header;
   const { machine, context } = readNetworks(
-    new FittedPrior(prior.arraysOf(modelName, values.prior_id)),
+    new OverfittedWeights(prior.arraysOf(modelName, values.weights_id)),
     sectionOf(state, "networks"),
   );
   const image = { sizes: gridSizes(height, width), machine, step: stepOf(values.lmbda_code), grids: [] };
@@ -36,14 +36,14 @@ export function* decodeFitted(state, region, prior, kernels, hasPreviews) {
   for (const { done, level, grids } of decodeGrids(file, context, kernels)) {
     image.grids = grids;
     const isShown = hasPreviews && level && image.sizes[level][0] * image.sizes[level][1] >= LEAST_PIXELS;
-    yield { part: GRIDS_PART * done, preview: isShown ? previewOf(image, level, codedChannels, kernels) : undefined };
+    yield { part: GRIDS_FRACTION * done, preview: isShown ? previewOf(image, level, codedChannels, kernels) : undefined };
   }
   compareChecks(image.grids, state.symbolChecks);
   const target = samplesArray(bitDepth, codedChannels * region.height * region.width);
   const writer = new ColourWriter(target, region, codedChannels, bitDepth);
   for (const block of synthesiseBlocks({ ...image, region }, kernels)) {
     writer.write(block);
-    yield { part: GRIDS_PART + (1 - GRIDS_PART) * ((block.top + block.rows - region.top) / (region.height + 1)) };
+    yield { part: GRIDS_FRACTION + (1 - GRIDS_FRACTION) * ((block.top + block.rows - region.top) / (region.height + 1)) };
   }
   return target;
 }
