@@ -85,15 +85,15 @@ class EncodeReport:
     @property
     def missed_target(self) -> bool:
         """Whether the fit ended early, and the file is below its target: it has less than 97 % of a
-        size limit, or a SSIMULACRA2 that is not the quality that was asked for. Any other target is
-        met, or the encoding fails.
+        size limit, or a SSIMULACRA2 more than 2 below the quality that was asked for. Any other
+        target is met, or the encoding fails.
         """
         if not self.ended_early or self.lossless:
             return False
         if self.budget_bytes is not None:
             return self.file_bytes < LEAST_USED * self.budget_bytes
         aim = self.config.aimed_score
-        return aim is not None and self.ssimulacra2 is not None and abs(self.ssimulacra2 - aim) > AIM_REACH
+        return aim is not None and self.ssimulacra2 is not None and self.ssimulacra2 < aim - AIM_REACH
 
     @property
     def lossless(self) -> bool:

@@ -27,6 +27,7 @@ from dfmcodec.files.names import printable
 SOME_FAILED = 5
 _FAILED = 1
 _PLANNED = "planned"  # the status of what a dry run would do
+_KEPT = "kept"  # that of an output that exists already
 _NOTHING_TO_DO = 1
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
@@ -43,6 +44,7 @@ class TaskResult:
         row: Values for the report file.
         status: A status of the report file.
         is_disk_full: Whether it failed for lack of space.
+        warning: A message that is printed even if the run is quiet; None for none.
     """
 
     report: dict[str, Any] | None
@@ -52,6 +54,7 @@ class TaskResult:
     row: dict[str, Any] = field(default_factory=dict)
     status: str = DONE
     is_disk_full: bool = False
+    warning: str | None = None
 
 
 @dataclass(frozen=True)
@@ -141,13 +144,27 @@ class _Run:
                 continue
             decision = self._work.existing.decide(task)
             if decision.action is Action.KEEP:
-                self._keep("kept")
+                self._keep(_KEPT)
+                self._note_kept(task)
             elif decision.action is Action.REFUSE:
                 self._fail(str(task.source), None, decision.why)
             else:
                 if self._report is not None:
                     self._states[task] = self._report.state(task.source)
                 yield task, decision
+
+    def _note_kept(self, task: Task) -> None:
+        """Prints the JSON object of a kept output, and adds the row that a report lacks."""
+        if self._display.as_json:
+            self._bar.echo(json_text({"input": str(task.source), "output": str(task.target), "status": _KEPT}))
+        if self._report is None or self._work.is_dry or self._report.origin(task.target) is not None:
+            return
+        origin = self._work.existing.origin_of(task.target)
+        if origin is not None and origin.status == DONE:
+            row = {"output": str(task.target), "status": DONE, "bytes_before": origin.source_bytes}
+            made = {"bytes_after": origin.output_bytes, "output_sha256": origin.output_sha256}
+            state = {**self._report.state(task.source), "settings": origin.settings}
+            self._report.add({**state, **row, **made})
 
     def _keep(self, status: str) -> None:
         self.counts[status] += 1
@@ -180,7 +197,9 @@ class _Run:
             return []
         self.counts[result.status] += 1
         self._add_row(task, {"status": result.status, **result.row})
-        if decision.is_again and self._is_shown:
+        if result.warning is not None:
+            self._echo(f"dfm: {result.warning}", err=True)
+        if decision.is_again and result.status != LARGER and self._is_shown:
             self._echo(f"dfm: {again_line(task, decision)}", err=True)
         if self._display.as_json:
             self._bar.echo(json_text({**(result.report or {}), "status": result.status}))
@@ -215,8 +234,8 @@ class _Run:
         parts = [f"{counts[DONE] + counts[INTERRUPTED] + counts[MISSED]} {would_be}{self._work.verb}"]
         if counts[MISSED]:
             parts.append(f"{counts[MISSED]} of them below their target")
-        if counts["kept"]:
-            parts.append(f"{counts['kept']} already there (-f overwrites them)")
+        if counts[_KEPT]:
+            parts.append(f"{counts[_KEPT]} already there (-f overwrites them)")
         if counts[LARGER]:
             parts.append(f"{counts[LARGER]} left out as larger than their sources")
         if counts[FAILED]:

@@ -1,7 +1,7 @@
 """One rule for outputs that exist already, for one file and for many.
 
 An output that was made from the same source with the same settings is kept. One that was made from
-it otherwise, or from what it was before, is made again. Any other existing file is refused without
+it with other settings or not completely is made again. Any other existing file is refused without
 `-f`. A file from which the input was made is never replaced, with or without `-f`, unless
 `--overwrite-source` is given.
 """
@@ -17,8 +17,8 @@ from pathlib import Path
 from dfmcodec.cli._inputs import Task
 from dfmcodec.cli._origins import Claim, Origin, Records, adopt, is_source
 from dfmcodec.cli._report_file import ReportFile
-from dfmcodec.errors import OutputError
-from dfmcodec.files.atomic import destination, exists_message, is_stream
+from dfmcodec.errors import DfmError, OutputError
+from dfmcodec.files.atomic import destination, exists_message, is_stream, read_file
 
 
 class Action(Enum):
@@ -37,11 +37,13 @@ class Decision:
 
     Args:
         action: What it does.
-        why: For people: why the output is made again, or is refused.
+        why: For people: why the output is made again, kept or refused.
+        replaces_complete: Whether the existing file is known to be complete.
     """
 
     action: Action
     why: str = ""
+    replaces_complete: bool = False
 
     @property
     def may_replace(self) -> bool:
@@ -78,8 +80,8 @@ class ExistingOutputs:
         adopts: Whether files of unknown origin are taken for made from the inputs.
         overwrites_source: Whether the file that an input was made from may be replaced.
         is_dry: Whether nothing may be written.
-        may_be_source: Indicates whether the output of a task has the name of the file that its
-            input was probably made from.
+        may_be_source: Indicates whether the existing output of a task may be the file that its
+            input was made from.
         notify: Receives notices of damaged records.
         report: The report of this run.
     """
@@ -121,23 +123,41 @@ class ExistingOutputs:
         except OutputError as error:
             return Decision(Action.REFUSE, str(error))
         standing = self._records.standing(source, target, self._settings, self._reported(target))
-        claim = standing.claim
-        if claim is Claim.OUTDATED or (claim is Claim.DONE and self._force):
-            return Decision(Action.REPLACE, standing.why)
+        claim, complete = standing.claim, standing.is_complete
         if claim is Claim.DONE:
-            return Decision(Action.KEEP)
+            made = f"made from {source} with these settings"
+            return Decision(Action.REPLACE, "", complete) if self._force else Decision(Action.KEEP, made)
+        if claim is Claim.OUTDATED:
+            return Decision(Action.REPLACE, standing.why, complete)
+        if claim is Claim.OLDER:
+            if self._force or self._report is not None:
+                return Decision(Action.REPLACE, standing.why, complete)
+            older = f"{target} was made from an older {source}, and may be all that is left of that"
+            return Decision(Action.REFUSE, f"{older}; -f makes it again, and so does a run with --report")
+        if claim is Claim.ADOPTED and not self._force:
+            return Decision(Action.KEEP, "adopted")
         if claim is Claim.UNKNOWN and self._adopts and not self._force:
-            if not self._is_dry:
-                adopt(target, Origin.of(source, None))
-            return Decision(Action.KEEP)
-        is_recorded = claim is Claim.FOREIGN
-        if not is_recorded and not self._overwrites_source and self._may_be_source(task):
+            return self._adopted(task)
+        if claim is not Claim.FOREIGN and not self._overwrites_source and self._may_be_source(task):
             why = f"{target} may be the file that {source} was made from{_advice(task)}"
             return Decision(Action.REPLACE_IDENTICAL if self._force else Action.REFUSE, why)
         if self._force:
             return Decision(Action.REPLACE)
         is_alone = claim is Claim.UNKNOWN and task.is_named
         return Decision(Action.REFUSE, exists_message(target) if is_alone else standing.why)
+
+    def _adopted(self, task: Task) -> Decision:
+        """Records an existing file as made from the input of a task."""
+        fault = _fault_of(task.target)
+        if fault is not None:
+            return Decision(Action.REFUSE, f"{task.target} is not adopted: {fault}; use -f to replace it")
+        if not self._is_dry:
+            adopt(task.target, Origin.of(task.source, None))
+        return Decision(Action.KEEP, "adopted")
+
+    def origin_of(self, target: Path) -> Origin | None:
+        """Returns the origin of an existing output by the record of its folder, None if unknown."""
+        return self._records.origin_of(target)
 
     def check_source(self, task: Task) -> None:
         """Refuses an output that is known to be the file that its input was made from.
@@ -158,6 +178,17 @@ class ExistingOutputs:
 
     def _reported(self, output: Path) -> Origin | None:
         return None if self._report is None else self._report.origin(output)
+
+
+def _fault_of(output: Path) -> str | None:
+    """Returns why an existing file cannot be an output; None if it can."""
+    from dfmcodec.corpus.tasks import check_intact
+
+    try:
+        check_intact(read_file(output), output.name)
+    except DfmError as error:
+        return str(error)
+    return None
 
 
 def _advice(task: Task) -> str:

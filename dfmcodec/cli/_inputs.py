@@ -275,7 +275,9 @@ class Inputs:
             return Unusable(str(source), why)
         replaced = identity(target)
         if replaced is not None and replaced in kept:
-            return Unusable(str(source), f"the output of {source} would replace an input, {target}; use -O")
+            return Unusable(
+                str(source), f"the output of {source} would replace an input, {target}; name another folder with -O"
+            )
         return None
 
 

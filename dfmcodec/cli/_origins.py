@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,8 +25,9 @@ _HELD = 2  # records of folders, those of inputs and of outputs
 RECORD = ".dfm-sources.jsonl"  # in the folder of the outputs, with a row for each time that one was written
 _ADVICE = "name another folder, or use -f to replace it"
 
-# Values of "status" in records and reports. All but the last two come with an output.
+# Values of "status" in records and reports.
 DONE, INTERRUPTED, MISSED, FAILED, LARGER = "done", "interrupted", "missed", "failed", "larger"
+ADOPTED = "adopted"  # of an existing output that the user declared to be made from its input
 _WHY_AGAIN = {
     INTERRUPTED: "its encoding was interrupted",
     MISSED: "it missed its target",
@@ -46,6 +48,7 @@ class Origin:
             known.
         output_bytes: The size of the output as it was written; None where it is not known.
         output_sha256: The digest of its contents; None where it is not known.
+        output_mtime_ns: The time of its last change; None where it is not known.
         status: A status of the report file; `FAILED` for the rest of a damaged file.
     """
 
@@ -56,6 +59,7 @@ class Origin:
     settings: str | None = None
     output_bytes: int | None = None
     output_sha256: str | None = None
+    output_mtime_ns: int | None = None
     status: str = DONE
 
     @classmethod
@@ -92,16 +96,14 @@ class Origin:
         is_same = self.has_path_of(source) and state.st_mtime_ns == self.source_mtime_ns
         return is_same or self.has_contents_of(source)
 
-    def was_written_as(self, size: int) -> bool:
-        """Indicates whether an output of a size can be the one that was written."""
-        return self.output_bytes in (size, None)
-
 
 class Claim(Enum):
     """The relation of a source to an existing file that has the name of its output."""
 
     DONE = auto()  # made from this source with these settings
-    OUTDATED = auto()  # made from this source, but to be made again
+    OUTDATED = auto()  # made from this source, but with other settings or not completely
+    OLDER = auto()  # made from this source before that changed
+    ADOPTED = auto()  # declared by the user to be made from this source
     UNKNOWN = auto()  # no record of its source
     CHANGED = auto()  # no longer as it was written
     FOREIGN = auto()  # made from another source, or not readable
@@ -114,10 +116,12 @@ class Standing:
     Args:
         claim: The relation.
         why: For people: why the output is made again, or why it is in the way.
+        is_complete: Whether the record says that the file is complete.
     """
 
     claim: Claim
     why: str = ""
+    is_complete: bool = False
 
 
 class Records:
@@ -146,15 +150,25 @@ class Records:
         except OSError:
             return Standing(Claim.FOREIGN, f"{target} cannot be read; name another folder")
         origins = self._origins(target, size) or ([] if reported is None else [reported])
-        written = [origin for origin in origins if origin.was_written_as(size)]
+        unknown = f"{target} exists, and no record says that it was made from {source}; {_ADVICE}, or --adopt if it was"
         if not origins:
-            why = f"{target} exists, and no record says that it was made from {source}; {_ADVICE}, or --adopt if it was"
-            return Standing(Claim.UNKNOWN, why)
-        if not written:
-            was = f"{origins[-1].output_bytes:,} bytes when it was written, {size:,} now"
-            why = f"{target} is not what was made from {origins[-1].source}: it had {was}; {_ADVICE}"
+            return Standing(Claim.UNKNOWN, unknown)
+        origin = _origin_of(target, origins)
+        if origin is None:
+            last = origins[-1]
+            sizes = f" ({last.output_bytes:,} bytes then, {size:,} now)" if last.output_bytes != size else ""
+            why = f"{target} has changed since it was made from {last.source}{sizes}; {_ADVICE}"
             return Standing(Claim.CHANGED, why)
-        return _standing_of(_latest_of(target, written), source, target, settings)
+        if origin.status == ADOPTED:
+            return Standing(Claim.ADOPTED) if origin.is_of(source) else Standing(Claim.UNKNOWN, unknown)
+        return _standing_of(origin, source, target, settings)
+
+    def origin_of(self, target: Path) -> Origin | None:
+        """Returns the origin of an existing file; None where the record has none."""
+        try:
+            return _origin_of(target, self._origins(target, target.stat().st_size))
+        except OSError:
+            return None
 
     def is_source_of(self, file: Path, made: Path) -> bool:
         """Indicates whether a file is the source of another one by the record beside that one: by
@@ -164,7 +178,7 @@ class Records:
             size = made.stat().st_size
         except OSError:
             return False
-        return any(is_source(origin, file) for origin in self._origins(made, size))
+        return any(is_source(origin, file) for origin in self._origins(made, size) if origin.status != ADOPTED)
 
     def _origins(self, output: Path, size: int) -> list[Origin]:
         """Returns the rows of an output, the latest last."""
@@ -185,26 +199,30 @@ def is_source(origin: Origin, file: Path) -> bool:
 
 
 def _standing_of(origin: Origin, source: Path, target: Path, settings: str) -> Standing:
-    if origin.is_of(source):
-        if origin.status != DONE:
-            return Standing(Claim.OUTDATED, _WHY_AGAIN.get(origin.status, "it is not complete"))
-        if origin.settings not in (None, settings):
-            return Standing(Claim.OUTDATED, "it was made with other settings")
-        return Standing(Claim.DONE)
-    if origin.has_path_of(source):
-        return Standing(Claim.OUTDATED, f"{source} has changed since")
-    return Standing(Claim.FOREIGN, f"{target} was made from {origin.source}, not from {source}; {_ADVICE}")
+    is_complete = origin.status == DONE
+    if not origin.is_of(source):
+        if origin.has_path_of(source):
+            return Standing(Claim.OLDER, f"{source} has changed since", is_complete)
+        return Standing(Claim.FOREIGN, f"{target} was made from {origin.source}, not from {source}; {_ADVICE}")
+    if not is_complete:
+        return Standing(Claim.OUTDATED, _WHY_AGAIN.get(origin.status, "it is not complete"))
+    if origin.settings not in (None, settings):
+        return Standing(Claim.OUTDATED, "it was made with other settings", is_complete)
+    return Standing(Claim.DONE, is_complete=is_complete)
 
 
-def _latest_of(target: Path, written: list[Origin]) -> Origin:
-    """Returns the origin of an existing output, out of those of its size. A run that was killed
-    between row and output leaves several, which its contents distinguish.
+def _origin_of(target: Path, origins: list[Origin]) -> Origin | None:
+    """Returns the origin of an existing output: the latest that wrote a file of its size and time,
+    or else of its contents; None if none did. A run that was killed between row and output leaves a
+    row of another file.
     """
-    if len({origin.output_sha256 for origin in written} - {None}) > 1:
-        with suppress(OSError):
-            digest = _sha256(target)
-            return next((origin for origin in reversed(written) if origin.output_sha256 == digest), written[-1])
-    return written[-1]
+    state = target.stat()
+    possible = [origin for origin in reversed(origins) if origin.output_bytes in (state.st_size, None)]
+    for origin in possible:
+        if origin.output_mtime_ns == state.st_mtime_ns:
+            return origin
+    digest = _sha256(target) if any(origin.output_sha256 is not None for origin in possible) else None
+    return next((origin for origin in possible if origin.output_sha256 in (digest, None)), None)
 
 
 class _Record:
@@ -255,7 +273,7 @@ def _read_row(folder: Path, row: dict[str, Any]) -> tuple[str, Origin]:
     """
     texts = [row["output"], row["source"], row["status"]]
     optional = [row["source_sha256"], row["output_sha256"], row["settings"]]
-    numbers = [row["output_bytes"], row["source_bytes"], row["source_mtime_ns"]]
+    numbers = [row[name] for name in ("output_bytes", "output_mtime_ns", "source_bytes", "source_mtime_ns")]
     if not (
         all(isinstance(text, str) and "\0" not in text for text in texts)
         and all(text is None or isinstance(text, str) for text in optional)
@@ -270,27 +288,18 @@ def _read_row(folder: Path, row: dict[str, Any]) -> tuple[str, Origin]:
         row["settings"],
         row["output_bytes"],
         row["output_sha256"],
+        row["output_mtime_ns"],
         row["status"],
     )
 
 
-def _row(target: Path, origin: Origin, data: bytes | None, status: str) -> bytes:
+def _row(target: Path, origin: Origin) -> bytes:
     """Returns a row of the record. Its paths are relative to the folder, which may be moved."""
     try:
         source = os.path.relpath(origin.source, _absolute(target.parent))
     except ValueError:  # on another drive
         source = origin.source
-    row = {
-        "output": target.name,
-        "output_bytes": target.stat().st_size if data is None else len(data),
-        "output_sha256": _sha256(target) if data is None else hashlib.sha256(data).hexdigest(),
-        "source": source,
-        "source_bytes": origin.source_bytes,
-        "source_mtime_ns": origin.source_mtime_ns,
-        "source_sha256": origin.source_sha256,
-        "settings": origin.settings,
-        "status": status,
-    }
+    row = {"output": target.name, **asdict(origin), "source": source}
     return json.dumps(row).encode()  # with escapes for bytes that are not UTF-8
 
 
@@ -316,20 +325,25 @@ def write_recorded(
     if follow and is_stream(target):
         write_atomic(target, data, force)
         return
+    now = time.time_ns()
+    digest = hashlib.sha256(data).hexdigest()
+    written = replace(origin, output_bytes=len(data), output_sha256=digest, output_mtime_ns=now, status=status)
     with _locked(target.parent / RECORD) as record:
         check_writable(target, force, follow)  # before the row of a file that another run has made meanwhile
-        _append(record, target, _row(target, origin, data, status))
-        write_atomic(target, data, force, follow)
+        _append(record, target, _row(target, written))
+        write_atomic(target, data, force, follow, now)
 
 
 def adopt(target: Path, origin: Origin) -> None:
-    """Records an existing file as made from a source.
+    """Records an existing file as made from a source with unknown settings.
 
     Raises:
         OutputError: The record cannot be written.
     """
+    state, digest = target.stat(), _sha256(target)
+    kept = replace(origin, output_bytes=state.st_size, output_sha256=digest, output_mtime_ns=state.st_mtime_ns)
     with _locked(target.parent / RECORD) as record:
-        _append(record, target, _row(target, origin, None, DONE))
+        _append(record, target, _row(target, replace(kept, settings=None, status=ADOPTED)))
 
 
 def _append(record: BinaryIO, target: Path, row: bytes) -> None:

@@ -34,6 +34,7 @@ COLUMNS = (
     "source_bytes",
     "source_mtime_ns",
     "settings",
+    "output_sha256",
 )
 _STRING, _VALUE = r'"(?:[^"\\]|\\.)*', r"[-+.\w]*"  # of JSON, as far as they go
 _SUFFIXES = (".jsonl", ".csv")
@@ -62,12 +63,13 @@ class _Row(NamedTuple):
     source_mtime_ns: int | None
     settings: str
     output_bytes: int | None
+    output_sha256: str | None
     status: str
 
     def origin(self) -> Origin:
         source = os.path.realpath(self.source)
         state = self.source_bytes, self.source_mtime_ns
-        return Origin(source, *state, None, self.settings, self.output_bytes, status=self.status)
+        return Origin(source, *state, None, self.settings, self.output_bytes, self.output_sha256, status=self.status)
 
 
 class ReportFile:
@@ -236,7 +238,8 @@ class ReportFile:
         if not isinstance(row["source"], str) or "\0" in row["source"]:
             raise ValueError(row)
         settings = sys.intern(row["settings"])  # most rows have the same
-        taken = _Row(row["source"], source_bytes, source_mtime_ns, settings, output_bytes, status)
+        digest = row["output_sha256"] or None
+        taken = _Row(row["source"], source_bytes, source_mtime_ns, settings, output_bytes, digest, status)
         self._latest[key] = taken
         if is_written:
             self._written[key] = taken

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dfmcodec.cli._batch import again_line, planned_line
-from dfmcodec.cli._common import STANDARD, Output, check_output, echo, echo_json, write_output
+from dfmcodec.cli._common import STANDARD, check_output, echo, echo_json, write_output
 from dfmcodec.cli._existing import Action, Decision, ExistingOutputs
 from dfmcodec.cli._inputs import Task
 from dfmcodec.cli._origins import DONE, RECORD, Origin, write_recorded
@@ -29,7 +29,7 @@ def decided(task: Task, existing: ExistingOutputs, is_dry: bool, as_json: bool, 
         if as_json:
             echo_json({"input": str(task.source), "output": str(task.target), "status": "kept"})
         elif not quiet:
-            echo(f"{task.target} is already there, made from {task.source} with these settings (-f makes it again)")
+            echo(f"{task.target} is already there, {decision.why} (-f makes it again)")
         return None
     if is_dry:
         echo(planned_line(task, decision))
@@ -39,28 +39,15 @@ def decided(task: Task, existing: ExistingOutputs, is_dry: bool, as_json: bool, 
     return decision
 
 
-def origin_of_one(task: Task, given: Output | None, settings: str) -> Origin | None:
-    """Returns the origin of the output of a run of one file if it is recorded: where a folder was
-    named for it, or the folder that gets it has a record.
-
-    Args:
-        task: The source, read to be recorded, and the output.
-        given: The output as the command names it; None for nothing.
-        settings: Those that it is made with.
-    """
-    is_named_folder = given is not None and given.is_folder
-    if task.target == STANDARD or not (is_named_folder or (task.target.parent / RECORD).exists()):
-        return None
-    return Origin.of(task.source, settings)
-
-
-def write_one(task: Task, data: bytes, force: bool, origin: Origin | None, status: str = DONE) -> None:
-    """Writes the output of a run of one file, and records it if there is an origin.
+def write_one(task: Task, data: bytes, force: bool, origin: Origin, status: str = DONE) -> None:
+    """Writes the output of a run of one file. It is recorded where a folder was named for it, where
+    its folder has a record, and if it is not complete: a later run has to know that.
 
     Raises:
         OutputError: It cannot be written, or its row.
     """
-    if origin is None:
+    is_recorded = task.folder is not None or status != DONE or (task.target.parent / RECORD).exists()
+    if task.target == STANDARD or not is_recorded:
         write_output(task.target, data, force, follow=task.is_named)
     else:
         write_recorded(task.target, data, force, origin, status, follow=task.is_named)

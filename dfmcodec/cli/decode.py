@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import sys
@@ -52,7 +53,7 @@ from dfmcodec.cli._inputs import Inputs, Naming, Task, is_single
 from dfmcodec.cli._origins import DONE, FAILED, Origin, write_recorded
 from dfmcodec.cli._report_file import report_file
 from dfmcodec.cli._same_file import check_outputs_apart
-from dfmcodec.cli._single import decided, origin_of_one, write_one
+from dfmcodec.cli._single import decided, write_one
 from dfmcodec.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
@@ -284,12 +285,12 @@ def command(**arguments: Any) -> None:
 
 def _existing(options: _Options, naming: Naming, report: ReportFile | None) -> ExistingOutputs:
     """Returns the rule for outputs that exist already. Without a record, an image that has the name
-    of an output may be the original: beside the `.dfm` file, and wherever the name is derived.
+    and the dimensions of the decoded image may be the original.
     """
 
     def may_be_source(task: Task) -> bool:
-        is_place = not task.is_named or os.path.realpath(task.target.parent) == os.path.realpath(task.source.parent)
-        return is_place and task.target.stem.casefold() == Path(naming.target_name(task.source.name)).stem.casefold()
+        name, existing = naming.target_name(task.source.name), Path(os.path.realpath(task.target))
+        return existing.stem.casefold() == Path(name).stem.casefold() and _has_dimensions(existing, task.source)
 
     return ExistingOutputs(
         _settings_text(options),
@@ -298,9 +299,25 @@ def _existing(options: _Options, naming: Naming, report: ReportFile | None) -> E
         options.overwrites_source,
         options.dry_run,
         may_be_source,
-        lambda notice: echo(f"dfm: {notice}", err=True),
-        report,
+        notify=lambda notice: echo(f"dfm: {notice}", err=True),
+        report=report,
     )
+
+
+def _has_dimensions(image: Path, source: Path) -> bool:
+    """Indicates whether an image file has the width and height of a `.dfm` file, upright or turned;
+    also where they cannot be read.
+    """
+    import PIL.Image
+
+    from dfmcodec.container.header import read_header
+
+    try:
+        header = read_header(source.read_bytes())
+        with PIL.Image.open(image) as opened:
+            return {opened.width, opened.height} == {header.width, header.height}
+    except Exception:  # whatever it is, the decoding reports it
+        return True
 
 
 def _check_names(options: _Options) -> None:
@@ -374,7 +391,7 @@ def _decode_single(options: _Options) -> None:
         decision = decided(task, existing, options.dry_run, options.as_json, options.quiet)
         if decision is None:
             return
-        origin = origin_of_one(task, options.output, settings)
+        origin = Origin.of(source, settings)
         state = {} if report is None else report.state(source)
         data = read_source(source)
         figures, written = _make(data, display_name(source), options, chosen_format)
@@ -483,7 +500,9 @@ def _report(figures: dict[str, Any], seconds: float) -> dict[str, Any]:
 
 def _row(data: bytes, written: bytes, seconds: float) -> dict[str, Any]:
     """The figures of the report file."""
-    return {"bytes_before": len(data), "bytes_after": len(written), "seconds": round(seconds, 3)}
+    digest = hashlib.sha256(written).hexdigest()
+    sizes = {"bytes_before": len(data), "bytes_after": len(written)}
+    return {**sizes, "output_sha256": digest, "seconds": round(seconds, 3)}
 
 
 def _line(output: Path, figures: dict[str, Any], seconds: float) -> str:

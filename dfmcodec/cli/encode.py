@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import sys
@@ -58,7 +59,7 @@ from dfmcodec.cli._progress import fit_bar
 from dfmcodec.cli._report_file import report_file
 from dfmcodec.cli._same_file import check_outputs_apart
 from dfmcodec.cli._sections import SectionedCommand
-from dfmcodec.cli._single import decided, origin_of_one, write_one
+from dfmcodec.cli._single import decided, write_one
 from dfmcodec.errors import ConfigError, DivergedError, ImageError, TargetUnreachableError
 from dfmcodec.options import EncodeSettings, Kind, options_of
 
@@ -345,12 +346,15 @@ def _encode_single(options: _Options) -> None:
         if decision is None:
             return
         preview_format = _checked_preview_format(options, task, report)
-        origin = origin_of_one(task, options.output, settings)
+        origin = Origin.of(source, settings)
         state = {} if report is None else report.state(source)
         with interruptible(_ENDING) as is_interrupted, fit_bar(not options.quiet) as show:
             encoded = _encode(source, options, notify, show, is_interrupted)
         result = encoded.result
         status = encoded.status(options)
+        if status == INTERRUPTED and decision.replaces_complete:
+            echo(f"dfm: {_kept_complete(source, output)}", err=True)
+            sys.exit(EXIT_AFTER_INTERRUPT)
         if status != LARGER:
             write_one(task, result.data, decision.may_replace, origin, status)
             if options.preview is not None and preview_format is not None:
@@ -358,6 +362,8 @@ def _encode_single(options: _Options) -> None:
         if report is not None:
             report.add({**state, "output": str(output), "status": status, **encoded.row()})
     to_stdout = output == STANDARD
+    if status == MISSED:
+        _echo_notice(_missed_line(encoded))
     for notice in () if options.quiet else _notices(encoded, output, status):
         _echo_notice(notice)
     if options.as_json:
@@ -432,13 +438,18 @@ def _encode_task(options: _Options, task: Task, decision: Decision) -> _batch.Ta
     origin = Origin.of(task.source, _settings_text(options))
     encoded = _encode(task.source, options, notices.append, should_stop=is_asked_to_stop)
     status = encoded.status(options)
+    if status == INTERRUPTED and decision.replaces_complete:
+        return _batch.TaskResult(None, "", tuple(notices), error=_kept_complete(task.source, task.target))
     if status != LARGER:
         write_recorded(task.target, encoded.result.data, decision.may_replace, origin, status)
     notices += _notices(encoded, task.target, status)
     report = {"input": str(task.source), "output": str(task.target), **encoded.result.report.as_dict()}
-    return _batch.TaskResult(
-        report, encoded.line(task.target, status), tuple(notices), row=encoded.row(), status=status
-    )
+    line, warning = encoded.line(task.target, status), _missed_line(encoded) if status == MISSED else None
+    return _batch.TaskResult(report, line, tuple(notices), row=encoded.row(), status=status, warning=warning)
+
+
+def _kept_complete(source: Path, output: Path) -> str:
+    return f"{source}: interrupted; the complete {output} that exists is kept"
 
 
 def _ignore(_: object) -> None:
@@ -482,6 +493,7 @@ class _Encoded:
             "bytes_after": report.file_bytes,
             "psnr_db": round(report.psnr_db, 3) if isfinite(report.psnr_db) else None,
             "ssimulacra2": None if report.ssimulacra2 is None else round(report.ssimulacra2, 2),
+            "output_sha256": hashlib.sha256(self.result.data).hexdigest(),
             "seconds": round(report.total_s, 3),
         }
 
@@ -503,13 +515,17 @@ class _Encoded:
         )
 
 
+def _missed_line(encoded: _Encoded) -> str:
+    report = encoded.result.report
+    return f"{encoded.name}: the fit ended early ({report.stop_reason}), below its target{_of_other_model(report)}"
+
+
 def _notices(encoded: _Encoded, output: Path, status: str) -> list[str]:
     """What is worth a line besides the report."""
     report, notices = encoded.result.report, []
-    if encoded.was_interrupted or report.ended_early:
+    if (encoded.was_interrupted or report.ended_early) and status != MISSED:
         reason = "interrupted" if encoded.was_interrupted else report.stop_reason
-        missed = ", below its target" if report.missed_target else ""
-        notices.append(f"{encoded.name}: the fit ended early ({reason}){missed}{_of_other_model(report)}")
+        notices.append(f"{encoded.name}: the fit ended early ({reason}){_of_other_model(report)}")
     if report.restarts:
         times = "once" if report.restarts == 1 else f"{report.restarts} times"
         notices.append(f"{encoded.name}: the fit diverged and restarted {times} from its best result so far")

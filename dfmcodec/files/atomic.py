@@ -162,7 +162,7 @@ def exists_message(path: Path) -> str:
     return f"{path} exists; give another name, or use -f to replace it"
 
 
-def write_atomic(path: Path, data: bytes, force: bool = True, follow: bool = True) -> None:
+def write_atomic(path: Path, data: bytes, force: bool = True, follow: bool = True, mtime_ns: int | None = None) -> None:
     """Writes a file so that at any moment either the old file or the whole new one is there.
 
     This holds even if the process is killed.
@@ -174,6 +174,8 @@ def write_atomic(path: Path, data: bytes, force: bool = True, follow: bool = Tru
         data: The whole contents.
         force: Whether an existing file is replaced.
         follow: Whether the path may be a link, a device or a pipe; see `check_writable`.
+        mtime_ns: The modification time of the file; None for that of the write. Some systems keep
+            it rounded, or not at all.
 
     Raises:
         OutputError: The file cannot be written. An existing file is unchanged.
@@ -184,8 +186,8 @@ def write_atomic(path: Path, data: bytes, force: bool = True, follow: bool = Tru
             path.write_bytes(data)
             return
         _sweep(path)
-        if not (hasattr(os, "O_TMPFILE") and _write_unnamed(path, data, force)):
-            _write_named(path, data, force)
+        if not (hasattr(os, "O_TMPFILE") and _write_unnamed(path, data, force, mtime_ns)):
+            _write_named(path, data, force, mtime_ns)
     except FileExistsError as error:
         raise OutputError(exists_message(path)) from error
     except BrokenPipeError:
@@ -202,7 +204,7 @@ def unwritable_message(name: str, error: OSError) -> str:
     return f"cannot write {name}: {error.strerror or error}; {advice}"
 
 
-def _write_unnamed(path: Path, data: bytes, force: bool) -> bool:
+def _write_unnamed(path: Path, data: bytes, force: bool, mtime_ns: int | None) -> bool:
     """Writes a file without a name and names it once it is whole, so that no rest can be left over.
 
     Returns:
@@ -214,9 +216,7 @@ def _write_unnamed(path: Path, data: bytes, force: bool) -> bool:
         return False
     with os.fdopen(handle, "wb") as file:
         _keep_access(handle, path)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        _write_all(file, data, mtime_ns)
         try:
             _name(file.fileno(), path)
         except FileExistsError:
@@ -240,12 +240,21 @@ def _name(handle: int, path: Path) -> None:
         os.close(folder)
 
 
-def _write_named(path: Path, data: bytes, force: bool) -> None:
-    while not _written_named(path, data, force):
+def _write_all(file: BinaryIO, data: bytes, mtime_ns: int | None) -> None:
+    """Writes the contents of a file to the disk, and sets its modification time."""
+    file.write(data)
+    file.flush()
+    if mtime_ns is not None and os.utime in os.supports_fd:
+        os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
+    os.fsync(file.fileno())
+
+
+def _write_named(path: Path, data: bytes, force: bool, mtime_ns: int | None) -> None:
+    while not _written_named(path, data, force, mtime_ns):
         pass
 
 
-def _written_named(path: Path, data: bytes, force: bool) -> bool:
+def _written_named(path: Path, data: bytes, force: bool, mtime_ns: int | None) -> bool:
     """Writes through a temporary file.
 
     Returns:
@@ -258,9 +267,7 @@ def _written_named(path: Path, data: bytes, force: bool) -> bool:
             if not temporary.exists():
                 return False
             _keep_access(file.fileno(), path)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            _write_all(file, data, mtime_ns)
             if force and fcntl is not None:
                 os.replace(temporary, path)  # while it is locked
                 return True

@@ -140,7 +140,7 @@ def test_an_output_that_is_not_as_it_was_written_is_not_there(harm, report):
     harmed = {"truncated": whole[:-1], "longer": whole + b"x", "empty": b""}[harm]
     Path("Y/img.dfm").write_bytes(harmed)
     said = dfm(*run, code=1).stderr
-    assert f"Y/img.dfm is not what was made from {os.path.realpath('a/img.png')}" in said
+    assert f"Y/img.dfm has changed since it was made from {os.path.realpath('a/img.png')}" in said
     assert f"{len(harmed)} now" in said
     assert Path("Y/img.dfm").read_bytes() == harmed
     dfm(*run, "-f")
@@ -219,8 +219,12 @@ def test_a_source_that_was_moved_or_touched_is_the_same():
 def test_a_source_that_changed_is_not_done():
     save("a/img.png")
     dfm("encode", "a", "-O", "Y", *FAST)
+    before = Path("Y/img.dfm").read_bytes()
     save("a/img.png", 10)
-    again = dfm("encode", "a", "-O", "Y", *FAST)
+    refused = dfm("encode", "a", "-O", "Y", *FAST, code=1).stderr
+    assert "Y/img.dfm was made from an older a/img.png, and may be all that is left of that; -f makes it" in refused
+    assert Path("Y/img.dfm").read_bytes() == before
+    again = dfm("encode", "a", "-O", "Y", *FAST, "--report", "r.jsonl")
     assert "1 encoded" in again.output
     assert "Y/img.dfm is made again: a/img.png has changed since" in again.stderr
     assert Path("Y/img.dfm").read_bytes() == dfmcodec.encode("a/img.png", quality=40, effort=1).data

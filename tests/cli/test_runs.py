@@ -286,3 +286,19 @@ def test_ctrl_c_inside_an_image_of_a_run_hands_over_the_best_so_far(folder, repo
     assert "out/a.dfm is made again: its encoding was interrupted" in again.stderr
     assert "1 encoded" in again.output
     assert "0 encoded, 1 already there" in dfm(*run).output
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of process groups are POSIX")
+def test_ctrl_c_keeps_a_complete_file_that_was_to_be_made_again(folder):
+    save("in/a.png")
+    dfm("encode", "in", "-O", "out", "--quality", "80", "--effort", "1")
+    before = Path("out/a.dfm").read_bytes()
+    run = ("encode", "in", "-O", "out", "--model", "wavelet", "--effort", "6", "--quality", "20")
+    with held_command(folder / "hold", "dfmcodec.processes.is_asked_to_stop", "call == 9", *run) as running:
+        running.wait()
+        running.process.send_signal(signal.SIGINT)
+        wait_until(lambda: "ending the images in work" in running.errors(), running.process)
+        running.end()
+    assert running.process.returncode == 130
+    assert "interrupted; the complete out/a.dfm that exists is kept" in running.errors()
+    assert Path("out/a.dfm").read_bytes() == before
