@@ -105,7 +105,7 @@ class Claim(Enum):
     OLDER = auto()  # made from this source before that changed
     ADOPTED = auto()  # declared by the user to be made from this source
     UNKNOWN = auto()  # no record of its source
-    CHANGED = auto()  # no longer as it was written
+    CHANGED = auto()  # no longer as it was written, or adopted as made from another source
     FOREIGN = auto()  # made from another source, or not readable
 
 
@@ -160,7 +160,8 @@ class Records:
             why = f"{target} has changed since it was made from {last.source}{sizes}; {_ADVICE}"
             return Standing(Claim.CHANGED, why)
         if origin.status == ADOPTED:
-            return Standing(Claim.ADOPTED) if origin.is_of(source) else Standing(Claim.UNKNOWN, unknown)
+            other = f"{target} was made from {origin.source}, as --adopt said, not from this {source}; {_ADVICE}"
+            return Standing(Claim.ADOPTED) if origin.is_of(source) else Standing(Claim.CHANGED, other)
         return _standing_of(origin, source, target, settings)
 
     def origin_of(self, target: Path) -> Origin | None:

@@ -248,9 +248,9 @@ def command(**arguments: Any) -> None:
     depth or the alpha is refused.
 
     An output that was made from the same file with the same settings is kept. One that was made
-    from it with other settings or from an older version of it is made again. Any other existing
-    file is replaced only with -f. The image that a .dfm file was made from, or may have been, is
-    replaced only with -f --overwrite-source.
+    from it with other settings is made again, and with --report one that was made before the file
+    changed. Any other existing file is replaced only with -f. The image that a .dfm file was made
+    from, or may have been, is replaced only with -f --overwrite-source.
     """
     from dfmcodec.image.write_image import OUTPUT_FORMATS, check_quality
 

@@ -256,9 +256,10 @@ def command(**arguments: Any) -> None:
     the exit code is 130. A file that fails does not stop the others (exit code 5).
 
     An output that was made from the same file with the same settings is kept. One that was made
-    from it with other settings, from an older version of it, or below its target is made again. Any
-    other existing file is replaced only with -f, and one that the input was made from only with
-    -f --overwrite-source. Runs of several files record this in their output folders.
+    from it with other settings, or below its target, is made again, and with --report one that was
+    made before the file changed. Any other existing file is replaced only with -f, and one that the
+    input was made from only with -f --overwrite-source. Runs of several files record this in their
+    output folders.
     """
     from dfmcodec.search.config import EncoderConfig
 

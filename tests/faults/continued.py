@@ -68,6 +68,14 @@ class Trial:
         self._report.unlink(missing_ok=True)
         self.seconds = seconds_of(*self._run)
         self._kept, self._expected = contents(self._sources), _visible(self._out)
+        self._before = [folder / f"before-{existing}" for existing in range(3)]
+        for existing, before in enumerate(self._before):
+            shutil.rmtree(self._out)
+            self._out.mkdir()
+            for name in sorted(self._kept)[:existing]:
+                source = self._sources / name
+                assert dfm(command, source, *self._command[2:], *self._other_options).code == 0
+            shutil.copytree(self._out, before)  # with the times of the files
 
     def interrupt(self, ending: signal.Signals, moment: float, existing: int) -> Counter[str]:
         """Interrupts the run at a moment, continues it, and counts what is wrong.
@@ -79,9 +87,8 @@ class Trial:
         """
         shutil.rmtree(self._out)
         self._report.unlink(missing_ok=True)
-        for name in sorted(self._kept)[:existing]:
-            assert dfm(self._command[0], self._sources / name, *self._command[2:], *self._other_options).code == 0
-        before = _visible(self._out) if self._out.exists() else {}
+        shutil.copytree(self._before[existing], self._out)
+        before = _visible(self._out)
         found = Counter[str]()
         with start(*self._run, start_new_session=True) as process:
             run_for(process, moment)
@@ -89,7 +96,7 @@ class Trial:
                 os.killpg(process.pid, ending)
                 found["interrupted"] += 1
             ended(process)
-        after = _visible(self._out) if self._out.exists() else {}
+        after = _visible(self._out)
         found["left by then"] += len(after)
         found["lost"] += len(before.keys() - after.keys()) + (contents(self._sources) != self._kept)
         again = dfm(*self._run)
