@@ -18,7 +18,7 @@ from dfmcodec.cli._inputs import Task
 from dfmcodec.cli._origins import Claim, Origin, Records, adopt, is_source
 from dfmcodec.cli._report_file import ReportFile
 from dfmcodec.errors import DfmError, OutputError
-from dfmcodec.files.atomic import destination, exists_message, is_stream, read_file
+from dfmcodec.files.atomic import EXTENSION, destination, exists_message, is_stream, read_file
 
 
 class Action(Enum):
@@ -82,7 +82,8 @@ class ExistingOutputs:
         is_dry: Whether nothing may be written.
         may_be_source: Indicates whether the existing output of a task may be the file that its
             input was made from.
-        notify: Receives notices of damaged records.
+        notify: Receives notices of damaged records, and of inputs that were decoded from `.dfm`
+            files.
         report: The report of this run.
     """
 
@@ -103,11 +104,20 @@ class ExistingOutputs:
         self._overwrites_source = overwrites_source
         self._is_dry = is_dry
         self._may_be_source = may_be_source
+        self._notify = notify
         self._records = Records(notify)
         self._report = report
 
     def decide(self, task: Task) -> Decision:
         """Returns what is done about the output of a task."""
+        decision = self._decided(task)
+        if decision.action not in (Action.KEEP, Action.REFUSE) and task.source.suffix.lower() != EXTENSION:
+            origin = self._records.origin_of(task.source)
+            if origin is not None and origin.source.lower().endswith(EXTENSION):
+                self._notify(f"{task.source} was decoded from {origin.source}: the losses of both encodings add up")
+        return decision
+
+    def _decided(self, task: Task) -> Decision:
         source, target = task.source, task.target
         try:
             task.check_links()

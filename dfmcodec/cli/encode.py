@@ -412,7 +412,7 @@ def _existing(options: _Options, report: ReportFile | None) -> ExistingOutputs:
         options.adopt,
         options.overwrites_source,
         options.dry_run,
-        notify=_echo_notice,
+        notify=_ignore if options.quiet else _echo_notice,
         report=report,
     )
 

@@ -339,6 +339,17 @@ def test_a_report_lists_what_was_there_before_it():
     assert len(Path("r.jsonl").read_text().splitlines()) == 1
 
 
+def test_an_image_that_was_decoded_is_encoded_with_a_notice():
+    save("a.png")
+    dfm("encode", "a.png", "-o", "in/", *FAST)
+    dfm("decode", "in", "-O", "out")
+    notice = "out/a.png was decoded from "
+    assert notice in dfm("encode", "out", "-O", "again", *FAST).stderr
+    assert notice in dfm("encode", "out/a.png", "-o", "b.dfm", *FAST).stderr
+    assert notice not in dfm("encode", "out", "-O", "more", "--quiet", *FAST).stderr
+    assert "was decoded from" not in dfm("encode", "a.png", "-o", "c.dfm", *FAST).stderr
+
+
 # Targets that were missed
 
 
