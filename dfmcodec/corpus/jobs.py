@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +11,15 @@ from functools import cache, partial
 from itertools import chain
 from typing import Any
 
+from dfmcodec.corpus.forms import read_entries
 from dfmcodec.corpus.forms.entry import require_pyarrow
+from dfmcodec.corpus.job import Job
 from dfmcodec.corpus.outputs import archive
 from dfmcodec.corpus.plan import Plan, read_plan
-from dfmcodec.corpus.records import DONE, FAILED, Commit, commit_name, forget, read_commit, read_rows
-from dfmcodec.corpus.sources import FILES, RECORDS
+from dfmcodec.corpus.records import DONE, FAILED, Commit, ImageRow, commit_name, forget, read_commit, read_rows
+from dfmcodec.corpus.sources import FILES, RECORDS, Item
 from dfmcodec.corpus.store import Store, scheme_of, version_of
-from dfmcodec.errors import ConfigError
+from dfmcodec.errors import ConfigError, DfmError
 from dfmcodec.files.names import as_unicode
 
 _THREADS = 16  # that wait for a store
@@ -187,8 +190,9 @@ def do_again(store: Store, numbers: Iterable[int]) -> None:
 
 
 def check_sources(store: Store, plan: Plan, part: Part) -> None:
-    """Refuses local sources that were replaced after their outputs were made, by their sizes and
-    modification times. Sources of images that failed may be replaced, to be tried again.
+    """Refuses local sources that were replaced after their outputs were made. Those with another
+    size or modification time are read, and their images compared by SHA-256. Sources of images that
+    failed may be replaced, to be tried again.
 
     Raises:
         ConfigError: A source was replaced.
@@ -213,9 +217,22 @@ def _changed_source(store: Store, plan: Plan, number: int) -> tuple[str, str] | 
         ours = of_source.get(as_unicode(item.source), []) if plan.job.source_form == FILES else rows
         version, failed = version_of(item.source), any(row.status == FAILED for row in ours)
         changed = [row for row in ours if row.source_version not in (None, version)]
-        if version is not None and changed and not failed:
+        if version is not None and changed and not failed and not _holds_recorded_images(plan.job, item, ours):
             return item.source, changed[0].output or commit_name(number)
     return None
+
+
+def _holds_recorded_images(job: Job, item: Item, rows: Sequence[ImageRow]) -> bool:
+    """Whether the images of an item are those that rows were made from, byte by byte."""
+    recorded = {row.source: row.source_sha256 for row in rows}
+    try:
+        entries = read_entries(job.source_form, item, job.column, job.places, job.skips_links)
+        found = {
+            as_unicode(entry.source): hashlib.sha256(entry.read()).hexdigest() for entry in entries if entry.is_image
+        }
+    except DfmError:
+        return False
+    return found == recorded
 
 
 def failures(store: Store, plan: Plan) -> Iterator[tuple[str, str]]:

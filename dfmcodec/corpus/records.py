@@ -38,6 +38,7 @@ class ImageRow:
         notices: What was converted or left out, in one line; None for nothing.
         source_version: The `store.version_of` of the source file before it was read; None if the
             image failed.
+        source_sha256: Of the bytes of the image before, in hexadecimal; likewise.
     """
 
     source: str
@@ -52,6 +53,7 @@ class ImageRow:
     sha256: str | None = None
     notices: str | None = None
     source_version: str | None = None
+    source_sha256: str | None = None
 
 
 def failure_line(source: str, error: str) -> str:

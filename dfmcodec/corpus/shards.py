@@ -242,6 +242,7 @@ class _Work:
             hashlib.sha256(product.data).hexdigest(),
             "; ".join(product.notices) or None,
             version,
+            hashlib.sha256(data).hexdigest(),
         )
 
     def _checked_name(self, entry: Entry) -> str:

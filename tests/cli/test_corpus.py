@@ -258,6 +258,18 @@ def test_lost_outputs_of_a_store_in_memory(source):
     dfm("jobs", "memory://cli-lost")
 
 
+@pytest.mark.parametrize("form", ["files", "tar", "parquet"])
+def test_a_copy_of_a_source_is_accepted(source, tmp_path, form):
+    """As a job of a cluster makes one, with another modification time, on each host."""
+    dfm("pack", source, "-r", "-O", tmp_path / "packed", "--form", form)
+    named = tmp_path / "packed" if form == "files" else tmp_path / "packed" / f"00000.{form}"
+    command = ("pack", named, "-r", "-O", tmp_path / "out", "--form", "tar")
+    dfm(*command)
+    for path in (tmp_path / "packed").rglob("*"):
+        os.utime(path, (1, 1))
+    assert "4 of 4 images done" in dfm(*command).stdout
+
+
 @pytest.mark.parametrize(("form", "output"), [("files", "more/001.png"), ("tar", "00001.tar")])
 def test_a_source_that_was_replaced_is_refused(source, tmp_path, form, output):
     command = ("pack", source, "-r", "-O", tmp_path / "out", "--form", form, "--shard-size", 2)
