@@ -1,6 +1,7 @@
 # Sourced by bin/dfm and bin/test: makes the clone's own virtual environment on first use.
-# usage: ensure_environment ROOT [EXTRA]; afterwards "$ROOT/.venv/bin/python" runs the package. EXTRA is jax, bench or
-# dev, which holds both; an environment with more than is asked for will do.
+# usage: ensure_environment ROOT [EXTRA]; afterwards "$ROOT/.venv/bin/python" runs the package. EXTRA is jax, bench,
+# corpus, cloud or dask, which hold corpus, or dev, which holds jax, bench and corpus; an environment with more than is
+# asked for will do. Each extra has a stamp, and what was installed before stays installed.
 # The package is installed again when pyproject.toml, setup.py, a kernel or the clone's place changes. DFM_PYTHON names
 # another interpreter, of which the environment is made. Scripts of the environment are run by its interpreter: their
 # first lines name the place where it was made.
@@ -10,7 +11,9 @@ ensure_environment() {
     local enough=("$venv/.installed-dev")
     case $extra in
         jax | bench) enough+=("$venv/.installed-$extra") ;;
-        '') enough+=("$venv"/.installed{,-jax,-bench}) ;;
+        corpus) enough+=("$venv"/.installed-{corpus,cloud,dask}) ;;
+        cloud | dask) enough=("$venv/.installed-$extra") ;;
+        '') enough+=("$venv"/.installed{,-jax,-bench,-corpus,-cloud,-dask}) ;;
     esac
     if [ -n "${DFM_PYTHON:-}" ] && [ -x "$venv/bin/python" ] &&
         [ "$(_version "$DFM_PYTHON")" != "$(_version "$venv/bin/python")" ]; then
@@ -24,7 +27,10 @@ ensure_environment() {
     for stamp in "${enough[@]}"; do
         [ -x "$venv/bin/python" ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && return 0
     done
-    stamp=$venv/.installed${extra:+-$extra}
+    local stamps=("$venv/.installed${extra:+-$extra}") # of what is installed afterwards
+    for stamp in "$venv"/.installed*; do
+        [ -x "$venv/bin/python" ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && stamps+=("$stamp")
+    done
 
     local place=$venv
     [ -e "$venv" ] || place=$root
@@ -48,18 +54,20 @@ ensure_environment() {
         return 1
     fi
     local size=130
-    case $extra in jax) size=660 ;; bench) size=515 ;; dev) size=1700 ;; esac
+    case $extra in jax) size=660 ;; bench) size=515 ;; corpus) size=300 ;; cloud) size=425 ;; dask) size=340 ;; dev) size=1700 ;; esac
     echo "dfm: installing about $size MB of packages into $venv, once (up to some minutes)" >&2
     # an environment whose making was interrupted has no pip, and one whose interpreter is gone runs nothing
     "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$venv/bin/python" -m ensurepip >/dev/null 2>&1 ||
-        "$python" -m venv --clear "$venv" || return 1
+        { stamps=("${stamps[0]}") && "$python" -m venv --clear "$venv"; } || return 1
     rm -f "$venv"/.installed* # kernels are those of one installation, whatever becomes of it
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
         --editable "$root${extra:+[$extra]}" >&2 || {
         echo "dfm: installing the dependencies failed; see the lines above" >&2
         return 1
     }
-    echo "$wanted" > "$stamp"
+    for stamp in "${stamps[@]}"; do
+        echo "$wanted" > "$stamp"
+    done
 }
 
 _version() {

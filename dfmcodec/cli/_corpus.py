@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +14,7 @@ import click
 
 from dfmcodec.cli._batch import SOME_FAILED
 from dfmcodec.cli._common import FileList, echo, echo_json, refuse_empty_name
-from dfmcodec.cli._inputs import listed_names
+from dfmcodec.cli._inputs import Skipped, listed_names
 from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT, interruptible
 from dfmcodec.cli._progress import FilesBar
 from dfmcodec.errors import ConfigError
@@ -35,6 +36,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 Place = Path | str  # a local path, or a URL, which as a path would lose a slash
 
 PACK_SHARD_SIZE = 1000
+_SHOWN_NAMES = 3  # of outputs
 _SHARD_S = 600  # of one core, for a shard of default size
 # Seconds of one core for an image of 768x512, by effort, without kernels: shards are planned for
 # the slowest worker. From effort 6 on, the overfitted codec may be tried.
@@ -240,7 +242,8 @@ class CorpusRun:
 
     def perform(self, task: str, settings: dict[str, Any], shard_size: int) -> None:
         """Plans, does what is not done yet, and ends the command: with exit code 1 if shards are
-        left, 5 if images failed, 130 after Ctrl-C.
+        left, 5 if images failed, 130 after Ctrl-C. Shards whose outputs are missing or have another
+        size than was recorded are done again.
 
         Args:
             task: "encode" or "pack".
@@ -252,7 +255,15 @@ class CorpusRun:
         """
         from dfmcodec.corpus.engines import LOCAL, Engine
         from dfmcodec.corpus.forms.entry import require_pyarrow
-        from dfmcodec.corpus.jobs import Part, open_shards, progress, retry_failed
+        from dfmcodec.corpus.jobs import (
+            Part,
+            check_sources,
+            do_again,
+            lost_outputs,
+            open_shards,
+            progress,
+            retry_failed,
+        )
         from dfmcodec.corpus.plan import make_plan
         from dfmcodec.corpus.shards import Shard
         from dfmcodec.corpus.store import open_store
@@ -269,9 +280,23 @@ class CorpusRun:
         engine.check_store(store.url)
         work = task_of(task, settings)
         job = self._job(task, settings, shard_size)
-        plan = make_plan(store, job, work.is_wanted, work.target_name, options.part is not None)
+        skipped = Skipped("with other extensions")
+
+        def is_wanted(name: str) -> bool:
+            if not work.is_wanted(name):
+                skipped.add(Path(name))
+                return False
+            return True
+
+        plan = make_plan(store, job, is_wanted, work.target_name, options.part is not None)
+        lost = lost_outputs(store, plan, part)
+        again = f"{lost_text(lost)}; doing {counted(len(lost), 'shard')} again" if lost else ""
+        for notice in () if self.quiet else filter(None, (skipped.notice(), again)):
+            echo(printable(f"dfm: {notice}"), err=True)
+        do_again(store, lost)
         if options.retry_failed:
             retry_failed(store, plan, part)
+        check_sources(store, plan, part)
         left = open_shards(store, part.shards(plan))
         display = _Display(len(left), self.quiet)
         ending = "ending after the shards in work"
@@ -355,6 +380,22 @@ class _Display:
     def close(self) -> None:
         """Removes the bar."""
         self._bar.close()
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun: 1 shard, 2 shards."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def lost_text(lost: Mapping[int, Sequence[str]]) -> str:
+    """Which outputs of done shards are lost, in one line.
+
+    Args:
+        lost: The outputs by shard, as `jobs.lost_outputs` gives them.
+    """
+    number, names = sum(map(len, lost.values())), chain.from_iterable(lost.values())
+    shown = ", ".join(islice(names, _SHOWN_NAMES)) + ", ..." * (number > _SHOWN_NAMES)
+    return f"{counted(number, 'output')} missing or of another size than recorded: {shown}"
 
 
 def progress_text(state: Progress, url: str) -> str:

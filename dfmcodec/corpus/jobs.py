@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from typing import Any
 
+from dfmcodec.corpus.forms import read_entries
 from dfmcodec.corpus.forms.entry import require_pyarrow
+from dfmcodec.corpus.job import Job
+from dfmcodec.corpus.outputs import archive
 from dfmcodec.corpus.plan import Plan, read_plan
-from dfmcodec.corpus.records import FAILED, Commit, forget, read_commit, read_rows
-from dfmcodec.corpus.sources import RECORDS
-from dfmcodec.corpus.store import Store
-from dfmcodec.errors import ConfigError
+from dfmcodec.corpus.records import DONE, FAILED, Commit, ImageRow, commit_name, forget, read_commit, read_rows
+from dfmcodec.corpus.sources import FILES, RECORDS, Item
+from dfmcodec.corpus.store import Store, scheme_of, version_of
+from dfmcodec.errors import ConfigError, DfmError
+from dfmcodec.files.names import as_unicode
 
 _THREADS = 16  # that wait for a store
 
@@ -29,6 +35,7 @@ class Progress:
         shards_begun: How many were begun and are not done.
         images: How many there are in all; None where tars were not read to the end.
         total: The sum of the commits.
+        shards_lost: How many were done, but have outputs that are missing or of another size.
     """
 
     shards: int
@@ -36,6 +43,7 @@ class Progress:
     shards_begun: int
     images: int | None
     total: Commit
+    shards_lost: int = 0
 
     @property
     def is_complete(self) -> bool:
@@ -49,6 +57,7 @@ class Progress:
             "shards": self.shards,
             "shards_done": self.shards_done,
             "shards_begun": self.shards_begun,
+            "shards_lost": self.shards_lost,
             "images": self.images,
             **counts,
         }
@@ -102,20 +111,128 @@ def open_shards(store: Store, numbers: Sequence[int]) -> list[int]:
     return [number for number in numbers if f"{number:05d}.json" not in names]
 
 
-def progress(store: Store, plan: Plan, part: Part) -> Progress:
+def progress(store: Store, plan: Plan, part: Part, lost: Collection[int] = ()) -> Progress:
     """How far a part of a corpus is.
+
+    Args:
+        store: The store.
+        plan: Its plan.
+        part: The part.
+        lost: The shards that do not count as done, as `lost_outputs` gives them.
 
     Raises:
         DfmError: The store cannot be read.
     """
-    numbers, names = part.shards(plan), set(store.names(RECORDS))
+    numbers, names = [number for number in part.shards(plan) if number not in lost], set(store.names(RECORDS))
     commits = _commits(store, [number for number in numbers if f"{number:05d}.json" in names])
     begun = sum(f"{number:05d}.began" in names for number in numbers)
     total = sum(commits.values(), Commit())
     images = plan.images if part.of == 1 else None
-    if images is None and len(commits) == len(numbers):
+    shards = len(part.shards(plan))
+    if images is None and len(commits) == shards:
         images = total.images
-    return Progress(len(numbers), len(commits), begun - len(commits), images, total)
+    return Progress(shards, len(commits), begun - len(commits), images, total, len(lost))
+
+
+def lost_outputs(store: Store, plan: Plan, part: Part) -> dict[int, list[str]]:
+    """Finds the outputs of done shards that are missing or of another size than was recorded, by
+    one listing of each folder.
+
+    Returns:
+        The names of these outputs, by the number of their shard.
+
+    Raises:
+        MissingPackageError: pyarrow is not installed.
+        DfmError: The store cannot be read.
+    """
+    require_pyarrow()
+
+    @cache
+    def sizes(folder: str) -> dict[str, int]:
+        return {store.key(name): size for name, size in store.sizes(folder).items()}
+
+    def is_lost(output: str, size: int) -> bool:
+        folder, _, name = output.rpartition("/")
+        found = sizes(folder).get(store.key(name))
+        return found is None or found != size
+
+    lost: dict[int, list[str]] = {}
+    done = _done(store, part.shards(plan))
+    for number, outputs in _of_each(partial(_recorded_outputs, store, plan), done):
+        names = [name for name, size in outputs if is_lost(name, size)]
+        if names:
+            lost[number] = names
+    return lost
+
+
+def _recorded_outputs(store: Store, plan: Plan, number: int) -> list[tuple[str, int]]:
+    """The outputs of a shard and their sizes, by its records."""
+    if plan.job.form == FILES:
+        rows = read_rows(store, number)
+        return [(_unescaped(row.output or ""), row.bytes_after or 0) for row in rows if row.status == DONE]
+    commit = read_commit(store, number)
+    return [] if commit is None else [(name, commit.archive_bytes) for name in archive(plan.job, number)]
+
+
+def _unescaped(output: str) -> str:
+    """Reverses `as_unicode` of the name of an output, which never has a backslash."""
+    return re.sub(r"\\x([0-9a-f]{2})", lambda match: chr(0xDC00 + int(match[1], 16)), output)
+
+
+def do_again(store: Store, numbers: Iterable[int]) -> None:
+    """Takes back that shards are done. It stays noted which images killed their workers.
+
+    Raises:
+        OutputError: The store cannot be used.
+    """
+    for number in numbers:
+        store.delete(commit_name(number))
+
+
+def check_sources(store: Store, plan: Plan, part: Part) -> None:
+    """Refuses local sources that were replaced after their outputs were made. Those with another
+    size or modification time are read, and their images compared by SHA-256. Sources of images that
+    failed may be replaced, to be tried again.
+
+    Raises:
+        ConfigError: A source was replaced.
+        DfmError: The store cannot be read.
+    """
+    if all(scheme_of(source) is not None for source in plan.job.sources):
+        return
+    for number, changed in _of_each(partial(_changed_source, store, plan), _done(store, part.shards(plan))):
+        if changed is not None:
+            source, output = changed
+            output = (archive(plan.job, number) or [output])[0]
+            msg = f"{source} was replaced after {store.url}/{output} was made from it"
+            msg = f"{msg}; name another store, or delete that output to make it again"
+            raise ConfigError(msg)
+
+
+def _changed_source(store: Store, plan: Plan, number: int) -> tuple[str, str] | None:
+    """The first source of a shard that was replaced, and an output that was made from it."""
+    rows = read_rows(store, number)
+    of_source = {row.source: [row] for row in rows}
+    for item in plan.list_of(store, number):
+        ours = of_source.get(as_unicode(item.source), []) if plan.job.source_form == FILES else rows
+        version, failed = version_of(item.source), any(row.status == FAILED for row in ours)
+        changed = [row for row in ours if row.source_version not in (None, version)]
+        if version is not None and changed and not failed and not _holds_recorded_images(plan.job, item, ours):
+            return item.source, changed[0].output or commit_name(number)
+    return None
+
+
+def _holds_recorded_images(job: Job, item: Item, rows: Sequence[ImageRow]) -> bool:
+    """Whether the images of an item are those that rows were made from, byte by byte."""
+    recorded = {row.source: row.source_sha256 for row in rows}
+    try:
+        entries = read_entries(job.source_form, item, job.column, job.places, job.skips_links)
+        found = {
+            as_unicode(entry.source): hashlib.sha256(entry.read()).hexdigest() for entry in entries if entry.is_image
+        }
+    except DfmError:
+        return False
+    return found == recorded
 
 
 def failures(store: Store, plan: Plan) -> Iterator[tuple[str, str]]:
@@ -147,14 +264,24 @@ def retry_failed(store: Store, plan: Plan, part: Part) -> int:
 
 
 def _with_failures(store: Store, numbers: Sequence[int]) -> list[int]:
+    return [number for number, commit in _commits(store, _done(store, numbers)).items() if commit.failed]
+
+
+def _done(store: Store, numbers: Sequence[int]) -> list[int]:
     names = set(store.names(RECORDS))
-    done = [number for number in numbers if f"{number:05d}.json" in names]
-    return [number for number, commit in _commits(store, done).items() if commit.failed]
+    return [number for number in numbers if f"{number:05d}.json" in names]
 
 
 def _commits(store: Store, numbers: Sequence[int]) -> dict[int, Commit]:
     commits = _in_threads(partial(read_commit, store), numbers)
     return {number: commit for number, commit in zip(numbers, commits, strict=True) if commit is not None}
+
+
+def _of_each(function: Callable[[int], Any], numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
+    """The values of a function for shards. Those of a few shards are held at a time."""
+    for at in range(0, len(numbers), _THREADS):
+        some = numbers[at : at + _THREADS]
+        yield from zip(some, _in_threads(function, some), strict=True)
 
 
 def _in_threads(function: Callable[[int], Any], numbers: Sequence[int]) -> list[Any]:

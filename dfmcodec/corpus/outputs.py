@@ -81,10 +81,10 @@ def planned_shards(
     for number, items in enumerate(shards):
         named = (target_name(item.name) for item in items if not item.same_as)
         files = [output for output in named if fault_of_name(output) is None] if job.form == FILES else []
-        yield PlannedShard(items, files or _archive(job, number))
+        yield PlannedShard(items, files or archive(job, number))
 
 
-def _archive(job: Job, number: int) -> list[str]:
+def archive(job: Job, number: int) -> list[str]:
     """The name of the tar or Parquet file of a shard, if it has one."""
     return [] if job.form == FILES else [f"{number:05d}.{job.form}"]
 
@@ -104,7 +104,7 @@ def _compared(
             row = _row_of(output, shards if is_files else {number: shard})
             if row is not None:
                 ours[key(output)] = [f"{items[row[0]].source}#{row[1]}", source]
-        outputs = [output for output, _ in shard.named] if is_files else _archive(job, number)
+        outputs = [output for output, _ in shard.named] if is_files else archive(job, number)
         folder = f"{number:05d}" if is_files and shard.unnamed else None
         yield PlannedShard([replace(items[number], clashes=ours)], outputs, folder)
 

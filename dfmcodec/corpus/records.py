@@ -36,6 +36,9 @@ class ImageRow:
         seconds: Of work.
         sha256: Of the output, in hexadecimal.
         notices: What was converted or left out, in one line; None for nothing.
+        source_version: The `store.version_of` of the source file before it was read; None if the
+            image failed.
+        source_sha256: Of the bytes of the image before, in hexadecimal; likewise.
     """
 
     source: str
@@ -49,6 +52,8 @@ class ImageRow:
     seconds: float | None = None
     sha256: str | None = None
     notices: str | None = None
+    source_version: str | None = None
+    source_sha256: str | None = None
 
 
 def failure_line(source: str, error: str) -> str:
@@ -66,6 +71,7 @@ class Commit:
         failed: Likewise, of those that failed.
         bytes_before: Of the sources of those with an output.
         bytes_after: Of these outputs.
+        archive_bytes: Of the tar or Parquet file; 0 where each output is a file.
     """
 
     done: int = 0
@@ -73,9 +79,10 @@ class Commit:
     failed: int = 0
     bytes_before: int = 0
     bytes_after: int = 0
+    archive_bytes: int = 0
 
     @classmethod
-    def of(cls, rows: Sequence[ImageRow]) -> Commit:
+    def of(cls, rows: Sequence[ImageRow], archive_bytes: int) -> Commit:
         """Counts rows."""
         of_status = Counter(row.status for row in rows)
         done = [row for row in rows if row.status == DONE]
@@ -85,6 +92,7 @@ class Commit:
             of_status[FAILED],
             sum(row.bytes_before or 0 for row in done),
             sum(row.bytes_after or 0 for row in done),
+            archive_bytes,
         )
 
     @property
@@ -134,8 +142,14 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and value >= 0
 
 
-def write_commit(store: Store, number: int, rows: Sequence[ImageRow]) -> Commit:
+def write_commit(store: Store, number: int, rows: Sequence[ImageRow], archive_bytes: int) -> Commit:
     """Writes the rows of a shard and then its commit, unless another did meanwhile.
+
+    Args:
+        store: The store.
+        number: The number of the shard.
+        rows: A row for each image.
+        archive_bytes: The size of the tar or Parquet file; 0 where each output is a file.
 
     Raises:
         OutputError: They cannot be written.
@@ -154,7 +168,7 @@ def write_commit(store: Store, number: int, rows: Sequence[ImageRow]) -> Commit:
     values = [{name: as_unicode(value) for name, value in asdict(row).items()} for row in rows]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(values, schema), file)
     store.write(rows_name(number), file.getvalue())
-    commit = Commit.of(rows)
+    commit = Commit.of(rows, archive_bytes)
     store.write(commit_name(number), json.dumps(asdict(commit)).encode())
     return commit
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from dfmcodec.corpus.forms import open_writer, read_entries
 from dfmcodec.corpus.forms.entry import Entry, Writer, require_pyarrow
+from dfmcodec.corpus.forms.tars import is_image_member
 from dfmcodec.corpus.job import Job
 from dfmcodec.corpus.outputs import numbered_output
 from dfmcodec.corpus.plan import read_plan
@@ -24,7 +25,7 @@ from dfmcodec.corpus.records import (
     write_commit,
 )
 from dfmcodec.corpus.sources import FILES, PARQUET, RECORDS, TAR, Item, another, same_outputs
-from dfmcodec.corpus.store import Store, UnusableNameError, open_store
+from dfmcodec.corpus.store import Store, UnusableNameError, open_store, version_of
 from dfmcodec.corpus.tasks import Task, task_of
 from dfmcodec.errors import (
     NO_MEMORY,
@@ -36,7 +37,9 @@ from dfmcodec.errors import (
     OutputError,
     is_lack_of_memory,
 )
-from dfmcodec.files.names import fault_of_name
+from dfmcodec.files.names import as_unicode, fault_of_name
+
+_SHOWN_NAMES = 3  # of members in a notice
 
 
 @dataclass(frozen=True)
@@ -101,9 +104,10 @@ def encode_shard(shard: Shard) -> ShardResult:
     attempt, writer = Attempt(store, shard.number), open_writer(job.form, store, shard.number)
     work = _Work(store, job, task, writer, attempt, shard.number)
     rows = list(work.rows(items))
-    writer.close()
+    archive_bytes = writer.close()
     failures = tuple(failure_line(row.source, row.error or "") for row in rows if row.status == FAILED)
-    return ShardResult(shard, write_commit(store, shard.number, rows), failures, notices=tuple(work.notices))
+    commit = write_commit(store, shard.number, rows, archive_bytes)
+    return ShardResult(shard, commit, failures, notices=tuple(work.notices))
 
 
 def try_shard(shard: Shard) -> ShardResult:
@@ -152,11 +156,12 @@ class _Work:
         index = 0
         try:
             for item in items:
+                version = version_of(item.source)  # before it is read
                 for entry in self._told_apart(item):
                     if isinstance(entry, ImageRow):
                         yield entry
                         continue
-                    yield from self._rows_of(index, entry)
+                    yield from self._rows_of(index, entry, version)
                     index += 1
         finally:
             self._attempt.leave()
@@ -169,11 +174,17 @@ class _Work:
         if self._job.source_form == TAR and self._job.form != FILES:
             entries = (entry for entry in self._entries(item) if isinstance(entry, Entry) and self._has_output(entry))
             same = same_outputs((self._key(self._output_name(entry)), entry.source) for entry in entries)
+        skipped: list[str] = []
         for entry in self._entries(item):
-            if isinstance(entry, Entry) and (sources := same.get(self._key(self._output_name(entry)))):
+            if isinstance(entry, Entry) and not self._has_output(entry):
+                skipped.append(entry.name)
+            elif isinstance(entry, Entry) and (sources := same.get(self._key(self._output_name(entry)))):
                 yield replace(entry, same_as=another(entry.source, sources))
             else:
                 yield entry
+        if skipped:
+            names = ", ".join(skipped[:_SHOWN_NAMES]) + ", ..." * (len(skipped) > _SHOWN_NAMES)
+            self.notices.append(f"{item.source}: skipped {len(skipped)} members with other extensions: {names}")
 
     def _entries(self, item: Item) -> Iterator[Entry | ImageRow]:
         """The entries of an item, and a row for what of it cannot be read."""
@@ -191,10 +202,8 @@ class _Work:
         name = self._task.target_name(entry.name) if entry.is_image else entry.name
         return numbered_output(self._number, name) if entry.is_numbered else name
 
-    def _rows_of(self, index: int, entry: Entry) -> Iterator[ImageRow]:
+    def _rows_of(self, index: int, entry: Entry, version: str | None) -> Iterator[ImageRow]:
         """The row of an image; that of a file beside images only if it fails."""
-        if not self._has_output(entry):
-            return
         started = time.perf_counter()
         self._attempt.begin(index)
         data: bytes | None = None
@@ -232,6 +241,8 @@ class _Work:
             round(time.perf_counter() - started, 3),
             hashlib.sha256(product.data).hexdigest(),
             "; ".join(product.notices) or None,
+            version,
+            hashlib.sha256(data).hexdigest(),
         )
 
     def _checked_name(self, entry: Entry) -> str:
@@ -248,6 +259,10 @@ class _Work:
             raise ImageError(msg)
         is_record = name.split("/")[0].casefold() == RECORDS
         fault = f"{RECORDS} is the folder of the plan" if is_record else fault_of_name(name)
+        if fault is None and self._job.form == PARQUET and as_unicode(name) != name:
+            name, fault = as_unicode(name), "it is not UTF-8, and a table holds text only"
+        if fault is None and self._job.form == TAR and entry.is_image and not is_image_member(name):
+            fault = "by its extension it is no image, so nothing would read it from a tar"
         if fault is not None:
             msg = f"{name} cannot name an output: {fault}; rename the source"
             raise ImageError(msg)

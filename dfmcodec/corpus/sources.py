@@ -115,7 +115,7 @@ class Sources:
             if not _is_pattern(pattern) and is_folder(pattern):
                 folder = f"{pattern.rstrip('/')}/"
                 for name in list_files(pattern, self.recursive):
-                    if is_wanted(name) and name.split("/", 1)[0] != RECORDS and not self._skips(folder, name):
+                    if name.split("/", 1)[0] != RECORDS and not self._skips(folder, name) and is_wanted(name):
                         yield Item(folder + name, name)
             else:
                 yield from self._matching(pattern)

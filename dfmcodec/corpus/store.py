@@ -12,7 +12,7 @@ import stat
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from unicodedata import normalize
@@ -100,6 +100,14 @@ class Store(ABC):
             DfmError: They cannot be listed.
         """
 
+    @abstractmethod
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Lists the objects right in a folder with their sizes in bytes.
+
+        Raises:
+            DfmError: They cannot be listed.
+        """
+
 
 class _LocalStore(Store):
     """A folder, which is made with the first object.
@@ -114,6 +122,9 @@ class _LocalStore(Store):
 
     def read(self, name: str) -> bytes | None:
         path = self._folder / name
+        if is_stream(path):
+            msg = f"{path} is {NOT_A_FILE}; remove it, or name another store"
+            raise DfmError(msg)
         return read_file(path) if path.exists() else None
 
     def write(self, name: str, data: bytes) -> None:
@@ -158,6 +169,16 @@ class _LocalStore(Store):
         with _reaching("list", str(path), DfmError):
             return sorted(entry.name for entry in os.scandir(path) if entry.is_file()) if os.path.isdir(path) else []
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        path = self._folder / folder
+        found: dict[str, int] = {}
+        with _reaching("list", str(path), DfmError):
+            for entry in os.scandir(path) if os.path.isdir(path) else ():
+                with suppress(FileNotFoundError):  # another process may rename or remove it meanwhile
+                    if entry.is_file():
+                        found[entry.name] = entry.stat().st_size
+        return found
+
 
 class _RemoteStore(Store):
     """A prefix of an object store."""
@@ -192,13 +213,17 @@ class _RemoteStore(Store):
             return bool(self._files.exists(self._path(name)))
 
     def names(self, folder: str) -> list[str]:
+        return sorted(self.sizes(folder))
+
+    def sizes(self, folder: str) -> dict[str, int]:
         with _reaching("list", f"{self.url}/{folder}", DfmError):
             self._files.invalidate_cache()
             try:
                 found = self._files.ls(self._path(folder), detail=True)
             except FileNotFoundError:
-                return []
-            return sorted(entry["name"].rsplit("/", 1)[-1] for entry in found if entry["type"] == "file")
+                return {}
+            files = (entry for entry in found if entry["type"] == "file")
+            return {entry["name"].rsplit("/", 1)[-1]: int(entry["size"] or 0) for entry in files}
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
@@ -298,6 +323,19 @@ def open_url(url: str) -> BinaryIO:
     with _reaching("read", url, DfmError):
         files, path = _file_system(url)
         return cast("BinaryIO", files.open(path, "rb"))
+
+
+def version_of(source: str) -> str | None:
+    """Returns the size and the modification time of a local file as text; None for a URL, and for
+    a file that is not there.
+    """
+    if scheme_of(source) is not None:
+        return None
+    try:
+        found = os.stat(local_path(source))
+    except (OSError, ValueError):
+        return None
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def is_folder(url: str) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import PIL.Image
 import pytest
-from common import dfm, held_command
+from common import ROOT, dfm, held_command
 from corpora import dfm_file, read_tar, write_images, write_tar
 
 pytest.importorskip("pyarrow")
@@ -50,12 +51,15 @@ def test_a_bad_image_gives_5_and_is_listed_and_tried_again(source, tmp_path):
     result = dfm(*command, code=5)
     assert f"dfm: failed: {source / '000.png'}" in result.stderr
     assert "1 of 2 images done, 1 failed (dfm jobs " in result.stdout
-    listed = dfm("jobs", tmp_path / "out", "--failed").stdout
+    listed = dfm("jobs", tmp_path / "out", "--failed", code=5).stdout
     assert listed.startswith(str(source / "000.png"))
-    assert json.loads(dfm("jobs", tmp_path / "out", "--failed", "--json").stdout)["source"] == str(source / "000.png")
+    as_json = dfm("jobs", tmp_path / "out", "--failed", "--json", code=5).stdout
+    assert json.loads(as_json)["source"] == str(source / "000.png")
+    dfm("jobs", tmp_path / "out", code=5)
     (source / "000.png").write_bytes(whole)
     dfm(*command, code=5)
     assert "2 of 2 images done; " in dfm(*command, "--retry-failed").stdout
+    assert "2 of 2 images done; " in dfm(*command).stdout
 
 
 def test_what_a_tar_named_alone_is_told_to_do_works(source, tmp_path):
@@ -78,7 +82,7 @@ def test_pack_counts_damaged_files_as_failed(tmp_path):
     assert [line.split(": ")[:3] for line in result.stderr.splitlines()] == [
         ["dfm", "failed", str(folder / name)] for name in ("cut.dfm", "empty.png")
     ]
-    listed = dfm("jobs", tmp_path / "out", "--failed").stdout.splitlines()
+    listed = dfm("jobs", tmp_path / "out", "--failed", code=5).stdout.splitlines()
     assert [line.split(": ")[0] for line in listed] == [str(folder / "cut.dfm"), str(folder / "empty.png")]
     assert [path.name for path in (tmp_path / "out").iterdir() if path.is_file()] == ["whole.dfm"]
 
@@ -105,7 +109,7 @@ def test_pack_leaves_links_out(source, tmp_path):
 def test_parts_of_the_whole(source, tmp_path):
     options = ("pack", source, "-r", "-O", tmp_path / "out", "--shard-size", 1)
     assert "2 images done; " in dfm(*options, "--part", "2/2").stdout
-    assert "2 of 4 images done, 2 of 4 shards left" in dfm("jobs", tmp_path / "out").stdout
+    assert "2 of 4 images done, 2 of 4 shards left" in dfm("jobs", tmp_path / "out", code=1).stdout
     dfm(*options, "--part", "1/2")
     assert "4 of 4 images done; " in dfm("jobs", tmp_path / "out").stdout
 
@@ -132,15 +136,25 @@ def test_a_list_from_standard_input(source, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of other systems are text")
-@pytest.mark.parametrize("form", ["files", "parquet"])
+@pytest.mark.parametrize("form", ["files", "tar"])
 def test_names_that_are_not_unicode(source, tmp_path, form):
     """Arrow cannot hold them; their shard was never done, and stopped the others."""
     strange = os.path.join(os.fsencode(source), b"\xff.png")
     os.rename(source / "000.png", strange)
+    os.rename(source / "more", os.path.join(os.fsencode(source), b"more\xfe"))
     command = ("encode", source, "-r", "-O", tmp_path / "out", "--form", form, "--shard-size", 2, *FAST)
     assert "4 of 4 images done" in dfm(*command).stdout
+    assert dfm(*command).stderr == ""
     os.unlink(strange)
     assert "4 of 4 images done" in dfm("jobs", tmp_path / "out").stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of other systems are text")
+def test_names_that_are_not_unicode_fail_in_tables(source, tmp_path):
+    os.rename(source / "000.png", os.path.join(os.fsencode(source), b"\xff.png"))
+    result = dfm("pack", source, "-r", "-O", tmp_path / "out", "--form", "parquet", code=5)
+    assert r"\xff.png cannot name an output: it is not UTF-8" in result.stderr
+    assert "3 of 4 images done, 1 failed" in result.stdout
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX")
@@ -194,6 +208,130 @@ def test_another_plan_is_refused_and_nothing_changes(source, tmp_path):
     result = dfm("encode", source, "-O", tmp_path / "out", "--form", "tar", *FAST, code=2)
     assert "holds another plan: task pack, not encode" in result.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["00000.tar", "_dfm"]
+
+
+def _remove(path):
+    path.unlink()
+
+
+def _empty(path):
+    path.write_bytes(b"")
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+@pytest.mark.parametrize("damage", [_remove, _empty, _cut])
+@pytest.mark.parametrize(
+    ("form", "name"), [("files", "more/001.png"), ("tar", "00001.tar"), ("parquet", "00001.parquet")]
+)
+def test_lost_outputs_are_reported_and_made_again(source, tmp_path, form, name, damage):
+    out = tmp_path / "out"
+    command = ("pack", source, "-r", "-O", out, "--form", form, "--shard-size", 2)
+    dfm(*command)
+    intact = (out / name).read_bytes()
+    damage(out / name)
+    reported = dfm("jobs", out, code=5)
+    assert "2 of 4 images done, 1 of 2 shards left; run again" in reported.stdout
+    assert f"1 output missing or of another size than recorded: {name}; " in reported.stderr
+    assert json.loads(dfm("jobs", out, "--json", code=5).stdout)["shards_lost"] == 1
+    again = dfm(*command)
+    assert again.stderr == f"dfm: 1 output missing or of another size than recorded: {name}; doing 1 shard again\n"
+    assert "4 of 4 images done; " in again.stdout
+    assert (out / name).read_bytes() == intact
+    assert dfm(*command).stderr == ""
+    damage(out / name)
+    dfm(*command, "--retry-failed", "--quiet")
+    assert (out / name).read_bytes() == intact
+    dfm("jobs", out)
+
+
+def test_lost_outputs_of_a_store_in_memory(source):
+    fsspec = pytest.importorskip("fsspec")
+    command = ("pack", source, "-r", "-O", "memory://cli-lost", "--form", "tar", "--shard-size", 2)
+    dfm(*command)
+    fsspec.filesystem("memory").pipe("/cli-lost/00000.tar", b"")
+    fsspec.filesystem("memory").rm("/cli-lost/00001.tar")
+    assert "recorded: 00000.tar, 00001.tar; " in dfm("jobs", "memory://cli-lost", code=5).stderr
+    assert "doing 2 shards again" in dfm(*command).stderr
+    dfm("jobs", "memory://cli-lost")
+
+
+@pytest.mark.parametrize("form", ["files", "tar", "parquet"])
+def test_a_copy_of_a_source_is_accepted(source, tmp_path, form):
+    """As a job of a cluster makes one, with another modification time, on each host."""
+    dfm("pack", source, "-r", "-O", tmp_path / "packed", "--form", form)
+    named = tmp_path / "packed" if form == "files" else tmp_path / "packed" / f"00000.{form}"
+    command = ("pack", named, "-r", "-O", tmp_path / "out", "--form", "tar")
+    dfm(*command)
+    for path in (tmp_path / "packed").rglob("*"):
+        os.utime(path, (1, 1))
+    assert "4 of 4 images done" in dfm(*command).stdout
+
+
+@pytest.mark.parametrize(("form", "output"), [("files", "more/001.png"), ("tar", "00001.tar")])
+def test_a_source_that_was_replaced_is_refused(source, tmp_path, form, output):
+    command = ("pack", source, "-r", "-O", tmp_path / "out", "--form", form, "--shard-size", 2)
+    dfm(*command)
+    (source / "more" / "001.png").write_bytes((source / "000.png").read_bytes())
+    os.utime(source / "more" / "001.png", (1, 1))
+    (line,) = dfm(*command, code=2).stderr.splitlines()
+    assert line.startswith(
+        f"dfm: error: {source / 'more' / '001.png'} was replaced after {tmp_path / 'out' / output} was made"
+    )
+    (tmp_path / "out" / output).unlink()  # as the message advises
+    assert "4 of 4 images done" in dfm(*command).stdout
+    assert "4 of 4 images done" in dfm(*command).stdout
+
+
+def test_a_tar_that_was_replaced_is_refused_unless_it_had_failed(source, tmp_path):
+    images = [path.read_bytes() for path in sorted(source.rglob("*.png"))]
+    tar = write_tar(tmp_path / "in.tar", {"a.png": images[0], "b.png": b""})
+    command = ("pack", tar, "-O", tmp_path / "out", "--form", "tar")
+    dfm(*command, code=5)
+    write_tar(tar, {"a.png": images[0], "b.png": images[1]})
+    dfm(*command, code=5)
+    assert "2 of 2 images done" in dfm(*command, "--retry-failed").stdout
+    write_tar(tar, {"a.png": images[2], "b.png": images[1]})
+    os.utime(tar, (1, 1))
+    assert f"{tar} was replaced after " in dfm(*command, code=2).stderr
+
+
+@pytest.mark.parametrize("command", [("pack",), ("encode", *FAST)])
+def test_files_with_other_extensions_are_named(source, tmp_path, command):
+    for name in ("000.xmp", "000.txt", "more/a.nef"):
+        (source / name).write_bytes(b"x")
+    run = (*command, source, "-r", "-O", tmp_path / "out", "--form", "tar")
+    assert dfm(*run).stderr == "dfm: skipped 3 files with other extensions: 000.txt, 000.xmp, a.nef\n"
+    assert dfm(*run, "--quiet").stderr == ""
+    members = {"a.png": (source / "000.png").read_bytes(), "a.json": b"{}", "b.cls": b"1"}
+    tar = write_tar(tmp_path / "in.tar", members)
+    to_files = dfm(*command, tar, "-O", tmp_path / "files", "--form", "files")
+    assert to_files.stderr == f"dfm: {tar}: skipped 2 members with other extensions: a.json, b.cls\n"
+    assert dfm(*command, tar, "-O", tmp_path / "tars", "--form", "tar").stderr == ""
+
+
+def test_an_image_that_unpacking_would_leave_out_is_not_packed(source, tmp_path):
+    (source / "000.png").rename(source / "000.xyz")
+    result = dfm("pack", f"{source}/*.*", "-O", tmp_path / "out", "--form", "tar", code=5)
+    assert "000.xyz cannot name an output: by its extension it is no image" in result.stderr
+    assert list(read_tar((tmp_path / "out" / "00000.tar").read_bytes())) == ["002.png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX")
+def test_a_pipe_in_place_of_the_plan(tmp_path):
+    (tmp_path / "_dfm").mkdir()
+    os.mkfifo(tmp_path / "_dfm" / "plan.json")
+    done = subprocess.run(
+        [sys.executable, "-m", "dfmcodec", "jobs", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "plan.json is a device, pipe or socket" in done.stderr
 
 
 @pytest.mark.parametrize("command", [("encode", *FAST), ("pack",)])
@@ -262,6 +400,38 @@ def test_a_plain_encode_imports_none_of_this(source, tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="bin/dfm is a shell script")
+def test_a_clone_installs_what_a_corpus_needs(tmp_path):
+    shutil.copytree(ROOT / "bin", tmp_path / "clone" / "bin")
+    (tmp_path / "clone" / "pyproject.toml").touch()
+    commands, log = tmp_path / "clone" / ".venv" / "bin", tmp_path / "log"
+    commands.mkdir(parents=True)
+    (commands / "python").write_text(
+        f'#!/usr/bin/env bash\ncase $* in *--editable*) echo "${{@: -1}}" >>{log} ;; esac\n'
+    )
+    (commands / "python").chmod(0o755)
+    root = tmp_path / "clone"
+
+    def installed_for(*words):
+        """Runs a command, and returns the extras that it installs."""
+        log.write_text("")
+        subprocess.run([root / "bin" / "dfm", *words], check=True, capture_output=True)
+        return [line.removeprefix(str(root)) for line in log.read_text().splitlines()]
+
+    assert installed_for("pack", "--help") == [""]
+    assert installed_for("encode", "a.png", "-O", "x") == []
+    assert installed_for("pack", "in", "-O", "out") == ["[corpus]"]
+    assert installed_for("jobs", "out") == installed_for("encode", "in", "--form", "tar", "-O", "out") == []
+    assert installed_for("bench", "a.png") == ["[bench]"]
+    assert installed_for("jobs", "out") == installed_for("bench", "a.png") == installed_for("info", "a.dfm") == []
+    assert installed_for("encode", "in", "--part=1/2", "-O", "out") == []
+    assert installed_for("encode", "in", "--engine", "dask", "--address", "tcp://a:1", "-O", "out") == ["[dask]"]
+    assert installed_for("encode", "in", "-O", "s3://out", "--model", "coordinate") == ["[cloud]", "[jax]"]
+    (root / "pyproject.toml").write_text("changed")
+    assert installed_for("jobs", "s3://out") == ["[cloud]"]
+    assert installed_for("encode", "in", "--form", "tar", "-O", "out") == []
+
+
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
 def test_interrupted_once_finishes_the_shard_in_work(tmp_path):
     source = write_images(tmp_path / "in", 30)
@@ -272,5 +442,5 @@ def test_interrupted_once_finishes_the_shard_in_work(tmp_path):
         running.interrupt("ending after the shards in work; press Ctrl-C again")
         assert "shards left; run again" in running.end()
     assert running.process.returncode == 130
-    counts = json.loads(dfm("jobs", tmp_path / "out", "--json").stdout)
+    counts = json.loads(dfm("jobs", tmp_path / "out", "--json", code=1).stdout)
     assert (counts["shards_begun"], counts["shards_done"]) == (0, 2)

@@ -108,8 +108,11 @@ class Writer(ABC):
         """Takes a file that lies beside images, where the form has a place for it."""
 
     @abstractmethod
-    def close(self) -> None:
+    def close(self) -> int:
         """Writes what is not written yet.
+
+        Returns:
+            The size in bytes of the tar or Parquet file; 0 where each output is a file.
 
         Raises:
             OutputError: It cannot be written.

@@ -24,5 +24,6 @@ class FilesWriter(Writer):
     def add(self, name: str, data: bytes, entry: Entry) -> None:
         self._store.write(name, data)
 
-    def close(self) -> None:
-        """All is written."""
+    def close(self) -> int:
+        """Returns 0, as all is written."""
+        return 0

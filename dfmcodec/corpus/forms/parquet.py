@@ -22,6 +22,7 @@ from dfmcodec.errors import ConfigError, DfmError, ImageError, LimitError
 from dfmcodec.files.atomic import EXTENSION
 from dfmcodec.files.names import as_unicode, fault_of_name
 from dfmcodec.image.open_image import DFM_MAGIC
+from dfmcodec.image.read_image import IMAGE_SUFFIXES
 
 IMAGE = "image"  # the column of images where the source has none
 _OTHER = "dfm"  # likewise, where the source has a column of that name for something else
@@ -228,10 +229,10 @@ def _name_of(path: str, has_bytes: bool) -> str:
 
 def _number_name(number: int, path: str = "", data: bytes | None = None) -> str:
     """The name of the output of a row that gives none. Its extension is that of the path, if this
-    is fit for a name.
+    is one of an image.
     """
     suffix = _SUFFIX.search(path)
-    if suffix is not None:
+    if suffix is not None and suffix[0].lower() in IMAGE_SUFFIXES | {EXTENSION}:
         return f"{number:09d}{suffix[0]}"
     return f"{number:09d}{EXTENSION if data is not None and data.startswith(DFM_MAGIC) else ''}"
 
@@ -294,7 +295,7 @@ class ParquetWriter(Writer):
             self._images.append(None)
             self._rows.append(entry.row)
 
-    def close(self) -> None:
+    def close(self) -> int:
         import pyarrow
         import pyarrow.parquet
 
@@ -313,4 +314,6 @@ class ParquetWriter(Writer):
             table = table.replace_schema_metadata({_FEATURES: json.dumps(features).encode()})
         file = io.BytesIO()
         pyarrow.parquet.write_table(table, file)
-        self._store.write(self._name, file.getvalue())
+        data = file.getvalue()
+        self._store.write(self._name, data)
+        return len(data)

@@ -22,6 +22,11 @@ _SUFFIXES = IMAGE_SUFFIXES | {EXTENSION, NO_SUFFIX}  # of members that are image
 _END = bytes(tarfile.BLOCKSIZE)  # a block of zeros, of which there are two
 
 
+def is_image_member(name: str) -> bool:
+    """Indicates by its name whether a member is an image."""
+    return PurePosixPath(name).suffix.lower() in _SUFFIXES
+
+
 def entries(item: Item) -> Iterator[Entry]:
     """The members of a tar that are files, read from front to back. Nothing is unpacked to a disk.
 
@@ -36,7 +41,7 @@ def entries(item: Item) -> Iterator[Entry]:
                 number += 1
                 if member.isdir():
                     continue
-                is_image = PurePosixPath(member.name).suffix.lower() in _SUFFIXES
+                is_image = is_image_member(member.name)
                 yield Entry(f"{item.source}#{member.name}", without_dot(member.name), _reader(tar, member), is_image)
             file.seek(tar.offset)  # tarfile takes a tar for whole that ends where a member may begin
             if file.read(len(_END)) != _END:
@@ -93,6 +98,8 @@ class TarWriter(Writer):
         member.size = len(data)
         self._tar.addfile(member, io.BytesIO(data))
 
-    def close(self) -> None:
+    def close(self) -> int:
         self._tar.close()
-        self._store.write(self._name, self._bytes.getvalue())
+        data = self._bytes.getvalue()
+        self._store.write(self._name, data)
+        return len(data)

@@ -9,7 +9,16 @@ import socket
 import pytest
 
 from dfmcodec.corpus import store as stores
-from dfmcodec.corpus.store import UnusableNameError, is_folder, list_files, matching, open_store, open_url, read_url
+from dfmcodec.corpus.store import (
+    UnusableNameError,
+    is_folder,
+    list_files,
+    matching,
+    open_store,
+    open_url,
+    read_url,
+    version_of,
+)
 from dfmcodec.errors import ConfigError, DfmError, MissingPackageError, OutputError
 
 fsspec = pytest.importorskip("fsspec")
@@ -28,6 +37,7 @@ def test_objects_come_and_go(place):
     store.write("a/b/y", b"")
     assert (store.names("a"), store.read("a/x"), open_store(store.url).read("a/b/y")) == (["x"], b"2", b"")
     assert [store.holds(name) for name in ("a/x", "a", "a/b", "a/y", "b")] == [True, True, True, False, False]
+    assert (store.sizes("a"), store.sizes("a/b"), store.sizes("c")) == ({"x": 1}, {"y": 0}, {})
     store.delete("a/x")
     store.delete("a/x")
     assert store.names("a") == []
@@ -45,6 +55,13 @@ def test_what_was_written_is_a_source(place):
         assert file.read() == b"c/d.png"
     assert is_folder(store.url)
     assert not is_folder(f"{store.url}/a.png")
+
+
+def test_the_version_of_a_local_file_is_its_size_and_modification_time(tmp_path):
+    (tmp_path / "a").write_bytes(b"123")
+    os.utime(tmp_path / "a", ns=(5, 7000))
+    assert version_of(str(tmp_path / "a")) == "3 7000"
+    assert version_of(str(tmp_path / "b")) is version_of("s3://in/a") is None
 
 
 @pytest.mark.parametrize("function", [read_url, is_folder, open_url])
