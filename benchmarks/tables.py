@@ -714,10 +714,8 @@ def _means(
 
 
 TABLES: dict[str, Table] = {
-    "readme": lambda: first_page.seen_table(3),
     "seen": first_page.seen_table,
-    "first_measures": lambda: first_page.visual_table(first_page.FEW, 0, ("PSNR",)),
-    "all_measures": lambda: first_page.visual_table(first_page.ALL, None),
+    "all_measures": first_page.visual_table,
     "visual_scores": first_page.visual_scores,
     "kodak": first_page.kodak_table,
     "archive": lambda: archive.table(archive.Prices()),
