@@ -197,7 +197,7 @@ def wavelet_crops(folder: Path) -> None:
 def decoding(folder: Path) -> None:
     plot = folder / "decode.png"
     (row,) = recorded(folder / "rows.jsonl", "decoding", dfm(folder), "--repeats", 2, "--plot", plot)
-    parts = ("contexts", "networks", "range_coder", "wavelet", "filter", "machine", "colour_conversion")
+    parts = ("contexts", "networks", "range_coder", "wavelet", "filter", "correction", "colour_conversion")
     seconds = {part: row[f"{part}_s"] for part in parts}
     assert all(seconds[part] > 0 for part in parts if part != "filter"), seconds
     assert sum(seconds.values()) <= row["profiled_s"], seconds
@@ -205,11 +205,11 @@ def decoding(folder: Path) -> None:
     assert row["filter_macs_per_pixel"] == 540
     assert is_drawn(plot)
     (row,) = recorded(folder / "overfitted.jsonl", "decoding", GOLDEN / "overfitted-small.dfm", "--repeats", 2)
-    parts = ("changes_of_networks", "contexts", "networks", "range_coder", "synthesis")
+    parts = ("weight_deltas", "contexts", "networks", "range_coder", "synthesis")
     seconds = {part: row[f"{part}_s"] for part in parts}
     assert min(seconds.values()) > 0, seconds
     assert sum(seconds.values()) <= row["profiled_s"], seconds
-    assert 2000 < row["context_macs_per_pixel"] + row["machine_macs_per_pixel"] < 4000
+    assert 2000 < row["context_macs_per_pixel"] + row["synthesis_macs_per_pixel"] < 4000
 
 
 def wavelet_ablate(folder: Path) -> None:
@@ -218,19 +218,20 @@ def wavelet_ablate(folder: Path) -> None:
     (row,) = recorded(folder / "rows.jsonl", "wavelet", "ablate", png(folder, 32, 32), *options)
     rises = {name: value for name, value in row.items() if name.endswith(" %")}
     assert (len(rises), row["step"]) == (9, 420 / 64)
-    assert rises["no prior %"] > rises["no contexts %"] > 10
-    assert rises["no machine %"] > 0
+    assert rises["no pretrained weights %"] > rises["no contexts %"] > 10
+    assert rises["no correction network %"] > 0
     assert rises["no context-dependency costs %"] > 0
-    assert all(abs(rises[name]) < 10 for name in rises if name not in ("no prior %", "no contexts %")), rises
+    large = ("no pretrained weights %", "no contexts %")
+    assert all(abs(rises[name]) < 10 for name in rises if name not in large), rises
     assert is_drawn(plot)
 
 
 def overfitted_ablations(folder: Path) -> None:
-    sizes = ("--crop", "0,0,48,40", "--steps", 20, "--only", "prior")
-    machine, contexts, both = recorded(folder / "rows.jsonl", "overfitted_ablations", png(folder), *sizes)
-    assert machine["fit"] == "machine of the prior"
-    assert 0 < both["networks"] < min(machine["networks"], contexts["networks"])
-    assert both["J"] > max(machine["J"], contexts["J"])
+    sizes = ("--crop", "0,0,48,40", "--steps", 20, "--only", "shipped")
+    synthesis, contexts, both = recorded(folder / "rows.jsonl", "overfitted_ablations", png(folder), *sizes)
+    assert synthesis["fit"] == "shipped synthesis network"
+    assert 0 < both["networks"] < min(synthesis["networks"], contexts["networks"])
+    assert both["J"] > max(synthesis["J"], contexts["J"])
 
 
 def anchors(folder: Path) -> None:
