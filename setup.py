@@ -1,11 +1,16 @@
-"""What pyproject.toml cannot say: the folder web/ is shipped as the data and modules of the package
-`dfmcodec.web`, and the kernels are compiled where there is a compiler.
+"""Settings that pyproject.toml cannot express.
+
+The folder web/ is shipped as the package `dfmcodec.web`. The kernels are compiled if there is a
+compiler. The manual page is made from the help of the commands.
 """
 
+import sys
 import sysconfig
 from glob import glob
+from pathlib import Path
 
-from setuptools import Extension, find_packages, setup
+from setuptools import Extension, find_packages, setup  # isort: skip; it provides distutils
+from distutils.command.install_data import install_data
 
 # Sums of integers wrap around as NumPy's do, so the kernels need -fwrapv. Without a compiler, or
 # with one that does not know the vectors of GCC and Clang, the package is installed without kernels
@@ -27,7 +32,24 @@ KERNELS = Extension(
     optional=True,
 )
 
+MANUAL = "build/dfm.1"
+
+
+class InstallManual(install_data):
+    """Makes the manual page, and installs it."""
+
+    def run(self):
+        sys.path.insert(0, str(Path(__file__).parent))
+        from dfmcodec.cli._manual import manual_page
+
+        Path(MANUAL).parent.mkdir(exist_ok=True)
+        Path(MANUAL).write_text(manual_page(), encoding="utf-8")
+        super().run()
+
+
 setup(
+    cmdclass={"install_data": InstallManual},
+    data_files=[("share/man/man1", [MANUAL])],
     packages=[*find_packages(include=["dfmcodec*"]), "dfmcodec.web"],
     package_dir={"dfmcodec.web": "web"},
     ext_modules=[KERNELS],

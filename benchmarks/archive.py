@@ -24,7 +24,7 @@ FILE_BYTES = 768 * 512 // 8  # 1 bpp
 
 @dataclass(frozen=True)
 class Prices:
-    """What a busy core takes, and what electricity and storage cost."""
+    """Power of a busy core, and prices of electricity and storage."""
 
     watts_per_core: float = 15
     eur_per_kwh: float = 0.30
@@ -38,7 +38,7 @@ class Prices:
 
 @dataclass(frozen=True)
 class Million:
-    """What the encoding of a million images takes, by the seconds of one.
+    """Cost of encoding a million images, by the seconds of one.
 
     Args:
         busy_s: The seconds of all cores for an image.
@@ -63,7 +63,7 @@ class Million:
 
 @dataclass(frozen=True)
 class Saving:
-    """What an encoding takes, and what its file saves.
+    """Cost of an encoding, and bytes that its file saves.
 
     Args:
         label: What replaces what.

@@ -1,9 +1,9 @@
-"""The decoder in a browser: seconds to the first picture and to the whole one, and memory. See
+"""The decoder in a browser: seconds to the first and to the complete picture, and memory. See
 docs/viewer.md.
 
     python benchmarks/browser.py PHOTO.dfm... --helpers 0,1 --out ROWS
 
-Each decoding is in a new page of headless Chromium, whose scripts and priors are loaded, but for
+Each decoding is in a new page of headless Chromium, whose scripts and weights are loaded, but for
 those of helpers; the first of the --repeat is left out of the times that are given, the least ones.
 Memory is what all processes of the browser hold in the end beyond what they held before (VmRSS).
 """
@@ -83,7 +83,7 @@ def rows_of(files: tuple[str, ...], helpers: list[int], repeat: int) -> Iterator
 
 
 def megabytes() -> int:
-    """What the processes of browsers hold, in 10^6 bytes."""
+    """Returns the memory of the processes of browsers, in 10^6 bytes."""
     total = 0
     for status in Path("/proc").glob("[0-9]*/status"):
         try:

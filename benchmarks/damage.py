@@ -1,4 +1,4 @@
-"""What one flipped byte costs: dfm beside JPEG, WebP, AVIF and JPEG XL, in files of equal size.
+"""Flips one byte of files of dfm, JPEG, WebP, AVIF and JPEG XL of equal size.
 
     python benchmarks/damage.py IMAGE... --out benchmarks/results/damage.jsonl
 

@@ -43,7 +43,7 @@ from dfmcodec.threads import limit_threads, thread_count
 
 COMMAND_RUNS = 3  # the largest number of runs of `dfm decode`, of which the best counts
 Functions = tuple[Callable[..., Any], ...]
-# The functions of each part. What a part calls of another one is taken from it.
+# The functions of each part, and the functions of other parts that they call.
 WAVELET_PARTS: Mapping[str, tuple[Functions, Functions]] = {
     # `coding_passes` prepares the context of each level, and synthesises the level after its last
     # pass.
@@ -52,11 +52,11 @@ WAVELET_PARTS: Mapping[str, tuple[Functions, Functions]] = {
     "range_coder_s": ((SymbolReader.symbols,), ()),
     "wavelet_s": ((synthesise_fine,), ()),
     "filter_s": ((filter_change,), ()),
-    "machine_s": ((machine_change,), ()),
+    "correction_s": ((machine_change,), ()),
     "colour_conversion_s": ((planes_to_pixels,), ()),
 }
 OVERFITTED_PARTS: Mapping[str, tuple[Functions, Functions]] = {
-    "changes_of_networks_s": ((read_networks,), ()),
+    "weight_deltas_s": ((read_networks,), ()),
     "contexts_s": ((GridContext.__init__, GridContext.accept), ()),
     "networks_s": ((GridContext.choose_tables,), ()),
     "range_coder_s": ((StreamReader.decode_each,), ()),
@@ -85,7 +85,7 @@ def decoding_row(path: Path, repeats: int) -> Row:
     data = path.read_bytes()
     header = container.read_header(data)
     pixels = header.width * header.height
-    decode_image(data)  # loads the prior
+    decode_image(data)  # loads the weights
     seconds = min(decoding_seconds(data) for _ in range(repeats))
     if isinstance(header.architecture, OverfittedArchitecture):
         parts, macs = OVERFITTED_PARTS, overfitted_macs(header.architecture)
@@ -110,7 +110,7 @@ def wavelet_macs(channels: int) -> Row:
     macs_per_symbol = sum(n.w1.size + n.w2.size + n.w3.size for n in networks) / len(networks)
     return {
         "context_macs_per_pixel": round(macs_per_symbol * channels),
-        "machine_macs_per_pixel": round(shipped().machine.macs_per_pixel),
+        "correction_macs_per_pixel": round(shipped().machine.macs_per_pixel),
         "filter_macs_per_pixel": 9 * len(taps(MAX_RADIUS)),
     }
 
@@ -119,12 +119,12 @@ def overfitted_macs(architecture: OverfittedArchitecture) -> Row:
     """The multiply-adds of a pixel in the parts of the overfitted codec. The grids together have
     4/3 symbols for each pixel.
     """
-    prior = overfitted_weights_of(architecture.weights_id)
-    network = prior.network
+    shipped_weights = overfitted_weights_of(architecture.weights_id)
+    network = shipped_weights.network
     weights = (network.w1.size, network.w2.size, network.w3.size, network.bypass.size)
     return {
         "context_macs_per_pixel": round(sum(weights) * 4 / 3),
-        "machine_macs_per_pixel": round(prior.machine.macs_per_pixel),
+        "synthesis_macs_per_pixel": round(shipped_weights.machine.macs_per_pixel),
     }
 
 

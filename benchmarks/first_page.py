@@ -1,4 +1,4 @@
-"""The images and figures of the README and of docs/overview.md.
+"""The images and figures of the README.
 
     python benchmarks/first_page.py same-size chelsea docs/same_size.png --crop 95,35,240,180
     python benchmarks/first_page.py curves docs/kodak_curves.png benchmarks/results/kodak_*.jsonl
@@ -35,13 +35,6 @@ from dfmcodec.metrics import bd_rate
 
 RESULTS = Path(__file__).parent / "results"
 PUBLISHED = {"HM 16": "hm16_kodak.tsv", "Cool-chic 5.0.1": "coolchic_5.0.1_kodak.tsv"}  # curves by image
-FEW = {  # columns of the README's table, by the codecs of the rows
-    "JPEG": "JPEG",
-    "WebP": "WebP",
-    "JPEG XL": "JPEG XL",
-    "AVIF tune=psnr": "AVIF tuned for PSNR",
-    "AVIF tune=iq": "AVIF tuned for the eye",
-}
 MEASURES = ("PSNR", "SSIM", "SSIMULACRA2")
 ALL = {  # those of docs/results/quality.md
     "AVIF tune=psnr": "AVIF tune=psnr",
@@ -194,14 +187,14 @@ def seen_rate(effort: int, anchor: str, measure: str) -> float:
     return fmean(seen.bits_more(f"dfm effort {effort} visual", anchor, measure).values())
 
 
-def seen_table(rows: int = 4) -> str:
-    """Bits at an equal measure of what is seen, by effort; the first rows."""
+def seen_table() -> str:
+    """Returns the table of bits at equal SSIMULACRA2 and Butteraugli, by effort."""
     lines = [f"| dfm's bits at an equal measure, against | {' | '.join(SEEN_ANCHORS.values())} |", "|---|---|---|"]
     for effort, label in {5: "", 1: ", `--effort 1`"}.items():
         for measure, name in {"ssimulacra2": "SSIMULACRA2", "butteraugli": "Butteraugli"}.items():
             cells = [percent(seen_rate(effort, anchor, measure), 0) for anchor in SEEN_ANCHORS]
             lines.append(f"| {name}{label} | {' | '.join(cells)} |")
-    return "\n".join(lines[: 2 + rows])
+    return "\n".join(lines)
 
 
 def visual_rates() -> dict[tuple[str, str], float]:
@@ -210,22 +203,13 @@ def visual_rates() -> dict[tuple[str, str], float]:
     return {(row["measure"], row["against"]): row["percent"] for row in rows if "against" in row}
 
 
-def visual_table(columns: Mapping[str, str], decimals: int | None, measures: Sequence[str] = MEASURES) -> str:
-    """Bits at an equal measure, against several codecs.
-
-    Args:
-        columns: The headings, by the codecs of the rows.
-        decimals: Of the percentages; as recorded if None.
-        measures: The rows.
-    """
+def visual_table() -> str:
+    """Returns the table of bits at equal PSNR, SSIM and SSIMULACRA2 with `--tune psnr`."""
     rates = visual_rates()
-    lines = [
-        f"| dfm's bits at an equal measure, against | {' | '.join(columns.values())} |",
-        "|---" * (1 + len(columns)) + "|",
-    ]
-    for measure in measures:
-        cells = [rates.get((measure, codec)) for codec in columns]
-        texts = ["not measured" if cell is None else percent(cell, decimals) for cell in cells]
+    lines = [f"| dfm's bits at an equal measure, against | {' | '.join(ALL.values())} |", "|---" * (1 + len(ALL)) + "|"]
+    for measure in MEASURES:
+        cells = [rates.get((measure, codec)) for codec in ALL]
+        texts = ["not measured" if cell is None else percent(cell, None) for cell in cells]
         lines.append(f"| {measure} | {' | '.join(texts)} |")
     return "\n".join(lines)
 

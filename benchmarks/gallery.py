@@ -32,7 +32,7 @@ _PAPER, _INK = (255, 255, 255), (32, 32, 32)
 
 @dataclass(frozen=True)
 class Piece:
-    """What to show of an image.
+    """A crop of an image to show.
 
     Args:
         image: A path, or the name of one of scikit-image's photographs.

@@ -1,17 +1,15 @@
-"""The generative model against the VAE that its publication claims to surpass.
+"""Trains generative models and measures their samples and reconstructions.
 
     python benchmarks/generative.py ../shared/data/mnist/t10k-images-idx3-ubyte.gz --preset mnist
     --seconds 240
         --seeds 0 1 2 --classifier CLASSIFIER.npz --models FOLDER
 
-All models have the same data, code length, number of parameters and time. Every model gets the same
-seconds of one processor (time.process_time, including compilation, so that other work on the host
-changes nothing). It is measured on the held-out fifth by features of one classifier. The hidden
-layers of the VAE's two networks are as wide as gives it the number of parameters of the encoder
-variant within 2 %. Samples are drawn from the mixture of Gaussians fitted to the codes, from one
-fitted Gaussian, and, for the VAE, from its prior, which is its definition. "Between pixels" is the
-PSNR of held-out images painted at the middles of four pixels, against Lanczos interpolation there.
-Rows that --out holds already are not measured again.
+Every model gets the same data and the same seconds of one processor (time.process_time, including
+compilation). It is measured on the held-out fifth by features of one classifier. Samples are drawn
+from the mixture of Gaussians fitted to the codes, and from one fitted Gaussian. "Between pixels" is
+the PSNR of held-out images rendered at the middles of four pixels, against Lanczos interpolation.
+Rows that --out holds already are not measured again. benchmarks/vae.py of commit 5f9563e is the
+variational autoencoder of docs/results/generative.md.
 """
 
 from __future__ import annotations
@@ -21,7 +19,6 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +26,9 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 from recording import append_row, host, read_rows
-from vae import train_vae
 
 from dfmcodec.codecs.generative.density import COMPONENTS, CodeDensity, fit_density
 from dfmcodec.codecs.generative.model import GenerativeModel
-from dfmcodec.codecs.generative.network import GenerativeArchitecture
 from dfmcodec.codecs.generative.training import features, subpixel
 from dfmcodec.codecs.generative.training.data import ImageSet, read_images
 from dfmcodec.codecs.generative.training.evaluate import evaluate
@@ -45,35 +40,24 @@ from dfmcodec.metrics import psnr
 UInt8 = npt.NDArray[np.uint8]
 Codes = npt.NDArray[np.float32]
 RESULTS = Path(__file__).parent / "results" / "generative.jsonl"
-VARIANTS = ("encoder", "table", "vae")
+VARIANTS = ("encoder", "table")
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model of any variant.
+    """A trained model.
 
     Args:
         paint: Renders the images of codes, float32 [N, D] -> uint8 [N, H, W, C].
-        densities: The densities to draw codes from, by name; None for a standard Gaussian.
+        densities: The densities to draw codes from, by name.
         reconstruct: Encodes and renders images; None if the model has no encoder.
         figures: Figures of the model for its rows.
     """
 
     paint: Callable[[Codes], UInt8]
-    densities: dict[str, CodeDensity | None]
+    densities: dict[str, CodeDensity]
     reconstruct: Callable[[UInt8], UInt8] | None
     figures: dict[str, float]
-
-
-def vae_width(architecture: GenerativeArchitecture, parameter_count: int) -> int:
-    """The width of the VAE's two hidden layers that gives it about this number of parameters."""
-    samples, code = architecture.height * architecture.width * architecture.channels, architecture.code_dim
-
-    def parameters(width: int) -> int:
-        shared = 2 * (width * width + width)
-        return shared + (code + 1) * width + (width + 1) * samples + (samples + 1) * width + (width + 1) * 2 * code
-
-    return min(range(64, 2048, 4), key=lambda width: abs(parameters(width) - parameter_count))
 
 
 def between_pixels_psnr(model: GenerativeModel, images: UInt8) -> float:
@@ -111,24 +95,9 @@ def run_model(
     densities = {"mixture": model.density, "gaussian": fit_density(codes, 1)}
     figures: dict[str, float] = {"steps": trainer.state.steps, "parameters": count}
     if not model.has_encoder:
-        return Trained(model.paint, {**densities}, None, figures)
+        return Trained(model.paint, densities, None, figures)
     figures["between_pixels_psnr_db"] = between_pixels_psnr(model, held_out.images)
-    return Trained(model.paint, {**densities}, lambda images: model.paint(model.encode(images)), figures)
-
-
-def run_vae(preset: str, train: ImageSet, seconds: float, seed: int) -> Trained:
-    """Trains the baseline."""
-    settings = PRESETS[preset]
-    architecture = settings.architecture(*train.images.shape[1:])
-    encoder = sum((m + 1) * n for m, n in pairwise(architecture.encoder_sizes()))
-    width = vae_width(architecture, architecture.decoder_parameter_count + encoder)
-    vae = train_vae(
-        train.images, (width, width), architecture.code_dim, settings.recipe.batch, seconds, seed, time.process_time
-    )
-    codes = vae.encode(train.images)
-    densities = {"prior": None, "mixture": fit_density(codes), "gaussian": fit_density(codes, 1)}
-    figures: dict[str, float] = {"steps": vae.steps, "parameters": vae.parameter_count, "hidden": width}
-    return Trained(vae.decode, densities, lambda images: vae.decode(vae.encode(images)), figures)
+    return Trained(model.paint, densities, lambda images: model.paint(model.encode(images)), figures)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -147,20 +116,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     measured = read_rows(options.out)
     for seed in options.seeds:
         for variant in options.variants:
-            recipe = None if variant == "vae" else PRESETS[options.preset].with_variant(variant).recipe.as_dict()
+            recipe = PRESETS[options.preset].with_variant(variant).recipe.as_dict()
             key: dict[str, Any] = {"preset": options.preset, "variant": variant, "seed": seed}
             key |= {"train_s": options.seconds, "data": train.checksum, "recipe": recipe}
             if any(row.items() >= key.items() for row in measured):
                 continue
-            if variant == "vae":
-                trained = run_vae(options.preset, train, options.seconds, seed)
-            else:
-                trained = run_model(variant, options.preset, train, held_out, options.seconds, seed, options.models)
+            trained = run_model(variant, options.preset, train, held_out, options.seconds, seed, options.models)
             rng = np.random.default_rng(seed)
             reconstructions = trained.reconstruct(held_out.images) if trained.reconstruct else None
             for name, density in trained.densities.items():
-                shape = len(held_out), PRESETS[options.preset].code_dim
-                codes = density.sample(shape[0], rng) if density else rng.standard_normal(shape).astype(np.float32)
+                codes = density.sample(len(held_out), rng)
                 samples = trained.paint(codes)
                 evaluation = evaluate(samples, reconstructions, train, held_out, source.classify)
                 about = {"samples_from": name, "components": COMPONENTS, "features": source.description}

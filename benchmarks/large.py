@@ -98,7 +98,7 @@ def is_part(row: Row) -> bool:
 
 
 def timed(function: Callable[[], T]) -> tuple[T, float]:
-    """What a function returns, and its seconds."""
+    """Calls a function; returns its result and its seconds."""
     started = time.perf_counter()
     found = function()
     return found, round(time.perf_counter() - started, 4)

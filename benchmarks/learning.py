@@ -1,4 +1,4 @@
-"""Learning curves: what fits of more steps cost, over the seconds that whole commands take.
+"""Learning curves: the cost J of fits with more training steps, over seconds of whole commands.
 
     python benchmarks/learning.py IMAGE --programs now=bin/dfm,before:old=OLD/bin/dfm --out ROWS
     python benchmarks/learning.py --out ROWS --plot PLOT

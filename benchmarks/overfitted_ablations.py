@@ -1,11 +1,10 @@
-"""What each part of the overfitted codec is worth: fits of a crop without it.
+"""Fits of a crop without single components of the overfitted codec.
 
     python benchmarks/overfitted_ablations.py ../shared/data/kodak/kodim05.png --crop 0,0,256,384
 
 J is MSE / lmbda + bpp with the MSE of samples in [0, 1] and the bits of the symbols; "J, networks"
-counts the networks of a file as well. Fits with other layers start from random networks, which no
-prior makes small, and are computed by JAX; "cold" is the fit to compare them with. All have the
-same number of steps.
+includes the networks of a file. Fits with other layers start from random networks and are computed
+by JAX; compare them with "cold". All have the same number of training steps.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ from dfmcodec.image import Image
 
 Change = Callable[[Networks], Networks]
 CONTEXT_WIDTH = 24
-ROUNDING_FROM, FIXED_FROM = 0.9, 0.97  # parts of the steps, as a file has them
+ROUNDING_FROM, FIXED_FROM = 0.9, 0.97  # fractions of the training steps, as in files
 ROUNDING_WINDOWS = 8
 STEPS_PER_TRIAL = 6  # of refined networks
 
@@ -55,29 +54,29 @@ def same(networks: Networks) -> Networks:
 
 @dataclass(frozen=True)
 class Variant:
-    """A fit without a part.
+    """A fit without a component.
 
     Args:
-        name: What is said of it.
-        limited: Gives, for the networks of the prior, what becomes of overfitted ones.
+        name: The name in the rows.
+        limited: Returns, for the shipped networks, a function that restricts fitted networks.
         holds: Whether latents of smooth areas are frozen at first.
-        sweeps: Whether the finest grid is swept in the end.
+        descends: Whether coordinate descent over the finest grid follows.
         refines: Whether single weights move by a step before it, as they do in files.
-        cold: Makes random networks; None for those of the prior, whose changes are counted.
-        activation: What takes the place of cos(2 pi t) - 1 and sin(2 pi t); None for these.
+        cold: Makes random networks; None for the shipped ones, whose weight deltas are counted.
+        activation: Replaces cos(2 pi t) - 1 and sin(2 pi t); None for these.
     """
 
     name: str
     limited: Callable[[Networks], Change] = lambda start: same
     holds: bool = True
-    sweeps: bool = True
+    descends: bool = True
     refines: bool = False
     cold: Callable[[int], Networks] | None = None
     activation: Callable[[jax.Array], tuple[jax.Array, ...]] | None = None
 
 
 def _without(*names: str) -> Callable[[Networks], Change]:
-    """Machines some of whose arrays are zero."""
+    """Sets arrays of the synthesis network to zero."""
 
     def change(networks: Networks) -> Networks:
         zeros = {name: np.zeros_like(getattr(networks.machine, name)) for name in names}
@@ -86,11 +85,11 @@ def _without(*names: str) -> Callable[[Networks], Change]:
     return lambda start: change
 
 
-def _machine_of_prior(start: Networks) -> Change:
+def _shipped_synthesis(start: Networks) -> Change:
     return lambda networks: Networks(start.machine, networks.contexts)
 
 
-def _contexts_of_prior(start: Networks) -> Change:
+def _shipped_contexts(start: Networks) -> Change:
     return lambda networks: Networks(networks.machine, start.contexts)
 
 
@@ -98,8 +97,8 @@ def cold(width: int, terms: int) -> Callable[[int], Networks]:
     """Random networks.
 
     Args:
-        width: The dimension that the machine lifts vectors to.
-        terms: How many numbers its activation makes of one.
+        width: The dimension of the synthesis network.
+        terms: The number of outputs of its activation for each input.
     """
 
     def start(seed: int) -> Networks:
@@ -126,13 +125,13 @@ def rectified(turns: jax.Array) -> tuple[jax.Array, ...]:
 VARIANTS = (
     Variant("as it is"),
     Variant("with refined networks", refines=True),
-    Variant("machine of the prior", _machine_of_prior),
-    Variant("contexts of the prior", _contexts_of_prior),
-    Variant("all networks of the prior", lambda start: lambda networks: start),
+    Variant("shipped synthesis network", _shipped_synthesis),
+    Variant("shipped context network", _shipped_contexts),
+    Variant("shipped networks", lambda start: lambda networks: start),
     Variant("no residual stages", _without("stages", "stage_constants")),
     Variant("no Fourier layer", _without("layer")),
     Variant("no frozen latents", holds=False),
-    Variant("no sweep", sweeps=False),
+    Variant("no coordinate descent", descends=False),
     Variant("cold", cold=cold(32, 2)),
     Variant("cold, order 2 of as many multiply-adds", cold=cold(22, 4), activation=second_order),
     Variant("cold, ReLU of as many multiply-adds", cold=cold(32, 2), activation=rectified),
@@ -194,7 +193,7 @@ def _both(first: Change, second: Change) -> Change:
 def _fitted(
     fit: Fit, limit: Change, prior: OverfittedWeights | None, variant: Variant
 ) -> tuple[list[np.ndarray[Any, np.dtype[np.float32]]], Networks, int | None]:
-    """The symbols and networks of a fit, and the bytes of the networks; None without a prior."""
+    """Returns symbols and networks of a fit, and the bytes of networks with shipped weights."""
     steps, state, rounding = fit.schedule.steps, fit.start(), limit
     network_bytes: int | None = None
 
@@ -214,7 +213,7 @@ def _fitted(
     if prior is not None and chosen is not None:
         network_bytes = len(write_networks(prior, chosen.deltas(limit(networks))))
     finest, *coarser = (np.rint(grid) for grid in state.latents)
-    if variant.sweeps:
+    if variant.descends:
         descend(finest, lambda tried: fit.costs(networks, [tried, *coarser]), lambda: False)
     return [finest, *coarser], networks, network_bytes
 

@@ -127,7 +127,7 @@ def file_row(image: Image, setting: str, size: int) -> Row:
 
 
 def run_program(*words: object) -> str:
-    """What a program prints.
+    """Runs a program and returns its output.
 
     Raises:
         subprocess.CalledProcessError: It fails.

@@ -1,4 +1,4 @@
-"""What is seen: dfm beside AVIF and JPEG XL, by SSIMULACRA2 and Butteraugli of real files.
+"""Compares dfm with AVIF and JPEG XL by SSIMULACRA2 and Butteraugli of real files.
 
     python benchmarks/seen.py photographs /tmp/unpacked /tmp/photographs
     python benchmarks/seen.py files /tmp/photographs/*.png --bpps 0.15,0.3,0.6,1.2,2.4 --further \

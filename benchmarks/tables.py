@@ -66,7 +66,7 @@ def mean(rows: Iterable[Row], key: str) -> float:
 
 
 def installations() -> str:
-    """Who takes which installation, and what it takes."""
+    """Returns the table of installations, with their sizes."""
     people = {
         "": "encode, decode, check, view and compare photographs",
         "jax": "study the published network, train models of kinds of images",
@@ -151,7 +151,7 @@ def _against_avif(setting: str) -> dict[str, float]:
     return _rates_against(curves_of(rows_of("kodak_anchors"))["avif"], setting)
 
 
-def fitted_effort_6() -> str:
+def overfitted_effort_6() -> str:
     """Effort 6 beside effort 7."""
     lines = []
     for (picture, _), rows in by(rows_of("overfitted_anchors"), "picture", "lmbda").items():
@@ -178,7 +178,7 @@ def overfitted_decode() -> str:
             f"{row['decode_s']:.2f}",
             *(f"{row[f'{part}_s']:.3f}" for part in parts),
             f"{row['megapixels_per_s']:.1f}",
-            f"{row['context_macs_per_pixel']:,}, {row['machine_macs_per_pixel']}",
+            f"{row['context_macs_per_pixel']:,}, {row['synthesis_macs_per_pixel']}",
         ]
         for row in rows_of("overfitted_decode")
     ]
@@ -188,16 +188,16 @@ def overfitted_decode() -> str:
 
 
 def overfitted_parts() -> str:
-    """What fits come to without parts of the model."""
+    """Returns the cost of fits without components of the overfitted codec."""
     labels = {
         "as it is": "as it is",
         "with refined networks": "with refined networks",
-        "machine of the prior": "the synthesis network of the prior",
-        "contexts of the prior": "the context network of the prior",
-        "all networks of the prior": "both of the prior",
+        "shipped synthesis network": "shipped synthesis network",
+        "shipped context network": "shipped context network",
+        "shipped networks": "both shipped networks",
         "no residual stages": "no residual stages",
         "no Fourier layer": "no Fourier layer",
-        "no sweep": "no coordinate descent over the finest grid",
+        "no coordinate descent": "no coordinate descent over the finest grid",
     }
     rows = {(row["picture"], row["fit"]): row for row in rows_of("overfitted_ablations")}
     lines = [
@@ -238,8 +238,8 @@ def generative_models() -> str:
                 *cells,
             ]
         )
-    headings = ["data", "model", "codes from", "parameters", "training steps", "Frechet distance", "precision"]
-    headings += ["recall", "score", "reconstruction, dB", "between pixels, dB", "its Frechet distance"]
+    headings = ["data", "model", "codes from", "parameters", "training steps", "Fréchet distance", "precision"]
+    headings += ["recall", "score", "reconstruction, dB", "between pixels, dB", "its Fréchet distance"]
     return table(headings, lines)
 
 
@@ -254,9 +254,9 @@ def generative_codes() -> str:
             f"{row['webp'] / row['payload']:.2f}, {row['webp_over_payload_least']:.2f}",
             f"{row['webp'] / row['dfm']:.2f}, {row['webp_over_dfm_least']:.2f}",
         ]
-        for row in rows_of("domain_prior")
+        for row in rows_of("generative_codes")
     ]
-    headings = ["image", "payload, bytes", "whole file", "PSNR, dB (least to most)", "JPEG", "WebP", "AVIF"]
+    headings = ["image", "payload, bytes", "complete file", "PSNR, dB (least to most)", "JPEG", "WebP", "AVIF"]
     return table([*headings, "wavelet codec", "WebP / payload, mean, least", "WebP / file, mean, least"], lines)
 
 
@@ -313,7 +313,7 @@ def lossless() -> str:
 
 
 def wavelet_layers() -> str:
-    """Layers for the machine."""
+    """Returns the table of layers for the correction network."""
     lines = [
         [
             {"ReLU": "ReLU (two maps per layer)", "Fourier, full {0,1}^m": "Fourier, all of {0,1}^m"}.get(
@@ -323,22 +323,22 @@ def wavelet_layers() -> str:
             f"{row['steps']:,}",
             f"{row['error_db']:+.3f}",
         ]
-        for row in rows_of("machine_layers")
+        for row in rows_of("correction_layers")
     ]
     return table(["layers", "depth, width", "training steps in 200 s", "error, dB"], lines)
 
 
-def latent_parts() -> str:
-    """What the cost rises by without parts of the model."""
+def wavelet_parts() -> str:
+    """Returns the increase of the cost without components of the wavelet codec."""
     labels = {
-        "no prior %": "prior (contexts and machine)",
-        "no contexts %": "contexts",
-        "no machine %": "machine",
-        "no refinement (one walk) %": "RDO iteration (one pass)",
+        "no pretrained weights %": "pretrained weights (both networks)",
+        "no contexts %": "context networks",
+        "no correction network %": "correction network",
+        "no RDO iteration (one pass) %": "RDO iteration (one pass)",
         "no filter %": "filter",
         "4 levels %": "two of the six decomposition levels",
-        "no corrections of contexts %": "context adaptation",
-        "no influence %": "context-dependency costs",
+        "no context adaptation %": "context adaptation",
+        "no context-dependency costs %": "context-dependency costs",
         "no chroma rotation %": "chroma rotation",
     }
     rows = rows_of("wavelet_ablations")
@@ -393,7 +393,7 @@ def published_recipes() -> str:
 
 
 def published_quantised() -> str:
-    """What quantisation costs a coordinate network."""
+    """Returns the loss of a coordinate network by quantisation."""
     lines = [
         [
             row["picture"],
@@ -549,19 +549,19 @@ def _digits(seconds: float) -> int:
 
 def wavelet_decode() -> str:
     """Decoding of the wavelet codec by part."""
-    parts = ("contexts", "networks", "range_coder", "wavelet", "filter", "machine", "colour_conversion")
+    parts = ("contexts", "networks", "range_coder", "wavelet", "filter", "correction", "colour_conversion")
     lines = [
         [
             f"{row['bpp']:.2f}",
             *(f"{row[key]:.2f}" for key in ("process_s", "decode_s")),
             *(f"{row[f'{part}_s']:.3f}" for part in parts),
             f"{row['megapixels_per_s']:.1f}",
-            f"{row['context_macs_per_pixel']:,}, {row['machine_macs_per_pixel']:,}, {row['filter_macs_per_pixel']}",
+            ", ".join(f"{row[f'{part}_macs_per_pixel']:,}" for part in ("context", "correction", "filter")),
         ]
         for row in rows_of("wavelet_decode")
     ]
     names = [part.replace("_", " ") for part in parts]
-    last = ["megapixels/s", "multiply-adds per pixel: networks (at most), machine, filter"]
+    last = ["megapixels/s", "multiply-adds per pixel: networks (at most), correction, filter"]
     return table(["bpp", "command, s", "decode, s", *names, *last], lines)
 
 
@@ -597,14 +597,14 @@ def browser() -> str:
         [row["picture"], f"{row['megapixels']:.1f}", 1 + row["helpers"], row["first_s"], row["whole_s"], row["MB"]]
         for row in rows_of("browser")
     ]
-    return table(["file", "megapixels", "workers", "first image, s", "whole image, s", "MB in the end"], lines)
+    return table(["file", "megapixels", "workers", "first image, s", "complete image, s", "MB"], lines)
 
 
 # docs/results/trust.md
 
 
 def flipped_bytes() -> str:
-    """What a flipped byte costs, beside other codecs."""
+    """Returns the effect of a flipped byte on files of several codecs."""
     lines: list[list[object]] = []
     for (picture, size), rows in by(rows_of("damage"), "picture", "size").items():
         for row in rows:
@@ -714,10 +714,8 @@ def _means(
 
 
 TABLES: dict[str, Table] = {
-    "readme": lambda: first_page.seen_table(3),
     "seen": first_page.seen_table,
-    "first_measures": lambda: first_page.visual_table(first_page.FEW, 0, ("PSNR",)),
-    "all_measures": lambda: first_page.visual_table(first_page.ALL, None),
+    "all_measures": first_page.visual_table,
     "visual_scores": first_page.visual_scores,
     "kodak": first_page.kodak_table,
     "archive": lambda: archive.table(archive.Prices()),
@@ -727,8 +725,8 @@ TABLES: dict[str, Table] = {
 TABLES |= {
     made.__name__: made
     for made in (
-        *(overfitted_files, overfitted_rates, fitted_effort_6, overfitted_decode, overfitted_parts),
-        *(generative_models, generative_codes, image_kinds, image_twice, lossless, wavelet_layers, latent_parts),
+        *(overfitted_files, overfitted_rates, overfitted_effort_6, overfitted_decode, overfitted_parts),
+        *(generative_models, generative_codes, image_kinds, image_twice, lossless, wavelet_layers, wavelet_parts),
         *(published_fixed, published_recipes, published_quantised),
         *(kodak_rates, kodak_published, bench_kodak, bench_images, flipped_bytes),
         *(installations, frontier, wavelet_decode, large_efforts, large_parts, browser),

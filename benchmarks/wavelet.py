@@ -1,7 +1,7 @@
 """Measurements of the wavelet codec: small crops, ablations.
 
     python benchmarks/wavelet.py crops IMAGE...       128x128 crops at 0.5 bpp
-    python benchmarks/wavelet.py ablate IMAGE...      what each part is worth, at equal quality
+    python benchmarks/wavelet.py ablate IMAGE...      cost without each component
 
 Without images, `ablate` only draws the rows that --out holds. It takes a part of training/: set
 PYTHONPATH to the clone's folder.
@@ -79,12 +79,12 @@ def crops(images: tuple[str, ...], effort: int, out: Path | None) -> None:
 
 @dataclass(frozen=True)
 class Ablation:
-    """A codec without a part of it.
+    """A codec without a component.
 
     Args:
         effort: How much work an encoding may be.
-        prior: Context networks, tables and machine.
-        changes: What is changed of an encoding.
+        prior: The pretrained weights.
+        changes: Returns a modified encoding.
         forgets: What an iteration does not take from the one before.
     """
 
@@ -111,7 +111,7 @@ class Ablation:
 
 
 def ablations(adaptation_steps: int) -> dict[str, Ablation]:
-    """The whole codec at effort 5, and the codec without each of its parts, by name.
+    """Returns the complete codec at effort 5 and the codec without each component, by name.
 
     Without contexts, there are Laplace tables, whose scales a file's adaptation gives for each band
     and phase.
@@ -124,17 +124,17 @@ def ablations(adaptation_steps: int) -> dict[str, Ablation]:
 
     effort = replace(EFFORT_LEVELS[5], adaptation_steps=adaptation_steps)
     whole = Ablation(effort)
-    no_machine = replace(shipped(), machine=_without_effect(shipped().machine))
+    uncorrected = replace(shipped(), machine=_without_effect(shipped().machine))
     no_contexts = replace(shipped(), context=untrained_context())
     return {
         ALL: whole,
         "no RDO iteration (one pass)": replace(whole, forgets=lambda state: replace(_alone(state), change=None)),
         "no context-dependency costs": replace(whole, forgets=_alone),
         "no context adaptation": replace(whole, effort=replace(effort, adapted_after=())),
-        "no machine": replace(whole, prior=no_machine),
+        "no correction network": replace(whole, prior=uncorrected),
         "no filter": replace(whole, effort=replace(effort, filter_radius=0)),
         "no contexts": replace(whole, prior=no_contexts),
-        "no prior": replace(whole, prior=replace(no_machine, context=no_contexts.context)),
+        "no pretrained weights": replace(whole, prior=replace(uncorrected, context=no_contexts.context)),
         "no chroma rotation": replace(
             whole, changes=lambda encoding: replace(encoding, basis=replace(encoding.basis, chroma_angle=0))
         ),
@@ -145,14 +145,14 @@ def ablations(adaptation_steps: int) -> dict[str, Ablation]:
 
 
 def _alone(state: IterationState) -> IterationState:
-    """A state that does not know what symbols cost as contexts of others."""
+    """Returns a state without context-dependency costs."""
     return replace(state, tiles=[replace(tile, dependency_costs=None) for tile in state.tiles])
 
 
-def _without_effect(machine: CorrectionNetwork) -> CorrectionNetwork:
-    """A machine that adds nothing."""
-    nothing = tuple((np.zeros_like(a), np.zeros_like(b)) for a, b in machine.layers)
-    return replace(machine, layers=nothing, bypass=np.zeros_like(machine.bypass))
+def _without_effect(network: CorrectionNetwork) -> CorrectionNetwork:
+    """Returns a correction network that adds nothing."""
+    nothing = tuple((np.zeros_like(a), np.zeros_like(b)) for a, b in network.layers)
+    return replace(network, layers=nothing, bypass=np.zeros_like(network.bypass))
 
 
 @main.command()

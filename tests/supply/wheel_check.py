@@ -103,7 +103,7 @@ def built_wheel(work: Path) -> Path:
 def check_manual(environment: Path) -> None:
     """Raises SystemExit unless an environment has the manual page where `man` looks for it."""
     page = environment / "share" / "man" / "man1" / "dfm.1"
-    if not page.is_file() or page.read_bytes() != (ROOT / "docs" / "dfm.1").read_bytes():
+    if not page.is_file() or not page.read_text(encoding="utf-8").startswith(".TH DFM 1"):
         sys.exit(f"wheel_check: no manual page in {page}")
 
 

@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,24 +66,6 @@ def patches(folder: Path, count: int = 60) -> Path:
     images[labels == 1] = images[labels == 1, ::-1]
     path = folder / "patches.npz"
     np.savez(path, images=images, labels=labels)
-    return path
-
-
-def generator(folder: Path) -> Path:
-    """A generative model of patches that is hardly trained."""
-    from dfmcodec.codecs.generative.density import fit_density
-    from dfmcodec.codecs.generative.model import GenerativeModel
-    from dfmcodec.codecs.generative.training.data import read_images
-    from dfmcodec.codecs.generative.training.recipes import PRESETS
-    from dfmcodec.codecs.generative.training.train import Trainer
-
-    preset = replace(PRESETS["mnist"], code_dim=8, hidden=(16,), octaves=(0, 1))
-    images = read_images(patches(folder)).images
-    trainer = Trainer(images, preset.architecture(PATCH, PATCH, 1), replace(preset.recipe, steps=20), 0)
-    trainer.run(1e9)
-    model = GenerativeModel(trainer.architecture, trainer.parameters(), fit_density(trainer.codes(images), 1))
-    path = folder / "patches.dfmg"
-    path.write_bytes(model.file_bytes)
     return path
 
 
@@ -198,6 +179,13 @@ def corpus_engines(folder: Path) -> None:
     assert dask["with its start"] == pytest.approx(rows[3]["processor_s"] / rows[2]["processor_s"])
 
 
+def commands(folder: Path) -> None:
+    rows = recorded(folder / "rows.jsonl", "commands", png(folder), "--runs", 1, "--machine", "any")
+    names = {row["command"] for row in rows}
+    assert {"dfm encode", "dfm encode --effort 1", "dfm decode", "AVIF, speed 4"} < names
+    assert all(0 < row["least_s"] <= row["s"] <= row["largest_s"] for row in rows)
+
+
 def wavelet_crops(folder: Path) -> None:
     image = png(folder, 140, 132)
     (row,) = recorded(folder / "rows.jsonl", "wavelet", "crops", image, "--effort", 1)
@@ -209,7 +197,7 @@ def wavelet_crops(folder: Path) -> None:
 def decoding(folder: Path) -> None:
     plot = folder / "decode.png"
     (row,) = recorded(folder / "rows.jsonl", "decoding", dfm(folder), "--repeats", 2, "--plot", plot)
-    parts = ("contexts", "networks", "range_coder", "wavelet", "filter", "machine", "colour_conversion")
+    parts = ("contexts", "networks", "range_coder", "wavelet", "filter", "correction", "colour_conversion")
     seconds = {part: row[f"{part}_s"] for part in parts}
     assert all(seconds[part] > 0 for part in parts if part != "filter"), seconds
     assert sum(seconds.values()) <= row["profiled_s"], seconds
@@ -217,11 +205,11 @@ def decoding(folder: Path) -> None:
     assert row["filter_macs_per_pixel"] == 540
     assert is_drawn(plot)
     (row,) = recorded(folder / "overfitted.jsonl", "decoding", GOLDEN / "overfitted-small.dfm", "--repeats", 2)
-    parts = ("changes_of_networks", "contexts", "networks", "range_coder", "synthesis")
+    parts = ("weight_deltas", "contexts", "networks", "range_coder", "synthesis")
     seconds = {part: row[f"{part}_s"] for part in parts}
     assert min(seconds.values()) > 0, seconds
     assert sum(seconds.values()) <= row["profiled_s"], seconds
-    assert 2000 < row["context_macs_per_pixel"] + row["machine_macs_per_pixel"] < 4000
+    assert 2000 < row["context_macs_per_pixel"] + row["synthesis_macs_per_pixel"] < 4000
 
 
 def wavelet_ablate(folder: Path) -> None:
@@ -230,27 +218,20 @@ def wavelet_ablate(folder: Path) -> None:
     (row,) = recorded(folder / "rows.jsonl", "wavelet", "ablate", png(folder, 32, 32), *options)
     rises = {name: value for name, value in row.items() if name.endswith(" %")}
     assert (len(rises), row["step"]) == (9, 420 / 64)
-    assert rises["no prior %"] > rises["no contexts %"] > 10
-    assert rises["no machine %"] > 0
+    assert rises["no pretrained weights %"] > rises["no contexts %"] > 10
+    assert rises["no correction network %"] > 0
     assert rises["no context-dependency costs %"] > 0
-    assert all(abs(rises[name]) < 10 for name in rises if name not in ("no prior %", "no contexts %")), rises
+    large = ("no pretrained weights %", "no contexts %")
+    assert all(abs(rises[name]) < 10 for name in rises if name not in large), rises
     assert is_drawn(plot)
 
 
-def fitted(folder: Path) -> None:
-    sizes = ("--crop", 48, "--steps", 4, "--measurements", 2, "--width", 8, "--context-width", 8)
-    first, second = recorded(folder / "rows.jsonl", "overfitted", png(folder), *sizes)
-    assert (first["steps"], second["steps"]) == (2, 4)
-    assert second["J"] == pytest.approx(1000 * 10 ** (-second["psnr_db"] / 10) + second["bpp"], rel=2e-3)
-    assert second["us_per_pixel_and_step"] > 0
-
-
 def overfitted_ablations(folder: Path) -> None:
-    sizes = ("--crop", "0,0,48,40", "--steps", 20, "--only", "prior")
-    machine, contexts, both = recorded(folder / "rows.jsonl", "overfitted_ablations", png(folder), *sizes)
-    assert machine["fit"] == "machine of the prior"
-    assert 0 < both["networks"] < min(machine["networks"], contexts["networks"])
-    assert both["J"] > max(machine["J"], contexts["J"])
+    sizes = ("--crop", "0,0,48,40", "--steps", 20, "--only", "shipped")
+    synthesis, contexts, both = recorded(folder / "rows.jsonl", "overfitted_ablations", png(folder), *sizes)
+    assert synthesis["fit"] == "shipped synthesis network"
+    assert 0 < both["networks"] < min(synthesis["networks"], contexts["networks"])
+    assert both["J"] > max(synthesis["J"], contexts["J"])
 
 
 def anchors(folder: Path) -> None:
@@ -271,25 +252,6 @@ def anchors(folder: Path) -> None:
     assert [row["setting"] for row in compared] == ["wavelet:1", "wavelet:2"]
     assert compared[0]["against wavelet:1 %"] == 0
     assert compared[0]["against anchor %"] is not None
-
-
-def efforts(folder: Path) -> None:
-    options = ("--bpps", "2,4", "--side", 40, "--settings", "wavelet:1,wavelet:2")
-    rows = recorded(folder / "rows.jsonl", "efforts", png(folder), *options)
-    assert [(row["limit_bpp"], row["setting"]) for row in rows] == [
-        (limit, setting) for limit in (2, 4) for setting in ("wavelet:1", "wavelet:2")
-    ]
-    assert all(row["bytes"] <= row["limit_bpp"] * 40 * 40 / 8 for row in rows)
-    assert min(row["psnr_db"] for row in rows) > one_colour_db(crop())
-
-
-def overfitted_files(folder: Path) -> None:
-    sizes = ("--crop", "0,0,48,40", "--steps", 20, "--effort", 1, "--save", folder / "overfitted.dfm")
-    rows = recorded(folder / "rows.jsonl", "overfitted_files", png(folder), *sizes)
-    assert [row["codec"] for row in rows] == ["overfitted", "dfm effort 1", "dfm effort 1, same size"]
-    assert rows[0]["bytes"] == (folder / "overfitted.dfm").stat().st_size >= rows[2]["bytes"]
-    assert rows[0]["networks"] > 0 == rows[1]["networks"]
-    assert rows[0]["J"] == pytest.approx(1000 * 10 ** (-rows[0]["psnr_db"] / 10) + rows[0]["bpp"], rel=2e-3)
 
 
 def frontier(folder: Path) -> None:
@@ -500,85 +462,18 @@ def published_fixed(folder: Path) -> None:
     assert is_drawn(folder / "side by side" / "cat.png")
 
 
-def machine_layers(folder: Path) -> None:
-    from dfmcodec.codecs.wavelet.correction import FEATURES, machine_residual
-    from dfmcodec.codecs.wavelet.weights import shipped
-    from training.checkpoint import save_images
-    from training.examples import decoded_cells
-    from training.machine import machine_of
-
-    context = shipped().context
-    images = [decoded_cells(np.ascontiguousarray(crop(84, 80)[::flip]), 1000, 0.26, context, 5) for flip in (1, -1)]
-    save_images(folder / "decoded.npz", images)
-    options = ("--seconds", 0.1, "--validation-chunks", 1, "--layers", "ReLU")
-    (row,) = recorded(folder / "rows.jsonl", "machine_layers", folder / "decoded.npz", *options)
-    assert row["layers"] == "ReLU"
-    assert row["steps"] > 0
-    assert abs(row["error_db"]) < 1
-
-    fourier, *others = importlib.import_module("machine_layers").VARIANTS
-    assert fourier.macs_per_pixel == shipped().machine.macs_per_pixel
-    assert all(7000 < variant.macs_per_pixel < 8000 for variant in others)
-    rng = np.random.default_rng(0)
-    params = {name: rng.normal(0, 0.02, value.shape).astype(np.float32) for name, value in fourier.params(rng).items()}
-    features = rng.normal(0, 1, (12, 11, FEATURES)).astype(np.float32)
-    machine = machine_of({f"machine_{name}": value for name, value in params.items()})
-    expected = np.asarray(machine_residual(machine, features, np))
-    residual = np.asarray(fourier.residual(params, features))
-    assert residual.shape == expected.shape == (4, 3, 12)
-    assert np.abs(expected).max() > 0.1
-    np.testing.assert_allclose(residual, expected, atol=1e-4)
-
-
 def generative(folder: Path) -> None:
     out, models = folder / "rows.jsonl", folder / "models"
-    options = ("--preset", "mnist", "--seconds", 0.1, "--seeds", 0, "--variants", "encoder", "vae")
+    options = ("--preset", "mnist", "--seconds", 0.1, "--seeds", 0, "--variants", "encoder")
     places = ("--classifier", folder / "classifier.npz", "--models", models, "--out", out)
     for _ in range(2):  # rows that are there are not measured again
         run("generative", patches(folder), *options, *places)
     rows = rows_of(out)
-    assert [(row["variant"], row["samples_from"]) for row in rows] == [
-        ("encoder", "mixture"),
-        ("encoder", "gaussian"),
-        ("vae", "prior"),
-        ("vae", "mixture"),
-        ("vae", "gaussian"),
-    ]
+    assert [(row["variant"], row["samples_from"]) for row in rows] == [("encoder", "mixture"), ("encoder", "gaussian")]
     assert all(row["steps"] > 0 and row["frechet_distance"] > 0 and row["samples"] == 12 for row in rows)
-    assert rows[0]["parameters"] == pytest.approx(rows[2]["parameters"], rel=0.02)
     assert rows[0]["between_pixels_psnr_db"] > 0
     assert (models / "mnist-encoder-0.dfmg").exists()
-    assert is_drawn(models / "mnist-vae-prior-0.png")
-
-
-def generative_figure(folder: Path) -> None:
-    assert run("generative_figure", generator(folder), folder / "patches.npz", folder / "figure.jpg") == []
-    assert is_drawn(folder / "figure.jpg")
-
-
-def domain_prior(folder: Path) -> None:
-    out = folder / "rows.jsonl"
-    options = ("--number", 1, "--vs", "webp", "--payloads", 20, "--out", out)
-    lines = run("domain_prior", generator(folder), folder / "patches.npz", *options)
-    (row,) = rows_of(out)
-    assert json.loads(lines[0]) == {name: value for name, value in row.items() if name != "machine"}
-    assert (row["pictures"], row["payload_limit"]) == (1, 20)
-    assert row["payload"] <= 20 < row["dfm"] <= 38
-    assert row["psnr_db_least"] == row["psnr_db_most"] == row["psnr_db"] > 0
-    assert row["webp_over_dfm_least"] == pytest.approx(row["webp"] / row["dfm"])
-
-
-def vae(folder: Path) -> None:
-    module = importlib.import_module("vae")
-    images = np.repeat(np.load(patches(folder))["images"], 3, axis=3)
-    seconds = iter(range(100))
-    trained = module.train_vae(images, (16, 16), 4, 8, 3, 0, lambda: next(seconds))
-    assert (trained.steps, trained.seconds) == (60, 3)
-    codes = trained.encode(images)
-    assert codes.shape == (len(images), 4)
-    decoded = trained.decode(codes)
-    assert decoded.shape == images.shape
-    assert np.abs(decoded.astype(float) - images).mean() < 80
+    assert is_drawn(models / "mnist-encoder-mixture-0.png")
 
 
 def first_page_curves(folder: Path) -> None:
@@ -654,39 +549,24 @@ def gallery(folder: Path) -> None:
         run("gallery", figure, "--image", f"{cat}@30,40", *options[4:])
 
 
-def beside(folder: Path) -> None:
-    options = ("--busy", "0,1", "--efforts", 1, "--against", BENCHMARKS.parent)
-    rows = recorded(folder / "rows.jsonl", "beside", png(folder), *options)
-    assert [(row["busy"], row["command"]) for row in rows] == [
-        (busy, command) for busy in (0, 1) for command in ("encode --effort 1", "decode")
-    ]
-    assert all(row["this, s"] > 0 and row["other, s"] > 0 for row in rows)
-
-
 SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "coordinate recipes": coordinate_recipes,
     "coordinate quantised": coordinate_quantised,
     "coordinate start": coordinate_start,
+    "commands": commands,
     "corpus_engines": corpus_engines,
     "decoding": decoding,
-    "domain_prior": domain_prior,
     "anchors": anchors,
     "archive": archive,
-    "beside": beside,
-    "efforts": efforts,
     "first_page curves": first_page_curves,
     "first_page same-size": first_page_same_size,
     "tables": tables,
-    "overfitted": fitted,
     "overfitted_ablations": overfitted_ablations,
-    "overfitted_files": overfitted_files,
     "frontier": frontier,
     "gallery": gallery,
     "generative": generative,
-    "generative_figure": generative_figure,
-    "latent crops": wavelet_crops,
-    "latent ablate": wavelet_ablate,
-    "machine_layers": machine_layers,
+    "wavelet crops": wavelet_crops,
+    "wavelet ablate": wavelet_ablate,
     "pictures kinds": pictures_kinds,
     "pictures twice": pictures_twice,
     "pictures qualities": pictures_qualities,
@@ -706,17 +586,15 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "seen files": seen_files,
     "seen rates": seen_rates,
     "seen plot": seen_plot,
-    "vae": vae,
 }
 
 
 LONG = {  # 1 to 75 s each
-    "vae",
+    "commands",
     "damage",
     "gallery",
     "pictures depths",
     "pictures twice",
-    "efforts",
     "prefixes",
     "frontier",
     "published grid",
@@ -724,20 +602,14 @@ LONG = {  # 1 to 75 s each
     "large",
     "learning",
     "pictures qualities",
-    "generative_figure",
     "coordinate start",
     "anchors",
-    "beside",
     "coordinate quantised",
     "coordinate recipes",
     "corpus_engines",
-    "domain_prior",
-    "overfitted",
     "overfitted_ablations",
-    "overfitted_files",
     "generative",
-    "latent ablate",
-    "machine_layers",
+    "wavelet ablate",
     "published fixed",
 }
 

@@ -1,5 +1,5 @@
 /**
- * The priors: what every file can rely on and none pays for ("Prior" in docs/format.md). They are
+ * The priors: what every file can rely on and none pays for ("Weights of model 1" in docs/format.md). They are
  * read from the file that make_prior.py writes, which describes its layout.
  */
 

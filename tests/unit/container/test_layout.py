@@ -290,7 +290,7 @@ def documented_arrays(heading: str) -> list[tuple[str, str]]:
 
 
 def test_the_document_lists_the_priors() -> None:
-    documented = [tuple(cell.strip("`") for cell in row.values()) for row in table_after(FORMAT, "Priors")]
+    documented = [tuple(cell.strip("`") for cell in row.values()) for row in table_after(FORMAT, "Shipped weights")]
     shipped = []
     for row in REGISTRY:
         digest = sha256((PRIORS / row.file_name).read_bytes()).hexdigest()
@@ -301,7 +301,7 @@ def test_the_document_lists_the_priors() -> None:
 
 @pytest.mark.parametrize("prior", REGISTRY, ids=lambda prior: prior.file_name)
 def test_the_arrays_of_priors_have_the_types_of_the_document(prior: ShippedWeights) -> None:
-    documented = documented_arrays("Prior" if prior.model is Model.WAVELET else "Prior of model 3")
+    documented = documented_arrays(f"Weights of model {1 if prior.model is Model.WAVELET else 3}")
     arrays = shipped_arrays(prior.model, prior.id)
     for name, array in arrays.items():
         assert [kind for pattern, kind in documented if re.fullmatch(pattern, name)] == [array.dtype.name]

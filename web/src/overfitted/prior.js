@@ -1,5 +1,5 @@
 /**
- * The prior of the overfitted codec: what the networks of an image start from (docs/format.md, "Prior of model 3").
+ * The prior of the overfitted codec: what the networks of an image start from (docs/format.md, "Weights of model 3").
  *
  * It needs these arrays, with h and g the numbers of hidden outputs, n the width of the machine, and N the number of
  * weights that can change, that is, of all numbers before the last two arrays:

@@ -1,0 +1,45 @@
+"""Links between pages lead to files and headings that exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("docs", "examples", "web", "conformance", "dfmcodec", "benchmarks", "training")
+PAGES = [*sorted(ROOT.glob("*.md")), *(page for folder in FOLDERS for page in sorted((ROOT / folder).rglob("*.md")))]
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```$|^ {4}[^\n]*$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Returns the anchors of the headings of a page, as GitHub and mkdocs form them."""
+    headings = re.findall(r"^#+ (.*)$", without_code(page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", heading.strip().lower())) for heading in headings}
+
+
+def broken(page: Path, text: str) -> Iterator[str]:
+    """Yields the links of a text that lead nowhere from its page."""
+    for link in LINK.findall(without_code(text)):
+        if link.startswith(("https://", "http://", "mailto:")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
+            yield link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page):
+    assert list(broken(page, page.read_text(encoding="utf-8"))) == []
+
+
+def test_broken_links_are_found():
+    text = "# A\n[a](b.md) [c](README.md#no-such) [d](#links) [e](https://example.org) [f](README.md#dfmcodec)"
+    assert list(broken(ROOT / "CONTRIBUTING.md", text)) == ["b.md", "README.md#no-such", "#links"]
