@@ -1,4 +1,4 @@
-"""`dfm jobs`."""
+"""Command `dfm jobs`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def command(store: Place, failed: bool, as_json: bool) -> None:
     dfm jobs s3://out/
     dfm jobs s3://out/ --failed
 
-    It counts what is in the store now, whoever works on the corpus.
+    The numbers are those in the store at this moment. Any machines may be working on the corpus.
     """
     from dfmcodec.corpus.jobs import Part, failures, plan_of, progress
     from dfmcodec.corpus.records import failure_line
