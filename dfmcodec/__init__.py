@@ -7,8 +7,8 @@
     decoded = dfmcodec.decode("photo.dfm")  # Decoded; np.asarray(decoded) is uint8 [H, W, C]
     header = dfmcodec.read_info("photo.dfm")  # Header
 
-Importing dfmcodec imports neither JAX nor NumPy. JAX is imported only where a network is trained,
-that is by `encode(...)` with `model="overfitted"`, `model="coordinate"`, `generator=...` or, with
+Importing dfmcodec imports neither JAX nor NumPy. JAX is imported only where a network is trained:
+by `encode(...)` with `model="overfitted"`, `model="coordinate"`, `generator=...` or, with
 `tune="psnr"`, an effort of 6 to 9, and by `decode(..., backend="jax")`.
 """
 

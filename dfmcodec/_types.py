@@ -1,4 +1,4 @@
-"""The array types that flow through the package, and the closed list of models."""
+"""Array types used throughout the package, and the list of codecs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Int32 = npt.NDArray[np.int32]
 UInt8 = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[np.unsignedinteger[Any]]  # uint8 or uint16
 Symbols = npt.NDArray[np.int32]
-Notify = Callable[[str], None]  # receives a notice of each thing that is converted or left out
+Notify = Callable[[str], None]  # receives a notice of each conversion or loss
 
 
 class Model(Enum):
-    """The families of models; the value is the name that `--model` takes."""
+    """Codecs; the value is the name that `--model` takes."""
 
     WAVELET = "wavelet"
     OVERFITTED = "overfitted"
@@ -32,7 +32,7 @@ class Model(Enum):
 
 
 class Tune(Enum):
-    """What a file is to be best by; the value is the name that `--tune` takes."""
+    """Metrics to optimise; the value is the name that `--tune` takes."""
 
     VISUAL = "visual"
     PSNR = "psnr"

@@ -1,5 +1,4 @@
-"""The functions of `import dfmcodec`: encode, decode, read a header. Each imports what it needs
-when it is called.
+"""The Python API: encode, decode, read a header. Each function imports what it needs when called.
 
 >>> import numpy as np
 >>> import dfmcodec
@@ -38,53 +37,59 @@ if TYPE_CHECKING:
     from dfmcodec.search.job import Progress
 
 BytesLike = bytes | bytearray | memoryview
-# The members in quotes are imported by type checkers alone, so that `import dfmcodec` stays light.
+# Only type checkers import the types in quotes, so that `import dfmcodec` stays light.
 FileLike = Union[str, "os.PathLike[str]", BytesLike, BinaryIO]
 ImageLike = Union[FileLike, "dfmcodec.image.Image", "PIL.Image.Image", "npt.NDArray[Any]"]
 GeneratorLike = Union[str, "os.PathLike[str]", "GenerativeModel"]
 
 
 class EncodeOptions(TypedDict, total=False):
-    """The options of `encode`: the fields of `EncoderConfig`, and what is not part of the settings.
+    """Options of `encode`: the fields of `EncoderConfig`, and options of reading and running.
 
     Args:
-        rate: Largest size of the file as a fraction of the raw samples' bytes, at most 1.
-        bpp: Largest size of the file in bits per pixel.
-        size: Largest size of the file in bytes.
-        psnr: Least PSNR of the decoded image in dB.
-        lossless: Whether the decoded image has to be exactly the same (of 16 bits only by chance).
-        ssimulacra2: Least SSIMULACRA2 of the decoded image. Most files exceed it by less than 0.5,
-            those of smooth images by more (wavelet codec, tune "visual").
-        quality: 0..100; 75 where no target is given (coordinate codec: rate 0.18). With the tune
-            "visual", up to 92 about the SSIMULACRA2 of the decoded image. Wavelet and overfitted
-            models, as the next.
-        lmbda: Lagrange multiplier of MSE in [0, 1] + lmbda * bpp.
+        rate: Maximum file size as a fraction of the size of the raw samples, at most 1.
+        bpp: Maximum file size in bits per pixel.
+        size: Maximum file size in bytes.
+        psnr: Minimum PSNR of the decoded image in dB.
+        lossless: Whether to decode to exactly the same samples. With 16 bits this succeeds only by
+            chance.
+        ssimulacra2: Minimum SSIMULACRA2 of the decoded image. Most files exceed it by less than
+            0.5, smooth images by more (wavelet codec, tune "visual").
+        quality: 0..100. The default without a target is 75 (coordinate codec: rate 0.18). Up to 92,
+            with the tune "visual", the value approximates the SSIMULACRA2 of the decoded image.
+            Wavelet and overfitted codecs.
+        lmbda: Lagrange multiplier: minimises MSE + lmbda * bpp, with samples in [0, 1]. Wavelet and
+            overfitted codecs.
         model: "auto", "wavelet", "overfitted" or "coordinate"; see `EncoderConfig`.
-        effort: 1 (fastest) to 9; wavelet and overfitted codecs.
-        recipe: "default" or "published"; coordinate codec, as depth, width and order.
+        effort: 1 (fastest) to 9 (smallest files). Wavelet and overfitted codecs.
+        recipe: Training recipe, "default" or "published". Coordinate codec, like depth, width and
+            order.
         depth: Number of Fourier layers.
-        width: Dimension between layers.
-        order: Largest |k|_1.
-        steps: Gradient steps; overfitted codec, too.
-        time_limit_s: Seconds after which the fit ends; every model.
-        seed: Seed of the initial weights and the batches of the coordinate codec, and of the noise
-            of a fit of the overfitted codec.
-        sample_max: The largest value that samples may have, to which psnr, quality, lmbda and the
-            reported PSNR are relative; of 16 bits and at most 255, they are encoded as 8 bits. None
-            for the smallest range of 8, 10, 12, 14 or 16 bits that holds all of them, with a
-            warning where that is not the whole range.
-        tune: "visual" for what looks best, or "psnr" for the least squared error;
-            None for "visual", but for "psnr" with the targets psnr, lossless and lmbda, other
-            models, and images with a side below 113 pixels or that use a part of 16 bits.
-        strip: Kinds of metadata that are left out: "gps", "exif", "xmp", "icc", or "all" for Exif
-            and XMP; one or several.
-        page: Page of a file or Pillow image of several, from 1. None takes the first of a file, and
-            of a Pillow image the one at which it stands. Arrays have no pages.
-        max_pixels: Larger images are refused, files and Pillow images before their pixels are read.
-            None is 89,478,485 for files, and no limit for what is in memory.
-        generator: A generative model or the path of its `.dfmg` file; the image becomes a code.
-        on_progress: Called many times during the fit.
-        should_stop: Asked many times during the fit; True ends it, and the best so far is returned.
+        width: Dimension between the layers.
+        order: Largest |k|_1 of the frequencies.
+        steps: Training steps. Overfitted and coordinate codecs.
+        time_limit_s: Seconds after which encoding ends with the best result so far. All codecs.
+        seed: Seed of random numbers: initial weights and batches (coordinate codec), or the noise
+            of the fit (overfitted codec).
+        sample_max: Peak sample value for psnr, quality, lmbda and the reported PSNR. 16-bit samples
+            are encoded as 8 bits if it is at most 255. None chooses the smallest range of 8, 10,
+            12, 14 or 16 bits that holds all samples, and warns if that is not the full range.
+        tune: Metric to optimise: "visual" for visual quality, "psnr" for squared error. None
+            chooses "visual", except for the targets psnr, lossless and lmbda, for other codecs than
+            wavelet, and for images that have a side below 113 pixels or use only a part of the
+            16-bit range.
+        strip: Kinds of metadata to remove, one or several: "gps", "exif", "xmp", "icc", or "all"
+            for Exif and XMP.
+        page: Page to encode, counted from 1, of a file or Pillow image with several pages. None
+            chooses the first page of a file, and the current page of a Pillow image. Arrays have no
+            pages.
+        max_pixels: Maximum number of pixels. Larger images are refused, before their pixels are
+            read if possible. None is 89,478,485 for files; images in memory then have no limit.
+        generator: Generative model, or the path of its `.dfmg` file. The image is encoded as a code
+            of this model.
+        on_progress: Callback that receives the progress, many times during encoding.
+        should_stop: Callback that is polled during encoding. If it returns True, encoding ends with
+            the best result so far.
     """
 
     rate: float | None
@@ -124,27 +129,27 @@ def encode(image: ImageLike, config: EncoderConfig | None = None, **options: Unp
 
     Args:
         image: A path, the bytes of an image file (bytes, bytearray or memoryview), a binary file, a
-            Pillow image, a `dfmcodec.Image`, or an array of uint8 or uint16 of any byte order:
-            [H, W] or [H, W, C] with C = 1 (gray), 2 (gray and alpha), 3 (RGB) or 4 (RGB and alpha).
-            A file is read from its position on, or from its start if it stands at its end. A `.dfm`
-            file is decoded and encoded again. There is a warning of this, and of what has to be
-            converted.
-        config: All settings in one object, instead of those among the options.
-        **options: See `EncodeOptions`: `rate=0.18`, `psnr=38`, `effort=7`, ...
+            Pillow image, a `dfmcodec.Image`, or an array of uint8 or uint16 of any byte order: [H,
+            W] or [H, W, C] with C = 1 (gray), 2 (gray and alpha), 3 (RGB) or 4 (RGB and alpha). A
+            binary file is read from its current position, or from its start if the position is at
+            the end. A `.dfm` file is decoded and encoded again, with a warning. Conversions also
+            cause warnings.
+        config: All settings in one object, instead of the corresponding options.
+        **options: Options, such as `rate=0.18`, `psnr=38`, `effort=7`; see `EncodeOptions`.
 
     Returns:
-        The file (`.data`, `.save(path)`), its figures (`.report`) and the decoded image
+        The file (`.data`, `.save(path)`), its measurements (`.report`) and the decoded image
         (`.decoded`).
 
     Raises:
-        ImageError: The image cannot be encoded. For an array of another type, such as bool, int64
-            or float32, the message names the expression that converts it.
-        FormatError: The prior is not a readable `.dfmg` file, or the image is a `.dfm` file that
-            cannot be decoded.
-        ConfigError: An option is unknown or makes no sense.
+        ImageError: The image cannot be encoded. For an array of an unsupported type, such as bool,
+            int64 or float32, the message gives the expression that converts it.
+        FormatError: The generative model is not a readable `.dfmg` file, or the image is a `.dfm`
+            file that cannot be decoded.
+        ConfigError: An option is unknown or invalid.
         TargetUnreachableError: The size or quality target cannot be met.
-        DivergedError: The fit diverged again and again.
-        InstallationError: A part of the program is damaged.
+        DivergedError: The fit diverged repeatedly.
+        InstallationError: A file of the installation is damaged or missing.
     """
     from dfmcodec.codecs.encode import encode_image
     from dfmcodec.files.arrays import image_array
@@ -191,14 +196,15 @@ def encode(image: ImageLike, config: EncoderConfig | None = None, **options: Unp
 
 
 class Decoded:
-    """A decoded image, and what of it was missing.
+    """Decoded image, with a list of its missing or damaged parts.
 
-    Everything that takes arrays takes this, and gets `pixels`: `np.asarray(decoded)`, `decoded[:,
-    :, 0]`, `.shape`.
+    Functions that accept arrays accept this object and receive `pixels`: `np.asarray(decoded)`,
+    `decoded[:, :, 0]`, `.shape`.
 
     Args:
-        image: The image: colours, alpha and metadata apart.
-        losses: What is missing or damaged and what that means, in words; empty for a whole file.
+        image: The image, with separate colours, alpha and metadata.
+        losses: Descriptions of missing or damaged parts and their effects; empty for an intact
+            file.
     """
 
     def __init__(self, image: dfmcodec.image.Image, losses: tuple[str, ...] = ()) -> None:
@@ -208,27 +214,27 @@ class Decoded:
 
     @property
     def metadata(self) -> dfmcodec.image.Metadata:
-        """ICC profile, Exif block and XMP packet."""
+        """Returns the metadata: ICC profile, Exif block and XMP packet."""
         return self.image.metadata
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(height, width, channels), alpha counted."""
+        """Returns (height, width, channels), alpha included."""
         return self.pixels.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """uint8 or uint16."""
+        """Returns the type of the samples, uint8 or uint16."""
         return self.pixels.dtype
 
     @property
     def ndim(self) -> int:
-        """3."""
+        """Returns the number of dimensions, 3."""
         return self.pixels.ndim
 
     @property
     def size(self) -> int:
-        """The number of samples, alpha counted."""
+        """Returns the number of samples, alpha included."""
         return self.pixels.size
 
     def __len__(self) -> int:
@@ -238,14 +244,13 @@ class Decoded:
         return self.pixels[index]
 
     def squeeze(self) -> Pixels:
-        """The pixels; gray without alpha as [H, W]."""
+        """Returns the pixels; gray without alpha has the shape [H, W]."""
         return self.pixels[:, :, 0] if self.pixels.shape[2] == 1 else self.pixels
 
     def to_pil(self) -> PIL.Image.Image:
-        """The image as a Pillow image with its metadata: L, LA, RGB, RGBA, or I;16 for gray of 16
-        bits.
+        """Returns a Pillow image with the metadata: L, LA, RGB, RGBA, or I;16 for 16-bit gray.
 
-        Pillow has no 16-bit colours; they become 8-bit ones.
+        16-bit colours are reduced to 8 bits, because Pillow has no mode for them.
         """
         from dfmcodec.image.write_image import to_pil
 
@@ -266,7 +271,7 @@ class Decoded:
         return f"<Decoded {width}x{height} {kind}, {8 * self.pixels.itemsize} bits{lost}>"
 
     def _repr_png_(self) -> bytes:
-        """For notebooks."""
+        """Returns the image as a PNG, for notebooks."""
         from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes
 
         return image_to_bytes(self.image, OUTPUT_FORMATS["png"])
@@ -288,33 +293,35 @@ def decode(
     """Decodes a `.dfm` file.
 
     Args:
-        source: The file's bytes (bytes, bytearray or memoryview), its path, or a binary file, which
-            is read from its position on, or from its start if it stands at its end.
-        region: The part of the image to decode, as a `Region` or (left, top, width, height) in
-            pixels; None for all.
-        scale: Evaluates the image at positions 1 / scale pixels apart.
-        size: (width, height) of the result, instead of a scale.
-        max_pixels: Larger images are refused before memory is spent on them; None for the default
-            limit.
-        max_multiply_adds: Networks of the coordinate and generative models that take more at all
-            pixels are refused likewise; None for the default limit.
+        source: The bytes of the file (bytes, bytearray or memoryview), its path, or a binary file.
+            A binary file is read from its current position, or from its start if the position is at
+            the end.
+        region: The region to decode, as a `Region` or (left, top, width, height) in pixels; None
+            for the entire image.
+        scale: Scale of the result: pixels are evaluated at distances of 1 / scale.
+        size: (width, height) of the result in pixels, instead of a scale.
+        max_pixels: Maximum number of pixels. Larger images are refused before memory is allocated.
+            None for the default limit.
+        max_multiply_adds: Maximum number of multiply-adds for all pixels. Larger networks of the
+            coordinate and generative codecs are refused before memory is allocated. None for the
+            default limit.
         backend: "numpy" or "jax".
-        generator: The generative model or its `.dfmg` file, where the image is a code of one.
-        best_effort: Decode what is there of a truncated or damaged file, and say what is lost; so a
-            prefix of a file gives a preview.
-        strip: Kinds of metadata that are left out, as for `encode`.
+        generator: The generative model or the path of its `.dfmg` file. Needed if the image is a
+            code of one.
+        best_effort: Whether to decode the intact parts of a truncated or damaged file and list the
+            losses. A prefix of a file then gives a preview.
+        strip: Kinds of metadata to remove, as for `encode`.
 
     Returns:
-        The image, with `pixels` uint8 or uint16 [H, W, C]: C = 1 gray, 2 gray and alpha, 3 RGB, 4
-        RGB and alpha.
+        The image, with `pixels` uint8 or uint16 [H, W, C]: C = 1 (gray), 2 (gray and alpha), 3
+        (RGB) or 4 (RGB and alpha).
 
     Raises:
-        FormatError: The file is not readable; with `best_effort`, nothing of the image can be made
-            out.
-        MissingModelError: The image is a code of another generative model, or of one that was not
+        FormatError: The file is not readable, or, with `best_effort`, contains no decodable part.
+        MissingModelError: The image is a code of a generative model, and another one or none was
             given.
-        ConfigError: The region is not within the image, or the size or the backend is not possible.
-        InstallationError: A part of the program is damaged.
+        ConfigError: The region is not within the image, or the size or backend is invalid.
+        InstallationError: A file of the installation is damaged or missing.
     """
     from dfmcodec.codecs import decode as decoder
     from dfmcodec.fourier.network import MAX_MULTIPLY_ADDS
@@ -323,7 +330,7 @@ def decode(
 
     kinds, part = strip_kinds(strip), _as_region(region)
     if size is not None:
-        width, height = _whole_numbers(size, "size", "width", "height")
+        width, height = _integers(size, "size", "width", "height")
         size = width, height
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     most = MAX_MULTIPLY_ADDS if max_multiply_adds is None else max_multiply_adds
@@ -337,14 +344,14 @@ def decode(
 
 
 def decode_pixels(source: FileLike) -> Pixels:
-    """The pixels of a `.dfm` file as a plain array: `decode(source).pixels`."""
+    """Returns the pixels of a `.dfm` file as a plain array: `decode(source).pixels`."""
     return decode(source).pixels
 
 
 def decode_best_effort(
     source: FileLike, backend: str = "numpy", generator: GeneratorLike | None = None
 ) -> tuple[Pixels, list[str]]:
-    """The pixels of what is there of a `.dfm` file, and what is lost: `decode(source,
+    """Returns the decodable pixels of a `.dfm` file and its losses: `decode(source,
     best_effort=True)` as a pair.
     """
     decoded = decode(source, backend=backend, generator=generator, best_effort=True)
@@ -352,7 +359,7 @@ def decode_best_effort(
 
 
 def read_info(source: FileLike) -> Header:
-    """Reads the header of a `.dfm` file of any size, decoding nothing.
+    """Reads the header of a `.dfm` file of any size, without decoding the image.
 
     Raises:
         FormatError: The file is not readable.
@@ -364,20 +371,20 @@ def read_info(source: FileLike) -> Header:
 
 
 def _as_region(region: Region | Sequence[int] | None) -> Region | None:
-    """The region of (left, top, width, height)."""
+    """Converts (left, top, width, height) to a region."""
     from dfmcodec.image.region import Region
 
     if region is None or isinstance(region, Region):
         return region
-    left, top, width, height = _whole_numbers(region, "region", "left", "top", "width", "height")
+    left, top, width, height = _integers(region, "region", "left", "top", "width", "height")
     return Region(top, left, top + height, left + width)
 
 
-def _whole_numbers(given: Sequence[int], what: str, *names: str) -> tuple[int, ...]:
-    """The numbers that an argument consists of.
+def _integers(given: Sequence[int], what: str, *names: str) -> tuple[int, ...]:
+    """Returns the integers of an argument, one for each name.
 
     Raises:
-        ConfigError: It is not as many integers as there are names.
+        ConfigError: The argument does not consist of as many integers as there are names.
     """
     try:
         numbers = tuple(map(index, given))
@@ -390,7 +397,7 @@ def _whole_numbers(given: Sequence[int], what: str, *names: str) -> tuple[int, .
 
 
 def _generator(given: GeneratorLike | None) -> GenerativeModel | None:
-    """The generative model of a path."""
+    """Returns the generative model, read from a file if a path is given."""
     if given is None:
         return None
     from dfmcodec.codecs.generative.model import GenerativeModel, read_model_file
@@ -401,7 +408,7 @@ def _generator(given: GeneratorLike | None) -> GenerativeModel | None:
 def _image_of_dfm(
     source: Any, max_pixels: Any, page: Any, notify: Callable[[str], None], generator: GenerativeModel | None
 ) -> dfmcodec.image.Image | None:
-    """What a `.dfm` file decodes to, by its bytes or path; None for all other sources."""
+    """Decodes a `.dfm` file, given as bytes or path; returns None for all other sources."""
     from dfmcodec.codecs.source import image_of_dfm
     from dfmcodec.files.atomic import is_stream
     from dfmcodec.image import MAX_PIXELS
@@ -409,7 +416,7 @@ def _image_of_dfm(
 
     if isinstance(source, bytes):
         file = Source.from_bytes(source, "the image file")
-    elif isinstance(source, str | os.PathLike) and not is_stream(Path(source)):  # which is read only once
+    elif isinstance(source, str | os.PathLike) and not is_stream(Path(source)):  # can be read only once
         file = Source.from_path(Path(source))
     else:
         return None
@@ -417,7 +424,7 @@ def _image_of_dfm(
 
 
 def _bytes(source: FileLike) -> bytes:
-    """The bytes of what can be read."""
+    """Reads all bytes of a source."""
     from dfmcodec.files.atomic import read_file
 
     opened = _opened(source)
@@ -430,20 +437,22 @@ def _bytes(source: FileLike) -> bytes:
 
 
 def _opened(source: Any) -> Any:
-    """The bytes of bytes-like objects and binary files; everything else as it is.
+    """Reads bytes-like objects and binary files; returns anything else unchanged.
 
     Raises:
-        ConfigError: The file was opened for text.
+        ConfigError: The file is open in text mode.
     """
     if isinstance(source, bytearray | memoryview):
         return bytes(source)
-    if isinstance(source, TextIOBase):  # before its bytes are taken for text
+    if isinstance(source, TextIOBase):  # reading it could fail to decode bytes as text
         raise ConfigError(_FOR_TEXT)
-    if hasattr(source, "read") and not hasattr(source, "getexif"):  # Pillow images have no read, but to be sure
+    if hasattr(source, "read") and not hasattr(source, "getexif"):  # Pillow images have no read; this keeps it so
         data = source.read()
         if not isinstance(data, bytes):
             raise ConfigError(_FOR_TEXT)
-        if not data and hasattr(source, "seekable") and source.seekable() and source.tell():  # just written
+        if (
+            not data and hasattr(source, "seekable") and source.seekable() and source.tell()
+        ):  # positioned at its end after writing
             source.seek(0)
             return source.read()
         return data

@@ -1,7 +1,6 @@
-"""The errors that dfmcodec raises, and the exit code that the command gives for each.
+"""Errors that dfmcodec raises, with the exit code of the command for each.
 
-Every message is one line, written for the person who meets it. It says what was found and what to
-do.
+Every message is one line for the user. It says what was found, what was expected and what to do.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from importlib.util import find_spec
 
 
 class DfmError(Exception):
-    """Base of all errors of this package. Exit code 1."""
+    """Base class of all errors of this package. Exit code 1."""
 
     exit_code = 1
 
@@ -21,19 +20,19 @@ class ImageError(DfmError):
 
 
 class MissingFileError(DfmError, FileNotFoundError):
-    """A file that is to be read does not exist. Exit code 1."""
+    """An input file does not exist. Exit code 1."""
 
 
 class OutputError(DfmError):
-    """The output cannot be written, or it exists and must not be replaced. Exit code 1."""
+    """The output cannot be written, or exists and must not be replaced. Exit code 1."""
 
 
 class DivergedError(DfmError):
-    """The fit met NaN or infinite values again and again. Exit code 1."""
+    """The fit repeatedly produced NaN or infinite values. Exit code 1."""
 
 
 class ConfigError(DfmError, ValueError):
-    """An option, or a combination of options, makes no sense. Exit code 2."""
+    """An option, or a combination of options, is invalid. Exit code 2."""
 
     exit_code = 2
 
@@ -57,11 +56,11 @@ class TruncatedError(FormatError):
 
 
 class CorruptError(FormatError):
-    """The contents of the file contradict each other or their checksum."""
+    """The contents of the file are inconsistent or do not match their checksum."""
 
 
 class MissingModelError(FormatError):
-    """The file is a code of a generative model, and that model was not given."""
+    """The image is a code of a generative model, and this model was not given."""
 
 
 class LimitError(FormatError):
@@ -75,17 +74,17 @@ class TargetUnreachableError(DfmError):
 
 
 class MissingPackageError(DfmError):
-    """What was asked for needs a package that is not installed. Exit code 1."""
+    """A required package is not installed. Exit code 1."""
 
 
 class InstallationError(DfmError):
-    """A part of this program is damaged or missing. Exit code 6."""
+    """A file of the installation is damaged or missing. Exit code 6."""
 
     exit_code = 6
 
 
 def printable(text: str) -> str:
-    """Text from a file for a message: control characters, which a terminal obeys, as escapes."""
+    """Escapes control characters, which terminals interpret, in text from a file."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -94,8 +93,8 @@ NO_MEMORY = "out of memory; use a smaller image, fewer processes at a time or, t
 
 
 def is_lack_of_memory(error: Exception) -> bool:
-    """Whether an exception means that there is too little memory, be it to load a library or for
-    the stack of a thread.
+    """Indicates whether an exception means lack of memory, including failures to load a library or
+    to start a thread.
     """
     if isinstance(error, ImportError):
         return "failed to map segment" in str(error)
@@ -104,8 +103,8 @@ def is_lack_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
 
 
-# The dependencies that an installation may lack, by the names of their modules: what people call
-# them, and what pip does. docs/install.md says what works without them.
+# Optional dependencies, by module name: (name for messages, name for pip). docs/install.md says
+# what works without them.
 PACKAGES = {
     "jax": ("JAX", "jax"),
     "jaxlib": ("JAX", "jax"),
@@ -116,16 +115,16 @@ PACKAGES = {
 
 
 def require(what: str, *modules: str, otherwise: str = "") -> None:
-    """Checks that packages are installed, without importing them.
+    """Raises an error unless packages are installed. The packages are not imported.
 
     Args:
-        what: What needs the packages, as the message begins: "the overfitted codec".
+        what: The feature that needs the packages, as the message starts: "the overfitted codec".
         modules: The names of their modules, from `PACKAGES`.
-        otherwise: What else to do, as the message ends: "or write a PNG".
+        otherwise: An alternative for the end of the message: "or write a PNG".
 
     Raises:
-        MissingPackageError: One is not installed; the message says how to install all that are
-            missing.
+        MissingPackageError: A package is not installed. The message says how to install all missing
+            ones.
     """
     missing = [module for module in modules if not is_installed(module)]
     if missing:
@@ -133,9 +132,7 @@ def require(what: str, *modules: str, otherwise: str = "") -> None:
 
 
 def missing_package(what: str, *modules: str, otherwise: str = "") -> MissingPackageError:
-    """Returns the error for packages that are not installed; the arguments are those of
-    `require`.
-    """
+    """Returns the error for packages that are not installed; see `require` for the arguments."""
     names, words = (list(dict.fromkeys(PACKAGES[module][i] for module in modules)) for i in (0, 1))
     ending = f"; {otherwise}" if otherwise else ""
     pronoun = "it" if len(names) == 1 else "them"
@@ -145,8 +142,10 @@ def missing_package(what: str, *modules: str, otherwise: str = "") -> MissingPac
 
 
 def is_installed(module: str) -> bool:
-    """Whether a package is installed, by the name of its module, which is not imported."""
+    """Indicates whether a package is installed, given the name of its module. The module is not
+    imported.
+    """
     try:
         return find_spec(module) is not None
-    except (ImportError, ValueError):  # an import hook refuses it, or it has no origin
+    except (ImportError, ValueError):  # refused by an import hook, or a module without origin
         return False

@@ -1,8 +1,9 @@
-"""The options of an encoding, each declared once: default, type, range, models and help.
+"""Declarations of the encoding options: default, type, range, codecs and help of each.
 
-`EncodeSettings` has a field for each. Its fields are the options of `dfm encode` (and with them of
-its help and manual page), of `encode` in Python and of corpora, and what is checked of each by
-itself. `search.config.EncoderConfig` adds what they mean together. A new option is a new field.
+Each option is a field of `EncodeSettings`. The options of `dfm encode` (with its help and manual
+page), of `encode` in Python and of corpora, and the checks of single values, are derived from these
+fields. `search.config.EncoderConfig` adds the checks of combinations. To add an option, add a
+field.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ AUTO, WAVELET, OVERFITTED, COORDINATE = "auto", "wavelet", "overfitted", "coordi
 MODELS = (AUTO, WAVELET, OVERFITTED, COORDINATE)
 EFFORTS = range(1, 10)
 MAX_QUALITY = 100
-LARGEST_NUMBER = 10**12  # what is made of larger ones need not be a number any more
+LARGEST_NUMBER = 10**12  # results computed from larger numbers may overflow to infinity or NaN
 _KEY = "option"
 
 
 class Kind(Enum):
-    """What values of an option are."""
+    """Types of option values."""
 
     NUMBER = "number"
-    FRACTION = "fraction"  # a percentage too, on the command line
+    FRACTION = "fraction"  # accepts a percentage on the command line
     INTEGER = "integer"
-    SIZE = "size"  # in bytes, with units on the command line
+    SIZE = "size"  # in bytes; accepts units on the command line
     FLAG = "flag"
     CHOICE = "choice"
 
@@ -39,20 +40,20 @@ _NEEDED = {Kind.INTEGER: "an integer", Kind.FLAG: "True or False"}
 
 @dataclass(frozen=True)
 class Option:
-    """An option.
+    """Declaration of an option.
 
     Args:
-        kind: What its values are.
-        help: What the command says of it.
-        low: The least value.
-        high: The largest value.
-        excludes_low: Whether the least value is not allowed itself.
-        excludes_high: Whether the largest value is not allowed itself.
-        choices: The names of a choice.
-        models: The models that it is for; None for all.
-        flags: The names of the command's option; none for that of the field, with hyphens.
-        metavar: What the help calls a value, where it is not the kind.
-        is_target: Whether it is a target, of which there is one.
+        kind: The type of its values.
+        help: Its description in the help of the command.
+        low: The minimum.
+        high: The maximum.
+        excludes_low: Whether the minimum itself is not allowed.
+        excludes_high: Whether the maximum itself is not allowed.
+        choices: The allowed names, if the option is a choice.
+        models: The codecs that use the option; None for all.
+        flags: The flags on the command line; if empty, the name of the field with hyphens.
+        metavar: The placeholder of the value in the help; derived from the kind if empty.
+        is_target: Whether it is a target. Only one target can be given.
     """
 
     kind: Kind
@@ -68,14 +69,15 @@ class Option:
     is_target: bool = False
 
     def check(self, name: str, value: Any) -> None:
-        """Refuses a value that is not possible whatever the other options are.
+        """Raises an error for a value that is invalid on its own.
 
         Args:
             name: The name of the option.
             value: The value.
 
         Raises:
-            ConfigError: It is of another type, out of range or none of the choices.
+            ConfigError: The value has the wrong type, is out of range, or is not one of the
+                choices.
         """
         if self.kind is Kind.CHOICE:
             if value not in self.choices:
@@ -101,7 +103,7 @@ class Option:
         return bool(is_enough and (value < high if self.excludes_high else value <= high))
 
     def _range(self, low: float, high: float) -> str:
-        """Returns which values are allowed, in words."""
+        """Returns a description of the allowed range, for messages."""
         if not self.excludes_low:
             return f"in {low:.0f}..{high:.0f}"
         example = ", such as 0.18 or 18%" if self.kind is Kind.FRACTION else ""
@@ -109,7 +111,7 @@ class Option:
 
 
 def _shown(value: Any) -> str:
-    """Returns a number for a message."""
+    """Formats a number for a message."""
     if abs(value) > LARGEST_NUMBER:
         return "too large" if value > 0 else "too small"
     return f"{float(value):.10g}"
@@ -120,16 +122,16 @@ def _field(default: Any, kind: Kind, text: str, **others: Any) -> Any:
 
 
 def _positive(kind: Kind, text: str, **others: Any) -> Any:
-    """An option that follows from others where it is not given."""
+    """Declares a positive number whose default depends on other options."""
     return _field(None, kind, text, **{"low": 0, "high": LARGEST_NUMBER, "excludes_low": True, **others})
 
 
 @dataclass(frozen=True)
 class EncodeSettings:
-    """The options; see `search.config.EncoderConfig` for what they mean.
+    """Values of the options; see `search.config.EncoderConfig` for their meaning.
 
     Raises:
-        ConfigError: A value is not possible, or an option is of another model than the given one.
+        ConfigError: A value is invalid, or an option belongs to a different codec.
     """
 
     rate: float | None = _positive(
@@ -192,7 +194,7 @@ class EncodeSettings:
     recipe: str = _field(
         "default",
         Kind.CHOICE,
-        "How it is trained. published: Adam, 4e-4, batches of 2^14, variance 2e-10.",
+        "Training recipe. published: Adam, 4e-4, batches of 2^14, variance 2e-10.",
         choices=("default", "published"),
         models=(COORDINATE,),
     )
@@ -226,8 +228,8 @@ class EncodeSettings:
     sample_max: int | None = _field(
         None,
         Kind.INTEGER,
-        "Largest value of samples, to which quality and PSNR are relative, such as 4095; up to 255, samples are "
-        "encoded as 8 bits. Default: that of the fewest bits (8, 10, 12, 14 or 16) that hold all.",
+        "Peak sample value for quality and PSNR, such as 4095; up to 255, samples are "
+        "encoded as 8 bits. Default: the peak of the smallest bit depth (8, 10, 12, 14 or 16) that holds all samples.",
         low=1,
         high=(1 << 16) - 1,
     )
@@ -252,19 +254,19 @@ class EncodeSettings:
                 _refuse_model(name, option.models, self.model)
 
     def targets(self) -> dict[str, float]:
-        """The targets that were given, by name."""
+        """Returns the targets that were given, by name."""
         given = {name: getattr(self, name) for name, option, _ in options_of(type(self)) if option.is_target}
         return {name: value for name, value in given.items() if value is not None and value is not False}
 
 
 def options_of(settings: type[EncodeSettings] = EncodeSettings) -> Iterator[tuple[str, Option, Any]]:
-    """Gives the name, declaration and default of each option, in the order of the fields."""
+    """Yields the name, declaration and default of each option, in the order of the fields."""
     for one in fields(settings):
         yield one.name, one.metadata[_KEY], one.default
 
 
 def _refuse_model(name: str, models: tuple[str, ...], given: str) -> None:
-    """Refuses an option of other models than the given one.
+    """Raises the error for an option that belongs to a different codec.
 
     Raises:
         ConfigError: Always.

@@ -1,6 +1,7 @@
-"""Work that is spread over processes or other workers and continues when one of them dies.
+"""Parallel work in processes or other workers that continues when a worker dies.
 
-What makes processes is imported where they are made: most commands make none.
+Modules for starting processes are imported only where processes are started, because most commands
+start none.
 """
 
 from __future__ import annotations
@@ -30,13 +31,14 @@ _stop_asked = Event()  # in this process
 
 
 def keep_current_folder_out() -> None:
-    """Keeps the current folder off the module path of all child processes from now on, so that no
-    file there is taken for a module. Python starts workers with `-c`, which puts that folder first.
+    """Keeps the current folder off the module path of all child processes started from now on.
+    Python starts workers with `-c`, which puts the current folder first, so a file in it could be
+    imported as a module.
 
     Raises:
-        ConfigError: Python ignores the environment variable that does this.
+        ConfigError: Python ignores the environment variable that is needed.
     """
-    if sys.flags.safe_path:  # which children inherit
+    if sys.flags.safe_path:  # children inherit it
         return
     if sys.flags.ignore_environment:
         msg = "with Python's option -E, child processes import modules of the current folder; add the option -P"
@@ -45,7 +47,7 @@ def keep_current_folder_out() -> None:
 
 
 def ask_to_stop() -> None:
-    """Asks this process and those that work for it to end what they do with the best so far."""
+    """Asks this process and its workers to finish with the best result so far."""
     _stop_asked.set()
     for child in _children():
         if child.pid is not None:
@@ -54,23 +56,23 @@ def ask_to_stop() -> None:
 
 
 def _children() -> list[BaseProcess]:
-    """The processes that work for this one: none where nothing has made any."""
+    """Returns the worker processes of this process; empty if none was started."""
     multiprocessing = sys.modules.get("multiprocessing")
     return [] if multiprocessing is None else list(multiprocessing.active_children())
 
 
 def is_asked_to_stop() -> bool:
-    """Whether `ask_to_stop` was called here, or in the process that this one works for."""
+    """Indicates whether `ask_to_stop` was called in this process or its parent."""
     return _stop_asked.is_set()
 
 
 def forget_to_stop() -> None:
-    """Takes `ask_to_stop` back, in this process."""
+    """Cancels `ask_to_stop` in this process."""
     _stop_asked.clear()
 
 
-class _Waiting(Generic[Job]):
-    """Jobs that have not begun, taken from an iterable as late as possible."""
+class _JobQueue(Generic[Job]):
+    """Queue of jobs that have not started. It reads from an iterable as late as possible."""
 
     def __init__(self, jobs: Iterable[Job]) -> None:
         self._rest = iter(jobs)
@@ -85,21 +87,21 @@ class _Waiting(Generic[Job]):
         return bool(self._taken)
 
     def first(self) -> Job:
-        """The next job, which stays."""
+        """Returns the next job without removing it."""
         assert self
         return self._taken[0]
 
     def take(self) -> Job:
-        """The next job."""
+        """Removes and returns the next job."""
         assert self
         return self._taken.popleft()
 
     def add(self, jobs: Sequence[Job]) -> None:
-        """Puts jobs before the others."""
+        """Inserts jobs at the front."""
         self._taken.extendleft(reversed(jobs))
 
     def add_last(self, jobs: Sequence[Job]) -> None:
-        """Puts jobs after the others."""
+        """Appends jobs at the end."""
         self._last.extend(jobs)
 
 
@@ -110,23 +112,24 @@ def run_jobs(
     following: Callable[[Job, Result | None], Sequence[Job]],
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Performs jobs, in this process if `processes` is 1.
+    """Performs jobs in worker processes, or in this process if `processes` is 1.
 
     If a process dies, the jobs that were running are tried again, one at a time. A
-    KeyboardInterrupt kills all processes at once.
+    KeyboardInterrupt kills all processes immediately.
 
     Args:
-        perform: Performs a job. With several processes it is pickled, as jobs and results are.
-        jobs: The jobs, performed in about this order. They are taken from the iterable as the work
-            goes on.
-        processes: The number of processes that work at a time.
-        following: Takes a job and its result, which is None if a process died of the job. It
-            returns further jobs.
-        should_stop: Called before each job. If it returns True, jobs that have not begun are
+        perform: Performs a job. With several processes it is pickled, together with jobs and
+            results.
+        jobs: The jobs, performed approximately in this order. The iterable is consumed as the work
+            proceeds.
+        processes: The number of processes.
+        following: Receives a job and its result and returns further jobs. The result is None if the
+            process died.
+        should_stop: Called before each job. If it returns True, jobs that have not started are
             skipped.
     """
     if processes == 1:
-        waiting = _Waiting(jobs)
+        waiting = _JobQueue(jobs)
         while not should_stop() and waiting:
             job = waiting.take()
             waiting.add(following(job, perform(job)))
@@ -150,24 +153,24 @@ def run_in_executors(
     of_error: Callable[[Job, Exception], Result | None] | None = None,
     poll_s: float | None = None,
 ) -> None:
-    """Performs jobs in an executor, and in another one if it breaks. Those that were in work then
-    are done one at a time, so that the death of one does not count against the others.
+    """Performs jobs in an executor. If it breaks, continues in a new one. Jobs that were running
+    then are tried one at a time, so that each is judged on its own.
 
     Args:
-        make: Gives an executor, and how many jobs it is to have at a time; takes whether it is for
-            a job alone.
+        make: Creates an executor and a function that returns how many jobs to submit at a time.
+            Receives whether the executor is for a single job.
         perform: As in `run_jobs`.
         jobs: As in `run_jobs`.
-        following: As in `run_jobs`; what it returns after a death is done last.
+        following: As in `run_jobs`. Jobs that follow a death are performed last.
         should_stop: As in `run_jobs`.
-        of_error: Gives the result of a job for which the executor raised an error, None if its
-            worker was lost. Without it, such errors are raised here.
-        poll_s: How often `should_stop` is asked while jobs are in work, in seconds; only when one
-            ends if None.
+        of_error: Converts an error that the executor raised to the result of the job, or to None if
+            the worker was lost. Without it, such errors are raised here.
+        poll_s: Interval in seconds at which `should_stop` is polled while jobs are running. None
+            polls only when a job ends.
     """
     from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
 
-    waiting, suspects = _Waiting(jobs), deque[Job]()
+    waiting, suspects = _JobQueue(jobs), deque[Job]()
     while not should_stop() and (waiting or suspects):
         alone = not waiting
         if alone:
@@ -212,7 +215,7 @@ def killed_on_interrupt() -> Iterator[None]:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Holds Ctrl-C back while processes start, and in these until they can take it."""
+    """Blocks Ctrl-C while processes start, and in each new process until it can handle it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -224,8 +227,8 @@ def _without_interrupts() -> Iterator[None]:
 
 
 def _begin(threads: int) -> None:
-    """Prepares a new process: it ends when its parent is gone, and takes Ctrl-C for a question, as
-    its parent decides what that means.
+    """Initialises a worker process: it ends with its parent, and Ctrl-C only asks it to stop,
+    because the parent decides what an interrupt means.
     """
 
     def on_interrupt(_signal: int, _frame: FrameType | None) -> None:
@@ -248,7 +251,9 @@ def _end_after(parent: BaseProcess) -> None:
 
 
 def _pool(processes: int) -> Executor:
-    """Makes a pool whose processes share the cores: each has its part of the threads for NumPy."""
+    """Creates a pool of processes that share the cores: NumPy uses an equal number of threads in
+    each.
+    """
     keep_current_folder_out()
     threads = max(1, thread_count() // processes)
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -258,7 +263,7 @@ def _pool(processes: int) -> Executor:
 
     class Pool(ProcessPoolExecutor):
         def submit(self, *arguments: Any, **named: Any) -> Any:
-            with _without_interrupts():  # it starts processes
+            with _without_interrupts():  # starts processes
                 return super().submit(*arguments, **named)
 
     return Pool(processes, mp_context=get_context("spawn"), initializer=_begin, initargs=(threads,))

@@ -1,4 +1,4 @@
-"""What an encoding came to: the file, the figures, and how they came about."""
+"""Result of an encoding: the file and its report."""
 
 from __future__ import annotations
 
@@ -20,40 +20,37 @@ from dfmcodec.search.target import AIM_REACH, LEAST_USED
 
 @dataclass(frozen=True)
 class EncodeReport:
-    """The figures of an encoding. Those of the image are measured on the very bytes returned,
-    decoded.
+    """Report of an encoding. Quality is measured on the image decoded from the returned bytes.
 
     Args:
-        file_bytes: Size of the file.
-        estimated_bytes: Size that the entropy model expected; for the overfitted codec, with the
-            exact size of its coded sections.
-        section_bytes: Size of each part of the file, by the names of docs/format.md.
-        budget_bytes: The size limit; None where the target was not a size.
-        rate: File bytes over raw bytes.
+        file_bytes: File size.
+        estimated_bytes: File size predicted by the entropy model. For the overfitted codec it
+            includes the exact size of the coded sections.
+        section_bytes: Size of each section, by its name in docs/format.md.
+        budget_bytes: Size limit; None if the target was not a size.
+        rate: File size divided by the size of the raw samples.
         bpp: Bits per pixel.
-        psnr_db: PSNR of the decoded file, where the image is not fully transparent; relative to
-            `sample_max` of the settings, if there is one.
-        ssimulacra2: SSIMULACRA2 of the decoded file; None with the tune "psnr", and where a side is
+        psnr_db: PSNR of the decoded image over pixels that are not fully transparent, relative to
+            `sample_max` of the settings if given.
+        ssimulacra2: SSIMULACRA2 of the decoded image; None with the tune "psnr" or if a side is
             below 8 pixels.
-        float_psnr_db: PSNR of the fitted network before quantisation; None for other models than
-            `coordinate`.
-        bits_per_weight: Bits of the range-coded stream per weight; None for other models than
-            `coordinate`.
-        architecture: The network.
-        q_step: The quantisation step of the latents in 1/64 code values, as in the header; None for
-            other models.
-        step_indices: The step index of the weights of each layer of the coordinate codec; empty for
-            other models.
-        steps: Gradient steps, or iterations of the wavelet codec.
-        fit_s: Seconds of the fit, compilation not counted.
-        total_s: Seconds of the whole encoding.
-        stop_reason: Why the fit ended. Wavelet codec: "target met", "settled" (the next q_step
-            would be the same, or enough were tried), "iteration limit"; coordinate and overfitted
-            codecs: "steps"; codes: "done"; all: "time limit", "interrupted", "diverged".
-        restarts: How often the fit diverged and continued from the best so
-            far.
+        float_psnr_db: PSNR of the coordinate network before quantisation; None for other codecs.
+        bits_per_weight: Bits per weight in the range-coded stream of the coordinate codec; None for
+            other codecs.
+        architecture: Description of the network.
+        q_step: Quantiser step size of the image in 1/64 code values, as in the header; None for the
+            coordinate and generative codecs.
+        step_indices: Step index of the weights of each layer, coordinate codec; empty for other
+            codecs.
+        steps: Training steps, or iterations of the wavelet codec.
+        fit_s: Duration of the fit in seconds, without compilation.
+        total_s: Duration of the encoding in seconds.
+        stop_reason: Reason why the encoding ended. Wavelet codec: "target met", "settled" (the next
+            q_step would be the same, or enough were tried), "iteration limit"; coordinate and
+            overfitted codecs: "steps"; codes: "done"; all: "time limit", "interrupted", "diverged".
+        restarts: Number of times that the fit diverged and restarted from its best result.
         config: The settings.
-        trace: The iterations of the wavelet codec, in order; empty for other models.
+        trace: Iterations of the wavelet codec, in order; empty for other codecs.
     """
 
     file_bytes: int
@@ -79,7 +76,9 @@ class EncodeReport:
 
     @property
     def ended_early(self) -> bool:
-        """Whether something ended the fit that is not part of it."""
+        """Indicates whether the encoding was ended by a time limit, an interruption or
+        divergence.
+        """
         return self.stop_reason in ("time limit", "interrupted", "diverged")
 
     @property
@@ -97,13 +96,13 @@ class EncodeReport:
 
     @property
     def lossless(self) -> bool:
-        """Whether the file decodes to exactly the pixels of the image, where it is not fully
-        transparent.
+        """Indicates whether the file decodes to exactly the same pixels, except for fully
+        transparent ones.
         """
         return self.psnr_db == inf
 
     def _repr_html_(self) -> str:
-        """The main figures as a table, for notebooks."""
+        """Returns the main figures as an HTML table, for notebooks."""
         figures = {
             "size": f"{self.file_bytes:,} bytes",
             "rate": f"{100 * self.rate:.2f} %, {self.bpp:.3f} bits per pixel",
@@ -115,8 +114,8 @@ class EncodeReport:
         return f"<table>{rows}</table>"
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON, which has no infinite ones: the PSNR of an exact image is None,
-        and "lossless" true.
+        """Returns plain values for JSON. JSON has no infinity, so the PSNR of a lossless file is
+        None and "lossless" is true.
         """
         return {
             **asdict(self),
@@ -129,24 +128,24 @@ class EncodeReport:
 
 
 def check_name(path: Path) -> None:
-    """Refuses the name of an image of another format for a `.dfm` file.
+    """Raises an error if a `.dfm` file would have the extension of another image format.
 
     Raises:
-        ConfigError: The name is one.
+        ConfigError: The extension belongs to another image format.
     """
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        msg = f"{path} has the name of an image, but this is a .dfm file; name it {path.with_suffix(EXTENSION)}"
+        msg = f"{path} has the extension of an image, but this is a .dfm file; name it {path.with_suffix(EXTENSION)}"
         raise ConfigError(msg)
 
 
 @dataclass(frozen=True, repr=False)
 class EncodeResult:
-    """A `.dfm` file, the report of how it came about, and the image that it decodes to.
+    """Encoded `.dfm` file, with its report and decoded image.
 
     Args:
         data: The bytes of the file.
         report: The figures of the encoding.
-        decoded: The image.
+        decoded: The image that the file decodes to.
     """
 
     data: bytes
@@ -154,19 +153,19 @@ class EncodeResult:
     decoded: Image
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
-        """Writes the file, in one piece or not at all.
+        """Writes the file atomically: completely or not at all.
 
-        An existing file is replaced, as by `numpy.save` and by `save` of Pillow.
+        Replaces an existing file, like `numpy.save` and Pillow's `save`.
 
         Args:
-            path: Where to.
-            overwrite: False to refuse to replace an existing file, even one that another program
-                makes at the same moment.
+            path: The output.
+            overwrite: False to refuse to replace an existing file, even if another program creates
+                it at the same moment.
 
         Raises:
-            ConfigError: The name is that of an image of another format.
-            OutputError: The file cannot be written, or exists and `overwrite` is False. An existing
-                file is as it was.
+            ConfigError: The path has the extension of another image format.
+            OutputError: The file cannot be written, or it exists and `overwrite` is False. An
+                existing file is unchanged.
         """
         check_name(Path(path))
         try:
@@ -182,7 +181,7 @@ class EncodeResult:
         return f"<EncodeResult {report.file_bytes:,} bytes, {report.bpp:.3f} bpp, {report.psnr_db:.2f} dB>"
 
     def _repr_png_(self) -> bytes:
-        """The decoded image, for notebooks."""
+        """Returns the decoded image as a PNG, for notebooks."""
         from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes
 
         return image_to_bytes(self.decoded, OUTPUT_FORMATS["png"])

@@ -1,9 +1,9 @@
-"""Work on blocks of arrays that is spread over threads, each of which uses one core.
+"""Parallel work on blocks of arrays in threads, each of which uses one core.
 
-The libraries behind NumPy can spread one matrix product over all cores, but products of a few
-thousand columns gain little by that, and their threads wait for each other in busy loops: beside
-another program that keeps a core busy an encoding took six times as long. Threads that have blocks
-of their own do not wait.
+The BLAS libraries behind NumPy can spread one matrix product over all cores. For a few thousand
+columns this gains little, and their threads wait for each other in busy loops: while another
+program kept a core busy, an encoding took six times as long. Threads with separate blocks do not
+wait.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-SIDE_BY_SIDE = 4  # tiles in work at most: each takes about 100 MB
+SIDE_BY_SIDE = 4  # maximum number of tiles at a time; each takes about 100 MB
 _limit: int | None = None
 _executor: ThreadPoolExecutor | None = None
 _lock = threading.Lock()
-_own = threading.local()  # `is_worker` in threads of the executor, and in those that stay
+_own = threading.local()  # `is_worker` is set in threads of the executor, and in threads that called `stay_in_thread`
 
 
 def limit_threads(count: int) -> None:
-    """Sets how many threads `in_threads` uses in this process."""
+    """Sets the number of threads that `in_threads` uses in this process."""
     global _limit
     _limit = max(1, count)
     _forget()
 
 
 def thread_count() -> int:
-    """How many threads work is spread over: one for each core that the process may use, at most."""
+    """Returns the number of threads to use: at most one for each core that the process may use."""
     if _limit is not None:
         return _limit
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def stay_in_thread() -> None:
-    """Has `in_threads` use this thread alone, where it is called from it."""
+    """Makes `in_threads` use only the current thread when called from it."""
     _own.is_worker = True
 
 
 @contextmanager
 def in_one_thread() -> Iterator[None]:
-    """Has `in_threads` use this thread alone for a time."""
+    """Makes `in_threads` use only the current thread while the context is active."""
     before = getattr(_own, "is_worker", False)
     _own.is_worker = True
     try:
@@ -57,12 +57,12 @@ def in_one_thread() -> Iterator[None]:
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """The results of a function for all items, in their order. In a thread of its own it is a
-    loop.
+    """Returns the results of a function for all items, in order. In a thread of the executor it is
+    a plain loop.
 
     Args:
-        function: Must not change what other items use.
-        items: What it is called with.
+        function: Must not modify data that other items use.
+        items: The arguments.
     """
     given = list(items)
     if len(given) < 2 or thread_count() < 2 or getattr(_own, "is_worker", False):
@@ -73,15 +73,14 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> lis
 def in_rounds(
     function: Callable[[Item], Result], items: Iterable[Item], on_round: Callable[[int], None] = lambda done: None
 ) -> list[Result]:
-    """The results of a function that spreads its own work over threads, for all items, in their
-    order. As many items as there are threads, but no more than `SIDE_BY_SIDE`, have one thread
-    each, round after round; items that are too few for a round come one by one, each on all
-    threads.
+    """Returns the results of a function that itself uses `in_threads`, for all items, in order.
+    Items are processed in rounds of as many as there are threads, at most `SIDE_BY_SIDE`, with one
+    thread each. The remaining items are processed one after another, each on all threads.
 
     Args:
-        function: Must not change what other items use.
-        items: What it is called with.
-        on_round: Called after each round, with the number of items that are done.
+        function: Must not modify data that other items use.
+        items: The arguments.
+        on_round: Called after each round with the number of finished items.
     """
     given, results = list(items), list[Result]()
     round_size = min(thread_count(), SIDE_BY_SIDE)
@@ -96,15 +95,15 @@ def in_rounds(
 
 
 def parts_of(rows: range, parts: int | None = None) -> list[range]:
-    """Rows in some parts of about the same size; None for as many as there are threads."""
+    """Splits rows into parts of about equal size; None for one part per thread."""
     parts = max(1, min(len(rows), thread_count() if parts is None else parts))
     edges = [rows.start + len(rows) * part // parts for part in range(parts + 1)]
     return [range(first, last) for first, last in pairwise(edges)]
 
 
 def in_threads_apart(function: Callable[[range], None], rows: range, least: int) -> None:
-    """Calls a function for all rows in blocks of at least `least` rows, of which two that are next
-    to each other are never in work at the same time.
+    """Calls a function for all rows in blocks of at least `least` rows. Adjacent blocks are never
+    processed at the same time.
     """
     blocks = parts_of(rows, 2 * thread_count() if len(rows) >= 2 * least * thread_count() else 1)
     in_threads(function, blocks[0::2])
@@ -126,8 +125,8 @@ def _forget() -> None:
 
 @contextmanager
 def one_core_products() -> Iterator[None]:
-    """Keeps the matrix products of NumPy to one core each, in the whole process, while any thread
-    is inside; without threadpoolctl they are as they are.
+    """Limits NumPy's matrix products to one core each, in the entire process, while any thread is
+    in this context. Has no effect without threadpoolctl.
     """
     _limited.enter()
     try:
@@ -137,14 +136,14 @@ def one_core_products() -> Iterator[None]:
 
 
 class _LimitedProducts:
-    """The limit that all who are inside `one_core_products` share: the first sets it, and the last
-    takes it away.
+    """Limit shared by all threads in `one_core_products`: the first thread sets it, the last
+    removes it.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._users = 0
-        self._counts: list[tuple[Any, int]] = []  # libraries, and how many threads each had
+        self._counts: list[tuple[Any, int]] = []  # libraries, and the number of threads of each before
 
     def enter(self) -> None:
         with self._lock:
@@ -166,7 +165,7 @@ _limited = _LimitedProducts()
 
 
 def _libraries() -> list[Any]:
-    """The libraries of matrix products that this process has loaded by now."""
+    """Returns the BLAS libraries that this process has loaded so far."""
     try:
         from threadpoolctl import ThreadpoolController
     except ImportError:
@@ -175,14 +174,16 @@ def _libraries() -> list[Any]:
 
 
 def _set_threads(library: Any, count: int) -> None:
-    """Sets how many threads a library uses, so that another thread can set it later."""
+    """Sets the number of threads of a library, so that another thread can set it later."""
     library.set_num_threads(count)
-    if hasattr(library, "clear_controlling_thread"):  # newer releases of threadpoolctl listen to one thread alone
+    if hasattr(
+        library, "clear_controlling_thread"
+    ):  # newer releases of threadpoolctl accept only one controlling thread
         library.clear_controlling_thread()
 
 
 def _begin_copy() -> None:
-    """A copy of the process has no copies of its threads, nor what they hold."""
+    """Resets the state after a fork: the child has no copies of the parent's threads and locks."""
     global _limited
     _forget()
     _limited = _LimitedProducts()

@@ -1,4 +1,6 @@
-"""The benchmark suite: dfm and other codecs at equal file size, on the user's own images."""
+"""Benchmark suite that compares dfm with other codecs at equal file size, on the user's own
+images.
+"""
 
 from dfmcodec.bench.codecs import ANCHORS, Codec
 from dfmcodec.bench.measurement import Measurement, Target

@@ -1,4 +1,4 @@
-"""A cache of measurements, so that a run continues where an earlier one stopped."""
+"""Cache of measurements, with which a run continues where an earlier one stopped."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dfmcodec.files.atomic import write_atomic
 
 
 def code_fingerprint() -> str:
-    """A hash of the package's code, kernels and priors, since results may change without a change
-    of version.
+    """Returns a hash of the package's code, kernels and pretrained weights, because results can
+    change within a version.
     """
     import dfmcodec
 
@@ -28,18 +28,19 @@ def code_fingerprint() -> str:
 
 
 def _kernels(root: Path) -> list[Path]:
-    """The sources of the kernels, and what was compiled of them."""
+    """Returns the sources of the kernels and the compiled files."""
     return [path for path in root.glob("kernels/*") if path.suffix in (".c", ".h", ".so", ".pyd")]
 
 
 class Cache:
-    """Measurements, found again by everything that decides them: image, codec, settings, versions.
+    """Measurements, stored by everything that determines them: image, codec, settings, versions.
 
     Args:
         folder: Created with the first measurement.
 
     Attributes:
-        problem: Why a measurement could not be kept, in one line; None while all were.
+        problem: The reason why a measurement could not be stored, in one line; None if there was
+            none.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,14 +48,16 @@ class Cache:
         self.problem: str | None = None
 
     def get(self, decisive: dict[str, Any]) -> Measurement | None:
-        """The measurement under exactly these conditions; None if there is none."""
+        """Returns the measurement for exactly these conditions; None if there is none."""
         try:
             return Measurement.from_json(self._path(decisive).read_text())
-        except (OSError, ValueError, KeyError, TypeError):  # absent, damaged, or of another layout
+        except (OSError, ValueError, KeyError, TypeError):  # missing, damaged, or in another layout
             return None
 
     def put(self, decisive: dict[str, Any], measurement: Measurement) -> None:
-        """Keeps a measurement, or sets `problem`: a measurement is worth more than its copy."""
+        """Stores a measurement. On failure, sets `problem` instead of raising an error, to keep the
+        measurement itself.
+        """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomic(self._path(decisive), measurement.to_json().encode())

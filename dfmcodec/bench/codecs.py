@@ -1,6 +1,6 @@
-"""The codecs that dfm is compared with, behind one interface.
+"""Codecs with which dfm is compared, with a common interface.
 
-To add codecs, give `dfm bench --codecs-from FILE.py` a Python file with a list `CODECS`:
+To add codecs, pass a Python file with a list `CODECS` to `dfm bench --codecs-from FILE.py`:
 
     class Mine(Codec):
         name = "mine"
@@ -40,15 +40,15 @@ BENCH_EXTRA = "pip install 'dfmcodec[bench]'"
 
 
 class Codec(ABC):
-    """An image codec with one setting that determines the size of its files.
+    """Image codec with one setting that determines the file size.
 
     Attributes:
-        name: Its name in `--vs` and in the data.
-        label: Its name in tables and plots.
+        name: The name in `--vs` and in the data.
+        label: The name in tables and plots.
         settings: The values of the setting, from the smallest files to the largest.
-        forms: Ways to use the codec, such as chroma subsampling. For each image the better one
+        forms: Variants of the codec, such as chroma subsampling. For each image the best one
             counts.
-        tuned_for: What its files are best by, in a few words; "" where nothing is known of it.
+        tuned_for: The metric for which its files are optimised, in a few words; "" if unknown.
     """
 
     name: ClassVar[str]
@@ -63,26 +63,26 @@ class Codec(ABC):
 
     @abstractmethod
     def decode(self, data: bytes) -> Pixels:
-        """Decodes a file to uint8 [H, W, 3], or to [H, W, 1] if the codec has gray images."""
+        """Decodes a file to uint8 [H, W, 3], or to [H, W, 1] if the codec supports gray images."""
 
     @abstractmethod
     def options(self) -> dict[str, Any]:
-        """All options other than form and setting, for the record."""
+        """Returns all options other than form and setting, for the report."""
 
     @abstractmethod
     def version(self) -> str:
-        """Library and version, for the record."""
+        """Returns library and version, for the report."""
 
     def missing(self) -> str | None:
-        """What has to be installed to use the codec; None if nothing is missing."""
+        """Returns what has to be installed to use the codec; None if nothing is missing."""
         return None
 
 
 class _PillowCodec(Codec):
-    """A codec of Pillow whose setting is `quality`, unless a subclass says otherwise."""
+    """Codec of Pillow. The setting is `quality` unless a subclass overrides it."""
 
     format_name: ClassVar[str]
-    feature: ClassVar[str]  # its name in PIL.features
+    feature: ClassVar[str]  # name in PIL.features
     save_options: ClassVar[Mapping[str, Any]]
 
     def encode(self, pixels: Pixels, form: str, setting: float) -> bytes:
@@ -101,7 +101,7 @@ class _PillowCodec(Codec):
         return pixels.reshape(*pixels.shape[:2], -1)
 
     def setting_options(self, setting: float) -> dict[str, Any]:
-        """The options of Pillow that carry the setting."""
+        """Returns the options of Pillow for a setting."""
         return {"quality": setting}
 
     def options(self) -> dict[str, Any]:
@@ -120,7 +120,7 @@ class _PillowCodec(Codec):
 
 
 class Jpeg(_PillowCodec):
-    """JPEG by libjpeg-turbo: the better of full and halved chroma, with optimised Huffman
+    """JPEG with libjpeg-turbo: the better of full and halved chroma, with optimised Huffman
     tables.
     """
 
@@ -132,7 +132,7 @@ class Jpeg(_PillowCodec):
 
 
 class Webp(_PillowCodec):
-    """WebP by libwebp at its slowest method."""
+    """WebP with libwebp and its slowest method."""
 
     name, label = "webp", "WebP"
     format_name, feature = "WEBP", "webp"
@@ -141,9 +141,10 @@ class Webp(_PillowCodec):
 
 
 class Avif(_PillowCodec):
-    """AVIF by libavif with full chroma, tuned as installed: for the eye, `iq`, since libavif 1.4.
+    """AVIF with libavif and full chroma. Since libavif 1.4 it is tuned for visual quality (`iq`) by
+    default.
 
-    Halved chroma has a lower PSNR over RGB at every size that was tried.
+    Halved chroma had a lower PSNR over RGB at every size tested.
     """
 
     name, label, tuned_for = "avif", "AVIF", "visual quality (iq, the default of libavif 1.4)"
@@ -167,7 +168,7 @@ class AvifForSsim(Avif):
 
 
 class Jpeg2000(_PillowCodec):
-    """JPEG 2000 by OpenJPEG with irreversible wavelet and colour transform. Its setting is the
+    """JPEG 2000 with OpenJPEG, irreversible wavelet and colour transform. The setting is the
     compression ratio.
     """
 
@@ -186,7 +187,7 @@ class Jpeg2000(_PillowCodec):
 
 
 class Heic(_PillowCodec):
-    """HEIC by libheif and x265 with full chroma."""
+    """HEIC with libheif, x265 and full chroma."""
 
     name, label = "heic", "HEIC"
     format_name, feature = "HEIF", "heif"
@@ -217,7 +218,7 @@ class Heic(_PillowCodec):
 
 
 class JpegXl(Codec):
-    """JPEG XL by libjxl at effort 7. Its setting is the Butteraugli distance."""
+    """JPEG XL with libjxl at effort 7. The setting is the Butteraugli distance."""
 
     name, label, tuned_for = "jxl", "JPEG XL", "visual quality (Butteraugli)"
     settings = tuple(float(f"{distance:.4g}") for distance in np.geomspace(25, 0.05, 400))
@@ -248,7 +249,7 @@ class JpegXl(Codec):
 
 
 class Jpegli(Codec):
-    """JPEG by the commands `cjpegli` and `djpegli`: the better of full and halved chroma."""
+    """JPEG with the commands `cjpegli` and `djpegli`: the better of full and halved chroma."""
 
     name, label = "jpegli", "jpegli"
     settings = tuple(range(1, 101))
@@ -274,7 +275,7 @@ class Jpegli(Codec):
 
 
 def to_pil_image(pixels: Pixels) -> PilImage:
-    """The Pillow image of pixels uint8 [H, W, C], C = 1 or 3."""
+    """Converts pixels, uint8 [H, W, C] with C = 1 or 3, to a Pillow image."""
     import PIL.Image
 
     return PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
@@ -317,11 +318,11 @@ ANCHORS: tuple[Codec, ...] = (
 
 
 def select(names: list[str], added: tuple[Codec, ...] = ()) -> list[Codec]:
-    """The codecs with these names, in this order.
+    """Returns the codecs with the given names, in this order.
 
     Args:
         names: Names of codecs.
-        added: Codecs to choose from in addition to `ANCHORS`.
+        added: Further codecs besides `ANCHORS`.
 
     Raises:
         ConfigError: A name is unknown or given twice.
@@ -342,9 +343,9 @@ def read_codecs(path: Path) -> tuple[Codec, ...]:
 
     Raises:
         DfmError: The file cannot be read.
-        ConfigError: It cannot be run or has no such list.
+        ConfigError: The file raises an error or has no such list.
     """
-    read_file(path)  # whose message is better than that of the import
+    read_file(path)  # gives a better error message than the import
     spec = importlib.util.spec_from_file_location(f"dfmcodec_bench_{path.stem}", path)
     try:
         if spec is None or spec.loader is None:
@@ -376,7 +377,7 @@ _MEASURING = (
 
 
 def library_versions() -> dict[str, str]:
-    """The versions of the libraries that take part in a measurement, by name."""
+    """Returns the versions of the libraries that affect a measurement, by name."""
     versions = {}
     for name in _MEASURING:
         try:

@@ -1,4 +1,4 @@
-"""Rate-distortion curves of codecs that are not run here, from tables (docs/curves.md)."""
+"""Rate-distortion curves of other codecs, read from tables (docs/curves.md)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dfmcodec.files.atomic import read_file
 from dfmcodec.files.names import printable
 from dfmcodec.metrics import Point
 
-# Column -> the headings that it may have; those after the first are of published tables.
+# Column -> accepted headings. Those after the first are used in published tables.
 _HEADINGS = {
     "codec": ("codec",),
     "image": ("image", "seq_name"),
@@ -29,13 +29,13 @@ _NAMES_SHOWN = 3
 
 @dataclass(frozen=True)
 class Curve:
-    """The curve of a codec, for each of some images or as a mean over images.
+    """Curve of a codec, for some images or as a mean over images.
 
     Args:
-        label: The codec's name, unlike all others of the run.
-        file: The path of the table that it is from.
+        label: The name of the codec, unique in the run.
+        file: The path of its table.
         by_image: Points by image name.
-        mean: Points that are means over images already.
+        mean: Points that are already means over images.
     """
 
     label: str
@@ -44,11 +44,11 @@ class Curve:
     mean: tuple[Point, ...] = ()
 
     def mean_points(self, image_names: list[str]) -> list[Point]:
-        """The mean curve over these images, to plot.
+        """Returns the mean curve over the given images, for plots.
 
-        These are the means of the table if it has them. Otherwise the k-th points of all images
-        make the k-th mean, in the order of their rates. There are none if an image has no points,
-        or another number of them.
+        If the table has means, these are returned. Otherwise the k-th points of all images, in the
+        order of their rates, are averaged. The result is empty if an image has no points, or if
+        their numbers differ.
         """
         if self.mean:
             return sorted(self.mean)
@@ -60,7 +60,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class _Row:
-    """A line of a table. The image is empty for a mean."""
+    """Line of a table. The image is empty for a mean."""
 
     codec: str
     image: str
@@ -70,16 +70,16 @@ class _Row:
 def read_curves(
     paths: Iterable[Path], image_names: Mapping[Path, str], taken_labels: Iterable[str]
 ) -> tuple[Curve, ...]:
-    """Reads the curves of all codecs of all tables.
+    """Reads the curves of all codecs in all tables.
 
     Args:
         paths: The tables.
-        image_names: The name of each image of the run.
-        taken_labels: Labels of codecs of the run. A curve of that name gets the name of its file
-            too, and so do curves of one name from two files.
+        image_names: The name of each image of the run, by path.
+        taken_labels: Labels of other codecs of the run. If labels are equal, the file name is added
+            to that of a curve.
 
     Raises:
-        ConfigError: A table cannot be read; the message says in which line.
+        ConfigError: A table is invalid; the message gives the line.
     """
     spellings = _spellings(image_names)
     tables: list[tuple[Path, list[_Row]]] = []
@@ -109,7 +109,7 @@ def _shown(path: Path) -> str:
 
 
 def _spellings(image_names: Mapping[Path, str]) -> dict[str, str | None]:
-    """What a table may call an image -> the image's name; None if two images share that."""
+    """Returns accepted spellings -> name of the image; None for spellings that two images share."""
     spellings: dict[str, str | None] = {}
     for path, name in image_names.items():
         for spelling in {name, path.stem, path.name, str(path)}:
@@ -118,7 +118,7 @@ def _spellings(image_names: Mapping[Path, str]) -> dict[str, str | None]:
 
 
 def _read_table(path: Path, spellings: Mapping[str, str | None]) -> list[_Row]:
-    """The lines of a table, with the run's names of images."""
+    """Reads the lines of a table, and replaces image names by those of the run."""
     try:
         text = read_file(path).decode("utf-8-sig")
     except DfmError as error:
@@ -140,7 +140,7 @@ def _read_table(path: Path, spellings: Mapping[str, str | None]) -> list[_Row]:
 
 
 def _delimiter(lines: list[str]) -> str:
-    """A tab, a comma or a semicolon: the first of these that is in the headings."""
+    """Returns the first of tab, comma and semicolon that occurs in the headings."""
     headings = next((line for line in lines if line.strip()), "")
     return next((character for character in "\t,;" if character in headings), ",")
 
@@ -163,7 +163,7 @@ def _rows(table: Iterator[list[str]], default_codec: str, spellings: Mapping[str
 
 
 def _columns(headings: list[str]) -> dict[str, int]:
-    """Column -> its place in the table."""
+    """Returns column -> index in the table."""
     found = [heading.strip().casefold() for heading in headings]
     if not found:
         msg = f"the file is empty; {_FORMAT}"

@@ -1,4 +1,4 @@
-"""The search for the largest file of an anchor that is not larger than dfm's."""
+"""Search for the largest file of an anchor that is not larger than dfm's."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from dfmcodec.bench.codecs import Codec
 
 @dataclass(frozen=True)
 class Match:
-    """A file within a limit, and the next larger one.
+    """File within a limit, and the next larger one.
 
     Args:
         setting: The codec's setting.
         data: The file.
-        encode_s: Seconds of this one encoding.
+        encode_s: Duration of this encoding in seconds.
         next_setting: The next setting; None if there is none.
-        next_bytes: The size of its file, which is above the limit.
+        next_bytes: The size of the file at the next setting, which exceeds the limit.
     """
 
     setting: float
@@ -31,7 +31,7 @@ class Match:
 
 @dataclass(frozen=True)
 class OutOfReach:
-    """No file of the codec is within the limit.
+    """Result of a search if all files exceed the limit.
 
     Args:
         smallest_bytes: The size of its smallest file.
@@ -42,8 +42,7 @@ class OutOfReach:
 
 @dataclass
 class SizeSearch:
-    """The files of one image, codec and form for all settings. Each is encoded once, whatever the
-    limits.
+    """Files of one image, codec and form for all settings. Each setting is encoded at most once.
 
     Args:
         codec: The codec.
@@ -57,11 +56,11 @@ class SizeSearch:
     _files: dict[int, tuple[bytes, float]] = field(default_factory=dict)
 
     def largest_within(self, limit_bytes: int) -> Match | OutOfReach:
-        """The file whose next setting exceeds the limit, found by interpolation and bisection in
-        turn.
+        """Returns the largest file within a limit whose next setting exceeds it. Interpolation and
+        bisection alternate.
 
-        Sizes nearly always grow with the setting. Where they do not, this is one of several
-        settings at which the size crosses the limit.
+        Sizes nearly always increase with the setting. Otherwise this is one of several settings at
+        which the size crosses the limit.
         """
         fits, exceeds = -1, len(self.codec.settings)  # before the first setting, after the last
         fits = max((at for at in self._files if self._size(at) <= limit_bytes), default=fits)
@@ -91,8 +90,8 @@ class SizeSearch:
         return (fits + exceeds) // 2
 
     def _interpolated(self, fits: int, exceeds: int, limit_bytes: int) -> int:
-        """The index strictly between two others where the log of the size, taken as linear, reaches
-        the limit.
+        """Returns the index strictly between two others at which the size reaches the limit,
+        interpolating the logarithm of the size linearly.
         """
         if fits < 0 or exceeds == len(self.codec.settings):
             return self._halfway(fits, exceeds)
@@ -101,7 +100,7 @@ class SizeSearch:
         return min(max(fits + round(fraction * (exceeds - fits)), fits + 1), exceeds - 1)
 
     def _size(self, at: int) -> int:
-        """The size of the file of a setting, by the setting's index."""
+        """Returns the file size at the index of a setting."""
         if at not in self._files:
             started = time.perf_counter()
             data = self.codec.encode(self.pixels, self.form, self.codec.settings[at])

@@ -1,6 +1,4 @@
-"""One image coded by one codec at one size: the figures, and a crop of the decoded image to look
-at.
-"""
+"""Measurement of one image, codec and size: the figures, and a crop of the decoded image."""
 
 from __future__ import annotations
 
@@ -22,25 +20,26 @@ from dfmcodec.metrics.ssimulacra2 import ssimulacra2
 
 DFM = "dfm"
 CROP_SIDE = 192
-# Attributes whose keys in caches, JSON and CSV are those of results recorded earlier.
+# Attributes whose keys in caches, JSON and CSV keep earlier names, so that recorded results remain
+# readable.
 _RECORDED_KEYS = {"image_name": "picture", "image_count": "pictures", "by_image": "by_picture"}
 
 
 def recorded(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by attribute -> values by their keys in caches, JSON and CSV."""
+    """Converts values by attribute to values by their keys in caches, JSON and CSV."""
     return {_RECORDED_KEYS.get(name, name): value for name, value in values.items()}
 
 
 @dataclass(frozen=True)
 class Target:
-    """The settings of dfm, whose files set the size for every anchor.
+    """Settings of dfm. Its file sizes are the limits for all anchors.
 
     Args:
         model: "wavelet", "overfitted" or "coordinate".
-        effort: 1..9; without effect on the coordinate codec.
-        rate: Largest size as a fraction of the raw bytes.
-        time_limit_s: Maximum seconds of a fit; None for no limit.
-        tune: "visual" or "psnr", which models other than the wavelet one need.
+        effort: 1..9; no effect on the coordinate codec.
+        rate: Maximum file size as a fraction of the raw bytes.
+        time_limit_s: Maximum duration of a fit in seconds; None for no limit.
+        tune: "visual" or "psnr"; only "psnr" for codecs other than wavelet.
     """
 
     model: str
@@ -51,13 +50,13 @@ class Target:
 
     @property
     def measure(self) -> Measure:
-        """The measure that codecs are compared by: the one that the tune is for."""
+        """Returns the measure by which codecs are compared: the one that matches the tune."""
         return OF_TUNE[self.tune]
 
     @property
     def series(self) -> str:
-        """All but the rate, for people. Targets that differ only in the rate are points of one
-        curve.
+        """Returns a description without the rate. Targets with the same series are the points of
+        one curve.
         """
         effort = f", effort {self.effort}" if self.model != "coordinate" else ""
         limit = f", {self.time_limit_s:g} s" if self.time_limit_s else ""
@@ -66,24 +65,24 @@ class Target:
 
     @property
     def label(self) -> str:
-        """The whole target, for people."""
+        """Returns a description of the target."""
         return f"rate {self.rate:g}, {self.series}"
 
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures of one file and its decoded image.
+    """Figures of one file and its decoded image.
 
     Args:
-        bytes: Size of the file.
+        bytes: File size.
         bpp: Bits per pixel.
         psnr_db: PSNR over all samples; infinite if the file is lossless.
-        ssim: SSIM; None for images that are smaller than its window.
+        ssim: SSIM; None for images smaller than its window.
         ms_ssim: MS-SSIM; None for images with a side below 176.
         ssimulacra2: SSIMULACRA2; None for images with a side below 8.
-        encode_s: Seconds of encoding. Those of dfm include everything that it does to meet the
-            size; those of an anchor are of one file.
-        decode_s: Seconds of decoding, in a process that is warm.
+        encode_s: Duration of encoding in seconds. For dfm it includes the search for the size; for
+            an anchor it is the duration of a single encoding.
+        decode_s: Duration of decoding in seconds, in a process that is warmed up.
         crop: A crop of the decoded image, as lossless WebP in base64.
     """
 
@@ -99,32 +98,32 @@ class Figures:
 
     @property
     def lossless(self) -> bool:
-        """Whether the decoded image is exactly the original."""
+        """Indicates whether the decoded image equals the original."""
         return isinf(self.psnr_db)
 
     def value(self, measure: Measure) -> float | None:
-        """The value of a measure; None where the image has none."""
+        """Returns the value of a measure; None if the image has none."""
         value: float | None = getattr(self, measure.name)
         return value
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """A cell of the comparison.
+    """Measurement of one cell: image, target and codec.
 
     Args:
         image_name: The image's name in this run.
         target: The settings of dfm.
         codec: "dfm" or an anchor's name.
         form: The anchor's form.
-        limit_bytes: The largest size allowed: that of the target for dfm, that of dfm's file for an
-            anchor.
+        limit_bytes: The size limit: for dfm that of the target, for an anchor the size of dfm's
+            file.
         setting: The anchor's setting; None for dfm and for an empty cell.
-        next_setting: The anchor's next setting, whose file is larger than allowed; None if there is
+        next_setting: The anchor's next setting, whose file exceeds the limit; None if there is
             none.
-        next_bytes: The size of that file.
-        figures: The figures; None if the anchor has no file as small as the limit.
-        smallest_bytes: The size of the smallest file of such an anchor.
+        next_bytes: The file size at the next setting.
+        figures: The figures; None if all files of the anchor exceed the limit.
+        smallest_bytes: The smallest file size of such an anchor.
     """
 
     image_name: str
@@ -140,11 +139,11 @@ class Measurement:
 
     @property
     def gap(self) -> float | None:
-        """The fraction of the limit that the file leaves unused."""
+        """Returns the unused fraction of the limit."""
         return None if self.figures is None else 1 - self.figures.bytes / self.limit_bytes
 
     def to_json(self) -> str:
-        """JSON for the cache, where the PSNR of a lossless file is null."""
+        """Returns JSON for the cache. The PSNR of a lossless file is null."""
         values = recorded(asdict(self))
         if self.figures is not None and self.figures.lossless:
             values["figures"]["psnr_db"] = None
@@ -152,10 +151,10 @@ class Measurement:
 
     @classmethod
     def from_json(cls, text: str) -> Measurement:
-        """The measurement of a JSON text from `to_json`.
+        """Parses the result of `to_json`.
 
         Raises:
-            ValueError, KeyError, TypeError: The text is something else.
+            ValueError, KeyError, TypeError: The text is not such a result.
         """
         names = {key: name for name, key in _RECORDED_KEYS.items()}
         values = {names.get(key, key): value for key, value in json.loads(text).items()}
@@ -171,8 +170,8 @@ class Measurement:
         )
 
     def row(self) -> dict[str, Any]:
-        """Flat plain values without the crop, for JSON and CSV. The PSNR of a lossless file is
-        None.
+        """Returns flat plain values without the crop, for JSON and CSV. The PSNR of a lossless file
+        is None.
         """
         values = asdict(self)
         figures = values.pop("figures") or dict.fromkeys(Figures.__dataclass_fields__)
@@ -202,8 +201,8 @@ def measure_figures(original: Pixels, data: bytes, decoded: Pixels, encode_s: fl
 
 
 def encode_crop(original: Pixels, shown: Pixels) -> str:
-    """The crop that the report shows, taken where the original has most detail, as lossless WebP in
-    base64.
+    """Returns the crop for the report, at the position where the original has most detail, as
+    lossless WebP in base64.
     """
     rows, columns = _most_detailed_region(original)
     buffer = io.BytesIO()
@@ -212,7 +211,9 @@ def encode_crop(original: Pixels, shown: Pixels) -> str:
 
 
 def _most_detailed_region(pixels: Pixels) -> tuple[slice, slice]:
-    """The region whose gray levels vary most, among regions a quarter of a side apart."""
+    """Returns the region with the largest variance of gray levels, among regions a quarter of a
+    side apart.
+    """
     gray = pixels.mean(axis=2)
     sides = [min(CROP_SIDE, side) for side in gray.shape]
     starts = [range(0, length - side + 1, CROP_SIDE // 4) for length, side in zip(gray.shape, sides, strict=True)]
@@ -221,8 +222,8 @@ def _most_detailed_region(pixels: Pixels) -> tuple[slice, slice]:
 
 
 def with_channels_of(original: Pixels, decoded: Pixels) -> Pixels:
-    """The decoded image with as many channels as the original; some codecs have no gray images, or
-    nothing else.
+    """Converts the decoded image to the number of channels of the original. Some codecs support
+    only gray or only colour.
     """
     if decoded.shape[2] == original.shape[2]:
         return decoded

@@ -1,4 +1,4 @@
-"""The measures of quality that codecs are compared by."""
+"""Quality measures by which codecs are compared."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure, larger where an image is better.
+    """Quality measure; higher values are better.
 
     Args:
-        name: Its attribute of `Figures`, and its name in JSON.
-        label: Its name for people.
+        name: The attribute of `Figures`, also its name in JSON.
+        label: The displayed name.
         unit: The unit of its values; "" for none.
-        digits: The number of decimals that are shown.
+        digits: The number of displayed decimals.
     """
 
     name: str
@@ -23,15 +23,15 @@ class Measure:
 
     @property
     def heading(self) -> str:
-        """The measure with its unit: "PSNR in dB"."""
+        """Returns the label with the unit: "PSNR in dB"."""
         return f"{self.label} in {self.unit}" if self.unit else self.label
 
     def text(self, value: float | None) -> str:
-        """Returns a value as tables show it, without its unit; "" for None."""
+        """Formats a value without its unit; "" for None."""
         return "" if value is None else f"{value:.{self.digits}f}"
 
     def difference(self, value: float) -> str:
-        """Returns a difference with its sign, and its unit if it has one."""
+        """Formats a difference with its sign, and its unit if there is one."""
         return f"{value:+.{self.digits}f}{f' {self.unit}' if self.unit else ''}"
 
 

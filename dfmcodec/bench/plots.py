@@ -1,4 +1,4 @@
-"""Rate-distortion plots of a comparison, as SVG."""
+"""Rate-distortion plots of a comparison as SVG."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 METRICS = {"psnr_db": "PSNR, dB", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "ssimulacra2": "SSIMULACRA2"}
-# After the palette of Okabe and Ito, whose colours most people can tell apart.
+# Based on the palette of Okabe and Ito, which most colour-blind people can distinguish.
 _COLORS = (
     "#0072b2",
     "#e69f00",
@@ -30,17 +30,17 @@ _COLORS = (
     "#8a8a2a",
     "#999999",
 )
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")  # one more than colours, so that pairs repeat late
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")  # one more than the colours, so that combinations repeat late
 _TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _LARGE_LEGEND, _LEGEND_COLUMNS = 8, 3
-_LONGEST_NAME = 56  # characters
+_MAX_NAME_LENGTH = 56  # in characters
 _PLAIN_TEXT = {"text.parse_math": False, "text.usetex": False}
 _SAME_BYTES = {"svg.fonttype": "none", "svg.hashsalt": "dfm", "font.family": "sans-serif"}
 
 
 @dataclass(frozen=True)
 class _Line:
-    """A curve of a plot. Those that were given, not measured here, are dashed."""
+    """Curve of a plot. Curves from tables, which were not measured here, are dashed."""
 
     label: str
     points: list[Point]
@@ -50,7 +50,7 @@ class _Line:
 def mean_curves(
     summaries: Sequence[TargetSummary], labels: dict[str, str], metric: str, given: Sequence[Curve] = ()
 ) -> str | None:
-    """Plots the mean over images of a metric: a line for each codec, a point for each rate.
+    """Plots the mean of a metric over images, with a line for each codec and a point for each rate.
 
     A codec has no point at a rate that it does not reach for every image.
 
@@ -58,10 +58,10 @@ def mean_curves(
         summaries: Targets that differ only in the rate.
         labels: Labels of codecs by name, dfm first.
         metric: One of `METRICS`.
-        given: Further curves, for PSNR only.
+        given: Curves from tables, for PSNR only.
 
     Returns:
-        SVG; None if no codec has the metric at two rates.
+        SVG; None if no codec has two points.
     """
     lines = [_Line(label, mean_curve(summaries, name, metric)) for name, label in labels.items()]
     if metric == PSNR.name:
@@ -77,14 +77,15 @@ def image_curves(
     measure: Measure,
     given: Sequence[Curve] = (),
 ) -> str | None:
-    """Plots the quality of one image, a line for each codec. None if no codec has two points.
+    """Plots the quality of one image, with a line for each codec. Returns None if no codec has two
+    points.
 
     Args:
         summaries: Targets that differ only in the rate.
         labels: Labels of codecs by name, dfm first.
         image_name: The image.
         measure: The measure of quality.
-        given: Further curves, for PSNR only.
+        given: Curves from tables, for PSNR only.
     """
     lines = [_Line(label, image_curve(summaries, name, image_name, measure)) for name, label in labels.items()]
     if measure == PSNR:
@@ -93,7 +94,7 @@ def image_curves(
 
 
 def dots(summary: TargetSummary, labels: dict[str, str]) -> str:
-    """Plots the quality at one rate: a row for each image, a dot for each codec."""
+    """Plots the quality at one rate, with a row for each image and a dot for each codec."""
     measure = summary.target.measure
     with _Figure(height=1.4 + 0.28 * len(summary.rows)) as figure:
         axes = figure.axes
@@ -107,21 +108,21 @@ def dots(summary: TargetSummary, labels: dict[str, str]) -> str:
                 _MARKERS[at % len(_MARKERS)],
                 color=_COLORS[at % len(_COLORS)],
             )
-        axes.set_yticks(range(len(summary.rows)), [_fitting(row.image_name) for row in summary.rows])
+        axes.set_yticks(range(len(summary.rows)), [_shortened(row.image_name) for row in summary.rows])
         axes.invert_yaxis()
         axes.set_xlabel(METRICS[measure.name])
         axes.grid(axis="x", alpha=0.3)
         where = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 4}
-        axes.legend(axes.get_lines(), list(map(_fitting, labels.values())), frameon=False, **where)
+        axes.legend(axes.get_lines(), list(map(_shortened, labels.values())), frameon=False, **where)
         return figure.svg()
 
 
 def _curves(lines: Sequence[_Line], metric: str, title: str) -> str | None:
-    """Plots points (bpp, value). None if no line has two points."""
+    """Plots points (bpp, value). Returns None if no line has two points."""
     drawn = [replace(line, points=[point for point in sorted(line.points) if isfinite(point[1])]) for line in lines]
     if not any(len(line.points) > 1 for line in drawn):
         return None
-    labels = [_fitting(line.label) for line in drawn if line.points]
+    labels = [_shortened(line.label) for line in drawn if line.points]
     with _Figure(height=4.4 + _legend_inches(labels)) as figure:
         axes = figure.axes
         for at, line in enumerate(drawn):
@@ -136,7 +137,7 @@ def _curves(lines: Sequence[_Line], metric: str, title: str) -> str | None:
                     linestyle="--" if line.is_given else "-",
                     linewidth=2.2 if at == 0 else 1.4,
                 )
-        axes.set(xscale="log", xlabel="bits per pixel", ylabel=metric, title=_fitting(title))
+        axes.set(xscale="log", xlabel="bits per pixel", ylabel=metric, title=_shortened(title))
         ticks = [tick for tick in _TICKS if _is_near(drawn, tick)]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
@@ -149,26 +150,26 @@ def _curves(lines: Sequence[_Line], metric: str, title: str) -> str | None:
         return figure.svg()
 
 
-def _fitting(name: str) -> str:
-    """A name that leaves room for the plot: of a longer one the middle is left out."""
-    half = _LONGEST_NAME // 2
-    return name if len(name) <= _LONGEST_NAME else f"{name[: half - 2]} .. {name[-half + 2 :]}"
+def _shortened(name: str) -> str:
+    """Shortens a long name in the middle, to leave space for the plot."""
+    half = _MAX_NAME_LENGTH // 2
+    return name if len(name) <= _MAX_NAME_LENGTH else f"{name[: half - 2]} .. {name[-half + 2 :]}"
 
 
 def _legend_inches(labels: Sequence[str]) -> float:
-    """The height of a legend below the plot; 0 for one that has room in it."""
+    """Returns the height of a legend below the plot; 0 if the legend fits into the plot."""
     return 0 if len(labels) <= _LARGE_LEGEND else 0.2 + 0.19 * ceil(len(labels) / _LEGEND_COLUMNS)
 
 
 def _is_near(lines: Sequence[_Line], tick: float) -> bool:
-    """Whether a tick is within or just outside the span of rates."""
+    """Indicates whether a tick is within or just outside the range of rates."""
     rates = [bpp for line in lines for bpp, _ in line.points]
     return min(rates) / 1.3 <= tick <= max(rates) * 1.3
 
 
 class _Figure:
-    """A Matplotlib figure with one plot, for use in a `with` statement. Names in it are plain text:
-    no dollar sign starts a formula.
+    """Context manager for a Matplotlib figure with one plot. Names are plain text: a dollar sign
+    does not start a formula.
     """
 
     def __init__(self, height: float) -> None:
@@ -182,7 +183,7 @@ class _Figure:
         self._settings.enter_context(mpl.rc_context({**_PLAIN_TEXT, **_SAME_BYTES}))
         self._settings.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # the browser has other fonts
-        warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)  # names of wide letters
+        warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)  # caused by wide names
         self._figure: Any = Figure(figsize=(6.8, self._height), layout="constrained")
         self.axes: Axes = self._figure.subplots()
         return self
@@ -192,7 +193,7 @@ class _Figure:
         self._settings.close()
 
     def svg(self) -> str:
-        """The figure as SVG, with the same bytes for the same plot."""
+        """Returns the figure as SVG. Equal plots give equal bytes."""
         buffer = io.StringIO()
         self._figure.savefig(buffer, format="svg", metadata={"Date": None})
         return buffer.getvalue()

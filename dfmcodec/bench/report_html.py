@@ -1,8 +1,7 @@
-"""A comparison as one self-contained HTML file: plots, tables, and a viewer of crops of the decoded
-images.
+"""Comparison as one self-contained HTML file: plots, tables, and a viewer of decoded crops.
 
-The template `report.html` has all markup. What comes from here is plain text and numbers, which
-Jinja escapes, whatever the names of files hold.
+The template `report.html` contains all markup. This module passes plain text and numbers, which
+Jinja escapes.
 """
 
 from __future__ import annotations
@@ -40,11 +39,11 @@ _HIGHER, _LOWER = "higher is better", "lower is better"
 
 @dataclass(frozen=True)
 class _Cell:
-    """A cell of a table.
+    """Cell of a table.
 
     Args:
-        text: What it shows.
-        hint: What it shows when pointed at; in a heading, which direction is better.
+        text: The content.
+        hint: The tooltip; in a heading, which direction is better.
         is_best: Whether it is the best of its row.
     """
 
@@ -55,7 +54,7 @@ class _Cell:
 
 @dataclass(frozen=True)
 class _Table:
-    """A table; the first cell of each row is its heading."""
+    """Table; the first cell of each row is its heading."""
 
     head: Sequence[_Cell]
     rows: Sequence[Sequence[_Cell]]
@@ -63,20 +62,20 @@ class _Table:
 
 @dataclass(frozen=True)
 class _Plot:
-    """A plot as an image at a data URL, in which nothing can run."""
+    """Plot as an image at a data URL, in which scripts cannot run."""
 
     url: str
     description: str
 
 
 def as_html(comparison: Comparison, title: str = "dfm bench", look: int = LOOK) -> str:
-    """The whole page. It needs Matplotlib and Jinja2.
+    """Returns the HTML page. Needs Matplotlib and Jinja2.
 
     Args:
         comparison: The comparison.
         title: The title of the page.
-        look: The number of images in the viewer, evenly spread over all. They take up most of the
-            page's bytes.
+        look: The number of images in the viewer, evenly distributed over all. They take up most of
+            the page's bytes.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -117,7 +116,9 @@ def as_html(comparison: Comparison, title: str = "dfm bench", look: int = LOOK) 
 
 
 def _script_hash(source: str) -> str:
-    """The hash by which the page names its only script, so that browsers run no other."""
+    """Returns the hash with which the page allows its only script, so that browsers run no
+    other.
+    """
     script = source.partition("<script>")[2].partition("</script>")[0]
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
@@ -132,7 +133,7 @@ def _subtitle(comparison: Comparison) -> str:
 
 
 def _cards(summaries: list[TargetSummary], rates: list[BdSummary], labels: dict[str, str]) -> list[dict[str, Any]]:
-    """How much better or worse dfm is than each anchor, a card for each and each measure."""
+    """Returns a card for each anchor and measure, with the gain or loss of dfm."""
     cards = []
     measures = dict.fromkeys(summary.target.measure for summary in summaries)
     for (name, label), measure in product(labels.items(), measures):
@@ -154,7 +155,7 @@ def _cards(summaries: list[TargetSummary], rates: list[BdSummary], labels: dict[
 
 
 def _plots(comparison: Comparison, summaries: list[TargetSummary], labels: dict[str, str]) -> list[Any]:
-    """Plots that are always shown, and lists of plots to unfold."""
+    """Returns the plots that are always shown, and lists of plots that can be expanded."""
     if not has_curves(comparison) and not comparison.curves:
         return [_plot(plots.dots(summary, labels), summary.target.label) for summary in summaries]
     parts: list[Any] = []
@@ -179,7 +180,7 @@ def _plot(svg: str, description: str) -> _Plot:
 
 
 def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:
-    """Means over images, a row for each codec."""
+    """Returns means over images, with a row for each codec."""
     metrics = {"psnr_db": ("PSNR, dB", 2), "ssim": ("SSIM", 4), "ms_ssim": ("MS-SSIM", 4)}
     if any(codec.mean["ssimulacra2"] is not None for codec in summary.codecs):
         metrics["ssimulacra2"] = ("SSIMULACRA2", 1)
@@ -204,7 +205,7 @@ def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:
 
 
 def _image_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:
-    """The quality of each file, a row for each image and a column for each codec."""
+    """Returns the quality of each file, with a row for each image and a column for each codec."""
     measure = summary.target.measure
     names = [name for name in labels if any(name in row.cells for row in summary.rows)]
     head = [*map(_Cell, ("image", "bytes", "bpp")), *(_Cell(labels[name], _HIGHER) for name in names)]
@@ -246,8 +247,8 @@ def _bd_table(rates: list[BdSummary]) -> _Table:
 
 
 def _bd_image_tables(rates: list[BdSummary]) -> list[tuple[str, _Table]]:
-    """BD-rates by image for each series and measure that has several images, a column for each
-    anchor.
+    """Returns BD-rates by image, with a column for each anchor, for each series and measure with
+    several images.
     """
     tables = []
     for series, name in dict.fromkeys((rate.series, rate.measure) for rate in rates):
@@ -280,7 +281,7 @@ def _codec_settings(comparison: Comparison) -> _Table:
 
 
 def _curve_table(comparison: Comparison) -> _Table:
-    """Where the curves are from that were not measured in this run."""
+    """Returns the sources of curves from tables."""
     rows = []
     for curve in comparison.curves:
         points = sum(map(len, curve.by_image.values()))
@@ -293,9 +294,7 @@ def _curve_table(comparison: Comparison) -> _Table:
 def _viewer_data(
     comparison: Comparison, summaries: list[TargetSummary], labels: dict[str, str]
 ) -> list[dict[str, Any]]:
-    """The images of the viewer, each with its targets, each with its codecs: label, caption and
-    crop.
-    """
+    """Returns the images of the viewer with their targets and codecs: label, caption and crop."""
     images = []
     for image in comparison.images:
         targets = []
@@ -315,7 +314,7 @@ def _viewer_data(
 
 
 def _caption(cell: Measurement) -> str:
-    """The figures of a cell, in words."""
+    """Formats the figures of a cell."""
     figures = cell.figures
     assert figures is not None
     psnr = "lossless" if figures.lossless else f"{figures.psnr_db:.2f} dB"

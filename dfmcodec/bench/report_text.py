@@ -1,4 +1,4 @@
-"""A comparison as text of at most 80 columns, as JSON, and as CSV."""
+"""Comparison as text with at most 80 columns, as JSON, and as CSV."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _WIDTH = 80
 
 
 def as_text(comparison: Comparison) -> str:
-    """Tables of each target, and BD-rates if there are several rates."""
+    """Returns a table for each target, and BD-rates if there are several rates."""
     parts = [_target_text(summary, comparison) for summary in by_target(comparison) if summary.rows]
     rates = bd_rates(comparison)
     parts += _bd_texts(rates)
@@ -54,8 +54,8 @@ def as_text(comparison: Comparison) -> str:
 
 
 def as_dict(comparison: Comparison) -> dict[str, Any]:
-    """Plain values for JSON (docs/curves.md). No number is infinite: the PSNR of a lossless file is
-    None.
+    """Returns plain values for JSON (docs/curves.md). JSON has no infinity, so the PSNR of a
+    lossless file is None.
     """
     return {
         "versions": comparison.versions,
@@ -82,7 +82,7 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
 
 
 def as_csv(comparison: Comparison) -> str:
-    """A header, and one line for each measurement."""
+    """Returns CSV with a header and one line per measurement."""
     rows = [measurement.row() for measurement in comparison.measurements]
     buffer = io.StringIO()
     if rows:
@@ -93,7 +93,7 @@ def as_csv(comparison: Comparison) -> str:
 
 
 def _csv_value(value: object) -> object:
-    """True and false as JSON has them."""
+    """Converts a boolean to its JSON form."""
     return str(value).lower() if isinstance(value, bool) else value
 
 
@@ -128,7 +128,7 @@ def _image_table(summary: TargetSummary, anchors: list[str], labels: dict[str, s
 
 
 def _cell(cell: Measurement | None, measure: Measure) -> tuple[str, str]:
-    """An anchor's value of a measure, and the note below the table that it needs."""
+    """Returns an anchor's value of a measure, and the mark of a note below the table."""
     if cell is None:
         return "failed", ""
     if cell.figures is None:
@@ -140,12 +140,14 @@ def _cell(cell: Measurement | None, measure: Measure) -> tuple[str, str]:
 
 
 def _quality(figures: Figures, measure: Measure) -> str:
-    """A value of a measure; "exact" for a lossless file."""
+    """Formats a value of a measure; "exact" for a lossless file."""
     return "exact" if figures.lossless else measure.text(figures.value(measure))
 
 
 def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> str:
-    """Means, without the measure of the table of images but with the other one."""
+    """Returns means for each codec: the sizes and the measure that the table of images does not
+    contain.
+    """
     measure = summary.target.measure
     other = PSNR if measure == SSIMULACRA2 else SSIMULACRA2
     has_other = any(codec.mean[other.name] is not None for codec in summary.codecs)
@@ -174,7 +176,7 @@ def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> str:
 
 
 def _bd_texts(rates: list[BdSummary]) -> list[str]:
-    """For each series and measure a table of BD-rates, and below it those of each image."""
+    """Returns a table of BD-rates for each series and measure, followed by those of each image."""
     tables: dict[tuple[str, str], list[BdSummary]] = defaultdict(list)
     for rate in rates:
         tables[rate.series, rate.measure].append(rate)
@@ -206,7 +208,9 @@ def _bd_table(title: str, measure: Measure, rates: list[BdSummary]) -> str:
 
 
 def _bd_image_tables(title: str, rates: list[BdSummary]) -> list[str]:
-    """BD-rates by image, in as many tables as their width needs. None if all are of one image."""
+    """Returns BD-rates by image, split into tables that fit the width. Empty if there is only one
+    image.
+    """
     names = list(dict.fromkeys(name for rate in rates for name in (*rate.by_image, *rate.without)))
     if len(names) < 2:
         return []
@@ -231,7 +235,9 @@ def _bd_image_tables(title: str, rates: list[BdSummary]) -> list[str]:
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Aligns the columns of a table: the first `left` to the left, the others to the right."""
+    """Aligns the columns of a table: the first `left` columns to the left, the others to the
+    right.
+    """
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(
@@ -243,14 +249,14 @@ def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
 
 
 def _short(name: str) -> str:
-    """A name cut to the width of its column. The end is kept, as it differs between images more
-    than the beginning.
+    """Shortens a name to the width of its column. The end is kept, because it usually distinguishes
+    images.
     """
     return name if len(name) <= _NAME_WIDTH else "~" + name[1 - _NAME_WIDTH :]
 
 
 def _short_label(label: str) -> str:
-    """A codec's label cut to the width of its column, in the middle."""
+    """Shortens the label of a codec in the middle to the width of its column."""
     half = _NAME_WIDTH // 2
     return label if len(label) <= _NAME_WIDTH else f"{label[: half - 1]}~{label[-half:]}"
 

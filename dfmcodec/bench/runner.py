@@ -1,5 +1,5 @@
-"""Runs a comparison: dfm encodes every image at every target, then every anchor at the sizes of
-dfm's files.
+"""Runs a comparison: dfm encodes every image at every target, then every anchor encodes it at the
+sizes of dfm's files.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from dfmcodec.image import Image
 from dfmcodec.image.read_image import IMAGE_SUFFIXES, read_image
 from dfmcodec.processes import run_jobs
 
-_MEASURES = 2  # raised when a measure changes, so that kept figures are measured again
+_MEASURES = 2  # increased when a measure changes, to invalidate cached figures
 
 
 @dataclass(frozen=True)
 class SourceImage:
-    """An image of the run.
+    """Image of a run.
 
     Args:
-        name: Its name in tables, which is printable and no other image's.
+        name: The printable and unique name in tables.
         path: Its file.
-        sha256: The hash of its pixels.
+        sha256: The hash of the pixels.
         width: Width in pixels.
         height: Height in pixels.
         channels: 1 or 3.
@@ -63,30 +63,29 @@ class SourceImage:
 
 @dataclass(frozen=True)
 class Failure:
-    """What could not be measured, and why, in one line that is printable."""
+    """Measurement that failed, with a printable reason of one line."""
 
     what: str
     message: str
 
     @classmethod
     def of(cls, what: str, message: str) -> Failure:
-        """Of texts that may hold anything, such as the names of files."""
+        """Creates a failure from texts that may contain control characters, such as file names."""
         return cls(printable(what), printable(" ".join(message.split())))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to compare.
+    """Plan of a comparison.
 
     Args:
         paths: Images and folders of images.
         targets: The settings of dfm.
         anchors: Names of the codecs to compare with.
-        codecs_file: A Python file with further codecs.
-        cache_folder: Where measurements are kept and looked up; None for nowhere.
-        processes: The number of jobs to perform at a time. Seconds that are measured next to other
-            work are longer.
-        curves: Curves of codecs that are not run.
+        codecs_file: A Python file that defines more codecs.
+        cache_folder: The folder of cached measurements; None for no cache.
+        processes: The number of jobs to perform at a time. With several, measured times are longer.
+        curves: Curves of codecs from tables.
     """
 
     paths: tuple[Path, ...]
@@ -98,24 +97,25 @@ class Plan:
     curves: tuple[Curve, ...] = ()
 
     def codecs(self) -> list[Codec]:
-        """The anchors.
+        """Returns the anchors.
 
         Raises:
-            ConfigError: One is unknown, or the file of further codecs cannot be used.
+            ConfigError: A codec is unknown, or the file of additional codecs is invalid.
         """
         return select(list(self.anchors), () if self.codecs_file is None else read_codecs(self.codecs_file))
 
 
 @dataclass(frozen=True)
 class BenchProgress:
-    """The progress of a run, in cells of image, target and codec.
+    """Progress of a run, in cells of image, target and codec.
 
     Args:
         done: Cells measured, found in the cache, or failed.
         cells: All cells.
-        seconds: Seconds so far.
-        seconds_left: An estimate from the mean time of each codec's cells; None until there is one.
-        what: The job that was finished last.
+        seconds: Elapsed seconds.
+        seconds_left: Estimated remaining time from the mean time of each codec's cells; None if
+            unknown.
+        what: The last finished job.
     """
 
     done: int
@@ -127,20 +127,20 @@ class BenchProgress:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The results of a run, with everything that is needed to repeat it.
+    """Results of a run, with everything needed to repeat it.
 
     Args:
-        images: The images that could be read.
+        images: The images that were read.
         targets: The settings of dfm.
         codecs: Label, version, options and forms of each anchor, by name.
         measurements: All cells, in the order of targets, images and codecs.
-        failures: What could not be measured.
+        failures: The measurements that failed.
         original_crops: Crops of the originals, by image name.
-        host: The computer that the run took place on, in words.
+        host: A description of the computer.
         versions: Versions of libraries, by name.
-        processes: The number of jobs that were performed at a time.
-        seconds: Duration of the run.
-        curves: Curves of codecs that were not run.
+        processes: The number of jobs performed at a time.
+        seconds: Duration of the run in seconds.
+        curves: Curves of codecs from tables.
     """
 
     images: tuple[SourceImage, ...]
@@ -158,8 +158,8 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Job:
-    """Cells of one image and codec: one target for dfm, all targets for an anchor, whose files
-    serve several sizes.
+    """Cells of one image and codec: one target for dfm, all targets for an anchor, because a file
+    of an anchor can serve several targets.
 
     Args:
         source: The image.
@@ -175,21 +175,21 @@ class _Job:
 
     @property
     def what(self) -> str:
-        """The job, for people."""
+        """Returns a description of the job."""
         at = f" at {self.targets[0].label}" if self.codec == DFM else ""
         return f"{self.source.name}, {self.codec}{at}"
 
 
 @dataclass(frozen=True)
 class _JobResult:
-    """The outcome of a job.
+    """Result of a job.
 
     Args:
-        measurements: Its cells.
+        measurements: The measured cells.
         failures: At most one.
         fresh: The number of cells that were not in the cache.
-        seconds: Duration of the job.
-        cache_problem: Why a measurement was not kept; None if all were.
+        seconds: Duration of the job in seconds.
+        cache_problem: The reason why a measurement was not cached; None if all were.
     """
 
     measurements: tuple[Measurement, ...]
@@ -204,13 +204,12 @@ def run(
     on_progress: Callable[[BenchProgress], None] = lambda progress: None,
     on_notice: Callable[[str], None] = lambda notice: None,
 ) -> Comparison:
-    """Compares. A failure does not stop the rest.
+    """Runs a comparison. Failures do not stop the remaining measurements.
 
     Args:
-        plan: What to compare.
-        on_progress: Called whenever a job is done.
-        on_notice: Called with what is worth a line while the run goes on: files that are passed
-            over, and, once, that measurements are not kept.
+        plan: The plan of the comparison.
+        on_progress: Called after each job.
+        on_notice: Called with notices of skipped files, and once if measurements are not cached.
 
     Raises:
         ConfigError: The plan names an unknown codec.
@@ -242,8 +241,8 @@ def run(
 
 
 class _Collector:
-    """Collects the results of jobs, and gives the jobs of anchors once all sizes of an image are
-    known.
+    """Collector of results. It creates the jobs of anchors when all file sizes of dfm are known for
+    an image.
     """
 
     def __init__(
@@ -256,13 +255,13 @@ class _Collector:
     ) -> None:
         self.failures = failures
         self._on_notice = on_notice
-        self._is_kept = True  # no measurement was lost to the cache so far
+        self._is_kept = True  # all measurements were cached so far
         self._measurements: list[Measurement] = []
         self._plan, self._anchors, self._tracker = plan, anchors, tracker
         self._dfm_bytes: dict[str, dict[Target, int | None]] = defaultdict(dict)  # image name -> sizes of dfm's files
 
     def take(self, job: _Job, result: _JobResult | None) -> list[_Job]:
-        """Takes the result of a job, None if its process died, and returns further jobs."""
+        """Stores the result of a job, None if its process died, and returns further jobs."""
         result = result or _JobResult((), (Failure.of(job.what, "the process died"),), 1, 0.0)
         self._measurements.extend(result.measurements)
         self.failures.extend(result.failures)
@@ -284,7 +283,7 @@ class _Collector:
         return [_Job(job.source, codec.name, tuple(limits), tuple(limits.values())) for codec in self._anchors]
 
     def in_order(self, image_names: list[str]) -> list[Measurement]:
-        """The measurements in the order of targets, images and codecs."""
+        """Returns the measurements in the order of targets, images and codecs."""
         codecs = {name: at for at, name in enumerate([DFM, *self._plan.anchors])}
         return sorted(
             self._measurements,
@@ -295,13 +294,12 @@ class _Collector:
 def find_images(
     paths: tuple[Path, ...], on_notice: Callable[[str], None] = lambda notice: None
 ) -> tuple[list[SourceImage], list[Failure]]:
-    """Reads every image of files and folders for its hash; images that dfm cannot encode become
+    """Reads and hashes every image of files and folders. Images that dfm cannot encode become
     failures.
 
     Args:
         paths: The files and folders.
-        on_notice: Called with a line for each device or pipe that is passed over, and for all that
-            is converted or left out of an image.
+        on_notice: Called with notices of skipped devices and pipes, and of conversions and losses.
     """
     files, failures, passed_over = _image_files(paths)
     for path in passed_over:
@@ -310,7 +308,7 @@ def find_images(
     for path, name in _named(files).items():
         try:
             image = read_image(path, strip="all", notify=on_notice)
-        except Exception as error:  # one bad image does not stop the rest
+        except Exception as error:  # one invalid image does not stop the rest
             failures.append(Failure.of(name, _message(error)))
             continue
         if notice := image.plain_notice():
@@ -323,13 +321,17 @@ def find_images(
 
 
 def image_names(paths: tuple[Path, ...]) -> dict[Path, str]:
-    """The names that a run gives to the images of files and folders. It reads none of them."""
+    """Returns the names that a run gives to the images of files and folders, without reading
+    them.
+    """
     files, *_ = _image_files(paths)
     return _named(files)
 
 
 def _named(files: list[Path]) -> dict[Path, str]:
-    """A printable name for each file, no two alike: its stem, or its path where stems are alike."""
+    """Returns a unique printable name for each file: its stem, or its path if several have the same
+    stem.
+    """
     stems = Counter(printable(path.stem) for path in files)
     names: dict[Path, str] = {}
     taken: set[str] = set()
@@ -337,7 +339,7 @@ def _named(files: list[Path]) -> dict[Path, str]:
         stem = printable(path.stem)
         name = first = stem if stems[stem] == 1 else printable(str(path))
         repeats = 1
-        while name in taken:  # different only in what is not printable
+        while name in taken:  # names that differ only in unprintable characters
             repeats += 1
             name = f"{first} ({repeats})"
         names[path] = name
@@ -346,8 +348,8 @@ def _named(files: list[Path]) -> dict[Path, str]:
 
 
 def _image_files(paths: tuple[Path, ...]) -> tuple[list[Path], list[Failure], list[Path]]:
-    """The given files and the image files of the given folders, each once; failures; and the
-    devices and pipes of folders. None can be read twice, as a run does.
+    """Returns the given files and the image files of folders, without duplicates; failures; and the
+    devices and pipes in folders. These are skipped, because a run reads each file twice.
     """
     failures = []
     files: dict[Path, None] = {}
@@ -371,7 +373,7 @@ def _image_files(paths: tuple[Path, ...]) -> tuple[list[Path], list[Failure], li
 
 
 def host() -> str:
-    """The computer that runs the program, in words."""
+    """Returns a description of the computer."""
     processor = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
@@ -396,11 +398,11 @@ def _description(codec: Codec) -> dict[str, Any]:
     }
 
 
-# Jobs, performed in this process or in others.
+# Jobs, performed in this or in worker processes.
 
 
 def _perform(plan: Plan, job: _Job) -> _JobResult:
-    """Measures the cells of a job; an exception becomes a failure."""
+    """Measures the cells of a job. An exception becomes a failure."""
     started = time.perf_counter()
     cache = None if plan.cache_folder is None else Cache(plan.cache_folder)
     fresh = 0
@@ -411,7 +413,7 @@ def _perform(plan: Plan, job: _Job) -> _JobResult:
         for measurement, is_fresh in cells:
             measurements.append(measurement)
             fresh += is_fresh
-    except Exception as error:  # one bad image does not stop the rest
+    except Exception as error:  # one invalid image does not stop the rest
         failures += (Failure.of(job.what, _message(error)),)
         fresh += 1
     problem = None if cache is None else cache.problem
@@ -419,7 +421,7 @@ def _perform(plan: Plan, job: _Job) -> _JobResult:
 
 
 def _message(error: Exception) -> str:
-    """What a failure says of an exception; of one that is not documented, its kind too."""
+    """Returns the message of an exception, with its type if it is unexpected."""
     if is_lack_of_memory(error):
         return NO_MEMORY
     return str(error) if isinstance(error, DfmError) else f"{type(error).__name__}: {error}"
@@ -504,7 +506,9 @@ def _cached(
     target: Target,
     measure: Callable[[], Measurement],
 ) -> tuple[Measurement, bool]:
-    """A measurement from the cache, or a new one that is kept there; and whether it is new."""
+    """Returns a measurement from the cache, or a new one, which is cached; and whether it is
+    new.
+    """
     cached = None if cache is None else cache.get(decisive)
     if cached is not None:
         return replace(cached, image_name=source.name, target=target), False
@@ -515,7 +519,9 @@ def _cached(
 
 
 class _ProgressTracker:
-    """Counts cells, and estimates the time left from the mean time of each codec's cells."""
+    """Counter of cells that estimates the remaining time from the mean time of each codec's
+    cells.
+    """
 
     def __init__(
         self, dfm_cells: int, anchors: int, processes: int, on_progress: Callable[[BenchProgress], None]
@@ -539,7 +545,7 @@ class _ProgressTracker:
         self._on_progress(BenchProgress(done, self._cells, seconds, self._seconds_left(), job.what))
 
     def skip(self, anchor_cells: int) -> None:
-        """Leaves out cells of anchors for which there is no file of dfm."""
+        """Removes cells of anchors without a corresponding file of dfm."""
         self._remaining["anchors"] -= anchor_cells
 
     def _seconds_left(self) -> float | None:

@@ -1,4 +1,4 @@
-"""One image as several codecs keep it in files of the same size, laid side by side."""
+"""Comparison of one image encoded by several codecs at the same file size, as an HTML page."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ _PAGE = """<!doctype html>
 
 @dataclass(frozen=True)
 class Version:
-    """An image as a codec keeps it.
+    """Image encoded by one codec.
 
     Args:
-        label: The codec, or what it is.
-        pixels: What its file decodes to, uint8 [H, W, C].
+        label: The name of the codec or version.
+        pixels: The decoded image, uint8 [H, W, C].
         file_bytes: The size of the file; None for the original.
         psnr_db: The PSNR; None for the original.
-        ssimulacra2: SSIMULACRA2; None for the original, and where a side is below 8 pixels.
+        ssimulacra2: SSIMULACRA2; None for the original, and for images with a side below 8 pixels.
     """
 
     label: str
@@ -71,18 +71,20 @@ class Version:
 
     @classmethod
     def of(cls, result: EncodeResult, original: Pixels) -> Version:
-        """That of dfm."""
+        """Creates the version encoded by dfm."""
         decoded, report = result.decoded.pixels, result.report
         return cls("dfm", decoded, report.file_bytes, report.psnr_db, ssimulacra2(original, decoded))
 
     @property
     def quality(self) -> float:
-        """What versions are compared by: SSIMULACRA2, or else PSNR."""
+        """Returns the value by which versions are compared: SSIMULACRA2, or PSNR if that is
+        None.
+        """
         return (self.psnr_db or 0.0) if self.ssimulacra2 is None else self.ssimulacra2
 
     @property
     def caption(self) -> str:
-        """One line about it."""
+        """Returns a caption of one line."""
         if self.file_bytes is None or self.psnr_db is None:
             return self.label
         quality = f"{self.psnr_db:.2f} dB" if np.isfinite(self.psnr_db) else "exact"
@@ -93,14 +95,14 @@ class Version:
 def same_size(
     pixels: Pixels, limit_bytes: int, codecs: Sequence[Codec] | None = None, notify: Notify = ignore
 ) -> list[Version]:
-    """The image as other codecs keep it in files that are not larger than a limit: for each the
-    best of its forms. Those without such a file, or that are not installed, are left out.
+    """Encodes an image with other codecs to files up to a size limit. For each codec, the best of
+    its forms is returned. Codecs that are not installed, or cannot reach the limit, are skipped.
 
     Args:
         pixels: uint8 [H, W, C], C = 1 or 3.
-        limit_bytes: The limit.
+        limit_bytes: The maximum file size.
         codecs: The codecs; JPEG and AVIF if None.
-        notify: Receives a notice of each codec that is left out.
+        notify: Receives a notice of each skipped codec.
     """
     versions = []
     for codec in [Jpeg(), Avif()] if codecs is None else codecs:
@@ -128,14 +130,14 @@ def same_size(
 
 
 def page(title: str, lead: str, versions: Sequence[Version], commands: Sequence[str], icc: bytes | None = None) -> str:
-    """An HTML page of one file, in which nothing runs and which loads nothing.
+    """Returns a self-contained HTML page without scripts and external content.
 
     Args:
-        title: Its title.
-        lead: A sentence about it.
+        title: The title.
+        lead: An introductory sentence.
         versions: The images, in order.
-        commands: The command lines that do the same.
-        icc: The ICC profile of all of them.
+        commands: Equivalent command lines.
+        icc: The ICC profile of all images.
     """
     figures = "\n".join(_figure(version, icc) for version in versions)
     lines = "\n".join(map(_as_text, commands))
@@ -143,7 +145,7 @@ def page(title: str, lead: str, versions: Sequence[Version], commands: Sequence[
 
 
 def _as_text(line: str) -> str:
-    """A line as HTML that shows it, whatever the names in it hold."""
+    """Escapes a line for HTML, including control characters in file names."""
     return escape(printable(line))
 
 

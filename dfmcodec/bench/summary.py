@@ -15,18 +15,18 @@ from dfmcodec.bench.measures import PSNR, Measure
 from dfmcodec.bench.runner import Comparison
 from dfmcodec.metrics import Point, bd_rate
 
-LARGE_GAP = 0.02  # a larger unused fraction of the limit is marked
-LOW_OVERLAP = 0.5  # BD-rates of curves with less overlap are marked
+LARGE_GAP = 0.02  # larger unused fractions of the limit are marked
+LOW_OVERLAP = 0.5  # BD-rates with a lower overlap are marked
 MEAN_CURVE = "mean curve"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One image at one target.
+    """Measurements of one image at one target.
 
     Args:
-        image_name: Its name.
-        cells: Measurements by codec; of an anchor's forms, the better one.
+        image_name: The name of the image.
+        cells: Measurements by codec; for an anchor, those of its best form.
     """
 
     image_name: str
@@ -35,18 +35,18 @@ class Row:
 
 @dataclass(frozen=True)
 class CodecSummary:
-    """A codec at one target, over the images for which both it and dfm have a file.
+    """Summary of a codec at one target, over the images for which both it and dfm have a file.
 
     Args:
-        codec: Its name.
+        codec: The name of the codec.
         image_count: The number of these images.
-        size: Mean ratio of the size of its file to the size of dfm's.
-        mean: Mean of each figure by name; None if an image lacks the figure or is lossless.
-        lossless: The number of these images of which its file is lossless.
-        measure: The name of the measure that codecs are compared by.
+        size: Mean ratio of its file size to dfm's.
+        mean: Mean of each figure, by name; None if an image lacks it or is lossless.
+        lossless: The number of images with a lossless file.
+        measure: The name of the measure by which codecs are compared.
         dfm_mean: dfm's mean of this measure over the same images; None as in `mean`.
-        wins: The number of images for which dfm has the larger value of the measure.
-        losses: The number of images for which dfm has the smaller value.
+        wins: The number of images for which dfm has the higher value.
+        losses: The number of images for which dfm has the lower value.
     """
 
     codec: str
@@ -61,14 +61,16 @@ class CodecSummary:
 
     @property
     def gain(self) -> float | None:
-        """How much larger dfm's mean of the measure is; None without one of the two means."""
+        """Returns how much higher dfm's mean of the measure is; None if one of the means is
+        missing.
+        """
         theirs = self.mean[self.measure]
         return None if theirs is None or self.dfm_mean is None else self.dfm_mean - theirs
 
 
 @dataclass(frozen=True)
 class TargetSummary:
-    """All images at one target."""
+    """Measurements of all images at one target."""
 
     target: Target
     rows: tuple[Row, ...]
@@ -81,15 +83,16 @@ class BdSummary:
 
     Args:
         series: dfm's settings, without the rate.
-        anchor: The codec's name, or the label of a curve that was given.
-        label: Its name in tables.
-        kind: Whether the anchor was run, or a curve of it was given. Against the "mean curve" of an
-            anchor there is one BD-rate, that of the means over images.
-        measure: The name of the measure at whose equal values rates are compared; that of given
-            curves is PSNR, whatever the tune.
+        anchor: The name of the codec, or the label of a curve from a table.
+        label: The name in tables.
+        kind: Whether the anchor was run, or its curve is from a table. A "mean curve" has a single
+            BD-rate, of the means over images.
+        measure: The name of the measure of equal quality. For curves from tables it is PSNR,
+            whatever the tune.
         by_image: BD-rates in per cent, by image name or `MEAN_CURVE`.
-        overlaps: The fraction of the span of qualities that both curves reach, by image name.
-        without: Images without a BD-rate, as their curves have too few points or share no quality.
+        overlaps: The fraction of the quality range that both curves cover, by image name.
+        without: Images without a BD-rate, because their curves have too few points or no common
+            quality.
     """
 
     series: str
@@ -103,27 +106,27 @@ class BdSummary:
 
     @property
     def mean(self) -> float:
-        """The mean over images."""
+        """Returns the mean over images."""
         return fmean(self.by_image.values())
 
     @property
     def median(self) -> float:
-        """The median over images."""
+        """Returns the median over images."""
         return median(self.by_image.values())
 
     @property
     def best(self) -> float:
-        """The lowest BD-rate."""
+        """Returns the lowest BD-rate."""
         return min(self.by_image.values())
 
     @property
     def worst(self) -> float:
-        """The highest BD-rate."""
+        """Returns the highest BD-rate."""
         return max(self.by_image.values())
 
     @property
     def low_overlap(self) -> int:
-        """The number of images for which the BD-rate says little."""
+        """Returns the number of images whose BD-rate is unreliable because of a low overlap."""
         return sum(overlap < LOW_OVERLAP for overlap in self.overlaps.values())
 
 
@@ -131,7 +134,7 @@ FIGURES = ("bpp", "psnr_db", "ssim", "ms_ssim", "ssimulacra2", "encode_s", "deco
 
 
 def by_target(comparison: Comparison) -> list[TargetSummary]:
-    """The table of each target."""
+    """Returns the measurements of each target."""
     summaries = []
     for target in comparison.targets:
         best = _best_forms((m for m in comparison.measurements if m.target == target), target.measure)
@@ -143,12 +146,12 @@ def by_target(comparison: Comparison) -> list[TargetSummary]:
 
 
 def labels(comparison: Comparison) -> dict[str, str]:
-    """What tables call dfm and each codec that was run, by name."""
+    """Returns the labels of dfm and of each codec that was run, by name."""
     return {DFM: DFM} | {name: codec["label"] for name, codec in comparison.codecs.items()}
 
 
 def by_series(summaries: Iterable[TargetSummary]) -> dict[str, list[TargetSummary]]:
-    """Targets that differ only in the rate are points of one curve of dfm."""
+    """Groups targets that differ only in the rate; they are the points of one curve of dfm."""
     series: dict[str, list[TargetSummary]] = defaultdict(list)
     for summary in summaries:
         series[summary.target.series].append(summary)
@@ -156,8 +159,8 @@ def by_series(summaries: Iterable[TargetSummary]) -> dict[str, list[TargetSummar
 
 
 def bd_rates(comparison: Comparison) -> list[BdSummary]:
-    """BD-rates of each series of targets that differ only in the rate: against each anchor by the
-    measure of the tune, and against each curve that was given by PSNR.
+    """Computes the BD-rates of each series: against each anchor by the measure of the tune, and
+    against each curve from a table by PSNR.
     """
     names = [image.name for image in comparison.images]
     found: list[BdSummary | None] = []
@@ -176,21 +179,23 @@ def bd_rates(comparison: Comparison) -> list[BdSummary]:
 
 
 def image_curve(summaries: Iterable[TargetSummary], codec: str, image_name: str, measure: Measure) -> list[Point]:
-    """Rate and quality of a codec's files of one image, one for each target that it reaches."""
+    """Returns rate and quality of a codec's files of one image, one point for each target that it
+    reaches.
+    """
     cells = [row.cells.get(codec) for summary in summaries for row in summary.rows if row.image_name == image_name]
     figures = [cell.figures for cell in cells if cell is not None and cell.figures is not None]
     return [(found.bpp, value) for found in figures if (value := found.value(measure)) is not None]
 
 
 def curves_without_bd_rate(comparison: Comparison, rates: Iterable[BdSummary]) -> list[str]:
-    """The labels of curves that were given and have no BD-rate."""
+    """Returns the labels of curves from tables for which no BD-rate could be computed."""
     present = {rate.anchor for rate in rates if rate.kind != "codec"}
     return [curve.label for curve in comparison.curves if curve.label not in present]
 
 
 def mean_curve(summaries: Iterable[TargetSummary], codec: str, metric: str) -> list[Point]:
-    """Means over images of a codec's rate and a metric, one for each target that it reaches for all
-    images.
+    """Returns the means over images of a codec's rate and of a metric, for each target that it
+    reaches on all images.
     """
     points = []
     for summary in summaries:
@@ -203,7 +208,9 @@ def mean_curve(summaries: Iterable[TargetSummary], codec: str, metric: str) -> l
 
 
 def _against(curve: Curve, series: str, ours: dict[str, list[Point]], our_mean: list[Point]) -> list[BdSummary | None]:
-    """BD-rates against a curve: for each image that it has, and of the means if it has these."""
+    """Computes BD-rates against a curve from a table: for each image in it, and for its means if it
+    has them.
+    """
     images = {name: ours[name] for name in ours if name in curve.by_image}
     theirs = {name: list(curve.by_image[name]) for name in images}
     return [
@@ -221,7 +228,7 @@ def _bd_summary(
     anchor: dict[str, list[Point]],
     ours: dict[str, list[Point]],
 ) -> BdSummary | None:
-    """BD-rates by image; None if there is none."""
+    """Computes BD-rates by image; returns None if there are none."""
     rates, overlaps, without = {}, {}, []
     for name, points in anchor.items():
         difference = bd_rate(points, ours[name])
@@ -233,8 +240,8 @@ def _bd_summary(
 
 
 def gap_mark(cell: Measurement) -> str:
-    """The mark of a file much smaller than allowed: "*" if the next setting is too large, "+" if
-    there is none.
+    """Returns the mark of a file much smaller than the limit: "*" if the next setting exceeds it,
+    "+" if there is no next setting.
     """
     if cell.codec == DFM or (cell.gap or 0) <= LARGE_GAP:
         return ""
@@ -242,13 +249,15 @@ def gap_mark(cell: Measurement) -> str:
 
 
 def has_curves(comparison: Comparison) -> bool:
-    """Whether some targets differ only in the rate."""
+    """Indicates whether some targets differ only in the rate."""
     series = [target.series for target in comparison.targets]
     return len(series) > len(set(series))
 
 
 def _best_forms(measurements: Iterable[Measurement], measure: Measure) -> dict[str, dict[str, Measurement]]:
-    """Image name -> codec -> measurement, for the form that is best by a measure."""
+    """Returns image name -> codec -> measurement, choosing the form with the best value of a
+    measure.
+    """
     best: dict[str, dict[str, Measurement]] = defaultdict(dict)
     for measurement in measurements:
         cells = best[measurement.image_name]
@@ -259,7 +268,7 @@ def _best_forms(measurements: Iterable[Measurement], measure: Measure) -> dict[s
 
 
 def _order(measurement: Measurement, measure: Measure) -> tuple[float, float]:
-    """By what forms are compared: the measure, and PSNR for images that do not have it."""
+    """Returns the sort key of forms: the measure, then PSNR for images without it."""
     if measurement.figures is None:
         return -inf, -inf
     value = measurement.figures.value(measure)
@@ -267,7 +276,7 @@ def _order(measurement: Measurement, measure: Measure) -> tuple[float, float]:
 
 
 def _codec_summary(codec: str, rows: tuple[Row, ...], measure: Measure) -> CodecSummary | None:
-    """The summary of a codec; None if it has no file for any image."""
+    """Returns the summary of a codec; None if it has no file for any image."""
     pairs = [
         (theirs, ours)
         for row in rows

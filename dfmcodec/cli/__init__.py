@@ -1,12 +1,10 @@
-"""The `dfm` command. Each subcommand is imported when it runs, so that start-up and help stay
-fast.
-"""
+"""The `dfm` command. Subcommands are imported when they run, to keep start-up and help fast."""
 
 import signal
 import threading
 import warnings
 
-# Ctrl-C while modules are loaded ends a new process without a traceback.
+# Ctrl-C during the import of modules ends a new process without a traceback.
 _is_new = threading.current_thread() is threading.main_thread() and (
     signal.getsignal(signal.SIGINT) is signal.default_int_handler
 )
@@ -19,5 +17,6 @@ if _is_new:
 
 __all__ = ["main"]
 
-# Of damaged and large images, which the command reports in its own words; in worker processes, too.
+# Warnings about damaged and large images are reported by the command itself, also in worker
+# processes.
 warnings.filterwarnings("ignore", module=r"PIL\.")

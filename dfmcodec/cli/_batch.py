@@ -1,5 +1,5 @@
-"""Many files through one command: share the work among processes, keep what is there, and report
-as it goes.
+"""Runs on many files: distributes the work over processes, keeps existing outputs, and reports
+continuously.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass(frozen=True)
 class TaskResult:
-    """The outcome of a task.
+    """Result of a task.
 
     Args:
         report: Plain values for JSON; None if the task failed.
-        line: The report for people.
-        notices: Messages about what was converted or left out.
-        error: One line that says what went wrong; None if nothing did.
+        line: The report as text.
+        notices: Messages about conversions and losses.
+        error: An error message of one line; None if the task succeeded.
         row: Values for the report file.
         status: A status of the report file.
         is_disk_full: Whether it failed for lack of space.
@@ -59,18 +59,18 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class Work:
-    """How to perform the tasks of a run.
+    """Description of the work of a run.
 
     Args:
-        perform: Performs a task; takes the decision about its output. It must be picklable if there
-            are several processes.
-        existing: Decides what is done about existing outputs.
+        perform: Performs a task according to the decision about its output. Must be picklable if
+            there are several processes.
+        existing: Decides about existing outputs.
         processes: The number of tasks to perform at a time.
         verb: The verb of the summary, such as "encoded".
-        noun: The inputs, such as "images".
-        is_dry: Whether the tasks are shown, not performed.
-        leaves_larger: Whether no file is made that is no smaller than its source.
-        should_stop: Asked before each task. If it returns True, the remaining tasks are not
+        noun: The name of the inputs, such as "images".
+        is_dry: Whether to show the tasks instead of performing them.
+        leaves_larger: Whether to write only files that are smaller than their source.
+        should_stop: Called before each task. If it returns True, the remaining tasks are not
             started.
     """
 
@@ -86,11 +86,11 @@ class Work:
 
 @dataclass(frozen=True)
 class Display:
-    """What a run prints.
+    """Display options of a run.
 
     Args:
-        as_json: One JSON object for each file on stdout, instead of lines.
-        quiet: Failures only.
+        as_json: Whether to print one JSON object per file to stdout, instead of text.
+        quiet: Whether to print only failures.
     """
 
     as_json: bool
@@ -101,7 +101,7 @@ _Job = tuple[Task, Decision]
 
 
 class _Run:
-    """A run of files; see `run`."""
+    """Run on several files; see `run`."""
 
     def __init__(self, inputs: Inputs, work: Work, display: Display, report: ReportFile | None) -> None:
         self._inputs = inputs
@@ -110,9 +110,9 @@ class _Run:
         self._report = report
         self._is_shown = not display.quiet
         self._bar = FilesBar(inputs.count, self._is_shown)
-        self._states: dict[Task, dict[str, Any]] = {}  # of sources that are worked on, for the report
+        self._states: dict[Task, dict[str, Any]] = {}  # states of the sources in progress, for the report
         self._is_disk_full = False
-        self.counts: Counter[str] = Counter()  # by status; "kept" ones, too
+        self.counts: Counter[str] = Counter()  # by status, including "kept"
 
     def perform(self) -> None:
         """Performs all tasks, or shows them."""
@@ -134,7 +134,7 @@ class _Run:
         return self._is_disk_full or self._work.should_stop()
 
     def _tasks(self) -> Iterator[_Job]:
-        """The tasks that are to be performed, and what is done about their outputs."""
+        """Yields the tasks to perform, with the decisions about their outputs."""
         for task in self._inputs:
             if isinstance(task, Unusable):
                 self._fail(task.source, None, task.error)
@@ -171,7 +171,7 @@ class _Run:
         self._bar.left_out()
 
     def _show(self, task: Task, decision: Decision) -> None:
-        """Shows a task that would be performed."""
+        """Prints a task that would be performed."""
         if not os.path.exists(task.source):
             self._fail(str(task.source), None, f"cannot read {task.source}: there is no such file")
             return
@@ -228,7 +228,7 @@ class _Run:
             self._report.add({**self._states.pop(task), "output": str(task.target), **row})
 
     def summary(self) -> str:
-        """The numbers of files, for people."""
+        """Returns a summary with the numbers of files."""
         counts = self.counts
         would_be = "would be " if self._work.is_dry else ""
         parts = [f"{counts[DONE] + counts[INTERRUPTED] + counts[MISSED]} {would_be}{self._work.verb}"]
@@ -247,8 +247,8 @@ class _Run:
         return ", ".join(parts)
 
 
-def tell_of_slow_coder(quiet: bool) -> None:
-    """Says it once for all files where Python codes symbol by symbol."""
+def warn_about_slow_coder(quiet: bool) -> None:
+    """Warns once for all files if symbols are coded one by one in Python."""
     from dfmcodec.entropy.range_coders import is_slow
 
     if not quiet and is_slow():
@@ -260,15 +260,15 @@ def tell_of_slow_coder(quiet: bool) -> None:
 
 
 def run(inputs: Inputs, work: Work, display: Display, report: ReportFile | None = None) -> None:
-    """Performs the tasks of inputs, reports on each, and ends the command: with exit code 5 if some
-    of several failed or missed their target, 1 if the only one failed, 4 if it missed its target,
-    130 after Ctrl-C, and 1 if there was nothing to do.
+    """Performs the tasks of inputs, reports each one, and ends the command. The exit code is 5 if
+    some of several tasks failed or missed their target, 1 if the only one failed, 4 if it missed
+    its target, 130 after Ctrl-C, and 1 if there was nothing to do.
 
     Args:
         inputs: The inputs.
-        work: How to perform them.
-        display: What is printed.
-        report: A row for each file goes here.
+        work: Describes how to perform the tasks.
+        display: Display options.
+        report: Receives a row for each file.
     """
     this = _Run(inputs, work, display, report)
     this.perform()
@@ -289,19 +289,19 @@ def run(inputs: Inputs, work: Work, display: Display, report: ReportFile | None 
 
 
 def planned_line(task: Task, decision: Decision) -> str:
-    """The line of a dry run for an output that would be made."""
-    again = f" (again: {decision.why})" if decision.is_again else ""
+    """Returns the line of a dry run for an output that would be made."""
+    again = f" (again: {decision.why})" if decision.needs_notice else ""
     return f"{display_name(task.source)} -> {output_name(task.target)}{again}"
 
 
-def again_line(task: Task, decision: Decision) -> str:
-    """The notice of an output that is made again."""
+def remake_notice(task: Task, decision: Decision) -> str:
+    """Returns the notice that an output is made again."""
     return f"{output_name(task.target)} is made again: {decision.why}"
 
 
 def _perform_guarded(perform: Callable[[Task, Decision], TaskResult], job: _Job) -> TaskResult:
-    """Performs a task and turns its exceptions into a result, so that a failure does not stop the
-    other tasks.
+    """Performs a task and converts exceptions to a result, so that a failure does not stop other
+    tasks.
     """
     from dfmcodec.files.atomic import check_writable
 
@@ -311,12 +311,12 @@ def _perform_guarded(perform: Callable[[Task, Decision], TaskResult], job: _Job)
         task.check_links()
         check_writable(task.target, force=True, follow=False)
         return perform(task, decision)
-    except Exception as error:  # whatever it is, it is about this file alone
+    except Exception as error:  # any error concerns only this file
         return TaskResult(None, "", error=failure_of(error).of_file(task.source), is_disk_full=_is_disk_full(error))
 
 
 def _is_disk_full(error: BaseException | None) -> bool:
-    """Indicates whether an error was caused by a lack of space."""
+    """Indicates whether an error was caused by a full disk."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _NO_SPACE:
             return True

@@ -1,4 +1,4 @@
-"""What the commands share: options, input and output, and reports."""
+"""Shared parts of the commands: options, input, output and reports."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     OutputParam = click.ParamType["Output"]
     IntParam = click.ParamType[int]
     FloatParam = click.ParamType[float]
-else:  # not subscriptable in older versions of click
+else:  # older versions of click are not subscriptable
     PathParam = OutputParam = IntParam = FloatParam = click.ParamType
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 STANDARD = Path("-")  # standard input or output
 _STANDARD_OUTPUTS = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")  # other names of standard output
-_WAIT_S = 2.0  # for the other end of a pipe, before a command says that it waits
+_WAIT_S = 2.0  # time to wait silently for the other end of a pipe
 
 
 def refuse_empty_name(value: Any, param: click.Parameter | None, ctx: click.Context | None) -> None:
-    """Refuses an empty name, as of a variable that is not set: `Path` would take it for the current
-    folder.
+    """Raises an error for an empty name, for example from an unset variable. `Path` would interpret
+    it as the current folder.
 
     Raises:
         click.BadParameter: The name is empty.
@@ -62,7 +62,7 @@ class NamedPath(click.Path):
 
 
 class _Source(PathParam):
-    """The path of an input. What looks like a URL is refused: as a path it would lose a slash."""
+    """Path of an input. URLs are refused, because a path would lose a slash."""
 
     name = "path"
 
@@ -74,21 +74,21 @@ class _Source(PathParam):
 
 
 def fraction(text: str) -> float:
-    """The value of a number or a percentage: 0.18 or 18%.
+    """Parses a number or a percentage: 0.18 or 18%.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: The text is neither.
     """
     text = text.strip()
     return float(text[:-1]) / 100 if text.endswith("%") else float(text)
 
 
 class Number(FloatParam):
-    """A number that is not beyond what an option can mean. NaN and infinity are none.
+    """Number within a range. NaN and infinity are refused.
 
     Args:
-        low: The smallest one.
-        high: The largest one.
+        low: The minimum.
+        high: The maximum.
     """
 
     name = "float"
@@ -116,7 +116,7 @@ class Fraction(Number):
 
 
 class Integer(IntParam):
-    """An integer of up to 18 digits; what it may be is for the option to say."""
+    """Integer of up to 18 digits. The range is checked elsewhere."""
 
     name = "integer"
 
@@ -128,11 +128,11 @@ class Integer(IntParam):
 
 @dataclass(frozen=True)
 class Output:
-    """Where one output goes, or several.
+    """Destination of one or several outputs.
 
     Args:
         path: The file or folder.
-        is_folder: Whether it is a folder: one that exists, or a name that ends in a slash.
+        is_folder: Whether the path is an existing folder or ends in a slash.
     """
 
     path: Path
@@ -153,11 +153,11 @@ class _OutputOrFolder(OutputParam):
 
 @dataclass(frozen=True)
 class FileList:
-    """A file that names inputs.
+    """File with a list of inputs.
 
     Args:
         path: The file; "-" is standard input.
-        is_zero_terminated: Whether a zero byte ends each name, not a line end.
+        is_zero_terminated: Whether names end with a zero byte instead of a line end.
     """
 
     path: Path
@@ -184,7 +184,7 @@ optional_sources_argument = click.argument("sources", metavar="FILE...", nargs=-
 
 
 def files_from_option(command: F) -> F:
-    """Adds the options for lists of inputs, which `file_list` takes together."""
+    """Adds the options for lists of inputs; `file_list` evaluates them together."""
     command = click.option(
         "--files0-from",
         metavar="LIST",
@@ -200,10 +200,10 @@ def files_from_option(command: F) -> F:
 
 
 def file_list(arguments: dict[str, Any]) -> FileList | None:
-    """Takes the values of the options for lists out of the arguments of a command.
+    """Removes the options for lists from the arguments of a command and returns the list.
 
     Raises:
-        ConfigError: Both are given.
+        ConfigError: Both options are given.
     """
     from dfmcodec.errors import ConfigError
 
@@ -251,14 +251,14 @@ processes_option = click.option(
 max_pixels_option = click.option(
     "--max-pixels",
     type=click.IntRange(1, 1 << 32),
-    default=89_478_485,  # image.MAX_PIXELS, repeated here because that module imports NumPy
+    default=89_478_485,  # same as image.MAX_PIXELS, because that module imports NumPy
     show_default=True,
     help="Refuse images with more pixels before allocating memory for them.",
 )
 
 
 def limit_of_multiply_adds(default: int) -> Callable[[F], F]:
-    """The option --max-multiply-adds with its default."""
+    """Returns the option --max-multiply-adds with a default."""
     return click.option(
         "--max-multiply-adds",
         type=click.IntRange(1, 1 << 62),
@@ -268,7 +268,8 @@ def limit_of_multiply_adds(default: int) -> Callable[[F], F]:
     )
 
 
-max_multiply_adds_option = limit_of_multiply_adds(1 << 37)  # fourier.network.MAX_MULTIPLY_ADDS, for the same reason
+# Same as fourier.network.MAX_MULTIPLY_ADDS, because that module imports NumPy.
+max_multiply_adds_option = limit_of_multiply_adds(1 << 37)
 generator_option = click.option(
     "--generator",
     metavar="MODEL",
@@ -297,47 +298,47 @@ strip_option = click.option(
 
 
 def output_option(what: str) -> Callable[[F], F]:
-    """The option -o with its help text."""
+    """Returns the option -o with its help text."""
     return click.option("-o", "--output", type=NamedPath(), help=what)
 
 
 def output_or_folder_option(what: str) -> Callable[[F], F]:
-    """The option -o, which may name a folder, with its help text."""
+    """Returns the option -o, which may name a folder, with its help text."""
     return click.option("-o", "--output", type=_OutputOrFolder(), help=what)
 
 
 def read_source(source: Path) -> bytes:
-    """The bytes of a file or of standard input.
+    """Reads the bytes of a file or of standard input.
 
     Raises:
-        DfmError: It cannot be read.
+        DfmError: The source cannot be read.
     """
     from dfmcodec.files.atomic import read_file
 
     if source == STANDARD:
         return standard_input().read()
-    with _waiting_is_told(source):
+    with _report_waiting(source):
         return read_file(source)
 
 
 def image_source(path: Path) -> Source:
-    """An image file, or standard input. Of a file on a disk, nothing is read yet.
+    """Opens an image file or standard input. A file on disk is not read yet.
 
     Raises:
-        DfmError: It cannot be opened.
-        ImageError: It is a pipe that begins as no image does, or is too long.
+        DfmError: The file cannot be opened.
+        ImageError: The source is a pipe, and its contents are not an image or too long.
     """
     from dfmcodec.image.source import Source
 
     if path == STANDARD:
         return Source.from_stream(standard_input(), display_name(path))
-    with _waiting_is_told(path):
+    with _report_waiting(path):
         return Source.from_path(path)
 
 
 @contextmanager
-def _waiting_is_told(path: Path) -> Iterator[None]:
-    """Says that a command waits for the other end of a pipe, if it does so for long."""
+def _report_waiting(path: Path) -> Iterator[None]:
+    """Prints a message if the command waits long for the other end of a pipe."""
     from dfmcodec.files.atomic import is_stream
 
     if not is_stream(path):
@@ -353,10 +354,10 @@ def _waiting_is_told(path: Path) -> Iterator[None]:
 
 
 def standard_input() -> BinaryIO:
-    """Standard input, as bytes.
+    """Returns standard input as a binary file.
 
     Raises:
-        DfmError: It is closed.
+        DfmError: Standard input is closed.
     """
     from dfmcodec.errors import DfmError
 
@@ -367,10 +368,10 @@ def standard_input() -> BinaryIO:
 
 
 def read_generator(path: Path | None) -> GenerativeModel | None:
-    """The generative model that --generator names; None without the option.
+    """Reads the generative model of --generator; returns None without the option.
 
     Raises:
-        ConfigError: It is a device or a pipe, which can be read only once.
+        ConfigError: The path is a device or a pipe, which can be read only once.
         FormatError: The file is not a generative model.
     """
     from dfmcodec.errors import ConfigError
@@ -394,16 +395,16 @@ def _read_generator_once(path: Path, _state: tuple[int, int] | None) -> Generati
 
 
 def display_name(source: Path) -> str:
-    """The name of an input in messages."""
+    """Returns the name of an input for messages."""
     return "standard input" if source == STANDARD else str(source)
 
 
 @contextmanager
 def errors_named(name: str) -> Iterator[None]:
-    """Puts the name of a file before what is wrong with it.
+    """Adds the name of a file to the front of error messages.
 
     Args:
-        name: What `display_name` gives.
+        name: The name from `display_name`.
     """
     from dfmcodec.errors import FormatError
 
@@ -414,15 +415,15 @@ def errors_named(name: str) -> Iterator[None]:
 
 
 def output_name(output: Path) -> str:
-    """The name of an output in messages."""
+    """Returns the name of an output for messages."""
     return "standard output" if output == STANDARD else str(output)
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder, and those above it, if it is not there.
+    """Creates a folder and its parents if they do not exist.
 
     Raises:
-        OutputError: It cannot be made.
+        OutputError: The folder cannot be created.
     """
     from dfmcodec.errors import OutputError
 
@@ -434,10 +435,11 @@ def make_folder(folder: Path) -> None:
 
 
 def check_output(output: Path, force: bool) -> None:
-    """Refuses, before any work, an output that cannot be written or may not be overwritten.
+    """Raises an error, before any work, for an output that cannot be written or must not be
+    overwritten.
 
     Raises:
-        OutputError: What is in the way.
+        OutputError: The output cannot be written; the message gives the reason.
     """
     from dfmcodec.errors import OutputError
     from dfmcodec.files.atomic import check_writable
@@ -453,43 +455,43 @@ def check_output(output: Path, force: bool) -> None:
 
 
 def write_output(output: Path, data: bytes, force: bool = True, follow: bool = True) -> None:
-    """Writes a file or to standard output.
+    """Writes to a file or to standard output.
 
     Args:
         output: The file.
-        data: Its contents.
-        force: Whether to overwrite a file that was created since `check_output`.
+        data: The contents.
+        force: Whether to overwrite a file that was created after `check_output`.
         follow: Whether the output may be a link, a device or a pipe.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The output cannot be written.
     """
     from dfmcodec.files.atomic import write_atomic
 
     if output == STANDARD:
         rest = memoryview(data)
-        while rest:  # an unbuffered stream (PYTHONUNBUFFERED) may write only a part
+        while rest:  # unbuffered streams (PYTHONUNBUFFERED) may write only a part
             rest = rest[sys.stdout.buffer.write(rest) :]
         sys.stdout.buffer.flush()
     else:
-        with _waiting_is_told(output):
+        with _report_waiting(output):
             write_atomic(output, data, force, follow)
 
 
 def echo(line: str, err: bool = False) -> None:
-    """Prints one line for people, on stdout or stderr. What is not shown but acts, such as a line
-    end in the name of a file, is escaped: no name adds a line or commands a terminal.
+    """Prints one line of text to stdout or stderr. Control characters and line ends, for example in
+    file names, are escaped, so that they cannot add lines or control the terminal.
     """
     click.echo(printable(line), err=err)
 
 
 def echo_json(report: dict[str, Any], err: bool = False) -> None:
-    """Prints one JSON object on stdout, or on stderr if stdout carries the output."""
+    """Prints one JSON object to stdout, or to stderr if stdout carries the output."""
     click.echo(json_text(report), err=err)
 
 
 def json_text(report: dict[str, Any]) -> str:
-    """One line of JSON. Numbers that are not finite, which JSON does not have, are null."""
+    """Formats one line of JSON. Infinite numbers and NaN, which JSON lacks, become null."""
     return json.dumps(_finite(report), allow_nan=False)
 
 
@@ -502,7 +504,7 @@ def _finite(value: Any) -> Any:
 
 
 def describe_architecture(architecture: Architecture) -> str:
-    """One line for people."""
+    """Returns one line that describes an architecture."""
     described = architecture.as_dict()
     model = described.pop("model")
     described.pop("channels")

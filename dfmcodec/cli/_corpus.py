@@ -1,4 +1,4 @@
-"""What the commands about corpora share: options, and a run from the plan to the summary."""
+"""Options and runs of the commands on corpora."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
     PlaceParam = click.ParamType["Place"]
     PartParam = click.ParamType[tuple[int, int]]
     ResourceParam = click.ParamType[tuple[str, float]]
-else:  # not subscriptable in older versions of click
+else:  # older versions of click are not subscriptable
     PlaceParam = PartParam = ResourceParam = click.ParamType
 
 F = TypeVar("F", bound=Callable[..., Any])
-Place = Path | str  # a local path, or a URL, which as a path would lose a slash
+Place = Path | str  # a local path or a URL, in which a path would lose a slash
 
 PACK_SHARD_SIZE = 1000
 _SHOWN_NAMES = 3  # of outputs
 _SHARD_S = 600  # of one core, for a shard of default size
-# Seconds of one core for an image of 768x512, by effort, without kernels: shards are planned for
-# the slowest worker. From effort 6 on, the overfitted codec may be tried.
+# Seconds of one core for an image of 768x512, by effort, without kernels, because shards are
+# planned for the slowest worker. From effort 6 on, the overfitted codec may be tried.
 _CORE_S = {1: 5, 2: 12, 3: 15, 4: 21, 5: 25}
 _OVERFITTED_CORE_S = 600
-# Options of `dfm encode` by argument.
+# Options of `dfm encode`, by argument.
 _NOT_FOR_A_CORPUS = {
     "output": "-o",
     "force": "-f",
@@ -56,7 +56,7 @@ _NOT_FOR_A_CORPUS = {
 
 
 def is_url(text: str) -> bool:
-    """Whether a text looks like a URL."""
+    """Indicates whether text looks like a URL."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) is not None
 
 
@@ -71,7 +71,7 @@ class _Place(PlaceParam):
 
 
 class _Part(PartParam):
-    """A part of several: 3/16."""
+    """Part of a corpus: 3/16."""
 
     name = "i/n"
 
@@ -85,7 +85,7 @@ class _Part(PartParam):
 
 
 class _Resource(ResourceParam):
-    """An amount of a resource: GPU=1."""
+    """Amount of a resource: GPU=1."""
 
     name = "name=number"
 
@@ -158,18 +158,18 @@ def corpus_options(command: F) -> F:
 
 @dataclass(frozen=True)
 class CorpusOptions:
-    """The options of a corpus, as given.
+    """Options of a corpus, as given.
 
     Args:
-        form: "files", "tar", "parquet", or None for that of the sources.
-        column: The column of images of Parquet sources.
-        places: Where names in that column may lead.
-        shard_size: The images of a shard; None for a default.
+        form: "files", "tar", "parquet", or None for the form of the sources.
+        column: The image column of Parquet sources.
+        places: Folders and URLs from which names in that column may be read.
+        shard_size: The number of images in a shard; None for a default.
         engine: The engine; None for this host.
-        address: That of Dask's scheduler.
-        resources: What a shard takes of a Dask worker's resources.
+        address: The address of Dask's scheduler.
+        resources: The Dask worker resources that a shard needs.
         part: (i, n) for the i-th of n parts; None for all.
-        retry_failed: Whether shards in which images failed are done again.
+        retry_failed: Whether to redo shards in which images failed.
     """
 
     form: str | None
@@ -183,15 +183,15 @@ class CorpusOptions:
     retry_failed: bool
 
     @classmethod
-    def taken_from(cls, arguments: dict[str, Any]) -> CorpusOptions:
-        """Takes the options out of the arguments of a command."""
+    def from_arguments(cls, arguments: dict[str, Any]) -> CorpusOptions:
+        """Removes the options from the arguments of a command."""
         return cls(**{field.name: arguments.pop(field.name) for field in fields(cls)})
 
-    def is_asked_for(self, sources: Sequence[Place], folder: Place | None) -> bool:
-        """Whether a command is about a corpus rather than files of this host.
+    def is_corpus(self, sources: Sequence[Place], folder: Place | None) -> bool:
+        """Indicates whether the command is about a corpus rather than local files.
 
         Raises:
-            ConfigError: It is not, but there are URLs or options that only a corpus has.
+            ConfigError: URLs or options of a corpus are given, but the command is not about one.
         """
         if isinstance(folder, str) or any(option is not None for option in (self.form, self.engine, self.part)):
             return True
@@ -210,22 +210,22 @@ class CorpusOptions:
 
 
 def default_shard_size(effort: int) -> int:
-    """The images of a shard that takes about ten minutes of one core."""
+    """Returns the number of images in a shard that takes about ten minutes of one core."""
     return max(1, _SHARD_S // _CORE_S.get(effort, _OVERFITTED_CORE_S))
 
 
 @dataclass(frozen=True)
 class CorpusRun:
-    """A run of a command on a corpus.
+    """Run of a command on a corpus.
 
     Args:
         options: The options of a corpus.
-        sources: What is named as sources.
+        sources: The sources as given.
         files_from: A list of further sources.
-        recursive: Whether to search subfolders too.
-        store: Where the outputs go; None if that is not given.
-        skips_links: Whether to leave out inputs that are symbolic links.
-        processes: The number of shards at a time.
+        recursive: Whether to process subfolders too.
+        store: The output store; None if not given.
+        skips_links: Whether to skip inputs that are symbolic links.
+        processes: The number of shards to process at a time.
         as_json: Whether to print the summary as JSON.
         quiet: Whether to print errors only.
     """
@@ -247,8 +247,8 @@ class CorpusRun:
 
         Args:
             task: "encode" or "pack".
-            settings: Those of the task.
-            shard_size: The images of a shard, where the option does not say it.
+            settings: The settings of the task.
+            shard_size: The number of images in a shard if the option is not given.
 
         Raises:
             DfmError: The sources, the store or the engine cannot be used.
@@ -351,20 +351,20 @@ class CorpusRun:
 
 
 class _Display:
-    """Shows what becomes of shards.
+    """Display of the progress of shards.
 
     Args:
-        shards: How many there are.
-        quiet: Whether only errors are shown.
+        shards: The number of shards.
+        quiet: Whether to print only errors.
     """
 
     def __init__(self, shards: int, quiet: bool) -> None:
         self._quiet = quiet
         self._bar = FilesBar(lambda: shards, not quiet)
-        self.errors: list[str] = []  # of shards that are not done
+        self.errors: list[str] = []  # of shards that are not finished
 
     def show(self, result: ShardResult) -> None:
-        """Shows the notices and failures of a shard, and counts it."""
+        """Prints the notices and failures of a shard, and counts it."""
         for notice in () if self._quiet else result.notices:
             self._echo(notice)
         for line in result.failures:
@@ -399,7 +399,7 @@ def lost_text(lost: Mapping[int, Sequence[str]]) -> str:
 
 
 def progress_text(state: Progress, url: str) -> str:
-    """How far the corpus of a store is, in one line."""
+    """Returns one line with the progress of a corpus."""
     total = state.total
     of_images = "" if state.images is None else f" of {state.images:,}"
     parts = [f"{total.done:,}{of_images} images done"]
@@ -414,15 +414,15 @@ def progress_text(state: Progress, url: str) -> str:
 
 
 def encode_corpus(options: CorpusOptions, config: EncoderConfig, arguments: dict[str, Any]) -> None:
-    """Does `dfm encode` on a corpus, and ends the command as `CorpusRun.perform` does.
+    """Runs `dfm encode` on a corpus, and ends the command like `CorpusRun.perform`.
 
     Args:
         options: The options of a corpus.
         config: The settings of the encoder.
-        arguments: All others of the command.
+        arguments: All other arguments of the command.
 
     Raises:
-        ConfigError: There is an option that is not for a corpus.
+        ConfigError: An option does not apply to a corpus.
         DfmError: The sources, the store or the engine cannot be used.
     """
     from dfmcodec.corpus.tasks import ENCODE, encode_settings

@@ -1,4 +1,4 @@
-"""One rule for outputs that exist already, for one file and for many.
+"""Rules for existing outputs, for one file and for many.
 
 An output that was made from the same source with the same settings is kept. One that was made from
 it with other settings or not completely is made again. Any other existing file is refused without
@@ -22,18 +22,18 @@ from dfmcodec.files.atomic import EXTENSION, destination, exists_message, is_str
 
 
 class Action(Enum):
-    """What a run does about an output."""
+    """Actions for an output."""
 
-    MAKE = auto()  # there is none yet
+    MAKE = auto()  # does not exist yet
     REPLACE = auto()
-    REPLACE_IDENTICAL = auto()  # it may be a source, and is only replaced by the same bytes
+    REPLACE_IDENTICAL = auto()  # may be a source; replaced only if the contents are identical
     KEEP = auto()
     REFUSE = auto()
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a run does about an output.
+    """Decision about an output.
 
     Args:
         action: What it does.
@@ -47,24 +47,24 @@ class Decision:
 
     @property
     def may_replace(self) -> bool:
-        """Whether an existing file may be replaced."""
+        """Indicates whether an existing file may be replaced."""
         return self.action in (Action.REPLACE, Action.REPLACE_IDENTICAL)
 
     @property
-    def is_again(self) -> bool:
-        """Whether an output is made again for a reason that is worth a notice."""
+    def needs_notice(self) -> bool:
+        """Indicates whether the output is made again for a reason that needs a notice."""
         return self.action is Action.REPLACE and bool(self.why)
 
     def checked(self, target: Path, data: bytes) -> bool:
-        """Returns whether an existing file may be replaced, now that the new contents are known.
+        """Returns whether an existing file may be replaced by the given contents.
 
         Raises:
-            OutputError: It may be a source, and has other contents.
+            OutputError: The existing file may be a source, and its contents differ.
         """
         if self.action is Action.REPLACE_IDENTICAL:
             try:
                 is_same = target.read_bytes() == data
-            except OSError:  # it is gone
+            except OSError:  # removed in the meantime
                 is_same = False
             if not is_same:
                 raise OutputError(self.why)
@@ -72,7 +72,7 @@ class Decision:
 
 
 class ExistingOutputs:
-    """Decides what a run does about outputs that exist already.
+    """Rules that decide about existing outputs.
 
     Args:
         settings: Those that decide the outputs besides the inputs, as one text.
@@ -170,18 +170,18 @@ class ExistingOutputs:
         return self._records.origin_of(target)
 
     def check_source(self, task: Task) -> None:
-        """Refuses an output that is known to be the file that its input was made from.
+        """Raises an error if the output is known to be the source of its input.
 
         Raises:
-            OutputError: It is.
+            OutputError: The output is the source of the input.
         """
         if not self._overwrites_source and self._is_source(task.target, task.source):
             msg = f"{task.target} is the file that {task.source} was made from{_advice(task)}"
             raise OutputError(msg)
 
     def _is_source(self, file: Path, made: Path) -> bool:
-        """Indicates whether a file is the source of another one, by the record beside that one, or
-        by the report.
+        """Indicates whether a file is the source of another one, according to the record of that
+        file's folder or the report.
         """
         reported = self._reported(made)
         return self._records.is_source_of(file, made) or (reported is not None and is_source(reported, file))
@@ -202,7 +202,7 @@ def _fault_of(output: Path) -> str | None:
 
 
 def _advice(task: Task) -> str:
-    """Says how to write the output elsewhere, and how to replace the source all the same."""
+    """Returns advice on writing the output elsewhere and on replacing the source anyway."""
     other, number = task.target.with_stem(f"{task.target.stem}.new"), 2
     while os.path.lexists(other):
         other, number = task.target.with_stem(f"{task.target.stem}.new{number}"), number + 1

@@ -1,6 +1,4 @@
-"""What a command says of an exception, and the exit code: the only place that decides this, for a
-whole command and for one file of many.
-"""
+"""Messages and exit codes for exceptions, for entire commands and for single files of a batch."""
 
 from __future__ import annotations
 
@@ -19,17 +17,18 @@ from dfmcodec.errors import (
 )
 
 _PACKAGE = Path(__file__).parents[1]
-_LIMIT = re.compile(r"\((max_pixels|max_multiply_adds)\)")  # parameters in messages, of which the command has options
+# Parameters in messages that correspond to options of the command.
+_LIMIT = re.compile(r"\((max_pixels|max_multiply_adds)\)")
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What went wrong.
+    """Description of an error.
 
     Args:
-        kind: The name of the error's class.
-        message: What was found and what to do, in one line.
-        exit_code: The exit code of a command that ends because of it.
+        kind: The class name of the error.
+        message: One line: what was found and what to do.
+        exit_code: The exit code if the command ends with this error.
     """
 
     kind: str
@@ -37,17 +36,17 @@ class Failure:
     exit_code: int
 
     def of_file(self, source: Path) -> str:
-        """The message with the name of the file that it is about."""
+        """Returns the message with the name of the file in front."""
         return self.message if source.name in self.message else f"{source}: {self.message}"
 
 
 def failure_of(error: Exception, command: str = "dfm") -> Failure:
-    """The failure that an exception stands for. One that no part of this program raises on purpose
-    is a bug; the message says where it happened.
+    """Converts an exception to a failure. Exceptions that the program does not raise on purpose are
+    bugs; the message says where they occurred.
 
     Args:
         error: The exception.
-        command: The name of the command that met it.
+        command: The name of the command that caught it.
     """
     kind = type(error).__name__
     if is_lack_of_memory(error):
@@ -78,8 +77,10 @@ def _text(name: str | bytes | int) -> str:
 
 
 def _place(error: Exception) -> str:
-    """Where this package raised an exception or called what did; empty where it did neither."""
-    import traceback  # most commands do without
+    """Returns the location in this package where an exception was raised or passed; empty if there
+    is none.
+    """
+    import traceback  # not needed by most commands
 
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _PACKAGE in Path(frame.filename).parents]
     if not frames:

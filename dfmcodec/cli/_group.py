@@ -1,4 +1,4 @@
-"""The command group: subcommands that are imported on demand, and errors as one line with an exit
+"""Command group. It imports subcommands on demand and prints each error as one line with an exit
 code.
 """
 
@@ -20,7 +20,7 @@ from dfmcodec.cli._common import echo
 from dfmcodec.cli._failure import Failure, failure_of
 from dfmcodec.errors import is_installed
 
-# Command -> its line in `dfm --help`, which imports none of the commands.
+# Command -> its line in `dfm --help`. Printing the help imports none of the commands.
 _COMMANDS = {
     "encode": "Encode images to .dfm files of a given size or quality.",
     "decode": "Decode .dfm files to images.",
@@ -37,7 +37,7 @@ _COMMANDS = {
     "desktop": "Register .dfm files with the desktop: type, thumbnails, manual page, completion.",
 }
 
-# Errors without a file name that come from writing to standard output.
+# Errors without a file name, raised when standard output cannot be written.
 _WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
 
@@ -61,9 +61,9 @@ class _LazyGroup(click.Group):
         _print_any_text()
         try:
             return super().main(*args, **kwargs)
-        except KeyboardInterrupt:  # outside a command
+        except KeyboardInterrupt:  # raised outside a command
             _end_interrupted()
-        except OSError as error:  # of a command, or of what it or click printed
+        except OSError as error:  # raised by a command, or while it or click prints
             _discard_output()
             if error.filename is None and error.errno in _WRITE_ERRORS:
                 _echo_error(f"cannot write to standard output: {error.strerror}; redirect it elsewhere")
@@ -75,14 +75,14 @@ class _LazyGroup(click.Group):
         try:
             with _usage_in_one_line():
                 return super().make_context(*args, **kwargs)
-        except KeyboardInterrupt:  # which click would report in other words
+        except KeyboardInterrupt:  # click would print a different message
             _end_interrupted()
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with _usage_in_one_line():
                 return super().invoke(ctx)
-        except (click.exceptions.Exit, click.ClickException, OSError):  # for click, and for `main`
+        except (click.exceptions.Exit, click.ClickException, OSError):  # handled by click or by `main`
             raise
         except (KeyboardInterrupt, click.Abort):
             _end_interrupted()
@@ -92,16 +92,14 @@ class _LazyGroup(click.Group):
 
 @contextmanager
 def _usage_in_one_line() -> Iterator[None]:
-    """Ends the command with one line if its arguments make no sense. Without any, the help is
-    shown, which click does.
-    """
+    """Prints one line for invalid arguments. Without any arguments, click shows the help."""
     try:
         yield
     except click.exceptions.NoArgsIsHelpError:
         raise
     except click.UsageError as error:
         command = "dfm" if error.ctx is None else error.ctx.command_path
-        message = error.format_message().replace("\n\t", " ").removesuffix(".")  # click lists choices in lines
+        message = error.format_message().replace("\n\t", " ").removesuffix(".")  # click puts choices on separate lines
         _end(Failure(type(error).__name__, f"{message} (see {command} --help)", error.exit_code))
 
 
@@ -117,18 +115,21 @@ def _end_interrupted() -> NoReturn:
 
 
 def _print_any_text() -> None:
-    """Lets the streams escape what their encoding lacks, whatever it is and however strict."""
+    """Makes the standard streams escape characters that their encoding lacks, whatever the encoding
+    and error handler are.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _keep_products_to_one_core() -> None:
-    """Does for the whole command what `threads.one_core_products` cannot without threadpoolctl:
-    beside a busy program, products on all cores take several times as long.
+    """Limits matrix products to one core for the entire command, which `threads.one_core_products`
+    cannot do without threadpoolctl. Beside another busy program, products on all cores take several
+    times as long.
     """
     if not is_installed("threadpoolctl"):
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy reads it when it is imported, later
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read by NumPy when it is imported later
 
 
 def _echo_error(message: str) -> None:
@@ -137,7 +138,9 @@ def _echo_error(message: str) -> None:
 
 
 def _discard_output() -> None:
-    """Discards what a stream refused, or Python would try to write it again at exit."""
+    """Discards output that a stream refused; otherwise Python would try to write it again at
+    exit.
+    """
     null_device = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):

@@ -1,4 +1,4 @@
-"""What a run is to do: its inputs, found while it goes on, and the names of their outputs."""
+"""Inputs of a run, found while it proceeds, and the names of their outputs."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ _SHOWN_NAMES = 5
 
 @dataclass(frozen=True)
 class Task:
-    """An input file and the output file to make from it.
+    """Input file and the output file to make from it.
 
     Args:
         source: The input.
         target: The output.
-        folder: The folder for the outputs that the user named, with the target in it or in its
-            subfolders; None where the target lies beside the input.
-        is_named: Whether the user named the target itself. The name of another one is derived from
-            that of the input.
-        is_alone: Whether the command is about this input alone.
+        folder: The output folder that the user named, which contains the target directly or in a
+            subfolder. None if the target is beside the input.
+        is_named: Whether the user named the target. Otherwise its name is derived from the input.
+        is_alone: Whether this is the only input of the command.
     """
 
     source: Path
@@ -38,11 +37,11 @@ class Task:
     is_alone: bool = False
 
     def check_links(self) -> None:
-        """Refuses a target in a subfolder that is a link. No derived name leads out of the folder
-        that the user named.
+        """Raises an error if the target is in a subfolder that is a link. Derived names must not
+        leave the folder that the user named.
 
         Raises:
-            OutputError: There is such a link.
+            OutputError: A subfolder is a link.
         """
         if self.folder is None or not self.target.is_relative_to(self.folder):
             return
@@ -56,7 +55,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Unusable:
-    """An input that cannot be worked on, and why."""
+    """Input that cannot be processed, with the reason."""
 
     source: str
     error: str
@@ -64,13 +63,13 @@ class Unusable:
 
 @dataclass
 class Skipped:
-    """Files that are no inputs.
+    """Files that are skipped.
 
     Args:
-        which: A property that they share, as the notice says it.
+        which: Their common property, as in the notice.
         kind: The noun of the notice.
-        count: How many.
-        names: Those of the first few.
+        count: The number of files.
+        names: The names of the first few.
     """
 
     which: str = ""
@@ -85,7 +84,9 @@ class Skipped:
             self.names.append(path.name)
 
     def notice(self) -> str:
-        """The number of files and the first names; empty if there are none."""
+        """Returns a notice with the number of files and the first names; empty if there are
+        none.
+        """
         if not self.count:
             return ""
         names = ", ".join(self.names) + (", ..." if self.count > len(self.names) else "")
@@ -94,24 +95,25 @@ class Skipped:
 
 
 def special_files() -> Skipped:
-    """Files that would be waited for, or have no end."""
+    """Creates a counter of special files, which could block or have no end."""
     return Skipped("of kinds that are not read (device, pipe, socket)")
 
 
 def links() -> Skipped:
-    """Files that are left out because of `--skip-links`."""
+    """Creates a counter of files skipped because of `--skip-links`."""
     return Skipped(kind="symbolic link")
 
 
 @dataclass(frozen=True)
 class Naming:
-    """How the outputs of a command are named after its inputs, whatever else is there.
+    """Rules for naming outputs after inputs.
 
     Args:
-        is_wanted: Indicates by its path which files of a folder are inputs.
-        is_output: Indicates which others are outputs, as they may lie beside the inputs.
-        target_name: Gives the name of an output, without its folder, by that of its input.
-        advice: Gives what to do where two inputs, whose names it takes, have the same output.
+        is_wanted: Indicates whether a file in a folder is an input, by its path.
+        is_output: Indicates whether a file that is not an input may be an output, since outputs can
+            be beside the inputs.
+        target_name: Returns the name of an output, without its folder, for the name of an input.
+        advice: Returns advice for two inputs, given by name, that have the same output.
     """
 
     is_wanted: Callable[[Path], bool]
@@ -120,7 +122,7 @@ class Naming:
     advice: Callable[[str, str], str]
 
     def target(self, source: Path, folder: Path | None = None) -> Path:
-        """The output of a file, next to it or in a folder.
+        """Returns the output path for a file, beside it or in a folder.
 
         Raises:
             ConfigError: The input is a folder.
@@ -132,11 +134,12 @@ class Naming:
         return source.with_name(name) if folder is None else folder / name
 
     def single_task(self, source: Path, output: Output | None) -> Task:
-        """The task of a command on one file. A folder that is missing is made.
+        """Returns the task of a command on one file. Creates a missing folder.
 
         Raises:
-            ConfigError: The name of a folder does not give that of a file.
-            OutputError: The folder cannot be made.
+            ConfigError: A folder is named, but the input has no name from which a file name could
+                be derived.
+            OutputError: The folder cannot be created.
         """
         if output is None:
             target = STANDARD if source == STANDARD else self.target(source)
@@ -151,24 +154,25 @@ class Naming:
 
 
 class Inputs:
-    """The inputs of a run of several files, in order.
+    """Inputs of a run on several files, in order.
 
-    Of several different inputs with the same output none is worked on, which is known before the
-    first one is begun. Files of a folder are found while the run goes on: if it is the only source,
-    what is kept does not grow with the number of its files.
+    If several different inputs have the same output, none of them is processed; this is known
+    before the first one starts. Files of folders are found while the run proceeds. If a folder is
+    the only source, memory does not grow with the number of its files.
 
     Args:
         sources: Files and folders.
-        files_from: A list that names more of them.
-        folder: The folder for the outputs, which get the subfolders of their inputs (of a list: its
-            relative paths); None to write each output next to its input.
-        recursive: Whether to search subfolders too.
-        naming: Which files are inputs, and how outputs are named.
-        kept: Files besides the inputs that no output may replace; None for those not given.
-        skips_links: Whether inputs that are links are left out.
+        files_from: A list of further sources.
+        folder: The output folder, in which the subfolders of inputs (for a list: its relative
+            paths) are repeated. None writes each output beside its input.
+        recursive: Whether to search subfolders.
+        naming: Rules that identify inputs and name outputs.
+        kept: Files other than inputs that must not be replaced; None for options that are not
+            given.
+        skips_links: Whether to skip inputs that are links.
 
     Attributes:
-        skipped: The files that are no inputs, so far: with other extensions, special files, links.
+        skipped: Skipped files so far: other extensions, special files, links.
     """
 
     def __init__(
@@ -192,39 +196,40 @@ class Inputs:
 
     @cached_property
     def _listed(self) -> list[Path]:
-        """The paths of the list, which may be read only once."""
+        """Returns the paths of the list. A list may be readable only once."""
         return [] if self._files_from is None else [Path(name) for name in listed_names(self._files_from)]
 
     def __iter__(self) -> Iterator[Task | Unusable]:
         if len(self._sources) == 1 and self._files_from is None:
             for group in self._groups(*self.skipped):
-                yield from self._checked(group, _Claims.of(group))
+                yield from self._usable(group, _Claims.of(group))
             return
-        tasks = [task for group in self._groups(*_unseen()) for task in group]  # gone through twice, noticed once
+        # Iterated twice, so notices are given only once.
+        tasks = [task for group in self._groups(*_unused_counters()) for task in group]
         claims = _Claims.of(tasks)
         self._kept |= identities(task.source for task in tasks if isinstance(task, Task))
         del tasks
         for group in self._groups(*self.skipped):
-            yield from self._checked(group, claims)
+            yield from self._usable(group, claims)
 
     def count(self) -> int | None:
-        """The number of inputs; None where it is not known before they are read."""
+        """Returns the number of inputs; None if it is unknown before they are read."""
         if self._files_from is not None:
             return None
-        return sum(isinstance(task, Task) for group in self._groups(*_unseen()) for task in group)
+        return sum(isinstance(task, Task) for group in self._groups(*_unused_counters()) for task in group)
 
     @property
     def is_empty_list(self) -> bool:
-        """Whether the only source is a list without names."""
+        """Indicates whether the only source is a list without names."""
         return self._files_from is not None and not self._sources and not self._listed
 
     def _groups(self, others: Skipped, special: Skipped, left_links: Skipped) -> Iterator[list[Task | Unusable]]:
-        """The inputs: those of each folder together.
+        """Yields the inputs, those of each folder together.
 
         Args:
-            others: Takes the files of folders that are no inputs.
-            special: Takes those that are not read.
-            left_links: Takes links that are left out.
+            others: Counts files of folders that are not inputs.
+            special: Counts special files.
+            left_links: Counts skipped links.
         """
         named = [(source, False) for source in self._sources] + [(source, True) for source in self._listed]
         for source, is_listed in named:
@@ -255,19 +260,19 @@ class Inputs:
             yield group
         yield [*unusable]
 
-    def _checked(self, group: list[Task | Unusable], claims: _Claims) -> Iterator[Task | Unusable]:
-        """Tasks whose outputs neither are inputs nor those of others; the others cannot be worked
-        on. Which files of folders are inputs is known by their names, as not all are known yet.
+    def _usable(self, group: list[Task | Unusable], claims: _Claims) -> Iterator[Task | Unusable]:
+        """Yields tasks. A task becomes unusable if its output is an input or the output of another
+        task. Inputs in folders not read yet are recognised by name.
         """
         kept = self._kept | identities(task.source for task in group if isinstance(task, Task))
         for task in group:
             if isinstance(task, Unusable):
                 yield task
             elif claims.take(task):
-                yield self._refused(task, claims, kept) or task
+                yield self._unusable_reason(task, claims, kept) or task
 
-    def _refused(self, task: Task, claims: _Claims, kept: set[Identity]) -> Unusable | None:
-        """Why an input cannot be worked on; None if it can."""
+    def _unusable_reason(self, task: Task, claims: _Claims, kept: set[Identity]) -> Unusable | None:
+        """Returns the reason why an input cannot be processed; None if it can."""
         source, target = task.source, task.target
         other = claims.other(task)
         if other is not None:
@@ -281,20 +286,20 @@ class Inputs:
         return None
 
 
-def _unseen() -> tuple[Skipped, Skipped, Skipped]:
-    """Takes what is noticed elsewhere."""
+def _unused_counters() -> tuple[Skipped, Skipped, Skipped]:
+    """Returns counters whose values are not used."""
     return Skipped(), Skipped(), Skipped()
 
 
 class _Claims:
-    """Which inputs have which output. Places are hashes of real paths, the same for all ways to
-    write them.
+    """Assignment of outputs to inputs. Paths are stored as hashes of real paths, so that all
+    spellings of a path are equal.
     """
 
     def __init__(self) -> None:
-        self._sources: dict[int, int] = {}  # of the first input, by its output
-        self._shared: dict[int, list[Path]] = {}  # different inputs of one output
-        self._taken: set[int] = set()  # outputs whose input was given
+        self._sources: dict[int, int] = {}  # hash of the first input, by hash of its output
+        self._shared: dict[int, list[Path]] = {}  # inputs that share an output
+        self._taken: set[int] = set()  # outputs of tasks already returned
 
     @classmethod
     def of(cls, tasks: Iterable[Task | Unusable]) -> _Claims:
@@ -311,13 +316,13 @@ class _Claims:
         return claims
 
     def other(self, task: Task) -> Path | None:
-        """Another input that has the output of a task; None if there is none."""
+        """Returns another input with the same output as a task; None if there is none."""
         source = _place_of(task.source)
         shared = self._shared.get(_place_of(task.target), ())
         return next((path for path in shared if _place_of(path) != source), None)
 
     def take(self, task: Task) -> bool:
-        """Whether an input was not given before: one that is named twice is worked on once."""
+        """Indicates whether an input is new. An input that is named twice is processed once."""
         target = _place_of(task.target)
         if target in self._shared:
             return True
@@ -332,11 +337,11 @@ def _place_of(path: Path) -> int:
 
 
 def listed_names(files_from: FileList) -> Iterator[str]:
-    """The names in a list, as the operating system has them, in any encoding.
+    """Reads the names in a list as the operating system encodes them.
 
     Raises:
-        DfmError: It cannot be read.
-        ConfigError: It has lines, and a zero byte.
+        DfmError: The list cannot be read.
+        ConfigError: The list should contain lines, but contains a zero byte.
     """
     if files_from.path == STANDARD:
         yield from _names_of(standard_input(), files_from.is_zero_terminated)
@@ -364,14 +369,13 @@ def _names_of(file: BinaryIO, is_zero_terminated: bool) -> Iterator[str]:
 def files_of_folders(
     folder: Path, recursive: bool, on_unusable: Callable[[Unusable], None], on_special: Callable[[Path], None]
 ) -> Iterator[list[Path]]:
-    """Yields the files of a folder, and then of each of its subfolders, in order, without hidden
-    ones.
+    """Yields the files of a folder and then of each subfolder, in order, without hidden files.
 
     Args:
         folder: The folder.
-        recursive: Whether to go into subfolders.
-        on_unusable: Called with folders that cannot be read.
-        on_special: Called with devices, pipes and sockets, which are left out.
+        recursive: Whether to search subfolders.
+        on_unusable: Called for folders that cannot be read.
+        on_special: Called for devices, pipes and sockets, which are skipped.
     """
 
     def on_error(error: OSError) -> None:
@@ -392,7 +396,7 @@ def dfm_files(
     on_unusable: Callable[[Unusable], None],
     on_special: Callable[[Path], None],
 ) -> Iterator[Path]:
-    """Yields the sources that are files, and the .dfm files of those that are folders; the
+    """Yields the sources that are files, and the .dfm files in sources that are folders. The
     arguments are those of `files_of_folders`.
     """
     for source in sources:
@@ -404,10 +408,10 @@ def dfm_files(
 
 
 def check_standard_input(sources: Sequence[Path]) -> None:
-    """Refuses standard input beside other files.
+    """Raises an error if standard input is combined with other files.
 
     Raises:
-        ConfigError: It is one of several sources.
+        ConfigError: Standard input is one of several sources.
     """
     if STANDARD in sources and len(sources) > 1:
         msg = "standard input (-) is a single file; do not combine it with others"
@@ -415,11 +419,11 @@ def check_standard_input(sources: Sequence[Path]) -> None:
 
 
 def is_single(sources: Sequence[Path], files_from: FileList | None, output: Output | None, folder: Path | None) -> bool:
-    """Whether the command is about one file rather than a batch.
+    """Indicates whether the command processes one file rather than a batch.
 
     Raises:
         ConfigError: The options contradict each other, or there is no input.
-        OutputError: The folder for the outputs is a file.
+        OutputError: The output folder is a file.
     """
     if not sources and files_from is None:
         msg = "name a file or a folder"

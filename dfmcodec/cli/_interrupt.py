@@ -1,4 +1,6 @@
-"""Ctrl-C: the first press ends the work with the best so far, the second at once."""
+"""Handling of Ctrl-C: the first press ends the work with the best result so far, the second ends it
+immediately.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,16 @@ import click
 
 from dfmcodec.processes import ask_to_stop, forget_to_stop, is_asked_to_stop
 
-EXIT_AFTER_INTERRUPT = 130  # exit code after Ctrl-C, by the convention of shells
+EXIT_AFTER_INTERRUPT = 130  # shell convention
 
 
 @contextmanager
 def interruptible(message: str) -> Iterator[Callable[[], bool]]:
-    """Gives a function that indicates whether Ctrl-C was pressed, here or in the process that this
-    one works for; a second press raises KeyboardInterrupt.
+    """Provides a function that indicates whether Ctrl-C was pressed in this process or its parent.
+    A second press raises KeyboardInterrupt.
 
     Args:
-        message: What the first press says.
+        message: The message printed at the first press.
     """
 
     def on_interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""The manual page, made of the help of the commands."""
+"""Manual page, generated from the help of the commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _escaped(text: str) -> str:
 
 
 def _paragraphs(text: str) -> list[str]:
-    """The paragraphs of a docstring. Lines after a \\b line are not joined."""
+    """Returns the paragraphs of a docstring. Lines after a \\b line are not joined."""
     parts = []
     for paragraph in (text or "").strip().split("\n\n"):
         lines = [line.strip() for line in paragraph.split("\n")]
@@ -28,7 +28,7 @@ def _paragraphs(text: str) -> list[str]:
 
 
 def _options(context: click.Context) -> list[str]:
-    """The options of a command, each with its help."""
+    """Returns the options of a command with their help."""
     command = context.command
     if isinstance(command, SectionedCommand):
         sections = command.option_sections(context)
@@ -42,13 +42,13 @@ def _option(record: tuple[str, str]) -> str:
 
 
 def _described(context: click.Context, name: str) -> list[str]:
-    """The usage, help and options of a command."""
+    """Returns the usage, help and options of a command."""
     usage = " ".join(context.command.collect_usage_pieces(context))
     return [f".B {name}\n{_escaped(usage)}", *_paragraphs(context.command.help or ""), *_options(context)]
 
 
 def manual_page() -> str:
-    """The whole page, in roff."""
+    """Returns the complete manual page in roff."""
     context = click.Context(main, info_name="dfm", **main.context_settings)
     lines = [
         f'.TH DFM 1 "" "dfmcodec {__version__}" "User Commands"',

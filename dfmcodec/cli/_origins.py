@@ -1,7 +1,7 @@
-"""The record of a folder of outputs: from which file each output was made, and with which settings.
+"""Record of an output folder: the source and the settings of each output.
 
-By it a run decides whether an existing output is kept, made again, or in the way, and knows the
-source of a file that it is about to decode.
+With it, a run decides whether an existing output is kept, made again, or refused. It also gives the
+source of a file that is to be decoded.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from dfmcodec.cli._same_file import identity
 from dfmcodec.errors import OutputError
 from dfmcodec.files.atomic import check_writable, is_stream, lock, unwritable_message, write_atomic
 
-_HELD = 2  # records of folders, those of inputs and of outputs
-RECORD = ".dfm-sources.jsonl"  # in the folder of the outputs, with a row for each time that one was written
+_HELD = 2  # records held in memory, for the folders of inputs and of outputs
+RECORD = ".dfm-sources.jsonl"  # in the output folder, with a row for each write of an output
 _ADVICE = "name another folder, or use -f to replace it"
 
 # Values of "status" in records and reports.
@@ -37,7 +37,7 @@ _WHY_AGAIN = {
 
 @dataclass(frozen=True)
 class Origin:
-    """The file and the settings that an output was made from.
+    """Source and settings of an output.
 
     Args:
         source: The absolute path of the source.
@@ -64,28 +64,28 @@ class Origin:
 
     @classmethod
     def of(cls, source: Path, settings: str | None) -> Origin:
-        """Returns the origin of an output that is yet to be made, from a source as it is now."""
+        """Returns the origin of an output to be made from the current version of a source."""
         try:
             state = source.stat()
             if is_stream(source):
                 return cls(_absolute(source), None, None, None, settings)
             return cls(_absolute(source), state.st_size, state.st_mtime_ns, _sha256(source), settings)
-        except OSError:  # which whoever reads the source reports
+        except OSError:  # reported when the source is read
             return cls(_absolute(source), None, None, None, settings)
 
     def has_path_of(self, source: Path) -> bool:
-        """Indicates whether a file is at the path of the source."""
+        """Indicates whether a file has the path of the source."""
         return self.source == _absolute(source)
 
     def has_contents_of(self, file: Path) -> bool:
-        """Indicates whether a file has the contents that the source had."""
+        """Indicates whether a file has the same contents as the source."""
         with suppress(OSError):
             return self.source_bytes == file.stat().st_size and self.source_sha256 == _sha256(file)
         return False
 
     def is_of(self, source: Path) -> bool:
-        """Indicates whether the output was made from a file as it is now: by path, size and time,
-        or by contents.
+        """Indicates whether the output was made from the current version of a file, according to
+        path, size and time, or to contents.
         """
         try:
             state = source.stat()
@@ -98,7 +98,7 @@ class Origin:
 
 
 class Claim(Enum):
-    """The relation of a source to an existing file that has the name of its output."""
+    """Relation of an existing output to a source."""
 
     DONE = auto()  # made from this source with these settings
     OUTDATED = auto()  # made from this source, but with other settings or not completely
@@ -111,7 +111,7 @@ class Claim(Enum):
 
 @dataclass(frozen=True)
 class Standing:
-    """The relation of a source to an existing file that has the name of its output.
+    """Relation of an existing output to a source, with the reason.
 
     Args:
         claim: The relation.
@@ -125,25 +125,25 @@ class Standing:
 
 
 class Records:
-    """The records of folders. That of a folder is read when it is first asked for, and its new rows
-    where it has none of an existing file: another run may have written both.
+    """Records of folders. A record is read when first needed. If it lacks an existing file, it is
+    read again, because another run may have written both.
 
     Args:
-        notify: Receives a notice of rows that cannot be understood.
+        notify: Receives a notice of invalid rows.
     """
 
     def __init__(self, notify: Callable[[str], None] = lambda notice: None) -> None:
         self._notify = notify
-        self._records: dict[Path, _Record] = {}  # the last that were used
+        self._records: dict[Path, _Record] = {}  # most recently used
 
     def standing(self, source: Path, target: Path, settings: str, reported: Origin | None = None) -> Standing:
-        """Returns the relation of a source to an existing file that has the name of its output.
+        """Returns the relation of an existing output to a source.
 
         Args:
             source: The source.
-            target: The output, which exists.
-            settings: Those of this run.
-            reported: The origin by a report; used where the record has none.
+            target: The existing output.
+            settings: The settings of this run.
+            reported: The origin according to a report, used if the record has none.
         """
         try:
             size = target.stat().st_size
@@ -172,8 +172,8 @@ class Records:
             return None
 
     def is_source_of(self, file: Path, made: Path) -> bool:
-        """Indicates whether a file is the source of another one by the record beside that one: by
-        its place, through links and whatever the case of its name, or by its contents.
+        """Indicates whether a file is the source of another one, according to the record of that
+        file's folder. Files are compared by real path, ignoring case, and by contents.
         """
         try:
             size = made.stat().st_size
@@ -189,12 +189,12 @@ class Records:
         if len(self._records) > _HELD:
             del self._records[next(iter(self._records))]
         if all(origin.output_bytes != size for origin in record.rows.get(output.name, [])):
-            record.read_on()
+            record.read_new_rows()
         return record.rows.get(output.name, [])
 
 
 def is_source(origin: Origin, file: Path) -> bool:
-    """Indicates whether a file is the source that an origin names, or a copy of it."""
+    """Indicates whether a file is the source in an origin, or a copy of it."""
     ours, theirs = identity(file), identity(Path(origin.source))
     return (ours is not None and ours == theirs) or origin.has_contents_of(file)
 
@@ -227,11 +227,11 @@ def _origin_of(target: Path, origins: list[Origin]) -> Origin | None:
 
 
 class _Record:
-    """The rows of the record of a folder, by the name of the output.
+    """Rows of the record of a folder, by the name of the output.
 
     Args:
         folder: The folder.
-        notify: Receives a notice of rows that cannot be understood.
+        notify: Receives a notice of invalid rows.
     """
 
     def __init__(self, folder: Path, notify: Callable[[str], None]) -> None:
@@ -239,21 +239,21 @@ class _Record:
         self._folder = folder
         self._notify = notify
         self._read_bytes = 0
-        self.read_on()
+        self.read_new_rows()
 
-    def read_on(self) -> None:
-        """Reads the rows that were added."""
+    def read_new_rows(self) -> None:
+        """Reads the rows added since the last call."""
         path = self._folder / RECORD
         if is_stream(path) or path.is_symlink():
             return
         ignored = 0
         with suppress(OSError), path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            if size < self._read_bytes:  # it is another one
+            if size < self._read_bytes:  # the file was replaced
                 self.rows, self._read_bytes = {}, 0
             file.seek(self._read_bytes)
             data = file.read(size - self._read_bytes)
-            end = data.rfind(b"\n") + 1  # what follows is being written, or was left by a killed run
+            end = data.rfind(b"\n") + 1  # an incomplete row is still being written, or was left by a killed run
             self._read_bytes += end
             for line in filter(None, data[:end].splitlines()):
                 try:
@@ -263,14 +263,14 @@ class _Record:
                 else:
                     self.rows.setdefault(name, []).append(origin)
         if ignored:
-            self._notify(f"ignored {ignored} row{'s' * (ignored != 1)} of {path}, which are no rows of such a record")
+            self._notify(f"ignored {ignored} row{'s' * (ignored != 1)} of {path}: they are not valid")
 
 
 def _read_row(folder: Path, row: dict[str, Any]) -> tuple[str, Origin]:
-    """Reads a row, which may come from a stranger.
+    """Reads a row, which is untrusted.
 
     Raises:
-        ValueError, KeyError, TypeError: It is not one.
+        ValueError, KeyError, TypeError: The row is invalid.
     """
     texts = [row["output"], row["source"], row["status"]]
     optional = [row["source_sha256"], row["output_sha256"], row["settings"]]
@@ -307,21 +307,21 @@ def _row(target: Path, origin: Origin) -> bytes:
 def write_recorded(
     target: Path, data: bytes, force: bool, origin: Origin, status: str = DONE, follow: bool = False
 ) -> None:
-    """Writes an output as `write_atomic` does, after the row with its origin.
+    """Writes an output with `write_atomic`, after writing the row with its origin.
 
-    A run that is killed in between leaves a row of an output that does not exist, or, with `force`,
-    of other contents than the one that does: neither says anything of the existing file.
+    If a run is killed in between, the row describes an output that does not exist or, with `force`,
+    has other contents. Such a row does not affect existing files.
 
     Args:
         target: The output.
-        data: Its contents.
-        force: Whether an existing file is replaced.
+        data: The contents of the output.
+        force: Whether to replace an existing file.
         origin: Its origin.
         status: A status of the report file.
         follow: Whether the output may be a link, a device or a pipe.
 
     Raises:
-        OutputError: It cannot be written, or its row.
+        OutputError: The output or its row cannot be written.
     """
     if follow and is_stream(target):
         write_atomic(target, data, force)
@@ -360,10 +360,10 @@ def _append(record: BinaryIO, target: Path, row: bytes) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[BinaryIO]:
-    """Opens a record for one process at a time, where the system can do so.
+    """Opens a record with an exclusive lock, if the system supports locks.
 
     Raises:
-        OutputError: It cannot be opened.
+        OutputError: The record cannot be opened.
     """
     try:
         if is_stream(path):

@@ -1,4 +1,4 @@
-"""Bars on stderr that show how far a fit or a run of files is, where stderr is a terminal."""
+"""Progress bars on stderr for a fit or a run of files, shown if stderr is a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _FIT_FORMAT = "{percentage:3.0f} %|{bar}| {desc}"
 _FILES_FORMAT = "{percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt} files, {remaining} left"
 _UNCOUNTED_FORMAT = "{n_fmt} files, {elapsed}"
-_BETWEEN_DRAWINGS_S = 1.0  # notebooks and recorded terminals keep each drawing
+_BETWEEN_DRAWINGS_S = 1.0  # notebooks and recorded terminals keep every update
 
 
 def _has_terminal() -> bool:
@@ -23,10 +23,10 @@ def _has_terminal() -> bool:
 
 
 def _bar(**options: Any) -> Any:
-    """A bar of tqdm; None where it is not installed."""
+    """Creates a bar of tqdm; returns None if tqdm is not installed."""
     try:
         from tqdm import tqdm
-    except ImportError:  # the smallest installation does without
+    except ImportError:  # minimal installation
         return None
     style = {"dynamic_ncols": True, "leave": False, "mininterval": _BETWEEN_DRAWINGS_S, "miniters": 0}
     return tqdm(file=sys.stderr, **style, **options)
@@ -34,7 +34,9 @@ def _bar(**options: Any) -> Any:
 
 @contextmanager
 def fit_bar(is_shown: bool) -> Iterator[Callable[[Progress], None]]:
-    """Gives what shows the progress of one fit: its part, PSNR, size and the time left."""
+    """Provides a callback that shows the progress of a fit: fraction, PSNR, size and remaining
+    time.
+    """
     bar = _bar(total=1.0, bar_format=_FIT_FORMAT) if is_shown and _has_terminal() else None
 
     def show(progress: Progress) -> None:
@@ -51,11 +53,11 @@ def fit_bar(is_shown: bool) -> Iterator[Callable[[Progress], None]]:
 
 
 class FilesBar:
-    """How many files of a run are done, and the time left.
+    """Progress bar with the number of finished files and the remaining time.
 
     Args:
-        count: Gives the number of files, None if it is not known. It is called for a bar alone.
-        is_shown: Whether there is a bar where stderr is a terminal.
+        count: Returns the number of files, or None if unknown. Called only if the bar is shown.
+        is_shown: Whether to show a bar if stderr is a terminal.
     """
 
     def __init__(self, count: Callable[[], int | None], is_shown: bool) -> None:
@@ -66,12 +68,14 @@ class FilesBar:
             self._bar = _bar(total=total, bar_format=layout, smoothing=0.05)
 
     def done(self) -> None:
-        """Counts a file that was worked on."""
+        """Counts a file as finished."""
         if self._bar is not None:
             self._bar.update()
 
     def left_out(self) -> None:
-        """Takes away a file that needs no work, so that the time left is that of the others."""
+        """Removes a file that needs no work from the total, so that the remaining time is that of
+        the others.
+        """
         if self._bar is not None and self._bar.total is not None:
             self._bar.total -= 1
 

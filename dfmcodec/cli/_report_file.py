@@ -1,5 +1,5 @@
-"""The report of a run of files: a row for each, appended as the run goes on, by which a later run
-knows what it need not do again.
+"""Report file of a run: a row for each file, appended continuously. Later runs use it to skip
+finished work.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ COLUMNS = (
     "settings",
     "output_sha256",
 )
-_STRING, _VALUE = r'"(?:[^"\\]|\\.)*', r"[-+.\w]*"  # of JSON, as far as they go
+_STRING, _VALUE = r'"(?:[^"\\]|\\.)*', r"[-+.\w]*"  # prefixes of JSON strings and other values
 _SUFFIXES = (".jsonl", ".csv")
 
 
 @contextmanager
 def report_file(path: Path | None, settings: str, is_read_only: bool = False) -> Iterator[ReportFile | None]:
-    """Opens a report for a run; None without a path, or where one that is only read is not there.
-    See `ReportFile`.
+    """Opens a report for a run; see `ReportFile`. Yields None without a path, or if a report to be
+    read does not exist.
     """
     if path is None or (is_read_only and not path.exists()):
         yield None
@@ -56,7 +56,7 @@ def report_file(path: Path | None, settings: str, is_read_only: bool = False) ->
 
 
 class _Row(NamedTuple):
-    """What a row says of an output."""
+    """Contents of a row about an output."""
 
     source: str
     source_bytes: int | None
@@ -73,20 +73,20 @@ class _Row(NamedTuple):
 
 
 class ReportFile:
-    """A .jsonl or .csv file of rows with the values of `COLUMNS`; those without a value are null,
+    """Report file, .jsonl or .csv, whose rows have the values of `COLUMNS`. Missing values are null
     or empty.
 
-    A row has the state of its source when it was read, and the settings, so that an output of
-    another state is known to be out of date.
+    A row contains the state of its source when it was read, and the settings, so that outdated
+    outputs are recognised.
 
     Args:
-        path: The file. Rows are added to those that are there.
-        settings: The settings of this run, as one text.
-        is_read_only: Whether nothing is added, and the file stays as it is.
+        path: The file. Rows are appended to existing ones.
+        settings: The settings of this run, as text.
+        is_read_only: Whether the file must not be changed.
 
     Raises:
         ConfigError: The extension is unknown, or the file is not such a report.
-        OutputError: It cannot be written.
+        OutputError: The file cannot be written.
     """
 
     def __init__(self, path: Path, settings: str, is_read_only: bool = False) -> None:
@@ -100,8 +100,8 @@ class ReportFile:
             msg = f"{path} is {NOT_A_FILE}, and a report is read before it is added to; name a file"
             raise ConfigError(msg)
         self._is_read_only = is_read_only
-        self._latest: dict[int, _Row] = {}  # by the output, as a hash
-        self._written: dict[int, _Row] = {}  # likewise, of those rows that wrote it
+        self._latest: dict[int, _Row] = {}  # by hash of the output
+        self._written: dict[int, _Row] = {}  # likewise, only rows that wrote the output
         try:
             self._file: BinaryIO = _opened(path, is_read_only)
         except OSError as error:
@@ -113,42 +113,44 @@ class ReportFile:
             raise
 
     def _begin(self) -> None:
-        """Takes the rows that are there, and the place after them."""
+        """Reads the existing rows and finds the position after them."""
         if self._is_read_only:
             self._read()
             return
         _lock(self._file, self._path)
-        whole_bytes, is_cut = self._read()
+        complete_bytes, is_cut = self._read()
         try:
-            self._file.truncate(whole_bytes)  # a run that was killed may have left a fraction of a row
-            self._file.seek(whole_bytes)
+            self._file.truncate(complete_bytes)  # a killed run may have left an incomplete row
+            self._file.seek(complete_bytes)
             if is_cut:
                 self._file.write(b"\n")
         except OSError as error:
             raise OutputError(unwritable_message(str(self._path), error)) from error
-        if self._is_csv and not whole_bytes:
+        if self._is_csv and not complete_bytes:
             self._write(_csv_line(COLUMNS))
 
     def close(self) -> None:
-        """Ends the report."""
-        with suppress(OSError):  # of a row that could not be written, which was reported
+        """Closes the report."""
+        with suppress(OSError):  # of a row that could not be written, already reported
             self._file.close()
 
     def origin(self, output: Path) -> Origin | None:
-        """Returns the origin of an output, by the last row that wrote it."""
+        """Returns the origin of an output, from the last row that wrote it."""
         row = self._written.get(hash(str(output)))
         return None if row is None else row.origin()
 
     def was_left_out(self, task: Task) -> bool:
-        """Indicates whether an output was not written as it would have been larger than this source
-        with these settings.
+        """Indicates whether an output was not written because it would have been larger than this
+        source with these settings.
         """
         row = self._latest.get(hash(str(task.target)))
         is_same = row is not None and row.status == LARGER and row.settings == self._settings
         return row is not None and is_same and row.origin().is_of(task.source)
 
     def state(self, source: Path) -> dict[str, Any]:
-        """What an output depends on: its source as it is now, and the settings."""
+        """Returns the state on which an output depends: the current version of its source, and the
+        settings.
+        """
         try:
             stat = os.stat(source)
         except OSError:
@@ -164,7 +166,7 @@ class ReportFile:
         """Appends a row.
 
         Raises:
-            OutputError: It cannot be written.
+            OutputError: The row cannot be written.
         """
         if self._is_read_only:
             return
@@ -179,10 +181,10 @@ class ReportFile:
             raise OutputError(unwritable_message(str(self._path), error)) from error
 
     def _read(self) -> tuple[int, bool]:
-        """Takes the rows that are there.
+        """Reads the existing rows.
 
         Returns:
-            The bytes of complete rows, and whether the last of them lacks its line end.
+            The number of bytes of complete rows, and whether the last row lacks its line end.
         """
         try:
             data = self._path.read_bytes()
@@ -206,7 +208,7 @@ class ReportFile:
         return end, False
 
     def _is_row(self, text: str) -> bool:
-        """Indicates whether a text without a line end is a complete row, of CSV the first."""
+        """Indicates whether text without a line end is a complete row, for CSV the header."""
         if self._is_csv:
             return text == _csv_line(COLUMNS).removesuffix("\n")
         try:
@@ -215,7 +217,7 @@ class ReportFile:
             return False
 
     def _begins_row(self, text: str) -> bool:
-        """Indicates whether a text is how the first row begins."""
+        """Indicates whether text can be the beginning of the first row."""
         if self._is_csv:
             return _csv_line(COLUMNS).startswith(text)
         for number, name in enumerate(COLUMNS):
@@ -224,7 +226,7 @@ class ReportFile:
                 return start.startswith(text)
             value = re.match(_STRING if text[len(start) :].startswith('"') else _VALUE, text[len(start) :])
             text = text[len(start) + (value.end() if value else 0) :]
-            if text.startswith('"'):  # which ends a string
+            if text.startswith('"'):  # end of a string
                 text = text[1:]
         return text in ("", "}")
 
@@ -245,7 +247,9 @@ class ReportFile:
             self._written[key] = taken
 
     def _end_of_rows(self, data: bytes) -> int:
-        """The bytes of whole rows. In CSV a line end within quotation marks is part of a name."""
+        """Returns the number of bytes of complete rows. In CSV, a line end within quotation marks
+        is part of a name.
+        """
         end = data.rfind(b"\n") + 1
         while self._is_csv and data.count(b'"', 0, end) % 2:
             end = data.rfind(b"\n", 0, end - 1) + 1
@@ -262,10 +266,10 @@ class ReportFile:
 
 
 def _lock(file: BinaryIO, path: Path) -> None:
-    """Keeps a report for this run until it is closed, where the system can do so.
+    """Locks a report for this run until it is closed, if the system supports locks.
 
     Raises:
-        OutputError: Another run has it.
+        OutputError: Another run has locked it.
     """
     try:
         import fcntl
@@ -276,7 +280,7 @@ def _lock(file: BinaryIO, path: Path) -> None:
     except BlockingIOError as error:
         msg = f"another run is writing {path}; give each run a report of its own"
         raise OutputError(msg) from error
-    except OSError:  # a file system without locks
+    except OSError:  # file system without locks
         return
 
 
@@ -288,5 +292,5 @@ def _opened(path: Path, is_read_only: bool) -> BinaryIO:
 
 def _csv_line(values: Any) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\r\n").writerow(values)  # which it quotes in values, each of the two
+    csv.writer(line, lineterminator="\r\n").writerow(values)  # as Python's csv module quotes them
     return line.getvalue().removesuffix("\r\n") + "\n"

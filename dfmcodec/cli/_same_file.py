@@ -1,4 +1,4 @@
-"""Outputs that would replace an input, or each other."""
+"""Checks for outputs that would replace an input or each other."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ Identity = tuple[int, int] | str
 
 
 def identity(path: Path) -> Identity | None:
-    """What all names of one file share, through links of both kinds; None for what is no file,
-    such as a device, to which several outputs may go.
+    """Returns a key that is equal for all names of a file, including hard and symbolic links.
+    Returns None for anything but a file, such as a device, which may be used for several outputs.
     """
     try:
         state = path.stat()
-    except (OSError, ValueError):  # not there yet, or a name that no file can have
+    except (OSError, ValueError):  # not existing yet, or not a valid name
         return os.path.realpath(path)
     return (state.st_dev, state.st_ino) if stat.S_ISREG(state.st_mode) else None
 
 
 def identities(paths: Iterable[Path | None]) -> set[Identity]:
-    """The identities of those that are files."""
+    """Returns the identities of all paths that are files."""
     found = (identity(path) for path in paths if path is not None and path != STANDARD)
     return {one for one in found if one is not None}
 
 
 @cache
 def ignores_case(folder: str) -> bool:
-    """Indicates whether names in a folder that differ in the case of letters alone are one name. It
-    is asked of the first entry whose name has letters; of a folder without one, its own name; of a
-    missing folder, the one above it.
+    """Indicates whether names in a folder are case-insensitive. It is tested with the first entry
+    whose name contains letters. A folder without one is tested with its own name, and a missing
+    folder with its parent.
     """
     parent = os.path.dirname(folder)
     try:
@@ -46,19 +46,20 @@ def ignores_case(folder: str) -> bool:
     head, name = os.path.split(path)
     try:
         return name.swapcase() != name and os.path.samefile(path, os.path.join(head, name.swapcase()))
-    except OSError:  # there is no such name
+    except OSError:  # no such name
         return False
 
 
 def check_outputs_apart(outputs: Mapping[str, Path | None], inputs: Iterable[Path | None]) -> None:
-    """Refuses, before any work, an output that is an input, and two outputs that are one file.
+    """Raises an error, before any work, if an output is an input or two outputs are the same file.
 
     Args:
-        outputs: What options name, by option, such as "-o"; None for an option that is not given.
+        outputs: The paths given by options, by option, such as "-o"; None for an option that is not
+            given.
         inputs: The files that the command reads.
 
     Raises:
-        ConfigError: The option, and what it collides with.
+        ConfigError: Two paths are the same file. The message names the option.
     """
     read = identities(inputs)
     written: dict[Identity, str] = {}
@@ -70,6 +71,6 @@ def check_outputs_apart(outputs: Mapping[str, Path | None], inputs: Iterable[Pat
             msg = f"{option} is {path}, which the command reads and never replaces; name another file"
             raise ConfigError(msg)
         if one in written:
-            msg = f"{written[one]} and {option} both go to {output_name(path)}; name two files"
+            msg = f"{written[one]} and {option} both name {output_name(path)}; name two different files"
             raise ConfigError(msg)
         written[one] = option

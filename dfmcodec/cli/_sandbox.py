@@ -1,9 +1,9 @@
-"""A process of its own for a file from a stranger, with the limits of the operating system.
+"""Sandbox: a separate process for an untrusted file, with limits of the operating system.
 
-The parent reads the file and writes the output. The process in between gets bytes and gives back
-bytes; what it gives back is not unpickled. It can put nothing into a file, start no process, gain
-no privilege, and ends when its memory or processor time is used up. It is no wall around code that
-has taken the process over; docs/services.md has one. Linux only.
+The parent reads the file and writes the output. The process receives bytes and returns bytes, which
+are never unpickled. It cannot write files, start processes or gain privileges, and it is killed
+when it exceeds its memory or processor time. It does not isolate code that has taken control of the
+process; see docs/services.md for that. Linux only.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from dfmcodec.processes import keep_current_folder_out
 
 Answer = tuple[dict[str, Any], bytes]  # plain values, and the bytes of the output
 
-_LIBRARIES_BYTES = 1 << 30  # of address space, most of which libraries reserve and do not use
-_PIXEL_BYTES = 4 * 64  # SECURITY.md states 64 for each channel, of which there are up to four
+_LIBRARIES_BYTES = 1 << 30  # address space; libraries reserve most of it without using it
+_PIXEL_BYTES = 4 * 64  # 64 per channel, as stated in SECURITY.md, for up to four channels
 _START_S = 20
-_PIXEL_S = 3e-5  # several times what decoding takes without kernels
+_PIXEL_S = 3e-5  # several times the time of decoding without kernels
 _MULTIPLY_ADD_S = 1e-9
 _MAX_VALUES_BYTES = 1 << 20
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # linux/prctl.h
@@ -35,11 +35,11 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # linux/prctl.h
 
 @dataclass(frozen=True)
 class Limits:
-    """What a process may take.
+    """Limits of a process.
 
     Args:
-        memory_bytes: Its address space, and the largest answer.
-        cpu_s: Processor time in seconds.
+        memory_bytes: Maximum address space, and maximum size of the answer.
+        cpu_s: Maximum processor time in seconds.
     """
 
     memory_bytes: int
@@ -47,17 +47,17 @@ class Limits:
 
     @classmethod
     def of_image(cls, max_pixels: int, max_multiply_adds: int) -> Limits:
-        """The limits for the largest image that a command allows.
+        """Returns the limits for the largest image that a command accepts.
 
         Args:
-            max_pixels: Its `--max-pixels`.
-            max_multiply_adds: Its `--max-multiply-adds`.
+            max_pixels: The value of `--max-pixels`.
+            max_multiply_adds: The value of `--max-multiply-adds`.
         """
         seconds = _START_S + _PIXEL_S * max_pixels + _MULTIPLY_ADD_S * max_multiply_adds
         return cls(_LIBRARIES_BYTES + _PIXEL_BYTES * max_pixels, round(seconds))
 
     def apply(self) -> None:
-        """Limits this process, for good."""
+        """Limits this process permanently."""
         import resource
 
         libc = ctypes.CDLL(None, use_errno=True)
@@ -66,7 +66,7 @@ class Limits:
                 raise OSError(ctypes.get_errno(), "prctl")
         for what, soft, hard in (
             (resource.RLIMIT_AS, self.memory_bytes, self.memory_bytes),
-            (resource.RLIMIT_CPU, self.cpu_s, self.cpu_s + 1),  # SIGXCPU says why, SIGKILL follows
+            (resource.RLIMIT_CPU, self.cpu_s, self.cpu_s + 1),  # SIGXCPU identifies the cause, SIGKILL follows
             (resource.RLIMIT_FSIZE, 0, 0),
             (resource.RLIMIT_NPROC, 0, 0),
             (resource.RLIMIT_CORE, 0, 0),
@@ -77,7 +77,7 @@ class Limits:
 
 
 def check_available() -> None:
-    """Refuses systems without these limits.
+    """Raises an error if the system does not support these limits.
 
     Raises:
         ConfigError: This is not Linux.
@@ -88,16 +88,16 @@ def check_available() -> None:
 
 
 def call(function: Callable[[], Answer], limits: Limits) -> Answer:
-    """Calls a function in a process of its own, with limits.
+    """Calls a function in a separate process with limits.
 
     Args:
-        function: What can be pickled. It does all its work with one thread.
-        limits: Those of the process.
+        function: A picklable function that uses only one thread.
+        limits: The limits of the process.
 
     Raises:
         DfmError: The function raised it, or the process died.
-        LimitError: The processor time is used up.
-        MemoryError: The memory is.
+        LimitError: The processor time is exhausted.
+        MemoryError: The memory is exhausted.
     """
     keep_current_folder_out()
     context = get_context("spawn")
@@ -121,22 +121,22 @@ def call(function: Callable[[], Answer], limits: Limits) -> Answer:
 
 
 def _answer(sender: Connection, function: Callable[[], Answer], limits: Limits) -> None:
-    """What the process does: an answer, or the name and message of an error."""
+    """Runs in the process: sends the answer, or the name and message of an error."""
     from dfmcodec.threads import limit_threads
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     limit_threads(1)
     limits.apply()
     try:
         values, data = function()
-    except Exception as error:  # the parent raises it again
+    except Exception as error:  # raised again by the parent
         values, data = {"error": type(error).__name__, "message": str(error)}, b""
     sender.send_bytes(json.dumps(values).encode())
     sender.send_bytes(data)
 
 
 def _error(name: str, message: str) -> Exception:
-    """The error that the process met: a documented one, or one to report."""
+    """Returns the error raised in the process: a documented error, or one to report as a bug."""
     if name == "MemoryError":
         return MemoryError()
     kind = getattr(errors, name, None)
@@ -146,7 +146,7 @@ def _error(name: str, message: str) -> Exception:
 
 
 def _death(exit_code: int, limits: Limits) -> DfmError:
-    """The error for a process that gave no answer."""
+    """Returns the error for a process that died without an answer."""
     if -exit_code == signal.SIGXCPU:
         msg = f"decoding took more than {limits.cpu_s} s of processor time; raise --max-pixels if you trust the file"
         return LimitError(msg)

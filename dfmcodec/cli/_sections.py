@@ -1,4 +1,4 @@
-"""Commands whose help has its options in sections."""
+"""Commands whose help groups the options in sections."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 import click
 
-Records = list[tuple[str, str]]  # an option as it is written, and its help
+Records = list[tuple[str, str]]  # an option with its parameters, and its help
 
 
 class SectionedCommand(click.Command):
-    """A command with many options.
+    """Command with many options.
 
     Args:
-        sections: The titles of sections, in order, with the names of the parameters in them. The
-            last one has the others, too.
+        sections: The titles of sections, in order, with the names of their parameters. The last
+            section also contains all other options.
     """
 
     def __init__(self, *args: Any, sections: Mapping[str, Sequence[str]], **kwargs: Any) -> None:
@@ -23,7 +23,7 @@ class SectionedCommand(click.Command):
         self.sections = sections
 
     def option_sections(self, ctx: click.Context) -> Iterator[tuple[str, Records]]:
-        """The sections, with the options as their help shows them."""
+        """Yields the sections, with the options as shown in the help."""
         options = {param.name: param for param in self.get_params(ctx) if isinstance(param, click.Option)}
         titled = [(title, [options.pop(name) for name in names]) for title, names in self.sections.items()]
         titled[-1][1].extend(options.values())

@@ -1,4 +1,4 @@
-"""A run of one file: the decision about its output, and the output with its record."""
+"""Runs on a single file: the decision about its output, and writing the output with its record."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dfmcodec.errors import OutputError
 
 
 def decided(task: Task, existing: ExistingOutputs, is_dry: bool, as_json: bool, quiet: bool) -> Decision | None:
-    """Returns the decision about the output of a run of one file; None if nothing is left to do, as
-    it is kept, or as the run is a dry one. Prints why.
+    """Returns the decision about the output of a run on one file. Returns None if nothing needs to
+    be done, because the output is kept or this is a dry run. Prints the reason.
 
     Raises:
-        OutputError: The output cannot be written, or may not be replaced.
+        OutputError: The output cannot be written or must not be replaced.
     """
     if task.target == STANDARD:
         check_output(STANDARD, force=True)
@@ -34,8 +34,8 @@ def decided(task: Task, existing: ExistingOutputs, is_dry: bool, as_json: bool, 
     if is_dry:
         echo(planned_line(task, decision))
         return None
-    if decision.is_again and not quiet:
-        echo(f"dfm: {again_line(task, decision)}", err=True)
+    if decision.needs_notice and not quiet:
+        echo(f"dfm: {remake_notice(task, decision)}", err=True)
     return decision
 
 
@@ -44,7 +44,7 @@ def write_one(task: Task, data: bytes, force: bool, origin: Origin, status: str 
     its folder has a record, and if it is not complete: a later run has to know that.
 
     Raises:
-        OutputError: It cannot be written, or its row.
+        OutputError: The output or its record cannot be written.
     """
     is_recorded = task.folder is not None or status != DONE or (task.target.parent / RECORD).exists()
     if task.target == STANDARD or not is_recorded:

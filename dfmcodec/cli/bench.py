@@ -1,4 +1,4 @@
-"""`dfm bench`."""
+"""Command `dfm bench`."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ class _Options:
 
     Args:
         paths: Images and folders of images.
-        anchors: Names of codecs, separated by commas, or "all".
-        rates: dfm's rates, separated by commas.
-        efforts: dfm's efforts, separated by commas.
-        models: dfm's models, separated by commas.
-        tunes: dfm's tunes, separated by commas; None for the usual one of the models.
-        time_limit_s: Maximum seconds of each fit of dfm.
-        codecs_file: A Python file with further codecs.
-        curves_files: Tables of curves of further codecs.
+        anchors: Names of codecs to compare with, separated by commas, or "all".
+        rates: Rates of dfm, separated by commas.
+        efforts: Efforts of dfm, separated by commas.
+        models: Codecs of dfm, separated by commas.
+        tunes: Tunes of dfm, separated by commas; None for the default of the codecs.
+        time_limit_s: Maximum duration of each fit of dfm in seconds.
+        codecs_file: A Python file that defines more codecs.
+        curves_files: Tables with curves of other codecs.
         processes: The number of files to process at a time.
         as_json: Whether to print all figures as JSON.
         csv_path: The CSV file to write.
         html_path: The HTML report to write.
         look: The number of images in the report's viewer.
         cache_folder: The folder of cached measurements; None for the default.
-        no_cache: Whether to use no cache.
+        no_cache: Whether to disable the cache.
         force: Whether to overwrite outputs.
         quiet: Whether to print errors only.
     """
@@ -155,16 +155,15 @@ def command(**arguments: Any) -> None:
     dfm bench --efforts 1,5,9 --vs avif photo.png
     dfm bench --tune psnr --rates 8%,4%,2% --curves vtm.csv --html report.html photos/
 
-    dfm encodes every image at every rate. Each other codec then gets the largest file that is not
-    larger than dfm's. From three rates on, BD-rates say how much smaller dfm's files are at equal
-    quality. A PATH is an image or a folder of images. To continue a run that was stopped,
-    run the same command again.
+    dfm encodes every image at every rate. Each other codec then encodes it with the best quality
+    whose file is not larger. From three rates on, BD-rates say how much smaller dfm's files are at
+    equal quality. A PATH is an image or a folder of images. To continue an interrupted run, run the
+    same command again.
 
     Codecs: jpeg, webp, avif, jpeg2000 (Pillow), jxl, heic (pip install 'dfmcodec[bench]'), jpegli
     (its commands).
 
-    The exit code is 5 if something could not be measured (the rest is measured anyway), and 1 if
-    nothing could be.
+    The exit code is 5 if some measurements failed, and 1 if all failed.
     """
     from dfmcodec.bench.runner import image_names, run
     from dfmcodec.files.atomic import check_writable
@@ -197,10 +196,10 @@ def command(**arguments: Any) -> None:
 
 
 def _plan(options: _Options) -> Plan:
-    """What to compare.
+    """Creates the plan of the comparison.
 
     Raises:
-        ConfigError: An option makes no sense.
+        ConfigError: An option is invalid.
     """
     from dfmcodec.bench.codecs import ANCHORS
     from dfmcodec.bench.curves import read_curves
@@ -222,7 +221,7 @@ def _plan(options: _Options) -> Plan:
 
 
 def _write_outputs(comparison: Comparison, options: _Options) -> None:
-    """Writes the files that were asked for, and prints tables or JSON."""
+    """Writes the requested files and prints tables or JSON."""
     from dfmcodec.bench.report_text import as_csv, as_dict, as_text
     from dfmcodec.files.atomic import write_atomic
 
@@ -238,25 +237,25 @@ def _write_outputs(comparison: Comparison, options: _Options) -> None:
     elif not options.quiet:
         for line in as_text(comparison).split("\n"):
             echo(line)
-    if options.as_json or options.quiet:  # the tables list the failures too
+    if options.as_json or options.quiet:  # the tables list failures too
         for failure in comparison.failures:
             echo(f"dfm: {failure.what}: {failure.message}", err=True)
 
 
 def _split(text: str) -> tuple[str, ...]:
-    """The items of a list separated by commas."""
+    """Splits a comma-separated list."""
     return tuple(item for part in text.split(",") if (item := part.strip()))
 
 
 def _targets(
     models: str, efforts: str, rates: str, tunes: str | None, time_limit_s: float | None
 ) -> tuple[Target, ...]:
-    """All combinations of the values, checked as the settings of an encoding are.
+    """Returns all combinations of the values, checked like the settings of an encoding.
 
-    Without tunes, all models have the one that all of them can have.
+    Without tunes, all codecs use the one that all of them support.
 
     Raises:
-        ConfigError: A value makes no sense.
+        ConfigError: A value is invalid.
     """
     from dfmcodec.bench.measurement import Target
     from dfmcodec.search.config import EncoderConfig
@@ -284,11 +283,11 @@ def _numbers(text: str, option: str, parse: Callable[[str], N]) -> list[N]:
 
 
 def _check_installed(options: _Options) -> None:
-    """Checks, before any work, that the libraries for the outputs are installed.
+    """Raises an error, before any work, if libraries for the outputs are not installed.
 
     Raises:
-        ConfigError: One of the bench extra is missing; the message says how to install it.
-        MissingPackageError: SciPy is missing, which BD-rates need.
+        ConfigError: A library of the bench extra is missing; the message says how to install it.
+        MissingPackageError: SciPy, which BD-rates need, is missing.
     """
     from dfmcodec.bench.codecs import BENCH_EXTRA
     from dfmcodec.errors import require

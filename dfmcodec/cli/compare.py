@@ -1,4 +1,4 @@
-"""`dfm compare`."""
+"""Command `dfm compare`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _AMPLIFICATION = 8
 @click.option(
     "--sample-max",
     type=Integer(),
-    help="Largest value of samples, to which PSNR and SSIM are relative. Default: as for encode, by the first image.",
+    help="Peak sample value for PSNR and SSIM. Default: as for encode, from the first image.",
 )
 @max_pixels_option
 @max_multiply_adds_option
@@ -70,7 +70,7 @@ def command(
     dfm compare photo.png photo.dfm
     dfm compare photo.png photo.dfm --map errors.png   differences times eight, around mid-gray
 
-    Print the PSNR, SSIMULACRA2, SSIM, MS-SSIM and largest difference. Both images are turned
+    Print PSNR, SSIMULACRA2, SSIM, MS-SSIM and the largest difference. Both images are rotated
     upright first. Pixels that are fully transparent in the first image count as equal.
     """
     from dfmcodec.errors import ImageError
@@ -78,7 +78,7 @@ def command(
     from dfmcodec.image.write_image import image_to_bytes, output_format
     from dfmcodec.search.config import EncoderConfig
 
-    EncoderConfig(sample_max=sample_max)  # refuses what is none
+    EncoderConfig(sample_max=sample_max)  # checks the value
     map_format = None
     if map_path is not None:
         map_format = output_format(map_path, None)
@@ -111,7 +111,9 @@ def command(
 def _read_or_decode(
     source: Path, generator_path: Path | None, max_pixels: int, max_multiply_adds: int, quiet: bool
 ) -> tuple[Image, int]:
-    """The image of an image file or `.dfm` file, and the file's size in bytes."""
+    """Reads an image file or decodes a `.dfm` file; returns the image and the file size in
+    bytes.
+    """
     from dfmcodec.codecs.decode import DecodeRequest, decode_image
     from dfmcodec.container.layout import MAGIC
     from dfmcodec.image.read_image import image_from_bytes
@@ -134,9 +136,9 @@ def _echo_notice(notice: str, quiet: bool) -> None:
 
 
 def _of_one_depth(first: Image, second: Image) -> tuple[Image, Image]:
-    """Both in 8 bits where one is and the other's samples fit.
+    """Converts both images to 8 bits if one has 8 bits and the samples of the other fit.
 
-    `dfm encode --sample-max 255` makes such a file of an image of 16 bits.
+    `dfm encode --sample-max 255` encodes 16-bit images as 8 bits.
     """
     if first.bit_depth == second.bit_depth:
         return first, second
@@ -145,8 +147,8 @@ def _of_one_depth(first: Image, second: Image) -> tuple[Image, Image]:
 
 
 def _comparable(first: Image, second: Image) -> tuple[Pixels, Pixels]:
-    """The pixels of both with as many channels, made equal where the first image is fully
-    transparent.
+    """Returns the pixels of both images with the same number of channels. Pixels that are fully
+    transparent in the first image are made equal.
     """
     import numpy as np
 
@@ -159,7 +161,7 @@ def _comparable(first: Image, second: Image) -> tuple[Pixels, Pixels]:
 
 
 def _measure(first: Image, x: Pixels, y: Pixels, file_bytes: int, peak: int) -> dict[str, Any]:
-    """The figures by their names in the JSON report."""
+    """Computes the metrics, by their names in the JSON report."""
     from dfmcodec.metrics import bits_per_pixel, ms_ssim, psnr, ssim
     from dfmcodec.metrics.ssimulacra2 import ssimulacra2
 
@@ -175,8 +177,8 @@ def _measure(first: Image, x: Pixels, y: Pixels, file_bytes: int, peak: int) -> 
 
 
 def _of_whole_range(first: Image, pixels: Pixels, peak: int) -> Pixels:
-    """Samples whose largest value is the peak, for a measure that knows no other range, with the
-    alpha of the first image.
+    """Scales samples so that `peak` becomes the maximum of their type, for metrics without a peak
+    parameter. Adds the alpha of the first image.
     """
     import numpy as np
 
@@ -187,7 +189,7 @@ def _of_whole_range(first: Image, pixels: Pixels, peak: int) -> Pixels:
 
 
 def _line(figures: dict[str, Any]) -> str:
-    """The figures for people."""
+    """Formats the metrics as text."""
     psnr = f"PSNR {figures['psnr_db']:.2f} dB" if isfinite(figures["psnr_db"]) else "no difference"
     structure = [
         f"{label} {figures[name]:.4f}"
@@ -207,7 +209,7 @@ def _has_same_alpha(first: Image, second: Image) -> bool:
 
 
 def _error_map(x: Pixels, y: Pixels) -> Image:
-    """The differences times eight, around mid-gray."""
+    """Returns an image of the differences times eight, around mid-gray."""
     import numpy as np
 
     from dfmcodec.image import Image, to_values

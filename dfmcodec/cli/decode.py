@@ -1,4 +1,4 @@
-"""`dfm decode`."""
+"""Command `dfm decode`."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ if TYPE_CHECKING:
     from dfmcodec.image.region import Region
     from dfmcodec.image.write_image import OutputFormat
 
-_EXTENSION = ".dfm"  # files.atomic.EXTENSION
-# The names in write_image.OUTPUT_FORMATS, repeated here because that module imports NumPy.
+_EXTENSION = ".dfm"  # same as files.atomic.EXTENSION
+# Same names as in write_image.OUTPUT_FORMATS, because that module imports NumPy.
 _FORMATS = ("png", "tiff", "jpeg", "webp", "ppm", "bmp", "npy")
 _ALIASES = {"tif": "tiff", "jpg": "jpeg"}
 _REGIONS = (
@@ -79,30 +79,30 @@ class _Options:
     Args:
         sources: Files and folders.
         files_from: A list of further sources.
-        output: The output of one file, or its folder.
+        output: The output of one file, or the folder for it.
         folder: The folder for the outputs of several files.
         recursive: Whether to process subfolders too.
-        skips_links: Whether inputs that are links are left out.
+        skips_links: Whether to skip inputs that are links.
         processes: The number of files to process at a time.
         format_name: The output format; None to take it from the extension.
-        quality: The quality of JPEG and WebP outputs, 1..100; None for that of the format.
-        scale: The factor of width and height.
-        size: Width and height of the output, of which one may be None to keep the aspect ratio;
-            None for its own size.
+        quality: The quality of JPEG and WebP outputs, 1..100; None for the default of the format.
+        scale: The scale factor of width and height.
+        size: Width and height of the output; one of them may be None to keep the aspect ratio. None
+            for the original size.
         region: Left column, top row, width and height of the rectangle to decode; None for the
-            whole image.
-        strip: The kinds of metadata to leave out.
-        best_effort: Whether to decode what truncated and damaged files still hold.
+            entire image.
+        strip: Kinds of metadata to remove.
+        best_effort: Whether to decode the intact parts of truncated and damaged files.
         generator: The file of a generative model.
-        max_pixels: Images with more pixels are refused.
-        max_multiply_adds: Images whose network takes more are refused.
-        backend: The `backend` of `codecs.decode.decode_image`.
-        sandbox: Whether each file is decoded in a process of its own with limits.
-        report_path: The file for a row for each file.
+        max_pixels: The maximum number of pixels of an image.
+        max_multiply_adds: The maximum number of multiply-adds of a network.
+        backend: The argument `backend` of `codecs.decode.decode_image`.
+        sandbox: Whether to decode each file in a separate process with limits.
+        report_path: The report file, with a row for each file.
         force: Whether to overwrite outputs.
-        overwrites_source: Whether to overwrite files that inputs were made from.
-        adopt: Whether outputs that nothing is known of are taken for those of the inputs.
-        dry_run: Whether to show what would be done, and do nothing.
+        overwrites_source: Whether the source of an input may be replaced.
+        adopt: Whether to assume that outputs of unknown origin were made from the inputs.
+        dry_run: Whether to show what would be done without doing it.
         as_json: Whether to print the report as JSON.
         quiet: Whether to print errors only.
     """
@@ -244,8 +244,8 @@ def command(**arguments: Any) -> None:
     cat a.dfm | dfm decode - -o - --format ppm      through pipes
     head -c 8000 a.dfm | dfm decode - --best-effort -o preview.png
 
-    The bit depth, alpha, ICC profile, Exif and XMP are restored. A format that cannot hold the bit
-    depth or the alpha is refused.
+    Bit depth, alpha, ICC profile, Exif and XMP are restored. A format that does not support the bit
+    depth or alpha of the image is refused.
 
     An output that was made from the same file with the same settings is kept. One that was made
     from it with other settings is made again, and with --report one that was made before the file
@@ -260,7 +260,7 @@ def command(**arguments: Any) -> None:
     if options.sandbox:
         _check_sandbox(options)
     else:
-        read_generator(options.generator)  # report a bad model once, not for each file
+        read_generator(options.generator)  # report an invalid model once, not for each file
     if is_single(options.sources, options.files_from, options.output, options.folder):
         from dfmcodec.kernels import share_memory
 
@@ -279,7 +279,7 @@ def command(**arguments: Any) -> None:
     with report_file(options.report_path, _settings_text(options), options.dry_run) as report:
         existing = _existing(options, naming, report)
         work = _batch.Work(perform, existing, options.processes, "decoded", noun, options.dry_run)
-        _batch.tell_of_slow_coder(options.quiet)
+        _batch.warn_about_slow_coder(options.quiet)
         _batch.run(inputs, work, _batch.Display(options.as_json, options.quiet), report)
 
 
@@ -321,7 +321,7 @@ def _has_dimensions(image: Path, source: Path) -> bool:
 
 
 def _check_names(options: _Options) -> None:
-    """Refuses the order of arguments of other tools.
+    """Raises an error if the arguments are in the order of other tools.
 
     Raises:
         ConfigError: An input has the name of an output.
@@ -336,10 +336,10 @@ def _check_names(options: _Options) -> None:
 
 
 def _check_sandbox(options: _Options) -> None:
-    """Refuses --sandbox where it cannot be.
+    """Raises an error if --sandbox is not possible.
 
     Raises:
-        ConfigError: The system or another option does not allow it.
+        ConfigError: The system or another option does not support it.
     """
     from dfmcodec.cli._sandbox import check_available
 
@@ -350,14 +350,14 @@ def _check_sandbox(options: _Options) -> None:
 
 
 def _settings_text(options: _Options) -> str:
-    """What decides the outputs of a run besides the files, for the report."""
+    """Returns the settings that determine the outputs besides the files, as text for the report."""
     names = ("format_name", "quality", "scale", "size", "region", "best_effort", "backend")
     stripped = {"strip": sorted(options.strip)} if options.strip else {}
     return json_text({name: getattr(options, name) for name in names} | stripped)
 
 
 def _naming(output: OutputFormat) -> Naming:
-    """a.dfm becomes a.png, and so does a.png.dfm."""
+    """Returns the rules for names: a.dfm and a.png.dfm both become a.png."""
 
     def target_name(name: str) -> str:
         stem = name[: -len(_EXTENSION)] if name.lower().endswith(_EXTENSION) else name
@@ -394,7 +394,7 @@ def _decode_single(options: _Options) -> None:
         origin = Origin.of(source, settings)
         state = {} if report is None else report.state(source)
         data = read_source(source)
-        figures, written = _make(data, display_name(source), options, chosen_format)
+        figures, written = _decode_output(data, display_name(source), options, chosen_format)
         losses = figures["lost"]
         status, error = (FAILED, "; ".join(losses)) if losses else (DONE, None)
         write_one(task, written, decision.checked(output, written), origin, status)
@@ -421,7 +421,7 @@ def _is_dfm(path: Path) -> bool:
 
 
 def _decode(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[Image, list[str]]:
-    """The image, and the losses of a truncated or damaged file."""
+    """Decodes an image and returns it with the losses of a truncated or damaged file."""
     from dfmcodec.codecs.decode import DecodeRequest, decode_best_effort, decode_image
     from dfmcodec.container.header import read_header
     from dfmcodec.image.region import Region
@@ -437,7 +437,7 @@ def _decode(data: bytes, name: str, options: _Options, output: OutputFormat) -> 
             shown = Region(top, left, top + height, left + width)
         region = None if options.region is None else shown
         size = None if options.size is None else _complete_size(options.size, shown)
-        if options.scale is None:  # otherwise the size is known once the image is
+        if options.scale is None:  # with a scale, the size is known only after decoding the header
             width, height = size or (shown.width, shown.height)
             check_size(output, height, width)
         where = region, options.scale, size
@@ -446,7 +446,7 @@ def _decode(data: bytes, name: str, options: _Options, output: OutputFormat) -> 
 
 
 def _complete_size(size: tuple[int | None, int | None], region: Region) -> tuple[int, int]:
-    """Width and height; one that is not given follows from the region's aspect ratio."""
+    """Returns width and height. A missing value follows from the region's aspect ratio."""
     width, height = size
     if width is None:
         width = max(1, round((height or 1) * region.width / max(1, region.height)))
@@ -455,9 +455,11 @@ def _complete_size(size: tuple[int | None, int | None], region: Region) -> tuple
     return width, height
 
 
-def _make(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[dict[str, Any], bytes]:
-    """The figures of an image as plain values, and the bytes of its output."""
-    make = partial(_make_here, data, name, options, output)
+def _decode_output(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[dict[str, Any], bytes]:
+    """Decodes a file and returns its figures as plain values and the bytes of the output, in a
+    sandbox if requested.
+    """
+    make = partial(_decode_here, data, name, options, output)
     if not options.sandbox:
         return make()
     from dfmcodec.cli._sandbox import Limits, call
@@ -465,8 +467,8 @@ def _make(data: bytes, name: str, options: _Options, output: OutputFormat) -> tu
     return call(make, Limits.of_image(options.max_pixels, options.max_multiply_adds))
 
 
-def _make_here(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[dict[str, Any], bytes]:
-    """Does the work of `_make` in this process."""
+def _decode_here(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[dict[str, Any], bytes]:
+    """Does the work of `_decode_output` in this process."""
     from dfmcodec.image.strip import stripped
     from dfmcodec.image.write_image import image_to_bytes, left_out
 
@@ -493,7 +495,7 @@ def _notices(figures: dict[str, Any], output: OutputFormat, name: str) -> list[s
 
 
 def _report(figures: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """The report as plain values, for JSON."""
+    """Returns the report as plain values for JSON."""
     shown = {name: value for name, value in figures.items() if name not in ("left_out", "notices")}
     return {**shown, "seconds": round(seconds, 3)}
 
@@ -506,7 +508,7 @@ def _row(data: bytes, written: bytes, seconds: float) -> dict[str, Any]:
 
 
 def _line(output: Path, figures: dict[str, Any], seconds: float) -> str:
-    """The report for people."""
+    """Returns the report as text."""
     return f"{output_name(output)}: {figures['width']}x{figures['height']}, {seconds:.2f} s"
 
 
@@ -516,7 +518,7 @@ def _decode_task(options: _Options, output: OutputFormat, task: Task, decision: 
     started = time.perf_counter()
     origin = Origin.of(task.source, _settings_text(options))
     data = read_file(task.source)
-    figures, written = _make(data, str(task.source), options, output)
+    figures, written = _decode_output(data, str(task.source), options, output)
     losses = figures["lost"]
     status = FAILED if losses else DONE
     write_recorded(task.target, written, decision.checked(task.target, written), origin, status)

@@ -1,4 +1,4 @@
-"""`dfm demo`."""
+"""Command `dfm demo`."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _PAGE = "index.html"
 @force_option
 @quiet_option
 def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, force: bool, quiet: bool) -> None:
-    """Encode and decode a photograph, and lay it beside JPEG and AVIF of the same size.
+    """Encode and decode a photograph, and compare it with JPEG and AVIF of the same size.
 
     \b
     dfm demo                      a photograph that comes with the package
     dfm demo photo.jpg --bpp 0.5  one of yours
 
-    The folder then holds the photograph as PNG, the .dfm file, what it decodes to, and index.html
-    with the original and all three codecs. The commands that do the same are printed.
+    The folder then contains the photograph as PNG, the .dfm file, the decoded image, and
+    index.html, which shows the original and all three codecs. The equivalent commands are printed.
     Images are compared in 8 bits, without alpha.
     """
     from dfmcodec.bench.same_size import Version, page, same_size
@@ -70,7 +70,7 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
         notify(f"{source}: shown {changes}")
     image = image.plain()
     profile_bytes = sections_file_bytes(ancillary_sections(Ancillary(image.metadata)))
-    if profile_bytes:  # which the others are compared without
+    if profile_bytes:  # the other files are compared without a profile
         size = int(bpp * image.pixel_count / 8) + profile_bytes
         config, target = EncoderConfig(size=size), ("--size", str(size))
     png = OUTPUT_FORMATS["png"]
@@ -114,14 +114,14 @@ def _echo_notice(notice: str) -> None:
 
 
 def _command_line(*words: str | Path) -> str:
-    """A line for the shell that runs a command of this program, over what the demo wrote."""
+    """Returns a shell command line of this program that overwrites the files of the demo."""
     return shlex.join([*started_as(), *map(str, words), "--force"])
 
 
 def started_as() -> list[str]:
-    """The words that started this program. Typed in the same folder, they start it again."""
-    script = os.environ.get("DFM_STARTED_AS", sys.argv[0])  # bin/dfm says how it was called itself
+    """Returns the words that start this program from the same folder."""
+    script = os.environ.get("DFM_STARTED_AS", sys.argv[0])  # set by bin/dfm to its own name
     name = Path(script).name
-    if name == "__main__.py":  # python -m dfmcodec
+    if name == "__main__.py":  # started as python -m dfmcodec
         return sys.orig_argv[: len(sys.orig_argv) - len(sys.argv[1:])]
     return [name if shutil.which(name) == shutil.which(script) else script]

@@ -1,4 +1,4 @@
-"""`dfm desktop`."""
+"""Command `dfm desktop`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dfmcodec.errors import ConfigError, DfmError, OutputError
 if TYPE_CHECKING:
     from dfmcodec.viewer.desktop import DesktopFile
 
-_LARGEST_THUMBNAIL = 1024  # pixels, the largest size of freedesktop.org's thumbnails
+_LARGEST_THUMBNAIL = 1024  # maximum thumbnail size of freedesktop.org, in pixels
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class _Options:
     Args:
         install: Whether to write the files.
         remove: Whether to delete them.
-        thumbnail: The .dfm file, the PNG to write and its longest side; None if none is wanted.
-        system: Whether the files are for all users.
-        yes: Whether the question is answered.
+        thumbnail: The .dfm file, the PNG to write and its longest side; None without --thumbnail.
+        system: Whether to install for all users.
+        yes: Whether to skip the question.
     """
 
     install: bool
@@ -76,7 +76,7 @@ def command(user: bool, **arguments: Any) -> None:
     sudo dfm desktop --install --system            for all users
     dfm desktop --thumbnail a.dfm a.png 256        a small image
 
-    Linux only. Files of the same names that dfm did not write are neither replaced nor deleted.
+    Linux only. Files with these names that dfm did not write are neither replaced nor deleted.
     """
     options = _Options(system=not user, **arguments)
     if options.install + options.remove + (options.thumbnail is not None) != 1:
@@ -153,7 +153,7 @@ def _remove(options: _Options) -> None:
 
 
 def _files(system: bool) -> Sequence[DesktopFile]:
-    """The files of this installation."""
+    """Returns the files of this installation."""
     from dfmcodec.cli._manual import manual_page
     from dfmcodec.viewer.desktop import desktop_files, own_program
 
@@ -167,26 +167,27 @@ def _data(system: bool) -> Path:
 
 
 def _completions() -> dict[str, str]:
-    """The completion of dfm in each shell. It calls the dfm that is on the PATH then."""
+    """Returns the completion script of each shell. It calls the dfm on the PATH."""
     from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
     from dfmcodec.cli._group import main
 
     of_shells = [shell(main, {}, "dfm", "_DFM_COMPLETE") for shell in (BashComplete, ZshComplete, FishComplete)]
-    return {shell.name: ShellComplete.source(shell) for shell in of_shells}  # BashComplete's own starts bash
+    # BashComplete.source itself would start bash.
+    return {shell.name: ShellComplete.source(shell) for shell in of_shells}
 
 
 def _ask(question: str, yes: bool) -> None:
-    """Asks whether to go on, unless the answer is given.
+    """Asks for confirmation, unless --yes is given.
 
     Raises:
-        DfmError: The answer is not yes, or there is nobody to give it.
+        DfmError: The answer is not yes, or there is no input.
     """
     agreed = yes
     if not yes:
         try:
             agreed = click.confirm(question)
-        except click.Abort as abort:  # no more input, or Ctrl-C
+        except click.Abort as abort:  # end of input, or Ctrl-C
             if isinstance(abort.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from None
     if not agreed:

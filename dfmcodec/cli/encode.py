@@ -1,4 +1,4 @@
-"""`dfm encode`."""
+"""Command `dfm encode`."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ _STEP_UNITS = {
     "wavelet": "iterations",
     "overfitted": "steps",
     "generative": "codes",
-}  # by model
-_SECTIONS = {  # of the help
+}  # by codec
+_SECTIONS = {  # sections of the help
     "Targets, at most one": ("quality", "size", "rate", "bpp", "ssimulacra2", "psnr", "lossless", "lmbda"),
     "Effort and model": ("tune", "effort", "model", "generator", "steps", "time_limit_s", "seed"),
     "What is read and kept": ("page", "strip", "sample_max", "max_pixels"),
@@ -94,7 +94,7 @@ _ENDING = "ending the fit with the best result so far"
 
 
 class _Size(IntParam):
-    """A number of bytes: 20000, 20k (1000 bytes each) or 20Ki (1024)."""
+    """File size in bytes: 20000, 20k (1000 bytes each) or 20Ki (1024)."""
 
     name = "size"
     _UNITS: ClassVar[dict[str, int]] = {
@@ -123,7 +123,7 @@ _TYPES: dict[Kind, Callable[[], Any]] = {
 
 
 def settings_options(command: Any, settings: type[EncodeSettings] = EncodeSettings) -> Any:
-    """Gives a command the options that the fields of settings declare."""
+    """Adds options to a command for the declared fields of settings."""
     for name, option, default in reversed(list(options_of(settings))):
         flags = option.flags or (f"--{name.replace('_', '-')}",)
         given: dict[str, Any] = {"help": option.help, "metavar": option.metavar}
@@ -145,23 +145,23 @@ class _Options:
         config: The settings of the encoder.
         sources: Files and folders.
         files_from: A list of further sources.
-        output: The output of one file, or its folder.
+        output: The output of one file, or the folder for it.
         folder: The folder for the outputs of several files.
-        keeps_extension: Whether outputs keep the extension of their source before their own.
+        keeps_extension: Whether outputs keep the extension of their source in front of their own.
         recursive: Whether to process subfolders too.
-        skips_links: Whether inputs that are links are left out.
+        skips_links: Whether to skip inputs that are links.
         processes: The number of files to process at a time.
-        strip: The kinds of metadata to leave out.
+        strip: Kinds of metadata to remove.
         page: The page or frame to encode, counted from 1; None for the first.
         generator: The file of a generative model.
-        max_pixels: Images with more pixels are refused.
+        max_pixels: The maximum number of pixels of an image.
         preview: The file for the decoded image.
-        skip_larger: Whether to leave out files that are not smaller than their source.
-        report_path: The file for a row for each file.
+        skip_larger: Whether to write only files that are smaller than their source.
+        report_path: The report file, with a row for each file.
         force: Whether to overwrite outputs.
-        overwrites_source: Whether to overwrite files that inputs were made from.
-        adopt: Whether outputs that nothing is known of are taken for those of the inputs.
-        dry_run: Whether to show what would be done, and do nothing.
+        overwrites_source: Whether the source of an input may be replaced.
+        adopt: Whether to assume that outputs of unknown origin were made from the inputs.
+        dry_run: Whether to show what would be done without doing it.
         as_json: Whether to print the report as JSON.
         quiet: Whether to print errors only.
         verbose: Whether to print more about the model and the fit.
@@ -240,20 +240,20 @@ def command(**arguments: Any) -> None:
     cat a.jpg | dfm encode - -o - > a.dfm         through pipes
     dfm encode digit.png --generator digits.dfmg  small images of a kind that a model was trained on
 
-    PNG, JPEG, TIFF, WebP, AVIF and the other formats of docs/command.md can be encoded: gray or
-    RGB, 8 or 16 bits, with or without alpha. Alpha is lossless. The image is turned upright, and
-    its ICC profile, Exif and XMP are kept, and no other metadata. Give at most one target. A
-    maximum size is a hard limit for the whole file.
+    Supported formats are PNG, JPEG, TIFF, WebP, AVIF and others listed in docs/command.md: gray or
+    RGB, 8 or 16 bits, with or without alpha. Alpha is lossless. The image is rotated upright. ICC
+    profile, Exif and XMP are kept; other metadata is not. Give at most one target. A maximum size
+    is a hard limit for the entire file.
 
-    Files that share an output, as photo.png and photo.jpg share photo.dfm, are not encoded; the
-    others are. --keep-extension tells these two apart.
+    Files that share an output, such as photo.png and photo.jpg with photo.dfm, are not encoded; the
+    others are. --keep-extension gives them different outputs.
 
-    --model coordinate and --generator need the package JAX, and so do --model overfitted and
-    efforts 8 and 9 (6 to 9 with --tune psnr) where there are no compiled kernels; the rest does
-    not.
+    --model coordinate and --generator need the package JAX. --model overfitted and efforts 8 and 9
+    (6 to 9 with --tune psnr) need it if there are no compiled kernels. Everything else works
+    without it.
 
     Press Ctrl-C once to end the fit and write the best result so far, or twice to write nothing;
-    the exit code is 130. A file that fails does not stop the others (exit code 5).
+    the exit code is 130. If a file fails, the others are still encoded (exit code 5).
 
     An output that was made from the same file with the same settings is kept. One that was made
     from it with other settings, or below its target, is made again, and with --report one that was
@@ -264,9 +264,9 @@ def command(**arguments: Any) -> None:
     from dfmcodec.search.config import EncoderConfig
 
     arguments["files_from"] = file_list(arguments)
-    corpus = _corpus.CorpusOptions.taken_from(arguments)
+    corpus = _corpus.CorpusOptions.from_arguments(arguments)
     config = EncoderConfig(**{name: arguments.pop(name) for name, *_ in options_of()})
-    if corpus.is_asked_for(arguments["sources"], arguments["folder"]):
+    if corpus.is_corpus(arguments["sources"], arguments["folder"]):
         _corpus.encode_corpus(corpus, config, arguments)
         return
     options = _Options(config, **arguments)
@@ -274,7 +274,7 @@ def command(**arguments: Any) -> None:
         msg = f"--generator is a model of its own; drop --model {config.model}"
         raise ConfigError(msg)
     _check_names(options)
-    read_generator(options.generator)  # report a bad model once, not for each file
+    read_generator(options.generator)  # report an invalid model once, not for each file
     if is_single(options.sources, options.files_from, options.output, options.folder):
         from dfmcodec.kernels import share_memory
 
@@ -288,10 +288,11 @@ def command(**arguments: Any) -> None:
 
 
 def _check_names(options: _Options) -> None:
-    """Refuses what would be written over an image, and the order of arguments of other tools.
+    """Raises an error if an output would replace an image, or if the arguments are in the order of
+    other tools.
 
     Raises:
-        ConfigError: An output has the name of an image, or no other name than its source.
+        ConfigError: An output has the extension of an image, or the name of its source.
     """
     from dfmcodec.files.atomic import EXTENSION
     from dfmcodec.report import check_name
@@ -300,7 +301,7 @@ def _check_names(options: _Options) -> None:
     for source in sources:
         if source.suffix.lower() != EXTENSION or os.path.isdir(source) or output or options.folder:
             continue
-        if len(sources) > 1 and source == sources[-1]:  # what comes last is the output of other tools
+        if len(sources) > 1 and source == sources[-1]:  # other tools take the last argument as the output
             msg = f"{source} is the name of an output, not of an image; name outputs with -o {source}"
         else:
             msg = f"{source} is a .dfm file and would replace itself; name another output with -o, or a folder with -O"
@@ -400,12 +401,12 @@ def _encode_batch(options: _Options) -> None:
             options.skip_larger,
             is_interrupted,
         )
-        _batch.tell_of_slow_coder(options.quiet)
+        _batch.warn_about_slow_coder(options.quiet)
         _batch.run(inputs, work, _batch.Display(options.as_json, options.quiet), report)
 
 
 def _existing(options: _Options, report: ReportFile | None) -> ExistingOutputs:
-    """The rule for outputs that exist already."""
+    """Creates the rules for existing outputs."""
     return ExistingOutputs(
         _settings_text(options),
         options.force,
@@ -418,7 +419,9 @@ def _existing(options: _Options, report: ReportFile | None) -> ExistingOutputs:
 
 
 def _settings_text(options: _Options) -> str:
-    """What decides the outputs of a run besides the images, for the report."""
+    """Returns the settings that determine the outputs besides the images, as text for the
+    report.
+    """
     config = options.config
     declared = list(options_of(type(config)))
     changed = {name: getattr(config, name) for name, _, default in declared if getattr(config, name) != default}
@@ -454,17 +457,17 @@ def _kept_complete(source: Path, output: Path) -> str:
 
 
 def _ignore(_: object) -> None:
-    """Takes notices or progress that nobody wants to see."""
+    """Ignores a notice or progress."""
 
 
 @dataclass(frozen=True)
 class _Encoded:
-    """An encoded image, and what it was read from.
+    """Encoded image and its source.
 
     Args:
-        result: The file and its figures.
-        name: That of the source in messages.
-        source_bytes: Its size.
+        result: The file and its report.
+        name: The name of the source, for messages.
+        source_bytes: The size of the source.
         was_interrupted: Whether Ctrl-C ended the fit.
     """
 
@@ -483,11 +486,11 @@ class _Encoded:
 
     @property
     def is_larger(self) -> bool:
-        """Whether the file is no smaller than its source."""
+        """Indicates whether the file is not smaller than its source."""
         return self.result.report.file_bytes >= self.source_bytes
 
     def row(self) -> dict[str, Any]:
-        """The figures of the report file."""
+        """Returns the values for the report file."""
         report = self.result.report
         return {
             "bytes_before": self.source_bytes,
@@ -499,7 +502,7 @@ class _Encoded:
         }
 
     def line(self, output: Path, status: str) -> str:
-        """The report for people."""
+        """Returns the report as text."""
         report = self.result.report
         quality = f"{report.psnr_db:.2f} dB" if isfinite(report.psnr_db) else "exact"
         if report.ssimulacra2 is not None:
@@ -522,7 +525,7 @@ def _missed_line(encoded: _Encoded) -> str:
 
 
 def _notices(encoded: _Encoded, output: Path, status: str) -> list[str]:
-    """What is worth a line besides the report."""
+    """Returns messages to print besides the report."""
     report, notices = encoded.result.report, []
     if (encoded.was_interrupted or report.ended_early) and status != MISSED:
         reason = "interrupted" if encoded.was_interrupted else report.stop_reason
@@ -539,14 +542,14 @@ def _notices(encoded: _Encoded, output: Path, status: str) -> list[str]:
 
 
 def _of_other_model(report: EncodeReport) -> str:
-    """Says so if the file is not of the model that was asked for."""
+    """Returns a remark if the file was written by another codec than the requested one."""
     model = report.architecture.model.value
     is_other = report.config.model not in ("auto", model)
     return f" and did worse than the {model} codec, whose file is written" if is_other else ""
 
 
 def _smaller_by(report: EncodeReport) -> str:
-    """What makes a file smaller."""
+    """Returns advice on how to make a file smaller."""
     if 2 * report.section_bytes.get("metadata", 0) > report.file_bytes:
         return "most of it is metadata (see --strip)"
     (target,) = report.config.targets() or ("rate" if report.config.model == "coordinate" else "quality",)
@@ -573,7 +576,7 @@ def _encode(
         image = image_from_source(file, options.max_pixels, options.strip, options.page, notify)
     else:
         image = to_image(image, options.strip, notify)
-    if options.preview is not None:  # which has the size, depth and alpha of the image
+    if options.preview is not None:  # the preview has the size, depth and alpha of the image
         check_image(output_format(options.preview, None), image)
 
     def notify_of_image(notice: str) -> None:
@@ -587,7 +590,7 @@ def _encode(
 
 
 def _checked_preview_format(options: _Options, task: Task, report: ReportFile | None) -> OutputFormat | None:
-    """The format of the preview, after checking that it can be written."""
+    """Returns the format of the preview, after checking that it can be written."""
     if options.preview is None:
         return None
     from dfmcodec.image.write_image import output_format

@@ -1,5 +1,5 @@
-"""`dfm generate`: train a generative model on a set of images, draw new images from it, and measure
-it.
+"""Command `dfm generate`: trains a generative model on images, draws new images from it, and
+evaluates it.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from dfmcodec.codecs.generative.training.features import FeatureSource
     from dfmcodec.codecs.generative.training.train import Trainer, TrainingState
 
-# The names in recipes.PRESETS, repeated here because that module imports NumPy.
+# Same names as in recipes.PRESETS, because that module imports NumPy.
 _PRESETS = ("mnist", "cifar10", "mnist-published", "cifar10-published")
-_FITTING = ("jax", "optax")  # what trains networks and looks for codes
+_FITTING = ("jax", "optax")  # needed to train networks and to find codes
 _REPORT_S = 5.0
 _CHECKPOINT_S = 60.0
 _SHOWN_NEIGHBOURS = 32
@@ -67,7 +67,7 @@ def command() -> None:
     dfm generate sample digits.dfmg -n 16 --size 128 -o large.png
     dfm generate eval digits.dfmg t10k-images-idx3-ubyte.gz
 
-    The model codes images, too: dfm encode digit.png --generator digits.dfmg
+    The model also encodes images: dfm encode digit.png --generator digits.dfmg
     """
 
 
@@ -77,13 +77,13 @@ class _TrainOptions:
 
     Args:
         data: The set of images.
-        preset: Architecture and recipe.
-        variant: Where codes come from; None for the preset's way.
-        steps: Number of training steps; None for the preset's number.
-        time_limit: Maximum seconds of the whole training.
-        restart: Whether to ignore the checkpoint of an unfinished training.
+        preset: Architecture and training recipe.
+        variant: Source of codes; None for the default of the preset.
+        steps: Number of training steps; None for the default of the preset.
+        time_limit: Maximum duration of the entire training in seconds.
+        restart: Whether to ignore the checkpoint of an interrupted training.
         seed: Seed of all random numbers.
-        output: The file of the model; None for a name that follows from the preset.
+        output: The model file; None to derive its name from the preset.
         force: Whether to overwrite the output.
         quiet: Whether to print errors only.
     """
@@ -101,12 +101,12 @@ class _TrainOptions:
 
     @property
     def model_file(self) -> Path:
-        """The file of the model."""
+        """Returns the path of the model file."""
         return self.output or Path(f"{self.preset}.dfmg")
 
     @property
     def checkpoint(self) -> Path:
-        """The file that keeps the state of an unfinished training."""
+        """Returns the path of the checkpoint of an unfinished training."""
         return self.model_file.with_name(self.model_file.name + ".training")
 
 
@@ -135,9 +135,9 @@ class _TrainOptions:
 def train(**arguments: Any) -> None:
     """Train a model on a set of small images.
 
-    DATA is an IDX file, an .npz file with an array `images`, or a folder of images of one size. A
-    fifth of the images is held out and never used for training. To continue a training that was
-    stopped, run the same command again.
+    DATA is an IDX file, an .npz file with an array `images`, or a folder of images of equal size. A
+    fifth of the images is held out and never used for training. To continue an interrupted
+    training, run the same command again.
     """
     from dfmcodec.codecs.generative.training.data import read_images
     from dfmcodec.codecs.generative.training.recipes import PRESETS
@@ -179,8 +179,8 @@ def train(**arguments: Any) -> None:
 
 
 def _run_training(trainer: Trainer, options: _TrainOptions) -> None:
-    """Trains to the end, from the checkpoint if there is one; ends the command on Ctrl-C, after a
-    checkpoint.
+    """Trains to the end, starting from the checkpoint if there is one. After Ctrl-C, writes a
+    checkpoint and ends the command.
     """
     if options.checkpoint.exists() and not options.restart:
         trainer.restore(options.checkpoint)
@@ -188,7 +188,7 @@ def _run_training(trainer: Trainer, options: _TrainOptions) -> None:
             echo(f"{options.checkpoint}: continuing after {trainer.state.steps} steps", err=True)
     try:
         trainer.run(options.time_limit, _TrainingReporter(trainer, options))
-        trainer.save(options.checkpoint)  # until the model is written
+        trainer.save(options.checkpoint)  # kept until the model is written
     except KeyboardInterrupt:
         trainer.save(options.checkpoint)
         command_again = "the same command without --restart" if options.restart else "the same command"
@@ -198,7 +198,7 @@ def _run_training(trainer: Trainer, options: _TrainOptions) -> None:
 
 @dataclass
 class _TrainingReporter:
-    """Prints progress and writes checkpoints from time to time."""
+    """Callback that prints progress and writes checkpoints periodically."""
 
     trainer: Trainer
     options: _TrainOptions
@@ -218,12 +218,12 @@ class _TrainingReporter:
 
 @dataclass(frozen=True)
 class _Drawing:
-    """What the commands that draw images from a model have in common.
+    """Common parts of the commands that draw images from a model.
 
     Args:
-        model_file: The file of the model.
-        size: The height of each image in pixels; None for that of the training images.
-        output: The image to write; None for a name that follows from the model's.
+        model_file: The model file.
+        size: The height of each image in pixels; None for the height of the training images.
+        output: The image to write; None to derive its name from the model file.
         force: Whether to overwrite the output.
         quiet: Whether to print errors only.
     """
@@ -236,12 +236,12 @@ class _Drawing:
 
     @property
     def target(self) -> Path:
-        """The image to write."""
+        """Returns the path of the image to write."""
         return self.output or self.model_file.with_suffix(".png")
 
     def read_model(self, *also_read: Path) -> GenerativeModel:
-        """Reads the model, after checking that the output can be written and is none of the files
-        that are read.
+        """Reads the model, after checking that the output can be written and differs from all
+        inputs.
         """
         from dfmcodec.codecs.generative.model import read_model_file
         from dfmcodec.files.atomic import check_writable
@@ -254,14 +254,14 @@ class _Drawing:
         return read_model_file(self.model_file)
 
     def height_and_width(self, model: GenerativeModel) -> tuple[int, int]:
-        """The size of each image."""
+        """Returns the size of each image."""
         arch = model.architecture
         if self.size is None:
             return arch.height, arch.width
         return self.size, max(1, round(self.size * arch.width / arch.height))
 
     def check_grid(self, model: GenerativeModel, count: int, columns: int) -> None:
-        """Refuses a grid of more images than the output can hold, before it is painted."""
+        """Raises an error, before drawing, if a grid is too large for the output."""
         from dfmcodec.codecs.generative.training.grids import grid_size
         from dfmcodec.image import LARGEST_PIXELS, check_image_size
         from dfmcodec.image.write_image import check_size, output_format
@@ -348,7 +348,7 @@ def reconstruct(data: Path, number: int, **shared: Any) -> None:
     """Reconstruct held-out images from their codes.
 
     The images are those of DATA that are never used for training. The codes come from the model's
-    encoder, or from gradient descent if it has none.
+    encoder. A model without an encoder uses gradient descent.
     """
     import numpy as np
 
@@ -381,11 +381,11 @@ class _EvaluateOptions:
     """The arguments of `dfm generate eval`.
 
     Args:
-        model_file: The file of the model.
+        model_file: The model file.
         data: The set of images.
-        classifier_file: The file that keeps the classifier; None to keep nothing.
-        inception: Weights of the Inception network, to use instead of the classifier.
-        neighbours: The image of samples and their nearest training images to write.
+        classifier_file: The file of the classifier; None to store none.
+        inception: Weights of the Inception network, which replaces the classifier.
+        neighbours: The image to write, with samples and their nearest training images.
         seed: Seed of all random numbers.
         force: Whether to overwrite outputs.
         as_json: Whether to print the report as JSON.
@@ -401,7 +401,7 @@ class _EvaluateOptions:
     as_json: bool
 
     def check_outputs(self) -> None:
-        """Refuses outputs that cannot be written, before any work."""
+        """Raises an error, before any work, if outputs cannot be written."""
         from dfmcodec.errors import ConfigError
         from dfmcodec.files.atomic import check_writable
         from dfmcodec.image.write_image import output_format
@@ -418,7 +418,7 @@ class _EvaluateOptions:
             check_writable(self.classifier_file, force=True)  # an existing one is read, not overwritten
 
     def feature_source(self, train_set: ImageSet, held_out: ImageSet) -> FeatureSource:
-        """The network that gives the features."""
+        """Returns the network that computes the features."""
         from dfmcodec.codecs.generative.training import features
 
         if self.inception is not None:
@@ -489,7 +489,7 @@ def evaluate_command(**arguments: Any) -> None:
 
 
 def _echo_evaluation(evaluation: Evaluation, features: str) -> None:
-    """Prints the measures for people."""
+    """Prints the measures as text."""
     distance = f"{evaluation.frechet_distance:.2f} ({evaluation.samples} samples and as many held-out images)"
     reconstruction = (
         f"{evaluation.reconstruction_psnr_db:.2f} dB, Frechet distance {evaluation.reconstruction_frechet_distance:.2f}"
@@ -518,7 +518,7 @@ def _refuse_standard_output(output: Path | None) -> None:
 
 
 def _echo_once(quiet: bool) -> Notify:
-    """Prints a notice of each kind, of the first file that it is about."""
+    """Prints each kind of notice once, for the first file that has it."""
     named: set[str] = set()
 
     def notify(notice: str) -> None:
@@ -531,7 +531,7 @@ def _echo_once(quiet: bool) -> Notify:
 
 
 def _columns(number: int) -> int:
-    """The columns of a grid that is about as wide as high."""
+    """Returns the number of columns of an approximately square grid."""
     return max(1, round(sqrt(number)))
 
 
@@ -554,7 +554,7 @@ def _warn_of_other_data(model: GenerativeModel, train_set: ImageSet, data: Path)
 
 
 def _find_codes(model: GenerativeModel, images: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The codes of images, from the encoder or else by gradient descent."""
+    """Returns the codes of images, from the encoder or by gradient descent."""
     if model.has_encoder:
         return model.encode(images)
     from dfmcodec.codecs.generative.encode.inversion import codes_of

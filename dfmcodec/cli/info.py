@@ -1,4 +1,4 @@
-"""`dfm info`."""
+"""Command `dfm info`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dfmcodec.container.header import Header
     from dfmcodec.image import Metadata
 
-_Q_STEP_UNITS = 64  # a q_step of the header is in 1/64 code values
+_Q_STEP_UNITS = 64  # unit of q_step in the header: 1/64 code value
 _METADATA_LABELS = {"icc": "ICC profile", "exif": "Exif", "xmp": "XMP", "cicp": "CICP", "bits": "significant bits"}
 
 
@@ -54,11 +54,12 @@ def command(sources: tuple[Path, ...], recursive: bool, as_json: bool, verbose: 
     cat photo.dfm | dfm info -
 
     Print the dimensions, the size, the model, the metadata, and what is missing or damaged. A file
-    does not hold the target that it was encoded for. The exit code is 3 if the one file given is
-    truncated or damaged, and 5 if some of several are; what the header says is printed anyway.
+    does not contain the target for which it was encoded. The exit code is 3 if a single file is
+    truncated or damaged, and 5 if some of several files are. The contents of the header are printed
+    in any case.
     """
     if len(sources) == 1 and not os.path.isdir(sources[0]):
-        if _show(_examined(sources[0]), as_json, verbose):
+        if _show(_read_info(sources[0]), as_json, verbose):
             sys.exit(FormatError.exit_code)
         return
     check_standard_input(sources)
@@ -78,30 +79,31 @@ def command(sources: tuple[Path, ...], recursive: bool, as_json: bool, verbose: 
 
 
 def _exit_code(source: Path, as_json: bool, verbose: bool) -> int:
-    """Prints the information about one of several files, or why there is none, and gives the exit
-    code of a command on it alone.
+    """Prints the information about one of several files, or the error, and returns the exit code
+    for it.
     """
     try:
-        file = _examined(source)
-    except Exception as error:  # whatever it is, it is about this file alone
+        file = _read_info(source)
+    except Exception as error:  # any error concerns only this file
         failure = failure_of(error)
         message = failure.of_file(source)
         echo(f"dfm: {message}", err=True)
         if as_json:
             echo_json({"file": str(source), "error": message, "kind": failure.kind, "code": failure.exit_code})
         return failure.exit_code
-    return FormatError.exit_code if _show(file, as_json, verbose) else 0  # not in `try`: standard output is of no file
+    # Outside `try`, because errors of standard output do not concern a file.
+    return FormatError.exit_code if _show(file, as_json, verbose) else 0
 
 
-class _Examined(NamedTuple):
-    """A file whose header was read.
+class _FileInfo(NamedTuple):
+    """File whose header was read.
 
     Args:
-        name: Its name in messages.
+        name: Its name, for messages.
         file_bytes: Its size.
         header: Its header.
         metadata: Its metadata; None if they cannot be read.
-        problems: What is wrong with it.
+        problems: Descriptions of damage.
     """
 
     name: str
@@ -112,30 +114,32 @@ class _Examined(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """File bytes over raw bytes."""
+        """Returns the file size divided by the size of the raw samples."""
         return self.file_bytes / self.header.raw_bytes
 
     @property
     def bpp(self) -> float:
-        """Bits per pixel."""
+        """Returns the bits per pixel."""
         from dfmcodec.metrics import bits_per_pixel
 
         return bits_per_pixel(self.file_bytes, self.header.height * self.header.width)
 
     @property
     def icc_description(self) -> str | None:
-        """What the ICC profile calls itself; None if there is no profile, or it does not say."""
+        """Returns the description in the ICC profile; None if there is no profile or
+        description.
+        """
         from dfmcodec.image.metadata import icc_description
 
         profile = self.metadata and self.metadata.icc
         return icc_description(profile) or None if profile else None
 
 
-def _examined(source: Path) -> _Examined:
+def _read_info(source: Path) -> _FileInfo:
     """Reads a file.
 
     Raises:
-        DfmError: It cannot be read.
+        DfmError: The file cannot be read.
     """
     from dfmcodec.container.header import read_header
     from dfmcodec.container.integrity import examine
@@ -154,11 +158,11 @@ def _examined(source: Path) -> _Examined:
     except FormatError as error:
         if str(error) not in problems:
             problems = [*problems, str(error)]
-    return _Examined(name, len(data), header, metadata, problems)
+    return _FileInfo(name, len(data), header, metadata, problems)
 
 
-def _show(file: _Examined, as_json: bool, verbose: bool) -> list[str]:
-    """Prints the information about a file, and gives what is wrong with it."""
+def _show(file: _FileInfo, as_json: bool, verbose: bool) -> list[str]:
+    """Prints the information about a file and returns its problems."""
     if as_json:
         echo_json(_report(file))
     else:
@@ -168,8 +172,8 @@ def _show(file: _Examined, as_json: bool, verbose: bool) -> list[str]:
     return file.problems
 
 
-def _report(file: _Examined) -> dict[str, Any]:
-    """The information as plain values, for JSON."""
+def _report(file: _FileInfo) -> dict[str, Any]:
+    """Returns the information as plain values for JSON."""
     header, metadata = file.header, file.metadata
     sizes = None if metadata is None else {name: len(value) for name, value in metadata.present().items()}
     return {
@@ -194,8 +198,8 @@ def _report(file: _Examined) -> dict[str, Any]:
     }
 
 
-def _echo_info(file: _Examined, verbose: bool) -> None:
-    """Prints the information for people."""
+def _echo_info(file: _FileInfo, verbose: bool) -> None:
+    """Prints the information as text."""
     header = file.header
     kind = {1: "gray", 3: "RGB"}[header.channels] + (" with alpha" if header.has_alpha else "")
     echo(f"{file.name}: {header.width}x{header.height} {kind}, {header.bit_depth} bits per sample")
@@ -209,8 +213,8 @@ def _echo_info(file: _Examined, verbose: bool) -> None:
         _echo_internals(file)
 
 
-def _echo_internals(file: _Examined) -> None:
-    """Prints what is of use to those who know the format."""
+def _echo_internals(file: _FileInfo) -> None:
+    """Prints details for users who know the format."""
     header, sections = file.header, file.header.section_bytes()
     networks = sections.get("networks")
     if networks is not None:
@@ -223,7 +227,9 @@ def _echo_internals(file: _Examined) -> None:
 
 
 def _model_text(architecture: Architecture, verbose: bool) -> str:
-    """The model in a word; of a generated image also the model that decoding it needs."""
+    """Returns the name of the model. For a generated image, includes the generative model needed
+    for decoding.
+    """
     from dfmcodec._types import Model
 
     if verbose or architecture.model is Model.GENERATIVE:
@@ -235,8 +241,8 @@ def _bytes_text(count: int) -> str:
     return f"{count:,} byte{'s' * (count != 1)}"
 
 
-def _metadata_text(file: _Examined) -> str:
-    """The entries of the metadata, with their sizes."""
+def _metadata_text(file: _FileInfo) -> str:
+    """Returns the entries of the metadata, with their sizes."""
     if file.metadata is None:
         return "cannot be read"
     described = {"icc": file.icc_description}

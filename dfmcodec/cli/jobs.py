@@ -1,4 +1,4 @@
-"""`dfm jobs`."""
+"""Command `dfm jobs`."""
 
 from __future__ import annotations
 

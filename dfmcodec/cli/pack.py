@@ -1,4 +1,4 @@
-"""`dfm pack`."""
+"""Command `dfm pack`."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def command(
     dfm pack archive/ -r -O packed/ --form tar
     dfm pack 's3://in/{00000..00999}.tar' -O s3://out/ --form parquet
 
-    Each tar or Parquet file of the store holds up to 1000 images, or as many as --shard-size says.
-    Each output is a copy of its source, with the same name and in the same subfolder. A .dfm file
-    that is damaged, and a file that is not an image, is not copied: it counts as failed, and the
-    exit code is 5. A run that was stopped continues when it is called again.
+    Each tar or Parquet file of the store holds up to 1000 images, or the number given by
+    --shard-size. Each output is a copy of its source, with the same name and in the same subfolder.
+    A damaged .dfm file, or a file that is not an image, is not copied. It counts as failed, and the
+    exit code is 5. To continue an interrupted run, run the same command again.
     """
     files_from = file_list(arguments)
-    options = CorpusOptions.taken_from(arguments)
+    options = CorpusOptions.from_arguments(arguments)
     run = CorpusRun(options, sources, files_from, recursive, folder, skips_links, processes, as_json, quiet)
     run.perform("pack", {}, PACK_SHARD_SIZE)

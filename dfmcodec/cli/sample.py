@@ -1,4 +1,4 @@
-"""`dfm sample`."""
+"""Command `dfm sample`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAMES = ("chelsea", "astronaut", "coffee", "camera")
 @force_option
 @quiet_option
 def command(name: str, output: Path | None, force: bool, quiet: bool) -> None:
-    """Write a photograph, to try the codec on.
+    """Write a sample photograph.
 
     \b
     dfm sample chelsea                    writes chelsea.png (451x300)

@@ -1,4 +1,4 @@
-"""`dfm verify`."""
+"""Command `dfm verify`."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from dfmcodec.cli._progress import FilesBar
 from dfmcodec.errors import BadMagicError, ConfigError, CorruptError, DfmError, TruncatedError
 from dfmcodec.files.names import printable
 
-# Errors that show damage. After any other error, the file counts as not checked.
+# Errors that indicate damage. Files with any other error count as not checked.
 _DAMAGE_ERRORS = BadMagicError, CorruptError, TruncatedError
-_WHOLE, _DAMAGED, _UNCHECKED = "whole", "damaged", "not checked"
+_INTACT, _DAMAGED, _UNCHECKED = "intact", "damaged", "not checked"
 
 
 @click.command("verify")
@@ -49,7 +49,7 @@ _WHOLE, _DAMAGED, _UNCHECKED = "whole", "damaged", "not checked"
 @processes_option
 @generator_option
 @max_pixels_option
-@limit_of_multiply_adds(1 << 34)  # some seconds: it is run over folders of files of others
+@limit_of_multiply_adds(1 << 34)  # a few seconds; this command is often used on folders of untrusted files
 @json_option
 @quiet_option
 def command(
@@ -71,20 +71,20 @@ def command(
     find archive -name '*.dfm' -size +1M -print0 | dfm verify --files0-from -
     cat photo.dfm | dfm verify -
 
-    The exit code is 0 if all files are intact, 3 if the one file given is not, and 5 if some of
-    several are not.
+    The exit code is 0 if all files are intact. It is 3 if a single file is damaged, and 5 if some
+    of several files are.
     """
     from dfmcodec.processes import run_jobs
 
     sources = _with_listed(sources, file_list(lists))
     check_standard_input(sources)
-    read_generator(generator)  # report a bad model once, not for each file
+    read_generator(generator)  # report an invalid model once, not for each file
     unusable: list[Unusable] = []
     special = special_files()
     count = partial(dfm_files, sources, recursive, lambda unusable: None, lambda special: None)
     run = _Run(FilesBar(lambda: sum(1 for _ in count()), not quiet), as_json, quiet)
     try:
-        at_once = 1 if STANDARD in sources else processes  # other processes have no standard input
+        at_once = 1 if STANDARD in sources else processes  # other processes cannot read standard input
         verify = partial(_verify, max_pixels, max_multiply_adds, generator)
         run_jobs(verify, dfm_files(sources, recursive, unusable.append, special.add), at_once, run.take)
     finally:
@@ -96,19 +96,19 @@ def command(
     files = run.counts.total()
     if not quiet and files != 1:
         unchecked = f", {run.counts[_UNCHECKED]} not checked" if run.counts[_UNCHECKED] else ""
-        echo(f"{run.counts[_WHOLE]} whole, {run.counts[_DAMAGED]} damaged{unchecked}", err=as_json)
+        echo(f"{run.counts[_INTACT]} intact, {run.counts[_DAMAGED]} damaged{unchecked}", err=as_json)
     if not files and not unusable:
         echo("dfm: error: there are no .dfm files here (-r looks into subfolders)", err=True)
         sys.exit(1)
-    if unusable or files > run.counts[_WHOLE]:
+    if unusable or files > run.counts[_INTACT]:
         sys.exit(run.first_code if files == 1 and not unusable else SOME_FAILED)
 
 
 def _with_listed(sources: tuple[Path, ...], files_from: FileList | None) -> tuple[Path, ...]:
-    """Returns the sources and then those of a list.
+    """Returns the sources, followed by those of a list.
 
     Raises:
-        ConfigError: There is neither a source nor a list, or standard input is both.
+        ConfigError: There is neither a source nor a list, or standard input is used for both.
         DfmError: The list cannot be read, or is empty.
     """
     if files_from is None:
@@ -128,13 +128,13 @@ def _with_listed(sources: tuple[Path, ...], files_from: FileList | None) -> tupl
 
 @dataclass
 class _Run:
-    """The files of a run so far.
+    """State of a run over several files.
 
     Args:
-        bar: How far it is.
-        as_json: Whether reports are printed as JSON.
-        quiet: Whether only failures are printed.
-        first_code: The exit code of the first file that is not whole.
+        bar: The progress bar.
+        as_json: Whether to print reports as JSON.
+        quiet: Whether to print only failures.
+        first_code: The exit code of the first file that is not intact.
     """
 
     bar: FilesBar
@@ -146,9 +146,9 @@ class _Run:
         self.counts: Counter[str] = Counter()
 
     def take(self, path: Path, report: dict[str, Any] | None) -> list[Path]:
-        """Counts and prints the report on a file; None if the process died of it."""
+        """Counts a file and prints its report; None means that the process died."""
         report = report or _report_of_failure(path, MemoryError())
-        state = _WHOLE
+        state = _INTACT
         if "error" in report:
             state = _DAMAGED if report["damaged"] else _UNCHECKED
             self.first_code = self.first_code or report["code"]
@@ -159,13 +159,13 @@ class _Run:
             self.bar.echo(printable(f"dfm: {report['file']}: {report['error']}"), err=True)
         elif not self.quiet:
             size = f"{report['width']}x{report['height']}, {report['bytes']} bytes"
-            self.bar.echo(printable(f"{report['file']}: whole, {size}"))
+            self.bar.echo(printable(f"{report['file']}: intact, {size}"))
         self.bar.done()
         return []
 
 
 def _verify(max_pixels: int, max_multiply_adds: int, generator: Path | None, path: Path) -> dict[str, Any]:
-    """The report on a file, as plain values."""
+    """Decodes a file and returns a report of plain values."""
     from dfmcodec.codecs.decode import DecodeRequest, decode_image
 
     try:
@@ -176,7 +176,7 @@ def _verify(max_pixels: int, max_multiply_adds: int, generator: Path | None, pat
                 max_pixels=max_pixels, generator=read_generator(generator), max_multiply_adds=max_multiply_adds
             ),
         )
-    except Exception as error:  # whatever it is, it is about this file alone
+    except Exception as error:  # any error concerns only this file
         return _report_of_failure(path, error)
     return {"file": display_name(path), "bytes": len(data), "width": image.width, "height": image.height}
 

@@ -1,4 +1,4 @@
-"""`dfm view`."""
+"""Command `dfm view`."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ class _Options:
 
     Args:
         sources: The files.
-        web: Whether the page is wanted without files, too.
-        output: The file to write the page to; None to show it.
+        web: Whether to open the page even without files.
+        output: The file to which to write the page; None to open it.
         png: Whether to show decoded images in the system's viewer.
-        no_browser: Whether to leave the browser to the user.
-        show_damaged: Whether the page may show files that are not whole.
+        no_browser: Whether to print the address instead of opening a browser.
+        show_damaged: Whether to open damaged files too.
         generator: The file of a generative model.
-        max_pixels: Images with more pixels are refused.
-        max_multiply_adds: Images whose network takes more are refused.
+        max_pixels: The maximum number of pixels of an image.
+        max_multiply_adds: The maximum number of multiply-adds of a network.
         force: Whether to overwrite the output.
         quiet: Whether to print errors only.
     """
@@ -99,9 +99,8 @@ def command(**arguments: Any) -> None:
     dfm view --web -o viewer.html        writes the page as one file that people can host
     dfm view --png photo.dfm             decodes it for the system's viewer
 
-    The browser decodes the files itself. The page and the files are served to this computer only,
-    on 127.0.0.1 at an address with a secret part. The command ends with Ctrl-C or when the page is
-    closed.
+    The browser decodes the files. The page and the files are served only to this computer, at
+    127.0.0.1 with a secret path. The command ends with Ctrl-C or when the page is closed.
     """
     options = _Options(**arguments)
     _check_options(options)
@@ -114,10 +113,10 @@ def command(**arguments: Any) -> None:
 
 
 def _check_options(options: _Options) -> None:
-    """Refuses combinations that make no sense.
+    """Raises an error for invalid combinations of options.
 
     Raises:
-        ConfigError: What is wrong.
+        ConfigError: A combination is invalid.
     """
     msg = None
     if not options.sources and not options.web:
@@ -163,7 +162,9 @@ def _serve(options: _Options) -> None:
 
 
 def _resource(source: Path, options: _Options) -> Resource:
-    """A file as it is when the page asks for it; what can be read only once, as it was."""
+    """Returns a file for the page. It is read again at each request, unless it can be read only
+    once.
+    """
     from dfmcodec.viewer.server import Resource
 
     data = read_source(source)
@@ -175,10 +176,11 @@ def _resource(source: Path, options: _Options) -> Resource:
 
 
 def _check_integers(data: bytes, name: str, max_pixels: int) -> None:
-    """Refuses what the page cannot decode.
+    """Raises an error if the page cannot decode the file.
 
     Raises:
-        FormatError: The file is damaged, foreign, too large or a code of a generative model.
+        FormatError: The file is damaged, too large, a code of a generative model, or not a .dfm
+            file.
     """
     from dfmcodec._types import Model
     from dfmcodec.container.header import read_header
@@ -200,7 +202,7 @@ def _show_images(options: _Options) -> None:
     with _signals_interrupt(), tempfile.TemporaryDirectory(prefix="dfm-view-", ignore_cleanup_errors=True) as folder:
         images = []
         for number, source in enumerate(options.sources, 1):
-            images.append(Path(folder) / f"image-{number}.png")  # of the file's name, a stranger's, no part
+            images.append(Path(folder) / f"image-{number}.png")  # the untrusted name of the file is not used
             write_output(images[-1], _png(source, options))
         for image in images:
             open_file(program, image)
@@ -212,10 +214,10 @@ def _show_images(options: _Options) -> None:
 
 
 def _png(source: Path, options: _Options) -> bytes:
-    """A file decoded to a PNG.
+    """Decodes a file and returns a PNG.
 
     Raises:
-        FormatError: It cannot be read.
+        FormatError: The file is not readable.
     """
     from dfmcodec.codecs.decode import DecodeRequest, decode_image
     from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes
@@ -233,9 +235,7 @@ def _png(source: Path, options: _Options) -> bytes:
 
 @contextmanager
 def _signals_interrupt() -> Iterator[None]:
-    """Does with the signals that end a process what Ctrl-C does, so that what it wrote is
-    deleted.
-    """
+    """Treats signals that end a process like Ctrl-C, so that temporary files are deleted."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -1,10 +1,12 @@
-"""Many images as shards of a plan, on one machine or on an engine that people already have.
+"""Corpora: many images, split into shards by a plan and processed on one machine or by an existing
+cluster.
 
-A plan is a fixed list of images, cut into shards. Whoever calls `shards.encode_shard` at least once
-for each shard has encoded them all: the store that takes the outputs also says what is done, so any
-number of processes and hosts may die, and any may do the same shard twice.
+A plan is a fixed list of images, split into shards. A corpus is encoded when `shards.encode_shard`
+was called at least once for each shard. The output store also records which shards are finished, so
+processes and hosts may die at any time, and several may process the same shard.
 
-All that a plan needs lies in the folder `_dfm` of the store, in the order in which it is written:
+All data of a plan is in the folder `_dfm` of the store. The objects in the order in which they are
+written:
 
     NNNNN.list           the images of a shard
     plan.json            the settings, and what the lists add up to; from here on the plan is fixed

@@ -1,4 +1,4 @@
-"""Who does the shards: this process, processes of this host, Dask, or any executor of
+"""Engines that process shards: this process, local processes, Dask, or any executor of
 `concurrent.futures`.
 """
 
@@ -26,41 +26,42 @@ from dfmcodec.processes import keep_current_folder_out, killed_on_interrupt, run
 from dfmcodec.threads import limit_threads, stay_in_thread
 
 LOCAL, DASK = "local", "dask"
-_MAX_DEATHS = 12  # of workers of one shard in a run: enough for four images that kill theirs
+_MAX_DEATHS = 12  # worker deaths of one shard in a run; enough for four images that kill their worker
 _CONNECT_S = 15
-_POLL_S = 0.5  # how soon a request to stop is noticed
-# What the nanny of a worker of Dask sets by default, but memory does not go back to the system
-# between images: a worker does them in a thread, to which glibc would give it anew for each array.
+_POLL_S = 0.5  # delay until a request to stop is noticed
+# Same settings as the nanny of a Dask worker, except that memory is not returned to the system
+# between images: a worker processes them in a thread, where glibc would request it again for each
+# array.
 _WORKER_ENVIRONMENT = {
     **{"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
     **{"MALLOC_TRIM_THRESHOLD_": 1 << 30, "MALLOC_MMAP_THRESHOLD_": 1 << 25},
 }
-# Exceptions that say that a worker was lost, by name, as none of the engines need be installed
+# Exceptions that mean that a worker was lost, by name, because the engines may not be installed.
 _DEATHS = {
     *("KilledWorker", "FutureCancelledError", "CancelledError"),  # Dask
     *("ExecutorlibSocketError",),  # executorlib
     *("WorkerCrashedError", "OutOfMemoryError", "NodeDiedError", "LocalRayletDiedError"),  # Ray
 }
 
-# A terminal sends Ctrl-C to all processes; what it means for a worker of Dask is decided here.
+# A terminal sends Ctrl-C to all processes, but only this one should handle it.
 _LEAVE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Who does the shards.
+    """Engine that processes shards.
 
     Args:
-        name: "local", "dask", or `module:factory` for a function without arguments that gives an
+        name: "local", "dask", or `module:factory` for a function without arguments that returns an
             executor of `concurrent.futures`.
-        processes: The number of shards at a time; Dask with an address takes one for each thread
-            of its workers, if that is more.
-        address: That of Dask's scheduler; None starts one on this host.
-        resources: What each shard takes of a Dask worker's resources, by name.
+        processes: The number of shards at a time. Dask with an address uses one per thread of its
+            workers, if that is more.
+        address: The address of Dask's scheduler; None starts one on this host.
+        resources: The Dask worker resources that each shard needs, by name.
 
     Raises:
         ConfigError: The engine is unknown, or the options contradict each other.
-        MissingPackageError: Its package is not installed.
+        MissingPackageError: The package of the engine is not installed.
     """
 
     name: str
@@ -79,13 +80,13 @@ class Engine:
             msg = "the engine dask needs Dask distributed; install it: pip install 'dfmcodec[dask]'"
             raise MissingPackageError(msg)
         if self.name not in (LOCAL, DASK):
-            _factory_of(self.name)  # or there is none
+            _factory_of(self.name)  # checks that it exists
 
     def check_store(self, url: str) -> None:
-        """Refuses a store that its workers would not see.
+        """Raises an error if workers cannot access the store.
 
         Raises:
-            ConfigError: It lives in this process alone.
+            ConfigError: The store exists only in this process.
         """
         if scheme_of(url) == "memory" and (self.name != LOCAL or self.processes > 1):
             msg = "memory:// is seen by this process alone; use one process, without --engine"
@@ -94,15 +95,15 @@ class Engine:
     def run(
         self, shards: Sequence[Shard], finish: Callable[[ShardResult], None], should_stop: Callable[[], bool]
     ) -> None:
-        """Does shards. Those whose workers die are done again.
+        """Processes shards. A shard whose worker dies is processed again.
 
         Args:
             shards: The shards.
-            finish: Takes the result of each.
-            should_stop: Asked again and again; if it returns True, no further shard is begun.
+            finish: Called with the result of each shard.
+            should_stop: Polled regularly. If it returns True, no more shards are started.
 
         Raises:
-            ConfigError: The engine's module has no such factory.
+            ConfigError: The module of the engine has no such factory.
             DfmError: The engine cannot be reached.
         """
         keep_current_folder_out()
@@ -110,22 +111,24 @@ class Engine:
         if self.name == LOCAL:
             run_jobs(try_shard, shards, self.processes, run.following, should_stop)
         else:
-            run_in_executors(self._executor, _try_in_worker, shards, run.following, should_stop, _of_error, _POLL_S)
+            run_in_executors(self._executor, _try_in_worker, shards, run.following, should_stop, _error_result, _POLL_S)
 
     def _executor(self, _alone: bool) -> AbstractContextManager[tuple[Executor, Callable[[], int]]]:
-        """An executor, and how many shards it can do at a time."""
-        return _dask(self) if self.name == DASK else _made(self)
+        """Returns an executor, and a function that returns the number of shards that it can process
+        at a time.
+        """
+        return _dask(self) if self.name == DASK else _from_factory(self)
 
 
 class _Run:
-    """Hands out results, and lost shards again."""
+    """Callback of a run. It passes on results and repeats lost shards."""
 
     def __init__(self, finish: Callable[[ShardResult], None]) -> None:
         self._finish = finish
         self._deaths: Counter[Shard] = Counter()
 
     def following(self, shard: Shard, result: ShardResult | None) -> list[Shard]:
-        """What is to be done after a shard, whose result is None if its worker died."""
+        """Returns the shards that follow a shard. A result of None means that its worker died."""
         if result is None:
             self._deaths[shard] += 1
             if self._deaths[shard] < _MAX_DEATHS:
@@ -136,9 +139,9 @@ class _Run:
 
 
 def _try_in_worker(shard: Shard) -> ShardResult:
-    """Does a shard in a worker of an executor. It uses one core."""
+    """Processes a shard in a worker of an executor, on one core."""
     if parent_process() is None and current_thread() is not main_thread():
-        stay_in_thread()  # the rest of the program is somebody else's
+        stay_in_thread()  # other threads belong to the host program
     else:
         _become_worker()
     return try_shard(shard)
@@ -146,8 +149,8 @@ def _try_in_worker(shard: Shard) -> ShardResult:
 
 @cache
 def _become_worker() -> None:
-    """Lets shards of this process use one core each. If Python started it for such work, it also
-    ends with its parent and leaves Ctrl-C to that.
+    """Limits each shard in this process to one core. If Python started the process as a worker, it
+    also ends with its parent and ignores Ctrl-C.
     """
     limit_threads(1)
     parent = parent_process()
@@ -163,8 +166,10 @@ def _end_after(parent: BaseProcess) -> None:
     os._exit(1)
 
 
-def _of_error(shard: Shard, error: Exception) -> ShardResult | None:
-    """What became of a shard for which an engine raised an error; None if its worker was lost."""
+def _error_result(shard: Shard, error: Exception) -> ShardResult | None:
+    """Returns the result of a shard for which the engine raised an error; None if its worker was
+    lost.
+    """
     if type(error).__name__ in _DEATHS:
         return None
     said = " ".join(str(error).split())
@@ -173,10 +178,10 @@ def _of_error(shard: Shard, error: Exception) -> ShardResult | None:
 
 
 def _factory_of(name: str) -> Callable[[], object]:
-    """The function of somebody's module that gives an executor.
+    """Returns the function of a user's module that creates an executor.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: The function does not exist.
     """
     module, _, function = name.partition(":")
     try:
@@ -188,8 +193,8 @@ def _factory_of(name: str) -> Callable[[], object]:
 
 
 @contextmanager
-def _made(engine: Engine) -> Iterator[tuple[Executor, Callable[[], int]]]:
-    """The executor that such a function gives."""
+def _from_factory(engine: Engine) -> Iterator[tuple[Executor, Callable[[], int]]]:
+    """Provides the executor created by a factory."""
     executor = _factory_of(engine.name)()
     if not isinstance(executor, Executor):
         msg = f"--engine {engine.name} gave {type(executor).__name__}, which is not a concurrent.futures executor"
@@ -200,7 +205,9 @@ def _made(engine: Engine) -> Iterator[tuple[Executor, Callable[[], int]]]:
 
 @contextmanager
 def _dask(engine: Engine) -> Iterator[tuple[Executor, Callable[[], int]]]:
-    """A client of Dask as an executor; its scheduler and workers, too, if no address is given."""
+    """Provides a client of Dask as an executor. Starts a scheduler and workers if no address is
+    given.
+    """
     import dask
 
     quiet = {"distributed": "error", "tornado": "critical"}
@@ -236,11 +243,11 @@ def _dask(engine: Engine) -> Iterator[tuple[Executor, Callable[[], int]]]:
 
 
 def _executor_of(client: Any, engine: Engine) -> tuple[Executor, Callable[[], int]]:
-    """The executor of a client. It gets no more shards than its workers begin at once, so that none
-    is begun after a request to stop.
+    """Returns the executor of a client. It receives only as many shards as its workers can start
+    immediately, so that none starts after a request to stop.
 
     Raises:
-        ConfigError: No worker that is there has the resources.
+        ConfigError: No connected worker has the resources.
     """
     resources = dict(engine.resources)
     workers = client.scheduler_info(n_workers=-1)["workers"].values()

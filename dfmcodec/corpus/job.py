@@ -1,4 +1,4 @@
-"""The job of a corpus: everything that decides the outputs besides the images."""
+"""Job of a corpus: everything that determines the outputs besides the images."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done with a corpus.
+    """Job of a corpus.
 
     Args:
         task: "encode" or "pack".
-        settings: Of the task, as plain values.
-        sources: What is named as sources.
-        recursive: Whether subfolders are searched too.
+        settings: The settings of the task, as plain values.
+        sources: The sources as named by the user.
+        recursive: Whether to search subfolders.
         source_form: "files", "tar" or "parquet".
-        form: That of the outputs, likewise.
-        column: The column of images, or of their names, of Parquet sources; None to find one of
-            images.
-        places: Where names in that column may lead, as `places.places_of` gives them.
-        shard_size: The images of a shard, at most.
-        skips_links: Whether local files that are symbolic links are left out.
+        form: The form of the outputs, with the same values.
+        column: The column of Parquet sources with the images or their names; None to find a column
+            of images.
+        places: The allowed places of names in that column, from `places.places_of`.
+        shard_size: The maximum number of images in a shard.
+        skips_links: Whether to skip local files that are symbolic links.
     """
 
     task: str

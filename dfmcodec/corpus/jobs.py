@@ -1,4 +1,4 @@
-"""How far a corpus is, by its store alone."""
+"""Progress of a corpus, determined from its store."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from dfmcodec.corpus.store import Store, scheme_of, version_of
 from dfmcodec.errors import ConfigError, DfmError
 from dfmcodec.files.names import as_unicode
 
-_THREADS = 16  # that wait for a store
+_THREADS = 16  # for waiting on a store
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a corpus is, or a part of it.
+    """Progress of a corpus or a part of it.
 
     Args:
-        shards: How many shards there are.
-        shards_done: How many are done.
-        shards_begun: How many were begun and are not done.
-        images: How many there are in all; None where tars were not read to the end.
+        shards: The number of shards.
+        shards_done: The number of finished shards.
+        shards_begun: The number of shards that were started and are not finished.
+        images: The number of images; None if tars were not read to the end.
         total: The sum of the commits.
         shards_lost: How many were done, but have outputs that are missing or of another size.
     """
@@ -47,11 +47,11 @@ class Progress:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all shards are done."""
+        """Indicates whether all shards are finished."""
         return self.shards_done == self.shards
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Returns plain values for JSON."""
         counts = {name: getattr(self.total, name) for name in Commit.__dataclass_fields__}
         return {
             "shards": self.shards,
@@ -65,14 +65,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Part:
-    """The shards that one of several hosts does: each `of`-th, from the `number`-th on.
+    """Shards for one of several hosts: each `of`-th, starting with the `number`-th.
 
     Args:
-        number: From 1.
-        of: How many parts there are.
+        number: The number of the part, from 1.
+        of: The number of parts.
 
     Raises:
-        ConfigError: There is no such part.
+        ConfigError: The part does not exist.
     """
 
     number: int = 1
@@ -84,15 +84,15 @@ class Part:
             raise ConfigError(msg)
 
     def shards(self, plan: Plan) -> range:
-        """The numbers of its shards."""
+        """Returns the numbers of the shards in this part."""
         return range(self.number - 1, plan.shards, self.of)
 
 
 def plan_of(store: Store) -> Plan:
-    """The plan of a store.
+    """Returns the plan of a store.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: The store has no plan.
     """
     plan = read_plan(store)
     if plan is None:
@@ -102,7 +102,7 @@ def plan_of(store: Store) -> Plan:
 
 
 def open_shards(store: Store, numbers: Sequence[int]) -> list[int]:
-    """Those of shards that are not done, by a listing made now.
+    """Returns the shards that are not finished, according to a new listing.
 
     Raises:
         DfmError: The store cannot be listed.
@@ -236,7 +236,7 @@ def _holds_recorded_images(job: Job, item: Item, rows: Sequence[ImageRow]) -> bo
 
 
 def failures(store: Store, plan: Plan) -> Iterator[tuple[str, str]]:
-    """The source of each image that failed, and why.
+    """Yields the source and the error message of each image that failed.
 
     Raises:
         MissingPackageError: pyarrow is not installed.
@@ -249,10 +249,10 @@ def failures(store: Store, plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def retry_failed(store: Store, plan: Plan, part: Part) -> int:
-    """Takes the shards of a part back in which images failed, so that they are done again.
+    """Resets the shards of a part in which images failed, so that they are processed again.
 
     Returns:
-        How many these are.
+        The number of these shards.
 
     Raises:
         DfmError: The store cannot be used.

@@ -1,6 +1,4 @@
-"""The names of the outputs of a corpus, as far as its plan knows them, and those that several
-sources have.
-"""
+"""Names of the outputs of a corpus, as far as the plan knows them, and conflicts between them."""
 
 from __future__ import annotations
 
@@ -16,17 +14,17 @@ from dfmcodec.corpus.sources import FILES, PARQUET, TAR, Item, same_outputs
 from dfmcodec.errors import DfmError
 from dfmcodec.files.names import fault_of_name
 
-_NUMBERED = re.compile(r"(\d{5,18})/(\d{9,18})(\.[^/]*)?")  # what `numbered_output` gives
+_NUMBERED = re.compile(r"(\d{5,18})/(\d{9,18})(\.[^/]*)?")  # results of `numbered_output`
 
 
 @dataclass(frozen=True)
 class PlannedShard:
-    """A shard of a plan.
+    """Shard of a plan.
 
     Args:
-        items: Its items.
-        outputs: The names of its outputs, without those that are refused.
-        folder: The folder of its outputs that have numbers for names; None if it has none of these.
+        items: The items.
+        outputs: The names of the outputs, without invalid ones.
+        folder: The folder of outputs with numbers as names; None if there are none.
     """
 
     items: list[Item]
@@ -36,47 +34,47 @@ class PlannedShard:
 
 @dataclass(frozen=True)
 class _Names:
-    """The names that the members of a tar, or rows, give to their outputs.
+    """Names that members of a tar or rows give to their outputs.
 
     Args:
-        named: Each name, and the member or row.
-        unnamed: The numbers of the rows that give none.
+        named: Each name with its member or row.
+        unnamed: The numbers of rows without a name.
     """
 
     named: list[tuple[str, str]]
     unnamed: Collection[int] = ()
 
     def as_outputs(self, target_name: Callable[[str], str]) -> _Names:
-        """The names of the outputs, without those that are refused."""
+        """Converts the names to names of outputs, without invalid ones."""
         outputs = ((target_name(name), source) for name, source in self.named)
         return replace(self, named=[(output, source) for output, source in outputs if fault_of_name(output) is None])
 
 
 def numbered_output(shard: int, name: str) -> str:
-    """The name of the output of a row that gives none: no other row of a corpus has it."""
+    """Returns the name of the output of a row without a name. It is unique in a corpus."""
     return f"{shard:05d}/{name}"
 
 
 def planned_shards(
     job: Job, shards: Iterable[list[Item]], key: Callable[[str], str], target_name: Callable[[str], str]
 ) -> Iterator[PlannedShard]:
-    """Adds their outputs to shards.
+    """Adds the outputs to shards.
 
-    Where outputs are named by members of tars or by rows, all names are read for this, and compared
-    as far as they must differ: in the whole corpus if the outputs are files, or in each shard if
-    they are tars made of rows. (Of tars made of tars, each shard compares its own.)
+    If outputs are named by members of tars or by rows, all names are read and compared: in the
+    entire corpus if the outputs are files, or in each shard if they are tars made of rows. (For
+    tars made of tars, each shard compares its own names.)
 
     Args:
-        job: What is to be done.
+        job: The job.
         shards: The items of each shard.
-        key: Gives what two names have in common that are one in the store.
-        target_name: Gives the name of an output by that of a file, member or row.
+        key: Returns a key that is equal for names that are the same in the store.
+        target_name: Returns the name of an output for the name of a file, member or row.
 
     Raises:
         DfmError: A source cannot be used.
     """
     if (job.form, job.source_form) in ((FILES, TAR), (FILES, PARQUET), (TAR, PARQUET)):
-        yield from _compared(job, [item for (item,) in shards], key, target_name)
+        yield from _shards_with_clashes(job, [item for (item,) in shards], key, target_name)
         return
     for number, items in enumerate(shards):
         named = (target_name(item.name) for item in items if not item.same_as)
@@ -89,10 +87,10 @@ def archive(job: Job, number: int) -> list[str]:
     return [] if job.form == FILES else [f"{number:05d}.{job.form}"]
 
 
-def _compared(
+def _shards_with_clashes(
     job: Job, items: list[Item], key: Callable[[str], str], target_name: Callable[[str], str]
 ) -> Iterator[PlannedShard]:
-    """Shards of one item each, with the outputs that clash."""
+    """Yields shards of one item each, with conflicting outputs."""
     names = _names_of_members(items) if job.source_form == TAR else _names_of_rows(job, items)
     shards = {number: shard.as_outputs(target_name) for number, shard in enumerate(names)}
     is_files = job.form == FILES
@@ -110,14 +108,14 @@ def _compared(
 
 
 def _clashes(named: Iterable[tuple[str, str]], key: Callable[[str], str]) -> dict[str, list[str]]:
-    """The outputs that several sources have, by their keys, and two of these."""
+    """Returns the outputs with several sources, by key, each with two of the sources."""
     same = same_outputs((key(output), source) for output, source in named)
     return {output: list(dict.fromkeys(sources))[:2] for output, sources in same.items()}
 
 
 def _row_of(output: str, shards: Mapping[int, _Names]) -> tuple[int, int] | None:
-    """The shard and the number of a row that gives no name, and may have for its number the output
-    that another source names.
+    """Returns the shard and number of a row without a name whose numbered output has the given
+    name; None if there is none.
     """
     match = _NUMBERED.fullmatch(output)
     if match is None:
@@ -128,7 +126,9 @@ def _row_of(output: str, shards: Mapping[int, _Names]) -> tuple[int, int] | None
 
 
 def _names_of_members(items: list[Item]) -> Iterator[_Names]:
-    """The names in tars, by their headers. What cannot be read fails with its shard."""
+    """Yields the names in tars, read from their headers. Errors are reported later, when the shard
+    is processed.
+    """
     for item in items:
         named: list[tuple[str, str]] = []
         with suppress(DfmError):
@@ -137,7 +137,7 @@ def _names_of_members(items: list[Item]) -> Iterator[_Names]:
 
 
 def _names_of_rows(job: Job, items: list[Item]) -> Iterator[_Names]:
-    """Likewise, of rows. Each file is read once, for all its shards."""
+    """Yields the names in rows. Each file is read once for all its shards."""
     for source, ours in groupby(items, key=lambda item: item.source):
         names = chain(_readable(parquet.names(source, job.column)), repeat(""))
         for item in ours:

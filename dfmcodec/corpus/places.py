@@ -1,5 +1,5 @@
-"""Names of images in tables, which may come from strangers: they are followed only into places that
-the user allowed, folders and prefixes of URLs.
+"""Untrusted names of images in tables. They are only read from folders and URL prefixes that the
+user allowed.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from pathlib import Path
 from dfmcodec.corpus.store import check_scheme, local_path, scheme_of
 from dfmcodec.errors import ConfigError, ImageError
 
-# Other schemes of fsspec lead elsewhere: into archives, caches, and files of this host.
+# Other schemes of fsspec give access to archives, caches and files of this host.
 _SCHEMES = ("http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
 _URL = re.compile(r"([^:/]+)://([^/]*)(/?.*)", re.DOTALL)
 
 
 def places_of(named: Sequence[str]) -> tuple[str, ...]:
-    """The places that a user named: folders, made absolute, and URLs.
+    """Converts places named by the user: folders become absolute, URLs are checked.
 
     Args:
-        named: Folders, schemes such as `https://`, hosts such as `https://example.org/` or further
-            prefixes, which end where a slash is.
+        named: Folders, schemes such as `https://`, hosts such as `https://example.org/`, or longer
+            prefixes that end at a slash.
 
     Raises:
-        ConfigError: A scheme is not one of those that are followed.
+        ConfigError: A scheme is not allowed.
         MissingPackageError: A scheme needs a package that is not installed.
     """
     return tuple(map(_place, named))
@@ -44,19 +44,19 @@ def _place(text: str) -> str:
 
 
 def followed(name: str, table: str, places: Sequence[str], skips_links: bool = False) -> str:
-    """Where a name in a table leads.
+    """Resolves a name in a table.
 
     Args:
-        name: A path or URL; a relative path begins at the folder of the table.
+        name: A path or URL. A relative path starts at the folder of the table.
         table: The path or URL of the table.
-        places: What `places_of` gives.
-        skips_links: Whether a path that leads over symbolic links below its place is refused.
+        places: The result of `places_of`.
+        skips_links: Whether to refuse paths with symbolic links below their place.
 
     Returns:
-        The path or URL that is to be read.
+        The path or URL to read.
 
     Raises:
-        ImageError: It leads nowhere that is allowed.
+        ImageError: The name is not in an allowed place.
     """
     scheme = scheme_of(name)
     if scheme is not None:
@@ -75,7 +75,7 @@ def followed(name: str, table: str, places: Sequence[str], skips_links: bool = F
 
 
 def _is_prefix(place: str, url: str) -> bool:
-    """Whether a URL begins as a place does, and does not lead out of it."""
+    """Indicates whether a URL is in a place and does not leave it."""
     ours, theirs = _URL.fullmatch(place), _URL.fullmatch(url)
     if ours is None or theirs is None or ours[1].lower() != theirs[1].lower():
         return False
@@ -87,20 +87,22 @@ def _is_prefix(place: str, url: str) -> bool:
 
 
 def _is_below(path: Path, folder: Path) -> bool:
-    """Whether a path leads to a file below a folder. It is looked at only where it is written as if
-    it did, because to look at a share of another host is to call it.
+    """Indicates whether a path is a file below a folder. Paths that are not written as such are not
+    accessed, because accessing a network share contacts its host.
     """
     try:
         real = Path(os.path.realpath(folder))
         written = Path(os.path.abspath(path))
         is_written_so = written.is_relative_to(folder) or written.is_relative_to(real)
         return is_written_so and Path(os.path.realpath(path)).is_relative_to(real)
-    except (OSError, ValueError):  # no name that a file can have
+    except (OSError, ValueError):  # not a valid file name
         return False
 
 
 def _leads_over_link(path: Path, folder: Path) -> bool:
-    """Whether a path below a folder, as `_is_below` finds it, is that of another file."""
+    """Indicates whether a path below a folder, as `_is_below` finds it, contains a symbolic
+    link.
+    """
     real, written = Path(os.path.realpath(folder)), Path(os.path.abspath(path))
     inner = written.relative_to(folder if written.is_relative_to(folder) else real)
     return Path(os.path.realpath(path)) != real / inner

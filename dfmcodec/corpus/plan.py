@@ -1,4 +1,4 @@
-"""The plan of a corpus: its settings, and the fixed list of images of each shard."""
+"""Plan of a corpus: its settings, and the fixed list of images of each shard."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from dfmcodec.corpus.store import Store
 from dfmcodec.errors import ConfigError, DfmError, OutputError
 
 PLAN = f"{RECORDS}/plan.json"
-LAYOUT = 1  # of the objects in the folder of the plan
+LAYOUT = 1  # version of the objects in the folder of the plan
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A job and its shards.
+    """Job with its shards.
 
     Args:
-        job: What is to be done.
-        version: That of dfmcodec.
+        job: The job.
+        version: The version of dfmcodec.
         layout: `LAYOUT`.
-        shards: How many there are.
-        images: How many there are in all; None for tars, which are not read for the plan.
-        lists_sha256: The digest of all lists, in hexadecimal.
+        shards: The number of shards.
+        images: The number of images; None for tars, which are not read for the plan.
+        lists_sha256: The SHA-256 of all lists, in hexadecimal.
     """
 
     job: Job
@@ -42,10 +42,10 @@ class Plan:
     lists_sha256: str
 
     def list_of(self, store: Store, number: int) -> list[Item]:
-        """The items of a shard.
+        """Reads the items of a shard.
 
         Raises:
-            DfmError: The list is not the one that was written for this job.
+            DfmError: The list was not written for this job, or is damaged.
         """
         name = list_name(number)
         data = store.read(name) or b""
@@ -60,15 +60,15 @@ class Plan:
 
 
 def list_name(number: int) -> str:
-    """The name of the list of a shard."""
+    """Returns the name of the list of a shard."""
     return f"{RECORDS}/{number:05d}.list"
 
 
 def read_plan(store: Store) -> Plan | None:
-    """The plan of a store; None if there is none.
+    """Reads the plan of a store; returns None if there is none.
 
     Raises:
-        ConfigError: It cannot be understood, or the list of its last shard is not there.
+        ConfigError: The plan is invalid, or the list of its last shard is missing.
     """
     data = store.read(PLAN)
     if data is None:
@@ -91,7 +91,7 @@ def read_plan(store: Store) -> Plan | None:
 
 
 def _is_sound(plan: Plan) -> bool:
-    """Whether all values are such as a plan may have."""
+    """Indicates whether all values are valid for a plan."""
     job = plan.job
     texts = [*job.sources, *job.places, job.task, plan.version, plan.lists_sha256, job.column or ""]
     numbers = [job.shard_size, plan.layout, plan.shards, 1 if plan.images is None else plan.images]
@@ -109,23 +109,24 @@ def _is_sound(plan: Plan) -> bool:
 def make_plan(
     store: Store, job: Job, is_wanted: Callable[[str], bool], target_name: Callable[[str], str], keeps_lists: bool
 ) -> Plan:
-    """Writes the plan of a job, or takes the one that is there if it is of the same job.
+    """Writes the plan of a job, or returns the existing plan if it is for the same job.
 
-    Before a plan is written, none of its outputs may be there. As outputs follow the plan, whoever
-    finds one looks for the plan again: another worker may have written both meanwhile.
+    Before a plan is written, none of its outputs may exist. Outputs are written after the plan. If
+    an output exists, the plan is therefore read again, because another worker may have written both
+    in the meantime.
 
     Args:
         store: The store for the outputs.
-        job: What is to be done.
-        is_wanted: Indicates by its name which files of folders are images.
-        target_name: Gives the name of an output by that of a file.
-        keeps_lists: Whether a plan that is there is taken without looking whether the sources still
-            give the same list.
+        job: The job.
+        is_wanted: Indicates whether a file of a folder is an image, by its name.
+        target_name: Returns the name of an output for the name of a file.
+        keeps_lists: Whether to use an existing plan without checking that the sources still give
+            the same list.
 
     Raises:
-        ConfigError: The plan that is there is of another job.
-        OutputError: There is no plan, but one of its outputs.
-        DfmError: There is no image, or a source or the store cannot be used.
+        ConfigError: The existing plan is for another job.
+        OutputError: There is no plan, but an output of it.
+        DfmError: There are no images, or a source or the store cannot be used.
     """
     plan = _plan_of(store, job)
     if plan is not None and keeps_lists:
@@ -171,10 +172,10 @@ def make_plan(
 
 
 def _plan_of(store: Store, job: Job) -> Plan | None:
-    """The plan of a job; None if the store has no plan.
+    """Returns the plan of a job; None if the store has no plan.
 
     Raises:
-        ConfigError: The plan cannot be understood, or is of another job.
+        ConfigError: The plan is invalid, or is for another job.
     """
     plan = read_plan(store)
     if plan is not None:
@@ -183,8 +184,8 @@ def _plan_of(store: Store, job: Job) -> Plan | None:
 
 
 def _finder(store: Store, job: Job) -> Callable[[PlannedShard], str | None]:
-    """Returns a function that gives an output of a shard that is there, or the folder of its
-    numbered outputs. It looks for many files in one folder by one listing of that.
+    """Returns a function that returns an existing output of a shard, or the folder of its numbered
+    outputs. For many files in one folder it uses a single listing.
     """
     names = cache(lambda folder: frozenset(store.names(folder)))
 
@@ -203,7 +204,9 @@ def _finder(store: Store, job: Job) -> Callable[[PlannedShard], str | None]:
 
 
 def _write_plan(store: Store, plan: Plan) -> None:
-    """Writes a plan after its lists, less those left over from a longer one, never written."""
+    """Writes the lists and then the plan. Deletes lists left over from a longer plan that was not
+    completed.
+    """
     surplus = (name for name in store.names(RECORDS) if name.endswith(".list"))
     for name in surplus:
         if int(name.removesuffix(".list")) >= plan.shards:
@@ -212,16 +215,16 @@ def _write_plan(store: Store, plan: Plan) -> None:
 
 
 def _first_line(job: Job, rest: bytes) -> bytes:
-    """What a list begins with: by this it is known to be of this job, and as it was written."""
+    """Returns the first line of a list, which identifies the job and the contents of the list."""
     of_job = hashlib.sha256(json.dumps(asdict(job), sort_keys=True).encode()).hexdigest()
     return f"# {of_job[:16]} {hashlib.sha256(rest).hexdigest()}".encode()
 
 
 def _check_same(store: Store, plan: Plan, job: Job) -> None:
-    """Refuses to go on with the plan of another job.
+    """Raises an error if a plan is for another job.
 
     Raises:
-        ConfigError: What differs.
+        ConfigError: The jobs differ; the message says in what.
     """
     if plan.version != __version__:
         versions = f"was begun by dfmcodec {plan.version}, this is {__version__}"

@@ -1,5 +1,5 @@
-"""What a store keeps of a shard besides its list and its outputs: that it was begun, a row for each
-image, and that it is done.
+"""Records of a shard in the store, besides its list and outputs: the attempt, a row for each image,
+and the commit.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from dfmcodec.errors import DfmError
 from dfmcodec.files.names import as_unicode
 
 DONE, LARGER, FAILED = "done", "larger", "failed"  # values of "status"
-_FATAL_DEATHS = 2  # of an image, while it was noted to be in work
+_FATAL_DEATHS = 2  # number of worker deaths at the same image, after which it is skipped
 
 
 @dataclass(frozen=True)
 class ImageRow:
-    """What became of an image.
+    """Result of an image.
 
     Args:
-        source: Where it comes from.
+        source: The source of the image.
         output: The name of the output; None if there is none.
         status: "done", "larger" or "failed".
         error: What went wrong, in one line.
@@ -57,13 +57,13 @@ class ImageRow:
 
 
 def failure_line(source: str, error: str) -> str:
-    """What went wrong with an image, in one line that names it."""
+    """Formats an error message of one line that names the image."""
     return error if error.startswith(source) else f"{source}: {error}"
 
 
 @dataclass(frozen=True)
 class Commit:
-    """That a shard is done. Two hosts that do it at once write the same.
+    """Completion marker of a shard. Hosts that process the same shard write equal commits.
 
     Args:
         done: The number of images with an output.
@@ -97,7 +97,7 @@ class Commit:
 
     @property
     def images(self) -> int:
-        """The number of images."""
+        """Returns the number of images."""
         return self.done + self.larger + self.failed
 
     def __add__(self, other: Commit) -> Commit:
@@ -106,12 +106,12 @@ class Commit:
 
 
 def commit_name(number: int) -> str:
-    """The name of the object that says that a shard is done."""
+    """Returns the name of the commit of a shard."""
     return f"{RECORDS}/{number:05d}.json"
 
 
 def rows_name(number: int) -> str:
-    """The name of the rows of a shard."""
+    """Returns the name of the rows of a shard."""
     return f"{RECORDS}/{number:05d}.rows.parquet"
 
 
@@ -120,10 +120,10 @@ def _began_name(number: int) -> str:
 
 
 def read_commit(store: Store, number: int) -> Commit | None:
-    """The commit of a shard; None if it is not done.
+    """Reads the commit of a shard; returns None if the shard is not finished.
 
     Raises:
-        DfmError: It cannot be read.
+        DfmError: The commit cannot be read.
     """
     data = store.read(commit_name(number))
     if data is None:
@@ -152,7 +152,7 @@ def write_commit(store: Store, number: int, rows: Sequence[ImageRow], archive_by
         archive_bytes: The size of the tar or Parquet file; 0 where each output is a file.
 
     Raises:
-        OutputError: They cannot be written.
+        OutputError: The objects cannot be written.
     """
     earlier = read_commit(store, number)
     if earlier is not None:
@@ -174,10 +174,10 @@ def write_commit(store: Store, number: int, rows: Sequence[ImageRow], archive_by
 
 
 def read_rows(store: Store, number: int) -> list[ImageRow]:
-    """The rows of a shard that is done.
+    """Reads the rows of a finished shard.
 
     Raises:
-        DfmError: They cannot be read.
+        DfmError: The rows cannot be read.
     """
     import pyarrow
     import pyarrow.parquet
@@ -193,7 +193,7 @@ def read_rows(store: Store, number: int) -> list[ImageRow]:
 
 
 def forget(store: Store, number: int) -> None:
-    """Takes back that a shard was done and that it was begun, so that all of it is done again.
+    """Deletes the commit and the attempt of a shard, so that all of it is processed again.
 
     Raises:
         OutputError: The objects cannot be deleted.
@@ -203,12 +203,12 @@ def forget(store: Store, number: int) -> None:
 
 
 @dataclass(frozen=True)
-class _Began:
-    """That a shard was tried.
+class _AttemptRecord:
+    """Record of an attempt at a shard.
 
     Args:
-        image: The index of the image in work, from the second time on; None before and between.
-        deaths: How often a worker died of an image, by its index as text.
+        image: The index of the image being processed, from the second attempt on; otherwise None.
+        deaths: The number of worker deaths by index of the image, as text.
     """
 
     image: int | None = None
@@ -216,16 +216,16 @@ class _Began:
 
 
 class Attempt:
-    """A try at a shard, which notes what kills its worker.
+    """Attempt at a shard that records which image kills its worker.
 
-    The first time, nothing but the try itself is noted. If it was tried before and is not done, its
-    worker may have died of an image: from then on each image is noted before it is begun. One that
-    was noted at two deaths is fatal and left out. Whoever dies for another reason, such as a host
-    that is taken away, hardly ever does so twice at the same image.
+    The first attempt records only itself. If a later attempt finds the shard unfinished, an image
+    may have killed the worker. From then on each image is recorded before it is processed. An image
+    recorded at two deaths is fatal and skipped. Workers that die for other reasons, for example
+    because a host is removed, rarely do so twice at the same image.
 
     Args:
         store: The store.
-        number: That of the shard.
+        number: The number of the shard.
 
     Raises:
         DfmError: The store cannot be used.
@@ -236,16 +236,16 @@ class Attempt:
         self._name = _began_name(number)
         data = store.read(self._name)
         self._is_careful = data is not None
-        began = _Began() if data is None else self._understood(data)
+        began = _AttemptRecord() if data is None else self._parsed(data)
         if began.image is not None:
             index = str(began.image)
-            began = _Began(None, {**began.deaths, index: began.deaths.get(index, 0) + 1})
+            began = _AttemptRecord(None, {**began.deaths, index: began.deaths.get(index, 0) + 1})
         self._began = began
         self._write(None)
 
-    def _understood(self, data: bytes) -> _Began:
+    def _parsed(self, data: bytes) -> _AttemptRecord:
         try:
-            began = _Began(**json.loads(data))
+            began = _AttemptRecord(**json.loads(data))
             if all(map(_is_count, [began.image or 0, *began.deaths.values()])):
                 return began
         except (ValueError, TypeError, AttributeError):
@@ -254,23 +254,23 @@ class Attempt:
         raise DfmError(msg)
 
     def is_fatal(self, index: int) -> bool:
-        """Whether an image is known to kill its worker."""
+        """Indicates whether an image is known to kill its worker."""
         return self._began.deaths.get(str(index), 0) >= _FATAL_DEATHS
 
     def begin(self, index: int) -> None:
-        """Notes that an image is in work.
+        """Records that an image is being processed.
 
         Raises:
-            OutputError: The note cannot be written.
+            OutputError: The record cannot be written.
         """
         if self._is_careful:
             self._write(index)
 
     def leave(self) -> None:
-        """Notes that no image is in work, where one was noted: nobody died of it.
+        """Records that no image is being processed, if one was recorded.
 
         Raises:
-            OutputError: The note cannot be written.
+            OutputError: The record cannot be written.
         """
         if self._began.image is not None:
             self._write(None)

@@ -1,4 +1,4 @@
-"""A shard: the unit of work, which anybody may do, more than once and at the same time."""
+"""Shards: units of work that any worker can process, repeatedly and concurrently."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ _SHOWN_NAMES = 3  # of members in a notice
 
 @dataclass(frozen=True)
 class Shard:
-    """What an engine hands to a worker.
+    """Reference to a shard, which an engine passes to a worker.
 
     Args:
-        store: The URL of the store, by which a worker finds all else.
-        number: That of the shard, from 0.
+        store: The URL of the store, where a worker finds all other data.
+        number: The number of the shard, from 0.
     """
 
     store: str
@@ -57,14 +57,14 @@ class Shard:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What became of a shard.
+    """Result of a shard.
 
     Args:
         shard: The shard.
-        commit: What it came to; None if it is not done.
-        failures: A line for each image that failed.
-        error: Why it is not done, in one line.
-        notices: Lines about what was converted or left out of images.
+        commit: The commit; None if the shard is not finished.
+        failures: An error message for each image that failed.
+        error: The reason why the shard is not finished, in one line.
+        notices: Notices of conversions and losses.
     """
 
     shard: Shard
@@ -75,17 +75,17 @@ class ShardResult:
 
 
 def encode_shard(shard: Shard) -> ShardResult:
-    """Does a shard, unless it is done already. This is all that an engine has to call, at least
-    once for each shard.
+    """Processes a shard unless it is finished. An engine has to call this function at least once
+    for each shard.
 
-    An image that fails is a row, and the others go on. Whatever ends this function before the
-    commit, the shard is not done, and the next call does all of it again.
+    An image that fails gets a row, and the others continue. If this function ends before the
+    commit, the shard is unfinished, and the next call processes all of it again.
 
     Args:
         shard: The shard.
 
     Returns:
-        What it came to, with a commit.
+        The result, with a commit.
 
     Raises:
         DfmError: The store or the plan cannot be used.
@@ -111,7 +111,7 @@ def encode_shard(shard: Shard) -> ShardResult:
 
 
 def try_shard(shard: Shard) -> ShardResult:
-    """`encode_shard`, with its errors as a result, so that other shards go on."""
+    """Calls `encode_shard` and returns errors as a result, so that other shards continue."""
     try:
         return encode_shard(shard)
     except Exception as error:
@@ -121,18 +121,18 @@ def try_shard(shard: Shard) -> ShardResult:
 
 
 class _Work:
-    """Does the images of one shard.
+    """Processing of the images of one shard.
 
     Args:
         store: The store.
-        job: What is to be done.
-        task: What is done to each image.
-        writer: Takes the outputs.
-        attempt: Notes the image in work.
-        number: That of the shard.
+        job: The job.
+        task: The task to perform on each image.
+        writer: Receives the outputs.
+        attempt: Records the image being processed.
+        number: The number of the shard.
 
     Attributes:
-        notices: Those of the images so far.
+        notices: Notices of the images so far.
     """
 
     def __init__(self, store: Store, job: Job, task: Task, writer: Writer, attempt: Attempt, number: int) -> None:
@@ -145,13 +145,13 @@ class _Work:
         self.notices: list[str] = []
 
     def rows(self, items: list[Item]) -> Iterator[ImageRow]:
-        """Does the images of items; gives a row for each, and for each item that cannot be read to
-        its end.
+        """Processes the images of items. Yields a row for each, and for each item that cannot be
+        read to its end.
 
         Raises:
             OutputError: The store cannot be used.
-            MissingPackageError: A package is missing that every image needs.
-            InstallationError: A part of the program is damaged.
+            MissingPackageError: A package that every image needs is missing.
+            InstallationError: A file of the installation is damaged.
         """
         index = 0
         try:
@@ -166,9 +166,10 @@ class _Work:
         finally:
             self._attempt.leave()
 
-    def _told_apart(self, item: Item) -> Iterator[Entry | ImageRow]:
-        """The entries of an item. Those that have an output in common name another one that has it,
-        too; this is found by the plan, or by the headers of a tar, before any is read.
+    def _unique_entries(self, item: Item) -> Iterator[Entry | ImageRow]:
+        """Yields the entries of an item. Entries with the same output refer to another one with
+        this output. Such conflicts are known before entries are read, from the plan or from the
+        headers of a tar.
         """
         same = item.clashes
         if self._job.source_form == TAR and self._job.form != FILES:
@@ -187,7 +188,7 @@ class _Work:
             self.notices.append(f"{item.source}: skipped {len(skipped)} members with other extensions: {names}")
 
     def _entries(self, item: Item) -> Iterator[Entry | ImageRow]:
-        """The entries of an item, and a row for what of it cannot be read."""
+        """Yields the entries of an item, and a row for parts that cannot be read."""
         job = self._job
         try:
             yield from read_entries(job.source_form, item, job.column, job.places, job.skips_links)
@@ -195,7 +196,7 @@ class _Work:
             yield ImageRow(item.source, None, FAILED, _message(error))
 
     def _has_output(self, entry: Entry) -> bool:
-        """Whether there is to be an output: a file beside images has one in tars."""
+        """Indicates whether an entry has an output. Files beside images have one only in tars."""
         return entry.is_image or self._job.form == TAR
 
     def _output_name(self, entry: Entry) -> str:
@@ -246,13 +247,14 @@ class _Work:
         )
 
     def _checked_name(self, entry: Entry) -> str:
-        """The name of an output, which no other has, and which is one on every system.
+        """Returns the name of an output, after checking that it is unique and portable.
 
         Raises:
-            ImageError: It is no such name.
+            ImageError: The name is not unique or not portable.
         """
         name = self._output_name(entry)
-        if self._job.source_form == self._job.form == PARQUET:  # it is a value of a row, and names nothing
+        # Here the name is a value in a row and need not be a file name.
+        if self._job.source_form == self._job.form == PARQUET:
             return name
         if entry.same_as:
             msg = f"{entry.source} has the same output as {entry.same_as}, {name}; {self._task.advice}"
@@ -270,11 +272,11 @@ class _Work:
 
 
 def _read(entry: Entry) -> bytes:
-    """The bytes of a source.
+    """Reads a source.
 
     Raises:
-        ImageError: A package is missing that its place needs, and other sources may do without.
-        DfmError: It cannot be read.
+        ImageError: A package that this source needs is missing; other sources may not need it.
+        DfmError: The source cannot be read.
     """
     try:
         return entry.read()
@@ -283,7 +285,7 @@ def _read(entry: Entry) -> bytes:
 
 
 def _message(error: Exception) -> str:
-    """What a row says of an exception."""
+    """Returns the error message of a row for an exception."""
     if is_lack_of_memory(error):
         return NO_MEMORY
     if isinstance(error, DfmError):

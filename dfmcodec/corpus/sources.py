@@ -1,4 +1,4 @@
-"""What people name as the sources of a corpus -> the items of a plan's lists."""
+"""Converts the named sources of a corpus to the items of a plan's lists."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from dfmcodec.corpus.store import is_folder, list_files, local_path, matching, s
 from dfmcodec.errors import ConfigError
 
 FILES, TAR, PARQUET = FORMS = ("files", "tar", "parquet")
-RECORDS = "_dfm"  # the folder of a store that holds the plan; it is no source, and no output goes there
+RECORDS = "_dfm"  # folder of the plan in a store; it contains neither sources nor outputs
 _FORM_OF_SUFFIX = {".tar": TAR, ".parquet": PARQUET}
 _RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
-_MAX_NAMES = 10_000_000  # of one pattern
+_MAX_NAMES = 10_000_000  # limit for one pattern
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A line of a list: a file, a whole tar, or rows of a Parquet file.
+    """Line of a list: a file, a tar, or rows of a Parquet file.
 
     Args:
-        source: Its path, absolute, or URL.
-        name: The path of a file in its folder, with slashes; empty for tars and Parquet.
+        source: The absolute path or the URL.
+        name: The path of a file in its folder, with slashes; empty for tars and Parquet files.
         start: The first row.
         stop: The row after the last one.
-        same_as: Another source, where that has the same output as this one.
-        clashes: Likewise, of members or rows: each output that several sources have, and two of
-            these.
+        same_as: Another source with the same output, if there is one.
+        clashes: For members or rows: outputs with several sources, each with two of these.
     """
 
     source: str
@@ -42,20 +41,20 @@ class Item:
     clashes: dict[str, list[str]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields that differ from their defaults."""
+        """Returns the fields that differ from their defaults."""
         return {name: value for name, value in asdict(self).items() if value}
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The sources as they are named, and the form that they have in common.
+    """Sources as named by the user, and their common form.
 
     Args:
         named: Files, folders, and patterns with `*`, `?`, `[...]`, `{a,b}` and `{000..999}`.
-        recursive: Whether subfolders are searched too.
+        recursive: Whether to search subfolders.
         form: "files", "tar" or "parquet".
-        skips_links: Whether local files that are symbolic links, or lie behind one that was not
-            named, are left out.
+        skips_links: Whether to skip local files that are symbolic links, or are behind a link that
+            was not named.
     """
 
     named: tuple[str, ...]
@@ -65,10 +64,10 @@ class Sources:
 
     @classmethod
     def of(cls, named: Sequence[str], recursive: bool, skips_links: bool = False) -> Sources:
-        """Finds the form by the extensions. Local paths become absolute.
+        """Determines the form from the extensions. Local paths become absolute.
 
         Raises:
-            ConfigError: There are none, or they have several forms.
+            ConfigError: There are no sources, or they have several forms.
         """
         forms = {_FORM_OF_SUFFIX.get(PurePosixPath(name).suffix.lower(), FILES) for name in named}
         if len(forms) != 1:
@@ -85,18 +84,18 @@ class Sources:
         output_of: Callable[[str], str],
         rows_of: Callable[[str], int],
     ) -> Iterator[list[Item]]:
-        """Cuts the sources into shards, in order. A tar is a shard; no shard holds rows of two
-        Parquet files. A source that is named twice is taken once.
+        """Splits the sources into shards, in order. A tar is one shard, and no shard contains rows
+        of two Parquet files. A source that is named twice is used once.
 
         Args:
-            images: Of a shard, at most.
-            is_wanted: Indicates by its name which files of a folder are taken.
-            output_of: Gives the name of the output of a file, by the name of the file.
-            rows_of: Gives the number of rows of a Parquet file.
+            images: The maximum number of images in a shard.
+            is_wanted: Indicates whether a file of a folder is used, by its name.
+            output_of: Returns the name of the output for the name of a file.
+            rows_of: Returns the number of rows of a Parquet file.
 
         Raises:
-            DfmError: A source is not there or cannot be read.
-            ConfigError: A pattern stands for too many names.
+            DfmError: A source is missing or cannot be read.
+            ConfigError: A pattern expands to too many names.
         """
         if self.form == FILES:
             items = iter(_distinct(self._files(is_wanted), output_of))
@@ -123,17 +122,21 @@ class Sources:
     def _found(self) -> Iterator[str]:
         for pattern in self.named:
             if not _is_pattern(pattern):
-                is_folder(pattern)  # or it is not there
+                is_folder(pattern)  # raises an error if it does not exist
             yield from (item.source for item in self._matching(pattern))
 
     def _matching(self, pattern: str) -> Iterator[Item]:
-        """The files that a pattern stands for, named from where they differ."""
+        """Yields the files that match a pattern. Their names start after the part common to all
+        matches.
+        """
         folder = _fixed_folder(pattern)
         items = (Item(source, source[len(folder) :]) for source in _expanded(pattern))
         return (item for item in items if not self._skips(folder, item.name))
 
     def _skips(self, folder: str, name: str) -> bool:
-        """Whether a file below a folder is left out, as it or a folder on the way is a link."""
+        """Indicates whether a file below a folder is skipped, because it or a folder in its path is
+        a link.
+        """
         if not self.skips_links or scheme_of(folder) is not None:
             return False
         ends = [*(match.start() for match in re.finditer("/", name)), len(name)]
@@ -141,10 +144,10 @@ class Sources:
 
 
 def same_outputs(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """The outputs that several sources have, and these sources.
+    """Returns the outputs with several sources, each with these sources.
 
     Args:
-        named: The name of the output of each source, and the source.
+        named: Pairs of an output name and its source.
     """
     sources: dict[str, list[str]] = {}
     for output, source in named:
@@ -153,12 +156,12 @@ def same_outputs(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def another(source: str, sources: Sequence[str]) -> str:
-    """Another one of several sources, for a message."""
+    """Returns another one of several sources, for a message."""
     return next((other for other in sources if other != source), "another one of its name")
 
 
 def _distinct(found: Iterable[Item], output_of: Callable[[str], str]) -> list[Item]:
-    """Files, each once; those that have an output in common name another one that has it, too."""
+    """Removes duplicate files. Files with the same output refer to another one with this output."""
     items: dict[tuple[str, str], Item] = {}
     for item in found:
         items.setdefault((output_of(item.name), _place_of(item.source)), item)
@@ -170,7 +173,7 @@ def _distinct(found: Iterable[Item], output_of: Callable[[str], str]) -> list[It
 
 
 def _once(sources: Iterable[str]) -> Iterator[str]:
-    """Sources, each once."""
+    """Yields sources without duplicates."""
     taken: set[str] = set()
     for source in sources:
         place = _place_of(source)
@@ -180,7 +183,7 @@ def _once(sources: Iterable[str]) -> Iterator[str]:
 
 
 def _place_of(source: str) -> str:
-    """Where a source lies: the same for all ways to write a local path."""
+    """Returns the location of a source, equal for all spellings of a local path."""
     return os.path.realpath(local_path(source)) if scheme_of(source) is None else source
 
 
@@ -189,7 +192,7 @@ def _is_pattern(text: str) -> bool:
 
 
 def _fixed_folder(pattern: str) -> str:
-    """The folder of a pattern, with a slash, as far as it is the same for all that match."""
+    """Returns the folder, with a slash, that is common to all matches of a pattern."""
     fixed = re.split(r"[*?\[{]", pattern, maxsplit=1)[0] if _is_pattern(pattern) else pattern
     return fixed[: fixed.rfind("/") + 1]
 
@@ -204,12 +207,12 @@ def _expanded(pattern: str) -> Iterator[str]:
         if number > _MAX_NAMES:
             msg = f"{pattern} stands for more than {_MAX_NAMES} names; use several runs, each with its own store"
             raise ConfigError(msg)
-        is_web = scheme_of(name) in ("http", "https")  # where ? begins a query, and nothing can be listed
+        is_web = scheme_of(name) in ("http", "https")  # in these, ? starts a query, and nothing can be listed
         yield from [name] if is_web or not re.search(r"[*?\[]", name) else matching(name)
 
 
 def braces(pattern: str) -> Iterator[str]:
-    """The texts that a pattern stands for, as in shells: `{a,b}` and `{08..11}`.
+    """Yields the expansions of a pattern, as in shells: `{a,b}` and `{08..11}`.
 
     >>> list(braces("{a,b}/{08..10}.tar"))
     ['a/08.tar', 'a/09.tar', 'a/10.tar', 'b/08.tar', 'b/09.tar', 'b/10.tar']

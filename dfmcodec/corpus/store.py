@@ -1,6 +1,6 @@
-"""Where a corpus is read from and written to: local folders, and object stores through fsspec.
+"""Stores of a corpus: local folders, and object stores through fsspec.
 
-Every object is written whole: it is there with all its bytes, or it is not there.
+Every object is written atomically: it exists completely or not at all.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from dfmcodec.errors import (
 from dfmcodec.files.atomic import NOT_A_FILE, is_stream, open_file, read_at_most, read_file, write_atomic
 from dfmcodec.image.open_image import MAX_HELD_BYTES
 
-# Stores that publish an object only when all its bytes have arrived. What is written to another one
-# (a server of files, for one) is seen while it is written, and stays so if the writer dies.
+# Stores that publish an object only when it is complete. Others, such as file servers, show partial
+# objects while they are written, and keep them if the writer dies.
 WHOLE_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
-_CASELESS = ("win32", "darwin")  # systems whose folders do not distinguish a.dfm from A.dfm, as a rule
+_CASELESS = ("win32", "darwin")  # systems with folders that usually do not distinguish a.dfm from A.dfm
 _WEB = ("http", "https")
-_PIECE_BYTES = 1 << 20  # of an answer
-_MAX_KEY_BYTES = 1024  # of the name of an object, with the prefix of the store
-# What a file system reports of one name, while it takes others: a file where a folder is needed, or
-# the other way round, and names that it does not have.
+_PIECE_BYTES = 1 << 20  # size of the pieces in which a response is read
+_MAX_KEY_BYTES = 1024  # limit for the name of an object, including the prefix of the store
+# Errors that a file system reports for a single name while it accepts others: a file where a folder
+# is needed or vice versa, and invalid names.
 _OF_NAMES = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ, errno.ELOOP}
 
 
 class UnusableNameError(OutputError):
-    """The store does not take an object of this name. It may take others."""
+    """The store does not accept an object of this name, but may accept others."""
 
 
 class Store(ABC):
-    """A place for objects, each of which has a name with slashes, such as `a/b.dfm`.
+    """Storage of objects with names that can contain slashes, such as `a/b.dfm`.
 
     Args:
-        url: How to open it again, in another process or on another host.
+        url: The URL with which another process or host can open the store.
     """
 
     def __init__(self, url: str) -> None:
@@ -57,47 +57,47 @@ class Store(ABC):
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:
-        """The bytes of an object; None if it is not there.
+        """Reads an object; returns None if it does not exist.
 
         Raises:
-            DfmError: It cannot be read.
+            DfmError: The object cannot be read.
         """
 
     @abstractmethod
     def write(self, name: str, data: bytes) -> None:
-        """Writes an object whole. One of this name is replaced.
+        """Writes an object atomically. Replaces an existing object of this name.
 
         Raises:
-            UnusableNameError: It cannot be written under this name.
-            OutputError: It cannot be written.
+            UnusableNameError: The store does not accept this name.
+            OutputError: The object cannot be written.
         """
 
     @abstractmethod
     def delete(self, name: str) -> None:
-        """Takes an object away, if it is there.
+        """Deletes an object if it exists.
 
         Raises:
-            OutputError: It cannot be deleted.
+            OutputError: The object cannot be deleted.
         """
 
     @abstractmethod
     def holds(self, name: str) -> bool:
-        """Whether there is an object or a folder of this name.
+        """Indicates whether an object or a folder of this name exists.
 
         Raises:
-            DfmError: That cannot be found out.
+            DfmError: The store cannot be read.
         """
 
     def key(self, name: str) -> str:
-        """What two names have in common that the store takes for one."""
+        """Returns a key that is equal for names that are the same in the store."""
         return name
 
     @abstractmethod
     def names(self, folder: str) -> list[str]:
-        """The names of the objects right in a folder, without the folder, as they are now.
+        """Returns the current names of the objects directly in a folder, without the folder.
 
         Raises:
-            DfmError: They cannot be listed.
+            DfmError: The objects cannot be listed.
         """
 
     @abstractmethod
@@ -110,10 +110,11 @@ class Store(ABC):
 
 
 class _LocalStore(Store):
-    """A folder, which is made with the first object.
+    """Local folder, created with the first object.
 
-    It may be, or lie behind, a symbolic link. Below it, no link is followed to write or delete:
-    names of outputs come from sources, and links from whoever could write to the folder before.
+    The folder may be or be behind a symbolic link. Below it, no link is followed for writing or
+    deleting, because names of outputs come from untrusted sources, and links may have been created
+    by other users of the folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -129,23 +130,23 @@ class _LocalStore(Store):
 
     def write(self, name: str, data: bytes) -> None:
         path = self._folder / name
-        with _writing(str(path)):
-            self._check_way(path)
+        with _write_errors(str(path)):
+            self._check_path(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, data, follow=False)
 
     def delete(self, name: str) -> None:
         path = self._folder / name
-        with _reaching("delete", str(path), OutputError):
-            self._check_way(path.parent)
+        with _store_errors("delete", str(path), OutputError):
+            self._check_path(path.parent)
             path.unlink(missing_ok=True)
 
-    def _check_way(self, path: Path) -> None:
-        """Refuses an object that leads out of the folder over links, or to what is no file.
+    def _check_path(self, path: Path) -> None:
+        """Raises an error if an object is outside the folder because of links, or is not a file.
 
         Raises:
-            UnusableNameError: The path, or a folder on the way to it, is a symbolic link, or it is
-                a device, pipe or socket.
+            UnusableNameError: The path or one of its folders below the store is a symbolic link,
+                device, pipe or socket.
         """
         ways = [path, *path.parents]
         for way in reversed(ways[: ways.index(self._folder)]):
@@ -166,7 +167,7 @@ class _LocalStore(Store):
 
     def names(self, folder: str) -> list[str]:
         path = self._folder / folder
-        with _reaching("list", str(path), DfmError):
+        with _store_errors("list", str(path), DfmError):
             return sorted(entry.name for entry in os.scandir(path) if entry.is_file()) if os.path.isdir(path) else []
 
     def sizes(self, folder: str) -> dict[str, int]:
@@ -181,35 +182,35 @@ class _LocalStore(Store):
 
 
 class _RemoteStore(Store):
-    """A prefix of an object store."""
+    """Prefix of an object store."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url.rstrip("/"))
         self._files, self._root = _file_system(self.url)
 
     def read(self, name: str) -> bytes | None:
-        with _reaching("read", f"{self.url}/{name}", DfmError):
+        with _store_errors("read", f"{self.url}/{name}", DfmError):
             try:
                 return bytes(self._files.cat_file(self._path(name)))
             except FileNotFoundError:
                 return None
 
     def write(self, name: str, data: bytes) -> None:
-        with _writing(f"{self.url}/{name}"):
+        with _write_errors(f"{self.url}/{name}"):
             path = self._path(name)
             if len(path.encode()) > _MAX_KEY_BYTES:
                 raise OSError(errno.ENAMETOOLONG, f"its name has more than {_MAX_KEY_BYTES} bytes")
             self._files.pipe_file(path, data)
 
     def delete(self, name: str) -> None:
-        with _reaching("delete", f"{self.url}/{name}", OutputError):
+        with _store_errors("delete", f"{self.url}/{name}", OutputError):
             try:
                 self._files.rm_file(self._path(name))
             except FileNotFoundError:
                 return
 
     def holds(self, name: str) -> bool:
-        with _reaching("read", f"{self.url}/{name}", DfmError):
+        with _store_errors("read", f"{self.url}/{name}", DfmError):
             return bool(self._files.exists(self._path(name)))
 
     def names(self, folder: str) -> list[str]:
@@ -230,14 +231,14 @@ class _RemoteStore(Store):
 
 
 def scheme_of(text: str) -> str | None:
-    """The scheme of a URL in lower case; None for a local path, and for `file://`."""
+    """Returns the scheme of a URL in lower case; None for local paths and `file://`."""
     match = _SCHEME.match(text)
     scheme = None if match is None else match[1].lower()
     return None if scheme == "file" else scheme
 
 
 def local_path(text: str) -> Path:
-    """The path that a text without a scheme, or with `file://`, stands for."""
+    """Converts text without a scheme, or with `file://`, to a path."""
     return Path(text[len("file://") :] if text.lower().startswith("file://") else text)
 
 
@@ -248,9 +249,9 @@ def open_store(url: str) -> Store:
         url: A folder, or the URL of a prefix of an object store.
 
     Raises:
-        ConfigError: The scheme is unknown, or outputs cannot be written whole there.
-        MissingPackageError: A package that it needs is not installed.
-        OutputError: It is a file.
+        ConfigError: The scheme is unknown, or does not support atomic writes.
+        MissingPackageError: A required package is not installed.
+        OutputError: The path is a file.
     """
     scheme = scheme_of(url)
     if scheme is None:
@@ -268,15 +269,15 @@ def open_store(url: str) -> Store:
 
 
 def read_url(url: str, redirects: bool = True) -> bytes:
-    """The bytes of a file or object, of which there are not too many for an image.
+    """Reads a file or object, up to the size limit of an image.
 
     Args:
-        url: Its path or URL.
-        redirects: Whether a server of http or https may name another URL instead.
+        url: The path or URL.
+        redirects: Whether to follow redirects of http and https servers.
 
     Raises:
-        DfmError: It cannot be read, has more than `MAX_HELD_BYTES`, or is a device or pipe, which
-            may have no end.
+        DfmError: The object cannot be read, is larger than `MAX_HELD_BYTES`, or is a device or
+            pipe.
     """
     scheme = scheme_of(url)
     if scheme is None:
@@ -285,16 +286,18 @@ def read_url(url: str, redirects: bool = True) -> bytes:
             msg = f"{url} is {NOT_A_FILE}"
             raise DfmError(msg)
         return read_at_most(file, MAX_HELD_BYTES)
-    with _reaching("read", url, DfmError):
+    with _store_errors("read", url, DfmError):
         files, path = _file_system(url)
         if scheme in _WEB:
             return _from_web(files, url, redirects)
-        _check_size(url, files.info(path).get("size") or 0)  # some do not say it
+        _check_size(url, files.info(path).get("size") or 0)  # not all servers report it
         return bytes(files.cat_file(path))
 
 
 def _from_web(files: Any, url: str, redirects: bool) -> bytes:
-    """What a server answers; a size is given as that nothing is asked for twice."""
+    """Reads the response of a server. A size is passed, because fsspec would otherwise request it
+    separately.
+    """
     with files.open(url, "rb", block_size=0, size=1, allow_redirects=redirects) as answer:
         if answer.r.status in range(300, 400):
             msg = f"{url} leads to {answer.r.headers.get('Location')}, which is not followed; name that URL"
@@ -313,14 +316,14 @@ def _check_size(url: str, size: int) -> None:
 
 
 def open_url(url: str) -> BinaryIO:
-    """Opens a file or object to read it; of an object, what is read is fetched in blocks.
+    """Opens a file or object for reading. Objects are fetched in blocks.
 
     Raises:
-        DfmError: It cannot be opened.
+        DfmError: The object cannot be opened.
     """
     if scheme_of(url) is None:
         return open_file(local_path(url))
-    with _reaching("read", url, DfmError):
+    with _store_errors("read", url, DfmError):
         files, path = _file_system(url)
         return cast("BinaryIO", files.open(path, "rb"))
 
@@ -339,10 +342,10 @@ def version_of(source: str) -> str | None:
 
 
 def is_folder(url: str) -> bool:
-    """Whether a source is a folder. What http and https name is always taken for a file.
+    """Indicates whether a source is a folder. URLs with http and https always count as files.
 
     Raises:
-        DfmError: It is neither a file nor a folder, or that cannot be found out.
+        DfmError: The source does not exist, or cannot be accessed.
     """
     scheme = scheme_of(url)
     if scheme in _WEB:
@@ -351,7 +354,7 @@ def is_folder(url: str) -> bool:
         path = local_path(url)
         is_there, is_dir = os.path.exists(path), os.path.isdir(path)
     else:
-        with _reaching("read", url, DfmError):
+        with _store_errors("read", url, DfmError):
             files, inner = _file_system(url)
             is_dir = bool(files.isdir(inner))
             is_there = is_dir or bool(files.exists(inner))
@@ -362,12 +365,12 @@ def is_folder(url: str) -> bool:
 
 
 def list_files(folder: str, recursive: bool) -> Iterator[str]:
-    """The names of the files of a folder in order, without hidden ones, relative to it.
+    """Yields the names of the files of a folder in order, relative to it, without hidden files.
 
     Raises:
-        DfmError: They cannot be listed.
+        DfmError: The files cannot be listed.
     """
-    with _reaching("list", folder, DfmError):
+    with _store_errors("list", folder, DfmError):
         if scheme_of(folder) is None:
             names = list(_local_names(local_path(folder), recursive))
         else:
@@ -378,12 +381,12 @@ def list_files(folder: str, recursive: bool) -> Iterator[str]:
 
 
 def matching(pattern: str) -> list[str]:
-    """The files that match a pattern with `*`, `?` and `[...]`, in order.
+    """Returns the files that match a pattern with `*`, `?` and `[...]`, in order.
 
     Raises:
-        DfmError: They cannot be listed.
+        DfmError: The files cannot be listed.
     """
-    with _reaching("list", pattern, DfmError):
+    with _store_errors("list", pattern, DfmError):
         if scheme_of(pattern) is None:
             import glob
 
@@ -391,7 +394,7 @@ def matching(pattern: str) -> list[str]:
             return sorted(Path(path).as_posix() for path in found if os.path.isfile(path))
         files, inner = _file_system(pattern)
         found, before = sorted(files.glob(inner)), f"{scheme_of(pattern)}://"
-        if inner.lstrip("/") in pattern:  # after the scheme, and a host where there is one
+        if inner.lstrip("/") in pattern:  # after the scheme and host, if there are any
             before = pattern[: pattern.index(inner.lstrip("/"))]
         return [before + path.lstrip("/") for path in found]
 
@@ -407,11 +410,11 @@ def _local_names(folder: Path, recursive: bool) -> Iterator[str]:
 
 
 def check_scheme(scheme: str) -> None:
-    """Refuses a scheme that cannot be read here.
+    """Raises an error if a scheme cannot be read.
 
     Raises:
-        ConfigError: It is unknown.
-        MissingPackageError: A package that it needs is not installed.
+        ConfigError: The scheme is unknown.
+        MissingPackageError: A required package is not installed.
     """
     _file_system_class(scheme)
 
@@ -432,22 +435,22 @@ def _file_system_class(scheme: str) -> Any:
 
 
 def _file_system(url: str) -> tuple[Any, str]:
-    """The file system of a URL, which keeps no listings, and the path in it."""
+    """Returns the file system of a URL, without a cache of listings, and the path in it."""
     made = _file_system_class(cast("str", scheme_of(url)))
     options = made._get_kwargs_from_urls(url)
     return made(use_listings_cache=False, **options), made._strip_protocol(url)
 
 
 @contextmanager
-def _writing(url: str) -> Iterator[None]:
-    """Distinguishes errors of one name from those of the store as a whole.
+def _write_errors(url: str) -> Iterator[None]:
+    """Distinguishes errors of a single name from errors of the store.
 
     Raises:
         UnusableNameError: The store does not take this name.
-        OutputError: Otherwise.
+        OutputError: Any other error.
     """
     try:
-        with _reaching("write", url, OutputError):
+        with _store_errors("write", url, OutputError):
             yield
     except OutputError as error:
         cause = error.__cause__
@@ -459,12 +462,12 @@ def _writing(url: str) -> Iterator[None]:
 
 
 @contextmanager
-def _reaching(what: str, url: str, kind: type[DfmError]) -> Iterator[None]:
-    """Makes one line of whatever a store raises: each has errors of its own.
+def _store_errors(what: str, url: str, kind: type[DfmError]) -> Iterator[None]:
+    """Converts errors of a store, which have many types, to errors of one line.
 
     Raises:
-        DfmError: Of the given kind.
-        MemoryError: There was too little memory, be it for a library of the store.
+        DfmError: An error of the given type.
+        MemoryError: Memory ran out, possibly while loading a library.
     """
     try:
         yield

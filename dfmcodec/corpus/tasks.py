@@ -1,4 +1,4 @@
-"""What is done to each image of a corpus: it is encoded, or packed as it is."""
+"""Tasks performed on each image of a corpus: encoding, or packing without changes."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ ENCODE, PACK = "encode", "pack"
 
 @dataclass(frozen=True)
 class Product:
-    """What became of an image.
+    """Result of a task for an image.
 
     Args:
         data: The bytes of the output.
-        psnr_db: Of the decoded file; None if it is lossless or was not encoded.
-        ssimulacra2: Of the decoded file; None if its tune was not "visual".
-        is_wanted: False to leave the output out, as no smaller than its source.
-        notices: Messages about what was converted or left out.
+        psnr_db: The PSNR of the decoded file; None if it is lossless or was not encoded.
+        ssimulacra2: The SSIMULACRA2 of the decoded file; None if its tune was not "visual".
+        is_wanted: False to skip the output because it is not smaller than its source.
+        notices: Notices of conversions and losses.
     """
 
     data: bytes
@@ -44,13 +44,13 @@ class Product:
 
 @dataclass(frozen=True)
 class Task:
-    """What is done to each image.
+    """Task to perform on each image.
 
     Args:
-        perform: Makes the output of an image from its bytes; the entry names it.
-        target_name: Gives the name of an output by that of its source.
-        is_wanted: Indicates by its name which files of folders are taken.
-        advice: What to do about two sources with the same output.
+        perform: Creates the output of an image from its bytes and entry.
+        target_name: Returns the name of an output for the name of its source.
+        is_wanted: Indicates whether a file of a folder is used, by its name.
+        advice: Advice for two sources with the same output.
     """
 
     perform: Callable[[bytes, Entry], Product]
@@ -69,11 +69,11 @@ def encode_settings(
     keeps_extension: bool,
     skips_larger: bool,
 ) -> dict[str, Any]:
-    """The settings of `ENCODE` as plain values; those of the encoder only where they differ from
-    their defaults.
+    """Returns the settings of `ENCODE` as plain values, with only those of the encoder that differ
+    from their defaults.
 
     Raises:
-        ConfigError: The outputs would depend on the speed of a host.
+        ConfigError: The outputs would depend on the speed of the host.
     """
     if config.time_limit_s is not None:
         msg = "--time-limit makes other files on a slower host, but a shard done twice must be the same; use --effort"
@@ -91,15 +91,15 @@ def encode_settings(
 
 
 def task_of(name: str, settings: dict[str, Any]) -> Task:
-    """The task of a job.
+    """Returns the task of a job.
 
     Args:
         name: `ENCODE` or `PACK`.
-        settings: Those of the job.
+        settings: The settings of the job.
 
     Raises:
-        ConfigError: They are impossible.
-        FormatError: The generator is no generative model.
+        ConfigError: A setting is invalid.
+        FormatError: The generator is not a generative model.
     """
     return _pack() if name == PACK else _encode(**settings)
 
@@ -119,14 +119,14 @@ def _pack() -> Task:
 
 
 def check_intact(data: bytes, name: str) -> None:
-    """Refuses an image that is damaged, as far as this shows without decoding it.
+    """Raises an error if an image is visibly damaged, without decoding it.
 
-    The header, the section table and the CRC-32 of a `.dfm` file are checked, which together cover
-    all of its bytes. Of other images, the first bytes are compared with those of known formats.
+    For a `.dfm` file, the header, the section table and the CRC-32 are checked, which cover all
+    bytes. For other images, the first bytes are compared with those of known formats.
 
     Args:
         data: The bytes of the file.
-        name: Its name. With the extension `.dfm` it must be a `.dfm` file.
+        name: The name of the file. With the extension `.dfm` it must be a `.dfm` file.
 
     Raises:
         FormatError: The `.dfm` file is damaged, truncated or of a newer version.
@@ -161,7 +161,7 @@ def _encode(
             notices.append(f"{entry.source}: {notice}")
 
         if data.startswith(DFM_MAGIC):
-            check_intact(data, entry.name)  # it is refused in any case, but a damaged one for its damage
+            check_intact(data, entry.name)  # a .dfm file is refused in any case; this reports damage first
         image = image_from_bytes(data, entry.source, max_pixels, strip, page, notices.append)
         result = encode_image(image, config, generator=generative_model, notify=notify)
         report = result.report

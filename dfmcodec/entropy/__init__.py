@@ -1,4 +1,4 @@
-"""Symbols <-> bits: coding passes, causal context, table choice, tables and the range coder."""
+"""Entropy coding: probability tables, the range coder, and streams that may be truncated."""
 
 from dfmcodec.entropy.coder import SymbolDecoder, SymbolEncoder
 from dfmcodec.entropy.table_set import Run, TableSet

@@ -1,5 +1,5 @@
-"""Symbols to bytes and back: whole arrays, under one table or each under its own. A table has the
-usual symbols; of others, escapes and low bits follow.
+"""Encodes arrays of symbols to bytes and back, with one table for all or one for each. Tables cover
+frequent symbols; escapes and low bits follow for the others.
 """
 
 from __future__ import annotations
@@ -10,42 +10,42 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Int32, Symbols
-from dfmcodec.entropy.range_coders import ESCAPED, Highs, reader, writer
+from dfmcodec.entropy.range_coders import ESCAPED, HighParts, reader, writer
 from dfmcodec.entropy.table_set import Run, TableSet
 from dfmcodec.entropy.tables import ESCAPE, MAX_SYMBOL, RADIUS, Table, bit_length, join_symbols, split_symbols
 from dfmcodec.errors import CorruptError
 
-_LENGTH_BITS = 5  # bits that hold the length of an escape's excess
-_MAX_LENGTH = 26  # binary digits of an excess
+_LENGTH_BITS = 5  # bits for the length of the value after an escape
+_MAX_LENGTH = 26  # maximum number of binary digits of this value
 
 
 class SymbolEncoder:
-    """Collects arrays of symbols into one range-coded stream."""
+    """Encoder of arrays of symbols to one range-coded stream."""
 
     def __init__(self) -> None:
         self._entries = writer()
 
     def encode(self, symbols: Symbols, table: Table) -> None:
-        """Appends symbols under one table.
+        """Appends symbols with one table.
 
         Args:
             symbols: int32 [N].
-            table: Their table.
+            table: The table.
         """
         self.encode_runs(symbols, [(table, symbols.size)])
 
     def encode_runs(self, symbols: Symbols, runs: Sequence[Run]) -> None:
-        """Appends symbols under several tables.
+        """Appends symbols with several tables.
 
-        First come the table entries of all symbols, then all escapes, then the low bits of all
+        The table entries of all symbols come first, then all escapes, then the low bits of all
         runs.
 
         Args:
             symbols: int32 [N].
-            runs: The table of the first symbols and their number, and so on; N symbols in all.
+            runs: Tables, each with the number of successive symbols; N symbols in total.
         """
         high, low, entries = _parts_of_symbols(symbols, _shifts(runs))
-        self._entries.of_runs(entries, runs)
+        self._entries.write_runs(entries, runs)
         self._encode_escapes(high)
         start = 0
         for table, count in runs:
@@ -53,24 +53,24 @@ class SymbolEncoder:
             start += count
 
     def encode_sorted(self, symbols: Symbols, numbers: npt.NDArray[np.int16], tables: TableSet) -> None:
-        """Appends symbols each of which has a table of its own, in the order of their tables.
+        """Appends symbols, each with its own table, in the order of their tables.
 
         Args:
             symbols: int32 [N].
-            numbers: The number of each symbol's table in `tables`, int16 [N].
+            numbers: The index in `tables` of each symbol's table, int16 [N].
             tables: The tables.
         """
         self._encode_numbers(symbols, numbers, tables, True)
 
     def encode_each(self, symbols: Symbols, numbers: npt.NDArray[np.int16], tables: TableSet) -> None:
-        """Appends symbols each of which has a table of its own.
+        """Appends symbols, each with its own table.
 
-        First come the table entries of all symbols, then all escapes, then the low bits of all
-        symbols, by their number.
+        The table entries of all symbols come first, then all escapes, then the low bits of all
+        symbols, grouped by their number.
 
         Args:
             symbols: int32 [N].
-            numbers: The number of each symbol's table in `tables`, int16 [N].
+            numbers: The index in `tables` of each symbol's table, int16 [N].
             tables: The tables.
         """
         self._encode_numbers(symbols, numbers, tables, False)
@@ -80,7 +80,7 @@ class SymbolEncoder:
     ) -> None:
         shifts = tables.shifts[numbers]
         high, low, entries = _parts_of_symbols(symbols, shifts)
-        order = self._entries.of_numbers(entries, numbers, tables, is_sorted)
+        order = self._entries.write_each(entries, numbers, tables, is_sorted)
         if entries.max(initial=0) == ESCAPE:
             self._encode_escapes(high[order])
         if shifts.any():
@@ -89,7 +89,7 @@ class SymbolEncoder:
                 self._encode_bits(low[places], shift)
 
     def _encode_escapes(self, high: Symbols) -> None:
-        """Appends what tables do not have of high parts beyond RADIUS."""
+        """Appends the parts of high parts beyond RADIUS that tables do not cover."""
         high = high[np.abs(high) > RADIUS]
         if high.size == 0:
             return
@@ -99,13 +99,13 @@ class SymbolEncoder:
         self._encode_bits((high < 0).astype(np.int32), 1)
         for length in range(2, int(lengths.max()) + 1):
             values = excess[lengths == length]
-            # in two parts: a uniform model has at most 24 bits
+            # in two parts, because a uniform model has at most 24 bits
             self._encode_bits(values & 0xFFF, min(12, length - 1))
             self._encode_bits((values ^ 1 << length - 1) >> 12, max(0, length - 1 - 12))
 
     def _encode_bits(self, values: npt.NDArray[np.int32], bits: int) -> None:
         if bits and values.size:
-            self._entries.bits(values, bits)
+            self._entries.write_bits(values, bits)
 
     def to_bytes(self) -> bytes:
         """Returns the stream as 32-bit words, little-endian."""
@@ -113,19 +113,22 @@ class SymbolEncoder:
 
 
 def _parts_of_symbols(symbols: Symbols, shifts: Symbols | int) -> tuple[Symbols, Symbols, Int32]:
-    """High and low parts of symbols, and the table entries of the high parts, int32 [N] each."""
+    """Splits symbols into high and low parts and returns them with the table entries of the high
+    parts, int32 [N] each.
+    """
     high, low = split_symbols(symbols, shifts)
     return high, low, np.where(np.abs(high) > RADIUS, np.int32(ESCAPE), high + np.int32(RADIUS))
 
 
 class SymbolDecoder:
-    """Reads back, in the same order, the symbols that a `SymbolEncoder` wrote.
+    """Decoder of the symbols that a `SymbolEncoder` wrote, in the same order.
 
     Args:
         stream: The bytes of the stream.
 
     Raises:
-        CorruptError: The stream does not consist of whole words, or it holds impossible symbols.
+        CorruptError: The length is not a multiple of 4 bytes, or the stream contains invalid
+            symbols.
     """
 
     def __init__(self, stream: bytes) -> None:
@@ -136,41 +139,41 @@ class SymbolDecoder:
         self._entries = reader(words)
 
     def decode(self, count: int, table: Table) -> Symbols:
-        """Returns the next `count` symbols under one table, int32 [count]."""
+        """Returns the next `count` symbols with one table, int32 [count]."""
         return self.decode_runs([(table, count)])
 
     def decode_runs(self, runs: Sequence[Run]) -> Symbols:
-        """Returns the next symbols under several tables, int32 [N], N the sum of all runs.
+        """Returns the next symbols with several tables, int32 [N], where N is the sum of all runs.
 
         Raises:
-            CorruptError: No encoder wrote such a stream.
+            CorruptError: No encoder can write such a stream.
         """
         shifts = _shifts(runs)
-        high = self._high_parts(self._entries.of_runs(runs), shifts)
+        high = self._high_parts(self._entries.read_runs(runs), shifts)
         low: Symbols | int = 0
         if np.any(shifts):
             low = np.concatenate([self._decode_bits(count, table.shift) for table, count in runs])
         return join_symbols(high, low, shifts)
 
     def decode_each(self, numbers: npt.NDArray[np.int16], tables: TableSet) -> Symbols:
-        """Returns the next symbols, each under a table of its own; see `SymbolEncoder.encode_each`.
+        """Returns the next symbols, each with its own table; see `SymbolEncoder.encode_each`.
 
         Raises:
-            CorruptError: No encoder wrote such a stream.
+            CorruptError: No encoder can write such a stream.
         """
-        return self._finished(self._entries.of_numbers(numbers, tables, False), numbers, tables)
+        return self._completed(self._entries.read_each(numbers, tables, False), numbers, tables)
 
     def decode_sorted(self, numbers: npt.NDArray[np.int16], tables: TableSet) -> Symbols:
-        """Returns the next symbols, which come in the order of their tables; see
+        """Returns the next symbols, coded in the order of their tables; see
         `SymbolEncoder.encode_sorted`.
 
         Raises:
-            CorruptError: No encoder wrote such a stream.
+            CorruptError: No encoder can write such a stream.
         """
-        return self._finished(self._entries.of_numbers(numbers, tables, True), numbers, tables)
+        return self._completed(self._entries.read_each(numbers, tables, True), numbers, tables)
 
-    def _finished(self, highs: Highs, numbers: npt.NDArray[np.int16], tables: TableSet) -> Symbols:
-        """Symbols of their high parts, and of the escapes and low parts that follow."""
+    def _completed(self, highs: HighParts, numbers: npt.NDArray[np.int16], tables: TableSet) -> Symbols:
+        """Completes symbols from their high parts with the escapes and low parts that follow."""
         if highs.unfinished == 0:
             return highs.values
         shifts = tables.shifts[numbers][highs.order]
@@ -179,14 +182,14 @@ class SymbolDecoder:
         return symbols
 
     def _with_low_parts(self, high: Symbols, shifts: Symbols) -> Symbols:
-        """Symbols of their high parts and of the low parts that follow, by their number of bits."""
+        """Adds the low parts that follow, grouped by their number of bits, to high parts."""
         low = np.zeros_like(high)
         for shift, places in _by_shift(shifts):
             low[places] = self._decode_bits(len(places), shift)
         return join_symbols(high, low, shifts)
 
     def _high_parts(self, high: Symbols, shifts: Symbols | int) -> Symbols:
-        """The high parts of symbols after the escapes that follow."""
+        """Replaces escapes among the high parts by the values that follow."""
         outside = high == ESCAPED
         if outside.any():
             high[outside] = self._decode_escapes(int(outside.sum()))
@@ -213,18 +216,20 @@ class SymbolDecoder:
     def _decode_bits(self, count: int, bits: int) -> Symbols:
         if bits == 0 or count == 0:
             return np.zeros(count, dtype=np.int32)
-        return self._entries.bits(count, bits)
+        return self._entries.read_bits(count, bits)
 
 
 def _by_shift(shifts: Symbols) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
-    """The numbers of low bits that symbols have, ascending, without 0; and which have each."""
+    """Yields the numbers of low bits in ascending order, without 0, each with the positions of its
+    symbols.
+    """
     counts = np.bincount(shifts)
     for shift in np.flatnonzero(counts[1:]).tolist():
         yield shift + 1, np.flatnonzero(shifts == shift + 1)
 
 
 def _shifts(runs: Sequence[Run]) -> Symbols | int:
-    """Returns the number of low bits of each symbol; the number 0 where no symbol has any."""
+    """Returns the number of low bits of each symbol, or 0 if no symbol has low bits."""
     if not any(table.shift for table, _ in runs):
         return 0
     return np.repeat([table.shift for table, _ in runs], [count for _, count in runs]).astype(np.int32)

@@ -1,13 +1,13 @@
-"""The range coder of docs/format.md: table entries and plain bits to words and back, in three ways
-that write and read the same.
+"""Range coder of docs/format.md, in three equivalent implementations: kernels, constriction and
+Python.
 
-Kernels are the fastest. The library `constriction` works where there are none. Where it is missing
-too, there is Python, which takes about a second for a million symbols (`is_slow`).
+The kernels are fastest. Without kernels the library `constriction` is used. Without both there is
+an implementation in Python, which takes about a second for a million symbols (`is_slow`).
 
-`constriction.stream.queue.RangeEncoder` works on 32-bit words with models of 24-bit precision.
-Given floats p_i, its categorical model assigns 1 to each of the n entries and shares the remaining
-2^24 - n in proportion to p_i. So the integers frequency - 1, which are exact in float32, give the
-table's frequencies exactly.
+`constriction.stream.queue.RangeEncoder` works on 32-bit words with models of 24-bit precision. Its
+categorical model takes floats p_i. It gives 1 to each of the n entries and distributes the
+remaining 2^24 - n in proportion to p_i. So the integers frequency - 1, which are exact in float32,
+give exactly the frequencies of the table.
 """
 
 from __future__ import annotations
@@ -28,57 +28,59 @@ from dfmcodec.errors import CorruptError, is_installed
 from dfmcodec.kernels import by_kernels, compiled, has_kernels
 
 _INVALID_STREAM = "a coded section is not a valid range-coder stream; the file is damaged"
-ESCAPED = ESCAPE - RADIUS  # the high part of an escape
+ESCAPED = ESCAPE - RADIUS  # high part that stands for an escape
 _WORD_BITS = 32
 _WORD = (1 << _WORD_BITS) - 1
-_LONG = (1 << 2 * _WORD_BITS) - 1  # all ones, of 64 bits
+_LONG = (1 << 2 * _WORD_BITS) - 1  # 64 bits of ones
 
 
 class EntryWriter(Protocol):
-    """Writes table entries and plain bits as a range-coded stream; all write the same."""
+    """Writer of table entries and plain bits to a range-coded stream. All implementations write the
+    same stream.
+    """
 
-    def of_runs(self, entries: Int32, runs: Sequence[Run]) -> None:
-        """Entries under several tables, int32 [N]."""
+    def write_runs(self, entries: Int32, runs: Sequence[Run]) -> None:
+        """Writes entries with several tables, int32 [N]."""
         if runs:
-            self.of_numbers(entries, *numbers_of(runs), False)
+            self.write_each(entries, *numbers_of(runs), False)
 
-    def of_numbers(
+    def write_each(
         self, entries: Int32, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool
     ) -> npt.NDArray[np.integer[Any]]:
-        """Entries, each under the table of its number, in the order of their tables or in their
-        own; returns this order, [N].
+        """Writes entries, each with the table of its number, in the order of their tables or in the
+        given order. Returns this order, [N].
         """
 
-    def bits(self, values: Int32, bits: int) -> None:
-        """The lowest `bits` bits of numbers, at least one."""
+    def write_bits(self, values: Int32, bits: int) -> None:
+        """Writes the lowest `bits` bits of numbers; `bits` is at least 1."""
 
     def words(self) -> npt.NDArray[np.uint32]:
-        """The words of the stream so far."""
+        """Returns the words of the stream so far."""
 
 
 class _ConstrictionWriter(EntryWriter):
-    """`EntryWriter` by constriction."""
+    """`EntryWriter` with constriction."""
 
     def __init__(self) -> None:
         self._coder = _constriction().stream.queue.RangeEncoder()
 
-    def of_runs(self, entries: Int32, runs: Sequence[Run]) -> None:
+    def write_runs(self, entries: Int32, runs: Sequence[Run]) -> None:
         start = 0
         for table, count in runs:
             self._coder.encode(entries[start : start + count], _model(table))
             start += count
 
-    def of_numbers(
+    def write_each(
         self, entries: Int32, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool
     ) -> npt.NDArray[np.integer[Any]]:
         if is_sorted:
             order, runs = table_runs(numbers, tables.tables)
-            self.of_runs(entries[order], runs)
+            self.write_runs(entries[order], runs)
             return order
         self._coder.encode(entries, _each_model(), tables.weights[numbers])
         return np.arange(len(numbers))
 
-    def bits(self, values: Int32, bits: int) -> None:
+    def write_bits(self, values: Int32, bits: int) -> None:
         self._coder.encode(values & ((1 << bits) - 1), _bits_model(bits))
 
     def words(self) -> npt.NDArray[np.uint32]:
@@ -86,44 +88,44 @@ class _ConstrictionWriter(EntryWriter):
 
 
 class _CompiledWriter(EntryWriter):
-    """`EntryWriter` by the kernel."""
+    """`EntryWriter` with the kernel."""
 
     def __init__(self) -> None:
         self._state = np.array([0, np.iinfo(np.uint64).max, 0, 0], dtype=np.uint64)
         self._parts: list[npt.NDArray[np.uint32]] = []
 
-    def of_numbers(
+    def write_each(
         self, entries: Int32, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool
     ) -> npt.NDArray[np.integer[Any]]:
-        order, out = np.empty(len(numbers), dtype=np.int32), self._room(len(numbers))
+        order, out = np.empty(len(numbers), dtype=np.int32), self._workspace(len(numbers))
         numbers, entries = np.ascontiguousarray(numbers), np.ascontiguousarray(entries, dtype=np.int32)
         size = compiled.encode_entries(self._state, tables.cumulative, numbers, is_sorted, order, entries, out)
         self._parts.append(out[:size].copy())
         return order
 
-    def bits(self, values: Int32, bits: int) -> None:
-        out = self._room(values.size)
+    def write_bits(self, values: Int32, bits: int) -> None:
+        out = self._workspace(values.size)
         size = compiled.encode_bits(self._state, bits, np.ascontiguousarray(values, dtype=np.int32), out)
         self._parts.append(out[:size].copy())
 
     def words(self) -> npt.NDArray[np.uint32]:
-        end = self._room(2)
+        end = self._workspace(2)
         size = compiled.end_encoding(self._state, end)
         return np.concatenate([*self._parts, end[:size]])
 
-    def _room(self, count: int) -> npt.NDArray[np.uint32]:
-        """Room for the words of the given entries, and for those that wait for a carry."""
+    def _workspace(self, count: int) -> npt.NDArray[np.uint32]:
+        """Allocates memory for the words of `count` entries and for words that wait for a carry."""
         return np.empty(count + int(self._state[2]), dtype=np.uint32)
 
 
 @dataclass(frozen=True)
-class Highs:
-    """What tables have of symbols: their entries less RADIUS.
+class HighParts:
+    """High parts of symbols, which are coded with tables: entries minus RADIUS.
 
     Args:
         values: int32 [N]; an escape is `ESCAPED`.
-        order: The symbols in the order of the stream, [N].
-        unfinished: How many of them are escapes or have low bits, which follow.
+        order: The order of the symbols in the stream, [N].
+        unfinished: The number of escapes and of symbols with low bits, which follow in the stream.
     """
 
     values: Int32
@@ -131,38 +133,38 @@ class Highs:
     unfinished: int
 
     @classmethod
-    def of(cls, values: Int32, order: npt.NDArray[np.integer[Any]], shifts: Int32) -> Highs:
-        """Values whose tables leave that many low bits out, [N]."""
+    def of(cls, values: Int32, order: npt.NDArray[np.integer[Any]], shifts: Int32) -> HighParts:
+        """Creates high parts of symbols with the given numbers of low bits, [N]."""
         return cls(values, order, int(np.count_nonzero((values == ESCAPED) | (shifts > 0))))
 
 
 class EntryReader(Protocol):
-    """Reads table entries and plain bits from a range-coded stream: an entry is what a table's
-    frequencies are of. All raise CorruptError for a stream that no encoder wrote.
+    """Reader of table entries and plain bits from a range-coded stream. All implementations raise
+    CorruptError for a stream that no encoder can write.
     """
 
-    def of_runs(self, runs: Sequence[Run]) -> Int32:
-        """The next symbols under several tables, as far as tables have them, int32 [N]."""
+    def read_runs(self, runs: Sequence[Run]) -> Int32:
+        """Reads the high parts of the next symbols with several tables, int32 [N]."""
         if not runs:
             return np.empty(0, dtype=np.int32)
-        return self.of_numbers(*numbers_of(runs), False).values
+        return self.read_each(*numbers_of(runs), False).values
 
-    def of_numbers(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> Highs:
-        """The next symbols, each under the table of its number, which come in the order of their
-        tables or in their own.
+    def read_each(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> HighParts:
+        """Reads the high parts of the next symbols, each with the table of its number, coded in the
+        order of their tables or in the given order.
         """
 
-    def bits(self, count: int, bits: int) -> Int32:
-        """The next `count` numbers of some bits, int32 [count]."""
+    def read_bits(self, count: int, bits: int) -> Int32:
+        """Reads the next `count` numbers with `bits` bits each, int32 [count]."""
 
 
 class _ConstrictionReader(EntryReader):
-    """`EntryReader` by constriction."""
+    """`EntryReader` with constriction."""
 
     def __init__(self, words: npt.NDArray[np.uint32]) -> None:
         self._coder = _constriction().stream.queue.RangeDecoder(words)
 
-    def of_runs(self, runs: Sequence[Run]) -> Int32:
+    def read_runs(self, runs: Sequence[Run]) -> Int32:
         highs = np.empty(sum(count for _, count in runs), dtype=np.int32)
         start = 0
         for table, count in runs:
@@ -170,44 +172,44 @@ class _ConstrictionReader(EntryReader):
             start += count
         return highs
 
-    def of_numbers(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> Highs:
+    def read_each(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> HighParts:
         if is_sorted:
             order, runs = table_runs(numbers, tables.tables)
             highs = np.empty(len(numbers), dtype=np.int32)
-            highs[order] = self.of_runs(runs)
+            highs[order] = self.read_runs(runs)
         else:
             order = np.arange(len(numbers))
             highs = self._decode(_each_model(), tables.weights[numbers]) - np.int32(RADIUS)
-        return Highs.of(highs, order, tables.shifts[numbers])
+        return HighParts.of(highs, order, tables.shifts[numbers])
 
-    def bits(self, count: int, bits: int) -> Int32:
+    def read_bits(self, count: int, bits: int) -> Int32:
         return self._decode(_bits_model(bits), count)
 
     def _decode(self, model: Any, what: Any) -> Int32:
         try:
             return np.asarray(self._coder.decode(model, what), dtype=np.int32)
-        except AssertionError as error:  # what constriction raises on words that no encoder wrote
+        except AssertionError as error:  # constriction raises it for words that no encoder can write
             raise CorruptError(_INVALID_STREAM) from error
 
 
 class _CompiledReader(EntryReader):
-    """`EntryReader` by the kernel."""
+    """`EntryReader` with the kernel."""
 
     def __init__(self, words: npt.NDArray[np.uint32]) -> None:
         self._words = words
         self._state = np.empty(4, dtype=np.uint64)
         compiled.start_decoding(self._state, words)
 
-    def of_numbers(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> Highs:
+    def read_each(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> HighParts:
         order, highs = np.empty(len(numbers), dtype=np.int32), np.empty(len(numbers), dtype=np.int32)
         of_tables = tables.cumulative, tables.guide, tables.shifts
         numbers = np.ascontiguousarray(numbers)
         unfinished = compiled.decode_highs(self._state, self._words, *of_tables, numbers, is_sorted, order, highs)
         if unfinished < 0:
             raise CorruptError(_INVALID_STREAM)
-        return Highs(highs, order, unfinished)
+        return HighParts(highs, order, unfinished)
 
-    def bits(self, count: int, bits: int) -> Int32:
+    def read_bits(self, count: int, bits: int) -> Int32:
         values = np.empty(count, dtype=np.int32)
         if not compiled.decode_bits(self._state, self._words, bits, values):
             raise CorruptError(_INVALID_STREAM)
@@ -215,8 +217,8 @@ class _CompiledReader(EntryReader):
 
 
 class _PythonWriter(EntryWriter):
-    """`EntryWriter` in Python. A word that a carry may change waits, with the words of ones after
-    it.
+    """`EntryWriter` in Python. A word that a carry may change is held back, with the all-ones words
+    after it.
     """
 
     def __init__(self) -> None:
@@ -224,7 +226,7 @@ class _PythonWriter(EntryWriter):
         self._words: list[int] = []
         self._waiting: list[int] = []
 
-    def of_numbers(
+    def write_each(
         self, entries: Int32, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool
     ) -> npt.NDArray[np.integer[Any]]:
         order = _order(numbers, is_sorted)
@@ -233,16 +235,16 @@ class _PythonWriter(EntryWriter):
             self._put(sums[entry], sums[entry + 1] - sums[entry])
         return order
 
-    def bits(self, values: Int32, bits: int) -> None:
+    def write_bits(self, values: Int32, bits: int) -> None:
         unit = 1 << (PRECISION_BITS - bits)
         for value in (values & ((1 << bits) - 1)).tolist():
             self._put(value * unit, unit)
 
     def words(self) -> npt.NDArray[np.uint32]:
         ended = self._words.copy()
-        if self._range != _LONG:  # something is encoded
+        if self._range != _LONG:  # at least one entry was encoded
             point = self._lower + _WORD
-            ended += self._settled(has_carry=point > _LONG)
+            ended += self._after_carry(has_carry=point > _LONG)
             word = (point & _LONG) >> _WORD_BITS
             ended.append(word)
             if ((self._lower + self._range) & _LONG) >> _WORD_BITS == word:
@@ -255,7 +257,7 @@ class _PythonWriter(EntryWriter):
         has_carry = lower > _LONG
         self._lower, self._range = lower & _LONG, scale * frequency
         if self._waiting and self._lower + self._range <= _LONG:
-            self._words += self._settled(has_carry)
+            self._words += self._after_carry(has_carry)
             self._waiting = []
         if self._range >> _WORD_BITS:
             return
@@ -266,8 +268,8 @@ class _PythonWriter(EntryWriter):
         else:
             self._words.append(word)
 
-    def _settled(self, has_carry: bool) -> list[int]:
-        """The words that wait, with a carry or without."""
+    def _after_carry(self, has_carry: bool) -> list[int]:
+        """Returns the words that were held back, after an optional carry."""
         if not self._waiting or not has_carry:
             return self._waiting
         return [(self._waiting[0] + 1) & _WORD, *[0] * (len(self._waiting) - 1)]
@@ -281,12 +283,12 @@ class _PythonReader(EntryReader):
         self._lower, self._range = 0, _LONG
         self._point = next(self._words, 0) << _WORD_BITS | next(self._words, 0)
 
-    def of_numbers(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> Highs:
+    def read_each(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> HighParts:
         order = _order(numbers, is_sorted)
         highs = np.empty(len(numbers), dtype=np.int32)
         highs[order] = np.fromiter(self._entries(numbers[order].tolist(), tables.sums), np.int32, len(numbers))
         highs -= np.int32(RADIUS)
-        return Highs.of(highs, order, tables.shifts[numbers])
+        return HighParts.of(highs, order, tables.shifts[numbers])
 
     def _entries(self, numbers: Iterable[int], sums: list[list[int]]) -> Iterable[int]:
         for number in numbers:
@@ -295,7 +297,7 @@ class _PythonReader(EntryReader):
             self._take(of_table[entry], of_table[entry + 1] - of_table[entry])
             yield entry
 
-    def bits(self, count: int, bits: int) -> Int32:
+    def read_bits(self, count: int, bits: int) -> Int32:
         values, shift = np.empty(count, dtype=np.int32), PRECISION_BITS - bits
         for at in range(count):
             value = self._quantile() >> shift
@@ -320,12 +322,14 @@ class _PythonReader(EntryReader):
 
 
 def _order(numbers: npt.NDArray[np.int16], is_sorted: bool) -> npt.NDArray[np.integer[Any]]:
-    """The symbols in the order of the stream."""
+    """Returns the order of the symbols in the stream."""
     return np.argsort(numbers, kind="stable") if is_sorted else np.arange(len(numbers))
 
 
 def is_slow() -> bool:
-    """Whether neither kernels nor constriction are here, so that Python codes symbol by symbol."""
+    """Indicates whether symbols are coded one by one in Python, because kernels and constriction
+    are missing.
+    """
     return not has_kernels() and not is_installed("constriction")
 
 
@@ -335,7 +339,7 @@ def _compiled_writer() -> EntryWriter:
 
 @by_kernels(_compiled_writer)
 def writer() -> EntryWriter:
-    """A writer of a stream."""
+    """Creates a writer."""
     return _PythonWriter() if is_slow() else _ConstrictionWriter()
 
 
@@ -345,7 +349,7 @@ def _compiled_reader(words: npt.NDArray[np.uint32]) -> EntryReader:
 
 @by_kernels(_compiled_reader)
 def reader(words: npt.NDArray[np.uint32]) -> EntryReader:
-    """A reader of the words of a stream."""
+    """Creates a reader of the words of a stream."""
     return _PythonReader(words) if is_slow() else _ConstrictionReader(words)
 
 

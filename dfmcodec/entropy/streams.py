@@ -1,4 +1,4 @@
-"""Range-coded streams whose end may be missing."""
+"""Range-coded streams that may be truncated."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from dfmcodec.entropy.tables import PRECISION_BITS, TABLE_SIZE
 from dfmcodec.errors import CorruptError, TruncatedError
 
 _CONTINUATION_BYTES = 16
-_SPARE_BITS = 128  # the range coder leaves out words of zeros at its end
+_SPARE_BITS = 128  # the range coder omits zero words at its end
 
 
 class StreamReader:
-    """Decodes a range-coded stream, also one whose end is missing.
+    """Decoder of a range-coded stream that may be truncated.
 
-    If the end of the stream is missing, symbols are decoded with both its least and its largest
-    possible continuation. Decoded symbols ascend with the number that a stream represents, so the
-    symbols on which both agree are those that were written. The coder reads 64 bits at a time. Once
-    none of them is from the file, the two continuations no longer agree.
+    A truncated stream is decoded with its smallest and its largest possible continuation. Decoded
+    symbols increase with the number that the stream represents, so symbols that agree in both are
+    correct. The coder reads 64 bits at a time. When none of these is from the file, the two results
+    differ.
 
     Args:
-        stream: The bytes that the file still has.
-        missing_bytes: The number of bytes that are missing at the end.
+        stream: The bytes that are present.
+        missing_bytes: The number of missing bytes at the end.
     """
 
     def __init__(self, stream: bytes, missing_bytes: int = 0) -> None:
@@ -39,20 +39,24 @@ class StreamReader:
         self._coders = [SymbolDecoder(coded) for coded in continuations]
 
     def decode(self, runs: Sequence[Run]) -> Symbols:
-        """The next symbols under several tables, int32 [N].
+        """Decodes the next symbols with several tables, int32 [N].
 
         Raises:
-            TruncatedError: The stream ends before they do.
+            TruncatedError: The stream ends before the symbols.
             CorruptError: The stream is invalid.
         """
         return self._agreed(lambda coder: coder.decode_runs(runs))
 
     def decode_each(self, numbers: npt.NDArray[np.int16], tables: TableSet) -> Symbols:
-        """The next symbols, each under a table of its own, int32 [N]; raises as `decode` does."""
+        """Decodes the next symbols, each with its own table, int32 [N]. Raises the same errors as
+        `decode`.
+        """
         return self._agreed(lambda coder: coder.decode_each(numbers, tables))
 
     def decode_sorted(self, numbers: npt.NDArray[np.int16], tables: TableSet) -> Symbols:
-        """The next symbols, in the order of their tables, int32 [N]; raises as `decode` does."""
+        """Decodes the next symbols, coded in the order of their tables, int32 [N]. Raises the same
+        errors as `decode`.
+        """
         return self._agreed(lambda coder: coder.decode_sorted(numbers, tables))
 
     def _agreed(self, decode: Callable[[SymbolDecoder], Symbols]) -> Symbols:
@@ -64,15 +68,17 @@ class StreamReader:
 
 
 def check_of(data: bytes | memoryview) -> int:
-    """The lower half of the CRC-32 of some bytes."""
+    """Returns the lower half of the CRC-32 of some bytes."""
     return zlib.crc32(data) & 0xFFFF
 
 
 def check_length(body_bytes: int, symbol_count: int) -> None:
-    """Refuses, before memory is spent, a tile stream that is too short for its symbols.
+    """Raises an error for a tile stream that is too short for its symbols, before memory is
+    allocated.
 
-    The most probable entry of any table leaves at least one of 2^24 parts to each other entry. A
-    symbol therefore takes at least 1.1e-5 bits, and a byte holds no more than some 720,000 symbols.
+    Every table leaves a probability of at least 2^-24 for each entry other than the most probable
+    one. A symbol therefore takes at least 1.1e-5 bits, and a byte holds at most about 720,000
+    symbols.
 
     Args:
         body_bytes: The length of the tile stream, in bytes.
@@ -88,7 +94,7 @@ def check_length(body_bytes: int, symbol_count: int) -> None:
 
 
 class EndOfSymbols(Exception):
-    """A source has no symbols for this pass and all later ones.
+    """The source has no symbols for this and all later passes.
 
-    These symbols, and their coefficients, count as zeros.
+    These symbols, and their coefficients, are zero.
     """

@@ -1,4 +1,4 @@
-"""Sets of probability tables, among which each symbol of an array may have its own."""
+"""Sets of probability tables for arrays in which each symbol has its own table."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy.typing as npt
 from dfmcodec._types import Float32, Symbols
 from dfmcodec.entropy.tables import PRECISION_BITS, TABLE_SIZE, Table
 
-Run = tuple[Table, int]  # a table, and the number of successive symbols that it codes
-GUIDE_BITS = 8  # of a quantile, by which kernels look up entries
+Run = tuple[Table, int]  # a table, and the number of successive symbols coded with it
+GUIDE_BITS = 8  # highest bits of a quantile, with which kernels look up entries
 
 
 @dataclass(frozen=True, eq=False)
 class TableSet:
-    """Tables among which each symbol of an array may have its own.
+    """Set of tables, with derived arrays.
 
     Args:
         tables: The tables.
@@ -38,25 +38,27 @@ class TableSet:
 
     @cached_property
     def weights(self) -> Float32:
-        """The frequencies less 1, float32 [tables, TABLE_SIZE]."""
+        """Returns the frequencies minus 1, float32 [tables, TABLE_SIZE]."""
         return (self.frequencies - 1).astype(np.float32)
 
     @cached_property
     def cumulative(self) -> npt.NDArray[np.uint32]:
-        """The frequencies before each entry, and their sum, uint32 [tables, TABLE_SIZE + 1]."""
+        """Returns the cumulative frequencies, with 0 first and the sum last, uint32 [tables,
+        TABLE_SIZE + 1].
+        """
         sums = np.zeros((len(self.frequencies), TABLE_SIZE + 1), dtype=np.uint32)
         np.cumsum(self.frequencies, axis=1, out=sums[:, 1:])
         return sums
 
     @cached_property
     def sums(self) -> list[list[int]]:
-        """`cumulative` as lists."""
+        """Returns `cumulative` as lists."""
         return [of_table.tolist() for of_table in self.cumulative]
 
     @cached_property
     def guide(self) -> npt.NDArray[np.uint8]:
-        """The first entry that a quantile can have by its highest bits, uint8 [tables,
-        2^GUIDE_BITS].
+        """Returns the first possible entry for each value of the highest bits of a quantile, uint8
+        [tables, 2^GUIDE_BITS].
         """
         parts = np.arange(1 << GUIDE_BITS, dtype=np.uint32) << np.uint32(PRECISION_BITS - GUIDE_BITS)
         found = [np.searchsorted(sums, parts, side="right") - 1 for sums in self.cumulative]
@@ -64,14 +66,14 @@ class TableSet:
 
 
 def table_runs(numbers: npt.NDArray[np.int16], tables: Sequence[Table]) -> tuple[npt.NDArray[np.intp], list[Run]]:
-    """The symbols of a coding pass, sorted by the number of their table.
+    """Sorts the symbols of a coding pass by the number of their table.
 
     Args:
-        numbers: The table of each symbol, int16 [N].
+        numbers: The table number of each symbol, int16 [N].
         tables: All tables.
 
     Returns:
-        The positions of the symbols in sorted order, intp [N]; and the runs of equal tables.
+        The positions of the symbols in sorted order, intp [N], and the runs of equal tables.
     """
     order = np.argsort(numbers, kind="stable")
     ordered = numbers[order]
@@ -81,7 +83,7 @@ def table_runs(numbers: npt.NDArray[np.int16], tables: Sequence[Table]) -> tuple
 
 
 def numbers_of(runs: Sequence[Run]) -> tuple[npt.NDArray[np.int16], TableSet]:
-    """The number of each symbol's table among those of runs, int16 [N], and these tables."""
+    """Converts runs to the table number of each symbol, int16 [N], and the set of these tables."""
     numbers = {table: number for number, table in enumerate(dict.fromkeys(table for table, _ in runs))}
-    of_runs = np.array([numbers[table] for table, _ in runs], dtype=np.int16)
-    return np.repeat(of_runs, [count for _, count in runs]), TableSet.of(list(numbers))
+    run_numbers = np.array([numbers[table] for table, _ in runs], dtype=np.int16)
+    return np.repeat(run_numbers, [count for _, count in runs]), TableSet.of(list(numbers))

@@ -1,12 +1,12 @@
-"""Fixed integer probability tables for symbols that follow a discretised Laplace distribution.
+"""Fixed integer probability tables for symbols with a discretised Laplace distribution.
 
-Table `index` stands for a Laplace distribution of scale 2^((index - 16) / 4) symbols. Up to index
-`LAST_DIRECT` (scale 8) a symbol is coded by its table directly. Beyond that, the lowest `shift`
-bits are coded as plain bits and the rest by the direct table of the remaining scale. A table covers
-the symbols -RADIUS..RADIUS and one escape.
+Table `index` is for a Laplace distribution of scale 2^((index - 16) / 4) symbols. Up to index
+`LAST_DIRECT` (scale 8) a symbol is coded directly with its table. Above that, the lowest `shift`
+bits are coded as plain bits, and the rest with the direct table of the remaining scale. A table
+covers the symbols -RADIUS..RADIUS and one escape.
 
-The frequencies follow from integers alone. With t = e^{-1/(2 scale)}, which is written out below
-for the four scales of one octave, and squared or rooted from them in integer arithmetic, the
+The frequencies are computed with integers only. Let t = e^{-1/(2 scale)}. It is given as a constant
+for the four scales of one octave, and squared or rooted from these in integer arithmetic. The
 discretised Laplace distribution is
 
     P(0) = 1 - t,    P(+-q) = t^(2q-1) (1 - t^2) / 2,    P(escape) = t^(2 RADIUS + 1).
@@ -23,17 +23,17 @@ import numpy.typing as npt
 
 from dfmcodec._types import Symbols
 
-MAX_SYMBOL = 1 << 23  # bounds the coder's escapes
-PRECISION_BITS = 24  # the precision of constriction's models
+MAX_SYMBOL = 1 << 23  # maximum magnitude; limits escapes
+PRECISION_BITS = 24  # same as constriction's models
 RADIUS = 64
-ESCAPE = 2 * RADIUS + 1  # index of the escape in a table; symbol q has index q + RADIUS
+ESCAPE = 2 * RADIUS + 1  # index of the escape; symbol q has index q + RADIUS
 TABLE_SIZE = 2 * RADIUS + 2
 LAPLACE_COUNT = 112
 SCALES_PER_OCTAVE = 4
-UNIT_SCALE_INDEX = 16  # the table of scale 1
-LAST_DIRECT = 28  # the table of scale 8
-MEAN_PARTS = 16  # means are integers of 1/16 symbol
-MEANS = MEAN_PARTS // 2 + 1  # of a table, which are at most half a symbol from an integer
+UNIT_SCALE_INDEX = 16  # table of scale 1
+LAST_DIRECT = 28  # table of scale 8
+MEAN_PARTS = 16  # means are multiples of 1/16 symbol
+MEANS = MEAN_PARTS // 2 + 1  # means of a table are at most half a symbol from an integer
 _FIXED_BITS = 60
 # round(2^60 e^{-1/(2 s)}) for the scales s = 2^(0/4), 2^(1/4), 2^(2/4), 2^(3/4)
 _DECAY_OF_OCTAVE = (
@@ -45,19 +45,19 @@ _DECAY_OF_OCTAVE = (
 
 
 def _decay(index: int) -> int:
-    """Computes t of a direct table, as a fraction of 2^60."""
+    """Computes t of a direct table in units of 2^-60."""
     octave, part = divmod(index - UNIT_SCALE_INDEX, SCALES_PER_OCTAVE)
     decay = _DECAY_OF_OCTAVE[part]
-    for _ in range(octave):  # a scale twice as large: t -> sqrt(t)
+    for _ in range(octave):  # doubles the scale: t -> sqrt(t)
         decay = isqrt(decay << _FIXED_BITS)
-    for _ in range(-octave):  # half the scale: t -> t^2
+    for _ in range(-octave):  # halves the scale: t -> t^2
         decay = decay * decay >> _FIXED_BITS
     return decay
 
 
 @lru_cache(maxsize=LAST_DIRECT + 1)
 def laplace_table(index: int) -> npt.NDArray[np.int64]:
-    """Computes the frequencies of the symbols -RADIUS..RADIUS and the escape.
+    """Computes the frequencies of the symbols -RADIUS..RADIUS and of the escape.
 
     Args:
         index: A direct table, 0..LAST_DIRECT.
@@ -67,7 +67,7 @@ def laplace_table(index: int) -> npt.NDArray[np.int64]:
     """
     decay, one = _decay(index), 1 << _FIXED_BITS
     square = decay * decay >> _FIXED_BITS
-    free = (1 << PRECISION_BITS) - TABLE_SIZE  # every entry has 1 beforehand
+    free = (1 << PRECISION_BITS) - TABLE_SIZE  # each entry has at least 1
     side = []
     power = decay
     for _ in range(RADIUS):
@@ -80,17 +80,17 @@ def laplace_table(index: int) -> npt.NDArray[np.int64]:
 
 @lru_cache(maxsize=(LAST_DIRECT + 1) * MEANS)
 def shifted_laplace_table(index: int, mean: int) -> npt.NDArray[np.int64]:
-    """Computes the frequencies of a Laplace distribution whose mean is not an integer.
+    """Computes the frequencies for a Laplace distribution whose mean is not an integer.
 
-    With t as in the module and m the mean in symbols,
+    With t as above and the mean m in symbols,
 
         P(0) = 1 - t^(1 + 2m) / 2 - t^(1 - 2m) / 2,    P(q) = t^(2|q| - 1 - 2m) (1 - t^2) / 2
 
-    for q > 0; for q < 0 with m in place of -m.
+    for q > 0; for q < 0, m is replaced by -m.
 
     Args:
         index: A direct table, 0..LAST_DIRECT.
-        mean: The mean in 1/MEAN_PARTS symbols, 0..MEANS - 1.
+        mean: The mean in units of 1/MEAN_PARTS symbols, 0..MEANS - 1.
 
     Returns:
         int64 [TABLE_SIZE], each at least 1, with the sum 2^24.
@@ -99,7 +99,7 @@ def shifted_laplace_table(index: int, mean: int) -> npt.NDArray[np.int64]:
     square = decay * decay >> _FIXED_BITS
     root, towards = decay, one
     for _ in range(MEAN_PARTS.bit_length() - 2):
-        root = isqrt(root << _FIXED_BITS)  # t^(2 / MEAN_PARTS) in the end
+        root = isqrt(root << _FIXED_BITS)  # finally t^(2 / MEAN_PARTS)
     for _ in range(mean):
         towards = towards * root >> _FIXED_BITS  # t^(2m)
     free = (1 << PRECISION_BITS) - TABLE_SIZE
@@ -118,12 +118,12 @@ def shifted_laplace_table(index: int, mean: int) -> npt.NDArray[np.int64]:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A probability table for the symbols -RADIUS..RADIUS and the escape.
+    """Probability table for the symbols -RADIUS..RADIUS and the escape.
 
     Args:
         frequencies: int64 [TABLE_SIZE], each at least 1, with the sum 2^24.
         shift: The number of low bits of a symbol that are coded as plain bits. The table is for the
-            rest.
+            high part.
     """
 
     frequencies: npt.NDArray[np.int64]
@@ -131,11 +131,11 @@ class Table:
 
     @cached_property
     def entry_bits(self) -> npt.NDArray[np.float64]:
-        """The bits of each entry, float64 [TABLE_SIZE]."""
+        """Returns the bits of each entry, float64 [TABLE_SIZE]."""
         return PRECISION_BITS - np.log2(self.frequencies)
 
     def cost_bits(self, symbols: Symbols) -> npt.NDArray[np.float64]:
-        """Returns the bits that it costs to code each symbol, float64 of the shape of `symbols`."""
+        """Returns the bits needed to code each symbol, float64 of the shape of `symbols`."""
         high, _ = split_symbols(symbols, self.shift)
         excess = np.abs(high) - RADIUS
         position = np.where(excess > 0, ESCAPE, high + RADIUS)
@@ -153,9 +153,9 @@ def laplace(index: int) -> Table:
 
 
 def split_symbols(symbols: Symbols, shift: Symbols | int) -> tuple[Symbols, Symbols]:
-    """Splits symbols into a high part, coded by a table, and a low part of `shift` bits.
+    """Splits symbols into a high part, coded with a table, and a low part of `shift` bits.
 
-    With half = 2^(shift - 1), or 0 where `shift` is 0, symbol = (high << shift) + low - half.
+    With half = 2^(shift - 1), or 0 if `shift` is 0, symbol = (high << shift) + low - half.
     """
     one = np.int32(1)
     shifted = symbols + ((one << shift) >> 1)
@@ -169,7 +169,9 @@ def join_symbols(high: Symbols, low: Symbols | int, shift: Symbols | int) -> Sym
 
 
 def escape_bits(excess: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-    """Returns the bits after an escape: the length of `excess`, its lower digits, and the sign."""
+    """Returns the number of bits after an escape: the length of `excess`, its lower digits, and the
+    sign.
+    """
     return 5 + bit_length(excess) - 1 + 1
 
 
@@ -179,7 +181,7 @@ def bit_length(values: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
 
 
 def best_laplace_index(symbols: Symbols) -> int:
-    """Returns the index of the Laplace table that codes the symbols in the fewest bits."""
+    """Returns the index of the Laplace table that codes the symbols with the fewest bits."""
     if symbols.size == 0:
         return 0
     mean = max(float(np.abs(symbols).mean()), 2**-6)

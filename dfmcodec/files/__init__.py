@@ -1,1 +1,1 @@
-"""Files on disk <-> `Image`: readers, writers, and writes that happen whole or not at all."""
+"""Files: arrays and images on disk, safe names, and atomic writes."""

@@ -1,6 +1,4 @@
-"""Arrays from outside: the samples of an image, and files of named arrays (.npz), which are read
-without being trusted.
-"""
+"""Arrays from outside: samples of images, and untrusted files of named arrays (.npz)."""
 
 from __future__ import annotations
 
@@ -19,27 +17,27 @@ from dfmcodec.errors import DfmError, ImageError
 from dfmcodec.files.atomic import read_file, write_atomic
 
 _CHANNELS = range(1, 5)
-MAX_ARRAYS_BYTES = 1 << 32  # of the arrays of an .npz file
+MAX_ARRAYS_BYTES = 1 << 32  # of all arrays of an .npz file
 
 
 def image_array(source: Any) -> Pixels:
-    """Makes the samples of an image of an array, or of what NumPy makes an array of.
+    """Converts an array, or an object that NumPy can convert, to the samples of an image.
 
     Args:
         source: uint8 or uint16 of any byte order, [H, W] or [H, W, C] with C = 1, 2, 3 or 4.
 
     Returns:
-        The same values, shape and byte order.
+        An array with the same values, shape and byte order.
 
     Raises:
-        ImageError: It is of another type or shape; the message names the expression that converts
-            it.
+        ImageError: The array has an unsupported type or shape. The message gives the expression
+            that converts it.
     """
     try:
         array = np.asarray(source)
     except MemoryError:
         raise
-    except Exception as error:  # whatever the arrays of other libraries raise
+    except Exception as error:  # conversions of other libraries raise errors of any type
         msg = f"the image, a {type(source).__name__}, is not a NumPy array and cannot be made one: {error}"
         raise ImageError(" ".join(msg.split())) from error
     if array.ndim == 0 or array.dtype.kind in "OSUMm":
@@ -54,7 +52,7 @@ def image_array(source: Any) -> Pixels:
         msg = f"the array has the shape {shape}; encode the images of a batch one by one"
         raise ImageError(msg)
     expression = "array"
-    if array.ndim == 3 and shape[2] not in _CHANNELS and shape[0] in _CHANNELS:  # as in PyTorch
+    if array.ndim == 3 and shape[2] not in _CHANNELS and shape[0] in _CHANNELS:  # channels first, as in PyTorch
         expression = "array.transpose(1, 2, 0)"
     elif array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in _CHANNELS):
         msg = f"an array of an image is [H, W] or [H, W, C] with C = 1, 2, 3 or 4; found the shape {shape}"
@@ -69,11 +67,11 @@ def image_array(source: Any) -> Pixels:
 
 
 def _conversion(array: npt.NDArray[Any], expression: str) -> str:
-    """Says what an array of another type holds, and how it becomes one of uint8 or uint16.
+    """Describes the contents of an array of an unsupported type and how to convert it.
 
     Args:
-        array: Of any type, not empty.
-        expression: How the message writes the array.
+        array: Array of any type, not empty.
+        expression: The expression of the array in the message.
     """
     found, kind = f"this one is {array.dtype.name}", array.dtype.kind
     if kind == "b":
@@ -102,11 +100,11 @@ def read_arrays(
 
     Args:
         path: The file.
-        names: The arrays to read if they are there; None for all. Others are not unpacked.
-        max_bytes: The largest size of all that is unpacked.
+        names: The arrays to read if present; None for all. Other arrays are not decompressed.
+        max_bytes: Maximum size of all decompressed arrays.
 
     Raises:
-        DfmError: The file cannot be read, is not an .npz file, is damaged, or is beyond the limit.
+        DfmError: The file cannot be read, is not an .npz file, is damaged, or exceeds the limit.
     """
     data = read_file(path)
     try:
@@ -120,16 +118,17 @@ def read_arrays(
             return {name: _read_array(members.read(info)) for name, info in wanted.items()}
     except MemoryError:
         raise
-    except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds for damaged bytes
+    except Exception as error:  # zipfile, zlib and NumPy raise many types of errors for damaged data
         msg = f"{path} is not a readable .npz file: {error}"
         raise DfmError(" ".join(msg.split())) from error
 
 
 def _read_array(data: bytes) -> npt.NDArray[Any]:
-    """An array of the bytes of an .npy file.
+    """Reads an array from the bytes of an .npy file.
 
     Raises:
-        ValueError: The bytes are something else; its shape is compared with them before it is made.
+        ValueError: The bytes are not an .npy file. The shape is checked against the size before
+            memory is allocated.
     """
     file = io.BytesIO(data)
     version = np.lib.format.read_magic(file)
@@ -143,12 +142,12 @@ def _read_array(data: bytes) -> npt.NDArray[Any]:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any], is_compressed: bool = False) -> None:
-    """Writes an .npz file of exactly this name, whole or not at all.
+    """Writes an .npz file atomically. No extension is added to the path.
 
     Args:
         path: The file.
         arrays: The arrays, by name.
-        is_compressed: Whether they are compressed.
+        is_compressed: Whether to compress them.
 
     Raises:
         OutputError: The file cannot be written.

@@ -1,4 +1,6 @@
-"""Reads with clear errors, and writes that leave either the old file or the whole new one."""
+"""Reads with clear errors, and atomic writes: a file has either its old or its complete new
+contents.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +18,17 @@ from dfmcodec.errors import DfmError, LimitError, MissingFileError, OutputError
 
 try:
     import fcntl
-except ImportError:  # Windows, where files that are open cannot be removed
+except ImportError:  # Windows, where open files cannot be removed
     fcntl = None  # type: ignore[assignment]
 
 
 EXTENSION = ".dfm"
 MEDIA_TYPE = "image/x-dfm"
 NOT_A_FILE = "a device, pipe or socket, not a file"
-_PIECE_BYTES = 1 << 20  # of what is read from a pipe at a time
-_TEMPORARY = re.compile(r"[0-9a-f]{8}\.tmp")  # the end of a temporary file's name
-MAX_NAME_BYTES = 255  # of a file or folder
-_LONGEST_NAME = MAX_NAME_BYTES - len("..01234567.tmp")  # bytes of a file's name that fit into its temporary file's name
+_PIECE_BYTES = 1 << 20  # size of the pieces in which a pipe is read
+_TEMPORARY = re.compile(r"[0-9a-f]{8}\.tmp")  # suffix of a temporary file
+MAX_NAME_BYTES = 255  # limit for a file or folder name
+_LONGEST_NAME = MAX_NAME_BYTES - len("..01234567.tmp")  # leaves space for the prefix and suffix of a temporary file
 
 
 def read_file(path: Path) -> bytes:
@@ -41,12 +43,12 @@ def read_file(path: Path) -> bytes:
 
 
 def read_at_most(path: Path, most_bytes: int) -> bytes:
-    """Reads the bytes of a file, if they are not too many; that is found before they are read, or
-    of a pipe while they are.
+    """Reads a file up to a maximum size. The size is checked before reading; for a pipe, while
+    reading.
 
     Raises:
         DfmError: The file cannot be read.
-        LimitError: It has more bytes.
+        LimitError: The file is larger.
     """
     with _reading(path), path.open("rb") as file:
         state = os.fstat(file.fileno())
@@ -78,7 +80,7 @@ def open_file(path: Path) -> BinaryIO:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Says which file cannot be read, and why.
+    """Converts OS errors while reading to errors that name the file and the reason.
 
     Raises:
         MissingFileError: The file does not exist.
@@ -93,27 +95,28 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def is_stream(path: Path) -> bool:
-    """Indicates whether a path names a device, pipe or socket, which is written to and never
+    """Indicates whether a path is a device, pipe or socket. These are written to and never
     replaced.
     """
     try:
         mode = path.stat().st_mode
-    except (OSError, ValueError):  # not there, or a name that no file can have
+    except (OSError, ValueError):  # missing, or not a valid name
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def check_writable(path: Path, force: bool, follow: bool = True) -> None:
-    """Refuses, before any work, an output that exists (without `force`) or cannot be written.
+    """Raises an error, before any work, for an output that cannot be written, or that exists if
+    `force` is not set.
 
     Args:
         path: The output.
         force: Whether an existing file may be replaced.
-        follow: Whether the path may be a link to the file, a device or a pipe, as a name that the
-            user gave may be; not a name that is derived from that of an input.
+        follow: Whether the path may be a link, device or pipe. True for names given by the user,
+            False for names derived from inputs.
 
     Raises:
-        OutputError: The output exists or cannot be written; the message says why.
+        OutputError: The output exists or cannot be written; the message gives the reason.
     """
     path = destination(path, follow)
     folder = path.parent
@@ -135,12 +138,11 @@ def check_writable(path: Path, force: bool, follow: bool = True) -> None:
 
 
 def destination(path: Path, follow: bool) -> Path:
-    """Returns the file that a path stands for: the one behind a link, so that it is replaced and
-    the link stays one.
+    """Resolves a path to the file to write. A link is followed, so that its target is replaced and
+    the link remains.
 
     Raises:
-        OutputError: The link leads back to itself; or, without `follow`, the path is a link, device
-            or pipe.
+        OutputError: The link is circular, or, without `follow`, the path is a link, device or pipe.
     """
     is_link = os.path.islink(path)
     if not follow and (is_link or is_stream(path)):
@@ -158,7 +160,7 @@ def destination(path: Path, follow: bool) -> Path:
 
 
 def exists_message(path: Path) -> str:
-    """Says that an output exists, and what to do."""
+    """Returns the message that an output exists, with advice."""
     return f"{path} exists; give another name, or use -f to replace it"
 
 
@@ -168,11 +170,10 @@ def write_atomic(path: Path, data: bytes, force: bool = True, follow: bool = Tru
     This holds even if the process is killed.
 
     Args:
-        path: The file. If it is a device or a pipe, the data goes straight to it. If it is a link,
-            the file behind it is replaced. A file that is replaced leaves its mode to the new one,
-            and its owner where that is permitted.
-        data: The whole contents.
-        force: Whether an existing file is replaced.
+        path: The file. Data for a device or pipe is written directly. The target of a link is
+            replaced. The new file inherits the mode of a replaced file, and its owner if permitted.
+        data: The complete contents.
+        force: Whether to replace an existing file.
         follow: Whether the path may be a link, a device or a pipe; see `check_writable`.
         mtime_ns: The modification time of the file; None for that of the write. Some systems keep
             it rounded, or not at all.
@@ -197,7 +198,7 @@ def write_atomic(path: Path, data: bytes, force: bool = True, follow: bool = Tru
 
 
 def unwritable_message(name: str, error: OSError) -> str:
-    """Says why something cannot be written, and what to do."""
+    """Returns the message that something cannot be written, with advice."""
     advice = "free some space or name another place"
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         advice = "name another place"
@@ -208,11 +209,11 @@ def _write_unnamed(path: Path, data: bytes, force: bool, mtime_ns: int | None) -
     """Writes a file without a name and names it once it is whole, so that no rest can be left over.
 
     Returns:
-        False where the file system cannot do this.
+        False if the file system does not support this.
     """
     try:
         handle = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
-    except OSError:  # a file system without unnamed files
+    except OSError:  # file system without unnamed files
         return False
     with os.fdopen(handle, "wb") as file:
         _keep_access(handle, path)
@@ -234,7 +235,7 @@ def _write_unnamed(path: Path, data: bytes, force: bool, mtime_ns: int | None) -
 def _name(handle: int, path: Path) -> None:
     """Gives an unnamed file a name (open(2), O_TMPFILE)."""
     folder = os.open(path.parent, os.O_RDONLY)
-    try:  # only with a folder's handle does Python follow the link to the file
+    try:  # Python follows the link to the file only with a folder handle
         os.link(f"/proc/self/fd/{handle}", path.name, dst_dir_fd=folder, follow_symlinks=True)
     finally:
         os.close(folder)
@@ -258,10 +259,10 @@ def _written_named(path: Path, data: bytes, force: bool, mtime_ns: int | None) -
     """Writes through a temporary file.
 
     Returns:
-        False where another process took the temporary file for a leftover before it was locked.
+        False if another process removed the temporary file as a leftover before it was locked.
     """
     with _temporary(path) as temporary:
-        mode = 0o600 if path.exists() else 0o666  # nobody reads the rest of a private file meanwhile
+        mode = 0o600 if path.exists() else 0o666  # keeps a private file private while it is being written
         with open(temporary, "xb", opener=partial(os.open, mode=mode)) as file:
             lock(file.fileno())
             if not temporary.exists():
@@ -269,7 +270,7 @@ def _written_named(path: Path, data: bytes, force: bool, mtime_ns: int | None) -
             _keep_access(file.fileno(), path)
             _write_all(file, data, mtime_ns)
             if force and fcntl is not None:
-                os.replace(temporary, path)  # while it is locked
+                os.replace(temporary, path)  # while it is still locked
                 return True
         if force:
             os.replace(temporary, path)
@@ -278,7 +279,7 @@ def _written_named(path: Path, data: bytes, force: bool, mtime_ns: int | None) -
             os.link(temporary, path)
         except FileExistsError:
             raise
-        except OSError:  # a file system without links
+        except OSError:  # file system without links
             if path.exists():
                 raise FileExistsError from None
             os.replace(temporary, path)
@@ -286,8 +287,8 @@ def _written_named(path: Path, data: bytes, force: bool, mtime_ns: int | None) -
 
 
 def _keep_access(handle: int, path: Path) -> None:
-    """Gives the file that is to replace another the mode of that one, and its owner and group where
-    this is permitted.
+    """Copies the mode of the file to be replaced to the new file, and its owner and group if
+    permitted.
     """
     if not hasattr(os, "fchown"):
         return
@@ -301,7 +302,9 @@ def _keep_access(handle: int, path: Path) -> None:
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
-    """Gives a hidden name in the folder of a path, and removes that file in the end."""
+    """Provides the path of a hidden temporary file in the same folder, and removes the file at the
+    end.
+    """
     temporary = path.with_name(f"{_temporary_prefix(path)}{os.urandom(4).hex()}.tmp")
     try:
         yield temporary
@@ -314,20 +317,20 @@ def _temporary_prefix(path: Path) -> str:
 
 
 def lock(handle: int) -> None:
-    """Marks a file as being written, until it is closed or this process ends; waits for another
-    process that has marked it.
+    """Locks a file that is being written until it is closed or this process ends. Waits for other
+    processes that hold the lock.
     """
     if fcntl is not None:
-        with suppress(OSError):  # a file system without locks
+        with suppress(OSError):  # file system without locks
             fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def _sweep(path: Path) -> None:
-    """Removes what killed processes left: hidden files of this name that nobody has locked."""
+    """Removes leftovers of killed processes: hidden files of this name that are not locked."""
     if fcntl is None or not path.exists():
         return
     prefix, names = _temporary_prefix(path), []
-    with suppress(OSError):  # a folder that may not be listed
+    with suppress(OSError):  # folder without permission to list it
         names = os.listdir(path.parent)
     for name in names:
         if name.startswith(prefix) and _TEMPORARY.fullmatch(name, len(prefix)):
@@ -336,12 +339,12 @@ def _sweep(path: Path) -> None:
 
 
 def _remove_unlocked(path: Path) -> None:
-    """Removes a file, unless it is locked or no regular file. A pipe, a device and what a link
-    leads to are never opened.
+    """Removes a regular file unless it is locked. Pipes, devices and targets of links are never
+    opened.
     """
     if not stat.S_ISREG(os.lstat(path).st_mode):
         return
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # it may be another by now
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # the file may have been exchanged since
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.unlink()

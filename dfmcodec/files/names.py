@@ -1,6 +1,4 @@
-"""Names of files and codecs, and messages that hold them, as text that is safe to show; and names
-from strangers, which become files.
-"""
+"""Names of files and codecs: safe display of untrusted names, and checks of names for new files."""
 
 from __future__ import annotations
 
@@ -12,17 +10,18 @@ from dfmcodec.files.atomic import MAX_NAME_BYTES
 
 # Control, format and surrogate characters, and separators of lines and paragraphs.
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-MAX_WHOLE_NAME_BYTES = 1024  # of a path below a folder, as object stores have it
-# Names that Windows takes for devices in every folder, with any extension
+MAX_WHOLE_NAME_BYTES = 1024  # limit for a path below a folder, as in object stores
+# Device names on Windows. They are reserved in every folder and with any extension.
 _DEVICE = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9\u00b9\u00b2\u00b3]) *(\.|$)", re.IGNORECASE)
-_JOINERS = {"\u200c", "\u200d"}  # of category Cf, but parts of words and emoji
+_JOINERS = {"\u200c", "\u200d"}  # in category Cf, but part of words and emoji
 
 
 def printable(text: str) -> str:
-    r"""Text with escapes like \x1b for characters that are not shown but act.
+    r"""Escapes characters that are not displayed but interpreted, in the form \x1b.
 
-    Such a character could command a terminal, end a line or turn the direction of writing. Bytes of
-    a file's name that are not UTF-8 are escaped too, as no file could be written with them.
+    Such a character could control a terminal, end a line or change the direction of writing. Bytes
+    of a file name that are not UTF-8 are escaped too, because the text could not be written with
+    them.
     """
     return "".join(character if _is_shown(character) else _escape(character) for character in text)
 
@@ -36,8 +35,8 @@ def _escape(character: str) -> str:
 
 
 def as_unicode(value: Any) -> Any:
-    r"""Text with escapes like \xff for bytes of a name that are not UTF-8, which Arrow cannot hold;
-    all else stays, also what `printable` escapes. Other values as they are.
+    r"""Escapes bytes of a name that are not UTF-8, in the form \xff, because Arrow cannot store
+    them. All other characters and values are unchanged, including those that `printable` escapes.
     """
     if not isinstance(value, str):
         return value
@@ -45,8 +44,8 @@ def as_unicode(value: Any) -> Any:
 
 
 def fault_of_name(name: str) -> str | None:
-    """Why a path with slashes, such as `a/b.dfm`, is not the name of a file below a folder on every
-    system: what Windows reads in another way counts on POSIX too. None if it is such a name.
+    """Explains why a path with slashes, such as `a/b.dfm`, is not a portable name of a file below a
+    folder; returns None if it is. Names that are special on Windows are refused on POSIX too.
 
     >>> fault_of_name("a/../b.dfm"), fault_of_name("a/b.dfm")
     ("it has the part '..'", None)
@@ -60,10 +59,10 @@ def fault_of_name(name: str) -> str | None:
         return f"it has the character {acting!r}"
     if size > MAX_WHOLE_NAME_BYTES:
         return f"it has {size} bytes, more than {MAX_WHOLE_NAME_BYTES}"
-    return next(filter(None, map(_fault_of_part, name.split("/"))), None)
+    return next(filter(None, map(_part_fault, name.split("/"))), None)
 
 
-def _fault_of_part(part: str) -> str | None:
+def _part_fault(part: str) -> str | None:
     if part in ("", ".", ".."):
         return f"it has the part {part!r}"
     if part[-1] in ". ":

@@ -1,1 +1,1 @@
-"""The Deep Fourier Machine: its layers, the network from positions to samples, and quantisation."""
+"""Deep Fourier Machine: its layers, the network from positions to samples, and quantisation."""

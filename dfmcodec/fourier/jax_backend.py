@@ -1,4 +1,4 @@
-"""The setup of JAX for this package, and the evaluation of the coordinate network with it.
+"""Setup of JAX for this package, and evaluation of the coordinate network with JAX.
 
 Outside the encoder and training, only modules of this name import JAX.
 """
@@ -22,13 +22,13 @@ from dfmcodec.files.cache_folder import cache_folder
 from dfmcodec.fourier.layer import Weights
 from dfmcodec.fourier.network import CoordinateArchitecture, block_positions, deep_fourier_machine, unpack
 
-_PROGRAMS = "jax"  # the folder of compiled programs in the cache
+_PROGRAMS = "jax"  # cache folder for compiled programs
 _CACHE_WARNING = "Error (reading|writing) persistent compilation cache"
 _PLUGIN_ERROR = "Jax plugin configuration error"
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:
-    """Shortens the message of a JAX for GPUs where there is none, a traceback of 12 lines."""
+    """Shortens the log message of a GPU build of JAX without a GPU, a traceback of 12 lines."""
     if record.exc_info and record.exc_info[1] is not None and _PLUGIN_ERROR in record.msg:
         reason = " ".join(str(record.exc_info[1]).split())
         record.msg = (
@@ -43,7 +43,7 @@ logging.getLogger("jax._src.xla_bridge").addFilter(_in_one_line)
 
 
 def use_compilation_cache() -> None:
-    """Turns on JAX's persistent compilation cache, unless the calling program has set one."""
+    """Enables JAX's persistent compilation cache, unless the calling program has configured one."""
     config: Any = jax.config
     folder = cache_folder(_PROGRAMS)
     if config.jax_compilation_cache_dir is None and folder is not None:
@@ -53,13 +53,13 @@ def use_compilation_cache() -> None:
 
 @contextmanager
 def calls() -> Iterator[None]:
-    """Surrounds calls of compiled functions, so that problems with the cache do no harm.
+    """Wraps calls of compiled functions and handles problems with the compilation cache.
 
     If JAX cannot read a file of our cache, it compiles again. The cache is then emptied, because
     JAX would keep the damaged file.
 
     Raises:
-        MemoryError: JAX ran out of memory. JAX's own error would be a RuntimeError.
+        MemoryError: JAX ran out of memory. JAX's own error is a RuntimeError.
     """
     _recorder.enter()
     try:
@@ -73,8 +73,8 @@ def calls() -> Iterator[None]:
 
 
 class _Recorder:
-    """Takes down the warnings of all who are inside `calls`. Python keeps where warnings go once
-    for all threads, so the first of them begins and the last ends.
+    """Recorder of warnings for all threads in `calls`. Python's warning settings are global, so the
+    first thread starts recording and the last stops it.
     """
 
     def __init__(self) -> None:
@@ -120,15 +120,15 @@ def _empty_cache() -> None:
 
 
 def network_evaluator(flat: Float32, architecture: CoordinateArchitecture) -> Callable[[Float32], Float32]:
-    """Returns the network as a function on positions.
+    """Returns the network as a function of positions.
 
     Args:
         flat: The weights in file order, float32 [weight_count].
         architecture: The network.
 
     Returns:
-        A function from positions, float32 [N, 2], to samples, float32 [N, channels]. N is at most
-        the `block_positions` of the network.
+        A function that maps positions, float32 [N, 2], to samples, float32 [N, channels]. N is at
+        most `block_positions` of the network.
     """
     use_compilation_cache()
     most = block_positions(architecture)
@@ -142,7 +142,7 @@ def network_evaluator(flat: Float32, architecture: CoordinateArchitecture) -> Ca
         return samples
 
     def evaluate(v: Float32) -> Float32:
-        padded = np.pad(v, ((0, most - len(v)), (0, 0)))  # one shape, compiled once
+        padded = np.pad(v, ((0, most - len(v)), (0, 0)))  # one fixed shape, compiled once
         with calls():
             return np.asarray(evaluate_block(weights, padded))[: len(v)]
 

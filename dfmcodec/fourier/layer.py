@@ -1,21 +1,21 @@
-"""The Fourier layer and its frequency set, one definition for NumPy and JAX.
+"""Fourier layer and its set of frequencies, with one definition for NumPy and JAX.
 
 A layer maps v in R^m to R^n by
 
     h(v) = sum_{k in K} a_k cos(2 pi k.v) + b_k sin(2 pi k.v)   (+ v when m = n)
 
-with K = {0,1}^m, or those k of it with |k|_1 <= order. The layer is equation 4.5, the composition
-equation 4.6 of a thesis on Deep Fourier Machines (title page not at hand), losses 4.7 and 4.8,
-algorithms 1 to 3. The composition is in `fourier.network`.
+where K = {0,1}^m, or those k in it with |k|_1 <= order. The layer is equation 4.5 and the
+composition equation 4.6 of a thesis on Deep Fourier Machines (title page not at hand), with losses
+4.7 and 4.8 and algorithms 1 to 3. The composition is in `fourier.network`.
 
-The phase factors e^{2 pi i k.v} are products of the m numbers e^{2 pi i v_j}, so no layer calls cos
-and sin more than m times. Let k_A and k_B be the two halves of the coordinates of k. A full K is
+The phase factors e^{2 pi i k.v} are products of the m numbers e^{2 pi i v_j}, so a layer computes
+cos and sin at most m times. Let k_A and k_B be the two halves of the coordinates of k. A full K is
 the product of the sets of k_A and k_B. With c_k = a_k - i b_k,
 
     h(v) = Re sum_{k_A} e_{k_A} ( sum_{k_B} e_{k_B} c_{(k_A, k_B)} ),
 
-where the inner sum is one real matrix product and the outer one takes 2 * 2^{m/2} multiply-adds. A
-truncated K does not split; it is the case K_A = {0}.
+where the inner sum is one real matrix product, and the outer sum takes 2 * 2^{m/2} multiply-adds. A
+truncated K cannot be split; it is the case K_A = {0}.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from dfmcodec._types import Array
 TAU = 2 * pi
 MAX_WIDTH = 64
 MAX_FREQUENCIES = 1 << 16
-PHASE_FACTOR_MULTIPLY_ADDS = 64  # what e^{2 pi i k.v} takes the time of: it moves through memory several times
-FLOATS_PER_PHASE_FACTOR = 6  # its cosine and sine, the products that they are made of, and their copies
+PHASE_FACTOR_MULTIPLY_ADDS = 64  # time of e^{2 pi i k.v}, which moves through memory several times
+FLOATS_PER_PHASE_FACTOR = 6  # cosine, sine, the products that form them, and copies
 Weights = tuple[Array, Array]  # a [|K|, n] and b [|K|, n] of one layer; b[0] has no effect
 
 
 @dataclass(frozen=True)
 class LayerShape:
-    """The shape of a Fourier layer R^m -> R^n over the frequencies |k|_1 <= order of {0,1}^m.
+    """Shape of a Fourier layer R^m -> R^n over the frequencies |k|_1 <= order of {0,1}^m.
 
     Args:
         inputs: m.
@@ -54,17 +54,19 @@ class LayerShape:
 
     @property
     def frequency_count(self) -> int:
-        """The size |K| of the frequency set."""
+        """Returns the size |K| of the frequency set."""
         return sum(comb(self.inputs, ones) for ones in range(self.order + 1))
 
     @property
     def weight_count(self) -> int:
-        """The number of a_k and b_k that matter: b_0 multiplies sin(0) and is left out."""
+        """Returns the number of weights a_k and b_k without b_0, which multiplies sin(0)."""
         return (2 * self.frequency_count - 1) * self.outputs
 
     @property
     def phase_factor_count(self) -> int:
-        """The number of e^{2 pi i k.v} that are computed: those of both halves of a full set."""
+        """Returns the number of computed phase factors e^{2 pi i k.v}. For a full set these are the
+        phase factors of the two halves.
+        """
         if self.order < self.inputs:
             return self.frequency_count
         half = self.inputs // 2
@@ -72,23 +74,25 @@ class LayerShape:
 
     @property
     def multiply_adds(self) -> int:
-        """The multiply-adds of the layer at a position, by which the time to decode is limited."""
+        """Returns the multiply-adds of the layer per position, which limit the decoding time."""
         return self.weight_count + PHASE_FACTOR_MULTIPLY_ADDS * self.phase_factor_count
 
     @property
     def floats_per_position(self) -> int:
-        """The intermediate numbers of the layer at a position: phase factors and inner sums."""
+        """Returns the number of intermediate values of the layer per position: phase factors and
+        inner sums.
+        """
         inner = 0 if self.order < self.inputs else 2 * self.outputs << self.inputs // 2
         return inner + FLOATS_PER_PHASE_FACTOR * self.phase_factor_count
 
 
 @dataclass(frozen=True)
 class FrequencySet:
-    """The frequencies K of a layer with `dim` inputs: all of {0,1}^dim with |k|_1 <= order.
+    """Frequencies K of a layer with `dim` inputs: all of {0,1}^dim with |k|_1 <= order.
 
     The rows of a full set are in the order of the binary value sum_j k_j 2^j. So row r_A + 2^{|A|}
-    r_B joins rows r_A and r_B of the sets of the two halves. The rows of a truncated set are sorted
-    by |k|_1, then by binary value. Row 0 is always k = 0.
+    r_B combines rows r_A and r_B of the sets of the two halves. The rows of a truncated set are
+    sorted by |k|_1, then by binary value. Row 0 is always k = 0.
 
     Args:
         dim: The number of inputs m, at most 64.
@@ -100,17 +104,17 @@ class FrequencySet:
 
     @property
     def is_full(self) -> bool:
-        """Whether K is the whole of {0,1}^dim."""
+        """Indicates whether K is the full set {0,1}^dim."""
         return self.order >= self.dim
 
     @property
     def split(self) -> int:
-        """The number of coordinates in half A; 0 where K is truncated."""
+        """Returns the number of coordinates in half A; 0 if K is truncated."""
         return self.dim // 2 if self.is_full else 0
 
     @cached_property
     def rows(self) -> npt.NDArray[np.uint64]:
-        """The binary values of the frequencies, in row order, uint64 [|K|]."""
+        """Returns the binary values of the frequencies in row order, uint64 [|K|]."""
         values = np.arange(1 << self.dim, dtype=np.uint64) if self.dim <= 20 else self._truncated_values()
         ones = _count_ones(values)
         values, ones = values[ones <= self.order], ones[ones <= self.order]
@@ -126,15 +130,16 @@ class FrequencySet:
 
     @cached_property
     def vectors(self) -> npt.NDArray[np.float32]:
-        """The frequencies as vectors of zeros and ones, float32 [|K|, dim]."""
+        """Returns the frequencies as vectors of zeros and ones, float32 [|K|, dim]."""
         return ((self.rows[:, None] >> np.arange(self.dim, dtype=np.uint64)) & np.uint64(1)).astype(np.float32)
 
     @cached_property
     def growth(self) -> tuple[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]], ...]:
-        """How the rows of a truncated set follow from others, for each |k|_1 = 1..order.
+        """Returns how the rows of a truncated set are computed from earlier rows, for each |k|_1 =
+        1..order.
 
-        Each entry is (parents, coordinates): a row is that with the number `parent` among the rows
-        of the entry before, times e^{2 pi i v_coordinate}. Before the first entry there is k = 0.
+        Each entry is (parents, coordinates). A row is the product of row `parent` of the previous
+        entry and e^{2 pi i v_coordinate}. The entry before the first contains k = 0.
         """
         ones = _count_ones(self.rows)
         stages, before = [], {0: 0}
@@ -154,12 +159,12 @@ def _count_ones(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 @lru_cache(maxsize=64)
 def frequency_set(dim: int, order: int) -> FrequencySet:
-    """Returns the frequency set of a layer, which is cached."""
+    """Returns the cached frequency set of a layer."""
     return FrequencySet(dim, min(order, dim))
 
 
 def phase_factors(v: Array, frequencies: FrequencySet, xp: ModuleType) -> tuple[Array, Array]:
-    """Computes cos and sin of 2 pi k.v for all k of `frequencies`, by products.
+    """Computes cos and sin of 2 pi k.v for all k of `frequencies`, by complex products.
 
     Args:
         v: float [N, dim].
@@ -229,7 +234,7 @@ def contraction_matrix(a: Array, b: Array, frequencies: FrequencySet, xp: Module
 
 
 def fourier_sum(v: Array, a: Array, b: Array, order: int, xp: ModuleType) -> Array:
-    """Computes sum_{k in K} a_k cos(2 pi k.v) + b_k sin(2 pi k.v), the layer without its residual.
+    """Computes sum_{k in K} a_k cos(2 pi k.v) + b_k sin(2 pi k.v), the layer without the residual.
 
     Args:
         v: float [N, m].
@@ -242,7 +247,7 @@ def fourier_sum(v: Array, a: Array, b: Array, order: int, xp: ModuleType) -> Arr
         float [N, n].
     """
     frequencies = frequency_set(v.shape[1], order)
-    if frequencies.order == 1 and not frequencies.is_full:  # k = 0 and the unit vectors: nothing to multiply
+    if frequencies.order == 1 and not frequencies.is_full:  # k = 0 and the unit vectors: no products needed
         angles = v * xp.float32(TAU)
         return xp.cos(angles) @ a[1:] + xp.sin(angles) @ b[1:] + a[:1]
     half_a, half_b = split_phase_factors(v, frequencies, xp)
@@ -253,7 +258,7 @@ def fourier_sum(v: Array, a: Array, b: Array, order: int, xp: ModuleType) -> Arr
 
 
 def outer_sum(half_a: Array, inner: Array, xp: ModuleType) -> Array:
-    """Computes the sum over k_A.
+    """Computes the outer sum over k_A.
 
     Args:
         half_a: float [N, 2 |K_A|].

@@ -1,10 +1,10 @@
-"""The Deep Fourier Machine as a network from positions to samples.
+"""Deep Fourier Machine: the network from positions to samples.
 
-It composes Fourier layers (`fourier.layer`). The first one takes a position in [0,1)^2, and a tanh
-follows the last one. The layer is equation 4.5, the composition equation 4.6 of a thesis on Deep
-Fourier Machines (title page not at hand), losses 4.7 and 4.8, algorithms 1 to 3.
+It composes Fourier layers (`fourier.layer`). The first layer takes a position in [0,1)^2, and a
+tanh follows the last layer. The layer is equation 4.5 and the composition equation 4.6 of a thesis
+on Deep Fourier Machines (title page not at hand), with losses 4.7 and 4.8 and algorithms 1 to 3.
 
-The module holds the architecture of the coordinate codec, the composition itself, the positions of
+The module contains the architecture of the coordinate codec, the composition, the positions of
 pixels, and the order of the weights in a file.
 """
 
@@ -27,25 +27,26 @@ from dfmcodec.image import check_channels
 POSITION_DIM = 2  # x1, x2
 MAX_DEPTH = 64
 MAX_WEIGHTS = 1 << 22
-BLOCK_PIXELS = 2048  # positions evaluated at a time, so that their features stay in the processor's cache
+BLOCK_PIXELS = 2048  # positions evaluated at a time, to keep their features in the cache
 MAX_MULTIPLY_ADDS = 1 << 37  # of the layers at all positions of an image; see docs/format.md, "Refusals and limits"
-_BLOCK_ROWS, _BLOCK_COLUMNS = 32, BLOCK_PIXELS // 32  # of a block at most
-_BLOCK_FLOATS = 1 << 23  # of intermediate numbers in a block
+_BLOCK_ROWS, _BLOCK_COLUMNS = 32, BLOCK_PIXELS // 32  # maximum size of a block
+_BLOCK_FLOATS = 1 << 23  # maximum number of intermediate values in a block
 
 
 @dataclass(frozen=True)
 class CoordinateArchitecture:
-    """The published network: x in [0,1)^2 -> `depth` Fourier layers of `width` -> `channels`.
+    """Architecture of the published network: x in [0,1)^2 -> `depth` Fourier layers of `width` ->
+    `channels`.
 
     Args:
         channels: The number of outputs of the last layer, 1 (gray) or 3 (RGB).
         depth: The number of Fourier layers, at least 1.
         width: The dimension between layers.
-        order: The largest |k|_1. An order that is not less than a layer's input dimension gives the
-            published full set {0,1}^m.
+        order: The largest |k|_1. If it is at least the input dimension of a layer, the layer has
+            the published full set {0,1}^m.
 
     Raises:
-        ConfigError: A value is outside the range of the file format.
+        ConfigError: A value exceeds the range of the file format.
     """
 
     channels: int
@@ -83,27 +84,29 @@ class CoordinateArchitecture:
 
     @property
     def weight_count(self) -> int:
-        """The number of weights of all layers."""
+        """Returns the number of weights in all layers."""
         return sum(layer.weight_count for layer in self.layers())
 
     @property
     def multiply_adds(self) -> int:
-        """The multiply-adds at a position, by which the time to decode is limited."""
+        """Returns the multiply-adds per position, which limit the decoding time."""
         return sum(layer.multiply_adds for layer in self.layers())
 
     @property
     def floats_per_position(self) -> int:
-        """The largest number of intermediate numbers at a position."""
+        """Returns the largest number of intermediate values per position in any layer."""
         return max(layer.floats_per_position for layer in self.layers())
 
     @property
     def float_bytes(self) -> int:
-        """The size of the weights as float32, as the publication counts it (b_0 included)."""
+        """Returns the size of the weights as float32, including b_0, as in the publication."""
         return 4 * sum(2 * layer.frequency_count * layer.outputs for layer in self.layers())
 
     @property
     def macs_per_pixel(self) -> int:
-        """The multiply-adds of the layers' sums over k, without those of the phase factors."""
+        """Returns the multiply-adds of the sums over k in all layers, without those of the phase
+        factors.
+        """
         return self.weight_count
 
     def as_dict(self) -> dict[str, Any]:
@@ -121,15 +124,15 @@ class CoordinateArchitecture:
 def deep_fourier_machine(
     weights: Sequence[Weights], v: Array, order: int, xp: ModuleType, layer_sum: Any = fourier_sum
 ) -> Array:
-    """Evaluates the composed layers and the tanh, with a residual where dimensions agree.
+    """Evaluates the composed layers and the tanh. Layers with equal input and output dimensions
+    have a residual connection.
 
     Args:
         weights: (a, b) of each layer, first to last.
         v: Positions in [0, 1), float [N, 2].
         order: The largest |k|_1 in every layer.
         xp: numpy or jax.numpy.
-        layer_sum: Evaluates `fourier_sum`; the encoder gives a version with a derivative of its
-            own.
+        layer_sum: Evaluates `fourier_sum`. The encoder passes a version with a custom derivative.
 
     Returns:
         Samples in (-1, 1), float [N, channels].
@@ -141,7 +144,7 @@ def deep_fourier_machine(
 
 
 def block_positions(architecture: CoordinateArchitecture) -> int:
-    """The number of positions to evaluate at a time, so that memory does not grow with the network.
+    """Returns the number of positions to evaluate at a time. It limits memory for large networks.
 
     Returns:
         1..BLOCK_PIXELS.
@@ -150,12 +153,13 @@ def block_positions(architecture: CoordinateArchitecture) -> int:
 
 
 def block_shape(architecture: CoordinateArchitecture, height: int, width: int) -> tuple[int, int]:
-    """The rows and columns of the blocks in which a grid of positions is evaluated.
+    """Returns the numbers of rows and columns of the blocks in which a grid of positions is
+    evaluated.
 
     Args:
         architecture: The network.
-        height: The rows of the grid.
-        width: The columns of the grid. No block is larger than the grid.
+        height: The number of rows of the grid.
+        width: The number of columns of the grid. A block is never larger than the grid.
     """
     most = block_positions(architecture)
     columns = min(_BLOCK_COLUMNS, most, width)
@@ -163,15 +167,15 @@ def block_shape(architecture: CoordinateArchitecture, height: int, width: int) -
 
 
 def check_multiply_adds(each: int, positions: int, limit: int) -> None:
-    """Refuses a network that takes too long, before memory or time is spent on it.
+    """Raises an error for a network that takes too long, before it is evaluated.
 
     Args:
-        each: The multiply-adds of the network at a position.
-        positions: The number of positions at which it is to be evaluated.
-        limit: The largest number of multiply-adds at all of them.
+        each: The multiply-adds of the network per position.
+        positions: The number of positions to evaluate.
+        limit: The maximum number of multiply-adds at all positions.
 
     Raises:
-        LimitError: The network takes more.
+        LimitError: The network exceeds the limit.
     """
     if each * positions > limit:
         msg = (
@@ -190,7 +194,7 @@ def axis_positions(side: int) -> npt.NDArray[np.float32]:
 
 
 def unpack(flat: Array, architecture: CoordinateArchitecture, xp: ModuleType) -> list[Weights]:
-    """Splits weights in file order into (a, b) of each layer; b gets its idle row 0.
+    """Splits weights in file order into (a, b) of each layer. A row of zeros is inserted for b_0.
 
     Args:
         flat: float [weight_count].

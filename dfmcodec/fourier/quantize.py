@@ -1,4 +1,4 @@
-"""Uniform quantisation of weights, with steps from a closed list: powers of 2^(1/8)."""
+"""Uniform quantisation of weights with step sizes from a fixed list of powers of 2^(1/8)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dfmcodec.errors import ConfigError
 
 STEP_COUNT = 256
 STEPS_PER_OCTAVE = 8
-# 2^(-i/8) for i = 0..7, written out so that every host has the same double.
+# 2^(-i/8) for i = 0..7, as literals so that every host has the same doubles.
 _FRACTIONS = (
     1.0,
     0.9170040432046712,
@@ -27,7 +27,7 @@ _FRACTIONS = (
 
 
 def step_size(index: int) -> float:
-    """Returns the quantisation step of an index: 2^(-index / 8), from 1 down to 2^-31.875.
+    """Returns the step size of an index: 2^(-index / 8), from 1 down to 2^-31.875.
 
     Raises:
         ConfigError: The index is not in 0..255.
@@ -39,7 +39,7 @@ def step_size(index: int) -> float:
 
 
 def step_per_weight(step_indices: Sequence[int], sizes: Sequence[int]) -> Float64:
-    """Returns the step of each weight.
+    """Returns the step size of each weight.
 
     Args:
         step_indices: The step index of each group of weights.
@@ -52,7 +52,7 @@ def step_per_weight(step_indices: Sequence[int], sizes: Sequence[int]) -> Float6
 
 
 def quantize(weights: npt.ArrayLike, steps: Float64) -> Symbols:
-    """Returns the nearest symbols, int32 of the same shape, limited to +-MAX_SYMBOL."""
+    """Returns the nearest symbols, int32 of the same shape, clipped to +-MAX_SYMBOL."""
     symbols = np.rint(np.asarray(weights, dtype=np.float64) / steps)
     return np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
 

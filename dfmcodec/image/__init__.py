@@ -1,7 +1,7 @@
-"""Images in memory: pixels with alpha and metadata, and the scales of their samples.
+"""Images in memory: pixels, alpha and metadata, and the scales of samples.
 
-A code value is a gray level on the scale of 8 bits, 0..255, whatever the bit depth. The models work
-in code values.
+A code value is a gray level on the 8-bit scale, 0..255, at any bit depth. The codecs work in code
+values.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from dfmcodec._types import Float32, Pixels
 from dfmcodec.errors import ConfigError, ImageError
 
 MAX_SIDE = 65_535
-LARGEST_PIXELS = MAX_SIDE**2  # of any image: no limit but that of the sides
-MAX_PIXELS = 89_478_485  # Pillow's own default limit, 0.25 Gi / 3
-PEAK_CODE_VALUE = 255  # the largest code value
+LARGEST_PIXELS = MAX_SIDE**2  # limited only by the sides
+MAX_PIXELS = 89_478_485  # Pillow's default limit, 0.25 Gi / 3
+PEAK_CODE_VALUE = 255  # maximum code value
 BIT_DEPTHS = (8, 16)
-_PARTS_OF_16_BITS = (8, 10, 12, 14)  # that cameras, microscopes and scanners fill
-MAX_METADATA_BYTES = 1 << 24  # of a file, with the names of the entries
-MAX_SIGNIFICANT_BITS = 15  # of samples that were scaled to 16
+_SENSOR_BIT_DEPTHS = (8, 10, 12, 14)  # ranges that cameras, microscopes and scanners use
+MAX_METADATA_BYTES = 1 << 24  # of a file, including the names of the entries
+MAX_SIGNIFICANT_BITS = 15  # of samples that were scaled to 16 bits
 CODE_POINT_BYTES = 4
-# The values of ITU-T H.273 that are not reserved.
+# Defined values of ITU-T H.273.
 _COLOUR_PRIMARIES = frozenset((1, 2, *range(4, 13), 22))
 _TRANSFER_CHARACTERISTICS = frozenset((1, 2, *range(4, 19)))
 _RGB_MATRIX = 0
@@ -34,22 +34,23 @@ _RANGE_FLAGS = (0, 1)
 
 @dataclass(frozen=True)
 class Metadata:
-    r"""Metadata that a file carries unchanged.
+    r"""Metadata that is stored unchanged.
 
     Args:
         icc: The ICC profile as raw bytes, or None.
-        exif: The Exif block as raw bytes, a TIFF stream that `Exif\0\0` may precede; or None.
+        exif: The Exif block as raw bytes, a TIFF stream with an optional prefix `Exif\0\0`; or
+            None.
         xmp: The XMP packet as raw bytes, or None.
-        cicp: The code points of the colours (ITU-T H.273), or None: a byte each for colour
-            primaries, transfer characteristics, matrix coefficients (0, as samples are RGB) and
-            whether the samples use the full range, as in the chunk cICP of a PNG. Where there is an
-            ICC profile too, these count.
-        bits: The significant bits of a sample, 1..15, where samples of fewer bits were scaled to
-            fill 16, as sBIT of a PNG says; None where all bits count.
+        cicp: The code points of the colours (ITU-T H.273), as in the PNG chunk cICP, or None. One
+            byte each for colour primaries, transfer characteristics, matrix coefficients (0,
+            because samples are RGB) and the full range flag. They take precedence over the ICC
+            profile.
+        bits: The number of significant bits per sample, 1..15, if samples with fewer bits were
+            scaled to 16 bits, as in the PNG chunk sBIT. None if all bits are significant.
 
     Raises:
-        ImageError: The code points are not valid (`are_code_points`), or there is no such number of
-            bits.
+        ImageError: The code points are invalid (see `are_code_points`), or the number of bits is
+            out of range.
     """
 
     icc: bytes | None = None
@@ -77,8 +78,8 @@ class Metadata:
 
 
 def are_code_points(cicp: bytes) -> bool:
-    """Whether bytes are code points of RGB samples: primaries and transfer characteristics that
-    ITU-T H.273 defines, the matrix 0 and a range flag of 0 or 1.
+    """Indicates whether bytes are valid code points of RGB samples: primaries and transfer
+    characteristics defined by ITU-T H.273, matrix 0 and a range flag of 0 or 1.
     """
     if len(cicp) != CODE_POINT_BYTES:
         return False
@@ -89,17 +90,16 @@ def are_code_points(cicp: bytes) -> bool:
 
 @dataclass(frozen=True)
 class Image:
-    """An upright image.
+    """Image in upright orientation.
 
     Args:
         pixels: uint8 or uint16 [H, W, C] with C = 1 (gray) or 3 (RGB).
-        metadata: The ICC profile, Exif block and so on, with significant bits only where samples
-            have 16.
-        alpha: The alpha samples, [H, W] of the type of `pixels`, the peak value for opaque. None
-            where the image has no alpha.
+        metadata: The metadata. Significant bits are kept only for 16-bit samples.
+        alpha: The alpha samples, [H, W] of the same type as `pixels`; the peak value is opaque.
+            None without alpha.
 
     Raises:
-        ImageError: The arrays do not have such shapes and types.
+        ImageError: An array has a wrong shape or type.
     """
 
     pixels: Pixels
@@ -109,7 +109,7 @@ class Image:
     def __post_init__(self) -> None:
         for name in ("pixels", "alpha"):
             array: Any = getattr(self, name)
-            if isinstance(array, np.ndarray) and array.dtype.kind == "u":  # of any byte order
+            if isinstance(array, np.ndarray) and array.dtype.kind == "u":  # any byte order
                 native = array.astype(array.dtype.newbyteorder("="), copy=False)
                 object.__setattr__(self, name, native)
         pixels: Any = self.pixels
@@ -122,79 +122,85 @@ class Image:
             raise ImageError(msg)
         if pixels.dtype == np.uint8 and self.metadata.bits is not None:
             object.__setattr__(self, "metadata", replace(self.metadata, bits=None))
-        check_image_size(pixels.shape[0], pixels.shape[1], LARGEST_PIXELS)  # it is in memory already
+        # Already in memory, so without a pixel limit.
+        check_image_size(pixels.shape[0], pixels.shape[1], LARGEST_PIXELS)
         if self.alpha is not None and (self.alpha.shape != pixels.shape[:2] or self.alpha.dtype != pixels.dtype):
             msg = f"alpha must be {pixels.dtype} {list(pixels.shape[:2])}, found {self.alpha.dtype} {self.alpha.shape}"
             raise ImageError(msg)
 
     @property
     def height(self) -> int:
-        """The height in pixels."""
+        """Returns the height in pixels."""
         return int(self.pixels.shape[0])
 
     @property
     def width(self) -> int:
-        """The width in pixels."""
+        """Returns the width in pixels."""
         return int(self.pixels.shape[1])
 
     @property
     def channels(self) -> int:
-        """The number of channels without alpha, 1 or 3."""
+        """Returns the number of channels without alpha, 1 or 3."""
         return int(self.pixels.shape[2])
 
     @property
     def samples(self) -> Pixels:
-        """The pixels, with alpha as the last channel where there is alpha, [H, W, C]."""
+        """Returns the pixels, with alpha as the last channel if present, [H, W, C]."""
         return self.pixels if self.alpha is None else np.dstack([self.pixels, self.alpha])
 
     @property
     def raw_bytes(self) -> int:
-        """The size of the uncompressed samples in bytes, alpha included: W * H * C * depth / 8."""
+        """Returns the size of the uncompressed samples in bytes, including alpha: W * H * C * depth
+        / 8.
+        """
         return self.pixels.nbytes + (0 if self.alpha is None else self.alpha.nbytes)
 
     @property
     def bit_depth(self) -> int:
-        """The number of bits of a sample, 8 or 16."""
+        """Returns the number of bits per sample, 8 or 16."""
         return 8 * self.pixels.itemsize
 
     @cached_property
     def visible(self) -> npt.NDArray[np.bool_] | None:
-        """Where the image is not fully transparent, [H, W]. None if that is everywhere."""
+        """Returns a mask of the pixels that are not fully transparent, [H, W]; None if all pixels
+        are visible.
+        """
         return None if self.alpha is None or self.alpha.all() else self.alpha > 0
 
     @property
     def is_opaque(self) -> bool:
-        """Whether no pixel is transparent, not even in part."""
+        """Indicates whether all pixels are fully opaque."""
         return self.alpha is None or bool((self.alpha == peak_value(self.bit_depth)).all())
 
     @cached_property
     def is_gray(self) -> bool:
-        """Whether all pixels have R = G = B."""
+        """Indicates whether all pixels have R = G = B."""
         first = self.pixels[:, :, :1]
         return self.channels == 1 or bool((self.pixels[:, :, 1:] == first).all())
 
     @cached_property
     def largest_sample(self) -> int:
-        """The largest sample value, alpha not counted."""
+        """Returns the largest sample value, without alpha."""
         return int(self.pixels.max())
 
     @property
     def sample_max(self) -> int:
-        """The largest value of the range that the samples use.
+        """Returns the peak value of the range that the samples use.
 
-        Of 16 bits that is the smallest of the ranges of 8, 10, 12, 14 and 16 bits that holds all of
-        them; the whole range where all are 0, or were scaled to fill it. Of 8 bits it is 255.
+        For 16 bits it is the smallest range of 8, 10, 12, 14 or 16 bits that holds all samples. It
+        is the full range if all samples are 0 or were scaled to 16 bits. For 8 bits it is 255.
         """
         may_be_part = self.bit_depth > BIT_DEPTHS[0] and self.largest_sample and self.metadata.bits is None
-        parts = _PARTS_OF_16_BITS if may_be_part else ()
+        parts = _SENSOR_BIT_DEPTHS if may_be_part else ()
         peaks = [peak_value(bits) for bits in (*parts, self.bit_depth)]
         return next(peak for peak in peaks if self.largest_sample <= peak)
 
     def range_notice(self, figures: str) -> str | None:
-        """The notice that figures are relative to `sample_max`; None if that is the whole range.
+        """Returns a notice that figures are relative to `sample_max`; None if that is the full
+        range.
 
         Args:
-            figures: The figures in words.
+            figures: The names of the figures, for the message.
         """
         sample_max, peak = self.sample_max, peak_value(self.bit_depth)
         if sample_max == peak:
@@ -205,10 +211,10 @@ class Image:
         )
 
     def in_8_bits(self) -> Image:
-        """The same sample values in 8 bits, for an image whose samples are at most 255.
+        """Returns an image with the same sample values in 8 bits. All samples must be at most 255.
 
         Raises:
-            ImageError: Its alpha, which uses all 16 bits, has other values than 8 bits have.
+            ImageError: The alpha channel uses more than 8 bits.
         """
         if self.bit_depth == BIT_DEPTHS[0]:
             return self
@@ -222,13 +228,13 @@ class Image:
 
     @property
     def pixel_count(self) -> int:
-        """The number of pixels."""
+        """Returns the number of pixels."""
         return self.height * self.width
 
     def plain(self) -> Image:
-        """The image in 8 bits and without alpha, as every codec can keep it.
+        """Returns the image in 8 bits and without alpha, as every codec supports it.
 
-        Samples of 16 bits are scaled so that `sample_max` becomes 255.
+        16-bit samples are scaled so that `sample_max` becomes 255.
         """
         pixels = self.pixels
         if self.bit_depth > BIT_DEPTHS[0]:
@@ -236,8 +242,8 @@ class Image:
         return Image(np.ascontiguousarray(pixels), self.metadata)
 
     def plain_notice(self) -> str | None:
-        """What `plain` changes, such as "in 8 bits (4095 becomes 255), without its alpha"; None if
-        nothing.
+        """Describes the changes made by `plain`, such as "in 8 bits (4095 becomes 255), without its
+        alpha"; None if there are none.
         """
         changes = [f"in 8 bits ({self.sample_max} becomes {PEAK_CODE_VALUE})"] if self.bit_depth > BIT_DEPTHS[0] else []
         if self.alpha is not None:
@@ -246,7 +252,7 @@ class Image:
 
 
 def check_image_size(height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:
-    """Checks the size of an image before memory is spent on it.
+    """Checks the size of an image before memory is allocated.
 
     Raises:
         ImageError: A side is 0 or above `MAX_SIDE`, or the image has more than `max_pixels` pixels.
@@ -273,20 +279,20 @@ def values_per_code_value(bit_depth: int) -> int:
 
 
 def to_code_values(samples: Pixels) -> Pixels:
-    """The nearest code values of sample values, uint8."""
+    """Returns the code values nearest to sample values, uint8."""
     step = values_per_code_value(8 * samples.itemsize)
     return ((samples.astype(np.uint32) + step // 2) // step).astype(np.uint8)
 
 
 def rescaled(values: Pixels, peak: int, new_peak: int) -> Pixels:
-    """The nearest values in 0..new_peak, uint16, that values in 0..peak become when they are
-    scaled; both peaks are at most 65,535.
+    """Scales values from 0..peak to 0..new_peak and rounds to nearest, uint16. Both peaks are at
+    most 65,535.
     """
     return ((values.astype(np.uint32) * new_peak + peak // 2) // peak).astype(np.uint16)
 
 
 def to_values(values: Float32, bit_depth: int) -> Pixels:
-    """Rounds to the nearest sample values, in place, and returns them as uint8 or uint16."""
+    """Rounds to the nearest sample values in place, and returns them as uint8 or uint16."""
     np.rint(values, out=values)
     np.clip(values, 0, peak_value(bit_depth), out=values)
     return values.astype(np.uint8 if bit_depth == BIT_DEPTHS[0] else np.uint16)

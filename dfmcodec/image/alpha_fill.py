@@ -1,6 +1,6 @@
-"""The samples of fully transparent pixels, which nobody sees.
+"""Replaces the samples of fully transparent pixels.
 
-They become smooth continuations of the visible ones, because smooth samples take the fewest bits.
+They are filled with smooth continuations of the visible pixels, because these take the fewest bits.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from dfmcodec.image import to_values
 
 
 def fill_invisible(pixels: Pixels, visible: npt.NDArray[np.bool_]) -> Pixels:
-    """Replaces invisible pixels by means of the visible ones around them, from ever coarser grids.
+    """Fills invisible pixels from the visible ones around them, using successively coarser grids.
 
     This is pull-push (Gortler et al., "The Lumigraph", 1996, section 3.4). An image without visible
-    pixels becomes mid-grey.
+    pixels becomes mid-gray.
 
     Args:
         pixels: uint8 or uint16 [H, W, C].
-        visible: The pixels to keep, bool [H, W].
+        visible: Mask of the pixels to keep, bool [H, W].
 
     Returns:
-        The pixels with the invisible ones replaced, in the same type and shape.
+        The filled pixels, with the same type and shape.
     """
     total = np.where(visible[:, :, None], pixels, 0).astype(np.float32)
     filled = _pull_push(total, visible.astype(np.float32)[:, :, None], float(np.iinfo(pixels.dtype).max // 2))
@@ -31,19 +31,19 @@ def fill_invisible(pixels: Pixels, visible: npt.NDArray[np.bool_]) -> Pixels:
     return np.where(visible[:, :, None], pixels, values)
 
 
-def _pull_push(total: Float32, weight: Float32, nothing: float) -> Float32:
-    """The filled values, float32 [H, W, C].
+def _pull_push(total: Float32, weight: Float32, fallback: float) -> Float32:
+    """Returns the filled values, float32 [H, W, C].
 
     Args:
-        total: Sums of weighted values, float32 [H, W, C].
-        weight: The sums of the weights, in [0, 1], float32 [H, W, 1].
-        nothing: The value if all weights are 0.
+        total: Weighted sums of values, float32 [H, W, C].
+        weight: Sums of the weights, in [0, 1], float32 [H, W, 1].
+        fallback: The fill value if all weights are 0.
     """
     if weight.all() or weight.shape[:2] == (1, 1):
-        return np.where(weight > 0, total / np.maximum(weight, 1e-6), np.float32(nothing)).astype(np.float32)
+        return np.where(weight > 0, total / np.maximum(weight, 1e-6), np.float32(fallback)).astype(np.float32)
     coarse_weight = _sums(weight)
-    scale = (1 / np.maximum(coarse_weight, 1)).astype(np.float32)  # one visible pixel makes a cell visible
-    coarse = _pull_push(_sums(total) * scale, coarse_weight * scale, nothing)
+    scale = (1 / np.maximum(coarse_weight, 1)).astype(np.float32)  # one visible pixel makes the cell visible
+    coarse = _pull_push(_sums(total) * scale, coarse_weight * scale, fallback)
     height, width = weight.shape[:2]
     spread = coarse.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
     filled: Float32 = total + (1 - weight) * spread
@@ -51,8 +51,8 @@ def _pull_push(total: Float32, weight: Float32, nothing: float) -> Float32:
 
 
 def _sums(values: Float32) -> Float32:
-    """The sums of cells of 2x2 values, float32 [ceil(H/2), ceil(W/2), C], with zeros beyond the
-    edge.
+    """Returns the sums of 2x2 cells, float32 [ceil(H/2), ceil(W/2), C]. Samples beyond the edge are
+    zeros.
     """
     height, width, channels = values.shape
     padded = np.pad(values, ((0, height % 2), (0, width % 2), (0, 0)))

@@ -1,5 +1,5 @@
-"""Descriptions of colours other than ICC profiles: code points, which `.dfm` files hold, and
-others, which they do not.
+"""Colour descriptions other than ICC profiles: code points, which `.dfm` files store, and others,
+which they do not.
 """
 
 from __future__ import annotations
@@ -10,28 +10,29 @@ from typing import BinaryIO, NamedTuple
 
 from dfmcodec.image import are_code_points, png, tiff
 
-_HEAD_BYTES = 1 << 20  # in which an AVIF or HEIC file describes its colours
+_HEAD_BYTES = 1 << 20  # part of an AVIF or HEIC file that contains the colour description
 # Values of ITU-T H.273.
 _PRIMARIES = {4: "BT.470 M", 5: "BT.601, 625 lines", 6: "BT.601, 525 lines", 9: "BT.2020", 11: "DCI-P3", 12: "P3"}
 _TRANSFERS = {4: "gamma 2.2", 5: "gamma 2.8", 8: "linear", 16: "PQ", 18: "HLG"}
-_LIKE_SRGB = (1, 2), (1, 2, 6, 13, 14, 15)  # primaries; transfers that are near to that of sRGB, or not stated
+# Primaries; transfer characteristics that are similar to sRGB, or unspecified.
+_LIKE_SRGB = (1, 2), (1, 2, 6, 13, 14, 15)
 _NCLX = re.compile(rb"colrnclx(....)", re.DOTALL)
-_RGB, _FULL_RANGE = 0, 1  # of matrix coefficients, and of samples
-# Of sRGB, as PNG writes them: 100,000 times x and y of white, red, green and blue; and 1 / gamma.
+_RGB, _FULL_RANGE = 0, 1  # matrix coefficients and range flag
+# sRGB as PNG stores it: 100,000 times x and y of white, red, green and blue; and 1 / gamma.
 _SRGB_CHROMATICITIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 _SRGB_GAMMA = 45455
-_TOLERANCE = 500, 1000  # of the former and the latter
-_TRANSFER_FUNCTION, _PRIMARY_CHROMATICITIES = 301, 319  # tags of TIFF
+_TOLERANCE = 500, 1000  # for chromaticities and gamma
+_TRANSFER_FUNCTION, _PRIMARY_CHROMATICITIES = 301, 319  # TIFF tags
 _RATIONAL = 5
 
 
 class Colours(NamedTuple):
-    """How a file describes its colours besides an ICC profile.
+    """Colour description of a file besides an ICC profile.
 
     Args:
-        cicp: Their code points, as `Metadata` has them; None where it has none that say more than
-            what is assumed without them, sRGB.
-        lost: The description that is lost, in words; None where that is none, or sRGB.
+        cicp: The code points, as in `Metadata`. None if there are none, or if they are equivalent
+            to sRGB, the default.
+        lost: A description of colour information that is lost; None if nothing is lost.
     """
 
     cicp: bytes | None = None
@@ -39,14 +40,14 @@ class Colours(NamedTuple):
 
 
 def described_colours(file: BinaryIO, format_name: str | None, page: int, has_profile: bool) -> Colours:
-    """Finds the description of a file's colours that goes before the others.
+    """Finds the colour description that takes precedence in a file.
 
     Args:
         file: The file.
         format_name: Pillow's name of its format.
         page: The page of a TIFF, from 1.
-        has_profile: Whether it has an ICC profile, which is kept. It is the better description, but
-            for cICP of a PNG.
+        has_profile: Whether the file has an ICC profile, which is kept. It takes precedence over
+            all other descriptions except cICP of a PNG.
     """
     if format_name == "PNG":
         return _of_png(png.colour_chunks(file), has_profile)
@@ -59,13 +60,14 @@ def described_colours(file: BinaryIO, format_name: str | None, page: int, has_pr
         found = _NCLX.search(file.read(_HEAD_BYTES))
         primaries, transfer = struct.unpack(">HH", found[1]) if found else (1, 1)
         if text := _named(primaries, transfer):
-            coded = bytes((min(primaries, 255), min(transfer, 255), _RGB, _FULL_RANGE))  # as Pillow gives the samples
+            # Matches the samples as Pillow decodes them.
+            coded = bytes((min(primaries, 255), min(transfer, 255), _RGB, _FULL_RANGE))
             return Colours(coded) if are_code_points(coded) else Colours(lost=f"nclx ({text})")
     return Colours()
 
 
 def colours_text(cicp: bytes) -> str:
-    """Names code points, such as "BT.2020, PQ"; empty for those of sRGB."""
+    """Returns names of code points, such as "BT.2020, PQ"; empty for sRGB."""
     return _named(cicp[0], cicp[1])
 
 
@@ -80,7 +82,7 @@ def _named(primaries: int, transfer: int) -> str:
 
 
 def _of_png(chunks: dict[bytes, bytes], has_profile: bool) -> Colours:
-    """The description by the chunk that goes before the others, as the format has it."""
+    """Returns the description of the PNG chunk with the highest precedence."""
     if len(coded := chunks.get(b"cICP", b"")) == 4:
         text = colours_text(coded)
         if not are_code_points(coded):

@@ -1,4 +1,6 @@
-"""Samples of more than 8 bits, which Pillow alone would reduce to 8, and notices of lost depth."""
+"""Reads samples with more than 8 bits, which Pillow would reduce to 8, and reports lost bit
+depth.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,16 @@ if TYPE_CHECKING:
 
 
 class ImageSamples(NamedTuple):
-    """The samples of an image: pixels, uint8 or uint16 [H, W, C], and alpha [H, W] or None."""
+    """Samples of an image: pixels, uint8 or uint16 [H, W, C], and alpha, [H, W] or None."""
 
     pixels: Pixels
     alpha: Pixels | None
 
 
 def split_alpha(samples: npt.NDArray[Any]) -> ImageSamples:
-    """Splits samples [H, W] or [H, W, C] into pixels and alpha, the last of 2 or 4 channels."""
+    """Splits samples [H, W] or [H, W, C] into pixels and alpha. Alpha is the last of 2 or 4
+    channels.
+    """
     if samples.ndim == 2:
         samples = samples[:, :, None]
     if samples.ndim == 3 and samples.shape[2] in (2, 4):
@@ -38,22 +42,22 @@ def split_alpha(samples: npt.NDArray[Any]) -> ImageSamples:
 
 DEEP_GRAY_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
-_PEAK = 65_535  # of 16 bits
-_SGI_SAMPLE_BYTES = 3  # where an SGI file says how many a sample has
-_HEAD_BYTES = 1 << 20  # in which a file says its depth
+_PEAK = 65_535  # 16 bits
+_SGI_SAMPLE_BYTES = 3  # offset of the number of bytes per sample in an SGI file
+_HEAD_BYTES = 1 << 20  # part of a file that contains the bit depth
 _NETPBM_HEADER = re.compile(rb"P([56])\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s")
-_DEEP = re.compile(r";16[BLN]$")  # of Pillow's raw modes with 16 bits a sample
-_DEEP_COLOURS = re.compile(r"(?:RGB[XAa]?|[RGBAa]);16[BLN]")  # whose low bytes the other byte order gives
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION = 258, 262, 284  # tags of TIFF
-_WHITE_IS_ZERO, _SEPARATE_PLANES = 0, 2  # values of the last two
+_DEEP = re.compile(r";16[BLN]$")  # Pillow's raw modes with 16 bits per sample
+_DEEP_COLOURS = re.compile(r"(?:RGB[XAa]?|[RGBAa]);16[BLN]")  # reading with the opposite byte order gives the low bytes
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION = 258, 262, 284  # TIFF tags
+_WHITE_IS_ZERO, _SEPARATE_PLANES = 0, 2  # values of PhotometricInterpretation and PlanarConfiguration
 
 
 def deep_gray_samples(pil_image: PilImage, transparency: Any) -> ImageSamples:
-    """Returns the samples of a Pillow image of a deep gray mode, as uint16.
+    """Returns the samples of a Pillow image in a 16-bit gray mode, as uint16.
 
     Args:
         pil_image: The image, in one of `DEEP_GRAY_MODES`.
-        transparency: The gray value that is fully transparent; anything but an integer for none.
+        transparency: The fully transparent gray value. Anything but an integer counts as none.
 
     Raises:
         ImageError: A value is outside 0..65535.
@@ -68,22 +72,22 @@ def deep_gray_samples(pil_image: PilImage, transparency: Any) -> ImageSamples:
 
 
 def deep_samples(pil_image: ImageFile, source: Source, max_pixels: int) -> ImageSamples | None:
-    """Returns 16-bit samples of which Pillow alone would keep the high bytes.
+    """Returns 16-bit samples of an image of which Pillow would keep only the high bytes.
 
     Args:
-        pil_image: The open image, whose samples are not loaded yet.
-        source: Its file.
-        max_pixels: The limit that the image was opened with.
+        pil_image: The open image. Its samples are not loaded yet.
+        source: The file of the image.
+        max_pixels: The limit with which the image was opened.
 
     Returns:
-        The samples; None where the image has no such samples, or where they cannot be had.
+        The samples; None if the image has no such samples, or if they are not accessible.
 
     Raises:
-        ImageError: It is a TIFF that Pillow would misread.
+        ImageError: The image is a TIFF that Pillow would misread.
     """
     if pil_image.format == "PPM":
         return _deep_netpbm(pil_image, source)
-    if pil_image.mode in DEEP_GRAY_MODES:  # Pillow keeps these
+    if pil_image.mode in DEEP_GRAY_MODES:  # Pillow keeps 16 bits in these modes
         return _inverted(pil_image) if _tag(pil_image, _PHOTOMETRIC) == _WHITE_IS_ZERO else None
     rawmodes = _deep_rawmodes(pil_image)
     if any(mode.startswith("LA") for mode in rawmodes):
@@ -99,34 +103,34 @@ def deep_samples(pil_image: ImageFile, source: Source, max_pixels: int) -> Image
     samples = split_alpha(high.astype(np.uint16) << 8 | low)
     if is_premultiplied and samples.alpha is not None:
         return ImageSamples(_divided(samples.pixels, samples.alpha), samples.alpha)
-    if samples.alpha is None and isinstance(transparency, tuple):  # the transparent colour of a PNG
+    if samples.alpha is None and isinstance(transparency, tuple):  # transparent colour of a PNG
         clear = (samples.pixels == np.array(transparency, dtype=np.uint16)).all(axis=2)
         return ImageSamples(samples.pixels, np.where(clear, 0, _PEAK).astype(np.uint16))
     return samples
 
 
 def rawmode_of(tile: Any) -> str:
-    """Returns the raw mode of a tile, which is the first of its arguments where it has one."""
+    """Returns the raw mode of a tile, the first of its arguments."""
     first = tile[3][0] if isinstance(tile[3], tuple) and tile[3] else tile[3]
     return first if isinstance(first, str) else ""
 
 
 def _tag(pil_image: PilImage, tag: int) -> Any:
-    """Returns the value of a tag; None where the image has none, or is no TIFF."""
+    """Returns the value of a TIFF tag; None if it is absent or the image is not a TIFF."""
     return getattr(pil_image, "tag_v2", {}).get(tag)
 
 
 def _deep_rawmodes(pil_image: Any) -> list[str]:
-    """Returns the raw modes of the tiles, if these are of 16 bits.
+    """Returns the raw modes of the tiles if they have 16 bits.
 
-    For separate planes of 16 bits Pillow states raw modes of 8, which would give other samples.
+    Pillow states 8-bit raw modes for separate 16-bit planes, which would give wrong samples.
 
     Raises:
-        ImageError: The planes have no raw modes of 16 bits.
+        ImageError: Separate planes have no 16-bit raw modes.
     """
     rawmodes = [rawmode_of(tile) for tile in pil_image.tile]
     if _tag(pil_image, _PLANAR_CONFIGURATION) == _SEPARATE_PLANES and 16 in (_tag(pil_image, _BITS_PER_SAMPLE) or ()):
-        if pil_image.tile[0][0] == "libtiff":  # of which Pillow takes the high bytes, whatever the raw mode
+        if pil_image.tile[0][0] == "libtiff":  # with libtiff, Pillow reads the high bytes with any raw mode
             return []
         order = "L" if pil_image.tag_v2.prefix == b"II" else "B"
         rawmodes = [f"{mode};16{order}" for mode in rawmodes]
@@ -137,7 +141,7 @@ def _deep_rawmodes(pil_image: Any) -> list[str]:
 
 
 def _raw_bytes(source: Source, page: int, max_pixels: int, rawmodes: list[str]) -> npt.NDArray[np.uint8]:
-    """Returns the samples of 8 bits that the tiles give by other raw modes."""
+    """Returns 8-bit samples of the tiles, decoded with other raw modes."""
     with source.open() as file, open_image(file, max_pixels) as pil_image:
         pil_image.seek(page)
         tiles = zip(pil_image.tile, rawmodes, strict=True)
@@ -151,20 +155,20 @@ def _with_rawmode(args: Any, rawmode: str) -> Any:
 
 
 def _divided(pixels: Pixels, alpha: Pixels) -> Pixels:
-    """Divides premultiplied samples of 16 bits by their alpha; where that is 0, they become 0."""
+    """Divides premultiplied 16-bit samples by alpha. Samples with alpha 0 become 0."""
     divisors = np.maximum(alpha, 1).astype(np.uint32)[:, :, None]
     colours = (pixels.astype(np.uint32) * _PEAK + divisors // 2) // divisors
     return np.where(alpha[:, :, None] > 0, np.minimum(colours, _PEAK), 0).astype(np.uint16)
 
 
 def _inverted(pil_image: ImageFile) -> ImageSamples:
-    """Returns gray whose 0 is white, which Pillow does not invert at 16 bits."""
+    """Returns gray with white as 0, which Pillow does not invert at 16 bits."""
     load_samples(pil_image)
     return ImageSamples(_PEAK - deep_gray_samples(pil_image, None).pixels, None)
 
 
 def _deep_gray_alpha(pil_image: PilImage) -> ImageSamples:
-    """Returns 16-bit gray with alpha, whose four bytes a pixel are read as R, G, B and A."""
+    """Returns 16-bit gray with alpha. Its four bytes per pixel are read as R, G, B and A."""
     changed: Any = pil_image
     changed._mode = "RGBA"
     changed.tile = [tile._replace(args="RGBA") for tile in changed.tile]
@@ -173,7 +177,9 @@ def _deep_gray_alpha(pil_image: PilImage) -> ImageSamples:
 
 
 def _deep_netpbm(pil_image: ImageFile, source: Source) -> ImageSamples | None:
-    """Returns a PGM or PPM whose peak is above 255, scaled to 0..65535; None for any other file."""
+    """Returns the samples of a PGM or PPM with a peak above 255, scaled to 0..65535; None for any
+    other file.
+    """
     with source.open() as file:
         header = _NETPBM_HEADER.match(file.read(_HEAD_BYTES))
         if header is None or int(header[4]) <= PEAK_CODE_VALUE:
@@ -190,8 +196,8 @@ def _deep_netpbm(pil_image: ImageFile, source: Source) -> ImageSamples | None:
 
 
 def significant_bits(pil_image: ImageFile, source: Source) -> int | None:
-    """Returns the significant bits, 1..15, of samples that were scaled to fill 16, as a PNG or the
-    peak of a PGM or PPM states them; None where all bits count.
+    """Returns the number of significant bits, 1..15, of samples scaled to 16 bits, from a PNG chunk
+    or the peak of a PGM or PPM; None if all bits are significant.
     """
     with source.open() as file:
         if pil_image.format == "PNG":
@@ -202,12 +208,12 @@ def significant_bits(pil_image: ImageFile, source: Source) -> int | None:
 
 
 def report_depth(pil_image: ImageFile, source: Source, notify: Notify) -> None:
-    """Gives a notice where Pillow's decoder of a format reduces samples to 8 bits.
+    """Gives a notice if Pillow's decoder reduces the samples to 8 bits.
 
     Args:
-        pil_image: The open image, whose samples are not loaded yet, and are not had from
+        pil_image: The open image. Its samples are not loaded yet and do not come from
             `deep_samples`.
-        source: Its file.
+        source: The file of the image.
         notify: Receives the notice.
     """
     bits = 8
@@ -229,7 +235,7 @@ def report_depth(pil_image: ImageFile, source: Source, notify: Notify) -> None:
 
 
 def _declared_bits(tile: Any) -> int:
-    """Returns the bits of the samples of a tile, by its raw mode or by the peak of a PPM."""
+    """Returns the bits per sample of a tile, from its raw mode or the peak of a PPM."""
     if tile[0].startswith("ppm") and isinstance(tile[3], tuple):
         return int(tile[3][-1]).bit_length()
     return 16 if _DEEP.search(rawmode_of(tile)) else 8

@@ -1,4 +1,4 @@
-"""Pixels per inch of an image file, which Exif keeps."""
+"""Resolution of an image file in pixels per inch, which is kept in Exif."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _RATIONAL = 5
 _INCH, _CENTIMETRE = 2, 3  # units
 _CM_PER_INCH = 2.54
 _LARGEST_DENOMINATOR = 10_000
-_OF_SCREENS = (72, 96)  # what programs write where nothing is known, and assume where nothing is stated
+_SCREEN_DPI = (72, 96)  # default values of programs, which mean that the resolution is unknown
 _LARGEST = 1e5
 
 
 def with_density(metadata: Metadata, dpi: Any, notify: Notify) -> Metadata:
-    """Returns the metadata with a density, in an Exif block where there is none.
+    """Returns the metadata with the resolution, in a new Exif block if there is none.
 
-    An Exif block that is there is not changed, as maker notes hold offsets.
+    An existing Exif block is not changed, because maker notes contain offsets.
 
     Args:
         metadata: The metadata.
-        dpi: The density as a file states it outside its Exif; anything but a pair of numbers for
-            none. That of screens means nothing.
-        notify: Receives a notice where it is left out.
+        dpi: The resolution that the file states outside its Exif. Anything but a pair of numbers
+            counts as none. Values that are typical of screens are ignored.
+        notify: Receives a notice if the resolution is not kept.
     """
     density = _checked(dpi)
-    if density is None or all(round(number) in _OF_SCREENS for number in density):
+    if density is None or all(round(number) in _SCREEN_DPI for number in density):
         return metadata
     if metadata.exif is None:
         return replace(metadata, exif=_exif_of(density))
@@ -49,7 +49,7 @@ def with_density(metadata: Metadata, dpi: Any, notify: Notify) -> Metadata:
 
 
 def density_of(exif: bytes | None) -> Density | None:
-    """Returns the density that an Exif block states; None where it states none."""
+    """Returns the resolution stated in an Exif block; None if it states none."""
     file = io.BytesIO((exif or b"").removeprefix(tiff.EXIF_PREFIX))
     layout = tiff.read_layout(file)
     fields = layout and tiff.read_fields(file, layout.first, wanted=(_X, _Y, _UNIT))
@@ -64,7 +64,7 @@ def density_of(exif: bytes | None) -> Density | None:
 
 
 def _checked(dpi: Any) -> Density | None:
-    """A pair of numbers that may be a density; None for anything else."""
+    """Returns a pair of numbers that can be a resolution; None for anything else."""
     if not isinstance(dpi, tuple) or len(dpi) != 2:
         return None
     try:
@@ -76,12 +76,12 @@ def _checked(dpi: Any) -> Density | None:
 
 
 def _exif_of(density: Density) -> bytes:
-    """Returns an Exif block that states a density, in few bytes: the unit is the one where none is
-    stated, inches, and equal numbers are stored once.
+    """Returns a short Exif block with a resolution. It omits the unit, since inches are the
+    default, and stores equal numbers once.
     """
     x, y = (Fraction(number).limit_denominator(_LARGEST_DENOMINATOR) for number in density)
     numbers = [x] if x == y else [x, y]
-    at = struct.calcsize("<2sHIH HHII HHII I")  # of the numbers, after the only directory
+    at = struct.calcsize("<2sHIH HHII HHII I")  # offset of the numbers, after the only directory
     at_y = at + 8 * (len(numbers) - 1)
     directory = struct.pack("<H HHII HHII I", 2, _X, _RATIONAL, 1, at, _Y, _RATIONAL, 1, at_y, 0)
     rationals = (struct.pack("<2I", number.numerator, number.denominator) for number in numbers)

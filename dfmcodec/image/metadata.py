@@ -1,7 +1,7 @@
-"""ICC profile, Exif block and XMP packet of an image file, with the orientation set to upright.
+"""ICC profile, Exif block and XMP packet of image files, with the orientation set to upright.
 
-The files come from strangers. Metadata is taken only from where a format keeps it, only if it is
-bytes, and Exif only if it is well formed. What is left out gets a notice.
+The files are untrusted. Metadata is read only from the standard places of each format. Values must
+be bytes, and Exif must be well formed. Everything that is dropped causes a notice.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 ORIENTATION_TAG = 0x0112
 _INNER_DIRECTORIES = (0x8769, 0x8825)  # Exif, GPS
-_INTEROPERABILITY = 0xA005  # a directory inside that of Exif
+_INTEROPERABILITY = 0xA005  # directory inside the Exif directory
 _XMP_TAG, _ICC_TAG = 700, 34675
 _ICC_HEADER_BYTES, _MOST_ICC_TAGS = 128, 100
-_DESCRIPTION_LENGTH = 80  # characters of a profile's description that are shown
-# The tags that describe the layout of a TIFF file, as ranges (first, last). They are not Exif.
+_DESCRIPTION_LENGTH = 80  # maximum number of characters shown of a profile's description
+# Tags of the layout of a TIFF file, as ranges (first, last). They are not Exif.
 _TIFF_LAYOUT = (
     *((254, 259), (262, 263), (266, 266), (273, 273), (277, 281), (284, 284), (288, 293), (297, 301), (317, 325)),
     *((330, 332), (338, 347), (512, 521), (529, 532), (700, 700), (33723, 33723), (34377, 34377), (34675, 34675)),
@@ -36,13 +36,13 @@ _KINDS = {
     _XMP_TAG: (tiff.BYTE, tiff.ASCII, tiff.UNDEFINED),
 }
 _DAMAGED_OR_LARGE = f"is damaged or has more than {MAX_METADATA_BYTES} bytes, and is left out"
-_MAP_BYTES, _ENTRY_BYTES = 1, 6  # that the metadata of a `.dfm` file takes besides names and values, at most
+_MAP_BYTES, _ENTRY_BYTES = 1, 6  # overhead of metadata in a `.dfm` file besides names and values, at most
 _ENTRY_NAMES = {"icc": "ICC profile", "exif": "Exif block", "xmp": "XMP packet"}
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))(\d)")
 
 
 class ExifFields(NamedTuple):
-    """The fields of Exif as `tiff.write_tiff` takes them, and the directories of Exif and GPS."""
+    """Exif fields as `tiff.write_tiff` takes them, and the Exif and GPS directories."""
 
     byte_order: tiff.ByteOrder
     fields: dict[int, tiff.Field]
@@ -50,7 +50,7 @@ class ExifFields(NamedTuple):
 
 
 def pillow_info(metadata: Metadata) -> dict[str, bytes]:
-    """The entries of a Pillow image's `info` that hold the metadata."""
+    """Returns the metadata as entries of a Pillow image's `info`."""
     names = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp", "cicp": "cicp"}
     return {names[name]: value for name, value in metadata.present().items() if name in names}
 
@@ -59,7 +59,7 @@ def read_metadata(pil_image: PilImage) -> Metadata:
     """Reads the metadata of an open Pillow image, with the orientation set to 1.
 
     Raises:
-        Exception: Pillow does not get on with the image's Exif.
+        Exception: Pillow cannot read the image's Exif.
     """
     found = _from_info(pil_image)
     if found.exif and is_exif(found.exif):
@@ -74,13 +74,13 @@ def read_metadata(pil_image: PilImage) -> Metadata:
 
 
 def read_file_metadata(file: BinaryIO, pil_image: PilImage, page: int, notify: Notify) -> Metadata:
-    """Reads the metadata of an image file as it is there, the orientation included.
+    """Reads the metadata of an image file unchanged, including the orientation.
 
     Args:
         file: The file.
-        pil_image: The image that Pillow opened of it, at the page.
+        pil_image: The image that Pillow opened from the file, at the page.
         page: The page, from 1.
-        notify: Receives a notice of what is damaged and left out.
+        notify: Receives a notice of each damaged entry that is dropped.
     """
     if pil_image.format == "PNG":
         found = png.read_metadata(file, MAX_METADATA_BYTES, notify)
@@ -95,7 +95,7 @@ def read_file_metadata(file: BinaryIO, pil_image: PilImage, page: int, notify: N
 
 
 def orientation_of(metadata: Metadata) -> int:
-    """Returns the orientation 1..8 that Exif or, without it, XMP gives; 1 where neither does."""
+    """Returns the orientation 1..8 from Exif or, if there is none, from XMP; 1 without either."""
     if metadata.exif:
         file = io.BytesIO(metadata.exif.removeprefix(tiff.EXIF_PREFIX))
         layout = tiff.read_layout(file)
@@ -114,12 +114,12 @@ def upright_metadata(metadata: Metadata) -> Metadata:
 
 
 def fitting_metadata(metadata: Metadata, notify: Notify) -> Metadata:
-    """Returns the metadata without the entries that a `.dfm` file cannot hold beside the smaller
-    ones.
+    """Returns the metadata without entries that exceed the limit of a `.dfm` file, keeping small
+    entries first.
 
     Args:
         metadata: The metadata.
-        notify: Receives a notice of each entry that is left out.
+        notify: Receives a notice of each dropped entry.
     """
     bytes_left = MAX_METADATA_BYTES - _MAP_BYTES
     for name, value in sorted(metadata.present().items(), key=lambda entry: len(entry[1])):
@@ -134,17 +134,17 @@ def fitting_metadata(metadata: Metadata, notify: Notify) -> Metadata:
 
 
 def exif_fields(exif: bytes) -> ExifFields | None:
-    """Returns the fields of an Exif block that a TIFF file can hold beside its own; None where the
-    block is damaged.
+    """Returns the fields of an Exif block that can be stored in a TIFF file beside its own; None if
+    the block is damaged.
 
     Args:
-        exif: The block, with or without the six bytes in front.
+        exif: The block, with or without the six-byte prefix.
     """
     return _exif_fields(io.BytesIO(exif.removeprefix(tiff.EXIF_PREFIX)), None)
 
 
 def _exif_fields(file: BinaryIO, offset: int | None) -> ExifFields | None:
-    """Reads the fields from the directory at an offset; None is that of the first directory."""
+    """Reads the fields of the directory at an offset; None reads the first directory."""
     layout = tiff.read_layout(file)
     fields = layout and tiff.read_fields(file, layout.first if offset is None else offset, TIFF_LAYOUT_TAGS)
     if not layout or fields is None:
@@ -160,7 +160,7 @@ def _exif_fields(file: BinaryIO, offset: int | None) -> ExifFields | None:
 
 
 def is_exif(exif: bytes) -> bool:
-    """Whether an Exif block, with or without the six bytes in front, is well formed."""
+    """Indicates whether an Exif block, with or without the six-byte prefix, is well formed."""
     return exif_with_orientation_1(_prefixed(exif)) is not None
 
 
@@ -169,15 +169,15 @@ def _prefixed(exif: bytes) -> bytes:
 
 
 def _from_info(pil_image: PilImage) -> Metadata:
-    """Takes from the `info` of a Pillow image what is bytes."""
+    """Returns the metadata in the `info` of a Pillow image, accepting only bytes."""
     entries = {name: value for name, value in pil_image.info.items() if isinstance(value, bytes) and value}
-    packet = pil_image.info.get(png.XMP_KEYWORD.decode())  # a PNG's, even if a text poses as "xmp"
+    packet = pil_image.info.get(png.XMP_KEYWORD.decode())  # XMP of a PNG, even if a text has the key "xmp"
     xmp = packet.encode() if isinstance(packet, str) and packet else None
     return Metadata(entries.get("icc_profile"), entries.get("exif"), entries.get("xmp", xmp))
 
 
 def _from_tiff(file: BinaryIO, page: int, notify: Notify) -> Metadata:
-    """Reads the metadata of a page of a TIFF file, whose own fields hold Exif."""
+    """Reads the metadata of a page of a TIFF file. Its own fields serve as Exif."""
     offsets = tiff.page_offsets(file, page)
     offset = offsets[page - 1] if page <= len(offsets) else None
     found: dict[int, bytes] = {}
@@ -192,14 +192,14 @@ def _from_tiff(file: BinaryIO, page: int, notify: Notify) -> Metadata:
     if exif is None:
         notify(f"its Exif {_DAMAGED_OR_LARGE}")
         return Metadata(found.get(_ICC_TAG), None, found.get(_XMP_TAG))
-    exif.fields.pop(ORIENTATION_TAG, None)  # Pillow turns a TIFF
+    exif.fields.pop(ORIENTATION_TAG, None)  # Pillow rotates TIFF images
     block = tiff.EXIF_PREFIX + tiff.write_tiff(*exif) if exif.fields or exif.inner else None
     return Metadata(found.get(_ICC_TAG), block, found.get(_XMP_TAG))
 
 
 def icc_description(profile: bytes) -> str:
-    """Returns the description of an ICC profile (ICC.1:2022, 7.3 and 9.2.41); empty if it has none
-    that can be read.
+    """Returns the description of an ICC profile (ICC.1:2022, 7.3 and 9.2.41); empty if it cannot be
+    read.
     """
     with suppress(struct.error):
         (count,) = struct.unpack_from(">I", profile, _ICC_HEADER_BYTES)
@@ -211,7 +211,7 @@ def icc_description(profile: bytes) -> str:
 
 
 def _icc_text(tag: bytes) -> str:
-    """The text of a tag: of version 4 in the first of its languages, or of version 2."""
+    """Returns the text of a tag: version 4 in its first language, or version 2."""
     if tag.startswith(b"mluc"):
         length, offset = struct.unpack_from(">II", tag, 20)
         return tag[offset : offset + length].decode("utf-16-be", "replace")
@@ -220,13 +220,13 @@ def _icc_text(tag: bytes) -> str:
 
 
 def exif_with_orientation_1(block: bytes) -> bytes | None:
-    r"""Sets the orientation of an Exif block, if it has one, to 1; the rest is unchanged.
+    r"""Sets the orientation of an Exif block to 1 if it has one, without other changes.
 
     Args:
-        block: The block, with its six bytes "Exif\0\0" in front.
+        block: The block, with the six-byte prefix "Exif\0\0".
 
     Returns:
-        The block; None where it is not well formed.
+        The block; None if it is not well formed.
     """
     start = len(tiff.EXIF_PREFIX)
     order = {b"II": "<", b"MM": ">"}.get(block[start : start + 2])

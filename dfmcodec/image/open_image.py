@@ -1,9 +1,8 @@
-"""The bytes of an image file that nobody vouches for -> an open Pillow image.
+"""Opens untrusted image files with Pillow.
 
-`PIL.Image.open` tries every format that it knows, some of which start other programs, and it
-compares sizes with a limit that belongs to the whole process. `open_image` calls the same plugins,
-but only those of a stated list, compares with a limit of its own and leaves all that belongs to the
-process as it is.
+`PIL.Image.open` tries every format that it knows. Some plugins start other programs, and the size
+limit is global to the process. `open_image` calls the same plugins, but only those of a given list.
+It checks its own size limit and changes no global state.
 """
 
 from __future__ import annotations
@@ -20,27 +19,27 @@ from dfmcodec.image import MAX_METADATA_BYTES, MAX_PIXELS, check_image_size, png
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-# The formats of image files that are opened, by Pillow's names. Their plugins compute the samples
-# in this process, from the bytes of the file alone. Left out are formats whose plugins start a
-# program (EPS: Ghostscript; WMF: the printing of Windows), hand the bytes to code that another
-# package has registered (BUFR, GRIB, HDF5), open what is inside the file as if it were any file
-# (IPTC, MIC, FPX), or know no samples (MPEG), and formats that hold measurements instead of
-# pictures or are no longer in use. TGA and PCD come last, as they have no signature.
+# Image file formats that are opened, by Pillow's names. Their plugins decode the samples in this
+# process, from the bytes of the file alone. Excluded are formats whose plugins start a program
+# (EPS: Ghostscript; WMF: the Windows printing system), pass the bytes to code registered by another
+# package (BUFR, GRIB, HDF5), open embedded content as a file of any format (IPTC, MIC, FPX), or
+# cannot decode samples (MPEG). Formats of measurements and obsolete formats are excluded too. TGA
+# and PCD come last, because they have no signature.
 FORMATS = (
     *("PNG", "JPEG", "TIFF", "WEBP", "AVIF", "HEIF", "JXL", "JPEG2000", "GIF", "BMP", "DIB", "PPM", "QOI", "PSD"),
     *("ICO", "CUR", "ICNS", "DDS", "SGI", "SUN", "PCX", "DCX", "MSP", "FLI", "XBM", "XPM", "PIXAR", "TGA", "PCD"),
 )
 
-MAX_HELD_BYTES = 1 << 30  # of a file that has to be in memory as a whole
-MAX_HEADER_READS = 200_000  # until a plugin has to know the size; a few hundred are usual
-MAX_EXIF_BYTES = MAX_METADATA_BYTES  # of all segments of a JPEG, which its plugin joins in quadratic time
-SIGNATURE_BYTES = 16  # what Pillow's plugins decide by
-DFM_MAGIC = b"\x89DFM"  # `container.layout.MAGIC`, repeated here because files come before the bitstream
-_SIZE_BYTES = 32  # enough for the size of a PNG or WebP file
+MAX_HELD_BYTES = 1 << 30  # maximum size of a file that must be held in memory
+MAX_HEADER_READS = 200_000  # before a plugin reports the size; usual files need a few hundred
+MAX_EXIF_BYTES = MAX_METADATA_BYTES  # of all segments of a JPEG; the plugin joins them in quadratic time
+SIGNATURE_BYTES = 16  # enough for Pillow's plugins to recognise a format
+DFM_MAGIC = b"\x89DFM"  # same as `container.layout.MAGIC`, which this layer cannot import
+_SIZE_BYTES = 32  # enough to find the size of a PNG or WebP image
 
 _ORIENTATION_TAG = 0x0112
-_TILE_SIDE_TAGS = (0x0142, 0x0143)  # of TIFF
-MAX_TILE_PIXELS = 1 << 22  # of a TIFF, unless its image is larger
+_TILE_SIDE_TAGS = (0x0142, 0x0143)  # TIFF tags
+MAX_TILE_PIXELS = 1 << 22  # of a TIFF, unless the image itself is larger
 _HELD_WHOLE = ("PNG", "WEBP", "AVIF", "HEIF", "JXL")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 _JXL_MAGIC = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
@@ -48,21 +47,21 @@ _HEIF_PACKAGE, _JXL_PACKAGE = "pillow-heif", "pillow-jxl-plugin"
 
 
 def open_image(file: BinaryIO, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS) -> ImageFile:
-    """Opens an image, of which only the header is read as far as its format allows.
+    """Opens an image. Only the header is read, as far as the format allows.
 
     Args:
-        file: The bytes, from 0. It may be sought in, and stays open with the image.
-        max_pixels: Larger images are refused, where possible before memory is spent on them.
-        formats: The formats that are tried.
+        file: The file, from position 0. It must be seekable, and remains open with the image.
+        max_pixels: Maximum number of pixels. Larger images are refused, if possible before memory
+            is allocated.
+        formats: Formats to try, by Pillow's names.
 
     Returns:
-        The image, whose samples are not loaded yet.
+        The image. Its samples are not loaded yet.
 
     Raises:
-        ImageError: It is too large.
-        PIL.UnidentifiedImageError: It is no image of these formats.
-        Exception: It is of a format whose plugin does not get on with it. Plugins raise errors of
-            many kinds.
+        ImageError: The image is too large.
+        PIL.UnidentifiedImageError: The file is not an image of these formats.
+        Exception: The plugin cannot read the file. Plugins raise errors of many types.
     """
     import PIL
 
@@ -71,17 +70,17 @@ def open_image(file: BinaryIO, max_pixels: int = MAX_PIXELS, formats: tuple[str,
     _check_declared_size(head, max_pixels)
     failure: Exception | None = None
     for name, factory, has_signature in _candidates(head, formats):
-        metered = _Metered(_prepared(file, name, max_pixels))
-        metered.seek(0)
+        limited = _LimitedFile(_prepared(file, name, max_pixels))
+        limited.seek(0)
         try:
-            pil_image = cast("ImageFile", factory(metered, ""))
+            pil_image = cast("ImageFile", factory(limited, ""))
         except ImageError:
             raise
         except (SyntaxError, IndexError, TypeError, KeyError, EOFError, struct.error) as error:
-            failure = error if has_signature and failure is None else failure  # perhaps it is of another format
+            failure = error if has_signature and failure is None else failure  # the file may match another format
             continue
         check_image_size(pil_image.height, pil_image.width, max_pixels)
-        metered.reads_left = None
+        limited.reads_left = None
         return pil_image
     if failure is not None:
         raise failure
@@ -89,11 +88,11 @@ def open_image(file: BinaryIO, max_pixels: int = MAX_PIXELS, formats: tuple[str,
 
 
 def load_samples(pil_image: ImageFile) -> None:
-    """Loads the samples of an image that `open_image` opened.
+    """Loads the samples of an image opened by `open_image`.
 
     Raises:
-        ImageError: It is a TIFF with tiles much larger than the image.
-        Exception: The plugin of its format does not get on with the file.
+        ImageError: The image is a TIFF with tiles much larger than the image.
+        Exception: The plugin cannot read the file.
     """
     if pil_image.format == "TIFF" and pil_image.tile:
         _check_tiles(pil_image)
@@ -102,7 +101,9 @@ def load_samples(pil_image: ImageFile) -> None:
 
 
 def _check_tiles(pil_image: Any) -> None:
-    """Refuses a TIFF whose tiles are much larger than its image: a tile is decoded as a whole."""
+    """Raises an error for a TIFF with tiles much larger than the image, because tiles are decoded
+    entirely.
+    """
     sides = [pil_image.tag_v2.get(tag) for tag in _TILE_SIDE_TAGS]
     width, height = (side if isinstance(side, int) else 0 for side in sides)
     if width * height > max(MAX_TILE_PIXELS, 2 * pil_image.width * pil_image.height):
@@ -111,14 +112,15 @@ def _check_tiles(pil_image: Any) -> None:
 
 
 def _prepare_tiff(pil_image: Any) -> None:
-    """Gives the plugin for TIFF what it would otherwise take from the process or from the file.
+    """Sets attributes that the TIFF plugin would otherwise take from global state or from the file.
 
-    That is memory, before which it would compare the size with the limit of the process, and the
-    Exif by which it turns the image, which it would read from all that the file holds.
+    It allocates the image, because the plugin would otherwise check the global size limit. It
+    provides only the orientation as Exif, because the plugin would otherwise read all of the file's
+    Exif.
     """
     import PIL.Image
 
-    size = getattr(pil_image, "_tile_size", pil_image.size)  # before it is turned
+    size = getattr(pil_image, "_tile_size", pil_image.size)  # size before rotation
     pil_image.im = PIL.Image.new(pil_image.mode, size, None).im
     orientation = pil_image.tag_v2.get(_ORIENTATION_TAG)
     is_known = isinstance(orientation, int) and 1 <= orientation <= 8
@@ -129,11 +131,11 @@ def _prepare_tiff(pil_image: Any) -> None:
 
 
 def may_be_image(head: bytes) -> bool:
-    """Whether the first bytes of a file are those of a format that can be opened, or of a `.dfm`
-    file.
+    """Indicates whether a file may be a supported image or a `.dfm` file, from its first bytes.
 
     Args:
-        head: The first `SIGNATURE_BYTES` or more. Formats without a signature look at all.
+        head: The first bytes, at least `SIGNATURE_BYTES`. Formats without a signature check all of
+            them.
     """
     if head.startswith(DFM_MAGIC):
         return True
@@ -142,20 +144,22 @@ def may_be_image(head: bytes) -> bool:
             return True
         try:
             factory(io.BytesIO(head), "")
-        except Exception:  # whatever a plugin says of bytes of another format
+        except Exception:  # plugins raise errors of any type for bytes of another format
             continue
         return True
     return False
 
 
 def _candidates(head: bytes, formats: tuple[str, ...]) -> Iterator[tuple[str, Any, bool]]:
-    """Yields the formats that the first bytes may be of: name, factory, whether by a signature."""
+    """Yields the formats that match the first bytes: name, factory, and whether a signature
+    matched.
+    """
     import PIL.Image
 
     _register_plugin_for(head)
     signature = head[:SIGNATURE_BYTES].ljust(SIGNATURE_BYTES, b"\0")
     tried: set[str] = set()
-    for register in (PIL.Image.preinit, PIL.Image.init):  # as Pillow does: the common plugins first
+    for register in (PIL.Image.preinit, PIL.Image.init):  # same order as in Pillow: common plugins first
         register()
         for name in formats:
             if name in tried or name not in PIL.Image.OPEN:
@@ -169,14 +173,16 @@ def _candidates(head: bytes, formats: tuple[str, ...]) -> Iterator[tuple[str, An
 
 
 def plugin_package(head: bytes) -> str | None:
-    """The package of Pillow's plugin for HEIC or JPEG XL, by the first bytes of a file of these."""
+    """Returns the package with Pillow's plugin for a HEIC or JPEG XL file, from its first bytes;
+    None for other files.
+    """
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
         return _HEIF_PACKAGE
     return _JXL_PACKAGE if head.startswith(_JXL_MAGIC) else None
 
 
 def _register_plugin_for(head: bytes) -> None:
-    """Registers Pillow's plugin for HEIC or JPEG XL where the file needs it and it is installed."""
+    """Registers Pillow's plugin for HEIC or JPEG XL if the file needs it and it is installed."""
     import PIL.Image
 
     package = plugin_package(head)
@@ -189,7 +195,7 @@ def _register_plugin_for(head: bytes) -> None:
 
 
 def _prepared(file: BinaryIO, name: str, max_pixels: int) -> BinaryIO:
-    """Returns the file as the plugin of a format gets it, after what is cheap to check."""
+    """Returns the file in the form that the plugin needs, after inexpensive checks."""
     if name in _HELD_WHOLE and file.seek(0, io.SEEK_END) > MAX_HELD_BYTES:
         msg = f"it has more than {MAX_HELD_BYTES >> 20} MiB, the limit for {name} files"
         raise ImageError(msg)
@@ -203,8 +209,8 @@ def _prepared(file: BinaryIO, name: str, max_pixels: int) -> BinaryIO:
 
 
 def _check_icons(file: BinaryIO, max_pixels: int) -> None:
-    """Refuses an ICO file by the sizes of the PNG and BMP images in it, as its plugin decodes one
-    of them at once, whatever size the directory gives.
+    """Raises an error for an ICO file with images that are too large. Its plugin immediately
+    decodes an embedded PNG or BMP, whose size can differ from the size in the directory.
     """
     file.seek(4)
     directory = file.read(2 + 16 * 0xFFFF)
@@ -220,24 +226,26 @@ def _check_icons(file: BinaryIO, max_pixels: int) -> None:
 
 
 def _bmp_size(head: bytes) -> tuple[int, int] | None:
-    """Returns width and height by the header of a BMP image without that of its file."""
+    """Returns (width, height) from the header of a BMP image without a file header."""
     if len(head) < 12:
         return None
-    form = "<HH" if int.from_bytes(head[:4], "little") == 12 else "<ii"  # of OS/2, or of Windows
+    form = "<HH" if int.from_bytes(head[:4], "little") == 12 else "<ii"  # OS/2 or Windows header
     width, height = struct.unpack_from(form, head, 4)
-    return max(1, abs(width)), max(1, abs(height) // 2)  # its mask is as high as it
+    return max(1, abs(width)), max(1, abs(height) // 2)  # includes a mask of the same height
 
 
 def _check_declared_size(head: bytes, max_pixels: int) -> None:
-    """Refuses a PNG or WebP file by the size in its first bytes, before a plugin holds it whole."""
+    """Raises an error for a PNG or WebP file that declares too many pixels, before a plugin reads
+    it entirely.
+    """
     size = png.declared_size(head) or _webp_size(head)
     if size is not None:
         check_image_size(size[1], size[0], max_pixels)
 
 
 def _webp_size(head: bytes) -> tuple[int, int] | None:
-    """Returns width and height of a WebP file (RFC 9649), for which its decoder takes memory at
-    once.
+    """Returns (width, height) of a WebP file (RFC 9649), whose decoder allocates memory
+    immediately.
     """
     kind = head[12:16]
     if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < (25 if kind == b"VP8L" else 30):
@@ -251,11 +259,11 @@ def _webp_size(head: bytes) -> tuple[int, int] | None:
     return width & 0x3FFF, height & 0x3FFF
 
 
-class _Metered:
-    """A binary file that allows a limited number of reads until the header is known, and as many
-    bytes of Exif as a `.dfm` file can hold.
+class _LimitedFile:
+    """Binary file with limits on the number of reads before the header is known and on the bytes of
+    Exif, which may not exceed the metadata limit of a `.dfm` file.
 
-    Some plugins skip what they do not know byte by byte, to the end of the file.
+    Some plugins skip unknown content byte by byte to the end of the file.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -276,7 +284,7 @@ class _Metered:
     def read(self, size: int = -1) -> bytes:
         self._count()
         data = self._file.read(size)
-        if data.startswith(tiff.EXIF_PREFIX):  # a segment of a JPEG
+        if data.startswith(tiff.EXIF_PREFIX):  # segment of a JPEG
             self._exif_bytes_left -= len(data)
             if self._exif_bytes_left < 0:
                 msg = f"its Exif has more than {MAX_EXIF_BYTES} bytes; remove it first"

@@ -1,8 +1,8 @@
-"""The chunks of a PNG file: its metadata, and the file without it.
+"""Chunks of a PNG file: its metadata, and the file without metadata.
 
-Pillow puts the texts of a PNG beside the colour profile, Exif block and transparent colour, under
-whatever names the texts have, and refuses profiles above 1 MiB. So Pillow gets the file without
-these chunks, and they are read here, from where the format (W3C, PNG, third edition) keeps them.
+Pillow stores the texts of a PNG beside the ICC profile, Exif block and transparent colour, under
+arbitrary names, and refuses profiles above 1 MiB. Therefore Pillow receives the file without these
+chunks, and this module reads them as the format specifies (W3C, PNG, third edition).
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from dfmcodec.image import Metadata
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEYWORD = b"XML:com.adobe.xmp"
-_RAW_EXIF_KEYWORD = b"Raw profile type exif"  # of ImageMagick, before PNG had a chunk for Exif
-# What the samples depend on, with the frames of an animation. The end of what is no chunk goes
-# along, so that Pillow says what is wrong with it.
+_RAW_EXIF_KEYWORD = b"Raw profile type exif"  # by ImageMagick, before PNG had an Exif chunk
+# Chunks that the samples depend on, including frames of an animation. Trailing bytes that are not a
+# chunk are kept, so that Pillow reports the error.
 _KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT")
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-_TEXT_HEAD_BYTES = 200  # more than those of a keyword
-_SMALL_CHUNK_BYTES = 64  # more than those of a density or a description of colours have
-# Of a file. libpng writes samples in chunks of 8 KiB, of which a file of 1 GiB has half as many.
+_TEXT_HEAD_BYTES = 200  # longer than any keyword
+_SMALL_CHUNK_BYTES = 64  # longer than a chunk of resolution or colour description
+# Limit per file. libpng writes samples in chunks of 8 KiB; a file of 1 GiB has half as many.
 MAX_CHUNKS = 1 << 18
-MAX_METADATA_CHUNKS = 64  # that are read: one of each kind is usual, after some that are damaged
+MAX_METADATA_CHUNKS = 64  # usually one of each kind, possibly after damaged ones
 _CHUNK_FRAME_BYTES = 12  # length, name and CRC-32
-_PIECE_BYTES = 1 << 20  # that are decompressed at a time
+_PIECE_BYTES = 1 << 20  # size of the pieces in which data is decompressed
 _LONGEST_KEYWORD = 79
-_METRE = 1  # the unit of a density
+_METRE = 1  # unit of resolution
 METRES_PER_INCH = 0.0254
-_DEPTH = 16  # of samples that may have fewer significant bits
+_DEPTH = 16  # bit depth of samples that can have fewer significant bits
 
 
 def declared_size(head: bytes) -> tuple[int, int] | None:
-    """Returns width and height as the first 24 bytes of a file give them; None if it is no PNG."""
+    """Returns (width, height) from the first 24 bytes of a file; None if it is not a PNG."""
     if not head.startswith(SIGNATURE) or head[12:16] != b"IHDR" or len(head) < 24:
         return None
     width, height = struct.unpack_from(">II", head, 16)
@@ -59,13 +59,12 @@ def without_metadata(file: BinaryIO) -> BinaryIO:
 
 
 def read_metadata(file: BinaryIO, max_bytes: int, notify: Notify) -> Metadata:
-    """Reads the metadata, as it is in the file: of each kind the first entry that is not damaged.
+    """Reads the metadata unchanged: the first undamaged entry of each kind.
 
     Args:
         file: A PNG file.
-        max_bytes: The most bytes that all entries may have when they are decompressed, those that
-            turn out to be damaged included.
-        notify: Receives a notice of each kind of which an entry is left out.
+        max_bytes: Maximum size of all decompressed entries together, including damaged ones.
+        notify: Receives a notice of each kind with a dropped entry.
     """
     found: dict[str, bytes] = {}
     left_out: set[str] = set()
@@ -95,16 +94,16 @@ _NAMES = {"icc": "ICC profile", "exif": "Exif block", "raw exif": "Exif block", 
 
 
 class _Budget:
-    """The bytes that the metadata of a file may still take."""
+    """Remaining number of bytes for the metadata of a file."""
 
     def __init__(self, max_bytes: int) -> None:
         self.bytes_left = max_bytes
 
     def take(self, count: int) -> None:
-        """Takes bytes of it.
+        """Consumes bytes of the budget.
 
         Raises:
-            ValueError: There are not so many.
+            ValueError: The budget is exceeded.
         """
         self.bytes_left -= count
         if self.bytes_left < 0:
@@ -112,7 +111,7 @@ class _Budget:
 
 
 def _kind_of(file: BinaryIO, name: bytes, start: int, size: int) -> str | None:
-    """Returns the kind of metadata that a chunk holds; None for any other chunk."""
+    """Returns the kind of metadata in a chunk; None for any other chunk."""
     if name == b"iCCP":
         return "icc"
     if name == b"eXIf":
@@ -129,7 +128,7 @@ def _kind_of(file: BinaryIO, name: bytes, start: int, size: int) -> str | None:
 
 
 def _checked_body(chunk: bytes) -> bytes:
-    """Returns the body of a chunk, after its name.
+    """Returns the body of a chunk that starts with its name.
 
     Raises:
         ValueError: Its CRC-32 does not match.
@@ -140,9 +139,10 @@ def _checked_body(chunk: bytes) -> bytes:
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Yields name, start and size in bytes of each chunk, with its length, name and CRC-32.
+    """Yields name, offset and size in bytes of each chunk. The size includes length, name and
+    CRC-32.
 
-    The last one ends with the file if that is cut.
+    The last chunk ends at the end of a truncated file.
 
     Raises:
         ImageError: There are more than `MAX_CHUNKS`.
@@ -163,13 +163,15 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
 
 
 def colour_chunks(file: BinaryIO) -> dict[bytes, bytes]:
-    """Returns the bodies of the chunks that describe colours, but for the ICC profile, by name."""
+    """Returns the bodies of the chunks that describe colours, except for the ICC profile, by
+    name.
+    """
     return _bodies(file, (b"cICP", b"sRGB", b"gAMA", b"cHRM"))
 
 
 def significant_bits(file: BinaryIO) -> int | None:
-    """Returns the significant bits of the colours that a file of 16 bits states, 1..15: those of
-    the channel that has most. None where it states none, or all 16.
+    """Returns the number of significant bits that a 16-bit file states for its colours, 1..15: the
+    maximum over the channels. None if it states none, or all 16.
     """
     found = _bodies(file, (b"sBIT",)).get(b"sBIT", b"")
     colours = found[:-1] if len(found) in (2, 4) else found
@@ -178,7 +180,7 @@ def significant_bits(file: BinaryIO) -> int | None:
 
 
 def texts(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
-    """Yields the keyword of each text, and how the rest of its chunk begins."""
+    """Yields the keyword of each text, and the first bytes after it."""
     for name, start, size in _chunks(file):
         if name in _TEXTS:
             file.seek(start + 8)
@@ -187,7 +189,7 @@ def texts(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
 
 
 def density(file: BinaryIO) -> tuple[float, float] | None:
-    """Returns the pixels per inch that the file states; None where it states none."""
+    """Returns the pixels per inch that the file states; None if it states none."""
     body = _bodies(file, (b"pHYs",)).get(b"pHYs", b"")
     if len(body) != 9 or body[8] != _METRE:
         return None
@@ -215,7 +217,7 @@ def _read_exif(chunk: bytes, budget: _Budget) -> bytes:
 
 
 def _read_raw_exif(chunk: bytes, budget: _Budget) -> bytes:
-    """Reads Exif that a text holds as hexadecimal digits, after three lines."""
+    """Reads Exif stored as hexadecimal digits in a text, after three lines."""
     _keyword, rest = chunk[4:].split(b"\0", 1)
     if chunk.startswith(b"zTXt"):
         text = _decompressed(rest[1:], budget)
@@ -239,11 +241,11 @@ _READERS = {"icc": _read_profile, "exif": _read_exif, "raw exif": _read_raw_exif
 
 
 def _decompressed(data: bytes, budget: _Budget) -> bytes:
-    """Decompresses in pieces, each of which is taken from the budget.
+    """Decompresses in pieces and consumes the budget for each.
 
     Raises:
-        ValueError: There is more than the budget, or it is cut off.
-        zlib.error: It is damaged.
+        ValueError: The budget is exceeded, or the data is truncated.
+        zlib.error: The data is damaged.
     """
     decompressor = zlib.decompressobj()
     pieces = []

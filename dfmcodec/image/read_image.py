@@ -1,6 +1,6 @@
-"""Image files -> `Image`: every kind that Pillow opens, 8 or 16 bits, upright.
+"""Reads image files of all formats that Pillow opens, with 8 or 16 bits, in upright orientation.
 
-Nothing is dropped without a notice or an error.
+Everything that is lost causes a notice or an error.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ from dfmcodec.image.texts import texts_of
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
-# The extensions that a folder is searched for.
+# File extensions that are searched for in a folder.
 IMAGE_SUFFIXES = frozenset(
     ".png .jpg .jpeg .jpe .tif .tiff .bmp .ppm .pgm .pbm .pnm .webp .gif .jp2 .j2k .avif .heic .heif .jxl .tga".split()
 )
-# The modes of 8 bits, and the modes that they are expanded to.
+# 8-bit modes, and the modes to which they are converted.
 _EXPANDED = {
     "1": "L",
     "L": "L",
@@ -68,20 +68,20 @@ _EXPANDED = {
     "HSV": "RGB",
 }
 _SAMPLES_PER_PIXEL = 277  # a TIFF tag
-_DESCRIBED = (258, _SAMPLES_PER_PIXEL, 339)  # with BitsPerSample and SampleFormat
+_DESCRIBED = (258, _SAMPLES_PER_PIXEL, 339)  # BitsPerSample, SamplesPerPixel and SampleFormat
 _FLOAT_FORMAT = 3  # a value of SampleFormat
 _FLOATING_POINT = ": it has floating-point samples (HDR); convert it to 16-bit integers first"
 _TAR_MAGIC_AT, _TAR_MAGIC = 257, b"ustar"
-_LONGEST_TEXT = 300  # of an error of Pillow, in characters
-# Of animations, a frame needs those before it: at most this number is decoded for --page.
+_LONGEST_TEXT = 300  # maximum length of an error message of Pillow, in characters
+# A frame of an animation depends on earlier frames. --page decodes at most this number of pixels.
 _SEQUENTIAL_FORMATS = ("GIF", "PNG", "WEBP", "FLI")
 _MAX_PAGE_PIXELS = 1 << 32
-_GRAY_PEAKS = {"1": 1, "L;2": 3, "L;4": 15, "L": 255}  # by raw mode; Pillow scales the samples to 255
+_GRAY_PEAKS = {"1": 1, "L;2": 3, "L;4": 15, "L": 255}  # by raw mode; Pillow scales these samples to 255
 _BANDS = {"RGB": "RGBX", "YCbCr": "YCC", "P": "P", "1": "1", **dict.fromkeys(DEEP_GRAY_MODES, "I"), "F": "F"}
 
 
 def ignore(notice: str) -> None:
-    """Drops a notice."""
+    """Ignores a notice."""
 
 
 def read_image(
@@ -91,21 +91,23 @@ def read_image(
     page: int | None = None,
     notify: Notify = ignore,
 ) -> Image:
-    """Reads an image file, upright: gray or RGB of 8 or 16 bits, with alpha, ICC, Exif and XMP.
+    """Reads an image file in upright orientation: gray or RGB, 8 or 16 bits, with alpha, ICC, Exif
+    and XMP.
 
     Args:
-        path: A file of one of `open_image.FORMATS`. Of a file on a disk, only the header is read
-            before its size is compared with the limit; a pipe is read to its end.
-        max_pixels: Larger images are refused before their pixels are read.
-        strip: The kinds of metadata that are left out; see `strip.strip_kinds`.
-        page: The page of a file that has several, counted from 1. None takes the first, with a
+        path: A file in one of the formats of `open_image.FORMATS`. For a file on disk, only the
+            header is read before the size is checked. A pipe is read completely.
+        max_pixels: Maximum number of pixels. Larger images are refused before their pixels are
+            read.
+        strip: Kinds of metadata to remove; see `strip.strip_kinds`.
+        page: Page of a file with several pages, counted from 1. None reads the first page, with a
             notice.
-        notify: Receives a notice of each thing that is converted or left out.
+        notify: Receives a notice of each conversion or loss.
 
     Raises:
-        ImageError: The file is empty, is not an image, is too large, is damaged, or is of a kind
-            that would lose something.
-        ConfigError: There is no such page.
+        ImageError: The file is empty, not an image, too large or damaged, or reading it would lose
+            something.
+        ConfigError: The page does not exist.
         DfmError: The file cannot be read.
     """
     return image_from_source(Source.from_path(path), max_pixels, strip, page, notify)
@@ -123,7 +125,7 @@ def image_from_bytes(
 
     Args:
         data: The bytes.
-        name: The name of the file in messages.
+        name: The name of the file, for messages.
         max_pixels: As in `read_image`.
         strip: As in `read_image`.
         page: As in `read_image`.
@@ -131,7 +133,7 @@ def image_from_bytes(
 
     Raises:
         ImageError: As in `read_image`.
-        ConfigError: There is no such page.
+        ConfigError: The page does not exist.
     """
     return image_from_source(Source.from_bytes(data, name), max_pixels, strip, page, notify)
 
@@ -146,7 +148,7 @@ def image_from_source(
     """Reads an image.
 
     Args:
-        source: Its file.
+        source: The image file.
         max_pixels: As in `read_image`.
         strip: As in `read_image`.
         page: As in `read_image`.
@@ -154,7 +156,7 @@ def image_from_source(
 
     Raises:
         ImageError: As in `read_image`.
-        ConfigError: There is no such page.
+        ConfigError: The page does not exist.
     """
     if not source.size_bytes:
         msg = f"{source.name} is empty; an image is needed"
@@ -168,7 +170,7 @@ def image_from_source(
 
 
 def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | None, notify: Notify) -> Image:
-    """Reads an image; notices and errors do not name the file."""
+    """Reads an image. Notices and errors do not name the file."""
     with source.open() as file, open_image(file, max_pixels) as pil_image:
         if page is not None:
             go_to_page(pil_image, page, source)
@@ -176,7 +178,7 @@ def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | No
         elif _has_more_pages(source, max_pixels):
             notify(_first_page_notice(pil_image.format))
         _check_channels(pil_image, notify)
-        with source.open() as apart:  # before the samples are loaded, which changes what is known of it
+        with source.open() as apart:  # before the samples are loaded, which changes the image's properties
             found = read_file_metadata(apart, pil_image, page or 1, ignore if strip >= EVERYTHING else notify)
             colours = described_colours(apart, pil_image.format, page or 1, found.icc is not None)
             found = replace(found, cicp=colours.cicp)
@@ -187,11 +189,12 @@ def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | No
         if deep is None:
             report_depth(pil_image, source, notify)
             load_samples(pil_image)
-            check_image_size(pil_image.height, pil_image.width, max_pixels)  # of icons, it is known only now
+            # The size of an icon is known only after loading.
+            check_image_size(pil_image.height, pil_image.width, max_pixels)
         samples, keeps_profile = (deep, True) if deep else _shallow_samples(pil_image, found.icc, transparency, notify)
         if samples.pixels.itemsize > 1:
             found = replace(found, bits=significant_bits(pil_image, source))
-        orientation = 1 if pil_image.format == "TIFF" else orientation_of(found)  # Pillow turns a TIFF
+        orientation = 1 if pil_image.format == "TIFF" else orientation_of(found)  # Pillow rotates TIFF images
         if colours.lost is not None and "icc" not in strip:
             notify(
                 f"its colour description {colours.lost} is left out, so colours will look different; convert the "
@@ -200,14 +203,14 @@ def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | No
         if texts and not strip >= WITH_TEXTS:
             is_or_are = "is" if len(texts) == 1 else "are"
             notify(f"its {' and '.join(texts)} {is_or_are} left out; only ICC, Exif and XMP are kept")
-        if pil_image.format != "TIFF" and "exif" not in strip:  # whose own fields hold the density, and are Exif
+        if pil_image.format != "TIFF" and "exif" not in strip:  # a TIFF stores the resolution in Exif fields
             found = with_density(found, dpi, notify)
         return _upright_image(samples, stripped(found, strip, notify), keeps_profile, orientation, notify)
 
 
 def _first_page_notice(format_name: str | None) -> str:
-    """The notice that a file has several pages, of which no one was asked for."""
-    if format_name == "MPO":  # a JPEG of a camera or phone
+    """Returns the notice that a file has several pages and only one is read."""
+    if format_name == "MPO":  # JPEG of a camera or phone
         return "only the main image is read; the others (previews, a gain map) are left out"
     what = "pages" if format_name in ("TIFF", "PSD", "DCX", "HEIF") else "frames"
     return f"only the first of several {what} is read; dfm encode --page selects another"
@@ -215,17 +218,17 @@ def _first_page_notice(format_name: str | None) -> str:
 
 @contextmanager
 def _boundary(name: str, source: Source | None = None) -> Iterator[None]:
-    """Makes errors of this package of all that goes wrong with an image that nobody vouches for.
+    """Converts all errors from reading an untrusted image to errors of this package.
 
-    Pillow's plugins raise whatever their code comes upon in a damaged file.
+    Pillow's plugins raise errors of any type for damaged files.
 
     Args:
-        name: The name of the image in messages.
-        source: Its file, if it has one.
+        name: The name of the image, for messages.
+        source: The file of the image, if there is one.
 
     Raises:
-        ImageError: Anything went wrong but a lack of memory. The message names the kind of error.
-        MemoryError: There was too little memory.
+        ImageError: Any error except lack of memory. The message names the type of the error.
+        MemoryError: Memory ran out.
     """
     import PIL
 
@@ -253,7 +256,7 @@ def _boundary(name: str, source: Source | None = None) -> Iterator[None]:
 
 
 def _check_channels(pil_image: PilImage, notify: Notify) -> None:
-    """Refuses or reports the channels of a TIFF that Pillow would drop."""
+    """Raises an error or gives a notice for channels of a TIFF that Pillow would drop."""
     tags = getattr(pil_image, "tag_v2", None)
     if tags is None:
         return
@@ -272,26 +275,26 @@ def from_pil(
     page: int | None = None,
     max_pixels: int = LARGEST_PIXELS,
 ) -> Image:
-    """Converts a Pillow image into an `Image`, turned upright by its Exif orientation.
+    """Converts a Pillow image to an `Image`, in upright orientation according to Exif.
 
     Args:
         pil_image: The image.
-        strip: The kinds of metadata that are left out; see `strip.strip_kinds`.
-        notify: Receives a notice of each thing that is converted or left out.
-        page: The page of an image that has several, counted from 1, at which the image stands from
-            then on. None takes the one at which it stands.
-        max_pixels: Larger images are refused before they are loaded.
+        strip: Kinds of metadata to remove; see `strip.strip_kinds`.
+        notify: Receives a notice of each conversion or loss.
+        page: Page of an image with several pages, counted from 1; the Pillow image stays at this
+            page. None reads the current page.
+        max_pixels: Maximum number of pixels. Larger images are refused before they are loaded.
 
     Raises:
-        ImageError: The image has a mode that would lose something, it is too large, or it cannot be
-            loaded.
-        ConfigError: There is no such page.
+        ImageError: The image is too large or cannot be loaded, or its mode cannot be converted
+            without loss.
+        ConfigError: The page does not exist.
     """
     with _boundary("the Pillow image"):
         if page is not None:
             go_to_page(pil_image, page)
         check_image_size(pil_image.height, pil_image.width, max_pixels)
-        turned = pil_image.format == "TIFF"  # Pillow turns a TIFF when it loads the samples
+        turned = pil_image.format == "TIFF"  # Pillow rotates a TIFF when it loads the samples
         transparency = _transparency(pil_image)
         pil_image = _without_texts(pil_image, notify)
         metadata = read_metadata(pil_image)
@@ -307,8 +310,8 @@ def from_pil(
 
 
 def _without_texts(pil_image: PilImage, notify: Notify) -> PilImage:
-    """Returns an image without texts where Pillow expects metadata or a transparent colour: it
-    puts the texts of a PNG beside these, under whatever names they have.
+    """Removes texts that could be mistaken for metadata or a transparent colour. Pillow stores the
+    texts of a PNG in the same dictionary, under arbitrary names.
     """
     info = pil_image.info
     texts = [name for name in ("icc_profile", "exif", "xmp", "transparency") if isinstance(info.get(name), str)]
@@ -329,22 +332,22 @@ def to_image(
     page: int | None = None,
     max_pixels: int | None = None,
 ) -> Image:
-    """Converts what the Python API accepts as an image.
+    """Converts any image that the Python API accepts.
 
     Args:
         source: A path, the bytes of an image file, a Pillow image, an `Image`, or an array of uint8
             or uint16 of any byte order, [H, W] or [H, W, C] with C = 1 (gray), 2 (gray and alpha),
             3 (RGB) or 4 (RGB and alpha).
-        strip: The kinds of metadata that are left out; see `strip.strip_kinds`.
-        notify: Receives a notice of each thing that is converted or left out.
-        page: The page of a file that has several, counted from 1. None takes the first, with a
-            notice, and of a Pillow image the one at which it stands.
-        max_pixels: Larger images are refused, files and Pillow images before their pixels are read.
-            None for `MAX_PIXELS` for files, and no limit for what is in memory.
+        strip: Kinds of metadata to remove; see `strip.strip_kinds`.
+        notify: Receives a notice of each conversion or loss.
+        page: Page of a file with several pages, counted from 1. None reads the first page of a
+            file, with a notice, and the current page of a Pillow image.
+        max_pixels: Maximum number of pixels. Larger images are refused, before their pixels are
+            read if possible. None is `MAX_PIXELS` for files; images in memory then have no limit.
 
     Raises:
-        ImageError: The source is none of these, or is too large.
-        ConfigError: There is no such page.
+        ImageError: The source has an unsupported type, or is too large.
+        ConfigError: The page does not exist.
     """
     kinds = strip_kinds(strip)
     of_files, in_memory = (MAX_PIXELS, LARGEST_PIXELS) if max_pixels is None else (max_pixels, max_pixels)
@@ -369,25 +372,27 @@ def _of_array(array: npt.NDArray[Any]) -> Image:
 
 
 def _has_more_pages(source: Source, max_pixels: int) -> bool:
-    """Whether a file has another page, as far as that is known without a look at all pages."""
+    """Indicates whether a file has more pages, as far as that can be known without reading all
+    pages.
+    """
     with source.open() as file, open_image(file, max_pixels) as pil_image:
         try:
             return bool(getattr(pil_image, "is_animated", False))
-        except Exception:  # what a plugin finds wrong with the second page does not matter to the first
+        except Exception:  # errors of the second page do not affect the first
             return False
 
 
 def go_to_page(pil_image: PilImage, page: int, source: Source | None = None) -> None:
-    """Goes to a page of an image.
+    """Moves an image to a page.
 
     Args:
         pil_image: The image.
         page: The page, counted from 1.
-        source: The file of the image; None for a Pillow image from outside.
+        source: The file of the image; None for a Pillow image given by the caller.
 
     Raises:
-        ImageError: The work that this takes is above a limit.
-        ConfigError: There is no such page.
+        ImageError: Reaching the page exceeds a limit.
+        ConfigError: The page does not exist.
     """
     if page < 1:
         msg = f"pages are counted from 1; there is no page {page}"
@@ -398,7 +403,7 @@ def go_to_page(pil_image: PilImage, page: int, source: Source | None = None) -> 
             msg = f"its frames up to {page} have {pixels} pixels, more than the limit of {_MAX_PAGE_PIXELS} for --page"
             raise ImageError(msg)
     if source is not None and pil_image.format == "TIFF":
-        # Pillow reads all directories on the way, so they are counted first.
+        # Seeking reads all directories in between, so they are counted first.
         with source.open() as file:
             count = len(tiff.page_offsets(file, page))
         if page <= count:
@@ -406,7 +411,7 @@ def go_to_page(pil_image: PilImage, page: int, source: Source | None = None) -> 
             return
     else:
         try:
-            pil_image.seek(page if pil_image.format == "PSD" else page - 1)  # whose plugin counts from 1
+            pil_image.seek(page if pil_image.format == "PSD" else page - 1)  # Pillow counts PSD layers from 1
             return
         except EOFError:
             count = int(getattr(pil_image, "n_frames", 1))
@@ -418,9 +423,7 @@ def go_to_page(pil_image: PilImage, page: int, source: Source | None = None) -> 
 def _upright_image(
     samples: ImageSamples, metadata: Metadata, keeps_profile: bool, orientation: int, notify: Notify
 ) -> Image:
-    """Makes an image of samples that are turned by an Exif orientation, with the metadata that a
-    `.dfm` file can hold.
-    """
+    """Creates an image in upright orientation, with the metadata that a `.dfm` file can store."""
     if not keeps_profile:
         metadata = replace(metadata, icc=None, cicp=None)
     pixels = np.ascontiguousarray(upright(samples.pixels, orientation))
@@ -429,7 +432,7 @@ def _upright_image(
 
 
 def upright(samples: Pixels, orientation: int) -> Pixels:
-    """Turns samples [H, W, ...] so that the Exif orientation 1..8 becomes 1."""
+    """Rotates or mirrors samples [H, W, ...] so that the Exif orientation 1..8 becomes 1."""
     turned = {
         2: lambda: samples[:, ::-1],
         3: lambda: samples[::-1, ::-1],
@@ -444,24 +447,24 @@ def upright(samples: Pixels, orientation: int) -> Pixels:
 
 
 def _transparency(pil_image: PilImage) -> Any:
-    """Returns the colour that is fully transparent, on the scale of the samples; None for none.
+    """Returns the fully transparent colour on the scale of the samples; None if there is none.
 
-    Call it before the samples are loaded: Pillow scales those of a gray PNG of less than 8 bits,
-    but not this colour, and forgets their scale.
+    Must be called before the samples are loaded: Pillow scales the samples of a gray PNG with fewer
+    than 8 bits, but not this colour, and discards the scale.
     """
     colour = pil_image.info.get("transparency")
     if not isinstance(colour, int):
-        return None if isinstance(colour, str) else colour  # a text of a PNG
+        return None if isinstance(colour, str) else colour  # text of a PNG
     tiles = getattr(pil_image, "tile", None)
     peak = _GRAY_PEAKS.get(rawmode_of(tiles[0])) if tiles else None
     return colour if peak is None else (colour & peak) * (PEAK_CODE_VALUE // peak)
 
 
 def _shallow_samples(pil_image: PilImage, profile: Any, transparency: Any, notify: Notify) -> tuple[ImageSamples, bool]:
-    """Returns the samples that Pillow itself gives, and whether the ICC profile is still valid.
+    """Returns the samples as Pillow decodes them, and whether the ICC profile is still valid.
 
     Args:
-        pil_image: The image, whose samples are loaded.
+        pil_image: The image, with loaded samples.
         profile: Its ICC profile.
         transparency: See `_transparency`.
         notify: Receives a notice of a conversion.
@@ -488,7 +491,7 @@ def _shallow_samples(pil_image: PilImage, profile: Any, transparency: Any, notif
 
 
 def _to_srgb(pil_image: PilImage, profile: Any, notify: Notify) -> PilImage:
-    """Converts CMYK and Lab to sRGB, by the image's profile where it has one that works."""
+    """Converts CMYK and Lab to sRGB, with the image's ICC profile if it is valid."""
     import PIL.ImageCms
 
     srgb = PIL.ImageCms.createProfile("sRGB")
@@ -511,9 +514,7 @@ def _to_srgb(pil_image: PilImage, profile: Any, notify: Notify) -> PilImage:
 
 
 def _diagnosis(source: Source | None, error: Exception) -> str:
-    """Returns the end of a message, which says what to do about some kinds of file; empty for any
-    other.
-    """
+    """Returns advice for the end of a message, for some kinds of file; None for any other."""
     if source is None:
         return ""
     with source.open() as file:
@@ -539,6 +540,6 @@ def _diagnosis(source: Source | None, error: Exception) -> str:
         return _FLOATING_POINT
     if channels > 4:
         return f": it has {channels} channels; at most RGB with alpha are possible, choose three first"
-    if isinstance(error, SyntaxError):  # Pillow knows no such image
+    if isinstance(error, SyntaxError):  # Pillow raises SyntaxError for an unknown image
         return f": it is a TIFF of {channels} channels and {depth} bits that Pillow cannot read; convert it to PNG"
     return ""

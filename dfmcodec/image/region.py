@@ -1,4 +1,4 @@
-"""Rectangles of an image."""
+"""Rectangular regions of an image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CHANNELS = 3
 
 @dataclass(frozen=True)
 class Region:
-    """A rectangle of an image: rows top..bottom and columns left..right, without the end values."""
+    """Rectangular region: rows top..bottom and columns left..right, excluding bottom and right."""
 
     top: int
     left: int
@@ -18,32 +18,32 @@ class Region:
 
     @property
     def height(self) -> int:
-        """The number of rows."""
+        """Returns the number of rows."""
         return self.bottom - self.top
 
     @property
     def width(self) -> int:
-        """The number of columns."""
+        """Returns the number of columns."""
         return self.right - self.left
 
     @property
     def rows(self) -> slice:
-        """The rows of the image, as a slice."""
+        """Returns the rows as a slice."""
         return slice(self.top, self.bottom)
 
     @property
     def middle(self) -> Region:
-        """The pixel in the middle."""
+        """Returns the region of the middle pixel."""
         top, left = (self.top + self.bottom) // 2, (self.left + self.right) // 2
         return Region(top, left, top + 1, left + 1)
 
     @property
     def columns(self) -> slice:
-        """The columns of the image, as a slice."""
+        """Returns the columns as a slice."""
         return slice(self.left, self.right)
 
     def common(self, other: Region) -> Region:
-        """Returns the rectangle that lies in both regions."""
+        """Returns the intersection of two regions."""
         return Region(
             max(self.top, other.top),
             max(self.left, other.left),
@@ -52,11 +52,13 @@ class Region:
         )
 
     def relative_to(self, other: Region) -> Region:
-        """Returns this region in coordinates that start at the first pixel of another."""
+        """Returns this region relative to the top left pixel of another."""
         return Region(self.top - other.top, self.left - other.left, self.bottom - other.top, self.right - other.left)
 
     def grown(self, margin: int, height: int, width: int) -> Region:
-        """Returns this region with `margin` more pixels on each side, within an image of a size."""
+        """Returns this region with `margin` more pixels on each side, clipped to an image of the
+        given size.
+        """
         return Region(
             max(0, self.top - margin),
             max(0, self.left - margin),

@@ -1,9 +1,9 @@
-"""Images at positions other than those of their pixels, and so at other resolutions.
+"""Resampling: evaluates images at positions between pixels and at other resolutions.
 
-Along an axis, the samples s[k] at positions 0, 1, 2, .. are taken as those of a function without
-frequencies above half a cycle per sample. That function is sum_k s[k] L(x - k), with the sinc as L,
-which is windowed here (Lanczos; Duchon 1979) so that it is short. For smaller images the samples
-are the low-pass band after a coarser decomposition level, so the finer levels need no decoding.
+Along an axis, the samples s[k] at positions 0, 1, 2, .. are interpreted as samples of a function
+without frequencies above half a cycle per sample. This function is sum_k s[k] L(x - k), where L is
+a sinc, windowed to be short (Lanczos; Duchon 1979). For smaller images the samples are the low-pass
+band of a coarser decomposition level, so the finer levels are not decoded.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from dfmcodec.errors import ConfigError
 from dfmcodec.image import MAX_SIDE
 from dfmcodec.image.region import Region
 
-LOBES = 4  # lobes of the kernel on each side
+LOBES = 4  # of the kernel, on each side
 _STRIP_ROWS = 256
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Where a region of an image is evaluated: the middles of `height` x `width` equal parts.
+    """Sampling grid over a region: the centres of `height` x `width` equal cells.
 
     Args:
         region: The region of the image, in pixels.
@@ -50,68 +50,70 @@ class Sampling:
 
     @property
     def scale(self) -> float:
-        """The larger of the scales of the two axes."""
+        """Returns the larger scale of the two axes."""
         return max(self.height / self.region.height, self.width / self.region.width)
 
     def level(self, levels: int) -> int:
-        """Returns how often the image can be halved and still have the resolution that is needed.
+        """Returns the decomposition level with the lowest sufficient resolution.
 
         Args:
-            levels: The number of decomposition levels, the most that is returned.
+            levels: The number of decomposition levels, which is the maximum result.
         """
         return min(levels, max(0, floor(log2(1 / self.scale) + 1e-9)))
 
     def rows(self) -> Axis:
-        """The vertical positions in the image, in pixels."""
-        return _middles(self.region.top, self.region.height, self.height)
+        """Returns the vertical positions in the image, in pixels."""
+        return _centres(self.region.top, self.region.height, self.height)
 
     def columns(self) -> Axis:
-        """The horizontal positions in the image, in pixels."""
-        return _middles(self.region.left, self.region.width, self.width)
+        """Returns the horizontal positions in the image, in pixels."""
+        return _centres(self.region.left, self.region.width, self.width)
 
     def margin(self, level: int) -> int:
-        """The number of pixels around the region that its evaluation at a level sees."""
+        """Returns the number of pixels around the region that the evaluation at a level needs."""
         return max(axis.from_sample(0, level).margin for axis in (self.rows(), self.columns())) << level
 
 
-def _middles(start: int, length: int, count: int) -> Axis:
-    """The middles of `count` equal parts of `length` pixels from `start`.
+def _centres(start: int, length: int, count: int) -> Axis:
+    """Returns the centres of `count` equal cells that divide `length` pixels from `start`.
 
-    The middles of pixels are integers.
+    Centres of pixels are integers.
     """
     positions = start + (np.arange(count, dtype=np.float64) + 0.5) * (length / count) - 0.5
     return Axis(positions, length / count)
 
 
 class Axis(NamedTuple):
-    """Positions along an axis.
+    """Sampling positions along an axis.
 
     Args:
-        positions: Where the function is evaluated, float64 [N]; 0 is the first sample.
-        spacing: How far apart they are, in samples. It is that of the part which a position stands
-            for, and so known of a single one, too.
+        positions: The positions, float64 [N]; 0 is the first sample.
+        spacing: The distance between positions in samples. It is the size of a cell, so it is
+            defined for a single position too.
     """
 
     positions: Float64
     spacing: float
 
     def from_sample(self, first: int, level: int = 0) -> Axis:
-        """The same positions where samples are those after some decomposition levels, 2^level
-        pixels apart, and the first one is that of pixel `first`.
+        """Returns the same positions relative to the samples of a decomposition level. These are
+        2^level pixels apart, and the first one is at pixel `first`.
         """
         return Axis((self.positions - first) / (1 << level), self.spacing / (1 << level))
 
     @property
     def margin(self) -> int:
-        """The number of samples beyond a position that its value depends on, or one more."""
+        """Returns the number of samples on each side of a position that its value depends on, or
+        one more.
+        """
         return ceil((LOBES + 1) * max(1.0, self.spacing))
 
 
 def evaluate(planes: Float32, rows: Axis, columns: Axis) -> Float32:
-    """Evaluates the function through samples at a grid of positions.
+    """Evaluates the interpolated function on a grid of positions.
 
     Args:
-        planes: float32 [C, H, W]; the edges are repeated.
+        planes: float32 [C, H, W]; the edges are replicated.
         rows: h positions.
         columns: w positions.
 
@@ -123,7 +125,7 @@ def evaluate(planes: Float32, rows: Axis, columns: Axis) -> Float32:
 
 
 def evaluate_strips(planes: Float32, rows: Axis, columns: Axis) -> Iterator[Float32]:
-    """Does the same as `evaluate` in strips of rows, so that intermediate arrays stay small.
+    """Evaluates like `evaluate`, but yields strips of rows, so that intermediate arrays stay small.
 
     Yields:
         The next rows, float32 [C, r, w].
@@ -138,7 +140,7 @@ def evaluate_strips(planes: Float32, rows: Axis, columns: Axis) -> Iterator[Floa
 def _along_last(planes: Float32, axis: Axis) -> Float32:
     """Evaluates along the last axis.
 
-    The kernel is as wide as the positions are apart, so that nothing is aliased.
+    The kernel is widened by the spacing of the positions, to avoid aliasing.
     """
     positions, spacing = axis.positions, max(1.0, axis.spacing)
     reach = ceil(LOBES * spacing)
@@ -155,5 +157,7 @@ def _along_last(planes: Float32, axis: Axis) -> Float32:
 
 
 def lanczos(x: Array, lobes: int, xp: ModuleType) -> Array:
-    """The Lanczos kernel: a sinc, windowed by another of the given lobes. float [..]."""
+    """Returns the Lanczos kernel, a sinc windowed by a wider sinc with the given number of lobes,
+    float [..].
+    """
     return xp.where(xp.abs(x) < lobes, xp.sinc(x) * xp.sinc(x / lobes), 0.0)

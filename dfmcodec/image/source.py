@@ -1,4 +1,4 @@
-"""Where an image file comes from: a path, bytes or a stream."""
+"""Sources of image files: a path, bytes or a stream."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from dfmcodec.errors import ImageError
 from dfmcodec.files.atomic import open_file
 from dfmcodec.image.open_image import MAX_HELD_BYTES, may_be_image
 
-_PIECE_BYTES = 1 << 20  # of what is read from a stream at a time
+_PIECE_BYTES = 1 << 20  # size of the pieces in which a stream is read
 
 
 @dataclass(frozen=True)
 class Source:
-    """An image file that can be opened again and again, so that each reader has its own place in
-    it.
+    """Image file that can be opened repeatedly, so that each reader has its own position.
 
     Args:
-        name: The name in messages.
-        open: Opens the file; it may be sought in.
-        size_bytes: Its size.
+        name: The name, for messages.
+        open: Opens the file for seekable reading.
+        size_bytes: The size of the file.
     """
 
     name: str
@@ -34,11 +33,11 @@ class Source:
 
     @classmethod
     def from_path(cls, path: Path) -> Source:
-        """A file by its name. Of a file on a disk, nothing is read yet.
+        """Creates a source from a path. A file on disk is not read yet.
 
         Raises:
-            DfmError: It cannot be opened.
-            ImageError: It is a pipe or a device, and `from_stream` refuses it.
+            DfmError: The file cannot be opened.
+            ImageError: The path is a pipe or device, and `from_stream` refuses its contents.
         """
         with open_file(path) as file:
             state = os.fstat(file.fileno())
@@ -48,23 +47,24 @@ class Source:
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> Source:
-        """A file in memory."""
+        """Creates a source from a file in memory."""
         return cls(name, lambda: io.BytesIO(data), len(data))
 
     @classmethod
     def from_stream(cls, stream: BinaryIO, name: str) -> Source:
-        """Reads a stream to its end, if it begins as an image does.
+        """Reads a stream completely if its first bytes match a supported format.
 
         Args:
             stream: A pipe or any binary file.
-            name: The name in messages.
+            name: The name, for messages.
 
         Raises:
-            ImageError: It begins as no image does, or it has more than `MAX_HELD_BYTES`.
+            ImageError: The first bytes match no supported format, or there are more than
+                `MAX_HELD_BYTES`.
         """
         head = stream.read(_PIECE_BYTES)
         data = bytearray(head)
-        goes_on = may_be_image(head)  # if not, the head is enough to say so
+        goes_on = may_be_image(head)  # otherwise the head suffices for the error message
         while goes_on and (piece := stream.read(_PIECE_BYTES)):
             data += piece
             if len(data) > MAX_HELD_BYTES:

@@ -1,4 +1,4 @@
-"""Metadata that is left out on request, by kind."""
+"""Removes metadata on request, by kind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dfmcodec.errors import ConfigError
 from dfmcodec.image import Metadata, tiff
 from dfmcodec.image.metadata import exif_fields
 
-_MEANINGS = {  # of what users name
+_MEANINGS = {  # of the names that users give
     "gps": ("gps",),
     "exif": ("exif",),
     "xmp": ("xmp",),
@@ -22,30 +22,30 @@ _MEANINGS = {  # of what users name
     "all": ("exif", "xmp", "all"),
 }
 EVERYTHING = frozenset(("exif", "xmp", "icc"))
-WITH_TEXTS = frozenset(("exif", "xmp"))  # without which nobody misses the texts that are never kept
+WITH_TEXTS = frozenset(("exif", "xmp"))  # if these are removed, no notice about lost texts is needed
 _GPS_TAG = 0x8825
 _VALUE = rb"\"[^\"]*\"|'[^']*'"
-_XMP_GPS = (  # the properties of XMP as attributes, empty elements and elements; searched in linear time
+_XMP_GPS = (  # XMP properties as attributes, empty elements and elements; searched in linear time
     re.compile(rb"\s[\w.-]+:GPS\w*\s*=\s*(?:" + _VALUE + rb")"),
     re.compile(rb"<[\w.-]+:GPS\w*(?:\s[^<>]*)?/>"),
     re.compile(rb"<([\w.-]+:GPS\w*)(?:\s[^<>]*)?>[^<]*</\1\s*>"),
 )
-_DIRECTORIES = 2  # of Exif: that of the image and that of its thumbnail
+_DIRECTORIES = 2  # of Exif: main image and thumbnail
 
 
 def strip_kinds(given: str | Iterable[str]) -> frozenset[str]:
-    """The kinds of metadata that are left out.
+    """Parses the kinds of metadata to remove.
 
     Args:
-        given: Kinds, or texts of several with commas between: "gps" for the position in Exif and
-            XMP, "exif", "xmp", "icc" for the profile and code points of colours, and "all" for Exif
-            and XMP, but not "icc", which says what the colours are.
+        given: Kinds, or comma-separated lists of kinds: "gps" for the position in Exif and XMP,
+            "exif", "xmp", "icc" for ICC profile and colour code points, and "all" for Exif and XMP.
+            "all" does not include "icc", because the ICC profile defines the colours.
 
     Returns:
-        Some of "gps", "exif", "xmp" and "icc", and "all" where that was given.
+        A subset of "gps", "exif", "xmp" and "icc", with "all" if it was given.
 
     Raises:
-        ConfigError: One is unknown.
+        ConfigError: A kind is unknown.
     """
     texts: Any = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
     names = [name.strip() for text in texts for name in str(text).split(",")]
@@ -61,9 +61,9 @@ def stripped(metadata: Metadata, kinds: frozenset[str], notify: Notify) -> Metad
 
     Args:
         metadata: The metadata.
-        kinds: What `strip_kinds` returned.
-        notify: Receives a notice where Exif or XMP is left out as a whole, because the position
-            cannot be removed from it, and where a profile stays although "all" was given.
+        kinds: The result of `strip_kinds`.
+        notify: Receives a notice if Exif or XMP is removed entirely because the position cannot be
+            removed from it, and if an ICC profile is kept although "all" was given.
     """
     kept = replace(metadata, **{kind: None for kind in kinds & EVERYTHING})
     if "icc" in kinds:
@@ -83,14 +83,14 @@ def stripped(metadata: Metadata, kinds: frozenset[str], notify: Notify) -> Metad
 def exif_without_gps(exif: bytes) -> bytes | None:
     """Removes the position from an Exif block.
 
-    The entry of the GPS directory goes and its bytes become 0. All else stays at its place, as
-    maker notes hold offsets.
+    The entry of the GPS directory is removed and its bytes are set to 0. Everything else keeps its
+    offset, because maker notes contain offsets.
 
     Args:
-        exif: The block, with or without the six bytes in front.
+        exif: The block, with or without the six-byte prefix.
 
     Returns:
-        The block; None where it is not well formed.
+        The block; None if it is not well formed.
     """
     prefix = tiff.EXIF_PREFIX if exif.startswith(tiff.EXIF_PREFIX) else b""
     block = bytearray(exif.removeprefix(prefix))
@@ -107,7 +107,7 @@ def exif_without_gps(exif: bytes) -> bytes | None:
 
 
 def _without_gps_entry(block: bytearray, order: tiff.ByteOrder, offset: int) -> int:
-    """Removes the GPS entry of a directory, and returns the offset of the next directory.
+    """Removes the GPS entry from a directory and returns the offset of the next directory.
 
     Raises:
         struct.error, ValueError: The directory is not well formed.
@@ -129,10 +129,10 @@ def _without_gps_entry(block: bytearray, order: tiff.ByteOrder, offset: int) -> 
 
 
 def _clear_directory(block: bytearray, order: tiff.ByteOrder, offset: int) -> None:
-    """Sets a directory and the values that it points to to 0.
+    """Sets a directory and its values to 0.
 
     Raises:
-        ValueError: It is not well formed, or its values are larger than the block.
+        ValueError: The directory is not well formed, or its values are larger than the block.
     """
     if tiff.read_fields(io.BytesIO(block), offset) is None:
         msg = "no directory"
@@ -151,7 +151,7 @@ def xmp_without_gps(xmp: bytes) -> bytes | None:
     """Removes the properties of the position, GPSLatitude and so on, from an XMP packet.
 
     Returns:
-        The packet; None where it names a position in another way, or is not UTF-8.
+        The packet; None if it states a position in another way, or is not UTF-8.
     """
     try:
         xmp.decode("utf-8")

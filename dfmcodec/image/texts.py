@@ -1,4 +1,4 @@
-"""Captions, comments and other texts of an image file, which `.dfm` files do not hold."""
+"""Captions, comments and other texts of image files. `.dfm` files do not store them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dfmcodec.image import png, tiff
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
-_IPTC_TAG, _IPTC_RESOURCE = 33723, 0x0404  # of TIFF; of Photoshop's segment of a JPEG
+_IPTC_TAG, _IPTC_RESOURCE = 33723, 0x0404  # TIFF tag; identifier in the Photoshop segment of a JPEG
 _IPTC_MARKER, _APPLICATION_RECORD, _LONG_DATASET = 0x1C, 2, 1 << 15
 _IPTC_TRIVIAL = (0, 55, 60, 62, 63, 65, 70)  # data sets: version, dates and times, the program
 _IPTC = "IPTC (captions, credits)"
-# What programs write by themselves: comments that name them, and keywords of a PNG. What Exif and
-# XMP hold is read elsewhere.
-_OF_PROGRAMS = re.compile(
+# Texts that programs write automatically: comments that name the program, and keywords of a PNG.
+# Contents of Exif and XMP are read elsewhere.
+_PROGRAM_COMMENTS = re.compile(
     rb"\s*($|created (with|by openjpeg|by kakadu)|creator: |file written by |lavc|lead technologies|applemark"
     rb"|intel\(r\)|(optimi[sz]ed|compressed) by )",
     re.IGNORECASE,
@@ -29,26 +29,26 @@ _TRIVIAL_KEYWORDS = re.compile(
     r"|(date|exif|icc|jpeg|png|tiff|thumb:):",
     re.IGNORECASE,
 )
-_IPTC_KEYWORDS = ("Raw profile type iptc", "Raw profile type 8bim")  # of ImageMagick
-_MOST_KEYWORDS = 3  # that are named
+_IPTC_KEYWORDS = ("Raw profile type iptc", "Raw profile type 8bim")  # ImageMagick
+_MAX_KEYWORDS = 3  # maximum number of keywords in a message
 
 
 def texts_of(file: BinaryIO, pil_image: PilImage, page: int) -> list[str]:
-    """Names the texts that are lost with a file, in words.
+    """Describes the texts of a file that encoding loses.
 
     Args:
         file: The file.
-        pil_image: The image that Pillow opened of it, at the page.
+        pil_image: The image that Pillow opened from the file, at the page.
         page: The page of a TIFF, from 1.
 
     Returns:
-        What there is, but for what only names a program or a date.
+        The descriptions, without texts that only name a program or a date.
     """
     if pil_image.format == "PNG":
         return _of_png(png.texts(file))
-    found = [_IPTC] if _says_something(_iptc(file, pil_image, page)) else []
-    comment: Any = pil_image.info.get("comment")  # of JPEG, JPEG 2000 and GIF
-    if isinstance(comment, bytes) and not _OF_PROGRAMS.match(comment.strip(b"\0")):
+    found = [_IPTC] if _has_content(_iptc(file, pil_image, page)) else []
+    comment: Any = pil_image.info.get("comment")  # JPEG, JPEG 2000 and GIF
+    if isinstance(comment, bytes) and not _PROGRAM_COMMENTS.match(comment.strip(b"\0")):
         found.append("comment")
     return found
 
@@ -58,18 +58,18 @@ def _of_png(texts: Iterable[tuple[str, bytes]]) -> list[str]:
         keyword
         for keyword, rest in texts
         if not _TRIVIAL_KEYWORDS.match(keyword)
-        and not (keyword == "Comment" and _OF_PROGRAMS.match(rest.rpartition(b"\0")[2]))
+        and not (keyword == "Comment" and _PROGRAM_COMMENTS.match(rest.rpartition(b"\0")[2]))
     )
     names = [printable(keyword) for keyword in keywords if keyword not in _IPTC_KEYWORDS]
     found = [_IPTC] if len(names) < len(keywords) else []
     if names:
-        more = f" and {len(names) - _MOST_KEYWORDS} more" if len(names) > _MOST_KEYWORDS else ""
-        found.append(f"PNG text ({', '.join(names[:_MOST_KEYWORDS])}{more})")
+        more = f" and {len(names) - _MAX_KEYWORDS} more" if len(names) > _MAX_KEYWORDS else ""
+        found.append(f"PNG text ({', '.join(names[:_MAX_KEYWORDS])}{more})")
     return found
 
 
 def _iptc(file: BinaryIO, pil_image: PilImage, page: int) -> bytes:
-    """The IPTC of a TIFF or JPEG; empty without one."""
+    """Returns the IPTC data of a TIFF or JPEG; empty if there is none."""
     if pil_image.format == "TIFF":
         offsets = tiff.page_offsets(file, page)
         fields = tiff.read_fields(file, offsets[page - 1], wanted=(_IPTC_TAG,)) if page <= len(offsets) else None
@@ -79,8 +79,8 @@ def _iptc(file: BinaryIO, pil_image: PilImage, page: int) -> bytes:
     return found if isinstance(found, bytes) else b""
 
 
-def _says_something(iptc: bytes) -> bool:
-    """Whether IPTC (IIM 4.2) says more than its version, dates and program."""
+def _has_content(iptc: bytes) -> bool:
+    """Indicates whether IPTC data (IIM 4.2) contains more than version, dates and program."""
     at = 0
     while at + 5 <= len(iptc) and iptc[at] == _IPTC_MARKER:
         record, dataset, size = struct.unpack_from(">BBH", iptc, at + 1)

@@ -1,7 +1,7 @@
-"""The directories of a TIFF file (TIFF 6.0 and BigTIFF): walked, read, and written.
+"""Reads and writes the directories of TIFF files (TIFF 6.0 and BigTIFF).
 
-An Exif block is a TIFF file without an image, so it is read and written by the same functions.
-Values are bytes in the byte order of the file. What cannot be read is left out.
+An Exif block is a TIFF file without an image, so the same functions read and write it. Values are
+bytes in the byte order of the file. Unreadable values are omitted.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from typing import BinaryIO, Literal, NamedTuple
 from dfmcodec.errors import ImageError
 from dfmcodec.image import MAX_METADATA_BYTES
 
-MAX_ENTRIES = 4096  # of a directory; cameras and scanners write up to a few hundred
-MAX_ENTRIES_WALKED = 1 << 16  # of all directories up to a page
+MAX_ENTRIES = 4096  # per directory; cameras and scanners write up to a few hundred
+MAX_ENTRIES_WALKED = 1 << 16  # in all directories up to a page
 KIND_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 ByteOrder = Literal["<", ">"]  # as in `struct`
 BYTE, ASCII, SHORT, LONG, UNDEFINED = 1, 2, 3, 4, 7
 STRIP_OFFSETS = 273
-EXIF_PREFIX = b"Exif\0\0"  # that may stand before an Exif block
-_FIRST = 8  # the offset of the directory of a written file
+EXIF_PREFIX = b"Exif\0\0"  # optional prefix of an Exif block
+_FIRST_OFFSET = 8  # offset of the directory in files written here
 _BYTE_ORDERS: dict[bytes, ByteOrder] = {b"II": "<", b"MM": ">"}
 
 
 class Field(NamedTuple):
-    """A field of a directory: its type (TIFF 6.0, section 2), and its values as bytes."""
+    """Field of a directory: its type (TIFF 6.0, section 2) and its values as bytes."""
 
     kind: int
     data: bytes
 
 
 class Layout(NamedTuple):
-    """The header of a TIFF file.
+    """Header of a TIFF file.
 
     Args:
-        byte_order: The order of the bytes of its numbers.
-        is_big: Whether it is a BigTIFF, with offsets of 64 bits.
+        byte_order: The byte order of numbers.
+        is_big: Whether the file is a BigTIFF, with 64-bit offsets.
         first: The offset of the first directory.
     """
 
@@ -60,13 +60,13 @@ class Layout(NamedTuple):
 
 
 class _Directory(NamedTuple):
-    entry_count: int  # as it says
-    entries: int  # the offset of the first
-    next: int  # the offset of the next directory, 0 for none
+    entry_count: int  # as declared
+    entries: int  # offset of the first entry
+    next: int  # offset of the next directory; 0 for none
 
 
 def read_layout(file: BinaryIO) -> Layout | None:
-    """Returns the header of a file; None if it is no TIFF."""
+    """Returns the header of a file; None if it is not a TIFF."""
     file.seek(0)
     head = file.read(16)
     byte_order = _BYTE_ORDERS.get(head[:2])
@@ -81,10 +81,10 @@ def read_layout(file: BinaryIO) -> Layout | None:
 
 
 def check_directory(file: BinaryIO) -> None:
-    """Refuses a file whose first directory has more entries than are ever needed.
+    """Raises an error if the first directory has too many entries.
 
     Raises:
-        ImageError: It has more than `MAX_ENTRIES`.
+        ImageError: The directory has more than `MAX_ENTRIES`.
     """
     layout = read_layout(file)
     directory = layout and _directory(file, layout, layout.first)
@@ -93,14 +93,14 @@ def check_directory(file: BinaryIO) -> None:
 
 
 def page_offsets(file: BinaryIO, pages: int) -> list[int]:
-    """Returns the offsets of the directories of the first pages of a file.
+    """Returns the offsets of the directories of the first pages.
 
     Args:
         file: A TIFF file.
-        pages: How many pages are wanted. There may be fewer.
+        pages: The number of pages to find. The file may have fewer.
 
     Raises:
-        ImageError: A directory has more than `MAX_ENTRIES`, or all have more than
+        ImageError: A directory has more than `MAX_ENTRIES`, or all together have more than
             `MAX_ENTRIES_WALKED`.
     """
     layout = read_layout(file)
@@ -126,8 +126,8 @@ def _check_count(directory: _Directory) -> None:
 
 
 def _directory(file: BinaryIO, layout: Layout, offset: int) -> _Directory | None:
-    """Returns a directory without its entries; None where the file ends before it does."""
-    if offset >= 1 << 63:  # more than a file can be asked for
+    """Returns the header of a directory; None if the file ends before it."""
+    if offset >= 1 << 63:  # beyond the maximum file offset
         return None
     count_bytes, offset_bytes = struct.calcsize(layout.count_format), struct.calcsize(layout.offset_format)
     file.seek(offset)
@@ -139,25 +139,25 @@ def _directory(file: BinaryIO, layout: Layout, offset: int) -> _Directory | None
     if end > file.seek(0, io.SEEK_END):
         return None
     file.seek(end)
-    tail = file.read(offset_bytes).ljust(offset_bytes, b"\0")  # some writers leave out the last offset
+    tail = file.read(offset_bytes).ljust(offset_bytes, b"\0")  # some writers omit the last offset
     return _Directory(count, offset + count_bytes, *struct.unpack(layout.offset_format, tail))
 
 
 def read_fields(
     file: BinaryIO, offset: int, left_out: Container[int] = (), wanted: Container[int] | None = None
 ) -> dict[int, Field] | None:
-    """Reads the fields of a directory, by their tags.
+    """Reads the fields of a directory, by tag.
 
     Args:
-        file: A TIFF file, or an Exif block without its first six bytes.
+        file: A TIFF file, or an Exif block without its six-byte prefix.
         offset: The offset of the directory.
-        left_out: Tags that are not read.
-        wanted: The only tags that are read; None for all.
+        left_out: Tags to skip.
+        wanted: Tags to read; None for all.
 
     Returns:
-        The fields. None where the directory is none, or one of its fields cannot be read: it is of
-        no known type, outside the file, or larger with the others than the file or the metadata of
-        a `.dfm` file.
+        The fields. None if there is no directory at the offset, or if one of its fields is
+        unreadable: it has an unknown type, lies outside the file, or makes the total larger than
+        the file or the metadata of a `.dfm` file.
     """
     layout = read_layout(file)
     directory = layout and _directory(file, layout, offset)
@@ -188,7 +188,7 @@ def read_fields(
 
 
 def first_number(field: Field | None, byte_order: ByteOrder, default: int = 0) -> int:
-    """Returns the first value of a field of BYTE, SHORT or LONG; the default for any other."""
+    """Returns the first value of a BYTE, SHORT or LONG field; the default for any other."""
     letters = {BYTE: "B", SHORT: "H", LONG: "I", 13: "I", 16: "Q", 18: "Q"}
     if field is None or field.kind not in letters or not field.data:
         return default
@@ -201,13 +201,13 @@ def write_tiff(
     inner: Mapping[int, Mapping[int, Field]],
     strips: Sequence[bytes] = (),
 ) -> bytes:
-    """Writes a TIFF file of one directory.
+    """Writes a TIFF file with one directory.
 
     Args:
-        byte_order: The order of the bytes, in which the values of all fields are.
-        fields: The fields of the directory, by their tags, without those that hold offsets.
-        inner: The directories inside it, by the tags of the fields that point to them.
-        strips: The samples as they are in the file. Empty for an Exif block.
+        byte_order: The byte order of the file and of the values of all fields.
+        fields: The fields of the directory, by tag, without those that contain offsets.
+        inner: Subdirectories, by the tag of the field that points to each.
+        strips: The samples as stored in the file; empty for an Exif block.
 
     Raises:
         ValueError: The file would be larger than 4 GiB.
@@ -215,7 +215,7 @@ def write_tiff(
     pointers = {tag: long_field(byte_order, 0) for tag in inner}
     if strips:
         pointers[STRIP_OFFSETS] = long_field(byte_order, *[0] * len(strips))
-    bodies, offset = [], _FIRST + len(_directory_bytes(byte_order, {**fields, **pointers}, _FIRST))
+    bodies, offset = [], _FIRST_OFFSET + len(_directory_bytes(byte_order, {**fields, **pointers}, _FIRST_OFFSET))
     for tag, inner_fields in inner.items():
         pointers[tag] = long_field(byte_order, offset)
         bodies.append(_directory_bytes(byte_order, inner_fields, offset))
@@ -226,22 +226,22 @@ def write_tiff(
             msg = "the file would have more than 4 GiB"
             raise ValueError(msg)
         pointers[STRIP_OFFSETS] = long_field(byte_order, *offsets)
-    header = struct.pack(byte_order + "2sHI", b"II" if byte_order == "<" else b"MM", 42, _FIRST)
-    return b"".join([header, _directory_bytes(byte_order, {**fields, **pointers}, _FIRST), *bodies, *strips])
+    header = struct.pack(byte_order + "2sHI", b"II" if byte_order == "<" else b"MM", 42, _FIRST_OFFSET)
+    return b"".join([header, _directory_bytes(byte_order, {**fields, **pointers}, _FIRST_OFFSET), *bodies, *strips])
 
 
 def short_field(byte_order: ByteOrder, *values: int) -> Field:
-    """Returns a field of numbers below 65536."""
+    """Returns a SHORT field; values must be below 65536."""
     return Field(SHORT, struct.pack(f"{byte_order}{len(values)}H", *values))
 
 
 def long_field(byte_order: ByteOrder, *values: int) -> Field:
-    """Returns a field of numbers below 2**32."""
+    """Returns a LONG field; values must be below 2**32."""
     return Field(LONG, struct.pack(f"{byte_order}{len(values)}I", *values))
 
 
 def _directory_bytes(byte_order: ByteOrder, fields: Mapping[int, Field], offset: int) -> bytes:
-    """Returns a directory that begins at an offset, with the values that it points to."""
+    """Returns the bytes of a directory at an offset, followed by its values."""
     at = offset + 2 + 12 * len(fields) + 4
     entries, values = [struct.pack(byte_order + "H", len(fields))], []
     for tag, (kind, data) in sorted(fields.items()):

@@ -1,4 +1,4 @@
-"""`Image` -> image files, with the profile and metadata that the format holds."""
+"""Writes image files, with the ICC profile and metadata that the format supports."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from dfmcodec.threads import in_threads
 if TYPE_CHECKING:
     import PIL.Image
 
-JPEG_QUALITY = 95  # unless another is given; with full chroma
-_SEGMENT_BYTES = 65_533  # of a JPEG
+JPEG_QUALITY = 95  # default quality; with full chroma
+_SEGMENT_BYTES = 65_533  # maximum of a JPEG segment
 _JPEG_BYTES = {"icc": 255 * (_SEGMENT_BYTES - 14), "exif": _SEGMENT_BYTES, "xmp": _SEGMENT_BYTES - 29}
-_JPEG_DENSITY = (1 << 16) - 1  # the largest in pixels per inch; a PNG holds all that `density_of` gives
+_JPEG_DENSITY = (1 << 16) - 1  # maximum pixels per inch; a PNG holds all values of `density_of`
 _STRIP_BYTES = 1 << 20  # of a TIFF or PNG, before compression
-_AVERAGE = 3  # the filter of rows of a PNG that takes the mean of the samples to the left and above
+_AVERAGE = 3  # PNG row filter: mean of the samples to the left and above
 _PNG_LEVEL = 4
-_ZLIB_HEAD = b"\x78\x5e"  # deflate, a window of 32 kB, compressed fast
+_ZLIB_HEAD = b"\x78\x5e"  # deflate, window of 32 kB, fast compression
 
 
 @dataclass(frozen=True)
 class OutputFormat:
-    """The properties of a file format.
+    """Properties of an output format.
 
     Args:
-        name: The name, as `--format` takes it.
-        extensions: The extensions of its files. Derived file names get the first one.
-        deep: Whether it holds 16 bits a sample.
-        alpha: Whether it holds alpha.
-        metadata: Whether it holds profiles and metadata.
-        quality: Whether its files have a quality, 1..100.
-        largest_side: In pixels.
+        name: Name, as in `--format`.
+        extensions: File extensions; the first one is used for derived file names.
+        deep: Whether it supports 16 bits per sample.
+        alpha: Whether it supports alpha.
+        metadata: Whether it supports ICC profiles and metadata.
+        quality: Whether it has a quality setting, 1..100.
+        largest_side: Maximum side in pixels.
     """
 
     name: str
@@ -71,13 +71,13 @@ OUTPUT_FORMATS = {
 
 
 def output_format(path: Path | None, name: str | None, otherwise: str = "") -> OutputFormat:
-    """Finds a format by its name or, without a name, by the extension of a path.
+    """Returns a format by its name, or by the extension of a path if no name is given.
 
     Args:
-        path: The output; None is a PNG.
-        name: The name of a format.
-        otherwise: What else to do than to use another extension, as the message ends: "or name the
-            format with --format".
+        path: The output; None selects PNG.
+        name: The name of a format, or None.
+        otherwise: An alternative to changing the extension, for the end of the message: "or name
+            the format with --format".
 
     Raises:
         OutputError: No format has this extension.
@@ -95,10 +95,10 @@ def output_format(path: Path | None, name: str | None, otherwise: str = "") -> O
 
 
 def check_holds(output: OutputFormat, bit_depth: int, has_alpha: bool) -> None:
-    """Refuses a format that would lose depth or alpha.
+    """Raises an error if the format would lose bit depth or alpha.
 
     Raises:
-        OutputError: The format cannot hold them; the message names formats that can.
+        OutputError: The format does not support them; the message names formats that do.
     """
     lacks = []
     if bit_depth > 8 and not output.deep:
@@ -112,10 +112,10 @@ def check_holds(output: OutputFormat, bit_depth: int, has_alpha: bool) -> None:
 
 
 def check_size(output: OutputFormat, height: int, width: int) -> None:
-    """Refuses a format that cannot hold an image of a size.
+    """Raises an error if the format does not support the image size.
 
     Raises:
-        OutputError: It cannot; the message gives its limit.
+        OutputError: A side is too large; the message gives the limit.
     """
     if max(height, width) > output.largest_side:
         msg = (
@@ -125,10 +125,10 @@ def check_size(output: OutputFormat, height: int, width: int) -> None:
 
 
 def check_quality(output: OutputFormat, quality: int | None) -> None:
-    """Refuses a quality for a format whose files have none.
+    """Raises an error if a quality is given for a format without a quality setting.
 
     Raises:
-        ConfigError: They have none; the message names formats that do.
+        ConfigError: The format has no quality setting; the message names formats that have one.
     """
     if quality is not None and not output.quality:
         able = " and ".join(o.name for o in OUTPUT_FORMATS.values() if o.quality)
@@ -137,44 +137,44 @@ def check_quality(output: OutputFormat, quality: int | None) -> None:
 
 
 def check_image(output: OutputFormat, image: Image) -> None:
-    """Refuses a format that cannot hold an image.
+    """Raises an error if the format cannot store the image.
 
     Raises:
-        OutputError: It would lose depth or alpha, or cannot hold an image of this size.
+        OutputError: The format would lose bit depth or alpha, or a side is too large.
     """
     check_holds(output, image.bit_depth, image.alpha is not None)
     check_size(output, image.height, image.width)
 
 
 def left_out(image: Image, output: OutputFormat) -> list[str]:
-    """Names the metadata of an image that a file of the format does not hold."""
+    """Returns the names of the image's metadata entries that the format cannot store."""
     return [name for name, value in image.metadata.present().items() if not _holds(output, name, value)]
 
 
 def _holds(output: OutputFormat, name: str, value: bytes) -> bool:
-    """Whether a file of the format holds an entry of the metadata."""
-    if name == "bits":  # whatever holds 16 bits holds them
+    """Indicates whether the format can store a metadata entry."""
+    if name == "bits":  # every 16-bit format stores them
         return True
     if name == "cicp":
         return output.name == "png"
     if output.name == "jpeg":
         return len(value) <= _JPEG_BYTES[name]
-    if output.name == "tiff" and name == "exif":  # its fields become those of the file
+    if output.name == "tiff" and name == "exif":  # Exif fields become fields of the TIFF
         return exif_fields(value) is not None
     return output.metadata
 
 
 def image_to_bytes(image: Image, output: OutputFormat, quality: int | None = None) -> bytes:
-    """Encodes an image as a file, with its metadata less what `left_out` names.
+    """Encodes an image as a file, with its metadata except for the entries of `left_out`.
 
     Args:
         image: The image.
         output: The format.
-        quality: 1..100, for JPEG and WebP. None is `JPEG_QUALITY` for JPEG, and lossless for WebP.
+        quality: 1..100, for JPEG and WebP. None is `JPEG_QUALITY` for JPEG and lossless for WebP.
 
     Raises:
-        ConfigError: There is a quality, and files of the format have none.
-        OutputError: The format would lose depth or alpha, or cannot hold an image of this size.
+        ConfigError: A quality is given for a format without a quality setting.
+        OutputError: The format would lose bit depth or alpha, or a side is too large.
     """
     check_quality(output, quality)
     check_image(output, image)
@@ -189,7 +189,7 @@ def image_to_bytes(image: Image, output: OutputFormat, quality: int | None = Non
         peak = peak_value(bits or image.bit_depth)
         if bits is not None:
             samples = rescaled(samples, peak_value(image.bit_depth), peak)
-        sample_type = ">u2" if peak > PEAK_CODE_VALUE else "u1"  # as the peak tells a reader
+        sample_type = ">u2" if peak > PEAK_CODE_VALUE else "u1"  # readers derive the sample size from the peak
         header = b"%s\n%d %d\n%d\n" % (kind, image.width, image.height, peak)
         return header + samples.astype(sample_type).tobytes()
     try:
@@ -204,9 +204,9 @@ def image_to_bytes(image: Image, output: OutputFormat, quality: int | None = Non
 
 
 def to_pil(image: Image) -> PIL.Image.Image:
-    """Returns the image as a Pillow image with its metadata: L, LA, RGB, RGBA, or I;16.
+    """Returns a Pillow image with the metadata: L, LA, RGB, RGBA, or I;16.
 
-    Pillow has I;16 for 16-bit gray only; other 16-bit samples are reduced to 8 bits.
+    Pillow supports I;16 for 16-bit gray only; other 16-bit samples are reduced to 8 bits.
     """
     import PIL.Image
 
@@ -242,8 +242,9 @@ def _by_pillow(image: Image, samples: npt.NDArray[Any], output: OutputFormat, qu
 
 
 def _png(image: Image, samples: npt.NDArray[Any]) -> bytes:
-    """Encodes a PNG (W3C, third edition), strips of it side by side. Pillow, which chooses a filter
-    for each row in one thread, takes three times as long for files 4 % smaller, and 8 bits only.
+    """Encodes a PNG (W3C, third edition), with strips compressed in parallel. Pillow chooses a
+    filter for each row in one thread. It takes three times as long, for files that are 4 % smaller,
+    and supports only 8 bits.
     """
     height, width, channels = samples.shape
     colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
@@ -263,7 +264,7 @@ def _png(image: Image, samples: npt.NDArray[Any]) -> bytes:
         chunks.append((b"pHYs", struct.pack(">2IB", *(round(dpi / png.METRES_PER_INCH) for dpi in density), 1)))
     if metadata.exif:
         chunks.append((b"eXIf", metadata.exif.removeprefix(tiff.EXIF_PREFIX)))
-    if metadata.xmp:  # neither compressed, nor of a language
+    if metadata.xmp:  # uncompressed, without a language tag
         chunks.append((b"iTXt", png.XMP_KEYWORD + b"\0\0\0\0\0" + metadata.xmp))
     chunks += [*((b"IDAT", part) for part in _deflated_rows(samples)), (b"IEND", b"")]
     parts = [png.SIGNATURE]
@@ -273,7 +274,9 @@ def _png(image: Image, samples: npt.NDArray[Any]) -> bytes:
 
 
 def _deflated_rows(samples: npt.NDArray[Any]) -> list[bytes]:
-    """The rows of a PNG, each after its filter, "average": a zlib stream in parts."""
+    """Compresses the rows of a PNG with the filter "average"; returns the parts of a zlib
+    stream.
+    """
     height, _, channels = samples.shape
     rows = np.ascontiguousarray(samples, samples.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
     filtered = np.empty((height, rows.shape[1] + 1), dtype=np.uint8)
@@ -296,14 +299,14 @@ def _deflated_rows(samples: npt.NDArray[Any]) -> list[bytes]:
 
 
 def _tiff(image: Image, samples: npt.NDArray[Any]) -> bytes:
-    """Encodes a TIFF (TIFF 6.0, with the compression of Adobe's Photoshop notes).
+    """Encodes a TIFF (TIFF 6.0, with Deflate compression from Adobe's Photoshop notes).
 
-    Pillow would write 8 bits only, and through a library that prints what it finds wrong with Exif.
+    Pillow supports only 8 bits, and uses a library that prints warnings about invalid Exif.
     """
     height, width, channels = samples.shape
     metadata = image.metadata
     exif = exif_fields(metadata.exif) if metadata.exif else None
-    order, fields, inner = exif or ExifFields("<", {}, {})  # the file is in the byte order of its Exif
+    order, fields, inner = exif or ExifFields("<", {}, {})  # the file uses the byte order of its Exif
     rows = max(1, _STRIP_BYTES // (width * channels * samples.itemsize))
     ordered = samples.astype(samples.dtype.newbyteorder(order), copy=False)
     strips = [zlib.compress(ordered[row : row + rows].tobytes()) for row in range(0, height, rows)]
@@ -314,12 +317,12 @@ def _tiff(image: Image, samples: npt.NDArray[Any]) -> bytes:
         259: tiff.short_field(order, 8),  # Compression: Deflate
         262: tiff.short_field(order, 2 if image.channels == 3 else 1),  # PhotometricInterpretation
         277: tiff.short_field(order, channels),  # SamplesPerPixel
-        278: tiff.long_field(order, rows),  # RowsPerStrip
+        278: tiff.long_field(order, rows),  # PlanarConfiguration: interleaved channels
         279: tiff.long_field(order, *map(len, strips)),  # StripByteCounts
         284: tiff.short_field(order, 1),  # PlanarConfiguration: the channels of a pixel together
     }
     if image.alpha is not None:
-        own[338] = tiff.short_field(order, 2)  # ExtraSamples: alpha, not multiplied
+        own[338] = tiff.short_field(order, 2)  # ExtraSamples: unassociated alpha
     if metadata.xmp:
         own[700] = tiff.Field(tiff.BYTE, metadata.xmp)
     if metadata.icc:

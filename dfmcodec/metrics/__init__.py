@@ -1,4 +1,4 @@
-"""Rate and distortion of decoded images, and the comparison of their rate-distortion curves."""
+"""Quality metrics, bit rates, and Bjontegaard differences between rate-distortion curves."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dfmcodec.image import PEAK_CODE_VALUE, peak_value
 Float64 = npt.NDArray[np.float64]
 Point = tuple[float, float]  # rate, quality
 
-# Wang, Bovik, Sheikh and Simoncelli 2004, and for the scales Wang, Simoncelli and Bovik 2003.
+# Constants of Wang, Bovik, Sheikh and Simoncelli 2004; scales of Wang, Simoncelli and Bovik 2003.
 _WINDOW_SD, _WINDOW_RADIUS = 1.5, 5
 _SSIM_CONSTANTS = ((0.01 * PEAK_CODE_VALUE) ** 2, (0.03 * PEAK_CODE_VALUE) ** 2)
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _LEAST_CURVE_POINTS = 3
-_BLOCK_SAMPLES = 1 << 18  # samples that `mse` takes at a time, so that they stay in the cache
+_BLOCK_SAMPLES = 1 << 18  # number of samples that `mse` processes at a time, to stay in the cache
 
 
 def mse(reference: Pixels, decoded: Pixels, visible: npt.NDArray[np.bool_] | None = None) -> float:
@@ -29,8 +29,8 @@ def mse(reference: Pixels, decoded: Pixels, visible: npt.NDArray[np.bool_] | Non
     Args:
         reference: uint8 or uint16 [H, W, C].
         decoded: An array of the same shape and type.
-        visible: Boolean [H, W], true for the pixels that count; None counts all of them. The error
-            is 0 if no pixel counts.
+        visible: Boolean [H, W], the pixels to include; None includes all. The error is 0 if no
+            pixel is included.
 
     Raises:
         ValueError: The shapes or types differ.
@@ -58,8 +58,8 @@ def psnr(
 ) -> float:
     """Returns the peak signal-to-noise ratio over all samples in dB; infinite for equal images.
 
-    The first arguments are those of `mse`. The peak is the largest value of the samples' type if it
-    is None.
+    The first arguments are those of `mse`. If `peak` is None, it is the largest value of the
+    samples' type.
     """
     return psnr_of_mse(mse(reference, decoded, visible), peak or peak_value(8 * reference.itemsize))
 
@@ -70,19 +70,20 @@ def psnr_of_mse(mean_squared_error: float, peak: float = PEAK_CODE_VALUE) -> flo
 
 
 def mse_of_psnr(psnr_db: float, peak: float = PEAK_CODE_VALUE) -> float:
-    """Returns the MSE of a PSNR in dB; the inverse of `psnr_of_mse`."""
+    """Returns the MSE for a PSNR in dB; the inverse of `psnr_of_mse`."""
     return float(peak * peak * 10 ** (-psnr_db / 10))
 
 
 def ssim(reference: Pixels, decoded: Pixels, peak: int | None = None) -> float | None:
-    """Returns the structural similarity, the mean over channels.
+    """Returns the structural similarity, averaged over channels.
 
     Source: Wang et al., "Image quality assessment", 2004. The Gaussian window has 11x11 samples and
     a standard deviation of 1.5; the covariance is that of the population. The peak is as for
     `psnr`.
 
     Returns:
-        The similarity, a mean over whole windows; None for images smaller than the window.
+        The similarity, averaged over windows that lie completely in the image; None for images
+        smaller than the window.
     """
     if min(reference.shape[:2]) < 2 * _WINDOW_RADIUS + 1:
         return None
@@ -96,16 +97,16 @@ def ssim(reference: Pixels, decoded: Pixels, peak: int | None = None) -> float |
 
 
 def _code_value(reference: Pixels, peak: int | None) -> float:
-    """The sample values in a code value."""
+    """Returns the number of sample values per code value."""
     return (peak or peak_value(8 * reference.itemsize)) / PEAK_CODE_VALUE
 
 
 def ms_ssim(reference: Pixels, decoded: Pixels, peak: int | None = None) -> float | None:
-    """Returns the structural similarity at five scales, the mean over channels.
+    """Returns the multi-scale structural similarity at five scales, averaged over channels.
 
-    Source: Wang, Simoncelli and Bovik, "Multiscale structural similarity", 2003, with means over
-    whole windows only. Each scale is half the one before; the window is that of `ssim`, the peak as
-    for `psnr`.
+    Source: Wang, Simoncelli and Bovik, "Multiscale structural similarity", 2003, averaged over
+        windows that lie completely in the image. Each scale halves the resolution. The window is
+        that of `ssim`, and the peak as for `psnr`.
 
     Returns:
         The similarity; None for images with a side below 176, which are smaller than the window at
@@ -132,13 +133,15 @@ def _ms_ssim_of_planes(reference: Pixels, decoded: Pixels, peak: int | None) -> 
 
 
 def _similarities(x: Float64, y: Float64) -> tuple[Float64, Float64]:
-    """Returns the luminance term and the product of contrast and structure terms of each window."""
+    """Returns the luminance term, and the product of contrast and structure terms, of each
+    window.
+    """
     offsets = np.arange(-_WINDOW_RADIUS, _WINDOW_RADIUS + 1)
     window = np.exp(-0.5 * (offsets / _WINDOW_SD) ** 2)
     window /= window.sum()
 
     def local_mean(plane: Float64) -> Float64:
-        """The weighted means over all windows that lie in the image."""
+        """Returns weighted means over all windows that lie completely in the image."""
         for _ in range(2):
             count = len(plane) - len(window) + 1
             mean = window[0] * plane[:count]
@@ -156,26 +159,26 @@ def _similarities(x: Float64, y: Float64) -> tuple[Float64, Float64]:
 
 
 def _halved(plane: Float64) -> Float64:
-    """Returns the means of 2x2 samples; an odd last row or column is left out."""
+    """Returns means of 2x2 samples. An odd last row or column is dropped."""
     height, width = plane.shape[0] // 2 * 2, plane.shape[1] // 2 * 2
     halved: Float64 = plane[:height, :width].reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
     return halved
 
 
 def bits_per_pixel(file_bytes: int, pixel_count: int) -> float:
-    """Returns the rate of a whole file in bpp."""
+    """Returns the rate of a file in bpp."""
     return 8 * file_bytes / pixel_count
 
 
 @dataclass(frozen=True)
 class BdRate:
-    """Bjontegaard's mean difference in rate between two curves.
+    """Bjontegaard difference in rate between two curves.
 
     Args:
-        percent: The difference at equal quality, in per cent of the anchor's rate. It is negative
-            where the curve needs fewer bits than the anchor.
-        overlap: The fraction, 0..1, of the two curves' joint range of quality that both reach.
-            Where it is low, `percent` says little.
+        percent: The rate difference at equal quality, in per cent of the anchor's rate. Negative
+            values mean that the curve needs fewer bits than the anchor.
+        overlap: The fraction, 0..1, of the joint quality range that both curves cover. A low
+            overlap makes `percent` unreliable.
     """
 
     percent: float
@@ -185,19 +188,18 @@ class BdRate:
 def bd_rate(
     anchor: Sequence[Point], curve: Sequence[Point], anchor_rates: tuple[float, float] | None = None
 ) -> BdRate | None:
-    """Returns the mean difference in rate at equal quality.
+    """Returns the mean rate difference at equal quality.
 
-    Source: Bjontegaard, VCEG-M33, 2001. As in later practice (JVET), a PCHIP interpolates log rate
-    over quality. Its integral runs over the qualities that both curves reach.
+    Source: Bjontegaard, VCEG-M33, 2001. As in later practice (JVET), log rate is interpolated over
+        quality by a PCHIP. It is integrated over the range of quality that both curves cover.
 
     Args:
-        anchor: (rate, quality) of the reference, at least three points of different quality.
-        curve: (rate, quality) of the curve that is compared with it.
-        anchor_rates: The integral is limited to qualities at which the anchor's rate is between
-            these.
+        anchor: (rate, quality) points of the reference, at least three of different quality.
+        curve: (rate, quality) points of the curve to compare.
+        anchor_rates: Limits the integral to qualities at which the anchor's rate is in this range.
 
     Returns:
-        The difference; None where the curves share no quality or have too few points.
+        The difference; None if the curves have no common quality or too few points.
     """
     from scipy.interpolate import PchipInterpolator
 
@@ -220,7 +222,9 @@ def bd_rate(
 
 
 def _rising(points: Sequence[Point]) -> list[Point]:
-    """Sorts points by rate, without infinite qualities and points no better than a smaller one."""
+    """Sorts points by rate. Removes infinite qualities and points whose quality is not above that
+    of a point with a lower rate.
+    """
     kept: list[Point] = []
     for rate, quality in sorted(points):
         if quality < inf and (not kept or quality > kept[-1][1]):

@@ -1,14 +1,13 @@
-"""SSIMULACRA2, a measure of how different two images look.
+"""SSIMULACRA2, a perceptual measure of image quality.
 
-It is 100 for equal images, about 90 where no difference is seen, 70 for high, 50 for medium and 30
-for low quality, and negative for what is worse than that.
+The value is 100 for equal images, about 90 for visually lossless, 70 for high, 50 for medium and 30
+for low quality. It is negative for very low quality.
 
 Source: Jon Sneyers, "SSIMULACRA 2", version 2.1 of April 2023 (Cloudinary, libjxl). Both images are
-taken to XYB, the colour space of JPEG XL, at six scales, which are means of linear light. At each,
-three errors are taken of each component: SSIM without its luminance term's denominator, edges that
-the other image has more of (ringing, blocks), and edges that it has less of (blur). The mean and
-the 4-norm of each of these 54 maps are weighted into one number; the weights were fitted to
-people's ratings.
+converted to XYB, the colour space of JPEG XL, at six scales, which are averages of linear light. At
+each scale, three error maps are computed for each component: SSIM without the denominator of its
+luminance term, added edges (ringing, blocks), and lost edges (blur). The mean and the 4-norm of
+each of these 54 maps are combined with weights that were fitted to subjective ratings.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from dfmcodec.image import peak_value
 from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.threads import in_threads
 
-SMALLEST_SIDE = 8  # below, no scale is measured
+SMALLEST_SIDE = 8  # no scale is computed below this side
 _SCALES = 6
-WHOLE_SIDE = 113  # from here on, all scales are measured, and each has its own weights
+WHOLE_SIDE = 113  # all scales are computed from this side on, with their own weights
 _SSIM_CONSTANT = np.float32(0.0009)
 _BACKGROUNDS = (0.1, 0.9)  # behind transparent pixels
-_STRIP_PIXELS = 1 << 16  # of what a thread works on at a time
-_LEAST_POWER = 1e-20  # of the mean of fourth powers: below, its root is as good as flat
+_STRIP_PIXELS = 1 << 16  # size of the strips that a thread processes
+_LEAST_POWER = 1e-20  # minimum mean of fourth powers in the derivative of its root
 
-# XYB: linear light mixed to the absorbances of three kinds of cones, and cube roots of these.
+# XYB: linear light is mixed to the absorbances of three types of cones, followed by cube roots.
 _BIAS = 0.0037930732552754493
 _ABSORBANCE = np.array(
     [
@@ -45,7 +44,7 @@ _ABSORBANCE = np.array(
     np.float32,
 )
 
-# By component (X, Y, B - Y), scale, norm (mean, 4-norm) and error (SSIM, ringing, blur).
+# Indexed by component (X, Y, B - Y), scale, norm (mean, 4-norm) and error (SSIM, ringing, blur).
 _WEIGHTS = np.array([
     0.0, 0.0007376606707406586, 0.0, 0.0, 0.0007793481682867309, 0.0,
     0.0, 0.0004371155730107379, 0.0, 1.1041726426657346, 0.00066284834129271, 0.00015231632783718752,
@@ -72,7 +71,7 @@ _WEIGHTS = np.array([
 def ssimulacra2(original: Pixels, decoded: Pixels) -> float | None:
     """Returns SSIMULACRA2, at most 100; None for images with a side below `SMALLEST_SIDE`.
 
-    With alpha it is the lower one of the values over a dark and a bright background.
+    For images with alpha it is the lower of the values over a dark and a bright background.
 
     Args:
         original: uint8 or uint16 [H, W, C], sRGB: gray, gray and alpha, RGB, or RGB and alpha.
@@ -91,11 +90,11 @@ def ssimulacra2(original: Pixels, decoded: Pixels) -> float | None:
 
 
 def ssimulacra2_slopes(original: Pixels, decoded: Pixels) -> Float32:
-    """Returns the derivative of what SSIMULACRA2 falls with, by the decoded samples: float32 [C, H,
-    W].
+    """Returns the derivative of the weighted sum of norms with respect to the decoded samples,
+    float32 [C, H, W].
 
-    That is the weighted sum of norms. SSIMULACRA2 itself is a function of it that falls, and is
-    infinitely steep where images are equal.
+    SSIMULACRA2 is a decreasing function of this sum. Its own derivative is infinite for equal
+    images.
 
     Args:
         original: uint8 or uint16 [H, W, C], sRGB: gray or RGB, with sides of at least
@@ -108,7 +107,7 @@ def ssimulacra2_slopes(original: Pixels, decoded: Pixels) -> Float32:
 
 
 def _score(error: float) -> float:
-    """The measure for a weighted sum of norms."""
+    """Returns the score for a weighted sum of norms."""
     error *= 0.9562382616834844
     error = 2.326765642916932 * error - 0.020884521182843837 * error**2 + 6.248496625763138e-05 * error**3
     return 100 - 10 * float(max(error, 0.0) ** 0.6276336467831387)
@@ -116,11 +115,11 @@ def _score(error: float) -> float:
 
 @dataclass(frozen=True)
 class _Scales:
-    """The errors of a decoded image at all scales.
+    """Errors of a decoded image at all scales.
 
     Args:
-        means: Of each component the means of errors and of their fourth powers, for each scale [3,
-            2, 3].
+        means: Means of the errors and of their fourth powers for each component, one array [3, 2,
+            3] per scale.
         images: The original and the decoded image in linear light, [3, H, W], at each scale after
             the first.
     """
@@ -130,7 +129,7 @@ class _Scales:
 
     @classmethod
     def of(cls, original: Pixels, decoded: Pixels, background: float = 0.0) -> _Scales:
-        """The scales of two images over a background in sRGB."""
+        """Computes the scales of two images over a background in sRGB."""
 
         def light(rows: slice) -> tuple[Float32, Float32]:
             return _linear(original[rows], background), _linear(decoded[rows], background)
@@ -139,7 +138,7 @@ class _Scales:
         means: list[Float64] = []
         images: list[tuple[Float32, Float32]] = []
         while True:
-            of_scale, halves = _measured(rows_of, size)
+            of_scale, halves = _scale_errors(rows_of, size)
             means.append(of_scale)
             if len(means) == _SCALES or min(size) < SMALLEST_SIDE:
                 return cls(tuple(means), tuple(images))
@@ -148,32 +147,35 @@ class _Scales:
 
     @property
     def _weights(self) -> Float64:
-        """Those of the norms, [component, scale, norm, error]; small images have fewer scales, and
-        take the weights in turn.
+        """Returns the weights of the norms, [component, scale, norm, error]. For small images with
+        fewer scales, the weights are used in order without gaps.
         """
         shape = len(_ABSORBANCE), len(self.means), 2, 3
         return _WEIGHTS[: prod(shape)].reshape(shape)
 
     @property
     def error(self) -> float:
-        """The weighted sum of the norms."""
+        """Returns the weighted sum of the norms."""
         means = np.stack(self.means, axis=1)
         norms = np.stack([means[:, :, 0], means[:, :, 1] ** 0.25], axis=2)
         return float(np.sum(self._weights * norms))
 
     def slopes(self, original: Pixels, decoded: Pixels) -> Float32:
-        """The derivative of `error` by the decoded image in linear light, float32 [3, H, W].
+        """Returns the derivative of `error` with respect to the decoded image in linear light,
+        float32 [3, H, W].
 
         Args:
-            original: What the scales are of.
-            decoded: What the scales are of.
+            original: The original image, as in `of`.
+            decoded: The decoded image, as in `of`.
         """
         slopes: Float32 | None = None
         images = (_linear(original, 0.0), _linear(decoded, 0.0)), *self.images
         for scale, (x, y) in reversed(list(enumerate(images))):
-            by_power = np.maximum(self.means[scale][:, 1], _LEAST_POWER) ** -0.75 / 4
-            parts = self._weights[:, scale] * np.stack([np.ones_like(by_power), by_power], axis=1) / x[0].size
-            of_scale = _slopes(x, y, parts.astype(np.float32))
+            grad_powers = np.maximum(self.means[scale][:, 1], _LEAST_POWER) ** -0.75 / 4
+            error_weights = (
+                self._weights[:, scale] * np.stack([np.ones_like(grad_powers), grad_powers], axis=1) / x[0].size
+            )
+            of_scale = _slopes(x, y, error_weights.astype(np.float32))
             slopes = of_scale if slopes is None else of_scale + _doubled(slopes, x.shape[1:])
         assert slopes is not None
         return slopes
@@ -183,15 +185,15 @@ def _rows_of(images: tuple[Float32, Float32], rows: slice) -> tuple[Float32, Flo
     return images[0][:, rows], images[1][:, rows]
 
 
-def _measured(
+def _scale_errors(
     rows_of: Callable[[slice], tuple[Float32, Float32]], size: tuple[int, ...]
 ) -> tuple[Float64, tuple[Float32, Float32]]:
-    """The means of errors and of their fourth powers at a scale, [3, 2, 3], and the images of the
-    next scale.
+    """Returns the means of errors and of their fourth powers at a scale, [3, 2, 3], and the images
+    of the next scale.
 
     Args:
-        rows_of: Gives rows of both images in linear light, [3, rows, W].
-        size: H and W.
+        rows_of: Returns the given rows of both images in linear light, [3, rows, W].
+        size: (H, W).
     """
     height, width = size
     halves = np.empty((2, 3, -(-height // 2), -(-width // 2)), np.float32)
@@ -208,7 +210,7 @@ def _measured(
 
 
 def _linear(pixels: Pixels, background: float) -> Float32:
-    """Linear light [3, H, W] of sRGB samples, over a background in sRGB."""
+    """Converts sRGB samples to linear light, [3, H, W], over a background in sRGB."""
     peak = np.float32(peak_value(8 * pixels.dtype.itemsize))
     colours = pixels.shape[2] - (pixels.shape[2] in (2, 4))
     if colours == pixels.shape[2]:
@@ -228,12 +230,12 @@ def _of_samples_by_kernel(table: Float32, pixels: Pixels) -> Float32:
 
 @by_kernels(_of_samples_by_kernel)
 def _of_samples(table: Float32, pixels: Pixels) -> Float32:
-    """What a table has for each sample of gray or RGB, [3, H, W]."""
+    """Looks up each sample of a gray or RGB image in a table, [3, H, W]."""
     return np.stack([table[pixels[:, :, min(c, pixels.shape[2] - 1)]] for c in range(3)])
 
 
 def _light(value: Floats) -> Float32:
-    """The linear light of values of sRGB from 0 to 1 (IEC 61966-2-1)."""
+    """Converts sRGB values in [0, 1] to linear light (IEC 61966-2-1)."""
     light: Float32 = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
     return light
 
@@ -246,7 +248,7 @@ def _light_of_samples(item_bytes: int) -> Float32:
 
 @cache
 def _slope_of_samples(item_bytes: int) -> Float32:
-    """The derivative of linear light by samples, for each of their values."""
+    """Returns the derivative of linear light with respect to samples, for each sample value."""
     peak = peak_value(8 * item_bytes)
     value = np.arange(peak + 1) / peak
     slope = np.where(value <= 0.04045, 1 / 12.92, 2.4 / 1.055 * ((value + 0.055) / 1.055) ** 1.4)
@@ -254,7 +256,7 @@ def _slope_of_samples(item_bytes: int) -> Float32:
 
 
 def _halved(planes: Float32) -> Float32:
-    """Means of 2x2 samples; an odd last row or column stands twice."""
+    """Returns means of 2x2 samples. An odd last row or column is repeated."""
     height, width = planes.shape[1:]
     missing = (0, 0), (0, height % 2), (0, width % 2)
     even = np.pad(planes, missing, mode="edge") if any(map(any, missing)) else planes
@@ -265,7 +267,7 @@ def _halved(planes: Float32) -> Float32:
 
 
 def _doubled(slopes: Float32, size: tuple[int, ...]) -> Float32:
-    """The derivative by the samples that `_halved` takes the means of, float32 [3, *size]."""
+    """Returns the derivative with respect to the input of `_halved`, float32 [3, *size]."""
     height, width = size
     quarter = np.float32(0.25) * slopes
     if height % 2:
@@ -284,7 +286,7 @@ def _sums_by_kernel(original: Float32, decoded: Float32, rows: slice) -> Float64
 
 @by_kernels(_sums_by_kernel)
 def _sums(original: Float32, decoded: Float32, rows: slice) -> Float64:
-    """The sums over some rows of the three errors, and of their fourth powers: [3, 2, 3]."""
+    """Returns sums over rows of the three errors and of their fourth powers, [3, 2, 3]."""
     sums = np.zeros((3, 2, 3))
     for c, (x, y) in enumerate(zip(_xyb(original), _xyb(decoded), strict=True)):
         sums[c] += [[np.sum(e[rows] ** n, dtype=np.float64) for e in _Errors.of(x, y).values] for n in (1, 4)]
@@ -292,33 +294,34 @@ def _sums(original: Float32, decoded: Float32, rows: slice) -> Float64:
 
 
 def _strip_slopes_by_kernel(
-    original: Float32, decoded: Float32, parts: Float32, strip: tuple[slice, slice, slice], slopes: Float32
+    original: Float32, decoded: Float32, error_weights: Float32, strip: tuple[slice, slice, slice], slopes: Float32
 ) -> None:
-    compiled.ssimulacra2_slopes(*_kernel_inputs(original, decoded, strip[2]), parts, slopes)
+    compiled.ssimulacra2_slopes(*_kernel_inputs(original, decoded, strip[2]), error_weights, slopes)
 
 
 @by_kernels(_strip_slopes_by_kernel)
 def _strip_slopes(
-    original: Float32, decoded: Float32, parts: Float32, strip: tuple[slice, slice, slice], slopes: Float32
+    original: Float32, decoded: Float32, error_weights: Float32, strip: tuple[slice, slice, slice], slopes: Float32
 ) -> None:
-    """Fills the rows of a strip into what `_slopes` returns."""
+    """Computes the rows of a strip in the result of `_slopes`."""
     around, inner, rows = strip
     light = decoded[:, around]
-    by_xyb = [
+    grad_xyb = [
         _Errors.of(x, y).slopes(of_component)
-        for x, y, of_component in zip(_xyb(original[:, around]), _xyb(light), parts, strict=True)
+        for x, y, of_component in zip(_xyb(original[:, around]), _xyb(light), error_weights, strict=True)
     ]
-    slopes[:, rows] = _slopes_by_light(np.stack(by_xyb), light)[:, inner]
+    slopes[:, rows] = _slopes_in_light(np.stack(grad_xyb), light)[:, inner]
 
 
-def _slopes(original: Float32, decoded: Float32, parts: Float32) -> Float32:
-    """The derivative of a sum of errors and of their fourth powers, with the parts [3, 2, 3], by
-    the decoded image in linear light: float32 [3, H, W].
+def _slopes(original: Float32, decoded: Float32, error_weights: Float32) -> Float32:
+    """Returns the derivative of a weighted sum of errors and of their fourth powers, with weights
+    [3, 2, 3], with respect to the decoded image in linear light: float32 [3, H, W].
     """
     slopes = np.empty_like(decoded)
     height, width = original.shape[1:]
     in_threads(
-        lambda strip: _strip_slopes(original, decoded, parts, strip, slopes), list(_strips(height, width, 2 * _reach()))
+        lambda strip: _strip_slopes(original, decoded, error_weights, strip, slopes),
+        list(_strips(height, width, 2 * _reach())),
     )
     return slopes
 
@@ -329,8 +332,8 @@ def _kernel_inputs(original: Float32, decoded: Float32, rows: slice) -> tuple[An
 
 
 def _strips(height: int, width: int, margin: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Strips of an image: rows with a margin where there is one, and the rows that count, of an
-    even number, among them and in the image.
+    """Yields strips of an image as three slices: the rows with a margin, the strip among these, and
+    the strip in the image. Strips have an even number of rows.
     """
     count = max(2, _STRIP_PIXELS // width // 2 * 2)
     for first in range(0, height, count):
@@ -341,7 +344,7 @@ def _strips(height: int, width: int, margin: int) -> Iterator[tuple[slice, slice
 
 @dataclass(frozen=True)
 class _Errors:
-    """The errors of a component of both images [H, W], and what they are made of."""
+    """Errors of one component of two images [H, W], with intermediate results."""
 
     x: Float32
     y: Float32
@@ -369,40 +372,42 @@ class _Errors:
 
     @property
     def values(self) -> tuple[Float32, Float32, Float32]:
-        """The errors: SSIM, edges that y has more of, and edges that it has less of."""
+        """Returns the errors: SSIM, edges added in y, and edges lost in y."""
         edges = (1 + np.abs(self.y - self.mean_y)) / self._edge - 1
         return np.maximum(1 - self._luminance * self.structure, 0), np.maximum(edges, 0), np.maximum(-edges, 0)
 
-    def slopes(self, parts: Float32) -> Float32:
-        """The derivative of a sum of the errors and of their fourth powers, with the parts [2, 3],
-        by y.
+    def slopes(self, error_weights: Float32) -> Float32:
+        """Returns the derivative of a weighted sum of the errors and of their fourth powers with
+        respect to y. The weights are [2, 3].
         """
-        by_error = [
+        grad_errors = [
             np.where(e > 0, part + 4 * of_power * e**3, 0)
-            for e, part, of_power in zip(self.values, *parts, strict=True)
+            for e, part, of_power in zip(self.values, *error_weights, strict=True)
         ]
-        direct = (by_error[1] - by_error[2]) / self._edge * np.sign(self.y - self.mean_y)
-        by_structure = -by_error[0] * self._luminance / self.variances
-        by_mean = (
-            2 * by_structure * (self.mean_y * self.structure - self.mean_x)
-            - 2 * by_error[0] * (self.mean_x - self.mean_y) * self.structure
+        direct = (grad_errors[1] - grad_errors[2]) / self._edge * np.sign(self.y - self.mean_y)
+        grad_structure = -grad_errors[0] * self._luminance / self.variances
+        grad_mean = (
+            2 * grad_structure * (self.mean_y * self.structure - self.mean_x)
+            - 2 * grad_errors[0] * (self.mean_x - self.mean_y) * self.structure
             - direct
         )
-        by_square, by_product = _blurred(-by_structure * self.structure), _blurred(2 * by_structure)
-        slopes: Float32 = direct + _blurred(by_mean) + 2 * self.y * by_square + self.x * by_product
+        grad_square, grad_product = _blurred(-grad_structure * self.structure), _blurred(2 * grad_structure)
+        slopes: Float32 = direct + _blurred(grad_mean) + 2 * self.y * grad_square + self.x * grad_product
         return slopes
 
 
-def _slopes_by_light(slopes: Float32, light: Float32) -> Float32:
-    """A derivative by XYB [3, H, W] as one by linear light."""
+def _slopes_in_light(slopes: Float32, light: Float32) -> Float32:
+    """Converts a derivative with respect to XYB, [3, H, W], to one with respect to linear light."""
     by_x, by_y, by_b = slopes
-    by_roots = np.stack([(by_y - by_b) / 2 + 7 * by_x, (by_y - by_b) / 2 - 7 * by_x, by_b])
+    grad_roots = np.stack([(by_y - by_b) / 2 + 7 * by_x, (by_y - by_b) / 2 - 7 * by_x, by_b])
     roots = np.cbrt(np.tensordot(_ABSORBANCE, light, 1) + np.float32(_BIAS))
-    return np.tensordot(_ABSORBANCE.T, by_roots / (3 * roots**2), 1)
+    return np.tensordot(_ABSORBANCE.T, grad_roots / (3 * roots**2), 1)
 
 
 def _xyb(light: Float32) -> tuple[Float32, Float32, Float32]:
-    """XYB of linear light [3, H, W], with B less Y, in a range of about 0 to 1."""
+    """Converts linear light [3, H, W] to XYB, with B - Y instead of B, in a range of about 0 to
+    1.
+    """
     mixed = np.tensordot(_ABSORBANCE, light, 1) + np.float32(_BIAS)
     long, medium, short = np.cbrt(np.maximum(mixed, 0)) - np.float32(np.cbrt(_BIAS))
     x, y = (long - medium) / 2, (long + medium) / 2
@@ -415,9 +420,9 @@ def _reach() -> int:
 
 @cache
 def _taps() -> Float32:
-    """The window, five taps of nine from its centre on: the sum of three cosines that comes nearest
-    to a Gaussian with a standard deviation of 1.5 (Charalampidis, "Recursive implementation of the
-    Gaussian filter using truncated cosine functions", 2016, equations 37 to 56).
+    """Returns the window, five of nine taps from the centre. It is the sum of three cosines that is
+    closest to a Gaussian with a standard deviation of 1.5 (Charalampidis, "Recursive implementation
+    of the Gaussian filter using truncated cosine functions", 2016, equations 37 to 56).
     """
     deviation, radius = 1.5, 5
     omega = np.array([1, 3, 5]) * np.pi / (2 * radius)
@@ -432,7 +437,7 @@ def _taps() -> Float32:
 
 
 def _blurred(plane: Float32) -> Float32:
-    """A plane [H, W] under the window; outside of it there are zeros."""
+    """Filters a plane [H, W] with the window. Samples outside the plane are zeros."""
     taps = _taps()
     for axis in (0, 1):
         length = plane.shape[axis]

@@ -1,1 +1,1 @@
-"""Support for `.dfm` files in other programs."""
+"""Plugins for `.dfm` files in other programs."""

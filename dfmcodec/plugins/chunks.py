@@ -1,4 +1,4 @@
-"""Chunks of an array as `.dfm` files: what the Zarr codec and the numcodecs codec share.
+"""Chunks of an array as `.dfm` files: shared by the Zarr and numcodecs codecs.
 
 docs/zarr_codec.md is the specification of both.
 """
@@ -29,27 +29,27 @@ _CHANNELS = (1, 3)
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkSettings:
-    """How chunks of an array become `.dfm` files, and files chunks.
+    """Settings for encoding and decoding chunks of an array.
 
-    Every chunk is a file of the wavelet codec, at every effort, so no chunk needs JAX. It is uint8
-    or uint16, of 1 or 3 channels. A channel of alpha is not taken, because an encoder is free to
-    change colours that alpha hides.
+    Chunks are encoded by the wavelet codec at every effort, so no chunk needs JAX. A chunk is uint8
+    or uint16 and has 1 or 3 channels. An alpha channel is not supported, because an encoder may
+    change colours under transparent pixels.
 
     Args:
         quality: 0..100, see `dfmcodec.EncodeOptions`.
-        ssimulacra2: The least SSIMULACRA2 of each chunk.
-        psnr: The least PSNR of each chunk in dB.
-        lmbda: The lmbda of the loss MSE + lmbda * bpp, with the MSE of samples in [0, 1].
+        ssimulacra2: The minimum SSIMULACRA2 of each chunk.
+        psnr: The minimum PSNR of each chunk in dB.
+        lmbda: The Lagrange multiplier in MSE + lmbda * bpp, with samples in [0, 1].
         effort: 1 (fastest) to 9.
-        tune: "psnr" or "visual", see `dfmcodec.EncodeOptions`. None for "psnr", as arrays hold
-            numbers more often than what is looked at, unless the target is ssimulacra2.
-        axes: What the last axes of a chunk are: "yx", "yxc" or "cyx". Those before them have length
-            1. None for "yxc" where a chunk has three axes or more and the last has length 1 or 3,
-            and for "yx" otherwise.
+        tune: "psnr" or "visual", see `dfmcodec.EncodeOptions`. None selects "visual" for the target
+            ssimulacra2 and otherwise "psnr", because arrays usually contain measurements.
+        axes: The meaning of the last axes of a chunk: "yx", "yxc" or "cyx". Axes before them have
+            length 1. None selects "yxc" for chunks with at least three axes of which the last has
+            length 1 or 3, and otherwise "yx".
 
     Raises:
         ConfigError: Not exactly one of quality, ssimulacra2, psnr and lmbda is given, or a value is
-            not possible.
+            invalid.
     """
 
     quality: float | None = None
@@ -74,16 +74,16 @@ class ChunkSettings:
             msg = f"axes of the dfm codec are {self.axes!r}; choose one of {', '.join(_AXES)}"
             raise ConfigError(msg)
         self.encoder_config()
-        for name in given:  # NumPy's numbers are none of JSON's
+        for name in given:  # NumPy numbers cannot be stored in JSON
             object.__setattr__(self, name, float(getattr(self, name)))
         object.__setattr__(self, "effort", int(self.effort))
 
     @classmethod
     def of(cls, configuration: Mapping[str, Any]) -> Self:
-        """The settings that an array's metadata hold.
+        """Creates the settings from the metadata of an array.
 
         Raises:
-            ConfigError: A name is unknown, or as for the class itself.
+            ConfigError: A name is unknown, or a value is invalid.
         """
         names = [field.name for field in fields(cls)]
         unknown = [name for name in configuration if name not in names]
@@ -93,29 +93,29 @@ class ChunkSettings:
         return cls(**configuration)
 
     def configuration(self) -> dict[str, Any]:
-        """What an array's metadata hold of the settings."""
+        """Returns the settings as stored in the metadata of an array."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
     def encoder_config(self) -> EncoderConfig:
-        """What each chunk is encoded with.
+        """Returns the settings of the encoder for each chunk.
 
         Raises:
-            ConfigError: A value is not possible.
+            ConfigError: A value is invalid.
         """
         from dfmcodec.search.config import EncoderConfig
 
         targets = {name: getattr(self, name) for name in _TARGETS}
-        # Samples of one array are on one scale, so chunks are not to be looked at one by one.
+        # All samples of an array have the same scale, so the range is not derived for each chunk.
         tune = self.tune or (Tune.PSNR if self.ssimulacra2 is None else Tune.VISUAL).value
         whole_range = peak_value(BIT_DEPTHS[-1])
         return EncoderConfig(**targets, effort=self.effort, tune=tune, model="wavelet", sample_max=whole_range)
 
     def image_shape(self, chunk_shape: Sequence[int]) -> tuple[int, int, int]:
-        """The height, width and channels of the image that a chunk is.
+        """Returns the height, width and channels of the image in a chunk.
 
         Raises:
-            ConfigError: A chunk of this shape is no image.
+            ConfigError: A chunk of this shape is not an image.
             ImageError: The image is empty or too large.
         """
         shape = tuple(chunk_shape)
@@ -134,13 +134,13 @@ class ChunkSettings:
         return height, width, channels
 
     def encode_chunk(self, chunk: npt.NDArray[Any]) -> bytes:
-        """The `.dfm` file of a chunk.
+        """Encodes a chunk to a `.dfm` file.
 
         Args:
-            chunk: uint8 or uint16 of any byte order and of a shape that `image_shape` takes.
+            chunk: uint8 or uint16 of any byte order, with a shape that `image_shape` accepts.
 
         Raises:
-            ConfigError: The chunk is of another type or shape.
+            ConfigError: The type or shape of the chunk is unsupported.
             ImageError: The image is empty or too large.
             TargetUnreachableError: The PSNR cannot be reached.
         """
@@ -155,13 +155,13 @@ class ChunkSettings:
         return dfmcodec.encode(np.ascontiguousarray(samples), self.encoder_config()).data
 
     def decode_samples(self, data: bytes, max_pixels: int) -> Pixels:
-        """The samples of a `.dfm` file in the order of the axes, contiguous.
+        """Decodes the samples of a `.dfm` file in the order of the axes, contiguous.
 
         Returns:
-            uint8 or uint16 [H, W, C]; [C, H, W] with the axes "cyx".
+            uint8 or uint16 [H, W, C], or [C, H, W] with the axes "cyx".
 
         Raises:
-            FormatError: The file is damaged, is no `.dfm` file or has more than `max_pixels`
+            FormatError: The file is damaged, is not a `.dfm` file or has more than `max_pixels`
                 pixels.
         """
         import dfmcodec
@@ -170,7 +170,7 @@ class ChunkSettings:
         return np.ascontiguousarray(pixels.transpose(2, 0, 1) if self.axes == "cyx" else pixels)
 
     def decode_chunk(self, data: bytes, chunk_shape: Sequence[int], dtype: np.dtype[Any]) -> Pixels:
-        """The chunk of a `.dfm` file.
+        """Decodes a `.dfm` file to a chunk.
 
         Args:
             data: The file.
@@ -178,11 +178,11 @@ class ChunkSettings:
             dtype: uint8 or uint16, of any byte order.
 
         Returns:
-            An array of that shape and type.
+            An array of this shape and type.
 
         Raises:
-            FormatError: The file is damaged or no `.dfm` file, or holds an image of another size or
-                type; that is found before anything is decoded.
+            FormatError: The file is damaged or not a `.dfm` file, or its image has another size or
+                type. Size and type are checked before decoding.
         """
         import dfmcodec
 
@@ -199,10 +199,11 @@ class ChunkSettings:
 
 
 def check_sample_bytes(data: bytes, wanted_bytes: int) -> None:
-    """Refuses a `.dfm` file whose samples do not fill a buffer, by its header.
+    """Raises an error if the samples of a `.dfm` file do not fill a buffer, according to its
+    header.
 
     Raises:
-        FormatError: The file is damaged or no `.dfm` file, or its samples have another size.
+        FormatError: The file is damaged or not a `.dfm` file, or its samples have another size.
     """
     import dfmcodec
 
@@ -218,10 +219,10 @@ def check_sample_bytes(data: bytes, wanted_bytes: int) -> None:
 
 
 def check_type(dtype: np.dtype[Any]) -> None:
-    """Refuses arrays of another type than uint8 and uint16.
+    """Raises an error for arrays that are neither uint8 nor uint16.
 
     Raises:
-        ConfigError: The array is of another type.
+        ConfigError: The array has another type.
     """
     if dtype.kind != "u" or dtype.itemsize > 2:
         msg = f"the array is of the type {dtype}; the dfm codec takes uint8 and uint16: convert it first"

@@ -1,4 +1,4 @@
-"""The numcodecs codec "dfm", for arrays of Zarr v2: each chunk is an ordinary `.dfm` file.
+"""Codec "dfm" for numcodecs and arrays of Zarr v2: each chunk is an ordinary `.dfm` file.
 
 zarr.create_array("mosaic.zarr", shape=(40_000, 60_000, 3), chunks=(1024, 1024, 3), dtype="uint8",
                   compressors=DfmCodec(quality=75), filters=None, zarr_format=2)
@@ -24,22 +24,22 @@ from dfmcodec.plugins.chunks import CODEC_NAME, ChunkSettings, check_sample_byte
 
 @dataclass(frozen=True, kw_only=True)
 class DfmCodec(ChunkSettings, Codec):  # type: ignore[misc]  # of any type for mypy
-    """The compressor of an array, without filters: `compressors=DfmCodec(quality=75)`; see
+    """Compressor of an array without filters: `compressors=DfmCodec(quality=75)`; see
     `ChunkSettings`.
 
-    numcodecs shows a codec nothing of the array before its first chunk, so an array that is no
-    image is refused when it is written first.
+    numcodecs passes no properties of the array before the first chunk, so an array that is not an
+    image is refused only when it is first written.
     """
 
     codec_id = CODEC_NAME
 
     def get_config(self) -> dict[str, Any]:
-        """The codec as an array's metadata hold it."""
+        """Returns the codec as stored in the metadata of an array."""
         return {"id": CODEC_NAME, **self.configuration()}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """The codec of an array's metadata.
+        """Creates the codec from the metadata of an array.
 
         Raises:
             ConfigError: See `ChunkSettings`.
@@ -47,13 +47,13 @@ class DfmCodec(ChunkSettings, Codec):  # type: ignore[misc]  # of any type for m
         return cls.of({name: value for name, value in config.items() if name != "id"})
 
     def encode(self, buf: Any) -> bytes:
-        """The `.dfm` file of a chunk.
+        """Encodes a chunk to a `.dfm` file.
 
         Args:
-            buf: uint8 or little-endian uint16, of a shape that `image_shape` takes, in C order.
+            buf: uint8 or little-endian uint16, with a shape that `image_shape` accepts, in C order.
 
         Raises:
-            ConfigError: The chunk is of another type, shape or order.
+            ConfigError: The type, shape or order of the chunk is unsupported.
             ImageError: The image is empty or too large.
             TargetUnreachableError: The PSNR cannot be reached.
         """
@@ -64,18 +64,18 @@ class DfmCodec(ChunkSettings, Codec):  # type: ignore[misc]  # of any type for m
         return self.encode_chunk(chunk)
 
     def decode(self, buf: Any, out: Any = None) -> Pixels:
-        """The samples of a `.dfm` file, uint8 or little-endian uint16, in the order of the chunk.
+        """Decodes a `.dfm` file to uint8 or little-endian uint16, in the layout of the chunk.
 
         Args:
             buf: The file.
-            out: A writable buffer of the size of the samples, which is filled; None for none.
+            out: A writable buffer of the size of the samples, which is filled; or None.
 
         Returns:
             [H, W, C], or [C, H, W] with the axes "cyx".
 
         Raises:
-            FormatError: The file is damaged or no `.dfm` file, or its samples are not as many bytes
-                as the buffer takes; that is found before anything is decoded.
+            FormatError: The file is damaged or not a `.dfm` file, or its samples do not fit the
+                buffer exactly. The size is checked before decoding.
         """
         data = ensure_bytes(buf)
         if out is not None:

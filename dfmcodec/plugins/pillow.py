@@ -1,4 +1,5 @@
-"""`.dfm` files in Pillow, and in what reads images through it (imageio, scikit-image, Django, ...).
+"""Pillow plugin for `.dfm` files, also for packages that read images through Pillow (imageio,
+scikit-image, Django, ...).
 
 import dfmcodec.pillow                   # registers `.dfm` files, as `register` does
 
@@ -42,50 +43,50 @@ _EMPTY_EXIF_BYTES = len(Image.Exif().tobytes())
 
 
 class DfmImageFile(ImageFile.ImageFile):
-    """A `.dfm` file as a Pillow image, in mode L, LA, RGB or RGBA, or I;16 for 16-bit gray.
+    """`.dfm` file as a Pillow image, in mode L, LA, RGB or RGBA, or I;16 for 16-bit gray.
 
-    Other 16-bit samples become 8-bit ones, as Pillow has no mode for them.
+    Other 16-bit samples are reduced to 8 bits, because Pillow has no mode for them.
 
-    The bytes of the file are read when it is opened, and a file that Pillow opened by its name is
-    closed at once: any number of images may be open. How many pixels are allowed is Pillow's
+    Opening a file reads all its bytes. A file that Pillow opened by name is then closed, so that
+    any number of images can be open. The maximum number of pixels is Pillow's
     `PIL.Image.MAX_IMAGE_PIXELS`.
 
     Attributes:
-        losses: What was missing or damaged, in words, after a load with
-            `PIL.ImageFile.LOAD_TRUNCATED_IMAGES`; empty for a whole file.
+        losses: Descriptions of missing or damaged parts, after a load with
+            `PIL.ImageFile.LOAD_TRUNCATED_IMAGES`; empty for an intact file.
     """
 
     format = FORMAT
     format_description = "Deep Fourier Machine"
 
-    # Of the class, for images that were unpickled and have no file.
+    # Class attributes, for unpickled images without a file.
     losses: tuple[str, ...] = ()
-    _state: FileState | None = None  # until the pixels are decoded
+    _state: FileState | None = None  # None after decoding the pixels
     _draft_size: tuple[int, int] | None = None
 
     def _open(self) -> None:
         assert self.fp is not None
         data = self.fp.read()
-        with _failing_as(SyntaxError):
-            header = read_header(data, LARGEST_PIXELS)  # Pillow compares the size with its own limit
+        with _converted_errors(SyntaxError):
+            header = read_header(data, LARGEST_PIXELS)  # Pillow checks the size against its own limit
             state = examine(data, header)
             state.refuse_damaged_header()
         self._size = header.width, header.height
         self._mode = _pillow_mode(header.channels, header.has_alpha, header.bit_depth)
         is_checked = not state.problems or state.checks is not None or ImageFile.LOAD_TRUNCATED_IMAGES
         if Section.METADATA in header.sections and is_checked:
-            with suppress(FormatError):  # `load` and `verify` refuse a file with damaged metadata
+            with suppress(FormatError):  # `load` and `verify` raise errors for damaged metadata
                 self.info.update(pillow_info(unpack_metadata(state.section(Section.METADATA))))
         self._state = state
-        if self.filename:  # Pillow opened it itself
+        if self.filename:  # opened by Pillow
             self.fp.close()
             self.fp = None
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
-        """Asks for a smaller image, but at least of this size; the mode does not change.
+        """Requests a smaller image of at least this size. The mode does not change.
 
-        The sides are divided by 2, 4, .. 64, so that the finest decomposition levels need no
-        decoding.
+        The sides are divided by 2, 4, .. 64, so that the finest decomposition levels are not
+        decoded.
         """
         if size is None or self._state is None:
             return None
@@ -99,42 +100,42 @@ class DfmImageFile(ImageFile.ImageFile):
         return self.mode, (0, 0, width / self._size[0], height / self._size[1])
 
     def verify(self) -> None:
-        """Compares the file with its CRC-32 and its checks, without decoding pixels.
+        """Checks the file against its checksums, without decoding pixels.
 
         Raises:
-            OSError: The file is truncated or damaged; the message says where.
+            OSError: The file is truncated or damaged; the message gives the location.
             RuntimeError: The pixels were decoded before.
         """
         if self._state is None:
             msg = "call verify directly after open"
             raise RuntimeError(msg)
         try:
-            with _failing_as(OSError):
+            with _converted_errors(OSError):
                 self._state.refuse_damage()
         finally:
             self.fp = None
 
     def load(self) -> Any:
-        """Decodes the pixels, unless they are decoded.
+        """Decodes the pixels if they are not decoded yet.
 
-        With `PIL.ImageFile.LOAD_TRUNCATED_IMAGES`, of a truncated or damaged file what is left of
-        it, and `losses` has the rest.
+        With `PIL.ImageFile.LOAD_TRUNCATED_IMAGES`, decodes the intact parts of a truncated or
+        damaged file and describes the others in `losses`.
 
         Raises:
             OSError: The file is truncated or damaged, or cannot be decoded for another reason.
-            InstallationError: A part of the program is damaged or cannot be loaded.
+            InstallationError: A file of the installation is damaged or cannot be loaded.
         """
         if self._state is not None:
-            with _failing_as(OSError, "cannot decode the .dfm file: "):
+            with _converted_errors(OSError, "cannot decode the .dfm file: "):
                 self.im = self._decoded(self._state).im
             self._state = None
         return super().load()
 
     def _decoded(self, state: FileState) -> Image.Image:
-        """The image, or the smaller one that `draft` asked for, in the mode of `self`.
+        """Decodes the image, or the smaller one requested by `draft`, in the mode of `self`.
 
         Raises:
-            FormatError: The file is not whole, or nothing can be made of it.
+            FormatError: The file is not intact, or contains no decodable part.
         """
         from dfmcodec.codecs.decode import DecodeRequest, decode_best_effort, decode_image
         from dfmcodec.image.write_image import to_pil
@@ -151,20 +152,20 @@ class DfmImageFile(ImageFile.ImageFile):
         return to_pil(image)
 
     def load_prepare(self) -> None:
-        """Does nothing, as `load` makes the image."""
+        """Does nothing, because `load` creates the image."""
 
     def close(self) -> None:
-        """Closes the image and forgets the bytes of its file."""
+        """Closes the image and releases the bytes of its file."""
         self._state = None
         super().close()
 
 
 class SaveError(DfmError, OSError):
-    """The image cannot be saved as a `.dfm` file, as Pillow's own plugins report it."""
+    """Error of saving a `.dfm` file, in the form in which Pillow's own plugins report it."""
 
 
 class SaveImageError(ImageError, SaveError):
-    """The image is of a kind that cannot be encoded."""
+    """The image cannot be encoded."""
 
 
 class SaveTargetError(TargetUnreachableError, SaveError):
@@ -172,24 +173,24 @@ class SaveTargetError(TargetUnreachableError, SaveError):
 
 
 def _save_error(error: DfmError) -> SaveError:
-    """Returns the error of `save` for one of `dfmcodec.encode`."""
+    """Returns the error of `save` for an error of `dfmcodec.encode`."""
     if isinstance(error, ImageError):
         return SaveImageError(str(error))
     return SaveTargetError(str(error)) if isinstance(error, TargetUnreachableError) else SaveError(str(error))
 
 
 @contextmanager
-def _failing_as(kind: type[OSError | SyntaxError], beginning: str = "") -> Iterator[None]:
-    """Raises what Pillow expects of a plugin in place of any error that is about an image; programs
-    that open images catch nothing else.
+def _converted_errors(kind: type[OSError | SyntaxError], beginning: str = "") -> Iterator[None]:
+    """Converts errors about an image to the type that Pillow expects from a plugin, because
+    programs that open images catch no other type.
 
     Args:
-        kind: What Pillow expects.
-        beginning: How the message begins.
+        kind: The type that Pillow expects.
+        beginning: The beginning of the message.
 
     Raises:
-        InstallationError: A part of the program is damaged or cannot be loaded.
-        MemoryError: There was too little memory, be it to load a library.
+        InstallationError: A file of the installation is damaged or cannot be loaded.
+        MemoryError: Memory ran out, possibly while loading a library.
     """
     try:
         yield
@@ -213,7 +214,7 @@ def _pillow_mode(channels: int, has_alpha: bool, bit_depth: int) -> str:
 
 
 def _pixel_limit() -> int:
-    """The number of pixels above which Pillow refuses an image."""
+    """Returns the number of pixels above which Pillow refuses an image."""
     return LARGEST_PIXELS if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
 
 
@@ -224,14 +225,14 @@ def _accept(prefix: bytes) -> bool:
 def _save(pil_image: Image.Image, file: IO[bytes], filename: str | bytes | os.PathLike[str]) -> None:
     """Writes an image as a `.dfm` file.
 
-    Options of `save` that are not known are ignored, as Pillow promises, with a warning.
+    Unknown options of `save` are ignored with a warning, as Pillow specifies.
 
     Raises:
-        OSError: The image cannot be written as asked. The error is also a `DfmError`: a
-            `TargetUnreachableError`, an `ImageError` or another one.
-        ValueError: The value of an option makes no sense. Those of `dfmcodec.encode` are
+        OSError: The image cannot be encoded or written. The error is also a `DfmError`, such as
+            `TargetUnreachableError` or `ImageError`.
+        ValueError: The value of an option is invalid. For options of `dfmcodec.encode` it is a
             `ConfigError`.
-        InstallationError: A part of the program is damaged or cannot be loaded.
+        InstallationError: A file of the installation is damaged or cannot be loaded.
     """
     import dfmcodec
 
@@ -242,7 +243,7 @@ def _save(pil_image: Image.Image, file: IO[bytes], filename: str | bytes | os.Pa
         warnings.warn(f"saving a .dfm file ignores the options {', '.join(unknown)}; {takes}", stacklevel=3)
     metadata = {name: pil_image.encoderinfo[name] for name in _METADATA if name in pil_image.encoderinfo}
     try:
-        if (page := options.pop("page", None)) is not None:  # of a copy there is only one
+        if (page := options.pop("page", None)) is not None:  # a copy has only one page
             from dfmcodec.image.read_image import go_to_page
 
             go_to_page(pil_image, page)
@@ -255,13 +256,13 @@ def _save(pil_image: Image.Image, file: IO[bytes], filename: str | bytes | os.Pa
 
 
 def _with_metadata(pil_image: Image.Image, metadata: dict[str, Any]) -> Image.Image:
-    """A copy of an image with other metadata; None and empty values leave the image's own out.
+    """Copies an image with other metadata. None and empty values remove the image's own.
 
     Raises:
         ValueError: The Exif is not an Exif block.
     """
     changed = pil_image.copy()
-    if pil_image.format == "TIFF" and "exif" not in metadata:  # its Exif stands in tags, which a copy lacks
+    if pil_image.format == "TIFF" and "exif" not in metadata:  # its Exif is in tags, which a copy lacks
         changed.info["exif"] = read_metadata(pil_image).exif
     changed.info.update(metadata)
     if "exif" in metadata:
@@ -276,10 +277,10 @@ def _with_metadata(pil_image: Image.Image, metadata: dict[str, Any]) -> Image.Im
 
 
 def _exif_bytes(exif: Any) -> bytes | None:
-    """The block of what `save` was given as Exif; None where it is empty.
+    """Returns the Exif block given to `save`; None if it is empty.
 
     Raises:
-        ValueError: It is not an Exif block.
+        ValueError: The value is not an Exif block.
     """
     if isinstance(exif, Image.Exif):
         block = exif.tobytes()

@@ -1,4 +1,4 @@
-"""The Zarr v3 codec "dfm": each chunk of an array is an ordinary `.dfm` file.
+"""Codec "dfm" for Zarr v3: each chunk of an array is an ordinary `.dfm` file.
 
 zarr.create_array("mosaic.zarr", shape=(40_000, 60_000, 3), chunks=(1024, 1024, 3), dtype="uint8",
                   serializer={"name": "dfm", "configuration": {"quality": 75}}, compressors=None)
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DfmCodec(ChunkSettings, ArrayBytesCodec):  # type: ignore[misc]  # of any type for mypy
-    """The codec of an array: `serializer=DfmCodec(quality=75)`; see `ChunkSettings`.
+    """Codec of an array: `serializer=DfmCodec(quality=75)`; see `ChunkSettings`.
 
-    Chunks are encoded and decoded in threads, any number at a time.
+    Any number of chunks can be encoded and decoded in parallel threads.
     """
 
     is_fixed_size = False
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The codec of an array's metadata.
+        """Creates the codec from the metadata of an array.
 
         Raises:
             ConfigError: See `ChunkSettings`.
@@ -43,23 +43,24 @@ class DfmCodec(ChunkSettings, ArrayBytesCodec):  # type: ignore[misc]  # of any 
         return cls.of(data.get("configuration") or {})
 
     def to_dict(self) -> dict[str, Any]:
-        """The codec as an array's metadata hold it."""
+        """Returns the codec as stored in the metadata of an array."""
         return {"name": CODEC_NAME, "configuration": self.configuration()}
 
     def evolve_from_array_spec(self, array_spec: ArraySpec) -> Self:
-        """The codec itself, for an array that it takes. Within shards Zarr asks for no more.
+        """Returns the codec unchanged, after checking the type of the array. Within shards, Zarr
+        makes no other checks.
 
         Raises:
-            ConfigError: The array is of another type than uint8 and uint16.
+            ConfigError: The array is neither uint8 nor uint16.
         """
         check_type(array_spec.dtype.to_native_dtype())
         return self
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
-        """Refuses an array whose chunks are no images, when it is made or opened.
+        """Raises an error if the chunks of an array are not images, when it is created or opened.
 
         Raises:
-            ConfigError: The chunks are no images, or differ in shape.
+            ConfigError: The chunks are not images, or have different shapes.
             ImageError: A chunk is empty or too large.
         """
         chunk_shape = getattr(chunk_grid, "chunk_shape", None)
@@ -69,10 +70,10 @@ class DfmCodec(ChunkSettings, ArrayBytesCodec):  # type: ignore[misc]  # of any 
         self.image_shape(chunk_shape)
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
-        """Unknown before a chunk is encoded.
+        """Raises an error, because the size is unknown before encoding.
 
         Raises:
-            NotImplementedError: Always, as Zarr asks of such codecs.
+            NotImplementedError: Always, as Zarr requires for such codecs.
         """
         raise NotImplementedError
 

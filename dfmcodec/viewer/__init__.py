@@ -1,4 +1,5 @@
-"""What shows files outside of Python: a page in the browser, the system's viewer, and the desktop.
+"""Viewing files outside Python: a page in the browser, the system's viewer, and desktop
+integration.
 
-The page itself is the folder `web/`, which installations have as `dfmcodec.web`.
+The page itself is in the folder `web/`, installed as `dfmcodec.web`.
 """

@@ -1,7 +1,7 @@
-"""The files by which a desktop of Linux knows `.dfm` files: what they hold and where they go.
+"""Files that register `.dfm` files with a Linux desktop: their contents and locations.
 
 They follow freedesktop.org's specifications of shared MIME-info, desktop entries and base
-directories, and GNOME's of thumbnailers.
+directories, and GNOME's specification of thumbnailers.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from dfmcodec.errors import DfmError
 from dfmcodec.files.atomic import MEDIA_TYPE, read_file
 from dfmcodec.files.cache_folder import base_folder
 
-MARK = "Written by dfm desktop, which also removes it."  # an XML comment may not hold "--"
+MARK = "Written by dfm desktop, which also removes it."  # XML comments must not contain "--"
 SYSTEM_DATA = Path("/usr/local/share")
 _SHOWN_TO_THUMBNAILERS = tuple(map(Path, ("/usr", "/bin", "/lib", "/lib64", "/sbin")))
-_NOT_IN_ENTRIES = frozenset("\"'`$\\\n\r\t")  # to quote them, entries of programs and of thumbnailers differ
+_NOT_IN_ENTRIES = frozenset("\"'`$\\\n\r\t")  # quoting rules differ between desktop entries and thumbnailers
 
 _MIME = f"""<?xml version="1.0" encoding="UTF-8"?>
 <!-- {MARK} -->
@@ -54,7 +54,7 @@ Categories=Graphics;Viewer;
 MimeType={media_type};
 """
 
-# Where shells look for the completion of dfm, below the data folder.
+# Locations of shell completions below the data folder.
 _COMPLETIONS = {
     "bash": "bash-completion/completions/dfm",
     "zsh": "zsh/site-functions/_dfm",
@@ -65,12 +65,12 @@ _DATABASES = (("update-mime-database", "mime"), ("update-desktop-database", "app
 
 @dataclass(frozen=True)
 class DesktopFile:
-    """A file to write.
+    """File to write.
 
     Args:
-        path: Where it goes.
-        text: What it holds, with `MARK`.
-        purpose: What it is for, in a few words.
+        path: The destination.
+        text: The contents, including `MARK`.
+        purpose: The purpose, in a few words.
     """
 
     path: Path
@@ -79,21 +79,21 @@ class DesktopFile:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether a file is at the path that `dfm desktop` did not write.
+        """Indicates whether the path is a file that `dfm desktop` did not write.
 
         Raises:
-            DfmError: It cannot be read.
+            DfmError: The file cannot be read.
         """
         return self.exists and MARK.encode() not in read_file(self.path)
 
     @property
     def exists(self) -> bool:
-        """Whether a file, or a link to none, is at the path."""
+        """Indicates whether the path is a file or a broken link."""
         return os.path.lexists(self.path)
 
 
 def user_data() -> Path:
-    """$XDG_DATA_HOME, or what stands for it where it is not set or not absolute.
+    """Returns $XDG_DATA_HOME, or its default if it is not set or not absolute.
 
     Raises:
         DfmError: The user has no home folder.
@@ -106,10 +106,10 @@ def user_data() -> Path:
 
 
 def own_program() -> str:
-    """The path of the Python that runs this installation.
+    """Returns the path of the Python interpreter of this installation.
 
     Raises:
-        DfmError: An entry cannot hold it.
+        DfmError: A desktop entry cannot contain this path.
     """
     program = sys.executable
     if not os.path.isabs(program) or _NOT_IN_ENTRIES & set(program):
@@ -119,15 +119,15 @@ def own_program() -> str:
 
 
 def desktop_files(data: Path, program: str, manual: str, completions: Mapping[str, str]) -> list[DesktopFile]:
-    """All files.
+    """Returns all files.
 
     Args:
-        data: The folder for data, of a user or of the system.
-        program: What `own_program` gives.
+        data: The data folder of the user or of the system.
+        program: The result of `own_program`.
         manual: The manual page.
-        completions: The completion of each shell, by its name.
+        completions: The completion script of each shell, by name.
     """
-    # -P: no module of the folder that it starts in. A percent sign starts a field.
+    # -P excludes modules of the current folder. A percent sign starts a field, so it is doubled.
     command = f'"{program}" -P -m dfmcodec'.replace("%", "%%")
     entry = {"mark": MARK, "media_type": MEDIA_TYPE, "program": program, "command": command}
     files = [
@@ -142,20 +142,20 @@ def desktop_files(data: Path, program: str, manual: str, completions: Mapping[st
 
 
 def _marked(script: str) -> str:
-    """A script with the mark behind its first line, which zsh reads."""
+    """Inserts the mark after the first line of a script, which zsh interprets."""
     first, _, rest = script.lstrip("\n").partition("\n")
     return f"{first}\n# {MARK}\n{rest}"
 
 
 def hidden_from_thumbnailers() -> list[Path]:
-    """The parts of this installation that GNOME's sandbox does not show to thumbnailers."""
+    """Returns the paths of this installation that GNOME's thumbnailer sandbox cannot access."""
     parts = Path(sys.executable).resolve(), Path(sys.prefix), Path(sys.base_prefix), Path(__file__)
     hidden = [part for part in parts if not any(part.is_relative_to(shown) for shown in _SHOWN_TO_THUMBNAILERS)]
     return list(dict.fromkeys(hidden))
 
 
 def update_databases(data: Path) -> list[str]:
-    """Has the desktop read its files again; returns sentences about what did not work."""
+    """Updates the databases of the desktop; returns messages about failures."""
     notices = []
     for name, folder in _DATABASES:
         program = shutil.which(name)

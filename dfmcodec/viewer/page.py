@@ -1,4 +1,4 @@
-"""The viewer's page as one HTML file, built from the folder `web/`."""
+"""Viewer page as one HTML file, built from the folder `web/`."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from collections.abc import Mapping, Sequence
 
 from dfmcodec.errors import InstallationError
 
-ALIVE = "alive"  # the address, relative to the page, that the page keeps open
-FILES = "files"  # the folder of the files' addresses
+ALIVE = "alive"  # relative URL of the connection that the page keeps open
+FILES = "files"  # folder in the URLs of files
 
 
 def standalone_page() -> bytes:
-    """The page without files, which works from any place, also from a folder.
+    """Returns the page without files. It works from any location, including a local folder.
 
     Raises:
-        InstallationError: The page is missing.
+        InstallationError: A part of the page is missing.
     """
     return _built(None, None, None)
 
 
 def served_page(names: Sequence[str], limits: Mapping[str, int] | None = None) -> bytes:
-    """The page that shows files as soon as it is opened.
+    """Returns the page that opens files when it is loaded.
 
     Args:
-        names: The names to show. Each file has an address of its own, see `file_address`.
-        limits: `maxPixels` and `maxMultiplyAdds` of the page; those that are missing are the
-            decoder's own.
+        names: The names to show. Each file has a separate URL, see `file_address`.
+        limits: `maxPixels` and `maxMultiplyAdds` of the page; missing limits have the decoder's
+            defaults.
 
     Raises:
-        InstallationError: The page is missing.
+        InstallationError: A part of the page is missing.
     """
     return _built([{"name": name, "url": file_address(number)} for number, name in enumerate(names)], ALIVE, limits)
 
 
 def file_address(number: int) -> str:
-    """The address of a file relative to the page, in which nothing of its name occurs."""
+    """Returns the URL of a file relative to the page. It does not contain the file's name."""
     return f"{FILES}/{number}"
 
 

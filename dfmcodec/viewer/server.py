@@ -1,10 +1,9 @@
-"""A server for one page and its files, on 127.0.0.1 and for this user alone.
+"""Server for one page and its files, on 127.0.0.1 and for the current user only.
 
-It answers GET and HEAD of a fixed table of addresses, and no address is ever made a path. All of
-them start with a secret token, which other users and other pages cannot guess. A request must name
-this very host and port, so that a page under another name that leads here gets nothing (DNS
-rebinding). Of connections without the token, which any user of this computer can open, the oldest
-are closed for new ones.
+It answers GET and HEAD for a fixed table of URLs, and never maps a URL to a path. All URLs start
+with a secret token, which other users and pages cannot guess. The Host header must be this host and
+port, so that pages under another host name get nothing (DNS rebinding). Any local user can open
+connections without the token; the oldest of these are closed for new ones.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from dfmcodec.errors import DfmError
 _ADDRESS = "127.0.0.1"
 _TOKEN_BYTES = 24
 _REQUEST_S = 60.0  # until a connection without a request is closed
-_RELOAD_S = 3.0  # a page that is loaded again is closed for shorter than this
+_RELOAD_S = 3.0  # longer than the page is closed while it is reloaded
 _POLL_S = 0.1
-_MAX_STRANGERS = 32  # connections that have not shown the token yet
+_MAX_STRANGERS = 32  # connections that have not sent the token yet
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "frame-ancestors 'none'",
@@ -40,11 +39,11 @@ _HEADERS = {
 
 @dataclass(frozen=True)
 class Resource:
-    """What an address gives.
+    """Content of a URL.
 
     Args:
-        media_type: Its type.
-        read: Gives its bytes, or raises DfmError if they are no longer there.
+        media_type: The media type.
+        read: Returns the bytes, or raises DfmError if they no longer exist.
     """
 
     media_type: str
@@ -52,16 +51,16 @@ class Resource:
 
 
 class OpenPages:
-    """Counts the pages that are open: each keeps one connection open for as long as it is."""
+    """Counter of open pages. Each page keeps one connection open."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open = 0
-        self._closed_at: float | None = None  # when the last one was closed; None while there was none
+        self._closed_at: float | None = None  # time when the last page was closed; None before
 
     @contextmanager
     def another(self) -> Iterator[None]:
-        """Counts one more in the body of the `with` statement."""
+        """Counts one more page while the context is active."""
         with self._lock:
             self._open += 1
         try:
@@ -72,7 +71,7 @@ class OpenPages:
                 self._closed_at = time.monotonic()
 
     def wait_until_closed(self) -> None:
-        """Returns when a page was open and none is."""
+        """Waits until a page was opened and all pages are closed."""
         while not self._are_closed():
             time.sleep(_POLL_S)
 
@@ -83,11 +82,11 @@ class OpenPages:
 
 
 class PageServer(ThreadingTCPServer):
-    """Serves in threads of its own, see `serving`.
+    """HTTP server with a thread for each connection; see `serving`.
 
     Args:
-        resources: What the addresses give, relative to the page. The page itself is "".
-        alive: The address that a page keeps open.
+        resources: The content of URLs relative to the page; the page itself is "".
+        alive: The URL of the connection that a page keeps open.
     """
 
     daemon_threads = True
@@ -99,18 +98,18 @@ class PageServer(ThreadingTCPServer):
         self.alive = alive
         self.pages = OpenPages()
         self._lock = threading.Lock()
-        self._strangers: dict[socket.socket, None] = {}  # in the order in which they came
+        self._strangers: dict[socket.socket, None] = {}  # in the order of connection
         self.token = secrets.token_urlsafe(_TOKEN_BYTES)
         self.host = f"{_ADDRESS}:{self.server_address[1]}"
 
     @property
     def url(self) -> str:
-        """The address of the page."""
+        """Returns the URL of the page."""
         return f"http://{self.host}/{self.token}/"
 
     @contextmanager
     def serving(self) -> Iterator[None]:
-        """Serves in a thread during the body of the `with` statement, once."""
+        """Serves in a thread while the context is active. Can be used once."""
         threading.Thread(target=self.serve_forever, args=(_POLL_S,), daemon=True).start()
         try:
             yield
@@ -119,8 +118,8 @@ class PageServer(ThreadingTCPServer):
             self.server_close()
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accepts a connection. If none can be, because all descriptors are taken, the oldest
-        stranger is closed, and the next try is not at once.
+        """Accepts a connection. If no file descriptor is free, closes the oldest connection without
+        a token and waits before the next attempt.
         """
         try:
             return super().get_request()
@@ -130,7 +129,7 @@ class PageServer(ThreadingTCPServer):
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Handles a connection in a thread of its own."""
+        """Handles a connection in a separate thread."""
         with self._lock:
             self._strangers[request] = None
             is_full = len(self._strangers) > _MAX_STRANGERS
@@ -144,12 +143,12 @@ class PageServer(ThreadingTCPServer):
         super().shutdown_request(request)
 
     def admit(self, connection: socket.socket) -> None:
-        """Takes a connection for that of the user: it has shown the token."""
+        """Marks a connection as the user's after it has sent the token."""
         with self._lock:
             self._strangers.pop(connection, None)
 
     def _close_oldest_stranger(self) -> None:
-        """Ends what a thread waits for, which then closes the connection."""
+        """Shuts down the oldest connection without a token. Its thread then closes it."""
         with self._lock:
             oldest = next(iter(self._strangers), None)
             if oldest is None:
@@ -159,7 +158,7 @@ class PageServer(ThreadingTCPServer):
             oldest.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Prints nothing: a browser closes connections as it likes."""
+        """Ignores errors, because browsers close connections at any time."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -175,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Prints nothing."""
+        """Suppresses log messages."""
 
     @property
     def _server(self) -> PageServer:
@@ -203,7 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _name(self) -> str | None:
-        """The address that is asked for, relative to the page; None without the right token."""
+        """Returns the requested URL relative to the page; None without the correct token."""
         parts = self.path.partition("?")[0].split("/", 2)  # "", token, name
         if len(parts) < 3 or not secrets.compare_digest(parts[1].encode(), self._server.token.encode()):
             return None
@@ -211,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
         return parts[2]
 
     def _stay(self, with_body: bool) -> None:
-        """Keeps the connection, over which nothing more comes, until the page closes it."""
+        """Keeps the connection open until the page closes it. No more data follows."""
         self.close_connection = True
         self._start("text/event-stream", {"Connection": "close"})
         if not with_body:

@@ -1,4 +1,4 @@
-"""Files in the program that the user's system opens them with."""
+"""Opens files in the system's default program."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _INSTEAD = "write the image to a file instead: dfm decode"
 
 
 def opener() -> str:
-    """The path of the program that opens a file with what the user has chosen for its type.
+    """Returns the path of the program that opens a file with the default application for its type.
 
     Raises:
-        DfmError: It is not installed.
+        DfmError: The program is not installed.
     """
     name = _OPENERS.get(sys.platform, "xdg-open")
     found = shutil.which(name)
@@ -28,14 +28,14 @@ def opener() -> str:
 
 
 def open_file(program: str, path: Path) -> None:
-    """Opens a file; returns when the viewer has started, or, with some, when it is closed.
+    """Opens a file. Returns when the viewer has started or, with some viewers, when it is closed.
 
     Args:
-        program: What `opener` gives.
-        path: The file. It is passed on as it is, without a shell.
+        program: The result of `opener`.
+        path: The file. It is passed without a shell.
 
     Raises:
-        DfmError: No viewer was started.
+        DfmError: No viewer could be started.
     """
     arguments = [program, str(path)]
     done = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""Small images of files for file managers."""
+"""Thumbnails for file managers."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes
 
 
 def thumbnail(data: bytes, longest_side: int) -> bytes:
-    """A PNG of 8 bits a sample that fits into a square, with the image's profile and alpha.
+    """Returns an 8-bit PNG that fits into a square, with the image's ICC profile and alpha.
 
     Args:
         data: The file's bytes.
         longest_side: The side of the square in pixels. A smaller image keeps its size.
 
     Raises:
-        FormatError: The file cannot be read, or more than `MAX_PIXELS` samples of a channel would
-            be decoded for it.
+        FormatError: The file cannot be read, or decoding needs more than `MAX_PIXELS` samples per
+            channel.
     """
     header = read_header(data, LARGEST_PIXELS)
     size = fitted_size(header.width, header.height, longest_side)
-    image = decode_image(data, DecodeRequest(max_pixels=_most_pixels(header, size), size=size))
+    image = decode_image(data, DecodeRequest(max_pixels=_max_pixels(header, size), size=size))
     alpha = None if image.alpha is None else to_code_values(image.alpha)
     small = Image(to_code_values(image.pixels), Metadata(icc=image.metadata.icc, cicp=image.metadata.cicp), alpha)
     return image_to_bytes(small, OUTPUT_FORMATS["png"])
 
 
-def _most_pixels(header: Header, size: tuple[int, int]) -> int:
-    """The number of pixels that an image may have so that `MAX_PIXELS` samples of a channel are
-    decoded for a smaller size. Only latents leave out the finest decomposition levels.
+def _max_pixels(header: Header, size: tuple[int, int]) -> int:
+    """Returns the maximum number of pixels of an image such that at most `MAX_PIXELS` samples per
+    channel are decoded. Only the wavelet codec can skip the finest decomposition levels.
     """
     arch = header.architecture
     if not isinstance(arch, WaveletArchitecture) or Section.ALPHA in header.sections:
@@ -44,8 +44,8 @@ def _most_pixels(header: Header, size: tuple[int, int]) -> int:
 
 
 def fitted_size(width: int, height: int, longest_side: int) -> tuple[int, int]:
-    """The largest size (width, height) of the same shape within a square, but no larger than the
-    image's own.
+    """Returns the largest size (width, height) within a square with the same aspect ratio, at most
+    the image's own.
     """
     scale = min(1.0, longest_side / max(width, height))
     return max(1, round(scale * width)), max(1, round(scale * height))

@@ -1,1 +1,1 @@
-"""Pretrained weights, which are shipped with the package."""
+"""Pretrained weights, shipped with the package."""

@@ -1,7 +1,7 @@
-"""The shipped priors: a row each, and their arrays.
+"""Registry of the pretrained weights, and access to their arrays.
 
-A file names its prior by a weights id, which is the CRC-32 over the prior's arrays. MODEL_CARD.md
-describes each prior; docs/results has what they are worth.
+A file refers to pretrained weights by a weights id, the CRC-32 over their arrays. MODEL_CARD.md
+describes each set of weights; docs/results lists their gains.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class ShippedWeights:
-    """A row of the registry.
+    """Row of the registry.
 
     Args:
         id: The weights id.
-        model: The model whose files name it.
-        used_for: The images and Lagrange multipliers that new files name it for.
-        trained: The module that trained it; MODEL_CARD.md has the commands.
+        model: The codec whose files refer to the weights.
+        used_for: The images and Lagrange multipliers for which the encoder selects the weights.
+        trained: The module that trained the weights; MODEL_CARD.md has the commands.
     """
 
     id: int
@@ -40,7 +40,7 @@ class ShippedWeights:
 
     @property
     def file_name(self) -> str:
-        """The name of its archive in this folder."""
+        """Returns the file name of the archive in this folder."""
         return f"{self.model.value}-{self.id:08x}.npz"
 
 
@@ -55,7 +55,7 @@ REGISTRY = (WAVELET, OVERFITTED_SMALL, OVERFITTED_FINE, OVERFITTED_LARGE, OVERFI
 
 
 def shipped_ids(model: Model) -> tuple[int, ...]:
-    """Returns the weights ids of a model, in the order of the registry."""
+    """Returns the weights ids of a codec, in the order of the registry."""
     return tuple(row.id for row in REGISTRY if row.model is model)
 
 
@@ -70,28 +70,28 @@ def checksum(arrays: Arrays) -> int:
 
 
 def shipped_arrays(model: Model, weights_id: int) -> Arrays:
-    """Reads the arrays of a prior from the installation.
+    """Reads the arrays of pretrained weights from the installation.
 
     Args:
-        model: The model of the file that names it.
-        weights_id: The weights id that the file names.
+        model: The codec of the file.
+        weights_id: The weights id in the file.
 
     Raises:
-        UnsupportedVersionError: This program does not have the prior.
-        InstallationError: The prior is damaged or missing in this installation.
+        UnsupportedVersionError: This version does not have these weights.
+        InstallationError: The weights are damaged or missing in this installation.
     """
     row = next((row for row in REGISTRY if (row.model, row.id) == (model, weights_id)), None)
     if row is None:
         msg = (
-            f"the file needs prior {weights_id:08x}, which this program does not have; if a later version wrote it, "
+            f"the file needs weights {weights_id:08x}, which this version does not have; if a later version wrote it, "
             "update dfmcodec; if it is from before version 0.1.0, encode its source again"
         )
         raise UnsupportedVersionError(msg)
     resource = files("dfmcodec.weights") / row.file_name
     if not resource.is_file():
-        msg = f"prior {weights_id:08x} is missing in this installation; install dfmcodec again"
+        msg = f"weights {weights_id:08x} are missing in this installation; install dfmcodec again"
         raise InstallationError(msg)
-    damaged = f"prior {weights_id:08x} is damaged in this installation; install dfmcodec again"
+    damaged = f"weights {weights_id:08x} are damaged in this installation; install dfmcodec again"
     try:
         with as_file(resource) as path:
             arrays = read_arrays(path)

@@ -347,14 +347,14 @@ def test_verify_tells_the_damaged_from_the_whole(tmp_path, monkeypatch):
         reports = list(map(json.loads, lines))
         assert len(reports) == 20
         assert {int(Path(report["file"]).stem) for report in reports if "error" in report} == damaged
-    assert "18 whole, 2 damaged" in dfm("verify", "-r", "tree", code=5).output
+    assert "18 intact, 2 damaged" in dfm("verify", "-r", "tree", code=5).output
     limited = dfm("verify", "-r", "tree", "--max-pixels", 100, code=5).output
-    assert re.search(r"0 whole, [0-2] damaged, (18|19|20) not checked", limited)
+    assert re.search(r"0 intact, [0-2] damaged, (18|19|20) not checked", limited)
     Path("cut.dfm").write_bytes(data[:-5])
     result = dfm("verify", "cut.dfm", code=3)
     assert "truncated" in result.stderr
     Path("good.dfm").write_bytes(data)
-    assert "good.dfm: whole, 14x12" in dfm("verify", "good.dfm").output
+    assert "good.dfm: intact, 14x12" in dfm("verify", "good.dfm").output
     assert "more than the limit of 100 pixels" in dfm("verify", "good.dfm", "--max-pixels", 100, code=3).stderr
     assert "limit of 100" in dfm("decode", "good.dfm", "--max-pixels", 100, code=3).stderr
     assert sorted(os.listdir()) == ["cut.dfm", "good.dfm", "tree"]
@@ -368,10 +368,10 @@ def test_verify_takes_a_list(tmp_path, monkeypatch):
         Path(name).write_bytes(data)
     Path("cut.dfm").write_bytes(data[:-5])
     Path("list").write_text("a.dfm\n\nfolder\n")
-    assert "2 whole, 0 damaged" in dfm("verify", "--files-from", "list").output
-    assert "3 whole, 0 damaged" in dfm("verify", "b\nc.dfm", "--files-from", "list", "-j", 2).output
-    assert "2 whole, 1 damaged" in dfm("verify", "--files-from", "-", "cut.dfm", "a.dfm", data="a.dfm", code=5).output
-    assert "2 whole, 0 damaged" in dfm("verify", "--files0-from", "-", data="b\nc.dfm\0a.dfm\0").output
+    assert "2 intact, 0 damaged" in dfm("verify", "--files-from", "list").output
+    assert "3 intact, 0 damaged" in dfm("verify", "b\nc.dfm", "--files-from", "list", "-j", 2).output
+    assert "2 intact, 1 damaged" in dfm("verify", "--files-from", "-", "cut.dfm", "a.dfm", data="a.dfm", code=5).output
+    assert "2 intact, 0 damaged" in dfm("verify", "--files0-from", "-", data="b\nc.dfm\0a.dfm\0").output
     assert "cut.dfm: the file is truncated" in dfm("verify", "--files-from", "-", data="cut.dfm\n", code=3).stderr
 
 

@@ -206,7 +206,7 @@ def test_a_result_is_not_saved_under_the_name_of_an_image(folder):
     """x.png was a .dfm file."""
     result = dfmcodec.encode("cat.png", effort=1)
     for name in ("x.png", "x.JPG"):
-        with pytest.raises(dfmcodec.ConfigError, match=r"has the name of an image, but this is a .dfm file; name it x"):
+        with pytest.raises(dfmcodec.ConfigError, match=r"has the extension of an image, .*; name it x"):
             result.save(name)
         assert not Path(name).exists()
     with warnings.catch_warnings():

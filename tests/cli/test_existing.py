@@ -192,7 +192,7 @@ def test_one_file_follows_the_rule_of_many():
     Path("out").mkdir()
     dfm(*run)
     kept = dfm(*run)
-    assert "out/a.dfm is already there, made from a.png with these settings" in kept.output
+    assert "out/a.dfm is up to date: it was made from a.png with these settings" in kept.output
     assert json.loads(dfm(*run, "--json").stdout)["status"] == "kept"
     again = dfm("encode", "a.png", "-o", "out/a.dfm", "-q", 50, "--effort", 1)
     assert "out/a.dfm is made again: it was made with other settings" in again.stderr
@@ -212,7 +212,7 @@ def test_one_file_with_a_report_follows_it():
     save("a.png")
     run = ("encode", "a.png", "--report", "r.jsonl", "--effort", 1)
     dfm(*run, "-q", 40)
-    assert "is already there" in dfm(*run, "-q", 40).output
+    assert "is up to date" in dfm(*run, "-q", 40).output
     assert "made with other settings" in dfm(*run, "-q", 50).stderr
     assert Path("a.dfm").read_bytes() == dfmcodec.encode("a.png", quality=50, effort=1).data
 

@@ -60,7 +60,7 @@ def test_a_slash_names_a_folder():
     dfm("encode", "a.png", "-o", "new/deeper/", *FAST)
     assert names_in("new/deeper") == ["a.dfm"]
     kept = dfm("encode", "a.png", "-o", "new/deeper", *FAST)
-    assert "new/deeper/a.dfm is already there, made from a.png with these settings" in kept.output
+    assert "new/deeper/a.dfm is up to date: it was made from a.png with these settings" in kept.output
     dfm("decode", "new/deeper/a.dfm", "-o", "new/")
     assert Path("new/a.png").exists()
 
@@ -256,7 +256,7 @@ def test_info_and_verify_read_pipes_and_many_files():
     Path("b.dfm").write_bytes(data[:-4])
     assert "standard input: 31x24" in dfm("info", "-", data=data).output
     for options in ((), ("-j", 2)):
-        assert "standard input: whole" in dfm("verify", "-", *options, data=data).output
+        assert "standard input: intact" in dfm("verify", "-", *options, data=data).output
     result = dfm("info", "a.dfm", "b.dfm", "a.png", "--json", code=5)
     objects = list(map(json.loads, result.stdout.splitlines()))
     assert [entry["file"] for entry in objects] == ["a.dfm", "b.dfm", "a.png"]

@@ -37,8 +37,8 @@ from dfmcodec.processes import run_jobs
 
 SMALL = GOLDEN / "wavelet-narrow.dfm"
 MODEL = next(GENERATIVE.glob("*.dfmg"))
-ACTING = "esc\x1b[2J\x07\nforged: whole, 1x1"
-SHOWN = r"esc\x1b[2J\x07\nforged: whole, 1x1"
+ACTING = "esc\x1b[2J\x07\nforged: intact, 1x1"
+SHOWN = r"esc\x1b[2J\x07\nforged: intact, 1x1"
 NOT_UTF8 = os.fsdecode(b"caf\xe9\xff")
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="such files and names are POSIX")
@@ -112,7 +112,7 @@ def test_a_strict_locale_loses_no_result():
         )
     assert done.returncode == 0, done.stderr
     assert b"Traceback" not in done.stderr
-    assert rb"caf\udce9\udcff.dfm: whole" in done.stdout
+    assert rb"caf\udce9\udcff.dfm: intact" in done.stdout
     made = sorted(os.fsencode(f"{name}.png") for name in names)
     assert [os.fsencode(name) for name in names_in("a")] == [os.fsencode(name) for name in names_in("b")] == made
     with open("r.csv", encoding="utf-8", errors="surrogateescape", newline="") as rows:
@@ -419,7 +419,7 @@ def test_verify_goes_on_after_a_name_that_no_file_can_have():
     for name in ("a.dfm", "b.dfm"):
         shutil.copy(SMALL, name)
     result = dfm("verify", "a.dfm", f"{LONG}.dfm", "b.dfm", code=5)
-    assert "2 whole, 0 damaged, 1 not checked" in result.stdout
+    assert "2 intact, 0 damaged, 1 not checked" in result.stdout
     (line,) = lines(result.stderr)
     assert "File name too long" in line
 
@@ -474,7 +474,7 @@ def test_two_outputs_are_two_files():
         ["encode", "a.png", "-o", "x.csv", "--report", f"..{os.sep}{Path.cwd().name}{os.sep}x.csv"],
         ["bench", "a.png", "--csv", "r", "--html", "r", "--no-cache"],
     ):
-        assert "both go to" in dfm(*arguments, code=2).stderr, arguments
+        assert "both name" in dfm(*arguments, code=2).stderr, arguments
     assert os.listdir() == ["a.png"]
 
 

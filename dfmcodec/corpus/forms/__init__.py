@@ -1,4 +1,4 @@
-"""The forms that a corpus is read from and written to: files, tars, Parquet."""
+"""Forms in which a corpus is read and written: files, tars, Parquet."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from dfmcodec.corpus.store import Store
 def read_entries(
     form: str, item: Item, column: str | None, places: Sequence[str], skips_links: bool
 ) -> Iterator[Entry]:
-    """The images of an item of a list, and what lies beside them, in order.
+    """Reads the images of an item of a list, and files beside them, in order.
 
     Args:
         form: "files", "tar" or "parquet".
         item: The item.
-        column: The column of images of Parquet sources; None to find it.
-        places: Where names in that column may lead.
-        skips_links: Whether names in that column that lead over symbolic links are refused.
+        column: The image column of Parquet sources; None to find it.
+        places: The allowed places of names in that column.
+        skips_links: Whether to refuse names in that column that contain symbolic links.
 
     Raises:
-        DfmError: The tar or Parquet file cannot be read, from here on.
+        DfmError: The tar or Parquet file cannot be read from this point on.
     """
     readers: dict[str, Callable[[], Iterator[Entry]]] = {
         FILES: lambda: files.entries(item),
@@ -34,12 +34,12 @@ def read_entries(
 
 
 def open_writer(form: str, store: Store, number: int) -> Writer:
-    """What takes the outputs of a shard.
+    """Opens a writer for the outputs of a shard.
 
     Args:
         form: "files", "tar" or "parquet".
-        store: Where they go.
-        number: That of the shard.
+        store: The output store.
+        number: The number of the shard.
     """
     writers: dict[str, Callable[[], Writer]] = {
         FILES: lambda: files.FilesWriter(store),

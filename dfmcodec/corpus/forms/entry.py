@@ -1,4 +1,4 @@
-"""What the forms of a corpus share: an image among others, and what takes outputs."""
+"""Shared types of the forms of a corpus: entries and writers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from dfmcodec.errors import LimitError, MissingPackageError, is_installed
 
-NO_SUFFIX = ".img"  # the extension of images whose source gives none
-# What a Parquet file may hold for a shard, once it is unpacked: as much as the file has bytes, or
-# more by this ratio, between these bounds. An honest one is far below, as images do not compress.
+NO_SUFFIX = ".img"  # extension of images without one in their source
+# Limit of unpacked data of a Parquet file for a shard: the size of the file, or this multiple of
+# it, between these bounds. Legitimate files stay far below, because images are hardly compressible.
 UNPACKED_RATIO = 100
 MIN_UNPACKED_BYTES = 64 << 20
 MAX_UNPACKED_BYTES = 4 << 30
@@ -19,16 +19,16 @@ MAX_UNPACKED_BYTES = 4 << 30
 
 @dataclass(frozen=True)
 class Entry:
-    """An image, or a file that lies beside images in a tar.
+    """Image, or file beside images in a tar.
 
     Args:
-        source: Where it comes from, for people: a path, a URL, a member or a row of one.
-        name: Its path with slashes, with the extension of the source where it has one.
-        read: Gives its bytes. It raises a `DfmError` where there are none.
-        is_image: Whether it is to be encoded.
-        row: The row of a Parquet file that it stands in, a `parquet.Row`.
-        same_as: Another source, where that has the same output as this one.
-        is_numbered: Whether its name is the number of its row, as its source gives no name.
+        source: The source, for messages: a path, a URL, or a member or row of one.
+        name: The path with slashes, with the extension of the source if it has one.
+        read: Returns the bytes, or raises a `DfmError`.
+        is_image: Whether to encode it.
+        row: Its row of a Parquet file, a `parquet.Row`.
+        same_as: Another source with the same output, if there is one.
+        is_numbered: Whether its name is the number of its row, because the source has no name.
     """
 
     source: str
@@ -41,19 +41,19 @@ class Entry:
 
 
 def without_dot(path: str) -> str:
-    """A path without a leading `./`, which `tar -C folder .` puts before all names."""
+    """Removes a leading `./`, which `tar -C folder .` adds to all names."""
     while path.startswith("./"):
         path = path[2:]
     return path
 
 
 class Budget:
-    """How much may be unpacked of a file for a shard: a stranger's file of some kilobytes can stand
-    for any number of gigabytes.
+    """Limit of unpacked data of a file for a shard. A few kilobytes of an untrusted file can unpack
+    to any number of gigabytes.
 
     Args:
         source: The file, for messages.
-        size_bytes: Its size.
+        size_bytes: The size of the file.
     """
 
     def __init__(self, source: str, size_bytes: int) -> None:
@@ -63,10 +63,10 @@ class Budget:
         self._spent = 0
 
     def check(self, unpacked_bytes: int) -> None:
-        """Refuses what would be too much together with what was unpacked before.
+        """Raises an error if more data would exceed the limit.
 
         Raises:
-            LimitError: It would.
+            LimitError: The limit would be exceeded.
         """
         if self._spent + unpacked_bytes > self._most:
             msg = (
@@ -76,36 +76,36 @@ class Budget:
             raise LimitError(msg)
 
     def spend(self, unpacked_bytes: int) -> None:
-        """Counts what was unpacked.
+        """Adds to the unpacked data.
 
         Raises:
-            LimitError: It was too much.
+            LimitError: The limit is exceeded.
         """
         self.check(unpacked_bytes)
         self._spent += unpacked_bytes
 
 
 class Writer(ABC):
-    """Takes the outputs of a shard, in order."""
+    """Writer of the outputs of a shard, in order."""
 
     @abstractmethod
     def add(self, name: str, data: bytes, entry: Entry) -> None:
-        """Takes an output.
+        """Adds an output.
 
         Args:
-            name: Its path, with slashes.
-            data: Its bytes.
-            entry: What it was made of.
+            name: The path, with slashes.
+            data: The contents.
+            entry: The source of the output.
 
         Raises:
-            OutputError: It cannot be written.
+            OutputError: The output cannot be written.
         """
 
     def leave_out(self, entry: Entry) -> None:  # noqa: B027
-        """Is called for an image without an output."""
+        """Handles an image without an output."""
 
     def keep(self, name: str, data: bytes) -> None:  # noqa: B027
-        """Takes a file that lies beside images, where the form has a place for it."""
+        """Adds a file beside images, if the form supports this."""
 
     @abstractmethod
     def close(self) -> int:
@@ -115,15 +115,15 @@ class Writer(ABC):
             The size in bytes of the tar or Parquet file; 0 where each output is a file.
 
         Raises:
-            OutputError: It cannot be written.
+            OutputError: The data cannot be written.
         """
 
 
 def require_pyarrow() -> None:
-    """Checks that pyarrow is installed, without importing it.
+    """Raises an error if pyarrow is not installed, without importing it.
 
     Raises:
-        MissingPackageError: It is not.
+        MissingPackageError: pyarrow is not installed.
     """
     if not is_installed("pyarrow"):
         msg = "a corpus needs pyarrow, for its rows and for Parquet; install it: pip install 'dfmcodec[corpus]'"

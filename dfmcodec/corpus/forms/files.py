@@ -1,4 +1,4 @@
-"""A corpus of files: each image is an object of its own."""
+"""Corpora of files: each image is a separate object."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dfmcodec.corpus.store import Store, read_url
 
 
 def entries(item: Item) -> Iterator[Entry]:
-    """The image that an item stands for."""
+    """Yields the image of an item."""
     yield Entry(item.source, item.name, partial(read_url, item.source), same_as=item.same_as)
 
 
 class FilesWriter(Writer):
-    """Writes each output as it comes."""
+    """Writer that writes each output immediately."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

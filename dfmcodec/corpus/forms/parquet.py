@@ -1,5 +1,5 @@
-"""A corpus of Parquet files with a column of images, as Hugging Face's `datasets` writes them:
-`{bytes, path}`; or of bytes alone, or of the names of images elsewhere.
+"""Corpora of Parquet files with a column of images: `{bytes, path}` as written by Hugging Face's
+`datasets`, bytes, or names of images stored elsewhere.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from dfmcodec.files.names import as_unicode, fault_of_name
 from dfmcodec.image.open_image import DFM_MAGIC
 from dfmcodec.image.read_image import IMAGE_SUFFIXES
 
-IMAGE = "image"  # the column of images where the source has none
-_OTHER = "dfm"  # likewise, where the source has a column of that name for something else
-_BATCH_ROWS, _BATCH_BYTES = 1024, 64 << 20  # that are read at a time
-_VALUE_BYTES = 8  # of a number, or of the place of a text
+IMAGE = "image"  # name of the image column if the source has none
+_OTHER = "dfm"  # name of the image column if the source has another column named image
+_BATCH_ROWS, _BATCH_BYTES = 1024, 64 << 20  # limits of a batch
+_VALUE_BYTES = 8  # size of a number or of an offset of text
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}$")
-_FEATURES = b"huggingface"  # the key of the metadata that says which columns are images
+_FEATURES = b"huggingface"  # metadata key that says which columns are images
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a source.
+    """Row of a source.
 
     Args:
-        table: All its columns, a `pyarrow.Table` of one row.
+        table: All columns, as a `pyarrow.Table` of one row.
         column: The index of the column that the output replaces; None to add one.
     """
 
@@ -46,17 +46,17 @@ class Row:
 
 
 def row_count(source: str, column: str | None, places: Sequence[str]) -> int:
-    """The number of rows of a Parquet file, after a look at its columns.
+    """Returns the number of rows of a Parquet file, after checking its columns.
 
     Args:
         source: The file.
-        column: The column of images or of their names; None to find one of images.
-        places: Where names may lead, as `places.places_of` gives them.
+        column: The column of images or of their names; None to find a column of images.
+        places: The allowed places of names, from `places.places_of`.
 
     Raises:
-        DfmError: It cannot be read.
-        ConfigError: It has no such column of images, several columns could be it, or it has names
-            and they may lead nowhere.
+        DfmError: The file cannot be read.
+        ConfigError: There is no such image column, several columns are possible, or the column has
+            names and no places are allowed.
     """
     with _opened(source) as (file, _):
         _, kind = _image_column(file.schema_arrow, column, source)
@@ -70,10 +70,10 @@ def row_count(source: str, column: str | None, places: Sequence[str]) -> int:
 
 
 def entries(item: Item, column: str | None, places: Sequence[str], skips_links: bool) -> Iterator[Entry]:
-    """The images of rows.
+    """Yields the images of rows.
 
     Raises:
-        DfmError: The file cannot be read, or has more in it than `Budget` allows.
+        DfmError: The file cannot be read, or exceeds `Budget`.
         ConfigError: As in `row_count`.
     """
     with _opened(item.source) as (file, stream):
@@ -91,11 +91,11 @@ def entries(item: Item, column: str | None, places: Sequence[str], skips_links: 
 
 
 def names(source: str, column: str | None) -> Iterator[str]:
-    """The name that each row of a file gives to its output, without reading the images; empty for
-    one that gives none, and for rows that cannot be read.
+    """Yields the name that each row of a file gives to its output, without reading the images. The
+    name is empty for rows without one and for unreadable rows.
 
     Raises:
-        DfmError: The file cannot be read, from here on.
+        DfmError: The file cannot be read from this point on.
         ConfigError: As in `row_count`.
     """
     with _opened(source) as (file, stream):
@@ -105,7 +105,7 @@ def names(source: str, column: str | None) -> Iterator[str]:
             return
         path, leaves = f"{file.schema_arrow.names[index]}.path", [column.path for column in _leaves(file)]
         chunks = [at for at, leaf in enumerate(leaves) if f"{leaf}.".startswith(f"{path}.")]
-        packed, size_bytes = _packed(file, stream), stream.seek(0, io.SEEK_END)
+        packed, size_bytes = _dictionary_encoded(file, stream), stream.seek(0, io.SEEK_END)
         for group in range(file.metadata.num_row_groups):
             described = file.metadata.row_group(group)
             try:
@@ -123,17 +123,17 @@ def names(source: str, column: str | None) -> Iterator[str]:
 
 
 def _rows(file: Any, stream: Any, item: Item) -> Iterator[tuple[int, Any]]:
-    """The numbers of the rows of an item, and a table of each; other groups are not read.
+    """Yields the number of each row of an item, with its table. Other row groups are not read.
 
-    Text and bytes are read as they are packed, each value once, and only a row at a time gets its
-    own: a value of a megabyte may stand in a million rows.
+    Text and bytes are kept dictionary-encoded, with each value stored once, and only one row at a
+    time is expanded, because a large value may occur in many rows.
     """
     import pyarrow
 
     budget, schema, first = Budget(item.source, stream.seek(0, io.SEEK_END)), file.schema_arrow, 0
     views = {pyarrow.string_view(): pyarrow.string(), pyarrow.binary_view(): pyarrow.binary()}
     plain = pyarrow.schema([field.with_type(views.get(field.type, field.type)) for field in schema])
-    packed = _packed(file, stream)
+    packed = _dictionary_encoded(file, stream)
     for group in range(file.metadata.num_row_groups):
         described = file.metadata.row_group(group)
         after = first + described.num_rows
@@ -144,7 +144,7 @@ def _rows(file: Any, stream: Any, item: Item) -> Iterator[tuple[int, Any]]:
             for batch in packed.iter_batches(batch_size=rows, row_groups=[group]):
                 for number in range(max(at, item.start), min(at + batch.num_rows, item.stop)):
                     row = pyarrow.Table.from_batches([batch.slice(number - at, 1)])
-                    table = row.cast(plain).cast(schema)  # there is no cast from packed text to a view
+                    table = row.cast(plain).cast(schema)  # there is no cast from dictionary to view
                     budget.spend(table.nbytes)
                     yield number, table
                 at += batch.num_rows
@@ -154,12 +154,12 @@ def _rows(file: Any, stream: Any, item: Item) -> Iterator[tuple[int, Any]]:
 
 
 def _leaves(file: Any) -> list[Any]:
-    """The columns of a file as Parquet has them: a struct is one for each of its fields."""
+    """Returns the leaf columns of a file. A struct has one for each of its fields."""
     return [file.schema.column(index) for index in range(len(file.schema))]
 
 
-def _packed(file: Any, stream: Any) -> Any:
-    """An open file again, of which text and bytes are read as they are packed."""
+def _dictionary_encoded(file: Any, stream: Any) -> Any:
+    """Opens a file again, keeping text and bytes dictionary-encoded."""
     import pyarrow.parquet
 
     leaves = _leaves(file)
@@ -168,15 +168,15 @@ def _packed(file: Any, stream: Any) -> Any:
 
 
 def _unpacked_bytes(group: Any, file: Any, chosen: Iterable[int]) -> int:
-    """What columns of a group take in memory as they are packed, by what the file says: a few bytes
-    may stand for any number of equal values.
+    """Returns the size of columns of a group in memory while dictionary-encoded, according to the
+    file. A few bytes can represent any number of equal values.
     """
     columns = ((group.column(index), file.schema.column(index).length) for index in chosen)
     return sum(max(one.total_uncompressed_size, one.num_values * max(_VALUE_BYTES, size)) for one, size in columns)
 
 
 def _image_column(schema: Any, column: str | None, source: str) -> tuple[int, str]:
-    """The index of the column of images, and what it holds: "image", "bytes" or "name".
+    """Returns the index of the image column, and its contents: "image", "bytes" or "name".
 
     Raises:
         ConfigError: As in `row_count`.
@@ -207,7 +207,7 @@ def _kind(type_: Any) -> str | None:
 
 
 def _image_of(scalar: Any, kind: str) -> tuple[bytes | None, str]:
-    """The bytes of the image of a row, None where it has none, and the path or name; "" for none.
+    """Returns the bytes of the image of a row, or None, and its path or name, or "".
 
     Raises:
         ValueError: The path is not UTF-8.
@@ -219,9 +219,9 @@ def _image_of(scalar: Any, kind: str) -> tuple[bytes | None, str]:
 
 
 def _name_of(path: str, has_bytes: bool) -> str:
-    """The name that the path of a row gives to its output; empty for none. Beside bytes, any path
-    is a name, which may be refused later. Without bytes it says where the image is, and is a name
-    only if it is one on every system.
+    """Returns the name that the path of a row gives to its output; empty for none. With bytes, any
+    path is a name, which may be refused later. Without bytes, the path is the location of the
+    image, and serves as a name only if it is portable.
     """
     name = without_dot(path)
     return name if has_bytes or (name and fault_of_name(name) is None) else ""
@@ -238,7 +238,7 @@ def _number_name(number: int, path: str = "", data: bytes | None = None) -> str:
 
 
 def _reader(data: bytes | None, path: str, table: str, places: Sequence[str], skips_links: bool) -> Callable[[], bytes]:
-    """What reads the image of a row."""
+    """Returns a function that reads the image of a row."""
     if data is not None:
         return lambda: data
     if not path:
@@ -247,7 +247,7 @@ def _reader(data: bytes | None, path: str, table: str, places: Sequence[str], sk
 
 
 def _fail(message: str) -> bytes:
-    """What reads the image of a row that has none.
+    """Raises the error for a row without an image.
 
     Raises:
         ImageError: Always.
@@ -257,7 +257,7 @@ def _fail(message: str) -> bytes:
 
 @contextmanager
 def _opened(source: str) -> Iterator[tuple[Any, Any]]:
-    """A Parquet file, and the stream that it is read from."""
+    """Opens a Parquet file; provides it with its stream."""
     require_pyarrow()
     import pyarrow
     import pyarrow.parquet
@@ -272,12 +272,12 @@ def _opened(source: str) -> Iterator[tuple[Any, Any]]:
 
 
 class ParquetWriter(Writer):
-    """Gathers the outputs in memory and writes one Parquet file. Other columns of a Parquet source
-    stay as they are; a row whose image failed has none.
+    """Writer that collects outputs in memory and writes one Parquet file. Other columns of a
+    Parquet source are unchanged. A row whose image failed has no image.
 
     Args:
-        store: Where it goes.
-        name: That of the file.
+        store: The output store.
+        name: The name of the file.
     """
 
     def __init__(self, store: Store, name: str) -> None:

@@ -1,5 +1,5 @@
-"""A corpus of tars, as WebDataset reads them: a sample is the members whose names are alike up to
-the first dot.
+"""Corpora of tars in WebDataset format: members with the same name up to the first dot form a
+sample.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from dfmcodec.files.atomic import EXTENSION
 from dfmcodec.image.open_image import MAX_HELD_BYTES
 from dfmcodec.image.read_image import IMAGE_SUFFIXES
 
-_SUFFIXES = IMAGE_SUFFIXES | {EXTENSION, NO_SUFFIX}  # of members that are images
-_END = bytes(tarfile.BLOCKSIZE)  # a block of zeros, of which there are two
+_SUFFIXES = IMAGE_SUFFIXES | {EXTENSION, NO_SUFFIX}  # extensions of members that are images
+_END = bytes(tarfile.BLOCKSIZE)  # block of zeros; two of them end a tar
 
 
 def is_image_member(name: str) -> bool:
@@ -28,11 +28,12 @@ def is_image_member(name: str) -> bool:
 
 
 def entries(item: Item) -> Iterator[Entry]:
-    """The members of a tar that are files, read from front to back. Nothing is unpacked to a disk.
+    """Yields the members of a tar that are files, reading sequentially. Nothing is unpacked to
+    disk.
 
     Raises:
         DfmError: The tar cannot be opened.
-        ImageError: It is damaged or cut off; the members before that have been given.
+        ImageError: The tar is damaged or truncated. It is raised after the intact members.
     """
     number = 0
     try:
@@ -43,7 +44,7 @@ def entries(item: Item) -> Iterator[Entry]:
                     continue
                 is_image = is_image_member(member.name)
                 yield Entry(f"{item.source}#{member.name}", without_dot(member.name), _reader(tar, member), is_image)
-            file.seek(tar.offset)  # tarfile takes a tar for whole that ends where a member may begin
+            file.seek(tar.offset)  # tarfile accepts a tar that ends between members as complete
             if file.read(len(_END)) != _END:
                 msg = "its end is missing"
                 raise tarfile.ReadError(msg)
@@ -53,7 +54,7 @@ def entries(item: Item) -> Iterator[Entry]:
 
 
 def _reader(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], bytes]:
-    """What reads a member while the tar is open."""
+    """Returns a function that reads a member while the tar is open."""
 
     def read() -> bytes:
         if not member.isfile():
@@ -62,7 +63,7 @@ def _reader(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], bytes
         if member.size > MAX_HELD_BYTES:
             msg = f"{member.name} has more than {MAX_HELD_BYTES >> 20} MiB, the limit for a member"
             raise ImageError(msg)
-        if member.issparse():  # a few bytes in the tar can stand for any number of zeros
+        if member.issparse():  # a few bytes in the tar can represent any number of zeros
             msg = f"{member.name} is sparse: the tar does not hold all of its bytes; make the tar without --sparse"
             raise ImageError(msg)
         try:
@@ -76,12 +77,12 @@ def _reader(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], bytes
 
 
 class TarWriter(Writer):
-    """Gathers the outputs in memory and writes one tar. It holds nothing that depends on when or
-    where it was written.
+    """Writer that collects outputs in memory and writes one tar. The tar does not depend on the
+    time or host.
 
     Args:
-        store: Where it goes.
-        name: That of the tar.
+        store: The output store.
+        name: The name of the tar.
     """
 
     def __init__(self, store: Store, name: str) -> None:

@@ -65,7 +65,7 @@ def test_the_better_form_is_that_of_the_measure(compared):
 def test_the_text_has_the_measure_and_the_other_ones(by_score):
     text = as_text(by_score)
     assert max(map(len, text.splitlines())) <= 80
-    assert "rate 0.02, latent, effort 5\nSSIMULACRA2, at the size of dfm's own file" in text
+    assert "rate 0.02, wavelet, effort 5\nSSIMULACRA2, at the size of dfm's own file" in text
     lines = [line.split() for line in text.splitlines()]
     assert ["cat", "3840", f"{score(0.48):.1f}", f"{score(0.24):.1f}"] in lines
     assert ["codec", "size", "SSIM", "MS-SSIM", "PSNR", "enc", "s", "dec", "s", "gain", "win/loss"] in lines
@@ -113,7 +113,7 @@ def test_lossless_files_are_exact_by_both_measures(compared):
         ("wavelet", None, {("wavelet", "visual")}),
         ("wavelet", "psnr", {("wavelet", "psnr")}),
         ("wavelet", "psnr,visual", {("wavelet", "psnr"), ("wavelet", "visual")}),
-        ("latent,fitted", None, {("wavelet", "psnr"), ("overfitted", "psnr")}),
+        ("wavelet,overfitted", None, {("wavelet", "psnr"), ("overfitted", "psnr")}),
         ("coordinate", None, {("coordinate", "psnr")}),
     ],
 )
@@ -122,9 +122,9 @@ def test_the_usual_tune_is_one_that_all_models_have(models, tunes, expected):
 
 
 def test_the_tune_is_named_where_it_is_not_the_usual_one():
-    assert Target("wavelet", 5, 0.1).series == "latent, effort 5"
-    assert Target("wavelet", 5, 0.1, tune="psnr").series == "latent, effort 5, tune psnr"
-    assert Target("overfitted", 7, 0.1, tune="psnr").series == "fitted, effort 7"
+    assert Target("wavelet", 5, 0.1).series == "wavelet, effort 5"
+    assert Target("wavelet", 5, 0.1, tune="psnr").series == "wavelet, effort 5, tune psnr"
+    assert Target("overfitted", 7, 0.1, tune="psnr").series == "overfitted, effort 7"
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_every_name_is_shown_and_none_is_markup(compared):
         assert plain(f"{name}: {name}") in map(plain, page.texts["li"])
     assert plain(f"dfm against {names[3]}") in map(plain, page.texts["h3"])
     alternatives = [image["alt"] or "" for image in page.of("img")]
-    assert all(f"{name}, latent, effort 5, tune psnr" in alternatives for name in names)
+    assert all(f"{name}, wavelet, effort 5, tune psnr" in alternatives for name in names)
 
 
 @pytest.mark.slow

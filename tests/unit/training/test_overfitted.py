@@ -379,13 +379,13 @@ def test_a_damaged_installation_is_told_in_one_line(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, still: list[float]
 ) -> None:
     def damaged(_prior_id: int) -> OverfittedWeights:
-        message = "prior eb165d9b is damaged in this installation"
+        message = "weights eb165d9b are damaged in this installation"
         raise InstallationError(message)
 
     monkeypatch.setattr(training, "overfitted_weights_of", damaged)
     result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path / "prior"), "--start", "eb165d9b"])
     assert result.exit_code == InstallationError.exit_code
-    assert result.stderr == "Error: prior eb165d9b is damaged in this installation\n"
+    assert result.stderr == "Error: weights eb165d9b are damaged in this installation\n"
     assert still == []
 
 

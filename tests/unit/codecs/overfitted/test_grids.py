@@ -494,7 +494,7 @@ def test_the_largest_changes_give_an_image_or_an_error(backend: str) -> None:
         (FIRST_FIELD, 8, CorruptError, "grids 8"),
         (FIRST_FIELD + 1, 57, CorruptError, "lmbda code 33"),
         (FIRST_FIELD + 1, 255, CorruptError, "lmbda code 231"),
-        (FIRST_FIELD + 2, 0, UnsupportedVersionError, "needs prior .* later version .* before version 0.1.0"),
+        (FIRST_FIELD + 2, 0, UnsupportedVersionError, "needs weights .* later version .* before version 0.1.0"),
     ],
 )
 def test_wrong_fields_are_refused(offset: int, value: int, error: type[FormatError], message: str) -> None:

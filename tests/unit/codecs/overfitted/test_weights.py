@@ -170,5 +170,5 @@ def test_the_prior_id_is_that_of_its_arrays(prior: OverfittedWeights) -> None:
 def test_shipped_priors_have_the_ids_of_the_registry() -> None:
     for weights_id in shipped_ids(Model.OVERFITTED):
         assert overfitted_weights_of(weights_id).checksum == weights_id
-    with pytest.raises(UnsupportedVersionError, match="needs prior 12345678"):
+    with pytest.raises(UnsupportedVersionError, match="needs weights 12345678"):
         overfitted_weights_of(0x12345678)

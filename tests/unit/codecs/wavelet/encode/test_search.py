@@ -406,7 +406,7 @@ def test_unknown_prior_is_refused(photograph):
 
     content = bytearray(dfmcodec.encode(photograph[:24, :24], size=250, effort=1).data[:-4])
     content[21] ^= 1  # of the prior's checksum
-    with pytest.raises(dfmcodec.UnsupportedVersionError, match="prior"):
+    with pytest.raises(dfmcodec.UnsupportedVersionError, match="weights"):
         dfmcodec.decode(bytes(content) + struct.pack("<I", zlib.crc32(content)))
     assert dfmcodec.read_info(bytes(content) + b"1234").architecture.model.value == "wavelet"
 
