@@ -199,8 +199,8 @@ class _Run:
         self._add_row(task, {"status": result.status, **result.row})
         if result.warning is not None:
             self._echo(f"dfm: {result.warning}", err=True)
-        if decision.is_again and result.status != LARGER and self._is_shown:
-            self._echo(f"dfm: {again_line(task, decision)}", err=True)
+        if decision.needs_notice and result.status != LARGER and self._is_shown:
+            self._echo(f"dfm: {remake_notice(task, decision)}", err=True)
         if self._display.as_json:
             self._bar.echo(json_text({**(result.report or {}), "status": result.status}))
         elif self._is_shown:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dfmcodec.cli._batch import again_line, planned_line
+from dfmcodec.cli._batch import planned_line, remake_notice
 from dfmcodec.cli._common import STANDARD, check_output, echo, echo_json, write_output
 from dfmcodec.cli._existing import Action, Decision, ExistingOutputs
 from dfmcodec.cli._inputs import Task

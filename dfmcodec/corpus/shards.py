@@ -157,7 +157,7 @@ class _Work:
         try:
             for item in items:
                 version = version_of(item.source)  # before it is read
-                for entry in self._told_apart(item):
+                for entry in self._unique_entries(item):
                     if isinstance(entry, ImageRow):
                         yield entry
                         continue

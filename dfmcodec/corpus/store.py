@@ -173,7 +173,7 @@ class _LocalStore(Store):
     def sizes(self, folder: str) -> dict[str, int]:
         path = self._folder / folder
         found: dict[str, int] = {}
-        with _reaching("list", str(path), DfmError):
+        with _store_errors("list", str(path), DfmError):
             for entry in os.scandir(path) if os.path.isdir(path) else ():
                 with suppress(FileNotFoundError):  # another process may rename or remove it meanwhile
                     if entry.is_file():
@@ -217,7 +217,7 @@ class _RemoteStore(Store):
         return sorted(self.sizes(folder))
 
     def sizes(self, folder: str) -> dict[str, int]:
-        with _reaching("list", f"{self.url}/{folder}", DfmError):
+        with _store_errors("list", f"{self.url}/{folder}", DfmError):
             self._files.invalidate_cache()
             try:
                 found = self._files.ls(self._path(folder), detail=True)
