@@ -94,7 +94,8 @@ class Ablation:
     forgets: Callable[[IterationState], IterationState] = lambda state: state
 
     def cost_bits(self, image: Image, q_step: int, iterations: int) -> float:
-        """The least cost of an image over some iterations: squared error + cost of bits, in bits.
+        """Returns the smallest cost of an image over iterations: squared error + cost of bits, in
+        bits.
 
         Args:
             image: The image.
@@ -172,7 +173,7 @@ def ablate(
     out: Path | None,
     plot: Path | None,
 ) -> None:
-    """Measures by how many percent the cost rises without each part of the codec."""
+    """Measures the increase of the cost without each component, in percent."""
     variants = ablations(adaptation_steps)
     parts = [name for name in variants if name != ALL]
 
