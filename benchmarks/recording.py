@@ -62,11 +62,6 @@ def cropped(image: Image, crop: str | None) -> Image:
     return Image(np.ascontiguousarray(image.pixels[top : top + height, left : left + width]))
 
 
-def middle(image: Image, side: int) -> Image:
-    """Returns a square of the given number of pixels from the middle of an image."""
-    return cropped(image, f"{(image.height - side) // 2},{(image.width - side) // 2},{side},{side}")
-
-
 def as_rgb(pixels: Pixels) -> Pixels:
     """Returns pixels with three channels, of which gray has equal ones: [H, W, 3]."""
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
