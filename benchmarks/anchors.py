@@ -26,7 +26,7 @@ _LEAST_POINTS = 3  # of a curve
 
 
 def anchors_of(path: Path, name: str, lmbdas: Sequence[float]) -> list[dict[str, float]]:
-    """The rows of an image in a table of anchors; of all multipliers if none is named."""
+    """Returns the rows of an image in a table of anchors; of all multipliers if none is named."""
     with path.open() as file:
         rows = [row for row in csv.DictReader(file, delimiter="\t") if row["seq_name"] == name]
     points = [{key: float(row[key]) for key in ("lmbda", "psnr_db", "rate_bpp")} for row in rows]
@@ -34,7 +34,7 @@ def anchors_of(path: Path, name: str, lmbdas: Sequence[float]) -> list[dict[str,
 
 
 def measured(images: Sequence[str], anchors: Path, lmbdas: Sequence[float], settings: Sequence[str]) -> Iterator[Row]:
-    """A row for each file."""
+    """Yields a row for each file."""
     for image in images:
         name, pixels = load(image)
         for anchor in anchors_of(anchors, name, lmbdas):
@@ -45,7 +45,7 @@ def measured(images: Sequence[str], anchors: Path, lmbdas: Sequence[float], sett
 
 
 def compared(paths: Sequence[str]) -> Iterator[Row]:
-    """The BD-rates of all settings for each image, in per cent."""
+    """Yields the BD-rates of all settings for each image, in per cent."""
     rows = [json.loads(line) for path in paths for line in Path(path).read_text().splitlines()]
     curves: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
@@ -76,7 +76,6 @@ def compared(paths: Sequence[str]) -> Iterator[Row]:
 @click.option("--compare", is_flag=True, help="Compare the rows of earlier runs, instead of encoding.")
 @out_option
 def main(images: tuple[str, ...], anchors: Path, lmbdas: str, settings: str, compare: bool, out: Path | None) -> None:
-    """See the module."""
     if compare:
         record(compared(images), out)
         return

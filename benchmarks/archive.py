@@ -31,7 +31,7 @@ class Prices:
     eur_per_gb_month: float = 0.02
 
     def months(self, busy_s: float, saved_bytes: float) -> float:
-        """Months until storage has paid for the electricity of some seconds of two cores."""
+        """Returns the months until storage savings pay for the electricity of two cores."""
         electricity_eur = busy_s * CORES * self.watts_per_core / 3.6e6 * self.eur_per_kwh
         return electricity_eur / (saved_bytes / 1e9 * self.eur_per_gb_month)
 
@@ -57,7 +57,7 @@ class Million:
         return self.core_hours * self.eur_per_core_hour
 
     def months(self, saved_bytes: float, eur_per_gb_month: float = Prices.eur_per_gb_month) -> float:
-        """Months until storage has paid for it."""
+        """Returns the months until storage savings pay for it."""
         return self.eur / (saved_bytes * 1e6 / 1e9 * eur_per_gb_month)
 
 
@@ -79,7 +79,7 @@ class Saving:
 
 
 def savings() -> list[Saving]:
-    """The rows of the table."""
+    """Returns the rows of the table."""
     rates = {codec: _mean_rates(codec) for codec in ("dfm-1", "dfm-5", "overfitted:7")}
     encode_s = {
         "dfm-1": _mean(seconds("dfm encode --effort 1")),
@@ -100,7 +100,7 @@ def savings() -> list[Saving]:
 
 
 def table(prices: Prices) -> str:
-    """The savings in Markdown."""
+    """Returns the savings in Markdown."""
     lines = ["| 768x512, 1 bpp | seconds | bytes saved | months until it pays | months for each decoding |"]
     lines.append("|---|---|---|---|---|")
     for row in savings():
@@ -112,7 +112,7 @@ def table(prices: Prices) -> str:
 
 
 def corpus_table(eur_per_core_hour: float, eur_per_gb_month: float) -> str:
-    """A million images in Markdown."""
+    """Returns a million images in Markdown."""
     by_label = {row.label: row for row in savings()}
     lines = ["| effort | s an image | core-hours per million | EUR | pays in place of JPEG after | of AVIF |"]
     lines.append("|---|---|---|---|---|---|")
@@ -137,7 +137,7 @@ def _mean(values: list[float]) -> float:
 
 
 def _mean_rates(codec: str) -> dict[str, float]:
-    """The mean BD-rates of a codec, as parts of the anchor's bits."""
+    """Returns the mean BD-rates of a codec, as parts of the anchor's bits."""
     return {anchor: _mean(list(rates.values())) / 100 for anchor, rates in kodak_bd_rates(codec).items()}
 
 

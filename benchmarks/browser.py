@@ -48,12 +48,11 @@ DECODE = """async ([path, helpers]) => {
 @click.option("--repeat", default=3, show_default=True, type=click.IntRange(min=2))
 @out_option
 def main(files: tuple[str, ...], helpers: str, repeat: int, out: Path | None) -> None:
-    """See the module."""
     record(rows_of(files, numbers(helpers), repeat), out)
 
 
 def rows_of(files: tuple[str, ...], helpers: list[int], repeat: int) -> Iterator[Row]:
-    """A row for each file and number of helpers."""
+    """Yields a row for each file and number of helpers."""
     from playwright.sync_api import sync_playwright
 
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -142,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
         return file.read_bytes() if file.is_file() else b""
 
     def log_message(self, format: str, *args: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
 
 if __name__ == "__main__":

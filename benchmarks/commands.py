@@ -35,7 +35,7 @@ def _avif(image: PIL.Image.Image, speed: int) -> bytes:
 
 
 def _measured(path: Path, folder: Path) -> dict[str, Callable[[], object]]:
-    """The calls that are timed, by their names in the rows."""
+    """Returns the calls that are timed, by their names in the rows."""
     with PIL.Image.open(path) as opened:
         image = opened.convert("RGB")
     size = f"--size={image.width * image.height // 16}"  # 0.5 bits per pixel

@@ -85,7 +85,7 @@ def recipes(images: tuple[str, ...], seconds: float, rate: float, depth: int, wi
 @click.option("--steps", type=int, help="The training steps of each fit.  [default: those of the recipe]")
 @out_option
 def quantised(images: tuple[str, ...], rate: float, steps: int | None, out: Path | None) -> None:
-    """Measures what quantisation costs.
+    """Measures the loss by quantisation.
 
     Compares a file with the same network fitted and kept in float32, and with a network whose
     float32 weights alone fill the same size, which is how the publication counts.

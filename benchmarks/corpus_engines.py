@@ -39,7 +39,7 @@ def used(command: Sequence[str]) -> tuple[float, float]:
 
 
 def measured(folder: Path, counts: Sequence[int], runs: int, effort: int, shard_size: int) -> Iterator[Row]:
-    """A row for each run of an engine with a number of images."""
+    """Yields a row for each run of an engine with a number of images."""
     photographs = sorted(path for path in folder.iterdir() if path.is_file())[: max(counts)]
     with tempfile.TemporaryDirectory() as temporary:
         for count in counts:
@@ -59,8 +59,8 @@ def measured(folder: Path, counts: Sequence[int], runs: int, effort: int, shard_
 
 
 def ratios(rows: Sequence[Row]) -> Iterator[Row]:
-    """The medians of the processor time of each engine over those of local processes: of whole runs
-    with the most images, and of what these take more than those with the fewest.
+    """Yields the medians of the processor time of each engine over those of local processes: of
+    whole runs with the most images, and of what these take more than those with the fewest.
     """
     few, many = min(row["images"] for row in rows), max(row["images"] for row in rows)
 
@@ -84,7 +84,6 @@ def ratios(rows: Sequence[Row]) -> Iterator[Row]:
 @click.option("--shard-size", default=10, show_default=True, help="Images of a shard.")
 @out_option
 def main(folder: Path, images: str, runs: int, effort: int, shard_size: int, out: Path | None) -> None:
-    """See the module."""
     record(ratios(record(measured(folder, numbers(images), runs, effort, shard_size), out)), None)
 
 

@@ -67,7 +67,7 @@ def _rows(name: str, bpp: float, effort: int, damage: Callable[[bytes], Iterator
 
 
 def damaged(data: bytes, trials: int, seed: int) -> Iterator[bytes]:
-    """Gives copies of a file in each of which a random byte is another one."""
+    """Yields copies of a file, each with a random byte replaced."""
     generator = np.random.default_rng(seed)
     for _ in range(trials):
         at, change = int(generator.integers(len(data))), int(generator.integers(1, 256))
@@ -92,7 +92,7 @@ def _figures(data: bytes, decode: Decode, damage: Callable[[bytes], Iterator[byt
 
 
 def _quality(whole: Pixels, pixels: Pixels | None) -> float:
-    """A PSNR in dB; minus infinity without an image of the right size."""
+    """Returns a PSNR in dB; minus infinity without an image of the right size."""
     return -np.inf if pixels is None or pixels.shape != whole.shape else psnr(whole, pixels)
 
 

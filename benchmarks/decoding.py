@@ -70,7 +70,6 @@ OVERFITTED_PARTS: Mapping[str, tuple[Functions, Functions]] = {
 @out_option
 @plot_option
 def main(files: tuple[Path, ...], repeats: int, out: Path | None, plot: Path | None) -> None:
-    """See the module."""
     measured = record((decoding_row(path, repeats) for path in files), out)
     if measured:
         change = np.mean([row["profiled_s"] / row["decode_s"] - 1 for row in measured])
@@ -81,7 +80,9 @@ def main(files: tuple[Path, ...], repeats: int, out: Path | None, plot: Path | N
 
 
 def decoding_row(path: Path, repeats: int) -> Row:
-    """The seconds of a file in a warm process, those of its parts, and those of `dfm decode`."""
+    """Returns the seconds of a file in a warm process, those of its parts, and those of `dfm
+    decode`.
+    """
     data = path.read_bytes()
     header = container.read_header(data)
     pixels = header.width * header.height
@@ -105,7 +106,7 @@ def decoding_row(path: Path, repeats: int) -> Row:
 
 
 def wavelet_macs(channels: int) -> Row:
-    """The multiply-adds of a pixel in the parts of the wavelet codec."""
+    """Returns the multiply-adds of a pixel in the parts of the wavelet codec."""
     networks = shipped().context.networks
     macs_per_symbol = sum(n.w1.size + n.w2.size + n.w3.size for n in networks) / len(networks)
     return {
@@ -116,8 +117,8 @@ def wavelet_macs(channels: int) -> Row:
 
 
 def overfitted_macs(architecture: OverfittedArchitecture) -> Row:
-    """The multiply-adds of a pixel in the parts of the overfitted codec. The grids together have
-    4/3 symbols for each pixel.
+    """Returns the multiply-adds of a pixel in the parts of the overfitted codec. The grids together
+    have 4/3 symbols for each pixel.
     """
     shipped_weights = overfitted_weights_of(architecture.weights_id)
     network = shipped_weights.network
@@ -129,7 +130,7 @@ def overfitted_macs(architecture: OverfittedArchitecture) -> Row:
 
 
 def decoding_seconds(data: bytes) -> float:
-    """The seconds of a decoding in this process."""
+    """Returns the seconds of a decoding in this process."""
     started = time.perf_counter()
     decode_image(data)
     return time.perf_counter() - started
@@ -162,7 +163,7 @@ def profiled_decoding(data: bytes, parts: Mapping[str, tuple[Functions, Function
 
 
 def codes_of(function: Callable[..., Any]) -> set[CodeType]:
-    """The code of a function; of one that kernels do instead (`by_kernels`) that of both forms."""
+    """Returns the code of a function; for one with a kernel (`by_kernels`), that of both forms."""
     if not hasattr(function, "__wrapped__"):
         return {cast(FunctionType, function).__code__}
     forms = [cell.cell_contents for cell in cast(FunctionType, function).__closure__ or ()]
@@ -170,7 +171,7 @@ def codes_of(function: Callable[..., Any]) -> set[CodeType]:
 
 
 def command_seconds(path: Path) -> float:
-    """The seconds of `dfm decode` to PPM."""
+    """Returns the seconds of `dfm decode` to PPM."""
     with tempfile.TemporaryDirectory() as folder:
         target = str(Path(folder) / "decoded.ppm")
         started = time.perf_counter()

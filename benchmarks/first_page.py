@@ -59,7 +59,7 @@ _COLUMNS = 2
 
 
 def mean_curve(points: Points, images: Sequence[str]) -> tuple[list[float], list[float]]:
-    """Rates that all images reach, and the mean PSNR there."""
+    """Returns the rates that all images reach, and the mean PSNR there."""
     rates, means = [], []
     for rate in _RATES:
         values = []
@@ -75,7 +75,7 @@ def mean_curve(points: Points, images: Sequence[str]) -> tuple[list[float], list
 
 
 def read_curves(results: Sequence[Path], anchors: Mapping[str, Path]) -> dict[str, Points]:
-    """The points of all codecs, by label."""
+    """Returns the points of all codecs, by label."""
     curves: dict[str, Points] = defaultdict(lambda: defaultdict(list))
     for path in results:
         for row in map(json.loads, path.read_text().splitlines()):
@@ -86,7 +86,7 @@ def read_curves(results: Sequence[Path], anchors: Mapping[str, Path]) -> dict[st
 
 
 def read_anchor(path: Path) -> Points:
-    """The points of a table of another codec."""
+    """Returns the points of a table of another codec."""
     points: Points = defaultdict(list)
     with path.open(encoding="utf-8") as file:
         for line in csv.DictReader(file, delimiter="\t"):
@@ -96,7 +96,8 @@ def read_anchor(path: Path) -> Points:
 
 @cache
 def kodak_bd_rates(codec: str) -> dict[str, dict[str, float]]:
-    """BD-rates of a codec in percent on the Kodak images that it has rows of, by anchor and image.
+    """Returns BD-rates of a codec in percent on the Kodak images that it has rows of, by anchor and
+    image.
 
     Those against JPEG and AVIF are over the sizes that JPEG reaches with the recorded qualities.
 
@@ -123,20 +124,22 @@ def kodak_bd_rates(codec: str) -> dict[str, dict[str, float]]:
 
 
 def seconds(command: str, picture: str = "kodim") -> list[float]:
-    """The recorded seconds of a command, for images whose names begin so."""
+    """Returns the recorded seconds of a command, for images whose names begin so."""
     rows = read_rows(RESULTS / "commands.jsonl")
     return [row["s"] for row in rows if row["command"] == command and row["picture"].startswith(picture)]
 
 
 def fit_minutes(effort: int) -> list[float]:
-    """The recorded minutes of an effort of the overfitted codec for Kodak images of 768x512."""
+    """Returns the recorded minutes of an effort of the overfitted codec for Kodak images of
+    768x512.
+    """
     rows = read_rows(RESULTS / "overfitted_anchors.jsonl")
     return [row["encode_s"] / 60 for row in rows if row["setting"] == f"overfitted:{effort}" and "encode_s" in row]
 
 
 def gains(codec: str) -> dict[tuple[str, str], float]:
-    """By how many dB of PSNR the default is above a codec's files of the same size, by image and
-    rate, on photographs that nothing was tuned on.
+    """Returns the gain of the default over a codec in dB of PSNR at equal size, by image and rate,
+    on photographs that nothing was tuned on.
     """
     best: dict[str, dict[tuple[str, str], float]] = {"dfm": {}, codec: {}}
     with (RESULTS / "bench_imagenet_scikit.csv").open(encoding="utf-8") as file:
@@ -148,7 +151,7 @@ def gains(codec: str) -> dict[tuple[str, str], float]:
 
 
 def mean_gains(codec: str) -> list[float]:
-    """The means of `gains`, one for each rate."""
+    """Returns the means of `gains`, one for each rate."""
     by_rate: dict[str, list[float]] = defaultdict(list)
     for (_, rate), gain in gains(codec).items():
         by_rate[rate].append(gain)
@@ -156,13 +159,13 @@ def mean_gains(codec: str) -> list[float]:
 
 
 def least_share() -> float:
-    """The least part of a size limit that a file of effort 1 or of the default uses."""
+    """Returns the smallest used share of a size limit, at effort 1 and the default."""
     with (RESULTS / "bench_imagenet_scikit.csv").open(encoding="utf-8") as file:
         return min(int(row["bytes"]) / int(row["limit_bytes"]) for row in csv.DictReader(file) if row["codec"] == "dfm")
 
 
 def span(values: Iterable[float], decimals: int) -> str:
-    """The range of values, "1.3 to 1.7", or the one figure that they all have.
+    """Returns the range of values, "1.3 to 1.7", or the one figure that they all have.
 
     Halves are rounded up as they are recorded: 1.15 is 1.2, whose float is a little less.
     """
@@ -172,7 +175,7 @@ def span(values: Iterable[float], decimals: int) -> str:
 
 
 def percent(value: float, decimals: int | None = 1) -> str:
-    """A change in percent with its sign, "-20.0 %"; zero has none.
+    """Returns a change in percent with its sign, "-20.0 %"; zero has none.
 
     Args:
         value: The change.
@@ -183,7 +186,7 @@ def percent(value: float, decimals: int | None = 1) -> str:
 
 
 def seen_rate(effort: int, anchor: str, measure: str) -> float:
-    """The mean difference of dfm's bits at an equal measure of what is seen, in percent."""
+    """Returns the mean difference of dfm's bits at equal SSIMULACRA2 or Butteraugli, in percent."""
     return fmean(seen.bits_more(f"dfm effort {effort} visual", anchor, measure).values())
 
 
@@ -198,7 +201,7 @@ def seen_table() -> str:
 
 
 def visual_rates() -> dict[tuple[str, str], float]:
-    """By measure and codec, by how many percent dfm's bits differ at an equal measure."""
+    """Returns dfm's bits relative to a codec's in percent, by measure and codec."""
     rows = read_rows(RESULTS / "visual_quality.jsonl")
     return {(row["measure"], row["against"]): row["percent"] for row in rows if "against" in row}
 
@@ -215,7 +218,7 @@ def visual_table() -> str:
 
 
 def visual_scores() -> str:
-    """Mean SSIMULACRA2 of several codecs at equal size."""
+    """Returns mean SSIMULACRA2 of several codecs at equal size."""
     scores: dict[str, dict[float, float]] = defaultdict(dict)
     for row in read_rows(RESULTS / "visual_quality.jsonl"):
         if "codec" in row:
@@ -227,7 +230,7 @@ def visual_scores() -> str:
 
 
 def kodak_table() -> str:
-    """BD-rates by PSNR on Kodak, with seconds."""
+    """Returns BD-rates by PSNR on Kodak, with seconds."""
     anchors = {"JPEG": "JPEG 4:2:0", "AVIF": "AVIF 4:4:4", "HM 16": "HM 16", "Cool-chic 5.0.1": "Cool-chic 5.0.1"}
     rows = {
         "AVIF, speed 4": ("avif", f"{span(seconds('AVIF, speed 4'), 1)} s"),
@@ -256,7 +259,7 @@ def main() -> None:
 @click.argument("results", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--anchors", multiple=True, metavar="LABEL=FILE", help="A table of another codec.")
 def draw_curves(plot: Path, results: tuple[Path, ...], anchors: tuple[str, ...]) -> None:
-    """The mean PSNR against bits per pixel."""
+    """Draws the mean PSNR against bits per pixel."""
     from matplotlib.figure import Figure
 
     tables = {label: Path(path) for label, _, path in (text.partition("=") for text in anchors)}
@@ -288,7 +291,7 @@ def draw_curves(plot: Path, results: tuple[Path, ...], anchors: tuple[str, ...])
 @click.option("--crop", metavar="X,Y,W,H", help="The part to show; all if not given.")
 @click.option("--zoom", type=int, default=2, show_default=True, help="Pixels for each of the crop's.")
 def draw_same_size(image: str, figure: Path, bpp: float, effort: int, crop: str | None, zoom: int) -> None:
-    """A crop as several codecs keep it."""
+    """Draws a crop of an image and of its files by several codecs."""
     name, source = load(image)
     result = dfmcodec.encode(source.pixels, bpp=bpp, effort=effort)
     others = same_size(source.pixels, result.report.file_bytes)

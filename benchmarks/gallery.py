@@ -55,7 +55,7 @@ class Piece:
         return cls(image, int(left), int(top))
 
     def crop(self, pixels: Pixels, width: int, height: int) -> Pixels:
-        """The crop of an image, uint8 [height, width, 3]."""
+        """Returns the crop of an image, uint8 [height, width, 3]."""
         part = pixels[self.top : self.top + height, self.left : self.left + width]
         if part.shape[:2] != (height, width):
             msg = f"the crop is not within {self.image}, which has {pixels.shape[1]}x{pixels.shape[0]} pixels"
@@ -64,7 +64,7 @@ class Piece:
 
 
 def versions_of(image: str, bpp: float, effort: int) -> list[Version]:
-    """The original, JPEG, AVIF and dfm."""
+    """Returns the original, JPEG, AVIF and dfm."""
     _, source = load(image)
     result = dfmcodec.encode(source.pixels, bpp=bpp, effort=effort)
     others = same_size(source.pixels, result.report.file_bytes)
@@ -72,7 +72,7 @@ def versions_of(image: str, bpp: float, effort: int) -> list[Version]:
 
 
 def drawn(rows: Sequence[Sequence[tuple[Pixels, str]]], zoom: int) -> PIL.Image.Image:
-    """Crops and their captions as one image.
+    """Returns crops and their captions as one image.
 
     Args:
         rows: Rows of crops, uint8 [H, W, 3], all of one size.
@@ -103,7 +103,6 @@ def drawn(rows: Sequence[Sequence[tuple[Pixels, str]]], zoom: int) -> PIL.Image.
 def main(
     figure: Path, pieces: Sequence[str], bpp: float, effort: int, crop: tuple[int, int], zoom: int, out: Path | None
 ) -> None:
-    """See the module."""
     rows: list[list[tuple[Pixels, str]]] = []
 
     def measured() -> Iterator[Row]:

@@ -61,7 +61,7 @@ class Trained:
 
 
 def between_pixels_psnr(model: GenerativeModel, images: UInt8) -> float:
-    """The PSNR in dB of images painted half a pixel down and right, except for their edges."""
+    """Returns the PSNR in dB of images rendered half a pixel down and right, without edges."""
     arch = model.architecture
     at = (np.arange(arch.height) + 0.5) / arch.height, (np.arange(arch.width) + 0.5) / arch.width
     painted = model.paint_at(model.encode(images), *at)

@@ -40,7 +40,6 @@ AVIF_QUALITY = 60
 @out_option
 @plot_option
 def main(images: tuple[str, ...], efforts: str, out: Path | None, plot: Path | None) -> None:
-    """See the module."""
     done = {(row["picture"], row["command"]) for row in read_rows(out)}
     record((row for image in images for row in rows_of_image(image, numbers(efforts), done)), out)
     if plot is not None:
@@ -48,7 +47,7 @@ def main(images: tuple[str, ...], efforts: str, out: Path | None, plot: Path | N
 
 
 def rows_of_image(path: str, efforts: list[int], done: set[tuple[str, str]]) -> Iterator[Row]:
-    """The rows of one photograph that are not there yet."""
+    """Yields the rows of one photograph that are not there yet."""
     name, image = load(path)
     pixels = image.pixels
 
@@ -87,13 +86,13 @@ def rows_of_image(path: str, efforts: list[int], done: set[tuple[str, str]]) -> 
 
 
 def score_of(original: Pixels, decoded: Pixels) -> float | None:
-    """SSIMULACRA2; None for images that are too small for it."""
+    """Returns SSIMULACRA2; None for images that are too small."""
     score = ssimulacra2(original, decoded)
     return None if score is None else round(score, 2)
 
 
 def is_part(row: Row) -> bool:
-    """Whether a row is of a region or a smaller size."""
+    """Returns whether a row is of a region or a smaller size."""
     return "--region" in row["command"] or "--scale" in row["command"]
 
 
@@ -113,7 +112,7 @@ print(json.dumps([os.waitstatus_to_exitcode(status), seconds, used.ru_utime + us
 
 
 def measured(*arguments: str) -> Row:
-    """Seconds, seconds of processors, and the most memory of a command."""
+    """Returns seconds, seconds of processors, and the most memory of a command."""
     command = sys.executable, "-m", "dfmcodec", *arguments, "--quiet"
     done = subprocess.run([sys.executable, "-S", "-c", SMALL, *command], stdout=subprocess.PIPE, check=True)
     code, seconds, processor_s, kilobytes = json.loads(done.stdout)
@@ -123,8 +122,8 @@ def measured(*arguments: str) -> Row:
 
 
 def regions(height: int, width: int) -> tuple[str, str]:
-    """Two regions of 256x256 pixels: one within a tile, and one across four tiles, where the image
-    has four.
+    """Returns two regions of 256x256 pixels: one within a tile, and one across four tiles, where
+    the image has four.
 
     Returns:
         The values of `--region`: left, top, width and height in pixels.

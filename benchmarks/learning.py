@@ -40,7 +40,7 @@ from dfmcodec.metrics import bits_per_pixel, psnr
 def measured(
     name: str, crop: str | None, lmbda: float, programs: dict[str, str], steps: list[int], seed: int
 ) -> Iterator[Row]:
-    """A row for each program and number of steps."""
+    """Yields a row for each program and number of steps."""
     picture, loaded = load(name)
     image = cropped(loaded, crop)
     with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +101,6 @@ def main(
     out: Path | None,
     plot: Path | None,
 ) -> None:
-    """See the module."""
     named = dict(program.split("=", 1) for program in programs.split(","))
     for name in images:
         record(measured(name, crop, lmbda, named, numbers(steps), seed), out)

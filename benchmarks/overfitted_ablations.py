@@ -48,7 +48,7 @@ STEPS_PER_TRIAL = 6  # of refined networks
 
 
 def same(networks: Networks) -> Networks:
-    """All networks as they are fitted."""
+    """Returns all networks as they are fitted."""
     return networks
 
 
@@ -94,7 +94,7 @@ def _shipped_contexts(start: Networks) -> Change:
 
 
 def cold(width: int, terms: int) -> Callable[[int], Networks]:
-    """Random networks.
+    """Returns random networks.
 
     Args:
         width: The dimension of the synthesis network.
@@ -111,13 +111,13 @@ def cold(width: int, terms: int) -> Callable[[int], Networks]:
 
 
 def second_order(turns: jax.Array) -> tuple[jax.Array, ...]:
-    """Fourier terms up to order 2, less 1 where they are even."""
+    """Returns Fourier terms up to order 2, less 1 where they are even."""
     angles = 2 * pi * turns
     return jnp.cos(angles) - 1, jnp.sin(angles), jnp.cos(2 * angles) - 1, jnp.sin(2 * angles)
 
 
 def rectified(turns: jax.Array) -> tuple[jax.Array, ...]:
-    """Both sides of rectified linear units."""
+    """Returns both sides of rectified linear units."""
     angles = 2 * pi * turns
     return jnp.maximum(angles, 0), jnp.maximum(-angles, 0)
 
@@ -152,7 +152,7 @@ def by_jax(activation: Callable[[jax.Array], tuple[jax.Array, ...]]) -> Iterator
 
 
 def figures(variant: Variant, image: Image, lmbda: float, steps: int, seed: int) -> Row:
-    """The figures of a fit."""
+    """Returns the figures of a fit."""
     colours = colours_of(image)
     prior, schedule = prior_and_schedule(colours, lmbda, steps)
     frozen = smooth_latents(colours, lmbda) if variant.holds else []
@@ -227,7 +227,6 @@ def _fitted(
 @click.option("--only", help="Only fits whose name has this.")
 @out_option
 def main(image: str, crop: str | None, lmbda: float, steps: int, seed: int, only: str | None, out: Path | None) -> None:
-    """See the module."""
     name, loaded = load(image)
     whole = cropped(loaded, crop)
 

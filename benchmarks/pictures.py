@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def screenshot() -> Pixels:
-    """Black text on white, and a coloured bar."""
+    """Returns black text on white, and a coloured bar."""
     pil_image = PIL.Image.new("RGB", (640, 400), "white")
     draw = PIL.ImageDraw.Draw(pil_image)
     draw.rectangle((0, 0, 640, 28), fill=(30, 60, 120))
@@ -53,7 +53,7 @@ def screenshot() -> Pixels:
 
 
 def kind_images() -> dict[str, Image]:
-    """The images of `kinds` by name."""
+    """Returns the images of `kinds` by name."""
     rng = np.random.default_rng(0)
     logo = np.ascontiguousarray(skimage.data.logo()[:, :, :3])
     ink = (255 - logo.min(axis=2)).astype(np.uint8)  # white becomes transparent
@@ -233,7 +233,7 @@ def depths(images: tuple[str, ...], out: Path | None) -> None:
 
 
 def _synthesised(pixels: Pixels, levels: int) -> Pixels:
-    """Pixels after analysis, rounding to units, and synthesis."""
+    """Returns pixels after analysis, rounding to units, and synthesis."""
     planes = pixels_to_planes(pixels, ColourBasis())
     pyramid = analyse(planes, levels) if levels else Pyramid(planes, ())
     low = _units(pyramid.low)
@@ -247,7 +247,7 @@ def _units(coefficients: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
 
 
 def gradients(pixels: Pixels) -> float:
-    """The mean absolute difference of neighbours, which is larger in a sharper image."""
+    """Returns the mean absolute difference of neighbours, which is larger in a sharper image."""
     values = pixels.astype(np.float64)
     return float(np.abs(np.diff(values, axis=0)).mean() + np.abs(np.diff(values, axis=1)).mean())
 

@@ -62,18 +62,20 @@ STRIP = 6  # intervals of losses
 
 
 def architecture(image: Image, depth: int, width: int) -> CoordinateArchitecture:
-    """The published network: all frequencies in {0,1}^m."""
+    """Returns the published network: all frequencies in {0,1}^m."""
     config = EncoderConfig(model="coordinate", depth=depth, width=width)
     return architecture_of(config, image.channels, depth, width)
 
 
 def float_percent(image: Image, arch: CoordinateArchitecture) -> float:
-    """The size in percent as the publication counts it: weights / (W H C) * 32/8 * 100."""
+    """Returns the size in percent as the publication counts it: weights / (W H C) * 32/8 * 100."""
     return 100 * arch.float_bytes / image.raw_bytes
 
 
 def fit(image: Image, arch: CoordinateArchitecture, recipe: str, steps: int, seed: int) -> tuple[Pixels, float]:
-    """The decoded image of a network's float32 weights, and the seconds of its training steps."""
+    """Returns the decoded image of a network's float32 weights, and the seconds of its training
+    steps.
+    """
     trainer = Trainer(image, arch, RECIPES[recipe], seed)
     trained = trainer.run(Budget(steps, float("inf")), 0.0, 1.0, lambda *figures: None)
     rows, columns = axis_positions(image.height), axis_positions(image.width)
@@ -81,7 +83,7 @@ def fit(image: Image, arch: CoordinateArchitecture, recipe: str, steps: int, see
 
 
 def loss_of(image: Image, decoded: Pixels) -> float:
-    """The loss of the fit: the mean squared error with samples in [-1, 1]."""
+    """Returns the loss of the fit: the mean squared error with samples in [-1, 1]."""
     return mse(image.pixels, decoded) * (2 / PEAK_CODE_VALUE) ** 2
 
 

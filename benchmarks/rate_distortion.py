@@ -37,7 +37,7 @@ ANCHORS: dict[str, tuple[Codec, str]] = {"jpeg": (Jpeg(), "4:2:0"), "webp": (Web
 
 
 def settings_of(codec: str) -> tuple[float, ...]:
-    """The quantisation steps or qualities of a codec's curve."""
+    """Returns the quantisation steps or qualities of a codec's curve."""
     return Q_STEPS if codec.startswith("dfm") else QUALITIES[codec]
 
 
@@ -68,7 +68,7 @@ def encode_points(pixels: Pixels, codec: str, settings: list[float]) -> Iterator
 
 
 def curves_of(rows: list[Row]) -> dict[str, dict[str, list[Point]]]:
-    """The points of each image, by codec and image."""
+    """Returns the points of each image, by codec and image."""
     curves: dict[str, dict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if np.isfinite(row["psnr_db"]):
@@ -133,7 +133,7 @@ def report(files: tuple[Path, ...], plot: Path | None) -> None:
 def rates_against(
     curves: dict[str, dict[str, list[Point]]], anchor: str, codec: str, span: tuple[float, float] | None = None
 ) -> list[float]:
-    """The BD-rates of a codec in percent, image by image.
+    """Returns the BD-rates of a codec in percent, image by image.
 
     Args:
         curves: Those of `curves_of`.
@@ -148,13 +148,13 @@ def rates_against(
 
 
 def _percent(anchor: list[Point], curve: list[Point], anchor_rates: tuple[float, float]) -> float:
-    """The BD-rate in percent; NaN if the curves have no quality in common."""
+    """Returns the BD-rate in percent; NaN if the curves have no quality in common."""
     difference = bd_rate(anchor, curve, anchor_rates)
     return float("nan") if difference is None else difference.percent
 
 
 def rate_span(points: list[Point]) -> tuple[float, float]:
-    """The smallest and the largest rate of a curve."""
+    """Returns the smallest and the largest rate of a curve."""
     rates = [bpp for bpp, _ in points]
     return min(rates), max(rates)
 

@@ -55,30 +55,25 @@ def load(name: str) -> tuple[str, Image]:
 
 
 def cropped(image: Image, crop: str | None) -> Image:
-    """The part of an image that `crop_option` names; all of it for None."""
+    """Returns the part of an image that `crop_option` names; all of it for None."""
     if crop is None:
         return image
     top, left, height, width = map(int, crop.split(","))
     return Image(np.ascontiguousarray(image.pixels[top : top + height, left : left + width]))
 
 
-def middle(image: Image, side: int) -> Image:
-    """A square of the given number of pixels from the middle of an image."""
-    return cropped(image, f"{(image.height - side) // 2},{(image.width - side) // 2},{side},{side}")
-
-
 def as_rgb(pixels: Pixels) -> Pixels:
-    """Pixels with three channels, of which gray has equal ones: [H, W, 3]."""
+    """Returns pixels with three channels, of which gray has equal ones: [H, W, 3]."""
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
 def numbers(text: str) -> list[int]:
-    """The integers of a list that is separated by commas."""
+    """Returns the integers of a list that is separated by commas."""
     return [int(part) for part in text.split(",") if part]
 
 
 def read_rows(path: Path | None) -> list[Row]:
-    """The rows of an earlier run; none if there is no file."""
+    """Returns the rows of an earlier run; none if there is no file."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path is not None and path.exists() else []
 
 
@@ -98,7 +93,7 @@ def record(rows: Iterable[Row], out: Path | None) -> list[Row]:
 
 
 def figures(image: Image, data: bytes) -> Row:
-    """The figures of a file of an image, which the package decodes."""
+    """Returns the figures of a file of an image, which the package decodes."""
     started = time.perf_counter()
     decoded = dfmcodec.decode(data)
     seconds = time.perf_counter() - started
@@ -112,7 +107,7 @@ def figures(image: Image, data: bytes) -> Row:
 
 
 def file_row(image: Image, setting: str, size: int) -> Row:
-    """The figures of a file that is written to a limit.
+    """Returns the figures of a file that is written to a limit.
 
     Args:
         image: The image.
@@ -142,7 +137,7 @@ def append_row(row: Row, out: Path) -> None:
 
 
 def table(rows: list[Row]) -> str:
-    """The rows as a Markdown table."""
+    """Returns the rows as a Markdown table."""
     names = list(rows[0])
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     lines += ["| " + " | ".join(_cell(row.get(name)) for name in names) + " |" for row in rows]
@@ -156,7 +151,7 @@ def _cell(value: Any) -> str:
 
 
 def host() -> str:
-    """A description of the host that a result comes from."""
+    """Returns a description of the host that a result comes from."""
     return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
@@ -182,12 +177,12 @@ def largest_within(codec: Codec, pixels: Pixels, limit_bytes: int) -> tuple[Matc
 
 
 def decoded_like(codec: Codec, data: bytes, pixels: Pixels) -> Pixels:
-    """The image of a file, with as many channels as the original."""
+    """Returns the image of a file, with as many channels as the original."""
     decoded, channels = codec.decode(data), pixels.shape[2]
     return np.repeat(decoded, channels, axis=2) if decoded.shape[2] == 1 else decoded[:, :, :channels]
 
 
 def jpeg_within(pixels: Pixels, limit_bytes: int) -> tuple[int | None, float | None]:
-    """The bytes and the PSNR of the better JPEG of 4:4:4 and 4:2:0."""
+    """Returns the bytes and the PSNR of the better JPEG of 4:4:4 and 4:2:0."""
     best = largest_within(Jpeg(), pixels, limit_bytes)
     return (None, None) if best is None else (len(best[0].data), best[1])

@@ -156,7 +156,7 @@ def _row(
 
 
 def _anchor(image: Image, codec: str, setting: float) -> tuple[int, np.ndarray]:
-    """The size of an anchor's file of an image, and what it decodes to."""
+    """Returns the size of an anchor's file of an image, and what it decodes to."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         original, decoded = folder / "a.png", folder / "d.png"
@@ -175,7 +175,7 @@ def _anchor(image: Image, codec: str, setting: float) -> tuple[int, np.ndarray]:
 
 
 def _butteraugli(image: Image, pixels: np.ndarray) -> float:
-    """The 3-norm of Butteraugli's map."""
+    """Returns the 3-norm of Butteraugli's map."""
     with tempfile.TemporaryDirectory() as name:
         paths = [Path(name, file) for file in ("a.png", "b.png")]
         for path, samples in zip(paths, (image.pixels, pixels), strict=True):
@@ -186,13 +186,14 @@ def _butteraugli(image: Image, pixels: np.ndarray) -> float:
 @main.command()
 @click.option("--rows", type=click.Path(path_type=Path), default=RESULTS, help="What `files` has recorded.")
 def rates(rows: Path) -> None:
-    """Prints by how much dfm's bits differ from those of the anchors."""
+    """Prints dfm's bits relative to those of the anchors."""
     recorded = read_rows(rows)
     click.echo(f"{rates_table(MEASURES, recorded)}\n\n{rates_table(FURTHER, recorded)}")
 
 
 def rates_table(measures: Sequence[str] = MEASURES, rows: Sequence[Row] | None = None) -> str:
-    """Bits at an equal measure, against the anchors: means over images, the least and the most.
+    """Returns bits at an equal measure, against the anchors: means over images, the least and the
+    most.
 
     Args:
         measures: The measures.
@@ -214,7 +215,7 @@ def rates_table(measures: Sequence[str] = MEASURES, rows: Sequence[Row] | None =
 
 
 def _curves(rows: Sequence[Row] | None = None) -> dict[tuple[str, str], list[Row]]:
-    """The recorded rows by codec and picture."""
+    """Returns the recorded rows by codec and picture."""
     curves: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in read_rows(RESULTS) if rows is None else rows:
         curves[row["codec"], row["picture"]].append(row)
@@ -222,7 +223,7 @@ def _curves(rows: Sequence[Row] | None = None) -> dict[tuple[str, str], list[Row
 
 
 def bits_more(codec: str, anchor: str, measure: str, rows: Sequence[Row] | None = None) -> dict[str, float]:
-    """By image, by how many percent a codec's bits differ from an anchor's at an equal measure.
+    """Returns a codec's bits at an equal measure relative to an anchor's in percent, by image.
 
     Only files with a SSIMULACRA2 between `LEAST` and `MOST` count, and one beyond on each side.
     """
@@ -236,20 +237,20 @@ def bits_more(codec: str, anchor: str, measure: str, rows: Sequence[Row] | None 
 
 
 def _of_interest(rows: Iterable[Row]) -> list[Row]:
-    """Rows by size, those of interest and a neighbour on each side."""
+    """Returns rows by size, those of interest and a neighbour on each side."""
     ordered = sorted(rows, key=lambda row: row["bytes"])
     inside = [n for n, row in enumerate(ordered) if LEAST <= row["ssimulacra2"] <= MOST]
     return ordered[max(0, inside[0] - 1) : inside[-1] + 2] if inside else []
 
 
 def _points(rows: Iterable[Row], measure: str) -> list[tuple[float, float]]:
-    """Rate and measure, larger where it is better."""
+    """Returns rate and measure; larger is better."""
     sign = -1 if measure == "butteraugli" else 1
     return [(row["bpp"], sign * row[measure]) for row in rows if measure in row]
 
 
 def bits_beside(codec: str, anchor: str, scores: Sequence[float]) -> list[float | None]:
-    """At each SSIMULACRA2, a codec's bits over those of an anchor: the geometric mean of the images
+    """Returns a codec's bits over an anchor's at each SSIMULACRA2: the geometric mean of the images
     for which both have it; None where fewer than half of them do.
     """
     curves = _curves()

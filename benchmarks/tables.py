@@ -39,18 +39,18 @@ BenchRows = dict[tuple[str, str, str, str], dict[str, str]]  # of a CSV file, by
 
 
 def table(headings: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown."""
+    """Returns a table in Markdown."""
     rows = ["".join(f"| {cell} " if cell else "| " for cell in map(str, row)) + "|" for row in (headings, *lines)]
     return "\n".join([rows[0], "|---" * len(headings) + "|", *rows[1:]])
 
 
 def rows_of(name: str) -> list[Row]:
-    """The recorded rows of a file."""
+    """Returns the recorded rows of a file."""
     return read_rows(RESULTS / f"{name}.jsonl")
 
 
 def by(rows: Iterable[Row], *keys: str) -> dict[tuple[object, ...], list[Row]]:
-    """Rows by some of their values, in the order in which they come first."""
+    """Returns rows by some of their values, in the order in which they come first."""
     found: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in rows:
         found[tuple(row[key] for key in keys)].append(row)
@@ -58,7 +58,7 @@ def by(rows: Iterable[Row], *keys: str) -> dict[tuple[object, ...], list[Row]]:
 
 
 def mean(rows: Iterable[Row], key: str) -> float:
-    """The mean of a value of rows that have it."""
+    """Returns the mean of a value of rows that have it."""
     return fmean(row[key] for row in rows if row.get(key) is not None)
 
 
@@ -92,7 +92,7 @@ def installations() -> str:
 
 
 def overfitted_files() -> str:
-    """PSNR at the sizes of Cool-chic's files."""
+    """Returns PSNR at the sizes of Cool-chic's files."""
     lines: list[list[object]] = []
     for (picture, _), rows in by(rows_of("overfitted_anchors"), "picture", "lmbda").items():
         found = {row["setting"]: f"{row['psnr_db']:.2f}" for row in rows}
@@ -104,7 +104,7 @@ def overfitted_files() -> str:
 
 
 def overfitted_rates() -> str:
-    """BD-rates of fits, with their seconds and the bytes of their networks."""
+    """Returns BD-rates of fits, with their seconds and the bytes of their networks."""
     settings = [setting for setting in EFFORTS if setting.startswith("overfitted")]
     rows = rows_of("overfitted_anchors")
     anchors = {
@@ -152,7 +152,7 @@ def _against_avif(setting: str) -> dict[str, float]:
 
 
 def overfitted_effort_6() -> str:
-    """Effort 6 beside effort 7."""
+    """Returns effort 6 beside effort 7."""
     lines = []
     for (picture, _), rows in by(rows_of("overfitted_anchors"), "picture", "lmbda").items():
         found = {row["setting"]: row for row in rows}
@@ -168,7 +168,7 @@ def overfitted_effort_6() -> str:
 
 
 def overfitted_decode() -> str:
-    """Decoding of overfitted files by part."""
+    """Returns decoding of overfitted files by part."""
     parts = ("contexts", "networks", "range_coder", "synthesis")
     lines = [
         [
@@ -213,7 +213,7 @@ def overfitted_parts() -> str:
 
 
 def generative_models() -> str:
-    """The generative model and a VAE, means of the seeds."""
+    """Returns the generative model and a VAE, means of the seeds."""
     sources = {"mixture": "mixture", "gaussian": "Gaussian", "prior": "N(0, 1)"}
     variants = {"encoder": "Fourier, encoder", "table": "Fourier, table", "vae": "VAE"}
     lines = []
@@ -244,7 +244,7 @@ def generative_models() -> str:
 
 
 def generative_codes() -> str:
-    """Files of codes beside those of other codecs."""
+    """Returns files of codes beside those of other codecs."""
     lines = [
         [
             "digit" if "idx3" in row["data"] else "colour",
@@ -264,7 +264,7 @@ def generative_codes() -> str:
 
 
 def image_kinds() -> str:
-    """Images of several kinds at the default effort."""
+    """Returns images of several kinds at the default effort."""
     lines = [
         [
             row["picture"].replace(" (scikit-image)", ""),
@@ -280,7 +280,7 @@ def image_kinds() -> str:
 
 
 def image_twice() -> str:
-    """Images of half the size, enlarged."""
+    """Returns images of half the size, enlarged."""
     keys = {"dfm --scale 2, dB": 2, "bicubic, dB": 2, "SSIM": 3, "bicubic, SSIM": 3}
     keys |= {"gradients": 3, "bicubic, gradients": 3}
     lines = [
@@ -295,7 +295,7 @@ def image_twice() -> str:
 
 
 def lossless() -> str:
-    """Bytes without loss, from the image that loses most beside WebP."""
+    """Returns bytes without loss, from the image that loses most beside WebP."""
     rows = sorted(rows_of("lossless"), key=lambda row: row["WebP"] / row["dfm"])
     lines = [
         [
@@ -353,7 +353,7 @@ def wavelet_parts() -> str:
 
 
 def published_fixed() -> str:
-    """The published network and what came after, means of the images."""
+    """Returns the published network and later codecs, means of the images."""
     labels = {"coordinate file": "coordinate file (3 x 11)"}
     lines = []
     for (way,), rows in by(rows_of("published_fixed"), "way").items():
@@ -375,7 +375,7 @@ def published_fixed() -> str:
 
 
 def published_recipes() -> str:
-    """The default recipe and the published one."""
+    """Returns the default recipe and the published one."""
     lines = [
         [
             row["picture"],
@@ -420,7 +420,7 @@ def _kodak_curves() -> dict[str, dict[str, list[tuple[float, float]]]]:
 
 
 def kodak_rates() -> str:
-    """BD-rates by PSNR on data/kodak."""
+    """Returns BD-rates by PSNR on data/kodak."""
     curves = _kodak_curves()
     lines = []
     for codec, label in KODAK.items():
@@ -437,7 +437,7 @@ def kodak_rates() -> str:
 
 
 def kodak_published() -> str:
-    """BD-rates against published curves of other codecs."""
+    """Returns BD-rates against published curves of other codecs."""
     lines = []
     for codec, label in (*list(KODAK.items())[::-1], ("jpeg", "JPEG")):
         cells = []
@@ -461,7 +461,9 @@ BENCH = {"dfm": "dfm, effort 5", "jpeg": "JPEG", "webp": "WebP", "avif": "AVIF",
 
 
 def _best_forms(rows: Iterable[dict[str, str]]) -> BenchRows:
-    """Rows by codec, effort, picture and rate, if there is a file: the better of JPEG's forms."""
+    """Returns rows by codec, effort, picture and rate, if there is a file: the better of JPEG's
+    forms.
+    """
     found: BenchRows = {}
     for row in rows:
         key = row["codec"], row["effort"], row["picture"], row["rate"]
@@ -471,7 +473,7 @@ def _best_forms(rows: Iterable[dict[str, str]]) -> BenchRows:
 
 
 def bench_kodak() -> str:
-    """Mean PSNR and SSIM of `dfm bench` at equal size."""
+    """Returns mean PSNR and SSIM of `dfm bench` at equal size."""
     rows = _best_forms(_bench_rows("kodak"))
     rates = sorted({rate for *_, rate in rows}, key=float, reverse=True)
     pictures = {picture for _, _, picture, _ in rows}
@@ -491,7 +493,7 @@ def _ssim(rows: Iterable[dict[str, str]]) -> str:
 
 
 def bench_images() -> str:
-    """By how much dfm is above other codecs on images that nothing was tuned on."""
+    """Returns the gains of dfm over other codecs on images not used for tuning."""
     rows = _best_forms(_bench_rows("imagenet_scikit"))
     sets = {"imagenet_subset": True, "scikit-image": False}
     rates = sorted({rate for *_, rate in rows}, key=float, reverse=True)
@@ -517,7 +519,7 @@ def _gains(
     pictures: Iterable[str],
     rate: str,
 ) -> list[float]:
-    """By how many dB dfm is above a codec on the pictures that have a file of it."""
+    """Returns the gains of dfm over a codec in dB, on the pictures that have a file of it."""
     return [
         float(rows["dfm", effort, picture, rate]["psnr_db"]) - float(rows[codec, effort, picture, rate]["psnr_db"])
         for picture in sorted(pictures)
@@ -529,7 +531,7 @@ def _gains(
 
 
 def frontier() -> str:
-    """PSNR and seconds of efforts and of other codecs' settings."""
+    """Returns PSNR and seconds of efforts and of other codecs' settings."""
     labels = {"dfm effort": "dfm", "AVIF speed": "AVIF", "WebP method": "WebP"}
     lines = []
     headings: list[str] = []
@@ -548,7 +550,7 @@ def _digits(seconds: float) -> int:
 
 
 def wavelet_decode() -> str:
-    """Decoding of the wavelet codec by part."""
+    """Returns decoding of the wavelet codec by part."""
     parts = ("contexts", "networks", "range_coder", "wavelet", "filter", "correction", "colour_conversion")
     lines = [
         [
@@ -566,7 +568,7 @@ def wavelet_decode() -> str:
 
 
 def large_efforts() -> str:
-    """Seconds, memory and bytes of large photographs by effort, beside AVIF."""
+    """Returns seconds, memory and bytes of large photographs by effort, beside AVIF."""
     lines = []
     whole = [row for row in rows_of("large") if not is_part(row)]
     for (megapixels,), rows in by(whole, "megapixels").items():
@@ -581,7 +583,7 @@ def large_efforts() -> str:
 
 
 def large_parts() -> str:
-    """Parts of large photographs."""
+    """Returns parts of large photographs."""
     rows = list(filter(is_part, rows_of("large")))
     sizes = list(dict.fromkeys(row["megapixels"] for row in rows))
     lines = [[command, *(f"{row['s']:.2f}" for row in of_size)] for (command,), of_size in by(rows, "command").items()]
@@ -592,7 +594,7 @@ def large_parts() -> str:
 
 
 def browser() -> str:
-    """Seconds of the decoder in a browser, with workers and without."""
+    """Returns seconds of the decoder in a browser, with workers and without."""
     lines = [
         [row["picture"], f"{row['megapixels']:.1f}", 1 + row["helpers"], row["first_s"], row["whole_s"], row["MB"]]
         for row in rows_of("browser")
@@ -619,17 +621,17 @@ def flipped_bytes() -> str:
 
 
 def seen_further() -> str:
-    """Bits at equal measures that no codec is tuned for."""
+    """Returns bits at equal measures that no codec is tuned for."""
     return seen.rates_table(seen.FURTHER)
 
 
 def seen_kodak() -> str:
-    """Bits at an equal measure on data/kodak."""
+    """Returns bits at an equal measure on data/kodak."""
     return seen.rates_table(seen.MEASURES, rows_of("seen_kodak"))
 
 
 def seen_effort_7() -> str:
-    """Effort 7 and the default on the same photographs and sizes."""
+    """Returns effort 7 and the default on the same photographs and sizes."""
     longer = rows_of("seen_effort7")
     wanted = {(row["picture"], row["setting"]) for row in longer}
     pictures = {picture for picture, _ in wanted}
@@ -688,14 +690,14 @@ def _at_equal_size(rows: Sequence[Row], codecs: Sequence[str], sizes: Sequence[f
 
 
 def seen_means() -> str:
-    """Means at equal size of the 20 photographs."""
+    """Returns means at equal size of the 20 photographs."""
     codecs = {"dfm effort 5 visual": "dfm, effort 5", "dfm effort 1 visual": "dfm, effort 1"}
     codecs |= {anchor: anchor for anchor in seen.SETTINGS}
     return _means("seen", list(codecs.items()), (0.15, 0.3, 0.6, 1.2, 2.4), "photographs")
 
 
 def seen_kodak_means() -> str:
-    """Means at equal size of data/kodak."""
+    """Returns means at equal size of data/kodak."""
     codecs = {"dfm effort 5 visual": "dfm"} | {anchor: anchor for anchor in seen.SETTINGS}
     return _means("seen_kodak", list(codecs.items()), (0.3, 0.6, 1.2, 2.4, 4.0), "images", 2)
 
@@ -737,7 +739,7 @@ MARK = re.compile(r"(<!-- table: (\w+) -->\n+)((?:\|[^\n]*\n)*)")
 
 
 def pages() -> list[Path]:
-    """The pages that may have tables."""
+    """Returns the pages that may have tables."""
     return [
         ROOT / "README.md",
         *sorted((ROOT / "docs").glob("*.md")),
@@ -746,14 +748,13 @@ def pages() -> list[Path]:
 
 
 def renewed(text: str) -> str:
-    """A page with its tables made anew."""
+    """Returns a page with its tables made anew."""
     return MARK.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}\n", text)
 
 
 @click.command(help=__doc__)
 @click.option("--check", is_flag=True, help="Name pages whose tables differ, and write nothing.")
 def main(check: bool) -> None:
-    """See the module."""
     differ = []
     used = set()
     for page in pages():

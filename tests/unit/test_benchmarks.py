@@ -186,14 +186,6 @@ def commands(folder: Path) -> None:
     assert all(0 < row["least_s"] <= row["s"] <= row["largest_s"] for row in rows)
 
 
-def wavelet_crops(folder: Path) -> None:
-    image = png(folder, 140, 132)
-    (row,) = recorded(folder / "rows.jsonl", "wavelet", "crops", image, "--effort", 1)
-    assert row["bytes"] <= 128 * 128 * 0.5 / 8
-    assert row["container"] < 50
-    assert row["over_jpeg_db"] == pytest.approx(row["psnr_db"] - row["jpeg_db"])
-
-
 def decoding(folder: Path) -> None:
     plot = folder / "decode.png"
     (row,) = recorded(folder / "rows.jsonl", "decoding", dfm(folder), "--repeats", 2, "--plot", plot)
@@ -212,10 +204,10 @@ def decoding(folder: Path) -> None:
     assert 2000 < row["context_macs_per_pixel"] + row["synthesis_macs_per_pixel"] < 4000
 
 
-def wavelet_ablate(folder: Path) -> None:
+def wavelet_ablations(folder: Path) -> None:
     plot = folder / "ablate.png"
     options = ("--q-steps", 420, "--iterations", 2, "--adaptation-steps", 4, "--plot", plot)
-    (row,) = recorded(folder / "rows.jsonl", "wavelet", "ablate", png(folder, 32, 32), *options)
+    (row,) = recorded(folder / "rows.jsonl", "wavelet_ablations", png(folder, 32, 32), *options)
     rises = {name: value for name, value in row.items() if name.endswith(" %")}
     assert (len(rises), row["step"]) == (9, 420 / 64)
     assert rises["no pretrained weights %"] > rises["no contexts %"] > 10
@@ -565,8 +557,7 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "frontier": frontier,
     "gallery": gallery,
     "generative": generative,
-    "wavelet crops": wavelet_crops,
-    "wavelet ablate": wavelet_ablate,
+    "wavelet_ablations": wavelet_ablations,
     "pictures kinds": pictures_kinds,
     "pictures twice": pictures_twice,
     "pictures qualities": pictures_qualities,
@@ -609,7 +600,7 @@ LONG = {  # 1 to 75 s each
     "corpus_engines",
     "overfitted_ablations",
     "generative",
-    "wavelet ablate",
+    "wavelet_ablations",
     "published fixed",
 }
 

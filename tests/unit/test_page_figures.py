@@ -20,6 +20,8 @@ PAGES = [
 ]
 NUMBERS = {  # what pages contain, with the names of `figures`
     "README.md": (
+        "{smaller[AVIF tune=iq]} %",
+        "{smaller[JPEG XL]} %",
         "{seen_count} photographs",
         "{least_measure} and {largest_measure}",
         "{share_percent} %",
@@ -155,6 +157,9 @@ def figures() -> dict[str, object]:
     one_core_s = [archive.CORES * savings[row].busy_s for row in (0, 2)]  # efforts 1 and 5
     decoding = [archive.Prices().months(row.decode_s, row.saved_bytes) for row in savings]
     return {
+        "smaller": {
+            anchor: f"{-first_page.seen_rate(5, anchor, 'ssimulacra2'):.0f}" for anchor in first_page.SEEN_ANCHORS
+        },
         "seen_count": len(first_page.seen.bits_more("dfm effort 5 visual", "AVIF tune=iq", "ssimulacra2")),
         "seen": {
             f"{effort}, {anchor}, {measure}": percent(first_page.seen_rate(effort, anchor, measure), 1)

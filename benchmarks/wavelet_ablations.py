@@ -1,9 +1,8 @@
-"""Measurements of the wavelet codec: small crops, ablations.
+"""Increase of the rate-distortion cost without single components of the wavelet codec.
 
-    python benchmarks/wavelet.py crops IMAGE...       128x128 crops at 0.5 bpp
-    python benchmarks/wavelet.py ablate IMAGE...      cost without each component
+    python benchmarks/wavelet_ablations.py IMAGE... --out ROWS --plot PLOT
 
-Without images, `ablate` only draws the rows that --out holds. It takes a part of training/: set
+Without images, it only draws the rows that --out holds. It uses a module of training/: set
 PYTHONPATH to the clone's folder.
 """
 
@@ -19,10 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from recording import (
     Row,
-    images_argument,
-    jpeg_within,
     load,
-    middle,
     numbers,
     optional_images_argument,
     out_option,
@@ -31,7 +27,6 @@ from recording import (
     record,
 )
 
-import dfmcodec
 from dfmcodec.codecs.wavelet.correction import CorrectionNetwork
 from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS, Effort
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
@@ -40,41 +35,7 @@ from dfmcodec.codecs.wavelet.weights import WaveletWeights, shipped
 from dfmcodec.image import Image
 from dfmcodec.search.config import BIT_COST
 
-ALL = "all"  # the name of the whole codec among the ablations
-
-
-@click.group(help=__doc__)
-def main() -> None:
-    pass
-
-
-@main.command()
-@images_argument
-@click.option("--effort", type=int, default=5, show_default=True, help="The effort of all encodings.")
-@out_option
-def crops(images: tuple[str, ...], effort: int, out: Path | None) -> None:
-    """Encodes 128x128 pixels from the middle at 0.5 bpp, and compares with JPEG of the same
-    size.
-    """
-
-    def rows() -> Iterator[Row]:
-        for name in images:
-            stem, image = load(name)
-            crop = middle(image, 128).pixels
-            report = dfmcodec.encode(crop, bpp=0.5, effort=effort, tune="psnr").report
-            _, jpeg_db = jpeg_within(crop, report.budget_bytes or 0)
-            yield {
-                "picture": stem,
-                "bytes": report.file_bytes,
-                "container": report.section_bytes["container"],
-                "psnr_db": report.psnr_db,
-                "jpeg_db": jpeg_db,
-                "over_jpeg_db": None if jpeg_db is None else report.psnr_db - jpeg_db,
-            }
-
-    gains = [row["over_jpeg_db"] for row in record(rows(), out) if row["over_jpeg_db"] is not None]
-    if gains:
-        click.echo(f"mean over JPEG {np.mean(gains):+.2f} dB")
+ALL = "all"  # the name of the complete codec among the ablations
 
 
 @dataclass(frozen=True)
@@ -94,7 +55,8 @@ class Ablation:
     forgets: Callable[[IterationState], IterationState] = lambda state: state
 
     def cost_bits(self, image: Image, q_step: int, iterations: int) -> float:
-        """The least cost of an image over some iterations: squared error + cost of bits, in bits.
+        """Returns the smallest cost of an image over iterations: squared error + cost of bits, in
+        bits.
 
         Args:
             image: The image.
@@ -155,7 +117,7 @@ def _without_effect(network: CorrectionNetwork) -> CorrectionNetwork:
     return replace(network, layers=nothing, bypass=np.zeros_like(network.bypass))
 
 
-@main.command()
+@click.command(help=__doc__)
 @optional_images_argument
 @click.option("--q-steps", default="420,1060,2640", show_default=True, help="In 1/64 code values.")
 @click.option("--iterations", type=int, default=5, show_default=True, help="The iterations of each encoding.")
@@ -164,7 +126,7 @@ def _without_effect(network: CorrectionNetwork) -> CorrectionNetwork:
 )
 @out_option
 @plot_option
-def ablate(
+def main(
     images: tuple[str, ...],
     q_steps: str,
     iterations: int,
@@ -172,7 +134,6 @@ def ablate(
     out: Path | None,
     plot: Path | None,
 ) -> None:
-    """Measures by how many percent the cost rises without each part of the codec."""
     variants = ablations(adaptation_steps)
     parts = [name for name in variants if name != ALL]
 
