@@ -29,7 +29,7 @@ def decided(task: Task, existing: ExistingOutputs, is_dry: bool, as_json: bool, 
         if as_json:
             echo_json({"input": str(task.source), "output": str(task.target), "status": "kept"})
         elif not quiet:
-            echo(f"{task.target} is already there, {decision.why} (-f makes it again)")
+            echo(f"{task.target} is up to date: it was {decision.why} (-f makes it again)")
         return None
     if is_dry:
         echo(planned_line(task, decision))

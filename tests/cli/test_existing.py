@@ -309,7 +309,7 @@ def test_what_was_adopted_is_never_replaced_without_f():
     dfm("decode", "o", "-O", "pics", "-f", code=1)
     assert Path("pics/a.png").read_bytes() == before
     single = dfm("encode", "pics/a.png", "-o", "o/a.dfm", "--adopt", *FAST)
-    assert "is already there, adopted" in single.output
+    assert "is up to date: it was adopted" in single.output
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links of POSIX")
