@@ -274,7 +274,7 @@ class CorpusRun:
             retry_failed(store, plan, part)
         left = open_shards(store, part.shards(plan))
         display = _Display(len(left), self.quiet)
-        ending = "ending after the shards in work"
+        ending = "ending after the current shards"
         with interruptible(ending) as is_interrupted:
             try:
                 engine.run([Shard(store.url, number) for number in left], display.show, is_interrupted)
@@ -360,8 +360,8 @@ class _Display:
 def progress_text(state: Progress, url: str) -> str:
     """Returns one line with the progress of a corpus."""
     total = state.total
-    of_images = "" if state.images is None else f" of {state.images:,}"
-    parts = [f"{total.done:,}{of_images} images done"]
+    out_of = "" if state.images is None else f" of {state.images:,}"
+    parts = [f"{total.done:,}{out_of} images done"]
     if total.larger:
         parts.append(f"{total.larger:,} left out as larger than their sources")
     if total.failed:

@@ -184,7 +184,7 @@ def write_atomic(path: Path, data: bytes, force: bool = True, follow: bool = Tru
         if is_stream(path):
             path.write_bytes(data)
             return
-        _sweep(path)
+        _remove_leftovers(path)
         if not (hasattr(os, "O_TMPFILE") and _write_unnamed(path, data, force)):
             _write_named(path, data, force)
     except FileExistsError as error:
@@ -319,7 +319,7 @@ def lock(handle: int) -> None:
             fcntl.flock(handle, fcntl.LOCK_EX)
 
 
-def _sweep(path: Path) -> None:
+def _remove_leftovers(path: Path) -> None:
     """Removes leftovers of killed processes: hidden files of this name that are not locked."""
     if fcntl is None or not path.exists():
         return

@@ -1,5 +1,5 @@
-"""Tables that come of recorded rows are those of the rows, and so are the figures of the first page
-and of pages that repeat them, or they are those of the one page where they are derived.
+"""Tests that tables and figures in the documentation agree with recorded rows, or with the page
+where a figure is derived.
 """
 
 from __future__ import annotations
