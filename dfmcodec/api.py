@@ -68,7 +68,7 @@ class EncodeOptions(TypedDict, total=False):
         width: Dimension between the layers.
         order: Largest |k|_1 of the frequencies.
         steps: Training steps. Overfitted and coordinate codecs.
-        time_limit_s: Seconds after which encoding ends with the best result so far. All codecs.
+        time_limit_s: Seconds after which the fit ends with the best result so far. All codecs.
         seed: Seed of random numbers: initial weights and batches (coordinate codec), or the noise
             of the fit (overfitted codec).
         sample_max: Peak sample value for psnr, quality, lmbda and the reported PSNR. 16-bit samples
@@ -88,7 +88,7 @@ class EncodeOptions(TypedDict, total=False):
         generator: Generative model, or the path of its `.dfmg` file. The image is encoded as a code
             of this model.
         on_progress: Callback that receives the progress, many times during encoding.
-        should_stop: Callback that is polled during encoding. If it returns True, encoding ends with
+        should_stop: Callback that is polled during the fit. If it returns True, the fit ends with
             the best result so far.
     """
 
@@ -119,7 +119,7 @@ class EncodeOptions(TypedDict, total=False):
     should_stop: Callable[[], bool]
 
 
-_FOR_TEXT = 'the file was opened for text; open it with mode "rb"'
+_FOR_TEXT = 'the file is open in text mode; open it with mode "rb"'
 _READING = ("strip", "page", "max_pixels")
 _RUNNING = ("on_progress", "should_stop")
 

@@ -38,8 +38,8 @@ class EncodeReport:
         bits_per_weight: Bits per weight in the range-coded stream of the coordinate codec; None for
             other codecs.
         architecture: Description of the network.
-        q_step: Quantiser step size of the image in 1/64 code values, as in the header; None for the
-            coordinate and generative codecs.
+        q_step: Quantiser step size of the wavelet codec in 1/64 code values, as in the header; None
+            for other codecs.
         step_indices: Step index of the weights of each layer, coordinate codec; empty for other
             codecs.
         steps: Training steps, or iterations of the wavelet codec.

@@ -64,10 +64,10 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> lis
         function: Must not modify data that other items use.
         items: The arguments.
     """
-    given = list(items)
-    if len(given) < 2 or thread_count() < 2 or getattr(_own, "is_worker", False):
-        return [function(item) for item in given]
-    return list(_threads().map(function, given))
+    all_items = list(items)
+    if len(all_items) < 2 or thread_count() < 2 or getattr(_own, "is_worker", False):
+        return [function(item) for item in all_items]
+    return list(_threads().map(function, all_items))
 
 
 def in_rounds(
@@ -82,13 +82,13 @@ def in_rounds(
         items: The arguments.
         on_round: Called after each round with the number of finished items.
     """
-    given, results = list(items), list[Result]()
+    all_items, results = list(items), list[Result]()
     round_size = min(thread_count(), SIDE_BY_SIDE)
-    whole = len(given) // round_size * round_size
-    for first in range(0, whole, round_size):
-        results += in_threads(function, given[first : first + round_size])
+    complete_rounds = len(all_items) // round_size * round_size
+    for first in range(0, complete_rounds, round_size):
+        results += in_threads(function, all_items[first : first + round_size])
         on_round(len(results))
-    for item in given[whole:]:
+    for item in all_items[complete_rounds:]:
         results.append(function(item))
         on_round(len(results))
     return results

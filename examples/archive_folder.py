@@ -2,8 +2,8 @@
 
     python examples/archive_folder.py photos/ --psnr 40 --effort 3 --jobs 2
 
-photo.png becomes photo.png.dfm. Files that exist are kept. A file that fails does not stop the
-others.
+photo.png becomes photo.png.dfm. Existing files are kept. If a file fails, the others are still
+encoded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".ppm"}
 
 
 def archive(source: Path, target: Path, psnr: float, effort: int) -> dfmcodec.EncodeReport:
-    """Encodes one image and writes its file in one piece."""
+    """Encodes one image and writes its file atomically."""
     result = dfmcodec.encode(source, psnr=psnr, effort=effort)
     result.save(target, overwrite=False)
     return result.report

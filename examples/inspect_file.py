@@ -1,5 +1,4 @@
-"""Shows what a .dfm file holds: its header, the size of each section, and what is lost if it is
-damaged.
+"""Prints the header of a .dfm file, the size of each section, and the losses if it is damaged.
 
 python examples/inspect_file.py photo.dfm
 """

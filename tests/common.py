@@ -1,5 +1,5 @@
-"""What tests of several tiers need: where things are, files that pass for whole, and how to meet
-another program at a moment that is named.
+"""Helpers for several test tiers: paths, files with valid checksums, and pausing a program at a
+given call.
 """
 
 from __future__ import annotations

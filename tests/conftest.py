@@ -1,5 +1,5 @@
-"""What all tests share: strict JAX, the same examples of Hypothesis each time, a compilation cache
-of their own, and a few photographs.
+"""Fixtures and settings of all tests: strict JAX, fixed Hypothesis examples, a separate compilation
+cache, and photographs.
 """
 
 from __future__ import annotations

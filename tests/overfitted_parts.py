@@ -1,4 +1,4 @@
-"""What tests of the overfitted codec need: context networks, priors and grids of random numbers."""
+"""Random context networks, weights and grids for tests of the overfitted codec."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints of the training, and decoded images for it, in .npz files, which hold no code."""
+"""Checkpoints and decoded images in .npz files, which contain no code."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from training.examples import DecodedCells
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of a training.
+    """State of a training.
 
     Args:
-        steps: The number of training steps done.
-        trained: A tree of arrays: the parameters and the state of the optimiser.
-        rng: The generator that draws the next examples.
+        steps: The number of finished training steps.
+        trained: A tree of arrays: the parameters and the optimiser state.
+        rng: The random generator for the next examples.
     """
 
     steps: int
@@ -31,18 +31,18 @@ class Checkpoint:
 
     @property
     def is_finite(self) -> bool:
-        """Whether the training has not come to NaN or infinite values."""
+        """Indicates whether all arrays are finite."""
         return all(bool(np.isfinite(leaf).all()) for leaf in jax.tree.leaves(self.trained))
 
     def save(self, path: Path) -> None:
-        """Writes the checkpoint, whole or not at all."""
+        """Writes the checkpoint atomically."""
         state = np.frombuffer(json.dumps(self.rng.bit_generator.state).encode(), dtype=np.uint8)
         leaves = {f"leaf_{number}": np.asarray(leaf) for number, leaf in enumerate(jax.tree.leaves(self.trained))}
         write_arrays(path, {"steps": np.array(self.steps), "rng": state, **leaves})
 
     @classmethod
     def load(cls, path: Path, like: Any) -> Checkpoint:
-        """Reads a checkpoint that `save` wrote.
+        """Reads a checkpoint written by `save`.
 
         Args:
             path: The file.
@@ -57,7 +57,7 @@ class Checkpoint:
 
 
 def save_images(path: Path, images: Sequence[DecodedCells]) -> None:
-    """Writes decoded images, on which the machine is trained."""
+    """Writes decoded images for training the correction network."""
     arrays = {"steps": np.array([image.q_step for image in images])}
     for number, image in enumerate(images):
         arrays |= {f"decoded_{number}": image.decoded, f"original_{number}": image.original}
@@ -65,7 +65,9 @@ def save_images(path: Path, images: Sequence[DecodedCells]) -> None:
 
 
 def load_images(path: Path) -> list[DecodedCells]:
-    """Reads what `save_images` wrote, without compression: the limit is the size of the file."""
+    """Reads the result of `save_images`. It is not compressed, so the limit is the size of the
+    file.
+    """
     arrays = read_arrays(path, max_bytes=path.stat().st_size)
     return [
         DecodedCells(arrays[f"decoded_{number}"], arrays[f"original_{number}"], int(q_step))

@@ -1,4 +1,4 @@
-"""What the commands of the trainers share: errors in one line, and options that are numbers."""
+"""Shared parts of the training commands: errors in one line, and numeric options."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Trained = TypeVar("Trained")
 
 
 class TrainerCommand(click.Command):
-    """A command that reports wrong usage in one line, as `dfm` does."""
+    """Command that reports wrong usage in one line, like `dfm`."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         try:
@@ -33,7 +33,7 @@ class TrainerCommand(click.Command):
 
 
 class Number(click.FloatRange):
-    """A number within a range. NaN is in none, though click's own type takes it."""
+    """Number within a range. NaN is refused, unlike by click's own type."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = super().convert(value, param, ctx)
@@ -48,40 +48,40 @@ def named_prior(
     prior_of: Callable[[int], Trained],
     from_arrays: Callable[[Arrays], Trained],
 ) -> Trained:
-    """The prior that a trainer starts from.
+    """Reads the weights from which a training starts.
 
     Args:
-        name: The weights id of a shipped prior, in hexadecimal digits, or a file.
-        model: Its model.
-        prior_of: Gives a shipped prior.
-        from_arrays: Makes a prior of its arrays.
+        name: The weights id of shipped weights, in hexadecimal digits, or a file.
+        model: The codec.
+        prior_of: Returns shipped weights.
+        from_arrays: Creates weights from arrays.
 
     Raises:
-        BadParameter: There is no such prior.
-        InstallationError: It is damaged or missing in this installation.
+        BadParameter: The weights do not exist.
+        InstallationError: The weights are damaged or missing in this installation.
     """
     shipped = {f"{weights_id:08x}": weights_id for weights_id in shipped_ids(model)}
     if name in shipped:
         return prior_of(shipped[name])
     if not Path(name).is_file():
-        msg = f"{name!r} is neither a file nor a shipped prior ({', '.join(shipped)})"
+        msg = f"{name!r} is neither a file nor an id of shipped weights ({', '.join(shipped)})"
         raise click.BadParameter(msg)
     try:
         return from_arrays(read_arrays(Path(name)))
     except KeyError as error:
-        msg = f"{name} has no array {error}, so it is no prior of the {model.value} codec"
+        msg = f"{name} has no array {error}, so it has no weights of the {model.value} codec"
         raise click.BadParameter(msg) from error
     except DfmError as error:
         raise click.BadParameter(str(error)) from error
 
 
-# The option --scale of all trainers; beyond its end no training would ever be done.
+# Option --scale of all trainers. A training beyond its maximum would never end.
 SCALE = Number(min=0, max=1000, min_open=True)
 
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Ends a command by an error: one line on stderr, and the exit code that `dfm` has for it."""
+    """Ends a command after an error with one line on stderr and the exit code of `dfm` for it."""
     try:
         yield
     except (DfmError, OSError) as error:

@@ -1,9 +1,9 @@
-"""Training of the context networks, and the counting of their tables.
+"""Training of the context networks, and estimation of their tables.
 
-The networks are trained in floating point, rounded as their integers will be (with straight-through
-gradients). The loss has a closed form: the bits of a symbol whose coefficient follows a Laplace
-distribution with the network's scale and mean and was rounded with a dead zone. The tables are
-counted afterwards, so the exact shape of that distribution hardly matters.
+The networks are trained in floating point with weights rounded to their future integers
+(straight-through gradients). The loss has a closed form: the bits of a symbol whose coefficient has
+a Laplace distribution with the network's scale and mean, and was rounded with a dead zone. The
+tables are counted afterwards, so the exact shape of this distribution has little effect.
 """
 
 from __future__ import annotations
@@ -40,23 +40,21 @@ LEARNING_RATE = 4e-3
 _BANDS = MAX_LEVELS * CHANNELS * ORIENTATIONS
 _BANDS_OF_LEVEL = CHANNELS * ORIENTATIONS
 _TABLES_PER_QUANTIZER = ctx.SCALES * len(ctx.MEANS)
-# An integer feature is 16 times its float, an integer weight 64 times, and an integer sum therefore
-# 1024 times.
+# Integer features are scaled by 16, integer weights by 64, and integer sums therefore by 1024.
 _FEATURE, _WEIGHT = 16, 64
 _SUM = _FEATURE * _WEIGHT
 _MAX_WEIGHT = ctx.MAX_WEIGHT
 _LARGEST_MEAN = 5.0  # in scales
-# The edges of the quantisers' cells in units of two quantisation steps, as rate-distortion
-# optimisation sets them.
+# Edges of the quantiser cells in units of two step sizes, as set by rate-distortion optimisation.
 _DEAD_ZONE = 0.42  # the first quantiser rounds |c| plus this number down
 _ZERO = 0.28  # the second quantiser rounds |c| up to this number to zero
 _SMALLER = 0.06  # the cells of the second quantiser start this far beyond the middle between its points
-Net = dict[str, Any]  # the float weights of a network, by the names of `ContextNetwork`
+Net = dict[str, Any]  # float weights of a network, by the names of `ContextNetwork`
 _optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
 
 
 def _straight_through(x: jax.Array, rounded: jax.Array) -> jax.Array:
-    """The value of `rounded` with the gradient of `x`."""
+    """Returns the value of `rounded` with the gradient of `x`."""
     return x + jax.lax.stop_gradient(rounded - x)
 
 
@@ -71,7 +69,7 @@ def _activation(x: jax.Array) -> jax.Array:
 
 
 def outputs(net: Net, features: jax.Array, band: jax.Array, log_step: jax.Array) -> jax.Array:
-    """The outputs of a network: log2 of the scale in symbols, and the mean in scales.
+    """Returns the outputs of a network: log2 of the scale in symbols, and the mean in scales.
 
     Args:
         net: The network.
@@ -92,9 +90,9 @@ def outputs(net: Net, features: jax.Array, band: jax.Array, log_step: jax.Array)
 
 
 def _cell(symbols: jax.Array, quantizer: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The approximate range (start, stop) of a symbol's coefficients.
+    """Returns the approximate range (start, stop) of a symbol's coefficients.
 
-    It is in units of two quantisation steps, which is the distance of a quantiser's points.
+    The unit is two step sizes, the distance between the points of a quantiser.
     """
     size = jnp.abs(symbols)
     first = jnp.where(size > 0, size - _DEAD_ZONE, -1 + _DEAD_ZONE), size + 1 - _DEAD_ZONE
@@ -105,7 +103,7 @@ def _cell(symbols: jax.Array, quantizer: jax.Array) -> tuple[jax.Array, jax.Arra
 
 
 def cost_bits(scale_and_mean: jax.Array, symbols: jax.Array, quantizer: jax.Array) -> jax.Array:
-    """The bits of symbols under the distributions of a network.
+    """Returns the bits of symbols with the distributions of a network.
 
     Args:
         scale_and_mean: The `outputs` of the network, float32 [N, 2].
@@ -128,7 +126,7 @@ def cost_bits(scale_and_mean: jax.Array, symbols: jax.Array, quantizer: jax.Arra
 
 
 def fresh_network(features: int, rng: np.random.Generator) -> Net:
-    """A network with random weights.
+    """Creates a network with random weights.
 
     Args:
         features: The number of features.
@@ -159,7 +157,7 @@ def _mean_loss(net: Net, batch: tuple[jax.Array, ...]) -> jax.Array:
 
 @jax.jit
 def _train_chunk(net: Net, state: Any, batches: tuple[jax.Array, ...], rate: float) -> Any:
-    """Runs a training step on each batch: ((network, optimiser state), losses)."""
+    """Runs a training step on each batch; returns ((network, optimiser state), losses)."""
 
     def training_step(carry: Any, batch: tuple[jax.Array, ...]) -> Any:
         net, state = carry
@@ -171,7 +169,7 @@ def _train_chunk(net: Net, state: Any, batches: tuple[jax.Array, ...], rate: flo
 
 
 def _batch(rows: Rows, drawn: npt.NDArray[np.int64], mean_weight: np.floating) -> tuple[Any, ...]:
-    """What `_mean_loss` takes of the rows of some indices."""
+    """Returns the arguments of `_mean_loss` for the rows at some indices."""
     return (
         rows.features[drawn],
         rows.band[drawn].astype(np.int32),
@@ -183,7 +181,7 @@ def _batch(rows: Rows, drawn: npt.NDArray[np.int64], mean_weight: np.floating) -
 
 
 def mean_loss(net: Net, rows: Rows) -> float:
-    """The mean loss of a network for rows that may be others than those it was trained on."""
+    """Returns the mean loss of a network for rows, including rows not used for training."""
     mean_weight = rows.weight.mean()
     indices = np.arange(len(rows.symbols))
     blocks = [indices[start : start + BATCH] for start in range(0, len(indices), BATCH)]
@@ -207,11 +205,11 @@ def train_network(
         rows: The context rows of the phase.
         steps: The number of training steps.
         seed: The seed of the initial weights and the batches.
-        checkpoint: The file of the checkpoint. If it exists, the training continues from it.
-        report: Called with the number of steps done and the mean loss.
+        checkpoint: The checkpoint file. If it exists, the training continues from it.
+        report: Called with the number of finished steps and the mean loss.
         every: The number of training steps between reports.
-        first: The network to start from; None for random weights.
-        learning_rate: The largest learning rate.
+        first: The initial network; None for random weights.
+        learning_rate: The maximum learning rate.
 
     Returns:
         The trained network.
@@ -234,7 +232,7 @@ def train_network(
 
 
 def integer_network(net: Net) -> ctx.ContextNetwork:
-    """A trained network with its weights rounded to integers."""
+    """Rounds the weights of a trained network to integers."""
 
     def weights(name: str) -> npt.NDArray[np.float32]:
         rounded = np.rint(np.asarray(net[name], dtype=np.float32).T * np.float32(_WEIGHT))
@@ -256,7 +254,9 @@ def integer_network(net: Net) -> ctx.ContextNetwork:
 
 
 def float_network(network: ctx.ContextNetwork) -> Net:
-    """The weights to train further of an integer network: the inverse of `integer_network`."""
+    """Returns the weights of an integer network for further training: the inverse of
+    `integer_network`.
+    """
     units = {"w": _WEIGHT, "c": _SUM, "s": _WEIGHT}
     return {
         field.name: jnp.asarray(
@@ -269,7 +269,8 @@ def float_network(network: ctx.ContextNetwork) -> Net:
 
 @cache
 def laplace_rows() -> npt.NDArray[np.float64]:
-    """The probabilities of all entries of the direct tables under the distributions of the loss.
+    """Returns the probabilities of all entries of the direct tables for the distributions of the
+    loss.
 
     Returns:
         float64 [DIRECT_TABLES, TABLE_SIZE]. Each row sums to 1.
@@ -283,13 +284,13 @@ def laplace_rows() -> npt.NDArray[np.float64]:
                 bits = cost_bits(jnp.asarray(output), jnp.asarray(symbols), jnp.asarray(quantizer))
                 rows.append(2.0 ** -np.asarray(bits, dtype=np.float64))
     inside = np.array(rows)
-    whole = np.concatenate([inside, np.maximum(1 - inside.sum(axis=1, keepdims=True), 1e-6)], axis=1)
-    probabilities: npt.NDArray[np.float64] = whole / whole.sum(axis=1, keepdims=True)
+    all_entries = np.concatenate([inside, np.maximum(1 - inside.sum(axis=1, keepdims=True), 1e-6)], axis=1)
+    probabilities: npt.NDArray[np.float64] = all_entries / all_entries.sum(axis=1, keepdims=True)
     return probabilities
 
 
 def _frequencies(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Integer tables from probabilities, [tables, TABLE_SIZE]. Each row sums to 2^24."""
+    """Converts probabilities to integer tables, [tables, TABLE_SIZE]. Each row sums to 2^24."""
     frequencies = np.floor(probabilities * ((1 << PRECISION_BITS) - TABLE_SIZE)).astype(np.int64) + 1
     largest = frequencies.argmax(axis=1)
     frequencies[np.arange(len(frequencies)), largest] += (1 << PRECISION_BITS) - frequencies.sum(axis=1)
@@ -297,7 +298,9 @@ def _frequencies(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.int64
 
 
 def untrained_context() -> ctx.ContextModel:
-    """The context model before training: tables in closed form, networks that ignore features."""
+    """Returns the context model before training: closed-form tables, and networks that ignore their
+    features.
+    """
     rng = np.random.default_rng(0)
     blind = [
         integer_network({name: 0 * value for name, value in fresh_network(context_size(phase), rng).items()})
@@ -308,12 +311,12 @@ def untrained_context() -> ctx.ContextModel:
 
 
 def _outputs_of_rows(network: ctx.ContextNetwork, rows: Rows) -> npt.NDArray[np.float32]:
-    """The outputs of an integer network for context rows, float32 [2, N]."""
+    """Returns the outputs of an integer network for context rows, float32 [2, N]."""
     outputs = np.empty((2, len(rows.symbols)), dtype=np.float32)
     codes = rows.band.astype(np.int64) * 256 + (rows.log_step.astype(np.int64) + 128)
     order = np.argsort(codes, kind="stable")
     starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
-    for same in np.split(order, starts[1:]):  # the rows of one band and quantisation step
+    for same in np.split(order, starts[1:]):  # rows of one band and step size
         band, k = divmod(int(codes[same[0]]), 256)
         level, rest = divmod(band, _BANDS_OF_LEVEL)
         coding_pass = CodingPass(level, rest // ORIENTATIONS, rest % ORIENTATIONS, 0)
@@ -323,15 +326,15 @@ def _outputs_of_rows(network: ctx.ContextNetwork, rows: Rows) -> npt.NDArray[np.
 
 
 def count_tables(nets: list[Net], rows_of: Callable[[int], Rows], prior_count: float = 100.0) -> dict[str, Any]:
-    """Counts the tables and reconstruction offsets under trained networks.
+    """Counts the tables and reconstruction offsets with trained networks.
 
     Args:
         nets: The trained networks, by phase.
-        rows_of: Gives the context rows of a phase.
+        rows_of: Returns the context rows of a phase.
         prior_count: The weight of `laplace_rows` in the counts, in symbols.
 
     Returns:
-        The arrays of a prior's context model: integer networks, tables, and offsets.
+        The arrays of a context model: integer networks, tables, and offsets.
     """
     arrays: dict[str, Any] = {}
     reach = ctx.OFFSET_SYMBOLS

@@ -1,8 +1,8 @@
-"""The examples on which a prior is trained further: what the encoder makes of photographs with it.
+"""Examples for further training, from encodings of photographs with the current weights.
 
-`examples` has those of the first training, whose symbols are chosen by rate and
-distortion alone. The encoder refines: it aims at what the image's filter and the machine leave to
-do, and knows what symbols cost as context of others.
+`examples` creates those of the first training, whose symbols are optimised only for rate and
+distortion. The encoder used here refines its choice: its target is the residual after the image
+filter and the correction network, and it includes the cost of symbols as context of others.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ from dfmcodec.threads import thread_count
 from training.command import named_prior
 from training.examples import DecodedCells, Rows, image_files, photograph, random_step, rows_of_symbols
 
-REFINED_FRACTION = 0.7  # of the photographs; nothing refines the others
+REFINED_FRACTION = 0.7  # fraction of the photographs with refining iterations
 REFINED = Effort(4, 5, adapted_after=())
-PLAIN_ITERATIONS = 2  # what those take
+PLAIN_ITERATIONS = 2  # iterations for the other photographs
 Job = tuple[int, Path]  # the number of a photograph, and its file
 
 
 @dataclass(frozen=True)
 class EncodedExamples:
-    """What one encoded photograph teaches.
+    """Training examples from one encoded photograph.
 
     Args:
         rows: The context rows by phase.
-        cells: The decoded image, and what the machine has to make of it: the original less what the
-            image's own filter adds.
+        cells: The decoded image and its target: the original minus the correction of the image
+            filter.
     """
 
     rows: dict[int, Rows]
@@ -56,15 +56,15 @@ class EncodedExamples:
 
 
 def encoded_examples(pixels: Pixels, prior: WaveletWeights, rng: np.random.Generator) -> EncodedExamples:
-    """Encodes an image with a prior at a random quantisation step.
+    """Encodes an image with given weights at a random step size.
 
     Args:
         pixels: uint8 [H, W, 3].
-        prior: The prior.
+        prior: The weights.
         rng: The source of random numbers.
 
     Raises:
-        FloatingPointError: A fit gave NaN or infinite values.
+        FloatingPointError: A fit produced NaN or infinite values.
     """
     height, width = (side // 2 * 2 for side in pixels.shape[:2])
     effort, iterations = QUICK, PLAIN_ITERATIONS
@@ -92,7 +92,7 @@ def encoded_examples(pixels: Pixels, prior: WaveletWeights, rng: np.random.Gener
 
 
 def symbols_by_pass(values: Int32, geometry: Geometry) -> dict[CodingPass, Int32]:
-    """The symbols of each coding pass, of all symbols in coding order, int32 [N]."""
+    """Splits all symbols in coding order, int32 [N], into the symbols of each coding pass."""
     by_pass = {}
     start = geometry.channels * prod(geometry.low_sizes[-1])
     for level in reversed(range(geometry.levels)):
@@ -105,19 +105,19 @@ def symbols_by_pass(values: Int32, geometry: Geometry) -> dict[CodingPass, Int32
 
 @lru_cache(maxsize=1)
 def prior_of_name(name: str) -> WaveletWeights:
-    """The prior that is named by a weights id or a file.
+    """Returns the weights with a weights id or in a file.
 
     Raises:
-        BadParameter: There is no such prior.
+        BadParameter: The weights do not exist.
     """
     return named_prior(name, Model.WAVELET, prior_of, WaveletWeights.from_arrays)
 
 
 def encode_photograph(prior: str, number_of_pass: int, job: Job) -> EncodedExamples:
-    """The examples of a photograph, which are the same in any process.
+    """Returns the examples of a photograph. They are equal in every process.
 
     Raises:
-        DfmError: It cannot be read, or a fit gave NaN or infinite values.
+        DfmError: The photograph cannot be read, or a fit produced NaN or infinite values.
     """
     number, path = job
     rng = np.random.default_rng([number_of_pass, number])
@@ -135,12 +135,12 @@ def encoded_photographs(
 
     Args:
         prior: See `prior_of_name`.
-        number_of_pass: Further passes draw other quantisation steps and reductions.
+        number_of_pass: The number of the pass; each pass draws other step sizes and reductions.
         folder: The folder.
-        report: Called after each photograph with the number of photographs so far.
+        report: Called after each photograph with the number of finished photographs.
 
     Raises:
-        DfmError: A photograph cannot be read or encoded, or the process that encoded it died.
+        DfmError: A photograph cannot be read or encoded, or a process died.
     """
     found: dict[int, EncodedExamples] = {}
 

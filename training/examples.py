@@ -1,4 +1,4 @@
-"""The examples on which the prior is trained: context rows and decoded images of photographs."""
+"""Examples for training the weights: context rows and decoded images of photographs."""
 
 from __future__ import annotations
 
@@ -34,28 +34,29 @@ from dfmcodec.image.open_image import open_image
 from dfmcodec.image.read_image import IMAGE_SUFFIXES, read_image
 from dfmcodec.image.region import CHANNELS
 
-SCALES = (0.4, 0.75)  # photographs are reduced, which removes the traces of their own compression
+SCALES = (0.4, 0.75)  # scale factors of photographs; reduction removes traces of their own compression
 LARGEST_SIDE = 900
 KERNELS = (PIL.Image.Resampling.LANCZOS, PIL.Image.Resampling.BICUBIC, PIL.Image.Resampling.HAMMING)
-BLURRED_FRACTION = 0.4  # the part that is blurred, because photographs at full size are softer than reduced ones
+BLURRED_FRACTION = 0.4  # fraction of blurred photographs, because photographs at full size are softer than reduced ones
 BLURS = (0.3, 0.8)  # standard deviations of the blur, in pixels
-LOG_STEPS = (0.0, 7.0)  # log2 of the quantisation steps in code values
+LOG_STEPS = (0.0, 7.0)  # log2 of the step sizes in code values
 BIT_COSTS = (0.18, 0.28)
-KEPT = {0: 0.15, 1: 0.5}  # the part of the symbols that is kept of the finest levels
+KEPT = {0: 0.15, 1: 0.5}  # fraction of the symbols kept on the finest levels
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The context rows of N symbols of one phase.
+    """Context rows of N symbols of one phase.
 
     Args:
         features: The context features, int8 [N, K].
         symbols: int16 [N].
-        quantizer: The trellis quantiser of each symbol, int8 [N].
+        quantizer: The index of the trellis quantiser of each symbol, int8 [N].
         band: The index of the band of each symbol (`CodingPass.band`), int8 [N].
         log_step: See `codecs.wavelet.quantizer.log_step`, int8 [N].
-        weight: One over the bits of the image, so that every rate counts alike, float32 [N].
-        coefficients: The coefficients in quantisation steps, float32 [N].
+        weight: The inverse of the bits of the image, so that all rates have equal weight, float32
+            [N].
+        coefficients: The coefficients in step sizes, float32 [N].
     """
 
     features: npt.NDArray[np.int8]
@@ -73,21 +74,21 @@ class Rows:
 
     @classmethod
     def load(cls, stem: Path) -> Rows:
-        """Reads what `save` wrote; what is not used stays on the disk."""
+        """Reads the result of `save` with memory mapping, so that unused parts stay on disk."""
         names = [field.name for field in fields(cls)]
         return cls(**{name: np.load(f"{stem}_{name}.npy", mmap_mode="r", allow_pickle=False) for name in names})
 
     @classmethod
     def join(cls, several: list[Rows]) -> Rows:
-        """All rows of several sets, in order."""
+        """Concatenates several sets of rows."""
         return cls(*(np.concatenate([getattr(rows, field.name) for rows in several]) for field in fields(cls)))
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The image files of a folder, by suffix, in the order of their names.
+    """Returns the image files of a folder, selected by extension and sorted by name.
 
     Raises:
-        ImageError: There are none.
+        ImageError: The folder contains no images.
     """
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     if not files:
@@ -97,24 +98,24 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def check_photographs(folder: Path) -> None:
-    """Checks the headers of a folder's photographs, before any work.
+    """Checks the headers of the photographs in a folder, before any work.
 
     Raises:
-        DfmError: There are none, or one cannot be read.
+        DfmError: There are no photographs, or one cannot be read.
     """
     for path in image_files(folder):
         is_plain = False
         with suppress(Exception), open_file(path) as file, open_image(file) as pil_image:
             is_plain = pil_image.mode in ("L", "RGB") and "transparency" not in pil_image.info
         if not is_plain:
-            read_photograph(path)  # which says what is wrong, if anything is
+            read_photograph(path)  # raises the error with the reason
 
 
 def read_photograph(path: Path) -> Pixels:
-    """The code values of a photograph, upright, uint8 [H, W, 3].
+    """Returns the code values of a photograph in upright orientation, uint8 [H, W, 3].
 
     Raises:
-        ImageError: It is no image that can be read, or it is transparent somewhere.
+        ImageError: The file is not a readable image, or has transparent pixels.
         DfmError: The file cannot be read.
     """
     image = read_image(path)
@@ -125,12 +126,12 @@ def read_photograph(path: Path) -> Pixels:
 
 
 def photographs(folder: Path, rng: np.random.Generator, one_in: int = 1) -> Iterator[Pixels]:
-    """Images of a folder, reduced, and at random blurred, mirrored and transposed.
+    """Yields images of a folder, reduced, and randomly blurred, mirrored and transposed.
 
     Args:
         folder: The folder of photographs.
         rng: The source of random numbers.
-        one_in: The interval between the photographs that are taken; 1 takes all.
+        one_in: The interval between the photographs that are used; 1 uses all.
 
     Yields:
         uint8 [H, W, 3].
@@ -143,14 +144,14 @@ def photographs(folder: Path, rng: np.random.Generator, one_in: int = 1) -> Iter
 
 
 def photograph(path: Path, rng: np.random.Generator) -> Pixels:
-    """An image, reduced, and at random blurred, mirrored and transposed, uint8 [H, W, 3].
+    """Reads an image, reduced, and randomly blurred, mirrored and transposed, uint8 [H, W, 3].
 
     Args:
         path: The file of the photograph.
         rng: The source of random numbers.
 
     Raises:
-        DfmError: It cannot be read.
+        DfmError: The photograph cannot be read.
     """
     pil_image = PIL.Image.fromarray(read_photograph(path))
     factor = rng.uniform(*SCALES) * min(1.0, LARGEST_SIDE / max(pil_image.size))
@@ -164,22 +165,22 @@ def photograph(path: Path, rng: np.random.Generator) -> Pixels:
 
 
 def random_step(rng: np.random.Generator) -> int:
-    """A log-uniform quantisation step, in 1/64 code values."""
+    """Draws a log-uniform step size in 1/64 code values."""
     return round(64 * 2 ** rng.uniform(*LOG_STEPS))
 
 
 def optimized_symbols(
     pyramid: Pyramid, geometry: Geometry, q_step: int, bit_cost: float, context: ContextModel, iterate_first: bool
 ) -> dict[CodingPass, Int32]:
-    """The symbols of all coding passes by rate-distortion optimisation.
+    """Computes the symbols of all coding passes by rate-distortion optimisation.
 
     Args:
         pyramid: The coefficients.
         geometry: The sizes of the image.
-        q_step: The quantisation step, in 1/64 code values.
-        bit_cost: The cost of a bit, in squared quantisation steps.
+        q_step: The step size in 1/64 code values.
+        bit_cost: The cost of a bit in squared step sizes.
         context: The context model.
-        iterate_first: Whether a first iteration gives the tables, instead of a guess.
+        iterate_first: Whether the tables come from a first iteration instead of a guess.
     """
 
     def guess(coding_pass: CodingPass) -> TableChoice:
@@ -194,17 +195,17 @@ def optimized_symbols(
 
 
 class _RowCollector(ChosenSymbols):
-    """A source of given symbols that keeps the context rows of some of them.
+    """Source of given symbols that collects the context rows of a random subset.
 
     Args:
         pyramid: The coefficients.
-        q_step: The quantisation step, in 1/64 code values.
+        q_step: The step size in 1/64 code values.
         symbols: The symbols of all coding passes.
         context: The context model.
-        rng: Draws the symbols whose rows are kept.
+        rng: Selects the symbols whose rows are kept.
 
     Attributes:
-        rows: The rows that were kept, by phase.
+        rows: The collected rows, by phase.
     """
 
     def __init__(
@@ -223,7 +224,7 @@ class _RowCollector(ChosenSymbols):
         self._rng = rng
 
     def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Int32:
-        """The symbols of a coding pass, int32 [N]."""
+        """Returns the symbols of a coding pass, int32 [N]."""
         symbols = self._symbols[coding_pass]
         part = KEPT.get(coding_pass.level, 1.0)
         kept = self._rng.random(symbols.size) < part
@@ -247,12 +248,12 @@ class _RowCollector(ChosenSymbols):
 def context_rows(
     pixels: Pixels, q_step: int, context: ContextModel, iterate_first: bool, rng: np.random.Generator
 ) -> dict[int, Rows]:
-    """The context rows of one image, by phase.
+    """Returns the context rows of one image, by phase.
 
     Args:
         pixels: uint8 [H, W, 3].
-        q_step: The quantisation step, in 1/64 code values.
-        context: The context model under which the symbols are optimised.
+        q_step: The step size in 1/64 code values.
+        context: The context model with which the symbols are optimised.
         iterate_first: See `optimized_symbols`.
         rng: The source of random numbers.
     """
@@ -271,18 +272,19 @@ def rows_of_symbols(
     context: ContextModel,
     rng: np.random.Generator,
 ) -> tuple[dict[int, Rows], Int32]:
-    """The context rows of the symbols of one image, by phase, and what the symbols synthesise to.
+    """Returns the context rows of the symbols of one image, by phase, and the linear synthesis of
+    the symbols.
 
     Args:
-        pyramid: The coefficients that the symbols stand for.
+        pyramid: The coefficients.
         geometry: The sizes of the image.
-        q_step: The quantisation step, in 1/64 code values.
+        q_step: The step size in 1/64 code values.
         by_pass: The symbols of all coding passes.
         context: The context model.
-        rng: Draws the symbols whose rows are kept.
+        rng: Selects the symbols whose rows are kept.
 
     Returns:
-        The rows, and int32 [C, H, W], units.
+        The rows, and the synthesis in units, int32 [C, H, W].
     """
     collector = _RowCollector(pyramid, q_step, by_pass, context, rng)
     _, samples = traverse(geometry, q_step, context, collector)
@@ -294,7 +296,7 @@ def rows_of_symbols(
 
 
 def _entropy_bits(symbols: Int32) -> float:
-    """The bits of symbols by the entropy of their magnitudes and one bit per sign."""
+    """Estimates the bits of symbols from the entropy of their magnitudes and one bit per sign."""
     counts = np.bincount(np.minimum(np.abs(symbols), 30))
     part = counts[counts > 0] / symbols.size
     return float(symbols.size * -(part * np.log2(part)).sum() + np.count_nonzero(symbols))
@@ -313,7 +315,7 @@ def collect_rows(
     Args:
         images: The images, uint8 [H, W, 3].
         rng: The source of random numbers.
-        context: The context model under which the symbols are optimised.
+        context: The context model with which the symbols are optimised.
         iterate_first: See `optimized_symbols`.
         stem: The path of the files without `_<phase>_<field>.npy`.
         report: Called after each image with the number of images so far.
@@ -329,13 +331,13 @@ def collect_rows(
 
 @dataclass(frozen=True)
 class DecodedCells:
-    """An image after the linear synthesis, and the original, as cells; see
+    """Image after the linear synthesis, and the original, as cells; see
     `codecs.wavelet.correction`.
 
     Args:
         decoded: The linear synthesis in units, float32 [12, h + 2 border, w + 2 border].
         original: The original in units, float32 [12, h, w].
-        q_step: The quantisation step, in 1/64 code values.
+        q_step: The step size in 1/64 code values.
     """
 
     decoded: Float32
@@ -344,12 +346,12 @@ class DecodedCells:
 
     @classmethod
     def of(cls, samples: Int32, original: Float32, q_step: int, border: int) -> DecodedCells:
-        """The cells of an image with even sides.
+        """Creates the cells of an image with even sides.
 
         Args:
             samples: The linear synthesis in units, int32 [C, H, W].
             original: The original in units, float32 [C, H, W].
-            q_step: The quantisation step, in 1/64 code values.
+            q_step: The step size in 1/64 code values.
             border: The number of cells around the image in `decoded`.
         """
         whole = Samples.whole(samples)
@@ -358,23 +360,23 @@ class DecodedCells:
 
     @property
     def border(self) -> int:
-        """The number of cells around the image in `decoded`."""
+        """Returns the number of cells around the image in `decoded`."""
         return int(self.decoded.shape[1] - self.original.shape[1]) // 2
 
     @property
     def mse(self) -> float:
-        """The MSE of the linear synthesis, in squared units."""
+        """Returns the MSE of the linear synthesis in squared units."""
         border = self.border
         return float(np.mean((self.decoded[:, border:-border, border:-border] - self.original) ** 2))
 
 
 def decoded_cells(pixels: Pixels, q_step: int, bit_cost: float, context: ContextModel, border: int) -> DecodedCells:
-    """Quantises an image and decodes it by the linear synthesis.
+    """Quantises an image and decodes it with the linear synthesis.
 
     Args:
         pixels: uint8 [H, W, 3].
-        q_step: The quantisation step, in 1/64 code values.
-        bit_cost: The cost of a bit, in squared quantisation steps.
+        q_step: The step size in 1/64 code values.
+        bit_cost: The cost of a bit in squared step sizes.
         context: The context model.
         border: The number of cells around the image in the result.
     """

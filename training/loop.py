@@ -1,4 +1,4 @@
-"""The loop of the prior's trainers: chunks of training steps, checkpoints and reports."""
+"""Training loop: chunks of training steps, checkpoints and reports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TrainChunk = Callable[[Any, int, np.random.Generator], tuple[Any, float]]
 
 @dataclass(frozen=True)
 class Schedule:
-    """The length of a training, and how often it is reported.
+    """Length of a training, and intervals of reports.
 
     Args:
         steps: The number of training steps.
@@ -34,22 +34,23 @@ class Schedule:
 def run_training(
     path: Path, start: Checkpoint, train_chunk: TrainChunk, schedule: Schedule, report: Callable[[int, float], None]
 ) -> Any:
-    """Trains to the end of a schedule. Every report comes with a checkpoint.
+    """Trains to the end of a schedule. Each report also writes a checkpoint.
 
     Args:
-        path: The file of the checkpoint. If it exists, the training continues from it.
+        path: The checkpoint file. If it exists, the training continues from it.
         start: The state before the first step, for a training without a checkpoint.
-        train_chunk: Runs a chunk of training steps from the trained tree, the number of steps done
-            and the random generator. It returns the new tree and the mean loss of the chunk.
+        train_chunk: Runs a chunk of training steps. Receives the trained tree, the number of
+            finished steps and the random generator. Returns the new tree and the mean loss of the
+            chunk.
         schedule: The length of the training.
-        report: Called with the number of steps done and the mean loss since the last report.
+        report: Called with the number of finished steps and the mean loss since the last report.
 
     Returns:
         The trained tree.
 
     Raises:
-        DivergedError: The loss of a chunk is NaN or infinite, or a weight at a report, or in the
-            file of the checkpoint.
+        DivergedError: The loss of a chunk is NaN or infinite, or a weight at a report or in the
+            checkpoint file is.
     """
     checkpoint = Checkpoint.load(path, start.trained) if path.exists() else start
     if not checkpoint.is_finite:
@@ -65,7 +66,7 @@ def run_training(
         done += schedule.chunk_steps
         if done % schedule.report_every == 0 or done >= schedule.steps:
             checkpoint = Checkpoint(done, trained, rng)
-            if not checkpoint.is_finite:  # by the last step, whose loss was that of the weights before it
+            if not checkpoint.is_finite:  # the loss of the last step was computed from the weights before it
                 raise _diverged(path, "weights are", done)
             checkpoint.save(path)
             report(done, float(np.mean(losses)))
@@ -74,5 +75,5 @@ def run_training(
 
 
 def _diverged(path: Path, what: str, steps: int) -> DivergedError:
-    """The error of a training that diverged after the given number of steps."""
+    """Returns the error for a training that diverged."""
     return DivergedError(f"{path.stem}: {what} NaN or infinite after {steps} training steps; try again, then report it")

@@ -1,4 +1,4 @@
-"""Training of the prior's Deep Fourier Machine, which corrects the linear synthesis."""
+"""Training of the correction network, a Deep Fourier Machine that corrects the linear synthesis."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from training.examples import DecodedCells
 from training.loop import Schedule, run_training
 
 DEPTH, WIDTH = 4, 60
-CROP = 40  # the side of a crop, in cells
+CROP = 40  # side of a crop, in cells
 BATCH_CROPS = 4
 CHUNK_STEPS = 4
 LEARNING_RATE = 1e-3
-LIFT_STD = 0.01  # the phases k.v, in turns, start small
+LIFT_STD = 0.01  # small initial phases k.v, in turns
 INNER_STD = 0.003
 Params = dict[str, jax.Array]
 _optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
 
 
 def fresh_machine(depth: int, width: int, rng: np.random.Generator) -> Params:
-    """The weights of a machine whose residual is zero.
+    """Creates the weights of a network whose residual is zero.
 
     Args:
         depth: The number of Fourier layers.
@@ -64,9 +64,9 @@ def fresh_machine(depth: int, width: int, rng: np.random.Generator) -> Params:
 
 
 def machine_of(params: Any) -> CorrectionNetwork:
-    """The machine of the trained weights, which JAX may trace.
+    """Creates a correction network from trained weights, which JAX may trace.
 
-    These weights belong to cos - 1 instead of cos; see `with_cosines_less_one`.
+    The weights are those of cos - 1 instead of cos; see `with_cosines_less_one`.
     """
     depth = sum(name.startswith("machine_a_") for name in params)
     layers = []
@@ -76,17 +76,20 @@ def machine_of(params: Any) -> CorrectionNetwork:
 
 
 def with_cosines_less_one(a: Any) -> jax.Array:
-    """Converts the weights a of a Fourier layer, [|K|, n], from those for cos - 1 to those for cos.
+    """Converts the weights a of a Fourier layer, [|K|, n], from weights of cos - 1 to weights of
+    cos.
 
-    The weight for k = 0, the constant of the layer, changes by the sum of the others. Phases are
-    small at first, so all cosines are near 1. If the weights for cos all moved alike, they would
-    shake this constant.
+    The weight of k = 0, the constant of the layer, is reduced by the sum of the others. Phases are
+    small at first, so all cosines are near 1. With weights of cos, equal changes of all weights
+    would change the constant strongly.
     """
     return jnp.concatenate([a[:1] - a[1:].sum(axis=0, keepdims=True), a[1:]])
 
 
 def params_of(machine: CorrectionNetwork) -> Params:
-    """The weights to train further of a machine: the inverse of `machine_of`."""
+    """Returns the weights of a correction network for further training: the inverse of
+    `machine_of`.
+    """
     params = {"machine_lift": jnp.asarray(machine.lift), "machine_bypass": jnp.asarray(machine.bypass)}
     for i, (a, b) in enumerate(machine.layers):
         constant = a[:1] + a[1:].sum(axis=0, keepdims=True)
@@ -96,17 +99,19 @@ def params_of(machine: CorrectionNetwork) -> Params:
 
 
 def relative_scales(images: Sequence[DecodedCells]) -> list[float]:
-    """One over the MSE of linear synthesis and rounding of each image, in squared units."""
+    """Returns the inverse of the MSE of linear synthesis and rounding for each image, in squared
+    units.
+    """
     return [1 / (image.mse + UNITS_PER_CODE_VALUE**2 / 12) for image in images]
 
 
 def corrected_crop(params: Any, decoded: jax.Array, step_in_units: jax.Array, log_step: jax.Array) -> jax.Array:
-    """The corrected cells of one crop.
+    """Returns the corrected cells of one crop.
 
     Args:
-        params: The weights of the machine.
+        params: The weights of the network.
         decoded: The linear synthesis in units, float32 [12, h + 2 reach, w + 2 reach].
-        step_in_units: The quantisation step, in units.
+        step_in_units: The step size in units.
         log_step: See `codecs.wavelet.correction.step_feature`.
 
     Returns:
@@ -122,7 +127,7 @@ def corrected_crop(params: Any, decoded: jax.Array, step_in_units: jax.Array, lo
 
 @jax.jit
 def _train_chunk(params: Params, state: Any, batches: tuple[jax.Array, ...], rate: float) -> Any:
-    """Runs a training step on each batch: ((weights, optimiser state), losses)."""
+    """Runs a training step on each batch; returns ((weights, optimiser state), losses)."""
 
     def training_step(carry: Any, batch: tuple[jax.Array, ...]) -> Any:
         params, state = carry
@@ -140,7 +145,7 @@ def _train_chunk(params: Params, state: Any, batches: tuple[jax.Array, ...], rat
 
 
 def _crops(images: Sequence[DecodedCells], scales: Sequence[float], rng: np.random.Generator) -> Any:
-    """The batches of a chunk: random crops, as arrays [CHUNK_STEPS, BATCH_CROPS, ..]."""
+    """Draws the batches of a chunk: random crops, as arrays [CHUNK_STEPS, BATCH_CROPS, ..]."""
     crops = []
     border = images[0].border
     for _ in range(CHUNK_STEPS * BATCH_CROPS):
@@ -173,31 +178,32 @@ def train_machine(
     first: CorrectionNetwork | None = None,
     learning_rate: float = LEARNING_RATE,
 ) -> dict[str, Any]:
-    """Trains a machine. The loss is the MSE relative to that of the same image's linear synthesis.
+    """Trains a correction network. The loss is the MSE relative to that of the same image's linear
+    synthesis.
 
     Args:
-        images: The decoded images. Those with a side below `CROP` cells are left out.
+        images: The decoded images. Images with a side below `CROP` cells are skipped.
         steps: The number of training steps.
         seed: The seed of the initial weights and the crops.
-        checkpoint: The file of the checkpoint. If it exists, the training continues from it.
-        report: Called with the number of steps done and the mean loss.
-        size: The depth and width of the machine.
+        checkpoint: The checkpoint file. If it exists, the training continues from it.
+        report: Called with the number of finished steps and the mean loss.
+        size: The depth and width of the network.
         every: The number of training steps between reports.
-        first: The machine to start from, which gives the size; None for one whose residual is
+        first: The initial network, which determines the size; None for a network whose residual is
             zero.
-        learning_rate: The largest learning rate.
+        learning_rate: The maximum learning rate.
 
     Returns:
-        The arrays of the machine, by their names in a prior, float32.
+        The arrays of the network, by their names in a weights file, float32.
 
     Raises:
-        ImageError: All images are left out.
+        ImageError: All images are too small.
         DivergedError: The loss is NaN or infinite.
     """
     images = [image for image in images if min(image.original.shape[1:]) >= CROP]
     if not images:
         side = CELL * CROP
-        msg = f"once reduced, no photograph has the {side}x{side} pixels that the machine needs; add larger ones"
+        msg = f"after reduction, no photograph has the {side}x{side} pixels that training needs; add larger ones"
         raise ImageError(msg)
     scales = relative_scales(images)
     rng = np.random.default_rng(seed)

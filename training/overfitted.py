@@ -1,24 +1,23 @@
-"""Trains the prior of the overfitted codec from a folder of photographs.
+"""Trains the shipped weights of the overfitted codec on a folder of photographs.
 
     python -m training.overfitted FOLDER --out DIRECTORY
 
-1. One fit of networks to many crops together, which lie side by side in one image.
-2. Fits of other crops, one by one, that start from these networks. A first prior has the networks
-   of stage 1, moved to the middle of those of stage 2; and for each weight a Laplace table of how
-   far the networks of stage 2 lie from there. So a weight that comes out alike for all images takes
-   hardly any bits.
-3. Fits that start from the first prior and pay for the bits of what they change. The last prior
-   has its networks moved to the middle of theirs, and tables of how far they lie from there: what
-   is not worth its bits does not change.
+1. One fit of networks to many crops, placed side by side in one image.
+2. Separate fits of other crops that start from these networks. The first weights are the networks
+   of stage 1, moved towards the mean of those of stage 2, with a Laplace table for each weight that
+   describes its distances in stage 2. So a weight that is equal for all images takes very few bits.
+3. Fits that start from the first weights and include the bits of the weight deltas in their loss.
+   The final weights are moved to the mean of these fits, with tables of the distances from it.
+   Deltas that are not worth their bits remain zero.
 
-Fits of a few hundred steps do not go far, and a crop pays for its networks as often as an image of
-many times its size. So a prior for large images, whose fits are long, starts from another one and
-has stage 3 alone, with longer fits that pay a part of the cost:
+Fits of a few hundred steps do not move far, and a crop pays as much for its networks as an image
+many times its size. Therefore weights for large images, whose fits are long, start from other
+weights and use only stage 3, with longer fits that pay a fraction of the cost:
 
     python -m training.overfitted FOLDER --out DIRECTORY --start eb165d9b
 
-That is a shipped prior, or the file of any other. The context network of the new one may have more
-units than its own; --width, --axes and --nearly-linear are those of it.
+--start is the id of shipped weights, or a file. The context network of the new weights may have
+more units than that of --start. --width, --axes and --nearly-linear are taken from --start.
 """
 
 from __future__ import annotations
@@ -54,10 +53,11 @@ from training.examples import check_photographs, image_files, photographs
 
 JOINT_CROPS, JOINT_SIDE, JOINT_COLUMNS, JOINT_STEPS = 64, 128, 8, 500
 SINGLE_CROPS, SINGLE_SIDE, SINGLE_STEPS = 12, 256, 300
-PAYING_CROPS = 24  # of that side, and as many steps
-LONG_CROPS, LONG_STEPS, LONG_RATE_FRACTION = 24, 2000, 0.2  # of that side, as in an image five times as large
-# The steps at an exponent of 0: of the synthesis in its own units, of the context network in those
-# of `GridNetwork`.
+PAYING_CROPS = 24  # of this side, and the number of steps
+# Of this side, with the rate of an image five times as large.
+LONG_CROPS, LONG_STEPS, LONG_RATE_FRACTION = 24, 2000, 0.2
+# Step sizes at exponent 0: for the synthesis in its own units, for the context network in those of
+# `GridNetwork`.
 MACHINE_STEPS = {
     "filters": 2.0**-8,
     "lift": 2.0**-7,
@@ -69,18 +69,19 @@ MACHINE_STEPS = {
     "stage_constants": 2.0**-10,
 }
 CONTEXT_STEPS = {"w1": 1, "c1": 8, "w2": 1, "c2": 8, "w3": 1, "bypass": 2, "c3": 16}
-LARGEST_CONTEXT_WIDTH = 47  # whose sums `GridNetwork.check_exact` takes
-_READ_FOR_A_CROP = 6  # photographs: they are reduced at random, and many are too small then
-_SMALLEST_SCALE = 2.0**-4  # of a table, in steps
-_KIND_WEIGHT = 4.0  # the mean distance of a kind of weights counts as much as this number of fits
-_START_WEIGHT = 1.0  # and so do the networks of stage 1, for the middle
+LARGEST_CONTEXT_WIDTH = 47  # maximum for which the sums pass `GridNetwork.check_exact`
+_READ_FOR_A_CROP = 6  # number of photographs, because many are too small after random reduction
+_SMALLEST_SCALE = 2.0**-4  # minimum scale of a table, in step sizes
+_KIND_WEIGHT = 4.0  # weight of the mean distance of a kind of weights, in number of fits
+_START_WEIGHT = 1.0  # weight of the networks of stage 1 in the mean, in number of fits
 
 
 def crops_of(folder: Path, count: int, side: int, seed: int) -> list[Float32]:
-    """Crops from the middle of photographs all over a folder, float32 [3, side, side] in 0..1.
+    """Returns crops from the middle of photographs distributed over a folder, float32 [3, side,
+    side] in 0..1.
 
     Raises:
-        ImageError: There are fewer.
+        ImageError: The folder does not give enough crops.
     """
     rng = np.random.default_rng(seed)
     every = max(1, len(image_files(folder)) // (_READ_FOR_A_CROP * count))
@@ -101,16 +102,17 @@ def crops_of(folder: Path, count: int, side: int, seed: int) -> list[Float32]:
 
 
 def side_by_side(crops: Sequence[Float32], columns: int) -> Float32:
-    """Crops in rows of equal length, but for what is left: float32 [3, H, W]."""
+    """Places crops in rows of equal length, dropping the remainder: float32 [3, H, W]."""
     rows = [np.concatenate(crops[i : i + columns], axis=2) for i in range(0, len(crops) - columns + 1, columns)]
     return np.concatenate(rows, axis=1)
 
 
 def fitted_networks(colours: Float32, start: Networks, steps: int, lmbda: float, **settings: Any) -> Networks:
-    """The networks of a fit of an image from latents of zero; see `Fit` for its arguments.
+    """Returns the networks of a fit of an image that starts with latents of zero; see `Fit` for the
+    arguments.
 
     Raises:
-        DivergedError: They have NaN or infinite weights.
+        DivergedError: The networks have NaN or infinite weights.
     """
     fit = Fit(colours, lmbda, code_of_lmbda(lmbda), start, FitSchedule.of(steps), **settings)
     state = fit.start()
@@ -125,14 +127,15 @@ def fitted_networks(colours: Float32, start: Networks, steps: int, lmbda: float,
 def long_fits(
     folder: Path, start: OverfittedWeights, lmbdas: Sequence[float], crops: int, steps: int
 ) -> Iterator[Networks]:
-    """The networks of fits that start from a prior and pay a part of the cost; see the module.
+    """Yields the networks of fits that start from given weights and pay a fraction of their cost;
+    see the module.
 
     Args:
         folder: The photographs.
-        start: The prior.
-        lmbdas: The Lagrange multipliers, in turn.
-        crops: How many there are.
-        steps: Of each.
+        start: The weights.
+        lmbdas: The Lagrange multipliers, used in turn.
+        crops: The number of crops.
+        steps: The number of training steps per crop.
     """
     networks, scales = prior_networks(start), delta_scales(start)
     in_turn = zip(crops_of(folder, crops, SINGLE_SIDE, seed=17), cycle(lmbdas), strict=False)
@@ -143,12 +146,12 @@ def long_fits(
 
 
 def prior_arrays(start: Networks, fits: Sequence[Networks] = ()) -> dict[str, Any]:
-    """The arrays of a prior.
+    """Returns the arrays of new weights.
 
     Args:
-        start: The networks that fits start from.
-        fits: The networks of fits; without any, changes are from the start, under tables that say
-            little.
+        start: The networks from which fits start.
+        fits: The networks of fits. Without any, weight deltas are relative to the start, with broad
+            tables.
     """
     distances = np.array([flat_deltas(networks, start) for networks in (start, *fits)])[1:]
     middle = distances.sum(axis=0) / (len(fits) + _START_WEIGHT)
@@ -167,13 +170,13 @@ def prior_arrays(start: Networks, fits: Sequence[Networks] = ()) -> dict[str, An
 
 
 def widened(prior: OverfittedWeights, units: int, seed: int = 0) -> OverfittedWeights:
-    """A prior whose context network has more units and the outputs of a given one: the new units
-    see random features, and the outputs do not see them yet.
+    """Adds units to a context network without changing its outputs: the new units receive random
+    features, and the outputs do not use them yet.
 
     Args:
-        prior: The given one.
-        units: Of each layer, at least as many as it has.
-        seed: Of the features.
+        prior: The weights.
+        units: The number of units in each layer, at least the current number.
+        seed: The seed of the random features.
     """
     networks = prior_networks(prior)
     fresh = ContextWeights.start(np.random.default_rng(seed), units)
@@ -191,14 +194,14 @@ def widened(prior: OverfittedWeights, units: int, seed: int = 0) -> OverfittedWe
 
 
 def long_start(prior: OverfittedWeights, context_width: int) -> OverfittedWeights:
-    """The prior that long fits of the running command start from.
+    """Returns the weights from which long fits of the current command start.
 
     Args:
-        prior: The given one.
-        context_width: The units of a layer of contexts.
+        prior: The given weights.
+        context_width: The number of units in a layer of the context network.
 
     Raises:
-        ConfigError: The command was given an option that the given prior decides.
+        ConfigError: An option was given that is determined by the given weights.
     """
 
     def is_given(name: str) -> bool:
@@ -206,7 +209,7 @@ def long_start(prior: OverfittedWeights, context_width: int) -> OverfittedWeight
 
     for name in ("width", "axes", "nearly_linear"):
         if is_given(name):
-            msg = f"--{name.replace('_', '-')} is that of --start {prior.checksum:08x}; leave it out"
+            msg = f"--{name.replace('_', '-')} is determined by --start {prior.checksum:08x}; leave it out"
             raise ConfigError(msg)
     units = len(prior.network.w1)
     if is_given("context_width") and context_width < units:
@@ -217,12 +220,13 @@ def long_start(prior: OverfittedWeights, context_width: int) -> OverfittedWeight
 
 
 def _tables(distances: npt.NDArray[Any], kinds: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
-    """The Laplace index of each weight.
+    """Returns the Laplace index of each weight.
 
     Args:
-        distances: How far the weights of each fit lie from the middle, in steps, [fits, weights].
-        kinds: The number of the array of each weight, [weights]. The mean distance of a weight is
-            drawn to that of its kind.
+        distances: Distances of the weights of each fit from the mean, in step sizes, [fits,
+            weights].
+        kinds: The array number of each weight, [weights]. The mean distance of a weight is shrunk
+            towards that of its array.
     """
     if not len(distances):
         return np.full(len(kinds), UNIT_SCALE_INDEX + 2 * SCALES_PER_OCTAVE, dtype=np.uint8)
@@ -234,19 +238,19 @@ def _tables(distances: npt.NDArray[Any], kinds: npt.NDArray[np.intp]) -> npt.NDA
 
 
 def _moved(start: Networks, deltas: Float32) -> Networks:
-    """Networks that differ from a start by changes in the units of `flat_deltas`."""
+    """Adds weight deltas, in the units of `flat_deltas`, to networks."""
     return start.mapped(np.add, from_flat(deltas, start))
 
 
 def _start_prior(_context: click.Context, _parameter: click.Parameter, start: str | None) -> OverfittedWeights | None:
-    """The value of --start."""
+    """Reads the weights of --start."""
     if start is None:
         return None
     return named_prior(start, Model.OVERFITTED, overfitted_weights_of, OverfittedWeights.from_arrays)
 
 
 def _checked_axes(_context: click.Context, _parameter: click.Parameter, axes: str) -> str:
-    """The value of --axes."""
+    """Validates --axes."""
     letters = "".join(dict.fromkeys(FINE_CHROMA))
     if len(axes) != GRID_LEVELS or not set(axes) <= set(letters):
         msg = f"{axes!r} is not {GRID_LEVELS} letters of {letters}, such as {FINE_CHROMA}"
@@ -256,9 +260,13 @@ def _checked_axes(_context: click.Context, _parameter: click.Parameter, axes: st
 
 @click.command(cls=TrainerCommand, help=__doc__)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder of the prior.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder for the weights.")
 @click.option(
-    "--width", type=click.IntRange(1, MAX_WIDTH), default=32, show_default=True, help="The dimension of the machine."
+    "--width",
+    type=click.IntRange(1, MAX_WIDTH),
+    default=32,
+    show_default=True,
+    help="Width of the synthesis network.",
 )
 @click.option(
     "--context-width",
@@ -275,11 +283,12 @@ def _checked_axes(_context: click.Context, _parameter: click.Parameter, axes: st
     help="The axis of each grid's colour at the start.",
 )
 @click.option(
-    "--nearly-linear", is_flag=True, help="Random phases start small, as for all priors before overfitted-d11b22e6."
+    "--nearly-linear", is_flag=True, help="Random phases start small, as for all weights before overfitted-d11b22e6."
 )
 @click.option(
     "--lmbdas",
-    type=Number(min=lmbda_of_code(LMBDA_CODES[0]), max=lmbda_of_code(LMBDA_CODES[-1])),  # those that files name
+    # The values that files can store.
+    type=Number(min=lmbda_of_code(LMBDA_CODES[0]), max=lmbda_of_code(LMBDA_CODES[-1])),
     multiple=True,
     default=(2.5e-4, 1e-3, 4e-3),
     show_default=True,
@@ -288,7 +297,7 @@ def _checked_axes(_context: click.Context, _parameter: click.Parameter, axes: st
 @click.option(
     "--start",
     callback=_start_prior,
-    help="The prior that long fits start from, in place of stages 1 and 2: the id of a shipped one, or a file.",
+    help="The weights from which long fits start, instead of stages 1 and 2: an id of shipped weights, or a file.",
 )
 @click.option("--scale", type=SCALE, default=1.0, show_default=True, help="Factor on crops and steps.")
 @errors_in_one_line()

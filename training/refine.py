@@ -1,20 +1,20 @@
-"""Trains a prior further, on what the encoder makes of a folder of photographs with it.
+"""Continues training of weights on encodings of a folder of photographs that were made with them.
 
     python -m training.refine PRIOR FOLDER --work DIR --out prior.npz
 
-PRIOR is the weights id of the shipped prior, or the file of another. The training has
-three parts. Each keeps its result in --work, and a repeated command skips what is done:
+PRIOR is the weights id of shipped weights, or a file. The training has three parts. Each stores its
+result in --work, and a repeated command skips finished parts:
 
-1. photographs are encoded with the prior, most of them by refining iterations, which gives context
-   rows and decoded images;
-2. the context networks are trained further on the rows, and their tables counted anew;
-3. the Deep Fourier Machine is trained further on the images.
+1. Encode the photographs with the given weights, most of them with refining iterations. The results
+   are context rows and decoded images.
+2. Train the context networks further on the rows, and count their tables again.
+3. Train the correction network further on the images.
 
-With --part, several processes can share the work of 2 and 3: `--part 01`, `--part 23` and
-`--part machine`, after `--part ""`, which does 1 alone.
+With --part, several processes can share the work of 2 and 3: `--part 01`, `--part 23` and `--part
+machine`, after `--part ""`, which runs only 1.
 
-One photograph in 20 is held out: the log has the loss of the networks on it. To go on, name the new
-prior as PRIOR, and another --work.
+One photograph in 20 is held out; the log contains the loss on these. To continue further, pass the
+new weights as PRIOR with another --work.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ MACHINE_RATE = 7e-4
 
 
 def encode_all(name: str, folder: Path, work: Path, passes: int, log: Log) -> None:
-    """Encodes the photographs (part 1), where the work folder does not have the results.
+    """Encodes the photographs (part 1) if the work folder does not contain the results.
 
     Args:
-        name: The prior's name; see `encoded.prior_of_name`.
+        name: The name of the weights; see `encoded.prior_of_name`.
         folder: The folder of photographs.
         work: The folder of results.
         passes: The number of passes over the photographs.
@@ -59,13 +59,13 @@ def encode_all(name: str, folder: Path, work: Path, passes: int, log: Log) -> No
 
 
 def _encode_pass(name: str, folder: Path, work: Path, number: int, log: Log) -> None:
-    """A pass of `encode_all`, whose examples are in memory no longer than it takes."""
+    """Runs a pass of `encode_all` and releases its examples from memory."""
     examples = encoded_photographs(name, number, folder, log.progress(f"pass {number}, photographs", 50))
     held_out = examples[::HELD_OUT_ONE_IN]
-    learned = [example for place, example in enumerate(examples) if place % HELD_OUT_ONE_IN] or held_out
-    save_images(work / f"decoded_{number}.npz", [example.cells for example in learned])
+    training_examples = [example for place, example in enumerate(examples) if place % HELD_OUT_ONE_IN] or held_out
+    save_images(work / f"decoded_{number}.npz", [example.cells for example in training_examples])
     for phase in PHASES:
-        for kind, those in (("rows", learned), ("held_out", held_out)):
+        for kind, those in (("rows", training_examples), ("held_out", held_out)):
             rows = [example.rows[phase] for example in those if phase in example.rows]
             Rows.join(rows).save(_rows_stem(work, kind, number, phase))
 
@@ -75,12 +75,12 @@ def _rows_stem(work: Path, kind: str, number: int, phase: int) -> Path:
 
 
 def _rows(work: Path, kind: str, passes: int, phase: int) -> Rows:
-    """The rows of all passes."""
+    """Reads the rows of all passes."""
     return Rows.join([Rows.load(_rows_stem(work, kind, number, phase)) for number in range(passes)])
 
 
 def refined_network(network: ContextNetwork, work: Path, phase: int, passes: int, steps: int, log: Log) -> Net:
-    """The network of a phase, trained further (part 2)."""
+    """Trains the network of a phase further (part 2)."""
     first, held_out = float_network(network), _rows(work, "held_out", passes, phase)
     log(f"phase {phase}, loss of photographs held out: {mean_loss(first, held_out):.4f}")
     checkpoint, report = work / f"phase_{phase}_state.npz", log.progress(f"phase {phase}")
@@ -91,14 +91,14 @@ def refined_network(network: ContextNetwork, work: Path, phase: int, passes: int
 
 
 def refined_machine(prior: WaveletWeights, work: Path, passes: int, steps: int, log: Log) -> dict[str, Any]:
-    """The arrays of the machine, trained further (part 3)."""
+    """Trains the correction network further (part 3) and returns its arrays."""
     images = [image for number in range(passes) for image in load_images(work / f"decoded_{number}.npz")]
     checkpoint, report = work / "machine_state.npz", log.progress("machine")
     return train_machine(images, steps, 0, checkpoint, report, first=prior.machine, learning_rate=MACHINE_RATE)
 
 
 def _checked_prior(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
-    """The value of PRIOR, which processes read again."""
+    """Validates PRIOR. Other processes read it again."""
     prior_of_name(name)
     return name
 

@@ -1,20 +1,21 @@
-"""Trains the prior from a folder of photographs.
+"""Trains the shipped weights of the wavelet codec on a folder of photographs.
 
     python -m training.train FOLDER --work DIR --out prior.npz
 
-The training has three stages. Each keeps its result in --work, and a repeated command skips the
-stages that are done:
+The training has three stages. Each stores its result in --work, and a repeated command skips
+finished stages:
 
-1. context networks, briefly, on symbols that are optimised with guessed tables;
-2. context networks on symbols that are optimised under those of stage 1, and their tables;
-3. the Deep Fourier Machine, on images that are decoded with the networks of stage 1 (those of
-   stage 2 hardly change them).
+1. Train context networks briefly on symbols that are optimised with guessed tables.
+2. Train context networks on symbols that are optimised with those of stage 1, and count their
+   tables.
+3. Train the correction network on images decoded with the networks of stage 1. Those of stage 2
+   would hardly change the images.
 
 With --part, several processes can share the work: `--part 01` and `--part 23` train networks of
-stage 2, `--part machine` does stage 3. Each does stage 1 too where it is missing, and the former
-two the context rows of stage 2. So `--part ""`, which does nothing else, comes before them.
+stage 2, and `--part machine` runs stage 3. Each also runs stage 1 if it is missing, and the first
+two also create the context rows of stage 2. Therefore run `--part ""` first, which does only this.
 
---work is for one FOLDER, --scale and --passes.
+A --work folder can be used for one FOLDER, --scale and --passes.
 """
 
 from __future__ import annotations
@@ -37,22 +38,22 @@ from training.examples import BIT_COSTS, DecodedCells, Rows
 from training.machine import DEPTH, train_machine
 from training.work import PHASES, Log, checked_part, open_work, phases_of, scaled_steps, work_options, write_prior
 
-FIRST_ONE_IN = 3  # one image in 3 serves stage 1
+FIRST_ONE_IN = 3  # one image in 3 is used in stage 1
 FIRST_STEPS = 5_000  # training steps of each network of stage 1
 CONTEXT_STEPS = 60_000  # training steps of each network of stage 2
 MACHINE_STEPS = 34_000
-MACHINE_PASSES = 2  # passes over the images, each with other quantisation steps
+MACHINE_PASSES = 2  # passes over the images, each with other step sizes
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One training of the four context networks.
+    """Training of the four context networks.
 
     Args:
         name: The name of the stage in file names.
         steps: The number of training steps of each network.
         passes: The number of passes over the images.
-        context: The context model of the stage before; None for stage 1.
+        context: The context model of the previous stage; None for stage 1.
     """
 
     name: str
@@ -106,7 +107,7 @@ def train_contexts(folder: Path, work: Path, stage: Stage, phases: Sequence[int]
 
 
 def decode_images(folder: Path, context: ContextModel, passes: int, border: int, log: Log) -> list[DecodedCells]:
-    """All images, decoded by the linear synthesis at random quantisation steps."""
+    """Decodes all images with the linear synthesis at random step sizes."""
     rng = np.random.default_rng(5)
     decoded = []
     for number in range(passes):
@@ -119,7 +120,9 @@ def decode_images(folder: Path, context: ContextModel, passes: int, border: int,
 
 
 def trained_machine(folder: Path, work: Path, steps: int, context: ContextModel, log: Log) -> dict[str, Any]:
-    """The arrays of the machine (stage 3). The work folder keeps the decoded images."""
+    """Trains the correction network (stage 3) and returns its arrays. The work folder stores the
+    decoded images.
+    """
     decoded = work / "decoded.npz"
     if not decoded.exists():
         save_images(decoded, decode_images(folder, context, MACHINE_PASSES, 1 + DEPTH, log))

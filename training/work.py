@@ -1,4 +1,4 @@
-"""What the commands that train a prior share: their folder of results, parts, and log."""
+"""Shared parts of the training commands: the work folder, parts, and the log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PHASES = (0, 1, 2, 3)  # of the context networks
 
 
 class Log:
-    """Prints lines with the time since the start."""
+    """Log with the time since the start."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
@@ -32,7 +32,9 @@ class Log:
         click.echo(f"[{time.perf_counter() - self._started:7.0f} s] {text}")
 
     def progress(self, what: str, every: int = 1) -> Callable[..., None]:
-        """A function that prints the number done, and a loss if given, at multiples of `every`."""
+        """Returns a callback that prints the finished number, and a loss if given, at multiples of
+        `every`.
+        """
 
         def report(done: int, loss: float | None = None) -> None:
             if done % every == 0:
@@ -42,12 +44,12 @@ class Log:
 
 
 def scaled_steps(count: int, scale: float) -> int:
-    """A number of training steps times the value of --scale, in whole chunks."""
+    """Returns the number of training steps times --scale, rounded to complete chunks."""
     return max(CHUNK_STEPS, round(count * scale / CHUNK_STEPS) * CHUNK_STEPS)
 
 
 def work_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options --work, --out, --scale and --passes."""
+    """Adds the options --work, --out, --scale and --passes to a command."""
     for option in (
         click.option(
             "--passes", type=click.IntRange(1, 1000), default=2, show_default=True, help="Passes over the photographs."
@@ -64,55 +66,56 @@ def work_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def open_work(folder: Path, work: Path, out: Path, **of_command: float | str) -> Log:
+def open_work(folder: Path, work: Path, out: Path, **command_settings: float | str) -> Log:
     """Checks the photographs, the output and the settings, before any work.
 
     Args:
         folder: The folder of photographs.
-        work: The folder of results and checkpoints, which is made where it is missing.
-        out: The prior to write.
-        of_command: The settings of the command that matter; see `_check_settings`.
+        work: The folder of results and checkpoints, created if missing.
+        out: The output file of the weights.
+        command_settings: The settings that affect the results; see `_check_settings`.
 
     Returns:
-        The log of the training.
+        The log.
 
     Raises:
-        DfmError: A photograph cannot be read, the output cannot be written, or the work folder is
-            that of other photographs or settings.
+        DfmError: A photograph cannot be read, the output cannot be written, or the work folder
+            belongs to other photographs or settings.
     """
     check_photographs(folder)
     work.mkdir(parents=True, exist_ok=True)
     check_writable(out, force=True)
-    _check_settings(folder, work, of_command)
+    _check_settings(folder, work, command_settings)
     return Log()
 
 
-def _check_settings(folder: Path, work: Path, of_command: dict[str, float | str]) -> None:
-    """Keeps what the results in a work folder depend on, or compares it with what is kept there.
+def _check_settings(folder: Path, work: Path, command_settings: dict[str, float | str]) -> None:
+    """Stores the settings on which the results in a work folder depend, or compares them with the
+    stored ones.
 
     Args:
-        folder: The folder of photographs; their names and sizes count.
+        folder: The folder of photographs; their names and sizes are stored.
         work: The folder of results and checkpoints.
-        of_command: The settings of the command that matter.
+        command_settings: The settings of the command that affect the results.
 
     Raises:
-        ConfigError: The work folder is that of other photographs or settings.
+        ConfigError: The work folder belongs to other photographs or settings.
     """
     names = json.dumps([(path.name, path.stat().st_size) for path in image_files(folder)])
-    settings = json.dumps({"photographs": zlib.crc32(names.encode()), **of_command})
+    settings = json.dumps({"photographs": zlib.crc32(names.encode()), **command_settings})
     kept = work / "settings.json"
     if not kept.exists():
         write_atomic(kept, settings.encode())
     elif (found := read_file(kept).decode(errors="replace")) != settings:
-        msg = f"--work {work} is of other photographs or settings, {found} instead of {settings}; name another folder"
+        msg = f"--work {work} has other photographs or settings, {found} instead of {settings}; name another folder"
         raise ConfigError(msg)
 
 
 def write_prior(out: Path, arrays: dict[str, Any], log: Log) -> None:
-    """Writes a trained prior.
+    """Writes trained weights.
 
     Raises:
-        DfmError: Its sums are not exact (see `WaveletWeights.from_arrays`), or it cannot be
+        DfmError: Sums are not exact (see `WaveletWeights.from_arrays`), or the file cannot be
             written.
     """
     prior = WaveletWeights.from_arrays(arrays)
@@ -121,7 +124,7 @@ def write_prior(out: Path, arrays: dict[str, Any], log: Log) -> None:
 
 
 def checked_part(_context: click.Context, _parameter: click.Parameter, part: str | None) -> str | None:
-    """The value of --part, with phases in order."""
+    """Validates --part and sorts its phases."""
     if part is None or part == "machine":
         return part
     phases = sorted(set(part) & set("0123"))
@@ -132,7 +135,7 @@ def checked_part(_context: click.Context, _parameter: click.Parameter, part: str
 
 
 def phases_of(part: str | None) -> list[int]:
-    """The phases to train by the value of --part; without it, all."""
+    """Returns the phases to train according to --part; all without it."""
     if part is None:
         return list(PHASES)
     return [] if part == "machine" else [int(phase) for phase in part]

@@ -1,1 +1,1 @@
-"""The viewer in the browser: JavaScript, and the Python that makes one file of it."""
+"""Browser viewer: JavaScript, and Python that builds a single file from it."""

@@ -1,11 +1,11 @@
-"""Builds the viewer's page as one HTML file, which works from a folder without a network.
+"""Builds the viewer page as one HTML file, which works from a local folder without a network.
 
     python web/build.py -o viewer.html
 
-The modules of the page become one script, and those of the worker another one, which the page
-starts from its own text. The prior is in the page as base64, and so is the gallery where the page
-opens no files by itself. A Content-Security-Policy names the hashes of script and style, so that
-nothing else can run.
+The modules of the page become one script. Those of the worker become another one, which the page
+starts from its text. The pretrained weights are embedded as base64, and so is the gallery if the
+page opens no files by itself. A Content-Security-Policy contains the hashes of script and style, so
+that no other code can run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PAGE_MODULE = "page/viewer.js"
 _WORKER_MODULE = "worker.js"
 _GALLERY = "page/gallery.webp"
 
-# The forms of import and export that the modules of this folder use. Any other is an error.
+# Supported forms of import and export in this folder. Any other form is an error.
 _IMPORT = re.compile(r'^import (?:\{([^}]*)\}|\* as (\w+)) from "(\.[^"]+)";\n', re.MULTILINE)
 _PASSED_ON = re.compile(r'^export \{([^}]*)\} from "(\.[^"]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async )?function\*?|class|const) (\w+)", re.MULTILINE)
@@ -36,19 +36,19 @@ _BLOCK_COMMENT = re.compile(r"^[ \t]*/\*\*.*?\*/\n", re.MULTILINE | re.DOTALL)
 def build(
     files: Sequence[dict[str, str]] | None = None, alive: str | None = None, limits: Mapping[str, int] | None = None
 ) -> str:
-    """The page as one HTML file.
+    """Returns the page as one HTML file.
 
     Args:
-        files: The files that the page opens by itself, each with its `name` and `url`, which is
-            relative to the page.
-        alive: An address that the page keeps open as an event stream, relative to the page. It
-            needs `files`.
-        limits: What the page refuses, `maxPixels` and `maxMultiplyAdds`; those that are missing
-            are the decoder's own. It needs `files`.
+        files: The files that the page opens by itself, each with its `name` and its `url` relative
+            to the page.
+        alive: A URL relative to the page that the page keeps open as an event stream. Requires
+            `files`.
+        limits: The limits of the page, `maxPixels` and `maxMultiplyAdds`; missing limits have the
+            decoder's defaults. Requires `files`.
 
     Raises:
-        ValueError: A module has an import or export of a form that is not supported, or modules
-            import each other in a circle.
+        ValueError: A module has an unsupported form of import or export, or modules import each
+            other in a circle.
         FileNotFoundError: A part is missing.
     """
     html = (FOLDER / _PAGE).read_text(encoding="utf-8")
@@ -79,17 +79,17 @@ def build(
 
 
 def linked(entry: str) -> str:
-    """A module and all that it imports, as one script.
+    """Returns a module and all its imports as one script.
 
-    Each module becomes a function that gives its exports, and is called after those that it
+    Each module becomes a function that returns its exports and is called after those that it
     imports.
 
     Args:
         entry: The path of the module in this folder.
 
     Raises:
-        ValueError: A module has an import or export of a form that is not supported, or modules
-            import each other in a circle.
+        ValueError: A module has an unsupported form of import or export, or modules import each
+            other in a circle.
     """
     names: dict[str, str] = {}
     bodies: list[str] = []
@@ -111,13 +111,13 @@ def linked(entry: str) -> str:
 
 
 def _as_function(path: str, name: str, source: str, modules: Mapping[str, str]) -> str:
-    """A module as a function that is called at once and gives the exports.
+    """Converts a module to a function that is called immediately and returns the exports.
 
     Args:
         path: The path of the module.
-        name: The name that its exports get.
+        name: The variable for its exports.
         source: The text of the module.
-        modules: The names of the modules that it imports, by the addresses that it has for them.
+        modules: The variables of the imported modules, by the path in the import.
     """
     bindings = []
     for named, everything, target in map(_groups, _IMPORT.finditer(source)):
@@ -140,7 +140,7 @@ def _groups(match: re.Match[str]) -> tuple[str, ...]:
 
 
 def _pairs(named: str) -> list[list[str]]:
-    """The names between braces, each alone or with the one that it gets."""
+    """Returns the names between braces, each with its alias if there is one."""
     return [name.split(" as ") for name in map(str.strip, named.split(",")) if name]
 
 
@@ -149,10 +149,10 @@ def _resolved(importer: str, target: str) -> str:
 
 
 def _text_of(path: str) -> str:
-    """A source, which may not end the element that it is put in.
+    """Returns a source file, after checking that it does not end the element that contains it.
 
     Raises:
-        ValueError: It has text that would.
+        ValueError: The text would end the element.
     """
     text = (FOLDER / path).read_text(encoding="utf-8")
     if found := re.search(r"</(?:script|style)|<!--", text, re.IGNORECASE):
@@ -174,10 +174,10 @@ def _hash(text: str) -> str:
 
 
 def _replaced(html: str, pattern: str, by: str) -> str:
-    """The page with the one place that a pattern matches replaced.
+    """Replaces the single match of a pattern in the page.
 
     Raises:
-        ValueError: There is no such place, or more than one.
+        ValueError: There is no match, or more than one.
     """
     result, count = re.subn(pattern, lambda match: by, html)
     if count != 1:

@@ -1,24 +1,24 @@
 /**
- * Shows .dfm files in any page, by one tag:
+ * Shows .dfm files in any page, with one tag:
  *
  *     <script type="module" src="dfm/element.js"></script>
  *
- * It finds `<img src="photo.dfm">`, `<source srcset="photo.dfm" type="image/x-dfm">` in a `<picture>`,
- * and `style="background-image: url(photo.dfm)"`, now and later. An address counts if its path ends in
- * .dfm, whatever follows "?" or "#". What comes near the window is decoded in workers and shown as PNG.
+ * It finds `<img src="photo.dfm">`, `<source srcset="photo.dfm" type="image/x-dfm">` in a `<picture>`, and
+ * `style="background-image: url(photo.dfm)"`, including elements added later. A URL matches if its path ends in .dfm,
+ * regardless of "?" and "#". Files near the visible part of the page are decoded in workers and shown as PNG.
  *
- * The element has `data-dfm="loading"`, then "shown" or "error", with the error's kind in
- * `data-dfm-error`. Then it sends an event that bubbles: "dfmload" with the detail { urls }, or
- * "dfmerror" with { urls, kind, message }. An image with an error shows its alternative text.
+ * The element has `data-dfm="loading"`, then "shown" or "error", with the kind of the error in `data-dfm-error`. Then
+ * it sends a bubbling event: "dfmload" with the detail { urls }, or "dfmerror" with { urls, kind, message }. An image
+ * with an error shows its alternative text.
  */
 
 import { DfmClient } from "./src/client.js";
 import { DfmError } from "./src/errors.js";
 
-const NEAR = "400px"; // what is this near to the window is decoded
+const NEAR = "400px"; // distance from the visible part within which files are decoded
 const MOST_WORKERS = 3;
 const MOST_PREVIEW_PIXELS = 1 << 16;
-const DFM_TYPE = "image/x-dfm"; // browsers do not know it, and skip a source of this type
+const DFM_TYPE = "image/x-dfm"; // browsers do not know this type and skip such a source
 const CANDIDATES = "img, picture > source, [style*='.dfm' i]";
 const CSS_URL = /url\((?:"([^"]*)"|'([^']*)'|([^)"']*))\)/g;
 
@@ -29,11 +29,11 @@ const client = new DfmClient({
 });
 
 /**
- * An element's task, from when it is found until it asks for something else or leaves the page.
+ * The task of an element, from its discovery until its files change or it leaves the page.
  * @typedef {object} Task
- * @property {string} original  what the page wrote, in the form of `read`
- * @property {string[]} addresses  the .dfm files in it
- * @property {string[]} made  the blob: addresses that stand for them by now
+ * @property {string} original the original text, in the form of `read`
+ * @property {string[]} addresses URLs of the .dfm files in it
+ * @property {string[]} made the blob: URLs that replace them
  * @property {boolean} isStarted
  * @property {AbortController} controller
  */
@@ -64,11 +64,12 @@ candidatesIn(document.documentElement).forEach(consider);
 /** @param {Node} root */
 function candidatesIn(root) {
   if (!(root instanceof Element)) return [];
-  const within = [...root.querySelectorAll(`${CANDIDATES}, [data-dfm]`)]; // a background that is shown names no .dfm
+  // A background that is shown contains no .dfm URL.
+  const within = [...root.querySelectorAll(`${CANDIDATES}, [data-dfm]`)];
   return root.matches(CANDIDATES) || tasks.has(root) ? [root, ...within] : within;
 }
 
-/** Starts, restarts or ends the task of an element, if what it asks for has changed. */
+/** Starts, restarts or ends the task of an element if its files have changed. */
 function consider(element) {
   const task = tasks.get(element);
   const text = read(element);
@@ -77,12 +78,13 @@ function consider(element) {
   const addresses = addressesIn(element, text);
   if (addresses.length === 0) return;
   tasks.set(element, { original: text, addresses, made: [], isStarted: false, controller: new AbortController() });
-  if (element instanceof HTMLSourceElement) element.type = DFM_TYPE; // until it is shown, the picture's image is
+  // Until it is shown, the image of the picture is used.
+  if (element instanceof HTMLSourceElement) element.type = DFM_TYPE;
   element.dataset.dfm = "loading";
   nearby.observe(shownBy(element));
 }
 
-/** Ends the task of an element, which gets back what the page wrote if it shows what the task made. */
+/** Ends the task of an element, and restores its original text if it shows the result of the task. */
 function forget(element) {
   const task = tasks.get(element);
   if (!task) return;
@@ -110,7 +112,7 @@ async function show(element, task) {
     element.dispatchEvent(new CustomEvent("dfmload", { bubbles: true, detail: { urls } }));
   } catch (error) {
     if (signal.aborted) return;
-    task.controller.abort(); // the other files of the element
+    task.controller.abort(); // stops the other files of the element
     const kind = error instanceof DfmError ? error.kind : "failure";
     if (isOurs(read(element), task)) write(element, task.original);
     Object.assign(element.dataset, { dfm: "error", dfmError: kind });
@@ -119,7 +121,7 @@ async function show(element, task) {
   }
 }
 
-/** Waits until an image has the size of what it shows; a page's policy may refuse to show it. */
+/** Waits until an image has loaded; the policy of a page may block it. */
 async function loaded(place) {
   if (place instanceof HTMLImageElement) await place.decode();
 }
@@ -130,7 +132,7 @@ async function decoded(url, options) {
   return client.decode(new Uint8Array(await response.arrayBuffer()), { ...options, png: true });
 }
 
-/** Shows coarse levels until the image is there, in its size. */
+/** Shows coarse levels, at full size, until the image is decoded. */
 function previewer(element, task) {
   let header = null;
   return {
@@ -142,7 +144,7 @@ function previewer(element, task) {
   };
 }
 
-/** A picture of the header's size that shows a smaller one. */
+/** Returns a picture of the full size that shows a smaller one. */
 function enlarged({ png }, { width, height }) {
   const binary = Array.from(png, (byte) => String.fromCharCode(byte)).join("");
   const svg =
@@ -152,7 +154,7 @@ function enlarged({ png }, { width, height }) {
   return new Blob([svg], { type: "image/svg+xml" });
 }
 
-/** Puts pictures in place of the files that the task is about, or of what was made for them before. */
+/** Replaces the files of a task, or their earlier replacements, by pictures. */
 function replace(element, task, blobs) {
   const before = task.made;
   task.made = blobs.map((blob) => URL.createObjectURL(blob));
@@ -172,14 +174,14 @@ function isPainted(element) {
   return !(element instanceof HTMLImageElement || element instanceof HTMLSourceElement);
 }
 
-/** The text of an element that names files. */
+/** Returns the text of an element that contains URLs. */
 function read(element) {
   if (element instanceof HTMLImageElement) return element.getAttribute("src") ?? "";
   if (element instanceof HTMLSourceElement) return element.getAttribute("srcset") ?? "";
   return element.style?.backgroundImage ?? "";
 }
 
-/** Writes the text that `read` reads. */
+/** Writes the text that `read` returns. */
 function write(element, text) {
   if (element instanceof HTMLImageElement) {
     element.src = text;
@@ -206,12 +208,12 @@ function isOurs(text, task) {
   return task.made.some((url) => text.includes(url));
 }
 
-/** The element whose place on the page counts: the source of a picture has none of its own. */
+/** Returns the element whose position matters: a source of a picture has no position of its own. */
 function shownBy(element) {
   return (element instanceof HTMLSourceElement && element.parentElement?.querySelector("img")) || element;
 }
 
-/** The elements with a task that are shown by an element: itself, and the sources of its picture. */
+/** Returns the elements with a task that are shown by an element: itself, and the sources of its picture. */
 function waitingFor(place) {
   const sources = place.parentElement instanceof HTMLPictureElement ? place.parentElement.children : [];
   return new Set([place, ...sources].filter((element) => tasks.get(element)?.isStarted === false));

@@ -1,4 +1,4 @@
-/** What a page needs: the decoder in workers, its errors, and PNG files. */
+/** The API for web pages: the decoder in workers, its errors, and PNG files. */
 
 export { DfmClient } from "./src/client.js";
 export { DfmError } from "./src/errors.js";

@@ -1,18 +1,19 @@
-"""Writes the priors as a file, prior.bin, for the decoder in the browser; src/prior.js reads it.
+"""Writes the pretrained weights to prior.bin, for the decoder in the browser; src/prior.js reads
+it.
 
     python web/make_prior.py -o web
 
-The file starts with the 6 bytes of `MAGIC`; the last of them is the version of this layout. The
-rest is one zlib stream:
+The file starts with the 6 bytes of `MAGIC`; the last one is the version of this layout. The rest is
+one zlib stream:
 
     length of the head (4 bytes, little-endian) | head (JSON) | the bodies of all arrays
 
 The head is {"priors": [{"model": .., "id": .., "arrays": [[name, type, shape, offset], ..]}, ..]},
-with offsets from the first body on. A body has the bytes of its numbers plane by plane: first the
-lowest byte of every number, then the second one, and so on. Signed numbers of more than one byte
-are stored as 2 n for n >= 0 and as -2 n - 1 for n < 0, so that their upper bytes are zeros. Both
-make the zlib stream shorter. `dfmcodec.weights.registry.checksum` over the arrays of a prior gives
-its id, by which the reader knows that all is right.
+with offsets from the start of the first body. A body stores the bytes of its numbers plane by
+plane: first the lowest byte of every number, then the second one, and so on. Signed numbers of more
+than one byte are stored as 2 n for n >= 0 and as -2 n - 1 for n < 0, so that their upper bytes are
+zeros. Both make the zlib stream shorter. The id is `dfmcodec.weights.registry.checksum` over the
+arrays, with which the reader checks them.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ _LENGTH = struct.Struct("<I")
 
 
 def prior_bytes() -> bytes:
-    """The file of all priors.
+    """Returns the contents of the file.
 
     Raises:
-        InstallationError: A prior is damaged or missing in this installation.
+        InstallationError: Weights are damaged or missing in this installation.
     """
     bodies: list[bytes] = []
     priors: list[dict[str, Any]] = []
@@ -54,7 +55,7 @@ def prior_bytes() -> bytes:
 
 
 def _body(array: npt.NDArray[Any]) -> bytes:
-    """The numbers of an array, plane by plane."""
+    """Returns the numbers of an array, plane by plane."""
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     if array.dtype.kind == "i" and array.itemsize > 1:
         little = (little << 1) ^ (little >> 8 * array.itemsize - 1)
@@ -63,7 +64,7 @@ def _body(array: npt.NDArray[Any]) -> bytes:
 
 def main() -> None:
     """Writes the file and prints its size."""
-    parser = argparse.ArgumentParser(description="Write the priors for the decoder in the browser.")
+    parser = argparse.ArgumentParser(description="Write the pretrained weights for the decoder in the browser.")
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent, help="the folder")
     path = parser.parse_args().output / "prior.bin"
     path.write_bytes(prior_bytes())

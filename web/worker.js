@@ -1,5 +1,5 @@
 /**
- * The worker: it decodes one file at a time, away from the page. src/client.js is its other side.
+ * The worker: decodes one file at a time, off the main thread. The other side is src/client.js.
  *
  * To the worker:
  *   { type: "prior", bytes }               once, first
@@ -14,8 +14,8 @@
  *   { type: "image", id, image }           the answer
  *   { type: "failure", id, kind, message } the answer: kind is that of a DfmError, otherwise null
  *
- * With `wants.headerOnly`, nothing is decoded, and the image is null. With `wants.png`, images are
- * { width, height, png } instead of pixels.
+ * With `wants.headerOnly`, nothing is decoded, and the image is null. With `wants.png`, images are { width, height, png
+ * } instead of pixels.
  */
 
 import { decode, inspect, loadPrior } from "./src/decode.js";
@@ -33,7 +33,7 @@ const team = new Team();
 self.onmessage = ({ data }) => {
   if (data.type === "prior") {
     prior = loadPrior(data.bytes);
-    prior.catch(() => {}); // each job that needs it tells of the error
+    prior.catch(() => {}); // each job that needs it reports the error
   } else if (data.type === "decode") {
     run(data);
   } else if (data.type === "cancel" && running?.id === data.id) {
@@ -45,7 +45,7 @@ self.onmessage = ({ data }) => {
   }
 };
 
-/** Does one job, and answers it whatever happens. */
+/** Performs one job, and answers it in any case. */
 async function run({ id, bytes, wants }) {
   const controller = new AbortController();
   running = { id, controller };
@@ -71,13 +71,13 @@ async function result(id, bytes, wants, signal) {
   });
 }
 
-/** Posts a copy of a preview: the decoder may go on with its pixels. */
+/** Posts a copy of a preview, because the decoder may modify its pixels. */
 function postPreview(id, image, wants) {
   if (image.width * image.height > wants.previewPixels) return;
   post({ type: "preview", id, image: { ...image, pixels: image.pixels.slice() } }, wants);
 }
 
-/** Posts an image; its pixels move without a copy where they have a buffer of their own. */
+/** Posts an image. Its pixels are transferred without copying if they have their own buffer. */
 async function post(message, wants) {
   const { image } = message;
   if (image === null) {

@@ -43,7 +43,7 @@ def as_text(comparison: Comparison) -> str:
         parts.append("no BD-rates: they need three rates that both codecs reach")
     tuned = [f"  {codec['label']}: {codec['tuned_for']}" for codec in comparison.codecs.values() if codec["tuned_for"]]
     if tuned:
-        parts.append("\n".join(["what files are tuned for:", *tuned]))
+        parts.append("\n".join(["files are tuned for:", *tuned]))
     if comparison.failures:
         lines = [f"not measured ({len(comparison.failures)}):"]
         lines += [f"  {failure.what}: {failure.message}" for failure in comparison.failures]
@@ -145,8 +145,8 @@ def _quality(figures: Figures, measure: Measure) -> str:
 
 
 def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> str:
-    """Returns means for each codec: the sizes and the measure that the table of images does not
-    contain.
+    """Returns means of each codec. The measure shown in the table of images is omitted; the other
+    main measure is included.
     """
     measure = summary.target.measure
     other = PSNR if measure == SSIMULACRA2 else SSIMULACRA2

@@ -64,8 +64,8 @@ class CodecSummary:
         """Returns how much higher dfm's mean of the measure is; None if one of the means is
         missing.
         """
-        theirs = self.mean[self.measure]
-        return None if theirs is None or self.dfm_mean is None else self.dfm_mean - theirs
+        codec_mean = self.mean[self.measure]
+        return None if codec_mean is None or self.dfm_mean is None else self.dfm_mean - codec_mean
 
 
 @dataclass(frozen=True)
@@ -166,15 +166,15 @@ def bd_rates(comparison: Comparison) -> list[BdSummary]:
     found: list[BdSummary | None] = []
     for series, summaries in by_series(by_target(comparison)).items():
         measure = summaries[0].target.measure
-        ours = {name: image_curve(summaries, DFM, name, measure) for name in names}
+        dfm_points = {name: image_curve(summaries, DFM, name, measure) for name in names}
         for codec, label in labels(comparison).items():
             if codec != DFM:
-                theirs = {name: image_curve(summaries, codec, name, measure) for name in names}
-                found.append(_bd_summary((series, codec, label, "codec", measure.name), theirs, ours))
+                anchor_points = {name: image_curve(summaries, codec, name, measure) for name in names}
+                found.append(_bd_summary((series, codec, label, "codec", measure.name), anchor_points, dfm_points))
         psnrs = {name: image_curve(summaries, DFM, name, PSNR) for name in names}
         for curve in comparison.curves:
-            whole = [summary for summary in summaries if len(summary.rows) == len(names)]
-            found += _against(curve, series, psnrs, mean_curve(whole, DFM, PSNR.name))
+            complete = [summary for summary in summaries if len(summary.rows) == len(names)]
+            found += _against(curve, series, psnrs, mean_curve(complete, DFM, PSNR.name))
     return [summary for summary in found if summary is not None]
 
 
@@ -207,18 +207,20 @@ def mean_curve(summaries: Iterable[TargetSummary], codec: str, metric: str) -> l
     return points
 
 
-def _against(curve: Curve, series: str, ours: dict[str, list[Point]], our_mean: list[Point]) -> list[BdSummary | None]:
+def _against(
+    curve: Curve, series: str, dfm_points: dict[str, list[Point]], dfm_mean_points: list[Point]
+) -> list[BdSummary | None]:
     """Computes BD-rates against a curve from a table: for each image in it, and for its means if it
     has them.
     """
-    images = {name: ours[name] for name in ours if name in curve.by_image}
-    theirs = {name: list(curve.by_image[name]) for name in images}
+    images = {name: dfm_points[name] for name in dfm_points if name in curve.by_image}
+    anchor_points = {name: list(curve.by_image[name]) for name in images}
     return [
-        _bd_summary((series, curve.label, curve.label, "curve", PSNR.name), theirs, images),
+        _bd_summary((series, curve.label, curve.label, "curve", PSNR.name), anchor_points, images),
         _bd_summary(
             (series, curve.label, curve.label, "mean curve", PSNR.name),
             {MEAN_CURVE: list(curve.mean)} if curve.mean else {},
-            {MEAN_CURVE: our_mean},
+            {MEAN_CURVE: dfm_mean_points},
         ),
     ]
 
@@ -226,12 +228,12 @@ def _against(curve: Curve, series: str, ours: dict[str, list[Point]], our_mean: 
 def _bd_summary(
     what: tuple[str, str, str, Literal["codec", "curve", "mean curve"], str],
     anchor: dict[str, list[Point]],
-    ours: dict[str, list[Point]],
+    dfm_points: dict[str, list[Point]],
 ) -> BdSummary | None:
     """Computes BD-rates by image; returns None if there are none."""
     rates, overlaps, without = {}, {}, []
     for name, points in anchor.items():
-        difference = bd_rate(points, ours[name])
+        difference = bd_rate(points, dfm_points[name])
         if difference is None:
             without.append(name)
         else:
@@ -278,26 +280,26 @@ def _order(measurement: Measurement, measure: Measure) -> tuple[float, float]:
 def _codec_summary(codec: str, rows: tuple[Row, ...], measure: Measure) -> CodecSummary | None:
     """Returns the summary of a codec; None if it has no file for any image."""
     pairs = [
-        (theirs, ours)
+        (anchor, dfm)
         for row in rows
         if codec in row.cells
-        and (theirs := row.cells[codec].figures) is not None
-        and (ours := row.cells[DFM].figures) is not None
+        and (anchor := row.cells[codec].figures) is not None
+        and (dfm := row.cells[DFM].figures) is not None
     ]
     if not pairs:
         return None
-    values = [(theirs.value(measure), ours.value(measure)) for theirs, ours in pairs]
-    both = [(theirs, ours) for theirs, ours in values if theirs is not None and ours is not None]
+    values = [(anchor.value(measure), dfm.value(measure)) for anchor, dfm in pairs]
+    both = [(anchor, dfm) for anchor, dfm in values if anchor is not None and dfm is not None]
     return CodecSummary(
         codec,
         len(pairs),
-        fmean(theirs.bytes / ours.bytes for theirs, ours in pairs),
-        {name: _mean(name, [theirs for theirs, _ in pairs]) for name in FIGURES},
-        sum(theirs.lossless for theirs, _ in pairs),
+        fmean(anchor.bytes / dfm.bytes for anchor, dfm in pairs),
+        {name: _mean(name, [anchor for anchor, _ in pairs]) for name in FIGURES},
+        sum(anchor.lossless for anchor, _ in pairs),
         measure.name,
-        _mean(measure.name, [ours for _, ours in pairs]),
-        sum(ours > theirs for theirs, ours in both),
-        sum(ours < theirs for theirs, ours in both),
+        _mean(measure.name, [dfm for _, dfm in pairs]),
+        sum(dfm > anchor for anchor, dfm in both),
+        sum(dfm < anchor for anchor, dfm in both),
     )
 
 

@@ -248,7 +248,7 @@ class _Run:
 
 
 def warn_about_slow_coder(quiet: bool) -> None:
-    """Warns once for all files if symbols are coded one by one in Python."""
+    """Warns once per run if symbols are coded one by one in Python."""
     from dfmcodec.entropy.range_coders import is_slow
 
     if not quiet and is_slow():
@@ -312,7 +312,7 @@ def _perform_guarded(perform: Callable[[Task, Decision], TaskResult], job: _Job)
         check_writable(task.target, force=True, follow=False)
         return perform(task, decision)
     except Exception as error:  # any error concerns only this file
-        return TaskResult(None, "", error=failure_of(error).of_file(task.source), is_disk_full=_is_disk_full(error))
+        return TaskResult(None, "", error=failure_of(error).message_for(task.source), is_disk_full=_is_disk_full(error))
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

@@ -299,7 +299,7 @@ class CorpusRun:
         check_sources(store, plan, part)
         left = open_shards(store, part.shards(plan))
         display = _Display(len(left), self.quiet)
-        ending = "ending after the shards in work"
+        ending = "ending after the current shards"
         with interruptible(ending) as is_interrupted:
             try:
                 engine.run([Shard(store.url, number) for number in left], display.show, is_interrupted)
@@ -401,8 +401,8 @@ def lost_text(lost: Mapping[int, Sequence[str]]) -> str:
 def progress_text(state: Progress, url: str) -> str:
     """Returns one line with the progress of a corpus."""
     total = state.total
-    of_images = "" if state.images is None else f" of {state.images:,}"
-    parts = [f"{total.done:,}{of_images} images done"]
+    out_of = "" if state.images is None else f" of {state.images:,}"
+    parts = [f"{total.done:,}{out_of} images done"]
     if total.larger:
         parts.append(f"{total.larger:,} left out as larger than their sources")
     if total.failed:

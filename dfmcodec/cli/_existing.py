@@ -179,12 +179,12 @@ class ExistingOutputs:
             msg = f"{task.target} is the file that {task.source} was made from{_advice(task)}"
             raise OutputError(msg)
 
-    def _is_source(self, file: Path, made: Path) -> bool:
+    def _is_source(self, file: Path, output: Path) -> bool:
         """Indicates whether a file is the source of another one, according to the record of that
         file's folder or the report.
         """
-        reported = self._reported(made)
-        return self._records.is_source_of(file, made) or (reported is not None and is_source(reported, file))
+        reported = self._reported(output)
+        return self._records.is_source_of(file, output) or (reported is not None and is_source(reported, file))
 
     def _reported(self, output: Path) -> Origin | None:
         return None if self._report is None else self._report.origin(output)

@@ -35,7 +35,7 @@ class Failure:
     message: str
     exit_code: int
 
-    def of_file(self, source: Path) -> str:
+    def message_for(self, source: Path) -> str:
         """Returns the message with the name of the file in front."""
         return self.message if source.name in self.message else f"{source}: {self.message}"
 

@@ -236,13 +236,13 @@ class Inputs:
             if self._skips_links and os.path.islink(source):
                 left_links.add(source)
             elif os.path.isdir(source):
-                yield from self._of_folder(source, others, special, left_links)
+                yield from self._folder_inputs(source, others, special, left_links)
             else:
                 is_below = is_listed and not source.is_absolute() and ".." not in source.parts
                 folder = self._folder / source.parent if self._folder is not None and is_below else self._folder
                 yield [Task(source, self._naming.target(source, folder), self._folder)]
 
-    def _of_folder(
+    def _folder_inputs(
         self, top: Path, others: Skipped, special: Skipped, left_links: Skipped
     ) -> Iterator[list[Task | Unusable]]:
         unusable: list[Unusable] = []

@@ -171,12 +171,12 @@ class Records:
         except OSError:
             return None
 
-    def is_source_of(self, file: Path, made: Path) -> bool:
+    def is_source_of(self, file: Path, output: Path) -> bool:
         """Indicates whether a file is the source of another one, according to the record of that
         file's folder. Files are compared by real path, ignoring case, and by contents.
         """
         try:
-            size = made.stat().st_size
+            size = output.stat().st_size
         except OSError:
             return False
         return any(is_source(origin, file) for origin in self._origins(made, size) if origin.status != ADOPTED)

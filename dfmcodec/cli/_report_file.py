@@ -170,8 +170,8 @@ class ReportFile:
         """
         if self._is_read_only:
             return
-        whole = {name: row.get(name) for name in COLUMNS}
-        self._write(_csv_line(list(whole.values())) if self._is_csv else json_text(whole) + "\n")
+        values = {name: row.get(name) for name in COLUMNS}
+        self._write(_csv_line(list(values.values())) if self._is_csv else json_text(values) + "\n")
 
     def _write(self, line: str) -> None:
         try:
@@ -192,15 +192,15 @@ class ReportFile:
             msg = f"cannot read {self._path}: {error.strerror}"
             raise DfmError(msg) from error
         end = self._end_of_rows(data)
-        whole, rest = data[:end].decode("utf-8", "surrogateescape"), data[end:].decode("utf-8", "surrogateescape")
+        complete, rest = data[:end].decode("utf-8", "surrogateescape"), data[end:].decode("utf-8", "surrogateescape")
         try:
-            for row in self._rows(whole):
+            for row in self._rows(complete):
                 self._take(row)
             if self._is_row(rest):
                 for row in self._rows(rest):
                     self._take(row)
                 return len(data), True
-            if not whole and not self._begins_row(rest):
+            if not complete and not self._begins_row(rest):
                 raise ValueError
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError, csv.Error) as error:
             msg = f"{self._path} is not a report of an earlier run; name another file"

@@ -27,8 +27,8 @@ class SectionedCommand(click.Command):
         options = {param.name: param for param in self.get_params(ctx) if isinstance(param, click.Option)}
         titled = [(title, [options.pop(name) for name in names]) for title, names in self.sections.items()]
         titled[-1][1].extend(options.values())
-        for title, of_section in titled:
-            yield title, [record for option in of_section if (record := option.get_help_record(ctx))]
+        for title, section_options in titled:
+            yield title, [record for option in section_options if (record := option.get_help_record(ctx))]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, records in self.option_sections(ctx):

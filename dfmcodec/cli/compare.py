@@ -90,7 +90,7 @@ def command(
     if sample_max is None and (notice := first.range_notice("PSNR and SSIM")):
         _echo_notice(f"{display_name(reference)}: {notice}", quiet)
     wanted = sample_max or first.sample_max
-    first, second = _of_one_depth(first, second)
+    first, second = _to_common_depth(first, second)
     peak = min(wanted, peak_value(first.bit_depth))
     if first.pixels.shape[:2] != second.pixels.shape[:2] or first.bit_depth != second.bit_depth:
         kinds = " and ".join(f"{image.width}x{image.height} with {image.bit_depth} bits" for image in (first, second))
@@ -135,7 +135,7 @@ def _echo_notice(notice: str, quiet: bool) -> None:
         echo(f"dfm: {notice}", err=True)
 
 
-def _of_one_depth(first: Image, second: Image) -> tuple[Image, Image]:
+def _to_common_depth(first: Image, second: Image) -> tuple[Image, Image]:
     """Converts both images to 8 bits if one has 8 bits and the samples of the other fit.
 
     `dfm encode --sample-max 255` encodes 16-bit images as 8 bits.
@@ -167,7 +167,7 @@ def _measure(first: Image, x: Pixels, y: Pixels, file_bytes: int, peak: int) -> 
 
     return {
         "psnr_db": psnr(x, y, first.visible, peak),
-        "ssimulacra2": ssimulacra2(*(_of_whole_range(first, pixels, peak) for pixels in (x, y))),
+        "ssimulacra2": ssimulacra2(*(_scaled_to_full_range(first, pixels, peak) for pixels in (x, y))),
         "ssim": ssim(x, y, peak),
         "ms_ssim": ms_ssim(x, y, peak),
         "max_difference": int(abs(x.astype(int) - y.astype(int)).max()),
@@ -176,7 +176,7 @@ def _measure(first: Image, x: Pixels, y: Pixels, file_bytes: int, peak: int) -> 
     }
 
 
-def _of_whole_range(first: Image, pixels: Pixels, peak: int) -> Pixels:
+def _scaled_to_full_range(first: Image, pixels: Pixels, peak: int) -> Pixels:
     """Scales samples so that `peak` becomes the maximum of their type, for metrics without a peak
     parameter. Adds the alpha of the first image.
     """

@@ -386,7 +386,7 @@ def _encode_batch(options: _Options) -> None:
     inputs = Inputs(options.sources, options.files_from, folder, options.recursive, naming, kept, options.skips_links)
     listed = None if options.files_from is None else options.files_from.path
     check_outputs_apart({"--report": options.report_path}, [*options.sources, listed, options.generator])
-    ending = "ending the images in work with the best results so far"
+    ending = "finishing the current images with the best results so far"
     settings = _settings_text(options)
     opened = report_file(options.report_path, settings, options.dry_run)
     with interruptible(ending) as is_interrupted, opened as report:
@@ -541,7 +541,7 @@ def _notices(encoded: _Encoded, output: Path, status: str) -> list[str]:
     return notices
 
 
-def _of_other_model(report: EncodeReport) -> str:
+def _other_codec_remark(report: EncodeReport) -> str:
     """Returns a remark if the file was written by another codec than the requested one."""
     model = report.architecture.model.value
     is_other = report.config.model not in ("auto", model)

@@ -125,7 +125,7 @@ class _TrainOptions:
     metavar="SECONDS",
     default=3600,
     show_default=True,
-    help="Maximum time of the whole training, earlier runs included.",
+    help="Maximum time of the training in total, including earlier runs.",
 )
 @click.option("--restart", is_flag=True, help="Start again, even if this output has an unfinished training run.")
 @seed_option

@@ -86,7 +86,7 @@ def _exit_code(source: Path, as_json: bool, verbose: bool) -> int:
         file = _read_info(source)
     except Exception as error:  # any error concerns only this file
         failure = failure_of(error)
-        message = failure.of_file(source)
+        message = failure.message_for(source)
         echo(f"dfm: {message}", err=True)
         if as_json:
             echo_json({"file": str(source), "error": message, "kind": failure.kind, "code": failure.exit_code})

@@ -89,7 +89,7 @@ class Engine:
             ConfigError: The store exists only in this process.
         """
         if scheme_of(url) == "memory" and (self.name != LOCAL or self.processes > 1):
-            msg = "memory:// is seen by this process alone; use one process, without --engine"
+            msg = "memory:// exists only in this process; use one process, without --engine"
             raise ConfigError(msg)
 
     def run(

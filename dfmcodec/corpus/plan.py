@@ -161,14 +161,14 @@ def make_plan(
         msg = f"there are no {what} in {', '.join(job.sources)} ({hint})"
         raise DfmError(msg)
     known = None if job.source_form == TAR else images
-    made = Plan(job, __version__, LAYOUT, numbers, known, digest.hexdigest())
+    new_plan = Plan(job, __version__, LAYOUT, numbers, known, digest.hexdigest())
     if plan is None:
-        _write_plan(store, made)
-    elif plan.lists_sha256 != made.lists_sha256:
+        _write_plan(store, new_plan)
+    elif plan.lists_sha256 != new_plan.lists_sha256:
         found = f"{plan.images} images then, {known} now" if plan.images != known else "as many, but different"
         msg = f"the sources differ from those {store.url} was planned with ({found}); name another store for these"
         raise ConfigError(msg)
-    return made
+    return new_plan
 
 
 def _plan_of(store: Store, job: Job) -> Plan | None:
@@ -216,8 +216,8 @@ def _write_plan(store: Store, plan: Plan) -> None:
 
 def _first_line(job: Job, rest: bytes) -> bytes:
     """Returns the first line of a list, which identifies the job and the contents of the list."""
-    of_job = hashlib.sha256(json.dumps(asdict(job), sort_keys=True).encode()).hexdigest()
-    return f"# {of_job[:16]} {hashlib.sha256(rest).hexdigest()}".encode()
+    job_digest = hashlib.sha256(json.dumps(asdict(job), sort_keys=True).encode()).hexdigest()
+    return f"# {job_digest[:16]} {hashlib.sha256(rest).hexdigest()}".encode()
 
 
 def _check_same(store: Store, plan: Plan, job: Job) -> None:

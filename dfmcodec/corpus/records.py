@@ -87,9 +87,9 @@ class Commit:
         of_status = Counter(row.status for row in rows)
         done = [row for row in rows if row.status == DONE]
         return cls(
-            of_status[DONE],
-            of_status[LARGER],
-            of_status[FAILED],
+            counts[DONE],
+            counts[LARGER],
+            counts[FAILED],
             sum(row.bytes_before or 0 for row in done),
             sum(row.bytes_after or 0 for row in done),
             archive_bytes,

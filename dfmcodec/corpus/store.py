@@ -148,15 +148,15 @@ class _LocalStore(Store):
             UnusableNameError: The path or one of its folders below the store is a symbolic link,
                 device, pipe or socket.
         """
-        ways = [path, *path.parents]
-        for way in reversed(ways[: ways.index(self._folder)]):
+        ancestors = [path, *path.parents]
+        for ancestor in reversed(ancestors[: ancestors.index(self._folder)]):
             try:
-                mode = os.lstat(way).st_mode
+                mode = os.lstat(ancestor).st_mode
             except FileNotFoundError:
                 return
             found = "a symbolic link" if stat.S_ISLNK(mode) else NOT_A_FILE
             if stat.S_ISLNK(mode) or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                msg = f"{way} is {found}, which no output is written to; remove it, or name another store"
+                msg = f"{ancestor} is {found}, which no output is written to; remove it, or name another store"
                 raise UnusableNameError(msg)
 
     def holds(self, name: str) -> bool:
@@ -263,7 +263,7 @@ def open_store(url: str) -> Store:
     _file_system_class(scheme)
     if scheme not in WHOLE_SCHEMES:
         schemes = ", ".join(f"{one}://" for one in WHOLE_SCHEMES)
-        msg = f"outputs cannot be written whole to {scheme}://; name a local folder or one of {schemes}"
+        msg = f"{scheme}:// does not support atomic writes; name a local folder or one of {schemes}"
         raise ConfigError(msg)
     return _RemoteStore(url)
 
@@ -436,9 +436,9 @@ def _file_system_class(scheme: str) -> Any:
 
 def _file_system(url: str) -> tuple[Any, str]:
     """Returns the file system of a URL, without a cache of listings, and the path in it."""
-    made = _file_system_class(cast("str", scheme_of(url)))
-    options = made._get_kwargs_from_urls(url)
-    return made(use_listings_cache=False, **options), made._strip_protocol(url)
+    file_system_class = _file_system_class(cast("str", scheme_of(url)))
+    options = file_system_class._get_kwargs_from_urls(url)
+    return file_system_class(use_listings_cache=False, **options), file_system_class._strip_protocol(url)
 
 
 @contextmanager

@@ -202,9 +202,9 @@ class _CompiledReader(EntryReader):
 
     def read_each(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> HighParts:
         order, highs = np.empty(len(numbers), dtype=np.int32), np.empty(len(numbers), dtype=np.int32)
-        of_tables = tables.cumulative, tables.guide, tables.shifts
+        table_arrays = tables.cumulative, tables.guide, tables.shifts
         numbers = np.ascontiguousarray(numbers)
-        unfinished = compiled.decode_highs(self._state, self._words, *of_tables, numbers, is_sorted, order, highs)
+        unfinished = compiled.decode_highs(self._state, self._words, *table_arrays, numbers, is_sorted, order, highs)
         if unfinished < 0:
             raise CorruptError(_INVALID_STREAM)
         return HighParts(highs, order, unfinished)
@@ -292,9 +292,9 @@ class _PythonReader(EntryReader):
 
     def _entries(self, numbers: Iterable[int], sums: list[list[int]]) -> Iterable[int]:
         for number in numbers:
-            of_table = sums[number]
-            entry = bisect_right(of_table, self._quantile()) - 1
-            self._take(of_table[entry], of_table[entry + 1] - of_table[entry])
+            cumulative = sums[number]
+            entry = bisect_right(cumulative, self._quantile()) - 1
+            self._take(cumulative[entry], cumulative[entry + 1] - cumulative[entry])
             yield entry
 
     def read_bits(self, count: int, bits: int) -> Int32:

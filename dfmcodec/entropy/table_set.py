@@ -53,7 +53,7 @@ class TableSet:
     @cached_property
     def sums(self) -> list[list[int]]:
         """Returns `cumulative` as lists."""
-        return [of_table.tolist() for of_table in self.cumulative]
+        return [row.tolist() for row in self.cumulative]
 
     @cached_property
     def guide(self) -> npt.NDArray[np.uint8]:

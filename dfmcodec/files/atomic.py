@@ -325,7 +325,7 @@ def lock(handle: int) -> None:
             fcntl.flock(handle, fcntl.LOCK_EX)
 
 
-def _sweep(path: Path) -> None:
+def _remove_leftovers(path: Path) -> None:
     """Removes leftovers of killed processes: hidden files of this name that are not locked."""
     if fcntl is None or not path.exists():
         return

@@ -100,11 +100,11 @@ class _Recorder:
                 return
             self._catching.__exit__(None, None, None)
             caught, self._caught = self._caught, []
-        of_cache = [warning for warning in caught if re.match(_CACHE_WARNING, str(warning.message))]
+        cache_warnings = [warning for warning in caught if re.match(_CACHE_WARNING, str(warning.message))]
         for warning in caught:
-            if warning not in of_cache:
+            if warning not in cache_warnings:
                 warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-        if any("Error reading" in str(warning.message) for warning in of_cache):
+        if any("Error reading" in str(warning.message) for warning in cache_warnings):
             _empty_cache()
 
 

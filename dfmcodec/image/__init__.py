@@ -61,7 +61,7 @@ class Metadata:
 
     def __post_init__(self) -> None:
         if self.cicp and not are_code_points(self.cicp):
-            msg = f"cicp is {list(self.cicp)}; it has 4 values of ITU-T H.273, of which the third, the matrix, is 0"
+            msg = f"cicp is {list(self.cicp)}; it must be 4 values of ITU-T H.273, with 0 for the third, the matrix"
             raise ImageError(msg)
         if self.bits is not None and not 1 <= self.bits <= MAX_SIGNIFICANT_BITS:
             msg = f"bits is {self.bits}; samples have 1 to {MAX_SIGNIFICANT_BITS} significant bits, or all (None)"
@@ -207,7 +207,7 @@ class Image:
             return None
         return (
             f"its {self.bit_depth}-bit samples reach {self.largest_sample}, so {figures} are relative to "
-            f"{sample_max} ({sample_max.bit_length()} bits); --sample-max {peak} takes the whole range"
+            f"{sample_max} ({sample_max.bit_length()} bits); --sample-max {peak} selects the full range"
         )
 
     def in_8_bits(self) -> Image:

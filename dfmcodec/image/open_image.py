@@ -107,7 +107,7 @@ def _check_tiles(pil_image: Any) -> None:
     sides = [pil_image.tag_v2.get(tag) for tag in _TILE_SIDE_TAGS]
     width, height = (side if isinstance(side, int) else 0 for side in sides)
     if width * height > max(MAX_TILE_PIXELS, 2 * pil_image.width * pil_image.height):
-        msg = f"its tiles have {width}x{height} pixels, more than {MAX_TILE_PIXELS} and twice its image"
+        msg = f"its tiles have {width}x{height} pixels, more than {MAX_TILE_PIXELS} and more than twice its image"
         raise ImageError(msg)
 
 
@@ -278,7 +278,7 @@ class _LimitedFile:
         if self.reads_left is not None:
             self.reads_left -= 1
             if self.reads_left < 0:
-                msg = "its header does not end"
+                msg = "its header has no end; the file may be damaged"
                 raise ImageError(msg)
 
     def read(self, size: int = -1) -> bytes:

@@ -350,18 +350,18 @@ def to_image(
         ConfigError: The page does not exist.
     """
     kinds = strip_kinds(strip)
-    of_files, in_memory = (MAX_PIXELS, LARGEST_PIXELS) if max_pixels is None else (max_pixels, max_pixels)
+    file_limit, memory_limit = (MAX_PIXELS, LARGEST_PIXELS) if max_pixels is None else (max_pixels, max_pixels)
     if hasattr(source, "getexif"):
-        return from_pil(source, strip, notify, page, in_memory)
+        return from_pil(source, strip, notify, page, memory_limit)
     if isinstance(source, bytes):
-        return image_from_bytes(source, "the image file", of_files, strip, page, notify)
+        return image_from_bytes(source, "the image file", file_limit, strip, page, notify)
     if isinstance(source, str) or hasattr(source, "__fspath__"):
-        return read_image(Path(source), of_files, strip, page, notify)
+        return read_image(Path(source), file_limit, strip, page, notify)
     if page is not None:
         msg = f"page is {page}, but only files and Pillow images have pages; leave it out"
         raise ConfigError(msg)
     image = source if isinstance(source, Image) else _of_array(np.asarray(source))
-    check_image_size(image.height, image.width, in_memory)
+    check_image_size(image.height, image.width, memory_limit)
     metadata = fitting_metadata(stripped(image.metadata, kinds, notify), notify)
     return image if metadata == image.metadata else replace(image, metadata=metadata)
 

@@ -64,8 +64,8 @@ class Source:
         """
         head = stream.read(_PIECE_BYTES)
         data = bytearray(head)
-        goes_on = may_be_image(head)  # otherwise the head suffices for the error message
-        while goes_on and (piece := stream.read(_PIECE_BYTES)):
+        is_candidate = may_be_image(head)  # otherwise the head suffices for the error message
+        while is_candidate and (piece := stream.read(_PIECE_BYTES)):
             data += piece
             if len(data) > MAX_HELD_BYTES:
                 msg = f"{name} has more than {MAX_HELD_BYTES >> 20} MiB, the limit for a pipe; name a file"

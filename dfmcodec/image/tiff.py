@@ -16,7 +16,7 @@ from dfmcodec.errors import ImageError
 from dfmcodec.image import MAX_METADATA_BYTES
 
 MAX_ENTRIES = 4096  # per directory; cameras and scanners write up to a few hundred
-MAX_ENTRIES_WALKED = 1 << 16  # in all directories up to a page
+MAX_TOTAL_ENTRIES = 1 << 16  # in all directories up to a page
 KIND_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 ByteOrder = Literal["<", ">"]  # as in `struct`
 BYTE, ASCII, SHORT, LONG, UNDEFINED = 1, 2, 3, 4, 7
@@ -101,18 +101,18 @@ def page_offsets(file: BinaryIO, pages: int) -> list[int]:
 
     Raises:
         ImageError: A directory has more than `MAX_ENTRIES`, or all together have more than
-            `MAX_ENTRIES_WALKED`.
+            `MAX_TOTAL_ENTRIES`.
     """
     layout = read_layout(file)
-    offset, walked, offsets = (layout.first if layout else 0), 0, dict[int, None]()
+    offset, entry_total, offsets = (layout.first if layout else 0), 0, dict[int, None]()
     while layout and offset and offset not in offsets and len(offsets) < pages:
         directory = _directory(file, layout, offset)
         if directory is None:
             break
         _check_count(directory)
-        walked += 1 + directory.entry_count
-        if walked > MAX_ENTRIES_WALKED:
-            msg = f"its pages up to {pages} have more than {MAX_ENTRIES_WALKED} entries, the limit for --page"
+        entry_total += 1 + directory.entry_count
+        if entry_total > MAX_TOTAL_ENTRIES:
+            msg = f"its pages up to {pages} have more than {MAX_TOTAL_ENTRIES} entries, the limit for --page"
             raise ImageError(msg)
         offsets[offset] = None
         offset = directory.next

@@ -90,7 +90,7 @@ def output_format(path: Path | None, name: str | None, otherwise: str = "") -> O
             return output
     choices = " ".join(sorted(extension for output in OUTPUT_FORMATS.values() for extension in output.extensions))
     ending = f"; {otherwise}" if otherwise else ""
-    msg = f"cannot tell the image format of {path and path.name!r} by its extension; use one of {choices}{ending}"
+    msg = f"the extension of {path and path.name!r} is not that of an image format; use one of {choices}{ending}"
     raise OutputError(msg)
 
 
@@ -100,14 +100,14 @@ def check_holds(output: OutputFormat, bit_depth: int, has_alpha: bool) -> None:
     Raises:
         OutputError: The format does not support them; the message names formats that do.
     """
-    lacks = []
+    unsupported = []
     if bit_depth > 8 and not output.deep:
-        lacks.append(f"{bit_depth} bits per sample")
+        unsupported.append(f"{bit_depth} bits per sample")
     if has_alpha and not output.alpha:
-        lacks.append("alpha")
-    if lacks:
+        unsupported.append("alpha")
+    if unsupported:
         able = [o.name for o in OUTPUT_FORMATS.values() if (o.deep or bit_depth == 8) and (o.alpha or not has_alpha)]
-        msg = f"{output.name} cannot hold {' and '.join(lacks)}; use {' or '.join(able)}"
+        msg = f"{output.name} cannot hold {' and '.join(unsupported)}; use {' or '.join(able)}"
         raise OutputError(msg)
 
 

@@ -88,12 +88,12 @@ def ssim(reference: Pixels, decoded: Pixels, peak: int | None = None) -> float |
     if min(reference.shape[:2]) < 2 * _WINDOW_RADIUS + 1:
         return None
     code_value = _code_value(reference, peak)
-    of_channels = []
+    channel_means = []
     for channel in range(reference.shape[2]):
         x, y = (pixels[:, :, channel].astype(np.float64) / code_value for pixels in (reference, decoded))
         luminance, structure = _similarities(x, y)
-        of_channels.append((luminance * structure).mean())
-    return float(np.mean(of_channels))
+        channel_means.append((luminance * structure).mean())
+    return float(np.mean(channel_means))
 
 
 def _code_value(reference: Pixels, peak: int | None) -> float:

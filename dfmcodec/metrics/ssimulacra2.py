@@ -102,7 +102,7 @@ def ssimulacra2_slopes(original: Pixels, decoded: Pixels) -> Float32:
         decoded: An array of the same shape and type.
     """
     slopes = _Scales.of(original, decoded).slopes(original, decoded)
-    slopes *= _of_samples(_slope_of_samples(decoded.dtype.itemsize), decoded)
+    slopes *= _look_up(_slope_table(decoded.dtype.itemsize), decoded)
     return slopes if decoded.shape[2] == 3 else np.sum(slopes, axis=0, keepdims=True)
 
 
@@ -214,13 +214,13 @@ def _linear(pixels: Pixels, background: float) -> Float32:
     peak = np.float32(peak_value(8 * pixels.dtype.itemsize))
     colours = pixels.shape[2] - (pixels.shape[2] in (2, 4))
     if colours == pixels.shape[2]:
-        return _of_samples(_light_of_samples(pixels.dtype.itemsize), pixels)
+        return _look_up(_light_table(pixels.dtype.itemsize), pixels)
     samples = [pixels[:, :, min(c, colours - 1)] for c in range(3)]
     alpha = pixels[:, :, -1] / peak
     return np.stack([_light(alpha * (plane / peak) + (1 - alpha) * np.float32(background)) for plane in samples])
 
 
-def _of_samples_by_kernel(table: Float32, pixels: Pixels) -> Float32:
+def _look_up_by_kernel(table: Float32, pixels: Pixels) -> Float32:
     height, width, channels = pixels.shape
     found, pixels = np.empty((3, height, width), dtype=np.float32), np.ascontiguousarray(pixels)
     for c in range(3):
@@ -228,8 +228,8 @@ def _of_samples_by_kernel(table: Float32, pixels: Pixels) -> Float32:
     return found
 
 
-@by_kernels(_of_samples_by_kernel)
-def _of_samples(table: Float32, pixels: Pixels) -> Float32:
+@by_kernels(_look_up_by_kernel)
+def _look_up(table: Float32, pixels: Pixels) -> Float32:
     """Looks up each sample of a gray or RGB image in a table, [3, H, W]."""
     return np.stack([table[pixels[:, :, min(c, pixels.shape[2] - 1)]] for c in range(3)])
 
@@ -241,13 +241,13 @@ def _light(value: Floats) -> Float32:
 
 
 @cache
-def _light_of_samples(item_bytes: int) -> Float32:
+def _light_table(item_bytes: int) -> Float32:
     peak = peak_value(8 * item_bytes)
     return _light(np.arange(peak + 1) / peak)
 
 
 @cache
-def _slope_of_samples(item_bytes: int) -> Float32:
+def _slope_table(item_bytes: int) -> Float32:
     """Returns the derivative of linear light with respect to samples, for each sample value."""
     peak = peak_value(8 * item_bytes)
     value = np.arange(peak + 1) / peak
@@ -307,8 +307,8 @@ def _strip_slopes(
     around, inner, rows = strip
     light = decoded[:, around]
     grad_xyb = [
-        _Errors.of(x, y).slopes(of_component)
-        for x, y, of_component in zip(_xyb(original[:, around]), _xyb(light), error_weights, strict=True)
+        _Errors.of(x, y).slopes(component_weights)
+        for x, y, component_weights in zip(_xyb(original[:, around]), _xyb(light), error_weights, strict=True)
     ]
     slopes[:, rows] = _slopes_in_light(np.stack(grad_xyb), light)[:, inner]
 
@@ -381,8 +381,8 @@ class _Errors:
         respect to y. The weights are [2, 3].
         """
         grad_errors = [
-            np.where(e > 0, part + 4 * of_power * e**3, 0)
-            for e, part, of_power in zip(self.values, *error_weights, strict=True)
+            np.where(e > 0, part + 4 * power_weight * e**3, 0)
+            for e, part, power_weight in zip(self.values, *error_weights, strict=True)
         ]
         direct = (grad_errors[1] - grad_errors[2]) / self._edge * np.sign(self.y - self.mean_y)
         grad_structure = -grad_errors[0] * self._luminance / self.variances
@@ -398,8 +398,8 @@ class _Errors:
 
 def _slopes_in_light(slopes: Float32, light: Float32) -> Float32:
     """Converts a derivative with respect to XYB, [3, H, W], to one with respect to linear light."""
-    by_x, by_y, by_b = slopes
-    grad_roots = np.stack([(by_y - by_b) / 2 + 7 * by_x, (by_y - by_b) / 2 - 7 * by_x, by_b])
+    grad_x, grad_y, grad_b = slopes
+    grad_roots = np.stack([(grad_y - grad_b) / 2 + 7 * grad_x, (grad_y - grad_b) / 2 - 7 * grad_x, grad_b])
     roots = np.cbrt(np.tensordot(_ABSORBANCE, light, 1) + np.float32(_BIAS))
     return np.tensordot(_ABSORBANCE.T, grad_roots / (3 * roots**2), 1)
 

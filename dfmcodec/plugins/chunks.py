@@ -108,8 +108,8 @@ class ChunkSettings:
         targets = {name: getattr(self, name) for name in _TARGETS}
         # All samples of an array have the same scale, so the range is not derived for each chunk.
         tune = self.tune or (Tune.PSNR if self.ssimulacra2 is None else Tune.VISUAL).value
-        whole_range = peak_value(BIT_DEPTHS[-1])
-        return EncoderConfig(**targets, effort=self.effort, tune=tune, model="wavelet", sample_max=whole_range)
+        full_range = peak_value(BIT_DEPTHS[-1])
+        return EncoderConfig(**targets, effort=self.effort, tune=tune, model="wavelet", sample_max=full_range)
 
     def image_shape(self, chunk_shape: Sequence[int]) -> tuple[int, int, int]:
         """Returns the height, width and channels of the image in a chunk.

@@ -1,4 +1,4 @@
-"""Folders, pipes, several processes, previews and parts: the command among other programs."""
+"""Tests of runs on folders: pipes, several processes, previews and options."""
 
 from __future__ import annotations
 

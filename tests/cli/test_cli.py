@@ -1,4 +1,4 @@
-"""The command, as its user meets it: outputs, exit codes, one-line errors, nothing harmed."""
+"""Tests of the command: outputs, exit codes, and errors of one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands about corpora, as a user calls them."""
+"""Tests of the commands on corpora."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_a_store_in_memory(source):
     ("arguments", "code", "said"),
     [
         (("-O", "nowhere://x"), 2, "the scheme nowhere:// is unknown"),
-        (("-O", "ftp://x/y"), 2, "outputs cannot be written whole to ftp://"),
+        (("-O", "ftp://x/y"), 2, "ftp:// does not support atomic writes"),
         (("-O", "OUT", "--engine", "spark"), 2, "the engine spark is unknown"),
         (("-O", "OUT", "--engine", "no_such_module:x"), 2, "name a module and a function of it"),
         (("-O", "OUT", "--part", "3/2"), 2, "there is no part 3 of 2"),
@@ -439,7 +439,7 @@ def test_interrupted_once_finishes_the_shard_in_work(tmp_path):
     run = ("encode", source, "-r", "-O", tmp_path / "out", *FAST, "--engine", "local", "--shard-size", "2")
     with held_command(tmp_path / "hold", *at_the_second, *run) as running:
         running.wait()
-        running.interrupt("ending after the shards in work; press Ctrl-C again")
+        running.interrupt("ending after the current shards; press Ctrl-C again")
         assert "shards left; run again" in running.end()
     assert running.process.returncode == 130
     counts = json.loads(dfm("jobs", tmp_path / "out", "--json", code=1).stdout)

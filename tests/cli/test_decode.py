@@ -1,4 +1,4 @@
-"""`dfm decode` as people of other tools call it: sizes, rectangles, formats and qualities."""
+"""Tests of `dfm decode` options: sizes, regions, formats and qualities."""
 
 from __future__ import annotations
 

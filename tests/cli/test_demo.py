@@ -1,4 +1,4 @@
-"""The demo: what it writes, and that its page holds what it says."""
+"""Tests of `dfm demo`: its files, and the contents of its page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dfm desktop`: what it writes, what it leaves alone, and the thumbnailer in GNOME's sandbox."""
+"""Tests of `dfm desktop`: installed and removed files, and the thumbnailer in GNOME's sandbox."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""`dfm encode`: what it says of fits that end early and of files that become larger, `.dfm` files
-as sources, and its help.
+"""Tests of `dfm encode`: messages about fits that end early and files that become larger, `.dfm`
+files as sources, and help.
 """
 
 from __future__ import annotations

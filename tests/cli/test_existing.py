@@ -1,4 +1,4 @@
-"""One rule for existing outputs, and no source is lost to its own decoding."""
+"""Tests of existing outputs: one rule for all commands, and sources are never lost."""
 
 from __future__ import annotations
 

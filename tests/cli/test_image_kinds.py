@@ -1,4 +1,4 @@
-"""Every kind of image in and out: depth, opacity, orientation and metadata as they were."""
+"""Tests of all kinds of images: depth, alpha, orientation and metadata are preserved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dfm info`: what it says of metadata, folders and files that are not whole."""
+"""Tests of `dfm info`: metadata, folders, and damaged files."""
 
 from __future__ import annotations
 

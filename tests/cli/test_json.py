@@ -1,4 +1,4 @@
-"""The names in JSON are those that the documents list."""
+"""Tests that the keys in JSON are those listed in the documentation."""
 
 from __future__ import annotations
 

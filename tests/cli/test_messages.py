@@ -1,4 +1,4 @@
-"""Messages name the file that they are about, and only options that the command has."""
+"""Tests of messages: they name the file, and only options that the command has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `--strip` leaves out, what `--sample-max` means, and the notices of `dfm compare`."""
+"""Tests of `--strip`, `--sample-max`, and the notices of `dfm compare`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What outputs were made of: nothing of another source is replaced, or taken for done."""
+"""Tests of the records of sources: outputs of other sources are neither replaced nor kept as
+finished.
+"""
 
 from __future__ import annotations
 

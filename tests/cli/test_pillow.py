@@ -1,4 +1,4 @@
-"""Pillow's own ways of opening, checking, loading and saving, with `.dfm` files."""
+"""Tests of the Pillow plugin: opening, verifying, loading and saving `.dfm` files."""
 
 from __future__ import annotations
 

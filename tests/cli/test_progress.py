@@ -1,4 +1,4 @@
-"""The bars of the command on a terminal."""
+"""Tests of progress bars on a terminal."""
 
 from __future__ import annotations
 

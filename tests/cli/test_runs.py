@@ -1,4 +1,4 @@
-"""Runs of many files: names that depend on nothing else, reports, lists, and being run again."""
+"""Tests of runs on many files: output names, reports, lists, and repeated runs."""
 
 from __future__ import annotations
 
@@ -275,7 +275,7 @@ def test_ctrl_c_inside_an_image_of_a_run_hands_over_the_best_so_far(folder, repo
     with held_command(folder / "hold", *in_the_fit, *run) as running:
         running.wait()
         running.process.send_signal(signal.SIGINT)  # to the parent alone
-        wait_until(lambda: "ending the images in work" in running.errors(), running.process)
+        wait_until(lambda: "finishing the current images" in running.errors(), running.process)
         output = running.end()
     assert running.process.returncode == 130
     assert "1 encoded, interrupted" in output

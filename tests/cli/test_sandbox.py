@@ -1,4 +1,4 @@
-"""`dfm decode --sandbox`: the same output from a process with limits, and what these stop."""
+"""Tests of `dfm decode --sandbox`: equal output, and enforced limits."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What strangers send: names that act, numbers beyond all sense, special files, files that meet
-bugs, and outputs that would replace what a command reads.
+"""Tests of untrusted input: names with control characters, extreme numbers, special files, files
+that trigger bugs, and outputs that would replace an input.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`dfm view`: who gets what from its server, how it ends, and the system's viewer."""
+"""Tests of `dfm view`: access to its server, its end, and the system's viewer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kills workers of a corpus at random moments, for real, and says what is left.
+"""Kills real workers of a corpus at random moments and reports the result.
 
 python tests/faults/corpus_faults.py --runs 20                the table of docs/scale.md
 python tests/faults/corpus_faults.py --runs 3 --only dask

@@ -1,4 +1,4 @@
-"""Many tiny images through Dask, with a worker killed again and again.
+"""Encodes many tiny images with Dask while a worker is killed repeatedly.
 
     python tests/faults/corpus_many.py --images 10000 --every 60
 

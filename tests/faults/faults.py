@@ -1,5 +1,5 @@
-"""Faults, provoked for real: full disks, kills at any moment, Ctrl-C, no memory, NaN, damaged
-caches and priors, pipes.
+"""Provokes real faults: full disks, kills at any moment, Ctrl-C, lack of memory, NaN, damaged
+caches and weights, pipes.
 
 python tests/faults/faults.py                          the table of docs/results/trust.md
 python tests/faults/faults.py --only kill --moments 100

@@ -1,5 +1,5 @@
-"""A command on a corpus is killed, as tests/faults/corpus_faults.py does; its long run is recorded
-in docs/scale.md.
+"""Tests that kill a command on a corpus, with tests/faults/corpus_faults.py. Results of a long run
+are in docs/scale.md.
 """
 
 from __future__ import annotations

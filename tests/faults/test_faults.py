@@ -1,4 +1,4 @@
-"""Faults, each provoked as tests/faults/faults.py does; its long run is recorded in
+"""Tests that provoke faults, with tests/faults/faults.py. Results of a long run are in
 docs/results/trust.md.
 """
 

@@ -1,5 +1,5 @@
-"""Coverage-guided fuzzing of the decoder by atheris: bytes that reach new code are kept and changed
-further.
+"""Coverage-guided fuzzing of the decoder with atheris: inputs that reach new code are kept and
+mutated further.
 
     python3.11 -m venv /tmp/atheris
     /tmp/atheris/bin/pip install atheris numpy constriction msgpack pillow

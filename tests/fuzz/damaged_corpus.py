@@ -1,5 +1,6 @@
-"""A corpus of which 3 % are damaged, by `dfm verify` and `dfm decode`: python
-tests/fuzz/damaged_corpus.py --files 1000
+"""Runs `dfm verify` and `dfm decode` on a corpus with 3 % damaged files.
+
+    python tests/fuzz/damaged_corpus.py --files 1000
 
 Parts of scikit-image's photographs are encoded at several qualities; then 3 % of the files get
 flipped bits, lose their end, have a part replaced by another file's, or get bytes added. Every

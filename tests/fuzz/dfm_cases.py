@@ -1,5 +1,5 @@
-"""`.dfm` and `.dfmg` files for fuzzing: written from the tables of dfmcodec/container/layout.py, or
-golden ones with fields, sections and lengths changed, and with the checksums mended.
+"""`.dfm` and `.dfmg` files for fuzzing, with valid checksums: generated from the tables of
+dfmcodec/container/layout.py, or golden files with changed fields, sections and lengths.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Golden files and what comes of them when they are changed: an image or a documented error.
+"""Common checks of fuzzing: a mutated file gives an image or a documented error.
 
 `examine` is what all fuzzing calls; structured.py, coverage_fuzzing.py and the tests choose the
 files.

@@ -1,5 +1,5 @@
-"""Image files for fuzzing: small ones of all kinds that Pillow writes, changed in their bytes, and
-PNG and TIFF files in their chunks and tags.
+"""Image files for fuzzing: small files of all formats that Pillow writes, with mutated bytes, and
+PNG and TIFF files with mutated chunks and tags.
 """
 
 from __future__ import annotations

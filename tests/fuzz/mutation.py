@@ -1,4 +1,4 @@
-"""Changes of bytes that know nothing of what the bytes mean."""
+"""Mutations of bytes without knowledge of the format."""
 
 from __future__ import annotations
 

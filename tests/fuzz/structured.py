@@ -1,5 +1,5 @@
-"""Structured fuzzing: files whose every field, section and length is written on purpose, with right
-checksums, and image files with changes that know their format.
+"""Structured fuzzing: `.dfm` files with generated fields, sections and lengths and valid checksums,
+and image files with mutations specific to their format.
 
     python -m tests.fuzz.structured --count 1000000 --seed 1 --jobs 2 --out /tmp/fuzz
     python -m tests.fuzz.structured --fresh --jobs 2 --out /tmp/fuzz  # cases that nobody has seen

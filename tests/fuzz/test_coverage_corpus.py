@@ -1,5 +1,5 @@
-"""Files that coverage-guided fuzzing (tests/fuzz/coverage_fuzzing.py) found to reach lines that
-golden files do not.
+"""Tests of files from coverage-guided fuzzing (tests/fuzz/coverage_fuzzing.py) that reach lines
+that golden files do not.
 """
 
 from __future__ import annotations

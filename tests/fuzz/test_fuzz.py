@@ -1,5 +1,5 @@
-"""Broken files, prefixes, and files that ask for much; test_structured.py has files with right
-checksums.
+"""Tests of broken files, truncated files, and files with large sizes; test_structured.py has files
+with valid checksums.
 """
 
 from __future__ import annotations

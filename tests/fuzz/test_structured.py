@@ -1,5 +1,5 @@
-"""Some cases of structured fuzzing (tests/fuzz/structured.py), always the same ones, and that it
-finds faults that are put there.
+"""Tests of fixed cases of structured fuzzing (tests/fuzz/structured.py), and that it finds inserted
+faults.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The manifest is true: no golden file changed or is missing, and all symbols are as recorded."""
+"""Tests of the manifest: golden files are unchanged and complete, and decode to the recorded
+symbols.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The proof of docs/format.md: a decoder written from it alone agrees with the golden files and
-with the package.
+"""Tests that a decoder written from docs/format.md alone agrees with the golden files and the
+package.
 """
 
 import ast

@@ -1,5 +1,5 @@
-"""Write then read is the identity for every field at both of its ends; the coder inverts any
-symbols under any table.
+"""Property tests: writing and reading are inverse for every field at both limits, and the coder
+inverts any symbols with any table. The contents are random symbols, not results of an encoder.
 
 Models of random symbols, no encoder: what a file can hold, not what an encoder makes.
 """

@@ -1,5 +1,5 @@
-"""The same symbols and pixels under other processors' arithmetic: every golden file, in processes
-of its own.
+"""Checks that symbols and pixels are equal with the arithmetic of other processors: decodes every
+golden file in separate processes.
 
     python tests/quality/determinism.py        a table, for docs/results/trust.md
 

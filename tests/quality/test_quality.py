@@ -1,4 +1,6 @@
-"""Quality on real photographs, by hand: `bin/test -m slow`; figures in docs/results/quality.md."""
+"""Quality tests on real photographs, run manually with `bin/test -m slow`; figures are in
+docs/results/quality.md.
+"""
 
 from __future__ import annotations
 

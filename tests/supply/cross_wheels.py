@@ -1,4 +1,5 @@
-"""Wheels for Linux (x86-64 and 64-bit Arm, glibc and musl), macOS and Windows from one computer.
+"""Builds wheels for Linux (x86-64 and 64-bit Arm, glibc and musl), macOS and Windows on one
+computer.
 
     pip install ziglang build wheel auditwheel
     python tests/supply/cross_wheels.py OUT [--only NAME]

@@ -1,4 +1,5 @@
-"""`bin/test` from fresh clones under many conditions of a host: a table for docs/results/trust.md.
+"""Runs `bin/test` from new clones under many conditions of a host; prints a table for
+docs/results/trust.md.
 
     python tests/supply/host_matrix.py                         all rows, twice each
     python tests/supply/host_matrix.py --rows numpy,one-core --times 1

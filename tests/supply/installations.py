@@ -1,4 +1,4 @@
-"""What each installation of a wheel takes: megabytes, seconds, and what works in it.
+"""Measures each installation of a wheel: size, time, and working features.
 
     python tests/supply/installations.py --out benchmarks/results/installations.jsonl [--only jax]
 

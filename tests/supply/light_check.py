@@ -1,4 +1,4 @@
-"""The smallest environment: what it does, what it refuses and how, and how large it is.
+"""Checks the smallest installation: working commands, error messages of the others, and size.
 
     python tests/supply/light_check.py
 

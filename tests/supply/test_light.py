@@ -1,5 +1,5 @@
-"""What works without JAX, optax, SciPy, scikit-image, tqdm, threadpoolctl and constriction, and
-what the rest says.
+"""Tests without JAX, optax, SciPy, scikit-image, tqdm, threadpoolctl and constriction: working
+features, and error messages of the others.
 """
 
 from __future__ import annotations

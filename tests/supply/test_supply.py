@@ -1,4 +1,4 @@
-"""What the package may not do: run code from data, reach the network, start a shell."""
+"""Tests that the package does not execute data, access the network, or start a shell."""
 
 from __future__ import annotations
 

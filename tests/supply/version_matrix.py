@@ -1,4 +1,4 @@
-"""The tests under the lowest and the highest versions of the dependencies: a table for
+"""Runs the tests with the lowest and the highest versions of the dependencies; prints a table for
 docs/results/trust.md.
 
     python tests/supply/version_matrix.py                  all rows, in environments of their own

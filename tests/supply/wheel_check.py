@@ -1,5 +1,5 @@
-"""The wheel, built and used outside the tree: contents, size, a clean installation, the commands
-and the plugin.
+"""Builds the wheel and tests it outside the tree: contents, size, a clean installation, the
+commands and the plugin.
 
     python tests/supply/wheel_check.py [--full]
 

@@ -1,6 +1,5 @@
-"""What an installed wheel has to do on any platform: encode, decode, and decode the golden files to
-their images. Run by cibuildwheel in the environment of each wheel; it needs nothing but the wheel's
-own dependencies.
+"""Checks of an installed wheel on any platform: encodes, decodes, and decodes the golden files to
+their images.
 
     python tests/supply/wheel_smoke.py
 """

@@ -1,4 +1,4 @@
-"""The Python API: what it accepts and gives."""
+"""Tests of the Python API: arguments and results."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def test_results_above_the_limit_are_refused(encoded, options):
 def test_a_file_opened_for_text_is_refused_before_it_is_read(tmp_path, encoded):
     path = tmp_path / "a.dfm"
     path.write_bytes(encoded.data)
-    with path.open() as file, pytest.raises(dfmcodec.ConfigError, match="opened for text"):
+    with path.open() as file, pytest.raises(dfmcodec.ConfigError, match="open in text mode"):
         dfmcodec.decode(file)
 
 

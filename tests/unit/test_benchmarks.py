@@ -1,6 +1,4 @@
-"""A smoke test of every script in benchmarks/: its smallest useful run on tiny data, judged by its
-rows.
-"""
+"""Smoke tests of every script in benchmarks/: the smallest useful run on tiny data."""
 
 from __future__ import annotations
 

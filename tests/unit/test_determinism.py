@@ -1,4 +1,4 @@
-"""Tests wait for no time, look at no clock and draw no fresh random numbers."""
+"""Tests that tests use no waiting times, clocks or unseeded random numbers."""
 
 from __future__ import annotations
 

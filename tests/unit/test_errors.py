@@ -1,4 +1,4 @@
-"""Errors as Python programs meet them."""
+"""Tests of errors in the Python API."""
 
 from __future__ import annotations
 

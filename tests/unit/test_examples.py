@@ -1,4 +1,4 @@
-"""What documents and examples show runs: fenced Python blocks, doctests, the notebook, the
+"""Tests that code in documentation and examples runs: Python blocks, doctests, the notebook, the
 scripts.
 """
 

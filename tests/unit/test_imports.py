@@ -1,4 +1,4 @@
-"""Imports point one way, whatever their place: at the top, in a function, or for types alone."""
+"""Tests that imports point one way, at the top of a module, in a function, or for type checking."""
 
 from __future__ import annotations
 

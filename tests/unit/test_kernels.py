@@ -1,5 +1,5 @@
-"""The compiled kernels: the same symbols as NumPy's, with every instruction set of this processor,
-and no step outside an array.
+"""Tests of the compiled kernels: same symbols as NumPy with every instruction set of this
+processor, and no accesses outside arrays.
 """
 
 from __future__ import annotations
@@ -503,10 +503,10 @@ def test_values_of_samples_are_those_of_numpy(item_bytes, channels):
     table = rng.random(1 << 8 * item_bytes, dtype=np.float32)
     pixels = rng.integers(len(table), size=(5, 14, channels)).astype(f"u{item_bytes}")[:, 1:]
     with without_kernels():
-        expected = ssimulacra2._of_samples(table, pixels)
+        expected = ssimulacra2._look_up(table, pixels)
     for instruction_set in INSTRUCTION_SETS:
         with by(instruction_set):
-            assert np.array_equal(ssimulacra2._of_samples(table, pixels), expected)
+            assert np.array_equal(ssimulacra2._look_up(table, pixels), expected)
     good = table, pixels.copy(), 0, (65, channels), np.zeros(65, dtype=np.float32)
     compiled.values_of_samples(*good)
     for number, bad in (

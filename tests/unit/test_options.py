@@ -1,4 +1,6 @@
-"""Options of an encoding are declared once: a new field is in the command, and is checked."""
+"""Tests that encoding options are declared once: a new field appears in the command and is
+checked.
+"""
 
 from __future__ import annotations
 

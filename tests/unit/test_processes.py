@@ -1,4 +1,4 @@
-"""Work in several processes goes on when one of them dies."""
+"""Tests that work in several processes continues when one of them dies."""
 
 from __future__ import annotations
 

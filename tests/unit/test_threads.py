@@ -1,4 +1,4 @@
-"""Work in threads gives what a loop gives, in a copy of the process too."""
+"""Tests that work in threads gives the same results as a loop, also after a fork."""
 
 from __future__ import annotations
 

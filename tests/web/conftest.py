@@ -1,4 +1,4 @@
-"""The viewer's page in one file, and a server of the folder web/."""
+"""Fixtures: the viewer page in one file, and a server of the folder web/."""
 
 from __future__ import annotations
 

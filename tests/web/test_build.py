@@ -1,4 +1,4 @@
-"""The page as one file: what is in it, and what cannot be put in it."""
+"""Tests of the page as one file: its contents, and unsupported sources."""
 
 from __future__ import annotations
 

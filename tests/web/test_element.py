@@ -1,4 +1,4 @@
-"""The script tag, on pages in a real browser."""
+"""Tests of the script tag on pages in a real browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kernels of the decoder in the browser: what is committed, and building it."""
+"""Tests of the browser kernels: the committed file, and its build."""
 
 from __future__ import annotations
 

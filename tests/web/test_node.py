@@ -1,5 +1,5 @@
-"""The tests of web/test in node. `npm test` in web/ runs them with all files and more
-fresh ones.
+"""Runs the tests of web/test in node. `npm test` in web/ runs them with all files and more new
+ones.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""`dfm view` in a real browser: the served page opens its files, and the server sees it close."""
+"""Tests of `dfm view` in a real browser: the served page opens its files, and the server ends when
+it closes.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The viewer's page, as one file without a network, in a real browser: what it shows and saves is
-what the package decodes.
+"""Tests of the viewer page, as one file without a network, in a real browser: it shows and saves
+the images that the package decodes.
 """
 
 from __future__ import annotations

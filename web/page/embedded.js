@@ -1,12 +1,12 @@
-/** What the page has in itself, if it is a single file: its worker, its priors, the gallery. */
+/** Parts embedded in the page, if it is a single file: its worker, pretrained weights, and gallery. */
 
-/** Whether the page is a single file, with nothing beside it. */
+/** Whether the page is a single file without other files beside it. */
 export function isSingleFile() {
   return document.getElementById("dfm-worker") !== null;
 }
 
 /**
- * The text of a part of the page, or null if it has none of that name.
+ * Returns the text of an embedded part, or null if there is none with this name.
  *
  * @param {string} name
  * @returns {string|null}
@@ -16,7 +16,7 @@ export function embeddedText(name) {
 }
 
 /**
- * The bytes of a part that is in the page as base64, or null if it has none of that name.
+ * Returns the bytes of an embedded part stored as base64, or null if there is none with this name.
  *
  * @param {string} name
  * @returns {Uint8Array|null}

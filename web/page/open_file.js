@@ -1,20 +1,19 @@
 /**
- * A file that was opened, and what is known of it: its header, what can be drawn of it by now, its
- * pixels when it is decoded, or what is wrong with it.
+ * An opened file with its state: the header, the layers to draw, the pixels after decoding, or the error.
  *
- * .dfm files are decoded by the client. Other images are the browser's own; they have no header and no
- * pixels. Of an image of more than `wholePixels`, a coarse image of all of it is decoded, then parts as they are seen.
+ * .dfm files are decoded by the client. Other images are decoded by the browser, without header and pixels. Of an image
+ * with more than `wholePixels`, a coarse version is decoded first, then the visible parts.
  */
 
 import { asRgba, encodePng } from "../src/png.js";
 
 const MAGIC = [0x89, 0x44, 0x46, 0x4d];
 const MOST_FILE_BYTES = 2 ** 30;
-const MOST_FOREIGN_BYTES = 64; // of a file that is no image: enough for the decoder to say so
-const PART_GRID = 256; // tiles start at multiples of it
+const MOST_FOREIGN_BYTES = 64; // first bytes of a file that is not an image, enough for the decoder's error message
+const PART_GRID = 256; // tiles start at multiples of this
 const MOST_PART_PIXELS = 6e6;
 const MOST_PARTS = 8;
-const COARSE_PIXELS = 1.5e6; // of the image behind the parts: about those of a screen
+const COARSE_PIXELS = 1.5e6; // maximum size of the coarse version, about that of a screen
 
 export class OpenFile {
   /** @type {"new"|"loading"|"ready"|"failed"} */
@@ -31,7 +30,7 @@ export class OpenFile {
   progress = 0;
   seconds = 0;
   isByParts = false;
-  /** When it was last shown, by the count of the page. */
+  /** The time when it was last shown, as a counter of the page. */
   shownAt = 0;
 
   #client;
@@ -51,7 +50,7 @@ export class OpenFile {
    * @param {import("../src/client.js").DfmClient} client
    * @param {import("../types/index").DecodeLimits & { wholePixels: number }} limits  images of more than `wholePixels`
    *   are decoded by parts; those beyond the others are refused
-   * @param {(file: OpenFile) => void} changed  called when anything above changes
+   * @param {(file: OpenFile) => void} changed called when the state changes
    */
   constructor(name, blob, client, { wholePixels, ...limits }, changed) {
     this.name = name;
@@ -62,17 +61,17 @@ export class OpenFile {
     this.#changed = changed;
   }
 
-  /** Whether there is a coarse image of a large one, or will be. */
+  /** Whether the file has, or will have, a coarse version of a large image. */
   get hasCoarse() {
     return this.isByParts && this.header?.model === "wavelet";
   }
 
-  /** The pixels that it holds in memory. */
+  /** The number of pixels held in memory. */
   get heldPixels() {
     return this.layers.reduce((sum, { picture }) => sum + picture.width * picture.height, 0);
   }
 
-  /** Reads and decodes it, if that is not done. */
+  /** Reads and decodes the file unless this is done. */
   async load() {
     if (this.state !== "new") return;
     await this.#work(async (signal) => {
@@ -82,7 +81,7 @@ export class OpenFile {
     });
   }
 
-  /** Decodes all of a large image. */
+  /** Decodes a large image completely. */
   async loadWhole() {
     this.stop();
     this.isByParts = false;
@@ -92,7 +91,7 @@ export class OpenFile {
   }
 
   /**
-   * Decodes what is seen, if it is not too much. Parts that are there stay.
+   * Decodes the visible part if it is small enough. Decoded parts are kept.
    *
    * @param {import("./stage.js").Rectangle} seen
    * @returns {Promise<void>}
@@ -114,13 +113,13 @@ export class OpenFile {
     });
   }
 
-  /** Whether so much is seen that no part of it is decoded. */
+  /** Whether too much is visible for decoding parts. */
   isTooMuch(seen) {
     const part = partAround(seen, this.size);
     return part.width * part.height > MOST_PART_PIXELS;
   }
 
-  /** Stops decoding. What is decoded by parts stays. */
+  /** Stops decoding. Decoded parts are kept. */
   stop() {
     const isCoarseMissing = this.hasCoarse && this.#part === null;
     this.#controller?.abort();
@@ -129,23 +128,23 @@ export class OpenFile {
     if (this.state === "loading") this.state = this.isByParts && !isCoarseMissing ? "ready" : "new";
   }
 
-  /** Stops and frees all that takes memory. */
+  /** Stops decoding and frees memory. */
   forget() {
     this.stop();
     this.#drop(this.layers);
     this.image = null;
     this.#bytes = null;
-    this.isByParts = false; // until its header is read again; then the stage also gets its size anew
+    this.isByParts = false; // reset until the header is read again, so that the stage receives the size again
     this.size = null;
     if (this.state === "ready") this.state = "new";
   }
 
-  /** The decoded image as a PNG file. */
+  /** Returns the decoded image as a PNG file. */
   async png() {
     return new Blob([await encodePng(this.image)], { type: "image/png" });
   }
 
-  /** Does something that can be stopped and can fail, and keeps the state. */
+  /** Runs a cancellable action and updates the state. */
   async #work(task) {
     const controller = new AbortController();
     this.#controller = controller;
@@ -190,7 +189,7 @@ export class OpenFile {
     this.#show(picture, false);
   }
 
-  /** Shows a coarse image of a large one. */
+  /** Shows the coarse version of a large image. */
   async #loadCoarse(signal) {
     const onPreview = (coarse) => this.#showPreview(coarse, signal);
     const coarse = await pictureOf(await this.#decode(signal, { coarsePixels: COARSE_PIXELS, onPreview }));
@@ -198,7 +197,7 @@ export class OpenFile {
     this.#show(coarse, true);
   }
 
-  /** An image that the browser opens; of anything else the decoder says what it is not. */
+  /** Opens an image with the browser. For any other file, the decoder gives the error message. */
   async #loadOther(signal) {
     try {
       const picture = await createImageBitmap(this.blob);
@@ -223,14 +222,14 @@ export class OpenFile {
   async #showPreview(image, signal) {
     const picture = await pictureOf(image);
     if (signal !== this.#controller?.signal) {
-      picture.close(); // what it is a preview of is there, or not wanted any more
+      picture.close(); // obsolete preview
       return;
     }
     this.#show(picture, true);
     this.#changed(this);
   }
 
-  /** Draws one picture for all of the image, instead of what was there. */
+  /** Replaces all layers by one picture of the entire image. */
   #show(picture, isCoarse) {
     this.#drop(this.layers);
     this.layers = [{ picture, place: { x: 0, y: 0, ...this.size }, isCoarse }];
@@ -247,7 +246,10 @@ async function bytesOf(blob) {
   return new Uint8Array(await blob.arrayBuffer());
 }
 
-/** The image for a canvas. With a profile it goes through a PNG, whose colours the browser manages. */
+/**
+ * Returns the image for a canvas. An image with an ICC profile is converted through PNG, so that the browser manages
+ * its colours.
+ */
 async function pictureOf(image) {
   if (image.icc?.length || image.cicp?.length) {
     const { width, height, channels, bitDepth, pixels, icc, cicp } = image;
@@ -257,7 +259,7 @@ async function pictureOf(image) {
   return createImageBitmap(new ImageData(asRgba(image), image.width, image.height));
 }
 
-/** The rectangle of whole tiles around what is seen. */
+/** Returns the rectangle of tiles that contains the visible part. */
 function partAround({ x, y, width, height }, size) {
   const down = (place) => Math.floor(place / PART_GRID) * PART_GRID;
   const up = (place, end) => Math.min(end, Math.ceil(place / PART_GRID) * PART_GRID);

@@ -1,4 +1,7 @@
-/** The page's decoder: its worker and all priors are in the page itself, if it is a single file, or beside it. */
+/**
+ * The decoder of the page. Its worker and pretrained weights are embedded if the page is a single file, and otherwise
+ * beside it.
+ */
 
 import { DfmClient } from "../src/client.js";
 import { embeddedBytes, embeddedText, isSingleFile } from "./embedded.js";
@@ -16,7 +19,7 @@ export function ownClient() {
     });
   }
   const workerUrl = URL.createObjectURL(new Blob([embeddedText("dfm-worker")], { type: "text/javascript" }));
-  // A classic worker: browsers refuse module workers that a page opened from a folder makes from its text.
+  // A classic worker, because browsers refuse module workers created from text by a page in a local folder.
   const createWorker = () => new Worker(workerUrl);
   return new DfmClient({ helpers, createWorker, loadPrior: async () => embeddedBytes("dfm-prior") });
 }

@@ -1,4 +1,4 @@
-/** The panel beside the stage: what the header of a file says, and its bytes by section. */
+/** The panel beside the stage: contents of the header, and bytes of each section. */
 
 const COLOURS = {
   latents: "var(--section-a)",
@@ -15,11 +15,11 @@ const COLOURS = {
   container: "var(--section-g)",
 };
 
-const Q_STEP_UNITS = 64; // a q_step of the header is in 1/64 code values
+const Q_STEP_UNITS = 64; // unit of q_step in the header: 1/64 code value
 const whole = new Intl.NumberFormat("en");
 
 /**
- * Rows about a file: [name, value].
+ * Returns rows about a file: [name, value].
  *
  * @param {import("./open_file.js").OpenFile} file
  * @returns {[string, string][]}
@@ -45,7 +45,7 @@ export function factsOf(file) {
   return rows;
 }
 
-/** Fills a list of terms with rows. */
+/** Fills a description list with rows. */
 export function fillFacts(list, rows) {
   list.replaceChildren(...rows.flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
 }

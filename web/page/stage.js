@@ -1,7 +1,7 @@
 /**
- * The stage: a canvas as large as its element that shows a part of one image, or of two beside each
- * other at a dividing line. Lengths and places are in device pixels, unless a name says `image`; so at
- * scale 1 a pixel of the image is a pixel of the screen.
+ * The stage: a canvas with the size of its element. It shows a part of one image, or of two images on both sides of a
+ * dividing line. Lengths and positions are in device pixels, unless a name contains `image`. At scale 1, an image pixel
+ * is a device pixel.
  *
  * @typedef {{ x: number, y: number, width: number, height: number }} Rectangle
  * @typedef {{ picture: CanvasImageSource, place: Rectangle, isCoarse: boolean }} Layer
@@ -9,20 +9,21 @@
  */
 
 const MOST_SCALE = 64;
-const CRISP_FROM = 2; // from this scale on, pixels are shown as squares
-const CHECKS = 12; // side of the squares behind transparent pixels, in CSS pixels
-const WHEEL = 0.0015; // of the logarithm of the scale, for each pixel of the wheel
-const PINCH_WHEEL = 0.01; // browsers report pinches on touchpads as wheels with Ctrl and small steps
+const CRISP_FROM = 2; // pixels are shown as squares from this scale on
+const CHECKS = 12; // side of the checkerboard squares behind transparent pixels, in CSS pixels
+const WHEEL = 0.0015; // change of the logarithm of the scale per pixel of the wheel
+const PINCH_WHEEL = 0.01; // browsers report touchpad pinches as wheel events with Ctrl and small steps
 
 export class Stage {
   /**
-   * What is drawn, asked for at each drawing: a picture may be closed as soon as it is not given.
+   * Returns the layers to draw. It is called at each drawing, because a picture may be closed when it is no longer
+   * returned.
    * @type {() => { left: Layer[], right: Layer[]|null }}
    */
   layers = () => ({ left: [], right: null });
-  /** Where the right image begins, as a share of the width. */
+  /** The position of the dividing line as a fraction of the width. */
   divider = 0.5;
-  /** Called when another part of the image is seen. */
+  /** Called when the visible part of the image changes. */
   onView = () => {};
 
   #element;
@@ -30,8 +31,8 @@ export class Stage {
   #context;
   #image = { width: 0, height: 0 };
   #scale = 1;
-  #origin = { x: 0, y: 0 }; // of the image's top left corner
-  #isFit = true; // the scale follows the size of the window
+  #origin = { x: 0, y: 0 }; // top left corner of the image
+  #isFit = true; // the scale follows the window size
   #isDrawing = false;
   #checks;
   /** @type {Map<number, { x: number, y: number }>} */
@@ -61,9 +62,9 @@ export class Stage {
   }
 
   /**
-   * Sets the size of the image. One of another size than before is shown whole.
+   * Sets the size of the image. If it changes, the entire image is shown.
    *
-   * @returns {boolean} whether it is another size
+   * @returns {boolean} whether the size has changed
    */
   setSize(width, height) {
     if (width === this.#image.width && height === this.#image.height) return false;
@@ -72,7 +73,7 @@ export class Stage {
     return true;
   }
 
-  /** Fits the image in the window; small images are not enlarged. */
+  /** Fits the image to the window without enlarging it. */
   fit() {
     const { width, height } = this.#canvas;
     this.#isFit = true;
@@ -84,16 +85,16 @@ export class Stage {
     this.#changed();
   }
 
-  /** Shows pixels one for one, around the middle. */
+  /** Shows pixels at scale 1, around the centre. */
   showActual() {
     this.zoomBy(1 / this.#scale);
   }
 
   /**
-   * Zooms so that the pixel of the image at a point stays there.
+   * Changes the scale around a point, whose image pixel stays in place.
    *
    * @param {number} factor
-   * @param {{ x: number, y: number }} [at]  the middle if it is left out
+   * @param {{ x: number, y: number }} [at] the default is the centre
    */
   zoomBy(factor, at = { x: this.#canvas.width / 2, y: this.#canvas.height / 2 }) {
     const least = this.#fitting() / 2;
@@ -115,7 +116,7 @@ export class Stage {
     this.#changed();
   }
 
-  /** The part of the image that is seen, in whole pixels of the image; its size may be 0. */
+  /** Returns the visible part of the image in integer pixels. It may be empty. */
   seen() {
     const span = (origin, size, imageSize) => {
       const first = Math.max(0, Math.floor(-origin / this.#scale));
@@ -127,7 +128,7 @@ export class Stage {
     return { x, y, width, height };
   }
 
-  /** Draws before the next frame. */
+  /** Schedules drawing for the next frame. */
   draw() {
     if (this.#isDrawing) return;
     this.#isDrawing = true;
@@ -137,7 +138,7 @@ export class Stage {
     });
   }
 
-  /** The scale at which the image fits in the window; small images are not enlarged. */
+  /** Returns the scale at which the image fits to the window, at most 1. */
   #fitting() {
     return Math.min(1, this.#canvas.width / this.#image.width, this.#canvas.height / this.#image.height);
   }
@@ -151,10 +152,10 @@ export class Stage {
     this.#checks = null;
     if (this.#isFit) this.fit();
     else this.moveBy(0, 0);
-    this.#paint(); // at once: a canvas of a new size is empty
+    this.#paint(); // immediately, because resizing clears a canvas
   }
 
-  /** Keeps the middle of the window within the image, or the image in the middle if it is smaller. */
+  /** Keeps the centre of the window within the image, or centres a smaller image. */
   #keepInSight() {
     const kept = (origin, size, imageSize) => {
       const length = imageSize * this.#scale;
@@ -187,11 +188,11 @@ export class Stage {
     context.fillRect(middle - devicePixelRatio, 0, 2 * devicePixelRatio, height);
   }
 
-  /** Paints layers between two columns of the canvas. */
+  /** Draws layers between two columns of the canvas. */
   #paintSide(layers, from, to) {
     const context = this.#context;
     const { height } = this.#canvas;
-    // Whole pixels, so that pixels of the image at scale 1 are those of the screen.
+    // Integer positions, so that at scale 1 image pixels coincide with device pixels.
     const x = Math.round(this.#origin.x);
     const y = Math.round(this.#origin.y);
     context.save();
@@ -211,7 +212,7 @@ export class Stage {
     context.restore();
   }
 
-  /** What is seen through transparent pixels. */
+  /** Draws the background of transparent pixels. */
   #checkerboard() {
     if (this.#checks) return this.#checks;
     const side = Math.round(CHECKS * devicePixelRatio);
@@ -238,7 +239,7 @@ export class Stage {
     this.#pointers.set(event.pointerId, this.#pointOf(event));
   }
 
-  /** One pointer moves the image; two zoom it and move it with their middle. */
+  /** Handles pointers: one moves the image; two change the scale, and move the image with their centre. */
   #drag(event) {
     const before = this.#pointers.get(event.pointerId);
     if (!before) return;

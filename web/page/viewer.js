@@ -1,4 +1,4 @@
-/** The page: which files are open, which of them are on the stage, and what the panel says of them. */
+/** The page: open files, their display on the stage, and the panel. */
 
 import { embeddedBytes, embeddedText, isSingleFile } from "./embedded.js";
 import { OpenFile } from "./open_file.js";
@@ -8,9 +8,9 @@ import { Stage } from "./stage.js";
 
 const ZOOM_FACTOR = 1.25;
 const MOVE_PIXELS = 60;
-const MOST_HELD_PIXELS = 36e6; // of files that are not on the stage
-const GALLERY = "dfm-gallery"; // the part of a single file; a page that opens given files has none
-const PART_DELAY_MS = 150; // after the last movement, before what is seen is decoded
+const MOST_HELD_PIXELS = 36e6; // limit for files that are not on the stage
+const GALLERY = "dfm-gallery"; // embedded part of a single file; absent in a page that opens given files
+const PART_DELAY_MS = 150; // delay after the last movement before the visible part is decoded
 
 const $ = (id) => /** @type {any} */ (document.getElementById(id));
 const client = ownClient();
@@ -30,7 +30,7 @@ let showings = 0;
 let partTimer = 0;
 let frame = 0;
 
-/** Opens files, and shows the first of them. */
+/** Opens files and shows the first one. */
 function open(named) {
   const wholePixels = 1e6 * Number($("stage").dataset.wholeMegapixels);
   lost = [];
@@ -38,7 +38,8 @@ function open(named) {
   files.push(...opened);
   listFiles();
   if (opened.length > 0) show(opened[0]);
-  if (document.activeElement === document.body) $("stage").focus({ preventScroll: true }); // keys work at once
+  // Makes keyboard shortcuts work immediately.
+  if (document.activeElement === document.body) $("stage").focus({ preventScroll: true });
 }
 
 function show(file) {
@@ -59,10 +60,10 @@ function close(file) {
   if (other === file || other === current) other = null;
   listFiles();
   load();
-  (files.length > 0 ? $("files").querySelector("button") : $("open")).focus(); // the button that was used is gone
+  (files.length > 0 ? $("files").querySelector("button") : $("open")).focus(); // the focused button has been removed
 }
 
-/** Loads what is on the stage; all else stops, and beyond a limit it is forgotten. */
+/** Loads the files on the stage. Stops loading the others, and frees them beyond a memory limit. */
 function load() {
   const shown = onStage();
   for (const file of files) if (!shown.includes(file)) file.stop();
@@ -86,12 +87,12 @@ function forgetOldest() {
   }
 }
 
-/** Renders before the next frame, however much changes until then. */
+/** Schedules rendering for the next frame. */
 function changed() {
   if (frame === 0) frame = requestAnimationFrame(render);
 }
 
-/** Writes all that depends on the files. */
+/** Updates everything that depends on the files. */
 function render() {
   cancelAnimationFrame(frame);
   frame = 0;
@@ -121,23 +122,23 @@ function renderStage() {
   renderParts();
 }
 
-/** The other file, if there is something to see of both. */
+/** Returns the file for comparison, if both can be shown. */
 function comparedFile() {
   return current?.state !== "failed" && other?.state !== "failed" ? other : null;
 }
 
-/** Whether a file has a size, as far as both sizes are known. */
+/** Whether a file has a given size, as far as both sizes are known. */
 function isOfSize({ size: own }, size) {
   return !own || !size || (own.width === size.width && own.height === size.height);
 }
 
-/** What the stage draws. */
+/** Returns the layers for the stage. */
 function layersOnStage() {
   const compared = comparedFile();
   return { left: current?.layers ?? [], right: compared && scaledLayers(compared, current.size) };
 }
 
-/** The layers of a file, in the size of the image that it is compared with. */
+/** Returns the layers of a file, scaled to the image with which it is compared. */
 function scaledLayers(file, size) {
   if (isOfSize(file, size)) return file.layers;
   const [across, down] = [size.width / file.size.width, size.height / file.size.height];
@@ -166,7 +167,7 @@ function renderProgress() {
   tell("status", busy.length > 0 ? `decoding ${busy[0].name}` : doneText());
 }
 
-/** Writes into an element that screen readers read out, if there is anything new. */
+/** Updates text that screen readers announce, if it has changed. */
 function tell(id, text) {
   if ($(id).textContent !== text) $(id).textContent = text;
 }
@@ -176,7 +177,7 @@ function doneText() {
   return isDecoded ? `decoded in ${current.seconds.toFixed(2)} s` : "";
 }
 
-/** Of a large image: decodes what is seen, a little later, or says that it is too much. */
+/** Decodes the visible part of a large image after a delay, or reports that it is too large. */
 function renderParts() {
   clearTimeout(partTimer);
   const isLarge = ({ isByParts, state }) => isByParts && state !== "failed";
@@ -193,14 +194,14 @@ function renderParts() {
   partTimer = setTimeout(() => large.forEach((file) => file.loadPart(seenOf(file))), PART_DELAY_MS);
 }
 
-/** What the stage shows of a file, in its own pixels. */
+/** Returns the visible part of a file, in its own pixels. */
 function seenOf({ size: own }) {
   const { x, y, width, height } = stage.seen();
   const [across, down] = [own.width / current.size.width, own.height / current.size.height];
   return { x: x * across, y: y * down, width: width * across, height: height * down };
 }
 
-/** Makes the list of files and the choice of the other one. */
+/** Creates the list of files and the choice of the file for comparison. */
 function listFiles() {
   $("files").replaceChildren(...files.map(listItem));
   $("other").replaceChildren(new Option("nothing", ""), ...files.map(({ name }, i) => new Option(name, String(i))));
@@ -223,7 +224,7 @@ function button(text, action) {
   return made;
 }
 
-/** Marks in the list which file is shown and which ones failed. */
+/** Marks the shown file and failed files in the list. */
 function markFiles() {
   files.forEach((file, i) => {
     const item = $("files").children[i];
@@ -239,7 +240,7 @@ async function save() {
   download(await current.png(), pngName(name));
 }
 
-/** As `dfm decode` names it: photo.dfm and photo.png.dfm become photo.png. */
+/** Names an output like `dfm decode`: photo.dfm and photo.png.dfm become photo.png. */
 function pngName(name) {
   return name.replace(/\.dfm$/i, "").replace(/\.png$/i, "") + ".png";
 }
@@ -252,7 +253,7 @@ function download(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-/** Opens files that the page was given addresses of; one that cannot be loaded is shown as such. */
+/** Opens files from given URLs. Files that cannot be loaded are shown with an error. */
 async function openAddresses(list) {
   const named = await Promise.all(
     list.map(async ({ name, url }) => {
@@ -265,14 +266,14 @@ async function openAddresses(list) {
   changed();
 }
 
-/** Opens the gallery, which is in the page itself or beside it. */
+/** Opens the gallery, embedded or beside the page. */
 function openGallery() {
   const bytes = embeddedBytes(GALLERY);
   if (bytes) open([{ name: "gallery.webp", blob: new Blob([bytes]) }]);
   else openAddresses([{ name: "gallery.webp", url: new URL("gallery.webp", import.meta.url) }]);
 }
 
-/** The files of `dfm view`, and those named after the page's address: viewer.html#file=photo.dfm */
+/** Opens the files of `dfm view`, and those in the fragment of the page's URL: viewer.html#file=photo.dfm */
 function openGiven() {
   const given = document.getElementById("dfm-files");
   const named = new URLSearchParams(location.hash.slice(1)).getAll("file");
@@ -285,10 +286,10 @@ function openGiven() {
   if (given?.dataset.alive) stayConnected(given.dataset.alive);
 }
 
-/** Keeps a connection open: the server of `dfm view` ends when the page closes it. */
+/** Keeps a connection open. The server of `dfm view` ends when the page closes it. */
 function stayConnected(address) {
   const connection = new EventSource(address);
-  connection.onerror = () => connection.close(); // the server has ended, and no other one comes
+  connection.onerror = () => connection.close(); // the server has ended and will not restart
 }
 
 const ACTIONS = {
@@ -306,7 +307,7 @@ const ACTIONS = {
   s: () => $("save").click(),
 };
 
-/** Keys are those of the image: elsewhere they scroll, and a single letter does nothing. */
+/** Handles keys only on the image. Elsewhere they scroll, and single letters have no effect. */
 document.addEventListener("keydown", (event) => {
   const isElsewhere = !event.target.closest("#stage") || event.target.closest("input");
   if (isElsewhere || event.ctrlKey || event.metaKey || event.altKey || !Object.hasOwn(ACTIONS, event.key)) return;

@@ -1,6 +1,6 @@
 /**
- * The alpha section: the alpha of each pixel, lossless, in tiles of one value or of lossless WebP
- * ("Alpha section" in docs/format.md).
+ * The alpha section: lossless alpha in tiles, each a constant value or a lossless WebP ("Alpha section" in
+ * docs/format.md).
  */
 
 import { allocate, damaged } from "./errors.js";
@@ -16,7 +16,7 @@ const WEBP_HEAD_BYTES = 25;
 const VP8L_SIGNATURE = 0x2f;
 
 /**
- * Reads the alpha of a region.
+ * Decodes the alpha of a region.
  * @param {Uint8Array} body the section
  * @param {import("./header.js").Header} header
  * @param {import("./geometry.js").Region} region
@@ -36,7 +36,7 @@ export function readAlpha(body, header, region) {
   return alpha;
 }
 
-/** The value or the WebP file of each tile, told from the headers before anything is unpacked. */
+/** Returns the constant value or the WebP file of each tile. Headers are checked before anything is decompressed. */
 function readContents(body, tiling, bitDepth) {
   let start = ENTRY_BYTES * tiling.tiles.length;
   if (body.length < start) throw damaged("the alpha section is shorter than its table");
@@ -55,7 +55,7 @@ function readContents(body, tiling, bitDepth) {
   return contents;
 }
 
-/** Whether bytes are a lossless WebP file, without alpha of its own, of the size of a tile. */
+/** Whether bytes are a lossless WebP file with the size of a tile and without alpha of its own. */
 function isWebpOf(bytes, tile) {
   if (bytes.length < WEBP_HEAD_BYTES) return false;
   const name = (start, end) => String.fromCharCode(...bytes.subarray(start, end));
@@ -70,7 +70,7 @@ function isWebpOf(bytes, tile) {
   );
 }
 
-/** Writes the part of a tile that lies in the region. */
+/** Writes the part of a tile that is in the region. */
 function fillPart(alpha, part, region, tile, content, bitDepth) {
   const pixels = typeof content === "number" ? null : unpack(content, tile);
   for (let y = part.top; y < part.bottom; y++) {

@@ -1,6 +1,6 @@
 /**
- * How much work the network of a file of model 0 is, counted before anything is allocated
- * (docs/format.md, "Refusals and limits").
+ * The cost of the network of a coordinate codec file, computed before memory is allocated (docs/format.md, "Refusals
+ * and limits").
  */
 
 import { DfmError } from "./errors.js";
@@ -12,11 +12,11 @@ const POSITION_DIMENSION = 2;
 const PHASE_FACTOR_MULTIPLY_ADDS = 64;
 
 /**
- * A Fourier layer of m inputs and n outputs, with the frequencies |k|_1 <= order of {0,1}^m.
+ * A Fourier layer with m inputs and n outputs and the frequencies |k|_1 <= order of {0,1}^m.
  * @typedef {{inputs: number, outputs: number, order: number, frequencyCount: number, weightCount: number}} LayerShape
  */
 
-/** How many vectors of `inputs` zeros and ones have at most `order` ones, exactly. */
+/** Returns the exact number of vectors of `inputs` zeros and ones with at most `order` ones. */
 function countFrequencies(inputs, order) {
   let ways = 1n;
   let sum = 0n;
@@ -28,10 +28,10 @@ function countFrequencies(inputs, order) {
 }
 
 /**
- * The layers of a coordinate network, first to last.
+ * Returns the layers of a coordinate network, first to last.
  * @param {{channels: number, depth: number, layer_width: number, order: number}} values fields of the header
  * @returns {LayerShape[]}
- * @throws {DfmError} "corrupt": the network is beyond the limits on its size
+ * @throws {DfmError} "corrupt": the network exceeds the limits
  */
 export function layerShapes(values) {
   const dimensions = [POSITION_DIMENSION, ...Array(values.depth - 1).fill(values.layer_width), values.channels];
@@ -57,7 +57,7 @@ export function layerShapes(values) {
 }
 
 /**
- * The multiply-adds of a coordinate network at one position.
+ * Returns the multiply-adds of a coordinate network per position.
  * @param {LayerShape[]} layers
  * @returns {number}
  */

@@ -1,11 +1,11 @@
 /**
- * What is decoded of a tile so far: it gives the features of each coding pass and takes its symbols ("Trellis" and
+ * The decoded part of a tile: it provides the features of each coding pass and receives its symbols ("Trellis" and
  * "Context of a symbol" in docs/format.md).
  *
- * All numbers that are features are bytes in planes of a workspace, companded. Symbols of the level and differences in
- * the low-pass band have a plane for each phase, so the symbols of a pass see contiguous parts of planes: phases of
- * symbols with a border of one cell of zeros, the coarser level with two numbers before and four behind. Coefficients
- * lie in planes of their own, and become samples with the level's last pass.
+ * All features are companded numbers, stored as bytes in planes of a workspace. Symbols of the level and differences in
+ * the low-pass band have a plane for each phase, so that the features of a pass are contiguous parts of planes. Planes
+ * of phases have a border of one cell of zeros; those of the coarser level have two numbers before and four after each
+ * row. Coefficients are stored in separate planes, and become samples with the last pass of a level.
  *
  * @module causal_context
  */
@@ -17,9 +17,9 @@ import { bandStep } from "./wavelet.js";
 
 const BORDER = 1; // cells around a phase
 const PAD = 2; // numbers before those of the coarser level
-const BEYOND = 4; // and behind
+const BEYOND = 4; // and after them
 const PHASE_COUNT = PHASES.length;
-/** The next state from a state and the parity of the symbol, as 2 * state + parity. */
+/** The next state from a state and the parity of the symbol, at index 2 state + parity. */
 const NEXT_STATE = Int8Array.of(0, 2, 5, 7, 1, 3, 6, 4, 2, 0, 4, 6, 3, 1, 7, 5);
 const COMPANDED_BYTES = Int8Array.from(COMPANDED);
 const COMPANDED_NUMBERS = Int32Array.from(COMPANDED);
@@ -29,10 +29,10 @@ const area = ([rows, columns]) => rows * columns;
 const cellsOf = ([height, width]) => [(height + 1) >> 1, (width + 1) >> 1];
 const phaseSize = (lowSize) => cellsOf(lowSize).map((side) => side + 2 * BORDER);
 const coarserSize = (lowSize) => lowSize.map((side) => side + PAD + BEYOND);
-/** The number of a phase as planes have them: by its row and column. */
+/** Returns the index of a phase in planes: by row and column. */
 const placeOf = ([y, x]) => 2 * y + x;
 
-/** How many numbers the planes of a level have, from the size of its low-pass band. */
+/** Returns the sizes of the planes of a level, from the size of its low-pass band. */
 function lengthsOf(lowSize, channels) {
   return {
     symbols: channels * ORIENTATIONS * PHASE_COUNT * area(phaseSize(lowSize)),
@@ -43,7 +43,7 @@ function lengthsOf(lowSize, channels) {
   };
 }
 
-/** The bytes that the context of a tile takes in a workspace, from the size of its finest low-pass band. */
+/** Returns the number of bytes of a tile's context in a workspace, from the size of its finest low-pass band. */
 export function contextBytes(lowSize, channels) {
   const { symbols, coarser, differences, states, coefficients } = lengthsOf(lowSize, channels);
   return bytesOfArrays([symbols, coarser, differences, states, 4 * coefficients]);
@@ -63,8 +63,8 @@ export class CausalContext {
   #coefficients = [];
 
   /**
-   * @param {import("./kernels.js").Workspace} space with `contextBytes` of room
-   * @param {[number, number]} lowSize the size of the largest low-pass band whose level it serves
+   * @param {import("./kernels.js").Workspace} space with at least `contextBytes`
+   * @param {[number, number]} lowSize the size of the largest low-pass band
    * @param {number} channels 1 or 3
    * @param {number} qStep
    */
@@ -84,13 +84,13 @@ export class CausalContext {
     this.#planes = this.#arrays;
   }
 
-  /** Starts a tile: nothing is decoded but its low-pass band. */
+  /** Starts a tile of which only the low-pass band is decoded. */
   reset() {
     this.#hasCoarser = false;
   }
 
   /**
-   * Enters a decomposition level.
+   * Starts a decomposition level.
    * @param {number} level
    * @param {[number, number]} levelSize the size of its image
    * @param {[number, number]} lowSize the size of its low-pass band
@@ -120,15 +120,15 @@ export class CausalContext {
     });
   }
 
-  /** What `viewsOf` are of: symbols of the level, of the coarser level, differences. */
+  /** The planes of `viewsOf`: symbols of the level, of the coarser level, differences. */
   get planes() {
     return [this.#planes.symbols, this.#planes.coarser, this.#planes.differences];
   }
 
   /**
-   * Where the features of a pass are, as the kernel takes them: for each one that is no magnitude the number of its
-   * plane, the index of what the first symbol sees, and the distance from row to row; how many of them are symbols;
-   * and the numbers of all features that the pass has.
+   * Returns the positions of the features of a pass, in the form of the kernel: for each feature that is not a
+   * magnitude the index of its plane, the index for the first symbol, and the row stride; the number of features that
+   * are symbols; and the numbers of all features of the pass.
    */
   featuresOf({ channel, orientation, phase }) {
     const [, columns] = phaseSize(this.#lowSize);
@@ -185,7 +185,7 @@ export class CausalContext {
   }
 
   /**
-   * Takes the symbols of a pass, which become context and coefficients.
+   * Stores the symbols of a pass as context and as coefficients.
    * @param {{channel: number, orientation: number, phase: number}} pass
    * @param {[number, number]} shape the rows and columns of the pass
    * @param {Int32Array} symbols row by row
@@ -210,14 +210,14 @@ export class CausalContext {
    * Synthesises the level's image of a channel.
    * @param {number} channel
    * @param {Int32Array} low its low-pass band, units
-   * @param {Int32Array} out gets the image, units
+   * @param {Int32Array} out receives the image, units
    */
   synthesise(channel, low, out) {
     const steps = Array.from({ length: ORIENTATIONS }, (_, o) => bandStep(this.#qStep, this.#level, o));
     this.#run.synthesiseChannel(low, ...this.#coefficients[channel], ...steps, ...this.#levelSize, out);
   }
 
-  /** Leaves a level: its symbols become the coarser context of the next one. */
+  /** Ends a level: its symbols become the coarser context of the next one. */
   leave() {
     const lengths = lengthsOf(this.#levelSize, this.#channels);
     const coarser = this.#arrays.coarser.subarray(0, lengths.coarser);

@@ -1,12 +1,12 @@
 /**
- * Decodes .dfm files in workers, so that the page stays responsive.
+ * Decodes .dfm files in workers, to keep the page responsive.
  *
  *     const client = new DfmClient({ workerUrl: "worker.js", priorUrl: "prior.bin" });
  *     const image = await client.decode(bytes, { onPreview: show });
  *
- * A worker does one file at a time; further ones wait, first come, first served. A job that is
- * cancelled ends at once for its caller. Its worker is asked to stop, and is ended if it does not.
- * An image of several tiles is decoded by a worker and its helpers, if there may be any.
+ * Each worker decodes one file at a time; further files wait in order. A cancelled job is rejected immediately. Its
+ * worker is asked to stop, and is ended if it does not. An image with several tiles is decoded by a worker and its
+ * helpers, if helpers are allowed.
  *
  * @typedef {import("../types/index").DecodeOptions} DecodeOptions
  * @typedef {import("../types/index").DfmImage} DfmImage
@@ -14,29 +14,29 @@
 
 import { DfmError } from "./errors.js";
 
-const GRACE_MS = 100; // a cancelled job has this long to stop before its worker is ended
+const GRACE_MS = 100; // time for a cancelled job to stop before its worker is ended
 
 export class DfmClient {
   #createWorker;
   #loadPrior;
   #most;
   #mostHelpers;
-  /** @type {Promise<Uint8Array>|null} the file of the priors, for all workers */
+  /** @type {Promise<Uint8Array>|null} the file of the pretrained weights, for all workers */
   #prior = null;
   /** @type {Desk[]} */
   #desks = [];
-  /** @type {Job[]} those that no worker has yet */
+  /** @type {Job[]} jobs without a worker */
   #queue = [];
   #jobs = 0;
 
   /**
    * @param {object} options
-   * @param {string|URL} [options.workerUrl]  of worker.js
-   * @param {() => Worker} [options.createWorker]  instead of it
-   * @param {string|URL} [options.priorUrl]  of prior.bin
-   * @param {() => Promise<Uint8Array>} [options.loadPrior]  instead of it: gives the file's bytes
-   * @param {number} [options.workers]  the most workers, each with a copy of the prior
-   * @param {number} [options.helpers]  the most further workers that help each of them with a large image
+   * @param {string|URL} [options.workerUrl] URL of worker.js
+   * @param {() => Worker} [options.createWorker] creates a worker, instead of the URL
+   * @param {string|URL} [options.priorUrl] URL of prior.bin
+   * @param {() => Promise<Uint8Array>} [options.loadPrior] loads prior.bin, instead of the URL
+   * @param {number} [options.workers] the maximum number of workers, each with a copy of the weights
+   * @param {number} [options.helpers] the maximum number of helpers of each worker for large images
    */
   constructor({ workerUrl, createWorker, priorUrl, loadPrior, workers = 1, helpers = 0 }) {
     this.#createWorker = createWorker ?? (() => new Worker(workerUrl, { type: "module" }));
@@ -45,7 +45,7 @@ export class DfmClient {
     this.#mostHelpers = helpers;
   }
 
-  /** Loads the prior and starts a worker, so that the first file need not wait for them. */
+  /** Loads the pretrained weights and starts a worker in advance. */
   start() {
     if (this.#desks.length === 0) this.#open();
   }
@@ -56,7 +56,7 @@ export class DfmClient {
    * @param {Uint8Array} bytes
    * @param {DecodeOptions} [options]
    * @returns {Promise<DfmImage>}  with `png`, its form is { width, height, png }
-   * @throws {DfmError} what `dfm decode` says about the file
+   * @throws {DfmError} with the message of `dfm decode`
    * @throws {unknown} the signal's reason, if the job was cancelled
    */
   decode(bytes, { onHeader, onProgress, onPreview, signal, png = false, ...rest } = {}) {
@@ -66,12 +66,12 @@ export class DfmClient {
   }
 
   /**
-   * What the header of a file says, without decoding it.
+   * Reads the header of a file without decoding the image.
    *
    * @param {Uint8Array} bytes
    * @param {{ maxPixels?: number, signal?: AbortSignal }} [options]
    * @returns {Promise<import("../types/index").DfmHeader>}
-   * @throws {DfmError} if not even that can be read
+   * @throws {DfmError} if the header cannot be read
    */
   inspect(bytes, { signal, ...options } = {}) {
     return new Promise((resolve, reject) => {
@@ -97,14 +97,14 @@ export class DfmClient {
     });
   }
 
-  /** Ends all workers. Jobs that are not done are rejected. */
+  /** Ends all workers and rejects unfinished jobs. */
   close() {
     const jobs = [...this.#queue.splice(0), ...this.#desks.flatMap((desk) => desk.job ?? [])];
     for (const desk of this.#desks.splice(0)) endWorkers(desk);
     for (const job of jobs) job.reject(new DOMException("the decoder was closed", "AbortError"));
   }
 
-  /** Gives waiting jobs to workers that have none. */
+  /** Assigns waiting jobs to free workers. */
   #next() {
     while (this.#queue.length > 0) {
       const free = this.#desks.find((desk) => desk.job === null);
@@ -122,7 +122,7 @@ export class DfmClient {
   #open() {
     const worker = this.#createWorker();
     const ready = this.#priorBytes().then((bytes) => worker.postMessage({ type: "prior", bytes }));
-    ready.catch(() => {}); // each job that needs it tells of the error
+    ready.catch(() => {}); // each job that needs it reports the error
     const desk = { worker, ready, job: null, helpers: [] };
     worker.onmessage = ({ data }) => this.#hear(desk, data);
     worker.onerror = (event) => {
@@ -133,16 +133,16 @@ export class DfmClient {
     return desk;
   }
 
-  /** The bytes of the file of the priors, which is loaded once. */
+  /** Returns the bytes of the pretrained weights, which are loaded once. */
   #priorBytes() {
     if (!this.#prior) {
       this.#prior = this.#loadPrior();
-      this.#prior.catch(() => (this.#prior = null)); // who asks next tries again
+      this.#prior.catch(() => (this.#prior = null)); // the next request tries again
     }
     return this.#prior;
   }
 
-  /** What a worker says. Of a job that was cancelled only the answer counts: the worker is free. */
+  /** Handles messages of a worker. For a cancelled job, only the answer matters: the worker is free. */
   #hear(desk, { type, id, ...message }) {
     const { job } = desk;
     if (job?.id !== id) return;
@@ -157,7 +157,7 @@ export class DfmClient {
     this.#next();
   }
 
-  /** Starts helpers of a worker, as many as an image has further tiles. */
+  /** Starts helpers of a worker, one for each further tile of an image. */
   #engageHelpers(desk, fields) {
     const tiles = (fields?.tile_rows ?? 1) * (fields?.tile_columns ?? 1);
     while (desk.helpers.length < Math.min(this.#mostHelpers, tiles - 1)) {
@@ -187,7 +187,7 @@ export class DfmClient {
     setTimeout(() => desk.job === job && this.#shut(desk, reason), GRACE_MS);
   }
 
-  /** Ends a worker; its job is rejected. */
+  /** Ends a worker and rejects its job. */
   #shut(desk, reason) {
     endWorkers(desk);
     this.#desks = this.#desks.filter((one) => one !== desk);
@@ -200,7 +200,7 @@ export class DfmClient {
 /**
  * @typedef {{ id: number, bytes: Uint8Array, wants: object, heard: Record<string, Function|undefined>,
  *   resolve: Function, reject: Function, isCancelled?: boolean }} Job
- * @typedef {{ worker: Worker, ready: Promise<void>, job: Job|null, helpers: Worker[] }} Desk  a worker and what it does
+ * @typedef {{ worker: Worker, ready: Promise<void>, job: Job|null, helpers: Worker[] }} Desk a worker and its job
  */
 
 /** @param {Desk} desk */
@@ -213,7 +213,7 @@ function orderOf({ id, bytes, wants }) {
   return { type: "decode", id, bytes, wants };
 }
 
-/** The file of the priors. */
+/** Loads the file of the pretrained weights. */
 async function fetched(priorUrl) {
   const url = new URL(priorUrl, globalThis.document?.baseURI ?? globalThis.location?.href);
   const response = await fetch(url);

@@ -1,21 +1,21 @@
 /**
- * Planes of luma and two chroma axes -> samples ("Reconstruction" in docs/format.md).
+ * Converts planes of luma and two chroma axes to samples ("Reconstruction" in docs/format.md).
  */
 
 import { allocate } from "./errors.js";
 
-const UNITS = 64; // in a code value
-const MIDDLE = 128; // the code value that a plane's 0 stands for
+const UNITS = 64; // per code value
+const MIDDLE = 128; // code value for 0 in a plane
 
 const dot = (a, b) => a.reduce((sum, x, at) => sum + x * b[at], 0);
 const unit = (a) => a.map((x) => x / Math.sqrt(dot(a, a)));
-/** What is left of an axis without its parts along others, which are of length 1 and orthogonal. */
+/** Removes the components of an axis along other axes, which are orthonormal. */
 const without = (a, ...others) => unit(a.map((x, at) => others.reduce((left, b) => left - dot(a, b) * b[at], x)));
 
-/** The weights of red, green and blue in luma, by the field of the header. */
+/** The weights of red, green and blue in luma, by the value of the header field. */
 const LUMAS = { 1: [1, 1, 1], 2: [0.299, 0.587, 0.114] };
 
-/** The axes in RGB, by the chroma angle and the weights of luma: [axis][channel]. */
+/** Returns the axes in RGB, from the chroma angle and the weights of luma: [axis][channel]. */
 function basisOf(chromaAngle, weights) {
   const angle = (chromaAngle * Math.PI) / 256;
   const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
@@ -29,18 +29,18 @@ function basisOf(chromaAngle, weights) {
   ];
 }
 
-/** A new array for samples of a bit depth. Those of 8 bits are rounded and limited as they are written. */
+/** Allocates samples of a bit depth. An array of 8-bit samples rounds and clips when written. */
 export function samplesArray(bitDepth, length) {
   return allocate(() => (bitDepth === 8 ? new Uint8ClampedArray(length) : new Uint16Array(length)));
 }
 
-/** The function that writes a sample: rounded to the nearest integer and limited to those of the bit depth. */
+/** Returns a function that rounds a sample to the nearest integer and clips it to the bit depth. */
 export function roundingOf(bitDepth) {
-  if (bitDepth === 8) return (value) => value; // Uint8ClampedArray does it
+  if (bitDepth === 8) return (value) => value; // done by Uint8ClampedArray
   return (value) => (value <= 0 ? 0 : value >= 65535 ? 65535 : Math.floor(value + 0.5));
 }
 
-/** Turns planes in units into samples. */
+/** Converts planes in units to samples. */
 export class ColourTransform {
   #round;
 
@@ -50,19 +50,19 @@ export class ColourTransform {
    */
   constructor({ chroma_angle: chromaAngle, luma }, bitDepth) {
     const perCodeValue = bitDepth === 8 ? 1 : 257;
-    /** What a plane's 0 becomes. */
+    /** The sample value for 0 in a plane. */
     this.middle = MIDDLE * perCodeValue;
-    /** What a unit becomes. */
+    /** The sample value of a unit. */
     this.perUnit = perCodeValue / UNITS;
     /** The axes in RGB: [axis][channel]. */
     this.basis = basisOf(chromaAngle, LUMAS[luma]);
-    /** The largest sample. */
+    /** The maximum sample value. */
     this.peak = 255 * perCodeValue;
     this.#round = roundingOf(bitDepth);
   }
 
   /**
-   * Writes samples of pixels that follow each other.
+   * Writes the samples of consecutive pixels.
    * @param {ArrayLike<number>[]} planes of each channel, in units
    * @param {number} start the index of the first pixel in them
    * @param {number} count

@@ -1,6 +1,6 @@
 /**
- * The context model of a prior: the networks and tables of latent symbols, with the adaptation that
- * an image may have for them ("Context of a symbol" and "Adaptation section" in docs/format.md).
+ * The context model of the wavelet codec: networks and tables of symbols, and their adaptation to an image ("Context of
+ * a symbol" and "Adaptation section" in docs/format.md).
  */
 
 import { damaged } from "./errors.js";
@@ -11,8 +11,8 @@ import {
 } from "./range_coder.js";
 
 const CHANNELS = 3;
-const LARGEST = 127; // of weights
-const MEANS = [0, 1, 2, 3, 4, 5, 6, 8, 11, 15]; // the least |mean| of each class
+const LARGEST = 127; // maximum magnitude of weights
+const MEANS = [0, 1, 2, 3, 4, 5, 6, 8, 11, 15]; // minimum |mean| of each class
 /** The class of each |mean|; larger ones have the last class. */
 const CLASSES = Int16Array.from({ length: MEANS.at(-1) + 1 }, (_, mean) => MEANS.findLastIndex((m) => m <= mean));
 const TABLES_PER_QUANTIZER = (LAST_DIRECT + 1) * MEANS.length;
@@ -22,27 +22,27 @@ const CONSTANT_UNIT = 64;
 const MAX_CONSTANT = 2 ** 14;
 const OUTPUTS = 2; // scale and mean
 
-/** The number of a band among all: p in docs/format.md. */
+/** Returns the number of a band: p in docs/format.md. */
 function bandNumber(level, channel, orientation) {
   return CHANNELS * ORIENTATIONS * level + ORIENTATIONS * channel + orientation;
 }
 
-/** The logarithm K of the q_step. */
+/** Returns the logarithm K of the q_step. */
 function logStep(qStep) {
   const octave = 31 - Math.clz32(qStep);
   return 8 * octave + ((8 * qStep) >> octave) - 80;
 }
 
-/** The number of all features of a phase. */
+/** Returns the number of features of a phase. */
 function featureCount(phase) {
   return symbolFeatures(phase) + LOW_COUNTS.reduce((sum, count) => sum + count);
 }
 
-/** @type {WeakMap<object, ContextModel>} the models of priors, whose tables take time to make */
+/** @type {WeakMap<object, ContextModel>} cached context models, because creating the tables takes time */
 const models = new WeakMap();
 
 /**
- * The context model of a prior.
+ * Returns the context model of pretrained weights.
  * @param {Record<string, import("./prior.js").PriorArray>} arrays
  * @returns {ContextModel}
  */
@@ -51,16 +51,16 @@ export function contextModelOf(arrays) {
   return models.get(arrays);
 }
 
-/** Networks and tables of one prior. Images change copies of them. */
+/** Networks and tables of pretrained weights. Images use modified copies. */
 class ContextModel {
   /** @param {Record<string, import("./prior.js").PriorArray>} arrays */
   constructor(arrays) {
     const { data, shape } = arrays.context_frequencies;
     const rows = Array.from({ length: shape[0] }, (_, row) => data.subarray(row * TABLE_SIZE, (row + 1) * TABLE_SIZE));
-    /** All tables: those of the prior, then those of Laplace indices beyond the direct ones. */
+    /** All tables: first the trained ones, then those of Laplace indices without a direct table. */
     this.tables = tablesWithLaplace(rows);
     this.directTables = rows.length;
-    /** The reconstruction offsets of all tables; those of Laplace tables are 0. */
+    /** The reconstruction offsets of all tables; 0 for Laplace tables. */
     this.offsets = new Int32Array(OFFSETS * this.tables.count);
     this.offsets.set(arrays.context_offsets.data);
     this.networks = PHASES.map((_, phase) => {
@@ -71,12 +71,12 @@ class ContextModel {
     });
   }
 
-  /** The same model with other last layers. */
+  /** Returns the same model with other last layers. */
   adapted(networks) {
     return Object.assign(Object.create(ContextModel.prototype), this, { networks });
   }
 
-  /** The constants of the three layers of a phase's network, for a band and a q_step. */
+  /** Returns the constants of the three layers of a phase's network, for a band and a q_step. */
   constantsOf(phase, level, band, qStep) {
     const { c1, s1, c2, c3, s3 } = this.networks[phase];
     const step = logStep(qStep);
@@ -90,13 +90,14 @@ class ContextModel {
   }
 
   /**
-   * Chooses the tables of the symbols of a pass.
+   * Selects the tables of the symbols of a pass.
    * @param {any} run the kernels
-   * @param {import("./causal_context.js").CausalContext} context what is decoded before the pass
+   * @param {import("./causal_context.js").CausalContext} context the symbols decoded before the pass
    * @param {{level: number, channel: number, orientation: number, phase: number}} pass
    * @param {[number, number]} shape its rows and columns
    * @param {number} qStep
-   * @param {{quantizers: Int8Array, tables: Int16Array, signs: Int32Array}} symbols quantisers; gets tables and signs
+   * @param {{quantizers: Int8Array, tables: Int16Array, signs: Int32Array}} symbols provides the quantisers; receives
+   *   tables and signs
    */
   chooseTables(run, context, pass, shape, qStep, { quantizers, tables, signs }) {
     const { level, channel, orientation, phase } = pass;
@@ -111,7 +112,7 @@ class ContextModel {
 }
 
 /**
- * The context model with the adaptation of an image.
+ * Returns the context model adapted to an image.
  * @param {ContextModel} model
  * @param {Uint8Array} body the adaptation section
  * @param {number} levels
@@ -152,7 +153,7 @@ function adaptedNetwork(network, phase, parts, bands) {
   return { ...network, w3, c3 };
 }
 
-/** The numbers of all bands of an image, ascending. */
+/** Returns the numbers of all bands of an image, ascending. */
 function bandsOf(levels, channels) {
   const numbers = [];
   for (let level = 0; level < levels; level++) {

@@ -10,15 +10,15 @@ import { readWeights } from "./coordinate/weights.js";
 import { Region } from "./geometry.js";
 import { sectionOf } from "./integrity.js";
 
-const STRIP_MULTIPLY_ADDS = 2 ** 28; // of the rows that are computed at a time, unless one row takes more
+const STRIP_MULTIPLY_ADDS = 2 ** 28; // number of multiply-adds computed at a time, unless one row takes more
 
 /**
  * Decodes a region.
- * @param {import("./integrity.js").FileState} state of a whole file
+ * @param {import("./integrity.js").FileState} state of an intact file
  * @param {Region} region
- * @param {import("./prior.js").Prior} _prior which this model does without
+ * @param {import("./prior.js").Prior} _prior unused by this codec
  * @param {import("./kernels.js").Kernels} kernels
- * @returns {Generator<{part: number}, Uint8ClampedArray|Uint16Array>} yields the part that is done; gives the samples
+ * @returns {Generator<{part: number}, Uint8ClampedArray|Uint16Array>} yields the finished fraction; returns the samples
  *   [H, W, C]
  * @throws {import("./errors.js").DfmError}
  */

@@ -1,11 +1,11 @@
 /**
- * The checksum of ISO 3309, as in zlib and PNG ("CRC-32" in docs/format.md).
+ * The CRC-32 of ISO 3309, as in zlib and PNG ("CRC-32" in docs/format.md).
  */
 
 const POLYNOMIAL = 0xedb88320;
-const SLICES = 8; // bytes that are taken at a time
+const SLICES = 8; // number of bytes processed at a time
 
-/** Table s holds, for each byte, the remainder of that byte followed by s zero bytes. */
+/** Table s contains, for each byte, the remainder of this byte followed by s zero bytes. */
 const TABLES = makeTables();
 
 function makeTables() {
@@ -23,9 +23,9 @@ function makeTables() {
 }
 
 /**
- * The CRC-32 of bytes.
+ * Returns the CRC-32 of bytes.
  * @param {Uint8Array} bytes
- * @param {number} [before] the CRC-32 of the bytes before them; 0 for none
+ * @param {number} [before] the CRC-32 of the preceding bytes; 0 for none
  * @returns {number} 0..2^32 - 1
  */
 export function crc32(bytes, before = 0) {
@@ -50,7 +50,7 @@ export function crc32(bytes, before = 0) {
 }
 
 /**
- * A check of the checks section: the lower half of the CRC-32.
+ * Returns a check of the checks section: the lower half of the CRC-32.
  * @param {Uint8Array} bytes
  * @returns {number} 0..65535
  */
@@ -59,9 +59,9 @@ export function checkOf(bytes) {
 }
 
 /**
- * The bytes of numbers as checksums take them: little-endian.
+ * Returns the bytes of numbers for checksums: little-endian.
  * @param {Int32Array|Uint32Array|Float32Array|Int8Array|Uint8Array} numbers
- * @returns {Uint8Array} a view of the numbers where it can be
+ * @returns {Uint8Array} a view of the numbers if possible
  */
 export function littleEndianBytes(numbers) {
   const bytes = new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength);

@@ -1,5 +1,5 @@
 /**
- * The decoder: the bytes of a .dfm file -> an image.
+ * The decoder: converts the bytes of a .dfm file to an image.
  *
  *     const prior = await loadPrior(bytesOfPriorBin);
  *     const image = await decode(bytesOfFile, { prior, onProgress, onPreview });
@@ -24,8 +24,8 @@ import { decodeTogether } from "./together.js";
 export { DfmError } from "./errors.js";
 export { loadPrior } from "./prior.js";
 
-const UPRIGHT = 1; // the orientation of all images in .dfm files
-const PREVIEW_MS = 200; // between previews of the same size
+const UPRIGHT = 1; // orientation of all images in .dfm files
+const PREVIEW_MS = 200; // interval between previews of the same size
 
 const DECODERS = {
   [COORDINATE]: decodeCoordinate,
@@ -56,18 +56,18 @@ const DECODERS = {
  * @param {object} options
  * @param {import("./prior.js").Prior} options.prior
  * @param {{x: number, y: number, width: number, height: number}|null} [options.region] the rectangle to decode; its
- *   pixels are those of the whole image
- * @param {number} [options.coarsePixels] asks for a small image of all of it instead, from its coarse levels, with at
- *   most so many pixels, 8 bits and no alpha; files of other models than the wavelet one are decoded as they are
- * @param {number} [options.maxPixels] the largest number of pixels of an image
- * @param {number} [options.maxMultiplyAdds] of the network of a coordinate codec, at all positions
- * @param {(part: number) => void} [options.onProgress] is told how much is done, 0..1
- * @param {(image: Image) => void} [options.onPreview] gets small images of the whole image, with less detail; none if
- *   a region is asked for
+ *   pixels are exactly those of the entire image
+ * @param {number} [options.coarsePixels] decodes a reduced image from the coarse levels instead, with at most this
+ *   number of pixels, 8 bits and no alpha; files of other codecs than wavelet are decoded in full
+ * @param {number} [options.maxPixels] the maximum number of pixels of an image
+ * @param {number} [options.maxMultiplyAdds] the maximum for the network of a coordinate codec, at all positions
+ * @param {(part: number) => void} [options.onProgress] receives the finished fraction, 0..1
+ * @param {(image: Image) => void} [options.onPreview] receives reduced images with less detail; not called if a region
+ *   is given
  * @param {AbortSignal} [options.signal]
- * @param {import("./together.js").Team} [options.team] workers that take parts of images in tiles
+ * @param {import("./together.js").Team} [options.team] workers that decode parts of images with several tiles
  * @returns {Promise<Image>}
- * @throws {DfmError} what `dfm decode` says about the file
+ * @throws {DfmError} with the message of `dfm decode`
  * @throws {RangeError} the region is not within the image
  */
 export async function decode(bytes, options) {
@@ -101,7 +101,7 @@ export async function decode(bytes, options) {
   return image({ height, width, channels: header.codedChannels, bitDepth: header.bitDepth }, samples, alpha);
 }
 
-/** The samples of a region, by this worker alone or by all of a team. */
+/** Decodes the samples of a region, on this worker alone or with a team. */
 async function samplesOf(state, region, prior, kernels, hooks) {
   const { header } = state;
   const { showPreview, team } = hooks;
@@ -111,7 +111,7 @@ async function samplesOf(state, region, prior, kernels, hooks) {
   return run(DECODERS[header.model](state, region, prior, kernels, Boolean(showPreview)), hooks);
 }
 
-/** Runs a decoder in slices, and tells of its progress. */
+/** Runs a decoder in slices and reports its progress. */
 function run(decoder, { showPreview, onProgress, signal }) {
   const onStep = ({ preview }) => {
     if (preview) showPreview?.(preview);
@@ -120,7 +120,7 @@ function run(decoder, { showPreview, onProgress, signal }) {
   return inSlices(decoder, { onStep, onSlice: ({ part }) => onProgress?.(part), signal });
 }
 
-/** A function that shows previews, but not many of the same size in a short time. */
+/** Returns a function that shows previews, with a minimum interval between previews of the same size. */
 function notTooOften(showPreview) {
   let [size, shownAt] = [0, 0];
   return (preview) => {
@@ -130,7 +130,7 @@ function notTooOften(showPreview) {
   };
 }
 
-/** The region that is asked for. */
+/** Returns the requested region. */
 function regionOf(region, { height, width }) {
   if (!region) return new Region(0, 0, height, width);
   const { x, y } = region;
@@ -141,7 +141,7 @@ function regionOf(region, { height, width }) {
   throw new RangeError(`the region ${size} is not within the image of ${width}x${height}`);
 }
 
-/** Refuses a network of the file's own that takes too long, before memory or time is spent on it. */
+/** Throws an error if the network in the file takes too long, before it is evaluated. */
 function requireLimitedWork(header, region, limit) {
   if (header.model !== COORDINATE) return;
   const each = multiplyAdds(layerShapes(header.values));
@@ -160,7 +160,7 @@ function missingModel(header) {
   return new DfmError("missing-model", what);
 }
 
-/** Size and pixels of an image: samples as they are to be shown, with alpha where there is some. */
+/** Returns size and pixels of an image for display, with alpha if present. */
 function withAncillary({ height, width, channels, bitDepth }, samples, alpha, header) {
   const shown = header.channels;
   const total = shown + (alpha ? 1 : 0);
@@ -178,8 +178,8 @@ function withAncillary({ height, width, channels, bitDepth }, samples, alpha, he
 }
 
 /**
- * What the header of a file says, without decoding it.
- * @param {Uint8Array} bytes the file, or a prefix of it in which the header is whole
+ * Reads the header of a file without decoding the image.
+ * @param {Uint8Array} bytes the file, or a prefix with the complete header
  * @param {object} [options]
  * @param {number} [options.maxPixels]
  * @returns {{width: number, height: number, bitDepth: number, channels: number, hasAlpha: boolean, model: string,

@@ -1,5 +1,5 @@
 /**
- * The one error that decoding throws. Its messages are one line, in the words of `dfm`.
+ * The error thrown by decoding. Messages have one line and use the words of `dfm`.
  *
  * @module errors
  */
@@ -19,7 +19,7 @@
 /** A file that cannot be decoded. */
 export class DfmError extends Error {
   /**
-   * @param {ErrorKind} kind - What is wrong with the file.
+   * @param {ErrorKind} kind - The kind of the error.
    * @param {string} message - One line: what was found, and what to do.
    */
   constructor(kind, message) {
@@ -30,18 +30,18 @@ export class DfmError extends Error {
   }
 }
 
-/** The error for contents that only damage explains. @param {string} what - What was found. */
+/** Creates the error for contents that must be damaged. @param {string} what - What was found. */
 export function damaged(what) {
   return new DfmError("corrupt", `${what}; the file is damaged`);
 }
 
 /**
- * Makes arrays; too little memory for them is an error of the file.
+ * Allocates arrays, and converts lack of memory to an error of the file.
  *
  * @template T
- * @param {() => T} make - Does nothing but allocate.
+ * @param {() => T} make - Allocates, without other effects.
  * @returns {T}
- * @throws {DfmError} "limit": there is not so much memory.
+ * @throws {DfmError} "limit": memory is insufficient.
  */
 export function allocate(make) {
   try {

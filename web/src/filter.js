@@ -1,6 +1,6 @@
 /**
- * The image filter: a linear residual of the synthesis that one image has for itself ("Filter
- * section" in docs/format.md). At pixel p it adds to channel i
+ * The image filter: a linear correction of the synthesis with coefficients for one image ("Filter section" in
+ * docs/format.md). At pixel p it adds to channel i
  *
  *     sum over t, j of w[i, t, j] (s_j(p + t) - s_j(p)),    t != 0, |t|_1 <= radius.
  */
@@ -19,7 +19,7 @@ const SIZE_BYTES = 2; // radius and step index
  * @property {Float32Array[]} weights for each distance [output channel, tap, input channel]
  */
 
-/** The offsets of a distance, by row, then column. */
+/** Returns the offsets at a distance, by row, then column. */
 function tapsAt(distance) {
   const taps = [];
   for (let dy = -distance; dy <= distance; dy++) {
@@ -54,7 +54,7 @@ export function readFilter(body, channels) {
 }
 
 /**
- * The weights of a filter tap by tap: [tap, input channel, output channel].
+ * Returns the weights of a filter tap by tap: [tap, input channel, output channel].
  * @param {ImageFilter} filter
  * @param {number} channels
  * @returns {Float32Array}
@@ -63,7 +63,7 @@ export function weightsByTap({ taps, weights }, channels) {
   const byTap = new Float32Array(taps.length * channels * channels);
   let start = 0;
   for (const ring of weights) {
-    const size = ring.length / channels; // of an output channel
+    const size = ring.length / channels; // per output channel
     for (let output = 0; output < channels; output++) {
       for (let n = 0; n < size; n++) byTap[(start + n) * channels + output] = ring[output * size + n];
     }

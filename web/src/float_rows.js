@@ -1,6 +1,6 @@
 /**
- * Products of matrices of float32 and rows of numbers, for the overfitted and the coordinate codec. A number of a network
- * has a row, with one float for each position; positions are computed in blocks of eight.
+ * Products of float32 matrices and rows of numbers, for the overfitted and the coordinate codec. Each number of a
+ * network has a row with one float per position. Positions are computed in blocks of eight.
  *
  *     const matrix = space.matrix({ weights, constants });
  *     matrix.setInputs([row.byteOffset, ...]);         // of each column
@@ -10,13 +10,12 @@
  * @module float_rows
  */
 
-const POSITIONS = 8; // of a block
-const ROWS = 4; // results that are computed together
+const POSITIONS = 8; // per block
+const ROWS = 4; // number of results computed together
 const ALIGNMENT = 16;
 
 /**
- * The functions that exist in WebAssembly and in JavaScript. All arguments are places in the memory, in bytes, or
- * numbers.
+ * The functions implemented in WebAssembly and in JavaScript. All arguments are byte offsets in the memory, or numbers.
  *
  * @typedef {object} RowKernels
  * @property {(matrix: number, inputs: number, at: number, out: number, stride: number, blocks: number) => void}
@@ -26,14 +25,14 @@ const ALIGNMENT = 16;
  *   sin a of a row of angles in radians.
  */
 
-// A matrix is described by six numbers of 32 bits; here are their places.
+// Byte offsets of the fields that describe a matrix.
 const MATRIX = {
   weights: 0, // by groups of four rows, and in them by columns: the four weights of a column
   columns: 4,
   groupCount: 8,
   constants: 12, // one for each row
-  least: 16, // a float: what smaller results become
-  adds: 20, // 1 where results are added to what the rows of results hold; otherwise 0
+  least: 16, // a float: the minimum of results
+  adds: 20, // 1 if results are added to the existing ones, otherwise 0
   bytes: 24,
 };
 
@@ -43,15 +42,15 @@ const MATRIX = {
  * @typedef {object} MatrixWeights
  * @property {ArrayLike<number>} weights - [rows, columns], row by row.
  * @property {ArrayLike<number>} constants - [rows]: what is added to the results.
- * @property {boolean} [adds] - Whether results are also added to what is there.
- * @property {number} [least] - What smaller results become; none if undefined.
+ * @property {boolean} [adds] - Whether results are added to the existing ones.
+ * @property {number} [least] - The minimum of results; none if undefined.
  */
 
 /** @param {number} count @param {number} unit */
 const roundUp = (count, unit) => Math.ceil(count / unit) * unit;
 
 /**
- * The memory that a matrix takes in a workspace.
+ * Returns the number of bytes of a matrix in a workspace.
  *
  * @param {number} rows @param {number} columns
  */
@@ -89,22 +88,22 @@ export class Matrix {
   }
 
   /**
-   * Says where the inputs are.
+   * Sets the inputs.
    *
-   * @param {ArrayLike<number>} places - For each column the place of the row of its input, in bytes.
+   * @param {ArrayLike<number>} places - For each column the byte offset of its input row.
    */
   setInputs(places) {
     this.#inputs.set(places);
   }
 
   /**
-   * Computes the results for positions that follow each other.
+   * Computes the results for consecutive positions.
    *
-   * @param {Float32Array} out - Gets the rows of results. There are as many as the matrix has rows, rounded up to a
-   *   multiple of 4, and they are written for the number of positions, rounded up to a multiple of 8.
-   * @param {number} stride - From a row of results to the next one, in floats.
+   * @param {Float32Array} out - Receives the rows of results. Their number is that of the matrix rows, rounded up to a
+   *   multiple of 4, and their length is the number of positions, rounded up to a multiple of 8.
+   * @param {number} stride - The distance between rows of results, in floats.
    * @param {number} count - The number of positions.
-   * @param {number} [at] - Bytes that are added to the places of all inputs.
+   * @param {number} [at] - Bytes added to the offsets of all inputs.
    */
   run(out, stride, count, at = 0) {
     const blocks = Math.ceil(count / POSITIONS);
@@ -123,7 +122,7 @@ export function turnRows({ turn }, angles, cosines, sines) {
 }
 
 /**
- * The functions in plain JavaScript. Their results differ by how float32 rounds.
+ * The functions in plain JavaScript. Their results differ in the rounding of float32.
  *
  * @param {ArrayBuffer} buffer
  * @returns {RowKernels}

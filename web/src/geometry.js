@@ -1,13 +1,12 @@
 /**
- * Sizes and positions: regions of an image, the tiles that it is cut into, and the bands of a tile
- * ("Tiles" and "Bands" in docs/format.md).
+ * Sizes and positions: regions of an image, its tiles, and the bands of a tile ("Tiles" and "Bands" in docs/format.md).
  */
 
 const TILE_SIDE = 1024; // pixels
 export const TILE_GRID = 256; // pixels; tiles start at multiples of it
 export const ORIENTATIONS = 3;
 
-/** A rectangle of an image: rows top..bottom and columns left..right, without the end values. */
+/** A rectangular region: rows top..bottom and columns left..right, excluding bottom and right. */
 export class Region {
   constructor(top, left, bottom, right) {
     this.top = top;
@@ -28,7 +27,7 @@ export class Region {
     return this.height <= 0 || this.width <= 0;
   }
 
-  /** @param {Region} other @returns {Region} the rectangle that lies in both, perhaps an empty one */
+  /** @param {Region} other @returns {Region} the intersection, possibly empty */
   common(other) {
     return new Region(
       Math.max(this.top, other.top),
@@ -38,7 +37,7 @@ export class Region {
     );
   }
 
-  /** This region with `margin` more pixels on each side, within an image of a size. */
+  /** Returns this region with `margin` more pixels on each side, clipped to an image of the given size. */
   grown(margin, height, width) {
     const { top, left, bottom, right } = this;
     return new Region(top - margin, left - margin, bottom + margin, right + margin).common(
@@ -47,12 +46,12 @@ export class Region {
   }
 }
 
-/** How an image is cut into tiles. */
+/** The division of an image into tiles. */
 export class Tiling {
   constructor(height, width, tileRows, tileColumns) {
     const rows = edges(height, tileRows);
     const columns = edges(width, tileColumns);
-    /** All tiles, row by row. */
+    /** Returns all tiles, row by row. */
     this.tiles = [];
     for (let row = 0; row < tileRows; row++) {
       for (let column = 0; column < tileColumns; column++) {
@@ -61,13 +60,16 @@ export class Tiling {
     }
   }
 
-  /** The most rows and columns of a tile, which need not be of the same one. @returns {[number, number]} */
+  /**
+   * Returns the maximum numbers of rows and of columns of a tile, possibly of different tiles. @returns {[number,
+   * number]}
+   */
   largest() {
     const most = (side) => Math.max(...this.tiles.map((tile) => tile[side]));
     return [most("height"), most("width")];
   }
 
-  /** The rectangle that the tiles which a region touches make up, and their numbers. */
+  /** Returns the rectangle of all tiles that a region intersects, and their numbers. */
   covering(region) {
     const numbers = [...this.tiles.keys()].filter((number) => !this.tiles[number].common(region).isEmpty);
     const [first, last] = [this.tiles[numbers[0]], this.tiles[numbers.at(-1)]];
@@ -75,7 +77,7 @@ export class Tiling {
   }
 }
 
-/** The first pixel of each tile along an axis, and the end of the last tile. */
+/** Returns the first pixel of each tile along an axis, and the end of the last tile. */
 function edges(side, count) {
   const starts = [];
   for (let at = 0; at < count; at++) {
@@ -84,13 +86,13 @@ function edges(side, count) {
   return [...starts, side];
 }
 
-/** The number of tiles along an axis, so that they have about TILE_SIDE pixels. */
+/** Returns the number of tiles along an axis; a tile has about TILE_SIDE pixels. */
 export function defaultTiles(side) {
   return Math.max(1, Math.floor((side + TILE_SIDE / 2) / TILE_SIDE));
 }
 
 /**
- * The [height, width] of a tile's pixels, then of the low-pass band after each level.
+ * Returns [height, width] of a tile, then of the low-pass band after each level.
  * @returns {[number, number][]}
  */
 export function lowSizes(height, width, levels) {
@@ -99,7 +101,7 @@ export function lowSizes(height, width, levels) {
   return sizes;
 }
 
-/** The [height, width] of a band of a level whose image has a size. */
+/** Returns [height, width] of a band of a level, from the size of the level's image. */
 export function bandSize([height, width], orientation) {
   const rows = orientation === 0 ? Math.ceil(height / 2) : Math.floor(height / 2);
   const columns = orientation === 1 ? Math.ceil(width / 2) : Math.floor(width / 2);

@@ -1,6 +1,6 @@
 /**
- * The header of a .dfm file: what it tells of an image before anything is decoded ("Header",
- * "Section table" and "Refusals and limits" in docs/format.md).
+ * The header of a .dfm file: all properties of an image that are known before decoding ("Header", "Section table" and
+ * "Refusals and limits" in docs/format.md).
  */
 
 import { layerShapes } from "./architecture.js";
@@ -21,9 +21,9 @@ export const GENERATIVE = 2;
 export const OVERFITTED = 3;
 const MODEL_NAMES = ["coordinate", "wavelet", "generative", "overfitted"];
 const MAIN_SECTIONS = ["weights", "latents", "code", "grids"];
-/** The sections that belong to a model; the others are of all. */
+/** Sections of specific codecs; the others can occur with all. */
 const OWN_SECTIONS = [["weights"], ["latents", "filter", "adaptation"], ["code"], ["grids", "networks"]];
-/** Sections from this id on change no sample, and are skipped where they are unknown. */
+/** Sections from this id on do not affect samples; unknown ones are skipped. */
 const FIRST_SKIPPED = 128;
 /** The names of sections by their ids. */
 const SECTION_NAMES = [
@@ -58,14 +58,14 @@ const oneOf =
 const any = () => true;
 
 /**
- * A field of the header. It is read if `when` is true of the fields before it.
+ * A field of the header. It is present if `when` returns true for the previous fields.
  * @typedef {object} Field
  * @property {string} name
  * @property {"B"|"H"|"I"|"leb128"} code
  * @property {(value: number) => boolean} allowed
  * @property {(values: object) => boolean} when
- * @property {number} less what is subtracted from a value to give the stored number
- * @property {string} refusal the kind of the error for any other value
+ * @property {number} less the difference between a value and the stored number
+ * @property {string} refusal the kind of the error for a value that is not allowed
  */
 
 /** @returns {Field} */
@@ -109,7 +109,7 @@ const FIELDS = [
 ];
 
 /**
- * What `readHeader` gives.
+ * The result of `readHeader`.
  * @typedef {object} Header
  * @property {Record<string, number>} values the fields by their names in docs/format.md
  * @property {number} model COORDINATE, WAVELET, GENERATIVE or OVERFITTED
@@ -117,19 +117,19 @@ const FIELDS = [
  * @property {number} width in pixels
  * @property {number} height in pixels
  * @property {number} bitDepth 8 or 16
- * @property {number} codedChannels the channels that are coded, 1 or 3
- * @property {number} channels the channels of the image without alpha, 1 or 3
+ * @property {number} codedChannels the number of coded channels, 1 or 3
+ * @property {number} channels the number of channels of the image without alpha, 1 or 3
  * @property {boolean} hasAlpha
- * @property {number} tileRows 1 where the model has no tiles
+ * @property {number} tileRows 1 for codecs without tiles
  * @property {number} tileColumns
  * @property {Map<string, {id: number, start: number, length: number}>} sections by name, in the order of the file
- * @property {number} fileBytes the length of the file that the header declares
+ * @property {number} fileBytes the length of the file according to the header
  */
 
 /**
- * Reads the header alone. Neither the sections nor the CRC-32 are examined.
- * @param {Uint8Array} data the file, or a prefix of it in which the header is whole
- * @param {number} [maxPixels] the largest number of pixels that an image may have
+ * Reads the header without checking the sections and the CRC-32.
+ * @param {Uint8Array} data the file, or a prefix with the complete header
+ * @param {number} [maxPixels] the maximum number of pixels of an image
  * @returns {Header}
  * @throws {DfmError}
  */
@@ -163,7 +163,7 @@ export function readHeader(data, maxPixels = MAX_PIXELS) {
   };
 }
 
-/** Refuses sections that no writer may write. */
+/** Throws an error for invalid combinations of sections. */
 function checkSections(sections, model, codedChannels) {
   const main = MAIN_SECTIONS[model];
   const others = OWN_SECTIONS.filter((_, other) => other !== model).flat();
@@ -178,13 +178,13 @@ function checkSections(sections, model, codedChannels) {
 
 function requireMagic(data) {
   if (data.length === 0) throw new DfmError("truncated", "the file is empty");
-  const first = [...data.subarray(0, MAGIC.length)]; // a prefix of the magic is a truncated file
+  const first = [...data.subarray(0, MAGIC.length)]; // a prefix of the magic bytes is a truncated file
   if (first.every((byte, index) => byte === MAGIC[index])) return;
   const what = `its first bytes are ${bytesText(first)}, not ${bytesText(MAGIC)}`;
   throw new DfmError("not-dfm", `not a .dfm file: ${what}; name a file that dfm encode wrote`);
 }
 
-/** Bytes as `dfm` writes them in messages. */
+/** Formats bytes as `dfm` does in messages. */
 function bytesText(bytes) {
   const escapes = { 9: "\\t", 10: "\\n", 13: "\\r", 92: "\\\\" };
   const quote = bytes.includes(39) && !bytes.includes(34) ? '"' : "'";
@@ -196,7 +196,7 @@ function bytesText(bytes) {
   return `b${quote}${text.join("")}${quote}`;
 }
 
-/** The values of the fields, and the offset after them. */
+/** Reads the values of the fields, and returns them with the offset after them. */
 function readFields(data) {
   const values = {};
   let at = MAGIC.length;
@@ -237,7 +237,10 @@ function refusalOf(item, value, at, data) {
   return new DfmError(item.refusal, `the header is invalid: ${title} ${value}; the file is damaged`);
 }
 
-/** The error for what a newer program may have written. The CRC-32 tells whether damage is as likely. */
+/**
+ * Creates the error for contents that a newer program may have written. A wrong CRC-32 means that the file may be
+ * damaged instead.
+ */
 function unknown(what, data) {
   const end = data.length - CRC_BYTES;
   const isComplete = end >= 0 && crc32(data.subarray(0, end)) === readUint32(data, end);
@@ -264,7 +267,7 @@ function requireTiles(count, side) {
   throw new DfmError("corrupt", `the header is invalid: ${what}`);
 }
 
-/** Where each section lies, and the length of the file. */
+/** Returns the position of each section, and the length of the file. */
 function readSectionTable(data, table, values) {
   const count = values.section_count ?? values.kinds >> 2;
   let start = table + count * SECTION_ENTRY_BYTES;
@@ -290,7 +293,7 @@ export function readUint32(data, at) {
   return (data[at] | (data[at + 1] << 8) | (data[at + 2] << 16) | (data[at + 3] << 24)) >>> 0;
 }
 
-/** The number of checks of symbols that a checks section has. */
+/** Returns the number of symbol checks in a checks section. */
 export function symbolCheckCount(header) {
   if (header.model === OVERFITTED) return header.values.grids;
   return header.model === WAVELET ? header.tileRows * header.tileColumns * (header.values.levels + 1) : 0;

@@ -1,6 +1,6 @@
 /**
- * An image of the wavelet codec in parts that do not depend on each other: tiles of latents become samples, and blocks
- * of samples become pixels. Who decodes alone takes all of them, and workers share them (`together.js`).
+ * A wavelet codec image in independent parts: tiles of coefficients become samples, and blocks of samples become
+ * pixels. A single worker processes all parts; several workers share them (`together.js`).
  */
 
 import { samplesArray } from "./colour.js";
@@ -27,7 +27,7 @@ export class ImageParts {
   #decoder = null;
 
   /**
-   * @param {import("./integrity.js").FileState} state of a whole file
+   * @param {import("./integrity.js").FileState} state of an intact file
    * @param {import("./prior.js").Prior} prior
    * @param {import("./kernels.js").Kernels} kernels
    * @throws {import("./errors.js").DfmError}
@@ -48,7 +48,7 @@ export class ImageParts {
     this.#kernels = kernels;
   }
 
-  /** Refuses tiles whose streams are too long, before anything is decoded. */
+  /** Throws an error for tiles with streams that are too short, before decoding. */
   checkLengths(numbers) {
     for (const number of numbers) {
       const { height, width } = this.tiling.tiles[number];
@@ -56,12 +56,12 @@ export class ImageParts {
     }
   }
 
-  /** The region of the linear synthesis that the pixels of a region depend on. */
+  /** Returns the region of the linear synthesis on which the pixels of a region depend. */
   seenFrom(region) {
     return seenFrom(region, this.header, machineOf(this.#arrays).reach, this.#filter?.radius ?? 0);
   }
 
-  /** A tile, level by level; see `TileDecoder.levels`. */
+  /** Decodes a tile level by level; see `TileDecoder.levels`. */
   tile(number, finestLevel = 0) {
     const longest = () => Math.max(...this.#streams.map((stream) => stream.length));
     this.#decoder ??= new TileDecoder(this.header, this.#model, this.#kernels, this.tiling.largest(), longest());
@@ -72,10 +72,10 @@ export class ImageParts {
   }
 
   /**
-   * The pixels of a region.
+   * Computes the pixels of a region.
    * @param {import("./reconstruct.js").Synthesis} synthesis at least what the region is seen from
    * @param {import("./geometry.js").Region} region
-   * @returns {Generator<number, Uint8ClampedArray|Uint16Array>} yields the part that is done, 0..1; gives the samples
+   * @returns {Generator<number, Uint8ClampedArray|Uint16Array>} yields the finished fraction, 0..1; returns the samples
    *   [H, W, C]
    */
   *block(synthesis, region) {
@@ -87,7 +87,7 @@ export class ImageParts {
 }
 
 /**
- * The parts of a file, for a worker that helps another one to decode it.
+ * Creates the parts of a file, for a worker that helps another one.
  * @param {Uint8Array} bytes
  * @param {{ prior: import("./prior.js").Prior, maxPixels?: number }} options
  * @returns {Promise<ImageParts>}
@@ -97,13 +97,13 @@ export async function openParts(bytes, { prior, maxPixels = MAX_PIXELS }) {
   return new ImageParts(examine(bytes, readHeader(bytes, maxPixels)), prior, await sharedKernels());
 }
 
-/** The planes of a region of an image, with nothing in them. @returns {import("./reconstruct.js").Synthesis} */
+/** Allocates empty planes for a region of an image. @returns {import("./reconstruct.js").Synthesis} */
 export function emptySynthesis(region, channels) {
   const size = region.height * region.width;
   return { planes: allocate(() => Array.from({ length: channels }, () => new Int32Array(size))), region };
 }
 
-/** Copies what the planes of a tile have of a region into those of the region. */
+/** Copies the planes of a tile into those of a region. */
 export function paste({ planes, region }, tilePlanes, tile) {
   const inside = region.common(tile);
   planes.forEach((plane, channel) => {

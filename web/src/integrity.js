@@ -1,6 +1,5 @@
 /**
- * The state of a file: whole, truncated, or damaged, and in which sections ("Checks section" in
- * docs/format.md).
+ * The state of a file: intact, truncated or damaged, and the affected sections ("Checks section" in docs/format.md).
  */
 
 import { checkOf, crc32 } from "./crc32.js";
@@ -11,18 +10,18 @@ const CHECK_BYTES = 2;
 const BEST_EFFORT = "or decode what is left with dfm decode --best-effort";
 
 /**
- * What the bytes of a file tell of its state before anything is decoded.
+ * The state of a file, determined before decoding.
  * @typedef {object} FileState
  * @property {Uint8Array} data
  * @property {import("./header.js").Header} header
  * @property {number[]|null} symbolChecks the checks of the symbols; null if there are none
  * @property {boolean} headerDamaged whether the check of the header does not match
- * @property {string[]} problems sentences about all that is wrong; empty if the file is whole
+ * @property {string[]} problems descriptions of damage; empty for an intact file
  */
 
 /**
  * Determines the state of a file.
- * @param {Uint8Array} data the file, or a prefix of it in which the header is whole
+ * @param {Uint8Array} data the file, or a prefix with the complete header
  * @param {import("./header.js").Header} header
  * @returns {FileState}
  */
@@ -55,7 +54,7 @@ export function examine(data, header) {
 }
 
 /**
- * Refuses a file that is not whole.
+ * Throws an error for a file that is not intact.
  * @param {FileState} state
  * @throws {DfmError}
  */
@@ -71,7 +70,7 @@ export function refuseDamage({ data, header, headerDamaged, problems }) {
 }
 
 /**
- * The bytes of a section, as far as the file has them; null if it has none of this name.
+ * Returns the available bytes of a section; null if the file has no section of this name.
  * @param {Pick<FileState, "data"|"header">} file
  * @param {string} name
  * @returns {Uint8Array|null}
@@ -81,7 +80,9 @@ export function sectionOf({ data, header }, name) {
   return place ? data.subarray(place.start, place.start + place.length) : null;
 }
 
-/** The error for symbols of a whole file that differ from their check. @param {string} place where they are */
+/**
+ * Creates the error for symbols of a complete file that do not match their check. @param {string} place their location
+ */
 export function wrongSymbols(place) {
   return new DfmError(
     "corrupt",
@@ -90,7 +91,7 @@ export function wrongSymbols(place) {
   );
 }
 
-/** The checks of a file; null if it has none or they are damaged. */
+/** Returns the checks of a file; null if there are none or they are damaged. */
 function readChecks(data, header) {
   const place = header.sections.get("checks");
   if (!place) return null;
@@ -110,7 +111,7 @@ function isHeaderDamaged(data, header, headEnd) {
   return checkAt(data, place.start) !== checkOf(data.subarray(0, headEnd));
 }
 
-/** The names of the sections that are there and do not match their checks, by the ids of sections. */
+/** Returns the names of sections that do not match their checks, by section id. */
 function damagedSections(data, header, checks) {
   const isDamaged = ({ name, check }) => {
     const { start, length } = header.sections.get(name);

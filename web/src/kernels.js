@@ -1,6 +1,6 @@
 /**
- * Kernels: the loops in which the decoder spends its time. WebAssembly computes them, built of the package's C
- * (`kernels/make_kernels.py`); where there is none, or none with SIMD, plain JavaScript computes the same integers
+ * Kernels: the inner loops of the decoder. They run in WebAssembly, compiled from the package's C
+ * (`kernels/make_kernels.py`). Without WebAssembly or SIMD, plain JavaScript computes the same integers
  * (`plain_kernels.js`).
  *
  *     const kernels = await loadKernels();
@@ -8,9 +8,8 @@
  *     const pixels = space.array(Uint8Array, length);
  *     space.run.planesToPixels(planes, 3, height, width, axes, scale, middle, most, pixels);
  *
- * What the kernels do, and their arguments, are those of `dfmcodec/kernels/_compiled.pyi`, with the items of tuples one
- * after the other. Arrays of the workspace are read and written where they are; others are copied, so they should be
- * small.
+ * The functions and their arguments are those of `dfmcodec/kernels/_compiled.pyi`, with tuples expanded. Arrays in the
+ * workspace are accessed in place; others are copied, so they should be small.
  *
  * @module kernels
  */
@@ -24,12 +23,12 @@ import { PlainReader, damagedStream } from "./range_coder.js";
 /** @typedef {import("./float_rows.js").RowKernels} RowKernels */
 
 const PAGE_BYTES = 1 << 16;
-const MOST_PAGES = (1 << 16) - 1; // so that its end is a number of 32 bits
-const SLACK_BYTES = 64; // a kernel may read so far beyond an array
+const MOST_PAGES = (1 << 16) - 1; // limits the end to a 32-bit number
+const SLACK_BYTES = 64; // a kernel may read this far beyond an array
 const ALIGNMENT = 16;
-const CALL_BYTES = 3 << 20; // of what a call may need: its arguments, arrays that are copied, and its own numbers
+const CALL_BYTES = 3 << 20; // memory of a call: its arguments, copied arrays, and temporary data
 const ARGUMENT_BYTES = 8;
-const OWN_PAGES = 10; // of the module itself, more than it has
+const OWN_PAGES = 10; // pages of the module itself, with a reserve
 
 /** @param {number} bytes */
 const aligned = (bytes) => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
@@ -40,26 +39,26 @@ function newMemory(pages) {
   return new WebAssembly.Memory({ initial: pages, maximum: pages });
 }
 
-/** Kernels with WebAssembly or without. */
+/** Kernels in WebAssembly or JavaScript. */
 export class Kernels {
   #module;
 
-  /** @param {WebAssembly.Module | null} module - null for those in plain JavaScript. */
+  /** @param {WebAssembly.Module | null} module - null for plain JavaScript. */
   constructor(module) {
     this.#module = module;
   }
 
-  /** Whether WebAssembly computes. */
+  /** Whether the kernels run in WebAssembly. */
   get isCompiled() {
     return this.#module !== null;
   }
 
   /**
-   * A memory for arrays, and the kernels that work with them.
+   * Creates a memory for arrays, with the kernels that work on it.
    *
-   * @param {number} bytes - What its arrays take in all, each array rounded up to 16 bytes.
-   * @param {number} [callBytes] - What a call may need beyond 3 MB.
-   * @throws {DfmError} There is not so much memory.
+   * @param {number} bytes - The total size of its arrays, each rounded up to 16 bytes.
+   * @param {number} [callBytes] - The memory of a call beyond 3 MB.
+   * @throws {DfmError} Memory is insufficient.
    */
   workspace(bytes, callBytes = 0) {
     if (!this.#module) {
@@ -78,7 +77,7 @@ export class Kernels {
  * Loads the kernels.
  *
  * @param {object} [options]
- * @param {boolean} [options.compiled] - false for plain JavaScript, also where there is WebAssembly.
+ * @param {boolean} [options.compiled] - false for plain JavaScript, even if WebAssembly is available.
  * @param {string[]} [options.modules] - The modules in base64, the best first.
  * @returns {Promise<Kernels>}
  */
@@ -89,7 +88,7 @@ export async function loadKernels({ compiled = true, modules = [RELAXED, PLAIN] 
       const { module, instance } = await WebAssembly.instantiate(bytes, { env: { memory: newMemory(OWN_PAGES) } });
       if (/** @type {any} */ (instance.exports).is_exact()) return new Kernels(module);
     } catch {
-      // the policy of the page forbids WebAssembly, or there is no memory for it
+      // the policy of the page forbids WebAssembly, or memory is insufficient
     }
   }
   return new Kernels(null);
@@ -101,13 +100,13 @@ const bytesOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.cha
 /** @type {Promise<Kernels>|null} */
 let shared = null;
 
-/** The kernels, which are compiled once. */
+/** Returns the kernels, which are compiled once. */
 export function sharedKernels() {
   shared ??= loadKernels();
   return shared;
 }
 
-/** The module, with a memory. */
+/** The WebAssembly module with its memory. */
 class CompiledModule {
   #bytes;
   #view;
@@ -115,12 +114,12 @@ class CompiledModule {
 
   /**
    * @param {WebAssembly.Module} compiled @param {WebAssembly.Memory} memory
-   * @param {number} free - Where what a call needs can be; it ends with the memory.
+   * @param {number} free - Start of the memory for calls; it extends to the end.
    */
   constructor(compiled, memory, free) {
     const { exports } = new WebAssembly.Instance(compiled, { env: { memory } });
     this.exports = /** @type {Record<string, any>} */ (exports);
-    /** Where what is not of the module itself can start. */
+    /** Offset of the first byte after the memory of the module itself. */
     this.start = this.exports.__heap_base.value;
     this.#bytes = new Uint8Array(memory.buffer);
     this.#view = new DataView(memory.buffer);
@@ -134,7 +133,7 @@ class CompiledModule {
     }
   }
 
-  /** @param {number} place - Of a text that ends with a zero. */
+  /** @param {number} place - Offset of zero-terminated text. */
   #text(place) {
     return String.fromCharCode(...this.#bytes.subarray(place, this.#bytes.indexOf(0, place)));
   }
@@ -177,7 +176,7 @@ class CompiledModule {
   }
 }
 
-/** Reads the words of a stream by the kernel. */
+/** Reader of the words of a stream with the kernel. */
 class CompiledReader {
   #run;
   #state = new BigUint64Array(4);
@@ -205,7 +204,7 @@ class CompiledReader {
   }
 }
 
-/** A memory of a fixed size. The place of an array in it is its `byteOffset`. */
+/** A memory of fixed size. The `byteOffset` of an array is its location in this memory. */
 export class Workspace {
   #next;
   #end;
@@ -213,7 +212,7 @@ export class Workspace {
 
   /**
    * @param {ArrayBuffer} buffer
-   * @param {number} start @param {number} end - Where arrays can be.
+   * @param {number} start @param {number} end - The range for arrays.
    * @param {any} run @param {any} rows @param {CompiledModule|null} module
    */
   constructor(buffer, start, end, run, rows, module) {
@@ -228,7 +227,7 @@ export class Workspace {
   }
 
   /**
-   * A new array of zeros.
+   * Allocates an array of zeros.
    *
    * @template {Int8Array|Uint8Array|Int16Array|Int32Array|Uint32Array|Float32Array} T
    * @param {{ new (buffer: ArrayBuffer, place: number, length: number): T, BYTES_PER_ELEMENT: number }} Type
@@ -242,32 +241,32 @@ export class Workspace {
     return new Type(this.buffer, place, length);
   }
 
-  /** A copy of an array in this memory. */
+  /** Copies an array to this memory. */
   copyOf(/** @type {any} */ array) {
     const copy = this.array(array.constructor, array.length);
     copy.set(array);
     return copy;
   }
 
-  /** Tables in this memory, with `tableBytes` of room. @param {import("./range_coder.js").TableSet} tables */
+  /** Copies tables, of `tableBytes`, to this memory. @param {import("./range_coder.js").TableSet} tables */
   tables({ count, cumulative, guide, shifts }) {
     const [sums, first, low] = [cumulative, guide, shifts].map((array) => this.copyOf(array));
     return { count, cumulative: sums, guide: first, shifts: low };
   }
 
-  /** A new array of zeros. @param {number} length */
+  /** Allocates an array of zeros. @param {number} length */
   float32(length) {
     return this.array(Float32Array, length);
   }
 
-  /** A new matrix. @param {import("./float_rows.js").MatrixWeights} weights */
+  /** Creates a matrix. @param {import("./float_rows.js").MatrixWeights} weights */
   matrix(weights) {
     return new Matrix(this, weights);
   }
 
   /**
-   * Computes cos a - 1 and sin a for angles a in radians. The arrays are of this workspace, and their lengths are
-   * multiples of 8.
+   * Computes cos a - 1 and sin a for angles a in radians. The arrays must be in this workspace, and their lengths must
+   * be multiples of 8.
    *
    * @param {Float32Array} angles @param {Float32Array} cosines @param {Float32Array} sines
    */
@@ -275,18 +274,18 @@ export class Workspace {
     turnRows(this.rows, angles, cosines, sines);
   }
 
-  /** A reader of the words of a stream, for `RangeDecoder`. @param {Uint32Array} words */
+  /** Creates a reader of the words of a stream, for `RangeDecoder`. @param {Uint32Array} words */
   reader(words) {
     return this.#module ? new CompiledReader(this.run, words) : new PlainReader(words);
   }
 }
 
-/** The bytes that tables take in a workspace. @param {import("./range_coder.js").TableSet} tables */
+/** Returns the number of bytes of tables in a workspace. @param {import("./range_coder.js").TableSet} tables */
 export function tableBytes({ cumulative, guide, shifts }) {
   return bytesOfArrays([cumulative, guide, shifts].map(({ byteLength }) => byteLength));
 }
 
-/** The bytes that arrays of these sizes take in a workspace. @param {number[]} sizes - In bytes. */
+/** Returns the number of bytes of arrays with these sizes in a workspace. @param {number[]} sizes - In bytes. */
 export function bytesOfArrays(sizes) {
   return sizes.reduce((sum, size) => sum + aligned(size), 0);
 }

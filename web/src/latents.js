@@ -1,6 +1,6 @@
 /**
- * The latents section: symbols of wavelet coefficients, tile after tile and coarse to fine, and their
- * linear synthesis ("Latents section" in docs/format.md).
+ * The latents section of the wavelet codec: symbols of wavelet coefficients, tile by tile from coarse to fine, and
+ * their linear synthesis ("Latents section" in docs/format.md).
  */
 
 import { CausalContext, contextBytes } from "./causal_context.js";
@@ -14,10 +14,10 @@ import { PHASES } from "./neighbourhood.js";
 import { LAPLACE_COUNT, MAX_SYMBOL, RangeDecoder, laplaceTables } from "./range_coder.js";
 import { coefficientLimit, dequantize, lowStep } from "./wavelet.js";
 
-const LENGTH_BYTES = 4; // of the length of a tile stream
+const LENGTH_BYTES = 4; // size of the length of a tile stream
 
 /**
- * Cuts the latents section into the streams of all tiles.
+ * Splits the latents section into the streams of all tiles.
  * @param {Uint8Array} body
  * @param {number} count the number of tiles
  * @returns {Uint8Array[]}
@@ -46,10 +46,10 @@ export function tileStreams(body, count) {
  * @property {number[]|null} checks of the low-pass band, then of the levels from the coarsest on
  */
 
-/** The part of a tile's symbols that are decoded after a level. */
+/** Returns the fraction of a tile's symbols that are decoded after a level. */
 const partAfter = (level) => 4 ** -level;
 
-/** Decodes the tiles of an image, one after the other, in one memory. */
+/** Decoder of the tiles of an image, one after another in the same memory. */
 export class TileDecoder {
   #model;
   #header;
@@ -64,9 +64,9 @@ export class TileDecoder {
    * @param {import("./header.js").Header} header
    * @param {ReturnType<typeof import("./context.js").contextModelOf>} model with the adaptation of the image
    * @param {import("./kernels.js").Kernels} kernels
-   * @param {[number, number]} tileSize the largest height and the largest width of a tile
+   * @param {[number, number]} tileSize the maximum height and maximum width of a tile
    * @param {number} streamBytes of the longest stream of a tile
-   * @throws {import("./errors.js").DfmError} "limit": there is not so much memory
+   * @throws {import("./errors.js").DfmError} "limit": memory is insufficient
    */
   constructor(header, model, kernels, [height, width], streamBytes) {
     this.#header = header;
@@ -93,17 +93,17 @@ export class TileDecoder {
       symbols: int32(longest),
       order: int32(longest),
     };
-    // The images of levels: of level 0 and of every second one in the first array, of the others in the second.
+    // Level images: level 0 and every second one in the first array, the others in the second.
     this.#images = [int32(areas[0]), int32(areas[1])];
   }
 
   /**
    * Decodes a tile level by level.
    * @param {Tile} tile
-   * @param {number} [finestLevel] finer levels are left out
-   * @yields {{part: number, level?: number, size?: [number, number], planes?: Int32Array[]}} the part of the
-   *   symbols that is decoded; and after each level from the coarsest on its number and the low-pass band of each
-   *   channel, that is, the samples after level 0; units. What comes next overwrites them.
+   * @param {number} [finestLevel] finer levels are not decoded
+   * @yields {{part: number, level?: number, size?: [number, number], planes?: Int32Array[]}} the decoded fraction of
+   *   the symbols; and after each level, from the coarsest on, its number and the low-pass band of each channel (the
+   *   samples after level 0) in units. The next step overwrites them.
    * @throws {import("./errors.js").DfmError}
    */
   *levels(tile, finestLevel = 0) {
@@ -126,7 +126,7 @@ export class TileDecoder {
     }
   }
 
-  /** Room for the image of a level, a plane for each channel. @returns {Int32Array[]} */
+  /** Allocates the image of a level, one plane per channel. @returns {Int32Array[]} */
   #planesOf(level, [rows, columns]) {
     const size = rows * columns;
     return Array.from({ length: this.#header.codedChannels }, (_, channel) =>
@@ -134,7 +134,7 @@ export class TileDecoder {
     );
   }
 
-  /** The range decoder of a tile, with the Laplace indices of its low-pass band. */
+  /** Creates the range decoder of a tile, with the Laplace indices of its low-pass band. */
   #readerOf({ stream, checks }) {
     const channels = this.#header.codedChannels;
     const indices = stream.subarray(0, channels);
@@ -150,7 +150,7 @@ export class TileDecoder {
     return { indices, coder, crc: 0, isChecked: checks !== null };
   }
 
-  /** The coarsest low-pass band of each channel, units. */
+  /** Decodes the coarsest low-pass band of each channel, in units. */
   #readLow(reader, tile, [rows, columns], planes) {
     const { levels, q_step: qStep } = this.#header.values;
     const step = lowStep(qStep, levels);
@@ -206,12 +206,12 @@ export class TileDecoder {
   }
 }
 
-/** Goes on with the checksum of symbols, if there is one to compare it with. */
+/** Updates the checksum of symbols, if there is one to compare with. */
 function addToCheck(reader, symbols) {
   if (reader.isChecked) reader.crc = crc32(littleEndianBytes(symbols), reader.crc);
 }
 
-/** Replaces differences from the symbol above, or in the first row from the one before, by the symbols. */
+/** Replaces differences by symbols. The reference is the symbol above, or in the first row the previous one. */
 function undoDifferences(symbols, columns) {
   for (let at = 0; at < symbols.length; at++) {
     const sum = symbols[at] + (at ? symbols[at < columns ? at - 1 : at - columns] : 0);

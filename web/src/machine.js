@@ -1,15 +1,15 @@
 /**
- * The Deep Fourier Machine of a prior, which corrects the linear synthesis ("Reconstruction" in docs/format.md). It
- * works on cells of 2x2 samples.
+ * The correction network of the wavelet codec, a Deep Fourier Machine that corrects the linear synthesis
+ * ("Reconstruction" in docs/format.md). It works on cells of 2x2 samples.
  */
 
 /** @type {WeakMap<object, {weights: Float32Array, width: number, depth: number, reach: number}>} */
 const machines = new WeakMap();
 
 /**
- * The machine of a prior: its weights as the kernel takes them (lift, a and b of each layer, bypass), its sizes, and how
- * many cells it sees on each side of a cell.
- * @param {Record<string, import("./prior.js").PriorArray>} arrays of the prior
+ * Returns the correction network of pretrained weights: its weights in the layout of the kernel (lift, a and b of each
+ * layer, bypass), its sizes, and its reach in cells on each side of a cell.
+ * @param {Record<string, import("./prior.js").PriorArray>} arrays of the pretrained weights
  */
 export function machineOf(arrays) {
   if (!machines.has(arrays)) {

@@ -1,6 +1,6 @@
 /**
- * The metadata section: a msgpack map of ICC profile, Exif block, XMP packet, code points of colours
- * and significant bits ("Metadata section" in docs/format.md).
+ * The metadata section: a msgpack map of ICC profile, Exif block, XMP packet, colour code points and significant bits
+ * ("Metadata section" in docs/format.md).
  */
 
 import { DfmError, damaged } from "./errors.js";
@@ -8,20 +8,20 @@ import { DfmError, damaged } from "./errors.js";
 const MAX_METADATA_BYTES = 2 ** 24;
 const NAMES = ["icc", "exif", "xmp", "cicp"];
 const CICP_BYTES = 4;
-// The values of ITU-T H.273 that are not reserved.
+// Defined values of ITU-T H.273.
 const COLOUR_PRIMARIES = [1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 22];
 const TRANSFER_CHARACTERISTICS = [1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18];
 const RGB_MATRIX = 0;
-const MOST_BITS = 15; // of samples that are scaled to 16
-const SHALLOW = 8; // bits of samples that are all significant
-const [MOST_ENTRIES, LONGEST_NAME] = [64, 64]; // of a map; later versions may have further entries
+const MOST_BITS = 15; // of samples that are scaled to 16 bits
+const SHALLOW = 8; // bit depth at which all bits are significant
+const [MOST_ENTRIES, LONGEST_NAME] = [64, 64]; // limits of a map; later versions may have further entries
 const FIX_MAP = 0x80;
 const [MAP_16, MAP_32] = [0xde, 0xdf];
 const FIX_STRING = 0xa0;
 const STRINGS = [0xd9, 0xda, 0xdb]; // with lengths of 1, 2 and 4 bytes
 const BINARIES = [0xc4, 0xc5, 0xc6];
 
-/** Reads numbers and bytes one after the other; refuses what is beyond the end. */
+/** Reader of consecutive numbers and bytes. Throws an error beyond the end. */
 class Reader {
   constructor(bytes) {
     this.bytes = bytes;
@@ -34,7 +34,7 @@ class Reader {
     return this.bytes.subarray(this.at - count, this.at);
   }
 
-  /** A number of the given bytes, the highest first. */
+  /** Reads a number of the given bytes, big-endian. */
   number(count) {
     return this.take(count).reduce((number, byte) => 256 * number + byte, 0);
   }
@@ -96,7 +96,7 @@ export function readMetadata(body, bitDepth) {
 }
 
 /**
- * Whether bytes are code points of RGB samples, none of them reserved.
+ * Whether bytes are defined code points of RGB samples.
  *
  * @param {Uint8Array} cicp
  */
@@ -106,7 +106,7 @@ export function areCodePoints(cicp) {
   return cicp.length === CICP_BYTES && areDefined && matrix === RGB_MATRIX && fullRange <= 1;
 }
 
-/** The text of UTF-8, which has to be valid. A byte order mark is a character of it. */
+/** Decodes UTF-8 and throws an error if it is invalid. A byte order mark is kept as a character. */
 function decodedText(bytes) {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);

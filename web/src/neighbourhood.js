@@ -1,9 +1,9 @@
 /**
- * The features of a symbol: which decoded numbers choose its table, and in which order ("Context of
- * a symbol" in docs/format.md).
+ * The features of a symbol: the decoded numbers that select its table, and their order ("Context of a symbol" in
+ * docs/format.md).
  */
 
-/** (row, column) of the phases in their band modulo 2, in coding order. */
+/** (row, column) of the phases within their band modulo 2, in coding order. */
 export const PHASES = [
   [0, 0],
   [1, 1],
@@ -17,18 +17,18 @@ function square(reach) {
   return side.flatMap((dy) => side.map((dx) => [dy, dx]));
 }
 
-/** The 3x3 offsets: in bands that are decoded, and of the cells around a cell. */
+/** The 3x3 offsets, for bands that are completely decoded and for the cells around a cell. */
 export const SQUARE = square(1);
 
-/** The number of the phase that is (dy, dx) away from another one. */
+/** Returns the number of the phase at an offset (dy, dx) from another one. */
 function phaseAt([row, column], [dy, dx]) {
   return PHASES.findIndex(([y, x]) => y === ((row + dy) & 1) && x === ((column + dx) & 1));
 }
 
-/** For each phase the offsets in its own band that lead to earlier phases. */
+/** For each phase, the offsets to earlier phases in its own band. */
 export const WINDOWS = PHASES.map((own, phase) => square(2).filter((offset) => phaseAt(own, offset) < phase));
 
-/** The offsets of differences in the low-pass band; channels before have the first 12. */
+/** The offsets of differences in the low-pass band; earlier channels have the first 12. */
 export const LOW_OFFSETS = [
   ...SQUARE.filter(([dy, dx]) => dy || dx),
   [-2, 0],
@@ -39,12 +39,12 @@ export const LOW_OFFSETS = [
 ];
 export const LOW_COUNTS = [24, 12, 12];
 
-/** The companding function k of the magnitudes 0..511; larger ones have that of 511. */
+/** The companding function k of the magnitudes 0..511; larger ones use the value of 511. */
 export const COMPANDED = Int16Array.from({ length: 512 }, (_, magnitude) =>
   magnitude < 5 ? [0, 8, 14, 19, 23][magnitude] : Math.min(127, Math.round(23 + 9 * Math.log2(magnitude / 4))),
 );
 
-/** The number of features of a symbol of a phase that are symbols or their magnitudes; they come first. */
+/** Returns the number of features of a phase that are symbols or their magnitudes; they come first. */
 export function symbolFeatures(phase) {
   return 2 * (WINDOWS[phase].length + 5 * SQUARE.length);
 }

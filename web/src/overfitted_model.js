@@ -1,5 +1,5 @@
 /**
- * The overfitted codec: latent grids -> samples ("Model 3: overfitted codec" in docs/format.md).
+ * The overfitted codec: converts latent grids to samples ("Model 3: overfitted codec" in docs/format.md).
  */
 
 import { roundingOf, samplesArray } from "./colour.js";
@@ -12,17 +12,17 @@ import { Region } from "./geometry.js";
 import { sectionOf, wrongSymbols } from "./integrity.js";
 import { BIT_DEPTH as PREVIEW_BIT_DEPTH, LEAST_PIXELS, emptyPreview } from "./preview.js";
 
-const GRIDS_FRACTION = 0.7; // of the time; the rest is for the synthesis
+const GRIDS_FRACTION = 0.7; // fraction of the time; the rest is for the synthesis
 
 /**
  * Decodes a region.
- * @param {import("./integrity.js").FileState} state of a whole file
+ * @param {import("./integrity.js").FileState} state of an intact file
  * @param {Region} region
  * @param {import("./prior.js").Prior} prior
  * @param {import("./kernels.js").Kernels} kernels
- * @param {boolean} hasPreviews whether previews are to be made, of the whole image
- * @returns {Generator<{part: number, preview?: object}, Uint8ClampedArray|Uint16Array>} yields the part that is done
- *   and perhaps a preview; gives the samples [H, W, C]
+ * @param {boolean} hasPreviews whether to create previews of the entire image
+ * @returns {Generator<{part: number, preview?: object}, Uint8ClampedArray|Uint16Array>} yields the finished fraction
+ *   and sometimes a preview; returns the samples [H, W, C]
  * @throws {import("./errors.js").DfmError}
  */
 export function* decodeOverfitted(state, region, prior, kernels, hasPreviews) {
@@ -48,7 +48,7 @@ export function* decodeOverfitted(state, region, prior, kernels, hasPreviews) {
   return target;
 }
 
-/** A small image of the grids from a level on. */
+/** Creates a reduced image from the grids starting with a level. */
 function previewOf(image, level, channels, kernels) {
   const [height, width] = image.sizes[level];
   const preview = emptyPreview(height, width, channels);
@@ -57,7 +57,7 @@ function previewOf(image, level, channels, kernels) {
   return preview;
 }
 
-/** Compares the symbols of all grids with their checks, from the coarsest on. */
+/** Compares the symbols of all grids with their checks, from coarsest to finest. */
 function compareChecks(grids, checks) {
   if (!checks) return;
   const last = grids.length - 1;
@@ -65,7 +65,7 @@ function compareChecks(grids, checks) {
   if (wrong >= 0) throw wrongSymbols(`grid ${last - wrong}`);
 }
 
-/** Turns colours in 0..1 into samples of a region; gray is their mean. */
+/** Converts colours in 0..1 to samples of a region; gray is their mean. */
 class ColourWriter {
   #target;
   #region;
@@ -107,9 +107,9 @@ class ColourWriter {
   }
 }
 
-const LARGEST_COLOUR = 2 ** 16; // damaged or hostile files alone have larger ones
+const LARGEST_COLOUR = 2 ** 16; // only damaged or hostile files exceed this
 
-/** A colour without infinity, which could cancel to NaN; NaN becomes 0. */
+/** Limits a colour, because infinities could cancel to NaN. NaN becomes 0. */
 function finite(colour) {
   if (colour > LARGEST_COLOUR) return LARGEST_COLOUR;
   if (colour >= -LARGEST_COLOUR) return colour;

@@ -1,6 +1,6 @@
 /**
- * The kernels in plain JavaScript: the same integers as those in C, and the same floats but for how they are rounded.
- * See `kernels.js`, and `dfmcodec/kernels/_compiled.pyi` for what they do. They check no arguments.
+ * The kernels in plain JavaScript. They compute the same integers as those in C, and the same floats except for
+ * rounding. See `kernels.js`, and `dfmcodec/kernels/_compiled.pyi` for the functions. Arguments are not checked.
  *
  * @module plain_kernels
  */
@@ -9,14 +9,14 @@ const ACTIVATION_SHIFT = 6;
 const LARGEST_ACTIVATION = 127;
 const LARGEST_GRID_ACTIVATION = 255;
 const OUTPUT_SHIFT = 8;
-const MEAN_PARTS = 16; // of a symbol, in grids
-const MEANS = MEAN_PARTS / 2 + 1; // of a table
-const FINE = 64; // coefficients are in parts of their step
-const LAST_OFFSET = 3; // symbols beyond +-3 have the offsets of +-3
-const MAX_UNITS = 65536; // the largest magnitude of a sample
+const MEAN_PARTS = 16; // per symbol, in grids
+const MEANS = MEAN_PARTS / 2 + 1; // per table
+const FINE = 64; // coefficients are in this fraction of their step size
+const LAST_OFFSET = 3; // symbols beyond +-3 use the offsets of +-3
+const MAX_UNITS = 65536; // maximum magnitude of a sample
 const [ALPHA, BETA, GAMMA, DELTA, LOW_GAIN] = [-6497, -217, 3616, 1817, 5039]; // in units of 2^-12
 const CHANNELS = 3;
-const CELL_SAMPLES = 4; // of a channel
+const CELL_SAMPLES = 4; // per channel
 const SAMPLES = CHANNELS * CELL_SAMPLES;
 const AROUND = 9; // cells
 const MOVED_PART = 16;
@@ -26,10 +26,13 @@ const limited = (value, least, most) => (value < least ? least : value > most ? 
 
 // ------------------------------------------------------------------------------------ context networks
 
-/** @type {WeakMap<object, Int32Array>} matrices that passes have in common, turned */
+/** @type {WeakMap<object, Int32Array>} transposed matrices, shared by passes */
 const turned = new WeakMap();
 
-/** The columns of a matrix [rows, columns] one after the other. @param {ArrayLike<number>} matrix @param {number} rows */
+/**
+ * Returns the columns of a matrix [rows, columns], one after another. @param {ArrayLike<number>} matrix @param {number}
+ * rows
+ */
 function columnsOf(matrix, rows) {
   const columns = matrix.length / rows;
   if (!turned.has(matrix)) {
@@ -39,7 +42,7 @@ function columnsOf(matrix, rows) {
 }
 
 /**
- * Adds what inputs contribute to sums: weights [inputs, sums] in columns.
+ * Adds the contributions of inputs to sums: weights [inputs, sums] by columns.
  *
  * @param {Int32Array} sums @param {Int32Array} weights @param {number} column @param {number} input
  */
@@ -47,7 +50,7 @@ function addColumn(sums, weights, column, input) {
   for (let j = 0, at = column * sums.length; j < sums.length; j++, at++) sums[j] += weights[at] * input;
 }
 
-/** Sums of a layer over the activations of the one before it. */
+/** Computes the sums of a layer from the activations of the previous one. */
 function sumLayer(sums, constants, weights, before, largest) {
   sums.set(constants);
   for (let k = 0; k < before.length; k++) {
@@ -56,7 +59,7 @@ function sumLayer(sums, constants, weights, before, largest) {
   }
 }
 
-/** The tables of symbols of a pass. */
+/** Selects the tables of symbols of a pass. */
 export function chooseTables(
   w1, c1, w2, c2, w3, c3, available, signedCount, own, coarser, differences, views, rows, columns, quantizers,
   classOfMean, perQuantizer, directTables, unitScale, lastScale, lastDirect, table, sign,
@@ -92,7 +95,7 @@ export function chooseTables(
   }
 }
 
-/** The tables of symbols of a wavefront of a grid. */
+/** Selects the tables of symbols of a wavefront of a grid. */
 export function chooseFront(
   first, constants, second, secondConstants, last, plane, offsets, start, step, coarser, coarserStart, coarserStep, count,
   unitScale, lastScale, lastDirect, largestMean, table, sign, middle,
@@ -121,7 +124,7 @@ export function chooseFront(
   }
 }
 
-/** Takes the symbols of a wavefront. */
+/** Stores the symbols of a wavefront. */
 export function acceptFront(symbols, companded, grid, start, step, plane, planeStart, planeStep) {
   for (let n = 0; n < symbols.length; n++) {
     const value = companded[Math.min(Math.abs(symbols[n]), companded.length - 1)];
@@ -130,7 +133,7 @@ export function acceptFront(symbols, companded, grid, start, step, plane, planeS
   }
 }
 
-/** Takes the symbols of a pass. */
+/** Stores the symbols of a pass. */
 export function acceptSymbols(
   symbols, table, sign, offsets, nextState, rows, columns, states, stateStride, companded, plane, planeStart,
   planeStride, fine, fineStart, fineStride,
@@ -158,12 +161,15 @@ function scaled(x, c) {
   return (Math.imul(x, c) + 2048) >> 12;
 }
 
-/** target[i] -= scaled(first[i] + second[i]), for numbers that start at these places and are `step` apart. */
+/** target[i] -= scaled(first[i] + second[i]), for numbers that start at these indices with a stride of `step`. */
 function lift(x, target, first, second, count, step, c) {
   for (let i = 0; i < count * step; i += step) x[target + i] -= scaled((x[first + i] + x[second + i]) | 0, c);
 }
 
-/** Joins low-pass and high-pass numbers, which lie alternately: `length` of them, `step` apart, `count` side by side. */
+/**
+ * Merges low-pass and high-pass numbers, which alternate: `length` of them with a stride of `step`, for `count`
+ * adjacent columns.
+ */
 function join(x, start, length, step, count, beside) {
   const [lows, highs] = [(length + 1) >> 1, length >> 1];
   if (highs === 0) return;
@@ -208,7 +214,7 @@ export function synthesiseChannel(low, first, second, third, step0, step1, step2
   for (let at = 0; at < height * width; at++) out[at] = limited(out[at], -MAX_UNITS, MAX_UNITS);
 }
 
-/** Companded differences in the rows `first` .. `last` - 1 of a low-pass band. */
+/** Computes companded differences in the rows `first` .. `last` - 1 of a low-pass band. */
 export function lowDifferences(low, height, width, levelStep, offsets, companded, first, last, out) {
   const limit = Math.max(1, levelStep >> 1);
   const factor = Math.floor(2 ** 24 / levelStep);
@@ -230,7 +236,7 @@ export function lowDifferences(low, height, width, levelStep, offsets, companded
 
 // -------------------------------------------------------------------------------------- reconstruction
 
-/** The parts of the weights of a machine; see `machineOf` in machine.js. */
+/** Returns views of the weights of a correction network; see `machineOf` in machine.js. */
 function partsOf(weights, width, depth) {
   let at = (AROUND * SAMPLES + 2) * width;
   const next = (size) => weights.subarray(at, (at += size));
@@ -241,7 +247,7 @@ function partsOf(weights, width, depth) {
   return { lift: weights, layers, bypass: next(width * SAMPLES) };
 }
 
-/** What the machine adds to a block of samples. */
+/** Computes the correction of a block of samples by the correction network. */
 export function machineChange(
   weights, width, depth, samples, channels, height, sampleWidth, step, logStep, outHeight, outWidth, out,
 ) {
@@ -274,7 +280,7 @@ export function machineChange(
   }
 }
 
-/** The first vectors of cells, [rows - 2, columns - 2, width]. */
+/** Computes the first vectors of cells, [rows - 2, columns - 2, width]. */
 function liftCells(lift, width, cells, rows, columns, logStep) {
   const states = new Float32Array((rows - 2) * (columns - 2) * width);
   const sums = new Float64Array(width);
@@ -301,14 +307,14 @@ function liftCells(lift, width, cells, rows, columns, logStep) {
   return states;
 }
 
-/** A Fourier layer of order 1 of cells, [rows - 2, columns - 2, outputs]; the last one has a bypass. */
+/** Computes a Fourier layer of order 1 for cells, [rows - 2, columns - 2, outputs]; the last layer has a bypass. */
 function layerOf({ outputs, a, b }, width, bypass, states, rows, columns) {
   const result = new Float32Array((rows - 2) * (columns - 2) * outputs);
   const sums = new Float64Array(outputs);
   const moved = Math.floor(width / MOVED_PART);
   const places = Array.from({ length: width }, (_, k) => {
     const neighbour = moved && k >= width - 8 * moved ? Math.floor((k - width + 8 * moved) / moved) : -1;
-    const place = neighbour < 0 ? 4 : neighbour < 4 ? neighbour : neighbour + 1; // among the nine cells
+    const place = neighbour < 0 ? 4 : neighbour < 4 ? neighbour : neighbour + 1; // index among the nine cells
     return (Math.floor(place / 3) * columns + (place % 3)) * width + k;
   });
   for (let row = 0, at = 0; row < rows - 2; row++) {
@@ -329,7 +335,7 @@ function layerOf({ outputs, a, b }, width, bypass, states, rows, columns) {
   return result;
 }
 
-/** What the image filter adds to a block of samples. */
+/** Computes the correction of a block of samples by the image filter. */
 export function filterChange(weights, taps, radius, samples, channels, height, width, out) {
   const stride = width + 2 * radius;
   const plane = (height + 2 * radius) * stride;
@@ -350,7 +356,7 @@ export function filterChange(weights, taps, radius, samples, channels, height, w
   }
 }
 
-/** Planes to pixels. */
+/** Converts planes to pixels. */
 export function planesToPixels(planes, channels, height, width, basis, scale, middle, most, out) {
   const size = height * width;
   for (let n = 0; n < size; n++) {

@@ -1,6 +1,6 @@
 /**
- * PNG from pixels: 8 and 16 bits, gray or RGB, with or without alpha, with ICC profile, Exif and XMP.
- * The browser's (or node's) CompressionStream deflates, so nothing here is a compressor.
+ * PNG encoder: 8 and 16 bits, gray or RGB, with or without alpha, with ICC profile, Exif and XMP. The CompressionStream
+ * of the browser (or node) performs the compression.
  *
  * @typedef {object} Pixels
  * @property {number} width
@@ -12,7 +12,7 @@
  * @property {Uint8Array|null} [exif]
  * @property {Uint8Array|null} [xmp]
  * @property {Uint8Array|null} [cicp]
- * @property {number|null} [bits]  the significant bits of samples of 16 bits, which are written as the nearest of so many
+ * @property {number|null} [bits] the number of significant bits of 16-bit samples, which are rounded to this precision
  */
 
 import { crc32 } from "./crc32.js";
@@ -20,8 +20,8 @@ import { areCodePoints } from "./metadata.js";
 
 const SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
 const COLOUR_TYPES = { 1: 0, 2: 4, 3: 2, 4: 6 };
-const STRIP_BYTES = 1 << 20; // rows are filtered and deflated in strips of about this size
-const EXIF_PREFIX = "Exif\0\0"; // of Exif blocks in JPEG and .dfm files; a PNG has the block without it
+const STRIP_BYTES = 1 << 20; // size of the strips in which rows are filtered and compressed
+const EXIF_PREFIX = "Exif\0\0"; // of Exif blocks in JPEG and .dfm files; a PNG stores the block without it
 
 /**
  * Encodes an image as PNG, losslessly.
@@ -44,7 +44,7 @@ export async function encodePng(image) {
 }
 
 /**
- * The image with 8 bits per sample: a 16-bit sample is 257 times its code value.
+ * Converts the image to 8 bits per sample: a 16-bit sample is 257 times its code value.
  *
  * @param {Pixels} image
  * @returns {Pixels}
@@ -57,7 +57,7 @@ export function asEightBit(image) {
 }
 
 /**
- * The pixels as canvases have them: 8 bits, R, G, B and alpha.
+ * Returns the pixels in the form of a canvas: 8 bits, R, G, B and alpha.
  *
  * @param {Pixels} image
  * @returns {Uint8ClampedArray<ArrayBuffer>}
@@ -88,7 +88,7 @@ function headerOf({ width, height, channels, bitDepth }) {
   return header;
 }
 
-/** The significant bits of each channel; all 16 of alpha. */
+/** Returns the number of significant bits of each channel; 16 for alpha. */
 function significantBits({ channels, bits }) {
   const ofChannels = new Uint8Array(channels).fill(bits);
   if (channels % 2 === 0) ofChannels[channels - 1] = 16;
@@ -102,7 +102,7 @@ function withoutPrefix(exif) {
 }
 
 /**
- * The rows as PNG stores them, strip by strip: each with the number of its filter before it.
+ * Yields the rows in the form of PNG, strip by strip, each row preceded by its filter number.
  *
  * @param {Pixels} image
  */
@@ -124,7 +124,7 @@ function* filteredStrips(image) {
   }
 }
 
-/** One row as bytes; samples of 16 bits have the high byte first. */
+/** Returns one row as bytes; 16-bit samples are big-endian. */
 function bytesOfRow({ width, channels, bitDepth, pixels, bits }, y) {
   let samples = pixels.subarray(y * width * channels, (y + 1) * width * channels);
   if (bitDepth === 8) return /** @type {Uint8Array} */ (samples);
@@ -143,12 +143,12 @@ function bytesOfRow({ width, channels, bitDepth, pixels, bits }, y) {
 }
 
 /**
- * Writes the row under that of three filters (Sub, Up, Paeth) which leaves the least magnitudes.
+ * Filters a row with the one of three filters (Sub, Up, Paeth) that gives the smallest magnitudes.
  *
  * @param {Uint8Array} row
  * @param {Uint8Array} above  the row before it, unfiltered
  * @param {number} step  bytes of a pixel
- * @param {Uint8Array[]} candidates  room for three filtered rows
+ * @param {Uint8Array[]} candidates workspace for three filtered rows
  * @param {Uint8Array} out  the number of the filter, then the filtered row
  */
 function writeFiltered(row, above, step, [sub, up, paeth], out) {
@@ -170,13 +170,16 @@ function writeFiltered(row, above, step, [sub, up, paeth], out) {
   out.set(filtered, 1);
 }
 
-/** The magnitude of a byte of two's complement, from the difference that it holds modulo 256. */
+/** Returns the magnitude of a byte in two's complement, from a difference modulo 256. */
 function magnitude(difference) {
   const signed = (difference << 24) >> 24;
   return signed < 0 ? -signed : signed;
 }
 
-/** PNG's filter 4: whichever of the three is nearest to left + top - corner; ties in this order. */
+/**
+ * PNG filter 4 (Paeth): left, above or corner, whichever is closest to left + above - corner, preferring them in this
+ * order.
+ */
 function paethPredictor(left, top, corner) {
   const fromLeft = Math.abs(top - corner);
   const fromTop = Math.abs(left - corner);
@@ -186,7 +189,7 @@ function paethPredictor(left, top, corner) {
 }
 
 /**
- * A zlib stream of the parts, one after the other.
+ * Compresses the parts to one zlib stream.
  *
  * @param {Iterable<Uint8Array>} parts
  */
@@ -203,7 +206,7 @@ async function deflated(parts) {
   return new Uint8Array(await new Response(compressed).arrayBuffer());
 }
 
-/** A chunk: length, name, data, and the CRC-32 of name and data. */
+/** Returns a chunk: length, name, data, and the CRC-32 of name and data. */
 function chunk(name, data) {
   const bytes = new Uint8Array(data.length + 12);
   const view = new DataView(bytes.buffer);

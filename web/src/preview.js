@@ -1,28 +1,30 @@
 /**
- * Small images of what is decoded so far: low-pass bands look like the image, with less detail.
+ * Reduced images of the decoded part: low-pass bands show the image with less detail.
  */
 
 import { ColourTransform, samplesArray } from "./colour.js";
 import { Region } from "./geometry.js";
 
 export const BIT_DEPTH = 8;
-export const LEAST_PIXELS = 64; // of a preview that is worth showing
-const FIRST_LEVELS = [3, 4, 5]; // of the first preview of an image of several tiles: the finest that is small enough
+export const LEAST_PIXELS = 64; // minimum size of a useful preview
+// Levels of the first preview of an image with several tiles: the finest that is small enough is
+// used.
+const FIRST_LEVELS = [3, 4, 5];
 export const FIRST_PIXELS = 1 << 16;
-const TILES_LEVEL = 2; // of the previews that show the tiles that are done
+const TILES_LEVEL = 2; // level of the previews that show finished tiles
 
 /**
  * A preview: samples of 8 bits.
  * @typedef {{height: number, width: number, channels: number, pixels: Uint8ClampedArray}} PreviewImage
  */
 
-/** A preview with nothing in it. @returns {PreviewImage} */
+/** Allocates an empty preview. @returns {PreviewImage} */
 export function emptyPreview(height, width, channels) {
   return { height, width, channels, pixels: samplesArray(BIT_DEPTH, channels * height * width) };
 }
 
 /**
- * The previews of an image as its tiles are decoded.
+ * Creates the previews of an image whose tiles are being decoded.
  * @param {import("./header.js").Header} header
  * @param {import("./geometry.js").Region} covered the rectangle of the tiles
  * @param {number} tileCount
@@ -34,9 +36,9 @@ export function previewsOf(header, covered, tileCount) {
 }
 
 /**
- * A small image of all tiles.
+ * Creates a reduced image of all tiles.
  * @param {import("./header.js").Header} header
- * @param {number} mostPixels the most that it has, if the levels of the image allow it
+ * @param {number} mostPixels the maximum size, if the levels of the image allow it
  * @returns {Mosaic} with nothing in it
  */
 export function mosaicOf(header, mostPixels) {
@@ -47,7 +49,7 @@ export function mosaicOf(header, mostPixels) {
   return new Mosaic(colours, codedChannels, new Region(0, 0, height, width), level);
 }
 
-/** Previews of an image that is one tile: each low-pass band as it is. */
+/** Previews of an image with a single tile: each low-pass band. */
 class LevelPreviews {
   #colours;
   first = null;
@@ -70,7 +72,10 @@ class LevelPreviews {
   }
 }
 
-/** Previews of an image in tiles: one of coarse levels, which take little time, then the tiles as they come. */
+/**
+ * Previews of an image with several tiles: one from coarse levels, which take little time, then the tiles as they are
+ * decoded.
+ */
 class TilePreviews {
   #tiles;
 
@@ -78,7 +83,7 @@ class TilePreviews {
     const { codedChannels: channels, values } = header;
     const isSmall = (level) => (covered.height * covered.width) / 4 ** level <= FIRST_PIXELS;
     const firstLevel = FIRST_LEVELS.find(isSmall) ?? FIRST_LEVELS.at(-1);
-    /** The first one. @type {Mosaic} */
+    /** The first preview. @type {Mosaic} */
     this.first = new Mosaic(colours, channels, covered, Math.min(firstLevel, values.levels));
     this.#tiles = new Mosaic(colours, channels, covered, Math.min(TILES_LEVEL, values.levels));
   }
@@ -88,7 +93,7 @@ class TilePreviews {
     return this.#tiles.level;
   }
 
-  /** The first one, when it has all tiles. @returns {PreviewImage} */
+  /** Returns the first preview when it has all tiles. @returns {PreviewImage} */
   start() {
     this.#tiles.startFrom(this.first);
     return this.first.image;
@@ -100,7 +105,7 @@ class TilePreviews {
   }
 }
 
-/** An image of tiles, at the size of the low-pass bands after one level. */
+/** An image composed of tiles, with the size of the low-pass bands after one level. */
 export class Mosaic {
   #colours;
   #covered;
@@ -119,7 +124,7 @@ export class Mosaic {
     this.image = emptyPreview(height, width, channels);
   }
 
-  /** Fills it with what a coarser one has. */
+  /** Fills it with the contents of a coarser one. */
   startFrom(coarser) {
     const { height, width, channels, pixels } = this.image;
     const source = coarser.image;

@@ -8,22 +8,22 @@ import { DfmError } from "./errors.js";
 import { readUint32 } from "./header.js";
 
 const MAGIC = [0x89, 0x44, 0x46, 0x4d, 0x50, 3];
-const MAX_BYTES = 2 ** 25; // of an unpacked file
+const MAX_BYTES = 2 ** 25; // limit for the decompressed file
 const TYPES = { i1: Int8Array, u1: Uint8Array, i4: Int32Array, u4: Uint32Array, f4: Float32Array };
 
 /**
- * An array of a prior.
+ * An array of pretrained weights.
  * @typedef {{shape: number[], data: Int8Array|Uint8Array|Int32Array|Uint32Array|Float32Array}} PriorArray
  */
 
-/** The priors of all readable files. */
+/** The pretrained weights of all supported files. */
 export class Prior {
   #entries;
   #content;
   #bodies;
   #arrays = new Map();
 
-  /** @param {Uint8Array} content the unpacked file */
+  /** @param {Uint8Array} content the decompressed file */
   constructor(content) {
     if (content.length < 4) throw damaged();
     this.#content = content;
@@ -33,17 +33,17 @@ export class Prior {
   }
 
   /**
-   * The arrays of a prior by name, always the same ones.
+   * Returns the arrays of pretrained weights by name; the same objects at each call.
    * @param {string} model "wavelet" or "overfitted"
-   * @param {number} id the weights id that a file names
+   * @param {number} id the weights id in a file
    * @returns {Record<string, PriorArray>}
-   * @throws {DfmError} "unsupported-version": there is no such prior; "corrupt": it is damaged
+   * @throws {DfmError} "unsupported-version": these weights do not exist; "corrupt": they are damaged
    */
   arraysOf(model, id) {
     const entry = this.#entries.get(id);
     if (entry?.model !== model) {
       const name = id.toString(16).padStart(8, "0");
-      const what = `the file needs prior ${name}, which this program does not have`;
+      const what = `the file needs weights ${name}, which this version does not have`;
       const advice = "if it is from before version 0.1.0, encode its source again";
       const message = `${what}; if a later version wrote it, update dfmcodec; ${advice}`;
       throw new DfmError("unsupported-version", message);
@@ -56,7 +56,7 @@ export class Prior {
     return this.#arrays.get(id);
   }
 
-  /** The numbers of an array, whose bytes lie plane by plane. */
+  /** Reads the numbers of an array, stored plane by plane. */
   #unpack(type, shape, offset) {
     const data = new TYPES[type](shape.reduce((product, side) => product * side, 1));
     const size = data.BYTES_PER_ELEMENT;
@@ -81,7 +81,7 @@ function readHead(bytes) {
   }
 }
 
-/** The CRC-32 over the names and numbers of all arrays, in ascending order of their names. */
+/** Returns the CRC-32 over the names and numbers of all arrays, in ascending order of names. */
 function checksum(arrays) {
   let crc = 0;
   for (const name of Object.keys(arrays).sort()) {
@@ -91,10 +91,10 @@ function checksum(arrays) {
 }
 
 /**
- * Reads the file of the priors.
+ * Reads the file of the pretrained weights.
  * @param {Uint8Array} bytes of prior.bin
  * @returns {Promise<Prior>}
- * @throws {DfmError} "corrupt": it is damaged
+ * @throws {DfmError} "corrupt": the file is damaged
  */
 export async function loadPrior(bytes) {
   if (!MAGIC.every((byte, index) => bytes[index] === byte)) throw damaged();
@@ -102,7 +102,7 @@ export async function loadPrior(bytes) {
   return new Prior(await unpacked(packed.stream().pipeThrough(new DecompressionStream("deflate"))));
 }
 
-/** All bytes of a stream, as long as it is no longer than a prior can be. */
+/** Reads all bytes of a stream, up to the maximum size of the weights. */
 async function unpacked(stream) {
   const parts = [];
   let size = 0;

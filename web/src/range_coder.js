@@ -1,7 +1,7 @@
 /**
- * Entropy coding: probability tables, and the range decoder that reads arrays of symbols under them.
+ * Entropy coding: probability tables, and the range decoder that reads arrays of symbols with them.
  *
- * See "Entropy coding" in docs/format.md. What a decoder of the other modules does:
+ * See "Entropy coding" in docs/format.md. The decoders of other modules use it like this:
  *
  *     const decoder = new RangeDecoder(bytes);                   // throws if bytes are no whole words
  *     decoder.decodeArray(count, 20, laplaceTables());           // `count` symbols under Laplace index 20
@@ -22,16 +22,16 @@ export const TABLE_SIZE = 2 * RADIUS + 2;
 export const LAST_DIRECT = 28;
 export const LAPLACE_COUNT = 112;
 export const UNIT_SCALE = 16; // the Laplace index of scale 0
-const LONGEST_EXCESS = 26; // binary digits of what an escaped symbol exceeds 64 by
-const TOTAL = 1 << 24; // the sum of the frequencies of a table
+const LONGEST_EXCESS = 26; // maximum number of binary digits of the value after an escape
+const TOTAL = 1 << 24; // sum of the frequencies of a table
 const GUIDE_BITS = 8;
 const GUIDE_SHIFT = 24 - GUIDE_BITS;
 
-const SPARE_BITS = 128; // the last words of zeros, which the coder leaves out
+const SPARE_BITS = 128; // trailing zero words, which the encoder omits
 
 /**
- * Refuses, before memory is spent, a stream that is too short for its symbols. The likeliest entry of any table
- * leaves one of 2^24 parts to each of the 129 others, so a symbol takes at least 1.1e-5 bits.
+ * Throws an error for a stream that is too short for its symbols, before memory is allocated. The most probable entry
+ * of any table leaves at least 2^-24 for each of the 129 others, so a symbol takes at least 1.1e-5 bits.
  *
  * @param {number} bytes - The length of the stream.
  * @param {number} symbolCount
@@ -44,7 +44,7 @@ export function checkLength(bytes, symbolCount) {
 
 // ------------------------------------------------------------------------------------------ tables
 
-/** Tables among which each symbol of an array has one by its number. */
+/** A set of tables; each symbol of an array selects one by its number. */
 export class TableSet {
   /**
    * @param {ArrayLike<number>[]} rows - The frequencies of each table, which sum to 2^24.
@@ -52,11 +52,11 @@ export class TableSet {
    */
   constructor(rows, shifts) {
     this.count = rows.length;
-    /** Number of low bits by table. */
+    /** The number of low bits for each table. */
     this.shifts = Int32Array.from(shifts);
-    /** Table by table the frequency before each entry, and 2^24 at the end. */
+    /** For each table the frequency before each entry, and 2^24 at the end. */
     this.cumulative = new Uint32Array(rows.length * (TABLE_SIZE + 1));
-    /** For each table and each value of the highest 8 bits of a quantile: the first entry that it can have. */
+    /** For each table and each value of the highest 8 bits of a quantile: the first possible entry. */
     this.guide = new Uint8Array(rows.length << GUIDE_BITS);
     rows.forEach((row, number) => this.#fill(number, row));
   }
@@ -76,13 +76,13 @@ export class TableSet {
   }
 }
 
-/** The Laplace index that is nearest to a number. @param {number} index */
+/** Returns the Laplace index nearest to a number. @param {number} index */
 export function limitedIndex(index) {
   return Math.min(Math.max(index, 0), LAPLACE_COUNT - 1);
 }
 
 /**
- * A set of given tables without low parts, followed by those of Laplace indices 29..111.
+ * Returns a set of given tables without low parts, followed by those of Laplace indices 29..111.
  *
  * @param {ArrayLike<number>[]} rows - The frequencies of the given tables, `TABLE_SIZE` each.
  */
@@ -98,7 +98,7 @@ export function tablesWithLaplace(rows) {
 /** @type {TableSet | undefined} */
 let laplaceSet;
 
-/** The tables of all Laplace indices: number t is that of index t. */
+/** Returns the tables of all Laplace indices, in order. */
 export function laplaceTables() {
   laplaceSet ??= tablesWithLaplace(Array.from({ length: LAST_DIRECT + 1 }, (_, u) => directFrequencies(u)));
   return laplaceSet;
@@ -106,27 +106,27 @@ export function laplaceTables() {
 
 // Fractions of 2^60, as in "Direct tables".
 const ONE = 1n << 60n;
-const FREE = BigInt(TOTAL - TABLE_SIZE); // every entry has 1 beforehand
+const FREE = BigInt(TOTAL - TABLE_SIZE); // each entry has at least 1
 const DECAYS = [699282240786072831n, 757183956407387681n, 809568223467044053n, 856412934495134408n];
 
 /** @param {bigint} value */
 function squareRoot(value) {
-  let root = 1n << BigInt(Math.ceil(value.toString(2).length / 2)); // not below the root
+  let root = 1n << BigInt(Math.ceil(value.toString(2).length / 2)); // initial value, not below the root
   for (;;) {
-    const next = (root + value / root) >> 1n; // Newton's step descends to the root, rounded down
+    const next = (root + value / root) >> 1n; // Newton's method descends to the root, rounded down
     if (next >= root) return root;
     root = next;
   }
 }
 
-/** A function of small integers that keeps its results. @template T @param {(number: number) => T} compute */
+/** Returns a memoised function of small integers. @template T @param {(number: number) => T} compute */
 function remembered(compute) {
   /** @type {T[]} */
   const results = [];
   return (/** @type {number} */ number) => (results[number] ??= compute(number));
 }
 
-/** The number t of direct table u. */
+/** Returns the number t of direct table u. */
 const decayOf = remembered((u) => {
   const octave = Math.floor((u - 16) / 4);
   let t = DECAYS[u - 16 - 4 * octave];
@@ -135,7 +135,7 @@ const decayOf = remembered((u) => {
   return t;
 });
 
-/** The eighth root of t of direct table u. */
+/** Returns the eighth root of t of direct table u. */
 const rootOf = remembered((u) => {
   let root = decayOf(u);
   for (let i = 0; i < 3; i++) root = squareRoot(root * ONE);
@@ -143,7 +143,7 @@ const rootOf = remembered((u) => {
 });
 
 /**
- * The frequencies of one side of a table, for |high| = 1..64, and the power after them.
+ * Returns the frequencies of one side of a table, for |high| = 1..64, and the next power.
  *
  * @param {bigint} first @param {bigint} square
  */
@@ -164,7 +164,7 @@ function joinSides(below, above, escape) {
   return Uint32Array.from([...[...below].reverse(), centre, ...above, escape], (f) => f + 1);
 }
 
-/** The frequencies of direct table u, 0..28. */
+/** Returns the frequencies of direct table u, 0..28. */
 const directFrequencies = remembered((u) => {
   const t = decayOf(u);
   const { side, power } = sideOf(t, (t * t) >> 60n);
@@ -172,7 +172,7 @@ const directFrequencies = remembered((u) => {
 });
 
 /**
- * The frequencies of direct table u with a mean, by "Tables with a mean".
+ * Returns the frequencies of direct table u with a mean, as in "Tables with a mean".
  *
  * @param {number} u - 0..28.
  * @param {number} n - The mean in sixteenths of a symbol, 0..8.
@@ -190,16 +190,16 @@ export function frequenciesWithMean(u, n) {
 
 // ----------------------------------------------------------------------------------- range decoder
 
-const LIMB = 1 << 24; // numbers of 64 bits are kept as `high` * 2^24 + `low`, so `high` has 40 bits
+const LIMB = 1 << 24; // numbers of 64 bits are stored as `high` * 2^24 + `low`, so `high` has 40 bits
 const PART = 1 / LIMB;
 const WORD = 2 ** 32;
 
-/** The error for words that no encoder wrote. */
+/** Creates the error for words that no encoder can write. */
 export function damagedStream() {
   return damaged("a coded section is not a valid range-coder stream");
 }
 
-/** The words of a stream, little-endian. @param {Uint8Array} bytes */
+/** Converts a stream to words, little-endian. @param {Uint8Array} bytes */
 function wordsOf(bytes) {
   if (bytes.length % 4) throw damaged(`a coded section has ${bytes.length} bytes, not a multiple of 4`);
   const words = new Uint32Array(bytes.length / 4);
@@ -215,9 +215,9 @@ export class RangeDecoder {
 
   /**
    * @param {Uint8Array} bytes - The stream: words of 32 bits.
-   * @param {(words: Uint32Array) => PlainReader} [readerOf] - What reads the words.
-   * @param {Int32Array} [order] - Room for as many numbers as the longest array has; made where it is too short.
-   * @throws {import("./errors.js").DfmError} It does not consist of whole words.
+   * @param {(words: Uint32Array) => PlainReader} [readerOf] - Creates the reader of the words.
+   * @param {Int32Array} [order] - Workspace for the longest array; allocated if it is too short.
+   * @throws {import("./errors.js").DfmError} The length is not a multiple of 4 bytes.
    */
   constructor(bytes, readerOf = (words) => new PlainReader(words), order = new Int32Array(0)) {
     this.#reader = readerOf(wordsOf(bytes));
@@ -225,13 +225,13 @@ export class RangeDecoder {
   }
 
   /**
-   * The next `count` symbols, all under one table.
+   * Returns the next `count` symbols, all with one table.
    *
    * @param {number} count
    * @param {number} number - The number of the table.
    * @param {TableSet} tables
    * @returns {Int32Array}
-   * @throws {import("./errors.js").DfmError} No encoder wrote such a stream.
+   * @throws {import("./errors.js").DfmError} No encoder can write such a stream.
    */
   decodeArray(count, number, tables) {
     const symbols = new Int32Array(count);
@@ -240,24 +240,24 @@ export class RangeDecoder {
   }
 
   /**
-   * The next symbols, coded in the order of the numbers of their tables and in their own order among equals.
+   * Reads the next symbols, coded in the order of their table numbers, and in array order among equal numbers.
    *
    * @param {Int16Array} numbers - The number of the table of each symbol.
    * @param {TableSet} tables
-   * @param {Int32Array} out - Gets the symbols in their own order; as long as `numbers`.
-   * @throws {import("./errors.js").DfmError} No encoder wrote such a stream.
+   * @param {Int32Array} out - Receives the symbols in array order; as long as `numbers`.
+   * @throws {import("./errors.js").DfmError} No encoder can write such a stream.
    */
   decodePass(numbers, tables, out) {
     this.#decode(numbers, tables, true, out);
   }
 
   /**
-   * The next symbols in their own order.
+   * Reads the next symbols, coded in array order.
    *
    * @param {Int16Array} numbers - The number of the table of each symbol.
    * @param {TableSet} tables
-   * @param {Int32Array} out - Gets the symbols; as long as `numbers`.
-   * @throws {import("./errors.js").DfmError} No encoder wrote such a stream.
+   * @param {Int32Array} out - Receives the symbols; as long as `numbers`.
+   * @throws {import("./errors.js").DfmError} No encoder can write such a stream.
    */
   decodeEach(numbers, tables, out) {
     this.#decode(numbers, tables, false, out);
@@ -283,7 +283,10 @@ export class RangeDecoder {
     }
   }
 
-  /** Replaces the escapes among high parts. @param {Int32Array} out @param {Int32Array} escaped - Their places. */
+  /**
+   * Replaces escapes among high parts by their values. @param {Int32Array} out @param {Int32Array} escaped - Their
+   * positions.
+   */
   #decodeEscapes(out, escaped) {
     const lengths = this.#bits(escaped.length, 5);
     const longest = lengths.reduce((a, b) => Math.max(a, b));
@@ -294,7 +297,7 @@ export class RangeDecoder {
     const excess = lengths.map((length) => 1 << (length - 1));
     for (let length = 2; length <= longest; length++) {
       const these = Int32Array.from(lengths.keys()).filter((i) => lengths[i] === length);
-      // in two parts: a number has at most 24 bits
+      // in two parts, because a number has at most 24 bits
       for (const [first, bits] of [[0, Math.min(12, length - 1)], [12, length - 13]]) {
         const parts = this.#bits(these.length, bits);
         these.forEach((i, n) => (excess[i] += parts[n] << first));
@@ -303,7 +306,7 @@ export class RangeDecoder {
     escaped.forEach((at, i) => (out[at] = negative[i] ? -RADIUS - excess[i] : RADIUS + excess[i]));
   }
 
-  /** Numbers of 1..24 bits; zeros of fewer. @param {number} count @param {number} bits */
+  /** Reads numbers of 1..24 bits; returns zeros for fewer. @param {number} count @param {number} bits */
   #bits(count, bits) {
     const numbers = new Int32Array(count);
     if (count > 0 && bits > 0) this.#reader.bits(bits, numbers);
@@ -312,7 +315,7 @@ export class RangeDecoder {
 }
 
 /**
- * Reads the words of a range-coded stream, in plain JavaScript.
+ * Reader of the words of a range-coded stream, in plain JavaScript.
  *
  * Its two numbers of 64 bits, the range and the distance `point - lower`, are each kept as two doubles: the
  * highest 40 bits and the lowest 24. The highest 40 bits of the range are the `scale` of the format. Products of a
@@ -334,22 +337,22 @@ export class PlainReader {
     this.#distanceLow = second & (LIMB - 1);
   }
 
-  /** The next word; words beyond the end are 0. */
+  /** Returns the next word; words beyond the end are 0. */
   #word() {
     const at = this.#next++;
     return at < this.#words.length ? this.#words[at] : 0;
   }
 
   /**
-   * The next symbols' entries less 64; escapes are 65.
+   * Reads the high parts of the next symbols: table entries minus 64. Escapes are 65.
    *
    * @param {Int16Array} numbers - The number of the table of each symbol.
    * @param {TableSet} tables
-   * @param {boolean} isSorted - Whether they come in the order of the numbers of their tables, or in their own.
-   * @param {Int32Array} order - Gets the symbols in the order in which they come.
-   * @param {Int32Array} out - Gets the entries, in the symbols' own order.
-   * @returns {number} The number of symbols of which more follows: escapes, and those with low parts.
-   * @throws {import("./errors.js").DfmError} No encoder wrote such a stream.
+   * @param {boolean} isSorted - Whether they are coded in the order of their table numbers instead of array order.
+   * @param {Int32Array} order - Receives the coding order of the symbols.
+   * @param {Int32Array} out - Receives the high parts in array order.
+   * @returns {number} The number of incomplete symbols: escapes, and symbols with low parts.
+   * @throws {import("./errors.js").DfmError} No encoder can write such a stream.
    */
   highs(numbers, { count, cumulative, guide, shifts }, isSorted, order, out) {
     putInOrder(numbers, count, isSorted, order);
@@ -368,7 +371,7 @@ export class PlainReader {
     return unfinished;
   }
 
-  /** Numbers of some bits. @param {number} bits - 1..24. @param {Int32Array} out */
+  /** Reads numbers of a given number of bits. @param {number} bits - 1..24. @param {Int32Array} out */
   bits(bits, out) {
     for (let i = 0; i < out.length; i++) {
       out[i] = this.#quantile() >>> (24 - bits);
@@ -376,7 +379,7 @@ export class PlainReader {
     }
   }
 
-  /** The quantile: the distance divided by the scale, rounded down. */
+  /** Returns the quantile: the distance divided by the scale, rounded down. */
   #quantile() {
     const scale = this.#scale;
     let quantile = Math.floor((this.#distance * LIMB + this.#distanceLow) / scale);
@@ -419,7 +422,7 @@ export class PlainReader {
 }
 
 /**
- * The places of symbols in the order in which they are coded.
+ * Returns the positions of symbols in coding order.
  *
  * @param {Int16Array} numbers @param {number} tableCount @param {boolean} isSorted @param {Int32Array} order
  */

@@ -1,6 +1,6 @@
 /**
- * Linear synthesis -> samples of the image: machine and image filter block by block, then the
- * channels ("Reconstruction" in docs/format.md).
+ * Converts the linear synthesis to samples: correction network and image filter block by block, then the colour
+ * transform ("Reconstruction" in docs/format.md).
  */
 
 import { ColourTransform } from "./colour.js";
@@ -21,8 +21,8 @@ const BLOCK_COLUMNS = 512;
  */
 
 /**
- * Gives rows of samples around a block. Beyond the region its edges are repeated: where it ends with
- * the image, that is what the format says, and elsewhere no pixel depends on it.
+ * Copies rows of samples around a block. Beyond the region, its edges are replicated. At image borders this is defined
+ * by the format; elsewhere no pixel depends on these samples.
  */
 class SampleRows {
   #synthesis;
@@ -32,7 +32,7 @@ class SampleRows {
     this.#synthesis = synthesis;
   }
 
-  /** Copies the samples of a channel in a region into a plane. */
+  /** Copies the samples of a channel in a region to a plane. */
   copy(channel, { top, left, bottom, right }, plane) {
     const { planes, region } = this.#synthesis;
     const [first, last] = [Math.max(left, region.left), Math.min(right, region.right)];
@@ -47,7 +47,7 @@ class SampleRows {
   }
 }
 
-/** What the blocks of an image are computed with, in one memory. */
+/** The computation of the blocks of an image, in one memory. */
 class BlockSynthesis {
   #space;
   #machine;
@@ -61,7 +61,7 @@ class BlockSynthesis {
    * @param {import("./header.js").Header} header
    * @param {Record<string, import("./prior.js").PriorArray>} arrays of the prior
    * @param {import("./filter.js").ImageFilter|null} filter
-   * @param {[number, number]} block the largest rows and columns of a block
+   * @param {[number, number]} block the maximum numbers of rows and columns of a block
    * @param {import("./kernels.js").Kernels} kernels
    */
   constructor(header, arrays, filter, [rows, columns], kernels) {
@@ -72,7 +72,7 @@ class BlockSynthesis {
     const size = channels * rows * columns;
     const pixelBytes = bitDepth === 8 ? 1 : 2;
     const bytes = bytesOfArrays([4 * around, 4 * size, 4 * size, pixelBytes * size, machine.weights.byteLength]);
-    // what the filter's and the machine's kernel take for themselves: samples as floats, and rows of cells
+    // memory that the kernels of filter and correction network use: samples as floats, and rows of cells
     const callBytes = 4 * around + 16 * (machine.depth + 1) * machine.width * (columns + margin);
     const space = kernels.workspace(bytes, callBytes);
     this.#space = space;
@@ -89,7 +89,7 @@ class BlockSynthesis {
     };
   }
 
-  /** The pixels of a block, interleaved; the next call overwrites them. */
+  /** Computes the pixels of a block, interleaved. The next call overwrites them. */
   run(rows, part) {
     const { height, width } = part;
     const size = this.#channels * height * width;
@@ -117,7 +117,7 @@ class BlockSynthesis {
     return pixels;
   }
 
-  /** The samples of a block and of a margin around it, a plane for each channel. */
+  /** Copies the samples of a block and its margin, one plane per channel. */
   #around(rows, { top, left, bottom, right }, margin) {
     const seen = new Region(top - margin, left - margin, bottom + margin, right + margin);
     const size = seen.height * seen.width;
@@ -137,8 +137,8 @@ class BlockSynthesis {
  * @param {import("./filter.js").ImageFilter|null} filter
  * @param {Region} region
  * @param {import("./kernels.js").Kernels} kernels
- * @param {Uint8ClampedArray|Uint16Array} target gets the samples [H, W, C] of the region
- * @yields {number} the part of the region that is done, 0..1
+ * @param {Uint8ClampedArray|Uint16Array} target receives the samples [H, W, C] of the region
+ * @yields {number} the finished fraction, 0..1
  */
 export function* reconstruct(header, arrays, synthesis, filter, region, kernels, target) {
   const { codedChannels: channels } = header;
@@ -158,10 +158,10 @@ export function* reconstruct(header, arrays, synthesis, filter, region, kernels,
   }
 }
 
-/** A side in whole cells, also where they start before the region. */
+/** Rounds a side to complete cells, also if they start before the region. */
 const even = (side) => CELL * (Math.ceil(side / CELL) + 1);
 
-/** Blocks of whole cells that cover a region. */
+/** Returns blocks of complete cells that cover a region. */
 function* blocksOf(region, [rows, columns]) {
   const before = (at) => at - (at % CELL);
   for (let top = before(region.top); top < region.bottom; top += rows) {
@@ -172,7 +172,7 @@ function* blocksOf(region, [rows, columns]) {
   }
 }
 
-/** The region of the linear synthesis that the pixels of a region depend on. */
+/** Returns the region of the linear synthesis on which the pixels of a region depend. */
 export function seenFrom(region, header, reach, radius) {
   const even = new Region(
     region.top - (region.top % CELL),

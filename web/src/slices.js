@@ -1,10 +1,10 @@
 /**
- * Long work in slices of time, between which other tasks get their turn.
+ * Runs long work in time slices, between which other tasks can run.
  *
  * @module slices
  */
 
-const SLICE_MS = 30; // after this time other tasks get their turn
+const SLICE_MS = 30; // maximum duration of a slice
 
 /**
  * Runs a generator to its end.
@@ -12,8 +12,8 @@ const SLICE_MS = 30; // after this time other tasks get their turn
  * @template Step, Result
  * @param {Generator<Step, Result>} work
  * @param {object} [options]
- * @param {(step: Step) => boolean} [options.onStep] is told of each step; whether it ends the slice
- * @param {(step: Step) => void} [options.onSlice] is told of the last step of each slice
+ * @param {(step: Step) => boolean} [options.onStep] receives each step; returns whether to end the slice
+ * @param {(step: Step) => void} [options.onSlice] receives the last step of each slice
  * @param {AbortSignal} [options.signal]
  * @returns {Promise<Result>}
  */
@@ -32,7 +32,7 @@ export async function inSlices(work, { onStep = () => false, onSlice, signal } =
   }
 }
 
-/** Waits until other tasks had their turn. Timers would wait longer, at least 4 ms in browsers. */
+/** Lets other tasks run. Timers would wait longer, at least 4 ms in browsers. */
 function nextTask() {
   if (typeof setImmediate === "function") return new Promise((resolve) => setImmediate(resolve));
   return new Promise((resolve) => {

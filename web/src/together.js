@@ -1,6 +1,6 @@
 /**
- * Several workers that decode one image of several tiles: one of them leads, takes parts itself and gives others to its
- * helpers, which may come at any time.
+ * Several workers that decode an image with several tiles. One of them leads: it processes parts itself and assigns
+ * others to its helpers, which may join at any time.
  *
  * To a helper:
  *   { type: "open", bytes, maxPixels }                  a file; its jobs follow
@@ -21,7 +21,7 @@ import { previewsOf } from "./preview.js";
 import { samplesArray } from "./colour.js";
 import { inSlices } from "./slices.js";
 
-/** A worker that helps, as the one that leads sees it. It does one job at a time. */
+/** A helper, as seen by the leading worker. It processes one job at a time. */
 class Helper {
   #port;
   /** @type {{ resolve: Function, reject: Function }|null} */
@@ -71,7 +71,7 @@ export class Team {
     });
   }
 
-  /** Calls back with each helper that has nothing to do, until `release`, also with those that come later. */
+  /** Calls back with each idle helper until `release`, including helpers that join later. */
   gather(onHelper) {
     this.#onReady = onHelper;
     this.#helpers.filter(({ isFree }) => isFree).forEach(onHelper);
@@ -83,7 +83,7 @@ export class Team {
 }
 
 /**
- * The side of a worker that helps.
+ * The side of the helper.
  * @param {MessagePort} port
  * @param {(bytes: Uint8Array, maxPixels?: number) => Promise<import("./image_parts.js").ImageParts>} open
  */
@@ -93,7 +93,7 @@ export function help(port, open) {
   port.onmessage = async ({ data }) => {
     if (data.type === "open") {
       parts = open(data.bytes, data.maxPixels);
-      parts.catch(() => {}); // the first job tells of the error
+      parts.catch(() => {}); // reported by the first job
       return;
     }
     try {
@@ -107,12 +107,12 @@ export function help(port, open) {
   port.postMessage({ type: "ready" });
 }
 
-/** The arrays of a job or a result, which move without a copy. */
+/** Returns the buffers of a job or a result, which are transferred without copying. */
 function buffersOf({ planes = [], samples = null }) {
   return [...planes, ...(samples ? [samples] : [])].map(({ buffer }) => buffer);
 }
 
-/** Does a job, in slices. */
+/** Performs a job, in slices. */
 async function run(parts, job, signal) {
   if (job.type === "block") {
     const [region, seen] = [job.region, job.seen].map((r) => new Region(r.top, r.left, r.bottom, r.right));
@@ -164,7 +164,7 @@ export async function decodeTogether(parts, region, team, hooks) {
   });
   engage((job) => run(parts, job, signal));
   try {
-    for (let at = 0; at < workers.length; at++) await workers[at]; // more may come
+    for (let at = 0; at < workers.length; at++) await workers[at]; // more may join
   } finally {
     team.release();
   }
@@ -172,7 +172,7 @@ export async function decodeTogether(parts, region, team, hooks) {
   return plan.target;
 }
 
-/** What is to be done for a region, and what has come of it. */
+/** The plan of a region: pending parts and their results. */
 class Plan {
   #parts;
   #region;
@@ -183,10 +183,10 @@ class Plan {
   #coarseLeft = 0;
   /** @type {object[]} */
   #tiles;
-  /** @type {{ region: Region, seen: Region, tiles: number[] }[]} those that wait for tiles */
+  /** @type {{ region: Region, seen: Region, tiles: number[] }[]} blocks that wait for tiles */
   #blocks;
   #blocksLeft;
-  /** @type {Map<number, Int32Array[]>} the samples of tiles that blocks wait for */
+  /** @type {Map<number, Int32Array[]>} samples of tiles for which blocks wait */
   #samples = new Map();
   #done = 0;
   #pixels;
@@ -221,12 +221,12 @@ class Plan {
     this.target = samplesArray(header.bitDepth, header.codedChannels * region.height * region.width);
   }
 
-  /** Whether there is nothing left to wait for. */
+  /** Whether nothing is pending. */
   get isDone() {
     return this.#blocksLeft === 0 || this.#error !== null;
   }
 
-  /** A job that can be done now, or null. */
+  /** Returns a job that can start now, or null. */
   next() {
     if (this.#coarse.length > 0) return this.#coarse.shift();
     const at = this.#blocks.findIndex(({ tiles }) => tiles.every((number) => this.#samples.has(number)));
@@ -234,12 +234,12 @@ class Plan {
     return this.#tiles.shift() ?? null;
   }
 
-  /** Waits until there may be a job, or nothing is left. */
+  /** Waits until a job may be available, or nothing is pending. */
   change() {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** Takes the result of a job. */
+  /** Stores the result of a job. */
   take(job, result) {
     if (job.type === "block") this.#takeBlock(job.region, result.samples);
     else if (job.level > 0) this.#takeCoarse(job, result);

@@ -1,8 +1,8 @@
 /**
- * The quantisation steps of the bands of the wavelet ("Bands" and "Quantisation steps" in docs/format.md).
+ * The step sizes of the wavelet bands ("Bands" and "Quantisation steps" in docs/format.md).
  */
 
-/** The norm of the bands of orientations 0, 1 and 2, by level. */
+/** The norms of the bands of orientations 0, 1 and 2, by level. */
 const BAND_NORMS = [
   [319, 319, 201],
   [630, 630, 375],
@@ -17,22 +17,22 @@ function stepOf(qStep, norm) {
   return Math.max(1, Math.floor((65536 * qStep + (norm >> 1)) / norm));
 }
 
-/** The step of a band in 2^-8 units. */
+/** Returns the step size of a band in 2^-8 units. */
 export function bandStep(qStep, level, orientation) {
   return stepOf(qStep, BAND_NORMS[level][orientation]);
 }
 
-/** The step of the low-pass band after all levels, in 2^-8 units. */
+/** Returns the step size of the low-pass band after all levels, in 2^-8 units. */
 export function lowStep(qStep, levels) {
   return Math.floor((3 * stepOf(qStep, LOW_NORMS[levels - 1])) / 2);
 }
 
-/** The largest magnitude of a coefficient, in 1/64 of its band's step. */
+/** The maximum magnitude of a coefficient, in 1/64 of its band's step size. */
 export function coefficientLimit(step) {
   return Math.floor(2 ** 30 / step);
 }
 
-/** A coefficient in units, from v / 64 of its band's step. */
+/** Converts v, in 1/64 of the band's step size, to a coefficient in units. */
 export function dequantize(v, step, limit) {
   const limited = v < -limit ? -limit : v > limit ? limit : v;
   return (Math.imul(limited, step) + 8192) >> 14;

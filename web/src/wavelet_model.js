@@ -1,21 +1,21 @@
 /**
- * The wavelet codec: latents of all tiles -> samples ("Model 1: latents" in docs/format.md).
+ * The wavelet codec: converts the latents section of all tiles to samples ("Model 1: latents" in docs/format.md).
  */
 
 import { ImageParts, emptySynthesis, paste } from "./image_parts.js";
 import { FIRST_PIXELS, mosaicOf, previewsOf } from "./preview.js";
 
-export const LATENTS_FRACTION = 0.7; // of the time; the rest is for reconstruction
+export const LATENTS_FRACTION = 0.7; // fraction of the time; the rest is for reconstruction
 
 /**
  * Decodes a region.
- * @param {import("./integrity.js").FileState} state of a whole file
+ * @param {import("./integrity.js").FileState} state of an intact file
  * @param {import("./geometry.js").Region} region
  * @param {import("./prior.js").Prior} prior
  * @param {import("./kernels.js").Kernels} kernels
- * @param {boolean} hasPreviews whether previews are to be made, of the whole image
- * @returns {Generator<{part: number, preview?: object}, Uint8ClampedArray|Uint16Array>} yields the part that is done
- *   and perhaps a preview; gives the samples [H, W, C]
+ * @param {boolean} hasPreviews whether to create previews of the entire image
+ * @returns {Generator<{part: number, preview?: object}, Uint8ClampedArray|Uint16Array>} yields the finished fraction
+ *   and sometimes a preview; returns the samples [H, W, C]
  * @throws {import("./errors.js").DfmError}
  */
 export function* decodeLatents(state, region, prior, kernels, hasPreviews) {
@@ -50,13 +50,13 @@ export function* decodeLatents(state, region, prior, kernels, hasPreviews) {
 }
 
 /**
- * Decodes a small image of all of it, from its coarse levels.
- * @param {import("./integrity.js").FileState} state of a whole file
+ * Decodes a reduced image from the coarse levels.
+ * @param {import("./integrity.js").FileState} state of an intact file
  * @param {number} mostPixels see `mosaicOf`
  * @param {import("./prior.js").Prior} prior
  * @param {import("./kernels.js").Kernels} kernels
- * @returns {Generator<{part: number, preview?: object}, import("./preview.js").PreviewImage>} yields the part that is
- *   done, a smaller image first, and with each tile the image so far; gives the image
+ * @returns {Generator<{part: number, preview?: object}, import("./preview.js").PreviewImage>} yields the finished
+ *   fraction, a smaller image first, and the current image after each tile; returns the image
  * @throws {import("./errors.js").DfmError}
  */
 export function* decodeCoarse(state, mostPixels, prior, kernels) {
@@ -82,7 +82,7 @@ export function* decodeCoarse(state, mostPixels, prior, kernels) {
 }
 
 /**
- * Fills a mosaic of a coarse level, which takes little time beside the rest.
+ * Fills a mosaic of a coarse level, which takes a small fraction of the time.
  * @param {ImageParts} parts
  * @param {number[]} numbers of the tiles
  * @param {import("./preview.js").Mosaic} mosaic

@@ -1,21 +1,24 @@
 /**
- * A decoder of lossless WebP (RFC 9649, "Specification for WebP Lossless Bitstream"), which the
- * alpha section holds. Browsers decode WebP too, but a canvas multiplies colours by their alpha and
- * may convert them to another profile, so what it gives is not lossless.
+ * A decoder of lossless WebP (RFC 9649, "Specification for WebP Lossless Bitstream"), which the alpha section contains.
+ * Browsers also decode WebP, but a canvas premultiplies colours by alpha and may convert them to another profile, so
+ * the result is not lossless.
  */
 
 const ARGB_BLACK = 0xff000000;
 const LITERALS = 256;
 const LENGTH_CODES = 24;
 const DISTANCE_CODES = 40;
-const [GREEN, RED, BLUE, ALPHA, DISTANCE] = [0, 1, 2, 3, 4]; // the prefix codes of a group
+const [GREEN, RED, BLUE, ALPHA, DISTANCE] = [0, 1, 2, 3, 4]; // prefix codes of a group
 const MAX_CODE_LENGTH = 15;
-const ROOT_BITS = 8; // codes up to this length are looked up at once
+const ROOT_BITS = 8; // codes up to this length are decoded by one table look-up
 const CODE_LENGTH_ORDER = [17, 18, 0, 1, 2, 3, 4, 5, 16, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 const CACHE_MULTIPLIER = 0x1e35a7bd;
 const [PREDICTOR, CROSS_COLOUR, SUBTRACT_GREEN, COLOUR_INDEXING] = [0, 1, 2, 3];
 
-/** Distances 1..120: the rows above in the upper digit, 8 less the columns to the left in the lower. */
+/**
+ * Distances 1..120: the number of rows above in the upper digit, 8 minus the number of columns to the left in the
+ * lower.
+ */
 const NEAR = [
   "180717192806272916 1a262a3805373915 1b363a252b480447 4914 1c353b464a242c58454b343c0357591 31d565a232d444c555b333d",
   "6802676912 1e66 6a222e545c434d656b323e78017779535d111f646c424e767a212f757b313f636d525e00747c414f1020626e30737d515f",
@@ -26,19 +29,19 @@ const NEAR = [
   .match(/../g)
   .map((digits) => parseInt(digits, 16));
 
-/** What is wrong with a WebP file. The alpha section turns it into the documented error. */
+/** An error in a WebP file. The alpha section converts it to a DfmError. */
 export class WebpError extends Error {}
 
-/** Reads bits, the lowest of each byte first. Bits beyond the end are 0, and make `isBeyond` true. */
+/** Bit reader, starting with the lowest bit of each byte. Bits beyond the end are 0 and set `isBeyond`. */
 class BitReader {
   constructor(bytes) {
-    this.bytes = new Uint8Array(bytes.length + 8); // what follows the end is looked at, too
+    this.bytes = new Uint8Array(bytes.length + 8); // bytes beyond the end are read too
     this.bytes.set(bytes);
     this.end = 8 * bytes.length;
     this.at = 0;
   }
 
-  /** The next 24 bits at least, without taking them. */
+  /** Returns at least the next 24 bits without consuming them. */
   peek() {
     const { bytes } = this;
     const first = Math.min(this.at >>> 3, bytes.length - 4);
@@ -46,7 +49,7 @@ class BitReader {
     return word >>> (this.at & 7);
   }
 
-  /** A number of the given bits, 0..24. */
+  /** Reads a number with the given number of bits, 0..24. */
   bits(count) {
     const number = this.peek() & ((1 << count) - 1);
     this.at += count;
@@ -62,15 +65,15 @@ class BitReader {
   }
 }
 
-/** A canonical prefix code: short codes by a table, longer ones bit by bit. */
+/** A canonical prefix code. Short codes use a table, longer ones are decoded bit by bit. */
 class PrefixCode {
-  /** @param {Uint8Array} lengths the length of the code of each symbol; 0 where there is none */
+  /** @param {Uint8Array} lengths the code length of each symbol; 0 for none */
   constructor(lengths) {
     const counts = new Uint16Array(MAX_CODE_LENGTH + 1);
     for (const length of lengths) counts[length]++;
     const used = lengths.length - counts[0];
     if (used === 0) throw new WebpError("a prefix code is empty");
-    // A code of a single symbol takes no bits. A file can have many of them, so they take little memory.
+    // A code with a single symbol takes no bits. A file can contain many of them, so they use little memory.
     this.only = used === 1 ? lengths.findIndex((length) => length > 0) : -1;
     if (used === 1) return;
     counts[0] = 0;
@@ -79,7 +82,7 @@ class PrefixCode {
     this.#makeRoot();
   }
 
-  /** The table of short codes: symbol << 4 | length, or 0 for longer codes, by the next bits. */
+  /** Returns the table of short codes: symbol << 4 | length, or 0 for longer codes, by the next bits. */
   #makeRoot() {
     const longest = this.counts.findLastIndex((count) => count > 0);
     this.rootBits = Math.min(ROOT_BITS, longest);
@@ -132,7 +135,7 @@ class PrefixCode {
   }
 }
 
-/** The symbols that have a code, by its length, then by their number. */
+/** Returns the symbols that have a code, by its length, then by their number. */
 function symbolsByLength(lengths, counts) {
   const starts = new Uint16Array(counts.length + 1);
   counts.forEach((count, length) => (starts[length + 1] = starts[length] + count));
@@ -156,7 +159,7 @@ function readSimpleLengths(reader, lengths) {
   const symbols = [reader.bits(reader.bits(1) ? 8 : 1)];
   if (count === 2) symbols.push(reader.bits(8));
   for (const symbol of symbols) {
-    if (symbol < lengths.length) lengths[symbol] = 1; // as libwebp does
+    if (symbol < lengths.length) lengths[symbol] = 1; // like libwebp
   }
 }
 
@@ -184,7 +187,7 @@ function readLengths(reader, lengths) {
   }
 }
 
-/** The number that a length or distance symbol starts, from 1 on. */
+/** Returns the number that starts with a length or distance symbol, from 1 on. */
 function readPrefixed(reader, symbol) {
   if (symbol < 4) return symbol + 1;
   const bits = (symbol - 2) >> 1;
@@ -197,7 +200,7 @@ function distanceOf(number, width) {
   return Math.max(1, (near >> 4) * width + 8 - (near & 15));
 }
 
-/** The prefix codes of an image: one group for all, or a group for each square of `1 << bits` pixels. */
+/** The prefix codes of an image: one group for all pixels, or one for each square of `1 << bits` pixels. */
 function readGroups(reader, width, height, cacheSize, mayHaveSeveral) {
   let bits = 0;
   let numbers = null;
@@ -211,7 +214,7 @@ function readGroups(reader, width, height, cacheSize, mayHaveSeveral) {
     }
   }
   const alphabets = [LITERALS + LENGTH_CODES + cacheSize, LITERALS, LITERALS, LITERALS, DISTANCE_CODES];
-  const used = new Set(numbers || [0]); // a number may be far above those of other groups
+  const used = new Set(numbers || [0]); // a number may be far larger than the number of groups
   const groups = [];
   for (let n = 0; n < count; n++) {
     const codes = alphabets.map((alphabet) => readPrefixCode(reader, alphabet));
@@ -222,7 +225,7 @@ function readGroups(reader, width, height, cacheSize, mayHaveSeveral) {
 
 const partCount = (side, bits) => (side + (1 << bits) - 1) >> bits;
 
-/** An image before its transforms are undone, as ARGB pixels row by row. */
+/** Decodes an image before the inverse transforms, as ARGB pixels row by row. */
 function readPixels(reader, width, height, isMain) {
   const hasCache = reader.bits(1);
   const cacheBits = hasCache ? reader.bits(4) : 0;
@@ -257,7 +260,7 @@ function readPixels(reader, width, height, isMain) {
   return pixels;
 }
 
-/** A transform with what it needs, and the width of the image that it is applied to. */
+/** Reads a transform and its data, and the width of the image before its inverse. */
 function readTransform(reader, width, height) {
   const type = reader.bits(2);
   if (type === SUBTRACT_GREEN) return { type, width, coded: width };
@@ -278,7 +281,7 @@ function readPalette(reader, width) {
 
 /**
  * Decodes the chunk `VP8L` of a lossless WebP file.
- * @param {Uint8Array} chunk its bytes after signature, size, alpha bit and version
+ * @param {Uint8Array} chunk the bytes after signature, size, alpha bit and version
  * @param {number} width
  * @param {number} height
  * @returns {Uint32Array} ARGB pixels, row by row
@@ -306,14 +309,14 @@ const UNDO = {
   [COLOUR_INDEXING]: undoColourIndexing,
 };
 
-/** The sum of two pixels, channel by channel modulo 256. */
+/** Adds two pixels, channel by channel modulo 256. */
 function addPixels(a, b) {
   const alphaAndGreen = (a & 0xff00ff00) + (b & 0xff00ff00);
   const redAndBlue = (a & 0x00ff00ff) + (b & 0x00ff00ff);
   return ((alphaAndGreen & 0xff00ff00) | (redAndBlue & 0x00ff00ff)) >>> 0;
 }
 
-/** The mean of two pixels, channel by channel, rounded down. */
+/** Returns the mean of two pixels, channel by channel, rounded down. */
 function average(a, b) {
   return ((((a ^ b) & 0xfefefefe) >>> 1) + (a & b)) >>> 0;
 }
@@ -328,7 +331,7 @@ function byChannel(a, b, c, combine) {
   return pixel >>> 0;
 }
 
-/** The one of left and top that is nearer to left + top - topLeft. */
+/** Returns left or top, whichever is closer to left + top - topLeft. */
 function select(left, top, topLeft) {
   let difference = 0;
   for (let shift = 0; shift < 32; shift += 8) {
@@ -338,7 +341,7 @@ function select(left, top, topLeft) {
   return difference <= 0 ? top : left;
 }
 
-/** The predictors of a pixel, from those to the left, above, above right and above left. */
+/** The predictors of a pixel, from the pixels to the left, above, above right and above left. */
 const PREDICTORS = [
   () => ARGB_BLACK,
   (l) => l,
@@ -368,7 +371,7 @@ function undoPredictor(pixels, { width, bits, data }, height) {
     at++;
     for (let x = 1; x < width; x++, at++) {
       const predict = PREDICTORS[(data[(y >> bits) * columns + (x >> bits)] >>> 8) & 15];
-      const above = at - width; // the pixel after the last of a row is the first of the next
+      const above = at - width; // the pixel after the last of a row is the first of the next row
       const predicted = predict(pixels[at - 1], pixels[above], pixels[above + 1], pixels[above - 1]);
       pixels[at] = addPixels(pixels[at], predicted);
     }
@@ -403,7 +406,7 @@ function undoSubtractGreen(pixels) {
 }
 
 function undoColourIndexing(pixels, { width, coded, bits, data }, height) {
-  const perPixel = 1 << bits; // indices in a coded pixel
+  const perPixel = 1 << bits; // indices per coded pixel
   const indexBits = 8 >> bits;
   const mask = (1 << indexBits) - 1;
   const colours = new Uint32Array(width * height);

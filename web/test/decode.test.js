@@ -253,7 +253,7 @@ describe("the decoder", { skip }, () => {
       ["overfitted-small", 0],
     ]) {
       const hex = id.toString(16).padStart(8, "0");
-      const what = `the file needs prior ${hex}, which this program does not have`;
+      const what = `the file needs weights ${hex}, which this version does not have`;
       const advice = "if it is from before version 0.1.0, encode its source again";
       const message = `${what}; if a later version wrote it, update dfmcodec; ${advice}`;
       await assert.rejects(decode(withPrior(name, id), { prior }), { kind: "unsupported-version", message });

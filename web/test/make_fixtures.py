@@ -1,16 +1,16 @@
-"""Writes what the tests of the decoder in the browser compare it with: files, and what the package
-decodes them to.
+"""Writes fixtures for the tests of the browser decoder: files, and the images that the package
+decodes from them.
 
     python web/test/make_fixtures.py FOLDER [--fresh 20] [--largest 30000]
 
-FOLDER gets prior.bin; the golden files, those of the fuzzing corpus, and fresh ones;
-for each image the samples as `<name>.raw`; and fixtures.json, a list of what is expected of each:
+FOLDER receives prior.bin, the golden files, the files of the fuzzing corpus and new ones; for each
+image the samples as `<name>.raw`; and fixtures.json, the list of expected results:
 
     {"name", "image": {"width", "height", "channels", "bitDepth"}, "symbols", "icc", "exif", "xmp"}
     {"name", "error": kind, "message"}
 
-"symbols" are the checks of the symbols as a checks section has them, also where the file has none;
-null for models without latents. Metadata are their CRC-32s, or null.
+"symbols" are the checks of the symbols as in a checks section, even if the file has none; null for
+codecs without latents. Metadata are given by their CRC-32, or null.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ PHOTOS = ("astronaut", "chelsea", "coffee", "camera")
 
 
 def committed() -> Iterator[tuple[str, bytes]]:
-    """The golden files and those of the fuzzing corpus."""
+    """Yields the golden files and those of the fuzzing corpus."""
     for folder in ("golden/v1", "golden/v1/generative", "fuzz/corpus"):
         for path in sorted((ROOT / "tests" / folder).glob("*.dfm")):
             yield path.stem, path.read_bytes()
 
 
 def pixel_count(data: bytes) -> int:
-    """The pixels of a file's image, 0 where its header cannot be read."""
+    """Returns the number of pixels of a file's image; 0 if its header cannot be read."""
     try:
         header = container.read_header(data)
     except FormatError:
@@ -68,7 +68,7 @@ def pixel_count(data: bytes) -> int:
 
 
 def fresh(count: int) -> Iterator[tuple[str, bytes]]:
-    """Files of parts of photographs in all models, drawn with a seed."""
+    """Yields files of parts of photographs in all codecs, drawn with a seed."""
     rng = np.random.default_rng(21)
     for number in range(count):
         photo = getattr(skimage.data, PHOTOS[number % len(PHOTOS)])()
@@ -91,7 +91,7 @@ def fresh(count: int) -> Iterator[tuple[str, bytes]]:
 
 
 def decorated(pixels: Any, number: int, rng: np.random.Generator) -> Image:
-    """An image of pixels, every third one with alpha, some with metadata."""
+    """Creates an image from pixels, every third one with alpha and some with metadata."""
     pixels = np.ascontiguousarray(pixels if pixels.ndim == 3 else pixels[:, :, None])
     height, width = pixels.shape[:2]
     alpha = None
@@ -105,7 +105,7 @@ def decorated(pixels: Any, number: int, rng: np.random.Generator) -> Image:
 
 
 def symbol_checks(data: bytes) -> list[int] | None:
-    """The checks of the symbols of a file."""
+    """Returns the checks of the symbols of a file."""
     with one_core_products():
         model, _ = container.read(data)
     if isinstance(model, QuantizedGrids):
@@ -121,7 +121,7 @@ def symbol_checks(data: bytes) -> list[int] | None:
 
 
 def expected(name: str, data: bytes, folder: Path) -> dict[str, Any]:
-    """What is expected of a file; writes its samples."""
+    """Returns the expected result of a file and writes its samples."""
     try:
         image = decode_image(data)
     except FormatError as error:

@@ -1,4 +1,4 @@
-/** The kinds of what can be wrong with a file; the message of the error is that of `dfm decode`. */
+/** Kinds of errors of a file; the message is that of `dfm decode`. */
 export type DfmErrorKind = "not-dfm" | "truncated" | "corrupt" | "unsupported-version" | "missing-model" | "limit";
 
 export class DfmError extends Error {
@@ -20,21 +20,21 @@ export interface DfmSection {
   bytes: number;
 }
 
-/** What the header of a file says. */
+/** Contents of the header of a file. */
 export interface DfmHeader {
   width: number;
   height: number;
   bitDepth: 8 | 16;
-  /** The channels without alpha: 1 or 3. */
+  /** The number of channels without alpha: 1 or 3. */
   channels: 1 | 3;
   hasAlpha: boolean;
   model: "coordinate" | "wavelet" | "generative" | "overfitted";
   version: number;
   /** Always 1: images are stored upright. */
   orientation: number;
-  /** All bytes of the file; header, section table and CRC-32 are the first one, "container". */
+  /** The bytes of all sections; header, section table and CRC-32 are the first entry, "container". */
   sections: DfmSection[];
-  /** Sentences about what is missing or damaged. */
+  /** Descriptions of missing or damaged parts. */
   problems: string[];
   /** The fields of the header by their names in docs/format.md. */
   fields: Record<string, number>;
@@ -53,11 +53,11 @@ export interface DfmImage {
   xmp: Uint8Array | null;
   /** Colour primaries, transfer characteristics, matrix coefficients, full range (ITU-T H.273). */
   cicp: Uint8Array | null;
-  /** The significant bits, 1 to 15, of samples that were scaled to fill 16 bits. */
+  /** The number of significant bits, 1 to 15, of samples that were scaled to 16 bits. */
   bits: number | null;
   /** Always 1: images are stored upright. */
   orientation: number;
-  /** The part that was asked for, null for all of the image. */
+  /** The decoded region; null for the entire image. */
   region: Region | null;
 }
 
@@ -69,58 +69,58 @@ export interface DfmPng {
 }
 
 export interface DecodeLimits {
-  /** Refuse images with more pixels. The default is that of `dfm decode --max-pixels`. */
+  /** Maximum number of pixels. The default is that of `dfm decode --max-pixels`. */
   maxPixels?: number;
-  /** Refuse networks that need more multiply-adds at all pixels. The default is that of `dfm decode`. */
+  /** Maximum number of multiply-adds of a network for all pixels. The default is that of `dfm decode`. */
   maxMultiplyAdds?: number;
 }
 
 export interface DecodeOptions<Shown = DfmImage> extends DecodeLimits {
-  /** Decode only this rectangle, exactly as it is in the whole image. */
+  /** Decode only this rectangle. Its pixels are exactly those of the entire image. */
   region?: Region;
   /**
-   * Decode a small image of all of it instead, from its coarse levels, with at most so many pixels, 8 bits and no alpha.
-   * Files of other models than the wavelet one are decoded as they are.
+   * Decode a reduced image from the coarse levels instead, with at most this number of pixels, 8 bits and no alpha.
+   * Files of other codecs than wavelet are decoded in full.
    */
   coarsePixels?: number;
   onHeader?: (header: DfmHeader) => void;
-  /** How much is done, 0..1. */
+  /** Receives the finished fraction, 0..1. */
   onProgress?: (part: number) => void;
-  /** A small image of all of it, from its coarse levels; the next one is larger. */
+  /** Receives reduced images of increasing size, decoded from the coarse levels. */
   onPreview?: (image: Shown) => void;
-  /** Previews with more pixels are left out. */
+  /** Previews with more pixels are skipped. */
   maxPreviewPixels?: number;
   signal?: AbortSignal;
 }
 
 export interface ClientOptions {
-  /** The address of worker.js. */
+  /** The URL of worker.js. */
   workerUrl?: string | URL;
-  /** Makes a worker that runs worker.js, instead of the address. */
+  /** Creates a worker that runs worker.js, instead of the URL. */
   createWorker?: () => Worker;
-  /** The address of prior.bin. */
+  /** The URL of prior.bin. */
   priorUrl?: string | URL;
-  /** Gives the bytes of prior.bin, instead of the address. */
+  /** Loads the bytes of prior.bin, instead of the URL. */
   loadPrior?: () => Promise<Uint8Array>;
-  /** The most workers; the default is 1. */
+  /** The maximum number of workers; the default is 1. */
   workers?: number;
-  /** The most further workers that help each of them with images of several tiles; the default is 0. */
+  /** The maximum number of helper workers for each of them, for images with several tiles; the default is 0. */
   helpers?: number;
 }
 
 /** Decodes in workers. */
 export class DfmClient {
   constructor(options: ClientOptions);
-  /** Loads the prior and starts a worker, so that the first file need not wait for them. */
+  /** Loads the pretrained weights and starts a worker in advance. */
   start(): void;
   /** Rejects with a DfmError, with the signal's reason, or with an Error if the decoder cannot be started. */
   decode(bytes: Uint8Array, options?: DecodeOptions & { png?: false }): Promise<DfmImage>;
   decode(bytes: Uint8Array, options: DecodeOptions<DfmPng> & { png: true }): Promise<DfmPng>;
-  /** What the header says; nothing is decoded. */
+  /** Reads the header, without decoding the image. */
   inspect(bytes: Uint8Array, options?: DecodeLimits & { signal?: AbortSignal }): Promise<DfmHeader>;
-  /** Ends all workers; what they do is rejected. */
+  /** Ends all workers and rejects their jobs. */
   close(): void;
 }
 
-/** A PNG file with all bits, alpha, profile and metadata of an image. */
+/** Encodes an image as PNG with full bit depth, alpha, ICC profile and metadata. */
 export function encodePng(image: Omit<DfmImage, "orientation" | "region">): Promise<Uint8Array>;

@@ -183,8 +183,8 @@ def _image_column(schema: Any, column: str | None, source: str) -> tuple[int, st
     """
     kinds = {field.name: _kind(field.type) for field in schema}
     if column is None:
-        of_kind = [name for name, kind in kinds.items() if kind == "image"]
-        candidates = of_kind or [name for name, kind in kinds.items() if kind == "bytes"]
+        image_columns = [name for name, kind in kinds.items() if kind == "image"]
+        candidates = image_columns or [name for name, kind in kinds.items() if kind == "bytes"]
         if len(candidates) != 1:
             msg = f"{source}: which column has the images? name it with --column: {', '.join(kinds)}"
             raise ConfigError(msg)
@@ -267,7 +267,7 @@ def _opened(source: str) -> Iterator[tuple[Any, Any]]:
             yield pyarrow.parquet.ParquetFile(stream), stream
         except (pyarrow.ArrowException, OSError) as error:
             said = " ".join(str(error).split())
-            msg = f"{source} is not a whole Parquet file: {said}"
+            msg = f"{source} is not a complete Parquet file: {said}"
             raise DfmError(msg) from error
 
 

@@ -49,7 +49,7 @@ def entries(item: Item) -> Iterator[Entry]:
                 msg = "its end is missing"
                 raise tarfile.ReadError(msg)
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        msg = f"{item.source} is not a whole tar; after {number} members: {error}"
+        msg = f"{item.source} is not a complete tar; after {number} members: {error}"
         raise ImageError(msg) from error
 
 

@@ -1,4 +1,4 @@
-"""Comparisons that were not measured, for tests of what is made of one."""
+"""Fixtures with generated comparisons for tests of summaries and reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Curves of codecs that are not run: their tables, and BD-rates against them."""
+"""Tests of curves from tables, and of BD-rates against them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SSIMULACRA2 in the reports, and lossless files in JSON and CSV."""
+"""Tests of SSIMULACRA2 in the reports, and of lossless files in JSON and CSV."""
 
 from __future__ import annotations
 

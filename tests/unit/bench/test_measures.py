@@ -1,4 +1,4 @@
-"""Codecs are compared by what dfm's files are tuned for: SSIMULACRA2 by default, or PSNR."""
+"""Tests that codecs are compared by the measure of the tune: SSIMULACRA2 by default, or PSNR."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The report in a real browser, without a network: no error, no wider than a phone, the right
-pixels on show.
+"""Tests of the report in a real browser without a network: no errors, width of a phone, and correct
+pixels.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Pages with names that are made to get out of them, in a real browser: nothing runs that is not
-ours, and nothing is loaded.
+"""Tests of pages with hostile names in a real browser: no foreign script runs and nothing is
+loaded.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Names of files and codecs that are made to get out of the report: they are shown, and that is
-all.
-"""
+"""Tests that hostile names of files and codecs are only displayed."""
 
 from __future__ import annotations
 

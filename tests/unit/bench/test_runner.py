@@ -1,5 +1,5 @@
-"""The benchmark: sizes matched to the byte, figures that plain libraries give too, runs that go
-on.
+"""Tests of benchmark runs: exact size limits, figures equal to those of other libraries, and
+continued runs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Context networks give the same integers whatever the order of their sums: proved, and tried on
-purpose.
-"""
+"""Tests that context networks give the same integers for any order of their sums."""
 
 from __future__ import annotations
 

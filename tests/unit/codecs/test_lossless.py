@@ -1,5 +1,5 @@
-"""Near lossless: which step the wavelet codec's search settles at, on files of a made-up size and
-number of wrong samples, and one real encoding.
+"""Tests of near-lossless encoding: the step size chosen by the search of the wavelet codec, with
+simulated files and one real encoding.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which models an encoding tries, and which file it keeps."""
+"""Tests of the choice of codecs: which are tried, and which file is kept."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def test_both_models_share_a_time_limit(encode_to: Encode, monkeypatch: pytest.M
 def test_after_an_interruption_no_second_model_is_tried(encode_to: Encode) -> None:
     outcomes: Outcomes = {Model.WAVELET: (9, 20.0), Model.OVERFITTED: (9, 40.0)}
     result = encode_to(outcomes, EncoderConfig(size=900, effort=7, tune="psnr"), should_stop=lambda: True)
-    assert result.data == b"latent"
+    assert result.data == b"wavelet"
 
 
 def test_the_progress_of_two_models_is_one(encode_to: Encode) -> None:

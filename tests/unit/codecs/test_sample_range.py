@@ -1,4 +1,4 @@
-"""Samples that use a part of 16 bits: quality is relative to the range that they use."""
+"""Tests of samples that use a part of the 16-bit range: quality is relative to this part."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_quality_is_relative_to_the_range_of_the_samples(bits, sample_max):
     largest = int(image.pixels.max())
     assert notices == [
         f"its 16-bit samples reach {largest}, so quality and PSNR are relative to {sample_max} ({bits} bits); "
-        "--sample-max 65535 takes the whole range"
+        "--sample-max 65535 selects the full range"
     ]
     assert result.report.config.sample_max == sample_max
     assert result.report.psnr_db == pytest.approx(relative_psnr(image, result, sample_max))

@@ -1,4 +1,4 @@
-"""Files of a SSIMULACRA2: where the search ends, on known curves, and what is refused."""
+"""Tests of the SSIMULACRA2 target: results of the search on known curves, and invalid targets."""
 
 from __future__ import annotations
 

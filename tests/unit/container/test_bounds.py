@@ -1,4 +1,4 @@
-"""Small sections that ask for much are refused from their headers, before memory is spent."""
+"""Tests that small sections that declare large sizes are refused before memory is allocated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The container: exact inverse, every field, and one clear error for each kind of damage."""
+"""Tests of the container: exact inverse, every field, and one error for each kind of damage."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The format is defined twice, in `container/layout.py` and in docs/format.md: both say the
-same.
-"""
+"""Tests that `container/layout.py` and docs/format.md define the same format."""
 
 from __future__ import annotations
 

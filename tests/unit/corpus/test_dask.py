@@ -1,4 +1,4 @@
-"""Dask: what its workers are like, and that they give what one process gives."""
+"""Tests of Dask: settings of its workers, and results equal to those of one process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Engines: the same outputs from each, lost workers, and what is refused."""
+"""Tests of engines: equal outputs, lost workers, and invalid settings."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ def test_dask_is_missed_before_work(monkeypatch):
 def test_a_store_in_memory_is_for_one_process():
     pytest.importorskip("fsspec")
     for engine in (Engine(LOCAL, 2), POOL):
-        with pytest.raises(ConfigError, match="memory:// is seen by this process alone"):
+        with pytest.raises(ConfigError, match="memory:// exists only in this process"):
             engine.check_store("memory://x")
     Engine(LOCAL, 1).check_store("memory://x")
 

@@ -1,4 +1,4 @@
-"""Forms: there and back, bad members, and readers who know nothing of this package."""
+"""Tests of forms: writing and reading, invalid members, and readers of other packages."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_a_column_that_cannot_be_it_is_refused_before_work(tmp_path, columns, co
 
 def test_what_is_no_parquet_is_refused_before_work(tmp_path):
     (tmp_path / "in.parquet").write_bytes(b"PAR1" + bytes(50))
-    with pytest.raises(DfmError, match="is not a whole Parquet file"):
+    with pytest.raises(DfmError, match="is not a complete Parquet file"):
         planned(open_store(str(tmp_path / "out")), pack_job(tmp_path / "in.parquet"))
     assert not (tmp_path / "out").exists()
 

@@ -1,4 +1,4 @@
-"""An object store as it is used: S3, spoken by a server on this host."""
+"""Tests of an object store: S3, provided by a server on this host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans: fixed, whole, and refused where they are of something else."""
+"""Tests of plans: fixed, complete, and refused for another job."""
 
 from __future__ import annotations
 

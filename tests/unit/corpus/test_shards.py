@@ -1,4 +1,4 @@
-"""Shards: stopped at every write, done twice, killed by an image."""
+"""Tests of shards: interrupted at every write, processed twice, and killed by an image."""
 
 from __future__ import annotations
 

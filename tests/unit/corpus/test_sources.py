@@ -1,4 +1,4 @@
-"""Sources: patterns, folders, and what is told apart by them."""
+"""Tests of sources: patterns, folders, and duplicates."""
 
 from __future__ import annotations
 

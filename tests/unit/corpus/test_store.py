@@ -1,4 +1,4 @@
-"""Stores: objects whole or not at all, and one line for whatever goes wrong."""
+"""Tests of stores: atomic writes, and errors of one line."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_an_unknown_scheme():
 
 
 def test_a_store_that_publishes_parts_of_objects_takes_no_outputs():
-    with pytest.raises(ConfigError, match="cannot be written whole to ftp://"):
+    with pytest.raises(ConfigError, match="ftp:// does not support atomic writes"):
         open_store("ftp://host/out")
 
 

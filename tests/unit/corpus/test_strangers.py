@@ -1,5 +1,5 @@
-"""Corpora that strangers made: tables that name what is not theirs, files that unpack to more than
-they are, and names that would stop a shard.
+"""Tests of untrusted corpora: tables that name files outside allowed places, files that decompress
+to large sizes, and invalid names.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tasks: what they refuse before they do anything with an image."""
+"""Tests of tasks: inputs that are refused before processing."""
 
 from __future__ import annotations
 

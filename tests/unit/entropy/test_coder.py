@@ -1,4 +1,4 @@
-"""Tables and coder: exact inverse, honest cost, fixed integers."""
+"""Tests of tables and coder: exact inverse, accurate cost, and fixed integers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of Laplace distributions whose mean is not an integer."""
+"""Tests of tables of Laplace distributions whose mean is not an integer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replacing a file: who may read it stays as it was, and nothing else in the folder is opened."""
+"""Tests of replacing a file: access rights are kept, and no other file is opened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that are files on every system."""
+"""Tests of portable file names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Work, memory and differences of networks are bounded as docs/format.md and SECURITY.md say."""
+"""Tests that work, memory and differences of networks are within the bounds of docs/format.md and
+SECURITY.md.
+"""
 
 from __future__ import annotations
 

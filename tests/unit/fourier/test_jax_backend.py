@@ -1,4 +1,4 @@
-"""Calls of compiled functions: their warnings, from any thread."""
+"""Tests of warnings from compiled functions, in any thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Fourier layer against a direct float64 evaluation of its formula."""
+"""Tests of the Fourier layer against a direct float64 evaluation of its formula."""
 
 from __future__ import annotations
 

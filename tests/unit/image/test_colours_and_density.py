@@ -1,4 +1,4 @@
-"""Descriptions of colours that are kept or not, and the density that Exif keeps."""
+"""Tests of colour descriptions, kept or dropped, and of the resolution in Exif."""
 
 from __future__ import annotations
 

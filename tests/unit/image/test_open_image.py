@@ -1,4 +1,4 @@
-"""Opening a stranger's image: which formats, which sizes, and nothing of the process changed."""
+"""Tests of opening untrusted images: allowed formats and sizes, and unchanged global state."""
 
 from __future__ import annotations
 
@@ -137,13 +137,13 @@ def test_headers_without_an_end_are_left():
             self.at += size
             return (b"\xff\xd8\xff" + bytes(29))[:size] if self.at == size else bytes(size)
 
-    with pytest.raises(ImageError, match="its header does not end"):
+    with pytest.raises(ImageError, match="its header has no end"):
         open_image(Endless())
     assert reads < 2 * MAX_HEADER_READS
 
 
 def test_headers_of_lines_without_an_end_are_left():
-    with pytest.raises(ImageError, match="its header does not end"):
+    with pytest.raises(ImageError, match="its header has no end"):
         open_image(io.BytesIO(b"/* XPM */\n" + (MAX_HEADER_READS + 1) * b"\n"))
 
 
@@ -231,5 +231,5 @@ def test_a_tiff_with_tiles_much_larger_than_its_image_is_refused():
     with pytest.raises(OSError, match="decoder error"):  # too few samples for its tile
         load_samples(open_image(io.BytesIO(larger)))
     hostile = whole[:at] + struct.pack("<HHII", 323, 4, 1, (1 << 18) + 16) + whole[at + 12 :]
-    with pytest.raises(ImageError, match="its tiles have 16x262160 pixels, more than 4194304 and twice its image"):
+    with pytest.raises(ImageError, match="its tiles have 16x262160 pixels, more than 4194304 and more than twice"):
         load_samples(open_image(io.BytesIO(hostile)))

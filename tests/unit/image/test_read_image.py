@@ -1,4 +1,4 @@
-"""What a Pillow plugin trips over, pages, and where metadata is taken from."""
+"""Tests of reading images: errors of Pillow plugins, pages, and sources of metadata."""
 
 from __future__ import annotations
 
@@ -368,7 +368,7 @@ def test_directories_above_a_limit_are_refused(monkeypatch):
     large = b"II*\0\x08\0\0\0" + struct.pack("<H", count) + bytes(12 * count + 4)
     with pytest.raises(ImageError, match=f"has {count} entries, more than the limit of {tiff.MAX_ENTRIES}"):
         read(large)
-    monkeypatch.setattr(tiff, "MAX_ENTRIES_WALKED", 20)
+    monkeypatch.setattr(tiff, "MAX_TOTAL_ENTRIES", 20)
     data = pages_of("TIFF")
     assert read(data)[0].width == 10
     with pytest.raises(ImageError, match="more than 20 entries, the limit for --page"):

@@ -1,4 +1,4 @@
-"""Images at other resolutions: strips, single rows and margins."""
+"""Tests of resampling: strips, single rows and margins."""
 
 from __future__ import annotations
 

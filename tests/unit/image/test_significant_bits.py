@@ -1,4 +1,4 @@
-"""Samples of 10, 12 and 14 bits that fill 16: read, kept in a file, and written again."""
+"""Tests of 10, 12 and 14-bit samples scaled to 16 bits: reading, storing and writing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metadata that is left out by kind."""
+"""Tests of removing metadata by kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Captions, comments and texts, which are not kept: which of them get a notice."""
+"""Tests of notices about captions, comments and texts, which are not kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metadata that a format has trouble with, in files that are written and read back."""
+"""Tests of writing metadata that is difficult for a format, and reading it back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The measures of rate and distortion against independent implementations."""
+"""Tests of rate and distortion against independent implementations."""
 
 from __future__ import annotations
 

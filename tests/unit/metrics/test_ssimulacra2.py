@@ -1,4 +1,4 @@
-"""SSIMULACRA2 against values of libjxl 0.11.2's own tool."""
+"""Tests of SSIMULACRA2 against values of the tool of libjxl 0.11.2."""
 
 from __future__ import annotations
 

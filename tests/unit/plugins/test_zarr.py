@@ -1,4 +1,4 @@
-"""The Zarr and numcodecs codecs: whose chunks are `.dfm` files, and what they refuse."""
+"""Tests of the Zarr and numcodecs codecs: chunks as `.dfm` files, and refused arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The trainer of the prior of the overfitted codec, on a few generated photographs and one step."""
+"""Tests of training the weights of the overfitted codec, on a few generated photographs and one
+step.
+"""
 
 from __future__ import annotations
 

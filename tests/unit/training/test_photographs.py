@@ -1,4 +1,4 @@
-"""The photographs of the prior's trainers: what is read, as what, and what ends their commands."""
+"""Tests of photographs for training: which files are read and how, and errors."""
 
 from __future__ import annotations
 

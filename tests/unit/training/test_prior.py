@@ -1,4 +1,4 @@
-"""The trainer of the prior, on a handful of small images and a few steps."""
+"""Tests of training the weights of the wavelet codec, on a few small images and steps."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_work_folder_is_for_one_setting(trained, option, value):
     changed[changed.index(option) + 1] = value
     result = CliRunner().invoke(main, changed)
     assert result.exit_code == 2, result.output
-    assert f"--work {work} is of other photographs or settings" in result.stderr
+    assert f"--work {work} has other photographs or settings" in result.stderr
     assert out.read_bytes() == before
 
 

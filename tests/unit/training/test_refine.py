@@ -1,4 +1,4 @@
-"""Training a prior further, on a handful of small images and a few steps."""
+"""Tests of further training, on a few small images and steps."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_work_folder_is_for_one_prior(refined):
     arguments, out, _ = refined
     result = CliRunner().invoke(main, [str(out), *arguments[1:]])
     assert result.exit_code == 2, result.output
-    assert "is of other photographs or settings" in result.stderr
+    assert "has other photographs or settings" in result.stderr
 
 
 @pytest.mark.parametrize("prior", ["missing.npz", "deadbeef"])
@@ -119,7 +119,7 @@ def test_an_archive_that_is_no_prior_is_refused_in_one_line(folder, tmp_path):
     result = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "x.npz")])
     assert result.exit_code != 0
     (line,) = result.stderr.splitlines()
-    assert "it is no prior" in line
+    assert "it has no weights of" in line
 
 
 def test_training_further_starts_from_the_same_numbers():

@@ -1,8 +1,8 @@
 /**
  * The frequencies of a Fourier layer: all k of {0,1}^m, or those with |k|_1 <= order (docs/format.md, "Network").
  *
- * Each frequency is a row. Row 0 is k = 0, and every other row is an earlier one with one more coordinate, its
- * highest: so e^(2 pi i k.v) is a product of that of the earlier row and of one number.
+ * Each frequency is a row. Row 0 is k = 0. Every other row is an earlier one with one more coordinate, its highest, so
+ * e^(2 pi i k.v) is the product of that of the earlier row and one number.
  *
  * @module coordinate/frequencies
  */
@@ -15,10 +15,10 @@
  */
 
 /**
- * The frequencies of a layer in the order of its rows.
+ * Returns the frequencies of a layer in the order of its rows.
  *
  * @param {number} inputs - m, 0..64.
- * @param {number} order - The largest |k|_1; m and more stand for all of {0,1}^m.
+ * @param {number} order - The largest |k|_1; values from m on select all of {0,1}^m.
  * @param {number} count - Their number, at most 2^16.
  * @returns {Frequencies}
  */
@@ -29,7 +29,7 @@ export function frequenciesOf(inputs, order, count) {
   return rows;
 }
 
-/** All of {0,1}^m, by the binary value of k. @param {Frequencies} rows */
+/** Fills in all of {0,1}^m, ordered by the binary value of k. @param {Frequencies} rows */
 function fillAll({ parents, tops, ones }) {
   for (let row = 1; row < parents.length; row++) {
     tops[row] = 31 - Math.clz32(row);
@@ -39,15 +39,16 @@ function fillAll({ parents, tops, ones }) {
 }
 
 /**
- * By |k|_1, and by the binary value among equals: first those whose highest coordinate is the lowest. What stands
- * below the highest coordinate is a row with one coordinate less, and these are in the same order.
+ * Fills in the rows ordered by |k|_1, and by the binary value among equal sums, so rows with the lowest highest
+ * coordinate come first. Without its highest coordinate, a row is a row of the previous sum, and these have the same
+ * order.
  *
  * @param {Frequencies} rows @param {number} inputs @param {number} order
  */
 function fillByOnes({ parents, tops, ones }, inputs, order) {
   let starts = new Uint32Array(inputs + 1); // of each highest coordinate: the number of rows of the sum before below it
   starts.fill(1);
-  let first = 0; // of the rows of the sum before
+  let first = 0; // first row of the previous sum
   let row = 1;
   for (let sum = 1; sum <= order; sum++) {
     const begin = row;

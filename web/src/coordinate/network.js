@@ -1,14 +1,14 @@
 /**
- * The network of the coordinate codec: positions become colours (docs/format.md, "Network").
+ * The network of the coordinate codec: maps positions to colours (docs/format.md, "Network").
  *
- * Positions are computed in blocks. A number of the network has a row with one float for each position.
+ * Positions are computed in blocks. Each number of the network has a row with one float per position.
  *
- * A layer over all of {0,1}^m is split. With the first half of the coordinates of k in k_A and the others in k_B, and
- * with c = a - i b,
+ * A layer over all of {0,1}^m is split. Let k_A be the first half of the coordinates of k, k_B the others, and c = a -
+ * i b. Then
  *
  *     h = Re sum over k_A of e^(2 pi i k_A.v) (sum over k_B of e^(2 pi i k_B.v) c),
  *
- * where the inner sums are one matrix product, and the outer one is short. In a layer with a smaller order, k_A is 0.
+ * where the inner sums are one matrix product, and the outer sum is short. In a layer with a smaller order, k_A is 0.
  *
  * @module coordinate/network
  */
@@ -22,26 +22,29 @@ import { frequenciesOf } from "./frequencies.js";
 /** @typedef {import("../kernels.js").Kernels} Kernels */
 /** @typedef {ReturnType<Kernels["workspace"]>} Workspace */
 
-const MOST_POSITIONS = 256; // of a block
-const MOST_FLOATS = 2 ** 23; // of a block, in all layers
+const MOST_POSITIONS = 256; // maximum per block
+const MOST_FLOATS = 2 ** 23; // maximum per block, in all layers
 const TAU = 2 * Math.PI;
 
-/** The number of the coordinates that are split off. @param {LayerShape} layer */
+/** Returns the number of coordinates in k_A. @param {LayerShape} layer */
 const splitOf = ({ inputs, order }) => (order < inputs ? 0 : inputs >> 1);
 
-/** The numbers of frequencies in k_A and k_B. @param {LayerShape} layer */
+/** Returns the numbers of frequencies in k_A and k_B. @param {LayerShape} layer */
 function partsOf(layer) {
   const first = 2 ** splitOf(layer);
   return { first, second: layer.frequencyCount / first };
 }
 
-/** The rows and columns of the matrix of a layer's inner sums. @param {LayerShape} layer @returns {[number, number]} */
+/**
+ * Returns the rows and columns of the matrix of a layer's inner sums. @param {LayerShape} layer @returns {[number,
+ * number]}
+ */
 function matrixSize(layer) {
   const { first, second } = partsOf(layer);
   return [(first === 1 ? 1 : 2 * first) * layer.outputs, 2 * second];
 }
 
-/** The rows of numbers that a layer takes: angles, factors, inner sums, results. @param {LayerShape} layer */
+/** Returns the number of rows that a layer needs: angles, factors, inner sums, results. @param {LayerShape} layer */
 function rowsOf(layer) {
   const { first, second } = partsOf(layer);
   return 3 * layer.inputs + 2 * (first + second) + matrixSize(layer)[0] + 3 + layer.outputs;
@@ -99,7 +102,7 @@ class FourierLayer {
     for (let i = 0; i < inputs.length; i++) this.results[i] += inputs[i];
   }
 
-  /** The outer sums. */
+  /** Computes the outer sums. */
   #addOuter() {
     const length = this.#length;
     const { outputs } = this.#shape;
@@ -120,8 +123,8 @@ class FourierLayer {
 }
 
 /**
- * The matrix of the inner sums. Its columns are for the cosines of all k_B and then for their sines. Its rows are, for
- * all k_A and outputs, what the cosine of k_A is multiplied by, and then what its sine is.
+ * Returns the matrix of the inner sums. Its columns are for the cosines of all k_B and then for their sines. Its rows
+ * contain, for all k_A and outputs, the factors of the cosine of k_A, and then those of its sine.
  *
  * @param {LayerShape} shape @param {LayerWeights} weights
  */
@@ -136,7 +139,7 @@ function innerWeights(shape, { a, b }) {
       const [cosine, sine] = [i * columns, (first * outputs + i) * columns];
       matrix[cosine + kB] = a[from];
       matrix[cosine + second + kB] = b[from];
-      if (first === 1) continue; // k_A is 0, which has no sine
+      if (first === 1) continue; // k_A is 0 and has no sine
       matrix[sine + kB] = b[from];
       matrix[sine + second + kB] = -a[from];
     }
@@ -162,14 +165,14 @@ class PhaseFactors {
     this.#length = length;
     this.#cosines = space.float32(count * length);
     this.#sines = space.float32(count * length);
-    this.#cosines.fill(1, 0, length); // of k = 0
+    this.#cosines.fill(1, 0, length); // cosines of k = 0
     /** The rows of all cosines, then of all sines. */
     this.rows = [this.#cosines, this.#sines].flatMap((numbers) =>
       Array.from({ length: count }, (_, row) => numbers.subarray(row * length, (row + 1) * length)),
     );
   }
 
-  /** The places of the rows. */
+  /** The byte offsets of the rows. */
   places() {
     return this.rows.map((row) => row.byteOffset);
   }
@@ -191,7 +194,7 @@ class PhaseFactors {
 
 /**
  * @typedef {object} CoordinateImage
- * @property {number} height - Of the whole image.
+ * @property {number} height - Of the entire image.
  * @property {number} width
  * @property {LayerShape[]} layers
  * @property {LayerWeights[]} weights
@@ -238,8 +241,8 @@ export class CoordinateSynthesis {
   }
 
   /**
-   * The numbers of the last layer for the pixels of a region from number `start` on; those after the last one mean
-   * nothing.
+   * Computes the last layer for the pixels of a region from index `start` on. Values after the last pixel are
+   * undefined.
    *
    * @param {{ top: number, left: number, right: number }} region @param {number} start
    */

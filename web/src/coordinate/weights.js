@@ -10,7 +10,7 @@ import { frequenciesOf } from "./frequencies.js";
 
 /** @typedef {import("../architecture.js").LayerShape} LayerShape */
 
-// 2^(-i / 8), written out so that they are the same everywhere
+// 2^(-i / 8), as literals so that they are equal on all hosts
 const FRACTIONS = [
   1.0, 0.9170040432046712, 0.8408964152537145, 0.7711054127039704, 0.7071067811865476, 0.6484197773255048,
   0.5946035575013605, 0.5452538663326288,
@@ -52,7 +52,7 @@ export function readWeights(section, layers) {
 }
 
 /**
- * The symbols of a layer in file order: one array for each |k|_1.
+ * Reads the symbols of a layer in file order: one array for each |k|_1.
  *
  * @param {RangeDecoder} decoder
  * @param {LayerShape} layer
@@ -71,7 +71,8 @@ function readLayer(decoder, { inputs, outputs, order, frequencyCount, weightCoun
 }
 
 /**
- * The rows of a layer's weights in the file with this |k|_1: those of a, then those of b, which has none for k = 0.
+ * Returns the rows of a layer's weights in the file with this |k|_1: those of a, then those of b, which has none for k
+ * = 0.
  *
  * @param {Uint8Array} ones @param {number} sum
  */

@@ -1,5 +1,5 @@
 /**
- * The context of the symbols of a grid: the features that the context network sees, and the tables that it chooses
+ * The context of the symbols of a grid: the features of the context network, and the tables that it selects
  * (docs/format.md, "Context of a grid symbol").
  *
  * @module overfitted/context
@@ -12,17 +12,17 @@ import { FEATURES, GRIDS } from "./prior.js";
 /** @typedef {import("./prior.js").ContextWeights} ContextWeights */
 /** @typedef {import("../kernels.js").Workspace} Workspace */
 
-/** Offsets (dy, dx) of the symbols of the same grid that are seen. */
+/** Offsets (dy, dx) of the context symbols in the same grid. */
 const CAUSAL = [
   [-3, 0], [-2, -2], [-2, -1], [-2, 0], [-2, 1], [-2, 2], [-2, 3],
   [-1, -2], [-1, -1], [-1, 0], [-1, 1], [0, -3], [0, -2], [0, -1],
 ];
-const SLOPE = 2; // a row counts as this number of columns in the number of a wavefront
-const PAD = 3; // symbols around a grid that are seen
-const CONSTANTS = 1; // the place of what differs by grid in the arrays of a network
-const SQUARE = 9; // the 3x3 symbols that are seen of the next coarser grid
+const SLOPE = 2; // one row equals this number of columns in the index of a wavefront
+const PAD = 3; // border of a grid for context symbols
+const CONSTANTS = 1; // index of the constants by grid in the arrays of a network
+const SQUARE = 9; // the 3x3 context symbols of the next coarser grid
 const PLANES = GRIDS - 1; // interpolated planes of the coarser grids
-const COARSER = SQUARE + PLANES; // features that are not of the same grid
+const COARSER = SQUARE + PLANES; // number of features from coarser grids
 const LARGEST = 127;
 const MAX_MEAN = 512 * 16; // 512 symbols, in sixteenths
 
@@ -30,19 +30,19 @@ const COMPANDED = Float32Array.from({ length: 64 }, (_, m) =>
   Math.min(8 * m, 6 * m + 2, 5 * m + 6, 4 * m + 12, 3 * m + 24, 2 * m + 44, m + 76, LARGEST),
 );
 
-/** The function k of the format. @param {number} symbol */
+/** Returns the function k of the format. @param {number} symbol */
 export function compand(symbol) {
   const companded = COMPANDED[Math.min(Math.abs(symbol), COMPANDED.length - 1)];
   return symbol < 0 ? -companded : companded;
 }
 
 /**
- * What the symbols of a grid see of the coarser grids: for each symbol `COARSER` numbers side by side, the 3x3 symbols
- * of the next coarser grid and then one of each plane.
+ * Computes the context of a grid from the coarser grids: `COARSER` adjacent numbers for each symbol, the 3x3 symbols of
+ * the next coarser grid and then one value of each plane.
  *
  * @param {Int32Array} grid - The symbols of the next coarser grid, row by row.
  * @param {[number, number]} size - Its rows and columns.
- * @param {Int8Array | null} own - What that grid saw itself; null for the coarsest grid.
+ * @param {Int8Array | null} own - The context of the coarser grid itself; null for the coarsest grid.
  * @param {[number, number]} finer - The rows and columns of the grid.
  * @returns {Int8Array}
  */
@@ -67,16 +67,16 @@ export function coarserOf(grid, [rows, columns], own, finer) {
 }
 
 /**
- * Interpolates a plane, which is 0 beyond its edges, to the rows and columns of the next finer grid.
+ * Interpolates a plane, with 0 beyond its edges, to the size of the next finer grid.
  *
  * @param {Int8Array} plane
- * @param {number} step - From a number of the plane to the next one.
+ * @param {number} step - The distance between numbers of the plane.
  * @param {[number, number]} size
- * @param {Int8Array} out - Gets the numbers, `COARSER` apart.
+ * @param {Int8Array} out - Receives the numbers, `COARSER` apart.
  * @param {[number, number]} finer
  */
 function doublePlane(plane, step, [rows, columns], out, [finerRows, finerColumns]) {
-  const along = new Int16Array(columns + 2); // three parts of a row and one of its neighbour, between zeros
+  const along = new Int16Array(columns + 2); // 3 times a row plus one neighbouring row, between zeros
   for (let y = 0; y < finerRows; y++) {
     const near = (y >> 1) * columns;
     const isWithin = y & 1 ? (y >> 1) + 1 < rows : y > 0;
@@ -91,13 +91,13 @@ function doublePlane(plane, step, [rows, columns], out, [finerRows, finerColumns
   }
 }
 
-/** The rows of a matrix as columns, one after the other. @param {ArrayLike<number>} matrix @param {number} columns */
+/** Returns the columns of a matrix, one after another. @param {ArrayLike<number>} matrix @param {number} columns */
 function turned(matrix, columns) {
   const rows = matrix.length / columns;
   return Float32Array.from(matrix, (_, at) => matrix[(at % rows) * columns + Math.floor(at / rows)]);
 }
 
-/** The constants of the network for a grid. @param {ContextWeights} weights @param {number} level */
+/** Returns the constants of the network for a grid. @param {ContextWeights} weights @param {number} level */
 function constantsOf({ w1, c1, c3 }, level) {
   const hidden = w1.length / FEATURES;
   const own = (/** @type {ArrayLike<number>} */ constants, /** @type {number} */ count) =>
@@ -105,7 +105,7 @@ function constantsOf({ w1, c1, c3 }, level) {
   return Float32Array.from([...own(c1, hidden), ...own(c3, 2)]);
 }
 
-/** The context network as the kernel takes it for the finest grid. @param {ContextWeights} weights */
+/** Returns the context network in the layout of the kernel, for the finest grid. @param {ContextWeights} weights */
 function networkOf(weights) {
   const { w1, w2, c2, w3, bypass } = weights;
   return [
@@ -118,7 +118,7 @@ function networkOf(weights) {
 }
 
 /**
- * The bytes that the context of grids takes in a workspace.
+ * Returns the number of bytes of the context of grids in a workspace.
  *
  * @param {[number, number]} size - The rows and columns of the finest grid.
  * @param {ContextWeights} weights
@@ -128,7 +128,7 @@ export function contextBytes([rows, columns], { w1, w2, bypass, c2, w3 }) {
   return rows * columns * (COARSER + 4) + 4 * ((rows + PAD) * (columns + 2 * PAD) + weights) + 1024;
 }
 
-/** What is decoded of a grid so far: it gives the table of each symbol of a wavefront and takes the symbols. */
+/** The decoded part of a grid: it provides the table of each symbol of a wavefront and receives the symbols. */
 export class GridContext {
   #run;
   #network;
@@ -142,7 +142,7 @@ export class GridContext {
   #all;
 
   /**
-   * @param {Workspace} space - With `contextBytes` of room.
+   * @param {Workspace} space - With at least `contextBytes`.
    * @param {[number, number]} size - The rows and columns of the finest grid.
    * @param {ContextWeights} weights
    */
@@ -174,40 +174,42 @@ export class GridContext {
     CAUSAL.forEach(([dy, dx], i) => (this.#offsets[i] = BigInt(dy * this.#stride + dx)));
   }
 
-  /** The symbols of the grid so far, row by row. */
+  /** Returns the decoded symbols of the grid, row by row. */
   get grid() {
     return this.#grid;
   }
 
-  /** The number of wavefronts. */
+  /** Returns the number of wavefronts. */
   get count() {
     return this.#columns + SLOPE * (this.#rows - 1);
   }
 
-  /** The first row of wavefront t. @param {number} t */
+  /** Returns the first row of wavefront t. @param {number} t */
   #firstRow(t) {
     return Math.max(0, (t - this.#columns + SLOPE) >> 1);
   }
 
-  /** The number of symbols of wavefront t: 0 for odd t in a grid of one column. @param {number} t */
+  /** Returns the number of symbols of wavefront t: 0 for odd t in a grid with one column. @param {number} t */
   lengthOf(t) {
     return Math.min(this.#rows - 1, t >> 1) - this.#firstRow(t) + 1;
   }
 
-  /** The first place of a wavefront in an array with rows of a length, and the step to the next ones. */
+  /**
+   * Returns the first index of a wavefront in an array with rows of a given length, and the distance to the next ones.
+   */
   #places(/** @type {number} */ t, /** @type {number} */ columns) {
     const step = columns - SLOPE;
     return [this.#firstRow(t) * step + t, Math.max(step, 1)];
   }
 
-  /** Where wavefront t is in the plane. @param {number} t */
+  /** Returns the indices of wavefront t in the plane. @param {number} t */
   #inPlane(t) {
     const [first, step] = this.#places(t, this.#stride);
     return [PAD * this.#stride + PAD + first, step];
   }
 
   /**
-   * Chooses the table, the sign and the middle of each symbol of a wavefront.
+   * Selects the table, the sign and the integer mean of each symbol of a wavefront.
    *
    * @param {number} t @param {Int16Array} tables @param {Int32Array} signs @param {Int32Array} middles
    */
@@ -218,7 +220,7 @@ export class GridContext {
     );
   }
 
-  /** Takes the symbols of a wavefront. @param {number} t @param {Int32Array} symbols */
+  /** Stores the symbols of a wavefront. @param {number} t @param {Int32Array} symbols */
   accept(t, symbols) {
     this.#run.acceptFront(
       symbols, COMPANDED, this.#grid, ...this.#places(t, this.#columns), this.#plane, ...this.#inPlane(t),

@@ -15,13 +15,13 @@ import { GRIDS } from "./prior.js";
 /** @typedef {import("./prior.js").ContextWeights} ContextWeights */
 /** @typedef {import("../kernels.js").Kernels} Kernels */
 
-const MEANS = 9; // of a table: sixteenths of a symbol up to a half
-const SYMBOLS_PER_STEP = 1 << 15; // a step, after which the caller has its turn
+const MEANS = 9; // per table: sixteenths of a symbol up to a half
+const SYMBOLS_PER_STEP = 1 << 15; // symbols decoded before other tasks may run
 
 /** @type {import("../range_coder.js").TableSet | undefined} */
 let tables;
 
-/** The tables of symbols: those of scale u and mean n / 16 at MEANS u + n, then those of larger scales. */
+/** Returns the tables of symbols: scale u and mean n / 16 at MEANS u + n, then those of larger scales. */
 function gridTables() {
   tables ??= tablesWithLaplace(
     Array.from({ length: (LAST_DIRECT + 1) * MEANS }, (_, i) => frequenciesWithMean(Math.floor(i / MEANS), i % MEANS)),
@@ -30,7 +30,7 @@ function gridTables() {
 }
 
 /**
- * The rows and columns of the grids of an image, from the finest on.
+ * Returns the rows and columns of the grids of an image, from the finest on.
  *
  * @param {number} height @param {number} width
  * @returns {[number, number][]}
@@ -50,9 +50,9 @@ export function gridSizes(height, width) {
  * @param {Uint8Array} file.section - The grids section.
  * @param {ContextWeights} context - The context network of the image.
  * @param {Kernels} kernels
- * @yields {{ done: number, level: number | null, grids: Int32Array[] }} The part of the symbols that are decoded; the
- *   number of the grid that has just become complete, or null; and all grids from the finest on, row by row, where
- *   grids that are not yet complete are 0.
+ * @yields {{ done: number, level: number | null, grids: Int32Array[] }} The decoded fraction of the symbols; the index
+ *   of a grid that has just been completed, or null; and all grids from the finest on, row by row, with 0 for grids
+ *   that are incomplete.
  * @throws {import("../errors.js").DfmError} The section is not valid.
  */
 export function* decodeGrids({ height, width, section }, context, kernels) {
@@ -79,7 +79,7 @@ export function* decodeGrids({ height, width, section }, context, kernels) {
   }
 }
 
-/** Decodes one grid after the other. */
+/** Decoder of the grids, one after another. */
 class GridDecoder {
   #decoder;
   #weights;
@@ -89,7 +89,7 @@ class GridDecoder {
 
   /**
    * @param {Uint8Array} section
-   * @param {[number, number]} size - Of the finest grid, which takes the most memory.
+   * @param {[number, number]} size - The size of the finest grid, which takes the most memory.
    * @param {ContextWeights} weights
    * @param {Kernels} kernels
    */
@@ -116,12 +116,12 @@ class GridDecoder {
     this.#context.enter(this.#weights, level, size, coarser);
   }
 
-  /** The number of wavefronts. */
+  /** Returns the number of wavefronts. */
   get frontCount() {
     return this.#context.count;
   }
 
-  /** The symbols of the grid, row by row; the next grid overwrites them. */
+  /** Returns the symbols of the grid, row by row. The next grid overwrites them. */
   get grid() {
     return this.#context.grid;
   }

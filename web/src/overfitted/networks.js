@@ -1,5 +1,5 @@
 /**
- * The networks section of the overfitted codec: what the networks of an image differ from those of the prior by
+ * The networks section of the overfitted codec: the weight deltas of an image relative to the pretrained weights
  * (docs/format.md, "Networks section").
  *
  * @module overfitted/networks
@@ -12,10 +12,10 @@ import { RangeDecoder, laplaceTables, limitedIndex } from "../range_coder.js";
 /** @typedef {import("./prior.js").Kind} Kind */
 /** @typedef {import("./prior.js").Networks} Networks */
 
-const MIDDLE = 8; // of four bits: they stand for -8..7
+const MIDDLE = 8; // offset of four-bit numbers, which represent -8..7
 
 /**
- * The networks of an image.
+ * Returns the networks of an image.
  *
  * @param {OverfittedWeights} prior
  * @param {Uint8Array | null} section - The networks section; null if the file has none.
@@ -41,7 +41,7 @@ export function readNetworks(prior, section) {
 }
 
 /**
- * The symbols of all changes, and the exponent of each kind.
+ * Decodes the symbols of all weight deltas, and the exponent of each kind.
  *
  * @param {OverfittedWeights} prior @param {Uint8Array} section
  */
@@ -62,7 +62,7 @@ function readChanges(prior, section) {
 }
 
 /**
- * The steps of a kind of weights, integers in the context network.
+ * Returns the step sizes of a kind of weights; integers for the context network.
  *
  * @param {OverfittedWeights} prior @param {Kind} kind @param {number} exponent
  */
@@ -73,20 +73,23 @@ function stepsOf(prior, { network, weights, start }, exponent) {
   });
 }
 
-/** The nearest integer, of a positive number; a half becomes the even one. @param {number} value */
+/** Rounds a positive number to the nearest integer, halves to even. @param {number} value */
 function roundToEven(value) {
   const below = Math.floor(value);
   const rest = value - below;
   return rest > 0.5 || (rest === 0.5 && below % 2 === 1) ? below + 1 : below;
 }
 
-/** A weight of the machine, in float32. @param {number} weight @param {number} symbol @param {number} step */
+/**
+ * Returns a weight of the synthesis network in float32. @param {number} weight @param {number} symbol @param {number}
+ * step
+ */
 function changeFloat(weight, symbol, step) {
   return Math.fround(weight + Math.fround(symbol * step));
 }
 
 /**
- * A weight of the context network.
+ * Returns a weight of the context network.
  *
  * @param {number} weight @param {number} symbol @param {number} step @param {number} limit
  */

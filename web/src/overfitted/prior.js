@@ -33,14 +33,14 @@ const CONTEXT_LIMITS = {
 };
 
 /**
- * A kind of weights that change, in the order of the networks section.
+ * A kind of weights with deltas, in the order of the networks section.
  *
  * @typedef {object} Kind
  * @property {string} network - "machine" or "context".
  * @property {string} name
- * @property {number} limit - Of the magnitude of its numbers; infinite for the machine.
+ * @property {number} limit - The maximum magnitude; infinite for the synthesis network.
  * @property {ArrayLike<number>} weights
- * @property {number} start - The number of its first weight.
+ * @property {number} start - The index of its first weight.
  */
 
 /**
@@ -62,7 +62,7 @@ const CONTEXT_LIMITS = {
 export class OverfittedWeights {
   /**
    * @param {Record<string, { shape: number[], data: ArrayLike<number> }>} arrays - As listed above.
-   * @throws {DfmError} They do not fit each other.
+   * @throws {DfmError} The arrays are inconsistent.
    */
   constructor(arrays) {
     const data = (/** @type {string} */ name) => arrays[name]?.data ?? [];
@@ -76,12 +76,12 @@ export class OverfittedWeights {
         start += weights.length;
       }
     }
-    /** The number of weights that can change. */
+    /** The number of weights with deltas. */
     this.weightCount = start;
-    /** The step and the Laplace index of each change. */
+    /** The step size and the Laplace index of each delta. */
     this.steps = data("change_steps");
     this.tables = data("change_tables");
-    if (!this.#isConsistent()) throw new DfmError("corrupt", "the prior of the overfitted codec is damaged");
+    if (!this.#isConsistent()) throw new DfmError("corrupt", "the weights of the overfitted codec are damaged");
   }
 
   #isConsistent() {

@@ -1,8 +1,8 @@
 /**
- * The synthesis of the overfitted codec: grids of symbols become colours (docs/format.md, "Synthesis").
+ * The synthesis of the overfitted codec: converts grids of symbols to colours (docs/format.md, "Synthesis").
  *
- * An image is computed in blocks, and within a block by matrices of `float_rows.js`, for many pixels at a time. What a
- * pixel becomes does not depend on the block that it is in.
+ * An image is computed in blocks, and each block with the matrices of `float_rows.js` for many pixels at a time. The
+ * colour of a pixel does not depend on its block.
  *
  * @module overfitted/synthesis
  */
@@ -17,11 +17,11 @@ import { GRIDS } from "./prior.js";
 const CHANNELS = 3;
 const TAPS = 4;
 const HALO = 4; // samples around each grid: two for each upsampling, two for the stages
-const STAGE_HALO = 2; // pixels around a block whose colours the stages need
+const STAGE_HALO = 2; // pixels around a block that the stages need
 const BLOCK_ROWS = 64;
 const BLOCK_COLUMNS = 256;
-const ARRAYS = 16; // of a block, each at a multiple of 16 bytes
-const AT_A_TIME = 512; // pixels whose angles are in memory
+const ARRAYS = 16; // number of arrays of a block, each aligned to 16 bytes
+const AT_A_TIME = 512; // number of pixels whose angles are in memory
 
 /**
  * A plane of numbers, row by row.
@@ -30,7 +30,7 @@ const AT_A_TIME = 512; // pixels whose angles are in memory
  */
 
 /**
- * A grid with its edges repeated, times the step of symbols.
+ * Returns a grid with replicated edges, multiplied by the step size.
  *
  * @param {Int32Array} grid @param {[number, number]} size @param {number} step
  * @returns {Plane}
@@ -54,14 +54,14 @@ function padGrid(grid, [rows, columns], step) {
  * @param {Plane} plane
  * @param {Float32Array} taps
  * @param {{ top: number, left: number, rows: number, columns: number }} part - Of the upsampled plane.
- * @param {Float32Array} out - Gets the part.
- * @param {number} stride - From a row of `out` to the next one.
+ * @param {Float32Array} out - Receives the part.
+ * @param {number} stride - The distance between rows of `out`.
  */
 function doublePart(plane, taps, { top, left, rows, columns }, out, stride) {
   const first = left >> 1; // the first column of the plane that the part depends on
   const pairs = ((left + columns - 1) >> 1) - first + 1;
   const count = Math.min(pairs + TAPS, plane.columns - first); // the last pair may be half beyond the plane
-  const along = new Float32Array(pairs + TAPS); // a row of the part, upsampled along the rows only
+  const along = new Float32Array(pairs + TAPS); // a row of the part, upsampled horizontally
   const upsampled = new Float32Array(2 * pairs);
   const [t0, t1, t2, t3] = taps;
   const { data } = plane;
@@ -82,7 +82,7 @@ function doublePart(plane, taps, { top, left, rows, columns }, out, stride) {
 }
 
 /**
- * The grids that are coarser than a level, upsampled to the size of grid `level + 1`, with their halo.
+ * Returns the grids coarser than a level, upsampled to the size of grid `level + 1`, with their halo.
  *
  * @param {Int32Array[]} grids @param {[number, number][]} sizes @param {MachineWeights} machine
  * @param {number} step @param {number} level
@@ -104,7 +104,7 @@ function joinCoarser(grids, sizes, machine, step, level) {
   return joined;
 }
 
-/** Computes the colours of blocks of a fixed size. */
+/** Computes the colours of blocks of a fixed maximum size. */
 class BlockSynthesis {
   #space;
   #positions;
@@ -115,27 +115,27 @@ class BlockSynthesis {
   /**
    * @param {Kernels} kernels
    * @param {MachineWeights} weights
-   * @param {number} level - The finest level of the vectors: the numbers of finer grids count as 0.
-   * @param {[number, number]} size - The largest rows and columns of blocks.
+   * @param {number} level - The finest level of the feature vectors: values of finer grids are 0.
+   * @param {[number, number]} size - The maximum numbers of rows and columns of blocks.
    */
   constructor(kernels, weights, level, [rows, columns]) {
-    /** From a row of a block to the next one. */
+    /** The row stride of a block. */
     this.stride = 8 * Math.ceil((columns + 2 * STAGE_HALO) / 8);
-    // a row more than the halo takes, as neighbours are read beyond the last pixel
+    // one more row than the halo, because neighbours beyond the last pixel are read
     this.#positions = (rows + 2 * STAGE_HALO + 1) * this.stride;
     this.#space = kernels.workspace(blockBytes(weights.lift_constants.length, this.#positions));
-    /** The numbers of grids `level`, `level + 1`, .. of the pixels of a block and its halo. */
+    /** The values of grids `level`, `level + 1`, .. for the pixels of a block and its halo. */
     this.vectors = Array.from({ length: GRIDS - level }, () => this.#space.float32(this.#positions));
     this.#machine = new Machine(this.#space, weights, level, this.vectors);
-    // before the stages, between them and after them; matrices write four rows of results
+    // before, between and after the stages; matrices write four rows of results
     this.#planes = [0, 1, 2].map(() => this.#space.float32((CHANNELS + 1) * this.#positions));
     this.#stages = [0, 1].map((stage) => this.#stageOf(weights, stage));
-    /** The red, green and blue of the pixels of a block. */
+    /** The red, green and blue values of a block. */
     this.colours = [0, 1, 2].map((channel) => this.#planes[2].subarray(channel * this.#positions));
   }
 
   /**
-   * A residual stage: the identity is added to its weights.
+   * Creates a residual stage: the identity is added to its weights.
    *
    * @param {MachineWeights} weights @param {number} stage
    */
@@ -159,7 +159,7 @@ class BlockSynthesis {
   }
 
   /**
-   * Computes `colours` from `vectors`, of which the first number is two rows above and two columns left of the block.
+   * Computes `colours` from `vectors`, which start two rows above and two columns to the left of the block.
    *
    * @param {number} rows - Of the block.
    */
@@ -171,7 +171,9 @@ class BlockSynthesis {
   }
 }
 
-/** The memory of a block. @param {number} width - Of the machine. @param {number} positions */
+/**
+ * Returns the number of bytes for a block. @param {number} width - Of the synthesis network. @param {number} positions
+ */
 function blockBytes(width, positions) {
   const matrices =
     matrixBytes(width, GRIDS) + matrixBytes(CHANNELS, 2 * width) + matrixBytes(CHANNELS, GRIDS) +
@@ -180,7 +182,7 @@ function blockBytes(width, positions) {
   return matrices + 4 * floats + ARRAYS * 16;
 }
 
-/** The Fourier layer and the bypass: vectors become colours. */
+/** The Fourier layer and the bypass: converts feature vectors to colours. */
 class Machine {
   #space;
   #lift;
@@ -203,7 +205,7 @@ class Machine {
     this.#lift = space.matrix({ weights: seen(weights.lift), constants: weights.lift_constants });
     this.#layer = space.matrix({ weights: weights.layer, constants: weights.constants });
     this.#bypass = space.matrix({ weights: seen(weights.bypass), constants: [0, 0, 0], adds: true });
-    this.#angles = space.float32((width + 3) * AT_A_TIME); // matrices write rows in fours
+    this.#angles = space.float32((width + 3) * AT_A_TIME); // matrices write four rows at a time
     [this.#cosines, this.#sines] = [0, 1].map(() => space.float32(width * AT_A_TIME));
     const places = vectors.map((vector) => vector.byteOffset);
     this.#lift.setInputs(places);
@@ -216,8 +218,8 @@ class Machine {
   }
 
   /**
-   * @param {Float32Array} colours - Gets the planes of red, green and blue, and a fourth one that means nothing.
-   * @param {number} stride - From a plane to the next one.
+   * @param {Float32Array} colours - Receives the planes of red, green and blue, and an unused fourth plane.
+   * @param {number} stride - The distance between planes.
    * @param {number} count - The number of pixels.
    */
   run(colours, stride, count) {
@@ -236,14 +238,14 @@ class Machine {
  * Computes the colours of a region, block by block.
  *
  * @param {object} image
- * @param {Int32Array[]} image.grids - The symbols of the whole image, from the finest grid on.
+ * @param {Int32Array[]} image.grids - The symbols of the entire image, from the finest grid on.
  * @param {[number, number][]} image.sizes - Their rows and columns.
- * @param {MachineWeights} image.machine - The machine of the image.
- * @param {number} image.step - The step of symbols; see `stepOf`.
+ * @param {MachineWeights} image.machine - The synthesis network of the image.
+ * @param {number} image.step - The step size of symbols; see `stepOf`.
  * @param {{ top: number, left: number, bottom: number, right: number }} [image.region] - In samples of grid `level`;
  *   all of them if undefined.
- * @param {number} [image.level] - 0 for the image. A larger one gives a small image of what the coarser grids say:
- *   one pixel for each symbol of grid `level`, with the numbers of all finer grids as 0.
+ * @param {number} [image.level] - 0 for the image. A larger value gives a reduced image from the coarser grids: one
+ *   pixel for each symbol of grid `level`, with 0 for the values of finer grids.
  * @param {Kernels} kernels
  * @yields {{ top: number, left: number, rows: number, columns: number, stride: number, colours: Float32Array[] }} A
  *   block: its place, and red, green and blue of its pixels, 0 for black and 1 for white; the rows of a plane are
@@ -278,7 +280,7 @@ export function* synthesiseBlocks({ grids, sizes, machine, step, region, level =
 }
 
 /**
- * A part of a grid with its edges repeated, times the step.
+ * Copies a part of a grid with replicated edges, multiplied by the step size.
  *
  * @param {Int32Array} grid @param {[number, number]} size @param {number} step
  * @param {{ top: number, left: number, rows: number, columns: number }} part - With the halo counted.
@@ -293,5 +295,5 @@ function copyPart(grid, [height, width], step, { top, left, rows, columns }, out
   }
 }
 
-/** The step of symbols of an image. @param {number} lmbdaCode - -24..32. */
+/** Returns the step size of symbols for an image. @param {number} lmbdaCode - -24..32. */
 export const stepOf = (lmbdaCode) => Math.fround(2 ** (lmbdaCode / 8));

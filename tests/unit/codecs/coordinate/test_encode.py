@@ -1,6 +1,4 @@
-"""The coordinate codec from images to files and back: PSNR floors, hard size limits, honest
-estimates.
-"""
+"""Tests of the coordinate codec: minimum PSNR, size limits, and size estimates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generative models from outside: their work, memory and numbers are bounded, and their text is
+"""Tests of untrusted generative models: work, memory and numbers are limited, and text is
 escaped.
 """
 

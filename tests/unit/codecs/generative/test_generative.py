@@ -1,5 +1,5 @@
-"""The generative model: its machines, training, density, files, codes and commands, on patches of
-photographs.
+"""Tests of generative models on patches of photographs: networks, training, density, files, codes
+and commands.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The context of latent grids: features that a decoder has, an exact network, and its tables."""
+"""Tests of the context of latent grids: causal features, an exact network, and its tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of the overfitted codec: exact inverses, real costs, and clear errors for damage."""
+"""Tests of files of the overfitted codec: exact inverses, coded sizes, and errors for damage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The synthesis of the overfitted codec: what docs/format.md says, wherever it is computed."""
+"""Tests that the synthesis of the overfitted codec follows docs/format.md in all
+implementations.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The prior of the overfitted codec: what a file changes of its networks, and which files it
-has.
-"""
+"""Tests of the pretrained weights of the overfitted codec, and of weight deltas in files."""
 
 from __future__ import annotations
 

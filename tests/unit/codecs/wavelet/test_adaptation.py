@@ -1,6 +1,4 @@
-"""An image's own adaptation of the context networks: an exact inverse of its writing, and a fit
-that pays.
-"""
+"""Tests of the adaptation of context networks: exact inverse of writing, and gains of the fit."""
 
 from __future__ import annotations
 

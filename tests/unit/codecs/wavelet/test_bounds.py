@@ -1,4 +1,6 @@
-"""The memory to decode is what SECURITY.md says; no number of a hostile file gives a warning."""
+"""Tests that decoding needs at most the memory stated in SECURITY.md, and that hostile files cause
+no warnings.
+"""
 
 from __future__ import annotations
 

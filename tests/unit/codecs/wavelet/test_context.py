@@ -1,4 +1,4 @@
-"""Scan, context model and pyramid coding: integers that are the same everywhere, and an exact
+"""Tests of scan, context model and pyramid coding: platform-independent integers, and exact
 inverse.
 """
 

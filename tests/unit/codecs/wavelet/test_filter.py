@@ -1,4 +1,4 @@
-"""The image's own filter: an exact inverse of its writing, and a fit that pays."""
+"""Tests of the image filter: exact inverse of writing, and gains of the fit."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Files that are not whole: what is there is decoded, what is not is told, and where damage lies is
-found out.
+"""Tests of truncated and damaged files: intact parts are decoded, losses are reported, and damage
+is located.
 """
 
 from __future__ import annotations

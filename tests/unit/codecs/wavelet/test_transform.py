@@ -1,4 +1,6 @@
-"""The latent pyramid: exact geometry, integer synthesis as the inverse of the analysis, colours."""
+"""Tests of the wavelet transform: exact geometry, integer synthesis as inverse of the analysis, and
+colours.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Sets of images from outside: what is unpacked is bounded, and is only what was asked for."""
+"""Tests of untrusted image sets: decompression is limited, and only the requested arrays are
+read.
+"""
 
 from __future__ import annotations
 

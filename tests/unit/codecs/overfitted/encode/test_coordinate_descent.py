@@ -1,4 +1,4 @@
-"""Coordinate descent of the overfitted codec, the last choice of the symbols of the finest grid."""
+"""Tests of coordinate descent on the symbols of the finest grid."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The fit of the overfitted codec: its rate, its synthesis, its optimiser, and what steps
-gain.
+"""Tests of the fit of the overfitted codec: rate, synthesis, optimiser, and gains of training
+steps.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The last choice of the networks of the overfitted codec: single changes move by a step."""
+"""Tests of the final refinement of the networks of the overfitted codec, by single quantiser
+steps.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Latents of smooth areas, and networks of an image that needs few changes."""
+"""Tests of latents of smooth areas, and of images whose networks need few weight deltas."""
 
 from __future__ import annotations
 

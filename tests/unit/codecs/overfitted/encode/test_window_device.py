@@ -1,4 +1,4 @@
-"""Windows of several images in one program, as on a GPU: here on the CPU."""
+"""Tests of windows of several images in one program, as on a GPU, run on the CPU."""
 
 from __future__ import annotations
 

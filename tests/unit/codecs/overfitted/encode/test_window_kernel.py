@@ -1,5 +1,5 @@
-"""The loss of a window by the kernels: that of JAX, with every instruction set, and no step outside
-an array.
+"""Tests of the window loss in the kernels: equal to that of JAX with every instruction set, and
+without accesses outside arrays.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The weights of errors, and files for the tune `visual`."""
+"""Tests of distortion weights, and of files with the tune `visual`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Large images: what they learn from a sample, and how they are kept."""
+"""Tests of large images: estimates from a sample, and memory."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The wavelet codec on photographs: quality beside JPEG, exact targets, any size, files that stay
-readable.
+"""Tests of the wavelet codec on photographs: quality compared with JPEG, exact targets, any size,
+and compatibility of files.
 """
 
 from __future__ import annotations
