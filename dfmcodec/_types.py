@@ -1,4 +1,4 @@
-"""The array types that flow through the package, and the closed list of models."""
+"""The array types that flow through the package, and the closed list of tunes."""
 
 from __future__ import annotations
 
@@ -20,15 +20,6 @@ UInt8 = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[np.unsignedinteger[Any]]  # uint8 or uint16
 Symbols = npt.NDArray[np.int32]
 Notify = Callable[[str], None]  # receives a notice of each thing that is converted or left out
-
-
-class Model(Enum):
-    """The families of models; the value is the name that `--model` takes."""
-
-    WAVELET = "wavelet"
-    OVERFITTED = "overfitted"
-    COORDINATE = "coordinate"
-    GENERATIVE = "generative"
 
 
 class Tune(Enum):

@@ -224,9 +224,9 @@ def _echo_internals(file: _Examined) -> None:
 
 def _model_text(architecture: Architecture, verbose: bool) -> str:
     """The model in a word; of a generated image also the model that decoding it needs."""
-    from dfmcodec._types import Model
+    from dfmcodec.codecs.record import codec_of
 
-    if verbose or architecture.model is Model.GENERATIVE:
+    if verbose or codec_of(architecture.model).needs_generator:
         return describe_architecture(architecture)
     return str(architecture.model.value)
 

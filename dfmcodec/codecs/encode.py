@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,20 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dfmcodec import container
-from dfmcodec._types import Model, Notify, Tune
-from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
-from dfmcodec.codecs.coordinate.encode.search import fit_network
-from dfmcodec.codecs.coordinate.sections import side_bytes
+from dfmcodec._types import Notify, Tune
 from dfmcodec.codecs.decode import DecodeRequest, decode_image, decode_written
-from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
-from dfmcodec.codecs.wavelet.encode.search import fit_latents
-from dfmcodec.codecs.wavelet.geometry import Tiling
+from dfmcodec.codecs.record import codec_of
+from dfmcodec.codecs.registry import GENERATOR_MODEL, Model
 from dfmcodec.container.checks import CHECK_BYTES, CHECKS_FRACTION
 from dfmcodec.container.layout import Section
-from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError, TargetUnreachableError, require
+from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError, TargetUnreachableError
 from dfmcodec.image import BIT_DEPTHS, PEAK_CODE_VALUE, Image, peak_value
 from dfmcodec.image.alpha_fill import fill_invisible
-from dfmcodec.kernels import has_kernels
 from dfmcodec.metrics import bits_per_pixel, mse_of_psnr, psnr, psnr_of_mse
 from dfmcodec.metrics.ssimulacra2 import SMALLEST_SIDE, WHOLE_SIDE, ssimulacra2
 from dfmcodec.options import EFFORTS
@@ -43,9 +38,6 @@ _RAW_IS_SMALL = 1 << 12  # bytes of raw samples that a file may exceed: its cont
 _LEAST_SECONDS = 1e-3  # of a time limit, which has to be positive
 _SMALLER_FRACTION = 0.9  # of the wavelet codec's bytes, which a fit has to do with
 _FIRST_MODEL_FRACTION = 0.05  # of the progress, where two models are tried
-_FITTING = ("jax", "optax")  # what networks without latents are fitted by
-_WITHOUT_FITTING = "or encode with the wavelet codec, which efforts 1 to 5 do"
-_FURTHER_SECTIONS = {Model.WAVELET: 2, Model.OVERFITTED: 1}  # that a model may have
 
 
 def encode_image(
@@ -86,27 +78,18 @@ def encode_image(
         config = replace(config, tune=Tune.PSNR.value)
     image, config = _with_range(image, config, notify)
     config = _with_measure(image, config, notify)
-    if generator is not None:
-        require("encoding with a generative model", *_FITTING)
-        from dfmcodec.codecs.generative.encode.search import check_image
-
-        check_image(image, generator)
-        with _out_of_reach_as(config):
-            result = _encoded(image, config, Model.GENERATIVE, on_progress, should_stop, generator)
-    else:
-        models = config.models(image.pixel_count)
-        for model in models:
-            if model is Model.COORDINATE:
-                require("the coordinate codec", *_FITTING, otherwise=_WITHOUT_FITTING)
-            elif model is Model.OVERFITTED and not has_kernels():
-                require("the overfitted codec without compiled kernels", "jax", otherwise=_WITHOUT_FITTING)
-        with one_core_products(), _out_of_reach_as(config):
-            if len(models) == 1:
-                result = _encoded(image, config, models[0], on_progress, should_stop)
-                if models[0] is Model.OVERFITTED and result.report.ended_early:
-                    result = _better_than_wavelet(image, result, should_stop)
-            else:
-                result = _better_of(image, config, models, on_progress, should_stop)
+    models = config.models(image.pixel_count) if generator is None else (GENERATOR_MODEL,)
+    encoders = [codec_of(model).encoder() for model in models]
+    for encoder in encoders:
+        encoder.check(image, generator)
+    uses_threads = any(encoder.uses_threads for encoder in encoders)
+    with one_core_products() if uses_threads else nullcontext(), _out_of_reach_as(config):
+        if len(models) == 1:
+            result = _encoded(image, config, models[0], on_progress, should_stop, generator)
+            if encoders[0].fallback is not None and result.report.ended_early:
+                result = _better_than_quick(image, result, encoders[0].fallback, should_stop)
+        else:
+            result = _better_of(image, config, models, on_progress, should_stop)
     on_progress(_all_done(result.report))
     return result
 
@@ -239,23 +222,23 @@ def _smaller(config: EncoderConfig, other: EncodeResult) -> EncoderConfig:
     return replace(config, **others, size=size, tune=Tune.VISUAL.value)
 
 
-def _better_than_wavelet(image: Image, overfitted: EncodeResult, should_stop: Callable[[], bool]) -> EncodeResult:
-    """An overfitted file whose fit ended early; or the wavelet codec's after a quick iteration, if
-    that is better.
-    """
-    config = overfitted.report.config
+def _better_than_quick(
+    image: Image, early: EncodeResult, model: Model, should_stop: Callable[[], bool]
+) -> EncodeResult:
+    """An encoding that ended early; or the quick one of another codec, if that is better."""
+    config = early.report.config
     tune = config.distortion_tune.value
-    quick = replace(
-        config, model=Model.WAVELET.value, effort=EFFORTS[0], steps=None, time_limit_s=_LEAST_SECONDS, tune=tune
-    )
+    settings: dict[str, Any] = {"model": model.value, "effort": EFFORTS[0], "steps": None, "tune": tune}
     try:
-        wavelet = _encoded(image, quick, Model.WAVELET, lambda progress: None, should_stop)
+        quick = _encoded(
+            image, replace(config, **settings, time_limit_s=_LEAST_SECONDS), model, lambda progress: None, should_stop
+        )
     except TargetUnreachableError:
-        return overfitted
-    if _score(overfitted) >= _score(wavelet):
-        return overfitted
-    total_s, stop_reason = overfitted.report.total_s + wavelet.report.total_s, overfitted.report.stop_reason
-    return replace(wavelet, report=replace(wavelet.report, config=config, total_s=total_s, stop_reason=stop_reason))
+        return early
+    if _score(early) >= _score(quick):
+        return early
+    total_s, stop_reason = early.report.total_s + quick.report.total_s, early.report.stop_reason
+    return replace(quick, report=replace(quick.report, config=config, total_s=total_s, stop_reason=stop_reason))
 
 
 def _score(result: EncodeResult) -> float:
@@ -279,11 +262,14 @@ def _encoded(
 ) -> EncodeResult:
     """The encoding with one model; see `encode_image`."""
     started = time.perf_counter()
+    codec, encoder = codec_of(model), codec_of(model).encoder()
     coded_channels = generator.architecture.channels if generator is not None else 1
     gray_as_rgb = image.channels > coded_channels and image.is_gray
     ancillary = container.ancillary_sections(container.Ancillary(image.metadata, image.alpha, gray_as_rgb))
-    coded, budget = _as_coded(image, fill=generator is None), config.budget_bytes(image)
-    checks_bytes = _bytes_for_checks(coded, model, len(ancillary), budget)
+    coded, budget = _as_coded(image, fill=not codec.needs_generator), config.budget_bytes(image)
+    checks_bytes = _bytes_for_checks(
+        encoder.symbol_checks(coded), len(codec.header.optional_sections), len(ancillary), budget
+    )
     ancillary_bytes = container.sections_file_bytes(ancillary) + checks_bytes
     metadata_bytes = len(ancillary.get(Section.METADATA, b""))
     whole_range, range_db = config.for_whole_range(image.bit_depth), config.range_db(image.bit_depth)
@@ -297,8 +283,9 @@ def _encoded(
         has_checks=checks_bytes > 0,
         range_db=range_db,
         metadata_bytes=metadata_bytes,
+        generator=generator,
     )
-    outcome = _fit(job, model, generator)
+    outcome = encoder.encode(job)
 
     data = container.write(outcome.model, ancillary, checked=budget is None or job.has_checks)
     if budget is not None and len(data) > budget:
@@ -335,7 +322,7 @@ def _encoded(
 
 def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, data: bytes) -> partial[EncodeReport]:
     """The figures of an encoding, but for its PSNR and seconds."""
-    header = container.read_header(data, image.pixel_count)
+    header, network = container.read_header(data, image.pixel_count), outcome.network
     return partial(
         EncodeReport,
         file_bytes=len(data),
@@ -344,11 +331,11 @@ def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, dat
         budget_bytes=job.file_budget_bytes,
         rate=len(data) / image.raw_bytes,
         bpp=bits_per_pixel(len(data), image.pixel_count),
-        float_psnr_db=None if outcome.float_psnr_db is None else job.reported_db(outcome.float_psnr_db),
-        bits_per_weight=_bits_per_weight(outcome, header.section_bytes()),
+        float_psnr_db=None if network is None else job.reported_db(network.float_psnr_db),
+        bits_per_weight=None if network is None else network.bits_per_weight,
         architecture=header.architecture,
         q_step=header.q_step or None,
-        step_indices=outcome.model.step_indices if isinstance(outcome.model, QuantizedNetwork) else (),
+        step_indices=() if network is None else network.step_indices,
         steps=outcome.steps,
         fit_s=outcome.fit_s,
         stop_reason=outcome.stop_reason,
@@ -358,32 +345,21 @@ def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, dat
     )
 
 
-def _fit(job: Job, model: Model, generator: GenerativeModel | None) -> Outcome:
-    if generator is not None:
-        from dfmcodec.codecs.generative.encode.search import fit_code
-
-        return fit_code(job, generator)
-    if model is Model.OVERFITTED:
-        from dfmcodec.codecs.overfitted.encode.search import fit_grids
-
-        return fit_grids(job)
-    return fit_latents(job) if model is Model.WAVELET else fit_network(job)
-
-
-def _bytes_for_checks(coded: Image, model: Model, ancillary: int, budget: int | None) -> int:
+def _bytes_for_checks(symbol_checks: int, optional_sections: int, ancillary: int, budget: int | None) -> int:
     """Bytes of a size budget that are set aside for checks, without those of the model's further
     sections.
 
     The result is 0 where the target is not a size, or where checks may be too large a part of the
     file to be written.
+
+    Args:
+        symbol_checks: The number of checks of symbols.
+        optional_sections: The number of further sections that the model may have.
+        ancillary: The number of sections of ancillary data.
+        budget: The largest size of the file, in bytes; None where the target is not a size.
     """
-    symbol_checks = 0
-    if model is Model.WAVELET:
-        symbol_checks = container.tiling_checks(Tiling.default(coded.height, coded.width, coded.channels))
-    elif model is Model.OVERFITTED:
-        symbol_checks = GRID_LEVELS
     needed = container.checks_file_bytes(1 + ancillary, symbol_checks)
-    largest = needed + _FURTHER_SECTIONS.get(model, 0) * CHECK_BYTES
+    largest = needed + optional_sections * CHECK_BYTES
     return needed if budget is not None and largest <= CHECKS_FRACTION * LEAST_USED * budget else 0
 
 
@@ -403,11 +379,3 @@ def _same_alpha(image: Image, decoded: Image) -> bool:
     if image.alpha is None or decoded.alpha is None:
         return image.alpha is decoded.alpha
     return np.array_equal(image.alpha, decoded.alpha)
-
-
-def _bits_per_weight(outcome: Outcome, section_bytes: dict[str, int]) -> float | None:
-    model = outcome.model
-    if not isinstance(model, QuantizedNetwork):
-        return None
-    stream_bytes = section_bytes["weights"] - side_bytes(model.architecture)
-    return 8 * stream_bytes / model.architecture.weight_count

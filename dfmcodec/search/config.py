@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import inf, log10, sqrt
 
-from dfmcodec._types import Model, Tune
+from dfmcodec._types import Tune
+from dfmcodec.codecs.registry import AUTO, VISUAL_MODELS, Model
 from dfmcodec.errors import ConfigError
 from dfmcodec.image import PEAK_CODE_VALUE, Image, peak_value
-from dfmcodec.options import AUTO, EncodeSettings
+from dfmcodec.options import EncodeSettings
 from dfmcodec.search.quality import step_of_quality, step_of_score
 
 DEFAULT_QUALITY = 75.0
@@ -69,9 +70,6 @@ RECIPES = {
         rounded_fraction=0.2,
     ),
 }
-OVERFITTED_FROM_EFFORT = 6  # efforts whose files are fitted, where that is better, with the tune `psnr`
-VISUAL_OVERFITTED_FROM_EFFORT = 8  # with the tune `visual`
-OVERFITTED_PIXELS = 4_000_000  # of larger images that takes hours
 _PSNR_TARGETS = ("psnr", "lossless", "lmbda")  # by which squared error is what counts
 MAX_AIMED_QUALITY = 92  # qualities up to it are SSIMULACRA2, where that is what counts
 # The cost of a bit in squared quantisation steps, which ties lmbda to the step; the best by
@@ -159,8 +157,8 @@ class EncoderConfig(EncodeSettings):
         if len(targets) > 1:
             msg = f"{' and '.join(targets)} are targets; give only one"
             raise ConfigError(msg)
-        if self.distortion_tune is Tune.VISUAL and self.model not in (AUTO, Model.WAVELET.value):
-            msg = f"the tune visual is for the wavelet codec, not for {self.model}"
+        if self.distortion_tune is Tune.VISUAL and not self._has_visual_tune:
+            msg = f"the tune visual is for the {' and '.join(VISUAL_MODELS)} codec, not for {self.model}"
             raise ConfigError(msg)
         if self.ssimulacra2 is not None and self.distortion_tune is Tune.PSNR:
             msg = "ssimulacra2 is a target of the tune visual, not of psnr"
@@ -170,12 +168,16 @@ class EncoderConfig(EncodeSettings):
             raise ConfigError(msg)
 
     def models(self, pixel_count: int) -> tuple[Model, ...]:
-        """The models that are tried for an image of the given number of pixels."""
+        """The codecs that are tried for an image of the given number of pixels."""
         if self.model != AUTO:
-            return (Model(self.model),)
-        from_effort = VISUAL_OVERFITTED_FROM_EFFORT if self.distortion_tune is Tune.VISUAL else OVERFITTED_FROM_EFFORT
-        is_fitted = self.effort >= from_effort and pixel_count <= OVERFITTED_PIXELS
-        return (Model.WAVELET, Model.OVERFITTED) if is_fitted else (Model.WAVELET,)
+            return (Model.named(self.model),)
+        tune, effort = self.distortion_tune, self.effort
+        return tuple(model for model in Model if model.traits.is_automatic(tune, effort, pixel_count))
+
+    @property
+    def _has_visual_tune(self) -> bool:
+        """Whether the model can be chosen together with the tune `visual`."""
+        return self.model in (AUTO, *VISUAL_MODELS)
 
     @property
     def distortion_tune(self) -> Tune:
@@ -183,7 +185,13 @@ class EncoderConfig(EncodeSettings):
         if self.tune is not None:
             return Tune(self.tune)
         is_by_psnr = any(name in _PSNR_TARGETS for name in self.targets())
-        return Tune.PSNR if is_by_psnr or self.model not in (AUTO, Model.WAVELET.value) else Tune.VISUAL
+        return Tune.PSNR if is_by_psnr or not self._has_visual_tune else Tune.VISUAL
+
+    @property
+    def target_name(self) -> str:
+        """The option that is the target: the one that was given, or the default of the model."""
+        default = "quality" if self.model == AUTO else Model.named(self.model).traits.default_target
+        return next(iter(self.targets()), default)
 
     @property
     def floor_db(self) -> float | None:
@@ -193,7 +201,7 @@ class EncoderConfig(EncodeSettings):
     @property
     def target_quality(self) -> float | None:
         """The quality that was given, or that of no other target; None for other targets."""
-        if not self.targets() and self.model != Model.COORDINATE.value:
+        if self.target_name == "quality" and not self.targets():
             return DEFAULT_QUALITY
         return self.quality
 

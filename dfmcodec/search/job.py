@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
+from typing import TYPE_CHECKING
 
 from dfmcodec._types import Int32, Pixels
 from dfmcodec.container.contents import QuantizedModel
 from dfmcodec.image import Image
 from dfmcodec.image.region import Region
 from dfmcodec.search.config import EncoderConfig
+
+if TYPE_CHECKING:
+    from dfmcodec.codecs.generative.model import GenerativeModel
 
 MAX_RESTARTS = 4  # of a fit that diverges
 
@@ -63,6 +67,7 @@ class Job:
         range_db: What PSNRs relative to the `sample_max` of the user's settings are below those
             relative to the whole range, which `config` means.
         metadata_bytes: Bytes of metadata, which `ancillary_bytes` includes.
+        generator: The generative model, if the image becomes a code of one.
     """
 
     image: Image
@@ -74,6 +79,7 @@ class Job:
     has_checks: bool = False
     range_db: float = 0.0
     metadata_bytes: int = 0
+    generator: GenerativeModel | None = None
 
     @property
     def budget_bytes(self) -> int | None:
@@ -139,14 +145,28 @@ class Encoded:
 
 
 @dataclass(frozen=True)
+class NetworkFigures:
+    """The figures of a coordinate network.
+
+    Args:
+        float_psnr_db: PSNR of the fitted network before quantisation.
+        bits_per_weight: Bits of the range-coded stream per weight.
+        step_indices: The step index of the weights of each layer.
+    """
+
+    float_psnr_db: float
+    bits_per_weight: float
+    step_indices: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """A quantised model and how it came about.
 
     Args:
         model: What to write.
         estimated_bytes: Size of the file by the entropy model, without ancillary data.
-        float_psnr_db: PSNR of the fitted network before quantisation; None where there is no such
-            network.
+        network: The figures of a coordinate network; None where there is no such network.
         steps: Gradient steps or iterations.
         fit_s: Seconds of the fit, compilation not counted.
         stop_reason: Why the fit ended; see `report.EncodeReport`.
@@ -158,7 +178,7 @@ class Outcome:
 
     model: QuantizedModel
     estimated_bytes: float
-    float_psnr_db: float | None
+    network: NetworkFigures | None
     steps: int
     fit_s: float
     stop_reason: str

@@ -17,9 +17,9 @@ import pytest
 from common import dfm
 
 import dfmcodec
-from dfmcodec._types import Model
 from dfmcodec.cli.encode import command
 from dfmcodec.codecs import encode
+from dfmcodec.codecs.registry import Model
 from dfmcodec.image.open_image import plugin_package
 from dfmcodec.search.config import EncoderConfig
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import dfmcodec
-from dfmcodec._types import Model
 from dfmcodec.codecs import encode
 from dfmcodec.codecs.encode import encode_image
+from dfmcodec.codecs.registry import Model
 from dfmcodec.errors import ConfigError, DfmError, InstallationError, TargetUnreachableError
 from dfmcodec.image import Image
 from dfmcodec.report import EncodeReport, EncodeResult
-from dfmcodec.search.config import OVERFITTED_PIXELS, EncoderConfig
+from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.job import Progress
 
 IMAGE = Image(np.zeros((40, 50, 3), np.uint8))
@@ -29,8 +29,8 @@ IMAGE = Image(np.zeros((40, 50, 3), np.uint8))
         (5, 1000, (Model.WAVELET,)),
         (6, 1000, (Model.WAVELET, Model.OVERFITTED)),
         (7, 1000, (Model.WAVELET, Model.OVERFITTED)),
-        (9, OVERFITTED_PIXELS, (Model.WAVELET, Model.OVERFITTED)),
-        (9, OVERFITTED_PIXELS + 1, (Model.WAVELET,)),
+        (9, 4_000_000, (Model.WAVELET, Model.OVERFITTED)),
+        (9, 4_000_000 + 1, (Model.WAVELET,)),
     ],
 )
 def test_high_efforts_try_two_models_for_images_that_are_not_too_large(
@@ -210,7 +210,7 @@ def test_both_models_share_a_time_limit(encode_to: Encode, monkeypatch: pytest.M
 def test_after_an_interruption_no_second_model_is_tried(encode_to: Encode) -> None:
     outcomes: Outcomes = {Model.WAVELET: (9, 20.0), Model.OVERFITTED: (9, 40.0)}
     result = encode_to(outcomes, EncoderConfig(size=900, effort=7, tune="psnr"), should_stop=lambda: True)
-    assert result.data == b"latent"
+    assert result.data == b"wavelet"
 
 
 def test_the_progress_of_two_models_is_one(encode_to: Encode) -> None:

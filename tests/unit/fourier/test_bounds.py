@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner
 
 from dfmcodec import container
-from dfmcodec._types import Model
 from dfmcodec.cli import main
 from dfmcodec.cli._common import max_multiply_adds_option
 from dfmcodec.codecs import decode as decoder
@@ -18,6 +17,7 @@ from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
 from dfmcodec.codecs.coordinate.encode.sizing import choose_architecture
 from dfmcodec.codecs.decode import DecodeRequest, decode_image
 from dfmcodec.codecs.overfitted.weights import overfitted_weights_of
+from dfmcodec.codecs.registry import Model
 from dfmcodec.codecs.wavelet.weights import shipped
 from dfmcodec.errors import LimitError
 from dfmcodec.fourier.layer import frequency_set

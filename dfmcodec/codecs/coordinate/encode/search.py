@@ -5,18 +5,18 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from dfmcodec import container
 from dfmcodec._types import Float64
 from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
+from dfmcodec.codecs.coordinate.decode import render_model, render_weights
 from dfmcodec.codecs.coordinate.encode.sizing import choose_architecture, ladder
-from dfmcodec.codecs.decode import render, render_weights
+from dfmcodec.codecs.coordinate.sections import estimate_network_bytes, side_bytes, write_weights
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.fourier.network import CoordinateArchitecture, axis_positions
 from dfmcodec.fourier.quantize import step_per_weight
 from dfmcodec.image import Image
 from dfmcodec.metrics import psnr
 from dfmcodec.search.config import EncoderConfig
-from dfmcodec.search.job import Job, Outcome, Progress, restarts_text
+from dfmcodec.search.job import Job, NetworkFigures, Outcome, Progress, restarts_text
 
 if TYPE_CHECKING:
     from dfmcodec.codecs.coordinate.encode.train import Fit, Trainer
@@ -92,8 +92,9 @@ def _to_psnr(job: Job, floor_db: float) -> Outcome:
 def _outcome(
     job: Job, model: QuantizedNetwork, float_psnr_db: float, steps: int, seconds: float, reason: str, restarts: int
 ) -> Outcome:
-    estimated = container.estimate_network_bytes(model)
-    return Outcome(model, estimated, float_psnr_db, steps, seconds, reason, restarts)
+    arch, stream_bytes = model.architecture, len(write_weights(model)) - side_bytes(model.architecture)
+    figures = NetworkFigures(float_psnr_db, 8 * stream_bytes / arch.weight_count, model.step_indices)
+    return Outcome(model, estimate_network_bytes(model), figures, steps, seconds, reason, restarts)
 
 
 def _trainer(job: Job, arch: CoordinateArchitecture) -> Trainer:
@@ -126,7 +127,7 @@ def _fit(
 
 
 def _psnr_of(image: Image, model: QuantizedNetwork) -> float:
-    return psnr(image.pixels, render(model), image.visible)
+    return psnr(image.pixels, render_model(model), image.visible)
 
 
 def _psnr_of_weights(image: Image, fit: Fit, arch: CoordinateArchitecture) -> float:

@@ -29,10 +29,10 @@ from dfmcodec.codecs.generative.sections import (
     STEPS_PER_OCTAVE,
     UNIT_STEP,
     CodeSymbols,
+    code_file_bytes,
     table_indices,
     write_code,
 )
-from dfmcodec.container.sizes import code_file_bytes
 from dfmcodec.entropy import laplace
 from dfmcodec.errors import ImageError, TargetUnreachableError
 from dfmcodec.image import PEAK_CODE_VALUE, Image
@@ -373,17 +373,17 @@ class _Fit:
         return f"{reach}; lower --psnr or drop --generator"
 
 
-def fit_code(job: Job, model: GenerativeModel) -> Outcome:
-    """Finds the code of an image under a generative model.
+def fit_code(job: Job) -> Outcome:
+    """Finds the code of an image under the generative model of a job.
 
     Args:
         job: The encoding.
-        model: The generative model.
 
     Raises:
         TargetUnreachableError: The target cannot be met.
     """
-    fit = _Fit(job, model)
+    assert job.generator is not None
+    fit = _Fit(job, job.generator)
     lmbda = job.config.target_lmbda
     image = fit.to_target() if lmbda is None else fit.at(lmbda / job.image.pixel_count).image
     return Outcome(image, code_file_bytes(image), None, len(fit.codes), fit.seconds, fit.stop_reason)

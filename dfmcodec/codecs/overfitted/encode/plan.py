@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from dfmcodec._types import Float32, Model, Tune
+from dfmcodec._types import Float32, Tune
 from dfmcodec.codecs.overfitted.encode.fit import FitSchedule
 from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.encode.quantize import prior_networks
@@ -12,6 +12,7 @@ from dfmcodec.codecs.overfitted.encode.smooth import SMOOTH_FRACTION, smooth_fra
 from dfmcodec.codecs.overfitted.encode.windows import colours_of
 from dfmcodec.codecs.overfitted.grids import LMBDA_CODES, lmbda_of_code
 from dfmcodec.codecs.overfitted.weights import OverfittedWeights, overfitted_weights_of
+from dfmcodec.codecs.registry import Model
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents
 from dfmcodec.codecs.wavelet.encode.efforts import QUICK
 from dfmcodec.codecs.wavelet.encode.search import fit_latents

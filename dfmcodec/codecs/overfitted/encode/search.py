@@ -22,7 +22,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dfmcodec._types import Float32, Model, Tune
+from dfmcodec._types import Float32, Tune
 from dfmcodec.codecs.overfitted.encode.candidates import Candidate, Candidates, SymbolCandidate
 from dfmcodec.codecs.overfitted.encode.control import FitControl
 from dfmcodec.codecs.overfitted.encode.coordinate_descent import descend
@@ -35,6 +35,7 @@ from dfmcodec.codecs.overfitted.encode.smooth import smooth_latents
 from dfmcodec.codecs.overfitted.encode.windows import colours_of
 from dfmcodec.codecs.overfitted.grids import code_of_lmbda
 from dfmcodec.codecs.overfitted.weights import DELTA_NAMES
+from dfmcodec.codecs.registry import Model
 from dfmcodec.codecs.wavelet.encode.distortion import pixel_weights
 from dfmcodec.container.layout import container_bytes
 from dfmcodec.errors import TargetUnreachableError

@@ -24,6 +24,7 @@ from dfmcodec.codecs.wavelet.context import ContextModel
 from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS, QUICK, Effort
 from dfmcodec.codecs.wavelet.filter import ImageFilter, filter_change
 from dfmcodec.codecs.wavelet.geometry import Tile, Tiling
+from dfmcodec.codecs.wavelet.sections.latents import wavelet_file_bytes
 from dfmcodec.codecs.wavelet.synthesis import Samples, blocks, corrected_block, machine_change
 from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE, Pyramid, analyse
 from dfmcodec.codecs.wavelet.weights import WaveletWeights, shipped
@@ -130,7 +131,7 @@ class Encoding:
     @property
     def fixed_bytes(self) -> int:
         """Bytes of the file without range-coded streams, filter and adaptation."""
-        return container.wavelet_file_bytes(self.tiling)
+        return wavelet_file_bytes(self.tiling)
 
     @property
     def section_bytes(self) -> float:

@@ -21,7 +21,6 @@ import dfmcodec
 from dfmcodec import container, threads
 from dfmcodec._types import Tune
 from dfmcodec.codecs.decode import DecodeRequest, decode_image
-from dfmcodec.codecs.wavelet import geometry as wavelet_geometry
 from dfmcodec.codecs.wavelet.decode import WaveletRenderer
 from dfmcodec.codecs.wavelet.encode import iteration
 from dfmcodec.codecs.wavelet.encode import search as wavelet_search
@@ -32,7 +31,7 @@ from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate
 from dfmcodec.codecs.wavelet.encode.steps import LmbdaSteps, SizeSteps
 from dfmcodec.codecs.wavelet.encode.trial import Trial
 from dfmcodec.codecs.wavelet.filter import ImageFilter, taps
-from dfmcodec.image import Image, values_per_code_value
+from dfmcodec.image import Image, tiles, values_per_code_value
 from dfmcodec.image.read_image import read_image
 from dfmcodec.image.region import Region
 from dfmcodec.metrics import psnr
@@ -253,7 +252,7 @@ def test_a_file_of_another_opacity_is_never_given(photograph, monkeypatch):
 @pytest.fixture
 def tiled(photograph, monkeypatch):
     """An image of three rows of tiles, two side by side."""
-    monkeypatch.setattr(wavelet_geometry, "TILE_SIDE", 256)
+    monkeypatch.setattr(tiles, "TILE_SIDE", 256)
     return np.ascontiguousarray(np.tile(photograph, (4, 3, 1))[:780, :520])
 
 
@@ -449,7 +448,7 @@ def test_an_iteration_leaves_little_of_an_image_of_several_tiles(photograph, mon
     """It was 121 bytes a pixel with coefficients, symbols and the costs of contexts as they are
     computed.
     """
-    monkeypatch.setattr(wavelet_geometry, "TILE_SIDE", 256)
+    monkeypatch.setattr(tiles, "TILE_SIDE", 256)
     image = Image(np.ascontiguousarray(np.tile(photograph[:128], (1, 2, 1))))
     encoding = Encoding.of(image, EFFORT_LEVELS[2])
     assert len(encoding.tiling.tiles) > 1
