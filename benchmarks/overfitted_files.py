@@ -25,6 +25,7 @@ from dfmcodec.codecs.overfitted.encode.windows import colours_of
 from dfmcodec.image import Image
 from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.job import Job, Progress
+from dfmcodec.search.target import LmbdaTarget
 
 
 def _show(progress: Progress) -> None:
@@ -69,7 +70,7 @@ def main(
     def rows() -> Iterator[Row]:
         started = time.perf_counter()
         start = Networks.start(seed, prior.width, len(prior.network.w1)) if cold else prior_networks(prior)
-        job = Job(whole, EncoderConfig(lmbda=lmbda, seed=seed), 0, _show, lambda: False)
+        job = Job.of(whole, EncoderConfig(lmbda=lmbda, seed=seed), LmbdaTarget(lmbda), on_progress=_show)
         outcome = fit_grids(job, Plan(prior, start, schedule, lmbda, not (cold or uncounted)))
         data = container.write(outcome.model, {}, checked=False)
         seconds = time.perf_counter() - started

@@ -14,7 +14,7 @@ import numpy as np
 from dfmcodec import container
 from dfmcodec._types import Notify, Tune
 from dfmcodec.codecs.decode import DecodeRequest, decode_image, decode_written
-from dfmcodec.codecs.record import codec_of
+from dfmcodec.codecs.record import Codec, codec_of
 from dfmcodec.codecs.registry import GENERATOR_MODEL, Model
 from dfmcodec.container.checks import CHECK_BYTES, CHECKS_FRACTION
 from dfmcodec.container.layout import Section
@@ -28,7 +28,15 @@ from dfmcodec.report import EncodeReport, EncodeResult
 from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.job import Job, Outcome, Progress, restarts_text
 from dfmcodec.search.quality import step_of_score
-from dfmcodec.search.target import LEAST_USED
+from dfmcodec.search.target import (
+    LEAST_USED,
+    LmbdaTarget,
+    PsnrTarget,
+    ScoreTarget,
+    SizeTarget,
+    Target,
+    asked_target,
+)
 from dfmcodec.threads import one_core_products
 
 if TYPE_CHECKING:
@@ -180,7 +188,7 @@ def _better_of(
     Raises:
         TargetUnreachableError: None meets it; or another error of the first model.
     """
-    started = time.perf_counter()
+    started, asked = time.perf_counter(), asked_target(config, image)
     best: EncodeResult | None = None
     first_error: DfmError | None = None
     of_model = config
@@ -192,7 +200,7 @@ def _better_of(
             of_model = replace(config, time_limit_s=max(left_s, _LEAST_SECONDS))
         if best is not None and should_stop():
             break
-        if best is not None and config.distortion_tune is Tune.VISUAL and config.budget_bytes(image) is None:
+        if best is not None and config.distortion_tune is Tune.VISUAL and not asked.limits_size:
             of_model = _smaller(of_model, best)
 
         def report(progress: Progress, first: float = _FIRST_MODEL_FRACTION * number) -> None:
@@ -204,13 +212,13 @@ def _better_of(
         except (TargetUnreachableError, ConfigError, DivergedError) as error:  # another model may do better
             first_error = first_error or error
             continue
-        if best is None or _score(result) > _score(best):
+        if best is None or _score(image, result) > _score(image, best):
             best = result
     if best is None:
         assert first_error is not None
         raise first_error
-    budget, total_s = config.budget_bytes(image), time.perf_counter() - started
-    return replace(best, report=replace(best.report, config=config, budget_bytes=budget, total_s=total_s))
+    total_s = time.perf_counter() - started
+    return replace(best, report=replace(best.report, config=config, budget_bytes=asked.limit_bytes, total_s=total_s))
 
 
 def _smaller(config: EncoderConfig, other: EncodeResult) -> EncoderConfig:
@@ -235,21 +243,24 @@ def _better_than_quick(
         )
     except TargetUnreachableError:
         return early
-    if _score(early) >= _score(quick):
+    if _score(image, early) >= _score(image, quick):
         return early
     total_s, stop_reason = early.report.total_s + quick.report.total_s, early.report.stop_reason
     return replace(quick, report=replace(quick.report, config=config, total_s=total_s, stop_reason=stop_reason))
 
 
-def _score(result: EncodeResult) -> float:
+def _score(image: Image, result: EncodeResult) -> float:
     """A figure by which files for the same target are compared: larger is better."""
     report = result.report
     if report.config.distortion_tune is Tune.VISUAL and report.ssimulacra2 is not None:
         return report.ssimulacra2
-    if report.budget_bytes is not None:
-        return report.psnr_db
-    lmbda = report.config.target_lmbda
-    return -report.bpp if lmbda is None else -(mse_of_psnr(report.psnr_db, 1.0) / lmbda + report.bpp)
+    match asked_target(report.config, image).as_lmbda():
+        case SizeTarget():
+            return report.psnr_db
+        case LmbdaTarget(lmbda=lmbda):
+            return -(mse_of_psnr(report.psnr_db, 1.0) / lmbda + report.bpp)
+        case _:
+            return -report.bpp
 
 
 def _encoded(
@@ -260,42 +271,17 @@ def _encoded(
     should_stop: Callable[[], bool],
     generator: GenerativeModel | None = None,
 ) -> EncodeResult:
-    """The encoding with one model; see `encode_image`."""
+    """The encoding with one codec; see `encode_image`."""
     started = time.perf_counter()
-    codec, encoder = codec_of(model), codec_of(model).encoder()
-    coded_channels = generator.architecture.channels if generator is not None else 1
-    gray_as_rgb = image.channels > coded_channels and image.is_gray
-    ancillary = container.ancillary_sections(container.Ancillary(image.metadata, image.alpha, gray_as_rgb))
-    coded, budget = _as_coded(image, fill=not codec.needs_generator), config.budget_bytes(image)
-    checks_bytes = _bytes_for_checks(
-        encoder.symbol_checks(coded), len(codec.header.optional_sections), len(ancillary), budget
-    )
-    ancillary_bytes = container.sections_file_bytes(ancillary) + checks_bytes
-    metadata_bytes = len(ancillary.get(Section.METADATA, b""))
-    whole_range, range_db = config.for_whole_range(image.bit_depth), config.range_db(image.bit_depth)
-    job = Job(
-        coded,
-        whole_range,
-        ancillary_bytes,
-        on_progress,
-        should_stop,
-        budget,
-        has_checks=checks_bytes > 0,
-        range_db=range_db,
-        metadata_bytes=metadata_bytes,
-        generator=generator,
-    )
+    encoder = codec_of(model).encoder()
+    asked, ancillary = asked_target(config, image), _ancillary(image, generator)
+    watch = {"on_progress": on_progress, "should_stop": should_stop, "generator": generator}
+    job = _job(image, config, asked, codec_of(model), ancillary, **watch)
     outcome = encoder.encode(job)
 
-    data = container.write(outcome.model, ancillary, checked=budget is None or job.has_checks)
-    if budget is not None and len(data) > budget:
-        msg = f"the file came out at {len(data)} bytes, above the limit of {budget}; please report this"
-        raise DfmError(msg)
-    floor_db = config.floor_db
-    if len(data) > max(image.raw_bytes, _RAW_IS_SMALL) and floor_db is not None:
-        needed = f"{floor_db:.2f} dB take {len(data):,} bytes, more than the {image.raw_bytes:,} of the raw samples"
-        msg = needed if config.lossless else f"{needed}; lower --psnr"
-        raise TargetUnreachableError(msg)
+    has_checks = not asked.limits_size or job.has_checks
+    data = container.write(outcome.model, ancillary, checked=has_checks)
+    _check_size(asked, image, len(data), config.lossless)
     report = _report(job, config, image, outcome, data)
     made = outcome.made
     del outcome  # a large image needs the memory for what is decoded
@@ -309,15 +295,81 @@ def _encoded(
         msg = "the alpha channel did not survive; please report this"
         raise DfmError(msg)
     decoded_psnr = job.reported_db(psnr(image.pixels, decoded.pixels, image.visible))
-    if floor_db is not None and decoded_psnr < floor_db:
-        msg = f"the decoded file reaches {decoded_psnr:.2f} dB, not {floor_db:.2f}"
-        raise TargetUnreachableError(msg)
     seen = ssimulacra2(image.samples, decoded.samples) if config.distortion_tune is Tune.VISUAL else None
-    if config.ssimulacra2 is not None and (seen is None or seen < config.ssimulacra2):
-        msg = f"the decoded file reaches a SSIMULACRA2 of {seen:.2f}, not {config.ssimulacra2:g}"
-        raise TargetUnreachableError(msg)
+    _check_quality(asked, decoded_psnr, seen)
     figures = report(psnr_db=decoded_psnr, ssimulacra2=seen, total_s=time.perf_counter() - started)
     return EncodeResult(data, figures, decoded)
+
+
+def _ancillary(image: Image, generator: GenerativeModel | None) -> dict[Section, bytes]:
+    """The sections of what the file holds besides the coded pixels."""
+    coded_channels = generator.architecture.channels if generator is not None else 1
+    gray_as_rgb = image.channels > coded_channels and image.is_gray
+    return container.ancillary_sections(container.Ancillary(image.metadata, image.alpha, gray_as_rgb))
+
+
+def _job(
+    image: Image,
+    config: EncoderConfig,
+    asked: Target,
+    codec: Codec,
+    ancillary: dict[Section, bytes],
+    **others: Any,
+) -> Job:
+    """The job of encoding an image with a codec.
+
+    Args:
+        image: The image.
+        config: The settings.
+        asked: Their target.
+        codec: The codec.
+        ancillary: The sections of ancillary data.
+        **others: Further arguments of `Job`.
+    """
+    encoder, coded = codec.encoder(), _as_coded(image, fill=not codec.needs_generator)
+    symbol_checks, optional = encoder.symbol_checks(coded), len(codec.header.optional_sections)
+    checks_bytes = _bytes_for_checks(symbol_checks, optional, len(ancillary), asked.limit_bytes)
+    return Job.of(
+        coded,
+        config,
+        asked if encoder.aims_at_scores else asked.as_lmbda(),
+        container.sections_file_bytes(ancillary) + checks_bytes,
+        has_checks=checks_bytes > 0,
+        metadata_bytes=len(ancillary.get(Section.METADATA, b"")),
+        **others,
+    )
+
+
+def _check_size(asked: Target, image: Image, size: int, is_lossless: bool) -> None:
+    """Refuses a file that is too large.
+
+    Raises:
+        DfmError: It is above the limit.
+        TargetUnreachableError: It is above the raw samples, where the target is a PSNR.
+    """
+    match asked:
+        case SizeTarget(budget_bytes=budget) if size > budget:
+            msg = f"the file came out at {size} bytes, above the limit of {budget}; please report this"
+            raise DfmError(msg)
+        case PsnrTarget(floor_db=floor_db) if size > max(image.raw_bytes, _RAW_IS_SMALL):
+            needed = f"{floor_db:.2f} dB take {size:,} bytes, more than the {image.raw_bytes:,} of the raw samples"
+            msg = needed if is_lossless else f"{needed}; lower --psnr"
+            raise TargetUnreachableError(msg)
+
+
+def _check_quality(asked: Target, psnr_db: float, seen: float | None) -> None:
+    """Refuses a file that does not meet its target.
+
+    Raises:
+        TargetUnreachableError: It does not.
+    """
+    match asked:
+        case PsnrTarget(floor_db=floor_db) if psnr_db < floor_db:
+            msg = f"the decoded file reaches {psnr_db:.2f} dB, not {floor_db:.2f}"
+            raise TargetUnreachableError(msg)
+        case ScoreTarget(goal=goal, is_least=True) if seen is None or seen < goal:
+            msg = f"the decoded file reaches a SSIMULACRA2 of {seen:.2f}, not {goal:g}"
+            raise TargetUnreachableError(msg)
 
 
 def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, data: bytes) -> partial[EncodeReport]:
@@ -328,7 +380,7 @@ def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, dat
         file_bytes=len(data),
         estimated_bytes=outcome.estimated_bytes + job.ancillary_bytes,
         section_bytes=header.section_bytes(),
-        budget_bytes=job.file_budget_bytes,
+        budget_bytes=job.limit_bytes,
         rate=len(data) / image.raw_bytes,
         bpp=bits_per_pixel(len(data), image.pixel_count),
         float_psnr_db=None if network is None else job.reported_db(network.float_psnr_db),

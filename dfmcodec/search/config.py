@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf, log10, sqrt
 
 from dfmcodec._types import Tune
 from dfmcodec.codecs.registry import AUTO, VISUAL_MODELS, Model
 from dfmcodec.errors import ConfigError
-from dfmcodec.image import PEAK_CODE_VALUE, Image, peak_value
+from dfmcodec.image import PEAK_CODE_VALUE, peak_value
 from dfmcodec.options import EncodeSettings
-from dfmcodec.search.quality import step_of_quality, step_of_score
+from dfmcodec.search.quality import step_of_quality
 
 DEFAULT_QUALITY = 75.0
 DEFAULT_RATE = 0.18  # of the coordinate codec, which has no quality
@@ -194,11 +194,6 @@ class EncoderConfig(EncodeSettings):
         return next(iter(self.targets()), default)
 
     @property
-    def floor_db(self) -> float | None:
-        """The least PSNR of the target `psnr` or `lossless`; None for other targets."""
-        return EXACT_DB if self.lossless else self.psnr
-
-    @property
     def target_quality(self) -> float | None:
         """The quality that was given, or that of no other target; None for other targets."""
         if self.target_name == "quality" and not self.targets():
@@ -212,40 +207,10 @@ class EncoderConfig(EncodeSettings):
         is_score = quality is not None and quality <= MAX_AIMED_QUALITY and self.distortion_tune is Tune.VISUAL
         return quality if is_score else None
 
-    @property
-    def target_lmbda(self) -> float | None:
-        """The lmbda of the target `lmbda`, or the usual one of a quality; None for other
-        targets.
-        """
-        quality = self.target_quality
-        if quality is None:
-            return self.lmbda
-        return lmbda_of_quality(quality) if self.distortion_tune is Tune.PSNR else lmbda_of_step(step_of_score(quality))
-
     def range_db(self, bit_depth: int) -> float:
         """How many dB a PSNR relative to `sample_max` is below that relative to the whole range."""
         peak = peak_value(bit_depth)
         return 0.0 if self.sample_max is None else 20 * log10(peak / min(self.sample_max, peak))
-
-    def for_whole_range(self, bit_depth: int) -> EncoderConfig:
-        """The same target, relative to the whole range of a bit depth instead of `sample_max`."""
-        range_db, lmbda = self.range_db(bit_depth), self.target_lmbda
-        whole = replace(self, sample_max=None, tune=self.distortion_tune.value)
-        if self.floor_db is not None:
-            return replace(whole, psnr=self.floor_db + range_db, lossless=False)
-        if lmbda is None or not range_db:
-            return whole
-        return replace(whole, quality=None, lmbda=lmbda * 10 ** (-range_db / 10))
-
-    def budget_bytes(self, image: Image) -> int | None:
-        """The largest allowed size of the whole file in bytes; None if the target is not a size."""
-        if self.floor_db is not None or self.target_lmbda is not None or self.ssimulacra2 is not None:
-            return None
-        if self.size is not None:
-            return int(self.size)
-        if self.bpp is not None:
-            return int(self.bpp * image.pixel_count / 8)
-        return int((DEFAULT_RATE if self.rate is None else self.rate) * image.raw_bytes)
 
     @property
     def recipe_settings(self) -> Recipe:

@@ -30,6 +30,7 @@ class Encoder:
         symbol_checks: From an image to the number of checks of symbols that its file may have.
         fallback: The codec whose quick encoding is written if it is better than an encoding that
             ended early; None for none.
+        aims_at_scores: Whether it can aim at a SSIMULACRA2.
         uses_threads: Whether it spreads work over threads, each of which has matrix products of
             NumPy.
     """
@@ -38,4 +39,5 @@ class Encoder:
     check: Callable[[Image, GenerativeModel | None], None] = _nothing
     symbol_checks: Callable[[Image], int] = lambda image: 0
     fallback: Model | None = None
+    aims_at_scores: bool = False
     uses_threads: bool = True

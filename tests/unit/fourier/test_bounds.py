@@ -32,6 +32,7 @@ from dfmcodec.fourier.network import (
 from dfmcodec.image import MAX_PIXELS, Image
 from dfmcodec.image.region import Region
 from dfmcodec.search.config import EncoderConfig
+from dfmcodec.search.target import asked_target
 from dfmcodec.weights.registry import shipped_ids
 
 
@@ -79,7 +80,7 @@ def test_a_network_of_64_bytes_is_refused_by_default(tmp_path, command):
 def test_the_files_of_the_encoder_by_default_are_decoded_by_default():
     """Of the coordinate codec, for a photograph of 768x512."""
     image, config = Image(np.zeros((512, 768, 3), np.uint8)), EncoderConfig(model="coordinate")
-    arch = choose_architecture(config, image, config.budget_bytes(image), str)
+    arch = choose_architecture(config, image, asked_target(config, image).limit_bytes, str)
     assert (arch.depth, arch.width) == (3, 13)  # as large as without the limit
 
 

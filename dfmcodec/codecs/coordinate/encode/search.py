@@ -10,13 +10,14 @@ from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
 from dfmcodec.codecs.coordinate.decode import render_model, render_weights
 from dfmcodec.codecs.coordinate.encode.sizing import choose_architecture, ladder
 from dfmcodec.codecs.coordinate.sections import estimate_network_bytes, side_bytes, write_weights
-from dfmcodec.errors import TargetUnreachableError
+from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.fourier.network import CoordinateArchitecture, axis_positions
 from dfmcodec.fourier.quantize import step_per_weight
 from dfmcodec.image import Image
 from dfmcodec.metrics import psnr
 from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.job import Job, NetworkFigures, Outcome, Progress, restarts_text
+from dfmcodec.search.target import PsnrTarget, SizeTarget
 
 if TYPE_CHECKING:
     from dfmcodec.codecs.coordinate.encode.train import Fit, Trainer
@@ -34,10 +35,13 @@ def fit_network(job: Job) -> Outcome:
         ConfigError: Decoders would refuse the network.
         TargetUnreachableError: The target cannot be met.
     """
-    budget = job.budget_bytes
-    if budget is None:
-        return _to_psnr(job, job.config.psnr or 0.0)
-    return _to_size(job, budget)
+    match job.target:
+        case SizeTarget(budget_bytes=budget_bytes):
+            return _to_size(job, budget_bytes)
+        case PsnrTarget(floor_db=floor_db):
+            return _to_psnr(job, floor_db)
+    msg = "the coordinate codec takes a size or a PSNR as its target"
+    raise ConfigError(msg)
 
 
 def _to_size(job: Job, budget_bytes: int) -> Outcome:
@@ -115,7 +119,7 @@ def _fit(
     limit = config.time_limit_s
     steps = config.steps or (inf if limit is not None else config.recipe_settings.steps)
     budget = Budget(steps, inf if limit is None else limit, job.should_stop)
-    size_limit = job.file_budget_bytes
+    size_limit = job.limit_bytes
     steps_before, seconds_before = (before.steps, before.seconds) if before else (0, 0.0)
 
     def report(done: int, seconds: float, psnr_db: float, part: float) -> None:

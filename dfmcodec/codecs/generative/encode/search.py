@@ -39,7 +39,7 @@ from dfmcodec.image import PEAK_CODE_VALUE, Image
 from dfmcodec.metrics import mse, psnr_of_mse
 from dfmcodec.search.job import Job, Outcome, Progress
 from dfmcodec.search.rate_control import Bracket
-from dfmcodec.search.target import Figures, best_of, target_of
+from dfmcodec.search.target import Figures, LmbdaTarget, PsnrTarget, best_of
 
 _COMPONENTS_TRIED = 3
 _TRIAL_ROUNDS = 2  # rounds of linearisation for every candidate
@@ -311,7 +311,7 @@ class _Fit:
         image = job.image
         pixels = np.broadcast_to(image.pixels, (image.height, image.width, model.architecture.channels))
         self._search = CodeSearch(model, np.ascontiguousarray(pixels), image.visible)
-        self._target = target_of(job)
+        self._target = job.target
         self.stop_reason = "done"
         self.codes: dict[float, list[_Code]] = {}
 
@@ -359,16 +359,16 @@ class _Fit:
         """Reports progress, and indicates whether the fit must end."""
         job, seconds, tried = self._job, self.seconds, len(self.codes)
         psnr_db = job.reported_db(max((code.psnr_db for code in self.all_codes()), default=0.0))
-        job.on_progress(Progress(tried / _LMBDAS_TRIED, tried, psnr_db, seconds, "code", job.file_budget_bytes))
+        job.on_progress(Progress(tried / _LMBDAS_TRIED, tried, psnr_db, seconds, "code", job.limit_bytes))
         reason = job.reason_to_stop(seconds)
         self.stop_reason = reason or self.stop_reason
         return reason is not None
 
     def _unreachable(self) -> str:
-        if self._target.limits_size:
+        if not isinstance(self._target, PsnrTarget):
             return self._job.too_small(min(code.written_bytes for code in self.all_codes()))
         best_db = self._job.reported_db(max(code.psnr_db for code in self.all_codes()))
-        floor_db = self._job.reported_db(self._job.config.psnr or 0.0)
+        floor_db = self._job.reported_db(self._target.floor_db)
         reach = f"{floor_db:.2f} dB is out of the generator's reach; the best was {best_db:.2f} dB"
         return f"{reach}; lower --psnr or drop --generator"
 
@@ -384,6 +384,7 @@ def fit_code(job: Job) -> Outcome:
     """
     assert job.generator is not None
     fit = _Fit(job, job.generator)
-    lmbda = job.config.target_lmbda
-    image = fit.to_target() if lmbda is None else fit.at(lmbda / job.image.pixel_count).image
+    target = job.target
+    given = fit.at(target.lmbda / job.image.pixel_count) if isinstance(target, LmbdaTarget) else None
+    image = fit.to_target() if given is None else given.image
     return Outcome(image, code_file_bytes(image), None, len(fit.codes), fit.seconds, fit.stop_reason)

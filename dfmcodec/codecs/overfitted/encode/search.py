@@ -41,7 +41,7 @@ from dfmcodec.container.layout import container_bytes
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import peak_value
 from dfmcodec.search.job import MAX_RESTARTS, Job, Outcome, Progress, restarts_text
-from dfmcodec.search.target import LmbdaTarget, best_of, target_of
+from dfmcodec.search.target import LmbdaTarget, PsnrTarget, best_of
 
 _CONTROL_STEPS = 10  # between two measurements
 _TIMED_STEPS = range(1, 6)  # by which the others are timed; the first compiles
@@ -69,7 +69,7 @@ class _Search:
         colours = colours_of(job.image)
         frozen = smooth_latents(colours, plan.first_lmbda)
         start, schedule, peak = plan.start, plan.schedule, peak_value(job.image.bit_depth)
-        weights = pixel_weights(colours) if job.config.distortion_tune is Tune.VISUAL else None
+        weights = pixel_weights(colours) if job.tune is Tune.VISUAL else None
         self._fit = Fit(
             colours,
             plan.first_lmbda,
@@ -82,7 +82,7 @@ class _Search:
             peak=peak,
             weights=weights,
         )
-        self._target = target_of(job)
+        self._target = job.target
         self._candidates = Candidates(job, self._target, plan.prior, code)
         self._has_frozen = bool(frozen)
         frozen_until = schedule.frozen_fraction if frozen else 0.0
@@ -311,12 +311,12 @@ class _Search:
         psnr_db = self._job.reported_db(found.psnr_db)
         what = f"{psnr_db:.2f} dB, {other_bytes + found.bits / 8:.0f} bytes{restarts_text(restarts)}"
         part = min(0.99, number / self._steps)
-        self._job.on_progress(Progress(part, number, psnr_db, seconds, what, self._job.file_budget_bytes))
+        self._job.on_progress(Progress(part, number, psnr_db, seconds, what, self._job.limit_bytes))
 
     def _unreachable(self, candidate: Candidate, reason: str) -> str:
-        if self._target.limits_size:
+        if not isinstance(self._target, PsnrTarget):
             return self._job.too_small(candidate.written_bytes)
-        floor_db = self._job.reported_db(self._job.config.psnr or 0.0)
+        floor_db = self._job.reported_db(self._target.floor_db)
         reached_db = self._job.reported_db(candidate.psnr_db)
         if reason != "steps":
             ended = f"the fit ended early ({reason}) at {reached_db:.2f} dB, below {floor_db:.2f}"

@@ -14,4 +14,4 @@ def _symbol_checks(image: Image) -> int:
     return len(tiling.tiles) * (tiling.levels + 1)
 
 
-ENCODER = Encoder(fit_latents, symbol_checks=_symbol_checks)
+ENCODER = Encoder(fit_latents, symbol_checks=_symbol_checks, aims_at_scores=True)

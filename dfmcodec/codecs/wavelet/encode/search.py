@@ -110,7 +110,7 @@ def _search(job: Job, encoding: Encoding) -> _Found:
             what = f"iteration {state.number + 1}, {done} of {count} tiles"
             seconds = time.perf_counter() - started
             job.on_progress(
-                Progress(part, state.number, nan if psnr_db is None else psnr_db, seconds, what, job.file_budget_bytes)
+                Progress(part, state.number, nan if psnr_db is None else psnr_db, seconds, what, job.limit_bytes)
             )
 
     while state.number < encoding.effort.iterations + _MORE_ITERATIONS:
@@ -154,9 +154,7 @@ def _search(job: Job, encoding: Encoding) -> _Found:
 
 def _encoding(job: Job, image: Image, effort: Effort) -> Encoding:
     """The encoding of an image, or of a sample of it, by the settings of a job."""
-    config = job.config
-    has_floor = config.floor_db is not None or config.ssimulacra2 is not None
-    return Encoding.of(image, effort, job.has_checks, config.distortion_tune, has_floor=has_floor)
+    return Encoding.of(image, effort, job.has_checks, job.tune, has_floor=job.target.is_floor)
 
 
 def _after_sample(encoding: Encoding) -> Encoding:
@@ -227,7 +225,7 @@ def _progress(job: Job, trial: Trial, iterations: int, seconds: float, restarts:
     psnr_db = job.reported_db(trial.psnr_db)
     quality = f"{psnr_db:.2f} dB, " if isfinite(psnr_db) else ""
     what = f"{quality}{trial.file_bytes:.0f} bytes{restarts_text(restarts)}"
-    return Progress(part, trial.number, psnr_db, seconds, what, job.file_budget_bytes)
+    return Progress(part, trial.number, psnr_db, seconds, what, job.limit_bytes)
 
 
 def _part(done: float, iterations: int) -> float:

@@ -19,7 +19,6 @@ from dfmcodec.codecs.wavelet.quantizer import MAX_STEP
 from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import BIT_DEPTHS, PEAK_CODE_VALUE, Image, values_per_code_value
-from dfmcodec.metrics.ssimulacra2 import WHOLE_SIDE
 from dfmcodec.options import MAX_QUALITY
 from dfmcodec.search.config import BIT_COST, lmbda_of_quality, lmbda_of_step, step_of_lmbda
 from dfmcodec.search.job import Job
@@ -216,7 +215,7 @@ class SizeSteps(StepSearch):
         self._estimator = estimator
         self._is_iterated = effort.is_iterated
         self._learns = bool(effort.learns_after)
-        self._shrinks = effort.is_iterated and job.config.distortion_tune is Tune.VISUAL  # from iteration to iteration
+        self._shrinks = effort.is_iterated and job.tune is Tune.VISUAL  # from iteration to iteration
         self._job = job
         self._aim = effort.aim * budget_bytes
         aim = max(1.0, self._aim - _CODER_BYTES)
@@ -362,12 +361,12 @@ class ScoreSteps(StepSearch):
 
     Args:
         effort: What it is encoded with.
-        score: The SSIMULACRA2.
-        is_floor: Whether less does not meet the target.
+        target: The SSIMULACRA2.
     """
 
-    def __init__(self, effort: Effort, score: float, is_floor: bool) -> None:
-        super().__init__(ScoreTarget(score, is_floor))
+    def __init__(self, effort: Effort, target: ScoreTarget) -> None:
+        super().__init__(target)
+        score, is_floor = target.goal, target.is_floor
         self._goal, self._is_floor = score, is_floor
         self._settled_from = effort.shifts + 2 if effort.is_iterated else 1
         self._steps = _Steps()
@@ -422,7 +421,7 @@ class LmbdaSteps(StepSearch):
     """
 
     def __init__(self, sample_count: int, lmbda: float, tune: Tune) -> None:
-        super().__init__(LmbdaTarget())
+        super().__init__(LmbdaTarget(lmbda))
         self._samples = sample_count
         self._tune = tune
         self.first_q_step = min(max(round(64 * step_of_lmbda(lmbda)), 1), MAX_STEP)
@@ -449,18 +448,17 @@ def _moved(trial: Trial, octaves: float) -> int:
 
 def step_search(job: Job, estimator: Estimator, effort: Effort) -> StepSearch:
     """The search for the target of a job."""
-    if job.budget_bytes is not None:
-        return SizeSteps(estimator, effort, job, job.budget_bytes)
-    if job.config.psnr is not None:
-        return PsnrSteps(estimator, effort, job, job.config.psnr)
-    if job.config.ssimulacra2 is not None:
-        return ScoreSteps(effort, job.config.ssimulacra2, is_floor=True)
-    if job.config.aimed_score is not None and min(job.image.pixels.shape[:2]) >= WHOLE_SIDE:
-        return ScoreSteps(effort, job.config.aimed_score, is_floor=False)
-    lmbda = job.config.target_lmbda or 0.0
-    if job.range_db and job.image.bit_depth > BIT_DEPTHS[0]:
-        _check_step(step_of_lmbda(lmbda), job.range_db)
-    return LmbdaSteps(job.image.pixels.size, lmbda, job.config.distortion_tune)
+    match job.target:
+        case SizeTarget(budget_bytes=budget_bytes):
+            return SizeSteps(estimator, effort, job, budget_bytes)
+        case PsnrTarget(floor_db=floor_db):
+            return PsnrSteps(estimator, effort, job, floor_db)
+        case ScoreTarget() as target:
+            return ScoreSteps(effort, target)
+        case LmbdaTarget(lmbda=lmbda):
+            if job.range_db and job.image.bit_depth > BIT_DEPTHS[0]:
+                _check_step(step_of_lmbda(lmbda), job.range_db)
+            return LmbdaSteps(job.image.pixels.size, lmbda, job.tune)
 
 
 def _check_step(step: float, range_db: float) -> None:

@@ -51,6 +51,7 @@ from dfmcodec.metrics import mse, psnr
 from dfmcodec.options import EFFORTS
 from dfmcodec.search.config import EncoderConfig, lmbda_of_quality
 from dfmcodec.search.job import MAX_RESTARTS, Job, Outcome, Progress
+from dfmcodec.search.target import asked_target
 from training.overfitted import prior_arrays
 
 LMBDA = 1e-3
@@ -167,8 +168,8 @@ def found(
     """Fits an image, and writes and decodes it."""
     image = laplace_image() if image is None else image
     progress: list[Progress] = []
-    budget = config.budget_bytes(image)
-    job = Job(image, config, ancillary_bytes, progress.append, should_stop, budget, has_checks)
+    watch = {"on_progress": progress.append, "should_stop": should_stop, "has_checks": has_checks}
+    job = Job.of(image, config, asked_target(config, image), ancillary_bytes, **watch)
     with pytest.MonkeyPatch.context() as patch, installed(prior()):
         patch.setattr(search, "Fit", fit)
         if fit is LaplaceFit:
@@ -186,7 +187,7 @@ def found_of_photograph(config: EncoderConfig, steps: int = STEPS) -> SearchResu
 def search_of(config: EncoderConfig, steps: int = STEPS, image: Image | None = None) -> search._Search:
     """The search for a target before its first step."""
     image = laplace_image() if image is None else image
-    job = Job(image, config, 0, lambda _: None, lambda: False, config.budget_bytes(image))
+    job = Job.of(image, config, asked_target(config, image))
     plan = Plan(prior(), prior_networks(prior()), FitSchedule.of(steps), LMBDA)
     return search._Search(job, plan, search.time.perf_counter())
 
@@ -621,7 +622,7 @@ def test_the_multiplier_follows_the_target() -> None:
 
 def plan_for(config: EncoderConfig) -> Plan:
     image = Image(PIXELS)
-    return plan_of(Job(image, config, 0, lambda _: None, lambda: False, config.budget_bytes(image)))
+    return plan_of(Job.of(image, config, asked_target(config, image)))
 
 
 def test_a_plan_has_the_steps_of_its_effort_or_those_that_are_given() -> None:
@@ -660,7 +661,7 @@ def test_the_first_multiplier_follows_that_of_the_latent_model(monkeypatch: pyte
     steps = iter((640, 640, 640, 1280))
 
     def met(job: Job, _: Effort) -> Any:
-        budgets.append(job.file_budget_bytes)
+        budgets.append(job.limit_bytes)
         return Mock(model=Mock(spec=QuantizedLatents, q_step=next(steps)))
 
     monkeypatch.setattr(planning, "fit_latents", met)

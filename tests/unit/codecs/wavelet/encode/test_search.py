@@ -38,6 +38,7 @@ from dfmcodec.metrics import psnr
 from dfmcodec.search.config import BIT_COST, EncoderConfig, lmbda_of_quality, step_of_lmbda
 from dfmcodec.search.job import Job
 from dfmcodec.search.quality import QUALITY_STEPS
+from dfmcodec.search.target import SizeTarget, asked_target
 
 
 @pytest.fixture(scope="session")
@@ -123,7 +124,7 @@ def found_with(small, monkeypatch):
             return trials[-1], replace(state, number=number)
 
         monkeypatch.setattr(wavelet_search, "iterate", iterate)
-        job = Job(image, config, 0, lambda progress: None, lambda: False, config.budget_bytes(image))
+        job = Job.of(image, config, asked_target(config, image))
         outcome = wavelet_search.fit_latents(job)
         assert len(trials) == outcome.steps
         return outcome, trials, trials[outcome.model.number - 1]
@@ -223,7 +224,7 @@ def test_unreachable_targets(photograph):
 
 def test_a_file_above_its_limit_is_never_given(photograph, monkeypatch):
     def wrong(job, *parts):
-        return SizeSteps(*parts, job, 2 * job.budget_bytes)
+        return SizeSteps(*parts, job, 2 * job.target.budget_bytes)
 
     monkeypatch.setattr("dfmcodec.codecs.wavelet.encode.search.step_search", wrong)
     with pytest.raises(dfmcodec.DfmError, match="above the limit of 900; please report this"):
@@ -439,7 +440,7 @@ def test_a_trial_meets_a_size_if_its_file_does(photograph):
     size = len(container.write(trial.model, checked=False))
     assert 0 < size - trial.file_bytes < 27
     for budget, is_met in ((size, True), (size - 1, False)):
-        job = Job(image, EncoderConfig(), 0, lambda progress: None, lambda: False, budget)
+        job = Job.of(image, EncoderConfig(), SizeTarget.of(budget))
         assert SizeSteps(Estimator.of(encoding), encoding.effort, job, budget).target.meets(trial) == is_met
 
 
