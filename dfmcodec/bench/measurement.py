@@ -17,7 +17,7 @@ import numpy as np
 from dfmcodec._types import Pixels
 from dfmcodec.bench.codecs import to_pil_image
 from dfmcodec.bench.measures import OF_TUNE, Measure
-from dfmcodec.codecs.registry import VISUAL_MODELS, models_of_option
+from dfmcodec.codecs.registry import VISUAL_MODELS, has_option
 from dfmcodec.metrics import bits_per_pixel, ms_ssim, psnr, ssim
 from dfmcodec.metrics.ssimulacra2 import ssimulacra2
 
@@ -60,7 +60,7 @@ class Target:
         """All but the rate, for people. Targets that differ only in the rate are points of one
         curve.
         """
-        effort = f", effort {self.effort}" if self.model in (models_of_option("effort") or ()) else ""
+        effort = f", effort {self.effort}" if has_option(self.model, "effort") else ""
         limit = f", {self.time_limit_s:g} s" if self.time_limit_s else ""
         tune = f", tune {self.tune}" if self.model in VISUAL_MODELS and self.tune != "visual" else ""
         return f"{self.model}{effort}{tune}{limit}"

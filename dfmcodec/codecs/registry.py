@@ -111,3 +111,9 @@ def models_of_option(name: str) -> tuple[str, ...] | None:
         return None
     always = next(model for model in Model if model.traits.automatic is not None)
     return (AUTO, *models) if name in always.traits.options else models
+
+
+def has_option(model: str, name: str) -> bool:
+    """Returns whether a value of `--model` has an option."""
+    models = models_of_option(name)
+    return models is None or model in models

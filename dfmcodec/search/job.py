@@ -123,6 +123,18 @@ class Job:
         limit = self.config.time_limit_s
         return "time limit" if limit is not None and seconds > limit else None
 
+    def out_of_reach(self, floor_db: float, reached: str, best_db: float, advice: str = "") -> str:
+        """The message where no file has a PSNR.
+
+        Args:
+            floor_db: The PSNR, relative to the whole range, as `best_db`.
+            reached: The beginning of a sentence that ends with the best PSNR.
+            best_db: The best PSNR.
+            advice: The rest of the message.
+        """
+        floor_db, best_db = self.reported_db(floor_db), self.reported_db(best_db)
+        return f"{floor_db:.2f} dB is out of reach: {reached} {best_db:.2f} dB{advice}"
+
     def too_small(self, least_bytes: float) -> str:
         """The message where even the smallest file, of the given bytes without ancillary data,
         exceeds the budget.

@@ -81,7 +81,7 @@ def test_a_psnr_is_met_relative_to_the_range():
 
 def test_targets_are_converted_in_one_place():
     shift = 20 * log10(65535 / 4095)
-    deep, image = Image(np.zeros((120, 120), np.uint16)), Image(np.zeros((120, 120), np.uint8))
+    deep, image = Image(np.zeros((120, 120, 1), np.uint16)), Image(np.zeros((120, 120, 1), np.uint8))
 
     def target(image, **settings):
         config = EncoderConfig(**settings, sample_max=4095)

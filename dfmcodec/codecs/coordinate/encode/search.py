@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -16,8 +18,9 @@ from dfmcodec.fourier.quantize import step_per_weight
 from dfmcodec.image import Image
 from dfmcodec.metrics import psnr
 from dfmcodec.search.config import EncoderConfig
+from dfmcodec.search.driver import End, Search, Watch, drive
 from dfmcodec.search.job import Job, NetworkFigures, Outcome, Progress, restarts_text
-from dfmcodec.search.target import PsnrTarget, SizeTarget
+from dfmcodec.search.target import Figures, PsnrTarget, SizeTarget
 
 if TYPE_CHECKING:
     from dfmcodec.codecs.coordinate.encode.train import Fit, Trainer
@@ -38,8 +41,8 @@ def fit_network(job: Job) -> Outcome:
     match job.target:
         case SizeTarget(budget_bytes=budget_bytes):
             return _to_size(job, budget_bytes)
-        case PsnrTarget(floor_db=floor_db):
-            return _to_psnr(job, floor_db)
+        case PsnrTarget() as target:
+            return _to_psnr(job, target)
     msg = "the coordinate codec takes a size or a PSNR as its target"
     raise ConfigError(msg)
 
@@ -69,28 +72,81 @@ def _to_size(job: Job, budget_bytes: int) -> Outcome:
     return _outcome(job, best, float_psnr, total_steps, total_s, reason, trainer.restarts)
 
 
-def _to_psnr(job: Job, floor_db: float) -> Outcome:
-    """A small file whose image reaches `floor_db`: the first of growing networks that does."""
-    from dfmcodec.codecs.coordinate.encode.quantize import Quantizer
+@dataclass(frozen=True)
+class _Trial(Figures):
+    """A network that was fitted for a PSNR.
 
-    image = job.image
-    best_db, steps, seconds, restarts = -inf, 0, 0.0, 0
-    for arch in ladder(job.config, image):
-        trainer = _trainer(job, arch)
-        fit = _fit(job, trainer, 0.0, 1.0)
-        steps, seconds, restarts = steps + fit.steps, seconds + fit.seconds, restarts + trainer.restarts
-        quantizer = Quantizer(arch, image.height, image.width, image.bit_depth, trainer.sensitivity())
-        float_psnr = _psnr_of_weights(image, fit, arch)
-        best_db = max(best_db, float_psnr)
-        common = quantizer.common_index_of_psnr(fit.weights, lambda model: _psnr_of(image, model), floor_db)
-        if common is not None:
-            model = quantizer.quantize(fit.weights, quantizer.step_indices(common))
-            return _outcome(job, model, float_psnr, steps, seconds, fit.stop_reason, restarts)
-        if fit.stop_reason == "interrupted":
-            break
-    floor_db, best_db = job.reported_db(floor_db), job.reported_db(best_db)
-    msg = f"{floor_db:.2f} dB is out of reach, the best was {best_db:.2f} dB; lower --psnr or raise --steps"
-    raise TargetUnreachableError(msg)
+    Args:
+        model: The network with the coarsest steps that reach the PSNR; None if none do.
+        float_psnr_db: The PSNR before quantisation.
+        stop_reason: Why the fit ended.
+    """
+
+    model: QuantizedNetwork | None
+    float_psnr_db: float
+    stop_reason: str
+
+
+class _Ladder(Search[CoordinateArchitecture, _Trial]):
+    """Networks of growing size, until one reaches a PSNR.
+
+    Args:
+        job: The encoding.
+        target: The PSNR.
+
+    Attributes:
+        steps: Training steps so far.
+        seconds: Their time, without compilation.
+        restarts: How often fits were restarted.
+        best_db: The best PSNR before quantisation.
+    """
+
+    def __init__(self, job: Job, target: PsnrTarget) -> None:
+        super().__init__(target)
+        self._job, self._floor_db = job, target.floor_db
+        self._left = list(ladder(job.config, job.image))
+        self.steps, self.seconds, self.restarts, self.best_db = 0, 0.0, 0, -inf
+
+    def start(self) -> CoordinateArchitecture:
+        return self._left.pop(0)
+
+    def has_trials_left(self) -> bool:
+        return True
+
+    def trial(self, parameter: CoordinateArchitecture, check: Callable[[], None]) -> _Trial:
+        from dfmcodec.codecs.coordinate.encode.quantize import Quantizer
+
+        image, trainer = self._job.image, _trainer(self._job, parameter)
+        fit = _fit(self._job, trainer, 0.0, 1.0)
+        self.steps, self.seconds = self.steps + fit.steps, self.seconds + fit.seconds
+        self.restarts += trainer.restarts
+        quantizer = Quantizer(parameter, image.height, image.width, image.bit_depth, trainer.sensitivity())
+        float_db = _psnr_of_weights(image, fit, parameter)
+        self.best_db = max(self.best_db, float_db)
+        common = quantizer.common_index_of_psnr(fit.weights, lambda model: _psnr_of(image, model), self._floor_db)
+        if common is None:
+            return _Trial(inf, -inf, None, float_db, fit.stop_reason)
+        model = quantizer.quantize(fit.weights, quantizer.step_indices(common))
+        size, psnr_db = estimate_network_bytes(model), _psnr_of(image, model)
+        return _Trial(size, psnr_db, model, float_db, fit.stop_reason)
+
+    def following(self, trial: _Trial, best: _Trial | None) -> CoordinateArchitecture | End:
+        if best is not None or not self._left or trial.stop_reason == "interrupted":
+            return End(trial.stop_reason)
+        return self._left.pop(0)
+
+
+def _to_psnr(job: Job, target: PsnrTarget) -> Outcome:
+    """A small file whose image reaches a PSNR: the first of growing networks that does."""
+    search = _Ladder(job, target)
+    found = drive(search, Watch(job))
+    if found.best is None or found.best.model is None:
+        advice = "; lower --psnr or raise --steps"
+        raise TargetUnreachableError(
+            job.out_of_reach(target.floor_db, "the best network reaches", search.best_db, advice)
+        )
+    best, counts = found.best, (search.steps, search.seconds)
+    return _outcome(job, found.best.model, best.float_psnr_db, *counts, found.reason, search.restarts)
 
 
 def _outcome(

@@ -54,6 +54,21 @@ class SymbolCandidate:
     candidate: Candidate
     lmbda: float
 
+    @property
+    def written_bytes(self) -> float:
+        """The size of the model's file without ancillary data."""
+        return self.candidate.written_bytes
+
+    @property
+    def psnr_db(self) -> float:
+        """The PSNR of the decoded image."""
+        return self.candidate.psnr_db
+
+    @property
+    def quality(self) -> float:
+        """What trials of equal size are compared by."""
+        return self.candidate.quality
+
 
 class Candidates:
     """The models of one image.
