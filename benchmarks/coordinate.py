@@ -24,9 +24,9 @@ import click
 from recording import Row, images_argument, jpeg_within, load, out_option, record
 
 import dfmcodec
+from dfmcodec.codecs.coordinate.decode import render_weights
 from dfmcodec.codecs.coordinate.encode.sizing import architecture_of
 from dfmcodec.codecs.coordinate.encode.train import Budget, Trainer
-from dfmcodec.codecs.decode import render_weights
 from dfmcodec.fourier.network import CoordinateArchitecture, axis_positions
 from dfmcodec.image import Image
 from dfmcodec.metrics import psnr

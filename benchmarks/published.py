@@ -48,9 +48,9 @@ from recording import (
 
 import dfmcodec
 from dfmcodec.bench.codecs import Jpeg
+from dfmcodec.codecs.coordinate.decode import render_weights
 from dfmcodec.codecs.coordinate.encode.sizing import architecture_of
 from dfmcodec.codecs.coordinate.encode.train import Budget, Trainer
-from dfmcodec.codecs.decode import render_weights
 from dfmcodec.fourier.network import CoordinateArchitecture, axis_positions
 from dfmcodec.image import PEAK_CODE_VALUE, Image
 from dfmcodec.metrics import mse, psnr, ssim

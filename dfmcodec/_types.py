@@ -1,4 +1,4 @@
-"""Array types used throughout the package, and the list of codecs."""
+"""Array types used throughout the package, and the closed list of tunes."""
 
 from __future__ import annotations
 
@@ -20,15 +20,6 @@ UInt8 = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[np.unsignedinteger[Any]]  # uint8 or uint16
 Symbols = npt.NDArray[np.int32]
 Notify = Callable[[str], None]  # receives a notice of each conversion or loss
-
-
-class Model(Enum):
-    """Codecs; the value is the name that `--model` takes."""
-
-    WAVELET = "wavelet"
-    OVERFITTED = "overfitted"
-    COORDINATE = "coordinate"
-    GENERATIVE = "generative"
 
 
 class Tune(Enum):

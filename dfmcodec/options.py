@@ -14,10 +14,10 @@ from enum import Enum
 from numbers import Integral, Real
 from typing import Any
 
+from dfmcodec.codecs.registry import AUTO, GENERATOR_MODEL, NAMED_MODELS, models_of_option
 from dfmcodec.errors import ConfigError
 
-AUTO, WAVELET, OVERFITTED, COORDINATE = "auto", "wavelet", "overfitted", "coordinate"
-MODELS = (AUTO, WAVELET, OVERFITTED, COORDINATE)
+MODELS = (AUTO, *NAMED_MODELS)
 EFFORTS = range(1, 10)
 MAX_QUALITY = 100
 LARGEST_NUMBER = 10**12  # results computed from larger numbers may overflow to infinity or NaN
@@ -50,7 +50,6 @@ class Option:
         excludes_low: Whether the minimum itself is not allowed.
         excludes_high: Whether the maximum itself is not allowed.
         choices: The allowed names, if the option is a choice.
-        models: The codecs that use the option; None for all.
         flags: The flags on the command line; if empty, the name of the field with hyphens.
         metavar: The placeholder of the value in the help; derived from the kind if empty.
         is_target: Whether it is a target. Only one target can be given.
@@ -63,7 +62,6 @@ class Option:
     excludes_low: bool = False
     excludes_high: bool = False
     choices: tuple[str, ...] = ()
-    models: tuple[str, ...] | None = None
     flags: tuple[str, ...] = ()
     metavar: str | None = None
     is_target: bool = False
@@ -155,7 +153,6 @@ class EncodeSettings:
         high=MAX_QUALITY,
         excludes_low=True,
         excludes_high=True,
-        models=(AUTO, WAVELET),
         is_target=True,
     )
     quality: float | None = _field(
@@ -165,14 +162,12 @@ class EncodeSettings:
         "towards lossless. Default: 75.",
         low=0,
         high=MAX_QUALITY,
-        models=(AUTO, WAVELET, OVERFITTED),
         flags=("-q", "--quality"),
         is_target=True,
     )
     lmbda: float | None = _positive(
         Kind.NUMBER,
         "Minimise MSE + LMBDA * bpp, with the MSE of samples in [0, 1] (not for the coordinate codec).",
-        models=(AUTO, WAVELET, OVERFITTED),
         is_target=True,
     )
     model: str = _field(
@@ -189,28 +184,19 @@ class EncodeSettings:
         "From 1 (fastest) to 9 (smallest files); wavelet and overfitted codecs, without --generator.",
         low=EFFORTS[0],
         high=EFFORTS[-1],
-        models=(AUTO, WAVELET, OVERFITTED),
     )
     recipe: str = _field(
         "default",
         Kind.CHOICE,
         "Training recipe. published: Adam, 4e-4, batches of 2^14, variance 2e-10.",
         choices=("default", "published"),
-        models=(COORDINATE,),
     )
-    depth: int | None = _positive(
-        Kind.INTEGER, "Number of Fourier layers. Default: set by the target.", models=(COORDINATE,)
-    )
-    width: int | None = _positive(
-        Kind.INTEGER, "Dimension between layers. Default: set by the target.", models=(COORDINATE,)
-    )
-    order: int | None = _positive(
-        Kind.INTEGER, "Largest |k|_1. Default: unlimited, all of {0,1}^m, as published.", models=(COORDINATE,)
-    )
+    depth: int | None = _positive(Kind.INTEGER, "Number of Fourier layers. Default: set by the target.")
+    width: int | None = _positive(Kind.INTEGER, "Dimension between layers. Default: set by the target.")
+    order: int | None = _positive(Kind.INTEGER, "Largest |k|_1. Default: unlimited, all of {0,1}^m, as published.")
     steps: int | None = _positive(
         Kind.INTEGER,
         "Steps of the fit (overfitted or coordinate codec). Default: by the effort; coordinate 4000 (published: 2000).",
-        models=(OVERFITTED, COORDINATE),
     )
     time_limit_s: float | None = _positive(
         Kind.NUMBER,
@@ -242,7 +228,7 @@ class EncodeSettings:
     )
 
     def __post_init__(self) -> None:
-        if self.model == "generative":
+        if self.model == GENERATOR_MODEL.value:
             msg = "the generative model is chosen by giving its .dfmg file: --generator, or generator= in Python"
             raise ConfigError(msg)
         for name, option, default in options_of(type(self)):
@@ -250,8 +236,9 @@ class EncodeSettings:
             if value is None and default is None:
                 continue
             option.check(name, value)
-            if option.models is not None and self.model not in option.models and value != default:
-                _refuse_model(name, option.models, self.model)
+            models = models_of_option(name)
+            if models is not None and self.model not in models and value != default:
+                _refuse_model(name, models, self.model)
 
     def targets(self) -> dict[str, float]:
         """Returns the targets that were given, by name."""

@@ -12,10 +12,10 @@ import pytest
 
 from dfmcodec._types import Symbols
 from dfmcodec.codecs.overfitted import decode as fitted
+from dfmcodec.codecs.overfitted import read_write
 from dfmcodec.codecs.overfitted.context import FEATURES, GridChoice, GridNetwork, Wavefront, grid_tables
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, grid_sizes
 from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS, OverfittedWeights, overfitted_weights_of
-from dfmcodec.container import models
 from dfmcodec.entropy import Table
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -143,6 +143,6 @@ def installed(prior: OverfittedWeights) -> Iterator[None]:
         return prior if weights_id == prior.checksum else overfitted_weights_of(weights_id)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (models, fitted):
+        for module in (read_write, fitted):
             patch.setattr(module, "overfitted_weights_of", prior_of)
         yield

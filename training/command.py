@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from dfmcodec._types import Model
+from dfmcodec.codecs.registry import Model
 from dfmcodec.errors import DfmError
 from dfmcodec.files.arrays import read_arrays
 from dfmcodec.weights.registry import Arrays, shipped_ids

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dfmcodec._types import Int32, Model, Pixels
+from dfmcodec._types import Int32, Pixels
+from dfmcodec.codecs.registry import Model
 from dfmcodec.codecs.wavelet.colour import pixels_to_planes
 from dfmcodec.codecs.wavelet.encode.efforts import QUICK, Effort
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding

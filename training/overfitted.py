@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 from click.core import ParameterSource
 
-from dfmcodec._types import Float32, Model
+from dfmcodec._types import Float32
 from dfmcodec.codecs.overfitted.encode.contexts import ContextWeights
 from dfmcodec.codecs.overfitted.encode.fit import Fit, FitSchedule
 from dfmcodec.codecs.overfitted.encode.machine import FINE_CHROMA, NEARLY_LINEAR, STEEP
@@ -42,6 +42,7 @@ from dfmcodec.codecs.overfitted.encode.quantize import delta_scales, flat_deltas
 from dfmcodec.codecs.overfitted.encode.smooth import smooth_latents
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, LMBDA_CODES, code_of_lmbda, lmbda_of_code
 from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS, OverfittedWeights, overfitted_weights_of
+from dfmcodec.codecs.registry import Model
 from dfmcodec.entropy.tables import LAPLACE_COUNT, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.errors import ConfigError, DivergedError, ImageError
 from dfmcodec.files.arrays import write_arrays

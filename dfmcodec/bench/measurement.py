@@ -15,6 +15,7 @@ import numpy as np
 from dfmcodec._types import Pixels
 from dfmcodec.bench.codecs import to_pil_image
 from dfmcodec.bench.measures import OF_TUNE, Measure
+from dfmcodec.codecs.registry import VISUAL_MODELS, has_option
 from dfmcodec.metrics import bits_per_pixel, ms_ssim, psnr, ssim
 from dfmcodec.metrics.ssimulacra2 import ssimulacra2
 
@@ -58,9 +59,9 @@ class Target:
         """Returns a description without the rate. Targets with the same series are the points of
         one curve.
         """
-        effort = f", effort {self.effort}" if self.model != "coordinate" else ""
+        effort = f", effort {self.effort}" if has_option(self.model, "effort") else ""
         limit = f", {self.time_limit_s:g} s" if self.time_limit_s else ""
-        tune = f", tune {self.tune}" if self.model == "wavelet" and self.tune != "visual" else ""
+        tune = f", tune {self.tune}" if self.model in VISUAL_MODELS and self.tune != "visual" else ""
         return f"{self.model}{effort}{tune}{limit}"
 
     @property

@@ -22,6 +22,7 @@ from dfmcodec.bench.codecs import Codec, library_versions, read_codecs, select
 from dfmcodec.bench.curves import Curve
 from dfmcodec.bench.matching import Match, OutOfReach, SizeSearch
 from dfmcodec.bench.measurement import DFM, Figures, Measurement, Target, encode_crop, measure_figures
+from dfmcodec.codecs.registry import has_option
 from dfmcodec.errors import NO_MEMORY, DfmError, is_lack_of_memory
 from dfmcodec.files.atomic import NOT_A_FILE, is_stream
 from dfmcodec.files.names import printable
@@ -447,7 +448,7 @@ def _measure_dfm(source: SourceImage, target: Target) -> Measurement:
 
     image = source.read()
     options: dict[str, Any] = {"tune": target.tune, "time_limit_s": target.time_limit_s}
-    if target.model != "coordinate":
+    if has_option(target.model, "effort"):
         options["effort"] = target.effort
     started = time.perf_counter()
     result = dfmcodec.encode(image, model=target.model, rate=target.rate, **options)

@@ -258,13 +258,14 @@ def _targets(
         ConfigError: A value is invalid.
     """
     from dfmcodec.bench.measurement import Target
+    from dfmcodec.codecs.registry import VISUAL_MODELS, has_option
     from dfmcodec.search.config import EncoderConfig
 
     if tunes is None:
-        tunes = "visual" if set(_split(models)) <= {"wavelet"} else "psnr"
+        tunes = "visual" if set(_split(models)) <= set(VISUAL_MODELS) else "psnr"
     targets = []
     for model in _split(models):
-        for effort in _numbers(efforts, "--efforts", int) if model != "coordinate" else [EncoderConfig.effort]:
+        for effort in _numbers(efforts, "--efforts", int) if has_option(model, "effort") else [EncoderConfig.effort]:
             for tune, rate in product(_split(tunes), _numbers(rates, "--rates", fraction)):
                 EncoderConfig(model=model, effort=effort, rate=rate, time_limit_s=time_limit_s, tune=tune)
                 targets.append(Target(model, effort, rate, time_limit_s, tune))

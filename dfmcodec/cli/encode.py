@@ -71,12 +71,6 @@ if TYPE_CHECKING:
     from dfmcodec.search.job import Progress
 
 
-_STEP_UNITS = {
-    "coordinate": "training steps",
-    "wavelet": "iterations",
-    "overfitted": "steps",
-    "generative": "codes",
-}  # by codec
 _SECTIONS = {  # sections of the help
     "Targets, at most one": ("quality", "size", "rate", "bpp", "ssimulacra2", "psnr", "lossless", "lmbda"),
     "Effort and model": ("tune", "effort", "model", "generator", "steps", "time_limit_s", "seed"),
@@ -552,7 +546,7 @@ def _smaller_by(report: EncodeReport) -> str:
     """Returns advice on how to make a file smaller."""
     if 2 * report.section_bytes.get("metadata", 0) > report.file_bytes:
         return "most of it is metadata (see --strip)"
-    (target,) = report.config.targets() or ("rate" if report.config.model == "coordinate" else "quality",)
+    target = report.config.target_name
     if target == "lossless":
         return "--quality in place of --lossless helps"
     return f"a {'larger' if target == 'lmbda' else 'lower'} --{target} helps"
@@ -605,10 +599,12 @@ def _echo_notice(notice: str) -> None:
 
 
 def _echo_report(encoded: _Encoded, output: Path, status: str, verbose: bool, err: bool) -> None:
+    from dfmcodec.codecs.record import codec_of
+
     report = encoded.result.report
     echo(encoded.line(output, status), err=err)
     if verbose:
-        unit = _STEP_UNITS[report.architecture.model.value]
+        unit = codec_of(report.architecture.model).step_unit
         tune = report.config.distortion_tune.value
         lines = [
             f"  model     {describe_architecture(report.architecture)}",

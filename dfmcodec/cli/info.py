@@ -230,9 +230,9 @@ def _model_text(architecture: Architecture, verbose: bool) -> str:
     """Returns the name of the model. For a generated image, includes the generative model needed
     for decoding.
     """
-    from dfmcodec._types import Model
+    from dfmcodec.codecs.record import codec_of
 
-    if verbose or architecture.model is Model.GENERATIVE:
+    if verbose or codec_of(architecture.model).needs_generator:
         return describe_architecture(architecture)
     return str(architecture.model.value)
 

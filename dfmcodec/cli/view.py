@@ -182,14 +182,14 @@ def _check_integers(data: bytes, name: str, max_pixels: int) -> None:
         FormatError: The file is damaged, too large, a code of a generative model, or not a .dfm
             file.
     """
-    from dfmcodec._types import Model
+    from dfmcodec.codecs.record import codec_of
     from dfmcodec.container.header import read_header
     from dfmcodec.container.integrity import examine
 
     with errors_named(name):
         header = read_header(data, max_pixels)
         examine(data, header).refuse_damage()
-        if header.architecture.model is Model.GENERATIVE:
+        if codec_of(header.architecture.model).needs_generator:
             msg = "a code of a generative model, which the page cannot decode; show it with --png --generator MODEL"
             raise MissingModelError(msg)
 

@@ -1,7 +1,7 @@
 """The decoder: the bytes of a `.dfm` file -> Image.
 
-`container` decodes the model and the ancillary data. A renderer for each kind of model then
-evaluates it: at every pixel of a region, or at the positions of another size.
+`container` decodes the model and the ancillary data. The renderer of the codec then evaluates the
+model: at every pixel of a region, or at the positions of another size.
 """
 
 from __future__ import annotations
@@ -13,15 +13,10 @@ from math import isfinite
 import numpy as np
 
 from dfmcodec import container
-from dfmcodec._types import Int32, Model, Pixels
-from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
-from dfmcodec.codecs.coordinate.decode import CoordinateRenderer, render_weights
-from dfmcodec.codecs.generative.decode import CodeRenderer
-from dfmcodec.codecs.overfitted.contents import QuantizedGrids
-from dfmcodec.codecs.overfitted.decode import OverfittedRenderer
+from dfmcodec._types import Int32, Pixels
+from dfmcodec.codecs.record import codec_of
 from dfmcodec.codecs.renderer import Decoded, DecodeRequest, Renderer
-from dfmcodec.codecs.wavelet.contents import QuantizedLatents
-from dfmcodec.codecs.wavelet.decode import WaveletRenderer
+from dfmcodec.container.contents import QuantizedModel
 from dfmcodec.errors import ConfigError, CorruptError, require
 from dfmcodec.fourier.network import check_multiply_adds
 from dfmcodec.image import MAX_SIDE, Image, resample, to_values
@@ -37,17 +32,10 @@ __all__ = [
     "decode_image",
     "decode_written",
     "render",
-    "render_weights",
 ]
 BACKENDS = ("numpy", "jax")
 _ALL = DecodeRequest()
 _OTHER = "the file does not decode to what it was made of; please report this"
-_RENDERERS: dict[Model, Renderer] = {
-    Model.COORDINATE: CoordinateRenderer(),
-    Model.WAVELET: WaveletRenderer(),
-    Model.GENERATIVE: CodeRenderer(),
-    Model.OVERFITTED: OverfittedRenderer(),
-}
 
 
 def decode_image(data: bytes, request: DecodeRequest = _ALL) -> Image:
@@ -77,7 +65,7 @@ def decode_written(data: bytes, samples: Int32, region: Region, pixels: Pixels |
     come to the same samples, and to the same pixels if these are known, too.
 
     Args:
-        data: The bytes of a file of the wavelet codec.
+        data: The bytes of a file of a codec with a linear synthesis.
         samples: The linear synthesis of a region, int32 [C, h, w], units.
         region: The whole image; or, where pixels are known, the tile in the middle and what is seen
             from there.
@@ -93,12 +81,10 @@ def decode_written(data: bytes, samples: Int32, region: Region, pixels: Pixels |
     header = container.read_header(data, request.max_pixels)
     whole = Region(0, 0, header.height, header.width)
     model, tile = container.read_model(data, whole.middle, request.max_pixels)
-    assert isinstance(model, QuantizedLatents)
-    assert model.samples is not None
     of_tile = tile.relative_to(region)
-    if not np.array_equal(model.samples, samples[:, of_tile.rows, of_tile.columns]):
+    renderer = codec_of(header.architecture.model).renderer()
+    if not np.array_equal(renderer.samples(model), samples[:, of_tile.rows, of_tile.columns]):
         raise CorruptError(_OTHER)
-    renderer = _RENDERERS[Model.WAVELET]
     decoded = Decoded(model, region, header.height, header.width, samples)
     if pixels is None:
         pixels = renderer.render(decoded, whole, request)
@@ -130,7 +116,7 @@ def _decode(data: bytes, request: DecodeRequest, losses: list[str] | None) -> Im
     """Decodes a file; see `container.read_region` for `losses`."""
     check_backend(request.backend)
     header = container.read_header(data, request.max_pixels)
-    renderer = _RENDERERS[header.architecture.model]
+    renderer = codec_of(header.architecture.model).renderer()
     wanted = Region(0, 0, header.height, header.width) if request.region is None else request.region
     check_region(wanted, header.height, header.width)
     sampling = _sampling_of(wanted, request)
@@ -255,7 +241,7 @@ def _check_work(header: container.Header, renderer: Renderer, positions: int, re
     check_multiply_adds(each, positions, request.max_multiply_adds)
 
 
-def render(model: QuantizedNetwork | QuantizedLatents | QuantizedGrids, backend: str = "numpy") -> Pixels:
+def render(model: QuantizedModel, backend: str = "numpy") -> Pixels:
     """Evaluates a quantised model of a whole image at every pixel.
 
     Args:
@@ -271,7 +257,7 @@ def render(model: QuantizedNetwork | QuantizedLatents | QuantizedGrids, backend:
     check_backend(backend)
     whole = Region(0, 0, model.height, model.width)
     decoded = Decoded(model, whole, model.height, model.width)
-    return _RENDERERS[model.architecture.model].render(decoded, whole, DecodeRequest(backend))
+    return codec_of(model.architecture.model).renderer().render(decoded, whole, DecodeRequest(backend))
 
 
 def check_backend(backend: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,20 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dfmcodec import container
-from dfmcodec._types import Model, Notify, Tune
-from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
-from dfmcodec.codecs.coordinate.encode.search import fit_network
-from dfmcodec.codecs.coordinate.sections import side_bytes
+from dfmcodec._types import Notify, Tune
 from dfmcodec.codecs.decode import DecodeRequest, decode_image, decode_written
-from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
-from dfmcodec.codecs.wavelet.encode.search import fit_latents
-from dfmcodec.codecs.wavelet.geometry import Tiling
+from dfmcodec.codecs.record import Codec, codec_of
+from dfmcodec.codecs.registry import GENERATOR_MODEL, Model
 from dfmcodec.container.checks import CHECK_BYTES, CHECKS_FRACTION
 from dfmcodec.container.layout import Section
-from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError, TargetUnreachableError, require
+from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError, TargetUnreachableError
 from dfmcodec.image import BIT_DEPTHS, PEAK_CODE_VALUE, Image, peak_value
 from dfmcodec.image.alpha_fill import fill_invisible
-from dfmcodec.kernels import has_kernels
 from dfmcodec.metrics import bits_per_pixel, mse_of_psnr, psnr, psnr_of_mse
 from dfmcodec.metrics.ssimulacra2 import SMALLEST_SIDE, WHOLE_SIDE, ssimulacra2
 from dfmcodec.options import EFFORTS
@@ -33,7 +28,15 @@ from dfmcodec.report import EncodeReport, EncodeResult
 from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.job import Job, Outcome, Progress, restarts_text
 from dfmcodec.search.quality import step_of_score
-from dfmcodec.search.target import LEAST_USED
+from dfmcodec.search.target import (
+    LEAST_USED,
+    LmbdaTarget,
+    PsnrTarget,
+    ScoreTarget,
+    SizeTarget,
+    Target,
+    asked_target,
+)
 from dfmcodec.threads import one_core_products
 
 if TYPE_CHECKING:
@@ -43,9 +46,6 @@ _RAW_IS_SMALL = 1 << 12  # bytes of raw samples that a file may exceed: its cont
 _LEAST_SECONDS = 1e-3  # of a time limit, which has to be positive
 _SMALLER_FRACTION = 0.9  # of the wavelet codec's bytes, which a fit has to do with
 _FIRST_MODEL_FRACTION = 0.05  # of the progress, where two models are tried
-_FITTING = ("jax", "optax")  # what networks without latents are fitted by
-_WITHOUT_FITTING = "or encode with the wavelet codec, which efforts 1 to 5 do"
-_FURTHER_SECTIONS = {Model.WAVELET: 2, Model.OVERFITTED: 1}  # that a model may have
 
 
 def encode_image(
@@ -86,27 +86,18 @@ def encode_image(
         config = replace(config, tune=Tune.PSNR.value)
     image, config = _with_range(image, config, notify)
     config = _with_measure(image, config, notify)
-    if generator is not None:
-        require("encoding with a generative model", *_FITTING)
-        from dfmcodec.codecs.generative.encode.search import check_image
-
-        check_image(image, generator)
-        with _out_of_reach_as(config):
-            result = _encoded(image, config, Model.GENERATIVE, on_progress, should_stop, generator)
-    else:
-        models = config.models(image.pixel_count)
-        for model in models:
-            if model is Model.COORDINATE:
-                require("the coordinate codec", *_FITTING, otherwise=_WITHOUT_FITTING)
-            elif model is Model.OVERFITTED and not has_kernels():
-                require("the overfitted codec without compiled kernels", "jax", otherwise=_WITHOUT_FITTING)
-        with one_core_products(), _out_of_reach_as(config):
-            if len(models) == 1:
-                result = _encoded(image, config, models[0], on_progress, should_stop)
-                if models[0] is Model.OVERFITTED and result.report.ended_early:
-                    result = _better_than_wavelet(image, result, should_stop)
-            else:
-                result = _better_of(image, config, models, on_progress, should_stop)
+    models = config.models(image.pixel_count) if generator is None else (GENERATOR_MODEL,)
+    encoders = [codec_of(model).encoder() for model in models]
+    for encoder in encoders:
+        encoder.check(image, generator)
+    uses_threads = any(encoder.uses_threads for encoder in encoders)
+    with one_core_products() if uses_threads else nullcontext(), _out_of_reach_as(config):
+        if len(models) == 1:
+            result = _encoded(image, config, models[0], on_progress, should_stop, generator)
+            if encoders[0].fallback is not None and result.report.ended_early:
+                result = _better_than_quick(image, result, encoders[0].fallback, should_stop)
+        else:
+            result = _better_of(image, config, models, on_progress, should_stop)
     on_progress(_all_done(result.report))
     return result
 
@@ -197,7 +188,7 @@ def _better_of(
     Raises:
         TargetUnreachableError: None meets it; or another error of the first model.
     """
-    started = time.perf_counter()
+    started, asked = time.perf_counter(), asked_target(config, image)
     best: EncodeResult | None = None
     first_error: DfmError | None = None
     of_model = config
@@ -209,7 +200,7 @@ def _better_of(
             of_model = replace(config, time_limit_s=max(left_s, _LEAST_SECONDS))
         if best is not None and should_stop():
             break
-        if best is not None and config.distortion_tune is Tune.VISUAL and config.budget_bytes(image) is None:
+        if best is not None and config.distortion_tune is Tune.VISUAL and not asked.limits_size:
             of_model = _smaller(of_model, best)
 
         def report(progress: Progress, first: float = _FIRST_MODEL_FRACTION * number) -> None:
@@ -221,13 +212,13 @@ def _better_of(
         except (TargetUnreachableError, ConfigError, DivergedError) as error:  # another model may do better
             first_error = first_error or error
             continue
-        if best is None or _score(result) > _score(best):
+        if best is None or _score(image, result) > _score(image, best):
             best = result
     if best is None:
         assert first_error is not None
         raise first_error
-    budget, total_s = config.budget_bytes(image), time.perf_counter() - started
-    return replace(best, report=replace(best.report, config=config, budget_bytes=budget, total_s=total_s))
+    total_s = time.perf_counter() - started
+    return replace(best, report=replace(best.report, config=config, budget_bytes=asked.limit_bytes, total_s=total_s))
 
 
 def _smaller(config: EncoderConfig, other: EncodeResult) -> EncoderConfig:
@@ -239,34 +230,37 @@ def _smaller(config: EncoderConfig, other: EncodeResult) -> EncoderConfig:
     return replace(config, **others, size=size, tune=Tune.VISUAL.value)
 
 
-def _better_than_wavelet(image: Image, overfitted: EncodeResult, should_stop: Callable[[], bool]) -> EncodeResult:
-    """An overfitted file whose fit ended early; or the wavelet codec's after a quick iteration, if
-    that is better.
-    """
-    config = overfitted.report.config
+def _better_than_quick(
+    image: Image, early: EncodeResult, model: Model, should_stop: Callable[[], bool]
+) -> EncodeResult:
+    """An encoding that ended early; or the quick one of another codec, if that is better."""
+    config = early.report.config
     tune = config.distortion_tune.value
-    quick = replace(
-        config, model=Model.WAVELET.value, effort=EFFORTS[0], steps=None, time_limit_s=_LEAST_SECONDS, tune=tune
-    )
+    settings: dict[str, Any] = {"model": model.value, "effort": EFFORTS[0], "steps": None, "tune": tune}
     try:
-        wavelet = _encoded(image, quick, Model.WAVELET, lambda progress: None, should_stop)
+        quick = _encoded(
+            image, replace(config, **settings, time_limit_s=_LEAST_SECONDS), model, lambda progress: None, should_stop
+        )
     except TargetUnreachableError:
-        return overfitted
-    if _score(overfitted) >= _score(wavelet):
-        return overfitted
-    total_s, stop_reason = overfitted.report.total_s + wavelet.report.total_s, overfitted.report.stop_reason
-    return replace(wavelet, report=replace(wavelet.report, config=config, total_s=total_s, stop_reason=stop_reason))
+        return early
+    if _score(image, early) >= _score(image, quick):
+        return early
+    total_s, stop_reason = early.report.total_s + quick.report.total_s, early.report.stop_reason
+    return replace(quick, report=replace(quick.report, config=config, total_s=total_s, stop_reason=stop_reason))
 
 
-def _score(result: EncodeResult) -> float:
+def _score(image: Image, result: EncodeResult) -> float:
     """A figure by which files for the same target are compared: larger is better."""
     report = result.report
     if report.config.distortion_tune is Tune.VISUAL and report.ssimulacra2 is not None:
         return report.ssimulacra2
-    if report.budget_bytes is not None:
-        return report.psnr_db
-    lmbda = report.config.target_lmbda
-    return -report.bpp if lmbda is None else -(mse_of_psnr(report.psnr_db, 1.0) / lmbda + report.bpp)
+    match asked_target(report.config, image).as_lmbda():
+        case SizeTarget():
+            return report.psnr_db
+        case LmbdaTarget(lmbda=lmbda):
+            return -(mse_of_psnr(report.psnr_db, 1.0) / lmbda + report.bpp)
+        case _:
+            return -report.bpp
 
 
 def _encoded(
@@ -277,38 +271,17 @@ def _encoded(
     should_stop: Callable[[], bool],
     generator: GenerativeModel | None = None,
 ) -> EncodeResult:
-    """The encoding with one model; see `encode_image`."""
+    """The encoding with one codec; see `encode_image`."""
     started = time.perf_counter()
-    coded_channels = generator.architecture.channels if generator is not None else 1
-    gray_as_rgb = image.channels > coded_channels and image.is_gray
-    ancillary = container.ancillary_sections(container.Ancillary(image.metadata, image.alpha, gray_as_rgb))
-    coded, budget = _as_coded(image, fill=generator is None), config.budget_bytes(image)
-    checks_bytes = _bytes_for_checks(coded, model, len(ancillary), budget)
-    ancillary_bytes = container.sections_file_bytes(ancillary) + checks_bytes
-    metadata_bytes = len(ancillary.get(Section.METADATA, b""))
-    whole_range, range_db = config.for_whole_range(image.bit_depth), config.range_db(image.bit_depth)
-    job = Job(
-        coded,
-        whole_range,
-        ancillary_bytes,
-        on_progress,
-        should_stop,
-        budget,
-        has_checks=checks_bytes > 0,
-        range_db=range_db,
-        metadata_bytes=metadata_bytes,
-    )
-    outcome = _fit(job, model, generator)
+    encoder = codec_of(model).encoder()
+    asked, ancillary = asked_target(config, image), _ancillary(image, generator)
+    watch = {"on_progress": on_progress, "should_stop": should_stop, "generator": generator}
+    job = _job(image, config, asked, codec_of(model), ancillary, **watch)
+    outcome = encoder.encode(job)
 
-    data = container.write(outcome.model, ancillary, checked=budget is None or job.has_checks)
-    if budget is not None and len(data) > budget:
-        msg = f"the file came out at {len(data)} bytes, above the limit of {budget}; please report this"
-        raise DfmError(msg)
-    floor_db = config.floor_db
-    if len(data) > max(image.raw_bytes, _RAW_IS_SMALL) and floor_db is not None:
-        needed = f"{floor_db:.2f} dB take {len(data):,} bytes, more than the {image.raw_bytes:,} of the raw samples"
-        msg = needed if config.lossless else f"{needed}; lower --psnr"
-        raise TargetUnreachableError(msg)
+    has_checks = not asked.limits_size or job.has_checks
+    data = container.write(outcome.model, ancillary, checked=has_checks)
+    _check_size(asked, image, len(data), config.lossless)
     report = _report(job, config, image, outcome, data)
     made = outcome.made
     del outcome  # a large image needs the memory for what is decoded
@@ -322,33 +295,99 @@ def _encoded(
         msg = "the alpha channel did not survive; please report this"
         raise DfmError(msg)
     decoded_psnr = job.reported_db(psnr(image.pixels, decoded.pixels, image.visible))
-    if floor_db is not None and decoded_psnr < floor_db:
-        msg = f"the decoded file reaches {decoded_psnr:.2f} dB, not {floor_db:.2f}"
-        raise TargetUnreachableError(msg)
     seen = ssimulacra2(image.samples, decoded.samples) if config.distortion_tune is Tune.VISUAL else None
-    if config.ssimulacra2 is not None and (seen is None or seen < config.ssimulacra2):
-        msg = f"the decoded file reaches a SSIMULACRA2 of {seen:.2f}, not {config.ssimulacra2:g}"
-        raise TargetUnreachableError(msg)
+    _check_quality(asked, decoded_psnr, seen)
     figures = report(psnr_db=decoded_psnr, ssimulacra2=seen, total_s=time.perf_counter() - started)
     return EncodeResult(data, figures, decoded)
 
 
+def _ancillary(image: Image, generator: GenerativeModel | None) -> dict[Section, bytes]:
+    """The sections of what the file holds besides the coded pixels."""
+    coded_channels = generator.architecture.channels if generator is not None else 1
+    gray_as_rgb = image.channels > coded_channels and image.is_gray
+    return container.ancillary_sections(container.Ancillary(image.metadata, image.alpha, gray_as_rgb))
+
+
+def _job(
+    image: Image,
+    config: EncoderConfig,
+    asked: Target,
+    codec: Codec,
+    ancillary: dict[Section, bytes],
+    **others: Any,
+) -> Job:
+    """The job of encoding an image with a codec.
+
+    Args:
+        image: The image.
+        config: The settings.
+        asked: Their target.
+        codec: The codec.
+        ancillary: The sections of ancillary data.
+        **others: Further arguments of `Job`.
+    """
+    encoder, coded = codec.encoder(), _as_coded(image, fill=not codec.needs_generator)
+    symbol_checks, optional = encoder.symbol_checks(coded), len(codec.header.optional_sections)
+    checks_bytes = _bytes_for_checks(symbol_checks, optional, len(ancillary), asked.limit_bytes)
+    return Job.of(
+        coded,
+        config,
+        asked if encoder.aims_at_scores else asked.as_lmbda(),
+        container.sections_file_bytes(ancillary) + checks_bytes,
+        has_checks=checks_bytes > 0,
+        metadata_bytes=len(ancillary.get(Section.METADATA, b"")),
+        **others,
+    )
+
+
+def _check_size(asked: Target, image: Image, size: int, is_lossless: bool) -> None:
+    """Refuses a file that is too large.
+
+    Raises:
+        DfmError: It is above the limit.
+        TargetUnreachableError: It is above the raw samples, where the target is a PSNR.
+    """
+    match asked:
+        case SizeTarget(budget_bytes=budget) if size > budget:
+            msg = f"the file came out at {size} bytes, above the limit of {budget}; please report this"
+            raise DfmError(msg)
+        case PsnrTarget(floor_db=floor_db) if size > max(image.raw_bytes, _RAW_IS_SMALL):
+            needed = f"{floor_db:.2f} dB take {size:,} bytes, more than the {image.raw_bytes:,} of the raw samples"
+            msg = needed if is_lossless else f"{needed}; lower --psnr"
+            raise TargetUnreachableError(msg)
+
+
+def _check_quality(asked: Target, psnr_db: float, seen: float | None) -> None:
+    """Refuses a file that does not meet its target.
+
+    Raises:
+        TargetUnreachableError: It does not.
+    """
+    match asked:
+        case PsnrTarget(floor_db=floor_db) if psnr_db < floor_db:
+            msg = f"the decoded file reaches {psnr_db:.2f} dB, not {floor_db:.2f}"
+            raise TargetUnreachableError(msg)
+        case ScoreTarget(goal=goal, is_least=True) if seen is None or seen < goal:
+            msg = f"the decoded file reaches a SSIMULACRA2 of {seen:.2f}, not {goal:g}"
+            raise TargetUnreachableError(msg)
+
+
 def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, data: bytes) -> partial[EncodeReport]:
     """The figures of an encoding, but for its PSNR and seconds."""
-    header = container.read_header(data, image.pixel_count)
+    header, network = container.read_header(data, image.pixel_count), outcome.network
     return partial(
         EncodeReport,
         file_bytes=len(data),
         estimated_bytes=outcome.estimated_bytes + job.ancillary_bytes,
         section_bytes=header.section_bytes(),
-        budget_bytes=job.file_budget_bytes,
+        budget_bytes=job.limit_bytes,
         rate=len(data) / image.raw_bytes,
         bpp=bits_per_pixel(len(data), image.pixel_count),
-        float_psnr_db=None if outcome.float_psnr_db is None else job.reported_db(outcome.float_psnr_db),
-        bits_per_weight=_bits_per_weight(outcome, header.section_bytes()),
+        float_psnr_db=None if network is None else job.reported_db(network.float_psnr_db),
+        bits_per_weight=None if network is None else network.bits_per_weight,
         architecture=header.architecture,
         q_step=header.q_step or None,
-        step_indices=outcome.model.step_indices if isinstance(outcome.model, QuantizedNetwork) else (),
+        step_indices=() if network is None else network.step_indices,
         steps=outcome.steps,
         fit_s=outcome.fit_s,
         stop_reason=outcome.stop_reason,
@@ -358,32 +397,21 @@ def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, dat
     )
 
 
-def _fit(job: Job, model: Model, generator: GenerativeModel | None) -> Outcome:
-    if generator is not None:
-        from dfmcodec.codecs.generative.encode.search import fit_code
-
-        return fit_code(job, generator)
-    if model is Model.OVERFITTED:
-        from dfmcodec.codecs.overfitted.encode.search import fit_grids
-
-        return fit_grids(job)
-    return fit_latents(job) if model is Model.WAVELET else fit_network(job)
-
-
-def _bytes_for_checks(coded: Image, model: Model, ancillary: int, budget: int | None) -> int:
+def _bytes_for_checks(symbol_checks: int, optional_sections: int, ancillary: int, budget: int | None) -> int:
     """Bytes of a size budget that are set aside for checks, without those of the model's further
     sections.
 
     The result is 0 where the target is not a size, or where checks may be too large a part of the
     file to be written.
+
+    Args:
+        symbol_checks: The number of checks of symbols.
+        optional_sections: The number of further sections that the model may have.
+        ancillary: The number of sections of ancillary data.
+        budget: The largest size of the file, in bytes; None where the target is not a size.
     """
-    symbol_checks = 0
-    if model is Model.WAVELET:
-        symbol_checks = container.tiling_checks(Tiling.default(coded.height, coded.width, coded.channels))
-    elif model is Model.OVERFITTED:
-        symbol_checks = GRID_LEVELS
     needed = container.checks_file_bytes(1 + ancillary, symbol_checks)
-    largest = needed + _FURTHER_SECTIONS.get(model, 0) * CHECK_BYTES
+    largest = needed + optional_sections * CHECK_BYTES
     return needed if budget is not None and largest <= CHECKS_FRACTION * LEAST_USED * budget else 0
 
 
@@ -403,11 +431,3 @@ def _same_alpha(image: Image, decoded: Image) -> bool:
     if image.alpha is None or decoded.alpha is None:
         return image.alpha is decoded.alpha
     return np.array_equal(image.alpha, decoded.alpha)
-
-
-def _bits_per_weight(outcome: Outcome, section_bytes: dict[str, int]) -> float | None:
-    model = outcome.model
-    if not isinstance(model, QuantizedNetwork):
-        return None
-    stream_bytes = section_bytes["weights"] - side_bytes(model.architecture)
-    return 8 * stream_bytes / model.architecture.weight_count

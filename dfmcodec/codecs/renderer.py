@@ -1,4 +1,4 @@
-"""What the decoder asks of a model: a renderer for each."""
+"""What decoding asks of a codec: a renderer."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Decoded:
 
 
 class Renderer:
-    """Evaluates the models of a kind."""
+    """Evaluates the models of a codec."""
 
     def uses_threads(self) -> bool:
         """Whether it spreads blocks over threads, each of which has matrix products of NumPy."""
@@ -99,6 +99,10 @@ class Renderer:
             header: The header of the file.
             request: The request.
         """
+        raise NotImplementedError
+
+    def samples(self, model: Any) -> Int32:
+        """Returns the linear synthesis of a model that was read, int32 [C, h, w]."""
         raise NotImplementedError
 
     def level(self, sampling: Sampling, architecture: Any) -> int:

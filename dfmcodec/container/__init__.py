@@ -3,20 +3,14 @@
 `write` and `read` are the two directions. `read_header` reads the header alone and decodes nothing.
 """
 
-from dfmcodec.codecs.wavelet.contents import tiling_of
 from dfmcodec.container.contents import Ancillary
 from dfmcodec.container.header import Header, read_header
 from dfmcodec.container.layout import MAGIC, VERSION, Section, container_bytes
 from dfmcodec.container.read_write import ancillary_sections, read, read_ancillary, read_model, read_region, write
 from dfmcodec.container.sizes import (
     checks_file_bytes,
-    code_file_bytes,
-    estimate_network_bytes,
-    network_file_bytes,
     section_file_bytes,
     sections_file_bytes,
-    tiling_checks,
-    wavelet_file_bytes,
 )
 
 __all__ = [
@@ -27,10 +21,7 @@ __all__ = [
     "Section",
     "ancillary_sections",
     "checks_file_bytes",
-    "code_file_bytes",
     "container_bytes",
-    "estimate_network_bytes",
-    "network_file_bytes",
     "read",
     "read_ancillary",
     "read_header",
@@ -38,8 +29,5 @@ __all__ = [
     "read_region",
     "section_file_bytes",
     "sections_file_bytes",
-    "tiling_checks",
-    "tiling_of",
-    "wavelet_file_bytes",
     "write",
 ]

@@ -12,9 +12,9 @@ import struct
 import numpy as np
 
 from dfmcodec._types import Pixels
-from dfmcodec.codecs.wavelet.geometry import Tile, Tiling, default_tiles
 from dfmcodec.errors import CorruptError, LimitError
 from dfmcodec.image.region import Region
+from dfmcodec.image.tiles import covering, default_tiles, tile_regions
 
 _ENTRY = struct.Struct("<BI")
 _CONSTANT, _WEBP = 0, 1
@@ -26,8 +26,8 @@ _RIFF_HEAD_BYTES, _CHUNK_START = 8, 20
 _VP8L_SIGNATURE = 0x2F
 
 
-def _tiling(height: int, width: int) -> Tiling:
-    return Tiling(height, width, 1, 1, default_tiles(height), default_tiles(width))
+def _tiles_of(height: int, width: int) -> tuple[Region, ...]:
+    return tile_regions(height, width, default_tiles(height), default_tiles(width))
 
 
 def write_alpha(alpha: Pixels) -> bytes:
@@ -37,7 +37,7 @@ def write_alpha(alpha: Pixels) -> bytes:
         alpha: uint8 or uint16 [H, W].
     """
     entries, bodies = [], []
-    for tile in _tiling(*alpha.shape).tiles:
+    for tile in _tiles_of(*alpha.shape):
         tile_alpha = alpha[tile.rows, tile.columns]
         first = int(tile_alpha[0, 0])
         if (tile_alpha == first).all():
@@ -65,15 +65,15 @@ def read_alpha(body: bytes, height: int, width: int, bit_depth: int, region: Reg
         CorruptError: The section is not valid.
         LimitError: See `_from_webp`.
     """
-    tiling = _tiling(height, width)
-    start = len(tiling.tiles) * _ENTRY.size
+    tiles = _tiles_of(height, width)
+    start = len(tiles) * _ENTRY.size
     if len(body) < start:
         msg = "the alpha section is shorter than its table; the file is damaged"
         raise CorruptError(msg)
     wanted = Region(0, 0, height, width) if region is None else region
-    covered, numbers = tiling.covering(wanted)
+    covered, numbers = covering(tiles, wanted)
     values: list[int | bytes] = []  # of each tile: its value, or its WebP file
-    for tile, (kind, value) in zip(tiling.tiles, _ENTRY.iter_unpack(body[:start]), strict=True):
+    for tile, (kind, value) in zip(tiles, _ENTRY.iter_unpack(body[:start]), strict=True):
         stop = start + (value if kind == _WEBP else 0)
         webp = body[start:stop]
         if not (value < 1 << bit_depth if kind == _CONSTANT else kind == _WEBP and _is_webp_of(webp, value, tile)):
@@ -86,13 +86,10 @@ def read_alpha(body: bytes, height: int, width: int, bit_depth: int, region: Reg
         raise CorruptError(msg)
     alpha = np.empty((covered.height, covered.width), np.uint8 if bit_depth == 8 else np.uint16)
     for number in numbers:
-        tile, content = tiling.tiles[number], values[number]
-        rows = slice(tile.top - covered.top, tile.rows.stop - covered.top)
-        columns = slice(tile.left - covered.left, tile.columns.stop - covered.left)
-        alpha[rows, columns] = content if isinstance(content, int) else _from_webp(content, bit_depth)
-    return alpha[
-        wanted.top - covered.top : wanted.bottom - covered.top, wanted.left - covered.left : wanted.right - covered.left
-    ]
+        target, content = tiles[number].relative_to(covered), values[number]
+        alpha[target.rows, target.columns] = content if isinstance(content, int) else _from_webp(content, bit_depth)
+    part = wanted.relative_to(covered)
+    return alpha[part.rows, part.columns]
 
 
 def _to_webp(alpha: Pixels) -> bytes:
@@ -109,7 +106,7 @@ def _to_webp(alpha: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def _is_webp_of(body: bytes, size: int, tile: Tile) -> bool:
+def _is_webp_of(body: bytes, size: int, tile: Region) -> bool:
     """Whether bytes are a lossless WebP file of the given bytes and of the size of a tile.
 
     It is known from the headers, before anything is unpacked.
@@ -117,7 +114,7 @@ def _is_webp_of(body: bytes, size: int, tile: Tile) -> bool:
     if len(body) != size or size < _WEBP_HEAD.size:
         return False
     riff, riff_bytes, kind, chunk_bytes, signature, stream = _WEBP_HEAD.unpack_from(body)
-    width_and_height = tile.geometry.width - 1 | tile.geometry.height - 1 << 14  # no alpha, version 0
+    width_and_height = tile.width - 1 | tile.height - 1 << 14  # no alpha, version 0
     return (riff, riff_bytes, kind, signature, stream) == (
         b"RIFF",
         size - _RIFF_HEAD_BYTES,

@@ -6,24 +6,44 @@ They flow from an encoder to the bitstream, and from the bitstream to the decode
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any, ClassVar, Protocol
 
 from dfmcodec._types import Pixels
-from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
-from dfmcodec.codecs.generative.contents import CodeArchitecture, CodedImage
-from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
-from dfmcodec.codecs.wavelet.contents import QuantizedLatents, WaveletArchitecture
-from dfmcodec.fourier.network import CoordinateArchitecture
+from dfmcodec.codecs.registry import Model
 from dfmcodec.image import Metadata
 
-if TYPE_CHECKING:
-    pass
+
+class Architecture(Protocol):
+    """The part of a header by which a decoder rebuilds the networks of an image."""
+
+    model: ClassVar[Model]
+
+    @property
+    def channels(self) -> int:
+        """The number of coded channels, 1 or 3."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns plain values for reports."""
 
 
-Architecture = CoordinateArchitecture | WaveletArchitecture | OverfittedArchitecture | CodeArchitecture
+class QuantizedModel(Protocol):
+    """An image as integers, as a file holds it."""
 
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture of the networks."""
 
-QuantizedModel = QuantizedNetwork | QuantizedLatents | QuantizedGrids | CodedImage
+    @property
+    def height(self) -> int:
+        """The height of the image, in pixels."""
+
+    @property
+    def width(self) -> int:
+        """The width of the image, in pixels."""
+
+    @property
+    def bit_depth(self) -> int:
+        """The bits per sample of the image, 8 or 16."""
 
 
 @dataclass(frozen=True)

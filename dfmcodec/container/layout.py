@@ -1,12 +1,12 @@
 """The `.dfm` format, defined once: the fields of the header, and the sections.
 
-Reading, writing and the sizes of files follow from the two tables of this module, `FIELDS` and
-`SECTIONS`. A test compares them with the tables of docs/format.md. A file consists of
+Reading, writing and the sizes of files follow from `HeaderForm`: each codec has one, with its
+fields and sections. A test compares them with the tables of docs/format.md. A file consists of
 
-    magic | the FIELDS that are present | section table | sections | CRC-32
+    magic | the fields that are present | section table | sections | CRC-32
 
-`FIELDS` is visited in order. The fields before a field decide whether it is present (as in
-`frame_header.h` of libjxl).
+`FIRST_FIELDS` name the codec, whose own fields follow. The fields before a field decide whether it
+is present (as in `frame_header.h` of libjxl).
 """
 
 from __future__ import annotations
@@ -16,13 +16,10 @@ import zlib
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from dfmcodec._types import Model
-from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, LMBDA_CODES
-from dfmcodec.codecs.wavelet.colour import Luma
-from dfmcodec.codecs.wavelet.geometry import MAX_LEVELS, MAX_TILES
-from dfmcodec.codecs.wavelet.quantizer import MAX_STEP
+from dfmcodec.codecs.registry import Model
+from dfmcodec.container.contents import Architecture, QuantizedModel
 from dfmcodec.errors import (
     CorruptError,
     FormatError,
@@ -30,54 +27,23 @@ from dfmcodec.errors import (
     TruncatedError,
     UnsupportedVersionError,
 )
-from dfmcodec.fourier.layer import MAX_WIDTH
-from dfmcodec.fourier.network import MAX_DEPTH
 from dfmcodec.image import BIT_DEPTHS, MAX_SIDE
 
 MAGIC = b"\x89DFM"
 VERSION = 1
 CRC = struct.Struct("<I")  # the CRC-32 of everything before it; the last bytes of a file
-MODEL_CODES = {Model.COORDINATE: 0, Model.WAVELET: 1, Model.GENERATIVE: 2, Model.OVERFITTED: 3}
-MODELS = {code: model for model, code in MODEL_CODES.items()}
+MODELS = {model.code: model for model in sorted(Model, key=lambda model: model.code)}
 
 Values = Mapping[str, int]  # the values of fields, by name
 
 LEB128 = "leb128"  # seven bits per byte, the lowest first; the highest bit is set in all bytes but the last
 MAX_LEB128_BYTES = 4
+BYTE, WORD = range(1 << 8), range(1 << 32)
 _GRAY_AND_RGB = (1, 3)
-_BYTE, _WORD = range(1 << 8), range(1 << 32)
 
 
 def _always(_: Values) -> bool:
     return True
-
-
-def _has_long_header(values: Values) -> bool:
-    return values["model"] != MODEL_CODES[Model.GENERATIVE]
-
-
-def _is_coordinate(values: Values) -> bool:
-    return values["model"] == MODEL_CODES[Model.COORDINATE]
-
-
-def _is_wavelet(values: Values) -> bool:
-    return values["model"] == MODEL_CODES[Model.WAVELET]
-
-
-def _is_tiled(values: Values) -> bool:
-    return _is_wavelet(values) and values["further_bytes"] > further_bytes(Model.WAVELET, is_tiled=False)
-
-
-def _is_overfitted(values: Values) -> bool:
-    return values["model"] == MODEL_CODES[Model.OVERFITTED]
-
-
-def _names_prior(values: Values) -> bool:
-    return _is_wavelet(values) or _is_overfitted(values)
-
-
-def _is_generative(values: Values) -> bool:
-    return values["model"] == MODEL_CODES[Model.GENERATIVE]
 
 
 @dataclass(frozen=True)
@@ -98,7 +64,7 @@ class Field:
     name: str
     code: str
     allowed: Container[int]
-    when: Callable[[Values], bool]
+    when: Callable[[Values], bool] = _always
     less: int = 0
     refusal: type[FormatError] = CorruptError
 
@@ -135,46 +101,41 @@ class Field:
         return value, after
 
 
-FIELDS = (
-    Field("version", "B", (VERSION,), _always, refusal=UnsupportedVersionError),
-    Field("model", "B", tuple(MODELS), _always, refusal=UnsupportedVersionError),
-    Field("channels", "B", _GRAY_AND_RGB, _has_long_header),
-    Field("bit_depth", "B", BIT_DEPTHS, _has_long_header, refusal=UnsupportedVersionError),
-    Field("width", "H", range(1, MAX_SIDE + 1), _has_long_header, refusal=LimitError),
-    Field("height", "H", range(1, MAX_SIDE + 1), _has_long_header, refusal=LimitError),
-    Field("depth", "B", range(1, MAX_DEPTH + 1), _is_coordinate),
-    Field("layer_width", "B", range(1, MAX_WIDTH + 1), _is_coordinate),
-    Field("order", "B", range(1, MAX_WIDTH + 1), _is_coordinate),
-    # In the wavelet and the overfitted codec these only describe the prior's machine: a reader
-    # accepts any value.
-    Field("depth", "B", _BYTE, _names_prior),
-    Field("layer_width", "B", _BYTE, _names_prior),
-    Field("order", "B", _BYTE, _is_overfitted),
-    # Luma.MEAN in all wavelet files before there was another
-    Field("luma", "B", tuple(Luma), _is_wavelet, refusal=UnsupportedVersionError),
-    Field("further_bytes", "B", (0,), _is_coordinate, refusal=UnsupportedVersionError),
-    Field("further_bytes", "B", (8, 10), _is_wavelet, refusal=UnsupportedVersionError),
-    Field("further_bytes", "B", (6,), _is_overfitted, refusal=UnsupportedVersionError),
-    Field("section_count", "B", range(1, 1 << 8), _has_long_header),
-    Field("levels", "B", range(1, MAX_LEVELS + 1), _is_wavelet),
-    Field("grids", "B", (GRID_LEVELS,), _is_overfitted),
-    Field("lmbda_code", "B", LMBDA_CODES, _is_overfitted, less=LMBDA_CODES[0]),
-    Field("q_step", "H", range(1, MAX_STEP + 1), _is_wavelet),
-    Field("chroma_angle", "B", _BYTE, _is_wavelet),
-    Field("weights_id", "I", _WORD, _names_prior),
-    Field("tile_rows", "B", range(1, MAX_TILES + 1), _is_tiled),
-    Field("tile_columns", "B", range(1, MAX_TILES + 1), _is_tiled),
-    Field("generator_id", "I", _WORD, _is_generative),
-    Field("width", "B", range(1, (1 << 8) + 1), _is_generative, less=1),
-    Field("height", "B", range(1, (1 << 8) + 1), _is_generative, less=1),
-    Field("kinds", "B", _BYTE, _is_generative),
-    Field("code_bytes", LEB128, range(1 << 7 * MAX_LEB128_BYTES), _is_generative),
+FIRST_FIELDS = (
+    Field("version", "B", (VERSION,), refusal=UnsupportedVersionError),
+    Field("model", "B", tuple(MODELS), refusal=UnsupportedVersionError),
 )
-_FURTHER = {
-    Model.WAVELET: ("levels", "q_step", "chroma_angle", "weights_id"),
-    Model.OVERFITTED: ("grids", "lmbda_code", "weights_id"),
-}
-_FURTHER_OF_TILES = ("tile_rows", "tile_columns")
+_IMAGE_FIELDS = (
+    Field("channels", "B", _GRAY_AND_RGB),
+    Field("bit_depth", "B", BIT_DEPTHS, refusal=UnsupportedVersionError),
+    Field("width", "H", range(1, MAX_SIDE + 1), refusal=LimitError),
+    Field("height", "H", range(1, MAX_SIDE + 1), refusal=LimitError),
+)
+_SECTION_COUNT = Field("section_count", "B", range(1, 1 << 8))
+WEIGHTS_ID = Field("weights_id", "I", WORD)
+
+
+def long_header(network: tuple[Field, ...], further: tuple[Field, ...] = ()) -> tuple[Field, ...]:
+    """Returns the fields of a codec whose header describes the image and a network.
+
+    Args:
+        network: The fields that describe the network.
+        further: The fields after the number of sections. `further_bytes` holds their size, so that
+            a later version can add others.
+    """
+    least = sum(field.size for field in further if field.when is _always)
+    sizes = sorted({least, sum(field.size for field in further)})
+    size = Field("further_bytes", "B", tuple(sizes), refusal=UnsupportedVersionError)
+    return (*_IMAGE_FIELDS, *network, size, _SECTION_COUNT, *further)
+
+
+def image_values(model: QuantizedModel, section_count: int) -> dict[str, int]:
+    """Returns the values of those fields of `long_header` that describe the image."""
+    return {
+        "channels": model.architecture.channels,
+        "bit_depth": model.bit_depth,
+        "section_count": section_count,
+    }
 
 
 _FIRST_SKIPPED = 128  # sections from this id on change no sample, and are skipped where they are unknown
@@ -209,64 +170,88 @@ class Section(IntEnum):
         return self.name.lower()
 
 
-@dataclass(frozen=True)
-class SectionRule:
-    """The files that may have a section, and those that must.
-
-    Args:
-        section: The section.
-        models: The models whose files may have it.
-        is_required: Whether every file of these models has it. It is then their main section.
-    """
-
-    section: Section
-    models: tuple[Model, ...]
-    is_required: bool = False
-
-
-_ALL_MODELS = tuple(MODEL_CODES)
-SECTIONS = (
-    SectionRule(Section.WEIGHTS, (Model.COORDINATE,), is_required=True),
-    SectionRule(Section.METADATA, _ALL_MODELS),
-    SectionRule(Section.LATENTS, (Model.WAVELET,), is_required=True),
-    SectionRule(Section.FILTER, (Model.WAVELET,)),
-    SectionRule(Section.ADAPTATION, (Model.WAVELET,)),
-    SectionRule(Section.ALPHA, _ALL_MODELS),
-    SectionRule(Section.RGB, _ALL_MODELS),
-    SectionRule(Section.CHECKS, _ALL_MODELS),
-    SectionRule(Section.CODE, (Model.GENERATIVE,), is_required=True),
-    SectionRule(Section.GRIDS, (Model.OVERFITTED,), is_required=True),
-    SectionRule(Section.NETWORKS, (Model.OVERFITTED,)),
-)
-MAIN_SECTION = {rule.models[0]: rule.section for rule in SECTIONS if rule.is_required}
-MODELS_OF_SECTION = {rule.section: rule.models for rule in SECTIONS}
+COMMON_SECTIONS = (Section.METADATA, Section.ALPHA, Section.RGB, Section.CHECKS)  # of all codecs
 SECTION_ENTRY = struct.Struct("<BI")  # an entry of the section table: id, length
 
-# The order of writing. What is needed first comes first, so that a prefix of a file is useful.
-SECTION_ORDER = (
-    Section.CODE,
-    Section.CHECKS,
-    Section.ADAPTATION,
-    Section.FILTER,
-    Section.RGB,
-    Section.METADATA,
-    Section.WEIGHTS,
-    Section.NETWORKS,
-    Section.LATENTS,
-    Section.GRIDS,
-    Section.ALPHA,
-)
+
+def is_own(section: Section) -> bool:
+    """Returns whether a section is for the files of some codecs only."""
+    return section < _FIRST_SKIPPED and section not in COMMON_SECTIONS
 
 
-def further_bytes(model: Model, is_tiled: bool) -> int:
-    """The value of the field `further_bytes`: the size of a model's further fields, in bytes."""
-    names = (*_FURTHER.get(model, ()), *(_FURTHER_OF_TILES if is_tiled else ()))
-    return sum(field.size for field in FIELDS if field.name in names)
+@dataclass(frozen=True)
+class HeaderForm:
+    """The header of a codec's files, and which sections they have.
+
+    Args:
+        model: The codec.
+        fields: Its fields after `FIRST_FIELDS`, in order.
+        values: From a quantised model and the number of sections in the table to these fields.
+        architecture: From the fields to the architecture.
+        main_section: The section that every file has.
+        early_sections: Optional sections that are written before the metadata.
+        late_sections: Optional sections that are written between metadata and main section.
+        check_count: From the architecture to the number of checks of symbols.
+        main_bytes: The field with the length of the main section, if that comes first among all
+            sections and is not in the section table.
+        bit_depth: From the fields to the bits per sample.
+        section_count: From the fields to the number of sections in the table.
+    """
+
+    model: Model
+    fields: tuple[Field, ...]
+    values: Callable[[Any, int], dict[str, int]]
+    architecture: Callable[[Values], Architecture]
+    main_section: Section
+    early_sections: tuple[Section, ...] = ()
+    late_sections: tuple[Section, ...] = ()
+    check_count: Callable[[Any], int] = lambda arch: 0
+    main_bytes: str | None = None
+    bit_depth: Callable[[Values], int] = lambda values: values["bit_depth"]
+    section_count: Callable[[Values], int] = lambda values: values["section_count"]
+
+    @property
+    def optional_sections(self) -> tuple[Section, ...]:
+        """The sections that only files of this codec have, besides the main one."""
+        return (*self.early_sections, *self.late_sections)
+
+    @property
+    def section_order(self) -> tuple[Section, ...]:
+        """The order of writing. What is needed first comes first, so that a prefix of a file is
+        useful.
+        """
+        main = (self.main_section,)
+        first, last = ((), main) if self.main_bytes is None else (main, ())
+        of_image = (Section.RGB, Section.METADATA)
+        return (*first, Section.CHECKS, *self.early_sections, *of_image, *self.late_sections, *last, Section.ALPHA)
+
+    def present(self, values: Values) -> tuple[Field, ...]:
+        """Returns the fields of a header, `FIRST_FIELDS` included."""
+        return (*FIRST_FIELDS, *(field for field in self.fields if field.when(values)))
+
+
+def header_form(model: Model) -> HeaderForm:
+    """Returns how the header describes the images of a codec."""
+    form: HeaderForm = model.record().header
+    return form
+
+
+def further_bytes(model: Model, is_tiled: bool = False) -> int:
+    """The value of the field `further_bytes`: the size of a codec's further fields, in bytes."""
+    sizes = [size for field in header_form(model).fields if field.name == "further_bytes" for size in _listed(field)]
+    return sizes[-1 if is_tiled else 0] if sizes else 0
+
+
+def _listed(field: Field) -> tuple[int, ...]:
+    """Returns the values that a field allows, where they are a tuple."""
+    assert isinstance(field.allowed, tuple)
+    return field.allowed
 
 
 def write_fields(values: Values) -> bytes:
     """The magic and the fields of a header. `values` has every field that is present."""
-    return MAGIC + b"".join(field.pack(values[field.name]) for field in FIELDS if field.when(values))
+    present = header_form(MODELS[values["model"]]).present(values)
+    return MAGIC + b"".join(field.pack(values[field.name]) for field in present)
 
 
 def read_fields(data: bytes) -> tuple[dict[str, int], int]:
@@ -280,7 +265,9 @@ def read_fields(data: bytes) -> tuple[dict[str, int], int]:
     """
     values: dict[str, int] = {}
     at = len(MAGIC)
-    for field in FIELDS:
+    for field in FIRST_FIELDS:
+        values[field.name], at = field.unpack(data, at)
+    for field in header_form(MODELS[values["model"]]).fields:
         if field.when(values):
             values[field.name], at = field.unpack(data, at)
     return values, at
@@ -288,13 +275,13 @@ def read_fields(data: bytes) -> tuple[dict[str, int], int]:
 
 def fields_bytes(model: Model, is_tiled: bool = False) -> int:
     """The size of magic and fields in bytes. For a code it holds if `code_bytes` is below 128."""
-    values = {"model": MODEL_CODES[model], "further_bytes": further_bytes(model, is_tiled)}
-    return len(MAGIC) + sum(field.size for field in FIELDS if field.when(values))
+    values = {"model": model.code, "further_bytes": further_bytes(model, is_tiled)}
+    return len(MAGIC) + sum(field.size for field in header_form(model).present(values))
 
 
 def container_bytes(model: Model, is_tiled: bool = False) -> int:
     """The size of header, section table and CRC-32 in a file of one section, in bytes."""
-    table = 0 if model is Model.GENERATIVE else SECTION_ENTRY.size  # a code is not in the section table
+    table = 0 if header_form(model).main_bytes else SECTION_ENTRY.size
     return fields_bytes(model, is_tiled) + table + CRC.size
 
 

@@ -1,8 +1,7 @@
 """The `.dfm` container: a quantised model and ancillary data <-> the bytes of a file.
 
 A file consists of the header with its section table, the sections, and a CRC-32. `header` and
-`layout` have the header, `models` the sections of each model, the modules in `sections` their
-bodies.
+`layout` have the header, `section_form` the sections of each codec.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from dfmcodec.container.checks import CHECKS_FRACTION, checks_bytes, write_check
 from dfmcodec.container.contents import Ancillary, QuantizedModel
 from dfmcodec.container.header import read_header, write_header
 from dfmcodec.container.integrity import FileState, examine, record_loss
-from dfmcodec.container.layout import CRC, MAIN_SECTION, SECTION_ORDER, Section
+from dfmcodec.container.layout import CRC, Section, header_form
 from dfmcodec.container.metadata import pack_metadata, unpack_metadata
-from dfmcodec.container.models import FORMS
+from dfmcodec.container.section_form import section_form
 from dfmcodec.container.sizes import sections_file_bytes
 from dfmcodec.image import MAX_PIXELS, Metadata
 from dfmcodec.image.region import Region
@@ -36,11 +35,11 @@ def write(model: QuantizedModel, ancillary: Mapping[Section, bytes] | None = Non
     Returns:
         The bytes of the file.
     """
-    of_model = model.architecture.model
-    form = FORMS[of_model]
+    codec = model.architecture.model
+    header, form = header_form(codec), section_form(codec)
     sections = {**form.write(model), **(ancillary or {})}
-    order = list(SECTION_ORDER)
-    if len(sections.get(Section.METADATA, b"")) > _EARLY_METADATA_FRACTION * len(sections[MAIN_SECTION[of_model]]):
+    order = list(header.section_order)
+    if len(sections.get(Section.METADATA, b"")) > _EARLY_METADATA_FRACTION * len(sections[header.main_section]):
         order.remove(Section.METADATA)
         order.append(Section.METADATA)
     sections = _ordered(sections, order)
@@ -128,15 +127,14 @@ def read_region(
         state.refuse_damaged_header()
         losses += [*state.file_problems, *state.section_problems(Section.CHECKS)]
     ancillary = _ancillary_of(state, region, losses)
-    form = FORMS[header.architecture.model]
-    model, covered = form.read(state, region, finest_level, losses)
+    model, covered = section_form(header.architecture.model).read(state, region, finest_level, losses)
     return model, ancillary, covered
 
 
 def read_model(data: bytes, region: Region, max_pixels: int = MAX_PIXELS) -> tuple[QuantizedModel, Region]:
     """Reads the model of a whole file without the rest; see `read_region`."""
     state = _whole(data, max_pixels)
-    return FORMS[state.header.architecture.model].read(state, region, 0, None)
+    return section_form(state.header.architecture.model).read(state, region, 0, None)
 
 
 def read_ancillary(data: bytes, region: Region | None, max_pixels: int = MAX_PIXELS) -> Ancillary:

@@ -19,7 +19,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec._types import Array, Model
+from dfmcodec._types import Array
+from dfmcodec.codecs.registry import Model
 from dfmcodec.errors import ConfigError, LimitError
 from dfmcodec.fourier.layer import MAX_FREQUENCIES, MAX_WIDTH, LayerShape, Weights, fourier_sum
 from dfmcodec.image import check_channels

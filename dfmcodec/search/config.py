@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf, log10, sqrt
 
-from dfmcodec._types import Model, Tune
+from dfmcodec._types import Tune
+from dfmcodec.codecs.registry import AUTO, VISUAL_MODELS, Model
 from dfmcodec.errors import ConfigError
-from dfmcodec.image import PEAK_CODE_VALUE, Image, peak_value
-from dfmcodec.options import AUTO, EncodeSettings
-from dfmcodec.search.quality import step_of_quality, step_of_score
+from dfmcodec.image import PEAK_CODE_VALUE, peak_value
+from dfmcodec.options import EncodeSettings
+from dfmcodec.search.quality import step_of_quality
 
 DEFAULT_QUALITY = 75.0
 DEFAULT_RATE = 0.18  # of the coordinate codec, which has no quality
@@ -69,9 +70,6 @@ RECIPES = {
         rounded_fraction=0.2,
     ),
 }
-OVERFITTED_FROM_EFFORT = 6  # efforts whose files are fitted, where that is better, with the tune `psnr`
-VISUAL_OVERFITTED_FROM_EFFORT = 8  # with the tune `visual`
-OVERFITTED_PIXELS = 4_000_000  # of larger images that takes hours
 _PSNR_TARGETS = ("psnr", "lossless", "lmbda")  # by which squared error is what counts
 MAX_AIMED_QUALITY = 92  # qualities up to it are SSIMULACRA2, where that is what counts
 # The cost of a bit in squared quantisation steps, which ties lmbda to the step; the best by
@@ -159,8 +157,8 @@ class EncoderConfig(EncodeSettings):
         if len(targets) > 1:
             msg = f"{' and '.join(targets)} are targets; give only one"
             raise ConfigError(msg)
-        if self.distortion_tune is Tune.VISUAL and self.model not in (AUTO, Model.WAVELET.value):
-            msg = f"the tune visual is for the wavelet codec, not for {self.model}"
+        if self.distortion_tune is Tune.VISUAL and not self._has_visual_tune:
+            msg = f"the tune visual is for the {' and '.join(VISUAL_MODELS)} codec, not for {self.model}"
             raise ConfigError(msg)
         if self.ssimulacra2 is not None and self.distortion_tune is Tune.PSNR:
             msg = "ssimulacra2 is a target of the tune visual, not of psnr"
@@ -170,12 +168,16 @@ class EncoderConfig(EncodeSettings):
             raise ConfigError(msg)
 
     def models(self, pixel_count: int) -> tuple[Model, ...]:
-        """The models that are tried for an image of the given number of pixels."""
+        """The codecs that are tried for an image of the given number of pixels."""
         if self.model != AUTO:
-            return (Model(self.model),)
-        from_effort = VISUAL_OVERFITTED_FROM_EFFORT if self.distortion_tune is Tune.VISUAL else OVERFITTED_FROM_EFFORT
-        is_fitted = self.effort >= from_effort and pixel_count <= OVERFITTED_PIXELS
-        return (Model.WAVELET, Model.OVERFITTED) if is_fitted else (Model.WAVELET,)
+            return (Model.named(self.model),)
+        tune, effort = self.distortion_tune, self.effort
+        return tuple(model for model in Model if model.traits.is_automatic(tune, effort, pixel_count))
+
+    @property
+    def _has_visual_tune(self) -> bool:
+        """Whether the model can be chosen together with the tune `visual`."""
+        return self.model in (AUTO, *VISUAL_MODELS)
 
     @property
     def distortion_tune(self) -> Tune:
@@ -183,17 +185,18 @@ class EncoderConfig(EncodeSettings):
         if self.tune is not None:
             return Tune(self.tune)
         is_by_psnr = any(name in _PSNR_TARGETS for name in self.targets())
-        return Tune.PSNR if is_by_psnr or self.model not in (AUTO, Model.WAVELET.value) else Tune.VISUAL
+        return Tune.PSNR if is_by_psnr or not self._has_visual_tune else Tune.VISUAL
 
     @property
-    def floor_db(self) -> float | None:
-        """The least PSNR of the target `psnr` or `lossless`; None for other targets."""
-        return EXACT_DB if self.lossless else self.psnr
+    def target_name(self) -> str:
+        """The option that is the target: the one that was given, or the default of the model."""
+        default = "quality" if self.model == AUTO else Model.named(self.model).traits.default_target
+        return next(iter(self.targets()), default)
 
     @property
     def target_quality(self) -> float | None:
         """The quality that was given, or that of no other target; None for other targets."""
-        if not self.targets() and self.model != Model.COORDINATE.value:
+        if self.target_name == "quality" and not self.targets():
             return DEFAULT_QUALITY
         return self.quality
 
@@ -204,40 +207,10 @@ class EncoderConfig(EncodeSettings):
         is_score = quality is not None and quality <= MAX_AIMED_QUALITY and self.distortion_tune is Tune.VISUAL
         return quality if is_score else None
 
-    @property
-    def target_lmbda(self) -> float | None:
-        """The lmbda of the target `lmbda`, or the usual one of a quality; None for other
-        targets.
-        """
-        quality = self.target_quality
-        if quality is None:
-            return self.lmbda
-        return lmbda_of_quality(quality) if self.distortion_tune is Tune.PSNR else lmbda_of_step(step_of_score(quality))
-
     def range_db(self, bit_depth: int) -> float:
         """How many dB a PSNR relative to `sample_max` is below that relative to the whole range."""
         peak = peak_value(bit_depth)
         return 0.0 if self.sample_max is None else 20 * log10(peak / min(self.sample_max, peak))
-
-    def for_whole_range(self, bit_depth: int) -> EncoderConfig:
-        """The same target, relative to the whole range of a bit depth instead of `sample_max`."""
-        range_db, lmbda = self.range_db(bit_depth), self.target_lmbda
-        whole = replace(self, sample_max=None, tune=self.distortion_tune.value)
-        if self.floor_db is not None:
-            return replace(whole, psnr=self.floor_db + range_db, lossless=False)
-        if lmbda is None or not range_db:
-            return whole
-        return replace(whole, quality=None, lmbda=lmbda * 10 ** (-range_db / 10))
-
-    def budget_bytes(self, image: Image) -> int | None:
-        """The largest allowed size of the whole file in bytes; None if the target is not a size."""
-        if self.floor_db is not None or self.target_lmbda is not None or self.ssimulacra2 is not None:
-            return None
-        if self.size is not None:
-            return int(self.size)
-        if self.bpp is not None:
-            return int(self.bpp * image.pixel_count / 8)
-        return int((DEFAULT_RATE if self.rate is None else self.rate) * image.raw_bytes)
 
     @property
     def recipe_settings(self) -> Recipe:

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
+from typing import TYPE_CHECKING, Any
 
-from dfmcodec._types import Int32, Pixels
+from dfmcodec._types import Int32, Pixels, Tune
 from dfmcodec.container.contents import QuantizedModel
 from dfmcodec.image import Image
 from dfmcodec.image.region import Region
+from dfmcodec.metrics.ssimulacra2 import WHOLE_SIDE
 from dfmcodec.search.config import EncoderConfig
+from dfmcodec.search.target import Target
+
+if TYPE_CHECKING:
+    from dfmcodec.codecs.generative.model import GenerativeModel
 
 MAX_RESTARTS = 4  # of a fit that diverges
 
@@ -48,37 +54,61 @@ class Progress:
 
 @dataclass(frozen=True)
 class Job:
-    """One image to encode.
+    """One image to encode, with all that the settings of the user mean for it.
 
     Args:
-        image: The image.
-        config: The settings.
-        ancillary_bytes: Bytes of ancillary data: metadata, alpha and checks. They share a size
-            budget with the model.
+        image: The image as it is coded.
+        config: The settings, of which codecs take effort, steps, seed and time limit, but neither
+            target nor tune.
+        target: The target of a file without ancillary data, relative to the whole range of samples.
+        tune: The metric to optimise.
         on_progress: Called many times during the fit.
         should_stop: Asked during the fit; True ends it, and the best so far is written.
-        file_budget_bytes: Largest size of the whole file; None where the target is not a size.
+        ancillary_bytes: Bytes of ancillary data: metadata, alpha and checks. They share a size
+            budget with the model.
         has_checks: Whether a size budget has room for checks. `ancillary_bytes` includes them, but
             not those of further sections of the model.
         range_db: What PSNRs relative to the `sample_max` of the user's settings are below those
-            relative to the whole range, which `config` means.
+            relative to the whole range.
         metadata_bytes: Bytes of metadata, which `ancillary_bytes` includes.
+        generator: The generative model, if the image becomes a code of one.
     """
 
     image: Image
     config: EncoderConfig
-    ancillary_bytes: int
-    on_progress: Callable[[Progress], None]
-    should_stop: Callable[[], bool]
-    file_budget_bytes: int | None = None
+    target: Target
+    tune: Tune
+    on_progress: Callable[[Progress], None] = lambda progress: None
+    should_stop: Callable[[], bool] = lambda: False
+    ancillary_bytes: int = 0
     has_checks: bool = False
     range_db: float = 0.0
     metadata_bytes: int = 0
+    generator: GenerativeModel | None = None
+
+    @classmethod
+    def of(cls, image: Image, config: EncoderConfig, asked: Target, ancillary_bytes: int = 0, **others: Any) -> Job:
+        """Returns the job for the settings of a user.
+
+        Args:
+            image: The image as it is coded.
+            config: The settings.
+            asked: Their target; see `target.asked_target`.
+            ancillary_bytes: Bytes of ancillary data.
+            **others: Further arguments of `Job`.
+        """
+        range_db = config.range_db(image.bit_depth)
+        target = asked.of_samples(range_db).without(ancillary_bytes)
+        if min(image.pixels.shape[:2]) < WHOLE_SIDE:  # such images have not all scales of SSIMULACRA2
+            target = target.as_lmbda()
+        tune = config.distortion_tune
+        return cls(image, config, target, tune, ancillary_bytes=ancillary_bytes, range_db=range_db, **others)
 
     @property
-    def budget_bytes(self) -> int | None:
-        """Largest size of the file without ancillary data."""
-        return None if self.file_budget_bytes is None else self.file_budget_bytes - self.ancillary_bytes
+    def limit_bytes(self) -> int | None:
+        """The largest size of the complete file, for displays; None where the target is no size."""
+        limit = self.target.limit_bytes
+        return None if limit is None else limit + self.ancillary_bytes
 
     def reported_db(self, psnr_db: float) -> float:
         """A PSNR relative to the whole range, as it is reported to the user."""
@@ -93,13 +123,25 @@ class Job:
         limit = self.config.time_limit_s
         return "time limit" if limit is not None and seconds > limit else None
 
+    def out_of_reach(self, floor_db: float, reached: str, best_db: float, advice: str = "") -> str:
+        """The message where no file has a PSNR.
+
+        Args:
+            floor_db: The PSNR, relative to the whole range, as `best_db`.
+            reached: The beginning of a sentence that ends with the best PSNR.
+            best_db: The best PSNR.
+            advice: The rest of the message.
+        """
+        floor_db, best_db = self.reported_db(floor_db), self.reported_db(best_db)
+        return f"{floor_db:.2f} dB is out of reach: {reached} {best_db:.2f} dB{advice}"
+
     def too_small(self, least_bytes: float) -> str:
         """The message where even the smallest file, of the given bytes without ancillary data,
         exceeds the budget.
         """
         metadata = f", including {self.metadata_bytes:,} of metadata (see --strip)"
         return (
-            f"the target of {self.file_budget_bytes:,} bytes is below the {least_bytes + self.ancillary_bytes:,.0f} "
+            f"the target of {self.limit_bytes:,} bytes is below the {least_bytes + self.ancillary_bytes:,.0f} "
             f"that the smallest file needs{metadata if self.metadata_bytes else ''}"
         )
 
@@ -139,14 +181,28 @@ class Encoded:
 
 
 @dataclass(frozen=True)
+class NetworkFigures:
+    """The figures of a coordinate network.
+
+    Args:
+        float_psnr_db: PSNR of the fitted network before quantisation.
+        bits_per_weight: Bits of the range-coded stream per weight.
+        step_indices: The step index of the weights of each layer.
+    """
+
+    float_psnr_db: float
+    bits_per_weight: float
+    step_indices: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """A quantised model and how it came about.
 
     Args:
         model: What to write.
         estimated_bytes: Size of the file by the entropy model, without ancillary data.
-        float_psnr_db: PSNR of the fitted network before quantisation; None where there is no such
-            network.
+        network: The figures of a coordinate network; None where there is no such network.
         steps: Gradient steps or iterations.
         fit_s: Seconds of the fit, compilation not counted.
         stop_reason: Why the fit ended; see `report.EncodeReport`.
@@ -158,7 +214,7 @@ class Outcome:
 
     model: QuantizedModel
     estimated_bytes: float
-    float_psnr_db: float | None
+    network: NetworkFigures | None
     steps: int
     fit_s: float
     stop_reason: str

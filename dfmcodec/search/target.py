@@ -1,18 +1,30 @@
-"""What an encoding is to reach, the same for all models: a size, a PSNR, a SSIMULACRA2, or a
-Lagrange multiplier.
+"""The target of an encoding, the same for all codecs: a size, a PSNR, a SSIMULACRA2, or a Lagrange
+multiplier.
 
-A target knows what trials came to, not how they are made. Searches move a q_step or a lmbda by
-a `Controller` for its `log_overshoot`, and keep what they know in a `Bracket`; see `rate_control`.
+`asked_target` makes it of the settings, once; no later code asks which setting was given. A target
+knows the figures of trials, not how they are made. Searches move a q_step or a lmbda by a
+`Controller` for its `log_overshoot`, and keep what they know in a `Bracket`; see `rate_control`.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, log, log2
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
-from dfmcodec.search.job import Job
+from dfmcodec._types import Tune
+from dfmcodec.image import Image
+from dfmcodec.search.config import (
+    DEFAULT_RATE,
+    EXACT_DB,
+    MAX_AIMED_QUALITY,
+    EncoderConfig,
+    lmbda_of_quality,
+    lmbda_of_step,
+)
+from dfmcodec.search.quality import step_of_score
 
 LEAST_USED = 0.97  # the fraction of a size budget that every effort uses
 AIM_REACH = 2.0  # how far a SSIMULACRA2 may be from the one that is aimed at
@@ -23,6 +35,7 @@ _FARTHEST_DB = 20.0  # from it; an exact image would be infinitely far
 _SCORE_SPARE = 0.2  # SSIMULACRA2 above a floor that are aimed at
 _FLOOR_REACH = 0.5  # how far a SSIMULACRA2 may be above a floor
 _AIM_ENOUGH = 0.5  # how far from an aim is as good as at it
+_PSNR_ENOUGH = 0.005  # dB above a PSNR target that are as good as none
 
 
 class TrialFigures(Protocol):
@@ -56,21 +69,56 @@ class Figures:
         return self.psnr_db
 
 
-class Target(Protocol):
+class _Target(ABC):
     """The goal of an encoding."""
 
-    largest_bytes: float  # larger files do not meet it
-    limits_size: bool  # whether it is met by coarser quantisation, not by finer
+    limits_size: ClassVar[bool] = False  # whether coarser quantisation meets the target, and not finer
 
+    @property
+    def limit_bytes(self) -> int | None:
+        """The largest size, for progress displays and reports; None where the target is not one."""
+        return None
+
+    @property
+    def largest_bytes(self) -> float:
+        """The size above which files do not meet the target."""
+        return inf
+
+    @property
+    def is_floor(self) -> bool:
+        """Whether the target is a least quality."""
+        return False
+
+    def of_samples(self, range_db: float) -> Target:
+        """Returns the target relative to the whole range of samples.
+
+        Args:
+            range_db: How many dB a PSNR relative to the part of the range that samples use is below
+                that relative to the whole range.
+        """
+        return self._itself()
+
+    def without(self, ancillary_bytes: int) -> Target:
+        """Returns the target for a file without ancillary data of a size."""
+        return self._itself()
+
+    def as_lmbda(self) -> Target:
+        """Returns the target for a codec or an image that aims at no SSIMULACRA2."""
+        return self._itself()
+
+    @abstractmethod
     def meets(self, reached: TrialFigures) -> bool:
         """Whether a trial may be written."""
 
+    @abstractmethod
     def is_close(self, reached: TrialFigures) -> bool:
         """Whether a trial that meets the target leaves nothing of it unused."""
 
+    @abstractmethod
     def score(self, reached: TrialFigures) -> float:
         """A figure by which trials that meet the target are compared: larger is better."""
 
+    @abstractmethod
     def log_overshoot(self, reached: TrialFigures, aim: float = 1.0) -> float:
         """By how much a trial is finer than the target: above 0 where quantisation has to become
         coarser. The natural logarithm of a ratio of sizes, dB of PSNR, or octaves of what a
@@ -81,36 +129,55 @@ class Target(Protocol):
             aim: The part of a size that is aimed at.
         """
 
+    def _itself(self) -> Target:
+        assert isinstance(self, Target)
+        return self
 
-class SizeTarget:
+
+@dataclass(frozen=True)
+class SizeTarget(_Target):
     """At most `budget_bytes`, used up as far as possible.
 
     Args:
-        budget_bytes: The largest size of the file, without ancillary data.
-        enough_bytes: How many of them have to be used; all but 0.2 % if None.
+        budget_bytes: The largest size of the file.
+        enough_bytes: How many of them have to be used.
     """
 
     limits_size = True
+    budget_bytes: int
+    enough_bytes: float
 
-    def __init__(self, budget_bytes: int, enough_bytes: float | None = None) -> None:
-        self._budget = budget_bytes
-        self._enough = _ENOUGH_FRACTION * budget_bytes if enough_bytes is None else enough_bytes
-        self.largest_bytes: float = budget_bytes
+    @classmethod
+    def of(cls, budget_bytes: int) -> SizeTarget:
+        """Returns the target of using all but 0.2 % of a size."""
+        return cls(budget_bytes, _ENOUGH_FRACTION * budget_bytes)
+
+    @property
+    def limit_bytes(self) -> int:
+        return self.budget_bytes
+
+    @property
+    def largest_bytes(self) -> float:
+        return self.budget_bytes
+
+    def without(self, ancillary_bytes: int) -> SizeTarget:
+        return SizeTarget.of(self.budget_bytes - ancillary_bytes)
 
     def meets(self, reached: TrialFigures) -> bool:
-        return reached.written_bytes <= self._budget
+        return reached.written_bytes <= self.budget_bytes
 
     def is_close(self, reached: TrialFigures) -> bool:
-        return reached.written_bytes >= self._enough
+        return reached.written_bytes >= self.enough_bytes
 
     def score(self, reached: TrialFigures) -> float:
         return reached.quality if reached.psnr_db < inf else _EXACT_SCORE - reached.written_bytes
 
     def log_overshoot(self, reached: TrialFigures, aim: float = 1.0) -> float:
-        return log(reached.written_bytes / max(1.0, aim * self._budget))
+        return log(reached.written_bytes / max(1.0, aim * self.budget_bytes))
 
 
-class PsnrTarget:
+@dataclass(frozen=True)
+class PsnrTarget(_Target):
     """At least `floor_db`, in as few bytes as possible.
 
     Args:
@@ -118,18 +185,21 @@ class PsnrTarget:
         enough_db: By how much it may be exceeded.
     """
 
-    limits_size = False
-    largest_bytes = inf
+    floor_db: float
+    enough_db: float = _PSNR_ENOUGH
 
-    def __init__(self, floor_db: float, enough_db: float = 0.005) -> None:
-        self.floor_db = floor_db
-        self._enough_db = floor_db + enough_db
+    @property
+    def is_floor(self) -> bool:
+        return True
+
+    def of_samples(self, range_db: float) -> PsnrTarget:
+        return replace(self, floor_db=self.floor_db + range_db)
 
     def meets(self, reached: TrialFigures) -> bool:
         return reached.psnr_db >= self.floor_db
 
     def is_close(self, reached: TrialFigures) -> bool:
-        return reached.psnr_db <= self._enough_db
+        return reached.psnr_db <= self.floor_db + self.enough_db
 
     def score(self, reached: TrialFigures) -> float:
         return -reached.written_bytes
@@ -138,34 +208,46 @@ class PsnrTarget:
         return min(max(reached.psnr_db - self.floor_db - _PSNR_SPARE, -_FARTHEST_DB), _FARTHEST_DB)
 
 
-class ScoreTarget:
+@dataclass(frozen=True)
+class ScoreTarget(_Target):
     """A SSIMULACRA2: at least so much in as few bytes as possible, or about so much.
 
     Args:
         goal: The SSIMULACRA2.
-        is_floor: Whether less does not meet the target.
+        is_least: Whether less does not meet the target.
     """
 
-    limits_size = False
-    largest_bytes = inf
+    goal: float
+    is_least: bool
 
-    def __init__(self, goal: float, is_floor: bool) -> None:
-        self.goal = goal
-        self.is_floor = is_floor
+    @property
+    def is_floor(self) -> bool:
+        return self.is_least
+
+    @property
+    def lmbda(self) -> float:
+        """The Lagrange multiplier with which images usually reach about the goal."""
+        return lmbda_of_step(step_of_score(self.goal))
+
+    def of_samples(self, range_db: float) -> Target:
+        return self.as_lmbda().of_samples(range_db) if range_db and not self.is_least else self
+
+    def as_lmbda(self) -> Target:
+        return self if self.is_least else LmbdaTarget(self.lmbda)
 
     def meets(self, reached: TrialFigures) -> bool:
-        return reached.quality >= self.goal if self.is_floor else True
+        return reached.quality >= self.goal if self.is_least else True
 
     def is_close(self, reached: TrialFigures) -> bool:
-        if self.is_floor:
+        if self.is_least:
             return reached.quality <= self.goal + _FLOOR_REACH
         return abs(reached.quality - self.goal) <= AIM_REACH
 
     def score(self, reached: TrialFigures) -> float:
-        return -reached.written_bytes if self.is_floor else -max(abs(reached.quality - self.goal) - _AIM_ENOUGH, 0)
+        return -reached.written_bytes if self.is_least else -max(abs(reached.quality - self.goal) - _AIM_ENOUGH, 0)
 
     def log_overshoot(self, reached: TrialFigures, aim: float = 1.0) -> float:
-        goal = self.goal + _SCORE_SPARE if self.is_floor else self.goal
+        goal = self.goal + _SCORE_SPARE if self.is_least else self.goal
         return log2(_loss(goal) / _loss(reached.quality))
 
 
@@ -174,11 +256,18 @@ def _loss(score: float) -> float:
     return max(100 - score, 0.01)
 
 
-class LmbdaTarget:
-    """A Lagrange multiplier: whatever it comes to."""
+@dataclass(frozen=True)
+class LmbdaTarget(_Target):
+    """A Lagrange multiplier: whatever it comes to.
 
-    limits_size = False
-    largest_bytes = inf
+    Args:
+        lmbda: The multiplier of MSE + lmbda * bpp, with the MSE of samples in [0, 1].
+    """
+
+    lmbda: float
+
+    def of_samples(self, range_db: float) -> LmbdaTarget:
+        return LmbdaTarget(self.lmbda * 10 ** (-range_db / 10))
 
     def meets(self, reached: TrialFigures) -> bool:
         return True
@@ -193,13 +282,37 @@ class LmbdaTarget:
         return 0.0
 
 
+Target = SizeTarget | PsnrTarget | ScoreTarget | LmbdaTarget
+
+
 def best_of(target: Target, trials: Iterable[Trial]) -> Trial | None:
     """The best of the trials that meet a target; None if none does."""
     return max(filter(target.meets, trials), key=target.score, default=None)
 
 
-def target_of(job: Job) -> Target:
-    """The target of a job for a model that takes a quality as a Lagrange multiplier."""
-    if job.budget_bytes is not None:
-        return SizeTarget(job.budget_bytes)
-    return LmbdaTarget() if job.config.psnr is None else PsnrTarget(job.config.psnr)
+def asked_target(config: EncoderConfig, image: Image) -> Target:
+    """Returns the target that the settings ask for: of a complete file, and relative to the part of
+    the range of samples that the settings name.
+    """
+    quality, floor_db = config.target_quality, EXACT_DB if config.lossless else config.psnr
+    if floor_db is not None:
+        return PsnrTarget(floor_db)
+    if config.ssimulacra2 is not None:
+        return ScoreTarget(config.ssimulacra2, is_least=True)
+    if quality is not None and config.distortion_tune is Tune.PSNR:
+        return LmbdaTarget(lmbda_of_quality(quality))
+    if quality is not None:
+        is_score = quality <= MAX_AIMED_QUALITY
+        return ScoreTarget(quality, is_least=False) if is_score else LmbdaTarget(lmbda_of_step(step_of_score(quality)))
+    if config.lmbda is not None:
+        return LmbdaTarget(config.lmbda)
+    return SizeTarget.of(_asked_bytes(config, image))
+
+
+def _asked_bytes(config: EncoderConfig, image: Image) -> int:
+    """Returns the size that the settings ask for, in bytes."""
+    if config.size is not None:
+        return int(config.size)
+    if config.bpp is not None:
+        return int(config.bpp * image.pixel_count / 8)
+    return int((DEFAULT_RATE if config.rate is None else config.rate) * image.raw_bytes)

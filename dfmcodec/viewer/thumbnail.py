@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dfmcodec.codecs.decode import DecodeRequest, decode_image
-from dfmcodec.codecs.wavelet.contents import WaveletArchitecture
+from dfmcodec.codecs.record import codec_of
 from dfmcodec.container.header import Header, read_header
 from dfmcodec.container.layout import Section
 from dfmcodec.image import LARGEST_PIXELS, MAX_PIXELS, Image, Metadata, to_code_values
@@ -36,11 +36,11 @@ def _max_pixels(header: Header, size: tuple[int, int]) -> int:
     channel are decoded. Only the wavelet codec can skip the finest decomposition levels.
     """
     arch = header.architecture
-    if not isinstance(arch, WaveletArchitecture) or Section.ALPHA in header.sections:
+    if Section.ALPHA in header.sections:
         return MAX_PIXELS
     width, height = size
-    level = Sampling(Region(0, 0, header.height, header.width), height, width).level(arch.levels)
-    return MAX_PIXELS << 2 * level
+    sampling = Sampling(Region(0, 0, header.height, header.width), height, width)
+    return MAX_PIXELS << 2 * codec_of(arch.model).renderer().level(sampling, arch)
 
 
 def fitted_size(width: int, height: int, longest_side: int) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec._types import Model
+from dfmcodec.codecs.registry import Model
 from dfmcodec.errors import DfmError, InstallationError, UnsupportedVersionError
 from dfmcodec.files.arrays import read_arrays
 

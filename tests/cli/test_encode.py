@@ -17,11 +17,12 @@ import pytest
 from common import dfm
 
 import dfmcodec
-from dfmcodec._types import Model
 from dfmcodec.cli.encode import command
 from dfmcodec.codecs import encode
+from dfmcodec.codecs.registry import Model
 from dfmcodec.image.open_image import plugin_package
 from dfmcodec.search.config import EncoderConfig
+from dfmcodec.search.target import asked_target
 
 FAST = ("--effort", 1, "--quality", 50)
 LOSSY = "made of a lossy .dfm file: the losses of both encodings add up"
@@ -66,7 +67,7 @@ def test_a_fitted_file_is_not_worse_than_a_first_iteration_of_the_latent_model(f
         changed = {"quality": 0.0} if config.psnr is None else {"psnr": 40.0}
         other = EncoderConfig(effort=1, **changed)
         result = real(image, other, Model.WAVELET, on_progress, should_stop)
-        budget = config.budget_bytes(image)
+        budget = asked_target(config, image).limit_bytes
         return replace(
             result, report=replace(result.report, config=config, budget_bytes=budget, stop_reason="time limit")
         )

@@ -38,7 +38,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from dfmcodec.codecs.overfitted.contents import QuantizedGrids
+    from dfmcodec.codecs.wavelet.contents import tiling_of
+from dfmcodec.codecs.overfitted.contents import QuantizedGrids
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # an environment without dfmcodec is enough
@@ -118,7 +119,7 @@ def tiny_files() -> list[bytes]:
             )
         bits = 16 if number % 2 else 8
         values = symbols(height * width * channels, (0.5, 3, 1000)[number % 3])
-        counts = [tile.geometry.symbol_count() for tile in container.tiling_of(architecture, height, width).tiles]
+        counts = [tile.geometry.symbol_count() for tile in tiling_of(architecture, height, width).tiles]
         model = QuantizedLatents(
             architecture,
             height,

@@ -1,5 +1,5 @@
-"""`.dfm` and `.dfmg` files for fuzzing, with valid checksums: generated from the tables of
-dfmcodec/container/layout.py, or golden files with changed fields, sections and lengths.
+"""`.dfm` and `.dfmg` files for fuzzing, with valid checksums: generated from the header forms of
+the codecs, or golden files with changed fields, sections and lengths.
 """
 
 from __future__ import annotations
@@ -15,26 +15,24 @@ import msgpack
 import numpy as np
 from mutation import below, chance, changed_bytes, edge, scattered
 
-from dfmcodec._types import Model
 from dfmcodec.codecs.coordinate.sections import side_bytes
 from dfmcodec.codecs.generative import model as model_file
 from dfmcodec.codecs.generative.model import GenerativeModel
 from dfmcodec.codecs.generative.network import GenerativeArchitecture, network_shapes
-from dfmcodec.codecs.wavelet.geometry import TILE_GRID, default_tiles
+from dfmcodec.codecs.registry import Model
 from dfmcodec.container.checks import CHECK, CHECK_BYTES, write_checks
 from dfmcodec.container.header import read_header
 from dfmcodec.container.layout import (
+    COMMON_SECTIONS,
     CRC,
-    FIELDS,
+    FIRST_FIELDS,
     LEB128,
     MAGIC,
-    MAIN_SECTION,
     MODELS,
     SECTION_ENTRY,
-    SECTION_ORDER,
-    SECTIONS,
     Field,
     Section,
+    header_form,
     read_fields,
 )
 from dfmcodec.entropy import LAPLACE_COUNT
@@ -42,6 +40,7 @@ from dfmcodec.entropy.streams import check_of
 from dfmcodec.errors import ConfigError
 from dfmcodec.fourier.network import CoordinateArchitecture
 from dfmcodec.image import Metadata
+from dfmcodec.image.tiles import TILE_GRID, default_tiles
 
 MAX_SIDE = 400  # of images that are meant to be decoded
 MAX_WEBP_SIDE = 16383
@@ -102,7 +101,7 @@ class Draft:
         values["kinds"] = values.get("kinds", 0) & 3 | (len(listed) & 63) << 2
         values |= self.wrong
         head = bytearray(MAGIC)
-        for item in FIELDS:
+        for item in fields_of(values):
             if item.when(values):
                 head += stored(item, values.setdefault(item.name, item.less))
         for part in listed:
@@ -119,6 +118,12 @@ class Draft:
         right = write_checks(head, [other.body for other in parts if other.section != Section.CHECKS], [])
         content = (right[:-CHECK_BYTES] + part.body[len(right) - CHECK_BYTES :])[: len(part.body) - CHECK_BYTES]
         return content + CHECK.pack(check_of(content))
+
+
+def fields_of(values: dict[str, int]) -> tuple[Field, ...]:
+    """The fields that a header may have, in order."""
+    model = MODELS.get(values["model"])
+    return FIRST_FIELDS if model is None else (*FIRST_FIELDS, *header_form(model).fields)
 
 
 def stored(item: Field, value: int) -> bytes:
@@ -188,7 +193,9 @@ def dfm_case(rng: np.random.Generator) -> bytes:
 def generated(rng: np.random.Generator) -> Draft:
     """A file of random fields, each allowed but for a few, and of random sections."""
     values: dict[str, int] = {}
-    for item in FIELDS:
+    for item in FIRST_FIELDS:
+        values[item.name] = drawn(item, rng, True)
+    for item in header_form(MODELS[values["model"]]).fields:
         if item.when(values):
             values[item.name] = drawn(item, rng, True)
             if item.name == "further_bytes" and chance(rng, 0.7):
@@ -197,13 +204,14 @@ def generated(rng: np.random.Generator) -> Draft:
     for name in DERIVED:
         values.pop(name, None)
     model = MODELS[values["model"]]
-    main = MAIN_SECTION[model]
+    form = header_form(model)
+    main = form.main_section
     chosen = [int(main)] if chance(rng, 0.97) else []
-    optional = [int(rule.section) for rule in SECTIONS if model in rule.models and rule.section != main]
+    optional = sorted(map(int, (*COMMON_SECTIONS, *form.optional_sections)))
     chosen += [section for section in optional if chance(rng, 0.2)]
     if chance(rng, 0.05):
         chosen.append(below(rng, 16) if chance(rng, 0.7) else below(rng, 256))
-    ranks = [int(section) for section in SECTION_ORDER]
+    ranks = [int(section) for section in form.section_order]
     chosen.sort(key=lambda section: ranks.index(section) if section in ranks else 99)
     if chance(rng, 0.2):
         chosen = [chosen[at] for at in rng.permutation(len(chosen))]
@@ -243,7 +251,7 @@ def fit_to(values: dict[str, int], generator: GenerativeModel) -> None:
 def make_wrong(draft: Draft, rng: np.random.Generator) -> None:
     """Makes a field, a length or the order of sections what a file may not have."""
     kind = below(rng, 6)
-    present = [item for item in FIELDS if item.when(draft.described)]
+    present = [item for item in fields_of(draft.values) if item.when(draft.described)]
     if kind <= 2:
         item = present[below(rng, len(present))]
         draft.wrong[item.name] = drawn(item, rng, chance(rng, 0.4))
@@ -428,7 +436,7 @@ def mutated(rng: np.random.Generator) -> Draft:
 def _mutate(draft: Draft, rng: np.random.Generator) -> None:
     kind = below(rng, 12)
     if kind <= 2:
-        present = [item for item in FIELDS if item.name in draft.values and item.when(draft.described)]
+        present = [item for item in fields_of(draft.values) if item.name in draft.values and item.when(draft.described)]
         item = present[below(rng, len(present))]
         draft.values[item.name] = drawn(item, rng, chance(rng, 0.7))
     elif kind == 3:

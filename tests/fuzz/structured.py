@@ -49,8 +49,8 @@ import PIL.Image  # noqa: E402
 from mutation import below, chance  # noqa: E402
 
 from dfmcodec import container  # noqa: E402
-from dfmcodec._types import Model  # noqa: E402
 from dfmcodec.codecs.generative.model import read_model  # noqa: E402
+from dfmcodec.codecs.registry import Model  # noqa: E402
 from dfmcodec.errors import DfmError  # noqa: E402
 from dfmcodec.image.read_image import image_from_bytes  # noqa: E402
 

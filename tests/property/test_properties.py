@@ -19,9 +19,9 @@ from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
 from dfmcodec.codecs.decode import DecodeRequest, decode_image
 from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
 from dfmcodec.codecs.wavelet.colour import MAX_CHROMA_ANGLE, ColourBasis, Luma
-from dfmcodec.codecs.wavelet.contents import QuantizedLatents, TileSymbols, WaveletArchitecture
+from dfmcodec.codecs.wavelet.contents import QuantizedLatents, TileSymbols, WaveletArchitecture, tiling_of
 from dfmcodec.codecs.wavelet.filter import MAX_RADIUS, ImageFilter, taps
-from dfmcodec.codecs.wavelet.geometry import MAX_LEVELS, MAX_TILES, TILE_GRID, Geometry, Tiling
+from dfmcodec.codecs.wavelet.geometry import MAX_LEVELS, MAX_TILES, Geometry, Tiling
 from dfmcodec.codecs.wavelet.quantizer import MAX_STEP
 from dfmcodec.codecs.wavelet.sections.filter import read_filter, write_filter
 from dfmcodec.codecs.wavelet.sections.latents import LatentsBody, read_symbols, write_symbols
@@ -36,6 +36,7 @@ from dfmcodec.fourier.layer import MAX_WIDTH
 from dfmcodec.fourier.network import MAX_DEPTH, CoordinateArchitecture
 from dfmcodec.fourier.quantize import STEP_COUNT
 from dfmcodec.image import Metadata
+from dfmcodec.image.tiles import TILE_GRID
 from dfmcodec.weights.registry import WAVELET
 
 LARGEST_SIDE = 65535
@@ -209,7 +210,7 @@ def latents(
 ) -> QuantizedLatents:
     architecture = WaveletArchitecture(colours, levels, 4, 60, luma, WAVELET.id, *tiles)
     symbols = laplacian(seed, height * width * colours, scale, MAX_SYMBOL // 4)
-    counts = [tile.geometry.symbol_count() for tile in container.tiling_of(architecture, height, width).tiles]
+    counts = [tile.geometry.symbol_count() for tile in tiling_of(architecture, height, width).tiles]
     parts = tuple(TileSymbols.of(part) for part in np.split(symbols, np.cumsum(counts)[:-1]))
     samples = np.zeros((colours, height, width), np.int32)
     return QuantizedLatents(architecture, height, width, q_step, angle, parts, samples, None, None, bits)
@@ -222,7 +223,7 @@ def some_filter(colours, radius, step_index, seed, scale) -> ImageFilter:
 
 
 def some_adaptation(model: QuantizedLatents, seed, scale) -> ContextAdaptation:
-    tiling = container.tiling_of(model.architecture, model.height, model.width)
+    tiling = tiling_of(model.architecture, model.height, model.width)
     none = ContextAdaptation.none(prior_of(model.architecture.weights_id).context, tiling.tiles[0].geometry)
     maps = laplacian(seed, none.maps.size, scale, MAX_SYMBOL).reshape(none.maps.shape)
     constants = laplacian(seed + 1, none.constants.size, scale, MAX_CONSTANT).reshape(none.constants.shape)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from common import GOLDEN
 
 import dfmcodec
 
@@ -18,21 +21,23 @@ PACKAGE = Path(dfmcodec.__file__).parent
 CODECS = ("wavelet", "overfitted", "coordinate", "generative")
 ROWS = (
     ("errors", "_types", "threads", "codecs"),  # codecs/__init__.py, which is empty
+    ("codecs.registry",),
     ("options", "kernels", "files"),
     ("processes",),
     ("image",),
     ("metrics", "photographs", "entropy", "weights"),
     ("fourier",),
-    ("codecs.losses",),
+    ("container", "codecs.losses"),
     tuple(f"codecs.{codec}" for codec in CODECS),
-    ("container",),
     ("codecs.renderer",),
     tuple(f"codecs.{codec}.decode" for codec in CODECS),
-    ("codecs.decode",),
-    ("search", "viewer"),
+    ("search",),
+    ("codecs.record",),
     ("codecs.wavelet.encode", "codecs.coordinate.encode", "codecs.generative.encode", "codecs.generative.training"),
     ("codecs.overfitted.encode",),
-    ("report",),
+    tuple(f"codecs.{codec}.codec" for codec in CODECS),
+    ("codecs.decode",),
+    ("report", "viewer"),
     ("codecs.encode", "codecs.source"),
     ("api",),
     ("",),  # dfmcodec/__init__.py, the public names
@@ -130,6 +135,56 @@ def reached(name: str) -> set[str]:
 @pytest.mark.parametrize("codec", CODECS)
 def test_decoding_never_imports_encoding(codec):
     assert [name for name in reached(f"codecs.{codec}.decode") if ".encode" in name or name == "search"] == []
+    assert [name for name in reached(f"codecs.{codec}.read_write") if ".encode" in name or name == "search"] == []
+
+
+def loaded_after(code: str) -> set[str]:
+    """The modules of the package that a new interpreter has loaded after some code."""
+    code += "\nimport sys\nprint(*(name for name in sys.modules if name.startswith('dfmcodec')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.removeprefix("dfmcodec").removeprefix(".") for name in done.stdout.split()}
+
+
+@pytest.mark.parametrize("file", ["wavelet-rgb.dfm", "overfitted-small.dfm", "coordinate.dfm", "generative/rgb-0.dfm"])
+def test_a_header_is_read_without_the_modules_that_decode_or_encode(file):
+    path, own = GOLDEN / file, next(codec for codec in CODECS if file.startswith(codec))
+    loaded = loaded_after(f"from dfmcodec.container import read_header\nread_header(open({str(path)!r}, 'rb').read())")
+    assert [codec for codec in CODECS if f"codecs.{codec}.codec" in loaded] == [own]
+    codecs = [name for name in loaded if name.startswith(("codecs.", "search"))]
+    assert [name for name in codecs if {"decode", "encode", "read_write", "search"} & set(name.split("."))] == []
+
+
+def test_a_file_is_decoded_without_the_modules_that_encode():
+    loaded = loaded_after(f"import dfmcodec\ndfmcodec.decode({str(GOLDEN / 'wavelet-rgb.dfm')!r})")
+    assert "codecs.wavelet.decode" in loaded
+    assert [name for name in loaded if ".encode" in name] == []
+
+
+def test_the_container_imports_no_codec():
+    reached_by_container = {other for name in MODULES if name.split(".")[0] == "container" for other in reached(name)}
+    assert {name for name in reached_by_container if name.startswith("codecs")} == {"codecs.registry"}
+
+
+def test_no_code_outside_a_codec_names_it():
+    """A codec is a folder and a line of the registry. `weights.registry` lists shipped weights, and
+    `fourier.network` is the network that the coordinate codec fits.
+    """
+    names = {name.upper() for name in CODECS}
+    allowed = ("codecs.registry", "weights.registry", "fourier.network", *(f"codecs.{codec}" for codec in CODECS))
+
+    def asks(node: ast.AST) -> bool:
+        if isinstance(node, ast.Compare):
+            return any(isinstance(one, ast.Constant) and one.value in CODECS for one in ast.walk(node))
+        return isinstance(node, ast.Attribute) and node.attr in names
+
+    found = [
+        f"{path}:{node.lineno}"
+        for name, path in MODULES.items()
+        if not name.startswith(allowed)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if asks(node)
+    ]
+    assert found == []
 
 
 def test_the_package_takes_nothing_from_outside_its_folder():

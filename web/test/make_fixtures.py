@@ -33,7 +33,7 @@ from dfmcodec import container
 from dfmcodec.codecs.decode import decode_image
 from dfmcodec.codecs.overfitted.contents import QuantizedGrids
 from dfmcodec.codecs.overfitted.sections.grids import grid_checks
-from dfmcodec.codecs.wavelet.contents import QuantizedLatents
+from dfmcodec.codecs.wavelet.contents import QuantizedLatents, tiling_of
 from dfmcodec.codecs.wavelet.sections.latents import tile_checks
 from dfmcodec.errors import FormatError
 from dfmcodec.image import Image, Metadata
@@ -113,7 +113,7 @@ def symbol_checks(data: bytes) -> list[int] | None:
     if not isinstance(model, QuantizedLatents):
         return None
     checks, start = [], 0
-    for tile in container.tiling_of(model.architecture, model.height, model.width).tiles:
+    for tile in tiling_of(model.architecture, model.height, model.width).tiles:
         count = tile.geometry.symbol_count()
         checks += tile_checks(model.symbols[start : start + count], tile.geometry)
         start += count

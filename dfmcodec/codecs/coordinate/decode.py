@@ -33,9 +33,7 @@ class CoordinateRenderer(Renderer):
         return architecture.multiply_adds
 
     def render(self, decoded: Decoded, region: Region, request: DecodeRequest) -> Pixels:
-        model: QuantizedNetwork = decoded.model
-        at = axis_positions(model.height), axis_positions(model.width)
-        return render_weights(weights_of(model), model.architecture, *at, region, model.bit_depth, request.backend)
+        return render_model(decoded.model, region, request.backend)
 
     def render_at(
         self, decoded: Decoded, sampling: Sampling, seen: Region, level: int, request: DecodeRequest
@@ -44,6 +42,12 @@ class CoordinateRenderer(Renderer):
         rows, columns = sampling.rows().positions / model.height, sampling.columns().positions / model.width
         at = rows.astype(np.float32), columns.astype(np.float32)
         return render_weights(weights_of(model), model.architecture, *at, None, model.bit_depth, request.backend)
+
+
+def render_model(model: QuantizedNetwork, region: Region | None = None, backend: str = "numpy") -> Pixels:
+    """Evaluates a quantised network at the pixels of a region; all pixels if None."""
+    at = axis_positions(model.height), axis_positions(model.width)
+    return render_weights(weights_of(model), model.architecture, *at, region, model.bit_depth, backend)
 
 
 def weights_of(model: QuantizedNetwork) -> Float32:

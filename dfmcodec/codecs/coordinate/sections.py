@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
+from dfmcodec.codecs.registry import Model
+from dfmcodec.container.layout import container_bytes
 from dfmcodec.entropy import LAPLACE_COUNT, SymbolDecoder, SymbolEncoder, best_laplace_index, laplace
 from dfmcodec.errors import CorruptError
 from dfmcodec.fourier.layer import ones_per_weight
@@ -42,6 +44,19 @@ def stream_bits(model: QuantizedNetwork) -> float:
             symbols = model.symbols[layer][group]
             bits += float(laplace(best_laplace_index(symbols)).cost_bits(symbols).sum())
     return bits
+
+
+def network_file_bytes(architecture: CoordinateArchitecture) -> int:
+    """The size of a coordinate codec's file without range-coded stream and ancillary data."""
+    return container_bytes(Model.COORDINATE) + side_bytes(architecture)
+
+
+def estimate_network_bytes(model: QuantizedNetwork) -> float:
+    """The size of a coordinate codec's file by the costs of its tables, without coding.
+
+    The estimate is off by at most the last word of the range coder.
+    """
+    return network_file_bytes(model.architecture) + stream_bits(model) / 8
 
 
 def write_weights(model: QuantizedNetwork) -> bytes:

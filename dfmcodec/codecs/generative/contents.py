@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dfmcodec._types import Model
+from dfmcodec.codecs.registry import Model
 from dfmcodec.image import check_channels
 
 

@@ -16,6 +16,8 @@ import numpy.typing as npt
 from dfmcodec._types import Float32, Symbols
 from dfmcodec.codecs.generative.contents import CodedImage
 from dfmcodec.codecs.generative.density import CodeDensity
+from dfmcodec.codecs.registry import Model
+from dfmcodec.container.layout import container_bytes, leb128_bytes
 from dfmcodec.entropy import LAPLACE_COUNT, Run, SymbolDecoder, SymbolEncoder, laplace
 from dfmcodec.errors import CorruptError, MissingModelError
 
@@ -158,6 +160,12 @@ def decode_code(image: CodedImage, generator: GenerativeModel | None) -> tuple[F
         msg = "the image does not have the size and channels of the model's images; the file is damaged"
         raise CorruptError(msg)
     return read_code(image.body, generator.density).dequantize(generator.density), generator
+
+
+def code_file_bytes(image: CodedImage) -> int:
+    """The size of a code's file without ancillary data."""
+    body = len(image.body)
+    return container_bytes(Model.GENERATIVE) - 1 + leb128_bytes(body) + body
 
 
 def _component_bytes(density: CodeDensity) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dfmcodec._types import Model, Symbols
+from dfmcodec._types import Symbols
 from dfmcodec.codecs.overfitted.grids import LMBDA_CODES, grid_sizes
+from dfmcodec.codecs.registry import Model
 from dfmcodec.errors import ConfigError
 from dfmcodec.image import check_channels
 

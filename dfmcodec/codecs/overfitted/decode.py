@@ -24,7 +24,7 @@ class OverfittedRenderer(Renderer):
         return True
 
     def render(self, decoded: Decoded, region: Region, request: DecodeRequest) -> Pixels:
-        return _to_pixels(_colours(decoded.model, region, request.backend), decoded.model)
+        return render_model(decoded.model, region, request.backend)
 
     def render_at(
         self, decoded: Decoded, sampling: Sampling, seen: Region, level: int, request: DecodeRequest
@@ -32,6 +32,12 @@ class OverfittedRenderer(Renderer):
         planes = _colours(decoded.model, seen, request.backend)
         rows, columns = sampling.rows().from_sample(seen.top), sampling.columns().from_sample(seen.left)
         return np.concatenate([_to_pixels(strip, decoded.model) for strip in evaluate_strips(planes, rows, columns)])
+
+
+def render_model(model: QuantizedGrids, region: Region | None = None, backend: str = "numpy") -> Pixels:
+    """Evaluates quantised grids at the pixels of a region; all pixels if None."""
+    wanted = Region(0, 0, model.height, model.width) if region is None else region
+    return _to_pixels(_colours(model, wanted, backend), model)
 
 
 def _colours(model: QuantizedGrids, region: Region, backend: str) -> Float32:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from dfmcodec._types import Int8, Int32, Model, Symbols
+from dfmcodec._types import Int8, Int32, Symbols
+from dfmcodec.codecs.registry import Model
 from dfmcodec.codecs.wavelet.colour import MAX_CHROMA_ANGLE, ColourBasis, Luma
 from dfmcodec.codecs.wavelet.geometry import MAX_LEVELS, MAX_TILES, Tiling
 from dfmcodec.codecs.wavelet.quantizer import MAX_STEP

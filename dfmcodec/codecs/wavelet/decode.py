@@ -34,6 +34,10 @@ class WaveletRenderer(Renderer):
         assert isinstance(arch, WaveletArchitecture)
         return seen_from(region, header.height, header.width, prior_of(arch.weights_id).machine.reach, MAX_RADIUS)
 
+    def samples(self, model: QuantizedLatents) -> Int32:
+        assert model.samples is not None
+        return model.samples
+
     def level(self, sampling: Sampling, architecture: WaveletArchitecture) -> int:
         return sampling.level(architecture.levels)
 

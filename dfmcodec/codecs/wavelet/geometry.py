@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
+from dfmcodec.image import tiles
 from dfmcodec.image.region import Region
+from dfmcodec.image.tiles import default_tiles
 
 ORIENTATIONS = 3
-TILE_SIDE, TILE_GRID = 1024, 256  # pixels
 MAX_LEVELS = 6  # decomposition levels
 MAX_TILES = 64  # along an axis
 
@@ -57,8 +57,8 @@ class Tile:
     """A rectangle of an image that has latents of its own.
 
     Args:
-        top: The row of its first pixel, a multiple of TILE_GRID.
-        left: The column of its first pixel, a multiple of TILE_GRID.
+        top: The row of its first pixel, a multiple of `TILE_GRID`.
+        left: The column of its first pixel, a multiple of `TILE_GRID`.
         geometry: The sizes of its bands.
     """
 
@@ -108,40 +108,18 @@ class Tiling:
     @cached_property
     def tiles(self) -> tuple[Tile, ...]:
         """All tiles, row by row."""
-        rows, columns = _edges(self.height, self.tile_rows), _edges(self.width, self.tile_columns)
         return tuple(
-            Tile(top, left, Geometry(bottom - top, right - left, self.channels, self.levels))
-            for top, bottom in pairwise(rows)
-            for left, right in pairwise(columns)
+            Tile(region.top, region.left, Geometry(region.height, region.width, self.channels, self.levels))
+            for region in self._regions
         )
 
     def covering(self, region: Region) -> tuple[Region, list[int]]:
-        """Finds the tiles that a region of the image touches.
+        """Finds the tiles that a region of the image touches; see `image.tiles.covering`."""
+        return tiles.covering(self._regions, region)
 
-        Returns:
-            The rectangle that these tiles make up, and their numbers.
-        """
-        numbers = [
-            number
-            for number, tile in enumerate(self.tiles)
-            if tile.top < region.bottom
-            and tile.rows.stop > region.top
-            and tile.left < region.right
-            and tile.columns.stop > region.left
-        ]
-        first, last = self.tiles[numbers[0]], self.tiles[numbers[-1]]
-        return Region(first.top, first.left, last.rows.stop, last.columns.stop), numbers
-
-
-def _edges(side: int, count: int) -> list[int]:
-    """Returns the first pixel of each tile along an axis, and the end of the last tile."""
-    starts = [TILE_GRID * ((2 * at * side + TILE_GRID * count) // (2 * TILE_GRID * count)) for at in range(count)]
-    return [*starts, side]
-
-
-def default_tiles(side: int) -> int:
-    """Returns the number of tiles along an axis, so that they have about TILE_SIDE pixels."""
-    return max(1, (side + TILE_SIDE // 2) // TILE_SIDE)
+    @cached_property
+    def _regions(self) -> tuple[Region, ...]:
+        return tiles.tile_regions(self.height, self.width, self.tile_rows, self.tile_columns)
 
 
 def default_levels(height: int, width: int) -> int:

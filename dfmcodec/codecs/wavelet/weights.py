@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from dfmcodec._types import Model
+from dfmcodec.codecs.registry import Model
 from dfmcodec.codecs.wavelet.context import ContextModel
 from dfmcodec.codecs.wavelet.correction import CorrectionNetwork
 from dfmcodec.weights.registry import WAVELET, Arrays, checksum, shipped_arrays

@@ -19,6 +19,7 @@ from dfmcodec.codecs.overfitted.context import FEATURES, GridContext, GridNetwor
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, grid_sizes
 from dfmcodec.codecs.overfitted.sections.grids import GridsBody, read_grids, write_grids
 from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS
+from dfmcodec.codecs.wavelet import read_write
 from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents
 from dfmcodec.codecs.wavelet.context import MAX_LOG_STEP, MAX_WEIGHT
@@ -27,7 +28,6 @@ from dfmcodec.codecs.wavelet.neighbourhood import context_size
 from dfmcodec.codecs.wavelet.passes import CodingPass
 from dfmcodec.codecs.wavelet.quantizer import MAX_STEP, log_step
 from dfmcodec.codecs.wavelet.weights import WaveletWeights, prior_of, shipped
-from dfmcodec.container import models
 from dfmcodec.entropy.context_networks import MAX_EXACT
 from dfmcodec.errors import DfmError
 from dfmcodec.files.arrays import read_arrays
@@ -250,7 +250,7 @@ def test_golden_files_have_the_same_symbols_in_any_order(order, monkeypatch):
         if symbols is None:
             continue
         with monkeypatch.context() as patch:
-            patch.setattr(models, "prior_of", partial(shuffled_prior, order))
+            patch.setattr(read_write, "prior_of", partial(shuffled_prior, order))
             again, _ = container.read(path.read_bytes())
         assert np.array_equal(symbols, again.symbols), path.name
         assert samples is None or np.array_equal(samples, again.samples), path.name

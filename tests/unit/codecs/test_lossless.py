@@ -19,6 +19,7 @@ from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import Image
 from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.job import Job
+from dfmcodec.search.target import SizeTarget, asked_target
 
 HEIGHT, WIDTH = 96, 128
 SAMPLES = HEIGHT * WIDTH * 3
@@ -62,7 +63,7 @@ def found(monkeypatch, image, errors=wrong_at, effort=1, **target):
 
     monkeypatch.setattr(search, "iterate", iterate)
     config = EncoderConfig(effort=effort, **target)
-    job = Job(image, config, 0, lambda progress: None, lambda: False, config.budget_bytes(image))
+    job = Job.of(image, config, asked_target(config, image))
     return search.fit_latents(job).model.q_step, tried
 
 
@@ -154,6 +155,6 @@ def test_the_smallest_file_has_one_size(monkeypatch, image):
         return Trial(number, SimpleNamespace(q_step=q_step), size, size, 900.0), replace(state, number=number)
 
     monkeypatch.setattr(search, "iterate", iterate)
-    job = Job(image, EncoderConfig(size=40, effort=1), 0, lambda progress: None, lambda: False, 40)
+    job = Job.of(image, EncoderConfig(size=40, effort=1), SizeTarget.of(40))
     with pytest.raises(TargetUnreachableError, match="target of 40 bytes is below the 53 that the smallest file needs"):
         search.fit_latents(job)

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 import dfmcodec
-from dfmcodec._types import Model
 from dfmcodec.codecs import encode
 from dfmcodec.codecs.encode import encode_image
+from dfmcodec.codecs.registry import Model
 from dfmcodec.errors import ConfigError, DfmError, InstallationError, TargetUnreachableError
 from dfmcodec.image import Image
 from dfmcodec.report import EncodeReport, EncodeResult
-from dfmcodec.search.config import OVERFITTED_PIXELS, EncoderConfig
+from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.job import Progress
+from dfmcodec.search.target import asked_target
 
 IMAGE = Image(np.zeros((40, 50, 3), np.uint8))
 
@@ -29,8 +30,8 @@ IMAGE = Image(np.zeros((40, 50, 3), np.uint8))
         (5, 1000, (Model.WAVELET,)),
         (6, 1000, (Model.WAVELET, Model.OVERFITTED)),
         (7, 1000, (Model.WAVELET, Model.OVERFITTED)),
-        (9, OVERFITTED_PIXELS, (Model.WAVELET, Model.OVERFITTED)),
-        (9, OVERFITTED_PIXELS + 1, (Model.WAVELET,)),
+        (9, 4_000_000, (Model.WAVELET, Model.OVERFITTED)),
+        (9, 4_000_000 + 1, (Model.WAVELET,)),
     ],
 )
 def test_high_efforts_try_two_models_for_images_that_are_not_too_large(
@@ -86,7 +87,7 @@ def encode_to(monkeypatch: pytest.MonkeyPatch, report: EncodeReport) -> Encode:
             if isinstance(outcome, Exception):
                 raise outcome
             size, psnr_db = outcome
-            budget = config.budget_bytes(image)
+            budget = asked_target(config, image).limit_bytes
             figures = replace(
                 report, file_bytes=int(size), bpp=size, psnr_db=psnr_db, config=config, budget_bytes=budget
             )
@@ -115,10 +116,12 @@ def test_what_is_seen_decides_between_files_of_the_tune_visual(
     given: list[int | None] = []
 
     def one(image: Image, config: EncoderConfig, model: Model, *_: Any) -> EncodeResult:
-        given.append(config.budget_bytes(image))
+        given.append(asked_target(config, image).limit_bytes)
         assert config.tune != "psnr"
         score = wavelet if model is Model.WAVELET else overfitted
-        figures = replace(report, config=config, ssimulacra2=score, budget_bytes=config.budget_bytes(image))
+        figures = replace(
+            report, config=config, ssimulacra2=score, budget_bytes=asked_target(config, image).limit_bytes
+        )
         return EncodeResult(bytes(900), figures, image)
 
     monkeypatch.setattr(encode, "_encoded", one)

@@ -14,6 +14,8 @@ from dfmcodec.errors import ConfigError, ImageError, TargetUnreachableError
 from dfmcodec.image import Image, Metadata
 from dfmcodec.metrics import psnr_of_mse
 from dfmcodec.search.config import EncoderConfig, lmbda_of_quality
+from dfmcodec.search.job import Job
+from dfmcodec.search.target import LmbdaTarget, PsnrTarget, ScoreTarget, SizeTarget, asked_target
 
 ROWS, COLUMNS = np.mgrid[:48, :64]
 WAVES = 0.5 + 0.4 * np.sin(COLUMNS / 9) * np.cos(ROWS / 7) + 0.02 * ((ROWS * 7 + COLUMNS * 3) % 5)
@@ -79,15 +81,19 @@ def test_a_psnr_is_met_relative_to_the_range():
 
 def test_targets_are_converted_in_one_place():
     shift = 20 * log10(65535 / 4095)
-    config = EncoderConfig(psnr=40, sample_max=4095)
-    assert config.for_whole_range(16) == EncoderConfig(psnr=40 + shift, tune="psnr")
-    assert config.for_whole_range(8) == EncoderConfig(psnr=40, tune="psnr")
+    deep, image = Image(np.zeros((120, 120, 1), np.uint16)), Image(np.zeros((120, 120, 1), np.uint8))
+
+    def target(image, **settings):
+        config = EncoderConfig(**settings, sample_max=4095)
+        return Job.of(image, config, asked_target(config, image)).target
+
+    assert target(deep, psnr=40) == PsnrTarget(40 + shift)
+    assert target(image, psnr=40) == PsnrTarget(40)
     for settings, lmbda in (({"quality": 60}, lmbda_of_quality(60)), ({"lmbda": 1e-3}, 1e-3)):
-        whole = EncoderConfig(**settings, sample_max=4095, tune="psnr").for_whole_range(16)
-        assert whole.lmbda == pytest.approx(lmbda * (4095 / 65535) ** 2)
-        assert (whole.quality, whole.sample_max) == (None, None)
-    assert EncoderConfig(size=900, sample_max=4095).for_whole_range(16) == EncoderConfig(size=900, tune="visual")
-    assert EncoderConfig(sample_max=4095).for_whole_range(16).lmbda is not None
+        assert target(deep, **settings, tune="psnr").lmbda == pytest.approx(lmbda * (4095 / 65535) ** 2)
+    assert target(deep, size=900) == SizeTarget.of(900)
+    assert isinstance(target(deep), LmbdaTarget)
+    assert target(image) == ScoreTarget(75.0, is_least=False)
 
 
 def test_8_bits_in_16_are_refused_unless_it_is_said_what_they_mean():

@@ -23,6 +23,7 @@ from dfmcodec.metrics.ssimulacra2 import WHOLE_SIDE, ssimulacra2
 from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.job import Job
 from dfmcodec.search.quality import SCORE_STEPS, step_of_score
+from dfmcodec.search.target import asked_target
 
 
 def found(monkeypatch, loss_at_20, power=0.9, gained=(4.0, 2.0, 1.0), best=100.0, **settings):
@@ -41,7 +42,8 @@ def found(monkeypatch, loss_at_20, power=0.9, gained=(4.0, 2.0, 1.0), best=100.0
 
     monkeypatch.setattr(search, "iterate", iterate)
     config = EncoderConfig(**settings)
-    job = Job(Image(np.zeros((120, 120, 3), np.uint8)), config, 0, lambda progress: None, lambda: False)
+    image = Image(np.zeros((120, 120, 3), np.uint8))
+    job = Job.of(image, config, asked_target(config, image))
     q_step = search.fit_latents(job).model.q_step
     return next(trial for trial in reversed(trials) if trial.model.q_step == q_step), trials
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfmcodec import container
-from dfmcodec._types import Model
 from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
+from dfmcodec.codecs.coordinate.sections import estimate_network_bytes
+from dfmcodec.codecs.registry import Model
 from dfmcodec.container.contents import Ancillary
 from dfmcodec.errors import (
     BadMagicError,
@@ -65,7 +66,7 @@ def test_write_then_read_is_the_identity(seed, depth, width, order, channels, he
 def test_estimate_is_the_size():
     for width in (3, 6, 9):
         model = some_model(width=width, order=width)
-        assert abs(container.estimate_network_bytes(model) - len(container.write(model, checked=False))) <= 8
+        assert abs(estimate_network_bytes(model) - len(container.write(model, checked=False))) <= 8
 
 
 def test_container_overhead():

@@ -14,10 +14,19 @@ import pytest
 from common import GOLDEN, ROOT
 
 from dfmcodec import container
-from dfmcodec._types import Model
+from dfmcodec.codecs.registry import Model
 from dfmcodec.codecs.wavelet.neighbourhood import COMPANDED
 from dfmcodec.container import layout
-from dfmcodec.container.layout import FIELDS, LEB128, MAGIC, MODEL_CODES, SECTION_ENTRY, SECTIONS, Field, Section
+from dfmcodec.container.layout import (
+    COMMON_SECTIONS,
+    FIRST_FIELDS,
+    LEB128,
+    MAGIC,
+    SECTION_ENTRY,
+    Field,
+    Section,
+    header_form,
+)
 from dfmcodec.entropy.tables import LAST_DIRECT, MEANS, laplace_table, shifted_laplace_table
 from dfmcodec.errors import TruncatedError
 from dfmcodec.weights import registry
@@ -28,6 +37,8 @@ FILES = sorted(GOLDEN.rglob("*.dfm"))
 PRIORS = Path(registry.__file__).parent
 
 Row = dict[str, str]
+Fields = dict[Model, Sequence[Field]]
+FIELDS: Fields = {model: (*FIRST_FIELDS, *header_form(model).fields) for model in Model}
 KINDS = [
     (Model.COORDINATE, False),
     (Model.WAVELET, False),
@@ -58,7 +69,7 @@ def documented_rows(text: str, model: Model, is_tiled: bool) -> list[Row]:
     """The fields that docs/format.md gives a file of this kind, in order."""
     if model is Model.GENERATIVE:
         return table_after(text, "Header of model 2")
-    of_model = f"model {MODEL_CODES[model]}: "
+    of_model = f"model {model.code}: "
     rows = table_after(text, "Header")
     rows = [row for row in rows if not row["values"].startswith("model ") or of_model in row["values"]]
     if model is Model.WAVELET:
@@ -73,7 +84,7 @@ def values_of_model(values: str, model: Model) -> str:
     """What a cell says of one model: "model 0: 1..64; model 1: .." has both."""
     if not values.startswith("model "):
         return values
-    wanted = f"model {MODEL_CODES[model]}: "
+    wanted = f"model {model.code}: "
     return next(part for part in values.split("; ") if part.startswith(wanted)).removeprefix(wanted)
 
 
@@ -105,9 +116,9 @@ def subtracted(values: str) -> int:
 # Comparing it with the code
 
 
-def present_fields(model: Model, is_tiled: bool, fields: Collection[Field] = FIELDS) -> list[Field]:
-    values = {"model": MODEL_CODES[model], "further_bytes": layout.further_bytes(model, is_tiled)}
-    return [field for field in fields if field.when(values)]
+def present_fields(model: Model, is_tiled: bool, fields: Fields = FIELDS) -> list[Field]:
+    values = {"model": model.code, "further_bytes": layout.further_bytes(model, is_tiled)}
+    return [field for field in fields[model] if field.when(values)]
 
 
 def all_numbers(field: Field) -> range:
@@ -141,13 +152,13 @@ def field_mismatches(row: Row, field: Field, model: Model, offset: int) -> Itera
     documented = allowed_values(values_of_model(row["values"], model)) or all_numbers(field)
     allowed: Collection[int] = list_of(field.allowed)
     if field.name == "model" and model is Model.GENERATIVE:
-        allowed = {MODEL_CODES[model]}  # the table of model 2 names this model only
+        allowed = {model.code}  # the table of model 2 names this model only
     if not same_values(documented, allowed):
         yield f"{name}: the values {row['values']!r} are {allowed}"
 
 
-def header_mismatches(text: str, fields: Collection[Field] = FIELDS) -> list[str]:
-    """What docs/format.md says of headers that differs from `layout.FIELDS`."""
+def header_mismatches(text: str, fields: Fields = FIELDS) -> list[str]:
+    """What docs/format.md says of headers that differs from the forms of the codecs."""
     mismatches = []
     for model, is_tiled in KINDS:
         magic, *rows = documented_rows(text, model, is_tiled)
@@ -165,8 +176,19 @@ def header_mismatches(text: str, fields: Collection[Field] = FIELDS) -> list[str
     return mismatches
 
 
+def models_of(section: Section) -> set[int]:
+    """The codes of the codecs whose files may have a section."""
+    forms = [header_form(model) for model in Model]
+    own = {form.model.code for form in forms if section in (form.main_section, *form.optional_sections)}
+    return {model.code for model in Model} if section in COMMON_SECTIONS else own
+
+
+def need_of(section: Section) -> str:
+    return "required" if section in [header_form(model).main_section for model in Model] else "optional"
+
+
 def section_mismatches(text: str) -> list[str]:
-    """What docs/format.md says of sections that differs from `layout.SECTIONS`."""
+    """What docs/format.md says of sections that differs from the forms of the codecs."""
     documented = {
         row["section"]: (
             int(row["id"]),
@@ -175,14 +197,7 @@ def section_mismatches(text: str) -> list[str]:
         )
         for row in table_after(text, "Sections")
     }
-    defined = {
-        rule.section.title: (
-            int(rule.section),
-            {MODEL_CODES[model] for model in rule.models},
-            "required" if rule.is_required else "optional",
-        )
-        for rule in SECTIONS
-    }
+    defined = {section.title: (int(section), models_of(section), need_of(section)) for section in Section}
     return [
         f"{name}: {documented.get(name)} is {defined.get(name)}"
         for name in [*documented, *(defined.keys() - documented.keys())]
@@ -196,12 +211,15 @@ def test_the_document_and_the_code_have_the_same_header() -> None:
 
 def test_the_document_and_the_code_have_the_same_sections() -> None:
     assert section_mismatches(FORMAT) == []
-    assert {rule.section for rule in SECTIONS} == set(Section) == set(layout.SECTION_ORDER)
+    orders = [header_form(model).section_order for model in Model]
+    assert {section for order in orders for section in order} == set(Section)
     assert f"one entry of {SECTION_ENTRY.size} bytes for each section" in FORMAT
     order = re.search(r"what is needed first, so that a prefix of a file can be shown: ([\w\s,]+)\.", FORMAT)
     assert order is not None
     documented = re.findall(r"\w+", re.sub(r"\b(or|and)\b", " ", order[1]))
-    assert documented == [section.title for section in layout.SECTION_ORDER if section is not Section.CODE]
+    for order in orders:
+        titles = [section.title for section in order if section is not Section.CODE]
+        assert titles == [title for title in documented if title in titles]
 
 
 @pytest.mark.parametrize(
@@ -263,15 +281,23 @@ def test_a_changed_row_of_the_sections_is_seen(old: str, new: str) -> None:
     assert section_mismatches(FORMAT.replace(old, new)) != []
 
 
-@pytest.mark.parametrize("name", [field.name for field in FIELDS])
-def test_a_changed_field_is_seen(name: str) -> None:
-    at = next(number for number, field in enumerate(FIELDS) if field.name == name)
-    field = FIELDS[at]
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        *((Model.COORDINATE, field.name) for field in FIRST_FIELDS),
+        *((model, field.name) for model in Model for field in header_form(model).fields),
+    ],
+)
+def test_a_changed_field_is_seen(model: Model, name: str) -> None:
+    fields = list(FIELDS[model])
+    at = next(number for number, field in enumerate(fields) if field.name == name)
+    field = fields[at]
     changes: list[list[Field]] = [[], [replace(field, name="other")], [replace(field, less=field.less + 1)]]
     if field.code in ("B", "H"):
         changes += [[replace(field, code="I")], [replace(field, allowed=range(3, 5))]]
     for change in changes:
-        assert header_mismatches(FORMAT, [*FIELDS[:at], *change, *FIELDS[at + 1 :]]) != [], change
+        changed = FIELDS | {model: [*fields[:at], *change, *fields[at + 1 :]]}
+        assert header_mismatches(FORMAT, changed) != [], change
 
 
 # Priors and check values of tables
@@ -292,7 +318,7 @@ def test_the_document_lists_the_priors() -> None:
     shipped = []
     for row in REGISTRY:
         digest = sha256((PRIORS / row.file_name).read_bytes()).hexdigest()
-        shipped.append((f"{row.id:08x}", str(MODEL_CODES[row.model]), row.file_name, digest))
+        shipped.append((f"{row.id:08x}", str(row.model.code), row.file_name, digest))
     assert documented == shipped
     assert {path.name for path in PRIORS.glob("*.npz")} == {row.file_name for row in REGISTRY}
 
@@ -337,7 +363,7 @@ def test_the_companding_is_that_of_the_document() -> None:
 def some_values(model: Model, is_tiled: bool, pick: Callable[[Sequence[int]], int]) -> dict[str, int]:
     """Values of all fields of a header, each picked from those that it may have."""
     values = {field.name: pick(list_of(field.allowed)) for field in present_fields(model, is_tiled)}
-    values |= {"version": layout.VERSION, "model": MODEL_CODES[model]}
+    values |= {"version": layout.VERSION, "model": model.code}
     if model is not Model.GENERATIVE:
         values["further_bytes"] = layout.further_bytes(model, is_tiled)
     return values

@@ -12,7 +12,6 @@ import pytest
 from click.testing import CliRunner
 
 from dfmcodec import container
-from dfmcodec._types import Model
 from dfmcodec.cli import main
 from dfmcodec.cli._common import max_multiply_adds_option
 from dfmcodec.codecs import decode as decoder
@@ -20,6 +19,7 @@ from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
 from dfmcodec.codecs.coordinate.encode.sizing import choose_architecture
 from dfmcodec.codecs.decode import DecodeRequest, decode_image
 from dfmcodec.codecs.overfitted.weights import overfitted_weights_of
+from dfmcodec.codecs.registry import Model
 from dfmcodec.codecs.wavelet.weights import shipped
 from dfmcodec.errors import LimitError
 from dfmcodec.fourier.layer import frequency_set
@@ -34,6 +34,7 @@ from dfmcodec.fourier.network import (
 from dfmcodec.image import MAX_PIXELS, Image
 from dfmcodec.image.region import Region
 from dfmcodec.search.config import EncoderConfig
+from dfmcodec.search.target import asked_target
 from dfmcodec.weights.registry import shipped_ids
 
 
@@ -81,7 +82,7 @@ def test_a_network_of_64_bytes_is_refused_by_default(tmp_path, command):
 def test_the_files_of_the_encoder_by_default_are_decoded_by_default():
     """Of the coordinate codec, for a photograph of 768x512."""
     image, config = Image(np.zeros((512, 768, 3), np.uint8)), EncoderConfig(model="coordinate")
-    arch = choose_architecture(config, image, config.budget_bytes(image), str)
+    arch = choose_architecture(config, image, asked_target(config, image).limit_bytes, str)
     assert (arch.depth, arch.width) == (3, 13)  # as large as without the limit
 
 

@@ -15,7 +15,7 @@ import pytest
 from common import ROOT
 
 import dfmcodec
-from dfmcodec._types import Model
+from dfmcodec.codecs.registry import Model
 from dfmcodec.errors import ConfigError, CorruptError, FormatError, ImageError
 from dfmcodec.metrics import psnr
 

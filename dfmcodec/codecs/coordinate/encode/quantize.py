@@ -18,7 +18,7 @@ import numpy.typing as npt
 from dfmcodec import container
 from dfmcodec._types import Float32, Symbols
 from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
-from dfmcodec.codecs.coordinate.sections import coding_groups
+from dfmcodec.codecs.coordinate.sections import coding_groups, estimate_network_bytes
 from dfmcodec.entropy import best_laplace_index, laplace
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.fourier.network import CoordinateArchitecture
@@ -93,7 +93,7 @@ class Quantizer:
 
     def file_bytes(self, model: QuantizedNetwork) -> float:
         """The estimated size of the file, in bytes, without ancillary data."""
-        return container.estimate_network_bytes(model)
+        return estimate_network_bytes(model)
 
     def common_index_for(self, weights: Float32, budget_bytes: float) -> int:
         """The finest common index whose file, by its estimate, fits the budget.

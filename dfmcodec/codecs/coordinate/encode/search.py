@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
-from dfmcodec import container
 from dfmcodec._types import Float64
 from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
+from dfmcodec.codecs.coordinate.decode import render_model, render_weights
 from dfmcodec.codecs.coordinate.encode.sizing import choose_architecture, ladder
-from dfmcodec.codecs.decode import render, render_weights
-from dfmcodec.errors import TargetUnreachableError
+from dfmcodec.codecs.coordinate.sections import estimate_network_bytes, side_bytes, write_weights
+from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.fourier.network import CoordinateArchitecture, axis_positions
 from dfmcodec.fourier.quantize import step_per_weight
 from dfmcodec.image import Image
 from dfmcodec.metrics import psnr
 from dfmcodec.search.config import EncoderConfig
-from dfmcodec.search.job import Job, Outcome, Progress, restarts_text
+from dfmcodec.search.driver import End, Search, Watch, drive
+from dfmcodec.search.job import Job, NetworkFigures, Outcome, Progress, restarts_text
+from dfmcodec.search.target import Figures, PsnrTarget, SizeTarget
 
 if TYPE_CHECKING:
     from dfmcodec.codecs.coordinate.encode.train import Fit, Trainer
@@ -34,10 +38,13 @@ def fit_network(job: Job) -> Outcome:
         ConfigError: Decoders would refuse the network.
         TargetUnreachableError: The target cannot be met.
     """
-    budget = job.budget_bytes
-    if budget is None:
-        return _to_psnr(job, job.config.psnr or 0.0)
-    return _to_size(job, budget)
+    match job.target:
+        case SizeTarget(budget_bytes=budget_bytes):
+            return _to_size(job, budget_bytes)
+        case PsnrTarget() as target:
+            return _to_psnr(job, target)
+    msg = "the coordinate codec takes a size or a PSNR as its target"
+    raise ConfigError(msg)
 
 
 def _to_size(job: Job, budget_bytes: int) -> Outcome:
@@ -65,35 +72,89 @@ def _to_size(job: Job, budget_bytes: int) -> Outcome:
     return _outcome(job, best, float_psnr, total_steps, total_s, reason, trainer.restarts)
 
 
-def _to_psnr(job: Job, floor_db: float) -> Outcome:
-    """A small file whose image reaches `floor_db`: the first of growing networks that does."""
-    from dfmcodec.codecs.coordinate.encode.quantize import Quantizer
+@dataclass(frozen=True)
+class _Trial(Figures):
+    """A network that was fitted for a PSNR.
 
-    image = job.image
-    best_db, steps, seconds, restarts = -inf, 0, 0.0, 0
-    for arch in ladder(job.config, image):
-        trainer = _trainer(job, arch)
-        fit = _fit(job, trainer, 0.0, 1.0)
-        steps, seconds, restarts = steps + fit.steps, seconds + fit.seconds, restarts + trainer.restarts
-        quantizer = Quantizer(arch, image.height, image.width, image.bit_depth, trainer.sensitivity())
-        float_psnr = _psnr_of_weights(image, fit, arch)
-        best_db = max(best_db, float_psnr)
-        common = quantizer.common_index_of_psnr(fit.weights, lambda model: _psnr_of(image, model), floor_db)
-        if common is not None:
-            model = quantizer.quantize(fit.weights, quantizer.step_indices(common))
-            return _outcome(job, model, float_psnr, steps, seconds, fit.stop_reason, restarts)
-        if fit.stop_reason == "interrupted":
-            break
-    floor_db, best_db = job.reported_db(floor_db), job.reported_db(best_db)
-    msg = f"{floor_db:.2f} dB is out of reach, the best was {best_db:.2f} dB; lower --psnr or raise --steps"
-    raise TargetUnreachableError(msg)
+    Args:
+        model: The network with the coarsest steps that reach the PSNR; None if none do.
+        float_psnr_db: The PSNR before quantisation.
+        stop_reason: Why the fit ended.
+    """
+
+    model: QuantizedNetwork | None
+    float_psnr_db: float
+    stop_reason: str
+
+
+class _Ladder(Search[CoordinateArchitecture, _Trial]):
+    """Networks of growing size, until one reaches a PSNR.
+
+    Args:
+        job: The encoding.
+        target: The PSNR.
+
+    Attributes:
+        steps: Training steps so far.
+        seconds: Their time, without compilation.
+        restarts: How often fits were restarted.
+        best_db: The best PSNR before quantisation.
+    """
+
+    def __init__(self, job: Job, target: PsnrTarget) -> None:
+        super().__init__(target)
+        self._job, self._floor_db = job, target.floor_db
+        self._left = list(ladder(job.config, job.image))
+        self.steps, self.seconds, self.restarts, self.best_db = 0, 0.0, 0, -inf
+
+    def start(self) -> CoordinateArchitecture:
+        return self._left.pop(0)
+
+    def has_trials_left(self) -> bool:
+        return True
+
+    def trial(self, parameter: CoordinateArchitecture, check: Callable[[], None]) -> _Trial:
+        from dfmcodec.codecs.coordinate.encode.quantize import Quantizer
+
+        image, trainer = self._job.image, _trainer(self._job, parameter)
+        fit = _fit(self._job, trainer, 0.0, 1.0)
+        self.steps, self.seconds = self.steps + fit.steps, self.seconds + fit.seconds
+        self.restarts += trainer.restarts
+        quantizer = Quantizer(parameter, image.height, image.width, image.bit_depth, trainer.sensitivity())
+        float_db = _psnr_of_weights(image, fit, parameter)
+        self.best_db = max(self.best_db, float_db)
+        common = quantizer.common_index_of_psnr(fit.weights, lambda model: _psnr_of(image, model), self._floor_db)
+        if common is None:
+            return _Trial(inf, -inf, None, float_db, fit.stop_reason)
+        model = quantizer.quantize(fit.weights, quantizer.step_indices(common))
+        size, psnr_db = estimate_network_bytes(model), _psnr_of(image, model)
+        return _Trial(size, psnr_db, model, float_db, fit.stop_reason)
+
+    def following(self, trial: _Trial, best: _Trial | None) -> CoordinateArchitecture | End:
+        if best is not None or not self._left or trial.stop_reason == "interrupted":
+            return End(trial.stop_reason)
+        return self._left.pop(0)
+
+
+def _to_psnr(job: Job, target: PsnrTarget) -> Outcome:
+    """A small file whose image reaches a PSNR: the first of growing networks that does."""
+    search = _Ladder(job, target)
+    found = drive(search, Watch(job))
+    if found.best is None or found.best.model is None:
+        advice = "; lower --psnr or raise --steps"
+        raise TargetUnreachableError(
+            job.out_of_reach(target.floor_db, "the best network reaches", search.best_db, advice)
+        )
+    best, counts = found.best, (search.steps, search.seconds)
+    return _outcome(job, found.best.model, best.float_psnr_db, *counts, found.reason, search.restarts)
 
 
 def _outcome(
     job: Job, model: QuantizedNetwork, float_psnr_db: float, steps: int, seconds: float, reason: str, restarts: int
 ) -> Outcome:
-    estimated = container.estimate_network_bytes(model)
-    return Outcome(model, estimated, float_psnr_db, steps, seconds, reason, restarts)
+    arch, stream_bytes = model.architecture, len(write_weights(model)) - side_bytes(model.architecture)
+    figures = NetworkFigures(float_psnr_db, 8 * stream_bytes / arch.weight_count, model.step_indices)
+    return Outcome(model, estimate_network_bytes(model), figures, steps, seconds, reason, restarts)
 
 
 def _trainer(job: Job, arch: CoordinateArchitecture) -> Trainer:
@@ -114,7 +175,7 @@ def _fit(
     limit = config.time_limit_s
     steps = config.steps or (inf if limit is not None else config.recipe_settings.steps)
     budget = Budget(steps, inf if limit is None else limit, job.should_stop)
-    size_limit = job.file_budget_bytes
+    size_limit = job.limit_bytes
     steps_before, seconds_before = (before.steps, before.seconds) if before else (0, 0.0)
 
     def report(done: int, seconds: float, psnr_db: float, part: float) -> None:
@@ -126,7 +187,7 @@ def _fit(
 
 
 def _psnr_of(image: Image, model: QuantizedNetwork) -> float:
-    return psnr(image.pixels, render(model), image.visible)
+    return psnr(image.pixels, render_model(model), image.visible)
 
 
 def _psnr_of_weights(image: Image, fit: Fit, arch: CoordinateArchitecture) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from math import log
 
-from dfmcodec import container
+from dfmcodec.codecs.coordinate.sections import network_file_bytes
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.fourier.network import MAX_MULTIPLY_ADDS, CoordinateArchitecture
 from dfmcodec.image import Image
@@ -45,12 +45,12 @@ def choose_architecture(
     """
 
     def mismatch(candidate: CoordinateArchitecture) -> float:
-        stream_bytes = budget_bytes - container.network_file_bytes(candidate)
+        stream_bytes = budget_bytes - network_file_bytes(candidate)
         wanted = max(1.0, 8 * stream_bytes / BITS_PER_WEIGHT)
         return abs(log(candidate.weight_count / wanted))
 
     architecture = min(_candidates(config, image, _WIDTHS), key=mismatch)
-    least = container.network_file_bytes(architecture) + _MIN_STREAM_BYTES
+    least = network_file_bytes(architecture) + _MIN_STREAM_BYTES
     if budget_bytes < least:
         raise TargetUnreachableError(too_small(least))
     return architecture

@@ -16,18 +16,19 @@ import optax
 
 from dfmcodec._types import Float32, Float64
 from dfmcodec.codecs.coordinate.encode.gradient import differentiable_sum
-from dfmcodec.errors import DivergedError
 from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
 from dfmcodec.fourier.network import BLOCK_PIXELS, CoordinateArchitecture, deep_fourier_machine, unpack
 from dfmcodec.image import Image, peak_value
 from dfmcodec.metrics import psnr_of_mse
 from dfmcodec.search.config import Recipe
+from dfmcodec.search.driver import diverged
 from dfmcodec.search.job import MAX_RESTARTS
 
 CHUNK_STEPS = 16  # gradient steps in one compiled call
 _WARM_UP = 0.03
 _FINAL_RATE = 0.01
 _RESTART_RATE = 0.1  # the factor on the learning rate at each restart
+_DIVERGED = "at ever lower learning rates; try another --seed, --depth or --width, or --model wavelet"
 _SAMPLE_PEAK = 2.0  # samples span [-1, 1]
 
 
@@ -141,11 +142,7 @@ class Trainer:
         else:
             reason = "time limit" if seconds / budget.seconds >= done / budget.steps else "steps"
         if reason == "diverged" and start == 0 and best_loss >= self._first_loss:
-            msg = (
-                f"the fit diverged (NaN or infinite values) {self.restarts + 1} times, at ever lower learning rates; "
-                "try another --seed, --depth or --width, or --model wavelet"
-            )
-            raise DivergedError(msg)
+            raise diverged(self.restarts, advice=_DIVERGED)
         self._weights = best
         return Fit(np.asarray(best), done, time.perf_counter() - started, reason)
 

@@ -8,7 +8,7 @@ one axis after another, at the costs of their tables. Then it computes a new for
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from math import log, log2
@@ -29,17 +29,18 @@ from dfmcodec.codecs.generative.sections import (
     STEPS_PER_OCTAVE,
     UNIT_STEP,
     CodeSymbols,
+    code_file_bytes,
     table_indices,
     write_code,
 )
-from dfmcodec.container.sizes import code_file_bytes
 from dfmcodec.entropy import laplace
 from dfmcodec.errors import ImageError, TargetUnreachableError
 from dfmcodec.image import PEAK_CODE_VALUE, Image
 from dfmcodec.metrics import mse, psnr_of_mse
-from dfmcodec.search.job import Job, Outcome, Progress
+from dfmcodec.search.driver import End, Search, Watch, drive
+from dfmcodec.search.job import Job, Outcome
 from dfmcodec.search.rate_control import Bracket
-from dfmcodec.search.target import Figures, best_of, target_of
+from dfmcodec.search.target import Figures, LmbdaTarget, PsnrTarget, best_of
 
 _COMPONENTS_TRIED = 3
 _TRIAL_ROUNDS = 2  # rounds of linearisation for every candidate
@@ -51,6 +52,8 @@ _COARSER = (-2, 0, 2, 4)  # quantisation steps that are tried, in quarter octave
 _TABLE_SYMBOLS = 64
 _LMBDAS_TRIED = 10
 _LMBDAS = 1e-7, 1e-2  # MSE of samples in [0, 1] per bit: from no regard for bits to the mean of the component
+_POINTS = 1 << _LMBDAS_TRIED  # of the logarithm of the multiplier
+_DONE = "done"
 _CHANNEL_NAMES = {1: "gray", 3: "RGB"}
 
 
@@ -292,38 +295,31 @@ class _Code(Figures):
     image: CodedImage
 
 
-class _Fit:
-    """The fit of a code to a target: all codes that were written, by their multiplier.
+class _LmbdaSearch(Search[int, _Code]):
+    """The search for the Lagrange multiplier of a code, by bisection of its logarithm.
 
     Args:
-        job: The encoding.
+        watch: The clock of the encoding.
         model: The generative model.
 
     Attributes:
-        stop_reason: "done", "interrupted" or "time limit".
-        codes: For each multiplier its codes, the best first.
+        codes: For each multiplier that was tried its codes, the best first.
     """
 
-    def __init__(self, job: Job, model: GenerativeModel) -> None:
-        self._started = time.perf_counter()
-        self._job, self._model = job, model
+    def __init__(self, watch: Watch, model: GenerativeModel) -> None:
+        super().__init__(watch.job.target)
+        self._watch, self._model = watch, model
         self._architecture = CodeArchitecture(model.architecture.channels, model.id)
-        image = job.image
+        image = watch.job.image
         pixels = np.broadcast_to(image.pixels, (image.height, image.width, model.architecture.channels))
         self._search = CodeSearch(model, np.ascontiguousarray(pixels), image.visible)
-        self._target = target_of(job)
-        self.stop_reason = "done"
+        self._bracket = Bracket(0, _POINTS)
         self.codes: dict[float, list[_Code]] = {}
-
-    @property
-    def seconds(self) -> float:
-        """The time since the start of the fit."""
-        return time.perf_counter() - self._started
 
     def at(self, lmbda: float) -> _Code:
         """The best code for a Lagrange multiplier. `codes` keeps the others too."""
         if lmbda not in self.codes:
-            image = self._job.image
+            image = self._watch.job.image
             self.codes[lmbda] = []
             for symbols in self._search.at(lmbda):
                 body = write_code(symbols, self._model.density)
@@ -336,54 +332,53 @@ class _Fit:
         """All codes so far."""
         return [code for codes in self.codes.values() for code in codes]
 
-    def to_target(self) -> CodedImage:
-        """The best code that meets the target, by bisection of the logarithm of the lmbda.
+    def start(self) -> int:
+        return self._bracket.middle
 
-        Raises:
-            TargetUnreachableError: None does.
-        """
+    def has_trials_left(self) -> bool:
+        return not self._bracket.is_closed
+
+    def trial(self, parameter: int, check: Callable[[], None]) -> _Code:
+        psnr_db = self._watch.job.reported_db(max((code.psnr_db for code in self.all_codes()), default=0.0))
+        tried = len(self.codes)
+        self._watch.show(tried / _LMBDAS_TRIED, tried, psnr_db, "code")
+        check()
         low, high = _LMBDAS
-        bracket, points = Bracket(0, 1 << _LMBDAS_TRIED), 1 << _LMBDAS_TRIED
+        return self.at(low * (high / low) ** (parameter / _POINTS))
 
-        def overshoots(point: int) -> bool:
-            return self._target.meets(self.at(low * (high / low) ** (point / points))) != self._target.limits_size
+    def following(self, trial: _Code, best: _Code | None) -> int | End:
+        self._bracket.add(self._bracket.middle, self.target.meets(trial) != self.target.limits_size)
+        return End(_DONE) if self._bracket.is_closed else self._bracket.middle
 
-        bracket.bisect(overshoots, self._should_stop)
-        self.at(high if self._target.limits_size else low)  # if no other meets it
-        best = best_of(self._target, self.all_codes())
-        if best is None:
-            raise TargetUnreachableError(self._unreachable())
-        return best.image
-
-    def _should_stop(self) -> bool:
-        """Reports progress, and indicates whether the fit must end."""
-        job, seconds, tried = self._job, self.seconds, len(self.codes)
-        psnr_db = job.reported_db(max((code.psnr_db for code in self.all_codes()), default=0.0))
-        job.on_progress(Progress(tried / _LMBDAS_TRIED, tried, psnr_db, seconds, "code", job.file_budget_bytes))
-        reason = job.reason_to_stop(seconds)
-        self.stop_reason = reason or self.stop_reason
-        return reason is not None
-
-    def _unreachable(self) -> str:
-        if self._target.limits_size:
-            return self._job.too_small(min(code.written_bytes for code in self.all_codes()))
-        best_db = self._job.reported_db(max(code.psnr_db for code in self.all_codes()))
-        floor_db = self._job.reported_db(self._job.config.psnr or 0.0)
-        reach = f"{floor_db:.2f} dB is out of the generator's reach; the best was {best_db:.2f} dB"
-        return f"{reach}; lower --psnr or drop --generator"
+    def unreachable(self) -> str:
+        """The message where no code meets the target."""
+        job, codes = self._watch.job, self.all_codes()
+        if not isinstance(self.target, PsnrTarget):
+            return job.too_small(min(code.written_bytes for code in codes))
+        best_db, advice = max(code.psnr_db for code in codes), "; lower --psnr or drop --generator"
+        return job.out_of_reach(self.target.floor_db, "the best code reaches", best_db, advice)
 
 
-def fit_code(job: Job, model: GenerativeModel) -> Outcome:
-    """Finds the code of an image under a generative model.
+def fit_code(job: Job) -> Outcome:
+    """Finds the code of an image under the generative model of a job.
 
     Args:
         job: The encoding.
-        model: The generative model.
 
     Raises:
         TargetUnreachableError: The target cannot be met.
     """
-    fit = _Fit(job, model)
-    lmbda = job.config.target_lmbda
-    image = fit.to_target() if lmbda is None else fit.at(lmbda / job.image.pixel_count).image
-    return Outcome(image, code_file_bytes(image), None, len(fit.codes), fit.seconds, fit.stop_reason)
+    assert job.generator is not None
+    watch = Watch(job)
+    search = _LmbdaSearch(watch, job.generator)
+    match job.target:
+        case LmbdaTarget(lmbda=lmbda):
+            image, reason = search.at(lmbda / job.image.pixel_count).image, _DONE
+        case target:
+            reason = drive(search, watch).reason
+            search.at(_LMBDAS[target.limits_size])  # if no other meets it
+            best = best_of(target, search.all_codes())
+            if best is None:
+                raise TargetUnreachableError(search.unreachable())
+            image = best.image
+    return Outcome(image, code_file_bytes(image), None, len(search.codes), watch.seconds, reason)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dfmcodec._types import Float32, Model, Symbols
-from dfmcodec.codecs.decode import render
+from dfmcodec._types import Float32, Symbols
 from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
+from dfmcodec.codecs.overfitted.decode import render_model
 from dfmcodec.codecs.overfitted.sections.grids import write_grids
 from dfmcodec.codecs.overfitted.sections.networks import write_networks
 from dfmcodec.codecs.overfitted.weights import OverfittedWeights, WeightDeltas
+from dfmcodec.codecs.registry import Model
 from dfmcodec.container.checks import CHECK_BYTES
 from dfmcodec.container.layout import SECTION_ENTRY, container_bytes
 from dfmcodec.metrics import psnr
@@ -52,6 +53,21 @@ class SymbolCandidate:
     symbols: Sequence[Float32]
     candidate: Candidate
     lmbda: float
+
+    @property
+    def written_bytes(self) -> float:
+        """The size of the model's file without ancillary data."""
+        return self.candidate.written_bytes
+
+    @property
+    def psnr_db(self) -> float:
+        """The PSNR of the decoded image."""
+        return self.candidate.psnr_db
+
+    @property
+    def quality(self) -> float:
+        """What trials of equal size are compared by."""
+        return self.candidate.quality
 
 
 class Candidates:
@@ -94,7 +110,7 @@ class Candidates:
         model = QuantizedGrids(arch, image.height, image.width, self._lmbda_code, grids, deltas, image.bit_depth)
         network, _ = prior.networks_of(deltas)
         size = container_bytes(Model.OVERFITTED) + len(write_grids(grids, network)) + self.networks_bytes(deltas)
-        return Candidate(size, psnr(image.pixels, render(model), image.visible), model)
+        return Candidate(size, psnr(image.pixels, render_model(model), image.visible), model)
 
     def between(self, meeting: SymbolCandidate, beyond: SymbolCandidate) -> Candidate:
         """The model with as many symbols beyond the target as still meet it, those of the first

@@ -20,9 +20,10 @@ where there are none, by JAX; on a GPU up to 24 at once (`losses`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from math import cos, isfinite, log, pi
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -211,13 +212,24 @@ class Fit:
             latents = [np.zeros(size, dtype=np.float32) for size in grid_sizes(self.height, self.width)]
         return FitState(self._start, SoapState.start(self._start.in_parts), Latents.start(latents))
 
-    def shorten(self, steps: int) -> None:
-        """Makes the fit end after fewer steps, with rates and noise as such a fit has them."""
-        self.schedule = replace(self.schedule, steps=steps)
+    def with_lmbda(self, lmbda: float) -> Self:
+        """Returns the same fit under another Lagrange multiplier."""
+        other = copy(self)
+        other.lmbda = lmbda
+        return other
 
-    def slow_down(self) -> None:
-        """Halves the learning rate of networks, after the fit has come to NaN."""
-        self.schedule = replace(self.schedule, network_rate=self.schedule.network_rate / 2)
+    def shortened(self, steps: int) -> Self:
+        """Returns a fit of fewer steps, with rates and noise as such a fit has them."""
+        return self._scheduled(replace(self.schedule, steps=steps))
+
+    def slowed_down(self) -> Self:
+        """Returns a fit with half the learning rate of networks, for after one that came to NaN."""
+        return self._scheduled(replace(self.schedule, network_rate=self.schedule.network_rate / 2))
+
+    def _scheduled(self, schedule: FitSchedule) -> Self:
+        other = copy(self)
+        other.schedule = schedule
+        return other
 
     def step(
         self,

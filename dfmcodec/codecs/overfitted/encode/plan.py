@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from dfmcodec._types import Float32, Model, Tune
+from dfmcodec._types import Float32, Tune
 from dfmcodec.codecs.overfitted.encode.fit import FitSchedule
 from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.encode.quantize import prior_networks
@@ -18,6 +18,7 @@ from dfmcodec.codecs.wavelet.encode.search import fit_latents
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.search.config import lmbda_of_step
 from dfmcodec.search.job import Job
+from dfmcodec.search.target import LmbdaTarget, PsnrTarget, ScoreTarget, SizeTarget
 from dfmcodec.weights.registry import (
     OVERFITTED_DETAILED,
     OVERFITTED_FINE,
@@ -73,7 +74,7 @@ def plan_of(job: Job) -> Plan:
     """
     lmbda = _lmbda_of_target(job)
     least = lmbda_of_code(LMBDA_CODES[0])
-    if job.file_budget_bytes is not None:
+    if job.target.limits_size:
         lmbda = max(lmbda, least)
     elif lmbda < least:
         relative = 10 ** (job.range_db / 10)
@@ -82,8 +83,8 @@ def plan_of(job: Job) -> Plan:
             f"{least * relative:.1e}; "
             "use --model wavelet"
         )
-        raise TargetUnreachableError(msg) if job.config.target_lmbda is None else ConfigError(msg)
-    by_effort = EFFORT_STEPS | VISUAL_STEPS if job.config.distortion_tune is Tune.VISUAL else EFFORT_STEPS
+        raise ConfigError(msg) if isinstance(job.target, LmbdaTarget) else TargetUnreachableError(msg)
+    by_effort = EFFORT_STEPS | VISUAL_STEPS if job.tune is Tune.VISUAL else EFFORT_STEPS
     steps = job.config.steps or by_effort[job.config.effort]
     prior, schedule = prior_and_schedule(colours_of(job.image), lmbda, steps)
     return Plan(prior, prior_networks(prior), schedule, lmbda)
@@ -107,13 +108,24 @@ def _lmbda_of_target(job: Job) -> float:
     """The lmbda of a target; of a size or a PSNR from that with which the wavelet codec meets
     it, without the bytes of networks.
     """
-    if job.config.target_lmbda is not None:
-        return job.config.target_lmbda
-    budget = job.file_budget_bytes
-    if budget is None:
-        return _first_lmbda(_wavelet_lmbda(job))
+    match job.target:
+        case LmbdaTarget(lmbda=lmbda):
+            return lmbda
+        case PsnrTarget():
+            return _first_lmbda(_wavelet_lmbda(job))
+        case ScoreTarget():
+            msg = "ssimulacra2 is a target of the wavelet codec, not of the overfitted one"
+            raise ConfigError(msg)
+        case SizeTarget():
+            return _lmbda_of_size(job, job.target)
+
+
+def _lmbda_of_size(job: Job, target: SizeTarget) -> float:
+    """The lmbda of a size."""
+    budget = target.budget_bytes + job.ancillary_bytes
+    less = target.without(min(_NETWORKS_BYTES, budget // 2))
     try:
-        of_symbols = _wavelet_lmbda(replace(job, file_budget_bytes=budget - min(_NETWORKS_BYTES, budget // 2)))
+        of_symbols = _wavelet_lmbda(replace(job, target=less))
     except TargetUnreachableError:
         of_symbols = _wavelet_lmbda(job)
     lmbda = _first_lmbda(of_symbols)
@@ -129,8 +141,7 @@ def _wavelet_lmbda(job: Job) -> float:
     """The lmbda with which the wavelet codec meets the target of a job, by single iterations. A
     time limit that ends its search leaves one that meets it less closely.
     """
-    config = replace(job.config, model=Model.WAVELET.value, effort=1, steps=None, tune=Tune.PSNR.value)
-    quiet = replace(job, config=config, on_progress=lambda progress: None)
+    quiet = replace(job, tune=Tune.PSNR, on_progress=lambda progress: None)
     model = fit_latents(quiet, QUICK).model
     assert isinstance(model, QuantizedLatents)
     return lmbda_of_step(model.q_step / _STEP_UNIT)

@@ -1,6 +1,6 @@
 """The overfitted codec: one fit whose Lagrange multiplier follows the target, then integers.
 
-The stages, each a method of `_Search`:
+The stages, each a method of `_Search` from one `Fitted` to the next:
 
 1. Training steps. The lmbda moves so that the size, or the PSNR, comes to the target. In the
    last tenth the steps of the networks are chosen, and the fit goes on with networks as the decoder
@@ -16,13 +16,13 @@ target needs it.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
-from dfmcodec._types import Float32, Model, Tune
+from dfmcodec._types import Bools, Float32, Tune
 from dfmcodec.codecs.overfitted.encode.candidates import Candidate, Candidates, SymbolCandidate
 from dfmcodec.codecs.overfitted.encode.control import FitControl
 from dfmcodec.codecs.overfitted.encode.coordinate_descent import descend
@@ -34,13 +34,15 @@ from dfmcodec.codecs.overfitted.encode.refine import refined
 from dfmcodec.codecs.overfitted.encode.smooth import smooth_latents
 from dfmcodec.codecs.overfitted.encode.windows import colours_of
 from dfmcodec.codecs.overfitted.grids import code_of_lmbda
-from dfmcodec.codecs.overfitted.weights import DELTA_NAMES
+from dfmcodec.codecs.overfitted.weights import DELTA_NAMES, WeightDeltas
+from dfmcodec.codecs.registry import Model
 from dfmcodec.codecs.wavelet.encode.distortion import pixel_weights
 from dfmcodec.container.layout import container_bytes
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import peak_value
-from dfmcodec.search.job import MAX_RESTARTS, Job, Outcome, Progress, restarts_text
-from dfmcodec.search.target import LmbdaTarget, best_of, target_of
+from dfmcodec.search.driver import End, Search, Watch, drive
+from dfmcodec.search.job import Job, Outcome
+from dfmcodec.search.target import LmbdaTarget, PsnrTarget, Target, best_of
 
 _CONTROL_STEPS = 10  # between two measurements
 _TIMED_STEPS = range(1, 6)  # by which the others are timed; the first compiles
@@ -55,199 +57,225 @@ _DESCENTS = 8  # at most, until the target lies between two
 _SAME_LMBDA = 1.01  # between multipliers whose descents are much the same
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A fit after a stage.
+
+    Args:
+        fit: The fit, with its Lagrange multiplier.
+        state: Its state.
+        rounding: How networks are rounded; or would be, as far as that is known.
+        is_rounded: Whether the fit goes through rounded networks.
+    """
+
+    fit: Fit
+    state: FitState
+    rounding: Rounding
+    is_rounded: bool = False
+
+    @property
+    def steps(self) -> int:
+        """The number of training steps of the schedule."""
+        return self.fit.schedule.steps
+
+    @property
+    def applied(self) -> Rounding | None:
+        """The rounding that the fit goes through; None for none."""
+        return self.rounding if self.is_rounded else None
+
+    @property
+    def deltas(self) -> WeightDeltas:
+        """The networks as a file would hold them."""
+        return self.rounding.deltas(self.state.networks)
+
+    @property
+    def symbols(self) -> list[Float32]:
+        """The rounded latents."""
+        return [np.rint(grid) for grid in self.state.latents]
+
+    def under(self, lmbda: float) -> Fitted:
+        """Returns the same under another Lagrange multiplier."""
+        return replace(self, fit=self.fit.with_lmbda(lmbda))
+
+    def measured(self, windows: int | None = None) -> Measured | None:
+        """Measures the state with networks as latents see them now.
+
+        Args:
+            windows: The number of windows that are measured; all if None.
+
+        Returns:
+            None if the state has diverged.
+        """
+        if not self.state.is_finite:
+            return None
+        networks = self.state.networks if self.applied is None else self.applied(self.state.networks)
+        found = self.fit.measured(self.state._replace(networks=networks), windows)
+        return found if found.is_finite else None
+
+
 class _Search:
     """The fit of one image to a target; see `fit_grids`."""
 
-    def __init__(self, job: Job, plan: Plan, started: float) -> None:
+    def __init__(self, job: Job, plan: Plan, watch: Watch) -> None:
         self._job = job
         self._plan = plan
-        self._started = started
-        self._cut_short: str | None = None  # why what comes after the steps ended early
-        code = code_of_lmbda(plan.first_lmbda)
-        scales = delta_scales(plan.prior) if plan.counts_networks else None
-        colours = colours_of(job.image)
-        frozen = smooth_latents(colours, plan.first_lmbda)
-        start, schedule, peak = plan.start, plan.schedule, peak_value(job.image.bit_depth)
-        weights = pixel_weights(colours) if job.config.distortion_tune is Tune.VISUAL else None
-        self._fit = Fit(
+        self._watch = watch
+        self._target = job.target
+        frozen = smooth_latents(colours_of(job.image), plan.first_lmbda)
+        self._has_frozen = bool(frozen)
+        self.first = self._first(frozen)
+        self._candidates = Candidates(job, self._target, plan.prior, self.first.fit.lmbda_code)
+        frozen_until = plan.schedule.frozen_fraction if frozen else 0.0
+        self._control = FitControl(self._target, plan.first_lmbda, self.first.fit.pixel_count, frozen_until)
+        self._timed_from_s = 0.0
+
+    def _first(self, frozen: Sequence[Bools]) -> Fitted:
+        """The fit before its first step."""
+        plan, image, colours = self._plan, self._job.image, colours_of(self._job.image)
+        fit = Fit(
             colours,
             plan.first_lmbda,
-            code,
-            start,
-            schedule,
-            scales,
-            job.config.seed,
+            code_of_lmbda(plan.first_lmbda),
+            plan.start,
+            plan.schedule,
+            delta_scales(plan.prior) if plan.counts_networks else None,
+            self._job.config.seed,
             frozen,
-            peak=peak,
-            weights=weights,
+            peak=peak_value(image.bit_depth),
+            weights=pixel_weights(colours) if self._job.tune is Tune.VISUAL else None,
         )
-        self._target = target_of(job)
-        self._candidates = Candidates(job, self._target, plan.prior, code)
-        self._has_frozen = bool(frozen)
-        frozen_until = schedule.frozen_fraction if frozen else 0.0
-        self._control = FitControl(self._target, plan.first_lmbda, self._fit.pixel_count, frozen_until)
-        self._rounding: Rounding | None = None
-        self._expected_rounding: Rounding | None = None
-        self._timed_from_s = 0.0
+        usual = Rounding(plan.prior, (_USUAL_EXPONENT,) * len(DELTA_NAMES))
+        return Fitted(fit, fit.start(), usual)
 
     def run(self) -> Outcome:
         """All stages."""
-        state, steps, restarts, reason = self._fitted()
+        fitted, steps, reason = self._fitted()
         best = None
         if reason == "steps":
-            state = self._with_descended_grids(state)
-            state = self._with_descended_networks(state)
-            state, tried, further = self._stepped_to_target(state)
+            fitted = self._with_descended_networks(self._with_descended_grids(fitted))
+            fitted, tried, further = self._stepped_to_target(fitted)
             steps += further
-            best = self._of_nearest(tried or self._descended_to_target(state))
+            best = self._of_nearest(tried or self._descended_to_target(fitted))
         if best is None:
-            best = self._shrunk_to_target(state, reason)
-        seconds = time.perf_counter() - self._started
-        return Outcome(best.model, best.written_bytes, None, steps, seconds, self._cut_short or reason, restarts)
+            best = self._shrunk_to_target(fitted, reason)
+        watch = self._watch
+        ended = watch.stopped or reason
+        return Outcome(best.model, best.written_bytes, None, steps, watch.seconds, ended, watch.restarts)
 
-    def _fitted(self) -> tuple[FitState, int, int, str]:
+    def _fitted(self) -> tuple[Fitted, int, str]:
         """Takes the steps of the schedule.
 
         Returns:
-            The last finite state that was measured, the number of steps, how often the fit diverged
-            and went on from the best state, and why it ended.
+            The last finite state that was measured, the number of steps, and why the fit ended.
         """
-        state = kept = self._fit.start()
-        number, restarts = 0, 0
-        reason = self._reason_to_stop() or "steps"  # before the first step, which is compiled for seconds
-        while number < self._steps and reason == "steps":
-            schedule, part = self._fit.schedule, number / self._steps
-            if self._expected_rounding is None and part >= schedule.rounding_known_from:
-                self._expected_rounding = self._chosen_rounding(kept)
-            if self._rounding is None and part >= schedule.rounding_from:
-                self._rounding = self._chosen_rounding(kept)
+        now, kept, number = self.first, self.first.state, 0
+        knows_rounding = False
+        reason = self._watch.reason_to_stop() or "steps"  # before the first step, which is compiled for seconds
+        while number < now.steps and reason == "steps":
+            schedule, part = now.fit.schedule, number / now.steps
+            if not knows_rounding and part >= schedule.rounding_known_from:
+                now, knows_rounding = replace(now, rounding=self._chosen_rounding(now, kept)), True
+            if not now.is_rounded and part >= schedule.rounding_from:
+                now = replace(now, rounding=self._chosen_rounding(now, kept), is_rounded=True)
             moves_networks = part < schedule.networks_until
-            state = self._fit.step(state, number, moves_networks, self._rounding, self._job.should_stop)
+            state = now.fit.step(now.state, number, moves_networks, now.applied, self._job.should_stop)
             number += 1
-            self._keep_to_time(number)
-            early = self._reason_to_stop()
-            if early is None and number % _CONTROL_STEPS and number < self._steps:
+            now = replace(now, state=state, fit=self._in_time(now.fit, number))
+            early = self._watch.reason_to_stop()
+            if early is None and number % _CONTROL_STEPS and number < now.steps:
                 continue
-            found = self._measured(state)
+            found = now.measured()
             if found is None:
-                restarts, state = restarts + 1, kept
-                if restarts > MAX_RESTARTS:
+                now = replace(now, state=kept, fit=now.fit.slowed_down())
+                if not self._watch.can_restart():
                     reason = "diverged"
-                    break
-                self._fit.slow_down()
                 continue
-            kept = state
-            other_bytes = container_bytes(Model.OVERFITTED) + self._networks_bytes(state.networks)
-            self._report(found, other_bytes, number, restarts)
+            kept = now.state
+            other_bytes = container_bytes(Model.OVERFITTED) + self._candidates.networks_bytes(now.deltas)
+            self._show(now, found, other_bytes, number)
             if early is not None:
                 reason = early
                 break
-            part, part_between = number / self._steps, _CONTROL_STEPS / self._steps
-            self._fit.lmbda = self._control.following(self._fit.lmbda, found, other_bytes, part, part_between)
-        return kept, number, restarts, reason
+            part, part_between = number / now.steps, _CONTROL_STEPS / now.steps
+            now = now.under(self._control.following(now.fit.lmbda, found, other_bytes, part, part_between))
+        return replace(now, state=kept), number, reason
 
-    @property
-    def _steps(self) -> int:
-        return self._fit.schedule.steps
-
-    def _keep_to_time(self, number: int) -> None:
-        """Makes the fit as short as a time limit needs it, once it is known how long steps take: a
-        short fit is worth more than the first part of a long one.
+    def _in_time(self, fit: Fit, number: int) -> Fit:
+        """A fit as short as a time limit needs it, once it is known how long steps take: a short
+        fit is worth more than the first part of a long one.
         """
         limit = self._job.config.time_limit_s
         if limit is None or number > _TIMED_STEPS[-1]:
-            return
-        seconds = time.perf_counter() - self._started
+            return fit
+        seconds = self._watch.seconds
         if number == _TIMED_STEPS[0]:
             self._timed_from_s = seconds
         elif number == _TIMED_STEPS[-1]:
             each = (seconds - self._timed_from_s) / (_TIMED_STEPS[-1] - _TIMED_STEPS[0])
             affordable = number + int(_FOR_STEPS * max(0.0, limit - seconds) / each)
-            self._fit.shorten(min(self._steps, affordable))
+            return fit.shortened(min(fit.schedule.steps, affordable))
+        return fit
 
-    def _with_descended_grids(self, state: FitState) -> FitState:
-        """A state after coordinate descent of its coarser grids, in a fit that is long enough to be
-        worth it.
+    def _with_descended_grids(self, fitted: Fitted) -> Fitted:
+        """A fit after coordinate descent of its coarser grids, if it is long enough to be worth
+        it.
         """
-        if self._steps < _COARSE_FROM:
-            return state
-        networks, symbols = self._any_rounding(state.networks), [np.rint(grid) for grid in state.latents]
+        if fitted.steps < _COARSE_FROM:
+            return fitted
+        state, symbols = fitted.state, fitted.symbols
+        networks = fitted.rounding(state.networks)
 
         def costs(_: Float32) -> Float32:
-            return self._fit.costs(networks, symbols)
+            return fitted.fit.costs(networks, symbols)
 
         for level in _COARSE_GRIDS:
-            descend(symbols[level], costs, self._has_to_stop, level)
+            descend(symbols[level], costs, self._watch.has_to_stop, level)
         values = [old + new - np.rint(old) for old, new in zip(state.latents, symbols, strict=True)]
-        return state._replace(moving_latents=replace(state.moving_latents, values=tuple(values)))
+        moving = replace(state.moving_latents, values=tuple(values))
+        return replace(fitted, state=state._replace(moving_latents=moving))
 
-    def _with_descended_networks(self, state: FitState) -> FitState:
-        """A state with networks that a file can hold and that suit its symbols better."""
-        if self._rounding is None:
-            return state
-        trials = self._steps // _STEPS_PER_TRIAL
-        networks = refined(self._fit, state, self._rounding, trials, self._has_to_stop)
-        return state._replace(networks=networks)
+    def _with_descended_networks(self, fitted: Fitted) -> Fitted:
+        """A fit with networks that a file can hold and that suit its symbols better."""
+        if not fitted.is_rounded:
+            return fitted
+        trials = fitted.steps // _STEPS_PER_TRIAL
+        networks = refined(fitted.fit, fitted.state, fitted.rounding, trials, self._watch.has_to_stop)
+        return replace(fitted, state=fitted.state._replace(networks=networks))
 
-    def _stepped_to_target(self, state: FitState) -> tuple[FitState, list[SymbolCandidate], int]:
+    def _stepped_to_target(self, fitted: Fitted) -> tuple[Fitted, list[SymbolCandidate], int]:
         """Takes further steps under other multipliers.
 
         Returns:
-            The last state; where latents were frozen, what the states came to; and the number of
-            steps.
+            The fit after them; where latents were frozen, what the states came to; and the number
+            of steps.
         """
         if isinstance(self._target, LmbdaTarget):
-            return state, [], 0
-        schedule, taken, tried = self._fit.schedule, 0, [self._as_it_is(state)]
-        each = max(_FURTHER_STEPS, round(schedule.further_fraction * self._steps))
-        for _ in range(_FURTHER_ROUNDS):
-            lmbda = self._control.in_further_steps(tried)
-            if lmbda is None or self._has_to_stop():
-                break
-            self._fit.lmbda = lmbda
-            moved = state
-            for i in range(each):
-                at = round((schedule.further_from + (1 - schedule.further_from) * i / each) * self._steps)
-                moved = self._fit.step(moved, at, False, self._rounding, self._has_to_stop)
-            taken += each
-            if self._measured(moved, _ROUNDING_WINDOWS) is None:
-                break
-            state = moved
-            tried.append(self._as_it_is(state))
-        return state, tried if self._has_frozen else [], taken
+            return fitted, [], 0
+        search = _FurtherSteps(self._target, self._control, self._watch, fitted, self._as_it_is)
+        drive(search, self._watch)
+        return search.fitted, search.tried if self._has_frozen else [], search.taken
 
-    def _as_it_is(self, state: FitState) -> SymbolCandidate:
-        """The rounded latents of a state."""
-        return self._tried([np.rint(grid) for grid in state.latents], state)
+    def _as_it_is(self, fitted: Fitted) -> SymbolCandidate:
+        """The rounded latents of a fit."""
+        return self._tried(fitted.symbols, fitted)
 
-    def _tried(self, symbols: Sequence[Float32], state: FitState) -> SymbolCandidate:
-        """What symbols come to with the networks of a state."""
-        candidate = self._candidates.of(symbols, self._any_rounding.deltas(state.networks))
-        return SymbolCandidate(symbols, candidate, self._fit.lmbda)
+    def _tried(self, symbols: Sequence[Float32], fitted: Fitted) -> SymbolCandidate:
+        """What symbols come to with the networks of a fit."""
+        return SymbolCandidate(symbols, self._candidates.of(symbols, fitted.deltas), fitted.fit.lmbda)
 
-    def _descended_to_target(self, state: FitState) -> list[SymbolCandidate]:
-        """Coordinate descents until the target is met closely or lies between two.
+    def _descended_to_target(self, fitted: Fitted) -> list[SymbolCandidate]:
+        """Coordinate descents until the target is met closely or lies between two."""
+        search = _Descents(self._target, self._control, self._watch, fitted, self._descended)
+        drive(search, self._watch)
+        return search.tried
 
-        All start from the symbols of the fit: one after the other they would find less and less to
-        change for the better.
-        """
-        tried: list[SymbolCandidate] = []
-        for _ in range(_DESCENTS):
-            tried.append(self._descended(state))
-            if self._has_to_stop() or self._control.is_settled(tried):
-                break
-            lmbda = self._control.of_next_descent(tried)
-            if any(1 / _SAME_LMBDA < lmbda / one.lmbda < _SAME_LMBDA for one in tried):
-                break
-            self._fit.lmbda = lmbda
-        return tried
-
-    def _descended(self, state: FitState) -> SymbolCandidate:
-        """Rounds the latents of a state and descends the finest grid."""
-        networks = self._any_rounding(state.networks)
-        finest, *coarser = (np.rint(grid) for grid in state.latents)
-        descend(finest, lambda tried: self._fit.costs(networks, [tried, *coarser]), self._has_to_stop)
-        return self._tried([finest, *coarser], state)
+    def _descended(self, fitted: Fitted) -> SymbolCandidate:
+        """Rounds the latents of a fit and descends the finest grid."""
+        networks = fitted.rounding(fitted.state.networks)
+        finest, *coarser = fitted.symbols
+        costs = fitted.fit.costs
+        descend(finest, lambda tried: costs(networks, [tried, *coarser]), self._watch.has_to_stop)
+        return self._tried([finest, *coarser], fitted)
 
     def _of_nearest(self, tried: Sequence[SymbolCandidate]) -> Candidate | None:
         """The model of those tried that is nearest to the target and meets it, or of parts of two;
@@ -258,70 +286,140 @@ class _Search:
             return None if meeting is None else meeting.candidate
         return self._candidates.between(meeting, beyond)
 
-    def _shrunk_to_target(self, state: FitState, reason: str) -> Candidate:
-        """The model of a state's latents that are drawn to zero as far as the target needs it.
+    def _shrunk_to_target(self, fitted: Fitted, reason: str) -> Candidate:
+        """The model of a fit's latents that are drawn to zero as far as the target needs it.
 
         Raises:
             TargetUnreachableError: None meets it.
         """
-        tried = self._candidates.shrunk(state.latents, self._any_rounding.deltas(state.networks))
+        tried = self._candidates.shrunk(fitted.state.latents, fitted.deltas)
         best = best_of(self._target, tried)
         if best is None:
             closest = min(tried, key=lambda candidate: abs(self._target.log_overshoot(candidate)))
-            raise TargetUnreachableError(self._unreachable(closest, self._cut_short or reason))
+            ended = self._watch.stopped or reason
+            raise TargetUnreachableError(self._unreachable(closest, fitted.steps, ended))
         return best
 
-    @property
-    def _any_rounding(self) -> Rounding:
-        """How networks are rounded; or would be, as far as that is known."""
-        usual = Rounding(self._plan.prior, (_USUAL_EXPONENT,) * len(DELTA_NAMES))
-        return self._rounding or self._expected_rounding or usual
-
-    def _chosen_rounding(self, state: FitState) -> Rounding:
+    def _chosen_rounding(self, fitted: Fitted, state: FitState) -> Rounding:
         """How the networks of a state are rounded."""
+        fit = fitted.fit
 
         def cost(networks: Networks) -> float:
-            return self._fit.cost(self._fit.measured(state._replace(networks=networks), _ROUNDING_WINDOWS))
+            return fit.cost(fit.measured(state._replace(networks=networks), _ROUNDING_WINDOWS))
 
         return choose_rounding(self._plan.prior, state.networks, cost)
 
-    def _measured(self, state: FitState, windows: int | None = None) -> Measured | None:
-        """A state with networks as latents see them now, from some windows, all if None; None if it
-        has diverged.
-        """
-        if not state.is_finite:
-            return None
-        networks = state.networks if self._rounding is None else self._rounding(state.networks)
-        found = self._fit.measured(state._replace(networks=networks), windows)
-        return found if found.is_finite else None
-
-    def _networks_bytes(self, networks: Networks) -> int:
-        return self._candidates.networks_bytes(self._any_rounding.deltas(networks))
-
-    def _has_to_stop(self) -> bool:
-        self._cut_short = self._cut_short or self._reason_to_stop()
-        return self._cut_short is not None
-
-    def _reason_to_stop(self) -> str | None:
-        return self._job.reason_to_stop(time.perf_counter() - self._started)
-
-    def _report(self, found: Measured, other_bytes: float, number: int, restarts: int) -> None:
-        seconds = time.perf_counter() - self._started
+    def _show(self, fitted: Fitted, found: Measured, other_bytes: float, number: int) -> None:
         psnr_db = self._job.reported_db(found.psnr_db)
-        what = f"{psnr_db:.2f} dB, {other_bytes + found.bits / 8:.0f} bytes{restarts_text(restarts)}"
-        part = min(0.99, number / self._steps)
-        self._job.on_progress(Progress(part, number, psnr_db, seconds, what, self._job.file_budget_bytes))
+        what = f"{psnr_db:.2f} dB, {other_bytes + found.bits / 8:.0f} bytes{self._watch.restarts_text}"
+        self._watch.show(min(0.99, number / fitted.steps), number, psnr_db, what)
 
-    def _unreachable(self, candidate: Candidate, reason: str) -> str:
-        if self._target.limits_size:
+    def _unreachable(self, candidate: Candidate, steps: int, reason: str) -> str:
+        if not isinstance(self._target, PsnrTarget):
             return self._job.too_small(candidate.written_bytes)
-        floor_db = self._job.reported_db(self._job.config.psnr or 0.0)
-        reached_db = self._job.reported_db(candidate.psnr_db)
-        if reason != "steps":
-            ended = f"the fit ended early ({reason}) at {reached_db:.2f} dB, below {floor_db:.2f}"
-            return f"{ended}; {'' if reason == 'diverged' else 'give it more time, or '}use --model wavelet"
-        came_to = f"which reached {reached_db:.2f} in {self._steps} steps; use --model wavelet"
-        return f"{floor_db:.2f} dB is out of reach of the overfitted codec, {came_to}"
+        floor_db = self._target.floor_db
+        if reason == "steps":
+            advice = f" in {steps} steps; use --model wavelet"
+            return self._job.out_of_reach(floor_db, "the fit reached", candidate.psnr_db, advice)
+        floor_db, reached_db = map(self._job.reported_db, (floor_db, candidate.psnr_db))
+        ended = f"the fit ended early ({reason}) at {reached_db:.2f} dB, below {floor_db:.2f}"
+        return f"{ended}; {'' if reason == 'diverged' else 'give it more time, or '}use --model wavelet"
+
+
+class _LmbdaSearch(Search[float, SymbolCandidate]):
+    """The search for a Lagrange multiplier, after the steps of the schedule.
+
+    Args:
+        target: The target.
+        control: Chooses the next multiplier.
+        watch: The clock of the encoding.
+        fitted: The fit.
+        candidate_of: From a fit to what its symbols come to.
+
+    Attributes:
+        fitted: The fit after the last trial.
+        tried: What was tried.
+    """
+
+    most_trials: ClassVar[int]
+
+    def __init__(
+        self,
+        target: Target,
+        control: FitControl,
+        watch: Watch,
+        fitted: Fitted,
+        candidate_of: Callable[[Fitted], SymbolCandidate],
+    ) -> None:
+        super().__init__(target)
+        self._control = control
+        self._watch = watch
+        self._candidate_of = candidate_of
+        self.fitted = fitted
+        self.tried: list[SymbolCandidate] = []
+
+    def start(self) -> float:
+        return self.fitted.fit.lmbda
+
+    def has_trials_left(self) -> bool:
+        return len(self.tried) < self.most_trials
+
+    def trial(self, parameter: float, check: Callable[[], None]) -> SymbolCandidate:
+        self.tried.append(self._candidate_of(self.fitted.under(parameter)))
+        return self.tried[-1]
+
+
+class _FurtherSteps(_LmbdaSearch):
+    """Further steps under other multipliers, one round after the other. The first trial is the fit
+    as it is. A round that comes to NaN does not count.
+    """
+
+    most_trials = 1 + _FURTHER_ROUNDS
+
+    @property
+    def _each(self) -> int:
+        """The number of steps of a round."""
+        return max(_FURTHER_STEPS, round(self.fitted.fit.schedule.further_fraction * self.fitted.steps))
+
+    taken = 0  # steps so far
+
+    def trial(self, parameter: float, check: Callable[[], None]) -> SymbolCandidate:
+        if self.tried:
+            self.fitted = self.fitted.under(parameter)
+            moved = replace(self.fitted, state=self._stepped())
+            self.taken += self._each
+            if moved.measured(_ROUNDING_WINDOWS) is None:
+                raise FloatingPointError
+            self.fitted = moved
+        return super().trial(parameter, check)
+
+    def _stepped(self) -> FitState:
+        """The state after the steps of a round."""
+        fit, state, each = self.fitted.fit, self.fitted.state, self._each
+        first = fit.schedule.further_from
+        for i in range(each):
+            at = round((first + (1 - first) * i / each) * self.fitted.steps)
+            state = fit.step(state, at, False, self.fitted.applied, self._watch.has_to_stop)
+        return state
+
+    def following(self, trial: SymbolCandidate, best: SymbolCandidate | None) -> float | End:
+        lmbda = self._control.in_further_steps(self.tried)
+        return End("settled") if lmbda is None or self._watch.has_to_stop() else lmbda
+
+
+class _Descents(_LmbdaSearch):
+    """Coordinate descents, which all start from the symbols of the fit: one after the other they
+    would find less and less to change for the better.
+    """
+
+    most_trials = _DESCENTS
+
+    def following(self, trial: SymbolCandidate, best: SymbolCandidate | None) -> float | End:
+        if self._watch.has_to_stop() or self._control.is_settled(self.tried):
+            return End("settled")
+        lmbda = self._control.of_next_descent(self.tried)
+        is_same = any(1 / _SAME_LMBDA < lmbda / one.lmbda < _SAME_LMBDA for one in self.tried)
+        return End("settled") if is_same else lmbda
 
 
 def fit_grids(job: Job, plan: Plan | None = None) -> Outcome:
@@ -335,5 +433,5 @@ def fit_grids(job: Job, plan: Plan | None = None) -> Outcome:
         TargetUnreachableError: The target cannot be met.
         ConfigError: Files of this model cannot name the Lagrange multiplier that was given.
     """
-    started = time.perf_counter()
-    return _Search(job, plan_of(job) if plan is None else plan, started).run()
+    watch = Watch(job)
+    return _Search(job, plan_of(job) if plan is None else plan, watch).run()

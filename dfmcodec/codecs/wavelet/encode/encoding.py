@@ -4,6 +4,7 @@ codec are used.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import isfinite
 
@@ -24,6 +25,7 @@ from dfmcodec.codecs.wavelet.context import ContextModel
 from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS, QUICK, Effort
 from dfmcodec.codecs.wavelet.filter import ImageFilter, filter_change
 from dfmcodec.codecs.wavelet.geometry import Tile, Tiling
+from dfmcodec.codecs.wavelet.sections.latents import wavelet_file_bytes
 from dfmcodec.codecs.wavelet.synthesis import Samples, blocks, corrected_block, machine_change
 from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE, Pyramid, analyse
 from dfmcodec.codecs.wavelet.weights import WaveletWeights, shipped
@@ -130,7 +132,7 @@ class Encoding:
     @property
     def fixed_bytes(self) -> int:
         """Bytes of the file without range-coded streams, filter and adaptation."""
-        return container.wavelet_file_bytes(self.tiling)
+        return wavelet_file_bytes(self.tiling)
 
     @property
     def section_bytes(self) -> float:
@@ -210,47 +212,73 @@ class Encoding:
         in_threads(change_block, blocks(whole.at, whole.height, whole.width))
         return change
 
-    def with_filter(
-        self, samples: Int32, q_step: int, change: Change | None, image_filter: ImageFilter | None
-    ) -> tuple[float, Pixels | None]:
-        """Adds the filter to the change that the machine makes with a q_step, in place.
+    def decoded(self, samples: Int32, q_step: int, image_filter: ImageFilter | None) -> tuple[float, Pixels]:
+        """Decodes linear synthesis as a decoder does.
 
         Args:
             samples: The linear synthesis, int32 [C, H, W].
             q_step: The step.
-            change: What the machine adds; None to evaluate it, by which pixels are those of a
-                decoder.
             image_filter: The filter; None for none.
 
         Returns:
-            The mean squared error of the image that comes out, squared code values of 8 bits; and
-            the image, but for the tune `psnr` with a change.
+            The mean squared error of the image, squared code values of 8 bits; and the image.
+
+        Raises:
+            FloatingPointError: A value is NaN or infinite.
         """
-        is_wanted = self.tune is Tune.VISUAL or change is None
-        decoded = np.empty_like(self.image.pixels) if is_wanted else None
-        image, machine = self.image, self.prior.machine
-        whole = Samples.whole(samples)
-        is_exact = change is None or (self._is_large and self.has_floor)
+        whole, machine = Samples.whole(samples), self.prior.machine
+
+        def planes_of(block: Region) -> Float32:
+            planes = corrected_block(whole, block, q_step, machine, None, image_filter)
+            if not isfinite(planes.sum(dtype=np.float64)):
+                raise FloatingPointError(_VALUES)
+            return planes
+
+        return self._image_of(whole, planes_of)
+
+    def add_filter(
+        self, samples: Int32, q_step: int, change: Change, image_filter: ImageFilter | None
+    ) -> tuple[float, Pixels]:
+        """Adds the filter to a change, in place, and decodes linear synthesis with the sum.
+
+        Args:
+            samples: The linear synthesis, int32 [C, H, W].
+            q_step: The step.
+            change: What the machine adds with that step. Afterwards it has the filter, too.
+            image_filter: The filter; None for none.
+
+        Returns:
+            See `decoded`.
+        """
+        whole, machine = Samples.whole(samples), self.prior.machine
+
+        def exact_planes(block: Region) -> Float32:
+            part = block.rows, block.columns
+            planes = corrected_block(whole, block, q_step, machine, None, image_filter)
+            change.put(planes - samples[:, *part], *part)
+            return planes
+
+        def planes_of(block: Region) -> Float32:
+            part = block.rows, block.columns
+            planes = change.part(*part)
+            if image_filter is not None:
+                planes += filter_change(whole.around(block, image_filter.radius), image_filter)
+            change.put(planes, *part)
+            sums: Float32 = samples[:, *part].astype(np.float32) + planes
+            return sums
+
+        return self._image_of(whole, exact_planes if self._is_large and self.has_floor else planes_of)
+
+    def _image_of(self, whole: Samples, planes_of: Callable[[Region], Float32]) -> tuple[float, Pixels]:
+        """The image of planes, block by block, and its mean squared error; see `decoded`."""
+        image = self.image
+        decoded = np.empty_like(image.pixels)
 
         def squared_error(block: Region) -> tuple[float, int]:
             """The sum over the samples that count, and their number."""
             part = block.rows, block.columns
-            if is_exact:
-                planes = corrected_block(whole, block, q_step, machine, None, image_filter)
-                if change is not None:
-                    change.put(planes - samples[:, *part], *part)
-                elif not isfinite(planes.sum(dtype=np.float64)):
-                    raise FloatingPointError(_VALUES)
-            else:
-                assert change is not None
-                planes = change.part(*part)
-                if image_filter is not None:
-                    planes += filter_change(whole.around(block, image_filter.radius), image_filter)
-                change.put(planes, *part)
-                planes = samples[:, *part].astype(np.float32) + planes
-            pixels = planes_to_pixels(planes.transpose(1, 2, 0), self.basis, image.bit_depth)
-            if decoded is not None:
-                decoded[part] = pixels
+            pixels = planes_to_pixels(planes_of(block).transpose(1, 2, 0), self.basis, image.bit_depth)
+            decoded[part] = pixels
             visible = None if image.visible is None else image.visible[part]
             count = pixels.size if visible is None else int(visible.sum()) * pixels.shape[2]
             return mse(image.pixels[part], pixels, visible) * count, count

@@ -119,6 +119,12 @@ class IterationState:
     is_plain: bool = False
     reconstruction: Reconstruction | None = None
 
+    def take_tile(self, number: int) -> TileState:
+        """Returns what is known of a tile, and keeps what takes little memory of it."""
+        tile = self.tiles[number]
+        self.tiles[number] = replace(tile, dependency_costs=None, tables={})
+        return tile
+
 
 def first_state(encoding: Encoding) -> IterationState:
     """The state before the first iteration."""
@@ -169,19 +175,9 @@ def iterate(
     """
     number, effort = state.number + 1, encoding.effort
     is_sampled = number in effort.adapted_after and not state.is_plain
-    coded, samples = _code_tiles(encoding, state, q_step, bit_cost, is_sampled, check, on_tiles)
-    model = QuantizedLatents(
-        encoding.architecture,
-        encoding.image.height,
-        encoding.image.width,
-        q_step,
-        encoding.basis.chroma_angle,
-        (),
-        None,
-        adaptation=state.adaptation,
-        bit_depth=encoding.image.bit_depth,
-        streams=coded.streams,
-    )
+    coding = _Coding(encoding, number, q_step, bit_cost, encoding.context(state.adaptation), state.q_step, check)
+    coded, samples = _code_tiles(coding, state, is_sampled, on_tiles)
+    model = _model_of(encoding, q_step, state.adaptation, coded.streams)
     file_bytes = encoding.fixed_bytes + coded.bits / 8
     if state.adaptation is not None:
         file_bytes += encoding.section_bytes + adaptation_bytes(state.adaptation)
@@ -199,14 +195,17 @@ def iterate(
     if image_filter is not None:
         model = replace(model, image_filter=image_filter)
         file_bytes += encoding.section_bytes + filter_bytes(image_filter)
-    squared_error, decoded = encoding.with_filter(samples, q_step, change, image_filter)
+    if change is None:
+        squared_error, decoded = encoding.decoded(samples, q_step, image_filter)
+    else:
+        squared_error, decoded = encoding.add_filter(samples, q_step, change, image_filter)
     image, seen = encoding.image, None
     made = None
     if len(state.tiles) > 1:  # a decoder would take longer to find it again
         made = _made(encoding, samples, decoded if change is None and image.visible is None else None)
         if made.pixels is not None:
             del samples  # they take much memory
-    if decoded is not None and encoding.tune is Tune.VISUAL:
+    if encoding.tune is Tune.VISUAL:
         seen = ssimulacra2(image.samples, decoded if image.alpha is None else np.dstack([decoded, image.alpha]))
         if image.visible is not None:
             decoded[~image.visible] = image.pixels[~image.visible]
@@ -217,6 +216,25 @@ def iterate(
         following = replace(following, adaptation=adaptation)
     following = replace(following, change=change, image_filter=image_filter)
     return Trial(number, model, file_bytes, encoding.written_bytes(model), squared_error, seen, made), following
+
+
+def _model_of(
+    encoding: Encoding, q_step: int, adaptation: ContextAdaptation | None, streams: tuple[TileStream, ...]
+) -> QuantizedLatents:
+    """The model of coded tiles, without an image filter."""
+    image = encoding.image
+    return QuantizedLatents(
+        encoding.architecture,
+        image.height,
+        image.width,
+        q_step,
+        encoding.basis.chroma_angle,
+        (),
+        None,
+        adaptation=adaptation,
+        bit_depth=image.bit_depth,
+        streams=streams,
+    )
 
 
 def _made(encoding: Encoding, samples: Int32, pixels: Pixels | None) -> Encoded:
@@ -294,72 +312,97 @@ class _Coded:
         return cls(streams, sum(part.bits for part in parts), tiles, sample)
 
 
+@dataclass(frozen=True)
+class _Coding:
+    """What the tiles have in common that an iteration codes.
+
+    Args:
+        encoding: The encoding.
+        number: The number of the iteration, from 1.
+        q_step: Quantisation step in 1/64 code values.
+        bit_cost: The cost of a bit in squared steps.
+        context: The adapted context model.
+        known_q_step: The step that the tables of the tiles are for.
+        check: Called many times on the way.
+    """
+
+    encoding: Encoding
+    number: int
+    q_step: int
+    bit_cost: float
+    context: ContextModel
+    known_q_step: int
+    check: Callable[[], None]
+
+    @property
+    def octaves(self) -> float:
+        """By how many octaves the known step is coarser."""
+        return log2(self.known_q_step / self.q_step)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether what is known at the other step is of use."""
+        return abs(self.octaves) <= _FARTHEST_OCTAVES
+
+
 def _code_tiles(
-    encoding: Encoding,
-    state: IterationState,
-    q_step: int,
-    bit_cost: float,
-    is_sampled: bool,
-    check: Callable[[], None],
-    on_tiles: Callable[[int], None],
+    coding: _Coding, state: IterationState, is_sampled: bool, on_tiles: Callable[[int], None]
 ) -> tuple[_Coded, Int32]:
     """Chooses and codes the symbols of all tiles, side by side.
 
     Returns:
         The symbols, and what they synthesise to, int32 [C, H, W], units.
     """
-    context = encoding.context(state.adaptation)
+    encoding = coding.encoding
     samples = np.empty((encoding.tiling.channels, encoding.image.height, encoding.image.width), dtype=np.int32)
-    lock = Lock()
+    lock, change = Lock(), state.change if coding.is_near else None
 
     def checked() -> None:
         with lock:
-            check()
+            coding.check()
+
+    locked = replace(coding, check=checked)
 
     def code(number: int) -> _Coded:
         tile, sample = encoding.tiling.tiles[number], None
         if is_sampled:
-            sample = SymbolSample(encoding.prior.context, encoding.tiling, log_step(q_step), seed=number)
-        coded, samples[:, tile.rows, tile.columns] = _code_tile(
-            encoding, state, number, q_step, bit_cost, context, sample, checked
-        )
+            sample = SymbolSample(encoding.prior.context, encoding.tiling, log_step(coding.q_step), seed=number)
+        coded, samples[:, tile.rows, tile.columns] = _code_tile(locked, state.take_tile(number), change, sample)
         return coded
 
     return _Coded.join(in_rounds(code, range(len(state.tiles)), on_tiles)), samples
 
 
 def _code_tile(
-    encoding: Encoding,
-    state: IterationState,
-    number: int,
-    q_step: int,
-    bit_cost: float,
-    context: ContextModel,
-    sample: SymbolSample | None,
-    check: Callable[[], None],
+    coding: _Coding, tile_state: TileState, change: Change | None, sample: SymbolSample | None
 ) -> tuple[_Coded, Int32]:
-    """Chooses and codes the symbols of the tile of a number; what they synthesise to, int32
-    [C, h, w], units.
+    """Chooses and codes the symbols of a tile.
+
+    Args:
+        coding: What tiles have in common.
+        tile_state: What is known of the tile.
+        change: What is added to the synthesis of the image; None where that is unknown.
+        sample: Takes a sample of the symbols; None for none.
+
+    Returns:
+        The symbols, and what they synthesise to, int32 [C, h, w], units.
     """
-    tile_state = state.tiles[number]
-    state.tiles[number] = replace(tile_state, dependency_costs=None, tables={})
-    octaves = log2(state.q_step / q_step)
-    is_near = abs(octaves) <= _FARTHEST_OCTAVES
-    pyramid = encoding.pyramid(tile_state.tile, state.change if is_near else None)
+    encoding, q_step = coding.encoding, coding.q_step
+    pyramid = encoding.pyramid(tile_state.tile, change)
     if tile_state.weights is None:  # the first iteration's pyramid is the original's
         tile_state = replace(tile_state, weights=CoefficientWeights.of(pyramid, encoding.tune))
-    if tile_state.shift is not None and is_near and q_step >= _FINEST_WEIGHED:
+    if tile_state.shift is not None and coding.is_near and q_step >= _FINEST_WEIGHED:
         pyramid = tile_state.shift.added_to(pyramid)
-    source = _source(encoding, state, tile_state, pyramid, context, q_step, bit_cost, sample, check)
+    source = _source(coding, tile_state, pyramid, sample)
     del pyramid  # a large tile's takes much memory
     if isinstance(source, ObservedSymbols):
         tile_state = replace(tile_state, dependency_costs=None)
     known = source.chosen if has_kernels() else None  # a level takes NumPy too long to be interrupted after it
     observe = source.observe if isinstance(source, ObservedSymbols) else None
     geometry = tile_state.tile.geometry
-    symbols, samples = traverse(geometry, q_step, context, source, known=known, observe=observe)
+    symbols, samples = traverse(geometry, q_step, coding.context, source, known=known, observe=observe)
     packed = {}
-    if encoding.effort.is_iterated or len(state.tiles) == 1:  # the tables of a large image would need much memory
+    if encoding.effort.is_iterated or len(encoding.tiling.tiles) == 1:  # of a large image they would need much memory
         packed = {coding_pass: choice.packed for coding_pass, choice in source.choice.items()}
     tile_state = replace(tile_state, tables=packed)
     if isinstance(source, ObservedSymbols):
@@ -368,20 +411,10 @@ def _code_tile(
     return _Coded((stream,), source.bits, (tile_state,), sample), samples
 
 
-def _source(
-    encoding: Encoding,
-    state: IterationState,
-    tile_state: TileState,
-    pyramid: Pyramid,
-    context: ContextModel,
-    q_step: int,
-    bit_cost: float,
-    sample: SymbolSample | None,
-    check: Callable[[], None],
-) -> ChosenSymbols:
+def _source(coding: _Coding, tile_state: TileState, pyramid: Pyramid, sample: SymbolSample | None) -> ChosenSymbols:
     """The symbols of a tile by rate and distortion."""
+    encoding, context, q_step, check = coding.encoding, coding.context, coding.q_step, coding.check
     geometry, effort = tile_state.tile.geometry, encoding.effort
-    octaves = log2(state.q_step / q_step)
 
     def tables(coding_pass: CodingPass) -> TableChoice:
         """The tables of the last iteration for symbols that are 2^octaves times as large; a guess
@@ -391,13 +424,14 @@ def _source(
         of_prior = encoding.prior.context
         if not tile_state.tables:
             return guess_tables(pyramid, q_step, coding_pass)
-        return of_prior.rescaled(TableChoice.unpacked(tile_state.tables[coding_pass]), octaves)
+        return of_prior.rescaled(TableChoice.unpacked(tile_state.tables[coding_pass]), coding.octaves)
 
     weights = tile_state.weights if q_step >= _FINEST_WEIGHED else None
-    chooser = PathChooser(pyramid, geometry, q_step, bit_cost, context, tables, tile_state.dependency_costs, weights)
+    costs = tile_state.dependency_costs
+    chooser = PathChooser(pyramid, geometry, q_step, coding.bit_cost, context, tables, costs, weights)
     low, symbols = round_low(pyramid, q_step), chooser.symbols()
-    is_unknown = bool(effort.learns_after) and tile_state.dependency_costs is None
-    if is_unknown or effort.learns_in(state.number + 1):
+    is_unknown = bool(effort.learns_after) and costs is None
+    if is_unknown or effort.learns_in(coding.number):
         return ObservedSymbols(low, symbols, context, geometry, q_step, sample, check)
     return ChosenSymbols(low, symbols, context, check)
 

@@ -23,6 +23,7 @@ from dfmcodec.codecs.wavelet.encode.trial import Trial
 from dfmcodec.image import Image
 from dfmcodec.search.config import BIT_COST
 from dfmcodec.search.job import Job
+from dfmcodec.search.target import SizeTarget
 
 LEAST_PIXELS = 6 << 20  # of an image that learns from a sample: of a smaller one it is too large a part
 _SQUARE = 256  # pixels of a side
@@ -140,7 +141,9 @@ def sample_job(job: Job, sample: Image, size_fraction: float, time_fraction: flo
         size_fraction: The part of the image's size that the sample's is about.
         time_fraction: The part of a time limit that the sample has.
     """
-    budget, limit_s = job.budget_bytes, job.config.time_limit_s
+    limit_s, target = job.config.time_limit_s, job.target
+    if isinstance(target, SizeTarget):
+        target = SizeTarget.of(max(1, round(size_fraction * target.budget_bytes)))
     return replace(
         job,
         image=sample,
@@ -148,5 +151,5 @@ def sample_job(job: Job, sample: Image, size_fraction: float, time_fraction: flo
         ancillary_bytes=0,
         metadata_bytes=0,
         has_checks=False,
-        file_budget_bytes=None if budget is None else max(1, round(size_fraction * budget)),
+        target=target,
     )

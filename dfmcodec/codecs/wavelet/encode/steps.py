@@ -19,7 +19,6 @@ from dfmcodec.codecs.wavelet.quantizer import MAX_STEP
 from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import BIT_DEPTHS, PEAK_CODE_VALUE, Image, values_per_code_value
-from dfmcodec.metrics.ssimulacra2 import WHOLE_SIDE
 from dfmcodec.options import MAX_QUALITY
 from dfmcodec.search.config import BIT_COST, lmbda_of_quality, lmbda_of_step, step_of_lmbda
 from dfmcodec.search.job import Job
@@ -207,29 +206,82 @@ class _ExactSearch:
         return self._steps.between(max(guess, finest))
 
 
+class _Drift:
+    """How the size at a step changes from one iteration to the next.
+
+    Files grow a little from iteration to iteration, or become smaller at effort 1; that drift is
+    expected to go on.
+
+    Args:
+        effort: The effort of the encoding.
+        tune: Its tune.
+    """
+
+    def __init__(self, effort: Effort, tune: Tune) -> None:
+        self._is_iterated = effort.is_iterated
+        self._learns = bool(effort.learns_after)
+        self._shrinks = effort.is_iterated and tune is Tune.VISUAL
+        self._expected: float | None = None  # bytes of the next trial
+
+    def expect(self, file_bytes: float) -> None:
+        """Takes the size that the next trial would have without drift."""
+        self._expected = file_bytes
+
+    def is_large(self, trial: Trial) -> bool:
+        """Whether the next trial at the same step would be much smaller."""
+        return self._shrinks and trial.number == 1
+
+    def after(self, trial: Trial) -> float:
+        """The size of the next trial at the same step, over that of a trial."""
+        if self.is_large(trial):
+            measured = min(max(trial.model.q_step, _MEASURED_STEPS[0]), _MEASURED_STEPS[1])
+            return _SECOND_ITERATION_VISUAL - _FALL_OF_OCTAVE * log2(measured / _MIDDLE_STEP)
+        if trial.number == 1 and not self._learns:
+            return _SECOND_ITERATION
+        if self._expected is None or not self._is_iterated:
+            return 1.0
+        return min(max(trial.file_bytes / self._expected, _SMALLEST_DRIFT[self._learns]), _LARGEST_DRIFT)
+
+
+class _SizeBracket(Bracket):
+    """The coarsest step that did not fit, and the finest that did."""
+
+    def __init__(self) -> None:
+        super().__init__(0, MAX_STEP + 1)
+
+    def within(self, guess: int) -> int:
+        """A guess that lies between them, or their middle: without detail, guesses are misled."""
+        is_open = 0 < _OPEN_RATIO * self.low < self.high <= MAX_STEP
+        return self.geometric_middle if is_open and not self.has(guess) else guess
+
+
 class SizeSteps(StepSearch):
-    """At most `budget_bytes`, used up as far as possible."""
+    """At most `budget_bytes`, used up as far as possible.
+
+    An estimator gives a guess, `_Drift` corrects it, and `_SizeBracket` keeps it between steps that
+    were tried. Where an exact file may fit, `_ExactSearch` looks for the smallest one.
+    """
 
     def __init__(self, estimator: Estimator, effort: Effort, job: Job, budget_bytes: int) -> None:
         enough_bytes = min(effort.enough * budget_bytes, budget_bytes - _WORD_BYTES)
         super().__init__(SizeTarget(budget_bytes, enough_bytes))
         self._estimator = estimator
-        self._is_iterated = effort.is_iterated
-        self._learns = bool(effort.learns_after)
-        self._shrinks = effort.is_iterated and job.config.distortion_tune is Tune.VISUAL  # from iteration to iteration
         self._job = job
         self._aim = effort.aim * budget_bytes
-        aim = max(1.0, self._aim - _CODER_BYTES)
-        self.first_q_step = estimator.q_step_for(aim)
-        for _ in range(_GUESSES):
-            ratio = estimator.guessed_bytes(self.first_q_step) / estimator.rough_bytes(self.first_q_step)
-            self.first_q_step = estimator.q_step_for(aim / ratio)
+        self._drift, self._bracket = _Drift(effort, job.tune), _SizeBracket()
         self._exact = _ExactSearch(job.image, effort.is_iterated)
-        self.first_q_step = max(self.first_q_step, self._exact.errors.usual_q_step())
-        self._expected: float | None = None  # bytes of the next trial
+        self.first_q_step = max(self._first_guess(), self._exact.errors.usual_q_step())
         self._may_be_exact = True  # whether an exact file may fit
         self._least_bytes = sys.maxsize  # of a file so far
-        self._too_fine = Bracket(0, MAX_STEP + 1)  # between the coarsest step that did not fit, and the finest that did
+
+    def _first_guess(self) -> int:
+        """The step at which guessed tables give the size."""
+        aim = max(1.0, self._aim - _CODER_BYTES)
+        q_step = self._estimator.q_step_for(aim)
+        for _ in range(_GUESSES):
+            ratio = self._estimator.guessed_bytes(q_step) / self._estimator.rough_bytes(q_step)
+            q_step = self._estimator.q_step_for(aim / ratio)
+        return q_step
 
     def is_done(self, trial: Trial) -> bool:
         if self._seeks_exact(trial):
@@ -241,44 +293,35 @@ class SizeSteps(StepSearch):
         return self._exact.has_exact or (self._may_be_exact and self._exact.errors.count(trial.mse) < _FEW_ERRORS)
 
     def next_q_step(self, trial: Trial) -> int:
-        """A trial's size over its rough size changes slowly with the step, so it corrects the next
-        guess.
-
-        Files grow a little from iteration to iteration, or become smaller at effort 1; that drift
-        is expected to go on.
-        """
-        q_step = trial.model.q_step
+        meets, is_large = self.target.meets(trial), self._drift.is_large(trial)
         self._least_bytes = min(self._least_bytes, trial.written_bytes)
-        is_first = self._shrinks and trial.number == 1  # the next at this step is much smaller
-        if not is_first:
-            self._too_fine.add(q_step, not self.target.meets(trial))
-            self._may_be_exact &= self.target.meets(trial) or trial.mse in (0, inf)
+        if not is_large:
+            self._bracket.add(trial.model.q_step, not meets)
+            self._may_be_exact &= meets or trial.mse in (0, inf)
         if trial.mse < inf:
             self._exact.add(trial)
-        if self._seeks_exact(trial) and (self.target.meets(trial) or not self._exact.is_found):
-            return self._exact.next_q_step(trial, self._too_fine.low + 1)
-        drift = 1.0 if self._expected is None else trial.file_bytes / self._expected
-        drift = min(max(drift, _SMALLEST_DRIFT[self._learns]), _LARGEST_DRIFT) if self._is_iterated else 1.0
-        if is_first:
-            measured = min(max(q_step, _MEASURED_STEPS[0]), _MEASURED_STEPS[1])
-            drift = _SECOND_ITERATION_VISUAL - _FALL_OF_OCTAVE * log2(measured / _MIDDLE_STEP)
-        elif trial.number == 1 and not self._learns:
-            drift = _SECOND_ITERATION
-        ratio = trial.file_bytes / self._estimator.rough_bytes(q_step)
-        aim = max(1.0, self._aim - (trial.written_bytes - trial.file_bytes))
-        guess = self._estimator.q_step_for(aim / (ratio * drift))
-        if not self.target.meets(trial) and not is_first:
-            guess = min(max(guess, q_step + 1), MAX_STEP)
-        is_open = 0 < _OPEN_RATIO * self._too_fine.low < self._too_fine.high <= MAX_STEP
-        if is_open and not self._too_fine.has(guess):  # images without detail mislead the guess
-            guess = self._too_fine.geometric_middle
-        self._expected = ratio * self._estimator.rough_bytes(guess)
+        if self._seeks_exact(trial) and (meets or not self._exact.is_found):
+            return self._exact.next_q_step(trial, self._bracket.low + 1)
+        guess = self._guess(trial, self._drift.after(trial))
+        if not meets and not is_large:
+            guess = min(max(guess, trial.model.q_step + 1), MAX_STEP)
+        guess = self._bracket.within(guess)
+        self._drift.expect(self._ratio(trial) * self._estimator.rough_bytes(guess))
         return guess
 
-    def towards_target(self, trial: Trial) -> int:
-        ratio = trial.file_bytes / self._estimator.rough_bytes(trial.model.q_step)
+    def _guess(self, trial: Trial, drift: float) -> int:
+        """The step that a trial suggests: its size over its rough size changes slowly with the
+        step.
+        """
         aim = max(1.0, self._aim - (trial.written_bytes - trial.file_bytes))
-        return self._estimator.q_step_for(aim / ratio)
+        return self._estimator.q_step_for(aim / (self._ratio(trial) * drift))
+
+    def _ratio(self, trial: Trial) -> float:
+        """The size of a trial over its rough size."""
+        return trial.file_bytes / self._estimator.rough_bytes(trial.model.q_step)
+
+    def towards_target(self, trial: Trial) -> int:
+        return self._guess(trial, 1.0)
 
     def unreachable(self, trial: Trial) -> str:
         return self._job.too_small(min(self._least_bytes, trial.written_bytes))
@@ -341,15 +384,14 @@ class PsnrSteps(StepSearch):
         return max(guess, q_step + 1) if self.target.meets(trial) else max(1, min(guess, q_step - 1))
 
     def unreachable(self, trial: Trial) -> str:
-        whole_range_db = max(self._best_db, trial.psnr_db)
-        floor_db, best_db = map(self._job.reported_db, (self._floor_db, whole_range_db))
+        best_db = max(self._best_db, trial.psnr_db)
         reason = ""
         if self._job.image.bit_depth > BIT_DEPTHS[0]:
             values = values_per_code_value(BIT_DEPTHS[-1]) / UNITS_PER_CODE_VALUE
             reason = f"; decoding rounds samples of 16 bits to multiples of {values:.0f}, several times"
         if self._job.range_db:
-            reason += f"; the same samples multiplied to fill 16 bits would reach {whole_range_db:.0f} dB"
-        return f"{floor_db:.2f} dB is out of reach: the best this image can reach is {best_db:.2f} dB{reason}"
+            reason += f"; the same samples multiplied to fill 16 bits would reach {best_db:.0f} dB"
+        return self._job.out_of_reach(self._floor_db, "the best this image can reach is", best_db, reason)
 
 
 class ScoreSteps(StepSearch):
@@ -362,12 +404,12 @@ class ScoreSteps(StepSearch):
 
     Args:
         effort: What it is encoded with.
-        score: The SSIMULACRA2.
-        is_floor: Whether less does not meet the target.
+        target: The SSIMULACRA2.
     """
 
-    def __init__(self, effort: Effort, score: float, is_floor: bool) -> None:
-        super().__init__(ScoreTarget(score, is_floor))
+    def __init__(self, effort: Effort, target: ScoreTarget) -> None:
+        super().__init__(target)
+        score, is_floor = target.goal, target.is_floor
         self._goal, self._is_floor = score, is_floor
         self._settled_from = effort.shifts + 2 if effort.is_iterated else 1
         self._steps = _Steps()
@@ -422,7 +464,7 @@ class LmbdaSteps(StepSearch):
     """
 
     def __init__(self, sample_count: int, lmbda: float, tune: Tune) -> None:
-        super().__init__(LmbdaTarget())
+        super().__init__(LmbdaTarget(lmbda))
         self._samples = sample_count
         self._tune = tune
         self.first_q_step = min(max(round(64 * step_of_lmbda(lmbda)), 1), MAX_STEP)
@@ -449,18 +491,17 @@ def _moved(trial: Trial, octaves: float) -> int:
 
 def step_search(job: Job, estimator: Estimator, effort: Effort) -> StepSearch:
     """The search for the target of a job."""
-    if job.budget_bytes is not None:
-        return SizeSteps(estimator, effort, job, job.budget_bytes)
-    if job.config.psnr is not None:
-        return PsnrSteps(estimator, effort, job, job.config.psnr)
-    if job.config.ssimulacra2 is not None:
-        return ScoreSteps(effort, job.config.ssimulacra2, is_floor=True)
-    if job.config.aimed_score is not None and min(job.image.pixels.shape[:2]) >= WHOLE_SIDE:
-        return ScoreSteps(effort, job.config.aimed_score, is_floor=False)
-    lmbda = job.config.target_lmbda or 0.0
-    if job.range_db and job.image.bit_depth > BIT_DEPTHS[0]:
-        _check_step(step_of_lmbda(lmbda), job.range_db)
-    return LmbdaSteps(job.image.pixels.size, lmbda, job.config.distortion_tune)
+    match job.target:
+        case SizeTarget(budget_bytes=budget_bytes):
+            return SizeSteps(estimator, effort, job, budget_bytes)
+        case PsnrTarget(floor_db=floor_db):
+            return PsnrSteps(estimator, effort, job, floor_db)
+        case ScoreTarget() as target:
+            return ScoreSteps(effort, target)
+        case LmbdaTarget(lmbda=lmbda):
+            if job.range_db and job.image.bit_depth > BIT_DEPTHS[0]:
+                _check_step(step_of_lmbda(lmbda), job.range_db)
+            return LmbdaSteps(job.image.pixels.size, lmbda, job.tune)
 
 
 def _check_step(step: float, range_db: float) -> None:

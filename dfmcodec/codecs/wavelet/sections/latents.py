@@ -16,12 +16,14 @@ from itertools import accumulate, pairwise
 import numpy as np
 
 from dfmcodec._types import Int32, Symbols
+from dfmcodec.codecs.registry import Model
 from dfmcodec.codecs.wavelet.contents import TileStream, TileSymbols
 from dfmcodec.codecs.wavelet.context import ContextModel, TableChoice
 from dfmcodec.codecs.wavelet.geometry import Geometry, Tiling
 from dfmcodec.codecs.wavelet.neighbourhood import CausalContext
 from dfmcodec.codecs.wavelet.passes import CodingPass
 from dfmcodec.codecs.wavelet.traversal import traverse
+from dfmcodec.container.layout import container_bytes
 from dfmcodec.entropy import LAPLACE_COUNT, SymbolEncoder, best_laplace_index, laplace
 from dfmcodec.entropy.streams import StreamReader, check_length, check_of
 from dfmcodec.entropy.tables import MAX_SYMBOL
@@ -31,6 +33,13 @@ from dfmcodec.threads import in_one_thread, in_rounds
 
 TILE_LENGTH = struct.Struct("<I")  # the length of a tile stream
 _FEW_SYMBOLS = 1 << 16  # of a tile: fewer take mostly Python's time, and its threads wait for each other
+
+
+def wavelet_file_bytes(tiling: Tiling) -> int:
+    """The size of a wavelet codec's file without its range-coded streams and optional sections."""
+    tiles = len(tiling.tiles)
+    lengths = tiles * TILE_LENGTH.size if tiles > 1 else 0
+    return container_bytes(Model.WAVELET, is_tiled=tiles > 1) + tiles * tiling.channels + lengths
 
 
 def low_differences(low: Symbols) -> Symbols:

@@ -43,7 +43,7 @@ from dfmcodec.codecs.generative.network import (
     pixel_inputs,
     positions,
 )
-from dfmcodec.codecs.generative.sections import CodeSymbols, read_code, scale_indices, write_code
+from dfmcodec.codecs.generative.sections import CodeSymbols, code_file_bytes, read_code, scale_indices, write_code
 from dfmcodec.codecs.generative.training import features, measures, subpixel
 from dfmcodec.codecs.generative.training.data import ImageSet, read_images
 from dfmcodec.codecs.generative.training.recipes import PRESETS
@@ -471,11 +471,11 @@ def test_codes_of_any_length_come_back_with_what_is_beside_them(trained: Generat
             again, ancillary = container.read(data)
             assert (again, ancillary.metadata.icc or b"") == (image, metadata)
             assert ancillary.gray_as_rgb == bool(metadata)
-            of_file = container.code_file_bytes(image) + container.sections_file_bytes(sections)
+            of_file = code_file_bytes(image) + container.sections_file_bytes(sections)
             has_checks = container.Section.CHECKS in container.read_header(data).sections
             assert len(data) == of_file + (container.checks_file_bytes(1 + len(sections), 0) if has_checks else 0)
             assert has_checks == (length + len(metadata) > 1 << 13)
-    assert container.code_file_bytes(CodedImage(of_model, 1, 1, bytes(20))) == 18 + 20
+    assert code_file_bytes(CodedImage(of_model, 1, 1, bytes(20))) == 18 + 20
     data = container.write(CodedImage(of_model, 1, 1, b"abc"), {container.Section.RGB: b""})
     for cut in range(13, len(data)):
         with pytest.raises(TruncatedError):

@@ -13,8 +13,9 @@ from common import with_crc
 from overfitted_parts import TableCosts, installed, laplace_grids, random_network, some_prior
 
 from dfmcodec import container
-from dfmcodec._types import Model, Symbols
+from dfmcodec._types import Symbols
 from dfmcodec.codecs.decode import DecodeRequest, decode_best_effort, decode_image
+from dfmcodec.codecs.overfitted import read_write as overfitted_read_write
 from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, LMBDA_CODES, grid_sizes
 from dfmcodec.codecs.overfitted.sections.grids import GridsBody, grid_checks, read_grids, write_grids
@@ -27,7 +28,8 @@ from dfmcodec.codecs.overfitted.sections.networks import (
 )
 from dfmcodec.codecs.overfitted.traversal import traverse_grids
 from dfmcodec.codecs.overfitted.weights import DELTA_NAMES, EXPONENTS, OverfittedWeights, WeightDeltas
-from dfmcodec.container import Section, models, read_write
+from dfmcodec.codecs.registry import Model
+from dfmcodec.container import Section, read_write
 from dfmcodec.container.checks import checks_bytes
 from dfmcodec.container.contents import Ancillary
 from dfmcodec.entropy.tables import MAX_SYMBOL, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
@@ -351,7 +353,7 @@ def test_checks_of_grids() -> None:
 def test_a_check_of_wrong_symbols_refuses_a_whole_file() -> None:
     """As of an encoder whose contexts are not the decoder's: all bytes are right."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "grid_checks", lambda grids: grid_checks([grids[0] + 1, *grids[1:]]))
+        patch.setattr(overfitted_read_write, "grid_checks", lambda grids: grid_checks([grids[0] + 1, *grids[1:]]))
         data = checked_file(some_model())
     with pytest.raises(CorruptError, match=r"grid 0 .* please report"):
         container.read(data)

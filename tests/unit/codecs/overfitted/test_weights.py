@@ -9,7 +9,6 @@ import pytest
 from overfitted_parts import some_prior_arrays
 
 import dfmcodec
-from dfmcodec._types import Model
 from dfmcodec.codecs.overfitted.context import GridNetwork
 from dfmcodec.codecs.overfitted.grids import LMBDA_CODES, code_of_lmbda, lmbda_of_code, symbol_step
 from dfmcodec.codecs.overfitted.weights import (
@@ -21,6 +20,7 @@ from dfmcodec.codecs.overfitted.weights import (
     WeightDeltas,
     overfitted_weights_of,
 )
+from dfmcodec.codecs.registry import Model
 from dfmcodec.entropy.tables import LAPLACE_COUNT, MAX_SYMBOL
 from dfmcodec.errors import DfmError, UnsupportedVersionError
 from dfmcodec.weights.registry import shipped_ids

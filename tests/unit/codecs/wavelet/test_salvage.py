@@ -19,12 +19,12 @@ import dfmcodec
 from dfmcodec import container
 from dfmcodec.codecs.decode import DecodeRequest, decode_best_effort, decode_image, render
 from dfmcodec.codecs.encode import encode_image
-from dfmcodec.codecs.wavelet import geometry as wavelet_geometry
+from dfmcodec.codecs.wavelet.contents import tiling_of
 from dfmcodec.codecs.wavelet.transform import synthesise_level
 from dfmcodec.container import read_write
 from dfmcodec.container.checks import CHECKS_FRACTION
 from dfmcodec.errors import CorruptError, FormatError, TruncatedError
-from dfmcodec.image import Image, Metadata
+from dfmcodec.image import Image, Metadata, tiles
 from dfmcodec.image.region import Region
 from dfmcodec.metrics import psnr
 from dfmcodec.search.config import EncoderConfig
@@ -67,7 +67,7 @@ def tiled():
 
     pixels = np.ascontiguousarray(skimage.data.astronaut()[:256])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wavelet_geometry, "TILE_SIDE", 256)
+        patch.setattr(tiles, "TILE_SIDE", 256)
         patch.setattr(read_write, "CHECKS_FRACTION", 1.0)
         return encode_image(Image(pixels), EncoderConfig(quality=50, effort=1, tune="psnr")).data
 
@@ -157,7 +157,7 @@ def test_a_prefix_is_the_coarser_levels_exactly(small):
     assert not is_enough(size - 1)
     model, _, _ = container.read_region(small.data[:size], None, losses=[])
     coarse, _, _ = container.read_region(small.data, None, finest_level=1)
-    geometry = container.tiling_of(model.architecture, model.height, model.width).tiles[0].geometry
+    geometry = tiling_of(model.architecture, model.height, model.width).tiles[0].geometry
     zeros = [np.zeros((3, *geometry.band_size(0, orientation)), np.int32) for orientation in range(3)]
     assert not model.symbols[geometry.symbol_count(1) :].any()
     assert np.array_equal(model.samples, synthesise_level(coarse.samples, zeros))
@@ -213,7 +213,7 @@ def test_damaged_levels_are_left_out(small, photograph):
     give.
     """
     whole, _ = container.read(small.data)
-    geometry = container.tiling_of(whole.architecture, whole.height, whole.width).tiles[0].geometry
+    geometry = tiling_of(whole.architecture, whole.height, whole.width).tiles[0].geometry
     start, end = section(small.data, "latents")
     figures = []
     for position in range(start + 300, end, (end - start) // 8):
@@ -237,7 +237,7 @@ def test_without_checks_all_that_decodes_is_taken(unchecked):
     found, _, _ = container.read_region(flipped(unchecked, end - 40), None, losses=losses)
     assert "no checks that show where" in losses[0]
     whole, _ = container.read(unchecked)
-    geometry = container.tiling_of(whole.architecture, whole.height, whole.width).tiles[0].geometry
+    geometry = tiling_of(whole.architecture, whole.height, whole.width).tiles[0].geometry
     before = geometry.symbol_count(1)  # all that the last 40 bytes have nothing of
     assert np.array_equal(found.symbols[:before], whole.symbols[:before])
     assert found.symbols[before:].any()

@@ -17,7 +17,7 @@ from dfmcodec.codecs.wavelet.colour import (
     principal_chroma_angle,
 )
 from dfmcodec.codecs.wavelet.correction import CELL, FEATURES, CorrectionNetwork, padded_cells
-from dfmcodec.codecs.wavelet.geometry import TILE_GRID, Geometry, Tiling, default_levels, default_tiles
+from dfmcodec.codecs.wavelet.geometry import Geometry, Tiling, default_levels
 from dfmcodec.codecs.wavelet.synthesis import Samples, blocks, machine_change
 from dfmcodec.codecs.wavelet.transform import (
     BAND_NORMS,
@@ -29,6 +29,7 @@ from dfmcodec.codecs.wavelet.transform import (
     synthesise_level,
 )
 from dfmcodec.image.region import Region
+from dfmcodec.image.tiles import TILE_GRID, default_tiles
 
 
 def in_units(band):

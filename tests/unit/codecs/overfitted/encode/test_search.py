@@ -49,8 +49,11 @@ from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.image import PEAK_CODE_VALUE, Image
 from dfmcodec.metrics import mse, psnr
 from dfmcodec.options import EFFORTS
+from dfmcodec.search import driver
 from dfmcodec.search.config import EncoderConfig, lmbda_of_quality
+from dfmcodec.search.driver import Watch
 from dfmcodec.search.job import MAX_RESTARTS, Job, Outcome, Progress
+from dfmcodec.search.target import asked_target
 from training.overfitted import prior_arrays
 
 LMBDA = 1e-3
@@ -167,8 +170,8 @@ def found(
     """Fits an image, and writes and decodes it."""
     image = laplace_image() if image is None else image
     progress: list[Progress] = []
-    budget = config.budget_bytes(image)
-    job = Job(image, config, ancillary_bytes, progress.append, should_stop, budget, has_checks)
+    watch = {"on_progress": progress.append, "should_stop": should_stop, "has_checks": has_checks}
+    job = Job.of(image, config, asked_target(config, image), ancillary_bytes, **watch)
     with pytest.MonkeyPatch.context() as patch, installed(prior()):
         patch.setattr(search, "Fit", fit)
         if fit is LaplaceFit:
@@ -186,9 +189,9 @@ def found_of_photograph(config: EncoderConfig, steps: int = STEPS) -> SearchResu
 def search_of(config: EncoderConfig, steps: int = STEPS, image: Image | None = None) -> search._Search:
     """The search for a target before its first step."""
     image = laplace_image() if image is None else image
-    job = Job(image, config, 0, lambda _: None, lambda: False, config.budget_bytes(image))
+    job = Job.of(image, config, asked_target(config, image))
     plan = Plan(prior(), prior_networks(prior()), FitSchedule.of(steps), LMBDA)
-    return search._Search(job, plan, search.time.perf_counter())
+    return search._Search(job, plan, Watch(job))
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +234,7 @@ def test_progress_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     result = found(EncoderConfig(lmbda=LMBDA))
     progress = result.progress
     assert [report.steps for report in progress] == list(range(10, STEPS + 1, 10))
-    assert [report.part for report in progress] == pytest.approx([*(n / STEPS for n in range(10, STEPS, 10)), 0.99])
+    assert [report.fraction for report in progress] == pytest.approx([*(n / STEPS for n in range(10, STEPS, 10)), 0.99])
     assert progress[-1].psnr_db == pytest.approx(result.psnr_db)
     assert progress[-1].what == f"{result.psnr_db:.2f} dB, {len(result.data)} bytes"
     assert progress[-1].budget_bytes is None
@@ -297,8 +300,8 @@ def test_latents_move_by_as_much_as_the_symbols_of_descended_coarse_grids(monkey
 
     monkeypatch.setattr(search, "descend", one_more)
     running = search_of(EncoderConfig(lmbda=LMBDA))
-    before = running._fit.start(laplace_latents())
-    after = running._with_descended_grids(before)
+    before = running.first.fit.start(laplace_latents())
+    after = running._with_descended_grids(replace(running.first, state=before)).state
     for level, (old, new) in enumerate(zip(before.latents, after.latents, strict=True)):
         assert np.allclose(new - old, level if level in (1, 2) else 0, atol=1e-5)  # rounding: values up to 10
 
@@ -321,7 +324,7 @@ def test_a_fit_can_be_interrupted() -> None:
 def test_a_time_limit_ends_a_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here after the first step, as each look at the clock takes a second. Samples have 16 bits."""
     seconds = count()
-    monkeypatch.setattr(search.time, "perf_counter", lambda: float(next(seconds)))
+    monkeypatch.setattr(driver.time, "perf_counter", lambda: float(next(seconds)))
     image = Image(PIXELS[:48, :64].astype(np.uint16) * 257)
     result = found(EncoderConfig(lmbda=LMBDA, time_limit_s=1.5), image)
     assert (result.outcome.steps, result.outcome.stop_reason) == (1, "time limit")
@@ -333,12 +336,13 @@ def test_a_time_limit_ends_a_fit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_time_limit_makes_a_long_fit_shorter(steps: int, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four steps take a second each, and seven tenths of the 86 s that are left are for steps."""
     now = 0.0
-    monkeypatch.setattr(search.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(driver.time, "perf_counter", lambda: now)
     running = search_of(EncoderConfig(lmbda=LMBDA, time_limit_s=100), steps)
+    fit = running.first.fit
     for number in range(1, 21):
         now = 9.0 + number
-        running._keep_to_time(number)
-    assert running._fit.schedule.steps == kept
+        fit = running._in_time(fit, number)
+    assert fit.schedule.steps == kept
 
 
 # Numbers that are not finite
@@ -409,9 +413,9 @@ def test_networks_are_not_rounded_by_a_state_that_came_to_nan(part: str, monkeyp
 def test_networks_that_come_to_nan_within_a_step_are_rounded_quietly() -> None:
     """The state after it is what tells."""
     running = search_of(EncoderConfig(lmbda=LMBDA))
-    state = running._fit.start()
+    fit, state = running.first.fit, running.first.state
     state = state._replace(networks=state.networks.from_flat(np.full_like(state.networks.flat, nan)))
-    assert not running._fit.step(state, 0, True, running._any_rounding).is_finite
+    assert not fit.step(state, 0, True, running.first.rounding).is_finite
 
 
 @pytest.mark.parametrize("part", [pytest.param("networks", marks=pytest.mark.slow), "latents"])
@@ -433,7 +437,7 @@ def test_a_fit_that_comes_to_nan_again_and_again_ends(part: str, monkeypatch: py
     """The last good state is written."""
     spoil_steps(monkeypatch, range(11, 1000), part)
     result = found(EncoderConfig(lmbda=LMBDA), steps=100)
-    assert (result.outcome.stop_reason, result.outcome.restarts) == ("diverged", MAX_RESTARTS + 1)
+    assert (result.outcome.stop_reason, result.outcome.restarts) == ("diverged", MAX_RESTARTS)
     assert [report.steps for report in result.progress] == [10]
     assert result.psnr_db == pytest.approx(result.progress[0].psnr_db)
 
@@ -476,11 +480,11 @@ def test_gray_images_have_one_channel() -> None:
     ("config", "message"),
     [
         (EncoderConfig(size=150), r"150 bytes is below the [\d,]+ that the smallest file needs"),
-        (EncoderConfig(psnr=80.0), r"80\.00 dB is out of reach of the overfitted codec, which reached \d\d\.\d\d"),
+        (EncoderConfig(psnr=80.0), r"80\.00 dB is out of reach: the fit reached \d\d\.\d\d dB in 20 steps; use --"),
     ],
 )
 def test_targets_may_be_out_of_reach(config: EncoderConfig, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "_DESCENTS", 1)  # more of them would only take longer
+    monkeypatch.setattr(search._Descents, "most_trials", 1)  # more of them would only take longer
     with pytest.raises(TargetUnreachableError, match=message):
         found(config, steps=20, ancillary_bytes=90)
 
@@ -491,7 +495,7 @@ def test_targets_may_be_out_of_reach(config: EncoderConfig, message: str, monkey
 def test_a_fit_that_ends_early_does_not_say_that_its_target_is_out_of_reach(
     why: str, advice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search._Search, "_reason_to_stop", lambda self: why)
+    monkeypatch.setattr(Watch, "reason_to_stop", lambda self: why)
     message = rf"the fit ended early \({why}\) at \d+\.\d\d dB, below 60\.00; {advice} "
     with pytest.raises(TargetUnreachableError, match=message):
         found(EncoderConfig(psnr=60.0))
@@ -503,7 +507,7 @@ def test_a_part_of_each_of_two_states_leads_to_the_target() -> None:
     nearest = [np.zeros_like(beyond[0]), *beyond[1:]]
     with installed(prior()):
         any_size = search_of(EncoderConfig(size=9000))
-        deltas = any_size._any_rounding.deltas(prior_networks(prior()))
+        deltas = any_size.first.rounding.deltas(prior_networks(prior()))
         small, large = (
             SymbolCandidate(grids, any_size._candidates.of(grids, deltas), LMBDA) for grids in (nearest, beyond)
         )
@@ -533,8 +537,8 @@ def test_a_fit_that_misses_its_size_is_brought_to_it(
         monkeypatch.setattr(search, "descend", lambda *_: pytest.fail("a descent finds little there"))
     size, sizes, as_it_is = len(of_lmbda.data) * 24 // 25, [], search._Search._as_it_is
 
-    def recorded(self: search._Search, state: FitState) -> SymbolCandidate:
-        tried = as_it_is(self, state)
+    def recorded(self: search._Search, fitted: search.Fitted) -> SymbolCandidate:
+        tried = as_it_is(self, fitted)
         sizes.append(tried.candidate.written_bytes)
         return tried
 
@@ -621,7 +625,7 @@ def test_the_multiplier_follows_the_target() -> None:
 
 def plan_for(config: EncoderConfig) -> Plan:
     image = Image(PIXELS)
-    return plan_of(Job(image, config, 0, lambda _: None, lambda: False, config.budget_bytes(image)))
+    return plan_of(Job.of(image, config, asked_target(config, image)))
 
 
 def test_a_plan_has_the_steps_of_its_effort_or_those_that_are_given() -> None:
@@ -660,7 +664,7 @@ def test_the_first_multiplier_follows_that_of_the_latent_model(monkeypatch: pyte
     steps = iter((640, 640, 640, 1280))
 
     def met(job: Job, _: Effort) -> Any:
-        budgets.append(job.file_budget_bytes)
+        budgets.append(job.limit_bytes)
         return Mock(model=Mock(spec=QuantizedLatents, q_step=next(steps)))
 
     monkeypatch.setattr(planning, "fit_latents", met)
@@ -767,11 +771,12 @@ def test_what_is_measured_of_16_bits_is_what_the_file_has() -> None:
     image = laplace_image(65535 * 10 ** (-50 / 20), bit_depth=16)
     with installed(prior()):
         running = search_of(EncoderConfig(lmbda=LMBDA), image=image)
-        state = running._fit.start(laplace_latents())
-        deltas = running._any_rounding.deltas(state.networks)
+        fit = running.first.fit
+        state = fit.start(laplace_latents())
+        deltas = running.first.rounding.deltas(state.networks)
         of_file = running._candidates.of(state.latents, deltas, 0.0).psnr_db
         assert of_file == pytest.approx(50, abs=0.2)
-        assert running._fit.measured(state).psnr_db == pytest.approx(of_file, abs=0.02)
+        assert fit.measured(state).psnr_db == pytest.approx(of_file, abs=0.02)
 
 
 @pytest.mark.parametrize("kind", ["rgb", "gray", "gray as rgb", "rgb, opacity", "gray 16", "rgb 16, opacity"])

@@ -21,7 +21,6 @@ import dfmcodec
 from dfmcodec import container, threads
 from dfmcodec._types import Tune
 from dfmcodec.codecs.decode import DecodeRequest, decode_image
-from dfmcodec.codecs.wavelet import geometry as wavelet_geometry
 from dfmcodec.codecs.wavelet.decode import WaveletRenderer
 from dfmcodec.codecs.wavelet.encode import iteration
 from dfmcodec.codecs.wavelet.encode import search as wavelet_search
@@ -32,13 +31,14 @@ from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate
 from dfmcodec.codecs.wavelet.encode.steps import LmbdaSteps, SizeSteps
 from dfmcodec.codecs.wavelet.encode.trial import Trial
 from dfmcodec.codecs.wavelet.filter import ImageFilter, taps
-from dfmcodec.image import Image, values_per_code_value
+from dfmcodec.image import Image, tiles, values_per_code_value
 from dfmcodec.image.read_image import read_image
 from dfmcodec.image.region import Region
 from dfmcodec.metrics import psnr
 from dfmcodec.search.config import BIT_COST, EncoderConfig, lmbda_of_quality, step_of_lmbda
 from dfmcodec.search.job import Job
 from dfmcodec.search.quality import QUALITY_STEPS
+from dfmcodec.search.target import SizeTarget, asked_target
 
 
 @pytest.fixture(scope="session")
@@ -124,7 +124,7 @@ def found_with(small, monkeypatch):
             return trials[-1], replace(state, number=number)
 
         monkeypatch.setattr(wavelet_search, "iterate", iterate)
-        job = Job(image, config, 0, lambda progress: None, lambda: False, config.budget_bytes(image))
+        job = Job.of(image, config, asked_target(config, image))
         outcome = wavelet_search.fit_latents(job)
         assert len(trials) == outcome.steps
         return outcome, trials, trials[outcome.model.number - 1]
@@ -224,7 +224,7 @@ def test_unreachable_targets(photograph):
 
 def test_a_file_above_its_limit_is_never_given(photograph, monkeypatch):
     def wrong(job, *parts):
-        return SizeSteps(*parts, job, 2 * job.budget_bytes)
+        return SizeSteps(*parts, job, 2 * job.target.budget_bytes)
 
     monkeypatch.setattr("dfmcodec.codecs.wavelet.encode.search.step_search", wrong)
     with pytest.raises(dfmcodec.DfmError, match="above the limit of 900; please report this"):
@@ -253,7 +253,7 @@ def test_a_file_of_another_opacity_is_never_given(photograph, monkeypatch):
 @pytest.fixture
 def tiled(photograph, monkeypatch):
     """An image of three rows of tiles, two side by side."""
-    monkeypatch.setattr(wavelet_geometry, "TILE_SIDE", 256)
+    monkeypatch.setattr(tiles, "TILE_SIDE", 256)
     return np.ascontiguousarray(np.tile(photograph, (4, 3, 1))[:780, :520])
 
 
@@ -440,7 +440,7 @@ def test_a_trial_meets_a_size_if_its_file_does(photograph):
     size = len(container.write(trial.model, checked=False))
     assert 0 < size - trial.file_bytes < 27
     for budget, is_met in ((size, True), (size - 1, False)):
-        job = Job(image, EncoderConfig(), 0, lambda progress: None, lambda: False, budget)
+        job = Job.of(image, EncoderConfig(), SizeTarget.of(budget))
         assert SizeSteps(Estimator.of(encoding), encoding.effort, job, budget).target.meets(trial) == is_met
 
 
@@ -449,7 +449,7 @@ def test_an_iteration_leaves_little_of_an_image_of_several_tiles(photograph, mon
     """It was 121 bytes a pixel with coefficients, symbols and the costs of contexts as they are
     computed.
     """
-    monkeypatch.setattr(wavelet_geometry, "TILE_SIDE", 256)
+    monkeypatch.setattr(tiles, "TILE_SIDE", 256)
     image = Image(np.ascontiguousarray(np.tile(photograph[:128], (1, 2, 1))))
     encoding = Encoding.of(image, EFFORT_LEVELS[2])
     assert len(encoding.tiling.tiles) > 1

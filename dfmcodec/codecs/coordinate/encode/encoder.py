@@ -1,0 +1,21 @@
+"""The encoder of the coordinate codec."""
+
+from __future__ import annotations
+
+from dfmcodec.codecs.coordinate.encode.search import fit_network
+from dfmcodec.codecs.generative.model import GenerativeModel
+from dfmcodec.errors import require
+from dfmcodec.image import Image
+from dfmcodec.search.encoder import WITHOUT_FITTING, Encoder
+
+
+def _check(_image: Image, _generator: GenerativeModel | None) -> None:
+    """Refuses to encode without JAX.
+
+    Raises:
+        MissingPackageError: JAX or Optax is not installed.
+    """
+    require("the coordinate codec", "jax", "optax", otherwise=WITHOUT_FITTING)
+
+
+ENCODER = Encoder(fit_network, _check)

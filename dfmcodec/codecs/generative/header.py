@@ -1,0 +1,45 @@
+"""The header of a file whose image is a code."""
+
+from __future__ import annotations
+
+from dfmcodec.codecs.generative.contents import CodeArchitecture, CodedImage
+from dfmcodec.codecs.registry import Model
+from dfmcodec.container.layout import BYTE, LEB128, MAX_LEB128_BYTES, WORD, Field, HeaderForm, Section, Values
+
+_FIELDS = (
+    Field("generator_id", "I", WORD),
+    Field("width", "B", range(1, (1 << 8) + 1), less=1),
+    Field("height", "B", range(1, (1 << 8) + 1), less=1),
+    Field("kinds", "B", BYTE),
+    Field("code_bytes", LEB128, range(1 << 7 * MAX_LEB128_BYTES)),
+)
+
+
+def _values(image: CodedImage, section_count: int) -> dict[str, int]:
+    """The fields of a code's header.
+
+    Channels, bit depth and the number of sections share a byte. The code comes first among the
+    sections and is not in their table.
+    """
+    arch = image.architecture
+    return {
+        "generator_id": arch.generator_id,
+        "kinds": (arch.channels == 3) | (image.bit_depth == 16) << 1 | section_count << 2,
+        "code_bytes": len(image.body),
+    }
+
+
+def _architecture(values: Values) -> CodeArchitecture:
+    return CodeArchitecture(3 if values["kinds"] & 1 else 1, values["generator_id"])
+
+
+HEADER = HeaderForm(
+    Model.GENERATIVE,
+    _FIELDS,
+    _values,
+    _architecture,
+    main_section=Section.CODE,
+    main_bytes="code_bytes",
+    bit_depth=lambda values: 16 if values["kinds"] & 2 else 8,
+    section_count=lambda values: values["kinds"] >> 2,
+)

@@ -1,0 +1,30 @@
+"""The encoder of the overfitted codec."""
+
+from __future__ import annotations
+
+from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
+from dfmcodec.codecs.registry import Model
+from dfmcodec.errors import require
+from dfmcodec.image import Image
+from dfmcodec.kernels import has_kernels
+from dfmcodec.search.encoder import WITHOUT_FITTING, Encoder
+from dfmcodec.search.job import Job, Outcome
+
+
+def _check(_image: Image, _generator: object) -> None:
+    """Refuses to encode with neither kernels nor JAX.
+
+    Raises:
+        MissingPackageError: There are no compiled kernels, and JAX is not installed.
+    """
+    if not has_kernels():
+        require("the overfitted codec without compiled kernels", "jax", otherwise=WITHOUT_FITTING)
+
+
+def _encode(job: Job) -> Outcome:
+    from dfmcodec.codecs.overfitted.encode.search import fit_grids  # may import JAX
+
+    return fit_grids(job)
+
+
+ENCODER = Encoder(_encode, _check, symbol_checks=lambda image: GRID_LEVELS, fallback=Model.WAVELET)

@@ -1,0 +1,119 @@
+"""The list of codecs: one line for each, with all that is known of a codec before it is loaded.
+
+A codec is a folder beside this module, of the name that `--model` takes. Its `codec.py` holds its
+record `CODEC`; see `codecs.record.Codec`. The record is imported on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+from dfmcodec._types import Tune
+
+AUTO = "auto"  # the name that `--model` takes for the best of several codecs
+_ANY_EFFORT = MappingProxyType({Tune.VISUAL: 1, Tune.PSNR: 1})
+
+
+@dataclass(frozen=True)
+class Automatic:
+    """The conditions under which `--model auto` tries a codec.
+
+    Args:
+        from_effort: The least effort, by tune.
+        max_pixels: The largest number of pixels; None for no limit.
+    """
+
+    from_effort: Mapping[Tune, int] = field(default_factory=lambda: _ANY_EFFORT)
+    max_pixels: int | None = None
+
+
+@dataclass(frozen=True)
+class Traits:
+    """The properties of a codec that options and headers depend on.
+
+    Args:
+        code: The number of the codec in the header of a file.
+        options: The options that only this codec, or only some codecs, have.
+        automatic: When `auto` tries the codec; None for never.
+        has_visual_tune: Whether the codec can be chosen together with the tune `visual`.
+        default_target: The target, where the user gives none.
+        is_named: Whether `--model` takes the name. Otherwise the file of a generative model chooses
+            the codec.
+    """
+
+    code: int
+    options: tuple[str, ...] = ()
+    automatic: Automatic | None = None
+    has_visual_tune: bool = False
+    default_target: str = "quality"
+    is_named: bool = True
+
+    def is_automatic(self, tune: Tune, effort: int, pixel_count: int) -> bool:
+        """Returns whether `--model auto` tries the codec for an image of a number of pixels."""
+        rule = self.automatic
+        if rule is None or effort < rule.from_effort[tune]:
+            return False
+        return rule.max_pixels is None or pixel_count <= rule.max_pixels
+
+
+_FITS = Automatic({Tune.VISUAL: 8, Tune.PSNR: 6}, max_pixels=4_000_000)  # of larger images that takes hours
+_NETWORK = ("recipe", "depth", "width", "order", "steps")
+
+
+class Model(Enum):
+    """The codecs, in the order in which `auto` tries them; the value is the name of the codec."""
+
+    WAVELET = "wavelet", Traits(1, ("ssimulacra2", "quality", "lmbda", "effort"), Automatic(), has_visual_tune=True)
+    OVERFITTED = "overfitted", Traits(3, ("quality", "lmbda", "effort", "steps"), _FITS)
+    COORDINATE = "coordinate", Traits(0, _NETWORK, default_target="rate")
+    GENERATIVE = "generative", Traits(2, is_named=False)
+
+    traits: Traits
+
+    def __new__(cls, name: str, traits: Traits) -> Model:
+        model = object.__new__(cls)
+        model._value_ = name
+        model.traits = traits
+        return model
+
+    @property
+    def code(self) -> int:
+        """The number of the codec in the header of a file."""
+        return self.traits.code
+
+    @classmethod
+    def named(cls, name: str) -> Model:
+        """Returns the codec of a name."""
+        return next(model for model in cls if model.value == name)
+
+    def record(self) -> Any:
+        """Returns the record of the codec, a `codecs.record.Codec`, and imports it if needed."""
+        return import_module(f"dfmcodec.codecs.{self.value}.codec").CODEC
+
+
+GENERATOR_MODEL = next(model for model in Model if not model.traits.is_named)  # of the file of a generative model
+NAMED_MODELS = tuple(model.value for model in Model if model.traits.is_named)
+VISUAL_MODELS = tuple(model.value for model in Model if model.traits.has_visual_tune)
+
+
+def models_of_option(name: str) -> tuple[str, ...] | None:
+    """Returns the values of `--model` that have an option; None for an option of all codecs.
+
+    `auto` has the options of the codec that it always tries.
+    """
+    models = tuple(model.value for model in Model if name in model.traits.options)
+    if not models:
+        return None
+    always = next(model for model in Model if model.traits.automatic is not None)
+    return (AUTO, *models) if name in always.traits.options else models
+
+
+def has_option(model: str, name: str) -> bool:
+    """Returns whether a value of `--model` has an option."""
+    models = models_of_option(name)
+    return models is None or model in models

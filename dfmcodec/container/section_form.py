@@ -1,0 +1,44 @@
+"""The sections of a codec's files: a quantised model <-> bodies, and the checks of its symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dfmcodec.codecs.registry import Model
+from dfmcodec.container.contents import QuantizedModel
+from dfmcodec.container.integrity import FileState
+from dfmcodec.container.layout import Section
+from dfmcodec.image.region import Region
+
+Sections = dict[Section, bytes]
+Losses = list[str] | None  # see `read_write.read_region`
+Read = tuple[QuantizedModel, Region]  # a model and the region of its samples
+
+
+@dataclass(frozen=True)
+class SectionForm:
+    """How the sections of a file hold the models of a codec.
+
+    Args:
+        write: From a quantised model to the bodies of its sections.
+        read: From a file's state, the wanted region, the finest decomposition level and a list of
+            losses to the model and the region of its samples; see `read_write.read_region`.
+        symbol_checks: From a model to the checks of its symbols.
+    """
+
+    write: Callable[[Any], Sections]
+    read: Callable[[FileState, Region | None, int, Losses], Read]
+    symbol_checks: Callable[[Any], list[int]] = lambda model: []
+
+
+def section_form(model: Model) -> SectionForm:
+    """Returns how sections hold the models of a codec, whose modules are imported if needed."""
+    form: SectionForm = model.record().section_form()
+    return form
+
+
+def complete_region(state: FileState) -> Region:
+    """Returns the region of all pixels of a file's image."""
+    return Region(0, 0, state.header.height, state.header.width)
