@@ -29,17 +29,20 @@ CONTENTS = {  # by module or folder of dfmcodec/
     "codecs.encode": "chooses codecs, writes the file, decodes it again",
     "codecs.source": "reads the image to encode",
     "report": "the figures of an encoding",
+    "codecs.*.codec": "the record of each codec",
     "codecs.*.encode": "encoders",
     "codecs.wavelet.encode": "iterations of rate-distortion optimisation",
     "codecs.overfitted.encode": "fits of latents and networks",
     "codecs.coordinate.encode": "training of a network on one image",
     "codecs.generative.encode": "search for a code",
     "codecs.generative.training": "training of generative models",
-    "search": "settings, targets, rate control",
+    "search": "settings, targets, rate control, the driver of all searches",
     "viewer": "`dfm view`, thumbnails, desktop files",
     "codecs.decode": "decodes images, regions and other sizes",
     "codecs.*.decode": "pixels of each codec",
     "codecs.renderer": "the interface of these",
+    "codecs.record": "the form of the records of codecs",
+    "codecs.registry": "the list of codecs, a line each",
     "container": "header, sections, checks, metadata",
     "codecs.*": "transform, context, synthesis, weights and sections of each codec",
     "codecs.losses": "losses of a damaged file",
@@ -88,7 +91,7 @@ def layers() -> list[tuple[str, ...]]:
 
 def _grouped(row: Sequence[str], codecs: Iterable[str]) -> tuple[str, ...]:
     """Replaces names that a row has for each codec by one with `*`."""
-    for suffix in ("", ".encode", ".decode"):
+    for suffix in ("", ".encode", ".decode", ".codec"):
         names = [f"codecs.{codec}{suffix}" for codec in codecs]
         if set(names) <= set(row):
             return (f"codecs.*{suffix}", *(name for name in row if name not in names))
@@ -101,7 +104,7 @@ def path(name: str) -> str:
     is_folder = "*" in name or (ROOT / "dfmcodec" / inner).is_dir()
     if name in ("", "codecs"):
         return f"{inner}/__init__.py".lstrip("/")
-    return f"{inner}/" if is_folder and not name.endswith("*.decode") else f"{inner}.py"
+    return f"{inner}/" if is_folder and not name.endswith(("*.decode", "*.codec")) else f"{inner}.py"
 
 
 def table() -> str:

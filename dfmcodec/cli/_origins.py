@@ -179,7 +179,7 @@ class Records:
             size = output.stat().st_size
         except OSError:
             return False
-        return any(is_source(origin, file) for origin in self._origins(made, size) if origin.status != ADOPTED)
+        return any(is_source(origin, file) for origin in self._origins(output, size) if origin.status != ADOPTED)
 
     def _origins(self, output: Path, size: int) -> list[Origin]:
         """Returns the rows of an output, the latest last."""

@@ -515,7 +515,7 @@ class _Encoded:
 
 def _missed_line(encoded: _Encoded) -> str:
     report = encoded.result.report
-    return f"{encoded.name}: the fit ended early ({report.stop_reason}), below its target{_of_other_model(report)}"
+    return f"{encoded.name}: the fit ended early ({report.stop_reason}), below its target{_other_codec_remark(report)}"
 
 
 def _notices(encoded: _Encoded, output: Path, status: str) -> list[str]:
@@ -523,7 +523,7 @@ def _notices(encoded: _Encoded, output: Path, status: str) -> list[str]:
     report, notices = encoded.result.report, []
     if (encoded.was_interrupted or report.ended_early) and status != MISSED:
         reason = "interrupted" if encoded.was_interrupted else report.stop_reason
-        notices.append(f"{encoded.name}: the fit ended early ({reason}){_of_other_model(report)}")
+        notices.append(f"{encoded.name}: the fit ended early ({reason}){_other_codec_remark(report)}")
     if report.restarts:
         times = "once" if report.restarts == 1 else f"{report.restarts} times"
         notices.append(f"{encoded.name}: the fit diverged and restarted {times} from its best result so far")

@@ -84,7 +84,7 @@ class Commit:
     @classmethod
     def of(cls, rows: Sequence[ImageRow], archive_bytes: int) -> Commit:
         """Counts rows."""
-        of_status = Counter(row.status for row in rows)
+        counts = Counter(row.status for row in rows)
         done = [row for row in rows if row.status == DONE]
         return cls(
             counts[DONE],

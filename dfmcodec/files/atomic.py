@@ -186,7 +186,7 @@ def write_atomic(path: Path, data: bytes, force: bool = True, follow: bool = Tru
         if is_stream(path):
             path.write_bytes(data)
             return
-        _sweep(path)
+        _remove_leftovers(path)
         if not (hasattr(os, "O_TMPFILE") and _write_unnamed(path, data, force, mtime_ns)):
             _write_named(path, data, force, mtime_ns)
     except FileExistsError as error:
