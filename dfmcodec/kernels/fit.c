@@ -1,7 +1,7 @@
 /* A window of a fit of the overfitted codec: its loss by colours and bits, and the gradient of it, as
  * `dfmcodec.codecs.overfitted.encode.window_loss` describes them (which is what JAX computes elsewhere).
  *
- * A window has WINDOW x WINDOW pixels, and of each of LEVELS grids its own samples and HALO more on all sides. All
+ * A window has WINDOW x WINDOW pixels, and of each of GRID_LEVELS grids its own samples and HALO more on all sides. All
  * planes of a level have rows of `stride_of(level)` numbers, of which those beyond its samples are zero where they
  * could count. Networks go over tiles of 128 symbols or pixels: the inputs of a tile are rows of 128 numbers, a
  * layer is a product of a matrix with them, and its gradient goes the same way back before the next tile. The
@@ -10,19 +10,10 @@
 #if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
 #define TARGET_BASELINE
 #endif
+#include "kernels.h"
 #include "maths.h"
 
 enum {
-    LEVELS = 7,
-    WINDOW = 128, /* pixels */
-    HALO = 4,
-    TAPS = 4,
-    CHANNELS = 3,
-    STAGES = 2,
-    CAUSAL = 14,
-    CELL = 9,
-    COARSER = LEVELS - 1,
-    FEATURES = CAUSAL + CELL + COARSER,
     OUTPUTS = 2, /* scale, mean */
     MAX_WIDTH = 64,
     TILE = 128,
@@ -30,15 +21,12 @@ enum {
     ROWS_AT_A_TIME = 4, /* of a product of matrices */
     SLACK = 2 * LANES,  /* numbers that may be read beyond the last one */
     PIXELS_ALONG = WINDOW + 2 * STAGES,
-    PIXELS = PIXELS_ALONG * PIXELS_ALONG, /* that the machine is evaluated at */
+    PIXELS = PIXELS_ALONG * PIXELS_ALONG, /* that the synthesis network is evaluated at */
     MARGIN = 2 * PIXELS_ALONG + LANES,    /* zeros before a plane of gradients */
     VALUES = PIXELS + SLACK,              /* numbers of a plane of vectors or colours */
     BY_VALUES = MARGIN + VALUES,
     AROUND = 9 * CHANNELS,
 };
-
-static const int CAUSAL_OFFSETS[CAUSAL][2] = {{-3, 0},  {-2, -2}, {-2, -1}, {-2, 0}, {-2, 1}, {-2, 2}, {-2, 3},
-                                              {-1, -2}, {-1, -1}, {-1, 0},  {-1, 1}, {0, -3}, {0, -2}, {0, -1}};
 
 typedef float Row[TILE];
 
@@ -58,21 +46,21 @@ typedef struct {
 static ptrdiff_t weights_at(float *at, int width, int units, Weights *weights) {
     float *const start = at;
 #define TAKE(name, count) (weights->name = at, at += (count))
-    TAKE(filters, (LEVELS - 1) * TAPS);
-    TAKE(lift, width * LEVELS);
+    TAKE(filters, (GRID_LEVELS - 1) * TAPS);
+    TAKE(lift, width * GRID_LEVELS);
     TAKE(lift_constants, width);
     TAKE(layer, CHANNELS * 2 * width);
-    TAKE(bypass, CHANNELS * LEVELS);
+    TAKE(bypass, CHANNELS * GRID_LEVELS);
     TAKE(constants, CHANNELS);
     TAKE(stages, STAGES * CHANNELS * AROUND);
     TAKE(stage_constants, STAGES * CHANNELS);
-    TAKE(w1, units * FEATURES);
-    TAKE(c1, units * LEVELS);
+    TAKE(w1, units * GRID_FEATURES);
+    TAKE(c1, units * GRID_LEVELS);
     TAKE(w2, units * units);
     TAKE(c2, units);
     TAKE(w3, OUTPUTS * units);
-    TAKE(context_bypass, OUTPUTS * FEATURES);
-    TAKE(c3, OUTPUTS * LEVELS);
+    TAKE(context_bypass, OUTPUTS * GRID_FEATURES);
+    TAKE(c3, OUTPUTS * GRID_LEVELS);
 #undef TAKE
     return at - start;
 }
@@ -86,15 +74,15 @@ typedef struct {
     ptrdiff_t top, left, height, width_of_image;
     float lmbda, step, peak, temperature, noise, activation_max;
     uint32_t seed;
-    const float *colours, *pixel_weights, *grids[LEVELS]; /* grids are of the whole image */
+    const float *colours, *pixel_weights, *grids[GRID_LEVELS]; /* grids are of the whole image */
     float *costs;                                  /* [WINDOW][WINDOW] without gradient: squared errors of pixels */
     float *symbol_bits;                            /* without gradient, from the finest grid on */
-    float *symbols[LEVELS], *slopes[LEVELS];       /* after soft rounding, and how fast they move with the latents */
-    float *seen[LEVELS];                           /* companded */
-    float *by_symbols[LEVELS], *by_seen[LEVELS];
-    float *planes[LEVELS], *by_planes[LEVELS]; /* the coarser grids at the size of a level, the nearest first */
+    float *symbols[GRID_LEVELS], *slopes[GRID_LEVELS];       /* after soft rounding, and how fast they move with the latents */
+    float *seen[GRID_LEVELS];                           /* companded */
+    float *by_symbols[GRID_LEVELS], *by_seen[GRID_LEVELS];
+    float *planes[GRID_LEVELS], *by_planes[GRID_LEVELS]; /* the coarser grids at the size of a level, the nearest first */
     float *middle, *by_middle;                 /* a plane that is upsampled along its rows */
-    float *vectors, *by_vectors;               /* [LEVELS][VALUES] */
+    float *vectors, *by_vectors;               /* [GRID_LEVELS][VALUES] */
     float *values[STAGES + 1];                 /* [CHANNELS][VALUES]: before and after each stage */
     float *by_values[STAGES + 1];              /* BY_VALUES apart, each after a margin */
     float_lanes *sums;                         /* of gradients of weights */
@@ -437,40 +425,40 @@ typedef struct {
 
 /* The rows of a tile: what goes into a product has to follow each other. */
 typedef struct {
-    Row h1[MAX_WIDTH], h2_and_features[MAX_WIDTH + FEATURES], outputs[OUTPUTS];
-    Row by_h1_and_outputs[MAX_WIDTH + OUTPUTS], by_h2[MAX_WIDTH], by_features[FEATURES];
+    Row h1[MAX_WIDTH], h2_and_features[MAX_WIDTH + GRID_FEATURES], outputs[OUTPUTS];
+    Row by_h1_and_outputs[MAX_WIDTH + OUTPUTS], by_h2[MAX_WIDTH], by_features[GRID_FEATURES];
     Row values, by_values, bits;
 } ContextRows;
 
 /* The weights of contexts side by side for products, and where the gradients of each are in `Work.sums`. */
 typedef struct {
-    float last[OUTPUTS * (MAX_WIDTH + FEATURES)];       /* [w3 | bypass] */
-    float first_back[FEATURES * (MAX_WIDTH + OUTPUTS)]; /* [w1' | bypass'] */
+    float last[OUTPUTS * (MAX_WIDTH + GRID_FEATURES)];       /* [w3 | bypass] */
+    float first_back[GRID_FEATURES * (MAX_WIDTH + OUTPUTS)]; /* [w1' | bypass'] */
     float second_back[MAX_WIDTH * MAX_WIDTH];           /* w2' */
     float_lanes *by_first, *by_second, *by_last, *by_c1, *by_c2, *by_c3;
 } ContextProducts;
 
 static void gather_tile(const Work *work, const Tile *tile, ContextRows *rows) {
-    const int level = tile->level, stride = stride_of(level), coarse = level + 1 < LEVELS ? stride_of(level + 1) : 0;
+    const int level = tile->level, stride = stride_of(level), coarse = level + 1 < GRID_LEVELS ? stride_of(level + 1) : 0;
     Row *features = rows->h2_and_features + work->units;
-    memset(features, 0, sizeof(Row) * FEATURES);
+    memset(features, 0, sizeof(Row) * GRID_FEATURES);
     for (int v = 0; v < tile->used; v++) {
         const int x = HALO + tile->x[v], y = HALO + tile->y[v], at = v * LANES;
         memcpy(rows->values + at, work->symbols[level] + y * stride + x, sizeof(float) * LANES);
-        for (int k = 0; k < CAUSAL; k++) {
+        for (int k = 0; k < CAUSAL_FEATURES; k++) {
             const float *from = work->seen[level] + (y + CAUSAL_OFFSETS[k][0]) * stride + x + CAUSAL_OFFSETS[k][1];
             memcpy(features[k] + at, from, sizeof(float) * LANES);
         }
-        if (level + 1 == LEVELS) continue;
-        for (int k = 0; k < CELL; k++) {
+        if (level + 1 == GRID_LEVELS) continue;
+        for (int k = 0; k < CELL_FEATURES; k++) {
             const int row = HALO + tile->y[v] / 2 + k / 3 - 1, column = HALO + tile->x[v] / 2 + k % 3 - 1;
             const float_lanes cells = load(work->seen[level + 1] + row * coarse + column);
             const float_lanes twice = low_pairs(cells, cells);
-            store(features[CAUSAL + k] + at, &twice);
+            store(features[CAUSAL_FEATURES + k] + at, &twice);
         }
-        for (int k = 0; k < LEVELS - 1 - level; k++) {
+        for (int k = 0; k < GRID_LEVELS - 1 - level; k++) {
             const float *from = work->planes[level] + k * plane_of(level) + y * stride + x;
-            memcpy(features[CAUSAL + CELL + k] + at, from, sizeof(float) * LANES);
+            memcpy(features[CAUSAL_FEATURES + CELL_FEATURES + k] + at, from, sizeof(float) * LANES);
         }
     }
 }
@@ -482,22 +470,22 @@ INLINE void add_to(float *target, float_lanes v) {
 
 /* The gradient of features and values of a tile to where they came from. */
 INLINE void scatter_tile(const Work *work, const Tile *tile, const ContextRows *rows) {
-    const int level = tile->level, stride = stride_of(level), coarse = level + 1 < LEVELS ? stride_of(level + 1) : 0;
+    const int level = tile->level, stride = stride_of(level), coarse = level + 1 < GRID_LEVELS ? stride_of(level + 1) : 0;
     for (int v = 0; v < tile->used; v++) {
         const int x = HALO + tile->x[v], y = HALO + tile->y[v], at = v * LANES;
         add_to(work->by_symbols[level] + y * stride + x, load(rows->by_values + at));
-        for (int k = 0; k < CAUSAL; k++)
+        for (int k = 0; k < CAUSAL_FEATURES; k++)
             add_to(work->by_seen[level] + (y + CAUSAL_OFFSETS[k][0]) * stride + x + CAUSAL_OFFSETS[k][1],
                    load(rows->by_features[k] + at));
-        if (level + 1 == LEVELS) continue;
-        for (int k = 0; k < CELL; k++) {
+        if (level + 1 == GRID_LEVELS) continue;
+        for (int k = 0; k < CELL_FEATURES; k++) {
             const int row = HALO + tile->y[v] / 2 + k / 3 - 1, column = HALO + tile->x[v] / 2 + k % 3 - 1;
-            const float_lanes g = load(rows->by_features[CAUSAL + k] + at), none = all(0.0f);
+            const float_lanes g = load(rows->by_features[CAUSAL_FEATURES + k] + at), none = all(0.0f);
             add_to(work->by_seen[level + 1] + row * coarse + column, even_ones(g, none) + odd_ones(g, none));
         }
-        for (int k = 0; k < LEVELS - 1 - level; k++)
+        for (int k = 0; k < GRID_LEVELS - 1 - level; k++)
             memcpy(work->by_planes[level] + k * plane_of(level) + y * stride + x,
-                   rows->by_features[CAUSAL + CELL + k] + at, sizeof(float) * LANES);
+                   rows->by_features[CAUSAL_FEATURES + CELL_FEATURES + k] + at, sizeof(float) * LANES);
     }
 }
 
@@ -538,7 +526,7 @@ static void context_tile(const Work *work, const Tile *tile, const ContextProduc
     const float_lanes none = all(0.0f), most_active = all(work->activation_max), largest = all(6.0f);
     Row *features = rows->h2_and_features + units, *h2 = rows->h2_and_features;
     gather_tile(work, tile, rows);
-    products(weights->w1, weights->c1 + level, LEVELS, units, FEATURES, (const Row *)features, rows->h1, vectors);
+    products(weights->w1, weights->c1 + level, GRID_LEVELS, units, GRID_FEATURES, (const Row *)features, rows->h1, vectors);
     for (int u = 0; u < units; u++)
         for (int v = 0; v < vectors; v++) {
             const float_lanes h = activation(load(rows->h1[u] + v * LANES), most_active);
@@ -551,7 +539,7 @@ static void context_tile(const Work *work, const Tile *tile, const ContextProduc
             const float_lanes h = activation(sum, most_active);
             store(h2[u] + v * LANES, &h);
         }
-    products(sides->last, weights->c3 + level, LEVELS, OUTPUTS, units + FEATURES, (const Row *)h2, rows->outputs,
+    products(sides->last, weights->c3 + level, GRID_LEVELS, OUTPUTS, units + GRID_FEATURES, (const Row *)h2, rows->outputs,
              vectors);
     const Range down = inside_of(work->top, work->height, level);
     const Range across = inside_of(work->left, work->width_of_image, level);
@@ -581,8 +569,8 @@ static void context_tile(const Work *work, const Tile *tile, const ContextProduc
         store(by_outputs[1] + v * LANES, &by_mean);
     }
     if (!work->has_gradient) return;
-    outer_products(sides->by_last, (const Row *)by_outputs, OUTPUTS, (const Row *)h2, units + FEATURES, vectors);
-    row_sums(sides->by_c3 + level, LEVELS, (const Row *)by_outputs, OUTPUTS, vectors);
+    outer_products(sides->by_last, (const Row *)by_outputs, OUTPUTS, (const Row *)h2, units + GRID_FEATURES, vectors);
+    row_sums(sides->by_c3 + level, GRID_LEVELS, (const Row *)by_outputs, OUTPUTS, vectors);
     for (int u = 0; u < units; u++)
         for (int v = 0; v < vectors; v++) {
             const float_lanes h = load(h2[u] + v * LANES);
@@ -601,10 +589,10 @@ static void context_tile(const Work *work, const Tile *tile, const ContextProduc
         }
     outer_products(sides->by_second, (const Row *)rows->by_h2, units, (const Row *)rows->h1, units, vectors);
     row_sums(sides->by_c2, 1, (const Row *)rows->by_h2, units, vectors);
-    outer_products(sides->by_first, (const Row *)rows->by_h1_and_outputs, units, (const Row *)features, FEATURES,
+    outer_products(sides->by_first, (const Row *)rows->by_h1_and_outputs, units, (const Row *)features, GRID_FEATURES,
                    vectors);
-    row_sums(sides->by_c1 + level, LEVELS, (const Row *)rows->by_h1_and_outputs, units, vectors);
-    products(sides->first_back, NULL, 0, FEATURES, units + OUTPUTS, (const Row *)rows->by_h1_and_outputs,
+    row_sums(sides->by_c1 + level, GRID_LEVELS, (const Row *)rows->by_h1_and_outputs, units, vectors);
+    products(sides->first_back, NULL, 0, GRID_FEATURES, units + OUTPUTS, (const Row *)rows->by_h1_and_outputs,
              rows->by_features, vectors);
     scatter_tile(work, tile, rows);
 }
@@ -634,64 +622,64 @@ static void bits_of_window(Work *work, ContextRows *rows) {
     const Weights *weights = &work->weights;
     ContextProducts sides;
     for (int o = 0; o < OUTPUTS; o++) {
-        memcpy(sides.last + o * (units + FEATURES), weights->w3 + o * units, sizeof(float) * (size_t)units);
-        memcpy(sides.last + o * (units + FEATURES) + units, weights->context_bypass + o * FEATURES,
-               sizeof(float) * FEATURES);
+        memcpy(sides.last + o * (units + GRID_FEATURES), weights->w3 + o * units, sizeof(float) * (size_t)units);
+        memcpy(sides.last + o * (units + GRID_FEATURES) + units, weights->context_bypass + o * GRID_FEATURES,
+               sizeof(float) * GRID_FEATURES);
     }
-    transpose(weights->w1, units, FEATURES, sides.first_back, units + OUTPUTS);
-    transpose(weights->context_bypass, OUTPUTS, FEATURES, sides.first_back + units, units + OUTPUTS);
+    transpose(weights->w1, units, GRID_FEATURES, sides.first_back, units + OUTPUTS);
+    transpose(weights->context_bypass, OUTPUTS, GRID_FEATURES, sides.first_back + units, units + OUTPUTS);
     transpose(weights->w2, units, units, sides.second_back, units);
     sides.by_first = work->sums;
-    sides.by_c1 = sides.by_first + units * FEATURES;
-    sides.by_second = sides.by_c1 + units * LEVELS;
+    sides.by_c1 = sides.by_first + units * GRID_FEATURES;
+    sides.by_second = sides.by_c1 + units * GRID_LEVELS;
     sides.by_c2 = sides.by_second + units * units;
     sides.by_last = sides.by_c2 + units;
-    sides.by_c3 = sides.by_last + OUTPUTS * (units + FEATURES);
-    float_lanes *const end = sides.by_c3 + OUTPUTS * LEVELS;
+    sides.by_c3 = sides.by_last + OUTPUTS * (units + GRID_FEATURES);
+    float_lanes *const end = sides.by_c3 + OUTPUTS * GRID_LEVELS;
     memset(work->sums, 0, (size_t)((char *)end - (char *)work->sums));
-    for (int level = 0; level < LEVELS; level++) compand_level(work, level);
-    for (int level = LEVELS - 2; level >= 0; level--)
-        for (int k = 0; k < LEVELS - 1 - level; k++) {
+    for (int level = 0; level < GRID_LEVELS; level++) compand_level(work, level);
+    for (int level = GRID_LEVELS - 2; level >= 0; level--)
+        for (int k = 0; k < GRID_LEVELS - 1 - level; k++) {
             const float *from = k ? work->planes[level + 1] + (k - 1) * plane_of(level + 1) : work->seen[level + 1];
             float *to = work->planes[level] + k * plane_of(level);
             double_plane(work, BILINEAR, level, from, to);
             clear_outside(work, level, to);
         }
     float *bits = work->symbol_bits;
-    for (int level = 0; level < LEVELS; level++) {
+    for (int level = 0; level < GRID_LEVELS; level++) {
         context_level(work, level, &sides, rows, bits);
         if (bits) bits += own_samples(level) * own_samples(level);
     }
     if (!work->has_gradient) return;
-    for (int level = 0; level < LEVELS - 1; level++)
-        for (int k = 0; k < LEVELS - 1 - level; k++) {
+    for (int level = 0; level < GRID_LEVELS - 1; level++)
+        for (int k = 0; k < GRID_LEVELS - 1 - level; k++) {
             float *by = work->by_planes[level] + k * plane_of(level);
             float *to = k ? work->by_planes[level + 1] + (k - 1) * plane_of(level + 1) : work->by_seen[level + 1];
             clear_outside(work, level, by);
             undouble_plane(work, BILINEAR, level, by, to, NULL, NULL);
         }
     Weights *by = &work->by;
-    add_lanes(sides.by_first, units * FEATURES, by->w1);
-    add_lanes(sides.by_c1, units * LEVELS, by->c1);
+    add_lanes(sides.by_first, units * GRID_FEATURES, by->w1);
+    add_lanes(sides.by_c1, units * GRID_LEVELS, by->c1);
     add_lanes(sides.by_second, units * units, by->w2);
     add_lanes(sides.by_c2, units, by->c2);
     for (int o = 0; o < OUTPUTS; o++) {
-        add_lanes(sides.by_last + o * (units + FEATURES), units, by->w3 + o * units);
-        add_lanes(sides.by_last + o * (units + FEATURES) + units, FEATURES, by->context_bypass + o * FEATURES);
+        add_lanes(sides.by_last + o * (units + GRID_FEATURES), units, by->w3 + o * units);
+        add_lanes(sides.by_last + o * (units + GRID_FEATURES) + units, GRID_FEATURES, by->context_bypass + o * GRID_FEATURES);
     }
-    add_lanes(sides.by_c3, OUTPUTS * LEVELS, by->c3);
+    add_lanes(sides.by_c3, OUTPUTS * GRID_LEVELS, by->c3);
 }
 
 /* ---- the machine ------------------------------------------------------------------------------------------- */
 
 typedef struct {
-    Row waves[2 * MAX_WIDTH], turns[MAX_WIDTH], vectors[LEVELS], colours[CHANNELS];
-    Row by_colours[CHANNELS], by_phases_and_colours[MAX_WIDTH + CHANNELS], by_vectors[LEVELS];
+    Row waves[2 * MAX_WIDTH], turns[MAX_WIDTH], vectors[GRID_LEVELS], colours[CHANNELS];
+    Row by_colours[CHANNELS], by_phases_and_colours[MAX_WIDTH + CHANNELS], by_vectors[GRID_LEVELS];
 } MachineRows;
 
 typedef struct {
-    float last[CHANNELS * (2 * MAX_WIDTH + LEVELS)];
-    float back[LEVELS * (MAX_WIDTH + CHANNELS)]; /* [lift' | bypass'] */
+    float last[CHANNELS * (2 * MAX_WIDTH + GRID_LEVELS)];
+    float back[GRID_LEVELS * (MAX_WIDTH + CHANNELS)]; /* [lift' | bypass'] */
     float_lanes *by_lift, *by_lift_constants, *by_layer, *by_bypass, *by_constants;
 } MachineProducts;
 
@@ -700,11 +688,11 @@ static void machine_tile(const Work *work, int first, int used, const MachinePro
                          int goes_back) {
     const int width = work->width, vectors = (used + 2 * LANES - 1) / (2 * LANES) * 2;
     const Weights *weights = &work->weights;
-    for (int level = 0; level < LEVELS; level++) {
+    for (int level = 0; level < GRID_LEVELS; level++) {
         if (used < TILE) memset(rows->vectors[level], 0, sizeof(Row));
         memcpy(rows->vectors[level], work->vectors + level * VALUES + first, sizeof(float) * (size_t)used);
     }
-    products(weights->lift, weights->lift_constants, 1, width, LEVELS, (const Row *)rows->vectors, rows->turns,
+    products(weights->lift, weights->lift_constants, 1, width, GRID_LEVELS, (const Row *)rows->vectors, rows->turns,
              vectors);
     for (int j = 0; j < width; j++)
         for (int v = 0; v < vectors; v++) {
@@ -718,7 +706,7 @@ static void machine_tile(const Work *work, int first, int used, const MachinePro
         Row of_bypass[CHANNELS];
         products(weights->layer, weights->constants, 1, CHANNELS, 2 * width, (const Row *)rows->waves, rows->colours,
                  vectors);
-        products(weights->bypass, NULL, 0, CHANNELS, LEVELS, (const Row *)rows->vectors, of_bypass, vectors);
+        products(weights->bypass, NULL, 0, CHANNELS, GRID_LEVELS, (const Row *)rows->vectors, of_bypass, vectors);
         for (int c = 0; c < CHANNELS; c++)
             for (int i = 0; i < used; i++)
                 work->values[0][c * VALUES + first + i] = rows->colours[c][i] + of_bypass[c][i];
@@ -744,14 +732,14 @@ static void machine_tile(const Work *work, int first, int used, const MachinePro
     }
     /* the gradient by a_j has cos - 1: what the sum with cos has too much is that by the constants */
     outer_products(sides->by_layer, (const Row *)by_colours, CHANNELS, (const Row *)rows->waves, 2 * width, vectors);
-    outer_products(sides->by_bypass, (const Row *)by_colours, CHANNELS, (const Row *)rows->vectors, LEVELS, vectors);
+    outer_products(sides->by_bypass, (const Row *)by_colours, CHANNELS, (const Row *)rows->vectors, GRID_LEVELS, vectors);
     row_sums(sides->by_constants, 1, (const Row *)by_colours, CHANNELS, vectors);
-    outer_products(sides->by_lift, (const Row *)rows->by_phases_and_colours, width, (const Row *)rows->vectors, LEVELS,
+    outer_products(sides->by_lift, (const Row *)rows->by_phases_and_colours, width, (const Row *)rows->vectors, GRID_LEVELS,
                    vectors);
     row_sums(sides->by_lift_constants, 1, (const Row *)rows->by_phases_and_colours, width, vectors);
-    products(sides->back, NULL, 0, LEVELS, width + CHANNELS, (const Row *)rows->by_phases_and_colours, rows->by_vectors,
+    products(sides->back, NULL, 0, GRID_LEVELS, width + CHANNELS, (const Row *)rows->by_phases_and_colours, rows->by_vectors,
              vectors);
-    for (int level = 0; level < LEVELS; level++)
+    for (int level = 0; level < GRID_LEVELS; level++)
         memcpy(work->by_vectors + level * VALUES + first, rows->by_vectors[level], sizeof(float) * (size_t)used);
 }
 
@@ -849,22 +837,22 @@ static void colours_of_window(Work *work, MachineRows *rows) {
     const int width = work->width;
     const Weights *weights = &work->weights;
     MachineProducts sides;
-    transpose(weights->lift, width, LEVELS, sides.back, width + CHANNELS);
-    transpose(weights->bypass, CHANNELS, LEVELS, sides.back + width, width + CHANNELS);
+    transpose(weights->lift, width, GRID_LEVELS, sides.back, width + CHANNELS);
+    transpose(weights->bypass, CHANNELS, GRID_LEVELS, sides.back + width, width + CHANNELS);
     sides.by_lift = work->sums;
-    sides.by_lift_constants = sides.by_lift + width * LEVELS;
+    sides.by_lift_constants = sides.by_lift + width * GRID_LEVELS;
     sides.by_layer = sides.by_lift_constants + width;
     sides.by_bypass = sides.by_layer + CHANNELS * 2 * width;
-    sides.by_constants = sides.by_bypass + CHANNELS * LEVELS;
+    sides.by_constants = sides.by_bypass + CHANNELS * GRID_LEVELS;
     float_lanes *const by_stages = sides.by_constants + CHANNELS;
     float_lanes *const by_filters = by_stages + STAGES * CHANNELS * (AROUND + 1);
-    memset(work->sums, 0, (size_t)((char *)(by_filters + (LEVELS - 1) * TAPS) - (char *)work->sums));
-    for (int level = LEVELS - 2; level >= 0; level--)
-        for (int k = 0; k < LEVELS - 1 - level; k++) {
+    memset(work->sums, 0, (size_t)((char *)(by_filters + (GRID_LEVELS - 1) * TAPS) - (char *)work->sums));
+    for (int level = GRID_LEVELS - 2; level >= 0; level--)
+        for (int k = 0; k < GRID_LEVELS - 1 - level; k++) {
             const float *from = k ? work->planes[level + 1] + (k - 1) * plane_of(level + 1) : work->symbols[level + 1];
             double_plane(work, weights->filters + level * TAPS, level, from, work->planes[level] + k * plane_of(level));
         }
-    for (int k = 0; k < LEVELS; k++)
+    for (int k = 0; k < GRID_LEVELS; k++)
         for (int y = 0; y < PIXELS_ALONG; y++)
             scaled_copy(pixel_row(k ? work->planes[0] + (k - 1) * plane_of(0) : work->symbols[0], y), work->step,
                         work->vectors + k * VALUES + y * PIXELS_ALONG);
@@ -888,38 +876,38 @@ static void colours_of_window(Work *work, MachineRows *rows) {
     }
     for (int first = 0; first < PIXELS; first += TILE)
         machine_tile(work, first, PIXELS - first < TILE ? PIXELS - first : TILE, &sides, rows, 1);
-    for (int level = 0; level < LEVELS - 1; level++)
-        memset(work->by_planes[level], 0, sizeof(float) * (size_t)((LEVELS - 1 - level) * plane_of(level)));
+    for (int level = 0; level < GRID_LEVELS - 1; level++)
+        memset(work->by_planes[level], 0, sizeof(float) * (size_t)((GRID_LEVELS - 1 - level) * plane_of(level)));
     float own[PIXELS_ALONG];
-    for (int k = 0; k < LEVELS; k++)
+    for (int k = 0; k < GRID_LEVELS; k++)
         for (int y = 0; y < PIXELS_ALONG; y++) {
             scaled_copy(work->by_vectors + k * VALUES + y * PIXELS_ALONG, work->step, own);
             float *target = pixel_row(k ? work->by_planes[0] + (k - 1) * plane_of(0) : work->by_symbols[0], y);
             for (int x = 0; x < PIXELS_ALONG; x++) target[x] += own[x];
         }
-    for (int level = 0; level < LEVELS - 1; level++)
-        for (int k = 0; k < LEVELS - 1 - level; k++) {
+    for (int level = 0; level < GRID_LEVELS - 1; level++)
+        for (int k = 0; k < GRID_LEVELS - 1 - level; k++) {
             const float *from = k ? work->planes[level + 1] + (k - 1) * plane_of(level + 1) : work->symbols[level + 1];
             float *to = k ? work->by_planes[level + 1] + (k - 1) * plane_of(level + 1) : work->by_symbols[level + 1];
             undouble_plane(work, weights->filters + level * TAPS, level, work->by_planes[level] + k * plane_of(level),
                            to, from, by_filters + level * TAPS);
         }
     Weights *by = &work->by;
-    add_lanes(sides.by_lift, width * LEVELS, by->lift);
+    add_lanes(sides.by_lift, width * GRID_LEVELS, by->lift);
     add_lanes(sides.by_lift_constants, width, by->lift_constants);
     add_lanes(sides.by_layer, CHANNELS * 2 * width, by->layer);
-    add_lanes(sides.by_bypass, CHANNELS * LEVELS, by->bypass);
+    add_lanes(sides.by_bypass, CHANNELS * GRID_LEVELS, by->bypass);
     add_lanes(sides.by_constants, CHANNELS, by->constants);
     for (int c = 0; c < CHANNELS; c++)
         for (int j = 0; j < width; j++) by->layer[c * 2 * width + j] -= by->constants[c];
-    add_lanes(by_filters, (LEVELS - 1) * TAPS, by->filters);
+    add_lanes(by_filters, (GRID_LEVELS - 1) * TAPS, by->filters);
 }
 
 /* ---- a window ---------------------------------------------------------------------------------------------- */
 
 /* By what latents are seen, back to latents: float32 [samples][samples] of each level. */
 static void latent_gradients(const Work *work, float *grad_latents) {
-    for (int level = 0; level < LEVELS; level++) {
+    for (int level = 0; level < GRID_LEVELS; level++) {
         const int side = samples_of(level), stride = stride_of(level);
         clear_outside(work, level, work->by_seen[level]);
         for (int y = 0; y < side; y++)
@@ -940,7 +928,7 @@ static void latent_gradients(const Work *work, float *grad_latents) {
 static ptrdiff_t lay_out(Work *work, float *workspace) {
     ptrdiff_t used = 0;
 #define TAKE(name, count) (work->name = workspace ? workspace + used : NULL, used += (count))
-    for (int level = 0; level < LEVELS; level++) {
+    for (int level = 0; level < GRID_LEVELS; level++) {
         const int plane = plane_of(level);
         TAKE(by_symbols[level], plane);
         TAKE(by_seen[level], plane);
@@ -948,14 +936,14 @@ static ptrdiff_t lay_out(Work *work, float *workspace) {
         TAKE(slopes[level], plane);
         TAKE(seen[level], plane);
     }
-    for (int level = 0; level < LEVELS; level++) {
-        TAKE(planes[level], (LEVELS - 1 - level) * plane_of(level));
-        TAKE(by_planes[level], (LEVELS - 1 - level) * plane_of(level));
+    for (int level = 0; level < GRID_LEVELS; level++) {
+        TAKE(planes[level], (GRID_LEVELS - 1 - level) * plane_of(level));
+        TAKE(by_planes[level], (GRID_LEVELS - 1 - level) * plane_of(level));
     }
     TAKE(middle, samples_of(1) * stride_of(0) + SLACK);
     TAKE(by_middle, samples_of(1) * stride_of(0) + SLACK);
-    TAKE(vectors, LEVELS * VALUES);
-    TAKE(by_vectors, LEVELS * VALUES);
+    TAKE(vectors, GRID_LEVELS * VALUES);
+    TAKE(by_vectors, GRID_LEVELS * VALUES);
     for (int stage = 0; stage <= STAGES; stage++) TAKE(values[stage], CHANNELS * VALUES);
     for (int stage = 0; stage <= STAGES; stage++) {
         used += MARGIN;
@@ -965,7 +953,7 @@ static ptrdiff_t lay_out(Work *work, float *workspace) {
     return used;
 }
 
-enum { SUMS = MAX_WIDTH * (FEATURES + LEVELS + MAX_WIDTH + 1) + OUTPUTS * (MAX_WIDTH + FEATURES + LEVELS) };
+enum { SUMS = MAX_WIDTH * (GRID_FEATURES + GRID_LEVELS + MAX_WIDTH + 1) + OUTPUTS * (MAX_WIDTH + GRID_FEATURES + GRID_LEVELS) };
 
 typedef union {
     ContextRows contexts;
@@ -975,29 +963,31 @@ typedef union {
 /* Bytes, up to the next multiple of 64. */
 #define ALIGNED(bytes) (((bytes) + 63) / 64 * 64)
 
-static ptrdiff_t room_bytes(void) {
+static ptrdiff_t workspace_bytes(void) {
     Work work = {0};
     return 63 + (ptrdiff_t)(ALIGNED(sizeof(float_lanes) * SUMS) + ALIGNED(sizeof(Rows)) +
                             sizeof(float) * (size_t)lay_out(&work, NULL));
 }
 
-/* The bytes that a window works in; see _compiled.pyi. */
-int NAME(window_workspace)(Call *call) { return give(call, room_bytes()); }
+int NAME(window_workspace)(Call *call, const WindowWorkspace *a) {
+    (void)a;
+    return give(call, workspace_bytes());
+}
 
-/* Everything of a window, in `room_bytes` bytes. */
+/* Everything of a window, in `workspace_bytes` bytes. */
 static void window(Work *work, char *workspace, float *grad_latents) {
     workspace += -(uintptr_t)workspace % 64;
     Rows *rows = (Rows *)(workspace + ALIGNED(sizeof(float_lanes) * SUMS));
     work->sums = (float_lanes *)workspace;
     lay_out(work, (float *)((char *)rows + ALIGNED(sizeof(Rows))));
     memset(rows, 0, sizeof *rows);
-    for (int level = 0; level < LEVELS; level++) {
+    for (int level = 0; level < GRID_LEVELS; level++) {
         const size_t plane = sizeof(float) * (size_t)plane_of(level);
         memset(work->symbols[level], 0, plane);
         memset(work->slopes[level], 0, plane);
         memset(work->by_symbols[level], 0, plane);
         memset(work->by_seen[level], 0, plane);
-        memset(work->by_planes[level], 0, plane * (size_t)(LEVELS - 1 - level));
+        memset(work->by_planes[level], 0, plane * (size_t)(GRID_LEVELS - 1 - level));
         round_level(work, level);
     }
     for (int stage = 0; stage <= STAGES; stage++) {
@@ -1011,118 +1001,89 @@ static void window(Work *work, char *workspace, float *grad_latents) {
     if (grad_latents) latent_gradients(work, grad_latents);
 }
 
-/* Takes the workspace of a window. */
-static char *take_room(Call *call) {
-    const Buffer workspace = take_buffer(call);
-    return has_items(call, &workspace, room_bytes(), 1, "the workspace") ? workspace.buf : NULL;
-}
-
 static ptrdiff_t latents_of_window(void) {
     ptrdiff_t count = 0;
-    for (int level = 0; level < LEVELS; level++) count += samples_of(level) * samples_of(level);
+    for (int level = 0; level < GRID_LEVELS; level++) count += samples_of(level) * samples_of(level);
     return count;
 }
 
 static ptrdiff_t symbols_of_window(void) {
     ptrdiff_t count = 0;
-    for (int level = 0; level < LEVELS; level++) count += own_samples(level) * own_samples(level);
+    for (int level = 0; level < GRID_LEVELS; level++) count += own_samples(level) * own_samples(level);
     return count;
 }
 
-/* Takes the grids of an image, [h_l, w_l] each. */
-static int take_grids(Call *call, ptrdiff_t height, ptrdiff_t width, Buffer *grids) {
-    for (int level = 0; level < LEVELS; level++) grids[level] = take_buffer(call);
-    for (int level = 0; level < LEVELS; level++)
-        if (!has_items(call, &grids[level], level_size(height, level) * level_size(width, level), sizeof(float), "a grid"))
-            return 0;
+/* Whether grids are those of an image, [h_l, w_l] each; otherwise refuses the call. */
+static int are_grids(Call *call, const ptrdiff_t *counts, const WindowPlace *place) {
+    for (int level = 0; level < GRID_LEVELS; level++)
+        if (counts[level] < level_size(place->height, level) * level_size(place->width, level))
+            return refuse(call, "a grid has too few items");
     return 1;
 }
 
-static int is_place(Call *call, ptrdiff_t top, ptrdiff_t left, ptrdiff_t height, ptrdiff_t width) {
-    return (SIZES(top, left, height, width) && top < height && left < width && top % WINDOW == 0 &&
-            left % WINDOW == 0) ||
+static int is_place(Call *call, const WindowPlace *place) {
+    return (SIZES(place->top, place->left) && place->top < place->height && place->left < place->width &&
+            place->top % WINDOW == 0 && place->left % WINDOW == 0) ||
            refuse(call, "there is no such window");
 }
 
-/* Takes and checks what both kernels of windows begin with; see _compiled.pyi. */
-static int take_window(Call *call, Work *work) {
-    const Buffer weights = take_buffer(call);
-    work->width = take_int(call), work->units = take_int(call);
-    const Buffer companding = take_buffer(call);
-    work->activation_max = (float)take_real(call), work->top = take_size(call), work->left = take_size(call),
-    work->height = take_size(call), work->width_of_image = take_size(call), work->lmbda = (float)take_real(call),
-    work->step = (float)take_real(call), work->peak = (float)take_real(call);
-    const Buffer colours = take_buffer(call), pixel_weights = take_buffer(call);
-    if (work->width < 1 || work->width > MAX_WIDTH || work->units < 1 || work->units > MAX_WIDTH)
+/* Checks what both kernels of windows begin with, and takes it. */
+static int begin_window(Call *call, Work *work, const FitWindow *a, ptrdiff_t workspace_count) {
+    if (a->width < 1 || a->width > MAX_WIDTH || a->units < 1 || a->units > MAX_WIDTH)
         return refuse(call, "a width is not possible");
-    const ptrdiff_t count = weights_at(weights.buf, work->width, work->units, &work->weights);
-    work->lines = (int)(companding.len / (ptrdiff_t)sizeof(float) / 2);
-    work->companding = companding.buf;
-    work->colours = colours.buf;
-    work->pixel_weights = pixel_weights.buf;
-    Buffer grids[LEVELS];
-    if (!is_place(call, work->top, work->left, work->height, work->width_of_image) ||
-        !take_grids(call, work->height, work->width_of_image, grids))
+    work->width = a->width, work->units = a->units;
+    const ptrdiff_t count = weights_at((float *)a->weights, a->width, a->units, &work->weights);
+    if (!is_place(call, &a->place) || !are_grids(call, a->grids_count, &a->place) || !has_items(call, a, weights, count))
         return 0;
-    for (int level = 0; level < LEVELS; level++) work->grids[level] = grids[level].buf;
-    return has_items(call, &weights, count, sizeof(float), "weights") &&
-           has_items(call, &companding, 2, sizeof(float), "companding") &&
-           has_items(call, &colours, CHANNELS * WINDOW * WINDOW, sizeof(float), "colours") &&
-           has_items(call, &pixel_weights, WINDOW * WINDOW, sizeof(float), "pixel_weights");
-}
-
-/* The gradient of a window; see _compiled.pyi. */
-int NAME(window_gradient)(Call *call) {
-    Work work = {0};
-    if (!take_window(call, &work)) return 0;
-    char *workspace = take_room(call);
-    if (!workspace) return 0;
-    work.temperature = (float)take_real(call), work.noise = (float)take_real(call),
-    work.seed = (uint32_t)take_size(call);
-    work.has_gradient = 1;
-    const Buffer grad_weights = take_buffer(call), grad_latents = take_buffer(call);
-    const ptrdiff_t count = weights_at(grad_weights.buf, work.width, work.units, &work.by);
-    if (!has_items(call, &grad_weights, count, sizeof(float), "grad_weights") ||
-        !has_items(call, &grad_latents, latents_of_window(), sizeof(float), "grad_latents"))
-        return 0;
-    memset(grad_weights.buf, 0, sizeof(float) * (size_t)count);
-    window(&work, workspace, grad_latents.buf);
+    if (workspace_count < workspace_bytes()) return refuse(call, "workspace has too few items");
+    work->lines = (int)(a->companding_count / 2);
+    work->companding = a->companding;
+    work->activation_max = (float)a->activation_max;
+    work->top = a->place.top, work->left = a->place.left;
+    work->height = a->place.height, work->width_of_image = a->place.width;
+    work->lmbda = (float)a->lmbda, work->step = (float)a->step_size, work->peak = (float)a->peak;
+    work->colours = a->colours;
+    work->pixel_weights = a->pixel_weights;
+    for (int level = 0; level < GRID_LEVELS; level++) work->grids[level] = a->grids[level];
     return 1;
 }
 
-/* The squared errors and the bits of a window; see _compiled.pyi. */
-int NAME(window_costs)(Call *call) {
+int NAME(window_gradient)(Call *call, const WindowGradient *a) {
     Work work = {0};
-    if (!take_window(call, &work)) return 0;
-    char *workspace = take_room(call);
-    if (!workspace) return 0;
-    const Buffer errors = take_buffer(call), bits = take_buffer(call);
-    if (!has_items(call, &errors, WINDOW * WINDOW, sizeof(float), "errors") ||
-        !has_items(call, &bits, symbols_of_window(), sizeof(float), "bits"))
+    if (!begin_window(call, &work, &a->window, a->workspace_count)) return 0;
+    work.temperature = (float)a->temperature, work.noise = (float)a->noise, work.seed = a->seed;
+    work.has_gradient = 1;
+    const ptrdiff_t count = weights_at(a->grad_weights, work.width, work.units, &work.by);
+    if (!has_items(call, a, grad_weights, count) || !has_items(call, a, grad_latents, latents_of_window())) return 0;
+    memset(a->grad_weights, 0, sizeof(float) * (size_t)count);
+    window(&work, (char *)a->workspace, a->grad_latents);
+    return 1;
+}
+
+int NAME(window_costs)(Call *call, const WindowCosts *a) {
+    Work work = {0};
+    if (!begin_window(call, &work, &a->window, a->workspace_count) || !has_items(call, a, bits, symbols_of_window()))
         return 0;
-    work.costs = errors.buf;
-    work.symbol_bits = bits.buf;
-    window(&work, workspace, NULL);
+    work.costs = a->errors;
+    work.symbol_bits = a->bits;
+    window(&work, (char *)a->workspace, NULL);
     return 1;
 }
 
 /* ---- latents between windows ------------------------------------------------------------------------------- */
 
-/* Adds the gradient of a window to that of the image; see _compiled.pyi. */
-int NAME(add_gradients)(Call *call) {
-    const Buffer gradients = take_buffer(call);
-    const ptrdiff_t top = take_size(call), left = take_size(call), height = take_size(call), width = take_size(call);
-    Buffer grids[LEVELS];
-    if (!is_place(call, top, left, height, width) || !take_grids(call, height, width, grids) ||
-        !has_items(call, &gradients, latents_of_window(), sizeof(float), "gradients"))
+int NAME(add_window_gradient)(Call *call, const AddWindowGradient *a) {
+    const ptrdiff_t top = a->place.top, left = a->place.left, height = a->place.height, width = a->place.width;
+    if (!is_place(call, &a->place) || !are_grids(call, a->waiting_count, &a->place) ||
+        !has_items(call, a, grad_latents, latents_of_window()))
         return 0;
-    const float *from = gradients.buf;
-    for (int level = 0; level < LEVELS; level++) {
+    const float *from = a->grad_latents;
+    for (int level = 0; level < GRID_LEVELS; level++) {
         const ptrdiff_t rows = level_size(height, level), columns = level_size(width, level);
         const ptrdiff_t first = (left >> level) - HALO;
         const int side = samples_of(level);
         for (int y = 0; y < side; y++, from += side) {
-            float *to = (float *)grids[level].buf + within((top >> level) - HALO + y, rows) * columns;
+            float *to = a->waiting[level] + within((top >> level) - HALO + y, rows) * columns;
             int x = 0;
             for (; x < side && first + x < 0; x++) to[0] += from[x];
             for (; x < side && first + x < columns; x++) to[first + x] += from[x];
@@ -1133,41 +1094,35 @@ int NAME(add_gradients)(Call *call) {
 }
 
 typedef struct {
-    float mean_part, square_part, rate, per_square_bias, epsilon;
+    float mean_fraction, square_fraction, rate, per_square_bias, epsilon;
 } AdamStep;
 
 /* A step of Adam for some samples of a row, whose gradients become zero. */
 static void move_row(const AdamStep *step, ptrdiff_t count, float *values, float *means, float *squares,
                      float *gradients) {
     for (ptrdiff_t i = 0; i < count; i++) {
-        means[i] += step->mean_part * (gradients[i] - means[i]);
-        squares[i] += step->square_part * (gradients[i] * gradients[i] - squares[i]);
+        means[i] += step->mean_fraction * (gradients[i] - means[i]);
+        squares[i] += step->square_fraction * (gradients[i] * gradients[i] - squares[i]);
         values[i] -= step->rate * means[i] / (__builtin_sqrtf(squares[i] * step->per_square_bias) + step->epsilon);
         gradients[i] = 0;
     }
 }
 
-/* Moves the latents of a window; see _compiled.pyi. */
-int NAME(move_latents)(Call *call) {
-    enum { VALUES_OF, MEANS, SQUARES, GRADIENTS, ARRAYS };
-    const ptrdiff_t top = take_size(call), left = take_size(call), height = take_size(call), width = take_size(call);
-    Buffer grids[ARRAYS][LEVELS];
-    if (!is_place(call, top, left, height, width)) return 0;
-    for (int a = 0; a < ARRAYS; a++)
-        if (!take_grids(call, height, width, grids[a])) return 0;
-    const Buffer rates = take_buffer(call);
-    const float mean_part = (float)take_real(call), square_part = (float)take_real(call);
-    const float per_square_bias = (float)take_real(call), epsilon = (float)take_real(call);
-    if (!has_items(call, &rates, LEVELS, sizeof(float), "rates")) return 0;
-    for (int level = 0; level < LEVELS; level++) {
+int NAME(move_latents)(Call *call, const MoveLatents *a) {
+    const ptrdiff_t top = a->place.top, left = a->place.left, height = a->place.height, width = a->place.width;
+    if (!is_place(call, &a->place) || !are_grids(call, a->values_count, &a->place) ||
+        !are_grids(call, a->means_count, &a->place) || !are_grids(call, a->squares_count, &a->place) ||
+        !are_grids(call, a->waiting_count, &a->place))
+        return 0;
+    for (int level = 0; level < GRID_LEVELS; level++) {
         const ptrdiff_t rows = level_size(height, level), columns = level_size(width, level), side = own_samples(level);
         const ptrdiff_t first = left >> level, end = first + side < columns ? first + side : columns;
-        const AdamStep step = {mean_part, square_part, ((const float *)rates.buf)[level], per_square_bias, epsilon};
+        const AdamStep step = {(float)a->mean_fraction, (float)a->square_fraction, a->rates[level],
+                               (float)a->per_square_bias, (float)a->epsilon};
         for (ptrdiff_t y = top >> level; y < rows && y < (top >> level) + side; y++) {
             const ptrdiff_t at = y * columns + first;
-            move_row(&step, end - first, (float *)grids[VALUES_OF][level].buf + at,
-                     (float *)grids[MEANS][level].buf + at, (float *)grids[SQUARES][level].buf + at,
-                     (float *)grids[GRADIENTS][level].buf + at);
+            move_row(&step, end - first, a->values[level] + at, a->means[level] + at, a->squares[level] + at,
+                     a->waiting[level] + at);
         }
     }
     return 1;

@@ -25,7 +25,7 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 KERNELS = FOLDER.parents[1] / "dfmcodec" / "kernels"
 TARGET = FOLDER.parent / "src" / "compiled_kernels.js"
-PARTS = ("byte_products", "coder", "context", "grid", "machine", "synthesis")
+PARTS = ("byte_products", "coder", "context", "correction", "grid", "interface", "synthesis")
 SOURCES = [FOLDER / "kernels.c", *(KERNELS / f"{part}.c" for part in PARTS)]
 HEADERS = sorted(KERNELS.glob("*.h"))
 FORMS = {"relaxed": ["-mrelaxed-simd"], "plain": []}
