@@ -36,8 +36,8 @@ typedef struct {
     Pass pass;
 } Choice;
 
-/* Prepares the networks, and returns a thread's workspace; refuses the call and returns NULL where arguments or memory do
- * not do. What was prepared is released by `release` in either case. */
+/* Prepares the networks, and returns a thread's workspace; refuses the call and returns NULL where arguments or memory
+ * do not do. `release` releases the networks in either case. */
 Workspace *NAME(begin_pass)(Call *call, Choice *choice);
 INLINE void free_workspace(Workspace *workspace) {
     if (workspace) free(((void **)workspace)[-1]); /* what is before it is where its memory begins */
@@ -54,8 +54,8 @@ INLINE ptrdiff_t plane_count(const ContextPass *given, int64_t number) {
 /* Scale and mean of `count` symbols of a pass from number `first` on. */
 void NAME(outputs_of_chunk)(const Pass *pass, ptrdiff_t first, int count, Workspace *workspace);
 
-/* Chooses tables and signs of `count` symbols by what `outputs_of_chunk` has left in the workspace, and keeps their activations
- * of layer 2 where there is an array for them. */
+/* Chooses tables and signs of `count` symbols by what `outputs_of_chunk` has left in the workspace, and keeps their
+ * activations of layer 2 where there is an array for them. */
 void NAME(choose_of_chunk)(const Choice *choice, ptrdiff_t first, int count, const Workspace *workspace);
 
 void NAME(release)(Choice *choice);

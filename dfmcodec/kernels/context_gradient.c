@@ -29,8 +29,10 @@ INLINE void slopes_of(const BitTable *table, int32_lanes quantizer, int32_lanes 
                       int32_lanes symbol, float_lanes *grad_scale, float_lanes *grad_mean) {
 #define LIMITED(x, count) most(least(x, (count) - 1), 0)
     const int32_lanes entry = most(least(symbol, RADIUS), -RADIUS) + RADIUS;
-    const int32_lanes lower = LIMITED(scale - SLOPE_REACH, table->scales), upper = LIMITED(scale + SLOPE_REACH, table->scales);
-    const int32_lanes less = LIMITED(mean - SLOPE_REACH, table->means), more = LIMITED(mean + SLOPE_REACH, table->means);
+    const int32_lanes lower = LIMITED(scale - SLOPE_REACH, table->scales);
+    const int32_lanes upper = LIMITED(scale + SLOPE_REACH, table->scales);
+    const int32_lanes less = LIMITED(mean - SLOPE_REACH, table->means);
+    const int32_lanes more = LIMITED(mean + SLOPE_REACH, table->means);
     const int32_lanes here = LIMITED(scale, table->scales), near = LIMITED(mean, table->means);
     const int32_lanes first = quantizer * table->scales;
 #define BITS(s, m) (float_lanes) gather(table->bits, ((first + (s)) * table->means + (m)) * TABLE_SIZE + entry)
@@ -46,9 +48,9 @@ static void slopes_of_chunk(const Gradient *gradient, const Choice *choice, ptrd
     memcpy(symbols, gradient->symbols + first, (size_t)count * sizeof *symbols);
     for (int n = 0; n < CHUNK; n += LANES) {
         float_lanes at_scale, at_mean;
-        slopes_of(&gradient->table, load_int32(quantizers + n), ((load_int32(sums + n) + 128) >> 8) + UNIT_SCALE_INDEX,
-                  ((load_int32(sums + CHUNK + n) + 128) >> 8) + gradient->table.means / 2, load_int32(symbols + n), &at_scale,
-                  &at_mean);
+        const int32_lanes scale = (load_int32(sums + n) + 128) >> 8, mean = (load_int32(sums + CHUNK + n) + 128) >> 8;
+        slopes_of(&gradient->table, load_int32(quantizers + n), scale + UNIT_SCALE_INDEX,
+                  mean + gradient->table.means / 2, load_int32(symbols + n), &at_scale, &at_mean);
         store(grad_scale + n, &at_scale);
         store(grad_mean + n, &at_mean);
     }
@@ -107,7 +109,8 @@ static void add_row(float *target, const int32_t *sums, const float *scale, int 
 static void add_gradient_of_chunk(const Choice *choice, const Gradient *gradient, ptrdiff_t first, int count,
                                   Workspace *workspace) {
     const Pass *pass = &choice->pass;
-    NAME(outputs_of_chunk)(pass, first, count, workspace); /* leaves the activations of layer 1 in hidden, of layer 2 in in */
+    /* this leaves the activations of layer 1 in hidden, and those of layer 2 in in */
+    NAME(outputs_of_chunk)(pass, first, count, workspace);
     NAME(choose_of_chunk)(choice, first, count, workspace);
     const int h1 = pass->layers[0].outputs, h2 = pass->layers[1].outputs;
     const int8_t *w3 = choice->given->w3;

@@ -1,5 +1,6 @@
 /* From samples to pixels: the correction network, the image filter and the colours, as
- * `dfmcodec.codecs.wavelet.correction`, `dfmcodec.codecs.wavelet.filter` and `dfmcodec.codecs.wavelet.colour` describe them.
+ * `dfmcodec.codecs.wavelet.correction`, `dfmcodec.codecs.wavelet.filter` and `dfmcodec.codecs.wavelet.colour` describe
+ * them.
  *
  * The network goes through the rows of cells from top to bottom. Each layer keeps the last three rows of
  * its outputs, dimension by dimension; so a row of the next layer is computed as soon as the rows around

@@ -21,7 +21,8 @@ int NAME(look_up_samples)(Call *call, const LookUpSamples *a) {
     const ptrdiff_t channels = a->channels, channel = a->channel;
     const int bytes = a->table_count == 1 << 16 ? 2 : 1;
     if (channel >= channels) return refuse(call, "there is no such channel");
-    if (!has_items(call, a, table, 1 << 8 * bytes) || !has_items(call, a, pixels, bytes * a->count * channels)) return 0;
+    if (!has_items(call, a, table, 1 << 8 * bytes) || !has_items(call, a, pixels, bytes * a->count * channels))
+        return 0;
     const float *table = a->table;
     const uint8_t *bytes_of = a->pixels;
     const uint16_t *words_of = a->pixels;
@@ -98,7 +99,8 @@ static void smooth_columns(const Strip *strip, int component, ptrdiff_t row, con
 
 INLINE float_lanes smoothed(const float *row, ptrdiff_t n, const float *taps) {
     float_lanes sum = taps[0] * load(row + REACH + n);
-    for (int tap = 1; tap < WINDOW_TAPS; tap++) sum += taps[tap] * (load(row + REACH + n - tap) + load(row + REACH + n + tap));
+    for (int tap = 1; tap < WINDOW_TAPS; tap++)
+        sum += taps[tap] * (load(row + REACH + n - tap) + load(row + REACH + n + tap));
     return sum;
 }
 
@@ -165,7 +167,8 @@ static void gradient_of_row(const float *x, const float *y, const float *moments
         const Errors e = errors_of(x, y, moments, stride, n, taps, constant);
         float_lanes of_error[ERRORS];
         for (int i = 0; i < ERRORS; i++) {
-            const float_lanes error = e.values[i], slope = error_weights[i] + 4.0f * error_weights[ERRORS + i] * (error * error * error);
+            const float_lanes error = e.values[i], cube = error * error * error;
+            const float_lanes slope = error_weights[i] + 4.0f * error_weights[ERRORS + i] * cube;
             of_error[i] = where(-(int32_lanes)error >> 31, slope, all(0.0f)); /* of those above 0 */
         }
         const float_lanes of_structure = -of_error[0] * e.luminance / e.variances;
@@ -248,7 +251,8 @@ enum { DIRECT, OF_MEAN, OF_SQUARES, OF_PRODUCTS, GRADIENTS }; /* what the gradie
 
 /* The derivative by a row of a component of the decoded image: of itself, and what the window brings from the rows
  * around. Gradients are [GRADIENTS][rows][stride + 2 REACH], from REACH on, and `smooth` one row of them. */
-static void gather_gradient(const Work *work, const float *gradients, int component, ptrdiff_t row, float *smooth, float *out) {
+static void gather_gradient(const Work *work, const float *gradients, int component, ptrdiff_t row, float *smooth,
+                            float *out) {
     const Strip *strip = &work->strip;
     const ptrdiff_t stride = strip->stride, padded = stride + 2 * REACH;
     const float *taps = work->rows->taps, *at = gradients + row * padded;
@@ -256,7 +260,8 @@ static void gather_gradient(const Work *work, const float *gradients, int compon
         for (ptrdiff_t n = 0; n < stride; n += LANES) {
             const float *of = at + by * strip->rows * padded + REACH + n;
             float_lanes sum = taps[0] * load(of);
-            for (int tap = 1; tap < WINDOW_TAPS; tap++) sum += taps[tap] * (load(of - tap * padded) + load(of + tap * padded));
+            for (int tap = 1; tap < WINDOW_TAPS; tap++)
+                sum += taps[tap] * (load(of - tap * padded) + load(of + tap * padded));
             store(smooth + by * padded + REACH + n, &sum);
         }
     const ptrdiff_t pixels = (component * strip->rows + row) * stride;
@@ -277,7 +282,10 @@ static void row_to_light(const Work *work, ptrdiff_t row, const float *grad_xyb,
     for (ptrdiff_t n = 0; n < width; n += LANES) {
         const ptrdiff_t some = width - n;
         float_lanes in[CHANNELS], sums[CHANNELS] = {{0}}, g[CHANNELS];
-        for (int c = 0; c < CHANNELS; c++) in[c] = load_some(light + c * plane + n, some), g[c] = load(grad_xyb + c * stride + n);
+        for (int c = 0; c < CHANNELS; c++) {
+            in[c] = load_some(light + c * plane + n, some);
+            g[c] = load(grad_xyb + c * stride + n);
+        }
         const float_lanes of_y = (g[1] - g[2]) * 0.5f;
         const float_lanes of_root[] = {of_y + g[0] * 7.0f, of_y - g[0] * 7.0f, g[2]};
         for (int c = 0; c < CHANNELS; c++) {

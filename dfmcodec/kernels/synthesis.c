@@ -97,7 +97,8 @@ static void join_row(int32_t *out, int32_t *low, ptrdiff_t lows, int32_t *high, 
 
 int NAME(synthesise_channel)(Call *call, const SynthesiseChannel *a) {
     const ptrdiff_t height = a->height, width = a->width;
-    const ptrdiff_t rows = (height + 1) / 2, columns = (width + 1) / 2, high_rows = height / 2, high_columns = width / 2;
+    const ptrdiff_t rows = (height + 1) / 2, columns = (width + 1) / 2;
+    const ptrdiff_t high_rows = height / 2, high_columns = width / 2;
     if (height < 1 || width < 1 || a->step_0 < 1 || a->step_1 < 1 || a->step_2 < 1)
         return refuse(call, "a level of these sizes is not possible");
     int32_t *workspace = malloc((size_t)(2 * (columns + 2)) * sizeof *workspace);
@@ -180,7 +181,8 @@ static void split_rows(float *low, ptrdiff_t lows, float *high, ptrdiff_t highs,
 
 int NAME(analyse_channel)(Call *call, const AnalyseChannel *a) {
     const ptrdiff_t height = a->height, width = a->width;
-    const ptrdiff_t rows = (height + 1) / 2, columns = (width + 1) / 2, high_rows = height / 2, high_columns = width / 2;
+    const ptrdiff_t rows = (height + 1) / 2, columns = (width + 1) / 2;
+    const ptrdiff_t high_rows = height / 2, high_columns = width / 2;
     if (height < 1 || width < 1) return refuse(call, "a level of these sizes is not possible");
     float *workspace = malloc((size_t)(2 * (columns + 2)) * sizeof *workspace);
     if (!workspace) return no_memory(call);
@@ -259,7 +261,8 @@ static void differences_of(const Differences *d, const int32_t *low, ptrdiff_t f
         int8_t *of_row = d->kept + (row + LOW_PAD) % KEPT_ROWS * d->numbers * kept;
         for (ptrdiff_t n = 0; n < d->numbers; n++)
             if (d->opposite[n] == n)
-                compand_row(d, d->rows + d->y[n] * wide + LOW_PAD + d->x[n], d->rows + LOW_PAD, kept, of_row + n * kept);
+                compand_row(d, d->rows + d->y[n] * wide + LOW_PAD + d->x[n], d->rows + LOW_PAD, kept,
+                            of_row + n * kept);
         if (row < first) continue;
         for (ptrdiff_t n = 0; n < d->numbers; n++) {
             const int8_t *values = of_row + n * kept + LOW_PAD;

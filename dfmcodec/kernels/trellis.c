@@ -21,7 +21,8 @@ typedef struct {
     int32_lanes table, is_there; /* all ones where the pass has a symbol */
 } Cells;
 
-/* What symbols q cost under a quantiser whose tables begin at `table`: weighted squared error, bits, and dependency costs. */
+/* The costs of symbols q under a quantiser whose tables begin at `table`: weighted squared error, bits, and dependency
+ * costs. */
 INLINE float_lanes cost_of(const ChoosePaths *a, const Cells *cells, int32_lanes table, int32_lanes q, int quantizer) {
     const int32_lanes entry = table + most(least(q, RADIUS), -RADIUS) + RADIUS;
     const int32_lanes multiple = 2 * q - quantizer * (q >> 31 | (-q >> 31 & 1)), below = multiple >> 31;
@@ -71,7 +72,8 @@ INLINE void candidates(const ChoosePaths *a, const Cells *cells, int32_lanes *sy
 }
 
 /* One step of all paths: the cheaper of two transitions into each state; returns where that is the second, as a bit. */
-INLINE int32_lanes extend(const Transitions *transitions, float_lanes *cost, const float_lanes *branch_costs, int32_lanes is_there) {
+INLINE int32_lanes extend(const Transitions *transitions, float_lanes *cost, const float_lanes *branch_costs,
+                          int32_lanes is_there) {
     float_lanes least_costs[STATES];
     int32_lanes took_second = {0};
     for (int state = 0; state < STATES; state++) {
