@@ -15,7 +15,7 @@ from distutils.command.install_data import install_data
 # Sums of integers wrap around as NumPy's do, so the kernels need -fwrapv. Without a compiler, or
 # with one that does not know the vectors of GCC and Clang, the package is installed without kernels
 # and uses NumPy.
-# Files such as machine_avx2.c are for x86-64 and Linux or Windows; elsewhere a build is for the
+# Files such as correction_avx2.c are for x86-64 and Linux or Windows; elsewhere a build is for the
 # oldest processors throughout. The platform is that of the wheel, which
 # tests/supply/cross_wheels.py names.
 HAS_TARGETS = sysconfig.get_platform() in ("linux-x86_64", "win-amd64")
@@ -25,7 +25,7 @@ IS_LIMITED = not sysconfig.get_config_var("Py_GIL_DISABLED")
 KERNELS = Extension(
     "dfmcodec.kernels._compiled",
     [path for path in sorted(glob("dfmcodec/kernels/*.c")) if HAS_TARGETS or "_avx" not in path],
-    depends=sorted(glob("dfmcodec/kernels/*.[ch]")),  # machine_avx2.c and its like include others
+    depends=sorted(glob("dfmcodec/kernels/*.[ch]")),  # correction_avx2.c and its like include others
     extra_compile_args=["-O3", "-g0", "-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"],
     define_macros=[("Py_LIMITED_API", "0x030B0000")] if IS_LIMITED else [],
     py_limited_api=IS_LIMITED,

@@ -99,18 +99,27 @@ class _CompiledWriter(EntryWriter):
     ) -> npt.NDArray[np.integer[Any]]:
         order, out = np.empty(len(numbers), dtype=np.int32), self._workspace(len(numbers))
         numbers, entries = np.ascontiguousarray(numbers), np.ascontiguousarray(entries, dtype=np.int32)
-        size = compiled.encode_entries(self._state, tables.cumulative, numbers, is_sorted, order, entries, out)
+        size = compiled.encode_entries(
+            state=self._state,
+            cumulative=tables.cumulative,
+            numbers=numbers,
+            is_sorted=is_sorted,
+            order=order,
+            entries=entries,
+            out=out,
+        )
         self._parts.append(out[:size].copy())
         return order
 
     def write_bits(self, values: Int32, bits: int) -> None:
         out = self._workspace(values.size)
-        size = compiled.encode_bits(self._state, bits, np.ascontiguousarray(values, dtype=np.int32), out)
+        values = np.ascontiguousarray(values, dtype=np.int32)
+        size = compiled.encode_bits(state=self._state, bits=bits, values=values, out=out)
         self._parts.append(out[:size].copy())
 
     def words(self) -> npt.NDArray[np.uint32]:
         end = self._workspace(2)
-        size = compiled.end_encoding(self._state, end)
+        size = compiled.end_encoding(state=self._state, out=end)
         return np.concatenate([*self._parts, end[:size]])
 
     def _workspace(self, count: int) -> npt.NDArray[np.uint32]:
@@ -198,20 +207,28 @@ class _CompiledReader(EntryReader):
     def __init__(self, words: npt.NDArray[np.uint32]) -> None:
         self._words = words
         self._state = np.empty(4, dtype=np.uint64)
-        compiled.start_decoding(self._state, words)
+        compiled.start_decoding(state=self._state, words=words)
 
     def read_each(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> HighParts:
         order, highs = np.empty(len(numbers), dtype=np.int32), np.empty(len(numbers), dtype=np.int32)
-        table_arrays = tables.cumulative, tables.guide, tables.shifts
-        numbers = np.ascontiguousarray(numbers)
-        unfinished = compiled.decode_highs(self._state, self._words, *table_arrays, numbers, is_sorted, order, highs)
+        unfinished = compiled.decode_highs(
+            state=self._state,
+            words=self._words,
+            cumulative=tables.cumulative,
+            guide=tables.guide,
+            shifts=tables.shifts,
+            numbers=np.ascontiguousarray(numbers),
+            is_sorted=is_sorted,
+            order=order,
+            highs=highs,
+        )
         if unfinished < 0:
             raise CorruptError(_INVALID_STREAM)
         return HighParts(highs, order, unfinished)
 
     def read_bits(self, count: int, bits: int) -> Int32:
         values = np.empty(count, dtype=np.int32)
-        if not compiled.decode_bits(self._state, self._words, bits, values):
+        if not compiled.decode_bits(state=self._state, words=self._words, bits=bits, values=values):
             raise CorruptError(_INVALID_STREAM)
         return values
 

@@ -3,9 +3,10 @@
 `compiled` is the module `_compiled`, written in C, or None where it was not built or is switched
 off by `DFMCODEC_KERNELS=numpy` (the name of an instruction set takes that one instead), or where
 the processor has no fast products of bytes. NumPy then computes the same symbols, and the same
-pixels but for rounding. A kernel takes whole arrays, releases the interpreter's lock and uses one
-core; callers spread blocks over `dfmcodec.threads`. What computes is chosen here, once: a function
-in NumPy, which says what is computed, is decorated with the one that has kernels do it.
+pixels but for rounding. A kernel takes named arguments (`interface.py`) that are whole arrays,
+releases the interpreter's lock and uses one core; callers spread blocks over `dfmcodec.threads`.
+What computes is chosen here, once: a function in NumPy, which says what is computed, is decorated
+with the one that has kernels do it.
 
 Why C: a decoder that is called once for an image cannot spend 0.3 s on loading a compiler, as numba
 needs on the same machine, and NumPy has no products of bytes.
@@ -17,7 +18,7 @@ import os
 from collections.abc import Callable
 from functools import wraps
 from types import ModuleType
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from dfmcodec.errors import ConfigError
 
@@ -49,7 +50,10 @@ def _load() -> ModuleType | None:
     return _compiled
 
 
-compiled: Any = _load()
+if TYPE_CHECKING:
+    from dfmcodec.kernels import _compiled as compiled  # so that calls are checked against the interface
+else:
+    compiled = _load()
 
 
 def has_kernels() -> bool:

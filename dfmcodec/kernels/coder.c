@@ -5,16 +5,9 @@
  * a carry is out of the question: their number, and the first one; the others are all ones, or
  * all zeros after a carry.
  */
-#include "common.h"
+#include "kernels.h"
 
-enum {
-    PRECISION = 24,
-    RADIUS = 64,
-    ESCAPE = 2 * RADIUS + 1,
-    ENTRIES = 2 * RADIUS + 2,
-    CUMULATIVE = ENTRIES + 1, /* of a table: the sum of the frequencies before each entry, and 2^24 */
-    GUIDE_BITS = 8,           /* of a quantile, by which the first entry that it can have is looked up */
-};
+enum { CUMULATIVE = TABLE_SIZE + 1 /* of a table: the sum of the frequencies before each entry, and 2^24 */ };
 
 typedef struct {
     uint64_t lower, range, point, read;
@@ -29,10 +22,10 @@ INLINE uint32_t next_word(Decoder *d) {
 }
 
 /* The quantile of the next entry; 2^24 or more in a stream that no encoder wrote. */
-INLINE uint64_t quantile_of(const Decoder *d) { return (d->point - d->lower) / (d->range >> PRECISION); }
+INLINE uint64_t quantile_of(const Decoder *d) { return (d->point - d->lower) / (d->range >> PRECISION_BITS); }
 
 INLINE void take(Decoder *d, uint32_t cumulative, uint32_t frequency) {
-    const uint64_t scale = d->range >> PRECISION;
+    const uint64_t scale = d->range >> PRECISION_BITS;
     d->lower += scale * cumulative;
     d->range = scale * frequency;
     if (d->range < UINT64_C(1) << 32) {
@@ -42,28 +35,20 @@ INLINE void take(Decoder *d, uint32_t cumulative, uint32_t frequency) {
     }
 }
 
-static int begin(Call *call, Decoder *d, const Buffer *state, const Buffer *words) {
-    if (!has_items(call, state, 4, 8, "state")) return 0;
-    memcpy(d, state->buf, 32);
-    d->words = words->buf;
-    d->word_count = (uint64_t)words->len / 4;
-    if (d->range >> PRECISION) return 1;
-    return refuse(call, "the state of a range decoder has no range");
+static int begin(Call *call, Decoder *d, const uint64_t *state, const uint32_t *words, ptrdiff_t word_count) {
+    memcpy(d, state, 32);
+    d->words = words;
+    d->word_count = (uint64_t)word_count;
+    return d->range >> PRECISION_BITS || refuse(call, "the state of a range decoder has no range");
 }
 
-/* The state at the start of a stream. */
-int start_decoding(Call *call) {
-    Buffer state, words;
-    state = take_buffer(call), words = take_buffer(call);
-    int result = 0;
-    if (has_items(call, &state, 4, 8, "state")) {
-        Decoder d = {0, UINT64_MAX, 0, 0, words.buf, (uint64_t)words.len / 4};
-        d.point = (uint64_t)next_word(&d) << 32;
-        d.point |= next_word(&d);
-        memcpy(state.buf, &d, 32);
-        result = 1;
-    }
-    return result;
+int start_decoding(Call *call, const StartDecoding *a) {
+    (void)call;
+    Decoder d = {0, UINT64_MAX, 0, 0, a->words, (uint64_t)a->words_count};
+    d.point = (uint64_t)next_word(&d) << 32;
+    d.point |= next_word(&d);
+    memcpy(a->state, &d, 32);
+    return 1;
 }
 
 /* The numbers of symbols in the order in which they are coded: in their own, or in that of their tables, equal ones in
@@ -82,81 +67,57 @@ static int put_in_order(const int16_t *numbers, ptrdiff_t count, ptrdiff_t table
     return 1;
 }
 
-/* High parts of the next symbols; see _compiled.pyi. */
-int decode_highs(Call *call) {
-    Buffer state, words, cumulative, guide, shifts, numbers, order, out;
-    int is_sorted;
-    state = take_buffer(call), words = take_buffer(call), cumulative = take_buffer(call), guide = take_buffer(call),
-    shifts = take_buffer(call), numbers = take_buffer(call), is_sorted = take_int(call), order = take_buffer(call),
-    out = take_buffer(call);
-    int result = 0;
+int decode_highs(Call *call, const DecodeHighs *a) {
     Decoder d;
-    const ptrdiff_t count = numbers.len / 2, tables = guide.len >> GUIDE_BITS;
-    const int16_t *number = numbers.buf;
-    if (!begin(call, &d, &state, &words) || !has_items(call, &cumulative, tables * CUMULATIVE, 4, "cumulative") ||
-        !has_items(call, &shifts, tables, 4, "shifts") || !has_items(call, &order, count, 4, "order") ||
-        !has_items(call, &out, count, 4, "out"))
-        return 0;
+    const ptrdiff_t count = a->numbers_count, tables = a->guide_count >> GUIDE_BITS;
+    const int16_t *number = a->numbers;
+    if (!begin(call, &d, a->state, a->words, a->words_count)) return 0;
     for (ptrdiff_t n = 0; n < count; n++)
-        if (number[n] < 0 || number[n] >= tables) {
-            return refuse(call, "a table that does not exist");
-        }
-    int is_valid = 1, is_out_of_memory = 0;
+        if (number[n] < 0 || number[n] >= tables) return refuse(call, "a table that does not exist");
+    int is_valid = 1;
     ptrdiff_t unfinished = 0;
-    int32_t *turn = order.buf, *highs = out.buf;
-    is_out_of_memory = !put_in_order(number, count, tables, is_sorted, turn);
-    for (ptrdiff_t n = 0; n < count && !is_out_of_memory; n++) {
-        const uint32_t *sums = (const uint32_t *)cumulative.buf + number[turn[n]] * CUMULATIVE;
+    int32_t *turn = a->order;
+    if (!put_in_order(number, count, tables, a->is_sorted, turn)) return no_memory(call);
+    for (ptrdiff_t n = 0; n < count; n++) {
+        const int table = number[turn[n]];
+        const uint32_t *sums = a->cumulative + table * CUMULATIVE;
         const uint64_t quantile = quantile_of(&d);
-        if (quantile >> PRECISION) {
+        if (quantile >> PRECISION_BITS) {
             is_valid = 0;
             break;
         }
-        int entry =
-            ((const uint8_t *)guide.buf)[(number[turn[n]] << GUIDE_BITS) + (quantile >> (PRECISION - GUIDE_BITS))];
-        entry = entry < ENTRIES ? entry : ENTRIES - 1;
-        while (entry < ENTRIES - 1 && sums[entry + 1] <= quantile) entry++;
-        if (sums[entry + 1] <= sums[entry] || sums[entry + 1] > 1u << PRECISION) { /* no table of the package is so */
+        int entry = a->guide[(table << GUIDE_BITS) + (quantile >> (PRECISION_BITS - GUIDE_BITS))];
+        entry = entry < TABLE_SIZE ? entry : TABLE_SIZE - 1;
+        while (entry < TABLE_SIZE - 1 && sums[entry + 1] <= quantile) entry++;
+        /* no table of the package is so */
+        if (sums[entry + 1] <= sums[entry] || sums[entry + 1] > 1u << PRECISION_BITS) {
             is_valid = 0;
             break;
         }
         take(&d, sums[entry], sums[entry + 1] - sums[entry]);
-        unfinished += entry == ESCAPE || ((const int32_t *)shifts.buf)[number[turn[n]]];
-        highs[turn[n]] = entry - RADIUS;
+        unfinished += entry == ESCAPE || a->shifts[table];
+        a->highs[turn[n]] = entry - RADIUS;
     }
-    memcpy(state.buf, &d, 32);
-    if (is_out_of_memory)
-        no_memory(call);
-    else
-        result = give(call, is_valid ? unfinished : -1);
-    return result;
+    memcpy(a->state, &d, 32);
+    return give(call, is_valid ? unfinished : -1);
 }
 
-/* Numbers of `bits` bits each under the uniform model; see _compiled.pyi. */
-int decode_bits(Call *call) {
-    Buffer state, words, out;
-    int bits;
-    state = take_buffer(call), words = take_buffer(call), bits = take_int(call), out = take_buffer(call);
-    int result = 0;
+int decode_bits(Call *call, const DecodeBits *a) {
     Decoder d;
-    if (begin(call, &d, &state, &words)) {
-        if (bits < 0 || bits > PRECISION) {
-            refuse(call, "a number of bits that the uniform model does not have");
-        } else {
-            int is_valid = 1;
-            for (ptrdiff_t n = 0; n < out.len / 4; n++) {
-                const uint64_t quantile = quantile_of(&d);
-                is_valid = !(quantile >> PRECISION);
-                if (!is_valid) break;
-                const uint32_t value = (uint32_t)quantile >> (PRECISION - bits);
-                take(&d, value << (PRECISION - bits), UINT32_C(1) << (PRECISION - bits));
-                ((int32_t *)out.buf)[n] = (int32_t)value;
-            }
-            memcpy(state.buf, &d, 32);
-            result = give(call, is_valid);
-        }
+    const int bits = a->bits;
+    if (!begin(call, &d, a->state, a->words, a->words_count)) return 0;
+    if (bits < 0 || bits > PRECISION_BITS) return refuse(call, "a number of bits that the uniform model does not have");
+    int is_valid = 1;
+    for (ptrdiff_t n = 0; n < a->values_count; n++) {
+        const uint64_t quantile = quantile_of(&d);
+        is_valid = !(quantile >> PRECISION_BITS);
+        if (!is_valid) break;
+        const uint32_t value = (uint32_t)quantile >> (PRECISION_BITS - bits);
+        take(&d, value << (PRECISION_BITS - bits), UINT32_C(1) << (PRECISION_BITS - bits));
+        a->values[n] = (int32_t)value;
     }
-    return result;
+    memcpy(a->state, &d, 32);
+    return give(call, is_valid);
 }
 
 typedef struct {
@@ -164,14 +125,13 @@ typedef struct {
     uint32_t *out;
 } Encoder;
 
-static int begin_encoding(Call *call, Encoder *e, const Buffer *state, const Buffer *out, ptrdiff_t count) {
-    if (!has_items(call, state, 4, 8, "state")) return 0;
-    memcpy(e, state->buf, 32);
-    e->out = out->buf;
-    if (!(e->range >> PRECISION)) {
-        return refuse(call, "the state of a range encoder has no range");
-    }
-    if (e->waiting <= PTRDIFF_MAX / 8 && out->len / 4 - count >= (ptrdiff_t)e->waiting) return 1;
+/* Starts with a state; `count` is the number of words to come, and `room` that of words that fit. */
+static int begin_encoding(Call *call, Encoder *e, const uint64_t *state, uint32_t *out, ptrdiff_t room,
+                          ptrdiff_t count) {
+    memcpy(e, state, 32);
+    e->out = out;
+    if (!(e->range >> PRECISION_BITS)) return refuse(call, "the state of a range encoder has no range");
+    if (e->waiting <= PTRDIFF_MAX / 8 && room - count >= (ptrdiff_t)e->waiting) return 1;
     return refuse(call, "out has no room for the words that wait and one of each symbol");
 }
 
@@ -184,7 +144,7 @@ INLINE void write_waiting(Encoder *e, int has_carry) {
 }
 
 INLINE void put(Encoder *e, uint32_t cumulative, uint32_t frequency) {
-    const uint64_t scale = e->range >> PRECISION, before = e->lower;
+    const uint64_t scale = e->range >> PRECISION_BITS, before = e->lower;
     e->lower += scale * cumulative;
     e->range = scale * frequency;
     if (e->waiting && e->lower + e->range > e->lower) write_waiting(e, e->lower < before);
@@ -203,75 +163,45 @@ INLINE void put(Encoder *e, uint32_t cumulative, uint32_t frequency) {
     }
 }
 
-/* Encodes table entries; see _compiled.pyi. */
-int encode_entries(Call *call) {
-    Buffer state, cumulative, numbers, order, entries, out;
-    int is_sorted;
-    state = take_buffer(call), cumulative = take_buffer(call), numbers = take_buffer(call),
-    is_sorted = take_int(call), order = take_buffer(call), entries = take_buffer(call), out = take_buffer(call);
-    int result = 0;
+int encode_entries(Call *call, const EncodeEntries *a) {
     Encoder e;
-    const ptrdiff_t count = numbers.len / 2, tables = cumulative.len / (4 * CUMULATIVE);
-    const int16_t *number = numbers.buf;
-    const int32_t *entry = entries.buf;
-    if (!begin_encoding(call, &e, &state, &out, count) || !has_items(call, &order, count, 4, "order") ||
-        !has_items(call, &entries, count, 4, "entries"))
-        return 0;
+    const ptrdiff_t count = a->numbers_count, tables = a->cumulative_count / CUMULATIVE;
+    const int16_t *number = a->numbers;
+    const int32_t *entry = a->entries;
+    if (!begin_encoding(call, &e, a->state, a->out, a->out_count, count)) return 0;
     for (ptrdiff_t n = 0; n < count; n++)
-        if (number[n] < 0 || number[n] >= tables || entry[n] < 0 || entry[n] >= ENTRIES) {
+        if (number[n] < 0 || number[n] >= tables || entry[n] < 0 || entry[n] >= TABLE_SIZE)
             return refuse(call, "a table or an entry that does not exist");
-        }
-    int is_out_of_memory = 0;
-    int32_t *turn = order.buf;
-    is_out_of_memory = !put_in_order(number, count, tables, is_sorted, turn);
-    for (ptrdiff_t n = 0; n < count && !is_out_of_memory; n++) {
-        const uint32_t *sums = (const uint32_t *)cumulative.buf + number[turn[n]] * CUMULATIVE + entry[turn[n]];
+    int32_t *turn = a->order;
+    if (!put_in_order(number, count, tables, a->is_sorted, turn)) return no_memory(call);
+    for (ptrdiff_t n = 0; n < count; n++) {
+        const uint32_t *sums = a->cumulative + number[turn[n]] * CUMULATIVE + entry[turn[n]];
         put(&e, sums[0], sums[1] - sums[0]);
     }
-    memcpy(state.buf, &e, 32);
-    if (is_out_of_memory)
-        no_memory(call);
-    else
-        result = give(call, e.out - (uint32_t *)out.buf);
-    return result;
+    memcpy(a->state, &e, 32);
+    return give(call, e.out - a->out);
 }
 
-/* Encodes numbers of some bits under the uniform model; see _compiled.pyi. */
-int encode_bits(Call *call) {
-    Buffer state, values, out;
-    int bits;
-    state = take_buffer(call), bits = take_int(call), values = take_buffer(call), out = take_buffer(call);
-    int result = 0;
+int encode_bits(Call *call, const EncodeBits *a) {
     Encoder e;
-    const ptrdiff_t count = values.len / 4;
-    if (begin_encoding(call, &e, &state, &out, count)) {
-        if (bits < 1 || bits > PRECISION) {
-            refuse(call, "a number of bits that the uniform model does not have");
-        } else {
-            const uint32_t *value = values.buf, mask = (UINT32_C(1) << bits) - 1;
-            for (ptrdiff_t n = 0; n < count; n++)
-                put(&e, (value[n] & mask) << (PRECISION - bits), UINT32_C(1) << (PRECISION - bits));
-            memcpy(state.buf, &e, 32);
-            result = give(call, e.out - (uint32_t *)out.buf);
-        }
-    }
-    return result;
+    const int bits = a->bits;
+    if (!begin_encoding(call, &e, a->state, a->out, a->out_count, a->values_count)) return 0;
+    if (bits < 1 || bits > PRECISION_BITS) return refuse(call, "a number of bits that the uniform model does not have");
+    const uint32_t mask = (UINT32_C(1) << bits) - 1;
+    for (ptrdiff_t n = 0; n < a->values_count; n++)
+        put(&e, ((uint32_t)a->values[n] & mask) << (PRECISION_BITS - bits), UINT32_C(1) << (PRECISION_BITS - bits));
+    memcpy(a->state, &e, 32);
+    return give(call, e.out - a->out);
 }
 
-/* The words at the end of a stream; see _compiled.pyi. */
-int end_encoding(Call *call) {
-    Buffer state, out;
-    state = take_buffer(call), out = take_buffer(call);
-    int result = 0;
+int end_encoding(Call *call, const EndEncoding *a) {
     Encoder e;
-    if (begin_encoding(call, &e, &state, &out, 2)) {
-        if (e.range != UINT64_MAX) { /* something is encoded */
-            const uint64_t point = e.lower + UINT32_MAX;
-            write_waiting(&e, point < e.lower);
-            *e.out++ = (uint32_t)(point >> 32);
-            if ((uint32_t)((e.lower + e.range) >> 32) == (uint32_t)(point >> 32)) *e.out++ = 0;
-        }
-        result = give(call, e.out - (uint32_t *)out.buf);
+    if (!begin_encoding(call, &e, a->state, a->out, a->out_count, 2)) return 0;
+    if (e.range != UINT64_MAX) { /* something is encoded */
+        const uint64_t point = e.lower + UINT32_MAX;
+        write_waiting(&e, point < e.lower);
+        *e.out++ = (uint32_t)(point >> 32);
+        if ((uint32_t)((e.lower + e.range) >> 32) == (uint32_t)(point >> 32)) *e.out++ = 0;
     }
-    return result;
+    return give(call, e.out - a->out);
 }

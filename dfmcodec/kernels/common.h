@@ -1,18 +1,18 @@
-/* What all kernels share: checked arguments, and vectors.
+/* What all kernels share: calls, and vectors.
  *
- * A kernel is a function of a `Call`. It takes its arguments one after the other, in the order of its signature
- * (kernels.h), and knows nothing of Python: module.c makes calls of Python's arguments. Every array comes in as a
- * buffer. A kernel checks the length of each one before it reads or writes (`has_items`), and every position that the
- * caller gives before it uses it; the types of the numbers are those of _compiled.pyi, which the Python code keeps to.
+ * A kernel takes a `Call` and the struct of its arguments (interface.h), and knows nothing of Python: module.c fills
+ * the struct from Python's arguments, and the browser does from JavaScript's. interface.c checks the lengths of arrays
+ * that interface.py gives; a kernel checks all others, and every position that the caller gives, before it uses them.
  */
 #ifndef DFM_COMMON_H
 #define DFM_COMMON_H
 
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "interface.h"
 
 #if !defined(__GNUC__)
 #error "the kernels need the vectors of GCC or Clang; without them the package uses NumPy"
@@ -49,7 +49,7 @@
 #define ON_WASM 0
 #endif
 
-/* Kernels are compiled once for each target, with vectors of the size of its registers: machine_avx2.c and its like
+/* Kernels are compiled once for each target, with vectors of the size of its registers: correction_avx2.c and its like
  * define TARGET_AVX2, and so on, and include the file. NAME keeps their functions apart; instruction_sets.c chooses
  * between them. Files without a target (coder.c, byte_products.c) are compiled once. */
 #if defined(TARGET_AVX512)
@@ -127,32 +127,11 @@ INLINE float_lanes add_product(float_lanes sum, float a, float_lanes x) {
 #endif
 }
 
-/* An argument: an array, a size or position, or another number. */
 typedef struct {
-    void *buf;
-    ptrdiff_t len; /* bytes */
-} Buffer;
-typedef union {
-    Buffer buffer;
-    ptrdiff_t size;
-    double real;
-} Argument;
-
-typedef struct {
-    const Argument *arguments; /* in the order of the signature */
-    int taken;                 /* how many of them the kernel has */
-    int has_memory;            /* 0 where there was not enough */
-    ptrdiff_t result;          /* of kernels that give a number */
-    char error[120];           /* why the arguments are refused */
+    int has_memory;   /* 0 where there was not enough */
+    ptrdiff_t result; /* of kernels that return a number */
+    char error[120];  /* why the arguments are refused */
 } Call;
-
-/* Returns 1, or 0 after `refuse` or `no_memory`. */
-typedef int (*Kernel)(Call *call);
-
-INLINE Buffer take_buffer(Call *call) { return call->arguments[call->taken++].buffer; }
-INLINE ptrdiff_t take_size(Call *call) { return call->arguments[call->taken++].size; }
-INLINE int take_int(Call *call) { return (int)take_size(call); } /* within its limits: module.c sees to that */
-INLINE double take_real(Call *call) { return call->arguments[call->taken++].real; }
 
 INLINE int refuse(Call *call, const char *why) {
     size_t n = 0;
@@ -160,6 +139,8 @@ INLINE int refuse(Call *call, const char *why) {
     call->error[n] = 0;
     return 0;
 }
+
+INLINE int refuse_sizes(Call *call) { return refuse(call, "the sizes are not possible: they are from 0 to 2^30"); }
 
 INLINE int no_memory(Call *call) { return call->has_memory = 0; }
 
@@ -181,11 +162,10 @@ INLINE int are_sizes(const ptrdiff_t *sizes, int count) {
 /* Whether a position lies in an array, or at its end. The arrays of large images have more than 2^30 numbers. */
 INLINE int is_position(int64_t position, ptrdiff_t length) { return position >= 0 && position <= length; }
 
-/* Whether a buffer has at least `count` numbers of `size` bytes; otherwise the call is refused. */
-INLINE int has_items(Call *call, const Buffer *buffer, ptrdiff_t count, ptrdiff_t size, const char *name) {
-    if (count >= 0 && buffer->len / size >= count) return 1;
-    snprintf(call->error, sizeof call->error, "%s has %td bytes, too few for %td numbers", name, buffer->len, count);
-    return 0;
+/* Whether array `name` of the arguments `a` has at least `needed` items; otherwise the call is refused. */
+#define has_items(call, a, name, needed) has_count(call, (a)->name##_count, needed, #name " has too few items")
+INLINE int has_count(Call *call, ptrdiff_t count, ptrdiff_t needed, const char *why) {
+    return (needed >= 0 && count >= needed) || refuse(call, why);
 }
 
 #endif

@@ -68,52 +68,46 @@ void NAME(outputs_of_chunk)(const Pass *pass, ptrdiff_t first, int count, Worksp
     evaluate(&pass->layers[2], in, workspace->sums);
 }
 
-static int prepare(Call *call, Arguments *a) {
-    const ptrdiff_t h1 = a->c1.len / 4, h2 = a->c2.len / 4, inputs = a->available.len / 4, views = a->views.len / 24;
-    const int32_t *available = a->available.buf;
-    if (h1 < 1 || h2 < 1 || h1 > MAX_OUTPUTS || h2 > MAX_OUTPUTS || a->signed_count < 0 || a->signed_count > views ||
-        views + a->signed_count != inputs || inputs < 1 || a->columns < 1) {
+static int prepare(Call *call, Choice *choice) {
+    const ContextPass *given = choice->given;
+    const ptrdiff_t h1 = given->c1_count, h2 = given->c2_count, inputs = given->available_count;
+    const ptrdiff_t views = given->views_count / 3, signed_count = given->signed_count;
+    if (h1 < 1 || h2 < 1 || h1 > MAX_OUTPUTS || h2 > MAX_OUTPUTS || signed_count < 0 || signed_count > views ||
+        views + signed_count != inputs || inputs < 1 || given->columns < 1)
         return refuse(call, "a context network of these sizes is not possible");
-    }
-    Pass *pass = &a->pass;
-    pass->signed_count = a->signed_count;
-    pass->low_count = (int)views - a->signed_count;
-    pass->columns = a->columns;
+    Pass *pass = &choice->pass;
+    pass->signed_count = (int)signed_count;
+    pass->low_count = (int)(views - signed_count);
+    pass->columns = given->columns;
     const int signed_groups = groups_of(pass->signed_count), groups = 2 * signed_groups + groups_of(pass->low_count);
-    const ptrdiff_t row_length = a->w1.len / h1;
-    if (groups > MAX_GROUPS) {
-        return refuse(call, "too many features");
-    }
-    if (!has_items(call, &a->w2, h1 * h2, 1, "w2") || !has_items(call, &a->w3, 2 * h2, 1, "w3") || !has_items(call, &a->c3, 2, 4, "c3"))
-        return 0;
+    const ptrdiff_t row_length = given->w1_count / h1;
+    if (groups > MAX_GROUPS) return refuse(call, "too many features");
     for (ptrdiff_t k = 0; k < inputs; k++)
-        if (available[k] < 0 || available[k] >= row_length) {
+        if (given->available[k] < 0 || given->available[k] >= row_length)
             return refuse(call, "a feature that the network does not have");
-        }
-    a->seen = malloc((size_t)views * sizeof(View));
-    a->inputs_of = malloc((size_t)groups * GROUP * sizeof(int32_t));
-    if (!a->seen || !a->inputs_of) return no_memory(call);
-    const int64_t *given = a->views.buf; /* [views][plane, index, row stride] */
-    for (ptrdiff_t k = 0; k < views; k++) {
-        const int64_t plane = given[3 * k], index = given[3 * k + 1], stride = given[3 * k + 2];
-        if (plane < 0 || plane > 2 || !is_position(index, a->planes[plane].len) || !SIZES(stride) ||
-            stride > a->planes[plane].len ||
-            (a->rows && index + (a->rows - 1) * stride + a->columns > a->planes[plane].len)) {
+    choice->seen = malloc((size_t)views * sizeof(View));
+    choice->inputs_of = malloc((size_t)groups * GROUP * sizeof(int32_t));
+    if (!choice->seen || !choice->inputs_of) return no_memory(call);
+    for (ptrdiff_t k = 0; k < views; k++) { /* [views][plane, index, row stride] */
+        const int64_t plane = given->views[3 * k], index = given->views[3 * k + 1], stride = given->views[3 * k + 2];
+        const ptrdiff_t count = plane_count(given, plane);
+        if (plane < 0 || plane > 2 || !is_position(index, count) || !SIZES(stride) || stride > count ||
+            (given->rows && index + (given->rows - 1) * stride + given->columns > count))
             return refuse(call, "a feature beyond its plane");
-        }
-        a->seen[k] = (View){(const int8_t *)a->planes[plane].buf + index, stride};
+        choice->seen[k] = (View){plane_of(given, plane) + index, stride};
     }
-    pass->views = a->seen;
-    for (int i = 0; i < groups * GROUP; i++) a->inputs_of[i] = -1;
+    pass->views = choice->seen;
+    int32_t *inputs_of = choice->inputs_of;
+    for (int i = 0; i < groups * GROUP; i++) inputs_of[i] = -1;
     for (int k = 0; k < pass->signed_count; k++) {
-        a->inputs_of[k] = available[k];
-        a->inputs_of[signed_groups * GROUP + k] = available[pass->signed_count + k];
+        inputs_of[k] = given->available[k];
+        inputs_of[signed_groups * GROUP + k] = given->available[pass->signed_count + k];
     }
     for (int k = 0; k < pass->low_count; k++)
-        a->inputs_of[2 * signed_groups * GROUP + k] = available[2 * pass->signed_count + k];
-    if (!make_layer(&pass->layers[0], a->w1.buf, row_length, a->inputs_of, groups * GROUP, (int)h1, a->c1.buf, 0) ||
-        !make_layer(&pass->layers[1], a->w2.buf, h1, NULL, (int)h1, (int)h2, a->c2.buf, 0) ||
-        !make_layer(&pass->layers[2], a->w3.buf, h2, NULL, (int)h2, 2, a->c3.buf, 1))
+        inputs_of[2 * signed_groups * GROUP + k] = given->available[2 * pass->signed_count + k];
+    if (!make_layer(&pass->layers[0], given->w1, row_length, inputs_of, groups * GROUP, (int)h1, given->c1, 0) ||
+        !make_layer(&pass->layers[1], given->w2, h1, NULL, (int)h1, (int)h2, given->c2, 0) ||
+        !make_layer(&pass->layers[2], given->w3, h2, NULL, (int)h2, 2, given->c3, 1))
         return no_memory(call);
     return 1;
 }
@@ -124,47 +118,33 @@ static void put_hidden(const int8_t *groups, int count, int outputs, uint8_t *ou
         for (int j = 0; j < outputs; j++) *out++ = (uint8_t)groups[j / GROUP * GROUP_BYTES + n * GROUP + j % GROUP];
 }
 
-void NAME(choose_of_chunk)(const Arguments *a, ptrdiff_t first, int count, const Workspace *workspace) {
-    const ptrdiff_t means = a->classes.len / 2;
-    const int8_t *quantizer = a->quantizers.buf;
-    const int16_t *class_of = a->classes.buf;
+void NAME(choose_of_chunk)(const Choice *choice, ptrdiff_t first, int count, const Workspace *workspace) {
+    const ptrdiff_t means = choice->given->class_of_mean_count;
+    const int8_t *quantizer = choice->given->quantizers;
+    const int16_t *class_of = choice->given->class_of_mean;
     const int32_t class_count = class_of[means - 1] + 1;
-    const int outputs = a->pass.layers[1].outputs;
-    if (a->hidden.len) put_hidden(workspace->in.values, count, outputs, (uint8_t *)a->hidden.buf + first * outputs);
+    const int outputs = choice->pass.layers[1].outputs;
+    if (choice->hidden) put_hidden(workspace->in.values, count, outputs, choice->hidden + first * outputs);
     for (int n = 0; n < count; n++) {
         const int32_t mean = (workspace->sums[CHUNK + n] + 128) >> 8;
-        int32_t scale = ((workspace->sums[n] + 128) >> 8) + a->unit_scale, size = mean < 0 ? -mean : mean;
-        scale = scale < 0 ? 0 : scale > a->last_scale ? a->last_scale : scale;
+        int32_t scale = ((workspace->sums[n] + 128) >> 8) + UNIT_SCALE_INDEX, size = mean < 0 ? -mean : mean;
+        scale = scale < 0 ? 0 : scale > LAPLACE_COUNT - 1 ? LAPLACE_COUNT - 1 : scale;
         size = class_of[size >= means ? means - 1 : size];
-        const int32_t direct = quantizer[first + n] * a->per_quantizer + scale * class_count + size;
-        ((int16_t *)a->table.buf)[first + n] =
-            (int16_t)(scale <= a->last_direct ? direct : a->direct_tables + scale - a->last_direct - 1);
-        ((int32_t *)a->sign.buf)[first + n] = mean < 0 ? -1 : 1;
+        const int32_t direct = quantizer[first + n] * TABLES_PER_QUANTIZER + scale * class_count + size;
+        choice->table[first + n] = (int16_t)(scale <= LAST_DIRECT ? direct : DIRECT_TABLES + scale - LAST_DIRECT - 1);
+        choice->sign[first + n] = mean < 0 ? -1 : 1;
     }
 }
 
-static void choose(const Arguments *a, Workspace *workspace) {
-    const ptrdiff_t count = a->rows * a->columns;
-    for (ptrdiff_t first = 0; first < count; first += CHUNK) {
-        const int some = count - first < CHUNK ? (int)(count - first) : CHUNK;
-        NAME(outputs_of_chunk)(&a->pass, first, some, workspace);
-        NAME(choose_of_chunk)(a, first, some, workspace);
-    }
+void NAME(release)(Choice *choice) {
+    free(choice->seen);
+    free(choice->inputs_of);
+    for (int layer = 0; layer < 3; layer++) free_layer(&choice->pass.layers[layer]);
 }
 
-void NAME(release)(Arguments *a) {
-    free(a->seen);
-    free(a->inputs_of);
-    for (int layer = 0; layer < 3; layer++) free_layer(&a->pass.layers[layer]);
-}
-
-Workspace *NAME(room_for)(Call *call, Arguments *a) {
-    const ptrdiff_t count = a->rows * a->columns;
+Workspace *NAME(begin_pass)(Call *call, Choice *choice) {
     if (!byte_products->evaluate) return refuse(call, "no instruction set to multiply bytes"), NULL;
-    if (!SIZES(a->rows, a->columns)) return refuse(call, "a pass without a size"), NULL;
-    if (!has_items(call, &a->classes, 1, 2, "class_of_mean") || !has_items(call, &a->quantizers, count, 1, "quantizers") ||
-        !prepare(call, a))
-        return NULL;
+    if (!prepare(call, choice)) return NULL;
     enum { ALIGNMENT = 64 };
     char *memory = malloc(sizeof(Workspace) + ALIGNMENT + sizeof memory); /* not all C libraries have aligned_alloc */
     if (!memory) return no_memory(call), NULL;
@@ -174,32 +154,21 @@ Workspace *NAME(room_for)(Call *call, Arguments *a) {
     return (Workspace *)workspace;
 }
 
-void NAME(take_pass)(Call *call, Arguments *a) {
-    a->w1 = take_buffer(call), a->c1 = take_buffer(call), a->w2 = take_buffer(call), a->c2 = take_buffer(call),
-    a->w3 = take_buffer(call), a->c3 = take_buffer(call), a->available = take_buffer(call),
-    a->signed_count = take_int(call), a->planes[0] = take_buffer(call), a->planes[1] = take_buffer(call),
-    a->planes[2] = take_buffer(call), a->views = take_buffer(call), a->rows = take_size(call),
-    a->columns = take_size(call), a->quantizers = take_buffer(call), a->classes = take_buffer(call),
-    a->per_quantizer = take_int(call), a->direct_tables = take_int(call), a->unit_scale = take_int(call),
-    a->last_scale = take_int(call), a->last_direct = take_int(call);
-}
-
-/* The tables of the symbols in some rows of a pass; see _compiled.pyi. */
-int NAME(choose_tables)(Call *call) {
-    Arguments a = {0};
-    int result = 0;
-    NAME(take_pass)(call, &a);
-    a.table = take_buffer(call), a.sign = take_buffer(call), a.hidden = take_buffer(call);
-    Workspace *workspace = NULL;
-    const ptrdiff_t count = SIZES(a.rows, a.columns) ? a.rows * a.columns : PTRDIFF_MAX;
-    if (has_items(call, &a.table, count, 2, "table") && has_items(call, &a.sign, count, 4, "sign")) workspace = NAME(room_for)(call, &a);
-    if (workspace && (!a.hidden.len || has_items(call, &a.hidden, count * a.pass.layers[1].outputs, 1, "hidden"))) {
-        byte_products->begin();
-        choose(&a, workspace);
-        byte_products->end();
-        result = 1;
+int NAME(choose_tables)(Call *call, const ChooseTables *a) {
+    Choice choice = {.given = &a->coding_pass, .table = a->table, .sign = a->sign};
+    choice.count = a->coding_pass.rows * a->coding_pass.columns;
+    choice.hidden = a->hidden_count ? a->hidden : NULL;
+    Workspace *workspace = NAME(begin_pass)(call, &choice);
+    const int has_room =
+        workspace && (!choice.hidden || has_items(call, a, hidden, choice.count * a->coding_pass.c2_count));
+    if (has_room) byte_products->begin();
+    for (ptrdiff_t first = 0; has_room && first < choice.count; first += CHUNK) {
+        const int some = choice.count - first < CHUNK ? (int)(choice.count - first) : CHUNK;
+        NAME(outputs_of_chunk)(&choice.pass, first, some, workspace);
+        NAME(choose_of_chunk)(&choice, first, some, workspace);
     }
+    if (has_room) byte_products->end();
     free_workspace(workspace);
-    NAME(release)(&a);
-    return result;
+    NAME(release)(&choice);
+    return has_room;
 }

@@ -3,6 +3,7 @@
 #define DFM_CONTEXT_H
 
 #include "byte_products.h"
+#include "kernels.h"
 
 typedef struct {
     const int8_t *first; /* what the first symbol sees */
@@ -23,31 +24,40 @@ typedef struct {
     float derivatives[MAX_OUTPUTS][CHUNK];
 } Workspace;
 
+/* A coding pass with its arguments, and where its tables go. */
 typedef struct {
-    Buffer w1, c1, w2, c2, w3, c3, available, planes[3], views, quantizers, classes, table, sign, hidden;
-    ptrdiff_t rows, columns;
-    int signed_count, per_quantizer, direct_tables, unit_scale, last_scale, last_direct;
+    const ContextPass *given;
+    int16_t *table;
+    int32_t *sign;
+    uint8_t *hidden; /* or NULL */
+    ptrdiff_t count; /* of symbols */
     View *seen;
     int32_t *inputs_of; /* the column of w1 of each input */
     Pass pass;
-} Arguments;
+} Choice;
 
-/* The first arguments of both kernels; see _compiled.pyi. */
-void NAME(take_pass)(Call *call, Arguments *a);
-
-/* Workspace for a thread's numbers; refuses the call and returns NULL where arguments or memory do not do. */
-Workspace *NAME(room_for)(Call *call, Arguments *a);
+/* Prepares the networks, and returns a thread's workspace; refuses the call and returns NULL where arguments or memory
+ * do not do. `release` releases the networks in either case. */
+Workspace *NAME(begin_pass)(Call *call, Choice *choice);
 INLINE void free_workspace(Workspace *workspace) {
     if (workspace) free(((void **)workspace)[-1]); /* what is before it is where its memory begins */
+}
+
+/* The plane of a view: 0 for symbols, 1 for coarser ones, 2 for differences; and its number of items. */
+INLINE const int8_t *plane_of(const ContextPass *given, int64_t number) {
+    return number == 0 ? given->symbols : number == 1 ? given->coarser : given->differences;
+}
+INLINE ptrdiff_t plane_count(const ContextPass *given, int64_t number) {
+    return number == 0 ? given->symbols_count : number == 1 ? given->coarser_count : given->differences_count;
 }
 
 /* Scale and mean of `count` symbols of a pass from number `first` on. */
 void NAME(outputs_of_chunk)(const Pass *pass, ptrdiff_t first, int count, Workspace *workspace);
 
-/* Chooses tables and signs of `count` symbols by what `outputs_of_chunk` has left in the workspace, and keeps their activations
- * of layer 2 where there is an array for them. */
-void NAME(choose_of_chunk)(const Arguments *a, ptrdiff_t first, int count, const Workspace *workspace);
+/* Chooses tables and signs of `count` symbols by what `outputs_of_chunk` has left in the workspace, and keeps their
+ * activations of layer 2 where there is an array for them. */
+void NAME(choose_of_chunk)(const Choice *choice, ptrdiff_t first, int count, const Workspace *workspace);
 
-void NAME(release)(Arguments *a);
+void NAME(release)(Choice *choice);
 
 #endif

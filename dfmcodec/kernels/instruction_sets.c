@@ -7,13 +7,9 @@
 
 enum Target { BASELINE, FOR_AVX2, FOR_AVX512, TARGETS };
 
-#define DECLARE(name, signature, gives, is_short)                                                                      \
-    int name##_baseline(Call *), name##_avx2(Call *), name##_avx512(Call *);
-KERNELS_OF_TARGETS(DECLARE)
-
-#define OF_BASELINE(name, signature, gives, is_short) name##_baseline,
-#define OF_AVX2(name, signature, gives, is_short) name##_avx2,
-#define OF_AVX512(name, signature, gives, is_short) name##_avx512,
+#define OF_BASELINE(name, Struct) name##_baseline,
+#define OF_AVX2(name, Struct) name##_avx2,
+#define OF_AVX512(name, Struct) name##_avx512,
 static const Kernels of_targets[TARGETS] = {
     {KERNELS_OF_TARGETS(OF_BASELINE)},
 #if ON_X86

@@ -1,57 +1,75 @@
-/* All kernels, with the signatures of their arguments; what they do is in _compiled.pyi.
- *
- * r: an array that is read; w: one that is written; n: a size or position; i: an integer of 32 bits; I: one without
- * sign; p: true or false; d: a number; ( ): a tuple of these; [ ]: any number of what is between, after their number.
- */
+/* All kernels of interface.h, and what calls them. A kernel returns 1, or 0 after `refuse` or `no_memory`. */
 #ifndef DFM_KERNELS_H
 #define DFM_KERNELS_H
 
 #include "common.h"
 
-/* X(name, signature, what it gives, whether it is so short that it keeps the lock of Python's interpreter) */
-#define DECODER_KERNELS_OF_ONE_BUILD(X)                                                                                \
-    X(start_decoding, "wr", NOTHING, 1)                                                                                \
-    X(decode_highs, "wrrrrrpww", SIZE, 0)                                                                              \
-    X(decode_bits, "wriw", TRUTH, 1)
-#define KERNELS_OF_ONE_BUILD(X)                                                                                        \
-    DECODER_KERNELS_OF_ONE_BUILD(X)                                                                                    \
-    X(encode_entries, "wrrpwrw", SIZE, 0)                                                                              \
-    X(encode_bits, "wirw", SIZE, 1)                                                                                    \
-    X(end_encoding, "rw", SIZE, 1)
-#define DECODER_KERNELS_OF_TARGETS(X)                                                                                  \
-    X(choose_tables, "rrrrrrrirrrrnnrr(iiiii)www", NOTHING, 0)                                                         \
-    X(choose_front, "(rrrrr)rr(nn)r(nn)n(iiii)www", NOTHING, 0)                                                        \
-    X(accept_front, "rrw(nn)w(nn)", NOTHING, 1)                                                                        \
-    X(machine_change, "r(ii)r(nnn)ddnnw", NOTHING, 0)                                                                  \
-    X(filter_change, "rrir(nnn)w", NOTHING, 0)                                                                         \
-    X(planes_to_pixels, "r(nnn)rdddw", NOTHING, 0)                                                                     \
-    X(accept_symbols, "rrrrrnnwnrw(nn)w(nn)", NOTHING, 0)                                                              \
-    X(synthesise_channel, "rrrr(iii)nnw", NOTHING, 0)                                                                  \
-    X(low_differences, "rnnirrnnw", NOTHING, 0)
-#define KERNELS_OF_TARGETS(X)                                                                                          \
-    DECODER_KERNELS_OF_TARGETS(X)                                                                                      \
-    X(add_gradient, "rrrrrrrirrrrnnrr(iiiii)wwwrr(ii)ww", NOTHING, 0)                                                  \
-    X(adaptation_gradient, "(rrrrr)r(rri)r(iii)ww", NOTHING, 0)                                                        \
-    X(window_workspace, "", SIZE, 1)                                                                                        \
-    X(window_gradient, "r(ii)rd(nnnn)(ddd)rr(rrrrrrr)w(ddI)ww", NOTHING, 0)                                            \
-    X(window_costs, "r(ii)rd(nnnn)(ddd)rr(rrrrrrr)www", NOTHING, 0)                                                    \
-    X(add_gradients, "r(nnnn)(wwwwwww)", NOTHING, 1)                                                                   \
-    X(move_latents, "(nnnn)(wwwwwww)(wwwwwww)(wwwwwww)(wwwwwww)r(dddd)", NOTHING, 1)                                   \
-    X(values_of_samples, "rrn(nn)w", NOTHING, 0)                                                                       \
-    X(ssimulacra2_sums, "rr(nn)(nn)rddrdw", NOTHING, 0)                                                                \
-    X(ssimulacra2_slopes, "rr(nn)(nn)rddrdrw", NOTHING, 0)                                                             \
-    X(analyse_channel, "rnnwwww", NOTHING, 0)                                                                          \
-    X(choose_paths, "[(nnrrrrrrw)]prrrr(ii)nnn", NOTHING, 0)
+#if ON_WASM
+#define KERNELS_OF_ONE_BUILD(X) DECODER_KERNELS_OF_ONE_BUILD(X)
+#define KERNELS_OF_TARGETS(X) DECODER_KERNELS_OF_TARGETS(X)
+#define CHOSEN(name) name##_baseline
+#else
+#define KERNELS_OF_ONE_BUILD(X) DECODER_KERNELS_OF_ONE_BUILD(X) ENCODER_KERNELS_OF_ONE_BUILD(X)
+#define KERNELS_OF_TARGETS(X) DECODER_KERNELS_OF_TARGETS(X) ENCODER_KERNELS_OF_TARGETS(X)
+#define CHOSEN(name) kernels->name
+#endif
 
-#define DECLARE_KERNEL(name, signature, gives, is_short) int name(Call *call);
+#define DECLARE_KERNEL(name, Struct) int name(Call *call, const Struct *a);
+#define DECLARE_TARGETS(name, Struct)                                                                                  \
+    int name##_baseline(Call *call, const Struct *a), name##_avx2(Call *call, const Struct *a),                        \
+        name##_avx512(Call *call, const Struct *a);
 KERNELS_OF_ONE_BUILD(DECLARE_KERNEL)
+KERNELS_OF_TARGETS(DECLARE_TARGETS)
 
 /* The kernels of the chosen instruction set. */
 typedef struct {
-#define KERNEL_POINTER(name, signature, gives, is_short) Kernel name;
+#define KERNEL_POINTER(name, Struct) int (*name)(Call *call, const Struct *a);
     KERNELS_OF_TARGETS(KERNEL_POINTER)
 } Kernels;
 extern const Kernels *kernels;
+
+/* Where an argument is in the struct of a kernel, or of a group. */
+typedef enum {
+    READ_FIELD,
+    WRITTEN_FIELD,
+    SIZE_FIELD,
+    INDEX_FIELD,
+    INTEGER_FIELD,
+    SEED_FIELD,
+    TRUTH_FIELD,
+    REAL_FIELD,
+    GROUP_FIELD,
+    GROUPS_FIELD
+} FieldKind;
+typedef struct Field {
+    const char *name;
+    FieldKind kind;
+    size_t offset, count_offset; /* of arrays and groups: where their number of items is */
+    ptrdiff_t item_bytes;        /* of an array, 0 for 1 or 2; of a group among groups */
+    ptrdiff_t most;              /* arrays, exactly so many; groups, at most */
+    const struct Field *fields;
+    int field_count;
+} Field;
+
+typedef enum { RETURNS_NOTHING, RETURNS_SIZE, RETURNS_TRUTH } Returns;
+
+typedef struct {
+    int (*run)(Call *call, const void *arguments); /* checks the arguments, and calls the kernel */
+    Returns returns;
+    int is_short; /* it keeps the lock of Python's interpreter */
+    const Field *fields;
+    int field_count;
+    size_t bytes;    /* of its struct */
+    int array_count; /* at most */
+} KernelEntry;
+
+#if ON_WASM
+extern int (*const RUN_KERNEL[])(Call *call, const void *arguments); /* in the order of kernel_interface.js */
+#else
+#define DECLARE_ENTRY(name, Struct) extern const KernelEntry name##_entry;
+KERNELS_OF_ONE_BUILD(DECLARE_ENTRY)
+KERNELS_OF_TARGETS(DECLARE_ENTRY)
+#endif
 
 void choose_instruction_set_of_host(void);
 

@@ -8,110 +8,155 @@
 
 #include "kernels.h"
 
-enum { MAX_ARGUMENTS = 512 };
-typedef enum { NOTHING, SIZE, TRUTH } Gives;
-
-/* Arguments as they are read, with the buffers that are held. */
+/* The buffers that a call holds. */
 typedef struct {
-    Argument arguments[MAX_ARGUMENTS];
-    Py_buffer buffers[MAX_ARGUMENTS];
-    int count, buffer_count;
-} Reader;
+    Py_buffer *buffers;
+    int count;
+} Held;
 
-static int read_array(Reader *reader, PyObject *object, int flags, Argument *to) {
-    Py_buffer *buffer = &reader->buffers[reader->buffer_count];
-    if (PyObject_GetBuffer(object, buffer, flags)) return 0;
-    reader->buffer_count++;
-    to->buffer = (Buffer){buffer->buf, buffer->len};
+/* Puts the address and the number of items of an array, number n of its field, into the struct. */
+static int read_array(Held *held, PyObject *object, const Field *field, ptrdiff_t n, char *to) {
+    Py_buffer *buffer = &held->buffers[held->count];
+    if (PyObject_GetBuffer(object, buffer, field->kind == WRITTEN_FIELD ? PyBUF_WRITABLE : PyBUF_SIMPLE)) return 0;
+    held->count++;
+    if (field->item_bytes && buffer->itemsize != field->item_bytes)
+        return PyErr_Format(PyExc_ValueError, "%s has items of %zd bytes; %zd are needed", field->name,
+                            buffer->itemsize, field->item_bytes),
+               0;
+    ((void **)(to + field->offset))[n] = buffer->buf;
+    ((ptrdiff_t *)(to + field->count_offset))[n] = buffer->len / (field->item_bytes ? field->item_bytes : 1);
     return 1;
 }
 
-static int read_integer(PyObject *object, ptrdiff_t least, ptrdiff_t most, Argument *to) {
-    to->size = PyLong_AsSsize_t(object);
-    if (to->size == -1 && PyErr_Occurred()) return 0;
-    if (to->size >= least && to->size <= most) return 1;
-    PyErr_SetString(PyExc_OverflowError, "an integer is beyond its limits");
+/* Reads an integer of 32 bits, or of the size of a position. */
+static int read_integer(PyObject *object, const Field *field, char *to) {
+    const Py_ssize_t value = PyLong_AsSsize_t(object);
+    if (value == -1 && PyErr_Occurred()) return 0;
+    const int is_seed = field->kind == SEED_FIELD, is_32 = is_seed || field->kind == INTEGER_FIELD;
+    if (is_32 && (value < (is_seed ? 0 : INT32_MIN) || value > (is_seed ? (Py_ssize_t)UINT32_MAX : INT32_MAX)))
+        return PyErr_Format(PyExc_OverflowError, "%s is beyond 32 bits", field->name), 0;
+    if (is_seed)
+        *(uint32_t *)to = (uint32_t)value;
+    else if (is_32)
+        *(int *)to = (int)value;
+    else
+        *(ptrdiff_t *)to = value;
+    return 1;
+}
+
+static int read_field(Held *held, PyObject *object, const Field *field, char *to);
+
+/* Reads the items of a tuple, one for each field. */
+static int read_group(Held *held, PyObject *tuple, const Field *field, char *to) {
+    if (!PyTuple_Check(tuple) || PyTuple_Size(tuple) != field->field_count)
+        return PyErr_Format(PyExc_TypeError, "%s needs a named tuple of %d items", field->name, field->field_count), 0;
+    for (int n = 0; n < field->field_count; n++)
+        if (!read_field(held, PyTuple_GetItem(tuple, n), &field->fields[n], to)) return 0;
+    return 1;
+}
+
+static int read_groups(Held *held, PyObject *sequence, const Field *field, char *to) {
+    const Py_ssize_t count = PySequence_Size(sequence);
+    if (count < 0) return 0;
+    if (count > field->most)
+        return PyErr_Format(PyExc_ValueError, "%s has too many items; %zd are possible", field->name, field->most), 0;
+    *(ptrdiff_t *)(to + field->count_offset) = count;
+    for (Py_ssize_t n = 0; n < count; n++) {
+        PyObject *item = PySequence_GetItem(sequence, n);
+        const int is_read = item && read_group(held, item, field, to + field->offset + n * field->item_bytes);
+        Py_XDECREF(item); /* the sequence and the buffers keep it */
+        if (!is_read) return 0;
+    }
+    return 1;
+}
+
+static int read_arrays(Held *held, PyObject *tuple, const Field *field, char *to) {
+    if (!PyTuple_Check(tuple) || PyTuple_Size(tuple) != field->most)
+        return PyErr_Format(PyExc_TypeError, "%s needs a tuple of %zd arrays", field->name, field->most), 0;
+    for (ptrdiff_t n = 0; n < field->most; n++)
+        if (!read_array(held, PyTuple_GetItem(tuple, n), field, n, to)) return 0;
+    return 1;
+}
+
+/* Reads an argument into the struct `to`; returns 0 after an exception. */
+static int read_field(Held *held, PyObject *object, const Field *field, char *to) {
+    char *place = to + field->offset;
+    switch (field->kind) {
+        case READ_FIELD:
+        case WRITTEN_FIELD:
+            return field->most > 1 ? read_arrays(held, object, field, to) : read_array(held, object, field, 0, to);
+        case SIZE_FIELD:
+        case INDEX_FIELD:
+        case INTEGER_FIELD:
+        case SEED_FIELD: return read_integer(object, field, place);
+        case TRUTH_FIELD: return (*(int *)place = PyObject_IsTrue(object)) >= 0;
+        case REAL_FIELD: return (*(double *)place = PyFloat_AsDouble(object)) != -1 || !PyErr_Occurred();
+        case GROUP_FIELD: return read_group(held, object, field, place);
+        case GROUPS_FIELD: return read_groups(held, object, field, to);
+    }
     return 0;
 }
 
-static const char *read_all(Reader *reader, PyObject *tuple, const char *signature, char end);
-
-/* Reads what the signature begins with; returns what follows it, or NULL after an exception. */
-static const char *read_one(Reader *reader, PyObject *object, const char *signature) {
-    if (*signature == '(') return read_all(reader, object, signature + 1, ')');
-    if (reader->count == MAX_ARGUMENTS) return PyErr_SetString(PyExc_ValueError, "too many arguments"), NULL;
-    Argument *to = &reader->arguments[reader->count++];
-    int is_read = 0;
-    if (*signature == 'r') is_read = read_array(reader, object, PyBUF_SIMPLE, to);
-    if (*signature == 'w') is_read = read_array(reader, object, PyBUF_WRITABLE, to);
-    if (*signature == 'n') is_read = read_integer(object, PY_SSIZE_T_MIN, PY_SSIZE_T_MAX, to);
-    if (*signature == 'i') is_read = read_integer(object, INT32_MIN, INT32_MAX, to);
-    if (*signature == 'I') is_read = read_integer(object, 0, UINT32_MAX, to);
-    if (*signature == 'p') is_read = (to->size = PyObject_IsTrue(object)) >= 0;
-    if (*signature == 'd') is_read = (to->real = PyFloat_AsDouble(object)) != -1 || !PyErr_Occurred();
-    if (*signature != '[') return is_read ? signature + 1 : NULL;
-    to->size = PySequence_Size(object);
-    if (to->size < 0) return NULL;
-    const char *after = strchr(signature, ']');
-    for (Py_ssize_t n = 0; n < to->size; n++) {
-        PyObject *item = PySequence_GetItem(object, n);
-        const char *next = item ? read_one(reader, item, signature + 1) : NULL;
-        Py_XDECREF(item); /* the sequence and the buffers keep it */
-        if (!next) return NULL;
+/* The argument of a name, which is number `guess` in most calls; NULL after an exception. */
+static PyObject *argument_of(PyObject *const *values, PyObject *names, int guess, const char *name) {
+    const Py_ssize_t count = names ? PyTuple_Size(names) : 0;
+    for (Py_ssize_t n = 0; n < count; n++) {
+        const Py_ssize_t at = (guess + n) % count;
+        if (!PyUnicode_CompareWithASCIIString(PyTuple_GetItem(names, at), name)) return values[at];
     }
-    return after + 1;
+    return PyErr_Format(PyExc_TypeError, "argument %s is missing", name), NULL;
 }
 
-/* Reads a tuple up to the end of its part of the signature; returns what follows, or NULL after an exception. */
-static const char *read_all(Reader *reader, PyObject *tuple, const char *signature, char end) {
-    if (!PyTuple_Check(tuple)) return PyErr_SetString(PyExc_TypeError, "a tuple is needed"), NULL;
-    const Py_ssize_t items = PyTuple_Size(tuple);
-    Py_ssize_t n = 0;
-    for (; signature && *signature != end && n < items; n++)
-        signature = read_one(reader, PyTuple_GetItem(tuple, n), signature);
-    if (!signature) return NULL;
-    if (*signature == end && n == items) return signature + 1;
-    return PyErr_SetString(PyExc_TypeError, "a tuple, or a call, has too few or too many items"), NULL;
+static int read_arguments(Held *held, PyObject *const *values, Py_ssize_t positional, PyObject *names,
+                          const KernelEntry *entry, char *to) {
+    if (positional) return PyErr_SetString(PyExc_TypeError, "a kernel takes named arguments alone"), 0;
+    if (names && PyTuple_Size(names) > entry->field_count)
+        return PyErr_SetString(PyExc_TypeError, "a kernel is called with an argument that it does not have"), 0;
+    for (int n = 0; n < entry->field_count; n++) {
+        PyObject *object = argument_of(values, names, n, entry->fields[n].name);
+        if (!object || !read_field(held, object, &entry->fields[n], to)) return 0;
+    }
+    return 1;
 }
 
-static PyObject *result_of(const Call *call, int is_done, Gives gives) {
+static PyObject *result_of(const Call *call, int is_done, Returns returns) {
     if (!call->has_memory) return PyErr_NoMemory();
     if (!is_done) return PyErr_SetString(PyExc_ValueError, call->error), NULL;
-    if (gives == NOTHING) return Py_NewRef(Py_None);
-    return gives == SIZE ? PyLong_FromSsize_t(call->result) : PyBool_FromLong(call->result != 0);
+    if (returns == RETURNS_NOTHING) return Py_NewRef(Py_None);
+    return returns == RETURNS_SIZE ? PyLong_FromSsize_t(call->result) : PyBool_FromLong(call->result != 0);
 }
 
-static PyObject *called(Kernel kernel, PyObject *args, const char *signature, Gives gives, int is_short) {
-    Reader *reader = PyMem_Malloc(sizeof *reader);
-    if (!reader) return PyErr_NoMemory();
-    reader->count = reader->buffer_count = 0;
+static PyObject *called(const KernelEntry *entry, PyObject *const *values, Py_ssize_t positional, PyObject *names) {
+    char *arguments = PyMem_Malloc(entry->bytes);
+    Held held = {PyMem_Malloc((size_t)(entry->array_count + 1) * sizeof(Py_buffer)), 0};
     PyObject *result = NULL;
-    if (read_all(reader, args, signature, 0)) {
-        Call call = {reader->arguments, 0, 1, 0, ""};
+    if (!arguments || !held.buffers) {
+        PyErr_NoMemory();
+    } else if (read_arguments(&held, values, positional, names, entry, arguments)) {
+        Call call = {1, 0, ""};
         int is_done;
-        if (is_short) {
-            is_done = kernel(&call);
+        if (entry->is_short) {
+            is_done = entry->run(&call, arguments);
         } else {
             Py_BEGIN_ALLOW_THREADS
-            is_done = kernel(&call);
+            is_done = entry->run(&call, arguments);
             Py_END_ALLOW_THREADS
         }
-        result = result_of(&call, is_done, gives);
+        result = result_of(&call, is_done, entry->returns);
     }
-    for (int n = 0; n < reader->buffer_count; n++) PyBuffer_Release(&reader->buffers[n]);
-    PyMem_Free(reader);
+    for (int n = 0; n < held.count; n++) PyBuffer_Release(&held.buffers[n]);
+    PyMem_Free(held.buffers);
+    PyMem_Free(arguments);
     return result;
 }
 
-#define CALL(name, signature, gives, is_short, kernel)                                                                 \
-    static PyObject *call_##name(PyObject *self, PyObject *args) {                                                     \
+#define CALL(name, Struct)                                                                                             \
+    static PyObject *call_##name(PyObject *self, PyObject *const *values, Py_ssize_t count, PyObject *names) {         \
         (void)self;                                                                                                    \
-        return called(kernel, args, signature, gives, is_short);                                                       \
+        return called(&name##_entry, values, count, names);                                                            \
     }
-#define CALL_ONE(name, signature, gives, is_short) CALL(name, signature, gives, is_short, name)
-#define CALL_CHOSEN(name, signature, gives, is_short) CALL(name, signature, gives, is_short, kernels->name)
-KERNELS_OF_ONE_BUILD(CALL_ONE)
-KERNELS_OF_TARGETS(CALL_CHOSEN)
+KERNELS_OF_ONE_BUILD(CALL)
+KERNELS_OF_TARGETS(CALL)
 
 static PyObject *call_instruction_sets(PyObject *self, PyObject *unused) {
     (void)self, (void)unused;
@@ -147,7 +192,7 @@ static PyObject *call_share_memory(PyObject *self, PyObject *unused) {
     return PyBool_FromLong(is_shared);
 }
 
-#define DEFINE(name, signature, gives, is_short) {#name, call_##name, METH_VARARGS, NULL},
+#define DEFINE(name, Struct) {#name, (PyCFunction)(void (*)(void))call_##name, METH_FASTCALL | METH_KEYWORDS, NULL},
 static PyMethodDef methods[] = {
     KERNELS_OF_ONE_BUILD(DEFINE) KERNELS_OF_TARGETS(DEFINE)
     {"instruction_sets", call_instruction_sets, METH_NOARGS, NULL},

@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from dfmcodec._types import Float32, Float64, Floats, Pixels
 from dfmcodec.image import peak_value
 from dfmcodec.kernels import by_kernels, compiled
+from dfmcodec.kernels.arguments import ComparedRows
 from dfmcodec.threads import in_threads
 
 SMALLEST_SIDE = 8  # no scale is computed below this side
@@ -224,7 +224,14 @@ def _look_up_by_kernel(table: Float32, pixels: Pixels) -> Float32:
     height, width, channels = pixels.shape
     found, pixels = np.empty((3, height, width), dtype=np.float32), np.ascontiguousarray(pixels)
     for c in range(3):
-        compiled.values_of_samples(table, pixels, min(c, channels - 1), (height * width, channels), found[c])
+        compiled.look_up_samples(
+            table=table,
+            pixels=pixels,
+            channel=min(c, channels - 1),
+            count=height * width,
+            channels=channels,
+            values=found[c],
+        )
     return found
 
 
@@ -280,7 +287,7 @@ def _doubled(slopes: Float32, size: tuple[int, ...]) -> Float32:
 def _sums_by_kernel(original: Float32, decoded: Float32, rows: slice) -> Float64:
     sums = np.zeros((3, 2, 3))
     original, decoded = np.ascontiguousarray(original), np.ascontiguousarray(decoded)
-    compiled.ssimulacra2_sums(*_kernel_inputs(original, decoded, rows), sums)
+    compiled.ssimulacra2_sums(strip=_compared_rows(original, decoded, rows), sums=sums)
     return sums
 
 
@@ -296,7 +303,8 @@ def _sums(original: Float32, decoded: Float32, rows: slice) -> Float64:
 def _strip_slopes_by_kernel(
     original: Float32, decoded: Float32, error_weights: Float32, strip: tuple[slice, slice, slice], slopes: Float32
 ) -> None:
-    compiled.ssimulacra2_slopes(*_kernel_inputs(original, decoded, strip[2]), error_weights, slopes)
+    compared = _compared_rows(original, decoded, strip[2])
+    compiled.ssimulacra2_gradient(strip=compared, error_weights=error_weights, gradient=slopes)
 
 
 @by_kernels(_strip_slopes_by_kernel)
@@ -326,9 +334,21 @@ def _slopes(original: Float32, decoded: Float32, error_weights: Float32) -> Floa
     return slopes
 
 
-def _kernel_inputs(original: Float32, decoded: Float32, rows: slice) -> tuple[Any, ...]:
-    constants = _ABSORBANCE, _BIAS, float(np.cbrt(_BIAS)), _taps(), _SSIM_CONSTANT
-    return original, decoded, original.shape[1:], (rows.start, rows.stop), *constants
+def _compared_rows(original: Float32, decoded: Float32, rows: slice) -> ComparedRows:
+    height, width = original.shape[1:]
+    return ComparedRows(
+        original=original,
+        decoded=decoded,
+        height=height,
+        width=width,
+        first_row=rows.start,
+        last_row=rows.stop,
+        absorbance=_ABSORBANCE,
+        bias=_BIAS,
+        bias_root=float(np.cbrt(_BIAS)),
+        taps=_taps(),
+        constant=float(_SSIM_CONSTANT),
+    )
 
 
 def _strips(height: int, width: int, margin: int) -> Iterator[tuple[slice, slice, slice]]:

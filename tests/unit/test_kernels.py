@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,20 +20,14 @@ from numpy.lib.stride_tricks import as_strided
 from dfmcodec import container
 from dfmcodec._types import Tune
 from dfmcodec.codecs.decode import decode_image
-from dfmcodec.codecs.overfitted import context as grid_context
-from dfmcodec.codecs.overfitted import synthesis as fitted
 from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
 from dfmcodec.codecs.overfitted.context import GridContext, wavefronts
-from dfmcodec.codecs.overfitted.encode.windows import WINDOW
-from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
 from dfmcodec.codecs.overfitted.weights import overfitted_weights_of
-from dfmcodec.codecs.wavelet import context, neighbourhood, quantizer, trellis
-from dfmcodec.codecs.wavelet import correction as machine
 from dfmcodec.codecs.wavelet import transform as wavelet
 from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
 from dfmcodec.codecs.wavelet.colour import ColourBasis, pixels_to_planes
 from dfmcodec.codecs.wavelet.contents import WaveletArchitecture
-from dfmcodec.codecs.wavelet.context import DIRECT_TABLES, TABLES_PER_QUANTIZER, TableChoice
+from dfmcodec.codecs.wavelet.context import DIRECT_TABLES, TableChoice
 from dfmcodec.codecs.wavelet.encode.adaptation_fit import SymbolSample, _gradient
 from dfmcodec.codecs.wavelet.encode.dependency_costs import GatheredCosts
 from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights
@@ -46,9 +39,8 @@ from dfmcodec.codecs.wavelet.quantizer import log_step
 from dfmcodec.codecs.wavelet.transform import analyse
 from dfmcodec.codecs.wavelet.traversal import traverse
 from dfmcodec.codecs.wavelet.weights import shipped
-from dfmcodec.entropy import table_set, tables
-from dfmcodec.image.region import CHANNELS
-from dfmcodec.kernels import SWITCH, compiled, has_kernels
+from dfmcodec.kernels import SWITCH, compiled, has_kernels, interface, make_interface
+from dfmcodec.kernels.arguments import ComparedRows, PathPass
 from dfmcodec.metrics import ssimulacra2
 from dfmcodec.weights.registry import OVERFITTED_SMALL
 
@@ -215,48 +207,70 @@ def test_an_unknown_instruction_set_is_one_line(tmp_path):
     assert len(result.stderr.splitlines()) == 1
 
 
+def refuses(kernel, good, error, match=None, **changes):
+    """A kernel refuses its valid arguments with some changes."""
+    with pytest.raises(error, match=match):
+        getattr(compiled, kernel)(**{**good, **changes})
+
+
 def _arguments_of_tables():
-    """Valid arguments of `choose_tables`, by name."""
+    """Valid arguments of `choose_tables`."""
     geometry, context = Geometry(64, 48, 3, 2), shipped().context
     causal = CausalContext(geometry, 640, np.zeros((3, 16, 12), dtype=np.int32))
     coding_pass = next(each for each in causal.coding_passes() if (each.level, each.channel, each.phase) == (0, 1, 3))
     rows, columns = causal.shape(coding_pass)
-    given = context._kernel_arguments(causal, coding_pass, range(rows), np.zeros(rows * columns, dtype=np.int8), 0)
+    given = context._context_pass(causal, coding_pass, range(rows), np.zeros(rows * columns, dtype=np.int8), 0)
     hidden = np.zeros((rows * columns, len(context.networks[3].c2)), dtype=np.uint8)
-    return [*given, np.zeros(rows * columns, dtype=np.int16), np.zeros(rows * columns, dtype=np.int32), hidden]
+    table, sign = np.zeros(rows * columns, dtype=np.int16), np.zeros(rows * columns, dtype=np.int32)
+    return {"coding_pass": given, "table": table, "sign": sign, "hidden": hidden}
 
 
 def test_tables_are_chosen_of_valid_arguments_alone():
     good = _arguments_of_tables()
-    compiled.choose_tables(*good)
-    compiled.choose_tables(*good[:-1], good[-1][:0])  # which asks for none
-    with pytest.raises(ValueError, match="hidden"):
-        compiled.choose_tables(*good[:-1], good[-1][1:])
-    for number, argument in enumerate(good[:-1]):
-        if isinstance(argument, np.ndarray) and number not in (1, 3, 6):  # whose lengths say the sizes of others
-            with pytest.raises(ValueError):  # noqa: PT011
-                compiled.choose_tables(*good[:number], argument[:0], *good[number + 1 :])
-    for change in (
-        (11, 1, -1),
-        (11, 1, 10**9),
-        (11, 1, 1 << 62),
-        (11, 2, -5),
-        (11, 2, 1 << 40),
-        (11, 0, 3),
-        (11, 0, -1),
-    ):
-        number, column, value = change
-        views = good[number].copy()
+    given = good["coding_pass"]
+    compiled.choose_tables(**good)
+    compiled.choose_tables(**{**good, "hidden": good["hidden"][:0]})  # which asks for none
+
+    def refused(match=None, **changes):
+        refuses("choose_tables", good, ValueError, match, coding_pass=given._replace(**changes))
+
+    for name in ("table", "sign"):
+        refuses("choose_tables", good, ValueError, "too few", **{name: good[name][:0]})
+    refuses("choose_tables", good, ValueError, "hidden", hidden=good["hidden"][1:])
+    for name, value in given._asdict().items():
+        if isinstance(value, np.ndarray) and name not in ("c1", "c2", "available"):  # which say the sizes of others
+            refused(**{name: value[:0]})
+    for column, value in ((1, -1), (1, 10**9), (1, 1 << 62), (2, -5), (2, 1 << 40), (0, 3), (0, -1)):
+        views = given.views.copy()
         views[0, column] = value
-        with pytest.raises(ValueError, match="plane"):
-            compiled.choose_tables(*good[:number], views, *good[number + 1 :])
-    for number, value in ((7, -1), (7, 10**6), (12, -1), (12, 10**6), (13, 0), (13, 10**6), (13, -5)):
-        with pytest.raises(ValueError):  # noqa: PT011
-            compiled.choose_tables(*good[:number], value, *good[number + 1 :])
-    beyond = good[6].copy()
+        refused("plane", views=views)
+    refused(signed_count=-1)
+    refused(signed_count=10**6)
+    refused(rows=-1)
+    refused(rows=10**6)
+    for columns in (0, 10**6, -5):
+        refused(columns=columns)
+    beyond = given.available.copy()
     beyond[-1] = 10**6
-    with pytest.raises(ValueError, match="does not have"):
-        compiled.choose_tables(*good[:6], beyond, *good[7:])
+    refused("does not have", available=beyond)
+
+
+def test_arguments_have_names_and_types():
+    good = _arguments_of_tables()
+    given = good["coding_pass"]
+    with pytest.raises(TypeError, match="named arguments"):
+        compiled.choose_tables(given, table=good["table"], sign=good["sign"], hidden=good["hidden"])
+    with pytest.raises(TypeError, match="sign is missing"):
+        compiled.choose_tables(coding_pass=given, table=good["table"], hidden=good["hidden"])
+    refuses("choose_tables", good, TypeError, "does not have", other=1)
+    refuses("choose_tables", good, TypeError, "tuple of 16 items", coding_pass=given[:-1])
+    refuses("choose_tables", good, TypeError, "tuple", coding_pass=None)
+    refuses("choose_tables", good, ValueError, "items of 4 bytes", table=good["sign"])
+    refuses("choose_tables", good, ValueError, "items of 8 bytes", coding_pass=given._replace(c1=given.views))
+    refuses("choose_tables", good, OverflowError, "32 bits", coding_pass=given._replace(signed_count=1 << 31))
+    refuses("choose_tables", good, TypeError, coding_pass=given._replace(rows=1.5))
+    refuses("choose_tables", good, (ValueError, BufferError), table=np.zeros((999, 2), np.int16)[:, 0])
+    compiled.choose_tables(**dict(reversed(good.items())))  # in any order
 
 
 def _plane_that_claims(count):
@@ -268,13 +282,15 @@ def test_features_may_lie_beyond_the_first_gibibyte_of_a_plane():
     """An image of 60 megapixels in one tile has so many differences."""
     end = (1 << 30) + 5
     arguments = _arguments_of_tables()
-    arguments[10], arguments[11], arguments[12] = _plane_that_claims(end), arguments[11].copy(), 0
+    views = arguments["coding_pass"].views.copy()
+    given = arguments["coding_pass"]._replace(differences=_plane_that_claims(end), views=views, rows=0)
+    arguments["coding_pass"] = given
     for index in ((1 << 30) + 1, end):
-        arguments[11][-1, 1] = index
-        compiled.choose_tables(*arguments)
-    arguments[11][-1, 1] = end + 1
+        views[-1, 1] = index
+        compiled.choose_tables(**arguments)
+    views[-1, 1] = end + 1
     with pytest.raises(ValueError, match="plane"):
-        compiled.choose_tables(*arguments)
+        compiled.choose_tables(**arguments)
 
 
 def test_an_encoder_writes_into_its_room_alone():
@@ -282,30 +298,26 @@ def test_an_encoder_writes_into_its_room_alone():
     start = np.array([0, 2**64 - 1, 0, 0], dtype=np.uint64)
     numbers, order, entries = np.zeros(9, dtype=np.int16), np.zeros(9, dtype=np.int32), np.zeros(9, dtype=np.int32)
     out = np.zeros(9, dtype=np.uint32)
-    arguments = [start.copy(), tables.cumulative, numbers, True, order, entries, out]
-    assert 0 < compiled.encode_entries(*arguments) <= 9
+    good = {"state": start.copy(), "cumulative": tables.cumulative, "numbers": numbers, "is_sorted": True}
+    good |= {"order": order, "entries": entries, "out": out}
+    assert 0 < compiled.encode_entries(**good) <= 9
     for bad in (len(tables.tables), -1):
-        with pytest.raises(ValueError, match="table"):
-            compiled.encode_entries(*arguments[:2], np.full(9, bad, dtype=np.int16), *arguments[3:])
+        refuses("encode_entries", good, ValueError, "table", numbers=np.full(9, bad, dtype=np.int16))
     for bad in (130, -1):
-        with pytest.raises(ValueError, match="entry"):
-            compiled.encode_entries(*arguments[:5], np.full(9, bad, dtype=np.int32), out)
-    for short in (0, 4, 5, 6):
-        with pytest.raises(ValueError, match=r"too few|no room"):
-            compiled.encode_entries(*arguments[:short], arguments[short][:1], *arguments[short + 1 :])
+        refuses("encode_entries", good, ValueError, "entry", entries=np.full(9, bad, dtype=np.int32))
+    for short in ("state", "order", "entries", "out"):
+        refuses("encode_entries", good, ValueError, r"too few|no room", **{short: good[short][:1]})
     for waiting in (1, 2**63, 2**64 - 1):
-        with pytest.raises(ValueError, match="no room"):
-            compiled.encode_entries(np.array([0, 2**64 - 1, waiting, 0], dtype=np.uint64), *arguments[1:])
-    with pytest.raises(ValueError, match="no range"):
-        compiled.encode_entries(np.zeros(4, dtype=np.uint64), *arguments[1:])
+        state = np.array([0, 2**64 - 1, waiting, 0], dtype=np.uint64)
+        refuses("encode_entries", good, ValueError, "no room", state=state)
+    refuses("encode_entries", good, ValueError, "no range", state=np.zeros(4, dtype=np.uint64))
+    of_bits = {"state": start.copy(), "bits": 5, "values": entries, "out": out}
     for bits in (-1, 0, 25):
-        with pytest.raises(ValueError, match="bits"):
-            compiled.encode_bits(start.copy(), bits, entries, out)
+        refuses("encode_bits", of_bits, ValueError, "bits", bits=bits)
+    refuses("encode_bits", of_bits, ValueError, "no room", out=out[:8])
     with pytest.raises(ValueError, match="no room"):
-        compiled.encode_bits(start.copy(), 5, entries, out[:8])
-    with pytest.raises(ValueError, match="no room"):
-        compiled.end_encoding(start, out[:1])
-    assert compiled.end_encoding(start, out) == 0  # nothing is encoded
+        compiled.end_encoding(state=start, out=out[:1])
+    assert compiled.end_encoding(state=start, out=out) == 0  # nothing is encoded
 
 
 def _sample(shape, low, chosen):
@@ -345,117 +357,127 @@ def test_the_gradient_of_an_adaptation_takes_valid_arguments_alone(chelsea):
     pixels = chelsea.pixels[1:78, 2:93]
     seen, (maps, constants) = _sample(pixels.shape, *_paths(pixels, 640)), _adaptation(pixels.shape)
     bits = shipped().context.bits_of_outputs
-    sample = [seen.hidden, seen.sums, seen.band, seen.symbols, seen.quantizer]
-    chosen, of_adaptation = np.arange(5), (maps, constants, 1)
-    sizes = *bits.shape[1:3], 3
-    out = np.zeros_like(maps, dtype=np.float32), np.zeros_like(constants, dtype=np.float32)
-    compiled.adaptation_gradient(tuple(sample), chosen, of_adaptation, bits, sizes, *out)
-    for number in (0, 1, 2, 4):
-        short = (*sample[:number], sample[number][:-1], *sample[number + 1 :])
-        with pytest.raises(ValueError, match="too few"):
-            compiled.adaptation_gradient(short, chosen, of_adaptation, bits, sizes, *out)
-    for number in (0, 1):
-        short = [*out]
-        short[number] = out[number][:1]
-        with pytest.raises(ValueError, match="too few"):
-            compiled.adaptation_gradient(tuple(sample), chosen, of_adaptation, bits, sizes, *short)
+    good = {"hidden": seen.hidden, "sums": seen.sums, "band": seen.band, "symbols": seen.symbols}
+    good |= {"quantizers": seen.quantizer, "chosen": np.arange(5), "maps": maps, "constants": constants, "bits": bits}
+    good |= {"scales": bits.shape[1], "means": bits.shape[2]}
+    good |= {"grad_maps": np.zeros_like(maps, dtype=np.float32)}
+    good |= {"grad_constants": np.zeros_like(constants, dtype=np.float32)}
+
+    def refused(match, **changes):
+        refuses("adaptation_gradient", good, ValueError, match, **changes)
+
+    compiled.adaptation_gradient(**good)
+    for name in ("hidden", "sums", "band", "quantizers", "grad_maps", "grad_constants"):
+        refused("too few", **{name: good[name][:-1]})
     for bad in (-1, len(seen.symbols)):
-        with pytest.raises(ValueError, match="does not exist"):
-            compiled.adaptation_gradient(tuple(sample), np.array([0, bad]), of_adaptation, bits, sizes, *out)
-    for number, bad in ((2, -1), (2, len(constants)), (4, -1), (4, 2)):
-        wrong = [*sample]
-        wrong[number] = np.full_like(sample[number], bad)
-        with pytest.raises(ValueError, match="does not exist"):
-            compiled.adaptation_gradient(tuple(wrong), chosen, of_adaptation, bits, sizes, *out)
-    for wrong_sizes in ((0, 41, 3), (41, 0, 3), (10**6, 41, 3)):
-        with pytest.raises(ValueError, match="not possible"):
-            compiled.adaptation_gradient(tuple(sample), chosen, of_adaptation, bits, wrong_sizes, *out)
-    with pytest.raises(ValueError, match="does not exist"):
-        compiled.adaptation_gradient(tuple(sample), chosen, of_adaptation, bits[:0], sizes, *out)
+        refused("does not exist", chosen=np.array([0, bad]))
+    for name, bad in (("band", -1), ("band", len(constants)), ("quantizers", -1), ("quantizers", 2)):
+        refused("does not exist", **{name: np.full_like(good[name], bad)})
+    for scales, means in ((0, 41), (41, 0), (10**6, 41)):
+        refused("not possible", scales=scales, means=means)
+    refused("does not exist", bits=bits[:0])
 
 
 def test_a_decoder_reads_what_is_there_alone():
     words, state = np.zeros(0, dtype=np.uint32), np.zeros(4, dtype=np.uint64)
-    compiled.start_decoding(state, words)
-    values = np.empty(50, dtype=np.int32)
-    assert compiled.decode_bits(state, words, 5, values)  # beyond the end there are zeros
-    assert not values.any()
+    compiled.start_decoding(state=state, words=words)
+    of_bits = {"state": state, "words": words, "bits": 5, "values": np.empty(50, dtype=np.int32)}
+    assert compiled.decode_bits(**of_bits)  # beyond the end there are zeros
+    assert not of_bits["values"].any()
     tables = shipped().context.table_set
     numbers, room = np.zeros(9, dtype=np.int16), np.zeros(9, dtype=np.int32)
-    arguments = [state, words, tables.cumulative, tables.guide, tables.shifts, numbers, True, room, room.copy()]
-    assert compiled.decode_highs(*arguments) >= 0
+    good = {"state": state, "words": words, "cumulative": tables.cumulative, "guide": tables.guide}
+    good |= {"shifts": tables.shifts, "numbers": numbers, "is_sorted": True, "order": room, "highs": room.copy()}
+    assert compiled.decode_highs(**good) >= 0
     for bad in (len(tables.tables), -1):
-        with pytest.raises(ValueError, match="table"):
-            compiled.decode_highs(*arguments[:5], np.full(9, bad, dtype=np.int16), *arguments[6:])
-    wild = [*arguments[:3], np.full_like(tables.guide, 255), *arguments[4:]]
-    assert compiled.decode_highs(*wild) in (-1, 9)  # the last entry, or an invalid stream
-    for short in (2, 7, 8):
-        with pytest.raises(ValueError, match="too few"):
-            compiled.decode_highs(*arguments[:short], arguments[short][:1], *arguments[short + 1 :])
-    with pytest.raises(ValueError, match="no range"):
-        compiled.decode_highs(np.zeros(4, dtype=np.uint64), *arguments[1:])
+        refuses("decode_highs", good, ValueError, "table", numbers=np.full(9, bad, dtype=np.int16))
+    wild = {**good, "guide": np.full_like(tables.guide, 255)}
+    assert compiled.decode_highs(**wild) in (-1, 9)  # the last entry, or an invalid stream
+    for short in ("state", "cumulative", "shifts", "order", "highs"):
+        refuses("decode_highs", good, ValueError, "too few", **{short: good[short][:1]})
+    refuses("decode_highs", good, ValueError, "no range", state=np.zeros(4, dtype=np.uint64))
     for bits in (-1, 25):
-        with pytest.raises(ValueError, match="bits"):
-            compiled.decode_bits(state, words, bits, values)
+        refuses("decode_bits", of_bits, ValueError, "bits", bits=bits)
 
 
-def test_other_kernels_refuse_arrays_that_are_too_short():
+def test_the_wavelet_refuses_arrays_that_are_too_short():
     ints, floats = np.zeros(100, dtype=np.int32), np.zeros(100, dtype=np.float32)
-    shorts, small = np.zeros(100, dtype=np.int16), np.zeros(100, dtype=np.int8)
-    with pytest.raises(ValueError, match="too few"):
-        compiled.synthesise_channel(ints, ints, ints, ints, (1, 1, 1), 40, 40, ints.copy())
-    with pytest.raises(ValueError, match="sizes"):
-        compiled.synthesise_channel(ints, ints, ints, ints, (0, 1, 1), 4, 4, ints.copy())
-    split = [floats, 10, 10, *(floats.copy() for _ in range(4))]
-    compiled.analyse_channel(*split)
-    for number in (0, 3, 4, 5, 6):
-        with pytest.raises(ValueError, match="too few"):
-            compiled.analyse_channel(*split[:number], floats[:9], *split[number + 1 :])
-    for height, width in ((0, 10), (10, -1), (1 << 31, 4)):
-        with pytest.raises(ValueError, match="sizes"):
-            compiled.analyse_channel(floats, height, width, *split[3:])
-    with pytest.raises(ValueError, match="too few"):
-        compiled.low_differences(ints, 10, 10, 64, np.zeros((24, 2), np.int32), ints, 0, 10, small)
-    with pytest.raises(ValueError, match="padding"):
-        compiled.low_differences(ints, 10, 10, 64, np.full((1, 2), 3, np.int32), ints, 0, 10, small)
-    machine, filled = shipped().machine, np.zeros(3 * 36 * 36, dtype=np.int32)
-    shape = machine.width, machine.depth
-    arguments = [machine.flat_weights, shape, filled, (3, 36, 36), 64.0, 0.0, 16, 16, np.zeros(768, dtype=np.float32)]
-    compiled.machine_change(*arguments)
-    for number in (0, 2, 8):
-        with pytest.raises(ValueError, match="too few"):
-            compiled.machine_change(*arguments[:number], arguments[number][:9], *arguments[number + 1 :])
-    for number, bad in (
-        (1, (4000, 4)),
-        (1, (60, 9)),
-        (3, (4, 36, 36)),
-        (6, 18),
-        (4, 0.0),
-        (4, float("nan")),
-    ):
-        with pytest.raises(ValueError, match="sizes"):
-            compiled.machine_change(*arguments[:number], bad, *arguments[number + 1 :])
-    with pytest.raises(ValueError, match="too few"):
-        compiled.filter_change(floats, np.zeros((12, 2), np.int32), 2, ints, (3, 20, 20), floats.copy())
-    with pytest.raises(ValueError, match="radius"):
-        compiled.filter_change(floats, np.full((1, 2), 3, np.int32), 2, ints, (1, 2, 2), floats.copy())
-    with pytest.raises(ValueError, match="too few"):
-        compiled.planes_to_pixels(floats, (3, 20, 20), floats, 1.0, 0.0, 255.0, np.zeros(1200, np.uint8))
-    offsets = np.zeros((3, 7), dtype=np.int32)
-    place = (0, 10), (0, 20)
-    accept = [ints, shorts, ints, offsets, np.zeros((8, 2), np.int8), 5, 5, small.copy(), 5, small, small.copy()]
-    with pytest.raises(ValueError, match="does not exist"):
-        compiled.accept_symbols(ints, shorts + np.int16(3), *accept[2:], place[0], ints.copy(), place[1])
-    with pytest.raises(ValueError, match="too few"):
-        compiled.accept_symbols(*accept, (90, 10), ints.copy(), place[1])
-    for bad in ((0, 50), (1, 1 << 33), (-1, 20), (1 << 62, 1)):
-        with pytest.raises(ValueError, match=r"too few|sizes"):
-            compiled.accept_symbols(*accept, place[0], ints.copy(), bad)
-    with pytest.raises(ValueError, match="sizes"):
-        compiled.accept_symbols(*accept[:5], 1 << 32, 1 << 32, *accept[7:], place[0], ints.copy(), place[1])
-    for height, width in ((1 << 32, 1 << 32), (1 << 31, 4), (-4, 4)):
-        with pytest.raises(ValueError, match="sizes"):
-            compiled.synthesise_channel(ints, ints, ints, ints, (1, 1, 1), height, width, ints.copy())
+    joined = {"low": ints, "band_0": ints, "band_1": ints, "band_2": ints, "step_0": 1, "step_1": 1, "step_2": 1}
+    joined |= {"height": 10, "width": 10, "samples": ints.copy()}
+    compiled.synthesise_channel(**joined)
+    refuses("synthesise_channel", joined, ValueError, "too few", height=40, width=40)
+    refuses("synthesise_channel", joined, ValueError, "sizes", step_0=0)
+    split = {"plane": floats, "height": 10, "width": 10}
+    split |= {name: floats.copy() for name in ("low", "band_0", "band_1", "band_2")}
+    compiled.analyse_channel(**split)
+    for name in ("plane", "low", "band_0", "band_1", "band_2"):
+        refuses("analyse_channel", split, ValueError, "too few", **{name: floats[:9]})
+    for name in ("low", "band_0", "band_1", "band_2"):
+        refuses("synthesise_channel", joined, ValueError, "too few", **{name: ints[:9]})
+    for height, width in ((0, 10), (10, -1), (1 << 31, 4), (1 << 32, 1 << 32)):
+        refuses("analyse_channel", split, ValueError, "sizes", height=height, width=width)
+        refuses("synthesise_channel", joined, ValueError, "sizes", height=height, width=width)
+    low = {"low": ints, "height": 10, "width": 10, "level_step": 64, "offsets": np.zeros((4, 2), np.int32)}
+    low |= {"companded": ints, "first_row": 0, "last_row": 10, "differences": np.zeros(400, np.int8)}
+    compiled.low_differences(**low)
+    for name in ("low", "companded", "differences"):
+        refuses("low_differences", low, ValueError, "too few", **{name: low[name][:0]})
+    refuses("low_differences", low, ValueError, "padding", offsets=np.full((1, 2), 3, np.int32))
+    refuses("low_differences", low, ValueError, "sizes", last_row=11)
+
+
+def test_the_networks_and_colours_refuse_arrays_that_are_too_short():
+    floats = np.zeros(100, dtype=np.float32)
+    network, samples = shipped().machine, np.zeros(3 * 36 * 36, dtype=np.int32)
+    good = {"weights": network.flat_weights, "network_width": network.width, "depth": network.depth}
+    good |= {"samples": samples, "channels": 3, "height": 36, "width": 36, "step_size": 64.0, "log_step": 0.0}
+    good |= {"block_height": 16, "block_width": 16, "residual": np.zeros(768, dtype=np.float32)}
+    compiled.correction_residual(**good)
+    for name in ("weights", "samples", "residual"):
+        refuses("correction_residual", good, ValueError, "too few", **{name: good[name][:9]})
+    sizes = {"network_width": 4000}, {"network_width": 60, "depth": 9}, {"block_height": 14}, {"step_size": 0.0}
+    for changes in (*sizes, {"step_size": float("nan")}, {"height": -1}, {"channels": 0}, {"depth": -1}):
+        refuses("correction_residual", good, ValueError, "sizes", **changes)
+    refuses("correction_residual", good, ValueError, r"sizes|too few", channels=4)
+    filtering = {"weights": floats, "taps": np.zeros((1, 2), np.int32), "radius": 2, "samples": samples}
+    filtering |= {"channels": 3, "height": 5, "width": 5, "residual": floats}
+    compiled.filter_residual(**filtering)
+    for name in ("weights", "samples", "residual"):
+        refuses("filter_residual", filtering, ValueError, "too few", **{name: filtering[name][:5]})
+    refuses("filter_residual", filtering, ValueError, "radius", taps=np.full((1, 2), 3, np.int32))
+    for changes in ({"radius": -1}, {"radius": 65}, {"channels": 2}, {"height": 0}, {"width": 1 << 31}):
+        refuses("filter_residual", filtering, ValueError, r"sizes|too few", **changes)
+    colours = {"planes": floats, "channels": 3, "height": 5, "width": 5, "basis": floats, "scale": 1.0, "middle": 0.0}
+    colours |= {"peak": 255.0, "pixels": np.zeros(75, np.uint8)}
+    compiled.planes_to_pixels(**colours)
+    for name in ("planes", "basis", "pixels"):
+        refuses("planes_to_pixels", colours, ValueError, "too few", **{name: colours[name][:5]})
+    refuses("planes_to_pixels", colours, ValueError, "too few", peak=65535.0)
+    for changes in ({"channels": 2}, {"peak": 0.0}, {"peak": 65536.0}, {"peak": float("nan")}):
+        refuses("planes_to_pixels", colours, ValueError, "sizes", **changes)
+
+
+def test_symbols_of_a_pass_refuse_what_does_not_fit():
+    ints, small = np.zeros(100, dtype=np.int32), np.zeros(100, dtype=np.int8)
+    good = {"symbols": ints, "table": np.zeros(25, dtype=np.int16), "sign": ints, "rows": 5, "columns": 5}
+    good |= {"offsets": np.zeros((3, 7), dtype=np.int32), "next_state": np.zeros((8, 2), np.int8)}
+    good |= {"states": small.copy(), "state_stride": 5, "companded": small, "plane": small.copy(), "plane_start": 0}
+    good |= {"plane_stride": 10, "fine": ints.copy(), "fine_start": 0, "fine_stride": 20}
+
+    def refused(match, **changes):
+        refuses("accept_symbols", good, ValueError, match, **changes)
+
+    compiled.accept_symbols(**good)
+    for name in ("symbols", "table", "sign", "next_state", "states", "companded", "plane", "fine"):
+        refused("too few", **{name: good[name].ravel()[: 0 if name == "companded" else 15]})
+    refused("does not exist", table=np.full(25, 3, np.int16))
+    refused("does not exist", states=np.full(100, 8, np.int8))
+    refused("too few", plane_start=90)
+    for start, stride in ((0, 50), (1, 1 << 33), (-1, 20), (1 << 62, 1)):
+        refused(r"too few|sizes", fine_start=start, fine_stride=stride)
+    refused("sizes", rows=1 << 32, columns=1 << 32)
+    for changes in ({"rows": 0}, {"columns": 0}, {"state_stride": 4}):
+        refused("sizes", **changes)
 
 
 def test_wavefronts_refuse_what_is_beyond_their_grids():
@@ -466,28 +488,28 @@ def test_wavefronts_refuse_what_is_beyond_their_grids():
     choice = context.choose_tables(front)
     count, stride = len(front.rows), context._stride
     first, step = front.places(stride)
-    outputs = choice.table, choice.sign, choice.middle
-    good = [context._network.arrays, context._plane, context._causal, (context._origin + first, step), context._coarser]
-    good += [front.places(11), count, (16, 111, 28, 8192), *outputs]
-    compiled.choose_front(*good)
-    changes: list[tuple[int, Any]] = [
-        (3, (-1, step)),
-        (3, (10**9, step)),
-        (3, (first, -1)),
-        (3, (0, step)),
-        (5, (98, 9)),
-    ]
-    changes += [(5, (-1, 9)), (6, 0), (6, 10**6), (7, (16, 20, 28, 8192)), (1, context._plane[:2]), (4, good[4][:3])]
-    changes += [(2, context._causal + 9), (2, context._causal * 1000), (8, outputs[0][:1]), (9, outputs[1][:1])]
-    for number, bad in changes:
-        with pytest.raises(ValueError):  # noqa: PT011
-            compiled.choose_front(*good[:number], bad, *good[number + 1 :])
+    of_plane = {"plane": context._plane, "plane_start": context._origin + first, "plane_stride": step}
+    own_start, own_stride = front.places(11)
+    good = {"network": context._network.arrays, **of_plane, "causal": context._causal, "count": count}
+    good |= {"coarser": context._coarser, "coarser_start": own_start, "coarser_stride": own_stride}
+    good |= {"table": choice.table, "sign": choice.sign, "middle": choice.middle}
+    compiled.choose_wavefront_tables(**good)
+    changes = [{"plane_start": -1}, {"plane_start": 10**9}, {"plane_stride": -1}, {"plane_start": 0}]
+    changes += [{"coarser_start": 98, "coarser_stride": 9}, {"coarser_start": -1}, {"count": 0}, {"count": 10**6}]
+    changes += [{"plane": context._plane[:2]}, {"coarser": good["coarser"][:3]}, {"table": choice.table[:1]}]
+    changes += [{"causal": context._causal + 9}, {"causal": context._causal * 1000}, {"causal": context._causal[:-1]}]
+    changes += [{"sign": choice.sign[:1]}, {"middle": choice.middle[:1]}]
+    weights, few = good["network"], np.zeros(1, np.float32)
+    changes += [{"network": weights._replace(**{name: few})} for name in weights._fields if name != "second_constants"]
+    for change in changes:
+        refuses("choose_wavefront_tables", good, ValueError, **change)
     symbols, numbers = np.zeros(count, dtype=np.int32), np.zeros(64, dtype=np.float32)
-    accept = [symbols, numbers, grid, front.places(11), context._plane, (context._origin + first, step)]
-    compiled.accept_front(*accept)
-    for number, bad in ((3, (98, 9)), (3, (-1, 9)), (5, (10**9, 1)), (0, symbols[:0]), (1, numbers[:0]), (2, grid[:1])):
-        with pytest.raises(ValueError, match="beyond"):
-            compiled.accept_front(*accept[:number], bad, *accept[number + 1 :])
+    good = {"symbols": symbols, "companded": numbers, "grid": grid, "grid_start": own_start, "grid_stride": own_stride}
+    good |= of_plane
+    compiled.accept_wavefront(**good)
+    changes = [{"grid_start": 98, "grid_stride": 9}, {"grid_start": -1, "grid_stride": 9}, {"plane_start": 10**9}]
+    for change in (*changes, {"symbols": symbols[:0]}, {"companded": numbers[:0]}, {"grid": grid[:1]}):
+        refuses("accept_wavefront", good, ValueError, "beyond", **change)
 
 
 def _two_images(height, width):
@@ -507,18 +529,13 @@ def test_values_of_samples_are_those_of_numpy(item_bytes, channels):
     for instruction_set in INSTRUCTION_SETS:
         with by(instruction_set):
             assert np.array_equal(ssimulacra2._look_up(table, pixels), expected)
-    good = table, pixels.copy(), 0, (65, channels), np.zeros(65, dtype=np.float32)
-    compiled.values_of_samples(*good)
-    for number, bad in (
-        (0, table[:255]),
-        (1, pixels[:2].copy()),
-        (2, channels),
-        (2, -1),
-        (3, (-1, 1)),
-        (4, good[4][1:]),
-    ):
-        with pytest.raises(ValueError, match=r"too few|channel"):
-            compiled.values_of_samples(*good[:number], bad, *good[number + 1 :])
+    good = {"table": table, "pixels": pixels.copy(), "channel": 0, "count": 65, "channels": channels}
+    good |= {"values": np.zeros(65, dtype=np.float32)}
+    compiled.look_up_samples(**good)
+    for name, bad in (("table", table[:255]), ("pixels", pixels[:2].copy()), ("values", good["values"][1:])):
+        refuses("look_up_samples", good, ValueError, "too few", **{name: bad})
+    for name, bad in (("channel", channels), ("channel", -1), ("count", -1), ("channels", 0)):
+        refuses("look_up_samples", good, ValueError, r"channel|sizes", **{name: bad})
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 33), (70, 61), (3, 40_000)])
@@ -533,7 +550,7 @@ def test_ssimulacra2_has_the_sums_of_numpy(size):
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 33), (70, 61), (3, 40_000)])
-def test_ssimulacra2_has_the_slopes_of_numpy(size):
+def test_ssimulacra2_has_the_gradient_of_numpy(size):
     images = _two_images(*size)
     parts = np.random.default_rng(1).random((3, 2, 3), dtype=np.float32)
     with without_kernels():
@@ -544,55 +561,70 @@ def test_ssimulacra2_has_the_slopes_of_numpy(size):
             assert np.mean(np.abs(found - expected) < 0.005 * np.std(expected)) > 0.999  # else at a kink of an error
 
 
-@pytest.mark.parametrize("name", ["sums", "slopes"])
+@pytest.mark.parametrize("name", ["sums", "gradient"])
 def test_ssimulacra2_refuses_what_does_not_fit(name):
     first, second = _two_images(8, 9)
-    taps, results = np.zeros(5, np.float32), [np.zeros(18)]
-    if name == "slopes":
-        results = [np.zeros(18, np.float32), np.zeros_like(first)]
-    good = [first, second, (8, 9), (0, 8), np.zeros(9, np.float32), 0.1, 0.4, taps, 0.1, *results]
-    called = getattr(compiled, f"ssimulacra2_{name}")
-    called(*good)
-    short = [(9 + n, result.ravel()[:-1]) for n, result in enumerate(results)]
-    for number, bad in ((0, first[:2]), (1, second[0]), (2, (8, 10)), (4, taps), (7, taps[:4]), *short):
-        with pytest.raises(ValueError, match="too few"):
-            called(*good[:number], bad, *good[number + 1 :])
-    for number, bad in (
-        (2, (0, 9)),
-        (2, (8, 0)),
-        (2, (-1, 9)),
-        (2, (8, 2**62)),
-        (3, (-1, 8)),
-        (3, (5, 4)),
-        (3, (0, 9)),
-    ):
-        with pytest.raises(ValueError, match="sizes"):
-            called(*good[:number], bad, *good[number + 1 :])
+    results = {"sums": np.zeros(18)}
+    if name == "gradient":
+        results = {"error_weights": np.zeros(18, np.float32), "gradient": np.zeros_like(first)}
+    strip = ComparedRows(
+        original=first,
+        decoded=second,
+        height=8,
+        width=9,
+        first_row=0,
+        last_row=8,
+        absorbance=np.zeros(9, np.float32),
+        bias=0.1,
+        bias_root=0.4,
+        taps=np.zeros(5, np.float32),
+        constant=0.1,
+    )
+    kernel, good = f"ssimulacra2_{name}", {"strip": strip, **results}
+    getattr(compiled, kernel)(**good)
+    for each, result in results.items():
+        refuses(kernel, good, ValueError, "too few", **{each: result.ravel()[:-1]})
+    few = np.zeros(4, np.float32)
+    for change in ({"original": first[:2]}, {"decoded": second[0]}, {"width": 10}, {"absorbance": few}, {"taps": few}):
+        refuses(kernel, good, ValueError, "too few", strip=strip._replace(**change))
+    for change in ({"height": 0}, {"width": 0}, {"height": -1}, {"width": 2**62}, {"first_row": -1}, {"last_row": 9}):
+        refuses(kernel, good, ValueError, "sizes", strip=strip._replace(**change))
+    refuses(kernel, good, ValueError, "sizes", strip=strip._replace(first_row=5, last_row=4))
 
 
 def test_paths_refuse_what_does_not_fit():
-    context = shipped().context
-    bits = context.cost_bits.ravel()
+    bits = shipped().context.cost_bits.ravel()
     none = np.zeros(0, dtype=np.float32)
-    ways = np.zeros((8, 4), dtype=np.int8)
-    sizes = DIRECT_TABLES, TABLES_PER_QUANTIZER
-    arrays = np.zeros(16, np.float32), np.ones(16, np.float32), np.ones(16, np.int32), np.zeros(16, np.int16)
-    arrays = *arrays, none, none, np.zeros(16, np.int32)
-    numbers = [bits, bits, np.zeros(512, np.float32), ways]
-    compiled.choose_paths([(4, 4, *arrays)], False, *numbers, sizes, 4, 0, 4)
-    with pytest.raises(ValueError, match="too few"):
-        compiled.choose_paths([(4, 5, *arrays)], False, *numbers, sizes, 5, 0, 4)
-    with pytest.raises(ValueError, match="too few"):
-        compiled.choose_paths([(4, 4, *arrays)], True, *numbers, sizes, 4, 0, 4)
-    wrong = *arrays[:3], np.full(16, 9999, np.int16), *arrays[4:]
-    with pytest.raises(ValueError, match="does not exist"):
-        compiled.choose_paths([(4, 4, *wrong)], False, *numbers, sizes, 4, 0, 4)
-    with pytest.raises(ValueError, match="sizes"):
-        compiled.choose_paths([(4, 4, *arrays)] * 37, False, *numbers, sizes, 4, 0, 4)
-    with pytest.raises(ValueError, match="sizes"):
-        compiled.choose_paths([(4, 4, *arrays)], False, *numbers[:3], ways + np.int8(8), sizes, 4, 0, 4)
-    with pytest.raises(TypeError):
-        compiled.choose_paths(5, False, *numbers, sizes, 4, 0, 4)
+    path_pass = PathPass(
+        rows=4,
+        columns=4,
+        coefficients=np.zeros(16, np.float32),
+        weights=np.ones(16, np.float32),
+        signs=np.ones(16, np.int32),
+        tables=np.zeros(16, np.int16),
+        signed_costs=none,
+        magnitude_costs=none,
+        symbols=np.zeros(16, np.int32),
+    )
+    transitions = np.zeros((8, 4), dtype=np.int8)
+    good = {"passes": [path_pass], "has_costs": False, "bits": bits, "offsets": bits, "columns": 4, "first_row": 0}
+    good |= {"companded": np.zeros(512, np.float32), "transitions": transitions, "last_row": 4}
+
+    def refused(match, **changes):
+        refuses("choose_paths", good, ValueError, match, **changes)
+
+    compiled.choose_paths(**good)
+    for name in ("coefficients", "weights", "signs", "tables", "symbols"):
+        refused("too few", passes=[path_pass, path_pass._replace(**{name: getattr(path_pass, name)[:15]})])
+    refused("too few", passes=[path_pass._replace(columns=5)])
+    refused("too few", has_costs=True)
+    refused("too few", offsets=bits[:-1])
+    refused("does not exist", passes=[path_pass._replace(tables=np.full(16, 9999, np.int16))])
+    refused("36 are possible", passes=[path_pass] * 37)
+    refused("sizes", transitions=transitions + np.int8(8))
+    refused("sizes", bits=bits[:1300], offsets=bits)
+    refuses("choose_paths", good, TypeError, passes=5)
+    refuses("choose_paths", good, TypeError, "9 items", passes=[path_pass[:8]])
 
 
 # The files in C
@@ -600,98 +632,10 @@ def test_paths_refuse_what_does_not_fit():
 KERNELS = Path(__file__).parents[2] / "dfmcodec" / "kernels"
 
 
-def constants_of(name):
-    """The integers of the enums of a file, as far as they are numbers or sums of them."""
-    found = {}
-    text = re.sub(r"/\*.*?\*/", "", (KERNELS / name).read_text(), flags=re.DOTALL)
-    for body in re.findall(r"enum \{(.*?)\}", text, re.DOTALL):
-        for constant, value in re.findall(r"(\w+) = ([^,]+)", body):
-            if set(re.findall(r"[A-Z_a-z]\w*", value)) <= found.keys():
-                found[constant] = eval(value, {}, found)
-    return found
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        (
-            "coder.c",
-            {
-                "PRECISION": tables.PRECISION_BITS,
-                "RADIUS": tables.RADIUS,
-                "ESCAPE": tables.ESCAPE,
-                "ENTRIES": tables.TABLE_SIZE,
-                "GUIDE_BITS": table_set.GUIDE_BITS,
-            },
-        ),
-        (
-            "context_gradient.c",
-            {"ENTRY_COUNT": tables.TABLE_SIZE, "LARGEST_SYMBOL": tables.RADIUS, "REACH": context._SLOPE_REACH},
-        ),
-        (
-            "grid.c",
-            {
-                "CAUSAL": len(grid_context.CAUSAL),
-                "COARSER": grid_context.FEATURES - len(grid_context.CAUSAL),
-                "FEATURES": grid_context.FEATURES,
-                "MEAN_PARTS": tables.MEAN_PARTS,
-                "MEANS": tables.MEANS,
-            },
-        ),
-        (
-            "synthesis.c",
-            {
-                "FINE": quantizer.FINE,
-                "LAST_OFFSET": context.OFFSET_SYMBOLS,
-                "FRACTION_BITS": wavelet.FRACTION_BITS,
-                "ALPHA": wavelet._ALPHA,
-                "BETA": wavelet._BETA,
-                "GAMMA": wavelet._GAMMA,
-                "DELTA": wavelet._DELTA,
-                "LOW_GAIN": wavelet._LOW_GAIN,
-                "MAX_UNITS": wavelet.MAX_UNITS,
-                "PAD": neighbourhood._PAD,
-            },
-        ),
-        (
-            "trellis.c",
-            {
-                "STATES": trellis.STATES,
-                "QUANTIZERS": trellis.QUANTIZERS,
-                "RADIUS": tables.RADIUS,
-                "ENTRIES": tables.TABLE_SIZE,
-            },
-        ),
-        (
-            "machine.c",
-            {
-                "CHANNELS": CHANNELS,
-                "SAMPLES": machine.CELL_SAMPLES,
-                "AROUND": machine.CELLS_AROUND**2,
-                "FEATURES": machine.FEATURES,
-                "MOVED_PART": machine._MOVED_PART,
-            },
-        ),
-        (
-            "fit.c",
-            {
-                "LEVELS": GRID_LEVELS,
-                "WINDOW": WINDOW,
-                "HALO": fitted.HALO,
-                "TAPS": fitted.TAPS,
-                "STAGES": fitted.STAGES,
-                "CHANNELS": CHANNELS,
-                "CAUSAL": len(grid_context.CAUSAL),
-                "CELL": len(neighbourhood.SQUARE),
-                "COARSER": grid_context.COARSER,
-                "FEATURES": grid_context.FEATURES,
-            },
-        ),
-    ],
-)
-def test_constants_are_those_of_python(name, expected):
-    found = constants_of(name)
-    assert {constant: found.get(constant) for constant in expected} == expected
+def test_the_files_of_the_interface_are_up_to_date():
+    stale = [str(path) for path, text in make_interface.outputs().items() if path.read_text(encoding="utf-8") != text]
+    assert not stale, "run python -m dfmcodec.kernels.make_interface"
+    assert interface.GRID_LEVELS == make_interface.constants()["GRID_LEVELS"]
 
 
 def test_kernels_know_nothing_of_python():

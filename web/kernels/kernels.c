@@ -38,38 +38,16 @@ void *memcpy(void *restrict target, const void *restrict source, size_t size) {
 }
 void *memset(void *target, int value, size_t size) { return __builtin_memset(target, value, size); }
 
-/* The kernels write only reasons why arguments are refused, of which the text is enough. */
-int snprintf(char *restrict text, size_t size, const char *restrict format, ...) {
-    size_t n = 0;
-    for (; format[n] && n + 1 < size; n++) text[n] = format[n];
-    text[n] = 0;
-    return (int)n;
-}
-
 /* ---- calls ------------------------------------------------------------------------------------------------- */
-
-typedef struct {
-    const char *name, *signature;
-    Kernel kernel;
-} Entry;
-
-#define DECLARE_BASELINE(name, signature, gives, is_short) int name##_baseline(Call *);
-DECODER_KERNELS_OF_TARGETS(DECLARE_BASELINE)
-#define ENTRY(name, signature, gives, is_short) {#name, signature, name},
-#define ENTRY_BASELINE(name, signature, gives, is_short) {#name, signature, name##_baseline},
-static const Entry entries[] = {DECODER_KERNELS_OF_ONE_BUILD(ENTRY) DECODER_KERNELS_OF_TARGETS(ENTRY_BASELINE){0}};
 
 static Call last_call;
 
-/* The name of kernel `number` and its signature, zero-terminated; NULL after the last one. */
-EXPORT("name_of") const char *name_of(int number) { return entries[number].name; }
-EXPORT("signature_of") const char *signature_of(int number) { return entries[number].signature; }
-
-/* Calls a kernel with what is free from `start` to `end`; returns 1, or 0 where it failed. */
-EXPORT("call_kernel") int call_kernel(int number, const Argument *arguments, char *start, char *end) {
+/* Calls kernel `number` of kernel_interface.js with the struct of its arguments, and with what is free from `start` to
+ * `end`; returns 1, or 0 where it failed. */
+EXPORT("call_kernel") int call_kernel(int number, const void *arguments, char *start, char *end) {
     room = start, room_end = end;
-    last_call = (Call){arguments, 0, 1, 0, ""};
-    return entries[number].kernel(&last_call);
+    last_call = (Call){1, 0, ""};
+    return RUN_KERNEL[number](&last_call, arguments);
 }
 
 EXPORT("result") ptrdiff_t result(void) { return last_call.result; }

@@ -25,9 +25,9 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 KERNELS = FOLDER.parents[1] / "dfmcodec" / "kernels"
 TARGET = FOLDER.parent / "src" / "compiled_kernels.js"
-PARTS = ("byte_products", "coder", "context", "grid", "machine", "synthesis")
+PARTS = ("byte_products", "coder", "context", "correction", "grid", "interface", "synthesis")
 SOURCES = [FOLDER / "kernels.c", *(KERNELS / f"{part}.c" for part in PARTS)]
-HEADERS = sorted(KERNELS.glob("*.h"))
+HEADERS = [KERNELS / f"{name}.h" for name in ("byte_products", "common", "context", "interface", "kernels", "maths")]
 FORMS = {"relaxed": ["-mrelaxed-simd"], "plain": []}
 FLAGS = [
     "--target=wasm32-wasi", "-O3", "-std=gnu11", "-msimd128", "-mbulk-memory", "-fwrapv", "-fno-math-errno",

@@ -114,15 +114,18 @@ export class CausalContext {
     const length = lengths.differences / this.#channels;
     low.forEach((samples, channel) => {
       const out = this.#planes.differences.subarray(channel * length, (channel + 1) * length);
-      this.#run.lowDifferences(
-        samples, ...lowSize, step, LOW_OFFSET_NUMBERS, COMPANDED_NUMBERS, 0, lowSize[0], out,
-      );
+      const [height, width] = lowSize;
+      this.#run.lowDifferences({
+        low: samples, height, width, levelStep: step, offsets: LOW_OFFSET_NUMBERS, companded: COMPANDED_NUMBERS,
+        firstRow: 0, lastRow: height, differences: out,
+      });
     });
   }
 
   /** The planes of `viewsOf`: symbols of the level, of the coarser level, differences. */
   get planes() {
-    return [this.#planes.symbols, this.#planes.coarser, this.#planes.differences];
+    const { symbols, coarser, differences } = this.#planes;
+    return { symbols, coarser, differences };
   }
 
   /**
@@ -199,11 +202,12 @@ export class CausalContext {
     const plane = (channel * ORIENTATIONS + orientation) * PHASE_COUNT + placeOf(PHASES[phase]);
     const first = (plane * rows + BORDER) * columns + BORDER;
     const [, width] = bandSize(this.#levelSize, orientation);
-    this.#run.acceptSymbols(
-      symbols, tables, signs, offsets, NEXT_STATE, ...shape, this.#planes.states, cellsOf(this.#lowSize)[1],
-      COMPANDED_BYTES, this.#planes.symbols, first, columns, this.#coefficients[channel][orientation],
-      y * width + x, 2 * width,
-    );
+    this.#run.acceptSymbols({
+      symbols, table: tables, sign: signs, offsets, nextState: NEXT_STATE, rows: shape[0], columns: shape[1],
+      states: this.#planes.states, stateStride: cellsOf(this.#lowSize)[1], companded: COMPANDED_BYTES,
+      plane: this.#planes.symbols, planeStart: first, planeStride: columns,
+      fine: this.#coefficients[channel][orientation], fineStart: y * width + x, fineStride: 2 * width,
+    });
   }
 
   /**
@@ -214,7 +218,9 @@ export class CausalContext {
    */
   synthesise(channel, low, out) {
     const steps = Array.from({ length: ORIENTATIONS }, (_, o) => bandStep(this.#qStep, this.#level, o));
-    this.#run.synthesiseChannel(low, ...this.#coefficients[channel], ...steps, ...this.#levelSize, out);
+    const [[band0, band1, band2], [step0, step1, step2]] = [this.#coefficients[channel], steps];
+    const [height, width] = this.#levelSize;
+    this.#run.synthesiseChannel({ low, band0, band1, band2, step0, step1, step2, height, width, samples: out });
   }
 
   /** Ends a level: its symbols become the coarser context of the next one. */

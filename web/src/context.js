@@ -6,16 +6,13 @@
 import { damaged } from "./errors.js";
 import { ORIENTATIONS } from "./geometry.js";
 import { LOW_COUNTS, PHASES, symbolFeatures } from "./neighbourhood.js";
-import {
-  LAPLACE_COUNT, LAST_DIRECT, RangeDecoder, TABLE_SIZE, UNIT_SCALE, laplaceTables, tablesWithLaplace,
-} from "./range_coder.js";
+import { LAPLACE_COUNT, RangeDecoder, TABLE_SIZE, laplaceTables, tablesWithLaplace } from "./range_coder.js";
 
 const CHANNELS = 3;
 const LARGEST = 127; // maximum magnitude of weights
 const MEANS = [0, 1, 2, 3, 4, 5, 6, 8, 11, 15]; // minimum |mean| of each class
 /** The class of each |mean|; larger ones have the last class. */
 const CLASSES = Int16Array.from({ length: MEANS.at(-1) + 1 }, (_, mean) => MEANS.findLastIndex((m) => m <= mean));
-const TABLES_PER_QUANTIZER = (LAST_DIRECT + 1) * MEANS.length;
 const OFFSETS = 7; // of a table, for symbols -3..3
 const NOTHING = new Uint8Array(0);
 const CONSTANT_UNIT = 64;
@@ -59,8 +56,7 @@ class ContextModel {
     const rows = Array.from({ length: shape[0] }, (_, row) => data.subarray(row * TABLE_SIZE, (row + 1) * TABLE_SIZE));
     /** All tables: first the trained ones, then those of Laplace indices without a direct table. */
     this.tables = tablesWithLaplace(rows);
-    this.directTables = rows.length;
-    /** The reconstruction offsets of all tables; 0 for Laplace tables. */
+    /** The reconstruction offsets of all tables; those of Laplace tables are 0. */
     this.offsets = new Int32Array(OFFSETS * this.tables.count);
     this.offsets.set(arrays.context_offsets.data);
     this.networks = PHASES.map((_, phase) => {
@@ -104,10 +100,12 @@ class ContextModel {
     const { w1, w2, w3 } = this.networks[phase];
     const [c1, c2, c3] = this.constantsOf(phase, level, bandNumber(level, channel, orientation), qStep);
     const { views, symbolCount, available } = context.featuresOf(pass);
-    run.chooseTables(
-      w1, c1, w2, c2, w3, c3, available, symbolCount, ...context.planes, views, ...shape, quantizers, CLASSES,
-      TABLES_PER_QUANTIZER, this.directTables, UNIT_SCALE, LAPLACE_COUNT - 1, LAST_DIRECT, tables, signs, NOTHING,
-    );
+    const [planes, [rows, columns]] = [context.planes, shape];
+    const codingPass = {
+      w1, c1, w2, c2, w3, c3, available, signedCount: symbolCount, ...planes, views, rows, columns, quantizers,
+      classOfMean: CLASSES,
+    };
+    run.chooseTables({ codingPass, table: tables, sign: signs, hidden: NOTHING });
   }
 }
 

@@ -6,10 +6,10 @@
  *     const kernels = await loadKernels();
  *     const space = kernels.workspace(bytes);          // one memory of a fixed size; its arrays never move
  *     const pixels = space.array(Uint8Array, length);
- *     space.run.planesToPixels(planes, 3, height, width, axes, scale, middle, most, pixels);
+ *     space.run.planesToPixels({ planes, channels: 3, height, width, basis, scale, middle, peak, pixels });
  *
- * The functions and their arguments are those of `dfmcodec/kernels/_compiled.pyi`, with tuples expanded. Arrays in the
- * workspace are accessed in place; others are copied, so they should be small.
+ * What the kernels do, and their arguments, are those of `dfmcodec/kernels/interface.py`. Arrays of the workspace are
+ * read and written where they are; others are copied, so they should be small.
  *
  * @module kernels
  */
@@ -17,6 +17,7 @@
 import { PLAIN, RELAXED } from "./compiled_kernels.js";
 import { allocate } from "./errors.js";
 import { Matrix, plainRowKernels, turnRows } from "./float_rows.js";
+import { KERNELS } from "./kernel_interface.js";
 import * as plainKernels from "./plain_kernels.js";
 import { PlainReader, damagedStream } from "./range_coder.js";
 
@@ -26,9 +27,8 @@ const PAGE_BYTES = 1 << 16;
 const MOST_PAGES = (1 << 16) - 1; // limits the end to a 32-bit number
 const SLACK_BYTES = 64; // a kernel may read this far beyond an array
 const ALIGNMENT = 16;
-const CALL_BYTES = 3 << 20; // memory of a call: its arguments, copied arrays, and temporary data
-const ARGUMENT_BYTES = 8;
-const OWN_PAGES = 10; // pages of the module itself, with a reserve
+const CALL_BYTES = 3 << 20; // of what a call may need: its arguments, arrays that are copied, and its own numbers
+const OWN_PAGES = 10; // of the module itself, more than it has
 
 /** @param {number} bytes */
 const aligned = (bytes) => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
@@ -126,11 +126,9 @@ class CompiledModule {
     this.#free = free;
     /** @type {any} */
     this.kernels = {};
-    for (let number = 0; this.exports.name_of(number); number++) {
-      const name = this.#text(this.exports.name_of(number)).replace(/_./g, (part) => part[1].toUpperCase());
-      const signature = this.#text(this.exports.signature_of(number)).replace(/[()]/g, "");
-      this.kernels[name] = (/** @type {any[]} */ ...values) => this.#call(number, signature, values);
-    }
+    KERNELS.forEach(({ name, bytes, fields }, number) => {
+      this.kernels[name] = (/** @type {any} */ values) => this.#call(number, bytes, fields, values);
+    });
   }
 
   /** @param {number} place - Offset of zero-terminated text. */
@@ -138,36 +136,46 @@ class CompiledModule {
     return String.fromCharCode(...this.#bytes.subarray(place, this.#bytes.indexOf(0, place)));
   }
 
-  /** @param {number} number @param {string} signature @param {any[]} values */
-  #call(number, signature, values) {
-    if (values.length !== signature.length) throw new TypeError("a kernel is called with too few or too many arguments");
-    const copies = [];
-    let end = aligned(this.#free + ARGUMENT_BYTES * values.length);
-    for (let i = 0; i < values.length; i++) {
-      const place = this.#free + ARGUMENT_BYTES * i;
-      const value = values[i];
-      if (signature[i] === "d") {
-        this.#view.setFloat64(place, value, true);
-        continue;
-      }
-      const isArray = signature[i] === "r" || signature[i] === "w";
-      let first = value;
-      if (isArray && value.buffer === this.#bytes.buffer) {
-        first = value.byteOffset;
-      } else if (isArray) {
-        first = end;
-        end += aligned(value.byteLength + SLACK_BYTES);
-        if (end > this.#bytes.length) throw new RangeError("the arrays of a call take too much room");
-        const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-        this.#bytes.set(bytes, first);
-        if (signature[i] === "w") copies.push([bytes, first]);
-      }
-      this.#view.setInt32(place, first, true);
-      this.#view.setInt32(place + 4, isArray ? value.byteLength : 0, true);
-    }
-    if (!this.exports.call_kernel(number, this.#free, end, this.#bytes.length)) throw this.#error();
-    for (const [bytes, place] of copies) bytes.set(this.#bytes.subarray(place, place + bytes.length));
+  /** @param {number} number @param {number} bytes @param {any[][]} fields @param {any} values */
+  #call(number, bytes, fields, values) {
+    const room = { end: aligned(this.#free + bytes), copies: /** @type {[Uint8Array, number][]} */ ([]) };
+    this.#write(fields, values, this.#free, room);
+    if (!this.exports.call_kernel(number, this.#free, room.end, this.#bytes.length)) throw this.#error();
+    for (const [copy, place] of room.copies) copy.set(this.#bytes.subarray(place, place + copy.length));
     return this.exports.result();
+  }
+
+  /**
+   * Writes the struct of a kernel or of a group.
+   *
+   * @param {any[][]} fields @param {any} values @param {number} start - Where it is.
+   * @param {{ end: number, copies: [Uint8Array, number][] }} room - Where copies can be; those that the kernel writes.
+   */
+  #write(fields, values, start, room) {
+    for (const [name, kind, offset, inner] of fields) {
+      const value = values[name];
+      if (value === undefined) throw new TypeError(`a kernel is called without ${name}`);
+      const place = start + offset;
+      if (kind === "group") this.#write(inner, value, place, room);
+      else if (kind === "real") this.#view.setFloat64(place, value, true);
+      else if (kind === "number") this.#view.setInt32(place, value, true);
+      else {
+        this.#view.setInt32(place, this.#placeOf(value, kind !== "read", room), true);
+        this.#view.setInt32(place + 4, kind === "bytes" ? value.byteLength : value.length, true);
+      }
+    }
+  }
+
+  /** @param {any} array @param {boolean} isWritten @param {{ end: number, copies: [Uint8Array, number][] }} room */
+  #placeOf(array, isWritten, room) {
+    if (array.buffer === this.#bytes.buffer) return array.byteOffset;
+    const place = room.end;
+    room.end += aligned(array.byteLength + SLACK_BYTES);
+    if (room.end > this.#bytes.length) throw new RangeError("the arrays of a call take too much room");
+    const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+    this.#bytes.set(bytes, place);
+    if (isWritten) room.copies.push([bytes, place]);
+    return place;
   }
 
   #error() {
@@ -186,21 +194,22 @@ class CompiledReader {
   constructor(run, words) {
     this.#run = run;
     this.#words = words;
-    run.startDecoding(this.#state, words);
+    run.startDecoding({ state: this.#state, words });
   }
 
   /** @type {PlainReader["highs"]} */
   highs(numbers, { cumulative, guide, shifts }, isSorted, order, out) {
-    const unfinished = this.#run.decodeHighs(
-      this.#state, this.#words, cumulative, guide, shifts, numbers, isSorted, order, out,
-    );
+    const unfinished = this.#run.decodeHighs({
+      state: this.#state, words: this.#words, cumulative, guide, shifts, numbers, isSorted, order, highs: out,
+    });
     if (unfinished < 0) throw damagedStream();
     return unfinished;
   }
 
   /** @type {PlainReader["bits"]} */
   bits(bits, out) {
-    if (!this.#run.decodeBits(this.#state, this.#words, bits, out)) throw damagedStream();
+    const isValid = this.#run.decodeBits({ state: this.#state, words: this.#words, bits, values: out });
+    if (!isValid) throw damagedStream();
   }
 }
 

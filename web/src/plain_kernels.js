@@ -1,25 +1,21 @@
 /**
- * The kernels in plain JavaScript. They compute the same integers as those in C, and the same floats except for
- * rounding. See `kernels.js`, and `dfmcodec/kernels/_compiled.pyi` for the functions. Arguments are not checked.
+ * The kernels in plain JavaScript: the same integers as those in C, and the same floats but for how they are rounded.
+ * See `kernels.js`, and `dfmcodec/kernels/interface.py` for what they do. They check no arguments.
  *
  * @module plain_kernels
  */
+
+import {
+  ALPHA, BETA, CELLS_AROUND, CELL_SAMPLES, CHANNELS, DELTA, DIMENSIONS_PER_MOVED, DIRECT_TABLES, FINE, GAMMA,
+  LAPLACE_COUNT, LAST_DIRECT, LOW_GAIN, MAX_MEAN, MAX_UNITS, MEANS_PER_SYMBOL, OFFSET_SYMBOLS, SYMBOL_MEANS,
+  TABLES_PER_QUANTIZER, UNIT_SCALE_INDEX,
+} from "./kernel_interface.js";
 
 const ACTIVATION_SHIFT = 6;
 const LARGEST_ACTIVATION = 127;
 const LARGEST_GRID_ACTIVATION = 255;
 const OUTPUT_SHIFT = 8;
-const MEAN_PARTS = 16; // per symbol, in grids
-const MEANS = MEAN_PARTS / 2 + 1; // per table
-const FINE = 64; // coefficients are in this fraction of their step size
-const LAST_OFFSET = 3; // symbols beyond +-3 use the offsets of +-3
-const MAX_UNITS = 65536; // maximum magnitude of a sample
-const [ALPHA, BETA, GAMMA, DELTA, LOW_GAIN] = [-6497, -217, 3616, 1817, 5039]; // in units of 2^-12
-const CHANNELS = 3;
-const CELL_SAMPLES = 4; // per channel
-const SAMPLES = CHANNELS * CELL_SAMPLES;
-const AROUND = 9; // cells
-const MOVED_PART = 16;
+const CHANNEL_SAMPLES = CELL_SAMPLES / CHANNELS; // of a cell
 
 /** @param {number} value @param {number} least @param {number} most */
 const limited = (value, least, most) => (value < least ? least : value > most ? most : value);
@@ -60,11 +56,9 @@ function sumLayer(sums, constants, weights, before, largest) {
 }
 
 /** Selects the tables of symbols of a pass. */
-export function chooseTables(
-  w1, c1, w2, c2, w3, c3, available, signedCount, own, coarser, differences, views, rows, columns, quantizers,
-  classOfMean, perQuantizer, directTables, unitScale, lastScale, lastDirect, table, sign,
-) {
-  const planes = [own, coarser, differences];
+export function chooseTables({ codingPass, table, sign }) {
+  const { w1, c1, w2, c2, w3, c3, available, signedCount, views, rows, columns, quantizers, classOfMean } = codingPass;
+  const planes = [codingPass.symbols, codingPass.coarser, codingPass.differences];
   const [first, second, third] = [columnsOf(w1, c1.length), columnsOf(w2, c2.length), columnsOf(w3, 2)];
   const [hidden1, hidden2, outputs] = [c1.length, c2.length, 2].map((length) => new Int32Array(length));
   const seen = Array.from({ length: views.length / 3 }, (_, k) => ({
@@ -86,69 +80,72 @@ export function chooseTables(
       sumLayer(hidden2, c2, second, hidden1, LARGEST_ACTIVATION);
       sumLayer(outputs, c3, third, hidden2, LARGEST_ACTIVATION);
       const [scaleOutput, mean] = [0, 1].map((output) => (outputs[output] + 128) >> OUTPUT_SHIFT);
-      const scale = limited(scaleOutput + unitScale, 0, lastScale);
+      const scale = limited(scaleOutput + UNIT_SCALE_INDEX, 0, LAPLACE_COUNT - 1);
       const meanClass = classOfMean[Math.min(Math.abs(mean), classOfMean.length - 1)];
-      const direct = quantizers[at] * perQuantizer + scale * classCount + meanClass;
-      table[at] = scale <= lastDirect ? direct : directTables + scale - lastDirect - 1;
+      const direct = quantizers[at] * TABLES_PER_QUANTIZER + scale * classCount + meanClass;
+      table[at] = scale <= LAST_DIRECT ? direct : DIRECT_TABLES + scale - LAST_DIRECT - 1;
       sign[at] = mean < 0 ? -1 : 1;
     }
   }
 }
 
 /** Selects the tables of symbols of a wavefront of a grid. */
-export function chooseFront(
-  first, constants, second, secondConstants, last, plane, offsets, start, step, coarser, coarserStart, coarserStep, count,
-  unitScale, lastScale, lastDirect, largestMean, table, sign, middle,
-) {
+export function chooseWavefrontTables({
+  network, plane, causal, planeStart, planeStride, coarser, coarserStart, coarserStride, count, table, sign, middle,
+}) {
+  const { first, constants, second, secondConstants, last } = network;
   const [size1, size2] = [constants.length - 2, secondConstants.length];
   const [sums, hidden, outputs] = [constants.length, size2, 2].map((length) => new Int32Array(length));
-  const coarserFeatures = first.length / constants.length - offsets.length;
+  const coarserFeatures = first.length / constants.length - causal.length;
   for (let n = 0; n < count; n++) {
     sums.set(constants);
-    for (let k = 0; k < offsets.length; k++) {
-      const feature = plane[start + n * step + Number(offsets[k])];
+    for (let k = 0; k < causal.length; k++) {
+      const feature = plane[planeStart + n * planeStride + Number(causal[k])];
       if (feature !== 0) addColumn(sums, first, k, feature);
     }
-    for (let k = 0, at = (coarserStart + n * coarserStep) * coarserFeatures; k < coarserFeatures; k++, at++) {
-      if (coarser[at] !== 0) addColumn(sums, first, offsets.length + k, coarser[at]);
+    for (let k = 0, at = (coarserStart + n * coarserStride) * coarserFeatures; k < coarserFeatures; k++, at++) {
+      if (coarser[at] !== 0) addColumn(sums, first, causal.length + k, coarser[at]);
     }
     sumLayer(hidden, secondConstants, second, sums.subarray(0, size1), LARGEST_GRID_ACTIVATION);
     sumLayer(outputs, sums.subarray(size1), last, hidden, LARGEST_GRID_ACTIVATION);
-    const scale = limited((outputs[0] >> OUTPUT_SHIFT) + unitScale, 0, lastScale);
-    const mean = limited(outputs[1] >> (OUTPUT_SHIFT - 1), -largestMean, largestMean);
-    const whole = Math.floor((mean + MEAN_PARTS / 2) / MEAN_PARTS);
-    const rest = mean - MEAN_PARTS * whole; // -MEAN_PARTS / 2 .. MEAN_PARTS / 2 - 1
-    table[n] = scale > lastDirect ? MEANS * (lastDirect + 1) + scale - lastDirect - 1 : MEANS * scale + Math.abs(rest);
+    const scale = limited((outputs[0] >> OUTPUT_SHIFT) + UNIT_SCALE_INDEX, 0, LAPLACE_COUNT - 1);
+    const mean = limited(outputs[1] >> (OUTPUT_SHIFT - 1), -MAX_MEAN, MAX_MEAN);
+    const whole = Math.floor((mean + MEANS_PER_SYMBOL / 2) / MEANS_PER_SYMBOL);
+    const rest = mean - MEANS_PER_SYMBOL * whole; // -MEANS_PER_SYMBOL / 2 .. MEANS_PER_SYMBOL / 2 - 1
+    const beyond = SYMBOL_MEANS * (LAST_DIRECT + 1) + scale - LAST_DIRECT - 1;
+    table[n] = scale > LAST_DIRECT ? beyond : SYMBOL_MEANS * scale + Math.abs(rest);
     sign[n] = rest < 0 ? -1 : 1;
     middle[n] = whole;
   }
 }
 
 /** Stores the symbols of a wavefront. */
-export function acceptFront(symbols, companded, grid, start, step, plane, planeStart, planeStep) {
+export function acceptWavefront({
+  symbols, companded, grid, gridStart, gridStride, plane, planeStart, planeStride,
+}) {
   for (let n = 0; n < symbols.length; n++) {
     const value = companded[Math.min(Math.abs(symbols[n]), companded.length - 1)];
-    grid[start + n * step] = symbols[n];
-    plane[planeStart + n * planeStep] = symbols[n] < 0 ? -value : value;
+    grid[gridStart + n * gridStride] = symbols[n];
+    plane[planeStart + n * planeStride] = symbols[n] < 0 ? -value : value;
   }
 }
 
 /** Stores the symbols of a pass. */
-export function acceptSymbols(
+export function acceptSymbols({
   symbols, table, sign, offsets, nextState, rows, columns, states, stateStride, companded, plane, planeStart,
   planeStride, fine, fineStart, fineStride,
-) {
+}) {
   for (let row = 0, at = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++, at++) {
       const symbol = symbols[at];
       const place = row * stateStride + column;
-      const entry = limited(symbol * sign[at], -LAST_OFFSET, LAST_OFFSET) + LAST_OFFSET;
+      const entry = limited(symbol * sign[at], -OFFSET_SYMBOLS, OFFSET_SYMBOLS) + OFFSET_SYMBOLS;
       const multiple = 2 * symbol - Math.sign(symbol) * (states[place] & 1);
       states[place] = nextState[2 * states[place] + (symbol & 1)];
       const value = companded[Math.min(Math.abs(multiple), companded.length - 1)];
       plane[planeStart + row * planeStride + column] = multiple < 0 ? -value : value;
       fine[fineStart + row * fineStride + 2 * column] =
-        multiple * FINE + offsets[table[at] * (2 * LAST_OFFSET + 1) + entry] * sign[at];
+        multiple * FINE + offsets[table[at] * (2 * OFFSET_SYMBOLS + 1) + entry] * sign[at];
     }
   }
 }
@@ -191,7 +188,9 @@ function join(x, start, length, step, count, beside) {
 }
 
 /** Inverts a decomposition level of a channel. */
-export function synthesiseChannel(low, first, second, third, step0, step1, step2, height, width, out) {
+export function synthesiseChannel({
+  low, band0, band1, band2, step0, step1, step2, height, width, samples: out,
+}) {
   const columns = (width + 1) >> 1;
   const highColumns = width >> 1;
   const dequantized = (fine, step) => {
@@ -200,7 +199,7 @@ export function synthesiseChannel(low, first, second, third, step0, step1, step2
   };
   for (let row = 0; row < height; row++) {
     const half = row >> 1;
-    const [even, odd] = row & 1 ? [second, third] : [low, first];
+    const [even, odd] = row & 1 ? [band1, band2] : [low, band0];
     for (let n = 0; n < columns; n++) {
       const number = even[half * columns + n];
       out[row * width + 2 * n] = row & 1 ? dequantized(number, step1) : number;
@@ -215,12 +214,14 @@ export function synthesiseChannel(low, first, second, third, step0, step1, step2
 }
 
 /** Computes companded differences in the rows `first` .. `last` - 1 of a low-pass band. */
-export function lowDifferences(low, height, width, levelStep, offsets, companded, first, last, out) {
+export function lowDifferences({
+  low, height, width, levelStep, offsets, companded, firstRow, lastRow, differences: out,
+}) {
   const limit = Math.max(1, levelStep >> 1);
   const factor = Math.floor(2 ** 24 / levelStep);
   const [rows, columns] = [(height + 1) >> 1, (width + 1) >> 1];
   const count = offsets.length / 2;
-  for (let y = first; y < last; y++) {
+  for (let y = firstRow; y < lastRow; y++) {
     for (let number = 0; number < count; number++) {
       const other = limited(y + offsets[2 * number], 0, height - 1) * width;
       for (let x = 0; x < width; x++) {
@@ -238,27 +239,28 @@ export function lowDifferences(low, height, width, levelStep, offsets, companded
 
 /** Returns views of the weights of a correction network; see `machineOf` in machine.js. */
 function partsOf(weights, width, depth) {
-  let at = (AROUND * SAMPLES + 2) * width;
+  let at = (CELLS_AROUND * CELL_SAMPLES + 2) * width;
   const next = (size) => weights.subarray(at, (at += size));
   const layers = Array.from({ length: depth }, (_, layer) => {
-    const outputs = layer < depth - 1 ? width : SAMPLES;
+    const outputs = layer < depth - 1 ? width : CELL_SAMPLES;
     return { outputs, a: next((1 + width) * outputs), b: next((1 + width) * outputs) };
   });
-  return { lift: weights, layers, bypass: next(width * SAMPLES) };
+  return { lift: weights, layers, bypass: next(width * CELL_SAMPLES) };
 }
 
 /** Computes the correction of a block of samples by the correction network. */
-export function machineChange(
-  weights, width, depth, samples, channels, height, sampleWidth, step, logStep, outHeight, outWidth, out,
-) {
+export function correctionResidual({
+  weights, networkWidth: width, depth, samples, channels, height, width: sampleWidth, stepSize: step, logStep,
+  blockHeight: outHeight, blockWidth: outWidth, residual: out,
+}) {
   const { lift, layers, bypass } = partsOf(weights, width, depth);
   let [rows, columns] = [(height + 1) >> 1, (sampleWidth + 1) >> 1];
-  const cells = new Float32Array(rows * columns * SAMPLES);
+  const cells = new Float32Array(rows * columns * CELL_SAMPLES);
   for (let channel = 0, at = 0; channel < channels; channel++) {
     for (let y = 0; y < 2 * rows; y++) {
       const row = (channel * height + Math.min(y, height - 1)) * sampleWidth;
       for (let x = 0; x < 2 * columns; x++) {
-        at = ((y >> 1) * columns + (x >> 1)) * SAMPLES + CELL_SAMPLES * channel + 2 * (y & 1) + (x & 1);
+        at = ((y >> 1) * columns + (x >> 1)) * CELL_SAMPLES + CHANNEL_SAMPLES * channel + 2 * (y & 1) + (x & 1);
         cells[at] = samples[row + Math.min(x, sampleWidth - 1)] / step;
       }
     }
@@ -272,9 +274,9 @@ export function machineChange(
   for (let channel = 0; channel < channels; channel++) {
     for (let y = 0; y < outHeight; y++) {
       for (let x = 0; x < outWidth; x++) {
-        const sample = CELL_SAMPLES * channel + 2 * (y & 1) + (x & 1);
+        const sample = CHANNEL_SAMPLES * channel + 2 * (y & 1) + (x & 1);
         const cell = (y >> 1) * columns + (x >> 1);
-        out[(channel * outHeight + y) * outWidth + x] = states[cell * SAMPLES + sample] * step;
+        out[(channel * outHeight + y) * outWidth + x] = states[cell * CELL_SAMPLES + sample] * step;
       }
     }
   }
@@ -284,20 +286,20 @@ export function machineChange(
 function liftCells(lift, width, cells, rows, columns, logStep) {
   const states = new Float32Array((rows - 2) * (columns - 2) * width);
   const sums = new Float64Array(width);
-  const last = AROUND * SAMPLES * width;
+  const last = CELLS_AROUND * CELL_SAMPLES * width;
   for (let row = 0, at = 0; row < rows - 2; row++) {
     for (let column = 0; column < columns - 2; column++, at += width) {
       for (let j = 0; j < width; j++) sums[j] = lift[last + j] * logStep + lift[last + width + j];
-      const middle = ((row + 1) * columns + column + 1) * SAMPLES;
-      for (let around = 0; around < AROUND; around++) {
-        const cell = ((row + Math.floor(around / 3)) * columns + column + (around % 3)) * SAMPLES;
-        for (let sample = 0; sample < SAMPLES; sample++) {
-          const own = middle + sample - (sample % CELL_SAMPLES);
-          const mean = (cells[own] + cells[own + 1] + cells[own + 2] + cells[own + 3]) / CELL_SAMPLES;
+      const middle = ((row + 1) * columns + column + 1) * CELL_SAMPLES;
+      for (let around = 0; around < CELLS_AROUND; around++) {
+        const cell = ((row + Math.floor(around / 3)) * columns + column + (around % 3)) * CELL_SAMPLES;
+        for (let sample = 0; sample < CELL_SAMPLES; sample++) {
+          const own = middle + sample - (sample % CHANNEL_SAMPLES);
+          const mean = (cells[own] + cells[own + 1] + cells[own + 2] + cells[own + 3]) / CHANNEL_SAMPLES;
           const difference = cells[cell + sample] - mean;
           if (difference === 0) continue;
           const input = difference / (1 + Math.abs(difference) / 4);
-          const weight = (around * SAMPLES + sample) * width;
+          const weight = (around * CELL_SAMPLES + sample) * width;
           for (let j = 0; j < width; j++) sums[j] += input * lift[weight + j];
         }
       }
@@ -311,7 +313,7 @@ function liftCells(lift, width, cells, rows, columns, logStep) {
 function layerOf({ outputs, a, b }, width, bypass, states, rows, columns) {
   const result = new Float32Array((rows - 2) * (columns - 2) * outputs);
   const sums = new Float64Array(outputs);
-  const moved = Math.floor(width / MOVED_PART);
+  const moved = Math.floor(width / DIMENSIONS_PER_MOVED);
   const places = Array.from({ length: width }, (_, k) => {
     const neighbour = moved && k >= width - 8 * moved ? Math.floor((k - width + 8 * moved) / moved) : -1;
     const place = neighbour < 0 ? 4 : neighbour < 4 ? neighbour : neighbour + 1; // index among the nine cells
@@ -336,7 +338,7 @@ function layerOf({ outputs, a, b }, width, bypass, states, rows, columns) {
 }
 
 /** Computes the correction of a block of samples by the image filter. */
-export function filterChange(weights, taps, radius, samples, channels, height, width, out) {
+export function filterResidual({ weights, taps, radius, samples, channels, height, width, residual: out }) {
   const stride = width + 2 * radius;
   const plane = (height + 2 * radius) * stride;
   const sums = new Float64Array(channels);
@@ -357,13 +359,13 @@ export function filterChange(weights, taps, radius, samples, channels, height, w
 }
 
 /** Converts planes to pixels. */
-export function planesToPixels(planes, channels, height, width, basis, scale, middle, most, out) {
+export function planesToPixels({ planes, channels, height, width, basis, scale, middle, peak, pixels: out }) {
   const size = height * width;
   for (let n = 0; n < size; n++) {
     for (let j = 0; j < channels; j++) {
       let value = planes[n];
       if (channels > 1) value = value * basis[j] + planes[size + n] * basis[3 + j] + planes[2 * size + n] * basis[6 + j];
-      out[channels * n + j] = Math.round(limited(value * scale + middle, 0, most));
+      out[channels * n + j] = Math.round(limited(value * scale + middle, 0, peak));
     }
   }
 }

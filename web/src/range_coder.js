@@ -21,9 +21,8 @@ export const TABLE_SIZE = 2 * RADIUS + 2;
 /** The last Laplace index whose symbols have no low parts. */
 export const LAST_DIRECT = 28;
 export const LAPLACE_COUNT = 112;
-export const UNIT_SCALE = 16; // the Laplace index of scale 0
-const LONGEST_EXCESS = 26; // maximum number of binary digits of the value after an escape
-const TOTAL = 1 << 24; // sum of the frequencies of a table
+const LONGEST_EXCESS = 26; // binary digits of what an escaped symbol exceeds 64 by
+const TOTAL = 1 << 24; // the sum of the frequencies of a table
 const GUIDE_BITS = 8;
 const GUIDE_SHIFT = 24 - GUIDE_BITS;
 

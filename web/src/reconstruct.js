@@ -98,22 +98,25 @@ class BlockSynthesis {
     const { weights, width: machineWidth, depth, reach } = this.#machine;
     const margin = CELL * reach;
     const logStep = (Math.log2(this.#qStep) - 9) / 3;
-    this.#space.run.machineChange(
-      weights, machineWidth, depth, this.#around(rows, part, margin), this.#channels, height + 2 * margin,
-      width + 2 * margin, this.#qStep, logStep, height, width, change,
-    );
+    const channels = this.#channels;
+    this.#space.run.correctionResidual({
+      weights, networkWidth: machineWidth, depth, samples: this.#around(rows, part, margin), channels,
+      height: height + 2 * margin, width: width + 2 * margin, stepSize: this.#qStep, logStep, blockHeight: height,
+      blockWidth: width, residual: change,
+    });
     for (let at = 0; at < size; at++) planes[at] += change[at];
     if (this.#filter) {
       const { byTap, offsets, radius } = this.#filter;
-      this.#space.run.filterChange(
-        byTap, offsets, radius, this.#around(rows, part, radius), this.#channels, height, width, change,
-      );
+      this.#space.run.filterResidual({
+        weights: byTap, taps: offsets, radius, samples: this.#around(rows, part, radius), channels, height, width,
+        residual: change,
+      });
       for (let at = 0; at < size; at++) planes[at] += change[at];
     }
     const pixels = this.#arrays.pixels.subarray(0, size);
-    const { basis, perUnit, middle, peak } = this.#colours;
-    const axes = Float32Array.from(basis.flat());
-    this.#space.run.planesToPixels(planes, this.#channels, height, width, axes, perUnit, middle, peak, pixels);
+    const { perUnit: scale, middle, peak } = this.#colours;
+    const basis = Float32Array.from(this.#colours.basis.flat());
+    this.#space.run.planesToPixels({ planes, channels, height, width, basis, scale, middle, peak, pixels });
     return pixels;
   }
 

@@ -40,15 +40,26 @@ test("a module that multiplies bytes the other way round is not taken", async ()
 
 // ---------------------------------------------------------------- the same numbers, by C and by JavaScript
 
+/** A copy of a kernel's arguments, with each array replaced. */
+function replaced(values, arrayOf) {
+  const isGroup = (value) => typeof value === "object" && !ArrayBuffer.isView(value);
+  return Object.fromEntries(
+    Object.entries(values).map(([name, value]) => {
+      if (isGroup(value)) return [name, replaced(value, arrayOf)];
+      return [name, ArrayBuffer.isView(value) ? arrayOf(value) : value];
+    }),
+  );
+}
+
 /** Runs a kernel on copies of its arrays, within workspaces and without; gives what it has written. */
 function outcomes(name, values, written) {
   return ALL.flatMap((kernels) =>
     [true, false].map((isWithin) => {
       const space = kernels.workspace(1 << 20);
-      const isKept = (value) => isWithin && ArrayBuffer.isView(value) && !(value instanceof BigInt64Array);
-      const given = values.map((value) => (isKept(value) ? space.copyOf(value) : ArrayBuffer.isView(value) ? value.slice() : value));
-      space.run[name](...given);
-      return written.map((at) => Array.from(given[at]));
+      const isKept = (array) => isWithin && !(array instanceof BigInt64Array);
+      const given = replaced(values, (array) => (isKept(array) ? space.copyOf(array) : array.slice()));
+      space.run[name](given);
+      return written.map((output) => Array.from(given[output]));
     }),
   );
 }
@@ -88,14 +99,16 @@ for (const [rows, columns, h1, h2] of [[1, 1, 4, 4], [5, 13, 24, 12], [7, 64, 12
     const count = rows * columns;
     const inputs = 2 * symbols + low;
     const rowLength = inputs + 5; // there are features that the pass does not have
-    const values = [
-      bytes(h1 * rowLength, 127), int32(h1, 3000), bytes(h2 * h1, 127), int32(h2, 3000), bytes(2 * h2, 127), int32(2, 9000),
-      Int32Array.from({ length: inputs }, (_, i) => i + Math.floor(i / 10)), symbols, ...planes,
-      BigInt64Array.from(views.flat(), BigInt), rows, columns, bytes(count, 1, 0),
-      Int16Array.from([0, 1, 2, 3, 3, 4]), 29 * 5, 2 * 29 * 5, 16, 111, 28,
-      new Int16Array(count), new Int32Array(count), new Uint8Array(0),
-    ];
-    compare("chooseTables", values, [21, 22]);
+    const codingPass = {
+      w1: bytes(h1 * rowLength, 127), c1: int32(h1, 3000), w2: bytes(h2 * h1, 127), c2: int32(h2, 3000),
+      w3: bytes(2 * h2, 127), c3: int32(2, 9000),
+      available: Int32Array.from({ length: inputs }, (_, i) => i + Math.floor(i / 10)), signedCount: symbols,
+      symbols: planes[0], coarser: planes[1], differences: planes[2],
+      views: BigInt64Array.from(views.flat(), BigInt), rows, columns, quantizers: bytes(count, 1, 0),
+      classOfMean: Int16Array.from([0, 1, 2, 3, 3, 4]),
+    };
+    const outputs = { table: new Int16Array(count), sign: new Int32Array(count), hidden: new Uint8Array(0) };
+    compare("chooseTables", { codingPass, ...outputs }, ["table", "sign"]);
   });
 }
 
@@ -107,18 +120,20 @@ for (const [count, h1, h2] of [[1, 4, 4], [5, 24, 24], [37, 36, 12]]) {
     const offsets = BigInt64Array.from([-120, -82, -81, -80, -79, -78, -77, -42, -41, -40, -39, -3, -2, -1], BigInt);
     const plane = floats(start + 50 * stride, 127);
     const coarser = listOf(random, Int8Array)(15 * (3 + 4 * count), 127);
-    const network = [
-      floats(29 * (h1 + 2), 300), floats(h1 + 2, 20000), floats(h1 * h2, 300), floats(h2, 20000), floats(2 * h2, 50),
-    ];
-    const values = [
-      ...network, plane, offsets, start, stride - 2, coarser, 3, 4, count, 16, 111, 28, 8192,
-      new Int16Array(count), new Int32Array(count), new Int32Array(count),
-    ];
-    compare("chooseFront", values, [17, 18, 19]);
+    const network = {
+      first: floats(29 * (h1 + 2), 300), constants: floats(h1 + 2, 20000), second: floats(h1 * h2, 300),
+      secondConstants: floats(h2, 20000), last: floats(2 * h2, 50),
+    };
+    const inPlane = { plane, planeStart: start, planeStride: stride - 2 };
+    compare("chooseWavefrontTables", {
+      network, ...inPlane, causal: offsets, coarser, coarserStart: 3, coarserStride: 4, count,
+      table: new Int16Array(count), sign: new Int32Array(count), middle: new Int32Array(count),
+    }, ["table", "sign", "middle"]);
     const symbols = listOf(random, Int32Array)(count, 90);
     const companded = Float32Array.from({ length: 64 }, (_, m) => 2 * m);
     const grid = new Int32Array(9 + 5 * count);
-    compare("acceptFront", [symbols, companded, grid, 4, 5, plane, start, stride - 2], [2, 5]);
+    const inGrid = { grid, gridStart: 4, gridStride: 5 };
+    compare("acceptWavefront", { symbols, companded, ...inGrid, ...inPlane }, ["grid", "plane"]);
   });
 }
 
@@ -129,11 +144,12 @@ test("symbols of a pass become context and coefficients", () => {
   const count = rows * columns;
   const signs = int32(count, 1).map((sign) => sign || 1);
   const next = Int8Array.of(0, 2, 5, 7, 1, 3, 6, 4, 2, 0, 4, 6, 3, 1, 7, 5);
-  compare("acceptSymbols", [
-    int32(count, 12), listOf(random, Int16Array)(count, 8, 0), signs, int32(7 * 9, 20), next, rows, columns,
-    listOf(random, Int8Array)(rows * 14, 7, 0), 14, Int8Array.from(COMPANDED), new Int8Array(9 + rows * 13), 9, 13,
-    new Int32Array(3 + rows * 40), 3, 40,
-  ], [7, 10, 13]);
+  compare("acceptSymbols", {
+    symbols: int32(count, 12), table: listOf(random, Int16Array)(count, 8, 0), sign: signs, offsets: int32(7 * 9, 20),
+    nextState: next, rows, columns, states: listOf(random, Int8Array)(rows * 14, 7, 0), stateStride: 14,
+    companded: Int8Array.from(COMPANDED), plane: new Int8Array(9 + rows * 13), planeStart: 9, planeStride: 13,
+    fine: new Int32Array(3 + rows * 40), fineStart: 3, fineStride: 40,
+  }, ["states", "plane", "fine"]);
 });
 
 for (const [height, width] of [[1, 1], [1, 6], [7, 1], [2, 2], [9, 13], [32, 20]]) {
@@ -143,37 +159,44 @@ for (const [height, width] of [[1, 1], [1, 6], [7, 1], [2, 2], [9, 13], [32, 20]
     const [rows, columns, highRows, highColumns] = [(height + 1) >> 1, (width + 1) >> 1, height >> 1, width >> 1];
     const bands = [rows * highColumns, highRows * columns, highRows * highColumns].map((size) => int32(size, 90000));
     const out = new Int32Array(height * width);
-    compare("synthesiseChannel", [int32(rows * columns, 60000), ...bands, 700, 900, 1, height, width, out], [9]);
+    const [band0, band1, band2] = bands;
+    compare("synthesiseChannel", {
+      low: int32(rows * columns, 60000), band0, band1, band2, step0: 700, step1: 900, step2: 1, height, width, samples: out,
+    }, ["samples"]);
     const differences = new Int8Array(4 * LOW_OFFSETS.length * rows * columns);
     const low = int32(height * width, 60000, -9000);
-    const numbers = [Int32Array.from(LOW_OFFSETS.flat()), Int32Array.from(COMPANDED)];
-    if (height * width > 1) compare("lowDifferences", [low, height, width, 5001, ...numbers, 0, height, differences], [8]);
+    if (height * width === 1) return;
+    compare("lowDifferences", {
+      low, height, width, levelStep: 5001, offsets: Int32Array.from(LOW_OFFSETS.flat()),
+      companded: Int32Array.from(COMPANDED), firstRow: 0, lastRow: height, differences,
+    }, ["differences"]);
   });
 }
 
 for (const channels of [1, 3]) {
-  test(`machine, filter and pixels of ${channels} channels`, () => {
+  test(`correction network, filter and pixels of ${channels} channels`, () => {
     const random = randomIntegers(channels);
     const [width, depth, height, columns] = [32, 2, 10, 18];
     const around = 2 * 2 * (1 + depth);
     const floats = (length, bound) => Float32Array.from({ length }, () => (random(-1000, 1000) / 1000) * bound);
     const size = 110 * width + 2 * (width + 1) * (width + 12) + 12 * width;
     const samples = listOf(random, Int32Array)(channels * (height + around) * (columns + around), 4000);
-    const change = new Float32Array(channels * height * columns);
-    compare("machineChange", [
-      floats(size, 0.2), width, depth, samples, channels, height + around, columns + around, 100, 0.5, height, columns, change,
-    ], [11], 0.02);
+    const residual = new Float32Array(channels * height * columns);
+    compare("correctionResidual", {
+      weights: floats(size, 0.2), networkWidth: width, depth, samples, channels, height: height + around,
+      width: columns + around, stepSize: 100, logStep: 0.5, blockHeight: height, blockWidth: columns, residual,
+    }, ["residual"], 0.02);
     const radius = 1;
     const taps = Int32Array.from(SQUARE.flat());
     const padded = samples.subarray(0, channels * (height + 2) * (columns + 2));
-    compare("filterChange", [
-      floats(9 * channels ** 2, 0.2), taps, radius, padded, channels, height, columns, change,
-    ], [7], 0.02);
+    compare("filterResidual", {
+      weights: floats(9 * channels ** 2, 0.2), taps, radius, samples: padded, channels, height, width: columns, residual,
+    }, ["residual"], 0.02);
     const planes = listOf(random, Float32Array)(channels * height * columns, 9000);
     for (const [Type, peak] of [[Uint8Array, 255], [Uint16Array, 65535]]) {
       const pixels = new Type(channels * height * columns);
-      const numbers = [floats(9, 1), peak / 255 / 64, (128 * peak) / 255, peak];
-      compare("planesToPixels", [planes, channels, height, columns, ...numbers, pixels], [8], 1);
+      const numbers = { basis: floats(9, 1), scale: peak / 255 / 64, middle: (128 * peak) / 255, peak };
+      compare("planesToPixels", { planes, channels, height, width: columns, ...numbers, pixels }, ["pixels"], 1);
     }
   });
 }
@@ -212,11 +235,13 @@ test("streams are read alike, also damaged ones", () => {
 test("arguments that a kernel refuses, or that need too much room, are errors", () => {
   for (const kernels of COMPILED) {
     const { run } = kernels.workspace(8);
-    assert.throws(() => run.planesToPixels(new Float32Array(3), 3), /too few or too many/);
-    const few = [new Float32Array(3), 3, 2, 2, new Float32Array(9), 1, 0, 255, new Uint8Array(12)];
-    assert.throws(() => run.planesToPixels(...few), /too few/);
-    const many = [new Float32Array(1 << 22), 1, 1, 1 << 22, new Float32Array(9), 1, 0, 255, new Uint8Array(1 << 22)];
-    assert.throws(() => run.planesToPixels(...many), RangeError);
+    const values = { channels: 3, height: 2, width: 2, basis: new Float32Array(9), scale: 1, middle: 0, peak: 255 };
+    const few = { ...values, planes: new Float32Array(3), pixels: new Uint8Array(12) };
+    assert.throws(() => run.planesToPixels({ planes: few.planes, channels: 3 }), /without height/);
+    assert.throws(() => run.planesToPixels(few), /planes has too few items/);
+    assert.throws(() => run.planesToPixels({ ...few, height: -1 }), /sizes/);
+    const many = { ...values, planes: new Float32Array(1 << 22), channels: 1, height: 1, width: 1 << 22 };
+    assert.throws(() => run.planesToPixels({ ...many, pixels: new Uint8Array(1 << 22) }), RangeError);
   }
 });
 

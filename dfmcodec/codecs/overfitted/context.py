@@ -59,6 +59,7 @@ from dfmcodec.entropy.tables import (
 )
 from dfmcodec.errors import DfmError
 from dfmcodec.kernels import by_kernels, compiled
+from dfmcodec.kernels.arguments import GridNetworkWeights
 
 # (row, column) offsets, row by row. All have column + 2 row < 0.
 CAUSAL = (
@@ -228,9 +229,15 @@ class LevelNetwork:
         self._hidden = hidden
 
     @property
-    def arrays(self) -> tuple[Float32, ...]:
+    def arrays(self) -> GridNetworkWeights:
         """Weights and constants of the layers, for the kernel."""
-        return self._first, self._constants, self._second, self._second_constants, self._last
+        return GridNetworkWeights(
+            first=self._first,
+            constants=self._constants,
+            second=self._second,
+            second_constants=self._second_constants,
+            last=self._last,
+        )
 
     def outputs(self, features: Float32) -> Float32:
         """Computes scale and mean for symbols.
@@ -318,11 +325,20 @@ class GridContext:
         count = len(front.rows)
         first, step = front.places(self._stride)
         choice = GridChoice(np.empty(count, np.int16), np.empty(count, np.int32), np.empty(count, np.int32))
-        sizes = UNIT_SCALE_INDEX, LAPLACE_COUNT - 1, LAST_DIRECT, _MAX_MEAN
-        compiled.choose_front(
-            *(self._network.arrays, self._plane, self._causal, (self._origin + first, step)),
-            *(self._coarser, front.places(self._grid.shape[1]), count, sizes),
-            *(choice.table, choice.sign, choice.middle),
+        coarser_start, coarser_stride = front.places(self._grid.shape[1])
+        compiled.choose_wavefront_tables(
+            network=self._network.arrays,
+            plane=self._plane,
+            causal=self._causal,
+            plane_start=self._origin + first,
+            plane_stride=step,
+            coarser=self._coarser,
+            coarser_start=coarser_start,
+            coarser_stride=coarser_stride,
+            count=count,
+            table=choice.table,
+            sign=choice.sign,
+            middle=choice.middle,
         )
         return choice
 
@@ -345,10 +361,18 @@ class GridContext:
         return features
 
     def _accept_by_kernel(self, front: Wavefront, symbols: Symbols) -> None:
-        first, step = front.places(self._stride)
-        in_plane = self._plane, (self._origin + first, step)
-        in_grid = self._grid, front.places(self._grid.shape[1])
-        compiled.accept_front(np.ascontiguousarray(symbols, np.int32), COMPANDED, *in_grid, *in_plane)
+        plane_first, plane_stride = front.places(self._stride)
+        grid_start, grid_stride = front.places(self._grid.shape[1])
+        compiled.accept_wavefront(
+            symbols=np.ascontiguousarray(symbols, np.int32),
+            companded=COMPANDED,
+            grid=self._grid,
+            grid_start=grid_start,
+            grid_stride=grid_stride,
+            plane=self._plane,
+            plane_start=self._origin + plane_first,
+            plane_stride=plane_stride,
+        )
 
     @by_kernels(_accept_by_kernel)
     def accept(self, front: Wavefront, symbols: Symbols) -> None:

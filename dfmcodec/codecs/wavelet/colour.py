@@ -139,8 +139,18 @@ def _planes_to_pixels_by_kernel(planes: Float32, basis: ColourBasis, bit_depth: 
     levels = values_per_code_value(bit_depth)
     pixels = np.empty(planes.shape, dtype=np.uint8 if bit_depth == BIT_DEPTHS[0] else np.uint16)
     by_plane = np.ascontiguousarray(planes.transpose(2, 0, 1))
-    numbers = levels / UNITS_PER_CODE_VALUE, levels * MIDDLE, peak_value(bit_depth)
-    compiled.planes_to_pixels(by_plane, by_plane.shape, basis.axes, *numbers, pixels)
+    channels, height, width = by_plane.shape
+    compiled.planes_to_pixels(
+        planes=by_plane,
+        channels=channels,
+        height=height,
+        width=width,
+        basis=basis.axes,
+        scale=levels / UNITS_PER_CODE_VALUE,
+        middle=levels * MIDDLE,
+        peak=peak_value(bit_depth),
+        pixels=pixels,
+    )
     return pixels
 
 

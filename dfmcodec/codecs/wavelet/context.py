@@ -50,6 +50,7 @@ from dfmcodec.entropy.tables import (
 )
 from dfmcodec.errors import DfmError
 from dfmcodec.kernels import by_kernels, compiled
+from dfmcodec.kernels.arguments import ContextPass
 
 Indices = npt.NDArray[np.intp]
 ACTIVATION_MAX = 127
@@ -358,8 +359,12 @@ class ContextModel:
         self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, quantizers: States, log_step: int
     ) -> TableChoice:
         choice = TableChoice.room(len(quantizers))
-        arguments = self._kernel_arguments(causal, coding_pass, rows, quantizers, log_step)
-        compiled.choose_tables(*arguments, choice.table, choice.sign, np.empty(0, dtype=np.uint8))
+        compiled.choose_tables(
+            coding_pass=self._context_pass(causal, coding_pass, rows, quantizers, log_step),
+            table=choice.table,
+            sign=choice.sign,
+            hidden=np.empty(0, dtype=np.uint8),
+        )
         return choice
 
     def bits_of_entries(self, table: npt.NDArray[np.int16], entry: Int32) -> Float32:
@@ -398,10 +403,10 @@ class ContextModel:
         found = self.networks[coding_pass.phase].hidden(features, available, coding_pass, log_step, np)
         return np.ascontiguousarray(found.T.astype(np.uint8))
 
-    def _kernel_arguments(
+    def _context_pass(
         self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, quantizers: States, log_step: int
-    ) -> tuple[Any, ...]:
-        """What kernels take of a pass; the arguments are those of `choose_tables`."""
+    ) -> ContextPass:
+        """Returns the rows of a pass for kernels; the arguments are those of `choose_tables`."""
         network = self.networks[coding_pass.phase]
         w1, w2, w3 = network.weight_bytes
         c1, c2, c3 = network.constants(coding_pass, log_step)
@@ -409,11 +414,25 @@ class ContextModel:
         if rows.start > 0:
             views = views.copy()
             views[:, 1] += rows.start * views[:, 2]
-        sizes = TABLES_PER_QUANTIZER, DIRECT_TABLES, UNIT_SCALE_INDEX, LAPLACE_COUNT - 1, LAST_DIRECT
-        available = causal.available_numbers(coding_pass)
-        of_symbols = np.ascontiguousarray(quantizers), _CLASS_OF_MEAN, sizes
-        shape = len(rows), causal.shape(coding_pass)[1]
-        return w1, c1, w2, c2, w3, c3, available, symbol_count, *causal.planes, views, *shape, *of_symbols
+        symbols, coarser, differences = causal.planes
+        return ContextPass(
+            w1=w1,
+            c1=c1,
+            w2=w2,
+            c2=c2,
+            w3=w3,
+            c3=c3,
+            available=causal.available_numbers(coding_pass),
+            signed_count=symbol_count,
+            symbols=symbols,
+            coarser=coarser,
+            differences=differences,
+            views=views,
+            rows=len(rows),
+            columns=causal.shape(coding_pass)[1],
+            quantizers=np.ascontiguousarray(quantizers),
+            class_of_mean=_CLASS_OF_MEAN,
+        )
 
     def add_gradient(
         self,
@@ -444,9 +463,18 @@ class ContextModel:
             hidden: Receives what `hidden` gives; nothing if empty.
         """
         choice = TableChoice.room(len(quantizers))
-        arguments = self._kernel_arguments(causal, coding_pass, rows, quantizers, log_step)
-        of_symbols = np.ascontiguousarray(symbols), self.bits_of_outputs, self.bits_of_outputs.shape[1:3]
-        compiled.add_gradient(*arguments, choice.table, choice.sign, hidden, *of_symbols, *slopes)
+        compiled.add_context_gradient(
+            coding_pass=self._context_pass(causal, coding_pass, rows, quantizers, log_step),
+            table=choice.table,
+            sign=choice.sign,
+            hidden=hidden,
+            symbols=np.ascontiguousarray(symbols),
+            bits=self.bits_of_outputs,
+            scales=self.bits_of_outputs.shape[1],
+            means=self.bits_of_outputs.shape[2],
+            grad_symbols=slopes[0],
+            grad_coarser=slopes[1],
+        )
         return choice
 
     def choose_tables_from_outputs(self, outputs: Float32, quantizers: States) -> TableChoice:

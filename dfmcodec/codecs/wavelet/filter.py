@@ -101,12 +101,19 @@ def tap_differences(padded: Float32, radius: int, first_row: int, last_row: int)
 
 def _filter_change_by_kernel(padded: Int32, image_filter: ImageFilter) -> Float32:
     radius = image_filter.radius
-    shape = len(padded), *(side - 2 * radius for side in padded.shape[1:])
-    added = np.empty(shape, dtype=np.float32)
-    by_tap = np.ascontiguousarray(image_filter.weights.transpose(1, 2, 0))
-    offsets = np.array(taps(radius), dtype=np.int32)
-    compiled.filter_change(by_tap, offsets, radius, np.ascontiguousarray(padded), shape, added)
-    return added
+    channels, height, width = len(padded), *(side - 2 * radius for side in padded.shape[1:])
+    residual = np.empty((channels, height, width), dtype=np.float32)
+    compiled.filter_residual(
+        weights=np.ascontiguousarray(image_filter.weights.transpose(1, 2, 0)),
+        taps=np.array(taps(radius), dtype=np.int32),
+        radius=radius,
+        samples=np.ascontiguousarray(padded),
+        channels=channels,
+        height=height,
+        width=width,
+        residual=residual,
+    )
+    return residual
 
 
 @by_kernels(_filter_change_by_kernel)

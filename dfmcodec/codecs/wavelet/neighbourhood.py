@@ -362,7 +362,7 @@ class CausalContext:
     def _accept_by_kernel(
         self, coding_pass: CodingPass, symbols: Int32, table: npt.NDArray[np.int16], sign: Int32, offsets: Int32
     ) -> None:
-        shape = self.shape(coding_pass)
+        pass_rows, pass_columns = self.shape(coding_pass)
         y, x = PHASES[coding_pass.phase]
         band = coding_pass.channel * ORIENTATIONS + coding_pass.orientation
         rows, columns = self._planes.shape[-2:]
@@ -370,10 +370,22 @@ class CausalContext:
         fine = self._fine[coding_pass.orientation][coding_pass.channel]
         width = fine.shape[1]
         compiled.accept_symbols(
-            *(np.ascontiguousarray(symbols), table, sign, offsets),
-            *(NEXT_STATE, *shape, self._states, self._states.shape[1]),
-            *(_COMPANDED_INT8, self._planes, (first, columns)),
-            *(fine, (y * width + x, 2 * width)),
+            symbols=np.ascontiguousarray(symbols),
+            table=table,
+            sign=sign,
+            offsets=offsets,
+            next_state=NEXT_STATE,
+            rows=pass_rows,
+            columns=pass_columns,
+            states=self._states,
+            state_stride=self._states.shape[1],
+            companded=_COMPANDED_INT8,
+            plane=self._planes,
+            plane_start=first,
+            plane_stride=columns,
+            fine=fine,
+            fine_start=y * width + x,
+            fine_stride=2 * width,
         )
 
     @by_kernels(_accept_by_kernel)
@@ -458,8 +470,17 @@ def _low_differences_by_kernel(low: Int32, level_step: int) -> Int8:
 
     def fill(part: tuple[int, Rows]) -> None:
         channel, rows = part
-        numbers = height, width, level_step, _LOW_OFFSETS, _COMPANDED_INT32, rows.start, rows.stop
-        compiled.low_differences(low[channel], *numbers, differences[channel])
+        compiled.low_differences(
+            low=low[channel],
+            height=height,
+            width=width,
+            level_step=level_step,
+            offsets=_LOW_OFFSETS,
+            companded=_COMPANDED_INT32,
+            first_row=rows.start,
+            last_row=rows.stop,
+            differences=differences[channel],
+        )
 
     parts = parts_of(range(height)) if low.size >= _BLOCK_SYMBOLS else [range(height)]
     in_threads(fill, [(channel, rows) for channel in range(channels) for rows in parts])

@@ -56,8 +56,18 @@ def _synthesise_fine_by_kernel(low: Int32, fine: Sequence[Int32], steps: Sequenc
     low = np.ascontiguousarray(low)
 
     def synthesise(channel: int) -> None:
-        bands = first[channel], second[channel], third[channel]
-        compiled.synthesise_channel(low[channel], *bands, tuple(steps), height, width, samples[channel])
+        compiled.synthesise_channel(
+            low=low[channel],
+            band_0=first[channel],
+            band_1=second[channel],
+            band_2=third[channel],
+            step_0=steps[0],
+            step_1=steps[1],
+            step_2=steps[2],
+            height=height,
+            width=width,
+            samples=samples[channel],
+        )
 
     in_threads(synthesise, range(len(low)))
     return samples

@@ -96,11 +96,23 @@ def seen_from(region: Region, height: int, width: int, reach: int, filter_radius
 
 def _machine_change_by_kernel(samples: Samples, block: Region, q_step: int, machine: CorrectionNetwork) -> Float32:
     around = np.ascontiguousarray(samples.around(block, CELL * machine.reach))
-    added = np.empty((len(around), block.height, block.width), dtype=np.float32)
-    of_machine = machine.flat_weights, (machine.width, machine.depth)
-    steps = q_step * UNITS_PER_CODE_VALUE / 64, step_feature(q_step)
-    compiled.machine_change(*of_machine, around, around.shape, *steps, block.height, block.width, added)
-    return added
+    channels, height, width = around.shape
+    residual = np.empty((channels, block.height, block.width), dtype=np.float32)
+    compiled.correction_residual(
+        weights=machine.flat_weights,
+        network_width=machine.width,
+        depth=machine.depth,
+        samples=around,
+        channels=channels,
+        height=height,
+        width=width,
+        step_size=q_step * UNITS_PER_CODE_VALUE / 64,
+        log_step=step_feature(q_step),
+        block_height=block.height,
+        block_width=block.width,
+        residual=residual,
+    )
+    return residual
 
 
 @by_kernels(_machine_change_by_kernel)

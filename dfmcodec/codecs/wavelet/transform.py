@@ -118,8 +118,15 @@ def _analyse_level_by_kernel(planes: Float32) -> tuple[Float32, Bands]:
     low, first, second, third = (np.empty((channels, *shape), dtype=np.float32) for shape in shapes)
 
     def split(channel: int) -> None:
-        of_channel = low[channel], first[channel], second[channel], third[channel]
-        compiled.analyse_channel(planes[channel], height, width, *of_channel)
+        compiled.analyse_channel(
+            plane=planes[channel],
+            height=height,
+            width=width,
+            low=low[channel],
+            band_0=first[channel],
+            band_1=second[channel],
+            band_2=third[channel],
+        )
 
     in_threads(split, range(channels))
     return low, (first, second, third)

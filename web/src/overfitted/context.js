@@ -6,7 +6,6 @@
  */
 
 import { allocate } from "../errors.js";
-import { LAPLACE_COUNT, LAST_DIRECT, UNIT_SCALE } from "../range_coder.js";
 import { FEATURES, GRIDS } from "./prior.js";
 
 /** @typedef {import("./prior.js").ContextWeights} ContextWeights */
@@ -24,7 +23,6 @@ const SQUARE = 9; // the 3x3 context symbols of the next coarser grid
 const PLANES = GRIDS - 1; // interpolated planes of the coarser grids
 const COARSER = SQUARE + PLANES; // number of features from coarser grids
 const LARGEST = 127;
-const MAX_MEAN = 512 * 16; // 512 symbols, in sixteenths
 
 const COMPANDED = Float32Array.from({ length: 64 }, (_, m) =>
   Math.min(8 * m, 6 * m + 2, 5 * m + 6, 4 * m + 12, 3 * m + 24, 2 * m + 44, m + 76, LARGEST),
@@ -214,16 +212,22 @@ export class GridContext {
    * @param {number} t @param {Int16Array} tables @param {Int32Array} signs @param {Int32Array} middles
    */
   choose(t, tables, signs, middles) {
-    this.#run.chooseFront(
-      ...this.#network, this.#plane, this.#offsets, ...this.#inPlane(t), this.#coarser, ...this.#places(t, this.#columns),
-      this.lengthOf(t), UNIT_SCALE, LAPLACE_COUNT - 1, LAST_DIRECT, MAX_MEAN, tables, signs, middles,
-    );
+    const [first, constants, second, secondConstants, last] = this.#network;
+    const [planeStart, planeStride] = this.#inPlane(t);
+    const [coarserStart, coarserStride] = this.#places(t, this.#columns);
+    this.#run.chooseWavefrontTables({
+      network: { first, constants, second, secondConstants, last }, plane: this.#plane, causal: this.#offsets,
+      planeStart, planeStride, coarser: this.#coarser, coarserStart, coarserStride, count: this.lengthOf(t),
+      table: tables, sign: signs, middle: middles,
+    });
   }
 
   /** Stores the symbols of a wavefront. @param {number} t @param {Int32Array} symbols */
   accept(t, symbols) {
-    this.#run.acceptFront(
-      symbols, COMPANDED, this.#grid, ...this.#places(t, this.#columns), this.#plane, ...this.#inPlane(t),
-    );
+    const [planeStart, planeStride] = this.#inPlane(t);
+    const [gridStart, gridStride] = this.#places(t, this.#columns);
+    this.#run.acceptWavefront({
+      symbols, companded: COMPANDED, grid: this.#grid, gridStart, gridStride, plane: this.#plane, planeStart, planeStride,
+    });
   }
 }

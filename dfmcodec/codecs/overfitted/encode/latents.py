@@ -48,7 +48,7 @@ class Latents:
         return Latents(*(tuple(grid.copy() for grid in grids) for grids in self._arrays))
 
     def _add_by_kernel(self, windows: Windows, number: int, gradients: Float32) -> None:
-        compiled.add_gradients(gradients, windows.place(number), self.waiting)
+        compiled.add_window_gradient(place=windows.place(number), grad_latents=gradients, waiting=self.waiting)
 
     @by_kernels(_add_by_kernel)
     def add(self, windows: Windows, number: int, gradients: Float32) -> None:
@@ -57,8 +57,18 @@ class Latents:
 
     def _move_by_kernel(self, windows: Windows, number: int, rates: Sequence[float], step: int) -> None:
         biased_rates, square_bias = self._biased(rates, step)
-        parts = 1 - _MEAN_BETA, 1 - _SQUARE_BETA, 1 / square_bias, _EPSILON
-        compiled.move_latents(windows.place(number), *self._arrays, biased_rates, parts)
+        compiled.move_latents(
+            place=windows.place(number),
+            values=self.values,
+            means=self.means,
+            squares=self.squares,
+            waiting=self.waiting,
+            rates=biased_rates,
+            mean_fraction=1 - _MEAN_BETA,
+            square_fraction=1 - _SQUARE_BETA,
+            per_square_bias=1 / square_bias,
+            epsilon=_EPSILON,
+        )
 
     @by_kernels(_move_by_kernel)
     def move(self, windows: Windows, number: int, rates: Sequence[float], step: int) -> None:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from dfmcodec.codecs.overfitted.encode.window_kernel import LossByKernel
 from dfmcodec.codecs.overfitted.encode.window_loss import WindowLoss, WindowPixels
 from dfmcodec.codecs.overfitted.encode.windows import Windows
-from dfmcodec.kernels import compiled, has_kernels
+from dfmcodec.kernels import has_kernels
 
 
 def loss_of_windows(windows: Windows, pixels: Sequence[WindowPixels]) -> WindowLoss:
@@ -20,7 +20,7 @@ def loss_of_windows(windows: Windows, pixels: Sequence[WindowPixels]) -> WindowL
         pixels: What each of them is to look like.
     """
     if has_kernels() and not may_have_device():
-        return LossByKernel(compiled, windows, pixels)
+        return LossByKernel(windows, pixels)
     from dfmcodec.codecs.overfitted.encode.by_jax.window_device import LossOnDevice
     from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import LossByJax, is_on_cpu
     from dfmcodec.fourier.jax_backend import use_compilation_cache
@@ -28,7 +28,7 @@ def loss_of_windows(windows: Windows, pixels: Sequence[WindowPixels]) -> WindowL
     use_compilation_cache()
     if not is_on_cpu():
         return LossOnDevice(windows, pixels)
-    return LossByKernel(compiled, windows, pixels) if has_kernels() else LossByJax(windows, pixels)
+    return LossByKernel(windows, pixels) if has_kernels() else LossByJax(windows, pixels)
 
 
 def may_have_device() -> bool:

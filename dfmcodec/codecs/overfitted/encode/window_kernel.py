@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +23,8 @@ from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.encode.window_loss import ImageTerms, Softness, WindowPixels
 from dfmcodec.codecs.overfitted.encode.windows import WINDOW, Windows, grid_sides, window_samples
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
+from dfmcodec.kernels import compiled
+from dfmcodec.kernels.arguments import FitWindow
 from dfmcodec.threads import in_threads
 
 _COMPANDING = np.array(COMPANDING, dtype=np.float32) / np.float32(FEATURE_UNIT)
@@ -43,12 +44,10 @@ class LossByKernel:
     """`WindowLoss` by the kernels.
 
     Args:
-        kernels: The module.
         windows: The windows of the image.
         pixels: What each of them is to look like.
     """
 
-    kernels: ModuleType
     windows: Windows
     pixels: Sequence[WindowPixels]
     _workspaces: SimpleQueue[npt.NDArray[np.uint8]] = field(default_factory=SimpleQueue, init=False)
@@ -67,10 +66,16 @@ class LossByKernel:
         def gradient(of_window: tuple[Softness, int]) -> tuple[Any, Float32]:
             soft, window = of_window
             grad_weights, grad_latents = np.empty_like(weights.flat), np.empty(_LATENTS, dtype=np.float32)
-            rounding = float(soft.temperature), float(soft.noise), int(soft.seed)
-            terms = self._terms(weights, image, latents, window)
             with self._workspace() as workspace:
-                self.kernels.window_gradient(*terms, workspace, rounding, grad_weights, grad_latents)
+                compiled.window_gradient(
+                    window=self._fit_window(weights, image, latents, window),
+                    workspace=workspace,
+                    temperature=float(soft.temperature),
+                    noise=float(soft.noise),
+                    seed=int(soft.seed),
+                    grad_weights=grad_weights,
+                    grad_latents=grad_latents,
+                )
             return _Weights(weights.networks, grad_weights), grad_latents
 
         return in_threads(gradient, zip(softness, windows, strict=True))
@@ -85,7 +90,8 @@ class LossByKernel:
         def costs(window: int) -> tuple[Float32, Float32]:
             errors, bits = np.empty((WINDOW, WINDOW), dtype=np.float32), np.empty(_SYMBOLS, dtype=np.float32)
             with self._workspace() as workspace:
-                self.kernels.window_costs(*self._terms(weights, image, grids, window), workspace, errors, bits)
+                fit_window = self._fit_window(weights, image, grids, window)
+                compiled.window_costs(window=fit_window, workspace=workspace, errors=errors, bits=bits)
             return errors, bits
 
         return in_threads(costs, windows)
@@ -96,23 +102,26 @@ class LossByKernel:
         try:
             workspace = self._workspaces.get_nowait()
         except Empty:
-            workspace = np.empty(self.kernels.window_workspace(), dtype=np.uint8)
+            workspace = np.empty(compiled.window_workspace(), dtype=np.uint8)
         try:
             yield workspace
         finally:
             self._workspaces.put(workspace)
 
-    def _terms(self, weights: Any, image: ImageTerms, grids: Sequence[Float32], window: int) -> tuple[Any, ...]:
-        """The arguments that both kernels begin with."""
+    def _fit_window(self, weights: Any, image: ImageTerms, grids: Sequence[Float32], window: int) -> FitWindow:
+        """Returns a window for kernels."""
         machine, contexts = weights.networks
-        return (
-            weights.flat,
-            (machine.lift.shape[0], contexts.w1.shape[0]),
-            _COMPANDING,
-            ACTIVATION_MAX / HIDDEN_UNIT,
-            self.windows.place(window),
-            (float(image.lmbda), float(image.step), float(image.peak)),
-            self.pixels[window].colours,
-            self.pixels[window].pixel_weights,
-            tuple(grids),
+        return FitWindow(
+            weights=weights.flat,
+            width=machine.lift.shape[0],
+            units=contexts.w1.shape[0],
+            companding=_COMPANDING,
+            activation_max=ACTIVATION_MAX / HIDDEN_UNIT,
+            place=self.windows.place(window),
+            lmbda=float(image.lmbda),
+            step_size=float(image.step),
+            peak=float(image.peak),
+            colours=self.pixels[window].colours,
+            pixel_weights=self.pixels[window].pixel_weights,
+            grids=tuple(grids),
         )

@@ -21,6 +21,7 @@ from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, grid_sizes
 from dfmcodec.codecs.overfitted.synthesis import HALO
 from dfmcodec.image import Image, peak_value
 from dfmcodec.image.region import CHANNELS
+from dfmcodec.kernels.arguments import WindowPlace
 
 WINDOW = 128  # pixels
 Places = np.ndarray[Any, np.dtype[np.intp]]
@@ -92,10 +93,10 @@ class Windows:
             for grid, place in zip(grids, self._places[number], strict=True)
         ]
 
-    def place(self, number: int) -> tuple[int, int, int, int]:
-        """The first row and column of a window, and the height and width of the image."""
+    def place(self, number: int) -> WindowPlace:
+        """Returns the place of a window, for kernels."""
         top, left = self.corners[number]
-        return int(top), int(left), self.height, self.width
+        return WindowPlace(int(top), int(left), self.height, self.width)
 
     def add_back(self, number: int, flat: Float32, grids: Sequence[Float32]) -> None:
         """Adds what `cut` would give of grids to these grids; its transpose.

@@ -19,7 +19,7 @@ from dfmcodec.codecs.wavelet.passes import CodingPass
 from dfmcodec.codecs.wavelet.sections.adaptation import adaptation_bytes
 from dfmcodec.codecs.wavelet.trellis import States
 from dfmcodec.container.sizes import STREAM_SECTION_BYTES
-from dfmcodec.entropy.tables import RADIUS, UNIT_SCALE_INDEX
+from dfmcodec.entropy.tables import RADIUS
 from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.threads import in_threads
 
@@ -196,12 +196,23 @@ def _descend(
 def _gradient_by_kernel(
     context: ContextModel, seen: _Seen, chosen: npt.NDArray[np.int64], maps: Int32, constants: Int32
 ) -> tuple[Float32, Float32]:
-    by_maps, by_constants = np.empty(maps.shape, dtype=np.float32), np.empty(constants.shape, dtype=np.float32)
-    sample = seen.hidden, seen.sums, seen.band, seen.symbols, seen.quantizer
-    sizes = *context.bits_of_outputs.shape[1:3], UNIT_SCALE_INDEX
-    adaptation = maps, constants, CONSTANT_UNIT
-    compiled.adaptation_gradient(sample, chosen, adaptation, context.bits_of_outputs, sizes, by_maps, by_constants)
-    return by_maps, by_constants
+    grad_maps, grad_constants = np.empty(maps.shape, dtype=np.float32), np.empty(constants.shape, dtype=np.float32)
+    compiled.adaptation_gradient(
+        hidden=seen.hidden,
+        sums=seen.sums,
+        band=seen.band,
+        symbols=seen.symbols,
+        quantizers=seen.quantizer,
+        chosen=chosen,
+        maps=maps,
+        constants=constants,
+        bits=context.bits_of_outputs,
+        scales=context.bits_of_outputs.shape[1],
+        means=context.bits_of_outputs.shape[2],
+        grad_maps=grad_maps,
+        grad_constants=grad_constants,
+    )
+    return grad_maps, grad_constants
 
 
 @by_kernels(_gradient_by_kernel)

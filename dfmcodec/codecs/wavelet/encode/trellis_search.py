@@ -28,6 +28,7 @@ from dfmcodec.codecs.wavelet.transform import BAND_NORMS, UNITS_PER_CODE_VALUE, 
 from dfmcodec.codecs.wavelet.trellis import NEXT_STATE, QUANTIZERS, STATES, quantizer_of
 from dfmcodec.entropy.tables import RADIUS, TABLE_SIZE
 from dfmcodec.kernels import by_kernels, compiled
+from dfmcodec.kernels.arguments import PathPass
 from dfmcodec.threads import in_threads, parts_of
 
 STEP_UNIT = 1 << 8  # a band's step counts 1/256 units
@@ -109,7 +110,7 @@ class PathChooser:
         self._weights = weights
         self._bits = (context.cost_bits * self._bit_cost).ravel()
         entries = np.clip(np.arange(TABLE_SIZE) - RADIUS, -OFFSET_SYMBOLS, OFFSET_SYMBOLS) + OFFSET_SYMBOLS
-        self._offsets = (context.offsets[:, entries].astype(np.float32) / FINE).ravel()
+        self._offsets = (context.offsets[:, entries].astype(np.float32) / np.float32(FINE)).ravel()
 
     def symbols(self) -> dict[CodingPass, Symbols]:
         """The symbols of all passes."""
@@ -133,14 +134,33 @@ class PathChooser:
             slopes *= self._bit_cost
             c = pass_coefficients(self._pyramid, self._step, coding_pass)
             weights = self._pass_weights(coding_pass, shape)
-            passes.append((*shape, c, weights, choice.sign, choice.table, *slopes, found[coding_pass]))
-        ways = np.concatenate([_SOURCE, _BRANCH], axis=1).astype(np.int8)
-        tables = DIRECT_TABLES, TABLES_PER_QUANTIZER
-        numbers = self._bits, self._offsets, COMPANDED, ways
+            passes.append(
+                PathPass(
+                    rows=shape[0],
+                    columns=shape[1],
+                    coefficients=c,
+                    weights=weights,
+                    signs=choice.sign,
+                    tables=choice.table,
+                    signed_costs=slopes[0],
+                    magnitude_costs=slopes[1],
+                    symbols=found[coding_pass],
+                )
+            )
+        transitions = np.concatenate([_SOURCE, _BRANCH], axis=1).astype(np.int8)
 
         def choose(block: Rows) -> None:
-            of_rows = tables, columns, block.start, block.stop
-            compiled.choose_paths(passes, self._dependency_costs is not None, *numbers, *of_rows)
+            compiled.choose_paths(
+                passes=passes,
+                has_costs=self._dependency_costs is not None,
+                bits=self._bits,
+                offsets=self._offsets,
+                companded=COMPANDED,
+                transitions=transitions,
+                columns=columns,
+                first_row=block.start,
+                last_row=block.stop,
+            )
 
         in_threads(choose, parts_of(range(rows)))
         return {coding_pass: symbols.ravel() for coding_pass, symbols in found.items()}

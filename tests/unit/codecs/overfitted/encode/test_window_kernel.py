@@ -88,7 +88,7 @@ def test_gradients_and_costs_are_those_of_jax(size):
         assert expected_bits.sum() > 10
         assert expected_errors.sum() > 1
         for instruction_set in INSTRUCTION_SETS:
-            loss = LossByKernel(compiled, windows, pixels)
+            loss = LossByKernel(windows, pixels)
             with by(instruction_set):
                 found, grad_latents = gradient(loss, loss.weights(networks), image, latents, SOFT, window)
                 errors, bits = costs(loss, loss.weights(networks), image, whole, window)
@@ -106,7 +106,7 @@ def test_errors_are_those_of_colours_as_values_of_samples(peak):
     image = image._replace(peak=np.float32(peak))
     networks = some_networks()
     whole = [np.rint(grid) for grid in latents]
-    by_jax, loss = LossByJax(windows, pixels), LossByKernel(compiled, windows, pixels)
+    by_jax, loss = LossByJax(windows, pixels), LossByKernel(windows, pixels)
     colours = np.asarray(window_colours(networks.machine, [grid * image.step for grid in windows.cut(0, whole)]))
     values = np.rint(np.clip(colours, 0, 1).astype(np.float64) * peak) / peak
     expected = ((values - pixels[0].colours) ** 2).sum(axis=0)
@@ -123,7 +123,7 @@ def test_a_sum_of_windows_is_that_of_jax():
     image, windows, pixels, latents = some_image(*SIZES[0])
     networks = some_networks()
     totals = []
-    for loss in (LossByJax(windows, pixels), LossByKernel(compiled, windows, pixels)):
+    for loss in (LossByJax(windows, pixels), LossByKernel(windows, pixels)):
         weights = loss.weights(networks)
         totals.append(loss.total([gradient(loss, weights, image, latents, SOFT, window)[0] for window in (0, 3)]))
     assert_close(totals[1], totals[0])
@@ -137,7 +137,7 @@ def test_noise_has_its_deviation_and_its_seed():
     image, windows, pixels, _ = some_image(128, 128)
     latents = tuple(np.zeros(size, np.float32) for size in grid_sizes(128, 128))
     networks = some_networks()
-    loss = LossByKernel(compiled, windows, pixels)
+    loss = LossByKernel(windows, pixels)
 
     def gradients(noise: float, seed: int) -> np.ndarray:
         softness = Softness(np.float32(20), np.float32(noise), np.uint32(seed))
@@ -158,7 +158,7 @@ def test_noise_has_its_deviation_and_its_seed():
 
 def test_latents_move_as_with_numpy():
     image, windows, pixels, latents = some_image(*SIZES[0])
-    loss = LossByKernel(compiled, windows, pixels)
+    loss = LossByKernel(windows, pixels)
     weights = loss.weights(some_networks())
     gradients = [gradient(loss, weights, image, latents, SOFT, window)[1] for window in range(len(pixels))]
     moved = []
@@ -192,23 +192,26 @@ def test_jax_serves_without_kernels():
 
 
 @pytest.mark.parametrize("instruction_set", compiled.instruction_sets() if compiled else [])
-def test_what_is_left_in_the_room_means_nothing(instruction_set):
+def test_the_content_of_the_workspace_means_nothing(instruction_set):
     """Not even NaN, which bytes of 255 are."""
     image, windows, pixels, latents = some_image(130, 140)
-    loss = LossByKernel(compiled, windows, pixels)
+    loss = LossByKernel(windows, pixels)
     weights = loss.weights(some_networks())
-    terms = loss._terms(weights, image, latents, 0)
+    window = loss._fit_window(weights, image, latents, 0)
     with by(instruction_set):
         results = []
         for left in (0, 255):
-            room = np.full(compiled.window_workspace(), left, np.uint8)
+            workspace = np.full(compiled.window_workspace(), left, np.uint8)
             found = np.empty_like(weights.flat), np.empty(60000, np.float32)
             costs = np.empty((WINDOW, WINDOW), np.float32), np.empty(40000, np.float32)
             for array in (*found, *costs):
                 array.fill(0)
-            compiled.window_gradient(*terms, room, (0.3, 0.2, 1), *found)
-            room.fill(left)
-            compiled.window_costs(*terms, room, *costs)
+            both = {"window": window, "workspace": workspace}
+            compiled.window_gradient(
+                **both, temperature=0.3, noise=0.2, seed=1, grad_weights=found[0], grad_latents=found[1]
+            )
+            workspace.fill(left)
+            compiled.window_costs(**both, errors=costs[0], bits=costs[1])
             results.append((*found, *costs))
     for one, other in zip(*results, strict=True):
         assert np.isfinite(one).all()
@@ -217,55 +220,75 @@ def test_what_is_left_in_the_room_means_nothing(instruction_set):
 
 def test_windows_refuse_what_does_not_fit():
     image, windows, pixels, latents = some_image(130, 140)
-    loss = LossByKernel(compiled, windows, pixels)
+    loss = LossByKernel(windows, pixels)
     weights = loss.weights(some_networks())
-    terms = [*loss._terms(weights, image, latents, 1), np.empty(compiled.window_workspace(), np.uint8)]
+    window = loss._fit_window(weights, image, latents, 1)
+    workspace = np.empty(compiled.window_workspace(), np.uint8)
     errors, bits = np.empty((WINDOW, WINDOW), np.float32), np.empty(40000, np.float32)
-    compiled.window_costs(*terms, errors, bits)
-    short = [np.empty(3, np.float32)]
-    wrong = {
-        0: [weights.flat[:-1]],
-        1: [(0, 20), (65, 20), (33, 65), (34, 20), (-1, -1)],
-        2: [np.empty(1, np.float32)],
-        4: [(0, 0, 0, 0), (1, 0, 130, 140), (128, 256, 130, 140), (-128, 0, 130, 140), (0, 0, 1 << 40, 5)],
-        6: short,
-        7: short,
-        9: [terms[9][:-1], np.empty(0, np.uint8)],
-        8: [latents[:-1], (*latents[:-1], latents[0][:0]), (latents[0][:-1], *latents[1:]), list(latents)],
-    }
+    costing = {"window": window, "workspace": workspace, "errors": errors, "bits": bits}
+    compiled.window_costs(**costing)
     grad_weights, grad_latents = np.empty_like(weights.flat), np.empty(60000, np.float32)
-    for place, values in wrong.items():
-        for value in values:
-            arguments = [*terms[:place], value, *terms[place + 1 :]]
-            with pytest.raises((ValueError, TypeError)):
-                compiled.window_costs(*arguments, errors, bits)
-            with pytest.raises((ValueError, TypeError)):
-                compiled.window_gradient(*arguments, (0.3, 0.2, 1), grad_weights, grad_latents)
-    for outs in ((errors[:5], bits), (errors, bits[:100])):
+    softness = {"temperature": 0.3, "noise": 0.2, "seed": 1}
+    descending = {"window": window, "workspace": workspace, **softness}
+    descending |= {"grad_weights": grad_weights, "grad_latents": grad_latents}
+    compiled.window_gradient(**descending)
+
+    def refused(error: Any, **changes: Any) -> None:
+        with pytest.raises(error):
+            compiled.window_costs(**{**costing, **changes})
+        with pytest.raises(error):
+            compiled.window_gradient(**{**descending, **changes})
+
+    few = np.empty(1, np.float32)
+    wrong: list[dict[str, Any]] = [{name: few} for name in ("weights", "companding", "colours", "pixel_weights")]
+    wrong += [{"weights": weights.flat[:-1]}]
+    wrong += [{"width": width} for width in (0, 65, 34, -1)] + [{"units": units} for units in (0, 65, 21)]
+    places = (0, 0, 0, 0), (1, 0, 130, 140), (128, 256, 130, 140), (-128, 0, 130, 140), (0, 0, 1 << 40, 5)
+    wrong += [{"place": place} for place in places]
+    wrong += [{"grids": (*latents[:-1], latents[0][:0])}, {"grids": (latents[0][:-1], *latents[1:])}]
+    for change in wrong:
+        refused(ValueError, window=window._replace(**change))
+    for grids in (latents[:-1], list(latents), None):
+        refused(TypeError, window=window._replace(grids=grids))
+    refused((ValueError, BufferError), window=window._replace(grids=tuple(grid[:, ::2] for grid in latents)))
+    for short in (workspace[:-1], workspace[:0]):
+        refused(ValueError, workspace=short)
+    for name, array in (("errors", errors[:5]), ("bits", bits[:100])):
         with pytest.raises(ValueError, match="too few"):
-            compiled.window_costs(*terms, *outs)
-    for outs in ((grad_weights[:-1], grad_latents), (grad_weights, grad_latents[:100])):
+            compiled.window_costs(**{**costing, name: array})
+    for name, array in (("grad_weights", grad_weights[:-1]), ("grad_latents", grad_latents[:100])):
         with pytest.raises(ValueError, match="too few"):
-            compiled.window_gradient(*terms, (0.3, 0.2, 1), *outs)
-    with pytest.raises((ValueError, BufferError)):
-        compiled.window_costs(*terms[:8], tuple(grid[:, ::2] for grid in latents), terms[9], errors, bits)
+            compiled.window_gradient(**{**descending, name: array})
+    for seed in (-1, 1 << 32):
+        with pytest.raises(OverflowError):
+            compiled.window_gradient(**{**descending, "seed": seed})
 
 
 def test_latents_refuse_what_does_not_fit():
     _, windows, _, latents = some_image(130, 140)
-    place, rates, parts = windows.place(1), np.ones(7, np.float32), (0.4, 0.05, 1.0, 1e-8)
-    gradients = np.zeros(60000, np.float32)
-    for bad in (latents[:-1], (latents[0][:-1], *latents[1:]), None):
-        with pytest.raises((ValueError, TypeError), match=r"grid|tuple"):
-            compiled.add_gradients(gradients, place, bad)
-        with pytest.raises((ValueError, TypeError), match=r"grid|tuple"):
-            compiled.move_latents(place, latents, latents, bad, latents, rates, parts)
+    adding = {"place": windows.place(1), "grad_latents": np.zeros(60000, np.float32), "waiting": latents}
+    compiled.add_window_gradient(**adding)
+    moving = {"place": windows.place(1), "rates": np.ones(7, np.float32), "mean_fraction": 0.4, "square_fraction": 0.05}
+    moving |= {"per_square_bias": 1.0, "epsilon": 1e-8}
+    moving |= {name: tuple(grid.copy() for grid in latents) for name in ("values", "means", "squares", "waiting")}
+    compiled.move_latents(**moving)
+
+    def refused(error: Any, match: str, **changes: Any) -> None:
+        with pytest.raises(error, match=match):
+            compiled.add_window_gradient(**{**adding, **changes})
+        with pytest.raises(error, match=match):
+            compiled.move_latents(**{**moving, **changes})
+
+    refused(TypeError, "tuple", waiting=latents[:-1])
+    refused(TypeError, "tuple", waiting=None)
+    short = (latents[0][:-1], *latents[1:])
+    refused(ValueError, "grid", waiting=short)
+    for name in ("values", "means", "squares"):
+        with pytest.raises(ValueError, match="grid"):
+            compiled.move_latents(**{**moving, name: short})
     with pytest.raises(ValueError, match="too few"):
-        compiled.add_gradients(gradients[:10], place, latents)
+        compiled.add_window_gradient(**{**adding, "grad_latents": adding["grad_latents"][:10]})
     with pytest.raises(ValueError, match="too few"):
-        compiled.move_latents(place, latents, latents, latents, latents, rates[:6], parts)
-    for nowhere in ((256, 0, 130, 140), (0, 3, 130, 140)):
-        with pytest.raises(ValueError, match="no such window"):
-            compiled.add_gradients(gradients, nowhere, latents)
-        with pytest.raises(ValueError, match="no such window"):
-            compiled.move_latents(nowhere, latents, latents, latents, latents, rates, parts)
+        compiled.move_latents(**{**moving, "rates": moving["rates"][:6]})
+    for place in ((256, 0, 130, 140), (0, 3, 130, 140)):
+        refused(ValueError, "no such window", place=place)

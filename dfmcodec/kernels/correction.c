@@ -1,23 +1,20 @@
-/* From samples to pixels: the correcting machine, the image filter and the colours, as
- * `dfmcodec.codecs.wavelet.correction`, `dfmcodec.codecs.wavelet.filter` and `dfmcodec.codecs.wavelet.colour` describe them.
+/* From samples to pixels: the correction network, the image filter and the colours, as
+ * `dfmcodec.codecs.wavelet.correction`, `dfmcodec.codecs.wavelet.filter` and `dfmcodec.codecs.wavelet.colour` describe
+ * them.
  *
- * The machine goes through the rows of cells from top to bottom. Each layer keeps the last three rows of
+ * The network goes through the rows of cells from top to bottom. Each layer keeps the last three rows of
  * its outputs, dimension by dimension; so a row of the next layer is computed as soon as the rows around
  * it are known, and everything stays in the cache. 32 cells of a row are worked on at a time.
  */
 #if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
 #define TARGET_BASELINE
 #endif
+#include "kernels.h"
 #include "maths.h"
 
 enum {
-    CHANNELS = 3,
-    SAMPLES = 12, /* of a cell: channel, row, column */
-    AROUND = 9,   /* cells */
-    INPUTS = SAMPLES * AROUND,
-    FEATURES = INPUTS + 2, /* with the logarithm of the step, and 1 */
-    KEPT = 3,              /* rows */
-    MOVED_PART = 16,
+    INPUTS = CELL_SAMPLES * CELLS_AROUND, /* of CORRECTION_FEATURES: the logarithm of the step and 1 follow */
+    KEPT = 3,                             /* rows */
     TILE = 2 * LANES, /* cells at a time */
 #if LANES == 16 || ON_ARM
     TILE_OUTPUTS = 12, /* sums at a time: 24 of 32 registers */
@@ -32,10 +29,10 @@ enum {
 
 typedef struct {
     int width, depth;
-    const float *lift;                        /* [FEATURES][width] */
+    const float *lift;                        /* [CORRECTION_FEATURES][width] */
     const float *a[MAX_DEPTH], *b[MAX_DEPTH]; /* [1 + width][outputs] of each layer */
-    const float *bypass;                      /* [width][SAMPLES] */
-} Machine;
+    const float *bypass;                      /* [width][CELL_SAMPLES] */
+} Network;
 
 /* Adds to `sums` [outputs][2] the products of weights[k][..] and rows of TILE numbers. */
 INLINE void add_products(float_lanes (*sums)[2], int some, const float *weights, int outputs, const float (*rows)[TILE],
@@ -50,21 +47,21 @@ INLINE void add_products(float_lanes (*sums)[2], int some, const float *weights,
     }
 }
 
-/* What the machine's parts work with. `rows[layer][row % KEPT]` is [width][stride]. */
+/* What the parts of the network work with. `rows[layer][row % KEPT]` is [width][stride]. */
 typedef struct {
-    const Machine *machine;
+    const Network *network;
     const int32_t *samples;
     ptrdiff_t channels, height, width; /* of the samples */
     ptrdiff_t cell_columns;            /* of the cells that they make up */
     ptrdiff_t stride;
     float to_steps, step, log_step;
-    float *cells[KEPT]; /* [SAMPLES][stride] */
+    float *cells[KEPT]; /* [CELL_SAMPLES][stride] */
     float *rows[MAX_DEPTH][KEPT];
 } Work;
 
 /* The samples of a row of cells, in steps. An odd last row or column is repeated; gray gets flat chroma. */
 static void cells_of_row(const Work *work, ptrdiff_t row, float *target) {
-    for (int sample = 0; sample < SAMPLES; sample++) {
+    for (int sample = 0; sample < CELL_SAMPLES; sample++) {
         float *out = target + sample * work->stride;
         const ptrdiff_t channel = sample / 4, y = 2 * row + sample / 2 % 2, x = sample % 2;
         if (channel >= work->channels) {
@@ -79,10 +76,10 @@ static void cells_of_row(const Work *work, ptrdiff_t row, float *target) {
     }
 }
 
-/* `some` of the machine's first vectors h_0 = W v for TILE cells, from number `first` on. */
+/* `some` of the network's first vectors h_0 = W v for TILE cells, from number `first` on. */
 INLINE void lift_outputs(const Work *work, int some, int first, const float (*inputs)[TILE], float *target) {
-    const int width = work->machine->width;
-    const float *weights = work->machine->lift + first, *constants = weights + INPUTS * width;
+    const int width = work->network->width;
+    const float *weights = work->network->lift + first, *constants = weights + INPUTS * width;
     float_lanes sums[TILE_OUTPUTS][2];
     UNROLLED
     for (int i = 0; i < some; i++) sums[i][0] = sums[i][1] = all(constants[i] * work->log_step + constants[width + i]);
@@ -94,9 +91,9 @@ INLINE void lift_outputs(const Work *work, int some, int first, const float (*in
     }
 }
 
-/* Row `row` of the machine's first vectors h_0 = W v, from the rows of cells row .. row + 2. */
+/* Row `row` of the network's first vectors h_0 = W v, from the rows of cells row .. row + 2. */
 static void lift_row(const Work *work, ptrdiff_t row, float *target) {
-    const Machine *machine = work->machine;
+    const Network *network = work->network;
     const ptrdiff_t columns = work->cell_columns - 2;
     float inputs[INPUTS][TILE] __attribute__((aligned(64)));
     for (ptrdiff_t first = 0; first < columns; first += TILE) {
@@ -106,19 +103,19 @@ static void lift_row(const Work *work, ptrdiff_t row, float *target) {
                 const float_lanes mean = (load(middle) + load(middle + work->stride) + load(middle + 2 * work->stride) +
                                           load(middle + 3 * work->stride)) *
                                          0.25f;
-                for (int around = 0; around < AROUND; around++)
+                for (int around = 0; around < CELLS_AROUND; around++)
                     for (int s = 4 * channel; s < 4 * channel + 4; s++) {
                         const float *cell = work->cells[(row + around / 3) % KEPT] + s * work->stride + first + half;
                         const float_lanes d = load(cell + around % 3) - mean;
                         const float_lanes size = (float_lanes)((int32_lanes)d & 0x7FFFFFFF);
                         const float_lanes input = d / (size * 0.25f + 1.0f);
-                        store(inputs[around * SAMPLES + s] + half, &input);
+                        store(inputs[around * CELL_SAMPLES + s] + half, &input);
                     }
             }
         int j = 0;
-        for (; j + TILE_OUTPUTS <= machine->width; j += TILE_OUTPUTS)
+        for (; j + TILE_OUTPUTS <= network->width; j += TILE_OUTPUTS)
             lift_outputs(work, TILE_OUTPUTS, j, (const float (*)[TILE])inputs, target + first);
-        for (; j < machine->width; j++) lift_outputs(work, 1, j, (const float (*)[TILE])inputs, target + first);
+        for (; j < network->width; j++) lift_outputs(work, 1, j, (const float (*)[TILE])inputs, target + first);
     }
 }
 
@@ -130,15 +127,15 @@ typedef struct {
 
 /* `some` outputs of a Fourier layer for TILE cells, from number `first` on. */
 INLINE void layer_outputs(const Work *work, int layer, int some, int first, const Waves *waves, float *target) {
-    const Machine *machine = work->machine;
-    const int width = machine->width, is_last = layer == machine->depth - 1, outputs = is_last ? SAMPLES : width;
-    const float *a = machine->a[layer] + first, *b = machine->b[layer] + first;
+    const Network *network = work->network;
+    const int width = network->width, is_last = layer == network->depth - 1, outputs = is_last ? CELL_SAMPLES : width;
+    const float *a = network->a[layer] + first, *b = network->b[layer] + first;
     float_lanes sums[TILE_OUTPUTS][2];
     UNROLLED
     for (int i = 0; i < some; i++) sums[i][0] = sums[i][1] = all(a[i]);
     add_products(sums, some, a + outputs, outputs, waves->cosines, width);
     add_products(sums, some, b + outputs, outputs, waves->sines, width);
-    if (is_last) add_products(sums, some, machine->bypass + first, outputs, waves->inner, width);
+    if (is_last) add_products(sums, some, network->bypass + first, outputs, waves->inner, width);
     UNROLLED
     for (int i = 0; i < some; i++)
         UNROLLED
@@ -152,9 +149,9 @@ INLINE void layer_outputs(const Work *work, int layer, int some, int first, cons
  *
  * The sums are of what a cell takes from the cells around it, so rows and columns lose one on each side. */
 static void layer_row(const Work *work, int layer, ptrdiff_t row, ptrdiff_t columns, float *target) {
-    const Machine *machine = work->machine;
-    const int width = machine->width, is_last = layer == machine->depth - 1, outputs = is_last ? SAMPLES : width;
-    const int moved = width / MOVED_PART;
+    const Network *network = work->network;
+    const int width = network->width, is_last = layer == network->depth - 1, outputs = is_last ? CELL_SAMPLES : width;
+    const int moved = width / DIMENSIONS_PER_MOVED;
     float *const *rows = (float *const *)work->rows[layer];
     Waves waves;
     for (ptrdiff_t first = 0; first < columns; first += TILE) {
@@ -181,7 +178,7 @@ static void layer_row(const Work *work, int layer, ptrdiff_t row, ptrdiff_t colu
 /* Puts a row of residuals, in steps, into planes in units. */
 static void spread_row(const Work *work, const float *row, ptrdiff_t y, ptrdiff_t height, ptrdiff_t width,
                        float *planes) {
-    for (int sample = 0; sample < SAMPLES; sample++) {
+    for (int sample = 0; sample < CELL_SAMPLES; sample++) {
         const ptrdiff_t channel = sample / 4, line = 2 * y + sample / 2 % 2, x = sample % 2;
         if (channel >= work->channels || line >= height) continue;
         float *out = planes + (channel * height + line) * width + x;
@@ -190,75 +187,67 @@ static void spread_row(const Work *work, const float *row, ptrdiff_t y, ptrdiff_
     }
 }
 
-/* What the machine adds to a block of samples; see _compiled.pyi. */
-int NAME(machine_change)(Call *call) {
-    Buffer weights, samples, out;
-    ptrdiff_t channels, height, width, out_height, out_width;
-    int machine_width, depth;
-    double step, log_step;
-    weights = take_buffer(call), machine_width = take_int(call), depth = take_int(call), samples = take_buffer(call),
-    channels = take_size(call), height = take_size(call), width = take_size(call), step = take_real(call),
-    log_step = take_real(call), out_height = take_size(call), out_width = take_size(call), out = take_buffer(call);
-    int result = 0;
-    float *room = NULL;
-    Work work = {0};
-    Machine machine = {machine_width, depth, weights.buf, {0}, {0}, NULL};
-    const ptrdiff_t cell_rows = (height + 1) / 2, cell_columns = (width + 1) / 2;
-    const ptrdiff_t lost = 2 + 2 * depth; /* rows and columns of cells */
-    if (!SIZES(height, width, out_height, out_width) || machine_width < 1 || machine_width > MAX_WIDTH || depth < 1 ||
-        depth > MAX_DEPTH || channels < 1 || channels > CHANNELS || height < 1 || width < 1 || out_height < 1 ||
-        out_width < 1 || !(step > 0) || cell_rows - lost != (out_height + 1) / 2 ||
-        cell_columns - lost != (out_width + 1) / 2) {
-        refuse(call, "a machine or block of these sizes is not possible");
-        goto done;
-    }
-    const float *next = machine.lift + FEATURES * machine_width;
-    for (int layer = 0; layer < depth; layer++) {
-        const ptrdiff_t size = (ptrdiff_t)(machine_width + 1) * (layer < depth - 1 ? machine_width : SAMPLES);
-        machine.a[layer] = next;
-        machine.b[layer] = next + size;
+/* Where the layers of a network are in its weights; returns the number of weights. */
+static ptrdiff_t lay_out(Network *network, const float *weights) {
+    const ptrdiff_t width = network->width;
+    const float *next = weights + CORRECTION_FEATURES * width;
+    network->lift = weights;
+    for (int layer = 0; layer < network->depth; layer++) {
+        const ptrdiff_t size = (width + 1) * (layer < network->depth - 1 ? width : CELL_SAMPLES);
+        network->a[layer] = next;
+        network->b[layer] = next + size;
         next += 2 * size;
     }
-    machine.bypass = next;
-    if (!has_items(call, &weights, next + machine_width * SAMPLES - machine.lift, 4, "weights") ||
-        !has_items(call, &samples, channels * height * width, 4, "samples") ||
-        !has_items(call, &out, channels * out_height * out_width, 4, "out"))
-        goto done;
-    const ptrdiff_t stride = (cell_columns + 2 * TILE + LANES) / LANES * LANES;
-    const ptrdiff_t numbers = KEPT * stride * (SAMPLES + (ptrdiff_t)depth * machine_width) + stride * SAMPLES;
-    room = calloc((size_t)numbers, sizeof *room);
-    if (!room) {
-        no_memory(call);
-        goto done;
-    }
-    work = (Work){&machine, samples.buf,       channels,    height,          width, cell_columns,
-                  stride,   (float)(1 / step), (float)step, (float)log_step, {0},   {{0}}};
-    float *free_workspace = room;
-    for (int kept = 0; kept < KEPT; kept++, free_workspace += SAMPLES * stride) work.cells[kept] = free_workspace;
+    network->bypass = next;
+    return next + width * CELL_SAMPLES - weights;
+}
+
+/* Evaluates the network row by row of cells. Its rows are in `numbers`. */
+static void residuals_of(Work *work, float *numbers, ptrdiff_t cell_rows, const CorrectionResidual *a) {
+    const int width = work->network->width, depth = work->network->depth;
+    for (int kept = 0; kept < KEPT; kept++, numbers += CELL_SAMPLES * work->stride) work->cells[kept] = numbers;
     for (int layer = 0; layer < depth; layer++)
-        for (int kept = 0; kept < KEPT; kept++, free_workspace += machine_width * stride) work.rows[layer][kept] = free_workspace;
-    float *const residuals = free_workspace;
+        for (int kept = 0; kept < KEPT; kept++, numbers += width * work->stride) work->rows[layer][kept] = numbers;
+    float *const residuals = numbers;
     for (ptrdiff_t row = 0; row < cell_rows; row++) {
-        cells_of_row(&work, row, work.cells[row % KEPT]);
+        cells_of_row(work, row, work->cells[row % KEPT]);
         ptrdiff_t ready = row - 2; /* the row that can be computed next */
         if (ready < 0) continue;
-        lift_row(&work, ready, work.rows[0][ready % KEPT]);
+        lift_row(work, ready, work->rows[0][ready % KEPT]);
         for (int layer = 0; layer < depth; layer++) {
             ready -= 2;
             if (ready < 0) break;
-            const ptrdiff_t columns = cell_columns - 2 * (layer + 2);
+            const ptrdiff_t columns = work->cell_columns - 2 * (layer + 2);
             if (layer < depth - 1) {
-                layer_row(&work, layer, ready, columns, work.rows[layer + 1][ready % KEPT]);
+                layer_row(work, layer, ready, columns, work->rows[layer + 1][ready % KEPT]);
             } else {
-                layer_row(&work, layer, ready, columns, residuals);
-                spread_row(&work, residuals, ready, out_height, out_width, out.buf);
+                layer_row(work, layer, ready, columns, residuals);
+                spread_row(work, residuals, ready, a->block_height, a->block_width, a->residual);
             }
         }
     }
-    result = 1;
-done:
-    free(room);
-    return result;
+}
+
+int NAME(correction_residual)(Call *call, const CorrectionResidual *a) {
+    const ptrdiff_t cell_rows = (a->height + 1) / 2, cell_columns = (a->width + 1) / 2;
+    const ptrdiff_t lost = 2 + 2 * (ptrdiff_t)a->depth; /* rows and columns of cells */
+    const int width = a->network_width, depth = a->depth;
+    if (width < 1 || width > MAX_WIDTH || depth < 1 || depth > MAX_DEPTH || a->channels < 1 || a->channels > CHANNELS ||
+        a->height < 1 || a->width < 1 || a->block_height < 1 || a->block_width < 1 || !(a->step_size > 0) ||
+        cell_rows - lost != (a->block_height + 1) / 2 || cell_columns - lost != (a->block_width + 1) / 2)
+        return refuse(call, "a network or block of these sizes is not possible");
+    Network network = {.width = width, .depth = depth};
+    if (!has_items(call, a, weights, lay_out(&network, a->weights))) return 0;
+    const ptrdiff_t stride = (cell_columns + 2 * TILE + LANES) / LANES * LANES;
+    const ptrdiff_t numbers = KEPT * stride * (CELL_SAMPLES + (ptrdiff_t)depth * width) + stride * CELL_SAMPLES;
+    float *workspace = calloc((size_t)numbers, sizeof *workspace);
+    if (!workspace) return no_memory(call);
+    const float step = (float)a->step_size, to_steps = (float)(1 / a->step_size), log_step = (float)a->log_step;
+    Work work = {&network, a->samples, a->channels, a->height, a->width, cell_columns, stride, to_steps, step,
+                 log_step, {0},        {{0}}};
+    residuals_of(&work, workspace, cell_rows, a);
+    free(workspace);
+    return 1;
 }
 
 /* What the filter adds to TILE samples of all channels: [channels][TILE], from the samples at `here` of each plane. */
@@ -284,56 +273,34 @@ INLINE void filter_tile(const float *weights, const ptrdiff_t *taps, ptrdiff_t c
     }
 }
 
-/* What the image filter adds to a block of samples; see _compiled.pyi. */
-int NAME(filter_change)(Call *call) {
-    Buffer weights, taps, samples, out;
-    ptrdiff_t channels, height, width;
-    int radius;
-    weights = take_buffer(call), taps = take_buffer(call), radius = take_int(call), samples = take_buffer(call),
-    channels = take_size(call), height = take_size(call), width = take_size(call), out = take_buffer(call);
-    int result = 0;
-    float *values = NULL;
-    ptrdiff_t *distances = NULL;
-    const ptrdiff_t count = taps.len / 8, padded_height = height + 2 * radius, padded_width = width + 2 * radius;
-    const int32_t *tap = taps.buf;
-    if (!SIZES(height, width) || (channels != 1 && channels != CHANNELS) || height < 1 || width < 1 || radius < 0 ||
-        radius > 64) {
-        refuse(call, "a filter or block of these sizes is not possible");
-        goto done;
-    }
+int NAME(filter_residual)(Call *call, const FilterResidual *a) {
+    const ptrdiff_t channels = a->channels, height = a->height, width = a->width, radius = a->radius;
+    const ptrdiff_t count = a->taps_count / 2, padded_width = width + 2 * radius;
+    if ((channels != 1 && channels != CHANNELS) || height < 1 || width < 1 || radius < 0 || radius > 64)
+        return refuse(call, "a filter or block of these sizes is not possible");
     for (ptrdiff_t t = 0; t < 2 * count; t++)
-        if (tap[t] < -radius || tap[t] > radius) {
-            refuse(call, "a tap beyond the radius");
-            goto done;
-        }
-    const ptrdiff_t plane = padded_height * padded_width;
-    if (!has_items(call, &weights, count * channels * channels, 4, "weights") ||
-        !has_items(call, &samples, channels * plane, 4, "samples") || !has_items(call, &out, channels * height * width, 4, "out"))
-        goto done;
-    values = calloc((size_t)(channels * plane + TILE), sizeof *values);
-    distances = malloc((size_t)(count + 1) * sizeof *distances);
-    if (!values || !distances) {
-        no_memory(call);
-        goto done;
-    }
-    for (ptrdiff_t n = 0; n < channels * plane; n++) values[n] = (float)((const int32_t *)samples.buf)[n];
-    for (ptrdiff_t t = 0; t < count; t++) distances[t] = tap[2 * t] * padded_width + tap[2 * t + 1];
-    for (ptrdiff_t row = 0; row < height; row++)
+        if (a->taps[t] < -radius || a->taps[t] > radius) return refuse(call, "a tap beyond the radius");
+    const ptrdiff_t plane = (height + 2 * radius) * padded_width;
+    float *values = calloc((size_t)(channels * plane + TILE), sizeof *values);
+    ptrdiff_t *distances = malloc((size_t)(count + 1) * sizeof *distances);
+    const int has_memory = values && distances;
+    for (ptrdiff_t n = 0; has_memory && n < channels * plane; n++) values[n] = (float)a->samples[n];
+    for (ptrdiff_t t = 0; has_memory && t < count; t++)
+        distances[t] = a->taps[2 * t] * padded_width + a->taps[2 * t + 1];
+    for (ptrdiff_t row = 0; has_memory && row < height; row++)
         for (ptrdiff_t first = 0; first < width; first += TILE) {
             const ptrdiff_t some = width - first < TILE ? width - first : TILE;
             const float *here = values + (row + radius) * padded_width + radius + first;
             float sums[CHANNELS][TILE];
             if (channels == CHANNELS) /* numbers that the compiler knows */
-                filter_tile(weights.buf, distances, count, CHANNELS, here, plane, sums);
+                filter_tile(a->weights, distances, count, CHANNELS, here, plane, sums);
             else
-                filter_tile(weights.buf, distances, count, 1, here, plane, sums);
+                filter_tile(a->weights, distances, count, 1, here, plane, sums);
             for (ptrdiff_t i = 0; i < channels; i++)
-                memcpy((float *)out.buf + (i * height + row) * width + first, sums[i], (size_t)some * sizeof(float));
+                memcpy(a->residual + (i * height + row) * width + first, sums[i], (size_t)some * sizeof(float));
         }
-    result = 1;
-done:
     free(values), free(distances);
-    return result;
+    return has_memory || no_memory(call);
 }
 
 /* Sample values of a row of planes, before they are rounded: [CHANNELS][width]. */
@@ -348,45 +315,29 @@ static void colours_of_row(const float *planes, ptrdiff_t channels, ptrdiff_t pl
         }
 }
 
-/* Planes to pixels; see _compiled.pyi. */
-int NAME(planes_to_pixels)(Call *call) {
-    Buffer planes, basis, out;
-    ptrdiff_t channels, height, width;
-    float scale, middle, most;
-    planes = take_buffer(call), channels = take_size(call), height = take_size(call), width = take_size(call),
-    basis = take_buffer(call), scale = (float)take_real(call), middle = (float)take_real(call),
-    most = (float)take_real(call), out = take_buffer(call);
-    int result = 0;
-    float *row_values = NULL;
-    const int bytes = most > 255 ? 2 : 1;
-    if (!SIZES(height, width) || (channels != 1 && channels != CHANNELS) || !(most > 0 && most <= 65535)) {
-        refuse(call, "planes of these sizes are not possible");
-        goto done;
-    }
-    if (!has_items(call, &planes, channels * height * width, 4, "planes") || !has_items(call, &basis, 9, 4, "basis") ||
-        !has_items(call, &out, channels * height * width, bytes, "out"))
-        goto done;
-    row_values = malloc((size_t)(channels * width + 1) * sizeof *row_values);
-    if (!row_values) {
-        no_memory(call);
-        goto done;
-    }
+int NAME(planes_to_pixels)(Call *call, const PlanesToPixels *a) {
+    const ptrdiff_t channels = a->channels, height = a->height, width = a->width;
+    const float scale = (float)a->scale, middle = (float)a->middle, peak = (float)a->peak;
+    const int bytes = peak > 255 ? 2 : 1;
+    if ((channels != 1 && channels != CHANNELS) || !(peak > 0 && peak <= 65535))
+        return refuse(call, "planes of these sizes are not possible");
+    if (!has_items(call, a, pixels, bytes * channels * height * width)) return 0;
+    float *row_values = malloc((size_t)(channels * width + 1) * sizeof *row_values);
+    if (!row_values) return no_memory(call);
     for (ptrdiff_t row = 0; row < height; row++) {
-        colours_of_row((const float *)planes.buf + row * width, channels, height * width, width, basis.buf, scale,
-                       middle, most, row_values);
+        colours_of_row(a->planes + row * width, channels, height * width, width, a->basis, scale, middle, peak,
+                       row_values);
         for (ptrdiff_t j = 0; j < channels; j++)
             for (ptrdiff_t n = 0; n < width; n++) {
                 const ptrdiff_t at = (row * width + n) * channels + j;
                 /* ties go to the even number, as NumPy's */
                 const int value = (int)((row_values[j * width + n] + ROUNDING) - ROUNDING);
                 if (bytes == 1)
-                    ((uint8_t *)out.buf)[at] = (uint8_t)value;
+                    ((uint8_t *)a->pixels)[at] = (uint8_t)value;
                 else
-                    ((uint16_t *)out.buf)[at] = (uint16_t)value;
+                    ((uint16_t *)a->pixels)[at] = (uint16_t)value;
             }
     }
-    result = 1;
-done:
     free(row_values);
-    return result;
+    return 1;
 }

@@ -1,0 +1,173 @@
+"""Groups of kernels' arguments. Made by dfmcodec.kernels.make_interface of interface.py."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Float32, Int8, Int32
+
+
+class ContextPass(NamedTuple):
+    """Some rows of a coding pass, and the context network of its symbols.
+
+    Args:
+        w1: [hidden_1, features], and so on as in `ContextNetwork`.
+        c1: [hidden_1], the constants of the pass.
+        w2: [hidden_2, hidden_1].
+        c2: [hidden_2].
+        w3: [2, hidden_2].
+        c3: [2], the constants of the pass.
+        available: The indices of the features that there are, [K].
+        signed_count: The number of views that are symbols, whose magnitudes are features too.
+        symbols: The companded symbols of the level, plane 0 of the views.
+        coarser: The companded symbols of the coarser level, plane 1.
+        differences: The companded differences in the low-pass band, plane 2.
+        views: [views, 3]: a plane, the index in it of the first symbol's feature, and the distance
+            from row to row.
+        rows: The number of rows.
+        columns: The number of symbols of a row.
+        quantizers: The quantiser of each symbol.
+        class_of_mean: The class of each |mean| up to the largest that matters.
+    """
+
+    w1: Int8
+    c1: Int32
+    w2: Int8
+    c2: Int32
+    w3: Int8
+    c3: Int32
+    available: Int32
+    signed_count: int
+    symbols: Int8
+    coarser: Int8
+    differences: Int8
+    views: npt.NDArray[np.int64]
+    rows: int
+    columns: int
+    quantizers: Int8
+    class_of_mean: npt.NDArray[np.int16]
+
+
+class GridNetworkWeights(NamedTuple):
+    """The context network of a level of latent grids; see `LevelNetwork`.
+
+    Args:
+        first: [features, hidden_1 + 2].
+        constants: [hidden_1 + 2].
+        second: [hidden_1, hidden_2].
+        second_constants: [hidden_2].
+        last: [hidden_2, 2].
+    """
+
+    first: Float32
+    constants: Float32
+    second: Float32
+    second_constants: Float32
+    last: Float32
+
+
+class WindowPlace(NamedTuple):
+    """The place of a window of a fit.
+
+    Args:
+        top: Its first row.
+        left: Its first column.
+        height: The height of the image.
+        width: The width of the image.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+class FitWindow(NamedTuple):
+    """A window of a fit of the overfitted codec.
+
+    Args:
+        weights: `Networks.flat`.
+        width: The dimension to which the synthesis network lifts vectors.
+        units: The units of each hidden layer of the context network.
+        companding: The slope and the constant of each line, for features in units of a fit.
+        activation_max: The largest activation of a unit.
+        place: The place of a window of a fit.
+        lmbda: The multiplier of bits.
+        step_size: The step size of the symbols.
+        peak: The largest code value of a sample.
+        colours: [3, WINDOW, WINDOW].
+        pixel_weights: [WINDOW, WINDOW].
+        grids: The latent grids of the image, [h_l, w_l] each.
+    """
+
+    weights: Float32
+    width: int
+    units: int
+    companding: Float32
+    activation_max: float
+    place: WindowPlace
+    lmbda: float
+    step_size: float
+    peak: float
+    colours: Float32
+    pixel_weights: Float32
+    grids: tuple[Float32, ...]
+
+
+class ComparedRows(NamedTuple):
+    """Some rows of two images, and the constants of SSIMULACRA2.
+
+    Args:
+        original: The image in linear light, [3, H, W].
+        decoded: The image that is compared with it.
+        height: H.
+        width: W.
+        first_row: The first of the rows.
+        last_row: The row after the last.
+        absorbance: The mixture of light, [3, 3].
+        bias: The bias that is added to it.
+        bias_root: The cube root of the bias.
+        taps: The window from its centre on.
+        constant: The constant of SSIM.
+    """
+
+    original: Float32
+    decoded: Float32
+    height: int
+    width: int
+    first_row: int
+    last_row: int
+    absorbance: Float32
+    bias: float
+    bias_root: float
+    taps: Float32
+    constant: float
+
+
+class PathPass(NamedTuple):
+    """A coding pass of a search for paths.
+
+    Args:
+        rows: The number of rows.
+        columns: The number of symbols of a row.
+        coefficients: The coefficient of each symbol, in steps.
+        weights: The weights of their squared errors.
+        signs: The sign of each symbol's table.
+        tables: The table of each symbol.
+        signed_costs: The rate cost per companded value; empty without dependency costs.
+        magnitude_costs: The rate cost per companded magnitude; empty without dependency costs.
+        symbols: Receives the symbols.
+    """
+
+    rows: int
+    columns: int
+    coefficients: Float32
+    weights: Float32
+    signs: Int32
+    tables: npt.NDArray[np.int16]
+    signed_costs: Float32
+    magnitude_costs: Float32
+    symbols: Int32

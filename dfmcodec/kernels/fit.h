@@ -1,0 +1,307 @@
+/* What the files of the fit share: a window of the overfitted codec, its loss by colours and bits and the gradient of
+ * it, as `dfmcodec.codecs.overfitted.encode.window_loss` describes them (which is what JAX computes elsewhere).
+ *
+ * fit_forward.c goes from latents to symbols and colours, fit_rate.c from symbols to their bits and back, and
+ * fit_backward.c from colours back to latents; fit.c has the kernels.
+ *
+ * A window has WINDOW x WINDOW pixels, and of each of GRID_LEVELS grids its own samples and HALO more on all side. All
+ * planes of a level have rows of `stride_of(level)` numbers, of which those beyond its samples are zero where they
+ * could count. Networks go over tiles of 128 symbols or pixels: the inputs of a tile are rows of 128 numbers, a
+ * layer is a product of a matrix with them, and its gradient goes the same way back before the next tile. The
+ * gradient of a weight is kept for each lane of vectors, and summed in the end.
+ */
+#ifndef DFM_FIT_H
+#define DFM_FIT_H
+
+#include "kernels.h"
+#include "maths.h"
+
+enum {
+    OUTPUTS = 2, /* scale, mean */
+    MAX_WIDTH = 64,
+    TILE = 128,
+    TILE_VECTORS = TILE / LANES,
+    ROWS_AT_A_TIME = 4, /* of a product of matrices */
+    SLACK = 2 * LANES,  /* numbers that may be read beyond the last one */
+    PIXELS_ALONG = WINDOW + 2 * STAGES,
+    PIXELS = PIXELS_ALONG * PIXELS_ALONG, /* that the synthesis network is evaluated at */
+    MARGIN = 2 * PIXELS_ALONG + LANES,    /* zeros before a plane of gradients */
+    VALUES = PIXELS + SLACK,              /* numbers of a plane of vectors or colours */
+    GRAD_VALUES = MARGIN + VALUES,
+    AROUND = 9 * CHANNELS,
+};
+
+typedef float Row[TILE];
+
+INLINE int own_samples(int level) { return WINDOW >> level; }
+INLINE int samples_of(int level) { return own_samples(level) + 2 * HALO; }
+INLINE int stride_of(int level) { return (samples_of(level) + 15) / 16 * 16 + 16; }
+INLINE int whole_vectors(int numbers) { return (numbers + LANES - 1) / LANES * LANES; }
+INLINE int plane_of(int level) { return samples_of(level) * stride_of(level) + SLACK; }
+
+/* The weights of an image's networks, or their gradient; arrays as in `SynthesisNetwork` and `ContextWeights`. */
+typedef struct {
+    float *filters, *lift, *lift_constants, *layer, *bypass, *constants, *stages, *stage_constants;
+    float *w1, *c1, *w2, *c2, *w3, *context_bypass, *c3;
+} Weights;
+
+/* What a call works on. */
+typedef struct {
+    Weights weights, grad_weights;
+    int width, units, has_gradient;
+    int lines; /* of the companding: the least of slope * |x| + constant */
+    const float *companding;
+    ptrdiff_t top, left, height, width_of_image;
+    float lmbda, step_size, peak, temperature, noise, activation_max;
+    uint32_t seed;
+    const float *colours, *pixel_weights, *grids[GRID_LEVELS]; /* grids are of the whole image */
+    float *costs;       /* [WINDOW][WINDOW] without gradient: squared errors of pixels */
+    float *symbol_bits; /* without gradient, from the finest grid on */
+    float *symbols[GRID_LEVELS], *slopes[GRID_LEVELS]; /* after soft rounding, and its derivative by the latents */
+    float *companded[GRID_LEVELS];                     /* symbols, as features */
+    float *grad_symbols[GRID_LEVELS], *grad_companded[GRID_LEVELS];
+    float *planes[GRID_LEVELS]; /* the coarser grids at the size of a level, the nearest first */
+    float *grad_planes[GRID_LEVELS];
+    float *middle, *grad_middle;     /* a plane that is upsampled along its rows */
+    float *vectors, *grad_vectors;   /* [GRID_LEVELS][VALUES] */
+    float *values[STAGES + 1];       /* [CHANNELS][VALUES]: before and after each stage */
+    float *grad_values[STAGES + 1];  /* GRAD_VALUES apart, each after a margin */
+    float_lanes *sums;               /* of gradients of weights */
+} Work;
+
+INLINE ptrdiff_t level_size(ptrdiff_t pixels, int level) { return (pixels + (1 << level) - 1) >> level; }
+
+INLINE ptrdiff_t within(ptrdiff_t place, ptrdiff_t count) {
+    return place < 0 ? 0 : place < count ? place : count - 1;
+}
+
+/* The samples of a level that are in the image, along an axis. */
+typedef struct {
+    int first, end;
+} Range;
+
+INLINE Range inside_of(ptrdiff_t corner, ptrdiff_t size, int level) {
+    const ptrdiff_t before = HALO - (corner >> level), end = before + level_size(size, level);
+    return (Range){before > 0 ? (int)before : 0, end < samples_of(level) ? (int)end : samples_of(level)};
+}
+
+/* Grid number k of the coarser ones at the size of a level, of which the nearest is `own` where k is 0. */
+INLINE float *coarser_plane(float *const *planes, float *const *own, int level, int k) {
+    return k ? planes[level] + (k - 1) * plane_of(level) : own[level];
+}
+
+/* ---- products of matrices ---------------------------------------------------------------------------------- */
+
+/* out[r] = bias[r] + sum_k weights[r][k] in[k], for tiles of an even number of vectors. */
+INLINE void products(const float *weights, const float *bias, int bias_stride, int rows, int count, const Row *in,
+                     Row *out, int vectors) {
+    for (int first = 0; first < rows; first += ROWS_AT_A_TIME) {
+        const float *of_row[ROWS_AT_A_TIME];
+        int at[ROWS_AT_A_TIME];
+        UNROLLED
+        for (int i = 0; i < ROWS_AT_A_TIME; i++) {
+            at[i] = first + i < rows ? first + i : rows - 1;
+            of_row[i] = weights + at[i] * count;
+        }
+        for (int v = 0; v < vectors; v += 2) {
+            float_lanes sums[ROWS_AT_A_TIME][2];
+            UNROLLED
+            for (int i = 0; i < ROWS_AT_A_TIME; i++)
+                sums[i][0] = sums[i][1] = all(bias ? bias[at[i] * bias_stride] : 0.0f);
+            const float *x = in[0] + v * LANES;
+            for (int k = 0; k < count; k++, x += TILE) {
+                const float_lanes x0 = load(x), x1 = load(x + LANES);
+                UNROLLED
+                for (int i = 0; i < ROWS_AT_A_TIME; i++) {
+                    sums[i][0] += of_row[i][k] * x0;
+                    sums[i][1] += of_row[i][k] * x1;
+                }
+            }
+            UNROLLED
+            for (int i = 0; i < ROWS_AT_A_TIME; i++) {
+                store(out[at[i]] + v * LANES, &sums[i][0]);
+                store(out[at[i]] + (v + 1) * LANES, &sums[i][1]);
+            }
+        }
+    }
+}
+
+enum { BLOCK = 4 }; /* rows and columns of gradients at a time */
+
+/* sums[r][k] += left[r] right[k], lane by lane. */
+INLINE void outer_products(float_lanes *sums, const Row *left, int rows, const Row *right, int count, int vectors) {
+    for (int r = 0; r < rows; r += BLOCK)
+        for (int k = 0; k < count; k += BLOCK) {
+            const float *a[BLOCK], *b[BLOCK];
+            float_lanes found[BLOCK][BLOCK];
+            UNROLLED
+            for (int i = 0; i < BLOCK; i++) {
+                a[i] = left[r + i < rows ? r + i : rows - 1];
+                b[i] = right[k + i < count ? k + i : count - 1];
+                UNROLLED
+                for (int j = 0; j < BLOCK; j++) found[i][j] = all(0.0f);
+            }
+            for (int v = 0; v < vectors; v++) {
+                float_lanes x[BLOCK];
+                UNROLLED
+                for (int j = 0; j < BLOCK; j++) x[j] = load(b[j] + v * LANES);
+                UNROLLED
+                for (int i = 0; i < BLOCK; i++) {
+                    const float_lanes of_row = load(a[i] + v * LANES);
+                    UNROLLED
+                    for (int j = 0; j < BLOCK; j++) found[i][j] += of_row * x[j];
+                }
+            }
+            UNROLLED
+            for (int i = 0; i < BLOCK; i++)
+                UNROLLED
+                for (int j = 0; j < BLOCK; j++)
+                    if (r + i < rows && k + j < count) sums[(r + i) * count + k + j] += found[i][j];
+        }
+}
+
+/* sums[r] += the numbers of a row, lane by lane. */
+INLINE void row_sums(float_lanes *sums, int stride, const Row *rows, int count, int vectors) {
+    for (int r = 0; r < count; r++)
+        for (int v = 0; v < vectors; v++) sums[r * stride] += load(rows[r] + v * LANES);
+}
+
+INLINE void transpose(const float *from, int rows, int columns, float *to, int stride) {
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < columns; c++) to[c * stride + r] = from[r * columns + c];
+}
+
+INLINE void add_lanes(const float_lanes *sums, ptrdiff_t count, float *target) {
+    for (ptrdiff_t i = 0; i < count; i++) target[i] += sum_of_lanes(sums[i]);
+}
+
+/* ---- companding -------------------------------------------------------------------------- */
+
+INLINE float_lanes compand(const Work *work, float_lanes x, float_lanes *slope) {
+    const float_lanes size = magnitude(x);
+    float_lanes least = work->companding[0] * size + work->companding[1], of_line = all(work->companding[0]);
+    for (int line = 1; line < work->lines; line++) {
+        const float_lanes other = work->companding[2 * line] * size + work->companding[2 * line + 1];
+        const int32_lanes is_less = negative(other - least);
+        least = where(is_less, other, least);
+        of_line = where(is_less, all(work->companding[2 * line]), of_line);
+    }
+    *slope = of_line;
+    return with_sign_of(least, x);
+}
+
+/* ---- upsampling ---------------------------------------------------------------------------------------------- */
+
+#if defined(__clang__)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (int32_lanes){__VA_ARGS__})
+#endif
+
+#if LANES == 16
+#define LOW_PAIRS 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define HIGH_PAIRS 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#define EVEN_ONES 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define ODD_ONES 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#elif LANES == 8
+#define LOW_PAIRS 0, 8, 1, 9, 2, 10, 3, 11
+#define HIGH_PAIRS 4, 12, 5, 13, 6, 14, 7, 15
+#define EVEN_ONES 0, 2, 4, 6, 8, 10, 12, 14
+#define ODD_ONES 1, 3, 5, 7, 9, 11, 13, 15
+#else
+#define LOW_PAIRS 0, 4, 1, 5
+#define HIGH_PAIRS 2, 6, 3, 7
+#define EVEN_ONES 0, 2, 4, 6
+#define ODD_ONES 1, 3, 5, 7
+#endif
+
+INLINE float_lanes low_pairs(float_lanes a, float_lanes b) { return SHUFFLE(a, b, LOW_PAIRS); }
+INLINE float_lanes high_pairs(float_lanes a, float_lanes b) { return SHUFFLE(a, b, HIGH_PAIRS); }
+INLINE float_lanes even_ones(float_lanes a, float_lanes b) { return SHUFFLE(a, b, EVEN_ONES); }
+INLINE float_lanes odd_ones(float_lanes a, float_lanes b) { return SHUFFLE(a, b, ODD_ONES); }
+
+/* Upsamples the rows of a plane of `level` + 1 along their length: [samples of it][stride of `level`]. */
+INLINE void upsample_rows(const float *taps, int level, const float *in, float *out) {
+    const int count = samples_of(level + 1), pairs = count - TAPS;
+    for (int y = 0; y < count; y++) {
+        const float *row = in + y * stride_of(level + 1);
+        float *wide = out + y * stride_of(level);
+        for (int i = 0; i < pairs; i += LANES) {
+            float_lanes even = all(0.0f), odd = all(0.0f);
+            UNROLLED
+            for (int t = 0; t < TAPS; t++) {
+                even += taps[t] * load(row + i + t);
+                odd += taps[TAPS - 1 - t] * load(row + i + t + 1);
+            }
+            const float_lanes low = low_pairs(even, odd), high = high_pairs(even, odd);
+            store(wide + 2 * i, &low);
+            store(wide + 2 * i + LANES, &high);
+        }
+    }
+}
+
+/* ---- networks ---------------------------------------------------------------------------------------------- */
+
+/* The rows of a tile: what goes into a product has to follow each other. */
+typedef struct {
+    Row h1[MAX_WIDTH], h2_and_features[MAX_WIDTH + GRID_FEATURES], outputs[OUTPUTS];
+    Row grad_h1_and_outputs[MAX_WIDTH + OUTPUTS], grad_h2[MAX_WIDTH], grad_features[GRID_FEATURES];
+    Row values, grad_values, bits;
+} ContextRows;
+
+typedef struct {
+    Row waves[2 * MAX_WIDTH], turns[MAX_WIDTH], vectors[GRID_LEVELS], colours[CHANNELS];
+    Row grad_colours[CHANNELS], grad_phases_and_colours[MAX_WIDTH + CHANNELS], grad_vectors[GRID_LEVELS];
+} SynthesisRows;
+
+/* Gathers the vectors of a tile of up to TILE pixels, and computes the cosines and sines of their phases; returns the
+ * number of vectors of lanes. */
+INLINE int synthesis_waves(const Work *work, int first, int used, SynthesisRows *rows, int subtracts_one) {
+    const int width = work->width, vectors = (used + 2 * LANES - 1) / (2 * LANES) * 2;
+    const Weights *weights = &work->weights;
+    for (int level = 0; level < GRID_LEVELS; level++) {
+        if (used < TILE) memset(rows->vectors[level], 0, sizeof(Row));
+        memcpy(rows->vectors[level], work->vectors + level * VALUES + first, sizeof(float) * (size_t)used);
+    }
+    products(weights->lift, weights->lift_constants, 1, width, GRID_LEVELS, (const Row *)rows->vectors, rows->turns,
+             vectors);
+    for (int j = 0; j < width; j++)
+        for (int v = 0; v < vectors; v++) {
+            float_lanes cosine, sine;
+            cos_sin(load(rows->turns[j] + v * LANES) * 0.15915494f, &cosine, &sine);
+            if (subtracts_one) cosine -= 1.0f;
+            store(rows->waves[j] + v * LANES, &cosine);
+            store(rows->waves[width + j] + v * LANES, &sine);
+        }
+    return vectors;
+}
+
+/* The vectors of the synthesis network in a row of a plane of the finest level. */
+INLINE float *pixel_row(float *plane, int y) { return plane + (HALO - STAGES + y) * stride_of(0) + HALO - STAGES; }
+
+INLINE void scaled_copy(const float *from, float scale, float *to) {
+    for (int x = 0; x < PIXELS_ALONG; x++) to[x] = from[x] * scale;
+}
+
+/* ---- what is in which file --------------------------------------------------------------------------------- */
+
+/* fit_forward.c: latents to symbols, and symbols to colours and their squared errors. */
+void NAME(round_latents)(const Work *work);
+void NAME(forward)(const Work *work, SynthesisRows *rows);
+/* Upsamples a plane of `level` + 1 to one of `level`; see `codecs.overfitted.synthesis.upsampled`. */
+void NAME(upsample_plane)(const Work *work, const float *taps, int level, const float *in, float *out);
+/* Sets what is beyond the image, and beyond the samples of rows, to zero. */
+void NAME(clear_outside)(const Work *work, int level, float *plane);
+
+/* fit_rate.c: the bits of all symbols, and their gradient by symbols and by the weights of the context network. */
+void NAME(rate)(const Work *work, ContextRows *rows);
+
+/* fit_backward.c: the gradient of squared errors by symbols and by the weights of the synthesis network; the gradient
+ * of the loss by latents, [samples][samples] of each level. */
+void NAME(backward)(const Work *work, SynthesisRows *rows);
+void NAME(latent_gradient)(const Work *work, float *grad_latents);
+/* The transpose of `upsample_plane`: adds to the gradient of the coarser plane. `grad` is zero beyond the samples of
+ * its rows. */
+void NAME(upsample_backward)(const Work *work, const float *taps, int level, const float *grad, float *grad_coarser);
+
+#endif

@@ -1,0 +1,168 @@
+/* The forward pass of a window of a fit: latents to symbols, symbols to colours, and their squared errors. */
+#if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
+#define TARGET_BASELINE
+#endif
+#include "fit.h"
+
+/* Nearly normal numbers of deviation 1: sums of 8 bytes of a hash (the finaliser of MurmurHash3) of a counter. */
+INLINE float_lanes random_numbers(uint32_t seed, uint32_t counter) {
+    typedef uint32_t uint32_lanes __attribute__((vector_size(LANES * 4)));
+    uint32_lanes x;
+    for (uint32_t i = 0; i < LANES; i++) x[i] = i;
+    x = (x + counter) * 0x9E3779B9u + seed;
+    int32_lanes sum = {0};
+    for (int round = 0; round < 2; round++) {
+        x ^= x >> 16;
+        x *= 0x85EBCA6Bu;
+        x ^= x >> 13;
+        x *= 0xC2B2AE35u;
+        x ^= x >> 16;
+        sum += (int32_lanes)((x & 255) + (x >> 8 & 255) + (x >> 16 & 255) + (x >> 24));
+    }
+    return (__builtin_convertvector(sum, float_lanes) - 1020.0f) * (1 / 209.0191f);
+}
+
+/* Rounds softly: floor(x) + 1/2 + tanh((x - floor(x) - 1/2) / T) / (2 tanh(1 / (2 T))), and its derivative. */
+INLINE float_lanes soft_round(float_lanes x, float per_temperature, float half_height, float_lanes *slope) {
+    const float_lanes middle = floored(x) + 0.5f;
+    const float_lanes up = exponential((x - middle) * (2 * per_temperature));
+    const float_lanes tanh = all(1.0f) - 2.0f / (up + 1.0f);
+    *slope = (half_height * per_temperature) * (all(1.0f) - tanh * tanh);
+    return middle + half_height * tanh;
+}
+
+/* Latents of a level into symbols and their slopes; beyond the image, those at its edges are repeated. */
+static void round_level(const Work *work, int level) {
+    const ptrdiff_t rows = level_size(work->height, level), columns = level_size(work->width_of_image, level);
+    const ptrdiff_t top = (work->top >> level) - HALO, left = (work->left >> level) - HALO;
+    const int side = samples_of(level), stride = stride_of(level);
+    const float per_temperature = work->has_gradient ? 1 / work->temperature : 0;
+    const float height = work->has_gradient ? 0.5f / (1 - 2 / (exponential(all(per_temperature))[0] + 1)) : 0;
+    for (int y = 0; y < side; y++) {
+        const float *latents = work->grids[level] + within(top + y, rows) * columns;
+        for (int x = 0; x < stride; x += LANES) {
+            const int is_inner = left + x >= 0 && left + x + LANES <= columns;
+            float_lanes value = is_inner ? load(latents + left + x) : all(0.0f), first, second;
+            for (int i = 0; i < LANES && !is_inner; i++) value[i] = latents[within(left + x + i, columns)];
+            if (work->has_gradient) {
+                const uint32_t counter = (uint32_t)((level * samples_of(0) + y) * stride_of(0) + x);
+                value = soft_round(value, per_temperature, height, &first);
+                value += work->noise * random_numbers(work->seed, counter);
+                value = soft_round(value, per_temperature, height, &second);
+                first *= second;
+                store(work->slopes[level] + y * stride + x, &first);
+            }
+            for (int i = side - x < 0 ? 0 : side - x; i < LANES; i++) value[i] = 0;
+            store(work->symbols[level] + y * stride + x, &value);
+        }
+    }
+}
+
+void NAME(round_latents)(const Work *work) {
+    for (int level = 0; level < GRID_LEVELS; level++) round_level(work, level);
+}
+
+void NAME(upsample_plane)(const Work *work, const float *taps, int level, const float *in, float *out) {
+    const int pairs = samples_of(level + 1) - TAPS, stride = stride_of(level), end = whole_vectors(2 * pairs);
+    upsample_rows(taps, level, in, work->middle);
+    for (int p = 0; p < pairs; p++)
+        for (int x = 0; x < end; x += LANES) {
+            const float *from = work->middle + p * stride + x;
+            float_lanes even = all(0.0f), odd = all(0.0f);
+            UNROLLED
+            for (int t = 0; t < TAPS; t++) {
+                even += taps[t] * load(from + t * stride);
+                odd += taps[TAPS - 1 - t] * load(from + (t + 1) * stride);
+            }
+            store(out + 2 * p * stride + x, &even);
+            store(out + (2 * p + 1) * stride + x, &odd);
+        }
+    for (int y = 0; y < 2 * pairs; y++) memset(out + y * stride + end, 0, sizeof *out * (size_t)(stride - end));
+}
+
+void NAME(clear_outside)(const Work *work, int level, float *plane) {
+    const int side = samples_of(level), stride = stride_of(level);
+    const Range rows = inside_of(work->top, work->height, level);
+    const Range columns = inside_of(work->left, work->width_of_image, level);
+    for (int y = 0; y < side; y++) {
+        float *row = plane + y * stride;
+        if (y < rows.first || y >= rows.end) {
+            memset(row, 0, sizeof *row * (size_t)stride);
+            continue;
+        }
+        memset(row, 0, sizeof *row * (size_t)columns.first);
+        memset(row + columns.end, 0, sizeof *row * (size_t)(stride - columns.end));
+    }
+}
+
+/* Fourier layer and bypass of up to TILE pixels. */
+static void synthesis_tile(const Work *work, int first, int used, SynthesisRows *rows) {
+    const Weights *weights = &work->weights;
+    const int vectors = synthesis_waves(work, first, used, rows, 1);
+    Row bypassed[CHANNELS];
+    products(weights->layer, weights->constants, 1, CHANNELS, 2 * work->width, (const Row *)rows->waves, rows->colours,
+             vectors);
+    products(weights->bypass, NULL, 0, CHANNELS, GRID_LEVELS, (const Row *)rows->vectors, bypassed, vectors);
+    for (int c = 0; c < CHANNELS; c++)
+        for (int i = 0; i < used; i++)
+            work->values[0][c * VALUES + first + i] = rows->colours[c][i] + bypassed[c][i];
+}
+
+/* A residual stage: planes + a 3x3 map of them, for `count` numbers of rows of PIXELS_ALONG. */
+static void stage_forward(const Work *work, int stage, const float *in, float *out, int rows) {
+    const float *weights = work->weights.stages + stage * CHANNELS * AROUND;
+    const float *constants = work->weights.stage_constants + stage * CHANNELS;
+    const int plane = VALUES, count = rows * PIXELS_ALONG;
+    for (int i = 0; i < count; i += LANES) {
+        float_lanes sums[CHANNELS];
+        for (int c = 0; c < CHANNELS; c++) sums[c] = constants[c] + load(in + c * plane + PIXELS_ALONG + 1 + i);
+        UNROLLED
+        for (int around = 0; around < 9; around++)
+            UNROLLED
+            for (int k = 0; k < CHANNELS; k++) {
+                const float_lanes x = load(in + k * plane + around / 3 * PIXELS_ALONG + around % 3 + i);
+                UNROLLED
+                for (int c = 0; c < CHANNELS; c++) sums[c] += weights[c * AROUND + around * CHANNELS + k] * x;
+            }
+        for (int c = 0; c < CHANNELS; c++) {
+            if (stage == 0) sums[c] = larger(sums[c], all(0.0f));
+            store(out + c * plane + i, &sums[c]);
+        }
+    }
+}
+
+/* The squared errors of the colours, each pixel's for itself, as code values. */
+static void squared_errors(const Work *work) {
+    const float *colours = work->values[STAGES];
+    const float peak = work->peak, unit = 1 / peak;
+    for (int y = 0; y < WINDOW; y++)
+        for (int x = 0; x < WINDOW; x += LANES) {
+            const float_lanes pixel_weights = load(work->pixel_weights + y * WINDOW + x);
+            float_lanes errors = all(0.0f);
+            for (int c = 0; c < CHANNELS; c++) {
+                const float_lanes wanted = load(work->colours + (c * WINDOW + y) * WINDOW + x);
+                float_lanes value = load(colours + c * VALUES + y * PIXELS_ALONG + x);
+                value = smaller(larger(value, all(0.0f)), all(1.0f));
+                value = whole_lanes(value * peak) * unit - wanted;
+                errors += value * value * pixel_weights;
+            }
+            store(work->costs + y * WINDOW + x, &errors);
+        }
+}
+
+void NAME(forward)(const Work *work, SynthesisRows *rows) {
+    for (int level = GRID_LEVELS - 2; level >= 0; level--)
+        for (int k = 0; k < GRID_LEVELS - 1 - level; k++)
+            NAME(upsample_plane)(work, work->weights.filters + level * TAPS, level,
+                                 coarser_plane(work->planes, work->symbols, level + 1, k),
+                                 work->planes[level] + k * plane_of(level));
+    for (int k = 0; k < GRID_LEVELS; k++)
+        for (int y = 0; y < PIXELS_ALONG; y++)
+            scaled_copy(pixel_row(coarser_plane(work->planes, work->symbols, 0, k), y), work->step_size,
+                        work->vectors + k * VALUES + y * PIXELS_ALONG);
+    for (int first = 0; first < PIXELS; first += TILE)
+        synthesis_tile(work, first, PIXELS - first < TILE ? PIXELS - first : TILE, rows);
+    for (int stage = 0; stage < STAGES; stage++)
+        stage_forward(work, stage, work->values[stage], work->values[stage + 1], PIXELS_ALONG - 2 * stage - 2);
+    if (!work->has_gradient) squared_errors(work);
+}

@@ -1,0 +1,691 @@
+"""The kernels and their arguments: the one table that C, Python and the browser share.
+
+`python -m dfmcodec.kernels.make_interface` writes what all of them include: structs, checks
+of lengths and constants in C; the stub and the argument groups in Python; the layout of the structs
+in JavaScript. Nothing imports this table at run time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """The kinds of numbers."""
+
+    SIZE = "size"  # from 0 to 2^30: products of two sizes and a few channels cannot overflow
+    INDEX = "index"
+    INTEGER = "integer"
+    SEED = "seed"
+    TRUTH = "truth"
+    REAL = "real"
+
+
+class Result(Enum):
+    """What a kernel returns."""
+
+    NOTHING = "None"
+    SIZE = "int"
+    TRUTH = "bool"
+
+
+@dataclass(frozen=True)
+class Array:
+    """A C-contiguous array.
+
+    Args:
+        dtype: A name of NumPy; "" for uint8 or uint16, whose length the kernel checks.
+        text: What it holds.
+        length: The least number of items, in C, from other arguments (`NAME_count` is the number of
+            items of an array) and constants; "" where the kernel checks it.
+        is_written: Whether the kernel writes it.
+        count: The number of arrays: more than one for a tuple of arrays.
+    """
+
+    dtype: str
+    text: str
+    length: str = ""
+    is_written: bool = False
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number that is no array."""
+
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """A named tuple in Python, a struct in C, an object in JavaScript.
+
+    Args:
+        name: The name of all of these.
+        text: What it holds.
+        fields: Its items.
+    """
+
+    name: str
+    text: str
+    fields: Mapping[str, Field]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """A sequence of groups of one kind.
+
+    Args:
+        group: The group.
+        most: The largest number of them.
+        text: What they are.
+    """
+
+    group: Group
+    most: int
+    text: str
+
+
+Field = Array | Number | Group | Groups
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel.
+
+    Args:
+        text: What it does.
+        fields: Its arguments.
+        result: What it returns.
+        returns: What the result means.
+        is_short: Whether it is so short that it keeps the lock of the interpreter.
+        has_targets: Whether it is compiled for each instruction set.
+        is_decoder: Whether the browser has it.
+    """
+
+    text: str
+    fields: Mapping[str, Field]
+    result: Result = Result.NOTHING
+    returns: str = ""
+    is_short: bool = False
+    has_targets: bool = True
+    is_decoder: bool = False
+
+
+def read(dtype: str, text: str, length: str = "") -> Array:
+    """Returns an array that a kernel reads."""
+    return Array(dtype, text, length)
+
+
+def written(dtype: str, text: str, length: str = "") -> Array:
+    """Returns an array that a kernel writes."""
+    return Array(dtype, text, length, is_written=True)
+
+
+def size(text: str) -> Number:
+    """Returns a size, stride or row."""
+    return Number(Kind.SIZE, text)
+
+
+def index(text: str) -> Number:
+    """Returns a position, which the kernel checks."""
+    return Number(Kind.INDEX, text)
+
+
+def integer(text: str) -> Number:
+    """Returns an integer of 32 bits."""
+    return Number(Kind.INTEGER, text)
+
+
+def real(text: str) -> Number:
+    """Returns a floating-point number."""
+    return Number(Kind.REAL, text)
+
+
+# The constants of C and JavaScript, each with its source: a module and an expression in it.
+CONSTANTS = {
+    "PRECISION_BITS": ("dfmcodec.entropy.tables", "PRECISION_BITS"),
+    "RADIUS": ("dfmcodec.entropy.tables", "RADIUS"),
+    "ESCAPE": ("dfmcodec.entropy.tables", "ESCAPE"),
+    "TABLE_SIZE": ("dfmcodec.entropy.tables", "TABLE_SIZE"),
+    "LAPLACE_COUNT": ("dfmcodec.entropy.tables", "LAPLACE_COUNT"),
+    "UNIT_SCALE_INDEX": ("dfmcodec.entropy.tables", "UNIT_SCALE_INDEX"),
+    "LAST_DIRECT": ("dfmcodec.entropy.tables", "LAST_DIRECT"),
+    "MEANS_PER_SYMBOL": ("dfmcodec.entropy.tables", "MEAN_PARTS"),
+    "SYMBOL_MEANS": ("dfmcodec.entropy.tables", "MEANS"),
+    "GUIDE_BITS": ("dfmcodec.entropy.table_set", "GUIDE_BITS"),
+    "CHANNELS": ("dfmcodec.image.region", "CHANNELS"),
+    "STATES": ("dfmcodec.codecs.wavelet.trellis", "STATES"),
+    "QUANTIZERS": ("dfmcodec.codecs.wavelet.trellis", "QUANTIZERS"),
+    "FINE": ("dfmcodec.codecs.wavelet.quantizer", "FINE"),
+    "OFFSET_SYMBOLS": ("dfmcodec.codecs.wavelet.context", "OFFSET_SYMBOLS"),
+    "TABLES_PER_QUANTIZER": ("dfmcodec.codecs.wavelet.context", "TABLES_PER_QUANTIZER"),
+    "DIRECT_TABLES": ("dfmcodec.codecs.wavelet.context", "DIRECT_TABLES"),
+    "SLOPE_REACH": ("dfmcodec.codecs.wavelet.context", "_SLOPE_REACH"),
+    "CONSTANT_UNIT": ("dfmcodec.codecs.wavelet.adaptation", "CONSTANT_UNIT"),
+    "LIFTING_BITS": ("dfmcodec.codecs.wavelet.transform", "FRACTION_BITS"),
+    "ALPHA": ("dfmcodec.codecs.wavelet.transform", "_ALPHA"),
+    "BETA": ("dfmcodec.codecs.wavelet.transform", "_BETA"),
+    "GAMMA": ("dfmcodec.codecs.wavelet.transform", "_GAMMA"),
+    "DELTA": ("dfmcodec.codecs.wavelet.transform", "_DELTA"),
+    "LOW_GAIN": ("dfmcodec.codecs.wavelet.transform", "_LOW_GAIN"),
+    "MAX_UNITS": ("dfmcodec.codecs.wavelet.transform", "MAX_UNITS"),
+    "LOW_PAD": ("dfmcodec.codecs.wavelet.neighbourhood", "_PAD"),
+    "CELL_SAMPLES": ("dfmcodec.codecs.wavelet.correction", "CELL_SAMPLES"),
+    "CELLS_AROUND": ("dfmcodec.codecs.wavelet.correction", "CELLS_AROUND**2"),
+    "CORRECTION_FEATURES": ("dfmcodec.codecs.wavelet.correction", "FEATURES"),
+    "DIMENSIONS_PER_MOVED": ("dfmcodec.codecs.wavelet.correction", "_MOVED_PART"),
+    "GRID_LEVELS": ("dfmcodec.codecs.overfitted.grids", "GRID_LEVELS"),
+    "CAUSAL_FEATURES": ("dfmcodec.codecs.overfitted.context", "len(CAUSAL)"),
+    "CELL_FEATURES": ("dfmcodec.codecs.overfitted.context", "len(SQUARE)"),
+    "COARSER_FEATURES": ("dfmcodec.codecs.overfitted.context", "COARSER"),
+    "GRID_FEATURES": ("dfmcodec.codecs.overfitted.context", "FEATURES"),
+    "MAX_MEAN": ("dfmcodec.codecs.overfitted.context", "_MAX_MEAN"),
+    "HALO": ("dfmcodec.codecs.overfitted.synthesis", "HALO"),
+    "TAPS": ("dfmcodec.codecs.overfitted.synthesis", "TAPS"),
+    "STAGES": ("dfmcodec.codecs.overfitted.synthesis", "STAGES"),
+    "WINDOW": ("dfmcodec.codecs.overfitted.encode.windows", "WINDOW"),
+}
+# Pairs of integers, for C alone.
+OFFSETS = {"CAUSAL_OFFSETS": ("dfmcodec.codecs.overfitted.context", "CAUSAL")}
+
+GRID_LEVELS = 7  # a test compares it with the constant
+MAX_PASSES = 36  # of a decomposition level
+
+PASS = Group(
+    "ContextPass",
+    "Some rows of a coding pass, and the context network of its symbols.",
+    {
+        "w1": read("int8", "[hidden_1, features], and so on as in `ContextNetwork`."),
+        "c1": read("int32", "[hidden_1], the constants of the pass."),
+        "w2": read("int8", "[hidden_2, hidden_1].", "c1_count * c2_count"),
+        "c2": read("int32", "[hidden_2]."),
+        "w3": read("int8", "[2, hidden_2].", "2 * c2_count"),
+        "c3": read("int32", "[2], the constants of the pass.", "2"),
+        "available": read("int32", "The indices of the features that there are, [K]."),
+        "signed_count": integer("The number of views that are symbols, whose magnitudes are features too."),
+        "symbols": read("int8", "The companded symbols of the level, plane 0 of the views."),
+        "coarser": read("int8", "The companded symbols of the coarser level, plane 1."),
+        "differences": read("int8", "The companded differences in the low-pass band, plane 2."),
+        "views": read(
+            "int64",
+            "[views, 3]: a plane, the index in it of the first symbol's feature, and the distance from row to row.",
+        ),
+        "rows": size("The number of rows."),
+        "columns": size("The number of symbols of a row."),
+        "quantizers": read("int8", "The quantiser of each symbol.", "rows * columns"),
+        "class_of_mean": read("int16", "The class of each |mean| up to the largest that matters.", "1"),
+    },
+)
+NETWORK = Group(
+    "GridNetworkWeights",
+    "The context network of a level of latent grids; see `LevelNetwork`.",
+    {
+        "first": read("float32", "[features, hidden_1 + 2].", "GRID_FEATURES * constants_count"),
+        "constants": read("float32", "[hidden_1 + 2]."),
+        "second": read("float32", "[hidden_1, hidden_2].", "(constants_count - 2) * second_constants_count"),
+        "second_constants": read("float32", "[hidden_2]."),
+        "last": read("float32", "[hidden_2, 2].", "2 * second_constants_count"),
+    },
+)
+PATH_PASS = Group(
+    "PathPass",
+    "A coding pass of a search for paths.",
+    {
+        "rows": size("The number of rows."),
+        "columns": size("The number of symbols of a row."),
+        "coefficients": read("float32", "The coefficient of each symbol, in steps.", "rows * columns"),
+        "weights": read("float32", "The weights of their squared errors.", "rows * columns"),
+        "signs": read("int32", "The sign of each symbol's table.", "rows * columns"),
+        "tables": read("int16", "The table of each symbol.", "rows * columns"),
+        "signed_costs": read("float32", "The rate cost per companded value; empty without dependency costs."),
+        "magnitude_costs": read("float32", "The rate cost per companded magnitude; empty without dependency costs."),
+        "symbols": written("int32", "Receives the symbols.", "rows * columns"),
+    },
+)
+STRIP = Group(
+    "ComparedRows",
+    "Some rows of two images, and the constants of SSIMULACRA2.",
+    {
+        "original": read("float32", "The image in linear light, [3, H, W].", "CHANNELS * height * width"),
+        "decoded": read("float32", "The image that is compared with it.", "CHANNELS * height * width"),
+        "height": size("H."),
+        "width": size("W."),
+        "first_row": size("The first of the rows."),
+        "last_row": size("The row after the last."),
+        "absorbance": read("float32", "The mixture of light, [3, 3].", "CHANNELS * CHANNELS"),
+        "bias": real("The bias that is added to it."),
+        "bias_root": real("The cube root of the bias."),
+        "taps": read("float32", "The window from its centre on.", "5"),
+        "constant": real("The constant of SSIM."),
+    },
+)
+PLACE = Group(
+    "WindowPlace",
+    "The place of a window of a fit.",
+    {
+        "top": index("Its first row."),
+        "left": index("Its first column."),
+        "height": size("The height of the image."),
+        "width": size("The width of the image."),
+    },
+)
+
+
+def _grids(text: str, *, is_written: bool) -> Array:
+    return Array("float32", text, "", is_written, count=GRID_LEVELS)
+
+
+FIT_WINDOW = Group(
+    "FitWindow",
+    "A window of a fit of the overfitted codec.",
+    {
+        "weights": read("float32", "`Networks.flat`."),
+        "width": integer("The dimension to which the synthesis network lifts vectors."),
+        "units": integer("The units of each hidden layer of the context network."),
+        "companding": read("float32", "The slope and the constant of each line, for features in units of a fit.", "2"),
+        "activation_max": real("The largest activation of a unit."),
+        "place": PLACE,
+        "lmbda": real("The multiplier of bits."),
+        "step_size": real("The step size of the symbols."),
+        "peak": real("The largest code value of a sample."),
+        "colours": read("float32", "[3, WINDOW, WINDOW].", "CHANNELS * WINDOW * WINDOW"),
+        "pixel_weights": read("float32", "[WINDOW, WINDOW].", "WINDOW * WINDOW"),
+        "grids": _grids("The latent grids of the image, [h_l, w_l] each.", is_written=False),
+    },
+)
+
+_TABLE = {
+    "table": written("int16", "Receives the table of each symbol.", "coding_pass.rows * coding_pass.columns"),
+    "sign": written("int32", "Receives the sign of each symbol.", "coding_pass.rows * coding_pass.columns"),
+    "hidden": written("uint8", "Receives the inputs of the last layer, [rows * columns, hidden_2]; none if empty."),
+}
+_DECODER_STATE = {
+    "state": written("uint64", "The state of the decoder, which changes.", "4"),
+    "words": read("uint32", "The words of the stream."),
+}
+_ENCODER_STATE = written(
+    "uint64",
+    "The state of the encoder, which changes: at first 0, 2^64 - 1, 0, 0; the third number counts the words that wait "
+    "until a carry is out of the question.",
+    "4",
+)
+_HALVES = {
+    "low": "(height + 1) / 2 * ((width + 1) / 2)",
+    "band_0": "(height + 1) / 2 * (width / 2)",
+    "band_1": "height / 2 * ((width + 1) / 2)",
+    "band_2": "height / 2 * (width / 2)",
+}
+
+KERNELS = {
+    "start_decoding": Kernel(
+        "Sets the state of a range decoder to the start of a stream.",
+        _DECODER_STATE,
+        is_short=True,
+        has_targets=False,
+        is_decoder=True,
+    ),
+    "decode_highs": Kernel(
+        "Decodes the high part of a symbol for each number of a table: its entry less RADIUS.",
+        {
+            **_DECODER_STATE,
+            "cumulative": read(
+                "uint32",
+                "[tables, TABLE_SIZE + 1]: the frequencies before each entry, and their sum.",
+                "(guide_count >> GUIDE_BITS) * (TABLE_SIZE + 1)",
+            ),
+            "guide": read("uint8", "[tables, 256]: the first entry for each value of the highest bits of a quantile."),
+            "shifts": read("int32", "The number of low bits of each table's symbols.", "guide_count >> GUIDE_BITS"),
+            "numbers": read("int16", "The table of each symbol, [N]."),
+            "is_sorted": Number(Kind.TRUTH, "Whether symbols come in the order of their tables, or in their own."),
+            "order": written("int32", "Receives the symbols in the order in which they come, [N].", "numbers_count"),
+            "highs": written("int32", "Receives the high parts, [N]; an escape is ESCAPE - RADIUS.", "numbers_count"),
+        },
+        result=Result.SIZE,
+        returns="The number of unfinished symbols: escapes, and those with low bits; -1 for an invalid stream.",
+        has_targets=False,
+        is_decoder=True,
+    ),
+    "decode_bits": Kernel(
+        "Decodes numbers of some bits under the uniform model.",
+        {
+            **_DECODER_STATE,
+            "bits": integer("The number of bits."),
+            "values": written("int32", "Receives the numbers."),
+        },
+        result=Result.TRUTH,
+        returns="False for an invalid stream.",
+        is_short=True,
+        has_targets=False,
+        is_decoder=True,
+    ),
+    "encode_entries": Kernel(
+        "Encodes table entries.",
+        {
+            "state": _ENCODER_STATE,
+            "cumulative": read("uint32", "[tables, TABLE_SIZE + 1]; see `decode_highs`."),
+            "numbers": read("int16", "The table of each entry, [N]."),
+            "is_sorted": Number(Kind.TRUTH, "Whether entries come in the order of their tables, or in their own."),
+            "order": written("int32", "Receives the entries' indices in their order, [N].", "numbers_count"),
+            "entries": read("int32", "The entries, [N].", "numbers_count"),
+            "out": written("uint32", "Receives the words; room for N and those that wait."),
+        },
+        result=Result.SIZE,
+        returns="The number of words.",
+        has_targets=False,
+    ),
+    "encode_bits": Kernel(
+        "Encodes the lowest bits of numbers under the uniform model.",
+        {
+            "state": _ENCODER_STATE,
+            "bits": integer("The number of bits, 1 to 24."),
+            "values": read("int32", "The numbers, [N]."),
+            "out": written("uint32", "Receives the words; room for N and those that wait."),
+        },
+        result=Result.SIZE,
+        returns="The number of words.",
+        is_short=True,
+        has_targets=False,
+    ),
+    "end_encoding": Kernel(
+        "Writes the words that end a stream; the state stays.",
+        {
+            "state": read("uint64", "The state of the encoder.", "4"),
+            "out": written("uint32", "Receives the words; room for two and those that wait."),
+        },
+        result=Result.SIZE,
+        returns="The number of words.",
+        is_short=True,
+        has_targets=False,
+    ),
+    "choose_tables": Kernel(
+        "Chooses the tables of the symbols in some rows of a pass; see `ContextModel.choose_tables`.",
+        {"coding_pass": PASS, **_TABLE},
+        is_decoder=True,
+    ),
+    "choose_wavefront_tables": Kernel(
+        "Chooses the tables of a wavefront; see `GridContext.choose_tables`.",
+        {
+            "network": NETWORK,
+            "plane": read("float32", "The companded symbols of the grid, padded."),
+            "causal": read("int64", "The distance in it from a symbol to each causal one.", "CAUSAL_FEATURES"),
+            "plane_start": index("The index in it of the first symbol."),
+            "plane_stride": size("The distance in it to the next symbol."),
+            "coarser": read("int8", "The features of coarser grids, [symbols, 15]."),
+            "coarser_start": index("The index of the first symbol's features."),
+            "coarser_stride": size("The distance to the next symbol's features."),
+            "count": size("The number of symbols."),
+            "table": written("int16", "Receives the table of each symbol.", "count"),
+            "sign": written("int32", "Receives the sign of each symbol.", "count"),
+            "middle": written("int32", "Receives the integers next to the means.", "count"),
+        },
+        is_decoder=True,
+    ),
+    "accept_wavefront": Kernel(
+        "Takes the symbols of a wavefront; see `GridContext.accept`.",
+        {
+            "symbols": read("int32", "The symbols, [N]."),
+            "companded": read("float32", "The companding of magnitudes."),
+            "grid": written("int32", "Receives the symbols."),
+            "grid_start": index("The index of the first symbol."),
+            "grid_stride": size("The distance to the next symbol."),
+            "plane": written("float32", "Receives the companded symbols."),
+            "plane_start": index("The index of the first companded symbol."),
+            "plane_stride": size("The distance to the next one."),
+        },
+        is_short=True,
+        is_decoder=True,
+    ),
+    "correction_residual": Kernel(
+        "Evaluates the correction network on a block; see `codecs.wavelet.correction`.",
+        {
+            "weights": read("float32", "lift, a and b of each layer, bypass, one after the other."),
+            "network_width": integer("The width of the network."),
+            "depth": integer("The number of its Fourier layers."),
+            "samples": read("int32", "The samples around the block, units.", "channels * height * width"),
+            "channels": size("The number of channels."),
+            "height": size("The height of the samples."),
+            "width": size("The width of the samples."),
+            "step_size": real("The quantiser step size in units."),
+            "log_step": real("Its `codecs.wavelet.correction.step_feature`."),
+            "block_height": size("The height of the block."),
+            "block_width": size("The width of the block."),
+            "residual": written(
+                "float32", "Receives the residual of the block, units.", "channels * block_height * block_width"
+            ),
+        },
+        is_decoder=True,
+    ),
+    "filter_residual": Kernel(
+        "Evaluates the image filter on a block; see `codecs.wavelet.filter`.",
+        {
+            "weights": read("float32", "[taps, C from, C to].", "taps_count / 2 * channels * channels"),
+            "taps": read("int32", "(row, column) of each tap, [taps, 2]."),
+            "radius": integer("The radius of the filter."),
+            "samples": read(
+                "int32",
+                "The samples with `radius` more on all sides, units.",
+                "channels * (height + 2 * radius) * (width + 2 * radius)",
+            ),
+            "channels": size("The number of channels."),
+            "height": size("The height of the block."),
+            "width": size("The width of the block."),
+            "residual": written("float32", "Receives the residual of the block, units.", "channels * height * width"),
+        },
+        is_decoder=True,
+    ),
+    "planes_to_pixels": Kernel(
+        "Converts planes into pixels; see `codecs.wavelet.colour.planes_to_pixels`.",
+        {
+            "planes": read("float32", "[C, H, W], units.", "channels * height * width"),
+            "channels": size("C."),
+            "height": size("H."),
+            "width": size("W."),
+            "basis": read("float32", "[3, 3].", "CHANNELS * CHANNELS"),
+            "scale": real("Code values in a unit."),
+            "middle": real("The code value of 0."),
+            "peak": real("The largest code value; pixels are uint8 up to 255, uint16 beyond."),
+            "pixels": written("", "Receives the pixels, [H, W, C]."),
+        },
+        is_decoder=True,
+    ),
+    "accept_symbols": Kernel(
+        "Takes the symbols of a pass; see `CausalContext.accept`.",
+        {
+            "symbols": read("int32", "The symbols.", "rows * columns"),
+            "table": read("int16", "The table of each symbol.", "rows * columns"),
+            "sign": read("int32", "The sign of each symbol.", "rows * columns"),
+            "offsets": read("int32", "The reconstruction offsets of each table, [tables, 7]."),
+            "next_state": read("int8", "`codecs.wavelet.trellis.NEXT_STATE`.", "2 * STATES"),
+            "rows": size("The number of rows."),
+            "columns": size("The number of symbols of a row."),
+            "states": written(
+                "int8", "The state of each cell, which changes.", "rows < 1 ? 0 : (rows - 1) * state_stride + columns"
+            ),
+            "state_stride": size("The number of cells of a row."),
+            "companded": read("int8", "The companding of magnitudes.", "1"),
+            "plane": written("int8", "Receives the companded multiples."),
+            "plane_start": index("The index in it of the first symbol."),
+            "plane_stride": size("The distance in it from row to row."),
+            "fine": written("int32", "Receives the coefficients in 1/FINE steps; the symbols of a row are 2 apart."),
+            "fine_start": index("The index in it of the first symbol."),
+            "fine_stride": size("The distance in it from row to row."),
+        },
+        is_decoder=True,
+    ),
+    "synthesise_channel": Kernel(
+        "Inverts a decomposition level of one channel; see `codecs.wavelet.quantizer.synthesise_fine`.",
+        {
+            **{
+                name: read("int32", "Units." if name == "low" else "An orientation, in 1/FINE steps.", length)
+                for name, length in _HALVES.items()
+            },
+            **{f"step_{number}": integer("The step size of the orientation.") for number in range(3)},
+            "height": size("The height of the result."),
+            "width": size("The width of the result."),
+            "samples": written("int32", "Receives the result, [height, width], units.", "height * width"),
+        },
+        is_decoder=True,
+    ),
+    "low_differences": Kernel(
+        "Compands the differences in some rows of a low-pass band.",
+        {
+            "low": read("int32", "[height, width], units.", "height * width"),
+            "height": size("The height of the band."),
+            "width": size("The width of the band."),
+            "level_step": integer("The step size of the level."),
+            "offsets": read("int32", "(row, column) of the samples around that count, each within 2, [N, 2]."),
+            "companded": read("int32", "The companding of magnitudes.", "1"),
+            "first_row": size("The first of the rows."),
+            "last_row": size("The row after the last."),
+            "differences": written(
+                "int8",
+                "Receives them, [2, 2, N, ceil(height/2), ceil(width/2)].",
+                "4 * (offsets_count / 2) * ((height + 1) / 2) * ((width + 1) / 2)",
+            ),
+        },
+        is_decoder=True,
+    ),
+    "add_context_gradient": Kernel(
+        "Chooses tables, and adds the gradient of bits by symbols; see `ContextModel.add_gradient`.",
+        {
+            "coding_pass": PASS,
+            **_TABLE,
+            "symbols": read("int32", "The symbols of the rows.", "coding_pass.rows * coding_pass.columns"),
+            "bits": read("float32", "`ContextModel.bits_of_outputs`."),
+            "scales": integer("Its number of scales."),
+            "means": integer("Its number of means."),
+            "grad_symbols": written("float32", "The gradient by plane 0, [2, ...], which grows."),
+            "grad_coarser": written("float32", "The gradient by plane 1, [2, ...], which grows."),
+        },
+    ),
+    "adaptation_gradient": Kernel(
+        "Computes the gradient of the bits of symbols by an adaptation of the last layer.",
+        {
+            "hidden": read("uint8", "The inputs of the layer, [N, hidden_2].", "symbols_count * (maps_count / 2)"),
+            "sums": read("float32", "The sums of the layer without an adaptation, [N, 2].", "2 * symbols_count"),
+            "band": read("int64", "The number of each symbol's band.", "symbols_count"),
+            "symbols": read("int32", "The symbols, [N]."),
+            "quantizers": read("int8", "The quantiser of each symbol.", "symbols_count"),
+            "chosen": read("int64", "The symbols that count."),
+            "maps": read("int32", "[2, hidden_2]."),
+            "constants": read("int32", "[bands, 2]."),
+            "bits": read("float32", "`ContextModel.bits_of_outputs`."),
+            "scales": integer("Its number of scales."),
+            "means": integer("Its number of means."),
+            "grad_maps": written("float32", "Receives the gradient by maps.", "maps_count"),
+            "grad_constants": written(
+                "float32", "Receives the gradient by constants, in units of sums.", "constants_count"
+            ),
+        },
+    ),
+    "window_workspace": Kernel(
+        "Measures the workspace of a window.",
+        {},
+        result=Result.SIZE,
+        returns="The bytes that `window_gradient` and `window_costs` work in.",
+        is_short=True,
+    ),
+    "window_gradient": Kernel(
+        "Computes the gradient of a window's term of the loss of a fit; see `WindowLoss.gradients`.",
+        {
+            "window": FIT_WINDOW,
+            "workspace": written("uint8", "[`window_workspace()`]; its content before and after has no meaning."),
+            "temperature": real("The temperature of soft rounding."),
+            "noise": real("The deviation of its noise."),
+            "seed": Number(Kind.SEED, "The seed of the noise."),
+            "grad_weights": written("float32", "Receives the gradient by `weights`."),
+            "grad_latents": written("float32", "Receives the gradient by `Windows.cut`, one grid after the other."),
+        },
+    ),
+    "window_costs": Kernel(
+        "Computes the costs of integer symbols of a window; see `WindowLoss.costs`.",
+        {
+            "window": FIT_WINDOW,
+            "workspace": written("uint8", "As in `window_gradient`."),
+            "errors": written("float32", "Receives the squared error of each pixel.", "WINDOW * WINDOW"),
+            "bits": written("float32", "Receives the bits of each symbol, grid by grid."),
+        },
+    ),
+    "add_window_gradient": Kernel(
+        "Adds the gradient of a window to grids of the image; see `Latents.add`.",
+        {
+            "place": PLACE,
+            "grad_latents": read("float32", "From `window_gradient`."),
+            "waiting": _grids("The gradient by the latents of the image, which grows.", is_written=True),
+        },
+        is_short=True,
+    ),
+    "move_latents": Kernel(
+        "Moves the latents of a window by a step of Adam; see `Latents.move`.",
+        {
+            "place": PLACE,
+            "values": _grids("The latents, which change.", is_written=True),
+            "means": _grids("The running means of their gradients, which change.", is_written=True),
+            "squares": _grids("The running means of the squares, which change.", is_written=True),
+            "waiting": _grids("The gradients, which become zero.", is_written=True),
+            "rates": read("float32", "The rate of each grid, with the bias of the mean.", "GRID_LEVELS"),
+            "mean_fraction": real("The fraction of a gradient in the running mean."),
+            "square_fraction": real("The fraction of a squared gradient in the running mean of squares."),
+            "per_square_bias": real("1 over the bias of squares."),
+            "epsilon": real("The number that is added to the root."),
+        },
+        is_short=True,
+    ),
+    "look_up_samples": Kernel(
+        "Looks up the samples of a channel in a table.",
+        {
+            "table": read("float32", "The value of each sample: 256 for samples of 8 bits, 65536 for 16."),
+            "pixels": read("", "[N, C]."),
+            "channel": size("The channel."),
+            "count": size("N."),
+            "channels": size("C."),
+            "values": written("float32", "Receives the values, [N].", "count"),
+        },
+    ),
+    "ssimulacra2_sums": Kernel(
+        "Sums the errors of SSIMULACRA2 at a scale over the pixels of some rows; see `metrics.ssimulacra2`.",
+        {
+            "strip": STRIP,
+            "sums": written(
+                "float64", "[3, 2, 3]: of each component, the sums of errors and fourth powers, which grow.", "18"
+            ),
+        },
+    ),
+    "ssimulacra2_gradient": Kernel(
+        "Computes the gradient of a sum of the errors of SSIMULACRA2 at a scale, in some rows of the decoded image.",
+        {
+            "strip": STRIP,
+            "error_weights": read("float32", "[3, 2, 3]: the weights of errors and fourth powers in the sum.", "18"),
+            "gradient": written(
+                "float32", "Receives the gradient by linear light, [3, H, W].", "CHANNELS * strip.height * strip.width"
+            ),
+        },
+    ),
+    "analyse_channel": Kernel(
+        "Splits a channel at one decomposition level; see `codecs.wavelet.transform.analyse`.",
+        {
+            "plane": read("float32", "[height, width].", "height * width"),
+            "height": size("The height of the plane."),
+            "width": size("The width of the plane."),
+            **{name: written("float32", "Receives the band.", length) for name, length in _HALVES.items()},
+        },
+    ),
+    "choose_paths": Kernel(
+        "Chooses the symbols of some rows of cells; see `trellis_search.PathChooser`.",
+        {
+            "passes": Groups(PATH_PASS, MAX_PASSES, "The coding passes of the level."),
+            "has_costs": Number(Kind.TRUTH, "Whether there are dependency costs."),
+            "bits": read("float32", "The rate cost of each entry of each table, [tables, TABLE_SIZE]."),
+            "offsets": read("float32", "The reconstruction offset of each, in steps, of the same shape.", "bits_count"),
+            "companded": read("float32", "The companding of magnitudes.", "1"),
+            "transitions": read("int8", "The states before each state, and the branches, [STATES, 4].", "4 * STATES"),
+            "columns": size("The cells of a row."),
+            "first_row": size("The first of the rows."),
+            "last_row": size("The row after the last."),
+        },
+    ),
+}
