@@ -1,7 +1,7 @@
 """The compiled kernels. Arrays are C-contiguous. A kernel raises ValueError for an array that is
 too short or whose items have another size, and for a position outside its array.
 
-Made by dfmcodec.kernels.make_interface of interface.py.
+Made by dfmcodec.kernels.make_interface of interface.py, which describes the arguments.
 """
 
 from collections.abc import Sequence
@@ -30,12 +30,7 @@ def start_decoding(
     state: npt.NDArray[np.uint64],
     words: npt.NDArray[np.uint32],
 ) -> None:
-    """Sets the state of a range decoder to the start of a stream.
-
-    Args:
-        state: The state of the decoder, which changes.
-        words: The words of the stream.
-    """
+    """Sets the state of a range decoder to the start of a stream."""
 
 def decode_highs(
     *,
@@ -51,17 +46,6 @@ def decode_highs(
 ) -> int:
     """Decodes the high part of a symbol for each number of a table: its entry less RADIUS.
 
-    Args:
-        state: The state of the decoder, which changes.
-        words: The words of the stream.
-        cumulative: [tables, TABLE_SIZE + 1]: the frequencies before each entry, and their sum.
-        guide: [tables, 256]: the first entry for each value of the highest bits of a quantile.
-        shifts: The number of low bits of each table's symbols.
-        numbers: The table of each symbol, [N].
-        is_sorted: Whether symbols come in the order of their tables, or in their own.
-        order: Receives the symbols in the order in which they come, [N].
-        highs: Receives the high parts, [N]; an escape is ESCAPE - RADIUS.
-
     Returns:
         The number of unfinished symbols: escapes, and those with low bits; -1 for an invalid
         stream.
@@ -76,12 +60,6 @@ def decode_bits(
 ) -> bool:
     """Decodes numbers of some bits under the uniform model.
 
-    Args:
-        state: The state of the decoder, which changes.
-        words: The words of the stream.
-        bits: The number of bits.
-        values: Receives the numbers.
-
     Returns:
         False for an invalid stream.
     """
@@ -93,13 +71,8 @@ def choose_tables(
     sign: Int32,
     hidden: UInt8,
 ) -> None:
-    """Chooses the tables of the symbols in some rows of a pass; see `ContextModel.choose_tables`.
-
-    Args:
-        coding_pass: Some rows of a coding pass, and the context network of its symbols.
-        table: Receives the table of each symbol.
-        sign: Receives the sign of each symbol.
-        hidden: Receives the inputs of the last layer, [rows * columns, hidden_2]; none if empty.
+    """Chooses the tables of the symbols in some rows of a pass; see
+    `ContextModel.choose_tables`.
     """
 
 def choose_wavefront_tables(
@@ -117,22 +90,7 @@ def choose_wavefront_tables(
     sign: Int32,
     middle: Int32,
 ) -> None:
-    """Chooses the tables of a wavefront; see `GridContext.choose_tables`.
-
-    Args:
-        network: The context network of a level of latent grids; see `LevelNetwork`.
-        plane: The companded symbols of the grid, padded.
-        causal: The distance in it from a symbol to each causal one.
-        plane_start: The index in it of the first symbol.
-        plane_stride: The distance in it to the next symbol.
-        coarser: The features of coarser grids, [symbols, 15].
-        coarser_start: The index of the first symbol's features.
-        coarser_stride: The distance to the next symbol's features.
-        count: The number of symbols.
-        table: Receives the table of each symbol.
-        sign: Receives the sign of each symbol.
-        middle: Receives the integers next to the means.
-    """
+    """Chooses the tables of a wavefront; see `GridContext.choose_tables`."""
 
 def accept_wavefront(
     *,
@@ -145,18 +103,7 @@ def accept_wavefront(
     plane_start: int,
     plane_stride: int,
 ) -> None:
-    """Takes the symbols of a wavefront; see `GridContext.accept`.
-
-    Args:
-        symbols: The symbols, [N].
-        companded: The companding of magnitudes.
-        grid: Receives the symbols.
-        grid_start: The index of the first symbol.
-        grid_stride: The distance to the next symbol.
-        plane: Receives the companded symbols.
-        plane_start: The index of the first companded symbol.
-        plane_stride: The distance to the next one.
-    """
+    """Takes the symbols of a wavefront; see `GridContext.accept`."""
 
 def correction_residual(
     *,
@@ -173,22 +120,7 @@ def correction_residual(
     block_width: int,
     residual: Float32,
 ) -> None:
-    """Evaluates the correction network on a block; see `codecs.wavelet.correction`.
-
-    Args:
-        weights: lift, a and b of each layer, bypass, one after the other.
-        network_width: The width of the network.
-        depth: The number of its Fourier layers.
-        samples: The samples around the block, units.
-        channels: The number of channels.
-        height: The height of the samples.
-        width: The width of the samples.
-        step_size: The quantiser step size in units.
-        log_step: Its `codecs.wavelet.correction.step_feature`.
-        block_height: The height of the block.
-        block_width: The width of the block.
-        residual: Receives the residual of the block, units.
-    """
+    """Evaluates the correction network on a block; see `codecs.wavelet.correction`."""
 
 def filter_residual(
     *,
@@ -201,18 +133,7 @@ def filter_residual(
     width: int,
     residual: Float32,
 ) -> None:
-    """Evaluates the image filter on a block; see `codecs.wavelet.filter`.
-
-    Args:
-        weights: [taps, C from, C to].
-        taps: (row, column) of each tap, [taps, 2].
-        radius: The radius of the filter.
-        samples: The samples with `radius` more on all sides, units.
-        channels: The number of channels.
-        height: The height of the block.
-        width: The width of the block.
-        residual: Receives the residual of the block, units.
-    """
+    """Evaluates the image filter on a block; see `codecs.wavelet.filter`."""
 
 def planes_to_pixels(
     *,
@@ -226,19 +147,7 @@ def planes_to_pixels(
     peak: float,
     pixels: npt.NDArray[np.unsignedinteger[Any]],
 ) -> None:
-    """Converts planes into pixels; see `codecs.wavelet.colour.planes_to_pixels`.
-
-    Args:
-        planes: [C, H, W], units.
-        channels: C.
-        height: H.
-        width: W.
-        basis: [3, 3].
-        scale: Code values in a unit.
-        middle: The code value of 0.
-        peak: The largest code value; pixels are uint8 up to 255, uint16 beyond.
-        pixels: Receives the pixels, [H, W, C].
-    """
+    """Converts planes into pixels; see `codecs.wavelet.colour.planes_to_pixels`."""
 
 def accept_symbols(
     *,
@@ -259,26 +168,7 @@ def accept_symbols(
     fine_start: int,
     fine_stride: int,
 ) -> None:
-    """Takes the symbols of a pass; see `CausalContext.accept`.
-
-    Args:
-        symbols: The symbols.
-        table: The table of each symbol.
-        sign: The sign of each symbol.
-        offsets: The reconstruction offsets of each table, [tables, 7].
-        next_state: `codecs.wavelet.trellis.NEXT_STATE`.
-        rows: The number of rows.
-        columns: The number of symbols of a row.
-        states: The state of each cell, which changes.
-        state_stride: The number of cells of a row.
-        companded: The companding of magnitudes.
-        plane: Receives the companded multiples.
-        plane_start: The index in it of the first symbol.
-        plane_stride: The distance in it from row to row.
-        fine: Receives the coefficients in 1/FINE steps; the symbols of a row are 2 apart.
-        fine_start: The index in it of the first symbol.
-        fine_stride: The distance in it from row to row.
-    """
+    """Takes the symbols of a pass; see `CausalContext.accept`."""
 
 def synthesise_channel(
     *,
@@ -293,19 +183,8 @@ def synthesise_channel(
     width: int,
     samples: Int32,
 ) -> None:
-    """Inverts a decomposition level of one channel; see `codecs.wavelet.quantizer.synthesise_fine`.
-
-    Args:
-        low: Units.
-        band_0: An orientation, in 1/FINE steps.
-        band_1: An orientation, in 1/FINE steps.
-        band_2: An orientation, in 1/FINE steps.
-        step_0: The step size of the orientation.
-        step_1: The step size of the orientation.
-        step_2: The step size of the orientation.
-        height: The height of the result.
-        width: The width of the result.
-        samples: Receives the result, [height, width], units.
+    """Inverts a decomposition level of one channel; see
+    `codecs.wavelet.quantizer.synthesise_fine`.
     """
 
 def low_differences(
@@ -320,19 +199,7 @@ def low_differences(
     last_row: int,
     differences: Int8,
 ) -> None:
-    """Compands the differences in some rows of a low-pass band.
-
-    Args:
-        low: [height, width], units.
-        height: The height of the band.
-        width: The width of the band.
-        level_step: The step size of the level.
-        offsets: (row, column) of the samples around that count, each within 2, [N, 2].
-        companded: The companding of magnitudes.
-        first_row: The first of the rows.
-        last_row: The row after the last.
-        differences: Receives them, [2, 2, N, ceil(height/2), ceil(width/2)].
-    """
+    """Compands the differences in some rows of a low-pass band."""
 
 def encode_entries(
     *,
@@ -345,16 +212,6 @@ def encode_entries(
     out: npt.NDArray[np.uint32],
 ) -> int:
     """Encodes table entries.
-
-    Args:
-        state: The state of the encoder, which changes: at first 0, 2^64 - 1, 0, 0; the third number
-            counts the words that wait until a carry is out of the question.
-        cumulative: [tables, TABLE_SIZE + 1]; see `decode_highs`.
-        numbers: The table of each entry, [N].
-        is_sorted: Whether entries come in the order of their tables, or in their own.
-        order: Receives the entries' indices in their order, [N].
-        entries: The entries, [N].
-        out: Receives the words; room for N and those that wait.
 
     Returns:
         The number of words.
@@ -369,13 +226,6 @@ def encode_bits(
 ) -> int:
     """Encodes the lowest bits of numbers under the uniform model.
 
-    Args:
-        state: The state of the encoder, which changes: at first 0, 2^64 - 1, 0, 0; the third number
-            counts the words that wait until a carry is out of the question.
-        bits: The number of bits, 1 to 24.
-        values: The numbers, [N].
-        out: Receives the words; room for N and those that wait.
-
     Returns:
         The number of words.
     """
@@ -386,10 +236,6 @@ def end_encoding(
     out: npt.NDArray[np.uint32],
 ) -> int:
     """Writes the words that end a stream; the state stays.
-
-    Args:
-        state: The state of the encoder.
-        out: Receives the words; room for two and those that wait.
 
     Returns:
         The number of words.
@@ -408,20 +254,7 @@ def add_context_gradient(
     grad_symbols: Float32,
     grad_coarser: Float32,
 ) -> None:
-    """Chooses tables, and adds the gradient of bits by symbols; see `ContextModel.add_gradient`.
-
-    Args:
-        coding_pass: Some rows of a coding pass, and the context network of its symbols.
-        table: Receives the table of each symbol.
-        sign: Receives the sign of each symbol.
-        hidden: Receives the inputs of the last layer, [rows * columns, hidden_2]; none if empty.
-        symbols: The symbols of the rows.
-        bits: `ContextModel.bits_of_outputs`.
-        scales: Its number of scales.
-        means: Its number of means.
-        grad_symbols: The gradient by plane 0, [2, ...], which grows.
-        grad_coarser: The gradient by plane 1, [2, ...], which grows.
-    """
+    """Chooses tables, and adds the gradient of bits by symbols; see `ContextModel.add_gradient`."""
 
 def adaptation_gradient(
     *,
@@ -439,23 +272,7 @@ def adaptation_gradient(
     grad_maps: Float32,
     grad_constants: Float32,
 ) -> None:
-    """Computes the gradient of the bits of symbols by an adaptation of the last layer.
-
-    Args:
-        hidden: The inputs of the layer, [N, hidden_2].
-        sums: The sums of the layer without an adaptation, [N, 2].
-        band: The number of each symbol's band.
-        symbols: The symbols, [N].
-        quantizers: The quantiser of each symbol.
-        chosen: The symbols that count.
-        maps: [2, hidden_2].
-        constants: [bands, 2].
-        bits: `ContextModel.bits_of_outputs`.
-        scales: Its number of scales.
-        means: Its number of means.
-        grad_maps: Receives the gradient by maps.
-        grad_constants: Receives the gradient by constants, in units of sums.
-    """
+    """Computes the gradient of the bits of symbols by an adaptation of the last layer."""
 
 def window_workspace() -> int:
     """Measures the workspace of a window.
@@ -474,17 +291,7 @@ def window_gradient(
     grad_weights: Float32,
     grad_latents: Float32,
 ) -> None:
-    """Computes the gradient of a window's term of the loss of a fit; see `WindowLoss.gradients`.
-
-    Args:
-        window: A window of a fit of the overfitted codec.
-        workspace: [`window_workspace()`]; its content before and after has no meaning.
-        temperature: The temperature of soft rounding.
-        noise: The deviation of its noise.
-        seed: The seed of the noise.
-        grad_weights: Receives the gradient by `weights`.
-        grad_latents: Receives the gradient by `Windows.cut`, one grid after the other.
-    """
+    """Computes the gradient of a window's term of the loss of a fit; see `WindowLoss.gradients`."""
 
 def window_costs(
     *,
@@ -493,14 +300,7 @@ def window_costs(
     errors: Float32,
     bits: Float32,
 ) -> None:
-    """Computes the costs of integer symbols of a window; see `WindowLoss.costs`.
-
-    Args:
-        window: A window of a fit of the overfitted codec.
-        workspace: As in `window_gradient`.
-        errors: Receives the squared error of each pixel.
-        bits: Receives the bits of each symbol, grid by grid.
-    """
+    """Computes the costs of integer symbols of a window; see `WindowLoss.costs`."""
 
 def add_window_gradient(
     *,
@@ -508,13 +308,7 @@ def add_window_gradient(
     grad_latents: Float32,
     waiting: tuple[Float32, ...],
 ) -> None:
-    """Adds the gradient of a window to grids of the image; see `Latents.add`.
-
-    Args:
-        place: The place of a window of a fit.
-        grad_latents: From `window_gradient`.
-        waiting: The gradient by the latents of the image, which grows.
-    """
+    """Adds the gradient of a window to grids of the image; see `Latents.add`."""
 
 def move_latents(
     *,
@@ -529,20 +323,7 @@ def move_latents(
     per_square_bias: float,
     epsilon: float,
 ) -> None:
-    """Moves the latents of a window by a step of Adam; see `Latents.move`.
-
-    Args:
-        place: The place of a window of a fit.
-        values: The latents, which change.
-        means: The running means of their gradients, which change.
-        squares: The running means of the squares, which change.
-        waiting: The gradients, which become zero.
-        rates: The rate of each grid, with the bias of the mean.
-        mean_fraction: The fraction of a gradient in the running mean.
-        square_fraction: The fraction of a squared gradient in the running mean of squares.
-        per_square_bias: 1 over the bias of squares.
-        epsilon: The number that is added to the root.
-    """
+    """Moves the latents of a window by a step of Adam; see `Latents.move`."""
 
 def look_up_samples(
     *,
@@ -553,16 +334,7 @@ def look_up_samples(
     channels: int,
     values: Float32,
 ) -> None:
-    """Looks up the samples of a channel in a table.
-
-    Args:
-        table: The value of each sample: 256 for samples of 8 bits, 65536 for 16.
-        pixels: [N, C].
-        channel: The channel.
-        count: N.
-        channels: C.
-        values: Receives the values, [N].
-    """
+    """Looks up the samples of a channel in a table."""
 
 def ssimulacra2_sums(
     *,
@@ -571,10 +343,6 @@ def ssimulacra2_sums(
 ) -> None:
     """Sums the errors of SSIMULACRA2 at a scale over the pixels of some rows; see
     `metrics.ssimulacra2`.
-
-    Args:
-        strip: Some rows of two images, and the constants of SSIMULACRA2.
-        sums: [3, 2, 3]: of each component, the sums of errors and fourth powers, which grow.
     """
 
 def ssimulacra2_gradient(
@@ -583,13 +351,8 @@ def ssimulacra2_gradient(
     error_weights: Float32,
     gradient: Float32,
 ) -> None:
-    """Computes the gradient of a sum of the errors of SSIMULACRA2 at a scale, in some rows of the
-    decoded image.
-
-    Args:
-        strip: Some rows of two images, and the constants of SSIMULACRA2.
-        error_weights: [3, 2, 3]: the weights of errors and fourth powers in the sum.
-        gradient: Receives the gradient by linear light, [3, H, W].
+    """Computes the gradient of a sum of the errors of SSIMULACRA2 at a scale, in some rows of
+    the decoded image.
     """
 
 def analyse_channel(
@@ -602,17 +365,7 @@ def analyse_channel(
     band_1: Float32,
     band_2: Float32,
 ) -> None:
-    """Splits a channel at one decomposition level; see `codecs.wavelet.transform.analyse`.
-
-    Args:
-        plane: [height, width].
-        height: The height of the plane.
-        width: The width of the plane.
-        low: Receives the band.
-        band_0: Receives the band.
-        band_1: Receives the band.
-        band_2: Receives the band.
-    """
+    """Splits a channel at one decomposition level; see `codecs.wavelet.transform.analyse`."""
 
 def choose_paths(
     *,
@@ -626,16 +379,4 @@ def choose_paths(
     first_row: int,
     last_row: int,
 ) -> None:
-    """Chooses the symbols of some rows of cells; see `trellis_search.PathChooser`.
-
-    Args:
-        passes: The coding passes of the level.
-        has_costs: Whether there are dependency costs.
-        bits: The rate cost of each entry of each table, [tables, TABLE_SIZE].
-        offsets: The reconstruction offset of each, in steps, of the same shape.
-        companded: The companding of magnitudes.
-        transitions: The states before each state, and the branches, [STATES, 4].
-        columns: The cells of a row.
-        first_row: The first of the rows.
-        last_row: The row after the last.
-    """
+    """Chooses the symbols of some rows of cells; see `trellis_search.PathChooser`."""

@@ -40,6 +40,7 @@ C_TYPES = {
 }
 PYTHON_TYPES = {Kind.TRUTH: "bool", Kind.REAL: "float"}  # of the others: int
 ITEMS = {"float32": "float", "float64": "double"}  # in C; of the others: int8_t for int8
+_DOC_WIDTH = 100
 WASM_BYTES = {Kind.REAL: 8}  # of other numbers and of pointers: 4
 
 
@@ -141,7 +142,7 @@ def _members(name: str, field: Field) -> list[str]:
     if isinstance(field, Array):
         many = f"[{field.count}]" if field.count > 1 else ""
         const = "" if field.is_written else "const "
-        return [f"{const}{_item(field)} *{name}{many};", f"ptrdiff_t {name}_count{many};"]
+        return [f"{const}{_item(field)} *{name}{many}; ptrdiff_t {name}_count{many};"]
     if isinstance(field, Number):
         return [f"{C_TYPES[field.kind]} {name};"]
     if isinstance(field, Group):
@@ -287,14 +288,14 @@ def stub() -> str:
     names = ", ".join(sorted(group.name for group in _all_groups()))
     lines = ['"""The compiled kernels. Arrays are C-contiguous. A kernel raises ValueError for an array that is']
     lines += ["too short or whose items have another size, and for a position outside its array."]
-    lines += ["", f"{BY}.", '"""', "", "from collections.abc import Sequence"]
+    lines += ["", f"{BY}, which describes the arguments.", '"""', "", "from collections.abc import Sequence"]
     lines += [*_imports([kernel.fields for kernel in KERNELS.values()])]
     lines += [f"from dfmcodec.kernels.arguments import {names}", "", *_FUNCTIONS]
     for name, kernel in _in_order().items():
         arguments = [f"    {argument}: {_python_type(field)}," for argument, field in kernel.fields.items()]
         lines += ["", *([f"def {name}(", "    *,", *arguments, ")"] if arguments else [f"def {name}()"])]
         lines[-1] += f" -> {kernel.result.value}:"
-        lines += _doc(kernel.text, kernel.fields, "    ", kernel.returns)
+        lines += _doc(kernel.text, {}, "    ", kernel.returns)
     return "\n".join([*lines, ""])
 
 
@@ -338,18 +339,18 @@ def _python_type(field: Field) -> str:
 
 def _doc(text: str, fields: Mapping[str, Field], indent: str, returns: str = "") -> list[str]:
     """Returns the lines of a docstring."""
-    lines = _wrapped(f'"""{text}', indent)
+    lines = wrap(f'"""{text}', _DOC_WIDTH - 3, initial_indent=indent, subsequent_indent=indent)
     if fields:
         lines += ["", f"{indent}Args:"]
         for name, field in fields.items():
             lines += _wrapped(f"{name}: {field.text}", indent + "    ", "    ")
     if returns:
         lines += ["", f"{indent}Returns:", *_wrapped(returns, indent + "    ")]
-    return [*lines, f'{indent}"""'] if fields or returns else [lines[0] + '"""']
+    return [lines[0] + '"""'] if len(lines) == 1 else [*lines, f'{indent}"""']
 
 
 def _wrapped(text: str, indent: str, hanging: str = "") -> list[str]:
-    return wrap(text, 100, initial_indent=indent, subsequent_indent=indent + hanging, break_on_hyphens=False)
+    return wrap(text, _DOC_WIDTH, initial_indent=indent, subsequent_indent=indent + hanging, break_on_hyphens=False)
 
 
 # JavaScript
