@@ -1,22 +1,18 @@
 """The list of codecs: one line for each, with all that is known of a codec before it is loaded.
 
 A codec is a folder beside this module, of the name that `--model` takes. Its `codec.py` holds its
-record `CODEC`; see `codecs.record.Codec`. The record is imported on first use.
+record `CODEC`; see `codecs.record.Codec`. The record is imported on first use. This module is what
+`dfm encode --help` needs, so it imports nothing of the package, and not NumPy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from importlib import import_module
-from types import MappingProxyType
 from typing import Any
 
-from dfmcodec._types import Tune
-
 AUTO = "auto"  # the name that `--model` takes for the best of several codecs
-_ANY_EFFORT = MappingProxyType({Tune.VISUAL: 1, Tune.PSNR: 1})
 
 
 @dataclass(frozen=True)
@@ -24,11 +20,13 @@ class Automatic:
     """The conditions under which `--model auto` tries a codec.
 
     Args:
-        from_effort: The least effort, by tune.
+        from_effort: The least effort, with the tune `psnr`.
+        visual_from_effort: The least effort, with the tune `visual`.
         max_pixels: The largest number of pixels; None for no limit.
     """
 
-    from_effort: Mapping[Tune, int] = field(default_factory=lambda: _ANY_EFFORT)
+    from_effort: int = 1
+    visual_from_effort: int = 1
     max_pixels: int | None = None
 
 
@@ -53,15 +51,15 @@ class Traits:
     default_target: str = "quality"
     is_named: bool = True
 
-    def is_automatic(self, tune: Tune, effort: int, pixel_count: int) -> bool:
+    def is_automatic(self, is_visual: bool, effort: int, pixel_count: int) -> bool:
         """Returns whether `--model auto` tries the codec for an image of a number of pixels."""
         rule = self.automatic
-        if rule is None or effort < rule.from_effort[tune]:
+        if rule is None or effort < (rule.visual_from_effort if is_visual else rule.from_effort):
             return False
         return rule.max_pixels is None or pixel_count <= rule.max_pixels
 
 
-_FITS = Automatic({Tune.VISUAL: 8, Tune.PSNR: 6}, max_pixels=4_000_000)  # of larger images that takes hours
+_FITS = Automatic(from_effort=6, visual_from_effort=8, max_pixels=4_000_000)  # of larger images that takes hours
 _NETWORK = ("recipe", "depth", "width", "order", "steps")
 
 

@@ -171,8 +171,8 @@ class EncoderConfig(EncodeSettings):
         """The codecs that are tried for an image of the given number of pixels."""
         if self.model != AUTO:
             return (Model.named(self.model),)
-        tune, effort = self.distortion_tune, self.effort
-        return tuple(model for model in Model if model.traits.is_automatic(tune, effort, pixel_count))
+        is_visual, effort = self.distortion_tune is Tune.VISUAL, self.effort
+        return tuple(model for model in Model if model.traits.is_automatic(is_visual, effort, pixel_count))
 
     @property
     def _has_visual_tune(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from dfmcodec._types import Tune
 from dfmcodec.codecs.record import codec_of
 from dfmcodec.codecs.registry import NAMED_MODELS, VISUAL_MODELS, Model, has_option, models_of_option
 from dfmcodec.codecs.renderer import Renderer
@@ -41,7 +40,7 @@ def test_options_of_codecs_are_options() -> None:
 
 def test_codecs_are_tried_from_an_effort_on() -> None:
     traits = Model.OVERFITTED.traits
-    assert [effort for effort in range(1, 10) if traits.is_automatic(Tune.PSNR, effort, 1000)] == [6, 7, 8, 9]
-    assert [effort for effort in range(1, 10) if traits.is_automatic(Tune.VISUAL, effort, 1000)] == [8, 9]
-    assert not traits.is_automatic(Tune.PSNR, 9, 4_000_001)
-    assert not Model.COORDINATE.traits.is_automatic(Tune.PSNR, 9, 1000)
+    assert [effort for effort in range(1, 10) if traits.is_automatic(False, effort, 1000)] == [6, 7, 8, 9]
+    assert [effort for effort in range(1, 10) if traits.is_automatic(True, effort, 1000)] == [8, 9]
+    assert not traits.is_automatic(False, 9, 4_000_001)
+    assert not Model.COORDINATE.traits.is_automatic(False, 9, 1000)
