@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from common import GOLDEN
 
 import dfmcodec
 
 PACKAGE = Path(dfmcodec.__file__).parent
+GOLDEN = Path(__file__).parents[1] / "golden" / "v1"
 
 # docs/architecture.md: a room is a folder or module, and imports from rooms of the rows above it,
 # never from its own row or below. A module belongs to the longest of these names that begins its
