@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from math import log2
 from types import SimpleNamespace
@@ -19,9 +20,10 @@ from dfmcodec.codecs.wavelet.encode import search
 from dfmcodec.codecs.wavelet.encode.trial import Trial
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.image import Image
+from dfmcodec.image.region import Region
 from dfmcodec.metrics.ssimulacra2 import WHOLE_SIDE, ssimulacra2
 from dfmcodec.search.config import EncoderConfig
-from dfmcodec.search.job import Job
+from dfmcodec.search.job import Encoded, Job
 from dfmcodec.search.quality import SCORE_STEPS, step_of_score
 from dfmcodec.search.target import asked_target
 
@@ -46,6 +48,24 @@ def found(monkeypatch, loss_at_20, power=0.9, gained=(4.0, 2.0, 1.0), best=100.0
     job = Job.of(image, config, asked_target(config, image))
     q_step = search.fit_latents(job).model.q_step
     return next(trial for trial in reversed(trials) if trial.model.q_step == q_step), trials
+
+
+def test_an_iteration_starts_without_the_image_of_the_one_before(monkeypatch):
+    """It takes 12 bytes a pixel: the search for a score held it in the trial that looked best."""
+    alive = []
+
+    def iterate(encoding, state, q_step, *others):
+        assert [encoded() for encoded in alive] == [None] * len(alive)
+        number = state.number + 1
+        encoded = Encoded(np.zeros((3, 120, 120), np.int32), Region(0, 0, 120, 120), None)
+        alive.append(weakref.ref(encoded))
+        trial = Trial(number, SimpleNamespace(q_step=q_step), 900.0, 900, 9.0, 60.0 + number, encoded)
+        return trial, replace(state, number=number)
+
+    monkeypatch.setattr(search, "iterate", iterate)
+    image, config = Image(np.zeros((120, 120, 3), np.uint8)), EncoderConfig(quality=75, effort=5)
+    search.fit_latents(Job.of(image, config, asked_target(config, image)))
+    assert len(alive) > 2
 
 
 @pytest.mark.parametrize("score", [40.0, 70.0, 90.0])

@@ -119,6 +119,7 @@ class _WaveletSearch(Search[int, Trial]):
         return trial
 
     def following(self, trial: Trial, best: Trial | None) -> int | End:
+        trial = self.kept(trial)  # `steps` may hold it while others are made
         following = self.steps.next_q_step(trial)
         if self._learned is not None and trial.number < self._encoding.effort.iterations:
             following = self.steps.towards_target(self._learned.expected(trial))
