@@ -181,7 +181,7 @@ def _decode_at(
 
 
 def _sampling_of(region: Region, request: DecodeRequest) -> resample.Sampling | None:
-    """The positions of another size of a region; None for its own pixels.
+    """Returns the positions of another size of a region; None for its own pixels.
 
     Raises:
         ConfigError: Scale and size are both given, the scale is not positive, or the result has
@@ -208,7 +208,7 @@ def _sampling_of(region: Region, request: DecodeRequest) -> resample.Sampling | 
 
 
 def _as_image(pixels: Pixels, ancillary: container.Ancillary) -> Image:
-    """An image of a model's pixels and the ancillary data."""
+    """Returns an image of a model's pixels and the ancillary data."""
     if ancillary.gray_as_rgb and pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     return Image(pixels, ancillary.metadata, ancillary.alpha)

@@ -115,7 +115,8 @@ def _out_of_reach_as(config: EncoderConfig) -> Iterator[None]:
 
 
 def _with_range(image: Image, config: EncoderConfig, notify: Notify) -> tuple[Image, EncoderConfig]:
-    """The image as it is encoded, and the settings with the range that they are relative to.
+    """Returns the image as it is encoded, and the settings with the range that they are relative
+    to.
 
     Integers of the decoder stand for about 4 values of 16 bits, which is too coarse for samples up
     to 255: such an image is encoded as 8 bits, if the settings ask for it.
@@ -147,8 +148,8 @@ def _with_range(image: Image, config: EncoderConfig, notify: Notify) -> tuple[Im
 
 
 def _with_measure(image: Image, config: EncoderConfig, notify: Notify) -> EncoderConfig:
-    """The settings with a tune and a target that the image has: without another one named, images
-    too small for all scales of SSIMULACRA2 are encoded for PSNR.
+    """Returns the settings with a tune and a target that the image has: without another one named,
+    images too small for all scales of SSIMULACRA2 are encoded for PSNR.
 
     Raises:
         ConfigError: The target is a SSIMULACRA2 of samples that use a part of 16 bits.
@@ -183,7 +184,7 @@ def _better_of(
     on_progress: Callable[[Progress], None],
     should_stop: Callable[[], bool],
 ) -> EncodeResult:
-    """The best of the encodings with several models, of those that meet the target.
+    """Returns the best of the encodings with several models, of those that meet the target.
 
     Raises:
         TargetUnreachableError: None meets it; or another error of the first model.
@@ -222,8 +223,8 @@ def _better_of(
 
 
 def _smaller(config: EncoderConfig, other: EncodeResult) -> EncoderConfig:
-    """The settings for a file of a part of another one's size; it is the better one if it does not
-    look worse.
+    """Returns the settings for a file of a part of another one's size; it is the better one if it
+    does not look worse.
     """
     others: dict[str, Any] = dict.fromkeys(config.targets())
     size = max(1, int(_SMALLER_FRACTION * len(other.data)))
@@ -233,7 +234,7 @@ def _smaller(config: EncoderConfig, other: EncodeResult) -> EncoderConfig:
 def _better_than_quick(
     image: Image, early: EncodeResult, model: Model, should_stop: Callable[[], bool]
 ) -> EncodeResult:
-    """An encoding that ended early; or the quick one of another codec, if that is better."""
+    """Returns an encoding that ended early; or the quick one of another codec, if that is better."""
     config = early.report.config
     tune = config.distortion_tune.value
     settings: dict[str, Any] = {"model": model.value, "effort": EFFORTS[0], "steps": None, "tune": tune}
@@ -250,7 +251,7 @@ def _better_than_quick(
 
 
 def _score(image: Image, result: EncodeResult) -> float:
-    """A figure by which files for the same target are compared: larger is better."""
+    """Returns a figure by which files for the same target are compared: larger is better."""
     report = result.report
     if report.config.distortion_tune is Tune.VISUAL and report.ssimulacra2 is not None:
         return report.ssimulacra2
@@ -271,7 +272,7 @@ def _encoded(
     should_stop: Callable[[], bool],
     generator: GenerativeModel | None = None,
 ) -> EncodeResult:
-    """The encoding with one codec; see `encode_image`."""
+    """Returns the encoding with one codec; see `encode_image`."""
     started = time.perf_counter()
     encoder = codec_of(model).encoder()
     asked, ancillary = asked_target(config, image), _ancillary(image, generator)
@@ -302,7 +303,7 @@ def _encoded(
 
 
 def _ancillary(image: Image, generator: GenerativeModel | None) -> dict[Section, bytes]:
-    """The sections of what the file holds besides the coded pixels."""
+    """Returns the sections of what the file holds besides the coded pixels."""
     coded_channels = generator.architecture.channels if generator is not None else 1
     gray_as_rgb = image.channels > coded_channels and image.is_gray
     return container.ancillary_sections(container.Ancillary(image.metadata, image.alpha, gray_as_rgb))
@@ -316,7 +317,7 @@ def _job(
     ancillary: dict[Section, bytes],
     **others: Any,
 ) -> Job:
-    """The job of encoding an image with a codec.
+    """Returns the job of encoding an image with a codec.
 
     Args:
         image: The image.
@@ -373,7 +374,7 @@ def _check_quality(asked: Target, psnr_db: float, seen: float | None) -> None:
 
 
 def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, data: bytes) -> partial[EncodeReport]:
-    """The figures of an encoding, but for its PSNR and seconds."""
+    """Returns the figures of an encoding, but for its PSNR and seconds."""
     header, network = container.read_header(data, image.pixel_count), outcome.network
     return partial(
         EncodeReport,
@@ -416,8 +417,8 @@ def _bytes_for_checks(symbol_checks: int, optional_sections: int, ancillary: int
 
 
 def _as_coded(image: Image, fill: bool) -> Image:
-    """The image that the model is fitted to: gray in one channel; with `fill`, smooth where it is
-    transparent.
+    """Returns the image that the model is fitted to: gray in one channel; with `fill`, smooth where
+    it is transparent.
     """
     pixels = image.pixels[:, :, :1] if image.is_gray else image.pixels
     if fill and image.visible is not None:

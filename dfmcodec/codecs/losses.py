@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def lost_details(level: int, state: str, tile: str = "") -> str:
-    """A sentence about an image without its finest details.
+    """Returns a sentence about an image without its finest details.
 
     Args:
         level: The decomposition level or grid, 0 the finest, from which on symbols are lost.

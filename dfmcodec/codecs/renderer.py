@@ -69,23 +69,27 @@ class Renderer:
     """Evaluates the models of a codec."""
 
     def uses_threads(self) -> bool:
-        """Whether it spreads blocks over threads, each of which has matrix products of NumPy."""
+        """Indicates whether it spreads blocks over threads, each of which has matrix products of
+        NumPy.
+        """
         return False
 
     def multiply_adds(self, architecture: Any, generator: GenerativeModel | None) -> int:
-        """The multiply-adds at a position of a network that is a file's own; 0 for other models."""
+        """Returns the multiply-adds at a position of a network that is a file's own; 0 for other
+        models.
+        """
         return 0
 
     def evaluated(self, region: Region, header: Header) -> Region:
-        """The region that has to be evaluated for the pixels of a region."""
+        """Returns the region that has to be evaluated for the pixels of a region."""
         return region
 
     def seen_from(self, region: Region, header: Header) -> Region:
-        """The region of the model's samples that the pixels of a region depend on."""
+        """Returns the region of the model's samples that the pixels of a region depend on."""
         return region
 
     def has_bands(self, header: Header) -> bool:
-        """Whether an image can be read band by band; see `render_bands`."""
+        """Indicates whether an image can be read band by band; see `render_bands`."""
         return False
 
     def render_bands(
@@ -106,7 +110,7 @@ class Renderer:
         raise NotImplementedError
 
     def level(self, sampling: Sampling, architecture: Any) -> int:
-        """The finest decomposition level that a sampling needs, 0 for all of them."""
+        """Returns the finest decomposition level that a sampling needs, 0 for all of them."""
         return 0
 
     def render(self, decoded: Decoded, region: Region, request: DecodeRequest) -> Pixels:

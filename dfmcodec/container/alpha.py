@@ -31,7 +31,8 @@ def _tiles_of(height: int, width: int) -> tuple[Region, ...]:
 
 
 def write_alpha(alpha: Pixels) -> bytes:
-    """The alpha section: a kind and a value or length for each tile, then the bodies of the tiles.
+    """Returns the alpha section: a kind and a value or length for each tile, then the bodies of the
+    tiles.
 
     Args:
         alpha: uint8 or uint16 [H, W].
@@ -93,7 +94,7 @@ def read_alpha(body: bytes, height: int, width: int, bit_depth: int, region: Reg
 
 
 def _to_webp(alpha: Pixels) -> bytes:
-    """A lossless WebP file of alpha, [H, W].
+    """Returns a lossless WebP file of alpha, [H, W].
 
     At 8 bits R, G and B are equal. At 16 bits R is the low byte, G is the high byte, and B is 0.
     """
@@ -107,7 +108,8 @@ def _to_webp(alpha: Pixels) -> bytes:
 
 
 def _is_webp_of(body: bytes, size: int, tile: Region) -> bool:
-    """Whether bytes are a lossless WebP file of the given bytes and of the size of a tile.
+    """Indicates whether bytes are a lossless WebP file of the given bytes and of the size of a
+    tile.
 
     It is known from the headers, before anything is unpacked.
     """
@@ -125,7 +127,7 @@ def _is_webp_of(body: bytes, size: int, tile: Region) -> bool:
 
 
 def _from_webp(body: bytes, bit_depth: int) -> Pixels:
-    """The inverse of `_to_webp`, for a tile that is inside a file of this bit depth.
+    """Returns the inverse of `_to_webp`, for a tile that is inside a file of this bit depth.
 
     Raises:
         CorruptError: The WebP file is damaged.

@@ -36,7 +36,7 @@ class Checks:
 
 
 def checks_bytes(sections: int, symbol_checks: int) -> int:
-    """The length of a checks section, in bytes.
+    """Returns the length of a checks section, in bytes.
 
     Args:
         sections: The number of other sections.
@@ -46,7 +46,7 @@ def checks_bytes(sections: int, symbol_checks: int) -> int:
 
 
 def write_checks(head: bytes, bodies: Sequence[bytes], symbol_checks: Sequence[int]) -> bytes:
-    """The checks section.
+    """Returns the checks section.
 
     Args:
         head: The file's bytes before its first section.
@@ -59,7 +59,7 @@ def write_checks(head: bytes, bodies: Sequence[bytes], symbol_checks: Sequence[i
 
 
 def read_checks(data: bytes, header: Header) -> Checks | None:
-    """The checks of a file; None if it has none or they are damaged.
+    """Returns the checks of a file; None if it has none or they are damaged.
 
     Args:
         data: The file's bytes, or a prefix of them.

@@ -83,7 +83,7 @@ class Header:
 
     @property
     def has_alpha(self) -> bool:
-        """Whether the file has an alpha section."""
+        """Indicates whether the file has an alpha section."""
         return Section.ALPHA in self.sections
 
     @property
@@ -92,13 +92,13 @@ class Header:
         return header_form(self.architecture.model).check_count(self.architecture)
 
     def section_bytes(self) -> dict[str, int]:
-        """The sizes of container and sections by name, in bytes; they add up to the file."""
+        """Returns the sizes of container and sections by name, in bytes; they add up to the file."""
         lengths = {section.title: length for section, (_, length) in self.sections.items()}
         return {"container": self.file_bytes - sum(lengths.values()), **lengths}
 
 
 def write_header(model: QuantizedModel, sections: Mapping[Section, bytes]) -> bytes:
-    """The bytes of a file before its first section: magic, fields and section table."""
+    """Returns the bytes of a file before its first section: magic, fields and section table."""
     form = header_form(model.architecture.model)
     outside = None if form.main_bytes is None else form.main_section
     in_table = {section: body for section, body in sections.items() if section is not outside}
@@ -164,7 +164,7 @@ def _check_sections(sections: Mapping[Section, tuple[int, int]], architecture: A
 def _read_section_table(
     data: bytes, table: int, values: Mapping[str, int], form: HeaderForm
 ) -> tuple[dict[Section, tuple[int, int]], int]:
-    """The (offset, length) of each section, and the length of the file.
+    """Returns the (offset, length) of each section, and the length of the file.
 
     Args:
         data: The file's bytes.

@@ -77,7 +77,7 @@ class FileState:
             raise CorruptError(msg)
 
     def section(self, section: Section) -> bytes:
-        """The bytes of a section that the file has, which must be whole.
+        """Returns the bytes of a section that the file has, which must be whole.
 
         Raises:
             TruncatedError: The section is cut off or missing.
@@ -92,12 +92,12 @@ class FileState:
         return self.present(section)
 
     def present(self, section: Section) -> bytes:
-        """The bytes that are left of a section."""
+        """Returns the bytes that are left of a section."""
         start, length = self.header.sections[section]
         return self.data[start : start + length]
 
     def missing_bytes(self, section: Section) -> int:
-        """The number of bytes that are missing at the end of a section."""
+        """Returns the number of bytes that are missing at the end of a section."""
         start, length = self.header.sections[section]
         return min(length, max(0, start + length - len(self.data)))
 

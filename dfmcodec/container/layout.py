@@ -74,12 +74,12 @@ class Field:
         return 1 if self.code == LEB128 else struct.calcsize(f"<{self.code}")
 
     def pack(self, value: int) -> bytes:
-        """The bytes of a value."""
+        """Returns the bytes of a value."""
         stored = value - self.less
         return _leb128(stored) if self.code == LEB128 else struct.pack(f"<{self.code}", stored)
 
     def unpack(self, data: bytes, at: int) -> tuple[int, int]:
-        """The value at an offset, and the offset after it.
+        """Returns the value at an offset, and the offset after it.
 
         Raises:
             TruncatedError: The data ends before the field does.
@@ -237,7 +237,9 @@ def header_form(model: Model) -> HeaderForm:
 
 
 def further_bytes(model: Model, is_tiled: bool = False) -> int:
-    """The value of the field `further_bytes`: the size of a codec's further fields, in bytes."""
+    """Returns the value of the field `further_bytes`: the size of a codec's further fields, in
+    bytes.
+    """
     sizes = [size for field in header_form(model).fields if field.name == "further_bytes" for size in _listed(field)]
     return sizes[-1 if is_tiled else 0] if sizes else 0
 
@@ -249,13 +251,13 @@ def _listed(field: Field) -> tuple[int, ...]:
 
 
 def write_fields(values: Values) -> bytes:
-    """The magic and the fields of a header. `values` has every field that is present."""
+    """Returns the magic and the fields of a header. `values` has every field that is present."""
     present = header_form(MODELS[values["model"]]).present(values)
     return MAGIC + b"".join(field.pack(values[field.name]) for field in present)
 
 
 def read_fields(data: bytes) -> tuple[dict[str, int], int]:
-    """The values of a header's fields, and the offset after them.
+    """Returns the values of a header's fields, and the offset after them.
 
     Args:
         data: The file's bytes, or a prefix of them. The caller has checked the magic.
@@ -274,13 +276,15 @@ def read_fields(data: bytes) -> tuple[dict[str, int], int]:
 
 
 def fields_bytes(model: Model, is_tiled: bool = False) -> int:
-    """The size of magic and fields in bytes. For a code it holds if `code_bytes` is below 128."""
+    """Returns the size of magic and fields in bytes. For a code it holds if `code_bytes` is below
+    128.
+    """
     values = {"model": model.code, "further_bytes": further_bytes(model, is_tiled)}
     return len(MAGIC) + sum(field.size for field in header_form(model).present(values))
 
 
 def container_bytes(model: Model, is_tiled: bool = False) -> int:
-    """The size of header, section table and CRC-32 in a file of one section, in bytes."""
+    """Returns the size of header, section table and CRC-32 in a file of one section, in bytes."""
     table = 0 if header_form(model).main_bytes else SECTION_ENTRY.size
     return fields_bytes(model, is_tiled) + table + CRC.size
 
@@ -317,7 +321,7 @@ def refuse_unknown(what: str, data: bytes) -> NoReturn:
 
 
 def leb128_bytes(value: int) -> int:
-    """The size of a number in LEB128, in bytes."""
+    """Returns the size of a number in LEB128, in bytes."""
     return len(_leb128(value))
 
 
@@ -330,7 +334,9 @@ def _leb128(value: int) -> bytes:
 
 
 def _read_leb128(data: bytes, at: int) -> tuple[int, int]:
-    """The number that starts at an offset, and the offset after it: the inverse of `_leb128`."""
+    """Returns the number that starts at an offset, and the offset after it: the inverse of
+    `_leb128`.
+    """
     value = 0
     for index in range(MAX_LEB128_BYTES):
         require(data, at + index + 1)

@@ -27,8 +27,8 @@ _MOST_ENTRIES, _LONGEST_NAME = 64, 64  # of a map; later versions may have furth
 
 
 def pack_metadata(metadata: Metadata) -> bytes:
-    """The metadata section: a msgpack map from names to bytes. An Exif block is without the six
-    bytes in front, which `unpack_metadata` puts there again.
+    """Returns the metadata section: a msgpack map from names to bytes. An Exif block is without the
+    six bytes in front, which `unpack_metadata` puts there again.
 
     Raises:
         ConfigError: The metadata is larger than the format allows.
@@ -47,7 +47,7 @@ def pack_metadata(metadata: Metadata) -> bytes:
 
 
 def unpack_metadata(body: bytes | None, bit_depth: int = 16) -> Metadata:
-    """The inverse of `pack_metadata`.
+    """Returns the inverse of `pack_metadata`.
 
     Args:
         body: The section; None, for no section, gives empty metadata.
@@ -80,8 +80,8 @@ def unpack_metadata(body: bytes | None, bit_depth: int = 16) -> Metadata:
 
 
 def _metadata_of(pairs: Iterable[tuple[Any, Any]]) -> Metadata:
-    """The metadata of a map's entries, without those of unknown names and code points that are not
-    valid. Maps within maps are refused as soon as they end.
+    """Returns the metadata of a map's entries, without those of unknown names and code points that
+    are not valid. Maps within maps are refused as soon as they end.
 
     Raises:
         ValueError: The map has a name twice, a name that is no text, a value that is not bytes, or

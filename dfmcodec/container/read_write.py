@@ -57,7 +57,7 @@ def write(model: QuantizedModel, ancillary: Mapping[Section, bytes] | None = Non
 
 
 def ancillary_sections(ancillary: Ancillary) -> dict[Section, bytes]:
-    """The sections of ancillary data.
+    """Returns the sections of ancillary data.
 
     Raises:
         ConfigError: The metadata is larger than the format allows.
@@ -145,14 +145,14 @@ def read_ancillary(data: bytes, region: Region | None, max_pixels: int = MAX_PIX
 
 
 def _whole(data: bytes, max_pixels: int) -> FileState:
-    """The state of a file, which must be whole; see `read_region` for the errors."""
+    """Returns the state of a file, which must be whole; see `read_region` for the errors."""
     state = examine(data, read_header(data, max_pixels))
     state.refuse_damage()
     return state
 
 
 def _ancillary_of(state: FileState, region: Region | None, losses: list[str] | None) -> Ancillary:
-    """The ancillary data, with the alpha of a region; see `read_region`."""
+    """Returns the ancillary data, with the alpha of a region; see `read_region`."""
     header = state.header
     alpha, metadata = None, Metadata()
     if Section.ALPHA in header.sections:

@@ -11,7 +11,7 @@ STREAM_SECTION_BYTES = SECTION_ENTRY.size + 4  # what a range-coded section has 
 
 
 def checks_file_bytes(sections: int, symbol_checks: int) -> int:
-    """The bytes that a checks section adds to a file.
+    """Returns the bytes that a checks section adds to a file.
 
     Args:
         sections: The number of other sections.
@@ -21,10 +21,10 @@ def checks_file_bytes(sections: int, symbol_checks: int) -> int:
 
 
 def sections_file_bytes(sections: Mapping[Section, bytes]) -> int:
-    """The bytes that sections add to a file."""
+    """Returns the bytes that sections add to a file."""
     return sum(len(body) + SECTION_ENTRY.size for body in sections.values())
 
 
 def section_file_bytes(body_bytes: float) -> float:
-    """The bytes that a section adds to a file, from the size of its body."""
+    """Returns the bytes that a section adds to a file, from the size of its body."""
     return body_bytes + SECTION_ENTRY.size

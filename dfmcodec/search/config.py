@@ -79,19 +79,19 @@ _SAMPLES_PER_PIXEL = 3
 
 
 def lmbda_of_quality(quality: float) -> float:
-    """The Lagrange multiplier of a quality in 0..100."""
+    """Returns the Lagrange multiplier of a quality in 0..100."""
     return lmbda_of_step(step_of_quality(quality))
 
 
 def lmbda_of_step(step: float) -> float:
-    """The Lagrange multiplier that a quantisation step in code values is for; the inverse of
-    `step_of_lmbda`.
+    """Returns the Lagrange multiplier that a quantisation step in code values is for; the inverse
+    of `step_of_lmbda`.
     """
     return BIT_COST / _SAMPLES_PER_PIXEL * (step / PEAK_CODE_VALUE) ** 2
 
 
 def step_of_lmbda(lmbda: float) -> float:
-    """The quantisation step in code values for the lmbda of the loss MSE + lmbda * bpp.
+    """Returns the quantisation step in code values for the lmbda of the loss MSE + lmbda * bpp.
 
     A pixel has 3 samples, so a bit costs lmbda * 3 * 255^2 squared code values. The step makes this
     BIT_COST squared steps.
@@ -168,7 +168,7 @@ class EncoderConfig(EncodeSettings):
             raise ConfigError(msg)
 
     def models(self, pixel_count: int) -> tuple[Model, ...]:
-        """The codecs that are tried for an image of the given number of pixels."""
+        """Returns the codecs that are tried for an image of the given number of pixels."""
         if self.model != AUTO:
             return (Model.named(self.model),)
         tune, effort = self.distortion_tune, self.effort
@@ -176,7 +176,7 @@ class EncoderConfig(EncodeSettings):
 
     @property
     def _has_visual_tune(self) -> bool:
-        """Whether the model can be chosen together with the tune `visual`."""
+        """Indicates whether the model can be chosen together with the tune `visual`."""
         return self.model in (AUTO, *VISUAL_MODELS)
 
     @property

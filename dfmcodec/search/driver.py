@@ -58,7 +58,7 @@ class Watch:
         return self.job.reason_to_stop(self.seconds)
 
     def has_to_stop(self) -> bool:
-        """Whether the best so far has to be taken; `stopped` keeps the reason."""
+        """Indicates whether the best so far has to be taken; `stopped` keeps the reason."""
         self.stopped = self.stopped or self.reason_to_stop()
         return self.stopped is not None
 
@@ -123,7 +123,7 @@ class Search(ABC, Generic[Parameter, Trial]):
 
     @abstractmethod
     def start(self) -> Parameter:
-        """The parameter of the first trial, which trades size for quality."""
+        """Returns the parameter of the first trial, which trades size for quality."""
 
     @abstractmethod
     def trial(self, parameter: Parameter, check: Callable[[], None]) -> Trial:
@@ -139,7 +139,7 @@ class Search(ABC, Generic[Parameter, Trial]):
 
     @abstractmethod
     def following(self, trial: Trial, best: Trial | None) -> Parameter | End:
-        """The parameter after a trial.
+        """Returns the parameter after a trial.
 
         Args:
             trial: The last trial.
@@ -148,10 +148,10 @@ class Search(ABC, Generic[Parameter, Trial]):
 
     @abstractmethod
     def has_trials_left(self) -> bool:
-        """Whether there may be a further trial."""
+        """Indicates whether there may be a further trial."""
 
     def rank(self, trial: Trial) -> float:
-        """A figure by which trials that meet the target are compared: larger is better."""
+        """Returns a figure by which trials that meet the target are compared: larger is better."""
         return self.target.score(trial)
 
     def show(self, trial: Trial) -> None:
@@ -181,7 +181,9 @@ class Search(ABC, Generic[Parameter, Trial]):
 
     @property
     def is_hurried(self) -> bool:
-        """Whether trials are the quickest already, so that the first that is met is waited for."""
+        """Indicates whether trials are the quickest already, so that the first that is met is
+        waited for.
+        """
         return False
 
 
@@ -241,7 +243,7 @@ def drive(search: Search[Parameter, Trial], watch: Watch) -> Found[Trial]:
 
 
 def diverged(restarts: int, values: str = "", advice: str = "") -> DivergedError:
-    """The error of an encoding that comes to NaN or infinite values again and again.
+    """Returns the error of an encoding that comes to NaN or infinite values again and again.
 
     Args:
         restarts: How often it was restarted.

@@ -111,7 +111,7 @@ class Job:
         return None if limit is None else limit + self.ancillary_bytes
 
     def reported_db(self, psnr_db: float) -> float:
-        """A PSNR relative to the whole range, as it is reported to the user."""
+        """Returns a PSNR relative to the whole range, as it is reported to the user."""
         return psnr_db - self.range_db
 
     def reason_to_stop(self, seconds: float) -> str | None:
@@ -124,7 +124,7 @@ class Job:
         return "time limit" if limit is not None and seconds > limit else None
 
     def out_of_reach(self, floor_db: float, reached: str, best_db: float, advice: str = "") -> str:
-        """The message where no file has a PSNR.
+        """Returns the message where no file has a PSNR.
 
         Args:
             floor_db: The PSNR, relative to the whole range, as `best_db`.
@@ -136,8 +136,8 @@ class Job:
         return f"{floor_db:.2f} dB is out of reach: {reached} {best_db:.2f} dB{advice}"
 
     def too_small(self, least_bytes: float) -> str:
-        """The message where even the smallest file, of the given bytes without ancillary data,
-        exceeds the budget.
+        """Returns the message where even the smallest file, of the given bytes without ancillary
+        data, exceeds the budget.
         """
         metadata = f", including {self.metadata_bytes:,} of metadata (see --strip)"
         return (

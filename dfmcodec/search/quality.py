@@ -17,12 +17,12 @@ SCORE_STEPS = (
 
 
 def step_of_score(score: float) -> float:
-    """The step, in code values, with which about a SSIMULACRA2 of 0..100 is reached."""
+    """Returns the step, in code values, with which about a SSIMULACRA2 of 0..100 is reached."""
     return _interpolated(SCORE_STEPS, score)
 
 
 def step_of_quality(quality: float) -> float:
-    """The quantisation step of a quality in 0..100, in code values."""
+    """Returns the quantisation step of a quality in 0..100, in code values."""
     return _interpolated(QUALITY_STEPS, quality)
 
 

@@ -26,11 +26,11 @@ class Controller:
     aim: float = 1.0
 
     def wanted(self, target: Target, reached: TrialFigures) -> float:
-        """The move after a trial."""
+        """Returns the move after a trial."""
         return self.gain * target.log_overshoot(reached, self.aim)
 
     def limited(self, move: float) -> float:
-        """A move that is not too far."""
+        """Returns a move that is not too far."""
         return min(max(move, -self.max_move), self.max_move)
 
 
@@ -50,12 +50,12 @@ class Bracket:
             self.high = min(self.high, point)
 
     def has(self, point: int) -> bool:
-        """Whether a point lies between."""
+        """Indicates whether a point lies between."""
         return self.low < point < self.high
 
     @property
     def is_closed(self) -> bool:
-        """Whether no point lies between."""
+        """Indicates whether no point lies between."""
         return self.high - self.low <= 1
 
     @property
@@ -81,7 +81,7 @@ class Bracket:
 
 
 def false_position(first: tuple[float, float], second: tuple[float, float]) -> float:
-    """The lmbda at which an overshoot would be 0 if it were linear in the logarithm of the
+    """Returns the lmbda at which an overshoot would be 0 if it were linear in the logarithm of the
     multiplier, from two multipliers with their overshoots.
     """
     (lmbda, overshoot), (other, of_other) = first, second

@@ -86,7 +86,7 @@ class _Target(ABC):
 
     @property
     def is_floor(self) -> bool:
-        """Whether the target is a least quality."""
+        """Indicates whether the target is a least quality."""
         return False
 
     def of_samples(self, range_db: float) -> Target:
@@ -108,15 +108,15 @@ class _Target(ABC):
 
     @abstractmethod
     def meets(self, reached: TrialFigures) -> bool:
-        """Whether a trial may be written."""
+        """Indicates whether a trial may be written."""
 
     @abstractmethod
     def is_close(self, reached: TrialFigures) -> bool:
-        """Whether a trial that meets the target leaves nothing of it unused."""
+        """Indicates whether a trial that meets the target leaves nothing of it unused."""
 
     @abstractmethod
     def score(self, reached: TrialFigures) -> float:
-        """A figure by which trials that meet the target are compared: larger is better."""
+        """Returns a figure by which trials that meet the target are compared: larger is better."""
 
     @abstractmethod
     def log_overshoot(self, reached: TrialFigures, aim: float = 1.0) -> float:
@@ -286,7 +286,7 @@ Target = SizeTarget | PsnrTarget | ScoreTarget | LmbdaTarget
 
 
 def best_of(target: Target, trials: Iterable[Trial]) -> Trial | None:
-    """The best of the trials that meet a target; None if none does."""
+    """Returns the best of the trials that meet a target; None if none does."""
     return max(filter(target.meets, trials), key=target.score, default=None)
 
 

@@ -183,5 +183,5 @@ class QuantizedLatents:
 
 
 def tiling_of(arch: WaveletArchitecture, height: int, width: int) -> Tiling:
-    """The tiling of an image of the wavelet codec."""
+    """Returns the tiling of an image of the wavelet codec."""
     return Tiling(height, width, arch.channels, arch.levels, arch.tile_rows, arch.tile_columns)

@@ -172,7 +172,7 @@ class ContextNetwork:
         return w1, w2, w3
 
     def constants(self, coding_pass: CodingPass, log_step: int) -> tuple[Int32, Int32, Int32]:
-        """The constants of the three layers for a pass, for the kernel: int32 [hidden_1],
+        """Returns the constants of the three layers for a pass, for the kernel: int32 [hidden_1],
         [hidden_2], [2].
         """
         key = coding_pass.band, log_step
@@ -273,7 +273,7 @@ class TableChoice:
 
     @classmethod
     def unpacked(cls, packed: npt.NDArray[np.int16]) -> TableChoice:
-        """The choice of what `packed` gives."""
+        """Returns the choice of what `packed` gives."""
         return cls(np.abs(packed) - np.int16(1), np.sign(packed).astype(np.int32))
 
 
@@ -368,7 +368,7 @@ class ContextModel:
         return choice
 
     def bits_of_entries(self, table: npt.NDArray[np.int16], entry: Int32) -> Float32:
-        """The bits of an entry of each of some tables; see `cost_bits`."""
+        """Returns the bits of an entry of each of some tables; see `cost_bits`."""
         return np.asarray(self.cost_bits.ravel().take(table.astype(np.intp) * TABLE_SIZE + entry))
 
     @by_kernels(_choose_tables_by_kernel)

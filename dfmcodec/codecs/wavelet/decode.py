@@ -94,8 +94,8 @@ class WaveletRenderer(Renderer):
 
 
 def _bands_of(region: Region, tiling: Tiling) -> Iterator[range]:
-    """The rows of bands of whole tiles, which together cover a region: a row of tiles, or as many
-    as give each thread a tile.
+    """Returns the rows of bands of whole tiles, which together cover a region: a row of tiles, or
+    as many as give each thread a tile.
     """
     _, numbers = tiling.covering(region)
     tops = sorted({tiling.tiles[number].top for number in numbers})
@@ -105,7 +105,7 @@ def _bands_of(region: Region, tiling: Tiling) -> Iterator[range]:
 
 
 def _below(above: Int32 | None, decoded: Decoded) -> Decoded:
-    """A band together with rows of samples above it."""
+    """Returns a band together with rows of samples above it."""
     if above is None:
         return decoded
     samples = np.concatenate([above, _synthesis_of(decoded)], axis=1)
@@ -114,7 +114,7 @@ def _below(above: Int32 | None, decoded: Decoded) -> Decoded:
 
 
 def _synthesis_of(decoded: Decoded) -> Int32:
-    """The linear synthesis of latents that were read."""
+    """Returns the linear synthesis of latents that were read."""
     samples: Int32 | None = decoded.model.samples if decoded.samples is None else decoded.samples
     assert samples is not None
     return samples
@@ -125,7 +125,9 @@ def _samples_of(decoded: Decoded) -> Samples:
 
 
 def _corrected_planes(decoded: Decoded, region: Region, backend: str) -> Float32:
-    """The planes of a region in units, corrected by image filter and machine, float32 [C, H, W]."""
+    """Returns the planes of a region in units, corrected by image filter and machine, float32 [C,
+    H, W].
+    """
     model: QuantizedLatents = decoded.model
     planes = np.empty((model.architecture.channels, region.height, region.width), dtype=np.float32)
     machine, evaluate = _machine_of(model, backend)
@@ -137,7 +139,7 @@ def _corrected_planes(decoded: Decoded, region: Region, backend: str) -> Float32
 
 
 def _machine_of(model: QuantizedLatents, backend: str) -> tuple[CorrectionNetwork, Evaluate | None]:
-    """The Deep Fourier Machine of the prior, and what evaluates it; see `machine_change`."""
+    """Returns the Deep Fourier Machine of the prior, and what evaluates it; see `machine_change`."""
     machine = prior_of(model.architecture.weights_id).machine
     if backend == "numpy":
         return machine, None

@@ -63,7 +63,7 @@ def _values(model: QuantizedLatents, section_count: int) -> dict[str, int]:
 
 
 def _architecture(values: Values) -> WaveletArchitecture:
-    """The architecture that fields describe.
+    """Returns the architecture that fields describe.
 
     Raises:
         ConfigError: There are more tiles than the image's sides allow.

@@ -302,7 +302,7 @@ class CausalContext:
         return available_features(coding_pass, self._has_coarser)
 
     def available_numbers(self, coding_pass: CodingPass) -> Int32:
-        """The same as int32, for the kernel."""
+        """Returns the same as int32, for the kernel."""
         return _available_numbers(coding_pass, self._has_coarser)
 
     @property

@@ -77,7 +77,7 @@ def _read(state: FileState, region: Region | None, finest_level: int, losses: Lo
 
 
 def _symbol_checks(model: QuantizedLatents) -> list[int]:
-    """The checks of all symbols, tile after tile."""
+    """Returns the checks of all symbols, tile after tile."""
     if model.streams:
         return [check for stream in model.streams for check in stream.checks or ()]
     tiles = tiling_of(model.architecture, model.height, model.width).tiles

@@ -46,7 +46,7 @@ class _Prefix:
         self.end: CodingPass | None = None
 
     def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
-        """The coarsest low-pass band, int32 [C, h, w].
+        """Returns the coarsest low-pass band, int32 [C, h, w].
 
         Raises:
             FormatError: The band cannot be decoded.
@@ -54,7 +54,7 @@ class _Prefix:
         return self._reader.low_symbols(shape)
 
     def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
-        """The symbols of a coding pass, int32 [N].
+        """Returns the symbols of a coding pass, int32 [N].
 
         Raises:
             EndOfSymbols: The pass cannot be decoded, or its level is finer than those wanted.

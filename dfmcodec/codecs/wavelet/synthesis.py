@@ -189,7 +189,7 @@ def corrected_block(
     evaluate: Evaluate | None,
     image_filter: ImageFilter | None,
 ) -> Float32:
-    """The planes of one of `blocks`, float32 [C, H, W], units."""
+    """Returns the planes of one of `blocks`, float32 [C, H, W], units."""
     planes = samples.around(block, 0).astype(np.float32)
     planes += machine_change(samples, block, q_step, machine, evaluate)
     if image_filter is not None:

@@ -94,7 +94,7 @@ def traverse(
 def tables_of_pass(
     context: ContextModel, coding_pass: CodingPass, causal: CausalContext, quantizers: States, log_step: int
 ) -> TableChoice:
-    """The tables of a pass, of whose level all earlier passes are decoded."""
+    """Returns the tables of a pass, of whose level all earlier passes are decoded."""
     choose = partial(_choose_tables, context, causal, coding_pass, quantizers, log_step)
     return TableChoice.join(in_threads(choose, causal.row_blocks(coding_pass)))
 
@@ -107,7 +107,7 @@ def _choices_of_level(
     log_step: int,
     observe: Callable[[CodingPass, CausalContext, States], TableChoice] | None,
 ) -> dict[CodingPass, TableChoice]:
-    """The tables of all passes of a level, before the first of them is decoded.
+    """Returns the tables of all passes of a level, before the first of them is decoded.
 
     A pass does not look at what is decoded after it, so it does not matter that the symbols of all
     passes are there.
@@ -139,6 +139,6 @@ def _choose_tables(
     log_step: int,
     rows: Rows,
 ) -> TableChoice:
-    """The tables of the symbols in some rows of a pass."""
+    """Returns the tables of the symbols in some rows of a pass."""
     of_rows = quantizers[pass_slice(rows, causal.shape(coding_pass)[1])]
     return context.choose_tables(causal, coding_pass, rows, of_rows, log_step)

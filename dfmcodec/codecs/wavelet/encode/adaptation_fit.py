@@ -96,7 +96,7 @@ class SymbolSample:
             self._parts.setdefault(phase, []).extend(parts)
 
     def by_phase(self) -> dict[int, _Seen]:
-        """The sample of each phase that has one."""
+        """Returns the sample of each phase that has one."""
         names = _Seen.__dataclass_fields__
         return {
             phase: _Seen(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
@@ -129,7 +129,7 @@ def fit_adaptation(
     saved = 0.0
 
     def fit(of_phase: tuple[int, _Seen]) -> tuple[tuple[Int32, Int32], float]:
-        """The map and constants of a phase, and how many bits of the symbols they save."""
+        """Returns the map and constants of a phase, and how many bits of the symbols they save."""
         phase, seen = of_phase
         found = _descend(context, seen, first.maps[phase], first.constants[phase], steps, seed=phase)
         before = _bits(context, seen, nothing.maps[phase], nothing.constants[phase])
@@ -219,8 +219,8 @@ def _gradient_by_kernel(
 def _gradient(
     context: ContextModel, seen: _Seen, chosen: npt.NDArray[np.int64], maps: Int32, constants: Int32
 ) -> tuple[Float32, Float32]:
-    """The derivative of the bits of the chosen symbols by maps, float32 [2, hidden_2], and by what
-    is added to the sums of each band, [bands, 2].
+    """Returns the derivative of the bits of the chosen symbols by maps, float32 [2, hidden_2], and
+    by what is added to the sums of each band, [bands, 2].
     """
     outputs = _adapted(seen, chosen, maps, constants).T * np.float32(1 / OUTPUT_SHIFT)
     by_sums = context.slopes(outputs, seen.symbols[chosen], seen.quantizer[chosen])

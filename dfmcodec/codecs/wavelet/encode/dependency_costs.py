@@ -29,7 +29,7 @@ class DependencyCosts:
     by_pass: Mapping[CodingPass, Halves]
 
     def slopes(self, coding_pass: CodingPass) -> Float32:
-        """The two slopes of each symbol of a pass, float32 [2, N]."""
+        """Returns the two slopes of each symbol of a pass, float32 [2, N]."""
         return from_halves(self.by_pass[coding_pass])
 
 
@@ -55,8 +55,8 @@ class GatheredCosts:
         self._none = np.zeros((2, 0), dtype=np.float32)
 
     def slopes_seen(self, coding_pass: CodingPass) -> tuple[Float32, Float32]:
-        """The slopes by what a pass sees: of its level, float32 [2, C, orientations, 2, 2, rows,
-        columns], and of the coarser level, float32 [2, C, orientations, rows, columns].
+        """Returns the slopes by what a pass sees: of its level, float32 [2, C, orientations, 2, 2,
+        rows, columns], and of the coarser level, float32 [2, C, orientations, rows, columns].
         """
         has_coarser = coding_pass.level < len(self._by_finer)
         by_coarser = self._by_finer[coding_pass.level] if has_coarser else self._none
@@ -81,13 +81,13 @@ class GatheredCosts:
                 row += 1
 
     def scaled(self, factor: float) -> DependencyCosts:
-        """The costs times a factor."""
+        """Returns the costs times a factor."""
         levels = range(self._geometry.levels)
         passes = (coding_pass for level in levels for coding_pass in level_passes(self._geometry, level))
         return DependencyCosts({each: to_halves(self._slopes(each) * np.float32(factor)) for each in passes})
 
     def _slopes(self, coding_pass: CodingPass) -> Float32:
-        """The two slopes of each symbol of a pass, float32 [2, N]."""
+        """Returns the two slopes of each symbol of a pass, float32 [2, N]."""
         level, phase = coding_pass.level, PHASES[coding_pass.phase]
         shape = pass_shape(self._geometry, coding_pass)
         slopes = np.empty((2, *shape), dtype=np.float32)

@@ -58,7 +58,7 @@ class CoefficientWeights:
 
     @classmethod
     def of(cls, original: Pyramid, tune: Tune) -> CoefficientWeights | None:
-        """The weights for the original's pyramid; None where all are alike."""
+        """Returns the weights for the original's pyramid; None where all are alike."""
         if tune is Tune.PSNR:
             return None
         masked = [1 / np.sqrt(_mean_of_3x3(energy) + _LEAST_ENERGY) for energy in _energies(original)]
@@ -67,11 +67,13 @@ class CoefficientWeights:
         return cls(tuple(to_halves(m * np.float32(scale * w)) for m, w in weights))
 
     def of_band(self, level: int, orientation: int, shape: tuple[int, int]) -> Float32:
-        """The weights of luma's coefficients of a band of a shape, float32 [rows, columns]."""
+        """Returns the weights of luma's coefficients of a band of a shape, float32 [rows, columns]."""
         return _oriented(self.levels[level][: shape[0], : shape[1]], orientation)
 
     def of_pass(self, coding_pass: CodingPass, shape: tuple[int, int]) -> Float32:
-        """The weights of the coefficients of a coding pass of a shape, float32 [rows, columns]."""
+        """Returns the weights of the coefficients of a coding pass of a shape, float32 [rows,
+        columns].
+        """
         y, x = PHASES[coding_pass.phase]
         weights = self.levels[coding_pass.level][y::2, x::2][: shape[0], : shape[1]]
         return _oriented(weights, coding_pass.orientation) * np.float32(_CHANNEL_WEIGHTS[coding_pass.channel])
@@ -102,7 +104,7 @@ class TargetShift:
     def after(
         cls, before: TargetShift | None, errors: Pyramid, slopes: Pyramid, weights: CoefficientWeights, part: float
     ) -> TargetShift:
-        """The shift after an iteration.
+        """Returns the shift after an iteration.
 
         Args:
             before: The shift with which it aimed; None for none.
@@ -124,7 +126,7 @@ class TargetShift:
         return cls(tuple(levels))
 
     def added_to(self, pyramid: Pyramid) -> Pyramid:
-        """The coefficients to aim at."""
+        """Returns the coefficients to aim at."""
         levels = [
             (a + from_halves(x), b + from_halves(y), c + from_halves(z))
             for (a, b, c), (x, y, z) in zip(pyramid.bands, self.bands, strict=True)
@@ -133,8 +135,8 @@ class TargetShift:
 
 
 def pixel_weights(colours: Float32) -> Float32:
-    """The weights of the squared errors of pixels for the tune `visual`, of mean 1: (v + 60)^-0.55
-    with v the variance of luma around the pixel, in squared code values.
+    """Returns the weights of the squared errors of pixels for the tune `visual`, of mean 1: (v +
+    60)^-0.55 with v the variance of luma around the pixel, in squared code values.
 
     Args:
         colours: float32 [3, H, W] in [0, 1].
@@ -174,8 +176,8 @@ def _newton_steps(errors: Float32, slopes: Float32, weights: Float32) -> Float32
 
 
 def _energies(pyramid: Pyramid) -> list[Float32]:
-    """The energy of luma's detail in the cells of each level, per pixel, squared code values;
-    float32 [ceil(h/2), ceil(w/2)].
+    """Returns the energy of luma's detail in the cells of each level, per pixel, squared code
+    values; float32 [ceil(h/2), ceil(w/2)].
     """
     energies = []
     for level, bands in enumerate(pyramid.bands):

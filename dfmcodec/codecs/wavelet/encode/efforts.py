@@ -46,7 +46,7 @@ class Effort:
     enough: float = 0.992
 
     def learns_in(self, number: int) -> bool:
-        """Whether the iteration of a number learns; see `learns_after`."""
+        """Indicates whether the iteration of a number learns; see `learns_after`."""
         return number in self.learns_after or number in self.adapted_after
 
     def after_sample(self) -> Effort:

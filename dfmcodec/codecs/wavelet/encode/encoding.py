@@ -60,7 +60,7 @@ class Change:
         self._values[:, rows, columns] = values
 
     def part(self, rows: slice, columns: slice = slice(None)) -> Float32:
-        """A copy of a part, float32 [C, rows, columns], units."""
+        """Returns a copy of a part, float32 [C, rows, columns], units."""
         values = self._values[:, rows, columns].astype(np.float32)
         if self._values.dtype == np.int16:
             values /= _PER_UNIT
@@ -102,7 +102,7 @@ class Encoding:
         prior: WaveletWeights | None = None,
         has_floor: bool = False,
     ) -> Encoding:
-        """The encoding of an image.
+        """Returns the encoding of an image.
 
         Args:
             image: What is encoded.
@@ -122,11 +122,11 @@ class Encoding:
 
     @property
     def is_quick(self) -> bool:
-        """Whether an interrupted encoding goes on with this effort."""
+        """Indicates whether an interrupted encoding goes on with this effort."""
         return self.effort == QUICK
 
     def quick(self) -> Encoding:
-        """The same encoding as quickly as it can be."""
+        """Returns the same encoding as quickly as it can be."""
         return replace(self, effort=QUICK)
 
     @property
@@ -140,7 +140,7 @@ class Encoding:
         return container.section_file_bytes(self.check_bytes)
 
     def written_bytes(self, model: QuantizedLatents) -> int:
-        """The size of a model's file without ancillary data."""
+        """Returns the size of a model's file without ancillary data."""
         further = (model.image_filter is not None) + (model.adaptation is not None)
         return len(container.write(model, checked=False)) + further * self.check_bytes
 
@@ -152,12 +152,12 @@ class Encoding:
         return WaveletArchitecture(self.image.channels, tiling.levels, *network, tiling.tile_rows, tiling.tile_columns)
 
     def context(self, adaptation: ContextAdaptation | None) -> ContextModel:
-        """The prior's context model, adapted."""
+        """Returns the prior's context model, adapted."""
         context = self.prior.context
         return context if adaptation is None else adaptation.applied(context, self.tiling.tiles[0].geometry)
 
     def pyramid(self, tile: Tile, change: Change | None = None) -> Pyramid:
-        """The pyramid of a tile.
+        """Returns the pyramid of a tile.
 
         Args:
             tile: The tile.
@@ -270,12 +270,12 @@ class Encoding:
         return self._image_of(whole, exact_planes if self._is_large and self.has_floor else planes_of)
 
     def _image_of(self, whole: Samples, planes_of: Callable[[Region], Float32]) -> tuple[float, Pixels]:
-        """The image of planes, block by block, and its mean squared error; see `decoded`."""
+        """Returns the image of planes, block by block, and its mean squared error; see `decoded`."""
         image = self.image
         decoded = np.empty_like(image.pixels)
 
         def squared_error(block: Region) -> tuple[float, int]:
-            """The sum over the samples that count, and their number."""
+            """Returns the sum over the samples that count, and their number."""
             part = block.rows, block.columns
             pixels = planes_to_pixels(planes_of(block).transpose(1, 2, 0), self.basis, image.bit_depth)
             decoded[part] = pixels

@@ -44,7 +44,9 @@ def guess_tables(pyramid: Pyramid, q_step: int, coding_pass: CodingPass) -> Tabl
 
 
 def _neighbour_magnitudes(pyramid: Pyramid, q_step: int, coding_pass: CodingPass) -> Float32:
-    """The mean magnitude around each coefficient of a pass, in steps. float32 [rows, columns]."""
+    """Returns the mean magnitude around each coefficient of a pass, in steps. float32 [rows,
+    columns].
+    """
     bands = [
         of_level[coding_pass.orientation][coding_pass.channel]
         for of_level in pyramid.bands[coding_pass.level : coding_pass.level + 2]
@@ -76,7 +78,7 @@ def rounded_bits(c: Float32, choice: TableChoice, context: ContextModel, weights
 
 
 def smallest_q_step(is_enough: Callable[[int], bool]) -> int:
-    """The smallest q_step from which on a condition holds, at most MAX_STEP."""
+    """Returns the smallest q_step from which on a condition holds, at most MAX_STEP."""
     bracket = Bracket(0, MAX_STEP)
     bracket.bisect(lambda q_step: not is_enough(q_step))
     return bracket.high
@@ -104,7 +106,7 @@ class Estimator:
 
     @classmethod
     def of(cls, encoding: Encoding) -> Estimator:
-        """The estimator of the image of an encoding."""
+        """Returns the estimator of the image of an encoding."""
         tiles = encoding.tiling.tiles
         every = max(1, len(tiles) // _ESTIMATED_TILES)
         pyramids = [(tile.geometry, encoding.pyramid(tile)) for tile in tiles[::every]]
@@ -154,5 +156,5 @@ class Estimator:
         return (2 * fine + coarse) / self.part / self.encoding.image.pixels.size
 
     def q_step_for(self, rough_bytes: float) -> int:
-        """The smallest q_step whose rough size is at most a number of bytes."""
+        """Returns the smallest q_step whose rough size is at most a number of bytes."""
         return smallest_q_step(lambda q_step: self.rough_bytes(q_step) <= rough_bytes)

@@ -80,8 +80,8 @@ def _by_output(symbols: Float64, channels: int) -> Int32:
 def _normal_equations(
     samples: Int32, residual: Callable[[slice], Float32], radius: int, rows_part: int
 ) -> tuple[Float64, Float64]:
-    """The matrix of the normal equations, [taps * C, taps * C], and their right side, [taps * C,
-    C].
+    """Returns the matrix of the normal equations, [taps * C, taps * C], and their right side, [taps
+    * C, C].
     """
     whole = Samples.whole(samples)
     channels, height, width = samples.shape

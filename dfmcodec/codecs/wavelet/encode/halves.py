@@ -18,14 +18,14 @@ _ROUNDING = np.uint32(1 << 15)
 
 
 def to_halves(values: Float32) -> Halves:
-    """The nearest floats of 16 bits, good to 1/256 of the value; uint16 of the same shape."""
+    """Returns the nearest floats of 16 bits, good to 1/256 of the value; uint16 of the same shape."""
     bits = values.view(np.uint32) + _ROUNDING
     bits >>= _BITS
     return bits.astype(np.uint16)
 
 
 def from_halves(halves: npt.NDArray[Any]) -> Float32:
-    """The values of floats of 16 bits; float32 of the same shape."""
+    """Returns the values of floats of 16 bits; float32 of the same shape."""
     bits = halves.astype(np.uint32)
     bits <<= _BITS
     return bits.view(np.float32)

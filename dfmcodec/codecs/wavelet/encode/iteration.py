@@ -127,12 +127,13 @@ class IterationState:
 
 
 def first_state(encoding: Encoding) -> IterationState:
-    """The state before the first iteration."""
+    """Returns the state before the first iteration."""
     return IterationState(0, list(map(TileState, encoding.tiling.tiles)))
 
 
 def restarted(encoding: Encoding, state: IterationState, best: Trial | None, is_plain: bool) -> IterationState:
-    """A state that forgets all but the adaptation of the best trial, whose values were finite.
+    """Returns a state that forgets all but the adaptation of the best trial, whose values were
+    finite.
 
     Args:
         encoding: The encoding.
@@ -221,7 +222,7 @@ def iterate(
 def _model_of(
     encoding: Encoding, q_step: int, adaptation: ContextAdaptation | None, streams: tuple[TileStream, ...]
 ) -> QuantizedLatents:
-    """The model of coded tiles, without an image filter."""
+    """Returns the model of coded tiles, without an image filter."""
     image = encoding.image
     return QuantizedLatents(
         encoding.architecture,
@@ -251,8 +252,8 @@ def _made(encoding: Encoding, samples: Int32, pixels: Pixels | None) -> Encoded:
 
 
 def shifted(encoding: Encoding, state: IterationState) -> IterationState:
-    """A state whose tiles aim at what the last iteration's image asks for, and which has that image
-    no more; to be called before a further iteration, which needs the memory.
+    """Returns a state whose tiles aim at what the last iteration's image asks for, and which has
+    that image no more; to be called before a further iteration, which needs the memory.
     """
     made = state.reconstruction
     if made is None:
@@ -262,7 +263,7 @@ def shifted(encoding: Encoding, state: IterationState) -> IterationState:
 
 
 def _shifted(encoding: Encoding, state: TileState, made: Reconstruction) -> TileState:
-    """A tile after an iteration, with what to aim at in the next one."""
+    """Returns a tile after an iteration, with what to aim at in the next one."""
     tile = state.tile
     original, decoded = (pixels[tile.rows, tile.columns] for pixels in (encoding.image.pixels, made.decoded))
     if state.weights is None or min(original.shape[:2]) < WHOLE_SIDE:
@@ -341,7 +342,7 @@ class _Coding:
 
     @property
     def is_near(self) -> bool:
-        """Whether what is known at the other step is of use."""
+        """Indicates whether what is known at the other step is of use."""
         return abs(self.octaves) <= _FARTHEST_OCTAVES
 
 
@@ -412,13 +413,13 @@ def _code_tile(
 
 
 def _source(coding: _Coding, tile_state: TileState, pyramid: Pyramid, sample: SymbolSample | None) -> ChosenSymbols:
-    """The symbols of a tile by rate and distortion."""
+    """Returns the symbols of a tile by rate and distortion."""
     encoding, context, q_step, check = coding.encoding, coding.context, coding.q_step, coding.check
     geometry, effort = tile_state.tile.geometry, encoding.effort
 
     def tables(coding_pass: CodingPass) -> TableChoice:
-        """The tables of the last iteration for symbols that are 2^octaves times as large; a guess
-        before the first.
+        """Returns the tables of the last iteration for symbols that are 2^octaves times as large; a
+        guess before the first.
         """
         check()
         of_prior = encoding.prior.context
@@ -439,7 +440,7 @@ def _source(coding: _Coding, tile_state: TileState, pyramid: Pyramid, sample: Sy
 def _fit_filter(
     encoding: Encoding, samples: Int32, change: Change | None, q_step: int, bit_cost: float
 ) -> ImageFilter | None:
-    """The image's own filter of what the machine leaves to do."""
+    """Returns the image's own filter of what the machine leaves to do."""
     effort = encoding.effort
     unit_cost = bit_cost * (q_step * UNITS_PER_CODE_VALUE / 64) ** 2
     residual = partial(encoding.residual, samples, q_step, change)

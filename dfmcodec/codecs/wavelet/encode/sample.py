@@ -80,7 +80,7 @@ class SampleEstimate:
 
 
 def sample_of(image: Image) -> Image:
-    """A mosaic of squares of an image, one at the middle of each cell of a grid over it."""
+    """Returns a mosaic of squares of an image, one at the middle of each cell of a grid over it."""
     height, width = image.pixels.shape[:2]
 
     def starts(side: int) -> list[int]:
@@ -122,7 +122,7 @@ def iterate_sample(
 
 
 def as_image(trial: Trial, size_fraction: float) -> Trial:
-    """A trial of the sample with the sizes that the image would have.
+    """Returns a trial of the sample with the sizes that the image would have.
 
     Args:
         trial: The trial.
@@ -133,7 +133,7 @@ def as_image(trial: Trial, size_fraction: float) -> Trial:
 
 
 def sample_job(job: Job, sample: Image, size_fraction: float, time_fraction: float) -> Job:
-    """The job of encoding the sample of an image.
+    """Returns the job of encoding the sample of an image.
 
     Args:
         job: That of the image.

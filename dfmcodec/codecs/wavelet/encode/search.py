@@ -60,7 +60,7 @@ def fit_latents(job: Job, effort: Effort | None = None) -> Outcome:
 
 
 def _best(search: _WaveletSearch, watch: Watch) -> tuple[Trial, str]:
-    """The best trial of a search, and why it ended; see `fit_latents`."""
+    """Returns the best trial of a search, and why it ended; see `fit_latents`."""
     found = drive(search, watch)
     if found.best is None:
         assert found.last is not None
@@ -171,17 +171,17 @@ class _WaveletSearch(Search[int, Trial]):
             self._watch.show(fraction, number, nan if psnr_db is None else psnr_db, what)
 
     def _fraction(self, done: float) -> float:
-        """The fraction of the search that some iterations are."""
+        """Returns the fraction of the search that some iterations are."""
         return min(0.99, done / max(self._encoding.effort.iterations, 3))
 
 
 def _encoding(job: Job, image: Image, effort: Effort) -> Encoding:
-    """The encoding of an image, or of a sample of it, by the settings of a job."""
+    """Returns the encoding of an image, or of a sample of it, by the settings of a job."""
     return Encoding.of(image, effort, job.has_checks, job.tune, has_floor=job.target.is_floor)
 
 
 def _after_sample(encoding: Encoding) -> Encoding:
-    """The encoding with what is left to do after that of a sample."""
+    """Returns the encoding with what is left to do after that of a sample."""
     return replace(encoding, effort=encoding.effort.after_sample())
 
 

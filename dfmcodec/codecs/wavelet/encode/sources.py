@@ -55,7 +55,7 @@ class ChosenSymbols:
         self._context = context
 
     def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
-        """The coarsest low-pass band."""
+        """Returns the coarsest low-pass band."""
         for band in self._low:
             differences = low_differences(band).ravel()
             self.bits += float(laplace(best_laplace_index(differences)).cost_bits(differences).sum())
@@ -63,7 +63,7 @@ class ChosenSymbols:
         return self._low
 
     def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
-        """The symbols of a pass."""
+        """Returns the symbols of a pass."""
         self._check()
         chosen = self.chosen[coding_pass]
         self.choice[coding_pass] = choice

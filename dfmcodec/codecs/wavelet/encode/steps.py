@@ -72,25 +72,25 @@ class StepSearch(ABC):
 
     @abstractmethod
     def next_q_step(self, trial: Trial) -> int:
-        """The q_step of the next iteration."""
+        """Returns the q_step of the next iteration."""
 
     @abstractmethod
     def towards_target(self, trial: Trial) -> int:
-        """The q_step that a trial alone suggests."""
+        """Returns the q_step that a trial alone suggests."""
 
     def is_done(self, trial: Trial) -> bool:
-        """Whether no q_step can leave less of the target unused than that of a trial that meets
-        it.
+        """Indicates whether no q_step can leave less of the target unused than that of a trial that
+        meets it.
         """
         return self.target.is_close(trial)
 
     def rank(self, trial: Trial) -> float:
-        """A figure by which trials that meet the target are compared: larger is better."""
+        """Returns a figure by which trials that meet the target are compared: larger is better."""
         return self.target.score(trial)
 
     @abstractmethod
     def unreachable(self, trial: Trial) -> str:
-        """The message if even this trial does not meet the target."""
+        """Returns the message if even this trial does not meet the target."""
 
 
 class _Steps(Bracket):
@@ -104,29 +104,31 @@ class _Steps(Bracket):
 
     @property
     def has_enough(self) -> bool:
-        """Whether a trial was good enough."""
+        """Indicates whether a trial was good enough."""
         return self.low > 0
 
     @property
     def is_found(self) -> bool:
-        """Whether the next coarser step than one that was enough was not."""
+        """Indicates whether the next coarser step than one that was enough was not."""
         return self.has_enough and self.is_closed
 
     @property
     def is_open(self) -> bool:
-        """Whether there are untried steps between a step that was enough and one that was not."""
+        """Indicates whether there are untried steps between a step that was enough and one that was
+        not.
+        """
         return self.has_enough and not self.is_closed and self.high <= MAX_STEP
 
     def between(self, guess: int) -> int:
-        """A guess that is between them, or a step in their middle; the coarsest that was enough
-        where it is found.
+        """Returns a guess that is between them, or a step in their middle; the coarsest that was
+        enough where it is found.
         """
         if self.is_found:
             return self.low
         return guess if not self.is_open or self.has(guess) else self.geometric_middle
 
     def raised(self, q_step: int) -> int:
-        """A coarser step, each time by twice as many octaves as before."""
+        """Returns a coarser step, each time by twice as many octaves as before."""
         octaves = _FIRST_RAISE * 2.0**self._raises
         self._raises += 1
         return min(max(q_step + 1, round(q_step * exp2(octaves))), MAX_STEP)
@@ -149,17 +151,19 @@ class _SmallErrors:
         return mse * self._of_level**2 * self._samples
 
     def usual_q_step(self, count: float = 1) -> int:
-        """The step at which about the given number of samples of usual images are wrong."""
+        """Returns the step at which about the given number of samples of usual images are wrong."""
         return max(1, round(64 / (2 * _STEP_SD * self._of_level * self._distance(count))))
 
     def q_step_for(self, trial: Trial, count: float = 1) -> int:
-        """A finer step, at which about that number of samples is wrong, from a trial with more."""
+        """Returns a finer step, at which about that number of samples is wrong, from a trial with
+        more.
+        """
         q_step, wrong = trial.model.q_step, self.count(trial.mse)
         guess = int(q_step * self._distance(wrong) / self._distance(count))
         return max(1, min(guess, q_step // 2) if self.is_many(wrong) else guess)
 
     def is_many(self, count: float) -> bool:
-        """Whether the given number of wrong samples are more than single ones."""
+        """Indicates whether the given number of wrong samples are more than single ones."""
         return count > _SINGLE_FRACTION * self._samples
 
     def _distance(self, count: float) -> float:
@@ -185,12 +189,12 @@ class _ExactSearch:
 
     @property
     def is_found(self) -> bool:
-        """Whether the next coarser step than an exact one is not exact."""
+        """Indicates whether the next coarser step than an exact one is not exact."""
         return self._steps.is_found
 
     @property
     def has_exact(self) -> bool:
-        """Whether a trial was exact."""
+        """Indicates whether a trial was exact."""
         return self._steps.has_enough
 
     def add(self, trial: Trial) -> None:
@@ -199,7 +203,7 @@ class _ExactSearch:
             self._steps.add(trial.model.q_step, trial.mse == 0)
 
     def next_q_step(self, trial: Trial, finest: int = 1) -> int:
-        """The step after a trial; not below the finest one of use."""
+        """Returns the step after a trial; not below the finest one of use."""
         if trial.mse == 0:
             return self._steps.between(self._steps.raised(trial.model.q_step))
         guess = min(self.errors.q_step_for(trial), self._steps.high - 1)
@@ -228,11 +232,11 @@ class _Drift:
         self._expected = file_bytes
 
     def is_large(self, trial: Trial) -> bool:
-        """Whether the next trial at the same step would be much smaller."""
+        """Indicates whether the next trial at the same step would be much smaller."""
         return self._shrinks and trial.number == 1
 
     def after(self, trial: Trial) -> float:
-        """The size of the next trial at the same step, over that of a trial."""
+        """Returns the size of the next trial at the same step, over that of a trial."""
         if self.is_large(trial):
             measured = min(max(trial.model.q_step, _MEASURED_STEPS[0]), _MEASURED_STEPS[1])
             return _SECOND_ITERATION_VISUAL - _FALL_OF_OCTAVE * log2(measured / _MIDDLE_STEP)
@@ -250,7 +254,9 @@ class _SizeBracket(Bracket):
         super().__init__(0, MAX_STEP + 1)
 
     def within(self, guess: int) -> int:
-        """A guess that lies between them, or their middle: without detail, guesses are misled."""
+        """Returns a guess that lies between them, or their middle: without detail, guesses are
+        misled.
+        """
         is_open = 0 < _OPEN_RATIO * self.low < self.high <= MAX_STEP
         return self.geometric_middle if is_open and not self.has(guess) else guess
 
@@ -275,7 +281,7 @@ class SizeSteps(StepSearch):
         self._least_bytes = sys.maxsize  # of a file so far
 
     def _first_guess(self) -> int:
-        """The step at which guessed tables give the size."""
+        """Returns the step at which guessed tables give the size."""
         aim = max(1.0, self._aim - _CODER_BYTES)
         q_step = self._estimator.q_step_for(aim)
         for _ in range(_GUESSES):
@@ -289,7 +295,7 @@ class SizeSteps(StepSearch):
         return super().is_done(trial) or trial.model.q_step == 1
 
     def _seeks_exact(self, trial: Trial) -> bool:
-        """Whether the smallest exact file is looked for after a trial."""
+        """Indicates whether the smallest exact file is looked for after a trial."""
         return self._exact.has_exact or (self._may_be_exact and self._exact.errors.count(trial.mse) < _FEW_ERRORS)
 
     def next_q_step(self, trial: Trial) -> int:
@@ -310,14 +316,14 @@ class SizeSteps(StepSearch):
         return guess
 
     def _guess(self, trial: Trial, drift: float) -> int:
-        """The step that a trial suggests: its size over its rough size changes slowly with the
-        step.
+        """Returns the step that a trial suggests: its size over its rough size changes slowly with
+        the step.
         """
         aim = max(1.0, self._aim - (trial.written_bytes - trial.file_bytes))
         return self._estimator.q_step_for(aim / (self._ratio(trial) * drift))
 
     def _ratio(self, trial: Trial) -> float:
-        """The size of a trial over its rough size."""
+        """Returns the size of a trial over its rough size."""
         return trial.file_bytes / self._estimator.rough_bytes(trial.model.q_step)
 
     def towards_target(self, trial: Trial) -> int:
@@ -376,7 +382,7 @@ class PsnrSteps(StepSearch):
         return self._most_wrong < 1
 
     def _fine_guess(self, trial: Trial) -> int:
-        """The step after a trial where errors are single samples."""
+        """Returns the step after a trial where errors are single samples."""
         q_step = trial.model.q_step
         if trial.mse == 0:
             return self._steps.raised(q_step)
@@ -485,12 +491,12 @@ class LmbdaSteps(StepSearch):
 
 
 def _moved(trial: Trial, octaves: float) -> int:
-    """The step of a trial, moved by some octaves."""
+    """Returns the step of a trial, moved by some octaves."""
     return min(max(round(trial.model.q_step * exp2(octaves)), 1), MAX_STEP)
 
 
 def step_search(job: Job, estimator: Estimator, effort: Effort) -> StepSearch:
-    """The search for the target of a job."""
+    """Returns the search for the target of a job."""
     match job.target:
         case SizeTarget(budget_bytes=budget_bytes):
             return SizeSteps(estimator, effort, job, budget_bytes)

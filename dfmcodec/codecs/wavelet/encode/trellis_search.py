@@ -38,8 +38,8 @@ _UNREACHED = 1e30
 
 
 def _ways() -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """The two ways into each state: [state, way] -> the state before, and 2 * quantiser + parity of
-    the symbol.
+    """Returns the two ways into each state: [state, way] -> the state before, and 2 * quantiser +
+    parity of the symbol.
     """
     source, branch = np.zeros((2, STATES, 2), dtype=np.intp)
     quantizers = quantizer_of(np.arange(STATES, dtype=np.int8))
@@ -53,7 +53,7 @@ _SOURCE, _BRANCH = _ways()
 
 
 def pass_coefficients(pyramid: Pyramid, q_step: int, coding_pass: CodingPass) -> Float32:
-    """The coefficients of a coding pass in steps of their band, float32 [N]."""
+    """Returns the coefficients of a coding pass in steps of their band, float32 [N]."""
     y, x = PHASES[coding_pass.phase]
     of_band = band_step(q_step, BAND_NORMS[coding_pass.level][coding_pass.orientation])
     band = pyramid.bands[coding_pass.level][coding_pass.orientation][coding_pass.channel][y::2, x::2]
@@ -62,7 +62,7 @@ def pass_coefficients(pyramid: Pyramid, q_step: int, coding_pass: CodingPass) ->
 
 
 def round_low(pyramid: Pyramid, q_step: int) -> Symbols:
-    """The symbols of the coarsest low-pass band, rounded to nearest. int32 [C, h, w]."""
+    """Returns the symbols of the coarsest low-pass band, rounded to nearest. int32 [C, h, w]."""
     scale = np.float32(STEP_UNIT * UNITS_PER_CODE_VALUE / low_step(q_step, len(pyramid.bands)))
     symbols: Symbols = np.rint(pyramid.low * scale).astype(np.int32)
     return symbols
@@ -113,7 +113,7 @@ class PathChooser:
         self._offsets = (context.offsets[:, entries].astype(np.float32) / np.float32(FINE)).ravel()
 
     def symbols(self) -> dict[CodingPass, Symbols]:
-        """The symbols of all passes."""
+        """Returns the symbols of all passes."""
         found: dict[CodingPass, Symbols] = {}
         for level in range(self._geometry.levels):
             if coding_passes := level_passes(self._geometry, level):
@@ -167,7 +167,7 @@ class PathChooser:
 
     @by_kernels(_level_by_kernel)
     def _level(self, coding_passes: list[CodingPass]) -> dict[CodingPass, Symbols]:
-        """The symbols of the passes of a level."""
+        """Returns the symbols of the passes of a level."""
         shapes, rows, columns = self._shapes(coding_passes)
         inputs = [self._inputs(coding_pass, shape) for coding_pass, shape in zip(coding_passes, shapes, strict=True)]
         found = [np.empty(shape, dtype=np.int32) for shape in shapes]
@@ -180,7 +180,7 @@ class PathChooser:
         return {coding_pass: symbols.ravel() for coding_pass, symbols in zip(coding_passes, found, strict=True)}
 
     def _shapes(self, coding_passes: list[CodingPass]) -> tuple[list[tuple[int, int]], int, int]:
-        """The shapes of passes, and the rows and columns of their cells."""
+        """Returns the shapes of passes, and the rows and columns of their cells."""
         shapes = [pass_shape(self._geometry, coding_pass) for coding_pass in coding_passes]
         rows, columns = (max(sides) for sides in zip(*shapes, strict=True))
         return shapes, rows, columns

@@ -36,14 +36,16 @@ _FEW_SYMBOLS = 1 << 16  # of a tile: fewer take mostly Python's time, and its th
 
 
 def wavelet_file_bytes(tiling: Tiling) -> int:
-    """The size of a wavelet codec's file without its range-coded streams and optional sections."""
+    """Returns the size of a wavelet codec's file without its range-coded streams and optional
+    sections.
+    """
     tiles = len(tiling.tiles)
     lengths = tiles * TILE_LENGTH.size if tiles > 1 else 0
     return container_bytes(Model.WAVELET, is_tiled=tiles > 1) + tiles * tiling.channels + lengths
 
 
 def low_differences(low: Symbols) -> Symbols:
-    """The symbols of a low-pass band as differences, int32 [h, w].
+    """Returns the symbols of a low-pass band as differences, int32 [h, w].
 
     The symbol above is subtracted from each symbol; in the first row, the one to the left.
     """
@@ -54,7 +56,7 @@ def low_differences(low: Symbols) -> Symbols:
 
 
 def undo_low_differences(differences: Symbols) -> Symbols:
-    """The inverse of `low_differences`.
+    """Returns the inverse of `low_differences`.
 
     Raises:
         CorruptError: The sums exceed the range of symbols.
@@ -93,7 +95,7 @@ class SymbolWriter:
         self._coder.encode_sorted(symbols * choice.sign, choice.table, self._context.table_set)
 
     def to_bytes(self) -> bytes:
-        """The tile stream: the Laplace indices of the low-pass band, then the range-coded
+        """Returns the tile stream: the Laplace indices of the low-pass band, then the range-coded
         stream.
         """
         return bytes(self._low_tables) + self._coder.to_bytes()
@@ -112,13 +114,13 @@ class _EncodingSource:
         return self._symbols[self._used - count : self._used]
 
     def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
-        """The coarsest low-pass band, int32 [C, h, w]."""
+        """Returns the coarsest low-pass band, int32 [C, h, w]."""
         low = self._take(int(np.prod(shape))).reshape(shape)
         self.writer.write_low(low)
         return low
 
     def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
-        """The symbols of a coding pass, int32 [N]."""
+        """Returns the symbols of a coding pass, int32 [N]."""
         symbols = self._take(len(choice.table))
         self.writer.write_pass(symbols, choice)
         return symbols
@@ -145,7 +147,7 @@ class SymbolReader:
         self._context = context
 
     def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
-        """The coarsest low-pass band, int32 [C, h, w].
+        """Returns the coarsest low-pass band, int32 [C, h, w].
 
         Raises:
             TruncatedError: The stream ends before the band does.
@@ -156,7 +158,7 @@ class SymbolReader:
         return np.stack([undo_low_differences(band) for band in bands])
 
     def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
-        """The symbols of a coding pass, int32 [N].
+        """Returns the symbols of a coding pass, int32 [N].
 
         Raises:
             TruncatedError: The stream ends before the pass does.
@@ -180,7 +182,7 @@ class LatentsBody:
     checks: Sequence[int] | None = None
 
     def tile_streams(self, count: int) -> list[TileStream]:
-        """The tile streams of an image of `count` tiles: the inverse of `join_tiles`.
+        """Returns the tile streams of an image of `count` tiles: the inverse of `join_tiles`.
 
         Raises:
             CorruptError: The lengths of the tile streams do not add up to the section.
@@ -212,7 +214,8 @@ class LatentsBody:
 
 
 def tile_checks(symbols: Symbols, geometry: Geometry, finest_level: int = 0) -> list[int]:
-    """The checks of a tile's symbols: of the low-pass band, then of the levels, coarse to fine.
+    """Returns the checks of a tile's symbols: of the low-pass band, then of the levels, coarse to
+    fine.
 
     Args:
         symbols: The symbols of the tile in coding order, int32.
@@ -225,7 +228,7 @@ def tile_checks(symbols: Symbols, geometry: Geometry, finest_level: int = 0) -> 
 
 
 def wrong_level(stream: TileStream, symbols: Symbols, geometry: Geometry, finest_level: int = 0) -> int | None:
-    """The coarsest decomposition level of a tile whose symbols do not match its check.
+    """Returns the coarsest decomposition level of a tile whose symbols do not match its check.
 
     Returns:
         The level; the number of levels if it is the low-pass band; None if all symbols match, or
@@ -240,7 +243,7 @@ def wrong_level(stream: TileStream, symbols: Symbols, geometry: Geometry, finest
 
 
 def write_symbols(tiling: Tiling, q_step: int, context: ContextModel, tile_symbols: Sequence[TileSymbols]) -> bytes:
-    """The latents section.
+    """Returns the latents section.
 
     Args:
         tiling: The tiling of the image.
@@ -257,7 +260,9 @@ def write_symbols(tiling: Tiling, q_step: int, context: ContextModel, tile_symbo
 
 
 def join_tiles(bodies: Sequence[bytes]) -> bytes:
-    """The latents section of tile streams: their lengths if there are several, then the streams."""
+    """Returns the latents section of tile streams: their lengths if there are several, then the
+    streams.
+    """
     lengths = [TILE_LENGTH.pack(len(body)) for body in bodies] if len(bodies) > 1 else []
     return b"".join([*lengths, *bodies])
 
