@@ -139,7 +139,9 @@ def _corrected_planes(decoded: Decoded, region: Region, backend: str) -> Float32
 
 
 def _machine_of(model: QuantizedLatents, backend: str) -> tuple[CorrectionNetwork, Evaluate | None]:
-    """Returns the Deep Fourier Machine of the prior, and what evaluates it; see `machine_change`."""
+    """Returns the correction network of the pretrained weights, and its evaluator; see
+    `machine_change`.
+    """
     machine = prior_of(model.architecture.weights_id).machine
     if backend == "numpy":
         return machine, None

@@ -67,7 +67,9 @@ class CoefficientWeights:
         return cls(tuple(to_halves(m * np.float32(scale * w)) for m, w in weights))
 
     def of_band(self, level: int, orientation: int, shape: tuple[int, int]) -> Float32:
-        """Returns the weights of luma's coefficients of a band of a shape, float32 [rows, columns]."""
+        """Returns the weights of luma's coefficients in a band of the given shape, float32 [rows,
+        columns].
+        """
         return _oriented(self.levels[level][: shape[0], : shape[1]], orientation)
 
     def of_pass(self, coding_pass: CodingPass, shape: tuple[int, int]) -> Float32:

@@ -270,7 +270,7 @@ class Encoding:
         return self._image_of(whole, exact_planes if self._is_large and self.has_floor else planes_of)
 
     def _image_of(self, whole: Samples, planes_of: Callable[[Region], Float32]) -> tuple[float, Pixels]:
-        """Returns the image of planes, block by block, and its mean squared error; see `decoded`."""
+        """Returns the image of planes, and its mean squared error; see `decoded`."""
         image = self.image
         decoded = np.empty_like(image.pixels)
 
