@@ -74,8 +74,8 @@ RECIPES = {
 }
 _PSNR_TARGETS = ("psnr", "lossless", "lmbda")  # targets that measure squared error
 MAX_AIMED_QUALITY = 92  # with the tune visual, qualities up to this are SSIMULACRA2
-# The cost of a bit in squared quantisation steps. It ties lmbda to the step. The best measured value,
-# docs/log/2026-11-wavelet.md.
+# The cost of a bit in squared quantisation steps, which ties lmbda to the step. The best measured
+# value, docs/log/2026-11-wavelet.md.
 BIT_COST = 0.26
 _SAMPLES_PER_PIXEL = 3
 
@@ -86,7 +86,7 @@ def lmbda_of_quality(quality: float) -> float:
 
 
 def lmbda_of_step(step: float) -> float:
-    """Returns the Lagrange multiplier for a step in code values. Inverts `step_of_lmbda`."""
+    """Returns the Lagrange multiplier of a step in code values. Inverts `step_of_lmbda`."""
     return BIT_COST / _SAMPLES_PER_PIXEL * (step / PEAK_CODE_VALUE) ** 2
 
 

@@ -30,11 +30,11 @@ def write_adaptation(adaptation: ContextAdaptation) -> bytes:
 
 
 def read_adaptation(body: bytes, context: ContextModel, geometry: Geometry) -> ContextAdaptation:
-    """Returns the inverse of `write_adaptation`.
+    """Reads an adaptation section. Inverts `write_adaptation`.
 
     Args:
         body: The adaptation section.
-        context: The context model that is to be adapted.
+        context: The context model to adapt.
         geometry: The sizes of a tile of the image.
 
     Raises:

@@ -34,7 +34,7 @@ def write_filter(image_filter: ImageFilter) -> bytes:
 
 
 def read_filter(body: bytes, channels: int) -> ImageFilter:
-    """Returns the inverse of `write_filter`.
+    """Reads a filter section. Inverts `write_filter`.
 
     Args:
         body: The filter section.
