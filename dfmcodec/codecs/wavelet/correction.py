@@ -13,8 +13,8 @@ from each (like "Shift" of Wu et al. 2018). So each layer extends the receptive 
 without multiplications. With the shipped weights, the network acts as a filter that preserves edges
 and reduces the ringing of the wavelet.
 
-This module has the weights, the features of cells, and the network itself; `synthesis` applies it to
-an image.
+This module has the weights, the features of cells, and the network itself; `synthesis` applies it
+to images.
 """
 
 from __future__ import annotations
