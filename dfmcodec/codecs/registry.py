@@ -98,9 +98,8 @@ class Model(Enum):
         return import_module(f"dfmcodec.codecs.{self.value}.codec").CODEC
 
 
-GENERATOR_MODEL = next(
-    model for model in Model if not model.traits.is_named
-)  # the codec that the file of a generative model selects
+# The codec that the file of a generative model selects.
+GENERATOR_MODEL = next(model for model in Model if not model.traits.is_named)
 NAMED_MODELS = tuple(model.value for model in Model if model.traits.is_named)
 VISUAL_MODELS = tuple(model.value for model in Model if model.traits.has_visual_tune)
 

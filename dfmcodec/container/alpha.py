@@ -57,7 +57,7 @@ def read_alpha(body: bytes, height: int, width: int, bit_depth: int, region: Reg
         height: The height of the image, in pixels.
         width: The width of the image, in pixels.
         bit_depth: The bits per sample, 8 or 16.
-        region: The region to read; None for the whole image.
+        region: The region to read; None for the complete image.
 
     Returns:
         uint8 or uint16 [H, W] of the region.

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-_FEW_ITERATIONS = 5  # a large image takes at most this many without reduction
+_FEW_ITERATIONS = 5  # efforts with more iterations take fewer after a sample
 
 
 @dataclass(frozen=True)

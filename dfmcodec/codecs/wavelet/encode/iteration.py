@@ -48,13 +48,11 @@ from dfmcodec.metrics.ssimulacra2 import WHOLE_SIDE, ssimulacra2, ssimulacra2_sl
 from dfmcodec.search.job import Encoded
 from dfmcodec.threads import in_rounds
 
-_DEPENDENCY_FRACTION = (
-    0.3  # the fraction of the slopes that is used, as they are first-order only; the best measured value
-)
+_DEPENDENCY_FRACTION = 0.3  # of the slopes, which are first-order only; the best measured value
 _LEAST_SHIFTED = 0.5  # squared code values; smaller errors come from rounding and are invisible
 _FINEST_WEIGHED = 64  # q_step of one code value; below it errors are invisible, and files become exact
 _FILTER_PIXELS = 1 << 19  # pixels for the fit of the filter; more give the same filter
-_FARTHEST_OCTAVES = 3  # the largest distance between steps at which the change of one is of use for the other
+_FARTHEST_OCTAVES = 3  # octaves; the state at a step farther away is of no use
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,7 @@ from dfmcodec.search.config import BIT_COST
 from dfmcodec.search.job import Job
 from dfmcodec.search.target import SizeTarget
 
-LEAST_PIXELS = (
-    6 << 20
-)  # of an image that learns from a sample; for a smaller image the sample would be too large a fraction
+LEAST_PIXELS = 6 << 20  # of an image that learns from a sample; the sample must be a small fraction
 _SQUARE = 256  # the side of a square in pixels
 _SQUARES = 4  # squares along each axis
 

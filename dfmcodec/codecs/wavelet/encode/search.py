@@ -35,9 +35,9 @@ from dfmcodec.search.driver import End, Ended, Search, Watch, drive, part_of
 from dfmcodec.search.job import Job, Outcome, TracePoint
 
 _MORE_ITERATIONS = 24  # iterations beyond those of the effort, until a target is met
-_ENOUGH_ITERATIONS = 10  # iterations after which a met target need not be used up,
+_ENOUGH_ITERATIONS = 10  # iterations after which a size budget need not be used up; see _TRIES
 _TILES_FRACTION = 0.8  # of an iteration; correction network and filter take the rest
-_TRIES = 4  # but at least this many beyond those of the effort
+_TRIES = 4  # the least number of iterations for that, beyond those of the effort
 _SAMPLE_FRACTION = 0.1  # the fraction of progress and time limit for the sample of a large image
 _FINEST_LEARNED = 64  # q_step of one code value; finer steps depend on single samples of the image
 

@@ -30,10 +30,10 @@ from dfmcodec.search.target import LmbdaTarget, PsnrTarget, ScoreTarget, SizeTar
 # measured on data/kodak (docs/log/2026-11-wavelet.md; docs/results/visual.md).
 FOR_PSNR, FOR_SCORE = Controller(1 / 5.0, 4.0), Controller(1 / 0.9, 2.0)
 _CODER_BYTES = 9  # the assumed excess of streams over their estimated size
-_WORD_BYTES = 4  # a word of the range coder, by which files grow
-_SECOND_ITERATION = (
-    0.975  # ratio of its size to the size expected from the first iteration, whose tables are guesses; measured
-)
+_WORD_BYTES = 4  # the size of a word of the range coder; files grow in such words
+# The ratio of the second iteration's size to the one expected from the first, whose tables are
+# guesses; measured.
+_SECOND_ITERATION = 0.975
 _LARGEST_DRIFT = 1.01  # of RDO-iterated encodings
 # By whether iterations compute dependency costs: files of effort 1 still become smaller; measured.
 _SMALLEST_DRIFT = {True: 0.99, False: 0.975}
@@ -44,7 +44,7 @@ _SECOND_ITERATION_VISUAL, _FALL_OF_OCTAVE, _MEASURED_STEPS = 0.958, 0.0187, (300
 _MIDDLE_STEP = 16 * 64
 _GUESSES = 2  # guesses of the size before the first iteration
 _ENOUGH_DB = 0.03  # the excess over a PSNR target that is close enough
-_OPEN_RATIO = 1.03  # the least ratio of a step that fits to one that does not at which guesses are kept between them
+_OPEN_RATIO = 1.03  # the ratio of a step that fits to one that does not, above which guesses stay between them
 _REFINES = 0.05  # octaves by which an iteration may move the coarsest step that is good enough
 _STEP_SD = 0.58  # the standard deviation of a sample before it is rounded, in steps; measured
 _FEW_ERRORS = 50  # wrong samples; an exact file is a few per cent larger

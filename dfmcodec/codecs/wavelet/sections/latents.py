@@ -315,7 +315,7 @@ def read_symbols(
         q_step: The quantisation step, in 1/64 code values.
         context: The context model.
         body: The body of the latents section.
-        region: The region to decode; None for the whole image.
+        region: The region to decode; None for the complete image.
         finest_level: The finest decomposition level to decode.
         read: The function that decodes a tile. Tiles are decoded in parallel.
 
