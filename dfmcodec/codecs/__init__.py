@@ -1,1 +1,1 @@
-"""The codecs, a folder each; `decode` and `encode` choose among them."""
+"""The codecs, one folder each; `decode` and `encode` choose among them."""

@@ -1,7 +1,7 @@
-"""The decoder: the bytes of a `.dfm` file -> Image.
+"""The decoder: bytes of a `.dfm` file -> Image.
 
-`container` decodes the model and the ancillary data. The renderer of the codec then evaluates the
-model: at every pixel of a region, or at the positions of another size.
+`container` reads the model and the ancillary data. The renderer of the codec evaluates the model at
+each pixel of a region, or at the positions of another size.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 ]
 BACKENDS = ("numpy", "jax")
 _ALL = DecodeRequest()
-_OTHER = "the file does not decode to what it was made of; please report this"
+_OTHER = "the file does not decode to the image that the encoder computed; please report this"
 
 
 def decode_image(data: bytes, request: DecodeRequest = _ALL) -> Image:
@@ -43,40 +43,40 @@ def decode_image(data: bytes, request: DecodeRequest = _ALL) -> Image:
 
     Args:
         data: The file's bytes.
-        request: What to decode of it, and how.
+        request: The part of the file to decode, and the way to decode it.
 
     Returns:
         The image, with its metadata and alpha.
 
     Raises:
         FormatError: The file cannot be read.
-        MissingModelError: The image is a code under a generative model that is not the given one.
-        ConfigError: The backend is unknown, the region is not within the image, or the size is not
-            possible.
-        InstallationError: A prior is damaged or missing.
+        MissingModelError: The image is a code under a generative model other than the given one.
+        ConfigError: The backend is unknown, the region is not within the image, or the size is
+            invalid.
+        InstallationError: The pretrained weights are damaged or missing.
     """
     return _decode(data, request, None)
 
 
 def decode_written(data: bytes, samples: Int32, region: Region, pixels: Pixels | None, request: DecodeRequest) -> Image:
-    """Decodes a file that was written just now, by who still has its linear synthesis.
+    """Decodes a file that the encoder has just written, using the encoder's linear synthesis.
 
-    All sections are read but the latents of most tiles. Those of the tile in the middle have to
-    come to the same samples, and to the same pixels if these are known, too.
+    All sections are read except for the latents of most tiles. The middle tile is decoded and must
+    give the same samples and, if pixels are known, the same pixels.
 
     Args:
         data: The bytes of a file of a codec with a linear synthesis.
         samples: The linear synthesis of a region, int32 [C, h, w], units.
-        region: The whole image; or, where pixels are known, the tile in the middle and what is seen
-            from there.
-        pixels: The pixels of the whole image, [H, W, C]; None to compute them.
-        request: The limit of pixels.
+        region: The complete image; or, if pixels are known, the middle tile and its surroundings
+            that affect it.
+        pixels: The pixels of the complete image, [H, W, C]; None to compute them.
+        request: The limit on the number of pixels.
 
     Returns:
         The image, with its metadata and alpha.
 
     Raises:
-        FormatError: The file cannot be read, or the samples of the tile are others.
+        FormatError: The file cannot be read, or the tile has other samples.
     """
     header = container.read_header(data, request.max_pixels)
     whole = Region(0, 0, header.height, header.width)
@@ -94,16 +94,16 @@ def decode_written(data: bytes, samples: Int32, region: Region, pixels: Pixels |
 
 
 def decode_best_effort(data: bytes, request: DecodeRequest = _ALL) -> tuple[Image, list[str]]:
-    """Decodes what is left of a truncated or damaged `.dfm` file.
+    """Decodes the intact parts of a truncated or damaged `.dfm` file.
 
     A prefix of a file gives a preview. The arguments are those of `decode_image`.
 
     Returns:
-        The image; and a sentence for each part that is missing or damaged, with what that means for
-        the image: none for a whole file.
+        The image; and a sentence for each missing or damaged part with its effect on the image. An
+        intact file gives no sentences.
 
     Raises:
-        FormatError: Nothing of the image can be decoded, or this program does not read such files.
+        FormatError: No part of the image can be decoded, or the file is not supported.
         MissingModelError: See `decode_image`.
         ConfigError: See `decode_image`.
         InstallationError: See `decode_image`.
@@ -163,7 +163,7 @@ def _decode_at(
     request: DecodeRequest,
     losses: list[str] | None,
 ) -> Image:
-    """Decodes a region at other positions than those of its pixels."""
+    """Decodes a region at positions other than those of its pixels."""
     _check_work(header, renderer, sampling.height * sampling.width, request)
     level = renderer.level(sampling, header.architecture)
     seen = sampling.region.grown(sampling.margin(level), header.height, header.width)
@@ -181,11 +181,11 @@ def _decode_at(
 
 
 def _sampling_of(region: Region, request: DecodeRequest) -> resample.Sampling | None:
-    """The positions of another size of a region; None for its own pixels.
+    """Returns the sampling of a region at another size; None for the region's own pixels.
 
     Raises:
-        ConfigError: Scale and size are both given, the scale is not positive, or the result has
-            too many pixels.
+        ConfigError: Scale and size are both given, the scale is not positive, or the result has too
+            many pixels.
     """
     scale, size = request.scale, request.size
     if scale is not None and size is not None:
@@ -208,7 +208,7 @@ def _sampling_of(region: Region, request: DecodeRequest) -> resample.Sampling | 
 
 
 def _as_image(pixels: Pixels, ancillary: container.Ancillary) -> Image:
-    """An image of a model's pixels and the ancillary data."""
+    """Returns the image of a model's pixels and the ancillary data."""
     if ancillary.gray_as_rgb and pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     return Image(pixels, ancillary.metadata, ancillary.alpha)
@@ -232,7 +232,7 @@ def check_region(region: Region, height: int, width: int) -> None:
 
 
 def _check_work(header: container.Header, renderer: Renderer, positions: int, request: DecodeRequest) -> None:
-    """Refuses a network of the file's own that takes too long; see `DecodeRequest`.
+    """Refuses a network in the file that takes too long to evaluate; see `DecodeRequest`.
 
     Raises:
         LimitError: The network takes more multiply-adds than the request allows.
@@ -242,7 +242,7 @@ def _check_work(header: container.Header, renderer: Renderer, positions: int, re
 
 
 def render(model: QuantizedModel, backend: str = "numpy") -> Pixels:
-    """Evaluates a quantised model of a whole image at every pixel.
+    """Evaluates a quantised model of a complete image at each pixel.
 
     Args:
         model: The model.
@@ -271,4 +271,4 @@ def check_backend(backend: str) -> None:
         msg = f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}"
         raise ConfigError(msg)
     if backend == "jax":
-        require("the backend jax", "jax", otherwise="or decode without it, by NumPy")
+        require("the backend jax", "jax", otherwise="or decode with the backend numpy")

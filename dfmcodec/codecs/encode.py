@@ -1,4 +1,6 @@
-"""Image -> bytes: fit the model to the target, write it, and decode what was written."""
+"""The encoder: Image -> bytes of a `.dfm` file. It fits the model to the target, writes the file,
+and decodes it.
+"""
 
 from __future__ import annotations
 
@@ -42,10 +44,10 @@ from dfmcodec.threads import one_core_products
 if TYPE_CHECKING:
     from dfmcodec.codecs.generative.model import GenerativeModel
 
-_RAW_IS_SMALL = 1 << 12  # bytes of raw samples that a file may exceed: its container alone may
-_LEAST_SECONDS = 1e-3  # of a time limit, which has to be positive
-_SMALLER_FRACTION = 0.9  # of the wavelet codec's bytes, which a fit has to do with
-_FIRST_MODEL_FRACTION = 0.05  # of the progress, where two models are tried
+_RAW_IS_SMALL = 1 << 12  # raw sizes up to this many bytes may be exceeded: the container alone may be larger
+_LEAST_SECONDS = 1e-3  # the least time limit, which has to be positive
+_SMALLER_FRACTION = 0.9  # the size of an overfitted file relative to the wavelet file
+_FIRST_MODEL_FRACTION = 0.05  # the first codec's fraction of the progress if two are tried
 
 
 def encode_image(
@@ -61,23 +63,22 @@ def encode_image(
     Args:
         image: The image.
         config: The settings.
-        on_progress: Called many times during the fit, and with the figures of the file at the end.
-        should_stop: Asked between chunks of steps; True ends the fit and the best so far is
-            written.
-        generator: A generative model, under which the image becomes a code; None for a model of its
-            own.
-        notify: Receives a notice where quality is relative to a part of the range of samples, and
-            where samples of 16 bits become 8-bit ones.
+        on_progress: Called often during the fit, and at the end with the figures of the file.
+        should_stop: Called between chunks of steps; True ends the fit, and the best result so far
+            is written.
+        generator: A generative model under which the image is encoded as a code; None for other
+            codecs.
+        notify: Receives a notice if quality is relative to a part of the range of samples, and if
+            samples of 16 bits are converted to 8 bits.
 
     Raises:
         ImageError: The generative model is for images of another size; a sample is above
-            `sample_max`; or the samples have 16 bits and use only 8, and `sample_max` does not say
-            how that is meant.
+            `sample_max`; or 16-bit samples use only 8 bits and `sample_max` is not given.
         TargetUnreachableError: The target cannot be met.
-        ConfigError: The overfitted codec cannot name the lmbda that was given; or the model has
-            not the tune.
-        DivergedError: The fit diverged again and again.
-        MissingPackageError: The model is fitted by JAX, which is not installed.
+        ConfigError: The overfitted codec cannot represent the given lmbda; or the codec does not
+            support the tune.
+        DivergedError: The fit diverged too often.
+        MissingPackageError: The codec is fitted with JAX, which is not installed.
     """
     if generator is not None:
         if config.tune == Tune.VISUAL.value or config.ssimulacra2 is not None:
@@ -104,7 +105,7 @@ def encode_image(
 
 @contextmanager
 def _out_of_reach_as(config: EncoderConfig) -> Iterator[None]:
-    """Says that the target which is out of reach is `lossless`, where it is: models know its dB."""
+    """Rewords the error of an unreachable target for `lossless`, which codecs see as a PSNR."""
     try:
         yield
     except TargetUnreachableError as error:
@@ -115,10 +116,10 @@ def _out_of_reach_as(config: EncoderConfig) -> Iterator[None]:
 
 
 def _with_range(image: Image, config: EncoderConfig, notify: Notify) -> tuple[Image, EncoderConfig]:
-    """The image as it is encoded, and the settings with the range that they are relative to.
+    """Returns the image to encode, and the settings with the range that they are relative to.
 
-    Integers of the decoder stand for about 4 values of 16 bits, which is too coarse for samples up
-    to 255: such an image is encoded as 8 bits, if the settings ask for it.
+    The decoder's integers have a resolution of about 4 values of 16 bits. That is too coarse for
+    samples up to 255, so such an image is encoded as 8 bits if the settings ask for it.
 
     Raises:
         ImageError: See `encode_image`.
@@ -147,13 +148,13 @@ def _with_range(image: Image, config: EncoderConfig, notify: Notify) -> tuple[Im
 
 
 def _with_measure(image: Image, config: EncoderConfig, notify: Notify) -> EncoderConfig:
-    """The settings with a tune and a target that the image has: without another one named, images
-    too small for all scales of SSIMULACRA2 are encoded for PSNR.
+    """Returns the settings with a tune and a target that the image supports. Images too small for
+    all scales of SSIMULACRA2 are encoded for PSNR unless another tune is given.
 
     Raises:
         ConfigError: The target is a SSIMULACRA2 of samples that use a part of 16 bits.
     """
-    if config.range_db(image.bit_depth) > 0:  # SSIMULACRA2 is of light
+    if config.range_db(image.bit_depth) > 0:  # SSIMULACRA2 needs display values
         if config.ssimulacra2 is not None:
             msg = "ssimulacra2 cannot be a target for samples that use a part of 16 bits; choose psnr or quality"
             raise ConfigError(msg)
@@ -171,7 +172,7 @@ def _with_measure(image: Image, config: EncoderConfig, notify: Notify) -> Encode
 
 
 def _all_done(report: EncodeReport) -> Progress:
-    """What a display shows last: the figures of the file."""
+    """Returns the last progress to display: the figures of the file."""
     what = f"{report.psnr_db:.2f} dB, {report.file_bytes} bytes{restarts_text(report.restarts)}"
     return Progress(1.0, report.steps, report.psnr_db, report.total_s, what, report.budget_bytes)
 
@@ -183,10 +184,10 @@ def _better_of(
     on_progress: Callable[[Progress], None],
     should_stop: Callable[[], bool],
 ) -> EncodeResult:
-    """The best of the encodings with several models, of those that meet the target.
+    """Returns the best encoding that meets the target, among several codecs.
 
     Raises:
-        TargetUnreachableError: None meets it; or another error of the first model.
+        TargetUnreachableError: No codec meets it; or another error of the first codec.
     """
     started, asked = time.perf_counter(), asked_target(config, image)
     best: EncodeResult | None = None
@@ -222,8 +223,8 @@ def _better_of(
 
 
 def _smaller(config: EncoderConfig, other: EncodeResult) -> EncoderConfig:
-    """The settings for a file of a part of another one's size; it is the better one if it does not
-    look worse.
+    """Returns the settings for a file that is smaller than another by a fixed factor. It is the
+    better one unless it looks worse.
     """
     others: dict[str, Any] = dict.fromkeys(config.targets())
     size = max(1, int(_SMALLER_FRACTION * len(other.data)))
@@ -233,7 +234,9 @@ def _smaller(config: EncoderConfig, other: EncodeResult) -> EncoderConfig:
 def _better_than_quick(
     image: Image, early: EncodeResult, model: Model, should_stop: Callable[[], bool]
 ) -> EncodeResult:
-    """An encoding that ended early; or the quick one of another codec, if that is better."""
+    """Returns an encoding that ended early, or the quick encoding of another codec if that is
+    better.
+    """
     config = early.report.config
     tune = config.distortion_tune.value
     settings: dict[str, Any] = {"model": model.value, "effort": EFFORTS[0], "steps": None, "tune": tune}
@@ -250,7 +253,7 @@ def _better_than_quick(
 
 
 def _score(image: Image, result: EncodeResult) -> float:
-    """A figure by which files for the same target are compared: larger is better."""
+    """Returns the score of a file among files for the same target: larger is better."""
     report = result.report
     if report.config.distortion_tune is Tune.VISUAL and report.ssimulacra2 is not None:
         return report.ssimulacra2
@@ -271,7 +274,7 @@ def _encoded(
     should_stop: Callable[[], bool],
     generator: GenerativeModel | None = None,
 ) -> EncodeResult:
-    """The encoding with one codec; see `encode_image`."""
+    """Encodes with one codec; see `encode_image`."""
     started = time.perf_counter()
     encoder = codec_of(model).encoder()
     asked, ancillary = asked_target(config, image), _ancillary(image, generator)
@@ -284,7 +287,7 @@ def _encoded(
     _check_size(asked, image, len(data), config.lossless)
     report = _report(job, config, image, outcome, data)
     made = outcome.made
-    del outcome  # a large image needs the memory for what is decoded
+    del outcome  # a large image needs the memory for decoding
     request = DecodeRequest(max_pixels=image.pixel_count, generator=generator)
     if made is None:
         decoded = decode_image(data, request)
@@ -292,7 +295,7 @@ def _encoded(
         decoded = decode_written(data, made.samples, made.region, made.pixels, request)
     del made
     if not _same_alpha(image, decoded):
-        msg = "the alpha channel did not survive; please report this"
+        msg = "the decoded alpha channel differs from the original; please report this"
         raise DfmError(msg)
     decoded_psnr = job.reported_db(psnr(image.pixels, decoded.pixels, image.visible))
     seen = ssimulacra2(image.samples, decoded.samples) if config.distortion_tune is Tune.VISUAL else None
@@ -302,7 +305,7 @@ def _encoded(
 
 
 def _ancillary(image: Image, generator: GenerativeModel | None) -> dict[Section, bytes]:
-    """The sections of what the file holds besides the coded pixels."""
+    """Returns the sections of the ancillary data of an image."""
     coded_channels = generator.architecture.channels if generator is not None else 1
     gray_as_rgb = image.channels > coded_channels and image.is_gray
     return container.ancillary_sections(container.Ancillary(image.metadata, image.alpha, gray_as_rgb))
@@ -316,12 +319,12 @@ def _job(
     ancillary: dict[Section, bytes],
     **others: Any,
 ) -> Job:
-    """The job of encoding an image with a codec.
+    """Returns the job of encoding an image with a codec.
 
     Args:
         image: The image.
         config: The settings.
-        asked: Their target.
+        asked: The target of the settings.
         codec: The codec.
         ancillary: The sections of ancillary data.
         **others: Further arguments of `Job`.
@@ -344,8 +347,8 @@ def _check_size(asked: Target, image: Image, size: int, is_lossless: bool) -> No
     """Refuses a file that is too large.
 
     Raises:
-        DfmError: It is above the limit.
-        TargetUnreachableError: It is above the raw samples, where the target is a PSNR.
+        DfmError: The file exceeds the size limit.
+        TargetUnreachableError: The target is a PSNR and the file exceeds the raw samples.
     """
     match asked:
         case SizeTarget(budget_bytes=budget) if size > budget:
@@ -361,7 +364,7 @@ def _check_quality(asked: Target, psnr_db: float, seen: float | None) -> None:
     """Refuses a file that does not meet its target.
 
     Raises:
-        TargetUnreachableError: It does not.
+        TargetUnreachableError: The file does not meet its target.
     """
     match asked:
         case PsnrTarget(floor_db=floor_db) if psnr_db < floor_db:
@@ -373,7 +376,7 @@ def _check_quality(asked: Target, psnr_db: float, seen: float | None) -> None:
 
 
 def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, data: bytes) -> partial[EncodeReport]:
-    """The figures of an encoding, but for its PSNR and seconds."""
+    """Returns the figures of an encoding, except for its PSNR and total time."""
     header, network = container.read_header(data, image.pixel_count), outcome.network
     return partial(
         EncodeReport,
@@ -398,15 +401,15 @@ def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, dat
 
 
 def _bytes_for_checks(symbol_checks: int, optional_sections: int, ancillary: int, budget: int | None) -> int:
-    """Bytes of a size budget that are set aside for checks, without those of the model's further
-    sections.
+    """Returns the bytes of a size budget that are reserved for checks, except those of the model's
+    optional sections.
 
-    The result is 0 where the target is not a size, or where checks may be too large a part of the
-    file to be written.
+    The result is 0 if the target is not a size, or if checks may take too large a fraction of the
+    file.
 
     Args:
-        symbol_checks: The number of checks of symbols.
-        optional_sections: The number of further sections that the model may have.
+        symbol_checks: The number of symbol checks.
+        optional_sections: The number of optional sections that the model may have.
         ancillary: The number of sections of ancillary data.
         budget: The largest size of the file, in bytes; None where the target is not a size.
     """
@@ -416,8 +419,8 @@ def _bytes_for_checks(symbol_checks: int, optional_sections: int, ancillary: int
 
 
 def _as_coded(image: Image, fill: bool) -> Image:
-    """The image that the model is fitted to: gray in one channel; with `fill`, smooth where it is
-    transparent.
+    """Returns the image to which the model is fitted: gray in one channel; with `fill`, smooth
+    where it is transparent.
     """
     pixels = image.pixels[:, :, :1] if image.is_gray else image.pixels
     if fill and image.visible is not None:

@@ -1,4 +1,4 @@
-"""The record of a codec: all that the rest of the package asks of it."""
+"""The record of a codec: the interface between a codec and the rest of the package."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Codec:
-    """A codec. `codecs.registry` has what options depend on.
+    """The functions and properties of a codec. `codecs.registry` has the properties that options
+    depend on.
 
-    The modules that decode or encode are imported when a function of the record is called, so that
-    reading a header imports neither, and decoding does not import encoding.
+    Modules that decode or encode are imported when a function of the record is called. So reading a
+    header imports neither, and decoding does not import encoding.
 
     Args:
-        header: The fields of the header, and which sections files have.
-        section_form: Imports and returns how sections hold quantised models.
-        renderer: Imports and returns what evaluates quantised models.
-        encoder: Imports and returns what encodes images.
-        step_unit: What the steps of an encoding are called, in reports.
-        needs_generator: Whether files are decoded, and images encoded, with the file of a
-            generative model.
+        header: The header form: the fields of the header, and the sections of files.
+        section_form: Imports and returns the section form.
+        renderer: Imports and returns the renderer, which evaluates quantised models.
+        encoder: Imports and returns the encoder.
+        step_unit: The unit of the steps of an encoding, for reports.
+        needs_generator: Whether decoding and encoding need the file of a generative model.
     """
 
     header: HeaderForm

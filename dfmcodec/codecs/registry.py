@@ -1,4 +1,4 @@
-"""The list of codecs: one line for each, with all that is known of a codec before it is loaded.
+"""The list of codecs, with the properties that are needed before a codec is loaded.
 
 A codec is a folder beside this module, of the name that `--model` takes. Its `codec.py` holds its
 record `CODEC`; see `codecs.record.Codec`. The record is imported on first use. This module is what
@@ -35,13 +35,13 @@ class Traits:
     """The properties of a codec that options and headers depend on.
 
     Args:
-        code: The number of the codec in the header of a file.
-        options: The options that only this codec, or only some codecs, have.
+        code: The number of the codec in the header.
+        options: The options that only this codec, or only some codecs, support.
         automatic: When `auto` tries the codec; None for never.
-        has_visual_tune: Whether the codec can be chosen together with the tune `visual`.
-        default_target: The target, where the user gives none.
-        is_named: Whether `--model` takes the name. Otherwise the file of a generative model chooses
-            the codec.
+        has_visual_tune: Whether the codec supports the tune `visual`.
+        default_target: The target if the user gives none.
+        is_named: Whether `--model` accepts the name. Otherwise the file of a generative model
+            selects the codec.
     """
 
     code: int
@@ -52,19 +52,19 @@ class Traits:
     is_named: bool = True
 
     def is_automatic(self, is_visual: bool, effort: int, pixel_count: int) -> bool:
-        """Returns whether `--model auto` tries the codec for an image of a number of pixels."""
+        """Indicates whether `--model auto` tries the codec for an image of a number of pixels."""
         rule = self.automatic
         if rule is None or effort < (rule.visual_from_effort if is_visual else rule.from_effort):
             return False
         return rule.max_pixels is None or pixel_count <= rule.max_pixels
 
 
-_FITS = Automatic(from_effort=6, visual_from_effort=8, max_pixels=4_000_000)  # of larger images that takes hours
+_FITS = Automatic(from_effort=6, visual_from_effort=8, max_pixels=4_000_000)  # larger images would take hours
 _NETWORK = ("recipe", "depth", "width", "order", "steps")
 
 
 class Model(Enum):
-    """The codecs, in the order in which `auto` tries them; the value is the name of the codec."""
+    """The codecs, in the order in which `auto` tries them. The value is the name of the codec."""
 
     WAVELET = "wavelet", Traits(1, ("ssimulacra2", "quality", "lmbda", "effort"), Automatic(), has_visual_tune=True)
     OVERFITTED = "overfitted", Traits(3, ("quality", "lmbda", "effort", "steps"), _FITS)
@@ -94,15 +94,16 @@ class Model(Enum):
         return import_module(f"dfmcodec.codecs.{self.value}.codec").CODEC
 
 
-GENERATOR_MODEL = next(model for model in Model if not model.traits.is_named)  # of the file of a generative model
+# The codec that the file of a generative model selects.
+GENERATOR_MODEL = next(model for model in Model if not model.traits.is_named)
 NAMED_MODELS = tuple(model.value for model in Model if model.traits.is_named)
 VISUAL_MODELS = tuple(model.value for model in Model if model.traits.has_visual_tune)
 
 
 def models_of_option(name: str) -> tuple[str, ...] | None:
-    """Returns the values of `--model` that have an option; None for an option of all codecs.
+    """Returns the values of `--model` that support an option; None for an option of all codecs.
 
-    `auto` has the options of the codec that it always tries.
+    `auto` supports the options of the codec that it always tries.
     """
     models = tuple(model.value for model in Model if name in model.traits.options)
     if not models:
@@ -112,6 +113,6 @@ def models_of_option(name: str) -> tuple[str, ...] | None:
 
 
 def has_option(model: str, name: str) -> bool:
-    """Returns whether a value of `--model` has an option."""
+    """Indicates whether a value of `--model` supports an option."""
     models = models_of_option(name)
     return models is None or model in models

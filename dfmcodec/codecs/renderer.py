@@ -1,4 +1,4 @@
-"""What decoding asks of a codec: a renderer."""
+"""The renderer: the interface that the decoder of a codec provides."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DecodeRequest:
-    """What to decode of a file, and how.
+    """The part of a file to decode, and the way to decode it.
 
     Args:
         backend: "numpy" or "jax".
         max_pixels: The largest number of pixels that the image and the result may have. Larger
-            images are refused before any memory is spent on them.
-        region: The region to decode; None for the whole image. Its pixels are those of the whole
-            image. It takes less time and memory if the image has several tiles.
-        scale: Evaluates the model at positions that are 1 / scale pixels apart; see
-            `image.resample`. A small scale takes less time, because fine decomposition levels
-            are not decoded. None for 1 or a given size.
+            images are refused before memory is allocated for them.
+        region: The region to decode; None for the complete image. Its pixels equal those of the
+            complete image. Decoding a region takes less time and memory if the image has several
+            tiles.
+        scale: The ratio of the size of the result to that of the region: the model is evaluated at
+            positions 1 / scale pixels apart; see `image.resample`. A small scale takes less time,
+            because fine decomposition levels are not decoded. None for 1 or a given size.
         size: The (width, height) of the result in pixels, instead of a scale.
         generator: The generative model, if the image is a code under one.
         max_multiply_adds: The largest number of multiply-adds that the network of a coordinate
-            codec or a code may take at all positions. A larger one is refused before any memory is
-            spent on it. Other models take a fixed number for each pixel.
+            codec or a code may take at all positions. A larger one is refused before memory is
+            allocated for it. Other codecs take a fixed number per pixel.
     """
 
     backend: str = "numpy"
@@ -48,14 +49,14 @@ class DecodeRequest:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A model that was read.
+    """A quantised model that was read from a file, for a region.
 
     Args:
         model: The quantised model.
-        covered: The region of the image that its samples are of.
+        covered: The region of the image that the model's samples cover.
         height: The height of the image, in pixels.
         width: The width of the image, in pixels.
-        samples: Those of this region, where they are not the model's own.
+        samples: The samples of this region; None for those of the model.
     """
 
     model: Any
@@ -66,32 +67,36 @@ class Decoded:
 
 
 class Renderer:
-    """Evaluates the models of a codec."""
+    """The evaluation of a codec's models."""
 
     def uses_threads(self) -> bool:
-        """Whether it spreads blocks over threads, each of which has matrix products of NumPy."""
+        """Indicates whether the renderer spreads blocks over threads that each compute matrix
+        products with NumPy.
+        """
         return False
 
     def multiply_adds(self, architecture: Any, generator: GenerativeModel | None) -> int:
-        """The multiply-adds at a position of a network that is a file's own; 0 for other models."""
+        """Returns the multiply-adds per position of a network that the file contains; 0 for other
+        models.
+        """
         return 0
 
     def evaluated(self, region: Region, header: Header) -> Region:
-        """The region that has to be evaluated for the pixels of a region."""
+        """Returns the region that must be evaluated for the pixels of a region."""
         return region
 
     def seen_from(self, region: Region, header: Header) -> Region:
-        """The region of the model's samples that the pixels of a region depend on."""
+        """Returns the region of the model's samples that the pixels of a region depend on."""
         return region
 
     def has_bands(self, header: Header) -> bool:
-        """Whether an image can be read band by band; see `render_bands`."""
+        """Indicates whether an image can be read band by band; see `render_bands`."""
         return False
 
     def render_bands(
         self, read: Callable[[Region], Decoded], region: Region, header: Header, request: DecodeRequest
     ) -> Pixels:
-        """Does what `render` does, but with the samples of a part of the image in memory at a time.
+        """Evaluates a model like `render`, with the samples of one band in memory at a time.
 
         Args:
             read: Reads a region of the model.
@@ -102,11 +107,11 @@ class Renderer:
         raise NotImplementedError
 
     def samples(self, model: Any) -> Int32:
-        """Returns the linear synthesis of a model that was read, int32 [C, h, w]."""
+        """Returns the linear synthesis of a model, int32 [C, h, w]."""
         raise NotImplementedError
 
     def level(self, sampling: Sampling, architecture: Any) -> int:
-        """The finest decomposition level that a sampling needs, 0 for all of them."""
+        """Returns the finest decomposition level that a sampling needs; 0 for all levels."""
         return 0
 
     def render(self, decoded: Decoded, region: Region, request: DecodeRequest) -> Pixels:
@@ -121,7 +126,7 @@ class Renderer:
         Args:
             decoded: The model.
             sampling: The positions.
-            seen: The pixels that they depend on.
+            seen: The pixels that these positions depend on.
             level: The finest decomposition level that was read; see `level`.
             request: The request.
 

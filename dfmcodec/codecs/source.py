@@ -1,4 +1,4 @@
-"""A `.dfm` file as what an encoding starts from."""
+"""Decoding of a `.dfm` file as the source of another encoding."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dfmcodec.image.source import Source
 def image_of_dfm(
     source: Source, max_pixels: int, page: int | None, notify: Notify, generator: GenerativeModel | None = None
 ) -> Image | None:
-    """What a `.dfm` file decodes to; None for all other files.
+    """Decodes a `.dfm` file; returns None for any other file.
 
     Args:
         source: The file.
-        max_pixels: Larger images are refused before memory is spent on them.
-        page: The page that is asked for, counted from 1; None for the only one.
-        notify: Receives the notice that the image has lost something already.
-        generator: The generative model, where the file is a code of one.
+        max_pixels: Larger images are refused before memory is allocated for them.
+        page: The requested page, counted from 1; None for the only one.
+        notify: Receives the notice that the image comes from a lossy encoding.
+        generator: The generative model, if the file is a code of one.
 
     Raises:
         ConfigError: There is no such page.

@@ -1,6 +1,6 @@
-"""The `.dfm` file: contents <-> bytes. docs/format.md specifies every byte.
+"""The `.dfm` container: contents <-> bytes of a file. docs/format.md specifies every byte.
 
-`write` and `read` are the two directions. `read_header` reads the header alone and decodes nothing.
+`write` and `read` are inverses. `read_header` reads the header alone and decodes nothing.
 """
 
 from dfmcodec.container.contents import Ancillary

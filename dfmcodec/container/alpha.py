@@ -1,7 +1,7 @@
-"""The alpha section: alpha <-> bytes, lossless, as tiles of one value or of lossless WebP.
+"""The alpha section: lossless alpha <-> bytes, as tiles of one value or of lossless WebP.
 
-Alpha is far more often a mask than a texture, and people look at its edges, so it is not left to
-the lossy model. The lossless mode of WebP codes masks in half the bytes of PNG.
+Alpha is usually a mask, and errors at its edges are visible, so the lossy codec does not code it.
+Lossless WebP codes masks in half the bytes of PNG.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from dfmcodec.image.tiles import covering, default_tiles, tile_regions
 _ENTRY = struct.Struct("<BI")
 _CONSTANT, _WEBP = 0, 1
 # A lossless WebP file: RIFF, its size, WEBP, VP8L, the size of this chunk, its signature, and the
-# header of the lossless stream: width - 1 and height - 1 in 14 bits each, whether there is alpha,
-# and a version in 3 bits (RFC 9649, sections 2.4, 2.6 and 3.4). Chunks have an even size.
+# header of the lossless stream: width - 1 and height - 1 in 14 bits each, one bit for alpha, and
+# a version in 3 bits (RFC 9649, sections 2.4, 2.6 and 3.4). Chunks have an even size.
 _WEBP_HEAD = struct.Struct("<4sI8sIBI")
 _RIFF_HEAD_BYTES, _CHUNK_START = 8, 20
 _VP8L_SIGNATURE = 0x2F
@@ -31,7 +31,8 @@ def _tiles_of(height: int, width: int) -> tuple[Region, ...]:
 
 
 def write_alpha(alpha: Pixels) -> bytes:
-    """The alpha section: a kind and a value or length for each tile, then the bodies of the tiles.
+    """Returns the alpha section: a kind and a value or length for each tile, then the bodies of the
+    tiles.
 
     Args:
         alpha: uint8 or uint16 [H, W].
@@ -49,14 +50,14 @@ def write_alpha(alpha: Pixels) -> bytes:
 
 
 def read_alpha(body: bytes, height: int, width: int, bit_depth: int, region: Region | None = None) -> Pixels:
-    """Reads the alpha of a region: the inverse of `write_alpha`.
+    """Reads the alpha of a region from an alpha section. Inverts `write_alpha`.
 
     Args:
         body: The alpha section.
         height: The height of the image, in pixels.
         width: The width of the image, in pixels.
         bit_depth: The bits per sample, 8 or 16.
-        region: The region to read; None for the whole image.
+        region: The region to read; None for the complete image.
 
     Returns:
         uint8 or uint16 [H, W] of the region.
@@ -72,7 +73,7 @@ def read_alpha(body: bytes, height: int, width: int, bit_depth: int, region: Reg
         raise CorruptError(msg)
     wanted = Region(0, 0, height, width) if region is None else region
     covered, numbers = covering(tiles, wanted)
-    values: list[int | bytes] = []  # of each tile: its value, or its WebP file
+    values: list[int | bytes] = []  # for each tile its value or its WebP file
     for tile, (kind, value) in zip(tiles, _ENTRY.iter_unpack(body[:start]), strict=True):
         stop = start + (value if kind == _WEBP else 0)
         webp = body[start:stop]
@@ -93,7 +94,7 @@ def read_alpha(body: bytes, height: int, width: int, bit_depth: int, region: Reg
 
 
 def _to_webp(alpha: Pixels) -> bytes:
-    """A lossless WebP file of alpha, [H, W].
+    """Encodes alpha [H, W] as lossless WebP.
 
     At 8 bits R, G and B are equal. At 16 bits R is the low byte, G is the high byte, and B is 0.
     """
@@ -107,9 +108,10 @@ def _to_webp(alpha: Pixels) -> bytes:
 
 
 def _is_webp_of(body: bytes, size: int, tile: Region) -> bool:
-    """Whether bytes are a lossless WebP file of the given bytes and of the size of a tile.
+    """Indicates whether bytes are a lossless WebP file of the given length and of the size of a
+    tile.
 
-    It is known from the headers, before anything is unpacked.
+    Only headers are checked; nothing is decompressed.
     """
     if len(body) != size or size < _WEBP_HEAD.size:
         return False
@@ -125,11 +127,11 @@ def _is_webp_of(body: bytes, size: int, tile: Region) -> bool:
 
 
 def _from_webp(body: bytes, bit_depth: int) -> Pixels:
-    """The inverse of `_to_webp`, for a tile that is inside a file of this bit depth.
+    """Decodes the WebP file of a tile. Inverts `_to_webp`.
 
     Raises:
         CorruptError: The WebP file is damaged.
-        LimitError: This process has set a limit for Pillow that a tile is far beyond.
+        LimitError: The tile exceeds the limit that this process set for Pillow.
     """
     from PIL.Image import DecompressionBombError
     from PIL.WebPImagePlugin import WebPImageFile
@@ -138,7 +140,7 @@ def _from_webp(body: bytes, bit_depth: int) -> Pixels:
         with WebPImageFile(io.BytesIO(body)) as pil_image:  # `PIL.Image.open` would warn, too
             pixels = np.asarray(pil_image)
     except DecompressionBombError as error:
-        msg = f"a tile of the alpha section is beyond PIL.Image.MAX_IMAGE_PIXELS ({error}); raise that limit"
+        msg = f"a tile of the alpha section exceeds PIL.Image.MAX_IMAGE_PIXELS ({error}); raise that limit"
         raise LimitError(msg) from error
     except (OSError, ValueError, SyntaxError) as error:
         msg = f"the alpha section cannot be read ({error}); the file is damaged"

@@ -1,7 +1,7 @@
 """The checks section, which indicates where a file is damaged.
 
-Each check is the lower half of the CRC-32 of a part of the file, or of the symbols that one tile
-and decomposition level, or one grid of the overfitted codec, must decode to.
+Each check is the lower half of a CRC-32: of a part of the file; or of the symbols of one
+decomposition level of a tile, or of one grid of the overfitted codec.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dfmcodec.entropy.streams import check_of
 
 CHECK = struct.Struct("<H")
 CHECK_BYTES = CHECK.size
-CHECKS_FRACTION = 0.002  # the largest part of a file that checks may be; otherwise they are left out
+CHECKS_FRACTION = 0.002  # the largest fraction of a file that checks may take; above it they are omitted
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,9 @@ class Checks:
     """The checks of a file.
 
     Args:
-        sections: The check of each other section.
-        symbols: The checks of the latents' symbols, tile after tile, see
-            `codecs.wavelet.sections.latents.tile_checks`; of the overfitted codec those of its
-            grids,
+        sections: The check of each section except the checks section.
+        symbols: The checks of symbols: of the wavelet codec tile by tile, see
+            `codecs.wavelet.sections.latents.tile_checks`; of the overfitted codec grid by grid,
             from the coarsest on.
     """
 
@@ -36,22 +35,22 @@ class Checks:
 
 
 def checks_bytes(sections: int, symbol_checks: int) -> int:
-    """The length of a checks section, in bytes.
+    """Returns the length of a checks section, in bytes.
 
     Args:
-        sections: The number of other sections.
-        symbol_checks: The number of checks of symbols.
+        sections: The number of sections except the checks section.
+        symbol_checks: The number of symbol checks.
     """
     return CHECK_BYTES * (1 + sections + symbol_checks + 1)
 
 
 def write_checks(head: bytes, bodies: Sequence[bytes], symbol_checks: Sequence[int]) -> bytes:
-    """The checks section.
+    """Returns the checks section.
 
     Args:
         head: The file's bytes before its first section.
-        bodies: The bodies of the other sections, in the order of the table.
-        symbol_checks: Those of symbols, as in `Checks`.
+        bodies: The bodies of the other sections, in the order of the section table.
+        symbol_checks: The symbol checks, as in `Checks`.
     """
     checks = [*map(check_of, (head, *bodies)), *symbol_checks]
     body = b"".join(map(CHECK.pack, checks))
@@ -59,7 +58,7 @@ def write_checks(head: bytes, bodies: Sequence[bytes], symbol_checks: Sequence[i
 
 
 def read_checks(data: bytes, header: Header) -> Checks | None:
-    """The checks of a file; None if it has none or they are damaged.
+    """Returns the checks of a file, or None if it has none or they are damaged.
 
     Args:
         data: The file's bytes, or a prefix of them.

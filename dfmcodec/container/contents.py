@@ -1,6 +1,6 @@
 """The contents of a file: architectures, quantised models and ancillary data.
 
-They flow from an encoder to the bitstream, and from the bitstream to the decoder.
+An encoder passes them to the bitstream writer, and the bitstream reader passes them to a decoder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dfmcodec.image import Metadata
 
 
 class Architecture(Protocol):
-    """The part of a header by which a decoder rebuilds the networks of an image."""
+    """The part of a header from which a decoder rebuilds the networks of an image."""
 
     model: ClassVar[Model]
 
@@ -27,7 +27,7 @@ class Architecture(Protocol):
 
 
 class QuantizedModel(Protocol):
-    """An image as integers, as a file holds it."""
+    """A coded image as the integers that a file stores."""
 
     @property
     def architecture(self) -> Architecture:
@@ -48,12 +48,12 @@ class QuantizedModel(Protocol):
 
 @dataclass(frozen=True)
 class Ancillary:
-    """What a file holds in addition to the coded pixels.
+    """The data of a file besides the coded pixels.
 
     Args:
         metadata: ICC profile, Exif block and XMP packet.
-        alpha: The alpha of each pixel, uint8 or uint16 [H, W]; None for an opaque image.
-        gray_as_rgb: Whether an image that is coded as gray is to be shown as RGB.
+        alpha: The alpha channel, uint8 or uint16 [H, W]; None for an opaque image.
+        gray_as_rgb: Whether an image that is coded as gray decodes to RGB.
     """
 
     metadata: Metadata = field(default_factory=Metadata)

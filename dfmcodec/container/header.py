@@ -1,6 +1,7 @@
-"""The header of a `.dfm` file: what it says of an image before anything is decoded.
+"""The header of a `.dfm` file: all that is known of an image before decoding.
 
-`layout` defines the fields; the form of each codec maps them to and from what they describe.
+`layout` defines the fields. Each codec has a `HeaderForm`, which maps them to an architecture and
+back.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ from dfmcodec.image import MAX_PIXELS, check_image_size
 
 @dataclass(frozen=True)
 class Header:
-    """What `read_header` gives, without decoding anything.
+    """The header of a file, as `read_header` returns it.
 
     Args:
         values: The values of the header's fields, by the names of `layout.Field`.
         bit_depth: Bits per sample, 8 or 16.
-        architecture: The architecture of the image's model.
+        architecture: The architecture of the coded image.
         sections: The (offset, length) of each section in the file, in bytes.
-        file_bytes: The length of the file that the header declares.
+        file_bytes: The length of the file according to its header, in bytes.
     """
 
     values: Mapping[str, int]
@@ -63,12 +64,12 @@ class Header:
 
     @property
     def q_step(self) -> int:
-        """The quantisation step of the latents, in 1/64 code values; 0 for other models."""
+        """The quantisation step of the wavelet codec, in 1/64 code values; 0 for other codecs."""
         return self.values.get("q_step", 0)
 
     @property
     def chroma_angle(self) -> int:
-        """The chroma angle of the latents, in 1/256 of half a turn; 0 for other models."""
+        """The chroma angle of the wavelet codec, in 1/256 of half a turn; 0 for other codecs."""
         return self.values.get("chroma_angle", 0)
 
     @property
@@ -83,22 +84,24 @@ class Header:
 
     @property
     def has_alpha(self) -> bool:
-        """Whether the file has an alpha section."""
+        """Indicates whether the file has an alpha section."""
         return Section.ALPHA in self.sections
 
     @property
     def symbol_check_count(self) -> int:
-        """The number of checks of symbols in a checks section."""
+        """The number of symbol checks in a checks section."""
         return header_form(self.architecture.model).check_count(self.architecture)
 
     def section_bytes(self) -> dict[str, int]:
-        """The sizes of container and sections by name, in bytes; they add up to the file."""
+        """Returns the sizes of the container and of each section in bytes, by name. Their sum is
+        the file size.
+        """
         lengths = {section.title: length for section, (_, length) in self.sections.items()}
         return {"container": self.file_bytes - sum(lengths.values()), **lengths}
 
 
 def write_header(model: QuantizedModel, sections: Mapping[Section, bytes]) -> bytes:
-    """The bytes of a file before its first section: magic, fields and section table."""
+    """Returns the bytes before the first section: magic, fields and section table."""
     form = header_form(model.architecture.model)
     outside = None if form.main_bytes is None else form.main_section
     in_table = {section: body for section, body in sections.items() if section is not outside}
@@ -109,15 +112,15 @@ def write_header(model: QuantizedModel, sections: Mapping[Section, bytes]) -> by
 
 
 def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
-    """Reads the header alone. Neither the sections nor the CRC-32 are examined.
+    """Reads the header alone. Sections and CRC-32 are not checked.
 
     Args:
-        data: The file's bytes, or a prefix of them in which the header is whole.
+        data: The file's bytes, or a prefix that contains the complete header.
         max_pixels: The largest number of pixels that an image may have.
 
     Raises:
-        FormatError: The header is foreign, truncated, damaged, of a newer version or beyond the
-            limits.
+        FormatError: The file is not a .dfm file; or the header is truncated, damaged, of a newer
+            version or beyond the limits.
     """
     if not data:
         msg = "the file is empty"
@@ -141,11 +144,11 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
 
 
 def _check_sections(sections: Mapping[Section, tuple[int, int]], architecture: Architecture, form: HeaderForm) -> None:
-    """Refuses sections that no writer may write.
+    """Refuses combinations of sections that no encoder writes.
 
     Raises:
-        CorruptError: The main section of the model is missing, one is of another model, or the rgb
-            section is not empty, or of an image of three channels.
+        CorruptError: The main section of the codec is missing, a section is of another codec, or
+            the rgb section is not empty or belongs to an image of three channels.
     """
     main, own = form.main_section, (form.main_section, *form.optional_sections)
     foreign = next((section for section in sections if is_own(section) and section not in own), None)
@@ -164,13 +167,13 @@ def _check_sections(sections: Mapping[Section, tuple[int, int]], architecture: A
 def _read_section_table(
     data: bytes, table: int, values: Mapping[str, int], form: HeaderForm
 ) -> tuple[dict[Section, tuple[int, int]], int]:
-    """The (offset, length) of each section, and the length of the file.
+    """Returns the (offset, length) of each section, and the length of the file.
 
     Args:
         data: The file's bytes.
         table: The offset of the section table.
         values: The fields of the header.
-        form: The header of the codec.
+        form: The header form of the codec.
 
     Raises:
         TruncatedError: The data ends within the table.

@@ -1,7 +1,7 @@
-"""The state of a file: whole, truncated, or damaged, and in which sections.
+"""The state of a file: intact, truncated, or damaged, and in which sections.
 
-The CRC-32 of a file indicates that something is wrong with it. The checks, which larger files have,
-say where; see `checks`.
+The CRC-32 shows that a file is damaged. The checks, which larger files have, show where; see
+`checks`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BEST_EFFORT = "or decode what is left with dfm decode --best-effort"
 
 @dataclass(frozen=True)
 class FileState:
-    """What the bytes of a file show of its state before anything is decoded.
+    """The damage of a file, as far as its bytes show it before decoding.
 
     Args:
         data: The file's bytes.
@@ -31,7 +31,7 @@ class FileState:
         checks: The checks of the file; None if it has none or they are damaged.
         header_damaged: Whether the check of the header does not match.
         damaged: The sections whose checks do not match.
-        file_problems: Sentences about what is wrong with the file as a whole.
+        file_problems: Sentences about damage that belongs to no section.
     """
 
     data: bytes
@@ -43,16 +43,16 @@ class FileState:
 
     @property
     def problems(self) -> list[str]:
-        """Sentences about all that is wrong; empty if the file is whole."""
+        """All damage, one sentence each; empty for an intact file."""
         damaged = sorted(self.damaged)
         return [*self.file_problems, *(problem for section in damaged for problem in self.section_problems(section))]
 
     def section_problems(self, section: Section) -> list[str]:
-        """Sentences about what is wrong with a section, apart from missing bytes at its end."""
+        """Returns sentences about the damage of a section, except for missing bytes at its end."""
         return [f"{self._describe(section)} is damaged"] if section in self.damaged else []
 
     def refuse_damage(self) -> None:
-        """Refuses a file that is not whole.
+        """Refuses a file that is not intact.
 
         Raises:
             TruncatedError: Bytes are missing at the end of the file.
@@ -60,7 +60,7 @@ class FileState:
         """
         self.refuse_damaged_header()
         if len(self.data) < self.header.file_bytes:
-            msg = f"the file is truncated: {'; '.join(self.problems)}; get a whole copy, {_BEST_EFFORT}"
+            msg = f"the file is truncated: {'; '.join(self.problems)}; get a complete copy, {_BEST_EFFORT}"
             raise TruncatedError(msg)
         if self.problems:
             msg = f"{'; '.join(self.problems)}; {_ANOTHER_COPY}, {_BEST_EFFORT}"
@@ -77,7 +77,7 @@ class FileState:
             raise CorruptError(msg)
 
     def section(self, section: Section) -> bytes:
-        """The bytes of a section that the file has, which must be whole.
+        """Returns the bytes of a section, which must be present and intact.
 
         Raises:
             TruncatedError: The section is cut off or missing.
@@ -92,12 +92,12 @@ class FileState:
         return self.present(section)
 
     def present(self, section: Section) -> bytes:
-        """The bytes that are left of a section."""
+        """Returns the bytes of a section that the file still has."""
         start, length = self.header.sections[section]
         return self.data[start : start + length]
 
     def missing_bytes(self, section: Section) -> int:
-        """The number of bytes that are missing at the end of a section."""
+        """Returns the number of bytes that are missing at the end of a section."""
         start, length = self.header.sections[section]
         return min(length, max(0, start + length - len(self.data)))
 
@@ -110,7 +110,7 @@ def examine(data: bytes, header: Header) -> FileState:
     """Determines the state of a file.
 
     Args:
-        data: The file's bytes, or a prefix of them in which the header is whole.
+        data: The file's bytes, or a prefix that contains the complete header.
         header: The header of the file.
     """
     missing, end = header.file_bytes - len(data), header.file_bytes - CRC.size
@@ -152,14 +152,14 @@ def _range(start: int, stop: int) -> str:
 
 @contextmanager
 def record_loss(losses: list[str] | None, consequence: str) -> Iterator[None]:
-    """Records a loss, on best effort, if something that an image can do without cannot be read.
+    """Records an unreadable optional part as a loss instead of raising the error.
 
     Args:
-        losses: The list that gets the loss; None to let errors through.
-        consequence: What the loss means for the image.
+        losses: The list to which the loss is added; None to raise the error.
+        consequence: The effect of the loss on the image.
 
     Raises:
-        FormatError: The body of the `with` statement raises it, and `losses` is None.
+        FormatError: The body of the `with` statement raised it, and `losses` is None.
     """
     try:
         yield

@@ -1,12 +1,12 @@
-"""The `.dfm` format, defined once: the fields of the header, and the sections.
+"""The `.dfm` format, defined once: header fields and sections.
 
-Reading, writing and the sizes of files follow from `HeaderForm`: each codec has one, with its
-fields and sections. A test compares them with the tables of docs/format.md. A file consists of
+Reading, writing and file sizes all follow from `HeaderForm`. Each codec has one, with its fields
+and sections. A test compares them with the tables of docs/format.md. A file consists of
 
     magic | the fields that are present | section table | sections | CRC-32
 
-`FIRST_FIELDS` name the codec, whose own fields follow. The fields before a field decide whether it
-is present (as in `frame_header.h` of libjxl).
+`FIRST_FIELDS` identify the codec; the codec's own fields follow. Earlier fields decide whether a
+field is present (as in `frame_header.h` of libjxl).
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class Field:
     """A field of the header.
 
     Args:
-        name: The key of the field in the values of a header. docs/format.md has the same name,
+        name: The key of the field in the values of a header. docs/format.md uses the same name,
             with spaces.
         code: "B", "H" or "I" of `struct`, little-endian and unsigned, or `LEB128`.
-        allowed: The values that the field may have in a file of this version.
-        when: Indicates by the values of the fields before it whether the field is present.
-        less: The number that is subtracted from a value to give the stored number.
-        refusal: The error for any other value: damage, a newer program, or an image of no possible
-            size.
+        allowed: The values that are valid in this version.
+        when: Indicates, from the values of earlier fields, whether the field is present.
+        less: The number that is subtracted from a value before it is stored.
+        refusal: The error for a value that is not allowed: damage, a newer version, or an
+            impossible image size.
     """
 
     name: str
@@ -70,20 +70,20 @@ class Field:
 
     @property
     def size(self) -> int:
-        """The size of the field in a file, in bytes; for `LEB128` the least size."""
+        """The size of the field in bytes; for `LEB128` the smallest size."""
         return 1 if self.code == LEB128 else struct.calcsize(f"<{self.code}")
 
     def pack(self, value: int) -> bytes:
-        """The bytes of a value."""
+        """Returns the bytes of a value."""
         stored = value - self.less
         return _leb128(stored) if self.code == LEB128 else struct.pack(f"<{self.code}", stored)
 
     def unpack(self, data: bytes, at: int) -> tuple[int, int]:
-        """The value at an offset, and the offset after it.
+        """Returns the value at an offset, and the offset after it.
 
         Raises:
             TruncatedError: The data ends before the field does.
-            FormatError: No file that this program reads may have the value; see `refusal`.
+            FormatError: The value is not allowed; see `refusal`.
         """
         if self.code == LEB128:
             stored, after = _read_leb128(data, at)
@@ -120,8 +120,8 @@ def long_header(network: tuple[Field, ...], further: tuple[Field, ...] = ()) -> 
 
     Args:
         network: The fields that describe the network.
-        further: The fields after the number of sections. `further_bytes` holds their size, so that
-            a later version can add others.
+        further: The fields after the number of sections. `further_bytes` stores their size, so that
+            a later version can add fields.
     """
     least = sum(field.size for field in further if field.when is _always)
     sizes = sorted({least, sum(field.size for field in further)})
@@ -130,7 +130,7 @@ def long_header(network: tuple[Field, ...], further: tuple[Field, ...] = ()) -> 
 
 
 def image_values(model: QuantizedModel, section_count: int) -> dict[str, int]:
-    """Returns the values of those fields of `long_header` that describe the image."""
+    """Returns the values of the fields of `long_header` that describe the image."""
     return {
         "channels": model.architecture.channels,
         "bit_depth": model.bit_depth,
@@ -138,11 +138,11 @@ def image_values(model: QuantizedModel, section_count: int) -> dict[str, int]:
     }
 
 
-_FIRST_SKIPPED = 128  # sections from this id on change no sample, and are skipped where they are unknown
+_FIRST_SKIPPED = 128  # sections from this id on change no sample; unknown ones are skipped
 
 
 class Section(IntEnum):
-    """The ids of sections; those that may be skipped are members as they come."""
+    """The ids of sections. Unknown ids that may be skipped become members when they are read."""
 
     WEIGHTS = 1
     METADATA = 2
@@ -170,32 +170,32 @@ class Section(IntEnum):
         return self.name.lower()
 
 
-COMMON_SECTIONS = (Section.METADATA, Section.ALPHA, Section.RGB, Section.CHECKS)  # of all codecs
+COMMON_SECTIONS = (Section.METADATA, Section.ALPHA, Section.RGB, Section.CHECKS)  # for all codecs
 SECTION_ENTRY = struct.Struct("<BI")  # an entry of the section table: id, length
 
 
 def is_own(section: Section) -> bool:
-    """Returns whether a section is for the files of some codecs only."""
+    """Indicates whether a section belongs to certain codecs only."""
     return section < _FIRST_SKIPPED and section not in COMMON_SECTIONS
 
 
 @dataclass(frozen=True)
 class HeaderForm:
-    """The header of a codec's files, and which sections they have.
+    """The header fields and the sections of a codec's files.
 
     Args:
         model: The codec.
-        fields: Its fields after `FIRST_FIELDS`, in order.
-        values: From a quantised model and the number of sections in the table to these fields.
-        architecture: From the fields to the architecture.
+        fields: The codec's fields after `FIRST_FIELDS`, in order.
+        values: Maps a quantised model and the number of sections in the table to these fields.
+        architecture: Maps the fields to the architecture.
         main_section: The section that every file has.
         early_sections: Optional sections that are written before the metadata.
-        late_sections: Optional sections that are written between metadata and main section.
-        check_count: From the architecture to the number of checks of symbols.
-        main_bytes: The field with the length of the main section, if that comes first among all
-            sections and is not in the section table.
-        bit_depth: From the fields to the bits per sample.
-        section_count: From the fields to the number of sections in the table.
+        late_sections: Optional sections that are written between the metadata and the main section.
+        check_count: Maps the architecture to the number of symbol checks.
+        main_bytes: The field with the length of the main section, if that is the first section and
+            is not in the section table.
+        bit_depth: Maps the fields to the bits per sample.
+        section_count: Maps the fields to the number of sections in the table.
     """
 
     model: Model
@@ -212,13 +212,13 @@ class HeaderForm:
 
     @property
     def optional_sections(self) -> tuple[Section, ...]:
-        """The sections that only files of this codec have, besides the main one."""
+        """The optional sections that only files of this codec have."""
         return (*self.early_sections, *self.late_sections)
 
     @property
     def section_order(self) -> tuple[Section, ...]:
-        """The order of writing. What is needed first comes first, so that a prefix of a file is
-        useful.
+        """The order in which sections are written. Sections that are needed first come first, so
+        that a prefix of a file is useful.
         """
         main = (self.main_section,)
         first, last = ((), main) if self.main_bytes is None else (main, ())
@@ -226,42 +226,46 @@ class HeaderForm:
         return (*first, Section.CHECKS, *self.early_sections, *of_image, *self.late_sections, *last, Section.ALPHA)
 
     def present(self, values: Values) -> tuple[Field, ...]:
-        """Returns the fields of a header, `FIRST_FIELDS` included."""
+        """Returns the fields that are present in a header, `FIRST_FIELDS` included."""
         return (*FIRST_FIELDS, *(field for field in self.fields if field.when(values)))
 
 
 def header_form(model: Model) -> HeaderForm:
-    """Returns how the header describes the images of a codec."""
+    """Returns the header form of a codec."""
     form: HeaderForm = model.record().header
     return form
 
 
 def further_bytes(model: Model, is_tiled: bool = False) -> int:
-    """The value of the field `further_bytes`: the size of a codec's further fields, in bytes."""
+    """Returns the value of the field `further_bytes`: the size of a codec's further fields, in
+    bytes.
+    """
     sizes = [size for field in header_form(model).fields if field.name == "further_bytes" for size in _listed(field)]
     return sizes[-1 if is_tiled else 0] if sizes else 0
 
 
 def _listed(field: Field) -> tuple[int, ...]:
-    """Returns the values that a field allows, where they are a tuple."""
+    """Returns the allowed values of a field, which must be a tuple."""
     assert isinstance(field.allowed, tuple)
     return field.allowed
 
 
 def write_fields(values: Values) -> bytes:
-    """The magic and the fields of a header. `values` has every field that is present."""
+    """Returns the magic and the fields of a header. `values` must contain every field that is
+    present.
+    """
     present = header_form(MODELS[values["model"]]).present(values)
     return MAGIC + b"".join(field.pack(values[field.name]) for field in present)
 
 
 def read_fields(data: bytes) -> tuple[dict[str, int], int]:
-    """The values of a header's fields, and the offset after them.
+    """Returns the values of a header's fields, and the offset after them.
 
     Args:
         data: The file's bytes, or a prefix of them. The caller has checked the magic.
 
     Raises:
-        FormatError: A field is cut off or has a value that is not allowed; see `Field.unpack`.
+        FormatError: A field is truncated or has a value that is not allowed; see `Field.unpack`.
     """
     values: dict[str, int] = {}
     at = len(MAGIC)
@@ -274,19 +278,21 @@ def read_fields(data: bytes) -> tuple[dict[str, int], int]:
 
 
 def fields_bytes(model: Model, is_tiled: bool = False) -> int:
-    """The size of magic and fields in bytes. For a code it holds if `code_bytes` is below 128."""
+    """Returns the size of magic and fields in bytes. For a code, this is exact if `code_bytes` is
+    below 128.
+    """
     values = {"model": model.code, "further_bytes": further_bytes(model, is_tiled)}
     return len(MAGIC) + sum(field.size for field in header_form(model).present(values))
 
 
 def container_bytes(model: Model, is_tiled: bool = False) -> int:
-    """The size of header, section table and CRC-32 in a file of one section, in bytes."""
+    """Returns the size of header, section table and CRC-32 of a file with one section, in bytes."""
     table = 0 if header_form(model).main_bytes else SECTION_ENTRY.size
     return fields_bytes(model, is_tiled) + table + CRC.size
 
 
 def require(data: bytes, size: int) -> None:
-    """Refuses data that is shorter than the part of the header that is to be read.
+    """Refuses data that ends before a given offset in the header.
 
     Args:
         data: The file's bytes, or a prefix of them.
@@ -296,28 +302,28 @@ def require(data: bytes, size: int) -> None:
         TruncatedError: The data is shorter.
     """
     if len(data) < size:
-        msg = f"the file ends after {len(data)} bytes, inside its header; it is truncated, get a whole copy"
+        msg = f"the file ends after {len(data)} bytes, inside its header; it is truncated; get a complete copy"
         raise TruncatedError(msg)
 
 
 def refuse_unknown(what: str, data: bytes) -> NoReturn:
-    """Refuses something that a newer program may have written.
+    """Refuses a feature that a newer version may have introduced.
 
     Args:
-        what: The unknown thing and its place, for the message.
-        data: The file's bytes. Their CRC-32 indicates whether damage is as likely a cause.
+        what: The unknown feature and its place, for the message.
+        data: The file's bytes. Their CRC-32 shows whether damage may be the cause.
 
     Raises:
         UnsupportedVersionError: Always.
     """
     is_complete = data[-CRC.size :] == CRC.pack(zlib.crc32(data[: -CRC.size]))
-    advice = "update dfmcodec" if is_complete else "update dfmcodec, or get a whole copy: its CRC-32 does not match"
+    advice = "update dfmcodec" if is_complete else "update dfmcodec, or get a complete copy: its CRC-32 does not match"
     msg = f"{what} is unknown to this program; {advice}"
     raise UnsupportedVersionError(msg)
 
 
 def leb128_bytes(value: int) -> int:
-    """The size of a number in LEB128, in bytes."""
+    """Returns the size of a number in LEB128, in bytes."""
     return len(_leb128(value))
 
 
@@ -330,7 +336,7 @@ def _leb128(value: int) -> bytes:
 
 
 def _read_leb128(data: bytes, at: int) -> tuple[int, int]:
-    """The number that starts at an offset, and the offset after it: the inverse of `_leb128`."""
+    """Returns the number that starts at an offset, and the offset after it. Inverts `_leb128`."""
     value = 0
     for index in range(MAX_LEB128_BYTES):
         require(data, at + index + 1)

@@ -1,5 +1,5 @@
-"""The metadata section: ICC profile, Exif block, XMP packet, code points of colours and significant
-bits <-> a map of msgpack.
+"""The metadata section: ICC profile, Exif block, XMP packet, colour code points (CICP) and
+significant bits <-> a msgpack map.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from dfmcodec.image import (
 
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*")
 _NAMES = tuple(field.name for field in fields(Metadata))
-_MOST_ENTRIES, _LONGEST_NAME = 64, 64  # of a map; later versions may have further entries
+_MOST_ENTRIES, _LONGEST_NAME = 64, 64  # of a map; later versions may add entries
 
 
 def pack_metadata(metadata: Metadata) -> bytes:
-    """The metadata section: a msgpack map from names to bytes. An Exif block is without the six
-    bytes in front, which `unpack_metadata` puts there again.
+    """Returns the metadata section: a msgpack map from names to bytes. The six bytes before an Exif
+    block are removed; `unpack_metadata` restores them.
 
     Raises:
         ConfigError: The metadata is larger than the format allows.
@@ -47,14 +47,14 @@ def pack_metadata(metadata: Metadata) -> bytes:
 
 
 def unpack_metadata(body: bytes | None, bit_depth: int = 16) -> Metadata:
-    """The inverse of `pack_metadata`.
+    """Reads a metadata section. Inverts `pack_metadata`.
 
     Args:
-        body: The section; None, for no section, gives empty metadata.
-        bit_depth: The depth of the samples, of which 8 bits are all significant.
+        body: The section; None gives empty metadata.
+        bit_depth: The bits per sample. All 8 bits of 8-bit samples are significant.
 
     Raises:
-        CorruptError: The section is not such a map.
+        CorruptError: The section is not a valid map.
         LimitError: The section is too large.
     """
     if body is None:
@@ -80,14 +80,14 @@ def unpack_metadata(body: bytes | None, bit_depth: int = 16) -> Metadata:
 
 
 def _metadata_of(pairs: Iterable[tuple[Any, Any]]) -> Metadata:
-    """The metadata of a map's entries, without those of unknown names and code points that are not
-    valid. Maps within maps are refused as soon as they end.
+    """Returns the metadata of a map's entries. Unknown names and invalid code points are skipped. A
+    map within a map is refused as soon as it ends.
 
     Raises:
-        ValueError: The map has a name twice, a name that is no text, a value that is not bytes, or
-            code points of another length, or no such number of bits.
+        ValueError: A name occurs twice or is not text, a value is not bytes, code points have the
+            wrong length, or the number of bits is out of range.
     """
-    entries = list(pairs)  # msgpack in Python alone gives a generator
+    entries = list(pairs)  # msgpack in pure Python passes a generator
     found = dict(entries)
     if len(found) < len(entries) or not all(isinstance(n, str) and isinstance(v, bytes) for n, v in entries):
         raise ValueError

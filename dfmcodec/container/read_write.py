@@ -1,7 +1,7 @@
 """The `.dfm` container: a quantised model and ancillary data <-> the bytes of a file.
 
 A file consists of the header with its section table, the sections, and a CRC-32. `header` and
-`layout` have the header, `section_form` the sections of each codec.
+`layout` define the header, `section_form` the sections of each codec.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def write(model: QuantizedModel, ancillary: Mapping[Section, bytes] | None = Non
 
     Args:
         model: The model.
-        ancillary: Further sections; see `ancillary_sections`.
-        checked: Whether the file gets checks if they are at most `CHECKS_FRACTION` of it.
+        ancillary: The sections of ancillary data; see `ancillary_sections`.
+        checked: Whether to write checks, if they take at most `CHECKS_FRACTION` of the file.
 
     Returns:
         The bytes of the file.
@@ -57,7 +57,7 @@ def write(model: QuantizedModel, ancillary: Mapping[Section, bytes] | None = Non
 
 
 def ancillary_sections(ancillary: Ancillary) -> dict[Section, bytes]:
-    """The sections of ancillary data.
+    """Returns the sections of ancillary data.
 
     Raises:
         ConfigError: The metadata is larger than the format allows.
@@ -77,7 +77,7 @@ def _ordered(sections: Mapping[Section, bytes], order: Sequence[Section]) -> dic
 
 
 def read(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[QuantizedModel, Ancillary]:
-    """Reads the model and the ancillary data of a whole file, the inverse of `write`.
+    """Reads the model and the ancillary data of an intact file. Inverts `write`.
 
     Args:
         data: The file's bytes.
@@ -101,23 +101,23 @@ def read_region(
 
     Args:
         data: The file's bytes.
-        region: The region to read; None for the whole image. Latents of tiles outside it are not
+        region: The region to read; None for the complete image. Latents of tiles outside it are not
             decoded.
         max_pixels: The largest number of pixels that an image may have. A larger one is refused
-            before any memory is spent on it.
-        finest_level: The finest decomposition level to decode. Above 0 the model is that of an
-            image that is smaller by a factor of 2^finest_level.
-        losses: A list that gets a sentence for everything that is missing or damaged, where the
-            rest of the image can be read; None to refuse a file that is not whole.
+            before memory is allocated for it.
+        finest_level: The finest decomposition level to decode. Above 0, the model is of an image
+            that is smaller by a factor of 2^finest_level.
+        losses: A list to which a sentence is added for each missing or damaged part, if the rest of
+            the image can be read; None to refuse a file that is not intact.
 
     Returns:
         The model; the ancillary data, with the alpha of the region only; and the region of the
-        model's samples: the whole tiles that the wanted region touches.
+        model's samples: all complete tiles that the requested region touches.
 
     Raises:
-        FormatError: The bytes are foreign, truncated, damaged, of a newer version or beyond the
-            limits. With `losses`: the header, or a part that no image can do without, is missing or
-            damaged.
+        FormatError: The file is not a .dfm file, or is truncated, damaged, of a newer version or
+            beyond the limits. With `losses`: the header, or a part that every image needs, is
+            missing or damaged.
     """
     header = read_header(data, max_pixels)
     state = examine(data, header)
@@ -132,27 +132,25 @@ def read_region(
 
 
 def read_model(data: bytes, region: Region, max_pixels: int = MAX_PIXELS) -> tuple[QuantizedModel, Region]:
-    """Reads the model of a whole file without the rest; see `read_region`."""
+    """Reads the model of an intact file without the ancillary data; see `read_region`."""
     state = _whole(data, max_pixels)
     return section_form(state.header.architecture.model).read(state, region, 0, None)
 
 
 def read_ancillary(data: bytes, region: Region | None, max_pixels: int = MAX_PIXELS) -> Ancillary:
-    """Reads what a whole file has besides its model, with the alpha of a region; see
-    `read_region`.
-    """
+    """Reads the ancillary data of an intact file, with the alpha of a region; see `read_region`."""
     return _ancillary_of(_whole(data, max_pixels), region, None)
 
 
 def _whole(data: bytes, max_pixels: int) -> FileState:
-    """The state of a file, which must be whole; see `read_region` for the errors."""
+    """Returns the state of a file, which must be intact; see `read_region` for the errors."""
     state = examine(data, read_header(data, max_pixels))
     state.refuse_damage()
     return state
 
 
 def _ancillary_of(state: FileState, region: Region | None, losses: list[str] | None) -> Ancillary:
-    """The ancillary data, with the alpha of a region; see `read_region`."""
+    """Returns the ancillary data, with the alpha of a region; see `read_region`."""
     header = state.header
     alpha, metadata = None, Metadata()
     if Section.ALPHA in header.sections:

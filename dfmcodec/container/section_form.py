@@ -1,4 +1,4 @@
-"""The sections of a codec's files: a quantised model <-> bodies, and the checks of its symbols."""
+"""The section form of a codec: a quantised model <-> the bodies of sections, and symbol checks."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Read = tuple[QuantizedModel, Region]  # a model and the region of its samples
 
 @dataclass(frozen=True)
 class SectionForm:
-    """How the sections of a file hold the models of a codec.
+    """The functions that map the models of a codec to sections of a file, and back.
 
     Args:
-        write: From a quantised model to the bodies of its sections.
-        read: From a file's state, the wanted region, the finest decomposition level and a list of
-            losses to the model and the region of its samples; see `read_write.read_region`.
-        symbol_checks: From a model to the checks of its symbols.
+        write: Maps a quantised model to the bodies of its sections.
+        read: Maps the state of a file, the requested region, the finest decomposition level and a
+            list of losses to the model and the region of its samples; see `read_write.read_region`.
+        symbol_checks: Maps a model to the checks of its symbols.
     """
 
     write: Callable[[Any], Sections]
@@ -34,7 +34,7 @@ class SectionForm:
 
 
 def section_form(model: Model) -> SectionForm:
-    """Returns how sections hold the models of a codec, whose modules are imported if needed."""
+    """Returns the section form of a codec, whose modules are imported if needed."""
     form: SectionForm = model.record().section_form()
     return form
 

@@ -1,4 +1,4 @@
-"""The sizes of files and sections from their contents, without writing them."""
+"""The sizes of files and sections, computed from their contents without writing them."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Mapping
 from dfmcodec.container.checks import checks_bytes
 from dfmcodec.container.layout import SECTION_ENTRY, Section
 
-STREAM_SECTION_BYTES = SECTION_ENTRY.size + 4  # what a range-coded section has besides: its entry, the last word
+STREAM_SECTION_BYTES = SECTION_ENTRY.size + 4  # overhead of a range-coded section: its table entry and the last word
 
 
 def checks_file_bytes(sections: int, symbol_checks: int) -> int:
-    """The bytes that a checks section adds to a file.
+    """Returns the number of bytes that a checks section adds to a file.
 
     Args:
-        sections: The number of other sections.
-        symbol_checks: The number of checks of symbols.
+        sections: The number of sections except the checks section.
+        symbol_checks: The number of symbol checks.
     """
     return SECTION_ENTRY.size + checks_bytes(sections, symbol_checks)
 
 
 def sections_file_bytes(sections: Mapping[Section, bytes]) -> int:
-    """The bytes that sections add to a file."""
+    """Returns the number of bytes that sections add to a file."""
     return sum(len(body) + SECTION_ENTRY.size for body in sections.values())
 
 
 def section_file_bytes(body_bytes: float) -> float:
-    """The bytes that a section adds to a file, from the size of its body."""
+    """Returns the number of bytes that a section adds to a file, from the size of its body."""
     return body_bytes + SECTION_ENTRY.size

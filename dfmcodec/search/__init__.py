@@ -1,1 +1,3 @@
-"""What the encoders of all codecs share: settings, job, targets, rate control."""
+"""The search for a target, shared by the encoders of all codecs: settings, job, targets, rate
+control.
+"""

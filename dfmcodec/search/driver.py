@@ -1,9 +1,9 @@
-"""The search of all encoders: it tries one parameter after another until the target is met.
+"""The search driver of all encoders. It tries parameters until the target is met.
 
-A codec gives a `Search`: the first parameter, a trial of a parameter, and the parameter after a
-trial. `drive` keeps the best trial, starts again after NaN, ends when the user or the time limit
-ends it, and raises the errors. `Watch` is the clock of an encoding, and shows its progress. How
-parameters come nearer to a target is in `rate_control`.
+A codec provides a `Search`: the first parameter, a trial of a parameter, and the parameter after a
+trial. `drive` keeps the best trial, restarts after NaN, stops on interruption or at the time limit,
+and raises the errors. `Watch` measures time and reports progress. `rate_control` moves parameters
+towards a target.
 """
 
 from __future__ import annotations
@@ -23,23 +23,22 @@ Trial = TypeVar("Trial", bound=TrialFigures)
 
 
 class Ended(Exception):
-    """A trial was left, because the user or the time limit ended the encoding."""
+    """The end of a trial that was abandoned because of an interruption or the time limit."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
 
 class Watch:
-    """The clock of an encoding: how long it takes, whether it has to end, and how often it started
-    again.
+    """The clock of an encoding. It measures time, decides when to stop, and counts restarts.
 
     Args:
-        job: The encoding.
+        job: The encoding job.
 
     Attributes:
         job: The encoding.
-        restarts: How often it continued after NaN or infinite values.
-        stopped: Why it had to end when it was last asked; None if it had not.
+        restarts: The number of restarts after NaN or infinite values.
+        stopped: The reason to stop, if `has_to_stop` found one; otherwise None.
     """
 
     def __init__(self, job: Job) -> None:
@@ -54,53 +53,53 @@ class Watch:
         return time.perf_counter() - self._started
 
     def reason_to_stop(self) -> str | None:
-        """Why the best so far has to be taken; None if there is time for more."""
+        """Returns the reason to stop and take the best trial; None to continue."""
         return self.job.reason_to_stop(self.seconds)
 
     def has_to_stop(self) -> bool:
-        """Whether the best so far has to be taken; `stopped` keeps the reason."""
+        """Indicates whether to stop and take the best trial. `stopped` keeps the reason."""
         self.stopped = self.stopped or self.reason_to_stop()
         return self.stopped is not None
 
     def check(self) -> None:
-        """Leaves a trial that need not be finished.
+        """Abandons a trial if it is time to stop.
 
         Raises:
-            Ended: There is no time for more.
+            Ended: It is time to stop.
         """
         if why := self.reason_to_stop():
             raise Ended(why)
 
     def can_restart(self) -> bool:
-        """Counts a restart, unless there were too many."""
+        """Counts a restart and returns True, or returns False after too many restarts."""
         if self.restarts == MAX_RESTARTS:
             return False
         self.restarts += 1
         return True
 
     def show(self, fraction: float, steps: int, reported_db: float, what: str) -> None:
-        """Shows progress.
+        """Reports progress.
 
         Args:
-            fraction: The fraction that is done, 0..1.
+            fraction: The fraction of the work that is done, 0..1.
             steps: Gradient steps or trials so far.
-            reported_db: PSNR so far, as it is reported to the user; NaN where there is none yet.
-            what: A text for people about what is tried.
+            reported_db: The PSNR so far, as reported to the user; NaN if unknown.
+            what: A description of the current trial for the user.
         """
         self.job.on_progress(Progress(fraction, steps, reported_db, self.seconds, what, self.job.limit_bytes))
 
     @property
     def restarts_text(self) -> str:
-        """How often the encoding was restarted, for progress displays."""
+        """The number of restarts as text for progress displays."""
         return restarts_text(self.restarts)
 
     def last_part(self, first: float) -> None:
-        """Shows from now on what is done of the part of an encoding after a fraction."""
+        """Reports progress, from now on, as that of the last part of an encoding."""
         self.job = replace(self.job, on_progress=part_of(self.job.on_progress, first, 1.0))
 
 
 def part_of(on_progress: Callable[[Progress], None], first: float, last: float) -> Callable[[Progress], None]:
-    """Shows the progress of a part of an encoding."""
+    """Returns a callback that reports the progress of one part of an encoding."""
     return lambda progress: on_progress(replace(progress, fraction=first + (last - first) * progress.fraction))
 
 
@@ -112,7 +111,7 @@ class End:
 
 
 class Search(ABC, Generic[Parameter, Trial]):
-    """A codec's part of a search.
+    """The part of a search that a codec provides.
 
     Args:
         target: The target.
@@ -123,7 +122,7 @@ class Search(ABC, Generic[Parameter, Trial]):
 
     @abstractmethod
     def start(self) -> Parameter:
-        """The parameter of the first trial, which trades size for quality."""
+        """Returns the parameter of the first trial. The parameter trades size for quality."""
 
     @abstractmethod
     def trial(self, parameter: Parameter, check: Callable[[], None]) -> Trial:
@@ -131,7 +130,7 @@ class Search(ABC, Generic[Parameter, Trial]):
 
         Args:
             parameter: The parameter.
-            check: To be called many times. What it raises ends the trial.
+            check: Must be called often. The trial must let its exceptions pass.
 
         Raises:
             FloatingPointError: The trial gave NaN or infinite values.
@@ -139,7 +138,7 @@ class Search(ABC, Generic[Parameter, Trial]):
 
     @abstractmethod
     def following(self, trial: Trial, best: Trial | None) -> Parameter | End:
-        """The parameter after a trial.
+        """Returns the parameter of the next trial, or the end of the search.
 
         Args:
             trial: The last trial.
@@ -148,51 +147,53 @@ class Search(ABC, Generic[Parameter, Trial]):
 
     @abstractmethod
     def has_trials_left(self) -> bool:
-        """Whether there may be a further trial."""
+        """Indicates whether another trial is allowed."""
 
     def rank(self, trial: Trial) -> float:
-        """A figure by which trials that meet the target are compared: larger is better."""
+        """Returns the rank of a trial among those that meet the target: larger is better."""
         return self.target.score(trial)
 
     def show(self, trial: Trial) -> None:
-        """Shows a trial as progress."""
+        """Reports a trial as progress."""
 
     def kept(self, trial: Trial) -> Trial:
-        """What is kept of a trial while others are made, which need the memory."""
+        """Returns a trial without the data that would occupy memory during other trials."""
         return trial
 
-    can_restart: ClassVar[bool] = False  # whether a search goes on after NaN or infinite values
+    can_restart: ClassVar[bool] = False  # whether the search continues after NaN or infinite values
 
     def restart(self, best: Trial | None, is_again: bool) -> None:
-        """Prepares a trial after one that gave NaN or infinite values.
+        """Prepares the trial after one that gave NaN or infinite values.
 
         Args:
             best: The best trial so far; None if none meets the target.
-            is_again: Whether it is not the first restart.
+            is_again: Whether it was restarted before.
         """
 
     def hurry(self) -> bool:
-        """Prepares the quickest trial, when the encoding has to end and none meets the target.
+        """Prepares the quickest trial, if the encoding has to stop and no trial meets the target.
 
         Returns:
-            Whether there is one. It is not interrupted.
+            Whether there is such a trial. It is not interrupted.
         """
         return False
 
     @property
     def is_hurried(self) -> bool:
-        """Whether trials are the quickest already, so that the first that is met is waited for."""
+        """Indicates whether trials are as quick as possible, so that `drive` waits for the first
+        that meets the target.
+        """
         return False
 
 
 @dataclass(frozen=True)
 class Found(Generic[Trial]):
-    """What a search came to.
+    """The result of a search.
 
     Args:
         best: The best trial that meets the target; None if none does.
-        last: The last trial; None if none was finished.
-        reason: Why the search ended; see `report.EncodeReport`.
+        last: The last complete trial; None if there is none.
+        reason: The reason why the search ended; see `report.EncodeReport`.
     """
 
     best: Trial | None
@@ -201,10 +202,10 @@ class Found(Generic[Trial]):
 
 
 def drive(search: Search[Parameter, Trial], watch: Watch) -> Found[Trial]:
-    """Tries parameters until a search ends.
+    """Tries parameters until the search ends.
 
     Raises:
-        DivergedError: Trials gave NaN or infinite values again and again.
+        DivergedError: Trials gave NaN or infinite values too often.
     """
     best: Trial | None = None
     last: Trial | None = None
@@ -241,12 +242,12 @@ def drive(search: Search[Parameter, Trial], watch: Watch) -> Found[Trial]:
 
 
 def diverged(restarts: int, values: str = "", advice: str = "") -> DivergedError:
-    """The error of an encoding that comes to NaN or infinite values again and again.
+    """Returns the error of an encoding that gave NaN or infinite values too often.
 
     Args:
-        restarts: How often it was restarted.
-        values: A text about the values.
-        advice: What to do; a report of a fault if empty.
+        restarts: The number of restarts.
+        values: A description of the values.
+        advice: Advice for the user; by default, to report a fault.
     """
     fault = "a fault of this host or program; try again, then please report it"
     return DivergedError(f"the fit diverged {restarts + 1} times (NaN or infinite values{values}), {advice or fault}")

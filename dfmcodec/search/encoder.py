@@ -1,4 +1,4 @@
-"""What encoding asks of a codec."""
+"""The interface that the encoder of a codec provides."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WITHOUT_FITTING = "or encode with the wavelet codec, which efforts 1 to 5 do"
 
 
 def _nothing(_image: Image, _generator: GenerativeModel | None) -> None:
-    """Refuses nothing."""
+    """Accepts every image."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Encoder:
 
     Args:
         encode: Encodes the image of a job.
-        check: Refuses an image that the codec cannot encode, and a missing package.
-        symbol_checks: From an image to the number of checks of symbols that its file may have.
-        fallback: The codec whose quick encoding is written if it is better than an encoding that
-            ended early; None for none.
-        aims_at_scores: Whether it can aim at a SSIMULACRA2.
-        uses_threads: Whether it spreads work over threads, each of which has matrix products of
-            NumPy.
+        check: Raises an error if the codec cannot encode an image or a package is missing.
+        symbol_checks: Maps an image to the number of symbol checks that its file may have.
+        fallback: The codec whose quick encoding replaces an encoding that ended early, if it is
+            better; None for none.
+        aims_at_scores: Whether the encoder supports SSIMULACRA2 targets.
+        uses_threads: Whether the encoder spreads work over threads that each compute matrix
+            products with NumPy.
     """
 
     encode: Callable[[Job], Outcome]

@@ -1,4 +1,4 @@
-"""The input, the progress and the outcome of an encoding, for all models."""
+"""The input, the progress and the outcome of an encoding, for all codecs."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from dfmcodec.search.target import Target
 if TYPE_CHECKING:
     from dfmcodec.codecs.generative.model import GenerativeModel
 
-MAX_RESTARTS = 4  # of a fit that diverges
+MAX_RESTARTS = 4  # of a diverging fit
 
 
 def restarts_text(restarts: int) -> str:
-    """How often a fit was restarted, for progress displays."""
+    """Returns the number of restarts as text for progress displays."""
     return f", restarted {restarts}x" if restarts else ""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a progress display can show during a fit.
+    """The progress of an encoding, for displays.
 
     Args:
         fraction: The fraction of the fit that is done, 0..1.
         steps: Gradient steps or iterations so far.
-        psnr_db: An estimate of the PSNR so far; NaN where there is none yet.
+        psnr_db: An estimate of the PSNR so far; NaN if unknown.
         seconds: Seconds so far.
-        what: A text for people about what is fitted.
-        budget_bytes: The size limit; None where the target is not a size.
+        what: A description of the current work for the user.
+        budget_bytes: The size limit; None if the target is not a size.
     """
 
     fraction: float
@@ -48,30 +48,30 @@ class Progress:
 
     @property
     def seconds_left(self) -> float:
-        """An estimate from the fraction that is done."""
+        """The estimated remaining time, from the fraction that is done."""
         return self.seconds * (1 - self.fraction) / self.fraction if self.fraction else inf
 
 
 @dataclass(frozen=True)
 class Job:
-    """One image to encode, with all that the settings of the user mean for it.
+    """An image to encode, with the settings resolved for it.
 
     Args:
         image: The image as it is coded.
-        config: The settings, of which codecs take effort, steps, seed and time limit, but neither
-            target nor tune.
-        target: The target of a file without ancillary data, relative to the whole range of samples.
+        config: The user's settings. Codecs read effort, steps, seed and time limit from it, but
+            neither target nor tune.
+        target: The target for a file without ancillary data, relative to the full range of samples.
         tune: The metric to optimise.
-        on_progress: Called many times during the fit.
-        should_stop: Asked during the fit; True ends it, and the best so far is written.
-        ancillary_bytes: Bytes of ancillary data: metadata, alpha and checks. They share a size
-            budget with the model.
-        has_checks: Whether a size budget has room for checks. `ancillary_bytes` includes them, but
-            not those of further sections of the model.
-        range_db: What PSNRs relative to the `sample_max` of the user's settings are below those
-            relative to the whole range.
+        on_progress: Called often during the fit.
+        should_stop: Called during the fit; True ends it, and the best result so far is written.
+        ancillary_bytes: Bytes of ancillary data: metadata, alpha and checks. They count towards a
+            size budget.
+        has_checks: Whether a size budget includes checks. `ancillary_bytes` includes them, except
+            those of the model's optional sections.
+        range_db: The difference in dB between PSNR relative to the full range and PSNR relative to
+            `sample_max`.
         metadata_bytes: Bytes of metadata, which `ancillary_bytes` includes.
-        generator: The generative model, if the image becomes a code of one.
+        generator: The generative model, if the image is encoded as a code under one.
     """
 
     image: Image
@@ -88,47 +88,45 @@ class Job:
 
     @classmethod
     def of(cls, image: Image, config: EncoderConfig, asked: Target, ancillary_bytes: int = 0, **others: Any) -> Job:
-        """Returns the job for the settings of a user.
+        """Returns the job for an image and the user's settings.
 
         Args:
             image: The image as it is coded.
             config: The settings.
-            asked: Their target; see `target.asked_target`.
+            asked: The target of the settings; see `target.asked_target`.
             ancillary_bytes: Bytes of ancillary data.
             **others: Further arguments of `Job`.
         """
         range_db = config.range_db(image.bit_depth)
         target = asked.of_samples(range_db).without(ancillary_bytes)
-        if min(image.pixels.shape[:2]) < WHOLE_SIDE:  # such images have not all scales of SSIMULACRA2
+        if min(image.pixels.shape[:2]) < WHOLE_SIDE:  # too small for all scales of SSIMULACRA2
             target = target.as_lmbda()
         tune = config.distortion_tune
         return cls(image, config, target, tune, ancillary_bytes=ancillary_bytes, range_db=range_db, **others)
 
     @property
     def limit_bytes(self) -> int | None:
-        """The largest size of the complete file, for displays; None where the target is no size."""
+        """The largest size of the complete file, for displays; None if the target is not a size."""
         limit = self.target.limit_bytes
         return None if limit is None else limit + self.ancillary_bytes
 
     def reported_db(self, psnr_db: float) -> float:
-        """A PSNR relative to the whole range, as it is reported to the user."""
+        """Converts a PSNR relative to the full range to the PSNR that is reported to the user."""
         return psnr_db - self.range_db
 
     def reason_to_stop(self, seconds: float) -> str | None:
-        """Why the best so far has to be taken after some seconds; None if there is time for
-        more.
-        """
+        """Returns the reason to stop and take the best result so far; None to continue."""
         if self.should_stop():
             return "interrupted"
         limit = self.config.time_limit_s
         return "time limit" if limit is not None and seconds > limit else None
 
     def out_of_reach(self, floor_db: float, reached: str, best_db: float, advice: str = "") -> str:
-        """The message where no file has a PSNR.
+        """Returns the message for a PSNR that no file reaches.
 
         Args:
-            floor_db: The PSNR, relative to the whole range, as `best_db`.
-            reached: The beginning of a sentence that ends with the best PSNR.
+            floor_db: The requested PSNR, relative to the full range, like `best_db`.
+            reached: The start of a sentence that ends with the best PSNR.
             best_db: The best PSNR.
             advice: The rest of the message.
         """
@@ -136,8 +134,8 @@ class Job:
         return f"{floor_db:.2f} dB is out of reach: {reached} {best_db:.2f} dB{advice}"
 
     def too_small(self, least_bytes: float) -> str:
-        """The message where even the smallest file, of the given bytes without ancillary data,
-        exceeds the budget.
+        """Returns the message for a size budget below the smallest file, given its bytes without
+        ancillary data.
         """
         metadata = f", including {self.metadata_bytes:,} of metadata (see --strip)"
         return (
@@ -148,14 +146,14 @@ class Job:
 
 @dataclass(frozen=True)
 class TracePoint:
-    """One iteration of the rate-distortion optimisation of a wavelet codec.
+    """One iteration of the rate-distortion optimisation of the wavelet codec.
 
     Args:
-        iteration: Its number, from 1.
-        q_step: Its quantisation step in 1/64 code values.
+        iteration: The number of the iteration, from 1.
+        q_step: The quantisation step in 1/64 code values.
         file_bytes: Estimated size of the file, without ancillary data.
-        psnr_db: PSNR of the decoded image; None where the iteration was not finished, or where the
-            image is exact.
+        psnr_db: The PSNR of the decoded image; None if the iteration was not finished or the image
+            is exact.
     """
 
     iteration: int
@@ -166,13 +164,13 @@ class TracePoint:
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a decoder makes of an image of the wavelet codec.
+    """The decoded image of the wavelet codec, as known to the encoder.
 
     Args:
         samples: The linear synthesis of a region, int32 [C, h, w], units.
-        region: The region: the whole image, or where the pixels are known the tile in the middle
-            and what is seen from there.
-        pixels: The pixels of the whole image, [H, W, C]; None where they are not known.
+        region: The region of the samples: the complete image; or, if the pixels are known, the
+            middle tile and its surroundings that affect it.
+        pixels: The pixels of the complete image, [H, W, C]; None if unknown.
     """
 
     samples: Int32
@@ -185,7 +183,7 @@ class NetworkFigures:
     """The figures of a coordinate network.
 
     Args:
-        float_psnr_db: PSNR of the fitted network before quantisation.
+        float_psnr_db: The PSNR of the fitted network before quantisation.
         bits_per_weight: Bits of the range-coded stream per weight.
         step_indices: The step index of the weights of each layer.
     """
@@ -197,19 +195,18 @@ class NetworkFigures:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A quantised model and how it came about.
+    """A quantised model and the figures of its encoding.
 
     Args:
-        model: What to write.
+        model: The model to write.
         estimated_bytes: Size of the file by the entropy model, without ancillary data.
-        network: The figures of a coordinate network; None where there is no such network.
+        network: The figures of a coordinate network; None for other codecs.
         steps: Gradient steps or iterations.
-        fit_s: Seconds of the fit, compilation not counted.
-        stop_reason: Why the fit ended; see `report.EncodeReport`.
-        restarts: How often the fit diverged and continued from the best so
-            far.
-        trace: The iterations of a wavelet codec.
-        made: What a decoder would make of the file, where that is known.
+        fit_s: Seconds of the fit, without compilation.
+        stop_reason: The reason why the fit ended; see `report.EncodeReport`.
+        restarts: The number of times that the fit diverged and continued from the best result.
+        trace: The iterations of the wavelet codec.
+        made: The decoded image, if known.
     """
 
     model: QuantizedModel

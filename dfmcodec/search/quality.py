@@ -1,4 +1,4 @@
-"""Qualities from 0 to 100, and the quantisation steps that they stand for or usually need."""
+"""The mapping of qualities from 0 to 100 to quantisation steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import pairwise
 # (quality, quantisation step in code values), interpolated in the logarithm of the step.
 QUALITY_STEPS = ((0, 100.0), (25, 43.0), (50, 22.5), (75, 12.5), (90, 6.2), (95, 3.8), (100, 0.5))
 
-# (SSIMULACRA2, the step at which photographs have it on average with the tune `visual`); measured
+# (SSIMULACRA2, the step at which photographs reach it on average with the tune `visual`); measured
 # on data/kodak, docs/results/visual.md.
 SCORE_STEPS = (
     *((0, 71.0), (20, 52.5), (52, 30.0), (67, 20.5), (76, 14.4), (82.5, 10.2), (87, 7.0), (92, 4.2)),
@@ -17,12 +17,12 @@ SCORE_STEPS = (
 
 
 def step_of_score(score: float) -> float:
-    """The step, in code values, with which about a SSIMULACRA2 of 0..100 is reached."""
+    """Returns the quantisation step, in code values, that reaches about a SSIMULACRA2 of 0..100."""
     return _interpolated(SCORE_STEPS, score)
 
 
 def step_of_quality(quality: float) -> float:
-    """The quantisation step of a quality in 0..100, in code values."""
+    """Returns the quantisation step of a quality in 0..100, in code values."""
     return _interpolated(QUALITY_STEPS, quality)
 
 

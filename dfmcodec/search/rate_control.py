@@ -1,5 +1,5 @@
-"""How searches come to a target: a controller moves the logarithm of a lmbda or a q_step, and
-a bracket keeps the points between which the target lies.
+"""Rate control: a controller moves the logarithm of a lmbda or a q_step towards a target, and a
+bracket keeps the points between which the target lies.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dfmcodec.search.target import Target, TrialFigures
 
 @dataclass(frozen=True)
 class Controller:
-    """How far a logarithm follows the overshoot of a trial: proportional control.
+    """A proportional controller for the overshoot of trials.
 
     Args:
-        gain: Its move for an overshoot of 1; see `Target.log_overshoot`.
-        max_move: Its farthest move at once.
-        aim: The part of a size budget that is aimed at.
+        gain: The move for an overshoot of 1; see `Target.log_overshoot`.
+        max_move: The largest move at once.
+        aim: The fraction of a size budget to aim at.
     """
 
     gain: float
@@ -26,16 +26,16 @@ class Controller:
     aim: float = 1.0
 
     def wanted(self, target: Target, reached: TrialFigures) -> float:
-        """The move after a trial."""
+        """Returns the move after a trial."""
         return self.gain * target.log_overshoot(reached, self.aim)
 
     def limited(self, move: float) -> float:
-        """A move that is not too far."""
+        """Limits a move to `max_move`."""
         return min(max(move, -self.max_move), self.max_move)
 
 
 class Bracket:
-    """The integers between which a condition ceases to hold: it holds up to `low`, and not from
+    """The integers between which a condition ceases to hold. It holds up to `low`, and not from
     `high` on.
     """
 
@@ -43,37 +43,37 @@ class Bracket:
         self.low, self.high = low, high
 
     def add(self, point: int, holds: bool) -> None:
-        """Takes whether the condition holds at a point."""
+        """Records whether the condition holds at a point."""
         if holds:
             self.low = max(self.low, point)
         else:
             self.high = min(self.high, point)
 
     def has(self, point: int) -> bool:
-        """Whether a point lies between."""
+        """Indicates whether a point lies strictly between `low` and `high`."""
         return self.low < point < self.high
 
     @property
     def is_closed(self) -> bool:
-        """Whether no point lies between."""
+        """Indicates whether no integer is left between `low` and `high`."""
         return self.high - self.low <= 1
 
     @property
     def middle(self) -> int:
-        """The point in the middle."""
+        """The integer in the middle."""
         return (self.low + self.high) // 2
 
     @property
     def geometric_middle(self) -> int:
-        """The point in the middle of logarithms."""
+        """The integer in the geometric middle."""
         return max(self.low + 1, round(sqrt(self.low * self.high)))
 
     def bisect(self, holds: Callable[[int], bool], should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Closes it by trials in the middle.
+        """Closes the bracket by bisection.
 
         Args:
             holds: Indicates whether the condition holds at a point.
-            should_stop: Asked before each trial; True ends the search there.
+            should_stop: Called before each evaluation; True ends the bisection.
         """
         while not (self.is_closed or should_stop()):
             point = self.middle
@@ -81,8 +81,8 @@ class Bracket:
 
 
 def false_position(first: tuple[float, float], second: tuple[float, float]) -> float:
-    """The lmbda at which an overshoot would be 0 if it were linear in the logarithm of the
-    multiplier, from two multipliers with their overshoots.
+    """Returns the lmbda at which the overshoot would be 0 if it were linear in log(lmbda), from two
+    values of lmbda and their overshoots.
     """
     (lmbda, overshoot), (other, of_other) = first, second
     return lmbda * exp(log(other / lmbda) * overshoot / (overshoot - of_other))

@@ -1,9 +1,10 @@
-"""The target of an encoding, the same for all codecs: a size, a PSNR, a SSIMULACRA2, or a Lagrange
+"""The target of an encoding, for all codecs: a size, a PSNR, a SSIMULACRA2, or a Lagrange
 multiplier.
 
-`asked_target` makes it of the settings, once; no later code asks which setting was given. A target
-knows the figures of trials, not how they are made. Searches move a q_step or a lmbda by a
-`Controller` for its `log_overshoot`, and keep what they know in a `Bracket`; see `rate_control`.
+`asked_target` converts the settings to a target once; no later code checks which setting was given.
+A target compares the figures of trials and is independent of how trials are made. Searches move a
+q_step or a lmbda with a `Controller`, by the `log_overshoot` of trials, and narrow it down with a
+`Bracket`; see `rate_control`.
 """
 
 from __future__ import annotations
@@ -26,24 +27,24 @@ from dfmcodec.search.config import (
 )
 from dfmcodec.search.quality import step_of_score
 
-LEAST_USED = 0.97  # the fraction of a size budget that every effort uses
-AIM_REACH = 2.0  # how far a SSIMULACRA2 may be from the one that is aimed at
-_ENOUGH_FRACTION = 0.998  # of a size budget
-_EXACT_SCORE = 1e12  # above all PSNR, and above all bytes
-_PSNR_SPARE = 0.004  # dB above a PSNR target that are aimed at
-_FARTHEST_DB = 20.0  # from it; an exact image would be infinitely far
-_SCORE_SPARE = 0.2  # SSIMULACRA2 above a floor that are aimed at
-_FLOOR_REACH = 0.5  # how far a SSIMULACRA2 may be above a floor
-_AIM_ENOUGH = 0.5  # how far from an aim is as good as at it
-_PSNR_ENOUGH = 0.005  # dB above a PSNR target that are as good as none
+LEAST_USED = 0.97  # the least fraction of a size budget that every effort uses
+AIM_REACH = 2.0  # the largest distance of SSIMULACRA2 from an aim
+_ENOUGH_FRACTION = 0.998  # of a size budget: using more is not attempted
+_EXACT_SCORE = 1e12  # larger than any PSNR and any size
+_PSNR_SPARE = 0.004  # dB above a PSNR target to aim at
+_FARTHEST_DB = 20.0  # the largest distance from a PSNR target; that of an exact image would be infinite
+_SCORE_SPARE = 0.2  # SSIMULACRA2 above a floor to aim at
+_FLOOR_REACH = 0.5  # the largest distance of SSIMULACRA2 above a floor
+_AIM_ENOUGH = 0.5  # the distance of SSIMULACRA2 from an aim that counts as 0
+_PSNR_ENOUGH = 0.005  # dB above a PSNR target that count as 0
 
 
 class TrialFigures(Protocol):
-    """What a trial came to."""
+    """The figures of a trial."""
 
     @property
     def written_bytes(self) -> float:
-        """The size of its file without ancillary data."""
+        """The file size without ancillary data."""
 
     @property
     def psnr_db(self) -> float:
@@ -51,7 +52,7 @@ class TrialFigures(Protocol):
 
     @property
     def quality(self) -> float:
-        """What trials of equal size are compared by: SSIMULACRA2 or PSNR."""
+        """The quality by which trials of equal size are compared: SSIMULACRA2 or PSNR."""
 
 
 Trial = TypeVar("Trial", bound=TrialFigures)
@@ -59,7 +60,7 @@ Trial = TypeVar("Trial", bound=TrialFigures)
 
 @dataclass(frozen=True)
 class Figures:
-    """What a trial that is compared by PSNR came to, or is expected to; see `TrialFigures`."""
+    """The measured or expected figures of a trial that is compared by PSNR; see `TrialFigures`."""
 
     written_bytes: float
     psnr_db: float
@@ -70,13 +71,13 @@ class Figures:
 
 
 class _Target(ABC):
-    """The goal of an encoding."""
+    """The target of an encoding."""
 
-    limits_size: ClassVar[bool] = False  # whether coarser quantisation meets the target, and not finer
+    limits_size: ClassVar[bool] = False  # whether coarser quantisation meets the target
 
     @property
     def limit_bytes(self) -> int | None:
-        """The largest size, for progress displays and reports; None where the target is not one."""
+        """The largest size, for progress displays and reports; None if the target is not a size."""
         return None
 
     @property
@@ -86,47 +87,49 @@ class _Target(ABC):
 
     @property
     def is_floor(self) -> bool:
-        """Whether the target is a least quality."""
+        """Indicates whether the target is a least quality."""
         return False
 
     def of_samples(self, range_db: float) -> Target:
-        """Returns the target relative to the whole range of samples.
+        """Returns the target relative to the full range of samples.
 
         Args:
-            range_db: How many dB a PSNR relative to the part of the range that samples use is below
-                that relative to the whole range.
+            range_db: The difference in dB between PSNR relative to the full range and PSNR relative
+                to the part of the range that samples use.
         """
         return self._itself()
 
     def without(self, ancillary_bytes: int) -> Target:
-        """Returns the target for a file without ancillary data of a size."""
+        """Returns the target for a file without ancillary data of the given size."""
         return self._itself()
 
     def as_lmbda(self) -> Target:
-        """Returns the target for a codec or an image that aims at no SSIMULACRA2."""
+        """Returns the target for codecs and images without SSIMULACRA2."""
         return self._itself()
 
     @abstractmethod
     def meets(self, reached: TrialFigures) -> bool:
-        """Whether a trial may be written."""
+        """Indicates whether a trial meets the target."""
 
     @abstractmethod
     def is_close(self, reached: TrialFigures) -> bool:
-        """Whether a trial that meets the target leaves nothing of it unused."""
+        """Indicates whether a trial that meets the target is so close to it that no better one is
+        needed.
+        """
 
     @abstractmethod
     def score(self, reached: TrialFigures) -> float:
-        """A figure by which trials that meet the target are compared: larger is better."""
+        """Returns the score of a trial among those that meet the target: larger is better."""
 
     @abstractmethod
     def log_overshoot(self, reached: TrialFigures, aim: float = 1.0) -> float:
-        """By how much a trial is finer than the target: above 0 where quantisation has to become
-        coarser. The natural logarithm of a ratio of sizes, dB of PSNR, or octaves of what a
-        SSIMULACRA2 is below 100.
+        """Returns the overshoot of a trial: above 0 if quantisation has to become coarser. It is
+        the natural logarithm of a ratio of sizes, dB of PSNR, or log2 of a ratio of (100 -
+        SSIMULACRA2).
 
         Args:
             reached: The trial.
-            aim: The part of a size that is aimed at.
+            aim: The fraction of a size to aim at.
         """
 
     def _itself(self) -> Target:
@@ -136,11 +139,11 @@ class _Target(ABC):
 
 @dataclass(frozen=True)
 class SizeTarget(_Target):
-    """At most `budget_bytes`, used up as far as possible.
+    """A size limit of `budget_bytes`, to be used as fully as possible.
 
     Args:
         budget_bytes: The largest size of the file.
-        enough_bytes: How many of them have to be used.
+        enough_bytes: The size from which on the budget counts as used.
     """
 
     limits_size = True
@@ -149,7 +152,7 @@ class SizeTarget(_Target):
 
     @classmethod
     def of(cls, budget_bytes: int) -> SizeTarget:
-        """Returns the target of using all but 0.2 % of a size."""
+        """Returns the target of using at least 99.8 % of a size."""
         return cls(budget_bytes, _ENOUGH_FRACTION * budget_bytes)
 
     @property
@@ -178,11 +181,11 @@ class SizeTarget(_Target):
 
 @dataclass(frozen=True)
 class PsnrTarget(_Target):
-    """At least `floor_db`, in as few bytes as possible.
+    """A PSNR of at least `floor_db`, in as few bytes as possible.
 
     Args:
         floor_db: The least PSNR of the decoded image.
-        enough_db: By how much it may be exceeded.
+        enough_db: The excess in dB that is close enough.
     """
 
     floor_db: float
@@ -210,11 +213,11 @@ class PsnrTarget(_Target):
 
 @dataclass(frozen=True)
 class ScoreTarget(_Target):
-    """A SSIMULACRA2: at least so much in as few bytes as possible, or about so much.
+    """A SSIMULACRA2: a least value in as few bytes as possible, or an approximate value.
 
     Args:
         goal: The SSIMULACRA2.
-        is_least: Whether less does not meet the target.
+        is_least: Whether lower values do not meet the target.
     """
 
     goal: float
@@ -226,7 +229,7 @@ class ScoreTarget(_Target):
 
     @property
     def lmbda(self) -> float:
-        """The Lagrange multiplier with which images usually reach about the goal."""
+        """The Lagrange multiplier with which images usually reach the goal."""
         return lmbda_of_step(step_of_score(self.goal))
 
     def of_samples(self, range_db: float) -> Target:
@@ -252,13 +255,13 @@ class ScoreTarget(_Target):
 
 
 def _loss(score: float) -> float:
-    """What a SSIMULACRA2 is below 100."""
+    """Returns 100 - SSIMULACRA2, at least 0.01."""
     return max(100 - score, 0.01)
 
 
 @dataclass(frozen=True)
 class LmbdaTarget(_Target):
-    """A Lagrange multiplier: whatever it comes to.
+    """A Lagrange multiplier. Every trial meets it.
 
     Args:
         lmbda: The multiplier of MSE + lmbda * bpp, with the MSE of samples in [0, 1].
@@ -286,13 +289,13 @@ Target = SizeTarget | PsnrTarget | ScoreTarget | LmbdaTarget
 
 
 def best_of(target: Target, trials: Iterable[Trial]) -> Trial | None:
-    """The best of the trials that meet a target; None if none does."""
+    """Returns the best trial that meets a target; None if none does."""
     return max(filter(target.meets, trials), key=target.score, default=None)
 
 
 def asked_target(config: EncoderConfig, image: Image) -> Target:
-    """Returns the target that the settings ask for: of a complete file, and relative to the part of
-    the range of samples that the settings name.
+    """Returns the target of the settings: for a complete file, and relative to the part of the
+    range of samples that the settings give.
     """
     quality, floor_db = config.target_quality, EXACT_DB if config.lossless else config.psnr
     if floor_db is not None:
@@ -310,7 +313,7 @@ def asked_target(config: EncoderConfig, image: Image) -> Target:
 
 
 def _asked_bytes(config: EncoderConfig, image: Image) -> int:
-    """Returns the size that the settings ask for, in bytes."""
+    """Returns the size limit of the settings, in bytes."""
     if config.size is not None:
         return int(config.size)
     if config.bpp is not None:

@@ -1,3 +1,3 @@
-"""Wavelet, trellis-coded quantisation, context networks, and a network that corrects the
-synthesis.
+"""The wavelet codec: wavelet transform, trellis-coded quantisation, context networks, and a
+correction network.
 """

@@ -1,9 +1,9 @@
-"""The adaptation of the context networks for one image: changes of their last layers.
+"""The adaptation of the context networks to one image: deltas for the weights of their last layers.
 
-The networks of the prior are trained on many photographs. The textures of one image may need other
-scales and means for the same hidden units. So a file can hold integers that are added to the
-weights and constants of the last layers, where they save more than they cost. Yang et al. 2021 and
-others adapt trained codecs like this; here the numbers are integers, which keep the sums exact.
+The pretrained networks fit many photographs. The textures of one image may need other scales and
+means for the same hidden units. So a file can store integers that are added to the weights and
+constants of the last layers, if they save more bits than they cost. Yang et al. 2021 and others
+adapt trained codecs like this; here the deltas are integers, so sums stay exact.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_CONSTANT = MAX_ADAPTATION // CONSTANT_UNIT  # within this, sums stay exact
 
 @dataclass(frozen=True)
 class ContextAdaptation:
-    """The numbers that are added to the last layers of the context networks.
+    """The deltas of the last layers of the context networks.
 
     Args:
         maps: int32 [phases, 2, hidden_2], added to w3; the sum is limited to +-MAX_WEIGHT.
@@ -46,7 +46,7 @@ class ContextAdaptation:
 
     @classmethod
     def none(cls, context: ContextModel, geometry: Geometry) -> ContextAdaptation:
-        """Returns the adaptation that changes nothing."""
+        """Returns an adaptation whose deltas are all 0."""
         hidden = context.networks[0].w3.shape[1]
         maps = np.zeros((len(PHASES), OUTPUTS, hidden), dtype=np.int32)
         return cls(maps, np.zeros((len(PHASES), len(band_numbers(geometry)), OUTPUTS), dtype=np.int32))
@@ -63,7 +63,7 @@ class ContextAdaptation:
         return context.with_networks(networks)
 
     def parts(self) -> list[Int32]:
-        """Returns the numbers in the order of the adaptation section, one array for each table."""
+        """Returns the deltas in the order of the adaptation section, one array for each table."""
         tensors = (self.maps.swapaxes(1, 2), self.constants)
         return [tensor[..., output].ravel() for tensor in tensors for output in range(OUTPUTS)]
 

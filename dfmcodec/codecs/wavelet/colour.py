@@ -1,13 +1,14 @@
-"""Pixels <-> planes of luma and two chroma axes that follow the image.
+"""Colour transform: pixels <-> planes of luma and two chroma axes that are chosen for the image.
 
-Luma is a weighted mean of red, green and blue. Gray has luma alone, and chroma changes no luma:
+Luma is a weighted mean of red, green and blue. Gray pixels have no chroma, and chroma does not
+change luma:
 
     RGB = luma (1, 1, 1) / sqrt(3) + chroma_1 c_1 + chroma_2 c_2,
 
-with orthonormal c_1 and c_2 whose sums by the weights are 0.
+with orthonormal c_1 and c_2 whose weighted sums are 0.
 
-With equal weights this basis is orthonormal, so that squared errors of planes are those of pixels.
-With the weights of Rec. 601 errors of chroma are no errors of the luma that is seen.
+With equal weights this basis is orthonormal, so squared errors of planes equal those of pixels.
+With the weights of Rec. 601, errors of chroma do not change perceived luma.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ from dfmcodec.image import BIT_DEPTHS, peak_value, to_values, values_per_code_va
 from dfmcodec.image.region import CHANNELS
 from dfmcodec.kernels import by_kernels, compiled
 
-MAX_CHROMA_ANGLE = 255  # in 1/256 of half a turn
+MAX_CHROMA_ANGLE = 255  # the largest chroma angle, in 1/256 of half a turn
 CHROMA_ANGLES = MAX_CHROMA_ANGLE + 1  # the number of angles in half a turn
 MIDDLE = 128.0  # the code value that a plane's 0 stands for
-_BLOCK_PIXELS = 1 << 20  # of which differences are taken at a time
+_BLOCK_PIXELS = 1 << 20  # pixels whose differences are computed at a time
 _GRAY = np.full(CHANNELS, CHANNELS**-0.5)
-_CHROMA = np.array([[1, 0, -1], [1, -2, 1]]) / np.sqrt([[2], [6]])  # before they are turned, of equal weights
+_CHROMA = np.array([[1, 0, -1], [1, -2, 1]]) / np.sqrt([[2], [6]])  # unrotated chroma axes, for equal weights
 
 
 class Luma(IntEnum):
-    """The weights of red, green and blue in luma, by the number that a file has for them."""
+    """The weights of red, green and blue in luma. The value is the number in the header."""
 
     MEAN = 1
     REC_601 = 2
@@ -51,8 +52,8 @@ class ColourBasis:
     """Luma and chroma axes.
 
     Args:
-        chroma_angle: By which the chroma axes are turned in their plane, 0..MAX_CHROMA_ANGLE, in
-            1/CHROMA_ANGLES of half a turn.
+        chroma_angle: The angle by which the chroma axes are rotated in their plane,
+            0..MAX_CHROMA_ANGLE, in 1/CHROMA_ANGLES of half a turn.
         luma: The weights of luma.
     """
 
@@ -61,13 +62,13 @@ class ColourBasis:
 
     @cached_property
     def axes(self) -> Float32:
-        """What a unit of each plane adds to RGB: float32 [plane, colour]."""
+        """The RGB values of one unit of each plane, float32 [plane, colour]."""
         return self._axes.astype(np.float32)
 
     @cached_property
     def duals(self) -> Float32:
-        """What a unit of each colour adds to the planes: float32 [plane, colour], the inverse of
-        `axes`, transposed.
+        """The plane values of one unit of each colour: the transposed inverse of `axes`, float32
+        [plane, colour].
         """
         luma = np.array(self.luma.weights) / np.dot(self.luma.weights, _GRAY)
         chroma = self._axes[1:]
@@ -75,8 +76,8 @@ class ColourBasis:
 
     @property
     def _axes(self) -> npt.NDArray[np.float64]:
-        """The two chroma axes of equal weights are projected to the plane without luma, made
-        orthonormal one after the other (Gram and Schmidt), and turned.
+        """The axes in float64. The chroma axes for equal weights are projected to the plane without
+        luma, orthonormalised (Gram-Schmidt), and rotated.
         """
         normal = _unit_vector(np.array(self.luma.weights))
         first = _unit_vector(_CHROMA[0] - (_CHROMA[0] @ normal) * normal)
@@ -92,7 +93,7 @@ def _unit_vector(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def principal_chroma_angle(pixels: Pixels, luma: Luma = Luma.MEAN) -> int:
-    """Returns the angle that makes the chroma axes principal.
+    """Returns the angle of the principal chroma axes.
 
     Along these axes the differences of neighbouring pixels are uncorrelated.
 

@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WaveletArchitecture:
-    """All that rebuilds a wavelet codec, except for the prior itself.
+    """The header fields from which a decoder rebuilds the codec, besides the pretrained weights.
 
     Args:
         channels: 1 (gray) or 3 (RGB).
         levels: The number of decomposition levels of the wavelet.
-        depth: The number of Fourier layers of the prior's Deep Fourier Machine.
-        width: The dimension between the layers of that machine.
-        luma: The luma of the planes.
-        weights_id: The checksum of the prior that the file was made with.
-        tile_rows: The number of tiles one above the other; see `geometry.Tiling`.
-        tile_columns: The number of tiles side by side.
+        depth: The number of Fourier layers of the correction network.
+        width: The dimension between the layers of the correction network.
+        luma: The luma weights of the planes.
+        weights_id: The checksum of the pretrained weights that the file was encoded with.
+        tile_rows: The number of rows of tiles; see `geometry.Tiling`.
+        tile_columns: The number of columns of tiles.
 
     Raises:
-        ConfigError: A value is outside what the file format can hold.
+        ConfigError: A value is outside the range of the file format.
     """
 
     channels: int
@@ -59,7 +59,7 @@ class WaveletArchitecture:
             raise ConfigError(msg)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for reports."""
+        """Returns plain values for reports."""
         return {
             "model": self.model.value,
             "channels": self.channels,
@@ -74,13 +74,13 @@ class WaveletArchitecture:
 
 @dataclass(frozen=True)
 class TileSymbols:
-    """The symbols of a tile in coding order, see `traversal`, in little memory.
+    """The symbols of a tile in coding order, see `traversal`, in compact form.
 
-    Symbols of coarse levels come first and may be large; nearly all others fit into bytes.
+    Symbols of coarse levels come first and may be large. Nearly all others fit into bytes.
 
     Args:
-        first: All up to the last one that does not fit into a byte.
-        others: The rest.
+        first: The symbols up to the last one that does not fit into a byte.
+        others: The remaining symbols.
     """
 
     first: Symbols
@@ -88,7 +88,7 @@ class TileSymbols:
 
     @classmethod
     def of(cls, values: Symbols) -> TileSymbols:
-        """Those symbols, int32 [N]."""
+        """Returns the compact form of symbols, int32 [N]."""
         large = np.flatnonzero(np.abs(values) > np.iinfo(np.int8).max)
         count = int(large[-1]) + 1 if large.size else 0
         return cls(values[:count].copy(), values[count:].astype(np.int8))
@@ -106,10 +106,10 @@ class TileSymbols:
 
 @dataclass(frozen=True)
 class TileStream:
-    """The bytes of one tile in the latents section, with the tile's checks.
+    """The bytes of a tile in the latents section, with the tile's checks.
 
     Args:
-        body: The bytes that the file still has.
+        body: The bytes that the file still contains.
         missing_bytes: The number of bytes that are missing at the end.
         checks: The checks of the low-pass band, then of each decomposition level from the coarsest
             on; None if the file has none.
@@ -122,7 +122,7 @@ class TileStream:
 
 @dataclass(frozen=True)
 class QuantizedLatents:
-    """The latents of an image as integers, and their linear synthesis.
+    """The quantised latents of an image, and their linear synthesis.
 
     Args:
         architecture: The architecture of the model.
@@ -131,18 +131,17 @@ class QuantizedLatents:
         q_step: The quantisation step in 1/64 code values, 1..65535.
         chroma_angle: The chroma angle in 1/256 of half a turn, 0..255; see
             `colour.ColourBasis`.
-        tile_symbols: The symbols of each tile; () where there are tile streams.
-        samples: The linear synthesis in units, int32 [channels, H, W]. It follows from the symbols,
-            but only by the traversal that codes them, so it is kept where it is needed; None in a
-            model that is only to be written.
+        tile_symbols: The symbols of each tile; () if there are tile streams.
+        samples: The linear synthesis in units, int32 [channels, H, W]; None in a model that is only
+            written. It is kept because computing it from the symbols needs a complete traversal.
         image_filter: The image filter; None for none.
-        adaptation: The image's adaptation of the context networks; None for none.
+        adaptation: The adaptation of the context networks; None for none.
         bit_depth: The bits per sample of the image, 8 or 16.
-        streams: The tile streams, with checks, of a model whose symbols were coded and are not
-            kept; () for none.
+        streams: The tile streams, with checks, if the symbols were encoded and not kept; () for
+            none.
 
     Raises:
-        ConfigError: The symbols or the step do not fit the architecture.
+        ConfigError: The symbols or the step do not match the architecture.
     """
 
     architecture: WaveletArchitecture
@@ -173,7 +172,7 @@ class QuantizedLatents:
 
     @property
     def basis(self) -> ColourBasis:
-        """The colours of the planes."""
+        """The colour basis of the planes."""
         return ColourBasis(self.chroma_angle, self.architecture.luma)
 
     @property
@@ -183,5 +182,5 @@ class QuantizedLatents:
 
 
 def tiling_of(arch: WaveletArchitecture, height: int, width: int) -> Tiling:
-    """The tiling of an image of the wavelet codec."""
+    """Returns the tiling of an image of the wavelet codec."""
     return Tiling(height, width, arch.channels, arch.levels, arch.tile_rows, arch.tile_columns)

@@ -1,10 +1,10 @@
-"""The context model: integer networks that choose a probability table for every latent symbol.
+"""The context model: integer networks that select a probability table for each latent symbol.
 
-There is a network of three layers for each phase. It sees the context features of a symbol
+Each phase has a network of three layers. Its inputs are the context features of a symbol
 (`CausalContext.features`), the symbol's band (decomposition level, channel and orientation) and the
-step. It gives the scale of the symbol's distribution and its mean, the mean in units of the scale:
-the context says as much about the sign of a coefficient as about its size, in bits. Both are
-rounded to an index into tables that were counted when the network was trained.
+quantisation step. Its outputs are the scale of the symbol's distribution and its mean in units of
+the scale. In bits, the context says about as much about the sign of a coefficient as about its
+size. Both outputs are rounded to an index into tables that were counted during training.
 
 All numbers are integers and all sums stay below 2^24, so float32 matrix products are exact in any
 order (`ContextNetwork.check_exact`):
@@ -56,19 +56,19 @@ Indices = npt.NDArray[np.intp]
 ACTIVATION_MAX = 127
 MAX_WEIGHT = 127
 OUTPUT_SHIFT = 256
-MAX_ADAPTATION = 1 << 20  # the most that the adaptation of an image may add to a constant of the last layer
+MAX_ADAPTATION = 1 << 20  # the largest delta of a constant of the last layer
 MAX_LOG_STEP = max(abs(log_step(1)), abs(log_step(MAX_STEP)))
 MEANS_PER_SCALE = 4
 MEANS = (0, 1, 2, 3, 4, 5, 6, 8, 11, 15)  # the least |mean| of each class of tables, in quarters of the scale
 SCALES = LAST_DIRECT + 1
 TABLES_PER_QUANTIZER = SCALES * len(MEANS)
-DIRECT_TABLES = QUANTIZERS * TABLES_PER_QUANTIZER  # the others are those of larger scales
+DIRECT_TABLES = QUANTIZERS * TABLES_PER_QUANTIZER  # the other tables are for larger scales
 _CLASS_OF_MEAN = (np.searchsorted(MEANS, np.arange(MEANS[-1] + 1), side="right") - 1).astype(np.int16)
 LARGEST_MEAN = 20  # the largest |mean| of `ContextModel.bits_of_outputs`, in quarters of the scale
-# Half the distance of the differences that stand for slopes: about the effect of one symbol on
-# outputs. The best of those measured.
+# Half the interval of the central differences that approximate slopes: about the effect of one
+# symbol on outputs. The best measured value.
 _SLOPE_REACH = 2
-OFFSET_SYMBOLS = 3  # reconstruction offsets are for symbols -3..3; larger ones have those of +-3
+OFFSET_SYMBOLS = 3  # reconstruction offsets exist for symbols -3..3; larger symbols use those of +-3
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ class ContextNetwork:
     def largest_sums(self) -> tuple[float, float, float]:
         """Returns bounds on the magnitude of all partial sums of each layer, in any order.
 
-        The bounds are the sums of the largest magnitudes of all terms. No image, step or adaptation
-        of the last layer can exceed them: `ContextAdaptation` limits weights and constants.
+        The bounds are sums of the largest magnitudes of all terms. No image, step or adaptation can
+        exceed them: `ContextAdaptation` limits weights and constants.
         """
 
         def largest_row(weights: Float32) -> float:
@@ -114,18 +114,19 @@ class ContextNetwork:
         return first, second, adapted + MAX_LOG_STEP * largest(self.s3) + OUTPUT_SHIFT // 2
 
     def check_exact(self) -> None:
-        """Makes sure that float32 computes `outputs` exactly, whatever the order of its sums.
+        """Checks that `outputs` is exact in float32 for every order of summation.
 
         Sums of integers are exact as long as no partial sum exceeds 2^24.
 
         Raises:
-            DfmError: A number is not whole, a weight is too large, or a sum may become too large.
+            DfmError: A number is not an integer, a weight is too large, or a sum may become too
+                large.
         """
         for field in fields(self):
             numbers = getattr(self, field.name)
             check_integers(field.name, numbers)
             if field.name.startswith("w") and np.abs(numbers).max() > MAX_WEIGHT:
-                msg = f"{field.name} of a context network of the prior has weights beyond {MAX_WEIGHT}"
+                msg = f"{field.name} of a pretrained context network has weights beyond {MAX_WEIGHT}"
                 raise DfmError(msg)
         check_sums(self.largest_sums())
 
@@ -172,7 +173,7 @@ class ContextNetwork:
         return w1, w2, w3
 
     def constants(self, coding_pass: CodingPass, log_step: int) -> tuple[Int32, Int32, Int32]:
-        """The constants of the three layers for a pass, for the kernel: int32 [hidden_1],
+        """Returns the constants of the three layers for a pass, for the kernel: int32 [hidden_1],
         [hidden_2], [2].
         """
         key = coding_pass.band, log_step
@@ -185,7 +186,7 @@ class ContextNetwork:
 
     @cached_property
     def _constants(self) -> dict[tuple[int, int], tuple[Int32, Int32, Int32]]:
-        """What `constants` has given, by band and step; there are some hundred steps."""
+        """The cache of `constants`, by band and step. A search uses some hundred steps."""
         return {}
 
     def gradient(
@@ -196,7 +197,7 @@ class ContextNetwork:
         log_step: int,
         slopes: Callable[[Float32], Float32],
     ) -> Float32:
-        """Returns the derivative of a cost by those features that are symbols.
+        """Returns the derivative of a cost with respect to the features that are symbols.
 
         The floor function counts as the identity.
 
@@ -205,8 +206,8 @@ class ContextNetwork:
             available: As in `outputs`.
             coding_pass: As in `outputs`.
             log_step: As in `outputs`.
-            slopes: Takes (scale, mean) before they are rounded and gives the derivative of the cost
-                by them, both [2, N].
+            slopes: Maps (scale, mean) before rounding to the derivative of the cost with respect to
+                them; both are [2, N].
 
         Returns:
             float32 [K', N], for the first K' of the available features.
@@ -223,7 +224,9 @@ class ContextNetwork:
 
 
 def _slope(sums: Float32) -> Float32:
-    """Returns the derivative of `_activation`: 0 where that gives 0 or ACTIVATION_MAX, as in C."""
+    """Returns the derivative of `_activation`: 0 where the activation is 0 or ACTIVATION_MAX, as in
+    C.
+    """
     active = (sums >= ACTIVATION_SHIFT) & (sums < ACTIVATION_SHIFT * ACTIVATION_MAX)
     return active.astype(np.float32) * np.float32(1 / ACTIVATION_SHIFT)
 
@@ -233,7 +236,7 @@ def _layer(weights: Float32, inputs: Any, constants: Float32, xp: ModuleType) ->
     sums += constants[:, None]
     if xp is not np:
         return _activation(sums, xp)
-    sums *= np.float32(1 / ACTIVATION_SHIFT)  # the same without new arrays
+    sums *= np.float32(1 / ACTIVATION_SHIFT)  # in place
     np.floor(sums, out=sums)
     return np.clip(sums, 0, ACTIVATION_MAX, out=sums)
 
@@ -244,11 +247,11 @@ def _activation(sums: Any, xp: ModuleType) -> Any:
 
 @dataclass(frozen=True)
 class TableChoice:
-    """The table that codes each symbol of a pass.
+    """The probability table of each symbol of a pass.
 
     Args:
         table: int16 [N], the index into `ContextModel.tables`.
-        sign: int32 [N], 1 or -1. The table is for the symbol times this.
+        sign: int32 [N], 1 or -1. The table applies to the symbol times the sign.
     """
 
     table: npt.NDArray[np.int16]
@@ -256,7 +259,7 @@ class TableChoice:
 
     @classmethod
     def room(cls, count: int) -> TableChoice:
-        """Arrays for so many symbols."""
+        """Returns arrays for the given number of symbols."""
         return cls(np.empty(count, dtype=np.int16), np.empty(count, dtype=np.int32))
 
     @classmethod
@@ -268,31 +271,31 @@ class TableChoice:
 
     @property
     def packed(self) -> npt.NDArray[np.int16]:
-        """Tables and signs in a number each, int16 [N]."""
+        """Tables and signs, packed into one number each, int16 [N]."""
         return np.asarray((self.table + np.int16(1)) * self.sign.astype(np.int16))
 
     @classmethod
     def unpacked(cls, packed: npt.NDArray[np.int16]) -> TableChoice:
-        """The choice of what `packed` gives."""
+        """Returns the choice from its packed form."""
         return cls(np.abs(packed) - np.int16(1), np.sign(packed).astype(np.int32))
 
 
 def class_middles() -> list[float]:
-    """Returns the middle |mean| of each class of `MEANS`, in quarters of the scale."""
-    beyond = 2 * MEANS[-1] - MEANS[-2] + 1  # as if the last class ended there
+    """Returns the |mean| in the middle of each class of `MEANS`, in quarters of the scale."""
+    beyond = 2 * MEANS[-1] - MEANS[-2] + 1  # assumed end of the last class
     return [(first + after - 1) / 2 for first, after in pairwise([*MEANS, beyond])]
 
 
 class ContextModel:
-    """The context networks and tables of a prior.
+    """The pretrained context networks and probability tables.
 
     Args:
         networks: The network of each phase.
         frequencies: int64 [DIRECT_TABLES, TABLE_SIZE], with rows in the order (quantiser, scale,
             class of mean) that each sum to 2^24.
         offsets: int32 [rows of `frequencies`, 2 OFFSET_SYMBOLS + 1], the reconstruction offsets:
-            the mean distance of a symbol's coefficients from the multiple of the step that the
-            symbol stands for, in 1/FINE steps.
+            the mean distance of a symbol's coefficients from the multiple of the step for the
+            symbol, in 1/FINE steps.
     """
 
     def __init__(
@@ -309,13 +312,13 @@ class ContextModel:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> ContextModel:
-        """Makes a context model of the arrays of a prior.
+        """Creates a context model from arrays of pretrained weights.
 
         The arrays are `context_<name>_<phase>`, `context_frequencies` and `context_offsets`.
 
         Raises:
             DfmError: The networks are not exact in float32 (`ContextNetwork.check_exact`), a table
-                is invalid, or there is another number of tables.
+                is invalid, or the number of tables is wrong.
         """
         names = ContextNetwork.__dataclass_fields__
         networks = [
@@ -326,30 +329,30 @@ class ContextModel:
             network.check_exact()
         frequencies = arrays["context_frequencies"].astype(np.int64)
         if frequencies.shape != (DIRECT_TABLES, TABLE_SIZE):
-            msg = f"the tables of the prior are {frequencies.shape}, not {DIRECT_TABLES, TABLE_SIZE}"
+            msg = f"the pretrained tables are {frequencies.shape}, not {DIRECT_TABLES, TABLE_SIZE}"
             raise DfmError(msg)
         if frequencies.min() < 1 or np.any(frequencies.sum(axis=1) != 1 << PRECISION_BITS):
-            msg = f"a table of the prior does not consist of positive numbers that sum to {1 << PRECISION_BITS}"
+            msg = f"a pretrained table does not consist of positive numbers that sum to {1 << PRECISION_BITS}"
             raise DfmError(msg)
         return cls(networks, frequencies, arrays["context_offsets"])
 
     def with_networks(self, networks: Sequence[ContextNetwork]) -> ContextModel:
-        """Returns the model with the same tables and other networks."""
+        """Returns a model with the same tables and other networks."""
         changed = copy(self)
         changed.networks = tuple(networks)
         return changed
 
     @cached_property
     def table_set(self) -> TableSet:
-        """The tables, for the coder."""
+        """The tables for the range coder."""
         return TableSet.of(self.tables)
 
     @cached_property
     def cost_bits(self) -> Float32:
-        """The bits of every entry of every table, float32 [tables, TABLE_SIZE].
+        """The bits of each entry of each table, float32 [tables, TABLE_SIZE].
 
-        They are zeros for tables beyond the direct ones. Symbols of these tables are coded in two
-        parts, and their cost hardly depends on the symbol.
+        Tables beyond the direct ones have zeros. Their symbols are coded in two parts, and the cost
+        hardly depends on the symbol.
         """
         direct = np.stack([table.entry_bits for table in self.tables[:DIRECT_TABLES]])
         others = np.zeros((len(self.tables) - DIRECT_TABLES, direct.shape[1]))
@@ -368,7 +371,7 @@ class ContextModel:
         return choice
 
     def bits_of_entries(self, table: npt.NDArray[np.int16], entry: Int32) -> Float32:
-        """The bits of an entry of each of some tables; see `cost_bits`."""
+        """Returns the bits of one entry of each given table; see `cost_bits`."""
         return np.asarray(self.cost_bits.ravel().take(table.astype(np.intp) * TABLE_SIZE + entry))
 
     @by_kernels(_choose_tables_by_kernel)
@@ -378,7 +381,7 @@ class ContextModel:
         """Chooses the tables of the symbols in some rows of a pass.
 
         Args:
-            causal: What is decoded before the pass.
+            causal: The state of the tile before the pass.
             coding_pass: The pass.
             rows: The rows.
             quantizers: The quantiser of each symbol of the rows, int8 [N].
@@ -445,11 +448,11 @@ class ContextModel:
         slopes: tuple[Float32, Float32],
         hidden: npt.NDArray[np.uint8],
     ) -> TableChoice:
-        """Chooses the tables of the symbols in some rows of a pass, as `choose_tables`, and adds
-        the derivative of their bits to what they see.
+        """Chooses the tables of the symbols in some rows of a pass, like `choose_tables`, and
+        accumulates the derivative of their bits with respect to their context.
 
-        It is that of `features_gradient`, through bytes (see the kernel); other threads must not be
-        within two rows.
+        It is the derivative of `features_gradient`, computed from bytes (see the kernel). Other
+        threads must stay at least two rows away.
 
         Args:
             causal: As in `choose_tables`.
@@ -458,9 +461,10 @@ class ContextModel:
             quantizers: As in `choose_tables`.
             log_step: As in `choose_tables`.
             symbols: The symbols of the rows, int32 [N].
-            slopes: By symbols of the level and by their magnitudes, float32 [2, ...], each of the
-                shape of `CausalContext.planes`[0]; and those by the coarser level. They change.
-            hidden: Receives what `hidden` gives; nothing if empty.
+            slopes: The accumulated derivatives with respect to symbols of the level and to their
+                magnitudes, float32 [2, ...], each of the shape of `CausalContext.planes`[0]; and
+                those with respect to the coarser level. They are modified.
+            hidden: Receives the result of `hidden`; ignored if empty.
         """
         choice = TableChoice.room(len(quantizers))
         compiled.add_context_gradient(
@@ -495,7 +499,7 @@ class ContextModel:
     def rescaled(self, choice: TableChoice, octaves: float) -> TableChoice:
         """Returns the tables for symbols that are larger by a factor of 2^octaves.
 
-        Tables beyond the direct ones stay the same.
+        Tables beyond the direct ones do not change.
         """
         change = round(octaves * SCALES_PER_OCTAVE)
         if change == 0:
@@ -508,7 +512,7 @@ class ContextModel:
 
     @cached_property
     def bits_of_outputs(self) -> Float32:
-        """The bits of every entry for integers (scale, mean), on which fits descend.
+        """The bits of each entry for integers (scale, mean), for gradient descent.
 
         Returns:
             float32 [QUANTIZERS, SCALES, 2 LARGEST_MEAN + 1, TABLE_SIZE], interpolated between the
@@ -524,13 +528,14 @@ class ContextModel:
         return np.concatenate([negative, positive], axis=2)
 
     def slopes(self, outputs: Float32, symbols: Int32, quantizers: States) -> Float32:
-        """Returns the change of the bits of symbols by (scale, mean), as central differences.
+        """Returns the derivative of the bits of symbols with respect to (scale, mean), as central
+        differences.
 
-        The bits are constant beyond the first and last tables, so an output far outside has no
-        slope.
+        The bits are constant beyond the first and last tables, so an output far outside has slope
+        0.
 
         Args:
-            outputs: (scale, mean) before they are rounded, float32 [2, N].
+            outputs: (scale, mean) before rounding, float32 [2, N].
             symbols: int32 [N].
             quantizers: int8 [N].
 
@@ -556,10 +561,11 @@ class ContextModel:
         symbols: Int32,
         quantizers: States,
     ) -> Float32:
-        """Returns the derivative of the bits of a pass's symbols by the features that are symbols.
+        """Returns the derivative of the bits of a pass's symbols with respect to the features that
+        are symbols.
 
-        Symbols under tables of large scales, which hardly depend on their context, count as
-        independent of it.
+        Symbols under tables of large scales hardly depend on their context, so their derivative is
+        0.
 
         Args:
             features: As in `ContextNetwork.outputs`.

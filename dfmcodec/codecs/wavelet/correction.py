@@ -1,20 +1,20 @@
-"""The correcting machine: a Deep Fourier Machine that improves on the linear synthesis.
+"""The correction network: a Deep Fourier Machine that improves the linear synthesis.
 
-It works on cells of 2x2 pixels, the grid of the finest bands. Its input v at a cell consists of the
-samples of the linear synthesis in the 3x3 cells around it (each less the mean of the cell in the
-middle, in quantisation steps) and the logarithm of the step. A linear map lifts them to `width`
-dimensions. Order-1 Fourier layers with residual follow, and a last one gives the residual of the
+It works on cells of 2x2 pixels, the grid of the finest bands. The input v of a cell consists of the
+samples of the linear synthesis in the surrounding 3x3 cells (minus the mean of the middle cell, in
+quantisation steps) and the logarithm of the step. A linear map lifts them to `width` dimensions.
+Order-1 Fourier layers with residual connections follow. The last layer gives the residual of the
 cell's samples, in steps:
 
     h_0 = W v,   h_i = h_{i-1} + F_i(S h_{i-1}),   residual = F_d(S h_{d-1}) + U h_{d-1}
 
-F_i is `fourier_sum`. S takes half of the dimensions from the eight cells around, a sixteenth from
-each (as Wu et al. 2018, "Shift"), so that every layer sees one cell further without a
-multiplication. With the shipped weights it is a filter that allows for edges and for the ringing of
-the wavelet.
+F_i is `fourier_sum`. S takes half of the dimensions from the eight neighbouring cells, a sixteenth
+from each (like "Shift" of Wu et al. 2018). So each layer extends the receptive field by one cell
+without multiplications. With the shipped weights, the network acts as a filter that preserves edges
+and reduces the ringing of the wavelet.
 
-The module holds the weights, the features of cells, and the machine itself; `reconstruct` applies
-it to an image.
+This module has the weights, the features of cells, and the network itself; `synthesis` applies it
+to images.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ CELL = 2
 CELL_SAMPLES = CHANNELS * CELL * CELL
 CELLS_AROUND = 3
 FEATURES = CELL_SAMPLES * CELLS_AROUND**2 + 2  # the last two are the logarithm of the step, and 1
-_MOVED_PART = 16  # one dimension in 16 comes from each cell around
-_INPUT_LIMIT = 4.0  # quantisation steps; differences approach it smoothly
+_MOVED_PART = 16  # one dimension in 16 comes from each neighbouring cell
+_INPUT_LIMIT = 4.0  # quantisation steps; the soft limit of differences
 Evaluate = Callable[[Float32], Float32]  # see `machine_residual`
 
 
 @dataclass(frozen=True)
 class CorrectionNetwork:
-    """The weights of a correcting machine, float32.
+    """The weights of a correction network, float32.
 
     Args:
         lift: [FEATURES, width].
@@ -69,24 +69,24 @@ class CorrectionNetwork:
 
     @cached_property
     def flat_weights(self) -> Float32:
-        """Lift, a and b of each layer, and bypass, one after the other, for the kernel."""
+        """Lift, a and b of each layer, and bypass, concatenated for the kernel."""
         arrays = [self.lift, *(array for layer in self.layers for array in layer), self.bypass]
         return np.concatenate([np.ravel(array) for array in arrays]).astype(np.float32)
 
     @property
     def reach(self) -> int:
-        """The number of cells that it sees on each side of a cell."""
+        """The receptive field: the number of cells on each side of a cell."""
         return CELLS_AROUND // 2 + self.depth
 
     @property
     def macs_per_pixel(self) -> float:
-        """The multiply-adds of its matrix products."""
+        """The multiply-adds of the matrix products per pixel."""
         sizes: list[int] = [self.lift.size, self.bypass.size, *(2 * a.size for a, _ in self.layers)]
         return float(sum(sizes) / CELL**2)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> CorrectionNetwork:
-        """Makes a machine of the arrays of a prior.
+        """Creates a network from arrays of pretrained weights.
 
         The arrays are `machine_lift`, `machine_bypass`, `machine_a_<i>` and `machine_b_<i>`.
         """
@@ -105,10 +105,10 @@ def _inner(h: Any) -> Any:
 
 
 def spread(h: Any, xp: ModuleType) -> Any:
-    """Applies S: takes half of the dimensions of each cell from the eight cells around it.
+    """Applies S: takes half of the dimensions of each cell from its eight neighbours.
 
     Args:
-        h: float32 [rows, columns, width]. Below 16 dimensions, none are taken from other cells.
+        h: float32 [rows, columns, width]. Below 16 dimensions, none are taken from neighbours.
         xp: numpy or jax.numpy.
 
     Returns:
@@ -125,10 +125,10 @@ def spread(h: Any, xp: ModuleType) -> Any:
 
 
 def machine_residual(weights: CorrectionNetwork, features: Any, xp: ModuleType) -> Any:
-    """Evaluates the machine.
+    """Evaluates the correction network.
 
     Args:
-        weights: Its weights.
+        weights: The weights of the network.
         features: float32 [rows, columns, FEATURES].
         xp: numpy or jax.numpy.
 
@@ -175,12 +175,12 @@ def cells_of(samples: Any, xp: ModuleType) -> Any:
 
 
 def cell_features(cells: Any, step_in_units: Any, log_step: Any, xp: ModuleType) -> Any:
-    """Computes the features of all cells that have a full neighbourhood.
+    """Computes the features of all cells that have all eight neighbours.
 
     Args:
         cells: [12, h + 2, w + 2], units; a border of one cell on all sides.
         step_in_units: The quantisation step, in units.
-        log_step: Its `step_feature`.
+        log_step: The `step_feature` of the step.
         xp: numpy or jax.numpy.
 
     Returns:

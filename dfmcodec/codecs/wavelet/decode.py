@@ -1,4 +1,4 @@
-"""Pixels of the wavelet codec."""
+"""The renderer of the wavelet codec."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from dfmcodec.threads import SIDE_BY_SIDE, thread_count
 
 
 class WaveletRenderer(Renderer):
-    """Corrects the linear synthesis of latents."""
+    """The evaluation of latents: image filter and correction network applied to the linear
+    synthesis.
+    """
 
     def uses_threads(self) -> bool:
         return not has_kernels()
@@ -58,13 +60,13 @@ class WaveletRenderer(Renderer):
         assert isinstance(arch, WaveletArchitecture)
         margin = max(CELL * prior_of(arch.weights_id).machine.reach, MAX_RADIUS)
         seen = self.seen_from(region, header)
-        above: Int32 | None = None  # the rows of samples that blocks below still see
+        above: Int32 | None = None  # the rows of samples that later blocks still need
         pixels: Pixels | None = None
         done = region.top
         for rows in _bands_of(seen, tiling_of(arch, header.height, header.width)):
             decoded = _below(above, read(Region(rows.start, seen.left, rows.stop, seen.right)))
             top, bottom = decoded.covered.top, decoded.covered.bottom
-            # The last blocks have to wait for what they see below.
+            # The last blocks wait for the samples below them.
             ready = region.bottom if bottom >= seen.bottom else (bottom - margin) // BLOCK_SIDE * BLOCK_SIDE
             if ready > done:
                 of_part = self.render(decoded, replace(region, top=done, bottom=ready), request)
@@ -94,8 +96,8 @@ class WaveletRenderer(Renderer):
 
 
 def _bands_of(region: Region, tiling: Tiling) -> Iterator[range]:
-    """The rows of bands of whole tiles, which together cover a region: a row of tiles, or as many
-    as give each thread a tile.
+    """Returns the rows of bands of complete tiles that together cover a region. A band is one row
+    of tiles, or as many rows as give each thread a tile.
     """
     _, numbers = tiling.covering(region)
     tops = sorted({tiling.tiles[number].top for number in numbers})
@@ -105,7 +107,7 @@ def _bands_of(region: Region, tiling: Tiling) -> Iterator[range]:
 
 
 def _below(above: Int32 | None, decoded: Decoded) -> Decoded:
-    """A band together with rows of samples above it."""
+    """Returns a band together with the rows of samples above it."""
     if above is None:
         return decoded
     samples = np.concatenate([above, _synthesis_of(decoded)], axis=1)
@@ -114,7 +116,7 @@ def _below(above: Int32 | None, decoded: Decoded) -> Decoded:
 
 
 def _synthesis_of(decoded: Decoded) -> Int32:
-    """The linear synthesis of latents that were read."""
+    """Returns the linear synthesis of the latents that were read."""
     samples: Int32 | None = decoded.model.samples if decoded.samples is None else decoded.samples
     assert samples is not None
     return samples
@@ -125,7 +127,9 @@ def _samples_of(decoded: Decoded) -> Samples:
 
 
 def _corrected_planes(decoded: Decoded, region: Region, backend: str) -> Float32:
-    """The planes of a region in units, corrected by image filter and machine, float32 [C, H, W]."""
+    """Returns the planes of a region, corrected by image filter and correction network, float32 [C,
+    H, W], units.
+    """
     model: QuantizedLatents = decoded.model
     planes = np.empty((model.architecture.channels, region.height, region.width), dtype=np.float32)
     machine, evaluate = _machine_of(model, backend)
@@ -137,7 +141,9 @@ def _corrected_planes(decoded: Decoded, region: Region, backend: str) -> Float32
 
 
 def _machine_of(model: QuantizedLatents, backend: str) -> tuple[CorrectionNetwork, Evaluate | None]:
-    """The Deep Fourier Machine of the prior, and what evaluates it; see `machine_change`."""
+    """Returns the correction network of the pretrained weights, and its evaluator; see
+    `machine_change`.
+    """
     machine = prior_of(model.architecture.weights_id).machine
     if backend == "numpy":
         return machine, None

@@ -1,12 +1,11 @@
-"""The image filter: a linear residual of the synthesis, fitted to one image by least squares.
+"""The image filter: a linear correction of the synthesis, fitted to one image by least squares.
 
-It is a linear bypass of the synthesis that each image can have for itself (as the adaptive loop
-filter of VVC; Tsai et al. 2013), written where it saves more than it costs. At pixel p it adds to
-channel i
+Like the adaptive loop filter of VVC (Tsai et al. 2013), it is fitted per image. It is written if it
+saves more than it costs. At pixel p it adds to channel i
 
     sum_j sum_t w[i, j, t] (s_j(p + t) - s_j(p)),    t != 0,  |t|_1 <= radius,
 
-with the samples s of the linear synthesis, whose edges are repeated.
+with the samples s of the linear synthesis; edge samples are repeated beyond the image.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ _BLOCK_PIXELS = 1 << 14
 
 @lru_cache(maxsize=MAX_RADIUS)
 def taps(radius: int) -> tuple[tuple[int, int], ...]:
-    """Returns the offsets (row, column) of a filter, by distance, then row, then column.
+    """Returns the offsets (row, column) of a filter, ordered by distance, row and column.
 
-    The offsets of a smaller radius come first.
+    The offsets of a smaller radius are a prefix.
     """
     reach = range(-radius, radius + 1)
     offsets = [(y, x) for y in reach for x in reach if 0 < abs(y) + abs(x) <= radius]
@@ -43,7 +42,8 @@ class ImageFilter:
 
     Args:
         radius: 1..MAX_RADIUS.
-        step_index: The index of the quantisation step; see `fourier.quantize.step_size`.
+        step_index: The index of the quantisation step of the weights; see
+            `fourier.quantize.step_size`.
         symbols: int32 [C, taps, C]: output channel, tap, input channel.
 
     Raises:
@@ -56,11 +56,11 @@ class ImageFilter:
 
     def __post_init__(self) -> None:
         if not (1 <= self.radius <= MAX_RADIUS and 0 <= self.step_index < STEP_COUNT):
-            msg = f"a filter of radius {self.radius} and step {self.step_index} is not possible"
+            msg = f"a filter with radius {self.radius} and step index {self.step_index} is not valid"
             raise ConfigError(msg)
         channels = self.symbols.shape[0]
         if self.symbols.shape != (channels, len(taps(self.radius)), channels):
-            msg = f"a filter of radius {self.radius} does not have weights {list(self.symbols.shape)}"
+            msg = f"a filter of radius {self.radius} cannot have weights of shape {list(self.symbols.shape)}"
             raise ConfigError(msg)
 
     @property
@@ -70,19 +70,19 @@ class ImageFilter:
 
 
 def rings(radius: int) -> list[slice]:
-    """Returns the taps of each distance 1..radius, as slices."""
+    """Returns the slice of taps for each distance 1..radius."""
     starts = [2 * distance * (distance - 1) for distance in range(1, radius + 2)]
     return [slice(start, stop) for start, stop in pairwise(starts)]
 
 
 def tap_differences(padded: Float32, radius: int, first_row: int, last_row: int) -> Float32:
-    """Returns what the weights are multiplied with at the pixels of some rows.
+    """Returns the differences that the weights multiply, for the pixels of some rows.
 
     Args:
         padded: float32 [C, H + 2 radius, W + 2 radius], units.
         radius: The radius of the filter.
         first_row: The first of the rows, 0..H - 1.
-        last_row: The row after the last.
+        last_row: The row after the last one.
 
     Returns:
         float32 [taps * C, rows * W], units.
@@ -118,10 +118,10 @@ def _filter_change_by_kernel(padded: Int32, image_filter: ImageFilter) -> Float3
 
 @by_kernels(_filter_change_by_kernel)
 def filter_change(padded: Int32, image_filter: ImageFilter) -> Float32:
-    """Returns what the filter adds to the linear synthesis.
+    """Returns the output of the filter, which is added to the linear synthesis.
 
     Args:
-        padded: The samples with `radius` more on all sides, int32 [C, H + 2 radius, W + 2 radius],
+        padded: The samples, padded by `radius` on all sides, int32 [C, H + 2 radius, W + 2 radius],
             units.
         image_filter: The filter.
 

@@ -1,4 +1,4 @@
-"""Sizes and positions: regions of an image, tiles that it is cut into, and the bands of a tile."""
+"""Sizes and positions of tiles and bands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dfmcodec.image.tiles import default_tiles
 
 ORIENTATIONS = 3
 MAX_LEVELS = 6  # decomposition levels
-MAX_TILES = 64  # along an axis
+MAX_TILES = 64  # the largest number of tiles along an axis
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Geometry:
 
     @cached_property
     def low_sizes(self) -> tuple[tuple[int, int], ...]:
-        """(height, width) of the pixels, then of the low-pass band after each level."""
+        """The (height, width) of the image, then of the low-pass band after each level."""
         sizes = [(self.height, self.width)]
         for _ in range(self.levels):
             height, width = sizes[-1]
@@ -54,7 +54,7 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Tile:
-    """A rectangle of an image that has latents of its own.
+    """A rectangle of an image with latents of its own.
 
     Args:
         top: The row of its first pixel, a multiple of `TILE_GRID`.
@@ -79,10 +79,10 @@ class Tile:
 
 @dataclass(frozen=True)
 class Tiling:
-    """How an image is cut into tiles, which are coded independently of each other.
+    """The division of an image into tiles, which are coded independently of each other.
 
-    So memory stays bounded for large images, and a region can be decoded alone. Machine and image
-    filter work across the edges of tiles.
+    Tiles bound the memory for large images and allow decoding of a region. Correction network and
+    image filter work across the edges of tiles.
 
     Args:
         height: The height of the image in pixels.
@@ -102,7 +102,7 @@ class Tiling:
 
     @classmethod
     def default(cls, height: int, width: int, channels: int) -> Tiling:
-        """Returns the tiling of an image for which nothing else is asked."""
+        """Returns the default tiling of an image."""
         return cls(height, width, channels, default_levels(height, width), default_tiles(height), default_tiles(width))
 
     @cached_property
@@ -114,7 +114,7 @@ class Tiling:
         )
 
     def covering(self, region: Region) -> tuple[Region, list[int]]:
-        """Finds the tiles that a region of the image touches; see `image.tiles.covering`."""
+        """Returns the tiles that a region of the image touches; see `image.tiles.covering`."""
         return tiles.covering(self._regions, region)
 
     @cached_property
@@ -123,5 +123,7 @@ class Tiling:
 
 
 def default_levels(height: int, width: int) -> int:
-    """Returns how many splits leave a single low-pass sample, limited to 1..MAX_LEVELS."""
+    """Returns the number of decomposition levels that leave a single low-pass sample, limited to
+    1..MAX_LEVELS.
+    """
     return min(MAX_LEVELS, max(1, (max(height, width) - 1).bit_length()))

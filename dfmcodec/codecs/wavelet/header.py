@@ -32,7 +32,7 @@ _FIELDS = long_header(
         # accepts any value.
         Field("depth", "B", BYTE),
         Field("layer_width", "B", BYTE),
-        # Luma.MEAN in all wavelet files before there was another
+        # Luma.MEAN in all wavelet files from before other lumas were defined
         Field("luma", "B", tuple(Luma), refusal=UnsupportedVersionError),
     ),
     (
@@ -63,10 +63,10 @@ def _values(model: QuantizedLatents, section_count: int) -> dict[str, int]:
 
 
 def _architecture(values: Values) -> WaveletArchitecture:
-    """The architecture that fields describe.
+    """Returns the architecture that header fields describe.
 
     Raises:
-        ConfigError: There are more tiles than the image's sides allow.
+        ConfigError: There are more tiles than the image size allows.
     """
     tiles = values.get("tile_rows", 1), values.get("tile_columns", 1)
     for side, number in zip((values["height"], values["width"]), tiles, strict=True):

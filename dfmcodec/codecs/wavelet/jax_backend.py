@@ -1,4 +1,4 @@
-"""The evaluation of the correcting machine and of fitted machines with JAX."""
+"""Evaluation of correction networks with JAX, pretrained or fitted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
 
 
 def jax_evaluator(machine: CorrectionNetwork) -> Evaluate:
-    """Returns the machine as a function on features float32 [rows, columns, FEATURES].
+    """Returns the network as a function of features, float32 [rows, columns, FEATURES].
 
     See `machine_residual`.
     """
@@ -25,7 +25,7 @@ def jax_evaluator(machine: CorrectionNetwork) -> Evaluate:
         return residuals
 
     def evaluate(features: Float32) -> Float32:
-        rows, columns = (-(-side // 32) * 32 for side in features.shape[:2])  # few shapes, compiled once each
+        rows, columns = (-(-side // 32) * 32 for side in features.shape[:2])  # few shapes, each compiled once
         missing = rows - features.shape[0], columns - features.shape[1]
         with calls():
             residuals = np.asarray(evaluate_block(np.pad(features, ((0, missing[0]), (0, missing[1]), (0, 0)))))

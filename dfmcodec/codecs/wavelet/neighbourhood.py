@@ -1,6 +1,6 @@
-"""The causal context: the features of a symbol, from the symbols and samples decoded before it.
+"""The causal context: features of a symbol, computed from symbols and samples decoded before it.
 
-The order of coding is that of `passes`. The context of a symbol consists of
+`passes` defines the coding order. The context of a symbol consists of
 
     - the 5x5 neighbourhood in its own band, as far as earlier passes have filled it,
     - 3x3 symbols of the same band one decomposition level coarser,
@@ -9,7 +9,8 @@ The order of coding is that of `passes`. The context of a symbol consists of
     - differences in the decoded low-pass band, which lies on the same grid: 24 in its own
       channel, 12 in each channel before.
 
-In its own band, a symbol x sees the numbered positions, which are the phases of earlier passes:
+In its own band, a symbol x sees the numbered positions. The numbers are the phases of earlier
+passes:
 
       phase 0       phase 1       phase 2       phase 3
 
@@ -19,9 +20,9 @@ In its own band, a symbol x sees the numbered positions, which are the phases of
      . . . . .     . 0 . 0 .     1 . 1 . 1     0 2 0 2 0
      . . . . .     . . . . .     . 0 . 0 .     . 1 . 1 .
 
-Symbols and differences enter by logarithm (`COMPANDED`), symbols both as a magnitude and with their
-sign. Everything is whole arrays of small integers. The kernel takes them as they are
-(`CausalContext.views`); NumPy takes them as float32 (`CausalContext.features`).
+Symbols and differences are companded logarithmically (`COMPANDED`); symbols enter both with their
+sign and as magnitudes. All features are arrays of small integers. The kernel reads them in place
+(`CausalContext.views`); NumPy converts them to float32 (`CausalContext.features`).
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from dfmcodec.threads import in_threads, parts_of, thread_count
 NEIGHBOURS = tuple(offset for offset in SQUARE if offset != (0, 0))
 CROSS_OF_TWO = (*NEIGHBOURS, (-2, 0), (2, 0), (0, -2), (0, 2))
 _RING = tuple((y, x) for y in range(-2, 3) for x in range(-2, 3) if max(abs(y), abs(x)) == 2 and y and x)
-LOW_OFFSETS = (*CROSS_OF_TWO, *_RING)  # channels before have the first 12
+LOW_OFFSETS = (*CROSS_OF_TWO, *_RING)  # for earlier channels only the first 12
 _LOW_COUNTS = (len(LOW_OFFSETS), *(CHANNELS - 1) * (len(CROSS_OF_TWO),))
 WINDOWS = tuple(
     tuple(
@@ -57,37 +58,41 @@ WINDOWS = tuple(
     for phase, (own_y, own_x) in enumerate(PHASES)
 )
 _BLOCK_SYMBOLS = 8192
-_KERNEL_SYMBOLS = 2048  # fewer are not worth a thread
+_KERNEL_SYMBOLS = 2048  # fewer symbols are not worth a thread
 _PAD = 2
 _PHASE_PAD = 1  # the padding of planes that are kept phase by phase
-_BEYOND = 4  # zeros after the end of a plane: windows of a coarser band can reach that far
+_BEYOND = 4  # zeros after the end of a plane, which windows of a coarser band can reach
 # The companding of magnitudes: 0, 8, 14, 19, 23, then 9 more for each octave.
 _OVER_4 = 23 + 9 * np.log2(np.arange(5, 512) / 4)
 COMPANDED = np.minimum(np.concatenate([[0, 8, 14, 19, 23], np.rint(_OVER_4)]), 127).astype(np.float32)
 _COMPANDED_INT8, _COMPANDED_INT32 = COMPANDED.astype(np.int8), COMPANDED.astype(np.int32)
 _LOW_OFFSETS = np.array(LOW_OFFSETS, dtype=np.int32)
-_NO_OFFSETS = np.zeros((1, 7), dtype=np.int32)  # of a table, for symbols -3..3
+_NO_OFFSETS = np.zeros((1, 7), dtype=np.int32)  # the offsets of a table, for symbols -3..3
 
 
 def companded(multiples: Int32) -> Float32:
-    """Maps multiples of the step by `COMPANDED`, with their sign; float32 of the same shape."""
+    """Compands multiples of the step with `COMPANDED` and keeps their sign; float32 of the same
+    shape.
+    """
     return np.asarray(np.copysign(COMPANDED[np.minimum(np.abs(multiples), len(COMPANDED) - 1)], multiples))
 
 
 def symbol_features(phase: int) -> int:
-    """Counts the features of a symbol that are symbols or their magnitudes; they come first."""
+    """Returns the number of features of a symbol that are symbols or magnitudes; they come
+    first.
+    """
     squares = len(SQUARE) * (ORIENTATIONS - 1 + CHANNELS - 1)
     return 2 * (len(WINDOWS[phase]) + squares + len(SQUARE))
 
 
 def context_size(phase: int) -> int:
-    """Counts the features of a symbol of a phase."""
+    """Returns the number of features of a symbol in a phase."""
     return symbol_features(phase) + sum(_LOW_COUNTS)
 
 
 @cache
 def available_features(coding_pass: CodingPass, has_coarser: bool) -> npt.NDArray[np.intp]:
-    """Returns the indices of the features that a pass has, ascending.
+    """Returns the indices of the features that are available in a pass, ascending.
 
     The other features are zero, because nothing that they depend on is decoded yet.
     """
@@ -104,13 +109,13 @@ def _available_numbers(coding_pass: CodingPass, has_coarser: bool) -> Int32:
 
 
 def plane_size(low_size: tuple[int, int]) -> tuple[int, int]:
-    """Returns the size of the padded planes of a level's bands, from that of its low-pass band."""
+    """Returns the size of the padded planes of a level's bands, given that of its low-pass band."""
     return low_size[0] + _PAD + _BEYOND, low_size[1] + _PAD + _BEYOND
 
 
 @cache
 def _places(phase: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Where the symbol in row 0 and column 0 of a pass sees other symbols, if all are available.
+    """Returns the positions that the first symbol of a pass sees if all bands are available.
 
     Returns:
         (slot, own row phase, own column phase, row, column) in the planes of the level, int64 [5,
@@ -128,7 +133,7 @@ def _places(phase: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
 
 
 def phases_size(low_size: tuple[int, int]) -> tuple[int, int]:
-    """Returns the size of the padded phases of a level's bands, from that of its low-pass band."""
+    """Returns the size of the padded phases of a level's bands, given that of its low-pass band."""
     return -(-low_size[0] // 2) + 2 * _PHASE_PAD, -(-low_size[1] // 2) + 2 * _PHASE_PAD
 
 
@@ -145,14 +150,14 @@ def inside(plane: Float32, shape: tuple[int, int], phase: tuple[int, int]) -> Fl
 
 @dataclass(frozen=True)
 class View:
-    """A band of symbols as a pass sees it.
+    """A band of symbols as context of a pass.
 
     Args:
         available: Whether the band exists and is decoded; otherwise its features are zero.
-        coarser: Whether it is one decomposition level coarser than the pass.
+        coarser: Whether the band is one decomposition level coarser than the pass.
         channel: The channel of the band.
         orientation: The orientation of the band.
-        offsets: The (row, column) offsets of the neighbours that count.
+        offsets: The (row, column) offsets of the neighbours.
         phase: The phase of the pass; (0, 0) for a coarser band, which has one sample for each 2x2
             cell.
     """
@@ -165,7 +170,7 @@ class View:
     phase: tuple[int, int]
 
     def windows(self, rows: Rows, columns: int) -> Iterator[tuple[slice, slice]]:
-        """Gives, for each offset, the part of a padded plane that the symbols in some rows see."""
+        """Yields, for each offset, the part of a padded plane that the symbols in some rows see."""
         stride = 1 if self.coarser else 2
         for y, x in self.offsets:
             top, left = self.phase[0] + y + _PAD, self.phase[1] + x + _PAD
@@ -175,9 +180,9 @@ class View:
             )
 
     def phase_windows(self, rows: Rows, columns: int) -> Iterator[tuple[int, int, slice, slice]]:
-        """Does the same for planes that are kept phase by phase, [2, 2, rows, columns].
+        """Yields the same for planes that are stored phase by phase, [2, 2, rows, columns].
 
-        This is for bands of the same decomposition level.
+        It applies to bands of the same decomposition level.
         """
         for y, x in self.offsets:
             row, own_y = divmod(self.phase[0] + y, 2)
@@ -200,7 +205,7 @@ def _joined_phases(phases: Int8, low_size: tuple[int, int]) -> Int8:
 
 
 def symbol_views(coding_pass: CodingPass, has_coarser: bool) -> Iterator[View]:
-    """Gives the bands that a pass has as context, in the order of its features."""
+    """Returns the bands that a pass has as context, in the order of its features."""
     phase = PHASES[coding_pass.phase]
     yield View(True, False, coding_pass.channel, coding_pass.orientation, WINDOWS[coding_pass.phase], phase)
     for orientation in range(ORIENTATIONS - 1):
@@ -210,11 +215,11 @@ def symbol_views(coding_pass: CodingPass, has_coarser: bool) -> Iterator[View]:
     yield View(has_coarser, True, coding_pass.channel, coding_pass.orientation, SQUARE, (0, 0))
 
 
-@lru_cache(maxsize=2048)  # the tiles of an image have the same
+@lru_cache(maxsize=2048)  # shared by the tiles of an image
 def _views(
     channel: int, orientation: int, phase: int, level: tuple[int, int], coarser: tuple[int, int], low: tuple[int, int]
 ) -> tuple[npt.NDArray[np.int64], int]:
-    """What `CausalContext.views` gives, for planes of these sizes."""
+    """Returns the result of `CausalContext.views` for planes of the given sizes."""
     (slot, own_y, own_x, row, column), of_parent = _places(phase)
     band = channel * ORIENTATIONS
     bands = np.array([band + orientation, band, band + 1, orientation, ORIENTATIONS + orientation])
@@ -239,12 +244,14 @@ def _views(
 
 
 class CausalContext:
-    """What is decoded of a tile so far: it gives the context of each pass and takes its symbols.
+    """The decoded part of a tile. It provides the context of each pass and receives the pass's
+    symbols.
 
     Args:
         geometry: The sizes of the bands.
         q_step: The quantisation step in 1/64 code values, 1..MAX_STEP.
-        low: The dequantised coarsest low-pass band, int32 [C, h, w], units.
+        low: After the last pass of each level, the low-pass band of the next level. In the end it
+            is the synthesised tile, int32 [C, H, W], units.
 
     Attributes:
         low: The low-pass band of the next decomposition level after the last pass of each level. In
@@ -265,7 +272,7 @@ class CausalContext:
         self._differences: Int8 = np.zeros((0, 2, 2, len(LOW_OFFSETS), 0, 0), dtype=np.int8)
 
     def coding_passes(self, finest_level: int = 0) -> Iterator[CodingPass]:
-        """Gives all passes that have symbols, down to a decomposition level.
+        """Yields all passes that have symbols, down to a decomposition level.
 
         The symbols of each pass must be given to `accept` before the next.
         """
@@ -289,8 +296,8 @@ class CausalContext:
 
     @by_kernels(_row_blocks_of_kernels)
     def row_blocks(self, coding_pass: CodingPass) -> Iterator[Rows]:
-        """Gives the rows of a pass in blocks: those of NumPy are so small that their features stay
-        in the processor's cache, those of the kernel so large that each thread has one.
+        """Yields the rows of a pass in blocks. For NumPy they are so small that their features stay
+        in the processor's cache; for the kernel there is one block per thread.
         """
         count, columns = self.shape(coding_pass)
         block_rows = max(1, _BLOCK_SYMBOLS // columns)
@@ -298,11 +305,11 @@ class CausalContext:
             yield range(start, min(count, start + block_rows))
 
     def available(self, coding_pass: CodingPass) -> npt.NDArray[np.intp]:
-        """Returns the indices of the features that a pass has; see `available_features`."""
+        """Returns the indices of the available features of a pass; see `available_features`."""
         return available_features(coding_pass, self._has_coarser)
 
     def available_numbers(self, coding_pass: CodingPass) -> Int32:
-        """The same as int32, for the kernel."""
+        """Returns the indices of `available` as int32, for the kernel."""
         return _available_numbers(coding_pass, self._has_coarser)
 
     @property
@@ -311,16 +318,19 @@ class CausalContext:
 
     @property
     def planes(self) -> tuple[Int8, Int8, Int8]:
-        """What `views` are of: symbols of the level, of the coarser level, differences."""
+        """The planes that `views` refers to: symbols of the level, of the coarser level,
+        differences.
+        """
         return self._planes, self._coarser, self._differences
 
     def views(self, coding_pass: CodingPass) -> tuple[npt.NDArray[np.int64], int]:
-        """Finds where the features of a pass are, for a kernel that takes them from there.
+        """Returns the memory positions of the features of a pass, for a kernel that reads them in
+        place.
 
         Returns:
-            For each feature that is no magnitude (one of `planes`, the index of what the first
-            symbol sees, the distance from row to row), int64 [K, 3]; and how many of them are
-            symbols, whose magnitudes are features too.
+            For each feature that is not a magnitude (one of `planes`, the index of the value that
+            the first symbol sees, the distance from row to row), int64 [K, 3]; and the number of
+            those features that are symbols, whose magnitudes are features too.
         """
         shapes = (plane.shape[-2:] for plane in self.planes)
         return _views(coding_pass.channel, coding_pass.orientation, coding_pass.phase, *shapes)
@@ -392,7 +402,7 @@ class CausalContext:
     def accept(
         self, coding_pass: CodingPass, symbols: Int32, table: npt.NDArray[np.int16], sign: Int32, offsets: Int32
     ) -> None:
-        """Takes the symbols of a pass, which become context and coefficients.
+        """Adds the symbols of a pass to the context, and reconstructs their coefficients.
 
         Args:
             coding_pass: The pass.
@@ -414,20 +424,20 @@ class CausalContext:
         )
 
     def accept_context(self, coding_pass: CodingPass, symbols: Int32) -> None:
-        """Takes the symbols of a pass as context of later ones, but not for good: after the last
-        pass of the level comes `rewind`.
+        """Adds the symbols of a pass to the context for now. After the last pass of the level,
+        `rewind` must follow.
         """
         no_tables, signs = np.zeros(len(symbols), dtype=np.int16), np.ones(len(symbols), dtype=np.int32)
         self.accept(coding_pass, symbols, no_tables, signs, _NO_OFFSETS)
 
     def rewind(self) -> None:
-        """Goes back to the first pass of the level, whose symbols have been given to
+        """Returns to the first pass of the level after all its symbols were given to
         `accept_context`.
         """
         self._states[...] = 0
 
     def _enter(self, level: int) -> None:
-        """Prepares the arrays of a decomposition level."""
+        """Allocates the arrays of a decomposition level."""
         height, width = self.low.shape[1:]
         cells = -(-height // 2), -(-width // 2)
         self._states = np.zeros(cells, dtype=np.int8)
@@ -440,14 +450,14 @@ class CausalContext:
         self._differences = _low_differences(self.low, level_step)
 
     def _leave(self, level: int) -> None:
-        """Synthesises the next low-pass band, and keeps the symbols of the level as context."""
+        """Synthesises the next low-pass band, and keeps the level's symbols as context."""
         self._coarser = _joined_phases(self._planes, (self.low.shape[1], self.low.shape[2]))
         steps = [band_step(self.q_step, BAND_NORMS[level][o]) for o in range(ORIENTATIONS)]
         self.low = synthesise_fine(self.low, self._fine, steps)
 
 
 def offsets_of(symbols: Int32, table: npt.NDArray[np.int16], sign: Int32, offsets: Int32) -> Int32:
-    """Returns how far the coefficients of symbols lie from the multiples that they stand for.
+    """Returns the distances of coefficients from the multiples of the step for their symbols.
 
     Args:
         symbols: int32 [N].
@@ -489,7 +499,7 @@ def _low_differences_by_kernel(low: Int32, level_step: int) -> Int8:
 
 @by_kernels(_low_differences_by_kernel)
 def _low_differences(low: Int32, level_step: int) -> Int8:
-    """Returns companded differences from each sample to those around it, in 1/4 of the step.
+    """Returns companded differences between each sample and its neighbours, in 1/4 of the step.
 
     Args:
         low: The samples, int32 [C, h, w], units.
@@ -500,7 +510,7 @@ def _low_differences(low: Int32, level_step: int) -> Int8:
     """
     channels, height, width = low.shape
     padded = np.pad(low, ((0, 0), (_PAD, _PAD), (_PAD, _PAD)), mode="edge")
-    limit = max(1, level_step >> 1)  # 128 steps, in units: their companding is the last one anyway
+    limit = max(1, level_step >> 1)  # 128 steps, in units: larger values have the same companding
     factor = (1 << 24) // level_step
     differences = np.zeros((channels, 2, 2, len(LOW_OFFSETS), -(-height // 2), -(-width // 2)), dtype=np.int8)
     for number, (y, x) in enumerate(LOW_OFFSETS):

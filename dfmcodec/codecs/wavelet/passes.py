@@ -1,9 +1,9 @@
-"""The order in which the symbols of a tile are coded: coding passes over the phases of each band.
+"""The coding order of a tile's symbols: coding passes over the phases of each band.
 
-The coarsest low-pass band comes first. Then come the decomposition levels from coarse to fine, the
-channels of each level (luma, two chroma axes), the orientations of each channel, and the four
-phases of each band. A coding pass is one phase of one band. The phases are the four corners of each
-2x2 cell; this is how they fill the first four rows and columns of a band:
+The coarsest low-pass band comes first. Then follow the decomposition levels from coarse to fine,
+the channels of each level (luma, two chroma axes), the orientations of each channel, and the four
+phases of each band. A coding pass is one phase of one band. The phases are the four positions in
+each 2x2 cell. They cover the first four rows and columns of a band as follows:
 
       phase 0       phase 1       phase 2       phase 3
        (0,0)         (1,1)         (0,1)         (1,0)
@@ -13,8 +13,8 @@ phases of each band. A coding pass is one phase of one band. The phases are the 
       0 . 0 .       0 . 0 .       0 2 0 2       0 2 0 2
       . . . .       . 1 . 1       . 1 . 1       3 1 3 1
 
-The symbols of a pass do not depend on each other, so each pass is computed as whole arrays, row by
-row. The range coder takes them sorted by their tables.
+The symbols of a pass do not depend on each other, so a pass is computed with array operations, row
+by row. The range coder takes the symbols sorted by table.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class CodingPass:
 
     @property
     def band(self) -> int:
-        """The index of the band: of its level, channel and orientation together."""
+        """The index of the band, from its level, channel and orientation."""
         return (self.level * CHANNELS + self.channel) * ORIENTATIONS + self.orientation
 
 
@@ -58,7 +58,7 @@ def pass_shape(geometry: Geometry, coding_pass: CodingPass) -> tuple[int, int]:
 
 
 def pass_slice(rows: Rows, columns: int) -> slice:
-    """Returns the slice of a pass's symbols that lie in some of its rows."""
+    """Returns the slice of a pass's symbols in some of its rows."""
     return slice(rows.start * columns, rows.stop * columns)
 
 

@@ -1,8 +1,8 @@
-"""Quantisation of coefficients: the step of each band, and coefficients from symbols.
+"""Quantisation: the step of each band, and coefficients from symbols.
 
 The q_step of an image is in 1/64 code values, for a coefficient whose synthesis function has norm
-1. Each band derives its own step from it. A symbol stands for a multiple of its band's step, which
-is a point of one of the trellis's quantisers; see `trellis`.
+1. The step of each band follows from it. A symbol represents a multiple of its band's step: a point
+of one of the trellis's quantisers; see `trellis`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dfmcodec.codecs.wavelet.transform import LOW_NORMS, MAX_UNITS, NORM_UNIT, s
 from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.threads import in_threads
 
-MAX_STEP = (1 << 16) - 1  # the largest q_step of latents, in 1/64 code values
-FINE = 64  # dequantised values are whole multiples of 1/64 of the band's step
-_STEP_BITS = 8  # the step of a band has 8 more binary digits than units
+MAX_STEP = (1 << 16) - 1  # the largest q_step, in 1/64 code values
+FINE = 64  # dequantised values are integer multiples of 1/64 of the band's step
+_STEP_BITS = 8  # the step of a band has 8 more fractional bits than units
 
 
 def band_step(q_step: int, norm: int) -> int:
@@ -75,7 +75,7 @@ def _synthesise_fine_by_kernel(low: Int32, fine: Sequence[Int32], steps: Sequenc
 
 @by_kernels(_synthesise_fine_by_kernel)
 def synthesise_fine(low: Int32, fine: Sequence[Int32], steps: Sequence[int]) -> Int32:
-    """Inverts one decomposition level, from coefficients in 1/FINE of their steps.
+    """Inverts one decomposition level, given coefficients in 1/FINE of their steps.
 
     Args:
         low: int32 [C, ceil(h/2), ceil(w/2)], units.
@@ -97,7 +97,7 @@ def log_step(q_step: int) -> int:
 def low_step(q_step: int, levels: int) -> int:
     """Returns the step of the coarsest low-pass band, in 2^-8 units.
 
-    This band has no trellis, for which the step of the union of quantisers would be too fine.
+    This band has no trellis, so it does not need the finer step of the union of quantisers.
     """
     return 3 * band_step(q_step, LOW_NORMS[levels - 1]) // 2
 

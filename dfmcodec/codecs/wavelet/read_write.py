@@ -1,4 +1,4 @@
-"""The sections of a file of the wavelet codec <-> quantised latents."""
+"""The section form of the wavelet codec: quantised latents <-> sections."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _read(state: FileState, region: Region | None, finest_level: int, losses: Lo
 
 
 def _symbol_checks(model: QuantizedLatents) -> list[int]:
-    """The checks of all symbols, tile after tile."""
+    """Returns the symbol checks of all tiles."""
     if model.streams:
         return [check for stream in model.streams for check in stream.checks or ()]
     tiles = tiling_of(model.architecture, model.height, model.width).tiles

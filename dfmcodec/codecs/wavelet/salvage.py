@@ -1,10 +1,9 @@
-"""Salvage: decoding of truncated or damaged latents, as far as their symbols can be relied on.
+"""Salvage: decoding of truncated or damaged latents, as far as the symbols are reliable.
 
-The decomposition levels of a tile are coded from coarse to fine, so what is left shows the whole
-tile with less detail. In a stream that is cut off, coding passes are used as long as every
-continuation of it decodes to the same symbols (`sections.latents.SymbolReader`). In a damaged
-stream, levels are used as long as their checks match. In a file without checks, all that decodes is
-used.
+The decomposition levels of a tile are coded from coarse to fine, so the intact part shows the
+complete tile with less detail. In a truncated stream, a coding pass is used if every continuation
+of the stream decodes to the same symbols (`sections.latents.SymbolReader`). In a damaged stream, a
+level is used if its check matches. In a file without checks, everything that decodes is used.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from dfmcodec.errors import CorruptError, FormatError
 
 
 class _Prefix:
-    """A source that ends before the first coding pass that cannot be decoded.
+    """A source of symbols that ends before the first coding pass that cannot be decoded.
 
     Args:
         stream: The tile stream.
@@ -34,10 +33,10 @@ class _Prefix:
         finest_level: The finest decomposition level to decode.
 
     Attributes:
-        end: The first coding pass that was not decoded; None if all were.
+        end: The first coding pass that was not decoded; None if all were decoded.
 
     Raises:
-        FormatError: Not even the tables of the low-pass band can be read.
+        FormatError: The tables of the low-pass band cannot be read.
     """
 
     def __init__(self, stream: TileStream, channels: int, context: ContextModel, finest_level: int) -> None:
@@ -46,7 +45,7 @@ class _Prefix:
         self.end: CodingPass | None = None
 
     def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
-        """The coarsest low-pass band, int32 [C, h, w].
+        """Returns the coarsest low-pass band, int32 [C, h, w].
 
         Raises:
             FormatError: The band cannot be decoded.
@@ -54,10 +53,10 @@ class _Prefix:
         return self._reader.low_symbols(shape)
 
     def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
-        """The symbols of a coding pass, int32 [N].
+        """Returns the symbols of a coding pass, int32 [N].
 
         Raises:
-            EndOfSymbols: The pass cannot be decoded, or its level is finer than those wanted.
+            EndOfSymbols: The pass cannot be decoded, or its level is finer than requested.
         """
         try:
             if coding_pass.level >= self._finest_level:
@@ -73,7 +72,7 @@ def _decode_prefix(
 ) -> tuple[Symbols, Int32, CodingPass | None]:
     """Decodes the levels of a tile down to `last_level`, as far as possible.
 
-    The other symbols down to `finest_level` count as 0.
+    The remaining symbols down to `finest_level` are set to 0.
 
     Returns:
         The symbols and samples of `traverse`; and the first coding pass that was not decoded.
@@ -83,32 +82,32 @@ def _decode_prefix(
 
 
 class Salvage:
-    """Decodes the tiles of an image as far as possible, and records how far that was.
+    """The salvage of an image: decodes tiles as far as possible, and records the losses.
 
     Args:
         tiles: The number of tiles of the image.
-        state: What happened to the lost symbols, for messages: "missing" or "damaged".
+        state: The state of the lost symbols, for messages: "missing" or "damaged".
     """
 
     def __init__(self, tiles: int, state: str) -> None:
         self._tiles = tiles
         self._state = state
-        self._ends: dict[int, CodingPass] = {}  # of the tiles that were decoded in part
-        self._lost: list[int] = []  # the tiles of which nothing was decoded
+        self._ends: dict[int, CodingPass] = {}  # the first missing pass of each partly decoded tile
+        self._lost: list[int] = []  # tiles without any decoded symbol
         self._has_decoded = False
 
     def read_tile(
         self, number: int, stream: TileStream, geometry: Geometry, q_step: int, context: ContextModel, finest_level: int
     ) -> tuple[Symbols, Int32]:
-        """Decodes what is left of a tile, with zeros for what is lost. A lost tile is mid-grey.
+        """Decodes the intact part of a tile and sets the rest to zero. A lost tile is mid-gray.
 
-        Args and result are those of `sections.latents.read_tile`.
+        Arguments and result are those of `sections.latents.read_tile`.
         """
         try:
             symbols, samples, end = _decode_prefix(stream, geometry, q_step, context, finest_level, finest_level)
             wrong = wrong_level(stream, symbols, geometry, finest_level if end is None else end.level + 1)
             if wrong is None and end is not None and stream.checks is not None and not stream.missing_bytes:
-                wrong = end.level  # the stream is not cut off: the damage is before the place where it showed
+                wrong = end.level  # the stream is complete, so the damage is before the place where decoding failed
             if wrong == geometry.levels:
                 msg = "the low-pass band is not the one that was written"
                 raise CorruptError(msg)
@@ -124,10 +123,10 @@ class Salvage:
         return symbols, samples
 
     def losses(self) -> list[str]:
-        """Sentences about what is lost.
+        """Returns sentences that describe the losses.
 
         Raises:
-            CorruptError: Nothing was decoded.
+            CorruptError: No symbol was decoded.
         """
         if not self._has_decoded:
             msg = f"nothing of the image or region can be decoded: its latents are {self._state} from the start"

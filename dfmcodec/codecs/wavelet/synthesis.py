@@ -1,4 +1,6 @@
-"""Linear synthesis -> pixels: machine and image filter block by block, then the channels."""
+"""Linear synthesis -> pixels: correction network and image filter block by block, then the colour
+transform.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +26,12 @@ from dfmcodec.image.region import CHANNELS, Region
 from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.threads import in_threads
 
-BLOCK_SIDE = 256  # pixels
+BLOCK_SIDE = 256  # the side of a block in pixels
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The linear synthesis of an image, or of a region of it.
+    """The linear synthesis of a region of an image.
 
     Args:
         values: int32 [C, H', W'], units.
@@ -45,14 +47,14 @@ class Samples:
 
     @classmethod
     def whole(cls, values: Int32) -> Samples:
-        """Makes the samples of a whole image of their values."""
+        """Returns the samples of a complete image."""
         _, height, width = values.shape
         return cls(values, Region(0, 0, height, width), height, width)
 
     def around(self, block: Region, margin: int) -> Int32:
-        """Returns the samples of a block and of a margin on all sides, int32 [C, h, w], units.
+        """Returns the samples of a block with a margin on all sides, int32 [C, h, w], units.
 
-        Beyond the image its edges are repeated.
+        Edge samples are repeated beyond the image.
         """
         grown = block.grown(margin, self.height, self.width)
         within = grown.relative_to(self.at)
@@ -66,10 +68,10 @@ class Samples:
 
 
 def blocks(region: Region, height: int, width: int) -> Iterator[Region]:
-    """Gives the whole blocks of an image that a region touches.
+    """Yields the complete blocks of an image that a region touches.
 
-    They lie on a grid of BLOCK_SIDE pixels, so that a region is computed by the very same
-    operations as the whole image, and their arrays stay in the processor's cache.
+    They lie on a grid of BLOCK_SIDE pixels. So a region is computed with exactly the operations of
+    the complete image, and the arrays stay in the processor's cache.
     """
     for top in range(region.top // BLOCK_SIDE * BLOCK_SIDE, region.bottom, BLOCK_SIDE):
         for left in range(region.left // BLOCK_SIDE * BLOCK_SIDE, region.right, BLOCK_SIDE):
@@ -77,15 +79,15 @@ def blocks(region: Region, height: int, width: int) -> Iterator[Region]:
 
 
 def seen_from(region: Region, height: int, width: int, reach: int, filter_radius: int) -> Region:
-    """Returns the region that the pixels of a region depend on.
+    """Returns the region of samples that the pixels of a region depend on.
 
-    It consists of the blocks that the region touches, and what these see around them.
+    It consists of the blocks that the region touches, and the surroundings that these depend on.
 
     Args:
         region: The region.
         height: The height of the image in pixels.
         width: The width of the image in pixels.
-        reach: The reach of the machine in cells.
+        reach: The receptive field of the correction network in cells.
         filter_radius: The radius of the image filter.
     """
     top, left = (side // BLOCK_SIDE * BLOCK_SIDE for side in (region.top, region.left))
@@ -135,15 +137,16 @@ def _evaluated_change(
 def machine_change(
     samples: Samples, block: Region, q_step: int, machine: CorrectionNetwork, evaluate: Evaluate | None = None
 ) -> Float32:
-    """Returns what the machine adds to the linear synthesis of a block.
+    """Returns the output of the correction network for a block, which is added to the linear
+    synthesis.
 
     Args:
         samples: The linear synthesis.
         block: One of `blocks`.
         q_step: The quantisation step in 1/64 code values.
-        machine: The machine.
-        evaluate: The machine on features [rows, columns, FEATURES]; None for the kernel, or NumPy
-            where there is none.
+        machine: The correction network.
+        evaluate: The evaluator of features [rows, columns, FEATURES]; None for the kernel, or NumPy
+            without kernels.
 
     Returns:
         float32 [C, H, W], units.
@@ -161,7 +164,8 @@ def corrected(
     evaluate: Evaluate | None,
     image_filter: ImageFilter | None,
 ) -> Iterator[tuple[Region, Float32]]:
-    """Adds the output of machine and image filter to the linear synthesis, block by block.
+    """Adds the outputs of correction network and image filter to the linear synthesis, block by
+    block.
 
     Args:
         samples: As in `synthesise`.
@@ -189,7 +193,7 @@ def corrected_block(
     evaluate: Evaluate | None,
     image_filter: ImageFilter | None,
 ) -> Float32:
-    """The planes of one of `blocks`, float32 [C, H, W], units."""
+    """Returns the planes of one of `blocks`, float32 [C, H, W], units."""
     planes = samples.around(block, 0).astype(np.float32)
     planes += machine_change(samples, block, q_step, machine, evaluate)
     if image_filter is not None:
@@ -207,14 +211,14 @@ def synthesise(
     image_filter: ImageFilter | None,
     bit_depth: int,
 ) -> Pixels:
-    """Computes the pixels of a region from the samples of its linear synthesis.
+    """Computes the pixels of a region from the linear synthesis.
 
     Args:
-        samples: At least the samples that are `seen_from` the region.
+        samples: The samples of at least the region `seen_from` the region.
         region: The region of the image.
         q_step: The quantisation step in 1/64 code values.
-        basis: The colours of the planes.
-        machine: The correcting machine.
+        basis: The colour basis of the planes.
+        machine: The correction network.
         evaluate: See `machine_change`.
         image_filter: The image filter, or None.
         bit_depth: The bit depth of the pixels, 8 or 16.
@@ -234,7 +238,7 @@ def synthesise(
         pixels[target.rows, target.columns] = planes_to_pixels(inside, basis, bit_depth)
 
     every = blocks(region, samples.height, samples.width)
-    if evaluate is None:  # kernels, and NumPy's products, use one core each
+    if evaluate is None:  # kernels and NumPy's products use one core each
         in_threads(finish, every)
     else:
         for block in every:

@@ -1,16 +1,16 @@
-"""The wavelet: planes <-> bands of coefficients, the linear layer of the wavelet codec.
+"""The wavelet transform: planes <-> bands of coefficients.
 
-The planes of an image are split again and again into four bands by the CDF 9/7 wavelet (Cohen,
-Daubechies, Feauveau 1992) in the lifting form of Daubechies and Sweldens 1998. Decomposition level
-0 is the finest. Each level keeps three orientations of [3, h, w] planes,
+The CDF 9/7 wavelet (Cohen, Daubechies, Feauveau 1992) repeatedly splits the planes of an image into
+four bands, in the lifting form of Daubechies and Sweldens 1998. Decomposition level 0 is the
+finest. Each level keeps three orientations of [3, h, w] planes,
 
     0: high along rows     [3, ceil(h/2), floor(w/2)]
     1: high along columns  [3, floor(h/2), ceil(w/2)]
     2: high along both     [3, floor(h/2), floor(w/2)]
 
-and the coarsest level also keeps the low-pass band. Synthesis works in integers, in units of
-1/`UNITS_PER_CODE_VALUE` of a code value, so that every host gets the same low-pass bands: they are
-context for the finer symbols. Analysis works in floating point, as only an encoder needs it.
+and the coarsest level also keeps the low-pass band. Synthesis uses integers, in units of
+1/`UNITS_PER_CODE_VALUE` of a code value. So every host gets the same low-pass bands, which are
+context for finer symbols. Analysis uses floating point, as only encoders need it.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ FRACTION_BITS = 12
 _ALPHA, _BETA, _GAMMA, _DELTA = -6497, -217, 3616, 1817
 _LOW_GAIN = 5039
 # The norm of each band's synthesis functions (with colour axes of length 1), in 2^-8, for
-# decomposition levels 0..5. The squared error of a coefficient times its norm squared is the
-# squared error that it causes in the image; where the axes are not orthogonal, on average.
+# decomposition levels 0..5. The squared error of a coefficient times the squared norm is the
+# squared error in the image; if the axes are not orthogonal, on average.
 BAND_NORMS = (
     (319, 319, 201),
     (630, 630, 375),
@@ -49,7 +49,7 @@ NORM_UNIT = 1 << 8
 
 @dataclass(frozen=True)
 class Pyramid:
-    """The coefficients of an image.
+    """The wavelet coefficients of an image.
 
     Args:
         low: The coarsest low-pass band, float32 [C, h, w].
@@ -143,7 +143,7 @@ def _analyse_level(planes: Float32) -> tuple[Float32, Bands]:
 
 
 def analyse(planes: Float32, levels: int) -> Pyramid:
-    """Splits planes into bands.
+    """Splits planes into the bands of a pyramid.
 
     Args:
         planes: float32 [C, H, W].

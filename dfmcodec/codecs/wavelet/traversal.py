@@ -1,4 +1,4 @@
-"""The loop that encoder and decoder share: all symbols of a tile, pass by pass, in coding order."""
+"""The loop that encoder and decoder share: all symbols of a tile in coding order, pass by pass."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dfmcodec.threads import in_threads
 
 
 class Source(Protocol):
-    """Gives the symbols of a traversal: a decoder from its stream, an encoder from its choices."""
+    """The source of symbols of a traversal: a stream in decoders, decisions in encoders."""
 
     def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
         """Returns the symbols of the coarsest low-pass band, int32 [C, h, w]."""
@@ -30,8 +30,8 @@ class Source(Protocol):
 
         Args:
             coding_pass: The pass.
-            choice: The tables of its symbols.
-            causal: What is decoded before this pass.
+            choice: The tables of the pass's symbols.
+            causal: The decoded part of the tile before this pass.
 
         Returns:
             int32 [N].
@@ -50,18 +50,18 @@ def traverse(
     known: Mapping[CodingPass, Symbols] | None = None,
     observe: Callable[[CodingPass, CausalContext, States], TableChoice] | None = None,
 ) -> tuple[Symbols, Int32]:
-    """Takes all symbols of a tile from a source and synthesises them.
+    """Takes all symbols of a tile from a source and synthesises the tile.
 
     Args:
         geometry: The sizes of the bands.
         q_step: The quantisation step in 1/64 code values.
-        context: The context model of the prior, with the image's adaptation if it has one.
-        source: Gives the symbols.
-        finest_level: The last decomposition level of the traversal; finer levels are left out.
-        known: The symbols of all passes, where they are known before they are taken from the
-            source: the tables of a level are then chosen at once, on all cores.
-        observe: Chooses the tables of a pass in place of the context model, which is what it would
-            ask, and learns from it.
+        context: The context model, adapted if the image has an adaptation.
+        source: The source of symbols.
+        finest_level: The last decomposition level of the traversal; finer levels are skipped.
+        known: The symbols of all passes, if they are known in advance: the tables of a level are
+            then chosen together, on all cores.
+        observe: Chooses the tables of a pass in place of the context model, and observes the
+            context.
 
     Returns:
         All symbols in coding order, int32 [H * W * C], and the samples that they synthesise to,
@@ -86,7 +86,7 @@ def traverse(
             all_symbols[start : start + len(symbols)] = symbols
             start += len(symbols)
     except EndOfSymbols:
-        for _ in coding_passes:  # synthesises the remaining levels, without the missing symbols
+        for _ in coding_passes:  # synthesises the remaining levels with zeros
             pass
     return all_symbols, causal.low
 
@@ -94,7 +94,7 @@ def traverse(
 def tables_of_pass(
     context: ContextModel, coding_pass: CodingPass, causal: CausalContext, quantizers: States, log_step: int
 ) -> TableChoice:
-    """The tables of a pass, of whose level all earlier passes are decoded."""
+    """Returns the tables of a pass after all earlier passes of its level are decoded."""
     choose = partial(_choose_tables, context, causal, coding_pass, quantizers, log_step)
     return TableChoice.join(in_threads(choose, causal.row_blocks(coding_pass)))
 
@@ -107,10 +107,9 @@ def _choices_of_level(
     log_step: int,
     observe: Callable[[CodingPass, CausalContext, States], TableChoice] | None,
 ) -> dict[CodingPass, TableChoice]:
-    """The tables of all passes of a level, before the first of them is decoded.
+    """Returns the tables of all passes of a level before the first pass is decoded.
 
-    A pass does not look at what is decoded after it, so it does not matter that the symbols of all
-    passes are there.
+    A pass does not depend on symbols of later passes, so their presence does not matter.
     """
     quantizers: dict[CodingPass, States] = {}
     for coding_pass in level_passes(causal.geometry, level):
@@ -139,6 +138,6 @@ def _choose_tables(
     log_step: int,
     rows: Rows,
 ) -> TableChoice:
-    """The tables of the symbols in some rows of a pass."""
+    """Returns the tables of the symbols in some rows of a pass."""
     of_rows = quantizers[pass_slice(rows, causal.shape(coding_pass)[1])]
     return context.choose_tables(causal, coding_pass, rows, of_rows, log_step)

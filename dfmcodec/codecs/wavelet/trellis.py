@@ -1,16 +1,15 @@
-"""Trellis-coded quantisation: two coarse quantisers, and a state machine that chooses between them.
+"""Trellis-coded quantisation: two coarse quantisers, and a state machine that selects one of them.
 
-Both quantisers have twice the step of their union. In whole steps of the union they are
+Both quantisers have twice the step of their union. In steps of the union, they are
 
     quantiser 0:  0, +-2, +-4, ..       a symbol q stands for 2 q
     quantiser 1:  0, +-1, +-3, +-5, ..  a symbol q stands for 2 q - sign(q)
 
-The parity of each symbol takes the state machine to its next state, and the state names the
-quantiser of the next symbol. So the encoder can choose among paths whose points lie as densely as
-those of the union, at the rate of the coarse quantisers (Marcellin and Fischer 1990; called
-"dependent quantisation" in VVC, Schwarz et al. 2019). Here each 2x2 cell of a decomposition level
-has a path of its own, which runs through all coding passes of the level. The paths are independent
-of each other, so a decoder works on whole arrays.
+The parity of each symbol determines the next state, and the state selects the quantiser of the next
+symbol. So the encoder can choose among paths whose points are as dense as the union, at the rate of
+the coarse quantisers (Marcellin and Fischer 1990; "dependent quantisation" in VVC, Schwarz et al.
+2019). Here each 2x2 cell of a decomposition level has its own path, which runs through all coding
+passes of the level. Paths are independent of each other, so a decoder uses array operations.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ def quantizer_of(states: States) -> States:
 
 
 def next_states(states: States, symbols: Int32) -> States:
-    """Returns the states after symbols, of the same shape."""
+    """Returns the states after the given symbols, of the same shape."""
     after: States = NEXT_STATE[states, symbols & 1]
     return after
 
 
 def multiples_of(symbols: Int32, quantizers: States) -> Int32:
-    """Returns the points that symbols stand for, in steps of the union, int32 of the same shape."""
+    """Returns the points that symbols represent, in steps of the union, int32 of the same shape."""
     return np.asarray(2 * symbols - np.sign(symbols) * quantizers, dtype=np.int32)

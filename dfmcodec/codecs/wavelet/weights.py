@@ -1,8 +1,8 @@
-"""The prior of the wavelet codec: what every file can rely on and none pays for.
+"""The pretrained weights of the wavelet codec, which are not part of files.
 
-It holds context networks with their probability tables, and the Deep Fourier Machine that improves
-on the linear synthesis. It is trained on photographs by `training.train` and `training.refine`; see
-MODEL_CARD.md. `dfmcodec.weights.registry` lists all priors.
+They consist of context networks with probability tables, and the correction network. They are
+trained on photographs by `training.train` and `training.refine`; see MODEL_CARD.md.
+`dfmcodec.weights.registry` lists all pretrained weights.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from dfmcodec.weights.registry import WAVELET, Arrays, checksum, shipped_arrays
 
 @dataclass(frozen=True)
 class WaveletWeights:
-    """A trained prior of the wavelet codec.
+    """The pretrained weights of the wavelet codec.
 
     Args:
-        context: Chooses the probability tables of latent symbols.
-        machine: Corrects the linear synthesis.
-        checksum: The weights id: the CRC-32 over the names and contents of its arrays, which the
-            header of a file holds.
+        context: The context model, which selects probability tables.
+        machine: The correction network.
+        checksum: The weights id in the header: the CRC-32 of the names and contents of all arrays.
     """
 
     context: ContextModel
@@ -33,26 +32,25 @@ class WaveletWeights:
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> WaveletWeights:
-        """Makes a prior of its arrays.
+        """Creates pretrained weights from arrays.
 
         Raises:
-            DfmError: The arrays do not give the same symbols on all hosts; see
-                `ContextModel.from_arrays`.
+            DfmError: Symbols would depend on the host; see `ContextModel.from_arrays`.
         """
         return cls(ContextModel.from_arrays(arrays), CorrectionNetwork.from_arrays(arrays), checksum(arrays))
 
 
 def shipped() -> WaveletWeights:
-    """Returns the prior that this version of the program makes files with."""
+    """Returns the pretrained weights that this version encodes with."""
     return prior_of(WAVELET.id)
 
 
 @lru_cache(maxsize=2)
 def prior_of(weights_id: int) -> WaveletWeights:
-    """Returns the prior that a file of the wavelet codec names.
+    """Returns the pretrained weights of a file, by weights id.
 
     Raises:
-        UnsupportedVersionError: This program does not have the prior.
-        InstallationError: The prior is damaged or missing in this installation.
+        UnsupportedVersionError: This version does not have these weights.
+        InstallationError: The weights are damaged or missing in this installation.
     """
     return WaveletWeights.from_arrays(shipped_arrays(Model.WAVELET, weights_id))

@@ -1,1 +1,3 @@
-"""The wavelet codec: symbols, filter and adaptation of one image under a shipped prior."""
+"""The encoder of the wavelet codec: symbols, filter and adaptation of an image, given pretrained
+weights.
+"""

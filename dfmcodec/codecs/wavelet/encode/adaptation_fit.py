@@ -1,4 +1,4 @@
-"""The fit of an image's own adaptation of the context networks: gradient descent on bits, at a
+"""The fit of an image's adaptation of the context networks: gradient descent on bits, with a rate
 cost for each unit.
 """
 
@@ -23,26 +23,26 @@ from dfmcodec.entropy.tables import RADIUS
 from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.threads import in_threads
 
-_SYMBOLS_OF_LEVEL = 120_000  # about the number that is sampled of each decomposition level
+_SYMBOLS_OF_LEVEL = 120_000  # the approximate number of samples per decomposition level
 _BATCH = 4096
 _RATES = (0.1, 0.4)  # learning rates of maps and constants, units
-_UNIT_COST = 4.0  # bits, about what 1 instead of 0 costs
-_LEAST_GAIN = 1.5  # times what it costs, because symbols that were chosen under other tables flatter an adaptation
+_UNIT_COST = 4.0  # the approximate cost of 1 instead of 0, in bits
+_LEAST_GAIN = 1.5  # times the cost: symbols chosen under other tables overstate the gain of an adaptation
 _MOMENTUM = 0.9
-_WARM_UP = 10  # steps that measure gradients and change nothing
+_WARM_UP = 10  # steps that only measure gradients
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """Symbols of one phase, N of them.
+    """Symbols of one phase, with the inputs of the last layer.
 
     Args:
-        hidden: The input of the last layer, uint8 [N, hidden_2].
-        sums: Its outputs without an adaptation, before the shift, float32 [N, 2].
+        hidden: The inputs of the last layer, uint8 [N, hidden_2].
+        sums: The outputs without an adaptation, before the shift, float32 [N, 2].
         band: The position of each symbol's band in `band_numbers`, int64 [N].
         symbols: int32 [N].
         quantizer: The quantiser of each symbol, int8 [N].
-        weight: How many symbols each stands for, float32 [N].
+        weight: The number of symbols that each symbol represents, float32 [N].
     """
 
     hidden: npt.NDArray[np.uint8]
@@ -54,13 +54,13 @@ class _Seen:
 
 
 class SymbolSample:
-    """A random sample of an image's symbols, with what the last layers see of their contexts.
+    """A random sample of an image's symbols, with the inputs of the last layers.
 
     Args:
-        context: The context model of the prior, without an adaptation.
+        context: The context model without an adaptation.
         tiling: The tiles of the image.
         log_step: See `codecs.wavelet.quantizer.log_step`.
-        seed: Of the random choice.
+        seed: The seed of the random choice.
     """
 
     def __init__(self, context: ContextModel, tiling: Tiling, log_step: int, seed: int = 0) -> None:
@@ -73,7 +73,7 @@ class SymbolSample:
         self._numbers = {band: number for number, band in enumerate(band_numbers(self.geometry))}
 
     def add(self, coding_pass: CodingPass, hidden: npt.NDArray[np.uint8], symbols: Symbols, quantizers: States) -> None:
-        """Samples the N symbols of a pass; for `hidden` see `ContextModel.hidden`."""
+        """Samples the N symbols of a pass. For `hidden`, see `ContextModel.hidden`."""
         part = min(1.0, _SYMBOLS_OF_LEVEL / (self._symbols_of_finest_level / 4**coding_pass.level))
         kept = np.flatnonzero(self._rng.random(symbols.size) < part)
         network = self.context.networks[coding_pass.phase]
@@ -91,12 +91,12 @@ class SymbolSample:
         )
 
     def extend(self, other: SymbolSample) -> None:
-        """Takes the sample of another tile."""
+        """Adds the sample of another tile."""
         for phase, parts in other._parts.items():
             self._parts.setdefault(phase, []).extend(parts)
 
     def by_phase(self) -> dict[int, _Seen]:
-        """The sample of each phase that has one."""
+        """Returns the samples of each phase that has any."""
         names = _Seen.__dataclass_fields__
         return {
             phase: _Seen(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
@@ -110,14 +110,14 @@ def fit_adaptation(
     steps: int,
     check: Callable[[], None] = lambda: None,
 ) -> ContextAdaptation | None:
-    """Finds the adaptation that lowers the bits of the symbols and of itself most; None where none
-    lowers them.
+    """Returns the adaptation that minimises the bits of the symbols plus its own bits; None if no
+    adaptation lowers them.
 
     Args:
         sample: A sample of the image's symbols.
-        start: Where the descent starts; None for no adaptation.
-        steps: Gradient steps.
-        check: Called before the fit. What it raises ends it.
+        start: The adaptation from which the descent starts; None for none.
+        steps: The number of gradient steps.
+        check: Called before the fit. Its exceptions end the fit.
 
     Raises:
         FloatingPointError: Gradients are NaN or infinite.
@@ -129,7 +129,7 @@ def fit_adaptation(
     saved = 0.0
 
     def fit(of_phase: tuple[int, _Seen]) -> tuple[tuple[Int32, Int32], float]:
-        """The map and constants of a phase, and how many bits of the symbols they save."""
+        """Returns the map and constants of a phase, and the number of bits that they save."""
         phase, seen = of_phase
         found = _descend(context, seen, first.maps[phase], first.constants[phase], steps, seed=phase)
         before = _bits(context, seen, nothing.maps[phase], nothing.constants[phase])
@@ -146,7 +146,7 @@ def fit_adaptation(
 
 
 def _bits(context: ContextModel, seen: _Seen, maps: Int32, constants: Int32) -> float:
-    """Bits of the symbols under the tables that adapted sums choose."""
+    """Returns the bits of the symbols under the tables that the adapted sums select."""
     sums = _adapted(seen, slice(None), maps, constants)
     choice = context.choose_tables_from_outputs(np.floor((sums + OUTPUT_SHIFT // 2) / OUTPUT_SHIFT).T, seen.quantizer)
     entry = np.clip(seen.symbols * choice.sign, -RADIUS, RADIUS) + RADIUS
@@ -162,11 +162,11 @@ def _adapted(seen: _Seen, chosen: slice | npt.NDArray[np.int64], maps: Int32, co
 def _descend(
     context: ContextModel, seen: _Seen, maps: Int32, constants: Int32, steps: int, seed: int
 ) -> tuple[Int32, Int32]:
-    """Stochastic gradient descent on bits, with a soft threshold for the rate cost of each unit
-    (proximal gradient).
+    """Minimises bits by stochastic gradient descent, with a soft threshold for the rate cost of
+    each unit (proximal gradient).
 
-    Gradients are scaled by their root mean square over all steps so far: bits have rare large
-    gradients, which a mean that forgets, as Adam's, would let the frequent small ones outweigh.
+    Gradients are scaled by their root mean square over all previous steps. Bits have rare large
+    gradients. A decaying mean, as in Adam, would let frequent small ones outweigh them.
     """
     rng = np.random.default_rng(seed)
     shares = np.cumsum(seen.weight, dtype=np.float64)
@@ -175,7 +175,7 @@ def _descend(
     squares = [np.zeros_like(value) for value in values]
     weight = np.float32(shares[-1] / _BATCH / OUTPUT_SHIFT)
     for step in range(1, steps + 1):
-        drawn = np.sort(rng.random(_BATCH)) * shares[-1]  # sorted, for the cache
+        drawn = np.sort(rng.random(_BATCH)) * shares[-1]  # sorted, for locality in the cache
         chosen = np.searchsorted(shares, drawn).astype(np.int64, copy=False)
         by_maps, by_constants = _gradient(context, seen, chosen, *(np.rint(value).astype(np.int32) for value in values))
         if not isfinite(by_constants.sum()):
@@ -219,8 +219,8 @@ def _gradient_by_kernel(
 def _gradient(
     context: ContextModel, seen: _Seen, chosen: npt.NDArray[np.int64], maps: Int32, constants: Int32
 ) -> tuple[Float32, Float32]:
-    """The derivative of the bits of the chosen symbols by maps, float32 [2, hidden_2], and by what
-    is added to the sums of each band, [bands, 2].
+    """Returns the derivative of the bits of the chosen symbols with respect to maps, float32 [2,
+    hidden_2], and to the constants added to the sums of each band, [bands, 2].
     """
     outputs = _adapted(seen, chosen, maps, constants).T * np.float32(1 / OUTPUT_SHIFT)
     by_sums = context.slopes(outputs, seen.symbols[chosen], seen.quantizer[chosen])

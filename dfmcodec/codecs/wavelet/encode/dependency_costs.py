@@ -1,4 +1,4 @@
-"""The cost of a symbol's value as context of other symbols."""
+"""Context-dependency costs: the cost of a symbol's value as context of other symbols."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass, Rows, level_passe
 
 @dataclass(frozen=True)
 class DependencyCosts:
-    """The cost of every symbol's value as context of other symbols, to first order.
+    """The context-dependency costs of a tile's symbols, to first order.
 
-    A symbol of a tile has two slopes, in bits: by its companded value with sign, and by its
-    companded magnitude. They are kept in 16 bits, as those of all tiles stay in memory.
+    Each symbol has two slopes in bits: with respect to its signed companded value, and to its
+    companded magnitude. They are stored in 16 bits, as those of all tiles stay in memory.
 
     Args:
         by_pass: The two slopes of each symbol of a coding pass, [2, N].
@@ -29,16 +29,16 @@ class DependencyCosts:
     by_pass: Mapping[CodingPass, Halves]
 
     def slopes(self, coding_pass: CodingPass) -> Float32:
-        """The two slopes of each symbol of a pass, float32 [2, N]."""
+        """Returns the two slopes of each symbol of a pass, float32 [2, N]."""
         return from_halves(self.by_pass[coding_pass])
 
 
 class GatheredCosts:
-    """`DependencyCosts` while they are gathered during an iteration, from the derivative of each
-    coding pass's bits by its features.
+    """`DependencyCosts` during an iteration, accumulated from the derivatives of each coding pass's
+    bits with respect to its features.
 
-    What passes of a symbol's own level and of the finer one add is kept apart, each as these see it
-    (`CausalContext.planes`).
+    Contributions from passes of the symbol's own level and of the finer level are kept apart, in
+    the layout that these passes read (`CausalContext.planes`).
 
     Args:
         geometry: The sizes of the tile's bands.
@@ -55,16 +55,17 @@ class GatheredCosts:
         self._none = np.zeros((2, 0), dtype=np.float32)
 
     def slopes_seen(self, coding_pass: CodingPass) -> tuple[Float32, Float32]:
-        """The slopes by what a pass sees: of its level, float32 [2, C, orientations, 2, 2, rows,
-        columns], and of the coarser level, float32 [2, C, orientations, rows, columns].
+        """Returns the slopes with respect to the context of a pass: of its level, float32 [2, C,
+        orientations, 2, 2, rows, columns], and of the coarser level, float32 [2, C, orientations,
+        rows, columns].
         """
         has_coarser = coding_pass.level < len(self._by_finer)
         by_coarser = self._by_finer[coding_pass.level] if has_coarser else self._none
         return self._by_level[coding_pass.level], by_coarser
 
     def add(self, coding_pass: CodingPass, rows: Rows, columns: int, features_gradient: Float32) -> None:
-        """Adds derivatives by the symbol features of some rows, float32 [K', N], to the slopes of
-        those symbols.
+        """Adds the derivatives with respect to the symbol features of some rows, float32 [K', N],
+        to the slopes of those symbols.
         """
         gradient = features_gradient.reshape(-1, len(rows), columns)
         by_level, by_coarser = self.slopes_seen(coding_pass)
@@ -81,13 +82,13 @@ class GatheredCosts:
                 row += 1
 
     def scaled(self, factor: float) -> DependencyCosts:
-        """The costs times a factor."""
+        """Returns the costs multiplied by a factor."""
         levels = range(self._geometry.levels)
         passes = (coding_pass for level in levels for coding_pass in level_passes(self._geometry, level))
         return DependencyCosts({each: to_halves(self._slopes(each) * np.float32(factor)) for each in passes})
 
     def _slopes(self, coding_pass: CodingPass) -> Float32:
-        """The two slopes of each symbol of a pass, float32 [2, N]."""
+        """Returns the two slopes of each symbol of a pass, float32 [2, N]."""
         level, phase = coding_pass.level, PHASES[coding_pass.phase]
         shape = pass_shape(self._geometry, coding_pass)
         slopes = np.empty((2, *shape), dtype=np.float32)

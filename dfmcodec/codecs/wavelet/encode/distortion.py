@@ -1,21 +1,21 @@
-"""What errors cost: the weights of the squared errors of coefficients, by which an encoder chooses.
+"""Distortion: the weights of the squared errors of coefficients in the encoder's decisions.
 
-The tune `psnr` weighs all alike, which makes the sum the squared error of the image. The tune
-`visual` weighs them by how well they are seen: an error is masked by detail of its own size around
-it, and coarse errors are seen better than fine ones. The weight of a coefficient in decomposition
-level l, orientation o and channel c is
+The tune `psnr` weighs all errors equally, so their sum is the squared error of the image. The tune
+`visual` weighs them by visibility: detail of the same scale nearby masks an error, and coarse
+errors are more visible than fine ones. The weight of a coefficient in decomposition level l,
+orientation o and channel c is
 
     a[l] b[o] d[c] (v + 60)^-1/2,
 
-with v the energy of luma's detail in the three bands of its level, in squared code values, a mean
-over 3x3 cells; and all weights of a tile are divided by the geometric mean of the last factor over
-the finest level. Measured by SSIMULACRA2 and Butteraugli on data/kodak, docs/results/visual.md.
+with v the energy of luma's detail in the three bands of the level, in squared code values, averaged
+over 3x3 cells. All weights of a tile are divided by the geometric mean of the last factor over the
+finest level. Measured by SSIMULACRA2 and Butteraugli on data/kodak, docs/results/visual.md.
 
-A fit has no coefficients; `pixel_weights` weighs its pixels by the variance around them.
+The overfitted codec has no coefficients; `pixel_weights` weighs its pixels by the local variance.
 
-What is seen is not a sum of squared errors of coefficients, though: errors that a coarser image, or
-the luma of another colour space, has no more of cost less. `TargetShift` moves what symbols aim at,
-by SSIMULACRA2's derivative at the image that an iteration made.
+Visible error is not a sum of squared errors of coefficients, though. Errors that vanish in a
+coarser image, or in the luma of another colour space, cost less. `TargetShift` moves the target of
+symbols, by the derivative of SSIMULACRA2 at the image of the last iteration.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from dfmcodec.image import PEAK_CODE_VALUE
 _Bands = tuple[tuple[Halves, Halves, Halves], ...]
 
 _LEVEL_WEIGHTS = (1.0, 1.5, 2.0, 3.0, 3.0, 3.0)
-_DIAGONAL = 2  # the orientation that is high along both rows and columns
+_DIAGONAL = 2  # the orientation that is high-pass along rows and columns
 _DIAGONAL_WEIGHT = 0.6
-_CHANNEL_WEIGHTS = (1.0, 0.8, 0.5)  # luma, and the two chroma axes; the second one varies less
+_CHANNEL_WEIGHTS = (1.0, 0.8, 0.5)  # luma and the two chroma axes; the second axis varies less
 _LEAST_ENERGY = np.float32(60)
 _LUMA = np.array((0.299, 0.587, 0.114), dtype=np.float32)  # Rec. 601
 _PIXEL_EXPONENT = np.float32(-0.55)
-_PIXEL_REACH = 4  # pixels of a mean on each side, taken twice: about a Gaussian of 3.7 pixels
-_KEPT_FRACTION = np.float32(0.8)  # of the shift before
+_PIXEL_REACH = 4  # radius in pixels of a box mean, applied twice: about a Gaussian with a standard deviation of 3.7
+_KEPT_FRACTION = np.float32(0.8)  # of the previous shift
 _TINY = 1e-20
-_LARGEST_SHIFT = 2  # root mean squares of a band's errors
+_LARGEST_SHIFT = 2  # the largest shift, in root mean squares of a band's errors
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class CoefficientWeights:
     """The weights of the squared errors of a tile's coefficients.
 
     Args:
-        levels: For each decomposition level the weights of cells of 2x2 samples of its image,
+        levels: For each decomposition level, the weights of cells of 2x2 samples of its image,
             [ceil(h/2), ceil(w/2)].
     """
 
@@ -58,7 +58,7 @@ class CoefficientWeights:
 
     @classmethod
     def of(cls, original: Pyramid, tune: Tune) -> CoefficientWeights | None:
-        """The weights for the original's pyramid; None where all are alike."""
+        """Returns the weights for the original's pyramid; None if all are equal."""
         if tune is Tune.PSNR:
             return None
         masked = [1 / np.sqrt(_mean_of_3x3(energy) + _LEAST_ENERGY) for energy in _energies(original)]
@@ -67,11 +67,15 @@ class CoefficientWeights:
         return cls(tuple(to_halves(m * np.float32(scale * w)) for m, w in weights))
 
     def of_band(self, level: int, orientation: int, shape: tuple[int, int]) -> Float32:
-        """The weights of luma's coefficients of a band of a shape, float32 [rows, columns]."""
+        """Returns the weights of luma's coefficients in a band of the given shape, float32 [rows,
+        columns].
+        """
         return _oriented(self.levels[level][: shape[0], : shape[1]], orientation)
 
     def of_pass(self, coding_pass: CodingPass, shape: tuple[int, int]) -> Float32:
-        """The weights of the coefficients of a coding pass of a shape, float32 [rows, columns]."""
+        """Returns the weights of the coefficients in a coding pass of the given shape, float32
+        [rows, columns].
+        """
         y, x = PHASES[coding_pass.phase]
         weights = self.levels[coding_pass.level][y::2, x::2][: shape[0], : shape[1]]
         return _oriented(weights, coding_pass.orientation) * np.float32(_CHANNEL_WEIGHTS[coding_pass.channel])
@@ -83,17 +87,17 @@ def _oriented(weights: Halves, orientation: int) -> Float32:
 
 @dataclass(frozen=True)
 class TargetShift:
-    """What is added to the coefficients that symbols aim at, so that the errors that are left are
-    seen less.
+    """The shift of the coefficients that symbols aim at. It makes the remaining errors less
+    visible.
 
-    At errors e and the derivative g of what is seen, both in coefficients, e - g / (s w) is where a
-    Newton step with the curvature s w of the weights leads, s the scale at which the weights agree
-    best with the derivative. The curvature of what is seen is not diagonal, so that steps of all
-    coefficients at once go too far: a part of them is taken after each iteration (a damped Jacobi
+    With errors e and the derivative g of visible error, both in coefficients, a Newton step leads
+    to e - g / (s w). Its curvature is s w: the weights w, scaled by the s at which they agree best
+    with the derivative. The true curvature is not diagonal, so a step for all coefficients at once
+    goes too far. Therefore a fraction of the step is taken after each iteration (damped Jacobi
     iteration).
 
     Args:
-        bands: Of each level and orientation, [C, rows, columns].
+        bands: The shift of each level and orientation, [C, rows, columns].
     """
 
     bands: _Bands
@@ -102,14 +106,14 @@ class TargetShift:
     def after(
         cls, before: TargetShift | None, errors: Pyramid, slopes: Pyramid, weights: CoefficientWeights, part: float
     ) -> TargetShift:
-        """The shift after an iteration.
+        """Returns the shift after an iteration.
 
         Args:
-            before: The shift with which it aimed; None for none.
-            errors: What it made less the original.
-            slopes: The derivative of what is seen by the image that it made.
-            weights: Those of the coefficients.
-            part: The part of a Newton step that is taken.
+            before: The shift during the iteration; None for none.
+            errors: The pyramid of the iteration minus the original.
+            slopes: The derivative of visible error with respect to the image of the iteration.
+            weights: The weights of the coefficients.
+            part: The fraction of a Newton step to take.
         """
         levels = []
         for level, (of_errors, of_slopes) in enumerate(zip(errors.bands, slopes.bands, strict=True)):
@@ -124,7 +128,7 @@ class TargetShift:
         return cls(tuple(levels))
 
     def added_to(self, pyramid: Pyramid) -> Pyramid:
-        """The coefficients to aim at."""
+        """Returns the shifted coefficients."""
         levels = [
             (a + from_halves(x), b + from_halves(y), c + from_halves(z))
             for (a, b, c), (x, y, z) in zip(pyramid.bands, self.bands, strict=True)
@@ -133,8 +137,8 @@ class TargetShift:
 
 
 def pixel_weights(colours: Float32) -> Float32:
-    """The weights of the squared errors of pixels for the tune `visual`, of mean 1: (v + 60)^-0.55
-    with v the variance of luma around the pixel, in squared code values.
+    """Returns the weights of the squared errors of pixels for the tune `visual`, with mean 1. They
+    are (v + 60)^-0.55, with v the variance of luma around the pixel in squared code values.
 
     Args:
         colours: float32 [3, H, W] in [0, 1].
@@ -149,7 +153,9 @@ def pixel_weights(colours: Float32) -> Float32:
 
 
 def _wide_mean(plane: Float64) -> Float64:
-    """Means over squares of `_PIXEL_REACH` pixels on each side, of such means; edges repeated."""
+    """Returns box means of box means, with a radius of `_PIXEL_REACH` pixels; edges are
+    repeated.
+    """
     side = 2 * _PIXEL_REACH + 1
     for axis in (0, 1, 0, 1):
         margin = [(_PIXEL_REACH, _PIXEL_REACH) if axis == along else (0, 0) for along in (0, 1)]
@@ -160,8 +166,8 @@ def _wide_mean(plane: Float64) -> Float64:
 
 
 def _newton_steps(errors: Float32, slopes: Float32, weights: Float32) -> Float32:
-    """Where a Newton step leads from the errors of a band, float32 [C, rows, columns]; 0 for a
-    channel whose weights do not agree with the derivative at all.
+    """Returns the result of a Newton step from the errors of a band, float32 [C, rows, columns]; 0
+    for a channel whose weights do not correlate with the derivative.
     """
     steps = np.zeros_like(errors)
     for step, error, slope in zip(steps, errors, slopes, strict=True):
@@ -174,8 +180,8 @@ def _newton_steps(errors: Float32, slopes: Float32, weights: Float32) -> Float32
 
 
 def _energies(pyramid: Pyramid) -> list[Float32]:
-    """The energy of luma's detail in the cells of each level, per pixel, squared code values;
-    float32 [ceil(h/2), ceil(w/2)].
+    """Returns the energy of luma's detail per pixel in the cells of each level, in squared code
+    values; float32 [ceil(h/2), ceil(w/2)].
     """
     energies = []
     for level, bands in enumerate(pyramid.bands):
@@ -189,7 +195,7 @@ def _energies(pyramid: Pyramid) -> list[Float32]:
 
 
 def _mean_of_3x3(plane: Float32) -> Float32:
-    """Means over 3x3 cells, edges repeated."""
+    """Returns means over 3x3 cells; edges are repeated."""
     for axis in (0, 1):
         if plane.shape[axis] == 0:
             continue

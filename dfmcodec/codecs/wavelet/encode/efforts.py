@@ -1,4 +1,4 @@
-"""What an effort level of the wavelet codec does, and which parts of the codec an encoding uses;
+"""The effort levels of the wavelet codec: the parts of the encoder that each uses;
 docs/presets.md.
 """
 
@@ -6,31 +6,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-_FEW_ITERATIONS = 5  # which a large image takes all of
+_FEW_ITERATIONS = 5  # efforts with more iterations take fewer after a sample
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much work an encoding may be.
+    """The amount of work of an encoding.
 
     Args:
         iterations: The least number of iterations.
-        filter_radius: The largest radius of the image's own filter, in pixels; below 2 for no
-            filter.
-        is_iterated: Whether an iteration uses what the one before learned, or its q_step alone.
-        learns_after: The iterations that learn what symbols cost as context of others and fit the
-            image's filter, besides those of `adapted_after`; () for no such costs. An iteration
-            before which these costs are unknown learns them too. The filter is also fitted where
-            there is none yet, and in all iterations from number `iterations` on.
-        filter_rows_part: The filter is fitted to one in this number of rows of blocks.
-        adapted_after: The iterations after which the adaptation of the context networks is
-            fitted (again).
-        adaptation_steps: Gradient steps of each such fit.
-        shifts: The iterations of the tune `visual` after which the target of symbols is shifted; it
-            stays after these, so that sizes settle.
-        shift_fraction: The part of a Newton step that each shift takes.
-        aim: The part of a size budget to aim at.
-        enough: The part of it that has to be used; a smaller part saves iterations.
+        filter_radius: The largest radius of the image filter, in pixels; below 2 for no filter.
+        is_iterated: Whether an iteration uses results of the previous one, besides its q_step.
+        learns_after: The iterations, besides those of `adapted_after`, that compute
+            context-dependency costs and fit the image filter; () for no such costs. An iteration
+            that needs unknown costs computes them too. The filter is also fitted if there is none
+            yet, and in all iterations from number `iterations` on.
+        filter_rows_part: The filter is fitted to one of this many rows of blocks.
+        adapted_after: The iterations after which the adaptation of the context networks is fitted
+            or refitted.
+        adaptation_steps: The gradient steps of each such fit.
+        shifts: The iterations of the tune `visual` after which the target of symbols is shifted.
+            Afterwards it stays constant, so that sizes settle.
+        shift_fraction: The fraction of a Newton step that each shift takes.
+        aim: The fraction of a size budget to aim at.
+        enough: The fraction of a size budget that has to be used. A smaller fraction saves
+            iterations.
     """
 
     iterations: int
@@ -46,18 +46,18 @@ class Effort:
     enough: float = 0.992
 
     def learns_in(self, number: int) -> bool:
-        """Whether the iteration of a number learns; see `learns_after`."""
+        """Indicates whether an iteration computes costs and filter; see `learns_after`."""
         return number in self.learns_after or number in self.adapted_after
 
     def after_sample(self) -> Effort:
-        """What a large image is worth that knows its step and its adaptation from a sample: two
-        thirds of many iterations, as none is at a step that is far from the last one.
+        """Returns the effort for a large image whose step and adaptation are known from a sample.
+        It has two thirds of many iterations, as all of them are at similar steps.
         """
         fewer = self.iterations if self.iterations <= _FEW_ITERATIONS else 2 * self.iterations // 3 + 1
         return replace(self, iterations=fewer, shifts=min(self.shifts, fewer - 1), adapted_after=())
 
 
-# What an encoding gets that is interrupted, or of a large image at effort 1.
+# The effort of an interrupted encoding, and of a large image at effort 1.
 QUICK = Effort(1, 3, is_iterated=False, learns_after=(), filter_rows_part=4, adapted_after=(), aim=0.985, enough=0.97)
 EFFORT_LEVELS = {
     1: Effort(2, 3, learns_after=(), adapted_after=(), shift_fraction=0.15, aim=0.985, enough=0.97),

@@ -9,7 +9,7 @@ from dfmcodec.search.encoder import Encoder
 
 
 def _symbol_checks(image: Image) -> int:
-    """Returns the number of checks of symbols: one for each tile and level."""
+    """Returns the number of symbol checks: one for each tile and level."""
     tiling = Tiling.default(image.height, image.width, image.channels)
     return len(tiling.tiles) * (tiling.levels + 1)
 

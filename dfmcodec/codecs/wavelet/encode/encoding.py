@@ -1,5 +1,5 @@
-"""What stays the same during one encoding: the image, its tiles, the prior, and which parts of the
-codec are used.
+"""The constants of an encoding: image, tiles, pretrained weights, and the parts of the codec that
+are used.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ from dfmcodec.metrics import mse
 from dfmcodec.threads import in_threads
 
 _VALUES = "the machine's values"
-_PER_UNIT = np.float32(2)  # numbers of 16 bits that stand for a unit
+_PER_UNIT = np.float32(2)  # 16-bit steps per unit
 _LIMITS = np.iinfo(np.int16).min, np.iinfo(np.int16).max
 
 
 class Change:
-    """What machine and image filter add to the linear synthesis of an image, [C, H, W].
+    """The sum of the outputs of correction network and image filter, which is added to the linear
+    synthesis, [C, H, W].
 
     Args:
-        shape: Its shape.
-        is_large: Whether it is kept in halves of a unit, int16, because float32 would take much
-            memory.
+        shape: The shape of the image.
+        is_large: Whether to store half units as int16, because float32 would take much memory.
     """
 
     def __init__(self, shape: tuple[int, ...], is_large: bool) -> None:
         self._values = np.zeros(shape, dtype=np.int16 if is_large else np.float32)
 
     def put(self, values: Float32, rows: slice, columns: slice = slice(None)) -> None:
-        """Sets a part, in units; 16 bits take the largest that they have for larger ones."""
+        """Sets a part, in units. Values beyond the range of 16 bits are clipped."""
         if self._values.dtype == np.int16:
             values = np.rint(values * _PER_UNIT)
             np.clip(values, *_LIMITS, out=values)
         self._values[:, rows, columns] = values
 
     def part(self, rows: slice, columns: slice = slice(None)) -> Float32:
-        """A copy of a part, float32 [C, rows, columns], units."""
+        """Returns a copy of a part, float32 [C, rows, columns], units."""
         values = self._values[:, rows, columns].astype(np.float32)
         if self._values.dtype == np.int16:
             values /= _PER_UNIT
@@ -72,14 +72,14 @@ class Encoding:
     """The constants of an encoding.
 
     Args:
-        image: What is encoded.
-        effort: How much work it may be.
-        basis: The luma of the tune, and chroma axes that follow the image.
-        tiling: How the image is cut.
-        check_bytes: Bytes of the check of a section; 0 where the file gets none.
-        tune: How errors are weighed.
-        prior: Context networks, tables and machine.
-        has_floor: Whether the target is a least quality, for which what is kept of a large image is
+        image: The image to encode.
+        effort: The amount of work.
+        basis: The luma of the tune, and the chroma axes of the image.
+        tiling: The tiling of the image.
+        check_bytes: Bytes of the check of a section; 0 if the file has no checks.
+        tune: The metric to optimise.
+        prior: The pretrained weights.
+        has_floor: Whether the target is a least quality. Then the 16-bit data of a large image is
             not exact enough.
     """
 
@@ -102,14 +102,14 @@ class Encoding:
         prior: WaveletWeights | None = None,
         has_floor: bool = False,
     ) -> Encoding:
-        """The encoding of an image.
+        """Returns the encoding of an image.
 
         Args:
-            image: What is encoded.
-            effort: How much work it may be.
-            has_checks: Whether its file gets checks.
-            tune: How errors are weighed.
-            prior: Context networks, tables and machine; None for the shipped ones.
+            image: The image to encode.
+            effort: The amount of work.
+            has_checks: Whether the file has checks.
+            tune: The metric to optimise.
+            prior: The pretrained weights; None for the shipped ones.
             has_floor: Whether the target is a least quality.
         """
         tiling = Tiling.default(image.height, image.width, image.channels)
@@ -122,47 +122,49 @@ class Encoding:
 
     @property
     def is_quick(self) -> bool:
-        """Whether an interrupted encoding goes on with this effort."""
+        """Indicates whether the effort is the quickest one, with which an interrupted encoding
+        continues.
+        """
         return self.effort == QUICK
 
     def quick(self) -> Encoding:
-        """The same encoding as quickly as it can be."""
+        """Returns the same encoding with the quickest effort."""
         return replace(self, effort=QUICK)
 
     @property
     def fixed_bytes(self) -> int:
-        """Bytes of the file without range-coded streams, filter and adaptation."""
+        """The file size without range-coded streams, filter and adaptation."""
         return wavelet_file_bytes(self.tiling)
 
     @property
     def section_bytes(self) -> float:
-        """Bytes that a further section adds to the file, without its body."""
+        """The bytes that an optional section adds to the file, without its body."""
         return container.section_file_bytes(self.check_bytes)
 
     def written_bytes(self, model: QuantizedLatents) -> int:
-        """The size of a model's file without ancillary data."""
+        """Returns the size of a model's file without ancillary data."""
         further = (model.image_filter is not None) + (model.adaptation is not None)
         return len(container.write(model, checked=False)) + further * self.check_bytes
 
     @property
     def architecture(self) -> WaveletArchitecture:
-        """What the file's header says of the model."""
+        """The architecture in the file's header."""
         machine, tiling = self.prior.machine, self.tiling
         network = machine.depth, machine.width, self.basis.luma, self.prior.checksum
         return WaveletArchitecture(self.image.channels, tiling.levels, *network, tiling.tile_rows, tiling.tile_columns)
 
     def context(self, adaptation: ContextAdaptation | None) -> ContextModel:
-        """The prior's context model, adapted."""
+        """Returns the pretrained context model, adapted."""
         context = self.prior.context
         return context if adaptation is None else adaptation.applied(context, self.tiling.tiles[0].geometry)
 
     def pyramid(self, tile: Tile, change: Change | None = None) -> Pyramid:
-        """The pyramid of a tile.
+        """Returns the pyramid of a tile.
 
         Args:
             tile: The tile.
-            change: What is added to the synthesis of the image; see `machine_change`. Its part in
-                the tile is subtracted first. None for nothing.
+            change: The addition to the linear synthesis of the image, see `machine_change`; None
+                for none. Its part in the tile is subtracted first.
         """
         planes = pixels_to_planes(self.image.pixels[tile.rows, tile.columns], self.basis)
         if change is not None:
@@ -170,12 +172,12 @@ class Encoding:
         return analyse(planes, self.tiling.levels)
 
     def residual(self, samples: Int32, q_step: int, change: Change | None, rows: slice) -> Float32:
-        """What linear synthesis and machine leave to do in some rows.
+        """Returns the difference between the original and the corrected synthesis in some rows.
 
         Args:
             samples: The linear synthesis, int32 [C, H, W].
-            q_step: The step that the machine sees.
-            change: What the machine adds; None to evaluate it.
+            q_step: The step that the correction network gets.
+            change: The output of the correction network; None to evaluate the network.
             rows: The rows.
 
         Returns:
@@ -194,7 +196,7 @@ class Encoding:
         return len(self.tiling.tiles) > 1
 
     def machine_change(self, samples: Int32, q_step: int) -> Change:
-        """What the machine adds to the linear synthesis int32 [C, H, W].
+        """Returns the output of the correction network for the linear synthesis, int32 [C, H, W].
 
         Raises:
             FloatingPointError: A value is NaN or infinite.
@@ -213,7 +215,7 @@ class Encoding:
         return change
 
     def decoded(self, samples: Int32, q_step: int, image_filter: ImageFilter | None) -> tuple[float, Pixels]:
-        """Decodes linear synthesis as a decoder does.
+        """Converts linear synthesis to pixels exactly like a decoder.
 
         Args:
             samples: The linear synthesis, int32 [C, H, W].
@@ -239,12 +241,14 @@ class Encoding:
     def add_filter(
         self, samples: Int32, q_step: int, change: Change, image_filter: ImageFilter | None
     ) -> tuple[float, Pixels]:
-        """Adds the filter to a change, in place, and decodes linear synthesis with the sum.
+        """Adds the filter to a change in place, and converts the sum with the linear synthesis to
+        pixels.
 
         Args:
             samples: The linear synthesis, int32 [C, H, W].
             q_step: The step.
-            change: What the machine adds with that step. Afterwards it has the filter, too.
+            change: The output of the correction network at that step. Afterwards it includes the
+                filter.
             image_filter: The filter; None for none.
 
         Returns:
@@ -270,12 +274,12 @@ class Encoding:
         return self._image_of(whole, exact_planes if self._is_large and self.has_floor else planes_of)
 
     def _image_of(self, whole: Samples, planes_of: Callable[[Region], Float32]) -> tuple[float, Pixels]:
-        """The image of planes, block by block, and its mean squared error; see `decoded`."""
+        """Returns the image of planes, and its mean squared error; see `decoded`."""
         image = self.image
         decoded = np.empty_like(image.pixels)
 
         def squared_error(block: Region) -> tuple[float, int]:
-            """The sum over the samples that count, and their number."""
+            """Returns the sum over the visible samples, and their number."""
             part = block.rows, block.columns
             pixels = planes_to_pixels(planes_of(block).transpose(1, 2, 0), self.basis, image.bit_depth)
             decoded[part] = pixels

@@ -1,4 +1,4 @@
-"""Size and error of an encoding before the first iteration."""
+"""Estimates of size and error before the first iteration."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from dfmcodec.codecs.wavelet.transform import BAND_NORMS, NORM_UNIT, UNITS_PER_C
 from dfmcodec.entropy.tables import LAST_DIRECT, RADIUS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.search.rate_control import Bracket
 
-_KNOWN_OCTAVES = 0.6  # by which contexts make scales smaller than magnitudes around; measured on data/kodak
-_PARENT_WEIGHT = 4  # of neighbours
+_KNOWN_OCTAVES = 0.6  # reduction of scales by contexts, relative to neighbouring magnitudes; measured on data/kodak
+_PARENT_WEIGHT = 4  # in neighbours
 _GUESS_FACTOR = 1.01  # measured on data/kodak: sd 3 %
 _STEP_ERROR = 0.33  # squared error of a coefficient that is not zero, in squared steps; measured on data/kodak
-_ESTIMATED_TILES = 4  # about the number of tiles of a large image that are looked at
-_DEAD_ZONE = 0.1  # beyond half a symbol, of coefficients of weight 1
+_ESTIMATED_TILES = 4  # the approximate number of tiles of a large image that are used
+_DEAD_ZONE = 0.1  # beyond half a symbol, for coefficients of weight 1
 
 
 def guess_tables(pyramid: Pyramid, q_step: int, coding_pass: CodingPass) -> TableChoice:
-    """Guesses the tables of a pass before the first iteration: Laplace tables by the magnitude
-    around a coefficient.
+    """Guesses the tables of a pass before the first iteration: Laplace tables, from the magnitudes
+    around each coefficient.
 
-    The magnitudes are those of the eight neighbours in the band and, with the weight of four, of
+    They are the magnitudes of the eight neighbours in the band and, with four times the weight, of
     the parent.
     """
     sums = _neighbour_magnitudes(pyramid, q_step, coding_pass)
@@ -44,7 +44,9 @@ def guess_tables(pyramid: Pyramid, q_step: int, coding_pass: CodingPass) -> Tabl
 
 
 def _neighbour_magnitudes(pyramid: Pyramid, q_step: int, coding_pass: CodingPass) -> Float32:
-    """The mean magnitude around each coefficient of a pass, in steps. float32 [rows, columns]."""
+    """Returns the mean magnitude around each coefficient of a pass in steps, float32 [rows,
+    columns].
+    """
     bands = [
         of_level[coding_pass.orientation][coding_pass.channel]
         for of_level in pyramid.bands[coding_pass.level : coding_pass.level + 2]
@@ -67,8 +69,8 @@ def _neighbour_magnitudes(pyramid: Pyramid, q_step: int, coding_pass: CodingPass
 
 
 def rounded_bits(c: Float32, choice: TableChoice, context: ContextModel, weights: Float32 | None = None) -> float:
-    """Bits of coefficients, in steps, each rounded by itself to quantiser 0 under tables of no
-    mean; bits are worth more squared steps where errors weigh less.
+    """Returns the bits of coefficients, in steps, each rounded separately to quantiser 0 under
+    tables with mean 0. Where errors weigh less, a bit costs more squared steps.
     """
     down = np.float32(_DEAD_ZONE) if weights is None else np.float32(_DEAD_ZONE) / weights
     symbols = np.clip(np.abs(c) / 2 + (np.float32(0.5) - down), 0, RADIUS).astype(np.int32)
@@ -76,7 +78,7 @@ def rounded_bits(c: Float32, choice: TableChoice, context: ContextModel, weights
 
 
 def smallest_q_step(is_enough: Callable[[int], bool]) -> int:
-    """The smallest q_step from which on a condition holds, at most MAX_STEP."""
+    """Returns the smallest q_step from which on a condition holds, at most MAX_STEP."""
     bracket = Bracket(0, MAX_STEP)
     bracket.bisect(lambda q_step: not is_enough(q_step))
     return bracket.high
@@ -88,12 +90,12 @@ class Estimator:
 
     Args:
         encoding: The encoding.
-        sample: The pyramids that are looked at, with the geometries of their tiles and the weights
-            of their coefficients; of a large image not all.
-        part: The part of the image's samples that they have.
-        fine: Squared coefficients of every other row of level 0, in squared code values of the
-            image. float32 [N].
-        coarse: The same of all rows of the other levels. float32 [M].
+        sample: The pyramids that are used, with the geometries of their tiles and the weights of
+            their coefficients. A large image uses only some of its tiles.
+        part: The fraction of the image's samples in these pyramids.
+        fine: Squared coefficients of every second row of level 0, in squared code values of the
+            image, float32 [N].
+        coarse: Squared coefficients of all rows of the other levels, float32 [M].
     """
 
     encoding: Encoding
@@ -104,7 +106,7 @@ class Estimator:
 
     @classmethod
     def of(cls, encoding: Encoding) -> Estimator:
-        """The estimator of the image of an encoding."""
+        """Returns the estimator of the image of an encoding."""
         tiles = encoding.tiling.tiles
         every = max(1, len(tiles) // _ESTIMATED_TILES)
         pyramids = [(tile.geometry, encoding.pyramid(tile)) for tile in tiles[::every]]
@@ -122,8 +124,8 @@ class Estimator:
         return cls(encoding, sample, part, np.concatenate(fine), np.concatenate(coarse))
 
     def guessed_bytes(self, q_step: int) -> float:
-        """Size, good to some 3 percent: bits of coefficients rounded by themselves, under guessed
-        tables.
+        """Returns the size within about 3 percent: the bits of separately rounded coefficients
+        under guessed tables.
         """
         context = self.encoding.prior.context
         bits = 0.0
@@ -138,21 +140,21 @@ class Estimator:
         return self.encoding.fixed_bytes + _GUESS_FACTOR * bits / 8 / self.part
 
     def rough_bytes(self, q_step: int) -> float:
-        """Size, off by a factor that hardly depends on the step: 1/2 log2(1 + 0.9 c^2) summed over
-        coefficients c.
+        """Returns the size up to a factor that hardly depends on the step: 1/2 log2(1 + 0.9 c^2),
+        summed over coefficients c.
         """
         scale = np.float32(0.9 * (64 / q_step) ** 2)
         fine, coarse = (float(np.log1p(part * scale).sum(dtype=np.float64)) for part in (self.fine, self.coarse))
         return self.encoding.fixed_bytes + (2 * fine + coarse) / (2 * log(2) * 8) / self.part
 
     def rough_mse(self, q_step: int) -> float:
-        """Squared error, good to some 10 percent: a part of a squared step, or the coefficient if
-        that is less.
+        """Returns the squared error within about 10 percent: a fraction of a squared step, or the
+        squared coefficient if that is less.
         """
         largest = np.float32(_STEP_ERROR * (q_step / 64) ** 2)
         fine, coarse = (float(np.minimum(part, largest).sum(dtype=np.float64)) for part in (self.fine, self.coarse))
         return (2 * fine + coarse) / self.part / self.encoding.image.pixels.size
 
     def q_step_for(self, rough_bytes: float) -> int:
-        """The smallest q_step whose rough size is at most a number of bytes."""
+        """Returns the smallest q_step whose rough size is at most the given number of bytes."""
         return smallest_q_step(lambda q_step: self.rough_bytes(q_step) <= rough_bytes)

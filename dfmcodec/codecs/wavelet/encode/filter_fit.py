@@ -1,6 +1,6 @@
-"""The least-squares fit of an image's own filter, and its quantisation where it is worth its bits.
+"""The least-squares fit of the image filter, and its quantisation if it is worth its bits.
 
-The filter is the Wiener filter of the adaptive loop filter (Tsai et al. 2013), see
+The filter is a Wiener filter, like the adaptive loop filter (Tsai et al. 2013); see
 `codecs.wavelet.filter`.
 """
 
@@ -23,7 +23,7 @@ from dfmcodec.threads import in_threads
 _STEP_INDICES = (48, 56, 64, 72, 80)  # 1/64 .. 1/1024
 _SMALLEST_RADIUS = 2
 _BLOCK_ROWS = 16
-_BLOCKS_AT_A_TIME = 16  # whose products are kept
+_BLOCKS_AT_A_TIME = 16  # blocks whose products are kept in memory
 _RIDGE = 1e-5
 
 
@@ -34,16 +34,16 @@ def fit_filter(
     largest_radius: int,
     rows_part: int = 1,
 ) -> ImageFilter | None:
-    """Finds the filter that lowers squared error + bit_cost * bits most; None where none lowers
+    """Returns the filter that minimises squared error + bit_cost * bits; None if no filter lowers
     it.
 
     Args:
         samples: The linear synthesis, int32 [C, H, W], units.
-        residual: Gives what synthesis and machine leave to do in some rows, float32 [C, rows, W],
-            units.
+        residual: Returns the residual of linear synthesis and correction network in some rows,
+            float32 [C, rows, W], units.
         bit_cost: The cost of a bit in squared units.
         largest_radius: The largest radius to try, in pixels; below 2 for none.
-        rows_part: The fit looks at one block of rows in this many, or at all if there are few.
+        rows_part: The fit uses one of this many blocks of rows; all blocks if there are few.
 
     Raises:
         FloatingPointError: The normal equations have NaN or infinite values.
@@ -73,15 +73,15 @@ def fit_filter(
 
 
 def _by_output(symbols: Float64, channels: int) -> Int32:
-    """[taps * inputs, outputs] -> int32 [outputs, taps, inputs]."""
+    """Rearranges [taps * inputs, outputs] to int32 [outputs, taps, inputs]."""
     return np.ascontiguousarray(symbols.T.reshape(channels, -1, channels)).astype(np.int32)
 
 
 def _normal_equations(
     samples: Int32, residual: Callable[[slice], Float32], radius: int, rows_part: int
 ) -> tuple[Float64, Float64]:
-    """The matrix of the normal equations, [taps * C, taps * C], and their right side, [taps * C,
-    C].
+    """Returns the matrix of the normal equations, [taps * C, taps * C], and their right side, [taps
+    * C, C].
     """
     whole = Samples.whole(samples)
     channels, height, width = samples.shape
@@ -106,9 +106,10 @@ def _normal_equations(
 
 
 def _with_inverse_factor(normal: Float64) -> tuple[Float64, Float64]:
-    """Adds a ridge to the normal matrix, and finds the upper triangular U with U^T U its inverse.
+    """Adds a ridge to the normal matrix, and returns it with the upper triangular U such that U^T U
+    is its inverse.
 
-    An image whose differences all go one way, such as a gradient, needs a larger ridge than others.
+    An image whose differences are all parallel, such as a gradient, needs a larger ridge.
     """
     ridge = _RIDGE * (float(np.trace(normal)) / len(normal) + 1e-9)
     while True:
@@ -120,8 +121,8 @@ def _with_inverse_factor(normal: Float64) -> tuple[Float64, Float64]:
 
 
 def _quantize(solution: Float64, factor: Float64, step: float) -> Float64:
-    """Rounds weights one after another; later ones take up the error (Hassibi and Stork 1993, in
-    Cholesky form).
+    """Rounds weights one after another. Later weights compensate the error (Hassibi and Stork 1993,
+    in Cholesky form).
     """
     weights = solution.copy()
     symbols = np.empty_like(weights)

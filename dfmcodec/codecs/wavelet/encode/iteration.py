@@ -1,11 +1,10 @@
-"""An iteration of rate-distortion optimisation: from a state and a q_step to a trial and the next
-state.
+"""An iteration of rate-distortion optimisation: state and q_step -> trial and next state.
 
 An iteration chooses all symbols by rate and distortion (`trellis_search`), codes them
-(`codecs.wavelet.traversal`), and adds what machine and image filter make of them. The next one aims
-at what these leave to do, and takes its tables from the symbols of this one. Some iterations also
-fit the filter by least squares, and learn what each symbol costs as context of others
-(`dependency_costs`).
+(`codecs.wavelet.traversal`), and adds the outputs of correction network and image filter. The next
+iteration subtracts these outputs from its target, and takes its tables from the symbols of this
+iteration. Some iterations also fit the filter by least squares, and compute context-dependency
+costs (`dependency_costs`).
 """
 
 from __future__ import annotations
@@ -49,24 +48,25 @@ from dfmcodec.metrics.ssimulacra2 import WHOLE_SIDE, ssimulacra2, ssimulacra2_sl
 from dfmcodec.search.job import Encoded
 from dfmcodec.threads import in_rounds
 
-_DEPENDENCY_FRACTION = 0.3  # the part of the slopes that is used, as they are of first order only; measured best
-_LEAST_SHIFTED = 0.5  # squared code values: below, errors are those of rounding, and not seen
-_FINEST_WEIGHED = 64  # of q_step, one code value: below, no error is seen, and files become exact
-_FILTER_PIXELS = 1 << 19  # that the filter is fitted to: more give the same one
-_FARTHEST_OCTAVES = 3  # between steps; what is added to the synthesis at one says nothing of the other
+_DEPENDENCY_FRACTION = 0.3  # of the slopes, which are first-order only; the best measured value
+_LEAST_SHIFTED = 0.5  # squared code values; smaller errors come from rounding and are invisible
+_FINEST_WEIGHED = 64  # q_step of one code value; below it errors are invisible, and files become exact
+_FILTER_PIXELS = 1 << 19  # pixels for the fit of the filter; more give the same filter
+_FARTHEST_OCTAVES = 3  # octaves; the state at a step farther away is of no use
 
 
 @dataclass(frozen=True)
 class TileState:
-    """What is known of a tile before an iteration.
+    """The state of a tile before an iteration.
 
     Args:
-        tile: Where it is.
-        dependency_costs: What each symbol costs as context of others; None where that is unknown.
-        tables: The tables of the last iteration by coding pass, `packed`; empty before the first.
-        weights: Those of its coefficients; None before the first iteration, and where all are
-            alike.
-        shift: What its coefficients are to aim at besides; None for nothing.
+        tile: The tile.
+        dependency_costs: The context-dependency costs; None if unknown.
+        tables: The tables of the last iteration by coding pass, `packed`; empty before the first
+            iteration.
+        weights: The weights of the tile's coefficients; None before the first iteration, and if all
+            are equal.
+        shift: The shift of the target coefficients; None for none.
     """
 
     tile: Tile
@@ -78,12 +78,12 @@ class TileState:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """The image that an iteration made.
+    """The image of an iteration.
 
     Args:
         samples: The linear synthesis, int32 [C, H, W], units.
-        change: What is added to it.
-        decoded: Both, as pixels.
+        change: The addition to the linear synthesis.
+        decoded: The pixels of the sum of both.
     """
 
     samples: Int32
@@ -93,20 +93,20 @@ class Reconstruction:
 
 @dataclass
 class IterationState:
-    """What an iteration starts from. It uses up what takes much memory: the tables of the tiles,
-    what their symbols cost as contexts, and the change.
+    """The state before an iteration. The iteration consumes the parts that take much memory:
+    tables, context-dependency costs, and the change.
 
     Args:
-        number: How many iterations are over.
-        tiles: What is known of each tile.
-        change: What filter and machine add to the linear synthesis: symbols need not stand for it.
-            None where that is unknown, or not used.
+        number: The number of completed iterations.
+        tiles: The state of each tile.
+        change: The outputs of filter and correction network, which symbols need not represent; None
+            if unknown or not used.
         adaptation: The adaptation of the context networks; None for none.
-        q_step: The step that the tables of the tiles are for.
-        image_filter: The last filter that was fitted to the image; None for none.
-        is_plain: Whether neither filter nor adaptation is fitted, because an earlier fit gave NaN
-            or infinite values.
-        reconstruction: What the last iteration made, where the target is to be shifted by it; see
+        q_step: The step that the tables of the tiles belong to.
+        image_filter: The last fitted image filter; None for none.
+        is_plain: Whether fits of filter and adaptation are disabled, because an earlier fit gave
+            NaN or infinite values.
+        reconstruction: The image of the last iteration, if the target is to be shifted by it; see
             `shifted`.
     """
 
@@ -120,25 +120,26 @@ class IterationState:
     reconstruction: Reconstruction | None = None
 
     def take_tile(self, number: int) -> TileState:
-        """Returns what is known of a tile, and keeps what takes little memory of it."""
+        """Returns the state of a tile, and keeps only its small parts."""
         tile = self.tiles[number]
         self.tiles[number] = replace(tile, dependency_costs=None, tables={})
         return tile
 
 
 def first_state(encoding: Encoding) -> IterationState:
-    """The state before the first iteration."""
+    """Returns the state before the first iteration."""
     return IterationState(0, list(map(TileState, encoding.tiling.tiles)))
 
 
 def restarted(encoding: Encoding, state: IterationState, best: Trial | None, is_plain: bool) -> IterationState:
-    """A state that forgets all but the adaptation of the best trial, whose values were finite.
+    """Returns a state without results of earlier iterations, except for the adaptation of the best
+    trial, whose values were finite.
 
     Args:
         encoding: The encoding.
-        state: Where an iteration failed.
-        best: None where there is none yet.
-        is_plain: Whether further iterations fit neither filter nor adaptation.
+        state: The state at which an iteration failed.
+        best: The best trial; None for none.
+        is_plain: Whether further iterations skip the fits of filter and adaptation.
     """
     adaptation = None if best is None else best.model.adaptation
     return replace(first_state(encoding), number=state.number + 1, adaptation=adaptation, is_plain=is_plain)
@@ -153,22 +154,20 @@ def iterate(
     check: Callable[[], None] = lambda: None,
     on_tiles: Callable[[int], None] = lambda done: None,
 ) -> tuple[Trial, IterationState]:
-    """One iteration.
+    """Performs one iteration.
 
     Args:
         encoding: The encoding.
-        state: What it starts from, of which not all is left.
-        q_step: Quantisation step in 1/64 code values.
+        state: The state before the iteration. Parts of it are consumed.
+        q_step: The quantisation step in 1/64 code values.
         bit_cost: The cost of a bit in squared steps.
-        largest_bytes: The largest file that is of use. A larger one is not finished where no
-            further iteration would learn from it: it has no filter, and its squared error is
-            unknown.
-        check: Called many times on the way. What it raises ends the iteration.
-        on_tiles: Called with the number of tiles that are coded so far.
+        largest_bytes: The largest useful file. A larger one is not finished if no further iteration
+            would learn from it: it has no filter, and its squared error is unknown.
+        check: Called often. Its exceptions end the iteration.
+        on_tiles: Called with the number of coded tiles.
 
     Returns:
-        The image as it would be written, and what the next iteration starts from, once it went
-        through `shifted`.
+        The trial, and the state before the next iteration, to be passed through `shifted`.
 
     Raises:
         FloatingPointError: A fit gave NaN or infinite values.
@@ -201,7 +200,7 @@ def iterate(
         squared_error, decoded = encoding.add_filter(samples, q_step, change, image_filter)
     image, seen = encoding.image, None
     made = None
-    if len(state.tiles) > 1:  # a decoder would take longer to find it again
+    if len(state.tiles) > 1:  # a decoder would take longer to compute it again
         made = _made(encoding, samples, decoded if change is None and image.visible is None else None)
         if made.pixels is not None:
             del samples  # they take much memory
@@ -221,7 +220,7 @@ def iterate(
 def _model_of(
     encoding: Encoding, q_step: int, adaptation: ContextAdaptation | None, streams: tuple[TileStream, ...]
 ) -> QuantizedLatents:
-    """The model of coded tiles, without an image filter."""
+    """Returns the model of coded tiles, without an image filter."""
     image = encoding.image
     return QuantizedLatents(
         encoding.architecture,
@@ -238,8 +237,8 @@ def _model_of(
 
 
 def _made(encoding: Encoding, samples: Int32, pixels: Pixels | None) -> Encoded:
-    """What a decoder makes of the image: of the samples, where pixels are known, those that are
-    compared with them.
+    """Returns the decoded image. If pixels are known, its samples are limited to the region that is
+    compared.
     """
     height, width = samples.shape[1:]
     whole = Region(0, 0, height, width)
@@ -251,8 +250,9 @@ def _made(encoding: Encoding, samples: Int32, pixels: Pixels | None) -> Encoded:
 
 
 def shifted(encoding: Encoding, state: IterationState) -> IterationState:
-    """A state whose tiles aim at what the last iteration's image asks for, and which has that image
-    no more; to be called before a further iteration, which needs the memory.
+    """Returns a state whose tiles have a target shifted by the image of the last iteration, and
+    that no longer holds this image. Must be called before another iteration, which needs the
+    memory.
     """
     made = state.reconstruction
     if made is None:
@@ -262,7 +262,7 @@ def shifted(encoding: Encoding, state: IterationState) -> IterationState:
 
 
 def _shifted(encoding: Encoding, state: TileState, made: Reconstruction) -> TileState:
-    """A tile after an iteration, with what to aim at in the next one."""
+    """Returns the state of a tile after an iteration, with the shift for the next one."""
     tile = state.tile
     original, decoded = (pixels[tile.rows, tile.columns] for pixels in (encoding.image.pixels, made.decoded))
     if state.weights is None or min(original.shape[:2]) < WHOLE_SIDE:
@@ -286,13 +286,13 @@ def _shifted(encoding: Encoding, state: TileState, made: Reconstruction) -> Tile
 
 @dataclass(frozen=True)
 class _Coded:
-    """The symbols of a tile, or of all, at a q_step.
+    """The symbols of one or all tiles at a q_step.
 
     Args:
-        streams: The tile stream of each.
-        bits: What they cost under the context model.
-        tiles: What the next iteration knows of them.
-        sample: A sample of them; None for none.
+        streams: The tile streams.
+        bits: The bits of the symbols under the context model.
+        tiles: The state of the tiles for the next iteration.
+        sample: A sample of the symbols; None for none.
     """
 
     streams: tuple[TileStream, ...]
@@ -302,7 +302,7 @@ class _Coded:
 
     @classmethod
     def join(cls, parts: Sequence[_Coded]) -> _Coded:
-        """Those of all tiles."""
+        """Joins the symbols of all tiles."""
         sample, *samples = (part.sample for part in parts)
         for other in samples:
             if sample is not None and other is not None:
@@ -314,16 +314,16 @@ class _Coded:
 
 @dataclass(frozen=True)
 class _Coding:
-    """What the tiles have in common that an iteration codes.
+    """The parameters that all tiles share in an iteration.
 
     Args:
         encoding: The encoding.
         number: The number of the iteration, from 1.
-        q_step: Quantisation step in 1/64 code values.
+        q_step: The quantisation step in 1/64 code values.
         bit_cost: The cost of a bit in squared steps.
         context: The adapted context model.
-        known_q_step: The step that the tables of the tiles are for.
-        check: Called many times on the way.
+        known_q_step: The step that the tables of the tiles belong to.
+        check: Called often.
     """
 
     encoding: Encoding
@@ -336,22 +336,24 @@ class _Coding:
 
     @property
     def octaves(self) -> float:
-        """By how many octaves the known step is coarser."""
+        """The distance from the current step to the known step in octaves; positive if the known
+        step is coarser.
+        """
         return log2(self.known_q_step / self.q_step)
 
     @property
     def is_near(self) -> bool:
-        """Whether what is known at the other step is of use."""
+        """Indicates whether results at the known step are of use."""
         return abs(self.octaves) <= _FARTHEST_OCTAVES
 
 
 def _code_tiles(
     coding: _Coding, state: IterationState, is_sampled: bool, on_tiles: Callable[[int], None]
 ) -> tuple[_Coded, Int32]:
-    """Chooses and codes the symbols of all tiles, side by side.
+    """Chooses and codes the symbols of all tiles in parallel.
 
     Returns:
-        The symbols, and what they synthesise to, int32 [C, H, W], units.
+        The symbols, and their linear synthesis, int32 [C, H, W], units.
     """
     encoding = coding.encoding
     samples = np.empty((encoding.tiling.channels, encoding.image.height, encoding.image.width), dtype=np.int32)
@@ -379,22 +381,22 @@ def _code_tile(
     """Chooses and codes the symbols of a tile.
 
     Args:
-        coding: What tiles have in common.
-        tile_state: What is known of the tile.
-        change: What is added to the synthesis of the image; None where that is unknown.
-        sample: Takes a sample of the symbols; None for none.
+        coding: The shared parameters.
+        tile_state: The state of the tile.
+        change: The addition to the linear synthesis of the image; None if unknown.
+        sample: Receives a sample of the symbols; None for none.
 
     Returns:
-        The symbols, and what they synthesise to, int32 [C, h, w], units.
+        The symbols, and their linear synthesis, int32 [C, h, w], units.
     """
     encoding, q_step = coding.encoding, coding.q_step
     pyramid = encoding.pyramid(tile_state.tile, change)
-    if tile_state.weights is None:  # the first iteration's pyramid is the original's
+    if tile_state.weights is None:  # in the first iteration, the pyramid is that of the original
         tile_state = replace(tile_state, weights=CoefficientWeights.of(pyramid, encoding.tune))
     if tile_state.shift is not None and coding.is_near and q_step >= _FINEST_WEIGHED:
         pyramid = tile_state.shift.added_to(pyramid)
     source = _source(coding, tile_state, pyramid, sample)
-    del pyramid  # a large tile's takes much memory
+    del pyramid  # it takes much memory for a large tile
     if isinstance(source, ObservedSymbols):
         tile_state = replace(tile_state, dependency_costs=None)
     known = source.chosen if has_kernels() else None  # a level takes NumPy too long to be interrupted after it
@@ -412,13 +414,13 @@ def _code_tile(
 
 
 def _source(coding: _Coding, tile_state: TileState, pyramid: Pyramid, sample: SymbolSample | None) -> ChosenSymbols:
-    """The symbols of a tile by rate and distortion."""
+    """Returns the source of a tile's symbols, chosen by rate and distortion."""
     encoding, context, q_step, check = coding.encoding, coding.context, coding.q_step, coding.check
     geometry, effort = tile_state.tile.geometry, encoding.effort
 
     def tables(coding_pass: CodingPass) -> TableChoice:
-        """The tables of the last iteration for symbols that are 2^octaves times as large; a guess
-        before the first.
+        """Returns the tables of the last iteration for symbols that are 2^octaves times as large;
+        guessed tables before the first iteration.
         """
         check()
         of_prior = encoding.prior.context
@@ -439,7 +441,7 @@ def _source(coding: _Coding, tile_state: TileState, pyramid: Pyramid, sample: Sy
 def _fit_filter(
     encoding: Encoding, samples: Int32, change: Change | None, q_step: int, bit_cost: float
 ) -> ImageFilter | None:
-    """The image's own filter of what the machine leaves to do."""
+    """Returns the image filter, fitted to the residual of the correction network."""
     effort = encoding.effort
     unit_cost = bit_cost * (q_step * UNITS_PER_CODE_VALUE / 64) ** 2
     residual = partial(encoding.residual, samples, q_step, change)

@@ -1,10 +1,9 @@
-"""What a large image learns from a sample of itself before its own iterations: a q_step for the
-target, the adaptation of the context networks, and how size and quality change from iteration to
-iteration.
+"""The sample of a large image. It is encoded first, to learn a q_step for the target, the
+adaptation of the context networks, and the changes of size and quality from iteration to iteration.
 
-An iteration of a large image takes long, so none is to be spent on the search for a q_step. The
-sample is a mosaic of squares from all over the image, as large as a tile. It is encoded for the
-same target by the same search, and then once more at the q_step that was found.
+An iteration of a large image takes long, so the search for a q_step should not cost one. The sample
+is a mosaic of squares from the complete image, as large as a tile. It is encoded for the same
+target by the same search, and then once more at the resulting q_step.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ from dfmcodec.search.config import BIT_COST
 from dfmcodec.search.job import Job
 from dfmcodec.search.target import SizeTarget
 
-LEAST_PIXELS = 6 << 20  # of an image that learns from a sample: of a smaller one it is too large a part
-_SQUARE = 256  # pixels of a side
-_SQUARES = 4  # along each axis
+LEAST_PIXELS = 6 << 20  # of an image that learns from a sample; the sample must be a small fraction
+_SQUARE = 256  # the side of a square in pixels
+_SQUARES = 4  # squares along each axis
 
 
 @dataclass(frozen=True)
 class MeasuredSize:
-    """What an iteration of the sample came to; see `Trial`."""
+    """The size and quality of an iteration of the sample; see `Trial`."""
 
     file_bytes: float
     mse: float
@@ -40,18 +39,18 @@ class MeasuredSize:
 
     @classmethod
     def of(cls, trial: Trial) -> MeasuredSize:
-        """That of a trial."""
+        """Returns the size and quality of a trial."""
         return cls(trial.file_bytes, trial.mse, trial.ssimulacra2)
 
 
 @dataclass(frozen=True)
 class SampleEstimate:
-    """What an image learns from its sample.
+    """The results of the sample for the complete image.
 
     Args:
         q_step: The step of the image's first iteration.
-        adaptation: The adaptation of the context networks that the sample found best.
-        came: What the sample's iterations came to, all at one step.
+        adaptation: The best adaptation of the context networks for the sample.
+        came: The sizes and qualities of the sample's iterations, all at one step.
     """
 
     q_step: int
@@ -59,8 +58,8 @@ class SampleEstimate:
     came: tuple[MeasuredSize, ...]
 
     def expected(self, trial: Trial) -> Trial:
-        """What the last iteration comes to at the step of a trial of the image, if size, squared
-        error and SSIMULACRA2 change as they do on the sample.
+        """Returns the expected result of the last iteration at the step of a trial of the image,
+        assuming that size, squared error and SSIMULACRA2 change as on the sample.
         """
         if trial.number >= len(self.came):
             return trial
@@ -80,7 +79,7 @@ class SampleEstimate:
 
 
 def sample_of(image: Image) -> Image:
-    """A mosaic of squares of an image, one at the middle of each cell of a grid over it."""
+    """Returns a mosaic of squares of an image, one from the middle of each cell of a grid."""
     height, width = image.pixels.shape[:2]
 
     def starts(side: int) -> list[int]:
@@ -99,16 +98,16 @@ def sample_of(image: Image) -> Image:
 def iterate_sample(
     encoding: Encoding, q_step: int, adaptation: ContextAdaptation | None, check: Callable[[], None]
 ) -> tuple[Trial, tuple[MeasuredSize, ...]]:
-    """Takes all iterations of an effort at a step.
+    """Performs all iterations of an effort at one step.
 
     Args:
         encoding: The encoding of the sample.
         q_step: The step.
         adaptation: The adaptation of the context networks.
-        check: Called many times. What it raises ends the iterations.
+        check: Called often. Its exceptions end the iterations.
 
     Returns:
-        The last trial, and what all of them came to.
+        The last trial, and the sizes and qualities of all trials.
 
     Raises:
         FloatingPointError: A fit gave NaN or infinite values.
@@ -122,24 +121,24 @@ def iterate_sample(
 
 
 def as_image(trial: Trial, size_fraction: float) -> Trial:
-    """A trial of the sample with the sizes that the image would have.
+    """Returns a trial of the sample with its sizes scaled to the image.
 
     Args:
         trial: The trial.
-        size_fraction: The part of the image's size that the sample's is about.
+        size_fraction: The approximate size of the sample's file as a fraction of that of the image.
     """
     whole = 1 / size_fraction
     return replace(trial, file_bytes=whole * trial.file_bytes, written_bytes=round(whole * trial.written_bytes))
 
 
 def sample_job(job: Job, sample: Image, size_fraction: float, time_fraction: float) -> Job:
-    """The job of encoding the sample of an image.
+    """Returns the job of encoding the sample of an image.
 
     Args:
-        job: That of the image.
+        job: The job of the image.
         sample: The sample.
-        size_fraction: The part of the image's size that the sample's is about.
-        time_fraction: The part of a time limit that the sample has.
+        size_fraction: The approximate size of the sample's file as a fraction of that of the image.
+        time_fraction: The fraction of a time limit for the sample.
     """
     limit_s, target = job.config.time_limit_s, job.target
     if isinstance(target, SizeTarget):

@@ -1,8 +1,10 @@
-"""The wavelet codec: iterations of rate-distortion optimisation until the target is met.
+"""The search of the wavelet codec: iterations of rate-distortion optimisation until the target is
+met.
 
-The q_step follows the target from iteration to iteration, so there is no outer loop of whole fits.
-An effort level is a number of iterations and what each of them does. Large images learn from a
-sample before (`sample`). If interrupted before the target is met, runs one quick iteration.
+The q_step follows the target from iteration to iteration, so there is no outer loop of complete
+fits. An effort level sets the number of iterations and the work of each. Large images learn from a
+sample first (`sample`). If the search is interrupted before it meets the target, it performs one
+quick iteration.
 """
 
 from __future__ import annotations
@@ -32,12 +34,12 @@ from dfmcodec.search.config import BIT_COST
 from dfmcodec.search.driver import End, Ended, Search, Watch, drive, part_of
 from dfmcodec.search.job import Job, Outcome, TracePoint
 
-_MORE_ITERATIONS = 24  # beyond those of the effort, until a target is met
-_ENOUGH_ITERATIONS = 10  # even if a target that is met is not used up,
-_TILES_FRACTION = 0.8  # of an iteration, which goes on with machine and filter
-_TRIES = 4  # but at least this number beyond those of the effort
-_SAMPLE_FRACTION = 0.1  # of progress and time limit that the sample of a large image has
-_FINEST_LEARNED = 64  # q_step, one code value: finer ones depend on single samples of the image
+_MORE_ITERATIONS = 24  # iterations beyond those of the effort, until a target is met
+_ENOUGH_ITERATIONS = 10  # iterations after which a size budget need not be used up; see _TRIES
+_TILES_FRACTION = 0.8  # of an iteration; correction network and filter take the rest
+_TRIES = 4  # the least number of iterations for that, beyond those of the effort
+_SAMPLE_FRACTION = 0.1  # the fraction of progress and time limit for the sample of a large image
+_FINEST_LEARNED = 64  # q_step of one code value; finer steps depend on single samples of the image
 
 
 def fit_latents(job: Job, effort: Effort | None = None) -> Outcome:
@@ -45,11 +47,11 @@ def fit_latents(job: Job, effort: Effort | None = None) -> Outcome:
 
     Args:
         job: The image and its settings.
-        effort: How much work it may be; that of the job's effort level if None.
+        effort: The amount of work; None for the effort level of the job.
 
     Raises:
         TargetUnreachableError: The target cannot be met.
-        DivergedError: Iterations gave NaN or infinite values again and again.
+        DivergedError: Iterations gave NaN or infinite values too often.
     """
     watch = Watch(job)
     search = _WaveletSearch(watch, _encoding(job, job.image, effort or EFFORT_LEVELS[job.config.effort]))
@@ -60,7 +62,7 @@ def fit_latents(job: Job, effort: Effort | None = None) -> Outcome:
 
 
 def _best(search: _WaveletSearch, watch: Watch) -> tuple[Trial, str]:
-    """The best trial of a search, and why it ended; see `fit_latents`."""
+    """Returns the best trial of a search, and the reason why it ended; see `fit_latents`."""
     found = drive(search, watch)
     if found.best is None:
         assert found.last is not None
@@ -69,14 +71,14 @@ def _best(search: _WaveletSearch, watch: Watch) -> tuple[Trial, str]:
 
 
 class _WaveletSearch(Search[int, Trial]):
-    """The search for a q_step, from iteration to iteration.
+    """The search for a q_step over iterations.
 
     Args:
         watch: The clock of the encoding.
         encoding: The encoding.
 
     Attributes:
-        steps: Chooses the next q_step.
+        steps: The search that selects the next q_step.
         trace: All iterations.
     """
 
@@ -98,7 +100,7 @@ class _WaveletSearch(Search[int, Trial]):
         return self._state.number
 
     def learn(self) -> None:
-        """Learns from a sample, if the image is large."""
+        """Learns from a sample if the image is large."""
         self._learned = _learned(self._watch.job, self._encoding, self._estimator, self.steps)
         if self._learned is not None:
             self._state = replace(self._state, adaptation=self._learned.adaptation)
@@ -127,7 +129,9 @@ class _WaveletSearch(Search[int, Trial]):
         return following if reason is None else End(reason)
 
     def _reason_to_end(self, trial: Trial, best: Trial | None, following: int) -> str | None:
-        """Why no iteration at the following q_step is needed; None where one is."""
+        """Returns the reason why no iteration at the following q_step is needed; None if one is
+        needed.
+        """
         iterations = self._encoding.effort.iterations
         if best is not None:
             if early := self._watch.reason_to_stop():
@@ -163,7 +167,7 @@ class _WaveletSearch(Search[int, Trial]):
         self._watch.show(self._fraction(trial.number), trial.number, psnr_db, what)
 
     def _show_tiles(self, done: int) -> None:
-        """Shows how far a large image is within an iteration."""
+        """Reports progress within an iteration of a large image."""
         count, number = len(self._encoding.tiling.tiles), self.iterations
         if count > 1:
             psnr_db = self.trace[-1].psnr_db if self.trace else None
@@ -172,23 +176,23 @@ class _WaveletSearch(Search[int, Trial]):
             self._watch.show(fraction, number, nan if psnr_db is None else psnr_db, what)
 
     def _fraction(self, done: float) -> float:
-        """The fraction of the search that some iterations are."""
+        """Returns the fraction of the search for a number of iterations."""
         return min(0.99, done / max(self._encoding.effort.iterations, 3))
 
 
 def _encoding(job: Job, image: Image, effort: Effort) -> Encoding:
-    """The encoding of an image, or of a sample of it, by the settings of a job."""
+    """Returns the encoding of an image or its sample, with the settings of a job."""
     return Encoding.of(image, effort, job.has_checks, job.tune, has_floor=job.target.is_floor)
 
 
 def _after_sample(encoding: Encoding) -> Encoding:
-    """The encoding with what is left to do after that of a sample."""
+    """Returns the encoding with the effort that remains after a sample."""
     return replace(encoding, effort=encoding.effort.after_sample())
 
 
 def _learned(job: Job, encoding: Encoding, estimator: Estimator, steps: StepSearch) -> SampleEstimate | None:
-    """What an image learns from a sample; None for one that is not large or takes one iteration,
-    and where the sample does not come to the target.
+    """Returns the estimate from a sample; None if the image is not large, takes only one iteration,
+    or has a sample that misses the target.
     """
     is_large = job.image.pixel_count >= LEAST_PIXELS
     if not is_large or not encoding.effort.is_iterated or steps.first_q_step < _FINEST_LEARNED:

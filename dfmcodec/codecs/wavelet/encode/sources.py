@@ -1,6 +1,4 @@
-"""Sources of symbols for the traversal: they are chosen beforehand; one of the sources observes
-them.
-"""
+"""Sources of symbols for the traversal, chosen in advance. One of them observes the contexts."""
 
 from __future__ import annotations
 
@@ -25,18 +23,18 @@ from dfmcodec.entropy.tables import RADIUS
 from dfmcodec.kernels import by_kernels
 from dfmcodec.threads import in_threads, in_threads_apart
 
-_ROWS_APART = 4  # blocks of rows whose contexts do not meet are at least so far apart
+_ROWS_APART = 4  # the least distance between blocks of rows whose contexts do not overlap
 
 
 class ChosenSymbols:
     """A source of symbols for `codecs.wavelet.traversal.traverse` that encodes them, counts their
-    bits and remembers their tables.
+    bits and stores their tables.
 
     Args:
         low: The symbols of the coarsest low-pass band, int32 [C, h, w].
         chosen: The symbols of all passes.
         context: The context model.
-        check: Called at each pass. What it raises ends the traversal.
+        check: Called at each pass. Its exceptions end the traversal.
     """
 
     def __init__(
@@ -55,7 +53,7 @@ class ChosenSymbols:
         self._context = context
 
     def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
-        """The coarsest low-pass band."""
+        """Returns the coarsest low-pass band."""
         for band in self._low:
             differences = low_differences(band).ravel()
             self.bits += float(laplace(best_laplace_index(differences)).cost_bits(differences).sum())
@@ -63,7 +61,7 @@ class ChosenSymbols:
         return self._low
 
     def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
-        """The symbols of a pass."""
+        """Returns the symbols of a pass."""
         self._check()
         chosen = self.chosen[coding_pass]
         self.choice[coding_pass] = choice
@@ -80,15 +78,15 @@ class ChosenSymbols:
 
 
 class ObservedSymbols(ChosenSymbols):
-    """Chosen symbols that are observed for the next iteration: their `DependencyCosts`, and a
-    sample of them.
+    """A source of chosen symbols that collects `DependencyCosts` and a sample for the next
+    iteration.
 
     Args:
         low: See `ChosenSymbols`.
         chosen: See `ChosenSymbols`.
         context: See `ChosenSymbols`.
         geometry: The sizes of the tile's bands.
-        q_step: Quantisation step in 1/64 code values.
+        q_step: The quantisation step in 1/64 code values.
         sample: Receives a sample of the symbols; None for no sample.
         check: See `ChosenSymbols`.
     """
@@ -128,8 +126,8 @@ class ObservedSymbols(ChosenSymbols):
 
     @by_kernels(_observe_by_kernel)
     def observe(self, coding_pass: CodingPass, causal: CausalContext, quantizers: States) -> TableChoice:
-        """Chooses the tables of a pass, and adds the derivatives of its bits to what its contexts
-        see.
+        """Chooses the tables of a pass, and adds the derivatives of its bits to the costs of its
+        context.
         """
         available, columns = causal.available(coding_pass), causal.shape(coding_pass)[1]
         symbols = self.chosen[coding_pass]

@@ -1,6 +1,6 @@
-"""Which q_step to try next, for each kind of target.
+"""The choice of the next q_step, for each kind of target.
 
-It is chosen by trials and an estimator of sizes and errors; how trials are made is not known here.
+It depends on trials and on an estimator of sizes and errors, but not on how trials are made.
 """
 
 from __future__ import annotations
@@ -26,33 +26,35 @@ from dfmcodec.search.quality import step_of_score
 from dfmcodec.search.rate_control import Bracket, Controller
 from dfmcodec.search.target import LmbdaTarget, PsnrTarget, ScoreTarget, SizeTarget, Target
 
-# Octaves of the q_step for a dB of PSNR, and for an octave of what a SSIMULACRA2 is below 100;
+# Octaves of the q_step for a dB of PSNR, and for an octave of (100 - SSIMULACRA2);
 # measured on data/kodak (docs/log/2026-11-wavelet.md; docs/results/visual.md).
 FOR_PSNR, FOR_SCORE = Controller(1 / 5.0, 4.0), Controller(1 / 0.9, 2.0)
-_CODER_BYTES = 9  # by which the streams of a file are larger than estimated, before that is known
-_WORD_BYTES = 4  # of a range coder, by which files grow
-_SECOND_ITERATION = 0.975  # its size over what that of the first one suggests, as its tables are no guess; measured
+_CODER_BYTES = 9  # the assumed excess of streams over their estimated size
+_WORD_BYTES = 4  # the size of a word of the range coder; files grow in such words
+# The ratio of the second iteration's size to the one expected from the first, whose tables are
+# guesses; measured.
+_SECOND_ITERATION = 0.975
 _LARGEST_DRIFT = 1.01  # of RDO-iterated encodings
-# By whether iterations learn what symbols cost: files of effort 1 still become smaller; measured.
+# By whether iterations compute dependency costs: files of effort 1 still become smaller; measured.
 _SMALLEST_DRIFT = {True: 0.99, False: 0.975}
-# That of the tune `visual`, at a step of 16 code values, and by how much it falls with an octave:
-# the coarser steps are, the more is left out of what weighs little. Measured at effort 1 on
+# The same for the tune `visual`, at a step of 16 code values, and its decrease per octave: coarser
+# steps drop more of the coefficients with low weights. Measured at effort 1 on
 # data/kodak, at q_steps between these, docs/results/visual.md.
 _SECOND_ITERATION_VISUAL, _FALL_OF_OCTAVE, _MEASURED_STEPS = 0.958, 0.0187, (300, 4600)
 _MIDDLE_STEP = 16 * 64
-_GUESSES = 2  # how often the size is guessed before the first iteration
-_ENOUGH_DB = 0.03  # above a PSNR
-_OPEN_RATIO = 1.03  # of steps that do not fit and that do, beyond which a guess has to lie between them
-_REFINES = 0.05  # octaves of the step, by which an iteration may move the one that is just enough
+_GUESSES = 2  # guesses of the size before the first iteration
+_ENOUGH_DB = 0.03  # the excess over a PSNR target that is close enough
+_OPEN_RATIO = 1.03  # the ratio of a step that fits to one that does not, above which guesses stay between them
+_REFINES = 0.05  # octaves by which an iteration may move the coarsest step that is good enough
 _STEP_SD = 0.58  # the standard deviation of a sample before it is rounded, in steps; measured
-_FEW_ERRORS = 50  # wrong samples: an exact file is a few per cent larger
-_SINGLE_FRACTION = 0.05  # of samples: if fewer are wrong, they are by one code value
-# The finest step, in units, for a part of 16 bits. The roundings of synthesis add up to an error of
-# about 3 units, that of quantisation is 0.3 of the step.
+_FEW_ERRORS = 50  # wrong samples; an exact file is a few per cent larger
+_SINGLE_FRACTION = 0.05  # of samples; if fewer are wrong, their errors are one code value
+# The finest step, in units, for samples that use a part of 16 bits. Rounding in the synthesis
+# causes an error of about 3 units, quantisation one of 0.3 steps.
 _LEAST_UNITS = 4
-_FARTHEST_STEP = 2  # by which factor the step of an aimed SSIMULACRA2 may be away from the usual one
+_FARTHEST_STEP = 2  # the largest factor between the step for a SSIMULACRA2 and the usual one
 _TINY_SCORE = 1e-6
-_FIRST_RAISE = 0.1  # octaves from an exact step to the next one, if none is known to be too coarse
+_FIRST_RAISE = 0.1  # octaves from an exact step to the next, if no step is known to be too coarse
 
 
 class StepSearch(ABC):
@@ -72,30 +74,30 @@ class StepSearch(ABC):
 
     @abstractmethod
     def next_q_step(self, trial: Trial) -> int:
-        """The q_step of the next iteration."""
+        """Returns the q_step of the next iteration."""
 
     @abstractmethod
     def towards_target(self, trial: Trial) -> int:
-        """The q_step that a trial alone suggests."""
+        """Returns the q_step that a trial suggests by itself."""
 
     def is_done(self, trial: Trial) -> bool:
-        """Whether no q_step can leave less of the target unused than that of a trial that meets
+        """Indicates whether no other q_step can come closer to the target than a trial that meets
         it.
         """
         return self.target.is_close(trial)
 
     def rank(self, trial: Trial) -> float:
-        """A figure by which trials that meet the target are compared: larger is better."""
+        """Returns the rank of a trial among those that meet the target: larger is better."""
         return self.target.score(trial)
 
     @abstractmethod
     def unreachable(self, trial: Trial) -> str:
-        """The message if even this trial does not meet the target."""
+        """Returns the error message for a target that even this trial does not meet."""
 
 
 class _Steps(Bracket):
-    """The coarsest q_step whose trial was good enough, and the finest whose trial was not: between
-    them is the smallest file that is.
+    """The coarsest q_step that was good enough, and the finest that was not. The smallest
+    sufficient file lies between them.
     """
 
     def __init__(self) -> None:
@@ -104,37 +106,40 @@ class _Steps(Bracket):
 
     @property
     def has_enough(self) -> bool:
-        """Whether a trial was good enough."""
+        """Indicates whether any trial was good enough."""
         return self.low > 0
 
     @property
     def is_found(self) -> bool:
-        """Whether the next coarser step than one that was enough was not."""
+        """Indicates whether the step next to the coarsest sufficient one was not good enough."""
         return self.has_enough and self.is_closed
 
     @property
     def is_open(self) -> bool:
-        """Whether there are untried steps between a step that was enough and one that was not."""
+        """Indicates whether untried steps are left between a sufficient step and an insufficient
+        one.
+        """
         return self.has_enough and not self.is_closed and self.high <= MAX_STEP
 
     def between(self, guess: int) -> int:
-        """A guess that is between them, or a step in their middle; the coarsest that was enough
-        where it is found.
+        """Returns a guess if it lies between them, or the step in the middle; the coarsest
+        sufficient step if that is found.
         """
         if self.is_found:
             return self.low
         return guess if not self.is_open or self.has(guess) else self.geometric_middle
 
     def raised(self, q_step: int) -> int:
-        """A coarser step, each time by twice as many octaves as before."""
+        """Returns a coarser step. The move doubles, in octaves, each time."""
         octaves = _FIRST_RAISE * 2.0**self._raises
         self._raises += 1
         return min(max(q_step + 1, round(q_step * exp2(octaves))), MAX_STEP)
 
 
 class _SmallErrors:
-    """Errors so small that nearly all samples are rounded to their own code values: those before
-    rounding are about normally distributed, with a standard deviation in proportion to the step.
+    """A model of errors so small that nearly all samples round to their original values. Samples
+    before rounding have a normal distribution around these, with a standard deviation in proportion
+    to the step.
 
     Args:
         image: The image.
@@ -145,37 +150,45 @@ class _SmallErrors:
         self._of_level = values_per_code_value(image.bit_depth)
 
     def count(self, mse: float) -> float:
-        """How many samples of the image are wrong by one code value, for a mean squared error."""
+        """Returns the number of samples that are wrong by one code value, for a mean squared
+        error.
+        """
         return mse * self._of_level**2 * self._samples
 
     def usual_q_step(self, count: float = 1) -> int:
-        """The step at which about the given number of samples of usual images are wrong."""
+        """Returns the step at which about the given number of samples are wrong in typical
+        images.
+        """
         return max(1, round(64 / (2 * _STEP_SD * self._of_level * self._distance(count))))
 
     def q_step_for(self, trial: Trial, count: float = 1) -> int:
-        """A finer step, at which about that number of samples is wrong, from a trial with more."""
+        """Returns a finer step at which about the given number of samples is wrong, from a trial
+        with more.
+        """
         q_step, wrong = trial.model.q_step, self.count(trial.mse)
         guess = int(q_step * self._distance(wrong) / self._distance(count))
         return max(1, min(guess, q_step // 2) if self.is_many(wrong) else guess)
 
     def is_many(self, count: float) -> bool:
-        """Whether the given number of wrong samples are more than single ones."""
+        """Indicates whether the given number of wrong samples is more than a few."""
         return count > _SINGLE_FRACTION * self._samples
 
     def _distance(self, count: float) -> float:
-        """How many standard deviations half a code value is where that many samples are wrong."""
+        """Returns half a code value in standard deviations, if the given number of samples is
+        wrong.
+        """
         return NormalDist().inv_cdf(1 - min(max(count, 1) / self._samples, 0.5) / 2)
 
 
 class _ExactSearch:
-    """The search for the smallest exact file, the same for all targets.
+    """The search for the smallest exact file, for all targets.
 
-    A first iteration that others refine does not show that its step is too coarse: it knows
-    neither what the synthesis adds nor the tables.
+    The first of several iterations does not show that its step is too coarse: it knows neither the
+    additions to the synthesis nor the tables.
 
     Args:
         image: The image.
-        is_iterated: Whether an iteration depends on those before.
+        is_iterated: Whether an iteration depends on previous ones.
     """
 
     def __init__(self, image: Image, is_iterated: bool) -> None:
@@ -185,21 +198,21 @@ class _ExactSearch:
 
     @property
     def is_found(self) -> bool:
-        """Whether the next coarser step than an exact one is not exact."""
+        """Indicates whether the step next to an exact one is not exact."""
         return self._steps.is_found
 
     @property
     def has_exact(self) -> bool:
-        """Whether a trial was exact."""
+        """Indicates whether a trial was exact."""
         return self._steps.has_enough
 
     def add(self, trial: Trial) -> None:
-        """Takes a trial that was finished."""
+        """Adds a finished trial."""
         if trial.mse == 0 or trial.number > 1 or not self._is_iterated:
             self._steps.add(trial.model.q_step, trial.mse == 0)
 
     def next_q_step(self, trial: Trial, finest: int = 1) -> int:
-        """The step after a trial; not below the finest one of use."""
+        """Returns the step after a trial, at least the finest useful step."""
         if trial.mse == 0:
             return self._steps.between(self._steps.raised(trial.model.q_step))
         guess = min(self.errors.q_step_for(trial), self._steps.high - 1)
@@ -207,14 +220,14 @@ class _ExactSearch:
 
 
 class _Drift:
-    """How the size at a step changes from one iteration to the next.
+    """The change of size at a constant step from one iteration to the next.
 
-    Files grow a little from iteration to iteration, or become smaller at effort 1; that drift is
-    expected to go on.
+    Files grow a little from iteration to iteration, or shrink at effort 1. This drift is
+    extrapolated.
 
     Args:
         effort: The effort of the encoding.
-        tune: Its tune.
+        tune: The tune of the encoding.
     """
 
     def __init__(self, effort: Effort, tune: Tune) -> None:
@@ -224,15 +237,15 @@ class _Drift:
         self._expected: float | None = None  # bytes of the next trial
 
     def expect(self, file_bytes: float) -> None:
-        """Takes the size that the next trial would have without drift."""
+        """Records the size that the next trial would have without drift."""
         self._expected = file_bytes
 
     def is_large(self, trial: Trial) -> bool:
-        """Whether the next trial at the same step would be much smaller."""
+        """Indicates whether the next trial at the same step is expected to be much smaller."""
         return self._shrinks and trial.number == 1
 
     def after(self, trial: Trial) -> float:
-        """The size of the next trial at the same step, over that of a trial."""
+        """Returns the ratio of the size of the next trial at the same step to that of a trial."""
         if self.is_large(trial):
             measured = min(max(trial.model.q_step, _MEASURED_STEPS[0]), _MEASURED_STEPS[1])
             return _SECOND_ITERATION_VISUAL - _FALL_OF_OCTAVE * log2(measured / _MIDDLE_STEP)
@@ -244,22 +257,24 @@ class _Drift:
 
 
 class _SizeBracket(Bracket):
-    """The coarsest step that did not fit, and the finest that did."""
+    """The coarsest step whose file was too large, and the finest whose file fits."""
 
     def __init__(self) -> None:
         super().__init__(0, MAX_STEP + 1)
 
     def within(self, guess: int) -> int:
-        """A guess that lies between them, or their middle: without detail, guesses are misled."""
+        """Returns a guess if it lies between them, or their middle. Images without detail mislead
+        guesses.
+        """
         is_open = 0 < _OPEN_RATIO * self.low < self.high <= MAX_STEP
         return self.geometric_middle if is_open and not self.has(guess) else guess
 
 
 class SizeSteps(StepSearch):
-    """At most `budget_bytes`, used up as far as possible.
+    """The step search for a size limit, to be used as fully as possible.
 
-    An estimator gives a guess, `_Drift` corrects it, and `_SizeBracket` keeps it between steps that
-    were tried. Where an exact file may fit, `_ExactSearch` looks for the smallest one.
+    An estimator guesses the step, `_Drift` corrects it, and `_SizeBracket` keeps it between steps
+    that were tried. If an exact file may fit, `_ExactSearch` looks for the smallest one.
     """
 
     def __init__(self, estimator: Estimator, effort: Effort, job: Job, budget_bytes: int) -> None:
@@ -275,7 +290,7 @@ class SizeSteps(StepSearch):
         self._least_bytes = sys.maxsize  # of a file so far
 
     def _first_guess(self) -> int:
-        """The step at which guessed tables give the size."""
+        """Returns the step at which guessed tables give the target size."""
         aim = max(1.0, self._aim - _CODER_BYTES)
         q_step = self._estimator.q_step_for(aim)
         for _ in range(_GUESSES):
@@ -289,7 +304,7 @@ class SizeSteps(StepSearch):
         return super().is_done(trial) or trial.model.q_step == 1
 
     def _seeks_exact(self, trial: Trial) -> bool:
-        """Whether the smallest exact file is looked for after a trial."""
+        """Indicates whether to search for the smallest exact file after a trial."""
         return self._exact.has_exact or (self._may_be_exact and self._exact.errors.count(trial.mse) < _FEW_ERRORS)
 
     def next_q_step(self, trial: Trial) -> int:
@@ -310,14 +325,14 @@ class SizeSteps(StepSearch):
         return guess
 
     def _guess(self, trial: Trial, drift: float) -> int:
-        """The step that a trial suggests: its size over its rough size changes slowly with the
-        step.
+        """Returns the step that a trial suggests: the ratio of its size to its rough size changes
+        slowly with the step.
         """
         aim = max(1.0, self._aim - (trial.written_bytes - trial.file_bytes))
         return self._estimator.q_step_for(aim / (self._ratio(trial) * drift))
 
     def _ratio(self, trial: Trial) -> float:
-        """The size of a trial over its rough size."""
+        """Returns the ratio of a trial's size to its rough size."""
         return trial.file_bytes / self._estimator.rough_bytes(trial.model.q_step)
 
     def towards_target(self, trial: Trial) -> int:
@@ -328,7 +343,7 @@ class SizeSteps(StepSearch):
 
 
 class PsnrSteps(StepSearch):
-    """At least `floor_db`, in as few bytes as possible."""
+    """The step search for a least PSNR in as few bytes as possible."""
 
     def __init__(self, estimator: Estimator, effort: Effort, job: Job, floor_db: float) -> None:
         super().__init__(PsnrTarget(floor_db, _ENOUGH_DB))
@@ -376,7 +391,7 @@ class PsnrSteps(StepSearch):
         return self._most_wrong < 1
 
     def _fine_guess(self, trial: Trial) -> int:
-        """The step after a trial where errors are single samples."""
+        """Returns the step after a trial whose errors are single samples."""
         q_step = trial.model.q_step
         if trial.mse == 0:
             return self._steps.raised(q_step)
@@ -395,15 +410,14 @@ class PsnrSteps(StepSearch):
 
 
 class ScoreSteps(StepSearch):
-    """A SSIMULACRA2; where it is no floor, at a step near the usual one (images that have nothing
-    to see would have any).
+    """The step search for a SSIMULACRA2. If it is not a floor, the step stays near the usual one,
+    because an image without visible detail would allow any step.
 
-    100 - SSIMULACRA2 is about in proportion to a power of the step. As an image looks better from
-    one of the first iterations to the next at the same step, these do not indicate which steps are
-    good enough.
+    100 - SSIMULACRA2 is roughly proportional to a power of the step. The first iterations improve
+    the image at a constant step, so they do not show which steps are good enough.
 
     Args:
-        effort: What it is encoded with.
+        effort: The effort of the encoding.
         target: The SSIMULACRA2.
     """
 
@@ -458,9 +472,10 @@ class ScoreSteps(StepSearch):
 
 
 class LmbdaSteps(StepSearch):
-    """The least squared error + cost of bits, at the step that belongs to a Lagrange multiplier.
+    """The step search for a Lagrange multiplier. The step follows from the multiplier.
 
-    For the tune `visual`, which has no such sum, the last iteration is the best.
+    With the tune `visual`, which does not minimise MSE + lmbda * bpp, the last iteration is the
+    best.
     """
 
     def __init__(self, sample_count: int, lmbda: float, tune: Tune) -> None:
@@ -485,12 +500,12 @@ class LmbdaSteps(StepSearch):
 
 
 def _moved(trial: Trial, octaves: float) -> int:
-    """The step of a trial, moved by some octaves."""
+    """Returns the step of a trial, moved by a number of octaves."""
     return min(max(round(trial.model.q_step * exp2(octaves)), 1), MAX_STEP)
 
 
 def step_search(job: Job, estimator: Estimator, effort: Effort) -> StepSearch:
-    """The search for the target of a job."""
+    """Returns the search for the target of a job."""
     match job.target:
         case SizeTarget(budget_bytes=budget_bytes):
             return SizeSteps(estimator, effort, job, budget_bytes)
@@ -505,11 +520,11 @@ def step_search(job: Job, estimator: Estimator, effort: Effort) -> StepSearch:
 
 
 def _check_step(step: float, range_db: float) -> None:
-    """Refuses a step, in code values, whose quantisation error would be lost in the rounding of the
-    decoder's integers, for samples of 16 bits that use a part of the range.
+    """Refuses a step, in code values, that is too fine for samples that use a part of 16 bits: its
+    quantisation error would be lost in the rounding of the decoder's integers.
 
     Raises:
-        TargetUnreachableError: It is too fine; the message says what is not.
+        TargetUnreachableError: The step is too fine; the message names the finest possible targets.
     """
     finest = _LEAST_UNITS / UNITS_PER_CODE_VALUE
     if step >= finest:

@@ -1,5 +1,5 @@
-"""Rate-distortion optimised quantisation: symbols as paths through the trellis, under the model
-that codes them.
+"""Rate-distortion optimised quantisation: symbols as paths through the trellis, with rates from the
+context model.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.kernels.arguments import PathPass
 from dfmcodec.threads import in_threads, parts_of
 
-STEP_UNIT = 1 << 8  # a band's step counts 1/256 units
+STEP_UNIT = 1 << 8  # the steps of bands are in 1/256 units
 _LAST = len(COMPANDED) - 1
 _BLOCK_CELLS = 4096
 _UNREACHED = 1e30
 
 
 def _ways() -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """The two ways into each state: [state, way] -> the state before, and 2 * quantiser + parity of
-    the symbol.
+    """Returns the two transitions into each state: [state, transition] -> the previous state, and 2
+    * quantiser + parity of the symbol.
     """
     source, branch = np.zeros((2, STATES, 2), dtype=np.intp)
     quantizers = quantizer_of(np.arange(STATES, dtype=np.int8))
@@ -53,7 +53,7 @@ _SOURCE, _BRANCH = _ways()
 
 
 def pass_coefficients(pyramid: Pyramid, q_step: int, coding_pass: CodingPass) -> Float32:
-    """The coefficients of a coding pass in steps of their band, float32 [N]."""
+    """Returns the coefficients of a coding pass in steps of their band, float32 [N]."""
     y, x = PHASES[coding_pass.phase]
     of_band = band_step(q_step, BAND_NORMS[coding_pass.level][coding_pass.orientation])
     band = pyramid.bands[coding_pass.level][coding_pass.orientation][coding_pass.channel][y::2, x::2]
@@ -62,31 +62,30 @@ def pass_coefficients(pyramid: Pyramid, q_step: int, coding_pass: CodingPass) ->
 
 
 def round_low(pyramid: Pyramid, q_step: int) -> Symbols:
-    """The symbols of the coarsest low-pass band, rounded to nearest. int32 [C, h, w]."""
+    """Returns the symbols of the coarsest low-pass band, rounded to nearest, int32 [C, h, w]."""
     scale = np.float32(STEP_UNIT * UNITS_PER_CODE_VALUE / low_step(q_step, len(pyramid.bands)))
     symbols: Symbols = np.rint(pyramid.low * scale).astype(np.int32)
     return symbols
 
 
 class PathChooser:
-    """Chooses the symbols of a tile by rate and distortion, as paths through the trellis (Viterbi
+    """The choice of a tile's symbols by rate and distortion, as paths through the trellis (Viterbi
     1967).
 
-    For a coefficient c, in steps, and its symbol q the cost is w (c - r(q))^2 + bit_cost * bits(q)
-    with r the value that the decoder gives it and w its weight. Tables are those of an earlier
-    iteration with about the same symbols, or a guess. Bits are those of the symbol and, if an
-    `DependencyCosts` is given, the change of the bits of its neighbours.
+    For a coefficient c, in steps, the cost of a symbol q is w (c - r(q))^2 + bit_cost * bits(q),
+    where r is the reconstructed value and w the weight. Tables are guesses, or come from an earlier
+    iteration with similar symbols. Bits are those of the symbol and, with `DependencyCosts`, the
+    change of the bits of its neighbours.
 
     Args:
         pyramid: The coefficients of the tile.
         geometry: The sizes of its bands.
-        q_step: Quantisation step in 1/64 code values.
+        q_step: The quantisation step in 1/64 code values.
         bit_cost: The cost of a bit in squared steps.
         context: The context model.
-        choice: Gives the tables of a coding pass; the quantiser of direct tables does not matter.
-        dependency_costs: Those of an earlier iteration with about the same symbols; None to leave
-            them out.
-        weights: Those of the tile's coefficients; None for all alike.
+        choice: Returns the tables of a coding pass. The quantiser of direct tables is ignored.
+        dependency_costs: The costs from an earlier iteration with similar symbols; None for none.
+        weights: The weights of the tile's coefficients; None if all are equal.
     """
 
     def __init__(
@@ -113,7 +112,7 @@ class PathChooser:
         self._offsets = (context.offsets[:, entries].astype(np.float32) / np.float32(FINE)).ravel()
 
     def symbols(self) -> dict[CodingPass, Symbols]:
-        """The symbols of all passes."""
+        """Returns the symbols of all passes."""
         found: dict[CodingPass, Symbols] = {}
         for level in range(self._geometry.levels):
             if coding_passes := level_passes(self._geometry, level):
@@ -167,7 +166,7 @@ class PathChooser:
 
     @by_kernels(_level_by_kernel)
     def _level(self, coding_passes: list[CodingPass]) -> dict[CodingPass, Symbols]:
-        """The symbols of the passes of a level."""
+        """Returns the symbols of the passes of a level."""
         shapes, rows, columns = self._shapes(coding_passes)
         inputs = [self._inputs(coding_pass, shape) for coding_pass, shape in zip(coding_passes, shapes, strict=True)]
         found = [np.empty(shape, dtype=np.int32) for shape in shapes]
@@ -180,7 +179,7 @@ class PathChooser:
         return {coding_pass: symbols.ravel() for coding_pass, symbols in zip(coding_passes, found, strict=True)}
 
     def _shapes(self, coding_passes: list[CodingPass]) -> tuple[list[tuple[int, int]], int, int]:
-        """The shapes of passes, and the rows and columns of their cells."""
+        """Returns the shapes of passes, and the rows and columns of their cells."""
         shapes = [pass_shape(self._geometry, coding_pass) for coding_pass in coding_passes]
         rows, columns = (max(sides) for sides in zip(*shapes, strict=True))
         return shapes, rows, columns
@@ -209,9 +208,7 @@ class PathChooser:
         columns: int,
         found: list[Symbols],
     ) -> None:
-        """Finds the paths of all cells in some rows of cells, and puts their symbols into
-        `found`.
-        """
+        """Writes the symbols of the optimal paths of all cells in some rows of cells to `found`."""
         count = (last - first) * columns
         cost = np.full((STATES, count), _UNREACHED, dtype=np.float32)
         cost[0] = 0
@@ -245,7 +242,9 @@ class PathChooser:
     def _candidates(
         self, c: Float32, table: npt.NDArray[np.int16], weight: Float32, slopes: list[Float32]
     ) -> tuple[Symbols, Float32]:
-        """Best symbols of each quantiser and parity, [2 quantiser + parity, N], and their costs."""
+        """Returns the best symbols of each quantiser and parity, [2 quantiser + parity, N], and
+        their costs.
+        """
         direct = table < DIRECT_TABLES
         of_quantizer = TABLES_PER_QUANTIZER
         toward = np.copysign(np.float32(1), c)
@@ -263,7 +262,7 @@ class PathChooser:
             same, same_cost = np.where(use_zero, zero, near), np.minimum(of_zero, of_near)
             use_less = of_less < of_more
             other, other_cost = np.where(use_less, near - toward, near + toward), np.minimum(of_less, of_more)
-            better = ~even & (of_zero < other_cost)  # zero has the parity of the others
+            better = ~even & (of_zero < other_cost)  # zero has the parity of the other candidates
             other, other_cost = np.where(better, zero, other), np.where(better, of_zero, other_cost)
             same, same_cost = np.where(even, same, near), np.where(even, same_cost, of_near)
             symbols[2 * quantizer] = np.where(even, same, other)

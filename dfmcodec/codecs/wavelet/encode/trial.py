@@ -1,4 +1,4 @@
-"""What an iteration comes to."""
+"""A trial: the result of an iteration."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from dfmcodec.search.job import Encoded
 
 @dataclass(frozen=True)
 class Trial:
-    """The image after an iteration.
+    """The encoded image after an iteration.
 
     Args:
         number: The number of the iteration, from 1.
         model: Latents, filter and adaptation.
         file_bytes: Estimated size of the file, which moves smoothly with the q_step.
-        written_bytes: Its size.
-        mse: Mean squared error of the decoded image, squared code values of 8 bits; infinite where
+        written_bytes: The actual size of the file.
+        mse: The mean squared error of the decoded image, squared code values of 8 bits; infinite if
             the trial was not finished.
-        ssimulacra2: That of the decoded image; None where the tune is not `visual`, the trial was
-            not finished, or a side is below 8 pixels.
-        made: What a decoder would make of it, where that is kept.
+        ssimulacra2: The SSIMULACRA2 of the decoded image; None if the tune is not `visual`, the
+            trial was not finished, or a side is below 8 pixels.
+        made: The decoded image, if it is kept.
     """
 
     number: int
@@ -40,5 +40,5 @@ class Trial:
 
     @property
     def quality(self) -> float:
-        """What trials of equal size are compared by: SSIMULACRA2, or else PSNR."""
+        """The quality by which trials of equal size are compared: SSIMULACRA2, or else PSNR."""
         return self.psnr_db if self.ssimulacra2 is None else self.ssimulacra2

@@ -1,1 +1,1 @@
-"""The sections of a file of this codec <-> bytes."""
+"""The sections of the wavelet codec <-> bytes."""

@@ -14,13 +14,13 @@ _TABLES = 2 * OUTPUTS
 
 
 def adaptation_bytes(adaptation: ContextAdaptation) -> float:
-    """The estimated size of the section's body, in bytes."""
+    """Returns the estimated size of the section's body, in bytes."""
     bits = sum(float(laplace(best_laplace_index(part)).cost_bits(part).sum()) for part in adaptation.parts())
     return _TABLES + bits / 8
 
 
 def write_adaptation(adaptation: ContextAdaptation) -> bytes:
-    """The adaptation section: four Laplace indices, then the range-coded stream."""
+    """Returns the adaptation section: four Laplace indices, then the range-coded stream."""
     tables = bytearray()
     encoder = SymbolEncoder()
     for part in adaptation.parts():
@@ -30,11 +30,11 @@ def write_adaptation(adaptation: ContextAdaptation) -> bytes:
 
 
 def read_adaptation(body: bytes, context: ContextModel, geometry: Geometry) -> ContextAdaptation:
-    """The inverse of `write_adaptation`.
+    """Reads an adaptation section. Inverts `write_adaptation`.
 
     Args:
         body: The adaptation section.
-        context: The context model that is to be adapted.
+        context: The context model to adapt.
         geometry: The sizes of a tile of the image.
 
     Raises:

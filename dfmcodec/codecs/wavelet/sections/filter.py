@@ -12,7 +12,7 @@ _SIZE_BYTES = 2  # radius, step index
 
 
 def filter_bytes(image_filter: ImageFilter) -> float:
-    """The estimated size of the section's body, in bytes."""
+    """Returns the estimated size of the section's body, in bytes."""
     bits = 0.0
     for ring in rings(image_filter.radius):
         symbols = image_filter.symbols[:, ring].ravel()
@@ -21,7 +21,9 @@ def filter_bytes(image_filter: ImageFilter) -> float:
 
 
 def write_filter(image_filter: ImageFilter) -> bytes:
-    """The filter section: radius, step index, Laplace indices by distance, range-coded stream."""
+    """Returns the filter section: radius, step index, Laplace indices by distance, range-coded
+    stream.
+    """
     tables = bytearray()
     encoder = SymbolEncoder()
     for ring in rings(image_filter.radius):
@@ -32,7 +34,7 @@ def write_filter(image_filter: ImageFilter) -> bytes:
 
 
 def read_filter(body: bytes, channels: int) -> ImageFilter:
-    """The inverse of `write_filter`.
+    """Reads a filter section. Inverts `write_filter`.
 
     Args:
         body: The filter section.

@@ -1,4 +1,4 @@
-"""The latents section: symbols <-> range-coded bytes, tile after tile.
+"""The latents section: symbols <-> range-coded bytes, tile by tile.
 
 The section holds one tile stream for each tile, in the order of the tiles. If there are several
 tiles, the lengths of all tile streams come first. A tile stream starts with one Laplace index for
@@ -32,20 +32,20 @@ from dfmcodec.image.region import Region
 from dfmcodec.threads import in_one_thread, in_rounds
 
 TILE_LENGTH = struct.Struct("<I")  # the length of a tile stream
-_FEW_SYMBOLS = 1 << 16  # of a tile: fewer take mostly Python's time, and its threads wait for each other
+_FEW_SYMBOLS = 1 << 16  # of a tile: smaller ones mostly run Python code, whose threads wait for each other
 
 
 def wavelet_file_bytes(tiling: Tiling) -> int:
-    """The size of a wavelet codec's file without its range-coded streams and optional sections."""
+    """Returns the size of a wavelet file without range-coded streams and optional sections."""
     tiles = len(tiling.tiles)
     lengths = tiles * TILE_LENGTH.size if tiles > 1 else 0
     return container_bytes(Model.WAVELET, is_tiled=tiles > 1) + tiles * tiling.channels + lengths
 
 
 def low_differences(low: Symbols) -> Symbols:
-    """The symbols of a low-pass band as differences, int32 [h, w].
+    """Returns the symbols of a low-pass band as differences, int32 [h, w].
 
-    The symbol above is subtracted from each symbol; in the first row, the one to the left.
+    Each symbol is predicted from the symbol above; in the first row, from the symbol to the left.
     """
     differences = low.copy()
     differences[1:] -= low[:-1]
@@ -54,7 +54,7 @@ def low_differences(low: Symbols) -> Symbols:
 
 
 def undo_low_differences(differences: Symbols) -> Symbols:
-    """The inverse of `low_differences`.
+    """Returns the low-pass band. Inverts `low_differences`.
 
     Raises:
         CorruptError: The sums exceed the range of symbols.
@@ -69,7 +69,7 @@ def undo_low_differences(differences: Symbols) -> Symbols:
 
 
 class SymbolWriter:
-    """Encodes the symbols of a tile during its traversal.
+    """The encoder of a tile's symbols, used during its traversal.
 
     Args:
         context: The context model.
@@ -93,14 +93,14 @@ class SymbolWriter:
         self._coder.encode_sorted(symbols * choice.sign, choice.table, self._context.table_set)
 
     def to_bytes(self) -> bytes:
-        """The tile stream: the Laplace indices of the low-pass band, then the range-coded
+        """Returns the tile stream: the Laplace indices of the low-pass band, then the range-coded
         stream.
         """
         return bytes(self._low_tables) + self._coder.to_bytes()
 
 
 class _EncodingSource:
-    """A source of given symbols (see `codecs.wavelet.traversal.Source`) that encodes them."""
+    """A source of given symbols that also encodes them; see `codecs.wavelet.traversal.Source`."""
 
     def __init__(self, symbols: Symbols, context: ContextModel) -> None:
         self.writer = SymbolWriter(context)
@@ -112,20 +112,20 @@ class _EncodingSource:
         return self._symbols[self._used - count : self._used]
 
     def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
-        """The coarsest low-pass band, int32 [C, h, w]."""
+        """Returns the coarsest low-pass band, int32 [C, h, w]."""
         low = self._take(int(np.prod(shape))).reshape(shape)
         self.writer.write_low(low)
         return low
 
     def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
-        """The symbols of a coding pass, int32 [N]."""
+        """Returns the symbols of a coding pass, int32 [N]."""
         symbols = self._take(len(choice.table))
         self.writer.write_pass(symbols, choice)
         return symbols
 
 
 class SymbolReader:
-    """Decodes the symbols of a tile stream: a source (see `codecs.wavelet.traversal.Source`).
+    """The decoder of a tile stream: a source of symbols; see `codecs.wavelet.traversal.Source`.
 
     Args:
         stream: The tile stream.
@@ -145,7 +145,7 @@ class SymbolReader:
         self._context = context
 
     def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
-        """The coarsest low-pass band, int32 [C, h, w].
+        """Returns the coarsest low-pass band, int32 [C, h, w].
 
         Raises:
             TruncatedError: The stream ends before the band does.
@@ -156,7 +156,7 @@ class SymbolReader:
         return np.stack([undo_low_differences(band) for band in bands])
 
     def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
-        """The symbols of a coding pass, int32 [N].
+        """Returns the symbols of a coding pass, int32 [N].
 
         Raises:
             TruncatedError: The stream ends before the pass does.
@@ -170,9 +170,9 @@ class LatentsBody:
     """The body of the latents section, with the checks of its symbols.
 
     Args:
-        data: The bytes that the file still has.
+        data: The bytes that the file still contains.
         missing_bytes: The number of bytes that are missing at the end.
-        checks: The checks of the symbols, tile after tile; None if the file has none.
+        checks: The symbol checks, tile by tile; None if the file has none.
     """
 
     data: bytes
@@ -180,7 +180,7 @@ class LatentsBody:
     checks: Sequence[int] | None = None
 
     def tile_streams(self, count: int) -> list[TileStream]:
-        """The tile streams of an image of `count` tiles: the inverse of `join_tiles`.
+        """Returns the tile streams of an image of `count` tiles. Inverts `join_tiles`.
 
         Raises:
             CorruptError: The lengths of the tile streams do not add up to the section.
@@ -189,7 +189,7 @@ class LatentsBody:
         start = count * TILE_LENGTH.size if count > 1 else 0
         size = len(self.data) + self.missing_bytes
         if len(self.data) < start and self.missing_bytes:
-            msg = "nothing of the image can be decoded: the latents section ends within the lengths of its tiles"
+            msg = "no part of the image can be decoded: the latents section ends within the lengths of its tiles"
             raise TruncatedError(msg)
         lengths = [size]
         if count > 1:
@@ -212,7 +212,7 @@ class LatentsBody:
 
 
 def tile_checks(symbols: Symbols, geometry: Geometry, finest_level: int = 0) -> list[int]:
-    """The checks of a tile's symbols: of the low-pass band, then of the levels, coarse to fine.
+    """Returns the checks of a tile's symbols: low-pass band, then levels from coarse to fine.
 
     Args:
         symbols: The symbols of the tile in coding order, int32.
@@ -225,7 +225,7 @@ def tile_checks(symbols: Symbols, geometry: Geometry, finest_level: int = 0) -> 
 
 
 def wrong_level(stream: TileStream, symbols: Symbols, geometry: Geometry, finest_level: int = 0) -> int | None:
-    """The coarsest decomposition level of a tile whose symbols do not match its check.
+    """Returns the coarsest decomposition level of a tile whose check does not match.
 
     Returns:
         The level; the number of levels if it is the low-pass band; None if all symbols match, or
@@ -240,7 +240,7 @@ def wrong_level(stream: TileStream, symbols: Symbols, geometry: Geometry, finest
 
 
 def write_symbols(tiling: Tiling, q_step: int, context: ContextModel, tile_symbols: Sequence[TileSymbols]) -> bytes:
-    """The latents section.
+    """Returns the latents section.
 
     Args:
         tiling: The tiling of the image.
@@ -257,7 +257,9 @@ def write_symbols(tiling: Tiling, q_step: int, context: ContextModel, tile_symbo
 
 
 def join_tiles(bodies: Sequence[bytes]) -> bytes:
-    """The latents section of tile streams: their lengths if there are several, then the streams."""
+    """Returns the latents section of tile streams: their lengths if there are several, then the
+    streams.
+    """
     lengths = [TILE_LENGTH.pack(len(body)) for body in bodies] if len(bodies) > 1 else []
     return b"".join([*lengths, *bodies])
 
@@ -268,7 +270,7 @@ ReadTile = Callable[[int, TileStream, Geometry, int, ContextModel, int], tuple[S
 def read_tile(
     number: int, stream: TileStream, geometry: Geometry, q_step: int, context: ContextModel, finest_level: int
 ) -> tuple[Symbols, Int32]:
-    """Decodes a tile whose stream is whole.
+    """Decodes a tile with a complete stream.
 
     Args:
         number: The number of the tile.
@@ -290,8 +292,8 @@ def read_tile(
     if wrong is not None:
         place = "the low-pass band" if wrong == geometry.levels else f"decomposition level {wrong}"
         msg = (
-            f"the file is whole, but the decoded symbols of {place} are not those that were written: "
-            "the encoder or the decoder has computed wrongly; please report this"
+            f"the file is intact, but the decoded symbols of {place} are not those that were written: "
+            "the encoder or the decoder computed wrong values; please report this"
         )
         raise CorruptError(msg)
     return symbols, samples
@@ -306,20 +308,20 @@ def read_symbols(
     finest_level: int = 0,
     read: ReadTile = read_tile,
 ) -> tuple[tuple[TileSymbols, ...], Int32, Region]:
-    """Decodes the tiles that a region touches: the inverse of `write_symbols`.
+    """Decodes the tiles that a region touches. Inverts `write_symbols`.
 
     Args:
         tiling: The tiling of the image.
         q_step: The quantisation step, in 1/64 code values.
         context: The context model.
         body: The body of the latents section.
-        region: The region to decode; None for the whole image.
+        region: The region to decode; None for the complete image.
         finest_level: The finest decomposition level to decode.
-        read: The function that decodes a tile; tiles are decoded side by side.
+        read: The function that decodes a tile. Tiles are decoded in parallel.
 
     Returns:
         The symbols of each of these tiles; their linear synthesis in units, int32 [C, H', W']; and
-        the region of the image that they cover. With a finest level above 0 the synthesis is the
+        the region of the image that they cover. With a finest level above 0, the synthesis is the
         low-pass band, whose samples are 2^finest_level pixels apart.
 
     Raises:

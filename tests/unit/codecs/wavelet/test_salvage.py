@@ -354,7 +354,7 @@ def test_commands_tell_what_is_wrong(tmp_path, monkeypatch, encoded):
     dfm("decode", "whole.dfm", "-o", "again.png")
     assert Path("whole.png").read_bytes() == Path("again.png").read_bytes()
     result = dfm("decode", "cut.dfm", code=3)
-    assert "missing; get a whole copy, or decode what is left with dfm decode --best-effort" in result.stderr
+    assert "missing; get a complete copy, or decode what is left with dfm decode --best-effort" in result.stderr
     assert not Path("cut.png").exists()
     result = dfm("decode", "cut.dfm", "--best-effort", code=3)
     assert re.search(

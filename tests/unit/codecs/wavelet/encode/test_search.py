@@ -246,7 +246,9 @@ def test_a_file_of_another_opacity_is_never_given(photograph, monkeypatch):
 
     sections = container.ancillary_sections
     monkeypatch.setattr(container, "ancillary_sections", wrong)
-    with pytest.raises(dfmcodec.DfmError, match="the alpha channel did not survive; please report this"):
+    with pytest.raises(
+        dfmcodec.DfmError, match="the decoded alpha channel differs from the original; please report this"
+    ):
         dfmcodec.encode(np.dstack([photograph[:64, :80], photograph[:64, :80, 0]]), effort=1)
 
 
@@ -289,7 +291,7 @@ def test_a_file_that_does_not_decode_to_what_it_was_made_of_is_never_given(tiled
 
     iterated = iteration.iterate
     monkeypatch.setattr(wavelet_search, "iterate", wrong)
-    with pytest.raises(dfmcodec.DfmError, match="does not decode to what it was made of"):
+    with pytest.raises(dfmcodec.DfmError, match="does not decode to the image that the encoder computed"):
         dfmcodec.encode(tiled, quality=60, effort=1)
 
 
