@@ -75,8 +75,7 @@ class ContextWeights(NamedTuple):
 
     @classmethod
     def from_integers(cls, network: GridNetwork) -> ContextWeights:
-        """Returns the floating-point weights of an integer network: the inverse of `to_integers`.
-        """
+        """Returns the float weights of an integer network: the inverse of `to_integers`."""
         arrays = {}
         for name in _UNITS:
             values = np.asarray(getattr(network, name), dtype=np.float64) - _HALF_STEPS.get(name, 0)

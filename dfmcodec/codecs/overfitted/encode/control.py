@@ -40,17 +40,18 @@ _FOLLOWED_AFTER = 0.1
 _FARTHEST = 1.2  # maximum distance from the logarithm of the first Lagrange multiplier
 _CONTROL_FROM = 0.2  # fraction of the steps after which the Lagrange multiplier moves
 _SETTLED_AFTER = 0.2  # fraction of the steps, after latents are released, from which the size predicts the final one
-# By which part of their bits at the end symbols take more, after parts of the steps. It grows no
-# more above a rate, in bits per pixel, without and with frozen latents.
+# The excess of the bits of symbols during a fit over those at its end, as fractions of the latter,
+# by the fraction of the steps. It is constant above a rate in bits per pixel, without and with
+# frozen latents.
 _OVERSHOOT = (0.2, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95, 1.0), (0.58, 0.30, 0.24, 0.145, 0.06, 0.02, 0.02, 0.0)
 _OVERSHOOT_UP_TO = 0.48, 0.25
-# What bits of symbols come to in integers and after coordinate descent, without and with frozen
-# latents: finest grids that were frozen have few symbols that a descent could change.
+# Factors of rounding and coordinate descent on the bits of symbols, without and with frozen
+# latents. Grids that were frozen have few symbols that a descent could change.
 _DESCENDED = 0.98, 1.01
 _GAINS_DB = 1.5  # dB by which the PSNR rises from the start of a fit to its end
-_DESCENT_MAKES_UP = 0.05  # dB of such a distance that coordinate descent compensates
+_DESCENT_MAKES_UP = 0.05  # maximum move that coordinate descent compensates
 _FURTHER_GROWTH = 2.0  # growth factor of moves from round to round
-_CLOSE = 0.1  # maximum of the moves that two candidates require
+_CLOSE = 0.1  # maximum difference between the moves of two candidates around the target
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,7 @@ class FitControl:
         return false_position(first, second)
 
     def nearest(self, tried: Sequence[SymbolCandidate]) -> tuple[SymbolCandidate | None, SymbolCandidate | None]:
-        """Returns the nearest to the target of the trials that meet it, and of those that do not.
-        """
+        """Returns the nearest to the target of the trials that meet it, and of the others."""
 
         def distance(one: SymbolCandidate) -> float:
             return abs(self._wanted(one.candidate))

@@ -342,8 +342,7 @@ class Fit:
         return self._loss.costs(self._loss.weights(networks), self._image(), grids, windows)
 
     def _of_pixels(self, errors: Float32, bits: Float32) -> Float32:
-        """Returns the costs of the pixels of a window, from squared errors and the bits of symbols.
-        """
+        """Returns the costs of a window's pixels, from squared errors and the bits of symbols."""
         costs = errors / np.float32(CHANNELS * self.lmbda)
         for level in range(GRID_LEVELS):
             side = window_samples(level)
