@@ -13,7 +13,7 @@ from dfmcodec.fourier.network import CoordinateArchitecture
 
 @dataclass(frozen=True)
 class QuantizedNetwork:
-    """A fitted coordinate network as integers: what the file holds and all that the decoder needs.
+    """A fitted coordinate network as integers: all that a decoder needs.
 
     Args:
         architecture: The architecture of the network.
