@@ -33,7 +33,7 @@ def start_decoding(
     """Sets the state of a range decoder to the start of a stream.
 
     Args:
-        state: The state of the decoder, which changes.
+        state: The state of the decoder, updated.
         words: The words of the stream.
     """
 
@@ -49,21 +49,22 @@ def decode_highs(
     order: Int32,
     highs: Int32,
 ) -> int:
-    """Decodes the high part of a symbol for each number of a table: its entry less RADIUS.
+    """Decodes the high part of each symbol, its table entry minus RADIUS.
 
     Args:
-        state: The state of the decoder, which changes.
+        state: The state of the decoder, updated.
         words: The words of the stream.
-        cumulative: [tables, TABLE_SIZE + 1]: the frequencies before each entry, and their sum.
-        guide: [tables, 256]: the first entry for each value of the highest bits of a quantile.
+        cumulative: [tables, TABLE_SIZE + 1]: cumulative frequencies before each entry, and their
+            sum.
+        guide: [tables, 256]: the first entry for each value of the high bits of a quantile.
         shifts: The number of low bits of each table's symbols.
         numbers: The table of each symbol, [N].
-        is_sorted: Whether symbols come in the order of their tables, or in their own.
-        order: Receives the symbols in the order in which they come, [N].
+        is_sorted: Indicates whether symbols are coded in the order of their tables.
+        order: Receives the indices of the symbols in coding order, [N].
         highs: Receives the high parts, [N]; an escape is ESCAPE - RADIUS.
 
     Returns:
-        The number of unfinished symbols: escapes, and those with low bits; -1 for an invalid
+        The number of incomplete symbols: escapes, and those with low bits; -1 for an invalid
         stream.
     """
 
@@ -74,10 +75,10 @@ def decode_bits(
     bits: int,
     values: Int32,
 ) -> bool:
-    """Decodes numbers of some bits under the uniform model.
+    """Decodes uniformly distributed numbers of a given number of bits.
 
     Args:
-        state: The state of the decoder, which changes.
+        state: The state of the decoder, updated.
         words: The words of the stream.
         bits: The number of bits.
         values: Receives the numbers.
@@ -93,13 +94,13 @@ def choose_tables(
     sign: Int32,
     hidden: UInt8,
 ) -> None:
-    """Chooses the tables of the symbols in some rows of a pass; see `ContextModel.choose_tables`.
+    """Chooses the tables of the symbols in rows of a pass; see `ContextModel.choose_tables`.
 
     Args:
-        coding_pass: Some rows of a coding pass, and the context network of its symbols.
+        coding_pass: Rows of a coding pass, and the context network of its symbols.
         table: Receives the table of each symbol.
         sign: Receives the sign of each symbol.
-        hidden: Receives the inputs of the last layer, [rows * columns, hidden_2]; none if empty.
+        hidden: Receives the inputs of the last layer, [rows * columns, hidden_2]; unused if empty.
     """
 
 def choose_wavefront_tables(
@@ -122,16 +123,16 @@ def choose_wavefront_tables(
     Args:
         network: The context network of a level of latent grids; see `LevelNetwork`.
         plane: The companded symbols of the grid, padded.
-        causal: The distance in it from a symbol to each causal one.
-        plane_start: The index in it of the first symbol.
-        plane_stride: The distance in it to the next symbol.
+        causal: The offset in the plane from a symbol to each causal symbol.
+        plane_start: The index of the first symbol in the plane.
+        plane_stride: The distance to the next symbol in the plane.
         coarser: The features of coarser grids, [symbols, 15].
         coarser_start: The index of the first symbol's features.
         coarser_stride: The distance to the next symbol's features.
         count: The number of symbols.
         table: Receives the table of each symbol.
         sign: Receives the sign of each symbol.
-        middle: Receives the integers next to the means.
+        middle: Receives the integers nearest to the means.
     """
 
 def accept_wavefront(
@@ -145,7 +146,7 @@ def accept_wavefront(
     plane_start: int,
     plane_stride: int,
 ) -> None:
-    """Takes the symbols of a wavefront; see `GridContext.accept`.
+    """Stores the symbols of a wavefront; see `GridContext.accept`.
 
     Args:
         symbols: The symbols, [N].
@@ -155,7 +156,7 @@ def accept_wavefront(
         grid_stride: The distance to the next symbol.
         plane: Receives the companded symbols.
         plane_start: The index of the first companded symbol.
-        plane_stride: The distance to the next one.
+        plane_stride: The distance to the next companded symbol.
     """
 
 def correction_residual(
@@ -176,15 +177,15 @@ def correction_residual(
     """Evaluates the correction network on a block; see `codecs.wavelet.correction`.
 
     Args:
-        weights: lift, a and b of each layer, bypass, one after the other.
+        weights: The lift, a and b of each layer, and the bypass, concatenated.
         network_width: The width of the network.
-        depth: The number of its Fourier layers.
+        depth: The number of Fourier layers.
         samples: The samples around the block, units.
         channels: The number of channels.
         height: The height of the samples.
         width: The width of the samples.
         step_size: The quantiser step size in units.
-        log_step: Its `codecs.wavelet.correction.step_feature`.
+        log_step: The feature of the step size; see `codecs.wavelet.correction.step_feature`.
         block_height: The height of the block.
         block_width: The width of the block.
         residual: Receives the residual of the block, units.
@@ -207,7 +208,7 @@ def filter_residual(
         weights: [taps, C from, C to].
         taps: (row, column) of each tap, [taps, 2].
         radius: The radius of the filter.
-        samples: The samples with `radius` more on all sides, units.
+        samples: The samples with a margin of `radius` on all sides, units.
         channels: The number of channels.
         height: The height of the block.
         width: The width of the block.
@@ -234,9 +235,9 @@ def planes_to_pixels(
         height: H.
         width: W.
         basis: [3, 3].
-        scale: Code values in a unit.
+        scale: The number of code values per unit.
         middle: The code value of 0.
-        peak: The largest code value; pixels are uint8 up to 255, uint16 beyond.
+        peak: The maximum code value; pixels are uint8 up to 255, else uint16.
         pixels: Receives the pixels, [H, W, C].
     """
 
@@ -259,7 +260,7 @@ def accept_symbols(
     fine_start: int,
     fine_stride: int,
 ) -> None:
-    """Takes the symbols of a pass; see `CausalContext.accept`.
+    """Stores the symbols of a pass; see `CausalContext.accept`.
 
     Args:
         symbols: The symbols.
@@ -268,16 +269,16 @@ def accept_symbols(
         offsets: The reconstruction offsets of each table, [tables, 7].
         next_state: `codecs.wavelet.trellis.NEXT_STATE`.
         rows: The number of rows.
-        columns: The number of symbols of a row.
-        states: The state of each cell, which changes.
-        state_stride: The number of cells of a row.
+        columns: The number of symbols per row.
+        states: The state of each cell, updated.
+        state_stride: The number of cells per row.
         companded: The companding of magnitudes.
         plane: Receives the companded multiples.
-        plane_start: The index in it of the first symbol.
-        plane_stride: The distance in it from row to row.
+        plane_start: The index of the first symbol in the plane.
+        plane_stride: The stride of rows in the plane.
         fine: Receives the coefficients in 1/FINE steps; the symbols of a row are 2 apart.
-        fine_start: The index in it of the first symbol.
-        fine_stride: The distance in it from row to row.
+        fine_start: The index of the first symbol in `fine`.
+        fine_stride: The stride of rows in `fine`.
     """
 
 def synthesise_channel(
@@ -320,18 +321,18 @@ def low_differences(
     last_row: int,
     differences: Int8,
 ) -> None:
-    """Compands the differences in some rows of a low-pass band.
+    """Compands the differences in rows of a low-pass band.
 
     Args:
         low: [height, width], units.
         height: The height of the band.
         width: The width of the band.
         level_step: The step size of the level.
-        offsets: (row, column) of the samples around that count, each within 2, [N, 2].
+        offsets: The (row, column) offsets of the neighbours, each within +-2, [N, 2].
         companded: The companding of magnitudes.
         first_row: The first of the rows.
         last_row: The row after the last.
-        differences: Receives them, [2, 2, N, ceil(height/2), ceil(width/2)].
+        differences: Receives the differences, [2, 2, N, ceil(height/2), ceil(width/2)].
     """
 
 def encode_entries(
@@ -347,14 +348,14 @@ def encode_entries(
     """Encodes table entries.
 
     Args:
-        state: The state of the encoder, which changes: at first 0, 2^64 - 1, 0, 0; the third number
-            counts the words that wait until a carry is out of the question.
+        state: The state of the encoder, updated; initially 0, 2^64 - 1, 0, 0. The third number is
+            the number of pending words, which a carry may still change.
         cumulative: [tables, TABLE_SIZE + 1]; see `decode_highs`.
         numbers: The table of each entry, [N].
-        is_sorted: Whether entries come in the order of their tables, or in their own.
-        order: Receives the entries' indices in their order, [N].
+        is_sorted: Indicates whether entries are coded in the order of their tables.
+        order: Receives the indices of the entries in coding order, [N].
         entries: The entries, [N].
-        out: Receives the words; room for N and those that wait.
+        out: Receives the words; at least N plus the pending words.
 
     Returns:
         The number of words.
@@ -367,14 +368,14 @@ def encode_bits(
     values: Int32,
     out: npt.NDArray[np.uint32],
 ) -> int:
-    """Encodes the lowest bits of numbers under the uniform model.
+    """Encodes the low bits of numbers as uniformly distributed.
 
     Args:
-        state: The state of the encoder, which changes: at first 0, 2^64 - 1, 0, 0; the third number
-            counts the words that wait until a carry is out of the question.
+        state: The state of the encoder, updated; initially 0, 2^64 - 1, 0, 0. The third number is
+            the number of pending words, which a carry may still change.
         bits: The number of bits, 1 to 24.
         values: The numbers, [N].
-        out: Receives the words; room for N and those that wait.
+        out: Receives the words; at least N plus the pending words.
 
     Returns:
         The number of words.
@@ -385,11 +386,11 @@ def end_encoding(
     state: npt.NDArray[np.uint64],
     out: npt.NDArray[np.uint32],
 ) -> int:
-    """Writes the words that end a stream; the state stays.
+    """Writes the words that end a stream, without a change of the state.
 
     Args:
         state: The state of the encoder.
-        out: Receives the words; room for two and those that wait.
+        out: Receives the words; at least two plus the pending words.
 
     Returns:
         The number of words.
@@ -408,19 +409,19 @@ def add_context_gradient(
     grad_symbols: Float32,
     grad_coarser: Float32,
 ) -> None:
-    """Chooses tables, and adds the gradient of bits by symbols; see `ContextModel.add_gradient`.
+    """Chooses tables, and adds the gradient of bits; see `ContextModel.add_gradient`.
 
     Args:
-        coding_pass: Some rows of a coding pass, and the context network of its symbols.
+        coding_pass: Rows of a coding pass, and the context network of its symbols.
         table: Receives the table of each symbol.
         sign: Receives the sign of each symbol.
-        hidden: Receives the inputs of the last layer, [rows * columns, hidden_2]; none if empty.
+        hidden: Receives the inputs of the last layer, [rows * columns, hidden_2]; unused if empty.
         symbols: The symbols of the rows.
         bits: `ContextModel.bits_of_outputs`.
-        scales: Its number of scales.
-        means: Its number of means.
-        grad_symbols: The gradient by plane 0, [2, ...], which grows.
-        grad_coarser: The gradient by plane 1, [2, ...], which grows.
+        scales: The number of scales in `bits`.
+        means: The number of means in `bits`.
+        grad_symbols: The gradient with respect to plane 0, [2, ...], added to.
+        grad_coarser: The gradient with respect to plane 1, [2, ...], added to.
     """
 
 def adaptation_gradient(
@@ -439,29 +440,29 @@ def adaptation_gradient(
     grad_maps: Float32,
     grad_constants: Float32,
 ) -> None:
-    """Computes the gradient of the bits of symbols by an adaptation of the last layer.
+    """Computes the gradient of the bits of symbols with respect to an adaptation of the last layer.
 
     Args:
         hidden: The inputs of the layer, [N, hidden_2].
         sums: The sums of the layer without an adaptation, [N, 2].
-        band: The number of each symbol's band.
+        band: The band index of each symbol.
         symbols: The symbols, [N].
         quantizers: The quantiser of each symbol.
-        chosen: The symbols that count.
+        chosen: The indices of the symbols to include.
         maps: [2, hidden_2].
         constants: [bands, 2].
         bits: `ContextModel.bits_of_outputs`.
-        scales: Its number of scales.
-        means: Its number of means.
-        grad_maps: Receives the gradient by maps.
-        grad_constants: Receives the gradient by constants, in units of sums.
+        scales: The number of scales in `bits`.
+        means: The number of means in `bits`.
+        grad_maps: Receives the gradient with respect to `maps`.
+        grad_constants: Receives the gradient with respect to `constants`, in units of sums.
     """
 
 def window_workspace() -> int:
-    """Measures the workspace of a window.
+    """Computes the size of the workspace of a window.
 
     Returns:
-        The bytes that `window_gradient` and `window_costs` work in.
+        The number of bytes that `window_gradient` and `window_costs` need.
     """
 
 def window_gradient(
@@ -478,12 +479,13 @@ def window_gradient(
 
     Args:
         window: A window of a fit of the overfitted codec.
-        workspace: [`window_workspace()`]; its content before and after has no meaning.
+        workspace: Scratch memory, [`window_workspace()`].
         temperature: The temperature of soft rounding.
-        noise: The deviation of its noise.
+        noise: The standard deviation of the noise.
         seed: The seed of the noise.
-        grad_weights: Receives the gradient by `weights`.
-        grad_latents: Receives the gradient by `Windows.cut`, one grid after the other.
+        grad_weights: Receives the gradient with respect to `weights`.
+        grad_latents: Receives the gradient with respect to the latents of `Windows.cut`,
+            concatenated.
     """
 
 def window_costs(
@@ -512,8 +514,8 @@ def add_window_gradient(
 
     Args:
         place: The place of a window of a fit.
-        grad_latents: From `window_gradient`.
-        waiting: The gradient by the latents of the image, which grows.
+        grad_latents: The result of `window_gradient`.
+        waiting: The gradient with respect to the latents of the image, added to.
     """
 
 def move_latents(
@@ -529,19 +531,19 @@ def move_latents(
     per_square_bias: float,
     epsilon: float,
 ) -> None:
-    """Moves the latents of a window by a step of Adam; see `Latents.move`.
+    """Updates the latents of a window by a step of Adam; see `Latents.move`.
 
     Args:
         place: The place of a window of a fit.
-        values: The latents, which change.
-        means: The running means of their gradients, which change.
-        squares: The running means of the squares, which change.
-        waiting: The gradients, which become zero.
-        rates: The rate of each grid, with the bias of the mean.
+        values: The latents, updated.
+        means: The running means of their gradients, updated.
+        squares: The running means of the squares, updated.
+        waiting: The gradients, reset to zero.
+        rates: The learning rate of each grid, corrected for the bias of the mean.
         mean_fraction: The fraction of a gradient in the running mean.
         square_fraction: The fraction of a squared gradient in the running mean of squares.
-        per_square_bias: 1 over the bias of squares.
-        epsilon: The number that is added to the root.
+        per_square_bias: The reciprocal of the bias of squares.
+        epsilon: The number that is added to the square root.
     """
 
 def look_up_samples(
@@ -556,7 +558,7 @@ def look_up_samples(
     """Looks up the samples of a channel in a table.
 
     Args:
-        table: The value of each sample: 256 for samples of 8 bits, 65536 for 16.
+        table: The value of each code value: 256 items for 8 bits, 65536 for 16.
         pixels: [N, C].
         channel: The channel.
         count: N.
@@ -569,12 +571,12 @@ def ssimulacra2_sums(
     strip: ComparedRows,
     sums: Float64,
 ) -> None:
-    """Sums the errors of SSIMULACRA2 at a scale over the pixels of some rows; see
+    """Sums the errors of SSIMULACRA2 at one scale over the pixels of rows; see
     `metrics.ssimulacra2`.
 
     Args:
-        strip: Some rows of two images, and the constants of SSIMULACRA2.
-        sums: [3, 2, 3]: of each component, the sums of errors and fourth powers, which grow.
+        strip: Rows of two images, and the constants of SSIMULACRA2.
+        sums: [3, 2, 3]: the sums of errors and of fourth powers of each component, added to.
     """
 
 def ssimulacra2_gradient(
@@ -583,13 +585,13 @@ def ssimulacra2_gradient(
     error_weights: Float32,
     gradient: Float32,
 ) -> None:
-    """Computes the gradient of a sum of the errors of SSIMULACRA2 at a scale, in some rows of the
-    decoded image.
+    """Computes the gradient of a weighted sum of the errors of SSIMULACRA2 at one scale, in rows of
+    an image.
 
     Args:
-        strip: Some rows of two images, and the constants of SSIMULACRA2.
+        strip: Rows of two images, and the constants of SSIMULACRA2.
         error_weights: [3, 2, 3]: the weights of errors and fourth powers in the sum.
-        gradient: Receives the gradient by linear light, [3, H, W].
+        gradient: Receives the gradient with respect to linear light, [3, H, W].
     """
 
 def analyse_channel(
@@ -626,16 +628,16 @@ def choose_paths(
     first_row: int,
     last_row: int,
 ) -> None:
-    """Chooses the symbols of some rows of cells; see `trellis_search.PathChooser`.
+    """Chooses the symbols of rows of cells; see `trellis_search.PathChooser`.
 
     Args:
         passes: The coding passes of the level.
-        has_costs: Whether there are dependency costs.
+        has_costs: Indicates whether there are dependency costs.
         bits: The rate cost of each entry of each table, [tables, TABLE_SIZE].
-        offsets: The reconstruction offset of each, in steps, of the same shape.
+        offsets: The reconstruction offset of each entry, in steps, of the same shape.
         companded: The companding of magnitudes.
-        transitions: The states before each state, and the branches, [STATES, 4].
-        columns: The cells of a row.
+        transitions: The previous states of each state, and the branches, [STATES, 4].
+        columns: The number of cells per row.
         first_row: The first of the rows.
         last_row: The row after the last.
     """
