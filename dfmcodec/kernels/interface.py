@@ -286,9 +286,7 @@ FIT_WINDOW = Group(
         "weights": read("float32", "`Networks.flat`."),
         "width": integer("The dimension to which the synthesis network lifts vectors."),
         "units": integer("The number of units of each hidden layer of the context network."),
-        "companding": read(
-            "float32", "The slope and the constant of each line of the companding.", "2"
-        ),
+        "companding": read("float32", "The slope and the constant of each line of the companding.", "2"),
         "activation_max": real("The maximum activation of a unit."),
         "place": PLACE,
         "lmbda": real("The Lagrange multiplier of bits."),
