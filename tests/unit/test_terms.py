@@ -39,7 +39,6 @@ TO_REWRITE = {  # files that still contain former terms; to be removed from here
     "dfmcodec/image/write_image.py",
     "dfmcodec/weights/MODEL_CARD.md",
     "dfmcodec/weights/registry.py",
-    "training/overfitted.py",
 }
 OPENING = re.compile(r"(What|Who|That of|Those of|Of)\b")
 DOCSTRINGS_TO_REWRITE = {  # modules that still have docstrings with these openings; likewise

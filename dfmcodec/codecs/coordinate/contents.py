@@ -44,5 +44,5 @@ class QuantizedNetwork:
             )
             raise ConfigError(msg)
         if len(self.step_indices) != self.architecture.depth:
-            msg = f"{self.architecture.depth} quantisation steps are needed, found {len(self.step_indices)}"
+            msg = f"{self.architecture.depth} step sizes are needed, found {len(self.step_indices)}"
             raise ConfigError(msg)

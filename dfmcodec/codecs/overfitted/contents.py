@@ -84,7 +84,7 @@ class QuantizedGrids:
     def __post_init__(self) -> None:
         sizes = grid_sizes(self.height, self.width, self.architecture.levels)
         if [grid.shape for grid in self.grids] != sizes:
-            msg = f"grids of {sizes} symbols are needed, found {[grid.shape for grid in self.grids]}"
+            msg = f"grids must have {sizes} symbols, found {[grid.shape for grid in self.grids]}"
             raise ConfigError(msg)
         if self.lmbda_code not in LMBDA_CODES:
             msg = f"lmbda code {self.lmbda_code} is outside {LMBDA_CODES[0]}..{LMBDA_CODES[-1]}"

@@ -176,7 +176,7 @@ class GridNetwork:
         for name, shape in expected.items():
             found = getattr(self, name).shape
             if found != shape:
-                msg = f"{name} of the context network of the prior has the shape {found}, not {shape}"
+                msg = f"{name} of the pretrained context network has the shape {found}, not {shape}"
                 raise DfmError(msg)
 
     def check_exact(self) -> None:
@@ -190,7 +190,7 @@ class GridNetwork:
             numbers = getattr(self, name)
             check_integers(name, numbers)
             if np.abs(numbers).max() > limit:
-                msg = f"{name} of a context network of the prior has numbers beyond {limit}"
+                msg = f"{name} of the pretrained context network has values beyond {limit}"
                 raise DfmError(msg)
         check_sums(self._largest_sums())
 

@@ -48,7 +48,7 @@ class WeightDeltas:
 
     def __post_init__(self) -> None:
         if len(self.exponents) != len(DELTA_NAMES) or not all(e in EXPONENTS for e in self.exponents):
-            msg = f"the exponents {self.exponents} of changes are not {len(DELTA_NAMES)} in {EXPONENTS}"
+            msg = f"the exponents of weight deltas are {self.exponents}, not {len(DELTA_NAMES)} values in {EXPONENTS}"
             raise ConfigError(msg)
 
 
@@ -87,7 +87,7 @@ class OverfittedWeights:
         steps, tables = arrays["change_steps"].astype(np.float32), arrays["change_tables"].astype(np.uint8)
         prior = cls(network, machine, steps, tables, checksum(arrays))
         if not len(prior.steps) == len(prior.tables) == prior.weight_count:
-            msg = f"the prior of the overfitted codec needs {prior.weight_count} steps and tables"
+            msg = f"the weights of the overfitted codec need {prior.weight_count} step sizes and tables"
             raise DfmError(msg)
         return prior
 

@@ -43,7 +43,7 @@ def fit_network(job: Job) -> Outcome:
             return _to_size(job, budget_bytes)
         case PsnrTarget() as target:
             return _to_psnr(job, target)
-    msg = "the coordinate codec takes a size or a PSNR as its target"
+    msg = "the coordinate codec supports only a size or a PSNR as target"
     raise ConfigError(msg)
 
 

@@ -204,7 +204,7 @@ def _read_folder(path: Path, notify: Notify) -> ImageSet:
             msg = f"{file} is {_size(image.pixels[None])}, but {files[0]} is {first}; all must have one size"
             raise ImageError(msg)
     if not images:
-        msg = f"{path} holds no images"
+        msg = f"{path} contains no images"
         raise ImageError(msg)
     channels = max(pixels.shape[2] for pixels in images)
     stacked = np.stack([np.broadcast_to(pixels, (*pixels.shape[:2], channels)) for pixels in images])

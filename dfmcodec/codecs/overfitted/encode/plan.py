@@ -78,7 +78,7 @@ def plan_of(job: Job) -> Plan:
     elif lmbda < least:
         relative = 10 ** (job.range_db / 10)
         msg = (
-            f"the target needs an lmbda of {lmbda * relative:.1e}, and the overfitted codec goes down to "
+            f"the target needs an lmbda of {lmbda * relative:.1e}, but the minimum of the overfitted codec is "
             f"{least * relative:.1e}; "
             "use --model wavelet"
         )
@@ -114,7 +114,7 @@ def _lmbda_of_target(job: Job) -> float:
         case PsnrTarget():
             return _first_lmbda(_wavelet_lmbda(job))
         case ScoreTarget():
-            msg = "ssimulacra2 is a target of the wavelet codec, not of the overfitted one"
+            msg = "the overfitted codec does not support the target ssimulacra2; use --model wavelet"
             raise ConfigError(msg)
         case SizeTarget():
             return _lmbda_of_size(job, job.target)

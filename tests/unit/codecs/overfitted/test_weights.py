@@ -154,7 +154,7 @@ def test_a_prior_whose_arrays_do_not_fit_is_refused() -> None:
 def test_every_weight_has_a_step_and_a_table(name: str) -> None:
     arrays = some_prior_arrays()
     for wrong in (arrays[name][:-1], np.append(arrays[name], arrays[name][:1])):
-        with pytest.raises(DfmError, match="steps and tables"):
+        with pytest.raises(DfmError, match="step sizes and tables"):
             OverfittedWeights.from_arrays(arrays | {name: wrong})
 
 
