@@ -129,9 +129,9 @@ def test_tables_go_an_octave_further_for_half_the_step(prior: OverfittedWeights)
 @pytest.mark.parametrize(
     ("name", "factor", "message"),
     [
-        ("context_w1", 1000, "w1 of a context network .* beyond 1023"),
-        ("context_bypass", 1000, "bypass of a context network .* beyond"),
-        ("context_c1", 100_000, "c1 of a context network .* beyond"),
+        ("context_w1", 1000, "w1 of the pretrained context network .* beyond 1023"),
+        ("context_bypass", 1000, "bypass of the pretrained context network .* beyond"),
+        ("context_c1", 100_000, "c1 of the pretrained context network .* beyond"),
         ("context_c2", 0.3, "c2 of a context network .* not integers"),
     ],
 )
