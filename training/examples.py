@@ -92,7 +92,7 @@ def image_files(folder: Path) -> list[Path]:
     """
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     if not files:
-        msg = f"{folder} holds no images; name a folder of photographs"
+        msg = f"{folder} contains no images; name a folder of photographs"
         raise ImageError(msg)
     return files
 
@@ -180,7 +180,7 @@ def optimized_symbols(
         q_step: The step size in 1/64 code values.
         bit_cost: The cost of a bit in squared step sizes.
         context: The context model.
-        iterate_first: Whether the tables come from a first iteration instead of a guess.
+        iterate_first: Indicates whether the tables come from a first iteration instead of a guess.
     """
 
     def guess(coding_pass: CodingPass) -> TableChoice:

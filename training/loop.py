@@ -54,7 +54,7 @@ def run_training(
     """
     checkpoint = Checkpoint.load(path, start.trained) if path.exists() else start
     if not checkpoint.is_finite:
-        msg = f"{path} holds NaN or infinite weights; delete it, and the training starts again"
+        msg = f"{path} contains NaN or infinite weights; delete it to restart the training"
         raise DivergedError(msg)
     done, trained, rng = checkpoint.steps, checkpoint.trained, checkpoint.rng
     losses: list[float] = []

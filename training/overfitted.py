@@ -74,7 +74,7 @@ LARGEST_CONTEXT_WIDTH = 47  # maximum for which the sums pass `GridNetwork.check
 _READ_FOR_A_CROP = 6  # number of photographs, because many are too small after random reduction
 _SMALLEST_SCALE = 2.0**-4  # minimum scale of a table, in step sizes
 _KIND_WEIGHT = 4.0  # weight of the mean distance of a kind of weights, in number of fits
-_START_WEIGHT = 1.0  # weight of the networks of stage 1 in the mean, in number of fits
+_START_WEIGHT = 1.0  # weight of the networks of stage 1 in the average, in number of fits
 
 
 def crops_of(folder: Path, count: int, side: int, seed: int) -> list[Float32]:

@@ -1,15 +1,15 @@
-"""Compiled kernels: the loops in which decoders and encoders spend their time.
+"""Compiled kernels: the inner loops of decoders and encoders, in C.
 
-`compiled` is the module `_compiled`, written in C, or None where it was not built or is switched
-off by `DFMCODEC_KERNELS=numpy` (the name of an instruction set takes that one instead), or where
-the processor has no fast products of bytes. NumPy then computes the same symbols, and the same
-pixels but for rounding. A kernel takes named arguments (`interface.py`) that are whole arrays,
-releases the interpreter's lock and uses one core; callers spread blocks over `dfmcodec.threads`.
-What computes is chosen here, once: a function in NumPy, which says what is computed, is decorated
-with the one that has kernels do it.
+`compiled` is the extension module `_compiled`. It is None if the module was not built, if
+`DFMCODEC_KERNELS=numpy` disables it, or if the processor has no fast byte products. NumPy then
+computes the same symbols, and the same pixels up to rounding. `DFMCODEC_KERNELS` can also select an
+instruction set. A kernel takes named arguments (`interface.py`), which are complete arrays. It
+releases the GIL and uses one core; callers distribute blocks over `dfmcodec.threads`. The
+implementation is chosen only here: the NumPy function, which defines the result, is decorated with
+the function that calls the kernels.
 
-Why C: a decoder that is called once for an image cannot spend 0.3 s on loading a compiler, as numba
-needs on the same machine, and NumPy has no products of bytes.
+The kernels are in C because a decoder that is called once per image cannot spend 0.3 s on loading a
+compiler, as numba needs on the same machine, and because NumPy has no byte products.
 """
 
 from __future__ import annotations
@@ -51,33 +51,34 @@ def _load() -> ModuleType | None:
 
 
 if TYPE_CHECKING:
-    from dfmcodec.kernels import _compiled as compiled  # so that calls are checked against the interface
+    from dfmcodec.kernels import _compiled as compiled  # lets type checkers compare calls with the interface
 else:
     compiled = _load()
 is_switched_off = False  # tests compare NumPy with kernels; modules bind `compiled` when they are imported
 
 
 def has_kernels() -> bool:
-    """Returns whether kernels compute; else NumPy does."""
+    """Indicates whether kernels are used, instead of NumPy."""
     return compiled is not None and not is_switched_off
 
 
 def share_memory() -> bool:
-    """Has all threads of this process take memory from one place, so that what one of them frees is
-    of use to the others: otherwise a decoding of 25 megapixels holds a sixth more. It is for the
-    program, not for the library, as it concerns the whole process.
+    """Makes all threads of the process allocate from one arena, so that they can reuse memory that
+    another thread has freed. Without it, decoding 25 megapixels uses a sixth more memory. Only the
+    command calls this function, because it affects the complete process.
 
     Returns:
-        Whether that can be: there are kernels, and the C library is glibc.
+        True if it is supported: there are kernels, and the C library is glibc.
     """
     return compiled is not None and bool(compiled.share_memory())
 
 
 def by_kernels(compiled_form: Callable[P, T]) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Decorates a function in NumPy.
+    """Decorates a NumPy function.
 
     Args:
-        compiled_form: What is called in its place where there are kernels, with the same arguments.
+        compiled_form: The function that is called instead, with the same arguments, if there are
+            kernels.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
@@ -91,5 +92,5 @@ def by_kernels(compiled_form: Callable[P, T]) -> Callable[[Callable[P, T]], Call
 
 
 def instruction_set() -> str:
-    """That of the kernels, or "numpy" where NumPy computes."""
+    """Returns the instruction set of the kernels, or "numpy" if there are none."""
     return os.environ.get(SWITCH) or str(compiled.instruction_sets()[0]) if has_kernels() else "numpy"

@@ -44,10 +44,10 @@ def decode_highs(
     order: Int32,
     highs: Int32,
 ) -> int:
-    """Decodes the high part of a symbol for each number of a table: its entry less RADIUS.
+    """Decodes the high part of each symbol, its table entry minus RADIUS.
 
     Returns:
-        The number of unfinished symbols: escapes, and those with low bits; -1 for an invalid
+        The number of incomplete symbols: escapes, and those with low bits; -1 for an invalid
         stream.
     """
 
@@ -58,7 +58,7 @@ def decode_bits(
     bits: int,
     values: Int32,
 ) -> bool:
-    """Decodes numbers of some bits under the uniform model.
+    """Decodes uniformly distributed numbers of a given number of bits.
 
     Returns:
         False for an invalid stream.
@@ -71,9 +71,7 @@ def choose_tables(
     sign: Int32,
     hidden: UInt8,
 ) -> None:
-    """Chooses the tables of the symbols in some rows of a pass; see
-    `ContextModel.choose_tables`.
-    """
+    """Chooses the tables of the symbols in rows of a pass; see `ContextModel.choose_tables`."""
 
 def choose_wavefront_tables(
     *,
@@ -103,7 +101,7 @@ def accept_wavefront(
     plane_start: int,
     plane_stride: int,
 ) -> None:
-    """Takes the symbols of a wavefront; see `GridContext.accept`."""
+    """Stores the symbols of a wavefront; see `GridContext.accept`."""
 
 def correction_residual(
     *,
@@ -168,7 +166,7 @@ def accept_symbols(
     fine_start: int,
     fine_stride: int,
 ) -> None:
-    """Takes the symbols of a pass; see `CausalContext.accept`."""
+    """Stores the symbols of a pass; see `CausalContext.accept`."""
 
 def synthesise_channel(
     *,
@@ -199,7 +197,7 @@ def low_differences(
     last_row: int,
     differences: Int8,
 ) -> None:
-    """Compands the differences in some rows of a low-pass band."""
+    """Compands the differences in rows of a low-pass band."""
 
 def encode_entries(
     *,
@@ -224,7 +222,7 @@ def encode_bits(
     values: Int32,
     out: npt.NDArray[np.uint32],
 ) -> int:
-    """Encodes the lowest bits of numbers under the uniform model.
+    """Encodes the low bits of numbers as uniformly distributed.
 
     Returns:
         The number of words.
@@ -235,7 +233,7 @@ def end_encoding(
     state: npt.NDArray[np.uint64],
     out: npt.NDArray[np.uint32],
 ) -> int:
-    """Writes the words that end a stream; the state stays.
+    """Writes the words that end a stream, without a change of the state.
 
     Returns:
         The number of words.
@@ -254,7 +252,7 @@ def add_context_gradient(
     grad_symbols: Float32,
     grad_coarser: Float32,
 ) -> None:
-    """Chooses tables, and adds the gradient of bits by symbols; see `ContextModel.add_gradient`."""
+    """Chooses tables, and adds the gradient of bits; see `ContextModel.add_gradient`."""
 
 def adaptation_gradient(
     *,
@@ -272,13 +270,15 @@ def adaptation_gradient(
     grad_maps: Float32,
     grad_constants: Float32,
 ) -> None:
-    """Computes the gradient of the bits of symbols by an adaptation of the last layer."""
+    """Computes the gradient of the bits of symbols with respect to an adaptation of the last
+    layer.
+    """
 
 def window_workspace() -> int:
-    """Measures the workspace of a window.
+    """Computes the size of the workspace of a window.
 
     Returns:
-        The bytes that `window_gradient` and `window_costs` work in.
+        The number of bytes that `window_gradient` and `window_costs` need.
     """
 
 def window_gradient(
@@ -323,7 +323,7 @@ def move_latents(
     per_square_bias: float,
     epsilon: float,
 ) -> None:
-    """Moves the latents of a window by a step of Adam; see `Latents.move`."""
+    """Updates the latents of a window by a step of Adam; see `Latents.move`."""
 
 def look_up_samples(
     *,
@@ -341,7 +341,7 @@ def ssimulacra2_sums(
     strip: ComparedRows,
     sums: Float64,
 ) -> None:
-    """Sums the errors of SSIMULACRA2 at a scale over the pixels of some rows; see
+    """Sums the errors of SSIMULACRA2 at one scale over the pixels of rows; see
     `metrics.ssimulacra2`.
     """
 
@@ -351,8 +351,8 @@ def ssimulacra2_gradient(
     error_weights: Float32,
     gradient: Float32,
 ) -> None:
-    """Computes the gradient of a sum of the errors of SSIMULACRA2 at a scale, in some rows of
-    the decoded image.
+    """Computes the gradient of a weighted sum of the errors of SSIMULACRA2 at one scale, in rows
+    of an image.
     """
 
 def analyse_channel(
@@ -379,4 +379,4 @@ def choose_paths(
     first_row: int,
     last_row: int,
 ) -> None:
-    """Chooses the symbols of some rows of cells; see `trellis_search.PathChooser`."""
+    """Chooses the symbols of rows of cells; see `trellis_search.PathChooser`."""

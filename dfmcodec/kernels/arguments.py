@@ -11,26 +11,26 @@ from dfmcodec._types import Float32, Int8, Int32
 
 
 class ContextPass(NamedTuple):
-    """Some rows of a coding pass, and the context network of its symbols.
+    """Rows of a coding pass, and the context network of its symbols.
 
     Args:
-        w1: [hidden_1, features], and so on as in `ContextNetwork`.
+        w1: [hidden_1, features]; see `ContextNetwork`, also for the others.
         c1: [hidden_1], the constants of the pass.
         w2: [hidden_2, hidden_1].
         c2: [hidden_2].
         w3: [2, hidden_2].
         c3: [2], the constants of the pass.
-        available: The indices of the features that there are, [K].
-        signed_count: The number of views that are symbols, whose magnitudes are features too.
+        available: The indices of the available features, [K].
+        signed_count: The number of views with signed symbols, whose magnitudes are features too.
         symbols: The companded symbols of the level, plane 0 of the views.
         coarser: The companded symbols of the coarser level, plane 1.
         differences: The companded differences in the low-pass band, plane 2.
-        views: [views, 3]: a plane, the index in it of the first symbol's feature, and the distance
-            from row to row.
+        views: [views, 3]: the plane, the index of the first symbol's feature in it, and the stride
+            of rows.
         rows: The number of rows.
-        columns: The number of symbols of a row.
+        columns: The number of symbols per row.
         quantizers: The quantiser of each symbol.
-        class_of_mean: The class of each |mean| up to the largest that matters.
+        class_of_mean: The class of each |mean| up to the largest relevant one.
     """
 
     w1: Int8
@@ -91,13 +91,13 @@ class FitWindow(NamedTuple):
     Args:
         weights: `Networks.flat`.
         width: The dimension to which the synthesis network lifts vectors.
-        units: The units of each hidden layer of the context network.
-        companding: The slope and the constant of each line, for features in units of a fit.
-        activation_max: The largest activation of a unit.
+        units: The number of units of each hidden layer of the context network.
+        companding: The slope and the constant of each line of the companding.
+        activation_max: The maximum activation of a unit.
         place: The place of a window of a fit.
-        lmbda: The multiplier of bits.
+        lmbda: The Lagrange multiplier of bits.
         step_size: The step size of the symbols.
-        peak: The largest code value of a sample.
+        peak: The maximum code value.
         colours: [3, WINDOW, WINDOW].
         pixel_weights: [WINDOW, WINDOW].
         grids: The latent grids of the image, [h_l, w_l] each.
@@ -118,20 +118,20 @@ class FitWindow(NamedTuple):
 
 
 class ComparedRows(NamedTuple):
-    """Some rows of two images, and the constants of SSIMULACRA2.
+    """Rows of two images, and the constants of SSIMULACRA2.
 
     Args:
         original: The image in linear light, [3, H, W].
-        decoded: The image that is compared with it.
+        decoded: The image that is compared with the original.
         height: H.
         width: W.
         first_row: The first of the rows.
         last_row: The row after the last.
-        absorbance: The mixture of light, [3, 3].
-        bias: The bias that is added to it.
+        absorbance: The matrix from linear light to cone responses, [3, 3].
+        bias: The bias that is added to the responses.
         bias_root: The cube root of the bias.
-        taps: The window from its centre on.
-        constant: The constant of SSIM.
+        taps: The taps of the window, from its centre to its edge.
+        constant: The stabilising constant of SSIM.
     """
 
     original: Float32
@@ -148,11 +148,11 @@ class ComparedRows(NamedTuple):
 
 
 class PathPass(NamedTuple):
-    """A coding pass of a search for paths.
+    """A coding pass of a trellis search.
 
     Args:
         rows: The number of rows.
-        columns: The number of symbols of a row.
+        columns: The number of symbols per row.
         coefficients: The coefficient of each symbol, in steps.
         weights: The weights of their squared errors.
         signs: The sign of each symbol's table.

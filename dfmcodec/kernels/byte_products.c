@@ -1,9 +1,9 @@
-/* See byte_products.h. All sums are exact, so all instruction sets give the same ones. */
+/* See byte_products.h. All sums are exact, so they are equal for all instruction sets. */
 #include "byte_products.h"
 #include "processor.h"
 
 #if ON_X86 && !defined(__clang__) && __GNUC__ >= 11
-#define HAS_NEWER 1 /* AVX-VNNI and AMX, which older compilers do not know */
+#define HAS_NEWER 1 /* AVX-VNNI and AMX, which older compilers do not support */
 #else
 #define HAS_NEWER 0
 #endif
@@ -64,8 +64,8 @@ INLINE int interleave(const int8_t *const rows[GROUP], int8_t *group) {
 
 #if ON_X86
 
-/* AVX2: the magnitude of an input times the weight with the input's sign, in pairs of 16 bits. No byte is beyond 127, so
- * none of these can overflow. */
+/* AVX2: the magnitude of an input times the weight with the input's sign, in pairs of 16 bits. Bytes are at most 127,
+ * so these sums cannot overflow. */
 
 #define AVX2 __attribute__((target("avx2")))
 
@@ -116,7 +116,7 @@ static void evaluate_avx2(const Layer *layer, const Inputs *in, void *out) {
 
 #if HAS_NEWER
 
-/* AVX-VNNI, of processors without AVX-512: as below, for 8 symbols. */
+/* AVX-VNNI, for processors without AVX-512: as below, for 8 symbols. */
 
 #define AVX_VNNI __attribute__((target("avx2,avxvnni")))
 
@@ -158,8 +158,8 @@ static void evaluate_avx_vnni(const Layer *layer, const Inputs *in, void *out) {
 
 #endif
 
-/* AVX-512 VNNI: four products of bytes for each sum at once, without saturation. One of the two bytes has no sign, so
- * weights are raised by 128, and 128 times the sum of the inputs is taken away. */
+/* AVX-512 VNNI: four byte products per sum and instruction, without saturation. One of the two factors is unsigned, so
+ * 128 is added to weights, and 128 times the sum of the inputs is subtracted. */
 
 #define VNNI __attribute__((target("avx512f,avx512bw,avx512vnni")))
 
@@ -183,7 +183,7 @@ static int interleave_vnni(const int8_t *const rows[GROUP], int8_t *group) {
     return 1;
 }
 
-/* `activate` for the sums of a group, without a way through memory. Numbers that are packed are limited on the way. */
+/* `activate` for the sums of a group, in registers. Packing saturates the numbers. */
 VNNI
 static inline __m512i activations_of(__m512i a, __m512i b, __m512i c, __m512i d) {
     const __m512i ab = _mm512_packs_epi32(_mm512_srai_epi32(a, 6), _mm512_srai_epi32(b, 6));
@@ -240,7 +240,7 @@ static void evaluate_vnni(const Layer *layer, const Inputs *in, void *out) {
 
 #if HAS_NEWER
 
-/* AMX: a tile of 16 outputs and 16 symbols takes 64 products of bytes for each sum at once. */
+/* AMX: 64 byte products per sum and instruction, for a tile of 16 outputs and 16 symbols. */
 
 #define AMX __attribute__((target("amx-tile,amx-int8,avx512f,avx512bw,avx512vnni")))
 enum { AMX_ROWS = 16, AMX_BYTES = 64 };
@@ -301,7 +301,7 @@ static void evaluate_amx(const Layer *layer, const Inputs *in, void *out) {
 
 #if ON_ARM
 
-/* The dot products of 64-bit Arm: four products of bytes for each sum of 4 symbols at once. */
+/* Dot products of 64-bit Arm: four byte products per sum, for 4 symbols per instruction. */
 
 #if defined(__clang__)
 #define DOTPROD __attribute__((target("dotprod")))
@@ -368,7 +368,7 @@ static int interleave_wasm(const int8_t *const rows[GROUP], int8_t *group) {
     return wasm_v128_any_true(any);
 }
 
-/* The last steps of a layer for four symbols, from number n on. */
+/* The last steps of a layer for four symbols, starting at number n. */
 INLINE void finish_sums(const Layer *layer, const v128_t sums[TILE], int first, int n, void *out) {
     if (layer->is_last) {
         UNROLLED
@@ -386,7 +386,7 @@ INLINE void finish_sums(const Layer *layer, const v128_t sums[TILE], int first, 
 
 enum { AT_A_TIME = 8 }; /* symbols */
 
-/* Inputs of some symbols that are not zero throughout: magnitudes of those above zero or of those below. */
+/* Nonzero inputs of some symbols: magnitudes of the positive ones, or of the negative ones. */
 typedef struct {
     int count;
     const int8_t *weights[MAX_GROUPS];
@@ -412,8 +412,8 @@ INLINE void add_dot_products(v128_t sums[TILE][2], const Magnitudes *of, int fir
     }
 }
 
-/* The second factors of a dot product are 0..127, or what it gives is left open. So inputs above zero and those below
- * are apart, and the products of the latter are taken away. No sum of two products is beyond 16 bits. */
+/* The result of a dot product is only defined if the second factors are in 0..127. Positive and negative inputs are
+ * therefore separate, and the products of the latter are subtracted. Sums of two products fit into 16 bits. */
 static void evaluate_wasm(const Layer *layer, const Inputs *in, void *out) {
     Magnitudes above, below;
     const v128_t zero = wasm_i32x4_const_splat(0);
@@ -447,14 +447,14 @@ static void evaluate_wasm(const Layer *layer, const Inputs *in, void *out) {
 
 enum { AT_A_TIME = 4 };
 
-/* Inputs of some symbols that are not zero throughout, of 16 bits: those of the first two symbols, and the others. */
+/* Nonzero inputs of some symbols, 16 bits each: those of the first two symbols, and those of the others. */
 typedef struct {
     int count;
     const int8_t *weights[MAX_GROUPS];
     v128_t values[MAX_GROUPS][2];
 } Numbers;
 
-/* Products of 16 bits: for each symbol the sums of the first and the last two of a group. */
+/* Products of 16 bits: for each symbol, the sum of the first two and the sum of the last two of a group. */
 static void evaluate_wasm(const Layer *layer, const Inputs *in, void *out) {
     Numbers numbers;
     for (int n = 0; n < CHUNK; n += AT_A_TIME) {

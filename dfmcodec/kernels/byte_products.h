@@ -1,8 +1,8 @@
-/* Products of matrices and bytes, by which context networks are evaluated, for some instruction sets.
+/* Matrix products of bytes, which evaluate context networks, for several instruction sets.
  *
- * Symbols are worked on in chunks of 64. Features and activations are bytes, four of a symbol side by side (a group),
- * because that is what the dot products of AVX-512 VNNI take. A group of features that are zero for the whole chunk, as
- * many are in smooth areas, is left out.
+ * Symbols are processed in chunks of 64. Features and activations are bytes. Four bytes of a symbol are adjacent (a
+ * group), as the dot products of AVX-512 VNNI require. Groups that are zero for the complete chunk, as many in smooth
+ * areas, are skipped.
  */
 #ifndef DFM_BYTE_PRODUCTS_H
 #define DFM_BYTE_PRODUCTS_H
@@ -11,7 +11,7 @@
 
 enum {
     CHUNK = 64, /* symbols at a time */
-    GROUP = 4, /* bytes of a symbol that lie side by side */
+    GROUP = 4, /* adjacent bytes of a symbol */
     GROUP_BYTES = CHUNK * GROUP,
     TILE = 4, /* sums of a symbol at a time */
     MAX_OUTPUTS = 256,
@@ -28,17 +28,17 @@ typedef struct {
     int32_t *repeated;  /* [padded_outputs][REPEATED]: the constants for each of as many symbols */
 } Layer;
 
-/* The groups of inputs of a chunk that are not zero throughout. */
+/* The groups of inputs of a chunk that contain nonzero values. */
 typedef struct {
     int count, numbers[MAX_GROUPS];
     int8_t values[MAX_GROUPS * GROUP_BYTES] __attribute__((aligned(64))); /* [count][CHUNK][GROUP] */
 } Inputs;
 
-/* Puts four rows of a chunk side by side; returns whether any number is not zero. */
+/* Interleaves four rows of a chunk; returns whether any value is not zero. */
 typedef int (*Interleave)(const int8_t *const rows[GROUP], int8_t *group);
 
-/* Evaluates a layer for a chunk: the sums int32 [padded_outputs][CHUNK] of the last one, the activations of the
- * others, in groups as `Inputs.values`. */
+/* Evaluates a layer for a chunk. The last layer gives sums, int32 [padded_outputs][CHUNK]; the others give activations
+ * in groups, as in `Inputs.values`. */
 typedef void (*Evaluate)(const Layer *layer, const Inputs *in, void *out);
 
 typedef struct {
@@ -46,17 +46,17 @@ typedef struct {
     int (*is_possible)(void);
     Interleave interleave;
     Evaluate evaluate;
-    void (*begin)(void), (*end)(void); /* of a thread's use */
+    void (*begin)(void), (*end)(void); /* called before and after use in a thread */
     int tile;                          /* outputs at a time */
     int has_raised_weights;            /* by RAISED */
-    int takes_every_group;             /* also those that are zero throughout, each in its place */
+    int takes_every_group;             /* including zero groups */
 } ByteProducts;
 
 extern const ByteProducts BYTE_PRODUCTS[]; /* the best first; the last has no name */
 extern const ByteProducts *byte_products;  /* the chosen ones; see instruction_sets.c */
 
-/* Makes a layer of weights [outputs][row_length]. Its input k takes column columns[k], or none where that is -1.
- * Returns 0 where memory is short. */
+/* Creates a layer from weights [outputs][row_length]. Input k has column columns[k], or no column if that is -1.
+ * Returns 0 if memory is short. */
 int make_layer(Layer *layer, const int8_t *weights, ptrdiff_t row_length, const int32_t *columns, int inputs,
                int outputs, const int32_t *constants, int is_last);
 void free_layer(Layer *layer);

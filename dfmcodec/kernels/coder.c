@@ -1,8 +1,8 @@
 /* The range coder of docs/format.md, "Range coder": whole arrays of symbols at a time.
  *
- * The state of a decoder is four numbers of 64 bits that the caller keeps: lower, range, point, and
- * the number of words that are read. That of an encoder: lower, range, and the words that wait until
- * a carry is out of the question: their number, and the first one; the others are all ones, or
+ * The caller stores the state. The state of a decoder has four numbers of 64 bits: lower, range, point,
+ * and the number of words read. The state of an encoder has lower, range, and the pending words, which a
+ * carry may still change: their number, and the first of them. The other pending words are all ones, or
  * all zeros after a carry.
  */
 #include "kernels.h"
@@ -21,7 +21,7 @@ INLINE uint32_t next_word(Decoder *d) {
     return word;
 }
 
-/* The quantile of the next entry; 2^24 or more in a stream that no encoder wrote. */
+/* Returns the quantile of the next entry; 2^24 or more if the stream is invalid. */
 INLINE uint64_t quantile_of(const Decoder *d) { return (d->point - d->lower) / (d->range >> PRECISION_BITS); }
 
 INLINE void take(Decoder *d, uint32_t cumulative, uint32_t frequency) {
@@ -51,8 +51,8 @@ int start_decoding(Call *call, const StartDecoding *a) {
     return 1;
 }
 
-/* The numbers of symbols in the order in which they are coded: in their own, or in that of their tables, equal ones in
- * their own. Returns 0 where memory is short. */
+/* Computes the indices of symbols in coding order: the given order, or a stable sort by table. Returns 0 if memory is
+ * short. */
 static int put_in_order(const int16_t *numbers, ptrdiff_t count, ptrdiff_t tables, int is_sorted, int32_t *order) {
     if (!is_sorted) {
         for (ptrdiff_t n = 0; n < count; n++) order[n] = (int32_t)n;
@@ -89,7 +89,7 @@ int decode_highs(Call *call, const DecodeHighs *a) {
         int entry = a->guide[(table << GUIDE_BITS) + (quantile >> (PRECISION_BITS - GUIDE_BITS))];
         entry = entry < TABLE_SIZE ? entry : TABLE_SIZE - 1;
         while (entry < TABLE_SIZE - 1 && sums[entry + 1] <= quantile) entry++;
-        /* no table of the package is so */
+        /* impossible with tables of the package */
         if (sums[entry + 1] <= sums[entry] || sums[entry + 1] > 1u << PRECISION_BITS) {
             is_valid = 0;
             break;
@@ -125,7 +125,7 @@ typedef struct {
     uint32_t *out;
 } Encoder;
 
-/* Starts with a state; `count` is the number of words to come, and `room` that of words that fit. */
+/* Starts with a state; `count` is the number of further words, and `room` is the number of words that fit. */
 static int begin_encoding(Call *call, Encoder *e, const uint64_t *state, uint32_t *out, ptrdiff_t room,
                           ptrdiff_t count) {
     memcpy(e, state, 32);
@@ -135,7 +135,7 @@ static int begin_encoding(Call *call, Encoder *e, const uint64_t *state, uint32_
     return refuse(call, "out has no room for the words that wait and one of each symbol");
 }
 
-/* Writes the words that wait, with a carry or without. */
+/* Writes the pending words, with or without a carry. */
 INLINE void write_waiting(Encoder *e, int has_carry) {
     if (!e->waiting) return;
     *e->out++ = (uint32_t)(e->first + (has_carry ? 1 : 0));

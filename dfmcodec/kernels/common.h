@@ -1,8 +1,8 @@
-/* What all kernels share: calls, and vectors.
+/* Shared by all kernels: calls and vectors.
  *
- * A kernel takes a `Call` and the struct of its arguments (interface.h), and knows nothing of Python: module.c fills
- * the struct from Python's arguments, and the browser does from JavaScript's. interface.c checks the lengths of arrays
- * that interface.py gives; a kernel checks all others, and every position that the caller gives, before it uses them.
+ * A kernel receives a `Call` and the struct of its arguments (interface.h). It does not depend on Python: module.c
+ * fills the struct from Python arguments, and the browser fills it from JavaScript. interface.c checks the array
+ * lengths that are declared in interface.py. A kernel checks all other lengths, and every index that the caller passes.
  */
 #ifndef DFM_COMMON_H
 #define DFM_COMMON_H
@@ -22,14 +22,14 @@
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
-/* Before a loop of few known turns, whose arrays can then be in registers. */
+/* For loops with a small constant number of iterations, so that their arrays can be in registers. */
 #if defined(__clang__)
 #define UNROLLED _Pragma("clang loop unroll(full)")
 #else
 #define UNROLLED _Pragma("GCC unroll 32")
 #endif
 
-/* Elsewhere a build is for the oldest processors throughout. GCC does not align vectors of 32 bytes on Windows' stack. */
+/* Other builds only contain code for the oldest processors. GCC does not align vectors of 32 bytes on Windows. */
 #if defined(__x86_64__) && (defined(__linux__) || defined(_WIN32) && defined(__clang__))
 #include <immintrin.h>
 #define ON_X86 1
@@ -49,9 +49,9 @@
 #define ON_WASM 0
 #endif
 
-/* Kernels are compiled once for each target, with vectors of the size of its registers: correction_avx2.c and its like
- * define TARGET_AVX2, and so on, and include the file. NAME keeps their functions apart; instruction_sets.c chooses
- * between them. Files without a target (coder.c, byte_products.c) are compiled once. */
+/* Kernels are compiled once for each target, with vectors of the size of its registers. Files such as correction_avx2.c
+ * define TARGET_AVX2 and include the source. NAME gives each target its own function names, and instruction_sets.c
+ * chooses the target at run time. Files without a target (coder.c, byte_products.c) are compiled once. */
 #if defined(TARGET_AVX512)
 #define NAME(function) function##_avx512
 #define LANES 16
@@ -74,8 +74,8 @@
 #else
 #define LANES 16
 #endif
-/* LANES numbers at once, whatever the instruction set. (GCC 12 for Arm has an internal error where registers of
- * 16 bytes are to be aligned to 4; vectors of 4 numbers are only read and written by memcpy.) */
+/* Vectors of LANES numbers, for any instruction set. GCC 12 for Arm has an internal error if registers of 16 bytes
+ * are aligned to 4, so vectors of 4 numbers are only loaded and stored by memcpy. */
 #if LANES == 4
 #define LIKE_NUMBERS may_alias
 #else
@@ -96,7 +96,7 @@ INLINE float_lanes load(const float *at) {
     return v;
 }
 
-/* The numbers at some places of a table. */
+/* Loads the numbers at the given indices of a table. */
 INLINE int32_lanes gather(const void *table, int32_lanes at) {
 #if defined(TARGET_AVX512)
     return (int32_lanes)_mm512_i32gather_epi32((__m512i)at, table, 4);
@@ -109,7 +109,7 @@ INLINE int32_lanes gather(const void *table, int32_lanes at) {
 #endif
 }
 
-/* Larger and smaller numbers by their signs: compilers take vectors apart where they are compared. */
+/* Maximum and minimum by sign bits: compilers split vectors for comparisons. */
 INLINE int32_lanes most(int32_lanes a, int32_t b) { return b + ((a - b) & ~((a - b) >> 31)); }
 INLINE int32_lanes least(int32_lanes a, int32_t b) { return b + ((a - b) & (a - b) >> 31); }
 
@@ -117,8 +117,8 @@ INLINE float_lanes all(float x) { return x - (float_lanes){0}; }
 
 INLINE void store(void *at, const void *v) { memcpy(at, v, LANES * 4); }
 
-/* a x + sum. Compilers do it in one step where the processor has one, but for WebAssembly, which leaves open how the
- * product is rounded. */
+/* Returns a x + sum. Compilers use a fused instruction if the processor has one, except for WebAssembly, whose
+ * instruction does not define how the product is rounded. */
 INLINE float_lanes add_product(float_lanes sum, float a, float_lanes x) {
 #if defined(__wasm_relaxed_simd__) && LANES == 4
     return (float_lanes)wasm_f32x4_relaxed_madd((v128_t)x, wasm_f32x4_splat(a), (v128_t)sum);
@@ -128,9 +128,9 @@ INLINE float_lanes add_product(float_lanes sum, float a, float_lanes x) {
 }
 
 typedef struct {
-    int has_memory;   /* 0 where there was not enough */
-    ptrdiff_t result; /* of kernels that return a number */
-    char error[120];  /* why the arguments are refused */
+    int has_memory;   /* 0 after a failed allocation */
+    ptrdiff_t result; /* for kernels that return a number */
+    char error[120];  /* the reason why the arguments are rejected */
 } Call;
 
 INLINE int refuse(Call *call, const char *why) {
@@ -149,8 +149,8 @@ INLINE int give(Call *call, ptrdiff_t number) {
     return 1;
 }
 
-/* Whether numbers are sizes or strides that no product of two of them and a few channels can overflow, where positions have
- * 64 bits; where they have 32, as in WebAssembly, memory is too small for sizes whose products could. */
+/* Returns whether all numbers are valid sizes or strides, so that products of two of them and a few channels cannot
+ * overflow ptrdiff_t of 64 bits. With 32 bits, as in WebAssembly, memory is too small for sizes that could overflow. */
 INLINE int are_sizes(const ptrdiff_t *sizes, int count) {
     for (int i = 0; i < count; i++)
         if (sizes[i] < 0 || sizes[i] > (ptrdiff_t)1 << 30) return 0;
@@ -159,10 +159,10 @@ INLINE int are_sizes(const ptrdiff_t *sizes, int count) {
 #define SIZES(...)                                                                                                     \
     are_sizes((const ptrdiff_t[]){__VA_ARGS__}, sizeof((const ptrdiff_t[]){__VA_ARGS__}) / sizeof(ptrdiff_t))
 
-/* Whether a position lies in an array, or at its end. The arrays of large images have more than 2^30 numbers. */
+/* Returns whether an index is in an array or at its end. Arrays of large images have more than 2^30 items. */
 INLINE int is_position(int64_t position, ptrdiff_t length) { return position >= 0 && position <= length; }
 
-/* Whether array `name` of the arguments `a` has at least `needed` items; otherwise the call is refused. */
+/* Returns whether array `name` of the arguments `a` has at least `needed` items; otherwise it rejects the call. */
 #define has_items(call, a, name, needed) has_count(call, (a)->name##_count, needed, #name " has too few items")
 INLINE int has_count(Call *call, ptrdiff_t count, ptrdiff_t needed, const char *why) {
     return (needed >= 0 && count >= needed) || refuse(call, why);

@@ -1,5 +1,5 @@
-/* The context networks: the tables of symbols of a coding pass, from what is decoded before them. The same integers as
- * `dfmcodec.codecs.wavelet.context`, where the model is described.
+/* The context networks, which choose the tables of the symbols of a coding pass from previously decoded symbols.
+ * `dfmcodec.codecs.wavelet.context` describes the model. All integers are equal to those of its NumPy implementation.
  */
 #if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
 #define TARGET_BASELINE
@@ -8,7 +8,7 @@
 
 INLINE int groups_of(int inputs) { return (inputs + GROUP - 1) / GROUP; }
 
-/* The rows of a chunk that view k sees. Where the chunk is no whole part of a row of the pass they are put together. */
+/* The features of view k for a chunk. They are copied together if the chunk extends over several rows of the pass. */
 static const int8_t *seen_by(const Pass *pass, const View *view, ptrdiff_t row, ptrdiff_t column, int count,
                              int8_t *workspace) {
     const int8_t *at = view->first + row * view->row_stride + column;
@@ -112,7 +112,7 @@ static int prepare(Call *call, Choice *choice) {
     return 1;
 }
 
-/* The activations of layer 2 of `count` symbols, from groups [outputs / 4][CHUNK][4] to [count][outputs]. */
+/* Copies the activations of layer 2 of `count` symbols from groups [outputs / 4][CHUNK][4] to [count][outputs]. */
 static void put_hidden(const int8_t *groups, int count, int outputs, uint8_t *out) {
     for (int n = 0; n < count; n++)
         for (int j = 0; j < outputs; j++) *out++ = (uint8_t)groups[j / GROUP * GROUP_BYTES + n * GROUP + j % GROUP];

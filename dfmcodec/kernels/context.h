@@ -1,4 +1,4 @@
-/* What context.c and context_gradient.c share: a coding pass and its context network. */
+/* Shared by context.c and context_gradient.c: a coding pass and its context network. */
 #ifndef DFM_CONTEXT_H
 #define DFM_CONTEXT_H
 
@@ -6,7 +6,7 @@
 #include "kernels.h"
 
 typedef struct {
-    const int8_t *first; /* what the first symbol sees */
+    const int8_t *first; /* the feature of the first symbol */
     ptrdiff_t row_stride;
 } View;
 
@@ -17,14 +17,14 @@ typedef struct {
     ptrdiff_t columns;
 } Pass;
 
-/* What a thread works with; it begins at a multiple of 64. */
+/* The workspace of a thread, aligned to 64 bytes. */
 typedef struct {
     Inputs in, hidden;
     int32_t sums[MAX_OUTPUTS * CHUNK] __attribute__((aligned(64)));
     float derivatives[MAX_OUTPUTS][CHUNK];
 } Workspace;
 
-/* A coding pass with its arguments, and where its tables go. */
+/* A coding pass with its arguments, and the outputs for its tables. */
 typedef struct {
     const ContextPass *given;
     int16_t *table;
@@ -36,14 +36,14 @@ typedef struct {
     Pass pass;
 } Choice;
 
-/* Prepares the networks, and returns a thread's workspace; refuses the call and returns NULL where arguments or memory
- * do not do. `release` releases the networks in either case. */
+/* Prepares the networks, and returns the workspace of a thread. Rejects the call and returns NULL if arguments are
+ * invalid or memory is short. `release` must be called in either case. */
 Workspace *NAME(begin_pass)(Call *call, Choice *choice);
 INLINE void free_workspace(Workspace *workspace) {
-    if (workspace) free(((void **)workspace)[-1]); /* what is before it is where its memory begins */
+    if (workspace) free(((void **)workspace)[-1]); /* the start of its memory is stored before it */
 }
 
-/* The plane of a view: 0 for symbols, 1 for coarser ones, 2 for differences; and its number of items. */
+/* The plane of a view (0 for symbols, 1 for coarser symbols, 2 for differences), and its number of items. */
 INLINE const int8_t *plane_of(const ContextPass *given, int64_t number) {
     return number == 0 ? given->symbols : number == 1 ? given->coarser : given->differences;
 }
@@ -51,11 +51,11 @@ INLINE ptrdiff_t plane_count(const ContextPass *given, int64_t number) {
     return number == 0 ? given->symbols_count : number == 1 ? given->coarser_count : given->differences_count;
 }
 
-/* Scale and mean of `count` symbols of a pass from number `first` on. */
+/* Computes scale and mean of `count` symbols of a pass, starting at number `first`. */
 void NAME(outputs_of_chunk)(const Pass *pass, ptrdiff_t first, int count, Workspace *workspace);
 
-/* Chooses tables and signs of `count` symbols by what `outputs_of_chunk` has left in the workspace, and keeps their
- * activations of layer 2 where there is an array for them. */
+/* Chooses tables and signs of `count` symbols from the result of `outputs_of_chunk` in the workspace, and stores their
+ * activations of layer 2 if there is an array for them. */
 void NAME(choose_of_chunk)(const Choice *choice, ptrdiff_t first, int count, const Workspace *workspace);
 
 void NAME(release)(Choice *choice);

@@ -1,7 +1,7 @@
-/* Derivatives of the bits of symbols: by what their contexts see, and by an adaptation of the last layer.
+/* Derivatives of the bits of symbols with respect to their contexts, and to an adaptation of the last layer.
  *
- * Derivatives go back through the layers as bytes with a scale for each symbol, by the same products as
- * activations go forward; how they are rounded hardly matters, as they guess what a change of a symbol does.
+ * Derivatives are propagated through the layers as bytes with a scale for each symbol, by the same matrix products as
+ * the forward pass. Their rounding has little effect, because they only estimate the effect of a change of a symbol.
  */
 #if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
 #define TARGET_BASELINE
@@ -20,11 +20,12 @@ typedef struct {
     BitTable table;
     ptrdiff_t bits_count;
     const int32_t *symbols;
-    float *targets[2]; /* the gradients by planes 0 and 1 */
+    float *targets[2]; /* the gradients with respect to planes 0 and 1 */
     ptrdiff_t targets_count[2];
 } Gradient;
 
-/* The change of the bits of symbols by scale and mean, as central differences; see `ContextModel.slopes`. */
+/* Derivatives of the bits of symbols with respect to scale and mean, by central differences; see
+ * `ContextModel.slopes`. */
 INLINE void slopes_of(const BitTable *table, int32_lanes quantizer, int32_lanes scale, int32_lanes mean,
                       int32_lanes symbol, float_lanes *grad_scale, float_lanes *grad_mean) {
 #define LIMITED(x, count) most(least(x, (count) - 1), 0)
@@ -64,7 +65,7 @@ static void through_activation(float (*rows)[CHUNK], int count, const int8_t *ac
     const int groups = (count + GROUP - 1) / GROUP;
     for (int j = count; j < groups * GROUP; j++) memset(rows[j], 0, sizeof rows[j]);
     for (int n = 0; n < CHUNK; n += LANES) {
-        int32_lanes largest = {0}; /* the digits of numbers that are not negative are in their order */
+        int32_lanes largest = {0}; /* the bits of nonnegative floats are ordered as the floats */
         for (int g = 0; g < groups; g++) {
             const int32_lanes four = load_int32((const int32_t *)(activations + g * GROUP_BYTES + n * GROUP));
             for (int i = 0; i < GROUP; i++) {
@@ -129,7 +130,7 @@ static void add_gradient_of_chunk(const Choice *choice, const Gradient *gradient
     for (int n = 0; n < CHUNK; n++) scale[n] *= scale_before[n];
     for (int k = 0; k < pass->signed_count; k++) {
         const int64_t *view = choice->given->views + 3 * k;
-        const ptrdiff_t half = gradient->targets_count[view[0]] / 2; /* by signed values, then by magnitudes */
+        const ptrdiff_t half = gradient->targets_count[view[0]] / 2; /* for signed values, then for magnitudes */
         ptrdiff_t row = first / pass->columns, column = first % pass->columns;
         for (int done = 0; done < count; row++, column = 0) {
             const ptrdiff_t rest = pass->columns - column;
@@ -142,7 +143,7 @@ static void add_gradient_of_chunk(const Choice *choice, const Gradient *gradient
     }
 }
 
-/* The weights of a layer the other way round, int8 [inputs][outputs]; column k of the result is columns[k]. */
+/* Transposes the weights of a layer, int8 [inputs][outputs]; column k of the result is columns[k]. */
 static int8_t *transposed(const int8_t *weights, ptrdiff_t row_length, ptrdiff_t rows, const int32_t *columns,
                           ptrdiff_t count) {
     int8_t *result = malloc((size_t)(rows * count));
@@ -152,7 +153,7 @@ static int8_t *transposed(const int8_t *weights, ptrdiff_t row_length, ptrdiff_t
     return result;
 }
 
-/* Prepares the way back through the network; otherwise refuses the call. */
+/* Prepares the backward pass; otherwise rejects the call. */
 static int prepare_gradient(Call *call, Gradient *gradient, const Choice *choice) {
     const ContextPass *given = choice->given;
     static const int32_t no_constants[MAX_OUTPUTS];
@@ -203,7 +204,7 @@ int NAME(add_context_gradient)(Call *call, const AddContextGradient *a) {
     return is_ready;
 }
 
-/* Adds the derivative of the bits of the chosen symbols by the sums of the last layer to those by its weights. */
+/* Adds the derivatives of the bits of the chosen symbols with respect to the weights of the last layer. */
 static void add_adaptation_gradient(const AdaptationGradient *a, const BitTable *table, int width) {
     for (ptrdiff_t first = 0; first < a->chosen_count; first += LANES) {
         const int some = a->chosen_count - first < LANES ? (int)(a->chosen_count - first) : LANES;

@@ -1,10 +1,9 @@
-/* From samples to pixels: the correction network, the image filter and the colours, as
- * `dfmcodec.codecs.wavelet.correction`, `dfmcodec.codecs.wavelet.filter` and `dfmcodec.codecs.wavelet.colour` describe
- * them.
+/* Conversion of samples to pixels: the correction network, the image filter and the colours, as described in
+ * `dfmcodec.codecs.wavelet.correction`, `dfmcodec.codecs.wavelet.filter` and `dfmcodec.codecs.wavelet.colour`.
  *
- * The network goes through the rows of cells from top to bottom. Each layer keeps the last three rows of
- * its outputs, dimension by dimension; so a row of the next layer is computed as soon as the rows around
- * it are known, and everything stays in the cache. 32 cells of a row are worked on at a time.
+ * The network processes rows of cells from top to bottom. Each layer keeps the last three rows of its
+ * outputs, dimension by dimension. A row of the next layer is computed as soon as the neighbouring rows
+ * are known, so all data stay in the cache. 2 LANES cells of a row are processed at a time.
  */
 #if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
 #define TARGET_BASELINE
@@ -13,7 +12,7 @@
 #include "maths.h"
 
 enum {
-    INPUTS = CELL_SAMPLES * CELLS_AROUND, /* of CORRECTION_FEATURES: the logarithm of the step and 1 follow */
+    INPUTS = CELL_SAMPLES * CELLS_AROUND, /* of CORRECTION_FEATURES; the logarithm of the step size and 1 follow */
     KEPT = 3,                             /* rows */
     TILE = 2 * LANES, /* cells at a time */
 #if LANES == 16 || ON_ARM
@@ -47,19 +46,19 @@ INLINE void add_products(float_lanes (*sums)[2], int some, const float *weights,
     }
 }
 
-/* What the parts of the network work with. `rows[layer][row % KEPT]` is [width][stride]. */
+/* The state of an evaluation of the network. `rows[layer][row % KEPT]` is [width][stride]. */
 typedef struct {
     const Network *network;
     const int32_t *samples;
     ptrdiff_t channels, height, width; /* of the samples */
-    ptrdiff_t cell_columns;            /* of the cells that they make up */
+    ptrdiff_t cell_columns;            /* of the cells */
     ptrdiff_t stride;
     float to_steps, step, log_step;
     float *cells[KEPT]; /* [CELL_SAMPLES][stride] */
     float *rows[MAX_DEPTH][KEPT];
 } Work;
 
-/* The samples of a row of cells, in steps. An odd last row or column is repeated; gray gets flat chroma. */
+/* Reads the samples of a row of cells, in steps. An odd last row or column is repeated; gray gets zero chroma. */
 static void cells_of_row(const Work *work, ptrdiff_t row, float *target) {
     for (int sample = 0; sample < CELL_SAMPLES; sample++) {
         float *out = target + sample * work->stride;
@@ -76,7 +75,7 @@ static void cells_of_row(const Work *work, ptrdiff_t row, float *target) {
     }
 }
 
-/* `some` of the network's first vectors h_0 = W v for TILE cells, from number `first` on. */
+/* Computes `some` dimensions of the vectors h_0 = W v for TILE cells, starting at dimension `first`. */
 INLINE void lift_outputs(const Work *work, int some, int first, const float (*inputs)[TILE], float *target) {
     const int width = work->network->width;
     const float *weights = work->network->lift + first, *constants = weights + INPUTS * width;
@@ -91,7 +90,7 @@ INLINE void lift_outputs(const Work *work, int some, int first, const float (*in
     }
 }
 
-/* Row `row` of the network's first vectors h_0 = W v, from the rows of cells row .. row + 2. */
+/* Computes row `row` of the vectors h_0 = W v, from the rows of cells row .. row + 2. */
 static void lift_row(const Work *work, ptrdiff_t row, float *target) {
     const Network *network = work->network;
     const ptrdiff_t columns = work->cell_columns - 2;
@@ -119,13 +118,13 @@ static void lift_row(const Work *work, ptrdiff_t row, float *target) {
     }
 }
 
-/* What a Fourier layer sums up for TILE cells: of each number that comes in the cosine and the sine, where it moves
- * those of the cell around, and the number itself. */
+/* The terms of a Fourier layer for TILE cells: the cosine and sine of each input, shifted to the neighbouring cell for
+ * moved dimensions, and the input itself. */
 typedef struct {
     float cosines[MAX_WIDTH][TILE], sines[MAX_WIDTH][TILE], inner[MAX_WIDTH][TILE];
 } Waves __attribute__((aligned(64)));
 
-/* `some` outputs of a Fourier layer for TILE cells, from number `first` on. */
+/* Computes `some` outputs of a Fourier layer for TILE cells, starting at number `first`. */
 INLINE void layer_outputs(const Work *work, int layer, int some, int first, const Waves *waves, float *target) {
     const Network *network = work->network;
     const int width = network->width, is_last = layer == network->depth - 1, outputs = is_last ? CELL_SAMPLES : width;
@@ -145,9 +144,9 @@ INLINE void layer_outputs(const Work *work, int layer, int some, int first, cons
         }
 }
 
-/* Row `row` of what Fourier layer `layer` makes of the rows before it: [outputs][stride], `columns` of them.
+/* Computes row `row` of the output of Fourier layer `layer`, [outputs][stride], `columns` of them.
  *
- * The sums are of what a cell takes from the cells around it, so rows and columns lose one on each side. */
+ * A cell sums terms of the cells around it, so the output has one row and column less on each side. */
 static void layer_row(const Work *work, int layer, ptrdiff_t row, ptrdiff_t columns, float *target) {
     const Network *network = work->network;
     const int width = network->width, is_last = layer == network->depth - 1, outputs = is_last ? CELL_SAMPLES : width;
@@ -175,7 +174,7 @@ static void layer_row(const Work *work, int layer, ptrdiff_t row, ptrdiff_t colu
     }
 }
 
-/* Puts a row of residuals, in steps, into planes in units. */
+/* Stores a row of residuals, in steps, into planes in units. */
 static void spread_row(const Work *work, const float *row, ptrdiff_t y, ptrdiff_t height, ptrdiff_t width,
                        float *planes) {
     for (int sample = 0; sample < CELL_SAMPLES; sample++) {
@@ -187,7 +186,7 @@ static void spread_row(const Work *work, const float *row, ptrdiff_t y, ptrdiff_
     }
 }
 
-/* Where the layers of a network are in its weights; returns the number of weights. */
+/* Finds the layers of a network in its weights; returns the number of weights. */
 static ptrdiff_t lay_out(Network *network, const float *weights) {
     const ptrdiff_t width = network->width;
     const float *next = weights + CORRECTION_FEATURES * width;
@@ -202,7 +201,7 @@ static ptrdiff_t lay_out(Network *network, const float *weights) {
     return next + width * CELL_SAMPLES - weights;
 }
 
-/* Evaluates the network row by row of cells. Its rows are in `numbers`. */
+/* Evaluates the network, one row of cells after the other. Its rows are in `numbers`. */
 static void residuals_of(Work *work, float *numbers, ptrdiff_t cell_rows, const CorrectionResidual *a) {
     const int width = work->network->width, depth = work->network->depth;
     for (int kept = 0; kept < KEPT; kept++, numbers += CELL_SAMPLES * work->stride) work->cells[kept] = numbers;
@@ -250,7 +249,7 @@ int NAME(correction_residual)(Call *call, const CorrectionResidual *a) {
     return 1;
 }
 
-/* What the filter adds to TILE samples of all channels: [channels][TILE], from the samples at `here` of each plane. */
+/* The residual of the filter for TILE samples of all channels, [channels][TILE], from index `here` of each plane. */
 INLINE void filter_tile(const float *weights, const ptrdiff_t *taps, ptrdiff_t count, int channels, const float *here,
                         ptrdiff_t plane, float (*out)[TILE]) {
     float_lanes sums[CHANNELS][2];
@@ -292,7 +291,7 @@ int NAME(filter_residual)(Call *call, const FilterResidual *a) {
             const ptrdiff_t some = width - first < TILE ? width - first : TILE;
             const float *here = values + (row + radius) * padded_width + radius + first;
             float sums[CHANNELS][TILE];
-            if (channels == CHANNELS) /* numbers that the compiler knows */
+            if (channels == CHANNELS) /* constants for the compiler */
                 filter_tile(a->weights, distances, count, CHANNELS, here, plane, sums);
             else
                 filter_tile(a->weights, distances, count, 1, here, plane, sums);
@@ -303,7 +302,7 @@ int NAME(filter_residual)(Call *call, const FilterResidual *a) {
     return has_memory || no_memory(call);
 }
 
-/* Sample values of a row of planes, before they are rounded: [CHANNELS][width]. */
+/* Computes the code values of a row of planes before rounding: [CHANNELS][width]. */
 static void colours_of_row(const float *planes, ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t width,
                            const float *basis, float scale, float middle, float most, float *out) {
     for (ptrdiff_t j = 0; j < channels; j++)
@@ -330,7 +329,7 @@ int NAME(planes_to_pixels)(Call *call, const PlanesToPixels *a) {
         for (ptrdiff_t j = 0; j < channels; j++)
             for (ptrdiff_t n = 0; n < width; n++) {
                 const ptrdiff_t at = (row * width + n) * channels + j;
-                /* ties go to the even number, as NumPy's */
+                /* ties to even, as in NumPy */
                 const int value = (int)((row_values[j * width + n] + ROUNDING) - ROUNDING);
                 if (bytes == 1)
                     ((uint8_t *)a->pixels)[at] = (uint8_t)value;

@@ -1,4 +1,4 @@
-/* The kernels of a fit of the overfitted codec: the loss of a window and its gradient, and the steps of latents. */
+/* The kernels of a fit of the overfitted codec: the loss of a window, its gradient, and the updates of latents. */
 #if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
 #define TARGET_BASELINE
 #endif
@@ -26,7 +26,7 @@ static ptrdiff_t weights_at(float *at, int width, int units, Weights *weights) {
     return at - start;
 }
 
-/* The numbers that all planes of a window take, and where they begin. */
+/* The sizes and offsets of all planes of a window. */
 static ptrdiff_t lay_out(Work *work, float *workspace) {
     ptrdiff_t used = 0;
 #define TAKE(name, count) (work->name = workspace ? workspace + used : NULL, used += (count))
@@ -65,7 +65,7 @@ typedef union {
     SynthesisRows synthesis;
 } Rows;
 
-/* Bytes, up to the next multiple of 64. */
+/* Rounds a number of bytes up to a multiple of 64. */
 #define ALIGNED(bytes) (((bytes) + 63) / 64 * 64)
 
 static ptrdiff_t workspace_bytes(void) {
@@ -79,7 +79,7 @@ int NAME(window_workspace)(Call *call, const WindowWorkspace *a) {
     return give(call, workspace_bytes());
 }
 
-/* Everything of a window, in `workspace_bytes` bytes. */
+/* Allocates all data of a window in `workspace_bytes` bytes. */
 static void window(Work *work, char *workspace, float *grad_latents) {
     workspace += -(uintptr_t)workspace % 64;
     Rows *rows = (Rows *)(workspace + ALIGNED(sizeof(float_lanes) * SUMS));
@@ -95,7 +95,7 @@ static void window(Work *work, char *workspace, float *grad_latents) {
         memset(work->grad_planes[level], 0, plane * (size_t)(GRID_LEVELS - 1 - level));
     }
     for (int stage = 0; stage <= STAGES; stage++) {
-        const int written = (PIXELS_ALONG - 2 * stage) * PIXELS_ALONG; /* what is read beyond has no part in a result */
+        const int written = (PIXELS_ALONG - 2 * stage) * PIXELS_ALONG; /* numbers beyond do not affect results */
         for (int c = 0; c < CHANNELS; c++)
             memset(work->values[stage] + c * VALUES + written, 0, sizeof(float) * (size_t)(VALUES - written));
         memset(work->grad_values[stage] - MARGIN, 0, sizeof(float) * (CHANNELS * GRAD_VALUES + MARGIN));
@@ -120,7 +120,7 @@ static ptrdiff_t symbols_of_window(void) {
     return count;
 }
 
-/* Whether grids are those of an image, [h_l, w_l] each; otherwise refuses the call. */
+/* Returns whether grids have the sizes of those of an image, [h_l, w_l] each; otherwise it rejects the call. */
 static int are_grids(Call *call, const ptrdiff_t *counts, const WindowPlace *place) {
     for (int level = 0; level < GRID_LEVELS; level++)
         if (counts[level] < level_size(place->height, level) * level_size(place->width, level))
@@ -134,7 +134,7 @@ static int is_place(Call *call, const WindowPlace *place) {
            refuse(call, "there is no such window");
 }
 
-/* Checks what both kernels of windows begin with, and takes it. */
+/* Checks and stores the arguments that both kernels of windows share. */
 static int begin_window(Call *call, Work *work, const FitWindow *a, ptrdiff_t workspace_count) {
     if (a->width < 1 || a->width > MAX_WIDTH || a->units < 1 || a->units > MAX_WIDTH)
         return refuse(call, "a width is not possible");
@@ -205,7 +205,7 @@ typedef struct {
     float mean_fraction, square_fraction, rate, per_square_bias, epsilon;
 } AdamStep;
 
-/* A step of Adam for some samples of a row, whose gradients become zero. */
+/* Updates some samples of a row by Adam, and resets their gradients to zero. */
 static void move_row(const AdamStep *step, ptrdiff_t count, float *values, float *means, float *squares,
                      float *gradients) {
     for (ptrdiff_t i = 0; i < count; i++) {

@@ -1,14 +1,14 @@
-/* What the files of the fit share: a window of the overfitted codec, its loss by colours and bits and the gradient of
- * it, as `dfmcodec.codecs.overfitted.encode.window_loss` describes them (which is what JAX computes elsewhere).
+/* Shared by the files of the fit: a window of the overfitted codec, its loss and the gradient of the loss, as described
+ * in `dfmcodec.codecs.overfitted.encode.window_loss`. JAX implements the same functions.
  *
- * fit_forward.c goes from latents to symbols and colours, fit_rate.c from symbols to their bits and back, and
- * fit_backward.c from colours back to latents; fit.c has the kernels.
+ * fit_forward.c computes symbols and colours from latents, fit_rate.c computes the bits of symbols and their gradient,
+ * and fit_backward.c propagates gradients from colours to latents. fit.c contains the kernels.
  *
- * A window has WINDOW x WINDOW pixels, and of each of GRID_LEVELS grids its own samples and HALO more on all side. All
- * planes of a level have rows of `stride_of(level)` numbers, of which those beyond its samples are zero where they
- * could count. Networks go over tiles of 128 symbols or pixels: the inputs of a tile are rows of 128 numbers, a
- * layer is a product of a matrix with them, and its gradient goes the same way back before the next tile. The
- * gradient of a weight is kept for each lane of vectors, and summed in the end.
+ * A window has WINDOW x WINDOW pixels, and of each of GRID_LEVELS grids its own samples and HALO more on all sides. All
+ * planes of a level have rows of `stride_of(level)` numbers. The numbers beyond its samples are zero where they could
+ * affect a result. Networks process tiles of 128 symbols or pixels. The inputs of a tile are rows of 128 numbers, and a
+ * layer is a matrix product with them. The backward pass of a tile precedes the forward pass of the next tile. The
+ * gradient of a weight is accumulated for each vector lane, and summed at the end.
  */
 #ifndef DFM_FIT_H
 #define DFM_FIT_H
@@ -21,10 +21,10 @@ enum {
     MAX_WIDTH = 64,
     TILE = 128,
     TILE_VECTORS = TILE / LANES,
-    ROWS_AT_A_TIME = 4, /* of a product of matrices */
+    ROWS_AT_A_TIME = 4, /* of a matrix product */
     SLACK = 2 * LANES,  /* numbers that may be read beyond the last one */
     PIXELS_ALONG = WINDOW + 2 * STAGES,
-    PIXELS = PIXELS_ALONG * PIXELS_ALONG, /* that the synthesis network is evaluated at */
+    PIXELS = PIXELS_ALONG * PIXELS_ALONG, /* for which the synthesis network is evaluated */
     MARGIN = 2 * PIXELS_ALONG + LANES,    /* zeros before a plane of gradients */
     VALUES = PIXELS + SLACK,              /* numbers of a plane of vectors or colours */
     GRAD_VALUES = MARGIN + VALUES,
@@ -45,24 +45,24 @@ typedef struct {
     float *w1, *c1, *w2, *c2, *w3, *context_bypass, *c3;
 } Weights;
 
-/* What a call works on. */
+/* The state of a call. */
 typedef struct {
     Weights weights, grad_weights;
     int width, units, has_gradient;
-    int lines; /* of the companding: the least of slope * |x| + constant */
+    int lines; /* of the companding: the minimum of slope * |x| + constant */
     const float *companding;
     ptrdiff_t top, left, height, width_of_image;
     float lmbda, step_size, peak, temperature, noise, activation_max;
     uint32_t seed;
-    const float *colours, *pixel_weights, *grids[GRID_LEVELS]; /* grids are of the whole image */
+    const float *colours, *pixel_weights, *grids[GRID_LEVELS]; /* grids of the complete image */
     float *costs;       /* [WINDOW][WINDOW] without gradient: squared errors of pixels */
-    float *symbol_bits; /* without gradient, from the finest grid on */
-    float *symbols[GRID_LEVELS], *slopes[GRID_LEVELS]; /* after soft rounding, and its derivative by the latents */
+    float *symbol_bits; /* without gradient, from the finest grid to the coarsest */
+    float *symbols[GRID_LEVELS], *slopes[GRID_LEVELS]; /* after soft rounding, and derivatives by latents */
     float *companded[GRID_LEVELS];                     /* symbols, as features */
     float *grad_symbols[GRID_LEVELS], *grad_companded[GRID_LEVELS];
     float *planes[GRID_LEVELS]; /* the coarser grids at the size of a level, the nearest first */
     float *grad_planes[GRID_LEVELS];
-    float *middle, *grad_middle;     /* a plane that is upsampled along its rows */
+    float *middle, *grad_middle;     /* a plane after upsampling along its rows */
     float *vectors, *grad_vectors;   /* [GRID_LEVELS][VALUES] */
     float *values[STAGES + 1];       /* [CHANNELS][VALUES]: before and after each stage */
     float *grad_values[STAGES + 1];  /* GRAD_VALUES apart, each after a margin */
@@ -85,7 +85,7 @@ INLINE Range inside_of(ptrdiff_t corner, ptrdiff_t size, int level) {
     return (Range){before > 0 ? (int)before : 0, end < samples_of(level) ? (int)end : samples_of(level)};
 }
 
-/* Grid number k of the coarser ones at the size of a level, of which the nearest is `own` where k is 0. */
+/* Returns coarser grid number k at the size of a level; the nearest, k = 0, is `own`. */
 INLINE float *coarser_plane(float *const *planes, float *const *own, int level, int k) {
     return k ? planes[level] + (k - 1) * plane_of(level) : own[level];
 }
@@ -220,7 +220,7 @@ INLINE float_lanes high_pairs(float_lanes a, float_lanes b) { return SHUFFLE(a, 
 INLINE float_lanes even_ones(float_lanes a, float_lanes b) { return SHUFFLE(a, b, EVEN_ONES); }
 INLINE float_lanes odd_ones(float_lanes a, float_lanes b) { return SHUFFLE(a, b, ODD_ONES); }
 
-/* Upsamples the rows of a plane of `level` + 1 along their length: [samples of it][stride of `level`]. */
+/* Upsamples the rows of a plane of `level` + 1: [its samples][stride of `level`]. */
 INLINE void upsample_rows(const float *taps, int level, const float *in, float *out) {
     const int count = samples_of(level + 1), pairs = count - TAPS;
     for (int y = 0; y < count; y++) {
@@ -242,7 +242,7 @@ INLINE void upsample_rows(const float *taps, int level, const float *in, float *
 
 /* ---- networks ---------------------------------------------------------------------------------------------- */
 
-/* The rows of a tile: what goes into a product has to follow each other. */
+/* The rows of a tile. The inputs of a matrix product must be adjacent. */
 typedef struct {
     Row h1[MAX_WIDTH], h2_and_features[MAX_WIDTH + GRID_FEATURES], outputs[OUTPUTS];
     Row grad_h1_and_outputs[MAX_WIDTH + OUTPUTS], grad_h2[MAX_WIDTH], grad_features[GRID_FEATURES];
@@ -276,28 +276,29 @@ INLINE int synthesis_waves(const Work *work, int first, int used, SynthesisRows 
     return vectors;
 }
 
-/* The vectors of the synthesis network in a row of a plane of the finest level. */
+/* The first pixel of the synthesis network in a row of a plane of the finest level. */
 INLINE float *pixel_row(float *plane, int y) { return plane + (HALO - STAGES + y) * stride_of(0) + HALO - STAGES; }
 
 INLINE void scaled_copy(const float *from, float scale, float *to) {
     for (int x = 0; x < PIXELS_ALONG; x++) to[x] = from[x] * scale;
 }
 
-/* ---- what is in which file --------------------------------------------------------------------------------- */
+/* ---- functions by file ------------------------------------------------------------------------------------- */
 
 /* fit_forward.c: latents to symbols, and symbols to colours and their squared errors. */
 void NAME(round_latents)(const Work *work);
 void NAME(forward)(const Work *work, SynthesisRows *rows);
 /* Upsamples a plane of `level` + 1 to one of `level`; see `codecs.overfitted.synthesis.upsampled`. */
 void NAME(upsample_plane)(const Work *work, const float *taps, int level, const float *in, float *out);
-/* Sets what is beyond the image, and beyond the samples of rows, to zero. */
+/* Sets samples beyond the image, and numbers beyond the samples of rows, to zero. */
 void NAME(clear_outside)(const Work *work, int level, float *plane);
 
-/* fit_rate.c: the bits of all symbols, and their gradient by symbols and by the weights of the context network. */
+/* fit_rate.c: the bits of all symbols, and their gradient with respect to symbols and to the weights of the context
+ * network. */
 void NAME(rate)(const Work *work, ContextRows *rows);
 
-/* fit_backward.c: the gradient of squared errors by symbols and by the weights of the synthesis network; the gradient
- * of the loss by latents, [samples][samples] of each level. */
+/* fit_backward.c: the gradient of squared errors with respect to symbols and to the weights of the synthesis network;
+ * and the gradient of the loss with respect to latents, [samples][samples] of each level. */
 void NAME(backward)(const Work *work, SynthesisRows *rows);
 void NAME(latent_gradient)(const Work *work, float *grad_latents);
 /* The transpose of `upsample_plane`: adds to the gradient of the coarser plane. `grad` is zero beyond the samples of

@@ -1,12 +1,12 @@
-/* The backward pass of a window of a fit: the gradient of the squared errors by symbols and by the weights of the
- * synthesis network, and the gradient of the loss by latents.
+/* The backward pass of a window of a fit: the gradient of the squared errors with respect to symbols and to the weights
+ * of the synthesis network, and the gradient of the loss with respect to latents.
  */
 #if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
 #define TARGET_BASELINE
 #endif
 #include "fit.h"
 
-/* With `sums`, the gradient by the taps is added to them, from the plane `in` that was upsampled. */
+/* If `sums` is not NULL, adds the gradient with respect to the taps, from the plane `in` that was upsampled. */
 INLINE void add_upsample_gradient(const Work *work, const float *taps, int level, const float *grad,
                                   float *grad_coarser, const float *in, float_lanes *sums) {
     const int count = samples_of(level + 1), pairs = count - TAPS, stride = stride_of(level);
@@ -31,7 +31,7 @@ INLINE void add_upsample_gradient(const Work *work, const float *taps, int level
             }
             store(work->grad_middle + y * stride + x, &sum);
         }
-    float even[WINDOW + 3 * LANES] = {0}, odd[WINDOW + 3 * LANES] = {0}; /* from their sample LANES on */
+    float even[WINDOW + 3 * LANES] = {0}, odd[WINDOW + 3 * LANES] = {0}; /* samples start at LANES */
     for (int y = 0; y < count; y++) {
         const float *wide = work->grad_middle + y * stride, *row = in ? in + y * stride_of(level + 1) : NULL;
         float *target = grad_coarser + y * stride_of(level + 1);
@@ -64,14 +64,15 @@ void NAME(upsample_backward)(const Work *work, const float *taps, int level, con
     add_upsample_gradient(work, taps, level, grad, grad_coarser, NULL, NULL);
 }
 
-/* The weights of the synthesis network side by side for products, and where their gradients are in `Work.sums`. */
+/* The weights of the synthesis network, joined for matrix products, and the offsets of their gradients in
+ * `Work.sums`. */
 typedef struct {
     float back[GRID_LEVELS * (MAX_WIDTH + CHANNELS)]; /* [lift' | bypass'] */
     float_lanes *grad_lift, *grad_lift_constants, *grad_layer, *grad_bypass, *grad_constants, *grad_stages,
         *grad_filters;
 } SynthesisProducts;
 
-/* The way back of a tile through Fourier layer and bypass. */
+/* The backward pass of a tile through the Fourier layer and the bypass. */
 static void synthesis_tile_backward(const Work *work, int first, int used, const SynthesisProducts *layers,
                                     SynthesisRows *rows) {
     const int width = work->width, vectors = synthesis_waves(work, first, used, rows, 0);
@@ -94,7 +95,7 @@ static void synthesis_tile_backward(const Work *work, int first, int used, const
             store(rows->grad_phases_and_colours[j] + v * LANES, &grad_phase);
         }
     }
-    /* the gradient by a_j has cos - 1: what the sum with cos has too much is that by the constants */
+    /* the derivative with respect to a_j is cos - 1, so subtract the gradient of the constants from the sum with cos */
     outer_products(layers->grad_layer, (const Row *)grad_colours, CHANNELS, (const Row *)rows->waves, 2 * width,
                    vectors);
     outer_products(layers->grad_bypass, (const Row *)grad_colours, CHANNELS, (const Row *)rows->vectors, GRID_LEVELS,
@@ -109,7 +110,7 @@ static void synthesis_tile_backward(const Work *work, int first, int used, const
         memcpy(work->grad_vectors + level * VALUES + first, rows->grad_vectors[level], sizeof(float) * (size_t)used);
 }
 
-/* The way back through a stage: `grad_out` is zero beyond its rows and columns, before its start too. */
+/* The backward pass of a stage. `grad_out` is zero beyond its rows and columns, and before its start. */
 static void stage_backward(const Work *work, int stage, const float *in, const float *grad_out, float *grad_in,
                            int rows, float_lanes *sums) {
     const float *weights = work->weights.stages + stage * CHANNELS * AROUND;
@@ -144,7 +145,7 @@ static void stage_backward(const Work *work, int stage, const float *in, const f
     }
 }
 
-/* The gradient of the squared errors by the colours. */
+/* The gradient of the squared errors with respect to the colours. */
 static void error_gradient(const Work *work) {
     const float *colours = work->values[STAGES];
     for (int y = 0; y < WINDOW; y++)
@@ -173,7 +174,7 @@ static void prepare_products(const Work *work, SynthesisProducts *layers) {
     memset(work->sums, 0, (size_t)((char *)(layers->grad_filters + (GRID_LEVELS - 1) * TAPS) - (char *)work->sums));
 }
 
-/* Through all stages, from the last one on. */
+/* The backward pass of all stages, from the last to the first. */
 static void stages_backward(const Work *work, const SynthesisProducts *layers) {
     for (int stage = STAGES - 1; stage >= 0; stage--) {
         const int own_rows = PIXELS_ALONG - 2 * stage - 2, inputs = (own_rows + 2) * PIXELS_ALONG;
@@ -189,7 +190,7 @@ static void stages_backward(const Work *work, const SynthesisProducts *layers) {
     }
 }
 
-/* From vectors back to the planes of all levels, and to symbols. */
+/* The backward pass from vectors to the planes of all levels, and to symbols. */
 static void planes_backward(const Work *work, const SynthesisProducts *layers) {
     for (int level = 0; level < GRID_LEVELS - 1; level++)
         memset(work->grad_planes[level], 0, sizeof(float) * (size_t)((GRID_LEVELS - 1 - level) * plane_of(level)));

@@ -1,10 +1,10 @@
-/* The forward pass of a window of a fit: latents to symbols, symbols to colours, and their squared errors. */
+/* The forward pass of a window of a fit: symbols from latents, colours from symbols, and squared errors. */
 #if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
 #define TARGET_BASELINE
 #endif
 #include "fit.h"
 
-/* Nearly normal numbers of deviation 1: sums of 8 bytes of a hash (the finaliser of MurmurHash3) of a counter. */
+/* Approximately standard normal numbers: sums of 8 bytes of a hash (the finaliser of MurmurHash3) of a counter. */
 INLINE float_lanes random_numbers(uint32_t seed, uint32_t counter) {
     typedef uint32_t uint32_lanes __attribute__((vector_size(LANES * 4)));
     uint32_lanes x;
@@ -22,7 +22,7 @@ INLINE float_lanes random_numbers(uint32_t seed, uint32_t counter) {
     return (__builtin_convertvector(sum, float_lanes) - 1020.0f) * (1 / 209.0191f);
 }
 
-/* Rounds softly: floor(x) + 1/2 + tanh((x - floor(x) - 1/2) / T) / (2 tanh(1 / (2 T))), and its derivative. */
+/* Soft rounding: floor(x) + 1/2 + tanh((x - floor(x) - 1/2) / T) / (2 tanh(1 / (2 T))), and its derivative. */
 INLINE float_lanes soft_round(float_lanes x, float per_temperature, float half_height, float_lanes *slope) {
     const float_lanes middle = floored(x) + 0.5f;
     const float_lanes up = exponential((x - middle) * (2 * per_temperature));
@@ -31,7 +31,7 @@ INLINE float_lanes soft_round(float_lanes x, float per_temperature, float half_h
     return middle + half_height * tanh;
 }
 
-/* Latents of a level into symbols and their slopes; beyond the image, those at its edges are repeated. */
+/* Computes symbols and slopes from the latents of a level. Beyond the image, latents at the edges are repeated. */
 static void round_level(const Work *work, int level) {
     const ptrdiff_t rows = level_size(work->height, level), columns = level_size(work->width_of_image, level);
     const ptrdiff_t top = (work->top >> level) - HALO, left = (work->left >> level) - HALO;
@@ -95,7 +95,7 @@ void NAME(clear_outside)(const Work *work, int level, float *plane) {
     }
 }
 
-/* Fourier layer and bypass of up to TILE pixels. */
+/* Evaluates the Fourier layer and the bypass for up to TILE pixels. */
 static void synthesis_tile(const Work *work, int first, int used, SynthesisRows *rows) {
     const Weights *weights = &work->weights;
     const int vectors = synthesis_waves(work, first, used, rows, 1);
@@ -108,7 +108,7 @@ static void synthesis_tile(const Work *work, int first, int used, SynthesisRows 
             work->values[0][c * VALUES + first + i] = rows->colours[c][i] + bypassed[c][i];
 }
 
-/* A residual stage: planes + a 3x3 map of them, for `count` numbers of rows of PIXELS_ALONG. */
+/* A residual stage: planes plus a 3x3 map of them, for `count` numbers of rows of PIXELS_ALONG. */
 static void stage_forward(const Work *work, int stage, const float *in, float *out, int rows) {
     const float *weights = work->weights.stages + stage * CHANNELS * AROUND;
     const float *constants = work->weights.stage_constants + stage * CHANNELS;
@@ -131,7 +131,7 @@ static void stage_forward(const Work *work, int stage, const float *in, float *o
     }
 }
 
-/* The squared errors of the colours, each pixel's for itself, as code values. */
+/* The squared errors of each pixel, with colours rounded to code values. */
 static void squared_errors(const Work *work) {
     const float *colours = work->values[STAGES];
     const float peak = work->peak, unit = 1 / peak;

@@ -1,12 +1,12 @@
-/* The rate of a window of a fit: the bits of its symbols under the context network, and their gradient by symbols and
- * by the weights of the network.
+/* The rate of a window of a fit: the bits of its symbols under the context network, and their gradient with respect to
+ * symbols and to the weights of the network.
  */
 #if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
 #define TARGET_BASELINE
 #endif
 #include "fit.h"
 
-/* The symbols of a level as contexts see them: companded, and 0 beyond the image. */
+/* The symbols of a level as features: companded, and 0 beyond the image. */
 static void compand_level(const Work *work, int level) {
     const int stride = stride_of(level);
     const Range rows = inside_of(work->top, work->height, level);
@@ -29,7 +29,7 @@ typedef struct {
     int lanes;                            /* symbols of a vector */
 } Tile;
 
-/* The weights of contexts side by side for products, and where the gradients of each are in `Work.sums`. */
+/* The weights of the context network, joined for matrix products, and the offsets of their gradients in `Work.sums`. */
 typedef struct {
     float last[OUTPUTS * (MAX_WIDTH + GRID_FEATURES)];       /* [w3 | bypass] */
     float first_back[GRID_FEATURES * (MAX_WIDTH + OUTPUTS)]; /* [w1' | bypass'] */
@@ -68,7 +68,7 @@ INLINE void add_to(float *target, float_lanes v) {
     store(target, &sum);
 }
 
-/* The gradient of features and values of a tile to where they came from. */
+/* Adds the gradient with respect to features and values of a tile to the gradients of their planes. */
 INLINE void scatter_tile(const Work *work, const Tile *tile, const ContextRows *rows) {
     const int level = tile->level, stride = stride_of(level);
     const int coarse = level + 1 < GRID_LEVELS ? stride_of(level + 1) : 0;
@@ -90,8 +90,8 @@ INLINE void scatter_tile(const Work *work, const Tile *tile, const ContextRows *
     }
 }
 
-/* The bits of symbols of Laplace distributions, and their gradients by scale (its logarithm) and by distance from the
- * mean; see `contexts.laplace_bits`. The probability of a symbol is at least 2^-20. */
+/* The bits of symbols under Laplace distributions, and the gradients with respect to the logarithm of the scale and to
+ * the distance from the mean; see `contexts.laplace_bits`. The probability of a symbol is at least 2^-20. */
 INLINE float_lanes laplace_bits(float_lanes distance, float_lanes log_scale, float_lanes *grad_distance,
                                 float_lanes *grad_log_scale) {
     const float_lanes per_scale = exponential(-log_scale), one = all(1.0f), nats_to_bits = all(1.44269504f);
@@ -112,10 +112,10 @@ INLINE float_lanes laplace_bits(float_lanes distance, float_lanes log_scale, flo
     return -logarithm(larger(p, all(9.5367431640625e-7f)));
 }
 
-/* Activations of sums: between 0 and the largest one. */
+/* Activations of sums: clipped to 0 and the maximum. */
 INLINE float_lanes activation(float_lanes sum, float_lanes most) { return smaller(larger(sum, all(0.0f)), most); }
 
-/* The gradient of a sum by that of its activation. */
+/* The gradient with respect to a sum, from that with respect to its activation. */
 INLINE float_lanes grad_of_sum(float_lanes active, float_lanes grad_activation, float_lanes most) {
     return where(negative(all(0.0f) - active) & negative(active - most), grad_activation, all(0.0f));
 }
@@ -145,7 +145,7 @@ INLINE void evaluate_tile(const Work *work, const Tile *tile, const ContextProdu
              rows->outputs, vectors);
 }
 
-/* The bits of the symbols of a tile, and their gradient by outputs and symbols. */
+/* The bits of the symbols of a tile, and their gradient with respect to outputs and symbols. */
 INLINE void bits_of_tile(const Work *work, const Tile *tile, ContextRows *rows) {
     const int level = tile->level;
     const float_lanes none = all(0.0f), largest = all(6.0f);
@@ -178,7 +178,7 @@ INLINE void bits_of_tile(const Work *work, const Tile *tile, ContextRows *rows) 
     }
 }
 
-/* The way back of a tile through the context network. */
+/* The backward pass of a tile through the context network. */
 INLINE void tile_backward(const Work *work, const Tile *tile, const ContextProducts *layers, ContextRows *rows) {
     const int units = work->units, level = tile->level, vectors = tile->vectors;
     const Weights *weights = &work->weights;

@@ -1,6 +1,6 @@
-/* The context network of latent grids, for the symbols of a wavefront. The same integers as
- * `dfmcodec.codecs.overfitted.context`, where the model is described. All sums are integers below 2^24,
- * which float32 holds exactly; 16 symbols are worked on at a time.
+/* The context network of latent grids, for the symbols of a wavefront. `dfmcodec.codecs.overfitted.context` describes
+ * the model. All integers are equal to those of its NumPy implementation: sums are integers below 2^24, which are exact
+ * in float32. LANES symbols are processed at a time.
  */
 #if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
 #define TARGET_BASELINE
@@ -14,7 +14,7 @@ enum {
     MEAN_BITS = 4, /* a mean is in sixteenths of a symbol */
 };
 
-/* Symbols `start + n stride`, n < count, of an array. */
+/* The symbols at indices `start + n stride`, n < count, of an array. */
 typedef struct {
     ptrdiff_t start, stride;
 } Wavefront;

@@ -1,5 +1,5 @@
-/* The choice of instructions at run time: one instruction set for all kernels. Its products of bytes are rows of
- * BYTE_PRODUCTS; the other kernels are compiled for the target that goes with it.
+/* The choice of one instruction set for all kernels at run time. Each row of BYTE_PRODUCTS is an instruction set. The
+ * other kernels are compiled for several targets, and the best target that the instruction set permits is used.
  */
 #include "byte_products.h"
 #include "kernels.h"
@@ -21,7 +21,7 @@ static const Kernels of_targets[TARGETS] = {
 const Kernels *kernels = of_targets;
 const ByteProducts *byte_products = BYTE_PRODUCTS;
 
-/* The best target of the processor that an instruction set allows. */
+/* Returns the best target that the processor supports and an instruction set permits. */
 static enum Target target_of(const char *name) {
 #if ON_X86
     const int is_small = name && (!strcmp(name, "avx2") || !strcmp(name, "avx-vnni"));

@@ -66,7 +66,7 @@ static const int CAUSAL_OFFSETS[14][2] __attribute__((unused)) = {
     {0, -1},
 };
 
-/* Some rows of a coding pass, and the context network of its symbols. */
+/* Rows of a coding pass, and the context network of its symbols. */
 typedef struct {
     const int8_t *w1; ptrdiff_t w1_count;
     const int32_t *c1; ptrdiff_t c1_count;
@@ -119,7 +119,7 @@ typedef struct {
     const float *grids[7]; ptrdiff_t grids_count[7];
 } FitWindow;
 
-/* Some rows of two images, and the constants of SSIMULACRA2. */
+/* Rows of two images, and the constants of SSIMULACRA2. */
 typedef struct {
     const float *original; ptrdiff_t original_count;
     const float *decoded; ptrdiff_t decoded_count;
@@ -134,7 +134,7 @@ typedef struct {
     double constant;
 } ComparedRows;
 
-/* A coding pass of a search for paths. */
+/* A coding pass of a trellis search. */
 typedef struct {
     ptrdiff_t rows;
     ptrdiff_t columns;
@@ -153,7 +153,7 @@ typedef struct {
     const uint32_t *words; ptrdiff_t words_count;
 } StartDecoding;
 
-/* Decodes the high part of a symbol for each number of a table: its entry less RADIUS. */
+/* Decodes the high part of each symbol, its table entry minus RADIUS. */
 typedef struct {
     uint64_t *state; ptrdiff_t state_count;
     const uint32_t *words; ptrdiff_t words_count;
@@ -166,7 +166,7 @@ typedef struct {
     int32_t *highs; ptrdiff_t highs_count;
 } DecodeHighs;
 
-/* Decodes numbers of some bits under the uniform model. */
+/* Decodes uniformly distributed numbers of a given number of bits. */
 typedef struct {
     uint64_t *state; ptrdiff_t state_count;
     const uint32_t *words; ptrdiff_t words_count;
@@ -174,7 +174,7 @@ typedef struct {
     int32_t *values; ptrdiff_t values_count;
 } DecodeBits;
 
-/* Chooses the tables of the symbols in some rows of a pass; see `ContextModel.choose_tables`. */
+/* Chooses the tables of the symbols in rows of a pass; see `ContextModel.choose_tables`. */
 typedef struct {
     ContextPass coding_pass;
     int16_t *table; ptrdiff_t table_count;
@@ -198,7 +198,7 @@ typedef struct {
     int32_t *middle; ptrdiff_t middle_count;
 } ChooseWavefrontTables;
 
-/* Takes the symbols of a wavefront; see `GridContext.accept`. */
+/* Stores the symbols of a wavefront; see `GridContext.accept`. */
 typedef struct {
     const int32_t *symbols; ptrdiff_t symbols_count;
     const float *companded; ptrdiff_t companded_count;
@@ -251,7 +251,7 @@ typedef struct {
     void *pixels; ptrdiff_t pixels_count;
 } PlanesToPixels;
 
-/* Takes the symbols of a pass; see `CausalContext.accept`. */
+/* Stores the symbols of a pass; see `CausalContext.accept`. */
 typedef struct {
     const int32_t *symbols; ptrdiff_t symbols_count;
     const int16_t *table; ptrdiff_t table_count;
@@ -285,7 +285,7 @@ typedef struct {
     int32_t *samples; ptrdiff_t samples_count;
 } SynthesiseChannel;
 
-/* Compands the differences in some rows of a low-pass band. */
+/* Compands the differences in rows of a low-pass band. */
 typedef struct {
     const int32_t *low; ptrdiff_t low_count;
     ptrdiff_t height;
@@ -309,7 +309,7 @@ typedef struct {
     uint32_t *out; ptrdiff_t out_count;
 } EncodeEntries;
 
-/* Encodes the lowest bits of numbers under the uniform model. */
+/* Encodes the low bits of numbers as uniformly distributed. */
 typedef struct {
     uint64_t *state; ptrdiff_t state_count;
     int bits;
@@ -317,13 +317,13 @@ typedef struct {
     uint32_t *out; ptrdiff_t out_count;
 } EncodeBits;
 
-/* Writes the words that end a stream; the state stays. */
+/* Writes the words that end a stream, without a change of the state. */
 typedef struct {
     const uint64_t *state; ptrdiff_t state_count;
     uint32_t *out; ptrdiff_t out_count;
 } EndEncoding;
 
-/* Chooses tables, and adds the gradient of bits by symbols; see `ContextModel.add_gradient`. */
+/* Chooses tables, and adds the gradient of bits; see `ContextModel.add_gradient`. */
 typedef struct {
     ContextPass coding_pass;
     int16_t *table; ptrdiff_t table_count;
@@ -337,7 +337,7 @@ typedef struct {
     float *grad_coarser; ptrdiff_t grad_coarser_count;
 } AddContextGradient;
 
-/* Computes the gradient of the bits of symbols by an adaptation of the last layer. */
+/* Computes the gradient of the bits of symbols with respect to an adaptation of the last layer. */
 typedef struct {
     const uint8_t *hidden; ptrdiff_t hidden_count;
     const float *sums; ptrdiff_t sums_count;
@@ -354,7 +354,7 @@ typedef struct {
     float *grad_constants; ptrdiff_t grad_constants_count;
 } AdaptationGradient;
 
-/* Measures the workspace of a window. */
+/* Computes the size of the workspace of a window. */
 typedef struct {
     char nothing;
 } WindowWorkspace;
@@ -385,7 +385,7 @@ typedef struct {
     float *waiting[7]; ptrdiff_t waiting_count[7];
 } AddWindowGradient;
 
-/* Moves the latents of a window by a step of Adam; see `Latents.move`. */
+/* Updates the latents of a window by a step of Adam; see `Latents.move`. */
 typedef struct {
     WindowPlace place;
     float *values[7]; ptrdiff_t values_count[7];
@@ -409,13 +409,13 @@ typedef struct {
     float *values; ptrdiff_t values_count;
 } LookUpSamples;
 
-/* Sums the errors of SSIMULACRA2 at a scale over the pixels of some rows; see `metrics.ssimulacra2`. */
+/* Sums the errors of SSIMULACRA2 at one scale over the pixels of rows; see `metrics.ssimulacra2`. */
 typedef struct {
     ComparedRows strip;
     double *sums; ptrdiff_t sums_count;
 } Ssimulacra2Sums;
 
-/* Computes the gradient of a sum of the errors of SSIMULACRA2 at a scale, in some rows of the decoded image. */
+/* Computes the gradient of a weighted sum of the errors of SSIMULACRA2 at one scale, in rows of an image. */
 typedef struct {
     ComparedRows strip;
     const float *error_weights; ptrdiff_t error_weights_count;
@@ -433,7 +433,7 @@ typedef struct {
     float *band_2; ptrdiff_t band_2_count;
 } AnalyseChannel;
 
-/* Chooses the symbols of some rows of cells; see `trellis_search.PathChooser`. */
+/* Chooses the symbols of rows of cells; see `trellis_search.PathChooser`. */
 typedef struct {
     PathPass passes[36];
     ptrdiff_t passes_count;

@@ -1,8 +1,8 @@
-"""The kernels and their arguments: the one table that C, Python and the browser share.
+"""The table of kernels and their arguments, from which the C, Python and browser files are made.
 
-`python -m dfmcodec.kernels.make_interface` writes what all of them include: structs, checks
-of lengths and constants in C; the stub and the argument groups in Python; the layout of the structs
-in JavaScript. Nothing imports this table at run time.
+`python -m dfmcodec.kernels.make_interface` generates structs, length checks and constants in C; the
+stub and the argument groups in Python; and the layout of the structs in JavaScript. The table is
+not imported at run time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Kind(Enum):
 
 
 class Result(Enum):
-    """What a kernel returns."""
+    """The types of results of a kernel."""
 
     NOTHING = "None"
     SIZE = "int"
@@ -36,11 +36,11 @@ class Array:
     """A C-contiguous array.
 
     Args:
-        dtype: A name of NumPy; "" for uint8 or uint16, whose length the kernel checks.
-        text: What it holds.
-        length: The least number of items, in C, from other arguments (`NAME_count` is the number of
-            items of an array) and constants; "" where the kernel checks it.
-        is_written: Whether the kernel writes it.
+        dtype: The NumPy name of the type; "" for uint8 or uint16, whose length the kernel checks.
+        text: The description.
+        length: The minimum number of items, as a C expression of other arguments (`NAME_count` is
+            the number of items of an array) and constants; "" if the kernel checks it.
+        is_written: Indicates whether the kernel writes it.
         count: The number of arrays: more than one for a tuple of arrays.
     """
 
@@ -53,7 +53,7 @@ class Array:
 
 @dataclass(frozen=True)
 class Number:
-    """A number that is no array."""
+    """A scalar argument."""
 
     kind: Kind
     text: str
@@ -64,9 +64,9 @@ class Group:
     """A named tuple in Python, a struct in C, an object in JavaScript.
 
     Args:
-        name: The name of all of these.
-        text: What it holds.
-        fields: Its items.
+        name: The name in all three languages.
+        text: The description.
+        fields: The items.
     """
 
     name: str
@@ -80,8 +80,8 @@ class Groups:
 
     Args:
         group: The group.
-        most: The largest number of them.
-        text: What they are.
+        most: The maximum number of them.
+        text: The description.
     """
 
     group: Group
@@ -97,13 +97,13 @@ class Kernel:
     """A kernel.
 
     Args:
-        text: What it does.
-        fields: Its arguments.
-        result: What it returns.
-        returns: What the result means.
-        is_short: Whether it is so short that it keeps the lock of the interpreter.
-        has_targets: Whether it is compiled for each instruction set.
-        is_decoder: Whether the browser has it.
+        text: The description.
+        fields: The arguments.
+        result: The type of the result.
+        returns: The description of the result.
+        is_short: Indicates whether it keeps the GIL, because it takes little time.
+        has_targets: Indicates whether it is compiled for each instruction set.
+        is_decoder: Indicates whether it is compiled for the browser.
     """
 
     text: str
@@ -145,7 +145,7 @@ def real(text: str) -> Number:
     return Number(Kind.REAL, text)
 
 
-# The constants of C and JavaScript, each with its source: a module and an expression in it.
+# The constants of C and JavaScript, each defined by an expression in a module.
 CONSTANTS = {
     "PRECISION_BITS": ("dfmcodec.entropy.tables", "PRECISION_BITS"),
     "RADIUS": ("dfmcodec.entropy.tables", "RADIUS"),
@@ -189,35 +189,35 @@ CONSTANTS = {
     "STAGES": ("dfmcodec.codecs.overfitted.synthesis", "STAGES"),
     "WINDOW": ("dfmcodec.codecs.overfitted.encode.windows", "WINDOW"),
 }
-# Pairs of integers, for C alone.
+# Pairs of integers, for C only.
 OFFSETS = {"CAUSAL_OFFSETS": ("dfmcodec.codecs.overfitted.context", "CAUSAL")}
 
-GRID_LEVELS = 7  # a test compares it with the constant
-MAX_PASSES = 36  # of a decomposition level
+GRID_LEVELS = 7  # checked by a test
+MAX_PASSES = 36  # maximum passes of a decomposition level
 
 PASS = Group(
     "ContextPass",
-    "Some rows of a coding pass, and the context network of its symbols.",
+    "Rows of a coding pass, and the context network of its symbols.",
     {
-        "w1": read("int8", "[hidden_1, features], and so on as in `ContextNetwork`."),
+        "w1": read("int8", "[hidden_1, features]; see `ContextNetwork`, also for the others."),
         "c1": read("int32", "[hidden_1], the constants of the pass."),
         "w2": read("int8", "[hidden_2, hidden_1].", "c1_count * c2_count"),
         "c2": read("int32", "[hidden_2]."),
         "w3": read("int8", "[2, hidden_2].", "2 * c2_count"),
         "c3": read("int32", "[2], the constants of the pass.", "2"),
-        "available": read("int32", "The indices of the features that there are, [K]."),
-        "signed_count": integer("The number of views that are symbols, whose magnitudes are features too."),
+        "available": read("int32", "The indices of the available features, [K]."),
+        "signed_count": integer("The number of views with signed symbols, whose magnitudes are features too."),
         "symbols": read("int8", "The companded symbols of the level, plane 0 of the views."),
         "coarser": read("int8", "The companded symbols of the coarser level, plane 1."),
         "differences": read("int8", "The companded differences in the low-pass band, plane 2."),
         "views": read(
             "int64",
-            "[views, 3]: a plane, the index in it of the first symbol's feature, and the distance from row to row.",
+            "[views, 3]: the plane, the index of the first symbol's feature in it, and the stride of rows.",
         ),
         "rows": size("The number of rows."),
-        "columns": size("The number of symbols of a row."),
+        "columns": size("The number of symbols per row."),
         "quantizers": read("int8", "The quantiser of each symbol.", "rows * columns"),
-        "class_of_mean": read("int16", "The class of each |mean| up to the largest that matters.", "1"),
+        "class_of_mean": read("int16", "The class of each |mean| up to the largest relevant one.", "1"),
     },
 )
 NETWORK = Group(
@@ -233,10 +233,10 @@ NETWORK = Group(
 )
 PATH_PASS = Group(
     "PathPass",
-    "A coding pass of a search for paths.",
+    "A coding pass of a trellis search.",
     {
         "rows": size("The number of rows."),
-        "columns": size("The number of symbols of a row."),
+        "columns": size("The number of symbols per row."),
         "coefficients": read("float32", "The coefficient of each symbol, in steps.", "rows * columns"),
         "weights": read("float32", "The weights of their squared errors.", "rows * columns"),
         "signs": read("int32", "The sign of each symbol's table.", "rows * columns"),
@@ -248,19 +248,19 @@ PATH_PASS = Group(
 )
 STRIP = Group(
     "ComparedRows",
-    "Some rows of two images, and the constants of SSIMULACRA2.",
+    "Rows of two images, and the constants of SSIMULACRA2.",
     {
         "original": read("float32", "The image in linear light, [3, H, W].", "CHANNELS * height * width"),
-        "decoded": read("float32", "The image that is compared with it.", "CHANNELS * height * width"),
+        "decoded": read("float32", "The image that is compared with the original.", "CHANNELS * height * width"),
         "height": size("H."),
         "width": size("W."),
         "first_row": size("The first of the rows."),
         "last_row": size("The row after the last."),
-        "absorbance": read("float32", "The mixture of light, [3, 3].", "CHANNELS * CHANNELS"),
-        "bias": real("The bias that is added to it."),
+        "absorbance": read("float32", "The matrix from linear light to cone responses, [3, 3].", "CHANNELS * CHANNELS"),
+        "bias": real("The bias that is added to the responses."),
         "bias_root": real("The cube root of the bias."),
-        "taps": read("float32", "The window from its centre on.", "5"),
-        "constant": real("The constant of SSIM."),
+        "taps": read("float32", "The taps of the window, from its centre to its edge.", "5"),
+        "constant": real("The stabilising constant of SSIM."),
     },
 )
 PLACE = Group(
@@ -285,13 +285,13 @@ FIT_WINDOW = Group(
     {
         "weights": read("float32", "`Networks.flat`."),
         "width": integer("The dimension to which the synthesis network lifts vectors."),
-        "units": integer("The units of each hidden layer of the context network."),
-        "companding": read("float32", "The slope and the constant of each line, for features in units of a fit.", "2"),
-        "activation_max": real("The largest activation of a unit."),
+        "units": integer("The number of units of each hidden layer of the context network."),
+        "companding": read("float32", "The slope and the constant of each line of the companding.", "2"),
+        "activation_max": real("The maximum activation of a unit."),
         "place": PLACE,
-        "lmbda": real("The multiplier of bits."),
+        "lmbda": real("The Lagrange multiplier of bits."),
         "step_size": real("The step size of the symbols."),
-        "peak": real("The largest code value of a sample."),
+        "peak": real("The maximum code value."),
         "colours": read("float32", "[3, WINDOW, WINDOW].", "CHANNELS * WINDOW * WINDOW"),
         "pixel_weights": read("float32", "[WINDOW, WINDOW].", "WINDOW * WINDOW"),
         "grids": _grids("The latent grids of the image, [h_l, w_l] each.", is_written=False),
@@ -301,16 +301,16 @@ FIT_WINDOW = Group(
 _TABLE = {
     "table": written("int16", "Receives the table of each symbol.", "coding_pass.rows * coding_pass.columns"),
     "sign": written("int32", "Receives the sign of each symbol.", "coding_pass.rows * coding_pass.columns"),
-    "hidden": written("uint8", "Receives the inputs of the last layer, [rows * columns, hidden_2]; none if empty."),
+    "hidden": written("uint8", "Receives the inputs of the last layer, [rows * columns, hidden_2]; unused if empty."),
 }
 _DECODER_STATE = {
-    "state": written("uint64", "The state of the decoder, which changes.", "4"),
+    "state": written("uint64", "The state of the decoder, updated.", "4"),
     "words": read("uint32", "The words of the stream."),
 }
 _ENCODER_STATE = written(
     "uint64",
-    "The state of the encoder, which changes: at first 0, 2^64 - 1, 0, 0; the third number counts the words that wait "
-    "until a carry is out of the question.",
+    "The state of the encoder, updated; initially 0, 2^64 - 1, 0, 0. The third number is the number of pending words, "
+    "which a carry may still change.",
     "4",
 )
 _HALVES = {
@@ -329,28 +329,28 @@ KERNELS = {
         is_decoder=True,
     ),
     "decode_highs": Kernel(
-        "Decodes the high part of a symbol for each number of a table: its entry less RADIUS.",
+        "Decodes the high part of each symbol, its table entry minus RADIUS.",
         {
             **_DECODER_STATE,
             "cumulative": read(
                 "uint32",
-                "[tables, TABLE_SIZE + 1]: the frequencies before each entry, and their sum.",
+                "[tables, TABLE_SIZE + 1]: cumulative frequencies before each entry, and their sum.",
                 "(guide_count >> GUIDE_BITS) * (TABLE_SIZE + 1)",
             ),
-            "guide": read("uint8", "[tables, 256]: the first entry for each value of the highest bits of a quantile."),
+            "guide": read("uint8", "[tables, 256]: the first entry for each value of the high bits of a quantile."),
             "shifts": read("int32", "The number of low bits of each table's symbols.", "guide_count >> GUIDE_BITS"),
             "numbers": read("int16", "The table of each symbol, [N]."),
-            "is_sorted": Number(Kind.TRUTH, "Whether symbols come in the order of their tables, or in their own."),
-            "order": written("int32", "Receives the symbols in the order in which they come, [N].", "numbers_count"),
+            "is_sorted": Number(Kind.TRUTH, "Indicates whether symbols are coded in the order of their tables."),
+            "order": written("int32", "Receives the indices of the symbols in coding order, [N].", "numbers_count"),
             "highs": written("int32", "Receives the high parts, [N]; an escape is ESCAPE - RADIUS.", "numbers_count"),
         },
         result=Result.SIZE,
-        returns="The number of unfinished symbols: escapes, and those with low bits; -1 for an invalid stream.",
+        returns="The number of incomplete symbols: escapes, and those with low bits; -1 for an invalid stream.",
         has_targets=False,
         is_decoder=True,
     ),
     "decode_bits": Kernel(
-        "Decodes numbers of some bits under the uniform model.",
+        "Decodes uniformly distributed numbers of a given number of bits.",
         {
             **_DECODER_STATE,
             "bits": integer("The number of bits."),
@@ -368,22 +368,22 @@ KERNELS = {
             "state": _ENCODER_STATE,
             "cumulative": read("uint32", "[tables, TABLE_SIZE + 1]; see `decode_highs`."),
             "numbers": read("int16", "The table of each entry, [N]."),
-            "is_sorted": Number(Kind.TRUTH, "Whether entries come in the order of their tables, or in their own."),
-            "order": written("int32", "Receives the entries' indices in their order, [N].", "numbers_count"),
+            "is_sorted": Number(Kind.TRUTH, "Indicates whether entries are coded in the order of their tables."),
+            "order": written("int32", "Receives the indices of the entries in coding order, [N].", "numbers_count"),
             "entries": read("int32", "The entries, [N].", "numbers_count"),
-            "out": written("uint32", "Receives the words; room for N and those that wait."),
+            "out": written("uint32", "Receives the words; at least N plus the pending words."),
         },
         result=Result.SIZE,
         returns="The number of words.",
         has_targets=False,
     ),
     "encode_bits": Kernel(
-        "Encodes the lowest bits of numbers under the uniform model.",
+        "Encodes the low bits of numbers as uniformly distributed.",
         {
             "state": _ENCODER_STATE,
             "bits": integer("The number of bits, 1 to 24."),
             "values": read("int32", "The numbers, [N]."),
-            "out": written("uint32", "Receives the words; room for N and those that wait."),
+            "out": written("uint32", "Receives the words; at least N plus the pending words."),
         },
         result=Result.SIZE,
         returns="The number of words.",
@@ -391,10 +391,10 @@ KERNELS = {
         has_targets=False,
     ),
     "end_encoding": Kernel(
-        "Writes the words that end a stream; the state stays.",
+        "Writes the words that end a stream, without a change of the state.",
         {
             "state": read("uint64", "The state of the encoder.", "4"),
-            "out": written("uint32", "Receives the words; room for two and those that wait."),
+            "out": written("uint32", "Receives the words; at least two plus the pending words."),
         },
         result=Result.SIZE,
         returns="The number of words.",
@@ -402,7 +402,7 @@ KERNELS = {
         has_targets=False,
     ),
     "choose_tables": Kernel(
-        "Chooses the tables of the symbols in some rows of a pass; see `ContextModel.choose_tables`.",
+        "Chooses the tables of the symbols in rows of a pass; see `ContextModel.choose_tables`.",
         {"coding_pass": PASS, **_TABLE},
         is_decoder=True,
     ),
@@ -411,21 +411,21 @@ KERNELS = {
         {
             "network": NETWORK,
             "plane": read("float32", "The companded symbols of the grid, padded."),
-            "causal": read("int64", "The distance in it from a symbol to each causal one.", "CAUSAL_FEATURES"),
-            "plane_start": index("The index in it of the first symbol."),
-            "plane_stride": size("The distance in it to the next symbol."),
+            "causal": read("int64", "The offset in the plane from a symbol to each causal symbol.", "CAUSAL_FEATURES"),
+            "plane_start": index("The index of the first symbol in the plane."),
+            "plane_stride": size("The distance to the next symbol in the plane."),
             "coarser": read("int8", "The features of coarser grids, [symbols, 15]."),
             "coarser_start": index("The index of the first symbol's features."),
             "coarser_stride": size("The distance to the next symbol's features."),
             "count": size("The number of symbols."),
             "table": written("int16", "Receives the table of each symbol.", "count"),
             "sign": written("int32", "Receives the sign of each symbol.", "count"),
-            "middle": written("int32", "Receives the integers next to the means.", "count"),
+            "middle": written("int32", "Receives the integers nearest to the means.", "count"),
         },
         is_decoder=True,
     ),
     "accept_wavefront": Kernel(
-        "Takes the symbols of a wavefront; see `GridContext.accept`.",
+        "Stores the symbols of a wavefront; see `GridContext.accept`.",
         {
             "symbols": read("int32", "The symbols, [N]."),
             "companded": read("float32", "The companding of magnitudes."),
@@ -434,7 +434,7 @@ KERNELS = {
             "grid_stride": size("The distance to the next symbol."),
             "plane": written("float32", "Receives the companded symbols."),
             "plane_start": index("The index of the first companded symbol."),
-            "plane_stride": size("The distance to the next one."),
+            "plane_stride": size("The distance to the next companded symbol."),
         },
         is_short=True,
         is_decoder=True,
@@ -442,15 +442,15 @@ KERNELS = {
     "correction_residual": Kernel(
         "Evaluates the correction network on a block; see `codecs.wavelet.correction`.",
         {
-            "weights": read("float32", "lift, a and b of each layer, bypass, one after the other."),
+            "weights": read("float32", "The lift, a and b of each layer, and the bypass, concatenated."),
             "network_width": integer("The width of the network."),
-            "depth": integer("The number of its Fourier layers."),
+            "depth": integer("The number of Fourier layers."),
             "samples": read("int32", "The samples around the block, units.", "channels * height * width"),
             "channels": size("The number of channels."),
             "height": size("The height of the samples."),
             "width": size("The width of the samples."),
             "step_size": real("The quantiser step size in units."),
-            "log_step": real("Its `codecs.wavelet.correction.step_feature`."),
+            "log_step": real("The feature of the step size; see `codecs.wavelet.correction.step_feature`."),
             "block_height": size("The height of the block."),
             "block_width": size("The width of the block."),
             "residual": written(
@@ -467,7 +467,7 @@ KERNELS = {
             "radius": integer("The radius of the filter."),
             "samples": read(
                 "int32",
-                "The samples with `radius` more on all sides, units.",
+                "The samples with a margin of `radius` on all sides, units.",
                 "channels * (height + 2 * radius) * (width + 2 * radius)",
             ),
             "channels": size("The number of channels."),
@@ -485,15 +485,15 @@ KERNELS = {
             "height": size("H."),
             "width": size("W."),
             "basis": read("float32", "[3, 3].", "CHANNELS * CHANNELS"),
-            "scale": real("Code values in a unit."),
+            "scale": real("The number of code values per unit."),
             "middle": real("The code value of 0."),
-            "peak": real("The largest code value; pixels are uint8 up to 255, uint16 beyond."),
+            "peak": real("The maximum code value; pixels are uint8 up to 255, else uint16."),
             "pixels": written("", "Receives the pixels, [H, W, C]."),
         },
         is_decoder=True,
     ),
     "accept_symbols": Kernel(
-        "Takes the symbols of a pass; see `CausalContext.accept`.",
+        "Stores the symbols of a pass; see `CausalContext.accept`.",
         {
             "symbols": read("int32", "The symbols.", "rows * columns"),
             "table": read("int16", "The table of each symbol.", "rows * columns"),
@@ -501,18 +501,18 @@ KERNELS = {
             "offsets": read("int32", "The reconstruction offsets of each table, [tables, 7]."),
             "next_state": read("int8", "`codecs.wavelet.trellis.NEXT_STATE`.", "2 * STATES"),
             "rows": size("The number of rows."),
-            "columns": size("The number of symbols of a row."),
+            "columns": size("The number of symbols per row."),
             "states": written(
-                "int8", "The state of each cell, which changes.", "rows < 1 ? 0 : (rows - 1) * state_stride + columns"
+                "int8", "The state of each cell, updated.", "rows < 1 ? 0 : (rows - 1) * state_stride + columns"
             ),
-            "state_stride": size("The number of cells of a row."),
+            "state_stride": size("The number of cells per row."),
             "companded": read("int8", "The companding of magnitudes.", "1"),
             "plane": written("int8", "Receives the companded multiples."),
-            "plane_start": index("The index in it of the first symbol."),
-            "plane_stride": size("The distance in it from row to row."),
+            "plane_start": index("The index of the first symbol in the plane."),
+            "plane_stride": size("The stride of rows in the plane."),
             "fine": written("int32", "Receives the coefficients in 1/FINE steps; the symbols of a row are 2 apart."),
-            "fine_start": index("The index in it of the first symbol."),
-            "fine_stride": size("The distance in it from row to row."),
+            "fine_start": index("The index of the first symbol in `fine`."),
+            "fine_stride": size("The stride of rows in `fine`."),
         },
         is_decoder=True,
     ),
@@ -531,74 +531,76 @@ KERNELS = {
         is_decoder=True,
     ),
     "low_differences": Kernel(
-        "Compands the differences in some rows of a low-pass band.",
+        "Compands the differences in rows of a low-pass band.",
         {
             "low": read("int32", "[height, width], units.", "height * width"),
             "height": size("The height of the band."),
             "width": size("The width of the band."),
             "level_step": integer("The step size of the level."),
-            "offsets": read("int32", "(row, column) of the samples around that count, each within 2, [N, 2]."),
+            "offsets": read("int32", "The (row, column) offsets of the neighbours, each within +-2, [N, 2]."),
             "companded": read("int32", "The companding of magnitudes.", "1"),
             "first_row": size("The first of the rows."),
             "last_row": size("The row after the last."),
             "differences": written(
                 "int8",
-                "Receives them, [2, 2, N, ceil(height/2), ceil(width/2)].",
+                "Receives the differences, [2, 2, N, ceil(height/2), ceil(width/2)].",
                 "4 * (offsets_count / 2) * ((height + 1) / 2) * ((width + 1) / 2)",
             ),
         },
         is_decoder=True,
     ),
     "add_context_gradient": Kernel(
-        "Chooses tables, and adds the gradient of bits by symbols; see `ContextModel.add_gradient`.",
+        "Chooses tables, and adds the gradient of bits; see `ContextModel.add_gradient`.",
         {
             "coding_pass": PASS,
             **_TABLE,
             "symbols": read("int32", "The symbols of the rows.", "coding_pass.rows * coding_pass.columns"),
             "bits": read("float32", "`ContextModel.bits_of_outputs`."),
-            "scales": integer("Its number of scales."),
-            "means": integer("Its number of means."),
-            "grad_symbols": written("float32", "The gradient by plane 0, [2, ...], which grows."),
-            "grad_coarser": written("float32", "The gradient by plane 1, [2, ...], which grows."),
+            "scales": integer("The number of scales in `bits`."),
+            "means": integer("The number of means in `bits`."),
+            "grad_symbols": written("float32", "The gradient with respect to plane 0, [2, ...], added to."),
+            "grad_coarser": written("float32", "The gradient with respect to plane 1, [2, ...], added to."),
         },
     ),
     "adaptation_gradient": Kernel(
-        "Computes the gradient of the bits of symbols by an adaptation of the last layer.",
+        "Computes the gradient of the bits of symbols with respect to an adaptation of the last layer.",
         {
             "hidden": read("uint8", "The inputs of the layer, [N, hidden_2].", "symbols_count * (maps_count / 2)"),
             "sums": read("float32", "The sums of the layer without an adaptation, [N, 2].", "2 * symbols_count"),
-            "band": read("int64", "The number of each symbol's band.", "symbols_count"),
+            "band": read("int64", "The band index of each symbol.", "symbols_count"),
             "symbols": read("int32", "The symbols, [N]."),
             "quantizers": read("int8", "The quantiser of each symbol.", "symbols_count"),
-            "chosen": read("int64", "The symbols that count."),
+            "chosen": read("int64", "The indices of the symbols to include."),
             "maps": read("int32", "[2, hidden_2]."),
             "constants": read("int32", "[bands, 2]."),
             "bits": read("float32", "`ContextModel.bits_of_outputs`."),
-            "scales": integer("Its number of scales."),
-            "means": integer("Its number of means."),
-            "grad_maps": written("float32", "Receives the gradient by maps.", "maps_count"),
+            "scales": integer("The number of scales in `bits`."),
+            "means": integer("The number of means in `bits`."),
+            "grad_maps": written("float32", "Receives the gradient with respect to `maps`.", "maps_count"),
             "grad_constants": written(
-                "float32", "Receives the gradient by constants, in units of sums.", "constants_count"
+                "float32", "Receives the gradient with respect to `constants`, in units of sums.", "constants_count"
             ),
         },
     ),
     "window_workspace": Kernel(
-        "Measures the workspace of a window.",
+        "Computes the size of the workspace of a window.",
         {},
         result=Result.SIZE,
-        returns="The bytes that `window_gradient` and `window_costs` work in.",
+        returns="The number of bytes that `window_gradient` and `window_costs` need.",
         is_short=True,
     ),
     "window_gradient": Kernel(
         "Computes the gradient of a window's term of the loss of a fit; see `WindowLoss.gradients`.",
         {
             "window": FIT_WINDOW,
-            "workspace": written("uint8", "[`window_workspace()`]; its content before and after has no meaning."),
+            "workspace": written("uint8", "Scratch memory, [`window_workspace()`]."),
             "temperature": real("The temperature of soft rounding."),
-            "noise": real("The deviation of its noise."),
+            "noise": real("The standard deviation of the noise."),
             "seed": Number(Kind.SEED, "The seed of the noise."),
-            "grad_weights": written("float32", "Receives the gradient by `weights`."),
-            "grad_latents": written("float32", "Receives the gradient by `Windows.cut`, one grid after the other."),
+            "grad_weights": written("float32", "Receives the gradient with respect to `weights`."),
+            "grad_latents": written(
+                "float32", "Receives the gradient with respect to the latents of `Windows.cut`, concatenated."
+            ),
         },
     ),
     "window_costs": Kernel(
@@ -614,31 +616,33 @@ KERNELS = {
         "Adds the gradient of a window to grids of the image; see `Latents.add`.",
         {
             "place": PLACE,
-            "grad_latents": read("float32", "From `window_gradient`."),
-            "waiting": _grids("The gradient by the latents of the image, which grows.", is_written=True),
+            "grad_latents": read("float32", "The result of `window_gradient`."),
+            "waiting": _grids("The gradient with respect to the latents of the image, added to.", is_written=True),
         },
         is_short=True,
     ),
     "move_latents": Kernel(
-        "Moves the latents of a window by a step of Adam; see `Latents.move`.",
+        "Updates the latents of a window by a step of Adam; see `Latents.move`.",
         {
             "place": PLACE,
-            "values": _grids("The latents, which change.", is_written=True),
-            "means": _grids("The running means of their gradients, which change.", is_written=True),
-            "squares": _grids("The running means of the squares, which change.", is_written=True),
-            "waiting": _grids("The gradients, which become zero.", is_written=True),
-            "rates": read("float32", "The rate of each grid, with the bias of the mean.", "GRID_LEVELS"),
+            "values": _grids("The latents, updated.", is_written=True),
+            "means": _grids("The running means of their gradients, updated.", is_written=True),
+            "squares": _grids("The running means of the squares, updated.", is_written=True),
+            "waiting": _grids("The gradients, reset to zero.", is_written=True),
+            "rates": read(
+                "float32", "The learning rate of each grid, corrected for the bias of the mean.", "GRID_LEVELS"
+            ),
             "mean_fraction": real("The fraction of a gradient in the running mean."),
             "square_fraction": real("The fraction of a squared gradient in the running mean of squares."),
-            "per_square_bias": real("1 over the bias of squares."),
-            "epsilon": real("The number that is added to the root."),
+            "per_square_bias": real("The reciprocal of the bias of squares."),
+            "epsilon": real("The number that is added to the square root."),
         },
         is_short=True,
     ),
     "look_up_samples": Kernel(
         "Looks up the samples of a channel in a table.",
         {
-            "table": read("float32", "The value of each sample: 256 for samples of 8 bits, 65536 for 16."),
+            "table": read("float32", "The value of each code value: 256 items for 8 bits, 65536 for 16."),
             "pixels": read("", "[N, C]."),
             "channel": size("The channel."),
             "count": size("N."),
@@ -647,21 +651,23 @@ KERNELS = {
         },
     ),
     "ssimulacra2_sums": Kernel(
-        "Sums the errors of SSIMULACRA2 at a scale over the pixels of some rows; see `metrics.ssimulacra2`.",
+        "Sums the errors of SSIMULACRA2 at one scale over the pixels of rows; see `metrics.ssimulacra2`.",
         {
             "strip": STRIP,
             "sums": written(
-                "float64", "[3, 2, 3]: of each component, the sums of errors and fourth powers, which grow.", "18"
+                "float64", "[3, 2, 3]: the sums of errors and of fourth powers of each component, added to.", "18"
             ),
         },
     ),
     "ssimulacra2_gradient": Kernel(
-        "Computes the gradient of a sum of the errors of SSIMULACRA2 at a scale, in some rows of the decoded image.",
+        "Computes the gradient of a weighted sum of the errors of SSIMULACRA2 at one scale, in rows of an image.",
         {
             "strip": STRIP,
             "error_weights": read("float32", "[3, 2, 3]: the weights of errors and fourth powers in the sum.", "18"),
             "gradient": written(
-                "float32", "Receives the gradient by linear light, [3, H, W].", "CHANNELS * strip.height * strip.width"
+                "float32",
+                "Receives the gradient with respect to linear light, [3, H, W].",
+                "CHANNELS * strip.height * strip.width",
             ),
         },
     ),
@@ -675,15 +681,19 @@ KERNELS = {
         },
     ),
     "choose_paths": Kernel(
-        "Chooses the symbols of some rows of cells; see `trellis_search.PathChooser`.",
+        "Chooses the symbols of rows of cells; see `trellis_search.PathChooser`.",
         {
             "passes": Groups(PATH_PASS, MAX_PASSES, "The coding passes of the level."),
-            "has_costs": Number(Kind.TRUTH, "Whether there are dependency costs."),
+            "has_costs": Number(Kind.TRUTH, "Indicates whether there are dependency costs."),
             "bits": read("float32", "The rate cost of each entry of each table, [tables, TABLE_SIZE]."),
-            "offsets": read("float32", "The reconstruction offset of each, in steps, of the same shape.", "bits_count"),
+            "offsets": read(
+                "float32", "The reconstruction offset of each entry, in steps, of the same shape.", "bits_count"
+            ),
             "companded": read("float32", "The companding of magnitudes.", "1"),
-            "transitions": read("int8", "The states before each state, and the branches, [STATES, 4].", "4 * STATES"),
-            "columns": size("The cells of a row."),
+            "transitions": read(
+                "int8", "The previous states of each state, and the branches, [STATES, 4].", "4 * STATES"
+            ),
+            "columns": size("The number of cells per row."),
             "first_row": size("The first of the rows."),
             "last_row": size("The row after the last."),
         },

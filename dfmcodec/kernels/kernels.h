@@ -1,4 +1,5 @@
-/* All kernels of interface.h, and what calls them. A kernel returns 1, or 0 after `refuse` or `no_memory`. */
+/* Declarations of all kernels of interface.h and of their callers. A kernel returns 1, or 0 after `refuse` or
+ * `no_memory`. */
 #ifndef DFM_KERNELS_H
 #define DFM_KERNELS_H
 
@@ -28,7 +29,7 @@ typedef struct {
 } Kernels;
 extern const Kernels *kernels;
 
-/* Where an argument is in the struct of a kernel, or of a group. */
+/* The kind and the position of an argument in the struct of a kernel or of a group. */
 typedef enum {
     READ_FIELD,
     WRITTEN_FIELD,
@@ -44,9 +45,9 @@ typedef enum {
 typedef struct Field {
     const char *name;
     FieldKind kind;
-    size_t offset, count_offset; /* of arrays and groups: where their number of items is */
-    ptrdiff_t item_bytes;        /* of an array, 0 for 1 or 2; of a group among groups */
-    ptrdiff_t most;              /* arrays, exactly so many; groups, at most */
+    size_t offset, count_offset; /* count_offset: of the number of items, for arrays and groups */
+    ptrdiff_t item_bytes;        /* of an array, 0 for 1 or 2 bytes; or of a group in a sequence */
+    ptrdiff_t most;              /* exact number of arrays, or maximum number of groups */
     const struct Field *fields;
     int field_count;
 } Field;
@@ -56,11 +57,11 @@ typedef enum { RETURNS_NOTHING, RETURNS_SIZE, RETURNS_TRUTH } Returns;
 typedef struct {
     int (*run)(Call *call, const void *arguments); /* checks the arguments, and calls the kernel */
     Returns returns;
-    int is_short; /* it keeps the lock of Python's interpreter */
+    int is_short; /* keeps the GIL */
     const Field *fields;
     int field_count;
-    size_t bytes;    /* of its struct */
-    int array_count; /* at most */
+    size_t bytes;    /* of the struct */
+    int array_count; /* maximum */
 } KernelEntry;
 
 #if ON_WASM
@@ -73,13 +74,13 @@ KERNELS_OF_TARGETS(DECLARE_ENTRY)
 
 void choose_instruction_set_of_host(void);
 
-/* The name of the instruction set number `number` of those that the processor has, the best first; else NULL. */
+/* Returns the name of an instruction set that the processor supports, the best first; NULL after the last. */
 const char *instruction_set(int number);
 
-/* The name of the chosen one, "" for none. */
+/* Returns the name of the chosen instruction set, "" for none. */
 const char *chosen_instruction_set(void);
 
-/* Takes one for all that follows; returns 0 where the processor does not have it. */
+/* Chooses the instruction set of all further calls; returns 0 if the processor does not support it. */
 int use_instruction_set(const char *name);
 
 #endif

@@ -1,8 +1,9 @@
-"""Writes what C, Python and the browser include of the kernels' interface, from `interface.py`.
+"""Generates the interface files of the kernels for C, Python and the browser from
+`interface.py`.
 
     python -m dfmcodec.kernels.make_interface
 
-The files are committed; `tests/unit/test_kernels.py` fails until they are up to date.
+The files are committed. `tests/unit/test_kernels.py` fails if they are outdated.
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ C_TYPES = {
     Kind.TRUTH: "int",
     Kind.REAL: "double",
 }
-PYTHON_TYPES = {Kind.TRUTH: "bool", Kind.REAL: "float"}  # of the others: int
-ITEMS = {"float32": "float", "float64": "double"}  # in C; of the others: int8_t for int8
+PYTHON_TYPES = {Kind.TRUTH: "bool", Kind.REAL: "float"}  # for the others: int
+ITEMS = {"float32": "float", "float64": "double"}  # in C; for the others: int8_t for int8
 _DOC_WIDTH = 100
-WASM_BYTES = {Kind.REAL: 8}  # of other numbers and of pointers: 4
+WASM_BYTES = {Kind.REAL: 8}  # for other numbers and for pointers: 4
 
 
 def outputs() -> dict[Path, str]:
-    """Returns the text of each file that is made."""
+    """Returns the text of each generated file."""
     return {
         FOLDER / "interface.h": header(),
         FOLDER / "interface.c": source(),
@@ -75,7 +76,7 @@ def _in_order() -> dict[str, Kernel]:
 
 
 def groups(fields: Mapping[str, Field]) -> Iterator[Group]:
-    """Yields the groups of fields, the inner ones first."""
+    """Yields the groups among the fields, nested groups first."""
     for field in fields.values():
         group = field.group if isinstance(field, Groups) else field
         if isinstance(group, Group):
@@ -199,7 +200,9 @@ def _run(name: str, kernel: Kernel) -> list[str]:
 
 
 def _checks(fields: Mapping[str, Field]) -> list[str]:
-    """Returns the lines that check arguments: sizes first, as lengths are products of them."""
+    """Returns the lines that check arguments. Sizes are checked first, because lengths are products
+    of them.
+    """
     sizes = [f"a->{path}" for path, field in _flat(fields) if isinstance(field, Number) and field.kind is Kind.SIZE]
     lines = [f"    if (!SIZES({', '.join(sizes)})) return refuse_sizes(call);"] if sizes else []
     for path, field in _flat(fields):
@@ -213,7 +216,7 @@ def _checks(fields: Mapping[str, Field]) -> list[str]:
 
 
 def _flat(fields: Mapping[str, Field], before: str = "") -> Iterator[tuple[str, Field]]:
-    """Yields the fields that are no groups, with their paths."""
+    """Yields the fields other than groups, with their paths."""
     for name, field in fields.items():
         if isinstance(field, Group):
             yield from _flat(field.fields, f"{before}{name}.")
@@ -222,10 +225,10 @@ def _flat(fields: Mapping[str, Field], before: str = "") -> Iterator[tuple[str, 
 
 
 def _in_c(length: str, scope: str, fields: Mapping[str, Field]) -> str:
-    """Returns the length with the paths of the arguments that it is made of.
+    """Returns the length as a C expression, with the paths of the arguments in it.
 
     Raises:
-        KeyError: It names neither an argument nor a constant.
+        KeyError: The length contains a name that is neither an argument nor a constant.
     """
     paths = {name for path, field in _flat(fields) for name in (path, f"{path}_count")}
 
@@ -395,12 +398,12 @@ class Layout:
 
 
 def camel_case(name: str) -> str:
-    """Returns the name that JavaScript has for an argument or a kernel."""
+    """Returns the JavaScript name of an argument or a kernel."""
     return re.sub(r"_(\w)", lambda match: match[1].upper(), name)
 
 
 def javascript() -> str:
-    """Returns kernel_interface.js: constants, and where the arguments of each kernel are."""
+    """Returns kernel_interface.js: constants, and the offsets of the arguments of each kernel."""
     lines = ["/**", f" * {BY}: constants, and the layouts of the kernels' arguments", " * in WebAssembly."]
     lines += [" *", " * @module kernel_interface", " */", ""]
     lines += [f"export const {name} = {value};" for name, value in constants().items()]

@@ -1,10 +1,10 @@
-/* Functions of 16 numbers at once, good to a few units of the last place of a float. */
+/* Mathematical functions of vectors, accurate to a few units in the last place of a float. */
 #ifndef DFM_MATHS_H
 #define DFM_MATHS_H
 
 #include "common.h"
 
-/* All ones where a number is negative, else zeros. */
+/* Returns all one bits where a number is negative, else zeros. */
 INLINE int32_lanes negative(float_lanes x) { return (int32_lanes)x >> 31; }
 
 INLINE int32_lanes whole_where(int32_lanes mask, int32_lanes a, int32_lanes b) { return (a & mask) | (b & ~mask); }
@@ -19,9 +19,9 @@ INLINE float_lanes with_sign_of(float_lanes x, float_lanes sign) {
     return (float_lanes)((int32_lanes)x | ((int32_lanes)sign & (int32_t)0x80000000));
 }
 
-#define ROUNDING 12582912.0f /* 1.5 2^23: the last digit of a sum with it counts ones */
+#define ROUNDING 12582912.0f /* 1.5 2^23: the last bit of a sum with it is worth 1 */
 
-/* The nearest integer, of |x| < 2^22. */
+/* Rounds |x| < 2^22 to the nearest integer. */
 INLINE float_lanes whole_lanes(float_lanes x) { return (x + ROUNDING) - ROUNDING; }
 
 INLINE float_lanes floored(float_lanes x) {
@@ -29,8 +29,8 @@ INLINE float_lanes floored(float_lanes x) {
     return whole - where(negative(x - whole), all(1.0f), all(0.0f));
 }
 
-/* cos and sin of 2 pi v. With k the integer nearest to 2 v they are (-1)^k times those of the rest, an angle
- * within a quarter turn, for which polynomials are good to 1e-7 (Taylor's, their last terms adjusted). */
+/* Computes cos and sin of 2 pi v. With k the integer nearest to 2 v, they are (-1)^k times those of the remaining
+ * angle. It is within a quarter turn, where the polynomials (Taylor, with adjusted last terms) have errors of 1e-7. */
 INLINE void cos_sin(float_lanes v, float_lanes *cosine, float_lanes *sine) {
     const float_lanes magic = all(ROUNDING), shifted = v * 2.0f + magic;
     const int32_lanes sign = (int32_lanes)shifted << 31;
@@ -49,7 +49,7 @@ INLINE void cos_sin(float_lanes v, float_lanes *cosine, float_lanes *sine) {
     *sine = (float_lanes)((int32_lanes)t ^ sign);
 }
 
-/* e^x; beyond +-87 as at +-87. The rest after a power of 2 takes the polynomial of Cephes. */
+/* Computes e^x, with x clipped to +-87, as a power of 2 times the polynomial of Cephes. */
 INLINE float_lanes exponential(float_lanes x) {
     x = larger(smaller(x, all(87.0f)), all(-87.0f));
     const float_lanes shifted = x * 1.44269504f + ROUNDING, whole = shifted - ROUNDING;
@@ -63,7 +63,7 @@ INLINE float_lanes exponential(float_lanes x) {
     return p * (float_lanes)(((int32_lanes)shifted << 23) + (127 << 23));
 }
 
-/* log2 of x > 0: the exponent, and the series of atanh for the rest, which is within 2^(+-1/2). */
+/* Computes log2 of x > 0: the exponent, plus the series of atanh for the mantissa, which is within 2^(+-1/2). */
 INLINE float_lanes logarithm(float_lanes x) {
     const int32_lanes above = (int32_lanes)x - 0x3F3504F3; /* from 2^(-1/2) on */
     const int32_lanes exponent = above >> 23;

@@ -1,4 +1,4 @@
-/* The module dfmcodec.kernels._compiled: calls of kernels, from Python's arguments. Nothing else here knows of Python. */
+/* The module dfmcodec.kernels._compiled, which calls kernels with Python arguments. Only this file uses Python. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -8,13 +8,13 @@
 
 #include "kernels.h"
 
-/* The buffers that a call holds. */
+/* The buffers that a call uses. */
 typedef struct {
     Py_buffer *buffers;
     int count;
 } Held;
 
-/* Puts the address and the number of items of an array, number n of its field, into the struct. */
+/* Stores the address and the number of items of an array, number n of its field, in the struct. */
 static int read_array(Held *held, PyObject *object, const Field *field, ptrdiff_t n, char *to) {
     Py_buffer *buffer = &held->buffers[held->count];
     if (PyObject_GetBuffer(object, buffer, field->kind == WRITTEN_FIELD ? PyBUF_WRITABLE : PyBUF_SIMPLE)) return 0;
@@ -97,7 +97,7 @@ static int read_field(Held *held, PyObject *object, const Field *field, char *to
     return 0;
 }
 
-/* The argument of a name, which is number `guess` in most calls; NULL after an exception. */
+/* Returns the argument with a name, which is number `guess` in most calls; NULL after an exception. */
 static PyObject *argument_of(PyObject *const *values, PyObject *names, int guess, const char *name) {
     const Py_ssize_t count = names ? PyTuple_Size(names) : 0;
     for (Py_ssize_t n = 0; n < count; n++) {
@@ -182,7 +182,7 @@ static PyObject *call_use_instruction_set(PyObject *self, PyObject *text) {
     return PyErr_Format(PyExc_ValueError, "this processor has no instruction set %s", name);
 }
 
-/* Has all threads take memory from one place; whether that is possible. */
+/* Makes all threads allocate from one arena; returns whether the C library supports it. */
 static PyObject *call_share_memory(PyObject *self, PyObject *unused) {
     (void)self, (void)unused;
     int is_shared = 0;

@@ -1,5 +1,5 @@
-/* See processor.h. The bits are those of Intel's Software Developer's Manual (volume 1, chapters 13 and 14; volume 2,
- * CPUID). Compilers have __builtin_cpu_supports, but its answers come from a library that zig does not have.
+/* See processor.h. Bits are from Intel's Software Developer's Manual (volume 1, chapters 13 and 14; volume 2, CPUID).
+ * Compilers provide __builtin_cpu_supports, but it needs a library that zig does not have.
  */
 #include "processor.h"
 
@@ -13,16 +13,16 @@
 #endif
 
 enum { A, B, C, D };                             /* the registers of an answer */
-enum { YMM_STATE = 0x06, ZMM_STATE = 0xe6 };     /* of XCR0: registers that the system saves */
+enum { YMM_STATE = 0x06, ZMM_STATE = 0xe6 };     /* of XCR0: registers that the operating system saves */
 enum { ASK_FOR_STATE = 0x1023, TILE_DATA = 18 }; /* of arch_prctl */
 
-/* Whether a bit of CPUID is set. */
+/* Returns whether a bit of CPUID is set. */
 static int has(unsigned leaf, unsigned part, int of, int bit) {
     unsigned answer[4] = {0};
     return __get_cpuid_count(leaf, part, &answer[A], &answer[B], &answer[C], &answer[D]) && answer[of] >> bit & 1;
 }
 
-/* Whether the system saves these registers when it changes from one program to another. */
+/* Returns whether the operating system saves these registers in a context switch. */
 static int saves(unsigned state) {
     enum { OSXSAVE = 27 };
     if (!has(1, 0, C, OSXSAVE)) return 0;
@@ -71,7 +71,7 @@ __declspec(dllimport) int __stdcall IsProcessorFeaturePresent(unsigned long);
 
 int has_dotprod(void) {
 #if defined(__APPLE__)
-    return 1; /* as all of Apple's */
+    return 1; /* all processors of Apple support it */
 #elif defined(__linux__)
     enum { ASIMDDP = 20 };
     return getauxval(AT_HWCAP) >> ASIMDDP & 1;

@@ -1,4 +1,4 @@
-/* What the processor has, and the system lets programs use. */
+/* Instruction sets that the processor supports and the operating system enables. */
 #ifndef DFM_PROCESSOR_H
 #define DFM_PROCESSOR_H
 

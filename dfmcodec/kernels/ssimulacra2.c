@@ -1,7 +1,7 @@
-/* The errors of SSIMULACRA2 at one scale, as `dfmcodec.metrics.ssimulacra2` describes them, and their derivative.
+/* The errors of SSIMULACRA2 at one scale, as described in `dfmcodec.metrics.ssimulacra2`, and their derivative.
  *
- * Some rows of both images are taken to XYB at a time. Each row of a component is then smoothed along columns, of five
- * planes (both images, their squares and their product) which are never stored, and along the row.
+ * Rows of both images are converted to XYB in strips. Each row of a component is then smoothed along columns and along
+ * the row, for five planes (both images, their squares and their product), which are never stored completely.
  */
 #if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
 #define TARGET_BASELINE
@@ -10,7 +10,7 @@
 #include "maths.h"
 
 enum {
-    WINDOW_TAPS = 5, /* from the centre of the window on */
+    WINDOW_TAPS = 5, /* from the centre of the window to its edge */
     REACH = WINDOW_TAPS - 1,
     MOMENTS = 5,
     ERRORS = 3,
@@ -33,14 +33,14 @@ int NAME(look_up_samples)(Call *call, const LookUpSamples *a) {
     return 1;
 }
 
-/* Two images in XYB: `rows` rows of each component, `stride` numbers each, with zeros where there is no image. The
- * first and the last `margin` of them are around the rows that are of interest. */
+/* Two images in XYB: `rows` rows of each component, `stride` numbers each, with zeros outside the image. The first and
+ * the last `margin` rows surround the rows of interest. */
 typedef struct {
     ptrdiff_t rows, stride, margin;
     float *planes[2]; /* [CHANNELS][rows][stride] */
 } Strip;
 
-/* The cube root of numbers from 1e-3 to 1e3: a guess by the exponent, and twice Halley's step. */
+/* The cube root of numbers from 1e-3 to 1e3: an estimate from the exponent, and two iterations of Halley's method. */
 INLINE float_lanes cube_root(float_lanes x) {
     const float_lanes third = __builtin_convertvector((int32_lanes)x, float_lanes) * (1.0f / 3);
     float_lanes root = (float_lanes)(__builtin_convertvector(third, int32_lanes) + 709921077);
@@ -51,7 +51,7 @@ INLINE float_lanes cube_root(float_lanes x) {
     return root;
 }
 
-/* LANES numbers from an array that may end before, zeros after its end. */
+/* Loads LANES numbers from an array, with zeros after its end. */
 INLINE float_lanes load_some(const float *at, ptrdiff_t count) {
     if (count >= LANES) return load(at);
     float some[LANES] = {0};
@@ -59,7 +59,7 @@ INLINE float_lanes load_some(const float *at, ptrdiff_t count) {
     return load(some);
 }
 
-/* XYB of a row of linear light, of which `plane` is the distance of two components. Outside of the image it stays 0. */
+/* Converts a row of linear light to XYB. `plane` is the distance between components. Outside the image it stays 0. */
 static void row_to_xyb(const float *light, ptrdiff_t plane, ptrdiff_t width, const float *absorbance, float bias,
                        float bias_root, float *out, ptrdiff_t out_plane) {
     for (ptrdiff_t n = 0; n < width; n += LANES) {
@@ -77,7 +77,7 @@ static void row_to_xyb(const float *light, ptrdiff_t plane, ptrdiff_t width, con
     }
 }
 
-/* The moments of a row of a component, smoothed along columns: [MOMENTS][stride], from REACH on. */
+/* The moments of a row of a component, smoothed along columns: [MOMENTS][stride], starting at REACH. */
 static void smooth_columns(const Strip *strip, int component, ptrdiff_t row, const float *taps, float *out) {
     const float *x = strip->planes[0] + (component * strip->rows + row) * strip->stride;
     const float *y = strip->planes[1] + (component * strip->rows + row) * strip->stride;
@@ -104,7 +104,7 @@ INLINE float_lanes smoothed(const float *row, ptrdiff_t n, const float *taps) {
     return sum;
 }
 
-/* The errors of LANES pixels, and what they are made of. */
+/* The errors of LANES pixels, and intermediate results. */
 typedef struct {
     float_lanes mean[2];     /* of both images */
     float_lanes luminance, structure, variances;
@@ -130,7 +130,7 @@ INLINE Errors errors_of(const float *x, const float *y, const float *moments, pt
     return e;
 }
 
-/* The first `count` of LANES numbers, zeros after them. */
+/* Returns the first `count` of LANES numbers, followed by zeros. */
 INLINE float_lanes first_of(float_lanes numbers, ptrdiff_t count) {
     if (count >= LANES) return numbers;
     float some[LANES];
@@ -169,7 +169,7 @@ static void gradient_of_row(const float *x, const float *y, const float *moments
         for (int i = 0; i < ERRORS; i++) {
             const float_lanes error = e.values[i], cube = error * error * error;
             const float_lanes slope = error_weights[i] + 4.0f * error_weights[ERRORS + i] * cube;
-            of_error[i] = where(-(int32_lanes)error >> 31, slope, all(0.0f)); /* of those above 0 */
+            of_error[i] = where(-(int32_lanes)error >> 31, slope, all(0.0f)); /* for positive errors */
         }
         const float_lanes of_structure = -of_error[0] * e.luminance / e.variances;
         const float_lanes direct = times_sign_of((of_error[1] - of_error[2]) / e.edge, e.offset);
@@ -183,7 +183,7 @@ static void gradient_of_row(const float *x, const float *y, const float *moments
     }
 }
 
-/* Takes some rows to XYB, a margin more above and below where there are such. */
+/* Converts rows to XYB, including a margin above and below if the image has these rows. */
 static void fill_strip(Strip *strip, const float *const images[2], ptrdiff_t first, ptrdiff_t rows, ptrdiff_t height,
                        ptrdiff_t width, const float *absorbance, float bias, float bias_root) {
     for (int i = 0; i < 2; i++) {
@@ -195,14 +195,14 @@ static void fill_strip(Strip *strip, const float *const images[2], ptrdiff_t fir
     }
 }
 
-/* What both functions below work with. */
+/* The state of both functions below. */
 typedef struct {
     const ComparedRows *rows;
     Strip strip;
     float *numbers; /* of the strip, of moments, and of further rows */
 } Work;
 
-/* Whether the rows are possible and there is memory; otherwise refuses the call. */
+/* Returns whether the rows are valid and memory was allocated; otherwise it rejects the call. */
 static int begin_work(Call *call, Work *work, ptrdiff_t margin, ptrdiff_t further_rows) {
     const ptrdiff_t height = work->rows->height, width = work->rows->width;
     if (height < 1 || width < 1 || work->rows->first_row > work->rows->last_row || work->rows->last_row > height)
@@ -247,7 +247,7 @@ int NAME(ssimulacra2_sums)(Call *call, const Ssimulacra2Sums *a) {
     return 1;
 }
 
-enum { DIRECT, OF_MEAN, OF_SQUARES, OF_PRODUCTS, GRADIENTS }; /* what the gradients of a component are by */
+enum { DIRECT, OF_MEAN, OF_SQUARES, OF_PRODUCTS, GRADIENTS }; /* the variables of the gradients of a component */
 
 /* The derivative by a row of a component of the decoded image: of itself, and what the window brings from the rows
  * around. Gradients are [GRADIENTS][rows][stride + 2 REACH], from REACH on, and `smooth` one row of them. */
@@ -274,7 +274,7 @@ static void gather_gradient(const Work *work, const float *gradients, int compon
     }
 }
 
-/* A row's derivative by XYB, `stride` numbers of each component, taken to linear light. */
+/* Converts the derivative of a row with respect to XYB, `stride` numbers of each component, to linear light. */
 static void row_to_light(const Work *work, ptrdiff_t row, const float *grad_xyb, float *out) {
     const ptrdiff_t width = work->rows->width, plane = work->rows->height * width, stride = work->strip.stride;
     const float *light = work->rows->decoded + row * width, *absorbance = work->rows->absorbance;

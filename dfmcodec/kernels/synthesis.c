@@ -1,13 +1,14 @@
-/* From symbols to samples: what a coding pass leaves behind, the inverse wavelet, and the differences in
- * the low-pass band that later passes see. The same integers as `dfmcodec.codecs.wavelet.neighbourhood` and
- * `dfmcodec.codecs.wavelet.transform`, where they are described. And the wavelet itself, in floats, for encoders.
+/* Conversion of symbols to samples: the update after a coding pass, the inverse wavelet transform, and the differences
+ * in the low-pass band, which are context of later passes. `dfmcodec.codecs.wavelet.neighbourhood` and
+ * `dfmcodec.codecs.wavelet.transform` describe them, and all integers are equal to those of their NumPy implementation.
+ * For encoders, the forward transform in floating point.
  */
 #if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
 #define TARGET_BASELINE
 #endif
 #include "kernels.h"
 
-enum { OFFSETS = 2 * OFFSET_SYMBOLS + 1 /* symbols beyond +-3 have the reconstruction offsets of +-3 */ };
+enum { OFFSETS = 2 * OFFSET_SYMBOLS + 1 /* symbols beyond +-3 use the reconstruction offsets of +-3 */ };
 
 int NAME(accept_symbols)(Call *call, const AcceptSymbols *a) {
     const ptrdiff_t rows = a->rows, columns = a->columns;
@@ -58,7 +59,7 @@ static void gain(int32_t *target, const int32_t *source, ptrdiff_t count) {
     for (ptrdiff_t n = 0; n < count; n++) target[n] = scaled(source[n], LOW_GAIN);
 }
 
-/* Coefficients in units from 1/FINE of their band's step. */
+/* Converts coefficients from 1/FINE of their band's step size to units. */
 static void dequantize(int32_t *target, const int32_t *fine, ptrdiff_t count, int32_t step) {
     const int32_t limit = (int32_t)((int64_t)MAX_UNITS * (1 << 14) / step);
     for (ptrdiff_t n = 0; n < count; n++) {
@@ -76,7 +77,7 @@ static void limit_units(int32_t *values, ptrdiff_t count) {
         values[n] = values[n] < -MAX_UNITS ? -MAX_UNITS : values[n] > MAX_UNITS ? MAX_UNITS : values[n];
 }
 
-/* Joins the halves of a row. `low` and `high` have room for one more number on both sides. */
+/* Joins the halves of a row. `low` and `high` have space for one more number on both sides. */
 static void join_row(int32_t *out, int32_t *low, ptrdiff_t lows, int32_t *high, ptrdiff_t highs) {
     if (highs == 0) {
         memcpy(out, low, (size_t)lows * sizeof *out);
@@ -115,7 +116,7 @@ int NAME(synthesise_channel)(Call *call, const SynthesiseChannel *a) {
         }
         join_row(x + row * width, even, columns, odd, high_columns);
     }
-    if (high_rows) { /* along rows: the same steps on whole rows */
+    if (high_rows) { /* along rows: the same steps on complete rows */
 #define LOW_ROW(n) (x + 2 * ((n) < rows ? (n) : rows - 1) * width)
 #define HIGH_ROW(n) (x + (2 * ((n) < 0 ? 0 : (n) < high_rows ? (n) : high_rows - 1) + 1) * width)
         for (ptrdiff_t n = 0; n < rows; n++) {
@@ -144,7 +145,7 @@ static void divide(float *target, const float *source, ptrdiff_t count, float by
     for (ptrdiff_t n = 0; n < count; n++) target[n] = source[n] / by;
 }
 
-/* Splits a row into halves. `even` and `odd` are room for half a row and one more number on both sides. */
+/* Splits a row into halves. `even` and `odd` have space for half a row and one more number on both sides. */
 static void split_floats(const float *row, ptrdiff_t lows, ptrdiff_t highs, float *even, float *odd, float *low,
                          float *high) {
     for (ptrdiff_t n = 0; n < highs; n++) even[n] = row[2 * n], odd[n] = row[2 * n + 1];
@@ -163,8 +164,8 @@ static void split_floats(const float *row, ptrdiff_t lows, ptrdiff_t highs, floa
     memcpy(high, odd, (size_t)highs * sizeof *high);
 }
 
-/* Splits rows into halves, in place: those that are even, low [lows][count], and those that are odd. All steps of a row
- * are done as soon as the rows around it are. */
+/* Splits rows into halves, in place: even rows become low [lows][count], and odd rows become high. All steps of a row
+ * are computed as soon as its neighbours are ready. */
 static void split_rows(float *low, ptrdiff_t lows, float *high, ptrdiff_t highs, ptrdiff_t count) {
 #define LOW_AT(n) (low + ((n) < lows ? (n) : lows - 1) * count)
 #define HIGH_AT(n) (high + ((n) < 0 ? 0 : (n) < highs ? (n) : highs - 1) * count)
@@ -198,11 +199,12 @@ int NAME(analyse_channel)(Call *call, const AnalyseChannel *a) {
     return 1;
 }
 
-/* Companded differences of samples to those around them. The difference to a sample before is minus that of that sample
- * to this one, so only those to samples further on are computed, for two rows and columns more than there are. */
+/* Companded differences between samples and their neighbours. The difference to an earlier neighbour is the negated
+ * difference of that neighbour to this sample. Therefore only differences to later neighbours are computed, for two
+ * additional rows and columns. */
 
 enum {
-    WIDE_PAD = 2 * LOW_PAD, /* samples beyond the edges, which are repeated */
+    WIDE_PAD = 2 * LOW_PAD, /* samples beyond the edges, which repeat those at the edges */
     MAX_OFFSETS = 24,
     KEPT_ROWS = LOW_PAD + 1,
     COMPANDED_AT_A_TIME = 256,
@@ -210,16 +212,16 @@ enum {
 
 typedef struct {
     ptrdiff_t height, width, numbers;
-    int y[MAX_OFFSETS], x[MAX_OFFSETS], is_before[MAX_OFFSETS]; /* the offsets, the other way round if `is_before` */
-    int opposite[MAX_OFFSETS]; /* where the differences of such an offset come from, its own number where nowhere */
+    int y[MAX_OFFSETS], x[MAX_OFFSETS], is_before[MAX_OFFSETS]; /* the offsets, negated if `is_before` */
+    int opposite[MAX_OFFSETS]; /* the index of the negated offset; its own index if there is none */
     int32_t limit, factor, last;
     const int32_t *companded;
-    int32_t *rows; /* [KEPT_ROWS][width + 2 WIDE_PAD]: the row in work, and the next ones */
+    int32_t *rows; /* [KEPT_ROWS][width + 2 WIDE_PAD]: the current row, and the next ones */
     int8_t *kept;  /* [KEPT_ROWS][numbers][width + 2 LOW_PAD]: differences of the last rows */
     int8_t *turned;
 } Differences;
 
-/* Reads up to LANES numbers beyond the last one. */
+/* May read up to LANES numbers beyond the last one. */
 static void compand_row(const Differences *d, const int32_t *around, const int32_t *here, ptrdiff_t count,
                         int8_t *out) {
     int32_t values[COMPANDED_AT_A_TIME];
@@ -245,7 +247,7 @@ static void split_row(const int8_t *values, int8_t *even, int8_t *odd, ptrdiff_t
     if (count % 2) even[count / 2] = values[count - 1];
 }
 
-/* The differences of rows first .. last - 1, into out[2][2][numbers][rows / 2][columns / 2]. */
+/* Writes the differences of rows first .. last - 1 to out[2][2][numbers][rows / 2][columns / 2]. */
 static void differences_of(const Differences *d, const int32_t *low, ptrdiff_t first, ptrdiff_t last, int8_t *out) {
     const ptrdiff_t wide = d->width + 2 * WIDE_PAD, kept = d->width + 2 * LOW_PAD;
     const ptrdiff_t rows = (d->height + 1) / 2, columns = (d->width + 1) / 2;

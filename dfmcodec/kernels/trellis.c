@@ -1,5 +1,5 @@
-/* The search for symbols by rate and distortion: paths through the trellis (Viterbi 1967), as
- * `dfmcodec.codecs.wavelet.encode.trellis_search` describes it. LANES cells are worked on at a time.
+/* The rate-distortion search for symbols: paths through the trellis (Viterbi 1967), as described in
+ * `dfmcodec.codecs.wavelet.encode.trellis_search`. LANES cells are processed at a time.
  */
 #if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
 #define TARGET_BASELINE
@@ -15,14 +15,14 @@ typedef struct {
     int8_t source[2], branch[2];
 } Transitions;
 
-/* What a pass has of the cells of a chunk. */
+/* The values of a pass for the cells of a chunk. */
 typedef struct {
     float_lanes c, weight, signed_cost, magnitude_cost;
     int32_lanes table, is_there; /* all ones where the pass has a symbol */
 } Cells;
 
-/* The costs of symbols q under a quantiser whose tables begin at `table`: weighted squared error, bits, and dependency
- * costs. */
+/* Returns the costs of symbols q for a quantiser whose tables start at `table`: weighted squared error, bits, and
+ * dependency costs. */
 INLINE float_lanes cost_of(const ChoosePaths *a, const Cells *cells, int32_lanes table, int32_lanes q, int quantizer) {
     const int32_lanes entry = table + most(least(q, RADIUS), -RADIUS) + RADIUS;
     const int32_lanes multiple = 2 * q - quantizer * (q >> 31 | (-q >> 31 & 1)), below = multiple >> 31;
@@ -37,12 +37,12 @@ INLINE float_lanes cost_of(const ChoosePaths *a, const Cells *cells, int32_lanes
     return sum;
 }
 
-INLINE float_lanes rounded(float_lanes x) { /* to the nearest integer, ties to the even one */
+INLINE float_lanes rounded(float_lanes x) { /* to the nearest integer, ties to even */
     const float_lanes size = magnitude(x);
     return with_sign_of(where(negative(size - 4194304.0f), whole_lanes(size), size), x);
 }
 
-/* The best symbol of each quantiser and parity, and what it costs: [2 quantiser + parity]. */
+/* Finds the best symbol of each quantiser and parity, and its cost: [2 quantiser + parity]. */
 INLINE void candidates(const ChoosePaths *a, const Cells *cells, int32_lanes *symbols, float_lanes *branch_costs) {
     const int32_lanes toward = (int32_lanes)cells->c >> 31 | 1;
     const int32_lanes is_direct = (cells->table - DIRECT_TABLES) >> 31;
@@ -60,7 +60,7 @@ INLINE void candidates(const ChoosePaths *a, const Cells *cells, int32_lanes *sy
         const int32_lanes is_less = negative(of_less - of_more), is_odd = -(near & 1);
         const int32_lanes around = near + whole_where(is_less, -toward, toward);
         const float_lanes of_around = where(is_less, of_less, of_more);
-        /* zero is even: it competes with the nearest symbol or with the two around it */
+        /* zero is even, so it competes with the best other even symbol */
         const int32_lanes even = whole_where(is_odd, around, near);
         const float_lanes of_even = where(is_odd, of_around, of_near);
         const int32_lanes is_zero = negative(of_zero - of_even);
@@ -71,7 +71,8 @@ INLINE void candidates(const ChoosePaths *a, const Cells *cells, int32_lanes *sy
     }
 }
 
-/* One step of all paths: the cheaper of two transitions into each state; returns where that is the second, as a bit. */
+/* One step of all paths: the cheaper of two transitions into each state. Returns a bit for each state, 1 if it is the
+ * second. */
 INLINE int32_lanes extend(const Transitions *transitions, float_lanes *cost, const float_lanes *branch_costs,
                           int32_lanes is_there) {
     float_lanes least_costs[STATES];
@@ -88,7 +89,7 @@ INLINE int32_lanes extend(const Transitions *transitions, float_lanes *cost, con
     return took_second;
 }
 
-/* What a pass has of `count` cells from a place on; zeros where it has none. */
+/* Loads the values of a pass for `count` cells; zeros for cells without a symbol. */
 INLINE Cells cells_of(const ChoosePaths *a, const PathPass *pass, ptrdiff_t row, ptrdiff_t column, int count) {
     float values[4][LANES] = {{0}};
     int32_t table[LANES] = {0}, is_there[LANES] = {0};
@@ -136,7 +137,7 @@ static void search_chunk(const ChoosePaths *a, ptrdiff_t row, ptrdiff_t column, 
     }
 }
 
-/* Whether a pass is possible; otherwise refuses the call. */
+/* Returns whether a pass is valid; otherwise it rejects the call. */
 static int check_pass(Call *call, const ChoosePaths *a, const PathPass *pass, ptrdiff_t tables) {
     const ptrdiff_t count = pass->rows * pass->columns;
     if (pass->columns < 1) return refuse(call, "a pass without a size");
@@ -147,7 +148,7 @@ static int check_pass(Call *call, const ChoosePaths *a, const PathPass *pass, pt
     return 1;
 }
 
-/* Whether the arrays and numbers of a search are possible. */
+/* Returns whether the arrays and numbers of a search are valid. */
 static int is_possible(const ChoosePaths *a, ptrdiff_t tables) {
     const Transitions *transitions = (const Transitions *)a->transitions;
     if (a->first_row > a->last_row || a->columns < 1 || DIRECT_TABLES > tables) return 0;

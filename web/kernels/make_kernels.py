@@ -1,12 +1,12 @@
-"""Builds the kernels of the decoder in the browser: C of the package's kernels becomes WebAssembly.
+"""Builds the decoder kernels for the browser: compiles the C kernels of the package to WebAssembly.
 
     python web/kernels/make_kernels.py            writes ../src/compiled_kernels.js
     python web/kernels/make_kernels.py -o FILE    writes FILE instead
 
-It needs clang 16 or later with wasm-ld beside it (`CLANG` names another one than `clang`), and the
-headers of a C library for WebAssembly (Debian: clang-19, lld-19, wasi-libc). The module is built
-twice: with relaxed SIMD, which multiplies bytes and adds in fewer instructions and which not all
-browsers have, and without.
+Requires clang 16 or later with wasm-ld beside it (`CLANG` names another compiler than `clang`), and
+the headers of a C library for WebAssembly (Debian: clang-19, lld-19, wasi-libc). The module is
+built twice: with relaxed SIMD, which multiplies and adds bytes in fewer instructions but is not
+supported by all browsers, and without.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ LEAST_CLANG = 16
 
 
 class BuildError(Exception):
-    """The kernels cannot be built here; the message is one line."""
+    """The kernels cannot be built on this host; the message is one line."""
 
 
 def source_hash() -> str:
-    """A hash of all that the kernels are made of."""
+    """Returns a hash of all sources of the kernels."""
     digest = hashlib.sha256()
     for path in [*SOURCES, *HEADERS, Path(__file__)]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -53,10 +53,10 @@ def source_hash() -> str:
 
 
 def find_clang() -> str:
-    """The compiler.
+    """Returns the path of the compiler.
 
     Raises:
-        BuildError: There is none that can build WebAssembly.
+        BuildError: No compiler can build WebAssembly.
     """
     own = os.environ.get("CLANG")
     names = [own] if own else ["clang", *(f"clang-{version}" for version in range(30, LEAST_CLANG - 1, -1))]
@@ -70,26 +70,27 @@ def find_clang() -> str:
 
 
 def build(clang: str, form: str) -> bytes:
-    """A module.
+    """Builds a module.
 
     Args:
         clang: The compiler.
         form: One of FORMS.
 
     Raises:
-        BuildError: It cannot be built.
+        BuildError: The compiler or linker failed.
     """
     with tempfile.TemporaryDirectory() as folder:
         objects = [Path(folder) / f"{source.stem}.o" for source in SOURCES]
         for source, target in zip(SOURCES, objects, strict=True):
             _run(clang, *FLAGS, *FORMS[form], "-c", source, "-o", target)
         out = Path(folder) / "kernels.wasm"
-        _run(linker_of(clang), *LINKING, *objects, "-o", out)  # by itself, as clang may have other programs change it
+        # Called directly, because clang may run other programs on the result.
+        _run(linker_of(clang), *LINKING, *objects, "-o", out)
         return out.read_bytes()
 
 
 def linker_of(clang: str) -> str:
-    """The linker that goes with a compiler."""
+    """Returns the path of the linker for a compiler."""
     done = subprocess.run([clang, "-print-prog-name=wasm-ld"], capture_output=True, text=True, check=False)
     return shutil.which(done.stdout.strip()) or shutil.which(clang.replace("clang", "wasm-ld")) or "wasm-ld"
 
@@ -103,7 +104,7 @@ def _run(*command: object) -> None:
 
 
 def text_of(modules: dict[str, bytes]) -> str:
-    """The JavaScript module that holds WebAssembly modules."""
+    """Returns the JavaScript module with the WebAssembly modules."""
     lines = [
         "/**",
         " * The kernels in WebAssembly, which `make_kernels.py` builds of C: with relaxed SIMD, and without.",

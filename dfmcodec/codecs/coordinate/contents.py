@@ -13,7 +13,7 @@ from dfmcodec.fourier.network import CoordinateArchitecture
 
 @dataclass(frozen=True)
 class QuantizedNetwork:
-    """A fitted coordinate network as integers: what the file holds and all that the decoder needs.
+    """A fitted coordinate network as integers: all that a decoder needs.
 
     Args:
         architecture: The architecture of the network.
@@ -44,5 +44,5 @@ class QuantizedNetwork:
             )
             raise ConfigError(msg)
         if len(self.step_indices) != self.architecture.depth:
-            msg = f"{self.architecture.depth} quantisation steps are needed, found {len(self.step_indices)}"
+            msg = f"{self.architecture.depth} step sizes are needed, found {len(self.step_indices)}"
             raise ConfigError(msg)

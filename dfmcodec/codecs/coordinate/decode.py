@@ -1,4 +1,4 @@
-"""Pixels of coordinate networks."""
+"""Rendering of coordinate networks."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class CoordinateRenderer(Renderer):
 
 
 def render_model(model: QuantizedNetwork, region: Region | None = None, backend: str = "numpy") -> Pixels:
-    """Evaluates a quantised network at the pixels of a region; all pixels if None."""
+    """Renders a quantised network at the pixels of a region; all pixels if None."""
     at = axis_positions(model.height), axis_positions(model.width)
     return render_weights(weights_of(model), model.architecture, *at, region, model.bit_depth, backend)
 
 
 def weights_of(model: QuantizedNetwork) -> Float32:
-    """The weights of a quantised network in file order, float32 [weight_count]."""
+    """Returns the weights of a quantised network in file order, float32 [weight_count]."""
     steps = step_per_weight(model.step_indices, model.architecture.layer_sizes())
     weights: Float32 = dequantize(model.symbols, steps)
     return weights
@@ -66,16 +66,17 @@ def render_weights(
     bit_depth: int = 8,
     backend: str = "numpy",
 ) -> Pixels:
-    """Evaluates a coordinate network at a grid of positions.
+    """Renders a coordinate network at a grid of positions.
 
-    The blocks of the evaluation do not depend on the region, so neither do the pixels.
+    The blocks of the evaluation do not depend on the region. The pixels therefore do not depend on
+    it either.
 
     Args:
         weights: The weights in file order, float32 [weight_count].
         architecture: The architecture of the network.
         rows: The vertical positions, float32 [H]; the image spans [0, 1).
         columns: The horizontal positions, float32 [W].
-        region: The rows and columns of the grid to evaluate; None for the whole grid.
+        region: The rows and columns of the grid to evaluate; None for the complete grid.
         bit_depth: The bits per sample of the result, 8 or 16.
         backend: "numpy" or "jax".
 
@@ -99,7 +100,9 @@ def render_weights(
 
 
 def _evaluator(flat: Float32, architecture: CoordinateArchitecture, backend: str) -> Callable[[Float32], Float32]:
-    """The function from positions, float32 [N, 2], to samples in (-1, 1), float32 [N, C]."""
+    """Returns the function that maps positions, float32 [N, 2], to samples in (-1, 1), float32 [N,
+    C].
+    """
     if backend == "numpy":
         weights = unpack(flat, architecture, np)
 

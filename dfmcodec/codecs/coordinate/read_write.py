@@ -1,4 +1,4 @@
-"""The sections of a file of the coordinate codec <-> a quantised network."""
+"""Conversion between the sections of a file of the coordinate codec and a quantised network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The weights section: the weights of a coordinate network <-> range-coded bytes."""
+"""The weights section: the weights of a coordinate network, range-coded."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from dfmcodec.fourier.network import CoordinateArchitecture
 
 
 def coding_groups(architecture: CoordinateArchitecture) -> Iterator[tuple[slice, list[npt.NDArray[np.int64]]]]:
-    """The weights that share a probability table: in each layer those of equal |k|_1.
+    """Groups the weights that share a probability table: those of equal |k|_1 in each layer.
 
     Yields:
-        The slice of the symbols of each layer; and for each |k|_1 = 0..order the positions in that
-        slice, int64.
+        The slice of the symbols of each layer, and the positions in that slice for each |k|_1 =
+        0..order, int64.
     """
     start = 0
     for layer in architecture.layers():
@@ -32,12 +32,14 @@ def coding_groups(architecture: CoordinateArchitecture) -> Iterator[tuple[slice,
 
 
 def side_bytes(architecture: CoordinateArchitecture) -> int:
-    """The size of the weights section before its range-coded stream, in bytes."""
+    """Returns the size of the weights section in bytes without its range-coded stream."""
     return sum(1 + layer.order + 1 for layer in architecture.layers())
 
 
 def stream_bits(model: QuantizedNetwork) -> float:
-    """The size of the range-coded stream in bits, by the costs of its tables, without coding."""
+    """Returns the size of the range-coded stream in bits, estimated from the costs of
+    its tables.
+    """
     bits = 0.0
     for layer, groups in coding_groups(model.architecture):
         for group in groups:
@@ -47,20 +49,24 @@ def stream_bits(model: QuantizedNetwork) -> float:
 
 
 def network_file_bytes(architecture: CoordinateArchitecture) -> int:
-    """The size of a coordinate codec's file without range-coded stream and ancillary data."""
+    """Returns the size of a file of the coordinate codec without range-coded stream and ancillary
+    data.
+    """
     return container_bytes(Model.COORDINATE) + side_bytes(architecture)
 
 
 def estimate_network_bytes(model: QuantizedNetwork) -> float:
-    """The size of a coordinate codec's file by the costs of its tables, without coding.
+    """Estimates the size of a file of the coordinate codec from the costs of its tables.
 
-    The estimate is off by at most the last word of the range coder.
+    The error is at most the last word of the range coder.
     """
     return network_file_bytes(model.architecture) + stream_bits(model) / 8
 
 
 def write_weights(model: QuantizedNetwork) -> bytes:
-    """The weights section: step and Laplace indices of each layer, then the range-coded stream."""
+    """Returns the weights section: step and Laplace indices of each layer, then the range-coded
+    stream.
+    """
     side = bytearray()
     encoder = SymbolEncoder()
     for step_index, (layer, groups) in zip(model.step_indices, coding_groups(model.architecture), strict=True):
@@ -76,7 +82,7 @@ def write_weights(model: QuantizedNetwork) -> bytes:
 def read_weights(
     body: bytes, architecture: CoordinateArchitecture, height: int, width: int, bit_depth: int
 ) -> QuantizedNetwork:
-    """The inverse of `write_weights`.
+    """Decodes the weights section: the inverse of `write_weights`.
 
     Args:
         body: The weights section.

@@ -1,7 +1,6 @@
 """The published generative model.
 
-A decoder network maps a code to all coefficients of a Deep Fourier Machine.
-Codes that are drawn from the density of the training images' codes give new images. The quantised
-code of an image makes a file of tens of bytes. Nothing of this package is imported before
-`dfm generate`, or a file of this model, needs it.
+A decoder network maps a code to all coefficients of a Deep Fourier Machine. Codes drawn from the
+density of the training images' codes give new images. The quantised code of an image makes a file
+of tens of bytes. This package is imported only for `dfm generate` and for files of this codec.
 """

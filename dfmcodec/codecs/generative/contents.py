@@ -1,4 +1,4 @@
-"""The contents of a file whose image is a code."""
+"""The contents of a file of the generative codec."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dfmcodec.image import check_channels
 
 @dataclass(frozen=True)
 class CodeArchitecture:
-    """What the file of a code says of the generative model under which the image is a code.
+    """The reference of a file to the generative model for which the code of the image is valid.
 
     Args:
         channels: 1 (gray) or 3 (RGB).
@@ -29,7 +29,7 @@ class CodeArchitecture:
         check_channels(self.channels)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for reports."""
+        """Returns plain values for reports."""
         return {
             "model": self.model.value,
             "channels": self.channels,
@@ -39,7 +39,7 @@ class CodeArchitecture:
 
 @dataclass(frozen=True)
 class CodedImage:
-    """The code of an image, which has no meaning without its generative model.
+    """The code of an image, which can only be decoded with its generative model.
 
     Args:
         architecture: The architecture of the model.

@@ -1,4 +1,4 @@
-"""Pixels of codes under generative models."""
+"""Rendering of codes with generative models."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 
 class CodeRenderer(Renderer):
-    """Paints the image of a code, always all of it, which is small: products with fewer columns may
-    round differently, and a network may enlarge that to the whole range of samples.
+    """Renders the image of a code. It always renders the complete image, which is small: products
+    with fewer columns may round differently, and a network may amplify the difference to the
+    complete range of samples.
     """
 
     def multiply_adds(self, architecture: CodeArchitecture, generator: GenerativeModel | None) -> int:
@@ -47,7 +48,7 @@ def _painted(
     """Renders a code at rows and columns of its image, in pixels.
 
     Raises:
-        MissingModelError: The generator is not the one that the file names.
+        MissingModelError: The generator is missing or differs from the one that the file names.
         CorruptError: The code is not valid.
     """
     from dfmcodec.codecs.generative.sections import decode_code

@@ -13,13 +13,13 @@ import numpy.typing as npt
 from dfmcodec._types import Float32
 
 COMPONENTS = 100
-_COMMON_IMAGES = 5  # the weight, in images, of the common covariance in that of each component
+_COMMON_IMAGES = 5  # the weight of the common covariance in the covariance of each component, in images
 _ITERATIONS = 30
 
 
 @dataclass(frozen=True)
 class CodeDensity:
-    """A mixture of K Gaussians in D dimensions, each with the principal axes of its covariance.
+    """A mixture of K Gaussians in D dimensions, with the principal axes of each covariance.
 
     Args:
         weights: The weights of the components, float32 [K]. They sum to 1.
@@ -39,7 +39,7 @@ class CodeDensity:
         Args:
             count: The number of codes.
             rng: The source of random numbers.
-            temperature: A factor on the deviations; 0 gives the means of the components.
+            temperature: A factor on the deviations; 0 returns the means of the components.
 
         Returns:
             float32 [count, D].
@@ -55,14 +55,15 @@ class CodeDensity:
 
 
 def fit_density(codes: Float32, components: int = COMPONENTS, seed: int = 0) -> CodeDensity:
-    """Fits the mixture: clusters by k-means, each with its covariance, shrunk towards that of all.
+    """Fits the mixture: clusters by k-means, each with its covariance, shrunk towards the common
+    covariance.
 
-    A density that is fitted to the codes after training gives better images than the Gaussian that
-    the training favours (Ghosh et al. 2020, section 4, with one component or more).
+    A density that is fitted to the codes after training generates better images than the Gaussian
+    prior of the training (Ghosh et al. 2020, section 4, with one or more components).
 
     Args:
         codes: float32 [N, D].
-        components: The largest number of components. Few codes get fewer components.
+        components: The maximum number of components. Few codes get fewer components.
         seed: The seed of the initial clusters.
 
     Returns:
@@ -89,8 +90,8 @@ def fit_density(codes: Float32, components: int = COMPONENTS, seed: int = 0) -> 
 
 
 def _clusters(x: npt.NDArray[np.float64], components: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Lloyd's k-means from k-means++ starts: the cluster of each point, int64 [N]. None is
-    empty.
+    """Computes Lloyd's k-means from k-means++ starts: the cluster of each point, int64 [N]. No
+    cluster is empty.
     """
     norms = (x**2).sum(axis=1)
     centres = x[[rng.integers(len(x))]]
@@ -108,7 +109,7 @@ def _clusters(x: npt.NDArray[np.float64], components: int, rng: np.random.Genera
 
 
 def _without_empty(nearest: npt.NDArray[np.int64], components: int) -> npt.NDArray[np.int64]:
-    """Gives each empty cluster one point of the largest cluster. int64 [N]."""
+    """Assigns one point of the largest cluster to each empty cluster. int64 [N]."""
     for k in np.flatnonzero(np.bincount(nearest, minlength=components) == 0):
         largest = np.bincount(nearest, minlength=components).argmax()
         nearest[np.flatnonzero(nearest == largest)[0]] = k

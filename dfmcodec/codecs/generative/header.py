@@ -1,4 +1,4 @@
-"""The header of a file whose image is a code."""
+"""The header of a file of the generative codec."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _FIELDS = (
 
 
 def _values(image: CodedImage, section_count: int) -> dict[str, int]:
-    """The fields of a code's header.
+    """Returns the fields of the header.
 
-    Channels, bit depth and the number of sections share a byte. The code comes first among the
-    sections and is not in their table.
+    Channels, bit depth and the number of sections share a byte. The code is the first section and
+    is not in the table of sections.
     """
     arch = image.architecture
     return {

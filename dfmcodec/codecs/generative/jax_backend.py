@@ -1,4 +1,4 @@
-"""cos and sin for the machines of a generative model, as polynomials that XLA fuses."""
+"""cos and sin for the Fourier layers of a generative model, as polynomials that XLA fuses."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from dfmcodec.fourier.layer import TAU
 
 @jax.custom_jvp
 def fast_cos_sin(v: Array) -> tuple[Array, Array]:
-    """cos(2 pi v) and sin(2 pi v) within 5e-6, by polynomials in the distance of v from an integer.
+    """Computes cos(2 pi v) and sin(2 pi v) within 5e-6, by polynomials in the distance of v from an
+    integer.
 
-    They take a thirtieth of the time of XLA's functions on a CPU, which would be most of the time
-    of a training step.
+    On a CPU they take a thirtieth of the time of XLA's functions, which would dominate a training
+    step.
     """
     t = v - jnp.round(v)
     u = t * t

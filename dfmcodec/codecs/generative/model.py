@@ -8,8 +8,8 @@
     10 + n         the arrays, float16, little-endian, one after another
     end - 4 4      CRC-32 of all bytes before it: the id of the model
 
-A model is always used with the numbers of its file: trained parameters are rounded to float16
-before anything is measured.
+A model is always used with the values of its file: trained parameters are rounded to float16 before
+any measurement.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ _MAX_HEAD_BYTES = 1 << 20  # unpacked, a head takes up to 70 times its size
 _HEAD = struct.Struct("<5sBI")
 _CRC = struct.Struct("<I")
 _DENSITY = ("weights", "means", "axes", "deviations")
-_BLOCK_POSITIONS = 1 << 16  # positions of all images that are rendered at a time
-_BLOCK_FLOATS = 1 << 24  # intermediate numbers that they take, and coefficients of images: limits memory
+_BLOCK_POSITIONS = 1 << 16  # maximum positions of all images that are rendered at a time
+_BLOCK_FLOATS = 1 << 24  # maximum intermediate values and coefficients of a block, which limits memory
 _MAX_ENTRIES = 128  # of a map or list in the head, such as the list of arrays
 _MAX_TEXT = 1024  # characters of a string in the head
 _MAX_REPORT_DEPTH = 3  # of maps and lists in the report
@@ -86,12 +86,12 @@ class GenerativeModel:
 
     @property
     def has_encoder(self) -> bool:
-        """Whether the model has an encoder network."""
+        """Indicates whether the model has an encoder network."""
         return "encoder_w0" in self.parameters
 
     @cached_property
     def file_bytes(self) -> bytes:
-        """The bytes of the model's file."""
+        """Returns the bytes of the model's file."""
         if self.source is not None:
             return self.source
         arrays = self._arrays()
@@ -108,11 +108,11 @@ class GenerativeModel:
 
     @property
     def id(self) -> int:
-        """The id by which the files of codes name the model: the CRC-32 of its own file."""
+        """Returns the id by which files refer to the model: the CRC-32 of its own file."""
         return int(_CRC.unpack(self.file_bytes[-_CRC.size :])[0])
 
     def rounded(self) -> GenerativeModel:
-        """The model with the numbers of its file, rounded to float16."""
+        """Returns the model with the values of its file, rounded to float16."""
         return read_model(self.file_bytes)
 
     def _arrays(self) -> dict[str, Float32]:
@@ -120,7 +120,7 @@ class GenerativeModel:
         return parameters | {f"density_{name}": getattr(self.density, name) for name in _DENSITY}
 
     def coefficients(self, codes: Float32) -> Float32:
-        """The coefficients of the Deep Fourier Machines of codes.
+        """Computes the coefficients of the Deep Fourier Machines of codes.
 
         Args:
             codes: float32 [N, code_dim].
@@ -189,7 +189,7 @@ class GenerativeModel:
                 target[...] = shaped.transpose(0, 2, 3, 1)
 
     def encode(self, images: UInt8) -> Float32:
-        """The codes that the encoder network gives for images.
+        """Computes the codes of images with the encoder network.
 
         Args:
             images: uint8 [N, H, W, C].
@@ -206,7 +206,7 @@ class GenerativeModel:
         return encode_images(self.parameters, images)
 
     def parameters_of(self, prefix: str) -> dict[str, Float32]:
-        """The parameters of one network, "decoder" or "encoder"."""
+        """Returns the parameters of one network, "decoder" or "encoder"."""
         return {name: value for name, value in self.parameters.items() if name.startswith(prefix)}
 
 
@@ -215,8 +215,8 @@ def read_model_file(path: Path) -> GenerativeModel:
 
     Raises:
         DfmError: The file cannot be read.
-        FormatError: The file is no generative model, or it is too large, damaged, truncated or of a
-            newer version. The message names the file.
+        FormatError: The file is not a generative model, is too large, damaged or truncated, or has
+            a newer version. The message names the file.
     """
     from dfmcodec.files.atomic import read_at_most
 
@@ -232,7 +232,7 @@ def read_model(data: bytes) -> GenerativeModel:
     """Reads the bytes of a `.dfmg` file.
 
     Raises:
-        FormatError: The bytes are no generative model, or they are damaged, truncated or of a newer
+        FormatError: The bytes are not a generative model, are damaged or truncated, or have a newer
             version.
     """
     start, end = _check_container(data)
@@ -260,7 +260,7 @@ def read_model(data: bytes) -> GenerativeModel:
 
 
 def _check_container(data: bytes) -> tuple[int, int]:
-    """Checks all of a `.dfmg` file but its head and arrays.
+    """Checks a `.dfmg` file except for its head and arrays.
 
     Returns:
         The offsets at which the arrays start and end.
@@ -293,7 +293,7 @@ def _check_container(data: bytes) -> tuple[int, int]:
 
 
 def _read_arrays(data: bytes, listed: Any, start: int, end: int) -> dict[str, Float32]:
-    """The arrays of a `.dfmg` file by name, float32.
+    """Reads the arrays of a `.dfmg` file by name, float32.
 
     Args:
         data: The file's bytes.
@@ -302,7 +302,7 @@ def _read_arrays(data: bytes, listed: Any, start: int, end: int) -> dict[str, Fl
         end: The offset at which they must end.
 
     Raises:
-        ValueError: The shapes do not agree with the bytes.
+        ValueError: The shapes do not match the bytes.
     """
     arrays = {}
     for name, shape in listed:
@@ -319,7 +319,7 @@ def _read_arrays(data: bytes, listed: Any, start: int, end: int) -> dict[str, Fl
 
 
 def _check_report(report: Any) -> None:
-    """Refuses a report that is not a map of plain values.
+    """Rejects a report that is not a map of plain values.
 
     Raises:
         ValueError: The report is something else.
@@ -330,7 +330,7 @@ def _check_report(report: Any) -> None:
 
 
 def _is_plain(value: Any, depth: int) -> bool:
-    """Whether a value is one of JSON, with a limited depth of maps and lists in each other."""
+    """Indicates whether a value is a JSON value with a limited depth of nested maps and lists."""
     if isinstance(value, dict):
         return _is_plain([*value, *value.values()], depth)
     if isinstance(value, list):
@@ -339,10 +339,10 @@ def _is_plain(value: Any, depth: int) -> bool:
 
 
 def _check_shapes(architecture: GenerativeArchitecture, arrays: Mapping[str, Float32], density: CodeDensity) -> None:
-    """Refuses arrays that do not fit the architecture, and values that no model has.
+    """Rejects arrays that do not fit the architecture, and invalid values.
 
     Raises:
-        ValueError: An array has another shape or a value that is not possible.
+        ValueError: An array has another shape or an invalid value.
     """
     expected = network_shapes("decoder", architecture.decoder_sizes())
     if "encoder_w0" in arrays:

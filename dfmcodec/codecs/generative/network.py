@@ -1,4 +1,5 @@
-"""From codes to images: the decoder network and its Deep Fourier Machines, for NumPy and JAX.
+"""The decoder network and its Deep Fourier Machines, which map codes to images, for
+NumPy and JAX.
 
 The decoder network, a multilayer perceptron, maps a code z in R^D to all coefficients a_k, b_k of a
 machine of Fourier layers (`fourier.layer`),
@@ -42,16 +43,16 @@ from dfmcodec.fourier.network import MAX_DEPTH, MAX_WEIGHTS, POSITION_DIM
 
 Parameters = Mapping[str, Array]  # by name; see `network_shapes`
 CosSin = Callable[[Array], tuple[Array, Array]]  # v -> cos(2 pi v), sin(2 pi v)
-MAX_SIDE = 256  # the largest side of the training images, in pixels
+MAX_SIDE = 256  # maximum side of the training images, in pixels
 MAX_CODE_DIM = 4096
 MAX_HIDDEN = 8192
-MAX_MAGNITUDE = MAX_SYMBOL  # of the numbers of a network, as of the weights of a coordinate network
-_BATCH_IMAGES = 256  # the images that are encoded at a time
+MAX_MAGNITUDE = MAX_SYMBOL  # of the values of a network, and of the weights of a coordinate network
+_BATCH_IMAGES = 256  # maximum images that are encoded at a time
 
 
 @dataclass(frozen=True)
 class GenerativeArchitecture:
-    """All that rebuilds a generative model, except for its parameters.
+    """The architecture of a generative model: all that rebuilds it except for its parameters.
 
     Args:
         height: The height of the training images, in pixels.
@@ -62,7 +63,7 @@ class GenerativeArchitecture:
             same in reverse order.
         depth: The number of Fourier layers of a machine.
         machine_width: The dimension between these layers.
-        order: The largest |k|_1 of the layers after the first.
+        order: The maximum |k|_1 of the layers after the first.
         octaves: The exponents of the factors by which positions enter the first layer, whose
             frequency set is {0,1}^m.
 
@@ -109,7 +110,7 @@ class GenerativeArchitecture:
             raise ConfigError(msg)
 
     def layers(self) -> tuple[LayerShape, ...]:
-        """The shapes of a machine's Fourier layers, first to last."""
+        """Returns the shapes of a machine's Fourier layers, first to last."""
         inputs = POSITION_DIM * len(self.octaves)
         dims = [inputs] + [self.machine_width] * (self.depth - 1) + [self.channels]
         orders = [inputs] + [self.order] * (self.depth - 1)
@@ -117,12 +118,13 @@ class GenerativeArchitecture:
 
     @property
     def coefficient_count(self) -> int:
-        """The number of coefficients of one machine."""
+        """Returns the number of coefficients of one machine."""
         return sum(layer.weight_count for layer in self.layers())
 
     @property
     def multiply_adds(self) -> int:
-        """The multiply-adds of a machine at a position, by which the time to decode is limited.
+        """Returns the number of multiply-adds of a machine at a position, which limits the decoding
+        time.
 
         `features` computes the phase factors of all frequencies.
         """
@@ -130,25 +132,25 @@ class GenerativeArchitecture:
 
     @property
     def floats_per_position(self) -> int:
-        """The largest number of intermediate numbers of a layer at a position."""
+        """Returns the maximum number of intermediate values of a layer at a position."""
         return FLOATS_PER_PHASE_FACTOR * max(layer.frequency_count for layer in self.layers())
 
     def decoder_sizes(self) -> tuple[int, ...]:
-        """The widths of the decoder network, from the code to the coefficients."""
+        """Returns the widths of the decoder network, from the code to the coefficients."""
         return (self.code_dim, *self.hidden, self.coefficient_count)
 
     def encoder_sizes(self) -> tuple[int, ...]:
-        """The widths of the encoder network, from the samples to the code."""
+        """Returns the widths of the encoder network, from the samples to the code."""
         return (self.height * self.width * self.channels, *reversed(self.hidden), self.code_dim)
 
     @property
     def decoder_parameter_count(self) -> int:
-        """The number of parameters of the decoder network."""
+        """Returns the number of parameters of the decoder network."""
         return sum((m + 1) * n for m, n in pairwise(self.decoder_sizes()))
 
 
 def network_shapes(prefix: str, sizes: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """The names and shapes of a network's parameters.
+    """Returns the names and shapes of a network's parameters.
 
     Args:
         prefix: The start of the names, "decoder" or "encoder".
@@ -166,7 +168,7 @@ def network_shapes(prefix: str, sizes: tuple[int, ...]) -> dict[str, tuple[int, 
 
 
 def network(parameters: Parameters, prefix: str, x: Array, xp: ModuleType) -> Array:
-    """A multilayer perceptron with rectified hidden layers.
+    """Evaluates a multilayer perceptron with rectified hidden layers.
 
     Args:
         parameters: Its parameters; see `network_shapes`.
@@ -182,7 +184,7 @@ def network(parameters: Parameters, prefix: str, x: Array, xp: ModuleType) -> Ar
 
 
 def _layer_sums(parameters: Parameters, prefix: str, x: Array, xp: ModuleType) -> Iterator[Array]:
-    """The sums of each layer of `network`, before they are rectified."""
+    """Returns the sums of each layer of `network`, before they are rectified."""
     for index in range(sum(name.startswith(f"{prefix}_w") for name in parameters)):
         x = xp.maximum(x, 0) if index else x
         x = x @ parameters[f"{prefix}_w{index}"] + parameters[f"{prefix}_b{index}"][None]
@@ -190,10 +192,11 @@ def _layer_sums(parameters: Parameters, prefix: str, x: Array, xp: ModuleType) -
 
 
 def checked_network(parameters: Parameters, prefix: str, x: Float32) -> Float32:
-    """Evaluates `network` by NumPy, for parameters from outside.
+    """Evaluates `network` in NumPy, for parameters from outside.
 
     Raises:
-        CorruptError: A number is NaN or beyond `MAX_MAGNITUDE`: hosts could differ in what follows.
+        CorruptError: A value is NaN or beyond `MAX_MAGNITUDE`, so results could differ between
+            hosts.
     """
     outputs = x
     with np.errstate(over="ignore", invalid="ignore"):
@@ -208,13 +211,13 @@ def checked_network(parameters: Parameters, prefix: str, x: Float32) -> Float32:
 
 
 def exact_cos_sin(v: Array) -> tuple[Array, Array]:
-    """cos(2 pi v) and sin(2 pi v) of a NumPy array."""
+    """Computes cos(2 pi v) and sin(2 pi v) of a NumPy array."""
     angles = v * np.float32(TAU)
     return np.cos(angles), np.sin(angles)
 
 
 def positions(height: int, width: int, octaves: tuple[int, ...]) -> Float32:
-    """The first layer's inputs at all pixels of an image, row by row.
+    """Returns the inputs of the first layer at all pixels of an image, row by row.
 
     x1 = column / width and x2 = row / height are in [0, 1), so any size shows the same image.
 
@@ -232,13 +235,13 @@ def positions(height: int, width: int, octaves: tuple[int, ...]) -> Float32:
 def inputs_at(
     x2: npt.NDArray[np.floating[Any]], x1: npt.NDArray[np.floating[Any]], octaves: tuple[int, ...]
 ) -> Float32:
-    """The first layer's inputs at a grid of positions, row by row.
+    """Returns the inputs of the first layer at a grid of positions, row by row.
 
     Args:
         x2: The vertical positions, float [R]; the image spans [0, 1).
         x1: The horizontal positions, float [C].
-        octaves: The exponents of the factors. If there are several, x2 is negated for the last one:
-            like numbers in two's complement, the sums of the inputs then are frequencies of all
+        octaves: The exponents of the factors. With several exponents, x2 is negated for the last
+            one. As in two's complement, the sums of the inputs are then frequencies of all
             directions.
 
     Returns:
@@ -252,13 +255,13 @@ def inputs_at(
 
 
 def first_features(v: Array, architecture: GenerativeArchitecture, xp: ModuleType, cos_sin: CosSin) -> Array:
-    """The features of the first layer, which are the same for all images.
+    """Computes the features of the first layer, which are the same for all images.
 
     Args:
         v: The first layer's inputs, float [m, N].
         architecture: The architecture of the model.
         xp: numpy or jax.numpy.
-        cos_sin: The function that gives cos(2 pi v) and sin(2 pi v).
+        cos_sin: Returns cos(2 pi v) and sin(2 pi v).
 
     Returns:
         float [2 |K| - 1, N].
@@ -267,19 +270,21 @@ def first_features(v: Array, architecture: GenerativeArchitecture, xp: ModuleTyp
 
 
 def pixel_inputs(architecture: GenerativeArchitecture) -> tuple[Float32, Float32]:
-    """The first layer's features and inputs at all pixels of the model's images, for `paint`."""
+    """Returns the first layer's features and inputs at all pixels of the model's images, for
+    `paint`.
+    """
     v = positions(architecture.height, architecture.width, architecture.octaves)
     return first_features(v, architecture, np, exact_cos_sin), v
 
 
 def features(v: Array, order: int, xp: ModuleType, cos_sin: CosSin) -> Array:
-    """cos(2 pi k.v) for all k of K, then sin(2 pi k.v) for all but k = 0.
+    """Computes cos(2 pi k.v) for all k of K, then sin(2 pi k.v) for all but k = 0.
 
     Args:
         v: The inputs of a layer, float [.., m, N].
-        order: The largest |k|_1. K is ordered as `fourier.layer.FrequencySet`.
+        order: The maximum |k|_1. K is ordered as in `fourier.layer.FrequencySet`.
         xp: numpy or jax.numpy.
-        cos_sin: The function that gives cos(2 pi v) and sin(2 pi v).
+        cos_sin: Returns cos(2 pi v) and sin(2 pi v).
 
     Returns:
         float [.., 2 |K| - 1, N].
@@ -316,7 +321,7 @@ def paint(
         v: The first layer's inputs at the positions, float [m, N].
         architecture: The architecture of the model.
         xp: numpy or jax.numpy.
-        cos_sin: The function that gives cos(2 pi v) and sin(2 pi v).
+        cos_sin: Returns cos(2 pi v) and sin(2 pi v).
 
     Returns:
         float [B, channels, N] in (-1, 1).
@@ -338,7 +343,7 @@ def paint(
 
 
 def encode_images(parameters: Parameters, images: npt.NDArray[np.uint8]) -> Float32:
-    """The codes that the encoder network gives for images.
+    """Computes the codes of images with the encoder network.
 
     Args:
         parameters: The parameters of the network; see `network_shapes`.
@@ -358,7 +363,7 @@ def encode_images(parameters: Parameters, images: npt.NDArray[np.uint8]) -> Floa
 
 
 def encoder_input(images: Array, xp: ModuleType) -> Array:
-    """The encoder network's inputs for images.
+    """Returns the inputs of the encoder network for images.
 
     Args:
         images: uint8 [B, H, W, C] or [B, H * W, C].

@@ -1,4 +1,4 @@
-"""The sections of a file whose image is a code <-> the coded image."""
+"""Conversion between the sections of a file of the generative codec and the coded image."""
 
 from __future__ import annotations
 

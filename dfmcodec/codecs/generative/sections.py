@@ -1,4 +1,4 @@
-"""The code section: the quantised code of an image <-> bytes (docs/format.md, "Code section").
+"""The code section: the quantised code of an image (docs/format.md, "Code section").
 
 A code is quantised under one component of the density of codes, as multiples of one step along the
 principal axes of that component. The deviation of each axis chooses its Laplace table. The tables
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from dfmcodec.codecs.generative.model import GenerativeModel
 
 STEPS_PER_OCTAVE = 4
-UNIT_STEP = 128  # the index of a step of 1
+UNIT_STEP = 128  # the index of a step size of 1
 LAST_STEP = 255
-_SHORT_COMPONENTS = 256  # the most components whose numbers take one byte instead of two
+_SHORT_COMPONENTS = 256  # maximum number of components whose index takes one byte instead of two
 _WORD = 4  # bytes in a word of the range coder
-_UNIT_TABLE = 15  # Laplace index of a deviation of one step; its mean magnitude is 0.84, that of a Gaussian 0.80
+_UNIT_TABLE = 15  # Laplace index of a deviation of one step size; its mean magnitude is 0.84, that of a Gaussian 0.80
 # An axis has scale index n = -64..64 if its deviation is between 2^((n - 1/2) / 4) and 2^((n + 1/2)
 # / 4).
 _SCALES = np.arange(-64, 65)
@@ -42,9 +42,9 @@ class CodeSymbols:
 
     Args:
         component: The number of the component of the density.
-        step_index: The index of the quantisation step, 0..255. The step is
-            2^((step_index - 128) / 4).
-        symbols: The multiples of the step along the axes of the component, int32 [D].
+        step_index: The index of the quantisation step size, 0..255. The step size is 2^((step_index
+            - 128) / 4).
+        symbols: The multiples of the step size along the axes of the component, int32 [D].
     """
 
     component: int
@@ -53,11 +53,11 @@ class CodeSymbols:
 
     @property
     def step(self) -> float:
-        """The quantisation step."""
+        """Returns the quantisation step size."""
         return float(2.0 ** ((self.step_index - UNIT_STEP) / STEPS_PER_OCTAVE))
 
     def dequantize(self, density: CodeDensity) -> Float32:
-        """The code, float32 [D]."""
+        """Returns the code, float32 [D]."""
         along = self.symbols.astype(np.float64) * self.step
         code = density.means[self.component] + density.axes[self.component].astype(np.float64) @ along
         rounded: Float32 = code.astype(np.float32)
@@ -65,7 +65,7 @@ class CodeSymbols:
 
 
 def scale_indices(deviations: Float32) -> npt.NDArray[np.int64]:
-    """The scale index of each axis, -64..64: 4 log2 of its deviation, rounded.
+    """Returns the scale index of each axis, -64..64: 4 log2 of its deviation, rounded.
 
     Args:
         deviations: The standard deviations along the axes, float32 [D].
@@ -77,7 +77,7 @@ def scale_indices(deviations: Float32) -> npt.NDArray[np.int64]:
 
 
 def table_indices(density: CodeDensity, component: int, step_index: int) -> npt.NDArray[np.int64]:
-    """The Laplace index of each axis of a component, int64 [D]."""
+    """Returns the Laplace index of each axis of a component, int64 [D]."""
     step_scale = step_index - UNIT_STEP
     indices: npt.NDArray[np.int64] = np.clip(
         _UNIT_TABLE + scale_indices(density.deviations[component]) - step_scale, 0, LAPLACE_COUNT - 1
@@ -86,14 +86,14 @@ def table_indices(density: CodeDensity, component: int, step_index: int) -> npt.
 
 
 def write_code(code: CodeSymbols, density: CodeDensity) -> bytes:
-    """The code section, as short as possible.
+    """Returns the shortest code section.
 
-    A decoder reads zeros after the end of the section, so bytes at the end are left out as long as
-    the section still decodes to the same symbols.
+    A decoder reads zeros after the end of the section. The encoder therefore omits bytes at the end
+    as long as the section still decodes to the same symbols.
     """
     encoder = SymbolEncoder()
     encoder.encode_runs(code.symbols, _runs(density, code.component, code.step_index))
-    words = np.frombuffer(encoder.to_bytes(), "<u4").astype(">u4").tobytes()  # the most significant byte first
+    words = np.frombuffer(encoder.to_bytes(), "<u4").astype(">u4").tobytes()  # most significant byte first
     side = code.component.to_bytes(_component_bytes(density), "little") + bytes([code.step_index])
     for length in range(len(words)):
         for added in (0, 1):  # the prefix itself, or the next larger number of this length
@@ -114,7 +114,7 @@ def _decodes_to(body: bytes, code: CodeSymbols, density: CodeDensity) -> bool:
 
 
 def read_code(body: bytes, density: CodeDensity) -> CodeSymbols:
-    """The inverse of `write_code`.
+    """Decodes the code section: the inverse of `write_code`.
 
     Args:
         body: The code section.
@@ -138,14 +138,14 @@ def read_code(body: bytes, density: CodeDensity) -> CodeSymbols:
 
 
 def decode_code(image: CodedImage, generator: GenerativeModel | None) -> tuple[Float32, GenerativeModel]:
-    """The code of an image, float32 [D], and its generator.
+    """Returns the code of an image, float32 [D], and its generator.
 
     Args:
         image: The image of a file.
         generator: The generative model that the user gave; None for none.
 
     Raises:
-        MissingModelError: No generator was given, or not the one that the file names.
+        MissingModelError: The generator is missing or differs from the one that the file names.
         CorruptError: The image does not fit the generator, or its code is not valid.
     """
     wanted = image.architecture.generator_id
@@ -163,18 +163,18 @@ def decode_code(image: CodedImage, generator: GenerativeModel | None) -> tuple[F
 
 
 def code_file_bytes(image: CodedImage) -> int:
-    """The size of a code's file without ancillary data."""
+    """Returns the size of a code's file without ancillary data."""
     body = len(image.body)
     return container_bytes(Model.GENERATIVE) - 1 + leb128_bytes(body) + body
 
 
 def _component_bytes(density: CodeDensity) -> int:
-    """The size of a component's number in the section, in bytes."""
+    """Returns the size of a component's number in the section, in bytes."""
     return 1 if len(density.weights) <= _SHORT_COMPONENTS else 2
 
 
 def _runs(density: CodeDensity, component: int, step_index: int) -> list[Run]:
-    """The tables of the axes in order, as runs of equal tables."""
+    """Returns the tables of the axes in order, as runs of equal tables."""
     indices = table_indices(density, component, step_index)
     starts = np.flatnonzero(np.diff(indices, prepend=-1))
     counts = np.diff(starts, append=len(indices))

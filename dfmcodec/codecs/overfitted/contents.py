@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OverfittedArchitecture:
-    """All that rebuilds an overfitted codec, except for the prior and what the file changes of it.
+    """The architecture of an overfitted codec: all that a decoder needs except for the pretrained
+    weights and the weight deltas of the file.
 
     Args:
         channels: 1 (gray) or 3 (RGB).
         levels: The number of latent grids.
-        depth: The number of Fourier layers of the synthesis.
-        width: The dimension that the synthesis lifts vectors to.
+        depth: The number of Fourier layers of the synthesis network.
+        width: The dimension to which the synthesis network lifts vectors.
         order: The largest |k|_1 of those layers.
-        weights_id: The checksum of the prior that the file was made with.
+        weights_id: The checksum of the pretrained weights with which the file was made.
 
     Raises:
         ConfigError: The number of channels is neither 1 nor 3.
@@ -43,7 +44,7 @@ class OverfittedArchitecture:
         check_channels(self.channels)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for reports."""
+        """Returns plain values for reports."""
         return {
             "model": self.model.value,
             "channels": self.channels,
@@ -57,15 +58,15 @@ class OverfittedArchitecture:
 
 @dataclass(frozen=True)
 class QuantizedGrids:
-    """The latent grids of an image as integers, and the networks that were fitted to it.
+    """The latent grids of an image as integers, and the weight deltas of its networks.
 
     Args:
         architecture: The architecture of the model.
         height: The height of the image, in pixels.
         width: The width of the image, in pixels.
         lmbda_code: The code of the Lagrange multiplier; see `grids`.
-        grids: The symbols of each grid, int32 [h_l, w_l], from the finest on.
-        deltas: What the networks differ from those of the prior by; None for nothing.
+        grids: The symbols of each grid, int32 [h_l, w_l], from the finest to the coarsest.
+        deltas: The weight deltas from the pretrained weights; None if there are none.
         bit_depth: The bits per sample of the image, 8 or 16.
 
     Raises:
@@ -83,7 +84,7 @@ class QuantizedGrids:
     def __post_init__(self) -> None:
         sizes = grid_sizes(self.height, self.width, self.architecture.levels)
         if [grid.shape for grid in self.grids] != sizes:
-            msg = f"grids of {sizes} symbols are needed, found {[grid.shape for grid in self.grids]}"
+            msg = f"grids must have {sizes} symbols, found {[grid.shape for grid in self.grids]}"
             raise ConfigError(msg)
         if self.lmbda_code not in LMBDA_CODES:
             msg = f"lmbda code {self.lmbda_code} is outside {LMBDA_CODES[0]}..{LMBDA_CODES[-1]}"

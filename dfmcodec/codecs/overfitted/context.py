@@ -1,7 +1,9 @@
-"""The context of latent grids: an integer network that gives each symbol its distribution.
+"""The context model of latent grids: an integer network that predicts the distribution of each
+symbol.
 
-Grids are coded from the coarsest to the finest. A grid is coded in wavefronts: wavefront t has the
-symbols whose row y and column x have x + 2 y = t, from the top on. None of them sees another:
+Grids are coded from the coarsest to the finest. Each grid is coded in wavefronts. Wavefront t
+contains the symbols whose row y and column x satisfy x + 2 y = t, in the order of rows. Their
+contexts do not include each other:
 
       wavefronts          what x sees of its grid
 
@@ -10,26 +12,26 @@ symbols whose row y and column x have x + 2 y = t, from the top on. None of them
     4 5 6 7 8 9 .          . o o o o . .
     6 7 8 9 . . .          o o o x . . .
 
-A symbol sees
+The features of a symbol are
 
     - 14 symbols of its grid that are decoded before it (`CAUSAL`),
     - the 3x3 symbols around its 2x2 cell in the next coarser grid, which has one for each cell,
     - each of the six coarser grids, interpolated to its own place (`upsampled`),
 
-all companded (`COMPANDED`), with their sign. Symbols beyond a grid are 0. One network of three
+all companded (`COMPANDED`), with their sign. Symbols outside a grid are 0. One network of three
 layers serves all grids:
 
     a1 = W1 f + c1[level],          h1 = clip(floor(a1 / 64), 0, 255)
     a2 = W2 h1 + c2,                h2 = clip(floor(a2 / 64), 0, 255)
     a3 = W3 h2 + B f + c3[level],   scale = floor(a3[0] / 256),   mean = floor(a3[1] / 128)
 
-A symbol then has a Laplace distribution of scale 2^(scale / 4) and mean / 16. All numbers are whole
-and all sums stay below 2^24, so float32 matrix products are exact in any order
+Each symbol has a Laplace distribution with scale 2^(scale / 4) and mean mean / 16. All values are
+integers and all sums stay below 2^24, so float32 matrix products are exact in any order
 (`GridNetwork.check_exact`).
 
-Four passes over the phases of 2x2 cells, as in `codecs.wavelet.passes`, would be fewer steps. But
-the symbols of the first pass would see nothing of their own grid, which these grids cannot afford
-(docs/log/2026-11-overfitted.md).
+Four passes over the phases of 2x2 cells, as in `codecs.wavelet.passes`, would need fewer steps. But
+the symbols of the first pass would have no context in their own grid, which costs too many bits in
+these grids (docs/log/2026-11-overfitted.md).
 """
 
 from __future__ import annotations
@@ -68,22 +70,22 @@ CAUSAL = (
     *((-1, x) for x in range(-2, 2)),
     *((0, x) for x in range(-3, 0)),
 )
-SLOPE = 2  # a row counts as this number of columns in the number of a wavefront
-COARSER = GRID_LEVELS - 1  # grids that the finest one sees, one feature of each
+SLOPE = 2  # number of columns to which a row is equivalent in the number of a wavefront
+COARSER = GRID_LEVELS - 1  # coarser grids of the finest grid, each of which gives one feature
 FEATURES = len(CAUSAL) + len(SQUARE) + COARSER
-PAD = 3  # symbols around a grid that `CAUSAL` reaches
+PAD = 3  # distance that `CAUSAL` reaches, in symbols
 MAX_WEIGHT = 1023
 ACTIVATION_MAX = 255
 MAX_CONSTANT = 1 << 19
 _MAX_MEAN = 512 * MEAN_PARTS  # 512 symbols
 OUTPUT_SHIFTS = np.array([256, 128], dtype=np.float32)  # of scale and mean
-# A magnitude m becomes the least of slope * m + constant, a concave curve through integers.
+# A magnitude m is mapped to the minimum of slope * m + constant, a concave curve through integers.
 COMPANDING = ((8, 0), (6, 2), (5, 6), (4, 12), (3, 24), (2, 44), (1, 76), (0, MAX_FEATURE))
 COMPANDED = np.array([min(a * m + b for a, b in COMPANDING) for m in range(64)], dtype=np.float32)
 
 
 def companded(symbols: Symbols) -> Float32:
-    """Maps symbols by `COMPANDED`, with their sign; float32 of the same shape."""
+    """Maps symbols by `COMPANDED` and keeps their sign; float32 of the same shape."""
     magnitudes = COMPANDED[np.minimum(np.abs(symbols), len(COMPANDED) - 1)]
     return np.asarray(magnitudes * np.sign(symbols).astype(np.float32))
 
@@ -94,8 +96,8 @@ class Wavefront:
 
     Args:
         level: The level of the grid, 0 for the finest.
-        number: See above.
-        rows: The rows that have such a symbol.
+        number: The number of the wavefront.
+        rows: The rows that contain such a symbol.
     """
 
     level: int
@@ -103,24 +105,26 @@ class Wavefront:
     rows: range
 
     def places(self, columns: int) -> tuple[int, int]:
-        """Where its symbols are in a grid of a number of columns, stored row after row: the index
-        of the first, and the distance to the next.
+        """Returns the index of the first symbol, and the distance to the next, in a row-major grid
+        with a number of columns.
         """
-        step = columns - SLOPE  # below 1 only where each wavefront has a single symbol
+        step = columns - SLOPE  # below 1 only if each wavefront has a single symbol
         return self.rows.start * step + self.number, max(step, 1)
 
     def positions(self, columns: int) -> slice:
-        """The same as a slice."""
+        """Returns the same as a slice."""
         first, step = self.places(columns)
         return slice(first, first + step * (len(self.rows) - 1) + 1, step)
 
     def of_grid(self, grid: Symbols) -> Symbols:
-        """A view of its symbols in their grid, [N], from the top on."""
+        """Returns a view of the symbols of the wavefront in their grid, [N], in the
+        order of rows.
+        """
         return grid.reshape(-1)[self.positions(grid.shape[1])]
 
 
 def wavefronts(level: int, size: tuple[int, int]) -> Iterator[Wavefront]:
-    """Gives the wavefronts of a grid of (rows, columns) that have symbols, in coding order."""
+    """Returns the wavefronts that contain symbols of a grid of (rows, columns), in coding order."""
     rows, columns = size
     for number in range(columns + SLOPE * (rows - 1)):
         first = max(0, -((columns - 1 - number) // SLOPE))
@@ -131,7 +135,7 @@ def wavefronts(level: int, size: tuple[int, int]) -> Iterator[Wavefront]:
 
 @dataclass(frozen=True)
 class GridNetwork:
-    """The network of all grids. The weights are integers, kept as float32 for products.
+    """The network of all grids. The weights are integers, stored as float32 for matrix products.
 
     Args:
         w1: [hidden_1, FEATURES].
@@ -161,10 +165,10 @@ class GridNetwork:
     }
 
     def check_shapes(self) -> None:
-        """Makes sure that the arrays fit each other and the features.
+        """Checks that the shapes of the arrays match each other and the features.
 
         Raises:
-            DfmError: One of them does not.
+            DfmError: A shape does not match.
         """
         levels, first, second = GRID_LEVELS, len(self.w1), len(self.w2)
         expected: dict[str, tuple[int, ...]] = {"w1": (first, FEATURES), "c1": (levels, first), "w2": (second, first)}
@@ -172,26 +176,28 @@ class GridNetwork:
         for name, shape in expected.items():
             found = getattr(self, name).shape
             if found != shape:
-                msg = f"{name} of the context network of the prior has the shape {found}, not {shape}"
+                msg = f"{name} of the pretrained context network has the shape {found}, not {shape}"
                 raise DfmError(msg)
 
     def check_exact(self) -> None:
-        """Makes sure that float32 computes `outputs` exactly, whatever the order of its sums and
-        whatever changes of an image are added within `LIMITS`.
+        """Checks that float32 computes `outputs` exactly, in any order of sums and with any weight
+        deltas within `LIMITS`.
 
         Raises:
-            DfmError: A number is not whole or too large, or a sum may become too large.
+            DfmError: A value is not an integer or is too large, or a sum may become too large.
         """
         for name, limit in self.LIMITS.items():
             numbers = getattr(self, name)
             check_integers(name, numbers)
             if np.abs(numbers).max() > limit:
-                msg = f"{name} of a context network of the prior has numbers beyond {limit}"
+                msg = f"{name} of the pretrained context network has values beyond {limit}"
                 raise DfmError(msg)
         check_sums(self._largest_sums())
 
     def _largest_sums(self) -> tuple[int, int, int]:
-        """Bounds on the magnitude of all partial sums of each layer of networks of this shape."""
+        """Returns bounds on the magnitude of all partial sums of each layer, for networks of this
+        shape.
+        """
         first, second = self.w2.shape[1], self.w3.shape[1]
         return (
             MAX_FEATURE * MAX_WEIGHT * FEATURES + MAX_CONSTANT,
@@ -200,19 +206,19 @@ class GridNetwork:
         )
 
     def changed(self, deltas: Mapping[str, Float32]) -> GridNetwork:
-        """The network with integers added to some of its arrays, by name.
+        """Returns the network with weight deltas added to some of its arrays, by name.
 
-        Sums are limited to what `check_exact` allows.
+        Sums are clipped to the limits of `check_exact`.
         """
         arrays = {}
         for name, added in deltas.items():
-            limit = np.float32(self.LIMITS[name])  # of an integer NumPy 1 makes float64
+            limit = np.float32(self.LIMITS[name])  # NumPy 1 converts integers to float64
             arrays[name] = np.clip(getattr(self, name) + added, -limit, limit)
         return replace(self, **arrays)
 
 
 class LevelNetwork:
-    """The network as it is for one grid, with its weights laid out for rows of features.
+    """The network for one grid, with its weights arranged for rows of features.
 
     Args:
         network: The network.
@@ -230,7 +236,7 @@ class LevelNetwork:
 
     @property
     def arrays(self) -> GridNetworkWeights:
-        """Weights and constants of the layers, for the kernel."""
+        """Returns the weights and constants of the layers, for the kernel."""
         return GridNetworkWeights(
             first=self._first,
             constants=self._constants,
@@ -240,7 +246,7 @@ class LevelNetwork:
         )
 
     def outputs(self, features: Float32) -> Float32:
-        """Computes scale and mean for symbols.
+        """Computes scale and mean of symbols.
 
         Args:
             features: Companded symbols, float32 [N, FEATURES].
@@ -267,12 +273,13 @@ def _activation(sums: Float32) -> Float32:
 
 @dataclass(frozen=True)
 class GridChoice:
-    """The table that codes each symbol of a wavefront: sign * (symbol - middle) has this table.
+    """The tables for the symbols of a wavefront: sign * (symbol - middle) is coded with
+    this table.
 
     Args:
         table: int16 [N], the index into `grid_tables`.
         sign: int32 [N], 1 or -1.
-        middle: int32 [N], the integer next to the mean.
+        middle: int32 [N], the integer nearest to the mean.
     """
 
     table: npt.NDArray[np.int16]
@@ -281,7 +288,7 @@ class GridChoice:
 
     @classmethod
     def of_outputs(cls, outputs: Float32) -> GridChoice:
-        """The tables for integers (scale, mean), float32 [N, 2]."""
+        """Returns the tables for integers (scale, mean), float32 [N, 2]."""
         whole = outputs.astype(np.int32)
         scale = np.clip(whole[:, 0] + UNIT_SCALE_INDEX, 0, LAPLACE_COUNT - 1)
         mean = np.clip(whole[:, 1], -_MAX_MEAN, _MAX_MEAN)
@@ -294,20 +301,20 @@ class GridChoice:
 
 @cache
 def grid_tables() -> TableSet:
-    """The tables of symbols: the direct ones by scale and mean, then those of larger scales."""
+    """Returns the tables of symbols: direct ones by scale and mean, then those of larger scales."""
     direct = [Table(shifted_laplace_table(*pair)) for pair in product(range(LAST_DIRECT + 1), range(MEANS))]
     return TableSet.of(direct + [laplace(index) for index in range(LAST_DIRECT + 1, LAPLACE_COUNT)])
 
 
 class GridContext:
-    """What is decoded of a grid so far, and of those before it: it gives the table of each symbol
-    of a wavefront and takes the symbols.
+    """The decoded symbols of a grid and of the coarser grids. It chooses the table of each symbol
+    of a wavefront, and then receives the symbols.
 
     Args:
         network: The context network of the image.
         level: The level of the grid.
-        grid: The symbols of the grid, int32 [h, w], which `accept` fills in.
-        coarser: The symbols of the coarser grids, the nearest first.
+        grid: The symbols of the grid, int32 [h, w], written by `accept`.
+        coarser: The symbols of the coarser grids, from the nearest to the coarsest.
     """
 
     def __init__(self, network: GridNetwork, level: int, grid: Symbols, coarser: Sequence[Symbols]) -> None:
@@ -317,7 +324,7 @@ class GridContext:
         self._coarser = _coarser_features(coarser, (rows, columns)).reshape(rows * columns, -1)
         self._plane = np.zeros((rows + PAD, columns + 2 * PAD), dtype=np.float32)
         self._stride = self._plane.shape[1]
-        self._origin = PAD * self._stride + PAD  # of the first symbol in the plane
+        self._origin = PAD * self._stride + PAD  # index of the first symbol in the plane
         self._causal = np.array([y * self._stride + x for y, x in CAUSAL], dtype=np.int64)
         self._offsets = self._origin + self._causal.astype(np.intp)
 
@@ -348,7 +355,7 @@ class GridContext:
         return GridChoice.of_outputs(self._network.outputs(self.features(front)))
 
     def features(self, front: Wavefront) -> Float32:
-        """Gathers the companded symbols that the symbols of a wavefront see.
+        """Gathers the companded symbols that are the features of the symbols of a wavefront.
 
         Returns:
             Integers in -127..127, float32 [N, FEATURES].
@@ -376,16 +383,18 @@ class GridContext:
 
     @by_kernels(_accept_by_kernel)
     def accept(self, front: Wavefront, symbols: Symbols) -> None:
-        """Takes the symbols of a wavefront, int32 [N]."""
+        """Stores the symbols of a wavefront, int32 [N]."""
         front.of_grid(self._grid)[...] = symbols
         self._plane.reshape(-1)[self._origin :][front.positions(self._stride)] = companded(symbols)
 
 
 def upsampled(planes: npt.NDArray[np.int16], size: tuple[int, int]) -> npt.NDArray[np.int16]:
-    """Interpolates planes [C, m, n], 0 beyond their edges, to integers [C, rows, columns].
+    """Interpolates planes [C, m, n], which are 0 beyond their edges, to integers [C, rows,
+    columns].
 
-    Samples 2 i and 2 i + 1 of a row lie a quarter sample before and after sample i, and are three
-    parts of it and one of its neighbour there; so along both axes, rounded once.
+    Samples 2 i and 2 i + 1 of a row lie a quarter sample before and after sample i. They are 3/4 of
+    this sample plus 1/4 of its neighbour on that side. The same holds along the other axis. The
+    result is rounded once.
     """
     along = np.pad(planes, ((0, 0), (1, 1), (1, 1)))
     for axis in (1, 2):
@@ -397,10 +406,11 @@ def upsampled(planes: npt.NDArray[np.int16], size: tuple[int, int]) -> npt.NDArr
 
 
 def _coarser_features(coarser: Sequence[Symbols], size: tuple[int, int]) -> npt.NDArray[np.int8]:
-    """What each symbol of a grid of (rows, columns) sees of coarser grids, companded.
+    """Returns the features of each symbol of a grid of (rows, columns) in coarser
+    grids, companded.
 
     Args:
-        coarser: The coarser grids, the nearest first.
+        coarser: The coarser grids, from the nearest to the coarsest.
         size: The rows and columns of the grid.
 
     Returns:
@@ -418,6 +428,6 @@ def _coarser_features(coarser: Sequence[Symbols], size: tuple[int, int]) -> npt.
     planes = companded(coarser[-1]).astype(np.int16)[None]
     for grid in reversed(coarser[:-1]):
         planes = np.concatenate([companded(grid).astype(np.int16)[None], upsampled(planes, grid.shape)])
-    for number, plane in enumerate(planes):  # one by one, which takes the least memory
+    for number, plane in enumerate(planes):  # one by one, to minimise memory
         features[..., len(SQUARE) + number] = upsampled(plane[None], size)[0]
     return features

@@ -1,4 +1,4 @@
-"""Pixels of the overfitted codec."""
+"""Rendering of files of the overfitted codec."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dfmcodec.image import peak_value, to_values
 from dfmcodec.image.region import Region
 from dfmcodec.image.resample import Sampling, evaluate_strips
 
-_LARGEST_COLOUR = np.float32(1 << 16)  # damaged or hostile files alone have larger ones, or NaN
+_LARGEST_COLOUR = np.float32(1 << 16)  # only damaged or hostile files have larger values, or NaN
 
 
 class OverfittedRenderer(Renderer):
@@ -35,14 +35,14 @@ class OverfittedRenderer(Renderer):
 
 
 def render_model(model: QuantizedGrids, region: Region | None = None, backend: str = "numpy") -> Pixels:
-    """Evaluates quantised grids at the pixels of a region; all pixels if None."""
+    """Renders quantised grids at the pixels of a region; all pixels if None."""
     wanted = Region(0, 0, model.height, model.width) if region is None else region
     return _to_pixels(_colours(model, wanted, backend), model)
 
 
 def _colours(model: QuantizedGrids, region: Region, backend: str) -> Float32:
-    """The colours of a region, float32 [3, H, W]; 0 is black and 1 is white. They are finite, and
-    within +-`_LARGEST_COLOUR`.
+    """Returns the colours of a region, float32 [3, H, W]; 0 is black and 1 is white. They are
+    finite and within +-`_LARGEST_COLOUR`.
     """
     _, machine = overfitted_weights_of(model.architecture.weights_id).networks_of(model.deltas)
     evaluate = None

@@ -17,8 +17,8 @@ from dfmcodec.container.layout import (
     long_header,
 )
 
-# The first three only describe the synthesis network of the pretrained weights: a reader accepts
-# any value.
+# The first three only describe the synthesis network of the pretrained weights. Readers accept any
+# value.
 _FIELDS = long_header(
     (Field("depth", "B", BYTE), Field("layer_width", "B", BYTE), Field("order", "B", BYTE)),
     (

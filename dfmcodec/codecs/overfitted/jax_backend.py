@@ -1,4 +1,4 @@
-"""The evaluation of synthesis networks with JAX."""
+"""Evaluation of synthesis networks with JAX."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
 
 
 def jax_strip_synthesis() -> EvaluateStrip:
-    """Returns the function that evaluates rows of a fitted image; see `synthesis`."""
+    """Returns the function that evaluates rows of an image; see `synthesis`."""
     use_compilation_cache()
 
     def cosine_less_one_and_sine(turns: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -1,4 +1,4 @@
-"""The sections of a file of the overfitted codec <-> quantised grids."""
+"""Conversion between the sections of a file of the overfitted codec and quantised grids."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def _read(state: FileState, _region: Region | None, _level: int, losses: Losses)
     """Reads the networks and grids of an overfitted codec.
 
     Raises:
-        FormatError: With `losses`, also where the networks are lost: without them the grids mean
-            nothing.
+        FormatError: Data are not valid. With `losses`, the networks are lost, without which the
+            grids cannot be rendered.
     """
     header = state.header
     arch: Any = header.architecture

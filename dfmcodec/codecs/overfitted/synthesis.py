@@ -1,22 +1,22 @@
-"""The synthesis of the overfitted codec: latent grids -> a vector v(p) at each pixel -> a Deep
-Fourier Machine of the image's own -> colour.
+"""The synthesis of the overfitted codec. Latent grids give a vector v(p) at each pixel, and a Deep
+Fourier Machine fitted to the image maps it to a colour.
 
 All grids are upsampled to the size of the image, one after the other: a separable filter of four
-taps upsamples those that are already joined by 2, and the next grid joins them. So v(p) has one
-number of each grid, a symbol times the step. The machine lifts it by a linear map and applies a
-Fourier layer of order 1,
+taps upsamples the joined grids by 2, and the next grid joins them. So v(p) contains one value of
+each grid, the symbol times the step size. The machine lifts v by a linear map and applies a Fourier
+layer of order 1,
 
     u = (W v + c) / (2 pi)
     f(v) = sum_j a_j (cos(2 pi u_j) - 1) + b_j sin(2 pi u_j)
     y = f(v) + B v + d,
 
-with a linear bypass B, as inputs and outputs have different dimensions. Its phases start small, so
-a fit starts near a linear synthesis. Two residual stages of 3x3 neighbours follow. The grids and
-the stages are those of Cool-chic (Leguay et al. 2023, "Low-complexity overfitted neural image
-codec").
+with a linear bypass B, because inputs and outputs have different dimensions. Its initial phases are
+small, so the initial synthesis is nearly linear. Two residual stages with 3x3 neighbourhoods
+follow. The grids and the stages are those of Cool-chic (Leguay et al. 2023, "Low-complexity
+overfitted neural image codec").
 
-Beyond the image, the samples of each grid repeat those at its edges. One definition serves NumPy,
-which decodes, and JAX, which fits.
+Beyond the image, the samples at the edges of each grid are repeated. One definition serves NumPy,
+for decoding, and JAX, for fits.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from dfmcodec.threads import in_threads
 
 TAPS = 4
 STAGES = 2
-HALO = 4  # samples of each grid around an image: two for each upsampling, two for the stages
+HALO = 4  # samples around an image in each grid: two for each upsampling, two for the stages
 _STRIP_ROWS = 64
-_TURNS_AT_A_TIME = 2**17  # of NumPy's machine: 0.5 MB stay in a core's cache, and wide layers take no more
+_TURNS_AT_A_TIME = 2**17  # for NumPy: 0.5 MB fit into the cache of a core, and wide layers need no more
 EvaluateStrip = Callable[["SynthesisNetwork", Float32, Float32], Float32]
 CosineAndSine = Callable[[Any], tuple[Any, Any]]  # turns -> cos(2 pi t) - 1 and sin(2 pi t)
 
@@ -67,7 +67,7 @@ class SynthesisNetwork(NamedTuple):
 
     @property
     def macs_per_pixel(self) -> float:
-        """The multiply-adds of its matrix products, and of the upsampling."""
+        """Returns the number of multiply-adds of its matrix products and of the upsampling."""
         products = sum(weights.size for weights in (self.lift, self.layer, self.bypass, self.stages))
         joined = [self.lift.shape[1] - level for level in range(1, self.lift.shape[1])]
         upsampling = sum(TAPS * 1.5 * count / 4**level for level, count in enumerate(joined))
@@ -78,7 +78,7 @@ def upsampled(planes: Any, taps: Any, xp: ModuleType) -> Any:
     """Upsamples planes [C, m, n] along both axes: [C, 2 (m - TAPS), 2 (n - TAPS)].
 
     Output samples 2 i and 2 i + 1 lie a quarter sample before and after the middle of input samples
-    i + 1 .. i + 3; the taps of one are those of the other in reverse.
+    i + 1 .. i + 3. The taps of one are the reversed taps of the other.
     """
     for axis in (1, 2):
         moved = planes if axis == 1 else planes.swapaxes(1, 2)
@@ -91,20 +91,20 @@ def upsampled(planes: Any, taps: Any, xp: ModuleType) -> Any:
 
 
 def machine_colours(weights: SynthesisNetwork, vectors: Any, cosine_and_sine: CosineAndSine, xp: ModuleType) -> Any:
-    """Evaluates Fourier layer and bypass: float32 [levels, N] -> [CHANNELS, N]."""
+    """Evaluates the Fourier layer and the bypass: float32 [levels, N] -> [CHANNELS, N]."""
     turns = (weights.lift @ vectors + weights.lift_constants[:, None]) * xp.float32(1 / (2 * pi))
     hidden = xp.concatenate(cosine_and_sine(turns))
     return weights.layer @ hidden + weights.bypass @ vectors + weights.constants[:, None]
 
 
 def stage(weights: Any, constants: Any, planes: Any, neighbourhoods: Callable[[Any], Any]) -> Any:
-    """Adds a 3x3 map of planes [C, h + 2, w + 2] to them: [C, h, w].
+    """Adds a 3x3 map of planes [C, h + 2, w + 2] to their inner samples: [C, h, w].
 
     Args:
         weights: [C, 9 C].
         constants: [C].
         planes: [C, h + 2, w + 2].
-        neighbourhoods: Gathers their 3x3 neighbours, [9, C, h, w] in the order of `SQUARE`.
+        neighbourhoods: Gathers the 3x3 neighbours of planes, [9, C, h, w] in the order of `SQUARE`.
     """
     around = neighbourhoods(planes)
     mapped = weights @ around.reshape(weights.shape[1], -1) + constants[:, None]
@@ -118,7 +118,7 @@ def stages(weights: SynthesisNetwork, planes: Any, neighbourhoods: Callable[[Any
 
 
 def shifted_squares(xp: ModuleType) -> Callable[[Any], Any]:
-    """The function that gathers 3x3 neighbours for `stage`, from shifted planes."""
+    """Returns the function that gathers 3x3 neighbours for `stage`, from shifted planes."""
 
     def neighbourhoods(planes: Any) -> Any:
         height, width = planes.shape[1] - 2, planes.shape[2] - 2
@@ -143,10 +143,11 @@ def synthesise_grids(
 
     Args:
         machine: The weights, float32.
-        grids: The symbols of the whole image, int32 [h_l, w_l], from the finest grid on.
-        step: The step of symbols; see `grids.symbol_step`.
+        grids: The symbols of the complete image, int32 [h_l, w_l], from the finest grid to the
+            coarsest.
+        step: The step size of symbols; see `grids.symbol_step`.
         region: The region of the image, in pixels.
-        evaluate_strip: Evaluates rows of the image; see `strip_colours`. NumPy's if None.
+        evaluate_strip: Evaluates rows of the image; see `strip_colours`. None for NumPy.
 
     Returns:
         float32 [CHANNELS, H, W] of the region; 0 is black and 1 is white.
@@ -170,7 +171,7 @@ def synthesise_grids(
         target = colours[:, first - region.top : last - region.top]
         target[...] = strip[:, first - top : last - top, region.left : region.right]
 
-    # strips do not depend on the region, so neither do its pixels
+    # strips do not depend on the region, and so pixels do not either
     tops = range(region.top // _STRIP_ROWS * _STRIP_ROWS, region.bottom, _STRIP_ROWS)
     if evaluate_strip is None:
         in_threads(finish, tops)
@@ -193,9 +194,9 @@ def strip_colours(
     Args:
         machine: The weights.
         finest: The rows of the finest grid with its halo, [rows + 2 HALO, W + 2 HALO].
-        coarser: The other grids, joined at the size of the second; row r of what they are upsampled
-            to comes from their rows r / 2 .. r / 2 + TAPS.
-        colours: Evaluates the machine; see `machine_colours`.
+        coarser: The other grids, joined at the size of the second. Row r after upsampling depends
+            on rows r / 2 .. r / 2 + TAPS.
+        colours: Evaluates the Fourier layer and the bypass; see `machine_colours`.
         neighbourhoods: See `stage`.
         xp: numpy or jax.numpy.
     """
@@ -213,5 +214,5 @@ def _numpy_colours(machine: SynthesisNetwork, vectors: Float32) -> Float32:
 
 
 def _numpy_strip(machine: SynthesisNetwork, finest: Float32, coarser: Float32) -> Float32:
-    with np.errstate(over="ignore", invalid="ignore"):  # only hostile files have such numbers
+    with np.errstate(over="ignore", invalid="ignore"):  # only hostile files have such values
         return np.asarray(strip_colours(machine, finest, coarser, _numpy_colours, shifted_squares(np), np))

@@ -1,4 +1,6 @@
-"""The loop that encoder and decoder of latent grids share: all symbols, wavefront by wavefront."""
+"""The loop over all symbols of latent grids, wavefront by wavefront, which encoder and decoder
+share.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,10 @@ from dfmcodec.entropy.streams import EndOfSymbols
 
 
 class GridSource(Protocol):
-    """Gives the symbols of a traversal: a decoder from its stream, an encoder from its grids."""
+    """A source of the symbols of a traversal: a decoder reads its stream, an encoder its grids."""
 
     def symbols(self, front: Wavefront, choice: GridChoice) -> Symbols:
-        """Returns the symbols of a wavefront, int32 [N], from the top on.
+        """Returns the symbols of a wavefront, int32 [N], in the order of rows.
 
         Raises:
             EndOfSymbols: There are no more symbols.
@@ -27,9 +29,9 @@ def traverse_grids(sizes: Sequence[tuple[int, int]], network: GridNetwork, sourc
     """Takes the symbols of all grids from a source.
 
     Args:
-        sizes: The (rows, columns) of the grids, from the finest on.
+        sizes: The (rows, columns) of the grids, from the finest to the coarsest.
         network: The context network of the image.
-        source: Gives the symbols.
+        source: The source of the symbols.
 
     Returns:
         The grids, int32 [h_l, w_l]. Symbols after the end of a source are 0.

@@ -1,8 +1,8 @@
-"""The prior of the overfitted codec: where its networks start, and how likely changes of them are.
+"""The pretrained weights of the overfitted codec, and the tables of weight deltas.
 
-Each image has networks of its own. A file holds what they differ from those of the prior by, as
-integers: changes of the whole synthesis and of the whole context network. The prior has a step
-and a Laplace table for every weight.
+Each image has its own networks. A file stores their differences from the pretrained weights as
+integers: weight deltas of the complete synthesis network and of the complete context network. The
+pretrained weights include a step size and a Laplace table for every weight.
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ from dfmcodec.weights.registry import Arrays, checksum, shipped_arrays
 CONTEXT_DELTAS = ("w1", "c1", "w2", "c2", "w3", "bypass", "c3")
 MACHINE_CHANGES = SynthesisNetwork._fields
 DELTA_NAMES = (*MACHINE_CHANGES, *CONTEXT_DELTAS)
-EXPONENTS = range(-8, 8)  # of the step of each kind of change
+EXPONENTS = range(-8, 8)  # for the step sizes of each kind of delta
 
 
 @dataclass(frozen=True)
 class WeightDeltas:
-    """What the networks of an image differ from those of the prior by.
+    """The weight deltas of the networks of an image from the pretrained weights.
 
     Args:
-        exponents: For each name of `DELTA_NAMES`, the exponent of 2 that its steps are multiplied
-            by.
-        symbols: The changes in these steps, int32 [weights], in the order of
+        exponents: For each name of `DELTA_NAMES`, the exponent of 2 by which its step sizes are
+            multiplied.
+        symbols: The deltas in units of these step sizes, int32 [weights], in the order of
             `OverfittedWeights.split`.
 
     Raises:
-        ConfigError: An exponent is outside `EXPONENTS`, or there is not one for each name.
+        ConfigError: An exponent is outside `EXPONENTS`, or their number differs from that of the
+            names.
     """
 
     exponents: tuple[int, ...]
@@ -47,20 +48,20 @@ class WeightDeltas:
 
     def __post_init__(self) -> None:
         if len(self.exponents) != len(DELTA_NAMES) or not all(e in EXPONENTS for e in self.exponents):
-            msg = f"the exponents {self.exponents} of changes are not {len(DELTA_NAMES)} in {EXPONENTS}"
+            msg = f"the exponents of weight deltas are {self.exponents}, not {len(DELTA_NAMES)} values in {EXPONENTS}"
             raise ConfigError(msg)
 
 
 @dataclass(frozen=True)
 class OverfittedWeights:
-    """A trained prior of the overfitted codec.
+    """Pretrained weights of the overfitted codec.
 
     Args:
         network: The context network.
-        machine: The synthesis.
-        steps: The step of each weight that may change, float32 [weights]; integers for those
-            of the context network.
-        tables: The index of the Laplace table of each change in steps, uint8 [weights].
+        machine: The synthesis network.
+        steps: The step size of each weight delta, float32 [weights]; integers for the context
+            network.
+        tables: The index of the Laplace table of each weight delta in step sizes, uint8 [weights].
         checksum: The weights id.
     """
 
@@ -72,11 +73,11 @@ class OverfittedWeights:
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> OverfittedWeights:
-        """Makes a prior of its arrays.
+        """Creates pretrained weights from their arrays.
 
         Raises:
-            DfmError: Its context network does not give the same symbols on all hosts, or steps and
-                tables do not fit its weights.
+            DfmError: The context network is not exact on all hosts, or the step sizes and tables do
+                not match its weights.
         """
         weights = {name: arrays[f"context_{name}"].astype(np.float32) for name in CONTEXT_DELTAS}
         network = GridNetwork(**weights)
@@ -86,52 +87,56 @@ class OverfittedWeights:
         steps, tables = arrays["change_steps"].astype(np.float32), arrays["change_tables"].astype(np.uint8)
         prior = cls(network, machine, steps, tables, checksum(arrays))
         if not len(prior.steps) == len(prior.tables) == prior.weight_count:
-            msg = f"the prior of the overfitted codec needs {prior.weight_count} steps and tables"
+            msg = f"the weights of the overfitted codec need {prior.weight_count} step sizes and tables"
             raise DfmError(msg)
         return prior
 
     @cached_property
     def shapes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        """Name and shape of each array that may change, in the order of the networks section."""
+        """Returns the name and shape of each array that has deltas, in the order of the networks
+        section.
+        """
         machine = [(name, array.shape) for name, array in self.machine._asdict().items()]
         contexts = [(name, getattr(self.network, name).shape) for name in CONTEXT_DELTAS]
         return (*machine, *contexts)
 
     @property
     def weight_count(self) -> int:
-        """The number of weights that may change."""
+        """Returns the number of weights that have deltas."""
         return sum(int(np.prod(shape)) for _, shape in self.shapes)
 
     @property
     def width(self) -> int:
-        """The dimension that the machine lifts vectors to."""
+        """Returns the dimension to which the synthesis network lifts vectors."""
         return int(self.machine.lift.shape[0])
 
     def kinds(self) -> npt.NDArray[np.intp]:
-        """The index into `DELTA_NAMES` of each weight, intp [weights]."""
+        """Returns the index into `DELTA_NAMES` of each weight, intp [weights]."""
         sizes = [int(np.prod(shape)) for _, shape in self.shapes]
         return np.repeat(np.arange(len(sizes), dtype=np.intp), sizes)
 
     def split(self, flat: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-        """Cuts the changes of all weights into arrays of the shapes of `shapes`."""
+        """Splits the deltas of all weights into arrays of the shapes of `shapes`."""
         ends = np.cumsum([int(np.prod(shape)) for _, shape in self.shapes])[:-1]
         return [part.reshape(shape) for part, (_, shape) in zip(np.split(flat, ends), self.shapes, strict=True)]
 
     def step_sizes(self, exponents: tuple[int, ...]) -> Float32:
-        """The step of each weight's change; at least 1 for those of context networks."""
+        """Returns the step size of each weight delta; at least 1 for the context network."""
         kinds = self.kinds()
         steps = self.steps * np.exp2(np.array(exponents, dtype=np.float32))[kinds]
         is_context = kinds >= len(MACHINE_CHANGES)
         return np.where(is_context, np.maximum(np.rint(steps), 1), steps).astype(np.float32)
 
     def table_indices(self, exponents: tuple[int, ...]) -> npt.NDArray[np.intp]:
-        """The Laplace table of each change: an octave further for each halving of the step."""
+        """Returns the Laplace table of each weight delta: halving the step size moves it by an
+        octave.
+        """
         finer = -SCALES_PER_OCTAVE * np.array(exponents)[self.kinds()]
         indices: npt.NDArray[np.intp] = np.clip(self.tables.astype(np.intp) + finer, 0, LAPLACE_COUNT - 1)
         return indices
 
     def networks_of(self, deltas: WeightDeltas | None) -> tuple[GridNetwork, SynthesisNetwork]:
-        """The networks of an image."""
+        """Returns the networks of an image."""
         if deltas is None:
             return self.network, self.machine
         arrays = self.split(deltas.symbols.astype(np.float32) * self.step_sizes(deltas.exponents))
@@ -142,10 +147,10 @@ class OverfittedWeights:
 
 @lru_cache(maxsize=4)
 def overfitted_weights_of(weights_id: int) -> OverfittedWeights:
-    """The prior that an overfitted file names.
+    """Returns the pretrained weights that an overfitted file refers to.
 
     Raises:
-        UnsupportedVersionError: This program does not have the prior.
-        InstallationError: The prior is damaged or missing in this installation.
+        UnsupportedVersionError: This version of the program does not contain the weights.
+        InstallationError: The file of the weights is damaged or missing in this installation.
     """
     return OverfittedWeights.from_arrays(shipped_arrays(Model.OVERFITTED, weights_id))

@@ -317,7 +317,7 @@ def test_a_prior_that_could_not_be_read_is_not_written(
     monkeypatch.setattr(training, "prior_arrays", without_a_table)
     result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path), "--start", "eb165d9b"])
     assert result.exit_code == 1
-    assert "steps and tables" in result.stderr
+    assert "step sizes and tables" in result.stderr
     assert len(still) == 2
     assert list(tmp_path.iterdir()) == []
 

@@ -119,5 +119,5 @@ def test_photographs_that_cannot_be_read_end_a_command_at_once(
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
-    assert ("holds no images" if fault == "empty" else "last.png") in result.stderr
+    assert ("contains no images" if fault == "empty" else "last.png") in result.stderr
     assert not out.exists()

@@ -1,1 +1,1 @@
-"""The encoder of the coordinate codec: it fits the published network to one image."""
+"""The encoder of the coordinate codec, which fits the published network to one image."""

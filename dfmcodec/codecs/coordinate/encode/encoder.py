@@ -10,7 +10,7 @@ from dfmcodec.search.encoder import WITHOUT_FITTING, Encoder
 
 
 def _check(_image: Image, _generator: GenerativeModel | None) -> None:
-    """Refuses to encode without JAX.
+    """Raises an error if JAX is missing.
 
     Raises:
         MissingPackageError: JAX or Optax is not installed.

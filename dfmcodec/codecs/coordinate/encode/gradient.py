@@ -1,9 +1,8 @@
 """The derivative of a Fourier layer in closed form.
 
-It takes half the memory traffic of differentiating the layer's products one by one. With
-e_k = e^{2 pi i k.v}, the derivative of a phase factor is d e_k / d v_j = 2 pi i k_j e_k. The
-gradient with respect to v therefore needs only the gradients (C_k, S_k) with respect to
-(cos_k, sin_k):
+It needs half the memory traffic of automatic differentiation of the layer's products. With e_k =
+e^{2 pi i k.v}, the derivative of a phase factor is d e_k / d v_j = 2 pi i k_j e_k. The gradient
+with respect to v therefore needs only the gradients (C_k, S_k) with respect to (cos_k, sin_k):
 
     dL/dv_j = 2 pi sum_k k_j (cos_k S_k - sin_k C_k).
 
@@ -67,7 +66,9 @@ def _backward(
 
 
 def _gradient_of_phases(half: jax.Array, d_half: jax.Array, frequencies: FrequencySet) -> jax.Array:
-    """The gradient with respect to the inputs of one half, from [cos | sin] and their gradients."""
+    """Returns the gradient with respect to the inputs of one half, from [cos | sin] and their
+    gradients.
+    """
     size = half.shape[1] // 2
     by_frequency = half[:, :size] * d_half[:, size:] - half[:, size:] * d_half[:, :size]
     return by_frequency @ (TAU * frequencies.vectors)
@@ -77,13 +78,13 @@ _fourier_sum.defvjp(_forward, _backward)
 
 
 def differentiable_sum(v: jax.Array, a: jax.Array, b: jax.Array, order: int, _xp: object) -> jax.Array:
-    """`fourier_sum` with the derivative of this module, for `deep_fourier_machine`.
+    """Computes `fourier_sum` with the derivative of this module, for `deep_fourier_machine`.
 
     Args:
         v: float32 [N, m].
         a: float32 [|K|, n].
         b: float32 [|K|, n].
-        order: The largest |k|_1.
+        order: The maximum |k|_1.
 
     Returns:
         float32 [N, n].

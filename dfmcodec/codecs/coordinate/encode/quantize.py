@@ -1,9 +1,9 @@
-"""Quantisation of a network's weights: the steps of its layers, and the rounding.
+"""Quantisation of a network's weights: the step sizes of its layers, and the rounding.
 
-At high rate, the weights w of a layer with step q add sum_w h_w q^2 / 12 to the MSE, where h_w is
-the sensitivity (`train.Trainer.sensitivity`). Halving q costs one bit per weight. At any rate the
-best steps are therefore proportional to 1 / sqrt(mean h) of the layer. One common index moves all
-of them along the rate-distortion curve.
+At high rate, the weights w of a layer with step size q add sum_w h_w q^2 / 12 to the MSE, where h_w
+is the sensitivity (`train.Trainer.sensitivity`). Halving q costs one bit per weight. At any rate,
+the best step sizes are therefore proportional to 1 / sqrt(mean h) of the layer. One common index
+moves all of them along the rate-distortion curve.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from dfmcodec.fourier.network import CoordinateArchitecture
 from dfmcodec.fourier.quantize import STEP_COUNT, STEPS_PER_OCTAVE, quantize, step_per_weight
 from dfmcodec.search.rate_control import Bracket
 
-FINEST_INDEX = 20 * STEPS_PER_OCTAVE  # a step of 2^-20: float32 weights gain nothing from finer ones
-COARSEST_INDEX = -8 * STEPS_PER_OCTAVE  # the least common index; a layer has at least index 0, a step of 1
-FILL = 0.97  # the part of the budget that a file should use
+FINEST_INDEX = 20 * STEPS_PER_OCTAVE  # a step size of 2^-20: float32 weights gain nothing from finer ones
+COARSEST_INDEX = -8 * STEPS_PER_OCTAVE  # minimum common index; a layer has at least index 0, a step size of 1
+FILL = 0.97  # fraction of the budget that a file should use
 
 
 @dataclass(frozen=True)
 class Quantizer:
-    """Turns the weights of one network into symbols.
+    """Quantises the weights of one network.
 
     Args:
         architecture: The architecture of the network.
@@ -49,7 +49,9 @@ class Quantizer:
     sensitivity: Float32
 
     def step_indices(self, common: int) -> tuple[int, ...]:
-        """The step indices of all layers for a common index. A larger index is a finer step."""
+        """Returns the step indices of all layers for a common index. A larger index is a finer step
+        size.
+        """
         sizes = self.architecture.layer_sizes()
         means = [float(layer.mean()) for layer in np.split(self.sensitivity, np.cumsum(sizes)[:-1])]
         reference = float(np.exp(np.mean(np.log(np.maximum(means, 1e-12)))))
@@ -92,11 +94,11 @@ class Quantizer:
         return symbols
 
     def file_bytes(self, model: QuantizedNetwork) -> float:
-        """The estimated size of the file, in bytes, without ancillary data."""
+        """Estimates the size of the file in bytes, without ancillary data."""
         return estimate_network_bytes(model)
 
     def common_index_for(self, weights: Float32, budget_bytes: float) -> int:
-        """The finest common index whose file, by its estimate, fits the budget.
+        """Returns the finest common index whose estimated file size fits the budget.
 
         Raises:
             TargetUnreachableError: Not even the coarsest index fits.
@@ -114,7 +116,9 @@ class Quantizer:
     def common_index_of_psnr(
         self, weights: Float32, psnr_of: Callable[[QuantizedNetwork], float], floor_db: float
     ) -> int | None:
-        """The coarsest common index whose decoded image reaches a PSNR; None if none does."""
+        """Returns the coarsest common index whose decoded image reaches a PSNR; None if
+        none does.
+        """
 
         def falls_short(common: int) -> bool:
             return psnr_of(self.quantize(weights, self.step_indices(common))) < floor_db
@@ -125,17 +129,18 @@ class Quantizer:
         return short + 1 if short < FINEST_INDEX else None
 
     def settle(self, weights: Float32, step_indices: tuple[int, ...], budget_bytes: int) -> QuantizedNetwork:
-        """Quantises with steps near the given ones whose written file fits the budget and fills it.
+        """Quantises with step sizes near the given ones, so that the written file fits the budget
+        and fills it.
 
-        As few steps as possible are changed.
+        It changes as few step sizes as possible.
 
         Args:
             weights: float32 [weight_count].
-            step_indices: The step index of each layer to start with.
-            budget_bytes: The largest size of the file, without ancillary data.
+            step_indices: The initial step index of each layer.
+            budget_bytes: The maximum size of the file, without ancillary data.
 
         Raises:
-            TargetUnreachableError: No steps fit.
+            TargetUnreachableError: No step sizes fit.
         """
 
         def real_bytes(indices: tuple[int, ...]) -> int:
@@ -162,7 +167,7 @@ class Quantizer:
 
 
 def _last_where(holds: Callable[[int], bool]) -> int | None:
-    """The finest common index at which a condition holds; None if it holds nowhere.
+    """Returns the finest common index at which a condition holds; None if it holds nowhere.
 
     The condition must hold up to some index and fail beyond it.
     """
@@ -177,7 +182,7 @@ def _last_where(holds: Callable[[int], bool]) -> int | None:
 
 
 def _moved(step_indices: tuple[int, ...], layer: int, by: int) -> tuple[int, ...]:
-    """The step indices with that of one layer changed, within its limits."""
+    """Returns the step indices after that of one layer is changed, within its limits."""
     moved = list(step_indices)
     moved[layer] = int(np.clip(moved[layer] + by, 0, STEP_COUNT - 1))
     return tuple(moved)

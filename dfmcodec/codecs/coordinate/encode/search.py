@@ -1,4 +1,4 @@
-"""The search for the coordinate codec: it chooses, fits and quantises a network."""
+"""The search of the coordinate codec, which chooses, fits and quantises a network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dfmcodec.search.target import Figures, PsnrTarget, SizeTarget
 if TYPE_CHECKING:
     from dfmcodec.codecs.coordinate.encode.train import Fit, Trainer
 
-_AIM = 0.99  # the part of the budget for the quantisation steps with which the last part of the fit trains
+_AIM = 0.99  # fraction of the budget for the step sizes with which the last part of the fit trains
 
 
 def fit_network(job: Job) -> Outcome:
@@ -43,12 +43,12 @@ def fit_network(job: Job) -> Outcome:
             return _to_size(job, budget_bytes)
         case PsnrTarget() as target:
             return _to_psnr(job, target)
-    msg = "the coordinate codec takes a size or a PSNR as its target"
+    msg = "the coordinate codec supports only a size or a PSNR as target"
     raise ConfigError(msg)
 
 
 def _to_size(job: Job, budget_bytes: int) -> Outcome:
-    """The best fit whose file has at most `budget_bytes` without ancillary data."""
+    """Returns the best fit whose file has at most `budget_bytes` without ancillary data."""
     from dfmcodec.codecs.coordinate.encode.quantize import Quantizer
 
     image, config = job.image, job.config
@@ -77,9 +77,9 @@ class _Trial(Figures):
     """A network that was fitted for a PSNR.
 
     Args:
-        model: The network with the coarsest steps that reach the PSNR; None if none do.
+        model: The network with the largest step sizes that reach the PSNR; None if none do.
         float_psnr_db: The PSNR before quantisation.
-        stop_reason: Why the fit ended.
+        stop_reason: The reason why the fit ended.
     """
 
     model: QuantizedNetwork | None
@@ -88,16 +88,16 @@ class _Trial(Figures):
 
 
 class _Ladder(Search[CoordinateArchitecture, _Trial]):
-    """Networks of growing size, until one reaches a PSNR.
+    """The search over networks of growing size, until one reaches a PSNR.
 
     Args:
         job: The encoding.
         target: The PSNR.
 
     Attributes:
-        steps: Training steps so far.
-        seconds: Their time, without compilation.
-        restarts: How often fits were restarted.
+        steps: The number of training steps so far.
+        seconds: The time of these steps, without compilation.
+        restarts: The number of restarts of fits.
         best_db: The best PSNR before quantisation.
     """
 
@@ -137,7 +137,7 @@ class _Ladder(Search[CoordinateArchitecture, _Trial]):
 
 
 def _to_psnr(job: Job, target: PsnrTarget) -> Outcome:
-    """A small file whose image reaches a PSNR: the first of growing networks that does."""
+    """Returns a small file whose image reaches a PSNR: the first of networks of growing size."""
     search = _Ladder(job, target)
     found = drive(search, Watch(job))
     if found.best is None or found.best.model is None:

@@ -1,4 +1,4 @@
-"""The choice of a network for a file size: its number of weights, depth and width."""
+"""The choice of a network for a file size: number of weights, depth and width."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from dfmcodec.image import Image
 from dfmcodec.search.config import EncoderConfig
 
 BITS_PER_WEIGHT = 9.0  # docs/log/2026-11-published.md, "Weights or bits"
-DEPTH = 3  # trained best at every size
+DEPTH = 3  # best after training at every size
 _WIDTHS = range(2, 17)
 _LADDER = (6, 8, 9, 10, 11, 12, 13)  # widths
 _MIN_STREAM_BYTES = 8
 
 
 def architecture_of(config: EncoderConfig, channels: int, depth: int, width: int) -> CoordinateArchitecture:
-    """The network of a given depth and width under the other settings of the user."""
+    """Returns the architecture with a given depth and width and the other settings of the user."""
     return CoordinateArchitecture(channels, depth, width, config.order or full_order(width))
 
 
 def full_order(width: int) -> int:
-    """The least order with the full frequency set K = {0,1}^m in every layer."""
+    """Returns the minimum order that has the full frequency set K = {0,1}^m in every layer."""
     return max(width, 2)
 
 
 def choose_architecture(
     config: EncoderConfig, image: Image, budget_bytes: int, too_small: Callable[[float], str]
 ) -> CoordinateArchitecture:
-    """The network whose weights fill the budget at `BITS_PER_WEIGHT`.
+    """Returns the architecture whose weights fill the budget at `BITS_PER_WEIGHT`.
 
     Args:
         config: The settings of the user.
         image: The image.
-        budget_bytes: The largest size of the file, without ancillary data.
-        too_small: Gives the error message for the least possible size in bytes.
+        budget_bytes: The maximum size of the file, without ancillary data.
+        too_small: Returns the error message for the minimum possible size in bytes.
 
     Raises:
-        ConfigError: Decoders would refuse all such networks of this image.
-        TargetUnreachableError: The budget is less than the smallest network's file needs.
+        ConfigError: Decoders would reject all such networks for this image.
+        TargetUnreachableError: The budget is too small for the smallest network.
     """
 
     def mismatch(candidate: CoordinateArchitecture) -> float:
@@ -57,17 +57,18 @@ def choose_architecture(
 
 
 def ladder(config: EncoderConfig, image: Image) -> list[CoordinateArchitecture]:
-    """Networks of growing size for a PSNR target, each about twice as large as the one before.
+    """Returns networks of growing size for a PSNR target, each about twice as large as the previous
+    one.
 
     Raises:
-        ConfigError: Decoders would refuse all such networks of this image.
+        ConfigError: Decoders would reject all such networks for this image.
     """
     return _candidates(config, image, _LADDER)
 
 
 def _candidates(config: EncoderConfig, image: Image, widths: Iterable[int]) -> list[CoordinateArchitecture]:
-    """The network that the user asks for, or those of some widths, as far as decoders evaluate them
-    for an image without an option for it.
+    """Returns the network that the user requests, or networks of some widths, without those that
+    decoders reject by default.
     """
     if config.depth is not None and config.width is not None:
         candidates = [architecture_of(config, image.channels, config.depth, config.width)]

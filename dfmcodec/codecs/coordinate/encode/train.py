@@ -1,4 +1,4 @@
-"""The fit of a network's weights to one image, by gradient steps on minibatches of pixels."""
+"""The fit of a network's weights to one image, by gradient descent on minibatches of pixels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SAMPLE_PEAK = 2.0  # samples span [-1, 1]
 
 @dataclass(frozen=True)
 class Fit:
-    """The result of a fit: the best weights that it met.
+    """The result of a fit: the best weights so far.
 
     Args:
         weights: The weights in file order, float32 [weight_count].
@@ -54,8 +54,8 @@ class Budget:
     """The limits of a fit.
 
     Args:
-        steps: The largest number of training steps; may be infinite.
-        seconds: The largest time; may be infinite.
+        steps: The maximum number of training steps; may be infinite.
+        seconds: The maximum time; may be infinite.
         should_stop: Called during the fit. True ends it.
     """
 
@@ -74,8 +74,8 @@ class Trainer:
         seed: The seed of the initial weights and the minibatches.
 
     Attributes:
-        restarts: How often the training met a NaN or infinite loss or weight, and restarted from
-            its best weights at a lower learning rate.
+        restarts: The number of restarts from the best weights at a lower learning rate, after a NaN
+            or infinite loss or weight.
     """
 
     def __init__(self, image: Image, architecture: CoordinateArchitecture, recipe: Recipe, seed: int) -> None:
@@ -91,7 +91,7 @@ class Trainer:
             self._no_rounding = jnp.zeros_like(self._weights)
         self.restarts = 0
         initial = self._weights
-        loss = self._chunk(0.0, self._no_rounding)  # compiles; a learning rate of 0 changes no weight that is finite
+        loss = self._chunk(0.0, self._no_rounding)  # compiles; a learning rate of 0 changes no finite weight
         self._first_loss = loss if isfinite(loss) else inf
         self._weights, self._state = initial, optax.scale_by_adam().init(initial)
 
@@ -103,20 +103,20 @@ class Trainer:
         report: Callable[[int, float, float, float], None],
         steps_per_weight: Float64 | None = None,
     ) -> Fit:
-        """Trains from part `start` to part `stop` of a fit.
+        """Trains from the fraction `start` to the fraction `stop` of a fit.
 
         Args:
-            budget: The limits of the whole fit.
-            start: The part of the fit that is already done, in [0, 1).
-            stop: The part at which to end, in (start, 1].
-            report: Called after each chunk with the steps, the seconds, the PSNR of the last
-                minibatches in dB, and the part of the fit that is done.
-            steps_per_weight: Quantisation steps, float64 [weight_count], to train through rounded
-                weights; None to train through the weights themselves.
+            budget: The limits of the complete fit.
+            start: The fraction of the fit that is already done, in [0, 1).
+            stop: The fraction at which to end, in (start, 1].
+            report: Called after each chunk with the number of steps, the seconds, the PSNR of the
+                last minibatches in dB, and the fraction of the fit that is done.
+            steps_per_weight: Quantisation step sizes, float64 [weight_count], to train with rounded
+                weights; None to train without rounding.
 
         Raises:
             DivergedError: Losses or weights were NaN or infinite after `MAX_RESTARTS` restarts, and
-                nothing was learned.
+                no step succeeded.
         """
         rounding = self._no_rounding if steps_per_weight is None else jnp.asarray(steps_per_weight, jnp.float32)
         best_loss, best = inf, self._weights
@@ -147,7 +147,8 @@ class Trainer:
         return Fit(np.asarray(best), done, time.perf_counter() - started, reason)
 
     def sensitivity(self, probes: int = 8) -> Float32:
-        """The sensitivity of each weight: the factor by which its squared error adds to the MSE.
+        """Estimates the sensitivity of each weight: the factor by which its squared error adds to
+        the MSE.
 
         It is the mean over samples of (d sample / d weight)^2, by Hutchinson's estimator: the mean
         of the squared gradient of a randomly signed sum of samples is the sum of the squared
@@ -170,7 +171,7 @@ class Trainer:
         return (total / probes).astype(np.float32)
 
     def _learning_rate(self, part: float) -> float:
-        """The learning rate at a part of the fit, in [0, 1]."""
+        """Returns the learning rate at a fraction of the fit, in [0, 1]."""
         largest = max(layer.frequency_count for layer in self.architecture.layers())
         peak = (
             _RESTART_RATE**self.restarts * self.recipe.learning_rate * min(1.0, self.recipe.frequency_limit / largest)
@@ -210,7 +211,7 @@ class Trainer:
 
 
 def initial_weights(architecture: CoordinateArchitecture, recipe: Recipe, seed: int) -> Float32:
-    """Gaussian initial weights in file order, float32 [weight_count]."""
+    """Draws Gaussian initial weights in file order, float32 [weight_count]."""
     rng = np.random.default_rng(seed)
     layers = []
     for number, layer in enumerate(architecture.layers()):
@@ -220,7 +221,9 @@ def initial_weights(architecture: CoordinateArchitecture, recipe: Recipe, seed: 
 
 
 def _round_weights(weights: jax.Array, steps: jax.Array) -> jax.Array:
-    """Weights as multiples of their steps, with the gradient of the identity; 0 for no rounding."""
+    """Rounds weights to multiples of their step sizes, with the gradient of the identity; 0 for no
+    rounding.
+    """
     safe = jnp.where(steps > 0, steps, 1.0)
     rounded = jnp.where(steps > 0, jnp.rint(weights / safe) * safe, weights)
     return weights + jax.lax.stop_gradient(rounded - weights)
@@ -233,12 +236,12 @@ def _samples(weights: jax.Array, architecture: CoordinateArchitecture, v: jax.Ar
 
 
 def _positions(index: jax.Array, width: jax.Array | int, height: jax.Array | int) -> jax.Array:
-    """The positions of pixels that are counted row by row, float32 [N, 2]."""
+    """Returns the positions of pixels from their row-major indices, float32 [N, 2]."""
     return jnp.stack([index % width / width, index // width / height], axis=-1).astype(jnp.float32)
 
 
 def _targets(pixels: jax.Array) -> jax.Array:
-    """The samples of pixels in [-1, 1], float32."""
+    """Scales the samples of pixels to [-1, 1], float32."""
     samples: jax.Array = pixels.astype(jnp.float32) * (2 / peak_value(8 * pixels.dtype.itemsize)) - 1
     return samples
 
@@ -260,7 +263,9 @@ def _train_chunk(
     learning_rate: float,
     rounding: jax.Array,
 ) -> tuple[jax.Array, Any, jax.Array]:
-    """Runs `CHUNK_STEPS` training steps: the new weights and optimiser state, and the mean loss."""
+    """Runs `CHUNK_STEPS` training steps; returns the weights, the optimiser state and the mean
+    loss.
+    """
 
     def block_loss(weights: jax.Array, index: jax.Array) -> jax.Array:
         samples = _samples(_round_weights(weights, rounding), architecture, _positions(index, width, height))
@@ -290,7 +295,7 @@ def _train_chunk(
 def _squared_gradient(
     weights: jax.Array, architecture: CoordinateArchitecture, pixels: jax.Array, width: int, height: int, key: jax.Array
 ) -> jax.Array:
-    """One probe of `Trainer.sensitivity`, float32 [weight_count]."""
+    """Computes one probe of `Trainer.sensitivity`, float32 [weight_count]."""
     key_index, key_sign = jax.random.split(key)
     index = jax.random.randint(key_index, (BLOCK_PIXELS,), 0, len(pixels))
     signs = jax.random.rademacher(key_sign, (BLOCK_PIXELS, architecture.channels), jnp.float32)

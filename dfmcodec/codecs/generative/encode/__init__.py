@@ -1,1 +1,3 @@
-"""The encoder of the generative model: it finds the code of an image under a generator."""
+"""The encoder of the generative codec, which searches the code of an image under a generative
+model.
+"""

@@ -10,7 +10,7 @@ from dfmcodec.search.job import Job, Outcome
 
 
 def _check(image: Image, generator: GenerativeModel | None) -> None:
-    """Refuses an image that the generative model has no code for.
+    """Rejects an image that cannot have a code under the generative model.
 
     Raises:
         MissingPackageError: JAX or Optax is not installed.

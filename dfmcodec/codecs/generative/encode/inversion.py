@@ -1,7 +1,7 @@
-"""Codes of given images by gradient steps.
+"""Codes of given images by gradient descent.
 
-They find codes for a model without an encoder network, and refine the codes that such a network
-gives.
+Gradient descent finds codes for a model without an encoder network, and refines the codes of such a
+network.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BATCH = 128
 def codes_of(
     model: GenerativeModel, images: UInt8, steps: int = STEPS, weights: npt.NDArray[np.floating[Any]] | None = None
 ) -> Float32:
-    """The codes whose images are nearest to given images.
+    """Finds the codes whose images are nearest to given images.
 
     The descent starts at the codes of the encoder network, or at the means of the nearest
     components.
@@ -58,7 +58,7 @@ def codes_of(
 
 
 def nearest_means(model: GenerativeModel, images: UInt8) -> Float32:
-    """For each image the mean of the component whose image is nearest to it.
+    """Returns for each image the mean of the component whose image is nearest to it.
 
     Args:
         model: The generative model.
@@ -82,18 +82,18 @@ def descend(
     rate: float,
     weights: npt.NDArray[np.floating[Any]] | None = None,
 ) -> Float32:
-    """Lowers the squared error of samples by Adam, with a learning rate that falls along a cosine.
+    """Minimises the squared error of samples by Adam, with a cosine learning rate.
 
     Args:
         model: The generative model.
         images: Images of the model's size, uint8 [N, H, W, C].
-        codes: The codes at the start, float32 [N, code_dim].
+        codes: The initial codes, float32 [N, code_dim].
         steps: The number of gradient steps.
-        rate: The learning rate at the start.
+        rate: The initial learning rate.
         weights: See `codes_of`.
 
     Returns:
-        The codes at the end, float32 [N, code_dim].
+        The final codes, float32 [N, code_dim].
     """
     use_compilation_cache()
     parameters = model.parameters_of("decoder")

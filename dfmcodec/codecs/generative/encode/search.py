@@ -1,9 +1,10 @@
 """The search for the quantised code of an image.
 
-The encoder network gives a code, gradient steps refine it, and rate-distortion optimised rounding
-quantises it. Near a code the samples of its image are almost linear in the code, so the squared
-error of quantised codes near it is a quadratic form. In this form the search chooses the symbol of
-one axis after another, at the costs of their tables. Then it computes a new form around the result.
+The encoder network predicts a code, gradient descent refines it, and rate-distortion optimised
+rounding quantises it. Near a code, the samples of its image are almost linear in the code, so the
+squared error of quantised codes is nearly a quadratic form. With this form, the search chooses the
+symbols of one axis after the other, at the costs of their tables. Then it computes a new form
+around the result.
 """
 
 from __future__ import annotations
@@ -44,15 +45,15 @@ from dfmcodec.search.target import Figures, LmbdaTarget, PsnrTarget, best_of
 
 _COMPONENTS_TRIED = 3
 _TRIAL_ROUNDS = 2  # rounds of linearisation for every candidate
-_ROUNDS = 12  # the most rounds for the best candidates
-_REFINED = 3  # candidates that get more rounds
+_ROUNDS = 12  # maximum number of rounds for the best candidates
+_REFINED = 3  # number of candidates that get more rounds
 _SWEEPS = 6
-_REACH = 1  # symbols that are tried on each side of the best real number; 0 is tried too
-_COARSER = (-2, 0, 2, 4)  # quantisation steps that are tried, in quarter octaves above that of fine quantisation
+_REACH = 1  # number of symbols that are tried on each side of the best real number; 0 is tried too
+_COARSER = (-2, 0, 2, 4)  # quantisation step sizes that are tried, in quarter octaves above that of fine quantisation
 _TABLE_SYMBOLS = 64
 _LMBDAS_TRIED = 10
-_LMBDAS = 1e-7, 1e-2  # MSE of samples in [0, 1] per bit: from no regard for bits to the mean of the component
-_POINTS = 1 << _LMBDAS_TRIED  # of the logarithm of the multiplier
+_LMBDAS = 1e-7, 1e-2  # MSE of samples in [0, 1] per bit: from no rate cost to the mean of the component
+_POINTS = 1 << _LMBDAS_TRIED  # points of the logarithm of the multiplier
 _DONE = "done"
 _CHANNEL_NAMES = {1: "gray", 3: "RGB"}
 
@@ -83,7 +84,7 @@ class _Candidate:
     bits: float
 
     def cost(self, lmbda: float) -> float:
-        """The MSE of samples in [0, 1] plus lmbda times the bits."""
+        """Returns the MSE of samples in [0, 1] plus lmbda times the bits."""
         return self.form.error + lmbda * self.bits
 
 
@@ -93,7 +94,7 @@ class CodeSearch:
     Args:
         model: The generative model.
         image: The image, of the model's size, uint8 [H, W, C].
-        visible: The pixels that count, bool [H, W]; None for all.
+        visible: The visible pixels, bool [H, W]; None for all.
     """
 
     def __init__(self, model: GenerativeModel, image: UInt8, visible: npt.NDArray[np.bool_] | None = None) -> None:
@@ -115,14 +116,14 @@ class CodeSearch:
         }
 
     def error(self, code: CodeSymbols) -> float:
-        """The MSE of a code's image, in squared code values."""
+        """Returns the MSE of a code's image, in squared code values."""
         return mse(self._image, self._model.paint(code.dequantize(self._model.density)[None])[0], self._visible)
 
     def at(self, lmbda: float) -> list[CodeSymbols]:
-        """The codes of least MSE + lmbda * bits among those tried, the best first.
+        """Returns the tried codes with the lowest MSE + lmbda * bits, the best first.
 
-        Every component's nearest quantised codes get a few rounds. The best of them, and the best
-        of earlier calls, get many.
+        The nearest quantised codes of every component get a few rounds. The best of them, and the
+        best of earlier calls, get more.
 
         Args:
             lmbda: The cost of a bit, as an MSE of samples in [0, 1].
@@ -141,13 +142,13 @@ class CodeSearch:
         return [candidate.code for candidate in self._refined]
 
     def _start(self, component: int) -> _Form:
-        """The form around the unquantised code, along the axes of a component."""
+        """Returns the form around the unquantised code, along the axes of a component."""
         density = self._model.density
         along = (self._code - density.means[component]).astype(np.float64) @ density.axes[component]
         return self._form(component, along)
 
     def _step_indices(self, form: _Form, component: int, lmbda: float) -> list[int]:
-        """The quantisation steps to try, around that of fine quantisation."""
+        """Returns the quantisation step sizes to try, around that of fine quantisation."""
         deviations = self._model.density.deviations[component]
         used = form.curvature.diagonal()[deviations >= np.median(deviations)]
         fine = (6 * lmbda / log(2) / max(float(used.mean()), 1e-12)) ** 0.5
@@ -155,7 +156,7 @@ class CodeSearch:
         return sorted({min(max(finest + coarser, 0), LAST_STEP) for coarser in _COARSER})
 
     def _rounded(self, form: _Form, component: int, step_index: int) -> CodeSymbols:
-        """The point of a form, quantised."""
+        """Quantises the point of a form."""
         code = CodeSymbols(component, step_index, np.zeros(len(form.point), np.int32))
         return replace(
             code, symbols=np.clip(np.rint(form.point / code.step), -_TABLE_SYMBOLS, _TABLE_SYMBOLS).astype(np.int32)
@@ -164,16 +165,16 @@ class CodeSearch:
     def _improved(
         self, form: _Form, code: CodeSymbols, lmbda: float, rounds: int, best: _Candidate | None = None
     ) -> _Candidate:
-        """The best candidate of some rounds.
+        """Returns the best candidate of some rounds.
 
-        Each round chooses symbols in the form around the symbols of the round before.
+        Each round chooses symbols with the form around the symbols of the previous round.
 
         Args:
             form: The first form.
             code: The first code.
             lmbda: The cost of a bit, as an MSE of samples in [0, 1].
-            rounds: The largest number of rounds.
-            best: The candidate at the start; None for none.
+            rounds: The maximum number of rounds.
+            best: The initial candidate; None for none.
         """
         costs = self._costs(code.component, code.step_index)
         for _ in range(rounds):
@@ -191,7 +192,7 @@ class CodeSearch:
         return best
 
     def _costs(self, component: int, step_index: int) -> list[Float64]:
-        """The bits of the symbols -_TABLE_SYMBOLS.._TABLE_SYMBOLS of each axis, float64."""
+        """Returns the bits of the symbols -_TABLE_SYMBOLS.._TABLE_SYMBOLS of each axis, float64."""
         symbols = np.arange(-_TABLE_SYMBOLS, _TABLE_SYMBOLS + 1, dtype=np.int32)
         return [
             laplace(int(index)).cost_bits(symbols)
@@ -199,7 +200,7 @@ class CodeSearch:
         ]
 
     def _form(self, component: int, point: Float64) -> _Form:
-        """The form around a point on the axes of a component."""
+        """Returns the form around a point on the axes of a component."""
         density = self._model.density
         rendered, jacobian = _linearised(
             self._model.parameters_of("decoder"),
@@ -217,23 +218,23 @@ class CodeSearch:
 def _descend_axes(
     form: _Form, symbols: npt.NDArray[np.int64], step: float, costs: list[Float64], lmbda: float
 ) -> npt.NDArray[np.int64]:
-    """Coordinate descent of a form plus lmbda times the costs of the symbols.
+    """Minimises a form plus lmbda times the costs of the symbols, by coordinate descent.
 
     Args:
         form: The form.
-        symbols: The symbols at the start, int64 [D].
-        step: The quantisation step.
+        symbols: The initial symbols, int64 [D].
+        step: The quantisation step size.
         costs: The bits of the symbols of each axis; see `CodeSearch._costs`.
         lmbda: The cost of a bit, as an MSE of samples in [0, 1].
 
     Returns:
-        The symbols at the end, int64 [D].
+        The final symbols, int64 [D].
     """
     symbols = symbols.copy()
     moved = symbols * step - form.point
     for _ in range(_SWEEPS):
         changed = False
-        pull = form.slope - form.curvature @ moved  # half the descent of the error along each axis
+        pull = form.slope - form.curvature @ moved  # half the negative gradient of the error along each axis
         for axis in range(len(symbols)):
             curvature = form.curvature[axis, axis]
             wanted = (moved[axis] + pull[axis] / max(curvature, 1e-12) + form.point[axis]) / step
@@ -256,8 +257,8 @@ def _descend_axes(
 def _linearised(
     parameters: Parameters, architecture: GenerativeArchitecture, mean: Array, axes: Array, along: Array
 ) -> tuple[Array, Array]:
-    """The samples of a code, float32 [C, H * W], and their derivatives by the axes, [C, H * W,
-    D].
+    """Returns the samples of a code, float32 [C, H * W], and their derivatives with respect to the
+    axes, [C, H * W, D].
     """
     first, v = pixel_inputs(architecture)
 
@@ -269,7 +270,7 @@ def _linearised(
 
 
 def check_image(image: Image, model: GenerativeModel) -> None:
-    """Refuses an image that the model has no code for.
+    """Rejects an image that cannot have a code under the model.
 
     Raises:
         ImageError: The size, the channels or the bit depth differ from those of the model's images.
@@ -290,7 +291,7 @@ def check_image(image: Image, model: GenerativeModel) -> None:
 
 @dataclass(frozen=True)
 class _Code(Figures):
-    """A code with its figures."""
+    """A code with its size and quality."""
 
     image: CodedImage
 
@@ -303,7 +304,7 @@ class _LmbdaSearch(Search[int, _Code]):
         model: The generative model.
 
     Attributes:
-        codes: For each multiplier that was tried its codes, the best first.
+        codes: The codes of each multiplier that was tried, the best first.
     """
 
     def __init__(self, watch: Watch, model: GenerativeModel) -> None:
@@ -317,7 +318,7 @@ class _LmbdaSearch(Search[int, _Code]):
         self.codes: dict[float, list[_Code]] = {}
 
     def at(self, lmbda: float) -> _Code:
-        """The best code for a Lagrange multiplier. `codes` keeps the others too."""
+        """Returns the best code for a Lagrange multiplier, and stores all codes in `codes`."""
         if lmbda not in self.codes:
             image = self._watch.job.image
             self.codes[lmbda] = []
@@ -329,7 +330,7 @@ class _LmbdaSearch(Search[int, _Code]):
         return self.codes[lmbda][0]
 
     def all_codes(self) -> list[_Code]:
-        """All codes so far."""
+        """Returns all codes so far."""
         return [code for codes in self.codes.values() for code in codes]
 
     def start(self) -> int:
@@ -351,7 +352,7 @@ class _LmbdaSearch(Search[int, _Code]):
         return End(_DONE) if self._bracket.is_closed else self._bracket.middle
 
     def unreachable(self) -> str:
-        """The message where no code meets the target."""
+        """Returns the error message if no code meets the target."""
         job, codes = self._watch.job, self.all_codes()
         if not isinstance(self.target, PsnrTarget):
             return job.too_small(min(code.written_bytes for code in codes))
@@ -376,7 +377,7 @@ def fit_code(job: Job) -> Outcome:
             image, reason = search.at(lmbda / job.image.pixel_count).image, _DONE
         case target:
             reason = drive(search, watch).reason
-            search.at(_LMBDAS[target.limits_size])  # if no other meets it
+            search.at(_LMBDAS[target.limits_size])  # if no other multiplier meets the target
             best = best_of(target, search.all_codes())
             if best is None:
                 raise TargetUnreachableError(search.unreachable())

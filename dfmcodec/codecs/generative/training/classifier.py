@@ -1,9 +1,9 @@
-"""A small convolutional classifier, whose features the measures of generated images use.
+"""A small convolutional classifier, whose features are used by the measures of generated images.
 
 Each stage has a rectified 3x3 convolution and 2x2 max pooling. A dense layer of `FEATURES`
-rectified units follows, whose values are the features, and a dense layer to the classes. The
-classifier is trained on the training images themselves, by Adam with a learning rate that falls
-along a cosine. The images are shifted by up to 2 pixels, and RGB images are also mirrored.
+rectified units follows, whose outputs are the features, and a dense layer to the classes. The
+classifier is trained on the training images themselves, by Adam with a cosine learning rate. The
+images are shifted by up to 2 pixels, and RGB images are also mirrored.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def train_classifier(data: ImageSet, epochs: int = 12, seed: int = 0) -> Weights
 
     Args:
         data: Images with labels.
-        epochs: How often each image is seen, on average.
+        epochs: The average number of times that each image is used.
         seed: The seed of the initial weights and the batches.
 
     Returns:
@@ -63,7 +63,7 @@ def train_classifier(data: ImageSet, epochs: int = 12, seed: int = 0) -> Weights
 
 
 def classify(weights: Weights, images: UInt8) -> tuple[Float32, Float32]:
-    """The features and class probabilities of images.
+    """Computes the features and class probabilities of images.
 
     Args:
         weights: The weights of the classifier.
@@ -84,13 +84,13 @@ def classify(weights: Weights, images: UInt8) -> tuple[Float32, Float32]:
 
 
 def accuracy(weights: Weights, data: ImageSet) -> float:
-    """The share of images that the classifier assigns to their own class."""
+    """Returns the fraction of images that the classifier assigns to their own class."""
     _, probabilities = classify(weights, data.images)
     return float((probabilities.argmax(axis=1) == data.labels).mean())
 
 
 def _initial(shape: tuple[int, ...], classes: int, rng: np.random.Generator) -> Weights:
-    """Random weights for images of a shape [N, H, W, C]."""
+    """Draws random weights for images of a shape [N, H, W, C]."""
     _, height, width, channels = shape
     weights: Weights = {}
     for index, outputs in enumerate(_STAGES):
@@ -106,7 +106,9 @@ def _initial(shape: tuple[int, ...], classes: int, rng: np.random.Generator) -> 
 
 
 def _forward(weights: Weights, images: Array, key: Array | None) -> tuple[Array, Array]:
-    """Features, float32 [N, FEATURES], and logits, [N, classes], with dropout if there is a key."""
+    """Computes features, float32 [N, FEATURES], and logits, [N, classes], with dropout if there is
+    a key.
+    """
     x = images.astype(jnp.float32) / 127.5 - 1
     for index in range(len(_STAGES)):
         x = jax.lax.conv_general_dilated(
@@ -130,7 +132,7 @@ def _evaluate(weights: Weights, images: Array) -> tuple[Array, Array]:
 def _step(
     weights: Weights, state: optax.OptState, images: Array, labels: Array, key: Array, rate: float
 ) -> tuple[Weights, optax.OptState]:
-    """Runs a training step: the new weights and optimiser state."""
+    """Runs a training step; returns the weights and the optimiser state."""
 
     def loss(weights: Weights) -> Array:
         _, logits = _forward(weights, images, key)
@@ -141,7 +143,7 @@ def _step(
 
 
 def _shifted(images: UInt8, rng: np.random.Generator, mirrored: bool) -> UInt8:
-    """Images shifted at random, and half of them mirrored if wanted. uint8 [N, H, W, C]."""
+    """Shifts images at random, and mirrors half of them if `mirrored`. uint8 [N, H, W, C]."""
     height, width = images.shape[1:3]
     padded = np.pad(images, [(0, 0), (_SHIFT, _SHIFT), (_SHIFT, _SHIFT), (0, 0)], mode="edge")
     shifted = np.empty_like(images)

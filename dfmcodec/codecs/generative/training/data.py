@@ -19,7 +19,7 @@ from dfmcodec.files.arrays import read_arrays
 from dfmcodec.image.read_image import IMAGE_SUFFIXES, ignore, read_image
 
 Labels = npt.NDArray[np.int64]
-MIN_IMAGES = 50  # the least number of images of a set, of which a fifth is held out
+MIN_IMAGES = 50  # minimum number of images of a set, of which a fifth is held out
 HELD_OUT = 5  # one image in 5 is held out of the training
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
 _MAX_BYTES = 1 << 31  # of a set, unpacked
@@ -46,15 +46,15 @@ class ImageSet:
 
     @property
     def checksum(self) -> str:
-        """The CRC-32 of the images in hexadecimal digits, which identifies the set."""
+        """Returns the CRC-32 of the images in hexadecimal digits, which identifies the set."""
         return f"{zlib.crc32(self.images.tobytes()):08x}"
 
     def split(self) -> tuple[ImageSet, ImageSet]:
-        """The images to train on, and the held-out fifth, both in the order of the set.
+        """Returns the training images and the held-out fifth, both in the order of the set.
 
         The held-out images are those with the largest fractional parts of number * golden ratio.
-        Every run and every regular pattern of the set (its classes one after the other, or in
-        turns) is therefore held out in equal parts.
+        Every run and every regular pattern of the set, such as alternating classes, is therefore
+        held out in equal parts.
         """
         fractions = np.arange(len(self)) * _GOLDEN_RATIO % 1
         held_out = np.zeros(len(self), bool)
@@ -72,7 +72,8 @@ def read_images(path: Path, notify: Notify = ignore) -> ImageSet:
         path: An IDX file of uint8 images, .gz or not (a file of labels in the same folder that is
             named as MNIST's is read too); an .npz file with `images` and optionally `labels`; or a
             folder of images of one size, with a subfolder for each class, if any.
-        notify: Receives a notice of each thing that is converted or left out of an image file.
+        notify: Called with a notice of everything that is converted or omitted when an image file
+            is read.
 
     Raises:
         ImageError: The set cannot be read, or it is too small, or its images are too large.
@@ -100,10 +101,10 @@ def _check_sides(images: npt.NDArray[np.generic], path: Path) -> None:
 
 
 def _checked(images: npt.NDArray[np.generic], labels: npt.NDArray[np.generic] | None, path: Path) -> ImageSet:
-    """A set of the arrays of a file.
+    """Creates a set from the arrays of a file.
 
     Raises:
-        ImageError: An array has another type or shape than a set's.
+        ImageError: An array has the wrong type or shape.
     """
     if images.ndim == 3:
         images = images[..., None]
@@ -143,7 +144,7 @@ def read_idx(path: Path) -> UInt8:
         The array in its own shape, uint8.
 
     Raises:
-        ImageError: The file is no IDX file, or it is damaged or truncated.
+        ImageError: The file is not an IDX file, or it is damaged or truncated.
     """
     try:
         with path.open("rb") as raw:
@@ -156,7 +157,7 @@ def read_idx(path: Path) -> UInt8:
 
 
 def _read_idx_array(file: BufferedReader | gzip.GzipFile, path: Path) -> UInt8:
-    """The array of an IDX file. No more is unpacked than its header declares.
+    """Reads the array of an IDX file. It unpacks no more than the header declares.
 
     Raises:
         ImageError: See `read_idx`.
@@ -203,7 +204,7 @@ def _read_folder(path: Path, notify: Notify) -> ImageSet:
             msg = f"{file} is {_size(image.pixels[None])}, but {files[0]} is {first}; all must have one size"
             raise ImageError(msg)
     if not images:
-        msg = f"{path} holds no images"
+        msg = f"{path} contains no images"
         raise ImageError(msg)
     channels = max(pixels.shape[2] for pixels in images)
     stacked = np.stack([np.broadcast_to(pixels, (*pixels.shape[:2], channels)) for pixels in images])
@@ -213,5 +214,5 @@ def _read_folder(path: Path, notify: Notify) -> ImageSet:
 
 
 def _size(images: npt.NDArray[np.generic]) -> str:
-    """The size of images [N, H, W, C] for messages, "WxH"."""
+    """Returns the size of images [N, H, W, C] for messages, "WxH"."""
     return f"{images.shape[2]}x{images.shape[1]}"

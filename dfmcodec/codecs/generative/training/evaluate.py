@@ -1,4 +1,6 @@
-"""Evaluation of a generative model: its samples and reconstructions against held-out images."""
+"""Evaluation of a generative model: its samples and reconstructions, compared with
+held-out images.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +26,13 @@ class Evaluation:
     Args:
         samples: The number of samples, and of the held-out images that they are compared with.
         frechet_distance: The Frechet distance between the features of both; lower is better.
-        precision: The share of samples that are like held-out images.
-        recall: The share of held-out images that are like samples.
+        precision: The fraction of samples that are near held-out images.
+        recall: The fraction of held-out images that are near samples.
         classifier_score: The Inception score, computed with the classifier.
         neighbour_mse: The MSE between generated images and their nearest training images, for
             values in [0, 1].
-        held_out_neighbour_mse: The same for held-out images: the figure of a model that does not
-            copy.
+        held_out_neighbour_mse: The same for held-out images: the value expected of a model that
+            does not copy.
         reconstruction_psnr_db: The PSNR of held-out images that are rendered from their codes; None
             if they were not reconstructed.
         reconstruction_frechet_distance: The Frechet distance of these reconstructions; None if
@@ -48,7 +50,7 @@ class Evaluation:
     reconstruction_frechet_distance: float | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for reports."""
+        """Returns plain values for reports."""
         return asdict(self)
 
 
@@ -62,7 +64,7 @@ def evaluate(
         reconstructions: The held-out images rendered from their codes, uint8 [N, H, W, C]; or None.
         train: The images on which the model was trained.
         held_out: The held-out images.
-        classify: Gives the features and class probabilities of images.
+        classify: Returns the features and class probabilities of images.
     """
     real, _ = classify(held_out.images)
     features, probabilities = classify(samples)

@@ -1,4 +1,4 @@
-"""The networks whose features measure generated images: the small classifier, or Inception-v3."""
+"""Networks whose features measure generated images: the small classifier, or Inception-v3."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _TRAINED_ON = "trained_on"  # the array of a classifier's file that identifies i
 
 @dataclass(frozen=True)
 class FeatureSource:
-    """A network that gives features.
+    """A network that computes features.
 
     Args:
-        classify: Gives the features and class probabilities of images.
+        classify: Returns the features and class probabilities of images.
         description: The description of the network, for reports.
     """
 
@@ -32,7 +32,7 @@ class FeatureSource:
 
 
 def classifier(train: ImageSet, held_out: ImageSet, path: Path | None) -> FeatureSource:
-    """The small classifier, read from a file or trained on the training images.
+    """Returns the small classifier, read from a file or trained on the training images.
 
     Args:
         train: The images to train on.
@@ -66,11 +66,11 @@ def classifier(train: ImageSet, held_out: ImageSet, path: Path | None) -> Featur
 
 
 def inception(path: Path) -> FeatureSource:
-    """Inception-v3 with weights from a file.
+    """Returns Inception-v3 with weights from a file.
 
     Raises:
         DfmError: The file cannot be read.
-        ImageError: The file does not have the weights of the network.
+        ImageError: The file does not contain the weights of the network.
     """
     from dfmcodec.codecs.generative.training.inception import check_weights, classify
 

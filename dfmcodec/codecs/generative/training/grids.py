@@ -10,7 +10,7 @@ _GRAY = 128
 
 
 def grid(images: UInt8, columns: int) -> UInt8:
-    """One image of many, in rows of `columns` images with one pixel of grey between them.
+    """Joins images in rows of `columns` images, with one pixel of grey between them.
 
     Args:
         images: uint8 [N, H, W, C].
@@ -28,13 +28,15 @@ def grid(images: UInt8, columns: int) -> UInt8:
 
 
 def grid_size(count: int, height: int, width: int, columns: int) -> tuple[int, int]:
-    """The height and width of a grid of the given number of images, in rows of the given length."""
+    """Returns the height and width of a grid of the given number of images, in rows of the given
+    length.
+    """
     rows = -(-count // columns)
     return rows * (height + 1) - 1, columns * (width + 1) - 1
 
 
 def pairs(above: UInt8, below: UInt8, columns: int) -> UInt8:
-    """A grid of pairs of images: under each row of one set is the row of the other.
+    """Joins pairs of images in a grid: under each row of one set is the row of the other.
 
     Args:
         above: uint8 [N, H, W, C].
@@ -54,11 +56,11 @@ def pairs(above: UInt8, below: UInt8, columns: int) -> UInt8:
 
 
 def between_ends(ends: Float32, number: int) -> Float32:
-    """Codes at equal distances on lines between codes.
+    """Returns equidistant codes on lines between codes.
 
     Args:
         ends: The codes at both ends of each line, float32 [N, 2, D].
-        number: The number of codes on each line, its ends included.
+        number: The number of codes on each line, including its ends.
 
     Returns:
         float32 [N * number, D], line after line.

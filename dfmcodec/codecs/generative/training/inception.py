@@ -33,7 +33,7 @@ FEATURES = 2048
 CLASSES = 1008
 _SIDE = 299  # the side of the network's input, in pixels
 _BATCH = 16
-_EPSILON = 1e-3  # what batch normalisation adds to variances
+_EPSILON = 1e-3  # added to variances by batch normalisation
 _EXPORT = (
     "export pytorch-fid's pt_inception-2015-12-05-6726825d.pth with the command in "
     "dfmcodec/codecs/generative/training/inception.py"
@@ -50,7 +50,7 @@ class Conv:
         outputs: The number of output channels.
         kernel: The height and width of the kernel.
         stride: The stride along both axes.
-        padded: Whether the input is padded with zeros ("SAME").
+        padded: Indicates whether the input is padded with zeros ("SAME").
     """
 
     name: str
@@ -156,8 +156,8 @@ BLOCKS: dict[str, Block] = {  # by the prefix of their arrays' names
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
-    """The names and shapes of the network's arrays, as in PyTorch; kernels [outputs, inputs,
-    ..].
+    """Returns the names and shapes of the network's arrays, as in PyTorch; kernels [outputs,
+    inputs, ..].
     """
     expected: dict[str, tuple[int, ...]] = {}
     inputs = 3
@@ -177,7 +177,7 @@ def shapes() -> dict[str, tuple[int, ...]]:
 
 
 def check_weights(weights: Mapping[str, npt.NDArray[np.generic]], path: Path) -> None:
-    """Refuses arrays that are not those of the network. Further arrays do not matter.
+    """Rejects arrays that are not those of the network. Additional arrays are ignored.
 
     Args:
         weights: The arrays, by the names of `shapes`.
@@ -204,7 +204,7 @@ def check_weights(weights: Mapping[str, npt.NDArray[np.generic]], path: Path) ->
 
 
 def classify(weights: Mapping[str, npt.NDArray[np.generic]], images: UInt8) -> tuple[Float32, Float32]:
-    """The features and class probabilities of images.
+    """Computes the features and class probabilities of images.
 
     Args:
         weights: The weights of the network; see `check_weights`.
@@ -212,8 +212,8 @@ def classify(weights: Mapping[str, npt.NDArray[np.generic]], images: UInt8) -> t
 
     Returns:
         The pooled units before the classes, float32 [N, FEATURES]; and the softmax of the logits,
-        float32 [N, CLASSES]. The logits have their bias, which the Inception scores of Salimans et
-        al. 2016 leave out.
+        float32 [N, CLASSES]. The logits include their bias, which the Inception scores of Salimans
+        et al. 2016 omit.
     """
     use_compilation_cache()
     features, probabilities = [], []
@@ -232,7 +232,7 @@ def classify(weights: Mapping[str, npt.NDArray[np.generic]], images: UInt8) -> t
 def _evaluate(weights: Weights, images: Array) -> tuple[Array, Array]:
     count, *_, channels = images.shape
     x = jnp.repeat(images, 3 // channels, axis=3).astype(jnp.float32) / 255
-    with jax.default_matmul_precision("highest"):  # a GPU would use TF32
+    with jax.default_matmul_precision("highest"):  # a GPU would use TF32 otherwise
         x = 2 * jax.image.resize(x, (count, _SIDE, _SIDE, 3), "linear", antialias=False) - 1
         for prefix in BLOCKS:
             x = apply_block(weights, prefix, x)

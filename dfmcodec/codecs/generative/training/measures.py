@@ -10,11 +10,12 @@ import numpy.typing as npt
 from dfmcodec._types import Float64
 
 NEIGHBOURHOOD = 3  # k of precision and recall
-_ROWS = 512  # the rows of a distance matrix that are computed at a time
+_ROWS = 512  # rows of a distance matrix that are computed at a time
 
 
 def frechet_distance(features_1: npt.ArrayLike, features_2: npt.ArrayLike) -> float:
-    """The squared Frechet distance of Gaussians fitted to features (Heusel et al. 2017, eq. 6).
+    """Computes the squared Frechet distance of Gaussians fitted to features (Heusel et al. 2017,
+    eq. 6).
 
     Args:
         features_1: float [N, D].
@@ -35,7 +36,7 @@ def frechet_distance(features_1: npt.ArrayLike, features_2: npt.ArrayLike) -> fl
 
 
 def precision_recall(real: npt.ArrayLike, generated: npt.ArrayLike, k: int = NEIGHBOURHOOD) -> tuple[float, float]:
-    """Improved precision and recall (Kynkaanniemi et al. 2019).
+    """Computes improved precision and recall (Kynkaanniemi et al. 2019).
 
     Each feature has a ball that reaches to its k-th nearest neighbour in its own set.
 
@@ -45,29 +46,29 @@ def precision_recall(real: npt.ArrayLike, generated: npt.ArrayLike, k: int = NEI
         k: The number of the neighbour.
 
     Returns:
-        The share of generated features that are in a ball of a real feature; and the share of real
-        features that are in a ball of a generated feature.
+        The fraction of generated features that are in a ball of a real feature; and the fraction of
+        real features that are in a ball of a generated feature.
     """
     x, y = np.asarray(real, np.float64), np.asarray(generated, np.float64)
     return _covered(y, x, _radii(x, k)), _covered(x, y, _radii(y, k))
 
 
 def _radii(x: Float64, k: int) -> Float64:
-    """The squared radius of the ball of each feature, float64 [N]."""
+    """Returns the squared radius of the ball of each feature, float64 [N]."""
     # Number 0 in the order of distances is the feature itself.
     return np.concatenate([np.partition(squared, k, axis=1)[:, k] for squared in _squared_distances(x, x)])
 
 
 def _covered(points: Float64, centres: Float64, radii: Float64) -> float:
-    """The share of points that are in a ball, from the squared radii of the balls."""
+    """Returns the fraction of points that are in a ball, from the squared radii of the balls."""
     covered = [(squared <= radii).any(axis=1) for squared in _squared_distances(points, centres)]
     return float(np.concatenate(covered).mean())
 
 
 def _squared_distances(x: Float64, y: Float64) -> Iterator[Float64]:
-    """The squared distances between x [N, D] and y [M, D], float64 [rows, M].
+    """Yields the squared distances between x [N, D] and y [M, D], float64 [rows, M].
 
-    They come for a few rows of x at a time, because all rows would take much memory.
+    Each item has a few rows of x, which limits memory.
     """
     norms = (y**2).sum(axis=1)
     for start in range(0, len(x), _ROWS):
@@ -76,7 +77,7 @@ def _squared_distances(x: Float64, y: Float64) -> Iterator[Float64]:
 
 
 def classifier_score(probabilities: npt.ArrayLike) -> float:
-    """The Inception score (Salimans et al. 2016) with any classifier.
+    """Computes the Inception score (Salimans et al. 2016) with any classifier.
 
     It is exp of the mean KL(p(class | x) || p(class)).
 
@@ -91,7 +92,7 @@ def classifier_score(probabilities: npt.ArrayLike) -> float:
 
 
 def nearest(images: npt.NDArray[np.uint8], among: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int64], Float64]:
-    """The nearest of `among` to each image.
+    """Finds the nearest of `among` to each image.
 
     Args:
         images: uint8 [N, H, W, C].
@@ -113,5 +114,5 @@ def nearest(images: npt.NDArray[np.uint8], among: npt.NDArray[np.uint8]) -> tupl
 
 
 def _flat(images: npt.NDArray[np.uint8]) -> Float64:
-    """Images as rows of values in [0, 1], float64 [N, H * W * C]."""
+    """Returns images as rows of values in [0, 1], float64 [N, H * W * C]."""
     return images.reshape(len(images), -1) / 255.0

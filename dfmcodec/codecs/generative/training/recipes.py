@@ -1,4 +1,4 @@
-"""The recipe of the training of a generative model, and the table of presets."""
+"""The training recipe of a generative model, and the table of presets."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class GenerativeRecipe:
     """The settings of a training.
 
     Args:
-        variant: "encoder" if a network gives the codes; "table" if the code of each training image
-            is learned by itself.
+        variant: "encoder" if a network computes the codes; "table" if the code of each training
+            image is a parameter.
         batch: The number of images in a minibatch.
         steps: The number of training steps.
         decoder_rate: Adam's learning rate of the decoder at the start and at the end, linear in
@@ -31,11 +31,11 @@ class GenerativeRecipe:
             of 0, as published; 0 for weights that are scaled by their number of inputs, and
             coefficients that are scaled by their frequency.
         warm_up: The number of training steps over which the learning rate rises.
-        between: The share of training steps at positions between pixels (see `subpixel`), which
+        between: The fraction of training steps at positions between pixels (see `subpixel`), which
             make larger sizes smooth.
 
     Raises:
-        ConfigError: The variant is unknown, or a number is not possible.
+        ConfigError: The variant is unknown, or a value is invalid.
     """
 
     variant: str
@@ -59,7 +59,7 @@ class GenerativeRecipe:
                 raise ConfigError(msg)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for files and reports."""
+        """Returns plain values for files and reports."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
@@ -79,7 +79,7 @@ class Preset:
     recipe: GenerativeRecipe
 
     def architecture(self, height: int, width: int, channels: int) -> GenerativeArchitecture:
-        """The architecture for images of a size."""
+        """Returns the architecture for images of a size."""
         return GenerativeArchitecture(
             height,
             width,
@@ -93,9 +93,10 @@ class Preset:
         )
 
     def with_variant(self, variant: str | None) -> Preset:
-        """The preset with another variant; None leaves it as it is.
+        """Returns the preset with another variant; unchanged if None.
 
-        The codes of a table start near 0 and need a higher learning rate than a network.
+        The codes of a table are initialised near 0 and need a higher learning rate than
+        a network.
         """
         if variant is None or variant == self.recipe.variant:
             return self

@@ -1,8 +1,9 @@
-"""Training at positions between pixels: interpolated images, and the machines' inputs there.
+"""Training at positions between pixels: interpolated images, and the inputs of the Fourier layers
+there.
 
-A machine is defined everywhere, but a loss at the positions of pixels alone does not constrain it
-between them, which shows at larger sizes. Some of the training steps therefore move all positions
-by a part of a pixel, where interpolation gives the images.
+A Deep Fourier Machine is defined everywhere, but a loss at the positions of pixels alone does not
+constrain it between them, which is visible at larger sizes. In some of the training steps, all
+positions are therefore shifted by a fraction of a pixel, and the images are interpolated.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from dfmcodec.codecs.generative.network import GenerativeArchitecture, features,
 from dfmcodec.fourier.layer import TAU
 from dfmcodec.image.resample import lanczos
 
-_LOBES = 3  # the lobes of the Lanczos kernel
+_LOBES = 3  # lobes of the Lanczos kernel
 
 
 def interpolation(size: int, offset: Array, xp: ModuleType) -> Array:
-    """The Lanczos interpolation along an axis at the positions i + offset, at most the last pixel.
+    """Returns the matrix of Lanczos interpolation along an axis at the positions i + offset,
+    clipped to the last pixel.
 
     Args:
         size: The number of pixels along the axis.
@@ -30,7 +32,7 @@ def interpolation(size: int, offset: Array, xp: ModuleType) -> Array:
         xp: numpy or jax.numpy.
 
     Returns:
-        A matrix whose product with a line of samples gives the samples at the moved positions,
+        The matrix whose product with a line of samples gives the samples at the shifted positions,
         float [size, size]. Its rows sum to 1.
     """
     pixels = xp.arange(size, dtype=xp.asarray(offset).dtype)
@@ -40,7 +42,9 @@ def interpolation(size: int, offset: Array, xp: ModuleType) -> Array:
 
 
 def interpolated(planes: Array, down: Array, right: Array, xp: ModuleType) -> Array:
-    """Images at positions moved by parts of a pixel. float [.., H, W] -> float [.., H, W]."""
+    """Interpolates images at positions shifted by fractions of a pixel. float [.., H, W] -> float
+    [.., H, W].
+    """
     height, width = planes.shape[-2:]
     return interpolation(height, down, xp) @ planes @ interpolation(width, right, xp).T
 
@@ -48,18 +52,19 @@ def interpolated(planes: Array, down: Array, right: Array, xp: ModuleType) -> Ar
 def moved(
     first: Array, v: Array, targets: Array, architecture: GenerativeArchitecture, share: float, key: Array
 ) -> tuple[Array, Array, Array]:
-    """Moves all positions by one random part of a pixel down and to the right, and the targets too.
+    """Shifts all positions by one random fraction of a pixel down and to the right, and the targets
+    too.
 
     Args:
         first: The first layer's features at the pixels, float32 [2 |K| - 1, N].
         v: The first layer's inputs at the pixels, float32 [m, N].
         targets: The samples of images in [-1, 1], float32 [B, C, N].
         architecture: The architecture of the model.
-        share: The probability that the positions are moved.
+        share: The probability that the positions are shifted.
         key: The random key.
 
     Returns:
-        Features, inputs and targets at the moved positions.
+        Features, inputs and targets at the shifted positions.
     """
     height, width, octaves = architecture.height, architecture.width, architecture.octaves
     key_whether, key_offset = jax.random.split(key)
@@ -74,7 +79,9 @@ def moved(
 
 
 def _turned(first: Array, by: Array) -> Array:
-    """The features of v + d from those of v and of d, by the addition theorems of cos and sin."""
+    """Computes the features of v + d from those of v and of d, by the addition theorems of cos and
+    sin.
+    """
     count = (len(first) + 1) // 2
     (cos, sin), (cos_by, sin_by) = (
         (both[:count], jnp.concatenate([jnp.zeros_like(both[:1]), both[count:]])) for both in (first, by)

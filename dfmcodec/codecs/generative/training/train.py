@@ -1,10 +1,10 @@
-"""Training of a generative model, by gradient steps on minibatches of a set of images.
+"""Training of a generative model, by gradient descent on minibatches of a set of images.
 
 The loss is the published one: the mean of the squared error over samples and images, with samples
-in [-1, 1], plus lambda times the mean of |z|^2. Noise may be added to the codes, so that similar
-codes give similar images. This makes the model a variational autoencoder of fixed variance (Ghosh
-et al. 2020, "From variational to deterministic autoencoders"). They too draw samples from a density
-that is fitted to the codes after training, as `codecs.generative.density` is.
+in [-1, 1], plus lambda times the mean of |z|^2. Optional noise on the codes lets similar codes give
+similar images. The model is then a variational autoencoder of fixed variance (Ghosh et al. 2020,
+"From variational to deterministic autoencoders"). As in that paper, samples are drawn from a
+density that is fitted to the codes after training, see `codecs.generative.density`.
 """
 
 from __future__ import annotations
@@ -44,14 +44,16 @@ from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
 from dfmcodec.fourier.layer import frequency_set
 from dfmcodec.metrics import psnr_of_mse
 
-CHUNK_STEPS = 20  # the most training steps in one compiled call
+CHUNK_STEPS = 20  # maximum number of training steps in one compiled call
 TABLE = "codes"  # the name of the table of codes among the parameters
 _SAMPLE_PEAK = 2.0  # samples span [-1, 1]
-_MAX_GRADIENT = 1.0  # the limit on the global norm of the gradient, except for published recipes
-_FIRST_SPREAD = 0.15  # of the first layer's outputs at the start, in periods: the next layer starts almost linear
+_MAX_GRADIENT = 1.0  # maximum global norm of the gradient, except for published recipes
+_FIRST_SPREAD = (
+    0.15  # initial spread of the first layer's outputs, in periods: the next layer is initially almost linear
+)
 _LAYER_GAIN = 0.5
 _OUTPUT_GAIN = 1.0
-_CODE_SPREAD = 0.1  # of the codes of a table at the start
+_CODE_SPREAD = 0.1  # initial spread of the codes of a table
 Weights = dict[str, Array]
 
 
@@ -61,9 +63,9 @@ class TrainingState:
 
     Args:
         parameters: The parameters of the networks, and the table if there is one, by name, float32.
-            The outputs of the decoder are to be multiplied by `coefficient_scale`.
+            The outputs of the decoder must be multiplied by `coefficient_scale`.
         moments: The state of the optimiser.
-        steps: The number of training steps done.
+        steps: The number of finished training steps.
         seconds: The time of these steps.
     """
 
@@ -74,7 +76,7 @@ class TrainingState:
 
 
 class Trainer:
-    """Trains one model. Its state can be written to a file and restored.
+    """Trains one model. Its state can be saved and restored.
 
     Args:
         images: The images to train on, uint8 [N, H, W, C].
@@ -101,11 +103,11 @@ class Trainer:
         """Trains to the end of the recipe, or to a time limit.
 
         Args:
-            seconds: The largest time of the whole training, including earlier runs of its state.
-                The learning rates reach their end with the steps or with the time, whichever comes
-                first.
+            seconds: The maximum time of the complete training, including earlier runs of its state.
+                The learning rates reach their final values with the steps or with the time,
+                whichever comes first.
             report: Called after each chunk with the state and the PSNR of its minibatches in dB.
-            clock: Gives the time in seconds.
+            clock: Returns the time in seconds.
 
         Returns:
             "steps" or "time limit".
@@ -141,17 +143,18 @@ class Trainer:
         return "steps" if self.state.steps >= recipe.steps else "time limit"
 
     def save(self, path: Path) -> None:
-        """Writes the state to a file."""
+        """Saves the state to a file."""
         leaves = jax.tree.leaves((self.state.parameters, self.state.moments))
         arrays: dict[str, Any] = {f"leaf{index}": np.asarray(leaf) for index, leaf in enumerate(leaves)}
         about = {"about": self._about(), "steps": self.state.steps, "seconds": self.state.seconds}
         write_arrays(path, about | arrays)
 
     def restore(self, path: Path) -> None:
-        """Continues from a state that `save` wrote.
+        """Restores a state that `save` wrote.
 
         Raises:
-            ConfigError: The file is damaged, or of a training with other images or settings.
+            ConfigError: The file is damaged, or belongs to a training with other images or
+                settings.
         """
         leaves, tree = jax.tree.flatten((self.state.parameters, self.state.moments))
         try:
@@ -173,14 +176,14 @@ class Trainer:
         self.state = TrainingState(parameters, moments, steps, seconds)
 
     def _about(self) -> str:
-        """What identifies the training: architecture, recipe, seed, and a checksum of the
-        images.
+        """Returns the values that identify the training: architecture, recipe, seed, and a checksum
+        of the images.
         """
         data = zlib.crc32(np.asarray(self._samples).tobytes())
         return json.dumps([asdict(self.architecture), self.recipe.as_dict(), self._seed, data])
 
     def parameters(self) -> dict[str, Float32]:
-        """The parameters of the networks by name, float32. The decoder gives scaled
+        """Returns the parameters of the networks by name, float32. The decoder computes scaled
         coefficients.
         """
         networks = {name: np.asarray(value) for name, value in self.state.parameters.items() if name != TABLE}
@@ -191,7 +194,9 @@ class Trainer:
         return networks
 
     def codes(self, images: UInt8) -> Float32:
-        """The codes of the training images, by table or encoder network, float32 [N, code_dim]."""
+        """Returns the codes of the training images, from the table or the encoder network, float32
+        [N, code_dim].
+        """
         if TABLE in self.state.parameters:
             return np.asarray(self.state.parameters[TABLE])
         return encode_images(self.parameters(), images)
@@ -200,9 +205,10 @@ class Trainer:
 def initial_parameters(
     architecture: GenerativeArchitecture, recipe: GenerativeRecipe, images: int, seed: int
 ) -> Weights:
-    """Random parameters of the networks, and of the table if there is one, by name, float32.
+    """Draws random parameters of the networks, and of the table if there is one, by
+    name, float32.
 
-    Except in published recipes, the first machines are random and almost linear.
+    Except in published recipes, the initial Deep Fourier Machines are random and almost linear.
 
     Args:
         architecture: The architecture of the model.
@@ -230,10 +236,11 @@ def initial_parameters(
 
 
 def coefficient_scale(architecture: GenerativeArchitecture, recipe: GenerativeRecipe) -> Float32:
-    """The factors on the decoder network's outputs in training, float32 [coefficient_count].
+    """Returns the factors on the decoder network's outputs in training, float32
+    [coefficient_count].
 
-    They make Adam's equal steps suit all coefficients. Those of the first layer fall with
-    frequency, as the spectra of images do. In published recipes all are 1.
+    With these factors, the equal steps of Adam suit all coefficients. The factors of the first
+    layer decrease with frequency, as the spectra of images do. In published recipes all are 1.
     """
     if recipe.weight_variance > 0:
         return np.ones(architecture.coefficient_count, np.float32)
@@ -251,7 +258,7 @@ def coefficient_scale(architecture: GenerativeArchitecture, recipe: GenerativeRe
 
 
 def _interpolate(rates: tuple[float, float], part: float) -> float:
-    """The learning rate at a part of the training, in [0, 1]."""
+    """Returns the learning rate at a fraction of the training, in [0, 1]."""
     return rates[0] + (rates[1] - rates[0]) * part
 
 
@@ -273,7 +280,7 @@ def _train_chunk(
     decoder_rate: float,
     code_rate: float,
 ) -> tuple[Weights, optax.OptState, Array]:
-    """Runs `count` training steps: the new parameters, the optimiser state, and the MSE."""
+    """Runs `count` training steps; returns the parameters, the optimiser state, and the MSE."""
     scale = jnp.asarray(coefficient_scale(architecture, recipe))
 
     def loss(parameters: Weights, picked: Array, key: Array) -> tuple[Array, Array]:

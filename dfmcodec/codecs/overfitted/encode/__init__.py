@@ -1,3 +1,3 @@
-"""The fit of the overfitted codec: latent grids, context networks and a Fourier machine for one
-image, all found together by gradient descent.
+"""The encoder of the overfitted codec. It fits latent grids, a context network and a synthesis
+network to one image by joint gradient descent.
 """

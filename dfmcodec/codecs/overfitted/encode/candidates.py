@@ -1,4 +1,4 @@
-"""Models that could be written, and those between two of them that come exactly to a target."""
+"""Candidates for the file, and combinations of two candidates that meet a target exactly."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from dfmcodec.search.job import Job
 from dfmcodec.search.rate_control import Bracket
 from dfmcodec.search.target import Figures, Target, best_of
 
-_TRIALS = 10  # to come between two models
-# Parts of a symbol by which magnitudes shrink: the least, and that of one grid before the next
-# coarser one shrinks.
+_TRIALS = 10  # maximum number of candidates between two others
+# Fractions of a symbol by which magnitudes shrink: the minimum, and the maximum for one grid before
+# the next coarser grid shrinks.
 _LEAST_SHRINK, _GRID_SHRINK = -0.2, 4.0
 
 
 @dataclass(frozen=True)
 class Candidate(Figures):
-    """A model that could be written, with its figures."""
+    """A model that could be written, with its size and quality."""
 
     model: QuantizedGrids
 
     @property
     def deltas(self) -> WeightDeltas:
-        """What its networks differ from those of the prior by."""
+        """Returns the weight deltas of its networks."""
         assert self.model.deltas is not None
         return self.model.deltas
 
@@ -45,8 +45,8 @@ class SymbolCandidate:
     """Integer symbols under a Lagrange multiplier.
 
     Args:
-        symbols: Of each grid, float32 [h_l, w_l].
-        candidate: Their model.
+        symbols: The symbols of each grid, float32 [h_l, w_l].
+        candidate: The model with these symbols.
         lmbda: The Lagrange multiplier.
     """
 
@@ -56,28 +56,29 @@ class SymbolCandidate:
 
     @property
     def written_bytes(self) -> float:
-        """The size of the model's file without ancillary data."""
+        """Returns the size of the file without ancillary data."""
         return self.candidate.written_bytes
 
     @property
     def psnr_db(self) -> float:
-        """The PSNR of the decoded image."""
+        """Returns the PSNR of the decoded image."""
         return self.candidate.psnr_db
 
     @property
     def quality(self) -> float:
-        """What trials of equal size are compared by."""
+        """Returns the quality by which trials of equal size are compared."""
         return self.candidate.quality
 
 
 class Candidates:
-    """The models of one image.
+    """The candidates of one image.
 
     Args:
         job: The image and its settings.
         target: The target.
-        prior: What networks are coded against.
-        lmbda_code: The code that gives the step of symbols; see `codecs.overfitted.grids`.
+        prior: The pretrained weights to which weight deltas refer.
+        lmbda_code: The code that determines the step size of symbols; see
+            `codecs.overfitted.grids`.
     """
 
     def __init__(self, job: Job, target: Target, prior: OverfittedWeights, lmbda_code: int) -> None:
@@ -87,18 +88,19 @@ class Candidates:
         self._lmbda_code = lmbda_code
 
     def networks_bytes(self, deltas: WeightDeltas) -> int:
-        """The bytes of networks in a file, with their check."""
+        """Returns the number of bytes of networks in a file, including their check."""
         check = CHECK_BYTES if self._job.has_checks else 0
         return len(write_networks(self._prior, deltas)) + SECTION_ENTRY.size + check
 
     def of(self, latents: Sequence[Float32], deltas: WeightDeltas, shrink: float = 0.0) -> Candidate:
-        """The model of rounded latents.
+        """Returns the candidate with rounded latents.
 
         Args:
-            latents: In symbols, float32 [h_l, w_l].
-            deltas: The networks.
-            shrink: Symbols that are taken off the magnitudes of latents first, `_GRID_SHRINK` at
-                most off those of the finest grid, the rest off those of the next ones.
+            latents: The latents in symbols, float32 [h_l, w_l].
+            deltas: The weight deltas of the networks.
+            shrink: The number of symbols by which magnitudes of latents are reduced before
+                rounding. The finest grid takes at most `_GRID_SHRINK` of it, and the next grids the
+                remainder.
         """
         grids: tuple[Symbols, ...] = ()
         for grid in latents:
@@ -113,8 +115,8 @@ class Candidates:
         return Candidate(size, psnr(image.pixels, render_model(model), image.visible), model)
 
     def between(self, meeting: SymbolCandidate, beyond: SymbolCandidate) -> Candidate:
-        """The model with as many symbols beyond the target as still meet it, those of the first
-        pixels in row order.
+        """Returns the candidate that takes as many symbols from `beyond` as the target permits, in
+        row order of the pixels.
         """
         height, width = meeting.symbols[0].shape
         places = np.arange(height * width).reshape(height, width)
@@ -133,12 +135,12 @@ class Candidates:
         return best
 
     def shrunk(self, latents: Sequence[Float32], deltas: WeightDeltas) -> list[Candidate]:
-        """Models of latents that are drawn to zero until the target is met, those of the finest
-        grid first.
+        """Returns candidates whose latents are shrunk to zero until the target is met, beginning
+        with the finest grid.
 
         Args:
-            latents: In symbols, float32 [h_l, w_l].
-            deltas: The networks.
+            latents: The latents in symbols, float32 [h_l, w_l].
+            deltas: The weight deltas of the networks.
         """
         farthest, parts = _GRID_SHRINK * len(latents) - _LEAST_SHRINK, 1 << _TRIALS
 
@@ -157,13 +159,13 @@ class Candidates:
         holds: Callable[[Candidate], bool],
         first: Candidate,
     ) -> list[Candidate]:
-        """Models at points of a bracket, until one is close to the target.
+        """Returns candidates at points of a bracket, until one is close to the target.
 
         Args:
-            bracket: The points.
-            candidate: Gives the model at a point.
-            holds: Indicates whether the bracket's condition holds for it.
-            first: A model that is known.
+            bracket: The bracket.
+            candidate: Returns the candidate at a point.
+            holds: Indicates whether a candidate satisfies the bracket's condition.
+            first: A known candidate.
         """
         tried = [first]
 
@@ -180,6 +182,6 @@ class Candidates:
 
 
 def _shrunk(latents: Float32, shrink: float) -> Symbols:
-    """Rounds latents after a part of a symbol is taken off their magnitudes."""
+    """Rounds latents after their magnitudes are reduced by a fraction of a symbol."""
     magnitudes = np.maximum(np.floor(np.abs(latents) + np.float32(0.5 - shrink)), 0)
     return np.asarray(np.copysign(magnitudes, latents), dtype=np.int32)

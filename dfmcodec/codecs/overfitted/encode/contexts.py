@@ -1,7 +1,7 @@
-"""The context network of `codecs.overfitted.context` in float, as a fit moves it.
+"""The context network of `codecs.overfitted.context` in floating point, for fits.
 
-It is that of the decoder without its rounding, so that the bits of a symbol have a derivative by
-symbols, which need not be whole, and by the weights.
+It is the network of the decoder without rounding. The bits of a symbol are therefore differentiable
+with respect to the weights and to symbols, which need not be integers.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
 from dfmcodec.entropy.context_networks import ACTIVATION_SHIFT
 from dfmcodec.entropy.tables import MEAN_PARTS, SCALES_PER_OCTAVE
 
-FEATURE_UNIT = 8.0  # of integer features, for a feature of 1: about a symbol of 1
-HIDDEN_UNIT = 32.0  # of integer activations, for an activation of 1
-_NAT = SCALES_PER_OCTAVE / np.log(2)  # of integer scales, for a factor of e
+FEATURE_UNIT = 8.0  # integer features per feature of 1, about a symbol of 1
+HIDDEN_UNIT = 32.0  # integer activations per activation of 1
+_NAT = SCALES_PER_OCTAVE / np.log(2)  # integer scales per factor of e
 _FIRST_STD = 0.3
 _SECOND_STD = 0.02
 _LAST_STD = 0.01
@@ -27,8 +27,8 @@ _LAST_STD = 0.01
 class ContextWeights(NamedTuple):
     """The weights of the context network, float32.
 
-    They are those of `GridNetwork` in units that suit an optimiser, with a residual second layer,
-    h_2 = relu(W2 h_1 + c2 + h_1); `from_integers` and `to_integers` convert them.
+    They correspond to those of `GridNetwork` in units that suit an optimiser, with a residual
+    second layer, h_2 = relu(W2 h_1 + c2 + h_1). `from_integers` and `to_integers` convert them.
 
     Args:
         w1: [width, FEATURES].
@@ -50,11 +50,11 @@ class ContextWeights(NamedTuple):
 
     @classmethod
     def start(cls, rng: np.random.Generator, width: int) -> ContextWeights:
-        """Random weights that give nearly the same distribution to all symbols.
+        """Creates random weights that give nearly the same distribution to all symbols.
 
         Args:
             rng: The source of random numbers.
-            width: The units of each of the two layers.
+            width: The number of units of each of the two layers.
         """
 
         def normal(rows: int, columns: int, std: float) -> Float32:
@@ -75,7 +75,7 @@ class ContextWeights(NamedTuple):
 
     @classmethod
     def from_integers(cls, network: GridNetwork) -> ContextWeights:
-        """The float weights of an integer network; the inverse of `to_integers`."""
+        """Returns the float weights of an integer network: the inverse of `to_integers`."""
         arrays = {}
         for name in _UNITS:
             values = np.asarray(getattr(network, name), dtype=np.float64) - _HALF_STEPS.get(name, 0)
@@ -86,12 +86,12 @@ class ContextWeights(NamedTuple):
         return cls(**arrays)
 
     def to_integers(self) -> GridNetwork:
-        """The nearest integer network within the limits of `GridNetwork.check_exact`."""
+        """Returns the nearest integer network within the limits of `GridNetwork.check_exact`."""
         arrays = {}
         for name in self._fields:
             values = np.asarray(getattr(self, name), dtype=np.float64)
             if name == "w2":
-                values = values + np.eye(*values.shape)  # the residual
+                values = values + np.eye(*values.shape)  # the residual connection
             scaled = values * unit_of(name).reshape(-1, *[1] * (values.ndim - 1))
             arrays[name] = scaled.T if name in BY_LEVEL else scaled
         for name, half_step in _HALF_STEPS.items():
@@ -101,17 +101,17 @@ class ContextWeights(NamedTuple):
 
 
 def _limited(name: str, values: np.ndarray) -> np.ndarray:
-    """Numbers of an array of `GridNetwork` within its limits, float32."""
+    """Clips an array of `GridNetwork` to its limits, float32."""
     limit = GridNetwork.LIMITS[name]
     return np.asarray(np.clip(values, -limit, limit), dtype=np.float32)
 
 
-# What constants have more so that floors round: half of what an integer after them is.
+# Added to constants so that floor rounds to nearest: half of the integer by which it divides.
 _HALF_STEPS: dict[str, Any] = {"c1": ACTIVATION_SHIFT / 2, "c2": ACTIVATION_SHIFT / 2, "c3": OUTPUT_SHIFTS / 2}
 BY_LEVEL = ("c1", "c3")  # [levels, units] in a GridNetwork
 _FIRST = ACTIVATION_SHIFT * HIDDEN_UNIT
 _OUTPUTS = OUTPUT_SHIFTS * np.array([_NAT, MEAN_PARTS])
-_UNITS = {  # a float weight of 1 as a number of a GridNetwork; two numbers for the two outputs
+_UNITS = {  # values in a GridNetwork for a floating-point weight of 1; two values for the two outputs
     "w1": _FIRST / FEATURE_UNIT,
     "c1": _FIRST,
     "w2": float(ACTIVATION_SHIFT),
@@ -124,5 +124,7 @@ assert tuple(_UNITS) == ContextWeights._fields == tuple(GridNetwork.LIMITS)
 
 
 def unit_of(name: str) -> np.ndarray:
-    """A float weight of 1 as a number of `GridNetwork`: one for all, or one for each output."""
+    """Returns the value in a `GridNetwork` for a floating-point weight of 1: one for all, or one
+    for each output.
+    """
     return np.atleast_1d(np.asarray(_UNITS[name], dtype=np.float64))

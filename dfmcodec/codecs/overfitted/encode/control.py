@@ -1,9 +1,9 @@
-"""How the Lagrange multiplier of a fit follows its target: while it runs, in further steps after
-it, and from one coordinate descent to the next.
+"""Control of the Lagrange multiplier of a fit: during the training steps, in further steps, and
+from one coordinate descent to the next.
 
-The numbers were measured on data/kodak: what a size comes to in the end, and gains while fitting,
-in docs/log/2026-11-overfitted.md, "Twice the detail, and a multiplier that stays"; those of further
-steps and of descents in "A prior for low multipliers".
+The numbers were measured on data/kodak. See docs/log/2026-11-overfitted.md: "Twice the detail, and
+a multiplier that stays" for the final size and the gains of a fit, and "A prior for low
+multipliers" for further steps and coordinate descents.
 """
 
 from __future__ import annotations
@@ -22,46 +22,47 @@ from dfmcodec.search.target import Figures, Target
 
 
 class Controllers(NamedTuple):
-    """The controllers of one stage, whose overshoots are logarithms of sizes or dB."""
+    """The controllers of one stage. Overshoots are logarithms of sizes or dB."""
 
     of_size: Controller
     of_psnr: Controller
 
     def of(self, target: Target) -> Controller:
-        """That of a target."""
+        """Returns the controller for a target."""
         return self.of_size if target.limits_size else self.of_psnr
 
 
-# Gains in a whole fit. The size has followed the lmbda after a tenth of it, the PSNR at once.
+# Gains for a complete fit. The size follows the lmbda within a tenth of it, the PSNR at once.
 WHILE_FITTING = Controllers(Controller(5.0, 0.2, 0.998), Controller(2.0, 0.2))
 IN_FURTHER_STEPS = Controllers(Controller(2.5, 1.2, 0.996), Controller(0.45, 1.2))
 IN_DESCENTS = Controllers(Controller(10.0, 2.0, 0.998), Controller(3.0, 2.0))
 _FOLLOWED_AFTER = 0.1
-_FARTHEST = 1.2  # from the logarithm of the first Lagrange multiplier
-_CONTROL_FROM = 0.2  # part of the steps after which the Lagrange multiplier moves
-_SETTLED_AFTER = 0.2  # part of the steps, once no latents are frozen, after which the size is a sign of that at the end
-# By which part of their bits at the end symbols take more, after parts of the steps. It grows no
-# more above a rate, in bits per pixel, without and with frozen latents.
+_FARTHEST = 1.2  # maximum distance from the logarithm of the first Lagrange multiplier
+_CONTROL_FROM = 0.2  # fraction of the steps after which the Lagrange multiplier moves
+_SETTLED_AFTER = 0.2  # fraction of the steps, after latents are released, from which the size predicts the final one
+# The excess of the bits of symbols during a fit over those at its end, as fractions of the latter,
+# by the fraction of the steps. It is constant above a rate in bits per pixel, without and with
+# frozen latents.
 _OVERSHOOT = (0.2, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95, 1.0), (0.58, 0.30, 0.24, 0.145, 0.06, 0.02, 0.02, 0.0)
 _OVERSHOOT_UP_TO = 0.48, 0.25
-# What bits of symbols come to in integers and after coordinate descent, without and with frozen
-# latents: finest grids that were frozen have few symbols that a descent could change.
+# Factors of rounding and coordinate descent on the bits of symbols, without and with frozen
+# latents. Grids that were frozen have few symbols that a descent could change.
 _DESCENDED = 0.98, 1.01
-_GAINS_DB = 1.5  # that a fit gains from its start to its end
-_DESCENT_MAKES_UP = 0.05  # for such moves
-_FURTHER_GROWTH = 2.0  # of moves from round to round
-_CLOSE = 0.1  # moves that each of two asks for
+_GAINS_DB = 1.5  # dB by which the PSNR rises from the start of a fit to its end
+_DESCENT_MAKES_UP = 0.05  # maximum move that coordinate descent compensates
+_FURTHER_GROWTH = 2.0  # growth factor of moves from round to round
+_CLOSE = 0.1  # maximum difference between the moves of two candidates around the target
 
 
 @dataclass(frozen=True)
 class FitControl:
-    """The control of a fit's multiplier.
+    """The controller of the Lagrange multiplier of a fit.
 
     Args:
-        target: What the fit is to reach.
-        first_lmbda: Its first Lagrange multiplier.
-        pixel_count: The pixels of the image.
-        frozen_until: The part of the steps in which latents are frozen; 0 where none are.
+        target: The target of the fit.
+        first_lmbda: The first Lagrange multiplier.
+        pixel_count: The number of pixels of the image.
+        frozen_until: The fraction of the steps in which latents are frozen; 0 if none are.
     """
 
     target: Target
@@ -70,17 +71,17 @@ class FitControl:
     frozen_until: float
 
     def following(self, lmbda: float, found: Measured, other_bytes: float, part: float, part_between: float) -> float:
-        """The Lagrange multiplier after a measurement.
+        """Returns the Lagrange multiplier after a measurement.
 
-        The size falls while a fit goes on, as noise fades, and the PSNR rises, so both are compared
-        as they are expected to be in the end.
+        During a fit the size decreases and the PSNR increases, because the noise decreases. Both
+        are therefore extrapolated to the end of the fit before the comparison.
 
         Args:
-            lmbda: That before it.
+            lmbda: The previous multiplier.
             found: The measurement.
-            other_bytes: The bytes of the file that are not of symbols.
-            part: The part of the steps that is done.
-            part_between: That between two measurements.
+            other_bytes: The bytes of the file other than symbols.
+            part: The fraction of the steps that is done.
+            part_between: The fraction of the steps between two measurements.
         """
         bits = self._bits_in_the_end(found.bits, part)
         if part < _CONTROL_FROM or (self.target.limits_size and bits is None):
@@ -95,8 +96,8 @@ class FitControl:
         return self.first_lmbda * exp(min(max(moved, -_FARTHEST), _FARTHEST))
 
     def _bits_in_the_end(self, bits: float, part: float) -> float | None:
-        """What symbols will take that take some bits after a part of the steps; None where that
-        is unknown, as latents are frozen or have just begun to move.
+        """Predicts the bits of symbols at the end of a fit from the bits after a fraction of the
+        steps. Returns None if latents are frozen or have just been released.
         """
         if part < self.frozen_until + _SETTLED_AFTER:
             return None
@@ -105,11 +106,10 @@ class FitControl:
         return max(bits / (1 + overshoot), bits - overshoot * most * self.pixel_count)
 
     def in_further_steps(self, tried: Sequence[SymbolCandidate]) -> float | None:
-        """The lmbda of further steps after the last of those tried; None where none are
-        needed.
+        """Returns the lmbda of further steps after the last trial; None if no steps are needed.
 
-        Without frozen latents the target has to be near enough for coordinate descent; with them,
-        it has to be met or to lie between two states.
+        Without frozen latents, no steps are needed if coordinate descent can reach the target. With
+        frozen latents, none are needed if the target is met or lies between two states.
         """
         candidate, controller = tried[-1].candidate, IN_FURTHER_STEPS.of(self.target)
         descended = 1.0 if self.frozen_until else _DESCENDED[0]
@@ -120,8 +120,8 @@ class FitControl:
         return tried[-1].lmbda * exp(controller.limited(move * _FURTHER_GROWTH ** (len(tried) - 1)))
 
     def of_next_descent(self, tried: Sequence[SymbolCandidate]) -> float:
-        """The lmbda of the next coordinate descent: by false position if the target lies
-        between two, else by moves that are twice as far each time.
+        """Returns the lmbda of the next coordinate descent: by false position if the target is
+        bracketed, else by moves that double each time.
         """
         meeting, beyond = self.nearest(tried)
         if meeting is None or beyond is None:
@@ -131,7 +131,7 @@ class FitControl:
         return false_position(first, second)
 
     def nearest(self, tried: Sequence[SymbolCandidate]) -> tuple[SymbolCandidate | None, SymbolCandidate | None]:
-        """The nearest to the target of those that meet it, and of those that do not."""
+        """Returns the nearest to the target of the trials that meet it, and of the others."""
 
         def distance(one: SymbolCandidate) -> float:
             return abs(self._wanted(one.candidate))
@@ -141,7 +141,9 @@ class FitControl:
         return min(meeting, key=distance, default=None), min(beyond, key=distance, default=None)
 
     def is_settled(self, tried: Sequence[SymbolCandidate]) -> bool:
-        """Whether one is close to the target, or two around it are to each other."""
+        """Indicates whether a trial is close to the target, or two trials around it are close to
+        each other.
+        """
         meeting, beyond = self.nearest(tried)
         if meeting is None:
             return False
@@ -149,8 +151,8 @@ class FitControl:
         return move == 0 or (beyond is not None and abs(self._wanted(beyond.candidate) - move) < _CLOSE)
 
     def _wanted(self, candidate: Candidate) -> float:
-        """By how much the logarithm of the lmbda has to move after a coordinate descent; 0 for
-        nothing.
+        """Returns the required change of the logarithm of the lmbda after a coordinate descent; 0
+        if none.
         """
         if self.target.meets(candidate) and self.target.is_close(candidate):
             return 0.0

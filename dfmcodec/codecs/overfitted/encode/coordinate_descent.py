@@ -1,11 +1,12 @@
-"""Coordinate descent, the last choice of symbols: each of a grid is tried one up and one down.
+"""Coordinate descent, the final choice of symbols: it tries each symbol of a grid plus and minus 1.
 
-The fit leaves symbols where soft rounding let them settle. About one in a hundred costs more than
-it is worth, as context of others too. A descent tries many at once that do not reach each other: a
-symbol of the finest grid changes the colours of 5x5 pixels, through the residual stages, and the
-bits of the symbols that see it, 3 rows below and 3 columns aside. One of a coarser grid changes
-more colours, through the filters of the upsampling, and those lie around all finer symbols that see
-it. So what each of them changes is the sum over a cell.
+Soft rounding does not choose the best symbols: about one in a hundred costs more than it gains,
+including its effect on the contexts of others. A descent tries many symbols at once that do not
+affect each other. A symbol of the finest grid changes the colours of 5x5 pixels, through the
+residual stages, and the bits of the symbols that use it as context, up to 3 rows below and 3
+columns aside. A symbol of a coarser grid changes more colours, through the upsampling filters.
+These pixels surround all finer symbols that use it as context. The effect of a symbol is therefore
+the change of the sum over a cell.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from dfmcodec.codecs.overfitted.context import CAUSAL
 from dfmcodec.codecs.overfitted.synthesis import STAGES, TAPS
 
 _CAUSAL_BELOW, _CAUSAL_ASIDE = max(-y for y, _ in CAUSAL), max(abs(x) for _, x in CAUSAL)
-_LEAST_GAIN = 0.02  # bits
+_LEAST_GAIN = 0.02  # minimum gain in bits
 
 
 def descend(
     grid: Float32, costs: Callable[[Float32], Float32], should_stop: Callable[[], bool], level: int = 0
 ) -> None:
-    """Moves symbols of a grid by 1 where that lowers the cost.
+    """Changes symbols of a grid by 1 where that lowers the cost.
 
     Args:
-        grid: The symbols, integers, float32 [h_l, w_l], changed in place.
-        costs: The cost of each pixel with given symbols, float32 [H, W].
-        should_stop: Asked before each trial; True ends the descent there.
-        level: That of the grid, 0 for the finest.
+        grid: The symbols (integers), float32 [h_l, w_l], modified in place.
+        costs: Returns the cost of each pixel for given symbols, float32 [H, W].
+        should_stop: Called before each trial; True ends the descent.
+        level: The level of the grid, 0 for the finest.
     """
     reach = Reach.of(level)
     now = reach.padded(costs(grid))
@@ -54,12 +55,13 @@ def descend(
 
 @dataclass(frozen=True)
 class Reach:
-    """The symbols of a grid, around one of them, at whose pixels costs may change with it.
+    """The neighbourhood of a symbol, in symbols of its grid, in which the costs of pixels may
+    depend on the symbol.
 
     Args:
-        above: The rows above it.
-        below: Those below.
-        aside: The columns on each side.
+        above: The number of rows above it.
+        below: The number of rows below it.
+        aside: The number of columns on each side.
         level: The level of the grid.
     """
 
@@ -70,8 +72,8 @@ class Reach:
 
     @classmethod
     def of(cls, level: int) -> Reach:
-        """That of a level. A sample that is upsampled changes TAPS samples before it, so after all
-        doublings TAPS (2^level - 1) pixels, and the stages add STAGES.
+        """Returns the reach for a level. Each upsampling changes TAPS samples before a sample, so
+        all upsamplings change TAPS (2^level - 1) pixels, and the stages add STAGES.
         """
         pixels = TAPS * ((1 << level) - 1) + STAGES
         symbols = -(-pixels >> level)
@@ -79,27 +81,27 @@ class Reach:
 
     @property
     def rows(self) -> int:
-        """The rows of a cell."""
+        """Returns the number of rows of a cell."""
         return self.above + 1 + self.below
 
     @property
     def columns(self) -> int:
-        """The columns of a cell."""
+        """Returns the number of columns of a cell."""
         return 2 * self.aside + 1
 
     def padded(self, costs: Float32) -> Float32:
-        """Costs of pixels with zeros around them, so that all cells are whole."""
+        """Pads the costs of pixels with zeros, so that all cells are complete."""
         pads = ((self.above, self.rows + 1), (self.aside, self.columns + 1))
         return np.pad(costs, tuple((before << self.level, after << self.level) for before, after in pads))
 
 
 class _Cells:
-    """The cells around some symbols of a grid, `reach.rows` and `reach.columns` apart.
+    """Cells around symbols of a grid that are `reach.rows` and `reach.columns` apart.
 
     Args:
-        reach: What a cell has.
+        reach: The size of a cell.
         top: The row of the first symbol.
-        left: Its column.
+        left: The column of the first symbol.
         counts: The number of symbols down and across.
     """
 
@@ -111,7 +113,7 @@ class _Cells:
         self._place = slice(top, top + self._height * rows), slice(left, left + self._width * columns)
 
     def sums(self, costs: Float32) -> Float32:
-        """The sums of padded costs over each cell, float32 [rows, columns]."""
+        """Returns the sums of padded costs over each cell, float32 [rows, columns]."""
         rows, columns = self._counts
         parts = costs[self._place].reshape(rows, self._height, columns, self._width)
         return np.asarray(parts.sum(axis=(1, 3)))

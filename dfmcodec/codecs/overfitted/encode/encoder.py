@@ -12,7 +12,7 @@ from dfmcodec.search.job import Job, Outcome
 
 
 def _check(_image: Image, _generator: object) -> None:
-    """Refuses to encode with neither kernels nor JAX.
+    """Raises an error if there are neither kernels nor JAX.
 
     Raises:
         MissingPackageError: There are no compiled kernels, and JAX is not installed.

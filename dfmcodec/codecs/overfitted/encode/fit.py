@@ -1,20 +1,21 @@
-"""The fit: latents and networks of one image together.
+"""The joint fit of latents and networks to one image.
 
-The loss is MSE + lmbda * (bpp + bits of the networks per pixel). While latents are fitted, soft
-rounding with noise takes the place of rounding,
+The loss is MSE + lmbda * (bpp + bits of the networks per pixel). During the fit, soft rounding with
+noise replaces rounding,
 
     s(x) = floor(x) + 1/2 + tanh((x - floor(x) - 1/2) / T) / (2 tanh(1 / (2 T)))
     q = s(s(x) + noise)
 
-twice, so that neither machine nor contexts learn to undo it (Agustsson and Theis 2020, "Universally
-quantized neural compression"; Kim et al. 2024, "C3"). Temperature T and noise fall linearly over
-the fit, learning rates by a cosine. Latents take steps of Adam, networks of SOAP (`soap`).
+Soft rounding is applied twice, so that the synthesis and context networks cannot learn to invert it
+(Agustsson and Theis 2020, "Universally quantized neural compression"; Kim et al. 2024, "C3"). The
+temperature T and the noise decrease linearly over the fit, and the learning rates follow a cosine.
+Adam updates latents, and SOAP updates networks (`soap`).
 
-A step of the fit goes through all windows in a random order, a batch of them at a time, and
-networks take a step after each batch. `latents` says when latents move.
+A training step visits all windows in random order, in batches. The networks are updated after each
+batch. `latents` describes when latents are updated.
 
-On a CPU the windows of a batch are computed by threads, one core for each window, by kernels or,
-where there are none, by JAX; on a GPU up to 24 at once (`losses`).
+On a CPU, threads compute the windows of a batch, each with one core, by kernels or by JAX if there
+are no kernels. A GPU computes up to 24 windows at once (`losses`).
 """
 
 from __future__ import annotations
@@ -39,34 +40,35 @@ from dfmcodec.image import PEAK_CODE_VALUE
 from dfmcodec.image.region import CHANNELS
 from dfmcodec.metrics import psnr_of_mse
 
-_SMOOTH_FRACTION = 0.3  # of a scale: below it the cost of a change is smooth
-_SPREADS = 0.2, 3.4  # by how much an image's own scales differ from those of the prior; files code up to 3.36
-_SHORT_FIT = 600  # of fewer steps
+_SMOOTH_FRACTION = 0.3  # fraction of a scale below which the cost of a delta is smooth
+_SPREADS = 0.2, 3.4  # limits of the ratio of an image's scales to the pretrained ones; files code up to 3.36
+_SHORT_FIT = 600  # number of steps below which a fit is short
 _SHORT_FIT_RATE, _SHORT_FIT_BATCH = 4e-3, 8
-_LARGEST_GRADIENT = 0.1  # the norm of all gradients of the networks together
+_LARGEST_GRADIENT = 0.1  # maximum norm of all gradients of the networks together
 
 
 @dataclass(frozen=True)
 class FitSchedule:
-    """How a fit goes.
+    """The schedule of a fit.
 
     Args:
         steps: The number of steps.
-        wavelet_rate: The first learning rate of latents, in symbols.
-        level_rates: Factors on it for the grids, from the finest on. Where symbols are finer, more
-            of them make the same difference in colour.
-        network_rate: That of networks.
-        batch: The windows between two steps of the networks, at most.
-        temperatures: Of soft rounding at the first and the last step.
-        noises: Standard deviations of the noise at the first and the last step, in symbols.
-        last_part: The least part of the learning rates, in the last steps and in those that follow.
-        frozen_fraction: The part of the steps in which the latents of smooth areas stay zero.
-        rounding_known_from: The part of the steps after which it is known how networks would be
-            rounded.
-        rounding_from: That after which they are rounded.
-        networks_until: That after which they do not move.
-        further_from: The part of the fit from which on further steps have their rates and noise.
-        further_fraction: The part of the steps that are taken further at once.
+        wavelet_rate: The initial learning rate of latents, in symbols.
+        level_rates: Factors of this rate for each grid, from the finest to the coarsest. With finer
+            symbols, more of them make the same difference in colour.
+        network_rate: The initial learning rate of networks.
+        batch: The maximum number of windows between two updates of the networks.
+        temperatures: The temperatures of soft rounding at the first and the last step.
+        noises: The standard deviations of the noise at the first and the last step, in symbols.
+        last_part: The minimum fraction of the learning rates, used in the last steps and in further
+            steps.
+        frozen_fraction: The fraction of the steps in which the latents of smooth areas stay zero.
+        rounding_known_from: The fraction of the steps after which the rounding of networks is
+            known.
+        rounding_from: The fraction of the steps after which networks are rounded.
+        networks_until: The fraction of the steps after which networks are constant.
+        further_from: The fraction of the fit whose rates and noise further steps start with.
+        further_fraction: The number of further steps at once, as a fraction of the steps.
     """
 
     steps: int
@@ -86,19 +88,19 @@ class FitSchedule:
 
     @classmethod
     def of(cls, steps: int) -> FitSchedule:
-        """How fits of that length go best. Networks of short ones have to move more often than by
-        the gradient of 24 windows.
+        """Returns the best schedule for a number of steps. Short fits need more frequent updates of
+        networks than one per 24 windows.
         """
         return cls(steps) if steps >= _SHORT_FIT else cls(steps, network_rate=_SHORT_FIT_RATE, batch=_SHORT_FIT_BATCH)
 
 
 class FitState(NamedTuple):
-    """What a step of the fit changes.
+    """The state that a training step changes.
 
     Args:
         networks: The networks.
-        network_moments: What their optimiser keeps.
-        moving_latents: The latents, with what their optimiser keeps.
+        network_moments: The state of their optimiser.
+        moving_latents: The latents and the state of their optimiser.
     """
 
     networks: Networks
@@ -107,24 +109,24 @@ class FitState(NamedTuple):
 
     @property
     def latents(self) -> tuple[Float32, ...]:
-        """The latents in symbols, float32 [h_l, w_l]."""
+        """Returns the latents in symbols, float32 [h_l, w_l]."""
         return self.moving_latents.values
 
     @property
     def is_finite(self) -> bool:
-        """Whether networks and latents have not come to NaN or infinite values. (Of those, kernels
-        may measure finite ones.)
+        """Indicates whether networks and latents are finite. Kernels may return finite measurements
+        for states that are not.
         """
         return all(bool(np.isfinite(values).all()) for values in (self.networks.flat, *self.latents))
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A state with its latents rounded and its colours as values of samples.
+    """A state with rounded latents and with colours rounded to code values.
 
     Args:
-        bits: Of all symbols.
-        mse: The mean squared error of samples in [0, 1], weighed as the fit weighs pixels.
+        bits: The bits of all symbols.
+        mse: The mean squared error of samples in [0, 1], with the pixel weights of the fit.
     """
 
     bits: float
@@ -132,12 +134,12 @@ class Measured:
 
     @property
     def is_finite(self) -> bool:
-        """Whether bits and errors are not NaN or infinite."""
+        """Indicates whether bits and errors are finite."""
         return isfinite(self.bits) and isfinite(self.mse)
 
     @property
     def psnr_db(self) -> float:
-        """The PSNR."""
+        """Returns the PSNR."""
         return psnr_of_mse(self.mse * PEAK_CODE_VALUE**2)
 
 
@@ -147,18 +149,20 @@ class Fit:
     Args:
         colours: float32 [3, H, W] in [0, 1].
         lmbda: The Lagrange multiplier of bits in the loss. `lmbda` may be changed between steps.
-        lmbda_code: The code that gives the step of symbols; see `codecs.overfitted.grids`.
-        start: The networks to start from.
-        schedule: How the fit goes.
-        scales: The scale of the Laplace distribution of each weight's change from `start`; None if
-            changes are to cost no bits.
-        seed: Of the noise and of the order of windows.
-        frozen: The latents of grids, from the finest on, that stay zero at first: bool [h_l, w_l];
-            see `smooth`.
-        rate_fraction: The part of their bits that the loss has of changes; below 1 for a crop whose
-            networks are to be those of a larger image.
-        peak: The largest value of a sample of the image.
-        weights: Those of the squared errors of pixels, float32 [H, W]; None for all alike.
+        lmbda_code: The code that determines the step size of symbols; see
+            `codecs.overfitted.grids`.
+        start: The initial networks.
+        schedule: The schedule of the fit.
+        scales: The scale of the Laplace distribution of each weight delta from `start`; None if
+            weight deltas cost no bits.
+        seed: The seed of the noise and of the order of windows.
+        frozen: The latents of the finest grids that stay zero at first: bool [h_l, w_l]; see
+            `smooth`.
+        rate_fraction: The fraction of the bits of weight deltas that the loss includes; below 1 for
+            a crop that represents a larger image.
+        peak: The largest code value of the image.
+        weights: The weights of the squared errors of pixels, float32 [H, W]; None for equal
+            weights.
     """
 
     def __init__(
@@ -199,31 +203,31 @@ class Fit:
 
     @property
     def pixel_count(self) -> int:
-        """The pixels of the image."""
+        """Returns the number of pixels of the image."""
         return self.height * self.width
 
     def start(self, latents: Sequence[Float32] | None = None) -> FitState:
-        """The state before the first step.
+        """Returns the state before the first step.
 
         Args:
-            latents: In symbols, float32 [h_l, w_l]; zeros if None.
+            latents: The latents in symbols, float32 [h_l, w_l]; zeros if None.
         """
         if latents is None:
             latents = [np.zeros(size, dtype=np.float32) for size in grid_sizes(self.height, self.width)]
         return FitState(self._start, SoapState.start(self._start.in_parts), Latents.start(latents))
 
     def with_lmbda(self, lmbda: float) -> Self:
-        """Returns the same fit under another Lagrange multiplier."""
+        """Returns the fit with another Lagrange multiplier."""
         other = copy(self)
         other.lmbda = lmbda
         return other
 
     def shortened(self, steps: int) -> Self:
-        """Returns a fit of fewer steps, with rates and noise as such a fit has them."""
+        """Returns a fit with fewer steps, and with the rates and noise of such a fit."""
         return self._scheduled(replace(self.schedule, steps=steps))
 
     def slowed_down(self) -> Self:
-        """Returns a fit with half the learning rate of networks, for after one that came to NaN."""
+        """Returns a fit with half the learning rate of networks, to restart a fit that diverged."""
         return self._scheduled(replace(self.schedule, network_rate=self.schedule.network_rate / 2))
 
     def _scheduled(self, schedule: FitSchedule) -> Self:
@@ -239,15 +243,15 @@ class Fit:
         rounding: Callable[[Networks], Networks] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> FitState:
-        """Takes a step.
+        """Runs a training step.
 
         Args:
-            state: What it starts from.
+            state: The state before the step.
             number: The number of steps before it.
-            moves_networks: Whether networks change, or latents alone.
-            rounding: What gives the networks whose gradient moves those of the state, if not they
-                themselves (straight-through: Bengio et al. 2013, arXiv 1308.3432).
-            should_stop: Asked before each batch; True ends the step there.
+            moves_networks: Indicates whether networks are updated too, and not only latents.
+            rounding: Returns the networks at which the gradient is computed (straight-through
+                estimator: Bengio et al. 2013, arXiv 1308.3432); None for the networks of the state.
+            should_stop: Called before each batch; True ends the step.
         """
         part_done = min(1.0, number / self.schedule.steps)
         left = max(self.schedule.last_part, 0.5 * (1 + cos(pi * part_done)))
@@ -282,11 +286,11 @@ class Fit:
         return FitState(networks, moments, latents)
 
     def measured(self, state: FitState, windows: int | None = None) -> Measured:
-        """Measures a state as a decoder would see it.
+        """Measures a state as a decoder would reproduce it.
 
         Args:
             state: The state.
-            windows: The number of windows, all over the image, that are measured; all if None.
+            windows: The number of windows to measure, distributed over the image; all if None.
         """
         every = 1 if windows is None else -(-self._window_count // windows)
         numbers = range(0, self._window_count, every)
@@ -296,33 +300,34 @@ class Fit:
         return Measured(bits, errors / (CHANNELS * self.pixel_count))
 
     def cost(self, measured: Measured) -> float:
-        """What a measured state costs in bits: squared errors over the lmbda, and the bits of
-        symbols.
+        """Returns the cost of a measured state in bits: squared errors divided by lmbda, plus the
+        bits of symbols.
         """
         return measured.mse * self.pixel_count / self.lmbda + measured.bits
 
     def gradients(self, networks: Networks, grids: Sequence[Float32]) -> Iterator[Networks]:
-        """The gradient of the loss of each window by the weights, in bits, with given symbols.
+        """Returns the gradient of the loss of each window with respect to the weights, in bits, for
+        given symbols.
 
         Args:
             networks: The networks.
-            grids: The symbols, integers, float32 [h_l, w_l].
+            grids: The symbols (integers), float32 [h_l, w_l].
         """
         image = self._image()
         weights = self._loss.weights(networks)
-        softness = Softness(np.float32(self.schedule.temperatures[0]), np.float32(0), np.uint32(0))  # whole ones stay
+        softness = Softness(np.float32(self.schedule.temperatures[0]), np.float32(0), np.uint32(0))  # keeps integers
         for first in range(0, self._window_count, self.schedule.batch):
             windows = range(first, min(first + self.schedule.batch, self._window_count))
             for grad_weights, _ in self._loss.gradients(weights, image, grids, [softness] * len(windows), windows):
                 yield self._loss.total([grad_weights]).mapped(lambda part: part / np.float32(self.lmbda))
 
     def costs(self, networks: Networks, grids: Sequence[Float32]) -> Float32:
-        """The loss pixel by pixel, in bits: squared errors over the lmbda, and the bits of
+        """Returns the loss of each pixel in bits: squared errors divided by lmbda, plus the bits of
         each symbol at the first pixel of its cell.
 
         Args:
             networks: The networks.
-            grids: The symbols, integers, float32 [h_l, w_l].
+            grids: The symbols (integers), float32 [h_l, w_l].
 
         Returns:
             float32 [H, W].
@@ -333,11 +338,11 @@ class Fit:
     def _costs(
         self, networks: Networks, grids: Sequence[Float32], windows: Sequence[int]
     ) -> list[tuple[Float32, Float32]]:
-        """The squared errors of pixels and the bits of symbols in some windows."""
+        """Returns the squared errors of pixels and the bits of symbols in some windows."""
         return self._loss.costs(self._loss.weights(networks), self._image(), grids, windows)
 
     def _of_pixels(self, errors: Float32, bits: Float32) -> Float32:
-        """The costs of the pixels of a window, from squared errors and the bits of symbols."""
+        """Returns the costs of a window's pixels, from squared errors and the bits of symbols."""
         costs = errors / np.float32(CHANNELS * self.lmbda)
         for level in range(GRID_LEVELS):
             side = window_samples(level)
@@ -361,19 +366,19 @@ def _move(
     start: Networks,
     scales: Networks | None,
 ) -> tuple[Networks, SoapState]:
-    """The networks after a step.
+    """Returns the networks after an update.
 
     Args:
-        networks: What moves.
-        moments: What the optimiser keeps.
-        gradient: Of a batch of windows, times the pixels of the image.
-        share: What it is multiplied by.
-        bit_cost: Of a bit of the networks in the loss.
+        networks: The networks before it.
+        moments: The state of the optimiser.
+        gradient: The gradient of a batch of windows, times the number of pixels of the image.
+        share: The factor of the gradient.
+        bit_cost: The cost of a bit of the networks in the loss.
         rate: The learning rate.
-        start: The networks that changes are from.
-        scales: Those of changes; see `Fit`.
+        start: The networks to which weight deltas refer.
+        scales: The scales of weight deltas; see `Fit`.
     """
-    with np.errstate(invalid="ignore", over="ignore"):  # a fit that comes to NaN starts again
+    with np.errstate(invalid="ignore", over="ignore"):  # a fit that diverges is restarted
         total = gradient.mapped(lambda grad_weights: grad_weights * share)
         if scales is not None:
             total = total.mapped(lambda *of_array: _with_rate(bit_cost, *of_array), networks, start, scales)
@@ -383,19 +388,18 @@ def _move(
 
 
 def _limited(gradients: Sequence[Float32]) -> list[Float32]:
-    """Gradients whose norm together is at most `_LARGEST_GRADIENT`."""
+    """Scales gradients so that their joint norm is at most `_LARGEST_GRADIENT`."""
     norm = np.sqrt(sum(np.vdot(gradient, gradient) for gradient in gradients))
     factor = np.float32(1 if norm < _LARGEST_GRADIENT else _LARGEST_GRADIENT / norm)
     return [gradient * factor for gradient in gradients]
 
 
 def _with_rate(bit_cost: np.float32, gradient: Float32, weights: Float32, start: Float32, scales: Float32) -> Float32:
-    """Adds the gradient of the bits of an array's changes under Laplace distributions around their
-    start.
+    """Adds the gradient of the bits of an array's weight deltas under Laplace distributions.
 
-    A file moves the tables of each array to where its changes take the fewest bits, so scales are
-    those of the prior times the mean change in them, within limits. Arrays that change little then
-    cost more, and change less: what an image does not need stays as it is.
+    A file shifts the tables of each array to those that minimise the bits of its deltas. The scales
+    are therefore the pretrained ones times the mean delta in these units, within limits. A delta in
+    an array with small deltas costs more, so arrays that the image does not need stay unchanged.
     """
     apart = (weights - start) / scales
     least, most = _SPREADS

@@ -1,9 +1,9 @@
-"""The latents of a fit, which move window by window.
+"""The latents of a fit, updated window by window.
 
-Latents take steps of Adam (Kingma and Ba 2015), each once in a step of the fit: when its own window
-is visited. Until then the windows around, which see it in their halo, leave their gradients for it.
-Adam's running means are short: the networks move many times between two steps of a latent, and what
-its gradient was long ago says little.
+Adam (Kingma and Ba 2015) updates each latent once per training step, when its own window is
+visited. Until then, the neighbouring windows, which have the latent in their halo, accumulate their
+gradients for it. The running means of Adam are short, because networks are updated many times
+between two updates of a latent and old gradients are no longer valid.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _EPSILON = 1e-8
 
 @dataclass(frozen=True)
 class Latents:
-    """Latents with what Adam keeps of their gradients; all float32 [h_l, w_l] for each level.
+    """Latents with the state of Adam. All arrays are float32 [h_l, w_l] for each level.
 
     Args:
         values: The latents, in symbols.
-        means: The running means of gradients.
-        squares: Those of squared gradients.
-        waiting: The gradients since a latent moved last.
+        means: The running means of the gradients.
+        squares: The running means of the squared gradients.
+        waiting: The gradients accumulated since the last update of each latent.
     """
 
     values: tuple[Float32, ...]
@@ -39,12 +39,12 @@ class Latents:
 
     @classmethod
     def start(cls, values: Sequence[Float32]) -> Latents:
-        """Latents that have not moved."""
+        """Returns latents before the first update."""
         zeros = (tuple(np.zeros_like(grid) for grid in values) for _ in range(3))
         return cls(tuple(np.array(grid, dtype=np.float32, order="C") for grid in values), *zeros)
 
     def copy(self) -> Latents:
-        """A copy, as latents move in place."""
+        """Returns a copy, because latents are updated in place."""
         return Latents(*(tuple(grid.copy() for grid in grids) for grids in self._arrays))
 
     def _add_by_kernel(self, windows: Windows, number: int, gradients: Float32) -> None:
@@ -52,7 +52,7 @@ class Latents:
 
     @by_kernels(_add_by_kernel)
     def add(self, windows: Windows, number: int, gradients: Float32) -> None:
-        """Leaves the gradients of a window for the latents that it sees; see `Windows.cut`."""
+        """Accumulates the gradients of a window for its latents; see `Windows.cut`."""
         windows.add_back(number, gradients, self.waiting)
 
     def _move_by_kernel(self, windows: Windows, number: int, rates: Sequence[float], step: int) -> None:
@@ -72,13 +72,13 @@ class Latents:
 
     @by_kernels(_move_by_kernel)
     def move(self, windows: Windows, number: int, rates: Sequence[float], step: int) -> None:
-        """Moves a window's own latents.
+        """Updates a window's own latents.
 
         Args:
             windows: The windows of the image.
             number: The window.
             rates: The learning rate of each level, in symbols.
-            step: The number of steps that each latent has taken before.
+            step: The number of previous updates of each latent.
         """
         biased_rates, square_bias = self._biased(rates, step)
         for level, grids in enumerate(zip(*self._arrays, strict=True)):
@@ -90,7 +90,7 @@ class Latents:
 
     @staticmethod
     def _biased(rates: Sequence[float], step: int) -> tuple[Float32, float]:
-        """Rates over the bias of running means, and the bias of running squares."""
+        """Returns rates divided by the bias of running means, and the bias of running squares."""
         mean_bias, square_bias = (1 - beta ** (step + 1) for beta in (_MEAN_BETA, _SQUARE_BETA))
         return np.array(rates, dtype=np.float32) / np.float32(mean_bias), square_bias
 

@@ -1,4 +1,4 @@
-"""Which way of computing the loss of windows a computer takes."""
+"""The choice of the implementation of the window loss."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dfmcodec.kernels import has_kernels
 
 
 def loss_of_windows(windows: Windows, pixels: Sequence[WindowPixels]) -> WindowLoss:
-    """How losses are computed on this computer: by JAX on a GPU, or else by kernels, or else by JAX
-    on the CPU. It is not imported where kernels compute.
+    """Returns the implementation of the window loss for this computer: JAX on a GPU, else kernels,
+    else JAX on the CPU. JAX is not imported if kernels compute.
 
     Args:
         windows: The windows of the image.
-        pixels: What each of them is to look like.
+        pixels: The target of each window.
     """
     if has_kernels() and not may_have_device():
         return LossByKernel(windows, pixels)
@@ -32,5 +32,5 @@ def loss_of_windows(windows: Windows, pixels: Sequence[WindowPixels]) -> WindowL
 
 
 def may_have_device() -> bool:
-    """Whether a plugin for devices of JAX is installed, such as that of `jax[cuda12]`."""
+    """Indicates whether a device plugin for JAX is installed, such as that of `jax[cuda12]`."""
     return find_spec("jax_plugins") is not None

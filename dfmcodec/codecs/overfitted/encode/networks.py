@@ -12,7 +12,7 @@ from dfmcodec.codecs.overfitted.encode.contexts import ContextWeights
 from dfmcodec.codecs.overfitted.encode.machine import FINE_CHROMA, NEARLY_LINEAR, LayerStart, start_machine
 from dfmcodec.codecs.overfitted.synthesis import SynthesisNetwork
 
-_STACKED = ("filters", "stages", "stage_constants")  # arrays of the synthesis with a part for each layer
+_STACKED = ("filters", "stages", "stage_constants")  # arrays of the synthesis with one item per layer
 
 
 class Networks(NamedTuple):
@@ -35,51 +35,51 @@ class Networks(NamedTuple):
         axes: str = FINE_CHROMA,
         layer: LayerStart = NEARLY_LINEAR,
     ) -> Networks:
-        """Random networks.
+        """Creates random networks.
 
         Args:
-            seed: Of the random numbers.
-            width: The dimension that the synthesis lifts vectors to.
-            context_width: The units of a layer of the context networks.
-            axes: The axes of the grids' colours; see `start_machine`.
-            layer: The deviations of the Fourier layer.
+            seed: The seed of the random numbers.
+            width: The dimension to which the synthesis lifts vectors.
+            context_width: The number of units of a layer of the context network.
+            axes: The colour axes of the grids; see `start_machine`.
+            layer: The standard deviations of the Fourier layer.
         """
         rng = np.random.default_rng(seed)
         return cls(start_machine(rng, width, axes, layer), ContextWeights.start(rng, context_width))
 
     @classmethod
     def of(cls, machine: SynthesisNetwork, contexts: ContextWeights) -> Networks:
-        """Those of a synthesis of any arrays and of context networks."""
+        """Creates networks from a synthesis with arrays of any type and a context network."""
         return cls(SynthesisNetwork(*(np.asarray(array, dtype=np.float32) for array in machine)), contexts)
 
     @property
     def arrays(self) -> list[Float32]:
-        """The weights, array by array, in the order of the fields."""
+        """Returns the weights, array by array, in the order of the fields."""
         return [*self.machine, *self.contexts]
 
     def with_arrays(self, arrays: Sequence[Float32]) -> Networks:
-        """Networks of other weights, in the order of `arrays`."""
+        """Returns networks with other weights, in the order of `arrays`."""
         count = len(self.machine)
         return Networks(SynthesisNetwork(*arrays[:count]), ContextWeights(*arrays[count:]))
 
     def with_machine(self, **arrays: Float32) -> Networks:
-        """Networks with other arrays of the synthesis, by name."""
+        """Returns networks with other arrays of the synthesis, by name."""
         return Networks(self.machine._replace(**arrays), self.contexts)
 
     def mapped(self, function: Callable[..., Float32], *others: Networks) -> Networks:
-        """A function of each array, and of those of other networks."""
+        """Applies a function to each array and the corresponding arrays of other networks."""
         rows = zip(*(networks.arrays for networks in (self, *others)), strict=True)
         return self.with_arrays([function(*row) for row in rows])
 
     @property
     def weight_count(self) -> int:
-        """The number of weights of synthesis and contexts."""
+        """Returns the number of weights of both networks."""
         return sum(int(array.size) for array in self.arrays)
 
     @property
     def in_parts(self) -> list[Float32]:
-        """The weights as an optimiser is to see them, vectors and matrices: arrays of several
-        filters or stages one by one.
+        """Returns the weights as vectors and matrices for an optimiser. Arrays of several filters
+        or stages are split.
         """
         parts: list[Float32] = []
         for name, array in zip(_NAMES, self.arrays, strict=True):
@@ -87,7 +87,7 @@ class Networks(NamedTuple):
         return parts
 
     def of_parts(self, parts: Sequence[Float32]) -> Networks:
-        """Networks of what `in_parts` gives."""
+        """Returns networks with the weights of `parts`: the inverse of `in_parts`."""
         following = iter(parts)
         arrays = [
             np.stack([next(following) for _ in array]) if name in _STACKED else next(following)
@@ -97,11 +97,11 @@ class Networks(NamedTuple):
 
     @property
     def flat(self) -> Float32:
-        """All weights in the order of the fields, float32 [weights]."""
+        """Returns all weights in the order of the fields, float32 [weights]."""
         return np.concatenate([array.ravel() for array in self.arrays])
 
     def from_flat(self, weights: Float32) -> Networks:
-        """Networks of these shapes with other weights, in the order of `flat`."""
+        """Returns networks of the same shapes with other weights, in the order of `flat`."""
         ends = np.cumsum([array.size for array in self.arrays])[:-1]
         pieces = zip(np.split(weights, ends), self.arrays, strict=True)
         return self.with_arrays([piece.reshape(array.shape) for piece, array in pieces])

@@ -1,4 +1,4 @@
-"""How an image is fitted: from which networks, in how many steps, with which first lmbda."""
+"""The plan of a fit: initial networks, number of steps, and first Lagrange multiplier."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ from dfmcodec.weights.registry import (
 )
 
 EFFORT_STEPS = {1: 300, 2: 450, 3: 600, 4: 700, 5: 850, 6: 1000, 7: 3200, 8: 6000, 9: 12000}
-VISUAL_STEPS = {8: 1000, 9: 3200}  # with the tune `visual`, for which more gain little
-# Priors of images, by the least number of pixels, the largest part without details, and the least
-# multiplier: the more symbols there are, the better they pay for networks that move far, and for
-# wide ones.
+VISUAL_STEPS = {8: 1000, 9: 3200}  # for the tune `visual`, which gains little from more steps
+# Pretrained weights by minimum number of pixels, maximum fraction without details, and minimum
+# multiplier. With more symbols, networks that differ more from the pretrained ones are worth their
+# bits, and so are wide ones.
 _PRIORS = (
     (200_000, 0.25, ((0.0, OVERFITTED_DETAILED), (2e-3, OVERFITTED_LARGE))),
     (200_000, SMOOTH_FRACTION, ((0.0, OVERFITTED_WIDE), (8e-4, OVERFITTED_LARGE))),
     (80_000, SMOOTH_FRACTION, ((0.0, OVERFITTED_FINE), (5e-4, OVERFITTED_LARGE))),
     (0, 1.0, ((0.0, OVERFITTED_FINE), (5e-4, OVERFITTED_SMALL))),
 )
-_STEP_UNIT = 64  # parts of a code value that q_step counts
-_NETWORKS_BYTES = 1000  # of a file, or half of it
-# The first lmbda: a factor times a power of the wavelet codec's, larger for a smooth image.
+_STEP_UNIT = 64  # units of q_step per code value
+_NETWORKS_BYTES = 1000  # bytes of networks that are subtracted from a target size, or half of the size if that is less
+# The first lmbda: a factor times a power of the wavelet codec's lmbda, larger for smooth images.
 _OF_WAVELET_LMBDA, _WAVELET_POWER, _OF_SMOOTH = 0.39, 0.88, 1.25
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How an image is fitted.
+    """The plan of a fit.
 
     Args:
-        prior: What networks are coded against.
-        start: The networks that the fit starts from.
-        schedule: How it goes.
-        first_lmbda: The lmbda of the first steps, and what the step of symbols follows.
-        counts_networks: Whether the loss has the bits of the networks, as changes from `start`.
+        prior: The pretrained weights to which weight deltas refer.
+        start: The initial networks.
+        schedule: The schedule of the fit.
+        first_lmbda: The lmbda of the first steps, which also determines the step size of symbols.
+        counts_networks: Indicates whether the loss includes the bits of weight deltas from `start`.
     """
 
     prior: OverfittedWeights
@@ -64,13 +64,12 @@ class Plan:
 
 
 def plan_of(job: Job) -> Plan:
-    """The plan for a job's effort or steps, and its target.
+    """Returns the plan for a job's target and effort or steps.
 
     Raises:
-        TargetUnreachableError: The wavelets of the wavelet codec, from which the first lmbda is
-            known, do not meet the target; or a PSNR needs a finer lmbda than files of this
-            model can name.
-        ConfigError: The Lagrange multiplier that was given is finer than those.
+        TargetUnreachableError: The wavelet codec, which predicts the first lmbda, cannot meet the
+            target; or a PSNR needs a smaller lmbda than files of this codec can store.
+        ConfigError: The given Lagrange multiplier is smaller than files can store.
     """
     lmbda = _lmbda_of_target(job)
     least = lmbda_of_code(LMBDA_CODES[0])
@@ -79,7 +78,7 @@ def plan_of(job: Job) -> Plan:
     elif lmbda < least:
         relative = 10 ** (job.range_db / 10)
         msg = (
-            f"the target needs an lmbda of {lmbda * relative:.1e}, and the overfitted codec goes down to "
+            f"the target needs an lmbda of {lmbda * relative:.1e}, but the minimum of the overfitted codec is "
             f"{least * relative:.1e}; "
             "use --model wavelet"
         )
@@ -91,7 +90,8 @@ def plan_of(job: Job) -> Plan:
 
 
 def prior_and_schedule(colours: Float32, lmbda: float, steps: int) -> tuple[OverfittedWeights, FitSchedule]:
-    """The prior that serves an image at a Lagrange multiplier, and how fits start from it.
+    """Returns the pretrained weights for an image and a Lagrange multiplier, and the schedule of
+    the fit.
 
     Args:
         colours: float32 [3, H, W] in [0, 1].
@@ -105,8 +105,8 @@ def prior_and_schedule(colours: Float32, lmbda: float, steps: int) -> tuple[Over
 
 
 def _lmbda_of_target(job: Job) -> float:
-    """The lmbda of a target; of a size or a PSNR from that with which the wavelet codec meets
-    it, without the bytes of networks.
+    """Returns the lmbda of a target. For a size or a PSNR it is derived from the lmbda with which
+    the wavelet codec meets the target, excluding the bytes of networks.
     """
     match job.target:
         case LmbdaTarget(lmbda=lmbda):
@@ -114,14 +114,14 @@ def _lmbda_of_target(job: Job) -> float:
         case PsnrTarget():
             return _first_lmbda(_wavelet_lmbda(job))
         case ScoreTarget():
-            msg = "ssimulacra2 is a target of the wavelet codec, not of the overfitted one"
+            msg = "the overfitted codec does not support the target ssimulacra2; use --model wavelet"
             raise ConfigError(msg)
         case SizeTarget():
             return _lmbda_of_size(job, job.target)
 
 
 def _lmbda_of_size(job: Job, target: SizeTarget) -> float:
-    """The lmbda of a size."""
+    """Returns the lmbda of a target size."""
     budget = target.budget_bytes + job.ancillary_bytes
     less = target.without(min(_NETWORKS_BYTES, budget // 2))
     try:
@@ -133,13 +133,15 @@ def _lmbda_of_size(job: Job, target: SizeTarget) -> float:
 
 
 def _first_lmbda(of_latents: float) -> float:
-    """The lmbda at which this model has the size that the wavelet codec has at another."""
+    """Returns the lmbda at which this codec has the same size as the wavelet codec at a given
+    lmbda.
+    """
     return _OF_WAVELET_LMBDA * float(of_latents**_WAVELET_POWER)
 
 
 def _wavelet_lmbda(job: Job) -> float:
-    """The lmbda with which the wavelet codec meets the target of a job, by single iterations. A
-    time limit that ends its search leaves one that meets it less closely.
+    """Returns the lmbda with which the wavelet codec meets the target of a job, searched by single
+    iterations. If the time limit ends the search, the target is met less closely.
     """
     quiet = replace(job, tune=Tune.PSNR, on_progress=lambda progress: None)
     model = fit_latents(quiet, QUICK).model

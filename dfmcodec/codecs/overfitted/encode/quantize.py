@@ -1,4 +1,4 @@
-"""Fitted networks -> the integers that a file holds, and back."""
+"""Conversion between fitted networks and the integers in a file."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS, DELTA_NAMES, EXPO
 from dfmcodec.entropy.tables import SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 
 Cost = Callable[[Networks], float]  # MSE / lmbda + bits of an image's symbols
-_FINE = -3  # the exponent of the finest steps that are tried
-_ROUND_FROM = 0.6  # a fraction of a step from which a change is rounded away from zero
+_FINE = -3  # the exponent of the smallest step sizes that are tried
+_ROUND_FROM = 0.6  # fraction of a step size from which a delta is rounded away from zero
 
 
 def prior_networks(prior: OverfittedWeights) -> Networks:
-    """The networks that a fit starts from."""
+    """Returns the networks with which a fit starts."""
     return Networks.of(prior.machine, ContextWeights.from_integers(prior.network))
 
 
 def flat_deltas(networks: Networks, start: Networks) -> Float32:
-    """What networks differ from a start by, in the units and the order of
+    """Returns the weight deltas of networks from a start, in the units and the order of
     `OverfittedWeights.split`.
 
     Returns:
@@ -37,13 +37,15 @@ def flat_deltas(networks: Networks, start: Networks) -> Float32:
 
 
 def flat_gradient(gradient: Networks) -> Float32:
-    """A gradient by the weights of networks as that by `flat_deltas`, float32 [weights]."""
+    """Converts a gradient with respect to the weights of networks to one with respect to
+    `flat_deltas`, float32 [weights].
+    """
     return _flat(gradient, -1.0)
 
 
 def _flat(networks: Networks, power: float) -> Float32:
-    """Numbers for each weight in the order of `OverfittedWeights.split`, times a power of its
-    unit.
+    """Returns values for each weight in the order of `OverfittedWeights.split`, times a power of
+    the weight's unit.
     """
     parts = [array.ravel() for array in networks.machine]
     for name in CONTEXT_DELTAS:
@@ -55,7 +57,8 @@ def _flat(networks: Networks, power: float) -> Float32:
 
 
 def from_flat(flat: Float32, like: Networks) -> Networks:
-    """Arrays in the units of networks from those of `flat_deltas`; its inverse.
+    """Converts arrays from the units of `flat_deltas` to those of networks; the inverse of
+    `flat_deltas`.
 
     Args:
         flat: float32 [weights].
@@ -79,25 +82,25 @@ def from_flat(flat: Float32, like: Networks) -> Networks:
 
 
 def delta_scales(prior: OverfittedWeights) -> Networks:
-    """The scale of the Laplace distribution that the prior has for the change of each weight."""
+    """Returns the scale of the pretrained Laplace distribution of each weight delta."""
     octaves = (prior.tables.astype(np.float32) - UNIT_SCALE_INDEX) / SCALES_PER_OCTAVE
     return from_flat(prior.steps * np.exp2(octaves), prior_networks(prior))
 
 
 @dataclass(frozen=True)
 class Rounding:
-    """Networks -> those that a file can hold, with steps that are chosen.
+    """Rounds networks to those that a file can store, with given step sizes.
 
     Args:
-        prior: The prior.
-        exponents: Those of `WeightDeltas`.
+        prior: The pretrained weights.
+        exponents: The exponents of `WeightDeltas`.
     """
 
     prior: OverfittedWeights
     exponents: tuple[int, ...]
 
     def deltas(self, networks: Networks) -> WeightDeltas:
-        """The changes that a file would hold."""
+        """Returns the weight deltas that a file would store."""
         return rounded(self.prior, flat_deltas(networks, self._start), self.exponents)
 
     @cached_property
@@ -105,34 +108,37 @@ class Rounding:
         return prior_networks(self.prior)
 
     def __call__(self, networks: Networks) -> Networks:
-        """The networks that a decoder would have."""
+        """Returns the networks that a decoder would use."""
         return decoder_networks(self.prior, self.deltas(networks))
 
 
 def rounded(prior: OverfittedWeights, deltas: Float32, exponents: tuple[int, ...]) -> WeightDeltas:
-    """The nearest changes in steps; small ones become zero, which takes the fewest bits."""
+    """Rounds weight deltas to multiples of the step sizes. Small deltas become zero, which costs
+    the fewest bits.
+    """
     steps = deltas / prior.step_sizes(exponents)
     whole = np.sign(steps) * np.floor(np.abs(steps) + (1 - _ROUND_FROM))
-    with np.errstate(invalid="ignore"):  # NaN, in what is left of a step that has come to it
+    with np.errstate(invalid="ignore"):  # NaN remains after a training step that diverged
         return WeightDeltas(exponents, whole.astype(np.int32))
 
 
 def decoder_networks(prior: OverfittedWeights, deltas: WeightDeltas) -> Networks:
-    """The networks of an image as its decoder has them."""
+    """Returns the networks of an image as its decoder uses them."""
     network, machine = prior.networks_of(deltas)
     return Networks.of(machine, ContextWeights.from_integers(network))
 
 
 def choose_rounding(prior: OverfittedWeights, networks: Networks, cost: Cost) -> Rounding:
-    """Chooses the steps of each kind of change so that cost and bits of the networks are least.
+    """Chooses the step size of each kind of weight delta that minimises the cost plus the bits of
+    the networks.
 
-    One kind after the other, all coarser steps are tried. (The cost has several minima: steps of
-    the context network are at least 1.)
+    All coarser step sizes are tried, one kind after the other, because the cost has several minima:
+    step sizes of the context network are at least 1.
 
     Args:
-        prior: The prior.
+        prior: The pretrained weights.
         networks: The fitted networks.
-        cost: The cost of an image with given networks, in bits.
+        cost: Returns the cost of the image with given networks, in bits.
     """
     flat = flat_deltas(networks, prior_networks(prior))
     exponents = [_FINE] * len(DELTA_NAMES)

@@ -1,15 +1,16 @@
-"""The last choice of the networks: changes move by a step where that lowers the cost.
+"""Coordinate descent of the networks: weight deltas change by a step size where that lowers the
+cost.
 
-Rounding takes each change to the nearest step, whatever the others do and whatever it costs. Trials
-are better, but each is a measurement of the whole image. So those that promise most are made
-first, by an expansion of the cost around the present changes,
+Rounding moves each delta to the nearest multiple, independently of the other deltas and of its
+cost. Trials find better deltas, but each trial measures the complete image. The most promising
+trials are therefore made first, according to an expansion of the cost around the current deltas,
 
     cost(w + d) - cost(w) = g d + h d^2 / 2,    h = c sum_k (g_k - mean g)^2
 
-where g is the gradient, the sum of those g_k of the windows; of one window, h = c g^2. If the
-gradients of symbols did not depend on each other, h of their bits would be their Fisher
-information. They do, and squared errors are another matter, so a factor c for each kind of change
-is learned from trials; h of a change that was tried is what its trial said.
+where the gradient g is the sum of the gradients g_k of the windows. For a single window, h = c g^2.
+If the gradients of symbols were independent, h of their bits would be their Fisher information.
+They are not, and squared errors behave differently, so trials determine a factor c for each kind of
+delta. After a trial of a delta, h is the measured value.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ from dfmcodec.codecs.overfitted.sections.networks import bits_of_steps
 from dfmcodec.codecs.overfitted.weights import WeightDeltas
 
 Float64 = npt.NDArray[np.float64]
-_AT_A_TIME = 60  # trials by one gradient
-_LEAST_GAIN = 0.5  # bits
+_AT_A_TIME = 60  # trials per gradient
+_LEAST_GAIN = 0.5  # minimum gain in bits
 _FIRST_FACTOR = 0.5  # c before any trial
-_FEW = 6  # trials; if no more than these changed, what was not tried is thought too
-_FALL = 0.6  # stiff, and its h is taken less by this factor
+_FEW = 6  # trials; if no more than these changed a delta, the model of h is considered too stiff
+_FALL = 0.6  # factor on h in that case
 _LEAST_FACTOR = 0.02
-_KIND_WINDOWS = 4  # the mean of a kind counts as much as that many windows
+_KIND_WINDOWS = 4  # number of windows to which the mean of a kind is equivalent
 
 
 class _Curvature:
-    """What is known of h.
+    """The estimate of h.
 
     Args:
-        kinds: The kind of each change, [weights].
+        kinds: The kind of each delta, [weights].
     """
 
     def __init__(self, kinds: npt.NDArray[np.intp]) -> None:
@@ -50,8 +51,8 @@ class _Curvature:
         self.relaxed = 1.0
 
     def squares(self, of_windows: Float32) -> Float64:
-        """The sums over windows of squared gradients less their means, drawn to the mean of their
-        kind, as few windows say little: float64 [weights].
+        """Returns the sums over windows of squared deviations of the gradients from their mean,
+        shrunk towards the mean of their kind because windows are few: float64 [weights].
 
         Args:
             of_windows: The gradient of each window, [windows, weights].
@@ -64,12 +65,12 @@ class _Curvature:
         return squares
 
     def _of_kinds(self, numbers: Float64) -> Float64:
-        """The mean for each kind."""
+        """Returns the mean for each kind."""
         means: Float64 = np.bincount(self._kinds, numbers) / np.bincount(self._kinds)
         return means
 
     def of(self, squares: Float64) -> Float64:
-        """h of all changes."""
+        """Returns h of all deltas."""
         if self._sums is None:
             means = self._of_kinds(squares)
             self._sums = np.stack([_FIRST_FACTOR * means, means])
@@ -78,7 +79,7 @@ class _Curvature:
         return np.where(self._seen > 0, self._seen, self.relaxed * factors[self._kinds] * squares)
 
     def learn(self, at: int, curvature: float, square: float) -> None:
-        """Takes h of a change from its trial."""
+        """Stores the h that a trial measured."""
         assert self._sums is not None
         self._seen[at] = max(curvature, np.finfo(np.float64).tiny)
         self._sums[:, self._kinds[at]] += curvature, square
@@ -91,15 +92,15 @@ def refined(
     trials: int,
     should_stop: Callable[[], bool],
 ) -> Networks:
-    """Networks that a file can hold and that cost less than those of `rounding`, with the symbols
-    of a state.
+    """Returns networks that a file can store and that cost less than those of `rounding`, with the
+    symbols of a state.
 
     Args:
         fit: The fit.
-        state: Its last state.
-        rounding: How its networks are rounded.
-        trials: The number of measurements, at most.
-        should_stop: Asked before each of them; True ends the search there.
+        state: The final state.
+        rounding: The rounding of its networks.
+        trials: The maximum number of measurements.
+        should_stop: Called before each of them; True ends the search.
     """
     prior, deltas = rounding.prior, rounding.deltas(state.networks)
     grids = [np.rint(grid) for grid in state.latents]

@@ -1,17 +1,18 @@
-"""The overfitted codec: one fit whose Lagrange multiplier follows the target, then integers.
+"""The search of the overfitted codec: one fit whose Lagrange multiplier follows the target, then
+rounding.
 
-The stages, each a method of `_Search` from one `Fitted` to the next:
+The stages are methods of `_Search`, each from one `Fitted` to the next:
 
-1. Training steps. The lmbda moves so that the size, or the PSNR, comes to the target. In the
-   last tenth the steps of the networks are chosen, and the fit goes on with networks as the decoder
-   will have them, which makes up for their rounding.
-2. Coordinate descent of coarse grids, and of the networks' weights (`refine`).
-3. Further training steps where the fit ends away from its target.
-4. Coordinate descents of the finest grid under multipliers around the last one, until one gives a
-   file that meets the target and one a file beyond it; a part of each leads exactly to it.
+1. Training steps. The lmbda is adjusted so that the size or the PSNR reaches the target. In the
+   last tenth, the step sizes of the networks are chosen, and the fit continues with rounded
+   networks, which compensates the rounding.
+2. Coordinate descent of coarse grids and of the networks' weights (`refine`).
+3. Further training steps if the fit ends away from its target.
+4. Coordinate descents of the finest grid with multipliers around the last one, until one file meets
+   the target and another does not. A combination of both meets it exactly.
 
-A fit that ends early goes from its last state to integers; latents are drawn to zero as far as its
-target needs it.
+A fit that ends early is rounded from its last state. Its latents are shrunk to zero as far as the
+target requires.
 """
 
 from __future__ import annotations
@@ -45,16 +46,16 @@ from dfmcodec.search.job import Job, Outcome
 from dfmcodec.search.target import LmbdaTarget, PsnrTarget, Target, best_of
 
 _CONTROL_STEPS = 10  # between two measurements
-_TIMED_STEPS = range(1, 6)  # by which the others are timed; the first compiles
-_FOR_STEPS = 0.7  # the part of a time limit that is left for steps
-_ROUNDING_WINDOWS = 8  # of the image, by which the rounding of networks is chosen
-_USUAL_EXPONENT = 1  # of the steps of networks, before their rounding is chosen
-_STEPS_PER_TRIAL = 6  # of the networks' coordinate descent
-_COARSE_GRIDS, _COARSE_FROM = (2, 1), 2000  # levels that are descended once, and the least steps of such a fit
-_FURTHER_ROUNDS = 5  # of steps at most, where a fit ends too far from its target
-_FURTHER_STEPS = 30  # in each of them at least, or `further_fraction` of the schedule
-_DESCENTS = 8  # at most, until the target lies between two
-_SAME_LMBDA = 1.01  # between multipliers whose descents are much the same
+_TIMED_STEPS = range(1, 6)  # measured to predict the duration of the others; the first compiles
+_FOR_STEPS = 0.7  # fraction of the remaining time for steps
+_ROUNDING_WINDOWS = 8  # windows for choosing the rounding of networks
+_USUAL_EXPONENT = 1  # exponent of the step sizes of networks before their rounding is chosen
+_STEPS_PER_TRIAL = 6  # training steps per trial of the networks' coordinate descent
+_COARSE_GRIDS, _COARSE_FROM = (2, 1), 2000  # levels that are descended once, and the minimum steps of such a fit
+_FURTHER_ROUNDS = 5  # maximum rounds of further steps, for a fit that ends too far from its target
+_FURTHER_STEPS = 30  # minimum number of steps in each round, or `further_fraction` of the schedule
+_DESCENTS = 8  # maximum number of descents until the target lies between two
+_SAME_LMBDA = 1.01  # ratio of multipliers whose descents are nearly equal
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ class Fitted:
 
     Args:
         fit: The fit, with its Lagrange multiplier.
-        state: Its state.
-        rounding: How networks are rounded; or would be, as far as that is known.
-        is_rounded: Whether the fit goes through rounded networks.
+        state: The state.
+        rounding: The rounding of networks, as far as it is known.
+        is_rounded: Indicates whether the fit uses rounded networks.
     """
 
     fit: Fit
@@ -75,36 +76,36 @@ class Fitted:
 
     @property
     def steps(self) -> int:
-        """The number of training steps of the schedule."""
+        """Returns the number of training steps of the schedule."""
         return self.fit.schedule.steps
 
     @property
     def applied(self) -> Rounding | None:
-        """The rounding that the fit goes through; None for none."""
+        """Returns the rounding that the fit uses; None if it uses none."""
         return self.rounding if self.is_rounded else None
 
     @property
     def deltas(self) -> WeightDeltas:
-        """The networks as a file would hold them."""
+        """Returns the weight deltas that a file would store."""
         return self.rounding.deltas(self.state.networks)
 
     @property
     def symbols(self) -> list[Float32]:
-        """The rounded latents."""
+        """Returns the rounded latents."""
         return [np.rint(grid) for grid in self.state.latents]
 
     def under(self, lmbda: float) -> Fitted:
-        """Returns the same under another Lagrange multiplier."""
+        """Returns the fit with another Lagrange multiplier."""
         return replace(self, fit=self.fit.with_lmbda(lmbda))
 
     def measured(self, windows: int | None = None) -> Measured | None:
-        """Measures the state with networks as latents see them now.
+        """Measures the state with the networks that the fit currently uses.
 
         Args:
-            windows: The number of windows that are measured; all if None.
+            windows: The number of windows to measure; all if None.
 
         Returns:
-            None if the state has diverged.
+            The measurement; None if the state has diverged.
         """
         if not self.state.is_finite:
             return None
@@ -130,7 +131,7 @@ class _Search:
         self._timed_from_s = 0.0
 
     def _first(self, frozen: Sequence[Bools]) -> Fitted:
-        """The fit before its first step."""
+        """Returns the fit before its first step."""
         plan, image, colours = self._plan, self._job.image, colours_of(self._job.image)
         fit = Fit(
             colours,
@@ -148,7 +149,7 @@ class _Search:
         return Fitted(fit, fit.start(), usual)
 
     def run(self) -> Outcome:
-        """All stages."""
+        """Runs all stages."""
         fitted, steps, reason = self._fitted()
         best = None
         if reason == "steps":
@@ -163,14 +164,14 @@ class _Search:
         return Outcome(best.model, best.written_bytes, None, steps, watch.seconds, ended, watch.restarts)
 
     def _fitted(self) -> tuple[Fitted, int, str]:
-        """Takes the steps of the schedule.
+        """Runs the training steps of the schedule.
 
         Returns:
             The last finite state that was measured, the number of steps, and why the fit ended.
         """
         now, kept, number = self.first, self.first.state, 0
         knows_rounding = False
-        reason = self._watch.reason_to_stop() or "steps"  # before the first step, which is compiled for seconds
+        reason = self._watch.reason_to_stop() or "steps"  # before the first step, which takes seconds to compile
         while number < now.steps and reason == "steps":
             schedule, part = now.fit.schedule, number / now.steps
             if not knows_rounding and part >= schedule.rounding_known_from:
@@ -201,8 +202,8 @@ class _Search:
         return replace(now, state=kept), number, reason
 
     def _in_time(self, fit: Fit, number: int) -> Fit:
-        """A fit as short as a time limit needs it, once it is known how long steps take: a short
-        fit is worth more than the first part of a long one.
+        """Shortens a fit to the time limit after the duration of steps is known. A complete short
+        fit is better than the beginning of a long one.
         """
         limit = self._job.config.time_limit_s
         if limit is None or number > _TIMED_STEPS[-1]:
@@ -217,9 +218,7 @@ class _Search:
         return fit
 
     def _with_descended_grids(self, fitted: Fitted) -> Fitted:
-        """A fit after coordinate descent of its coarser grids, if it is long enough to be worth
-        it.
-        """
+        """Runs coordinate descent of the coarser grids, if the fit is long enough."""
         if fitted.steps < _COARSE_FROM:
             return fitted
         state, symbols = fitted.state, fitted.symbols
@@ -235,7 +234,7 @@ class _Search:
         return replace(fitted, state=state._replace(moving_latents=moving))
 
     def _with_descended_networks(self, fitted: Fitted) -> Fitted:
-        """A fit with networks that a file can hold and that suit its symbols better."""
+        """Runs coordinate descent of the weight deltas, if the networks are rounded."""
         if not fitted.is_rounded:
             return fitted
         trials = fitted.steps // _STEPS_PER_TRIAL
@@ -243,11 +242,11 @@ class _Search:
         return replace(fitted, state=fitted.state._replace(networks=networks))
 
     def _stepped_to_target(self, fitted: Fitted) -> tuple[Fitted, list[SymbolCandidate], int]:
-        """Takes further steps under other multipliers.
+        """Runs further training steps with other multipliers.
 
         Returns:
-            The fit after them; where latents were frozen, what the states came to; and the number
-            of steps.
+            The fit after them; the candidates of the states if latents were frozen, else none; and
+            the number of steps.
         """
         if isinstance(self._target, LmbdaTarget):
             return fitted, [], 0
@@ -256,21 +255,21 @@ class _Search:
         return search.fitted, search.tried if self._has_frozen else [], search.taken
 
     def _as_it_is(self, fitted: Fitted) -> SymbolCandidate:
-        """The rounded latents of a fit."""
+        """Returns the candidate with the rounded latents of a fit."""
         return self._tried(fitted.symbols, fitted)
 
     def _tried(self, symbols: Sequence[Float32], fitted: Fitted) -> SymbolCandidate:
-        """What symbols come to with the networks of a fit."""
+        """Returns the candidate with given symbols and the networks of a fit."""
         return SymbolCandidate(symbols, self._candidates.of(symbols, fitted.deltas), fitted.fit.lmbda)
 
     def _descended_to_target(self, fitted: Fitted) -> list[SymbolCandidate]:
-        """Coordinate descents until the target is met closely or lies between two."""
+        """Runs coordinate descents until the target is met closely or lies between two results."""
         search = _Descents(self._target, self._control, self._watch, fitted, self._descended)
         drive(search, self._watch)
         return search.tried
 
     def _descended(self, fitted: Fitted) -> SymbolCandidate:
-        """Rounds the latents of a fit and descends the finest grid."""
+        """Rounds the latents of a fit and runs coordinate descent of the finest grid."""
         networks = fitted.rounding(fitted.state.networks)
         finest, *coarser = fitted.symbols
         costs = fitted.fit.costs
@@ -278,8 +277,8 @@ class _Search:
         return self._tried([finest, *coarser], fitted)
 
     def _of_nearest(self, tried: Sequence[SymbolCandidate]) -> Candidate | None:
-        """The model of those tried that is nearest to the target and meets it, or of parts of two;
-        None if none meets it.
+        """Returns the candidate that is nearest to the target and meets it, or a combination of
+        two; None if none meets it.
         """
         meeting, beyond = self._control.nearest(tried)
         if meeting is None or beyond is None:
@@ -287,10 +286,10 @@ class _Search:
         return self._candidates.between(meeting, beyond)
 
     def _shrunk_to_target(self, fitted: Fitted, reason: str) -> Candidate:
-        """The model of a fit's latents that are drawn to zero as far as the target needs it.
+        """Returns the candidate whose latents are shrunk to zero as far as the target requires.
 
         Raises:
-            TargetUnreachableError: None meets it.
+            TargetUnreachableError: No candidate meets the target.
         """
         tried = self._candidates.shrunk(fitted.state.latents, fitted.deltas)
         best = best_of(self._target, tried)
@@ -301,7 +300,7 @@ class _Search:
         return best
 
     def _chosen_rounding(self, fitted: Fitted, state: FitState) -> Rounding:
-        """How the networks of a state are rounded."""
+        """Returns the best rounding for the networks of a state."""
         fit = fitted.fit
 
         def cost(networks: Networks) -> float:
@@ -334,11 +333,11 @@ class _LmbdaSearch(Search[float, SymbolCandidate]):
         control: Chooses the next multiplier.
         watch: The clock of the encoding.
         fitted: The fit.
-        candidate_of: From a fit to what its symbols come to.
+        candidate_of: Returns the candidate of a fit.
 
     Attributes:
         fitted: The fit after the last trial.
-        tried: What was tried.
+        tried: The candidates of all trials.
     """
 
     most_trials: ClassVar[int]
@@ -370,15 +369,15 @@ class _LmbdaSearch(Search[float, SymbolCandidate]):
 
 
 class _FurtherSteps(_LmbdaSearch):
-    """Further steps under other multipliers, one round after the other. The first trial is the fit
-    as it is. A round that comes to NaN does not count.
+    """Further steps with other multipliers, in rounds. The first trial is the unchanged fit. A
+    round that diverges is discarded.
     """
 
     most_trials = 1 + _FURTHER_ROUNDS
 
     @property
     def _each(self) -> int:
-        """The number of steps of a round."""
+        """Returns the number of steps of a round."""
         return max(_FURTHER_STEPS, round(self.fitted.fit.schedule.further_fraction * self.fitted.steps))
 
     taken = 0  # steps so far
@@ -394,7 +393,7 @@ class _FurtherSteps(_LmbdaSearch):
         return super().trial(parameter, check)
 
     def _stepped(self) -> FitState:
-        """The state after the steps of a round."""
+        """Returns the state after the steps of a round."""
         fit, state, each = self.fitted.fit, self.fitted.state, self._each
         first = fit.schedule.further_from
         for i in range(each):
@@ -408,8 +407,8 @@ class _FurtherSteps(_LmbdaSearch):
 
 
 class _Descents(_LmbdaSearch):
-    """Coordinate descents, which all start from the symbols of the fit: one after the other they
-    would find less and less to change for the better.
+    """Coordinate descents that all start from the symbols of the fit. A descent from the result of
+    another one would find few improvements.
     """
 
     most_trials = _DESCENTS
@@ -427,11 +426,11 @@ def fit_grids(job: Job, plan: Plan | None = None) -> Outcome:
 
     Args:
         job: The image and its settings.
-        plan: Where the fit starts and how it goes; that for the settings if None.
+        plan: The plan of the fit; None for the plan that follows from the settings.
 
     Raises:
         TargetUnreachableError: The target cannot be met.
-        ConfigError: Files of this model cannot name the Lagrange multiplier that was given.
+        ConfigError: Files of this codec cannot store the given Lagrange multiplier.
     """
     watch = Watch(job)
     return _Search(job, plan_of(job) if plan is None else plan, watch).run()

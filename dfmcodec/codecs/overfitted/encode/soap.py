@@ -1,10 +1,10 @@
 """SOAP, the optimiser of the networks: Adam in the eigenbasis of Shampoo's preconditioner.
 
 Vyas et al. 2024, "SOAP: Improving and Stabilizing Shampoo using Adam" (arXiv 2409.11321), algorithm
-3. The gradient G of a matrix has the running means L of G G^T and R of G^T G. Adam works on the
-rotated gradient U^T G V, where U and V are the eigenvectors of L and R, and its step is rotated
-back. A step of the power method with a QR decomposition follows the eigenvectors every few steps.
-Vectors get Adam. The first gradient only starts the means.
+3. L and R are the running means of G G^T and G^T G for the gradient G of a matrix. Adam works on
+the rotated gradient U^T G V, where U and V are the eigenvectors of L and R, and its step is rotated
+back. Every few steps, an iteration of the power method with a QR decomposition updates the
+eigenvectors. Vectors are updated by Adam. The first gradient only initialises the means.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 
 from dfmcodec._types import Float32
 
-_BETA = np.float32(0.95)  # of all running means
+_BETA = np.float32(0.95)  # for all running means
 _EPSILON = np.float32(1e-8)
-_ROTATION_STEPS = 10  # between two decompositions
+_ROTATION_STEPS = 10  # steps between two decompositions
 
 
 class _Rotation(NamedTuple):
@@ -28,8 +28,8 @@ class _Rotation(NamedTuple):
     Args:
         left: The running mean of G G^T, [m, m].
         right: The running mean of G^T G, [n, n].
-        left_basis: Its eigenvectors as columns, [m, m].
-        right_basis: [n, n].
+        left_basis: The eigenvectors of `left` as columns, [m, m].
+        right_basis: The eigenvectors of `right` as columns, [n, n].
     """
 
     left: Float32
@@ -49,7 +49,7 @@ class _Rotation(NamedTuple):
         return np.asarray(self.left_basis @ step @ self.right_basis.T)
 
     def after(self, gradient: Float32, count: int) -> _Rotation:
-        """The preconditioner with one more gradient, after `count` others."""
+        """Returns the preconditioner after another gradient; `count` gradients came before it."""
         left = _BETA * self.left + (1 - _BETA) * (gradient @ gradient.T)
         right = _BETA * self.right + (1 - _BETA) * (gradient.T @ gradient)
         left_basis, right_basis = self.left_basis, self.right_basis
@@ -61,12 +61,12 @@ class _Rotation(NamedTuple):
 
 
 class _Moments(NamedTuple):
-    """What is kept of the gradients of one array.
+    """The running means of the gradients of one array.
 
     Args:
-        mean: The running mean of gradients.
-        square: That of squared gradients, rotated if there is a rotation.
-        rotation: None for vectors.
+        mean: The running mean of the gradients.
+        square: The running mean of the squared gradients, rotated if there is a rotation.
+        rotation: The preconditioner; None for vectors.
     """
 
     mean: Float32
@@ -75,35 +75,35 @@ class _Moments(NamedTuple):
 
 
 class SoapState(NamedTuple):
-    """What the optimiser keeps: the number of steps so far, and the moments of each array."""
+    """The state of the optimiser: the number of steps so far, and the moments of each array."""
 
     steps: int
     moments: tuple[_Moments, ...]
 
     @classmethod
     def start(cls, weights: Sequence[Float32]) -> SoapState:
-        """That before the first step of vectors and matrices."""
+        """Returns the state before the first step for vectors and matrices."""
         zeros = [np.zeros_like(array) for array in weights]
         return cls(0, tuple(_Moments(zero, zero, _Rotation.start(zero) if zero.ndim == 2 else None) for zero in zeros))
 
 
 def soap_step(gradients: Sequence[Float32], state: SoapState) -> tuple[list[Float32], SoapState]:
-    """Takes a step of length 1 in each rotated coordinate.
+    """Computes a step of length 1 in each rotated coordinate.
 
     Args:
-        gradients: Of each array.
-        state: What was kept of those before; it stays as it is.
+        gradients: The gradient of each array.
+        state: The state before the step, which is not modified.
 
     Returns:
-        What is added to each array, times a learning rate; and the next state. Gradients that are
-        NaN or infinite give NaN.
+        The steps of the arrays, to be multiplied by a learning rate; and the next state. Gradients
+        that are NaN or infinite give NaN.
     """
     found = [_step(gradient, moments, state.steps) for gradient, moments in zip(gradients, state.moments, strict=True)]
     return [step for step, _ in found], SoapState(state.steps + 1, tuple(kept for _, kept in found))
 
 
 def _step(gradient: Float32, moments: _Moments, count: int) -> tuple[Float32, _Moments]:
-    """The step of an array after `count` others, and what is kept."""
+    """Computes the step of an array after `count` others, and its next moments."""
     rotation = moments.rotation
     if count == 0:
         following = _following(rotation, gradient, count)
@@ -120,6 +120,6 @@ def _step(gradient: Float32, moments: _Moments, count: int) -> tuple[Float32, _M
 
 
 def _following(rotation: _Rotation | None, gradient: Float32, count: int) -> _Rotation | None:
-    if rotation is None or not np.isfinite(gradient).all():  # which no decomposition takes
+    if rotation is None or not np.isfinite(gradient).all():  # no decomposition accepts these
         return rotation
     return rotation.after(gradient, count)

@@ -1,8 +1,8 @@
-"""The loss of a window and its gradient by a compiled kernel: `window_loss` in C, for a CPU.
+"""The window loss and its gradient by a compiled kernel: `window_loss` in C, for a CPU.
 
-XLA computes every operation for all pixels of a window before the next one. The kernel takes a few
-pixels through all of them, and then all the way back, so a step of the fit takes a quarter of the
-time, and nothing is compiled at run time.
+XLA computes each operation for all pixels of a window before the next one. The kernel computes all
+operations for a few pixels, forward and then backward. A training step takes a quarter of the time,
+and nothing is compiled at run time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LATENTS = sum(side * side for side in grid_sides())
 
 
 class _Weights(NamedTuple):
-    """Networks, and their weights one after the other, float32 [weights]."""
+    """Networks and their concatenated weights, float32 [weights]."""
 
     networks: Networks
     flat: Float32
@@ -45,7 +45,7 @@ class LossByKernel:
 
     Args:
         windows: The windows of the image.
-        pixels: What each of them is to look like.
+        pixels: The target of each window.
     """
 
     windows: Windows
@@ -98,7 +98,7 @@ class LossByKernel:
 
     @contextmanager
     def _workspace(self) -> Iterator[npt.NDArray[np.uint8]]:
-        """What a window is worked on in: 31 MB that are kept for the next one, uint8 [bytes]."""
+        """Returns the workspace of a window: 31 MB, reused for the next window, uint8 [bytes]."""
         try:
             workspace = self._workspaces.get_nowait()
         except Empty:
@@ -109,7 +109,7 @@ class LossByKernel:
             self._workspaces.put(workspace)
 
     def _fit_window(self, weights: Any, image: ImageTerms, grids: Sequence[Float32], window: int) -> FitWindow:
-        """Returns a window for kernels."""
+        """Returns the kernel arguments of a window."""
         machine, contexts = weights.networks
         return FitWindow(
             weights=weights.flat,

@@ -1,5 +1,5 @@
-"""What computes the loss of windows and its gradient: kernels (`window_kernel`), or programs of JAX
-(`by_jax`).
+"""The interface of the implementations of the window loss: kernels (`window_kernel`) and programs
+of JAX (`by_jax`).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dfmcodec.codecs.overfitted.encode.networks import Networks
 
 
 class ImageTerms(NamedTuple):
-    """What all windows of an image share.
+    """The values that all windows of an image share.
 
     Args:
         size: The height and width in pixels, int32 [2].
         lmbda: The Lagrange multiplier of bits in the loss.
-        step: The step of symbols; see `codecs.overfitted.grids.symbol_step`.
-        peak: The largest value of a sample, to whole parts of which a decoder rounds colours.
+        step: The step size of symbols; see `codecs.overfitted.grids.symbol_step`.
+        peak: The largest code value; a decoder rounds colours to multiples of 1 / peak.
     """
 
     size: np.ndarray[Any, np.dtype[np.int32]]
@@ -30,12 +30,12 @@ class ImageTerms(NamedTuple):
 
 
 class Softness(NamedTuple):
-    """How soft rounding is in a window at a step of the fit.
+    """The parameters of soft rounding in a window at a training step.
 
     Args:
-        temperature: That of `soft_round`.
+        temperature: The temperature of `soft_round`.
         noise: The standard deviation of the noise, in symbols.
-        seed: Of the noise.
+        seed: The seed of the noise.
     """
 
     temperature: np.float32
@@ -44,7 +44,7 @@ class Softness(NamedTuple):
 
 
 class WindowPixels(NamedTuple):
-    """A window of the image.
+    """The pixels of a window.
 
     Args:
         colours: float32 [C, WINDOW, WINDOW], in [0, 1].
@@ -59,10 +59,10 @@ class WindowPixels(NamedTuple):
 
 
 class WindowLoss(Protocol):
-    """How the loss of an image's windows is computed."""
+    """The loss of the windows of an image."""
 
     def weights(self, networks: Networks) -> Any:
-        """Networks as the other methods take them; made once for many windows."""
+        """Returns networks in the form that the other methods accept, for use with many windows."""
 
     def gradients(
         self,
@@ -72,29 +72,31 @@ class WindowLoss(Protocol):
         softness: Sequence[Softness],
         windows: Sequence[int],
     ) -> list[tuple[Any, Float32]]:
-        """The gradients of the parts of windows in the loss, times the pixels of the image.
+        """Returns the gradients of the contributions of windows to the loss, times the number of
+        pixels of the image.
 
         Args:
-            weights: The networks.
-            image: What windows share.
-            latents: Those of the image, float32 [h_l, w_l].
-            softness: How latents are rounded in each window.
+            weights: The networks; see `weights`.
+            image: The values that all windows share.
+            latents: The latents of the image, float32 [h_l, w_l].
+            softness: The parameters of soft rounding in each window.
             windows: The numbers of the windows.
 
         Returns:
-            For each window the gradient by the weights, for `total`, and that by the latents which
-            the window sees, as `Windows.cut` gives them, one grid after the other.
+            For each window, the gradient with respect to the weights, for `total`; and the gradient
+            with respect to the latents of the window, in the order of `Windows.cut`, one grid after
+            the other.
         """
 
     def total(self, gradients: Sequence[Any]) -> Networks:
-        """The sum of the gradients of several windows by the weights."""
+        """Returns the sum of the gradients of several windows with respect to the weights."""
 
     def costs(
         self, weights: Any, image: ImageTerms, grids: Sequence[Float32], windows: Sequence[int]
     ) -> list[tuple[Float32, Float32]]:
-        """What whole symbols of windows cost.
+        """Returns the costs of integer symbols of windows.
 
         Returns:
-            For each window the squared error of each pixel, float32 [WINDOW, WINDOW], and the bits
-            of each symbol of the window, float32 [M], grid by grid from the finest on.
+            For each window, the squared error of each pixel, float32 [WINDOW, WINDOW], and the bits
+            of each symbol of the window, float32 [M], grid by grid from the finest to the coarsest.
         """

@@ -1,8 +1,8 @@
-"""Windows: square parts of an image, each with what it needs of every latent grid around it.
+"""Windows: square parts of an image, each with the required samples of every latent grid.
 
 Grid l of the pyramid has a sample for each 2^l x 2^l pixels: [ceil(H / 2^l), ceil(W / 2^l)]. A
-window has WINDOW x WINDOW pixels, and of each grid its own samples and HALO more on all sides. What
-a window gives depends on nothing else, so windows are computed one after the other: their arrays
+window has WINDOW x WINDOW pixels, and of each grid its own samples and HALO more on all sides. Its
+result depends on nothing else. Windows can therefore be computed one after the other: their arrays
 stay in the processor's cache, and memory does not grow with the image. Beyond the image, the
 samples at its edges are repeated.
 """
@@ -29,24 +29,26 @@ Place = tuple[slice, slice] | tuple[Places, Places]  # rows and columns
 
 
 def colours_of(image: Image) -> Float32:
-    """An image as colours in 0..1, float32 [3, H, W]; gray has three equal ones."""
+    """Converts an image to colours in 0..1, float32 [3, H, W]. Gray gets three equal channels."""
     values = image.pixels.astype(np.float32) * np.float32(1 / peak_value(image.bit_depth))
     return np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], CHANNELS)).transpose(2, 0, 1))
 
 
 def window_samples(level: int) -> int:
-    """The samples of a grid along a side of a window, without the halo."""
+    """Returns the number of samples of a grid along a side of a window, without the halo."""
     return WINDOW >> level
 
 
 def grid_sides() -> list[int]:
-    """The samples along a side of a window's grids, halo included, from the finest grid on."""
+    """Returns the number of samples along a side of a window's grids, halo included, from the
+    finest grid to the coarsest.
+    """
     return [window_samples(level) + 2 * HALO for level in range(GRID_LEVELS)]
 
 
 @dataclass(frozen=True)
 class Windows:
-    """The windows of an image, N of them.
+    """The N windows of an image.
 
     Args:
         height: The height of the image in pixels.
@@ -60,7 +62,7 @@ class Windows:
 
     @classmethod
     def of(cls, height: int, width: int) -> Windows:
-        """The windows that cover an image."""
+        """Returns the windows that cover an image."""
         corners = [(top, left) for top in range(0, height, WINDOW) for left in range(0, width, WINDOW)]
         return cls(height, width, np.array(corners, dtype=np.int32))
 
@@ -73,7 +75,9 @@ class Windows:
         return np.stack([padded[:, top : top + WINDOW, left : left + WINDOW] for top, left in self.corners])
 
     def joined(self, parts: Sequence[Float32]) -> Float32:
-        """Joins what `pixels` would cut of one plane, [WINDOW, WINDOW] each: float32 [H, W]."""
+        """Joins windows of one plane, [WINDOW, WINDOW] each, to float32 [H, W]: the inverse of
+        `pixels`.
+        """
         whole = np.empty((self.height, self.width), dtype=np.float32)
         for (top, left), part in zip(self.corners, parts, strict=True):
             place = whole[top : top + WINDOW, left : left + WINDOW]
@@ -81,7 +85,7 @@ class Windows:
         return whole
 
     def pixel_weights(self) -> Float32:
-        """1 for pixels of the image and 0 beyond, float32 [N, WINDOW, WINDOW]."""
+        """Returns 1 for pixels of the image and 0 beyond, float32 [N, WINDOW, WINDOW]."""
         return self.pixels(np.ones((1, self.height, self.width), dtype=np.float32))[:, 0]
 
     def cut(self, number: int, grids: Sequence[Any]) -> list[Float32]:
@@ -94,17 +98,18 @@ class Windows:
         ]
 
     def place(self, number: int) -> WindowPlace:
-        """Returns the place of a window, for kernels."""
+        """Returns the place of a window for kernels."""
         top, left = self.corners[number]
         return WindowPlace(int(top), int(left), self.height, self.width)
 
     def add_back(self, number: int, flat: Float32, grids: Sequence[Float32]) -> None:
-        """Adds what `cut` would give of grids to these grids; its transpose.
+        """Adds the values of a window to the grids at the samples that `cut` reads: the transpose
+        of `cut`.
 
         Args:
             number: The window.
-            flat: The parts, float32 [n_l, n_l], one after the other.
-            grids: The grids of the image, changed in place.
+            flat: The values of each grid of the window, float32 [n_l, n_l], concatenated.
+            grids: The grids of the image, modified in place.
         """
         ends = np.cumsum([side * side for side in grid_sides()])[:-1]
         parts = [part.reshape(side, side) for part, side in zip(np.split(flat, ends), grid_sides(), strict=True)]
@@ -114,21 +119,21 @@ class Windows:
                 continue
             summed, found = part, []
             for axis, samples in enumerate(place):
-                firsts = np.flatnonzero(np.diff(samples, prepend=-1))  # repeated samples are one
+                firsts = np.flatnonzero(np.diff(samples, prepend=-1))  # repeated samples count once
                 summed = np.add.reduceat(summed, firsts, axis=axis)
                 found.append(slice(samples[0], samples[-1] + 1))
             grid[tuple(found)] += summed
 
     def own(self, number: int, level: int) -> tuple[slice, slice]:
-        """The samples of a grid of the image that are a window's own, without the halo."""
+        """Returns a view of a window's own samples in a grid of the image, without the halo."""
         top, left = self.corners[number] >> level
         side = window_samples(level)
         return slice(top, top + side), slice(left, left + side)
 
     @cached_property
     def _places(self) -> list[list[Place]]:
-        """For each window and level, the rows and the columns of a grid that a window has, halo
-        included: slices, or numbers if samples at the edges of the image are repeated.
+        """Returns for each window and level the rows and the columns of the grid in the window,
+        halo included: slices, or indices if samples at the edges of the image are repeated.
         """
         sizes = grid_sizes(self.height, self.width)
         return [[self._place(corner, level, size) for level, size in enumerate(sizes)] for corner in self.corners]

@@ -1,1 +1,1 @@
-"""The sections of a file of this codec <-> bytes."""
+"""Readers and writers of the sections of the overfitted codec."""

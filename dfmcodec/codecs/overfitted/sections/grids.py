@@ -1,4 +1,6 @@
-"""The grids section: the symbols of latent grids <-> range-coded bytes, coarse to fine."""
+"""The grids section: symbols of latent grids as range-coded bytes, from the coarsest grid to the
+finest.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from dfmcodec.errors import CorruptError, FormatError
 
 
 class _Writer:
-    """A source of given grids that encodes them.
+    """A source of the symbols of given grids, which encodes them.
 
     Args:
         grids: The grids.
@@ -31,20 +33,20 @@ class _Writer:
         self._tables = tables
 
     def symbols(self, front: Wavefront, choice: GridChoice) -> Symbols:
-        """The symbols of a wavefront, int32 [N]."""
+        """Returns the symbols of a wavefront, int32 [N]."""
         symbols = front.of_grid(self._grids[front.level])
         self.coder.encode_each((symbols - choice.middle) * choice.sign, choice.table, self._tables)
         return symbols
 
 
 class _Reader:
-    """A source that decodes a stream.
+    """A source of symbols that decodes a stream.
 
     Args:
-        body: The section, as far as the file has it.
-        missing_bytes: The number of bytes that are missing at its end.
-        losses: A list where the first wavefront that cannot be decoded goes; None to let errors
-            through.
+        body: The bytes of the section that the file has.
+        missing_bytes: The number of bytes that are missing at the end of the section.
+        losses: A list that receives the first wavefront that cannot be decoded; None to raise
+            errors.
         tables: The tables of symbols.
     """
 
@@ -54,11 +56,11 @@ class _Reader:
         self._tables = tables
 
     def symbols(self, front: Wavefront, choice: GridChoice) -> Symbols:
-        """The symbols of a wavefront, int32 [N].
+        """Returns the symbols of a wavefront, int32 [N].
 
         Raises:
-            FormatError: The wavefront cannot be decoded, and errors are let through.
-            EndOfSymbols: It cannot be decoded, and that is recorded.
+            FormatError: The wavefront cannot be decoded, and there is no list of losses.
+            EndOfSymbols: The wavefront cannot be decoded, and the list of losses received it.
         """
         try:
             decoded = self._reader.decode_each(choice.table, self._tables) * choice.sign + choice.middle
@@ -74,12 +76,12 @@ class _Reader:
 
 
 def grid_checks(grids: Sequence[Symbols]) -> list[int]:
-    """The checks of the symbols of each grid, from the coarsest on."""
+    """Returns the checks of the symbols of each grid, from the coarsest to the finest."""
     return [check_of(np.ascontiguousarray(grid, dtype="<i4").tobytes()) for grid in reversed(grids)]
 
 
 def write_grids(grids: Sequence[Symbols], network: GridNetwork) -> bytes:
-    """The grids section."""
+    """Returns the grids section."""
     writer = _Writer(grids, grid_tables())
     traverse_grids([grid.shape for grid in grids], network, writer)
     return writer.coder.to_bytes()
@@ -92,7 +94,7 @@ class GridsBody:
     Args:
         data: The bytes that the file still has.
         missing_bytes: The number of bytes that are missing at the end.
-        checks: The checks of the grids, from the coarsest on; None if the file has none.
+        checks: The checks of the grids, from the coarsest to the finest; None if the file has none.
     """
 
     data: bytes
@@ -107,14 +109,14 @@ def read_grids(
 
     Args:
         body: The section.
-        sizes: The (rows, columns) of the grids, from the finest on.
+        sizes: The (rows, columns) of the grids, from the finest to the coarsest.
         network: The context network of the image.
-        losses: A list that gets a sentence about what is lost, where the rest can be decoded; None
-            to refuse a section that is not whole. Lost symbols are 0.
+        losses: A list that receives a sentence about lost data if the rest can be decoded; None to
+            reject an incomplete section. Lost symbols are 0.
 
     Raises:
         CorruptError: The section is not valid; with `losses`, nothing can be decoded.
-        TruncatedError: It ends early.
+        TruncatedError: The section ends early.
     """
     check_length(len(body.data) + body.missing_bytes, sum(rows * columns for rows, columns in sizes))
     lost: list[Wavefront] | None = None if losses is None else []
@@ -145,7 +147,7 @@ def read_grids(
 
 
 def _first_wrong(grids: Sequence[Symbols], checks: Sequence[int] | None) -> int | None:
-    """The coarsest grid whose symbols do not match their check; None if all do."""
+    """Returns the coarsest grid whose symbols do not match their check; None if all match."""
     if checks is None:
         return None
     levels = range(len(grids) - 1, -1, -1)

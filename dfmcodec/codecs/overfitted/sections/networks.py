@@ -1,8 +1,8 @@
-"""The networks section: what the networks of an image differ from those of the prior by <-> bytes.
+"""The networks section: weight deltas of the networks of an image, range-coded.
 
-A byte for each kind of change, then the range-coded stream of all changes, each with the table of
-its weight in the prior. A byte holds the exponent of the steps in its lower half, and in its upper
-half what is added to the tables, both plus 8.
+The section has one byte for each kind of weight delta, followed by the range-coded stream of all
+deltas, each with the table of its weight. The lower half of a byte is the exponent of the step
+sizes, and the upper half is the offset of the tables, both plus 8.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from dfmcodec.entropy.streams import StreamReader
 from dfmcodec.errors import CorruptError
 
 _MIDDLE = 8
-_SMALL = 1023  # a magnitude of changes that few exceed
+_SMALL = 1023  # a magnitude that few deltas exceed
 TABLE_OFFSETS = range(-8, 8)
 
 
 def _tables(prior: OverfittedWeights, exponents: tuple[int, ...], offsets: tuple[int, ...]) -> npt.NDArray[np.int16]:
-    """The Laplace table of each change, int16 [weights]."""
+    """Returns the Laplace table of each weight delta, int16 [weights]."""
     indices = prior.table_indices(exponents) + np.array(offsets)[prior.kinds()]
     limited: npt.NDArray[np.int16] = np.clip(indices, 0, LAPLACE_COUNT - 1).astype(np.int16)
     return limited
 
 
 def delta_bits(prior: OverfittedWeights, deltas: WeightDeltas) -> tuple[float, tuple[int, ...]]:
-    """The bits of all changes under the best tables, and what is added to the tables of each
-    kind.
+    """Returns the bits of all weight deltas under the best tables, and the offset of the tables of
+    each kind.
     """
     indices = prior.table_indices(deltas.exponents)
     total, chosen = 0.0, []
@@ -45,8 +45,9 @@ def delta_bits(prior: OverfittedWeights, deltas: WeightDeltas) -> tuple[float, t
 
 
 def bits_of_steps(prior: OverfittedWeights, deltas: WeightDeltas) -> npt.NDArray[np.float64]:
-    """How many bits more each change would take a step down, and a step up, under the tables that
-    are the best now: float64 [2, weights]; infinitely many beyond +-1023 steps.
+    """Returns the change in bits if each weight delta is decreased or increased by one step size,
+    under the best tables for the current deltas: float64 [2, weights]. It is infinite from +-1023
+    step sizes on.
     """
     _, offsets = delta_bits(prior, deltas)
     tables, costs = _tables(prior, deltas.exponents, offsets), _small_costs()
@@ -57,7 +58,7 @@ def bits_of_steps(prior: OverfittedWeights, deltas: WeightDeltas) -> npt.NDArray
 
 
 def _costs(symbols: Symbols, indices: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-    """The bits of symbols under the Laplace tables of the indices, each offset added in turn."""
+    """Returns the bits of symbols under the Laplace tables of the indices, for each offset."""
     tables = np.clip(indices + np.array(TABLE_OFFSETS)[:, None], 0, LAPLACE_COUNT - 1)
     is_small = np.abs(symbols) <= _SMALL
     totals: npt.NDArray[np.float64] = _small_costs()[tables[:, is_small], symbols[is_small] + _SMALL].sum(axis=1)
@@ -68,13 +69,13 @@ def _costs(symbols: Symbols, indices: npt.NDArray[np.intp]) -> npt.NDArray[np.fl
 
 @lru_cache(maxsize=1)
 def _small_costs() -> npt.NDArray[np.float64]:
-    """The bits of -_SMALL.._SMALL under each Laplace table."""
+    """Returns the bits of -_SMALL.._SMALL under each Laplace table."""
     symbols = np.arange(-_SMALL, _SMALL + 1, dtype=np.int32)
     return np.array([laplace(index).cost_bits(symbols) for index in range(LAPLACE_COUNT)], dtype=np.float64)
 
 
 def write_networks(prior: OverfittedWeights, deltas: WeightDeltas) -> bytes:
-    """The networks section."""
+    """Returns the networks section."""
     _, offsets = delta_bits(prior, deltas)
     head = bytes((e + _MIDDLE) | (o + _MIDDLE) << 4 for e, o in zip(deltas.exponents, offsets, strict=True))
     encoder = SymbolEncoder()
@@ -88,7 +89,7 @@ def _laplace_tables() -> TableSet:
 
 
 def read_networks(body: bytes, prior: OverfittedWeights) -> WeightDeltas:
-    """The inverse of `write_networks`.
+    """Decodes the networks section: the inverse of `write_networks`.
 
     Raises:
         CorruptError: The section is not valid.

@@ -351,7 +351,7 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
     network = random_network(2)
     network.check_shapes()
     for name in ("w1", "bypass"):
-        with pytest.raises(DfmError, match=f"{name} of the context network .* has the shape"):
+        with pytest.raises(DfmError, match=f"{name} of the pretrained context network has the shape"):
             replace(network, **{name: getattr(network, name)[:, 1:]}).check_shapes()
     for name in GridNetwork.LIMITS:
         array = getattr(network, name)

@@ -129,9 +129,9 @@ def test_tables_go_an_octave_further_for_half_the_step(prior: OverfittedWeights)
 @pytest.mark.parametrize(
     ("name", "factor", "message"),
     [
-        ("context_w1", 1000, "w1 of a context network .* beyond 1023"),
-        ("context_bypass", 1000, "bypass of a context network .* beyond"),
-        ("context_c1", 100_000, "c1 of a context network .* beyond"),
+        ("context_w1", 1000, "w1 of the pretrained context network .* beyond 1023"),
+        ("context_bypass", 1000, "bypass of the pretrained context network .* beyond"),
+        ("context_c1", 100_000, "c1 of the pretrained context network .* beyond"),
         ("context_c2", 0.3, "c2 of a context network .* not integers"),
     ],
 )
@@ -154,7 +154,7 @@ def test_a_prior_whose_arrays_do_not_fit_is_refused() -> None:
 def test_every_weight_has_a_step_and_a_table(name: str) -> None:
     arrays = some_prior_arrays()
     for wrong in (arrays[name][:-1], np.append(arrays[name], arrays[name][:1])):
-        with pytest.raises(DfmError, match="steps and tables"):
+        with pytest.raises(DfmError, match="step sizes and tables"):
             OverfittedWeights.from_arrays(arrays | {name: wrong})
 
 

@@ -1,1 +1,1 @@
-"""The loss of windows and its gradient by JAX: on a GPU, and where there are no kernels."""
+"""The window loss and its gradient in JAX, for GPUs and for installations without kernels."""

@@ -1,6 +1,6 @@
-"""The rate of latent grids: the bits of symbols under the context network in float.
+"""The rate of latent grids: bits of symbols under the floating-point context network.
 
-A symbol q takes -log2 of the probability of q - 1/2 .. q + 1/2 under a Laplace distribution, in
+A symbol q costs -log2 of the probability of [q - 1/2, q + 1/2] under a Laplace distribution, in
 bits.
 """
 
@@ -46,15 +46,15 @@ def samples_inside(corner: jax.Array, size: jax.Array, level: int) -> jax.Array:
 
 
 def companded(symbols: jax.Array) -> jax.Array:
-    """Maps symbols of any value by the companding of `codecs.overfitted.context`, with their
-    sign.
-    """
+    """Compands symbols of any value as `codecs.overfitted.context` does; keeps their signs."""
     lines = [slope * jnp.abs(symbols) + constant for slope, constant in COMPANDING]
     return jnp.sign(symbols) * reduce(jnp.minimum, lines) * (1 / FEATURE_UNIT)
 
 
 def laplace_bits(symbols: jax.Array, mean: jax.Array, scale: jax.Array) -> jax.Array:
-    """Computes the bits of symbols, of any value, under Laplace distributions; all of one shape."""
+    """Returns the bits of symbols of any value under Laplace distributions. All arrays have one
+    shape.
+    """
     distance = jnp.abs(symbols - mean)
     beyond = jnp.maximum(distance - 0.5, 0) / scale  # both ends on one side of the mean
     apart = 0.5 * jnp.exp(-beyond) * (1 - jnp.exp(-1 / scale))
@@ -65,13 +65,13 @@ def laplace_bits(symbols: jax.Array, mean: jax.Array, scale: jax.Array) -> jax.A
 
 
 class _Symbols(NamedTuple):
-    """The symbols of a window with what they see, M symbols of all levels together.
+    """The symbols of a window and their features: M symbols of all levels.
 
     Args:
         features: Companded symbols in FEATURE_UNIT, [FEATURES, M].
         of_level: 1 in the row of a symbol's level, else 0, [levels, M].
         values: [M].
-        is_inside: Whether they are in the image, bool [M].
+        is_inside: Indicates which symbols are in the image, bool [M].
     """
 
     features: jax.Array
@@ -81,7 +81,7 @@ class _Symbols(NamedTuple):
 
 
 def _symbols(grids: Grids, corner: jax.Array, size: jax.Array) -> _Symbols:
-    """Gathers the symbols of a window; symbols beyond the image are 0, as for a decoder."""
+    """Gathers the symbols of a window. Symbols beyond the image are 0, as in the decoder."""
     levels = range(len(grids))
     inside = [samples_inside(corner, size, level) for level in levels]
     known = [jnp.where(is_inside, grid, 0.0) for grid, is_inside in zip(grids, inside, strict=True)]
@@ -92,9 +92,8 @@ def _symbols(grids: Grids, corner: jax.Array, size: jax.Array) -> _Symbols:
 
 
 def _coarser_planes(seen: Grids, inside: Sequence[jax.Array]) -> list[jax.Array]:
-    """All grids that are coarser than each, interpolated to its samples, halo included, as
-    `codecs.overfitted.context.upsampled` does, without rounding: [coarser grids, n_l, n_l], the
-    nearest first.
+    """Interpolates all grids that are coarser than each grid to its samples, halo included, as
+    `codecs.overfitted.context.upsampled` does but without rounding.
     """
     planes = [jnp.zeros((0, *seen[-1].shape))]
     for finer in range(len(seen) - 2, -1, -1):
@@ -104,8 +103,8 @@ def _coarser_planes(seen: Grids, inside: Sequence[jax.Array]) -> list[jax.Array]
 
 
 def _level_symbols(known: jax.Array, seen: Grids, planes: jax.Array, is_inside: jax.Array, level: int) -> _Symbols:
-    """The symbols of a level; `seen` are the companded grids of this level and the coarser ones,
-    `planes` the latter as this level sees them.
+    """Returns the symbols of a level. `seen` contains the companded grids of this level and the
+    coarser ones; `planes` contains the coarser ones, interpolated to this level.
     """
     count = window_samples(level)
     inner = slice(HALO, HALO + count)
@@ -123,8 +122,8 @@ def _level_symbols(known: jax.Array, seen: Grids, planes: jax.Array, is_inside: 
 
 
 def _cell_features(seen: Grids, count: int) -> jax.Array:
-    """The 3x3 symbols around the cell of each symbol in the next coarser grid, [9, count, count]; 0
-    if there is none.
+    """Returns the 3x3 symbols around the cell of each symbol in the next coarser grid, [9, count,
+    count]; 0 if there is no coarser grid.
     """
     if len(seen) == 1:
         return jnp.zeros((len(SQUARE), count, count))
@@ -137,18 +136,18 @@ def _activation(sums: jax.Array) -> jax.Array:
 
 
 def symbol_bits(weights: ContextWeights, grids: Grids, corner: jax.Array, size: jax.Array) -> jax.Array:
-    """Computes the bits of the symbols of a window.
+    """Returns the bits of the symbols of a window.
 
     Args:
         weights: The network.
         grids: The symbols of the window, [n_l, n_l] each, see `Windows.cut`. They need not be
-            whole.
+            integers.
         corner: The first row and column of the window, int32 [2].
         size: The height and width of the image in pixels, int32 [2].
 
     Returns:
-        float32 [M]: one for each sample of a grid, from the finest grid on. Symbols beyond the
-        image take no bits.
+        float32 [M]: one value for each sample of a grid, from the finest grid to the coarsest.
+        Symbols beyond the image cost no bits.
     """
     symbols = _symbols(grids, corner, size)
     hidden = _activation(weights.w1 @ symbols.features + weights.c1 @ symbols.of_level)

@@ -1,4 +1,4 @@
-"""The synthesis of `codecs.overfitted.synthesis` for windows, in few fast operations."""
+"""The synthesis of `codecs.overfitted.synthesis` for windows, with few and fast operations."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dfmcodec.codecs.overfitted.encode.by_jax.upsampling import upsampled_planes
 from dfmcodec.codecs.overfitted.synthesis import STAGES, SynthesisNetwork, machine_colours, stages
 from dfmcodec.image.region import CHANNELS
 
-# Polynomials in t^2 of cos(2 pi t) and sin(2 pi t) / t for |t| <= 1/2, of nearly the least largest
-# error, 1e-7. XLA's own cos and sin take 5 times as long on a CPU.
+# Near-minimax polynomials in t^2 for cos(2 pi t) and sin(2 pi t) / t on |t| <= 1/2, with a maximum
+# error of 1e-7. The cos and sin of XLA take 5 times as long on a CPU.
 _COSINE = (0.999999989, -19.7392045, 64.939119, -85.4501654, 60.1678307, -25.9683095, 6.52960491)
 _SINE = (6.28318282, -41.3414214, 81.5961837, -76.5800987, 41.2053871, -12.2712502)
 
@@ -32,7 +32,7 @@ def _polynomials(turns: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 @jax.custom_vjp
 def cosine_less_one_and_sine(turns: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Computes cos(2 pi t) - 1 and sin(2 pi t) by polynomials; errors of 1e-6 at most."""
+    """Computes cos(2 pi t) - 1 and sin(2 pi t) by polynomials, with errors of at most 1e-6."""
     cosine, sine = _polynomials(turns)
     return cosine - 1, sine
 
@@ -63,7 +63,7 @@ def window_colours(weights: SynthesisNetwork, grids: Grids) -> jax.Array:
 
     Args:
         weights: The weights.
-        grids: The samples of the window, symbols times the step, [n_l, n_l] each; see
+        grids: The samples of the window (symbols times the step size), [n_l, n_l] each; see
             `Windows.cut`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The upsampling of planes of a window, as products of a matrix."""
+"""Upsampling of the planes of a window by matrix products."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from dfmcodec.codecs.overfitted.synthesis import TAPS
 
 
 def upsampling_matrix(taps: jax.Array | Float32, count: int) -> jax.Array:
-    """Builds the matrix that upsamples a row of samples, float32 [2 (count - TAPS), count].
+    """Returns the matrix that upsamples a row of samples, float32 [2 (count - TAPS), count].
 
-    It does what `codecs.overfitted.synthesis.upsampled` does. With products of this matrix the
-    whole synthesis takes 0.6 of the time that it takes with sums of shifted samples, which have to
-    be interleaved.
+    It is equivalent to `codecs.overfitted.synthesis.upsampled`. The complete synthesis takes 0.6 of
+    the time that it takes with sums of shifted samples, which must be interleaved.
     """
     pairs = count - TAPS
     matrix = jnp.zeros((2 * pairs, count))

@@ -1,10 +1,10 @@
-"""The loss of windows and its gradient on a GPU.
+"""The window loss and its gradient on a GPU.
 
-A GPU has to have much to do at a time, so a program computes up to `LANES` windows. They may be of
-several images: windows wait in a line, and whoever finds the device free computes the first of
-them, with those of others among them. So images that are fitted by threads of one process fill
-programs together. All programs are of the same size, filled or not, so that what a window comes to
-does not depend on what is computed beside it.
+A program computes up to `LANES` windows, because a GPU is only efficient with much work at once.
+Windows of several images wait in one queue. The first thread that finds the device free computes
+its own windows together with those of other threads. Images that are fitted by threads of one
+process therefore share programs. All programs have the same size, filled or not, so the result of a
+window does not depend on the other windows.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from dfmcodec.codecs.overfitted.encode.window_loss import ImageTerms, Softness, 
 from dfmcodec.codecs.overfitted.encode.windows import Windows
 from dfmcodec.fourier.jax_backend import calls
 
-Shapes = tuple[tuple[int, ...], ...]  # of the arrays of networks
-LANES = 24  # windows of a program: those of an image of 768x512
+Shapes = tuple[tuple[int, ...], ...]  # shapes of the arrays of networks
+LANES = 24  # windows per program: the number of windows of an image of 768x512
 
 
 @dataclass(frozen=True)
 class LossOnDevice:
-    """`WindowLoss` by programs of many windows.
+    """`WindowLoss` by programs that compute many windows.
 
     Args:
         windows: The windows of the image.
-        pixels: What each of them is to look like.
+        pixels: The target of each window.
     """
 
     windows: Windows
@@ -75,14 +75,14 @@ class LossOnDevice:
 
 @dataclass(eq=False)
 class _Waiting:
-    """A window in the line.
+    """A window in the queue.
 
     Args:
-        arguments: What the program takes of it.
-        result: What the program gave.
-        error: Why it gave nothing.
-        is_done: Whether it is known, or nobody waits for it any more.
-        is_in_line: Whether nobody has taken it out of the line.
+        arguments: The arguments of the program for this window.
+        result: The result of the program.
+        error: The exception that the program raised instead.
+        is_done: Indicates whether there is a result, or no thread waits for it any more.
+        is_in_line: Indicates whether the window is still in the queue.
     """
 
     arguments: tuple[Any, ...]
@@ -96,10 +96,10 @@ _device = threading.Lock()  # held by the thread that computes
 
 
 class _Line:
-    """The windows that wait for a program.
+    """The queue of windows that wait for a program.
 
     Args:
-        function: What the program computes of a window.
+        function: The function that the program computes for a window.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -107,17 +107,17 @@ class _Line:
         self._waiting: deque[_Waiting] = deque()
 
     def results(self, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """What the program gives of windows, as arrays of NumPy.
+        """Returns the results for windows, as NumPy arrays.
 
         Raises:
-            Exception: What the program raised.
+            Exception: The exception of the program.
         """
         own = [_Waiting(of_window) for of_window in arguments]
         self._queue(own)
         try:
             while not all(window.is_done for window in own):
                 with _device:
-                    # They are missing where an interrupt has ended a thread that had taken them.
+                    # Results are missing if an interrupt ended a thread that had taken the windows.
                     self._queue([window for window in own if not window.is_done and not window.is_in_line])
                     if not all(window.is_done for window in own):
                         self._compute(self._first())
@@ -135,7 +135,7 @@ class _Line:
         self._waiting.extend(windows)
 
     def _first(self) -> list[_Waiting]:
-        """Takes windows out of the line, `LANES` at most."""
+        """Takes at most `LANES` windows out of the queue."""
         first: list[_Waiting] = []
         while self._waiting and len(first) < LANES:
             window = self._waiting.popleft()
@@ -145,12 +145,12 @@ class _Line:
         return first
 
     def _compute(self, windows: Sequence[_Waiting]) -> None:
-        """Computes windows, `LANES` at most."""
+        """Computes at most `LANES` windows."""
         lanes = [window.arguments for window in windows]
         lanes += [lanes[0]] * (LANES - len(lanes))
         try:
             stacked = jax.device_put(jax.tree.map(lambda *parts: np.stack(parts), *lanes), jax.local_devices()[0])
-            with jax.default_matmul_precision("highest"):  # a GPU would use TF32
+            with jax.default_matmul_precision("highest"):  # a GPU would use TF32 otherwise
                 found = jax.tree.map(np.asarray, self._program(*stacked))
         except Exception as error:
             for window in windows:
@@ -173,7 +173,7 @@ _making = threading.Lock()
 
 
 def _line(function: Callable[..., Any], shapes: Shapes) -> _Line:
-    """The line of windows with networks of such shapes, which a program can compute together."""
+    """Returns the queue of windows with networks of these shapes, which one program can compute."""
     with _making:
         if (function, shapes) not in _lines:
             _lines[function, shapes] = _Line(function)

@@ -1,4 +1,4 @@
-"""The loss of a window and its gradient, by programs that run on a CPU or a GPU."""
+"""The loss of a window and its gradient, as programs for a CPU or a GPU."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from dfmcodec.threads import in_threads
 
 
 def soft_round(x: jax.Array, temperature: jax.typing.ArrayLike) -> jax.Array:
-    """Rounds softly; see `fit`."""
+    """Applies soft rounding; see `fit`."""
     middle = jnp.floor(x) + 0.5
     return middle + 0.5 * jnp.tanh((x - middle) / temperature) / jnp.tanh(0.5 / temperature)
 
 
 def _soft_symbols(latents: Grids, softness: Softness) -> Grids:
-    """Latents after soft rounding with noise."""
+    """Returns latents after soft rounding with noise."""
     key, symbols = jax.random.key(softness.seed), []
     for level, grid in enumerate(latents):
         shaken = softness.noise * jax.random.normal(jax.random.fold_in(key, level), grid.shape)
@@ -39,14 +39,14 @@ def _soft_symbols(latents: Grids, softness: Softness) -> Grids:
 def _colours_and_bits(
     networks: Networks, image: ImageTerms, grids: Grids, window: WindowPixels
 ) -> tuple[jax.Array, jax.Array]:
-    """The colours of a window, and the bits of each symbol."""
+    """Returns the colours of a window, and the bits of each symbol."""
     bits = symbol_bits(networks.contexts, grids, window.corner, jnp.asarray(image.size))
     colours = window_colours(networks.machine, [grid * image.step for grid in grids])
     return colours, bits
 
 
 def _loss(networks: Networks, image: ImageTerms, latents: Grids, softness: Softness, window: WindowPixels) -> jax.Array:
-    """The part of a window in the loss, times the pixels of the image."""
+    """Returns the contribution of a window to the loss, times the number of pixels of the image."""
     colours, bits = _colours_and_bits(networks, image, _soft_symbols(latents, softness), window)
     errors = ((colours - window.colours) ** 2 * window.pixel_weights[None]).sum()
     loss: jax.Array = errors / colours.shape[0] + image.lmbda * bits.sum()
@@ -56,7 +56,7 @@ def _loss(networks: Networks, image: ImageTerms, latents: Grids, softness: Softn
 def gradient_of_window(
     networks: Networks, image: ImageTerms, latents: Grids, softness: Softness, window: WindowPixels
 ) -> tuple[Networks, jax.Array]:
-    """The gradient of a window's part in the loss; see `WindowLoss`."""
+    """Returns the gradient of the contribution of a window to the loss; see `WindowLoss`."""
     by_networks, grad_latents = jax.grad(_loss, argnums=(0, 2))(networks, image, latents, softness, window)
     return by_networks, jnp.concatenate([grid.ravel() for grid in grad_latents])
 
@@ -64,7 +64,7 @@ def gradient_of_window(
 def costs_of_window(
     networks: Networks, image: ImageTerms, grids: Grids, window: WindowPixels
 ) -> tuple[jax.Array, jax.Array]:
-    """What whole symbols of a window cost; see `WindowLoss`."""
+    """Returns the costs of integer symbols of a window; see `WindowLoss`."""
     colours, bits = _colours_and_bits(networks, image, grids, window)
     values = jnp.round(jnp.clip(colours, 0, 1) * image.peak) * (1 / image.peak)
     return ((values - window.colours) ** 2 * window.pixel_weights[None]).sum(axis=0), bits
@@ -77,14 +77,14 @@ def _total(gradients: Sequence[Networks]) -> Networks:
 
 @dataclass(frozen=True)
 class LossByJax:
-    """`WindowLoss` by programs that JAX compiles once, whatever the image.
+    """`WindowLoss` by programs that JAX compiles once for all images.
 
-    On a CPU a program uses one core: several windows at once lose less than a program that spreads
-    every small operation over all cores.
+    On a CPU a program uses one core. Computing several windows at once is faster than distributing
+    each small operation over all cores.
 
     Args:
         windows: The windows of the image.
-        pixels: What each of them is to look like.
+        pixels: The target of each window.
     """
 
     windows: Windows
@@ -133,5 +133,5 @@ def _program(function: Any) -> Any:
 
 
 def is_on_cpu() -> bool:
-    """Whether JAX has no other device."""
+    """Indicates whether the CPU is the only device of JAX."""
     return jax.default_backend() == "cpu"
