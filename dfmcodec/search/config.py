@@ -75,7 +75,7 @@ RECIPES = {
 _PSNR_TARGETS = ("psnr", "lossless", "lmbda")  # targets that measure squared error
 MAX_AIMED_QUALITY = 92  # with the tune visual, qualities up to this are SSIMULACRA2
 # The cost of a bit in squared quantisation steps, which ties lmbda to the step. The best measured
-# value, docs/log/2026-11-wavelet.md.
+# value, docs/measurements.md.
 BIT_COST = 0.26
 _SAMPLES_PER_PIXEL = 3
 

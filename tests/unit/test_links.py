@@ -17,14 +17,6 @@ SOURCES = [
     for path in sorted((ROOT / folder).rglob("*"))
     if path.suffix in (".py", ".c", ".h", ".js")
 ]
-TO_UPDATE = {  # files that cite docs/log/, whose sections are in docs/measurements.md
-    "dfmcodec/codecs/coordinate/encode/sizing.py",
-    "dfmcodec/codecs/overfitted/context.py",
-    "dfmcodec/codecs/overfitted/encode/control.py",
-    "dfmcodec/codecs/overfitted/encode/smooth.py",
-    "dfmcodec/codecs/wavelet/encode/steps.py",
-    "dfmcodec/search/config.py",
-}
 CITED = re.compile(r"\bdocs/[\w/-]+\.md\b")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -67,4 +59,4 @@ def test_pages_that_code_cites_exist():
         for page in CITED.findall(path.read_text(encoding="utf-8"))
         if not (ROOT / page).is_file()
     }
-    assert {(name, page) for name, page in missing if name not in TO_UPDATE} == set()
+    assert missing == set()

@@ -31,69 +31,11 @@ BANNED = {  # former terms, whole words, and the terms that replace them
     "influence": "context-dependency cost",
     "priors": "pretrained weights",
 }
-TO_REWRITE = {  # files that still contain former terms; to be removed from here, never added
-    "dfmcodec/bench/cache.py",
-    "dfmcodec/cli/encode.py",
-    "dfmcodec/codecs/overfitted/encode/plan.py",
-    "dfmcodec/image/write_image.py",
-    "dfmcodec/weights/MODEL_CARD.md",
-    "dfmcodec/weights/registry.py",
-}
 OPENING = re.compile(r"(What|Who|That of|Those of|Of)\b")
-DOCSTRINGS_TO_REWRITE = {  # modules that still have docstrings with these openings; likewise
-    "dfmcodec/_types.py",
-    "dfmcodec/api.py",
-    "dfmcodec/bench/codecs.py",
-    "dfmcodec/bench/curves.py",
-    "dfmcodec/bench/runner.py",
-    "dfmcodec/bench/same_size.py",
-    "dfmcodec/bench/summary.py",
-    "dfmcodec/cli/_batch.py",
-    "dfmcodec/cli/_common.py",
-    "dfmcodec/cli/_corpus.py",
-    "dfmcodec/cli/_existing.py",
-    "dfmcodec/cli/_failure.py",
-    "dfmcodec/cli/_inputs.py",
-    "dfmcodec/cli/_report_file.py",
-    "dfmcodec/cli/_same_file.py",
-    "dfmcodec/cli/_sandbox.py",
-    "dfmcodec/cli/bench.py",
-    "dfmcodec/cli/decode.py",
-    "dfmcodec/cli/encode.py",
-    "dfmcodec/cli/generate.py",
-    "dfmcodec/cli/info.py",
-    "dfmcodec/corpus/engines.py",
-    "dfmcodec/corpus/forms/__init__.py",
-    "dfmcodec/corpus/forms/entry.py",
-    "dfmcodec/corpus/forms/parquet.py",
-    "dfmcodec/corpus/forms/tars.py",
-    "dfmcodec/corpus/job.py",
-    "dfmcodec/corpus/jobs.py",
-    "dfmcodec/corpus/plan.py",
-    "dfmcodec/corpus/records.py",
-    "dfmcodec/corpus/shards.py",
-    "dfmcodec/corpus/sources.py",
-    "dfmcodec/corpus/store.py",
-    "dfmcodec/corpus/tasks.py",
-    "dfmcodec/entropy/context_networks.py",
-    "dfmcodec/entropy/range_coders.py",
-    "dfmcodec/errors.py",
-    "dfmcodec/image/__init__.py",
-    "dfmcodec/metrics/ssimulacra2.py",
-    "dfmcodec/options.py",
-    "dfmcodec/plugins/chunks.py",
-    "dfmcodec/report.py",
-    "dfmcodec/viewer/__init__.py",
-    "dfmcodec/viewer/server.py",
-}
 
 
 def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
-
-
-def without(paths: list[Path], names: set[str]) -> list[Path]:
-    return [path for path in paths if name_of(path) not in names]
 
 
 def former_terms(text: str) -> list[str]:
@@ -109,13 +51,13 @@ def docstrings(source: str) -> Iterator[str]:
             yield ast.get_docstring(node) or ""
 
 
-@pytest.mark.parametrize("path", without(FILES, TO_REWRITE), ids=name_of)
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_terms_are_those_of_the_field(path):
     found = former_terms(path.read_text(encoding="utf-8"))
     assert found == [], f"{path}: say {[BANNED[term] for term in found]}"
 
 
-@pytest.mark.parametrize("path", without(MODULES, DOCSTRINGS_TO_REWRITE), ids=name_of)
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_docstrings_start_with_a_verb_or_a_noun(path):
     assert [text for text in docstrings(path.read_text(encoding="utf-8")) if OPENING.match(text)] == []
 

@@ -31,7 +31,7 @@ integers and all sums stay below 2^24, so float32 matrix products are exact in a
 
 Four passes over the phases of 2x2 cells, as in `codecs.wavelet.passes`, would need fewer steps. But
 the symbols of the first pass would have no context in their own grid, which costs too many bits in
-these grids (docs/log/2026-11-overfitted.md).
+these grids (docs/measurements.md).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dfmcodec.fourier.network import MAX_MULTIPLY_ADDS, CoordinateArchitecture
 from dfmcodec.image import Image
 from dfmcodec.search.config import EncoderConfig
 
-BITS_PER_WEIGHT = 9.0  # docs/log/2026-11-published.md, "Weights or bits"
+BITS_PER_WEIGHT = 9.0  # docs/measurements.md, "Bits per weight"
 DEPTH = 3  # best after training at every size
 _WIDTHS = range(2, 17)
 _LADDER = (6, 8, 9, 10, 11, 12, 13)  # widths

@@ -1,9 +1,7 @@
 """Control of the Lagrange multiplier of a fit: during the training steps, in further steps, and
 from one coordinate descent to the next.
 
-The numbers were measured on data/kodak. See docs/log/2026-11-overfitted.md: "Twice the detail, and
-a multiplier that stays" for the final size and the gains of a fit, and "A prior for low
-multipliers" for further steps and coordinate descents.
+The numbers were measured on data/kodak. See docs/measurements.md, "Rate control of a fit".
 """
 
 from __future__ import annotations

@@ -99,8 +99,8 @@ def prior_and_schedule(colours: Float32, lmbda: float, steps: int) -> tuple[Over
         steps: The number of steps.
     """
     part = smooth_fraction(colours, lmbda)
-    priors = next(by_lmbda for least, most, by_lmbda in _PRIORS if colours[0].size >= least and part <= most)
-    prior = next(prior for from_lmbda, prior in reversed(priors) if from_lmbda <= lmbda)
+    candidates = next(by_lmbda for least, most, by_lmbda in _PRIORS if colours[0].size >= least and part <= most)
+    prior = next(prior for from_lmbda, prior in reversed(candidates) if from_lmbda <= lmbda)
     return overfitted_weights_of(prior.id), FitSchedule.of(steps)
 
 

@@ -4,8 +4,7 @@ All grids of a fit start to move at once. In a smooth area, the finest grids the
 coarser grids can represent with far fewer symbols: flat areas of 1 or -1 with sharp borders, which
 no later step removes. Therefore, latents of the two finest grids are frozen at zero, where the
 image has no details that could be worth a symbol, until the coarser grids have converged. Images
-full of details are better without frozen latents (docs/log/2026-11-overfitted.md, "Held latents,
-and networks that an image needs").
+full of details are better without frozen latents (docs/measurements.md, "Frozen latents").
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from dfmcodec.search.rate_control import Bracket, Controller
 from dfmcodec.search.target import LmbdaTarget, PsnrTarget, ScoreTarget, SizeTarget, Target
 
 # Octaves of the q_step for a dB of PSNR, and for an octave of (100 - SSIMULACRA2);
-# measured on data/kodak (docs/log/2026-11-wavelet.md; docs/results/visual.md).
+# measured on data/kodak (docs/results/visual.md).
 FOR_PSNR, FOR_SCORE = Controller(1 / 5.0, 4.0), Controller(1 / 0.9, 2.0)
 _CODER_BYTES = 9  # the assumed excess of streams over their estimated size
 _WORD_BYTES = 4  # the size of a word of the range coder; files grow in such words
