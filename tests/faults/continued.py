@@ -17,6 +17,7 @@ import shutil
 import signal
 import tempfile
 from collections import Counter
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,11 @@ def _visible(folder: Path) -> dict[str, bytes]:
     """The files of a folder but for its record; none is temporary."""
     found = {name: data for name, data in contents(folder).items() if name != ".dfm-sources.jsonl"}
     return {name: data for name, data in found.items() if not name.endswith(".tmp")}
+
+
+def _heed_interrupts() -> None:
+    """Undoes what a shell does to jobs in the background, which ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Trial:
@@ -90,7 +96,7 @@ class Trial:
         shutil.copytree(self._before[existing], self._out)
         before = _visible(self._out)
         found = Counter[str]()
-        with start(*self._run, start_new_session=True) as process:
+        with start(*self._run, start_new_session=True, preexec_fn=_heed_interrupts) as process:
             run_for(process, moment)
             if process.poll() is None:
                 os.killpg(process.pid, ending)
@@ -112,6 +118,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000, help="How many runs are interrupted.")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--only", help="Only runs whose name matches this pattern, such as 'decode*SIGINT'.", default=""
+    )
     given = parser.parse_args()
     moments = np.random.default_rng(given.seed)
     kinds = list(itertools.product(_COMMANDS, (1, 2), (False, True)))
@@ -127,9 +136,11 @@ def main() -> None:
                 break
             trial, (command, jobs, has_report) = trials[run % len(trials)], kinds[run % len(trials)]
             ending = _SIGNALS[run // len(trials) % len(_SIGNALS)]
-            found = trial.interrupt(ending, moments.uniform(0.1, 0.95) * trial.seconds, int(moments.integers(0, 3)))
             report = "report" if has_report else "no report"
             name = f"{command} -j {jobs}, {report}, {ending.name}"
+            if not fnmatch(name, f"*{given.only}*"):
+                continue
+            found = trial.interrupt(ending, moments.uniform(0.1, 0.95) * trial.seconds, int(moments.integers(0, 3)))
             total.update({(name, what): count for what, count in found.items()} | {(name, "runs"): 1})
             if found["lost"] or found["wrongly done"] or found["failed"]:
                 print(f"run {run}: {name}: {dict(found)}", flush=True)
