@@ -297,7 +297,7 @@ def test_ctrl_c_keeps_a_complete_file_that_was_to_be_made_again(folder):
     with held_command(folder / "hold", "dfmcodec.processes.is_asked_to_stop", "call == 9", *run) as running:
         running.wait()
         running.process.send_signal(signal.SIGINT)
-        wait_until(lambda: "ending the images in work" in running.errors(), running.process)
+        wait_until(lambda: "finishing the current images" in running.errors(), running.process)
         running.end()
     assert running.process.returncode == 130
     assert "interrupted; the complete out/a.dfm that exists is kept" in running.errors()

@@ -112,7 +112,7 @@ def test_a_file_taken_for_left_over_is_written_again(tmp_path, monkeypatch):
     def late(handle):
         if not taken:
             taken.extend(tmp_path.glob(".x.dfm.*.tmp"))
-            atomic._sweep(path)
+            atomic._remove_leftovers(path)
         lock(handle)
 
     monkeypatch.setattr(atomic, "_write_unnamed", lambda *_: False)

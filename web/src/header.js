@@ -244,14 +244,14 @@ function refusalOf(item, value, at, data) {
 function unknown(what, data) {
   const end = data.length - CRC_BYTES;
   const isComplete = end >= 0 && crc32(data.subarray(0, end)) === readUint32(data, end);
-  const advice = isComplete ? "update dfmcodec" : "update dfmcodec, or get a whole copy: its CRC-32 does not match";
+  const advice = isComplete ? "update dfmcodec" : "update dfmcodec, or get a complete copy: its CRC-32 does not match";
   return new DfmError("unsupported-version", `${what} is unknown to this program; ${advice}`);
 }
 
 function requireHeaderBytes(data, size) {
   if (data.length >= size) return;
   const what = `the file ends after ${data.length} bytes, inside its header`;
-  throw new DfmError("truncated", `${what}; it is truncated, get a whole copy`);
+  throw new DfmError("truncated", `${what}; it is truncated; get a complete copy`);
 }
 
 function requireImageSize({ width, height }, maxPixels) {

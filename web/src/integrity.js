@@ -64,7 +64,7 @@ export function refuseDamage({ data, header, headerDamaged, problems }) {
     throw new DfmError("corrupt", `${what}; nothing after it can be decoded, get another copy`);
   }
   if (data.length < header.fileBytes) {
-    throw new DfmError("truncated", `the file is truncated: ${what}; get a whole copy, ${BEST_EFFORT}`);
+    throw new DfmError("truncated", `the file is truncated: ${what}; get a complete copy, ${BEST_EFFORT}`);
   }
   if (problems.length) throw new DfmError("corrupt", `${what}; get another copy, ${BEST_EFFORT}`);
 }
@@ -86,8 +86,8 @@ export function sectionOf({ data, header }, name) {
 export function wrongSymbols(place) {
   return new DfmError(
     "corrupt",
-    `the file is whole, but the decoded symbols of ${place} are not those that were written: ` +
-      "the encoder or the decoder has computed wrongly; please report this",
+    `the file is intact, but the decoded symbols of ${place} are not those that were written: ` +
+      "the encoder or the decoder computed wrong values; please report this",
   );
 }
 

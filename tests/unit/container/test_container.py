@@ -138,5 +138,5 @@ def test_symbols_must_fit_the_architecture():
     model = some_model()
     with pytest.raises(ConfigError, match="symbols"):
         QuantizedNetwork(model.architecture, 4, 4, model.symbols[:-1], model.step_indices)
-    with pytest.raises(ConfigError, match="steps"):
+    with pytest.raises(ConfigError, match="step sizes"):
         QuantizedNetwork(model.architecture, 4, 4, model.symbols, model.step_indices[:-1])

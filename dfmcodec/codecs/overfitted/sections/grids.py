@@ -126,8 +126,8 @@ def read_grids(
     if losses is None or lost is None:
         if wrong is not None:
             msg = (
-                f"the file is whole, but the decoded symbols of grid {wrong} are not those that were written: "
-                "the encoder or the decoder has computed wrongly; please report this"
+                f"the file is intact, but the decoded symbols of grid {wrong} are not those that were written: "
+                "the encoder or the decoder computed wrong values; please report this"
             )
             raise CorruptError(msg)
         return grids
