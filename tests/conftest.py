@@ -144,3 +144,10 @@ def shared_images() -> list[Path]:
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there: a clone without the shared data")
     return sorted(folder.glob("*.png"))
+
+
+@pytest.fixture(autouse=True)
+def _without_safe_path():
+    """Undoes what a command that ran in this process sets for its children."""
+    yield
+    os.environ.pop("PYTHONSAFEPATH", None)
