@@ -5,7 +5,7 @@
     python benchmarks/archive.py --eur-per-core-hour 0.02
 
 The last one is for a million images on rented cores, whose price is all that counts there.
-Seconds and sizes are those of the recorded rows: whole commands for 768x512 on two cores, and
+Seconds and sizes are those of the recorded rows: complete commands for 768x512 on two cores, and
 BD-rates by PSNR on Kodak. docs/archive.md and
 docs/scale.md have the tables with these prices.
 """

@@ -29,7 +29,7 @@ PAGE = b"<!doctype html><title>benchmark</title>"
 # As the viewer does it: helpers take tiles of large images.
 DECODE = """async ([path, helpers]) => {
     const { DfmClient } = await import("/index.js");
-    const client = new DfmClient({ workerUrl: "/worker.js", priorUrl: "/prior.bin", helpers });
+    const client = new DfmClient({ workerUrl: "/worker.js", weightsUrl: "/weights.bin", helpers });
     client.start();
     const bytes = new Uint8Array(await (await fetch(path)).arrayBuffer());
     await client.inspect(bytes);
@@ -95,7 +95,7 @@ def megabytes() -> int:
 
 
 class Site(ThreadingHTTPServer):
-    """Serves the folder web/, prior.bin and files by their numbers."""
+    """Serves the folder web/, weights.bin and files by their numbers."""
 
     daemon_threads = True
 
@@ -103,8 +103,10 @@ class Site(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files = files
         with tempfile.TemporaryDirectory() as folder:
-            subprocess.run([sys.executable, WEB / "make_prior.py", "-o", folder], check=True, stdout=subprocess.DEVNULL)
-            self.prior = (Path(folder) / "prior.bin").read_bytes()
+            subprocess.run(
+                [sys.executable, WEB / "make_weights.py", "-o", folder], check=True, stdout=subprocess.DEVNULL
+            )
+            self.weights = (Path(folder) / "weights.bin").read_bytes()
 
     @property
     def url(self) -> str:
@@ -133,8 +135,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _body(self, site: Site, path: str) -> bytes:
         if path == "/page":
             return PAGE
-        if path == "/prior.bin":
-            return site.prior
+        if path == "/weights.bin":
+            return site.weights
         if path.startswith("/files/"):
             return Path(site.files[int(path.rpartition("/")[2])]).read_bytes()
         file = WEB / path[1:]

@@ -1,4 +1,4 @@
-"""Seconds of whole commands with their default settings, beside AVIF in a running process.
+"""Seconds of complete commands with their default settings, beside AVIF in a running process.
 
     python benchmarks/commands.py $KODAK/kodim{05,08,23}.png --machine "2 cores of .." \\
         --out benchmarks/results/commands.jsonl

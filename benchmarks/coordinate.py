@@ -111,7 +111,7 @@ def quantised(images: tuple[str, ...], rate: float, steps: int | None, out: Path
     def rows() -> Iterable[Row]:
         for name in images:
             stem, image = load(name)
-            report = dfmcodec.encode(image, model="coordinate", rate=rate, steps=steps).report
+            report = dfmcodec.encode(image, model="coordinate", rate=rate, training_steps=steps).report
             arch = report.architecture
             assert isinstance(arch, CoordinateArchitecture)
             same_db = float_psnr(image, arch)
@@ -136,7 +136,7 @@ def quantised(images: tuple[str, ...], rate: float, steps: int | None, out: Path
 @click.argument("file", type=click.Path(path_type=Path, exists=True))
 @click.option("--repeats", type=int, default=5, show_default=True, help="The best of so many runs counts.")
 def start(file: Path, repeats: int) -> None:
-    """Measures the seconds of whole processes: help, info, decode, and the interpreter alone."""
+    """Measures the seconds of complete processes: help, info, decode, and the interpreter alone."""
 
     def rows() -> Iterable[Row]:
         baseline = 1.0

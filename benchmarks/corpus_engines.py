@@ -60,7 +60,7 @@ def measured(folder: Path, counts: Sequence[int], runs: int, effort: int, shard_
 
 def ratios(rows: Sequence[Row]) -> Iterator[Row]:
     """Yields the medians of the processor time of each engine over those of local processes: of
-    whole runs with the most images, and of what these take more than those with the fewest.
+    complete runs with the most images, and of what these take more than those with the fewest.
     """
     few, many = min(row["images"] for row in rows), max(row["images"] for row in rows)
 

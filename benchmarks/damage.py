@@ -33,7 +33,7 @@ BELOW_DB = 20
 
 
 class ProgressiveJpeg(Jpeg):
-    """JPEG whose scans refine the whole image."""
+    """JPEG whose scans refine the complete image."""
 
     label = "JPEG, progressive"
     save_options: ClassVar[Mapping[str, Any]] = {**Jpeg.save_options, "progressive": True}
@@ -75,10 +75,10 @@ def damaged(data: bytes, trials: int, seed: int) -> Iterator[bytes]:
 
 
 def _figures(data: bytes, decode: Decode, damage: Callable[[bytes], Iterator[bytes]]) -> Row:
-    whole, _ = decode(data)
-    assert whole is not None
+    complete, _ = decode(data)
+    assert complete is not None
     found = [decode(copy) for copy in damage(data)]
-    qualities = np.array([_quality(whole, pixels) for pixels, _ in found])
+    qualities = np.array([_quality(complete, pixels) for pixels, _ in found])
     middle = np.sort(qualities)[(len(qualities) - 1) // 2]
     return {
         "bytes": len(data),
@@ -91,9 +91,9 @@ def _figures(data: bytes, decode: Decode, damage: Callable[[bytes], Iterator[byt
     }
 
 
-def _quality(whole: Pixels, pixels: Pixels | None) -> float:
+def _quality(complete: Pixels, pixels: Pixels | None) -> float:
     """Returns a PSNR in dB; minus infinity without an image of the right size."""
-    return -np.inf if pixels is None or pixels.shape != whole.shape else psnr(whole, pixels)
+    return -np.inf if pixels is None or pixels.shape != complete.shape else psnr(complete, pixels)
 
 
 def _decode_dfm(data: bytes) -> tuple[Pixels | None, bool]:

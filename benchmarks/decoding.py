@@ -32,11 +32,11 @@ from dfmcodec.codecs.overfitted.synthesis import synthesise_grids
 from dfmcodec.codecs.overfitted.weights import overfitted_weights_of
 from dfmcodec.codecs.wavelet.colour import planes_to_pixels
 from dfmcodec.codecs.wavelet.context import ContextModel
-from dfmcodec.codecs.wavelet.filter import MAX_RADIUS, filter_change, taps
+from dfmcodec.codecs.wavelet.filter import MAX_RADIUS, filter_residual, taps
 from dfmcodec.codecs.wavelet.neighbourhood import CausalContext
 from dfmcodec.codecs.wavelet.quantizer import synthesise_fine
 from dfmcodec.codecs.wavelet.sections.latents import SymbolReader
-from dfmcodec.codecs.wavelet.synthesis import machine_change
+from dfmcodec.codecs.wavelet.synthesis import correction_residual
 from dfmcodec.codecs.wavelet.weights import shipped
 from dfmcodec.entropy.streams import StreamReader
 from dfmcodec.threads import limit_threads, thread_count
@@ -51,8 +51,8 @@ WAVELET_PARTS: Mapping[str, tuple[Functions, Functions]] = {
     "networks_s": ((ContextModel.choose_tables,), ()),
     "range_coder_s": ((SymbolReader.symbols,), ()),
     "wavelet_s": ((synthesise_fine,), ()),
-    "filter_s": ((filter_change,), ()),
-    "correction_s": ((machine_change,), ()),
+    "filter_s": ((filter_residual,), ()),
+    "correction_s": ((correction_residual,), ()),
     "colour_conversion_s": ((planes_to_pixels,), ()),
 }
 OVERFITTED_PARTS: Mapping[str, tuple[Functions, Functions]] = {
@@ -111,7 +111,7 @@ def wavelet_macs(channels: int) -> Row:
     macs_per_symbol = sum(n.w1.size + n.w2.size + n.w3.size for n in networks) / len(networks)
     return {
         "context_macs_per_pixel": round(macs_per_symbol * channels),
-        "correction_macs_per_pixel": round(shipped().machine.macs_per_pixel),
+        "correction_macs_per_pixel": round(shipped().correction.macs_per_pixel),
         "filter_macs_per_pixel": 9 * len(taps(MAX_RADIUS)),
     }
 
@@ -125,7 +125,7 @@ def overfitted_macs(architecture: OverfittedArchitecture) -> Row:
     weights = (network.w1.size, network.w2.size, network.w3.size, network.bypass.size)
     return {
         "context_macs_per_pixel": round(sum(weights) * 4 / 3),
-        "synthesis_macs_per_pixel": round(shipped_weights.machine.macs_per_pixel),
+        "synthesis_macs_per_pixel": round(shipped_weights.synthesis.macs_per_pixel),
     }
 
 
@@ -182,8 +182,8 @@ def command_seconds(path: Path) -> float:
 
 
 def draw(rows: list[Row], path: Path) -> None:
-    """Draws a stacked bar for each file: the seconds of each part of decoding, and of the whole
-    command.
+    """Draws a stacked bar for each file: the seconds of each part of decoding, and of the
+    complete command.
     """
     no_part = ("process_s", "decode_s", "profiled_s", "megapixels_per_s")
     parts = list(dict.fromkeys(name for row in rows for name in row if name.endswith("_s") and name not in no_part))

@@ -3,9 +3,9 @@
     python benchmarks/gallery.py web/page/gallery.webp
 
 Each row shows the same crop of an image: the original, JPEG, AVIF and dfm. dfm's file has `--bpp`
-bits per pixel of the whole image; the other files are the best ones that are not larger. The figure
-is lossless, and its pixels are those of the decoded files, each drawn as a square. The images are
-scikit-image's, which all installations of it have; `--image` takes others.
+bits per pixel of the complete image; the other files are the best ones that are not larger. The
+figure is lossless, and its pixels are those of the decoded files, each drawn as a square. The
+images are scikit-image's, which all installations of it have; `--image` takes others.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Large photographs: seconds, memory and bytes of whole commands, beside AVIF. See
+"""Large photographs: seconds, memory and bytes of complete commands, beside AVIF. See
 docs/results/speed.md.
 
     python benchmarks/large.py PHOTOGRAPH... --efforts 1,3,5 --out ROWS --plot PLOT
@@ -142,11 +142,11 @@ def draw(rows: list[Row], path: Path) -> None:
     """Draws seconds per megapixel over megapixels."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
-    whole = [row for row in rows if not is_part(row)]
-    for command in dict.fromkeys(row["command"] for row in whole):
+    complete = [row for row in rows if not is_part(row)]
+    for command in dict.fromkeys(row["command"] for row in complete):
         of_command = sorted(
             (row["megapixels"], row["s"] / row["megapixels"])
-            for row in whole
+            for row in complete
             if row["command"] == command and row["s"] > 0  # less than 5 ms was recorded as nothing
         )
         axes.plot(*zip(*of_command, strict=True), marker="o", label=command)

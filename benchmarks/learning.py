@@ -1,11 +1,12 @@
-"""Learning curves: the cost J of fits with more training steps, over seconds of whole commands.
+"""Learning curves: the cost J of fits with more training steps, over seconds of complete commands.
 
     python benchmarks/learning.py IMAGE --programs now=bin/dfm,before:old=OLD/bin/dfm --out ROWS
     python benchmarks/learning.py --out ROWS --plot PLOT
 
 Each program fits the crop to the Lagrange multiplier with each number of steps, in turn, and
-decodes the file. J is MSE / lmbda + bpp with the MSE of samples in [0, 1] and the bits of the whole
-file. The plot is of all rows in the file. A program before there were tunes is named with `:old`.
+decodes the file. J is MSE / lmbda + bpp with the MSE of samples in [0, 1] and the bits of the
+complete file. The plot is of all rows in the file. A program before there were tunes is named with
+`:old`.
 """
 
 from __future__ import annotations
@@ -50,7 +51,16 @@ def measured(
             for label, program in programs.items():
                 version, _, age = label.partition(":")
                 options = [] if age == "old" else ["--tune", "psnr"]
-                options += ["--model", "overfitted", "--steps", str(count), "--lmbda", str(lmbda), "--seed", str(seed)]
+                options += [
+                    "--model",
+                    "overfitted",
+                    "--training-steps",
+                    str(count),
+                    "--lmbda",
+                    str(lmbda),
+                    "--seed",
+                    str(seed),
+                ]
                 started = time.perf_counter()
                 run_program(program, "encode", source, "-o", file, "-f", *options)
                 seconds = time.perf_counter() - started

@@ -25,13 +25,13 @@ import numpy as np
 from recording import Row, crop_option, cropped, load, out_option, record
 
 from dfmcodec.codecs.overfitted.encode import fit as fitting
-from dfmcodec.codecs.overfitted.encode.by_jax import machine as machine_program
+from dfmcodec.codecs.overfitted.encode.by_jax import synthesis as synthesis_program
 from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import LossByJax
 from dfmcodec.codecs.overfitted.encode.coordinate_descent import descend
 from dfmcodec.codecs.overfitted.encode.fit import Fit, FitState
 from dfmcodec.codecs.overfitted.encode.networks import Networks
-from dfmcodec.codecs.overfitted.encode.plan import prior_and_schedule
-from dfmcodec.codecs.overfitted.encode.quantize import choose_rounding, delta_scales, prior_networks
+from dfmcodec.codecs.overfitted.encode.plan import weights_and_schedule
+from dfmcodec.codecs.overfitted.encode.quantize import choose_rounding, delta_scales, pretrained_networks
 from dfmcodec.codecs.overfitted.encode.refine import refined
 from dfmcodec.codecs.overfitted.encode.smooth import smooth_latents
 from dfmcodec.codecs.overfitted.encode.windows import colours_of
@@ -79,18 +79,18 @@ def _without(*names: str) -> Callable[[Networks], Change]:
     """Sets arrays of the synthesis network to zero."""
 
     def change(networks: Networks) -> Networks:
-        zeros = {name: np.zeros_like(getattr(networks.machine, name)) for name in names}
-        return networks.with_machine(**zeros)
+        zeros = {name: np.zeros_like(getattr(networks.synthesis, name)) for name in names}
+        return networks.with_synthesis(**zeros)
 
     return lambda start: change
 
 
 def _shipped_synthesis(start: Networks) -> Change:
-    return lambda networks: Networks(start.machine, networks.contexts)
+    return lambda networks: Networks(start.synthesis, networks.contexts)
 
 
 def _shipped_contexts(start: Networks) -> Change:
-    return lambda networks: Networks(networks.machine, start.contexts)
+    return lambda networks: Networks(networks.synthesis, start.contexts)
 
 
 def cold(width: int, terms: int) -> Callable[[int], Networks]:
@@ -103,9 +103,9 @@ def cold(width: int, terms: int) -> Callable[[int], Networks]:
 
     def start(seed: int) -> Networks:
         networks = Networks.start(seed, width, CONTEXT_WIDTH)
-        layer = networks.machine.layer
+        layer = networks.synthesis.layer
         wider = np.resize(layer, (len(layer), terms * width))
-        return networks.with_machine(layer=wider)
+        return networks.with_synthesis(layer=wider)
 
     return start
 
@@ -145,7 +145,7 @@ def by_jax(activation: Callable[[jax.Array], tuple[jax.Array, ...]]) -> Iterator
     jax.clear_caches()  # type: ignore[no-untyped-call]
     with (
         patch.object(fitting, "loss_of_windows", LossByJax),
-        patch.object(machine_program, "cosine_less_one_and_sine", activation),
+        patch.object(synthesis_program, "cosine_less_one_and_sine", activation),
     ):
         yield
     jax.clear_caches()  # type: ignore[no-untyped-call]
@@ -154,9 +154,9 @@ def by_jax(activation: Callable[[jax.Array], tuple[jax.Array, ...]]) -> Iterator
 def figures(variant: Variant, image: Image, lmbda: float, steps: int, seed: int) -> Row:
     """Returns the figures of a fit."""
     colours = colours_of(image)
-    prior, schedule = prior_and_schedule(colours, lmbda, steps)
+    weights, schedule = weights_and_schedule(colours, lmbda, steps)
     frozen = smooth_latents(colours, lmbda) if variant.holds else []
-    start, scales = prior_networks(prior), delta_scales(prior)
+    start, scales = pretrained_networks(weights), delta_scales(weights)
     limit = variant.limited(start)
     started = time.perf_counter()
     random = None if variant.cold is None else variant.cold(seed)
@@ -166,12 +166,12 @@ def figures(variant: Variant, image: Image, lmbda: float, steps: int, seed: int)
         seed,
         frozen,
     )
-    grids, networks, network_bytes = _fitted(fit, limit, prior if random is None else None, variant)
+    grids, networks, network_bytes = _fitted(fit, limit, weights if random is None else None, variant)
     state = fit.start(grids)
     found = fit.measured(FitState(networks, state.network_moments, state.moving_latents))
     bpp = found.bits / fit.pixel_count
     of_symbols = found.mse / lmbda + bpp
-    whole = None if network_bytes is None else round(of_symbols + 8 * network_bytes / fit.pixel_count, 4)
+    complete = None if network_bytes is None else round(of_symbols + 8 * network_bytes / fit.pixel_count, 4)
     return {
         "fit": variant.name,
         "lmbda": lmbda,
@@ -181,7 +181,7 @@ def figures(variant: Variant, image: Image, lmbda: float, steps: int, seed: int)
         "psnr_db": round(found.psnr_db, 2),
         "networks": network_bytes,
         "J": round(of_symbols, 4),
-        "J, networks": whole,
+        "J, networks": complete,
         "s": round(time.perf_counter() - started, 1),
     }
 
@@ -191,7 +191,7 @@ def _both(first: Change, second: Change) -> Change:
 
 
 def _fitted(
-    fit: Fit, limit: Change, prior: OverfittedWeights | None, variant: Variant
+    fit: Fit, limit: Change, weights: OverfittedWeights | None, variant: Variant
 ) -> tuple[list[np.ndarray[Any, np.dtype[np.float32]]], Networks, int | None]:
     """Returns symbols and networks of a fit, and the bytes of networks with shipped weights."""
     steps, state, rounding = fit.schedule.steps, fit.start(), limit
@@ -203,15 +203,15 @@ def _fitted(
 
     chosen = None
     for number in range(steps):
-        if prior is not None and chosen is None and number >= ROUNDING_FROM * steps:
-            chosen = choose_rounding(prior, limit(state.networks), cost)
+        if weights is not None and chosen is None and number >= ROUNDING_FROM * steps:
+            chosen = choose_rounding(weights, limit(state.networks), cost)
             rounding = _both(limit, chosen)
         state = fit.step(state, number, number < FIXED_FROM * steps, rounding)
     networks = rounding(state.networks)
     if chosen is not None and variant.refines:
         networks = refined(fit, state, chosen, steps // STEPS_PER_TRIAL, lambda: False)
-    if prior is not None and chosen is not None:
-        network_bytes = len(write_networks(prior, chosen.deltas(limit(networks))))
+    if weights is not None and chosen is not None:
+        network_bytes = len(write_networks(weights, chosen.deltas(limit(networks))))
     finest, *coarser = (np.rint(grid) for grid in state.latents)
     if variant.descends:
         descend(finest, lambda tried: fit.costs(networks, [tried, *coarser]), lambda: False)
@@ -228,17 +228,17 @@ def _fitted(
 @out_option
 def main(image: str, crop: str | None, lmbda: float, steps: int, seed: int, only: str | None, out: Path | None) -> None:
     name, loaded = load(image)
-    whole = cropped(loaded, crop)
+    complete = cropped(loaded, crop)
 
     def rows() -> Iterator[Row]:
         for variant in VARIANTS:
             if only is not None and only not in variant.name:
                 continue
             if variant.activation is None:
-                yield {"picture": name, **figures(variant, whole, lmbda, steps, seed)}
+                yield {"picture": name, **figures(variant, complete, lmbda, steps, seed)}
             else:
                 with by_jax(variant.activation):
-                    yield {"picture": name, **figures(variant, whole, lmbda, steps, seed)}
+                    yield {"picture": name, **figures(variant, complete, lmbda, steps, seed)}
 
     record(rows(), out)
 

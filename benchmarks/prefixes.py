@@ -23,7 +23,7 @@ SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", nargs="+", type=Path)
-    parser.add_argument("--bpp", type=float, default=0.5, help="the size of the whole files in bits per pixel")
+    parser.add_argument("--bpp", type=float, default=0.5, help="the size of the complete files in bits per pixel")
     parser.add_argument("--effort", type=int, default=EncoderConfig.effort, help="the effort of all encodings")
     parser.add_argument("--folder", type=Path, help="the folder to write the decoded images to")
     options = parser.parse_args(arguments)

@@ -84,7 +84,7 @@ def main() -> None:
 @main.command()
 @images_argument
 @click.option("--codec", "codecs", multiple=True, required=True, help="A codec; may be given several times.")
-@click.option("--setting", "given", multiple=True, type=float, help="A setting, instead of the whole curve.")
+@click.option("--setting", "given", multiple=True, type=float, help="A setting, instead of the complete curve.")
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="The file of JSON lines to which rows are appended."
 )

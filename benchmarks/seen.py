@@ -115,7 +115,7 @@ def files(
 
 
 def _further(original: np.ndarray, decoded: np.ndarray) -> Row:
-    """-10 log10(1 - MS-SSIM), and PSNR-HVS-M of luma in whole blocks, of RGB images.
+    """-10 log10(1 - MS-SSIM), and PSNR-HVS-M of luma in complete blocks, of RGB images.
 
     Source: Ponomarenko et al., "On between-coefficient contrast masking of DCT basis functions",
     2007.

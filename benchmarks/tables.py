@@ -429,8 +429,8 @@ def kodak_rates() -> str:
             if codec == anchor:
                 cells += ["0", "", ""]
                 continue
-            whole, low = (rates_against(curves, anchor, codec, span) for span in (None, LOW_RATES))
-            cells += [percent(fmean(whole)), f"{min(whole):+.1f} .. {max(whole):+.1f}", percent(fmean(low))]
+            complete, low = (rates_against(curves, anchor, codec, span) for span in (None, LOW_RATES))
+            cells += [percent(fmean(complete)), f"{min(complete):+.1f} .. {max(complete):+.1f}", percent(fmean(low))]
         lines.append([label, *cells])
     of_anchor = "best .. worst", "0.1-1.4 bpp"
     return table(["codec", "BD-rate vs JPEG", *of_anchor, "vs AVIF", *of_anchor], lines)
@@ -482,8 +482,8 @@ def bench_kodak() -> str:
         cells = []
         for rate in rates:
             of = [row for (name, _, _, at), row in rows.items() if (name, at) == (codec, rate)]
-            whole = len(of) == len(pictures)
-            cells.append(f"{fmean(float(row['psnr_db']) for row in of):.2f} / {_ssim(of)}" if whole else "-")
+            complete = len(of) == len(pictures)
+            cells.append(f"{fmean(float(row['psnr_db']) for row in of):.2f} / {_ssim(of)}" if complete else "-")
         lines.append([label, *cells])
     return table(["data/kodak, mean PSNR / SSIM at equal size", *rates], lines)
 
@@ -570,8 +570,8 @@ def wavelet_decode() -> str:
 def large_efforts() -> str:
     """Returns seconds, memory and bytes of large photographs by effort, beside AVIF."""
     lines = []
-    whole = [row for row in rows_of("large") if not is_part(row)]
-    for (megapixels,), rows in by(whole, "megapixels").items():
+    complete = [row for row in rows_of("large") if not is_part(row)]
+    for (megapixels,), rows in by(complete, "megapixels").items():
         anchor_s = next(row["s"] for row in rows if row["command"] == "AVIF encode")
         for row in rows:
             cells = [f"{megapixels:.1f}", row["command"], f"{row['s']:.1f}", f"{row['s'] / megapixels:.2f}"]

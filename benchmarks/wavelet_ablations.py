@@ -44,13 +44,13 @@ class Ablation:
 
     Args:
         effort: How much work an encoding may be.
-        prior: The pretrained weights.
+        weights: The pretrained weights.
         changes: Returns a modified encoding.
         forgets: What an iteration does not take from the one before.
     """
 
     effort: Effort
-    prior: WaveletWeights = field(default_factory=shipped)
+    weights: WaveletWeights = field(default_factory=shipped)
     changes: Callable[[Encoding], Encoding] = lambda encoding: encoding
     forgets: Callable[[IterationState], IterationState] = lambda state: state
 
@@ -63,7 +63,7 @@ class Ablation:
             q_step: The quantisation step in 1/64 code values.
             iterations: The number of iterations.
         """
-        encoding = self.changes(Encoding.of(image, self.effort, prior=self.prior))
+        encoding = self.changes(Encoding.of(image, self.effort, weights=self.weights))
         state, least = first_state(encoding), inf
         for _ in range(iterations):
             trial, state = iterate(encoding, self.forgets(state), q_step, BIT_COST)
@@ -85,23 +85,23 @@ def ablations(adaptation_steps: int) -> dict[str, Ablation]:
     from training.contexts import untrained_context
 
     effort = replace(EFFORT_LEVELS[5], adaptation_steps=adaptation_steps)
-    whole = Ablation(effort)
-    uncorrected = replace(shipped(), machine=_without_effect(shipped().machine))
+    complete = Ablation(effort)
+    uncorrected = replace(shipped(), correction=_without_effect(shipped().correction))
     no_contexts = replace(shipped(), context=untrained_context())
     return {
-        ALL: whole,
-        "no RDO iteration (one pass)": replace(whole, forgets=lambda state: replace(_alone(state), change=None)),
-        "no context-dependency costs": replace(whole, forgets=_alone),
-        "no context adaptation": replace(whole, effort=replace(effort, adapted_after=())),
-        "no correction network": replace(whole, prior=uncorrected),
-        "no filter": replace(whole, effort=replace(effort, filter_radius=0)),
-        "no contexts": replace(whole, prior=no_contexts),
-        "no pretrained weights": replace(whole, prior=replace(uncorrected, context=no_contexts.context)),
+        ALL: complete,
+        "no RDO iteration (one pass)": replace(complete, forgets=lambda state: replace(_alone(state), change=None)),
+        "no context-dependency costs": replace(complete, forgets=_alone),
+        "no context adaptation": replace(complete, effort=replace(effort, adapted_after=())),
+        "no correction network": replace(complete, weights=uncorrected),
+        "no filter": replace(complete, effort=replace(effort, filter_radius=0)),
+        "no contexts": replace(complete, weights=no_contexts),
+        "no pretrained weights": replace(complete, weights=replace(uncorrected, context=no_contexts.context)),
         "no chroma rotation": replace(
-            whole, changes=lambda encoding: replace(encoding, basis=replace(encoding.basis, chroma_angle=0))
+            complete, changes=lambda encoding: replace(encoding, basis=replace(encoding.basis, chroma_angle=0))
         ),
         "4 levels": replace(
-            whole, changes=lambda encoding: replace(encoding, tiling=replace(encoding.tiling, levels=4))
+            complete, changes=lambda encoding: replace(encoding, tiling=replace(encoding.tiling, levels=4))
         ),
     }
 
@@ -141,10 +141,10 @@ def main(
         for name in images:
             stem, image = load(name)
             for q_step in numbers(q_steps):
-                whole = variants[ALL].cost_bits(image, q_step, iterations)
-                row: Row = {"picture": stem, "step": q_step / 64, "all_bpp": whole / image.pixel_count}
+                complete = variants[ALL].cost_bits(image, q_step, iterations)
+                row: Row = {"picture": stem, "step": q_step / 64, "all_bpp": complete / image.pixel_count}
                 for part in parts:
-                    row[part + " %"] = 100 * (variants[part].cost_bits(image, q_step, iterations) / whole - 1)
+                    row[part + " %"] = 100 * (variants[part].cost_bits(image, q_step, iterations) / complete - 1)
                 yield row
 
     measured = record(rows(), out)

@@ -2,7 +2,7 @@
 
 A row of `CASES` for each, with the reason that it is there. Files that are there already are left
 as they are, so a new row adds a file. (The files of coordinate networks and of codes were made once
-by `dfm encode --model coordinate` and `--prior`, which take JAX; `OTHERS` has their reasons.)
+by `dfm encode --model coordinate` and `--generator`, which take JAX; `OTHERS` has their reasons.)
 Afterwards: python conformance/make_manifest.py
 """
 
@@ -63,7 +63,7 @@ class Case:
         image: Makes its image.
         options: Those of `dfmcodec.encode`.
         has_checks: Whether it gets checks, which so small files do not have.
-        prior: The prior of an overfitted file, which images so small do not get.
+        weights: The pretrained weights of an overfitted file, which images so small do not get.
         tiles: Rows and columns of tiles, which images so small do not get; None for one tile.
         luma: The luma of the header, which gray images do not get; None for the encoder's.
     """
@@ -73,7 +73,7 @@ class Case:
     image: Callable[[], Image]
     options: dict[str, Any] = field(default_factory=dict)
     has_checks: bool = False
-    prior: ShippedWeights | None = None
+    weights: ShippedWeights | None = None
     tiles: tuple[int, int] | None = None
     luma: int | None = None
 
@@ -138,7 +138,7 @@ def wide() -> Image:
 
 
 PSNR: dict[str, Any] = {"tune": "psnr"}
-OVERFITTED: dict[str, Any] = {"model": "overfitted", "steps": 400}
+OVERFITTED: dict[str, Any] = {"model": "overfitted", "training_steps": 400}
 EFFORTS = tuple(  # what each writes of the same image
     Case(
         f"effort-{tune}-{effort}",
@@ -207,34 +207,38 @@ CASES = (
     Case("checked-tiles", "checks of tiles", wide, PSNR | {"quality": 30}, has_checks=True),
     Case(
         "overfitted-small",
-        "its prior; by --rate",
+        "its weights; by --rate",
         rgb(97, 89, 80, 120),
         OVERFITTED | {"rate": 0.05},
-        prior=OVERFITTED_SMALL,
+        weights=OVERFITTED_SMALL,
     ),
     Case(
         "overfitted-fine",
-        "its prior; by --psnr",
+        "its weights; by --psnr",
         rgb(58, 51, 80, 150),
         OVERFITTED | {"psnr": 36.0},
-        prior=OVERFITTED_FINE,
+        weights=OVERFITTED_FINE,
     ),
     Case(
         "overfitted-large",
-        "its prior; by --lmbda",
+        "its weights; by --lmbda",
         rgb(68, 85, 80, 120),
         OVERFITTED | {"lmbda": 4e-3},
-        prior=OVERFITTED_LARGE,
+        weights=OVERFITTED_LARGE,
     ),
     Case(
         "overfitted-wide",
-        "its prior; by --size",
+        "its weights; by --size",
         rgb(75, 61, 80, 120),
         OVERFITTED | {"size": 1300},
-        prior=OVERFITTED_WIDE,
+        weights=OVERFITTED_WIDE,
     ),
     Case(
-        "overfitted-detailed", "its prior", rgb(61, 75, 80, 120), OVERFITTED | {"size": 900}, prior=OVERFITTED_DETAILED
+        "overfitted-detailed",
+        "its weights",
+        rgb(61, 75, 80, 120),
+        OVERFITTED | {"size": 900},
+        weights=OVERFITTED_DETAILED,
     ),
     Case("overfitted-narrow", "one column", rgb(90, 1, 80, 120), OVERFITTED | {"size": 80}),
     Case("overfitted-deep-gray", "gray of 16 bits", deep(37, 51, 80, 120, channels=1), OVERFITTED | {"rate": 0.1}),
@@ -247,17 +251,17 @@ REASONS = OTHERS | {case.name: case.reason for case in CASES}
 
 def file_of(case: Case) -> bytes:
     """The bytes of a golden file."""
-    chosen = plan.prior_and_schedule
+    chosen = plan.weights_and_schedule
 
-    def prior_and_schedule(colours: np.ndarray, lmbda: float, steps: int) -> tuple[OverfittedWeights, FitSchedule]:
-        prior, schedule = chosen(colours, lmbda, steps)
-        return (overfitted_weights_of(case.prior.id) if case.prior else prior), schedule
+    def weights_and_schedule(colours: np.ndarray, lmbda: float, steps: int) -> tuple[OverfittedWeights, FitSchedule]:
+        weights, schedule = chosen(colours, lmbda, steps)
+        return (overfitted_weights_of(case.weights.id) if case.weights else weights), schedule
 
     def tiling(height: int, width: int, channels: int) -> Tiling:
         return Tiling(height, width, channels, default_levels(height, width), *(case.tiles or (1, 1)))
 
     with (
-        mock.patch.object(plan, "prior_and_schedule", prior_and_schedule),
+        mock.patch.object(plan, "weights_and_schedule", weights_and_schedule),
         mock.patch.object(read_write, "CHECKS_FRACTION", 1.0 if case.has_checks else 0.0),
         mock.patch.object(Tiling, "default", tiling if case.tiles else Tiling.default),
     ):

@@ -22,7 +22,7 @@ from dfmcodec.container.contents import QuantizedModel
 
 MANIFEST = Path(__file__).resolve().with_name("manifest.tsv")
 COLUMNS = (
-    *("file", "bytes", "sha256", "model", "prior_or_generator", "width", "height", "channels", "alpha", "bit_depth"),
+    *("file", "bytes", "sha256", "model", "weights_or_generator", "width", "height", "channels", "alpha", "bit_depth"),
     *("sections", "symbols_sha256", "image", "samples_sha256", "reason", "since"),
 )
 
@@ -49,16 +49,16 @@ def row(path: Path, since: str) -> dict[str, str]:
     header = container.read_header(data)
     arch = header.architecture
     model, _ = container.read(data)
-    prior = ""
+    weights = ""
     if isinstance(arch, WaveletArchitecture | OverfittedArchitecture):
-        prior = f"{arch.weights_id:08x}"
+        weights = f"{arch.weights_id:08x}"
     elif isinstance(arch, CodeArchitecture):
-        prior = f"{arch.generator_id:08x}"
+        weights = f"{arch.generator_id:08x}"
     image = path.with_suffix(".png")
     with PIL.Image.open(image) as opened:
         samples = np.asarray(opened)
     values = (
-        *(path.relative_to(GOLDEN).as_posix(), len(data), sha256(data), arch.model.value, prior),
+        *(path.relative_to(GOLDEN).as_posix(), len(data), sha256(data), arch.model.value, weights),
         *(header.width, header.height, header.channels, int(header.has_alpha), header.bit_depth),
         *("+".join(section.title for section in header.sections), sha256(symbols_of(model))),
         *(image.relative_to(GOLDEN).as_posix(), sha256(samples.tobytes())),

@@ -1,9 +1,9 @@
 """A second decoder of `.dfm` files, written from docs/format.md alone: the proof that the document
 is enough.
 
-It takes nothing from the package but the prior's arrays; the file of a generative model is given to
-it. Every function stands for one heading of the document and uses its letters; read the two side by
-side. Speed comes last: symbols are decoded one by one with Python's integers.
+It takes nothing from the package but the pretrained arrays; the file of a generative model is given
+to it. Every function stands for one heading of the document and uses its letters; read the two side
+by side. Speed comes last: symbols are decoded one by one with Python's integers.
 
     python reference_decoder.py image.dfm image.png [model.dfmg]
 """
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-PRIORS = Path(__file__).resolve().parent.parent / "dfmcodec" / "weights"
+WEIGHTS = Path(__file__).resolve().parent.parent / "dfmcodec" / "weights"
 
 MAX_PIXELS = 89_478_485
 MAX_FREQUENCIES = 2**16
@@ -64,7 +64,7 @@ def require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True)
 class File:
-    """Header and sections of a file, by the document's names; the machines' sizes are 0 in model
+    """Header and sections of a file, by the document's names; the networks' sizes are 0 in model
     2.
     """
 
@@ -448,36 +448,36 @@ class Parameters:
     levels: int
     step: int
     chroma_angle: int
-    prior: dict[str, np.ndarray]
+    weights: dict[str, np.ndarray]
     tile_rows: int
     tile_columns: int
 
 
 @cache
-def load_prior(checksum: int, model: str = "wavelet") -> dict[str, np.ndarray]:
-    """The prior with this checksum, of model 1 ("wavelet") or 3 ("overfitted")."""
-    path = PRIORS / f"{model}-{checksum:08x}.npz"
-    require(path.exists(), f"there is no prior {checksum:08x}")
+def load_weights(checksum: int, model: str = "wavelet") -> dict[str, np.ndarray]:
+    """The pretrained weights with this checksum, of model 1 ("wavelet") or 3 ("overfitted")."""
+    path = WEIGHTS / f"{model}-{checksum:08x}.npz"
+    require(path.exists(), f"there are no weights {checksum:08x}")
     with np.load(path) as stored:
-        prior = {name: stored[name] for name in sorted(stored.files)}
+        weights = {name: stored[name] for name in sorted(stored.files)}
     crc = 0
-    for name, array in prior.items():
+    for name, array in weights.items():
         crc = zlib.crc32(name.encode("ascii"), crc)
         crc = zlib.crc32(array.astype(array.dtype.newbyteorder("<")).tobytes(), crc)
     require(crc == checksum, f"{path} has another checksum")
-    return prior
+    return weights
 
 
 def read_parameters(file: File) -> Parameters:
-    """The further fields and the prior that they name."""
+    """The further fields and the pretrained weights that they name."""
     levels, step, angle, checksum = struct.unpack("<BHBI", file.further[:8])
     rows, columns = file.further[8:] or (1, 1)
     require(1 <= levels <= 6, f"{levels} levels")
     require(step > 0, "the step is 0")
     require(1 <= rows <= min(64, max(1, file.height // 256)), f"{rows} rows of tiles")
     require(1 <= columns <= min(64, max(1, file.width // 256)), f"{columns} columns of tiles")
-    prior = load_prior(checksum)
-    return Parameters(levels, step, angle, prior, rows, columns)
+    weights = load_weights(checksum)
+    return Parameters(levels, step, angle, weights, rows, columns)
 
 
 def tile_slices(height: int, width: int, rows: int, columns: int) -> list[tuple[slice, slice]]:
@@ -613,8 +613,8 @@ def earlier_offsets(phase: int) -> list[tuple[int, int]]:
 
 @dataclass
 class Network:
-    """One phase's network of the prior, in float64, which holds its sums (far below 2^53) exactly
-    and is fast.
+    """One phase's network of the pretrained weights, in float64, which holds its sums (far below
+    2^53) exactly and is fast.
     """
 
     w1: np.ndarray
@@ -627,9 +627,9 @@ class Network:
     s3: np.ndarray
 
     @classmethod
-    def of_prior(cls, prior: dict[str, np.ndarray], phase: int) -> "Network":
+    def of_weights(cls, weights: dict[str, np.ndarray], phase: int) -> "Network":
         names = ("w1", "c1", "s1", "w2", "c2", "w3", "c3", "s3")
-        return cls(*(prior[f"context_{name}_{phase}"].astype(np.float64) for name in names))
+        return cls(*(weights[f"context_{name}_{phase}"].astype(np.float64) for name in names))
 
     def __call__(self, f: np.ndarray, level: int, p: int, K: int) -> tuple[np.ndarray, np.ndarray]:
         """Scale and mean of the symbols with the features f [N, features], at level and place p."""
@@ -647,14 +647,14 @@ MEANS = np.array([0, 1, 2, 3, 4, 5, 6, 8, 11, 15])  # the least |mean| of each c
 
 
 class Tables:
-    """The tables of the latents' symbols by their number: the prior's own first, Laplace indices
-    29.. after them.
+    """The tables of the latents' symbols by their number: the pretrained ones first, Laplace
+    indices 29.. after them.
     """
 
-    def __init__(self, prior: dict[str, np.ndarray]):
-        frequencies = prior["context_frequencies"]
+    def __init__(self, weights: dict[str, np.ndarray]):
+        frequencies = weights["context_frequencies"]
         assert len(frequencies) == 2 * 29 * len(MEANS)
-        self.offsets = prior["context_offsets"].astype(np.int64)
+        self.offsets = weights["context_offsets"].astype(np.int64)
         laplace = [split_index(t) for t in range(29, 112)]
         self.cumulative = [cumulate(row.tolist()) for row in frequencies] + [direct_table(u) for u, _ in laplace]
         self.shifts = np.array([0] * len(frequencies) + [shift for _, shift in laplace])
@@ -674,9 +674,9 @@ class Tables:
 
 
 @cache
-def tables_of_prior(checksum: int) -> Tables:
-    """Tables are long to build; they are made once for each prior."""
-    return Tables(load_prior(checksum))
+def tables_of_weights(checksum: int) -> Tables:
+    """Tables are long to build; they are made once for each set of weights."""
+    return Tables(load_weights(checksum))
 
 
 # Latents section
@@ -849,8 +849,8 @@ def read_adaptation(section: bytes, columns: int, bands: int) -> Adaptation:
 def adapt(networks: Sequence[Network], adaptation: Adaptation, places: Sequence[int]) -> None:
     """Changes the last layers of the networks."""
     for phase, network in enumerate(networks):
-        changes = np.stack([adaptation.scale_weights[phase], adaptation.mean_weights[phase]])
-        network.w3 = np.clip(network.w3 + changes, -127, 127)
+        deltas = np.stack([adaptation.scale_weights[phase], adaptation.mean_weights[phase]])
+        network.w3 = np.clip(network.w3 + deltas, -127, 127)
         constants = np.stack([adaptation.scale_constants[phase], adaptation.mean_constants[phase]], axis=1)
         require(bool(np.all(np.abs(constants) <= 2**14)), "a change of a constant is beyond the limit")
         network.c3[places] += 64 * constants
@@ -911,13 +911,13 @@ def filtered(samples: np.ndarray, filter_: Filter) -> np.ndarray:
 SPREAD = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 
 
-def machine_residual(samples: np.ndarray, step: int, prior: dict[str, np.ndarray]) -> np.ndarray:
-    """The machine's residual c of the samples [H, W, 3], in units."""
+def correction_residual(samples: np.ndarray, step: int, weights: dict[str, np.ndarray]) -> np.ndarray:
+    """The correction network's residual c of the samples [H, W, 3], in units."""
     height, width, colours = samples.shape
-    layers = sum(name.startswith("machine_a_") for name in prior)
+    layers = sum(name.startswith("machine_a_") for name in weights)
     margin = 1 + layers  # cells
 
-    # To whole cells, and the cells around as far out as the layers need
+    # To complete cells, and the cells around as far out as the layers need
     padding = ((2 * margin, 2 * margin + height % 2), (2 * margin, 2 * margin + width % 2), (0, 0))
     padded = np.pad(samples, padding, mode="edge")
     rows, columns = padded.shape[0] // 2, padded.shape[1] // 2
@@ -946,17 +946,17 @@ def machine_residual(samples: np.ndarray, step: int, prior: dict[str, np.ndarray
 
     def F(i: int, v: np.ndarray) -> np.ndarray:
         """Order 1: row 0 is k = 0, row 1 + j the frequency of input j alone; there is no + v."""
-        a, b = prior[f"machine_a_{i}"], prior[f"machine_b_{i}"]
+        a, b = weights[f"machine_a_{i}"], weights[f"machine_b_{i}"]
         angles = np.float32(2 * np.pi) * v
         return a[0] + np.cos(angles) @ a[1:] + np.sin(angles) @ b[1:]
 
     def inner(h: np.ndarray) -> np.ndarray:
         return moved(h, 0, 0)
 
-    h = x @ prior["machine_lift"]
+    h = x @ weights["machine_lift"]
     for i in range(layers - 1):
         h = inner(h) + F(i, shift(h))
-    out = (F(layers - 1, shift(h)) + inner(h) @ prior["machine_bypass"]) * np.float32(step)
+    out = (F(layers - 1, shift(h)) + inner(h) @ weights["machine_bypass"]) * np.float32(step)
     rows, columns = out.shape[:2]
     out = out.reshape(rows, columns, colours, 2, 2).transpose(0, 3, 1, 4, 2).reshape(2 * rows, 2 * columns, colours)
     return out[:height, :width]
@@ -975,7 +975,7 @@ def render_latents(file: File, parameters: Parameters, planes: np.ndarray, filte
     if filter_ is not None:
         total += filtered(s, filter_)
     flat = np.zeros((*s.shape[:2], 3 - file.channels), np.float32)
-    total += machine_residual(np.concatenate([s, flat], axis=2), parameters.step, parameters.prior)[
+    total += correction_residual(np.concatenate([s, flat], axis=2), parameters.step, parameters.weights)[
         :, :, : file.channels
     ]
     levels = total / 64
@@ -1014,7 +1014,7 @@ class GenerativeModel:
     arrays: dict[str, np.ndarray]
 
     def layer_shapes(self) -> list[tuple[np.ndarray, int]]:
-        """Frequencies and number of outputs of each layer of the machines."""
+        """Frequencies and number of outputs of each layer of the coordinate networks."""
         inputs = 2 * len(self.octaves)
         orders = [inputs] + [self.order] * (self.depth - 1)
         return layer_shapes(inputs, self.depth, self.machine_width, self.channels, orders)
@@ -1145,15 +1145,15 @@ class OverfittedParameters:
     """The further fields of model 3."""
 
     lmbda_code: int
-    prior: dict[str, np.ndarray]
+    weights: dict[str, np.ndarray]
 
 
 def read_overfitted_parameters(file: File) -> OverfittedParameters:
-    """The further fields and the prior that they name."""
+    """The further fields and the pretrained weights that they name."""
     grids, stored_code, checksum = struct.unpack("<BBI", file.further)
     require(grids == GRID_COUNT, f"{grids} grids")
     require(stored_code <= 56, f"lmbda code {stored_code - 24}")
-    return OverfittedParameters(stored_code - 24, load_prior(checksum, "overfitted"))
+    return OverfittedParameters(stored_code - 24, load_weights(checksum, "overfitted"))
 
 
 def grid_shapes(height: int, width: int) -> list[tuple[int, int]]:
@@ -1173,31 +1173,31 @@ def wavefronts(rows: int, columns: int) -> Iterator[tuple[np.ndarray, np.ndarray
 # Networks section
 # --------------------------------------------------------------------------------------------------
 
-MACHINE = ("filters", "lift", "lift_constants", "layer", "bypass", "constants", "stages", "stage_constants")
+SYNTHESIS = ("filters", "lift", "lift_constants", "layer", "bypass", "constants", "stages", "stage_constants")
 CONTEXT = ("w1", "c1", "w2", "c2", "w3", "bypass", "c3")
-KINDS = (*(f"machine_{name}" for name in MACHINE), *(f"context_{name}" for name in CONTEXT))
+KINDS = (*(f"machine_{name}" for name in SYNTHESIS), *(f"context_{name}" for name in CONTEXT))
 
 
 @dataclass(frozen=True)
-class Changes:
+class WeightDeltas:
     """What the networks section says: e of each kind, and the symbols of all weights by number."""
 
     exponents: list[int]
     symbols: np.ndarray  # [N]
 
 
-def kinds_of_weights(prior: dict[str, np.ndarray]) -> np.ndarray:
+def kinds_of_weights(weights: dict[str, np.ndarray]) -> np.ndarray:
     """The kind, 0..14, of each of the N weights."""
-    return np.repeat(np.arange(len(KINDS)), [prior[name].size for name in KINDS])
+    return np.repeat(np.arange(len(KINDS)), [weights[name].size for name in KINDS])
 
 
-def read_changes(section: bytes, prior: dict[str, np.ndarray]) -> Changes:
+def read_deltas(section: bytes, weights: dict[str, np.ndarray]) -> WeightDeltas:
     """The symbols, by "Networks section"."""
     stream = io.BytesIO(section)
     heads = np.frombuffer(read_bytes(stream, len(KINDS)), np.uint8).astype(np.int64)
     exponents, offsets = (heads & 15) - 8, (heads >> 4) - 8
-    kinds = kinds_of_weights(prior)
-    t = prior["change_tables"].astype(np.int64)
+    kinds = kinds_of_weights(weights)
+    t = weights["change_tables"].astype(np.int64)
     indices = np.clip(np.clip(t - 4 * exponents[kinds], 0, 111) + offsets[kinds], 0, 111)
 
     order = np.argsort(indices, kind="stable")
@@ -1206,22 +1206,22 @@ def read_changes(section: bytes, prior: dict[str, np.ndarray]) -> Changes:
     tables, shifts = [direct_table(u) for u, _ in splits], np.array([shift for _, shift in splits])
     symbols = np.empty(len(order), np.int64)
     symbols[order] = decode_array(RangeDecoder(stream.read()), tables, shifts, ordered)
-    return Changes(exponents.tolist(), symbols)
+    return WeightDeltas(exponents.tolist(), symbols)
 
 
-def networks_of_image(prior: dict[str, np.ndarray], changes: Changes | None) -> dict[str, np.ndarray]:
-    """The arrays of both networks with their changes: float32 of the machine, int64 of the context
-    network.
+def networks_of_image(weights: dict[str, np.ndarray], deltas: WeightDeltas | None) -> dict[str, np.ndarray]:
+    """The arrays of both networks with their changes: float32 of the synthesis network, int64 of
+    the context network.
     """
-    kinds = kinds_of_weights(prior)
+    kinds = kinds_of_weights(weights)
     networks = {}
     for kind, name in enumerate(KINDS):
-        is_machine = name.startswith("machine_")
-        w = prior[name].astype(np.float32 if is_machine else np.int64)
-        if changes is not None:
-            q = changes.symbols[kinds == kind].reshape(w.shape)
-            step = np.float32(2.0 ** changes.exponents[kind]) * prior["change_steps"][kinds == kind].reshape(w.shape)
-            if is_machine:
+        is_synthesis = name.startswith("machine_")
+        w = weights[name].astype(np.float32 if is_synthesis else np.int64)
+        if deltas is not None:
+            q = deltas.symbols[kinds == kind].reshape(w.shape)
+            step = np.float32(2.0 ** deltas.exponents[kind]) * weights["change_steps"][kinds == kind].reshape(w.shape)
+            if is_synthesis:
                 w = w + q.astype(np.float32) * step
             else:
                 M = 2**19 if name in ("context_c1", "context_c2", "context_c3") else 1023
@@ -1347,12 +1347,12 @@ def upsampled(x: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 
 def render_grids(
-    file: File, parameters: OverfittedParameters, grids: Sequence[np.ndarray], changes: Changes | None
+    file: File, parameters: OverfittedParameters, grids: Sequence[np.ndarray], deltas: WeightDeltas | None
 ) -> np.ndarray:
     """Samples of a file of model 3, by "Synthesis"."""
-    networks = networks_of_image(parameters.prior, changes)
+    networks = networks_of_image(parameters.weights, deltas)
     filters, lift, lift_constants, layer, bypass, constants, stages, stage_constants = (
-        networks[f"machine_{name}"] for name in MACHINE
+        networks[f"machine_{name}"] for name in SYNTHESIS
     )
     step = np.float32(2.0 ** (parameters.lmbda_code / 8))
     planes = []
@@ -1436,14 +1436,14 @@ class Symbols:
     adaptation: Adaptation | None = None
     code: Code | None = None
     grids: list[np.ndarray] = field(default_factory=list)
-    changes: Changes | None = None
+    deltas: WeightDeltas | None = None
 
 
 def read_latents(file: File, parameters: Parameters) -> Symbols:
     """Symbols and synthesis of a file of model 1."""
-    prior, colours = parameters.prior, file.channels
-    tables = tables_of_prior(int.from_bytes(file.further[4:8], "little"))
-    networks = [Network.of_prior(prior, phase) for phase in range(4)]
+    weights, colours = parameters.weights, file.channels
+    tables = tables_of_weights(int.from_bytes(file.further[4:8], "little"))
+    networks = [Network.of_weights(weights, phase) for phase in range(4)]
     adaptation = filter_ = None
     if ADAPTATION in file.sections:
         places = [9 * level + 3 * c + o for level, c, o in product(range(parameters.levels), range(colours), range(3))]
@@ -1469,10 +1469,10 @@ def read_latents(file: File, parameters: Parameters) -> Symbols:
 
 def read_grids(file: File, parameters: OverfittedParameters) -> Symbols:
     """All symbols of a file of model 3."""
-    changes = read_changes(file.sections[NETWORKS], parameters.prior) if NETWORKS in file.sections else None
-    networks = networks_of_image(parameters.prior, changes)
+    deltas = read_deltas(file.sections[NETWORKS], parameters.weights) if NETWORKS in file.sections else None
+    networks = networks_of_image(parameters.weights, deltas)
     grids = decode_grids(file.sections[GRIDS], file.height, file.width, networks)
-    return Symbols(grids=grids, changes=changes)
+    return Symbols(grids=grids, deltas=deltas)
 
 
 def verify_checks(file: File, symbols: Symbols) -> None:
@@ -1509,7 +1509,7 @@ def render(file: File, symbols: Symbols, model: bytes | None = None) -> np.ndarr
     elif file.model == GENERATIVE:
         samples = render_code(file, model_of(file, model), symbols.code)
     elif file.model == OVERFITTED:
-        samples = render_grids(file, read_overfitted_parameters(file), symbols.grids, symbols.changes)
+        samples = render_grids(file, read_overfitted_parameters(file), symbols.grids, symbols.deltas)
     else:
         parameters = read_parameters(file)
         planes = np.zeros((file.height, file.width, file.channels), np.int32)
@@ -1537,8 +1537,8 @@ def decode(data: bytes, model: bytes | None = None) -> np.ndarray:
         opacity.
 
     Raises:
-        FormatError: the document does not allow such a file, or the prior or the generative model
-            is missing.
+        FormatError: the document does not allow such a file, or the pretrained weights or the
+            generative model is missing.
     """
     file = read_file(data)
     return render(file, read_symbols(file, model), model)

@@ -106,7 +106,7 @@ class EncodeOptions(TypedDict, total=False):
     depth: int | None
     width: int | None
     order: int | None
-    steps: int | None
+    training_steps: int | None
     time_limit_s: float | None
     seed: int
     sample_max: int | None

@@ -194,9 +194,10 @@ class EncodeSettings:
     depth: int | None = _positive(Kind.INTEGER, "Number of Fourier layers. Default: set by the target.")
     width: int | None = _positive(Kind.INTEGER, "Dimension between layers. Default: set by the target.")
     order: int | None = _positive(Kind.INTEGER, "Largest |k|_1. Default: unlimited, all of {0,1}^m, as published.")
-    steps: int | None = _positive(
+    training_steps: int | None = _positive(
         Kind.INTEGER,
-        "Steps of the fit (overfitted or coordinate codec). Default: by the effort; coordinate 4000 (published: 2000).",
+        "Training steps of the fit (overfitted or coordinate codec). Default: by the effort; coordinate 4000 "
+        "(published: 2000).",
     )
     time_limit_s: float | None = _positive(
         Kind.NUMBER,

@@ -153,7 +153,7 @@ def names_in(folder: str | Path) -> list[str]:
 
 
 def with_crc(content: bytes) -> bytes:
-    """Content with the CRC-32 of a whole file."""
+    """Content with the CRC-32 of an intact file."""
     return content + struct.pack("<I", zlib.crc32(content))
 
 

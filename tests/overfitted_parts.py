@@ -34,7 +34,7 @@ SHAPES = {  # of the arrays of a synthesis
     "stages": (2, 3, 27),
     "stage_constants": (2, 3),
 }
-STDS = {  # of their weights in a prior that gives images
+STDS = {  # of their weights in pretrained weights that give images
     "filters": 0.01,
     "lift": 0.1,
     "lift_constants": 0.1,
@@ -50,17 +50,17 @@ def random_network(seed: int = 0) -> GridNetwork:
     """A context network that gives narrow and wide distributions, near and far from zero."""
     rng = np.random.default_rng(seed)
 
-    def whole(limit: int, *shape: int) -> np.ndarray:
+    def complete(limit: int, *shape: int) -> np.ndarray:
         return rng.integers(-limit, limit + 1, shape).astype(np.float32)
 
     return GridNetwork(
-        whole(20, HIDDEN, FEATURES),
-        whole(2000, GRID_LEVELS, HIDDEN),
-        whole(60, HIDDEN, HIDDEN),
-        whole(2000, HIDDEN),
-        whole(40, 2, HIDDEN),
-        whole(30, 2, FEATURES),
-        whole(2000, GRID_LEVELS, 2),
+        complete(20, HIDDEN, FEATURES),
+        complete(2000, GRID_LEVELS, HIDDEN),
+        complete(60, HIDDEN, HIDDEN),
+        complete(2000, HIDDEN),
+        complete(40, 2, HIDDEN),
+        complete(30, 2, FEATURES),
+        complete(2000, GRID_LEVELS, 2),
     )
 
 
@@ -96,53 +96,53 @@ class TableCosts:
         return symbols
 
 
-def prior_arrays(
-    network: GridNetwork, machine: Arrays, machine_step: float, seed: int = 0
+def weight_arrays(
+    network: GridNetwork, synthesis: Arrays, synthesis_step: float, seed: int = 0
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of a prior; the step of each weight of the context network is its own.
+    """The arrays of pretrained weights; the step of each weight of the context network is its own.
 
     Args:
         network: The context network.
-        machine: The arrays of the synthesis by name.
-        machine_step: The largest step of its weights.
+        synthesis: The arrays of the synthesis by name.
+        synthesis_step: The largest step of its weights.
         seed: Of steps and tables.
     """
     rng = np.random.default_rng(seed)
     arrays: dict[str, np.ndarray[Any, Any]] = {
         f"context_{name}": getattr(network, name).astype(np.int32) for name in GridNetwork.LIMITS
     }
-    arrays |= {f"machine_{name}": weights.astype(np.float32) for name, weights in machine.items()}
-    machine_count = sum(weights.size for weights in machine.values())
+    arrays |= {f"machine_{name}": weights.astype(np.float32) for name, weights in synthesis.items()}
+    synthesis_count = sum(weights.size for weights in synthesis.values())
     context_count = sum(getattr(network, name).size for name in CONTEXT_DELTAS)
-    steps = [machine_step * 2.0 ** rng.integers(-6, 1, machine_count), rng.integers(1, 12, context_count)]
+    steps = [synthesis_step * 2.0 ** rng.integers(-6, 1, synthesis_count), rng.integers(1, 12, context_count)]
     arrays["change_steps"] = np.concatenate(steps).astype(np.float32)
-    arrays["change_tables"] = rng.integers(0, 29, machine_count + context_count).astype(np.uint8)
+    arrays["change_tables"] = rng.integers(0, 29, synthesis_count + context_count).astype(np.uint8)
     return arrays
 
 
-def some_prior_arrays(seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of a small prior of random networks."""
+def some_weight_arrays(seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of small weights of random networks."""
     rng = np.random.default_rng(seed)
-    machine = {name: rng.normal(0, std, SHAPES[name]) for name, std in STDS.items()}
-    machine["filters"] += (-0.02, 0.23, 0.86, -0.07)
-    machine["constants"] += 0.5
-    return prior_arrays(random_network(seed), machine, 2.0**-6, seed)
+    synthesis = {name: rng.normal(0, std, SHAPES[name]) for name, std in STDS.items()}
+    synthesis["filters"] += (-0.02, 0.23, 0.86, -0.07)
+    synthesis["constants"] += 0.5
+    return weight_arrays(random_network(seed), synthesis, 2.0**-6, seed)
 
 
 @lru_cache(maxsize=1)
-def some_prior() -> OverfittedWeights:
-    """The prior of `some_prior_arrays`."""
-    return OverfittedWeights.from_arrays(some_prior_arrays())
+def some_weights() -> OverfittedWeights:
+    """The pretrained weights of `some_weight_arrays`."""
+    return OverfittedWeights.from_arrays(some_weight_arrays())
 
 
 @contextmanager
-def installed(prior: OverfittedWeights) -> Iterator[None]:
-    """Lets files name a prior as if it were shipped."""
+def installed(weights: OverfittedWeights) -> Iterator[None]:
+    """Lets files name pretrained weights as if it were shipped."""
 
-    def prior_of(weights_id: int) -> OverfittedWeights:
-        return prior if weights_id == prior.checksum else overfitted_weights_of(weights_id)
+    def weights_of(weights_id: int) -> OverfittedWeights:
+        return weights if weights_id == weights.checksum else overfitted_weights_of(weights_id)
 
     with pytest.MonkeyPatch.context() as patch:
         for module in (read_write, fitted):
-            patch.setattr(module, "overfitted_weights_of", prior_of)
+            patch.setattr(module, "overfitted_weights_of", weights_of)
         yield

@@ -1,1 +1,1 @@
-"""Training of the shipped weights: context networks, their tables, and the Deep Fourier Machine."""
+"""Training of the shipped weights: context networks, their tables, and the correction network."""

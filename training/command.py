@@ -42,10 +42,10 @@ class Number(click.FloatRange):
         return number
 
 
-def named_prior(
+def named_weights(
     name: str,
     model: Model,
-    prior_of: Callable[[int], Trained],
+    weights_of: Callable[[int], Trained],
     from_arrays: Callable[[Arrays], Trained],
 ) -> Trained:
     """Reads the weights from which a training starts.
@@ -53,7 +53,7 @@ def named_prior(
     Args:
         name: The weights id of shipped weights, in hexadecimal digits, or a file.
         model: The codec.
-        prior_of: Returns shipped weights.
+        weights_of: Returns shipped weights.
         from_arrays: Creates weights from arrays.
 
     Raises:
@@ -62,7 +62,7 @@ def named_prior(
     """
     shipped = {f"{weights_id:08x}": weights_id for weights_id in shipped_ids(model)}
     if name in shipped:
-        return prior_of(shipped[name])
+        return weights_of(shipped[name])
     if not Path(name).is_file():
         msg = f"{name!r} is neither a file nor an id of shipped weights ({', '.join(shipped)})"
         raise click.BadParameter(msg)

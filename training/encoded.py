@@ -21,19 +21,19 @@ from dfmcodec.codecs.wavelet.colour import pixels_to_planes
 from dfmcodec.codecs.wavelet.encode.efforts import QUICK, Effort
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
 from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate
-from dfmcodec.codecs.wavelet.filter import filter_change
+from dfmcodec.codecs.wavelet.filter import filter_residual
 from dfmcodec.codecs.wavelet.geometry import Geometry
 from dfmcodec.codecs.wavelet.passes import CodingPass, level_passes, pass_shape
 from dfmcodec.codecs.wavelet.sections.latents import read_tile
 from dfmcodec.codecs.wavelet.synthesis import Samples
 from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE
-from dfmcodec.codecs.wavelet.weights import WaveletWeights, prior_of
+from dfmcodec.codecs.wavelet.weights import WaveletWeights, weights_of
 from dfmcodec.errors import DfmError, DivergedError
 from dfmcodec.image import Image
 from dfmcodec.processes import run_jobs
 from dfmcodec.search.config import BIT_COST
 from dfmcodec.threads import thread_count
-from training.command import named_prior
+from training.command import named_weights
 from training.examples import DecodedCells, Rows, image_files, photograph, random_step, rows_of_symbols
 
 REFINED_FRACTION = 0.7  # fraction of the photographs with refining iterations
@@ -56,12 +56,12 @@ class EncodedExamples:
     cells: DecodedCells
 
 
-def encoded_examples(pixels: Pixels, prior: WaveletWeights, rng: np.random.Generator) -> EncodedExamples:
+def encoded_examples(pixels: Pixels, weights: WaveletWeights, rng: np.random.Generator) -> EncodedExamples:
     """Encodes an image with given weights at a random step size.
 
     Args:
         pixels: uint8 [H, W, 3].
-        prior: The weights.
+        weights: The weights.
         rng: The source of random numbers.
 
     Raises:
@@ -73,23 +73,23 @@ def encoded_examples(pixels: Pixels, prior: WaveletWeights, rng: np.random.Gener
         effort, iterations = REFINED, REFINED.iterations
     q_step = random_step(rng)
     image = Image(np.ascontiguousarray(pixels[:height, :width]))
-    encoding = Encoding.of(image, effort, prior=prior)
+    encoding = Encoding.of(image, effort, weights=weights)
     following = first_state(encoding)
     for _ in range(iterations):
         change = following.change
         trial, following = iterate(encoding, following, q_step, BIT_COST)
     (tile,) = encoding.tiling.tiles
     (stream,) = trial.model.streams
-    symbols, _ = read_tile(0, stream, tile.geometry, q_step, prior.context, 0)
+    symbols, _ = read_tile(0, stream, tile.geometry, q_step, weights.context, 0)
     pyramid = encoding.pyramid(tile, change)
     by_pass = symbols_by_pass(symbols, tile.geometry)
-    rows, samples = rows_of_symbols(pyramid, tile.geometry, q_step, by_pass, prior.context, rng)
+    rows, samples = rows_of_symbols(pyramid, tile.geometry, q_step, by_pass, weights.context, rng)
 
     original = pixels_to_planes(image.pixels, encoding.basis) * np.float32(UNITS_PER_CODE_VALUE)
     if (image_filter := trial.model.image_filter) is not None:
-        whole = Samples.whole(samples)
-        original -= filter_change(whole.around(whole.at, image_filter.radius), image_filter)
-    return EncodedExamples(rows, DecodedCells.of(samples, original, q_step, prior.machine.reach))
+        complete = Samples.complete(samples)
+        original -= filter_residual(complete.around(complete.at, image_filter.radius), image_filter)
+    return EncodedExamples(rows, DecodedCells.of(samples, original, q_step, weights.correction.reach))
 
 
 def symbols_by_pass(values: Int32, geometry: Geometry) -> dict[CodingPass, Int32]:
@@ -105,16 +105,16 @@ def symbols_by_pass(values: Int32, geometry: Geometry) -> dict[CodingPass, Int32
 
 
 @lru_cache(maxsize=1)
-def prior_of_name(name: str) -> WaveletWeights:
+def weights_of_name(name: str) -> WaveletWeights:
     """Returns the weights with a weights id or in a file.
 
     Raises:
         BadParameter: The weights do not exist.
     """
-    return named_prior(name, Model.WAVELET, prior_of, WaveletWeights.from_arrays)
+    return named_weights(name, Model.WAVELET, weights_of, WaveletWeights.from_arrays)
 
 
-def encode_photograph(prior: str, number_of_pass: int, job: Job) -> EncodedExamples:
+def encode_photograph(weights: str, number_of_pass: int, job: Job) -> EncodedExamples:
     """Returns the examples of a photograph. They are equal in every process.
 
     Raises:
@@ -123,19 +123,19 @@ def encode_photograph(prior: str, number_of_pass: int, job: Job) -> EncodedExamp
     number, path = job
     rng = np.random.default_rng([number_of_pass, number])
     try:
-        return encoded_examples(photograph(path, rng), prior_of_name(prior), rng)
+        return encoded_examples(photograph(path, rng), weights_of_name(weights), rng)
     except FloatingPointError as error:
         msg = f"{path}: {error} gave NaN or infinite values; take it out of the folder, then please report it"
         raise DivergedError(msg) from error
 
 
 def encoded_photographs(
-    prior: str, number_of_pass: int, folder: Path, report: Callable[[int], None]
+    weights: str, number_of_pass: int, folder: Path, report: Callable[[int], None]
 ) -> list[EncodedExamples]:
     """Encodes all photographs of a folder on all cores.
 
     Args:
-        prior: See `prior_of_name`.
+        weights: See `weights_of_name`.
         number_of_pass: The number of the pass; each pass draws other step sizes and reductions.
         folder: The folder.
         report: Called after each photograph with the number of finished photographs.
@@ -154,5 +154,5 @@ def encoded_photographs(
         return ()
 
     jobs: Iterator[Job] = enumerate(image_files(folder))
-    run_jobs(partial(encode_photograph, prior, number_of_pass), jobs, thread_count(), take)
+    run_jobs(partial(encode_photograph, weights, number_of_pass), jobs, thread_count(), take)
     return [found[number] for number in sorted(found)]

@@ -354,8 +354,8 @@ class DecodedCells:
             q_step: The step size in 1/64 code values.
             border: The number of cells around the image in `decoded`.
         """
-        whole = Samples.whole(samples)
-        decoded = padded_cells(whole.around(whole.at, CELL * border))
+        complete = Samples.complete(samples)
+        decoded = padded_cells(complete.around(complete.at, CELL * border))
         return cls(decoded, np.ascontiguousarray(cells_of(original, np)), q_step)
 
     @property

@@ -36,10 +36,10 @@ from click.core import ParameterSource
 from dfmcodec._types import Float32
 from dfmcodec.codecs.overfitted.encode.contexts import ContextWeights
 from dfmcodec.codecs.overfitted.encode.fit import Fit, FitSchedule
-from dfmcodec.codecs.overfitted.encode.machine import FINE_CHROMA, NEARLY_LINEAR, STEEP
 from dfmcodec.codecs.overfitted.encode.networks import Networks
-from dfmcodec.codecs.overfitted.encode.quantize import delta_scales, flat_deltas, from_flat, prior_networks
+from dfmcodec.codecs.overfitted.encode.quantize import delta_scales, flat_deltas, from_flat, pretrained_networks
 from dfmcodec.codecs.overfitted.encode.smooth import smooth_latents
+from dfmcodec.codecs.overfitted.encode.synthesis import FINE_CHROMA, NEARLY_LINEAR, STEEP
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, LMBDA_CODES, code_of_lmbda, lmbda_of_code
 from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS, OverfittedWeights, overfitted_weights_of
 from dfmcodec.codecs.registry import Model
@@ -49,7 +49,7 @@ from dfmcodec.files.arrays import write_arrays
 from dfmcodec.files.atomic import check_writable
 from dfmcodec.fourier.layer import MAX_WIDTH
 from dfmcodec.image import PEAK_CODE_VALUE
-from training.command import SCALE, Number, TrainerCommand, errors_in_one_line, named_prior
+from training.command import SCALE, Number, TrainerCommand, errors_in_one_line, named_weights
 from training.examples import check_photographs, image_files, photographs
 
 JOINT_CROPS, JOINT_SIDE, JOINT_COLUMNS, JOINT_STEPS = 64, 128, 8, 500
@@ -59,7 +59,7 @@ PAYING_CROPS = 24  # of this side, and the number of steps
 LONG_CROPS, LONG_STEPS, LONG_RATE_FRACTION = 24, 2000, 0.2
 # Step sizes at exponent 0: for the synthesis in its own units, for the context network in those of
 # `GridNetwork`.
-MACHINE_STEPS = {
+SYNTHESIS_STEPS = {
     "filters": 2.0**-8,
     "lift": 2.0**-7,
     "lift_constants": 2.0**-7,
@@ -138,7 +138,7 @@ def long_fits(
         crops: The number of crops.
         steps: The number of training steps per crop.
     """
-    networks, scales = prior_networks(start), delta_scales(start)
+    networks, scales = pretrained_networks(start), delta_scales(start)
     in_turn = zip(crops_of(folder, crops, SINGLE_SIDE, seed=17), cycle(lmbdas), strict=False)
     for number, (crop, lmbda) in enumerate(in_turn):
         frozen = smooth_latents(crop, lmbda)
@@ -146,7 +146,7 @@ def long_fits(
         yield fitted_networks(crop, networks, steps, lmbda, **settings)
 
 
-def prior_arrays(start: Networks, fits: Sequence[Networks] = ()) -> dict[str, Any]:
+def weight_arrays(start: Networks, fits: Sequence[Networks] = ()) -> dict[str, Any]:
     """Returns the arrays of new weights.
 
     Args:
@@ -158,47 +158,49 @@ def prior_arrays(start: Networks, fits: Sequence[Networks] = ()) -> dict[str, An
     middle = distances.sum(axis=0) / (len(fits) + _START_WEIGHT)
     mean = _moved(start, middle)
     network = mean.contexts.to_integers()
-    machine = mean.machine._asdict()
+    synthesis = mean.synthesis._asdict()
     arrays: dict[str, Any] = {f"context_{name}": getattr(network, name).astype(np.int32) for name in CONTEXT_DELTAS}
-    arrays |= {f"machine_{name}": np.asarray(weights, dtype=np.float32) for name, weights in machine.items()}
-    sizes = [np.asarray(weights).size for weights in machine.values()]
+    arrays |= {f"machine_{name}": np.asarray(weights, dtype=np.float32) for name, weights in synthesis.items()}
+    sizes = [np.asarray(weights).size for weights in synthesis.values()]
     sizes += [getattr(network, name).size for name in CONTEXT_DELTAS]
-    steps = np.repeat([*MACHINE_STEPS.values(), *map(float, CONTEXT_STEPS.values())], sizes)
+    steps = np.repeat([*SYNTHESIS_STEPS.values(), *map(float, CONTEXT_STEPS.values())], sizes)
     kinds = np.repeat(np.arange(len(sizes)), sizes)
     arrays["change_steps"] = steps.astype(np.float32)
     arrays["change_tables"] = _tables((distances - middle) / steps, kinds)
     return arrays
 
 
-def widened(prior: OverfittedWeights, units: int, seed: int = 0) -> OverfittedWeights:
+def widened(pretrained: OverfittedWeights, units: int, seed: int = 0) -> OverfittedWeights:
     """Adds units to a context network without changing its outputs: the new units receive random
     features, and the outputs do not use them yet.
 
     Args:
-        prior: The weights.
+        weights: The weights.
         units: The number of units in each layer, at least the current number.
         seed: The seed of the random features.
     """
-    networks = prior_networks(prior)
+    networks = pretrained_networks(pretrained)
     fresh = ContextWeights.start(np.random.default_rng(seed), units)
     contexts = {name: np.zeros(weights.shape, dtype=np.float32) for name, weights in fresh._asdict().items()}
     contexts["w1"] = np.array(fresh.w1)
     for name, weights in networks.contexts._asdict().items():
         contexts[name][tuple(map(slice, weights.shape))] = weights
-    arrays = prior_arrays(Networks.of(networks.machine, ContextWeights(**contexts)))
+    arrays = weight_arrays(Networks.of(networks.synthesis, ContextWeights(**contexts)))
     tables = []
-    for (_, shape), known in zip(OverfittedWeights.from_arrays(arrays).shapes, prior.split(prior.tables), strict=True):
+    for (_, shape), known in zip(
+        OverfittedWeights.from_arrays(arrays).shapes, pretrained.split(pretrained.tables), strict=True
+    ):
         of_array = np.full(shape, np.rint(known.mean()), dtype=np.uint8)
         of_array[tuple(map(slice, known.shape))] = known
         tables.append(of_array.ravel())
     return OverfittedWeights.from_arrays(arrays | {"change_tables": np.concatenate(tables)})
 
 
-def long_start(prior: OverfittedWeights, context_width: int) -> OverfittedWeights:
+def long_start(weights: OverfittedWeights, context_width: int) -> OverfittedWeights:
     """Returns the weights from which long fits of the current command start.
 
     Args:
-        prior: The given weights.
+        weights: The given weights.
         context_width: The number of units in a layer of the context network.
 
     Raises:
@@ -210,14 +212,14 @@ def long_start(prior: OverfittedWeights, context_width: int) -> OverfittedWeight
 
     for name in ("width", "axes", "nearly_linear"):
         if is_given(name):
-            msg = f"--{name.replace('_', '-')} is determined by --start {prior.checksum:08x}; leave it out"
+            msg = f"--{name.replace('_', '-')} is determined by --start {weights.checksum:08x}; leave it out"
             raise ConfigError(msg)
-    units = len(prior.network.w1)
+    units = len(weights.network.w1)
     if is_given("context_width") and context_width < units:
-        start = f"--start {prior.checksum:08x}"
+        start = f"--start {weights.checksum:08x}"
         msg = f"--context-width {context_width} is less than the {units} of {start}; give {units} or more"
         raise ConfigError(msg)
-    return widened(prior, max(context_width, units))
+    return widened(weights, max(context_width, units))
 
 
 def _tables(distances: npt.NDArray[Any], kinds: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
@@ -243,11 +245,11 @@ def _moved(start: Networks, deltas: Float32) -> Networks:
     return start.mapped(np.add, from_flat(deltas, start))
 
 
-def _start_prior(_context: click.Context, _parameter: click.Parameter, start: str | None) -> OverfittedWeights | None:
+def _start_weights(_context: click.Context, _parameter: click.Parameter, start: str | None) -> OverfittedWeights | None:
     """Reads the weights of --start."""
     if start is None:
         return None
-    return named_prior(start, Model.OVERFITTED, overfitted_weights_of, OverfittedWeights.from_arrays)
+    return named_weights(start, Model.OVERFITTED, overfitted_weights_of, OverfittedWeights.from_arrays)
 
 
 def _checked_axes(_context: click.Context, _parameter: click.Parameter, axes: str) -> str:
@@ -297,7 +299,7 @@ def _checked_axes(_context: click.Context, _parameter: click.Parameter, axes: st
 )
 @click.option(
     "--start",
-    callback=_start_prior,
+    callback=_start_weights,
     help="The weights from which long fits start, instead of stages 1 and 2: an id of shipped weights, or a file.",
 )
 @click.option("--scale", type=SCALE, default=1.0, show_default=True, help="Factor on crops and steps.")
@@ -344,11 +346,11 @@ def main(
         layer = NEARLY_LINEAR if nearly_linear else STEEP
         together, random = side_by_side(crops, JOINT_COLUMNS), Networks.start(0, width, context_width, axes, layer)
         joint = fitted_networks(together, random, scaled(JOINT_STEPS), sorted(lmbdas)[len(lmbdas) // 2])
-        first = OverfittedWeights.from_arrays(prior_arrays(joint, logged(fits(joint, single_crops))))
-        paying = fits(prior_networks(first), paying_crops, delta_scales(first))
+        first = OverfittedWeights.from_arrays(weight_arrays(joint, logged(fits(joint, single_crops))))
+        paying = fits(pretrained_networks(first), paying_crops, delta_scales(first))
     else:
         paying = long_fits(folder, first, lmbdas, scaled(LONG_CROPS), scaled(LONG_STEPS))
-    arrays = prior_arrays(prior_networks(first), logged(paying))
+    arrays = weight_arrays(pretrained_networks(first), logged(paying))
     path = out / f"overfitted-{OverfittedWeights.from_arrays(arrays).checksum:08x}.npz"
     write_arrays(path, arrays, is_compressed=True)
     log(f"{path}: {path.stat().st_size} bytes")

@@ -1,9 +1,9 @@
 """Continues training of weights on encodings of a folder of photographs that were made with them.
 
-    python -m training.refine PRIOR FOLDER --work DIR --out prior.npz
+    python -m training.refine WEIGHTS FOLDER --work DIR --out weights.npz
 
-PRIOR is the weights id of shipped weights, or a file. The training has three parts. Each stores its
-result in --work, and a repeated command skips finished parts:
+WEIGHTS is the weights id of shipped weights, or a file. The training has three parts. Each stores
+its result in --work, and a repeated command skips finished parts:
 
 1. Encode the photographs with the given weights, most of them with refining iterations. The results
    are context rows and decoded images.
@@ -11,10 +11,10 @@ result in --work, and a repeated command skips finished parts:
 3. Train the correction network further on the images.
 
 With --part, several processes can share the work of 2 and 3: `--part 01`, `--part 23` and `--part
-machine`, after `--part ""`, which runs only 1.
+correction`, after `--part ""`, which runs only 1.
 
 One photograph in 20 is held out; the log contains the loss on these. To continue further, pass the
-new weights as PRIOR with another --work.
+new weights as WEIGHTS with another --work.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from dfmcodec.codecs.wavelet.weights import WaveletWeights
 from training.checkpoint import load_images, save_images
 from training.command import TrainerCommand, errors_in_one_line
 from training.contexts import Net, count_tables, float_network, mean_loss, train_network
-from training.encoded import encoded_photographs, prior_of_name
+from training.correction import train_correction
+from training.encoded import encoded_photographs, weights_of_name
 from training.examples import Rows
-from training.machine import train_machine
-from training.work import PHASES, Log, checked_part, open_work, phases_of, scaled_steps, work_options, write_prior
+from training.work import PHASES, Log, checked_part, open_work, phases_of, scaled_steps, work_options, write_weights
 
 HELD_OUT_ONE_IN = 20
 CONTEXT_STEPS = 120_000  # training steps of each context network
 CONTEXT_RATE = 1.5e-3
-MACHINE_STEPS = 8_000
-MACHINE_RATE = 7e-4
+CORRECTION_STEPS = 8_000
+CORRECTION_RATE = 7e-4
 
 
 def encode_all(name: str, folder: Path, work: Path, passes: int, log: Log) -> None:
     """Encodes the photographs (part 1) if the work folder does not contain the results.
 
     Args:
-        name: The name of the weights; see `encoded.prior_of_name`.
+        name: The name of the weights; see `encoded.weights_of_name`.
         folder: The folder of photographs.
         work: The folder of results.
         passes: The number of passes over the photographs.
@@ -90,39 +90,41 @@ def refined_network(network: ContextNetwork, work: Path, phase: int, passes: int
     return net
 
 
-def refined_machine(prior: WaveletWeights, work: Path, passes: int, steps: int, log: Log) -> dict[str, Any]:
+def refined_correction(weights: WaveletWeights, work: Path, passes: int, steps: int, log: Log) -> dict[str, Any]:
     """Trains the correction network further (part 3) and returns its arrays."""
     images = [image for number in range(passes) for image in load_images(work / f"decoded_{number}.npz")]
-    checkpoint, report = work / "machine_state.npz", log.progress("machine")
-    return train_machine(images, steps, 0, checkpoint, report, first=prior.machine, learning_rate=MACHINE_RATE)
+    checkpoint, report = work / "correction_state.npz", log.progress("correction")
+    return train_correction(
+        images, steps, 0, checkpoint, report, first=weights.correction, learning_rate=CORRECTION_RATE
+    )
 
 
-def _checked_prior(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
-    """Validates PRIOR. Other processes read it again."""
-    prior_of_name(name)
+def _checked_weights(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
+    """Validates WEIGHTS. Other processes read it again."""
+    weights_of_name(name)
     return name
 
 
 @click.command(cls=TrainerCommand, help=__doc__)
-@click.argument("prior", callback=_checked_prior)
+@click.argument("weights", callback=_checked_weights)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @work_options
-@click.option("--part", callback=checked_part, help="Phases (of 0123), or `machine`: train only this.")
+@click.option("--part", callback=checked_part, help="Phases (of 0123), or `correction`: train only this.")
 @errors_in_one_line()
-def main(prior: str, folder: Path, work: Path, out: Path, scale: float, passes: int, part: str | None) -> None:
-    started_from = prior_of_name(prior)
-    log = open_work(folder, work, out, prior=f"{started_from.checksum:08x}", scale=scale, passes=passes)
-    encode_all(prior, folder, work, passes, log)
-    machine: dict[str, Any] | None = None
-    if part in (None, "machine"):
-        machine = refined_machine(started_from, work, passes, scaled_steps(MACHINE_STEPS, scale), log)
+def main(weights: str, folder: Path, work: Path, out: Path, scale: float, passes: int, part: str | None) -> None:
+    started_from = weights_of_name(weights)
+    log = open_work(folder, work, out, weights=f"{started_from.checksum:08x}", scale=scale, passes=passes)
+    encode_all(weights, folder, work, passes, log)
+    correction: dict[str, Any] | None = None
+    if part in (None, "correction"):
+        correction = refined_correction(started_from, work, passes, scaled_steps(CORRECTION_STEPS, scale), log)
     networks, steps = started_from.context.networks, scaled_steps(CONTEXT_STEPS, scale)
     nets = [refined_network(networks[phase], work, phase, passes, steps, log) for phase in phases_of(part)]
-    if machine is None or len(nets) < len(PHASES):
+    if correction is None or len(nets) < len(PHASES):
         log("done with this part")
         return
     contexts = count_tables(nets, lambda phase: _rows(work, "rows", passes, phase))
-    write_prior(out, {**contexts, **machine}, log)
+    write_weights(out, {**contexts, **correction}, log)
 
 
 if __name__ == "__main__":

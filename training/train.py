@@ -1,6 +1,6 @@
 """Trains the shipped weights of the wavelet codec on a folder of photographs.
 
-    python -m training.train FOLDER --work DIR --out prior.npz
+    python -m training.train FOLDER --work DIR --out weights.npz
 
 The training has three stages. Each stores its result in --work, and a repeated command skips
 finished stages:
@@ -12,8 +12,9 @@ finished stages:
    would hardly change the images.
 
 With --part, several processes can share the work: `--part 01` and `--part 23` train networks of
-stage 2, and `--part machine` runs stage 3. Each also runs stage 1 if it is missing, and the first
-two also create the context rows of stage 2. Therefore run `--part ""` first, which does only this.
+stage 2, and `--part correction` runs stage 3. Each also runs stage 1 if it is missing, and the
+first two also create the context rows of stage 2. Therefore run `--part ""` first, which does only
+this.
 
 A --work folder can be used for one FOLDER, --scale and --passes.
 """
@@ -34,15 +35,15 @@ from training import examples
 from training.checkpoint import load_images, save_images
 from training.command import TrainerCommand, errors_in_one_line
 from training.contexts import count_tables, train_network, untrained_context
+from training.correction import DEPTH, train_correction
 from training.examples import BIT_COSTS, DecodedCells, Rows
-from training.machine import DEPTH, train_machine
-from training.work import PHASES, Log, checked_part, open_work, phases_of, scaled_steps, work_options, write_prior
+from training.work import PHASES, Log, checked_part, open_work, phases_of, scaled_steps, work_options, write_weights
 
 FIRST_ONE_IN = 3  # one image in 3 is used in stage 1
 FIRST_STEPS = 5_000  # training steps of each network of stage 1
 CONTEXT_STEPS = 60_000  # training steps of each network of stage 2
-MACHINE_STEPS = 34_000
-MACHINE_PASSES = 2  # passes over the images, each with other step sizes
+CORRECTION_STEPS = 34_000
+CORRECTION_PASSES = 2  # passes over the images, each with other step sizes
 
 
 @dataclass(frozen=True)
@@ -115,41 +116,41 @@ def decode_images(folder: Path, context: ContextModel, passes: int, border: int,
             q_step = examples.random_step(rng)
             decoded.append(examples.decoded_cells(pixels, q_step, rng.uniform(*BIT_COSTS), context, border))
             if (count + 1) % 100 == 0:
-                log(f"machine, pass {number}, images: {count + 1}")
+                log(f"correction, pass {number}, images: {count + 1}")
     return decoded
 
 
-def trained_machine(folder: Path, work: Path, steps: int, context: ContextModel, log: Log) -> dict[str, Any]:
+def trained_correction(folder: Path, work: Path, steps: int, context: ContextModel, log: Log) -> dict[str, Any]:
     """Trains the correction network (stage 3) and returns its arrays. The work folder stores the
     decoded images.
     """
     decoded = work / "decoded.npz"
     if not decoded.exists():
-        save_images(decoded, decode_images(folder, context, MACHINE_PASSES, 1 + DEPTH, log))
-    return train_machine(load_images(decoded), steps, 0, work / "machine_state.npz", log.progress("machine"))
+        save_images(decoded, decode_images(folder, context, CORRECTION_PASSES, 1 + DEPTH, log))
+    return train_correction(load_images(decoded), steps, 0, work / "correction_state.npz", log.progress("correction"))
 
 
 @click.command(cls=TrainerCommand, help=__doc__)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @work_options
-@click.option("--part", callback=checked_part, help="Phases of stage 2 (of 0123), or `machine`: do only this.")
+@click.option("--part", callback=checked_part, help="Phases of stage 2 (of 0123), or `correction`: do only this.")
 @errors_in_one_line()
 def main(folder: Path, work: Path, out: Path, scale: float, passes: int, part: str | None) -> None:
     log = open_work(folder, work, out, scale=scale, passes=passes)
     first = train_contexts(folder, work, Stage("first", scaled_steps(FIRST_STEPS, scale), 1, None), list(PHASES), log)
     assert first is not None
     context = ContextModel.from_arrays(first)
-    machine = None
-    if part in (None, "machine"):
-        machine = trained_machine(folder, work, scaled_steps(MACHINE_STEPS, scale), context, log)
-    if part == "machine":
+    correction = None
+    if part in (None, "correction"):
+        correction = trained_correction(folder, work, scaled_steps(CORRECTION_STEPS, scale), context, log)
+    if part == "correction":
         return
     stage = Stage("second", scaled_steps(CONTEXT_STEPS, scale), passes, context)
     second = train_contexts(folder, work, stage, phases_of(part), log)
-    if second is None or machine is None:
+    if second is None or correction is None:
         log("done with this part")
         return
-    write_prior(out, {**second, **machine}, log)
+    write_weights(out, {**second, **correction}, log)
 
 
 if __name__ == "__main__":

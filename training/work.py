@@ -57,7 +57,7 @@ def work_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--scale", type=SCALE, default=1.0, show_default=True, help="Factor on all numbers of training steps."
         ),
-        click.option("--out", type=click.Path(path_type=Path), required=True, help="The prior to write."),
+        click.option("--out", type=click.Path(path_type=Path), required=True, help="The pretrained weights to write."),
         click.option(
             "--work", type=click.Path(path_type=Path), required=True, help="Folder for results and checkpoints."
         ),
@@ -111,25 +111,25 @@ def _check_settings(folder: Path, work: Path, command_settings: dict[str, float 
         raise ConfigError(msg)
 
 
-def write_prior(out: Path, arrays: dict[str, Any], log: Log) -> None:
+def write_weights(out: Path, arrays: dict[str, Any], log: Log) -> None:
     """Writes trained weights.
 
     Raises:
         DfmError: Sums are not exact (see `WaveletWeights.from_arrays`), or the file cannot be
             written.
     """
-    prior = WaveletWeights.from_arrays(arrays)
+    weights = WaveletWeights.from_arrays(arrays)
     write_arrays(out, arrays, is_compressed=True)
-    log(f"{out}: {out.stat().st_size} bytes, checksum {prior.checksum:08x}")
+    log(f"{out}: {out.stat().st_size} bytes, checksum {weights.checksum:08x}")
 
 
 def checked_part(_context: click.Context, _parameter: click.Parameter, part: str | None) -> str | None:
     """Validates --part and sorts its phases."""
-    if part is None or part == "machine":
+    if part is None or part == "correction":
         return part
     phases = sorted(set(part) & set("0123"))
     if len(phases) != len(part):
-        msg = f"{part!r} is neither `machine` nor phases of 0123, each once"
+        msg = f"{part!r} is neither `correction` nor phases of 0123, each once"
         raise click.BadParameter(msg)
     return "".join(phases)
 
@@ -138,4 +138,4 @@ def phases_of(part: str | None) -> list[int]:
     """Returns the phases to train according to --part; all without it."""
     if part is None:
         return list(PHASES)
-    return [] if part == "machine" else [int(phase) for phase in part]
+    return [] if part == "correction" else [int(phase) for phase in part]

@@ -56,7 +56,7 @@ def build(
     script = linked(_PAGE_MODULE)
     parts = [
         _data("dfm-worker", "text/plain", linked(_WORKER_MODULE)),
-        _data("dfm-prior", "text/plain", base64.b64encode(_prior()).decode()),
+        _data("dfm-weights", "text/plain", base64.b64encode(_weights()).decode()),
     ]
     if files is None:
         gallery = (FOLDER / _GALLERY).read_bytes()
@@ -186,11 +186,11 @@ def _replaced(html: str, pattern: str, by: str) -> str:
     return result
 
 
-def _prior() -> bytes:
-    from dfmcodec.web.make_prior import prior_bytes
+def _weights() -> bytes:
+    from dfmcodec.web.make_weights import weights_bytes
 
-    prior: bytes = prior_bytes()
-    return prior
+    weights: bytes = weights_bytes()
+    return weights
 
 
 def main() -> None:

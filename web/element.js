@@ -24,7 +24,7 @@ const CSS_URL = /url\((?:"([^"]*)"|'([^']*)'|([^)"']*))\)/g;
 
 const client = new DfmClient({
   workerUrl: new URL("worker.js", import.meta.url),
-  priorUrl: new URL("prior.bin", import.meta.url),
+  weightsUrl: new URL("weights.bin", import.meta.url),
   workers: Math.max(1, Math.min(MOST_WORKERS, (navigator.hardwareConcurrency ?? 2) - 1)),
 });
 
@@ -160,9 +160,9 @@ function replace(element, task, blobs) {
   task.made = blobs.map((blob) => URL.createObjectURL(blob));
   const by = new Map(task.addresses.map((address, i) => [address, task.made[i]]));
   const text = isPainted(element)
-    ? task.original.replace(CSS_URL, (whole, ...groups) => {
+    ? task.original.replace(CSS_URL, (complete, ...groups) => {
         const url = by.get(groups.slice(0, 3).find((group) => group !== undefined));
-        return url ? `url("${url}")` : whole;
+        return url ? `url("${url}")` : complete;
       })
     : task.made[0];
   write(element, text);

@@ -2,7 +2,7 @@
  * The worker: decodes one file at a time, off the main thread. The other side is src/client.js.
  *
  * To the worker:
- *   { type: "prior", bytes }               once, first
+ *   { type: "weights", bytes }               once, first
  *   { type: "decode", id, bytes, wants }   after the answer to the job before it
  *   { type: "cancel", id }
  *   { type: "helper", port }               to another worker, which takes parts of large images
@@ -18,22 +18,22 @@
  * } instead of pixels.
  */
 
-import { decode, inspect, loadPrior } from "./src/decode.js";
+import { decode, inspect, loadWeights } from "./src/decode.js";
 import { DfmError } from "./src/errors.js";
 import { openParts } from "./src/image_parts.js";
 import { asEightBit, encodePng } from "./src/png.js";
 import { Team, help } from "./src/together.js";
 
 /** @type {Promise<object>|null} */
-let prior = null;
+let weights = null;
 /** @type {{ id: number, controller: AbortController }|null} */
 let running = null;
 const team = new Team();
 
 self.onmessage = ({ data }) => {
-  if (data.type === "prior") {
-    prior = loadPrior(data.bytes);
-    prior.catch(() => {}); // each job that needs it reports the error
+  if (data.type === "weights") {
+    weights = loadWeights(data.bytes);
+    weights.catch(() => {}); // each job that needs it reports the error
   } else if (data.type === "decode") {
     run(data);
   } else if (data.type === "cancel" && running?.id === data.id) {
@@ -41,7 +41,7 @@ self.onmessage = ({ data }) => {
   } else if (data.type === "helper") {
     team.add(data.port);
   } else if (data.type === "help") {
-    help(data.port, async (file, maxPixels) => openParts(file, { prior: await prior, maxPixels }));
+    help(data.port, async (file, maxPixels) => openParts(file, { weights: await weights, maxPixels }));
   }
 };
 
@@ -63,7 +63,7 @@ async function result(id, bytes, wants, signal) {
   if (wants.headerOnly) return null;
   return decode(bytes, {
     ...wants.options,
-    prior: await prior,
+    weights: await weights,
     signal,
     team,
     onProgress: (part) => self.postMessage({ type: "progress", id, part }),

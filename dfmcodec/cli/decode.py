@@ -237,9 +237,9 @@ def command(**arguments: Any) -> None:
     \b
     dfm decode photo.dfm                            writes photo.png
     dfm decode photo.dfm -o out.tif                 TIFF; also JPEG, WebP, PPM, BMP, NPY
-    dfm decode photo.dfm --to 320 -o small.png      a thumbnail, faster than the whole image
+    dfm decode photo.dfm --to 320 -o small.png      a thumbnail, faster than the complete image
     dfm decode photo.dfm --to 320 --strip all -o small.jpg
-    dfm decode photo.dfm --region 100,50,640,480    a rectangle, exactly as in the whole image
+    dfm decode photo.dfm --region 100,50,640,480    a rectangle, exactly as in the complete image
     dfm decode out/ -r -O images/ --format png      a folder and its subfolders
     cat a.dfm | dfm decode - -o - --format ppm      through pipes
     head -c 8000 a.dfm | dfm decode - --best-effort -o preview.png

@@ -73,7 +73,7 @@ if TYPE_CHECKING:
 
 _SECTIONS = {  # sections of the help
     "Targets, at most one": ("quality", "size", "rate", "bpp", "ssimulacra2", "psnr", "lossless", "lmbda"),
-    "Effort and model": ("tune", "effort", "model", "generator", "steps", "time_limit_s", "seed"),
+    "Effort and model": ("tune", "effort", "model", "generator", "training_steps", "time_limit_s", "seed"),
     "What is read and kept": ("page", "strip", "sample_max", "max_pixels"),
     "Outputs": ("output", "folder", "keeps_extension", "preview", "skip_larger", "force", "overwrites_source"),
     "Many files": (

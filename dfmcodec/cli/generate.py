@@ -118,7 +118,12 @@ class _TrainOptions:
     type=click.Choice(["encoder", "table"]),
     help="Take codes from an encoder network or from a table of learned codes. Default: set by the preset.",
 )
-@click.option("--steps", type=click.IntRange(1, 10**9), help="Number of training steps. Default: set by the preset.")
+@click.option(
+    "--training-steps",
+    "steps",
+    type=click.IntRange(1, 10**9),
+    help="Number of training steps. Default: set by the preset.",
+)
 @click.option(
     "--time-limit",
     type=Number(1e-3),

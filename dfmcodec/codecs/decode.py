@@ -79,18 +79,18 @@ def decode_written(data: bytes, samples: Int32, region: Region, pixels: Pixels |
         FormatError: The file cannot be read, or the tile has other samples.
     """
     header = container.read_header(data, request.max_pixels)
-    whole = Region(0, 0, header.height, header.width)
-    model, tile = container.read_model(data, whole.middle, request.max_pixels)
+    complete = Region(0, 0, header.height, header.width)
+    model, tile = container.read_model(data, complete.middle, request.max_pixels)
     of_tile = tile.relative_to(region)
     renderer = codec_of(header.architecture.model).renderer()
     if not np.array_equal(renderer.samples(model), samples[:, of_tile.rows, of_tile.columns]):
         raise CorruptError(_OTHER)
     decoded = Decoded(model, region, header.height, header.width, samples)
     if pixels is None:
-        pixels = renderer.render(decoded, whole, request)
+        pixels = renderer.render(decoded, complete, request)
     elif not np.array_equal(renderer.render(decoded, tile, request), pixels[tile.rows, tile.columns]):
         raise CorruptError(_OTHER)
-    return _as_image(pixels, container.read_ancillary(data, whole, request.max_pixels))
+    return _as_image(pixels, container.read_ancillary(data, complete, request.max_pixels))
 
 
 def decode_best_effort(data: bytes, request: DecodeRequest = _ALL) -> tuple[Image, list[str]]:
@@ -255,9 +255,9 @@ def render(model: QuantizedModel, backend: str = "numpy") -> Pixels:
         ConfigError: The backend is unknown.
     """
     check_backend(backend)
-    whole = Region(0, 0, model.height, model.width)
-    decoded = Decoded(model, whole, model.height, model.width)
-    return codec_of(model.architecture.model).renderer().render(decoded, whole, DecodeRequest(backend))
+    complete = Region(0, 0, model.height, model.width)
+    decoded = Decoded(model, complete, model.height, model.width)
+    return codec_of(model.architecture.model).renderer().render(decoded, complete, DecodeRequest(backend))
 
 
 def check_backend(backend: str) -> None:

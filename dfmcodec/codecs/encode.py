@@ -24,7 +24,7 @@ from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError, Ta
 from dfmcodec.image import BIT_DEPTHS, PEAK_CODE_VALUE, Image, peak_value
 from dfmcodec.image.alpha_fill import fill_invisible
 from dfmcodec.metrics import bits_per_pixel, mse_of_psnr, psnr, psnr_of_mse
-from dfmcodec.metrics.ssimulacra2 import SMALLEST_SIDE, WHOLE_SIDE, ssimulacra2
+from dfmcodec.metrics.ssimulacra2 import ALL_SCALES_SIDE, SMALLEST_SIDE, ssimulacra2
 from dfmcodec.options import EFFORTS
 from dfmcodec.report import EncodeReport, EncodeResult
 from dfmcodec.search.config import EncoderConfig
@@ -161,7 +161,7 @@ def _with_measure(image: Image, config: EncoderConfig, notify: Notify) -> Encode
         return replace(config, tune=config.tune or Tune.PSNR.value)
     smallest = min(image.pixels.shape[:2])
     if config.ssimulacra2 is None:
-        return replace(config, tune=config.tune or Tune.PSNR.value) if smallest < WHOLE_SIDE else config
+        return replace(config, tune=config.tune or Tune.PSNR.value) if smallest < ALL_SCALES_SIDE else config
     if smallest >= SMALLEST_SIDE:
         return config
     psnr_db = psnr_of_mse(step_of_score(config.ssimulacra2) ** 2 / 12)

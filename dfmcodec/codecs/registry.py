@@ -60,14 +60,14 @@ class Traits:
 
 
 _FITS = Automatic(from_effort=6, visual_from_effort=8, max_pixels=4_000_000)  # larger images would take hours
-_NETWORK = ("recipe", "depth", "width", "order", "steps")
+_NETWORK = ("recipe", "depth", "width", "order", "training_steps")
 
 
 class Model(Enum):
     """The codecs, in the order in which `auto` tries them. The value is the name of the codec."""
 
     WAVELET = "wavelet", Traits(1, ("ssimulacra2", "quality", "lmbda", "effort"), Automatic(), has_visual_tune=True)
-    OVERFITTED = "overfitted", Traits(3, ("quality", "lmbda", "effort", "steps"), _FITS)
+    OVERFITTED = "overfitted", Traits(3, ("quality", "lmbda", "effort", "training_steps"), _FITS)
     COORDINATE = "coordinate", Traits(0, _NETWORK, default_target="rate")
     GENERATIVE = "generative", Traits(2, is_named=False)
 

@@ -133,16 +133,16 @@ def read_region(
 
 def read_model(data: bytes, region: Region, max_pixels: int = MAX_PIXELS) -> tuple[QuantizedModel, Region]:
     """Reads the model of an intact file without the ancillary data; see `read_region`."""
-    state = _whole(data, max_pixels)
+    state = _complete(data, max_pixels)
     return section_form(state.header.architecture.model).read(state, region, 0, None)
 
 
 def read_ancillary(data: bytes, region: Region | None, max_pixels: int = MAX_PIXELS) -> Ancillary:
     """Reads the ancillary data of an intact file, with the alpha of a region; see `read_region`."""
-    return _ancillary_of(_whole(data, max_pixels), region, None)
+    return _ancillary_of(_complete(data, max_pixels), region, None)
 
 
-def _whole(data: bytes, max_pixels: int) -> FileState:
+def _complete(data: bytes, max_pixels: int) -> FileState:
     """Returns the state of a file, which must be intact; see `read_region` for the errors."""
     state = examine(data, read_header(data, max_pixels))
     state.refuse_damage()

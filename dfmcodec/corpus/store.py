@@ -30,7 +30,7 @@ from dfmcodec.image.open_image import MAX_HELD_BYTES
 
 # Stores that publish an object only when it is complete. Others, such as file servers, show partial
 # objects while they are written, and keep them if the writer dies.
-WHOLE_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
+ATOMIC_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _CASELESS = ("win32", "darwin")  # systems with folders that usually do not distinguish a.dfm from A.dfm
 _WEB = ("http", "https")
@@ -261,8 +261,8 @@ def open_store(url: str) -> Store:
             raise OutputError(msg)
         return _LocalStore(folder)
     _file_system_class(scheme)
-    if scheme not in WHOLE_SCHEMES:
-        schemes = ", ".join(f"{one}://" for one in WHOLE_SCHEMES)
+    if scheme not in ATOMIC_SCHEMES:
+        schemes = ", ".join(f"{one}://" for one in ATOMIC_SCHEMES)
         msg = f"{scheme}:// does not support atomic writes; name a local folder or one of {schemes}"
         raise ConfigError(msg)
     return _RemoteStore(url)

@@ -32,8 +32,8 @@ LAPLACE_COUNT = 112
 SCALES_PER_OCTAVE = 4
 UNIT_SCALE_INDEX = 16  # table of scale 1
 LAST_DIRECT = 28  # table of scale 8
-MEAN_PARTS = 16  # means are multiples of 1/16 symbol
-MEANS = MEAN_PARTS // 2 + 1  # means of a table are at most half a symbol from an integer
+MEANS_PER_SYMBOL = 16  # means are multiples of 1/16 symbol
+MEANS = MEANS_PER_SYMBOL // 2 + 1  # means of a table are at most half a symbol from an integer
 _FIXED_BITS = 60
 # round(2^60 e^{-1/(2 s)}) for the scales s = 2^(0/4), 2^(1/4), 2^(2/4), 2^(3/4)
 _DECAY_OF_OCTAVE = (
@@ -90,7 +90,7 @@ def shifted_laplace_table(index: int, mean: int) -> npt.NDArray[np.int64]:
 
     Args:
         index: A direct table, 0..LAST_DIRECT.
-        mean: The mean in units of 1/MEAN_PARTS symbols, 0..MEANS - 1.
+        mean: The mean in units of 1/MEANS_PER_SYMBOL symbols, 0..MEANS - 1.
 
     Returns:
         int64 [TABLE_SIZE], each at least 1, with the sum 2^24.
@@ -98,8 +98,8 @@ def shifted_laplace_table(index: int, mean: int) -> npt.NDArray[np.int64]:
     decay, one = _decay(index), 1 << _FIXED_BITS
     square = decay * decay >> _FIXED_BITS
     root, towards = decay, one
-    for _ in range(MEAN_PARTS.bit_length() - 2):
-        root = isqrt(root << _FIXED_BITS)  # finally t^(2 / MEAN_PARTS)
+    for _ in range(MEANS_PER_SYMBOL.bit_length() - 2):
+        root = isqrt(root << _FIXED_BITS)  # finally t^(2 / MEANS_PER_SYMBOL)
     for _ in range(mean):
         towards = towards * root >> _FIXED_BITS  # t^(2m)
     free = (1 << PRECISION_BITS) - TABLE_SIZE

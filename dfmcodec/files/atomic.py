@@ -165,7 +165,7 @@ def exists_message(path: Path) -> str:
 
 
 def write_atomic(path: Path, data: bytes, force: bool = True, follow: bool = True, mtime_ns: int | None = None) -> None:
-    """Writes a file so that at any moment either the old file or the whole new one is there.
+    """Writes a file so that at any moment either the old file or the complete new one is there.
 
     This holds even if the process is killed.
 
@@ -206,7 +206,8 @@ def unwritable_message(name: str, error: OSError) -> str:
 
 
 def _write_unnamed(path: Path, data: bytes, force: bool, mtime_ns: int | None) -> bool:
-    """Writes a file without a name and names it once it is whole, so that no rest can be left over.
+    """Writes a file without a name and names it once it is complete, so that no rest can be left
+    over.
 
     Returns:
         False if the file system does not support this.

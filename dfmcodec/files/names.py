@@ -10,7 +10,7 @@ from dfmcodec.files.atomic import MAX_NAME_BYTES
 
 # Control, format and surrogate characters, and separators of lines and paragraphs.
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-MAX_WHOLE_NAME_BYTES = 1024  # limit for a path below a folder, as in object stores
+MAX_PATH_NAME_BYTES = 1024  # limit for a path below a folder, as in object stores
 # Device names on Windows. They are reserved in every folder and with any extension.
 _DEVICE = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9\u00b9\u00b2\u00b3]) *(\.|$)", re.IGNORECASE)
 _JOINERS = {"\u200c", "\u200d"}  # in category Cf, but part of words and emoji
@@ -57,8 +57,8 @@ def fault_of_name(name: str) -> str | None:
     acting = next((one for one in name if one in "\\:" or unicodedata.category(one) == "Cc"), None)
     if acting is not None:
         return f"it has the character {acting!r}"
-    if size > MAX_WHOLE_NAME_BYTES:
-        return f"it has {size} bytes, more than {MAX_WHOLE_NAME_BYTES}"
+    if size > MAX_PATH_NAME_BYTES:
+        return f"it has {size} bytes, more than {MAX_PATH_NAME_BYTES}"
     return next(filter(None, map(_part_fault, name.split("/"))), None)
 
 

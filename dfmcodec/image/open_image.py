@@ -40,7 +40,7 @@ _SIZE_BYTES = 32  # enough to find the size of a PNG or WebP image
 _ORIENTATION_TAG = 0x0112
 _TILE_SIDE_TAGS = (0x0142, 0x0143)  # TIFF tags
 MAX_TILE_PIXELS = 1 << 22  # of a TIFF, unless the image itself is larger
-_HELD_WHOLE = ("PNG", "WEBP", "AVIF", "HEIF", "JXL")
+_HELD_IN_MEMORY = ("PNG", "WEBP", "AVIF", "HEIF", "JXL")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 _JXL_MAGIC = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 _HEIF_PACKAGE, _JXL_PACKAGE = "pillow-heif", "pillow-jxl-plugin"
@@ -196,7 +196,7 @@ def _register_plugin_for(head: bytes) -> None:
 
 def _prepared(file: BinaryIO, name: str, max_pixels: int) -> BinaryIO:
     """Returns the file in the form that the plugin needs, after inexpensive checks."""
-    if name in _HELD_WHOLE and file.seek(0, io.SEEK_END) > MAX_HELD_BYTES:
+    if name in _HELD_IN_MEMORY and file.seek(0, io.SEEK_END) > MAX_HELD_BYTES:
         msg = f"it has more than {MAX_HELD_BYTES >> 20} MiB, the limit for {name} files"
         raise ImageError(msg)
     if name == "PNG":

@@ -1,4 +1,4 @@
-/* The range coder of docs/format.md, "Range coder": whole arrays of symbols at a time.
+/* The range coder of docs/format.md, "Range coder": complete arrays of symbols at a time.
  *
  * The caller stores the state. The state of a decoder has four numbers of 64 bits: lower, range, point,
  * and the number of words read. The state of an encoder has lower, range, and the pending words, which a
@@ -125,13 +125,13 @@ typedef struct {
     uint32_t *out;
 } Encoder;
 
-/* Starts with a state; `count` is the number of further words, and `room` is the number of words that fit. */
-static int begin_encoding(Call *call, Encoder *e, const uint64_t *state, uint32_t *out, ptrdiff_t room,
+/* Starts with a state; `count` is the number of further words, and `capacity` is the number of words that fit. */
+static int begin_encoding(Call *call, Encoder *e, const uint64_t *state, uint32_t *out, ptrdiff_t capacity,
                           ptrdiff_t count) {
     memcpy(e, state, 32);
     e->out = out;
     if (!(e->range >> PRECISION_BITS)) return refuse(call, "the state of a range encoder has no range");
-    if (e->waiting <= PTRDIFF_MAX / 8 && room - count >= (ptrdiff_t)e->waiting) return 1;
+    if (e->waiting <= PTRDIFF_MAX / 8 && capacity - count >= (ptrdiff_t)e->waiting) return 1;
     return refuse(call, "out has no room for the words that wait and one of each symbol");
 }
 

@@ -69,9 +69,9 @@ static void cells_of_row(const Work *work, ptrdiff_t row, float *target) {
         }
         const ptrdiff_t from = y < work->height ? y : work->height - 1;
         const int32_t *source = work->samples + (channel * work->height + from) * work->width;
-        ptrdiff_t whole = (work->width - x + 1) / 2;
-        for (ptrdiff_t n = 0; n < whole; n++) out[n] = (float)source[2 * n + x] * work->to_steps;
-        if (whole < work->cell_columns) out[whole] = (float)source[work->width - 1] * work->to_steps;
+        ptrdiff_t pairs = (work->width - x + 1) / 2;
+        for (ptrdiff_t n = 0; n < pairs; n++) out[n] = (float)source[2 * n + x] * work->to_steps;
+        if (pairs < work->cell_columns) out[pairs] = (float)source[work->width - 1] * work->to_steps;
     }
 }
 

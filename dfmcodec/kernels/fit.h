@@ -36,7 +36,7 @@ typedef float Row[TILE];
 INLINE int own_samples(int level) { return WINDOW >> level; }
 INLINE int samples_of(int level) { return own_samples(level) + 2 * HALO; }
 INLINE int stride_of(int level) { return (samples_of(level) + 15) / 16 * 16 + 16; }
-INLINE int whole_vectors(int numbers) { return (numbers + LANES - 1) / LANES * LANES; }
+INLINE int padded_count(int numbers) { return (numbers + LANES - 1) / LANES * LANES; }
 INLINE int plane_of(int level) { return samples_of(level) * stride_of(level) + SLACK; }
 
 /* The weights of an image's networks, or their gradient; arrays as in `SynthesisNetwork` and `ContextWeights`. */

@@ -12,7 +12,7 @@ INLINE void add_upsample_gradient(const Work *work, const float *taps, int level
     const int count = samples_of(level + 1), pairs = count - TAPS, stride = stride_of(level);
     if (sums) upsample_rows(taps, level, in, work->middle);
     for (int y = 0; y < count; y++)
-        for (int x = 0; x < whole_vectors(2 * pairs); x += LANES) {
+        for (int x = 0; x < padded_count(2 * pairs); x += LANES) {
             float_lanes sum = all(0.0f);
             const float_lanes wide = sums ? load(work->middle + y * stride + x) : sum;
             UNROLLED

@@ -63,7 +63,7 @@ void NAME(round_latents)(const Work *work) {
 }
 
 void NAME(upsample_plane)(const Work *work, const float *taps, int level, const float *in, float *out) {
-    const int pairs = samples_of(level + 1) - TAPS, stride = stride_of(level), end = whole_vectors(2 * pairs);
+    const int pairs = samples_of(level + 1) - TAPS, stride = stride_of(level), end = padded_count(2 * pairs);
     upsample_rows(taps, level, in, work->middle);
     for (int p = 0; p < pairs; p++)
         for (int x = 0; x < end; x += LANES) {
@@ -143,7 +143,7 @@ static void squared_errors(const Work *work) {
                 const float_lanes wanted = load(work->colours + (c * WINDOW + y) * WINDOW + x);
                 float_lanes value = load(colours + c * VALUES + y * PIXELS_ALONG + x);
                 value = smaller(larger(value, all(0.0f)), all(1.0f));
-                value = whole_lanes(value * peak) * unit - wanted;
+                value = rounded_lanes(value * peak) * unit - wanted;
                 errors += value * value * pixel_weights;
             }
             store(work->costs + y * WINDOW + x, &errors);

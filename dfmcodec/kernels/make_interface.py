@@ -313,7 +313,7 @@ def share_memory() -> bool:
     \"""Makes all threads take memory from one place; returns whether that is possible.\"""
 
 def use_instruction_set(name: str) -> None:
-    \"""Uses one of `instruction_sets` from now on, in the whole process.\"""\
+    \"""Uses one of `instruction_sets` from now on, in the complete process.\"""\
 """.splitlines()
 
 

@@ -7,9 +7,9 @@
 /* Returns all one bits where a number is negative, else zeros. */
 INLINE int32_lanes negative(float_lanes x) { return (int32_lanes)x >> 31; }
 
-INLINE int32_lanes whole_where(int32_lanes mask, int32_lanes a, int32_lanes b) { return (a & mask) | (b & ~mask); }
+INLINE int32_lanes integer_where(int32_lanes mask, int32_lanes a, int32_lanes b) { return (a & mask) | (b & ~mask); }
 INLINE float_lanes where(int32_lanes mask, float_lanes a, float_lanes b) {
-    return (float_lanes)whole_where(mask, (int32_lanes)a, (int32_lanes)b);
+    return (float_lanes)integer_where(mask, (int32_lanes)a, (int32_lanes)b);
 }
 
 INLINE float_lanes smaller(float_lanes a, float_lanes b) { return where(negative(a - b), a, b); }
@@ -22,11 +22,11 @@ INLINE float_lanes with_sign_of(float_lanes x, float_lanes sign) {
 #define ROUNDING 12582912.0f /* 1.5 2^23: the last bit of a sum with it is worth 1 */
 
 /* Rounds |x| < 2^22 to the nearest integer. */
-INLINE float_lanes whole_lanes(float_lanes x) { return (x + ROUNDING) - ROUNDING; }
+INLINE float_lanes rounded_lanes(float_lanes x) { return (x + ROUNDING) - ROUNDING; }
 
 INLINE float_lanes floored(float_lanes x) {
-    const float_lanes whole = whole_lanes(x);
-    return whole - where(negative(x - whole), all(1.0f), all(0.0f));
+    const float_lanes integer = rounded_lanes(x);
+    return integer - where(negative(x - integer), all(1.0f), all(0.0f));
 }
 
 /* Computes cos and sin of 2 pi v. With k the integer nearest to 2 v, they are (-1)^k times those of the remaining
@@ -52,8 +52,8 @@ INLINE void cos_sin(float_lanes v, float_lanes *cosine, float_lanes *sine) {
 /* Computes e^x, with x clipped to +-87, as a power of 2 times the polynomial of Cephes. */
 INLINE float_lanes exponential(float_lanes x) {
     x = larger(smaller(x, all(87.0f)), all(-87.0f));
-    const float_lanes shifted = x * 1.44269504f + ROUNDING, whole = shifted - ROUNDING;
-    const float_lanes r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
+    const float_lanes shifted = x * 1.44269504f + ROUNDING, integer = shifted - ROUNDING;
+    const float_lanes r = (x - integer * 0.693359375f) + integer * 2.12194440e-4f;
     float_lanes p = r * 1.98756915e-4f + 1.39819995e-3f;
     p = p * r + 8.33345190e-3f;
     p = p * r + 4.16657960e-2f;
@@ -73,8 +73,8 @@ INLINE float_lanes logarithm(float_lanes x) {
     p = p * s + 0.4f;
     p = p * s + 0.666666667f;
     p = (p * s + 2.0f) * z * 1.44269504f;
-    const float_lanes whole = (float_lanes)(exponent + (int32_lanes)all(ROUNDING)) - ROUNDING;
-    return p + whole;
+    const float_lanes integer = (float_lanes)(exponent + (int32_lanes)all(ROUNDING)) - ROUNDING;
+    return p + integer;
 }
 
 INLINE float sum_of_lanes(float_lanes v) {

@@ -39,7 +39,7 @@ INLINE float_lanes cost_of(const ChoosePaths *a, const Cells *cells, int32_lanes
 
 INLINE float_lanes rounded(float_lanes x) { /* to the nearest integer, ties to even */
     const float_lanes size = magnitude(x);
-    return with_sign_of(where(negative(size - 4194304.0f), whole_lanes(size), size), x);
+    return with_sign_of(where(negative(size - 4194304.0f), rounded_lanes(size), size), x);
 }
 
 /* Finds the best symbol of each quantiser and parity, and its cost: [2 quantiser + parity]. */
@@ -50,7 +50,7 @@ INLINE void candidates(const ChoosePaths *a, const Cells *cells, int32_lanes *sy
     const int32_lanes in_first = cells->table - (in_second & TABLES_PER_QUANTIZER);
     for (int quantizer = 0; quantizer < QUANTIZERS; quantizer++) {
         const int32_lanes table =
-            TABLE_SIZE * whole_where(is_direct, in_first + quantizer * TABLES_PER_QUANTIZER, cells->table);
+            TABLE_SIZE * integer_where(is_direct, in_first + quantizer * TABLES_PER_QUANTIZER, cells->table);
         const float_lanes middle = (cells->c + __builtin_convertvector(toward * quantizer, float_lanes)) * 0.5f;
         const int32_lanes near = __builtin_convertvector(rounded(middle), int32_lanes), none = {0};
         const float_lanes of_near = cost_of(a, cells, table, near, quantizer);
@@ -58,14 +58,14 @@ INLINE void candidates(const ChoosePaths *a, const Cells *cells, int32_lanes *sy
         const float_lanes of_less = cost_of(a, cells, table, near - toward, quantizer);
         const float_lanes of_more = cost_of(a, cells, table, near + toward, quantizer);
         const int32_lanes is_less = negative(of_less - of_more), is_odd = -(near & 1);
-        const int32_lanes around = near + whole_where(is_less, -toward, toward);
+        const int32_lanes around = near + integer_where(is_less, -toward, toward);
         const float_lanes of_around = where(is_less, of_less, of_more);
         /* zero is even, so it competes with the best other even symbol */
-        const int32_lanes even = whole_where(is_odd, around, near);
+        const int32_lanes even = integer_where(is_odd, around, near);
         const float_lanes of_even = where(is_odd, of_around, of_near);
         const int32_lanes is_zero = negative(of_zero - of_even);
         symbols[2 * quantizer] = even & ~is_zero;
-        symbols[2 * quantizer + 1] = whole_where(is_odd, near, around);
+        symbols[2 * quantizer + 1] = integer_where(is_odd, near, around);
         branch_costs[2 * quantizer] = where(is_zero, of_zero, of_even);
         branch_costs[2 * quantizer + 1] = where(is_odd, of_near, of_around);
     }

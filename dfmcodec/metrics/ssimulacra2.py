@@ -27,7 +27,7 @@ from dfmcodec.threads import in_threads
 
 SMALLEST_SIDE = 8  # no scale is computed below this side
 _SCALES = 6
-WHOLE_SIDE = 113  # all scales are computed from this side on, with their own weights
+ALL_SCALES_SIDE = 113  # all scales are computed from this side on, with their own weights
 _SSIM_CONSTANT = np.float32(0.0009)
 _BACKGROUNDS = (0.1, 0.9)  # behind transparent pixels
 _STRIP_PIXELS = 1 << 16  # size of the strips that a thread processes

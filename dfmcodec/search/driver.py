@@ -93,7 +93,7 @@ class Watch:
         """The number of restarts as text for progress displays."""
         return restarts_text(self.restarts)
 
-    def last_part(self, first: float) -> None:
+    def last_fraction(self, first: float) -> None:
         """Reports progress, from now on, as that of the last part of an encoding."""
         self.job = replace(self.job, on_progress=part_of(self.job.on_progress, first, 1.0))
 

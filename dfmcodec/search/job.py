@@ -11,7 +11,7 @@ from dfmcodec._types import Int32, Pixels, Tune
 from dfmcodec.container.contents import QuantizedModel
 from dfmcodec.image import Image
 from dfmcodec.image.region import Region
-from dfmcodec.metrics.ssimulacra2 import WHOLE_SIDE
+from dfmcodec.metrics.ssimulacra2 import ALL_SCALES_SIDE
 from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.target import Target
 
@@ -99,7 +99,7 @@ class Job:
         """
         range_db = config.range_db(image.bit_depth)
         target = asked.of_samples(range_db).without(ancillary_bytes)
-        if min(image.pixels.shape[:2]) < WHOLE_SIDE:  # too small for all scales of SSIMULACRA2
+        if min(image.pixels.shape[:2]) < ALL_SCALES_SIDE:  # too small for all scales of SSIMULACRA2
             target = target.as_lmbda()
         tune = config.distortion_tune
         return cls(image, config, target, tune, ancillary_bytes=ancillary_bytes, range_db=range_db, **others)

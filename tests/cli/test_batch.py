@@ -30,7 +30,7 @@ posix_only = pytest.mark.skipif(os.name == "nt", reason="signals of process grou
 
 
 def opened(path):
-    """An image read whole, its file closed."""
+    """An image read completely, its file closed."""
     with PIL.Image.open(path) as image:
         return image.copy()
 
@@ -199,26 +199,26 @@ def files():
         "tiles": dfmcodec.encode(large, quality=40, effort=1).data,
         "opacity": dfmcodec.encode(np.dstack([large, alpha]), quality=40, effort=1).data,
         "one": dfmcodec.encode(small, quality=60, effort=2).data,
-        "coordinate": dfmcodec.encode(small, model="coordinate", rate=0.1, steps=16).data,
+        "coordinate": dfmcodec.encode(small, model="coordinate", rate=0.1, training_steps=16).data,
     }
 
 
 @pytest.mark.parametrize("name", [pytest.param("tiles", marks=pytest.mark.slow), "opacity", "one", "coordinate"])
 def test_a_region_is_the_crop_pixel_for_pixel(files, name):
     data = files[name]
-    whole = decode_image(data)
+    complete = decode_image(data)
     rng = np.random.default_rng(0)
-    regions = [(0, 0, 1, 1), (0, 0, whole.height, whole.width), (whole.height - 1, whole.width - 1, 1, 1)]
+    regions = [(0, 0, 1, 1), (0, 0, complete.height, complete.width), (complete.height - 1, complete.width - 1, 1, 1)]
     for _ in range(4):
-        top, left = rng.integers(0, whole.height - 1), rng.integers(0, whole.width - 1)
-        regions.append((top, left, rng.integers(1, whole.height - top), rng.integers(1, whole.width - left)))
+        top, left = rng.integers(0, complete.height - 1), rng.integers(0, complete.width - 1)
+        regions.append((top, left, rng.integers(1, complete.height - top), rng.integers(1, complete.width - left)))
     for top, left, height, width in regions:
         part = decode_image(
             data, DecodeRequest(region=Region(int(top), int(left), int(top + height), int(left + width)))
         )
         crop = slice(top, top + height), slice(left, left + width)
-        assert np.array_equal(part.pixels, whole.pixels[crop])
-        assert whole.alpha is None or np.array_equal(part.alpha, whole.alpha[crop])
+        assert np.array_equal(part.pixels, complete.pixels[crop])
+        assert complete.alpha is None or np.array_equal(part.alpha, complete.alpha[crop])
 
 
 def test_only_the_tiles_of_a_region_are_decoded(files, monkeypatch):
@@ -236,18 +236,18 @@ def test_only_the_tiles_of_a_region_are_decoded(files, monkeypatch):
 
 def test_sizes_are_what_was_asked_for_and_near_the_image(files):
     for name in ("tiles", "one", "opacity"):
-        whole = decode_image(files[name])
+        complete = decode_image(files[name])
         for options, expected in [
-            ({"scale": 0.5}, (whole.height / 2, whole.width / 2)),
-            ({"scale": 0.2}, (whole.height / 5, whole.width / 5)),
-            ({"scale": 1.7}, (whole.height * 1.7, whole.width * 1.7)),
+            ({"scale": 0.5}, (complete.height / 2, complete.width / 2)),
+            ({"scale": 0.2}, (complete.height / 5, complete.width / 5)),
+            ({"scale": 1.7}, (complete.height * 1.7, complete.width * 1.7)),
             ({"size": (70, 90)}, (90, 70)),
         ]:
             found = decode_image(files[name], DecodeRequest(**options))
             assert np.allclose(found.pixels.shape[:2], expected, atol=0.51)
-            assert (found.alpha is None) == (whole.alpha is None)
+            assert (found.alpha is None) == (complete.alpha is None)
             size = found.width, found.height
-            reference = np.asarray(PIL.Image.fromarray(whole.pixels).resize(size, PIL.Image.LANCZOS))
+            reference = np.asarray(PIL.Image.fromarray(complete.pixels).resize(size, PIL.Image.LANCZOS))
             assert psnr(reference, found.pixels) > 27, (name, options)
     part = decode_image(files["one"], DecodeRequest(region=Region(10, 20, 50, 60), scale=2))
     all_of_it = decode_image(files["one"], DecodeRequest(scale=2))
@@ -330,7 +330,7 @@ def test_results_show_themselves_in_notebooks():
     assert f"{result.report.psnr_db:.2f} dB" in result.report._repr_html_()
 
 
-def test_verify_tells_the_damaged_from_the_whole(tmp_path, monkeypatch):
+def test_verify_distinguishes_the_damaged_from_the_intact(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     pixels = np.ascontiguousarray(skimage.data.chelsea()[:12, :14])

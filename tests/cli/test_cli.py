@@ -32,7 +32,7 @@ def folder(tmp_path, monkeypatch, chelsea):
 
 
 def opened(path):
-    """An image read whole, its file closed."""
+    """An image read completely, its file closed."""
     with PIL.Image.open(path) as image:
         image.load()
         image.getexif()
@@ -68,7 +68,7 @@ def test_verbose_says_more(folder):
     assert "wavelet, levels 6" in output
     assert "estimated" in output
     output = dfm(
-        "encode", "cat.png", "-f", "--model", "coordinate", "--depth", 1, "--width", 8, "--steps", 16, "-v"
+        "encode", "cat.png", "-f", "--model", "coordinate", "--depth", 1, "--width", 8, "--training-steps", 16, "-v"
     ).output
     assert "bits each" in output
     assert "as floats" in output
@@ -281,7 +281,7 @@ def test_ctrl_c(folder, presses):
     import termios
 
     Path("cat.dfm").write_bytes(b"old")
-    options = ["-f", "--model", "coordinate", "--depth", "1", "--width", "8", "--steps", "1000000"]
+    options = ["-f", "--model", "coordinate", "--depth", "1", "--width", "8", "--training-steps", "1000000"]
     run = [sys.executable, "-m", "dfmcodec", "encode", "cat.png", *options]
     terminal, of_command = os.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))

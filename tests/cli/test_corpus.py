@@ -45,7 +45,7 @@ def test_the_files_are_those_of_the_plain_command(source, tmp_path):
 
 
 def test_a_bad_image_gives_5_and_is_listed_and_tried_again(source, tmp_path):
-    whole = (source / "000.png").read_bytes()
+    complete = (source / "000.png").read_bytes()
     (source / "000.png").write_bytes(b"")
     command = ("encode", source, "-O", tmp_path / "out", "--engine", "local", *FAST)
     result = dfm(*command, code=5)
@@ -56,13 +56,13 @@ def test_a_bad_image_gives_5_and_is_listed_and_tried_again(source, tmp_path):
     as_json = dfm("jobs", tmp_path / "out", "--failed", "--json", code=5).stdout
     assert json.loads(as_json)["source"] == str(source / "000.png")
     dfm("jobs", tmp_path / "out", code=5)
-    (source / "000.png").write_bytes(whole)
+    (source / "000.png").write_bytes(complete)
     dfm(*command, code=5)
     assert "2 of 2 images done; " in dfm(*command, "--retry-failed").stdout
     assert "2 of 2 images done; " in dfm(*command).stdout
 
 
-def test_what_a_tar_named_alone_is_told_to_do_works(source, tmp_path):
+def test_what_a_tar_named_alone_is_reported_to_do_works(source, tmp_path):
     tar = write_tar(tmp_path / "in.tar", {"a.png": (source / "000.png").read_bytes()})
     said = dfm("encode", tar, code=1).stderr
     advice = "it is a tar: `dfm encode FILE.tar --form tar -O FOLDER` encodes the images in it"
@@ -106,7 +106,7 @@ def test_pack_leaves_links_out(source, tmp_path):
     assert "holds another plan: skips_links True, not False" in dfm(*options, code=2).stderr
 
 
-def test_parts_of_the_whole(source, tmp_path):
+def test_parts_of_the_complete_image(source, tmp_path):
     options = ("pack", source, "-r", "-O", tmp_path / "out", "--shard-size", 1)
     assert "2 images done; " in dfm(*options, "--part", "2/2").stdout
     assert "2 of 4 images done, 2 of 4 shards left" in dfm("jobs", tmp_path / "out", code=1).stdout
@@ -346,7 +346,7 @@ def test_an_output_that_no_run_into_the_store_made_stays(source, tmp_path, comma
     assert (tmp_path / "out" / name).read_bytes() == b"precious"
 
 
-def test_what_was_converted_is_told_as_in_a_run_of_files(tmp_path):
+def test_what_was_converted_is_reported_as_in_a_run_of_files(tmp_path):
     names = ["a.tif", "b\u202e.tif"]
     (tmp_path / "in").mkdir()
     for name in names:

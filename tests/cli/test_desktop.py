@@ -232,7 +232,7 @@ def test_bash_completes(data):
     assert subprocess.run(run, capture_output=True, text=True, check=True, env=environment).stdout == "view\n"
 
 
-def test_databases_that_fail_are_told(tmp_path, monkeypatch):
+def test_databases_that_fail_are_reported(tmp_path, monkeypatch):
     programs = tmp_path / "bin"
     programs.mkdir()
     failing = programs / "update-mime-database"

@@ -280,7 +280,7 @@ KINDS = {
 )
 def test_files_give_back_kind_depth_and_opacity(kind, model):
     image = KINDS[kind]
-    config = FAST if model == "wavelet" else EncoderConfig(model=model, rate=0.1, steps=64)
+    config = FAST if model == "wavelet" else EncoderConfig(model=model, rate=0.1, training_steps=64)
     result = encode_image(image, config)
     decoded = decode_image(result.data)
     assert decoded.pixels.dtype == image.pixels.dtype

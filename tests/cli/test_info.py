@@ -78,7 +78,7 @@ def test_internals_are_for_those_who_ask(chelsea):
     assert "  tiles     2x1" in info(tiled).stdout.splitlines()
 
 
-def test_metadata_that_are_cut_off_are_told_from_none(tagged):
+def test_metadata_that_are_cut_off_are_reported_from_none(tagged):
     Path("cut.dfm").write_bytes(tagged[:-300])
     said = info("cut.dfm", code=3)
     assert "  metadata  cannot be read" in said.stdout.splitlines()

@@ -74,8 +74,8 @@ def test_a_part_of_16_bits_is_noticed(folder):
     compared = dfm("compare", "x.png", "x.dfm", "--json")
     assert notice.format("PSNR and SSIM") in compared.stderr
     assert json.loads(compared.stdout)["psnr_db"] == pytest.approx(figures["psnr_db"])
-    whole = json.loads(dfm("compare", "x.png", "x.dfm", "--sample-max", 65535, "--json").stdout)
-    assert whole["psnr_db"] == pytest.approx(figures["psnr_db"] + 20 * np.log10(65535 / 4095))
+    complete = json.loads(dfm("compare", "x.png", "x.dfm", "--sample-max", 65535, "--json").stdout)
+    assert complete["psnr_db"] == pytest.approx(figures["psnr_db"] + 20 * np.log10(65535 / 4095))
     assert dfm("compare", "x.png", "x.dfm", "--quiet").stderr == ""
     assert "samples" not in dfm("encode", "x.png", "-f", "--effort", 1, "--sample-max", 4095).stderr
 

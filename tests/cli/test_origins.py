@@ -138,15 +138,15 @@ def test_an_output_that_is_not_as_it_was_written_is_not_there(harm, report):
     save("a/img.png")
     run = ("encode", "a", "-O", "Y", *report, *FAST)
     dfm(*run)
-    whole = Path("Y/img.dfm").read_bytes()
-    harmed = {"truncated": whole[:-1], "longer": whole + b"x", "empty": b""}[harm]
+    complete = Path("Y/img.dfm").read_bytes()
+    harmed = {"truncated": complete[:-1], "longer": complete + b"x", "empty": b""}[harm]
     Path("Y/img.dfm").write_bytes(harmed)
     said = dfm(*run, code=1).stderr
     assert f"Y/img.dfm has changed since it was made from {os.path.realpath('a/img.png')}" in said
     assert f"{len(harmed)} now" in said
     assert Path("Y/img.dfm").read_bytes() == harmed
     dfm(*run, "-f")
-    assert Path("Y/img.dfm").read_bytes() == whole
+    assert Path("Y/img.dfm").read_bytes() == complete
 
 
 def test_a_file_that_nothing_is_known_of_is_not_there():
@@ -330,8 +330,8 @@ def test_what_was_left_of_a_damaged_file_is_made_again():
     save("a.png")
     dfm("encode", "a.png", *FAST)
     Path("cut").mkdir()
-    whole = Path("a.dfm").read_bytes()
-    Path("cut/a.dfm").write_bytes(whole[: len(whole) * 9 // 10])
+    complete = Path("a.dfm").read_bytes()
+    Path("cut/a.dfm").write_bytes(complete[: len(complete) * 9 // 10])
     for _ in range(2):
         assert "0 decoded, 1 failed" in dfm("decode", "cut", "-O", "out", "--best-effort", code=1).output
     assert dfmcodec.decode("a.dfm").pixels.shape == (8, 9, 3)

@@ -212,7 +212,7 @@ def body_of(data):
     return start + 2 if dfmcodec.container.Section.CHECKS in sections else start  # after the check of the header
 
 
-def test_files_that_are_not_whole_open_and_do_not_load():
+def test_files_that_are_not_intact_open_and_do_not_load():
     head = body_of(CHECKED)
     cut = [CHECKED[:end] for end in range(head, len(CHECKED), 50)]
     damaged = [flipped(CHECKED, at, at % 8) for at in range(head, len(CHECKED), 50)]
@@ -293,7 +293,11 @@ def test_a_bug_is_what_pillow_expects(monkeypatch, error):
 @pytest.mark.parametrize(
     ("error", "kind", "words"),
     [
-        (dfmcodec.InstallationError("a prior is damaged"), dfmcodec.InstallationError, "a prior is damaged"),
+        (
+            dfmcodec.InstallationError("pretrained weights are damaged"),
+            dfmcodec.InstallationError,
+            "pretrained weights are damaged",
+        ),
         (ImportError("x.so: undefined symbol"), dfmcodec.InstallationError, "x.so: undefined symbol; install dfmcodec"),
         (ImportError("x.so: failed to map segment from shared object"), MemoryError, "failed to map segment"),
         (RuntimeError("can't start new thread"), MemoryError, "new thread"),
@@ -315,10 +319,10 @@ def test_metadata_is_read_after_the_checksum():
     packed = msgpack.packb({"icc": b"profile"}, use_bin_type=True)
     head = struct.pack("<4sBBBBHHBBBBB", b"\x89DFM", 1, 0, 1, 8, 1, 1, 1, 1, 1, 0, 2)
     sections = struct.pack("<BIBI", 1, 3, 2, len(packed)) + bytes(3) + packed
-    whole = with_crc(head + sections)
-    with opened(whole) as image:
+    complete = with_crc(head + sections)
+    with opened(complete) as image:
         assert image.info["icc_profile"] == b"profile"
-    with opened(whole.replace(b"profile", b"profilf")) as image:
+    with opened(complete.replace(b"profile", b"profilf")) as image:
         assert image.info == {}
 
 
@@ -407,8 +411,8 @@ def test_lost_alpha_is_opaque(data, best_effort):
 
 def test_damaged_metadata_is_left_out(best_effort):
     start, length = dfmcodec.read_info(CHECKED).sections[dfmcodec.container.Section.METADATA]
-    with opened(CHECKED) as whole:
-        assert whole.info.keys() & {"exif", "icc_profile", "xmp"}
+    with opened(CHECKED) as complete:
+        assert complete.info.keys() & {"exif", "icc_profile", "xmp"}
     with opened(flipped(CHECKED, start + length // 2)) as image:
         assert image.info == {}
         assert np.array_equal(np.asarray(image), dfmcodec.decode(CHECKED))
@@ -548,7 +552,7 @@ def test_lossless_means_what_it_says(photo):
 
 @pytest.mark.parametrize("data", [CHECKED, PLAIN, SMALL], ids=["checked", "plain", "small"])
 def test_bytes_after_the_file_are_an_error_of_verify_and_load(data):
-    """Not of open: the header is whole."""
+    """Not of open: the header is intact."""
     for act in (lambda image: image.verify(), lambda image: image.load()):
         with opened(data + b"ab") as image, pytest.raises(OSError, match="2 extra bytes after the expected"):
             act(image)

@@ -128,8 +128,8 @@ def test_what_was_made_out_of_a_damaged_file_is_no_success_the_next_time():
     save("in/a.png")
     Path("cut").mkdir()
     dfm("encode", "in/a.png", "-o", "cut/a.dfm", *FAST)
-    whole = Path("cut/a.dfm").read_bytes()
-    Path("cut/a.dfm").write_bytes(whole[: len(whole) * 9 // 10])
+    complete = Path("cut/a.dfm").read_bytes()
+    Path("cut/a.dfm").write_bytes(complete[: len(complete) * 9 // 10])
     run = ("decode", "cut", "-O", "out", "--best-effort", "--report", "r.jsonl")
     for _ in range(2):
         assert "0 decoded, 1 failed" in dfm(*run, code=1).output
@@ -160,13 +160,13 @@ def test_a_report_whose_first_line_was_cut_off_is_begun_again(suffix, kept):
     save("in/a.png")
     run = ("encode", "in", "-O", "out", "--report", f"r.{suffix}", *FAST)
     dfm(*run)
-    whole = Path(f"r.{suffix}").read_bytes()
-    Path(f"r.{suffix}").write_bytes(whole.splitlines(keepends=True)[0][:kept])
+    complete = Path(f"r.{suffix}").read_bytes()
+    Path(f"r.{suffix}").write_bytes(complete.splitlines(keepends=True)[0][:kept])
     dfm(*run, "-f")
     again = Path(f"r.{suffix}").read_bytes()
     is_complete = kept == -1 and suffix == "jsonl"  # but for its line end
-    assert again.count(b"\n") == whole.count(b"\n") + is_complete
-    assert again.startswith(whole if is_complete else whole[:30])
+    assert again.count(b"\n") == complete.count(b"\n") + is_complete
+    assert again.startswith(complete if is_complete else complete[:30])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="reports are not locked on Windows")

@@ -507,7 +507,7 @@ def test_special_files_of_folders_are_passed_over(tmp_path):
 
 
 @posix_only
-def test_pipes_work_by_name_and_waiting_is_told(monkeypatch):
+def test_pipes_work_by_name_and_waiting_is_reported(monkeypatch):
     """Who is at the other end of each pipe comes only after it was said that it is waited for."""
     monkeypatch.setattr("dfmcodec.cli._common._WAIT_S", 0)
     said = {"in.dfm": Event(), "out.png": Event()}

@@ -364,11 +364,11 @@ def test_the_page_as_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("make", "code", "words"),
     [
-        (lambda whole: whole[: len(whole) // 2], 3, "truncated"),
-        (lambda whole: whole[:-9] + b"\0" + whole[-8:], 3, "damaged"),
-        (lambda whole: b"\x89PNG\r\n\x1a\n" + whole, 3, "PNG"),
-        (lambda whole: b"", 3, ""),
-        (lambda whole: CODE.read_bytes(), 3, "--png --generator"),
+        (lambda complete: complete[: len(complete) // 2], 3, "truncated"),
+        (lambda complete: complete[:-9] + b"\0" + complete[-8:], 3, "damaged"),
+        (lambda complete: b"\x89PNG\r\n\x1a\n" + complete, 3, "PNG"),
+        (lambda complete: b"", 3, ""),
+        (lambda complete: CODE.read_bytes(), 3, "--png --generator"),
     ],
     ids=["truncated", "damaged", "foreign", "empty", "generative"],
 )
@@ -458,8 +458,8 @@ def test_no_viewer(tmp_path, monkeypatch):
 
 def _damaged(folder: Path) -> Path:
     path = folder / "bad.dfm"
-    whole = WAVELET.read_bytes()
-    path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+    complete = WAVELET.read_bytes()
+    path.write_bytes(complete[:-9] + bytes([complete[-9] ^ 1]) + complete[-8:])
     return path
 
 

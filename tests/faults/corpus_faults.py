@@ -138,12 +138,12 @@ def main() -> None:
         write_images(top / "in", given.images)
         undisturbed = start(top / "in", top / "whole", ("--engine", "local"))
         undisturbed.communicate(timeout=PATIENCE_S)
-        whole = corpora.objects(top / "whole")
+        complete = corpora.objects(top / "whole")
         for number in range(given.runs):
             for engine in [given.only] if given.only else ENGINES:
                 store = top / f"{engine.strip('-')}{number}"
                 row = run(engine, top / "in", store, random.Random(f"{given.seed} {engine} {number}"))
-                row["same objects"] = corpora.objects(store) == whole
+                row["same objects"] = corpora.objects(store) == complete
                 good = row["done"] == given.images and row["each once"] and row["same objects"] and not row["survivors"]
                 bad += not good
                 print(json.dumps(row), flush=True)

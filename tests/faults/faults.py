@@ -42,8 +42,8 @@ import dfmcodec
 PACKAGE = Path(dfmcodec.__file__).parent
 DFM = (sys.executable, "-m", "dfmcodec")
 FAST = ("--effort", "1", "--quality", "50")
-COORDINATE = ("--model", "coordinate", "--depth", "1", "--width", "8", "--steps", "160", "--size", "3000")
-OVERFITTED = ("--model", "overfitted", "--steps", "50", "--quality", "50")
+COORDINATE = ("--model", "coordinate", "--depth", "1", "--width", "8", "--training-steps", "160", "--size", "3000")
+OVERFITTED = ("--model", "overfitted", "--training-steps", "50", "--quality", "50")
 NOBODY = 65534
 
 
@@ -311,10 +311,10 @@ def file_appears(place: Place) -> str:
 def two_writers(place: Place) -> str:
     """Two commands let go at once write one output, both with `-f`; over and over"""
     first, second = place.image("a.png"), place.image("b.png", 64)
-    target, whole = place.folder / "x.dfm", []
+    target, complete = place.folder / "x.dfm", []
     for image in (first, second):
         assert dfm("encode", image, "-o", target, "-f", *FAST).code == 0
-        whole.append(target.read_bytes())
+        complete.append(target.read_bytes())
     came = [0, 0]
     for number in range(max(2, place.moments // 2)):
         late = [place.folder / f"late{number}{side}.png" for side in "ab"]
@@ -324,7 +324,7 @@ def two_writers(place: Place) -> str:
         with fed_late(late[0], first.read_bytes()), fed_late(late[1], second.read_bytes()):
             pass
         assert [ended(process).code for process in processes] == [0, 0]
-        came[whole.index(target.read_bytes())] += 1
+        came[complete.index(target.read_bytes())] += 1
         for path in late:
             path.unlink()
     assert names(place.folder) == ["a.png", "b.png", "x.dfm"]
@@ -348,7 +348,7 @@ def special_file(place: Place) -> str:
     assert dfm("encode", image, "-o", link, "-f", *FAST).code == 0
     assert link.is_symlink()
     assert linked.read_bytes() == data
-    return f"the pipe gets the whole file and stays a pipe, the link stays a link; /dev/full {said}"
+    return f"the pipe gets the complete file and stays a pipe, the link stays a link; /dev/full {said}"
 
 
 # -- killed and interrupted
@@ -377,7 +377,7 @@ def killed(place: Place, arguments: list[object], target: Path, old: bytes) -> s
             ended(process)
         came[[old, new].index(target.read_bytes())] += 1
         assert names(place.folder) == before
-    return f"{place.moments} moments: {came[0]} times the old file, {came[1]} times the whole new one; no other file"
+    return f"{place.moments} moments: {came[0]} times the old file, {came[1]} times the complete new one; no other file"
 
 
 def kill_encode(place: Place) -> str:
@@ -415,7 +415,7 @@ def kill_folder_run(place: Place) -> str:
         shutil.copy(place.image(), photos / f"{number}.png")
     arguments = ("encode", photos, "-O", out, "-j", "2", *FAST)
     seconds = seconds_of(*arguments)
-    whole = contents(out)
+    complete = contents(out)
     counts = []
     moments = moments_of(place, seconds)
     for moment in moments:
@@ -426,7 +426,7 @@ def kill_folder_run(place: Place) -> str:
             process.kill()
             ended(process)  # when all that hold its pipes are gone: the processes that it had begun end too
         there = contents(out)
-        assert there.items() <= whole.items()
+        assert there.items() <= complete.items()
         counts.append(len(there))
     return f"{len(moments)} moments: {min(counts)} to {max(counts)} of 4 files there, all whole; no process stays"
 
@@ -438,7 +438,7 @@ def kill_a_worker(place: Place) -> str:
     arguments = folder_run(place)
     seconds = seconds_of(*arguments)
     out = place.folder / "out"
-    whole = contents(out)
+    complete = contents(out)
     hits = 0
     for moment in moments_of(place, seconds):
         for name in names_in(out):
@@ -452,7 +452,7 @@ def kill_a_worker(place: Place) -> str:
                     hits += 1
             end = ended(process)
         assert (end.code, end.errors) == (0, ""), end
-        assert contents(out) == whole
+        assert contents(out) == complete
     return f"{hits} processes killed: what they were at is done again, exit 0, all files whole"
 
 
@@ -483,11 +483,11 @@ def interrupted(place: Place, arguments: list[object], presses: int, begun: Call
             assert data == b"old" or opens(data)
             assert data != b"old" or code == 130 or "not started" in end.output.decode(), (end, name)
         codes[code] = codes.get(code, 0) + 1
-    return ", ".join(f"{count} times exit {code}" for code, count in sorted(codes.items())) + "; whole files only"
+    return ", ".join(f"{count} times exit {code}" for code, count in sorted(codes.items())) + "; complete files only"
 
 
 def opens(data: bytes) -> bool:
-    """Whether it is a whole file."""
+    """Whether it is an intact file."""
     if data.startswith(b"\x89DFM"):
         return dfmcodec.decode(data).size > 0
     with PIL.Image.open(io.BytesIO(data)) as image:
@@ -648,19 +648,19 @@ def normal_equations(*arguments):
     return (normal, moment * np.nan) if len(calls) in {bad} else (normal, moment)
 filter_fit._normal_equations = normal_equations
 """
-NAN_MACHINE = """
+NAN_CORRECTION = """
 import numpy as np, dfmcodec.codecs.wavelet.encode.encoding as encoding
-change, calls = encoding.machine_change, []
-def machine_change(*arguments):
+change, calls = encoding.correction_residual, []
+def correction_residual(*arguments):
     calls.append(1)
     return change(*arguments) * np.float32(np.nan if len(calls) in {bad} else 1)
-encoding.machine_change = machine_change
+encoding.correction_residual = correction_residual
 """
 
 
 def nan_in_the_latents(place: Place) -> str:
-    """One least-squares fit of the image's filter, or one evaluation of the machine, gives NaN
-    (patched in)
+    """One least-squares fit of the image's filter, or one evaluation of the correction network,
+    gives NaN (patched in)
     """
     arguments = (
         "encode",
@@ -676,7 +676,7 @@ def nan_in_the_latents(place: Place) -> str:
     )
     usual = report_of(dfm(*arguments))
     said = []
-    for patch in (NAN_FILTER, NAN_MACHINE):
+    for patch in (NAN_FILTER, NAN_CORRECTION):
         end = patched(patch.format(bad="[3]"), *arguments)
         report = report_of(end)
         assert report["restarts"] == 1
@@ -685,8 +685,10 @@ def nan_in_the_latents(place: Place) -> str:
     return f"{end.errors.strip()} ({' and '.join(said)}; undisturbed {usual['psnr_db']:.2f} dB)"
 
 
-def nan_in_every_walk(place: Place) -> str:
-    """The filter's equations are NaN each time; the machine's values are NaN each time"""
+def nan_in_every_iteration(place: Place) -> str:
+    """The filter's equations are NaN each time; the values of the correction network are NaN each
+    time
+    """
     target = place.folder / "x.dfm"
     end = patched(
         NAN_FILTER.format(bad="range(999)"), "encode", place.image(), "-o", target, "--rate", "0.1", "--quiet"
@@ -694,7 +696,7 @@ def nan_in_every_walk(place: Place) -> str:
     end.is_quiet(0)
     assert dfmcodec.decode(target).shape == (96, 96, 3)
     target.write_bytes(b"old")
-    end = patched(NAN_MACHINE.format(bad="range(999)"), "encode", place.image(), "-o", target, "-f", "--rate", "0.1")
+    end = patched(NAN_CORRECTION.format(bad="range(999)"), "encode", place.image(), "-o", target, "-f", "--rate", "0.1")
     said = end.says(1, "NaN or infinite")
     assert target.read_bytes() == b"old"
     return f"a file without a filter; {said}, and the old file is as it was"
@@ -754,19 +756,19 @@ def damaged_cache(place: Place) -> str:
     return f"the same file each time, nothing said; {len(entries)} damaged entries are made anew"
 
 
-def damaged_prior(place: Place) -> str:
-    """A copy of the package whose prior has flipped bits, is cut, empty, unreadable, missing"""
+def damaged_weights(place: Place) -> str:
+    """A copy of the package whose weights have flipped bits, is cut, empty, unreadable, missing"""
     from dfmcodec.weights.registry import WAVELET
 
     shutil.copytree(PACKAGE, place.folder / "site" / "dfmcodec", ignore=shutil.ignore_patterns("__pycache__"))
     image, file = place.image(), place.encoded()
-    prior = place.folder / "site" / "dfmcodec" / "weights" / WAVELET.file_name
-    whole = prior.read_bytes()
+    weights = place.folder / "site" / "dfmcodec" / "weights" / WAVELET.file_name
+    complete = weights.read_bytes()
     rng = np.random.default_rng(0)
     run = partial(dfm, env=environment(PYTHONPATH=str(place.folder / "site")), cwd=place.folder)
 
     def flipped(count: int) -> bytes:
-        data = bytearray(whole)
+        data = bytearray(complete)
         for position in rng.integers(len(data), size=count):
             data[position] ^= 1 << rng.integers(8)
         return bytes(data)
@@ -774,17 +776,17 @@ def damaged_prior(place: Place) -> str:
     kinds: list[bytes | None] = [
         flipped(1),
         flipped(30),
-        whole[: len(whole) // 2],
-        whole[:-1],
+        complete[: len(complete) // 2],
+        complete[:-1],
         b"",
         rng.bytes(999),
         None,
     ]
     kinds += [flipped(3) for _ in range(place.moments // 8)]
     for damaged in kinds:
-        prior.unlink(missing_ok=True)
+        weights.unlink(missing_ok=True)
         if damaged is not None:
-            prior.write_bytes(damaged)
+            weights.write_bytes(damaged)
         end = run("encode", image, "-o", place.folder / "new.dfm", *FAST)
         if damaged is not None and end.code == 0:  # a bit that means nothing, as of a time stamp
             (place.folder / "new.dfm").unlink()
@@ -876,10 +878,10 @@ FAULTS: dict[str, Callable[[Place], str]] = {
     "NaN, coordinate, once": nan_in_the_network,
     "NaN, coordinate, always": nan_in_every_step,
     "NaN, wavelet, once": nan_in_the_latents,
-    "NaN, wavelet, always": nan_in_every_walk,
+    "NaN, wavelet, always": nan_in_every_iteration,
     "NaN, overfitted, once": nan_in_the_fit,
     "Damaged compilation cache": damaged_cache,
-    "Damaged prior": damaged_prior,
+    "Damaged weights": damaged_weights,
     "Pipe closes early": pipe_closes,
     "Full standard output": full_stdout,
     "Closed streams": closed_streams,

@@ -17,7 +17,7 @@ from dfmcodec.errors import DivergedError, InstallationError, OutputError
 from dfmcodec.files.atomic import check_writable, write_atomic
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="faults are provoked as Linux can")
-# several runs of JAX or many moments of whole runs, by hand; an interrupt in a fit is in
+# several runs of JAX or many moments of complete runs, by hand; an interrupt in a fit is in
 # test_cli.py, one in a folder in test_batch.py
 LONG = {
     "Ctrl-C once",
@@ -32,7 +32,7 @@ LONG = {
 }
 # other tests meet most of what these do, in less time
 SLOW = {
-    "Damaged prior",
+    "Damaged weights",
     "NaN, wavelet, once",
     "NaN, coordinate, once",
     "Killed, folder",
@@ -170,7 +170,7 @@ def test_a_learning_rate_that_is_too_large(chelsea, monkeypatch, rate):
     from dfmcodec.search.config import RECIPES, EncoderConfig
 
     monkeypatch.setitem(RECIPES, "published", replace(RECIPES["published"], learning_rate=rate, batch_pixels=256))
-    config = EncoderConfig(model="coordinate", recipe="published", depth=1, width=8, steps=32, rate=0.1)
+    config = EncoderConfig(model="coordinate", recipe="published", depth=1, width=8, training_steps=32, rate=0.1)
     if rate == float("inf"):
         with pytest.raises(DivergedError, match="5 times"):
             encode_image(chelsea, config)
@@ -189,32 +189,32 @@ def test_a_fit_that_is_never_a_number(chelsea, monkeypatch):
 
     monkeypatch.setattr(train, "_train_chunk", lambda weights, state, *_: (weights * np.nan, state, np.nan))
     with pytest.raises(DivergedError, match="5 times"):
-        encode_image(chelsea, EncoderConfig(model="coordinate", depth=1, width=8, steps=32, rate=0.1))
+        encode_image(chelsea, EncoderConfig(model="coordinate", depth=1, width=8, training_steps=32, rate=0.1))
 
 
-def test_a_damaged_or_missing_prior(tmp_path, monkeypatch):
-    from dfmcodec.codecs.wavelet import weights as prior
+def test_a_damaged_or_missing_weights(tmp_path, monkeypatch):
+    from dfmcodec.codecs.wavelet import weights as weights
     from dfmcodec.weights import registry
 
     shipped = registry.WAVELET
-    assert prior.prior_of(shipped.id).checksum == shipped.id
+    assert weights.weights_of(shipped.id).checksum == shipped.id
     monkeypatch.setattr(registry, "files", lambda package: tmp_path)
     with pytest.raises(InstallationError, match="missing"):
-        prior.prior_of.__wrapped__(shipped.id)
+        weights.weights_of.__wrapped__(shipped.id)
     with pytest.raises(dfmcodec.UnsupportedVersionError, match="update"):
-        prior.prior_of.__wrapped__(0x12345678)
-    whole = (Path(registry.__file__).parent / shipped.file_name).read_bytes()
-    listed = whole.index(b"PK\x01\x02")  # of the first array: its compression, and whether it is encrypted
+        weights.weights_of.__wrapped__(0x12345678)
+    complete = (Path(registry.__file__).parent / shipped.file_name).read_bytes()
+    listed = complete.index(b"PK\x01\x02")  # of the first array: its compression, and whether it is encrypted
     for content in (
-        *(b"", b"PK", bytes(1000), whole[:-100]),
+        *(b"", b"PK", bytes(1000), complete[:-100]),
         *(
-            whole[:at] + bytes([value]) + whole[at + 1 :]
+            complete[:at] + bytes([value]) + complete[at + 1 :]
             for at, value in ((listed + 10, 99), (listed + 8, 1), (200, 9))
         ),
     ):
         (tmp_path / shipped.file_name).write_bytes(content)
         with pytest.raises(InstallationError, match="damaged"):
-            prior.prior_of.__wrapped__(shipped.id)
+            weights.weights_of.__wrapped__(shipped.id)
 
 
 def test_an_output_is_refused_before_any_work(tmp_path):

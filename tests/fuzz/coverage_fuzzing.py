@@ -79,7 +79,7 @@ def tiny_files() -> list[bytes]:
     from dfmcodec.codecs.wavelet.contents import QuantizedLatents, TileSymbols, WaveletArchitecture
     from dfmcodec.codecs.wavelet.filter import ImageFilter, taps
     from dfmcodec.codecs.wavelet.geometry import Geometry
-    from dfmcodec.codecs.wavelet.weights import prior_of
+    from dfmcodec.codecs.wavelet.weights import weights_of
     from dfmcodec.container import read_write
     from dfmcodec.container.contents import QuantizedModel
     from dfmcodec.fourier.network import CoordinateArchitecture
@@ -111,7 +111,7 @@ def tiny_files() -> list[bytes]:
         geometry = Geometry(height, width, channels, levels)
         radius = number % 5 + 1
         weights = symbols(channels * len(taps(radius)) * channels, 2).reshape(channels, -1, channels)
-        adaptation = ContextAdaptation.none(prior_of(WAVELET.id).context, geometry)
+        adaptation = ContextAdaptation.none(weights_of(WAVELET.id).context, geometry)
         if tiles == (1, 1):
             adaptation = ContextAdaptation(
                 symbols(adaptation.maps.size, 1).reshape(adaptation.maps.shape),
@@ -137,13 +137,13 @@ def tiny_files() -> list[bytes]:
     for number, (height, width, channels, scale) in enumerate(((1, 1, 1, 1), (9, 14, 3, 2), (17, 5, 3, 300))):
         add(tiny_grids(height, width, channels, scale, rng), container.Ancillary(gray_as_rgb=channels == 1))
         if number:
-            changed = tiny_grids(height, width, channels, scale, rng, changes=number)
+            changed = tiny_grids(height, width, channels, scale, rng, deltas=number)
             add(changed, container.Ancillary(Metadata(xmp=b"<x/>")))
     return files
 
 
 def tiny_grids(
-    height: int, width: int, channels: int, scale: float, rng: np.random.Generator, changes: int = 0
+    height: int, width: int, channels: int, scale: float, rng: np.random.Generator, deltas: int = 0
 ) -> QuantizedGrids:
     """An overfitted codec of few pixels: symbols at random, a few weights of the networks
     changed.
@@ -153,15 +153,15 @@ def tiny_grids(
     from dfmcodec.codecs.overfitted.weights import DELTA_NAMES, WeightDeltas, overfitted_weights_of
     from dfmcodec.weights.registry import OVERFITTED_SMALL
 
-    prior = overfitted_weights_of(OVERFITTED_SMALL.id)
+    weights = overfitted_weights_of(OVERFITTED_SMALL.id)
     sizes = grid_sizes(height, width)
     grids = tuple(np.rint(rng.laplace(0, scale, size)).astype(np.int32) for size in sizes)
-    symbols = np.zeros(prior.weight_count, np.int32)
-    symbols[rng.integers(0, len(symbols), changes)] = 1
+    symbols = np.zeros(weights.weight_count, np.int32)
+    symbols[rng.integers(0, len(symbols), deltas)] = 1
     exponents = tuple(int(exponent) for exponent in rng.integers(2, 8, len(DELTA_NAMES)))
-    arch = OverfittedArchitecture(channels, len(sizes), 1, prior.width, 1, prior.checksum)
-    networks = WeightDeltas(exponents, symbols) if changes else None
-    bits = 16 if changes else 8
+    arch = OverfittedArchitecture(channels, len(sizes), 1, weights.width, 1, weights.checksum)
+    networks = WeightDeltas(exponents, symbols) if deltas else None
+    bits = 16 if deltas else 8
     return QuantizedGrids(arch, height, width, int(rng.integers(-24, 33)), grids, networks, bits)
 
 
@@ -181,7 +181,7 @@ def meet(content: bytes) -> str:
     return fuzzing.examine(fuzzing.with_crc(content), np.random.default_rng(zlib.crc32(content)), MAX_PIXELS)
 
 
-class Changes:
+class WeightDeltas:
     """Mutations that know what a file consists of."""
 
     def __init__(self, files: list[bytes]) -> None:
@@ -269,7 +269,7 @@ def fuzz(work: Path, seconds: int, models: Container[int]) -> None:
     with atheris.instrument_imports(include=["dfmcodec"]):
         import dfmcodec.codecs.decode
         import dfmcodec.codecs.wavelet.weights  # noqa: F401
-    changes = Changes(seeds(models))
+    deltas = WeightDeltas(seeds(models))
     seen: collections.Counter[str] = collections.Counter()
     written = time.monotonic()
 
@@ -295,8 +295,8 @@ def fuzz(work: Path, seconds: int, models: Container[int]) -> None:
     atheris.Setup(
         [sys.argv[0], str(work / "corpus"), *options, f"-artifact_prefix={work / 'findings'}{os.sep}"],
         one_input,
-        custom_mutator=changes.mutate,
-        custom_crossover=changes.cross,
+        custom_mutator=deltas.mutate,
+        custom_crossover=deltas.cross,
     )
     atheris.Fuzz()
 

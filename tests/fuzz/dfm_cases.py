@@ -156,7 +156,7 @@ def golden_drafts() -> list[Draft]:
 
 
 def parsed(data: bytes) -> Draft:
-    """A whole file in parts."""
+    """An intact file in parts."""
     values, _ = read_fields(data)
     sections = read_header(data).sections
     parts = [Part(int(section), data[start : start + length]) for section, (start, length) in sections.items()]

@@ -32,7 +32,7 @@ HEADER_BYTES = 27
 
 
 def seeds() -> list[bytes]:
-    """The small golden files: all models, all kinds of images, all priors."""
+    """The small golden files: all models, all kinds of images, all pretrained weights."""
     files = [path.read_bytes() for path in sorted(GOLDEN.glob("*.dfm"))]
     return [data for data in files if len(data) <= MAX_SEED_BYTES] + codes()
 
@@ -43,7 +43,7 @@ def codes() -> list[bytes]:
 
 
 def with_crc(content: bytes) -> bytes:
-    """Content with the CRC-32 of a whole file."""
+    """Content with the CRC-32 of an intact file."""
     return content + struct.pack("<I", zlib.crc32(content))
 
 
@@ -171,21 +171,21 @@ def examine(
     try:
         header = container.read_header(data, max_pixels)
         must(all("\n" not in line for line in examine_state(data, header).problems), "a problem of several lines")
-        whole = decode_image(data, DecodeRequest(**given)).pixels
+        complete = decode_image(data, DecodeRequest(**given)).pixels
         found = "image"
     except DfmError as error:
         found = one_line(error)
     further = rng.integers(4)
     if further == 0 and found == "image":
-        _examine_parts(data, whole, rng, given)
+        _examine_parts(data, complete, rng, given)
     elif further == 1:
         try:
             left, losses = decode_best_effort(data, DecodeRequest(**given))
         except DfmError as error:
-            must(found != "image", f"a whole decodes, but not what there is of it: {one_line(error)}")
+            must(found != "image", f"a complete decodes, but not what there is of it: {one_line(error)}")
         else:
             must((found == "image") == (not losses), f"losses of a whole, or none of a part: {losses}")
-            must(bool(losses) or np.array_equal(left.pixels, whole), "what there is of a whole is another image")
+            must(bool(losses) or np.array_equal(left.pixels, complete), "what there is of a complete is another image")
     elif further == 2 and len(data) > 1:
         try:
             _, losses = decode_best_effort(data[: rng.integers(1, len(data))], DecodeRequest(**given))
@@ -197,14 +197,14 @@ def examine(
     return found
 
 
-def _examine_parts(data: bytes, whole: Pixels, rng: np.random.Generator, given: dict[str, Any]) -> None:
+def _examine_parts(data: bytes, complete: Pixels, rng: np.random.Generator, given: dict[str, Any]) -> None:
     """Decodes a region and another size of a file that decodes."""
-    height, width = whole.shape[:2]
+    height, width = complete.shape[:2]
     top, left = (int(rng.integers(side)) for side in (height, width))
     region = Region(top, left, int(rng.integers(top, height)) + 1, int(rng.integers(left, width)) + 1)
     part = decode_image(data, DecodeRequest(**given, region=region)).pixels
     must(part.shape[:2] == (region.height, region.width), "a region of another size")
-    must(np.array_equal(part, whole[region.rows, region.columns]), "a region is not what the whole has there")
+    must(np.array_equal(part, complete[region.rows, region.columns]), "a region is not what the complete has there")
     size = max(1, width // int(rng.integers(1, 9))), max(1, height // int(rng.integers(1, 9)))
     try:
         scaled = decode_image(data, DecodeRequest(**given, size=size, region=region if rng.integers(2) else None))
@@ -214,4 +214,4 @@ def _examine_parts(data: bytes, whole: Pixels, rng: np.random.Generator, given: 
         documented = "more than the limit" in str(error) or "is not a possible image size" in str(error)
         must(documented, f"a size is refused: {error}")
     except DfmError as error:
-        must(False, f"a whole decodes, but not at another size: {error}")
+        must(False, f"a complete decodes, but not at another size: {error}")

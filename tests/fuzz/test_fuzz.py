@@ -23,7 +23,7 @@ def test_what_is_there_of_broken_files_is_an_image_or_a_documented_error():
 
 
 def test_every_prefix_of_a_golden_file_is_a_part_of_an_image_or_a_documented_error():
-    """The whole header is needed, and then the low-pass band; more of the file is never refused
+    """The complete header is needed, and then the low-pass band; more of the file is never refused
     again.
     """
     checked = fuzzing.GOLDEN / "checked-all.dfm"

@@ -89,9 +89,9 @@ def test_faults_are_found(tmp_path):
     assert len(list(tmp_path.glob("findings/*.image"))) == len(state["findings"])
 
 
-def test_a_region_of_a_generated_image_is_what_the_whole_has_there(monkeypatch):
+def test_a_region_of_a_generated_image_is_what_the_complete_image_has_there(monkeypatch):
     """Though products of fewer columns may round differently. Case 2805874870:4091 enlarges that to
-    the whole range of samples on some processors; here it is so on all.
+    the full range of samples on some processors; here it is so on all.
     """
     data = structured.Case.of(2805874870, 4091).files["dfm"]
     generator = structured.fuzzing.generator_of(data)
@@ -101,11 +101,11 @@ def test_a_region_of_a_generated_image_is_what_the_whole_has_there(monkeypatch):
         return noise.integers(0, 1 << bit_depth, (len(codes), len(x2), len(x1), 3), np.uint16)
 
     monkeypatch.setattr(type(generator), "paint_at", paint_at)
-    whole = decode_image(data, DecodeRequest(generator=generator)).pixels
-    assert whole.shape == (16, 16, 3)
+    complete = decode_image(data, DecodeRequest(generator=generator)).pixels
+    assert complete.shape == (16, 16, 3)
     for region in (Region(0, 0, 1, 1), Region(3, 5, 9, 16)):
         part = decode_image(data, DecodeRequest(generator=generator, region=region)).pixels
-        assert np.array_equal(part, whole[region.rows, region.columns])
+        assert np.array_equal(part, complete[region.rows, region.columns])
 
 
 def test_a_case_follows_from_seed_and_index():

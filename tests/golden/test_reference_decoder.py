@@ -147,10 +147,10 @@ def assert_same_grids(symbols: independent.Symbols, model: QuantizedGrids) -> No
     """Compares the grids and the changes of the networks."""
     for own, expected in zip(symbols.grids, model.grids, strict=True):
         np.testing.assert_array_equal(own, expected)
-    assert (symbols.changes is None) == (model.deltas is None)
-    if symbols.changes is not None and model.deltas is not None:
-        assert tuple(symbols.changes.exponents) == model.deltas.exponents
-        np.testing.assert_array_equal(symbols.changes.symbols, model.deltas.symbols)
+    assert (symbols.deltas is None) == (model.deltas is None)
+    if symbols.deltas is not None and model.deltas is not None:
+        assert tuple(symbols.deltas.exponents) == model.deltas.exponents
+        np.testing.assert_array_equal(symbols.deltas.symbols, model.deltas.symbols)
 
 
 @names
@@ -215,11 +215,11 @@ def test_metadata_mean_the_same_to_both(
     assert unpack_metadata(section, bit_depth).present() == expected
 
 
-def damaged(whole: bytes, rng: random.Random) -> bytes:
+def damaged(complete: bytes, rng: random.Random) -> bytes:
     """A file with bits flipped or Laplace indices set in its sections, and the CRC-32 made right
     again.
     """
-    data = bytearray(whole[:-4])
+    data = bytearray(complete[:-4])
     first = 17 + data[15] + 5 * data[16]
     if rng.random() < 0.5:
         for _ in range(rng.choice((1, 1, 4))):
@@ -264,17 +264,17 @@ any_seed = pytest.mark.parametrize(
 )
 
 
-def overfitted_model(seed: int, scale: float, changes: WeightDeltas | None) -> QuantizedGrids:
-    """Random grids of the overfitted codec under the shipped prior, of an image of any kind."""
-    prior = overfitted_weights_of(OVERFITTED_SMALL.id)
+def overfitted_model(seed: int, scale: float, deltas: WeightDeltas | None) -> QuantizedGrids:
+    """Random grids of the overfitted codec under the shipped weights, of an image of any kind."""
+    weights = overfitted_weights_of(OVERFITTED_SMALL.id)
     height, width = [(19, 26), (30, 1), (1, 1), (2, 30), (64, 3)][seed % 5]
     channels, bits = (1 if seed % 3 == 0 else 3), (16 if seed % 4 == 0 else 8)
     grids = tuple(np.clip(grid, -(2**23), 2**23) for grid in laplace_grids(height, width, scale, seed))
-    arch = OverfittedArchitecture(channels, len(grids), 1, prior.width, 1, prior.checksum)
-    return QuantizedGrids(arch, height, width, -24 + 56 * seed % 57, grids, changes, bits)
+    arch = OverfittedArchitecture(channels, len(grids), 1, weights.width, 1, weights.checksum)
+    return QuantizedGrids(arch, height, width, -24 + 56 * seed % 57, grids, deltas, bits)
 
 
-def random_changes(seed: int, exponents: range, scale: float) -> WeightDeltas:
+def random_deltas(seed: int, exponents: range, scale: float) -> WeightDeltas:
     """Changes of all weights by symbols of this scale."""
     rng = np.random.default_rng(seed)
     symbols = np.rint(rng.laplace(0, scale, overfitted_weights_of(OVERFITTED_SMALL.id).weight_count))
@@ -285,8 +285,8 @@ def random_changes(seed: int, exponents: range, scale: float) -> WeightDeltas:
 @any_seed
 def test_any_grids_mean_the_same_to_both(seed: int) -> None:
     """Symbols up to the largest, and networks that were changed by anything; whole and damaged."""
-    changes = random_changes(seed, range(-8, 8), 2.0 ** (seed % 7)) if seed % 4 else None
-    data = container.write(overfitted_model(seed, 2.0 ** (2 * seed + 1), changes), checked=False)
+    deltas = random_deltas(seed, range(-8, 8), 2.0 ** (seed % 7)) if seed % 4 else None
+    data = container.write(overfitted_model(seed, 2.0 ** (2 * seed + 1), deltas), checked=False)
     file = independent.read_file(data)
     assert_same_symbols(file, independent.read_symbols(file), container.read(data)[0])
     rng = random.Random(seed)
@@ -297,8 +297,8 @@ def test_any_grids_mean_the_same_to_both(seed: int) -> None:
 @any_seed
 def test_images_of_grids_are_those_of_the_package_within_a_level(seed: int) -> None:
     """With networks that were changed by a little."""
-    changes = random_changes(seed, range(-6, -2), 1.0) if seed % 4 else None
-    data = container.write(overfitted_model(seed, 1.0, changes))
+    deltas = random_deltas(seed, range(-6, -2), 1.0) if seed % 4 else None
+    data = container.write(overfitted_model(seed, 1.0, deltas))
     image, expected = independent.decode(data), dfmcodec.decode(data).pixels
     assert image.dtype == expected.dtype
     assert np.abs(image.astype(np.int64) - expected.reshape(image.shape)).max() <= 1
@@ -307,7 +307,7 @@ def test_images_of_grids_are_those_of_the_package_within_a_level(seed: int) -> N
 def test_checks_of_grids_that_do_not_agree_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong check of the header, of each section and grid, and of the checks themselves."""
     monkeypatch.setattr(read_write, "CHECKS_FRACTION", 1.0)  # so small files do not get checks otherwise
-    data = container.write(overfitted_model(5, 1.0, random_changes(5, range(-6, -2), 1.0)))
+    data = container.write(overfitted_model(5, 1.0, random_deltas(5, range(-6, -2), 1.0)))
     file = independent.read_file(data)
     independent.decode(data)
     start = len(file.head)
@@ -321,7 +321,7 @@ def test_checks_of_grids_that_do_not_agree_are_refused(monkeypatch: pytest.Monke
 
 
 def test_fitted_files_that_the_document_does_not_allow_are_refused() -> None:
-    data = container.write(overfitted_model(1, 1.0, random_changes(1, range(-6, -2), 1.0)), checked=False)[:-4]
+    data = container.write(overfitted_model(1, 1.0, random_deltas(1, range(-6, -2), 1.0)), checked=False)[:-4]
     independent.decode(with_crc(data))
     table = 17 + 6
     assert (data[table], data[table + 5]) == (independent.NETWORKS, independent.GRIDS)
@@ -329,7 +329,7 @@ def test_fitted_files_that_the_document_does_not_allow_are_refused() -> None:
         (15, 5),  # the length of the further fields
         (17, 6),  # grids
         (18, 57),  # lmbda code
-        (19, data[19] ^ 1),  # the prior
+        (19, data[19] ^ 1),  # the pretrained weights
         (table, independent.WEIGHTS),  # another model's section
         (table, 12),  # an unknown section
         (table, independent.GRIDS),  # the same section again
@@ -346,7 +346,7 @@ def test_fitted_files_that_the_document_does_not_allow_are_refused() -> None:
 
 @pytest.mark.parametrize(("section", "is_first"), [(128, True), (255, False)])
 def test_sections_that_change_no_sample_are_skipped(section: int, is_first: bool) -> None:
-    data = container.write(overfitted_model(1, 1.0, random_changes(1, range(-6, -2), 1.0)), checked=False)
+    data = container.write(overfitted_model(1, 1.0, random_deltas(1, range(-6, -2), 1.0)), checked=False)
     changed = with_section(data, section, is_first)
     assert np.array_equal(independent.decode(changed), independent.decode(data))
     assert np.array_equal(dfmcodec.decode(changed).pixels, dfmcodec.decode(data).pixels)
@@ -521,10 +521,10 @@ def with_checks(start: bytes, code: bytes, others: Sequence[tuple[int, bytes]]) 
 @code_names
 def test_sections_beside_a_code_mean_the_same_to_both(path: Path, tmp_path: Path) -> None:
     (start, code), model = start_and_code(path), model_path(path).read_bytes()
-    whole = independent.decode(path.read_bytes(), model)
+    complete = independent.decode(path.read_bytes(), model)
     metadata = independent.METADATA, msgpack.packb({"xmp": b"<x/>"})
     alpha = independent.ALPHA, struct.pack("<BI", 0, 200)
-    rgb = [(independent.RGB, b"")] if whole.shape[2] == 1 else []
+    rgb = [(independent.RGB, b"")] if complete.shape[2] == 1 else []
     deep = start[:12] + bytes([start[12] | 2])
     files = [
         code_file(start, code, [metadata, alpha, *rgb]),
@@ -537,7 +537,7 @@ def test_sections_beside_a_code_mean_the_same_to_both(path: Path, tmp_path: Path
         assert next(iter(file.sections)) == independent.CODE
         assert independent.read_metadata(file.sections[independent.METADATA], file.bits) == {"xmp": b"<x/>"}
         image = independent.decode(data, model)
-        np.testing.assert_array_equal(image[:, :, :3], np.broadcast_to(whole, (16, 16, 3)))
+        np.testing.assert_array_equal(image[:, :, :3], np.broadcast_to(complete, (16, 16, 3)))
         assert np.all(image[:, :, 3] == 200)
     assert_same_images([*files, code_file(deep, code), code_file(deep, code, [alpha])], model, tmp_path)
 
@@ -635,11 +635,11 @@ def test_zero_bytes_may_be_missing_at_the_end_of_a_code() -> None:
     """Or be there, until its length takes two and three bytes."""
     for path in CODES:
         (start, code), model = start_and_code(path), model_path(path).read_bytes()
-        whole = independent.decode(path.read_bytes(), model)
+        complete = independent.decode(path.read_bytes(), model)
         assert code_file(start, code) == path.read_bytes()
         for more in (1, 2, 3, 4, 5, 127 - len(code), 128 - len(code), 200, 20_000):
             longer = code_file(start, code + bytes(more))
-            np.testing.assert_array_equal(independent.decode(longer, model), whole)
+            np.testing.assert_array_equal(independent.decode(longer, model), complete)
 
 
 def test_the_length_of_a_code_may_have_spare_bytes(tmp_path: Path) -> None:

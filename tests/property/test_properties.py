@@ -25,7 +25,7 @@ from dfmcodec.codecs.wavelet.geometry import MAX_LEVELS, MAX_TILES, Geometry, Ti
 from dfmcodec.codecs.wavelet.quantizer import MAX_STEP
 from dfmcodec.codecs.wavelet.sections.filter import read_filter, write_filter
 from dfmcodec.codecs.wavelet.sections.latents import LatentsBody, read_symbols, write_symbols
-from dfmcodec.codecs.wavelet.weights import prior_of, shipped
+from dfmcodec.codecs.wavelet.weights import shipped, weights_of
 from dfmcodec.container.alpha import read_alpha, write_alpha
 from dfmcodec.container.contents import Ancillary
 from dfmcodec.container.metadata import MAX_METADATA_BYTES, _metadata_of, pack_metadata, unpack_metadata
@@ -115,7 +115,7 @@ def test_every_table_holds_the_ends_and_the_edges_of_its_escape(index):
         assert np.array_equal(SymbolDecoder(encoder.to_bytes()).decode(len(order), table), order)
 
 
-def test_every_table_of_the_prior_holds_every_entry():
+def test_every_table_of_the_weights_holds_every_entry():
     tables = shipped().context.tables
     values = np.array([*range(-RADIUS - 2, RADIUS + 3), MAX_SYMBOL, -MAX_SYMBOL], dtype=np.int32)
     runs = [(table, len(values)) for table in tables]
@@ -224,7 +224,7 @@ def some_filter(colours, radius, step_index, seed, scale) -> ImageFilter:
 
 def some_adaptation(model: QuantizedLatents, seed, scale) -> ContextAdaptation:
     tiling = tiling_of(model.architecture, model.height, model.width)
-    none = ContextAdaptation.none(prior_of(model.architecture.weights_id).context, tiling.tiles[0].geometry)
+    none = ContextAdaptation.none(weights_of(model.architecture.weights_id).context, tiling.tiles[0].geometry)
     maps = laplacian(seed, none.maps.size, scale, MAX_SYMBOL).reshape(none.maps.shape)
     constants = laplacian(seed + 1, none.constants.size, scale, MAX_CONSTANT).reshape(none.constants.shape)
     return ContextAdaptation(maps, constants)

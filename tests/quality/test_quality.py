@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 def test_targets_on_the_published_images(shared_images: list[Path], rate: float) -> None:
     for path in shared_images[::4]:
         image = read_image(path)
-        result = dfmcodec.encode(image, model="coordinate", rate=rate, steps=1000)
+        result = dfmcodec.encode(image, model="coordinate", rate=rate, training_steps=1000)
         budget = int(rate * image.raw_bytes)
         assert 0.97 * budget <= len(result.data) <= budget
         assert abs(result.report.estimated_bytes / len(result.data) - 1) < 0.005
@@ -35,11 +35,11 @@ def test_default_recipe_beats_the_published_one_by_3_db(shared_images: list[Path
     """After as many samples: a batch of the published one has eight times as many."""
     image = read_image(shared_images[1])
     options = {"model": "coordinate", "rate": 0.18, "depth": 3, "width": 10}
-    ours = dfmcodec.encode(image, **options, steps=1600).report.psnr_db
-    published = dfmcodec.encode(image, recipe="published", **options, steps=200).report.psnr_db
+    ours = dfmcodec.encode(image, **options, training_steps=1600).report.psnr_db
+    published = dfmcodec.encode(image, recipe="published", **options, training_steps=200).report.psnr_db
     assert ours > published + 3
 
 
 def test_quantisation_costs_at_most_0_3_db(shared_images: list[Path]) -> None:
-    report = dfmcodec.encode(shared_images[1], model="coordinate", rate=0.18, steps=2000).report
+    report = dfmcodec.encode(shared_images[1], model="coordinate", rate=0.18, training_steps=2000).report
     assert report.psnr_db > report.float_psnr_db - 0.3

@@ -80,7 +80,7 @@ MORE_WORKS = (  # only from the wheel: processes, and what takes seconds
     "demo -O page",
 )
 
-FITS = ("encode a.png -o fit.dfm --model overfitted --steps 8",)  # what works where there are kernels
+FITS = ("encode a.png -o fit.dfm --model overfitted --training-steps 8",)  # what works where there are kernels
 NO_FIT = (  # the end of the message where there are none
     "the overfitted codec without compiled kernels needs JAX; install it: pip install jax; or encode with the "
     "wavelet codec"

@@ -321,7 +321,7 @@ class TestClone:
         assert clone.asked("info", "photo.dfm", PATH=f"{tmp_path}:{os.environ['PATH']}") == [""]
         assert (clone.commands / "dfm").read_text() == ""  # of the new one
 
-    def test_another_user_runs_a_clone_and_is_told_where_it_is_not_complete(self) -> None:
+    def test_another_user_runs_a_clone_and_is_reported_where_it_is_not_complete(self) -> None:
         with tempfile.TemporaryDirectory(dir="/tmp") as place:  # that of pytest is this user's alone
             Path(place).chmod(0o755)
             clone = Clone(Path(place) / "clone")

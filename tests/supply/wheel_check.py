@@ -31,7 +31,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVELOPERS_MODULES = {f"dfmcodec/kernels/{name}.py" for name in ("interface", "make_interface")}  # see setup.py
-MAX_WHEEL_BYTES = 1_900_000  # of which priors, kernels and a photograph are 0.8 million
+MAX_WHEEL_BYTES = 1_900_000  # of which weights, kernels and a photograph are 0.8 million
 PACKAGES = {"dfmcodec": ("dfmcodec", "**/*.py"), "dfmcodec.web": ("web", "*.py")}  # folders and modules, by setup.py
 KERNELS = "dfmcodec/kernels/_compiled.abi3.so"
 SOURCES_ALONE = ("kernels/*.c", "kernels/*.h")  # of the package's folder, in no wheel

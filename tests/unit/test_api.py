@@ -178,10 +178,10 @@ def test_decoded_images_are_arrays(encoded):
         decoded.__array__(np.float32, copy=False)
 
 
-def test_a_region_is_the_part_of_the_whole(encoded):
-    whole = dfmcodec.decode(encoded.data).pixels
+def test_a_region_is_the_part_of_the_complete_image(encoded):
+    complete = dfmcodec.decode(encoded.data).pixels
     for region in ((10, 20, 30, 25), dfmcodec.Region(top=20, left=10, bottom=45, right=40)):
-        assert np.array_equal(dfmcodec.decode(encoded.data, region=region), whole[20:45, 10:40])
+        assert np.array_equal(dfmcodec.decode(encoded.data, region=region), complete[20:45, 10:40])
     assert dfmcodec.decode(encoded.data, scale=0.5).shape == (40, 48, 3)
     assert dfmcodec.decode(encoded.data, size=(48, 20)).shape == (20, 48, 3)
     with pytest.raises(dfmcodec.LimitError):
@@ -227,7 +227,7 @@ def test_a_file_opened_for_text_is_refused_before_it_is_read(tmp_path, encoded):
         dfmcodec.decode(file)
 
 
-def test_best_effort_tells_what_is_lost(encoded):
+def test_best_effort_reports_what_is_lost(encoded):
     assert dfmcodec.decode(encoded.data, best_effort=True).losses == ()
     prefix = encoded.data[: len(encoded.data) // 2]
     decoded = dfmcodec.decode(prefix, best_effort=True)
@@ -240,7 +240,7 @@ def test_best_effort_tells_what_is_lost(encoded):
         dfmcodec.decode(prefix)
 
 
-def test_results_are_saved_whole_or_not_at_all(tmp_path, encoded):
+def test_results_are_saved_completely_or_not_at_all(tmp_path, encoded):
     path = tmp_path / "cat.dfm"
     path.write_bytes(b"old")
     with pytest.raises(dfmcodec.OutputError, match=r"^\S+cat\.dfm exists; .* overwrite=True to replace it$"):
@@ -256,7 +256,7 @@ def test_results_are_saved_whole_or_not_at_all(tmp_path, encoded):
     assert repr(encoded).startswith(f"<EncodeResult {len(encoded.data):,} bytes, ")
 
 
-def test_the_trace_tells_every_iteration(chelsea):
+def test_the_trace_reports_every_iteration(chelsea):
     report = dfmcodec.encode(chelsea.pixels, size=800, effort=3).report
     assert [point.iteration for point in report.trace] == list(range(1, len(report.trace) + 1))
     assert report.steps == len(report.trace) >= 3
@@ -267,7 +267,7 @@ def test_the_trace_tells_every_iteration(chelsea):
     assert report.as_dict()["trace"][0]["q_step"] == report.trace[0].q_step
 
 
-def test_progress_is_told_and_a_fit_can_be_stopped(chelsea):
+def test_progress_is_reported_and_a_fit_can_be_stopped(chelsea):
     seen: list[dfmcodec.Progress] = []
     report = dfmcodec.encode(chelsea.pixels, size=800, effort=5, on_progress=seen.append).report
     assert len(seen) == len(report.trace) + 1
@@ -330,7 +330,7 @@ def test_numbers_that_nothing_can_be_made_of_are_refused(target, value):
     [
         ("seed", 1.5, "an integer"),
         ("seed", None, "an integer"),
-        ("steps", 2.5, "an integer"),
+        ("training_steps", 2.5, "an integer"),
         ("effort", "5", "an integer"),
         ("effort", True, "an integer"),
         ("rate", "0.2", "a number"),
@@ -338,7 +338,7 @@ def test_numbers_that_nothing_can_be_made_of_are_refused(target, value):
 )
 def test_settings_of_a_wrong_type_are_refused(option, value, needed):
     with pytest.raises(dfmcodec.ConfigError, match=f"{option} is {value!r}, which is of the wrong type; {needed}"):
-        dfmcodec.EncoderConfig(model="coordinate" if option == "steps" else "auto", **{option: value})
+        dfmcodec.EncoderConfig(model="coordinate" if option == "training_steps" else "auto", **{option: value})
     assert dfmcodec.EncoderConfig(effort=np.int64(3), rate=np.float32(0.5)).effort == 3
 
 

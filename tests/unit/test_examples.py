@@ -75,10 +75,10 @@ def test_all_python_blocks_are_found() -> None:
     assert [page for page in PAGES if python_blocks(page)] == marked != []
 
 
-RUN_AS_A_WHOLE = [page for page in PAGES if python_blocks(page) and page not in (INTEGRATION, ARRAYS)]
+RUN_COMPLETELY = [page for page in PAGES if python_blocks(page) and page not in (INTEGRATION, ARRAYS)]
 
 
-@pytest.mark.parametrize("page", RUN_AS_A_WHOLE, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", RUN_COMPLETELY, ids=lambda page: page.name)
 def test_the_python_of_a_page_runs(page, folder):
     namespace = {"__name__": "__main__"}
     for line, block in python_blocks(page):

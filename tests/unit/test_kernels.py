@@ -293,7 +293,7 @@ def test_features_may_lie_beyond_the_first_gibibyte_of_a_plane():
         compiled.choose_tables(**arguments)
 
 
-def test_an_encoder_writes_into_its_room_alone():
+def test_an_encoder_writes_into_its_workspace_alone():
     tables = shipped().context.table_set
     start = np.array([0, 2**64 - 1, 0, 0], dtype=np.uint64)
     numbers, order, entries = np.zeros(9, dtype=np.int16), np.zeros(9, dtype=np.int32), np.zeros(9, dtype=np.int32)
@@ -385,9 +385,15 @@ def test_a_decoder_reads_what_is_there_alone():
     assert compiled.decode_bits(**of_bits)  # beyond the end there are zeros
     assert not of_bits["values"].any()
     tables = shipped().context.table_set
-    numbers, room = np.zeros(9, dtype=np.int16), np.zeros(9, dtype=np.int32)
+    numbers, numbers_out = np.zeros(9, dtype=np.int16), np.zeros(9, dtype=np.int32)
     good = {"state": state, "words": words, "cumulative": tables.cumulative, "guide": tables.guide}
-    good |= {"shifts": tables.shifts, "numbers": numbers, "is_sorted": True, "order": room, "highs": room.copy()}
+    good |= {
+        "shifts": tables.shifts,
+        "numbers": numbers,
+        "is_sorted": True,
+        "order": numbers_out,
+        "highs": numbers_out.copy(),
+    }
     assert compiled.decode_highs(**good) >= 0
     for bad in (len(tables.tables), -1):
         refuses("decode_highs", good, ValueError, "table", numbers=np.full(9, bad, dtype=np.int16))
@@ -428,7 +434,7 @@ def test_the_wavelet_refuses_arrays_that_are_too_short():
 
 def test_the_networks_and_colours_refuse_arrays_that_are_too_short():
     floats = np.zeros(100, dtype=np.float32)
-    network, samples = shipped().machine, np.zeros(3 * 36 * 36, dtype=np.int32)
+    network, samples = shipped().correction, np.zeros(3 * 36 * 36, dtype=np.int32)
     good = {"weights": network.flat_weights, "network_width": network.width, "depth": network.depth}
     good |= {"samples": samples, "channels": 3, "height": 36, "width": 36, "step_size": 64.0, "log_step": 0.0}
     good |= {"block_height": 16, "block_width": 16, "residual": np.zeros(768, dtype=np.float32)}

@@ -90,7 +90,7 @@ def test_the_command_has_the_options_of_the_settings_in_a_section_of_its_help() 
 
 
 @pytest.mark.parametrize(("name", "option", "default"), list(options_of()), ids=lambda value: str(value)[:20])
-def test_declarations_are_whole(name: str, option: Option, default: object) -> None:
+def test_declarations_are_complete(name: str, option: Option, default: object) -> None:
     assert option.help.endswith((".", ")"))
     assert (option.kind is Kind.CHOICE) == bool(option.choices)
     assert (option.low is None) == (option.high is None)

@@ -133,7 +133,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     ("side", "settings"),
     [
         (1000, {"quality": 60, "effort": 3}),
-        pytest.param(200, {"model": "overfitted", "lmbda": 4e-3, "steps": 10}, marks=pytest.mark.slow),
+        pytest.param(200, {"model": "overfitted", "lmbda": 4e-3, "training_steps": 10}, marks=pytest.mark.slow),
     ],
 )
 def test_files_and_pixels_are_those_of_one_thread(chelsea, monkeypatch, side, settings):

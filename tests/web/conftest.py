@@ -39,14 +39,16 @@ def complaints_of() -> Callable[[object], list[str]]:
 
 
 @cache
-def prior_file() -> bytes:
-    from dfmcodec.web.make_prior import prior_bytes
+def weights_file() -> bytes:
+    from dfmcodec.web.make_weights import weights_bytes
 
-    return prior_bytes()
+    return weights_bytes()
 
 
 class Site(ThreadingHTTPServer):
-    """Serves the files of its folder, and web/ with prior.bin in it as dfm/. It lists requests."""
+    """Serves the files of its folder, and web/ with weights.bin in it as dfm/. It lists
+    requests.
+    """
 
     daemon_threads = True
 
@@ -60,8 +62,8 @@ class Site(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def body(self, path: str) -> bytes | None:
-        if path == "/dfm/prior.bin":
-            return prior_file()
+        if path == "/dfm/weights.bin":
+            return weights_file()
         file = WEB / path[5:] if path.startswith("/dfm/") else self.folder / path[1:]
         return file.read_bytes() if file.is_file() else None
 

@@ -13,8 +13,8 @@ import zlib
 import pytest
 from common import ROOT
 from dfmcodec.web import build as module
-from dfmcodec.web import make_prior
-from dfmcodec.web.make_prior import prior_bytes
+from dfmcodec.web import make_weights
+from dfmcodec.web.make_weights import weights_bytes
 
 from dfmcodec.weights.registry import REGISTRY
 
@@ -33,8 +33,8 @@ def folder(tmp_path, monkeypatch):
 
 def test_the_page_asks_for_nothing_but_what_is_in_it(html):
     assert not re.search(r'\b(?:src|href)="(?!data:)', html)
-    assert re.search(r'<script type="text/plain" id="dfm-prior">([^<]*)</script>', html)[1] == (
-        base64.b64encode(prior_bytes()).decode()
+    assert re.search(r'<script type="text/plain" id="dfm-weights">([^<]*)</script>', html)[1] == (
+        base64.b64encode(weights_bytes()).decode()
     )
     gallery = (ROOT / "web" / "page" / "gallery.webp").read_bytes()
     assert re.search(r'id="dfm-gallery">([^<]*)</script>', html)[1] == base64.b64encode(gallery).decode()
@@ -117,19 +117,19 @@ def test_the_package_names_files_that_are_there():
     for target in package["exports"].values():
         paths += [target] if isinstance(target, str) else target.values()
     for path in paths:
-        assert path == "./prior.bin" or (ROOT / "web" / path).is_file(), path
-    assert "prior.bin" in package["files"]
+        assert path == "./weights.bin" or (ROOT / "web" / path).is_file(), path
+    assert "weights.bin" in package["files"]
 
 
-def test_prior_bin_has_all_priors(tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["make_prior.py", "-o", str(tmp_path)])
-    make_prior.main()
-    data = (tmp_path / "prior.bin").read_bytes()
-    assert data == prior_bytes()
-    found = [(each["model"], each["id"]) for each in head_of(data)["priors"]]
+def test_weights_bin_has_all_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["make_weights.py", "-o", str(tmp_path)])
+    make_weights.main()
+    data = (tmp_path / "weights.bin").read_bytes()
+    assert data == weights_bytes()
+    found = [(each["model"], each["id"]) for each in head_of(data)["weights"]]
     assert found == [(row.model.value, row.id) for row in REGISTRY]
 
 
 def head_of(data: bytes) -> dict:
-    content = zlib.decompress(data[len(make_prior.MAGIC) :])
+    content = zlib.decompress(data[len(make_weights.MAGIC) :])
     return json.loads(content[4 : 4 + int.from_bytes(content[:4], "little")])

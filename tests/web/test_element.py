@@ -116,7 +116,7 @@ def test_a_page_of_twelve_images(page, events, site):
         assert_shown(page, f"#i{i}", name)
         assert page.get_attribute(f"#i{i}", "data-dfm") == "shown"
         assert page.get_attribute(f"#i{i}", "alt") == name
-    assert [path for path in site.asked if path.endswith(".bin")] == ["/dfm/prior.bin"]
+    assert [path for path in site.asked if path.endswith(".bin")] == ["/dfm/weights.bin"]
     assert events.complaints == []
 
 
@@ -191,7 +191,7 @@ def test_the_source_of_a_picture(page, events, site):
     page.wait_for_function(f"document.getElementById('a').currentSrc === '{site.url}/small.png'")
 
 
-def test_an_error_shows_the_alternative_text_and_is_told(page, events, site):
+def test_an_error_shows_the_alternative_text_and_is_reported(page, events, site):
     body = '<img id="cut" src="cut.dfm" alt="a cat"><img id="none" src="none.dfm"><img id="bad" src="http://[/a.dfm">'
     body += '<img id="png" src="not.dfm">'  # the browser takes it for a GIF that is very large
     url = write_page(site, body, RGB)
@@ -224,7 +224,7 @@ def test_a_decoder_in_the_page_of_another_script(page, site):
     found = page.evaluate(
         """async (name) => {
             const { DfmClient, DfmError, encodePng } = await import("/dfm/index.js");
-            const client = new DfmClient({ workerUrl: "/dfm/worker.js", priorUrl: "/dfm/prior.bin" });
+            const client = new DfmClient({ workerUrl: "/dfm/worker.js", weightsUrl: "/dfm/weights.bin" });
             const bytes = new Uint8Array(await (await fetch(name)).arrayBuffer());
             const [parts, coarse] = [[], []];
             const image = await client.decode(bytes, {

@@ -150,13 +150,13 @@ def test_a_dropped_file_is_compared_and_saved(page, tmp_path):
     page.focus("#slider")
     for _ in range(20):
         page.keyboard.press("PageDown")
-    whole = canvas(page)
-    shown = centred(whole, height, width)[..., :3]
+    complete = canvas(page)
+    shown = centred(complete, height, width)[..., :3]
     assert difference(shown, 255 - expected) <= 1
     for _ in range(5):
         page.keyboard.press("PageUp")
     divider = float(page.input_value("#slider")) / 1000
-    middle = round(whole.shape[1] * divider) - round((whole.shape[1] - width) / 2)
+    middle = round(complete.shape[1] * divider) - round((complete.shape[1] - width) / 2)
     assert 4 < middle < width - 4
     shown = centred(canvas(page), height, width)[..., :3]
     assert difference(shown[:, : middle - 2], expected[:, : middle - 2]) <= 1
@@ -260,17 +260,17 @@ def test_the_panel_says_what_info_says(desktop):
 
 
 def damaged_files() -> dict[str, bytes]:
-    whole = (GOLDEN / f"{RGB}.dfm").read_bytes()
-    flipped = bytearray(whole)
-    flipped[len(whole) // 2] ^= 0x10
-    large = bytearray(whole[:-4])
+    complete = (GOLDEN / f"{RGB}.dfm").read_bytes()
+    flipped = bytearray(complete)
+    flipped[len(complete) // 2] ^= 0x10
+    large = bytearray(complete[:-4])
     large[8:12] = b"\xff\xff\xff\xff"
     return {
-        "cut": whole[:100],
-        "header": whole[:12],
+        "cut": complete[:100],
+        "header": complete[:12],
         "damaged": bytes(flipped),
         "large": with_crc(bytes(large)),
-        "newer": with_crc(whole[:4] + b"\x02" + whole[5:-4]),
+        "newer": with_crc(complete[:4] + b"\x02" + complete[5:-4]),
         "foreign": b"hello, this is no image",
         "empty": b"",
         "generative": next(GENERATIVE.glob("*.dfm")).read_bytes(),
@@ -360,7 +360,7 @@ def test_every_control_is_reached_by_the_keyboard(desktop):
 def test_of_a_large_image_only_what_is_seen_is_decoded(desktop):
     path, expected = golden("wavelet-tiles")
     height = expected.shape[0]
-    desktop.evaluate("document.getElementById('stage').dataset.wholeMegapixels = '0.001'")
+    desktop.evaluate("document.getElementById('stage').dataset.completeMegapixels = '0.001'")
     drop(desktop, path)
     desktop.locator("#notice", has_text="only what you see is decoded").wait_for()
     desktop.locator("#status", has_text="decoded in").wait_for(timeout=1000 * PATIENCE_S)
@@ -377,7 +377,7 @@ def test_of_a_large_image_only_what_is_seen_is_decoded(desktop):
     for _ in range(20):
         desktop.keyboard.press("ArrowUp")
     assert_comes(desktop, expected[:200])
-    desktop.click("#whole")
+    desktop.click("#complete")
     desktop.locator("#save:enabled").wait_for(timeout=1000 * PATIENCE_S)
     with saved(desktop) as image:
         assert difference(np.asarray(image), expected) <= 1

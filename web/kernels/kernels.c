@@ -15,12 +15,12 @@ const ByteProducts *byte_products = BYTE_PRODUCTS;
 
 /* ---- memory ------------------------------------------------------------------------------------------------ */
 
-static char *room, *room_end; /* of a call */
+static char *workspace, *workspace_end; /* of a call */
 
 void *malloc(size_t size) {
-    char *place = (char *)(((size_t)room + 15) / 16 * 16);
-    if (place > room_end || (size_t)(room_end - place) < size) return NULL;
-    room = place + size;
+    char *place = (char *)(((size_t)workspace + 15) / 16 * 16);
+    if (place > workspace_end || (size_t)(workspace_end - place) < size) return NULL;
+    workspace = place + size;
     return place;
 }
 
@@ -45,7 +45,7 @@ static Call last_call;
 /* Calls kernel `number` of kernel_interface.js with the struct of its arguments, and with what is free from `start` to
  * `end`; returns 1, or 0 where it failed. */
 EXPORT("call_kernel") int call_kernel(int number, const void *arguments, char *start, char *end) {
-    room = start, room_end = end;
+    workspace = start, workspace_end = end;
     last_call = (Call){1, 0, ""};
     return RUN_KERNEL[number](&last_call, arguments);
 }
@@ -125,7 +125,7 @@ EXPORT("turn") void turn(const float *angles, float *cosines, float *sines, int 
     for (int n = 0; n < blocks * POSITIONS; n += LANES) {
         float_lanes cosine, sine;
         const float_lanes turns = load(angles + n) * 0.15915494309189535f;
-        cos_sin(turns - whole_lanes(turns), &cosine, &sine);
+        cos_sin(turns - rounded_lanes(turns), &cosine, &sine);
         cosine -= 1.0f;
         store(cosines + n, &cosine);
         store(sines + n, &sine);

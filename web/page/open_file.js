@@ -2,7 +2,7 @@
  * An opened file with its state: the header, the layers to draw, the pixels after decoding, or the error.
  *
  * .dfm files are decoded by the client. Other images are decoded by the browser, without header and pixels. Of an image
- * with more than `wholePixels`, a coarse version is decoded first, then the visible parts.
+ * with more than `completePixels`, a coarse version is decoded first, then the visible parts.
  */
 
 import { asRgba, encodePng } from "../src/png.js";
@@ -29,12 +29,12 @@ export class OpenFile {
   problem = "";
   progress = 0;
   seconds = 0;
-  isByParts = false;
+  isTiled = false;
   /** The time when it was last shown, as a counter of the page. */
   shownAt = 0;
 
   #client;
-  #wholePixels;
+  #completePixels;
   #limits;
   #changed;
   /** @type {AbortController|null} */
@@ -48,22 +48,22 @@ export class OpenFile {
    * @param {string} name
    * @param {Blob} blob
    * @param {import("../src/client.js").DfmClient} client
-   * @param {import("../types/index").DecodeLimits & { wholePixels: number }} limits  images of more than `wholePixels`
+   * @param {import("../types/index").DecodeLimits & { completePixels: number }} limits  images of more than `completePixels`
    *   are decoded by parts; those beyond the others are refused
    * @param {(file: OpenFile) => void} changed called when the state changes
    */
-  constructor(name, blob, client, { wholePixels, ...limits }, changed) {
+  constructor(name, blob, client, { completePixels, ...limits }, changed) {
     this.name = name;
     this.blob = blob;
     this.#client = client;
-    this.#wholePixels = wholePixels;
+    this.#completePixels = completePixels;
     this.#limits = limits;
     this.#changed = changed;
   }
 
   /** Whether the file has, or will have, a coarse version of a large image. */
   get hasCoarse() {
-    return this.isByParts && this.header?.model === "wavelet";
+    return this.isTiled && this.header?.model === "wavelet";
   }
 
   /** The number of pixels held in memory. */
@@ -82,10 +82,10 @@ export class OpenFile {
   }
 
   /** Decodes a large image completely. */
-  async loadWhole() {
+  async loadComplete() {
     this.stop();
-    this.isByParts = false;
-    this.#wholePixels = Infinity;
+    this.isTiled = false;
+    this.#completePixels = Infinity;
     this.state = "new";
     await this.load();
   }
@@ -125,7 +125,7 @@ export class OpenFile {
     this.#controller?.abort();
     this.#controller = null;
     this.#part = null;
-    if (this.state === "loading") this.state = this.isByParts && !isCoarseMissing ? "ready" : "new";
+    if (this.state === "loading") this.state = this.isTiled && !isCoarseMissing ? "ready" : "new";
   }
 
   /** Stops decoding and frees memory. */
@@ -134,7 +134,7 @@ export class OpenFile {
     this.#drop(this.layers);
     this.image = null;
     this.#bytes = null;
-    this.isByParts = false; // reset until the header is read again, so that the stage receives the size again
+    this.isTiled = false; // reset until the header is read again, so that the stage receives the size again
     this.size = null;
     if (this.state === "ready") this.state = "new";
   }
@@ -176,9 +176,9 @@ export class OpenFile {
     this.header = await this.#client.inspect(this.#bytes, { ...this.#limits, signal });
     const { width, height } = this.header;
     this.size = { width, height };
-    this.isByParts = width * height > this.#wholePixels;
+    this.isTiled = width * height > this.#completePixels;
     this.#changed(this);
-    if (this.isByParts) {
+    if (this.isTiled) {
       if (this.hasCoarse) await this.#loadCoarse(signal);
       return;
     }

@@ -15,11 +15,11 @@ export function ownClient() {
     return new DfmClient({
       helpers,
       workerUrl: new URL("../worker.js", import.meta.url),
-      priorUrl: new URL("../prior.bin", import.meta.url),
+      weightsUrl: new URL("../weights.bin", import.meta.url),
     });
   }
   const workerUrl = URL.createObjectURL(new Blob([embeddedText("dfm-worker")], { type: "text/javascript" }));
   // A classic worker, because browsers refuse module workers created from text by a page in a local folder.
   const createWorker = () => new Worker(workerUrl);
-  return new DfmClient({ helpers, createWorker, loadPrior: async () => embeddedBytes("dfm-prior") });
+  return new DfmClient({ helpers, createWorker, loadWeights: async () => embeddedBytes("dfm-weights") });
 }

@@ -16,7 +16,7 @@ const COLOURS = {
 };
 
 const Q_STEP_UNITS = 64; // unit of q_step in the header: 1/64 code value
-const whole = new Intl.NumberFormat("en");
+const integers = new Intl.NumberFormat("en");
 
 /**
  * Returns rows about a file: [name, value].
@@ -26,7 +26,7 @@ const whole = new Intl.NumberFormat("en");
  */
 export function factsOf(file) {
   const { header, size, blob } = file;
-  const rows = [["file", `${whole.format(blob.size)} bytes`]];
+  const rows = [["file", `${integers.format(blob.size)} bytes`]];
   if (size) {
     rows.push(["image", `${size.width} × ${size.height}`]);
     rows.push(["rate", `${((8 * blob.size) / (size.width * size.height)).toFixed(3)} bpp`]);
@@ -34,10 +34,10 @@ export function factsOf(file) {
   if (header) {
     rows.push(["samples", `${kindOf(header)}, ${header.bitDepth} bits`]);
     rows.push(["model", header.model]);
-    const { weights_id: prior, q_step: qStep, tile_rows: rowsOfTiles, tile_columns: columnsOfTiles } = header.fields;
+    const { weights_id: weightsId, q_step: qStep, tile_rows: rowsOfTiles, tile_columns: columnsOfTiles } = header.fields;
     if (qStep) rows.push(["q_step", `${(qStep / Q_STEP_UNITS).toFixed(2)} code values`]);
     if (rowsOfTiles) rows.push(["tiles", `${columnsOfTiles} × ${rowsOfTiles}`]);
-    if (prior !== undefined) rows.push(["prior", prior.toString(16).padStart(8, "0")]);
+    if (weightsId !== undefined) rows.push(["weights id", weightsId.toString(16).padStart(8, "0")]);
     rows.push(["format", `version ${header.version}`]);
   } else if (blob.type) {
     rows.push(["type", blob.type]);
@@ -67,7 +67,7 @@ export function fillSections(bar, body, sections) {
       const title = element("th");
       title.scope = "row";
       title.append(swatch(name), name);
-      row.append(title, element("td", whole.format(bytes)), element("td", `${((100 * bytes) / sum).toFixed(1)} %`));
+      row.append(title, element("td", integers.format(bytes)), element("td", `${((100 * bytes) / sum).toFixed(1)} %`));
       return row;
     }),
   );
@@ -80,7 +80,7 @@ function kindOf({ channels, hasAlpha }) {
 function segment(name, bytes) {
   const part = swatch(name);
   part.style.flexGrow = String(bytes);
-  part.title = `${name}: ${whole.format(bytes)} bytes`;
+  part.title = `${name}: ${integers.format(bytes)} bytes`;
   return part;
 }
 

@@ -32,9 +32,9 @@ let frame = 0;
 
 /** Opens files and shows the first one. */
 function open(named) {
-  const wholePixels = 1e6 * Number($("stage").dataset.wholeMegapixels);
+  const completePixels = 1e6 * Number($("stage").dataset.completeMegapixels);
   lost = [];
-  const opened = named.map(({ name, blob }) => new OpenFile(name, blob, client, { wholePixels, ...limits }, changed));
+  const opened = named.map(({ name, blob }) => new OpenFile(name, blob, client, { completePixels, ...limits }, changed));
   files.push(...opened);
   listFiles();
   if (opened.length > 0) show(opened[0]);
@@ -110,7 +110,7 @@ function render() {
 
 function renderStage() {
   const size = current?.size;
-  if (size && stage.setSize(size.width, size.height) && current.isByParts && !current.hasCoarse) stage.showActual();
+  if (size && stage.setSize(size.width, size.height) && current.isTiled && !current.hasCoarse) stage.showActual();
   stage.draw();
   const compared = comparedFile();
   $("slider").hidden = compared === null;
@@ -180,7 +180,7 @@ function doneText() {
 /** Decodes the visible part of a large image after a delay, or reports that it is too large. */
 function renderParts() {
   clearTimeout(partTimer);
-  const isLarge = ({ isByParts, state }) => isByParts && state !== "failed";
+  const isLarge = ({ isTiled, state }) => isTiled && state !== "failed";
   const large = current?.size ? onStage().filter(isLarge) : [];
   const isTooMuch = large.some((file) => file.isTooMuch(seenOf(file)));
   $("notice").hidden = large.length === 0;
@@ -321,8 +321,8 @@ $("open-first").addEventListener("click", ACTIONS.o);
 $("save").addEventListener("click", save);
 $("gallery").addEventListener("click", openGallery);
 $("gallery-offer").hidden = isSingleFile() && embeddedText(GALLERY) === null;
-$("whole").addEventListener("click", () => {
-  for (const file of onStage()) if (file.isByParts) file.loadWhole();
+$("complete").addEventListener("click", () => {
+  for (const file of onStage()) if (file.isTiled) file.loadComplete();
 });
 $("other").addEventListener("change", ({ target }) => compareWith(target.value === "" ? null : files[target.value]));
 $("slider").addEventListener("input", ({ target }) => {

@@ -18,11 +18,11 @@ const PHASE_FACTOR_MULTIPLY_ADDS = 64;
 
 /** Returns the exact number of vectors of `inputs` zeros and ones with at most `order` ones. */
 function countFrequencies(inputs, order) {
-  let ways = 1n;
+  let combinations = 1n;
   let sum = 0n;
   for (let ones = 0; ones <= order; ones++) {
-    sum += ways;
-    ways = (ways * BigInt(inputs - ones)) / BigInt(ones + 1);
+    sum += combinations;
+    combinations = (combinations * BigInt(inputs - ones)) / BigInt(ones + 1);
   }
   return sum;
 }

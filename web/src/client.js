@@ -1,7 +1,7 @@
 /**
  * Decodes .dfm files in workers, to keep the page responsive.
  *
- *     const client = new DfmClient({ workerUrl: "worker.js", priorUrl: "prior.bin" });
+ *     const client = new DfmClient({ workerUrl: "worker.js", weightsUrl: "weights.bin" });
  *     const image = await client.decode(bytes, { onPreview: show });
  *
  * Each worker decodes one file at a time; further files wait in order. A cancelled job is rejected immediately. Its
@@ -18,11 +18,11 @@ const GRACE_MS = 100; // time for a cancelled job to stop before its worker is e
 
 export class DfmClient {
   #createWorker;
-  #loadPrior;
+  #loadWeights;
   #most;
   #mostHelpers;
   /** @type {Promise<Uint8Array>|null} the file of the pretrained weights, for all workers */
-  #prior = null;
+  #weights = null;
   /** @type {Desk[]} */
   #desks = [];
   /** @type {Job[]} jobs without a worker */
@@ -33,14 +33,14 @@ export class DfmClient {
    * @param {object} options
    * @param {string|URL} [options.workerUrl] URL of worker.js
    * @param {() => Worker} [options.createWorker] creates a worker, instead of the URL
-   * @param {string|URL} [options.priorUrl] URL of prior.bin
-   * @param {() => Promise<Uint8Array>} [options.loadPrior] loads prior.bin, instead of the URL
+   * @param {string|URL} [options.weightsUrl] URL of weights.bin
+   * @param {() => Promise<Uint8Array>} [options.loadWeights] loads weights.bin, instead of the URL
    * @param {number} [options.workers] the maximum number of workers, each with a copy of the weights
    * @param {number} [options.helpers] the maximum number of helpers of each worker for large images
    */
-  constructor({ workerUrl, createWorker, priorUrl, loadPrior, workers = 1, helpers = 0 }) {
+  constructor({ workerUrl, createWorker, weightsUrl, loadWeights, workers = 1, helpers = 0 }) {
     this.#createWorker = createWorker ?? (() => new Worker(workerUrl, { type: "module" }));
-    this.#loadPrior = loadPrior ?? (() => fetched(priorUrl));
+    this.#loadWeights = loadWeights ?? (() => fetched(weightsUrl));
     this.#most = workers;
     this.#mostHelpers = helpers;
   }
@@ -121,7 +121,7 @@ export class DfmClient {
   /** Starts a worker. */
   #open() {
     const worker = this.#createWorker();
-    const ready = this.#priorBytes().then((bytes) => worker.postMessage({ type: "prior", bytes }));
+    const ready = this.#weightsBytes().then((bytes) => worker.postMessage({ type: "weights", bytes }));
     ready.catch(() => {}); // each job that needs it reports the error
     const desk = { worker, ready, job: null, helpers: [] };
     worker.onmessage = ({ data }) => this.#hear(desk, data);
@@ -134,12 +134,12 @@ export class DfmClient {
   }
 
   /** Returns the bytes of the pretrained weights, which are loaded once. */
-  #priorBytes() {
-    if (!this.#prior) {
-      this.#prior = this.#loadPrior();
-      this.#prior.catch(() => (this.#prior = null)); // the next request tries again
+  #weightsBytes() {
+    if (!this.#weights) {
+      this.#weights = this.#loadWeights();
+      this.#weights.catch(() => (this.#weights = null)); // the next request tries again
     }
-    return this.#prior;
+    return this.#weights;
   }
 
   /** Handles messages of a worker. For a cancelled job, only the answer matters: the worker is free. */
@@ -168,8 +168,8 @@ export class DfmClient {
       };
       desk.helpers.push(helper);
       const { port1, port2 } = new MessageChannel();
-      this.#priorBytes().then((bytes) => {
-        helper.postMessage({ type: "prior", bytes });
+      this.#weightsBytes().then((bytes) => {
+        helper.postMessage({ type: "weights", bytes });
         helper.postMessage({ type: "help", port: port1 }, [port1]);
         desk.worker.postMessage({ type: "helper", port: port2 }, [port2]);
       });
@@ -214,9 +214,9 @@ function orderOf({ id, bytes, wants }) {
 }
 
 /** Loads the file of the pretrained weights. */
-async function fetched(priorUrl) {
-  const url = new URL(priorUrl, globalThis.document?.baseURI ?? globalThis.location?.href);
+async function fetched(weightsUrl) {
+  const url = new URL(weightsUrl, globalThis.document?.baseURI ?? globalThis.location?.href);
   const response = await fetch(url);
-  if (!response.ok) throw new Error(`the prior cannot be loaded: ${url} gives ${response.status}`);
+  if (!response.ok) throw new Error(`the pretrained weights cannot be loaded: ${url} gives ${response.status}`);
   return new Uint8Array(await response.arrayBuffer());
 }

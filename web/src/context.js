@@ -40,7 +40,7 @@ const models = new WeakMap();
 
 /**
  * Returns the context model of pretrained weights.
- * @param {Record<string, import("./prior.js").PriorArray>} arrays
+ * @param {Record<string, import("./weights.js").WeightArray>} arrays
  * @returns {ContextModel}
  */
 export function contextModelOf(arrays) {
@@ -50,7 +50,7 @@ export function contextModelOf(arrays) {
 
 /** Networks and tables of pretrained weights. Images use modified copies. */
 class ContextModel {
-  /** @param {Record<string, import("./prior.js").PriorArray>} arrays */
+  /** @param {Record<string, import("./weights.js").WeightArray>} arrays */
   constructor(arrays) {
     const { data, shape } = arrays.context_frequencies;
     const rows = Array.from({ length: shape[0] }, (_, row) => data.subarray(row * TABLE_SIZE, (row + 1) * TABLE_SIZE));

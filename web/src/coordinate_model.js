@@ -16,7 +16,7 @@ const STRIP_MULTIPLY_ADDS = 2 ** 28; // number of multiply-adds computed at a ti
  * Decodes a region.
  * @param {import("./integrity.js").FileState} state of an intact file
  * @param {Region} region
- * @param {import("./prior.js").Prior} _prior unused by this codec
+ * @param {import("./weights.js").PretrainedWeights} _prior unused by this codec
  * @param {import("./kernels.js").Kernels} kernels
  * @returns {Generator<{part: number}, Uint8ClampedArray|Uint16Array>} yields the finished fraction; returns the samples
  *   [H, W, C]

@@ -30,10 +30,10 @@ function makeTables() {
  */
 export function crc32(bytes, before = 0) {
   const t = TABLES;
-  const whole = bytes.length - (bytes.length % SLICES);
+  const sliced = bytes.length - (bytes.length % SLICES);
   let crc = ~before;
   let at = 0;
-  for (; at < whole; at += SLICES) {
+  for (; at < sliced; at += SLICES) {
     const low = crc ^ (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24));
     crc =
       t[1792 | (low & 255)] ^

@@ -1,8 +1,8 @@
 /**
  * The decoder: converts the bytes of a .dfm file to an image.
  *
- *     const prior = await loadPrior(bytesOfPriorBin);
- *     const image = await decode(bytesOfFile, { prior, onProgress, onPreview });
+ *     const weights = await loadWeights(bytesOfWeightsBin);
+ *     const image = await decode(bytesOfFile, { weights, onProgress, onPreview });
  */
 
 import { readAlpha } from "./alpha.js";
@@ -22,7 +22,7 @@ import { inSlices } from "./slices.js";
 import { decodeTogether } from "./together.js";
 
 export { DfmError } from "./errors.js";
-export { loadPrior } from "./prior.js";
+export { loadWeights } from "./weights.js";
 
 const UPRIGHT = 1; // orientation of all images in .dfm files
 const PREVIEW_MS = 200; // interval between previews of the same size
@@ -54,7 +54,7 @@ const DECODERS = {
  * Decodes a file.
  * @param {Uint8Array} bytes
  * @param {object} options
- * @param {import("./prior.js").Prior} options.prior
+ * @param {import("./weights.js").PretrainedWeights} options.weights
  * @param {{x: number, y: number, width: number, height: number}|null} [options.region] the rectangle to decode; its
  *   pixels are exactly those of the entire image
  * @param {number} [options.coarsePixels] decodes a reduced image from the coarse levels instead, with at most this
@@ -71,7 +71,7 @@ const DECODERS = {
  * @throws {RangeError} the region is not within the image
  */
 export async function decode(bytes, options) {
-  const { prior, region = null, maxPixels = MAX_PIXELS, maxMultiplyAdds = MAX_MULTIPLY_ADDS, onPreview } = options;
+  const { weights, region = null, maxPixels = MAX_PIXELS, maxMultiplyAdds = MAX_MULTIPLY_ADDS, onPreview } = options;
   const header = readHeader(bytes, maxPixels);
   const wanted = regionOf(region, header);
   requireLimitedWork(header, wanted, maxMultiplyAdds);
@@ -92,23 +92,23 @@ export async function decode(bytes, options) {
   const showPreview = (preview) => onPreview(image({ ...preview, bitDepth: PREVIEW_BIT_DEPTH }, preview.pixels, null));
   const hooks = { ...options, bytes, showPreview: hasPreviews ? notTooOften(showPreview) : undefined };
   if (isCoarse) {
-    const coarse = await run(decodeCoarse(state, options.coarsePixels, prior, await sharedKernels()), hooks);
+    const coarse = await run(decodeCoarse(state, options.coarsePixels, weights, await sharedKernels()), hooks);
     return image({ ...coarse, bitDepth: PREVIEW_BIT_DEPTH }, coarse.pixels, null);
   }
-  const samples = await samplesOf(state, wanted, prior, await sharedKernels(), hooks);
+  const samples = await samplesOf(state, wanted, weights, await sharedKernels(), hooks);
   options.onProgress?.(1);
   const { height, width } = wanted;
   return image({ height, width, channels: header.codedChannels, bitDepth: header.bitDepth }, samples, alpha);
 }
 
 /** Decodes the samples of a region, on this worker alone or with a team. */
-async function samplesOf(state, region, prior, kernels, hooks) {
+async function samplesOf(state, region, weights, kernels, hooks) {
   const { header } = state;
   const { showPreview, team } = hooks;
   if (team && header.model === WAVELET && header.tileRows * header.tileColumns > 1) {
-    return decodeTogether(new ImageParts(state, prior, kernels), region, team, hooks);
+    return decodeTogether(new ImageParts(state, weights, kernels), region, team, hooks);
   }
-  return run(DECODERS[header.model](state, region, prior, kernels, Boolean(showPreview)), hooks);
+  return run(DECODERS[header.model](state, region, weights, kernels, Boolean(showPreview)), hooks);
 }
 
 /** Runs a decoder in slices and reports its progress. */

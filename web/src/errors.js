@@ -9,7 +9,7 @@
  * - "not-dfm": it does not start as a `.dfm` file does;
  * - "truncated": it ends before its contents do;
  * - "corrupt": its contents contradict each other or their checksum;
- * - "unsupported-version": it needs a version, a prior or a feature that this decoder does not have;
+ * - "unsupported-version": it needs a version, pretrained weights or a feature that this decoder does not have;
  * - "missing-model": it is a code of a generative model, which was not given;
  * - "limit": it declares more than the limits of this decoder allow.
  *

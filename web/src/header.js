@@ -48,7 +48,7 @@ const isCoordinate = (values) => values.model === COORDINATE;
 const isWavelet = (values) => values.model === WAVELET;
 const isOverfitted = (values) => values.model === OVERFITTED;
 const isGenerative = (values) => values.model === GENERATIVE;
-const namesPrior = (values) => isWavelet(values) || isOverfitted(values);
+const namesWeights = (values) => isWavelet(values) || isOverfitted(values);
 const isTiled = (values) => isWavelet(values) && values.further_bytes > 8;
 const between = (low, high) => (value) => low <= value && value <= high;
 const oneOf =
@@ -85,8 +85,8 @@ const FIELDS = [
   field("depth", "B", between(1, 64), isCoordinate),
   field("layer_width", "B", between(1, 64), isCoordinate),
   field("order", "B", between(1, 64), isCoordinate),
-  field("depth", "B", any, namesPrior),
-  field("layer_width", "B", any, namesPrior),
+  field("depth", "B", any, namesWeights),
+  field("layer_width", "B", any, namesWeights),
   field("order", "B", any, isOverfitted),
   field("luma", "B", oneOf(1, 2), isWavelet, NEWER),
   field("further_bytes", "B", oneOf(0), isCoordinate, NEWER),
@@ -98,7 +98,7 @@ const FIELDS = [
   field("lmbda_code", "B", between(-24, 32), isOverfitted, { less: -24 }),
   field("q_step", "H", between(1, 65535), isWavelet),
   field("chroma_angle", "B", any, isWavelet),
-  field("weights_id", "I", any, namesPrior),
+  field("weights_id", "I", any, namesWeights),
   field("tile_rows", "B", between(1, 64), isTiled),
   field("tile_columns", "B", between(1, 64), isTiled),
   field("generator_id", "I", any, isGenerative),

@@ -11,7 +11,7 @@ import { Tiling } from "./geometry.js";
 import { MAX_PIXELS, readHeader } from "./header.js";
 import { examine, sectionOf } from "./integrity.js";
 import { TileDecoder, tileStreams } from "./latents.js";
-import { machineOf } from "./machine.js";
+import { correctionOf } from "./correction.js";
 import { sharedKernels } from "./kernels.js";
 import { checkLength } from "./range_coder.js";
 import { reconstruct, seenFrom } from "./reconstruct.js";
@@ -28,15 +28,15 @@ export class ImageParts {
 
   /**
    * @param {import("./integrity.js").FileState} state of an intact file
-   * @param {import("./prior.js").Prior} prior
+   * @param {import("./weights.js").PretrainedWeights} weights
    * @param {import("./kernels.js").Kernels} kernels
    * @throws {import("./errors.js").DfmError}
    */
-  constructor(state, prior, kernels) {
+  constructor(state, weights, kernels) {
     const { header, symbolChecks } = state;
     this.header = header;
     this.tiling = new Tiling(header.height, header.width, header.tileRows, header.tileColumns);
-    this.#arrays = prior.arraysOf(header.modelName, header.values.weights_id);
+    this.#arrays = weights.arraysOf(header.modelName, header.values.weights_id);
     const filterSection = sectionOf(state, "filter");
     this.#filter = filterSection ? readFilter(filterSection, header.codedChannels) : null;
     const adaptation = sectionOf(state, "adaptation");
@@ -58,7 +58,7 @@ export class ImageParts {
 
   /** Returns the region of the linear synthesis on which the pixels of a region depend. */
   seenFrom(region) {
-    return seenFrom(region, this.header, machineOf(this.#arrays).reach, this.#filter?.radius ?? 0);
+    return seenFrom(region, this.header, correctionOf(this.#arrays).reach, this.#filter?.radius ?? 0);
   }
 
   /** Decodes a tile level by level; see `TileDecoder.levels`. */
@@ -89,12 +89,12 @@ export class ImageParts {
 /**
  * Creates the parts of a file, for a worker that helps another one.
  * @param {Uint8Array} bytes
- * @param {{ prior: import("./prior.js").Prior, maxPixels?: number }} options
+ * @param {{ weights: import("./weights.js").PretrainedWeights, maxPixels?: number }} options
  * @returns {Promise<ImageParts>}
  * @throws {import("./errors.js").DfmError}
  */
-export async function openParts(bytes, { prior, maxPixels = MAX_PIXELS }) {
-  return new ImageParts(examine(bytes, readHeader(bytes, maxPixels)), prior, await sharedKernels());
+export async function openParts(bytes, { weights, maxPixels = MAX_PIXELS }) {
+  return new ImageParts(examine(bytes, readHeader(bytes, maxPixels)), weights, await sharedKernels());
 }
 
 /** Allocates empty planes for a region of an image. @returns {import("./reconstruct.js").Synthesis} */

@@ -6,7 +6,7 @@ import { roundingOf, samplesArray } from "./colour.js";
 import { checkOf, littleEndianBytes } from "./crc32.js";
 import { decodeGrids, gridSizes } from "./overfitted/grids.js";
 import { readNetworks } from "./overfitted/networks.js";
-import { OverfittedWeights } from "./overfitted/prior.js";
+import { OverfittedWeights } from "./overfitted/weights.js";
 import { stepOf, synthesiseBlocks } from "./overfitted/synthesis.js";
 import { Region } from "./geometry.js";
 import { sectionOf, wrongSymbols } from "./integrity.js";
@@ -18,20 +18,20 @@ const GRIDS_FRACTION = 0.7; // fraction of the time; the rest is for the synthes
  * Decodes a region.
  * @param {import("./integrity.js").FileState} state of an intact file
  * @param {Region} region
- * @param {import("./prior.js").Prior} prior
+ * @param {import("./weights.js").PretrainedWeights} weights
  * @param {import("./kernels.js").Kernels} kernels
  * @param {boolean} hasPreviews whether to create previews of the entire image
  * @returns {Generator<{part: number, preview?: object}, Uint8ClampedArray|Uint16Array>} yields the finished fraction
  *   and sometimes a preview; returns the samples [H, W, C]
  * @throws {import("./errors.js").DfmError}
  */
-export function* decodeOverfitted(state, region, prior, kernels, hasPreviews) {
+export function* decodeOverfitted(state, region, weights, kernels, hasPreviews) {
   const { height, width, modelName, values, bitDepth, codedChannels } = state.header;
-  const { machine, context } = readNetworks(
-    new OverfittedWeights(prior.arraysOf(modelName, values.weights_id)),
+  const { synthesis, context } = readNetworks(
+    new OverfittedWeights(weights.arraysOf(modelName, values.weights_id)),
     sectionOf(state, "networks"),
   );
-  const image = { sizes: gridSizes(height, width), machine, step: stepOf(values.lmbda_code), grids: [] };
+  const image = { sizes: gridSizes(height, width), synthesis, step: stepOf(values.lmbda_code), grids: [] };
   const file = { height, width, section: sectionOf(state, "grids") };
   for (const { done, level, grids } of decodeGrids(file, context, kernels)) {
     image.grids = grids;

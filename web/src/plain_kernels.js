@@ -110,12 +110,12 @@ export function chooseWavefrontTables({
     sumLayer(outputs, sums.subarray(size1), last, hidden, LARGEST_GRID_ACTIVATION);
     const scale = limited((outputs[0] >> OUTPUT_SHIFT) + UNIT_SCALE_INDEX, 0, LAPLACE_COUNT - 1);
     const mean = limited(outputs[1] >> (OUTPUT_SHIFT - 1), -MAX_MEAN, MAX_MEAN);
-    const whole = Math.floor((mean + MEANS_PER_SYMBOL / 2) / MEANS_PER_SYMBOL);
-    const rest = mean - MEANS_PER_SYMBOL * whole; // -MEANS_PER_SYMBOL / 2 .. MEANS_PER_SYMBOL / 2 - 1
+    const integer = Math.floor((mean + MEANS_PER_SYMBOL / 2) / MEANS_PER_SYMBOL);
+    const rest = mean - MEANS_PER_SYMBOL * integer; // -MEANS_PER_SYMBOL / 2 .. MEANS_PER_SYMBOL / 2 - 1
     const beyond = SYMBOL_MEANS * (LAST_DIRECT + 1) + scale - LAST_DIRECT - 1;
     table[n] = scale > LAST_DIRECT ? beyond : SYMBOL_MEANS * scale + Math.abs(rest);
     sign[n] = rest < 0 ? -1 : 1;
-    middle[n] = whole;
+    middle[n] = integer;
   }
 }
 
@@ -237,7 +237,7 @@ export function lowDifferences({
 
 // -------------------------------------------------------------------------------------- reconstruction
 
-/** Returns views of the weights of a correction network; see `machineOf` in machine.js. */
+/** Returns views of the weights of a correction network; see `correctionOf` in correction.js. */
 function partsOf(weights, width, depth) {
   let at = (CELLS_AROUND * CELL_SAMPLES + 2) * width;
   const next = (size) => weights.subarray(at, (at += size));

@@ -3,7 +3,7 @@
  *
  * See "Entropy coding" in docs/format.md. The decoders of other modules use it like this:
  *
- *     const decoder = new RangeDecoder(bytes);                   // throws if bytes are no whole words
+ *     const decoder = new RangeDecoder(bytes);                   // throws if bytes are no complete words
  *     decoder.decodeArray(count, 20, laplaceTables());           // `count` symbols under Laplace index 20
  *     decoder.decodePass(numbers, tables, out);                  // sorted by table, as in models 1 and 3
  *     decoder.decodeEach(numbers, tables, out);                  // in their own order, as in wavefronts
@@ -190,7 +190,7 @@ export function frequenciesWithMean(u, n) {
 // ----------------------------------------------------------------------------------- range decoder
 
 const LIMB = 1 << 24; // numbers of 64 bits are stored as `high` * 2^24 + `low`, so `high` has 40 bits
-const PART = 1 / LIMB;
+const PER_LIMB = 1 / LIMB;
 const WORD = 2 ** 32;
 
 /** Creates the error for words that no encoder can write. */
@@ -383,7 +383,7 @@ export class PlainReader {
     const scale = this.#scale;
     let quantile = Math.floor((this.#distance * LIMB + this.#distanceLow) / scale);
     // The distance has up to 64 bits, so its double and the quotient are rounded; but the remainder is exact.
-    const scaleHigh = Math.floor(scale * PART);
+    const scaleHigh = Math.floor(scale * PER_LIMB);
     const scaleLow = scale - scaleHigh * LIMB;
     const rest = (this.#distance - quantile * scaleHigh) * LIMB + (this.#distanceLow - quantile * scaleLow);
     if (rest < 0) quantile--;
@@ -394,16 +394,16 @@ export class PlainReader {
 
   /** Narrows the range to an entry. @param {number} before - c. @param {number} frequency - f. */
   #take(before, frequency) {
-    const scaleHigh = Math.floor(this.#scale * PART);
+    const scaleHigh = Math.floor(this.#scale * PER_LIMB);
     const scaleLow = this.#scale - scaleHigh * LIMB;
 
     const low = this.#distanceLow - before * scaleLow;
-    const borrow = Math.floor(low * PART);
+    const borrow = Math.floor(low * PER_LIMB);
     this.#distance += borrow - before * scaleHigh;
     this.#distanceLow = low - borrow * LIMB;
 
     const rangeLow = frequency * scaleLow;
-    const carry = Math.floor(rangeLow * PART);
+    const carry = Math.floor(rangeLow * PER_LIMB);
     this.#scale = frequency * scaleHigh + carry;
     this.#rangeLow = rangeLow - carry * LIMB;
 

@@ -7,7 +7,7 @@ import { ColourTransform } from "./colour.js";
 import { weightsByTap } from "./filter.js";
 import { Region } from "./geometry.js";
 import { bytesOfArrays } from "./kernels.js";
-import { machineOf } from "./machine.js";
+import { correctionOf } from "./correction.js";
 
 const CELL = 2; // pixels
 const BLOCK_ROWS = 256; // pixels
@@ -50,7 +50,7 @@ class SampleRows {
 /** The computation of the blocks of an image, in one memory. */
 class BlockSynthesis {
   #space;
-  #machine;
+  #correction;
   #filter;
   #channels;
   #qStep;
@@ -59,24 +59,24 @@ class BlockSynthesis {
 
   /**
    * @param {import("./header.js").Header} header
-   * @param {Record<string, import("./prior.js").PriorArray>} arrays of the prior
+   * @param {Record<string, import("./weights.js").WeightArray>} arrays of the pretrained weights
    * @param {import("./filter.js").ImageFilter|null} filter
    * @param {[number, number]} block the maximum numbers of rows and columns of a block
    * @param {import("./kernels.js").Kernels} kernels
    */
   constructor(header, arrays, filter, [rows, columns], kernels) {
     const { codedChannels: channels, bitDepth, values } = header;
-    const machine = machineOf(arrays);
-    const margin = 2 * Math.max(CELL * machine.reach, filter?.radius ?? 0);
+    const correction = correctionOf(arrays);
+    const margin = 2 * Math.max(CELL * correction.reach, filter?.radius ?? 0);
     const around = channels * (rows + margin) * (columns + margin);
     const size = channels * rows * columns;
     const pixelBytes = bitDepth === 8 ? 1 : 2;
-    const bytes = bytesOfArrays([4 * around, 4 * size, 4 * size, pixelBytes * size, machine.weights.byteLength]);
+    const bytes = bytesOfArrays([4 * around, 4 * size, 4 * size, pixelBytes * size, correction.weights.byteLength]);
     // memory that the kernels of filter and correction network use: samples as floats, and rows of cells
-    const callBytes = 4 * around + 16 * (machine.depth + 1) * machine.width * (columns + margin);
+    const callBytes = 4 * around + 16 * (correction.depth + 1) * correction.width * (columns + margin);
     const space = kernels.workspace(bytes, callBytes);
     this.#space = space;
-    this.#machine = { ...machine, weights: space.copyOf(machine.weights) };
+    this.#correction = { ...correction, weights: space.copyOf(correction.weights) };
     this.#filter = filter && { ...filter, offsets: Int32Array.from(filter.taps.flat()), byTap: weightsByTap(filter, channels) };
     this.#channels = channels;
     this.#qStep = values.q_step;
@@ -95,12 +95,12 @@ class BlockSynthesis {
     const size = this.#channels * height * width;
     const [planes, change] = [this.#arrays.planes, this.#arrays.change].map((array) => array.subarray(0, size));
     planes.set(this.#around(rows, part, 0));
-    const { weights, width: machineWidth, depth, reach } = this.#machine;
+    const { weights, width: correctionWidth, depth, reach } = this.#correction;
     const margin = CELL * reach;
     const logStep = (Math.log2(this.#qStep) - 9) / 3;
     const channels = this.#channels;
     this.#space.run.correctionResidual({
-      weights, networkWidth: machineWidth, depth, samples: this.#around(rows, part, margin), channels,
+      weights, networkWidth: correctionWidth, depth, samples: this.#around(rows, part, margin), channels,
       height: height + 2 * margin, width: width + 2 * margin, stepSize: this.#qStep, logStep, blockHeight: height,
       blockWidth: width, residual: change,
     });
@@ -135,7 +135,7 @@ class BlockSynthesis {
 /**
  * Computes the samples of a region.
  * @param {import("./header.js").Header} header
- * @param {Record<string, import("./prior.js").PriorArray>} arrays of the prior
+ * @param {Record<string, import("./weights.js").WeightArray>} arrays of the pretrained weights
  * @param {Synthesis} synthesis at least what the region is seen from
  * @param {import("./filter.js").ImageFilter|null} filter
  * @param {Region} region
@@ -148,10 +148,10 @@ export function* reconstruct(header, arrays, synthesis, filter, region, kernels,
   const size = [Math.min(BLOCK_ROWS, even(region.height)), Math.min(BLOCK_COLUMNS, even(region.width))];
   const blocks = new BlockSynthesis(header, arrays, filter, size, kernels);
   const rows = new SampleRows(synthesis);
-  const whole = new Region(0, 0, header.height, header.width);
+  const complete = new Region(0, 0, header.height, header.width);
   for (const part of blocksOf(region, size)) {
     const pixels = blocks.run(rows, part);
-    const inside = part.common(region).common(whole);
+    const inside = part.common(region).common(complete);
     for (let y = inside.top; y < inside.bottom; y++) {
       const start = channels * ((y - part.top) * part.width + inside.left - part.left);
       const at = channels * ((y - region.top) * region.width + inside.left - region.left);

@@ -11,15 +11,15 @@ export const LATENTS_FRACTION = 0.7; // fraction of the time; the rest is for re
  * Decodes a region.
  * @param {import("./integrity.js").FileState} state of an intact file
  * @param {import("./geometry.js").Region} region
- * @param {import("./prior.js").Prior} prior
+ * @param {import("./weights.js").PretrainedWeights} weights
  * @param {import("./kernels.js").Kernels} kernels
  * @param {boolean} hasPreviews whether to create previews of the entire image
  * @returns {Generator<{part: number, preview?: object}, Uint8ClampedArray|Uint16Array>} yields the finished fraction
  *   and sometimes a preview; returns the samples [H, W, C]
  * @throws {import("./errors.js").DfmError}
  */
-export function* decodeLatents(state, region, prior, kernels, hasPreviews) {
-  const parts = new ImageParts(state, prior, kernels);
+export function* decodeLatents(state, region, weights, kernels, hasPreviews) {
+  const parts = new ImageParts(state, weights, kernels);
   const { tiles } = parts.tiling;
   const { covered, numbers } = parts.tiling.covering(parts.seenFrom(region));
   parts.checkLengths(numbers);
@@ -53,14 +53,14 @@ export function* decodeLatents(state, region, prior, kernels, hasPreviews) {
  * Decodes a reduced image from the coarse levels.
  * @param {import("./integrity.js").FileState} state of an intact file
  * @param {number} mostPixels see `mosaicOf`
- * @param {import("./prior.js").Prior} prior
+ * @param {import("./weights.js").PretrainedWeights} weights
  * @param {import("./kernels.js").Kernels} kernels
  * @returns {Generator<{part: number, preview?: object}, import("./preview.js").PreviewImage>} yields the finished
  *   fraction, a smaller image first, and the current image after each tile; returns the image
  * @throws {import("./errors.js").DfmError}
  */
-export function* decodeCoarse(state, mostPixels, prior, kernels) {
-  const parts = new ImageParts(state, prior, kernels);
+export function* decodeCoarse(state, mostPixels, weights, kernels) {
+  const parts = new ImageParts(state, weights, kernels);
   const { tiles } = parts.tiling;
   const numbers = [...tiles.keys()];
   parts.checkLengths(numbers);

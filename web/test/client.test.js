@@ -27,17 +27,17 @@ class Workers {
 
 function clientOf(workers, options = {}) {
   let loads = 0;
-  const loadPrior = async () => Uint8Array.of(++loads);
-  return new DfmClient({ createWorker: workers.create, loadPrior, ...options });
+  const loadWeights = async () => Uint8Array.of(++loads);
+  return new DfmClient({ createWorker: workers.create, loadWeights, ...options });
 }
 
-test("a worker gets the prior first, then one job after the other", async () => {
+test("a worker gets the pretrained weights first, then one job after the other", async () => {
   const workers = new Workers();
   const client = clientOf(workers);
   const images = [client.decode(BYTES), client.decode(BYTES)];
   await wait(1);
   const [worker] = workers.made;
-  assert.deepEqual(worker.heard.map(({ type }) => type), ["prior", "decode"]);
+  assert.deepEqual(worker.heard.map(({ type }) => type), ["weights", "decode"]);
   worker.say({ type: "image", id: worker.jobs()[0].id, image: "first" });
   await wait(1);
   worker.say({ type: "image", id: worker.jobs()[1].id, image: "second" });
@@ -45,7 +45,7 @@ test("a worker gets the prior first, then one job after the other", async () => 
   assert.equal(workers.made.length, 1);
 });
 
-test("several workers share the jobs, and the prior is loaded once", async () => {
+test("several workers share the jobs, and the pretrained weights are loaded once", async () => {
   const workers = new Workers();
   const client = clientOf(workers, { workers: 2 });
   const images = [1, 2, 3].map(() => client.decode(BYTES));
@@ -62,13 +62,13 @@ test("several workers share the jobs, and the prior is loaded once", async () =>
 test("header, progress and previews are handed on until the answer", async () => {
   const workers = new Workers();
   const client = clientOf(workers);
-  const told = [];
+  const reported = [];
   const region = { x: 0, y: 0, width: 1, height: 1 };
   const image = client.decode(BYTES, {
     region,
-    onHeader: (header) => told.push(header),
-    onProgress: (part) => told.push(part),
-    onPreview: (coarse) => told.push(coarse),
+    onHeader: (header) => reported.push(header),
+    onProgress: (part) => reported.push(part),
+    onPreview: (coarse) => reported.push(coarse),
   });
   await wait(1);
   const [worker] = workers.made;
@@ -80,7 +80,7 @@ test("header, progress and previews are handed on until the answer", async () =>
   worker.say({ type: "image", id, image: "image" });
   worker.say({ type: "preview", id, image: "late" });
   assert.equal(await image, "image");
-  assert.deepEqual(told, ["header", 0.5, "coarse"]);
+  assert.deepEqual(reported, ["header", 0.5, "coarse"]);
 });
 
 test("the header alone", async () => {
@@ -169,14 +169,14 @@ test("a signal no longer knows of jobs that are done", async () => {
   await assert.rejects(jobs[1], DfmError);
 });
 
-test("a prior that cannot be loaded is told, and loaded again for the next job", async () => {
+test("pretrained weights that cannot be loaded is reported, and loaded again for the next job", async () => {
   const workers = new Workers();
   let loads = 0;
-  const loadPrior = async () => {
+  const loadWeights = async () => {
     if (++loads === 1) throw new Error("no network");
     return BYTES;
   };
-  const client = clientOf(workers, { loadPrior });
+  const client = clientOf(workers, { loadWeights });
   await assert.rejects(client.decode(BYTES), { message: "no network" });
   const image = client.decode(BYTES);
   await wait(1);
@@ -184,25 +184,25 @@ test("a prior that cannot be loaded is told, and loaded again for the next job",
   assert.equal(await image, "image");
 });
 
-test("workers get the prior of an address, which is loaded once", async (context) => {
+test("workers get the pretrained weights of an address, which is loaded once", async (context) => {
   const asked = [];
   context.mock.method(globalThis, "fetch", async (url) => {
     asked.push(String(url));
     return new Response(BYTES, { status: asked.length > 1 ? 200 : 404 });
   });
   const workers = new Workers();
-  const priorUrl = "https://example.org/dfm/prior.bin?v=1";
-  const client = new DfmClient({ createWorker: workers.create, priorUrl, workers: 2 });
-  await assert.rejects(client.decode(BYTES), { message: `the prior cannot be loaded: ${priorUrl} gives 404` });
+  const weightsUrl = "https://example.org/dfm/weights.bin?v=1";
+  const client = new DfmClient({ createWorker: workers.create, weightsUrl, workers: 2 });
+  await assert.rejects(client.decode(BYTES), { message: `the pretrained weights cannot be loaded: ${weightsUrl} gives 404` });
   const images = [client.decode(BYTES), client.decode(BYTES)];
   while (!workers.made.slice(1).every(({ heard }) => heard.length > 1)) await wait(1);
-  assert.deepEqual(asked, [priorUrl, priorUrl]);
-  for (const worker of workers.made.slice(1)) assert.deepEqual(worker.heard[0], { type: "prior", bytes: BYTES });
+  assert.deepEqual(asked, [weightsUrl, weightsUrl]);
+  for (const worker of workers.made.slice(1)) assert.deepEqual(worker.heard[0], { type: "weights", bytes: BYTES });
   workers.made.slice(1).forEach((worker, i) => worker.say({ type: "image", id: i + 2, image: i }));
   assert.deepEqual(await Promise.all(images), [0, 1]);
 });
 
-test("a script that does not start is told", async () => {
+test("a script that does not start is reported", async () => {
   const workers = new Workers();
   const image = clientOf(workers).decode(BYTES);
   workers.made[0].onerror({ message: "", preventDefault() {} });
@@ -218,7 +218,7 @@ test("closing ends the workers and what they do", async () => {
   assert.equal(workers.made[0].isEnded, true);
 });
 
-test("a worker gets helpers for an image of several tiles, with the prior first", async () => {
+test("a worker gets helpers for an image of several tiles, with the pretrained weights first", async () => {
   const workers = new Workers();
   const client = clientOf(workers, { helpers: 3 });
   const image = client.decode(BYTES);
@@ -228,10 +228,10 @@ test("a worker gets helpers for an image of several tiles, with the prior first"
   await wait(1);
   assert.equal(workers.made.length, 3); // a tile each
   for (const helper of workers.made.slice(1)) {
-    assert.deepEqual(helper.heard.map(({ type }) => type), ["prior", "help"]);
+    assert.deepEqual(helper.heard.map(({ type }) => type), ["weights", "help"]);
     helper.heard[1].port.close();
   }
-  assert.deepEqual(worker.heard.map(({ type }) => type), ["prior", "decode", "helper", "helper"]);
+  assert.deepEqual(worker.heard.map(({ type }) => type), ["weights", "decode", "helper", "helper"]);
   worker.say({ type: "image", id: 1, image: "image" });
   assert.equal(await image, "image");
   const second = client.decode(BYTES);

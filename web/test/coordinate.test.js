@@ -144,7 +144,7 @@ test("pixels of a region are those of the image", () => {
   const weights = readWeights(makeSection(layers, 24, 10, randomNumbers(1)).section, layers);
   const [height, width] = [23, 31];
   const synthesis = new CoordinateSynthesis({ height, width, layers, weights }, BOTH[0]);
-  const whole = synthesis.colours({ top: 0, left: 0, bottom: height, right: width });
+  const complete = synthesis.colours({ top: 0, left: 0, bottom: height, right: width });
   const region = { top: 4, left: 9, bottom: 20, right: 30 };
   const part = synthesis.colours(region);
   const [rows, columns] = [16, 21];
@@ -152,7 +152,7 @@ test("pixels of a region are those of the image", () => {
     for (let y = 0; y < rows; y++) {
       const row = (channel * height + y + region.top) * width + region.left;
       const start = (channel * rows + y) * columns;
-      assert.deepEqual(part.subarray(start, start + columns), whole.subarray(row, row + columns));
+      assert.deepEqual(part.subarray(start, start + columns), complete.subarray(row, row + columns));
     }
   }
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { contextModelOf, withAdaptation } from "../src/context.js";
 import { crc32 } from "../src/crc32.js";
-import { DfmError, decode, inspect, loadPrior } from "../src/decode.js";
+import { DfmError, decode, inspect, loadWeights } from "../src/decode.js";
 import { decodeOverfitted } from "../src/overfitted_model.js";
 import { Region, Tiling } from "../src/geometry.js";
 import { readHeader } from "../src/header.js";
@@ -10,7 +10,7 @@ import { examine, sectionOf } from "../src/integrity.js";
 import { decodeLatents } from "../src/wavelet_model.js";
 import { TileDecoder, tileStreams } from "../src/latents.js";
 import { loadKernels } from "../src/kernels.js";
-import { bytesOf, fixtures, priors, samplesOf, skip } from "./fixtures.js";
+import { bytesOf, fixtures, pretrainedWeights, samplesOf, skip } from "./fixtures.js";
 
 /** The largest difference between samples. */
 function largestDifference(first, second) {
@@ -18,12 +18,12 @@ function largestDifference(first, second) {
 }
 
 describe("the decoder", { skip }, () => {
-  let prior;
+  let weights;
   let images;
   let refused;
 
   before(async () => {
-    prior = await priors();
+    weights = await pretrainedWeights();
     images = fixtures().filter(({ image }) => image);
     refused = fixtures().filter(({ error }) => error);
   });
@@ -36,7 +36,7 @@ describe("the decoder", { skip }, () => {
   test("gives the images of the package, to within one level", async () => {
     assert.ok(images.length >= 30);
     for (const fixture of images) {
-      const image = await decode(bytesOf(`${fixture.name}.dfm`), { prior });
+      const image = await decode(bytesOf(`${fixture.name}.dfm`), { weights });
       const { width, height, channels, bitDepth, pixels } = image;
       assert.deepEqual({ width, height, channels, bitDepth }, fixture.image, fixture.name);
       const samples = samplesOf(fixture);
@@ -51,14 +51,14 @@ describe("the decoder", { skip }, () => {
   test("refuses a first low-pass symbol that is beyond the range", async () => {
     const header = "8944464d0101010801000100010101080101400000ebeb6af80305000000";
     const data = Buffer.from(`${header}6f550e2bb98d011667`, "hex"); // 2^23 + 1
-    await assert.rejects(decode(new Uint8Array(data), { prior }), { kind: "corrupt", message: /exceeds its range/ });
+    await assert.rejects(decode(new Uint8Array(data), { weights }), { kind: "corrupt", message: /exceeds its range/ });
   });
 
   test("gives the errors of the package, in its words", async () => {
     assert.ok(refused.length >= 20);
     for (const { name, error, message } of refused) {
       await assert.rejects(
-        decode(bytesOf(`${name}.dfm`), { prior }),
+        decode(bytesOf(`${name}.dfm`), { weights }),
         (thrown) => {
           assert.ok(thrown instanceof DfmError, `${name}: ${thrown.stack}`);
           assert.deepEqual([thrown.kind, thrown.message], [error, message], name);
@@ -89,13 +89,13 @@ describe("the decoder", { skip }, () => {
   /** All steps in which the symbols of a file are decoded. */
   function steps(state, kernels) {
     const isOverfitted = state.header.modelName === "overfitted";
-    return isOverfitted ? decodeOverfitted(state, new Region(0, 0, 1, 1), prior, kernels, false) : tiles(state, kernels);
+    return isOverfitted ? decodeOverfitted(state, new Region(0, 0, 1, 1), weights, kernels, false) : tiles(state, kernels);
   }
 
   /** All steps of all tiles of a wavelet file. */
   function* tiles(state, kernels) {
     const { header, symbolChecks } = state;
-    const model = contextModelOf(prior.arraysOf("wavelet", header.values.weights_id));
+    const model = contextModelOf(weights.arraysOf("wavelet", header.values.weights_id));
     const adaptation = sectionOf(state, "adaptation");
     const { levels } = header.values;
     const corrected = adaptation ? withAdaptation(model, adaptation, levels, header.codedChannels) : model;
@@ -114,14 +114,14 @@ describe("the decoder", { skip }, () => {
     const isTiled = ({ name }) => readHeader(golden(name)).tileRows * readHeader(golden(name)).tileColumns > 1;
     const { name: tiled } = images.find(isTiled);
     for (const [name, most] of [[tiled, 300], ["wavelet-deep", 4000], ["wavelet-gray", 1], ["wavelet-alpha", 1e6]]) {
-      const whole = await decode(golden(name), { prior });
+      const complete = await decode(golden(name), { weights });
       const previews = [];
       const onPreview = (image) => previews.push(image);
-      const coarse = await decode(golden(name), { prior, coarsePixels: most, onPreview });
+      const coarse = await decode(golden(name), { weights, coarsePixels: most, onPreview });
       const { width, height } = coarse;
       const { levels } = inspect(golden(name)).fields;
       const sizes = Array.from({ length: levels + 1 }, (_, level) =>
-        [whole.width, whole.height].map((side) => Math.ceil(side / 2 ** level)),
+        [complete.width, complete.height].map((side) => Math.ceil(side / 2 ** level)),
       );
       assert.deepEqual([width, height], sizes.find(([across, down]) => across * down <= most) ?? sizes[levels], name);
       assert.equal(coarse.pixels.length, coarse.channels * width * height);
@@ -131,10 +131,10 @@ describe("the decoder", { skip }, () => {
         const colours = pixels.filter((_, i) => channels % 2 || i % channels < channels - 1);
         return colours.reduce((sum, sample) => sum + sample, 0) / colours.length / (bitDepth === 16 ? 257 : 1);
       };
-      assert.ok(Math.abs(meanOf(coarse) - meanOf(whole)) < 6, `${name}: ${meanOf(coarse)}, ${meanOf(whole)}`);
+      assert.ok(Math.abs(meanOf(coarse) - meanOf(complete)) < 6, `${name}: ${meanOf(coarse)}, ${meanOf(complete)}`);
     }
     assert.deepEqual(
-      await decode(golden("coordinate"), { prior, coarsePixels: 1 }), await decode(golden("coordinate"), { prior }),
+      await decode(golden("coordinate"), { weights, coarsePixels: 1 }), await decode(golden("coordinate"), { weights }),
     );
   });
 
@@ -144,7 +144,7 @@ describe("the decoder", { skip }, () => {
       const bytes = golden(name);
       const header = readHeader(bytes);
       const region = new Region(0, 0, header.height, header.width);
-      const run = (kernels) => last(decodeLatents(examine(bytes, header), region, prior, kernels, false));
+      const run = (kernels) => last(decodeLatents(examine(bytes, header), region, weights, kernels, false));
       assert.ok(largestDifference(run(compiled), run(plain)) <= 1, name);
     }
   });
@@ -157,18 +157,18 @@ describe("the decoder", { skip }, () => {
     }
   }
 
-  test("decodes a region to the pixels that it has in the whole image", async () => {
+  test("decodes a region to the pixels that it has in the complete image", async () => {
     for (const { name, image } of images.filter(({ image: { width, height } }) => width * height > 4)) {
       const bytes = bytesOf(`${name}.dfm`);
-      const whole = await decode(bytes, { prior });
+      const complete = await decode(bytes, { weights });
       const [x, y] = [Math.floor(image.width / 3), Math.floor(image.height / 2)];
       const region = { x, y, width: Math.min(11, image.width - x), height: Math.min(300, image.height - y) };
-      const part = await decode(bytes, { prior, region });
+      const part = await decode(bytes, { weights, region });
       assert.deepEqual(part.region, region);
       assert.deepEqual([part.width, part.height], [region.width, region.height]);
       const rows = Array.from({ length: region.height }, (_, row) => {
         const start = image.channels * ((y + row) * image.width + x);
-        return [...whole.pixels.subarray(start, start + image.channels * region.width)];
+        return [...complete.pixels.subarray(start, start + image.channels * region.width)];
       });
       assert.deepEqual([...part.pixels], rows.flat(), name);
     }
@@ -183,7 +183,7 @@ describe("the decoder", { skip }, () => {
       { x: 0, y: 0, width: 0, height },
       { x: 0.5, y: 0, width: 1, height: 1 },
     ]) {
-      await assert.rejects(decode(bytes, { prior, region }), RangeError);
+      await assert.rejects(decode(bytes, { weights, region }), RangeError);
     }
   });
 
@@ -193,7 +193,7 @@ describe("the decoder", { skip }, () => {
       const parts = [];
       const bytes = bytesOf(`${name}.dfm`);
       const options = { onPreview: (preview) => previews.push(preview), onProgress: (part) => parts.push(part) };
-      const image = await decode(bytes, { prior, ...options });
+      const image = await decode(bytes, { weights, ...options });
       assert.ok(previews.length >= 2, name);
       const sizes = previews.map(({ width, height }) => width * height);
       assert.deepEqual(sizes, [...sizes].sort((a, b) => a - b), name);
@@ -210,7 +210,7 @@ describe("the decoder", { skip }, () => {
   test("stops when it is told to", async () => {
     const bytes = golden("checked-all");
     const controller = new AbortController();
-    const decoding = decode(bytes, { prior, signal: controller.signal, onPreview: () => controller.abort() });
+    const decoding = decode(bytes, { weights, signal: controller.signal, onPreview: () => controller.abort() });
     await assert.rejects(decoding, { name: "AbortError" });
   });
 
@@ -228,13 +228,13 @@ describe("the decoder", { skip }, () => {
 
   test("keeps to its limits", async () => {
     const bytes = golden("coordinate");
-    await assert.rejects(decode(bytes, { prior, maxPixels: 100 }), { kind: "limit" });
+    await assert.rejects(decode(bytes, { weights, maxPixels: 100 }), { kind: "limit" });
     assert.throws(() => inspect(bytes, { maxPixels: 100 }), { kind: "limit" });
-    await assert.rejects(decode(bytes, { prior, maxMultiplyAdds: 1000 }), { kind: "limit" });
+    await assert.rejects(decode(bytes, { weights, maxMultiplyAdds: 1000 }), { kind: "limit" });
   });
 
-  /** A file of another prior, its CRC-32 made right again. */
-  function withPrior(name, id) {
+  /** A file of other weights, its CRC-32 made right again. */
+  function withWeights(name, id) {
     const bytes = golden(name);
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const own = inspect(bytes).fields.weights_id;
@@ -243,7 +243,7 @@ describe("the decoder", { skip }, () => {
     return bytes;
   }
 
-  test("refuses files of priors that there are not, or that are of another model", async () => {
+  test("refuses files of weights that there are not, or that are of another model", async () => {
     const [latent, fitted] = ["wavelet-gray", "overfitted-small"].map((name) => inspect(golden(name)).fields.weights_id);
     for (const [name, id] of [
       ["wavelet-gray", 1],
@@ -256,13 +256,13 @@ describe("the decoder", { skip }, () => {
       const what = `the file needs weights ${hex}, which this version does not have`;
       const advice = "if it is from before version 0.1.0, encode its source again";
       const message = `${what}; if a later version wrote it, update dfmcodec; ${advice}`;
-      await assert.rejects(decode(withPrior(name, id), { prior }), { kind: "unsupported-version", message });
+      await assert.rejects(decode(withWeights(name, id), { weights }), { kind: "unsupported-version", message });
     }
   });
 
-  test("refuses a damaged file of priors", async () => {
-    const bytes = bytesOf("prior.bin");
-    await assert.rejects(loadPrior(bytes.subarray(0, 1000)), DfmError);
-    await assert.rejects(loadPrior(bytes.subarray(1)), DfmError);
+  test("refuses a damaged file of weights", async () => {
+    const bytes = bytesOf("weights.bin");
+    await assert.rejects(loadWeights(bytes.subarray(0, 1000)), DfmError);
+    await assert.rejects(loadWeights(bytes.subarray(1)), DfmError);
   });
 });

@@ -12,7 +12,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { loadPrior } from "../src/decode.js";
+import { loadWeights } from "../src/decode.js";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const OWN_PYTHON = join(HERE, "../../.venv/bin/python");
@@ -38,9 +38,9 @@ function folderOfFixtures() {
   return folder;
 }
 
-/** The folder of prior.bin, for tests that need no other fixtures. */
-export function folderOfPriors() {
-  return folder ?? made("../make_prior.py", "-o");
+/** The folder of weights.bin, for tests that need no other fixtures. */
+export function folderOfWeights() {
+  return folder ?? made("../make_weights.py", "-o");
 }
 
 /** A folder that a script fills. It is removed in the end. */
@@ -56,9 +56,9 @@ export function bytesOf(name) {
   return new Uint8Array(readFileSync(join(folderOfFixtures(), name)));
 }
 
-/** The priors. */
-export function priors() {
-  return loadPrior(bytesOf("prior.bin"));
+/** The pretrained weights. */
+export function pretrainedWeights() {
+  return loadWeights(bytesOf("weights.bin"));
 }
 
 /** What is expected of each file. */

@@ -14,7 +14,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { Worker, isMainThread, parentPort, workerData } from "node:worker_threads";
 import { crc32 } from "../src/crc32.js";
-import { DfmError, decode, loadPrior } from "../src/decode.js";
+import { DfmError, decode, loadWeights } from "../src/decode.js";
 
 const GOLDEN = fileURLToPath(new URL("../../tests/golden/v1/", import.meta.url));
 const MAX_PIXELS = 2 ** 16;
@@ -90,9 +90,9 @@ function withNumber(bytes, start, number, size) {
 }
 
 /** What a decoder makes of a file: "image", or the kind of the error. Other errors are let through. */
-async function outcomeOf(bytes, prior) {
+async function outcomeOf(bytes, weights) {
   try {
-    const { width, height, channels, pixels } = await decode(bytes, { prior, maxPixels: MAX_PIXELS });
+    const { width, height, channels, pixels } = await decode(bytes, { weights, maxPixels: MAX_PIXELS });
     if (pixels.length !== width * height * channels) throw new Error("an image has another size than it says");
     return "image";
   } catch (error) {
@@ -103,11 +103,11 @@ async function outcomeOf(bytes, prior) {
 
 /** In the worker: decodes what it is sent. */
 async function work() {
-  const bytesOf = (name) => new Uint8Array(readFileSync(join(workerData.priors, name)));
-  const prior = await loadPrior(bytesOf("prior.bin"));
+  const bytesOf = (name) => new Uint8Array(readFileSync(join(workerData.weightsFolder, name)));
+  const weights = await loadWeights(bytesOf("weights.bin"));
   parentPort.on("message", async (bytes) => {
     try {
-      parentPort.postMessage({ outcome: await outcomeOf(bytes, prior) });
+      parentPort.postMessage({ outcome: await outcomeOf(bytes, weights) });
     } catch (error) {
       parentPort.postMessage({ failure: String(error.stack ?? error) });
     }
@@ -129,16 +129,16 @@ function ask(worker, bytes) {
 
 /**
  * Decodes so many mutants.
- * @param {string} priors the folder of prior.bin
+ * @param {string} weightsFolder the folder of weights.bin
  * @param {number} count
  * @param {number} seed
  * @param {string} [folder] where mutants and outcomes are written
  * @returns {Promise<Record<string, number>>} how often each outcome was met
  * @throws {Error} a mutant gave another error, or none in time; the message names it
  */
-export async function fuzz(priors, count, seed, folder) {
+export async function fuzz(weightsFolder, count, seed, folder) {
   const files = goldenFiles();
-  const worker = new Worker(new URL(import.meta.url), { workerData: { priors } });
+  const worker = new Worker(new URL(import.meta.url), { workerData: { weightsFolder } });
   const outcomes = [];
   try {
     for (let number = 0; number < count; number++) {
@@ -163,13 +163,13 @@ async function main() {
       count: { type: "string", default: "20000" },
       seed: { type: "string", default: "1" },
       keep: { type: "string" },
-      priors: { type: "string", default: fileURLToPath(new URL("..", import.meta.url)) },
+      weightsFolder: { type: "string", default: fileURLToPath(new URL("..", import.meta.url)) },
     },
   });
   if (values.keep) mkdirSync(values.keep, { recursive: true });
-  const found = await fuzz(values.priors, Number(values.count), Number(values.seed), values.keep);
+  const found = await fuzz(values.weightsFolder, Number(values.count), Number(values.seed), values.keep);
   console.log(`${values.count} mutants:`, found);
 }
 
-if (!isMainThread && workerData?.priors) await work();
+if (!isMainThread && workerData?.weightsFolder) await work();
 else if (process.argv[1] === fileURLToPath(import.meta.url)) await main();

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { folderOfPriors, skip } from "./fixtures.js";
+import { folderOfWeights, skip } from "./fixtures.js";
 import { fuzz } from "./fuzz.js";
 
 test("mutants give images or documented errors", { skip }, async () => {
-  const found = await fuzz(folderOfPriors(), 300, 1);
+  const found = await fuzz(folderOfWeights(), 300, 1);
   for (const kind of ["image", "corrupt", "truncated", "not-dfm", "unsupported-version"]) assert.ok(found[kind], kind);
 });

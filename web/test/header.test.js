@@ -66,7 +66,7 @@ test("refuses every prefix of a header, and other files", () => {
   });
 });
 
-test("tells a whole file from a damaged and from a truncated one", () => {
+test("tells an intact file from a damaged and from a truncated one", () => {
   const file = fileOf(WAVELET);
   const stateOf = (data) => examine(data, readHeader(data));
   assert.doesNotThrow(() => refuseDamage(stateOf(file)));

@@ -3,8 +3,8 @@ decodes from them.
 
     python web/test/make_fixtures.py FOLDER [--fresh 20] [--largest 30000]
 
-FOLDER receives prior.bin, the golden files, the files of the fuzzing corpus and new ones; for each
-image the samples as `<name>.raw`; and fixtures.json, the list of expected results:
+FOLDER receives weights.bin, the golden files, the files of the fuzzing corpus and new ones; for
+each image the samples as `<name>.raw`; and fixtures.json, the list of expected results:
 
     {"name", "image": {"width", "height", "channels", "bitDepth"}, "symbols", "icc", "exif", "xmp"}
     {"name", "error": kind, "message"}
@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import skimage.data
-from dfmcodec.web.make_prior import prior_bytes
+from dfmcodec.web.make_weights import weights_bytes
 
 import dfmcodec
 from dfmcodec import container
@@ -75,9 +75,9 @@ def fresh(count: int) -> Iterator[tuple[str, bytes]]:
         options: dict[str, Any] = {"effort": 1, "quality": float(rng.integers(15, 96))}
         height, width = (int(side) for side in rng.integers(20, 170, 2))
         if number % 10 == 3:
-            options = {"model": "overfitted", "effort": 1, "steps": 30, "quality": options["quality"]}
+            options = {"model": "overfitted", "effort": 1, "training_steps": 30, "quality": options["quality"]}
         if number % 10 == 7:
-            options = {"model": "coordinate", "rate": 0.5, "steps": 30}
+            options = {"model": "coordinate", "rate": 0.5, "training_steps": 30}
             height, width = height // 4, width // 4
         top, left = (
             int(rng.integers(0, side - part)) for side, part in zip(photo.shape, (height, width), strict=False)
@@ -148,7 +148,7 @@ def main() -> None:
     folder = arguments.folder
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    (folder / "prior.bin").write_bytes(prior_bytes())
+    (folder / "weights.bin").write_bytes(weights_bytes())
     fixtures = []
     some = (file for file in committed() if arguments.largest is None or pixel_count(file[1]) <= arguments.largest)
     for name, data in chain(some, fresh(arguments.fresh)):

@@ -29,7 +29,7 @@ test("the coarse image of a large one that was interrupted comes when the file i
   t.after(() => ["ImageData", "createImageBitmap"].forEach((name) => delete globalThis[name]));
   const client = makeClient();
   const blob = new Blob([Uint8Array.of(0x89, 0x44, 0x46, 0x4d, 0)]);
-  const file = new OpenFile("a.dfm", blob, client, { wholePixels: 1e6 }, () => {});
+  const file = new OpenFile("a.dfm", blob, client, { completePixels: 1e6 }, () => {});
   file.load();
   await turns();
   assert.deepEqual(Object.keys(client.jobs[0].options), ["coarsePixels", "onPreview", "onProgress"]);

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { compand } from "../src/overfitted/context.js";
 import { decodeGrids, gridSizes } from "../src/overfitted/grids.js";
 import { readNetworks } from "../src/overfitted/networks.js";
-import { OverfittedWeights } from "../src/overfitted/prior.js";
+import { OverfittedWeights } from "../src/overfitted/weights.js";
 import { stepOf, synthesiseBlocks } from "../src/overfitted/synthesis.js";
 import { loadKernels } from "../src/kernels.js";
 import { RangeDecoder, frequenciesWithMean, laplaceTables, tablesWithLaplace } from "../src/range_coder.js";
@@ -16,7 +16,7 @@ const SIZES = [[1, 1], [1, 9], [9, 1], [2, 2], [3, 17], [21, 2], [33, 47]];
 
 const randomBytes = (random, length) => Uint8Array.from({ length }, () => random(0, 255));
 
-/** The arrays of a prior with random weights. */
+/** The arrays of pretrained weights with random weights. */
 function makeArrays(seed) {
   const random = randomIntegers(seed);
   const integers = (bound) => (length) => Int32Array.from({ length }, () => random(-bound, bound));
@@ -45,7 +45,7 @@ function makeArrays(seed) {
   return Object.fromEntries(Object.entries(data).map(([name, numbers]) => [name, { shape: [], data: numbers }]));
 }
 
-test("arrays that do not fit each other are no prior", () => {
+test("arrays that do not fit each other are no weights", () => {
   assert.equal(new OverfittedWeights(makeArrays(1)).kinds.length, 15);
   for (const name of Object.keys(makeArrays(1))) {
     const arrays = makeArrays(1);
@@ -91,13 +91,13 @@ function networksByDocument(arrays, section) {
 test("networks change as the document says", () => {
   const random = randomIntegers(5);
   const arrays = makeArrays(7);
-  const prior = new OverfittedWeights(arrays);
+  const pretrained = new OverfittedWeights(arrays);
   let decoded = 0;
   for (let round = 0; round < 40; round++) {
     const section = randomBytes(random, 15 + 4 * random(0, 400));
     let networks;
     try {
-      networks = readNetworks(prior, section);
+      networks = readNetworks(pretrained, section);
     } catch (error) {
       assert.equal(error.kind, "corrupt");
       assert.throws(() => networksByDocument(arrays, section), { kind: "corrupt" });
@@ -106,23 +106,23 @@ test("networks change as the document says", () => {
     decoded++;
     for (const [name, values] of Object.entries(networksByDocument(arrays, section))) {
       const [network, kind] = [name.split("_")[0], name.slice(name.indexOf("_") + 1)];
-      assert.deepEqual(Array.from(networks[network][kind]), values, name);
+      assert.deepEqual(Array.from(networks[network === "machine" ? "synthesis" : network][kind]), values, name);
     }
   }
   assert.ok(decoded > 4, String(decoded));
 });
 
-test("without a section, networks are those of the prior", () => {
+test("without a section, networks are the pretrained ones", () => {
   const arrays = makeArrays(3);
-  const { machine, context } = readNetworks(new OverfittedWeights(arrays), null);
+  const { synthesis, context } = readNetworks(new OverfittedWeights(arrays), null);
   assert.deepEqual(Array.from(context.w2), Array.from(arrays.context_w2.data));
-  assert.deepEqual(machine.stages, arrays.machine_stages.data);
+  assert.deepEqual(synthesis.stages, arrays.machine_stages.data);
 });
 
 test("a networks section that ends within its first bytes is refused", () => {
-  const prior = new OverfittedWeights(makeArrays(3));
-  assert.throws(() => readNetworks(prior, new Uint8Array(14)), { kind: "corrupt", message: /does not start with/ });
-  assert.throws(() => readNetworks(prior, new Uint8Array(18)), { kind: "corrupt", message: /multiple of 4/ });
+  const pretrained = new OverfittedWeights(makeArrays(3));
+  assert.throws(() => readNetworks(pretrained, new Uint8Array(14)), { kind: "corrupt", message: /does not start with/ });
+  assert.throws(() => readNetworks(pretrained, new Uint8Array(18)), { kind: "corrupt", message: /multiple of 4/ });
 });
 
 // ------------------------------------------------------------------------------------ grids section
@@ -231,7 +231,7 @@ test("a section that is too short for its grids is refused before memory is spen
 // ---------------------------------------------------------------------------------------- synthesis
 
 /** The colours of an image [H][W][3], pixel by pixel as the document says it, in double precision. */
-function coloursByDocument(grids, sizes, machine, step) {
+function coloursByDocument(grids, sizes, synthesis, step) {
   const [height, width] = sizes[0];
   // samples of grid l, upsampled l times, at any row and column
   const upsampled = (sample, taps) => {
@@ -252,18 +252,18 @@ function coloursByDocument(grids, sizes, machine, step) {
     const [m, n] = sizes[level];
     const clamp = (i, size) => Math.min(Math.max(i, 0), size - 1);
     let sample = (y, x) => grid[clamp(y, m) * n + clamp(x, n)] * step;
-    for (let row = level - 1; row >= 0; row--) sample = upsampled(sample, machine.filters.subarray(4 * row, 4 * row + 4));
+    for (let row = level - 1; row >= 0; row--) sample = upsampled(sample, synthesis.filters.subarray(4 * row, 4 * row + 4));
     return sample;
   });
   const colourAt = (y, x) => {
     const v = samples.map((sample) => sample(y, x));
-    const a = Array.from(machine.lift_constants, (constant, j) =>
-      v.reduce((sum, s, l) => sum + machine.lift[7 * j + l] * s, constant),
+    const a = Array.from(synthesis.lift_constants, (constant, j) =>
+      v.reduce((sum, s, l) => sum + synthesis.lift[7 * j + l] * s, constant),
     );
     const turned = [...a.map((angle) => Math.cos(angle) - 1), ...a.map(Math.sin)];
-    return Array.from(machine.constants, (constant, c) => {
-      const layer = turned.reduce((sum, t, j) => sum + machine.layer[2 * WIDTH * c + j] * t, constant);
-      return v.reduce((sum, s, l) => sum + machine.bypass[7 * c + l] * s, layer);
+    return Array.from(synthesis.constants, (constant, c) => {
+      const layer = turned.reduce((sum, t, j) => sum + synthesis.layer[2 * WIDTH * c + j] * t, constant);
+      return v.reduce((sum, s, l) => sum + synthesis.bypass[7 * c + l] * s, layer);
     });
   };
   const remembered = (compute) => {
@@ -280,8 +280,8 @@ function coloursByDocument(grids, sizes, machine, step) {
     colours = remembered((y, x) => {
       const around = [-1, 0, 1].flatMap((dy) => [-1, 0, 1].flatMap((dx) => before(y + dy, x + dx)));
       return before(y, x).map((own, c) => {
-        const weights = machine.stages.subarray(81 * stage + 27 * c, 81 * stage + 27 * (c + 1));
-        const constant = own + machine.stage_constants[3 * stage + c];
+        const weights = synthesis.stages.subarray(81 * stage + 27 * c, 81 * stage + 27 * (c + 1));
+        const constant = own + synthesis.stage_constants[3 * stage + c];
         const sum = around.reduce((total, q, i) => total + weights[i] * q, constant);
         return stage === 0 ? Math.max(sum, 0) : sum;
       });
@@ -306,14 +306,14 @@ function imageOf(seed, height, width) {
   const random = randomIntegers(seed);
   const sizes = gridSizes(height, width);
   const grids = sizes.map(([m, n]) => Int32Array.from({ length: m * n }, () => (random(0, 2) ? 0 : random(-4, 4))));
-  const { machine } = readNetworks(new OverfittedWeights(makeArrays(seed)), null);
-  return { grids, sizes, machine, step: stepOf(-5) };
+  const { synthesis } = readNetworks(new OverfittedWeights(makeArrays(seed)), null);
+  return { grids, sizes, synthesis, step: stepOf(-5) };
 }
 
 test("colours are those of the document", () => {
   for (const [number, [height, width]] of SIZES.entries()) {
     const image = imageOf(number, height, width);
-    const expected = coloursByDocument(image.grids, image.sizes, image.machine, image.step);
+    const expected = coloursByDocument(image.grids, image.sizes, image.synthesis, image.step);
     for (const kernels of BOTH) {
       const got = collect(image, kernels);
       expected.forEach((row, y) =>
@@ -325,7 +325,7 @@ test("colours are those of the document", () => {
 
 test("pixels of a region are those of the image, also across blocks", () => {
   const image = imageOf(3, 70, 300);
-  const whole = collect(image, BOTH[0]);
+  const complete = collect(image, BOTH[0]);
   for (const region of [
     { top: 60, left: 250, bottom: 70, right: 300 },
     { top: 3, left: 1, bottom: 70, right: 280 },
@@ -333,7 +333,7 @@ test("pixels of a region are those of the image, also across blocks", () => {
   ]) {
     const part = collect({ ...image, region }, BOTH[0]);
     for (let y = region.top; y < region.bottom; y++) {
-      assert.deepEqual(part[y].slice(region.left), whole[y].slice(region.left, region.right));
+      assert.deepEqual(part[y].slice(region.left), complete[y].slice(region.left, region.right));
     }
   }
 });
@@ -342,13 +342,13 @@ test("a small image is what the coarser grids say", () => {
   const image = imageOf(4, 41, 70);
   for (const level of [1, 3, 6]) {
     // it is the image whose grids 0, 1, .. are grids `level`, `level + 1`, .., with their weights
-    const machine = {
-      ...image.machine,
-      filters: image.machine.filters.subarray(4 * level),
-      lift: image.machine.lift.subarray(level),
-      bypass: image.machine.bypass.subarray(level),
+    const synthesis = {
+      ...image.synthesis,
+      filters: image.synthesis.filters.subarray(4 * level),
+      lift: image.synthesis.lift.subarray(level),
+      bypass: image.synthesis.bypass.subarray(level),
     };
-    const expected = coloursByDocument(image.grids.slice(level), image.sizes.slice(level), machine, image.step);
+    const expected = coloursByDocument(image.grids.slice(level), image.sizes.slice(level), synthesis, image.step);
     const got = collect({ ...image, level }, BOTH[0]);
     assert.deepEqual([got.length, got[0].length], image.sizes[level]);
     expected.forEach((row, y) =>
@@ -359,7 +359,7 @@ test("a small image is what the coarser grids say", () => {
 
 test("numbers that are not finite do no harm", () => {
   const image = imageOf(5, 20, 20);
-  image.machine.lift.fill(1e38);
+  image.synthesis.lift.fill(1e38);
   image.grids[0].fill(1 << 23);
   for (const kernels of BOTH) assert.equal(collect(image, kernels).length, 20);
 });

@@ -6,21 +6,21 @@ import { DfmError, decode } from "../src/decode.js";
 import { readHeader } from "../src/header.js";
 import { openParts } from "../src/image_parts.js";
 import { Team, help } from "../src/together.js";
-import { bytesOf, fixtures, priors, skip } from "./fixtures.js";
+import { bytesOf, fixtures, pretrainedWeights, skip } from "./fixtures.js";
 
 describe("workers that decode an image together", { skip }, () => {
-  let prior;
+  let weights;
   let tiled;
 
   before(async () => {
-    prior = await priors();
+    weights = await pretrainedWeights();
     const isTiled = ({ tileRows, tileColumns }) => tileRows * tileColumns > 1;
     const names = fixtures().filter(({ image }) => image).map(({ name }) => `${name}.dfm`);
     tiled = names.map(bytesOf).filter((bytes) => isTiled(readHeader(bytes)));
   });
 
   /** A team with helpers in this thread; `opened` gets what each was given. */
-  function teamOf(count, { open = (bytes, maxPixels) => openParts(bytes, { prior, maxPixels }) } = {}) {
+  function teamOf(count, { open = (bytes, maxPixels) => openParts(bytes, { weights, maxPixels }) } = {}) {
     const team = new Team();
     const ports = [];
     const join = () => {
@@ -39,17 +39,17 @@ describe("workers that decode an image together", { skip }, () => {
       const { team, close } = teamOf(count);
       await wait(10); // the helpers are ready
       for (const bytes of tiled) {
-        const alone = await decode(bytes, { prior });
+        const alone = await decode(bytes, { weights });
         const parts = [];
         const previews = [];
         const onProgress = (part) => parts.push(part);
-        const together = await decode(bytes, { prior, team, onProgress, onPreview: (image) => previews.push(image) });
+        const together = await decode(bytes, { weights, team, onProgress, onPreview: (image) => previews.push(image) });
         assert.deepEqual(together, alone);
         assert.deepEqual(parts, parts.toSorted((a, b) => a - b));
         assert.ok(Math.abs(parts.at(-1) - 1) < 1e-9);
         assert.ok(previews.length > 0);
         const region = { x: alone.width >> 1, y: alone.height >> 2, width: 5, height: alone.height >> 1 };
-        assert.deepEqual(await decode(bytes, { prior, team, region }), await decode(bytes, { prior, region }));
+        assert.deepEqual(await decode(bytes, { weights, team, region }), await decode(bytes, { weights, region }));
       }
       close();
     });
@@ -61,7 +61,7 @@ describe("workers that decode an image together", { skip }, () => {
     let opened = 0;
     const open = (bytes) => {
       opened++;
-      return openParts(bytes, { prior });
+      return openParts(bytes, { weights });
     };
     const { team, join, close } = teamOf(0, { open });
     const [bytes] = tiled;
@@ -72,20 +72,20 @@ describe("workers that decode an image together", { skip }, () => {
       join();
     };
     try {
-      assert.deepEqual(await decode(bytes, { prior, team, onProgress }), await decode(bytes, { prior }));
+      assert.deepEqual(await decode(bytes, { weights, team, onProgress }), await decode(bytes, { weights }));
       assert.equal(opened, 1);
     } finally {
       close();
     }
   });
 
-  test("what a helper finds wrong with a file is told", async () => {
+  test("what a helper finds wrong with a file is reported", async () => {
     const open = async () => {
       throw new DfmError("corrupt", "a part is damaged");
     };
     const { team, close } = teamOf(1, { open });
     await wait(10);
-    await assert.rejects(decode(tiled[0], { prior, team }), { kind: "corrupt", message: "a part is damaged" });
+    await assert.rejects(decode(tiled[0], { weights, team }), { kind: "corrupt", message: "a part is damaged" });
     close();
   });
 
@@ -93,10 +93,10 @@ describe("workers that decode an image together", { skip }, () => {
     const { team, close } = teamOf(1);
     await wait(10);
     const controller = new AbortController();
-    const image = decode(tiled[0], { prior, team, signal: controller.signal });
+    const image = decode(tiled[0], { weights, team, signal: controller.signal });
     controller.abort();
     await assert.rejects(image, { name: "AbortError" });
-    assert.deepEqual(await decode(tiled[0], { prior, team }), await decode(tiled[0], { prior }));
+    assert.deepEqual(await decode(tiled[0], { weights, team }), await decode(tiled[0], { weights }));
     close();
   });
 });

@@ -3,15 +3,15 @@ import type { DecodeOptions, DfmHeader, DfmImage } from "./index.js";
 export { DfmError } from "./index.js";
 
 /** The pretrained weights for all files. */
-export type Prior = object;
+export type PretrainedWeights = object;
 
-/** Reads the bytes of prior.bin. */
-export function loadPrior(bytes: Uint8Array): Promise<Prior>;
+/** Reads the bytes of weights.bin. */
+export function loadWeights(bytes: Uint8Array): Promise<PretrainedWeights>;
 
 /** Decodes on the calling thread. Rejects with a DfmError. */
 export function decode(
   bytes: Uint8Array,
-  options: Omit<DecodeOptions, "onHeader" | "maxPreviewPixels"> & { prior: Prior },
+  options: Omit<DecodeOptions, "onHeader" | "maxPreviewPixels"> & { weights: PretrainedWeights },
 ): Promise<DfmImage>;
 
 /** Reads the header. Throws a DfmError. */

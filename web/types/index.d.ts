@@ -98,10 +98,10 @@ export interface ClientOptions {
   workerUrl?: string | URL;
   /** Creates a worker that runs worker.js, instead of the URL. */
   createWorker?: () => Worker;
-  /** The URL of prior.bin. */
-  priorUrl?: string | URL;
-  /** Loads the bytes of prior.bin, instead of the URL. */
-  loadPrior?: () => Promise<Uint8Array>;
+  /** The URL of weights.bin. */
+  weightsUrl?: string | URL;
+  /** Loads the bytes of weights.bin, instead of the URL. */
+  loadWeights?: () => Promise<Uint8Array>;
   /** The maximum number of workers; the default is 1. */
   workers?: number;
   /** The maximum number of helper workers for each of them, for images with several tiles; the default is 0. */

@@ -32,8 +32,8 @@ class CodeRenderer(Renderer):
 
     def render(self, decoded: Decoded, region: Region, request: DecodeRequest) -> Pixels:
         rows, columns = np.arange(decoded.height), np.arange(decoded.width)
-        whole = _painted(decoded.model, rows, columns, request.generator)
-        return np.ascontiguousarray(whole[region.rows, region.columns])
+        complete = _painted(decoded.model, rows, columns, request.generator)
+        return np.ascontiguousarray(complete[region.rows, region.columns])
 
     def render_at(
         self, decoded: Decoded, sampling: Sampling, seen: Region, level: int, request: DecodeRequest

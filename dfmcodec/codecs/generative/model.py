@@ -276,7 +276,7 @@ def _check_container(data: bytes) -> tuple[int, int]:
         msg = f"the generative model has version {version}; this program reads version {VERSION}, update dfmcodec"
         raise UnsupportedVersionError(msg)
     if len(data) < _HEAD.size + _CRC.size:
-        msg = f"the generative model has {len(data)} bytes; it is truncated, get a whole copy"
+        msg = f"the generative model has {len(data)} bytes; it is truncated, get an intact copy"
         raise TruncatedError(msg)
     if len(data) > MAX_MODEL_BYTES:
         msg = f"the generative model has {len(data)} bytes, more than the limit of {MAX_MODEL_BYTES}"

@@ -2,17 +2,17 @@
 NumPy and JAX.
 
 The decoder network, a multilayer perceptron, maps a code z in R^D to all coefficients a_k, b_k of a
-machine of Fourier layers (`fourier.layer`),
+coordinate network of Fourier layers (`fourier.layer`),
 
     h_i(v) = sum_{k in K_i} a_k cos(2 pi k.v) + b_k sin(2 pi k.v)   (+ v where dimensions agree),
 
 and tanh(h_d(...h_1(v(p)))) is the sample at position p. With the octaves (0,), v(p) = (x1, x2),
-which is the published machine. With octaves (o, o', ..), v(p) holds 2^o x1, 2^o x2, 2^o' x1, .. The
-set K = {0,1}^m of the first layer then holds all sums of these frequencies. The features of the
-first layer are the same for all images, so the layer costs one matrix product for a whole batch.
+which is the coordinate network. With octaves (o, o', ..), v(p) holds 2^o x1, 2^o x2, 2^o' x1, ..
+The set K = {0,1}^m of the first layer then holds all sums of these frequencies. The features of the
+first layer are the same for all images, so the layer costs one matrix product for a complete batch.
 
-Arrays have positions last, because the machines of a batch are products of many small matrices with
-long rows.
+Arrays have positions last, because the coordinate networks of a batch are products of many small
+matrices with long rows.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class GenerativeArchitecture:
         code_dim: The length D of a code.
         hidden: The widths of the hidden layers of the decoder network. The encoder network has the
             same in reverse order.
-        depth: The number of Fourier layers of a machine.
+        depth: The number of Fourier layers of a coordinate network.
         machine_width: The dimension between these layers.
         order: The maximum |k|_1 of the layers after the first.
         octaves: The exponents of the factors by which positions enter the first layer, whose
@@ -106,11 +106,11 @@ class GenerativeArchitecture:
         largest = max(layer.frequency_count for layer in self.layers())
         if largest > MAX_FREQUENCIES or self.coefficient_count > MAX_WEIGHTS:
             size = f"{largest} frequencies in a layer and {self.coefficient_count} coefficients"
-            msg = f"machines of {size} are too large"
+            msg = f"coordinate networks of {size} are too large"
             raise ConfigError(msg)
 
     def layers(self) -> tuple[LayerShape, ...]:
-        """Returns the shapes of a machine's Fourier layers, first to last."""
+        """Returns the shapes of a coordinate network's Fourier layers, first to last."""
         inputs = POSITION_DIM * len(self.octaves)
         dims = [inputs] + [self.machine_width] * (self.depth - 1) + [self.channels]
         orders = [inputs] + [self.order] * (self.depth - 1)
@@ -118,13 +118,13 @@ class GenerativeArchitecture:
 
     @property
     def coefficient_count(self) -> int:
-        """Returns the number of coefficients of one machine."""
+        """Returns the number of coefficients of one coordinate network."""
         return sum(layer.weight_count for layer in self.layers())
 
     @property
     def multiply_adds(self) -> int:
-        """Returns the number of multiply-adds of a machine at a position, which limits the decoding
-        time.
+        """Returns the number of multiply-adds of a coordinate network at a position, which limits
+        the decoding time.
 
         `features` computes the phase factors of all frequencies.
         """
@@ -312,10 +312,10 @@ def features(v: Array, order: int, xp: ModuleType, cos_sin: CosSin) -> Array:
 def paint(
     coefficients: Array, first: Array, v: Array, architecture: GenerativeArchitecture, xp: ModuleType, cos_sin: CosSin
 ) -> Array:
-    """Renders images, each with its own machine.
+    """Renders images, each with its own coordinate network.
 
     Args:
-        coefficients: The coefficients of each machine, in the file order of
+        coefficients: The coefficients of each coordinate network, in the file order of
             `fourier.network.unpack`, float [B, coefficient_count].
         first: The first layer's features at the positions, float [2 |K_1| - 1, N].
         v: The first layer's inputs at the positions, float [m, N].

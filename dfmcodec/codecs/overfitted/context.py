@@ -52,8 +52,8 @@ from dfmcodec.entropy.table_set import TableSet
 from dfmcodec.entropy.tables import (
     LAPLACE_COUNT,
     LAST_DIRECT,
-    MEAN_PARTS,
     MEANS,
+    MEANS_PER_SYMBOL,
     UNIT_SCALE_INDEX,
     Table,
     laplace,
@@ -77,7 +77,7 @@ PAD = 3  # distance that `CAUSAL` reaches, in symbols
 MAX_WEIGHT = 1023
 ACTIVATION_MAX = 255
 MAX_CONSTANT = 1 << 19
-_MAX_MEAN = 512 * MEAN_PARTS  # 512 symbols
+_MAX_MEAN = 512 * MEANS_PER_SYMBOL  # 512 symbols
 OUTPUT_SHIFTS = np.array([256, 128], dtype=np.float32)  # of scale and mean
 # A magnitude m is mapped to the minimum of slope * m + constant, a concave curve through integers.
 COMPANDING = ((8, 0), (6, 2), (5, 6), (4, 12), (3, 24), (2, 44), (1, 76), (0, MAX_FEATURE))
@@ -289,11 +289,11 @@ class GridChoice:
     @classmethod
     def of_outputs(cls, outputs: Float32) -> GridChoice:
         """Returns the tables for integers (scale, mean), float32 [N, 2]."""
-        whole = outputs.astype(np.int32)
-        scale = np.clip(whole[:, 0] + UNIT_SCALE_INDEX, 0, LAPLACE_COUNT - 1)
-        mean = np.clip(whole[:, 1], -_MAX_MEAN, _MAX_MEAN)
-        middle = (mean + MEAN_PARTS // 2) // MEAN_PARTS
-        rest = mean - MEAN_PARTS * middle  # -MEAN_PARTS / 2 .. MEAN_PARTS / 2 - 1
+        integers = outputs.astype(np.int32)
+        scale = np.clip(integers[:, 0] + UNIT_SCALE_INDEX, 0, LAPLACE_COUNT - 1)
+        mean = np.clip(integers[:, 1], -_MAX_MEAN, _MAX_MEAN)
+        middle = (mean + MEANS_PER_SYMBOL // 2) // MEANS_PER_SYMBOL
+        rest = mean - MEANS_PER_SYMBOL * middle  # -MEANS_PER_SYMBOL / 2 .. MEANS_PER_SYMBOL / 2 - 1
         direct = MEANS * scale + np.abs(rest)
         table = np.where(scale > LAST_DIRECT, MEANS * (LAST_DIRECT + 1) + scale - LAST_DIRECT - 1, direct)
         return cls(table.astype(np.int16), np.where(rest < 0, np.int32(-1), np.int32(1)), middle)

@@ -44,14 +44,14 @@ def _colours(model: QuantizedGrids, region: Region, backend: str) -> Float32:
     """Returns the colours of a region, float32 [3, H, W]; 0 is black and 1 is white. They are
     finite and within +-`_LARGEST_COLOUR`.
     """
-    _, machine = overfitted_weights_of(model.architecture.weights_id).networks_of(model.deltas)
+    _, synthesis = overfitted_weights_of(model.architecture.weights_id).networks_of(model.deltas)
     evaluate = None
     if backend == "jax":
         from dfmcodec.codecs.overfitted.jax_backend import jax_strip_synthesis
 
         evaluate = jax_strip_synthesis()
     with np.errstate(over="ignore", invalid="ignore"):
-        colours = synthesise_grids(machine, model.grids, symbol_step(model.lmbda_code), region, evaluate)
+        colours = synthesise_grids(synthesis, model.grids, symbol_step(model.lmbda_code), region, evaluate)
     np.nan_to_num(colours, copy=False)
     return np.clip(colours, -_LARGEST_COLOUR, _LARGEST_COLOUR, out=colours)
 

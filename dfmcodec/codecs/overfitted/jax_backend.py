@@ -12,9 +12,9 @@ from dfmcodec._types import Float32
 from dfmcodec.codecs.overfitted.synthesis import (
     EvaluateStrip,
     SynthesisNetwork,
-    machine_colours,
     shifted_squares,
     strip_colours,
+    synthesis_colours,
 )
 from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
 
@@ -27,16 +27,16 @@ def jax_strip_synthesis() -> EvaluateStrip:
         angles = turns * jnp.float32(2 * jnp.pi)
         return jnp.cos(angles) - 1, jnp.sin(angles)
 
-    colours_of = partial(machine_colours, cosine_and_sine=cosine_less_one_and_sine, xp=jnp)
+    colours_of = partial(synthesis_colours, cosine_and_sine=cosine_less_one_and_sine, xp=jnp)
 
     @jax.jit
-    def strip(machine: SynthesisNetwork, finest: jax.Array, coarser: jax.Array) -> jax.Array:
+    def strip(synthesis: SynthesisNetwork, finest: jax.Array, coarser: jax.Array) -> jax.Array:
         with jax.default_matmul_precision("highest"):
-            colours: jax.Array = strip_colours(machine, finest, coarser, colours_of, shifted_squares(jnp), jnp)
+            colours: jax.Array = strip_colours(synthesis, finest, coarser, colours_of, shifted_squares(jnp), jnp)
         return colours
 
-    def evaluate(machine: SynthesisNetwork, finest: Float32, coarser: Float32) -> Float32:
+    def evaluate(synthesis: SynthesisNetwork, finest: Float32, coarser: Float32) -> Float32:
         with calls():
-            return np.asarray(strip(machine, finest, coarser))
+            return np.asarray(strip(synthesis, finest, coarser))
 
     return evaluate

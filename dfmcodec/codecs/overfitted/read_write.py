@@ -16,11 +16,11 @@ from dfmcodec.image.region import Region
 
 
 def _write(model: QuantizedGrids) -> Sections:
-    prior = overfitted_weights_of(model.architecture.weights_id)
-    network, _ = prior.networks_of(model.deltas)
+    weights = overfitted_weights_of(model.architecture.weights_id)
+    network, _ = weights.networks_of(model.deltas)
     sections = {Section.GRIDS: write_grids(model.grids, network)}
     if model.deltas is not None:
-        sections[Section.NETWORKS] = write_networks(prior, model.deltas)
+        sections[Section.NETWORKS] = write_networks(weights, model.deltas)
     return sections
 
 
@@ -33,12 +33,12 @@ def _read(state: FileState, _region: Region | None, _level: int, losses: Losses)
     """
     header = state.header
     arch: Any = header.architecture
-    prior = overfitted_weights_of(arch.weights_id)
+    weights = overfitted_weights_of(arch.weights_id)
     deltas = None
     if Section.NETWORKS in header.sections:
-        deltas = read_networks(state.section(Section.NETWORKS), prior)
+        deltas = read_networks(state.section(Section.NETWORKS), weights)
     lmbda_code = header.values["lmbda_code"]
-    network, _ = prior.networks_of(deltas)
+    network, _ = weights.networks_of(deltas)
     checks = None if state.checks is None else state.checks.symbols
     body = GridsBody(state.present(Section.GRIDS), state.missing_bytes(Section.GRIDS), checks)
     grids = read_grids(body, grid_sizes(header.height, header.width, arch.levels), network, losses)

@@ -1,10 +1,10 @@
-"""The synthesis of the overfitted codec. Latent grids give a vector v(p) at each pixel, and a Deep
-Fourier Machine fitted to the image maps it to a colour.
+"""The synthesis of the overfitted codec. Latent grids give a vector v(p) at each pixel, and a
+synthesis network fitted to the image maps it to a colour.
 
 All grids are upsampled to the size of the image, one after the other: a separable filter of four
 taps upsamples the joined grids by 2, and the next grid joins them. So v(p) contains one value of
-each grid, the symbol times the step size. The machine lifts v by a linear map and applies a Fourier
-layer of order 1,
+each grid, the symbol times the step size. The synthesis network lifts v by a linear map and applies
+a Fourier layer of order 1,
 
     u = (W v + c) / (2 pi)
     f(v) = sum_j a_j (cos(2 pi u_j) - 1) + b_j sin(2 pi u_j)
@@ -90,7 +90,7 @@ def upsampled(planes: Any, taps: Any, xp: ModuleType) -> Any:
     return planes
 
 
-def machine_colours(weights: SynthesisNetwork, vectors: Any, cosine_and_sine: CosineAndSine, xp: ModuleType) -> Any:
+def synthesis_colours(weights: SynthesisNetwork, vectors: Any, cosine_and_sine: CosineAndSine, xp: ModuleType) -> Any:
     """Evaluates the Fourier layer and the bypass: float32 [levels, N] -> [CHANNELS, N]."""
     turns = (weights.lift @ vectors + weights.lift_constants[:, None]) * xp.float32(1 / (2 * pi))
     hidden = xp.concatenate(cosine_and_sine(turns))
@@ -133,7 +133,7 @@ def _cosine_less_one_and_sine(turns: Float32) -> tuple[Float32, Float32]:
 
 
 def synthesise_grids(
-    machine: SynthesisNetwork,
+    synthesis: SynthesisNetwork,
     grids: Sequence[Symbols],
     step: float,
     region: Region,
@@ -142,7 +142,7 @@ def synthesise_grids(
     """Computes the colours of a region of an image.
 
     Args:
-        machine: The weights, float32.
+        synthesis: The weights, float32.
         grids: The symbols of the complete image, int32 [h_l, w_l], from the finest grid to the
             coarsest.
         step: The step size of symbols; see `grids.symbol_step`.
@@ -157,7 +157,7 @@ def synthesise_grids(
     for level in range(len(grids) - 2, 0, -1):
         rows, columns = padded[level].shape
         joined = np.concatenate(
-            [padded[level][None], upsampled(joined, machine.filters[level], np)[:, :rows, :columns]]
+            [padded[level][None], upsampled(joined, synthesis.filters[level], np)[:, :rows, :columns]]
         )
     evaluate = _numpy_strip if evaluate_strip is None else evaluate_strip
     colours = np.empty((CHANNELS, region.height, region.width), dtype=np.float32)
@@ -165,7 +165,7 @@ def synthesise_grids(
     def finish(top: int) -> None:
         bottom = min(top + _STRIP_ROWS, grids[0].shape[0])
         coarser = joined[:, top // 2 : -(-bottom // 2) + 2 * HALO]
-        strip = evaluate(machine, padded[0][top : bottom + 2 * HALO], coarser)
+        strip = evaluate(synthesis, padded[0][top : bottom + 2 * HALO], coarser)
         first = max(top, region.top)
         last = min(bottom, region.bottom)
         target = colours[:, first - region.top : last - region.top]
@@ -182,7 +182,7 @@ def synthesise_grids(
 
 
 def strip_colours(
-    machine: SynthesisNetwork,
+    synthesis: SynthesisNetwork,
     finest: Any,
     coarser: Any,
     colours: Callable[[SynthesisNetwork, Any], Any],
@@ -192,27 +192,27 @@ def strip_colours(
     """Computes the colours of some rows of an image, float32 [CHANNELS, rows, W].
 
     Args:
-        machine: The weights.
+        synthesis: The weights.
         finest: The rows of the finest grid with its halo, [rows + 2 HALO, W + 2 HALO].
         coarser: The other grids, joined at the size of the second. Row r after upsampling depends
             on rows r / 2 .. r / 2 + TAPS.
-        colours: Evaluates the Fourier layer and the bypass; see `machine_colours`.
+        colours: Evaluates the Fourier layer and the bypass; see `synthesis_colours`.
         neighbourhoods: See `stage`.
         xp: numpy or jax.numpy.
     """
     rows, columns = finest.shape
-    above = upsampled(coarser, machine.filters[0], xp)[:, :rows, :columns]
+    above = upsampled(coarser, synthesis.filters[0], xp)[:, :rows, :columns]
     vectors = xp.concatenate([finest[None], above])[:, STAGES:-STAGES, STAGES:-STAGES]
-    planes = colours(machine, vectors.reshape(len(vectors), -1))
-    return stages(machine, planes.reshape(CHANNELS, *vectors.shape[1:]), neighbourhoods, xp)
+    planes = colours(synthesis, vectors.reshape(len(vectors), -1))
+    return stages(synthesis, planes.reshape(CHANNELS, *vectors.shape[1:]), neighbourhoods, xp)
 
 
-def _numpy_colours(machine: SynthesisNetwork, vectors: Float32) -> Float32:
-    at_a_time = _TURNS_AT_A_TIME // len(machine.lift)
+def _numpy_colours(synthesis: SynthesisNetwork, vectors: Float32) -> Float32:
+    at_a_time = _TURNS_AT_A_TIME // len(synthesis.lift)
     pieces = [vectors[:, first : first + at_a_time] for first in range(0, vectors.shape[1], at_a_time)]
-    return np.hstack([machine_colours(machine, piece, _cosine_less_one_and_sine, np) for piece in pieces])
+    return np.hstack([synthesis_colours(synthesis, piece, _cosine_less_one_and_sine, np) for piece in pieces])
 
 
-def _numpy_strip(machine: SynthesisNetwork, finest: Float32, coarser: Float32) -> Float32:
+def _numpy_strip(synthesis: SynthesisNetwork, finest: Float32, coarser: Float32) -> Float32:
     with np.errstate(over="ignore", invalid="ignore"):  # only hostile files have such values
-        return np.asarray(strip_colours(machine, finest, coarser, _numpy_colours, shifted_squares(np), np))
+        return np.asarray(strip_colours(synthesis, finest, coarser, _numpy_colours, shifted_squares(np), np))

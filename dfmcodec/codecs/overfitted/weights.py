@@ -23,8 +23,8 @@ from dfmcodec.errors import ConfigError, DfmError
 from dfmcodec.weights.registry import Arrays, checksum, shipped_arrays
 
 CONTEXT_DELTAS = ("w1", "c1", "w2", "c2", "w3", "bypass", "c3")
-MACHINE_CHANGES = SynthesisNetwork._fields
-DELTA_NAMES = (*MACHINE_CHANGES, *CONTEXT_DELTAS)
+SYNTHESIS_DELTAS = SynthesisNetwork._fields
+DELTA_NAMES = (*SYNTHESIS_DELTAS, *CONTEXT_DELTAS)
 EXPONENTS = range(-8, 8)  # for the step sizes of each kind of delta
 
 
@@ -58,7 +58,7 @@ class OverfittedWeights:
 
     Args:
         network: The context network.
-        machine: The synthesis network.
+        synthesis: The synthesis network.
         steps: The step size of each weight delta, float32 [weights]; integers for the context
             network.
         tables: The index of the Laplace table of each weight delta in step sizes, uint8 [weights].
@@ -66,7 +66,7 @@ class OverfittedWeights:
     """
 
     network: GridNetwork
-    machine: SynthesisNetwork
+    synthesis: SynthesisNetwork
     steps: Float32
     tables: npt.NDArray[np.uint8]
     checksum: int
@@ -83,22 +83,24 @@ class OverfittedWeights:
         network = GridNetwork(**weights)
         network.check_shapes()
         network.check_exact()
-        machine = SynthesisNetwork(*(arrays[f"machine_{name}"].astype(np.float32) for name in SynthesisNetwork._fields))
+        synthesis = SynthesisNetwork(
+            *(arrays[f"machine_{name}"].astype(np.float32) for name in SynthesisNetwork._fields)
+        )
         steps, tables = arrays["change_steps"].astype(np.float32), arrays["change_tables"].astype(np.uint8)
-        prior = cls(network, machine, steps, tables, checksum(arrays))
-        if not len(prior.steps) == len(prior.tables) == prior.weight_count:
-            msg = f"the weights of the overfitted codec need {prior.weight_count} step sizes and tables"
+        pretrained = cls(network, synthesis, steps, tables, checksum(arrays))
+        if not len(pretrained.steps) == len(pretrained.tables) == pretrained.weight_count:
+            msg = f"the weights of the overfitted codec need {pretrained.weight_count} step sizes and tables"
             raise DfmError(msg)
-        return prior
+        return pretrained
 
     @cached_property
     def shapes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
         """Returns the name and shape of each array that has deltas, in the order of the networks
         section.
         """
-        machine = [(name, array.shape) for name, array in self.machine._asdict().items()]
+        synthesis = [(name, array.shape) for name, array in self.synthesis._asdict().items()]
         contexts = [(name, getattr(self.network, name).shape) for name in CONTEXT_DELTAS]
-        return (*machine, *contexts)
+        return (*synthesis, *contexts)
 
     @property
     def weight_count(self) -> int:
@@ -108,7 +110,7 @@ class OverfittedWeights:
     @property
     def width(self) -> int:
         """Returns the dimension to which the synthesis network lifts vectors."""
-        return int(self.machine.lift.shape[0])
+        return int(self.synthesis.lift.shape[0])
 
     def kinds(self) -> npt.NDArray[np.intp]:
         """Returns the index into `DELTA_NAMES` of each weight, intp [weights]."""
@@ -124,7 +126,7 @@ class OverfittedWeights:
         """Returns the step size of each weight delta; at least 1 for the context network."""
         kinds = self.kinds()
         steps = self.steps * np.exp2(np.array(exponents, dtype=np.float32))[kinds]
-        is_context = kinds >= len(MACHINE_CHANGES)
+        is_context = kinds >= len(SYNTHESIS_DELTAS)
         return np.where(is_context, np.maximum(np.rint(steps), 1), steps).astype(np.float32)
 
     def table_indices(self, exponents: tuple[int, ...]) -> npt.NDArray[np.intp]:
@@ -138,11 +140,11 @@ class OverfittedWeights:
     def networks_of(self, deltas: WeightDeltas | None) -> tuple[GridNetwork, SynthesisNetwork]:
         """Returns the networks of an image."""
         if deltas is None:
-            return self.network, self.machine
+            return self.network, self.synthesis
         arrays = self.split(deltas.symbols.astype(np.float32) * self.step_sizes(deltas.exponents))
-        count = len(MACHINE_CHANGES)
-        machine = SynthesisNetwork(*(w + change for w, change in zip(self.machine, arrays[:count], strict=True)))
-        return self.network.changed(dict(zip(CONTEXT_DELTAS, arrays[count:], strict=True))), machine
+        count = len(SYNTHESIS_DELTAS)
+        synthesis = SynthesisNetwork(*(w + change for w, change in zip(self.synthesis, arrays[:count], strict=True)))
+        return self.network.changed(dict(zip(CONTEXT_DELTAS, arrays[count:], strict=True))), synthesis
 
 
 @lru_cache(maxsize=4)

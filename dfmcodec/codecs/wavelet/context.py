@@ -258,7 +258,7 @@ class TableChoice:
     sign: Int32
 
     @classmethod
-    def room(cls, count: int) -> TableChoice:
+    def empty(cls, count: int) -> TableChoice:
         """Returns arrays for the given number of symbols."""
         return cls(np.empty(count, dtype=np.int16), np.empty(count, dtype=np.int32))
 
@@ -361,7 +361,7 @@ class ContextModel:
     def _choose_tables_by_kernel(
         self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, quantizers: States, log_step: int
     ) -> TableChoice:
-        choice = TableChoice.room(len(quantizers))
+        choice = TableChoice.empty(len(quantizers))
         compiled.choose_tables(
             coding_pass=self._context_pass(causal, coding_pass, rows, quantizers, log_step),
             table=choice.table,
@@ -466,7 +466,7 @@ class ContextModel:
                 those with respect to the coarser level. They are modified.
             hidden: Receives the result of `hidden`; ignored if empty.
         """
-        choice = TableChoice.room(len(quantizers))
+        choice = TableChoice.empty(len(quantizers))
         compiled.add_context_gradient(
             coding_pass=self._context_pass(causal, coding_pass, rows, quantizers, log_step),
             table=choice.table,

@@ -1,4 +1,4 @@
-"""The correction network: a Deep Fourier Machine that improves the linear synthesis.
+"""The correction network, made of Fourier layers: it improves the linear synthesis.
 
 It works on cells of 2x2 pixels, the grid of the finest bands. The input v of a cell consists of the
 samples of the linear synthesis in the surrounding 3x3 cells (minus the mean of the middle cell, in
@@ -37,9 +37,9 @@ CELL = 2
 CELL_SAMPLES = CHANNELS * CELL * CELL
 CELLS_AROUND = 3
 FEATURES = CELL_SAMPLES * CELLS_AROUND**2 + 2  # the last two are the logarithm of the step, and 1
-_MOVED_PART = 16  # one dimension in 16 comes from each neighbouring cell
+_DIMENSIONS_PER_MOVED = 16  # one dimension in 16 comes from each neighbouring cell
 _INPUT_LIMIT = 4.0  # quantisation steps; the soft limit of differences
-Evaluate = Callable[[Float32], Float32]  # see `machine_residual`
+Evaluate = Callable[[Float32], Float32]  # see `correction_outputs`
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def spread(h: Any, xp: ModuleType) -> Any:
         float32 [rows - 2, columns - 2, width], without the outermost cells.
     """
     rows, columns, width = h.shape
-    moved = width // _MOVED_PART
+    moved = width // _DIMENSIONS_PER_MOVED
     parts = [_inner(h)[..., : width - 8 * moved]]
     offsets = [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]
     for number, (y, x) in enumerate(offsets):
@@ -124,7 +124,7 @@ def spread(h: Any, xp: ModuleType) -> Any:
     return xp.concatenate(parts, axis=2)
 
 
-def machine_residual(weights: CorrectionNetwork, features: Any, xp: ModuleType) -> Any:
+def correction_outputs(weights: CorrectionNetwork, features: Any, xp: ModuleType) -> Any:
     """Evaluates the correction network.
 
     Args:

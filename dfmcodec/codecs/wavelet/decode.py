@@ -15,7 +15,7 @@ from dfmcodec.codecs.wavelet.correction import CELL, CorrectionNetwork, Evaluate
 from dfmcodec.codecs.wavelet.filter import MAX_RADIUS
 from dfmcodec.codecs.wavelet.geometry import Tiling
 from dfmcodec.codecs.wavelet.synthesis import BLOCK_SIDE, Samples, corrected, seen_from, synthesise
-from dfmcodec.codecs.wavelet.weights import prior_of
+from dfmcodec.codecs.wavelet.weights import weights_of
 from dfmcodec.container.header import Header
 from dfmcodec.image.region import Region
 from dfmcodec.image.resample import Sampling, evaluate_strips
@@ -34,7 +34,7 @@ class WaveletRenderer(Renderer):
     def seen_from(self, region: Region, header: Header) -> Region:
         arch = header.architecture
         assert isinstance(arch, WaveletArchitecture)
-        return seen_from(region, header.height, header.width, prior_of(arch.weights_id).machine.reach, MAX_RADIUS)
+        return seen_from(region, header.height, header.width, weights_of(arch.weights_id).correction.reach, MAX_RADIUS)
 
     def samples(self, model: QuantizedLatents) -> Int32:
         assert model.samples is not None
@@ -45,8 +45,8 @@ class WaveletRenderer(Renderer):
 
     def render(self, decoded: Decoded, region: Region, request: DecodeRequest) -> Pixels:
         model: QuantizedLatents = decoded.model
-        machine, evaluate = _machine_of(model, request.backend)
-        of_model = model.q_step, model.basis, machine, evaluate, model.image_filter, model.bit_depth
+        correction, evaluate = _correction_of(model, request.backend)
+        of_model = model.q_step, model.basis, correction, evaluate, model.image_filter, model.bit_depth
         return synthesise(_samples_of(decoded), region, *of_model)
 
     def has_bands(self, header: Header) -> bool:
@@ -58,7 +58,7 @@ class WaveletRenderer(Renderer):
     ) -> Pixels:
         arch = header.architecture
         assert isinstance(arch, WaveletArchitecture)
-        margin = max(CELL * prior_of(arch.weights_id).machine.reach, MAX_RADIUS)
+        margin = max(CELL * weights_of(arch.weights_id).correction.reach, MAX_RADIUS)
         seen = self.seen_from(region, header)
         above: Int32 | None = None  # the rows of samples that later blocks still need
         pixels: Pixels | None = None
@@ -132,21 +132,21 @@ def _corrected_planes(decoded: Decoded, region: Region, backend: str) -> Float32
     """
     model: QuantizedLatents = decoded.model
     planes = np.empty((model.architecture.channels, region.height, region.width), dtype=np.float32)
-    machine, evaluate = _machine_of(model, backend)
+    correction, evaluate = _correction_of(model, backend)
     samples = _samples_of(decoded)
-    for block, block_planes in corrected(samples, region, model.q_step, machine, evaluate, model.image_filter):
+    for block, block_planes in corrected(samples, region, model.q_step, correction, evaluate, model.image_filter):
         within = block.relative_to(region)
         planes[:, within.rows, within.columns] = block_planes
     return planes
 
 
-def _machine_of(model: QuantizedLatents, backend: str) -> tuple[CorrectionNetwork, Evaluate | None]:
+def _correction_of(model: QuantizedLatents, backend: str) -> tuple[CorrectionNetwork, Evaluate | None]:
     """Returns the correction network of the pretrained weights, and its evaluator; see
-    `machine_change`.
+    `correction_residual`.
     """
-    machine = prior_of(model.architecture.weights_id).machine
+    correction = weights_of(model.architecture.weights_id).correction
     if backend == "numpy":
-        return machine, None
+        return correction, None
     from dfmcodec.codecs.wavelet.jax_backend import jax_evaluator
 
-    return machine, jax_evaluator(machine)
+    return correction, jax_evaluator(correction)

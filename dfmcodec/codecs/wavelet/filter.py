@@ -99,7 +99,7 @@ def tap_differences(padded: Float32, radius: int, first_row: int, last_row: int)
     return differences.reshape(len(offsets) * channels, -1)
 
 
-def _filter_change_by_kernel(padded: Int32, image_filter: ImageFilter) -> Float32:
+def _filter_residual_by_kernel(padded: Int32, image_filter: ImageFilter) -> Float32:
     radius = image_filter.radius
     channels, height, width = len(padded), *(side - 2 * radius for side in padded.shape[1:])
     residual = np.empty((channels, height, width), dtype=np.float32)
@@ -116,8 +116,8 @@ def _filter_change_by_kernel(padded: Int32, image_filter: ImageFilter) -> Float3
     return residual
 
 
-@by_kernels(_filter_change_by_kernel)
-def filter_change(padded: Int32, image_filter: ImageFilter) -> Float32:
+@by_kernels(_filter_residual_by_kernel)
+def filter_residual(padded: Int32, image_filter: ImageFilter) -> Float32:
     """Returns the output of the filter, which is added to the linear synthesis.
 
     Args:

@@ -7,21 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from dfmcodec._types import Float32
-from dfmcodec.codecs.wavelet.correction import CorrectionNetwork, Evaluate, machine_residual
+from dfmcodec.codecs.wavelet.correction import CorrectionNetwork, Evaluate, correction_outputs
 from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
 
 
-def jax_evaluator(machine: CorrectionNetwork) -> Evaluate:
+def jax_evaluator(correction: CorrectionNetwork) -> Evaluate:
     """Returns the network as a function of features, float32 [rows, columns, FEATURES].
 
-    See `machine_residual`.
+    See `correction_outputs`.
     """
     use_compilation_cache()
 
     @jax.jit
     def evaluate_block(features: jax.Array) -> jax.Array:
         with jax.default_matmul_precision("highest"):
-            residuals: jax.Array = machine_residual(machine, features, jnp)
+            residuals: jax.Array = correction_outputs(correction, features, jnp)
         return residuals
 
     def evaluate(features: Float32) -> Float32:

@@ -16,7 +16,7 @@ from dfmcodec.codecs.wavelet.sections.latents import (
     tile_checks,
     write_symbols,
 )
-from dfmcodec.codecs.wavelet.weights import prior_of
+from dfmcodec.codecs.wavelet.weights import weights_of
 from dfmcodec.container.integrity import FileState, record_loss
 from dfmcodec.container.layout import Section
 from dfmcodec.container.section_form import Losses, Read, SectionForm, Sections
@@ -29,7 +29,7 @@ def _write(model: QuantizedLatents) -> Sections:
         body = join_tiles([stream.body for stream in model.streams])
     else:
         tiling = tiling_of(arch, model.height, model.width)
-        context = prior_of(arch.weights_id).context
+        context = weights_of(arch.weights_id).context
         if model.adaptation is not None:
             context = model.adaptation.applied(context, tiling.tiles[0].geometry)
         body = write_symbols(tiling, model.q_step, context, model.tile_symbols)
@@ -46,7 +46,7 @@ def _read(state: FileState, region: Region | None, finest_level: int, losses: Lo
     header = state.header
     arch: Any = header.architecture
     tiling = tiling_of(arch, header.height, header.width)
-    image_filter, adaptation, context = None, None, prior_of(arch.weights_id).context
+    image_filter, adaptation, context = None, None, weights_of(arch.weights_id).context
     if Section.FILTER in header.sections:
         with record_loss(losses, "the image is decoded without it"):
             image_filter = read_filter(state.section(Section.FILTER), arch.channels)

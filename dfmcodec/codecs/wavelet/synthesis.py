@@ -16,11 +16,11 @@ from dfmcodec.codecs.wavelet.correction import (
     CorrectionNetwork,
     Evaluate,
     cell_features,
-    machine_residual,
+    correction_outputs,
     padded_cells,
     step_feature,
 )
-from dfmcodec.codecs.wavelet.filter import ImageFilter, filter_change
+from dfmcodec.codecs.wavelet.filter import ImageFilter, filter_residual
 from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE
 from dfmcodec.image.region import CHANNELS, Region
 from dfmcodec.kernels import by_kernels, compiled
@@ -46,7 +46,7 @@ class Samples:
     width: int
 
     @classmethod
-    def whole(cls, values: Int32) -> Samples:
+    def complete(cls, values: Int32) -> Samples:
         """Returns the samples of a complete image."""
         _, height, width = values.shape
         return cls(values, Region(0, 0, height, width), height, width)
@@ -92,18 +92,20 @@ def seen_from(region: Region, height: int, width: int, reach: int, filter_radius
     """
     top, left = (side // BLOCK_SIDE * BLOCK_SIDE for side in (region.top, region.left))
     bottom, right = (-(-side // BLOCK_SIDE) * BLOCK_SIDE for side in (region.bottom, region.right))
-    whole = Region(top, left, min(bottom, height), min(right, width))
-    return whole.grown(max(CELL * reach, filter_radius), height, width)
+    complete = Region(top, left, min(bottom, height), min(right, width))
+    return complete.grown(max(CELL * reach, filter_radius), height, width)
 
 
-def _machine_change_by_kernel(samples: Samples, block: Region, q_step: int, machine: CorrectionNetwork) -> Float32:
-    around = np.ascontiguousarray(samples.around(block, CELL * machine.reach))
+def _correction_residual_by_kernel(
+    samples: Samples, block: Region, q_step: int, correction: CorrectionNetwork
+) -> Float32:
+    around = np.ascontiguousarray(samples.around(block, CELL * correction.reach))
     channels, height, width = around.shape
     residual = np.empty((channels, block.height, block.width), dtype=np.float32)
     compiled.correction_residual(
-        weights=machine.flat_weights,
-        network_width=machine.width,
-        depth=machine.depth,
+        weights=correction.flat_weights,
+        network_width=correction.width,
+        depth=correction.depth,
         samples=around,
         channels=channels,
         height=height,
@@ -117,25 +119,27 @@ def _machine_change_by_kernel(samples: Samples, block: Region, q_step: int, mach
     return residual
 
 
-@by_kernels(_machine_change_by_kernel)
-def _machine_change(samples: Samples, block: Region, q_step: int, machine: CorrectionNetwork) -> Float32:
-    return _evaluated_change(samples, block, q_step, machine, lambda features: machine_residual(machine, features, np))
+@by_kernels(_correction_residual_by_kernel)
+def _correction_residual(samples: Samples, block: Region, q_step: int, correction: CorrectionNetwork) -> Float32:
+    return _evaluated_change(
+        samples, block, q_step, correction, lambda features: correction_outputs(correction, features, np)
+    )
 
 
 def _evaluated_change(
-    samples: Samples, block: Region, q_step: int, machine: CorrectionNetwork, evaluate: Evaluate
+    samples: Samples, block: Region, q_step: int, correction: CorrectionNetwork, evaluate: Evaluate
 ) -> Float32:
     step_in_units = q_step * UNITS_PER_CODE_VALUE / 64
-    cells = padded_cells(samples.around(block, CELL * machine.reach))
-    rows, columns = (side - 2 * machine.reach for side in cells.shape[1:])
+    cells = padded_cells(samples.around(block, CELL * correction.reach))
+    rows, columns = (side - 2 * correction.reach for side in cells.shape[1:])
     residuals = evaluate(cell_features(cells, step_in_units, step_feature(q_step), np))
     change = (residuals * np.float32(step_in_units)).reshape(rows, columns, CHANNELS, CELL, CELL)
     planes = change.transpose(2, 0, 3, 1, 4).reshape(CHANNELS, CELL * rows, CELL * columns)
     return planes[: samples.values.shape[0], : block.height, : block.width]
 
 
-def machine_change(
-    samples: Samples, block: Region, q_step: int, machine: CorrectionNetwork, evaluate: Evaluate | None = None
+def correction_residual(
+    samples: Samples, block: Region, q_step: int, correction: CorrectionNetwork, evaluate: Evaluate | None = None
 ) -> Float32:
     """Returns the output of the correction network for a block, which is added to the linear
     synthesis.
@@ -144,7 +148,7 @@ def machine_change(
         samples: The linear synthesis.
         block: One of `blocks`.
         q_step: The quantisation step in 1/64 code values.
-        machine: The correction network.
+        correction: The correction network.
         evaluate: The evaluator of features [rows, columns, FEATURES]; None for the kernel, or NumPy
             without kernels.
 
@@ -152,15 +156,15 @@ def machine_change(
         float32 [C, H, W], units.
     """
     if evaluate is None:
-        return _machine_change(samples, block, q_step, machine)
-    return _evaluated_change(samples, block, q_step, machine, evaluate)
+        return _correction_residual(samples, block, q_step, correction)
+    return _evaluated_change(samples, block, q_step, correction, evaluate)
 
 
 def corrected(
     samples: Samples,
     region: Region,
     q_step: int,
-    machine: CorrectionNetwork,
+    correction: CorrectionNetwork,
     evaluate: Evaluate | None,
     image_filter: ImageFilter | None,
 ) -> Iterator[tuple[Region, Float32]]:
@@ -171,7 +175,7 @@ def corrected(
         samples: As in `synthesise`.
         region: As in `synthesise`.
         q_step: As in `synthesise`.
-        machine: As in `synthesise`.
+        correction: As in `synthesise`.
         evaluate: As in `synthesise`.
         image_filter: As in `synthesise`.
 
@@ -179,7 +183,7 @@ def corrected(
         A part of the region, and its planes, float32 [C, H, W], units.
     """
     for block in blocks(region, samples.height, samples.width):
-        planes = corrected_block(samples, block, q_step, machine, evaluate, image_filter)
+        planes = corrected_block(samples, block, q_step, correction, evaluate, image_filter)
         part = block.common(region)
         within = part.relative_to(block)
         yield part, planes[:, within.rows, within.columns]
@@ -189,15 +193,15 @@ def corrected_block(
     samples: Samples,
     block: Region,
     q_step: int,
-    machine: CorrectionNetwork,
+    correction: CorrectionNetwork,
     evaluate: Evaluate | None,
     image_filter: ImageFilter | None,
 ) -> Float32:
     """Returns the planes of one of `blocks`, float32 [C, H, W], units."""
     planes = samples.around(block, 0).astype(np.float32)
-    planes += machine_change(samples, block, q_step, machine, evaluate)
+    planes += correction_residual(samples, block, q_step, correction, evaluate)
     if image_filter is not None:
-        planes += filter_change(samples.around(block, image_filter.radius), image_filter)
+        planes += filter_residual(samples.around(block, image_filter.radius), image_filter)
     return planes
 
 
@@ -206,7 +210,7 @@ def synthesise(
     region: Region,
     q_step: int,
     basis: ColourBasis,
-    machine: CorrectionNetwork,
+    correction: CorrectionNetwork,
     evaluate: Evaluate | None,
     image_filter: ImageFilter | None,
     bit_depth: int,
@@ -218,8 +222,8 @@ def synthesise(
         region: The region of the image.
         q_step: The quantisation step in 1/64 code values.
         basis: The colour basis of the planes.
-        machine: The correction network.
-        evaluate: See `machine_change`.
+        correction: The correction network.
+        evaluate: See `correction_residual`.
         image_filter: The image filter, or None.
         bit_depth: The bit depth of the pixels, 8 or 16.
 
@@ -231,7 +235,7 @@ def synthesise(
     )
 
     def finish(block: Region) -> None:
-        planes = corrected_block(samples, block, q_step, machine, evaluate, image_filter)
+        planes = corrected_block(samples, block, q_step, correction, evaluate, image_filter)
         part = block.common(region)
         within, target = part.relative_to(block), part.relative_to(region)
         inside = planes[:, within.rows, within.columns].transpose(1, 2, 0)

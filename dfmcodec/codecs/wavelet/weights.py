@@ -22,12 +22,12 @@ class WaveletWeights:
 
     Args:
         context: The context model, which selects probability tables.
-        machine: The correction network.
+        correction: The correction network.
         checksum: The weights id in the header: the CRC-32 of the names and contents of all arrays.
     """
 
     context: ContextModel
-    machine: CorrectionNetwork
+    correction: CorrectionNetwork
     checksum: int
 
     @classmethod
@@ -42,11 +42,11 @@ class WaveletWeights:
 
 def shipped() -> WaveletWeights:
     """Returns the pretrained weights that this version encodes with."""
-    return prior_of(WAVELET.id)
+    return weights_of(WAVELET.id)
 
 
 @lru_cache(maxsize=2)
-def prior_of(weights_id: int) -> WaveletWeights:
+def weights_of(weights_id: int) -> WaveletWeights:
     """Returns the pretrained weights of a file, by weights id.
 
     Raises:

@@ -264,7 +264,7 @@ def test_several_processes_give_the_same_files(folder):
     assert [[row[key] for key in keys] for row in both] == [[row[key] for key in keys] for row in alone]
 
 
-def test_wrong_usage_is_told_before_any_work(folder):
+def test_wrong_usage_is_reported_before_any_work(folder):
     for arguments, message in [
         (["photos", "--vs", "jpg"], "unknown codec 'jpg'"),
         (["photos", "--vs", "jpeg,jpeg"], "named twice"),

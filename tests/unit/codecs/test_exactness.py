@@ -27,7 +27,7 @@ from dfmcodec.codecs.wavelet.geometry import Geometry
 from dfmcodec.codecs.wavelet.neighbourhood import context_size
 from dfmcodec.codecs.wavelet.passes import CodingPass
 from dfmcodec.codecs.wavelet.quantizer import MAX_STEP, log_step
-from dfmcodec.codecs.wavelet.weights import WaveletWeights, prior_of, shipped
+from dfmcodec.codecs.wavelet.weights import WaveletWeights, shipped, weights_of
 from dfmcodec.entropy.context_networks import MAX_EXACT
 from dfmcodec.errors import DfmError
 from dfmcodec.files.arrays import read_arrays
@@ -82,13 +82,13 @@ def shipped_arrays():
     return read_arrays(FOLDER / WAVELET.file_name)
 
 
-def test_sums_of_the_shipped_prior_are_exact():
+def test_sums_of_the_shipped_weights_are_exact():
     for network in shipped().context.networks:
         network.check_exact()
         assert max(network.largest_sums()) < 0.1 * MAX_EXACT
 
 
-def test_the_registry_lists_all_priors():
+def test_the_registry_lists_all_weights():
     assert sorted(row.file_name for row in REGISTRY) == sorted(path.name for path in FOLDER.glob("*.npz"))
 
 
@@ -126,18 +126,18 @@ def with_entry(name, value):
         (lambda arrays: arrays | {"context_frequencies": arrays["context_frequencies"] + 1}, "table"),
     ],
 )
-def test_a_prior_that_is_not_exact_is_refused(change, message):
+def test_weights_that_are_not_exact_are_refused(change, message):
     with pytest.raises(DfmError, match=message) as found:
         WaveletWeights.from_arrays(change(shipped_arrays()))
     assert "\n" not in str(found.value)
 
 
-def test_a_damaged_prior_is_refused(tmp_path, monkeypatch):
+def test_damaged_weights_are_refused(tmp_path, monkeypatch):
     name = WAVELET.file_name
     monkeypatch.setattr("dfmcodec.weights.registry.files", lambda _: tmp_path)
-    uncached = prior_of.__wrapped__
-    whole = (FOLDER / name).read_bytes()
-    for data in (whole[: len(whole) // 2], b"", whole[:5000] + bytes(100) + whole[5100:]):
+    uncached = weights_of.__wrapped__
+    complete = (FOLDER / name).read_bytes()
+    for data in (complete[: len(complete) // 2], b"", complete[:5000] + bytes(100) + complete[5100:]):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(DfmError, match="damaged in this installation"):
             uncached(WAVELET.id)
@@ -234,10 +234,11 @@ def decoded(path):
     return model.symbols, model.samples if isinstance(model, QuantizedLatents) else None
 
 
-def shuffled_prior(order, wanted):
-    prior = prior_of(wanted)
+def shuffled_weights(order, wanted):
+    weights = weights_of(wanted)
     return replace(
-        prior, context=prior.context.with_networks([shuffled(network, order) for network in prior.context.networks])
+        weights,
+        context=weights.context.with_networks([shuffled(network, order) for network in weights.context.networks]),
     )
 
 
@@ -250,7 +251,7 @@ def test_golden_files_have_the_same_symbols_in_any_order(order, monkeypatch):
         if symbols is None:
             continue
         with monkeypatch.context() as patch:
-            patch.setattr(read_write, "prior_of", partial(shuffled_prior, order))
+            patch.setattr(read_write, "weights_of", partial(shuffled_weights, order))
             again, _ = container.read(path.read_bytes())
         assert np.array_equal(symbols, again.symbols), path.name
         assert samples is None or np.array_equal(samples, again.samples), path.name

@@ -46,9 +46,12 @@ def test_high_efforts_try_two_models_for_images_that_are_not_too_large(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": 10}, "steps is for the overfitted and coordinate codecs; choose one of them"),
+        ({"training_steps": 10}, "training_steps is for the overfitted and coordinate codecs; choose one of them"),
         ({"depth": 2, "width": 4}, "depth is for the coordinate codec; choose that codec"),
-        ({"steps": 10, "model": "wavelet"}, "steps is for the overfitted and coordinate codecs, not for wavelet"),
+        (
+            {"training_steps": 10, "model": "wavelet"},
+            "training_steps is for the overfitted and coordinate codecs, not for wavelet",
+        ),
         ({"depth": 2, "width": 4, "model": "overfitted"}, "depth is for the coordinate codec, not for overfitted"),
         ({"effort": 3, "model": "coordinate"}, "effort is for the wavelet and overfitted codecs, not for coordinate"),
     ],
@@ -173,8 +176,8 @@ def test_the_error_is_that_of_the_first_model(encode_to: Encode) -> None:
         encode_to(outcomes, EncoderConfig(size=900, effort=7, tune="psnr"))
 
 
-@pytest.mark.parametrize("fault", [InstallationError("a prior is damaged"), DfmError("please report this")])
-def test_a_fault_of_either_model_is_told(encode_to: Encode, fault: DfmError) -> None:
+@pytest.mark.parametrize("fault", [InstallationError("pretrained weights are damaged"), DfmError("please report this")])
+def test_a_fault_of_either_model_is_reported(encode_to: Encode, fault: DfmError) -> None:
     config = EncoderConfig(size=900, effort=7, tune="psnr")
     for outcomes in (
         {Model.WAVELET: fault, Model.OVERFITTED: (9, 20.0)},

@@ -60,10 +60,10 @@ def test_quality_is_relative_to_the_range_of_the_samples(bits, sample_max):
     assert result.report.config.sample_max == sample_max
     assert result.report.psnr_db == pytest.approx(relative_psnr(image, result, sample_max))
     assert result.decoded.bit_depth == 16
-    whole, no_notices = encoded(image, sample_max=65535)
+    complete, no_notices = encoded(image, sample_max=65535)
     assert no_notices == []
-    assert whole.report.psnr_db == pytest.approx(relative_psnr(image, whole, 65535))
-    assert len(whole.data) < len(result.data)
+    assert complete.report.psnr_db == pytest.approx(relative_psnr(image, complete, 65535))
+    assert len(complete.data) < len(result.data)
 
 
 def test_a_stated_range_is_that_of_the_detected_one():
@@ -109,8 +109,8 @@ def test_8_bits_in_16_are_refused_unless_it_is_said_what_they_mean():
     assert notices == ["its 16-bit samples become 8-bit ones of the same values (--sample-max 255)"]
     assert np.array_equal(result.decoded.pixels, image.pixels)
     assert result.decoded.bit_depth == 8
-    whole, notices = encoded(image, sample_max=65535)
-    assert (whole.decoded.bit_depth, notices) == (16, [])
+    complete, notices = encoded(image, sample_max=65535)
+    assert (complete.decoded.bit_depth, notices) == (16, [])
 
 
 @pytest.mark.parametrize(("bits", "sample_max"), [(8, 255), (10, 1023), (12, 4095), (14, 16383), (16, 65535)])

@@ -21,7 +21,7 @@ from dfmcodec.codecs.wavelet.encode.trial import Trial
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.image import Image
 from dfmcodec.image.region import Region
-from dfmcodec.metrics.ssimulacra2 import WHOLE_SIDE, ssimulacra2
+from dfmcodec.metrics.ssimulacra2 import ALL_SCALES_SIDE, ssimulacra2
 from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.job import Encoded, Job
 from dfmcodec.search.quality import SCORE_STEPS, step_of_score
@@ -183,7 +183,7 @@ def test_images_without_a_score_get_a_psnr():
 
 
 def test_small_images_are_encoded_for_psnr():
-    pixels = np.random.default_rng(1).integers(0, 256, (WHOLE_SIDE - 1, 130, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(1).integers(0, 256, (ALL_SCALES_SIDE - 1, 130, 3), dtype=np.uint8)
     assert dfmcodec.encode(pixels, size=3000, effort=1).report.ssimulacra2 is None
     assert dfmcodec.encode(pixels, size=3000, effort=1, tune="visual").report.ssimulacra2 is not None
 

@@ -38,7 +38,7 @@ def lossless_head(width: int, height: int) -> bytes:
 
 
 RGB = PIL.Image.fromarray(np.dstack([ALPHA] * 3))
-WHOLE = webp_of(RGB, lossless=True)
+COMPLETE = webp_of(RGB, lossless=True)
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ WHOLE = webp_of(RGB, lossless=True)
         lossless_head(SIDE, SIDE + 1),
         webp_of(RGB, quality=90),
         webp_of(PIL.Image.fromarray(np.dstack([ALPHA] * 4)), lossless=True, exact=True),
-        WHOLE + b"\0\0",
-        struct.pack("<4sI", b"RIFF", len(WHOLE) - 6) + WHOLE[8:] + b"\0\0",
-        WHOLE[:20],
+        COMPLETE + b"\0\0",
+        struct.pack("<4sI", b"RIFF", len(COMPLETE) - 6) + COMPLETE[8:] + b"\0\0",
+        COMPLETE[:20],
         b"",
     ],
     ids=["bomb", "warning", "size", "lossy", "alpha", "after", "after within RIFF", "cut", "empty"],
@@ -64,7 +64,7 @@ def test_a_tile_that_is_not_lossless_webp_of_its_size_is_refused_before_it_is_un
 
 def test_a_damaged_tile_of_the_right_size_is_refused():
     with pytest.raises(CorruptError, match="cannot be read"):
-        read_alpha(section_of(WHOLE[:26] + bytes(len(WHOLE) - 26)), SIDE, SIDE, 8)
+        read_alpha(section_of(COMPLETE[:26] + bytes(len(COMPLETE) - 26)), SIDE, SIDE, 8)
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -74,7 +74,7 @@ def test_a_tile_of_a_value_beyond_the_depth_of_the_image_is_refused(bits):
         read_alpha(struct.pack("<BI", 0, 1 << bits), SIDE, SIDE, bits)
 
 
-def test_a_limit_of_the_process_for_pillow_is_told(monkeypatch):
+def test_a_limit_of_the_process_for_pillow_is_reported(monkeypatch):
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", SIDE * SIDE - 1)
     assert np.array_equal(read_alpha(write_alpha(ALPHA), SIDE, SIDE, 8), ALPHA)
 

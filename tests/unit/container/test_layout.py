@@ -34,7 +34,7 @@ from dfmcodec.weights.registry import REGISTRY, ShippedWeights, shipped_arrays
 
 FORMAT = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
 FILES = sorted(GOLDEN.rglob("*.dfm"))
-PRIORS = Path(registry.__file__).parent
+WEIGHTS = Path(registry.__file__).parent
 
 Row = dict[str, str]
 Fields = dict[Model, Sequence[Field]]
@@ -300,11 +300,13 @@ def test_a_changed_field_is_seen(model: Model, name: str) -> None:
         assert header_mismatches(FORMAT, changed) != [], change
 
 
-# Priors and check values of tables
+# Weights and check values of tables
 
 
 def documented_arrays(heading: str) -> list[tuple[str, str]]:
-    """The arrays of a prior that docs/format.md names: a pattern of the name, and the type."""
+    """The arrays of pretrained weights that docs/format.md names: a pattern of the name, and the
+    type.
+    """
     arrays = []
     for row in table_after(FORMAT, heading):
         names, types = re.findall(r"`(\w+(?:<\w+>)?)`", row["array"]), row["type"].split(", ")
@@ -313,20 +315,20 @@ def documented_arrays(heading: str) -> list[tuple[str, str]]:
     return arrays
 
 
-def test_the_document_lists_the_priors() -> None:
+def test_the_document_lists_the_weights() -> None:
     documented = [tuple(cell.strip("`") for cell in row.values()) for row in table_after(FORMAT, "Shipped weights")]
     shipped = []
     for row in REGISTRY:
-        digest = sha256((PRIORS / row.file_name).read_bytes()).hexdigest()
+        digest = sha256((WEIGHTS / row.file_name).read_bytes()).hexdigest()
         shipped.append((f"{row.id:08x}", str(row.model.code), row.file_name, digest))
     assert documented == shipped
-    assert {path.name for path in PRIORS.glob("*.npz")} == {row.file_name for row in REGISTRY}
+    assert {path.name for path in WEIGHTS.glob("*.npz")} == {row.file_name for row in REGISTRY}
 
 
-@pytest.mark.parametrize("prior", REGISTRY, ids=lambda prior: prior.file_name)
-def test_the_arrays_of_priors_have_the_types_of_the_document(prior: ShippedWeights) -> None:
-    documented = documented_arrays(f"Weights of model {1 if prior.model is Model.WAVELET else 3}")
-    arrays = shipped_arrays(prior.model, prior.id)
+@pytest.mark.parametrize("weights", REGISTRY, ids=lambda weights: weights.file_name)
+def test_the_arrays_of_weights_have_the_types_of_the_document(weights: ShippedWeights) -> None:
+    documented = documented_arrays(f"Weights of model {1 if weights.model is Model.WAVELET else 3}")
+    arrays = shipped_arrays(weights.model, weights.id)
     for name, array in arrays.items():
         assert [kind for pattern, kind in documented if re.fullmatch(pattern, name)] == [array.dtype.name]
     assert all(any(re.fullmatch(pattern, name) for name in arrays) for pattern, _ in documented)

@@ -95,7 +95,7 @@ def test_no_shard_is_begun_after_a_request_to_stop(source, store, monkeypatch):
         assert progress(store, plan, Part()).shards_done == before + 1
 
 
-def test_parts_are_apart_and_make_the_whole(source, store):
+def test_parts_are_apart_and_make_the_complete_image(source, store):
     job = pack_job(source, size=1)
     for number in (2, 1, 3):
         _, state = run(store, job, part=Part(number, 3))
@@ -110,7 +110,7 @@ def test_parts_that_are_none(pair):
 
 
 def test_failed_images_are_named_and_tried_again(source, store):
-    whole = (source / "000.png").read_bytes()
+    complete = (source / "000.png").read_bytes()
     (source / "000.png").write_bytes(b"")
     job = encode_job(source, size=2)
     run(store, job)
@@ -118,7 +118,7 @@ def test_failed_images_are_named_and_tried_again(source, store):
     ((name, error),) = failed_images(store, plan)
     assert (name, "empty" in error) == (str(source / "000.png"), True)
     assert run(store, job)[0] == []
-    (source / "000.png").write_bytes(whole)
+    (source / "000.png").write_bytes(complete)
     assert retry_failed(store, plan, Part()) == 1
     results, state = run(store, job)
     assert [result.shard.number for result in results] == [0]
@@ -169,7 +169,7 @@ def test_an_interrupt_does_not_wait_for_processes(source, store, monkeypatch):
     ("error", "done"), [("KilledWorker", 6), ("ExecutorlibSocketError", 6), ("WorkerCrashedError", 6), ("OSError", 5)]
 )
 def test_a_shard_whose_worker_is_lost_is_done_again(source, store, monkeypatch, error, done):
-    """However its engine says so; what else a worker reports is told."""
+    """However its engine says so; what else a worker reports is reported."""
     lost = type(error, (Exception,), {})
 
     class LosesItsFirst(ThreadPoolExecutor):

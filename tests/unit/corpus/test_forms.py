@@ -153,10 +153,10 @@ def test_a_member_that_is_no_file_is_a_row(tmp_path):
 
 
 @pytest.mark.parametrize(("cut", "number"), [(0, 0), (100, 0), (550, 0), (700, 1), (2048, 2), (2500, 2)])
-def test_a_tar_that_is_cut_off_gives_what_is_whole(tmp_path, cut, number):
+def test_a_tar_that_is_cut_off_gives_what_is_complete(tmp_path, cut, number):
     source = write_tar(tmp_path / "in.tar", {f"{i}.png": png(i) for i in range(3)})
-    whole = source.read_bytes()
-    source.write_bytes(whole[:cut])
+    complete = source.read_bytes()
+    source.write_bytes(complete[:cut])
     store = open_store(str(tmp_path / "out"))
     results, progress = run(store, pack_job(source))
     assert (progress.total.done, progress.is_complete) == (number, True)
@@ -227,7 +227,7 @@ def test_what_is_no_parquet_is_refused_before_work(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_hugging_face_is_told_which_column_has_images(tmp_path):
+def test_hugging_face_is_reported_which_column_has_images(tmp_path):
     store = open_store(str(tmp_path / "out"))
     run(store, encode_job(write_images(tmp_path / "in", 2), form="parquet"))
     features = json.loads(table_of(store).schema.metadata[b"huggingface"])["info"]["features"]

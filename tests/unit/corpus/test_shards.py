@@ -53,7 +53,7 @@ def test_stopped_before_every_write_and_run_again(source, tmp_path, monkeypatch,
     with monkeypatch.context() as patched:
         number = len(writes_until(patched, -1)) or None
         run(open_store(str(tmp_path / "whole")), job)
-    whole = objects(tmp_path / "whole")
+    complete = objects(tmp_path / "whole")
     for limit in range(100):
         folder = tmp_path / f"{limit}"
         with monkeypatch.context() as patched:
@@ -64,14 +64,14 @@ def test_stopped_before_every_write_and_run_again(source, tmp_path, monkeypatch,
                 stopped = True
             else:
                 stopped = False
-        assert all(whole[name] == data for name, data in objects(folder).items())
+        assert all(complete[name] == data for name, data in objects(folder).items())
         _, progress = run(open_store(str(folder)), job)
-        assert objects(folder) == whole
+        assert objects(folder) == complete
         assert (progress.total.done, progress.is_complete) == (5, True)
         if not stopped:
             break
     assert number is None
-    assert len(written) == limit == len(whole)
+    assert len(written) == limit == len(complete)
 
 
 def test_a_shard_twice_at_once_gives_one_result(source, tmp_path, monkeypatch):
@@ -136,7 +136,7 @@ def gif_of_two_frames():
     return file.getvalue()
 
 
-def test_what_was_converted_is_told_and_in_the_rows(source, tmp_path):
+def test_what_was_converted_is_reported_and_in_the_rows(source, tmp_path):
     (source / "002.gif").write_bytes(gif_of_two_frames())
     (source / "002.png").unlink()
     store = open_store(str(tmp_path / "out"))
@@ -221,14 +221,14 @@ def test_a_store_that_fails_is_no_row(source, tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", [InstallationError, MissingPackageError])
 def test_what_is_wrong_with_the_host_is_no_row(source, tmp_path, monkeypatch, kind):
     def fail(*_arguments):
-        msg = "a prior is damaged"
+        msg = "pretrained weights are damaged"
         raise kind(msg)
 
     store = open_store(str(tmp_path / "out"))
     with monkeypatch.context() as patched:
         patched.setattr(tasks, "image_from_bytes", fail)
         results, progress = run(store, encode_job(source))
-    assert [result.error for result in results] == ["a prior is damaged"] * 2
+    assert [result.error for result in results] == ["pretrained weights are damaged"] * 2
     assert progress.shards_done == 0
     _, progress = run(store, encode_job(source))
     assert (progress.total.done, progress.total.failed) == (5, 0)

@@ -236,7 +236,7 @@ def test_symbols_with_tables_of_their_own_have_the_stream_of_runs(is_sorted):
 
 
 def test_low_bits_go_by_their_number():
-    """The whole order: entries, escapes, then the low bits of the symbols that have fewest."""
+    """The complete order: entries, escapes, then the low bits of the symbols that have fewest."""
     symbols = np.array([1000, -3, 70_000, 41, -555, 9], dtype=np.int32)
     indices = np.array([40, 3, 36, 33, 40, 30], dtype=np.int16)
     shifts = np.array([3, 0, 2, 2, 3, 1])
@@ -290,8 +290,8 @@ def test_tables_are_the_laplace_distribution(index):
 
 def test_tables_are_these_integers():
     """The tables are part of the file format: they may never change."""
-    whole = np.concatenate([laplace_table(index) for index in range(LAST_DIRECT + 1)]).astype("<u4")
-    assert zlib.crc32(whole.tobytes()) == 0xAF60988A
+    complete = np.concatenate([laplace_table(index) for index in range(LAST_DIRECT + 1)]).astype("<u4")
+    assert zlib.crc32(complete.tobytes()) == 0xAF60988A
 
 
 @pytest.mark.parametrize("conditions", [nullcontext, without_kernels])
@@ -302,7 +302,7 @@ def test_both_encoders_use_the_tables_exactly(conditions):
     table = laplace_table(22)
     cumulative = np.concatenate([[0], np.cumsum(table)])
     lower, span, words, pending = 0, (1 << 64) - 1, [], 0
-    value = 0  # the whole stream as one big integer, with as many bits as words so far
+    value = 0  # the complete stream as one big integer, with as many bits as words so far
     for symbol in symbols:
         scale = span >> 24
         lower += scale * int(cumulative[symbol + RADIUS])

@@ -11,8 +11,8 @@ import pytest
 
 from dfmcodec.entropy.tables import (
     LAST_DIRECT,
-    MEAN_PARTS,
     MEANS,
+    MEANS_PER_SYMBOL,
     PRECISION_BITS,
     RADIUS,
     TABLE_SIZE,
@@ -34,7 +34,7 @@ def test_shifted_tables_are_the_laplace_distribution(index: int, mean: int) -> N
     assert table.shape == (TABLE_SIZE,)
     assert table.sum() == 1 << PRECISION_BITS
     assert table.min() >= 1
-    scale, m = 2 ** ((index - 16) / 4), mean / MEAN_PARTS
+    scale, m = 2 ** ((index - 16) / 4), mean / MEANS_PER_SYMBOL
     ends = [laplace_cdf(q - 0.5 - m, scale) for q in range(-RADIUS, RADIUS + 2)]
     wanted = [*np.diff(ends), ends[0] + 1 - ends[-1]]
     assert np.abs(table / (1 << PRECISION_BITS) - wanted).max() < 1e-5

@@ -86,14 +86,16 @@ def test_the_files_of_the_encoder_by_default_are_decoded_by_default():
     assert (arch.depth, arch.width) == (3, 13)  # as large as without the limit
 
 
-def test_models_with_a_prior_are_bounded_by_the_limit_on_pixels():
+def test_models_with_weights_are_bounded_by_the_limit_on_pixels():
     latent = shipped()
     contexts = sum(w.size for net in latent.context.networks for w in (net.w1, net.w2, net.w3)) / 4
-    assert latent.machine.macs_per_pixel + 3 * contexts < 80_000
+    assert latent.correction.macs_per_pixel + 3 * contexts < 80_000
     for weights_id in shipped_ids(Model.OVERFITTED):
-        prior = overfitted_weights_of(weights_id)
-        contexts = sum(w.size for w in (prior.network.w1, prior.network.w2, prior.network.w3, prior.network.bypass))
-        assert prior.machine.macs_per_pixel + 4 / 3 * contexts < 4_000
+        weights = overfitted_weights_of(weights_id)
+        contexts = sum(
+            w.size for w in (weights.network.w1, weights.network.w2, weights.network.w3, weights.network.bypass)
+        )
+        assert weights.synthesis.macs_per_pixel + 4 / 3 * contexts < 4_000
     assert 80_000 * MAX_PIXELS < 1 << 43
 
 

@@ -80,7 +80,7 @@ def test_own_derivative_is_the_derivative(width, order):
         assert np.abs(own - automatic).max() < 1e-4 * np.abs(automatic).max()
 
 
-def test_machine_is_residual_where_dimensions_agree():
+def test_network_is_residual_where_dimensions_agree():
     arch = CoordinateArchitecture(3, depth=4, width=5, order=5)
     rng = np.random.default_rng(0)
     flat = rng.normal(0, 0.05, arch.weight_count).astype(np.float32)

@@ -221,15 +221,15 @@ def test_icons_are_refused_by_the_size_of_any_image_in_them(number, monkeypatch)
 
 
 def test_a_tiff_with_tiles_much_larger_than_its_image_is_refused():
-    """Its plugin takes memory for a whole tile: 2 kB took 537 MB."""
+    """Its plugin takes memory for a complete tile: 2 kB took 537 MB."""
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, np.array(IMAGE), tile=(16, 16), compression="zlib", photometric="rgb")
-    whole = buffer.getvalue()
-    load_samples(open_image(io.BytesIO(whole)))
-    at = whole.index(struct.pack("<H", 323))  # TileLength
-    larger = whole[:at] + struct.pack("<HHII", 323, 4, 1, 1 << 18) + whole[at + 12 :]
+    complete = buffer.getvalue()
+    load_samples(open_image(io.BytesIO(complete)))
+    at = complete.index(struct.pack("<H", 323))  # TileLength
+    larger = complete[:at] + struct.pack("<HHII", 323, 4, 1, 1 << 18) + complete[at + 12 :]
     with pytest.raises(OSError, match="decoder error"):  # too few samples for its tile
         load_samples(open_image(io.BytesIO(larger)))
-    hostile = whole[:at] + struct.pack("<HHII", 323, 4, 1, (1 << 18) + 16) + whole[at + 12 :]
+    hostile = complete[:at] + struct.pack("<HHII", 323, 4, 1, (1 << 18) + 16) + complete[at + 12 :]
     with pytest.raises(ImageError, match="its tiles have 16x262160 pixels, more than 4194304 and more than twice"):
         load_samples(open_image(io.BytesIO(hostile)))

@@ -12,13 +12,13 @@ NOISE = np.random.default_rng(1).normal(size=(2, 400, 20)).astype(np.float32)
 
 
 @pytest.mark.parametrize("rows", [1, 50, 256, 257, 300, 513])
-def test_strips_are_what_the_whole_is(rows):
+def test_strips_are_what_the_complete_image_is(rows):
     """Also where the last strip is a single row."""
     sampling = Sampling(Region(0, 0, 400, 20), rows, 10)
-    whole = evaluate(NOISE, sampling.rows(), sampling.columns())
+    complete = evaluate(NOISE, sampling.rows(), sampling.columns())
     strips = np.concatenate(list(evaluate_strips(NOISE, sampling.rows(), sampling.columns())), axis=1)
-    assert whole.shape == strips.shape == (2, rows, 10)
-    assert np.abs(whole - strips).max() < 1e-5
+    assert complete.shape == strips.shape == (2, rows, 10)
+    assert np.abs(complete - strips).max() < 1e-5
 
 
 def test_a_single_row_stands_for_all():

@@ -69,7 +69,7 @@ def test_exif_without_a_position_is_as_it_was():
     assert exif_without_gps(exif.tobytes()) == exif.tobytes()
 
 
-def test_damaged_exif_is_left_out_as_a_whole():
+def test_damaged_exif_is_left_out_completely():
     block, notices = exif_with_position(), []
     for end in range(14, len(block), 5):
         exif_without_gps(block[:end])  # whatever comes of it, it ends
@@ -98,7 +98,7 @@ def test_only_the_position_leaves_xmp():
         b"<x><exif:GPSLatitude>1</x>",
     ],
 )
-def test_xmp_that_may_hide_a_position_is_left_out_as_a_whole(packet):
+def test_xmp_that_may_hide_a_position_is_left_out_completely(packet):
     notices = []
     assert stripped(Metadata(xmp=packet), frozenset({"gps"}), notices.append) == Metadata()
     assert notices == ["its XMP is left out, as the position cannot be removed from it alone"]

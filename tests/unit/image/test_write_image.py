@@ -86,16 +86,16 @@ def test_profiles_of_megabytes_go_round(name, dtype):
 
 
 def test_what_a_jpeg_cannot_hold_is_left_out():
-    whole = Metadata(icc=bytes(255 * 65_519), exif=b"Exif\0\0" + bytes(65_527), xmp=bytes(65_504))
-    larger = Metadata(*(value + b"\0" for value in (whole.icc, whole.exif, whole.xmp)))
+    complete = Metadata(icc=bytes(255 * 65_519), exif=b"Exif\0\0" + bytes(65_527), xmp=bytes(65_504))
+    larger = Metadata(*(value + b"\0" for value in (complete.icc, complete.exif, complete.xmp)))
     output, pixels = OUTPUT_FORMATS["jpeg"], samples(3, np.uint8)
-    assert left_out(Image(pixels, whole), output) == []
+    assert left_out(Image(pixels, complete), output) == []
     assert left_out(Image(pixels, larger), output) == ["icc", "exif", "xmp"]
-    for metadata in (whole, larger):
+    for metadata in (complete, larger):
         with PIL.Image.open(io.BytesIO(image_to_bytes(Image(pixels, metadata), output))) as pil_image:
-            assert ("icc_profile" in pil_image.info) == (metadata is whole)
-            assert ("exif" in pil_image.info) == (metadata is whole)
-            assert ("xmp" in pil_image.info) == (metadata is whole)
+            assert ("icc_profile" in pil_image.info) == (metadata is complete)
+            assert ("exif" in pil_image.info) == (metadata is complete)
+            assert ("xmp" in pil_image.info) == (metadata is complete)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

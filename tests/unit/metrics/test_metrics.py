@@ -36,7 +36,7 @@ def test_bd_rate_of_known_curves():
     assert within.percent == pytest.approx(-50)
 
 
-def test_bd_rate_tells_how_little_curves_share_and_refuses_none():
+def test_bd_rate_reports_how_little_curves_share_and_refuses_none():
     high = [(bpp, db + 10) for bpp, db in ANCHOR]
     little = bd_rate(ANCHOR, high)
     assert little is not None
@@ -63,7 +63,7 @@ def test_ssim_is_that_of_scikit_image(height, width, channels, dtype):
     assert ssim(original, noisy) == pytest.approx(expected, abs=1e-9)
 
 
-def test_ms_ssim_of_one_scale_is_ssim_of_whole_windows(monkeypatch):
+def test_ms_ssim_of_one_scale_is_ssim_of_complete_windows(monkeypatch):
     import skimage.data
 
     from dfmcodec import metrics
@@ -72,11 +72,11 @@ def test_ms_ssim_of_one_scale_is_ssim_of_whole_windows(monkeypatch):
     noisy = np.clip(original + np.random.default_rng(0).normal(0, 12, original.shape), 0, 255).astype(np.uint8)
     five = ms_ssim(original, noisy)
     monkeypatch.setattr(metrics, "_SCALE_WEIGHTS", (1.0,))
-    whole = slice(5, -5)
+    complete = slice(5, -5)
     maps = [
         structural_similarity(
             original[:, :, c], noisy[:, :, c], gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
-        )[1][whole, whole]
+        )[1][complete, complete]
         for c in range(3)
     ]
     assert ms_ssim(original, noisy) == pytest.approx(np.mean(maps), abs=1e-3)

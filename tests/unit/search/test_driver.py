@@ -106,7 +106,7 @@ def test_a_watch_shows_progress_and_remembers_why_it_stopped() -> None:
     watch = Watch(job_of(on_progress=shown.append, should_stop=lambda: next(answers), ancillary_bytes=20))
     assert (watch.has_to_stop(), watch.has_to_stop(), watch.has_to_stop()) == (False, True, True)
     assert watch.stopped == "interrupted"
-    watch.last_part(0.5)
+    watch.last_fraction(0.5)
     watch.show(0.5, 3, 30.0, "text")
     (progress,) = shown
     assert (progress.fraction, progress.steps, progress.what, progress.budget_bytes) == (0.75, 3, "text", 100)
@@ -117,7 +117,7 @@ def test_a_check_ends_a_trial() -> None:
         Watch(job_of(should_stop=lambda: True)).check()
 
 
-def test_the_progress_of_a_part_is_that_part_of_the_whole() -> None:
+def test_the_progress_of_a_part_is_that_part_of_the_complete_image() -> None:
     shown: list[Progress] = []
     part_of(shown.append, 0.2, 0.4)(Progress(0.5, 1, 1.0, 1.0, "", None))
     assert shown[0].fraction == pytest.approx(0.3)

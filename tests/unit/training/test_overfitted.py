@@ -18,15 +18,15 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from dfmcodec.codecs.overfitted.context import FEATURES, GridNetwork, LevelNetwork
 from dfmcodec.codecs.overfitted.encode.fit import Fit
-from dfmcodec.codecs.overfitted.encode.machine import NEARLY_LINEAR, STEEP, LayerStart
 from dfmcodec.codecs.overfitted.encode.networks import Networks
-from dfmcodec.codecs.overfitted.encode.quantize import delta_scales, flat_deltas, prior_networks
+from dfmcodec.codecs.overfitted.encode.quantize import delta_scales, flat_deltas, pretrained_networks
+from dfmcodec.codecs.overfitted.encode.synthesis import NEARLY_LINEAR, STEEP, LayerStart
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
 from dfmcodec.codecs.overfitted.weights import (
     CONTEXT_DELTAS,
     DELTA_NAMES,
     EXPONENTS,
-    MACHINE_CHANGES,
+    SYNTHESIS_DELTAS,
     OverfittedWeights,
     WeightDeltas,
     overfitted_weights_of,
@@ -36,28 +36,30 @@ from dfmcodec.errors import DfmError, ImageError, InstallationError
 from dfmcodec.files.arrays import read_arrays, write_arrays
 from dfmcodec.weights.registry import OVERFITTED_FINE, OVERFITTED_SMALL
 from training import overfitted as training
-from training.overfitted import crops_of, main, prior_arrays, side_by_side, widened
+from training.overfitted import crops_of, main, side_by_side, weight_arrays, widened
 
 WIDTH = CONTEXT_WIDTH = 8
-STEPS = (*training.MACHINE_STEPS.values(), *training.CONTEXT_STEPS.values())  # of each kind
+STEPS = (*training.SYNTHESIS_STEPS.values(), *training.CONTEXT_STEPS.values())  # of each kind
 LIFT, LAYER, BYPASS, STAGES = map(DELTA_NAMES.index, ("lift", "layer", "bypass", "stages"))
 
 
 @pytest.fixture(scope="module")
 def start() -> Networks:
-    """Networks of integers, which those of a prior are."""
+    """Networks of integers, which those of pretrained weights are."""
     random = Networks.start(0, WIDTH, CONTEXT_WIDTH)
-    return prior_networks(OverfittedWeights.from_arrays(prior_arrays(random, [random])))
+    return pretrained_networks(OverfittedWeights.from_arrays(weight_arrays(random, [random])))
 
 
 def changed(start: Networks, kind: int, steps: float) -> Networks:
-    """Networks with one kind of change: all its weights by the given number of steps of a prior."""
-    prior = OverfittedWeights.from_arrays(prior_arrays(start, [start]))
-    return training._moved(start, np.where(prior.kinds() == kind, steps * prior.steps, 0).astype(np.float32))
+    """Networks with one kind of change: all its weights by the given number of steps of pretrained
+    weights.
+    """
+    weights = OverfittedWeights.from_arrays(weight_arrays(start, [start]))
+    return training._moved(start, np.where(weights.kinds() == kind, steps * weights.steps, 0).astype(np.float32))
 
 
-def tables_of(prior: OverfittedWeights, kind: int) -> np.ndarray:
-    return prior.tables[prior.kinds() == kind]
+def tables_of(weights: OverfittedWeights, kind: int) -> np.ndarray:
+    return weights.tables[weights.kinds() == kind]
 
 
 def assert_same(networks: Networks, others: Networks) -> None:
@@ -70,50 +72,50 @@ def assert_same(networks: Networks, others: Networks) -> None:
 
 def test_changes_of_zero_give_the_start(start: Networks) -> None:
     """Fits that come out as their start leave it as it is, under the narrowest tables."""
-    prior = OverfittedWeights.from_arrays(prior_arrays(start, [start, start]))
-    assert_same(prior_networks(prior), start)
-    nothing = WeightDeltas((EXPONENTS[0],) * len(DELTA_NAMES), np.zeros(prior.weight_count, dtype=np.int32))
-    network, machine = prior.networks_of(nothing)
-    assert_same(Networks.of(machine, prior_networks(prior).contexts), start)
+    weights = OverfittedWeights.from_arrays(weight_arrays(start, [start, start]))
+    assert_same(pretrained_networks(weights), start)
+    nothing = WeightDeltas((EXPONENTS[0],) * len(DELTA_NAMES), np.zeros(weights.weight_count, dtype=np.int32))
+    network, synthesis = weights.networks_of(nothing)
+    assert_same(Networks.of(synthesis, pretrained_networks(weights).contexts), start)
     for name in CONTEXT_DELTAS:
         assert np.array_equal(getattr(network, name), getattr(start.contexts.to_integers(), name))
     narrowest = UNIT_SCALE_INDEX + SCALES_PER_OCTAVE * np.log2(training._SMALLEST_SCALE)
-    assert np.all(prior.tables == max(0, round(narrowest)))
+    assert np.all(weights.tables == max(0, round(narrowest)))
 
 
 def test_each_kind_has_its_step(start: Networks) -> None:
-    prior = OverfittedWeights.from_arrays(prior_arrays(start, [start]))
-    assert (*training.MACHINE_STEPS, *training.CONTEXT_STEPS) == DELTA_NAMES
-    for name, step, found in zip(DELTA_NAMES, STEPS, prior.split(prior.steps), strict=True):
+    weights = OverfittedWeights.from_arrays(weight_arrays(start, [start]))
+    assert (*training.SYNTHESIS_STEPS, *training.CONTEXT_STEPS) == DELTA_NAMES
+    for name, step, found in zip(DELTA_NAMES, STEPS, weights.split(weights.steps), strict=True):
         assert (found == step).all(), name
 
 
 @pytest.mark.parametrize("kind", range(len(DELTA_NAMES)))
 def test_changes_of_a_kind_move_its_weights(start: Networks, kind: int) -> None:
     """`_moved` is the inverse of `flat_deltas`; numbers of contexts stay within their limits."""
-    prior = OverfittedWeights.from_arrays(prior_arrays(start, [start]))
-    found = prior.split(flat_deltas(changed(start, kind, 6.0), start))
+    weights = OverfittedWeights.from_arrays(weight_arrays(start, [start]))
+    found = weights.split(flat_deltas(changed(start, kind, 6.0), start))
     for other, deltas in enumerate(found):
         name = DELTA_NAMES[other]
         wanted = np.full(deltas.shape, 6.0 * STEPS[other] if other == kind else 0.0)
-        if other >= len(MACHINE_CHANGES):
+        if other >= len(SYNTHESIS_DELTAS):
             before = getattr(start.contexts.to_integers(), name)
             wanted = np.minimum(before + wanted, GridNetwork.LIMITS[name]) - before
         assert np.allclose(deltas, wanted, atol=5e-3), name
 
 
-def test_a_prior_is_the_mean_of_start_and_fits(start: Networks) -> None:
+def test_weights_are_the_mean_of_start_and_fits(start: Networks) -> None:
     """The start counts as one of them."""
     for kind in (LIFT, BYPASS, STAGES, *map(DELTA_NAMES.index, ("c1", "c2", "c3"))):
         fits = [changed(start, kind, steps) for steps in (6.0, 12.0, 18.0)]
-        prior = OverfittedWeights.from_arrays(prior_arrays(start, fits))
-        assert_same(prior_networks(prior), changed(start, kind, 9.0))
+        weights = OverfittedWeights.from_arrays(weight_arrays(start, fits))
+        assert_same(pretrained_networks(weights), changed(start, kind, 9.0))
 
 
 def test_tables_are_wider_where_fits_differ_more(start: Networks) -> None:
     """An octave for each doubling of the distances, which differ for no other kind."""
     near, far = (
-        OverfittedWeights.from_arrays(prior_arrays(start, [changed(start, LAYER, sign * steps) for sign in (-1, 1)]))
+        OverfittedWeights.from_arrays(weight_arrays(start, [changed(start, LAYER, sign * steps) for sign in (-1, 1)]))
         for steps in (8.0, 16.0)
     )
     assert np.all(tables_of(near, LAYER) == UNIT_SCALE_INDEX + 3 * SCALES_PER_OCTAVE)
@@ -125,22 +127,22 @@ def test_tables_are_wider_where_fits_differ_more(start: Networks) -> None:
 
 def test_tables_are_wider_for_the_weights_that_differ(start: Networks) -> None:
     """Those of the same kind follow a little."""
-    base = OverfittedWeights.from_arrays(prior_arrays(start, [start]))
+    base = OverfittedWeights.from_arrays(weight_arrays(start, [start]))
     deltas = np.zeros(base.weight_count, dtype=np.float32)
     place = int(np.flatnonzero(base.kinds() == STAGES)[4])
     deltas[place] = 100 * base.steps[place]
     fits = [training._moved(start, sign * deltas) for sign in (-1, 1)] * 4
-    tables = OverfittedWeights.from_arrays(prior_arrays(start, fits)).tables
+    tables = OverfittedWeights.from_arrays(weight_arrays(start, fits)).tables
     others = tables[(base.kinds() == STAGES) & (np.arange(len(tables)) != place)]
     assert tables[place] > others.max() + 2 * SCALES_PER_OCTAVE
     assert others.min() > tables[0]
 
 
-def test_without_fits_a_prior_is_the_start(start: Networks) -> None:
+def test_without_fits_weights_are_the_start(start: Networks) -> None:
     """Under tables that say little."""
-    prior = OverfittedWeights.from_arrays(prior_arrays(start))
-    assert_same(prior_networks(prior), start)
-    assert np.all(prior.tables == UNIT_SCALE_INDEX + 2 * SCALES_PER_OCTAVE)
+    weights = OverfittedWeights.from_arrays(weight_arrays(start))
+    assert_same(pretrained_networks(weights), start)
+    assert np.all(weights.tables == UNIT_SCALE_INDEX + 2 * SCALES_PER_OCTAVE)
 
 
 # Crops
@@ -210,23 +212,23 @@ def test_crops_of_real_photographs() -> None:
 
 
 @pytest.mark.slow
-def test_the_command_writes_a_prior(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_writes_weights(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its name is its weights id, and the stages move the networks."""
     for name, number in {"JOINT_SIDE": 64, "JOINT_COLUMNS": 2, "JOINT_CROPS": 2, "SINGLE_SIDE": 96}.items():
         monkeypatch.setattr(training, name, number)
-    out = tmp_path / "new" / "prior"
+    out = tmp_path / "new" / "weights"
     arguments = [str(pictures), "--out", str(out), "--width", "8", "--context-width", "8", "--scale", "0.004"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     (path,) = out.iterdir()
-    prior = OverfittedWeights.from_arrays(read_arrays(path))
-    assert path.name == f"overfitted-{prior.checksum:08x}.npz"
+    weights = OverfittedWeights.from_arrays(read_arrays(path))
+    assert path.name == f"overfitted-{weights.checksum:08x}.npz"
     assert path.name in result.output
-    assert (prior.width, len(prior.network.w1)) == (WIDTH, CONTEXT_WIDTH)
+    assert (weights.width, len(weights.network.w1)) == (WIDTH, CONTEXT_WIDTH)
     assert "2 crops together" in result.output
     assert "crop 0" in result.output
     fresh = Networks.start(0, WIDTH, CONTEXT_WIDTH)
-    for new, old in zip(prior_networks(prior).machine, fresh.machine, strict=True):
+    for new, old in zip(pretrained_networks(weights).synthesis, fresh.synthesis, strict=True):
         assert (new != old).any()
 
 
@@ -280,9 +282,9 @@ def test_random_phases_start_steep_or_small(
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     (path,) = tmp_path.iterdir()
-    machine, expected = read_arrays(path), Networks.start(0, WIDTH, layer=layer).machine
-    assert_array_equal(machine["machine_lift"], expected.lift)
-    assert_array_equal(machine["machine_layer"], expected.layer)
+    synthesis, expected = read_arrays(path), Networks.start(0, WIDTH, layer=layer).synthesis
+    assert_array_equal(synthesis["machine_lift"], expected.lift)
+    assert_array_equal(synthesis["machine_layer"], expected.layer)
 
 
 def test_an_output_that_is_no_folder_is_refused_at_once(pictures: Path, tmp_path: Path, still: list[float]) -> None:
@@ -294,7 +296,7 @@ def test_an_output_that_is_no_folder_is_refused_at_once(pictures: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_a_fit_that_diverges_gives_no_prior(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fit_that_diverges_gives_no_weights(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Diverging(Fit):
         def step(self, state: Any, _number: int) -> Any:
             return state._replace(networks=jax.tree.map(lambda weights: weights * np.float32(np.nan), state.networks))
@@ -307,14 +309,14 @@ def test_a_fit_that_diverges_gives_no_prior(pictures: Path, tmp_path: Path, monk
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_prior_that_could_not_be_read_is_not_written(
+def test_weights_that_could_not_be_read_are_not_written(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, still: list[float]
 ) -> None:
     def without_a_table(start: Networks, fits: Any = ()) -> dict[str, Any]:
-        arrays = prior_arrays(start, fits)
+        arrays = weight_arrays(start, fits)
         return {**arrays, "change_tables": arrays["change_tables"][1:]} if fits else arrays
 
-    monkeypatch.setattr(training, "prior_arrays", without_a_table)
+    monkeypatch.setattr(training, "weight_arrays", without_a_table)
     result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path), "--start", "eb165d9b"])
     assert result.exit_code == 1
     assert "step sizes and tables" in result.stderr
@@ -337,7 +339,7 @@ def test_impossible_options_are_refused_in_one_line(
     pictures: Path, tmp_path: Path, still: list[float], option: str, value: str
 ) -> None:
     """Before a fit, and before the folder of the output is made."""
-    result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path / "prior"), option, value])
+    result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path / "weights"), option, value])
     assert result.exit_code == 2, result.output
     (line,) = result.stderr.splitlines()
     assert option in line
@@ -356,20 +358,20 @@ def test_options_at_the_ends_of_their_ranges_are_taken(pictures: Path, tmp_path:
 
 @pytest.mark.slow
 def test_the_widest_contexts_are_the_last_that_are_exact() -> None:
-    """A prior of wider ones would be refused after its fits."""
+    """Pretrained weights of wider ones would be refused after its fits."""
     widest = training.LARGEST_CONTEXT_WIDTH
-    OverfittedWeights.from_arrays(prior_arrays(Networks.start(0, WIDTH, widest)))
+    OverfittedWeights.from_arrays(weight_arrays(Networks.start(0, WIDTH, widest)))
     with pytest.raises(DfmError, match="not the same on all hosts"):
-        OverfittedWeights.from_arrays(prior_arrays(Networks.start(0, WIDTH, widest + 1)))
+        OverfittedWeights.from_arrays(weight_arrays(Networks.start(0, WIDTH, widest + 1)))
 
 
 @pytest.mark.parametrize(
     "options", [["--width", "32"], ["--axes", "YYOGYOG"], ["--nearly-linear"], ["--context-width", "23"]]
 )
-def test_what_a_shipped_prior_decides_is_no_option(
+def test_what_shipped_weights_decide_is_no_option(
     pictures: Path, tmp_path: Path, still: list[float], options: list[str]
 ) -> None:
-    out = tmp_path / "prior"
+    out = tmp_path / "weights"
     result = CliRunner().invoke(main, [str(pictures), "--out", str(out), "--start", "eb165d9b", *options])
     assert result.exit_code == 2
     assert options[0] in result.stderr
@@ -377,40 +379,40 @@ def test_what_a_shipped_prior_decides_is_no_option(
     assert not out.exists()
 
 
-def test_a_damaged_installation_is_told_in_one_line(
+def test_a_damaged_installation_is_reported_in_one_line(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, still: list[float]
 ) -> None:
-    def damaged(_prior_id: int) -> OverfittedWeights:
+    def damaged(_weights_id: int) -> OverfittedWeights:
         message = "weights eb165d9b are damaged in this installation"
         raise InstallationError(message)
 
     monkeypatch.setattr(training, "overfitted_weights_of", damaged)
-    result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path / "prior"), "--start", "eb165d9b"])
+    result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path / "weights"), "--start", "eb165d9b"])
     assert result.exit_code == InstallationError.exit_code
     assert result.stderr == "Error: weights eb165d9b are damaged in this installation\n"
     assert still == []
 
 
-def test_long_fits_start_from_the_file_of_a_prior(pictures: Path, tmp_path: Path, still: list[float]) -> None:
-    path, out = tmp_path / "own.npz", tmp_path / "prior"
-    own = prior_arrays(Networks.start(5, WIDTH, 26))
+def test_long_fits_start_from_the_file_of_weights(pictures: Path, tmp_path: Path, still: list[float]) -> None:
+    path, out = tmp_path / "own.npz", tmp_path / "weights"
+    own = weight_arrays(Networks.start(5, WIDTH, 26))
     write_arrays(path, own)
     result = CliRunner().invoke(main, [str(pictures), "--out", str(out), "--start", str(path)])
     assert result.exit_code == 0, result.output
     (written,) = out.iterdir()
-    prior = OverfittedWeights.from_arrays(read_arrays(written))
-    assert prior.shapes == OverfittedWeights.from_arrays(own).shapes
-    assert_allclose(prior.machine.layer, own["machine_layer"], atol=1e-6)
+    weights = OverfittedWeights.from_arrays(read_arrays(written))
+    assert weights.shapes == OverfittedWeights.from_arrays(own).shapes
+    assert_allclose(weights.synthesis.layer, own["machine_layer"], atol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("without", "words"), [("context_w1", "no array 'context_w1'"), ("change_tables", "no array 'change_tables'")]
 )
-def test_a_start_that_is_no_prior_is_refused(
+def test_a_start_that_holds_no_weights_are_refused(
     pictures: Path, tmp_path: Path, still: list[float], without: str, words: str
 ) -> None:
-    arrays = prior_arrays(Networks.start(5, WIDTH))
-    path, out = tmp_path / "own.npz", tmp_path / "prior"
+    arrays = weight_arrays(Networks.start(5, WIDTH))
+    path, out = tmp_path / "own.npz", tmp_path / "weights"
     write_arrays(path, {name: array for name, array in arrays.items() if name != without})
     no_archive = tmp_path / "text.npz"
     no_archive.write_text("text")
@@ -427,7 +429,7 @@ def test_a_start_that_is_no_prior_is_refused(
     ("start", "options", "units"),
     [("eb165d9b", [], 24), ("eb165d9b", ["--context-width", "26"], 26), ("4bfffcaf", [], 36)],
 )
-def test_a_shipped_prior_is_not_made_narrower(
+def test_weights_are_not_made_narrower(
     pictures: Path, tmp_path: Path, still: list[float], start: str, options: list[str], units: int
 ) -> None:
     """The default of --context-width is for random networks."""
@@ -446,7 +448,7 @@ def test_units_are_added_to_a_context_network_that_do_not_change_its_outputs() -
     assert len(wide.network.w1) == len(wide.network.w2) == units
     features = np.random.default_rng(0).integers(-127, 128, (200, FEATURES)).astype(np.float32)
     for level in range(GRID_LEVELS):
-        outputs, wide_outputs = (LevelNetwork(prior.network, level).outputs(features) for prior in (shipped, wide))
+        outputs, wide_outputs = (LevelNetwork(weights.network, level).outputs(features) for weights in (shipped, wide))
         assert_array_equal(outputs, wide_outputs)
     added = wide.network.w1[-4:]
     assert len(np.unique(added, axis=0)) == len(added)
@@ -457,7 +459,7 @@ def test_units_are_added_to_a_context_network_that_do_not_change_its_outputs() -
 
 
 @pytest.mark.slow
-def test_long_fits_start_from_a_shipped_prior(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_fits_start_from_shipped_weights(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Alone, without the other stages, and pay a part of the cost under its scales."""
     seen = []
 
@@ -475,12 +477,12 @@ def test_long_fits_start_from_a_shipped_prior(pictures: Path, tmp_path: Path, mo
     shipped = overfitted_weights_of(OVERFITTED_SMALL.id)
     assert [lmbda for lmbda, *_ in seen] == [2e-3, 1e-2]
     for _, _, start, schedule, settings in seen:
-        assert_same(start, prior_networks(shipped))
+        assert_same(start, pretrained_networks(shipped))
         assert_same(settings["scales"], delta_scales(shipped))
         assert schedule.steps == 2
         assert settings["rate_fraction"] == training.LONG_RATE_FRACTION < 1
     assert [settings["seed"] for *_, settings in seen] == [0, 1]
     assert "together" not in result.output
-    prior = OverfittedWeights.from_arrays(read_arrays(path))
-    assert prior.shapes == shipped.shapes
-    assert any((new != old).any() for new, old in zip(prior.machine, shipped.machine, strict=True))
+    weights = OverfittedWeights.from_arrays(read_arrays(path))
+    assert weights.shapes == shipped.shapes
+    assert any((new != old).any() for new, old in zip(weights.synthesis, shipped.synthesis, strict=True))

@@ -20,7 +20,7 @@ OPAQUE = np.full(GRAY.shape, 255, dtype=np.uint8)
 ORIENTATION = 0x0112
 RIGHT = 6  # what is stored has to be turned to the right
 COMMANDS = {
-    "train": lambda folder, out: (train.main, [str(folder), "--work", str(out), "--out", str(out / "prior.npz")]),
+    "train": lambda folder, out: (train.main, [str(folder), "--work", str(out), "--out", str(out / "weights.npz")]),
     "overfitted": lambda folder, out: (overfitted.main, [str(folder), "--out", str(out)]),
 }
 
@@ -65,7 +65,7 @@ def test_a_picture_is_the_same_in_every_form(
 
 @pytest.mark.parametrize("pixels", [PIXELS, GRAY])
 def test_a_photograph_is_reduced_by_what_is_drawn_first(tmp_path: Path, pixels: np.ndarray) -> None:
-    """The shipped priors were trained on these."""
+    """The shipped weights were trained on these."""
     rng = np.random.default_rng(5)
     size = [int(side * scale) for scale in [rng.uniform(0.4, 0.75)] for side in (160, 140)]
     kernel = [PIL.Image.Resampling.LANCZOS, PIL.Image.Resampling.BICUBIC, PIL.Image.Resampling.HAMMING][rng.integers(3)]

@@ -26,8 +26,8 @@ from dfmcodec.search.config import BIT_COST
 from dfmcodec.weights.registry import WAVELET
 from training import encoded, refine
 from training.contexts import float_network, integer_network, mean_loss
+from training.correction import correction_of, params_of, relative_scales
 from training.encoded import encode_photograph, encoded_examples, encoded_photographs, symbols_by_pass
-from training.machine import machine_of, params_of, relative_scales
 from training.refine import main
 
 CURRENT_ID = f"{WAVELET.id:08x}"
@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def refined(folder, tmp_path_factory):
-    work, out = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("out") / "prior.npz"
+    work, out = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("out") / "weights.npz"
     options = ["--work", str(work), "--out", str(out), "--scale", "0.0005", "--passes", "1"]
     arguments = [CURRENT_ID, str(folder), *options]
     result = CliRunner().invoke(main, arguments)
@@ -51,18 +51,18 @@ def refined(folder, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_refined_prior_codes_images(refined, chelsea):
+def test_refined_weights_code_images(refined, chelsea):
     """It has the sizes of the first, other weights and tables, and a file that it decodes."""
     _, out, output = refined
     arrays = read_arrays(out)
-    prior, first = WaveletWeights.from_arrays(arrays), shipped()
-    assert f"{prior.checksum:08x}" in output
-    assert prior.checksum != first.checksum
-    assert (prior.machine.depth, prior.machine.width) == (first.machine.depth, first.machine.width)
-    for network, before in zip(prior.context.networks, first.context.networks, strict=True):
+    weights, first = WaveletWeights.from_arrays(arrays), shipped()
+    assert f"{weights.checksum:08x}" in output
+    assert weights.checksum != first.checksum
+    assert (weights.correction.depth, weights.correction.width) == (first.correction.depth, first.correction.width)
+    for network, before in zip(weights.context.networks, first.context.networks, strict=True):
         assert all(getattr(network, f.name).shape == getattr(before, f.name).shape for f in fields(network))
         assert not np.array_equal(network.w1, before.w1)
-    encoding = Encoding.of(chelsea, encoded.REFINED, prior=prior)
+    encoding = Encoding.of(chelsea, encoded.REFINED, weights=weights)
     trial, _ = iterate(encoding, first_state(encoding), 1000, BIT_COST)
     assert len(container.write(trial.model)) == trial.written_bytes
     assert isfinite(trial.psnr_db)
@@ -70,21 +70,21 @@ def test_a_refined_prior_codes_images(refined, chelsea):
 
 @pytest.mark.slow
 def test_refining_goes_on_where_it_was(refined, monkeypatch):
-    """A second call encodes no photograph, trains nothing and writes the same prior."""
+    """A second call encodes no photograph, trains nothing and writes the same weights."""
     arguments, out, first_output = refined
     before = read_arrays(out)
     monkeypatch.setattr(refine, "encoded_photographs", lambda *_: pytest.fail("it encoded photographs again"))
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
-    assert "machine:" in first_output
-    assert "machine:" not in result.output
+    assert "correction:" in first_output
+    assert "correction:" not in result.output
     after = read_arrays(out)
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
 @pytest.mark.slow
 def test_refining_can_go_on_from_its_result(refined, folder, tmp_path):
-    """A file names a prior as well as a weights id does; --part does a part."""
+    """A file names pretrained weights as well as a weights id does; --part does a part."""
     _, out, _ = refined
     arguments = [str(out), str(folder), "--work", str(tmp_path / "work"), "--out", str(tmp_path / "next.npz")]
     result = CliRunner().invoke(main, [*arguments, "--scale", "0.0005", "--passes", "1", "--part", "2"])
@@ -96,24 +96,24 @@ def test_refining_can_go_on_from_its_result(refined, folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_work_folder_is_for_one_prior(refined):
+def test_a_work_folder_is_for_one_weights(refined):
     arguments, out, _ = refined
     result = CliRunner().invoke(main, [str(out), *arguments[1:]])
     assert result.exit_code == 2, result.output
     assert "has other photographs or settings" in result.stderr
 
 
-@pytest.mark.parametrize("prior", ["missing.npz", "deadbeef"])
-def test_an_unknown_prior_is_refused_in_one_line(folder, tmp_path, prior):
+@pytest.mark.parametrize("weights", ["missing.npz", "deadbeef"])
+def test_an_unknown_weights_are_refused_in_one_line(folder, tmp_path, weights):
     work = tmp_path / "work"
-    result = CliRunner().invoke(main, [prior, str(folder), "--work", str(work), "--out", str(tmp_path / "x.npz")])
+    result = CliRunner().invoke(main, [weights, str(folder), "--work", str(work), "--out", str(tmp_path / "x.npz")])
     assert result.exit_code != 0
     (line,) = result.stderr.splitlines()
     assert line.startswith("Error: ")
     assert not work.exists()
 
 
-def test_an_archive_that_is_no_prior_is_refused_in_one_line(folder, tmp_path):
+def test_an_archive_that_holds_no_weights_are_refused_in_one_line(folder, tmp_path):
     np.savez(tmp_path / "other.npz", numbers=np.arange(3))
     arguments = [str(tmp_path / "other.npz"), str(folder), "--work", str(tmp_path / "work")]
     result = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "x.npz")])
@@ -123,17 +123,17 @@ def test_an_archive_that_is_no_prior_is_refused_in_one_line(folder, tmp_path):
 
 
 def test_training_further_starts_from_the_same_numbers():
-    """No weight of a shipped prior changes on its way into a trainer and back."""
-    prior = shipped()
-    for network in prior.context.networks:
+    """No weight of shipped weights changes on its way into a trainer and back."""
+    weights = shipped()
+    for network in weights.context.networks:
         again = integer_network(float_network(network))
         assert all(np.array_equal(getattr(again, f.name), getattr(network, f.name)) for f in fields(network))
-    again = machine_of(params_of(prior.machine))
-    for (a, b), (a_again, b_again) in zip(prior.machine.layers, again.layers, strict=True):
+    again = correction_of(params_of(weights.correction))
+    for (a, b), (a_again, b_again) in zip(weights.correction.layers, again.layers, strict=True):
         assert np.allclose(a, a_again, atol=2e-6)
         assert np.array_equal(b, b_again)
-    assert np.array_equal(again.lift, prior.machine.lift)
-    assert np.array_equal(again.bypass, prior.machine.bypass)
+    assert np.array_equal(again.lift, weights.correction.lift)
+    assert np.array_equal(again.bypass, weights.correction.bypass)
 
 
 @pytest.fixture(scope="module")
@@ -155,13 +155,13 @@ def test_examples_are_what_the_encoder_chose(examples):
     assert all(loss < other for loss, other in zip(losses, untrained, strict=True))
     cells = examples.cells
     assert cells.original.shape == (12, 80, 100)
-    assert cells.border == shipped().machine.reach
+    assert cells.border == shipped().correction.reach
     assert 0 < cells.mse < (3 * cells.q_step / 64 * UNITS_PER_CODE_VALUE) ** 2
     assert relative_scales([cells])[0] > 0
 
 
 @pytest.mark.slow
-def test_the_filter_is_taken_from_what_the_machine_has_to_do(monkeypatch):
+def test_the_filter_is_taken_from_what_the_network_has_to_do(monkeypatch):
     """Cells with a filter differ from those of the image by what the filter adds."""
     pixels = np.ascontiguousarray(skimage.data.coffee()[:300, :300])
     monkeypatch.setattr(encoded, "REFINED_FRACTION", 1.0)
@@ -177,16 +177,16 @@ def test_the_filter_is_taken_from_what_the_machine_has_to_do(monkeypatch):
     assert np.mean((found[5].original - plain) ** 2) < found[5].mse
 
 
-def test_a_fit_that_diverges_is_told(folder, monkeypatch):
+def test_a_fit_that_diverges_is_reported(folder, monkeypatch):
     """With the name of the photograph."""
 
     def diverged(*_):
-        msg = "the machine's values"
+        msg = "the values of the correction network"
         raise FloatingPointError(msg)
 
     monkeypatch.setattr(encoded, "encoded_examples", diverged)
     path = sorted(folder.iterdir())[0]
-    with pytest.raises(DivergedError, match=f"{path.name}: the machine's values"):
+    with pytest.raises(DivergedError, match=f"{path.name}: the values of the correction network"):
         encode_photograph(CURRENT_ID, 0, (0, path))
 
 
@@ -196,7 +196,7 @@ def test_symbols_by_pass_are_those_of_a_file(chelsea):
     trial, _ = iterate(encoding, first_state(encoding), 1000, BIT_COST)
     (tile,) = encoding.tiling.tiles
     (stream,) = trial.model.streams
-    values, _ = read_tile(0, stream, tile.geometry, 1000, encoding.prior.context, 0)
+    values, _ = read_tile(0, stream, tile.geometry, 1000, encoding.weights.context, 0)
     by_pass = symbols_by_pass(values, tile.geometry)
     low = values[: values.size - sum(symbols.size for symbols in by_pass.values())]
     assert low.size == 3 * np.prod(tile.geometry.low_sizes[-1])

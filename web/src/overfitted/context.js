@@ -6,9 +6,9 @@
  */
 
 import { allocate } from "../errors.js";
-import { FEATURES, GRIDS } from "./prior.js";
+import { FEATURES, GRIDS } from "./weights.js";
 
-/** @typedef {import("./prior.js").ContextWeights} ContextWeights */
+/** @typedef {import("./weights.js").ContextWeights} ContextWeights */
 /** @typedef {import("../kernels.js").Workspace} Workspace */
 
 /** Offsets (dy, dx) of the context symbols in the same grid. */

@@ -10,9 +10,9 @@ import {
   LAST_DIRECT, MAX_SYMBOL, RangeDecoder, checkLength, frequenciesWithMean, tablesWithLaplace,
 } from "../range_coder.js";
 import { GridContext, coarserOf, contextBytes } from "./context.js";
-import { GRIDS } from "./prior.js";
+import { GRIDS } from "./weights.js";
 
-/** @typedef {import("./prior.js").ContextWeights} ContextWeights */
+/** @typedef {import("./weights.js").ContextWeights} ContextWeights */
 /** @typedef {import("../kernels.js").Kernels} Kernels */
 
 const MEANS = 9; // per table: sixteenths of a symbol up to a half

@@ -8,31 +8,31 @@
 import { damaged } from "../errors.js";
 import { RangeDecoder, laplaceTables, limitedIndex } from "../range_coder.js";
 
-/** @typedef {import("./prior.js").OverfittedWeights} OverfittedWeights */
-/** @typedef {import("./prior.js").Kind} Kind */
-/** @typedef {import("./prior.js").Networks} Networks */
+/** @typedef {import("./weights.js").OverfittedWeights} OverfittedWeights */
+/** @typedef {import("./weights.js").Kind} Kind */
+/** @typedef {import("./weights.js").Networks} Networks */
 
 const MIDDLE = 8; // offset of four-bit numbers, which represent -8..7
 
 /**
  * Returns the networks of an image.
  *
- * @param {OverfittedWeights} prior
+ * @param {OverfittedWeights} pretrained
  * @param {Uint8Array | null} section - The networks section; null if the file has none.
  * @returns {Networks}
  * @throws {import("../errors.js").DfmError} The section is not valid.
  */
-export function readNetworks(prior, section) {
-  const changes = section && readChanges(prior, section);
-  const networks = { machine: {}, context: {} };
-  prior.kinds.forEach((kind, index) => {
+export function readNetworks(pretrained, section) {
+  const deltas = section && readDeltas(pretrained, section);
+  const networks = { synthesis: {}, context: {} };
+  pretrained.kinds.forEach((kind, index) => {
     const { network, name, weights, start } = kind;
-    const changed = network === "machine" ? Float32Array.from(weights) : Int32Array.from(weights);
-    if (changes) {
-      const steps = stepsOf(prior, kind, changes.exponents[index]);
-      const change = network === "machine" ? changeFloat : changeInteger;
+    const changed = network === "synthesis" ? Float32Array.from(weights) : Int32Array.from(weights);
+    if (deltas) {
+      const steps = stepsOf(pretrained, kind, deltas.exponents[index]);
+      const change = network === "synthesis" ? changeFloat : changeInteger;
       for (let i = 0; i < changed.length; i++) {
-        changed[i] = change(weights[i], changes.symbols[start + i], steps[i], kind.limit);
+        changed[i] = change(weights[i], deltas.symbols[start + i], steps[i], kind.limit);
       }
     }
     networks[network][name] = changed;
@@ -43,20 +43,20 @@ export function readNetworks(prior, section) {
 /**
  * Decodes the symbols of all weight deltas, and the exponent of each kind.
  *
- * @param {OverfittedWeights} prior @param {Uint8Array} section
+ * @param {OverfittedWeights} pretrained @param {Uint8Array} section
  */
-function readChanges(prior, section) {
-  const kindCount = prior.kinds.length;
+function readDeltas(pretrained, section) {
+  const kindCount = pretrained.kinds.length;
   if (section.length < kindCount) throw damaged("the networks section does not start with its steps and tables");
   const exponents = Array.from(section.subarray(0, kindCount), (byte) => (byte & 15) - MIDDLE);
   const offsets = Array.from(section.subarray(0, kindCount), (byte) => (byte >> 4) - MIDDLE);
-  const numbers = new Uint16Array(prior.weightCount);
-  prior.kinds.forEach(({ weights, start }, kind) => {
+  const numbers = new Uint16Array(pretrained.weightCount);
+  pretrained.kinds.forEach(({ weights, start }, kind) => {
     for (let i = start; i < start + weights.length; i++) {
-      numbers[i] = limitedIndex(limitedIndex(prior.tables[i] - 4 * exponents[kind]) + offsets[kind]);
+      numbers[i] = limitedIndex(limitedIndex(pretrained.tables[i] - 4 * exponents[kind]) + offsets[kind]);
     }
   });
-  const symbols = new Int32Array(prior.weightCount);
+  const symbols = new Int32Array(pretrained.weightCount);
   new RangeDecoder(section.subarray(kindCount)).decodePass(numbers, laplaceTables(), symbols);
   return { exponents, symbols };
 }
@@ -64,12 +64,12 @@ function readChanges(prior, section) {
 /**
  * Returns the step sizes of a kind of weights; integers for the context network.
  *
- * @param {OverfittedWeights} prior @param {Kind} kind @param {number} exponent
+ * @param {OverfittedWeights} pretrained @param {Kind} kind @param {number} exponent
  */
-function stepsOf(prior, { network, weights, start }, exponent) {
+function stepsOf(pretrained, { network, weights, start }, exponent) {
   return Float32Array.from({ length: weights.length }, (_, i) => {
-    const step = 2 ** exponent * prior.steps[start + i];
-    return network === "machine" ? step : Math.max(1, roundToEven(step));
+    const step = 2 ** exponent * pretrained.steps[start + i];
+    return network === "synthesis" ? step : Math.max(1, roundToEven(step));
   });
 }
 

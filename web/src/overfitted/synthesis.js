@@ -9,9 +9,9 @@
 
 import { allocate } from "../errors.js";
 import { matrixBytes } from "../float_rows.js";
-import { GRIDS } from "./prior.js";
+import { GRIDS } from "./weights.js";
 
-/** @typedef {import("./prior.js").MachineWeights} MachineWeights */
+/** @typedef {import("./weights.js").SynthesisWeights} SynthesisWeights */
 /** @typedef {import("../kernels.js").Kernels} Kernels */
 
 const CHANNELS = 3;
@@ -84,20 +84,20 @@ function doublePart(plane, taps, { top, left, rows, columns }, out, stride) {
 /**
  * Returns the grids coarser than a level, upsampled to the size of grid `level + 1`, with their halo.
  *
- * @param {Int32Array[]} grids @param {[number, number][]} sizes @param {MachineWeights} machine
+ * @param {Int32Array[]} grids @param {[number, number][]} sizes @param {SynthesisWeights} synthesis
  * @param {number} step @param {number} level
  */
-function joinCoarser(grids, sizes, machine, step, level) {
+function joinCoarser(grids, sizes, synthesis, step, level) {
   /** @type {Plane[]} */
   let joined = [];
   for (let l = GRIDS - 1; l > level; l--) {
     const grid = padGrid(grids[l], sizes[l], step);
-    const taps = machine.filters.subarray(TAPS * l, TAPS * (l + 1));
-    const whole = { top: 0, left: 0, rows: grid.rows, columns: grid.columns };
+    const taps = synthesis.filters.subarray(TAPS * l, TAPS * (l + 1));
+    const complete = { top: 0, left: 0, rows: grid.rows, columns: grid.columns };
     const upsampled = joined.map((plane) => {
       const data = allocate(() => new Float32Array(grid.data.length));
-      doublePart(plane, taps, whole, data, grid.columns);
-      return { ...whole, data };
+      doublePart(plane, taps, complete, data, grid.columns);
+      return { ...complete, data };
     });
     joined = [grid, ...upsampled];
   }
@@ -109,12 +109,12 @@ class BlockSynthesis {
   #space;
   #positions;
   #planes;
-  #machine;
+  #synthesis;
   #stages;
 
   /**
    * @param {Kernels} kernels
-   * @param {MachineWeights} weights
+   * @param {SynthesisWeights} weights
    * @param {number} level - The finest level of the feature vectors: values of finer grids are 0.
    * @param {[number, number]} size - The maximum numbers of rows and columns of blocks.
    */
@@ -126,7 +126,7 @@ class BlockSynthesis {
     this.#space = kernels.workspace(blockBytes(weights.lift_constants.length, this.#positions));
     /** The values of grids `level`, `level + 1`, .. for the pixels of a block and its halo. */
     this.vectors = Array.from({ length: GRIDS - level }, () => this.#space.float32(this.#positions));
-    this.#machine = new Machine(this.#space, weights, level, this.vectors);
+    this.#synthesis = new PixelNetwork(this.#space, weights, level, this.vectors);
     // before, between and after the stages; matrices write four rows of results
     this.#planes = [0, 1, 2].map(() => this.#space.float32((CHANNELS + 1) * this.#positions));
     this.#stages = [0, 1].map((stage) => this.#stageOf(weights, stage));
@@ -137,7 +137,7 @@ class BlockSynthesis {
   /**
    * Creates a residual stage: the identity is added to its weights.
    *
-   * @param {MachineWeights} weights @param {number} stage
+   * @param {SynthesisWeights} weights @param {number} stage
    */
   #stageOf(weights, stage) {
     const size = CHANNELS * 9 * CHANNELS;
@@ -165,7 +165,7 @@ class BlockSynthesis {
    */
   run(rows) {
     const count = (/** @type {number} */ halo) => (rows + 2 * halo) * this.stride;
-    this.#machine.run(this.#planes[0], this.#positions, count(STAGE_HALO));
+    this.#synthesis.run(this.#planes[0], this.#positions, count(STAGE_HALO));
     this.#stages[0].run(this.#planes[1], this.#positions, count(1));
     this.#stages[1].run(this.#planes[2], this.#positions, count(0));
   }
@@ -183,7 +183,7 @@ function blockBytes(width, positions) {
 }
 
 /** The Fourier layer and the bypass: converts feature vectors to colours. */
-class Machine {
+class PixelNetwork {
   #space;
   #lift;
   #layer;
@@ -194,7 +194,7 @@ class Machine {
 
   /**
    * @param {ReturnType<Kernels["workspace"]>} space
-   * @param {MachineWeights} weights
+   * @param {SynthesisWeights} weights
    * @param {number} level
    * @param {Float32Array[]} vectors - The numbers of grids `level`, `level + 1`, ..
    */
@@ -240,7 +240,7 @@ class Machine {
  * @param {object} image
  * @param {Int32Array[]} image.grids - The symbols of the entire image, from the finest grid on.
  * @param {[number, number][]} image.sizes - Their rows and columns.
- * @param {MachineWeights} image.machine - The synthesis network of the image.
+ * @param {SynthesisWeights} image.synthesis - The synthesis network of the image.
  * @param {number} image.step - The step size of symbols; see `stepOf`.
  * @param {{ top: number, left: number, bottom: number, right: number }} [image.region] - In samples of grid `level`;
  *   all of them if undefined.
@@ -251,16 +251,16 @@ class Machine {
  *   block: its place, and red, green and blue of its pixels, 0 for black and 1 for white; the rows of a plane are
  *   `stride` apart. The next block overwrites them.
  */
-export function* synthesiseBlocks({ grids, sizes, machine, step, region, level = 0 }, kernels) {
+export function* synthesiseBlocks({ grids, sizes, synthesis, step, region, level = 0 }, kernels) {
   const [height, width] = sizes[level];
   const { top, left, bottom, right } = region ?? { top: 0, left: 0, bottom: height, right: width };
-  const coarser = joinCoarser(grids, sizes, machine, step, level);
-  const taps = machine.filters.subarray(TAPS * level, TAPS * (level + 1));
+  const coarser = joinCoarser(grids, sizes, synthesis, step, level);
+  const taps = synthesis.filters.subarray(TAPS * level, TAPS * (level + 1));
   const largest = /** @type {[number, number]} */ ([
     Math.min(BLOCK_ROWS, bottom - top), Math.min(BLOCK_COLUMNS, right - left),
   ]);
-  const synthesis = new BlockSynthesis(kernels, machine, level, largest);
-  const { stride, vectors, colours } = synthesis;
+  const blockSynthesis = new BlockSynthesis(kernels, synthesis, level, largest);
+  const { stride, vectors, colours } = blockSynthesis;
   for (let y = top; y < bottom; y += BLOCK_ROWS) {
     for (let x = left; x < right; x += BLOCK_COLUMNS) {
       const rows = Math.min(BLOCK_ROWS, bottom - y);
@@ -273,7 +273,7 @@ export function* synthesiseBlocks({ grids, sizes, machine, step, region, level =
       };
       copyPart(grids[level], sizes[level], step, part, vectors[0], stride);
       coarser.forEach((plane, i) => doublePart(plane, taps, part, vectors[i + 1], stride));
-      synthesis.run(rows);
+      blockSynthesis.run(rows);
       yield { top: y, left: x, rows, columns, stride, colours };
     }
   }

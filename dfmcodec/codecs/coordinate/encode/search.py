@@ -141,7 +141,7 @@ def _to_psnr(job: Job, target: PsnrTarget) -> Outcome:
     search = _Ladder(job, target)
     found = drive(search, Watch(job))
     if found.best is None or found.best.model is None:
-        advice = "; lower --psnr or raise --steps"
+        advice = "; lower --psnr or raise --training-steps"
         raise TargetUnreachableError(
             job.out_of_reach(target.floor_db, "the best network reaches", search.best_db, advice)
         )
@@ -173,7 +173,7 @@ def _fit(
 
     config: EncoderConfig = job.config
     limit = config.time_limit_s
-    steps = config.steps or (inf if limit is not None else config.recipe_settings.steps)
+    steps = config.training_steps or (inf if limit is not None else config.recipe_settings.steps)
     budget = Budget(steps, inf if limit is None else limit, job.should_stop)
     size_limit = job.limit_bytes
     steps_before, seconds_before = (before.steps, before.seconds) if before else (0, 0.0)

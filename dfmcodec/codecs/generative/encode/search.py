@@ -47,7 +47,7 @@ _COMPONENTS_TRIED = 3
 _TRIAL_ROUNDS = 2  # rounds of linearisation for every candidate
 _ROUNDS = 12  # maximum number of rounds for the best candidates
 _REFINED = 3  # number of candidates that get more rounds
-_SWEEPS = 6
+_PASSES = 6
 _REACH = 1  # number of symbols that are tried on each side of the best real number; 0 is tried too
 _COARSER = (-2, 0, 2, 4)  # quantisation step sizes that are tried, in quarter octaves above that of fine quantisation
 _TABLE_SYMBOLS = 64
@@ -232,7 +232,7 @@ def _descend_axes(
     """
     symbols = symbols.copy()
     moved = symbols * step - form.point
-    for _ in range(_SWEEPS):
+    for _ in range(_PASSES):
         changed = False
         pull = form.slope - form.curvature @ moved  # half the negative gradient of the error along each axis
         for axis in range(len(symbols)):

@@ -76,21 +76,21 @@ class Candidates:
     Args:
         job: The image and its settings.
         target: The target.
-        prior: The pretrained weights to which weight deltas refer.
+        weights: The pretrained weights to which weight deltas refer.
         lmbda_code: The code that determines the step size of symbols; see
             `codecs.overfitted.grids`.
     """
 
-    def __init__(self, job: Job, target: Target, prior: OverfittedWeights, lmbda_code: int) -> None:
+    def __init__(self, job: Job, target: Target, weights: OverfittedWeights, lmbda_code: int) -> None:
         self._job = job
         self._target = target
-        self._prior = prior
+        self._weights = weights
         self._lmbda_code = lmbda_code
 
     def networks_bytes(self, deltas: WeightDeltas) -> int:
         """Returns the number of bytes of networks in a file, including their check."""
         check = CHECK_BYTES if self._job.has_checks else 0
-        return len(write_networks(self._prior, deltas)) + SECTION_ENTRY.size + check
+        return len(write_networks(self._weights, deltas)) + SECTION_ENTRY.size + check
 
     def of(self, latents: Sequence[Float32], deltas: WeightDeltas, shrink: float = 0.0) -> Candidate:
         """Returns the candidate with rounded latents.
@@ -107,10 +107,10 @@ class Candidates:
             of_grid = min(shrink, _GRID_SHRINK)
             grids += (_shrunk(grid, of_grid),)
             shrink -= of_grid
-        image, prior = self._job.image, self._prior
-        arch = OverfittedArchitecture(image.channels, len(grids), 1, prior.width, 1, prior.checksum)
+        image, weights = self._job.image, self._weights
+        arch = OverfittedArchitecture(image.channels, len(grids), 1, weights.width, 1, weights.checksum)
         model = QuantizedGrids(arch, image.height, image.width, self._lmbda_code, grids, deltas, image.bit_depth)
-        network, _ = prior.networks_of(deltas)
+        network, _ = weights.networks_of(deltas)
         size = container_bytes(Model.OVERFITTED) + len(write_grids(grids, network)) + self.networks_bytes(deltas)
         return Candidate(size, psnr(image.pixels, render_model(model), image.visible), model)
 

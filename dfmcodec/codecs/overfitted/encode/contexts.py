@@ -14,7 +14,7 @@ from dfmcodec._types import Float32
 from dfmcodec.codecs.overfitted.context import FEATURES, OUTPUT_SHIFTS, GridNetwork
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
 from dfmcodec.entropy.context_networks import ACTIVATION_SHIFT
-from dfmcodec.entropy.tables import MEAN_PARTS, SCALES_PER_OCTAVE
+from dfmcodec.entropy.tables import MEANS_PER_SYMBOL, SCALES_PER_OCTAVE
 
 FEATURE_UNIT = 8.0  # integer features per feature of 1, about a symbol of 1
 HIDDEN_UNIT = 32.0  # integer activations per activation of 1
@@ -110,7 +110,7 @@ def _limited(name: str, values: np.ndarray) -> np.ndarray:
 _HALF_STEPS: dict[str, Any] = {"c1": ACTIVATION_SHIFT / 2, "c2": ACTIVATION_SHIFT / 2, "c3": OUTPUT_SHIFTS / 2}
 BY_LEVEL = ("c1", "c3")  # [levels, units] in a GridNetwork
 _FIRST = ACTIVATION_SHIFT * HIDDEN_UNIT
-_OUTPUTS = OUTPUT_SHIFTS * np.array([_NAT, MEAN_PARTS])
+_OUTPUTS = OUTPUT_SHIFTS * np.array([_NAT, MEANS_PER_SYMBOL])
 _UNITS = {  # values in a GridNetwork for a floating-point weight of 1; two values for the two outputs
     "w1": _FIRST / FEATURE_UNIT,
     "c1": _FIRST,

@@ -68,7 +68,9 @@ class FitControl:
     pixel_count: int
     frozen_until: float
 
-    def following(self, lmbda: float, found: Measured, other_bytes: float, part: float, part_between: float) -> float:
+    def following(
+        self, lmbda: float, found: Measured, other_bytes: float, fraction: float, fraction_between: float
+    ) -> float:
         """Returns the Lagrange multiplier after a measurement.
 
         During a fit the size decreases and the PSNR increases, because the noise decreases. Both
@@ -78,28 +80,28 @@ class FitControl:
             lmbda: The previous multiplier.
             found: The measurement.
             other_bytes: The bytes of the file other than symbols.
-            part: The fraction of the steps that is done.
-            part_between: The fraction of the steps between two measurements.
+            fraction: The fraction of the steps that is done.
+            fraction_between: The fraction of the steps between two measurements.
         """
-        bits = self._bits_in_the_end(found.bits, part)
-        if part < _CONTROL_FROM or (self.target.limits_size and bits is None):
+        bits = self._bits_in_the_end(found.bits, fraction)
+        if fraction < _CONTROL_FROM or (self.target.limits_size and bits is None):
             return lmbda
         of_symbols = _DESCENDED[bool(self.frozen_until)] * (bits or 0.0) / 8
-        in_the_end = Figures(other_bytes + of_symbols, found.psnr_db + _GAINS_DB * (1 - part) ** 3)
+        in_the_end = Figures(other_bytes + of_symbols, found.psnr_db + _GAINS_DB * (1 - fraction) ** 3)
         controller = WHILE_FITTING.of(self.target)
         move = controller.wanted(self.target, in_the_end)
         if self.target.limits_size:
-            move /= 1 + _FOLLOWED_AFTER - part
-        moved = log(lmbda / self.first_lmbda) + controller.limited(move * part_between)
+            move /= 1 + _FOLLOWED_AFTER - fraction
+        moved = log(lmbda / self.first_lmbda) + controller.limited(move * fraction_between)
         return self.first_lmbda * exp(min(max(moved, -_FARTHEST), _FARTHEST))
 
-    def _bits_in_the_end(self, bits: float, part: float) -> float | None:
+    def _bits_in_the_end(self, bits: float, fraction: float) -> float | None:
         """Predicts the bits of symbols at the end of a fit from the bits after a fraction of the
         steps. Returns None if latents are frozen or have just been released.
         """
-        if part < self.frozen_until + _SETTLED_AFTER:
+        if fraction < self.frozen_until + _SETTLED_AFTER:
             return None
-        overshoot = float(np.interp(part, *_OVERSHOOT))
+        overshoot = float(np.interp(fraction, *_OVERSHOOT))
         most = _OVERSHOOT_UP_TO[bool(self.frozen_until)]
         return max(bits / (1 + overshoot), bits - overshoot * most * self.pixel_count)
 

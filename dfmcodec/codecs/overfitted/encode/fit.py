@@ -60,8 +60,8 @@ class FitSchedule:
         batch: The maximum number of windows between two updates of the networks.
         temperatures: The temperatures of soft rounding at the first and the last step.
         noises: The standard deviations of the noise at the first and the last step, in symbols.
-        last_part: The minimum fraction of the learning rates, used in the last steps and in further
-            steps.
+        last_fraction: The minimum fraction of the learning rates, used in the last steps and in
+            further steps.
         frozen_fraction: The fraction of the steps in which the latents of smooth areas stay zero.
         rounding_known_from: The fraction of the steps after which the rounding of networks is
             known.
@@ -78,7 +78,7 @@ class FitSchedule:
     batch: int = 24
     temperatures: tuple[float, float] = (0.42, 0.08)
     noises: tuple[float, float] = (0.22, 0.15)
-    last_part: float = 1e-3
+    last_fraction: float = 1e-3
     frozen_fraction: float = 0.4
     rounding_known_from: float = 0.5
     rounding_from: float = 0.9
@@ -253,10 +253,10 @@ class Fit:
                 estimator: Bengio et al. 2013, arXiv 1308.3432); None for the networks of the state.
             should_stop: Called before each batch; True ends the step.
         """
-        part_done = min(1.0, number / self.schedule.steps)
-        left = max(self.schedule.last_part, 0.5 * (1 + cos(pi * part_done)))
+        fraction_done = min(1.0, number / self.schedule.steps)
+        left = max(self.schedule.last_fraction, 0.5 * (1 + cos(pi * fraction_done)))
         ends = self.schedule.temperatures, self.schedule.noises
-        temperature, noise = (np.float32(a + (b - a) * part_done) for a, b in ends)
+        temperature, noise = (np.float32(a + (b - a) * fraction_done) for a, b in ends)
         wavelet_rates = [self.schedule.wavelet_rate * factor * left for factor in self.schedule.level_rates]
         networks, moments, latents = state.networks, state.network_moments, state.moving_latents.copy()
         random = np.random.default_rng((self._seed, number))
@@ -280,7 +280,7 @@ class Fit:
                 rate = np.float32(self.schedule.network_rate * left)
                 bit_cost = image.lmbda * np.float32(self._rate_fraction / self.pixel_count)
                 networks, moments = _move(networks, moments, total, share, bit_cost, rate, self._start, self._scales)
-        if part_done < self.schedule.frozen_fraction:
+        if fraction_done < self.schedule.frozen_fraction:
             for grid, frozen in zip(latents.values, self._frozen, strict=False):
                 grid[frozen] = 0
         return FitState(networks, moments, latents)
@@ -295,8 +295,8 @@ class Fit:
         every = 1 if windows is None else -(-self._window_count // windows)
         numbers = range(0, self._window_count, every)
         costs = self._costs(state.networks, [np.rint(grid) for grid in state.latents], numbers)
-        whole = self._window_count / len(numbers)
-        errors, bits = (whole * sum(float(pair[which].sum(dtype=np.float64)) for pair in costs) for which in (0, 1))
+        factor = self._window_count / len(numbers)
+        errors, bits = (factor * sum(float(pair[which].sum(dtype=np.float64)) for pair in costs) for which in (0, 1))
         return Measured(bits, errors / (CHANNELS * self.pixel_count))
 
     def cost(self, measured: Measured) -> float:

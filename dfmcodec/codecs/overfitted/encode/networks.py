@@ -9,7 +9,7 @@ import numpy as np
 
 from dfmcodec._types import Float32
 from dfmcodec.codecs.overfitted.encode.contexts import ContextWeights
-from dfmcodec.codecs.overfitted.encode.machine import FINE_CHROMA, NEARLY_LINEAR, LayerStart, start_machine
+from dfmcodec.codecs.overfitted.encode.synthesis import FINE_CHROMA, NEARLY_LINEAR, LayerStart, start_synthesis
 from dfmcodec.codecs.overfitted.synthesis import SynthesisNetwork
 
 _STACKED = ("filters", "stages", "stage_constants")  # arrays of the synthesis with one item per layer
@@ -19,11 +19,11 @@ class Networks(NamedTuple):
     """The networks of an image.
 
     Args:
-        machine: The synthesis.
+        synthesis: The synthesis.
         contexts: The context network.
     """
 
-    machine: SynthesisNetwork
+    synthesis: SynthesisNetwork
     contexts: ContextWeights
 
     @classmethod
@@ -41,30 +41,30 @@ class Networks(NamedTuple):
             seed: The seed of the random numbers.
             width: The dimension to which the synthesis lifts vectors.
             context_width: The number of units of a layer of the context network.
-            axes: The colour axes of the grids; see `start_machine`.
+            axes: The colour axes of the grids; see `start_synthesis`.
             layer: The standard deviations of the Fourier layer.
         """
         rng = np.random.default_rng(seed)
-        return cls(start_machine(rng, width, axes, layer), ContextWeights.start(rng, context_width))
+        return cls(start_synthesis(rng, width, axes, layer), ContextWeights.start(rng, context_width))
 
     @classmethod
-    def of(cls, machine: SynthesisNetwork, contexts: ContextWeights) -> Networks:
+    def of(cls, synthesis: SynthesisNetwork, contexts: ContextWeights) -> Networks:
         """Creates networks from a synthesis with arrays of any type and a context network."""
-        return cls(SynthesisNetwork(*(np.asarray(array, dtype=np.float32) for array in machine)), contexts)
+        return cls(SynthesisNetwork(*(np.asarray(array, dtype=np.float32) for array in synthesis)), contexts)
 
     @property
     def arrays(self) -> list[Float32]:
         """Returns the weights, array by array, in the order of the fields."""
-        return [*self.machine, *self.contexts]
+        return [*self.synthesis, *self.contexts]
 
     def with_arrays(self, arrays: Sequence[Float32]) -> Networks:
         """Returns networks with other weights, in the order of `arrays`."""
-        count = len(self.machine)
+        count = len(self.synthesis)
         return Networks(SynthesisNetwork(*arrays[:count]), ContextWeights(*arrays[count:]))
 
-    def with_machine(self, **arrays: Float32) -> Networks:
+    def with_synthesis(self, **arrays: Float32) -> Networks:
         """Returns networks with other arrays of the synthesis, by name."""
-        return Networks(self.machine._replace(**arrays), self.contexts)
+        return Networks(self.synthesis._replace(**arrays), self.contexts)
 
     def mapped(self, function: Callable[..., Float32], *others: Networks) -> Networks:
         """Applies a function to each array and the corresponding arrays of other networks."""

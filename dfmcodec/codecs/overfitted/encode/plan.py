@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from dfmcodec._types import Float32, Tune
 from dfmcodec.codecs.overfitted.encode.fit import FitSchedule
 from dfmcodec.codecs.overfitted.encode.networks import Networks
-from dfmcodec.codecs.overfitted.encode.quantize import prior_networks
+from dfmcodec.codecs.overfitted.encode.quantize import pretrained_networks
 from dfmcodec.codecs.overfitted.encode.smooth import SMOOTH_FRACTION, smooth_fraction
 from dfmcodec.codecs.overfitted.encode.windows import colours_of
 from dfmcodec.codecs.overfitted.grids import LMBDA_CODES, lmbda_of_code
@@ -32,7 +32,7 @@ VISUAL_STEPS = {8: 1000, 9: 3200}  # for the tune `visual`, which gains little f
 # Pretrained weights by minimum number of pixels, maximum fraction without details, and minimum
 # multiplier. With more symbols, networks that differ more from the pretrained ones are worth their
 # bits, and so are wide ones.
-_PRIORS = (
+_WEIGHTS = (
     (200_000, 0.25, ((0.0, OVERFITTED_DETAILED), (2e-3, OVERFITTED_LARGE))),
     (200_000, SMOOTH_FRACTION, ((0.0, OVERFITTED_WIDE), (8e-4, OVERFITTED_LARGE))),
     (80_000, SMOOTH_FRACTION, ((0.0, OVERFITTED_FINE), (5e-4, OVERFITTED_LARGE))),
@@ -49,14 +49,14 @@ class Plan:
     """The plan of a fit.
 
     Args:
-        prior: The pretrained weights to which weight deltas refer.
+        weights: The pretrained weights to which weight deltas refer.
         start: The initial networks.
         schedule: The schedule of the fit.
         first_lmbda: The lmbda of the first steps, which also determines the step size of symbols.
         counts_networks: Indicates whether the loss includes the bits of weight deltas from `start`.
     """
 
-    prior: OverfittedWeights
+    weights: OverfittedWeights
     start: Networks
     schedule: FitSchedule
     first_lmbda: float
@@ -84,12 +84,12 @@ def plan_of(job: Job) -> Plan:
         )
         raise ConfigError(msg) if isinstance(job.target, LmbdaTarget) else TargetUnreachableError(msg)
     by_effort = EFFORT_STEPS | VISUAL_STEPS if job.tune is Tune.VISUAL else EFFORT_STEPS
-    steps = job.config.steps or by_effort[job.config.effort]
-    prior, schedule = prior_and_schedule(colours_of(job.image), lmbda, steps)
-    return Plan(prior, prior_networks(prior), schedule, lmbda)
+    steps = job.config.training_steps or by_effort[job.config.effort]
+    weights, schedule = weights_and_schedule(colours_of(job.image), lmbda, steps)
+    return Plan(weights, pretrained_networks(weights), schedule, lmbda)
 
 
-def prior_and_schedule(colours: Float32, lmbda: float, steps: int) -> tuple[OverfittedWeights, FitSchedule]:
+def weights_and_schedule(colours: Float32, lmbda: float, steps: int) -> tuple[OverfittedWeights, FitSchedule]:
     """Returns the pretrained weights for an image and a Lagrange multiplier, and the schedule of
     the fit.
 
@@ -99,9 +99,9 @@ def prior_and_schedule(colours: Float32, lmbda: float, steps: int) -> tuple[Over
         steps: The number of steps.
     """
     part = smooth_fraction(colours, lmbda)
-    candidates = next(by_lmbda for least, most, by_lmbda in _PRIORS if colours[0].size >= least and part <= most)
-    prior = next(prior for from_lmbda, prior in reversed(candidates) if from_lmbda <= lmbda)
-    return overfitted_weights_of(prior.id), FitSchedule.of(steps)
+    candidates = next(by_lmbda for least, most, by_lmbda in _WEIGHTS if colours[0].size >= least and part <= most)
+    weights = next(weights for from_lmbda, weights in reversed(candidates) if from_lmbda <= lmbda)
+    return overfitted_weights_of(weights.id), FitSchedule.of(steps)
 
 
 def _lmbda_of_target(job: Job) -> float:

@@ -21,9 +21,9 @@ _FINE = -3  # the exponent of the smallest step sizes that are tried
 _ROUND_FROM = 0.6  # fraction of a step size from which a delta is rounded away from zero
 
 
-def prior_networks(prior: OverfittedWeights) -> Networks:
+def pretrained_networks(weights: OverfittedWeights) -> Networks:
     """Returns the networks with which a fit starts."""
-    return Networks.of(prior.machine, ContextWeights.from_integers(prior.network))
+    return Networks.of(weights.synthesis, ContextWeights.from_integers(weights.network))
 
 
 def flat_deltas(networks: Networks, start: Networks) -> Float32:
@@ -47,7 +47,7 @@ def _flat(networks: Networks, power: float) -> Float32:
     """Returns values for each weight in the order of `OverfittedWeights.split`, times a power of
     the weight's unit.
     """
-    parts = [array.ravel() for array in networks.machine]
+    parts = [array.ravel() for array in networks.synthesis]
     for name in CONTEXT_DELTAS:
         array = getattr(networks.contexts, name)
         unit = unit_of(name).astype(np.float32).reshape(-1, *[1] * (array.ndim - 1))
@@ -72,19 +72,19 @@ def from_flat(flat: Float32, like: Networks) -> Networks:
         position += size
         return flat[position - size : position].reshape(shape)
 
-    machine = SynthesisNetwork(*(following(weights.shape) for weights in like.machine))
+    synthesis = SynthesisNetwork(*(following(weights.shape) for weights in like.synthesis))
     arrays = {}
     for name in CONTEXT_DELTAS:
         shape = getattr(like.contexts, name).shape
         values = following(shape[::-1]).T if name in BY_LEVEL else following(shape)
         arrays[name] = values / unit_of(name).astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
-    return Networks.of(machine, ContextWeights(**arrays))
+    return Networks.of(synthesis, ContextWeights(**arrays))
 
 
-def delta_scales(prior: OverfittedWeights) -> Networks:
+def delta_scales(weights: OverfittedWeights) -> Networks:
     """Returns the scale of the pretrained Laplace distribution of each weight delta."""
-    octaves = (prior.tables.astype(np.float32) - UNIT_SCALE_INDEX) / SCALES_PER_OCTAVE
-    return from_flat(prior.steps * np.exp2(octaves), prior_networks(prior))
+    octaves = (weights.tables.astype(np.float32) - UNIT_SCALE_INDEX) / SCALES_PER_OCTAVE
+    return from_flat(weights.steps * np.exp2(octaves), pretrained_networks(weights))
 
 
 @dataclass(frozen=True)
@@ -92,43 +92,43 @@ class Rounding:
     """Rounds networks to those that a file can store, with given step sizes.
 
     Args:
-        prior: The pretrained weights.
+        weights: The pretrained weights.
         exponents: The exponents of `WeightDeltas`.
     """
 
-    prior: OverfittedWeights
+    weights: OverfittedWeights
     exponents: tuple[int, ...]
 
     def deltas(self, networks: Networks) -> WeightDeltas:
         """Returns the weight deltas that a file would store."""
-        return rounded(self.prior, flat_deltas(networks, self._start), self.exponents)
+        return rounded(self.weights, flat_deltas(networks, self._start), self.exponents)
 
     @cached_property
     def _start(self) -> Networks:
-        return prior_networks(self.prior)
+        return pretrained_networks(self.weights)
 
     def __call__(self, networks: Networks) -> Networks:
         """Returns the networks that a decoder would use."""
-        return decoder_networks(self.prior, self.deltas(networks))
+        return decoder_networks(self.weights, self.deltas(networks))
 
 
-def rounded(prior: OverfittedWeights, deltas: Float32, exponents: tuple[int, ...]) -> WeightDeltas:
+def rounded(weights: OverfittedWeights, deltas: Float32, exponents: tuple[int, ...]) -> WeightDeltas:
     """Rounds weight deltas to multiples of the step sizes. Small deltas become zero, which costs
     the fewest bits.
     """
-    steps = deltas / prior.step_sizes(exponents)
-    whole = np.sign(steps) * np.floor(np.abs(steps) + (1 - _ROUND_FROM))
+    steps = deltas / weights.step_sizes(exponents)
+    integers = np.sign(steps) * np.floor(np.abs(steps) + (1 - _ROUND_FROM))
     with np.errstate(invalid="ignore"):  # NaN remains after a training step that diverged
-        return WeightDeltas(exponents, whole.astype(np.int32))
+        return WeightDeltas(exponents, integers.astype(np.int32))
 
 
-def decoder_networks(prior: OverfittedWeights, deltas: WeightDeltas) -> Networks:
+def decoder_networks(weights: OverfittedWeights, deltas: WeightDeltas) -> Networks:
     """Returns the networks of an image as its decoder uses them."""
-    network, machine = prior.networks_of(deltas)
-    return Networks.of(machine, ContextWeights.from_integers(network))
+    network, synthesis = weights.networks_of(deltas)
+    return Networks.of(synthesis, ContextWeights.from_integers(network))
 
 
-def choose_rounding(prior: OverfittedWeights, networks: Networks, cost: Cost) -> Rounding:
+def choose_rounding(weights: OverfittedWeights, networks: Networks, cost: Cost) -> Rounding:
     """Chooses the step size of each kind of weight delta that minimises the cost plus the bits of
     the networks.
 
@@ -136,16 +136,16 @@ def choose_rounding(prior: OverfittedWeights, networks: Networks, cost: Cost) ->
     step sizes of the context network are at least 1.
 
     Args:
-        prior: The pretrained weights.
+        weights: The pretrained weights.
         networks: The fitted networks.
         cost: Returns the cost of the image with given networks, in bits.
     """
-    flat = flat_deltas(networks, prior_networks(prior))
+    flat = flat_deltas(networks, pretrained_networks(weights))
     exponents = [_FINE] * len(DELTA_NAMES)
 
     def total(tried: list[int]) -> float:
-        deltas = rounded(prior, flat, tuple(tried))
-        return cost(decoder_networks(prior, deltas)) + delta_bits(prior, deltas)[0]
+        deltas = rounded(weights, flat, tuple(tried))
+        return cost(decoder_networks(weights, deltas)) + delta_bits(weights, deltas)[0]
 
     best = total(exponents)
     for kind in range(len(DELTA_NAMES)):
@@ -154,4 +154,4 @@ def choose_rounding(prior: OverfittedWeights, networks: Networks, cost: Cost) ->
             found = total(tried)
             if found < best:
                 best, exponents = found, tried
-    return Rounding(prior, tuple(exponents))
+    return Rounding(weights, tuple(exponents))

@@ -102,14 +102,14 @@ def refined(
         trials: The maximum number of measurements.
         should_stop: Called before each of them; True ends the search.
     """
-    prior, deltas = rounding.prior, rounding.deltas(state.networks)
+    weights, deltas = rounding.weights, rounding.deltas(state.networks)
     grids = [np.rint(grid) for grid in state.latents]
-    sizes = prior.step_sizes(rounding.exponents)
-    curvature = _Curvature(prior.kinds())
+    sizes = weights.step_sizes(rounding.exponents)
+    curvature = _Curvature(weights.kinds())
     symbols = deltas.symbols.copy()
 
     def networks() -> Networks:
-        return decoder_networks(prior, WeightDeltas(rounding.exponents, symbols))
+        return decoder_networks(weights, WeightDeltas(rounding.exponents, symbols))
 
     def cost() -> float:
         return fit.cost(fit.measured(state._replace(networks=networks())))
@@ -119,7 +119,7 @@ def refined(
         of_windows = np.array([flat_gradient(each) * sizes for each in fit.gradients(networks(), grids)])
         gradient = of_windows.sum(axis=0, dtype=np.float64)
         squares = curvature.squares(of_windows)
-        bits = bits_of_steps(prior, WeightDeltas(rounding.exponents, symbols))
+        bits = bits_of_steps(weights, WeightDeltas(rounding.exponents, symbols))
         gains = np.stack([gradient, -gradient]) - bits - curvature.of(squares) / 2
         moves, gain = 2 * gains.argmax(axis=0) - 1, gains.max(axis=0)
         promising = [int(at) for at in np.argsort(-gain)[:_AT_A_TIME] if gain[at] > _LEAST_GAIN]

@@ -125,7 +125,7 @@ class _Search:
         frozen = smooth_latents(colours_of(job.image), plan.first_lmbda)
         self._has_frozen = bool(frozen)
         self.first = self._first(frozen)
-        self._candidates = Candidates(job, self._target, plan.prior, self.first.fit.lmbda_code)
+        self._candidates = Candidates(job, self._target, plan.weights, self.first.fit.lmbda_code)
         frozen_until = plan.schedule.frozen_fraction if frozen else 0.0
         self._control = FitControl(self._target, plan.first_lmbda, self.first.fit.pixel_count, frozen_until)
         self._timed_from_s = 0.0
@@ -139,13 +139,13 @@ class _Search:
             code_of_lmbda(plan.first_lmbda),
             plan.start,
             plan.schedule,
-            delta_scales(plan.prior) if plan.counts_networks else None,
+            delta_scales(plan.weights) if plan.counts_networks else None,
             self._job.config.seed,
             frozen,
             peak=peak_value(image.bit_depth),
             weights=pixel_weights(colours) if self._job.tune is Tune.VISUAL else None,
         )
-        usual = Rounding(plan.prior, (_USUAL_EXPONENT,) * len(DELTA_NAMES))
+        usual = Rounding(plan.weights, (_USUAL_EXPONENT,) * len(DELTA_NAMES))
         return Fitted(fit, fit.start(), usual)
 
     def run(self) -> Outcome:
@@ -173,12 +173,12 @@ class _Search:
         knows_rounding = False
         reason = self._watch.reason_to_stop() or "steps"  # before the first step, which takes seconds to compile
         while number < now.steps and reason == "steps":
-            schedule, part = now.fit.schedule, number / now.steps
-            if not knows_rounding and part >= schedule.rounding_known_from:
+            schedule, fraction = now.fit.schedule, number / now.steps
+            if not knows_rounding and fraction >= schedule.rounding_known_from:
                 now, knows_rounding = replace(now, rounding=self._chosen_rounding(now, kept)), True
-            if not now.is_rounded and part >= schedule.rounding_from:
+            if not now.is_rounded and fraction >= schedule.rounding_from:
                 now = replace(now, rounding=self._chosen_rounding(now, kept), is_rounded=True)
-            moves_networks = part < schedule.networks_until
+            moves_networks = fraction < schedule.networks_until
             state = now.fit.step(now.state, number, moves_networks, now.applied, self._job.should_stop)
             number += 1
             now = replace(now, state=state, fit=self._in_time(now.fit, number))
@@ -197,8 +197,8 @@ class _Search:
             if early is not None:
                 reason = early
                 break
-            part, part_between = number / now.steps, _CONTROL_STEPS / now.steps
-            now = now.under(self._control.following(now.fit.lmbda, found, other_bytes, part, part_between))
+            fraction, fraction_between = number / now.steps, _CONTROL_STEPS / now.steps
+            now = now.under(self._control.following(now.fit.lmbda, found, other_bytes, fraction, fraction_between))
         return replace(now, state=kept), number, reason
 
     def _in_time(self, fit: Fit, number: int) -> Fit:
@@ -306,7 +306,7 @@ class _Search:
         def cost(networks: Networks) -> float:
             return fit.cost(fit.measured(state._replace(networks=networks), _ROUNDING_WINDOWS))
 
-        return choose_rounding(self._plan.prior, state.networks, cost)
+        return choose_rounding(self._plan.weights, state.networks, cost)
 
     def _show(self, fitted: Fitted, found: Measured, other_bytes: float, number: int) -> None:
         psnr_db = self._job.reported_db(found.psnr_db)

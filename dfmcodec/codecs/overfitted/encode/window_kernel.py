@@ -110,10 +110,10 @@ class LossByKernel:
 
     def _fit_window(self, weights: Any, image: ImageTerms, grids: Sequence[Float32], window: int) -> FitWindow:
         """Returns the kernel arguments of a window."""
-        machine, contexts = weights.networks
+        synthesis, contexts = weights.networks
         return FitWindow(
             weights=weights.flat,
-            width=machine.lift.shape[0],
+            width=synthesis.lift.shape[0],
             units=contexts.w1.shape[0],
             companding=_COMPANDING,
             activation_max=ACTIVATION_MAX / HIDDEN_UNIT,

@@ -78,11 +78,11 @@ class Windows:
         """Joins windows of one plane, [WINDOW, WINDOW] each, to float32 [H, W]: the inverse of
         `pixels`.
         """
-        whole = np.empty((self.height, self.width), dtype=np.float32)
+        complete = np.empty((self.height, self.width), dtype=np.float32)
         for (top, left), part in zip(self.corners, parts, strict=True):
-            place = whole[top : top + WINDOW, left : left + WINDOW]
+            place = complete[top : top + WINDOW, left : left + WINDOW]
             place[...] = part[: place.shape[0], : place.shape[1]]
-        return whole
+        return complete
 
     def pixel_weights(self) -> Float32:
         """Returns 1 for pixels of the image and 0 beyond, float32 [N, WINDOW, WINDOW]."""

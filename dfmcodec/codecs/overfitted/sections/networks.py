@@ -23,20 +23,20 @@ _SMALL = 1023  # a magnitude that few deltas exceed
 TABLE_OFFSETS = range(-8, 8)
 
 
-def _tables(prior: OverfittedWeights, exponents: tuple[int, ...], offsets: tuple[int, ...]) -> npt.NDArray[np.int16]:
+def _tables(weights: OverfittedWeights, exponents: tuple[int, ...], offsets: tuple[int, ...]) -> npt.NDArray[np.int16]:
     """Returns the Laplace table of each weight delta, int16 [weights]."""
-    indices = prior.table_indices(exponents) + np.array(offsets)[prior.kinds()]
+    indices = weights.table_indices(exponents) + np.array(offsets)[weights.kinds()]
     limited: npt.NDArray[np.int16] = np.clip(indices, 0, LAPLACE_COUNT - 1).astype(np.int16)
     return limited
 
 
-def delta_bits(prior: OverfittedWeights, deltas: WeightDeltas) -> tuple[float, tuple[int, ...]]:
+def delta_bits(weights: OverfittedWeights, deltas: WeightDeltas) -> tuple[float, tuple[int, ...]]:
     """Returns the bits of all weight deltas under the best tables, and the offset of the tables of
     each kind.
     """
-    indices = prior.table_indices(deltas.exponents)
+    indices = weights.table_indices(deltas.exponents)
     total, chosen = 0.0, []
-    for symbols, own in zip(prior.split(deltas.symbols), prior.split(indices), strict=True):
+    for symbols, own in zip(weights.split(deltas.symbols), weights.split(indices), strict=True):
         costs = _costs(symbols.ravel(), own.ravel())
         best = int(np.argmin(costs))
         total += float(costs[best])
@@ -44,13 +44,13 @@ def delta_bits(prior: OverfittedWeights, deltas: WeightDeltas) -> tuple[float, t
     return total, tuple(chosen)
 
 
-def bits_of_steps(prior: OverfittedWeights, deltas: WeightDeltas) -> npt.NDArray[np.float64]:
+def bits_of_steps(weights: OverfittedWeights, deltas: WeightDeltas) -> npt.NDArray[np.float64]:
     """Returns the change in bits if each weight delta is decreased or increased by one step size,
     under the best tables for the current deltas: float64 [2, weights]. It is infinite from +-1023
     step sizes on.
     """
-    _, offsets = delta_bits(prior, deltas)
-    tables, costs = _tables(prior, deltas.exponents, offsets), _small_costs()
+    _, offsets = delta_bits(weights, deltas)
+    tables, costs = _tables(weights, deltas.exponents, offsets), _small_costs()
     now, before, after = (np.clip(deltas.symbols + step, -_SMALL, _SMALL) + _SMALL for step in (0, -1, 1))
     more = np.stack([costs[tables, moved] - costs[tables, now] for moved in (before, after)])
     more[:, np.abs(deltas.symbols) >= _SMALL] = np.inf
@@ -74,12 +74,12 @@ def _small_costs() -> npt.NDArray[np.float64]:
     return np.array([laplace(index).cost_bits(symbols) for index in range(LAPLACE_COUNT)], dtype=np.float64)
 
 
-def write_networks(prior: OverfittedWeights, deltas: WeightDeltas) -> bytes:
+def write_networks(weights: OverfittedWeights, deltas: WeightDeltas) -> bytes:
     """Returns the networks section."""
-    _, offsets = delta_bits(prior, deltas)
+    _, offsets = delta_bits(weights, deltas)
     head = bytes((e + _MIDDLE) | (o + _MIDDLE) << 4 for e, o in zip(deltas.exponents, offsets, strict=True))
     encoder = SymbolEncoder()
-    encoder.encode_sorted(deltas.symbols, _tables(prior, deltas.exponents, offsets), _laplace_tables())
+    encoder.encode_sorted(deltas.symbols, _tables(weights, deltas.exponents, offsets), _laplace_tables())
     return head + encoder.to_bytes()
 
 
@@ -88,7 +88,7 @@ def _laplace_tables() -> TableSet:
     return TableSet.of([laplace(index) for index in range(LAPLACE_COUNT)])
 
 
-def read_networks(body: bytes, prior: OverfittedWeights) -> WeightDeltas:
+def read_networks(body: bytes, weights: OverfittedWeights) -> WeightDeltas:
     """Decodes the networks section: the inverse of `write_networks`.
 
     Raises:
@@ -101,4 +101,4 @@ def read_networks(body: bytes, prior: OverfittedWeights) -> WeightDeltas:
     exponents = tuple((byte & 0xF) + EXPONENTS[0] for byte in body[:count])
     offsets = tuple((byte >> 4) + TABLE_OFFSETS[0] for byte in body[:count])
     reader = StreamReader(body[count:])
-    return WeightDeltas(exponents, reader.decode_sorted(_tables(prior, exponents, offsets), _laplace_tables()))
+    return WeightDeltas(exponents, reader.decode_sorted(_tables(weights, exponents, offsets), _laplace_tables()))

@@ -21,7 +21,7 @@ class Effort:
             context-dependency costs and fit the image filter; () for no such costs. An iteration
             that needs unknown costs computes them too. The filter is also fitted if there is none
             yet, and in all iterations from number `iterations` on.
-        filter_rows_part: The filter is fitted to one of this many rows of blocks.
+        filter_row_stride: The filter is fitted to one of this many rows of blocks.
         adapted_after: The iterations after which the adaptation of the context networks is fitted
             or refitted.
         adaptation_steps: The gradient steps of each such fit.
@@ -37,7 +37,7 @@ class Effort:
     filter_radius: int
     is_iterated: bool = True
     learns_after: tuple[int, ...] = (1, 3)
-    filter_rows_part: int = 1
+    filter_row_stride: int = 1
     adapted_after: tuple[int, ...] = (1,)
     adaptation_steps: int = 120
     shifts: int = 3
@@ -58,7 +58,7 @@ class Effort:
 
 
 # The effort of an interrupted encoding, and of a large image at effort 1.
-QUICK = Effort(1, 3, is_iterated=False, learns_after=(), filter_rows_part=4, adapted_after=(), aim=0.985, enough=0.97)
+QUICK = Effort(1, 3, is_iterated=False, learns_after=(), filter_row_stride=4, adapted_after=(), aim=0.985, enough=0.97)
 EFFORT_LEVELS = {
     1: Effort(2, 3, learns_after=(), adapted_after=(), shift_fraction=0.15, aim=0.985, enough=0.97),
     2: Effort(2, 4, shift_fraction=0.15, aim=0.985, enough=0.97),

@@ -23,10 +23,10 @@ from dfmcodec.codecs.wavelet.colour import (
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents, WaveletArchitecture
 from dfmcodec.codecs.wavelet.context import ContextModel
 from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS, QUICK, Effort
-from dfmcodec.codecs.wavelet.filter import ImageFilter, filter_change
+from dfmcodec.codecs.wavelet.filter import ImageFilter, filter_residual
 from dfmcodec.codecs.wavelet.geometry import Tile, Tiling
 from dfmcodec.codecs.wavelet.sections.latents import wavelet_file_bytes
-from dfmcodec.codecs.wavelet.synthesis import Samples, blocks, corrected_block, machine_change
+from dfmcodec.codecs.wavelet.synthesis import Samples, blocks, corrected_block, correction_residual
 from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE, Pyramid, analyse
 from dfmcodec.codecs.wavelet.weights import WaveletWeights, shipped
 from dfmcodec.container.checks import CHECK_BYTES
@@ -35,7 +35,7 @@ from dfmcodec.image.region import CHANNELS, Region
 from dfmcodec.metrics import mse
 from dfmcodec.threads import in_threads
 
-_VALUES = "the machine's values"
+_VALUES = "the values of the correction network"
 _PER_UNIT = np.float32(2)  # 16-bit steps per unit
 _LIMITS = np.iinfo(np.int16).min, np.iinfo(np.int16).max
 
@@ -78,7 +78,7 @@ class Encoding:
         tiling: The tiling of the image.
         check_bytes: Bytes of the check of a section; 0 if the file has no checks.
         tune: The metric to optimise.
-        prior: The pretrained weights.
+        weights: The pretrained weights.
         has_floor: Whether the target is a least quality. Then the 16-bit data of a large image is
             not exact enough.
     """
@@ -89,7 +89,7 @@ class Encoding:
     tiling: Tiling
     check_bytes: int
     tune: Tune = Tune.PSNR
-    prior: WaveletWeights = field(default_factory=shipped)
+    weights: WaveletWeights = field(default_factory=shipped)
     has_floor: bool = False
 
     @classmethod
@@ -99,7 +99,7 @@ class Encoding:
         effort: Effort,
         has_checks: bool = False,
         tune: Tune = Tune.PSNR,
-        prior: WaveletWeights | None = None,
+        weights: WaveletWeights | None = None,
         has_floor: bool = False,
     ) -> Encoding:
         """Returns the encoding of an image.
@@ -109,7 +109,7 @@ class Encoding:
             effort: The amount of work.
             has_checks: Whether the file has checks.
             tune: The metric to optimise.
-            prior: The pretrained weights; None for the shipped ones.
+            weights: The pretrained weights; None for the shipped ones.
             has_floor: Whether the target is a least quality.
         """
         tiling = Tiling.default(image.height, image.width, image.channels)
@@ -118,7 +118,7 @@ class Encoding:
         luma = Luma.REC_601 if tune is Tune.VISUAL and image.channels == CHANNELS else Luma.MEAN
         basis = ColourBasis(principal_chroma_angle(image.pixels, luma), luma)
         check_bytes = CHECK_BYTES if has_checks else 0
-        return cls(image, effort, basis, tiling, check_bytes, tune, prior or shipped(), has_floor)
+        return cls(image, effort, basis, tiling, check_bytes, tune, weights or shipped(), has_floor)
 
     @property
     def is_quick(self) -> bool:
@@ -149,13 +149,13 @@ class Encoding:
     @property
     def architecture(self) -> WaveletArchitecture:
         """The architecture in the file's header."""
-        machine, tiling = self.prior.machine, self.tiling
-        network = machine.depth, machine.width, self.basis.luma, self.prior.checksum
+        correction, tiling = self.weights.correction, self.tiling
+        network = correction.depth, correction.width, self.basis.luma, self.weights.checksum
         return WaveletArchitecture(self.image.channels, tiling.levels, *network, tiling.tile_rows, tiling.tile_columns)
 
     def context(self, adaptation: ContextAdaptation | None) -> ContextModel:
         """Returns the pretrained context model, adapted."""
-        context = self.prior.context
+        context = self.weights.context
         return context if adaptation is None else adaptation.applied(context, self.tiling.tiles[0].geometry)
 
     def pyramid(self, tile: Tile, change: Change | None = None) -> Pyramid:
@@ -163,8 +163,8 @@ class Encoding:
 
         Args:
             tile: The tile.
-            change: The addition to the linear synthesis of the image, see `machine_change`; None
-                for none. Its part in the tile is subtracted first.
+            change: The addition to the linear synthesis of the image, see `correction_residual`;
+                None for none. Its part in the tile is subtracted first.
         """
         planes = pixels_to_planes(self.image.pixels[tile.rows, tile.columns], self.basis)
         if change is not None:
@@ -189,29 +189,29 @@ class Encoding:
         if change is not None:
             return planes - change.part(rows)
         strip = Region(rows.start, 0, rows.stop, samples.shape[2])
-        return planes - machine_change(Samples.whole(samples), strip, q_step, self.prior.machine)
+        return planes - correction_residual(Samples.complete(samples), strip, q_step, self.weights.correction)
 
     @property
     def _is_large(self) -> bool:
         return len(self.tiling.tiles) > 1
 
-    def machine_change(self, samples: Int32, q_step: int) -> Change:
+    def correction_residual(self, samples: Int32, q_step: int) -> Change:
         """Returns the output of the correction network for the linear synthesis, int32 [C, H, W].
 
         Raises:
             FloatingPointError: A value is NaN or infinite.
         """
         change = Change(samples.shape, self._is_large)
-        machine = self.prior.machine
-        whole = Samples.whole(samples)
+        correction = self.weights.correction
+        complete = Samples.complete(samples)
 
         def change_block(block: Region) -> None:
-            values = machine_change(whole, block, q_step, machine)
+            values = correction_residual(complete, block, q_step, correction)
             if not isfinite(values.sum(dtype=np.float64)):
                 raise FloatingPointError(_VALUES)
             change.put(values, block.rows, block.columns)
 
-        in_threads(change_block, blocks(whole.at, whole.height, whole.width))
+        in_threads(change_block, blocks(complete.at, complete.height, complete.width))
         return change
 
     def decoded(self, samples: Int32, q_step: int, image_filter: ImageFilter | None) -> tuple[float, Pixels]:
@@ -228,15 +228,15 @@ class Encoding:
         Raises:
             FloatingPointError: A value is NaN or infinite.
         """
-        whole, machine = Samples.whole(samples), self.prior.machine
+        complete, correction = Samples.complete(samples), self.weights.correction
 
         def planes_of(block: Region) -> Float32:
-            planes = corrected_block(whole, block, q_step, machine, None, image_filter)
+            planes = corrected_block(complete, block, q_step, correction, None, image_filter)
             if not isfinite(planes.sum(dtype=np.float64)):
                 raise FloatingPointError(_VALUES)
             return planes
 
-        return self._image_of(whole, planes_of)
+        return self._image_of(complete, planes_of)
 
     def add_filter(
         self, samples: Int32, q_step: int, change: Change, image_filter: ImageFilter | None
@@ -254,11 +254,11 @@ class Encoding:
         Returns:
             See `decoded`.
         """
-        whole, machine = Samples.whole(samples), self.prior.machine
+        complete, correction = Samples.complete(samples), self.weights.correction
 
         def exact_planes(block: Region) -> Float32:
             part = block.rows, block.columns
-            planes = corrected_block(whole, block, q_step, machine, None, image_filter)
+            planes = corrected_block(complete, block, q_step, correction, None, image_filter)
             change.put(planes - samples[:, *part], *part)
             return planes
 
@@ -266,14 +266,14 @@ class Encoding:
             part = block.rows, block.columns
             planes = change.part(*part)
             if image_filter is not None:
-                planes += filter_change(whole.around(block, image_filter.radius), image_filter)
+                planes += filter_residual(complete.around(block, image_filter.radius), image_filter)
             change.put(planes, *part)
             sums: Float32 = samples[:, *part].astype(np.float32) + planes
             return sums
 
-        return self._image_of(whole, exact_planes if self._is_large and self.has_floor else planes_of)
+        return self._image_of(complete, exact_planes if self._is_large and self.has_floor else planes_of)
 
-    def _image_of(self, whole: Samples, planes_of: Callable[[Region], Float32]) -> tuple[float, Pixels]:
+    def _image_of(self, complete: Samples, planes_of: Callable[[Region], Float32]) -> tuple[float, Pixels]:
         """Returns the image of planes, and its mean squared error; see `decoded`."""
         image = self.image
         decoded = np.empty_like(image.pixels)
@@ -287,6 +287,6 @@ class Encoding:
             count = pixels.size if visible is None else int(visible.sum()) * pixels.shape[2]
             return mse(image.pixels[part], pixels, visible) * count, count
 
-        errors = in_threads(squared_error, blocks(whole.at, whole.height, whole.width))
+        errors = in_threads(squared_error, blocks(complete.at, complete.height, complete.width))
         mean = sum(total for total, _ in errors) / max(1, sum(count for _, count in errors))
         return mean / values_per_code_value(image.bit_depth) ** 2, decoded

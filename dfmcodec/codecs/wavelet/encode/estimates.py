@@ -127,7 +127,7 @@ class Estimator:
         """Returns the size within about 3 percent: the bits of separately rounded coefficients
         under guessed tables.
         """
-        context = self.encoding.prior.context
+        context = self.encoding.weights.context
         bits = 0.0
         for geometry, pyramid, weights in self.sample:
             for level in range(geometry.levels):

@@ -32,7 +32,7 @@ def fit_filter(
     residual: Callable[[slice], Float32],
     bit_cost: float,
     largest_radius: int,
-    rows_part: int = 1,
+    row_stride: int = 1,
 ) -> ImageFilter | None:
     """Returns the filter that minimises squared error + bit_cost * bits; None if no filter lowers
     it.
@@ -43,14 +43,14 @@ def fit_filter(
             float32 [C, rows, W], units.
         bit_cost: The cost of a bit in squared units.
         largest_radius: The largest radius to try, in pixels; below 2 for none.
-        rows_part: The fit uses one of this many blocks of rows; all blocks if there are few.
+        row_stride: The fit uses one of this many blocks of rows; all blocks if there are few.
 
     Raises:
         FloatingPointError: The normal equations have NaN or infinite values.
     """
     if largest_radius < _SMALLEST_RADIUS:
         return None
-    normal, moment = _normal_equations(samples, residual, largest_radius, rows_part)
+    normal, moment = _normal_equations(samples, residual, largest_radius, row_stride)
     if not isfinite(normal.sum() + moment.sum()):
         msg = "the normal equations of the filter"
         raise FloatingPointError(msg)
@@ -78,21 +78,21 @@ def _by_output(symbols: Float64, channels: int) -> Int32:
 
 
 def _normal_equations(
-    samples: Int32, residual: Callable[[slice], Float32], radius: int, rows_part: int
+    samples: Int32, residual: Callable[[slice], Float32], radius: int, row_stride: int
 ) -> tuple[Float64, Float64]:
     """Returns the matrix of the normal equations, [taps * C, taps * C], and their right side, [taps
     * C, C].
     """
-    whole = Samples.whole(samples)
+    complete = Samples.complete(samples)
     channels, height, width = samples.shape
     size = len(taps(radius)) * channels
     normal, moment = np.zeros((size, size)), np.zeros((size, channels))
     starts = range(0, height, _BLOCK_ROWS)
-    used = starts[::rows_part] if len(starts) >= 2 * rows_part else starts
+    used = starts[::row_stride] if len(starts) >= 2 * row_stride else starts
 
     def products(row: int) -> tuple[Float32, Float32]:
         stop = min(height, row + _BLOCK_ROWS)
-        padded = whole.around(Region(row, 0, stop, width), radius).astype(np.float32)
+        padded = complete.around(Region(row, 0, stop, width), radius).astype(np.float32)
         differences = tap_differences(padded, radius, 0, stop - row)
         error = residual(slice(row, stop)).reshape(channels, -1)
         return differences @ differences.T, differences @ error.T

@@ -44,7 +44,7 @@ from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE, Pyramid, ana
 from dfmcodec.codecs.wavelet.traversal import traverse
 from dfmcodec.image.region import Region
 from dfmcodec.kernels import has_kernels
-from dfmcodec.metrics.ssimulacra2 import WHOLE_SIDE, ssimulacra2, ssimulacra2_slopes
+from dfmcodec.metrics.ssimulacra2 import ALL_SCALES_SIDE, ssimulacra2, ssimulacra2_slopes
 from dfmcodec.search.job import Encoded
 from dfmcodec.threads import in_rounds
 
@@ -186,7 +186,7 @@ def iterate(
         return Trial(number, model, file_bytes, written_bytes, inf), following
 
     check()
-    change = encoding.machine_change(samples, q_step) if effort.is_iterated else None
+    change = encoding.correction_residual(samples, q_step) if effort.is_iterated else None
     image_filter = state.image_filter
     check()
     if not state.is_plain and (image_filter is None or effort.learns_in(number) or number >= effort.iterations):
@@ -241,11 +241,11 @@ def _made(encoding: Encoding, samples: Int32, pixels: Pixels | None) -> Encoded:
     compared.
     """
     height, width = samples.shape[1:]
-    whole = Region(0, 0, height, width)
+    complete = Region(0, 0, height, width)
     if pixels is None:
-        return Encoded(samples, whole, None)
-    tile, _ = encoding.tiling.covering(whole.middle)
-    seen = seen_from(tile, height, width, encoding.prior.machine.reach, MAX_RADIUS)
+        return Encoded(samples, complete, None)
+    tile, _ = encoding.tiling.covering(complete.middle)
+    seen = seen_from(tile, height, width, encoding.weights.correction.reach, MAX_RADIUS)
     return Encoded(samples[:, seen.rows, seen.columns].copy(), seen, pixels)
 
 
@@ -265,7 +265,7 @@ def _shifted(encoding: Encoding, state: TileState, made: Reconstruction) -> Tile
     """Returns the state of a tile after an iteration, with the shift for the next one."""
     tile = state.tile
     original, decoded = (pixels[tile.rows, tile.columns] for pixels in (encoding.image.pixels, made.decoded))
-    if state.weights is None or min(original.shape[:2]) < WHOLE_SIDE:
+    if state.weights is None or min(original.shape[:2]) < ALL_SCALES_SIDE:
         return state
     errors = made.change.part(tile.rows, tile.columns)
     errors += made.samples[:, tile.rows, tile.columns].astype(np.float32)
@@ -368,7 +368,7 @@ def _code_tiles(
     def code(number: int) -> _Coded:
         tile, sample = encoding.tiling.tiles[number], None
         if is_sampled:
-            sample = SymbolSample(encoding.prior.context, encoding.tiling, log_step(coding.q_step), seed=number)
+            sample = SymbolSample(encoding.weights.context, encoding.tiling, log_step(coding.q_step), seed=number)
         coded, samples[:, tile.rows, tile.columns] = _code_tile(locked, state.take_tile(number), change, sample)
         return coded
 
@@ -423,10 +423,10 @@ def _source(coding: _Coding, tile_state: TileState, pyramid: Pyramid, sample: Sy
         guessed tables before the first iteration.
         """
         check()
-        of_prior = encoding.prior.context
+        pretrained = encoding.weights.context
         if not tile_state.tables:
             return guess_tables(pyramid, q_step, coding_pass)
-        return of_prior.rescaled(TableChoice.unpacked(tile_state.tables[coding_pass]), coding.octaves)
+        return pretrained.rescaled(TableChoice.unpacked(tile_state.tables[coding_pass]), coding.octaves)
 
     weights = tile_state.weights if q_step >= _FINEST_WEIGHED else None
     costs = tile_state.dependency_costs
@@ -445,5 +445,5 @@ def _fit_filter(
     effort = encoding.effort
     unit_cost = bit_cost * (q_step * UNITS_PER_CODE_VALUE / 64) ** 2
     residual = partial(encoding.residual, samples, q_step, change)
-    rows_part = max(effort.filter_rows_part, samples[0].size // _FILTER_PIXELS)
-    return fit_filter(samples, residual, unit_cost, effort.filter_radius, rows_part)
+    row_stride = max(effort.filter_row_stride, samples[0].size // _FILTER_PIXELS)
+    return fit_filter(samples, residual, unit_cost, effort.filter_radius, row_stride)

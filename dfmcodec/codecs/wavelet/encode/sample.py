@@ -127,8 +127,10 @@ def as_image(trial: Trial, size_fraction: float) -> Trial:
         trial: The trial.
         size_fraction: The approximate size of the sample's file as a fraction of that of the image.
     """
-    whole = 1 / size_fraction
-    return replace(trial, file_bytes=whole * trial.file_bytes, written_bytes=round(whole * trial.written_bytes))
+    per_symbol = 1 / size_fraction
+    return replace(
+        trial, file_bytes=per_symbol * trial.file_bytes, written_bytes=round(per_symbol * trial.written_bytes)
+    )
 
 
 def sample_job(job: Job, sample: Image, size_fraction: float, time_fraction: float) -> Job:

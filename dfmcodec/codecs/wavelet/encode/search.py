@@ -105,7 +105,7 @@ class _WaveletSearch(Search[int, Trial]):
         if self._learned is not None:
             self._state = replace(self._state, adaptation=self._learned.adaptation)
             self._encoding = _after_sample(self._encoding)
-            self._watch.last_part(_SAMPLE_FRACTION)
+            self._watch.last_fraction(_SAMPLE_FRACTION)
 
     def start(self) -> int:
         return self.steps.first_q_step if self._learned is None else self._learned.q_step

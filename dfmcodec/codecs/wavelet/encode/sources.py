@@ -109,7 +109,7 @@ class ObservedSymbols(ChosenSymbols):
     def _observe_by_kernel(self, coding_pass: CodingPass, causal: CausalContext, quantizers: States) -> TableChoice:
         rows, columns = causal.shape(coding_pass)
         symbols, slopes = self.chosen[coding_pass], self.observed.slopes_seen(coding_pass)
-        choice = TableChoice.room(rows * columns)
+        choice = TableChoice.empty(rows * columns)
         units = len(self._context.networks[coding_pass.phase].c2)
         hidden = np.empty((rows * columns if self._sample else 0, units), dtype=np.uint8)
 

@@ -37,19 +37,19 @@ _BLOCK_CELLS = 4096
 _UNREACHED = 1e30
 
 
-def _ways() -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def _transitions() -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Returns the two transitions into each state: [state, transition] -> the previous state, and 2
     * quantiser + parity of the symbol.
     """
     source, branch = np.zeros((2, STATES, 2), dtype=np.intp)
     quantizers = quantizer_of(np.arange(STATES, dtype=np.int8))
     for state in range(STATES):
-        for way, (before, parity) in enumerate(np.argwhere(NEXT_STATE == state)):
-            source[state, way], branch[state, way] = before, 2 * quantizers[before] + parity
+        for transition, (before, parity) in enumerate(np.argwhere(NEXT_STATE == state)):
+            source[state, transition], branch[state, transition] = before, 2 * quantizers[before] + parity
     return source, branch
 
 
-_SOURCE, _BRANCH = _ways()
+_SOURCE, _BRANCH = _transitions()
 
 
 def pass_coefficients(pyramid: Pyramid, q_step: int, coding_pass: CodingPass) -> Float32:
@@ -217,13 +217,13 @@ class PathChooser:
         present = [np.flatnonzero(_within(shape, first, last, columns)) for shape in shapes]
         for number, (arrays, here) in enumerate(zip(inputs, present, strict=True)):
             c, _, table, weight, *slopes = (values[first:last].ravel() for values in arrays)
-            whole = len(here) == count
+            has_all = len(here) == count
             chosen, branch_cost = self._candidates(c, table, weight, slopes)
-            before = cost if whole else cost[:, here]
+            before = cost if has_all else cost[:, here]
             by_first = before[_SOURCE[:, 0]] + branch_cost[_BRANCH[:, 0]]
             by_second = before[_SOURCE[:, 1]] + branch_cost[_BRANCH[:, 1]]
             second, least = by_second < by_first, np.minimum(by_first, by_second)
-            if whole:
+            if has_all:
                 cost, took_second[number], candidates[number] = least, second, chosen
             else:
                 cost[:, here] = least
@@ -232,12 +232,12 @@ class PathChooser:
         for number in reversed(range(len(inputs))):
             here = present[number]
             at = state[here]
-            way = took_second[number][at, here].astype(np.intp)
+            transition = took_second[number][at, here].astype(np.intp)
             sign = inputs[number][1][first:last].ravel()
-            symbols = candidates[number][_BRANCH[at, way], here] * sign.astype(np.int32)
+            symbols = candidates[number][_BRANCH[at, transition], here] * sign.astype(np.int32)
             width = shapes[number][1]
             found[number][first:last] = symbols.reshape(-1, width)
-            state[here] = _SOURCE[at, way]
+            state[here] = _SOURCE[at, transition]
 
     def _candidates(
         self, c: Float32, table: npt.NDArray[np.int16], weight: Float32, slopes: list[Float32]

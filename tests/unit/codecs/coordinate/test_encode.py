@@ -19,7 +19,7 @@ from dfmcodec.fourier.quantize import STEPS_PER_OCTAVE, step_per_weight
 from dfmcodec.metrics import psnr, psnr_of_mse
 from dfmcodec.search.config import RECIPES
 
-QUICK = {"steps": 96, "seed": 1}
+QUICK = {"training_steps": 96, "seed": 1}
 
 
 def encode(image, **options):
@@ -45,7 +45,7 @@ def test_the_report_is_of_the_file(encoded, chelsea):
 
 @pytest.mark.slow
 def test_quality_on_a_photograph(chelsea):
-    report = encode(chelsea, rate=0.18, steps=480, seed=1).report
+    report = encode(chelsea, rate=0.18, training_steps=480, seed=1).report
     mean_colour = np.broadcast_to(chelsea.pixels.mean(axis=(0, 1)), chelsea.pixels.shape).round().astype(np.uint8)
     assert report.psnr_db > psnr(chelsea.pixels, mean_colour) + 3
     assert report.psnr_db > report.float_psnr_db - 0.3
@@ -60,14 +60,14 @@ def test_backends_differ_by_at_most_one_level(encoded):
 @pytest.mark.slow
 def test_same_seed_same_file(encoded, chelsea):
     assert encode(chelsea, rate=0.18, **QUICK).data == encoded.data
-    other = encode(chelsea, rate=0.18, steps=QUICK["steps"], seed=2)
+    other = encode(chelsea, rate=0.18, training_steps=QUICK["training_steps"], seed=2)
     assert other.data != encoded.data
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", [{"bpp": 1.5}, {"size": 300}])
 def test_size_targets_are_hard(chelsea, target):
-    report = encode(chelsea, steps=32, **target).report
+    report = encode(chelsea, training_steps=32, **target).report
     assert report.file_bytes <= report.budget_bytes
 
 
@@ -119,23 +119,23 @@ def test_the_coarsest_steps_that_reach_a_psnr_are_taken(quantizer):
 @pytest.mark.parametrize("shape", [pytest.param((1, 1, 3), marks=pytest.mark.slow), (50, 1, 1)])
 def test_any_size_and_gray(shape):
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    result = encode(pixels, size=400, depth=2, width=4, steps=16)
+    result = encode(pixels, size=400, depth=2, width=4, training_steps=16)
     assert len(result.data) <= 400
     assert dfmcodec.decode(result.data).shape == shape
 
 
 def test_psnr_target_is_a_floor(chelsea):
     """Any network reaches this one, as grey does."""
-    assert encode(chelsea, psnr=10, depth=3, width=7, steps=16).report.psnr_db >= 10
+    assert encode(chelsea, psnr=10, depth=3, width=7, training_steps=16).report.psnr_db >= 10
 
 
 def test_unreachable_targets(chelsea):
     with pytest.raises(dfmcodec.TargetUnreachableError, match="below the"):
         encode(chelsea, size=20)
     with pytest.raises(dfmcodec.TargetUnreachableError, match="below the 71"):
-        encode(chelsea, size=70, depth=4, width=9, steps=16)
+        encode(chelsea, size=70, depth=4, width=9, training_steps=16)
     with pytest.raises(dfmcodec.TargetUnreachableError, match="out of reach"):
-        encode(chelsea, psnr=60, depth=3, width=4, steps=16)
+        encode(chelsea, psnr=60, depth=3, width=4, training_steps=16)
 
 
 def test_no_network_is_fitted_that_decoders_refuse(chelsea, monkeypatch):
@@ -160,7 +160,7 @@ def test_published_recipe_is_the_published_one(chelsea):
     weights = initial_weights(arch, recipe, 0)
     assert np.var(weights) == pytest.approx(2e-10, rel=0.05)
     assert [layer.frequency_count for layer in arch.layers()] == [4, 256, 256, 256]
-    report = encode(chelsea, recipe="published", depth=2, width=4, rate=0.18, steps=16).report
+    report = encode(chelsea, recipe="published", depth=2, width=4, rate=0.18, training_steps=16).report
     assert report.steps == 16
     assert report.stop_reason == "steps"
 
@@ -172,7 +172,7 @@ def test_interruption_keeps_the_best_so_far(chelsea):
     calls = []
     result = encode_image(
         chelsea,
-        EncoderConfig(model="coordinate", rate=0.18, steps=10_000),
+        EncoderConfig(model="coordinate", rate=0.18, training_steps=10_000),
         calls.append,
         should_stop=lambda: len(calls) >= 3,
     )
@@ -188,7 +188,7 @@ def test_time_limit_ends_the_fit(chelsea, monkeypatch):
     monkeypatch.setattr(train, "time", SimpleNamespace(perf_counter=lambda: float(next(seconds))))
     report = encode(chelsea, rate=0.1, time_limit_s=4).report
     assert report.stop_reason == "time limit"
-    assert report.steps == 5 * 16  # each of the two parts of a fit takes whole chunks
+    assert report.steps == 5 * 16  # each of the two parts of a fit takes complete chunks
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_settings_that_make_no_sense(chelsea, options):
 
 @pytest.mark.slow
 def test_truncated_order_is_carried_by_the_file(chelsea):
-    result = encode(chelsea, rate=0.18, depth=2, width=6, order=2, steps=32)
+    result = encode(chelsea, rate=0.18, depth=2, width=6, order=2, training_steps=32)
     assert dfmcodec.read_info(result.data).architecture.order == 2
     assert result.report.psnr_db == pytest.approx(psnr(chelsea.pixels, dfmcodec.decode(result.data)))
 

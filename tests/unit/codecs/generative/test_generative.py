@@ -115,7 +115,7 @@ def run(*arguments: object) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("order", [2, 9])
-def test_machine_is_the_coordinate_network(order: int) -> None:
+def test_network_is_the_coordinate_network(order: int) -> None:
     arch = GenerativeArchitecture(5, 7, 3, 4, (8,), 3, 3, order)
     flat = np.random.default_rng(0).normal(0, 0.3, (2, arch.coefficient_count)).astype(np.float32)
     v = positions(5, 7, arch.octaves)
@@ -229,8 +229,8 @@ def test_table_variant_learns_codes() -> None:
 def test_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
     architecture, recipe = small()
     recipe, images, kept = replace(recipe, steps=50), patches(100), tmp_path / "kept.npz"
-    whole = Trainer(images, architecture, recipe, 0)
-    assert (whole.run(1e9), whole.state.steps) == ("steps", 50)  # no multiple of a chunk's
+    complete = Trainer(images, architecture, recipe, 0)
+    assert (complete.run(1e9), complete.state.steps) == ("steps", 50)  # no multiple of a chunk's
 
     def keep(state: object, psnr_db: float) -> None:
         if stopped.state.steps == 20:
@@ -242,7 +242,7 @@ def test_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
     resumed.restore(kept)
     assert resumed.state.steps == 20
     resumed.run(1e9)
-    for name, value in whole.parameters().items():
+    for name, value in complete.parameters().items():
         np.testing.assert_allclose(resumed.parameters()[name], value, atol=1e-6)
     with pytest.raises(ConfigError, match="other images or settings"):
         Trainer(images, architecture, recipe, 1).restore(kept)
@@ -402,7 +402,7 @@ def test_code_section_keeps_symbols(data: st.DataObject) -> None:
     assert np.array_equal(read_code(write_code(code, density), density).symbols, code.symbols)
 
 
-def test_code_of_nothing_is_short_and_damage_is_told(trained: GenerativeModel) -> None:
+def test_code_of_nothing_is_short_and_damage_is_reported(trained: GenerativeModel) -> None:
     density = trained.density
     code = CodeSymbols(1, 128 + 20, np.zeros(density.means.shape[1], np.int32))
     assert len(write_code(code, density)) <= 3
@@ -529,9 +529,9 @@ def test_regions_and_scales_of_codes(trained: GenerativeModel) -> None:
 
     pixels = patches(1, seed=2)[0]
     data = encode_image(Image(pixels), EncoderConfig(size=60), generator=trained).data
-    whole = decoder.decode_image(data, decoder.DecodeRequest(generator=trained)).pixels
+    complete = decoder.decode_image(data, decoder.DecodeRequest(generator=trained)).pixels
     region = decoder.decode_image(data, decoder.DecodeRequest(region=Region(3, 5, 10, 14), generator=trained)).pixels
-    np.testing.assert_array_equal(region, whole[3:10, 5:14])
+    np.testing.assert_array_equal(region, complete[3:10, 5:14])
     assert decoder.decode_image(data, decoder.DecodeRequest(scale=2, generator=trained)).pixels.shape == (
         2 * SIDE,
         2 * SIDE,
@@ -643,14 +643,14 @@ def test_all_classes_are_held_out_alike(labels: np.ndarray) -> None:
         ("bad.npz", b"PK\x03\x04 not a zip", "not a readable .npz"),
     ],
 )
-def test_bad_sets_are_told_in_one_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_bad_sets_are_reported_in_one_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     code, output = run("generate", "train", tmp_path / name, "--preset", "mnist", "-o", tmp_path / "m.dfmg")
     assert (code, output.count("\n"), message in output) == (1, 1, True), output
     assert not (tmp_path / "m.dfmg").exists()
 
 
-def test_bad_arrays_and_folders_are_told(tmp_path: Path) -> None:
+def test_bad_arrays_and_folders_are_reported(tmp_path: Path) -> None:
     for arrays, message in (
         ({"pictures": patches(60)}, "no array `images`"),
         ({"images": patches(60).astype(np.float32)}, "uint8"),
@@ -738,7 +738,7 @@ def test_a_grid_that_cannot_be_written_is_not_painted(model_file: Path, tmp_path
 @pytest.mark.slow
 def test_a_training_that_is_stopped_before_its_model_is_written_is_kept(tmp_path: Path, monkeypatch) -> None:
     np.savez(tmp_path / "x.npz", images=patches(60))
-    words = ("generate", "train", tmp_path / "x.npz", "--preset", "mnist", "--steps", 20, "-o")
+    words = ("generate", "train", tmp_path / "x.npz", "--preset", "mnist", "--training-steps", 20, "-o")
     assert run(*words, tmp_path / "whole.dfmg")[0] == 0
     with monkeypatch.context() as patched:
         patched.setattr("dfmcodec.codecs.generative.density.fit_density", Mock(side_effect=KeyboardInterrupt))
@@ -758,7 +758,7 @@ def test_commands(tmp_path: Path) -> None:
     images = patches(120)
     np.savez(tmp_path / "x.npz", images=images, labels=(images.mean(axis=(1, 2, 3)) > 128).astype(np.int64))
     model = tmp_path / "m.dfmg"
-    arguments = ("generate", "train", tmp_path / "x.npz", "--preset", "mnist", "--steps", 10, "-o", model)
+    arguments = ("generate", "train", tmp_path / "x.npz", "--preset", "mnist", "--training-steps", 10, "-o", model)
     code, output = run(*arguments, "--quiet")
     assert (code, model.exists()) == (0, True), output
     code, output = run(*arguments)

@@ -35,8 +35,8 @@ from dfmcodec.entropy.tables import (
     LAPLACE_COUNT,
     LAST_DIRECT,
     MAX_SYMBOL,
-    MEAN_PARTS,
     MEANS,
+    MEANS_PER_SYMBOL,
     PRECISION_BITS,
     RADIUS,
     TABLE_SIZE,
@@ -259,10 +259,10 @@ def test_no_symbol_sees_its_wavefront_or_a_later_one(size: tuple[int, int]) -> N
 def exact_outputs(network: GridNetwork, features: np.ndarray, level: int) -> np.ndarray:
     """Scale and mean by docs/format.md in int64, of features [N, FEATURES]."""
     arrays = {name: getattr(network, name).astype(np.int64) for name in GridNetwork.LIMITS}
-    whole = features.T.astype(np.int64)
-    h1 = np.clip((arrays["w1"] @ whole + arrays["c1"][level][:, None]) >> 6, 0, 255)
+    complete = features.T.astype(np.int64)
+    h1 = np.clip((arrays["w1"] @ complete + arrays["c1"][level][:, None]) >> 6, 0, 255)
     h2 = np.clip((arrays["w2"] @ h1 + arrays["c2"][:, None]) >> 6, 0, 255)
-    scale, mean = arrays["w3"] @ h2 + arrays["bypass"] @ whole + arrays["c3"][level][:, None]
+    scale, mean = arrays["w3"] @ h2 + arrays["bypass"] @ complete + arrays["c3"][level][:, None]
     return np.stack([scale >> 8, mean >> 7], axis=1)
 
 
@@ -402,7 +402,7 @@ def frequencies() -> np.ndarray:
     return grid_tables().weights.astype(np.int64) + 1
 
 
-def test_tables_have_whole_frequencies() -> None:
+def test_tables_have_integer_frequencies() -> None:
     tables, direct = grid_tables(), MEANS * (LAST_DIRECT + 1)
     assert tables.weights.dtype == np.float32
     assert tables.weights.shape == (direct + LAPLACE_COUNT - LAST_DIRECT - 1, TABLE_SIZE)
@@ -422,13 +422,13 @@ def table_means() -> np.ndarray:
 
 
 def test_chosen_tables_have_the_mean_of_the_network() -> None:
-    """For every scale and mean, sign * entry + middle is on average mean / MEAN_PARTS."""
+    """For every scale and mean, sign * entry + middle is on average mean / MEANS_PER_SYMBOL."""
     scales = range(-UNIT_SCALE_INDEX - 3, LAPLACE_COUNT - UNIT_SCALE_INDEX + 3)
-    means = range(-6 * MEAN_PARTS, 6 * MEAN_PARTS + 1)
+    means = range(-6 * MEANS_PER_SYMBOL, 6 * MEANS_PER_SYMBOL + 1)
     outputs = np.array(list(product(scales, means)), dtype=np.float32)
     choice = GridChoice.of_outputs(outputs)
     index = np.clip(outputs[:, 0].astype(int) + UNIT_SCALE_INDEX, 0, LAPLACE_COUNT - 1)
-    wanted = outputs[:, 1] / MEAN_PARTS
+    wanted = outputs[:, 1] / MEANS_PER_SYMBOL
     expected = choice.sign * table_means()[choice.table] + choice.middle
     assert set(choice.sign.tolist()) == {-1, 1}
     assert np.abs(choice.middle - wanted).max() <= 0.5

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import pytest
 from common import with_crc
-from overfitted_parts import TableCosts, installed, laplace_grids, random_network, some_prior
+from overfitted_parts import TableCosts, installed, laplace_grids, random_network, some_weights
 
 from dfmcodec import container
 from dfmcodec._types import Symbols
@@ -42,30 +42,30 @@ FIRST_FIELD = 17  # the offset of the further fields
 Decoded = TypeVar("Decoded")
 
 
-def random_changes(prior: OverfittedWeights, exponents: tuple[int, ...], scale: float, seed: int = 0) -> WeightDeltas:
-    symbols = np.rint(np.random.default_rng(seed).laplace(0, scale, prior.weight_count)).astype(np.int32)
+def random_deltas(weights: OverfittedWeights, exponents: tuple[int, ...], scale: float, seed: int = 0) -> WeightDeltas:
+    symbols = np.rint(np.random.default_rng(seed).laplace(0, scale, weights.weight_count)).astype(np.int32)
     return WeightDeltas(exponents, symbols)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _prior() -> Iterator[None]:
-    with installed(some_prior()):
+def _weights() -> Iterator[None]:
+    with installed(some_weights()):
         yield
 
 
-def small_changes(prior: OverfittedWeights) -> WeightDeltas:
+def small_deltas(weights: OverfittedWeights) -> WeightDeltas:
     """Changes that leave an image what it is, nearly."""
     exponents = tuple(-4 + number % 3 for number in range(len(DELTA_NAMES)))
-    return random_changes(prior, exponents, scale=0.5)
+    return random_deltas(weights, exponents, scale=0.5)
 
 
 def some_model(
     height: int = 33, width: int = 20, channels: int = 3, bit_depth: int = 8, changed: bool = True
 ) -> QuantizedGrids:
-    prior = some_prior()
-    arch = OverfittedArchitecture(channels, GRID_LEVELS, 1, prior.width, 1, prior.checksum)
+    weights = some_weights()
+    arch = OverfittedArchitecture(channels, GRID_LEVELS, 1, weights.width, 1, weights.checksum)
     grids = laplace_grids(height, width, scale=1.0)
-    return QuantizedGrids(arch, height, width, -6, grids, small_changes(prior) if changed else None, bit_depth)
+    return QuantizedGrids(arch, height, width, -6, grids, small_deltas(weights) if changed else None, bit_depth)
 
 
 def checked_file(model: QuantizedGrids) -> bytes:
@@ -187,16 +187,16 @@ def test_a_section_that_is_too_short_for_its_image_is_refused_before_memory_is_s
 @pytest.mark.parametrize("scale", [0.1, 40.0])
 def test_changes_come_back(exponent: int, scale: float) -> None:
     """With every exponent at every kind of change; and the size is what the tables say."""
-    prior = some_prior()
+    weights = some_weights()
     kinds = range(len(DELTA_NAMES))
     exponents = tuple(EXPONENTS[(exponent - EXPONENTS[0] + 3 * kind) % len(EXPONENTS)] for kind in kinds)
-    deltas = random_changes(prior, exponents, scale, seed=exponent - EXPONENTS[0])
-    body = write_networks(prior, deltas)
-    found = read_networks(body, prior)
+    deltas = random_deltas(weights, exponents, scale, seed=exponent - EXPONENTS[0])
+    body = write_networks(weights, deltas)
+    found = read_networks(body, weights)
     assert found.exponents == exponents
     assert found.symbols.dtype == np.int32
     assert np.array_equal(found.symbols, deltas.symbols)
-    bits, offsets = delta_bits(prior, deltas)
+    bits, offsets = delta_bits(weights, deltas)
     assert len(offsets) == len(DELTA_NAMES)
     assert set(offsets) <= set(TABLE_OFFSETS)
     assert abs(8 * (len(body) - len(DELTA_NAMES)) - bits) <= 64
@@ -204,18 +204,18 @@ def test_changes_come_back(exponent: int, scale: float) -> None:
 
 def test_tables_follow_the_steps_and_the_changes() -> None:
     """Half the steps make symbols twice as large, which have an index four further. What an image
-    changes less or more than the prior expects is added to it.
+    changes less or more than the pretrained weights expects is added to it.
     """
-    prior = some_prior()
-    prior = replace(prior, tables=np.full_like(prior.tables, UNIT_SCALE_INDEX))
+    weights = some_weights()
+    weights = replace(weights, tables=np.full_like(weights.tables, UNIT_SCALE_INDEX))
     for exponent in (-2, 0, 1):
-        deltas = random_changes(prior, (exponent,) * len(DELTA_NAMES), 2.0 ** (1 - exponent))
-        _, offsets = delta_bits(prior, deltas)
-        many = np.bincount(prior.kinds(), minlength=len(DELTA_NAMES)) > 150
+        deltas = random_deltas(weights, (exponent,) * len(DELTA_NAMES), 2.0 ** (1 - exponent))
+        _, offsets = delta_bits(weights, deltas)
+        many = np.bincount(weights.kinds(), minlength=len(DELTA_NAMES)) > 150
         assert many.any()
         assert np.abs(np.array(offsets) - SCALES_PER_OCTAVE)[many].max() <= 1
-    nothing = WeightDeltas((0,) * len(DELTA_NAMES), np.zeros(prior.weight_count, dtype=np.int32))
-    assert delta_bits(prior, nothing)[1] == (TABLE_OFFSETS[0],) * len(DELTA_NAMES)
+    nothing = WeightDeltas((0,) * len(DELTA_NAMES), np.zeros(weights.weight_count, dtype=np.int32))
+    assert delta_bits(weights, nothing)[1] == (TABLE_OFFSETS[0],) * len(DELTA_NAMES)
 
 
 @pytest.mark.parametrize("scale", [0.3, 30.0])
@@ -223,40 +223,40 @@ def test_the_bits_of_single_steps(scale: float) -> None:
     """Those of all changes are their sum, as long as the tables stay; and steps that are too large
     are not thought of.
     """
-    prior = some_prior()
+    weights = some_weights()
     exponents = (0,) * len(DELTA_NAMES)
-    deltas = random_changes(prior, exponents, scale, seed=3)
-    more = bits_of_steps(prior, deltas)
-    assert more.shape == (2, prior.weight_count)
-    before, offsets = delta_bits(prior, deltas)
+    deltas = random_deltas(weights, exponents, scale, seed=3)
+    more = bits_of_steps(weights, deltas)
+    assert more.shape == (2, weights.weight_count)
+    before, offsets = delta_bits(weights, deltas)
     for which, step in enumerate((-1, 1)):
-        for at in np.random.default_rng(4).integers(prior.weight_count, size=40):
+        for at in np.random.default_rng(4).integers(weights.weight_count, size=40):
             symbols = deltas.symbols.copy()
             symbols[at] += step
-            after, moved = delta_bits(prior, WeightDeltas(exponents, symbols))
+            after, moved = delta_bits(weights, WeightDeltas(exponents, symbols))
             if moved == offsets:
                 assert after - before == pytest.approx(more[which, at], abs=1e-6)
     huge = deltas.symbols.copy()
     huge[5] = -1023
-    assert np.isinf(bits_of_steps(prior, WeightDeltas(exponents, huge))[:, 5]).all()
+    assert np.isinf(bits_of_steps(weights, WeightDeltas(exponents, huge))[:, 5]).all()
 
 
 def test_damaged_networks_are_decoded_to_something_or_refused() -> None:
     """What they are decoded to are networks whose context network is exact."""
-    prior = some_prior()
-    body = write_networks(prior, small_changes(prior))
+    weights = some_weights()
+    body = write_networks(weights, small_deltas(weights))
     outcomes = set()
     for damaged in damaged_bodies(body, 200, np.random.default_rng(1)):
-        deltas = result_or_refusal(partial(read_networks, damaged, prior))
+        deltas = result_or_refusal(partial(read_networks, damaged, weights))
         outcomes.add(type(deltas))
         if isinstance(deltas, WeightDeltas):
-            assert deltas.symbols.shape == (prior.weight_count,)
-            network, _ = prior.networks_of(deltas)
+            assert deltas.symbols.shape == (weights.weight_count,)
+            network, _ = weights.networks_of(deltas)
             network.check_exact()
     assert outcomes == {CorruptError, WeightDeltas}
     for short in (b"", body[: len(DELTA_NAMES) - 1]):
         with pytest.raises(CorruptError, match="does not start with"):
-            read_networks(short, prior)
+            read_networks(short, weights)
 
 
 # Whole files
@@ -306,8 +306,8 @@ def test_gray_is_the_mean_and_16_bits_are_finer() -> None:
 
 
 def test_changes_change_the_image() -> None:
-    with_changes, without = (decode_image(container.write(some_model(changed=c))).pixels for c in (True, False))
-    assert not np.array_equal(with_changes, without)
+    with_deltas, without = (decode_image(container.write(some_model(changed=c))).pixels for c in (True, False))
+    assert not np.array_equal(with_deltas, without)
 
 
 def test_regions_and_backends() -> None:
@@ -350,7 +350,7 @@ def test_checks_of_grids() -> None:
     assert_same_grids(found.grids, model.grids)
 
 
-def test_a_check_of_wrong_symbols_refuses_a_whole_file() -> None:
+def test_a_check_of_wrong_symbols_refuses_an_intact_file() -> None:
     """As of an encoder whose contexts are not the decoder's: all bytes are right."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(overfitted_read_write, "grid_checks", lambda grids: grid_checks([grids[0] + 1, *grids[1:]]))
@@ -398,7 +398,7 @@ def test_more_bytes_never_decode_fewer_grids(has_checks: bool) -> None:
 
 
 def test_a_prefix_is_a_blurrier_image() -> None:
-    """The error falls with what is there of the file; a whole file loses nothing."""
+    """The error falls with what is there of the file; an intact file loses nothing."""
     model = some_model(65, 47)
     data = container.write(model, checked=False)
     image, losses = decode_best_effort(data)
@@ -445,7 +445,7 @@ def test_damaged_grids_are_used_up_to_the_first_wrong_check() -> None:
     assert len(numbers) >= 4
 
 
-def test_networks_are_needed_whole() -> None:
+def test_networks_are_needed_completely() -> None:
     data = checked_file(some_model())
     start, end = section(data, Section.NETWORKS)
     damaged = bytearray(data)
@@ -479,9 +479,9 @@ def test_any_networks_with_a_right_checksum_give_an_image_or_an_error() -> None:
 @pytest.mark.parametrize("backend", ["numpy", "jax"])
 def test_the_largest_changes_give_an_image_or_an_error(backend: str) -> None:
     """Which no encoder makes, but anyone can: numbers beyond float32 come to no warning either."""
-    prior = some_prior()
+    weights = some_weights()
     rng = np.random.default_rng(5)
-    symbols = rng.choice([-MAX_SYMBOL, MAX_SYMBOL], prior.weight_count).astype(np.int32)
+    symbols = rng.choice([-MAX_SYMBOL, MAX_SYMBOL], weights.weight_count).astype(np.int32)
     deltas = WeightDeltas((EXPONENTS[-1],) * len(DELTA_NAMES), symbols)
     data = container.write(replace(some_model(), deltas=deltas), checked=False)
     result = result_or_refusal(partial(decode_image, data, DecodeRequest(backend)))
@@ -517,8 +517,8 @@ def test_lmbda_codes_are_stored_plus_24(code: int) -> None:
     assert found.lmbda_code == code
 
 
-def test_the_machine_in_the_header_is_only_described() -> None:
-    """Depth, layer width and order are those of the prior, whatever the header has."""
+def test_the_network_in_the_header_is_only_described() -> None:
+    """Depth, layer width and order are the pretrained ones, whatever the header has."""
     data = container.write(some_model())
     content = bytearray(data[:-4])
     content[12:15] = bytes([0, 255, 7])

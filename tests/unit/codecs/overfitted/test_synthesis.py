@@ -19,7 +19,7 @@ WIDTH = 32
 SIZES = [(1, 1), (1, 9), (13, 6), (70, 21), (129, 66)]
 
 
-def random_machine(seed: int = 0) -> SynthesisNetwork:
+def random_synthesis(seed: int = 0) -> SynthesisNetwork:
     """Of phases that are not small, and filters that are not symmetric."""
     rng = np.random.default_rng(seed)
 
@@ -38,7 +38,7 @@ def random_machine(seed: int = 0) -> SynthesisNetwork:
     )
 
 
-def whole(height: int, width: int) -> Region:
+def complete(height: int, width: int) -> Region:
     return Region(0, 0, height, width)
 
 
@@ -57,9 +57,9 @@ def doubled_by_hand(samples: np.ndarray, taps: np.ndarray, halo: int, size: int)
     return np.stack(rows)
 
 
-def colours_by_hand(machine: SynthesisNetwork, grids: tuple[Symbols, ...]) -> np.ndarray:
-    """The whole image in float64."""
-    weights = SynthesisNetwork(*(np.asarray(array, dtype=np.float64) for array in machine))
+def colours_by_hand(synthesis: SynthesisNetwork, grids: tuple[Symbols, ...]) -> np.ndarray:
+    """The complete image in float64."""
+    weights = SynthesisNetwork(*(np.asarray(array, dtype=np.float64) for array in synthesis))
     halo = 6
     padded = [np.pad(grid * STEP, halo, mode="edge") for grid in grids]
     planes = []
@@ -88,9 +88,9 @@ def colours_by_hand(machine: SynthesisNetwork, grids: tuple[Symbols, ...]) -> np
 
 @pytest.mark.parametrize("size", SIZES[:-1])
 def test_colours_are_those_of_the_format(size: tuple[int, int]) -> None:
-    machine, grids = random_machine(), laplace_grids(*size, scale=2.0)
-    found = synthesise_grids(machine, grids, STEP, whole(*size))
-    wanted = colours_by_hand(machine, grids)
+    synthesis, grids = random_synthesis(), laplace_grids(*size, scale=2.0)
+    found = synthesise_grids(synthesis, grids, STEP, complete(*size))
+    wanted = colours_by_hand(synthesis, grids)
     assert found.shape == wanted.shape == (CHANNELS, *size)
     assert found.dtype == np.float32
     assert np.abs(found - wanted).max() < 2e-5
@@ -108,32 +108,32 @@ def test_doubling_puts_samples_a_quarter_before_and_after_the_middle() -> None:
     assert np.allclose(result[1], steps[None], atol=1e-5)
 
 
-def test_grids_of_zeros_give_the_constant_colour_of_the_machine() -> None:
+def test_grids_of_zeros_give_the_constant_colour_of_the_network() -> None:
     """At the edges too, and whatever the size."""
-    machine = random_machine(1)
-    phases = machine.lift_constants.astype(np.float64)
-    colour = machine.layer @ np.concatenate([np.cos(phases) - 1, np.sin(phases)]) + machine.constants
+    synthesis = random_synthesis(1)
+    phases = synthesis.lift_constants.astype(np.float64)
+    colour = synthesis.layer @ np.concatenate([np.cos(phases) - 1, np.sin(phases)]) + synthesis.constants
     for number in range(STAGES):
-        summed = machine.stages[number].reshape(CHANNELS, 9, CHANNELS).sum(axis=1)
-        colour = colour + summed @ colour + machine.stage_constants[number]
+        summed = synthesis.stages[number].reshape(CHANNELS, 9, CHANNELS).sum(axis=1)
+        colour = colour + summed @ colour + synthesis.stage_constants[number]
         if number == 0:
             colour = np.maximum(colour, 0)
     for size in SIZES:
         grids = [np.zeros(shape, dtype=np.int32) for shape in grid_sizes(*size)]
-        colours = synthesise_grids(machine, grids, STEP, whole(*size))
+        colours = synthesise_grids(synthesis, grids, STEP, complete(*size))
         assert np.abs(colours - colour[:, None, None]).max() < 1e-5
 
 
 def test_edges_repeat() -> None:
     """A larger image whose grids repeat the samples at the edges shows the same within."""
-    machine = random_machine(2)
+    synthesis = random_synthesis(2)
     height, width = 64, 128  # which all grids divide
     grids = laplace_grids(height, width, scale=2.0)
     around = 64
     larger = [np.pad(grid, around >> level, mode="edge") for level, grid in enumerate(grids)]
-    found = synthesise_grids(machine, grids, STEP, whole(height, width))
+    found = synthesise_grids(synthesis, grids, STEP, complete(height, width))
     size = height + 2 * around, width + 2 * around
-    extended = synthesise_grids(machine, larger, STEP, whole(*size))
+    extended = synthesise_grids(synthesis, larger, STEP, complete(*size))
     assert np.abs(extended[:, around:-around, around:-around] - found).max() < 1e-5
 
 
@@ -141,23 +141,24 @@ def test_edges_repeat() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_region_is_the_crop_of_the_whole_image(size: tuple[int, int]) -> None:
+def test_a_region_is_the_crop_of_the_complete_image(size: tuple[int, int]) -> None:
     """Exactly: the sums of a pixel do not depend on what else is computed."""
-    machine, grids = random_machine(3), laplace_grids(*size, scale=2.0)
-    image = synthesise_grids(machine, grids, STEP, whole(*size))
+    synthesis, grids = random_synthesis(3), laplace_grids(*size, scale=2.0)
+    image = synthesise_grids(synthesis, grids, STEP, complete(*size))
     rng = np.random.default_rng(4)
     for _ in range(25):
         (top, bottom), (left, right) = (np.sort(rng.choice(side + 1, 2, replace=False)).tolist() for side in size)
         region = Region(top, left, bottom, right)
-        found = synthesise_grids(machine, grids, STEP, region)
+        found = synthesise_grids(synthesis, grids, STEP, region)
         assert np.array_equal(found, image[:, region.rows, region.columns]), region
 
 
 @pytest.mark.parametrize("size", [(13, 6), (70, 21)])
 def test_jax_computes_the_same_colours(size: tuple[int, int]) -> None:
-    machine, grids = random_machine(5), laplace_grids(*size, scale=2.0)
+    synthesis, grids = random_synthesis(5), laplace_grids(*size, scale=2.0)
     by_numpy, by_jax = (
-        synthesise_grids(machine, grids, STEP, whole(*size), evaluate) for evaluate in (None, jax_strip_synthesis())
+        synthesise_grids(synthesis, grids, STEP, complete(*size), evaluate)
+        for evaluate in (None, jax_strip_synthesis())
     )
     assert by_jax.dtype == np.float32
     assert np.abs(by_numpy - by_jax).max() < 1e-5

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from overfitted_parts import some_prior_arrays
+from overfitted_parts import some_weight_arrays
 
 import dfmcodec
 from dfmcodec.codecs.overfitted.context import GridNetwork
@@ -15,7 +15,7 @@ from dfmcodec.codecs.overfitted.weights import (
     CONTEXT_DELTAS,
     DELTA_NAMES,
     EXPONENTS,
-    MACHINE_CHANGES,
+    SYNTHESIS_DELTAS,
     OverfittedWeights,
     WeightDeltas,
     overfitted_weights_of,
@@ -29,14 +29,14 @@ FOLDER = Path(dfmcodec.__file__).parent / "weights"
 
 
 @pytest.fixture(scope="module")
-def prior() -> OverfittedWeights:
-    return OverfittedWeights.from_arrays(some_prior_arrays())
+def weights() -> OverfittedWeights:
+    return OverfittedWeights.from_arrays(some_weight_arrays())
 
 
-def first_of_kind(prior: OverfittedWeights, kind: int) -> tuple[int, int]:
+def first_of_kind(weights: OverfittedWeights, kind: int) -> tuple[int, int]:
     """The numbers of the weights of a kind, from the first up to the one after the last."""
-    assert tuple(name for name, _ in prior.shapes) == DELTA_NAMES
-    ends = np.cumsum([0, *(int(np.prod(shape)) for _, shape in prior.shapes)])
+    assert tuple(name for name, _ in weights.shapes) == DELTA_NAMES
+    ends = np.cumsum([0, *(int(np.prod(shape)) for _, shape in weights.shapes)])
     return int(ends[kind]), int(ends[kind + 1])
 
 
@@ -57,69 +57,69 @@ def test_codes_of_multipliers() -> None:
 # Changes
 
 
-def test_each_kind_of_change_has_its_own_weights(prior: OverfittedWeights) -> None:
+def test_each_kind_of_change_has_its_own_weights(weights: OverfittedWeights) -> None:
     """In the order of the names; the bypasses of synthesis and contexts are two kinds."""
-    kinds = prior.kinds()
-    assert kinds.shape == (prior.weight_count,)
+    kinds = weights.kinds()
+    assert kinds.shape == (weights.weight_count,)
     for kind in range(len(DELTA_NAMES)):
-        first, end = first_of_kind(prior, kind)
+        first, end = first_of_kind(weights, kind)
         assert np.flatnonzero(kinds == kind).tolist() == list(range(first, end)), DELTA_NAMES[kind]
 
 
-def test_splitting_keeps_the_order(prior: OverfittedWeights) -> None:
-    flat = np.arange(prior.weight_count)
-    parts = prior.split(flat)
-    assert [part.shape for part in parts] == [shape for _, shape in prior.shapes]
+def test_splitting_keeps_the_order(weights: OverfittedWeights) -> None:
+    flat = np.arange(weights.weight_count)
+    parts = weights.split(flat)
+    assert [part.shape for part in parts] == [shape for _, shape in weights.shapes]
     assert np.array_equal(np.concatenate([part.ravel() for part in parts]), flat)
 
 
-def test_no_changes_are_the_networks_of_the_prior(prior: OverfittedWeights) -> None:
-    none = WeightDeltas((0,) * len(DELTA_NAMES), np.zeros(prior.weight_count, dtype=np.int32))
+def test_no_changes_are_the_networks_of_the_weights(weights: OverfittedWeights) -> None:
+    none = WeightDeltas((0,) * len(DELTA_NAMES), np.zeros(weights.weight_count, dtype=np.int32))
     for deltas in (None, none):
-        network, machine = prior.networks_of(deltas)
-        assert all(np.array_equal(*pair) for pair in zip(machine, prior.machine, strict=True))
+        network, synthesis = weights.networks_of(deltas)
+        assert all(np.array_equal(*pair) for pair in zip(synthesis, weights.synthesis, strict=True))
         for name in GridNetwork.LIMITS:
-            assert np.array_equal(getattr(network, name), getattr(prior.network, name))
+            assert np.array_equal(getattr(network, name), getattr(weights.network, name))
 
 
 @pytest.mark.parametrize("exponent", [EXPONENTS[0], -3, 0, EXPONENTS[-1]])
-def test_changes_of_contexts_are_whole_steps_within_limits(prior: OverfittedWeights, exponent: int) -> None:
+def test_changes_of_contexts_are_integer_steps_within_limits(weights: OverfittedWeights, exponent: int) -> None:
     """clip(w + q step), with step = max(1, round(2^e d)) in integers: the largest symbols do not
     wrap around.
     """
     rng = np.random.default_rng(2)
-    symbols = rng.integers(-9, 10, prior.weight_count).astype(np.int32)
-    for kind in range(len(MACHINE_CHANGES), len(DELTA_NAMES)):
-        first, _ = first_of_kind(prior, kind)
+    symbols = rng.integers(-9, 10, weights.weight_count).astype(np.int32)
+    for kind in range(len(SYNTHESIS_DELTAS), len(DELTA_NAMES)):
+        first, _ = first_of_kind(weights, kind)
         symbols[first : first + 2] = MAX_SYMBOL, -MAX_SYMBOL
-    network, _ = prior.networks_of(WeightDeltas((exponent,) * len(DELTA_NAMES), symbols))
+    network, _ = weights.networks_of(WeightDeltas((exponent,) * len(DELTA_NAMES), symbols))
     assert {getattr(network, name).dtype for name in network.LIMITS} == {np.dtype(np.float32)}
     network.check_exact()
-    steps = np.maximum(np.rint(prior.steps.astype(np.float64) * 2.0**exponent), 1).astype(np.int64)
-    added = prior.split(symbols * steps)[len(MACHINE_CHANGES) :]
+    steps = np.maximum(np.rint(weights.steps.astype(np.float64) * 2.0**exponent), 1).astype(np.int64)
+    added = weights.split(symbols * steps)[len(SYNTHESIS_DELTAS) :]
     for name, change in zip(CONTEXT_DELTAS, added, strict=True):
         limit = GridNetwork.LIMITS[name]
-        wanted = getattr(prior.network, name).astype(np.int64) + change
+        wanted = getattr(weights.network, name).astype(np.int64) + change
         assert np.array_equal(getattr(network, name), np.clip(wanted, -limit, limit)), name
 
 
-def test_changes_of_the_synthesis_are_steps_by_kind(prior: OverfittedWeights) -> None:
+def test_changes_of_the_synthesis_are_steps_by_kind(weights: OverfittedWeights) -> None:
     """Each kind by its own exponent."""
     exponents = tuple(range(-8, -8 + len(DELTA_NAMES)))
-    symbols = np.random.default_rng(3).integers(-9, 10, prior.weight_count).astype(np.int32)
-    _, machine = prior.networks_of(WeightDeltas(exponents, symbols))
-    for kind, (found, start) in enumerate(zip(machine, prior.machine, strict=True)):
-        first, end = first_of_kind(prior, kind)
-        change = symbols[first:end] * prior.steps[first:end] * 2.0 ** exponents[kind]
+    symbols = np.random.default_rng(3).integers(-9, 10, weights.weight_count).astype(np.int32)
+    _, synthesis = weights.networks_of(WeightDeltas(exponents, symbols))
+    for kind, (found, start) in enumerate(zip(synthesis, weights.synthesis, strict=True)):
+        first, end = first_of_kind(weights, kind)
+        change = symbols[first:end] * weights.steps[first:end] * 2.0 ** exponents[kind]
         assert np.allclose(found, start + change.reshape(start.shape), atol=1e-5), DELTA_NAMES[kind]
 
 
-def test_tables_go_an_octave_further_for_half_the_step(prior: OverfittedWeights) -> None:
+def test_tables_go_an_octave_further_for_half_the_step(weights: OverfittedWeights) -> None:
     exponents = tuple(EXPONENTS[5 * kind % len(EXPONENTS)] for kind in range(len(DELTA_NAMES)))
-    found = prior.table_indices(exponents)
+    found = weights.table_indices(exponents)
     for kind, exponent in enumerate(exponents):
-        own = slice(*first_of_kind(prior, kind))
-        wanted = np.clip(prior.tables[own].astype(int) - 4 * exponent, 0, LAPLACE_COUNT - 1)
+        own = slice(*first_of_kind(weights, kind))
+        wanted = np.clip(weights.tables[own].astype(int) - 4 * exponent, 0, LAPLACE_COUNT - 1)
         assert np.array_equal(found[own], wanted), DELTA_NAMES[kind]
 
 
@@ -135,15 +135,15 @@ def test_tables_go_an_octave_further_for_half_the_step(prior: OverfittedWeights)
         ("context_c2", 0.3, "c2 of a context network .* not integers"),
     ],
 )
-def test_a_prior_that_is_not_exact_is_refused(name: str, factor: float, message: str) -> None:
-    arrays = some_prior_arrays()
+def test_weights_that_are_not_exact_are_refused(name: str, factor: float, message: str) -> None:
+    arrays = some_weight_arrays()
     arrays[name] = arrays[name] * factor
     with pytest.raises(DfmError, match=message):
         OverfittedWeights.from_arrays(arrays)
 
 
-def test_a_prior_whose_arrays_do_not_fit_is_refused() -> None:
-    arrays = some_prior_arrays()
+def test_weights_whose_arrays_do_not_fit_is_refused() -> None:
+    arrays = some_weight_arrays()
     for name in GridNetwork.LIMITS:
         name = f"context_{name}"
         with pytest.raises(DfmError, match="has the shape"):
@@ -152,20 +152,20 @@ def test_a_prior_whose_arrays_do_not_fit_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["change_steps", "change_tables"])
 def test_every_weight_has_a_step_and_a_table(name: str) -> None:
-    arrays = some_prior_arrays()
+    arrays = some_weight_arrays()
     for wrong in (arrays[name][:-1], np.append(arrays[name], arrays[name][:1])):
         with pytest.raises(DfmError, match="step sizes and tables"):
             OverfittedWeights.from_arrays(arrays | {name: wrong})
 
 
-def test_the_prior_id_is_that_of_its_arrays(prior: OverfittedWeights) -> None:
-    arrays = some_prior_arrays()
-    assert OverfittedWeights.from_arrays(arrays).checksum == prior.checksum
+def test_the_weights_id_is_that_of_its_arrays(weights: OverfittedWeights) -> None:
+    arrays = some_weight_arrays()
+    assert OverfittedWeights.from_arrays(arrays).checksum == weights.checksum
     arrays["change_tables"][0] ^= 1
-    assert OverfittedWeights.from_arrays(arrays).checksum != prior.checksum
+    assert OverfittedWeights.from_arrays(arrays).checksum != weights.checksum
 
 
-def test_shipped_priors_have_the_ids_of_the_registry() -> None:
+def test_shipped_weights_have_the_ids_of_the_registry() -> None:
     for weights_id in shipped_ids(Model.OVERFITTED):
         assert overfitted_weights_of(weights_id).checksum == weights_id
     with pytest.raises(UnsupportedVersionError, match="needs weights 12345678"):

@@ -62,7 +62,7 @@ def peak_bytes(data: bytes) -> int:
 def test_memory_to_decode_is_as_documented(make, bytes_per_pixel, monkeypatch):
     monkeypatch.setattr("dfmcodec.threads._limit", 1)
     low, high = 256, 768
-    decode_image(make(64))  # loads the prior
+    decode_image(make(64))  # loads the pretrained weights
     more = peak_bytes(make(high)) - peak_bytes(make(low))
     assert more < bytes_per_pixel * WIDTH * (high - low)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dfmcodec.codecs.wavelet.encode.filter_fit import fit_filter
-from dfmcodec.codecs.wavelet.filter import MAX_RADIUS, ImageFilter, filter_change, taps
+from dfmcodec.codecs.wavelet.filter import MAX_RADIUS, ImageFilter, filter_residual, taps
 from dfmcodec.codecs.wavelet.sections.filter import filter_bytes, read_filter, write_filter
 from dfmcodec.codecs.wavelet.synthesis import Samples
 from dfmcodec.errors import ConfigError, CorruptError
@@ -37,8 +37,8 @@ def test_damaged_sections_are_refused():
 
 
 def changed(samples, chosen):
-    whole = Samples.whole(samples)
-    return filter_change(whole.around(whole.at, chosen.radius), chosen)
+    complete = Samples.complete(samples)
+    return filter_residual(complete.around(complete.at, chosen.radius), chosen)
 
 
 def test_residual_is_the_sum_it_says():

@@ -29,7 +29,7 @@ from dfmcodec.image.region import Region
 from dfmcodec.metrics import psnr
 from dfmcodec.search.config import EncoderConfig
 
-HEADER_FIELDS = range(18, 25)  # of a wavelet file: step, chroma angle, checksum of the prior
+HEADER_FIELDS = range(18, 25)  # of a wavelet file: step, chroma angle, checksum of the pretrained weights
 
 
 @pytest.fixture(scope="module")
@@ -98,15 +98,15 @@ def prefix(data: bytes, part: float) -> bytes:
     return data[: start + round(part * (end - start))]
 
 
-def test_a_whole_file_is_decoded_alike(encoded, unchecked, tiled):
+def test_an_intact_file_is_decoded_alike(encoded, unchecked, tiled):
     for data in (encoded.data, unchecked, tiled):
         image, losses = decode_best_effort(data)
         assert not losses
-        whole = decode_image(data)
-        assert np.array_equal(image.pixels, whole.pixels)
-        assert image.metadata == whole.metadata
-        assert (image.alpha is None) == (whole.alpha is None)
-        assert image.alpha is None or np.array_equal(image.alpha, whole.alpha)
+        complete = decode_image(data)
+        assert np.array_equal(image.pixels, complete.pixels)
+        assert image.metadata == complete.metadata
+        assert (image.alpha is None) == (complete.alpha is None)
+        assert image.alpha is None or np.array_equal(image.alpha, complete.alpha)
 
 
 def test_all_golden_files_are_decoded_alike():
@@ -142,8 +142,8 @@ def test_more_of_a_file_is_a_better_image(encoded, unchecked, photograph, has_ch
 
 
 def test_a_prefix_is_the_coarser_levels_exactly(small):
-    """The shortest prefix with all of level 1 has the samples of the whole file's levels 1.., and
-    zeros below.
+    """The shortest prefix with all of level 1 has the samples of the complete file's levels 1..,
+    and zeros below.
     """
     start, end = section(small.data, "latents")
 
@@ -166,7 +166,7 @@ def test_a_prefix_is_the_coarser_levels_exactly(small):
 
 def test_every_symbol_of_a_prefix_is_the_one_written(encoded):
     """What is taken of a cut stream is right, whatever followed it."""
-    whole, _ = container.read(encoded.data)
+    complete, _ = container.read(encoded.data)
     start, end = section(encoded.data, "latents")
     lengths = []
     for size in np.random.default_rng(0).integers(start + 120, end, 12):
@@ -175,7 +175,7 @@ def test_every_symbol_of_a_prefix_is_the_one_written(encoded):
         except CorruptError:
             assert size < start + 400
             continue
-        same = model.symbols == whole.symbols
+        same = model.symbols == complete.symbols
         taken = np.flatnonzero(model.symbols)[-1] + 1
         assert same[:taken].all()
         lengths.append((size, taken))
@@ -190,8 +190,8 @@ def test_smaller_images_and_regions_of_a_prefix(encoded):
     assert np.array_equal(small.pixels, decode_image(encoded.data, DecodeRequest(scale=0.25)).pixels)
     region = Region(100, 50, 160, 120)
     of_region, _ = decode_best_effort(part, DecodeRequest(region=region))
-    whole, _ = decode_best_effort(part)
-    assert np.array_equal(of_region.pixels, whole.pixels[region.rows, region.columns])
+    complete, _ = decode_best_effort(part)
+    assert np.array_equal(of_region.pixels, complete.pixels[region.rows, region.columns])
 
 
 def test_flips_are_located(encoded):
@@ -212,8 +212,8 @@ def test_damaged_levels_are_left_out(small, photograph):
     """Levels before the damage stay exactly; what comes out is never worse than what they alone
     give.
     """
-    whole, _ = container.read(small.data)
-    geometry = tiling_of(whole.architecture, whole.height, whole.width).tiles[0].geometry
+    complete, _ = container.read(small.data)
+    geometry = tiling_of(complete.architecture, complete.height, complete.width).tiles[0].geometry
     start, end = section(small.data, "latents")
     figures = []
     for position in range(start + 300, end, (end - start) // 8):
@@ -221,7 +221,7 @@ def test_damaged_levels_are_left_out(small, photograph):
         model, _, _ = container.read_region(flipped(small.data, position), None, losses=losses)
         (pixels,) = (int(found[1]) for loss in losses if (found := re.search(r"of up to (\d+) pixels", loss)))
         count = geometry.symbol_count(pixels.bit_length() - 1)
-        assert np.array_equal(model.symbols[:count], whole.symbols[:count])
+        assert np.array_equal(model.symbols[:count], complete.symbols[:count])
         assert not model.symbols[count:].any()
         image, _ = decode_best_effort(flipped(small.data, position))
         figures.append(psnr(photograph.pixels[64:192, 96:208], image.pixels))
@@ -236,12 +236,12 @@ def test_without_checks_all_that_decodes_is_taken(unchecked):
     losses: list[str] = []
     found, _, _ = container.read_region(flipped(unchecked, end - 40), None, losses=losses)
     assert "no checks that show where" in losses[0]
-    whole, _ = container.read(unchecked)
-    geometry = tiling_of(whole.architecture, whole.height, whole.width).tiles[0].geometry
+    complete, _ = container.read(unchecked)
+    geometry = tiling_of(complete.architecture, complete.height, complete.width).tiles[0].geometry
     before = geometry.symbol_count(1)  # all that the last 40 bytes have nothing of
-    assert np.array_equal(found.symbols[:before], whole.symbols[:before])
+    assert np.array_equal(found.symbols[:before], complete.symbols[:before])
     assert found.symbols[before:].any()
-    assert not np.array_equal(found.symbols, whole.symbols)
+    assert not np.array_equal(found.symbols, complete.symbols)
 
 
 def test_a_damaged_filter_is_done_without(encoded, photograph):
@@ -255,17 +255,17 @@ def test_a_damaged_filter_is_done_without(encoded, photograph):
 
 
 def test_what_is_beside_the_image_can_be_done_without(encoded, photograph):
-    whole = decode_image(encoded.data)
+    complete = decode_image(encoded.data)
     image, losses = decode_best_effort(flipped(encoded.data, section(encoded.data, "alpha")[0] + 30))
     assert image.alpha is None
     assert len(losses) == 1
     assert "opaque" in losses[0]
-    assert np.array_equal(image.pixels, whole.pixels)
+    assert np.array_equal(image.pixels, complete.pixels)
     image, losses = decode_best_effort(flipped(encoded.data, section(encoded.data, "metadata")[0] + 30))
     assert not image.metadata
     assert len(losses) == 1
     assert "the metadata section" in losses[0]
-    assert np.array_equal(image.pixels, whole.pixels)
+    assert np.array_equal(image.pixels, complete.pixels)
     assert np.array_equal(image.alpha, photograph.alpha)
 
 
@@ -284,7 +284,7 @@ def test_what_nothing_can_be_done_without(encoded):
         decode_best_effort(network[:-8])
 
 
-def test_bytes_after_the_end_are_told(encoded):
+def test_bytes_after_the_end_are_reported(encoded):
     with pytest.raises(CorruptError, match=f"3 extra bytes after the expected {len(encoded.data)}"):
         decode_image(encoded.data + b"abc")
     image, losses = decode_best_effort(encoded.data + b"abc")
@@ -296,23 +296,25 @@ def test_tiles_are_lost_one_by_one(tiled):
     start, end = section(tiled, "latents")
     first = int.from_bytes(tiled[start : start + 4], "little")
     begin = start + 8 + first  # of the second tile
-    whole = decode_image(tiled).pixels
+    complete = decode_image(tiled).pixels
     away = 40  # columns from the tiles' border that nothing of the other tile reaches
     image, losses = decode_best_effort(tiled[: begin + 4])
     assert any("1 of 2 tiles are missing, the first is number 2; they are mid-gray" in loss for loss in losses)
-    assert np.array_equal(image.pixels[:, : 256 - away], whole[:, : 256 - away])
+    assert np.array_equal(image.pixels[:, : 256 - away], complete[:, : 256 - away])
     assert np.abs(image.pixels[:, 256 + away :].astype(int) - 128).max() <= 1
     image, losses = decode_best_effort(tiled[: (begin + end) // 2])
     missing = r"the finest details of tile 2 of 2, of up to \d+ pixels, are missing; the image is blurrier there"
     assert any(re.fullmatch(missing, loss) for loss in losses)
-    assert np.array_equal(image.pixels[:, : 256 - away], whole[:, : 256 - away])
-    assert psnr(whole[:, 256:], image.pixels[:, 256:]) > psnr(whole[:, 256:], np.full_like(whole[:, 256:], 128))
+    assert np.array_equal(image.pixels[:, : 256 - away], complete[:, : 256 - away])
+    assert psnr(complete[:, 256:], image.pixels[:, 256:]) > psnr(
+        complete[:, 256:], np.full_like(complete[:, 256:], 128)
+    )
     image, losses = decode_best_effort(flipped(tiled, begin - 100))
     damaged = "the finest details of tile 1 of 2, of up to 2 pixels, are damaged; the image is blurrier there"
     assert damaged in losses
-    assert np.array_equal(image.pixels[:, 256 + away :], whole[:, 256 + away :])
+    assert np.array_equal(image.pixels[:, 256 + away :], complete[:, 256 + away :])
     of_first, _ = decode_best_effort(tiled[: begin + 4], DecodeRequest(region=Region(0, 0, 50, 50)))
-    assert np.array_equal(of_first.pixels, whole[:50, :50])
+    assert np.array_equal(of_first.pixels, complete[:50, :50])
 
 
 def test_symbols_that_are_not_those_written_are_an_error(encoded):
@@ -328,7 +330,7 @@ def test_checks_are_few(photograph, model, monkeypatch):
     """Written where they are at most 0.2 % of the file, and within the size target; here 2 % of
     small networks.
     """
-    config = {"effort": 1} if model == "wavelet" else {"model": "coordinate", "steps": 20}
+    config = {"effort": 1} if model == "wavelet" else {"model": "coordinate", "training_steps": 20}
     limits, part = {"wavelet": ((4000, 20_000), CHECKS_FRACTION), "coordinate": ((300, 1200), 10 * CHECKS_FRACTION)}[
         model
     ]
@@ -344,7 +346,7 @@ def test_checks_are_few(photograph, model, monkeypatch):
         assert abs(result.report.estimated_bytes - len(result.data)) <= 0.005 * len(result.data) + 4
 
 
-def test_commands_tell_what_is_wrong(tmp_path, monkeypatch, encoded):
+def test_commands_report_what_is_wrong(tmp_path, monkeypatch, encoded):
     monkeypatch.chdir(tmp_path)
     Path("whole.dfm").write_bytes(encoded.data)
     Path("cut.dfm").write_bytes(prefix(encoded.data, 0.6))

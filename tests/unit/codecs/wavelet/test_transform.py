@@ -18,7 +18,7 @@ from dfmcodec.codecs.wavelet.colour import (
 )
 from dfmcodec.codecs.wavelet.correction import CELL, FEATURES, CorrectionNetwork, padded_cells
 from dfmcodec.codecs.wavelet.geometry import Geometry, Tiling, default_levels
-from dfmcodec.codecs.wavelet.synthesis import Samples, blocks, machine_change
+from dfmcodec.codecs.wavelet.synthesis import Samples, blocks, correction_residual
 from dfmcodec.codecs.wavelet.transform import (
     BAND_NORMS,
     LOW_NORMS,
@@ -121,8 +121,8 @@ def test_principal_angle_decorrelates_chroma(chelsea, luma):
 
 def test_step_feature_and_cells():
     samples = np.arange(2 * 4 * 6 * 3 // 2, dtype=np.int32).reshape(3, 4, 6)
-    whole = Samples.whole(samples)
-    cells = padded_cells(whole.around(whole.at, CELL))
+    complete = Samples.complete(samples)
+    cells = padded_cells(complete.around(complete.at, CELL))
     assert cells.shape == (12, 4, 5)
     inner = cells[:, 1:-1, 1:-1].reshape(3, 2, 2, 2, 3)
     assert np.array_equal(inner.transpose(0, 3, 1, 4, 2).reshape(3, 4, 6), samples)
@@ -132,11 +132,11 @@ def test_step_feature_and_cells():
 def test_surroundings_are_the_samples_or_repeat_the_edges():
     samples = np.random.default_rng(0).integers(-99, 99, (3, 9, 11)).astype(np.int32)
     padded = np.pad(samples, ((0, 0), (4, 4), (4, 4)), mode="edge")
-    whole = Samples.whole(samples)
+    complete = Samples.complete(samples)
     part = Samples(samples[:, 2:9, 0:8], Region(2, 0, 9, 8), 9, 11)
     for block in (Region(0, 0, 9, 11), Region(4, 0, 9, 4), Region(5, 3, 9, 5)):
         expected = padded[:, block.top + 1 : block.bottom + 7, block.left + 1 : block.right + 7]
-        assert np.array_equal(whole.around(block, 3), expected)
+        assert np.array_equal(complete.around(block, 3), expected)
         if block.top > 4:
             assert np.array_equal(part.around(block, 3), expected)
 
@@ -153,9 +153,9 @@ def test_tiles_cover_the_image_once(side, count):
     assert (covered.bottom, numbers) == (side, [count - 1])
 
 
-def test_blocks_of_the_machine_join_without_seams(monkeypatch):
-    """What a machine adds to an image does not depend on the blocks it is evaluated in, and moves
-    with the image.
+def test_blocks_of_the_network_join_without_seams(monkeypatch):
+    """What a correction network adds to an image does not depend on the blocks it is evaluated in,
+    and moves with the image.
     """
     rng = np.random.default_rng(0)
     width = 16
@@ -164,22 +164,24 @@ def test_blocks_of_the_machine_join_without_seams(monkeypatch):
         for n in (width, width, 12)
     )
     lift = rng.normal(0, 0.02, (FEATURES, width)).astype(np.float32)
-    machine = CorrectionNetwork(lift, layers, rng.normal(0, 0.1, (width, 12)).astype(np.float32))
-    assert machine.reach == 4
+    correction = CorrectionNetwork(lift, layers, rng.normal(0, 0.1, (width, 12)).astype(np.float32))
+    assert correction.reach == 4
     samples = rng.integers(-4000, 4000, (3, 41, 30)).astype(np.int32)
 
-    def whole(samples):
+    def complete(samples):
         found = np.empty(samples.shape, dtype=np.float32)
-        image = Samples.whole(samples)
+        image = Samples.complete(samples)
         for block in blocks(image.at, image.height, image.width):
-            part = machine_change(image, block, 700, machine)
+            part = correction_residual(image, block, 700, correction)
             found[:, block.top : block.bottom, block.left : block.right] = part
         return found
 
-    at_once = whole(samples)
+    at_once = complete(samples)
     assert at_once.std() > 10
     monkeypatch.setattr(reconstruct, "BLOCK_SIDE", 8)
-    in_blocks = whole(samples)
+    in_blocks = complete(samples)
     assert np.abs(at_once - in_blocks).max() < 1e-4 * np.abs(at_once).max()  # as exact as sines of float32 are
-    inner = 2 * machine.reach
-    assert np.abs(whole(samples[:, 4:])[:, inner:-2] - at_once[:, 4 + inner : -2]).max() < 1e-4 * np.abs(at_once).max()
+    inner = 2 * correction.reach
+    assert (
+        np.abs(complete(samples[:, 4:])[:, inner:-2] - at_once[:, 4 + inner : -2]).max() < 1e-4 * np.abs(at_once).max()
+    )

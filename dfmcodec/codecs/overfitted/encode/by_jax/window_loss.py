@@ -13,7 +13,7 @@ import numpy as np
 
 from dfmcodec._types import Float32
 from dfmcodec.codecs.overfitted.encode.by_jax.contexts import Grids, symbol_bits
-from dfmcodec.codecs.overfitted.encode.by_jax.machine import window_colours
+from dfmcodec.codecs.overfitted.encode.by_jax.synthesis import window_colours
 from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.encode.window_loss import ImageTerms, Softness, WindowPixels
 from dfmcodec.codecs.overfitted.encode.windows import Windows
@@ -41,7 +41,7 @@ def _colours_and_bits(
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the colours of a window, and the bits of each symbol."""
     bits = symbol_bits(networks.contexts, grids, window.corner, jnp.asarray(image.size))
-    colours = window_colours(networks.machine, [grid * image.step for grid in grids])
+    colours = window_colours(networks.synthesis, [grid * image.step for grid in grids])
     return colours, bits
 
 

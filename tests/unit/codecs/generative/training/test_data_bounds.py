@@ -55,7 +55,7 @@ def test_a_packed_file_is_not_unpacked_beyond_its_header(tmp_path, head, message
         tracemalloc.stop()
 
 
-def test_a_packed_file_is_read_and_its_damage_is_told(tmp_path):
+def test_a_packed_file_is_read_and_its_damage_is_reported(tmp_path):
     path = tmp_path / "images-idx3.gz"
     packed = gzip.compress(HEAD + IMAGES.tobytes())
     path.write_bytes(packed)

@@ -149,7 +149,7 @@ def test_right_weights_pass_and_arrays_beside_them_do_not_matter() -> None:
     check_weights(zeros() | {"Conv2d_1a_3x3.bn.num_batches_tracked": np.array(0)}, PATH)
 
 
-def test_missing_weights_are_told() -> None:
+def test_missing_weights_are_reported() -> None:
     weights = zeros()
     del weights["Mixed_6b.branch7x7_2.bn.running_var"]
     expected = r"inception.npz has no array `Mixed_6b.branch7x7_2.bn.running_var` of the FID Inception; export .*\.pth"
@@ -159,14 +159,14 @@ def test_missing_weights_are_told() -> None:
         check_weights({"images": np.zeros(3)}, PATH)
 
 
-def test_weights_of_another_shape_are_told() -> None:
+def test_weights_of_another_shape_are_reported() -> None:
     weights = zeros() | {"fc.weight": np.zeros((1000, FEATURES), np.float32)}  # torchvision's own
     with pytest.raises(ImageError, match=r"`fc.weight` is \[1000, 2048\], in the FID Inception it is \[1008, 2048\]"):
         check_weights(weights, PATH)
 
 
 @pytest.mark.parametrize("array", [np.full(CLASSES, np.nan, np.float32), np.zeros(CLASSES, np.int64)])
-def test_weights_that_are_no_finite_numbers_are_told(array: Array) -> None:
+def test_weights_that_are_no_finite_numbers_are_reported(array: Array) -> None:
     with pytest.raises(ImageError, match=rf"`fc.bias` \({array.dtype}\) is not of finite floating-point numbers"):
         check_weights(zeros() | {"fc.bias": array}, PATH)
 

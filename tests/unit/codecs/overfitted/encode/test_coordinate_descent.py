@@ -11,7 +11,7 @@ from overfitted_parts import laplace_grids
 from dfmcodec.codecs.overfitted.encode.coordinate_descent import Reach, descend
 from dfmcodec.codecs.overfitted.encode.fit import Fit, FitSchedule
 from dfmcodec.codecs.overfitted.encode.networks import Networks
-from dfmcodec.codecs.overfitted.encode.quantize import prior_networks
+from dfmcodec.codecs.overfitted.encode.quantize import pretrained_networks
 from dfmcodec.codecs.overfitted.weights import overfitted_weights_of
 from dfmcodec.weights.registry import OVERFITTED_LARGE
 
@@ -77,7 +77,7 @@ def colours_of_photograph(height: int, width: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def fit() -> Fit:
-    start = prior_networks(overfitted_weights_of(OVERFITTED_LARGE.id))
+    start = pretrained_networks(overfitted_weights_of(OVERFITTED_LARGE.id))
     return Fit(colours_of_photograph(128, 160), 1e-3, 0, start, FitSchedule.of(40))
 
 

@@ -22,9 +22,9 @@ from overfitted_parts import (
     TableCosts,
     installed,
     laplace_grids,
-    prior_arrays,
     random_network,
-    some_prior,
+    some_weights,
+    weight_arrays,
 )
 
 from dfmcodec import container
@@ -43,24 +43,24 @@ from dfmcodec.codecs.overfitted.context import (
 from dfmcodec.codecs.overfitted.encode import fit as fitting
 from dfmcodec.codecs.overfitted.encode.by_jax import contexts as rate
 from dfmcodec.codecs.overfitted.encode.by_jax.contexts import Grids, laplace_bits, symbol_bits
-from dfmcodec.codecs.overfitted.encode.by_jax.machine import cosine_less_one_and_sine, window_colours
 from dfmcodec.codecs.overfitted.encode.by_jax.neighbours import Offsets, gathered, neighbourhoods
+from dfmcodec.codecs.overfitted.encode.by_jax.synthesis import cosine_less_one_and_sine, window_colours
 from dfmcodec.codecs.overfitted.encode.by_jax.upsampling import upsampled_planes, upsampling_matrix
 from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import soft_round
 from dfmcodec.codecs.overfitted.encode.contexts import BY_LEVEL, ContextWeights, unit_of
 from dfmcodec.codecs.overfitted.encode.fit import Fit, FitSchedule, FitState
 from dfmcodec.codecs.overfitted.encode.latents import Latents
-from dfmcodec.codecs.overfitted.encode.machine import start_machine
 from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.encode.quantize import (
     Rounding,
     choose_rounding,
     decoder_networks,
     flat_deltas,
-    prior_networks,
+    pretrained_networks,
     rounded,
 )
 from dfmcodec.codecs.overfitted.encode.soap import SoapState, soap_step
+from dfmcodec.codecs.overfitted.encode.synthesis import start_synthesis
 from dfmcodec.codecs.overfitted.encode.windows import WINDOW, Windows
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, grid_sizes, lmbda_of_code
 from dfmcodec.codecs.overfitted.sections.grids import write_grids
@@ -69,7 +69,7 @@ from dfmcodec.codecs.overfitted.synthesis import HALO, TAPS, SynthesisNetwork, s
 from dfmcodec.codecs.overfitted.traversal import traverse_grids
 from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS, DELTA_NAMES, EXPONENTS, OverfittedWeights, WeightDeltas
 from dfmcodec.entropy.context_networks import SQUARE
-from dfmcodec.entropy.tables import MEAN_PARTS
+from dfmcodec.entropy.tables import MEANS_PER_SYMBOL
 from dfmcodec.image.region import CHANNELS, Region
 from dfmcodec.metrics import psnr
 
@@ -116,11 +116,11 @@ def perturbed(tree: SynthesisNetwork | ContextWeights, std: float, seed: int) ->
     return jax.tree.map(lambda array: array + jnp.asarray(rng.normal(0, std, array.shape), jnp.float32), tree)
 
 
-def some_machine(seed: int = 0, width: int = 8) -> SynthesisNetwork:
+def some_synthesis(seed: int = 0, width: int = 8) -> SynthesisNetwork:
     """Neither linear nor symmetric."""
-    machine = perturbed(start_machine(np.random.default_rng(seed), width), 0.05, seed)
-    assert isinstance(machine, SynthesisNetwork)
-    return machine
+    synthesis = perturbed(start_synthesis(np.random.default_rng(seed), width), 0.05, seed)
+    assert isinstance(synthesis, SynthesisNetwork)
+    return synthesis
 
 
 LMBDA = lmbda_of_code(CODE)
@@ -155,15 +155,15 @@ def laplace_state(fit: Fit) -> FitState:
     return fit.start([grid.astype(np.float32) for grid in laplace_grids(fit.height, fit.width, scale=1.0)])
 
 
-def prior_of_networks(networks: Networks) -> OverfittedWeights:
-    """A prior whose fits start from given networks."""
-    machine = {name: np.asarray(weights) for name, weights in networks.machine._asdict().items()}
-    return OverfittedWeights.from_arrays(prior_arrays(networks.contexts.to_integers(), machine, 2.0**-8))
+def weights_of_networks(networks: Networks) -> OverfittedWeights:
+    """Pretrained weights whose fits start from given networks."""
+    synthesis = {name: np.asarray(weights) for name, weights in networks.synthesis._asdict().items()}
+    return OverfittedWeights.from_arrays(weight_arrays(networks.contexts.to_integers(), synthesis, 2.0**-8))
 
 
 @pytest.fixture(scope="module")
-def small_prior() -> OverfittedWeights:
-    return some_prior()
+def small_weights() -> OverfittedWeights:
+    return some_weights()
 
 
 # Rate
@@ -199,7 +199,7 @@ def companding_unit() -> int:
 
 
 def test_encoder_and_decoder_compand_alike() -> None:
-    """All whole symbols; between two of them the encoder is between."""
+    """All integer symbols; between two of them the encoder is between."""
     symbols = np.arange(-1500, 1501, dtype=np.int32)
     found = np.asarray(rate.companded(jnp.asarray(symbols, jnp.float32)))
     assert np.array_equal(companding_unit() * found, companded(symbols))
@@ -354,7 +354,7 @@ def test_rounded_float_networks_are_integer_networks(monkeypatch: pytest.MonkeyP
 
     def both_outputs(symbols: jax.Array, mean: jax.Array, scale: jax.Array) -> jax.Array:
         """Scale and mean as integers in one number."""
-        return 65536 * (jnp.floor(4 * jnp.log2(scale) + 0.5) + 64) + jnp.floor(MEAN_PARTS * mean + 0.5) + 32768
+        return 65536 * (jnp.floor(4 * jnp.log2(scale) + 0.5) + 64) + jnp.floor(MEANS_PER_SYMBOL * mean + 0.5) + 32768
 
     monkeypatch.setattr(rate, "upsampled_planes", decoder_planes)
     monkeypatch.setattr(rate, "_activation", decoder_activation)
@@ -532,17 +532,17 @@ def test_latents_move_once_by_all_that_waits() -> None:
 )
 def test_windows_join_without_a_seam(size: tuple[int, int]) -> None:
     """To the image that a decoder shows, which knows no windows."""
-    machine = some_machine()
+    synthesis = some_synthesis()
     step = 0.1
     windows = Windows.of(*size)
     grids = random_grids(*size)
-    colours = jax.jit(lambda grids: window_colours(machine, grids))
+    colours = jax.jit(lambda grids: window_colours(synthesis, grids))
     joined = np.zeros((CHANNELS, *(-(-side // WINDOW) * WINDOW for side in size)), dtype=np.float32)
     for number, (top, left) in enumerate(windows.corners):
         part = np.asarray(colours(windows.cut(number, [grid * step for grid in grids])))
         joined[:, top : top + WINDOW, left : left + WINDOW] = part
-    whole = [np.asarray(grid).astype(np.int32) for grid in grids]
-    decoded = synthesise_grids(SynthesisNetwork(*map(np.asarray, machine)), whole, step, Region(0, 0, *size))
+    complete = [np.asarray(grid).astype(np.int32) for grid in grids]
+    decoded = synthesise_grids(SynthesisNetwork(*map(np.asarray, synthesis)), complete, step, Region(0, 0, *size))
     assert np.ptp(decoded) > 0.5
     assert np.abs(joined[:, : size[0], : size[1]] - decoded).max() < 1e-4
 
@@ -550,112 +550,114 @@ def test_windows_join_without_a_seam(size: tuple[int, int]) -> None:
 # Integers of networks
 
 
-def with_changes(prior: OverfittedWeights, start: Networks, deltas: np.ndarray) -> Networks:
+def with_deltas(pretrained: OverfittedWeights, start: Networks, deltas: np.ndarray) -> Networks:
     """Networks that differ from a start by given changes: the inverse of `flat_deltas`."""
-    arrays = prior.split(deltas)
-    machine = SynthesisNetwork(*(w + jnp.asarray(c) for w, c in zip(start.machine, arrays, strict=False)))
+    arrays = pretrained.split(deltas)
+    synthesis = SynthesisNetwork(*(w + jnp.asarray(c) for w, c in zip(start.synthesis, arrays, strict=False)))
     layers = {}
-    for name, array in zip(CONTEXT_DELTAS, arrays[len(machine) :], strict=True):
+    for name, array in zip(CONTEXT_DELTAS, arrays[len(synthesis) :], strict=True):
         weights = getattr(start.contexts, name)
         units = unit_of(name).astype(np.float32).reshape(-1, *[1] * (weights.ndim - 1))
         layers[name] = weights + jnp.asarray((array.T if name in BY_LEVEL else array) / units)
-    return Networks(machine, start.contexts._replace(**layers))
+    return Networks(synthesis, start.contexts._replace(**layers))
 
 
-def moved_networks(prior: OverfittedWeights, std: float) -> tuple[Networks, Networks]:
-    """Networks whose changes in steps have a standard deviation, and those of the prior."""
-    start = prior_networks(prior)
-    steps = np.random.default_rng(10).normal(0, std, prior.weight_count)
-    return with_changes(prior, start, (steps * prior.steps).astype(np.float32)), start
+def moved_networks(weights: OverfittedWeights, std: float) -> tuple[Networks, Networks]:
+    """Networks whose changes in steps have a standard deviation, and the pretrained ones."""
+    start = pretrained_networks(weights)
+    steps = np.random.default_rng(10).normal(0, std, weights.weight_count)
+    return with_deltas(weights, start, (steps * weights.steps).astype(np.float32)), start
 
 
-def test_changes_and_networks_are_inverse(small_prior: OverfittedWeights) -> None:
-    start = prior_networks(small_prior)
-    deltas = (np.random.default_rng(11).normal(0, 3, small_prior.weight_count) * small_prior.steps).astype(np.float32)
-    networks = with_changes(small_prior, start, deltas)
+def test_changes_and_networks_are_inverse(small_weights: OverfittedWeights) -> None:
+    start = pretrained_networks(small_weights)
+    deltas = (np.random.default_rng(11).normal(0, 3, small_weights.weight_count) * small_weights.steps).astype(
+        np.float32
+    )
+    networks = with_deltas(small_weights, start, deltas)
     found = flat_deltas(networks, start)
     assert found.dtype == np.float32
     assert np.allclose(found, deltas, rtol=1e-3, atol=2e-3)
-    again = with_changes(small_prior, start, found)
+    again = with_deltas(small_weights, start, found)
     for one, other in zip(jax.tree.leaves(again), jax.tree.leaves(networks), strict=True):
         assert np.allclose(one, other, atol=1e-5)
     assert not flat_deltas(start, start).any()
 
 
 @pytest.mark.slow
-def test_each_change_goes_to_its_weight(small_prior: OverfittedWeights) -> None:
+def test_each_change_goes_to_its_weight(small_weights: OverfittedWeights) -> None:
     """One change at a time changes one weight, that of its place in `OverfittedWeights.split`."""
-    start = prior_networks(small_prior)
-    ends = np.cumsum([0, *(int(np.prod(shape)) for _, shape in small_prior.shapes)])
+    start = pretrained_networks(small_weights)
+    ends = np.cumsum([0, *(int(np.prod(shape)) for _, shape in small_weights.shapes)])
     for place in (*ends[:-1], *(ends[1:] - 2)):
-        deltas = np.zeros(small_prior.weight_count, dtype=np.float32)
+        deltas = np.zeros(small_weights.weight_count, dtype=np.float32)
         deltas[place] = 8.0
-        networks = with_changes(small_prior, start, deltas)
+        networks = with_deltas(small_weights, start, deltas)
         differs = [one != other for one, other in zip(jax.tree.leaves(networks), jax.tree.leaves(start), strict=True)]
         assert sum(int(d.sum()) for d in differs) == 1
         assert np.flatnonzero(flat_deltas(networks, start)).tolist() == [place]
 
 
 @pytest.mark.parametrize("exponent", [-5, 0, 2])
-def test_rounded_networks_are_those_of_the_decoder(small_prior: OverfittedWeights, exponent: int) -> None:
+def test_rounded_networks_are_those_of_the_decoder(small_weights: OverfittedWeights, exponent: int) -> None:
     """The fit goes on under the networks that the file's reader has."""
-    networks, start = moved_networks(small_prior, 1.5)
+    networks, start = moved_networks(small_weights, 1.5)
     exponents = (exponent,) * len(DELTA_NAMES)
-    deltas = rounded(small_prior, flat_deltas(networks, start), exponents)
-    fitted = decoder_networks(small_prior, deltas)
-    network, machine = small_prior.networks_of(deltas)
-    for name, found, wanted in zip(SynthesisNetwork._fields, fitted.machine, machine, strict=True):
+    deltas = rounded(small_weights, flat_deltas(networks, start), exponents)
+    fitted = decoder_networks(small_weights, deltas)
+    network, synthesis = small_weights.networks_of(deltas)
+    for name, found, wanted in zip(SynthesisNetwork._fields, fitted.synthesis, synthesis, strict=True):
         assert np.allclose(found, wanted, atol=1e-6), name
     found = fitted.contexts.to_integers()
     for name in GridNetwork.LIMITS:
         assert np.array_equal(getattr(found, name), getattr(network, name)), name
 
 
-def test_networks_beyond_the_limits_are_those_of_the_decoder(small_prior: OverfittedWeights) -> None:
+def test_networks_beyond_the_limits_are_those_of_the_decoder(small_weights: OverfittedWeights) -> None:
     """A fit may push a last layer beyond what `GridNetwork` allows."""
-    start = prior_networks(small_prior)
+    start = pretrained_networks(small_weights)
     beyond = start._replace(contexts=start.contexts._replace(w3=start.contexts.w3 + 100.0))
-    deltas = rounded(small_prior, flat_deltas(beyond, start), (-3,) * len(DELTA_NAMES))
-    fitted = decoder_networks(small_prior, deltas)
-    network, _ = small_prior.networks_of(deltas)
+    deltas = rounded(small_weights, flat_deltas(beyond, start), (-3,) * len(DELTA_NAMES))
+    fitted = decoder_networks(small_weights, deltas)
+    network, _ = small_weights.networks_of(deltas)
     assert (network.w3 == GridNetwork.LIMITS["w3"]).all()
     assert np.allclose(fitted.contexts.w3, ContextWeights.from_integers(network).w3, atol=1e-5)
 
 
-def test_small_changes_become_zero(small_prior: OverfittedWeights) -> None:
+def test_small_changes_become_zero(small_weights: OverfittedWeights) -> None:
     """Up to 0.6 of a step; others are rounded with the same threshold."""
     exponents = tuple(EXPONENTS[kind] for kind in range(len(DELTA_NAMES)))
-    parts = np.resize([0.0, 0.55, -0.55, 0.65, -0.65, 1.55, -1.65, 7.0], small_prior.weight_count)
-    steps = small_prior.step_sizes(exponents)
-    deltas = rounded(small_prior, (parts * steps).astype(np.float32), exponents)
+    parts = np.resize([0.0, 0.55, -0.55, 0.65, -0.65, 1.55, -1.65, 7.0], small_weights.weight_count)
+    steps = small_weights.step_sizes(exponents)
+    deltas = rounded(small_weights, (parts * steps).astype(np.float32), exponents)
     assert deltas.exponents == exponents
     assert deltas.symbols.dtype == np.int32
-    assert deltas.symbols.tolist() == np.resize([0, 0, 0, 1, -1, 1, -2, 7], small_prior.weight_count).tolist()
+    assert deltas.symbols.tolist() == np.resize([0, 0, 0, 1, -1, 1, -2, 7], small_weights.weight_count).tolist()
 
 
-def test_steps_are_chosen_by_cost_and_bits(small_prior: OverfittedWeights) -> None:
+def test_steps_are_chosen_by_cost_and_bits(small_weights: OverfittedWeights) -> None:
     """Where weights do not count, nothing is written of them; where they count much, the finest
     steps are kept; in between, both together cost less than with either.
     """
-    networks, start = moved_networks(small_prior, 4.0)
+    networks, start = moved_networks(small_weights, 4.0)
     goal = flat_deltas(networks, start)
 
     def quantised(bit_cost: float) -> tuple[WeightDeltas, float, float]:
         def cost(tried: Networks) -> float:
-            return bit_cost * float((((flat_deltas(tried, start) - goal) / small_prior.steps) ** 2).sum())
+            return bit_cost * float((((flat_deltas(tried, start) - goal) / small_weights.steps) ** 2).sum())
 
-        deltas = choose_rounding(small_prior, networks, cost).deltas(networks)
-        return deltas, cost(decoder_networks(small_prior, deltas)), delta_bits(small_prior, deltas)[0]
+        deltas = choose_rounding(small_weights, networks, cost).deltas(networks)
+        return deltas, cost(decoder_networks(small_weights, deltas)), delta_bits(small_weights, deltas)[0]
 
     none, _, no_bits = quantised(0.0)
-    assert np.abs(none.symbols).sum() < 0.2 * small_prior.weight_count
+    assert np.abs(none.symbols).sum() < 0.2 * small_weights.weight_count
     some, some_cost, some_bits = quantised(1.0)
     fine, fine_cost, fine_bits = quantised(1e4)
     assert no_bits < some_bits < fine_bits
     assert max(fine.exponents) <= 0
     assert sum(fine.exponents) < sum(some.exponents) < sum(none.exponents)
     assert some_cost + some_bits < fine_cost / 1e4 + fine_bits
-    nothing = float(((goal / small_prior.steps) ** 2).sum())
+    nothing = float(((goal / small_weights.steps) ** 2).sum())
     assert some_cost + some_bits < nothing
 
 
@@ -708,9 +710,9 @@ def test_soft_rounding() -> None:
     x = jnp.linspace(-2.4, 2.4, 49)
     assert np.abs(soft_round(x, jnp.float32(0.01)) - np.round(x))[np.abs(x % 1 - 0.5) > 0.06].max() < 1e-3
     assert np.allclose(soft_round(x, jnp.float32(20.0)), x, atol=1e-3)
-    whole = jnp.arange(-3.0, 4.0)
+    complete = jnp.arange(-3.0, 4.0)
     for temperature in (0.05, 0.3, 1.0):
-        assert np.allclose(soft_round(whole, jnp.float32(temperature)), whole, atol=1e-6)
+        assert np.allclose(soft_round(complete, jnp.float32(temperature)), complete, atol=1e-6)
         assert (np.diff(soft_round(x, jnp.float32(temperature))) >= 0).all()
 
 
@@ -773,9 +775,9 @@ def test_networks_can_go_on_rounded() -> None:
     changes nothing.
     """
     fit, fitted = overfitted_photograph()
-    prior = prior_of_networks(fitted.networks)
-    rounding = Rounding(prior, (4,) * len(DELTA_NAMES))
-    moved, _ = moved_networks(prior, 16.0)
+    weights = weights_of_networks(fitted.networks)
+    rounding = Rounding(weights, (4,) * len(DELTA_NAMES))
+    moved, _ = moved_networks(weights, 16.0)
     state = start = fit.start(fitted.latents)._replace(networks=moved)
     for number in range(10):
         state = fit.step(state, number, rounding=rounding)
@@ -786,7 +788,7 @@ def test_networks_can_go_on_rounded() -> None:
         assert np.allclose(one, other, atol=1e-5)
 
 
-def test_the_price_of_a_change_is_that_of_its_bits() -> None:
+def test_the_rate_cost_of_a_change_is_that_of_its_bits() -> None:
     """Its derivative is that of the bits under a Laplace distribution around the start, and smooth
     near it. (These changes are so large that the image's own scale is the widest there is.)
     """
@@ -819,7 +821,7 @@ def moves_of_a_step(
     return moves
 
 
-def test_a_crop_may_pay_a_part_of_the_price(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crop_may_pay_a_fraction_of_the_rate_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its networks then move as those of a larger image would."""
     bit_costs = []
     for part in (1.0, 0.2):
@@ -847,18 +849,18 @@ def test_short_fits_have_smaller_batches() -> None:
 def test_what_is_measured_is_what_is_written_and_decoded() -> None:
     """Of a file with the changes of all networks from others, near 32 dB."""
     grids = laplace_grids(*SIZE, scale=1.0)
-    prior = prior_of_networks(Networks.start(1, 8, 8))
-    start = prior_networks(prior)
+    weights = weights_of_networks(Networks.start(1, 8, 8))
+    start = pretrained_networks(weights)
     goal = Networks.start(0, 8, 8)
-    deltas = rounded(prior, flat_deltas(goal, start), (EXPONENTS[0],) * len(DELTA_NAMES))
-    arch = OverfittedArchitecture(3, GRID_LEVELS, 1, prior.width, 1, prior.checksum)
+    deltas = rounded(weights, flat_deltas(goal, start), (EXPONENTS[0],) * len(DELTA_NAMES))
+    arch = OverfittedArchitecture(3, GRID_LEVELS, 1, weights.width, 1, weights.checksum)
     model = QuantizedGrids(arch, *SIZE, CODE, grids, deltas)
-    with installed(prior):
+    with installed(weights):
         data = container.write(model)
         decoded = decode_image(data).pixels
     noisy = np.clip(decoded + np.random.default_rng(1).normal(0, 6, decoded.shape), 0, 255).astype(np.uint8)
     colours = np.ascontiguousarray(noisy.transpose(2, 0, 1), dtype=np.float32) / 255
-    fit = Fit(colours, LMBDA, CODE, decoder_networks(prior, deltas), FitSchedule.of(STEPS))
+    fit = Fit(colours, LMBDA, CODE, decoder_networks(weights, deltas), FitSchedule.of(STEPS))
     measured = fit.measured(laplace_state(fit))
     assert measured.psnr_db == pytest.approx(psnr(noisy, decoded), abs=0.02)
     assert measured.psnr_db == pytest.approx(20 * np.log10(255 / 6), abs=1)  # clipped samples have less noise

@@ -20,7 +20,7 @@ from dfmcodec.codecs.overfitted.encode.quantize import (
     flat_deltas,
     flat_gradient,
     from_flat,
-    prior_networks,
+    pretrained_networks,
 )
 from dfmcodec.codecs.overfitted.encode.refine import refined
 from dfmcodec.codecs.overfitted.grids import code_of_lmbda
@@ -33,25 +33,25 @@ SearchResult = tuple[Fit, FitState, Rounding]
 
 
 @pytest.fixture(scope="module")
-def prior() -> OverfittedWeights:
+def weights() -> OverfittedWeights:
     return overfitted_weights_of(OVERFITTED_SMALL.id)
 
 
 @pytest.fixture(scope="module", params=[(40, 150), (56, 64)], ids=["windows", "a window"])
-def found(request: pytest.FixtureRequest, prior: OverfittedWeights) -> SearchResult:
-    """An image that networks of the prior give with known symbols, and other networks: a twentieth
+def found(request: pytest.FixtureRequest, weights: OverfittedWeights) -> SearchResult:
+    """An image that pretrained networks give with known symbols, and other networks: a twentieth
     of the weights are a coarse step away.
     """
-    rounding = Rounding(prior, (2,) * len(DELTA_NAMES))
+    rounding = Rounding(weights, (2,) * len(DELTA_NAMES))
     grids = laplace_grids(*request.param, scale=1.0)
-    arch = OverfittedArchitecture(3, len(grids), 1, prior.width, 1, prior.checksum)
+    arch = OverfittedArchitecture(3, len(grids), 1, weights.width, 1, weights.checksum)
     pixels = render(QuantizedGrids(arch, *request.param, code_of_lmbda(LMBDA), grids))
     colours = np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32) / 255
-    start = prior_networks(prior)
+    start = pretrained_networks(weights)
     fit = Fit(colours, LMBDA, code_of_lmbda(LMBDA), start, FitSchedule.of(1))
     rng = np.random.default_rng(0)
-    steps = rng.choice([-1, 0, 1], prior.weight_count, p=[0.025, 0.95, 0.025])
-    deltas = (steps * prior.step_sizes(rounding.exponents)).astype(np.float32)
+    steps = rng.choice([-1, 0, 1], weights.weight_count, p=[0.025, 0.95, 0.025])
+    deltas = (steps * weights.step_sizes(rounding.exponents)).astype(np.float32)
     networks = Networks(*jax.tree.map(jnp.add, start, from_flat(deltas, start)))
     state = fit.start([grid.astype(np.float32) for grid in grids])._replace(networks=networks)
     return fit, state, rounding
@@ -65,7 +65,7 @@ def cost_of(found: SearchResult, networks: Networks) -> float:
     """The cost of a file with networks as they would be written, in bits."""
     fit, state, rounding = found
     measured = fit.measured(state._replace(networks=rounding(networks)))
-    of_networks, _ = delta_bits(rounding.prior, rounding.deltas(networks))
+    of_networks, _ = delta_bits(rounding.weights, rounding.deltas(networks))
     return measured.mse * fit.pixel_count / LMBDA + measured.bits + of_networks
 
 
@@ -116,13 +116,13 @@ def test_a_search_can_be_stopped(found: SearchResult) -> None:
     assert np.array_equal(rounding.deltas(stopped).symbols, rounding.deltas(same).symbols)
 
 
-def test_a_flat_gradient_is_that_by_flat_changes(prior: OverfittedWeights) -> None:
+def test_a_flat_gradient_is_that_by_flat_changes(weights: OverfittedWeights) -> None:
     """g(networks) = sum of a * networks changes by the flat gradient times flat changes."""
-    start = prior_networks(prior)
+    start = pretrained_networks(weights)
     rng = np.random.default_rng(0)
     a, d = (jax.tree.map(lambda w: jnp.asarray(rng.normal(size=w.shape), jnp.float32), start) for _ in range(2))
     change = sum(float((x * y).sum()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(d), strict=True))
     moved = Networks(*jax.tree.map(jnp.add, start, d))
     by_flat = float(flat_gradient(a).astype(np.float64) @ flat_deltas(moved, start))
     assert by_flat == pytest.approx(change, rel=1e-3)
-    assert flat_gradient(a).shape == (prior.weight_count,)
+    assert flat_gradient(a).shape == (weights.weight_count,)

@@ -34,8 +34,8 @@ from dfmcodec.codecs.overfitted.encode.control import FitControl
 from dfmcodec.codecs.overfitted.encode.fit import Fit, FitSchedule, FitState, Measured
 from dfmcodec.codecs.overfitted.encode.latents import Latents
 from dfmcodec.codecs.overfitted.encode.networks import Networks
-from dfmcodec.codecs.overfitted.encode.plan import Plan, plan_of, prior_and_schedule
-from dfmcodec.codecs.overfitted.encode.quantize import Rounding, prior_networks
+from dfmcodec.codecs.overfitted.encode.plan import Plan, plan_of, weights_and_schedule
+from dfmcodec.codecs.overfitted.encode.quantize import Rounding, pretrained_networks
 from dfmcodec.codecs.overfitted.encode.search import fit_grids
 from dfmcodec.codecs.overfitted.encode.windows import colours_of
 from dfmcodec.codecs.overfitted.grids import LMBDA_CODES, code_of_lmbda, lmbda_of_code
@@ -54,7 +54,7 @@ from dfmcodec.search.config import EncoderConfig, lmbda_of_quality
 from dfmcodec.search.driver import Watch
 from dfmcodec.search.job import MAX_RESTARTS, Job, Outcome, Progress
 from dfmcodec.search.target import asked_target
-from training.overfitted import prior_arrays
+from training.overfitted import weight_arrays
 
 LMBDA = 1e-3
 STEPS = 60
@@ -62,10 +62,10 @@ PIXELS = np.ascontiguousarray(skimage.data.chelsea()[60:124, 130:226])
 
 
 @lru_cache(maxsize=1)
-def prior() -> OverfittedWeights:
+def weights() -> OverfittedWeights:
     """Of random networks, small enough that they are compiled and fitted soon."""
     start = Networks.start(0, 8, 8)
-    return OverfittedWeights.from_arrays(prior_arrays(start, [start]))
+    return OverfittedWeights.from_arrays(weight_arrays(start, [start]))
 
 
 @lru_cache(maxsize=1)
@@ -77,16 +77,16 @@ def laplace_latents() -> tuple[Float32, ...]:
 
 
 def model_of(latents: Sequence[Float32], bit_depth: int = 8) -> QuantizedGrids:
-    """The model of latents and the networks of the prior."""
+    """The model of latents and the pretrained networks."""
     symbols = tuple(np.rint(grid).astype(np.int32) for grid in latents)
-    arch = OverfittedArchitecture(3, len(symbols), 1, prior().width, 1, prior().checksum)
+    arch = OverfittedArchitecture(3, len(symbols), 1, weights().width, 1, weights().checksum)
     return QuantizedGrids(arch, *symbols[0].shape, code_of_lmbda(LMBDA), symbols, bit_depth=bit_depth)
 
 
 @lru_cache(maxsize=2)
 def laplace_image(noise: float = 6.0, bit_depth: int = 8) -> Image:
     """What a decoder shows of `laplace_latents`, with noise of a deviation in code values."""
-    with installed(prior()):
+    with installed(weights()):
         rendered = render(model_of(laplace_latents(), bit_depth))
     noisy = rendered + np.random.default_rng(2).normal(0, noise, rendered.shape)
     return Image(np.clip(np.rint(noisy), 0, np.iinfo(rendered.dtype).max).astype(rendered.dtype))
@@ -117,9 +117,9 @@ class LaplaceFit(Fit):
         latents, _ = self._last
         if latents is not state.moving_latents:
             model = model_of(state.latents)
-            with installed(prior()):
+            with installed(weights()):
                 error = mse(laplace_image().pixels, render(model)) / PEAK_CODE_VALUE**2
-            self._last = state.moving_latents, Measured(8.0 * len(write_grids(model.grids, prior().network)), error)
+            self._last = state.moving_latents, Measured(8.0 * len(write_grids(model.grids, weights().network)), error)
         return self._last[1]
 
     def costs(self, networks: Networks, grids: Sequence[Float32]) -> Float32:
@@ -132,7 +132,7 @@ class LaplaceFit(Fit):
 
 def usual_rounding(*_: Any) -> Rounding:
     """Where networks do not move, or nothing depends on how far: 300 measurements less."""
-    return Rounding(prior(), (0,) * len(DELTA_NAMES))
+    return Rounding(weights(), (0,) * len(DELTA_NAMES))
 
 
 @dataclass(frozen=True)
@@ -172,11 +172,11 @@ def found(
     progress: list[Progress] = []
     watch = {"on_progress": progress.append, "should_stop": should_stop, "has_checks": has_checks}
     job = Job.of(image, config, asked_target(config, image), ancillary_bytes, **watch)
-    with pytest.MonkeyPatch.context() as patch, installed(prior()):
+    with pytest.MonkeyPatch.context() as patch, installed(weights()):
         patch.setattr(search, "Fit", fit)
         if fit is LaplaceFit:
             patch.setattr(search, "choose_rounding", usual_rounding)
-        outcome = fit_grids(job, Plan(prior(), prior_networks(prior()), FitSchedule.of(steps), LMBDA))
+        outcome = fit_grids(job, Plan(weights(), pretrained_networks(weights()), FitSchedule.of(steps), LMBDA))
         data = container.write(outcome.model, checked=False)
         return SearchResult(image, outcome, data, dfmcodec.decode(data).pixels, progress)
 
@@ -190,7 +190,7 @@ def search_of(config: EncoderConfig, steps: int = STEPS, image: Image | None = N
     """The search for a target before its first step."""
     image = laplace_image() if image is None else image
     job = Job.of(image, config, asked_target(config, image))
-    plan = Plan(prior(), prior_networks(prior()), FitSchedule.of(steps), LMBDA)
+    plan = Plan(weights(), pretrained_networks(weights()), FitSchedule.of(steps), LMBDA)
     return search._Search(job, plan, Watch(job))
 
 
@@ -207,7 +207,7 @@ def of_lmbda() -> SearchResult:
 def check_file(result: SearchResult) -> None:
     """A file of the named size decodes to the rendered image."""
     assert len(result.data) == result.outcome.estimated_bytes
-    with installed(prior()):
+    with installed(weights()):
         assert np.array_equal(result.pixels, render(result.outcome.model))
         assert result.pixels.shape == result.image.pixels.shape
         assert result.pixels.dtype == result.image.pixels.dtype
@@ -224,7 +224,7 @@ def test_a_multiplier_is_a_target(of_photograph: SearchResult) -> None:
     assert (outcome.steps, outcome.stop_reason, outcome.restarts) == (STEPS, "steps", 0)
     assert outcome.fit_s > 0
     assert outcome.model.lmbda_code == code_of_lmbda(LMBDA)
-    assert outcome.model.architecture.weights_id == prior().checksum
+    assert outcome.model.architecture.weights_id == weights().checksum
     assert outcome.model.deltas.symbols.any()
 
 
@@ -317,7 +317,7 @@ def test_a_fit_can_be_interrupted() -> None:
     assert result.outcome.stop_reason == "interrupted"
     assert result.outcome.steps == 25
     assert floor_db <= result.psnr_db < floor_db + 0.5 < result.progress[-1].psnr_db
-    with installed(prior()):
+    with installed(weights()):
         assert np.array_equal(result.pixels, render(result.outcome.model))
 
 
@@ -505,9 +505,9 @@ def test_a_part_of_each_of_two_states_leads_to_the_target() -> None:
     """The more of the one beyond it, the larger and the better is the file."""
     beyond = [np.rint(grid) for grid in laplace_latents()]
     nearest = [np.zeros_like(beyond[0]), *beyond[1:]]
-    with installed(prior()):
+    with installed(weights()):
         any_size = search_of(EncoderConfig(size=9000))
-        deltas = any_size.first.rounding.deltas(prior_networks(prior()))
+        deltas = any_size.first.rounding.deltas(pretrained_networks(weights()))
         small, large = (
             SymbolCandidate(grids, any_size._candidates.of(grids, deltas), LMBDA) for grids in (nearest, beyond)
         )
@@ -633,27 +633,31 @@ def test_a_plan_has_the_steps_of_its_effort_or_those_that_are_given() -> None:
         plan_for(EncoderConfig(model="overfitted", lmbda=LMBDA, effort=effort)).schedule.steps for effort in EFFORTS
     ]
     assert counts == sorted(set(counts))
-    assert plan_for(EncoderConfig(model="overfitted", lmbda=LMBDA, steps=7)).schedule.steps == 7
+    assert plan_for(EncoderConfig(model="overfitted", lmbda=LMBDA, training_steps=7)).schedule.steps == 7
 
 
-def test_a_plan_has_the_prior_for_its_image_and_multiplier(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_has_the_weights_for_its_image_and_multiplier(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks that move far pay for large images with details only, wide ones for larger ones at
     low multipliers, in those full of details at higher ones.
     """
-    priors = {}
+    all_weights = {}
     for side, part, lmbda in product((280, 290, 440, 450), (0.2, 0.5, 0.6), (1e-4, 1.5e-3, 3e-3)):
         monkeypatch.setattr(planning, "smooth_fraction", lambda *_, part=part: part)
-        prior, _ = prior_and_schedule(np.zeros((3, side, side), dtype=np.float32), lmbda, 10)
-        priors[side, part, lmbda] = prior
-    full, wide, far = priors.pop((450, 0.2, 1e-4)), priors.pop((450, 0.5, 1e-4)), priors.pop((290, 0.5, 3e-3))
-    assert priors.pop((450, 0.2, 1.5e-3)).checksum == full.checksum != wide.checksum
-    low, high = priors[280, 0.5, 1e-4], priors[280, 0.5, 3e-3]
+        weights, _ = weights_and_schedule(np.zeros((3, side, side), dtype=np.float32), lmbda, 10)
+        all_weights[side, part, lmbda] = weights
+    full, wide, far = (
+        all_weights.pop((450, 0.2, 1e-4)),
+        all_weights.pop((450, 0.5, 1e-4)),
+        all_weights.pop((290, 0.5, 3e-3)),
+    )
+    assert all_weights.pop((450, 0.2, 1.5e-3)).checksum == full.checksum != wide.checksum
+    low, high = all_weights[280, 0.5, 1e-4], all_weights[280, 0.5, 3e-3]
     assert far.tables.mean() > high.tables.mean() + 2
     assert len(full.network.w1) == len(wide.network.w1) > len(low.network.w1)
     assert len(low.network.w1) == len(far.network.w1) == len(high.network.w1)
-    for (side, part, lmbda), prior in priors.items():
+    for (side, part, lmbda), weights in all_weights.items():
         expected = low if lmbda < 1e-3 else high if part > 0.5 or side == 280 else far
-        assert prior.checksum == expected.checksum, (side, part, lmbda)
+        assert weights.checksum == expected.checksum, (side, part, lmbda)
 
 
 def test_the_first_multiplier_follows_that_of_the_latent_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -743,9 +747,9 @@ def test_a_time_limit_is_for_the_first_multiplier_too(monkeypatch: pytest.Monkey
             for limit in (None, 1e-6)
         ]
         assert firsts[0] / 2 < firsts[1] < 2 * firsts[0], target
-        (_, whole), (why, cut) = ends
+        (_, complete), (why, cut) = ends
         assert why == "time limit"
-        assert cut <= whole
+        assert cut <= complete
         ends.clear()
 
 
@@ -758,9 +762,9 @@ def test_a_size_that_is_more_than_enough_is_a_limit(monkeypatch: pytest.MonkeyPa
     rows, columns = np.mgrid[:16, :16]
     planes = 100 + 3 * columns, 80 + columns + 2 * rows, 120 + columns - rows
     image = Image(np.stack(planes, axis=2).astype(np.uint8))
-    monkeypatch.setattr(planning, "overfitted_weights_of", lambda weights_id: prior())
-    with installed(prior()):
-        result = dfmcodec.encode(image, model="overfitted", size=600, steps=20)
+    monkeypatch.setattr(planning, "overfitted_weights_of", lambda weights_id: weights())
+    with installed(weights()):
+        result = dfmcodec.encode(image, model="overfitted", size=600, training_steps=20)
     assert len(result.data) <= 600
     assert result.report.psnr_db > psnr(image.pixels, np.full_like(image.pixels, image.pixels.mean()))
 
@@ -769,7 +773,7 @@ def test_a_size_that_is_more_than_enough_is_a_limit(monkeypatch: pytest.MonkeyPa
 def test_what_is_measured_of_16_bits_is_what_the_file_has() -> None:
     """Near 50 dB, where rounding to 8 bits would take another 0.5 dB."""
     image = laplace_image(65535 * 10 ** (-50 / 20), bit_depth=16)
-    with installed(prior()):
+    with installed(weights()):
         running = search_of(EncoderConfig(lmbda=LMBDA), image=image)
         fit = running.first.fit
         state = fit.start(laplace_latents())
@@ -787,9 +791,9 @@ def test_files_give_back_kind_depth_and_opacity(kind: str, monkeypatch: pytest.M
     alpha = np.tile(np.arange(50, dtype=pixels.dtype) * np.iinfo(pixels.dtype).max // 49, (40, 1))
     image = Image(np.ascontiguousarray(pixels), alpha=alpha if "opacity" in kind else None)
     monkeypatch.setattr(search, "choose_rounding", usual_rounding)
-    monkeypatch.setattr(planning, "overfitted_weights_of", lambda weights_id: prior())
-    with installed(prior()):
-        result = dfmcodec.encode(image, model="overfitted", lmbda=LMBDA, steps=5)
+    monkeypatch.setattr(planning, "overfitted_weights_of", lambda weights_id: weights())
+    with installed(weights()):
+        result = dfmcodec.encode(image, model="overfitted", lmbda=LMBDA, training_steps=5)
         decoded = dfmcodec.decode(result.data).image
         header = dfmcodec.read_info(result.data)
     assert (decoded.pixels.dtype, decoded.pixels.shape) == (image.pixels.dtype, image.pixels.shape)

@@ -82,7 +82,7 @@ def test_frozen_latents_are_zero_in_the_first_part_only() -> None:
 
 
 @pytest.mark.parametrize("mean_change", [0.05, 0.7, 9.0])
-def test_the_price_of_changes_follows_their_own_scale(mean_change: float) -> None:
+def test_the_rate_cost_of_changes_follows_their_own_scale(mean_change: float) -> None:
     """Away from zero it is the derivative of -log2 of a Laplace density."""
     scales = jnp.array([0.5, 1.0, 2.0])
     start = jnp.ones(3)

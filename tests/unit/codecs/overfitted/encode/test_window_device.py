@@ -156,10 +156,10 @@ def test_an_interrupted_thread_takes_nobody_s_windows_along() -> None:
             first = executor.submit(line.results, numbers(1))
             wait_until(lambda: line._waiting)
             second = executor.submit(line.results, numbers(2, 3, 4))
-        ended, whole = sorted((first, second), key=lambda future: future.exception() is None)
+        ended, complete = sorted((first, second), key=lambda future: future.exception() is None)
         assert isinstance(ended.exception(), KeyboardInterrupt)
-        assert whole.result() == ([1] if whole is first else [2, 3, 4])
-    assert sorted(number for program in line.programs[1:] for number in program) == whole.result()
+        assert complete.result() == ([1] if complete is first else [2, 3, 4])
+    assert sorted(number for program in line.programs[1:] for number in program) == complete.result()
     assert not line._waiting
 
 
@@ -184,7 +184,7 @@ def test_images_that_are_fitted_in_threads_share_programs(tmp_path: Path, monkey
         compute(self, windows)
 
     monkeypatch.setattr(_Line, "_compute", recorded)
-    settings = {"quality": None, "lmbda": 4e-3, "model": "overfitted", "steps": 20}
+    settings = {"quality": None, "lmbda": 4e-3, "model": "overfitted", "training_steps": 20}
     job = encode_job(write_images(tmp_path / "in", 2), size=1, **settings)
     for name, engine in (("one", Engine("local", 1)), ("two", Engine("concurrent.futures:ThreadPoolExecutor", 2))):
         programs.clear()

@@ -15,7 +15,7 @@ import skimage
 from common import by, without_kernels
 from overfitted_parts import BY_JAX
 
-from dfmcodec.codecs.overfitted.encode.by_jax.machine import window_colours
+from dfmcodec.codecs.overfitted.encode.by_jax.synthesis import window_colours
 from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import LossByJax
 from dfmcodec.codecs.overfitted.encode.latents import Latents
 from dfmcodec.codecs.overfitted.encode.losses import loss_of_windows
@@ -83,15 +83,15 @@ def test_gradients_and_costs_are_those_of_jax(size):
     by_jax = LossByJax(windows, pixels)
     for window in range(len(pixels)):
         expected, expected_grad_latents = gradient(by_jax, networks, image, latents, SOFT, window)
-        whole = [np.rint(grid) for grid in latents]
-        expected_errors, expected_bits = costs(by_jax, networks, image, whole, window)
+        complete = [np.rint(grid) for grid in latents]
+        expected_errors, expected_bits = costs(by_jax, networks, image, complete, window)
         assert expected_bits.sum() > 10
         assert expected_errors.sum() > 1
         for instruction_set in INSTRUCTION_SETS:
             loss = LossByKernel(windows, pixels)
             with by(instruction_set):
                 found, grad_latents = gradient(loss, loss.weights(networks), image, latents, SOFT, window)
-                errors, bits = costs(loss, loss.weights(networks), image, whole, window)
+                errors, bits = costs(loss, loss.weights(networks), image, complete, window)
             assert_close(loss.total([found]), expected)
             assert_close(grad_latents, expected_grad_latents)
             assert_close(bits, expected_bits)
@@ -105,15 +105,15 @@ def test_errors_are_those_of_colours_as_values_of_samples(peak):
     image, windows, pixels, latents = some_image(128, 128)
     image = image._replace(peak=np.float32(peak))
     networks = some_networks()
-    whole = [np.rint(grid) for grid in latents]
+    complete = [np.rint(grid) for grid in latents]
     by_jax, loss = LossByJax(windows, pixels), LossByKernel(windows, pixels)
-    colours = np.asarray(window_colours(networks.machine, [grid * image.step for grid in windows.cut(0, whole)]))
+    colours = np.asarray(window_colours(networks.synthesis, [grid * image.step for grid in windows.cut(0, complete)]))
     values = np.rint(np.clip(colours, 0, 1).astype(np.float64) * peak) / peak
     expected = ((values - pixels[0].colours) ** 2).sum(axis=0)
-    found = [costs(by_jax, networks, image, whole, 0)[0]]
+    found = [costs(by_jax, networks, image, complete, 0)[0]]
     for instruction_set in INSTRUCTION_SETS:
         with by(instruction_set):
-            found.append(costs(loss, loss.weights(networks), image, whole, 0)[0])
+            found.append(costs(loss, loss.weights(networks), image, complete, 0)[0])
     for errors in found:
         assert np.abs(errors - expected).mean() < 1e-5  # few are a value more or less
 

@@ -260,7 +260,7 @@ def tiled(photograph, monkeypatch):
 
 
 @pytest.mark.parametrize("depth", [8, 16])
-def test_an_image_of_several_tiles_is_not_read_again_as_a_whole(tiled, depth, monkeypatch):
+def test_an_image_of_several_tiles_is_not_read_again_completely(tiled, depth, monkeypatch):
     pixels = tiled if depth == 8 else tiled.astype(np.uint16) * 257
     alpha = np.full_like(pixels[..., 0], 9)
     alpha[300:] = np.iinfo(pixels.dtype).max
@@ -296,7 +296,7 @@ def test_a_file_that_does_not_decode_to_what_it_was_made_of_is_never_given(tiled
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_bands_are_parts_of_the_whole(tiled, count, monkeypatch):
+def test_bands_are_parts_of_the_complete_image(tiled, count, monkeypatch):
     monkeypatch.setattr(threads, "_limit", count)
     data = dfmcodec.encode(tiled, quality=60, effort=1).data
     assert container.read_header(data).architecture.tile_rows == 3
@@ -316,7 +316,9 @@ def test_bands_are_parts_of_the_whole(tiled, count, monkeypatch):
     assert max(heights[: len(heights) - len(requests)]) < 600
 
 
-@pytest.mark.parametrize("options", [{"depth": 3, "width": 4}, {"steps": 10}, {"recipe": "published"}, {"effort": 0}])
+@pytest.mark.parametrize(
+    "options", [{"depth": 3, "width": 4}, {"training_steps": 10}, {"recipe": "published"}, {"effort": 0}]
+)
 def test_options_of_the_other_model_are_refused(photograph, options):
     with pytest.raises(dfmcodec.ConfigError):
         EncoderConfig(**options)
@@ -342,7 +344,9 @@ def test_an_interruption_before_the_first_file_gives_what_a_quick_iteration_find
 
 
 def test_effort_1_makes_two_iterations_and_large_images_one(small):
-    """The second one knows the tables of the first, and what filter and machine leave to do."""
+    """The second one knows the tables of the first, and what filter and correction network leave to
+    do.
+    """
     small = Image(small)
     result = dfmcodec.encode(small, quality=75, effort=1, tune="psnr")
     assert len(result.report.trace) == 2
@@ -402,12 +406,12 @@ def test_every_flipped_or_missing_byte_is_an_error(photograph):
             dfmcodec.decode(data[:position])
 
 
-def test_unknown_prior_is_refused(photograph):
+def test_unknown_weights_are_refused(photograph):
     import struct
     import zlib
 
     content = bytearray(dfmcodec.encode(photograph[:24, :24], size=250, effort=1).data[:-4])
-    content[21] ^= 1  # of the prior's checksum
+    content[21] ^= 1  # of the pretrained checksum
     with pytest.raises(dfmcodec.UnsupportedVersionError, match="weights"):
         dfmcodec.decode(bytes(content) + struct.pack("<I", zlib.crc32(content)))
     assert dfmcodec.read_info(bytes(content) + b"1234").architecture.model.value == "wavelet"
@@ -466,16 +470,16 @@ def test_an_iteration_leaves_little_of_an_image_of_several_tiles(photograph, mon
     assert trial.mse < inf
 
 
-def test_damage_of_a_prior_is_seen(monkeypatch):
-    from dfmcodec.codecs.wavelet import weights as prior
+def test_damage_of_weights_are_seen(monkeypatch):
+    from dfmcodec.codecs.wavelet import weights as weights
     from dfmcodec.weights import registry
 
-    assert prior.shipped() is prior.prior_of(registry.WAVELET.id)
+    assert weights.shipped() is weights.weights_of(registry.WAVELET.id)
     arrays = registry.read_arrays(Path(registry.__file__).parent / registry.WAVELET.file_name)
     arrays["machine_bypass"][0, 0] += 1
     monkeypatch.setattr(registry, "read_arrays", lambda path: arrays)
     with pytest.raises(dfmcodec.DfmError, match="damaged"):
-        prior.prior_of.__wrapped__(registry.WAVELET.id)
+        weights.weights_of.__wrapped__(registry.WAVELET.id)
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.dfm")), ids=lambda path: path.stem)

@@ -1,6 +1,6 @@
 /**
- * The priors: what every file can rely on and none pays for ("Weights of model 1" in docs/format.md). They are
- * read from the file that make_prior.py writes, which describes its layout.
+ * The pretrained weights: what every file can rely on and none pays for ("Weights of model 1" in docs/format.md). They are
+ * read from the file that make_weights.py writes, which describes its layout.
  */
 
 import { crc32, littleEndianBytes } from "./crc32.js";
@@ -13,11 +13,11 @@ const TYPES = { i1: Int8Array, u1: Uint8Array, i4: Int32Array, u4: Uint32Array, 
 
 /**
  * An array of pretrained weights.
- * @typedef {{shape: number[], data: Int8Array|Uint8Array|Int32Array|Uint32Array|Float32Array}} PriorArray
+ * @typedef {{shape: number[], data: Int8Array|Uint8Array|Int32Array|Uint32Array|Float32Array}} WeightArray
  */
 
 /** The pretrained weights of all supported files. */
-export class Prior {
+export class PretrainedWeights {
   #entries;
   #content;
   #bodies;
@@ -28,15 +28,15 @@ export class Prior {
     if (content.length < 4) throw damaged();
     this.#content = content;
     this.#bodies = 4 + readUint32(content, 0);
-    const { priors } = readHead(content.subarray(4, this.#bodies));
-    this.#entries = new Map(priors.map((entry) => [entry.id, entry]));
+    const { weights } = readHead(content.subarray(4, this.#bodies));
+    this.#entries = new Map(weights.map((entry) => [entry.id, entry]));
   }
 
   /**
    * Returns the arrays of pretrained weights by name; the same objects at each call.
    * @param {string} model "wavelet" or "overfitted"
    * @param {number} id the weights id in a file
-   * @returns {Record<string, PriorArray>}
+   * @returns {Record<string, WeightArray>}
    * @throws {DfmError} "unsupported-version": these weights do not exist; "corrupt": they are damaged
    */
   arraysOf(model, id) {
@@ -92,14 +92,14 @@ function checksum(arrays) {
 
 /**
  * Reads the file of the pretrained weights.
- * @param {Uint8Array} bytes of prior.bin
- * @returns {Promise<Prior>}
+ * @param {Uint8Array} bytes of weights.bin
+ * @returns {Promise<PretrainedWeights>}
  * @throws {DfmError} "corrupt": the file is damaged
  */
-export async function loadPrior(bytes) {
+export async function loadWeights(bytes) {
   if (!MAGIC.every((byte, index) => bytes[index] === byte)) throw damaged();
   const packed = new Blob([bytes.subarray(MAGIC.length)]);
-  return new Prior(await unpacked(packed.stream().pipeThrough(new DecompressionStream("deflate"))));
+  return new PretrainedWeights(await unpacked(packed.stream().pipeThrough(new DecompressionStream("deflate"))));
 }
 
 /** Reads all bytes of a stream, up to the maximum size of the weights. */
@@ -124,5 +124,5 @@ async function unpacked(stream) {
 }
 
 function damaged() {
-  return new DfmError("corrupt", "the file of the priors is damaged; get another copy of this decoder");
+  return new DfmError("corrupt", "the file of the pretrained weights is damaged; get another copy of this decoder");
 }

@@ -1,7 +1,7 @@
 /**
- * The prior of the overfitted codec: what the networks of an image start from (docs/format.md, "Weights of model 3").
+ * The pretrained weights of the overfitted codec: what the networks of an image start from (docs/format.md, "Weights of model 3").
  *
- * It needs these arrays, with h and g the numbers of hidden outputs, n the width of the machine, and N the number of
+ * It needs these arrays, with h and g the numbers of hidden outputs, n the width of the synthesis network, and N the number of
  * weights that can change, that is, of all numbers before the last two arrays:
  *
  *     machine_filters [6, 4]      machine_lift [n, 7]         machine_lift_constants [n]
@@ -11,7 +11,7 @@
  *     context_w3 [2, g]           context_bypass [2, 29]      context_c3 [7, 2]
  *     change_steps [N]            change_tables [N]
  *
- * @module overfitted/prior
+ * @module overfitted/weights
  */
 
 import { DfmError } from "../errors.js";
@@ -21,10 +21,10 @@ export const GRIDS = 7;
 /** The number of features of a symbol. */
 export const FEATURES = 29;
 
-const MACHINE_KINDS = [
+const SYNTHESIS_KINDS = [
   "filters", "lift", "lift_constants", "layer", "bypass", "constants", "stages", "stage_constants",
 ];
-const MACHINE_LIMITS = Object.fromEntries(MACHINE_KINDS.map((name) => [name, Infinity]));
+const SYNTHESIS_LIMITS = Object.fromEntries(SYNTHESIS_KINDS.map((name) => [name, Infinity]));
 const MAX_WEIGHT = 1023;
 const MAX_CONSTANT = 1 << 19;
 const CONTEXT_LIMITS = {
@@ -36,7 +36,7 @@ const CONTEXT_LIMITS = {
  * A kind of weights with deltas, in the order of the networks section.
  *
  * @typedef {object} Kind
- * @property {string} network - "machine" or "context".
+ * @property {string} network - "synthesis" or "context".
  * @property {string} name
  * @property {number} limit - The maximum magnitude; infinite for the synthesis network.
  * @property {ArrayLike<number>} weights
@@ -51,13 +51,13 @@ const CONTEXT_LIMITS = {
  */
 
 /**
- * @typedef {object} MachineWeights
+ * @typedef {object} SynthesisWeights
  * @property {Float32Array} filters @property {Float32Array} lift @property {Float32Array} lift_constants
  * @property {Float32Array} layer @property {Float32Array} bypass @property {Float32Array} constants
  * @property {Float32Array} stages @property {Float32Array} stage_constants
  */
 
-/** The networks of an image. @typedef {{ context: ContextWeights, machine: MachineWeights }} Networks */
+/** The networks of an image. @typedef {{ context: ContextWeights, synthesis: SynthesisWeights }} Networks */
 
 export class OverfittedWeights {
   /**
@@ -69,9 +69,9 @@ export class OverfittedWeights {
     /** @type {Kind[]} */
     this.kinds = [];
     let start = 0;
-    for (const [network, limits] of Object.entries({ machine: MACHINE_LIMITS, context: CONTEXT_LIMITS })) {
+    for (const [network, limits] of Object.entries({ synthesis: SYNTHESIS_LIMITS, context: CONTEXT_LIMITS })) {
       for (const [name, limit] of Object.entries(limits)) {
-        const weights = data(`${network}_${name}`);
+        const weights = data(`${network === "synthesis" ? "machine" : network}_${name}`);
         this.kinds.push({ network, name, limit, weights, start });
         start += weights.length;
       }
@@ -86,18 +86,18 @@ export class OverfittedWeights {
 
   #isConsistent() {
     const sizes = Object.fromEntries(this.kinds.map(({ network, name, weights }) => [network + name, weights.length]));
-    const [h, g, n] = [sizes.contextw1 / FEATURES, sizes.contextc2, sizes.machinelift_constants];
+    const [h, g, n] = [sizes.contextw1 / FEATURES, sizes.contextc2, sizes.synthesislift_constants];
     const expected = {
-      machinefilters: 4 * (GRIDS - 1), machinelift: n * GRIDS, machinelayer: 6 * n, machinebypass: 3 * GRIDS,
-      machineconstants: 3, machinestages: 2 * 3 * 27, machinestage_constants: 6, contextc1: GRIDS * h,
+      synthesisfilters: 4 * (GRIDS - 1), synthesislift: n * GRIDS, synthesislayer: 6 * n, synthesisbypass: 3 * GRIDS,
+      synthesisconstants: 3, synthesisstages: 2 * 3 * 27, synthesisstage_constants: 6, contextc1: GRIDS * h,
       contextw2: g * h, contextw3: 2 * g, contextbypass: 2 * FEATURES, contextc3: GRIDS * 2,
     };
     const fits = Object.entries(expected).every(([name, size]) => sizes[name] === size);
     const isWithin = this.kinds.every(({ weights, limit }) =>
       Array.from(weights).every((weight) => Math.abs(weight) <= limit),
     );
-    const changes = [this.steps.length, this.tables.length];
-    const isOfPrior = changes.every((count) => count === this.weightCount);
-    return n > 0 && h > 0 && g > 0 && fits && isWithin && isOfPrior;
+    const deltas = [this.steps.length, this.tables.length];
+    const hasAllWeights = deltas.every((count) => count === this.weightCount);
+    return n > 0 && h > 0 && g > 0 && fits && isWithin && hasAllWeights;
   }
 }

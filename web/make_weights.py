@@ -1,14 +1,14 @@
-"""Writes the pretrained weights to prior.bin, for the decoder in the browser; src/prior.js reads
-it.
+"""Writes the pretrained weights to weights.bin, for the decoder in the browser; src/weights.js
+reads it.
 
-    python web/make_prior.py -o web
+    python web/make_weights.py -o web
 
 The file starts with the 6 bytes of `MAGIC`; the last one is the version of this layout. The rest is
 one zlib stream:
 
     length of the head (4 bytes, little-endian) | head (JSON) | the bodies of all arrays
 
-The head is {"priors": [{"model": .., "id": .., "arrays": [[name, type, shape, offset], ..]}, ..]},
+The head is {"weights": [{"model": .., "id": .., "arrays": [[name, type, shape, offset], ..]}, ..]},
 with offsets from the start of the first body. A body stores the bytes of its numbers plane by
 plane: first the lowest byte of every number, then the second one, and so on. Signed numbers of more
 than one byte are stored as 2 n for n >= 0 and as -2 n - 1 for n < 0, so that their upper bytes are
@@ -34,14 +34,14 @@ MAGIC = b"\x89DFMP\x03"
 _LENGTH = struct.Struct("<I")
 
 
-def prior_bytes() -> bytes:
+def weights_bytes() -> bytes:
     """Returns the contents of the file.
 
     Raises:
         InstallationError: Weights are damaged or missing in this installation.
     """
     bodies: list[bytes] = []
-    priors: list[dict[str, Any]] = []
+    all_weights: list[dict[str, Any]] = []
     end = 0
     for row in REGISTRY:
         entries = []
@@ -49,8 +49,8 @@ def prior_bytes() -> bytes:
             entries.append([key, f"{array.dtype.kind}{array.itemsize}", list(array.shape), end])
             bodies.append(_body(array))
             end += len(bodies[-1])
-        priors.append({"model": row.model.value, "id": row.id, "arrays": entries})
-    head = json.dumps({"priors": priors}, separators=(",", ":")).encode()
+        all_weights.append({"model": row.model.value, "id": row.id, "arrays": entries})
+    head = json.dumps({"weights": all_weights}, separators=(",", ":")).encode()
     return MAGIC + zlib.compress(b"".join([_LENGTH.pack(len(head)), head, *bodies]), 9)
 
 
@@ -66,8 +66,8 @@ def main() -> None:
     """Writes the file and prints its size."""
     parser = argparse.ArgumentParser(description="Write the pretrained weights for the decoder in the browser.")
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent, help="the folder")
-    path = parser.parse_args().output / "prior.bin"
-    path.write_bytes(prior_bytes())
+    path = parser.parse_args().output / "weights.bin"
+    path.write_bytes(weights_bytes())
     print(f"{path}: {path.stat().st_size} bytes")
 
 

@@ -30,9 +30,9 @@ from dfmcodec.files.arrays import read_arrays
 from training import train
 from training.checkpoint import Checkpoint, load_images, save_images
 from training.contexts import integer_network, outputs
+from training.correction import train_correction
 from training.examples import DecodedCells, optimized_symbols
 from training.loop import Schedule, run_training
-from training.machine import train_machine
 from training.train import main
 
 
@@ -40,7 +40,7 @@ from training.train import main
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     write_crops(folder, 180)
-    work, out = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("out") / "prior.npz"
+    work, out = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("out") / "weights.npz"
     arguments = [str(folder), "--work", str(work), "--out", str(out), "--scale", "0.0005", "--passes", "1"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
@@ -48,33 +48,33 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_training_makes_a_prior_that_codes(trained, chelsea):
+def test_training_makes_weights_that_codes(trained, chelsea):
     _, _, out, output = trained
-    prior = WaveletWeights.from_arrays(read_arrays(out))
-    assert f"{prior.checksum:08x}" in output
-    assert (prior.machine.depth, prior.machine.width) == (4, 60)
+    weights = WaveletWeights.from_arrays(read_arrays(out))
+    assert f"{weights.checksum:08x}" in output
+    assert (weights.correction.depth, weights.correction.width) == (4, 60)
     geometry = Geometry(80, 96, 3, 6)
     pyramid = analyse(pixels_to_planes(chelsea.pixels, ColourBasis()), 6)
-    chosen = optimized_symbols(pyramid, geometry, 1000, 0.23, prior.context, iterate_first=True)
-    source = ChosenSymbols(round_low(pyramid, 1000), chosen, prior.context)
-    symbols, samples = traverse(geometry, 1000, prior.context, source)
-    body = write_symbols(Tiling(80, 96, 3, 6), 1000, prior.context, [TileSymbols.of(symbols)])
-    (decoded,), again, _ = read_symbols(Tiling(80, 96, 3, 6), 1000, prior.context, LatentsBody(body))
+    chosen = optimized_symbols(pyramid, geometry, 1000, 0.23, weights.context, iterate_first=True)
+    source = ChosenSymbols(round_low(pyramid, 1000), chosen, weights.context)
+    symbols, samples = traverse(geometry, 1000, weights.context, source)
+    body = write_symbols(Tiling(80, 96, 3, 6), 1000, weights.context, [TileSymbols.of(symbols)])
+    (decoded,), again, _ = read_symbols(Tiling(80, 96, 3, 6), 1000, weights.context, LatentsBody(body))
     assert np.array_equal(decoded.values, symbols)
     assert np.array_equal(again, samples)
-    for table in prior.context.tables:
+    for table in weights.context.tables:
         assert table.frequencies.sum() == 1 << 24
 
 
 @pytest.mark.slow
 def test_training_goes_on_where_it_was(trained):
-    """All stages are kept: a second call trains nothing and writes the same prior."""
+    """All stages are kept: a second call trains nothing and writes the same weights."""
     arguments, _, out, _ = trained
     before = read_arrays(out)
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     assert "phase" not in result.output
-    assert "machine:" not in result.output
+    assert "correction:" not in result.output
     after = read_arrays(out)
     assert before.keys() == after.keys()
     assert all(np.array_equal(before[name], after[name]) for name in before)
@@ -122,9 +122,9 @@ def test_a_part_is_of_the_same_settings(trained, part):
 def test_a_part_that_is_none_is_refused(tmp_path, part):
     """Before anything else is looked at or made."""
     work = tmp_path / "work"
-    result = CliRunner().invoke(main, [str(tmp_path), "--work", str(work), "--out", "prior.npz", "--part", part])
+    result = CliRunner().invoke(main, [str(tmp_path), "--work", str(work), "--out", "weights.npz", "--part", part])
     assert result.exit_code == 2
-    assert "machine" in result.stderr
+    assert "correction" in result.stderr
     assert not work.exists()
 
 
@@ -138,7 +138,7 @@ def test_a_part_that_is_none_is_refused(tmp_path, part):
 )
 def test_impossible_options_are_refused_in_one_line(tmp_path, option, value):
     """Before anything else is looked at or made."""
-    work, out = tmp_path / "work", tmp_path / "prior.npz"
+    work, out = tmp_path / "work", tmp_path / "weights.npz"
     result = CliRunner().invoke(main, [str(tmp_path), "--work", str(work), "--out", str(out), option, value])
     assert result.exit_code == 2, result.output
     (line,) = result.stderr.splitlines()
@@ -158,7 +158,7 @@ def test_phases_of_a_part_are_in_order(trained, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("out", [".", "missing/prior.npz"])
+@pytest.mark.parametrize("out", [".", "missing/weights.npz"])
 def test_an_output_that_cannot_be_written_is_refused_at_the_start(trained, tmp_path, monkeypatch, out):
     work = tmp_path / "work"
     monkeypatch.setattr(train, "train_contexts", lambda *_: pytest.fail("it went on"))
@@ -169,20 +169,20 @@ def test_an_output_that_cannot_be_written_is_refused_at_the_start(trained, tmp_p
 
 
 @pytest.mark.slow
-def test_a_prior_has_exactly_the_name_that_is_given(trained, tmp_path):
+def test_weights_have_exactly_the_name_that_is_given(trained, tmp_path):
     arguments, _, out, _ = trained
     named = arguments.copy()
-    named[named.index("--out") + 1] = str(tmp_path / "prior")
+    named[named.index("--out") + 1] = str(tmp_path / "weights")
     result = CliRunner().invoke(main, named)
     assert result.exit_code == 0, result.output
-    assert [path.name for path in tmp_path.iterdir()] == ["prior"]
-    assert (tmp_path / "prior").read_bytes() == out.read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["weights"]
+    assert (tmp_path / "weights").read_bytes() == out.read_bytes()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("missing", ["second.npz", "prior.npz"])
+@pytest.mark.parametrize("missing", ["second.npz", "weights.npz"])
 def test_no_half_of_a_result_is_left(trained, tmp_path, monkeypatch, missing):
-    """One would be taken for the whole when the command is repeated."""
+    """One would be taken for the complete when the command is repeated."""
     arguments, work, _, _ = trained
     copy = tmp_path / "work"
     shutil.copytree(work, copy)
@@ -194,7 +194,7 @@ def test_no_half_of_a_result_is_left(trained, tmp_path, monkeypatch, missing):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez_compressed", save_half)
-    options = ["--work", str(copy), "--out", str(copy / "prior.npz"), *arguments[5:]]
+    options = ["--work", str(copy), "--out", str(copy / "weights.npz"), *arguments[5:]]
     result = CliRunner().invoke(main, [arguments[0], *options])
     assert result.exit_code == 1
     assert "No space left on device" in result.stderr
@@ -227,12 +227,12 @@ def test_a_training_that_was_stopped_ends_as_if_it_had_not(tmp_path):
         seen.append(done)
         return stepped(trained, done, rng)
 
-    whole = run("whole.npz", stepped)
+    complete = run("whole.npz", stepped)
     with pytest.raises(KeyboardInterrupt):
         run("stopped.npz", stopped)
-    assert np.array_equal(run("stopped.npz", followed), whole)
+    assert np.array_equal(run("stopped.npz", followed), complete)
     assert seen == [16, 20, 24, 28, 32, 36]
-    assert np.array_equal(run("stopped.npz", stopped), whole)  # it is done
+    assert np.array_equal(run("stopped.npz", stopped), complete)  # it is done
 
 
 @pytest.mark.parametrize("loss", [nan, inf])
@@ -297,9 +297,9 @@ def test_decoded_images_of_any_size_are_read(tmp_path, monkeypatch):
         assert found.q_step == image.q_step
 
 
-def test_a_machine_needs_photographs_of_a_size(tmp_path):
+def test_a_correction_network_needs_photographs_of_a_size(tmp_path):
     with pytest.raises(ImageError, match="80x80 pixels"):
-        train_machine([decoded_noise(39, 60)], 4, 0, tmp_path / "state.npz", lambda done, loss: None)
+        train_correction([decoded_noise(39, 60)], 4, 0, tmp_path / "state.npz", lambda done, loss: None)
 
 
 @pytest.mark.slow
@@ -323,7 +323,7 @@ def test_float_networks_step_like_their_integers():
     assert ctx.MEANS_PER_SCALE == 4
 
 
-def test_checkpoints_hold_the_whole_state(tmp_path):
+def test_checkpoints_hold_the_complete_state(tmp_path):
     """Parameters, the optimiser's state and the generator: training goes on as if it had not
     stopped.
     """

@@ -39,7 +39,7 @@ NEARLY_LINEAR = LayerStart(0.1, 0.01)
 STEEP = LayerStart(0.6, 0.02)  # a fit from random networks has a 3.6 % lower J
 
 
-def start_machine(
+def start_synthesis(
     rng: np.random.Generator, width: int, axes: str = FINE_CHROMA, layer: LayerStart = NEARLY_LINEAR
 ) -> SynthesisNetwork:
     """Creates initial weights in which each grid has a colour axis; the others are random.

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from dfmcodec.codecs.overfitted.encode.by_jax.contexts import Grids
 from dfmcodec.codecs.overfitted.encode.by_jax.neighbours import neighbourhoods
 from dfmcodec.codecs.overfitted.encode.by_jax.upsampling import upsampled_planes
-from dfmcodec.codecs.overfitted.synthesis import STAGES, SynthesisNetwork, machine_colours, stages
+from dfmcodec.codecs.overfitted.synthesis import STAGES, SynthesisNetwork, stages, synthesis_colours
 from dfmcodec.image.region import CHANNELS
 
 # Near-minimax polynomials in t^2 for cos(2 pi t) and sin(2 pi t) / t on |t| <= 1/2, with a maximum
@@ -70,7 +70,7 @@ def window_colours(weights: SynthesisNetwork, grids: Grids) -> jax.Array:
         float32 [CHANNELS, WINDOW, WINDOW]; 0 is black and 1 is white.
     """
     joined = joined_grids(weights.filters, grids)[:, STAGES:-STAGES, STAGES:-STAGES]
-    colours = machine_colours(weights, joined.reshape(len(grids), -1), cosine_less_one_and_sine, jnp)
+    colours = synthesis_colours(weights, joined.reshape(len(grids), -1), cosine_less_one_and_sine, jnp)
     planes = colours.reshape(CHANNELS, *joined.shape[1:])
     result: jax.Array = stages(weights, planes, neighbourhoods, jnp)
     return result

@@ -1,4 +1,4 @@
-"""Training of the correction network, a Deep Fourier Machine that corrects the linear synthesis."""
+"""Training of the correction network, a network that corrects the linear synthesis."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dfmcodec.codecs.wavelet.correction import (
     FEATURES,
     CorrectionNetwork,
     cell_features,
-    machine_residual,
+    correction_outputs,
     step_feature,
 )
 from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE
@@ -39,7 +39,7 @@ Params = dict[str, jax.Array]
 _optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
 
 
-def fresh_machine(depth: int, width: int, rng: np.random.Generator) -> Params:
+def fresh_correction(depth: int, width: int, rng: np.random.Generator) -> Params:
     """Creates the weights of a network whose residual is zero.
 
     Args:
@@ -63,7 +63,7 @@ def fresh_machine(depth: int, width: int, rng: np.random.Generator) -> Params:
     return params
 
 
-def machine_of(params: Any) -> CorrectionNetwork:
+def correction_of(params: Any) -> CorrectionNetwork:
     """Creates a correction network from trained weights, which JAX may trace.
 
     The weights are those of cos - 1 instead of cos; see `with_cosines_less_one`.
@@ -86,12 +86,12 @@ def with_cosines_less_one(a: Any) -> jax.Array:
     return jnp.concatenate([a[:1] - a[1:].sum(axis=0, keepdims=True), a[1:]])
 
 
-def params_of(machine: CorrectionNetwork) -> Params:
+def params_of(correction: CorrectionNetwork) -> Params:
     """Returns the weights of a correction network for further training: the inverse of
-    `machine_of`.
+    `correction_of`.
     """
-    params = {"machine_lift": jnp.asarray(machine.lift), "machine_bypass": jnp.asarray(machine.bypass)}
-    for i, (a, b) in enumerate(machine.layers):
+    params = {"machine_lift": jnp.asarray(correction.lift), "machine_bypass": jnp.asarray(correction.bypass)}
+    for i, (a, b) in enumerate(correction.layers):
         constant = a[:1] + a[1:].sum(axis=0, keepdims=True)
         params[f"machine_a_{i}"] = jnp.concatenate([jnp.asarray(constant), jnp.asarray(a[1:])])
         params[f"machine_b_{i}"] = jnp.asarray(b)
@@ -117,10 +117,10 @@ def corrected_crop(params: Any, decoded: jax.Array, step_in_units: jax.Array, lo
     Returns:
         float32 [12, h, w], in units.
     """
-    machine = machine_of(params)
+    correction = correction_of(params)
     features = cell_features(decoded, step_in_units, log_step, jnp)
-    change = machine_residual(machine, features, jnp) * step_in_units
-    reach = machine.reach
+    change = correction_outputs(correction, features, jnp) * step_in_units
+    reach = correction.reach
     corrected: jax.Array = decoded[:, reach:-reach, reach:-reach] + change.transpose(2, 0, 1)
     return corrected
 
@@ -167,7 +167,7 @@ def _crops(images: Sequence[DecodedCells], scales: Sequence[float], rng: np.rand
     return tuple(column.reshape(CHUNK_STEPS, BATCH_CROPS, *column.shape[1:]) for column in stacked)
 
 
-def train_machine(
+def train_correction(
     images: Sequence[DecodedCells],
     steps: int,
     seed: int,
@@ -194,7 +194,7 @@ def train_machine(
         learning_rate: The maximum learning rate.
 
     Returns:
-        The arrays of the network, by their names in a weights file, float32.
+        The arrays of the network, by their names in weights file, float32.
 
     Raises:
         ImageError: All images are too small.
@@ -207,7 +207,7 @@ def train_machine(
         raise ImageError(msg)
     scales = relative_scales(images)
     rng = np.random.default_rng(seed)
-    params = fresh_machine(*size, rng) if first is None else params_of(first)
+    params = fresh_correction(*size, rng) if first is None else params_of(first)
 
     def train_chunk(trained: Any, done: int, rng: np.random.Generator) -> tuple[Any, float]:
         rate = learning_rate * 0.5 * (1 + cos(pi * done / steps)) * min(1.0, done / (0.02 * steps) + 0.01) + 1e-6
@@ -216,8 +216,8 @@ def train_machine(
 
     start = Checkpoint(0, (params, _optimiser.init(params)), rng)
     trained_params, _ = run_training(checkpoint, start, train_chunk, Schedule(steps, CHUNK_STEPS, every), report)
-    machine = machine_of(jax.tree.map(np.asarray, trained_params))
-    arrays = {"machine_lift": machine.lift, "machine_bypass": machine.bypass}
-    for i, (a, b) in enumerate(machine.layers):
+    correction = correction_of(jax.tree.map(np.asarray, trained_params))
+    arrays = {"machine_lift": correction.lift, "machine_bypass": correction.bypass}
+    for i, (a, b) in enumerate(correction.layers):
         arrays |= {f"machine_a_{i}": a, f"machine_b_{i}": b}
     return {name: np.asarray(value) for name, value in arrays.items()}
