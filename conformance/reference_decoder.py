@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-WEIGHTS = Path(__file__).resolve().parent.parent / "dfmcodec" / "weights"
+WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "dfmcodec" / "weights"
 
 MAX_PIXELS = 89_478_485
 MAX_FREQUENCIES = 2**16
@@ -456,7 +456,7 @@ class Parameters:
 @cache
 def load_weights(checksum: int, model: str = "wavelet") -> dict[str, np.ndarray]:
     """The pretrained weights with this checksum, of model 1 ("wavelet") or 3 ("overfitted")."""
-    path = WEIGHTS / f"{model}-{checksum:08x}.npz"
+    path = WEIGHTS_FOLDER / f"{model}-{checksum:08x}.npz"
     require(path.exists(), f"there are no weights {checksum:08x}")
     with np.load(path) as stored:
         weights = {name: stored[name] for name in sorted(stored.files)}

@@ -239,7 +239,7 @@ def _better_than_quick(
     """
     config = early.report.config
     tune = config.distortion_tune.value
-    settings: dict[str, Any] = {"model": model.value, "effort": EFFORTS[0], "steps": None, "tune": tune}
+    settings: dict[str, Any] = {"model": model.value, "effort": EFFORTS[0], "training_steps": None, "tune": tune}
     try:
         quick = _encoded(
             image, replace(config, **settings, time_limit_s=_LEAST_SECONDS), model, lambda progress: None, should_stop

@@ -55,7 +55,7 @@ def test_a_fit_that_a_time_limit_ends_gives_a_notice(folder):
 @pytest.mark.parametrize(
     "target", [[], *(pytest.param(target, marks=pytest.mark.slow) for target in (["--size", 900], ["--psnr", 30]))]
 )
-def test_a_fitted_file_is_not_worse_than_a_first_iteration_of_the_latent_model(folder, monkeypatch, target):
+def test_an_overfitted_file_is_not_worse_than_a_first_iteration_of_the_wavelet_codec(folder, monkeypatch, target):
     """A red image came out at 8.90 dB, without a word. (A wavelet file stands for the overfitted
     one, which would take seconds to compile.)
     """

@@ -129,7 +129,7 @@ def refused(call, *arguments, **options):
         raise AssertionError(options)
 
 if dfmcodec.kernels.has_kernels():
-    assert dfmcodec.encode(pixels, model="overfitted", steps=4).report.steps == 4
+    assert dfmcodec.encode(pixels, model="overfitted", training_steps=4).report.steps == 4
 else:
     refused(dfmcodec.encode, pixels, model="overfitted")
 refused(dfmcodec.encode, pixels, model="coordinate")
