@@ -23,8 +23,8 @@ import optax
 
 from dfmcodec.codecs.wavelet import context as ctx
 from dfmcodec.codecs.wavelet.geometry import MAX_LEVELS, ORIENTATIONS
-from dfmcodec.codecs.wavelet.neighbourhood import context_size
-from dfmcodec.codecs.wavelet.passes import CodingPass
+from dfmcodec.codecs.wavelet.neighbourhood import LOW_FEATURES, context_size
+from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass
 from dfmcodec.codecs.wavelet.quantizer import FINE
 from dfmcodec.codecs.wavelet.trellis import QUANTIZERS, multiples_of
 from dfmcodec.entropy.tables import ESCAPE, PRECISION_BITS, RADIUS, TABLE_SIZE, UNIT_SCALE_INDEX
@@ -216,10 +216,11 @@ def train_network(
     """
     rng = np.random.default_rng(seed)
     net = fresh_network(rows.features.shape[1], rng) if first is None else first
+    used = np.flatnonzero(has_context(rows))
     mean_weight = rows.weight.mean()
 
     def train_chunk(trained: Any, done: int, rng: np.random.Generator) -> tuple[Any, float]:
-        drawn = rng.integers(0, len(rows.symbols), (CHUNK_STEPS, BATCH))
+        drawn = used[rng.integers(0, len(used), (CHUNK_STEPS, BATCH))]
         part = done / steps
         rate = learning_rate * 0.5 * (1 + cos(pi * part)) * min(1.0, part / 0.02 + 0.01) + 1e-5
         trained, losses = _train_chunk(*trained, _batch(rows, drawn, mean_weight), rate)
@@ -267,6 +268,13 @@ def float_network(network: ctx.ContextNetwork) -> Net:
     }
 
 
+def has_context(rows: Rows) -> npt.NDArray[np.bool_]:
+    """Indicates for each row whether its context has a symbol other than zero, bool [N]."""
+    count = rows.features.shape[1] - LOW_FEATURES
+    starts = range(0, len(rows.symbols), BATCH)
+    return np.concatenate([rows.features[start : start + BATCH, :count].any(axis=1) for start in starts])
+
+
 @cache
 def laplace_rows() -> npt.NDArray[np.float64]:
     """Returns the probabilities of all entries of the direct tables for the distributions of the
@@ -312,6 +320,7 @@ def untrained_context() -> ctx.ContextModel:
 
 def _outputs_of_rows(network: ctx.ContextNetwork, rows: Rows) -> npt.NDArray[np.float32]:
     """Returns the outputs of an integer network for context rows, float32 [2, N]."""
+    phase = [context_size(number) for number in range(len(PHASES))].index(rows.features.shape[1])
     outputs = np.empty((2, len(rows.symbols)), dtype=np.float32)
     codes = rows.band.astype(np.int64) * 256 + (rows.log_step.astype(np.int64) + 128)
     order = np.argsort(codes, kind="stable")
@@ -319,10 +328,16 @@ def _outputs_of_rows(network: ctx.ContextNetwork, rows: Rows) -> npt.NDArray[np.
     for same in np.split(order, starts[1:]):  # rows of one band and step size
         band, k = divmod(int(codes[same[0]]), 256)
         level, rest = divmod(band, _BANDS_OF_LEVEL)
-        coding_pass = CodingPass(level, rest // ORIENTATIONS, rest % ORIENTATIONS, 0)
+        coding_pass = CodingPass(level, rest // ORIENTATIONS, rest % ORIENTATIONS, phase)
         features = rows.features[same].T.astype(np.float32)
         outputs[:, same] = network.outputs(features, np.arange(len(features)), coding_pass, k - 128, np)
     return outputs
+
+
+def network_arrays(network: ctx.ContextNetwork, phase: int) -> dict[str, npt.NDArray[Any]]:
+    """Returns the arrays of the network of a phase, by their names in weights files."""
+    kinds = {name: np.int8 if name.startswith("w") else np.int32 for name in ctx.ContextNetwork.__dataclass_fields__}
+    return {f"context_{name}_{phase}": getattr(network, name).astype(kind) for name, kind in kinds.items()}
 
 
 def count_tables(nets: list[Net], rows_of: Callable[[int], Rows], prior_count: float = 100.0) -> dict[str, Any]:
@@ -344,11 +359,9 @@ def count_tables(nets: list[Net], rows_of: Callable[[int], Rows], prior_count: f
     residuals = np.zeros((count, 2 * reach + 1))
     seen = np.zeros_like(residuals)
     for phase, net in enumerate(nets):
-        network = integer_network(net)
-        for field in fields(network):
-            kind = np.int8 if field.name.startswith("w") else np.int32
-            arrays[f"context_{field.name}_{phase}"] = getattr(network, field.name).astype(kind)
         rows = rows_of(phase)
+        network = integer_network(net)
+        arrays |= network_arrays(network, phase)
         choice = untrained.choose_tables_from_outputs(_outputs_of_rows(network, rows), rows.quantizer)
         direct = choice.table < count
         table = choice.table[direct].astype(np.int64)

@@ -355,7 +355,7 @@ class DecodedCells:
             border: The number of cells around the image in `decoded`.
         """
         complete = Samples.complete(samples)
-        decoded = padded_cells(complete.around(complete.at, CELL * border))
+        decoded = padded_cells(complete.around(complete.at, CELL * border).astype(np.float32))
         return cls(decoded, np.ascontiguousarray(cells_of(original, np)), q_step)
 
     @property

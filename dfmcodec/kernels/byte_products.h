@@ -55,6 +55,15 @@ typedef struct {
 extern const ByteProducts BYTE_PRODUCTS[]; /* the best first; the last has no name */
 extern const ByteProducts *byte_products;  /* the chosen ones; see instruction_sets.c */
 
+/* Adds a group of inputs, unless all are zero and may be skipped. */
+INLINE void add_group(Inputs *in, int number, const int8_t *const rows[GROUP]) {
+    int8_t *group = in->values + (byte_products->takes_every_group ? number : in->count) * GROUP_BYTES;
+    if (byte_products->interleave(rows, group))
+        in->numbers[in->count++] = number;
+    else if (byte_products->takes_every_group)
+        memset(group, 0, GROUP_BYTES);
+}
+
 /* Creates a layer from weights [outputs][row_length]. Input k has column columns[k], or no column if that is -1.
  * Returns 0 if memory is short. */
 int make_layer(Layer *layer, const int8_t *weights, ptrdiff_t row_length, const int32_t *columns, int inputs,

@@ -149,6 +149,21 @@ INLINE int give(Call *call, ptrdiff_t number) {
     return 1;
 }
 
+/* Allocates memory that is aligned to 64 bytes; not all C libraries have aligned_alloc. Returns NULL if there is none. */
+INLINE void *aligned_memory(size_t size) {
+    enum { ALIGNMENT = 64 };
+    char *memory = malloc(size + ALIGNMENT + sizeof memory);
+    if (!memory) return NULL;
+    char *first = memory + sizeof memory;
+    void **aligned = (void **)(first + (ALIGNMENT - (uintptr_t)first % ALIGNMENT) % ALIGNMENT);
+    aligned[-1] = memory; /* the start of the allocation is stored before it */
+    return aligned;
+}
+
+INLINE void free_aligned(void *aligned) {
+    if (aligned) free(((void **)aligned)[-1]);
+}
+
 /* Returns whether all numbers are valid sizes or strides, so that products of two of them and a few channels cannot
  * overflow ptrdiff_t of 64 bits. With 32 bits, as in WebAssembly, memory is too small for sizes that could overflow. */
 INLINE int are_sizes(const ptrdiff_t *sizes, int count) {

@@ -6,6 +6,8 @@
 #endif
 #include "context.h"
 
+enum { MAX_VIEWS = MAX_GROUPS * GROUP / 2 };
+
 INLINE int groups_of(int inputs) { return (inputs + GROUP - 1) / GROUP; }
 
 /* The features of view k for a chunk. They are copied together if the chunk extends over several rows of the pass. */
@@ -23,49 +25,142 @@ static const int8_t *seen_by(const Pass *pass, const View *view, ptrdiff_t row, 
     return workspace;
 }
 
-static void magnitudes(const int8_t *values, int8_t *out) {
-    for (int n = 0; n < GROUP_BYTES; n++) out[n] = (int8_t)(values[n] < 0 ? -values[n] : values[n]);
-}
-
 static void every_group(Inputs *in, const Layer *layer) {
     in->count = layer->groups;
     for (int g = 0; g < in->count; g++) in->numbers[g] = g;
 }
 
-void NAME(outputs_of_chunk)(const Pass *pass, ptrdiff_t first, int count, Workspace *workspace) {
-    static const int8_t nothing[CHUNK];
-    int8_t copies[GROUP][CHUNK];
-    Inputs *in = &workspace->in;
-    const ptrdiff_t row = first / pass->columns, column = first % pass->columns;
-    const int signed_groups = groups_of(pass->signed_count), views = pass->signed_count + pass->low_count;
-    in->count = 0;
-    for (int part = 0, k = 0, number = 0; part < 2; part++, number = 2 * signed_groups) {
-        const int end = part ? views : pass->signed_count;
-        for (; k < end; number++) {
-            const int8_t *rows[GROUP];
-            for (int i = 0; i < GROUP; i++, k++)
-                rows[i] = k < end ? seen_by(pass, &pass->views[k], row, column, count, copies[i]) : nothing;
-            if (k > end) k = end;
-            const int is_every = byte_products->takes_every_group, other = number + signed_groups;
-            int8_t *group = in->values + (is_every ? number : in->count) * GROUP_BYTES;
-            int8_t *of_magnitudes = is_every ? in->values + other * GROUP_BYTES : group + GROUP_BYTES;
-            if (!byte_products->interleave(rows, group)) {
-                if (is_every) memset(group, 0, GROUP_BYTES);
-                if (is_every && !part) memset(of_magnitudes, 0, GROUP_BYTES);
-                continue;
-            }
-            in->numbers[in->count++] = number;
-            if (part) continue;
-            magnitudes(group, of_magnitudes);
-            in->numbers[in->count++] = other;
-        }
+/* Copies the kept symbols of a group of a chunk. */
+INLINE void keep(const int8_t *group, const uint8_t *places, int count, uint64_t mask, int8_t *out) {
+#if defined(TARGET_AVX512)
+    (void)places, (void)count;
+    for (int n = 0; n < CHUNK; n += LANES, mask >>= LANES) {
+        const __mmask16 kept = (__mmask16)mask;
+        _mm512_storeu_si512(out, _mm512_maskz_compress_epi32(kept, _mm512_loadu_si512(group + n * GROUP)));
+        out += GROUP * __builtin_popcount(kept);
     }
+#else
+    (void)mask;
+    for (int i = 0; i < count; i++) memcpy(out + i * GROUP, group + places[i] * GROUP, GROUP);
+#endif
+}
+
+/* Finds the symbols of a chunk whose context is not empty: their places, and a mask. Without any symbols among the
+ * features, no context counts as empty. */
+static int find_contexts(const int8_t *const *rows, int signed_count, int count, uint8_t *places, uint64_t *mask) {
+    uint8_t any[CHUNK];
+    memset(any, !signed_count, sizeof any);
+    for (int k = 0; k < signed_count; k++)
+        for (int n = 0; n < CHUNK; n++) any[n] |= (uint8_t)rows[k][n];
+    int found = 0;
+    *mask = 0;
+    for (int n = 0; n < count; n++) {
+        places[found] = (uint8_t)n;
+        *mask |= (uint64_t)(any[n] != 0) << n;
+        found += any[n] != 0;
+    }
+    return found;
+}
+
+/* Appends the kept symbols of a chunk to the groups of the queue from `number` on; `rows` are their features. */
+static void enqueue(Queue *queue, int number, const int8_t *const *rows, int count, const uint8_t *places, int found,
+                    uint64_t mask) {
+    static const int8_t nothing[CHUNK];
+    for (int k = 0; k < count; k += GROUP, number++) {
+        const int8_t *of_group[GROUP];
+        int8_t group[GROUP_BYTES] __attribute__((aligned(64))), *out = queue->values[number] + queue->count * GROUP;
+        for (int i = 0; i < GROUP; i++) of_group[i] = k + i < count ? rows[k + i] : nothing;
+        if (byte_products->interleave(of_group, group))
+            keep(group, places, found, mask, out);
+        else
+            memset(out, 0, (size_t)(found * GROUP));
+    }
+}
+
+void NAME(look_at_chunk)(const Choice *choice, ptrdiff_t first, int count, Workspace *workspace) {
+    const Pass *pass = &choice->pass;
+    Queue *queue = &workspace->queue;
+    const ptrdiff_t row = first / pass->columns, column = first % pass->columns;
+    for (int n = 0; n < count; n++) {
+        choice->table[first + n] = (int16_t)(choice->given->quantizers[first + n] * TABLES_PER_QUANTIZER);
+        choice->sign[first + n] = 1;
+    }
+    const int outputs = pass->layers[1].outputs;
+    if (choice->hidden) memset(choice->hidden + first * outputs, EMPTY_CONTEXT, (size_t)(count * outputs));
+    int8_t copies[MAX_VIEWS][CHUNK];
+    const int8_t *rows[MAX_VIEWS];
+    uint8_t places[CHUNK];
+    uint64_t mask;
+    for (int k = 0; k < pass->signed_count; k++)
+        rows[k] = seen_by(pass, &pass->views[k], row, column, count, copies[k]);
+    const int found = find_contexts(rows, pass->signed_count, count, places, &mask);
+    if (!found) return;
+    const int views = pass->signed_count + pass->low_count;
+    for (int k = pass->signed_count; k < views; k++)
+        rows[k] = seen_by(pass, &pass->views[k], row, column, count, copies[k]);
+    enqueue(queue, 0, rows, pass->signed_count, places, found, mask);
+    enqueue(queue, groups_of(pass->signed_count), rows + pass->signed_count, pass->low_count, places, found, mask);
+    for (int i = 0; i < found; i++) queue->symbols[queue->count + i] = first + places[i];
+    queue->count += found;
+}
+
+/* Takes a group of the queue as input, unless it is zero and may be skipped; the absolute values if `is_magnitude`. */
+INLINE void take_group(Inputs *in, int number, const int8_t *values, int is_magnitude) {
+    const int is_every = byte_products->takes_every_group;
+    int8_t *group = in->values + (is_every ? number : in->count) * GROUP_BYTES;
+    int8_t any = 0;
+    for (int n = 0; n < GROUP_BYTES; n++) {
+        group[n] = (int8_t)(is_magnitude && values[n] < 0 ? -values[n] : values[n]);
+        any |= values[n];
+    }
+    if (any || is_every) in->numbers[in->count++] = number;
+}
+
+void NAME(choose_of_queue)(const Choice *choice, int count, Workspace *workspace) {
+    const Pass *pass = &choice->pass;
+    const Queue *queue = &workspace->queue;
+    Inputs *in = &workspace->in;
+    const int signed_groups = groups_of(pass->signed_count), low_groups = groups_of(pass->low_count);
+    in->count = 0;
+    for (int g = 0; g < signed_groups; g++) {
+        take_group(in, g, queue->values[g], 0);
+        take_group(in, signed_groups + g, queue->values[g], 1);
+    }
+    for (int g = 0; g < low_groups; g++) take_group(in, 2 * signed_groups + g, queue->values[signed_groups + g], 0);
     const Evaluate evaluate = byte_products->evaluate;
     evaluate(&pass->layers[0], in, workspace->hidden.values);
     every_group(&workspace->hidden, &pass->layers[1]);
     evaluate(&pass->layers[1], &workspace->hidden, in->values);
     every_group(in, &pass->layers[2]);
     evaluate(&pass->layers[2], in, workspace->sums);
+
+    const int outputs = pass->layers[1].outputs;
+    const ptrdiff_t means = choice->given->class_of_mean_count;
+    const int16_t *class_of = choice->given->class_of_mean;
+    const int32_t classes = class_of[means - 1] + 1;
+    for (int n = 0; n < count; n++) {
+        const ptrdiff_t symbol = queue->symbols[n];
+        const int32_t mean = (workspace->sums[CHUNK + n] + 128) >> 8, size = mean < 0 ? -mean : mean;
+        int32_t scale = ((workspace->sums[n] + 128) >> 8) + UNIT_SCALE_INDEX;
+        scale = scale < 0 ? 0 : scale > LAPLACE_COUNT - 1 ? LAPLACE_COUNT - 1 : scale;
+        const int32_t direct = choice->given->quantizers[symbol] * TABLES_PER_QUANTIZER + scale * classes +
+                               class_of[size >= means ? means - 1 : size];
+        choice->table[symbol] = (int16_t)(scale <= LAST_DIRECT ? direct : DIRECT_TABLES + scale - LAST_DIRECT - 1);
+        choice->sign[symbol] = mean < 0 ? -1 : 1;
+        for (int j = 0; choice->hidden && j < outputs; j++)
+            choice->hidden[symbol * outputs + j] =
+                (uint8_t)in->values[j / GROUP * GROUP_BYTES + n * GROUP + j % GROUP];
+    }
+}
+
+void NAME(leave_queue)(const Choice *choice, int count, Workspace *workspace) {
+    Queue *queue = &workspace->queue;
+    const int groups = groups_of(choice->pass.signed_count) + groups_of(choice->pass.low_count);
+    queue->count -= count;
+    if (!queue->count) return;
+    for (int g = 0; g < groups; g++)
+        memcpy(queue->values[g], queue->values[g] + count * GROUP, (size_t)(queue->count * GROUP));
+    memcpy(queue->symbols, queue->symbols + count, (size_t)queue->count * sizeof *queue->symbols);
 }
 
 static int prepare(Call *call, Choice *choice) {
@@ -81,7 +176,7 @@ static int prepare(Call *call, Choice *choice) {
     pass->columns = given->columns;
     const int signed_groups = groups_of(pass->signed_count), groups = 2 * signed_groups + groups_of(pass->low_count);
     const ptrdiff_t row_length = given->w1_count / h1;
-    if (groups > MAX_GROUPS) return refuse(call, "too many features");
+    if (groups > MAX_GROUPS || views > MAX_VIEWS) return refuse(call, "too many features");
     for (ptrdiff_t k = 0; k < inputs; k++)
         if (given->available[k] < 0 || given->available[k] >= row_length)
             return refuse(call, "a feature that the network does not have");
@@ -112,30 +207,6 @@ static int prepare(Call *call, Choice *choice) {
     return 1;
 }
 
-/* Copies the activations of layer 2 of `count` symbols from groups [outputs / 4][CHUNK][4] to [count][outputs]. */
-static void put_hidden(const int8_t *groups, int count, int outputs, uint8_t *out) {
-    for (int n = 0; n < count; n++)
-        for (int j = 0; j < outputs; j++) *out++ = (uint8_t)groups[j / GROUP * GROUP_BYTES + n * GROUP + j % GROUP];
-}
-
-void NAME(choose_of_chunk)(const Choice *choice, ptrdiff_t first, int count, const Workspace *workspace) {
-    const ptrdiff_t means = choice->given->class_of_mean_count;
-    const int8_t *quantizer = choice->given->quantizers;
-    const int16_t *class_of = choice->given->class_of_mean;
-    const int32_t class_count = class_of[means - 1] + 1;
-    const int outputs = choice->pass.layers[1].outputs;
-    if (choice->hidden) put_hidden(workspace->in.values, count, outputs, choice->hidden + first * outputs);
-    for (int n = 0; n < count; n++) {
-        const int32_t mean = (workspace->sums[CHUNK + n] + 128) >> 8;
-        int32_t scale = ((workspace->sums[n] + 128) >> 8) + UNIT_SCALE_INDEX, size = mean < 0 ? -mean : mean;
-        scale = scale < 0 ? 0 : scale > LAPLACE_COUNT - 1 ? LAPLACE_COUNT - 1 : scale;
-        size = class_of[size >= means ? means - 1 : size];
-        const int32_t direct = quantizer[first + n] * TABLES_PER_QUANTIZER + scale * class_count + size;
-        choice->table[first + n] = (int16_t)(scale <= LAST_DIRECT ? direct : DIRECT_TABLES + scale - LAST_DIRECT - 1);
-        choice->sign[first + n] = mean < 0 ? -1 : 1;
-    }
-}
-
 void NAME(release)(Choice *choice) {
     free(choice->seen);
     free(choice->inputs_of);
@@ -145,13 +216,11 @@ void NAME(release)(Choice *choice) {
 Workspace *NAME(begin_pass)(Call *call, Choice *choice) {
     if (!byte_products->evaluate) return refuse(call, "no instruction set to multiply bytes"), NULL;
     if (!prepare(call, choice)) return NULL;
-    enum { ALIGNMENT = 64 };
-    char *memory = malloc(sizeof(Workspace) + ALIGNMENT + sizeof memory); /* not all C libraries have aligned_alloc */
-    if (!memory) return no_memory(call), NULL;
-    char *first = memory + sizeof memory;
-    void **workspace = (void **)(first + (ALIGNMENT - (uintptr_t)first % ALIGNMENT) % ALIGNMENT);
-    workspace[-1] = memory;
-    return (Workspace *)workspace;
+    Workspace *workspace = aligned_memory(sizeof *workspace);
+    if (!workspace) return no_memory(call), NULL;
+    workspace->queue.count = 0;
+    memset(workspace->queue.values, 0, sizeof workspace->queue.values); /* results of missing symbols are not used */
+    return workspace;
 }
 
 int NAME(choose_tables)(Call *call, const ChooseTables *a) {
@@ -163,12 +232,14 @@ int NAME(choose_tables)(Call *call, const ChooseTables *a) {
         workspace && (!choice.hidden || has_items(call, a, hidden, choice.count * a->coding_pass.c2_count));
     if (has_room) byte_products->begin();
     for (ptrdiff_t first = 0; has_room && first < choice.count; first += CHUNK) {
-        const int some = choice.count - first < CHUNK ? (int)(choice.count - first) : CHUNK;
-        NAME(outputs_of_chunk)(&choice.pass, first, some, workspace);
-        NAME(choose_of_chunk)(&choice, first, some, workspace);
+        NAME(look_at_chunk)(&choice, first, choice.count - first < CHUNK ? (int)(choice.count - first) : CHUNK, workspace);
+        if (workspace->queue.count < CHUNK) continue;
+        NAME(choose_of_queue)(&choice, CHUNK, workspace);
+        NAME(leave_queue)(&choice, CHUNK, workspace);
     }
+    if (has_room && workspace->queue.count) NAME(choose_of_queue)(&choice, workspace->queue.count, workspace);
     if (has_room) byte_products->end();
-    free_workspace(workspace);
+    free_aligned(workspace);
     NAME(release)(&choice);
     return has_room;
 }

@@ -17,11 +17,19 @@ typedef struct {
     ptrdiff_t columns;
 } Pass;
 
+/* Symbols whose context is not empty, waiting until there are enough for a chunk. */
+typedef struct {
+    int count;
+    ptrdiff_t symbols[2 * CHUNK]; /* their numbers in the pass, ascending */
+    int8_t values[MAX_GROUPS][2 * GROUP_BYTES + 64]; /* symbols and differences; magnitudes have no group here */
+} Queue;
+
 /* The workspace of a thread, aligned to 64 bytes. */
 typedef struct {
     Inputs in, hidden;
     int32_t sums[MAX_OUTPUTS * CHUNK] __attribute__((aligned(64)));
     float derivatives[MAX_OUTPUTS][CHUNK];
+    Queue queue;
 } Workspace;
 
 /* A coding pass with its arguments, and the outputs for its tables. */
@@ -39,9 +47,6 @@ typedef struct {
 /* Prepares the networks, and returns the workspace of a thread. Rejects the call and returns NULL if arguments are
  * invalid or memory is short. `release` must be called in either case. */
 Workspace *NAME(begin_pass)(Call *call, Choice *choice);
-INLINE void free_workspace(Workspace *workspace) {
-    if (workspace) free(((void **)workspace)[-1]); /* the start of its memory is stored before it */
-}
 
 /* The plane of a view (0 for symbols, 1 for coarser symbols, 2 for differences), and its number of items. */
 INLINE const int8_t *plane_of(const ContextPass *given, int64_t number) {
@@ -51,12 +56,16 @@ INLINE ptrdiff_t plane_count(const ContextPass *given, int64_t number) {
     return number == 0 ? given->symbols_count : number == 1 ? given->coarser_count : given->differences_count;
 }
 
-/* Computes scale and mean of `count` symbols of a pass, starting at number `first`. */
-void NAME(outputs_of_chunk)(const Pass *pass, ptrdiff_t first, int count, Workspace *workspace);
+/* Chooses the tables of `count` symbols of a pass, starting at number `first`, as if their contexts were empty. Those
+ * whose context is not empty enter the queue. */
+void NAME(look_at_chunk)(const Choice *choice, ptrdiff_t first, int count, Workspace *workspace);
 
-/* Chooses tables and signs of `count` symbols from the result of `outputs_of_chunk` in the workspace, and stores their
- * activations of layer 2 if there is an array for them. */
-void NAME(choose_of_chunk)(const Choice *choice, ptrdiff_t first, int count, const Workspace *workspace);
+/* Evaluates the network for the first `count` symbols of the queue, at most CHUNK, and chooses their tables and signs.
+ * Stores their activations of layer 2 if there is an array for them. */
+void NAME(choose_of_queue)(const Choice *choice, int count, Workspace *workspace);
+
+/* Removes the first `count` symbols from the queue. */
+void NAME(leave_queue)(const Choice *choice, int count, Workspace *workspace);
 
 void NAME(release)(Choice *choice);
 

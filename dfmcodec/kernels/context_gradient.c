@@ -41,12 +41,12 @@ INLINE void slopes_of(const BitTable *table, int32_lanes quantizer, int32_lanes 
     *grad_mean = (BITS(here, more) - BITS(here, less)) * (0.5f / SLOPE_REACH);
 }
 
-/* The slopes of a chunk; zeros beyond its `count` symbols. */
-static void slopes_of_chunk(const Gradient *gradient, const Choice *choice, ptrdiff_t first, int count,
+/* The slopes of the first `count` symbols of the queue; zeros beyond them. */
+static void slopes_of_queue(const Gradient *gradient, const Choice *choice, const Queue *queue, int count,
                             const int32_t *sums, float *grad_scale, float *grad_mean) {
     int32_t quantizers[CHUNK] = {0}, symbols[CHUNK] = {0};
-    for (int n = 0; n < count; n++) quantizers[n] = choice->given->quantizers[first + n];
-    memcpy(symbols, gradient->symbols + first, (size_t)count * sizeof *symbols);
+    for (int n = 0; n < count; n++) quantizers[n] = choice->given->quantizers[queue->symbols[n]];
+    for (int n = 0; n < count; n++) symbols[n] = gradient->symbols[queue->symbols[n]];
     for (int n = 0; n < CHUNK; n += LANES) {
         float_lanes at_scale, at_mean;
         const int32_lanes scale = (load_int32(sums + n) + 128) >> 8, mean = (load_int32(sums + CHUNK + n) + 128) >> 8;
@@ -107,16 +107,35 @@ static void add_row(float *target, const int32_t *sums, const float *scale, int 
     for (int n = 0; n < count; n++) target[n] += (float)sums[n] * scale[n];
 }
 
-static void add_gradient_of_chunk(const Choice *choice, const Gradient *gradient, ptrdiff_t first, int count,
-                                  Workspace *workspace) {
+/* Adjacent symbols of a row of the pass. */
+typedef struct {
+    ptrdiff_t row, column;
+    int first, length; /* in the queue */
+} Run;
+
+static int find_runs(const Queue *queue, int count, ptrdiff_t columns, Run *runs) {
+    int found = 0;
+    for (int n = 0; n < count; n++) {
+        const ptrdiff_t row = queue->symbols[n] / columns, column = queue->symbols[n] % columns;
+        const Run *last = runs + found - 1;
+        if (found && row == last->row && column == last->column + last->length)
+            runs[found - 1].length++;
+        else
+            runs[found++] = (Run){row, column, n, 1};
+    }
+    return found;
+}
+
+/* Adds the derivatives of the bits of the first `count` symbols of the queue. An empty context has none: its table
+ * does not depend on features. */
+static void add_gradient_of_queue(const Choice *choice, const Gradient *gradient, int count, Workspace *workspace) {
     const Pass *pass = &choice->pass;
     /* this leaves the activations of layer 1 in hidden, and those of layer 2 in in */
-    NAME(outputs_of_chunk)(pass, first, count, workspace);
-    NAME(choose_of_chunk)(choice, first, count, workspace);
+    NAME(choose_of_queue)(choice, count, workspace);
     const int h1 = pass->layers[0].outputs, h2 = pass->layers[1].outputs;
     const int8_t *w3 = choice->given->w3;
     float grad_scale[CHUNK], grad_mean[CHUNK], scale[CHUNK], scale_before[CHUNK];
-    slopes_of_chunk(gradient, choice, first, count, workspace->sums, grad_scale, grad_mean);
+    slopes_of_queue(gradient, choice, &workspace->queue, count, workspace->sums, grad_scale, grad_mean);
     for (int j = 0; j < h2; j++)
         combine_rows(grad_scale, grad_mean, w3[j] / 256.0f, w3[h2 + j] / 256.0f, workspace->derivatives[j]);
     Inputs *in = &workspace->in, *hidden = &workspace->hidden;
@@ -128,17 +147,16 @@ static void add_gradient_of_chunk(const Choice *choice, const Gradient *gradient
     through_activation(workspace->derivatives, h1, activations, in, scale_before);
     byte_products->evaluate(&gradient->back[1], in, workspace->sums);
     for (int n = 0; n < CHUNK; n++) scale[n] *= scale_before[n];
+    Run runs[CHUNK];
+    const int run_count = find_runs(&workspace->queue, count, pass->columns, runs);
     for (int k = 0; k < pass->signed_count; k++) {
         const int64_t *view = choice->given->views + 3 * k;
         const ptrdiff_t half = gradient->targets_count[view[0]] / 2; /* for signed values, then for magnitudes */
-        ptrdiff_t row = first / pass->columns, column = first % pass->columns;
-        for (int done = 0; done < count; row++, column = 0) {
-            const ptrdiff_t rest = pass->columns - column;
-            const int length = rest < count - done ? (int)rest : count - done;
-            float *at = gradient->targets[view[0]] + view[1] + row * view[2] + column;
-            add_row(at, workspace->sums + k * CHUNK + done, scale + done, length);
-            add_row(at + half, workspace->sums + (pass->signed_count + k) * CHUNK + done, scale + done, length);
-            done += length;
+        for (const Run *run = runs; run < runs + run_count; run++) {
+            float *at = gradient->targets[view[0]] + view[1] + run->row * view[2] + run->column;
+            const int32_t *sums = workspace->sums + k * CHUNK + run->first;
+            add_row(at, sums, scale + run->first, run->length);
+            add_row(at + half, sums + pass->signed_count * CHUNK, scale + run->first, run->length);
         }
     }
 }
@@ -194,11 +212,16 @@ int NAME(add_context_gradient)(Call *call, const AddContextGradient *a) {
         workspace && (!choice.hidden || has_items(call, a, hidden, choice.count * a->coding_pass.c2_count)) &&
         prepare_gradient(call, &gradient, &choice);
     if (is_ready) byte_products->begin();
-    for (ptrdiff_t first = 0; is_ready && first < choice.count; first += CHUNK)
-        add_gradient_of_chunk(&choice, &gradient, first,
-                              choice.count - first < CHUNK ? (int)(choice.count - first) : CHUNK, workspace);
+    for (ptrdiff_t first = 0; is_ready && first < choice.count; first += CHUNK) {
+        NAME(look_at_chunk)(&choice, first, choice.count - first < CHUNK ? (int)(choice.count - first) : CHUNK, workspace);
+        if (workspace->queue.count < CHUNK) continue;
+        add_gradient_of_queue(&choice, &gradient, CHUNK, workspace);
+        NAME(leave_queue)(&choice, CHUNK, workspace);
+    }
+    if (is_ready && workspace->queue.count)
+        add_gradient_of_queue(&choice, &gradient, workspace->queue.count, workspace);
     if (is_ready) byte_products->end();
-    free_workspace(workspace);
+    free_aligned(workspace);
     free_layer(&gradient.back[0]), free_layer(&gradient.back[1]);
     NAME(release)(&choice);
     return is_ready;

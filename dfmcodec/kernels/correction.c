@@ -1,227 +1,323 @@
 /* Conversion of samples to pixels: the correction network, the image filter and the colours, as described in
  * `dfmcodec.codecs.wavelet.correction`, `dfmcodec.codecs.wavelet.filter` and `dfmcodec.codecs.wavelet.colour`.
  *
- * The network processes rows of cells from top to bottom. Each layer keeps the last three rows of its
- * outputs, dimension by dimension. A row of the next layer is computed as soon as the neighbouring rows
- * are known, so all data stay in the cache. 2 LANES cells of a row are processed at a time.
+ * The network processes rows of cells from top to bottom. Each layer keeps the last three rows of its phases, cosines
+ * and sines, dimension by dimension. A row of the next layer is computed as soon as the neighbouring rows are known, so
+ * all data stay in the cache. CHUNK cells of a row are processed at a time. All numbers are integers, except for the
+ * quotients in features, which are rounded as IEEE 754 demands.
  */
 #if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
 #define TARGET_BASELINE
 #endif
+#include "byte_products.h"
 #include "kernels.h"
 #include "maths.h"
 
 enum {
-    INPUTS = CELL_SAMPLES * CELLS_AROUND, /* of CORRECTION_FEATURES; the logarithm of the step size and 1 follow */
-    KEPT = 3,                             /* rows */
-    TILE = 2 * LANES, /* cells at a time */
-#if LANES == 16 || ON_ARM
-    TILE_OUTPUTS = 12, /* sums at a time: 24 of 32 registers */
-#elif ON_WASM
-    TILE_OUTPUTS = 4, /* 8 of 15 registers, as a sum may need a copy */
-#else
-    TILE_OUTPUTS = 6, /* 12 of 16 registers */
-#endif
+    KEPT = 3,            /* rows */
+    SAMPLES = 2 * LANES, /* of the filter at a time */
     MAX_WIDTH = 128,
     MAX_DEPTH = 8,
+    QUARTER = 64,      /* of a turn of 2^8 */
+    BYTES = 4 * LANES, /* of a vector */
+    LARGEST_PHASE = 127 << 7,
 };
 
 typedef struct {
     int width, depth;
-    const float *lift;                        /* [CORRECTION_FEATURES][width] */
-    const float *a[MAX_DEPTH], *b[MAX_DEPTH]; /* [1 + width][outputs] of each layer */
-    const float *bypass;                      /* [width][CELL_SAMPLES] */
+    Layer lift, layers[MAX_DEPTH], bypass;
+    const int32_t *first_constants, *lift_factors, *factors[MAX_DEPTH], *constants[MAX_DEPTH], *bypass_factors;
+    int places[MAX_WIDTH]; /* among the nine cells, from which each dimension comes */
 } Network;
 
-/* Adds to `sums` [outputs][2] the products of weights[k][..] and rows of TILE numbers. */
-INLINE void add_products(float_lanes (*sums)[2], int some, const float *weights, int outputs, const float (*rows)[TILE],
-                         int count) {
-    for (int k = 0; k < count; k++, weights += outputs) {
-        const float_lanes x0 = load(rows[k]), x1 = load(rows[k] + LANES);
-        UNROLLED
-        for (int j = 0; j < some; j++) {
-            sums[j][0] = add_product(sums[j][0], weights[j], x0);
-            sums[j][1] = add_product(sums[j][1], weights[j], x1);
-        }
+/* The state of an evaluation of the network, row by row; `row % KEPT` is the first index of arrays of rows. */
+typedef struct {
+    const Network *network;
+    const CorrectionResidual *given;
+    ptrdiff_t cell_columns;
+    ptrdiff_t stride;
+    int32_t *cells[KEPT];             /* [CELL_SAMPLES][stride], units */
+    int32_t *phases[MAX_DEPTH][KEPT]; /* [width][stride], in 2^-16 turns */
+    int8_t *waves[MAX_DEPTH][KEPT];   /* [2 width][stride]: cosines, then sines */
+    int32_t *residuals;               /* [CELL_SAMPLES][stride], in 2^-12 steps */
+    Inputs in;
+    int32_t sums[MAX_OUTPUTS * CHUNK] __attribute__((aligned(64)));
+} Work;
+
+/* 127 sin(2 pi k / 256) of the first quarter turn. The entry of the quarter itself equals the last one. */
+static const int8_t SINES[QUARTER] __attribute__((aligned(64))) = {
+    0,  3,  6,  9,  12, 16, 19, 22, 25, 28, 31,  34,  37,  40,  43,  46,  49,  51,  54,  57,  60,  63,
+    65, 68, 71, 73, 76, 78, 81, 83, 85, 88, 90,  92,  94,  96,  98,  100, 102, 104, 106, 107, 109, 111,
+    112, 113, 115, 116, 117, 118, 120, 121, 122, 122, 123, 124, 125, 125, 126, 126, 126, 127, 127, 127,
+};
+
+/* Looks up the sines of BYTES phases, in 2^-8 turns. */
+INLINE void sines_of(const int8_t *phases, int8_t *out) {
+#if defined(TARGET_AVX512)
+    const __m512i x = _mm512_loadu_si512(phases), size = _mm512_abs_epi8(x), last = _mm512_set1_epi8(QUARTER - 1);
+    const __m512i half = _mm512_set1_epi8((char)128), folded = _mm512_min_epu8(size, _mm512_sub_epi8(half, size));
+    const __m512i at = _mm512_min_epu8(folded, last);
+    __m512i found = _mm512_setzero_si512();
+    UNROLLED
+    for (int k = 0; k < QUARTER; k += 16) { /* indices beyond a part become negative, whose entry is 0 */
+        const __m512i part = _mm512_broadcast_i32x4(_mm_load_si128((const __m128i *)(SINES + k)));
+        const __m512i place = _mm512_adds_epu8(_mm512_sub_epi8(at, _mm512_set1_epi8((char)k)), _mm512_set1_epi8(0x70));
+        found = _mm512_or_si512(found, _mm512_shuffle_epi8(part, place));
+    }
+    found = _mm512_mask_sub_epi8(found, _mm512_movepi8_mask(x), _mm512_setzero_si512(), found);
+    _mm512_storeu_si512(out, found);
+#elif defined(TARGET_AVX2)
+    const __m256i x = _mm256_loadu_si256((const __m256i *)phases), size = _mm256_abs_epi8(x);
+    const __m256i half = _mm256_set1_epi8((char)128), folded = _mm256_min_epu8(size, _mm256_sub_epi8(half, size));
+    const __m256i at = _mm256_min_epu8(folded, _mm256_set1_epi8(QUARTER - 1));
+    __m256i found = _mm256_setzero_si256();
+    UNROLLED
+    for (int k = 0; k < QUARTER; k += 16) { /* indices beyond a part become negative, whose entry is 0 */
+        const __m256i part = _mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)(SINES + k)));
+        const __m256i place = _mm256_adds_epu8(_mm256_sub_epi8(at, _mm256_set1_epi8((char)k)), _mm256_set1_epi8(0x70));
+        found = _mm256_or_si256(found, _mm256_shuffle_epi8(part, place));
+    }
+    _mm256_storeu_si256((__m256i *)out, _mm256_sign_epi8(found, x));
+#elif ON_ARM
+    const int8x16_t x = vld1q_s8(phases);
+    const uint8x16_t size = vreinterpretq_u8_s8(vabsq_s8(x)), folded = vminq_u8(size, vsubq_u8(vdupq_n_u8(128), size));
+    const int8x16_t found = vqtbl4q_s8(vld1q_s8_x4(SINES), vminq_u8(folded, vdupq_n_u8(QUARTER - 1)));
+    vst1q_s8(out, vbslq_s8(vcltzq_s8(x), vnegq_s8(found), found));
+#elif ON_WASM
+    const v128_t x = wasm_v128_load(phases), size = wasm_i8x16_abs(x);
+    const v128_t folded = wasm_u8x16_min(size, wasm_i8x16_sub(wasm_i8x16_splat(-128), size));
+    const v128_t at = wasm_u8x16_min(folded, wasm_i8x16_splat(QUARTER - 1));
+    v128_t found = wasm_i8x16_splat(0);
+    UNROLLED
+    for (int k = 0; k < QUARTER; k += 16) /* indices beyond a part have the entry 0 */
+        found = wasm_v128_or(found, wasm_i8x16_swizzle(wasm_v128_load(SINES + k),
+                                                       wasm_i8x16_sub(at, wasm_i8x16_splat((int8_t)k))));
+    wasm_v128_store(out, wasm_v128_bitselect(wasm_i8x16_neg(found), found, wasm_i8x16_shr(x, 7)));
+#else
+    for (int n = 0; n < BYTES; n++) {
+        const int size = phases[n] < 0 ? -phases[n] : phases[n], folded = size > QUARTER ? 2 * QUARTER - size : size;
+        const int8_t found = SINES[folded < QUARTER ? folded : QUARTER - 1];
+        out[n] = (int8_t)(phases[n] < 0 ? -found : found);
+    }
+#endif
+}
+
+/* Computes cosines and sines of a dimension of a chunk. */
+static void waves_of(const int32_t *phases, int8_t *cosines, int8_t *sines) {
+    int8_t x[CHUNK], shifted[CHUNK];
+    for (int n = 0; n < CHUNK; n++) x[n] = (int8_t)((phases[n] + 128) >> 8);
+    for (int n = 0; n < CHUNK; n++) shifted[n] = (int8_t)(x[n] + QUARTER);
+    for (int n = 0; n < CHUNK; n += BYTES) {
+        sines_of(x + n, sines + n);
+        sines_of(shifted + n, cosines + n);
     }
 }
 
-/* The state of an evaluation of the network. `rows[layer][row % KEPT]` is [width][stride]. */
-typedef struct {
-    const Network *network;
-    const int32_t *samples;
-    ptrdiff_t channels, height, width; /* of the samples */
-    ptrdiff_t cell_columns;            /* of the cells */
-    ptrdiff_t stride;
-    float to_steps, step, log_step;
-    float *cells[KEPT]; /* [CELL_SAMPLES][stride] */
-    float *rows[MAX_DEPTH][KEPT];
-} Work;
-
-/* Reads the samples of a row of cells, in steps. An odd last row or column is repeated; gray gets zero chroma. */
-static void cells_of_row(const Work *work, ptrdiff_t row, float *target) {
+/* Reads the samples of a row of cells. An odd last row or column is repeated; gray gets zero chroma. */
+static void cells_of_row(const Work *work, ptrdiff_t row, int32_t *target) {
+    const CorrectionResidual *a = work->given;
     for (int sample = 0; sample < CELL_SAMPLES; sample++) {
-        float *out = target + sample * work->stride;
+        int32_t *out = target + sample * work->stride;
         const ptrdiff_t channel = sample / 4, y = 2 * row + sample / 2 % 2, x = sample % 2;
-        if (channel >= work->channels) {
+        if (channel >= a->channels) {
             memset(out, 0, (size_t)work->cell_columns * sizeof *out);
             continue;
         }
-        const ptrdiff_t from = y < work->height ? y : work->height - 1;
-        const int32_t *source = work->samples + (channel * work->height + from) * work->width;
-        ptrdiff_t pairs = (work->width - x + 1) / 2;
-        for (ptrdiff_t n = 0; n < pairs; n++) out[n] = (float)source[2 * n + x] * work->to_steps;
-        if (pairs < work->cell_columns) out[pairs] = (float)source[work->width - 1] * work->to_steps;
+        const int32_t *source = a->samples + (channel * a->height + (y < a->height ? y : a->height - 1)) * a->width;
+        const ptrdiff_t pairs = (a->width - x + 1) / 2;
+        for (ptrdiff_t n = 0; n < pairs; n++) out[n] = source[2 * n + x];
+        if (pairs < work->cell_columns) out[pairs] = source[a->width - 1];
     }
 }
 
-/* Computes `some` dimensions of the vectors h_0 = W v for TILE cells, starting at dimension `first`. */
-INLINE void lift_outputs(const Work *work, int some, int first, const float (*inputs)[TILE], float *target) {
+/* Computes the features of a chunk from the samples of one of the surrounding cells and the sums of the middle cell. */
+static void features_of(const int32_t *cell, const int32_t *sums, int32_t limit, int8_t *out) {
+    for (int n = 0; n < CHUNK; n++) {
+        const int32_t difference = 4 * cell[n] - sums[n], size = difference < 0 ? -difference : difference;
+        const float limited = (float)difference * 124.0f / (float)(size + limit);
+        out[n] = (int8_t)__builtin_floorf(limited + 0.5f);
+    }
+}
+
+/* Evaluates a layer for a chunk, from `count` rows of inputs from column `first` on. The sums are in the workspace. */
+INLINE void evaluate_rows(Work *work, const Layer *layer, const int8_t *const *rows, int count, ptrdiff_t first) {
+    static const int8_t nothing[CHUNK];
+    work->in.count = 0;
+    for (int k = 0; k < count; k += GROUP) {
+        const int8_t *of_group[GROUP];
+        for (int i = 0; i < GROUP; i++) of_group[i] = k + i < count ? rows[k + i] + first : nothing;
+        add_group(&work->in, k / GROUP, of_group);
+    }
+    byte_products->evaluate(layer, &work->in, work->sums);
+}
+
+/* Computes row `row` of the phases of the lift, from the rows of cells row .. row + 2. */
+static void lift_row(Work *work, ptrdiff_t row) {
+    const Network *network = work->network;
+    int8_t features[CORRECTION_FEATURES][CHUNK];
+    const int8_t *rows[CORRECTION_FEATURES];
+    for (int k = 0; k < CORRECTION_FEATURES; k++) rows[k] = features[k];
+    for (ptrdiff_t first = 0; first < work->cell_columns - 2; first += CHUNK) {
+        for (int channel = 0; channel < CHANNELS; channel++) {
+            const int32_t *middle = work->cells[(row + 1) % KEPT] + 4 * channel * work->stride + first + 1;
+            int32_t sums[CHUNK];
+            for (int n = 0; n < CHUNK; n++)
+                sums[n] = middle[n] + middle[n + work->stride] + middle[n + 2 * work->stride] +
+                          middle[n + 3 * work->stride];
+            for (int around = 0; around < CELLS_AROUND; around++)
+                for (int s = 4 * channel; s < 4 * channel + 4; s++)
+                    features_of(work->cells[(row + around / 3) % KEPT] + s * work->stride + first + around % 3, sums,
+                                16 * work->given->step_size, features[around * CELL_SAMPLES + s]);
+        }
+        evaluate_rows(work, &network->lift, rows, CORRECTION_FEATURES, 0);
+        for (int j = 0; j < network->width; j++) {
+            const int32_t factor = network->lift_factors[j], constant = network->first_constants[j];
+            const int32_t *sums = work->sums + j * CHUNK;
+            int32_t *phases = work->phases[0][row % KEPT] + j * work->stride + first;
+            int8_t *waves = work->waves[0][row % KEPT] + j * work->stride + first;
+            for (int n = 0; n < CHUNK; n++) phases[n] = ((sums[n] * factor + 128) >> 8) + constant;
+            waves_of(phases, waves, waves + network->width * work->stride);
+        }
+    }
+}
+
+/* Finds the cosines and sines that row `row` after a layer depends on. */
+static void seen_by_row(const Work *work, int layer, ptrdiff_t row, const int8_t **rows) {
     const int width = work->network->width;
-    const float *weights = work->network->lift + first, *constants = weights + INPUTS * width;
-    float_lanes sums[TILE_OUTPUTS][2];
-    UNROLLED
-    for (int i = 0; i < some; i++) sums[i][0] = sums[i][1] = all(constants[i] * work->log_step + constants[width + i]);
-    add_products(sums, some, weights, width, inputs, INPUTS);
-    UNROLLED
-    for (int i = 0; i < some; i++) {
-        store(target + (first + i) * work->stride, &sums[i][0]);
-        store(target + (first + i) * work->stride + LANES, &sums[i][1]);
+    for (int k = 0; k < width; k++) {
+        const int place = work->network->places[k];
+        rows[k] = work->waves[layer][(row + place / 3) % KEPT] + k * work->stride + place % 3;
+        rows[width + k] = rows[k] + width * work->stride;
     }
 }
 
-/* Computes row `row` of the vectors h_0 = W v, from the rows of cells row .. row + 2. */
-static void lift_row(const Work *work, ptrdiff_t row, float *target) {
+/* Computes row `row` of the phases after a layer, from the rows row .. row + 2 before it. */
+static void phases_row(Work *work, int layer, ptrdiff_t row, ptrdiff_t columns) {
     const Network *network = work->network;
-    const ptrdiff_t columns = work->cell_columns - 2;
-    float inputs[INPUTS][TILE] __attribute__((aligned(64)));
-    for (ptrdiff_t first = 0; first < columns; first += TILE) {
-        for (int channel = 0; channel < CHANNELS; channel++)
-            for (int half = 0; half < TILE; half += LANES) {
-                const float *middle = work->cells[(row + 1) % KEPT] + 4 * channel * work->stride + first + 1 + half;
-                const float_lanes mean = (load(middle) + load(middle + work->stride) + load(middle + 2 * work->stride) +
-                                          load(middle + 3 * work->stride)) *
-                                         0.25f;
-                for (int around = 0; around < CELLS_AROUND; around++)
-                    for (int s = 4 * channel; s < 4 * channel + 4; s++) {
-                        const float *cell = work->cells[(row + around / 3) % KEPT] + s * work->stride + first + half;
-                        const float_lanes d = load(cell + around % 3) - mean;
-                        const float_lanes size = (float_lanes)((int32_lanes)d & 0x7FFFFFFF);
-                        const float_lanes input = d / (size * 0.25f + 1.0f);
-                        store(inputs[around * CELL_SAMPLES + s] + half, &input);
-                    }
-            }
-        int j = 0;
-        for (; j + TILE_OUTPUTS <= network->width; j += TILE_OUTPUTS)
-            lift_outputs(work, TILE_OUTPUTS, j, (const float (*)[TILE])inputs, target + first);
-        for (; j < network->width; j++) lift_outputs(work, 1, j, (const float (*)[TILE])inputs, target + first);
-    }
-}
-
-/* The terms of a Fourier layer for TILE cells: the cosine and sine of each input, shifted to the neighbouring cell for
- * moved dimensions, and the input itself. */
-typedef struct {
-    float cosines[MAX_WIDTH][TILE], sines[MAX_WIDTH][TILE], inner[MAX_WIDTH][TILE];
-} Waves __attribute__((aligned(64)));
-
-/* Computes `some` outputs of a Fourier layer for TILE cells, starting at number `first`. */
-INLINE void layer_outputs(const Work *work, int layer, int some, int first, const Waves *waves, float *target) {
-    const Network *network = work->network;
-    const int width = network->width, is_last = layer == network->depth - 1, outputs = is_last ? CELL_SAMPLES : width;
-    const float *a = network->a[layer] + first, *b = network->b[layer] + first;
-    float_lanes sums[TILE_OUTPUTS][2];
-    UNROLLED
-    for (int i = 0; i < some; i++) sums[i][0] = sums[i][1] = all(a[i]);
-    add_products(sums, some, a + outputs, outputs, waves->cosines, width);
-    add_products(sums, some, b + outputs, outputs, waves->sines, width);
-    if (is_last) add_products(sums, some, network->bypass + first, outputs, waves->inner, width);
-    UNROLLED
-    for (int i = 0; i < some; i++)
-        UNROLLED
-        for (int half = 0; half < 2; half++) {
-            if (!is_last) sums[i][half] += load(waves->inner[first + i] + half * LANES);
-            store(target + (first + i) * work->stride + half * LANES, &sums[i][half]);
+    const int8_t *rows[2 * MAX_WIDTH];
+    seen_by_row(work, layer, row, rows);
+    for (ptrdiff_t first = 0; first < columns; first += CHUNK) {
+        evaluate_rows(work, &network->layers[layer], rows, 2 * network->width, first);
+        for (int j = 0; j < network->width; j++) {
+            const int32_t factor = network->factors[layer][j], constant = network->constants[layer][j];
+            const int32_t *sums = work->sums + j * CHUNK;
+            const int32_t *before = work->phases[layer][(row + 1) % KEPT] + j * work->stride + first + 1;
+            int32_t *phases = work->phases[layer + 1][row % KEPT] + j * work->stride + first;
+            int8_t *waves = work->waves[layer + 1][row % KEPT] + j * work->stride + first;
+            for (int n = 0; n < CHUNK; n++) phases[n] = before[n] + ((sums[n] * factor + 128) >> 8) + constant;
+            waves_of(phases, waves, waves + network->width * work->stride);
         }
+    }
 }
 
-/* Computes row `row` of the output of Fourier layer `layer`, [outputs][stride], `columns` of them.
- *
- * A cell sums terms of the cells around it, so the output has one row and column less on each side. */
-static void layer_row(const Work *work, int layer, ptrdiff_t row, ptrdiff_t columns, float *target) {
+/* Computes row `row` of the residuals: the last layer, and the bypass from phases in two bytes. */
+static void residuals_row(Work *work, ptrdiff_t row, ptrdiff_t columns) {
     const Network *network = work->network;
-    const int width = network->width, is_last = layer == network->depth - 1, outputs = is_last ? CELL_SAMPLES : width;
-    const int moved = width / DIMENSIONS_PER_MOVED;
-    float *const *rows = (float *const *)work->rows[layer];
-    Waves waves;
-    for (ptrdiff_t first = 0; first < columns; first += TILE) {
-        for (int k = 0; k < width; k++) {
-            const int number = moved && k >= width - 8 * moved ? (k - width + 8 * moved) / moved : -1;
-            const int place = number < 0 ? 4 : number < 4 ? number : number + 1; /* among the nine cells */
-            const float *seen = rows[(row + place / 3) % KEPT] + k * work->stride + first + place % 3;
-            const float *own = rows[(row + 1) % KEPT] + k * work->stride + first + 1;
-            for (int half = 0; half < TILE; half += LANES) {
-                float_lanes cosine, sine;
-                cos_sin(load(seen + half), &cosine, &sine);
-                store(waves.cosines[k] + half, &cosine);
-                store(waves.sines[k] + half, &sine);
-                memcpy(waves.inner[k] + half, own + half, LANES * sizeof *own);
+    const int last = network->depth - 1, width = network->width;
+    int8_t high[MAX_WIDTH][CHUNK], low[MAX_WIDTH][CHUNK];
+    int32_t sums[CELL_SAMPLES * CHUNK], passed[CELL_SAMPLES * CHUNK];
+    const int8_t *rows[2 * MAX_WIDTH], *of_bypass[2][MAX_WIDTH];
+    for (int j = 0; j < width; j++) of_bypass[0][j] = high[j], of_bypass[1][j] = low[j];
+    seen_by_row(work, last, row, rows);
+    for (ptrdiff_t first = 0; first < columns; first += CHUNK) {
+        evaluate_rows(work, &network->layers[last], rows, 2 * width, first);
+        memcpy(sums, work->sums, sizeof sums);
+        for (int j = 0; j < width; j++) {
+            const int32_t *phases = work->phases[last][(row + 1) % KEPT] + j * work->stride + first + 1;
+            for (int n = 0; n < CHUNK; n++) {
+                int32_t value = (phases[n] + 16) >> 5;
+                value = value < -LARGEST_PHASE ? -LARGEST_PHASE : value > LARGEST_PHASE ? LARGEST_PHASE : value;
+                high[j][n] = (int8_t)((value + 64) >> 7);
+                low[j][n] = (int8_t)(value - high[j][n] * 128);
             }
         }
-        int j = 0;
-        for (; j + TILE_OUTPUTS <= outputs; j += TILE_OUTPUTS)
-            layer_outputs(work, layer, TILE_OUTPUTS, j, &waves, target + first);
-        for (; j < outputs; j++) layer_outputs(work, layer, 1, j, &waves, target + first);
+        evaluate_rows(work, &network->bypass, of_bypass[0], width, 0);
+        memcpy(passed, work->sums, sizeof passed);
+        evaluate_rows(work, &network->bypass, of_bypass[1], width, 0);
+        for (int j = 0; j < CELL_SAMPLES; j++) {
+            const int32_t factor = network->factors[last][j], constant = network->constants[last][j];
+            const int32_t bypass_factor = network->bypass_factors[j];
+            int32_t *out = work->residuals + j * work->stride + first;
+            for (int n = 0; n < CHUNK; n++) {
+                const int at = j * CHUNK + n;
+                out[n] = ((sums[at] * factor + 32768) >> 16) + constant +
+                         (((passed[at] + ((work->sums[at] + 64) >> 7)) * bypass_factor + 2048) >> 12);
+            }
+        }
     }
 }
 
-/* Stores a row of residuals, in steps, into planes in units. */
-static void spread_row(const Work *work, const float *row, ptrdiff_t y, ptrdiff_t height, ptrdiff_t width,
-                       float *planes) {
+/* Stores a row of residuals into planes, in units. */
+static void spread_row(const Work *work, ptrdiff_t y) {
+    const CorrectionResidual *a = work->given;
+    const ptrdiff_t height = a->block_height, width = a->block_width;
+    const float unit = (float)(a->step_size / 4096.0);
     for (int sample = 0; sample < CELL_SAMPLES; sample++) {
         const ptrdiff_t channel = sample / 4, line = 2 * y + sample / 2 % 2, x = sample % 2;
-        if (channel >= work->channels || line >= height) continue;
-        float *out = planes + (channel * height + line) * width + x;
-        const float *source = row + sample * work->stride;
-        for (ptrdiff_t n = 0; 2 * n + x < width; n++) out[2 * n] = source[n] * work->step;
+        if (channel >= a->channels || line >= height) continue;
+        float *out = a->residual + (channel * height + line) * width + x;
+        const int32_t *source = work->residuals + sample * work->stride;
+        for (ptrdiff_t n = 0; 2 * n + x < width; n++) out[2 * n] = (float)source[n] * unit;
     }
 }
 
-/* Finds the layers of a network in its weights; returns the number of weights. */
-static ptrdiff_t lay_out(Network *network, const float *weights) {
-    const ptrdiff_t width = network->width;
-    const float *next = weights + CORRECTION_FEATURES * width;
-    network->lift = weights;
-    for (int layer = 0; layer < network->depth; layer++) {
-        const ptrdiff_t size = (width + 1) * (layer < network->depth - 1 ? width : CELL_SAMPLES);
-        network->a[layer] = next;
-        network->b[layer] = next + size;
-        next += 2 * size;
+/* Finds the layers of a network in its weights. Rejects the call if they have too few, or memory is short. */
+static int lay_out(Call *call, Network *network, const CorrectionResidual *a) {
+    static const int32_t no_constants[MAX_OUTPUTS];
+    const int width = network->width, depth = network->depth;
+    const ptrdiff_t inner = 2 * (ptrdiff_t)width * width, ends = 2 * (ptrdiff_t)width * CELL_SAMPLES;
+    if (!has_items(call, a, weights,
+                   CORRECTION_FEATURES * width + (depth - 1) * inner + ends + width * CELL_SAMPLES) ||
+        !has_items(call, a, factors, width + 2 * (depth - 1) * width + 3 * CELL_SAMPLES))
+        return 0;
+    const int8_t *weights = a->weights;
+    const int32_t *factors = a->factors;
+    int is_made = make_layer(&network->lift, weights, CORRECTION_FEATURES, NULL, CORRECTION_FEATURES, width,
+                             no_constants, 1);
+    weights += CORRECTION_FEATURES * width;
+    network->first_constants = a->first_constants;
+    network->lift_factors = factors;
+    factors += width;
+    for (int i = 0; i < depth; i++) {
+        const int outputs = i < depth - 1 ? width : CELL_SAMPLES;
+        is_made &= make_layer(&network->layers[i], weights, 2 * width, NULL, 2 * width, outputs, no_constants, 1);
+        weights += 2 * width * outputs;
+        network->factors[i] = factors;
+        network->constants[i] = factors + outputs;
+        factors += 2 * outputs;
     }
-    network->bypass = next;
-    return next + width * CELL_SAMPLES - weights;
+    is_made &= make_layer(&network->bypass, weights, width, NULL, width, CELL_SAMPLES, no_constants, 1);
+    network->bypass_factors = factors;
+    const int moved = width / DIMENSIONS_PER_MOVED;
+    for (int k = 0; k < width; k++) {
+        const int number = moved && k >= width - 8 * moved ? (k - width + 8 * moved) / moved : -1;
+        network->places[k] = number < 0 ? 4 : number < 4 ? number : number + 1;
+    }
+    return is_made || no_memory(call);
 }
 
-/* Evaluates the network, one row of cells after the other. Its rows are in `numbers`. */
-static void residuals_of(Work *work, float *numbers, ptrdiff_t cell_rows, const CorrectionResidual *a) {
-    const int width = work->network->width, depth = work->network->depth;
-    for (int kept = 0; kept < KEPT; kept++, numbers += CELL_SAMPLES * work->stride) work->cells[kept] = numbers;
-    for (int layer = 0; layer < depth; layer++)
-        for (int kept = 0; kept < KEPT; kept++, numbers += width * work->stride) work->rows[layer][kept] = numbers;
-    float *const residuals = numbers;
+static void free_network(Network *network) {
+    free_layer(&network->lift), free_layer(&network->bypass);
+    for (int i = 0; i < network->depth; i++) free_layer(&network->layers[i]);
+}
+
+/* Evaluates the network, one row of cells after the other. */
+static void residuals_of(Work *work, ptrdiff_t cell_rows) {
+    const int depth = work->network->depth;
     for (ptrdiff_t row = 0; row < cell_rows; row++) {
         cells_of_row(work, row, work->cells[row % KEPT]);
         ptrdiff_t ready = row - 2; /* the row that can be computed next */
         if (ready < 0) continue;
-        lift_row(work, ready, work->rows[0][ready % KEPT]);
+        lift_row(work, ready);
         for (int layer = 0; layer < depth; layer++) {
             ready -= 2;
             if (ready < 0) break;
             const ptrdiff_t columns = work->cell_columns - 2 * (layer + 2);
             if (layer < depth - 1) {
-                layer_row(work, layer, ready, columns, work->rows[layer + 1][ready % KEPT]);
+                phases_row(work, layer, ready, columns);
             } else {
-                layer_row(work, layer, ready, columns, residuals);
-                spread_row(work, residuals, ready, a->block_height, a->block_width, a->residual);
+                residuals_row(work, ready, columns);
+                spread_row(work, ready);
             }
         }
     }
@@ -230,28 +326,41 @@ static void residuals_of(Work *work, float *numbers, ptrdiff_t cell_rows, const 
 int NAME(correction_residual)(Call *call, const CorrectionResidual *a) {
     const ptrdiff_t cell_rows = (a->height + 1) / 2, cell_columns = (a->width + 1) / 2;
     const ptrdiff_t lost = 2 + 2 * (ptrdiff_t)a->depth; /* rows and columns of cells */
-    const int width = a->network_width, depth = a->depth;
+    const ptrdiff_t width = a->first_constants_count, depth = a->depth;
+    if (!byte_products->evaluate) return refuse(call, "no instruction set to multiply bytes");
     if (width < 1 || width > MAX_WIDTH || depth < 1 || depth > MAX_DEPTH || a->channels < 1 || a->channels > CHANNELS ||
-        a->height < 1 || a->width < 1 || a->block_height < 1 || a->block_width < 1 || !(a->step_size > 0) ||
-        cell_rows - lost != (a->block_height + 1) / 2 || cell_columns - lost != (a->block_width + 1) / 2)
+        a->height < 1 || a->width < 1 || a->block_height < 1 || a->block_width < 1 || a->step_size < 1 ||
+        a->step_size > MAX_UNITS || cell_rows - lost != (a->block_height + 1) / 2 ||
+        cell_columns - lost != (a->block_width + 1) / 2)
         return refuse(call, "a network or block of these sizes is not possible");
-    Network network = {.width = width, .depth = depth};
-    if (!has_items(call, a, weights, lay_out(&network, a->weights))) return 0;
-    const ptrdiff_t stride = (cell_columns + 2 * TILE + LANES) / LANES * LANES;
-    const ptrdiff_t numbers = KEPT * stride * (CELL_SAMPLES + (ptrdiff_t)depth * width) + stride * CELL_SAMPLES;
-    float *workspace = calloc((size_t)numbers, sizeof *workspace);
-    if (!workspace) return no_memory(call);
-    const float step = (float)a->step_size, to_steps = (float)(1 / a->step_size), log_step = (float)a->log_step;
-    Work work = {&network, a->samples, a->channels, a->height, a->width, cell_columns, stride, to_steps, step,
-                 log_step, {0},        {{0}}};
-    residuals_of(&work, workspace, cell_rows, a);
-    free(workspace);
-    return 1;
+    Network network = {.width = (int)width, .depth = (int)depth};
+    const ptrdiff_t stride = (cell_columns + 2 * CHUNK + 1) / CHUNK * CHUNK;
+    const ptrdiff_t numbers = KEPT * stride * (CELL_SAMPLES + depth * width) + stride * CELL_SAMPLES;
+    const int is_ready = lay_out(call, &network, a);
+    Work *work = is_ready ? aligned_memory(sizeof *work) : NULL;
+    int32_t *next = is_ready ? calloc((size_t)numbers, sizeof *next) : NULL, *const phases = next;
+    int8_t *waves = is_ready ? calloc((size_t)(2 * KEPT * stride * depth * width), 1) : NULL, *const first = waves;
+    const int has_memory = work && phases && waves;
+    if (has_memory) {
+        work->network = &network, work->given = a, work->cell_columns = cell_columns, work->stride = stride;
+        for (int kept = 0; kept < KEPT; kept++, next += CELL_SAMPLES * stride) work->cells[kept] = next;
+        for (int i = 0; i < KEPT * depth; i++, next += width * stride, waves += 2 * width * stride) {
+            work->phases[i / KEPT][i % KEPT] = next;
+            work->waves[i / KEPT][i % KEPT] = waves;
+        }
+        work->residuals = next;
+        byte_products->begin();
+        residuals_of(work, cell_rows);
+        byte_products->end();
+    }
+    free_aligned(work), free(phases), free(first);
+    free_network(&network);
+    return has_memory || (is_ready && no_memory(call));
 }
 
-/* The residual of the filter for TILE samples of all channels, [channels][TILE], from index `here` of each plane. */
+/* The residual of the filter for SAMPLES samples of all channels, [channels][SAMPLES], from index `here` of each plane. */
 INLINE void filter_tile(const float *weights, const ptrdiff_t *taps, ptrdiff_t count, int channels, const float *here,
-                        ptrdiff_t plane, float (*out)[TILE]) {
+                        ptrdiff_t plane, float (*out)[SAMPLES]) {
     float_lanes sums[CHANNELS][2];
     UNROLLED
     for (int i = 0; i < channels; i++) sums[i][0] = sums[i][1] = all(0.0f);
@@ -280,17 +389,17 @@ int NAME(filter_residual)(Call *call, const FilterResidual *a) {
     for (ptrdiff_t t = 0; t < 2 * count; t++)
         if (a->taps[t] < -radius || a->taps[t] > radius) return refuse(call, "a tap beyond the radius");
     const ptrdiff_t plane = (height + 2 * radius) * padded_width;
-    float *values = calloc((size_t)(channels * plane + TILE), sizeof *values);
+    float *values = calloc((size_t)(channels * plane + SAMPLES), sizeof *values);
     ptrdiff_t *distances = malloc((size_t)(count + 1) * sizeof *distances);
     const int has_memory = values && distances;
     for (ptrdiff_t n = 0; has_memory && n < channels * plane; n++) values[n] = (float)a->samples[n];
     for (ptrdiff_t t = 0; has_memory && t < count; t++)
         distances[t] = a->taps[2 * t] * padded_width + a->taps[2 * t + 1];
     for (ptrdiff_t row = 0; has_memory && row < height; row++)
-        for (ptrdiff_t first = 0; first < width; first += TILE) {
-            const ptrdiff_t some = width - first < TILE ? width - first : TILE;
+        for (ptrdiff_t first = 0; first < width; first += SAMPLES) {
+            const ptrdiff_t some = width - first < SAMPLES ? width - first : SAMPLES;
             const float *here = values + (row + radius) * padded_width + radius + first;
-            float sums[CHANNELS][TILE];
+            float sums[CHANNELS][SAMPLES];
             if (channels == CHANNELS) /* constants for the compiler */
                 filter_tile(a->weights, distances, count, CHANNELS, here, plane, sums);
             else

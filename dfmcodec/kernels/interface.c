@@ -120,7 +120,7 @@ _Static_assert(sizeof(DecodeBits) == 28, "decode_bits");
 _Static_assert(sizeof(ChooseTables) == 140, "choose_tables");
 _Static_assert(sizeof(ChooseWavefrontTables) == 108, "choose_wavefront_tables");
 _Static_assert(sizeof(AcceptWavefront) == 48, "accept_wavefront");
-_Static_assert(sizeof(CorrectionResidual) == 72, "correction_residual");
+_Static_assert(sizeof(CorrectionResidual) == 68, "correction_residual");
 _Static_assert(sizeof(FilterResidual) == 48, "filter_residual");
 _Static_assert(sizeof(PlanesToPixels) == 64, "planes_to_pixels");
 _Static_assert(sizeof(AcceptSymbols) == 100, "accept_symbols");
@@ -409,15 +409,15 @@ static const Field accept_wavefront_fields[] = {
     {.name = "plane_stride", .offset = offsetof(AcceptWavefront, plane_stride), .kind = SIZE_FIELD},
 };
 static const Field correction_residual_fields[] = {
-    {.name = "weights", .offset = offsetof(CorrectionResidual, weights), .count_offset = offsetof(CorrectionResidual, weights_count), .kind = READ_FIELD, .item_bytes = sizeof(float), .most = 1},
-    {.name = "network_width", .offset = offsetof(CorrectionResidual, network_width), .kind = INTEGER_FIELD},
+    {.name = "weights", .offset = offsetof(CorrectionResidual, weights), .count_offset = offsetof(CorrectionResidual, weights_count), .kind = READ_FIELD, .item_bytes = sizeof(int8_t), .most = 1},
+    {.name = "first_constants", .offset = offsetof(CorrectionResidual, first_constants), .count_offset = offsetof(CorrectionResidual, first_constants_count), .kind = READ_FIELD, .item_bytes = sizeof(int32_t), .most = 1},
+    {.name = "factors", .offset = offsetof(CorrectionResidual, factors), .count_offset = offsetof(CorrectionResidual, factors_count), .kind = READ_FIELD, .item_bytes = sizeof(int32_t), .most = 1},
     {.name = "depth", .offset = offsetof(CorrectionResidual, depth), .kind = INTEGER_FIELD},
     {.name = "samples", .offset = offsetof(CorrectionResidual, samples), .count_offset = offsetof(CorrectionResidual, samples_count), .kind = READ_FIELD, .item_bytes = sizeof(int32_t), .most = 1},
     {.name = "channels", .offset = offsetof(CorrectionResidual, channels), .kind = SIZE_FIELD},
     {.name = "height", .offset = offsetof(CorrectionResidual, height), .kind = SIZE_FIELD},
     {.name = "width", .offset = offsetof(CorrectionResidual, width), .kind = SIZE_FIELD},
-    {.name = "step_size", .offset = offsetof(CorrectionResidual, step_size), .kind = REAL_FIELD},
-    {.name = "log_step", .offset = offsetof(CorrectionResidual, log_step), .kind = REAL_FIELD},
+    {.name = "step_size", .offset = offsetof(CorrectionResidual, step_size), .kind = INTEGER_FIELD},
     {.name = "block_height", .offset = offsetof(CorrectionResidual, block_height), .kind = SIZE_FIELD},
     {.name = "block_width", .offset = offsetof(CorrectionResidual, block_width), .kind = SIZE_FIELD},
     {.name = "residual", .offset = offsetof(CorrectionResidual, residual), .count_offset = offsetof(CorrectionResidual, residual_count), .kind = WRITTEN_FIELD, .item_bytes = sizeof(float), .most = 1},
@@ -618,7 +618,7 @@ const KernelEntry accept_wavefront_entry = {
     run_accept_wavefront, RETURNS_NOTHING, 1, accept_wavefront_fields, 8, sizeof(AcceptWavefront), 4,
 };
 const KernelEntry correction_residual_entry = {
-    run_correction_residual, RETURNS_NOTHING, 0, correction_residual_fields, 12, sizeof(CorrectionResidual), 3,
+    run_correction_residual, RETURNS_NOTHING, 0, correction_residual_fields, 12, sizeof(CorrectionResidual), 5,
 };
 const KernelEntry filter_residual_entry = {
     run_filter_residual, RETURNS_NOTHING, 0, filter_residual_fields, 8, sizeof(FilterResidual), 4,

@@ -23,6 +23,7 @@ enum {
     OFFSET_SYMBOLS = 3,
     TABLES_PER_QUANTIZER = 290,
     DIRECT_TABLES = 580,
+    EMPTY_CONTEXT = 255,
     SLOPE_REACH = 2,
     CONSTANT_UNIT = 64,
     LIFTING_BITS = 12,
@@ -35,7 +36,7 @@ enum {
     LOW_PAD = 2,
     CELL_SAMPLES = 12,
     CELLS_AROUND = 9,
-    CORRECTION_FEATURES = 110,
+    CORRECTION_FEATURES = 108,
     DIMENSIONS_PER_MOVED = 16,
     GRID_LEVELS = 7,
     CAUSAL_FEATURES = 14,
@@ -212,15 +213,15 @@ typedef struct {
 
 /* Evaluates the correction network on a block; see `codecs.wavelet.correction`. */
 typedef struct {
-    const float *weights; ptrdiff_t weights_count;
-    int network_width;
+    const int8_t *weights; ptrdiff_t weights_count;
+    const int32_t *first_constants; ptrdiff_t first_constants_count;
+    const int32_t *factors; ptrdiff_t factors_count;
     int depth;
     const int32_t *samples; ptrdiff_t samples_count;
     ptrdiff_t channels;
     ptrdiff_t height;
     ptrdiff_t width;
-    double step_size;
-    double log_step;
+    int step_size;
     ptrdiff_t block_height;
     ptrdiff_t block_width;
     float *residual; ptrdiff_t residual_count;

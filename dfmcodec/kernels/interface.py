@@ -164,6 +164,7 @@ CONSTANTS = {
     "OFFSET_SYMBOLS": ("dfmcodec.codecs.wavelet.context", "OFFSET_SYMBOLS"),
     "TABLES_PER_QUANTIZER": ("dfmcodec.codecs.wavelet.context", "TABLES_PER_QUANTIZER"),
     "DIRECT_TABLES": ("dfmcodec.codecs.wavelet.context", "DIRECT_TABLES"),
+    "EMPTY_CONTEXT": ("dfmcodec.codecs.wavelet.context", "EMPTY_CONTEXT"),
     "SLOPE_REACH": ("dfmcodec.codecs.wavelet.context", "_SLOPE_REACH"),
     "CONSTANT_UNIT": ("dfmcodec.codecs.wavelet.adaptation", "CONSTANT_UNIT"),
     "LIFTING_BITS": ("dfmcodec.codecs.wavelet.transform", "FRACTION_BITS"),
@@ -442,15 +443,17 @@ KERNELS = {
     "correction_residual": Kernel(
         "Evaluates the correction network on a block; see `codecs.wavelet.correction`.",
         {
-            "weights": read("float32", "The lift, a and b of each layer, and the bypass, concatenated."),
-            "network_width": integer("The width of the network."),
+            "weights": read("int8", "The lift, the weights of each layer, and the bypass, concatenated."),
+            "first_constants": read("int32", "The constants of the lift; as many as the width."),
+            "factors": read(
+                "int32", "The factors of the lift, those and the constants of each layer, .. of the bypass."
+            ),
             "depth": integer("The number of Fourier layers."),
             "samples": read("int32", "The samples around the block, units.", "channels * height * width"),
             "channels": size("The number of channels."),
             "height": size("The height of the samples."),
             "width": size("The width of the samples."),
-            "step_size": real("The quantiser step size in units."),
-            "log_step": real("The feature of the step size; see `codecs.wavelet.correction.step_feature`."),
+            "step_size": integer("The quantiser step size in units."),
             "block_height": size("The height of the block."),
             "block_width": size("The width of the block."),
             "residual": written(

@@ -22,6 +22,7 @@ export const FINE = 64;
 export const OFFSET_SYMBOLS = 3;
 export const TABLES_PER_QUANTIZER = 290;
 export const DIRECT_TABLES = 580;
+export const EMPTY_CONTEXT = 255;
 export const SLOPE_REACH = 2;
 export const CONSTANT_UNIT = 64;
 export const LIFTING_BITS = 12;
@@ -34,7 +35,7 @@ export const MAX_UNITS = 65536;
 export const LOW_PAD = 2;
 export const CELL_SAMPLES = 12;
 export const CELLS_AROUND = 9;
-export const CORRECTION_FEATURES = 110;
+export const CORRECTION_FEATURES = 108;
 export const DIMENSIONS_PER_MOVED = 16;
 export const GRID_LEVELS = 7;
 export const CAUSAL_FEATURES = 14;
@@ -100,19 +101,19 @@ export const KERNELS = [
     ["planeStart", "number", 40],
     ["planeStride", "number", 44],
   ] },
-  { name: "correctionResidual", bytes: 72, fields: [
+  { name: "correctionResidual", bytes: 68, fields: [
     ["weights", "read", 0],
-    ["networkWidth", "number", 8],
-    ["depth", "number", 12],
-    ["samples", "read", 16],
-    ["channels", "number", 24],
-    ["height", "number", 28],
-    ["width", "number", 32],
-    ["stepSize", "real", 40],
-    ["logStep", "real", 48],
-    ["blockHeight", "number", 56],
-    ["blockWidth", "number", 60],
-    ["residual", "written", 64],
+    ["firstConstants", "read", 8],
+    ["factors", "read", 16],
+    ["depth", "number", 24],
+    ["samples", "read", 28],
+    ["channels", "number", 36],
+    ["height", "number", 40],
+    ["width", "number", 44],
+    ["stepSize", "number", 48],
+    ["blockHeight", "number", 52],
+    ["blockWidth", "number", 56],
+    ["residual", "written", 60],
   ] },
   { name: "filterResidual", bytes: 48, fields: [
     ["weights", "read", 0],

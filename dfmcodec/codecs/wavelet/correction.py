@@ -1,61 +1,100 @@
 """The correction network, made of Fourier layers: it improves the linear synthesis.
 
 It works on cells of 2x2 pixels, the grid of the finest bands. The input v of a cell consists of the
-samples of the linear synthesis in the surrounding 3x3 cells (minus the mean of the middle cell, in
-quantisation steps) and the logarithm of the step. A linear map lifts them to `width` dimensions.
-Order-1 Fourier layers with residual connections follow. The last layer gives the residual of the
-cell's samples, in steps:
+samples of the linear synthesis in the surrounding 3x3 cells, minus the mean of the middle cell, in
+quantisation steps. A linear map lifts them to `width` dimensions. Order-1 Fourier layers with
+residual connections follow. The last layer gives the residual of the cell's samples, in steps:
 
-    h_0 = W v,   h_i = h_{i-1} + F_i(S h_{i-1}),   residual = F_d(S h_{d-1}) + U h_{d-1}
+    h_0 = W v + c,   h_i = h_{i-1} + F_i(S h_{i-1}),   residual = F_d(S h_{d-1}) + U h_{d-1}
+    F_i(x) = a_i + A_i cos(2 pi x) + B_i sin(2 pi x)
 
-F_i is `fourier_sum`. S takes half of the dimensions from the eight neighbouring cells, a sixteenth
-from each (like "Shift" of Wu et al. 2018). So each layer extends the receptive field by one cell
-without multiplications. With the shipped weights, the network acts as a filter that preserves edges
-and reduces the ringing of the wavelet.
+c depends on the logarithm of the step. S takes half of the dimensions from the eight neighbouring
+cells, a sixteenth from each (like "Shift" of Wu et al. 2018). So each layer extends the receptive
+field by one cell without multiplications. With the shipped weights, the network acts as a filter
+that preserves edges and reduces the ringing of the wavelet.
 
-This module has the weights, the features of cells, and the network itself; `synthesis` applies it
-to images.
+All numbers are integers, so every host computes the same residuals. Inputs, weights, cosines and
+sines are bytes. A phase x is int32 in 2^-16 turns; cosines and sines are those of the nearest
+2^-8 turn (`SINES`). Each sum of byte products is multiplied by the
+factor of its output and shifted, so each output has its own scale of weights. NumPy multiplies
+matrices in float32, which is exact because all sums stay below 2^24.
+
+This module has the weights, the inputs of cells, and the network itself; `synthesis` applies it to
+images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import log2
+from itertools import chain
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec._types import Float32
-from dfmcodec.fourier.layer import Weights, fourier_sum
+from dfmcodec._types import Int8, Int32
+from dfmcodec.entropy.context_networks import check_sums
+from dfmcodec.errors import DfmError
 from dfmcodec.image.region import CHANNELS
 
 CELL = 2
 CELL_SAMPLES = CHANNELS * CELL * CELL
 CELLS_AROUND = 3
-FEATURES = CELL_SAMPLES * CELLS_AROUND**2 + 2  # the last two are the logarithm of the step, and 1
+FEATURES = CELL_SAMPLES * CELLS_AROUND**2
+BYTE = 127  # the largest magnitude of weights, cosines and sines
+TURN_BITS = 16  # a turn is 2^16 units of phase
+RESIDUAL_BITS = 12  # a quantisation step is 2^12 units of residual
+SUM_SHIFT = 8  # of sums times factors, to phases
+RESIDUAL_SHIFT = 16  # of sums times factors, to residuals
+BYPASS_SHIFT = 12  # of products of the bypass times factors, to residuals
+_INPUT_SCALE = 31  # the input of a difference of one step, while differences are small
+_INPUT_LIMIT = 4  # quantisation steps; the soft limit of differences
 _DIMENSIONS_PER_MOVED = 16  # one dimension in 16 comes from each neighbouring cell
-_INPUT_LIMIT = 4.0  # quantisation steps; the soft limit of differences
-Evaluate = Callable[[Float32], Float32]  # see `correction_outputs`
+_LOW_SHIFT = 5
+_LARGEST_PHASE = BYTE << 7  # in units of 2^5, for the bypass
+SINES = np.rint(BYTE * np.sin(2 * np.pi / 256 * np.arange(256))).astype(np.int8)
+Evaluate = Callable[[Int8], Int32]  # see `correction_outputs`
+
+
+@dataclass(frozen=True)
+class FourierLayer:
+    """The weights of a Fourier layer of order 1.
+
+    Args:
+        weights: int8 [n, 2 width], of all cosines, then of all sines.
+        factors: int32 [n], the scales of the outputs.
+        constants: int32 [n], added to the outputs.
+    """
+
+    weights: Int8
+    factors: Int32
+    constants: Int32
 
 
 @dataclass(frozen=True)
 class CorrectionNetwork:
-    """The weights of a correction network, float32.
+    """The weights of a correction network.
 
     Args:
-        lift: [FEATURES, width].
-        layers: (a, b) of each Fourier layer, [width + 1, n], with n = width and, in the last layer,
-            n = CELL_SAMPLES.
-        bypass: [width, CELL_SAMPLES].
+        lift: int8 [width, FEATURES].
+        lift_factors: int32 [width].
+        lift_constants: int32 [width], phases for a logarithm of the step of 0.
+        lift_slopes: int32 [width], phases per unit of the logarithm of the step.
+        layers: The Fourier layers; n is `width` and, in the last layer, CELL_SAMPLES.
+        bypass: int8 [CELL_SAMPLES, width].
+        bypass_factors: int32 [CELL_SAMPLES].
     """
 
-    lift: Float32
-    layers: tuple[Weights, ...]
-    bypass: Float32
+    lift: Int8
+    lift_factors: Int32
+    lift_constants: Int32
+    lift_slopes: Int32
+    layers: tuple[FourierLayer, ...]
+    bypass: Int8
+    bypass_factors: Int32
 
     @property
     def depth(self) -> int:
@@ -65,13 +104,7 @@ class CorrectionNetwork:
     @property
     def width(self) -> int:
         """The dimension between layers."""
-        return int(self.lift.shape[1])
-
-    @cached_property
-    def flat_weights(self) -> Float32:
-        """Lift, a and b of each layer, and bypass, concatenated for the kernel."""
-        arrays = [self.lift, *(array for layer in self.layers for array in layer), self.bypass]
-        return np.concatenate([np.ravel(array) for array in arrays]).astype(np.float32)
+        return len(self.lift)
 
     @property
     def reach(self) -> int:
@@ -81,22 +114,68 @@ class CorrectionNetwork:
     @property
     def macs_per_pixel(self) -> float:
         """The multiply-adds of the matrix products per pixel."""
-        sizes: list[int] = [self.lift.size, self.bypass.size, *(2 * a.size for a, _ in self.layers)]
-        return float(sum(sizes) / CELL**2)
+        return sum(weights.size for weights in self._byte_arrays()) / CELL**2
+
+    def _byte_arrays(self) -> Sequence[Int8]:
+        return self.lift, *(layer.weights for layer in self.layers), self.bypass
+
+    @cached_property
+    def flat_weights(self) -> Int8:
+        """All byte weights, concatenated for the kernel: lift, layers, bypass."""
+        return np.concatenate([np.ravel(weights) for weights in self._byte_arrays()])
+
+    @cached_property
+    def flat_factors(self) -> Int32:
+        """Factors and constants, concatenated for the kernel: of the lift, each layer, the bypass."""
+        of_layers = chain.from_iterable((layer.factors, layer.constants) for layer in self.layers)
+        return np.concatenate([self.lift_factors, *of_layers, self.bypass_factors])
+
+    def first_constants(self, log_step: int) -> Int32:
+        """Returns the constants of the lift, int32 [width].
+
+        Args:
+            log_step: The logarithm of the step; see `quantizer.log_step`.
+        """
+        return np.asarray(self.lift_constants + self.lift_slopes * np.int32(log_step))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> CorrectionNetwork:
-        """Creates a network from arrays of pretrained weights.
+        """Creates a network from arrays of pretrained weights: `correction_<field>`, and for each
+        layer `correction_weights_<i>`, `correction_factors_<i>` and `correction_constants_<i>`.
 
-        The arrays are `machine_lift`, `machine_bypass`, `machine_a_<i>` and `machine_b_<i>`.
+        Raises:
+            DfmError: Sums could exceed the range of exact integers.
         """
-        depth = sum(name.startswith("machine_a_") for name in arrays)
+        depth = sum(name.startswith("correction_weights_") for name in arrays)
         layers = tuple(
-            (arrays[f"machine_a_{i}"].astype(np.float32), arrays[f"machine_b_{i}"].astype(np.float32))
+            FourierLayer(*(arrays[f"correction_{name}_{i}"] for name in FourierLayer.__dataclass_fields__))
             for i in range(depth)
         )
-        lift, bypass = (arrays[name].astype(np.float32) for name in ("machine_lift", "machine_bypass"))
-        return cls(lift, layers, bypass)
+        single = ("lift", "lift_factors", "lift_constants", "lift_slopes", "bypass", "bypass_factors")
+        network = cls(layers=layers, **{name: arrays[f"correction_{name}"] for name in single})
+        network.check_exact()
+        return network
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Returns the arrays of pretrained weights. Inverts `from_arrays`."""
+        found = {f"correction_{name}": array for name, array in vars(self).items() if isinstance(array, np.ndarray)}
+        for i, layer in enumerate(self.layers):
+            found |= {f"correction_{name}_{i}": array for name, array in vars(layer).items()}
+        return found
+
+    def check_exact(self) -> None:
+        """Checks that sums stay below 2^24, and sums times factors below 2^31.
+
+        Raises:
+            DfmError: A sum may become too large.
+        """
+        factors = self.lift_factors, *(layer.factors for layer in self.layers), self.bypass_factors
+        for weights, of_outputs in zip(self._byte_arrays(), factors, strict=True):
+            sums = BYTE * np.abs(weights.astype(np.int64)).sum(axis=1)
+            check_sums([float(sums.max())])
+            if np.any(sums * np.abs(of_outputs.astype(np.int64)) >= 1 << 30):
+                msg = "factors of a pretrained correction network exceed 32 bits"
+                raise DfmError(msg)
 
 
 def _inner(h: Any) -> Any:
@@ -108,11 +187,11 @@ def spread(h: Any, xp: ModuleType) -> Any:
     """Applies S: takes half of the dimensions of each cell from its eight neighbours.
 
     Args:
-        h: float32 [rows, columns, width]. Below 16 dimensions, none are taken from neighbours.
+        h: [rows, columns, width]. Below 16 dimensions, none are taken from neighbours.
         xp: numpy or jax.numpy.
 
     Returns:
-        float32 [rows - 2, columns - 2, width], without the outermost cells.
+        [rows - 2, columns - 2, width], without the outermost cells.
     """
     rows, columns, width = h.shape
     moved = width // _DIMENSIONS_PER_MOVED
@@ -124,39 +203,53 @@ def spread(h: Any, xp: ModuleType) -> Any:
     return xp.concatenate(parts, axis=2)
 
 
-def correction_outputs(weights: CorrectionNetwork, features: Any, xp: ModuleType) -> Any:
+def _products(inputs: Any, weights: Int8, xp: ModuleType) -> Any:
+    """Multiplies bytes [.., k] by weights [n, k]; int32 [.., n]."""
+    return (inputs.astype(xp.float32) @ weights.T.astype(np.float32)).astype(xp.int32)
+
+
+def _scaled(sums: Any, factors: Int32, shift: int) -> Any:
+    return (sums * factors + (1 << (shift - 1))) >> shift
+
+
+def sines(phases: Any, xp: ModuleType) -> Any:
+    """Looks up `SINES` of phases, rounded to 2^-8 turns.
+
+    Args:
+        phases: int32, in 2^-16 turns.
+        xp: numpy or jax.numpy.
+    """
+    return xp.asarray(SINES)[((phases + 128) >> 8) & (len(SINES) - 1)]
+
+
+def correction_outputs(network: CorrectionNetwork, features: Any, constants: Any, xp: ModuleType) -> Any:
     """Evaluates the correction network.
 
     Args:
-        weights: The weights of the network.
-        features: float32 [rows, columns, FEATURES].
+        network: The weights of the network.
+        features: The `cell_features`, int8 [rows, columns, FEATURES].
+        constants: `CorrectionNetwork.first_constants` of the step, int32 [width].
         xp: numpy or jax.numpy.
 
     Returns:
-        Residuals in quantisation steps, float32 [rows', columns', CELL_SAMPLES], with `reach` - 1
-        fewer cells on each side.
+        Residuals in 2^-12 quantisation steps, int32 [rows', columns', CELL_SAMPLES], with
+        `reach` - 1 fewer cells on each side.
     """
-
-    def layer(h: Any, a: Any, b: Any) -> tuple[Any, Any]:
-        around = spread(h, xp)
-        sums = fourier_sum(around.reshape(-1, around.shape[2]), a, b, 1, xp)
-        return _inner(h), sums.reshape(*around.shape[:2], a.shape[1])
-
-    h = features @ weights.lift
-    for a, b in weights.layers[:-1]:
-        inner, change = layer(h, a, b)
-        h = inner + change
-    inner, change = layer(h, *weights.layers[-1])
-    return change + inner @ weights.bypass
-
-
-def step_feature(q_step: int) -> float:
-    """Returns the logarithm of the step as a feature, about -2..2.
-
-    Args:
-        q_step: The quantisation step in 1/64 code values.
-    """
-    return (log2(q_step) - 9) / 3
+    h = _scaled(_products(features, network.lift, xp), network.lift_factors, SUM_SHIFT) + constants
+    quarter = 1 << (TURN_BITS - 2)
+    for number, layer in enumerate(network.layers):
+        around = xp.concatenate([spread(sines(h + quarter, xp), xp), spread(sines(h, xp), xp)], axis=2)
+        is_last = number == network.depth - 1
+        sums = _products(around, layer.weights, xp)
+        change = _scaled(sums, layer.factors, RESIDUAL_SHIFT if is_last else SUM_SHIFT) + layer.constants
+        h = _inner(h)
+        if not is_last:
+            h = h + change
+    value = xp.clip((h + (1 << (_LOW_SHIFT - 1))) >> _LOW_SHIFT, -_LARGEST_PHASE, _LARGEST_PHASE)
+    high = (value + 64) >> 7
+    low = _products(value - (high << 7), network.bypass, xp)
+    passed = _products(high, network.bypass, xp) + ((low + 64) >> 7)
+    return change + _scaled(passed, network.bypass_factors, BYPASS_SHIFT)
 
 
 def cells_of(samples: Any, xp: ModuleType) -> Any:
@@ -174,44 +267,44 @@ def cells_of(samples: Any, xp: ModuleType) -> Any:
     return cells.transpose(0, 2, 4, 1, 3).reshape(channels * CELL**2, height // CELL, width // CELL)
 
 
-def cell_features(cells: Any, step_in_units: Any, log_step: Any, xp: ModuleType) -> Any:
-    """Computes the features of all cells that have all eight neighbours.
+def cell_features(cells: Int32, q_step: int) -> Int8:
+    """Computes the features of all cells that have all eight neighbours: differences from the means
+    of the middle cell, with a soft limit.
 
     Args:
-        cells: [12, h + 2, w + 2], units; a border of one cell on all sides.
-        step_in_units: The quantisation step, in units.
-        log_step: The `step_feature` of the step.
-        xp: numpy or jax.numpy.
+        cells: int32 [12, h + 2, w + 2], units; a border of one cell on all sides.
+        q_step: The quantisation step in units.
 
     Returns:
-        float32 [h, w, FEATURES].
+        int8 [h, w, FEATURES].
     """
     height, width = cells.shape[1] - 2, cells.shape[2] - 2
-    scaled = cells * xp.float32(1 / step_in_units)
-    inner = scaled[:, 1:-1, 1:-1].reshape(CHANNELS, CELL**2, height, width)
-    means = xp.repeat(inner.mean(axis=1), CELL**2, axis=0)
-    around = [
-        scaled[:, y : y + height, x : x + width] - means for y in range(CELLS_AROUND) for x in range(CELLS_AROUND)
-    ]
-    differences = xp.concatenate(around, axis=0)
-    limited = differences / (1 + xp.abs(differences) * xp.float32(1 / _INPUT_LIMIT))
-    constants = xp.stack([xp.full_like(limited[0], log_step), xp.ones_like(limited[0])])
-    return xp.concatenate([limited, constants], axis=0).transpose(1, 2, 0)
+    sums = cells[:, 1:-1, 1:-1].reshape(CHANNELS, CELL**2, height, width).sum(axis=1, dtype=np.int32)
+    sums = np.repeat(sums, CELL**2, axis=0)
+    differences = np.concatenate(
+        [
+            CELL**2 * cells[:, y : y + height, x : x + width] - sums
+            for y in range(CELLS_AROUND)
+            for x in range(CELLS_AROUND)
+        ]
+    )
+    # x = difference / (4 q_step) steps; 31 x / (1 + |x| / 4)
+    limit = np.float32(_INPUT_SCALE * _INPUT_LIMIT)
+    limited = differences.astype(np.float32) * limit / (np.abs(differences) + 16 * q_step).astype(np.float32)
+    return np.floor(limited + np.float32(0.5)).astype(np.int8).transpose(1, 2, 0)
 
 
-def padded_cells(samples: npt.NDArray[Any]) -> Float32:
+def padded_cells(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Converts samples into cells; gray gets flat chroma.
 
     Args:
         samples: [C, H, W], units. An odd last row or column is repeated.
 
     Returns:
-        float32 [12, ceil(H/2), ceil(W/2)], units.
+        [12, ceil(H/2), ceil(W/2)], units.
     """
     channels, height, width = samples.shape
-    padded = samples.astype(np.float32)
+    padded = np.pad(samples, ((0, CHANNELS - channels), (0, 0), (0, 0)))
     if height % CELL or width % CELL:
         padded = np.pad(padded, ((0, 0), (0, height % CELL), (0, width % CELL)), mode="edge")
-    if channels < CHANNELS:
-        padded = np.concatenate([padded, np.zeros((CHANNELS - channels, *padded.shape[1:]), dtype=np.float32)])
     return np.ascontiguousarray(cells_of(padded, np))

@@ -14,6 +14,7 @@ from dfmcodec.codecs.wavelet.contents import QuantizedLatents, WaveletArchitectu
 from dfmcodec.codecs.wavelet.correction import CELL, CorrectionNetwork, Evaluate
 from dfmcodec.codecs.wavelet.filter import MAX_RADIUS
 from dfmcodec.codecs.wavelet.geometry import Tiling
+from dfmcodec.codecs.wavelet.quantizer import log_step
 from dfmcodec.codecs.wavelet.synthesis import BLOCK_SIDE, Samples, corrected, seen_from, synthesise
 from dfmcodec.codecs.wavelet.weights import weights_of
 from dfmcodec.container.header import Header
@@ -149,4 +150,4 @@ def _correction_of(model: QuantizedLatents, backend: str) -> tuple[CorrectionNet
         return correction, None
     from dfmcodec.codecs.wavelet.jax_backend import jax_evaluator
 
-    return correction, jax_evaluator(correction)
+    return correction, jax_evaluator(correction, log_step(model.q_step))

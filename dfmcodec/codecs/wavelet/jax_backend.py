@@ -6,25 +6,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dfmcodec._types import Float32
+from dfmcodec._types import Int8, Int32
 from dfmcodec.codecs.wavelet.correction import CorrectionNetwork, Evaluate, correction_outputs
 from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
 
 
-def jax_evaluator(correction: CorrectionNetwork) -> Evaluate:
-    """Returns the network as a function of features, float32 [rows, columns, FEATURES].
+def jax_evaluator(correction: CorrectionNetwork, log_step: int) -> Evaluate:
+    """Returns the network as a function of features, int8 [rows, columns, FEATURES].
 
-    See `correction_outputs`.
+    See `correction_outputs`. Sums of bytes are exact in float32.
+
+    Args:
+        correction: The correction network.
+        log_step: The logarithm of the quantisation step; see `quantizer.log_step`.
     """
     use_compilation_cache()
+    constants = correction.first_constants(log_step)
 
     @jax.jit
     def evaluate_block(features: jax.Array) -> jax.Array:
         with jax.default_matmul_precision("highest"):
-            residuals: jax.Array = correction_outputs(correction, features, jnp)
+            residuals: jax.Array = correction_outputs(correction, features, constants, jnp)
         return residuals
 
-    def evaluate(features: Float32) -> Float32:
+    def evaluate(features: Int8) -> Int32:
         rows, columns = (-(-side // 32) * 32 for side in features.shape[:2])  # few shapes, each compiled once
         missing = rows - features.shape[0], columns - features.shape[1]
         with calls():

@@ -13,15 +13,15 @@ from dfmcodec._types import Float32, Int32, Pixels
 from dfmcodec.codecs.wavelet.colour import ColourBasis, planes_to_pixels
 from dfmcodec.codecs.wavelet.correction import (
     CELL,
+    RESIDUAL_BITS,
     CorrectionNetwork,
     Evaluate,
     cell_features,
     correction_outputs,
     padded_cells,
-    step_feature,
 )
 from dfmcodec.codecs.wavelet.filter import ImageFilter, filter_residual
-from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE
+from dfmcodec.codecs.wavelet.quantizer import log_step
 from dfmcodec.image.region import CHANNELS, Region
 from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.threads import in_threads
@@ -104,14 +104,14 @@ def _correction_residual_by_kernel(
     residual = np.empty((channels, block.height, block.width), dtype=np.float32)
     compiled.correction_residual(
         weights=correction.flat_weights,
-        network_width=correction.width,
+        first_constants=correction.first_constants(log_step(q_step)),
+        factors=correction.flat_factors,
         depth=correction.depth,
         samples=around,
         channels=channels,
         height=height,
         width=width,
-        step_size=q_step * UNITS_PER_CODE_VALUE / 64,
-        log_step=step_feature(q_step),
+        step_size=q_step,
         block_height=block.height,
         block_width=block.width,
         residual=residual,
@@ -121,20 +121,20 @@ def _correction_residual_by_kernel(
 
 @by_kernels(_correction_residual_by_kernel)
 def _correction_residual(samples: Samples, block: Region, q_step: int, correction: CorrectionNetwork) -> Float32:
-    return _evaluated_change(
-        samples, block, q_step, correction, lambda features: correction_outputs(correction, features, np)
+    constants = correction.first_constants(log_step(q_step))
+    return _evaluated_residual(
+        samples, block, q_step, correction, lambda features: correction_outputs(correction, features, constants, np)
     )
 
 
-def _evaluated_change(
+def _evaluated_residual(
     samples: Samples, block: Region, q_step: int, correction: CorrectionNetwork, evaluate: Evaluate
 ) -> Float32:
-    step_in_units = q_step * UNITS_PER_CODE_VALUE / 64
     cells = padded_cells(samples.around(block, CELL * correction.reach))
     rows, columns = (side - 2 * correction.reach for side in cells.shape[1:])
-    residuals = evaluate(cell_features(cells, step_in_units, step_feature(q_step), np))
-    change = (residuals * np.float32(step_in_units)).reshape(rows, columns, CHANNELS, CELL, CELL)
-    planes = change.transpose(2, 0, 3, 1, 4).reshape(CHANNELS, CELL * rows, CELL * columns)
+    residuals = evaluate(cell_features(cells, q_step)).astype(np.float32) * np.float32(q_step / (1 << RESIDUAL_BITS))
+    of_samples = residuals.reshape(rows, columns, CHANNELS, CELL, CELL)
+    planes = of_samples.transpose(2, 0, 3, 1, 4).reshape(CHANNELS, CELL * rows, CELL * columns)
     return planes[: samples.values.shape[0], : block.height, : block.width]
 
 
@@ -157,7 +157,7 @@ def correction_residual(
     """
     if evaluate is None:
         return _correction_residual(samples, block, q_step, correction)
-    return _evaluated_change(samples, block, q_step, correction, evaluate)
+    return _evaluated_residual(samples, block, q_step, correction, evaluate)
 
 
 def corrected(

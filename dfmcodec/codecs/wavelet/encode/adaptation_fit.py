@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from dfmcodec._types import Float32, Int32, Symbols
 from dfmcodec.codecs.wavelet.adaptation import CONSTANT_UNIT, ContextAdaptation, band_numbers
-from dfmcodec.codecs.wavelet.context import OUTPUT_SHIFT, ContextModel
+from dfmcodec.codecs.wavelet.context import EMPTY_CONTEXT, OUTPUT_SHIFT, ContextModel
 from dfmcodec.codecs.wavelet.geometry import Tiling
 from dfmcodec.codecs.wavelet.passes import CodingPass
 from dfmcodec.codecs.wavelet.sections.adaptation import adaptation_bytes
@@ -73,9 +73,11 @@ class SymbolSample:
         self._numbers = {band: number for number, band in enumerate(band_numbers(self.geometry))}
 
     def add(self, coding_pass: CodingPass, hidden: npt.NDArray[np.uint8], symbols: Symbols, quantizers: States) -> None:
-        """Samples the N symbols of a pass. For `hidden`, see `ContextModel.hidden`."""
+        """Samples the N symbols of a pass whose context is not empty. For `hidden`, see
+        `ContextModel.hidden`.
+        """
         part = min(1.0, _SYMBOLS_OF_LEVEL / (self._symbols_of_finest_level / 4**coding_pass.level))
-        kept = np.flatnonzero(self._rng.random(symbols.size) < part)
+        kept = np.flatnonzero((self._rng.random(symbols.size) < part) & (hidden[:, 0] != EMPTY_CONTEXT))
         network = self.context.networks[coding_pass.phase]
         seen = hidden[kept]
         constants = network.last_constants(coding_pass, self._log_step)
