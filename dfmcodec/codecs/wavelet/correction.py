@@ -126,7 +126,7 @@ class CorrectionNetwork:
 
     @cached_property
     def flat_factors(self) -> Int32:
-        """Factors and constants, concatenated for the kernel: of the lift, each layer, the bypass."""
+        """All factors and constants for the kernel: of the lift, each layer and the bypass."""
         of_layers = chain.from_iterable((layer.factors, layer.constants) for layer in self.layers)
         return np.concatenate([self.lift_factors, *of_layers, self.bypass_factors])
 
@@ -291,7 +291,8 @@ def cell_features(cells: Int32, q_step: int) -> Int8:
     # x = difference / (4 q_step) steps; 31 x / (1 + |x| / 4)
     limit = np.float32(_INPUT_SCALE * _INPUT_LIMIT)
     limited = differences.astype(np.float32) * limit / (np.abs(differences) + 16 * q_step).astype(np.float32)
-    return np.floor(limited + np.float32(0.5)).astype(np.int8).transpose(1, 2, 0)
+    features: Int8 = np.floor(limited + np.float32(0.5)).astype(np.int8).transpose(1, 2, 0)
+    return features
 
 
 def padded_cells(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
