@@ -8,7 +8,7 @@ from math import log
 
 import numpy as np
 
-from dfmcodec._types import Float32
+from dfmcodec._types import Float32, Float64
 from dfmcodec.codecs.wavelet.context import MEANS, ContextModel, TableChoice
 from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
@@ -26,6 +26,8 @@ _PARENT_WEIGHT = 4  # in neighbours
 _GUESS_FACTOR = 1.01  # measured on data/kodak: sd 3 %
 _STEP_ERROR = 0.33  # squared error of a coefficient that is not zero, in squared steps; measured on data/kodak
 _ESTIMATED_TILES = 4  # the approximate number of tiles of a large image that are used
+_OCTAVE, _LEAST_ENERGY = 32, np.float32(2.0**-20)  # intervals in an octave of energy, from the least one on
+_FIRST_INTERVAL, _INTERVALS = -20 * _OCTAVE, 64 * _OCTAVE
 _DEAD_ZONE = 0.1  # beyond half a symbol, for coefficients of weight 1
 
 
@@ -55,14 +57,17 @@ def _neighbour_magnitudes(pyramid: Pyramid, q_step: int, coding_pass: CodingPass
     top, left = PHASES[coding_pass.phase]
     height, width = bands[0].shape
     padded = np.pad(np.abs(bands[0]), 1)
-    sums = sum(padded[top + y + 1 : y + 1 + height : 2, left + x + 1 : x + 1 + width : 2] for y, x in NEIGHBOURS)
+    above, middle, below = (padded[top + y : y + height : 2] for y in range(3))
+    sums = middle[:, left:width:2] + middle[:, left + 2 : 2 + width : 2]
+    beside = above + below
+    for x in range(3):
+        sums += beside[:, left + x : x + width : 2]
     weight = len(NEIGHBOURS)
     if len(bands) > 1 and bands[1].size:
-        parent = np.abs(bands[1])
-        rows = np.minimum(np.arange(top, height, 2) // 2, parent.shape[0] - 1)
-        columns = np.minimum(np.arange(left, width, 2) // 2, parent.shape[1] - 1)
+        parent = np.abs(bands[1][: sums.shape[0], : sums.shape[1]])
+        missing = [(0, of_sums - of_parent) for of_sums, of_parent in zip(sums.shape, parent.shape, strict=True)]
         gain = np.float32(BAND_NORMS[coding_pass.level + 1][coding_pass.orientation] / norm * 0.5)
-        sums = sums + _PARENT_WEIGHT * gain * parent[rows[:, None], columns]
+        sums += _PARENT_WEIGHT * gain * np.pad(parent, missing, mode="edge")
         weight += _PARENT_WEIGHT
     scale = np.float32(STEP_UNIT * UNITS_PER_CODE_VALUE / band_step(q_step, norm) / weight)
     return np.asarray(sums * scale, dtype=np.float32)
@@ -93,16 +98,16 @@ class Estimator:
         sample: The pyramids that are used, with the geometries of their tiles and the weights of
             their coefficients. A large image uses only some of its tiles.
         part: The fraction of the image's samples in these pyramids.
-        fine: Squared coefficients of every second row of level 0, in squared code values of the
-            image, float32 [N].
-        coarse: Squared coefficients of all rows of the other levels, float32 [M].
+        energies: The mean squared coefficient of each interval of a thirty-second of an octave, in
+            squared code values of the image, float64 [N].
+        counts: The number of coefficients in each interval, float64 [N].
     """
 
     encoding: Encoding
     sample: tuple[tuple[Geometry, Pyramid, CoefficientWeights | None], ...]
     part: float
-    fine: Float32
-    coarse: Float32
+    energies: Float64
+    counts: Float64
 
     @classmethod
     def of(cls, encoding: Encoding) -> Estimator:
@@ -112,16 +117,18 @@ class Estimator:
         pyramids = [(tile.geometry, encoding.pyramid(tile)) for tile in tiles[::every]]
         sample = tuple((*both, CoefficientWeights.of(both[1], encoding.tune)) for both in pyramids)
         symbols = sum(geometry.symbol_count() for geometry, _ in pyramids)
-        fine: list[Float32] = []
-        coarse: list[Float32] = [np.zeros(1, dtype=np.float32)]
+        energies, counts = np.zeros(_INTERVALS), np.zeros(_INTERVALS)
         for _, pyramid in pyramids:
             for level, three in enumerate(pyramid.bands):
+                every_row = 1 if level else 2  # of level 0, every second row is enough
                 for orientation, band in enumerate(three):
                     norm = np.float32(BAND_NORMS[level][orientation] / NORM_UNIT)
-                    rows = band if level else band[:, ::2]
-                    (coarse if level else fine).append((rows.ravel() * norm) ** 2)
+                    energy = (band[:, ::every_row].ravel() * norm) ** 2
+                    place = (_OCTAVE * np.log2(energy + _LEAST_ENERGY)).astype(np.intp) - _FIRST_INTERVAL
+                    energies += every_row * np.bincount(place, energy, _INTERVALS)
+                    counts += every_row * np.bincount(place, minlength=_INTERVALS)
         part = symbols / encoding.image.pixels.size
-        return cls(encoding, sample, part, np.concatenate(fine), np.concatenate(coarse))
+        return cls(encoding, sample, part, energies / np.maximum(counts, 1), counts)
 
     def guessed_bytes(self, q_step: int) -> float:
         """Returns the size within about 3 percent: the bits of separately rounded coefficients
@@ -143,17 +150,16 @@ class Estimator:
         """Returns the size up to a factor that hardly depends on the step: 1/2 log2(1 + 0.9 c^2),
         summed over coefficients c.
         """
-        scale = np.float32(0.9 * (64 / q_step) ** 2)
-        fine, coarse = (float(np.log1p(part * scale).sum(dtype=np.float64)) for part in (self.fine, self.coarse))
-        return self.encoding.fixed_bytes + (2 * fine + coarse) / (2 * log(2) * 8) / self.part
+        nats = float(self.counts @ np.log1p(self.energies * (0.9 * (64 / q_step) ** 2)))
+        return self.encoding.fixed_bytes + nats / (2 * log(2) * 8) / self.part
 
     def rough_mse(self, q_step: int) -> float:
         """Returns the squared error within about 10 percent: a fraction of a squared step, or the
         squared coefficient if that is less.
         """
-        largest = np.float32(_STEP_ERROR * (q_step / 64) ** 2)
-        fine, coarse = (float(np.minimum(part, largest).sum(dtype=np.float64)) for part in (self.fine, self.coarse))
-        return (2 * fine + coarse) / self.part / self.encoding.image.pixels.size
+        largest = _STEP_ERROR * (q_step / 64) ** 2
+        error = float(self.counts @ np.minimum(self.energies, largest))
+        return error / self.part / self.encoding.image.pixels.size
 
     def q_step_for(self, rough_bytes: float) -> int:
         """Returns the smallest q_step whose rough size is at most the given number of bytes."""
