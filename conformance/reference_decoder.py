@@ -611,6 +611,11 @@ def earlier_offsets(phase: int) -> list[tuple[int, int]]:
     ]
 
 
+def symbol_features(phase: int) -> int:
+    """The number of features of 1 to 5, which show whether a context is empty."""
+    return 2 * (len(earlier_offsets(phase)) + 5 * len(AROUND))
+
+
 @dataclass
 class Network:
     """One phase's network of the pretrained weights, in float64, which holds its sums (far below
@@ -726,8 +731,7 @@ def decode_tile(
         tile.low_pass.append(q)
         tile.planes.append(dequantize(64 * q, low_step))
 
-    octave = Q.bit_length() - 1
-    K = 8 * octave + ((8 * Q) >> octave) - 80
+    K = log_step(Q)
     coarser: dict[tuple[int, int], np.ndarray] = {}
     for level in reversed(range(L)):
         steps = [band_step(Q, level, column) for column in (0, 0, 1)]
@@ -744,7 +748,10 @@ def decode_tile(
                     continue
                 rows, columns = np.arange(row, shape[0], 2), np.arange(column, shape[1], 2)
                 f = features(phase, colour, orientation, rows, columns, companded, coarser, tile.planes, steps[0])
-                scale, mean = networks[phase](f, level, 9 * level + 3 * colour + orientation, K)
+                scale, mean = np.full(len(f), -16), np.zeros(len(f), np.int64)
+                is_first = (level, colour, orientation, phase) == (L - 1, 0, 0, 0)
+                used = np.flatnonzero(f[:, : symbol_features(phase)].any(axis=1) | is_first)
+                scale[used], mean[used] = networks[phase](f[used], level, 9 * level + 3 * colour + orientation, K)
                 place_states = states[np.ix_(rows // 2, columns // 2)]
                 z = (place_states & 1).ravel()
                 number = tables.number(scale, mean, z)
@@ -905,61 +912,96 @@ def filtered(samples: np.ndarray, filter_: Filter) -> np.ndarray:
     return total
 
 
-# Colours
+# Correction network
 # --------------------------------------------------------------------------------------------------
 
 SPREAD = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
+T = np.rint(127 * np.sin(2 * np.pi * np.arange(256) / 256)).astype(np.int8)
 
 
-def correction_residual(samples: np.ndarray, step: int, weights: dict[str, np.ndarray]) -> np.ndarray:
-    """The correction network's residual c of the samples [H, W, 3], in units."""
+def log_step(Q: int) -> int:
+    """K, by "Context of a symbol"."""
+    octave = Q.bit_length() - 1
+    return 8 * octave + ((8 * Q) >> octave) - 80
+
+
+def R(x: np.ndarray, k: int) -> np.ndarray:
+    """A shift that rounds."""
+    return (x + (1 << (k - 1))) >> k
+
+
+def product_of_bytes(matrix: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """The matrix times the vectors v [.., columns], in float32, which holds its sums (below 2^24)
+    exactly and is fast.
+    """
+    return (v.astype(np.float32) @ matrix.T.astype(np.float32)).astype(np.int32)
+
+
+def moved(cells: np.ndarray, dy: int, dx: int) -> np.ndarray:
+    """The cells at this offset from all cells but the outermost."""
+    return cells[1 + dy : cells.shape[0] - 1 + dy, 1 + dx : cells.shape[1] - 1 + dx]
+
+
+def correction_inputs(cells: np.ndarray, Q: int) -> np.ndarray:
+    """v of all cells [rows, columns, 3, 2, 2] but the outermost."""
+    total = moved(cells, 0, 0).sum(axis=(3, 4), keepdims=True, dtype=np.int32)
+    D = np.stack([4 * moved(cells, dy, dx) - total for dy, dx in AROUND], axis=2)
+    quotient = D.astype(np.float32) * np.float32(124) / (np.abs(D) + 16 * Q).astype(np.float32)
+    return np.floor(quotient + np.float32(0.5)).reshape(*D.shape[:2], -1).astype(np.int8)
+
+
+def shift(h: np.ndarray) -> np.ndarray:
+    """What a layer sees of the phases h [rows, columns, n], or of their sines. The outermost cells
+    are lost, as they lack cells around.
+    """
+    inner = moved(h, 0, 0).copy()
+    n = h.shape[2]
+    m = n // 16
+    for group, (dy, dx) in enumerate(SPREAD):
+        phases = slice(n - 8 * m + group * m, n - 8 * m + (group + 1) * m)
+        inner[:, :, phases] = moved(h, dy, dx)[:, :, phases]
+    return inner
+
+
+def correction_residual(samples: np.ndarray, Q: int, weights: dict[str, np.ndarray]) -> np.ndarray:
+    """The residual c of the samples [H, W, 3], by "Correction network"."""
     height, width, colours = samples.shape
-    layers = sum(name.startswith("machine_a_") for name in weights)
+    layers = sum(name.startswith("correction_weights_") for name in weights)
     margin = 1 + layers  # cells
 
-    # To complete cells, and the cells around as far out as the layers need
+    def of(name: str) -> np.ndarray:
+        return weights[f"correction_{name}"]
+
+    # To complete cells, and the cells around as far out as the network needs
     padding = ((2 * margin, 2 * margin + height % 2), (2 * margin, 2 * margin + width % 2), (0, 0))
     padded = np.pad(samples, padding, mode="edge")
     rows, columns = padded.shape[0] // 2, padded.shape[1] // 2
     # [row of cells, column of cells, colour, row in the cell, column in the cell]
     cells = padded.reshape(rows, 2, columns, 2, colours).transpose(0, 2, 4, 1, 3)
 
-    def moved(array: np.ndarray, dy: int, dx: int) -> np.ndarray:
-        """The cells at this offset from all cells but the outermost."""
-        return array[1 + dy : array.shape[0] - 1 + dy, 1 + dx : array.shape[1] - 1 + dx]
+    v = correction_inputs(cells, Q)
+    h = R(of("lift_factors") * product_of_bytes(of("lift"), v), 8) + of("lift_constants")
+    h += log_step(Q) * of("lift_slopes")
+    for i in range(layers):
+        turn = (h + 128) >> 8
+        u = np.concatenate([shift(T[(turn + 64) & 255]), shift(T[turn & 255])], axis=2)
+        F = R(of(f"factors_{i}") * product_of_bytes(of(f"weights_{i}"), u), 8 if i < layers - 1 else 16)
+        F += of(f"constants_{i}")
+        h = moved(h, 0, 0) + (F if i < layers - 1 else 0)
+    a = np.clip(R(h, 5), -16256, 16256)
+    high = R(a, 7)
+    low = a - 128 * high
+    bypass = product_of_bytes(of("bypass"), high) + R(product_of_bytes(of("bypass"), low), 7)
+    residual = F + R(of("bypass_factors") * bypass, 12)
 
-    mean = moved(cells, 0, 0).mean(axis=(3, 4), keepdims=True)
-    x = np.stack([moved(cells, dy, dx) - mean for dy, dx in AROUND], axis=2) / np.float32(step)
-    x = (x / (1 + np.abs(x) / 4)).reshape(rows - 2, columns - 2, -1)
-    constants = np.array([(math.log2(step) - 9) / 3, 1], np.float32)
-    x = np.concatenate([x, np.broadcast_to(constants, (*x.shape[:2], 2))], axis=2)
-
-    def shift(h: np.ndarray) -> np.ndarray:
-        """Its outermost cells are lost, as they lack cells around."""
-        inner = moved(h, 0, 0).copy()
-        n = h.shape[2]
-        m = n // 16
-        for group, (dy, dx) in enumerate(SPREAD):
-            dimensions = slice(n - 8 * m + group * m, n - 8 * m + (group + 1) * m)
-            inner[:, :, dimensions] = moved(h, dy, dx)[:, :, dimensions]
-        return inner
-
-    def F(i: int, v: np.ndarray) -> np.ndarray:
-        """Order 1: row 0 is k = 0, row 1 + j the frequency of input j alone; there is no + v."""
-        a, b = weights[f"machine_a_{i}"], weights[f"machine_b_{i}"]
-        angles = np.float32(2 * np.pi) * v
-        return a[0] + np.cos(angles) @ a[1:] + np.sin(angles) @ b[1:]
-
-    def inner(h: np.ndarray) -> np.ndarray:
-        return moved(h, 0, 0)
-
-    h = x @ weights["machine_lift"]
-    for i in range(layers - 1):
-        h = inner(h) + F(i, shift(h))
-    out = (F(layers - 1, shift(h)) + inner(h) @ weights["machine_bypass"]) * np.float32(step)
+    out = residual.astype(np.float32) * np.float32(Q / 4096)
     rows, columns = out.shape[:2]
     out = out.reshape(rows, columns, colours, 2, 2).transpose(0, 3, 1, 4, 2).reshape(2 * rows, 2 * columns, colours)
     return out[:height, :width]
+
+
+# Reconstruction
+# --------------------------------------------------------------------------------------------------
 
 
 def unit(v: np.ndarray) -> np.ndarray:
@@ -968,14 +1010,14 @@ def unit(v: np.ndarray) -> np.ndarray:
 
 def render_latents(file: File, parameters: Parameters, planes: np.ndarray, filter_: Filter | None) -> np.ndarray:
     """Samples of a file of model 1 from the planes [H, W, colours] of the synthesis, by
-    "Colours".
+    "Reconstruction".
     """
     s = planes.astype(np.float32)
     total = s.copy()
     if filter_ is not None:
         total += filtered(s, filter_)
-    flat = np.zeros((*s.shape[:2], 3 - file.channels), np.float32)
-    total += correction_residual(np.concatenate([s, flat], axis=2), parameters.step, parameters.weights)[
+    flat = np.zeros((*s.shape[:2], 3 - file.channels), np.int32)
+    total += correction_residual(np.concatenate([planes, flat], axis=2), parameters.step, parameters.weights)[
         :, :, : file.channels
     ]
     levels = total / 64

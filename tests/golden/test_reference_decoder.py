@@ -163,9 +163,11 @@ def test_metadata_are_those_of_the_package() -> None:
     for path in FILES:
         file = independent.read_file(path.read_bytes())
         if independent.METADATA in file.sections:
-            expected = container.read(path.read_bytes())[1].metadata
+            expected = container.read(path.read_bytes())[1].metadata.present()
+            if "exif" in expected:  # the package puts the prefix, which files leave out, before it
+                expected["exif"] = expected["exif"].removeprefix(b"Exif\0\0")
             found = independent.read_metadata(file.sections[independent.METADATA], file.bits)
-            assert found == expected.present()
+            assert found == expected
             seen += 1
     assert seen
 
