@@ -156,7 +156,12 @@ CASES = (
     Case("wavelet-narrow", "one row; by --size", rgb(1, 90, 100, 120), PSNR | {"size": 90}),
     Case("wavelet-pixel", "one pixel", rgb(1, 1, 100, 120), PSNR | {"quality": 80}),
     Case("wavelet-filter", "a filter; by --psnr", rgb(192, 208, 60, 100, "coffee"), {"psnr": 36.0}),
-    Case("wavelet-adaptation", "filter and adaptation", rgb(256, 256, 20, 100, "coffee"), PSNR | {"effort": 3}),
+    Case(
+        "wavelet-adaptation",
+        "filter and adaptation",
+        rgb(256, 256, 20, 100, "coffee"),
+        PSNR | {"effort": 3, "quality": 80},
+    ),
     Case(
         "wavelet-adaptation-gray",
         "filter and adaptation, gray",
