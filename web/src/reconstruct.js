@@ -14,7 +14,7 @@ import { logStep } from "./wavelet.js";
 const CELL = 2; // pixels
 const BLOCK_ROWS = 256; // pixels
 const BLOCK_COLUMNS = 512;
-const ROW_PADDING = 128; // cells
+const ROW_PADDING = 129; // cells, at most
 
 /**
  * The linear synthesis of a region of an image.
