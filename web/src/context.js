@@ -7,6 +7,7 @@ import { damaged } from "./errors.js";
 import { ORIENTATIONS } from "./geometry.js";
 import { LOW_COUNTS, PHASES, symbolFeatures } from "./neighbourhood.js";
 import { LAPLACE_COUNT, RangeDecoder, TABLE_SIZE, laplaceTables, tablesWithLaplace } from "./range_coder.js";
+import { logStep } from "./wavelet.js";
 
 const CHANNELS = 3;
 const LARGEST = 127; // maximum magnitude of weights
@@ -22,12 +23,6 @@ const OUTPUTS = 2; // scale and mean
 /** Returns the number of a band: p in docs/format.md. */
 function bandNumber(level, channel, orientation) {
   return CHANNELS * ORIENTATIONS * level + ORIENTATIONS * channel + orientation;
-}
-
-/** Returns the logarithm K of the q_step. */
-function logStep(qStep) {
-  const octave = 31 - Math.clz32(qStep);
-  return 8 * octave + ((8 * qStep) >> octave) - 80;
 }
 
 /** Returns the number of features of a phase. */

@@ -3,26 +3,51 @@
  * ("Reconstruction" in docs/format.md). It works on cells of 2x2 samples.
  */
 
-/** @type {WeakMap<object, {weights: Float32Array, width: number, depth: number, reach: number}>} */
+/**
+ * The weights of a correction network in the layout of the kernel.
+ * @typedef {object} CorrectionNetwork
+ * @property {Int8Array} weights of the lift, each layer, and the bypass
+ * @property {Int32Array} factors of the lift, factors and constants of each layer, and factors of the bypass
+ * @property {Int32Array} liftConstants
+ * @property {Int32Array} liftSlopes
+ * @property {number} depth the number of layers
+ * @property {number} reach in cells on each side of a cell
+ */
+
+/** @type {WeakMap<object, CorrectionNetwork>} */
 const corrections = new WeakMap();
 
 /**
- * Returns the correction network of pretrained weights: its weights in the layout of the kernel (lift, a and b of each
- * layer, bypass), its sizes, and its reach in cells on each side of a cell.
+ * Returns the correction network of pretrained weights.
  * @param {Record<string, import("./weights.js").WeightArray>} arrays of the pretrained weights
+ * @returns {CorrectionNetwork}
  */
 export function correctionOf(arrays) {
-  if (!corrections.has(arrays)) {
-    const depth = Object.keys(arrays).filter((name) => name.startsWith("machine_a_")).length;
-    const layers = Array.from({ length: depth }, (_, at) => [`machine_a_${at}`, `machine_b_${at}`]);
-    const parts = ["machine_lift", ...layers.flat(), "machine_bypass"].map((name) => arrays[name].data);
-    const weights = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-    let at = 0;
-    for (const part of parts) {
-      weights.set(part, at);
-      at += part.length;
-    }
-    corrections.set(arrays, { weights, width: arrays.machine_lift.shape[1], depth, reach: 1 + depth });
-  }
+  if (!corrections.has(arrays)) corrections.set(arrays, createNetwork(arrays));
   return corrections.get(arrays);
+}
+
+function createNetwork(arrays) {
+  const dataOf = (name) => arrays[`correction_${name}`].data;
+  const depth = Object.keys(arrays).filter((name) => name.startsWith("correction_weights_")).length;
+  const ofLayers = (...names) => Array.from({ length: depth }, (_, at) => names.map((name) => `${name}_${at}`)).flat();
+  const joined = (names) => names.flatMap((name) => Array.from(dataOf(name)));
+  return {
+    weights: Int8Array.from(joined(["lift", ...ofLayers("weights"), "bypass"])),
+    factors: Int32Array.from(joined(["lift_factors", ...ofLayers("factors", "constants"), "bypass_factors"])),
+    liftConstants: dataOf("lift_constants"),
+    liftSlopes: dataOf("lift_slopes"),
+    depth,
+    reach: 1 + depth,
+  };
+}
+
+/**
+ * Returns the constants of the lift.
+ * @param {CorrectionNetwork} network
+ * @param {number} logStep see `logStep` in wavelet.js
+ * @returns {Int32Array}
+ */
+export function firstConstants({ liftConstants, liftSlopes }, logStep) {
+  return liftConstants.map((constant, at) => constant + liftSlopes[at] * logStep);
 }

@@ -8,6 +8,9 @@ import { DfmError, damaged } from "./errors.js";
 const MAX_METADATA_BYTES = 2 ** 24;
 const NAMES = ["icc", "exif", "xmp", "cicp"];
 const CICP_BYTES = 4;
+/** The bytes before the TIFF stream of an Exif block, which files may leave out. */
+export const EXIF_PREFIX = Uint8Array.from("Exif\0\0", (letter) => letter.charCodeAt(0));
+const TIFF_SIGNATURES = ["II*\0", "MM\0*"];
 // Defined values of ITU-T H.273.
 const COLOUR_PRIMARIES = [1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 22];
 const TRANSFER_CHARACTERISTICS = [1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18];
@@ -63,6 +66,8 @@ class Reader {
 }
 
 /**
+ * Reads the metadata section. Exif blocks get their prefix if they have none.
+ *
  * @param {Uint8Array|null} body the section; null if there is none
  * @param {number} bitDepth of the samples
  * @returns {{icc: Uint8Array|null, exif: Uint8Array|null, xmp: Uint8Array|null, cicp: Uint8Array|null, bits: number|null}}
@@ -92,7 +97,16 @@ export function readMetadata(body, bitDepth) {
     if (NAMES.includes(name) && value.length) metadata[name] = value.slice();
   }
   if (reader.at !== body.length) throw unreadable();
-  return metadata;
+  return { ...metadata, exif: metadata.exif && withPrefix(metadata.exif) };
+}
+
+/** @param {Uint8Array} exif */
+function withPrefix(exif) {
+  if (!TIFF_SIGNATURES.includes(String.fromCharCode(...exif.subarray(0, 4)))) return exif;
+  const block = new Uint8Array(EXIF_PREFIX.length + exif.length);
+  block.set(EXIF_PREFIX);
+  block.set(exif, EXIF_PREFIX.length);
+  return block;
 }
 
 /**

@@ -6,8 +6,8 @@
  */
 
 import {
-  ALPHA, BETA, CELLS_AROUND, CELL_SAMPLES, CHANNELS, DELTA, DIMENSIONS_PER_MOVED, DIRECT_TABLES, FINE, GAMMA,
-  LAPLACE_COUNT, LAST_DIRECT, LOW_GAIN, MAX_MEAN, MAX_UNITS, MEANS_PER_SYMBOL, OFFSET_SYMBOLS, SYMBOL_MEANS,
+  ALPHA, BETA, CELLS_AROUND, CELL_SAMPLES, CHANNELS, CORRECTION_FEATURES, DELTA, DIMENSIONS_PER_MOVED, DIRECT_TABLES,
+  FINE, GAMMA, LAPLACE_COUNT, LAST_DIRECT, LOW_GAIN, MAX_MEAN, MAX_UNITS, MEANS_PER_SYMBOL, OFFSET_SYMBOLS, SYMBOL_MEANS,
   TABLES_PER_QUANTIZER, UNIT_SCALE_INDEX,
 } from "./kernel_interface.js";
 
@@ -55,7 +55,7 @@ function sumLayer(sums, constants, weights, before, largest) {
   }
 }
 
-/** Selects the tables of symbols of a pass. */
+/** Selects the tables of symbols of a pass. Symbols whose context is empty get the first table of their quantiser. */
 export function chooseTables({ codingPass, table, sign }) {
   const { w1, c1, w2, c2, w3, c3, available, signedCount, views, rows, columns, quantizers, classOfMean } = codingPass;
   const planes = [codingPass.symbols, codingPass.coarser, codingPass.differences];
@@ -66,9 +66,16 @@ export function chooseTables({ codingPass, table, sign }) {
     index: Number(views[3 * k + 1]),
     stride: Number(views[3 * k + 2]),
   }));
+  const signedViews = seen.slice(0, signedCount);
   const classCount = classOfMean.at(-1) + 1;
   for (let row = 0, at = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++, at++) {
+      const isZero = ({ plane, index, stride }) => plane[index + row * stride + column] === 0;
+      if (signedCount > 0 && signedViews.every(isZero)) {
+        table[at] = quantizers[at] * TABLES_PER_QUANTIZER;
+        sign[at] = 1;
+        continue;
+      }
       hidden1.set(c1);
       for (let k = 0; k < seen.length; k++) {
         const { plane, index, stride } = seen[k];
@@ -237,103 +244,158 @@ export function lowDifferences({
 
 // -------------------------------------------------------------------------------------- reconstruction
 
-/** Returns views of the weights of a correction network; see `correctionOf` in correction.js. */
-function partsOf(weights, width, depth) {
-  let at = (CELLS_AROUND * CELL_SAMPLES + 2) * width;
-  const next = (size) => weights.subarray(at, (at += size));
+/** The sines of phases in 2^-8 turns, times 127. */
+const SINES = Int8Array.from({ length: 256 }, (_, phase) => Math.round(127 * Math.sin((2 * Math.PI * phase) / 256)));
+const QUARTER_TURN = 1 << 14;
+const LARGEST_PHASE = 127 << 7;
+
+/** Returns views of the weights and factors of a correction network; see `CorrectionNetwork` in correction.js. */
+function partsOf(weights, factors, width, depth) {
+  let [weightAt, factorAt] = [0, 0];
+  const nextWeights = (size) => weights.subarray(weightAt, (weightAt += size));
+  const nextFactors = (size) => factors.subarray(factorAt, (factorAt += size));
+  const lift = { weights: nextWeights(CORRECTION_FEATURES * width), factors: nextFactors(width) };
   const layers = Array.from({ length: depth }, (_, layer) => {
     const outputs = layer < depth - 1 ? width : CELL_SAMPLES;
-    return { outputs, a: next((1 + width) * outputs), b: next((1 + width) * outputs) };
+    return { weights: nextWeights(2 * width * outputs), factors: nextFactors(outputs), constants: nextFactors(outputs) };
   });
-  return { lift: weights, layers, bypass: next(width * CELL_SAMPLES) };
+  return { lift, layers, bypass: { weights: nextWeights(width * CELL_SAMPLES), factors: nextFactors(CELL_SAMPLES) } };
 }
 
 /** Computes the correction of a block of samples by the correction network. */
 export function correctionResidual({
-  weights, networkWidth: width, depth, samples, channels, height, width: sampleWidth, stepSize: step, logStep,
+  weights, firstConstants, factors, depth, samples, channels, height, width: sampleWidth, stepSize: step,
   blockHeight: outHeight, blockWidth: outWidth, residual: out,
 }) {
-  const { lift, layers, bypass } = partsOf(weights, width, depth);
+  const { lift, layers, bypass } = partsOf(weights, factors, firstConstants.length, depth);
   let [rows, columns] = [(height + 1) >> 1, (sampleWidth + 1) >> 1];
-  const cells = new Float32Array(rows * columns * CELL_SAMPLES);
+  const cells = new Int32Array(rows * columns * CELL_SAMPLES);
   for (let channel = 0, at = 0; channel < channels; channel++) {
     for (let y = 0; y < 2 * rows; y++) {
       const row = (channel * height + Math.min(y, height - 1)) * sampleWidth;
       for (let x = 0; x < 2 * columns; x++) {
         at = ((y >> 1) * columns + (x >> 1)) * CELL_SAMPLES + CHANNEL_SAMPLES * channel + 2 * (y & 1) + (x & 1);
-        cells[at] = samples[row + Math.min(x, sampleWidth - 1)] / step;
+        cells[at] = samples[row + Math.min(x, sampleWidth - 1)];
       }
     }
   }
-  let states = liftCells(lift, width, cells, rows, columns, logStep);
+  let phases = liftCells(lift, firstConstants, cells, rows, columns, step);
   [rows, columns] = [rows - 2, columns - 2];
-  for (const layer of layers) {
-    states = layerOf(layer, width, layer === layers.at(-1) ? bypass : null, states, rows, columns);
+  for (const layer of layers.slice(0, -1)) {
+    phases = layerOf(layer, firstConstants.length, phases, rows, columns);
     [rows, columns] = [rows - 2, columns - 2];
   }
+  const residuals = lastLayerOf(layers.at(-1), bypass, firstConstants.length, phases, rows, columns);
+  const unit = Math.fround(step / 4096);
   for (let channel = 0; channel < channels; channel++) {
     for (let y = 0; y < outHeight; y++) {
       for (let x = 0; x < outWidth; x++) {
         const sample = CHANNEL_SAMPLES * channel + 2 * (y & 1) + (x & 1);
-        const cell = (y >> 1) * columns + (x >> 1);
-        out[(channel * outHeight + y) * outWidth + x] = states[cell * CELL_SAMPLES + sample] * step;
+        const cell = (y >> 1) * (columns - 2) + (x >> 1);
+        out[(channel * outHeight + y) * outWidth + x] = Math.fround(residuals[cell * CELL_SAMPLES + sample]) * unit;
       }
     }
   }
 }
 
-/** Computes the first vectors of cells, [rows - 2, columns - 2, width]. */
-function liftCells(lift, width, cells, rows, columns, logStep) {
-  const states = new Float32Array((rows - 2) * (columns - 2) * width);
-  const sums = new Float64Array(width);
-  const last = CELLS_AROUND * CELL_SAMPLES * width;
+/** Multiplies bytes by weights [sums, bytes]. */
+function multiplyBytes(sums, weights, bytes) {
+  for (let j = 0, at = 0; j < sums.length; j++) {
+    let sum = 0;
+    for (let k = 0; k < bytes.length; k++, at++) sum = (sum + Math.imul(weights[at], bytes[k])) | 0;
+    sums[j] = sum;
+  }
+}
+
+/** Multiplies a sum by the factor of its output, and shifts it. */
+const rescaled = (sum, factor, shift) => (Math.imul(sum, factor) + (1 << (shift - 1))) >> shift;
+
+/** Computes the first phases of cells, [rows - 2, columns - 2, width], in 2^-16 turns. */
+function liftCells({ weights, factors }, constants, cells, rows, columns, step) {
+  const width = constants.length;
+  const phases = new Int32Array((rows - 2) * (columns - 2) * width);
+  const features = new Int8Array(CORRECTION_FEATURES);
+  const sums = new Int32Array(width);
   for (let row = 0, at = 0; row < rows - 2; row++) {
     for (let column = 0; column < columns - 2; column++, at += width) {
-      for (let j = 0; j < width; j++) sums[j] = lift[last + j] * logStep + lift[last + width + j];
       const middle = ((row + 1) * columns + column + 1) * CELL_SAMPLES;
-      for (let around = 0; around < CELLS_AROUND; around++) {
-        const cell = ((row + Math.floor(around / 3)) * columns + column + (around % 3)) * CELL_SAMPLES;
-        for (let sample = 0; sample < CELL_SAMPLES; sample++) {
-          const own = middle + sample - (sample % CHANNEL_SAMPLES);
-          const mean = (cells[own] + cells[own + 1] + cells[own + 2] + cells[own + 3]) / CHANNEL_SAMPLES;
-          const difference = cells[cell + sample] - mean;
-          if (difference === 0) continue;
-          const input = difference / (1 + Math.abs(difference) / 4);
-          const weight = (around * CELL_SAMPLES + sample) * width;
-          for (let j = 0; j < width; j++) sums[j] += input * lift[weight + j];
+      for (let sample = 0; sample < CELL_SAMPLES; sample++) {
+        const own = middle + sample - (sample % CHANNEL_SAMPLES);
+        const sum = cells[own] + cells[own + 1] + cells[own + 2] + cells[own + 3];
+        for (let around = 0; around < CELLS_AROUND; around++) {
+          const cell = (row + Math.floor(around / 3)) * columns + column + (around % 3);
+          const difference = CHANNEL_SAMPLES * cells[cell * CELL_SAMPLES + sample] - sum;
+          features[around * CELL_SAMPLES + sample] = featureOf(difference, 16 * step);
         }
       }
-      states.set(sums, at);
+      multiplyBytes(sums, weights, features);
+      for (let j = 0; j < width; j++) phases[at + j] = rescaled(sums[j], factors[j], 8) + constants[j];
     }
   }
-  return states;
+  return phases;
 }
 
-/** Computes a Fourier layer of order 1 for cells, [rows - 2, columns - 2, outputs]; the last layer has a bypass. */
-function layerOf({ outputs, a, b }, width, bypass, states, rows, columns) {
-  const result = new Float32Array((rows - 2) * (columns - 2) * outputs);
-  const sums = new Float64Array(outputs);
+/** Returns a difference with a soft limit. All operations round to float32. */
+function featureOf(difference, limit) {
+  const { fround } = Math;
+  const limited = fround(fround(difference * 124) / fround(Math.abs(difference) + limit));
+  return Math.floor(fround(limited + 0.5));
+}
+
+/** Calls `use(cell, own)` for each inner cell and the index of its own phases, with the waves around it in `waves`. */
+function forWaves(width, phases, rows, columns, waves, use) {
   const moved = Math.floor(width / DIMENSIONS_PER_MOVED);
-  const places = Array.from({ length: width }, (_, k) => {
+  const places = Int32Array.from({ length: width }, (_, k) => {
     const neighbour = moved && k >= width - 8 * moved ? Math.floor((k - width + 8 * moved) / moved) : -1;
     const place = neighbour < 0 ? 4 : neighbour < 4 ? neighbour : neighbour + 1; // index among the nine cells
     return (Math.floor(place / 3) * columns + (place % 3)) * width + k;
   });
-  for (let row = 0, at = 0; row < rows - 2; row++) {
-    for (let column = 0; column < columns - 2; column++, at += outputs) {
+  for (let row = 0, cell = 0; row < rows - 2; row++) {
+    for (let column = 0; column < columns - 2; column++, cell++) {
       const first = (row * columns + column) * width;
-      const own = first + (columns + 1) * width;
-      for (let j = 0; j < outputs; j++) sums[j] = a[j] + (bypass ? 0 : states[own + j]);
       for (let k = 0; k < width; k++) {
-        const angle = 2 * Math.PI * states[first + places[k]];
-        const [cosine, sine, inner] = [Math.cos(angle), Math.sin(angle), bypass ? states[own + k] : 0];
-        const weight = (1 + k) * outputs;
-        for (let j = 0; j < outputs; j++) sums[j] += cosine * a[weight + j] + sine * b[weight + j];
-        if (bypass) for (let j = 0; j < outputs; j++) sums[j] += inner * bypass[k * outputs + j];
+        const phase = phases[first + places[k]];
+        waves[k] = SINES[((phase + QUARTER_TURN + 128) >> 8) & 255];
+        waves[width + k] = SINES[((phase + 128) >> 8) & 255];
       }
-      result.set(sums, at);
+      use(cell, first + (columns + 1) * width);
     }
   }
+}
+
+/** Computes the phases of cells after a Fourier layer of order 1, [rows - 2, columns - 2, width]. */
+function layerOf({ weights, factors, constants }, width, phases, rows, columns) {
+  const result = new Int32Array((rows - 2) * (columns - 2) * width);
+  const sums = new Int32Array(width);
+  const waves = new Int8Array(2 * width);
+  forWaves(width, phases, rows, columns, waves, (cell, own) => {
+    multiplyBytes(sums, weights, waves);
+    for (let j = 0; j < width; j++) {
+      result[cell * width + j] = phases[own + j] + rescaled(sums[j], factors[j], 8) + constants[j];
+    }
+  });
+  return result;
+}
+
+/** Computes the residuals of cells, [rows - 2, columns - 2, CELL_SAMPLES], in 2^-12 steps. */
+function lastLayerOf({ weights, factors, constants }, bypass, width, phases, rows, columns) {
+  const result = new Int32Array((rows - 2) * (columns - 2) * CELL_SAMPLES);
+  const [sums, highSums, lowSums] = [0, 1, 2].map(() => new Int32Array(CELL_SAMPLES));
+  const [waves, high, low] = [2 * width, width, width].map((length) => new Int8Array(length));
+  forWaves(width, phases, rows, columns, waves, (cell, own) => {
+    multiplyBytes(sums, weights, waves);
+    for (let k = 0; k < width; k++) {
+      const value = limited((phases[own + k] + 16) >> 5, -LARGEST_PHASE, LARGEST_PHASE);
+      high[k] = (value + 64) >> 7;
+      low[k] = value - (high[k] << 7);
+    }
+    multiplyBytes(highSums, bypass.weights, high);
+    multiplyBytes(lowSums, bypass.weights, low);
+    for (let j = 0; j < CELL_SAMPLES; j++) {
+      const passed = rescaled(highSums[j] + ((lowSums[j] + 64) >> 7), bypass.factors[j], 12);
+      result[cell * CELL_SAMPLES + j] = rescaled(sums[j], factors[j], 16) + constants[j] + passed;
+    }
+  });
   return result;
 }
 

@@ -16,12 +16,11 @@
  */
 
 import { crc32 } from "./crc32.js";
-import { areCodePoints } from "./metadata.js";
+import { EXIF_PREFIX, areCodePoints } from "./metadata.js";
 
 const SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
 const COLOUR_TYPES = { 1: 0, 2: 4, 3: 2, 4: 6 };
 const STRIP_BYTES = 1 << 20; // size of the strips in which rows are filtered and compressed
-const EXIF_PREFIX = "Exif\0\0"; // of Exif blocks in JPEG and .dfm files; a PNG stores the block without it
 
 /**
  * Encodes an image as PNG, losslessly.
@@ -95,10 +94,9 @@ function significantBits({ channels, bits }) {
   return ofChannels;
 }
 
-/** @param {Uint8Array} exif */
+/** A PNG stores an Exif block without its prefix. @param {Uint8Array} exif */
 function withoutPrefix(exif) {
-  const prefix = latin1(EXIF_PREFIX);
-  return prefix.every((byte, i) => exif[i] === byte) ? exif.subarray(prefix.length) : exif;
+  return EXIF_PREFIX.every((byte, i) => exif[i] === byte) ? exif.subarray(EXIF_PREFIX.length) : exif;
 }
 
 /**

@@ -7,11 +7,14 @@ import { ColourTransform } from "./colour.js";
 import { weightsByTap } from "./filter.js";
 import { Region } from "./geometry.js";
 import { bytesOfArrays } from "./kernels.js";
-import { correctionOf } from "./correction.js";
+import { correctionOf, firstConstants } from "./correction.js";
+import { CELL_SAMPLES } from "./kernel_interface.js";
+import { logStep } from "./wavelet.js";
 
 const CELL = 2; // pixels
 const BLOCK_ROWS = 256; // pixels
 const BLOCK_COLUMNS = 512;
+const ROW_PADDING = 129; // cells, at most
 
 /**
  * The linear synthesis of a region of an image.
@@ -71,12 +74,18 @@ class BlockSynthesis {
     const around = channels * (rows + margin) * (columns + margin);
     const size = channels * rows * columns;
     const pixelBytes = bitDepth === 8 ? 1 : 2;
-    const bytes = bytesOfArrays([4 * around, 4 * size, 4 * size, pixelBytes * size, correction.weights.byteLength]);
-    // memory that the kernels of filter and correction network use: samples as floats, and rows of cells
-    const callBytes = 4 * around + 16 * (correction.depth + 1) * correction.width * (columns + margin);
+    const { weights, factors, depth, reach } = correction;
+    const constants = firstConstants(correction, logStep(values.q_step));
+    const ofNetwork = [weights, factors, constants];
+    const networkBytes = ofNetwork.map(({ byteLength }) => byteLength);
+    const bytes = bytesOfArrays([4 * around, 4 * size, 4 * size, pixelBytes * size, ...networkBytes]);
+    // memory that the kernels use: the filter's samples as floats, and the correction network's rows of cells
+    const cellBytes = 16 * CELL_SAMPLES + 18 * depth * constants.length;
+    const callBytes = Math.max(4 * around, cellBytes * ((columns + margin) / CELL + ROW_PADDING));
     const space = kernels.workspace(bytes, callBytes);
     this.#space = space;
-    this.#correction = { ...correction, weights: space.copyOf(correction.weights) };
+    const [ownWeights, ownFactors, ownConstants] = ofNetwork.map((array) => space.copyOf(array));
+    this.#correction = { weights: ownWeights, factors: ownFactors, firstConstants: ownConstants, depth, reach };
     this.#filter = filter && { ...filter, offsets: Int32Array.from(filter.taps.flat()), byTap: weightsByTap(filter, channels) };
     this.#channels = channels;
     this.#qStep = values.q_step;
@@ -95,14 +104,12 @@ class BlockSynthesis {
     const size = this.#channels * height * width;
     const [planes, change] = [this.#arrays.planes, this.#arrays.change].map((array) => array.subarray(0, size));
     planes.set(this.#around(rows, part, 0));
-    const { weights, width: correctionWidth, depth, reach } = this.#correction;
+    const { reach, ...network } = this.#correction;
     const margin = CELL * reach;
-    const logStep = (Math.log2(this.#qStep) - 9) / 3;
     const channels = this.#channels;
     this.#space.run.correctionResidual({
-      weights, networkWidth: correctionWidth, depth, samples: this.#around(rows, part, margin), channels,
-      height: height + 2 * margin, width: width + 2 * margin, stepSize: this.#qStep, logStep, blockHeight: height,
-      blockWidth: width, residual: change,
+      ...network, samples: this.#around(rows, part, margin), channels, height: height + 2 * margin,
+      width: width + 2 * margin, stepSize: this.#qStep, blockHeight: height, blockWidth: width, residual: change,
     });
     for (let at = 0; at < size; at++) planes[at] += change[at];
     if (this.#filter) {

@@ -37,3 +37,9 @@ export function dequantize(v, step, limit) {
   const limited = v < -limit ? -limit : v > limit ? limit : v;
   return (Math.imul(limited, step) + 8192) >> 14;
 }
+
+/** Returns the logarithm K of the q_step. */
+export function logStep(qStep) {
+  const octave = 31 - Math.clz32(qStep);
+  return 8 * octave + ((8 * qStep) >> octave) - 80;
+}

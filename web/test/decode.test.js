@@ -49,8 +49,8 @@ describe("the decoder", { skip }, () => {
   });
 
   test("refuses a first low-pass symbol that is beyond the range", async () => {
-    const header = "8944464d0101010801000100010101080101400000ebeb6af80305000000";
-    const data = Buffer.from(`${header}6f550e2bb98d011667`, "hex"); // 2^23 + 1
+    const header = "8944464d010101080100010001010108010140000025daf2e70305000000";
+    const data = Buffer.from(`${header}6f550e2bb95bbc75e3`, "hex"); // 2^23 + 1
     await assert.rejects(decode(new Uint8Array(data), { weights }), { kind: "corrupt", message: /exceeds its range/ });
   });
 

@@ -5,6 +5,7 @@ import { PLAIN, RELAXED } from "../src/compiled_kernels.js";
 import { COMPANDED, LOW_OFFSETS, SQUARE } from "../src/neighbourhood.js";
 import { loadKernels } from "../src/kernels.js";
 import { matrixBytes } from "../src/float_rows.js";
+import { CELL_SAMPLES, CORRECTION_FEATURES, TABLES_PER_QUANTIZER } from "../src/kernel_interface.js";
 import { PlainReader, RangeDecoder, laplaceTables } from "../src/range_coder.js";
 import { randomIntegers } from "./random.js";
 
@@ -64,7 +65,7 @@ function outcomes(name, values, written) {
   );
 }
 
-/** Compares what kernels give, integers exactly. */
+/** Compares what kernels give, integers exactly, and returns it. */
 function compare(name, values, written, tolerance = 0) {
   const [first, ...others] = outcomes(name, values, written);
   assert.ok(first.flat().some((number) => number !== 0), `${name} writes something`);
@@ -75,22 +76,26 @@ function compare(name, values, written, tolerance = 0) {
       }),
     );
   }
+  return first;
 }
 
 const listOf = (random, Type) => (length, bound, least = -bound) => Type.from({ length }, () => random(least, bound));
 
-for (const [rows, columns, h1, h2] of [[1, 1, 4, 4], [5, 13, 24, 12], [7, 64, 128, 32], [3, 130, 9, 5]]) {
-  test(`tables of a pass of ${rows}x${columns} symbols, networks of ${h1} and ${h2}`, () => {
+for (const [rows, columns, h1, h2, symbols] of [
+  [1, 1, 4, 4, 21], [5, 13, 24, 12, 21], [7, 64, 128, 32, 21], [3, 130, 9, 5, 21], [2, 70, 24, 12, 0],
+]) {
+  test(`tables of a pass of ${rows}x${columns} symbols, networks of ${h1} and ${h2}, ${symbols} symbols as features`, () => {
     const random = randomIntegers(rows);
     const bytes = listOf(random, Int8Array);
     const int32 = listOf(random, Int32Array);
-    const [symbols, low] = [21, 9];
+    const low = 9;
     const stride = columns + 4;
-    const planes = [0, 1, 2].map(() => {
+    const planes = [0, 1, 2].map((plane) => {
       let isZero = false; // half of the features are 0, in runs, as in images
       return Int8Array.from({ length: 12 * (rows + 3) * stride }, (_, i) => {
         if (i % 16 === 0) isZero = random(0, 1) === 1;
-        return isZero ? 0 : random(-127, 127);
+        const isEmpty = plane < 2 && (i % stride) % 10 >= 5; // so that there are empty contexts
+        return isZero || isEmpty ? 0 : random(-127, 127);
       });
     });
     const views = Array.from({ length: symbols + low }, (_, k) => [
@@ -108,7 +113,13 @@ for (const [rows, columns, h1, h2] of [[1, 1, 4, 4], [5, 13, 24, 12], [7, 64, 12
       classOfMean: Int16Array.from([0, 1, 2, 3, 3, 4]),
     };
     const outputs = { table: new Int16Array(count), sign: new Int32Array(count), hidden: new Uint8Array(0) };
-    compare("chooseTables", { codingPass, ...outputs }, ["table", "sign"]);
+    const [table, sign] = compare("chooseTables", { codingPass, ...outputs }, ["table", "sign"]);
+    const isZero = ([plane, index], at) => planes[plane][index + Math.floor(at / columns) * stride + (at % columns)] === 0;
+    const empty = Array.from(table.keys()).filter((at) => symbols && views.slice(0, symbols).every((view) => isZero(view, at)));
+    assert.equal(empty.length > 0, symbols > 0 && columns > 1);
+    for (const at of empty) {
+      assert.deepEqual([table[at], sign[at]], [codingPass.quantizers[at] * TABLES_PER_QUANTIZER, 1], String(at));
+    }
   });
 }
 
@@ -173,24 +184,46 @@ for (const [height, width] of [[1, 1], [1, 6], [7, 1], [2, 2], [9, 13], [32, 20]
   });
 }
 
-for (const channels of [1, 3]) {
-  test(`correction network, filter and pixels of ${channels} channels`, () => {
-    const random = randomIntegers(channels);
-    const [width, depth, height, columns] = [32, 2, 10, 18];
-    const around = 2 * 2 * (1 + depth);
-    const floats = (length, bound) => Float32Array.from({ length }, () => (random(-1000, 1000) / 1000) * bound);
-    const size = 110 * width + 2 * (width + 1) * (width + 12) + 12 * width;
+/** Random weights of a correction network, with sums in the range of exact integers. */
+function networkOf(random, width, depth) {
+  const layers = Array.from({ length: depth }, (_, i) => (i < depth - 1 ? width : CELL_SAMPLES));
+  const factors = (count, bound) => Array.from({ length: count }, () => random(1, bound));
+  const constants = (count) => Array.from({ length: count }, () => random(-60000, 60000));
+  const outputs = layers.reduce((sum, count) => sum + count);
+  return {
+    weights: listOf(random, Int8Array)(CORRECTION_FEATURES * width + 2 * width * outputs + CELL_SAMPLES * width, 127),
+    firstConstants: Int32Array.from(constants(width)),
+    factors: Int32Array.from([
+      ...factors(width, 600), ...layers.flatMap((count) => [...factors(count, 500), ...constants(count)]),
+      ...factors(CELL_SAMPLES, 1000),
+    ]),
+    depth,
+  };
+}
+
+for (const [channels, width, depth, height, columns] of [[1, 32, 2, 10, 18], [3, 60, 3, 7, 141], [3, 9, 1, 4, 4]]) {
+  test(`the correction network of width ${width} for ${channels} channels gives equal numbers`, () => {
+    const random = randomIntegers(width);
+    const around = 4 * (1 + depth);
     const samples = listOf(random, Int32Array)(channels * (height + around) * (columns + around), 4000);
-    const residual = new Float32Array(channels * height * columns);
     compare("correctionResidual", {
-      weights: floats(size, 0.2), networkWidth: width, depth, samples, channels, height: height + around,
-      width: columns + around, stepSize: 100, logStep: 0.5, blockHeight: height, blockWidth: columns, residual,
-    }, ["residual"], 0.02);
+      ...networkOf(random, width, depth), samples, channels, height: height + around, width: columns + around,
+      stepSize: 321, blockHeight: height, blockWidth: columns, residual: new Float32Array(channels * height * columns),
+    }, ["residual"]);
+  });
+}
+
+for (const channels of [1, 3]) {
+  test(`filter and pixels of ${channels} channels`, () => {
+    const random = randomIntegers(channels);
+    const [height, columns] = [10, 18];
+    const floats = (length, bound) => Float32Array.from({ length }, () => (random(-1000, 1000) / 1000) * bound);
+    const residual = new Float32Array(channels * height * columns);
     const radius = 1;
     const taps = Int32Array.from(SQUARE.flat());
-    const padded = samples.subarray(0, channels * (height + 2) * (columns + 2));
+    const samples = listOf(random, Int32Array)(channels * (height + 2) * (columns + 2), 4000);
     compare("filterResidual", {
-      weights: floats(9 * channels ** 2, 0.2), taps, radius, samples: padded, channels, height, width: columns, residual,
+      weights: floats(9 * channels ** 2, 0.2), taps, radius, samples, channels, height, width: columns, residual,
     }, ["residual"], 0.02);
     const planes = listOf(random, Float32Array)(channels * height * columns, 9000);
     for (const [Type, peak] of [[Uint8Array, 255], [Uint16Array, 65535]]) {

@@ -48,6 +48,15 @@ function packed(...entries) {
   return Uint8Array.from([0x80 + entries.length, ...packedEntries.flat()]);
 }
 
+test("an Exif block has its prefix, also if the file leaves it out", () => {
+  const exifOf = (exif) => Buffer.from(readMetadata(packed(["exif", exif]), 16).exif).toString("latin1");
+  for (const stream of ["II*\0\x08", "MM\0*\x08"]) {
+    assert.equal(exifOf(stream), `Exif\0\0${stream}`);
+    assert.equal(exifOf(`Exif\0\0${stream}`), `Exif\0\0${stream}`);
+  }
+  assert.equal(exifOf("other"), "other");
+});
+
 // tests/golden/test_reference_decoder.py has the same cases.
 test("means the same as the other decoders", () => {
   const none = { icc: null, exif: null, xmp: null, cicp: null, bits: null };
