@@ -40,22 +40,13 @@ BENCH_EXTRA = "pip install 'dfmcodec[bench]'"
 
 
 class Codec(ABC):
-    """Image codec with one setting that determines the file size.
+    """Image codec with one setting that determines the file size."""
 
-    Attributes:
-        name: The name in `--vs` and in the data.
-        label: The name in tables and plots.
-        settings: The values of the setting, from the smallest files to the largest.
-        forms: Variants of the codec, such as chroma subsampling. For each image the best one
-            counts.
-        tuned_for: The metric for which its files are optimised, in a few words; "" if unknown.
-    """
-
-    name: ClassVar[str]
-    label: ClassVar[str]
-    tuned_for: ClassVar[str] = ""
-    settings: ClassVar[tuple[float, ...]]
-    forms: ClassVar[tuple[str, ...]] = ("",)
+    name: ClassVar[str]  # in `--vs` and in the data
+    label: ClassVar[str]  # in tables and plots
+    tuned_for: ClassVar[str] = ""  # the metric for which its files are optimised; "" if unknown
+    settings: ClassVar[tuple[float, ...]]  # from the smallest files to the largest
+    forms: ClassVar[tuple[str, ...]] = ("",)  # such as chroma subsampling; for each image the best one counts
 
     @abstractmethod
     def encode(self, pixels: Pixels, form: str, setting: float) -> bytes:

@@ -29,19 +29,12 @@ _NAMES_SHOWN = 3
 
 @dataclass(frozen=True)
 class Curve:
-    """Curve of a codec, for some images or as a mean over images.
+    """Curve of a codec, for some images or as a mean over images."""
 
-    Args:
-        label: The name of the codec, unique in the run.
-        file: The path of its table.
-        by_image: Points by image name.
-        mean: Points that are already means over images.
-    """
-
-    label: str
-    file: str
-    by_image: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
-    mean: tuple[Point, ...] = ()
+    label: str  # unique in the run
+    file: str  # path of its table
+    by_image: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)  # by image name
+    mean: tuple[Point, ...] = ()  # points that are already means over images
 
     def mean_points(self, image_names: list[str]) -> list[Point]:
         """Returns the mean curve over the given images, for plots.

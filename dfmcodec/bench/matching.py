@@ -12,47 +12,29 @@ from dfmcodec.bench.codecs import Codec
 
 @dataclass(frozen=True)
 class Match:
-    """File within a limit, and the next larger one.
-
-    Args:
-        setting: The codec's setting.
-        data: The file.
-        encode_s: Duration of this encoding in seconds.
-        next_setting: The next setting; None if there is none.
-        next_bytes: The size of the file at the next setting, which exceeds the limit.
-    """
+    """File within a limit, and the next larger one."""
 
     setting: float
     data: bytes
     encode_s: float
-    next_setting: float | None
-    next_bytes: int | None
+    next_setting: float | None  # None if there is none
+    next_bytes: int | None  # exceeds the limit
 
 
 @dataclass(frozen=True)
 class OutOfReach:
-    """Result of a search if all files exceed the limit.
-
-    Args:
-        smallest_bytes: The size of its smallest file.
-    """
+    """Result of a search if all files exceed the limit."""
 
     smallest_bytes: int
 
 
 @dataclass
 class SizeSearch:
-    """Files of one image, codec and form for all settings. Each setting is encoded at most once.
-
-    Args:
-        codec: The codec.
-        form: One of its forms.
-        pixels: uint8 [H, W, C].
-    """
+    """Files of one image, codec and form for all settings. Each setting is encoded at most once."""
 
     codec: Codec
     form: str
-    pixels: Pixels
+    pixels: Pixels  # uint8 [H, W, C]
     _files: dict[int, tuple[bytes, float]] = field(default_factory=dict)
 
     def largest_within(self, limit_bytes: int) -> Match | OutOfReach:

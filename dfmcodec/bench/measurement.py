@@ -33,21 +33,13 @@ def recorded(values: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Target:
-    """Settings of dfm. Its file sizes are the limits for all anchors.
+    """Settings of dfm. Its file sizes are the limits for all anchors."""
 
-    Args:
-        model: "wavelet", "overfitted" or "coordinate".
-        effort: 1..9; no effect on the coordinate codec.
-        rate: Maximum file size as a fraction of the raw bytes.
-        time_limit_s: Maximum duration of a fit in seconds; None for no limit.
-        tune: "visual" or "psnr"; only "psnr" for codecs other than wavelet.
-    """
-
-    model: str
-    effort: int
-    rate: float
-    time_limit_s: float | None = None
-    tune: str = "visual"
+    model: str  # "wavelet", "overfitted" or "coordinate"
+    effort: int  # 1..9; no effect on the coordinate codec
+    rate: float  # maximum file size as a fraction of the raw bytes
+    time_limit_s: float | None = None  # of a fit; None for no limit
+    tune: str = "visual"  # "visual" or "psnr"; only "psnr" for codecs other than wavelet
 
     @property
     def measure(self) -> Measure:
@@ -72,30 +64,17 @@ class Target:
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures of one file and its decoded image.
-
-    Args:
-        bytes: File size.
-        bpp: Bits per pixel.
-        psnr_db: PSNR over all samples; infinite if the file is lossless.
-        ssim: SSIM; None for images smaller than its window.
-        ms_ssim: MS-SSIM; None for images with a side below 176.
-        ssimulacra2: SSIMULACRA2; None for images with a side below 8.
-        encode_s: Duration of encoding in seconds. For dfm it includes the search for the size; for
-            an anchor it is the duration of a single encoding.
-        decode_s: Duration of decoding in seconds, in a process that is warmed up.
-        crop: A crop of the decoded image, as lossless WebP in base64.
-    """
+    """Figures of one file and its decoded image."""
 
     bytes: int
     bpp: float
-    psnr_db: float
-    ssim: float | None
-    ms_ssim: float | None
-    ssimulacra2: float | None
-    encode_s: float
-    decode_s: float
-    crop: str
+    psnr_db: float  # over all samples; infinite if the file is lossless
+    ssim: float | None  # None for images smaller than its window
+    ms_ssim: float | None  # None for images with a side below 176
+    ssimulacra2: float | None  # None for images with a side below 8
+    encode_s: float  # of dfm with the search for the size, of an anchor for a single encoding
+    decode_s: float  # in a process that is warmed up
+    crop: str  # of the decoded image, as lossless WebP in base64
 
     @property
     def lossless(self) -> bool:
@@ -110,33 +89,18 @@ class Figures:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Measurement of one cell: image, target and codec.
-
-    Args:
-        image_name: The image's name in this run.
-        target: The settings of dfm.
-        codec: "dfm" or an anchor's name.
-        form: The anchor's form.
-        limit_bytes: The size limit: for dfm that of the target, for an anchor the size of dfm's
-            file.
-        setting: The anchor's setting; None for dfm and for an empty cell.
-        next_setting: The anchor's next setting, whose file exceeds the limit; None if there is
-            none.
-        next_bytes: The file size at the next setting.
-        figures: The figures; None if all files of the anchor exceed the limit.
-        smallest_bytes: The smallest file size of such an anchor.
-    """
+    """Measurement of one cell: image, target and codec."""
 
     image_name: str
     target: Target
-    codec: str
+    codec: str  # "dfm" or an anchor's name
     form: str
-    limit_bytes: int
-    setting: float | None = None
-    next_setting: float | None = None
+    limit_bytes: int  # for dfm that of the target, for an anchor the size of dfm's file
+    setting: float | None = None  # of the anchor; None for dfm and for an empty cell
+    next_setting: float | None = None  # its file exceeds the limit; None if there is none
     next_bytes: int | None = None
-    figures: Figures | None = None
-    smallest_bytes: int | None = None
+    figures: Figures | None = None  # None if all files of the anchor exceed the limit
+    smallest_bytes: int | None = None  # of such an anchor
 
     @property
     def gap(self) -> float | None:

@@ -7,19 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Measure:
-    """Quality measure; higher values are better.
+    """Quality measure; higher values are better."""
 
-    Args:
-        name: The attribute of `Figures`, also its name in JSON.
-        label: The displayed name.
-        unit: The unit of its values; "" for none.
-        digits: The number of displayed decimals.
-    """
-
-    name: str
-    label: str
-    unit: str
-    digits: int
+    name: str  # attribute of `Figures`, also the name in JSON
+    label: str  # displayed name
+    unit: str  # "" for none
+    digits: int  # displayed decimals
 
     @property
     def heading(self) -> str:

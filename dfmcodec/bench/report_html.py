@@ -39,17 +39,11 @@ _HIGHER, _LOWER = "higher is better", "lower is better"
 
 @dataclass(frozen=True)
 class _Cell:
-    """Cell of a table.
-
-    Args:
-        text: The content.
-        hint: The tooltip; in a heading, which direction is better.
-        is_best: Whether it is the best of its row.
-    """
+    """Cell of a table."""
 
     text: str
-    hint: str = ""
-    is_best: bool = False
+    hint: str = ""  # tooltip; in a heading, which direction is better
+    is_best: bool = False  # of its row
 
 
 @dataclass(frozen=True)

@@ -35,23 +35,14 @@ _MEASURES = 2  # increased when a measure changes, to invalidate cached figures
 
 @dataclass(frozen=True)
 class SourceImage:
-    """Image of a run.
+    """Image of a run."""
 
-    Args:
-        name: The printable and unique name in tables.
-        path: Its file.
-        sha256: The hash of the pixels.
-        width: Width in pixels.
-        height: Height in pixels.
-        channels: 1 or 3.
-    """
-
-    name: str
+    name: str  # printable and unique
     path: Path
-    sha256: str
+    sha256: str  # of the pixels
     width: int
     height: int
-    channels: int
+    channels: int  # 1 or 3
 
     def read(self) -> Image:
         """Reads the image as it is measured: in 8 bits, without alpha and metadata."""
@@ -77,23 +68,13 @@ class Failure:
 
 @dataclass(frozen=True)
 class Plan:
-    """Plan of a comparison.
+    """Plan of a comparison."""
 
-    Args:
-        paths: Images and folders of images.
-        targets: The settings of dfm.
-        anchors: Names of the codecs to compare with.
-        codecs_file: A Python file that defines more codecs.
-        cache_folder: The folder of cached measurements; None for no cache.
-        processes: The number of jobs to perform at a time. With several, measured times are longer.
-        curves: Curves of codecs from tables.
-    """
-
-    paths: tuple[Path, ...]
+    paths: tuple[Path, ...]  # images and folders of images
     targets: tuple[Target, ...]
-    anchors: tuple[str, ...]
-    codecs_file: Path | None = None
-    cache_folder: Path | None = None
+    anchors: tuple[str, ...]  # names of the codecs to compare with
+    codecs_file: Path | None = None  # Python file that defines more codecs
+    cache_folder: Path | None = None  # None for no cache
     processes: int = 1
     curves: tuple[Curve, ...] = ()
 
@@ -108,48 +89,25 @@ class Plan:
 
 @dataclass(frozen=True)
 class BenchProgress:
-    """Progress of a run, in cells of image, target and codec.
+    """Progress of a run, in cells of image, target and codec."""
 
-    Args:
-        done: Cells measured, found in the cache, or failed.
-        cells: All cells.
-        seconds: Elapsed seconds.
-        seconds_left: Estimated remaining time from the mean time of each codec's cells; None if
-            unknown.
-        what: The last finished job.
-    """
-
-    done: int
+    done: int  # cells measured, found in the cache, or failed
     cells: int
     seconds: float
-    seconds_left: float | None
-    what: str
+    seconds_left: float | None  # estimated from the mean time of each codec's cells; None if unknown
+    what: str  # last finished job
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Results of a run, with everything needed to repeat it.
-
-    Args:
-        images: The images that were read.
-        targets: The settings of dfm.
-        codecs: Label, version, options and forms of each anchor, by name.
-        measurements: All cells, in the order of targets, images and codecs.
-        failures: The measurements that failed.
-        original_crops: Crops of the originals, by image name.
-        host: A description of the computer.
-        versions: Versions of libraries, by name.
-        processes: The number of jobs performed at a time.
-        seconds: Duration of the run in seconds.
-        curves: Curves of codecs from tables.
-    """
+    """Results of a run, with everything needed to repeat it."""
 
     images: tuple[SourceImage, ...]
     targets: tuple[Target, ...]
-    codecs: dict[str, dict[str, Any]]
-    measurements: tuple[Measurement, ...]
+    codecs: dict[str, dict[str, Any]]  # label, version, options and forms of each anchor, by name
+    measurements: tuple[Measurement, ...]  # in the order of targets, images and codecs
     failures: tuple[Failure, ...]
-    original_crops: dict[str, str]
+    original_crops: dict[str, str]  # by image name
     host: str
     versions: dict[str, str]
     processes: int
@@ -161,18 +119,12 @@ class Comparison:
 class _Job:
     """Cells of one image and codec: one target for dfm, all targets for an anchor, because a file
     of an anchor can serve several targets.
-
-    Args:
-        source: The image.
-        codec: "dfm" or an anchor's name.
-        targets: The targets of the cells.
-        limits_bytes: For an anchor, the size of dfm's file at each target.
     """
 
     source: SourceImage
-    codec: str
+    codec: str  # "dfm" or an anchor's name
     targets: tuple[Target, ...]
-    limits_bytes: tuple[int, ...] = ()
+    limits_bytes: tuple[int, ...] = ()  # for an anchor, the size of dfm's file at each target
 
     @property
     def what(self) -> str:
@@ -183,21 +135,13 @@ class _Job:
 
 @dataclass(frozen=True)
 class _JobResult:
-    """Result of a job.
-
-    Args:
-        measurements: The measured cells.
-        failures: At most one.
-        fresh: The number of cells that were not in the cache.
-        seconds: Duration of the job in seconds.
-        cache_problem: The reason why a measurement was not cached; None if all were.
-    """
+    """Result of a job."""
 
     measurements: tuple[Measurement, ...]
     failures: tuple[Failure, ...]
-    fresh: int
+    fresh: int  # number of cells that were not in the cache
     seconds: float
-    cache_problem: str | None = None
+    cache_problem: str | None = None  # why a measurement was not cached
 
 
 def run(

@@ -53,21 +53,13 @@ _PAGE = """<!doctype html>
 
 @dataclass(frozen=True)
 class Version:
-    """Image encoded by one codec.
-
-    Args:
-        label: The name of the codec or version.
-        pixels: The decoded image, uint8 [H, W, C].
-        file_bytes: The size of the file; None for the original.
-        psnr_db: The PSNR; None for the original.
-        ssimulacra2: SSIMULACRA2; None for the original, and for images with a side below 8 pixels.
-    """
+    """Image encoded by one codec."""
 
     label: str
-    pixels: Pixels
-    file_bytes: int | None = None
-    psnr_db: float | None = None
-    ssimulacra2: float | None = None
+    pixels: Pixels  # decoded, uint8 [H, W, C]
+    file_bytes: int | None = None  # None for the original
+    psnr_db: float | None = None  # likewise
+    ssimulacra2: float | None = None  # likewise, and for images with a side below 8
 
     @classmethod
     def of(cls, result: EncodeResult, original: Pixels) -> Version:

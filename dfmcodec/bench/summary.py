@@ -22,42 +22,25 @@ MEAN_CURVE = "mean curve"
 
 @dataclass(frozen=True)
 class Row:
-    """Measurements of one image at one target.
-
-    Args:
-        image_name: The name of the image.
-        cells: Measurements by codec; for an anchor, those of its best form.
-    """
+    """Measurements of one image at one target."""
 
     image_name: str
-    cells: dict[str, Measurement]
+    cells: dict[str, Measurement]  # measurements by codec; for an anchor, those of its best form
 
 
 @dataclass(frozen=True)
 class CodecSummary:
-    """Summary of a codec at one target, over the images for which both it and dfm have a file.
-
-    Args:
-        codec: The name of the codec.
-        image_count: The number of these images.
-        size: Mean ratio of its file size to dfm's.
-        mean: Mean of each figure, by name; None if an image lacks it or is lossless.
-        lossless: The number of images with a lossless file.
-        measure: The name of the measure by which codecs are compared.
-        dfm_mean: dfm's mean of this measure over the same images; None as in `mean`.
-        wins: The number of images for which dfm has the higher value.
-        losses: The number of images for which dfm has the lower value.
-    """
+    """Summary of a codec at one target, over the images for which both it and dfm have a file."""
 
     codec: str
     image_count: int
-    size: float
-    mean: dict[str, float | None]
-    lossless: int
+    size: float  # mean ratio of its file size to dfm's
+    mean: dict[str, float | None]  # of each figure; None if an image lacks it or is lossless
+    lossless: int  # number of images with a lossless file
     measure: str
-    dfm_mean: float | None
-    wins: int
-    losses: int
+    dfm_mean: float | None  # of this measure over the same images; None as in `mean`
+    wins: int  # number of images for which dfm has the higher value
+    losses: int  # likewise, the lower value
 
     @property
     def gain(self) -> float | None:
@@ -79,30 +62,16 @@ class TargetSummary:
 
 @dataclass(frozen=True)
 class BdSummary:
-    """BD-rates of dfm against an anchor, one for each image.
+    """BD-rates of dfm against an anchor, one for each image."""
 
-    Args:
-        series: dfm's settings, without the rate.
-        anchor: The name of the codec, or the label of a curve from a table.
-        label: The name in tables.
-        kind: Whether the anchor was run, or its curve is from a table. A "mean curve" has a single
-            BD-rate, of the means over images.
-        measure: The name of the measure of equal quality. For curves from tables it is PSNR,
-            whatever the tune.
-        by_image: BD-rates in per cent, by image name or `MEAN_CURVE`.
-        overlaps: The fraction of the quality range that both curves cover, by image name.
-        without: Images without a BD-rate, because their curves have too few points or no common
-            quality.
-    """
-
-    series: str
-    anchor: str
+    series: str  # dfm's settings, without the rate
+    anchor: str  # name of the codec, or label of a curve from a table
     label: str
-    kind: Literal["codec", "curve", "mean curve"]
-    measure: str
-    by_image: dict[str, float]
-    overlaps: dict[str, float]
-    without: tuple[str, ...]
+    kind: Literal["codec", "curve", "mean curve"]  # a mean curve has a single BD-rate, of the means over images
+    measure: str  # of equal quality; PSNR for curves from tables
+    by_image: dict[str, float]  # in per cent, by image name or `MEAN_CURVE`
+    overlaps: dict[str, float]  # fraction of the quality range that both curves cover, by image name
+    without: tuple[str, ...]  # images whose curves have too few points or no common quality
 
     @property
     def mean(self) -> float:

@@ -51,23 +51,15 @@ _LEAVE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)
 class Engine:
     """Engine that processes shards.
 
-    Args:
-        name: "local", "dask", or `module:factory` for a function without arguments that returns an
-            executor of `concurrent.futures`.
-        processes: The number of shards at a time. Dask with an address uses one per thread of its
-            workers, if that is more.
-        address: The address of Dask's scheduler; None starts one on this host.
-        resources: The Dask worker resources that each shard needs, by name.
-
     Raises:
         ConfigError: The engine is unknown, or the options contradict each other.
         MissingPackageError: The package of the engine is not installed.
     """
 
-    name: str
-    processes: int
-    address: str | None = None
-    resources: tuple[tuple[str, float], ...] = ()
+    name: str  # "local", "dask", or `module:factory` of an executor of `concurrent.futures`
+    processes: int  # shards at a time; with an address, at least the threads of the workers
+    address: str | None = None  # of Dask's scheduler; None starts one on this host
+    resources: tuple[tuple[str, float], ...] = ()  # of a Dask worker, needed by each shard, by name
 
     def __post_init__(self) -> None:
         if self.name not in (LOCAL, DASK) and ":" not in self.name:

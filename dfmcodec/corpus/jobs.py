@@ -27,23 +27,14 @@ _THREADS = 16  # for waiting on a store
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of a corpus or a part of it.
-
-    Args:
-        shards: The number of shards.
-        shards_done: The number of finished shards.
-        shards_begun: The number of shards that were started and are not finished.
-        images: The number of images; None if tars were not read to the end.
-        total: The sum of the commits.
-        shards_lost: How many were done, but have outputs that are missing or of another size.
-    """
+    """Progress of a corpus or a part of it."""
 
     shards: int
     shards_done: int
-    shards_begun: int
-    images: int | None
+    shards_begun: int  # started and not finished
+    images: int | None  # None if tars were not read to the end
     total: Commit
-    shards_lost: int = 0
+    shards_lost: int = 0  # finished, but with outputs that are missing or of another size
 
     @property
     def is_complete(self) -> bool:
@@ -67,15 +58,11 @@ class Progress:
 class Part:
     """Shards for one of several hosts: each `of`-th, starting with the `number`-th.
 
-    Args:
-        number: The number of the part, from 1.
-        of: The number of parts.
-
     Raises:
         ConfigError: The part does not exist.
     """
 
-    number: int = 1
+    number: int = 1  # from 1
     of: int = 1
 
     def __post_init__(self) -> None:

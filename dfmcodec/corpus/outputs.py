@@ -19,30 +19,19 @@ _NUMBERED = re.compile(r"(\d{5,18})/(\d{9,18})(\.[^/]*)?")  # results of `number
 
 @dataclass(frozen=True)
 class PlannedShard:
-    """Shard of a plan.
-
-    Args:
-        items: The items.
-        outputs: The names of the outputs, without invalid ones.
-        folder: The folder of outputs with numbers as names; None if there are none.
-    """
+    """Shard of a plan."""
 
     items: list[Item]
-    outputs: list[str]
-    folder: str | None = None
+    outputs: list[str]  # without invalid names
+    folder: str | None = None  # of outputs with numbers as names
 
 
 @dataclass(frozen=True)
 class _Names:
-    """Names that members of a tar or rows give to their outputs.
+    """Names that members of a tar or rows give to their outputs."""
 
-    Args:
-        named: Each name with its member or row.
-        unnamed: The numbers of rows without a name.
-    """
-
-    named: list[tuple[str, str]]
-    unnamed: Collection[int] = ()
+    named: list[tuple[str, str]]  # each name with its member or row
+    unnamed: Collection[int] = ()  # numbers of rows without a name
 
     def as_outputs(self, target_name: Callable[[str], str]) -> _Names:
         """Converts the names to names of outputs, without invalid ones."""

@@ -23,23 +23,14 @@ LAYOUT = 1  # version of the objects in the folder of the plan
 
 @dataclass(frozen=True)
 class Plan:
-    """Job with its shards.
-
-    Args:
-        job: The job.
-        version: The version of dfmcodec.
-        layout: `LAYOUT`.
-        shards: The number of shards.
-        images: The number of images; None for tars, which are not read for the plan.
-        lists_sha256: The SHA-256 of all lists, in hexadecimal.
-    """
+    """Job with its shards."""
 
     job: Job
     version: str
     layout: int
     shards: int
-    images: int | None
-    lists_sha256: str
+    images: int | None  # None for tars, which are not read for the plan
+    lists_sha256: str  # of all lists, in hexadecimal
 
     def list_of(self, store: Store, number: int) -> list[Item]:
         """Reads the items of a shard.

@@ -22,38 +22,21 @@ _FATAL_DEATHS = 2  # number of worker deaths at the same image, after which it i
 
 @dataclass(frozen=True)
 class ImageRow:
-    """Result of an image.
-
-    Args:
-        source: The source of the image.
-        output: The name of the output; None if there is none.
-        status: "done", "larger" or "failed".
-        error: What went wrong, in one line.
-        bytes_before: Of the source.
-        bytes_after: Of the output, whether written or not.
-        psnr_db: Of the decoded file; None if it is lossless or was not encoded.
-        ssimulacra2: Of the decoded file; None if its tune was not "visual".
-        seconds: Of work.
-        sha256: Of the output, in hexadecimal.
-        notices: What was converted or left out, in one line; None for nothing.
-        source_version: The `store.version_of` of the source file before it was read; None if the
-            image failed.
-        source_sha256: Of the bytes of the image before, in hexadecimal; likewise.
-    """
+    """Result of an image."""
 
     source: str
-    output: str | None
-    status: str
+    output: str | None  # None if there is none
+    status: str  # "done", "larger" or "failed"
     error: str | None = None
     bytes_before: int | None = None
-    bytes_after: int | None = None
-    psnr_db: float | None = None
-    ssimulacra2: float | None = None
+    bytes_after: int | None = None  # of the output, whether written or not
+    psnr_db: float | None = None  # None if the file is lossless or was not encoded
+    ssimulacra2: float | None = None  # None if the tune was not "visual"
     seconds: float | None = None
     sha256: str | None = None
-    notices: str | None = None
-    source_version: str | None = None
-    source_sha256: str | None = None
+    notices: str | None = None  # of conversions and losses, in one line
+    source_version: str | None = None  # `version_of` the source before it was read; None if the image failed
+    source_sha256: str | None = None  # of the bytes of the image; likewise
 
 
 def failure_line(source: str, error: str) -> str:
@@ -63,23 +46,14 @@ def failure_line(source: str, error: str) -> str:
 
 @dataclass(frozen=True)
 class Commit:
-    """Completion marker of a shard. Hosts that process the same shard write equal commits.
+    """Completion marker of a shard. Hosts that process the same shard write equal commits."""
 
-    Args:
-        done: The number of images with an output.
-        larger: Likewise, of those that were left out as no smaller than their sources.
-        failed: Likewise, of those that failed.
-        bytes_before: Of the sources of those with an output.
-        bytes_after: Of these outputs.
-        archive_bytes: Of the tar or Parquet file; 0 where each output is a file.
-    """
-
-    done: int = 0
-    larger: int = 0
+    done: int = 0  # images with an output
+    larger: int = 0  # left out as no smaller than their sources
     failed: int = 0
-    bytes_before: int = 0
-    bytes_after: int = 0
-    archive_bytes: int = 0
+    bytes_before: int = 0  # of the sources of those with an output
+    bytes_after: int = 0  # of these outputs
+    archive_bytes: int = 0  # 0 where each output is a file
 
     @classmethod
     def of(cls, rows: Sequence[ImageRow], archive_bytes: int) -> Commit:
@@ -204,15 +178,10 @@ def forget(store: Store, number: int) -> None:
 
 @dataclass(frozen=True)
 class _AttemptRecord:
-    """Record of an attempt at a shard.
+    """Record of an attempt at a shard."""
 
-    Args:
-        image: The index of the image being processed, from the second attempt on; otherwise None.
-        deaths: The number of worker deaths by index of the image, as text.
-    """
-
-    image: int | None = None
-    deaths: dict[str, int] = field(default_factory=dict)
+    image: int | None = None  # index of the image being processed, from the second attempt on
+    deaths: dict[str, int] = field(default_factory=dict)  # of workers, by index of the image
 
 
 class Attempt:

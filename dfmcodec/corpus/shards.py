@@ -44,33 +44,20 @@ _SHOWN_NAMES = 3  # of members in a notice
 
 @dataclass(frozen=True)
 class Shard:
-    """Reference to a shard, which an engine passes to a worker.
+    """Reference to a shard, which an engine passes to a worker."""
 
-    Args:
-        store: The URL of the store, where a worker finds all other data.
-        number: The number of the shard, from 0.
-    """
-
-    store: str
-    number: int
+    store: str  # URL, where a worker finds all other data
+    number: int  # from 0
 
 
 @dataclass(frozen=True)
 class ShardResult:
-    """Result of a shard.
-
-    Args:
-        shard: The shard.
-        commit: The commit; None if the shard is not finished.
-        failures: An error message for each image that failed.
-        error: The reason why the shard is not finished, in one line.
-        notices: Notices of conversions and losses.
-    """
+    """Result of a shard."""
 
     shard: Shard
-    commit: Commit | None
-    failures: tuple[str, ...] = ()
-    error: str | None = None
+    commit: Commit | None  # None if the shard is not finished
+    failures: tuple[str, ...] = ()  # error message of each image that failed
+    error: str | None = None  # why the shard is not finished
     notices: tuple[str, ...] = ()
 
 

@@ -22,23 +22,14 @@ _MAX_NAMES = 10_000_000  # limit for one pattern
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Line of a list: a file, a tar, or rows of a Parquet file.
+    """Line of a list: a file, a tar, or rows of a Parquet file."""
 
-    Args:
-        source: The absolute path or the URL.
-        name: The path of a file in its folder, with slashes; empty for tars and Parquet files.
-        start: The first row.
-        stop: The row after the last one.
-        same_as: Another source with the same output, if there is one.
-        clashes: For members or rows: outputs with several sources, each with two of these.
-    """
-
-    source: str
-    name: str = ""
-    start: int = 0
-    stop: int = 0
-    same_as: str = ""
-    clashes: dict[str, list[str]] = field(default_factory=dict)
+    source: str  # absolute path or URL
+    name: str = ""  # path in its folder, with slashes; empty for tars and Parquet files
+    start: int = 0  # first row
+    stop: int = 0  # row after the last one
+    same_as: str = ""  # another source with the same output
+    clashes: dict[str, list[str]] = field(default_factory=dict)  # of members or rows: outputs with several sources
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the fields that differ from their defaults."""
@@ -47,20 +38,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Sources:
-    """Sources as named by the user, and their common form.
+    """Sources as named by the user, and their common form."""
 
-    Args:
-        named: Files, folders, and patterns with `*`, `?`, `[...]`, `{a,b}` and `{000..999}`.
-        recursive: Whether to search subfolders.
-        form: "files", "tar" or "parquet".
-        skips_links: Whether to skip local files that are symbolic links, or are behind a link that
-            was not named.
-    """
-
-    named: tuple[str, ...]
+    named: tuple[str, ...]  # files, folders, and patterns with `*`, `?`, `[...]`, `{a,b}` and `{000..999}`
     recursive: bool
-    form: str
-    skips_links: bool
+    form: str  # "files", "tar" or "parquet"
+    skips_links: bool  # whether to skip local symbolic links, and files behind a link that was not named
 
     @classmethod
     def of(cls, named: Sequence[str], recursive: bool, skips_links: bool = False) -> Sources:

@@ -25,38 +25,23 @@ ENCODE, PACK = "encode", "pack"
 
 @dataclass(frozen=True)
 class Product:
-    """Result of a task for an image.
-
-    Args:
-        data: The bytes of the output.
-        psnr_db: The PSNR of the decoded file; None if it is lossless or was not encoded.
-        ssimulacra2: The SSIMULACRA2 of the decoded file; None if its tune was not "visual".
-        is_wanted: False to skip the output because it is not smaller than its source.
-        notices: Notices of conversions and losses.
-    """
+    """Result of a task for an image."""
 
     data: bytes
-    psnr_db: float | None = None
-    ssimulacra2: float | None = None
-    is_wanted: bool = True
+    psnr_db: float | None = None  # None if the file is lossless or was not encoded
+    ssimulacra2: float | None = None  # None if the tune was not "visual"
+    is_wanted: bool = True  # False if it is not smaller than its source
     notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Task:
-    """Task to perform on each image.
+    """Task to perform on each image."""
 
-    Args:
-        perform: Creates the output of an image from its bytes and entry.
-        target_name: Returns the name of an output for the name of its source.
-        is_wanted: Indicates whether a file of a folder is used, by its name.
-        advice: Advice for two sources with the same output.
-    """
-
-    perform: Callable[[bytes, Entry], Product]
-    target_name: Callable[[str], str]
-    is_wanted: Callable[[str], bool]
-    advice: str = "rename one of them"
+    perform: Callable[[bytes, Entry], Product]  # creates the output of an image
+    target_name: Callable[[str], str]  # returns the name of an output for that of its source
+    is_wanted: Callable[[str], bool]  # whether a file of a folder is used, by its name
+    advice: str = "rename one of them"  # for two sources with the same output
 
 
 def encode_settings(

@@ -19,25 +19,15 @@ MAX_UNPACKED_BYTES = 4 << 30
 
 @dataclass(frozen=True)
 class Entry:
-    """Image, or file beside images in a tar.
+    """Image, or file beside images in a tar."""
 
-    Args:
-        source: The source, for messages: a path, a URL, or a member or row of one.
-        name: The path with slashes, with the extension of the source if it has one.
-        read: Returns the bytes, or raises a `DfmError`.
-        is_image: Whether to encode it.
-        row: Its row of a Parquet file, a `parquet.Row`.
-        same_as: Another source with the same output, if there is one.
-        is_numbered: Whether its name is the number of its row, because the source has no name.
-    """
-
-    source: str
-    name: str
-    read: Callable[[], bytes]
-    is_image: bool = True
-    row: Any = None
-    same_as: str = ""
-    is_numbered: bool = False
+    source: str  # for messages: a path, a URL, or a member or row of one
+    name: str  # with slashes, and with the extension of the source if it has one
+    read: Callable[[], bytes]  # returns the bytes, or raises a `DfmError`
+    is_image: bool = True  # whether to encode it
+    row: Any = None  # a `parquet.Row`
+    same_as: str = ""  # another source with the same output
+    is_numbered: bool = False  # the name is the number of its row
 
 
 def without_dot(path: str) -> str:

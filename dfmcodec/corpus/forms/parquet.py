@@ -34,15 +34,10 @@ _FEATURES = b"huggingface"  # metadata key that says which columns are images
 
 @dataclass(frozen=True)
 class Row:
-    """Row of a source.
+    """Row of a source."""
 
-    Args:
-        table: All columns, as a `pyarrow.Table` of one row.
-        column: The index of the column that the output replaces; None to add one.
-    """
-
-    table: Any
-    column: int | None
+    table: Any  # all columns, as a `pyarrow.Table` of one row
+    column: int | None  # index of the column that the output replaces; None to add one
 
 
 def row_count(source: str, column: str | None, places: Sequence[str]) -> int:
