@@ -2,8 +2,6 @@
 images.
 """
 
-from dfmcodec.bench.codecs import ANCHORS, Codec
-from dfmcodec.bench.measurement import Measurement, Target
-from dfmcodec.bench.runner import Comparison, Plan, run
+from dfmcodec.bench.codecs import Codec
 
-__all__ = ["ANCHORS", "Codec", "Comparison", "Measurement", "Plan", "Target", "run"]
+__all__ = ["Codec"]

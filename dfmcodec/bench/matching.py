@@ -49,7 +49,7 @@ class SizeSearch:
         exceeds = min((at for at in self._files if at > fits), default=exceeds)
         bisects = False
         while exceeds - fits > 1:
-            middle = self._halfway(fits, exceeds) if bisects else self._interpolated(fits, exceeds, limit_bytes)
+            middle = (fits + exceeds) // 2 if bisects else self._interpolated(fits, exceeds, limit_bytes)
             bisects = not bisects
             if self._size(middle) <= limit_bytes:
                 fits = middle
@@ -59,24 +59,15 @@ class SizeSearch:
             return OutOfReach(self._size(0))
         data, encode_s = self._files[fits]
         settings = self.codec.settings
-        has_next = exceeds < len(settings)
-        return Match(
-            settings[fits],
-            data,
-            encode_s,
-            settings[exceeds] if has_next else None,
-            self._size(exceeds) if has_next else None,
-        )
-
-    def _halfway(self, fits: int, exceeds: int) -> int:
-        return (fits + exceeds) // 2
+        following = (settings[exceeds], self._size(exceeds)) if exceeds < len(settings) else (None, None)
+        return Match(settings[fits], data, encode_s, *following)
 
     def _interpolated(self, fits: int, exceeds: int, limit_bytes: int) -> int:
         """Returns the index strictly between two others at which the size reaches the limit,
         interpolating the logarithm of the size linearly.
         """
         if fits < 0 or exceeds == len(self.codec.settings):
-            return self._halfway(fits, exceeds)
+            return (fits + exceeds) // 2
         low, high = log(self._size(fits)), log(self._size(exceeds))
         fraction = (log(limit_bytes) - low) / (high - low)
         return min(max(fits + round(fraction * (exceeds - fits)), fits + 1), exceeds - 1)

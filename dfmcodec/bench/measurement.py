@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from math import inf, isinf
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dfmcodec._types import Pixels
-from dfmcodec.bench.codecs import to_pil_image
+from dfmcodec.bench.codecs import save_pixels
 from dfmcodec.bench.measures import OF_TUNE, Measure
 from dfmcodec.codecs.registry import VISUAL_MODELS, has_option
 from dfmcodec.metrics import bits_per_pixel, ms_ssim, psnr, ssim
@@ -126,13 +126,8 @@ class Measurement:
         figures = values["figures"]
         if figures is not None and figures["psnr_db"] is None:
             figures["psnr_db"] = inf
-        return cls(
-            **{
-                **values,
-                "target": Target(**values["target"]),
-                "figures": None if figures is None else Figures(**figures),
-            }
-        )
+        figures = None if figures is None else Figures(**figures)
+        return cls(**{**values, "target": Target(**values["target"]), "figures": figures})
 
     def row(self) -> dict[str, Any]:
         """Returns flat plain values without the crop, for JSON and CSV. The PSNR of a lossless file
@@ -149,8 +144,11 @@ class Measurement:
         return recorded({"image_name": name, **target, **values, **figures, "gap_percent": gap, "lossless": lossless})
 
 
-def measure_figures(original: Pixels, data: bytes, decoded: Pixels, encode_s: float, decode_s: float) -> Figures:
-    """Measures a decoded image against the original, both uint8 [H, W, C]."""
+def measure_figures(original: Pixels, data: bytes, encode_s: float, decode: Callable[[bytes], Pixels]) -> Figures:
+    """Decodes a file and measures it against the original, uint8 [H, W, C]."""
+    started = time.perf_counter()
+    decoded = decode(data)
+    decode_s = time.perf_counter() - started
     decoded = with_channels_of(original, decoded)
     return Figures(
         bytes=len(data),
@@ -169,10 +167,8 @@ def encode_crop(original: Pixels, shown: Pixels) -> str:
     """Returns the crop for the report, at the position where the original has most detail, as
     lossless WebP in base64.
     """
-    rows, columns = _most_detailed_region(original)
-    buffer = io.BytesIO()
-    to_pil_image(shown[rows, columns]).save(buffer, "WEBP", lossless=True, method=4)
-    return base64.b64encode(buffer.getvalue()).decode()
+    crop = shown[_most_detailed_region(original)]
+    return base64.b64encode(save_pixels(crop, "WEBP", lossless=True, method=4)).decode()
 
 
 def _most_detailed_region(pixels: Pixels) -> tuple[slice, slice]:

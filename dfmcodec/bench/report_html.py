@@ -16,18 +16,21 @@ from typing import Any
 
 from dfmcodec.bench import plots
 from dfmcodec.bench.measurement import DFM, Measurement
-from dfmcodec.bench.measures import MEASURES, Measure
+from dfmcodec.bench.measures import MEASURES, Measure, number_text
 from dfmcodec.bench.runner import Comparison
 from dfmcodec.bench.summary import (
     LARGE_GAP,
+    MEAN_CURVE,
     BdSummary,
     TargetSummary,
     bd_rates,
     by_series,
+    by_series_and_measure,
     by_target,
     curves_without_bd_rate,
     gap_mark,
     has_curves,
+    image_names,
 )
 from dfmcodec.bench.summary import labels as codec_labels
 from dfmcodec.files.names import printable
@@ -54,22 +57,10 @@ class _Table:
     rows: Sequence[Sequence[_Cell]]
 
 
-@dataclass(frozen=True)
-class _Plot:
-    """Plot as an image at a data URL, in which scripts cannot run."""
-
-    url: str
-    description: str
-
-
 def as_html(comparison: Comparison, title: str = "dfm bench", look: int = LOOK) -> str:
     """Returns the HTML page. Needs Matplotlib and Jinja2.
 
-    Args:
-        comparison: The comparison.
-        title: The title of the page.
-        look: The number of images in the viewer, evenly distributed over all. They take up most of
-            the page's bytes.
+    The viewer has `look` images, evenly distributed over all. They take up most of the page.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -169,8 +160,9 @@ def _plots(comparison: Comparison, summaries: list[TargetSummary], labels: dict[
     return parts
 
 
-def _plot(svg: str, description: str) -> _Plot:
-    return _Plot(f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}", description)
+def _plot(svg: str, description: str) -> dict[str, str]:
+    """Returns a plot as an image at a data URL, in which scripts cannot run."""
+    return {"url": f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}", "description": description}
 
 
 def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:
@@ -187,7 +179,7 @@ def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:
     ]
     rows = []
     for codec in summary.codecs:
-        figures = [_number(codec.mean[name], digits) for name, (_, digits) in (metrics | times).items()]
+        figures = [number_text(codec.mean[name], digits) for name, (_, digits) in (metrics | times).items()]
         if codec.lossless:
             figures[0] = f"{codec.lossless} lossless"
         measure = MEASURES[codec.measure]
@@ -233,7 +225,7 @@ def _bd_table(rates: list[BdSummary]) -> _Table:
     for rate in rates:
         figures = [f"{value:+.1f} %" for value in (rate.mean, rate.median, rate.best, rate.worst)]
         count = str(len(rate.by_image))
-        if rate.kind == "mean curve":
+        if rate.kind == MEAN_CURVE:
             figures[1:], count = ["", "", ""], rate.kind
         what = rate.series, rate.label, MEASURES[rate.measure].label
         rows.append([*map(_Cell, (*what, *figures, count, str(rate.low_overlap)))])
@@ -245,21 +237,14 @@ def _bd_image_tables(rates: list[BdSummary]) -> list[tuple[str, _Table]]:
     several images.
     """
     tables = []
-    for series, name in dict.fromkeys((rate.series, rate.measure) for rate in rates):
-        of_both = [rate for rate in rates if (rate.series, rate.measure) == (series, name)]
-        members = [rate for rate in of_both if rate.kind != "mean curve"]
-        names = list(dict.fromkeys(name for rate in members for name in (*rate.by_image, *rate.without)))
+    for (series, measure), of_both in by_series_and_measure(rates).items():
+        members = [rate for rate in of_both if rate.kind != MEAN_CURVE]
+        names = image_names(members)
         if len(names) < 2:
             continue
         head = [_Cell("image"), *(_Cell(rate.label, _LOWER) for rate in members)]
-        rows = [
-            [
-                _Cell(name),
-                *(_Cell(f"{rate.by_image[name]:+.1f} %" if name in rate.by_image else "") for rate in members),
-            ]
-            for name in names
-        ]
-        tables.append((f"{series}, at equal {MEASURES[name].label}", _Table(head, rows)))
+        rows = [[*map(_Cell, (name, *(rate.text_of(name) for rate in members)))] for name in names]
+        tables.append((f"{series}, at equal {MEASURES[measure].label}", _Table(head, rows)))
     return tables
 
 
@@ -315,7 +300,3 @@ def _caption(cell: Measurement) -> str:
     structure = "" if figures.ssim is None else f", SSIM {figures.ssim:.4f}"
     perceived = "" if figures.ssimulacra2 is None else f", SSIMULACRA2 {figures.ssimulacra2:.1f}"
     return f"{figures.bytes:,} bytes, {figures.bpp:.3f} bpp, {psnr}{structure}{perceived}"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from dfmcodec.bench.measurement import DFM, Figures, Measurement, recorded
-from dfmcodec.bench.measures import MEASURES, PSNR, SSIMULACRA2, Measure
+from dfmcodec.bench.measures import MEASURES, PSNR, SSIMULACRA2, Measure, number_text
 from dfmcodec.bench.runner import Comparison
 from dfmcodec.bench.summary import (
     LARGE_GAP,
     LOW_OVERLAP,
+    MEAN_CURVE,
     BdSummary,
     TargetSummary,
     bd_rates,
+    by_series_and_measure,
     by_target,
     curves_without_bd_rate,
     gap_mark,
     has_curves,
+    image_names,
 )
 from dfmcodec.bench.summary import labels as codec_labels
 
@@ -163,8 +165,8 @@ def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> str:
             [
                 labels[codec.codec],
                 f"{100 * codec.size:.1f}%",
-                _number(codec.mean["ssim"], 4),
-                _number(codec.mean["ms_ssim"], 4),
+                number_text(codec.mean["ssim"], 4),
+                number_text(codec.mean["ms_ssim"], 4),
                 *([other.text(codec.mean[other.name])] if extra else []),
                 _seconds(codec.mean["encode_s"]),
                 _seconds(codec.mean["decode_s"]),
@@ -177,14 +179,11 @@ def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> str:
 
 def _bd_texts(rates: list[BdSummary]) -> list[str]:
     """Returns a table of BD-rates for each series and measure, followed by those of each image."""
-    tables: dict[tuple[str, str], list[BdSummary]] = defaultdict(list)
-    for rate in rates:
-        tables[rate.series, rate.measure].append(rate)
     texts = []
-    for (series, name), members in tables.items():
+    for (series, name), members in by_series_and_measure(rates).items():
         title = f"BD-rate of dfm ({series}) by {MEASURES[name].label}"
         texts.append(_bd_table(title, MEASURES[name], members))
-        texts += _bd_image_tables(title, [rate for rate in members if rate.kind != "mean curve"])
+        texts += _bd_image_tables(title, [rate for rate in members if rate.kind != MEAN_CURVE])
     return texts
 
 
@@ -193,13 +192,13 @@ def _bd_table(title: str, measure: Measure, rates: list[BdSummary]) -> str:
     notes = []
     for rate in rates:
         label = _short_label(rate.label)
-        if rate.kind == "mean curve":
+        if rate.kind == MEAN_CURVE:
             rows.append([label, f"{rate.mean:+.1f} %", "", "", "", rate.kind])
         else:
             figures = (rate.mean, rate.median, rate.best, rate.worst)
             rows.append([label, *(f"{figure:+.1f} %" for figure in figures), str(len(rate.by_image))])
         if rate.low_overlap:
-            where = "" if rate.kind == "mean curve" else f" on {rate.low_overlap} of {len(rate.by_image)}"
+            where = "" if rate.kind == MEAN_CURVE else f" on {rate.low_overlap} of {len(rate.by_image)}"
             notes.append(f"{label}: curves share under {100 * LOW_OVERLAP:.0f} % of their {measure.label} span{where}")
         if rate.without:
             notes.append(f"{label}: too few common points on {len(rate.without)} images")
@@ -211,16 +210,10 @@ def _bd_image_tables(title: str, rates: list[BdSummary]) -> list[str]:
     """Returns BD-rates by image, split into tables that fit the width. Empty if there is only one
     image.
     """
-    names = list(dict.fromkeys(name for rate in rates for name in (*rate.by_image, *rate.without)))
+    names = image_names(rates)
     if len(names) < 2:
         return []
-    columns = [
-        [
-            _short_label(rate.label),
-            *(f"{rate.by_image[name]:+.1f} %" if name in rate.by_image else "" for name in names),
-        ]
-        for rate in rates
-    ]
+    columns = [[_short_label(rate.label), *map(rate.text_of, names)] for rate in rates]
     first = ["image", *map(_short, names)]
     tables: list[list[list[str]]] = []
     left = 0
@@ -262,8 +255,4 @@ def _short_label(label: str) -> str:
 
 
 def _seconds(value: float | None) -> str:
-    return _number(value, 2 if value is not None and value < 100 else 0)
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
+    return number_text(value, 2 if value is not None and value < 100 else 0)

@@ -9,7 +9,7 @@ import os
 import platform
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,8 @@ from dfmcodec._types import Pixels
 from dfmcodec.bench.cache import Cache, code_fingerprint
 from dfmcodec.bench.codecs import Codec, library_versions, read_codecs, select
 from dfmcodec.bench.curves import Curve
-from dfmcodec.bench.matching import Match, OutOfReach, SizeSearch
-from dfmcodec.bench.measurement import DFM, Figures, Measurement, Target, encode_crop, measure_figures
+from dfmcodec.bench.matching import OutOfReach, SizeSearch
+from dfmcodec.bench.measurement import DFM, Measurement, Target, encode_crop, measure_figures
 from dfmcodec.codecs.registry import has_option
 from dfmcodec.errors import NO_MEMORY, DfmError, is_lack_of_memory
 from dfmcodec.files.atomic import NOT_A_FILE, is_stream
@@ -30,6 +30,7 @@ from dfmcodec.image import Image
 from dfmcodec.image.read_image import IMAGE_SUFFIXES, read_image
 from dfmcodec.processes import run_jobs
 
+_ANCHORS = "anchors"
 _MEASURES = 2  # increased when a measure changes, to invalidate cached figures
 
 
@@ -84,7 +85,7 @@ class Plan:
         Raises:
             ConfigError: A codec is unknown, or the file of additional codecs is invalid.
         """
-        return select(list(self.anchors), () if self.codecs_file is None else read_codecs(self.codecs_file))
+        return select(self.anchors, () if self.codecs_file is None else read_codecs(self.codecs_file))
 
 
 @dataclass(frozen=True)
@@ -137,9 +138,9 @@ class _Job:
 class _JobResult:
     """Result of a job."""
 
-    measurements: tuple[Measurement, ...]
-    failures: tuple[Failure, ...]
-    fresh: int  # number of cells that were not in the cache
+    measurements: Sequence[Measurement]
+    failures: Sequence[Failure]
+    is_fresh: bool  # some cells were not in the cache
     seconds: float
     cache_problem: str | None = None  # why a measurement was not cached
 
@@ -162,21 +163,25 @@ def run(
     started = time.perf_counter()
     codecs = plan.codecs()
     images, failures = find_images(plan.paths, on_notice)
-    anchors = [codec for codec in codecs if codec.missing() is None]
-    for codec in codecs:
-        if codec not in anchors:
-            failures.append(Failure.of(codec.name, f"left out because it needs {codec.missing()}"))
-    tracker = _ProgressTracker(len(images) * len(plan.targets), len(anchors), plan.processes, on_progress)
-    collector = _Collector(plan, anchors, tracker, failures, on_notice)
+    missing = {codec: codec.missing() for codec in codecs}
+    failures += [Failure.of(codec.name, f"left out because it needs {what}") for codec, what in missing.items() if what]
+    anchors = [codec for codec in codecs if missing[codec] is None]
+    collector = _Collector(plan, anchors, len(images), on_progress, on_notice)
     first = [_Job(image, DFM, (target,)) for image in images for target in plan.targets]
     run_jobs(partial(_perform, plan), first, plan.processes, collector.take)
+    names, order = [image.name for image in images], [DFM, *plan.anchors]
     return Comparison(
         images=tuple(images),
         targets=plan.targets,
         codecs={codec.name: _description(codec) for codec in anchors},
-        measurements=tuple(collector.in_order([image.name for image in images])),
-        failures=tuple(collector.failures),
-        original_crops={image.name: _original_crop(image) for image in images},
+        measurements=tuple(
+            sorted(
+                collector.measurements,
+                key=lambda m: (plan.targets.index(m.target), names.index(m.image_name), order.index(m.codec)),
+            )
+        ),
+        failures=(*failures, *collector.failures),
+        original_crops={image.name: encode_crop(pixels := image.pixels(), pixels) for image in images},
         host=host(),
         versions=library_versions(),
         processes=plan.processes,
@@ -187,30 +192,35 @@ def run(
 
 class _Collector:
     """Collector of results. It creates the jobs of anchors when all file sizes of dfm are known for
-    an image.
+    an image, and estimates the remaining time from the mean times of cells of dfm and of anchors.
     """
 
     def __init__(
         self,
         plan: Plan,
         anchors: list[Codec],
-        tracker: _ProgressTracker,
-        failures: list[Failure],
+        images: int,
+        on_progress: Callable[[BenchProgress], None],
         on_notice: Callable[[str], None],
     ) -> None:
-        self.failures = failures
-        self._on_notice = on_notice
+        self.measurements: list[Measurement] = []
+        self.failures: list[Failure] = []
+        self._plan, self._anchors = plan, anchors
+        self._on_progress, self._on_notice = on_progress, on_notice
         self._is_kept = True  # all measurements were cached so far
-        self._measurements: list[Measurement] = []
-        self._plan, self._anchors, self._tracker = plan, anchors, tracker
         self._dfm_bytes: dict[str, dict[Target, int | None]] = defaultdict(dict)  # image name -> sizes of dfm's files
+        dfm_cells = images * len(plan.targets)
+        self._remaining = {DFM: dfm_cells, _ANCHORS: dfm_cells * len(anchors)}
+        self._cells = sum(self._remaining.values())
+        self._fresh, self._seconds = dict.fromkeys(self._remaining, 0), dict.fromkeys(self._remaining, 0.0)
+        self._started = time.perf_counter()
 
     def take(self, job: _Job, result: _JobResult | None) -> list[_Job]:
         """Stores the result of a job, None if its process died, and returns further jobs."""
-        result = result or _JobResult((), (Failure.of(job.what, "the process died"),), 1, 0.0)
-        self._measurements.extend(result.measurements)
-        self.failures.extend(result.failures)
-        self._tracker.finish(job, result)
+        result = result or _JobResult((), (Failure.of(job.what, "the process died"),), True, 0.0)
+        self.measurements += result.measurements
+        self.failures += result.failures
+        self._report(job, result)
         if self._is_kept and result.cache_problem is not None:
             self._is_kept = False
             self._on_notice(f"measurements are not kept: {result.cache_problem}")
@@ -222,29 +232,34 @@ class _Collector:
         if len(sizes) < len(self._plan.targets):
             return []
         limits = {target: size for target, size in sizes.items() if size is not None}
-        self._tracker.skip(len(self._anchors) * (len(sizes) - len(limits)))
-        if not limits:
-            return []
-        return [_Job(job.source, codec.name, tuple(limits), tuple(limits.values())) for codec in self._anchors]
+        self._remaining[_ANCHORS] -= len(self._anchors) * (len(sizes) - len(limits))
+        anchors = self._anchors if limits else ()
+        return [_Job(job.source, codec.name, tuple(limits), tuple(limits.values())) for codec in anchors]
 
-    def in_order(self, image_names: list[str]) -> list[Measurement]:
-        """Returns the measurements in the order of targets, images and codecs."""
-        codecs = {name: at for at, name in enumerate([DFM, *self._plan.anchors])}
-        return sorted(
-            self._measurements,
-            key=lambda m: (self._plan.targets.index(m.target), image_names.index(m.image_name), codecs[m.codec]),
-        )
+    def _report(self, job: _Job, result: _JobResult) -> None:
+        """Counts the cells of a job and reports the progress."""
+        kind = DFM if job.codec == DFM else _ANCHORS
+        self._remaining[kind] -= len(job.targets)
+        if result.is_fresh:
+            self._seconds[kind] += result.seconds
+            self._fresh[kind] += len(job.targets)
+        done = self._cells - sum(self._remaining.values())
+        elapsed_s = time.perf_counter() - self._started
+        self._on_progress(BenchProgress(done, self._cells, elapsed_s, self._seconds_left(), job.what))
+
+    def _seconds_left(self) -> float | None:
+        left = {kind: cells for kind, cells in self._remaining.items() if cells}
+        if not all(self._fresh[kind] for kind in left):
+            return None
+        means = {kind: self._seconds[kind] / self._fresh[kind] for kind in left}
+        return sum(cells * means[kind] for kind, cells in left.items()) / self._plan.processes
 
 
 def find_images(
     paths: tuple[Path, ...], on_notice: Callable[[str], None] = lambda notice: None
 ) -> tuple[list[SourceImage], list[Failure]]:
     """Reads and hashes every image of files and folders. Images that dfm cannot encode become
-    failures.
-
-    Args:
-        paths: The files and folders.
-        on_notice: Called with notices of skipped devices and pipes, and of conversions and losses.
+    failures. Notices are of skipped devices and pipes, and of conversions and losses.
     """
     files, failures, passed_over = _image_files(paths)
     for path in passed_over:
@@ -328,11 +343,6 @@ def host() -> str:
     return f"{processor}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
-def _original_crop(source: SourceImage) -> str:
-    pixels = source.pixels()
-    return encode_crop(pixels, pixels)
-
-
 def _description(codec: Codec) -> dict[str, Any]:
     return {
         "label": codec.label,
@@ -344,25 +354,29 @@ def _description(codec: Codec) -> dict[str, Any]:
 
 
 # Jobs, performed in this or in worker processes.
+# All that determines the measurement of a cell, the cell's target, and a function that measures it.
+_Cell = tuple[dict[str, Any], Target, Callable[[], Measurement]]
 
 
 def _perform(plan: Plan, job: _Job) -> _JobResult:
     """Measures the cells of a job. An exception becomes a failure."""
     started = time.perf_counter()
-    cache = None if plan.cache_folder is None else Cache(plan.cache_folder)
-    fresh = 0
+    cache = Cache(plan.cache_folder)
+    is_fresh = False
     measurements = []
-    failures: tuple[Failure, ...] = ()
+    failures = []
     try:
-        cells = _dfm_cell(plan, job, cache) if job.codec == DFM else _anchor_cells(plan, job, cache)
-        for measurement, is_fresh in cells:
-            measurements.append(measurement)
-            fresh += is_fresh
+        for decisive, target, measure in _dfm_cell(job) if job.codec == DFM else _anchor_cells(plan, job):
+            measurement = cache.get(decisive)
+            if measurement is None:
+                is_fresh = True
+                measurement = measure()
+                cache.put(decisive, measurement)
+            measurements.append(replace(measurement, image_name=job.source.name, target=target))
     except Exception as error:  # one invalid image does not stop the rest
-        failures += (Failure.of(job.what, _message(error)),)
-        fresh += 1
-    problem = None if cache is None else cache.problem
-    return _JobResult(tuple(measurements), failures, fresh, time.perf_counter() - started, problem)
+        is_fresh = True
+        failures.append(Failure.of(job.what, _message(error)))
+    return _JobResult(measurements, failures, is_fresh, time.perf_counter() - started, cache.problem)
 
 
 def _message(error: Exception) -> str:
@@ -372,7 +386,7 @@ def _message(error: Exception) -> str:
     return str(error) if isinstance(error, DfmError) else f"{type(error).__name__}: {error}"
 
 
-def _dfm_cell(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[Measurement, bool]]:
+def _dfm_cell(job: _Job) -> Iterator[_Cell]:
     (target,) = job.targets
     decisive = {
         "picture": job.source.sha256,
@@ -383,7 +397,7 @@ def _dfm_cell(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[Meas
         "versions": library_versions(),
         "measures": _MEASURES,
     }
-    yield _cached(cache, decisive, job.source, target, lambda: _measure_dfm(job.source, target))
+    yield decisive, target, partial(_measure_dfm, job.source, target)
 
 
 def _measure_dfm(source: SourceImage, target: Target) -> Measurement:
@@ -397,14 +411,11 @@ def _measure_dfm(source: SourceImage, target: Target) -> Measurement:
     started = time.perf_counter()
     result = dfmcodec.encode(image, model=target.model, rate=target.rate, **options)
     encode_s = time.perf_counter() - started
-    started = time.perf_counter()
-    decoded = decode_image(result.data).pixels
-    decode_s = time.perf_counter() - started
-    figures = measure_figures(image.pixels, result.data, decoded, encode_s, decode_s)
+    figures = measure_figures(image.pixels, result.data, encode_s, lambda data: decode_image(data).pixels)
     return Measurement(source.name, target, DFM, "", limit_bytes=result.report.budget_bytes or 0, figures=figures)
 
 
-def _anchor_cells(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[Measurement, bool]]:
+def _anchor_cells(plan: Plan, job: _Job) -> Iterator[_Cell]:
     codec = next(codec for codec in plan.codecs() if codec.name == job.codec)
     pixels = job.source.pixels()
     for form in codec.forms:
@@ -419,8 +430,7 @@ def _anchor_cells(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[
                 "limit": limit,
                 "measures": _MEASURES,
             }
-            measure = partial(_measure_anchor, job.source.name, search, target, limit)
-            yield _cached(cache, decisive, job.source, target, measure)
+            yield decisive, target, partial(_measure_anchor, job.source.name, search, target, limit)
 
 
 def _measure_anchor(image_name: str, search: SizeSearch, target: Target, limit: int) -> Measurement:
@@ -433,71 +443,5 @@ def _measure_anchor(image_name: str, search: SizeSearch, target: Target, limit: 
         setting=match.setting,
         next_setting=match.next_setting,
         next_bytes=match.next_bytes,
-        figures=_decode_and_measure(codec, search.pixels, match),
+        figures=measure_figures(search.pixels, match.data, match.encode_s, codec.decode),
     )
-
-
-def _decode_and_measure(codec: Codec, pixels: Pixels, match: Match) -> Figures:
-    started = time.perf_counter()
-    decoded = codec.decode(match.data)
-    decode_s = time.perf_counter() - started
-    return measure_figures(pixels, match.data, decoded, match.encode_s, decode_s)
-
-
-def _cached(
-    cache: Cache | None,
-    decisive: dict[str, Any],
-    source: SourceImage,
-    target: Target,
-    measure: Callable[[], Measurement],
-) -> tuple[Measurement, bool]:
-    """Returns a measurement from the cache, or a new one, which is cached; and whether it is
-    new.
-    """
-    cached = None if cache is None else cache.get(decisive)
-    if cached is not None:
-        return replace(cached, image_name=source.name, target=target), False
-    measurement = measure()
-    if cache is not None:
-        cache.put(decisive, measurement)
-    return measurement, True
-
-
-class _ProgressTracker:
-    """Counter of cells that estimates the remaining time from the mean time of each codec's
-    cells.
-    """
-
-    def __init__(
-        self, dfm_cells: int, anchors: int, processes: int, on_progress: Callable[[BenchProgress], None]
-    ) -> None:
-        self._remaining = {DFM: dfm_cells, "anchors": dfm_cells * anchors}
-        self._cells = sum(self._remaining.values())
-        self._seconds = {DFM: 0.0, "anchors": 0.0}
-        self._fresh = {DFM: 0, "anchors": 0}
-        self._processes = processes
-        self._on_progress = on_progress
-        self._started = time.perf_counter()
-
-    def finish(self, job: _Job, result: _JobResult) -> None:
-        """Counts the cells of a job and reports the progress."""
-        kind = DFM if job.codec == DFM else "anchors"
-        self._remaining[kind] -= len(job.targets)
-        self._seconds[kind] += result.seconds if result.fresh else 0
-        self._fresh[kind] += len(job.targets) if result.fresh else 0
-        done = self._cells - sum(self._remaining.values())
-        seconds = time.perf_counter() - self._started
-        self._on_progress(BenchProgress(done, self._cells, seconds, self._seconds_left(), job.what))
-
-    def skip(self, anchor_cells: int) -> None:
-        """Removes cells of anchors without a corresponding file of dfm."""
-        self._remaining["anchors"] -= anchor_cells
-
-    def _seconds_left(self) -> float | None:
-        left = 0.0
-        for kind, cells in self._remaining.items():
-            if cells and not self._fresh[kind]:
-                return None
-            if cells:
-                left += cells * self._seconds[kind] / self._fresh[kind] / self._processes
-        return left

@@ -93,10 +93,27 @@ class BdSummary:
         """Returns the highest BD-rate."""
         return max(self.by_image.values())
 
+    def text_of(self, image_name: str) -> str:
+        """Formats the BD-rate of an image; "" if there is none."""
+        return f"{self.by_image[image_name]:+.1f} %" if image_name in self.by_image else ""
+
     @property
     def low_overlap(self) -> int:
         """Returns the number of images whose BD-rate is unreliable because of a low overlap."""
         return sum(overlap < LOW_OVERLAP for overlap in self.overlaps.values())
+
+
+def by_series_and_measure(rates: Iterable[BdSummary]) -> dict[tuple[str, str], list[BdSummary]]:
+    """Groups BD-rates that one table shows."""
+    groups: dict[tuple[str, str], list[BdSummary]] = defaultdict(list)
+    for rate in rates:
+        groups[rate.series, rate.measure].append(rate)
+    return groups
+
+
+def image_names(rates: Iterable[BdSummary]) -> list[str]:
+    """Returns the names of all images of BD-rates."""
+    return list(dict.fromkeys(name for rate in rates for name in (*rate.by_image, *rate.without)))
 
 
 FIGURES = ("bpp", "psnr_db", "ssim", "ms_ssim", "ssimulacra2", "encode_s", "decode_s")

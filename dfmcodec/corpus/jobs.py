@@ -6,10 +6,9 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache, partial
-from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from dfmcodec.corpus.forms import read_entries
 from dfmcodec.corpus.forms.entry import require_pyarrow
@@ -22,6 +21,7 @@ from dfmcodec.corpus.store import Store, scheme_of, version_of
 from dfmcodec.errors import ConfigError, DfmError
 from dfmcodec.files.names import as_unicode
 
+T = TypeVar("T")
 _THREADS = 16  # for waiting on a store
 
 
@@ -32,9 +32,9 @@ class Progress:
     shards: int
     shards_done: int
     shards_begun: int  # started and not finished
+    shards_lost: int  # finished, but with outputs that are missing or of another size
     images: int | None  # None if tars were not read to the end
     total: Commit
-    shards_lost: int = 0  # finished, but with outputs that are missing or of another size
 
     @property
     def is_complete(self) -> bool:
@@ -43,15 +43,9 @@ class Progress:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON."""
-        counts = {name: getattr(self.total, name) for name in Commit.__dataclass_fields__}
-        return {
-            "shards": self.shards,
-            "shards_done": self.shards_done,
-            "shards_begun": self.shards_begun,
-            "shards_lost": self.shards_lost,
-            "images": self.images,
-            **counts,
-        }
+        values = asdict(self)
+        counts: dict[str, Any] = values.pop("total")
+        return values | counts
 
 
 @dataclass(frozen=True)
@@ -94,18 +88,12 @@ def open_shards(store: Store, numbers: Sequence[int]) -> list[int]:
     Raises:
         DfmError: The store cannot be listed.
     """
-    names = set(store.names(RECORDS))
-    return [number for number in numbers if f"{number:05d}.json" not in names]
+    done = set(_done(store, numbers))
+    return [number for number in numbers if number not in done]
 
 
 def progress(store: Store, plan: Plan, part: Part, lost: Collection[int] = ()) -> Progress:
-    """How far a part of a corpus is.
-
-    Args:
-        store: The store.
-        plan: Its plan.
-        part: The part.
-        lost: The shards that do not count as done, as `lost_outputs` gives them.
+    """Returns the progress of a part of a corpus. Shards of `lost_outputs` do not count as done.
 
     Raises:
         DfmError: The store cannot be read.
@@ -118,15 +106,12 @@ def progress(store: Store, plan: Plan, part: Part, lost: Collection[int] = ()) -
     shards = len(part.shards(plan))
     if images is None and len(commits) == shards:
         images = total.images
-    return Progress(shards, len(commits), begun - len(commits), images, total, len(lost))
+    return Progress(shards, len(commits), begun - len(commits), len(lost), images, total)
 
 
 def lost_outputs(store: Store, plan: Plan, part: Part) -> dict[int, list[str]]:
-    """Finds the outputs of done shards that are missing or of another size than was recorded, by
-    one listing of each folder.
-
-    Returns:
-        The names of these outputs, by the number of their shard.
+    """Returns the outputs of done shards that are missing or of another size than was recorded, by
+    the number of their shard. Lists each folder once.
 
     Raises:
         MissingPackageError: pyarrow is not installed.
@@ -140,16 +125,12 @@ def lost_outputs(store: Store, plan: Plan, part: Part) -> dict[int, list[str]]:
 
     def is_lost(output: str, size: int) -> bool:
         folder, _, name = output.rpartition("/")
-        found = sizes(folder).get(store.key(name))
-        return found is None or found != size
+        return sizes(folder).get(store.key(name)) != size
 
-    lost: dict[int, list[str]] = {}
     done = _done(store, part.shards(plan))
-    for number, outputs in _of_each(partial(_recorded_outputs, store, plan), done):
-        names = [name for name, size in outputs if is_lost(name, size)]
-        if names:
-            lost[number] = names
-    return lost
+    recorded = _of_each(partial(_recorded_outputs, store, plan), done)
+    lost = {number: [name for name, size in outputs if is_lost(name, size)] for number, outputs in recorded}
+    return {number: names for number, names in lost.items() if names}
 
 
 def _recorded_outputs(store: Store, plan: Plan, number: int) -> list[tuple[str, int]]:
@@ -167,11 +148,7 @@ def _unescaped(output: str) -> str:
 
 
 def do_again(store: Store, numbers: Iterable[int]) -> None:
-    """Takes back that shards are done. It stays noted which images killed their workers.
-
-    Raises:
-        OutputError: The store cannot be used.
-    """
+    """Takes back that shards are done. It stays noted which images killed their workers."""
     for number in numbers:
         store.delete(commit_name(number))
 
@@ -213,7 +190,7 @@ def _holds_recorded_images(job: Job, item: Item, rows: Sequence[ImageRow]) -> bo
     """Whether the images of an item are those that rows were made from, byte by byte."""
     recorded = {row.source: row.source_sha256 for row in rows}
     try:
-        entries = read_entries(job.source_form, item, job.column, job.places, job.skips_links)
+        entries = read_entries(job, item)
         found = {
             as_unicode(entry.source): hashlib.sha256(entry.read()).hexdigest() for entry in entries if entry.is_image
         }
@@ -230,16 +207,13 @@ def failures(store: Store, plan: Plan) -> Iterator[tuple[str, str]]:
         DfmError: The store cannot be read.
     """
     require_pyarrow()
-    with_failures = _with_failures(store, range(plan.shards))
-    rows = chain.from_iterable(_in_threads(partial(read_rows, store), with_failures))
-    return ((row.source, row.error or "") for row in rows if row.status == FAILED)
+    for _, rows in _of_each(partial(read_rows, store), _with_failures(store, range(plan.shards))):
+        yield from ((row.source, row.error or "") for row in rows if row.status == FAILED)
 
 
 def retry_failed(store: Store, plan: Plan, part: Part) -> int:
-    """Resets the shards of a part in which images failed, so that they are processed again.
-
-    Returns:
-        The number of these shards.
+    """Resets the shards of a part in which images failed, so that they are processed again. Returns
+    their number.
 
     Raises:
         DfmError: The store cannot be used.
@@ -260,17 +234,13 @@ def _done(store: Store, numbers: Sequence[int]) -> list[int]:
 
 
 def _commits(store: Store, numbers: Sequence[int]) -> dict[int, Commit]:
-    commits = _in_threads(partial(read_commit, store), numbers)
-    return {number: commit for number, commit in zip(numbers, commits, strict=True) if commit is not None}
+    commits = _of_each(partial(read_commit, store), numbers)
+    return {number: commit for number, commit in commits if commit is not None}
 
 
-def _of_each(function: Callable[[int], Any], numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
-    """The values of a function for shards. Those of a few shards are held at a time."""
-    for at in range(0, len(numbers), _THREADS):
-        some = numbers[at : at + _THREADS]
-        yield from zip(some, _in_threads(function, some), strict=True)
-
-
-def _in_threads(function: Callable[[int], Any], numbers: Sequence[int]) -> list[Any]:
+def _of_each(function: Callable[[int], T], numbers: Sequence[int]) -> Iterator[tuple[int, T]]:
+    """Yields the values of a function for shards. Those of a few shards are held at a time."""
     with ThreadPoolExecutor(_THREADS) as threads:
-        return list(threads.map(function, numbers))
+        for at in range(0, len(numbers), _THREADS):
+            some = numbers[at : at + _THREADS]
+            yield from zip(some, threads.map(function, some), strict=True)

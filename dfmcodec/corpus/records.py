@@ -8,7 +8,8 @@ import io
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from dfmcodec.corpus.sources import RECORDS
@@ -60,14 +61,8 @@ class Commit:
         """Counts rows."""
         counts = Counter(row.status for row in rows)
         done = [row for row in rows if row.status == DONE]
-        return cls(
-            counts[DONE],
-            counts[LARGER],
-            counts[FAILED],
-            sum(row.bytes_before or 0 for row in done),
-            sum(row.bytes_after or 0 for row in done),
-            archive_bytes,
-        )
+        sizes = sum(row.bytes_before or 0 for row in done), sum(row.bytes_after or 0 for row in done)
+        return cls(counts[DONE], counts[LARGER], counts[FAILED], *sizes, archive_bytes)
 
     @property
     def images(self) -> int:
@@ -102,14 +97,12 @@ def read_commit(store: Store, number: int) -> Commit | None:
     data = store.read(commit_name(number))
     if data is None:
         return None
-    try:
+    with suppress(ValueError, TypeError):
         commit = Commit(**json.loads(data))
-    except (ValueError, TypeError):
-        commit = None
-    if commit is None or not all(_is_count(value) for value in asdict(commit).values()):
-        msg = f"{store.url}/{commit_name(number)} is damaged; delete it to do its shard again"
-        raise DfmError(msg)
-    return commit
+        if all(map(_is_count, asdict(commit).values())):
+            return commit
+    msg = f"{store.url}/{commit_name(number)} is damaged; delete it to do its shard again"
+    raise DfmError(msg)
 
 
 def _is_count(value: Any) -> bool:
@@ -118,12 +111,6 @@ def _is_count(value: Any) -> bool:
 
 def write_commit(store: Store, number: int, rows: Sequence[ImageRow], archive_bytes: int) -> Commit:
     """Writes the rows of a shard and then its commit, unless another did meanwhile.
-
-    Args:
-        store: The store.
-        number: The number of the shard.
-        rows: A row for each image.
-        archive_bytes: The size of the tar or Parquet file; 0 where each output is a file.
 
     Raises:
         OutputError: The objects cannot be written.
@@ -167,21 +154,9 @@ def read_rows(store: Store, number: int) -> list[ImageRow]:
 
 
 def forget(store: Store, number: int) -> None:
-    """Deletes the commit and the attempt of a shard, so that all of it is processed again.
-
-    Raises:
-        OutputError: The objects cannot be deleted.
-    """
+    """Deletes the commit and the attempt of a shard, so that all of it is processed again."""
     store.delete(commit_name(number))
     store.delete(_began_name(number))
-
-
-@dataclass(frozen=True)
-class _AttemptRecord:
-    """Record of an attempt at a shard."""
-
-    image: int | None = None  # index of the image being processed, from the second attempt on
-    deaths: dict[str, int] = field(default_factory=dict)  # of workers, by index of the image
 
 
 class Attempt:
@@ -192,10 +167,6 @@ class Attempt:
     recorded at two deaths is fatal and skipped. Workers that die for other reasons, for example
     because a host is removed, rarely do so twice at the same image.
 
-    Args:
-        store: The store.
-        number: The number of the shard.
-
     Raises:
         DfmError: The store cannot be used.
     """
@@ -203,47 +174,41 @@ class Attempt:
     def __init__(self, store: Store, number: int) -> None:
         self._store = store
         self._name = _began_name(number)
+        self._image: int | None = None  # index of the image being processed, from the second attempt on
+        self._deaths: dict[str, int] = {}  # of workers, by index of the image
         data = store.read(self._name)
         self._is_careful = data is not None
-        began = _AttemptRecord() if data is None else self._parsed(data)
-        if began.image is not None:
-            index = str(began.image)
-            began = _AttemptRecord(None, {**began.deaths, index: began.deaths.get(index, 0) + 1})
-        self._began = began
+        if data is not None:
+            self._load(data)
+        if self._image is not None:
+            self._deaths[str(self._image)] = self._deaths.get(str(self._image), 0) + 1
         self._write(None)
 
-    def _parsed(self, data: bytes) -> _AttemptRecord:
+    def _load(self, data: bytes) -> None:
         try:
-            began = _AttemptRecord(**json.loads(data))
-            if all(map(_is_count, [began.image or 0, *began.deaths.values()])):
-                return began
-        except (ValueError, TypeError, AttributeError):
-            pass
-        msg = f"{self._store.url}/{self._name} is damaged; delete it to begin its shard anew"
-        raise DfmError(msg)
+            began = json.loads(data)
+            self._image, self._deaths = began["image"], began["deaths"]
+            is_sound = all(map(_is_count, [self._image or 0, *self._deaths.values()]))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            is_sound = False
+        if not is_sound:
+            msg = f"{self._store.url}/{self._name} is damaged; delete it to begin its shard anew"
+            raise DfmError(msg)
 
     def is_fatal(self, index: int) -> bool:
         """Indicates whether an image is known to kill its worker."""
-        return self._began.deaths.get(str(index), 0) >= _FATAL_DEATHS
+        return self._deaths.get(str(index), 0) >= _FATAL_DEATHS
 
     def begin(self, index: int) -> None:
-        """Records that an image is being processed.
-
-        Raises:
-            OutputError: The record cannot be written.
-        """
+        """Records that an image is being processed."""
         if self._is_careful:
             self._write(index)
 
     def leave(self) -> None:
-        """Records that no image is being processed, if one was recorded.
-
-        Raises:
-            OutputError: The record cannot be written.
-        """
-        if self._began.image is not None:
+        """Records that no image is being processed, if one was recorded."""
+        if self._image is not None:
             self._write(None)
 
     def _write(self, image: int | None) -> None:
-        self._began = replace(self._began, image=image)
-        self._store.write(self._name, json.dumps(asdict(self._began)).encode())
+        self._image = image
+        self._store.write(self._name, json.dumps({"image": image, "deaths": self._deaths}).encode())

@@ -67,8 +67,8 @@ class Sources:
         output_of: Callable[[str], str],
         rows_of: Callable[[str], int],
     ) -> Iterator[list[Item]]:
-        """Splits the sources into shards, in order. A tar is one shard, and no shard contains rows
-        of two Parquet files. A source that is named twice is used once.
+        """Splits the sources into shards, in order, of a maximum number of images. A tar is one
+        shard, and no shard contains rows of two Parquet files. A source named twice is used once.
 
         Args:
             images: The maximum number of images in a shard.
@@ -127,11 +127,7 @@ class Sources:
 
 
 def same_outputs(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Returns the outputs with several sources, each with these sources.
-
-    Args:
-        named: Pairs of an output name and its source.
-    """
+    """Returns the outputs with several sources, each with these sources, of pairs of the two."""
     sources: dict[str, list[str]] = {}
     for output, source in named:
         sources.setdefault(output, []).append(source)
@@ -159,8 +155,7 @@ def _once(sources: Iterable[str]) -> Iterator[str]:
     """Yields sources without duplicates."""
     taken: set[str] = set()
     for source in sources:
-        place = _place_of(source)
-        if place not in taken:
+        if (place := _place_of(source)) not in taken:
             taken.add(place)
             yield source
 
@@ -184,10 +179,8 @@ def _expanded(pattern: str) -> Iterator[str]:
     if not _is_pattern(pattern):
         yield pattern
         return
-    number = 0
-    for name in braces(pattern):
-        number += 1
-        if number > _MAX_NAMES:
+    for number, name in enumerate(braces(pattern)):
+        if number == _MAX_NAMES:
             msg = f"{pattern} stands for more than {_MAX_NAMES} names; use several runs, each with its own store"
             raise ConfigError(msg)
         is_web = scheme_of(name) in ("http", "https")  # in these, ? starts a query, and nothing can be listed

@@ -77,17 +77,10 @@ def _reader(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], bytes
 
 
 class TarWriter(Writer):
-    """Writer that collects outputs in memory and writes one tar. The tar does not depend on the
-    time or host.
-
-    Args:
-        store: The output store.
-        name: The name of the tar.
-    """
+    """Writer of one tar in memory. The tar does not depend on the time or host."""
 
     def __init__(self, store: Store, name: str) -> None:
-        self._store = store
-        self._name = name
+        super().__init__(store, name)
         self._bytes = io.BytesIO()
         self._tar = tarfile.open(fileobj=self._bytes, mode="w", format=tarfile.PAX_FORMAT)
 
@@ -99,8 +92,6 @@ class TarWriter(Writer):
         member.size = len(data)
         self._tar.addfile(member, io.BytesIO(data))
 
-    def close(self) -> int:
+    def packed(self) -> bytes:
         self._tar.close()
-        data = self._bytes.getvalue()
-        self._store.write(self._name, data)
-        return len(data)
+        return self._bytes.getvalue()
