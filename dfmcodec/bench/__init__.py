@@ -1,6 +1,4 @@
-"""Benchmark suite that compares dfm with other codecs at equal file size, on the user's own
-images.
-"""
+"""Benchmark suite that compares dfm with other codecs at equal file size."""
 
 from dfmcodec.bench.codecs import Codec
 

@@ -13,9 +13,7 @@ from dfmcodec.files.atomic import write_atomic
 
 
 def code_fingerprint() -> str:
-    """Returns a hash of the package's code, kernels and pretrained weights, because results can
-    change within a version.
-    """
+    """Returns a hash of code, kernels and pretrained weights, which can change within a version."""
     import dfmcodec
 
     root = Path(dfmcodec.__file__).parent
@@ -45,9 +43,7 @@ class Cache:
             return None
 
     def put(self, decisive: dict[str, Any], measurement: Measurement) -> None:
-        """Stores a measurement. On failure, sets `problem` instead of raising an error, to keep the
-        measurement itself.
-        """
+        """Stores a measurement. A failure sets `problem`, as the measurement itself is kept."""
         if self._folder is None:
             return
         try:

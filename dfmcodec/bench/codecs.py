@@ -102,9 +102,7 @@ class _PillowCodec(Codec):
 
 
 class Jpeg(_PillowCodec):
-    """JPEG with libjpeg-turbo: the better of full and halved chroma, with optimised Huffman
-    tables.
-    """
+    """JPEG with libjpeg-turbo: the better of full and halved chroma, optimised Huffman tables."""
 
     name, label = "jpeg", "JPEG"
     format_name, feature = "JPEG", "libjpeg_turbo"
@@ -150,9 +148,7 @@ class AvifForSsim(Avif):
 
 
 class Jpeg2000(_PillowCodec):
-    """JPEG 2000 with OpenJPEG, irreversible wavelet and colour transform. The setting is the
-    compression ratio.
-    """
+    """JPEG 2000 with OpenJPEG, irreversible. The setting is the compression ratio."""
 
     name, label, tuned_for = "jpeg2000", "JPEG 2000", "PSNR"
     format_name, feature = "JPEG2000", "jpg_2000"

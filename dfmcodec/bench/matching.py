@@ -63,9 +63,7 @@ class SizeSearch:
         return Match(settings[fits], data, encode_s, *following)
 
     def _interpolated(self, fits: int, exceeds: int, limit_bytes: int) -> int:
-        """Returns the index strictly between two others at which the size reaches the limit,
-        interpolating the logarithm of the size linearly.
-        """
+        """Returns an index strictly between two others, by interpolation of the log of the size."""
         if fits < 0 or exceeds == len(self.codec.settings):
             return (fits + exceeds) // 2
         low, high = log(self._size(fits)), log(self._size(exceeds))

@@ -48,9 +48,7 @@ class Target:
 
     @property
     def series(self) -> str:
-        """Returns a description without the rate. Targets with the same series are the points of
-        one curve.
-        """
+        """Returns a description without the rate, equal for the points of one curve."""
         effort = f", effort {self.effort}" if has_option(self.model, "effort") else ""
         limit = f", {self.time_limit_s:g} s" if self.time_limit_s else ""
         tune = f", tune {self.tune}" if self.model in VISUAL_MODELS and self.tune != "visual" else ""
@@ -130,9 +128,7 @@ class Measurement:
         return cls(**{**values, "target": Target(**values["target"]), "figures": figures})
 
     def row(self) -> dict[str, Any]:
-        """Returns flat plain values without the crop, for JSON and CSV. The PSNR of a lossless file
-        is None.
-        """
+        """Returns flat plain values for JSON and CSV. The PSNR of a lossless file is None."""
         values = asdict(self)
         figures = values.pop("figures") or dict.fromkeys(Figures.__dataclass_fields__)
         figures.pop("crop")
@@ -164,17 +160,13 @@ def measure_figures(original: Pixels, data: bytes, encode_s: float, decode: Call
 
 
 def encode_crop(original: Pixels, shown: Pixels) -> str:
-    """Returns the crop for the report, at the position where the original has most detail, as
-    lossless WebP in base64.
-    """
+    """Returns the crop where the original has most detail, as lossless WebP in base64."""
     crop = shown[_most_detailed_region(original)]
     return base64.b64encode(save_pixels(crop, "WEBP", lossless=True, method=4)).decode()
 
 
 def _most_detailed_region(pixels: Pixels) -> tuple[slice, slice]:
-    """Returns the region with the largest variance of gray levels, among regions a quarter of a
-    side apart.
-    """
+    """Returns the region with the largest variance, among regions a quarter of a side apart."""
     gray = pixels.mean(axis=2)
     sides = [min(CROP_SIDE, side) for side in gray.shape]
     starts = [range(0, length - side + 1, CROP_SIDE // 4) for length, side in zip(gray.shape, sides, strict=True)]
@@ -183,9 +175,7 @@ def _most_detailed_region(pixels: Pixels) -> tuple[slice, slice]:
 
 
 def with_channels_of(original: Pixels, decoded: Pixels) -> Pixels:
-    """Converts the decoded image to the number of channels of the original. Some codecs support
-    only gray or only colour.
-    """
+    """Converts an image to the channels of the original. Some codecs have only gray or colour."""
     if decoded.shape[2] == original.shape[2]:
         return decoded
     if original.shape[2] == 3:

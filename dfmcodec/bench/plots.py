@@ -144,9 +144,7 @@ def _is_near(lines: Sequence[_Line], tick: float) -> bool:
 
 @contextmanager
 def _figure(height: float) -> Iterator[Axes]:
-    """Provides the axes of a figure with one plot. Names are plain text: a dollar sign does not
-    start a formula.
-    """
+    """Provides the axes of a figure with one plot, in which dollar signs start no formula."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

@@ -101,9 +101,7 @@ def as_html(comparison: Comparison, title: str = "dfm bench", look: int = LOOK) 
 
 
 def _script_hash(source: str) -> str:
-    """Returns the hash with which the page allows its only script, so that browsers run no
-    other.
-    """
+    """Returns the hash with which the page allows its only script."""
     script = source.partition("<script>")[2].partition("</script>")[0]
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
@@ -233,9 +231,7 @@ def _bd_table(rates: list[BdSummary]) -> _Table:
 
 
 def _bd_image_tables(rates: list[BdSummary]) -> list[tuple[str, _Table]]:
-    """Returns BD-rates by image, with a column for each anchor, for each series and measure with
-    several images.
-    """
+    """Returns BD-rates by image, a table for each series and measure with several images."""
     tables = []
     for (series, measure), of_both in by_series_and_measure(rates).items():
         members = [rate for rate in of_both if rate.kind != MEAN_CURVE]

@@ -56,9 +56,7 @@ def as_text(comparison: Comparison) -> str:
 
 
 def as_dict(comparison: Comparison) -> dict[str, Any]:
-    """Returns plain values for JSON (docs/curves.md). JSON has no infinity, so the PSNR of a
-    lossless file is None.
-    """
+    """Returns plain values for JSON (docs/curves.md). The PSNR of a lossless file is None."""
     return {
         "versions": comparison.versions,
         "machine": comparison.host,
@@ -147,9 +145,7 @@ def _quality(figures: Figures, measure: Measure) -> str:
 
 
 def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> str:
-    """Returns means of each codec. The measure shown in the table of images is omitted; the other
-    main measure is included.
-    """
+    """Returns means of each codec, with the measure that the table of images does not show."""
     measure = summary.target.measure
     other = PSNR if measure == SSIMULACRA2 else SSIMULACRA2
     has_other = any(codec.mean[other.name] is not None for codec in summary.codecs)
@@ -207,9 +203,7 @@ def _bd_table(title: str, measure: Measure, rates: list[BdSummary]) -> str:
 
 
 def _bd_image_tables(title: str, rates: list[BdSummary]) -> list[str]:
-    """Returns BD-rates by image, split into tables that fit the width. Empty if there is only one
-    image.
-    """
+    """Returns BD-rates by image, in tables that fit the width; none if there is only one image."""
     names = image_names(rates)
     if len(names) < 2:
         return []
@@ -228,9 +222,7 @@ def _bd_image_tables(title: str, rates: list[BdSummary]) -> list[str]:
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Aligns the columns of a table: the first `left` columns to the left, the others to the
-    right.
-    """
+    """Aligns the first `left` columns of a table to the left, the others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(
@@ -242,9 +234,7 @@ def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
 
 
 def _short(name: str) -> str:
-    """Shortens a name to the width of its column. The end is kept, because it usually distinguishes
-    images.
-    """
+    """Shortens a name to the width of its column. Its end usually distinguishes images."""
     return name if len(name) <= _NAME_WIDTH else "~" + name[1 - _NAME_WIDTH :]
 
 

@@ -1,6 +1,4 @@
-"""Runs a comparison: dfm encodes every image at every target, then every anchor encodes it at the
-sizes of dfm's files.
-"""
+"""Runs a comparison: dfm encodes every image, then every anchor at the sizes of dfm's files."""
 
 from __future__ import annotations
 
@@ -118,9 +116,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Job:
-    """Cells of one image and codec: one target for dfm, all targets for an anchor, because a file
-    of an anchor can serve several targets.
-    """
+    """Cells of one image and codec: one target for dfm, but all targets for an anchor."""
 
     source: SourceImage
     codec: str  # "dfm" or an anchor's name
@@ -281,17 +277,13 @@ def find_images(
 
 
 def image_names(paths: tuple[Path, ...]) -> dict[Path, str]:
-    """Returns the names that a run gives to the images of files and folders, without reading
-    them.
-    """
+    """Returns the names that a run gives to images of files and folders, without reading them."""
     files, *_ = _image_files(paths)
     return _named(files)
 
 
 def _named(files: list[Path]) -> dict[Path, str]:
-    """Returns a unique printable name for each file: its stem, or its path if several have the same
-    stem.
-    """
+    """Returns a unique printable name for each file: its stem, or its path if stems are equal."""
     stems = Counter(printable(path.stem) for path in files)
     names: dict[Path, str] = {}
     taken: set[str] = set()

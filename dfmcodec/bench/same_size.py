@@ -69,9 +69,7 @@ class Version:
 
     @property
     def quality(self) -> float:
-        """Returns the value by which versions are compared: SSIMULACRA2, or PSNR if that is
-        None.
-        """
+        """Returns the value by which versions are compared: SSIMULACRA2, or else PSNR."""
         return (self.psnr_db or 0.0) if self.ssimulacra2 is None else self.ssimulacra2
 
     @property

@@ -44,9 +44,7 @@ class CodecSummary:
 
     @property
     def gain(self) -> float | None:
-        """Returns how much higher dfm's mean of the measure is; None if one of the means is
-        missing.
-        """
+        """Returns how much higher dfm's mean of the measure is; None if a mean is missing."""
         codec_mean = self.mean[self.measure]
         return None if codec_mean is None or self.dfm_mean is None else self.dfm_mean - codec_mean
 
@@ -165,9 +163,7 @@ def bd_rates(comparison: Comparison) -> list[BdSummary]:
 
 
 def image_curve(summaries: Iterable[TargetSummary], codec: str, image_name: str, measure: Measure) -> list[Point]:
-    """Returns rate and quality of a codec's files of one image, one point for each target that it
-    reaches.
-    """
+    """Returns rate and quality of a codec's files of one image, for each target that it reaches."""
     cells = [row.cells.get(codec) for summary in summaries for row in summary.rows if row.image_name == image_name]
     figures = [cell.figures for cell in cells if cell is not None and cell.figures is not None]
     return [(found.bpp, value) for found in figures if (value := found.value(measure)) is not None]
@@ -180,9 +176,7 @@ def curves_without_bd_rate(comparison: Comparison, rates: Iterable[BdSummary]) -
 
 
 def mean_curve(summaries: Iterable[TargetSummary], codec: str, metric: str) -> list[Point]:
-    """Returns the means over images of a codec's rate and of a metric, for each target that it
-    reaches on all images.
-    """
+    """Returns mean rate and metric of a codec, for each target that it reaches on all images."""
     points = []
     for summary in summaries:
         for found in summary.codecs:
@@ -196,9 +190,7 @@ def mean_curve(summaries: Iterable[TargetSummary], codec: str, metric: str) -> l
 def _against(
     curve: Curve, series: str, dfm_points: dict[str, list[Point]], dfm_mean_points: list[Point]
 ) -> list[BdSummary | None]:
-    """Computes BD-rates against a curve from a table: for each image in it, and for its means if it
-    has them.
-    """
+    """Computes BD-rates against a curve from a table: for its images, and for its means."""
     images = {name: dfm_points[name] for name in dfm_points if name in curve.by_image}
     anchor_points = {name: list(curve.by_image[name]) for name in images}
     return [
@@ -228,9 +220,7 @@ def _bd_summary(
 
 
 def gap_mark(cell: Measurement) -> str:
-    """Returns the mark of a file much smaller than the limit: "*" if the next setting exceeds it,
-    "+" if there is no next setting.
-    """
+    """Returns the mark of a file much smaller than the limit, "+" at the codec's last setting."""
     if cell.codec == DFM or (cell.gap or 0) <= LARGE_GAP:
         return ""
     return "+" if cell.next_setting is None else "*"
@@ -243,9 +233,7 @@ def has_curves(comparison: Comparison) -> bool:
 
 
 def _best_forms(measurements: Iterable[Measurement], measure: Measure) -> dict[str, dict[str, Measurement]]:
-    """Returns image name -> codec -> measurement, choosing the form with the best value of a
-    measure.
-    """
+    """Returns image name -> codec -> measurement, of the form with the best value of a measure."""
     best: dict[str, dict[str, Measurement]] = defaultdict(dict)
     for measurement in measurements:
         cells = best[measurement.image_name]

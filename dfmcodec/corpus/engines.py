@@ -1,6 +1,4 @@
-"""Engines that process shards: this process, local processes, Dask, or any executor of
-`concurrent.futures`.
-"""
+"""Engines that process shards: local processes, Dask, or an executor of `concurrent.futures`."""
 
 from __future__ import annotations
 
@@ -145,9 +143,7 @@ def _end_after(parent: BaseProcess) -> None:
 
 
 def _error_result(shard: Shard, error: Exception) -> ShardResult | None:
-    """Returns the result of a shard for which the engine raised an error; None if its worker was
-    lost.
-    """
+    """Returns the result for an error of the engine; None if the shard's worker was lost."""
     if type(error).__name__ in _DEATHS:
         return None
     said = " ".join(str(error).split())
@@ -179,9 +175,7 @@ def _from_factory(engine: Engine) -> Iterator[tuple[Executor, Callable[[], int]]
 
 @contextmanager
 def _dask(engine: Engine) -> Iterator[tuple[Executor, Callable[[], int]]]:
-    """Provides a client of Dask as an executor. Starts a scheduler and workers if no address is
-    given.
-    """
+    """Provides a client of Dask as an executor. Starts Dask if no address is given."""
     import dask
 
     quiet = {"distributed": "error", "tornado": "critical"}

@@ -103,9 +103,7 @@ def _clashes(named: Iterable[tuple[str, str]], key: Callable[[str], str]) -> dic
 
 
 def _row_of(output: str, shards: Mapping[int, _Names]) -> tuple[int, int] | None:
-    """Returns the shard and number of a row without a name whose numbered output has the given
-    name; None if there is none.
-    """
+    """Returns the shard and number of the row without a name that has this output, or None."""
     match = _NUMBERED.fullmatch(output)
     if match is None:
         return None
@@ -115,9 +113,7 @@ def _row_of(output: str, shards: Mapping[int, _Names]) -> tuple[int, int] | None
 
 
 def _names_of_members(items: list[Item]) -> Iterator[_Names]:
-    """Yields the names in tars, read from their headers. Errors are reported later, when the shard
-    is processed.
-    """
+    """Yields the names in tars, from their headers. Errors are reported by their shards."""
     for item in items:
         named: list[tuple[str, str]] = []
         with suppress(DfmError):

@@ -1,6 +1,4 @@
-"""Untrusted names of images in tables. They are only read from folders and URL prefixes that the
-user allowed.
-"""
+"""Untrusted names of images in tables, read only from places that the user allowed."""
 
 from __future__ import annotations
 
@@ -93,9 +91,7 @@ def _is_below(path: Path, folder: Path) -> bool:
 
 
 def _leads_over_link(path: Path, folder: Path) -> bool:
-    """Indicates whether a path below a folder, as `_is_below` finds it, contains a symbolic
-    link.
-    """
+    """Indicates whether a path below a folder, by `_is_below`, contains a symbolic link."""
     real, written = Path(os.path.realpath(folder)), Path(os.path.abspath(path))
     inner = written.relative_to(folder if written.is_relative_to(folder) else real)
     return Path(os.path.realpath(path)) != real / inner

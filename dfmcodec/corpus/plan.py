@@ -202,9 +202,7 @@ def _finder(store: Store, job: Job) -> Callable[[PlannedShard], str | None]:
 
 
 def _write_plan(store: Store, plan: Plan) -> None:
-    """Writes the lists and then the plan. Deletes lists left over from a longer plan that was not
-    completed.
-    """
+    """Writes the plan, after deleting the lists of a longer plan that was not completed."""
     for name in store.names(RECORDS):
         if name.endswith(".list") and int(name.removesuffix(".list")) >= plan.shards:
             store.delete(f"{RECORDS}/{name}")

@@ -1,6 +1,4 @@
-"""Records of a shard in the store, besides its list and outputs: the attempt, a row for each image,
-and the commit.
-"""
+"""Records of a shard in the store: the attempt, a row for each image, and the commit."""
 
 from __future__ import annotations
 

@@ -109,17 +109,13 @@ class Sources:
             yield from (item.source for item in self._matching(pattern))
 
     def _matching(self, pattern: str) -> Iterator[Item]:
-        """Yields the files that match a pattern. Their names start after the part common to all
-        matches.
-        """
+        """Yields the files that match a pattern. Their names start after the part common to all."""
         folder = _fixed_folder(pattern)
         items = (Item(source, source[len(folder) :]) for source in _expanded(pattern))
         return (item for item in items if not self._skips(folder, item.name))
 
     def _skips(self, folder: str, name: str) -> bool:
-        """Indicates whether a file below a folder is skipped, because it or a folder in its path is
-        a link.
-        """
+        """Indicates whether a file is skipped because it or a folder in its path is a link."""
         if not self.skips_links or scheme_of(folder) is not None:
             return False
         ends = [*(match.start() for match in re.finditer("/", name)), len(name)]

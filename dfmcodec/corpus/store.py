@@ -247,9 +247,7 @@ def read_url(url: str, redirects: bool = True) -> bytes:
 
 
 def _from_web(files: Any, url: str, redirects: bool) -> bytes:
-    """Reads the response of a server. A size is passed, because fsspec would otherwise request it
-    separately.
-    """
+    """Reads the response of a server. Passing a size keeps fsspec from requesting it."""
     with files.open(url, "rb", block_size=0, size=1, allow_redirects=redirects) as answer:
         if answer.r.status in range(300, 400):
             msg = f"{url} leads to {answer.r.headers.get('Location')}, which is not followed; name that URL"
@@ -281,9 +279,7 @@ def open_url(url: str) -> BinaryIO:
 
 
 def version_of(source: str) -> str | None:
-    """Returns the size and the modification time of a local file as text; None for a URL, and for
-    a file that is not there.
-    """
+    """Returns the size and modification time of a local file as text; None for a URL or no file."""
     if scheme_of(source) is not None:
         return None
     try:

@@ -213,9 +213,7 @@ def _name_of(path: str, has_bytes: bool) -> str:
 
 
 def _number_name(number: int, path: str = "", data: bytes | None = None) -> str:
-    """The name of the output of a row that gives none. Its extension is that of the path, if this
-    is one of an image.
-    """
+    """Returns the name of the output of a row without a name, with the extension of its path."""
     suffix = _SUFFIX.search(path)
     if suffix is not None and suffix[0].lower() in IMAGE_SUFFIXES | {EXTENSION}:
         return f"{number:09d}{suffix[0]}"

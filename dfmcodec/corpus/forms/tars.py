@@ -1,6 +1,4 @@
-"""Corpora of tars in WebDataset format: members with the same name up to the first dot form a
-sample.
-"""
+"""Corpora of tars in WebDataset format, in which members form samples by their names."""
 
 from __future__ import annotations
 
