@@ -221,12 +221,8 @@ def _bd_table(rates: list[BdSummary]) -> _Table:
     head += map(_Cell, ("median", "best", "worst", "images", "low overlap"))
     rows = []
     for rate in rates:
-        figures = [f"{value:+.1f} %" for value in (rate.mean, rate.median, rate.best, rate.worst)]
-        count = str(len(rate.by_image))
-        if rate.kind == MEAN_CURVE:
-            figures[1:], count = ["", "", ""], rate.kind
         what = rate.series, rate.label, MEASURES[rate.measure].label
-        rows.append([*map(_Cell, (*what, *figures, count, str(rate.low_overlap)))])
+        rows.append([*map(_Cell, (*what, *rate.columns, str(rate.low_overlap)))])
     return _Table(head, rows)
 
 

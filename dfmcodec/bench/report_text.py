@@ -88,13 +88,9 @@ def as_csv(comparison: Comparison) -> str:
     if rows:
         writer = csv.DictWriter(buffer, rows[0], lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: _csv_value(value) for name, value in row.items()} for row in rows)
+        forms: dict[object, object] = {True: "true", False: "false"}  # as in JSON
+        writer.writerows(row | {"lossless": forms.get(row["lossless"])} for row in rows)
     return buffer.getvalue()
-
-
-def _csv_value(value: object) -> object:
-    """Converts a boolean to its JSON form."""
-    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _target_text(summary: TargetSummary, comparison: Comparison) -> str:
@@ -110,21 +106,18 @@ def _target_text(summary: TargetSummary, comparison: Comparison) -> str:
 def _image_table(summary: TargetSummary, anchors: list[str], labels: dict[str, str]) -> str:
     measure = summary.target.measure
     rows = [["image", "bytes", DFM, *(labels[anchor] for anchor in anchors)]]
-    notes = set()
+    notes: set[str] = set()
     for row in summary.rows:
         ours = row.cells[DFM].figures
-        cells = []
-        for anchor in anchors:
-            text, note = _cell(row.cells.get(anchor), measure)
-            cells.append(text)
-            notes.add(note)
+        cells = [_cell(row.cells.get(anchor), measure) for anchor in anchors]
+        notes.update(note for _, note in cells if note)
         size, quality = (str(ours.bytes), _quality(ours, measure)) if ours else ("", "")
-        rows.append([_short(row.image_name), size, quality, *cells])
+        rows.append([_short(row.image_name), size, quality, *(text for text, _ in cells)])
     if len(summary.rows) > 1:
         complete = [codec for codec in summary.codecs if codec.image_count == len(summary.rows)]
         means = {codec.codec: codec.mean[measure.name] for codec in complete}
         rows.append(["mean", "", *(measure.text(means.get(name)) for name in (DFM, *anchors))])
-    return "\n".join([aligned(rows), *sorted(note for note in notes if note)])
+    return "\n".join([aligned(rows), *sorted(notes)])
 
 
 def _cell(cell: Measurement | None, measure: Measure) -> tuple[str, str]:
@@ -188,11 +181,7 @@ def _bd_table(title: str, measure: Measure, rates: list[BdSummary]) -> str:
     notes = []
     for rate in rates:
         label = _short_label(rate.label)
-        if rate.kind == MEAN_CURVE:
-            rows.append([label, f"{rate.mean:+.1f} %", "", "", "", rate.kind])
-        else:
-            figures = (rate.mean, rate.median, rate.best, rate.worst)
-            rows.append([label, *(f"{figure:+.1f} %" for figure in figures), str(len(rate.by_image))])
+        rows.append([label, *rate.columns])
         if rate.low_overlap:
             where = "" if rate.kind == MEAN_CURVE else f" on {rate.low_overlap} of {len(rate.by_image)}"
             notes.append(f"{label}: curves share under {100 * LOW_OVERLAP:.0f} % of their {measure.label} span{where}")

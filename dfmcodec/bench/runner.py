@@ -257,9 +257,7 @@ def find_images(
     """Reads and hashes every image of files and folders. Images that dfm cannot encode become
     failures. Notices are of skipped devices and pipes, and of conversions and losses.
     """
-    files, failures, passed_over = _image_files(paths)
-    for path in passed_over:
-        on_notice(f"skipped {path}: {NOT_A_FILE}")
+    files, failures = _image_files(paths, on_notice)
     images = []
     for path, name in _named(files).items():
         try:
@@ -278,8 +276,7 @@ def find_images(
 
 def image_names(paths: tuple[Path, ...]) -> dict[Path, str]:
     """Returns the names that a run gives to images of files and folders, without reading them."""
-    files, *_ = _image_files(paths)
-    return _named(files)
+    return _named(_image_files(paths, lambda notice: None)[0])
 
 
 def _named(files: list[Path]) -> dict[Path, str]:
@@ -299,13 +296,12 @@ def _named(files: list[Path]) -> dict[Path, str]:
     return names
 
 
-def _image_files(paths: tuple[Path, ...]) -> tuple[list[Path], list[Failure], list[Path]]:
-    """Returns the given files and the image files of folders, without duplicates; failures; and the
-    devices and pipes in folders. These are skipped, because a run reads each file twice.
+def _image_files(paths: tuple[Path, ...], on_notice: Callable[[str], None]) -> tuple[list[Path], list[Failure]]:
+    """Returns the given files and the image files of folders, without duplicates; and failures.
+    Devices and pipes in folders are skipped, because a run reads each file twice.
     """
     failures = []
     files: dict[Path, None] = {}
-    passed_over: list[Path] = []
     for path in paths:
         if path.is_dir():
             try:
@@ -315,13 +311,16 @@ def _image_files(paths: tuple[Path, ...]) -> tuple[list[Path], list[Failure], li
                 continue
             if not below:
                 failures.append(Failure.of(str(path), "a folder without images"))
-            passed_over += filter(is_stream, below)
-            files.update((path, None) for path in below if not is_stream(path))
+            for file in below:
+                if is_stream(file):
+                    on_notice(f"skipped {file}: {NOT_A_FILE}")
+                else:
+                    files[file] = None
         elif is_stream(path):
             failures.append(Failure.of(str(path), f"{NOT_A_FILE}; name a file"))
         else:
             files[path] = None
-    return list(files), failures, passed_over
+    return list(files), failures
 
 
 def host() -> str:

@@ -82,14 +82,13 @@ class BdSummary:
         return median(self.by_image.values())
 
     @property
-    def best(self) -> float:
-        """Returns the lowest BD-rate."""
-        return min(self.by_image.values())
-
-    @property
-    def worst(self) -> float:
-        """Returns the highest BD-rate."""
-        return max(self.by_image.values())
+    def columns(self) -> list[str]:
+        """Returns mean, median, best, worst and number of images as text; a mean curve has one."""
+        if self.kind == MEAN_CURVE:
+            return [f"{self.mean:+.1f} %", "", "", "", self.kind]
+        rates = self.by_image.values()
+        figures = self.mean, self.median, min(rates), max(rates)
+        return [*(f"{figure:+.1f} %" for figure in figures), str(len(rates))]
 
     def text_of(self, image_name: str) -> str:
         """Formats the BD-rate of an image; "" if there is none."""

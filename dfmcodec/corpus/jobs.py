@@ -1,4 +1,8 @@
-"""Progress of a corpus, determined from its store."""
+"""Progress of a corpus, determined from its store.
+
+All functions raise a DfmError if the store cannot be used, or if a package that it needs is not
+installed.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,8 @@ from dfmcodec.corpus.forms.entry import require_pyarrow
 from dfmcodec.corpus.job import Job
 from dfmcodec.corpus.outputs import archive
 from dfmcodec.corpus.plan import Plan, read_plan
-from dfmcodec.corpus.records import DONE, FAILED, Commit, ImageRow, commit_name, forget, read_commit, read_rows
-from dfmcodec.corpus.sources import FILES, RECORDS, Item
+from dfmcodec.corpus.records import DONE, FAILED, Commit, ImageRow, forget, read_commit, read_rows
+from dfmcodec.corpus.sources import BEGAN, COMMIT, FILES, RECORDS, Item, record_name
 from dfmcodec.corpus.store import Store, scheme_of, version_of
 from dfmcodec.errors import ConfigError, DfmError
 from dfmcodec.files.names import as_unicode
@@ -83,24 +87,16 @@ def plan_of(store: Store) -> Plan:
 
 
 def open_shards(store: Store, numbers: Sequence[int]) -> list[int]:
-    """Returns the shards that are not finished, according to a new listing.
-
-    Raises:
-        DfmError: The store cannot be listed.
-    """
+    """Returns the shards that are not finished, according to a new listing."""
     done = set(_done(store, numbers))
     return [number for number in numbers if number not in done]
 
 
 def progress(store: Store, plan: Plan, part: Part, lost: Collection[int] = ()) -> Progress:
-    """Returns the progress of a part of a corpus. Shards of `lost_outputs` do not count as done.
-
-    Raises:
-        DfmError: The store cannot be read.
-    """
+    """Returns the progress of a part of a corpus. Shards of `lost_outputs` do not count as done."""
     numbers, names = [number for number in part.shards(plan) if number not in lost], set(store.names(RECORDS))
-    commits = _commits(store, [number for number in numbers if f"{number:05d}.json" in names])
-    begun = sum(f"{number:05d}.began" in names for number in numbers)
+    commits = _commits(store, [number for number in numbers if f"{number:05d}.{COMMIT}" in names])
+    begun = sum(f"{number:05d}.{BEGAN}" in names for number in numbers)
     total = sum(commits.values(), Commit())
     images = plan.images if part.of == 1 else None
     shards = len(part.shards(plan))
@@ -111,12 +107,7 @@ def progress(store: Store, plan: Plan, part: Part, lost: Collection[int] = ()) -
 
 def lost_outputs(store: Store, plan: Plan, part: Part) -> dict[int, list[str]]:
     """Returns the outputs of done shards that are missing or of another size than was recorded, by
-    the number of their shard. Lists each folder once.
-
-    Raises:
-        MissingPackageError: pyarrow is not installed.
-        DfmError: The store cannot be read.
-    """
+    the number of their shard. Lists each folder once."""
     require_pyarrow()
 
     @cache
@@ -150,7 +141,7 @@ def _unescaped(output: str) -> str:
 def do_again(store: Store, numbers: Iterable[int]) -> None:
     """Takes back that shards are done. It stays noted which images killed their workers."""
     for number in numbers:
-        store.delete(commit_name(number))
+        store.delete(record_name(number, COMMIT))
 
 
 def check_sources(store: Store, plan: Plan, part: Part) -> None:
@@ -160,7 +151,6 @@ def check_sources(store: Store, plan: Plan, part: Part) -> None:
 
     Raises:
         ConfigError: A source was replaced.
-        DfmError: The store cannot be read.
     """
     if all(scheme_of(source) is not None for source in plan.job.sources):
         return
@@ -182,7 +172,7 @@ def _changed_source(store: Store, plan: Plan, number: int) -> tuple[str, str] | 
         version, failed = version_of(item.source), any(row.status == FAILED for row in ours)
         changed = [row for row in ours if row.source_version not in (None, version)]
         if version is not None and changed and not failed and not _holds_recorded_images(plan.job, item, ours):
-            return item.source, changed[0].output or commit_name(number)
+            return item.source, changed[0].output or record_name(number, COMMIT)
     return None
 
 
@@ -200,12 +190,7 @@ def _holds_recorded_images(job: Job, item: Item, rows: Sequence[ImageRow]) -> bo
 
 
 def failures(store: Store, plan: Plan) -> Iterator[tuple[str, str]]:
-    """Yields the source and the error message of each image that failed.
-
-    Raises:
-        MissingPackageError: pyarrow is not installed.
-        DfmError: The store cannot be read.
-    """
+    """Yields the source and the error message of each image that failed."""
     require_pyarrow()
     for _, rows in _of_each(partial(read_rows, store), _with_failures(store, range(plan.shards))):
         yield from ((row.source, row.error or "") for row in rows if row.status == FAILED)
@@ -213,11 +198,7 @@ def failures(store: Store, plan: Plan) -> Iterator[tuple[str, str]]:
 
 def retry_failed(store: Store, plan: Plan, part: Part) -> int:
     """Resets the shards of a part in which images failed, so that they are processed again. Returns
-    their number.
-
-    Raises:
-        DfmError: The store cannot be used.
-    """
+    their number."""
     with_failures = _with_failures(store, part.shards(plan))
     for number in with_failures:
         forget(store, number)
@@ -230,7 +211,7 @@ def _with_failures(store: Store, numbers: Sequence[int]) -> list[int]:
 
 def _done(store: Store, numbers: Sequence[int]) -> list[int]:
     names = set(store.names(RECORDS))
-    return [number for number in numbers if f"{number:05d}.json" in names]
+    return [number for number in numbers if f"{number:05d}.{COMMIT}" in names]
 
 
 def _commits(store: Store, numbers: Sequence[int]) -> dict[int, Commit]:

@@ -13,7 +13,7 @@ from dfmcodec import __version__
 from dfmcodec.corpus.forms.parquet import row_count
 from dfmcodec.corpus.job import Job
 from dfmcodec.corpus.outputs import PlannedShard, planned_shards
-from dfmcodec.corpus.sources import FILES, FORMS, RECORDS, TAR, Item, Sources
+from dfmcodec.corpus.sources import FILES, FORMS, LIST, RECORDS, TAR, Item, Sources, record_name
 from dfmcodec.corpus.store import Store
 from dfmcodec.errors import ConfigError, DfmError, OutputError
 
@@ -38,7 +38,7 @@ class Plan:
         Raises:
             DfmError: The list was not written for this job, or is damaged.
         """
-        name = list_name(number)
+        name = record_name(number, LIST)
         data = store.read(name) or b""
         first, _, rest = data.partition(b"\n")
         msg = f"{store.url}/{name} is missing, damaged or of another plan; plan again in an empty store"
@@ -48,11 +48,6 @@ class Plan:
             return [Item(**json.loads(line)) for line in rest.splitlines()]
         except (ValueError, TypeError) as error:
             raise DfmError(msg) from error
-
-
-def list_name(number: int) -> str:
-    """Returns the name of the list of a shard."""
-    return f"{RECORDS}/{number:05d}.list"
 
 
 def read_plan(store: Store) -> Plan | None:
@@ -74,7 +69,7 @@ def read_plan(store: Store) -> Plan | None:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         msg = f"{store.url}/{PLAN} is not a plan of this version of dfmcodec ({__version__}); name another store"
         raise ConfigError(msg) from error
-    last = list_name(plan.shards - 1)
+    last = record_name(plan.shards - 1, LIST)
     if not store.holds(last):
         msg = f"{store.url}/{PLAN} is of {plan.shards} shards, but {last} is not there; plan again in an empty store"
         raise ConfigError(msg)
@@ -142,7 +137,7 @@ def make_plan(
         data = _first_line(job, rest) + b"\n" + rest
         digest.update(data)
         if plan is None:
-            store.write(list_name(numbers), data)
+            store.write(record_name(numbers, LIST), data)
         numbers += 1
         images += sum(max(1, item.stop - item.start) for item in items)
     if not numbers:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dfmcodec.corpus.sources import RECORDS
+from dfmcodec.corpus.sources import BEGAN, COMMIT, ROWS, record_name
 from dfmcodec.corpus.store import Store
 from dfmcodec.errors import DfmError
 from dfmcodec.files.names import as_unicode
@@ -72,34 +72,20 @@ class Commit:
         return Commit(**{name: mine[name] + theirs[name] for name in mine})
 
 
-def commit_name(number: int) -> str:
-    """Returns the name of the commit of a shard."""
-    return f"{RECORDS}/{number:05d}.json"
-
-
-def rows_name(number: int) -> str:
-    """Returns the name of the rows of a shard."""
-    return f"{RECORDS}/{number:05d}.rows.parquet"
-
-
-def _began_name(number: int) -> str:
-    return f"{RECORDS}/{number:05d}.began"
-
-
 def read_commit(store: Store, number: int) -> Commit | None:
     """Reads the commit of a shard; returns None if the shard is not finished.
 
     Raises:
         DfmError: The commit cannot be read.
     """
-    data = store.read(commit_name(number))
+    data = store.read(record_name(number, COMMIT))
     if data is None:
         return None
     with suppress(ValueError, TypeError):
         commit = Commit(**json.loads(data))
         if all(map(_is_count, asdict(commit).values())):
             return commit
-    msg = f"{store.url}/{commit_name(number)} is damaged; delete it to do its shard again"
+    msg = f"{store.url}/{record_name(number, COMMIT)} is damaged; delete it to do its shard again"
     raise DfmError(msg)
 
 
@@ -126,9 +112,9 @@ def write_commit(store: Store, number: int, rows: Sequence[ImageRow], archive_by
     file = io.BytesIO()
     values = [{name: as_unicode(value) for name, value in asdict(row).items()} for row in rows]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(values, schema), file)
-    store.write(rows_name(number), file.getvalue())
+    store.write(record_name(number, ROWS), file.getvalue())
     commit = Commit.of(rows, archive_bytes)
-    store.write(commit_name(number), json.dumps(asdict(commit)).encode())
+    store.write(record_name(number, COMMIT), json.dumps(asdict(commit)).encode())
     return commit
 
 
@@ -141,20 +127,20 @@ def read_rows(store: Store, number: int) -> list[ImageRow]:
     import pyarrow
     import pyarrow.parquet
 
-    data = store.read(rows_name(number)) or b""
+    data = store.read(record_name(number, ROWS)) or b""
     try:
         table = pyarrow.parquet.read_table(pyarrow.BufferReader(data))
         return [ImageRow(**row) for row in table.to_pylist()]
     except (pyarrow.ArrowException, OSError, ValueError, TypeError) as error:
-        done, rows = commit_name(number), rows_name(number)
+        done, rows = record_name(number, COMMIT), record_name(number, ROWS)
         msg = f"{store.url}/{rows} is missing or damaged; delete {done} to do its shard again"
         raise DfmError(msg) from error
 
 
 def forget(store: Store, number: int) -> None:
     """Deletes the commit and the attempt of a shard, so that all of it is processed again."""
-    store.delete(commit_name(number))
-    store.delete(_began_name(number))
+    store.delete(record_name(number, COMMIT))
+    store.delete(record_name(number, BEGAN))
 
 
 class Attempt:
@@ -171,7 +157,7 @@ class Attempt:
 
     def __init__(self, store: Store, number: int) -> None:
         self._store = store
-        self._name = _began_name(number)
+        self._name = record_name(number, BEGAN)
         self._image: int | None = None  # index of the image being processed, from the second attempt on
         self._deaths: dict[str, int] = {}  # of workers, by index of the image
         data = store.read(self._name)

@@ -15,9 +15,15 @@ from dfmcodec.errors import ConfigError
 
 FILES, TAR, PARQUET = FORMS = ("files", "tar", "parquet")
 RECORDS = "_dfm"  # folder of the plan in a store; it contains neither sources nor outputs
+LIST, BEGAN, ROWS, COMMIT = "list", "began", "rows.parquet", "json"  # records of a shard in it
 _FORM_OF_SUFFIX = {".tar": TAR, ".parquet": PARQUET}
 _RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
 _MAX_NAMES = 10_000_000  # limit for one pattern
+
+
+def record_name(number: int, kind: str) -> str:
+    """Returns the name of a record of a shard, such as `LIST`."""
+    return f"{RECORDS}/{number:05d}.{kind}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +73,8 @@ class Sources:
         output_of: Callable[[str], str],
         rows_of: Callable[[str], int],
     ) -> Iterator[list[Item]]:
-        """Splits the sources into shards, in order, of a maximum number of images. A tar is one
-        shard, and no shard contains rows of two Parquet files. A source named twice is used once.
+        """Splits the sources into shards, in order. A tar is one shard, and no shard contains rows
+        of two Parquet files. A source named twice is used once.
 
         Args:
             images: The maximum number of images in a shard.

@@ -1,6 +1,7 @@
 """Stores of a corpus: local folders, and object stores through fsspec.
 
-Every object is written atomically: it exists completely or not at all.
+Every object is written atomically: it exists completely or not at all. All functions raise a
+DfmError if a file or object cannot be read or listed.
 """
 
 from __future__ import annotations
@@ -266,11 +267,7 @@ def _check_size(url: str, size: int) -> None:
 
 
 def open_url(url: str) -> BinaryIO:
-    """Opens a file or object for reading. Objects are fetched in blocks.
-
-    Raises:
-        DfmError: The object cannot be opened.
-    """
+    """Opens a file or object for reading. Objects are fetched in blocks."""
     if scheme_of(url) is None:
         return open_file(local_path(url))
     with _store_errors("read", url, DfmError):
@@ -313,11 +310,7 @@ def is_folder(url: str) -> bool:
 
 
 def list_files(folder: str, recursive: bool) -> Iterator[str]:
-    """Yields the names of the files of a folder in order, relative to it, without hidden files.
-
-    Raises:
-        DfmError: The files cannot be listed.
-    """
+    """Yields the names of the files of a folder in order, relative to it, without hidden files."""
     with _store_errors("list", folder, DfmError):
         if scheme_of(folder) is None:
             names = list(_local_names(local_path(folder), recursive))
@@ -329,11 +322,7 @@ def list_files(folder: str, recursive: bool) -> Iterator[str]:
 
 
 def matching(pattern: str) -> list[str]:
-    """Returns the files that match a pattern with `*`, `?` and `[...]`, in order.
-
-    Raises:
-        DfmError: The files cannot be listed.
-    """
+    """Returns the files that match a pattern with `*`, `?` and `[...]`, in order."""
     with _store_errors("list", pattern, DfmError):
         if scheme_of(pattern) is None:
             import glob
