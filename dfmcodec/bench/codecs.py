@@ -121,10 +121,8 @@ class Webp(_PillowCodec):
 
 
 class Avif(_PillowCodec):
-    """AVIF with libavif and full chroma. Since libavif 1.4 it is tuned for visual quality (`iq`) by
-    default.
-
-    Halved chroma had a lower PSNR over RGB at every size tested.
+    """AVIF with libavif, since version 1.4 tuned for visual quality (`iq`) by default, with full
+    chroma. Halved chroma had a lower PSNR over RGB at every size tested.
     """
 
     name, label, tuned_for = "avif", "AVIF", "visual quality (iq, the default of libavif 1.4)"
@@ -312,6 +310,7 @@ def read_codecs(path: Path) -> tuple[Codec, ...]:
         ConfigError: The file raises an error or has no such list.
     """
     module = ModuleType(f"dfmcodec_bench_{path.stem}")
+    module.__file__ = str(path)
     source = read_file(path)
     try:
         exec(compile(source, path, "exec"), vars(module))

@@ -57,12 +57,8 @@ _Points = dict[str, dict[str, list[Point]]]  # codec -> image -> points; the ima
 def read_curves(
     paths: Iterable[Path], image_names: Mapping[Path, str], taken_labels: Iterable[str]
 ) -> tuple[Curve, ...]:
-    """Reads the curves of all codecs in all tables.
-
-    Args:
-        paths: The tables.
-        image_names: The name of each image of the run, by path.
-        taken_labels: Labels of other codecs of the run. To equal labels, the file name is added.
+    """Reads the curves of all codecs in all tables. Names of images are those of the run, by path.
+    The file name is added to labels that are taken.
 
     Raises:
         ConfigError: A table is invalid; the message gives the line.

@@ -15,7 +15,7 @@ from itertools import product
 from typing import Any
 
 from dfmcodec.bench import plots
-from dfmcodec.bench.measurement import DFM, Measurement
+from dfmcodec.bench.measurement import DFM, Figures, Measurement
 from dfmcodec.bench.measures import MEASURES, Measure, number_text
 from dfmcodec.bench.runner import Comparison
 from dfmcodec.bench.summary import (
@@ -272,7 +272,7 @@ def _viewer_data(
         for summary in summaries:
             cells = next((row.cells for row in summary.rows if row.image_name == image.name), {})
             views = [
-                {"label": labels[name], "caption": _caption(cells[name]), "crop": figures.crop}
+                {"label": labels[name], "caption": _caption(figures), "crop": figures.crop}
                 for name in labels
                 if name in cells and (figures := cells[name].figures) is not None
             ]
@@ -284,10 +284,7 @@ def _viewer_data(
     return images
 
 
-def _caption(cell: Measurement) -> str:
-    """Formats the figures of a cell."""
-    figures = cell.figures
-    assert figures is not None
+def _caption(figures: Figures) -> str:
     psnr = "lossless" if figures.lossless else f"{figures.psnr_db:.2f} dB"
     structure = "" if figures.ssim is None else f", SSIM {figures.ssim:.4f}"
     perceived = "" if figures.ssimulacra2 is None else f", SSIMULACRA2 {figures.ssimulacra2:.1f}"

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -157,11 +158,10 @@ def run(
         ConfigError: The plan names an unknown codec.
     """
     started = time.perf_counter()
-    codecs = plan.codecs()
+    needs = [(codec, codec.missing()) for codec in plan.codecs()]
     images, failures = find_images(plan.paths, on_notice)
-    missing = {codec: codec.missing() for codec in codecs}
-    failures += [Failure.of(codec.name, f"left out because it needs {what}") for codec, what in missing.items() if what]
-    anchors = [codec for codec in codecs if missing[codec] is None]
+    failures += [Failure.of(codec.name, f"left out because it needs {need}") for codec, need in needs if need]
+    anchors = [codec for codec, need in needs if not need]
     collector = _Collector(plan, anchors, len(images), on_progress, on_notice)
     first = [_Job(image, DFM, (target,)) for image in images for target in plan.targets]
     run_jobs(partial(_perform, plan), first, plan.processes, collector.take)
@@ -286,13 +286,10 @@ def _named(files: list[Path]) -> dict[Path, str]:
     taken: set[str] = set()
     for path in files:
         stem = printable(path.stem)
-        name = first = stem if stems[stem] == 1 else printable(str(path))
-        repeats = 1
-        while name in taken:  # names that differ only in unprintable characters
-            repeats += 1
-            name = f"{first} ({repeats})"
-        names[path] = name
-        taken.add(name)
+        first = stem if stems[stem] == 1 else printable(str(path))
+        further = (f"{first} ({number})" for number in count(2))  # names may differ in unprintable characters only
+        names[path] = next(name for name in chain([first], further) if name not in taken)
+        taken.add(names[path])
     return names
 
 

@@ -212,7 +212,7 @@ def _name_of(path: str, has_bytes: bool) -> str:
     return name if has_bytes or (name and fault_of_name(name) is None) else ""
 
 
-def _number_name(number: int, path: str = "", data: bytes | None = None) -> str:
+def _number_name(number: int, path: str, data: bytes | None) -> str:
     """Returns the name of the output of a row without a name, with the extension of its path."""
     suffix = _SUFFIX.search(path)
     if suffix is not None and suffix[0].lower() in IMAGE_SUFFIXES | {EXTENSION}:

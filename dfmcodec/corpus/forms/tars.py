@@ -6,7 +6,7 @@ import io
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from dfmcodec.corpus.forms.entry import NO_SUFFIX, Entry, Writer, without_dot
 from dfmcodec.corpus.sources import Item
@@ -26,8 +26,7 @@ def is_image_member(name: str) -> bool:
 
 
 def entries(item: Item) -> Iterator[Entry]:
-    """Yields the members of a tar that are files, reading sequentially. Nothing is unpacked to
-    disk.
+    """Yields the members of a tar that are no folders, in order. Nothing is unpacked to disk.
 
     Raises:
         DfmError: The tar cannot be opened.
@@ -56,20 +55,18 @@ def _reader(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], bytes
 
     def read() -> bytes:
         if not member.isfile():
-            msg = f"{member.name} is a link or a device, not a file; make the tar without such members"
-            raise ImageError(msg)
-        if member.size > MAX_HELD_BYTES:
-            msg = f"{member.name} has more than {MAX_HELD_BYTES >> 20} MiB, the limit for a member"
-            raise ImageError(msg)
-        if member.issparse():  # a few bytes in the tar can represent any number of zeros
-            msg = f"{member.name} is sparse: the tar does not hold all of its bytes; make the tar without --sparse"
-            raise ImageError(msg)
-        try:
-            file: IO[bytes] | None = tar.extractfile(member)
-            return b"" if file is None else file.read()
-        except (tarfile.TarError, OSError) as error:
-            msg = f"{member.name} cannot be read: {error}; the tar may be cut off"
-            raise ImageError(msg) from error
+            fault = "is a link or a device, not a file; make the tar without such members"
+        elif member.size > MAX_HELD_BYTES:
+            fault = f"has more than {MAX_HELD_BYTES >> 20} MiB, the limit for a member"
+        elif member.issparse():  # a few bytes in the tar can represent any number of zeros
+            fault = "is sparse: the tar does not hold all of its bytes; make the tar without --sparse"
+        else:
+            try:
+                return cast("IO[bytes]", tar.extractfile(member)).read()
+            except (tarfile.TarError, OSError) as error:
+                fault = f"cannot be read: {error}; the tar may be cut off"
+        msg = f"{member.name} {fault}"
+        raise ImageError(msg)
 
     return read
 
