@@ -351,9 +351,7 @@ def decode_pixels(source: FileLike) -> Pixels:
 def decode_best_effort(
     source: FileLike, backend: str = "numpy", generator: GeneratorLike | None = None
 ) -> tuple[Pixels, list[str]]:
-    """Returns the decodable pixels of a `.dfm` file and its losses: `decode(source,
-    best_effort=True)` as a pair.
-    """
+    """Returns the pixels and losses of `decode(source, best_effort=True)`."""
     decoded = decode(source, backend=backend, generator=generator, best_effort=True)
     return decoded.pixels, list(decoded.losses)
 
@@ -381,11 +379,7 @@ def _as_region(region: Region | Sequence[int] | None) -> Region | None:
 
 
 def _integers(given: Sequence[int], what: str, *names: str) -> tuple[int, ...]:
-    """Returns the integers of an argument, one for each name.
-
-    Raises:
-        ConfigError: The argument does not consist of as many integers as there are names.
-    """
+    """Returns the integers of an argument, one for each name, or raises ConfigError."""
     try:
         numbers = tuple(map(index, given))
     except TypeError:
@@ -437,11 +431,7 @@ def _bytes(source: FileLike) -> bytes:
 
 
 def _opened(source: Any) -> Any:
-    """Reads bytes-like objects and binary files; returns anything else unchanged.
-
-    Raises:
-        ConfigError: The file is open in text mode.
-    """
+    """Reads bytes-like objects and binary files; returns the rest unchanged. Refuses text files."""
     if isinstance(source, bytearray | memoryview):
         return bytes(source)
     if isinstance(source, TextIOBase):  # reading it could fail to decode bytes as text

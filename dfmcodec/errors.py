@@ -93,9 +93,7 @@ NO_MEMORY = "out of memory; use a smaller image, fewer processes at a time or, t
 
 
 def is_lack_of_memory(error: Exception) -> bool:
-    """Indicates whether an exception means lack of memory, including failures to load a library or
-    to start a thread.
-    """
+    """Indicates whether memory is lacking, also to load a library or to start a thread."""
     if isinstance(error, ImportError):
         return "failed to map segment" in str(error)
     if isinstance(error, RuntimeError):
@@ -119,7 +117,6 @@ def require(what: str, *modules: str, otherwise: str = "") -> None:
 
     Args:
         what: The feature that needs the packages, as the message starts: "the overfitted codec".
-        modules: The names of their modules, from `PACKAGES`.
         otherwise: An alternative for the end of the message: "or write a PNG".
 
     Raises:
@@ -142,9 +139,7 @@ def missing_package(what: str, *modules: str, otherwise: str = "") -> MissingPac
 
 
 def is_installed(module: str) -> bool:
-    """Indicates whether a package is installed, given the name of its module. The module is not
-    imported.
-    """
+    """Indicates whether the package of a module is installed, without importing it."""
     try:
         return find_spec(module) is not None
     except (ImportError, ValueError):  # refused by an import hook, or a module without origin

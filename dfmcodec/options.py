@@ -43,13 +43,9 @@ class Option:
     """Declaration of an option.
 
     Args:
-        kind: The type of its values.
         help: Its description in the help of the command.
-        low: The minimum.
-        high: The maximum.
         excludes_low: Whether the minimum itself is not allowed.
         excludes_high: Whether the maximum itself is not allowed.
-        choices: The allowed names, if the option is a choice.
         flags: The flags on the command line; if empty, the name of the field with hyphens.
         metavar: The placeholder of the value in the help; derived from the kind if empty.
         is_target: Whether it is a target. Only one target can be given.
@@ -67,16 +63,7 @@ class Option:
     is_target: bool = False
 
     def check(self, name: str, value: Any) -> None:
-        """Raises an error for a value that is invalid on its own.
-
-        Args:
-            name: The name of the option.
-            value: The value.
-
-        Raises:
-            ConfigError: The value has the wrong type, is out of range, or is not one of the
-                choices.
-        """
+        """Raises ConfigError for a value that is not of the kind, in the range or a choice."""
         if self.kind is Kind.CHOICE:
             if value not in self.choices:
                 msg = f"unknown {name} {value!r}; choose one of {', '.join(self.choices)}"
@@ -139,10 +126,7 @@ class EncodeSettings:
     size: int | None = _positive(Kind.SIZE, "Maximum size in bytes, such as 20000, 20k or 20Ki.", is_target=True)
     psnr: float | None = _positive(Kind.NUMBER, "Minimum PSNR in dB.", is_target=True)
     lossless: bool = _field(
-        False,
-        Kind.FLAG,
-        "No loss (8 bits; 16 bits only by chance). The same as --psnr 200.",
-        is_target=True,
+        False, Kind.FLAG, "No loss (8 bits; 16 bits only by chance). The same as --psnr 200.", is_target=True
     )
     ssimulacra2: float | None = _field(
         None,
@@ -254,11 +238,7 @@ def options_of(settings: type[EncodeSettings] = EncodeSettings) -> Iterator[tupl
 
 
 def _refuse_model(name: str, models: tuple[str, ...], given: str) -> None:
-    """Raises the error for an option that belongs to a different codec.
-
-    Raises:
-        ConfigError: Always.
-    """
+    """Raises ConfigError for an option that belongs to a different codec."""
     named = [model for model in models if model != AUTO]
     others = f"{' and '.join(named)} codec{'s' if len(named) > 1 else ''}"
     which = "one of them" if len(named) > 1 else "that codec"

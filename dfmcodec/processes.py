@@ -32,11 +32,9 @@ _stop_asked = Event()  # in this process
 
 def keep_current_folder_out() -> None:
     """Keeps the current folder off the module path of all child processes started from now on.
-    Python starts workers with `-c`, which puts the current folder first, so a file in it could be
-    imported as a module.
 
-    Raises:
-        ConfigError: Python ignores the environment variable that is needed.
+    Python starts workers with `-c`, which puts the current folder first, so a file in it could be
+    imported as a module. Raises ConfigError if Python ignores the environment variable for this.
     """
     if sys.flags.safe_path:  # children inherit it
         return
@@ -122,7 +120,6 @@ def run_jobs(
             results.
         jobs: The jobs, performed approximately in this order. The iterable is consumed as the work
             proceeds.
-        processes: The number of processes.
         following: Receives a job and its result and returns further jobs. The result is None if the
             process died.
         should_stop: Called before each job. If it returns True, jobs that have not started are
@@ -153,16 +150,14 @@ def run_in_executors(
     of_error: Callable[[Job, Exception], Result | None] | None = None,
     poll_s: float | None = None,
 ) -> None:
-    """Performs jobs in an executor. If it breaks, continues in a new one. Jobs that were running
-    then are tried one at a time, so that each is judged on its own.
+    """Performs jobs like `run_jobs` in an executor. If it breaks, continues in a new one.
+
+    Jobs that were running then are tried one at a time, so that each is judged on its own. Jobs
+    that follow a death are performed last.
 
     Args:
         make: Creates an executor and a function that returns how many jobs to submit at a time.
             Receives whether the executor is for a single job.
-        perform: As in `run_jobs`.
-        jobs: As in `run_jobs`.
-        following: As in `run_jobs`. Jobs that follow a death are performed last.
-        should_stop: As in `run_jobs`.
         of_error: Converts an error that the executor raised to the result of the job, or to None if
             the worker was lost. Without it, such errors are raised here.
         poll_s: Interval in seconds at which `should_stop` is polled while jobs are running. None
@@ -227,9 +222,7 @@ def _without_interrupts() -> Iterator[None]:
 
 
 def _begin(threads: int) -> None:
-    """Initialises a worker process: it ends with its parent, and Ctrl-C only asks it to stop,
-    because the parent decides what an interrupt means.
-    """
+    """Initialises a worker: it ends with its parent, which decides what Ctrl-C means."""
 
     def on_interrupt(_signal: int, _frame: FrameType | None) -> None:
         _stop_asked.set()
@@ -251,9 +244,7 @@ def _end_after(parent: BaseProcess) -> None:
 
 
 def _pool(processes: int) -> Executor:
-    """Creates a pool of processes that share the cores: NumPy uses an equal number of threads in
-    each.
-    """
+    """Creates a pool of processes that share the cores, with equal numbers of threads."""
     keep_current_folder_out()
     threads = max(1, thread_count() // processes)
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):

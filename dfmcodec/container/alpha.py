@@ -31,12 +31,7 @@ def _tiles_of(height: int, width: int) -> tuple[Region, ...]:
 
 
 def write_alpha(alpha: Pixels) -> bytes:
-    """Returns the alpha section: a kind and a value or length for each tile, then the bodies of the
-    tiles.
-
-    Args:
-        alpha: uint8 or uint16 [H, W].
-    """
+    """Returns the alpha section of uint8 or uint16 [H, W]: a table of tiles, then their bodies."""
     entries, bodies = [], []
     for tile in _tiles_of(*alpha.shape):
         tile_alpha = alpha[tile.rows, tile.columns]
@@ -50,17 +45,7 @@ def write_alpha(alpha: Pixels) -> bytes:
 
 
 def read_alpha(body: bytes, height: int, width: int, bit_depth: int, region: Region | None = None) -> Pixels:
-    """Reads the alpha of a region from an alpha section. Inverts `write_alpha`.
-
-    Args:
-        body: The alpha section.
-        height: The height of the image, in pixels.
-        width: The width of the image, in pixels.
-        bit_depth: The bits per sample, 8 or 16.
-        region: The region to read; None for the complete image.
-
-    Returns:
-        uint8 or uint16 [H, W] of the region.
+    """Reads the alpha of a region, uint8 or uint16 [H, W], from an alpha section; None reads all.
 
     Raises:
         CorruptError: The section is not valid.
@@ -94,10 +79,7 @@ def read_alpha(body: bytes, height: int, width: int, bit_depth: int, region: Reg
 
 
 def _to_webp(alpha: Pixels) -> bytes:
-    """Encodes alpha [H, W] as lossless WebP.
-
-    At 8 bits R, G and B are equal. At 16 bits R is the low byte, G is the high byte, and B is 0.
-    """
+    """Encodes alpha [H, W] as lossless WebP: gray, or at 16 bits low byte, high byte and 0."""
     import PIL.Image
 
     low, high = (alpha & 255).astype(np.uint8), (alpha >> 8).astype(np.uint8)
@@ -108,11 +90,7 @@ def _to_webp(alpha: Pixels) -> bytes:
 
 
 def _is_webp_of(body: bytes, size: int, tile: Region) -> bool:
-    """Indicates whether bytes are a lossless WebP file of the given length and of the size of a
-    tile.
-
-    Only headers are checked; nothing is decompressed.
-    """
+    """Checks the headers of a tile's lossless WebP file; nothing is decompressed."""
     if len(body) != size or size < _WEBP_HEAD.size:
         return False
     riff, riff_bytes, kind, chunk_bytes, signature, stream = _WEBP_HEAD.unpack_from(body)
@@ -127,12 +105,7 @@ def _is_webp_of(body: bytes, size: int, tile: Region) -> bool:
 
 
 def _from_webp(body: bytes, bit_depth: int) -> Pixels:
-    """Decodes the WebP file of a tile. Inverts `_to_webp`.
-
-    Raises:
-        CorruptError: The WebP file is damaged.
-        LimitError: The tile exceeds the limit that this process set for Pillow.
-    """
+    """Decodes the WebP file of a tile. Inverts `_to_webp`."""
     from PIL.Image import DecompressionBombError
     from PIL.WebPImagePlugin import WebPImageFile
 

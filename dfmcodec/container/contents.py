@@ -1,7 +1,4 @@
-"""The contents of a file: architectures, quantised models and ancillary data.
-
-An encoder passes them to the bitstream writer, and the bitstream reader passes them to a decoder.
-"""
+"""The contents of a file: architectures, quantised models and ancillary data."""
 
 from __future__ import annotations
 

@@ -20,13 +20,7 @@ from typing import Any, NoReturn
 
 from dfmcodec.codecs.registry import Model
 from dfmcodec.container.contents import Architecture, QuantizedModel
-from dfmcodec.errors import (
-    CorruptError,
-    FormatError,
-    LimitError,
-    TruncatedError,
-    UnsupportedVersionError,
-)
+from dfmcodec.errors import CorruptError, FormatError, LimitError, TruncatedError, UnsupportedVersionError
 from dfmcodec.image import BIT_DEPTHS, MAX_SIDE
 
 MAGIC = b"\x89DFM"
@@ -118,10 +112,7 @@ WEIGHTS_ID = Field("weights_id", "I", WORD)
 def long_header(network: tuple[Field, ...], further: tuple[Field, ...] = ()) -> tuple[Field, ...]:
     """Returns the fields of a codec whose header describes the image and a network.
 
-    Args:
-        network: The fields that describe the network.
-        further: The fields after the number of sections. `further_bytes` stores their size, so that
-            a later version can add fields.
+    `further_bytes` stores the size of `further`, so that a later version can add fields.
     """
     least = sum(field.size for field in further if field.when is _always)
     sizes = sorted({least, sum(field.size for field in further)})
@@ -131,11 +122,7 @@ def long_header(network: tuple[Field, ...], further: tuple[Field, ...] = ()) -> 
 
 def image_values(model: QuantizedModel, section_count: int) -> dict[str, int]:
     """Returns the values of the fields of `long_header` that describe the image."""
-    return {
-        "channels": model.architecture.channels,
-        "bit_depth": model.bit_depth,
-        "section_count": section_count,
-    }
+    return {"channels": model.architecture.channels, "bit_depth": model.bit_depth, "section_count": section_count}
 
 
 _FIRST_SKIPPED = 128  # sections from this id on change no sample; unknown ones are skipped
@@ -217,9 +204,7 @@ class HeaderForm:
 
     @property
     def section_order(self) -> tuple[Section, ...]:
-        """The order in which sections are written. Sections that are needed first come first, so
-        that a prefix of a file is useful.
-        """
+        """The order of the sections in a file: those that a prefix needs first come first."""
         main = (self.main_section,)
         first, last = ((), main) if self.main_bytes is None else (main, ())
         of_image = (Section.RGB, Section.METADATA)
@@ -237,32 +222,24 @@ def header_form(model: Model) -> HeaderForm:
 
 
 def further_bytes(model: Model, is_tiled: bool = False) -> int:
-    """Returns the value of the field `further_bytes`: the size of a codec's further fields, in
-    bytes.
-    """
+    """Returns the size of a codec's further fields, in bytes."""
     sizes = [size for field in header_form(model).fields if field.name == "further_bytes" for size in _listed(field)]
     return sizes[-1 if is_tiled else 0] if sizes else 0
 
 
 def _listed(field: Field) -> tuple[int, ...]:
-    """Returns the allowed values of a field, which must be a tuple."""
     assert isinstance(field.allowed, tuple)
     return field.allowed
 
 
 def write_fields(values: Values) -> bytes:
-    """Returns the magic and the fields of a header. `values` must contain every field that is
-    present.
-    """
+    """Returns the magic and all fields that are present."""
     present = header_form(MODELS[values["model"]]).present(values)
     return MAGIC + b"".join(field.pack(values[field.name]) for field in present)
 
 
 def read_fields(data: bytes) -> tuple[dict[str, int], int]:
     """Returns the values of a header's fields, and the offset after them.
-
-    Args:
-        data: The file's bytes, or a prefix of them. The caller has checked the magic.
 
     Raises:
         FormatError: A field is truncated or has a value that is not allowed; see `Field.unpack`.
@@ -278,9 +255,7 @@ def read_fields(data: bytes) -> tuple[dict[str, int], int]:
 
 
 def fields_bytes(model: Model, is_tiled: bool = False) -> int:
-    """Returns the size of magic and fields in bytes. For a code, this is exact if `code_bytes` is
-    below 128.
-    """
+    """Returns the size of magic and fields in bytes, exact for a code below 128 bytes."""
     values = {"model": model.code, "further_bytes": further_bytes(model, is_tiled)}
     return len(MAGIC) + sum(field.size for field in header_form(model).present(values))
 
@@ -292,30 +267,14 @@ def container_bytes(model: Model, is_tiled: bool = False) -> int:
 
 
 def require(data: bytes, size: int) -> None:
-    """Refuses data that ends before a given offset in the header.
-
-    Args:
-        data: The file's bytes, or a prefix of them.
-        size: The least length, in bytes.
-
-    Raises:
-        TruncatedError: The data is shorter.
-    """
+    """Raises TruncatedError if data ends before a given offset in the header."""
     if len(data) < size:
         msg = f"the file ends after {len(data)} bytes, inside its header; it is truncated; get a complete copy"
         raise TruncatedError(msg)
 
 
 def refuse_unknown(what: str, data: bytes) -> NoReturn:
-    """Refuses a feature that a newer version may have introduced.
-
-    Args:
-        what: The unknown feature and its place, for the message.
-        data: The file's bytes. Their CRC-32 shows whether damage may be the cause.
-
-    Raises:
-        UnsupportedVersionError: Always.
-    """
+    """Raises UnsupportedVersionError for a feature that a newer version may have introduced."""
     is_complete = data[-CRC.size :] == CRC.pack(zlib.crc32(data[: -CRC.size]))
     advice = "update dfmcodec" if is_complete else "update dfmcodec, or get a complete copy: its CRC-32 does not match"
     msg = f"{what} is unknown to this program; {advice}"

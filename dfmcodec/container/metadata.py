@@ -1,6 +1,4 @@
-"""The metadata section: ICC profile, Exif block, XMP packet, colour code points (CICP) and
-significant bits <-> a msgpack map.
-"""
+"""The metadata section: ICC profile, Exif, XMP, code points, significant bits <-> a msgpack map."""
 
 from __future__ import annotations
 
@@ -27,8 +25,7 @@ _MOST_ENTRIES, _LONGEST_NAME = 64, 64  # of a map; later versions may add entrie
 
 
 def pack_metadata(metadata: Metadata) -> bytes:
-    """Returns the metadata section: a msgpack map from names to bytes. The six bytes before an Exif
-    block are removed; `unpack_metadata` restores them.
+    """Returns the metadata section, a msgpack map from names to bytes, Exif without its prefix.
 
     Raises:
         ConfigError: The metadata is larger than the format allows.
@@ -50,7 +47,6 @@ def unpack_metadata(body: bytes | None, bit_depth: int = 16) -> Metadata:
     """Reads a metadata section. Inverts `pack_metadata`.
 
     Args:
-        body: The section; None gives empty metadata.
         bit_depth: The bits per sample. All 8 bits of 8-bit samples are significant.
 
     Raises:
@@ -80,12 +76,9 @@ def unpack_metadata(body: bytes | None, bit_depth: int = 16) -> Metadata:
 
 
 def _metadata_of(pairs: Iterable[tuple[Any, Any]]) -> Metadata:
-    """Returns the metadata of a map's entries. Unknown names and invalid code points are skipped. A
-    map within a map is refused as soon as it ends.
+    """Returns the metadata of a map's entries, without unknown names and invalid code points.
 
-    Raises:
-        ValueError: A name occurs twice or is not text, a value is not bytes, code points have the
-            wrong length, or the number of bits is out of range.
+    Raises ValueError for an invalid entry. A map within a map is refused as soon as it ends.
     """
     entries = list(pairs)  # msgpack in pure Python passes a generator
     found = dict(entries)

@@ -1,7 +1,6 @@
 """The `.dfm` container: a quantised model and ancillary data <-> the bytes of a file.
 
-A file consists of the header with its section table, the sections, and a CRC-32. `header` and
-`layout` define the header, `section_form` the sections of each codec.
+`header` and `layout` define the header, `section_form` the sections of each codec.
 """
 
 from __future__ import annotations
@@ -28,12 +27,8 @@ def write(model: QuantizedModel, ancillary: Mapping[Section, bytes] | None = Non
     """Serialises a quantised model to the bytes of a `.dfm` file.
 
     Args:
-        model: The model.
         ancillary: The sections of ancillary data; see `ancillary_sections`.
         checked: Whether to write checks, if they take at most `CHECKS_FRACTION` of the file.
-
-    Returns:
-        The bytes of the file.
     """
     codec = model.architecture.model
     header, form = header_form(codec), section_form(codec)
@@ -57,11 +52,7 @@ def write(model: QuantizedModel, ancillary: Mapping[Section, bytes] | None = Non
 
 
 def ancillary_sections(ancillary: Ancillary) -> dict[Section, bytes]:
-    """Returns the sections of ancillary data.
-
-    Raises:
-        ConfigError: The metadata is larger than the format allows.
-    """
+    """Returns the sections of ancillary data. Raises ConfigError for too much metadata."""
     sections = {}
     if ancillary.metadata:
         sections[Section.METADATA] = pack_metadata(ancillary.metadata)
@@ -77,15 +68,7 @@ def _ordered(sections: Mapping[Section, bytes], order: Sequence[Section]) -> dic
 
 
 def read(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[QuantizedModel, Ancillary]:
-    """Reads the model and the ancillary data of an intact file. Inverts `write`.
-
-    Args:
-        data: The file's bytes.
-        max_pixels: The largest number of pixels that an image may have.
-
-    Raises:
-        FormatError: See `read_region`.
-    """
+    """Reads model and ancillary data of an intact file. Inverts `write`; see `read_region`."""
     model, ancillary, _ = read_region(data, None, max_pixels)
     return model, ancillary
 
@@ -100,7 +83,6 @@ def read_region(
     """Reads a region of a file's image.
 
     Args:
-        data: The file's bytes.
         region: The region to read; None for the complete image. Latents of tiles outside it are not
             decoded.
         max_pixels: The largest number of pixels that an image may have. A larger one is refused
@@ -143,14 +125,14 @@ def read_ancillary(data: bytes, region: Region | None, max_pixels: int = MAX_PIX
 
 
 def _complete(data: bytes, max_pixels: int) -> FileState:
-    """Returns the state of a file, which must be intact; see `read_region` for the errors."""
+    """Returns the state of a file, which must be intact."""
     state = examine(data, read_header(data, max_pixels))
     state.refuse_damage()
     return state
 
 
 def _ancillary_of(state: FileState, region: Region | None, losses: list[str] | None) -> Ancillary:
-    """Returns the ancillary data, with the alpha of a region; see `read_region`."""
+    """Returns the ancillary data, with the alpha of a region."""
     header = state.header
     alpha, metadata = None, Metadata()
     if Section.ALPHA in header.sections:

@@ -26,9 +26,6 @@ def image_array(source: Any) -> Pixels:
     Args:
         source: uint8 or uint16 of any byte order, [H, W] or [H, W, C] with C = 1, 2, 3 or 4.
 
-    Returns:
-        An array with the same values, shape and byte order.
-
     Raises:
         ImageError: The array has an unsupported type or shape. The message gives the expression
             that converts it.
@@ -67,12 +64,7 @@ def image_array(source: Any) -> Pixels:
 
 
 def _conversion(array: npt.NDArray[Any], expression: str) -> str:
-    """Describes the contents of an array of an unsupported type and how to convert it.
-
-    Args:
-        array: Array of any type, not empty.
-        expression: The expression of the array in the message.
-    """
+    """Describes an array of an unsupported type, not empty, and how to convert it."""
     found, kind = f"this one is {array.dtype.name}", array.dtype.kind
     if kind == "b":
         return f"{found}; encode {expression}.astype(np.uint8) * 255"
@@ -99,7 +91,6 @@ def read_arrays(
     """Reads the arrays of an .npz file, by name.
 
     Args:
-        path: The file.
         names: The arrays to read if present; None for all. Other arrays are not decompressed.
         max_bytes: Maximum size of all decompressed arrays.
 
@@ -124,12 +115,7 @@ def read_arrays(
 
 
 def _read_array(data: bytes) -> npt.NDArray[Any]:
-    """Reads an array from the bytes of an .npy file.
-
-    Raises:
-        ValueError: The bytes are not an .npy file. The shape is checked against the size before
-            memory is allocated.
-    """
+    """Reads an .npy file. The shape is checked against the size before memory is allocated."""
     file = io.BytesIO(data)
     version = np.lib.format.read_magic(file)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -142,16 +128,7 @@ def _read_array(data: bytes) -> npt.NDArray[Any]:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any], is_compressed: bool = False) -> None:
-    """Writes an .npz file atomically. No extension is added to the path.
-
-    Args:
-        path: The file.
-        arrays: The arrays, by name.
-        is_compressed: Whether to compress them.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
+    """Writes an .npz file atomically; no extension is added. Raises OutputError."""
     file = io.BytesIO()
     save = np.savez_compressed if is_compressed else np.savez
     save(file, **dict(arrays))

@@ -1,6 +1,4 @@
-"""Colour descriptions other than ICC profiles: code points, which `.dfm` files store, and others,
-which they do not.
-"""
+"""Colours that no ICC profile describes: code points, which are kept, and what is lost."""
 
 from __future__ import annotations
 
@@ -40,14 +38,9 @@ class Colours(NamedTuple):
 
 
 def described_colours(file: BinaryIO, format_name: str | None, page: int, has_profile: bool) -> Colours:
-    """Finds the colour description that takes precedence in a file.
+    """Finds the colour description that takes precedence in a file, or in a page of a TIFF.
 
-    Args:
-        file: The file.
-        format_name: Pillow's name of its format.
-        page: The page of a TIFF, from 1.
-        has_profile: Whether the file has an ICC profile, which is kept. It takes precedence over
-            all other descriptions except cICP of a PNG.
+    An ICC profile, which is kept, takes precedence over all others except cICP of a PNG.
     """
     if format_name == "PNG":
         return _of_png(png.colour_chunks(file), has_profile)

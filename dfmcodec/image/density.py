@@ -24,13 +24,8 @@ _LARGEST = 1e5
 def with_density(metadata: Metadata, dpi: Any, notify: Notify) -> Metadata:
     """Returns the metadata with the resolution, in a new Exif block if there is none.
 
-    An existing Exif block is not changed, because maker notes contain offsets.
-
-    Args:
-        metadata: The metadata.
-        dpi: The resolution that the file states outside its Exif. Anything but a pair of numbers
-            counts as none. Values that are typical of screens are ignored.
-        notify: Receives a notice if the resolution is not kept.
+    An existing Exif block is not changed, because maker notes contain offsets; a notice says what
+    is lost. Anything but a pair of numbers counts as none. Values typical of screens are ignored.
     """
     density = _checked(dpi)
     if density is None or all(round(number) in _SCREEN_DPI for number in density):
@@ -76,9 +71,7 @@ def _checked(dpi: Any) -> Density | None:
 
 
 def _exif_of(density: Density) -> bytes:
-    """Returns a short Exif block with a resolution. It omits the unit, since inches are the
-    default, and stores equal numbers once.
-    """
+    """Returns a short Exif block with a resolution; inches are the default unit."""
     x, y = (Fraction(number).limit_denominator(_LARGEST_DENOMINATOR) for number in density)
     numbers = [x] if x == y else [x, y]
     at = struct.calcsize("<2sHIH HHII HHII I")  # offset of the numbers, after the only directory

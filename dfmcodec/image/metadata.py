@@ -1,7 +1,6 @@
 """ICC profile, Exif block and XMP packet of image files, with the orientation set to upright.
 
-The files are untrusted. Metadata is read only from the standard places of each format. Values must
-be bytes, and Exif must be well formed. Everything that is dropped causes a notice.
+The files are untrusted: values must be bytes in the standard places, and Exif must be well formed.
 """
 
 from __future__ import annotations
@@ -31,10 +30,7 @@ _TIFF_LAYOUT = (
     *((330, 332), (338, 347), (512, 521), (529, 532), (700, 700), (33723, 33723), (34377, 34377), (34675, 34675)),
 )
 TIFF_LAYOUT_TAGS = frozenset(tag for first, last in _TIFF_LAYOUT for tag in range(first, last + 1))
-_KINDS = {
-    _ICC_TAG: (tiff.BYTE, tiff.UNDEFINED),
-    _XMP_TAG: (tiff.BYTE, tiff.ASCII, tiff.UNDEFINED),
-}
+_KINDS = {_ICC_TAG: (tiff.BYTE, tiff.UNDEFINED), _XMP_TAG: (tiff.BYTE, tiff.ASCII, tiff.UNDEFINED)}
 _DAMAGED_OR_LARGE = f"is damaged or has more than {MAX_METADATA_BYTES} bytes, and is left out"
 _MAP_BYTES, _ENTRY_BYTES = 1, 6  # overhead of metadata in a `.dfm` file besides names and values, at most
 _ENTRY_NAMES = {"icc": "ICC profile", "exif": "Exif block", "xmp": "XMP packet"}
@@ -56,11 +52,7 @@ def pillow_info(metadata: Metadata) -> dict[str, bytes]:
 
 
 def read_metadata(pil_image: PilImage) -> Metadata:
-    """Reads the metadata of an open Pillow image, with the orientation set to 1.
-
-    Raises:
-        Exception: Pillow cannot read the image's Exif.
-    """
+    """Reads the metadata of an open Pillow image, upright. Raises any error for unreadable Exif."""
     found = _from_info(pil_image)
     if found.exif and is_exif(found.exif):
         return upright_metadata(found)
@@ -76,11 +68,7 @@ def read_metadata(pil_image: PilImage) -> Metadata:
 def read_file_metadata(file: BinaryIO, pil_image: PilImage, page: int, notify: Notify) -> Metadata:
     """Reads the metadata of an image file unchanged, including the orientation.
 
-    Args:
-        file: The file.
-        pil_image: The image that Pillow opened from the file, at the page.
-        page: The page, from 1.
-        notify: Receives a notice of each damaged entry that is dropped.
+    The image is at the page, from 1. Damaged entries are dropped with a notice.
     """
     if pil_image.format == "PNG":
         found = png.read_metadata(file, MAX_METADATA_BYTES, notify)
@@ -114,13 +102,7 @@ def upright_metadata(metadata: Metadata) -> Metadata:
 
 
 def fitting_metadata(metadata: Metadata, notify: Notify) -> Metadata:
-    """Returns the metadata without entries that exceed the limit of a `.dfm` file, keeping small
-    entries first.
-
-    Args:
-        metadata: The metadata.
-        notify: Receives a notice of each dropped entry.
-    """
+    """Returns the metadata that fits in a `.dfm` file, keeping small entries first."""
     bytes_left = MAX_METADATA_BYTES - _MAP_BYTES
     for name, value in sorted(metadata.present().items(), key=lambda entry: len(entry[1])):
         size = _ENTRY_BYTES + len(name) + len(value)
@@ -134,12 +116,7 @@ def fitting_metadata(metadata: Metadata, notify: Notify) -> Metadata:
 
 
 def exif_fields(exif: bytes) -> ExifFields | None:
-    """Returns the fields of an Exif block that can be stored in a TIFF file beside its own; None if
-    the block is damaged.
-
-    Args:
-        exif: The block, with or without the six-byte prefix.
-    """
+    """Returns the fields of an Exif block beside those of a TIFF's layout; None if damaged."""
     return _exif_fields(io.BytesIO(exif.removeprefix(tiff.EXIF_PREFIX)), None)
 
 
@@ -198,9 +175,7 @@ def _from_tiff(file: BinaryIO, page: int, notify: Notify) -> Metadata:
 
 
 def icc_description(profile: bytes) -> str:
-    """Returns the description of an ICC profile (ICC.1:2022, 7.3 and 9.2.41); empty if it cannot be
-    read.
-    """
+    """Returns the description of an ICC profile (ICC.1:2022, 7.3 and 9.2.41), or ""."""
     with suppress(struct.error):
         (count,) = struct.unpack_from(">I", profile, _ICC_HEADER_BYTES)
         for entry in range(min(count, _MOST_ICC_TAGS)):
@@ -220,14 +195,7 @@ def _icc_text(tag: bytes) -> str:
 
 
 def exif_with_orientation_1(block: bytes) -> bytes | None:
-    r"""Sets the orientation of an Exif block to 1 if it has one, without other changes.
-
-    Args:
-        block: The block, with the six-byte prefix "Exif\0\0".
-
-    Returns:
-        The block; None if it is not well formed.
-    """
+    """Sets the orientation of a prefixed Exif block to 1 if it has one; None if not well formed."""
     start = len(tiff.EXIF_PREFIX)
     order = {b"II": "<", b"MM": ">"}.get(block[start : start + 2])
     try:

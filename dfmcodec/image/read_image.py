@@ -91,8 +91,7 @@ def read_image(
     page: int | None = None,
     notify: Notify = ignore,
 ) -> Image:
-    """Reads an image file in upright orientation: gray or RGB, 8 or 16 bits, with alpha, ICC, Exif
-    and XMP.
+    """Reads an image file in upright orientation: gray or RGB, in 8 or 16 bits.
 
     Args:
         path: A file in one of the formats of `open_image.FORMATS`. For a file on disk, only the
@@ -121,20 +120,7 @@ def image_from_bytes(
     page: int | None = None,
     notify: Notify = ignore,
 ) -> Image:
-    """Reads an image from the bytes of a file.
-
-    Args:
-        data: The bytes.
-        name: The name of the file, for messages.
-        max_pixels: As in `read_image`.
-        strip: As in `read_image`.
-        page: As in `read_image`.
-        notify: As in `read_image`.
-
-    Raises:
-        ImageError: As in `read_image`.
-        ConfigError: The page does not exist.
-    """
+    """Reads an image from the bytes of a file. The name is for messages; see `read_image`."""
     return image_from_source(Source.from_bytes(data, name), max_pixels, strip, page, notify)
 
 
@@ -145,19 +131,7 @@ def image_from_source(
     page: int | None = None,
     notify: Notify = ignore,
 ) -> Image:
-    """Reads an image.
-
-    Args:
-        source: The image file.
-        max_pixels: As in `read_image`.
-        strip: As in `read_image`.
-        page: As in `read_image`.
-        notify: As in `read_image`.
-
-    Raises:
-        ImageError: As in `read_image`.
-        ConfigError: The page does not exist.
-    """
+    """Reads an image; see `read_image`."""
     if not source.size_bytes:
         msg = f"{source.name} is empty; an image is needed"
         raise ImageError(msg)
@@ -218,17 +192,9 @@ def _first_page_notice(format_name: str | None) -> str:
 
 @contextmanager
 def _boundary(name: str, source: Source | None = None) -> Iterator[None]:
-    """Converts all errors from reading an untrusted image to errors of this package.
+    """Converts all errors from reading an untrusted image, which are of any type, to ImageError.
 
-    Pillow's plugins raise errors of any type for damaged files.
-
-    Args:
-        name: The name of the image, for messages.
-        source: The file of the image, if there is one.
-
-    Raises:
-        ImageError: Any error except lack of memory. The message names the type of the error.
-        MemoryError: Memory ran out.
+    Only lack of memory becomes MemoryError.
     """
     import PIL
 
@@ -275,20 +241,9 @@ def from_pil(
     page: int | None = None,
     max_pixels: int = LARGEST_PIXELS,
 ) -> Image:
-    """Converts a Pillow image to an `Image`, in upright orientation according to Exif.
+    """Converts a Pillow image, at a page from 1 or the current one, to an upright `Image`.
 
-    Args:
-        pil_image: The image.
-        strip: Kinds of metadata to remove; see `strip.strip_kinds`.
-        notify: Receives a notice of each conversion or loss.
-        page: Page of an image with several pages, counted from 1; the Pillow image stays at this
-            page. None reads the current page.
-        max_pixels: Maximum number of pixels. Larger images are refused before they are loaded.
-
-    Raises:
-        ImageError: The image is too large or cannot be loaded, or its mode cannot be converted
-            without loss.
-        ConfigError: The page does not exist.
+    Options and errors are those of `read_image`. The Pillow image stays at this page.
     """
     with _boundary("the Pillow image"):
         if page is not None:
@@ -310,9 +265,7 @@ def from_pil(
 
 
 def _without_texts(pil_image: PilImage, notify: Notify) -> PilImage:
-    """Removes texts that could be mistaken for metadata or a transparent colour. Pillow stores the
-    texts of a PNG in the same dictionary, under arbitrary names.
-    """
+    """Removes texts of a PNG that Pillow stores like metadata or a transparent colour."""
     info = pil_image.info
     texts = [name for name in ("icc_profile", "exif", "xmp", "transparency") if isinstance(info.get(name), str)]
     if isinstance(info.get("exif"), bytes) and not is_exif(info["exif"]):
@@ -332,14 +285,12 @@ def to_image(
     page: int | None = None,
     max_pixels: int | None = None,
 ) -> Image:
-    """Converts any image that the Python API accepts.
+    """Converts any image that the Python API accepts. Other options are those of `read_image`.
 
     Args:
         source: A path, the bytes of an image file, a Pillow image, an `Image`, or an array of uint8
             or uint16 of any byte order, [H, W] or [H, W, C] with C = 1 (gray), 2 (gray and alpha),
             3 (RGB) or 4 (RGB and alpha).
-        strip: Kinds of metadata to remove; see `strip.strip_kinds`.
-        notify: Receives a notice of each conversion or loss.
         page: Page of a file with several pages, counted from 1. None reads the first page of a
             file, with a notice, and the current page of a Pillow image.
         max_pixels: Maximum number of pixels. Larger images are refused, before their pixels are
@@ -372,9 +323,7 @@ def _of_array(array: npt.NDArray[Any]) -> Image:
 
 
 def _has_more_pages(source: Source, max_pixels: int) -> bool:
-    """Indicates whether a file has more pages, as far as that can be known without reading all
-    pages.
-    """
+    """Indicates whether a file has more pages, as far as known without reading them all."""
     with source.open() as file, open_image(file, max_pixels) as pil_image:
         try:
             return bool(getattr(pil_image, "is_animated", False))
@@ -383,16 +332,9 @@ def _has_more_pages(source: Source, max_pixels: int) -> bool:
 
 
 def go_to_page(pil_image: PilImage, page: int, source: Source | None = None) -> None:
-    """Moves an image to a page.
+    """Moves an image to a page, from 1. `source` is its file; None for a Pillow image.
 
-    Args:
-        pil_image: The image.
-        page: The page, counted from 1.
-        source: The file of the image; None for a Pillow image given by the caller.
-
-    Raises:
-        ImageError: Reaching the page exceeds a limit.
-        ConfigError: The page does not exist.
+    Raises ImageError if reaching the page exceeds a limit, ConfigError if it does not exist.
     """
     if page < 1:
         msg = f"pages are counted from 1; there is no page {page}"
@@ -449,8 +391,8 @@ def upright(samples: Pixels, orientation: int) -> Pixels:
 def _transparency(pil_image: PilImage) -> Any:
     """Returns the fully transparent colour on the scale of the samples; None if there is none.
 
-    Must be called before the samples are loaded: Pillow scales the samples of a gray PNG with fewer
-    than 8 bits, but not this colour, and discards the scale.
+    Pillow scales the samples of a gray PNG with fewer than 8 bits, but not this colour, and
+    discards the scale when it loads the samples.
     """
     colour = pil_image.info.get("transparency")
     if not isinstance(colour, int):
@@ -461,14 +403,7 @@ def _transparency(pil_image: PilImage) -> Any:
 
 
 def _shallow_samples(pil_image: PilImage, profile: Any, transparency: Any, notify: Notify) -> tuple[ImageSamples, bool]:
-    """Returns the samples as Pillow decodes them, and whether the ICC profile is still valid.
-
-    Args:
-        pil_image: The image, with loaded samples.
-        profile: Its ICC profile.
-        transparency: See `_transparency`.
-        notify: Receives a notice of a conversion.
-    """
+    """Returns the samples as Pillow decodes them, and whether the ICC profile is still valid."""
     mode = pil_image.mode
     if mode in DEEP_GRAY_MODES:
         return deep_gray_samples(pil_image, transparency), True
@@ -514,7 +449,7 @@ def _to_srgb(pil_image: PilImage, profile: Any, notify: Notify) -> PilImage:
 
 
 def _diagnosis(source: Source | None, error: Exception) -> str:
-    """Returns advice for the end of a message, for some kinds of file; None for any other."""
+    """Returns advice for the end of a message, for some kinds of file."""
     if source is None:
         return ""
     with source.open() as file:

@@ -56,9 +56,7 @@ class Region:
         return Region(self.top - other.top, self.left - other.left, self.bottom - other.top, self.right - other.left)
 
     def grown(self, margin: int, height: int, width: int) -> Region:
-        """Returns this region with `margin` more pixels on each side, clipped to an image of the
-        given size.
-        """
+        """Returns this region with more pixels on each side, clipped to an image of this size."""
         return Region(
             max(0, self.top - margin),
             max(0, self.left - margin),

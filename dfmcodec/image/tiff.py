@@ -1,7 +1,6 @@
-"""Reads and writes the directories of TIFF files (TIFF 6.0 and BigTIFF).
+"""Reads and writes the directories of TIFF files (TIFF 6.0 and BigTIFF), and so Exif blocks.
 
-An Exif block is a TIFF file without an image, so the same functions read and write it. Values are
-bytes in the byte order of the file. Unreadable values are omitted.
+Values are bytes in the byte order of the file.
 """
 
 from __future__ import annotations
@@ -34,13 +33,7 @@ class Field(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Header of a TIFF file.
-
-    Args:
-        byte_order: The byte order of numbers.
-        is_big: Whether the file is a BigTIFF, with 64-bit offsets.
-        first: The offset of the first directory.
-    """
+    """Header of a TIFF file. A big one has 64-bit offsets."""
 
     byte_order: ByteOrder
     is_big: bool
@@ -81,11 +74,7 @@ def read_layout(file: BinaryIO) -> Layout | None:
 
 
 def check_directory(file: BinaryIO) -> None:
-    """Raises an error if the first directory has too many entries.
-
-    Raises:
-        ImageError: The directory has more than `MAX_ENTRIES`.
-    """
+    """Raises ImageError if the first directory has more than `MAX_ENTRIES`."""
     layout = read_layout(file)
     directory = layout and _directory(file, layout, layout.first)
     if directory:
@@ -93,15 +82,9 @@ def check_directory(file: BinaryIO) -> None:
 
 
 def page_offsets(file: BinaryIO, pages: int) -> list[int]:
-    """Returns the offsets of the directories of the first pages.
+    """Returns the offsets of the directories of the first pages, at most as many as there are.
 
-    Args:
-        file: A TIFF file.
-        pages: The number of pages to find. The file may have fewer.
-
-    Raises:
-        ImageError: A directory has more than `MAX_ENTRIES`, or all together have more than
-            `MAX_TOTAL_ENTRIES`.
+    Raises ImageError for more than `MAX_ENTRIES` in one, or `MAX_TOTAL_ENTRIES` in all.
     """
     layout = read_layout(file)
     offset, entry_total, offsets = (layout.first if layout else 0), 0, dict[int, None]()
@@ -151,7 +134,6 @@ def read_fields(
     Args:
         file: A TIFF file, or an Exif block without its six-byte prefix.
         offset: The offset of the directory.
-        left_out: Tags to skip.
         wanted: Tags to read; None for all.
 
     Returns:
@@ -201,16 +183,9 @@ def write_tiff(
     inner: Mapping[int, Mapping[int, Field]],
     strips: Sequence[bytes] = (),
 ) -> bytes:
-    """Writes a TIFF file with one directory.
+    """Writes a TIFF file with one directory, and subdirectories by the tags that point to them.
 
-    Args:
-        byte_order: The byte order of the file and of the values of all fields.
-        fields: The fields of the directory, by tag, without those that contain offsets.
-        inner: Subdirectories, by the tag of the field that points to each.
-        strips: The samples as stored in the file; empty for an Exif block.
-
-    Raises:
-        ValueError: The file would be larger than 4 GiB.
+    `strips` are the samples; an Exif block has none. Raises ValueError beyond 4 GiB.
     """
     pointers = {tag: long_field(byte_order, 0) for tag in inner}
     if strips:

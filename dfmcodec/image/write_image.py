@@ -71,11 +71,9 @@ OUTPUT_FORMATS = {
 
 
 def output_format(path: Path | None, name: str | None, otherwise: str = "") -> OutputFormat:
-    """Returns a format by its name, or by the extension of a path if no name is given.
+    """Returns a format by its name, or by the extension of a path; without both PNG.
 
     Args:
-        path: The output; None selects PNG.
-        name: The name of a format, or None.
         otherwise: An alternative to changing the extension, for the end of the message: "or name
             the format with --format".
 
@@ -95,11 +93,7 @@ def output_format(path: Path | None, name: str | None, otherwise: str = "") -> O
 
 
 def check_holds(output: OutputFormat, bit_depth: int, has_alpha: bool) -> None:
-    """Raises an error if the format would lose bit depth or alpha.
-
-    Raises:
-        OutputError: The format does not support them; the message names formats that do.
-    """
+    """Raises OutputError if the format would lose bit depth or alpha."""
     unsupported = []
     if bit_depth > 8 and not output.deep:
         unsupported.append(f"{bit_depth} bits per sample")
@@ -112,11 +106,7 @@ def check_holds(output: OutputFormat, bit_depth: int, has_alpha: bool) -> None:
 
 
 def check_size(output: OutputFormat, height: int, width: int) -> None:
-    """Raises an error if the format does not support the image size.
-
-    Raises:
-        OutputError: A side is too large; the message gives the limit.
-    """
+    """Raises OutputError if the format does not support the image size."""
     if max(height, width) > output.largest_side:
         msg = (
             f"{output.name} cannot hold an image of {width}x{height}: its sides have up to {output.largest_side} pixels"
@@ -125,11 +115,7 @@ def check_size(output: OutputFormat, height: int, width: int) -> None:
 
 
 def check_quality(output: OutputFormat, quality: int | None) -> None:
-    """Raises an error if a quality is given for a format without a quality setting.
-
-    Raises:
-        ConfigError: The format has no quality setting; the message names formats that have one.
-    """
+    """Raises ConfigError if a quality is given for a format without a quality setting."""
     if quality is not None and not output.quality:
         able = " and ".join(o.name for o in OUTPUT_FORMATS.values() if o.quality)
         msg = f"{output.name} is lossless and has no quality, which {able} have; leave it out or use one of these"
@@ -137,11 +123,7 @@ def check_quality(output: OutputFormat, quality: int | None) -> None:
 
 
 def check_image(output: OutputFormat, image: Image) -> None:
-    """Raises an error if the format cannot store the image.
-
-    Raises:
-        OutputError: The format would lose bit depth or alpha, or a side is too large.
-    """
+    """Raises OutputError if the format cannot store the image."""
     check_holds(output, image.bit_depth, image.alpha is not None)
     check_size(output, image.height, image.width)
 
@@ -168,8 +150,6 @@ def image_to_bytes(image: Image, output: OutputFormat, quality: int | None = Non
     """Encodes an image as a file, with its metadata except for the entries of `left_out`.
 
     Args:
-        image: The image.
-        output: The format.
         quality: 1..100, for JPEG and WebP. None is `JPEG_QUALITY` for JPEG and lossless for WebP.
 
     Raises:
@@ -242,10 +222,7 @@ def _by_pillow(image: Image, samples: npt.NDArray[Any], output: OutputFormat, qu
 
 
 def _png(image: Image, samples: npt.NDArray[Any]) -> bytes:
-    """Encodes a PNG (W3C, third edition), with strips compressed in parallel. Pillow chooses a
-    filter for each row in one thread. It takes three times as long, for files that are 4 % smaller,
-    and supports only 8 bits.
-    """
+    """Encodes a PNG, three times as fast as Pillow, which supports 8 bits only, but 4 % larger."""
     height, width, channels = samples.shape
     colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     depth = 8 * samples.itemsize
@@ -274,9 +251,7 @@ def _png(image: Image, samples: npt.NDArray[Any]) -> bytes:
 
 
 def _deflated_rows(samples: npt.NDArray[Any]) -> list[bytes]:
-    """Compresses the rows of a PNG with the filter "average"; returns the parts of a zlib
-    stream.
-    """
+    """Compresses rows of a PNG with the filter "average" to the parts of a zlib stream."""
     height, _, channels = samples.shape
     rows = np.ascontiguousarray(samples, samples.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
     filtered = np.empty((height, rows.shape[1] + 1), dtype=np.uint8)
@@ -299,10 +274,7 @@ def _deflated_rows(samples: npt.NDArray[Any]) -> list[bytes]:
 
 
 def _tiff(image: Image, samples: npt.NDArray[Any]) -> bytes:
-    """Encodes a TIFF (TIFF 6.0, with Deflate compression from Adobe's Photoshop notes).
-
-    Pillow supports only 8 bits, and uses a library that prints warnings about invalid Exif.
-    """
+    """Encodes a TIFF with Deflate. Pillow supports 8 bits only, and warns about invalid Exif."""
     height, width, channels = samples.shape
     metadata = image.metadata
     exif = exif_fields(metadata.exif) if metadata.exif else None

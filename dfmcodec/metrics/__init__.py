@@ -56,10 +56,9 @@ def mse(reference: Pixels, decoded: Pixels, visible: npt.NDArray[np.bool_] | Non
 def psnr(
     reference: Pixels, decoded: Pixels, visible: npt.NDArray[np.bool_] | None = None, peak: int | None = None
 ) -> float:
-    """Returns the peak signal-to-noise ratio over all samples in dB; infinite for equal images.
+    """Returns the PSNR over all samples in dB, see `mse`; infinite for equal images.
 
-    The first arguments are those of `mse`. If `peak` is None, it is the largest value of the
-    samples' type.
+    Without a `peak`, it is the largest value of the samples' type.
     """
     return psnr_of_mse(mse(reference, decoded, visible), peak or peak_value(8 * reference.itemsize))
 
@@ -75,15 +74,10 @@ def mse_of_psnr(psnr_db: float, peak: float = PEAK_CODE_VALUE) -> float:
 
 
 def ssim(reference: Pixels, decoded: Pixels, peak: int | None = None) -> float | None:
-    """Returns the structural similarity, averaged over channels.
+    """Returns the structural similarity, averaged over channels and windows within the image.
 
-    Source: Wang et al., "Image quality assessment", 2004. The Gaussian window has 11x11 samples and
-    a standard deviation of 1.5; the covariance is that of the population. The peak is as for
-    `psnr`.
-
-    Returns:
-        The similarity, averaged over windows that lie completely in the image; None for images
-        smaller than the window.
+    Source: Wang et al., "Image quality assessment", 2004, with a Gaussian window of 11x11 samples.
+    Returns None for images smaller than the window. The peak is as for `psnr`.
     """
     if min(reference.shape[:2]) < 2 * _WINDOW_RADIUS + 1:
         return None
@@ -104,13 +98,8 @@ def _code_value(reference: Pixels, peak: int | None) -> float:
 def ms_ssim(reference: Pixels, decoded: Pixels, peak: int | None = None) -> float | None:
     """Returns the multi-scale structural similarity at five scales, averaged over channels.
 
-    Source: Wang, Simoncelli and Bovik, "Multiscale structural similarity", 2003, averaged over
-        windows that lie completely in the image. Each scale halves the resolution. The window is
-        that of `ssim`, and the peak as for `psnr`.
-
-    Returns:
-        The similarity; None for images with a side below 176, which are smaller than the window at
-        the coarsest scale.
+    Source: Wang, Simoncelli and Bovik, "Multiscale structural similarity", 2003. Each scale halves
+    the resolution. Window and peak are as for `ssim`. Returns None for a side below 176.
     """
     if min(reference.shape[:2]) < (2 * _WINDOW_RADIUS + 1) << (len(_SCALE_WEIGHTS) - 1):
         return None
@@ -133,9 +122,7 @@ def _ms_ssim_of_planes(reference: Pixels, decoded: Pixels, peak: int | None) -> 
 
 
 def _similarities(x: Float64, y: Float64) -> tuple[Float64, Float64]:
-    """Returns the luminance term, and the product of contrast and structure terms, of each
-    window.
-    """
+    """Returns the luminance term and the product of contrast and structure of each window."""
     offsets = np.arange(-_WINDOW_RADIUS, _WINDOW_RADIUS + 1)
     window = np.exp(-0.5 * (offsets / _WINDOW_SD) ** 2)
     window /= window.sum()
@@ -222,9 +209,7 @@ def bd_rate(
 
 
 def _rising(points: Sequence[Point]) -> list[Point]:
-    """Sorts points by rate. Removes infinite qualities and points whose quality is not above that
-    of a point with a lower rate.
-    """
+    """Sorts points by rate, without infinite qualities and those that cost more for no more."""
     kept: list[Point] = []
     for rate, quality in sorted(points):
         if quality < inf and (not kept or quality > kept[-1][1]):

@@ -75,7 +75,6 @@ def ssimulacra2(original: Pixels, decoded: Pixels) -> float | None:
 
     Args:
         original: uint8 or uint16 [H, W, C], sRGB: gray, gray and alpha, RGB, or RGB and alpha.
-        decoded: An array of the same shape and type.
 
     Raises:
         ValueError: The shapes or types differ.
@@ -90,16 +89,10 @@ def ssimulacra2(original: Pixels, decoded: Pixels) -> float | None:
 
 
 def ssimulacra2_slopes(original: Pixels, decoded: Pixels) -> Float32:
-    """Returns the derivative of the weighted sum of norms with respect to the decoded samples,
-    float32 [C, H, W].
+    """Returns the derivative of the weighted sum of norms with respect to the decoded samples.
 
-    SSIMULACRA2 is a decreasing function of this sum. Its own derivative is infinite for equal
-    images.
-
-    Args:
-        original: uint8 or uint16 [H, W, C], sRGB: gray or RGB, with sides of at least
-            `SMALLEST_SIDE`.
-        decoded: An array of the same shape and type.
+    It is float32 [C, H, W]. SSIMULACRA2 is a decreasing function of this sum, whose own derivative
+    is infinite for equal images. Both images are uint8 or uint16 [H, W, 1 or 3].
     """
     slopes = _Scales.of(original, decoded).slopes(original, decoded)
     slopes *= _look_up(_slope_table(decoded.dtype.itemsize), decoded)
@@ -117,11 +110,8 @@ def _score(error: float) -> float:
 class _Scales:
     """Errors of a decoded image at all scales.
 
-    Args:
-        means: Means of the errors and of their fourth powers for each component, one array [3, 2,
-            3] per scale.
-        images: The original and the decoded image in linear light, [3, H, W], at each scale after
-            the first.
+    `means` are of the errors and of their fourth powers, [3, 2, 3] per scale. `images` are both in
+    linear light, [3, H, W], at each scale after the first.
     """
 
     means: tuple[Float64, ...]
@@ -147,9 +137,7 @@ class _Scales:
 
     @property
     def _weights(self) -> Float64:
-        """Returns the weights of the norms, [component, scale, norm, error]. For small images with
-        fewer scales, the weights are used in order without gaps.
-        """
+        """Returns the weights [component, scale, norm, error]; small images use the first ones."""
         shape = len(_ABSORBANCE), len(self.means), 2, 3
         return _WEIGHTS[: prod(shape)].reshape(shape)
 
@@ -161,13 +149,7 @@ class _Scales:
         return float(np.sum(self._weights * norms))
 
     def slopes(self, original: Pixels, decoded: Pixels) -> Float32:
-        """Returns the derivative of `error` with respect to the decoded image in linear light,
-        float32 [3, H, W].
-
-        Args:
-            original: The original image, as in `of`.
-            decoded: The decoded image, as in `of`.
-        """
+        """Returns the derivative of `error` with respect to the decoded image, [3, H, W]."""
         slopes: Float32 | None = None
         images = (_linear(original, 0.0), _linear(decoded, 0.0)), *self.images
         for scale, (x, y) in reversed(list(enumerate(images))):
@@ -188,13 +170,7 @@ def _rows_of(images: tuple[Float32, Float32], rows: slice) -> tuple[Float32, Flo
 def _scale_errors(
     rows_of: Callable[[slice], tuple[Float32, Float32]], size: tuple[int, ...]
 ) -> tuple[Float64, tuple[Float32, Float32]]:
-    """Returns the means of errors and of their fourth powers at a scale, [3, 2, 3], and the images
-    of the next scale.
-
-    Args:
-        rows_of: Returns the given rows of both images in linear light, [3, rows, W].
-        size: (H, W).
-    """
+    """Returns the means at a scale, [3, 2, 3], and the images of the next scale."""
     height, width = size
     halves = np.empty((2, 3, -(-height // 2), -(-width // 2)), np.float32)
 
@@ -322,9 +298,7 @@ def _strip_slopes(
 
 
 def _slopes(original: Float32, decoded: Float32, error_weights: Float32) -> Float32:
-    """Returns the derivative of a weighted sum of errors and of their fourth powers, with weights
-    [3, 2, 3], with respect to the decoded image in linear light: float32 [3, H, W].
-    """
+    """Returns the derivative of the errors with respect to linear light, float32 [3, H, W]."""
     slopes = np.empty_like(decoded)
     height, width = original.shape[1:]
     in_threads(
@@ -352,10 +326,8 @@ def _compared_rows(original: Float32, decoded: Float32, rows: slice) -> Compared
 
 
 def _strips(height: int, width: int, margin: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Yields strips of an image as three slices: the rows with a margin, the strip among these, and
-    the strip in the image. Strips have an even number of rows.
-    """
-    count = max(2, _STRIP_PIXELS // width // 2 * 2)
+    """Yields strips: the rows with a margin, the strip among these, the strip in the image."""
+    count = max(2, _STRIP_PIXELS // width // 2 * 2)  # even, for `_halved`
     for first in range(0, height, count):
         last = min(height, first + count)
         top = max(0, first - margin)
@@ -397,9 +369,7 @@ class _Errors:
         return np.maximum(1 - self._luminance * self.structure, 0), np.maximum(edges, 0), np.maximum(-edges, 0)
 
     def slopes(self, error_weights: Float32) -> Float32:
-        """Returns the derivative of a weighted sum of the errors and of their fourth powers with
-        respect to y. The weights are [2, 3].
-        """
+        """Returns the derivative of the errors with respect to y. The weights are [2, 3]."""
         grad_errors = [
             np.where(e > 0, part + 4 * power_weight * e**3, 0)
             for e, part, power_weight in zip(self.values, *error_weights, strict=True)
@@ -425,9 +395,7 @@ def _slopes_in_light(slopes: Float32, light: Float32) -> Float32:
 
 
 def _xyb(light: Float32) -> tuple[Float32, Float32, Float32]:
-    """Converts linear light [3, H, W] to XYB, with B - Y instead of B, in a range of about 0 to
-    1.
-    """
+    """Converts linear light [3, H, W] to XYB, with B - Y instead of B, about in 0..1."""
     mixed = np.tensordot(_ABSORBANCE, light, 1) + np.float32(_BIAS)
     long, medium, short = np.cbrt(np.maximum(mixed, 0)) - np.float32(np.cbrt(_BIAS))
     x, y = (long - medium) / 2, (long + medium) / 2
@@ -440,9 +408,10 @@ def _reach() -> int:
 
 @cache
 def _taps() -> Float32:
-    """Returns the window, five of nine taps from the centre. It is the sum of three cosines that is
-    closest to a Gaussian with a standard deviation of 1.5 (Charalampidis, "Recursive implementation
-    of the Gaussian filter using truncated cosine functions", 2016, equations 37 to 56).
+    """Returns the window, five of nine taps from the centre, close to a Gaussian of deviation 1.5.
+
+    Source: Charalampidis, "Recursive implementation of the Gaussian filter using truncated cosine
+    functions", 2016, equations 37 to 56.
     """
     deviation, radius = 1.5, 5
     omega = np.array([1, 3, 5]) * np.pi / (2 * radius)

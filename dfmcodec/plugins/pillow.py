@@ -132,11 +132,7 @@ class DfmImageFile(ImageFile.ImageFile):
         return super().load()
 
     def _decoded(self, state: FileState) -> Image.Image:
-        """Decodes the image, or the smaller one requested by `draft`, in the mode of `self`.
-
-        Raises:
-            FormatError: The file is not intact, or contains no decodable part.
-        """
+        """Decodes the image, or the smaller one requested by `draft`, in the mode of `self`."""
         from dfmcodec.codecs.decode import DecodeRequest, decode_best_effort, decode_image
         from dfmcodec.image.write_image import to_pil
 
@@ -181,16 +177,9 @@ def _save_error(error: DfmError) -> SaveError:
 
 @contextmanager
 def _converted_errors(kind: type[OSError | SyntaxError], beginning: str = "") -> Iterator[None]:
-    """Converts errors about an image to the type that Pillow expects from a plugin, because
-    programs that open images catch no other type.
+    """Converts errors about an image to the type that programs expect from a plugin of Pillow.
 
-    Args:
-        kind: The type that Pillow expects.
-        beginning: The beginning of the message.
-
-    Raises:
-        InstallationError: A file of the installation is damaged or cannot be loaded.
-        MemoryError: Memory ran out, possibly while loading a library.
+    InstallationError and MemoryError are raised as such.
     """
     try:
         yield
@@ -223,16 +212,10 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(pil_image: Image.Image, file: IO[bytes], filename: str | bytes | os.PathLike[str]) -> None:
-    """Writes an image as a `.dfm` file.
+    """Writes an image as a `.dfm` file. Unknown options cause a warning, as Pillow specifies.
 
-    Unknown options of `save` are ignored with a warning, as Pillow specifies.
-
-    Raises:
-        OSError: The image cannot be encoded or written. The error is also a `DfmError`, such as
-            `TargetUnreachableError` or `ImageError`.
-        ValueError: The value of an option is invalid. For options of `dfmcodec.encode` it is a
-            `ConfigError`.
-        InstallationError: A file of the installation is damaged or cannot be loaded.
+    Raises OSError if the image cannot be encoded or written (also a `DfmError`), ValueError for an
+    invalid option (also a `ConfigError`), InstallationError for a damaged installation.
     """
     import dfmcodec
 
@@ -256,11 +239,7 @@ def _save(pil_image: Image.Image, file: IO[bytes], filename: str | bytes | os.Pa
 
 
 def _with_metadata(pil_image: Image.Image, metadata: dict[str, Any]) -> Image.Image:
-    """Copies an image with other metadata. None and empty values remove the image's own.
-
-    Raises:
-        ValueError: The Exif is not an Exif block.
-    """
+    """Copies an image with other metadata. None and empty values remove the image's own."""
     changed = pil_image.copy()
     if pil_image.format == "TIFF" and "exif" not in metadata:  # its Exif is in tags, which a copy lacks
         changed.info["exif"] = read_metadata(pil_image).exif
@@ -277,11 +256,7 @@ def _with_metadata(pil_image: Image.Image, metadata: dict[str, Any]) -> Image.Im
 
 
 def _exif_bytes(exif: Any) -> bytes | None:
-    """Returns the Exif block given to `save`; None if it is empty.
-
-    Raises:
-        ValueError: The value is not an Exif block.
-    """
+    """Returns the Exif block given to `save`; None if it is empty. Raises ValueError."""
     if isinstance(exif, Image.Exif):
         block = exif.tobytes()
         return block if len(block) > _EMPTY_EXIF_BYTES else None

@@ -39,12 +39,7 @@ _HEADERS = {
 
 @dataclass(frozen=True)
 class Resource:
-    """Content of a URL.
-
-    Args:
-        media_type: The media type.
-        read: Returns the bytes, or raises DfmError if they no longer exist.
-    """
+    """Content of a URL. `read` raises DfmError if the bytes no longer exist."""
 
     media_type: str
     read: Callable[[], bytes]
@@ -118,9 +113,7 @@ class PageServer(ThreadingTCPServer):
             self.server_close()
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accepts a connection. If no file descriptor is free, closes the oldest connection without
-        a token and waits before the next attempt.
-        """
+        """Accepts a connection. Without a free file descriptor, closes the oldest stranger."""
         try:
             return super().get_request()
         except OSError:

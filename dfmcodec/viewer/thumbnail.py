@@ -15,13 +15,7 @@ from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes
 def thumbnail(data: bytes, longest_side: int) -> bytes:
     """Returns an 8-bit PNG that fits into a square, with the image's ICC profile and alpha.
 
-    Args:
-        data: The file's bytes.
-        longest_side: The side of the square in pixels. A smaller image keeps its size.
-
-    Raises:
-        FormatError: The file cannot be read, or decoding needs more than `MAX_PIXELS` samples per
-            channel.
+    Raises FormatError if more than `MAX_PIXELS` samples per channel had to be decoded.
     """
     header = read_header(data, LARGEST_PIXELS)
     size = fitted_size(header.width, header.height, longest_side)
@@ -32,8 +26,9 @@ def thumbnail(data: bytes, longest_side: int) -> bytes:
 
 
 def _max_pixels(header: Header, size: tuple[int, int]) -> int:
-    """Returns the maximum number of pixels of an image such that at most `MAX_PIXELS` samples per
-    channel are decoded. Only the wavelet codec can skip the finest decomposition levels.
+    """Returns the most pixels with at most `MAX_PIXELS` decoded samples per channel.
+
+    Only the wavelet codec can skip the finest decomposition levels.
     """
     arch = header.architecture
     if Section.ALPHA in header.sections:
@@ -44,8 +39,6 @@ def _max_pixels(header: Header, size: tuple[int, int]) -> int:
 
 
 def fitted_size(width: int, height: int, longest_side: int) -> tuple[int, int]:
-    """Returns the largest size (width, height) within a square with the same aspect ratio, at most
-    the image's own.
-    """
+    """Returns the largest (width, height) of the same aspect ratio within a square."""
     scale = min(1.0, longest_side / max(width, height))
     return max(1, round(scale * width)), max(1, round(scale * height))
