@@ -440,9 +440,8 @@ def _opened(source: Any) -> Any:
         data = source.read()
         if not isinstance(data, bytes):
             raise ConfigError(_FOR_TEXT)
-        if (
-            not data and hasattr(source, "seekable") and source.seekable() and source.tell()
-        ):  # positioned at its end after writing
+        is_seekable = hasattr(source, "seekable") and source.seekable()
+        if not data and is_seekable and source.tell():  # at its end, after writing
             source.seek(0)
             return source.read()
         return data

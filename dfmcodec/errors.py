@@ -83,11 +83,6 @@ class InstallationError(DfmError):
     exit_code = 6
 
 
-def printable(text: str) -> str:
-    """Escapes control characters, which terminals interpret, in text from a file."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 OUT_OF_MEMORY = 7  # the exit code for Python's own MemoryError
 NO_MEMORY = "out of memory; use a smaller image, fewer processes at a time or, to encode, a lower effort"
 

@@ -165,9 +165,7 @@ def _libraries() -> list[Any]:
 def _set_threads(library: Any, count: int) -> None:
     """Sets the number of threads of a library, so that another thread can set it later."""
     library.set_num_threads(count)
-    if hasattr(
-        library, "clear_controlling_thread"
-    ):  # newer releases of threadpoolctl accept only one controlling thread
+    if hasattr(library, "clear_controlling_thread"):  # newer releases of threadpoolctl
         library.clear_controlling_thread()
 
 

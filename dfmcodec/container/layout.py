@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NoReturn
@@ -57,7 +57,7 @@ class Field:
 
     name: str
     code: str
-    allowed: Container[int]
+    allowed: Sequence[int]
     when: Callable[[Values], bool] = _always
     less: int = 0
     refusal: type[FormatError] = CorruptError
@@ -223,13 +223,8 @@ def header_form(model: Model) -> HeaderForm:
 
 def further_bytes(model: Model, is_tiled: bool = False) -> int:
     """Returns the size of a codec's further fields, in bytes."""
-    sizes = [size for field in header_form(model).fields if field.name == "further_bytes" for size in _listed(field)]
+    sizes = [size for field in header_form(model).fields if field.name == "further_bytes" for size in field.allowed]
     return sizes[-1 if is_tiled else 0] if sizes else 0
-
-
-def _listed(field: Field) -> tuple[int, ...]:
-    assert isinstance(field.allowed, tuple)
-    return field.allowed
 
 
 def write_fields(values: Values) -> bytes:

@@ -162,8 +162,9 @@ def write_atomic(path: Path, data: bytes, force: bool = True, follow: bool = Tru
             path.write_bytes(data)
             return
         _remove_leftovers(path)
-        if not (hasattr(os, "O_TMPFILE") and _write_unnamed(path, data, force, mtime_ns)):
-            _write_named(path, data, force, mtime_ns)
+        is_written = hasattr(os, "O_TMPFILE") and _write_unnamed(path, data, force, mtime_ns)
+        while not is_written:
+            is_written = _write_named(path, data, force, mtime_ns)
     except FileExistsError as error:
         raise OutputError(exists_message(path)) from error
     except BrokenPipeError:
@@ -216,7 +217,6 @@ def _name(handle: int, path: Path) -> None:
 
 
 def _write_all(file: BinaryIO, data: bytes, mtime_ns: int | None) -> None:
-    """Writes the contents of a file to the disk, and sets its modification time."""
     file.write(data)
     file.flush()
     if mtime_ns is not None and os.utime in os.supports_fd:
@@ -224,12 +224,7 @@ def _write_all(file: BinaryIO, data: bytes, mtime_ns: int | None) -> None:
     os.fsync(file.fileno())
 
 
-def _write_named(path: Path, data: bytes, force: bool, mtime_ns: int | None) -> None:
-    while not _written_named(path, data, force, mtime_ns):
-        pass
-
-
-def _written_named(path: Path, data: bytes, force: bool, mtime_ns: int | None) -> bool:
+def _write_named(path: Path, data: bytes, force: bool, mtime_ns: int | None) -> bool:
     """Writes a temporary file. Returns False if another process removed it as a leftover."""
     with _temporary(path) as temporary:
         mode = 0o600 if path.exists() else 0o666  # keeps a private file private while it is being written

@@ -18,15 +18,10 @@ _JOINERS = {"\u200c", "\u200d"}  # in category Cf, but part of words and emoji
 
 def printable(text: str) -> str:
     r"""Escapes characters that terminals interpret or hide, and bytes that are not UTF-8: \x1b."""
-    return "".join(character if _is_shown(character) else _escape(character) for character in text)
-
-
-def _is_shown(character: str) -> bool:
-    return character in _JOINERS or unicodedata.category(character) not in _HIDDEN
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+    return "".join(
+        one if one in _JOINERS or unicodedata.category(one) not in _HIDDEN else one.encode("unicode_escape").decode()
+        for one in text
+    )
 
 
 def as_unicode(value: Any) -> Any:

@@ -18,7 +18,6 @@ from dfmcodec.image import MAX_METADATA_BYTES, Metadata, png, tiff
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
-ORIENTATION_TAG = 0x0112
 _INNER_DIRECTORIES = (0x8769, 0x8825)  # Exif, GPS
 _INTEROPERABILITY = 0xA005  # directory inside the Exif directory
 _XMP_TAG, _ICC_TAG = 700, 34675
@@ -60,7 +59,7 @@ def read_metadata(pil_image: PilImage) -> Metadata:
     for tag in _INNER_DIRECTORIES:
         exif.get_ifd(tag)
     layout = TIFF_LAYOUT_TAGS if pil_image.format == "TIFF" else frozenset[int]()
-    for tag in [tag for tag in exif if tag == ORIENTATION_TAG or tag in layout]:
+    for tag in [tag for tag in exif if tag == tiff.ORIENTATION or tag in layout]:
         del exif[tag]
     return upright_metadata(Metadata(found.icc, exif.tobytes() if len(exif) else None, found.xmp))
 
@@ -87,16 +86,16 @@ def orientation_of(metadata: Metadata) -> int:
     if metadata.exif:
         file = io.BytesIO(metadata.exif.removeprefix(tiff.EXIF_PREFIX))
         layout = tiff.read_layout(file)
-        fields = layout and tiff.read_fields(file, layout.first, wanted=(ORIENTATION_TAG,))
+        fields = layout and tiff.read_fields(file, layout.first, wanted=(tiff.ORIENTATION,))
         if layout and fields:
-            return tiff.first_number(fields.get(ORIENTATION_TAG), layout.byte_order, 1)
+            return tiff.first_number(fields.get(tiff.ORIENTATION), layout.byte_order, 1)
     found = _XMP_ORIENTATION.search(metadata.xmp or b"")
     return int(found[2]) if found else 1
 
 
 def upright_metadata(metadata: Metadata) -> Metadata:
     """Returns the metadata with the orientation set to 1."""
-    exif = exif_with_orientation_1(_prefixed(metadata.exif)) if metadata.exif else None
+    exif = exif_with_orientation_1(prefixed(metadata.exif)) if metadata.exif else None
     xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", metadata.xmp) if metadata.xmp else None
     return replace(metadata, exif=exif, xmp=xmp)
 
@@ -138,10 +137,11 @@ def _exif_fields(file: BinaryIO, offset: int | None) -> ExifFields | None:
 
 def is_exif(exif: bytes) -> bool:
     """Indicates whether an Exif block, with or without the six-byte prefix, is well formed."""
-    return exif_with_orientation_1(_prefixed(exif)) is not None
+    return exif_with_orientation_1(prefixed(exif)) is not None
 
 
-def _prefixed(exif: bytes) -> bytes:
+def prefixed(exif: bytes) -> bytes:
+    """Returns an Exif block with the six-byte prefix."""
     return exif if exif.startswith(tiff.EXIF_PREFIX) else tiff.EXIF_PREFIX + exif
 
 
@@ -169,7 +169,7 @@ def _from_tiff(file: BinaryIO, page: int, notify: Notify) -> Metadata:
     if exif is None:
         notify(f"its Exif {_DAMAGED_OR_LARGE}")
         return Metadata(found.get(_ICC_TAG), None, found.get(_XMP_TAG))
-    exif.fields.pop(ORIENTATION_TAG, None)  # Pillow rotates TIFF images
+    exif.fields.pop(tiff.ORIENTATION, None)  # Pillow rotates TIFF images
     block = tiff.EXIF_PREFIX + tiff.write_tiff(*exif) if exif.fields or exif.inner else None
     return Metadata(found.get(_ICC_TAG), block, found.get(_XMP_TAG))
 
@@ -206,7 +206,7 @@ def exif_with_orientation_1(block: bytes) -> bytes | None:
         for entry in range(count):
             at = start + first + 2 + 12 * entry
             tag, kind, _ = struct.unpack_from(order + "HHI", block, at)
-            if tag == ORIENTATION_TAG:
+            if tag == tiff.ORIENTATION:
                 value = struct.pack(order + ("I" if kind == 4 else "HH"), *([1] if kind == 4 else [1, 0]))
                 return block[: at + 8] + value + block[at + 12 :]
     except struct.error:

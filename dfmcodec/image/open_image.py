@@ -36,7 +36,6 @@ SIGNATURE_BYTES = 16  # enough for Pillow's plugins to recognise a format
 DFM_MAGIC = b"\x89DFM"  # same as `container.layout.MAGIC`, which this layer cannot import
 _SIZE_BYTES = 32  # enough to find the size of a PNG or WebP image
 
-_ORIENTATION_TAG = 0x0112
 _TILE_SIDE_TAGS = (0x0142, 0x0143)  # TIFF tags
 MAX_TILE_PIXELS = 1 << 22  # of a TIFF, unless the image itself is larger
 _HELD_IN_MEMORY = ("PNG", "WEBP", "AVIF", "HEIF", "JXL")
@@ -107,9 +106,9 @@ def _prepare_tiff(pil_image: Any) -> None:
 
     size = getattr(pil_image, "_tile_size", pil_image.size)  # size before rotation
     pil_image.im = PIL.Image.new(pil_image.mode, size, None).im
-    orientation = pil_image.tag_v2.get(_ORIENTATION_TAG)
+    orientation = pil_image.tag_v2.get(tiff.ORIENTATION)
     is_known = isinstance(orientation, int) and 1 <= orientation <= 8
-    fields = {_ORIENTATION_TAG: tiff.short_field("<", orientation)} if is_known else {}
+    fields = {tiff.ORIENTATION: tiff.short_field("<", orientation)} if is_known else {}
     pil_image.info["exif"] = tiff.write_tiff("<", fields, {})
     if not isinstance(pil_image.info.get("xmp"), bytes):
         pil_image.info.pop("xmp", None)
@@ -178,7 +177,7 @@ def _prepared(file: BinaryIO, name: str, max_pixels: int) -> BinaryIO:
     if name == "PNG":
         return png.without_metadata(file)
     if name == "TIFF":
-        tiff.check_directory(file)
+        tiff.page_offsets(file, 1)  # refuses a directory with too many entries
     if name == "ICO":
         _check_icons(file, max_pixels)
     return file

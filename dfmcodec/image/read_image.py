@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dfmcodec._types import Notify, Pixels
 from dfmcodec.errors import ConfigError, DfmError, ImageError, is_lack_of_memory
@@ -32,7 +31,6 @@ from dfmcodec.image.deep_samples import (
 )
 from dfmcodec.image.density import with_density
 from dfmcodec.image.metadata import (
-    ORIENTATION_TAG,
     fitting_metadata,
     is_exif,
     orientation_of,
@@ -54,23 +52,15 @@ IMAGE_SUFFIXES = frozenset(
 )
 # 8-bit modes, and the modes to which they are converted.
 _EXPANDED = {
-    "1": "L",
-    "L": "L",
-    "LA": "LA",
-    "La": "LA",
-    "P": "RGB",
-    "PA": "RGBA",
-    "RGB": "RGB",
-    "RGBX": "RGB",
-    "RGBA": "RGBA",
-    "RGBa": "RGBA",
-    "YCbCr": "RGB",
-    "HSV": "RGB",
+    **dict.fromkeys(("1", "L"), "L"),
+    **dict.fromkeys(("LA", "La"), "LA"),
+    **dict.fromkeys(("P", "RGB", "RGBX", "YCbCr", "HSV"), "RGB"),
+    **dict.fromkeys(("PA", "RGBA", "RGBa"), "RGBA"),
 }
 _SAMPLES_PER_PIXEL = 277  # a TIFF tag
 _DESCRIBED = (258, _SAMPLES_PER_PIXEL, 339)  # BitsPerSample, SamplesPerPixel and SampleFormat
 _FLOAT_FORMAT = 3  # a value of SampleFormat
-_FLOATING_POINT = ": it has floating-point samples (HDR); convert it to 16-bit integers first"
+_FLOATING_POINT = "it has floating-point samples (HDR); convert it to 16-bit integers first"
 _TAR_MAGIC_AT, _TAR_MAGIC = 257, b"ustar"
 _LONGEST_TEXT = 300  # maximum length of an error message of Pillow, in characters
 # A frame of an animation depends on earlier frames. --page decodes at most this number of pixels.
@@ -170,10 +160,8 @@ def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | No
             found = replace(found, bits=significant_bits(pil_image, source))
         orientation = 1 if pil_image.format == "TIFF" else orientation_of(found)  # Pillow rotates TIFF images
         if colours.lost is not None and "icc" not in strip:
-            notify(
-                f"its colour description {colours.lost} is left out, so colours will look different; convert the "
-                "image to sRGB or embed an ICC profile"
-            )
+            lost = f"its colour description {colours.lost} is left out, so colours will look different"
+            notify(f"{lost}; convert the image to sRGB or embed an ICC profile")
         if texts and not strip >= WITH_TEXTS:
             is_or_are = "is" if len(texts) == 1 else "are"
             notify(f"its {' and '.join(texts)} {is_or_are} left out; only ICC, Exif and XMP are kept")
@@ -200,8 +188,6 @@ def _boundary(name: str, source: Source | None = None) -> Iterator[None]:
 
     try:
         yield
-    except ConfigError:
-        raise
     except ImageError as error:
         msg = f"{name}: {error}"
         raise ImageError(msg) from error
@@ -258,7 +244,7 @@ def from_pil(
             metadata = with_density(metadata, pil_image.info.get("dpi"), notify)
         metadata = stripped(metadata, kinds, notify)
         pil_image.load()
-        orientation = 1 if turned else pil_image.getexif().get(ORIENTATION_TAG, 1)
+        orientation = 1 if turned else pil_image.getexif().get(tiff.ORIENTATION, 1)
         profile = pil_image.info.get("icc_profile")
         samples, keeps_profile = _shallow_samples(pil_image, profile, transparency, notify)
         return _upright_image(samples, metadata, keeps_profile, orientation, notify)
@@ -311,15 +297,13 @@ def to_image(
     if page is not None:
         msg = f"page is {page}, but only files and Pillow images have pages; leave it out"
         raise ConfigError(msg)
-    image = source if isinstance(source, Image) else _of_array(np.asarray(source))
+    image: Image = source
+    if not isinstance(source, Image):
+        samples = split_alpha(np.asarray(source))
+        image = Image(samples.pixels, alpha=samples.alpha)
     check_image_size(image.height, image.width, memory_limit)
     metadata = fitting_metadata(stripped(image.metadata, kinds, notify), notify)
     return image if metadata == image.metadata else replace(image, metadata=metadata)
-
-
-def _of_array(array: npt.NDArray[Any]) -> Image:
-    samples = split_alpha(array.astype(array.dtype.newbyteorder("="), copy=False))
-    return Image(samples.pixels, alpha=samples.alpha)
 
 
 def _has_more_pages(source: Source, max_pixels: int) -> bool:
@@ -375,17 +359,11 @@ def _upright_image(
 
 def upright(samples: Pixels, orientation: int) -> Pixels:
     """Rotates or mirrors samples [H, W, ...] so that the Exif orientation 1..8 becomes 1."""
-    turned = {
-        2: lambda: samples[:, ::-1],
-        3: lambda: samples[::-1, ::-1],
-        4: lambda: samples[::-1],
-        5: lambda: samples.swapaxes(0, 1),
-        6: lambda: samples.swapaxes(0, 1)[:, ::-1],
-        7: lambda: samples.swapaxes(0, 1)[::-1, ::-1],
-        8: lambda: samples.swapaxes(0, 1)[::-1],
-    }
-    result: Pixels = turned.get(orientation, lambda: samples)()
-    return result
+    if orientation in (5, 6, 7, 8):
+        samples = samples.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        samples = samples[:, ::-1]
+    return samples[::-1] if orientation in (3, 4, 7, 8) else samples
 
 
 def _transparency(pil_image: PilImage) -> Any:
@@ -410,8 +388,7 @@ def _shallow_samples(pil_image: PilImage, profile: Any, transparency: Any, notif
     if mode in ("CMYK", "LAB"):
         return split_alpha(np.asarray(_to_srgb(pil_image, profile, notify))), False
     if mode == "F":
-        msg = "it has floating-point samples (HDR); convert it to 16-bit integers first"
-        raise ImageError(msg)
+        raise ImageError(_FLOATING_POINT)
     if mode not in _EXPANDED:
         msg = f"images of mode {mode} are not supported; convert this one to gray or RGB first"
         raise ImageError(msg)
@@ -420,7 +397,7 @@ def _shallow_samples(pil_image: PilImage, profile: Any, transparency: Any, notif
         gray = np.asarray(pil_image.convert("L"))
         return ImageSamples(gray[:, :, None], np.where(gray == transparency, 0, 255).astype(np.uint8)), True
     if transparency is not None and expanded in ("L", "RGB"):
-        expanded = {"L": "LA", "RGB": "RGBA"}[expanded]
+        expanded += "A"
     samples = np.asarray(pil_image if mode == expanded else pil_image.convert(expanded))
     return split_alpha(samples), True
 
@@ -430,21 +407,16 @@ def _to_srgb(pil_image: PilImage, profile: Any, notify: Notify) -> PilImage:
     import PIL.ImageCms
 
     srgb = PIL.ImageCms.createProfile("sRGB")
-    how = "as Pillow does"
+    source: Any = None
     converted: PilImage | None = None
-    try:
+    with suppress(PIL.ImageCms.PyCMSError, OSError):
         if pil_image.mode == "LAB":
-            source: Any = PIL.ImageCms.createProfile("LAB")
-            converted, how = (
-                PIL.ImageCms.profileToProfile(pil_image, source, srgb, outputMode="RGB"),
-                "by its definition",
-            )
+            source = PIL.ImageCms.createProfile("LAB")
         elif isinstance(profile, bytes) and profile:
             source = PIL.ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            converted, how = PIL.ImageCms.profileToProfile(pil_image, source, srgb, outputMode="RGB"), "by its profile"
-    except (PIL.ImageCms.PyCMSError, OSError):
-        converted = None
-    notify(f"{pil_image.mode} converted to sRGB {how}")
+        converted = source and PIL.ImageCms.profileToProfile(pil_image, source, srgb, outputMode="RGB")
+    how = "by its definition" if pil_image.mode == "LAB" else "by its profile"
+    notify(f"{pil_image.mode} converted to sRGB {how if converted else 'as Pillow does'}")
     return pil_image.convert("RGB") if converted is None else converted
 
 
@@ -459,7 +431,7 @@ def _diagnosis(source: Source | None, error: Exception) -> str:
         if package := plugin_package(head):
             return f"; the package {package} can (pip install {package})"
         if head.startswith((b"#?RADIANCE", b"\x76\x2f\x31\x01")):
-            return _FLOATING_POINT
+            return f": {_FLOATING_POINT}"
         if head.startswith((b"%!PS", b"%PDF")):
             return "; convert it to PNG first"
         if head.startswith(b"PAR1") or head[_TAR_MAGIC_AT:] == _TAR_MAGIC:
@@ -469,10 +441,9 @@ def _diagnosis(source: Source | None, error: Exception) -> str:
         fields = layout and tiff.read_fields(file, layout.first, wanted=_DESCRIBED)
     if not layout or not fields:
         return ""
-    numbers = (tiff.first_number(fields.get(tag), layout.byte_order, 1) for tag in _DESCRIBED)
-    depth, channels, sample_format = numbers
+    depth, channels, sample_format = (tiff.first_number(fields.get(tag), layout.byte_order, 1) for tag in _DESCRIBED)
     if sample_format == _FLOAT_FORMAT:
-        return _FLOATING_POINT
+        return f": {_FLOATING_POINT}"
     if channels > 4:
         return f": it has {channels} channels; at most RGB with alpha are possible, choose three first"
     if isinstance(error, SyntaxError):  # Pillow raises SyntaxError for an unknown image

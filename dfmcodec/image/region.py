@@ -57,9 +57,5 @@ class Region:
 
     def grown(self, margin: int, height: int, width: int) -> Region:
         """Returns this region with more pixels on each side, clipped to an image of this size."""
-        return Region(
-            max(0, self.top - margin),
-            max(0, self.left - margin),
-            min(height, self.bottom + margin),
-            min(width, self.right + margin),
-        )
+        grown = Region(self.top - margin, self.left - margin, self.bottom + margin, self.right + margin)
+        return grown.common(Region(0, 0, height, width))

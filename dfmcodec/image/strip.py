@@ -14,13 +14,8 @@ from dfmcodec.errors import ConfigError
 from dfmcodec.image import Metadata, tiff
 from dfmcodec.image.metadata import exif_fields
 
-_MEANINGS = {  # of the names that users give
-    "gps": ("gps",),
-    "exif": ("exif",),
-    "xmp": ("xmp",),
-    "icc": ("icc",),
-    "all": ("exif", "xmp", "all"),
-}
+# By the name that users give.
+_MEANINGS = {"gps": ("gps",), "exif": ("exif",), "xmp": ("xmp",), "icc": ("icc",), "all": ("exif", "xmp", "all")}
 EVERYTHING = frozenset(("exif", "xmp", "icc"))
 WITH_TEXTS = frozenset(("exif", "xmp"))  # if these are removed, no notice about lost texts is needed
 _GPS_TAG = 0x8825

@@ -19,7 +19,7 @@ MAX_TOTAL_ENTRIES = 1 << 16  # in all directories up to a page
 KIND_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 ByteOrder = Literal["<", ">"]  # as in `struct`
 BYTE, ASCII, SHORT, LONG, UNDEFINED = 1, 2, 3, 4, 7
-STRIP_OFFSETS = 273
+ORIENTATION, STRIP_OFFSETS = 274, 273  # tags
 EXIF_PREFIX = b"Exif\0\0"  # optional prefix of an Exif block
 _FIRST_OFFSET = 8  # offset of the directory in files written here
 _BYTE_ORDERS: dict[bytes, ByteOrder] = {b"II": "<", b"MM": ">"}
@@ -40,16 +40,9 @@ class Layout(NamedTuple):
     first: int
 
     @property
-    def count_format(self) -> str:
-        return self.byte_order + ("Q" if self.is_big else "H")
-
-    @property
-    def offset_format(self) -> str:
-        return self.byte_order + ("Q" if self.is_big else "I")
-
-    @property
-    def entry_format(self) -> str:
-        return self.byte_order + ("HHQ8s" if self.is_big else "HHI4s")
+    def formats(self) -> list[str]:
+        """Returns the formats of a number of entries, an offset, and an entry."""
+        return [self.byte_order + form for form in (("Q", "Q", "HHQ8s") if self.is_big else ("H", "I", "HHI4s"))]
 
 
 class _Directory(NamedTuple):
@@ -73,14 +66,6 @@ def read_layout(file: BinaryIO) -> Layout | None:
     return None
 
 
-def check_directory(file: BinaryIO) -> None:
-    """Raises ImageError if the first directory has more than `MAX_ENTRIES`."""
-    layout = read_layout(file)
-    directory = layout and _directory(file, layout, layout.first)
-    if directory:
-        _check_count(directory)
-
-
 def page_offsets(file: BinaryIO, pages: int) -> list[int]:
     """Returns the offsets of the directories of the first pages, at most as many as there are.
 
@@ -92,7 +77,9 @@ def page_offsets(file: BinaryIO, pages: int) -> list[int]:
         directory = _directory(file, layout, offset)
         if directory is None:
             break
-        _check_count(directory)
+        if directory.entry_count > MAX_ENTRIES:
+            msg = f"a directory of it has {directory.entry_count} entries, more than the limit of {MAX_ENTRIES}"
+            raise ImageError(msg)
         entry_total += 1 + directory.entry_count
         if entry_total > MAX_TOTAL_ENTRIES:
             msg = f"its pages up to {pages} have more than {MAX_TOTAL_ENTRIES} entries, the limit for --page"
@@ -102,28 +89,23 @@ def page_offsets(file: BinaryIO, pages: int) -> list[int]:
     return list(offsets)
 
 
-def _check_count(directory: _Directory) -> None:
-    if directory.entry_count > MAX_ENTRIES:
-        msg = f"a directory of it has {directory.entry_count} entries, more than the limit of {MAX_ENTRIES}"
-        raise ImageError(msg)
-
-
 def _directory(file: BinaryIO, layout: Layout, offset: int) -> _Directory | None:
     """Returns the header of a directory; None if the file ends before it."""
     if offset >= 1 << 63:  # beyond the maximum file offset
         return None
-    count_bytes, offset_bytes = struct.calcsize(layout.count_format), struct.calcsize(layout.offset_format)
+    count_format, offset_format, _ = layout.formats
+    count_bytes, offset_bytes, entry_bytes = map(struct.calcsize, layout.formats)
     file.seek(offset)
     head = file.read(count_bytes)
     if len(head) < count_bytes:
         return None
-    (count,) = struct.unpack(layout.count_format, head)
-    end = offset + count_bytes + count * struct.calcsize(layout.entry_format)
+    (count,) = struct.unpack(count_format, head)
+    end = offset + count_bytes + count * entry_bytes
     if end > file.seek(0, io.SEEK_END):
         return None
     file.seek(end)
     tail = file.read(offset_bytes).ljust(offset_bytes, b"\0")  # some writers omit the last offset
-    return _Directory(count, offset + count_bytes, *struct.unpack(layout.offset_format, tail))
+    return _Directory(count, offset + count_bytes, *struct.unpack(offset_format, tail))
 
 
 def read_fields(
@@ -145,13 +127,13 @@ def read_fields(
     directory = layout and _directory(file, layout, offset)
     if not layout or not directory or directory.entry_count > MAX_ENTRIES:
         return None
+    _, offset_format, entry_format = layout.formats
     file.seek(directory.entries)
-    entry_bytes = struct.calcsize(layout.entry_format)
-    entries = file.read(directory.entry_count * entry_bytes)
+    entries = file.read(directory.entry_count * struct.calcsize(entry_format))
     file_bytes = file.seek(0, io.SEEK_END)
     remaining = min(file_bytes, MAX_METADATA_BYTES)
     fields: dict[int, Field] = {}
-    for tag, kind, count, inline in struct.iter_unpack(layout.entry_format, entries):
+    for tag, kind, count, inline in struct.iter_unpack(entry_format, entries):
         if tag in left_out or (wanted is not None and tag not in wanted):
             continue
         size = KIND_BYTES.get(kind, 0) * count
@@ -159,7 +141,7 @@ def read_fields(
             return None
         data = inline[:size]
         if size > len(inline):
-            (at,) = struct.unpack(layout.offset_format, inline)
+            (at,) = struct.unpack(offset_format, inline)
             if at + size > file_bytes:
                 return None
             file.seek(at)

@@ -201,18 +201,11 @@ def to_pil(image: Image) -> PIL.Image.Image:
 def _by_pillow(image: Image, samples: npt.NDArray[Any], output: OutputFormat, quality: int | None) -> bytes:
     import PIL.Image
 
-    metadata = image.metadata
-    options: dict[str, Any] = {}
-    if metadata.icc:
-        options["icc_profile"] = metadata.icc
-    if metadata.exif:
-        options["exif"] = metadata.exif
-    if metadata.xmp and output.name in ("jpeg", "webp"):
-        options["xmp"] = metadata.xmp
+    options: dict[str, Any] = {**pillow_info(image.metadata)}
     if output.name == "jpeg":
         options |= {"quality": quality or JPEG_QUALITY, "subsampling": 0}
-    if output.name == "jpeg" and (density := density_of(metadata.exif)) and max(map(round, density)) <= _JPEG_DENSITY:
-        options["dpi"] = density
+        if (density := density_of(image.metadata.exif)) and max(map(round, density)) <= _JPEG_DENSITY:
+            options["dpi"] = density
     if output.name == "webp":
         options |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}
     buffer = io.BytesIO()
@@ -289,7 +282,7 @@ def _tiff(image: Image, samples: npt.NDArray[Any]) -> bytes:
         259: tiff.short_field(order, 8),  # Compression: Deflate
         262: tiff.short_field(order, 2 if image.channels == 3 else 1),  # PhotometricInterpretation
         277: tiff.short_field(order, channels),  # SamplesPerPixel
-        278: tiff.long_field(order, rows),  # PlanarConfiguration: interleaved channels
+        278: tiff.long_field(order, rows),  # RowsPerStrip
         279: tiff.long_field(order, *map(len, strips)),  # StripByteCounts
         284: tiff.short_field(order, 1),  # PlanarConfiguration: the channels of a pixel together
     }

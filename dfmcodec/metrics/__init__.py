@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf, log10, prod
 
 import numpy as np
-import numpy.typing as npt
 
-from dfmcodec._types import Pixels
+from dfmcodec._types import Bools, Float64, Pixels
 from dfmcodec.image import PEAK_CODE_VALUE, peak_value
 
-Float64 = npt.NDArray[np.float64]
 Point = tuple[float, float]  # rate, quality
 
 # Constants of Wang, Bovik, Sheikh and Simoncelli 2004; scales of Wang, Simoncelli and Bovik 2003.
@@ -23,7 +21,15 @@ _LEAST_CURVE_POINTS = 3
 _BLOCK_SAMPLES = 1 << 18  # number of samples that `mse` processes at a time, to stay in the cache
 
 
-def mse(reference: Pixels, decoded: Pixels, visible: npt.NDArray[np.bool_] | None = None) -> float:
+def check_alike(reference: Pixels, decoded: Pixels) -> None:
+    """Raises ValueError for images of different shapes or types."""
+    if reference.shape != decoded.shape or reference.dtype != decoded.dtype:
+        found = f"{reference.dtype} {reference.shape} and {decoded.dtype} {decoded.shape}"
+        msg = f"images of different shapes or types: {found}"
+        raise ValueError(msg)
+
+
+def mse(reference: Pixels, decoded: Pixels, visible: Bools | None = None) -> float:
     """Returns the mean squared error over all samples, in squared sample values.
 
     Args:
@@ -35,12 +41,7 @@ def mse(reference: Pixels, decoded: Pixels, visible: npt.NDArray[np.bool_] | Non
     Raises:
         ValueError: The shapes or types differ.
     """
-    if reference.shape != decoded.shape or reference.dtype != decoded.dtype:
-        msg = (
-            f"images of different shapes or types: {reference.dtype} {reference.shape} and "
-            f"{decoded.dtype} {decoded.shape}"
-        )
-        raise ValueError(msg)
+    check_alike(reference, decoded)
     total, count = 0.0, 0
     rows = max(1, _BLOCK_SAMPLES // reference[0].size)
     for row in range(0, len(reference), rows):
@@ -53,9 +54,7 @@ def mse(reference: Pixels, decoded: Pixels, visible: npt.NDArray[np.bool_] | Non
     return total / count if count else 0.0
 
 
-def psnr(
-    reference: Pixels, decoded: Pixels, visible: npt.NDArray[np.bool_] | None = None, peak: int | None = None
-) -> float:
+def psnr(reference: Pixels, decoded: Pixels, visible: Bools | None = None, peak: int | None = None) -> float:
     """Returns the PSNR over all samples in dB, see `mse`; infinite for equal images.
 
     Without a `peak`, it is the largest value of the samples' type.
@@ -81,18 +80,15 @@ def ssim(reference: Pixels, decoded: Pixels, peak: int | None = None) -> float |
     """
     if min(reference.shape[:2]) < 2 * _WINDOW_RADIUS + 1:
         return None
-    code_value = _code_value(reference, peak)
-    channel_means = []
-    for channel in range(reference.shape[2]):
-        x, y = (pixels[:, :, channel].astype(np.float64) / code_value for pixels in (reference, decoded))
-        luminance, structure = _similarities(x, y)
-        channel_means.append((luminance * structure).mean())
-    return float(np.mean(channel_means))
+    return float(np.mean([np.multiply(*_similarities(x, y)).mean() for x, y in _planes(reference, decoded, peak)]))
 
 
-def _code_value(reference: Pixels, peak: int | None) -> float:
-    """Returns the number of sample values per code value."""
-    return (peak or peak_value(8 * reference.itemsize)) / PEAK_CODE_VALUE
+def _planes(reference: Pixels, decoded: Pixels, peak: int | None) -> Iterator[tuple[Float64, Float64]]:
+    """Yields each channel of both images, in code values."""
+    values_per_code_value = (peak or peak_value(8 * reference.itemsize)) / PEAK_CODE_VALUE
+    for c in range(reference.shape[2]):
+        x, y = (pixels[:, :, c].astype(np.float64) / values_per_code_value for pixels in (reference, decoded))
+        yield x, y
 
 
 def ms_ssim(reference: Pixels, decoded: Pixels, peak: int | None = None) -> float | None:
@@ -103,13 +99,10 @@ def ms_ssim(reference: Pixels, decoded: Pixels, peak: int | None = None) -> floa
     """
     if min(reference.shape[:2]) < (2 * _WINDOW_RADIUS + 1) << (len(_SCALE_WEIGHTS) - 1):
         return None
-    channels = (_ms_ssim_of_planes(reference[:, :, c], decoded[:, :, c], peak) for c in range(reference.shape[2]))
-    return float(np.mean(list(channels)))
+    return float(np.mean([_ms_ssim_of_planes(x, y) for x, y in _planes(reference, decoded, peak)]))
 
 
-def _ms_ssim_of_planes(reference: Pixels, decoded: Pixels, peak: int | None) -> float:
-    code_value = _code_value(reference, peak)
-    x, y = reference.astype(np.float64) / code_value, decoded.astype(np.float64) / code_value
+def _ms_ssim_of_planes(x: Float64, y: Float64) -> float:
     factors = []
     for scale, weight in enumerate(_SCALE_WEIGHTS):
         if scale:

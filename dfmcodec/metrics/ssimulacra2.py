@@ -23,6 +23,7 @@ from dfmcodec._types import Float32, Float64, Floats, Pixels
 from dfmcodec.image import peak_value
 from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.kernels.arguments import ComparedRows
+from dfmcodec.metrics import check_alike
 from dfmcodec.threads import in_threads
 
 SMALLEST_SIDE = 8  # no scale is computed below this side
@@ -79,9 +80,7 @@ def ssimulacra2(original: Pixels, decoded: Pixels) -> float | None:
     Raises:
         ValueError: The shapes or types differ.
     """
-    if original.shape != decoded.shape or original.dtype != decoded.dtype:
-        msg = f"images differ: {original.dtype} {original.shape} and {decoded.dtype} {decoded.shape}"
-        raise ValueError(msg)
+    check_alike(original, decoded)
     if min(original.shape[:2]) < SMALLEST_SIDE:
         return None
     backgrounds = _BACKGROUNDS if original.shape[2] in (2, 4) else (0.0,)
@@ -343,30 +342,22 @@ class _Errors:
     mean_x: Float32
     mean_y: Float32
     variances: Float32
+    luminance: Float32
     structure: Float32
+    edge: Float32
 
     @classmethod
     def of(cls, x: Float32, y: Float32) -> _Errors:
         mean_x, mean_y, mean_xx, mean_yy, mean_xy = (_blurred(plane) for plane in (x, y, x * x, y * y, x * y))
         variances = (mean_xx - mean_x * mean_x) + (mean_yy - mean_y * mean_y) + _SSIM_CONSTANT
-        structure: Float32 = (2 * (mean_xy - mean_x * mean_y) + _SSIM_CONSTANT) / variances
-        return cls(x, y, mean_x, mean_y, variances, structure)
-
-    @property
-    def _luminance(self) -> Float32:
-        luminance: Float32 = 1 - (self.mean_x - self.mean_y) ** 2
-        return luminance
-
-    @property
-    def _edge(self) -> Float32:
-        edge: Float32 = 1 + np.abs(self.x - self.mean_x)
-        return edge
+        structure = (2 * (mean_xy - mean_x * mean_y) + _SSIM_CONSTANT) / variances
+        return cls(x, y, mean_x, mean_y, variances, 1 - (mean_x - mean_y) ** 2, structure, 1 + np.abs(x - mean_x))
 
     @property
     def values(self) -> tuple[Float32, Float32, Float32]:
         """Returns the errors: SSIM, edges added in y, and edges lost in y."""
-        edges = (1 + np.abs(self.y - self.mean_y)) / self._edge - 1
-        return np.maximum(1 - self._luminance * self.structure, 0), np.maximum(edges, 0), np.maximum(-edges, 0)
+        edges = (1 + np.abs(self.y - self.mean_y)) / self.edge - 1
+        return np.maximum(1 - self.luminance * self.structure, 0), np.maximum(edges, 0), np.maximum(-edges, 0)
 
     def slopes(self, error_weights: Float32) -> Float32:
         """Returns the derivative of the errors with respect to y. The weights are [2, 3]."""
@@ -374,8 +365,8 @@ class _Errors:
             np.where(e > 0, part + 4 * power_weight * e**3, 0)
             for e, part, power_weight in zip(self.values, *error_weights, strict=True)
         ]
-        direct = (grad_errors[1] - grad_errors[2]) / self._edge * np.sign(self.y - self.mean_y)
-        grad_structure = -grad_errors[0] * self._luminance / self.variances
+        direct = (grad_errors[1] - grad_errors[2]) / self.edge * np.sign(self.y - self.mean_y)
+        grad_structure = -grad_errors[0] * self.luminance / self.variances
         grad_mean = (
             2 * grad_structure * (self.mean_y * self.structure - self.mean_x)
             - 2 * grad_errors[0] * (self.mean_x - self.mean_y) * self.structure

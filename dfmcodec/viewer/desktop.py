@@ -105,15 +105,16 @@ def desktop_files(data: Path, program: str, manual: str, completions: Mapping[st
     # -P excludes modules of the current folder. A percent sign starts a field, so it is doubled.
     command = f'"{program}" -P -m dfmcodec'.replace("%", "%%")
     entry = {"mark": MARK, "media_type": MEDIA_TYPE, "program": program, "command": command}
-    files = [
+    return [
         DesktopFile(data / "mime/packages/dfmcodec.xml", _MIME, "the file type"),
         DesktopFile(data / "thumbnailers/dfmcodec.thumbnailer", _THUMBNAILER.format(**entry), "thumbnails"),
         DesktopFile(data / "applications/dfmcodec.desktop", _APPLICATION.format(**entry), "opens files with dfm view"),
         DesktopFile(data / "man/man1/dfm.1", f'.\\" {MARK}\n{manual}', "the manual page"),
+        *(
+            DesktopFile(data / _COMPLETIONS[shell], _marked(script), f"completion in {shell}")
+            for shell, script in completions.items()
+        ),
     ]
-    for shell, script in completions.items():
-        files.append(DesktopFile(data / _COMPLETIONS[shell], _marked(script), f"completion in {shell}"))
-    return files
 
 
 def _marked(script: str) -> str:
