@@ -1,4 +1,4 @@
-"""The Python API: encode, decode, read a header. Each function imports what it needs when called.
+"""The Python API. Each function imports what it needs when called.
 
 >>> import numpy as np
 >>> import dfmcodec

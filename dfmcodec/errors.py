@@ -108,15 +108,10 @@ PACKAGES = {
 
 
 def require(what: str, *modules: str, otherwise: str = "") -> None:
-    """Raises an error unless packages are installed. The packages are not imported.
+    """Raises MissingPackageError unless packages are installed, without importing them.
 
-    Args:
-        what: The feature that needs the packages, as the message starts: "the overfitted codec".
-        otherwise: An alternative for the end of the message: "or write a PNG".
-
-    Raises:
-        MissingPackageError: A package is not installed. The message says how to install all missing
-            ones.
+    `what` is the feature that needs them, "the overfitted codec"; `modules` are from `PACKAGES`;
+    `otherwise` is an alternative for the end of the message, "or write a PNG".
     """
     missing = [module for module in modules if not is_installed(module)]
     if missing:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from enum import Enum
+from math import inf
 from numbers import Integral, Real
 from typing import Any
 
@@ -53,14 +54,14 @@ class Option:
 
     kind: Kind
     help: str
-    low: float | None = None
-    high: float | None = None
+    low: float = -inf
+    high: float = inf
     excludes_low: bool = False
     excludes_high: bool = False
     choices: tuple[str, ...] = ()
-    flags: tuple[str, ...] = ()
-    metavar: str | None = None
-    is_target: bool = False
+    flags: tuple[str, ...] = ()  # on the command line; if empty, the name of the field with hyphens
+    metavar: str | None = None  # placeholder of the value in the help; derived from the kind if empty
+    is_target: bool = False  # only one target can be given
 
     def check(self, name: str, value: Any) -> None:
         """Raises ConfigError for a value that is not of the kind, in the range or a choice."""
@@ -72,10 +73,10 @@ class Option:
         if not self._is_of_kind(value):
             msg = f"{name} is {value!r}, which is of the wrong type; {_NEEDED.get(self.kind, 'a number')} is needed"
             raise ConfigError(msg)
-        if self.low is None or self.high is None or self._is_within(value, self.low, self.high):
-            return
-        msg = f"{name} is {_shown(value)}; it must be {self._range(self.low, self.high)}"
-        raise ConfigError(msg)
+        is_enough = value > self.low if self.excludes_low else value >= self.low
+        if not (is_enough and (value < self.high if self.excludes_high else value <= self.high)):
+            msg = f"{name} is {_shown(value)}; it must be {self._range()}"
+            raise ConfigError(msg)
 
     def _is_of_kind(self, value: Any) -> bool:
         if self.kind is Kind.FLAG:
@@ -83,20 +84,14 @@ class Option:
         number = Integral if self.kind is Kind.INTEGER else Real
         return isinstance(value, number) and not isinstance(value, bool)
 
-    def _is_within(self, value: Any, low: float, high: float) -> bool:
-        is_enough = value > low if self.excludes_low else value >= low
-        return bool(is_enough and (value < high if self.excludes_high else value <= high))
-
-    def _range(self, low: float, high: float) -> str:
-        """Returns a description of the allowed range, for messages."""
+    def _range(self) -> str:
         if not self.excludes_low:
-            return f"in {low:.0f}..{high:.0f}"
+            return f"in {self.low:.0f}..{self.high:.0f}"
         example = ", such as 0.18 or 18%" if self.kind is Kind.FRACTION else ""
-        return f"above {low:g} and {'below' if self.excludes_high else 'at most'} {high:g}{example}"
+        return f"above {self.low:g} and {'below' if self.excludes_high else 'at most'} {self.high:g}{example}"
 
 
 def _shown(value: Any) -> str:
-    """Formats a number for a message."""
     if abs(value) > LARGEST_NUMBER:
         return "too large" if value > 0 else "too small"
     return f"{float(value):.10g}"
@@ -226,7 +221,6 @@ class EncodeSettings:
                 _refuse_model(name, models, self.model)
 
     def targets(self) -> dict[str, float]:
-        """Returns the targets that were given, by name."""
         given = {name: getattr(self, name) for name, option, _ in options_of(type(self)) if option.is_target}
         return {name: value for name, value in given.items() if value is not None and value is not False}
 

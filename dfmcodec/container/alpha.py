@@ -93,15 +93,10 @@ def _is_webp_of(body: bytes, size: int, tile: Region) -> bool:
     """Checks the headers of a tile's lossless WebP file; nothing is decompressed."""
     if len(body) != size or size < _WEBP_HEAD.size:
         return False
-    riff, riff_bytes, kind, chunk_bytes, signature, stream = _WEBP_HEAD.unpack_from(body)
-    width_and_height = tile.width - 1 | tile.height - 1 << 14  # no alpha, version 0
-    return (riff, riff_bytes, kind, signature, stream) == (
-        b"RIFF",
-        size - _RIFF_HEAD_BYTES,
-        b"WEBPVP8L",
-        _VP8L_SIGNATURE,
-        width_and_height,
-    ) and size == _CHUNK_START + chunk_bytes + chunk_bytes % 2
+    head = _WEBP_HEAD.unpack_from(body)
+    chunk_bytes, width_and_height = head[3], tile.width - 1 | tile.height - 1 << 14  # no alpha, version 0
+    wanted = (b"RIFF", size - _RIFF_HEAD_BYTES, b"WEBPVP8L", chunk_bytes, _VP8L_SIGNATURE, width_and_height)
+    return head == wanted and size == _CHUNK_START + chunk_bytes + chunk_bytes % 2
 
 
 def _from_webp(body: bytes, bit_depth: int) -> Pixels:

@@ -21,12 +21,10 @@ CHECKS_FRACTION = 0.002  # the largest fraction of a file that checks may take; 
 
 @dataclass(frozen=True)
 class Checks:
-    """The checks of a file.
+    """The checks of a file: of other sections, and of symbols.
 
-    Args:
-        symbols: The checks of symbols: of the wavelet codec tile by tile, see
-            `codecs.wavelet.sections.latents.tile_checks`; of the overfitted codec grid by grid,
-            from the coarsest on.
+    Those of symbols are, in the wavelet codec, tile by tile (`sections.latents.tile_checks`); in
+    the overfitted codec, from the coarsest grid on.
     """
 
     sections: dict[Section, int]

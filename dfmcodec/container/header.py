@@ -106,11 +106,7 @@ def write_header(model: QuantizedModel, sections: Mapping[Section, bytes]) -> by
 
 
 def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
-    """Reads the header alone. Sections and CRC-32 are not checked.
-
-    Args:
-        data: The file's bytes, or a prefix that contains the complete header.
-        max_pixels: The largest number of pixels that an image may have.
+    """Reads the header alone, from a file or a prefix. Sections and CRC-32 are not checked.
 
     Raises:
         FormatError: The file is not a .dfm file; or the header is truncated, damaged, of a newer

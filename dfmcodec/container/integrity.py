@@ -23,21 +23,14 @@ _BEST_EFFORT = "or decode what is left with dfm decode --best-effort"
 
 @dataclass(frozen=True)
 class FileState:
-    """The damage of a file, as far as its bytes show it before decoding.
-
-    Args:
-        checks: The checks of the file; None if it has none or they are damaged.
-        header_damaged: Whether the check of the header does not match.
-        damaged: The sections whose checks do not match.
-        file_problems: Sentences about damage that belongs to no section.
-    """
+    """The damage of a file, as far as its bytes show it before decoding."""
 
     data: bytes
     header: Header
-    checks: Checks | None
-    header_damaged: bool
-    damaged: frozenset[Section]
-    file_problems: tuple[str, ...]
+    checks: Checks | None  # None if there are none or they are damaged
+    header_damaged: bool  # its check does not match
+    damaged: frozenset[Section]  # their checks do not match
+    file_problems: tuple[str, ...]  # sentences about damage that belongs to no section
 
     @property
     def problems(self) -> list[str]:

@@ -42,25 +42,14 @@ def _always(_: Values) -> bool:
 
 @dataclass(frozen=True)
 class Field:
-    """A field of the header.
+    """A field of the header."""
 
-    Args:
-        name: The key of the field in the values of a header. docs/format.md uses the same name,
-            with spaces.
-        code: "B", "H" or "I" of `struct`, little-endian and unsigned, or `LEB128`.
-        allowed: The values that are valid in this version.
-        when: Indicates, from the values of earlier fields, whether the field is present.
-        less: The number that is subtracted from a value before it is stored.
-        refusal: The error for a value that is not allowed: damage, a newer version, or an
-            impossible image size.
-    """
-
-    name: str
-    code: str
-    allowed: Sequence[int]
-    when: Callable[[Values], bool] = _always
-    less: int = 0
-    refusal: type[FormatError] = CorruptError
+    name: str  # its key in the values of a header; with spaces in docs/format.md
+    code: str  # "B", "H" or "I" of `struct`, little-endian and unsigned, or `LEB128`
+    allowed: Sequence[int]  # the values that are valid in this version
+    when: Callable[[Values], bool] = _always  # whether it is present, given the values of earlier fields
+    less: int = 0  # is subtracted from a value before it is stored
+    refusal: type[FormatError] = CorruptError  # for other values: damage, a newer version, an impossible size
 
     @property
     def size(self) -> int:
@@ -68,7 +57,6 @@ class Field:
         return 1 if self.code == LEB128 else struct.calcsize(f"<{self.code}")
 
     def pack(self, value: int) -> bytes:
-        """Returns the bytes of a value."""
         stored = value - self.less
         return _leb128(stored) if self.code == LEB128 else struct.pack(f"<{self.code}", stored)
 
@@ -170,32 +158,21 @@ def is_own(section: Section) -> bool:
 class HeaderForm:
     """The header fields and the sections of a codec's files.
 
-    Args:
-        model: The codec.
-        fields: The codec's fields after `FIRST_FIELDS`, in order.
-        values: Maps a quantised model and the number of sections in the table to these fields.
-        architecture: Maps the fields to the architecture.
-        main_section: The section that every file has.
-        early_sections: Optional sections that are written before the metadata.
-        late_sections: Optional sections that are written between the metadata and the main section.
-        check_count: Maps the architecture to the number of symbol checks.
-        main_bytes: The field with the length of the main section, if that is the first section and
-            is not in the section table.
-        bit_depth: Maps the fields to the bits per sample.
-        section_count: Maps the fields to the number of sections in the table.
+    `main_bytes` is the field with the length of the main section, if that is the first section and
+    is not in the section table.
     """
 
     model: Model
-    fields: tuple[Field, ...]
-    values: Callable[[Any, int], dict[str, int]]
+    fields: tuple[Field, ...]  # after `FIRST_FIELDS`, in order
+    values: Callable[[Any, int], dict[str, int]]  # of these fields, for a model and the sections in the table
     architecture: Callable[[Values], Architecture]
-    main_section: Section
-    early_sections: tuple[Section, ...] = ()
-    late_sections: tuple[Section, ...] = ()
-    check_count: Callable[[Any], int] = lambda arch: 0
+    main_section: Section  # every file has it
+    early_sections: tuple[Section, ...] = ()  # optional, written before the metadata
+    late_sections: tuple[Section, ...] = ()  # optional, written between the metadata and the main section
+    check_count: Callable[[Any], int] = lambda arch: 0  # the number of symbol checks
     main_bytes: str | None = None
     bit_depth: Callable[[Values], int] = lambda values: values["bit_depth"]
-    section_count: Callable[[Values], int] = lambda values: values["section_count"]
+    section_count: Callable[[Values], int] = lambda values: values["section_count"]  # in the table
 
     @property
     def optional_sections(self) -> tuple[Section, ...]:
@@ -216,7 +193,6 @@ class HeaderForm:
 
 
 def header_form(model: Model) -> HeaderForm:
-    """Returns the header form of a codec."""
     form: HeaderForm = model.record().header
     return form
 

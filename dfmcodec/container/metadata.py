@@ -44,10 +44,9 @@ def pack_metadata(metadata: Metadata) -> bytes:
 
 
 def unpack_metadata(body: bytes | None, bit_depth: int = 16) -> Metadata:
-    """Reads a metadata section. Inverts `pack_metadata`.
+    """Reads a metadata section, if there is one. Inverts `pack_metadata`.
 
-    Args:
-        bit_depth: The bits per sample. All 8 bits of 8-bit samples are significant.
+    All 8 bits of 8-bit samples are significant.
 
     Raises:
         CorruptError: The section is not a valid map.

@@ -24,11 +24,9 @@ _EARLY_METADATA_FRACTION = 1 / 8  # of the main section; longer metadata goes to
 
 
 def write(model: QuantizedModel, ancillary: Mapping[Section, bytes] | None = None, checked: bool = True) -> bytes:
-    """Serialises a quantised model to the bytes of a `.dfm` file.
+    """Serialises a quantised model, and sections of ancillary data, to the bytes of a `.dfm` file.
 
-    Args:
-        ancillary: The sections of ancillary data; see `ancillary_sections`.
-        checked: Whether to write checks, if they take at most `CHECKS_FRACTION` of the file.
+    Checks are written if they take at most `CHECKS_FRACTION` of the file.
     """
     codec = model.architecture.model
     header, form = header_form(codec), section_form(codec)
@@ -80,17 +78,12 @@ def read_region(
     finest_level: int = 0,
     losses: list[str] | None = None,
 ) -> tuple[QuantizedModel, Ancillary, Region]:
-    """Reads a region of a file's image.
+    """Reads a region, or all, of a file's image. Latents of tiles outside it are not decoded.
 
-    Args:
-        region: The region to read; None for the complete image. Latents of tiles outside it are not
-            decoded.
-        max_pixels: The largest number of pixels that an image may have. A larger one is refused
-            before memory is allocated for it.
-        finest_level: The finest decomposition level to decode. Above 0, the model is of an image
-            that is smaller by a factor of 2^finest_level.
-        losses: A list to which a sentence is added for each missing or damaged part, if the rest of
-            the image can be read; None to refuse a file that is not intact.
+    An image with more than `max_pixels` is refused before memory is allocated for it. With a
+    `finest_level` above 0, the model is of an image that is smaller by a factor of 2^finest_level.
+    With a list of `losses`, a sentence is added for each missing or damaged part, if the rest of
+    the image can be read; without, a file that is not intact is refused.
 
     Returns:
         The model; the ancillary data, with the alpha of the region only; and the region of the
@@ -125,14 +118,12 @@ def read_ancillary(data: bytes, region: Region | None, max_pixels: int = MAX_PIX
 
 
 def _complete(data: bytes, max_pixels: int) -> FileState:
-    """Returns the state of a file, which must be intact."""
     state = examine(data, read_header(data, max_pixels))
     state.refuse_damage()
     return state
 
 
 def _ancillary_of(state: FileState, region: Region | None, losses: list[str] | None) -> Ancillary:
-    """Returns the ancillary data, with the alpha of a region."""
     header = state.header
     alpha, metadata = None, Metadata()
     if Section.ALPHA in header.sections:

@@ -88,11 +88,9 @@ def _conversion(array: npt.NDArray[Any], expression: str) -> str:
 def read_arrays(
     path: Path, names: Collection[str] | None = None, max_bytes: int = MAX_ARRAYS_BYTES
 ) -> dict[str, npt.NDArray[Any]]:
-    """Reads the arrays of an .npz file, by name.
+    """Reads the arrays of an .npz file, or those with some names, by name.
 
-    Args:
-        names: The arrays to read if present; None for all. Other arrays are not decompressed.
-        max_bytes: Maximum size of all decompressed arrays.
+    Other arrays are not decompressed; all decompressed ones have at most `max_bytes`.
 
     Raises:
         DfmError: The file cannot be read, is not an .npz file, is damaged, or exceeds the limit.

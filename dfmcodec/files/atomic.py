@@ -89,10 +89,8 @@ def is_stream(path: Path) -> bool:
 def check_writable(path: Path, force: bool, follow: bool = True) -> None:
     """Raises OutputError, before any work, for an output that exists or cannot be written.
 
-    Args:
-        force: Whether an existing file may be replaced.
-        follow: Whether the path may be a link, device or pipe. True for names given by the user,
-            False for names derived from inputs.
+    `force` permits to replace a file. `follow` permits a link, device or pipe: True for names given
+    by the user, False for names derived from inputs.
     """
     path = destination(path, follow)
     folder = path.parent
@@ -135,23 +133,16 @@ def destination(path: Path, follow: bool) -> Path:
 
 
 def exists_message(path: Path) -> str:
-    """Returns the message that an output exists, with advice."""
     return f"{path} exists; give another name, or use -f to replace it"
 
 
 def write_atomic(path: Path, data: bytes, force: bool = True, follow: bool = True, mtime_ns: int | None = None) -> None:
     """Writes a file so that at any moment either the old file or the complete new one is there.
 
-    This holds even if the process is killed.
-
-    Args:
-        path: The file. Data for a device or pipe is written directly. The target of a link is
-            replaced. The new file inherits the mode of a replaced file, and its owner if permitted.
-        data: The complete contents.
-        force: Whether to replace an existing file.
-        follow: Whether the path may be a link, a device or a pipe; see `check_writable`.
-        mtime_ns: The modification time of the file; None for that of the write. Some systems keep
-            it rounded, or not at all.
+    This holds even if the process is killed. Data for a device or pipe is written directly. The
+    target of a link is replaced. The new file inherits the mode of a replaced file, and its owner
+    if permitted. For `force` and `follow` see `check_writable`. Some systems round the modification
+    time, or do not keep it.
 
     Raises:
         OutputError: The file cannot be written. An existing file is unchanged.

@@ -252,7 +252,6 @@ def check_image_size(height: int, width: int, max_pixels: int = MAX_PIXELS) -> N
 
 
 def peak_value(bit_depth: int) -> int:
-    """Returns the largest value of a sample."""
     return (1 << bit_depth) - 1
 
 

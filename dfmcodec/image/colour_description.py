@@ -25,16 +25,10 @@ _RATIONAL = 5
 
 
 class Colours(NamedTuple):
-    """Colour description of a file besides an ICC profile.
+    """Colour description of a file besides an ICC profile."""
 
-    Args:
-        cicp: The code points, as in `Metadata`. None if there are none, or if they are equivalent
-            to sRGB, the default.
-        lost: A description of colour information that is lost; None if nothing is lost.
-    """
-
-    cicp: bytes | None = None
-    lost: str | None = None
+    cicp: bytes | None = None  # as in `Metadata`; None also for those of sRGB, the default
+    lost: str | None = None  # a description of colour information that is lost
 
 
 def described_colours(file: BinaryIO, format_name: str | None, page: int, has_profile: bool) -> Colours:

@@ -94,7 +94,6 @@ def orientation_of(metadata: Metadata) -> int:
 
 
 def upright_metadata(metadata: Metadata) -> Metadata:
-    """Returns the metadata with the orientation set to 1."""
     exif = exif_with_orientation_1(prefixed(metadata.exif)) if metadata.exif else None
     xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", metadata.xmp) if metadata.xmp else None
     return replace(metadata, exif=exif, xmp=xmp)
@@ -141,7 +140,6 @@ def is_exif(exif: bytes) -> bool:
 
 
 def prefixed(exif: bytes) -> bytes:
-    """Returns an Exif block with the six-byte prefix."""
     return exif if exif.startswith(tiff.EXIF_PREFIX) else tiff.EXIF_PREFIX + exif
 
 

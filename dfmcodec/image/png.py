@@ -79,10 +79,9 @@ def read_metadata(file: BinaryIO, max_bytes: int, notify: Notify) -> Metadata:
         left_out.add(kind)
     kept = {_NAMES[kind] for kind in found}
     for entry in sorted({_NAMES[kind] for kind in left_out}):
-        if entry in kept:
-            notify(f"it has more than one {entry}; the first that is not damaged is kept")
-        else:
-            notify(f"its {entry} is damaged or has more than {max_bytes} bytes, and is left out")
+        many = f"it has more than one {entry}; the first that is not damaged is kept"
+        none = f"its {entry} is damaged or has more than {max_bytes} bytes, and is left out"
+        notify(many if entry in kept else none)
     return Metadata(found.get("icc"), found.get("exif") or found.get("raw exif"), found.get("xmp"))
 
 
@@ -95,11 +94,12 @@ class _Budget:
     def __init__(self, max_bytes: int) -> None:
         self.bytes_left = max_bytes
 
-    def take(self, count: int) -> None:
-        """Consumes bytes; raises ValueError if the budget is exceeded."""
-        self.bytes_left -= count
+    def spent_on(self, data: bytes) -> bytes:
+        """Returns the data, after subtracting its size; raises ValueError beyond the budget."""
+        self.bytes_left -= len(data)
         if self.bytes_left < 0:
             raise ValueError
+        return data
 
 
 def _kind_of(file: BinaryIO, name: bytes, start: int, size: int) -> str | None:
@@ -192,18 +192,13 @@ def _read_profile(chunk: bytes, budget: _Budget) -> bytes:
 
 
 def _read_exif(chunk: bytes, budget: _Budget) -> bytes:
-    budget.take(len(chunk) - 4)
-    return chunk[4:]
+    return budget.spent_on(chunk[4:])
 
 
 def _read_raw_exif(chunk: bytes, budget: _Budget) -> bytes:
     """Reads Exif stored as hexadecimal digits in a text, after three lines."""
     _keyword, rest = chunk[4:].split(b"\0", 1)
-    if chunk.startswith(b"zTXt"):
-        text = _decompressed(rest[1:], budget)
-    else:
-        text = rest
-        budget.take(len(text))
+    text = _decompressed(rest[1:], budget) if chunk.startswith(b"zTXt") else budget.spent_on(rest)
     return bytes.fromhex(text.split(b"\n", 3)[3].decode("ascii"))
 
 
@@ -211,10 +206,7 @@ def _read_xmp(chunk: bytes, budget: _Budget) -> bytes:
     _keyword, rest = chunk[4:].split(b"\0", 1)
     is_compressed = rest[0] == 1
     _language, _translated, text = rest[2:].split(b"\0", 2)
-    if is_compressed:
-        return _decompressed(text, budget)
-    budget.take(len(text))
-    return text
+    return _decompressed(text, budget) if is_compressed else budget.spent_on(text)
 
 
 _READERS = {"icc": _read_profile, "exif": _read_exif, "raw exif": _read_raw_exif, "xmp": _read_xmp}
@@ -225,9 +217,8 @@ def _decompressed(data: bytes, budget: _Budget) -> bytes:
     decompressor = zlib.decompressobj()
     pieces = []
     while not decompressor.eof:
-        pieces.append(decompressor.decompress(data, _PIECE_BYTES))
+        pieces.append(budget.spent_on(decompressor.decompress(data, _PIECE_BYTES)))
         data = decompressor.unconsumed_tail
-        budget.take(len(pieces[-1]))
         if not (pieces[-1] or data or decompressor.eof):
             raise ValueError
     return b"".join(pieces)

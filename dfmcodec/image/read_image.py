@@ -6,7 +6,7 @@ Everything that is lost causes a notice or an error.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +40,7 @@ from dfmcodec.image.metadata import (
 )
 from dfmcodec.image.open_image import DFM_MAGIC, load_samples, open_image, plugin_package
 from dfmcodec.image.source import Source
-from dfmcodec.image.strip import EVERYTHING, WITH_TEXTS, strip_kinds, stripped
+from dfmcodec.image.strip import EVERYTHING, WITH_TEXTS, StripKinds, strip_kinds, stripped
 from dfmcodec.image.texts import texts_of
 
 if TYPE_CHECKING:
@@ -75,23 +75,13 @@ def ignore(notice: str) -> None:
 
 
 def read_image(
-    path: Path,
-    max_pixels: int = MAX_PIXELS,
-    strip: str | Iterable[str] = (),
-    page: int | None = None,
-    notify: Notify = ignore,
+    path: Path, max_pixels: int = MAX_PIXELS, strip: StripKinds = (), page: int | None = None, notify: Notify = ignore
 ) -> Image:
     """Reads an image file in upright orientation: gray or RGB, in 8 or 16 bits.
 
-    Args:
-        path: A file in one of the formats of `open_image.FORMATS`. For a file on disk, only the
-            header is read before the size is checked. A pipe is read completely.
-        max_pixels: Maximum number of pixels. Larger images are refused before their pixels are
-            read.
-        strip: Kinds of metadata to remove; see `strip.strip_kinds`.
-        page: Page of a file with several pages, counted from 1. None reads the first page, with a
-            notice.
-        notify: Receives a notice of each conversion or loss.
+    The formats are those of `open_image.FORMATS`. The size of a file on disk is checked before its
+    pixels are read; a pipe is read completely. Pages are counted from 1; None reads the first page,
+    with a notice. `notify` receives a notice of each conversion or loss.
 
     Raises:
         ImageError: The file is empty, not an image, too large or damaged, or reading it would lose
@@ -106,7 +96,7 @@ def image_from_bytes(
     data: bytes,
     name: str,
     max_pixels: int = MAX_PIXELS,
-    strip: str | Iterable[str] = (),
+    strip: StripKinds = (),
     page: int | None = None,
     notify: Notify = ignore,
 ) -> Image:
@@ -117,7 +107,7 @@ def image_from_bytes(
 def image_from_source(
     source: Source,
     max_pixels: int = MAX_PIXELS,
-    strip: str | Iterable[str] = (),
+    strip: StripKinds = (),
     page: int | None = None,
     notify: Notify = ignore,
 ) -> Image:
@@ -222,7 +212,7 @@ def _check_channels(pil_image: PilImage, notify: Notify) -> None:
 
 def from_pil(
     pil_image: PilImage,
-    strip: str | Iterable[str] = (),
+    strip: StripKinds = (),
     notify: Notify = ignore,
     page: int | None = None,
     max_pixels: int = LARGEST_PIXELS,
@@ -265,22 +255,14 @@ def _without_texts(pil_image: PilImage, notify: Notify) -> PilImage:
 
 
 def to_image(
-    source: Any,
-    strip: str | Iterable[str] = (),
-    notify: Notify = ignore,
-    page: int | None = None,
-    max_pixels: int | None = None,
+    source: Any, strip: StripKinds = (), notify: Notify = ignore, page: int | None = None, max_pixels: int | None = None
 ) -> Image:
-    """Converts any image that the Python API accepts. Other options are those of `read_image`.
+    """Converts any image that the Python API accepts.
 
-    Args:
-        source: A path, the bytes of an image file, a Pillow image, an `Image`, or an array of uint8
-            or uint16 of any byte order, [H, W] or [H, W, C] with C = 1 (gray), 2 (gray and alpha),
-            3 (RGB) or 4 (RGB and alpha).
-        page: Page of a file with several pages, counted from 1. None reads the first page of a
-            file, with a notice, and the current page of a Pillow image.
-        max_pixels: Maximum number of pixels. Larger images are refused, before their pixels are
-            read if possible. None is `MAX_PIXELS` for files; images in memory then have no limit.
+    The source is a path, the bytes of an image file, a Pillow image, an `Image`, or an array of
+    uint8 or uint16 of any byte order, [H, W] or [H, W, C] with C = 1 (gray), 2 (gray and alpha), 3
+    (RGB) or 4 (RGB and alpha). Other options are those of `read_image`. By default, only files have
+    a pixel limit.
 
     Raises:
         ImageError: The source has an unsupported type, or is too large.

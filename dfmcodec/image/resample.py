@@ -29,11 +29,7 @@ _STRIP_ROWS = 256
 class Sampling:
     """Sampling grid over a region: the centres of `height` x `width` equal cells.
 
-    Args:
-        region: The region of the image, in pixels.
-
-    Raises:
-        ConfigError: The height or width is outside 1..MAX_SIDE.
+    Raises ConfigError for a height or width outside 1..MAX_SIDE.
     """
 
     region: Region
@@ -56,11 +52,9 @@ class Sampling:
         return min(levels, max(0, floor(log2(1 / self.scale) + 1e-9)))
 
     def rows(self) -> Axis:
-        """Returns the vertical positions in the image, in pixels."""
         return _centres(self.region.top, self.region.height, self.height)
 
     def columns(self) -> Axis:
-        """Returns the horizontal positions in the image, in pixels."""
         return _centres(self.region.left, self.region.width, self.width)
 
     def margin(self, level: int) -> int:
@@ -75,16 +69,10 @@ def _centres(start: int, length: int, count: int) -> Axis:
 
 
 class Axis(NamedTuple):
-    """Sampling positions along an axis.
+    """Sampling positions along an axis."""
 
-    Args:
-        positions: The positions, float64 [N]; 0 is the first sample.
-        spacing: The distance between positions in samples. It is the size of a cell, so it is
-            defined for a single position too.
-    """
-
-    positions: Float64
-    spacing: float
+    positions: Float64  # [N]; 0 is the first sample
+    spacing: float  # the distance between positions in samples: the size of a cell, even of a single position
 
     def from_sample(self, first: int, level: int = 0) -> Axis:
         """Returns the same positions relative to samples 2^level pixels apart from `first` on."""

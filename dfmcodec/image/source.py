@@ -19,14 +19,10 @@ _PIECE_BYTES = 1 << 20  # size of the pieces in which a stream is read
 
 @dataclass(frozen=True)
 class Source:
-    """Image file that can be opened repeatedly, so that each reader has its own position.
+    """Image file that can be opened repeatedly, so that each reader has its own position."""
 
-    Args:
-        open: Opens the file for seekable reading.
-    """
-
-    name: str
-    open: Callable[[], BinaryIO]
+    name: str  # for messages
+    open: Callable[[], BinaryIO]  # for seekable reading
     size_bytes: int
 
     @classmethod
@@ -43,7 +39,6 @@ class Source:
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> Source:
-        """Creates a source from a file in memory."""
         return cls(name, lambda: io.BytesIO(data), len(data))
 
     @classmethod

@@ -16,6 +16,7 @@ from dfmcodec.image.metadata import exif_fields
 
 # By the name that users give.
 _MEANINGS = {"gps": ("gps",), "exif": ("exif",), "xmp": ("xmp",), "icc": ("icc",), "all": ("exif", "xmp", "all")}
+StripKinds = str | Iterable[str]  # see `strip_kinds`
 EVERYTHING = frozenset(("exif", "xmp", "icc"))
 WITH_TEXTS = frozenset(("exif", "xmp"))  # if these are removed, no notice about lost texts is needed
 _GPS_TAG = 0x8825
@@ -28,7 +29,7 @@ _XMP_GPS = (  # XMP properties as attributes, empty elements and elements; searc
 _DIRECTORIES = 2  # of Exif: main image and thumbnail
 
 
-def strip_kinds(given: str | Iterable[str]) -> frozenset[str]:
+def strip_kinds(given: StripKinds) -> frozenset[str]:
     """Parses kinds of metadata to remove: "gps", "exif", "xmp", "icc", or "all" for Exif and XMP.
 
     "gps" is the position in Exif and XMP, "icc" includes code points. Kinds may be separated by

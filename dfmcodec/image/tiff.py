@@ -111,12 +111,8 @@ def _directory(file: BinaryIO, layout: Layout, offset: int) -> _Directory | None
 def read_fields(
     file: BinaryIO, offset: int, left_out: Container[int] = (), wanted: Container[int] | None = None
 ) -> dict[int, Field] | None:
-    """Reads the fields of a directory, by tag.
-
-    Args:
-        file: A TIFF file, or an Exif block without its six-byte prefix.
-        offset: The offset of the directory.
-        wanted: Tags to read; None for all.
+    """Reads the fields of the directory at an offset, by tag: those wanted (None: all) and not left
+    out.
 
     Returns:
         The fields. None if there is no directory at the offset, or if one of its fields is

@@ -33,24 +33,14 @@ _ZLIB_HEAD = b"\x78\x5e"  # deflate, window of 32 kB, fast compression
 
 @dataclass(frozen=True)
 class OutputFormat:
-    """Properties of an output format.
-
-    Args:
-        name: Name, as in `--format`.
-        extensions: File extensions; the first one is used for derived file names.
-        deep: Whether it supports 16 bits per sample.
-        alpha: Whether it supports alpha.
-        metadata: Whether it supports ICC profiles and metadata.
-        quality: Whether it has a quality setting, 1..100.
-        largest_side: Maximum side in pixels.
-    """
+    """Properties of an output format: its name as in `--format`, and what it supports."""
 
     name: str
-    extensions: tuple[str, ...]
-    deep: bool
+    extensions: tuple[str, ...]  # the first one is used for derived file names
+    deep: bool  # 16 bits per sample
     alpha: bool
-    metadata: bool
-    quality: bool = False
+    metadata: bool  # and ICC profiles
+    quality: bool = False  # a setting, 1..100
     largest_side: int = MAX_SIDE
 
 
@@ -73,9 +63,7 @@ OUTPUT_FORMATS = {
 def output_format(path: Path | None, name: str | None, otherwise: str = "") -> OutputFormat:
     """Returns a format by its name, or by the extension of a path; without both PNG.
 
-    Args:
-        otherwise: An alternative to changing the extension, for the end of the message: "or name
-            the format with --format".
+    `otherwise` is an alternative for the end of the message: "or name the format with --format".
 
     Raises:
         OutputError: No format has this extension.
@@ -123,7 +111,6 @@ def check_quality(output: OutputFormat, quality: int | None) -> None:
 
 
 def check_image(output: OutputFormat, image: Image) -> None:
-    """Raises OutputError if the format cannot store the image."""
     check_holds(output, image.bit_depth, image.alpha is not None)
     check_size(output, image.height, image.width)
 
@@ -134,7 +121,6 @@ def left_out(image: Image, output: OutputFormat) -> list[str]:
 
 
 def _holds(output: OutputFormat, name: str, value: bytes) -> bool:
-    """Indicates whether the format can store a metadata entry."""
     if name == "bits":  # every 16-bit format stores them
         return True
     if name == "cicp":
@@ -149,8 +135,7 @@ def _holds(output: OutputFormat, name: str, value: bytes) -> bool:
 def image_to_bytes(image: Image, output: OutputFormat, quality: int | None = None) -> bytes:
     """Encodes an image as a file, with its metadata except for the entries of `left_out`.
 
-    Args:
-        quality: 1..100, for JPEG and WebP. None is `JPEG_QUALITY` for JPEG and lossless for WebP.
+    The quality is 1..100, for JPEG and WebP; None is `JPEG_QUALITY` for JPEG and lossless for WebP.
 
     Raises:
         ConfigError: A quality is given for a format without a quality setting.

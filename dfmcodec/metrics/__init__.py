@@ -32,14 +32,8 @@ def check_alike(reference: Pixels, decoded: Pixels) -> None:
 def mse(reference: Pixels, decoded: Pixels, visible: Bools | None = None) -> float:
     """Returns the mean squared error over all samples, in squared sample values.
 
-    Args:
-        reference: uint8 or uint16 [H, W, C].
-        decoded: An array of the same shape and type.
-        visible: Boolean [H, W], the pixels to include; None includes all. The error is 0 if no
-            pixel is included.
-
-    Raises:
-        ValueError: The shapes or types differ.
+    Both images are uint8 or uint16 [H, W, C]; other shapes or types raise ValueError. `visible`
+    [H, W] are the pixels to include; None includes all. The error of no pixel is 0.
     """
     check_alike(reference, decoded)
     total, count = 0.0, 0
@@ -146,40 +140,26 @@ def _halved(plane: Float64) -> Float64:
 
 
 def bits_per_pixel(file_bytes: int, pixel_count: int) -> float:
-    """Returns the rate of a file in bpp."""
     return 8 * file_bytes / pixel_count
 
 
 @dataclass(frozen=True)
 class BdRate:
-    """Bjontegaard difference in rate between two curves.
+    """Bjontegaard difference in rate between two curves. A low overlap makes it unreliable."""
 
-    Args:
-        percent: The rate difference at equal quality, in per cent of the anchor's rate. Negative
-            values mean that the curve needs fewer bits than the anchor.
-        overlap: The fraction, 0..1, of the joint quality range that both curves cover. A low
-            overlap makes `percent` unreliable.
-    """
-
-    percent: float
-    overlap: float
+    percent: float  # of the anchor's rate at equal quality; negative if the curve needs fewer bits
+    overlap: float  # the fraction, 0..1, of the joint quality range that both curves cover
 
 
 def bd_rate(
     anchor: Sequence[Point], curve: Sequence[Point], anchor_rates: tuple[float, float] | None = None
 ) -> BdRate | None:
-    """Returns the mean rate difference at equal quality.
+    """Returns the mean rate difference at equal quality; None without a common quality.
 
     Source: Bjontegaard, VCEG-M33, 2001. As in later practice (JVET), log rate is interpolated over
-        quality by a PCHIP. It is integrated over the range of quality that both curves cover.
-
-    Args:
-        anchor: (rate, quality) points of the reference, at least three of different quality.
-        curve: (rate, quality) points of the curve to compare.
-        anchor_rates: Limits the integral to qualities at which the anchor's rate is in this range.
-
-    Returns:
-        The difference; None if the curves have no common quality or too few points.
+    quality by a PCHIP. It is integrated over the range of quality that both curves cover, limited
+    to qualities at which the anchor's rate is in `anchor_rates`. Curves need three points of
+    different quality.
     """
     from scipy.interpolate import PchipInterpolator
 

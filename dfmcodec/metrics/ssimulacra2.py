@@ -32,6 +32,7 @@ ALL_SCALES_SIDE = 113  # all scales are computed from this side on, with their o
 _SSIM_CONSTANT = np.float32(0.0009)
 _BACKGROUNDS = (0.1, 0.9)  # behind transparent pixels
 _STRIP_PIXELS = 1 << 16  # size of the strips that a thread processes
+_REACH = 4  # of the window, on each side of its centre
 _LEAST_POWER = 1e-20  # minimum mean of fourth powers in the derivative of its root
 
 # XYB: linear light is mixed to the absorbances of three types of cones, followed by cube roots.
@@ -72,13 +73,9 @@ _WEIGHTS = np.array([
 def ssimulacra2(original: Pixels, decoded: Pixels) -> float | None:
     """Returns SSIMULACRA2, at most 100; None for images with a side below `SMALLEST_SIDE`.
 
-    For images with alpha it is the lower of the values over a dark and a bright background.
-
-    Args:
-        original: uint8 or uint16 [H, W, C], sRGB: gray, gray and alpha, RGB, or RGB and alpha.
-
-    Raises:
-        ValueError: The shapes or types differ.
+    Both images are sRGB, uint8 or uint16 [H, W, C]: gray, gray and alpha, RGB, or RGB and alpha.
+    Other shapes or types raise ValueError. With alpha it is the lower of the values over a dark and
+    a bright background.
     """
     check_alike(original, decoded)
     if min(original.shape[:2]) < SMALLEST_SIDE:
@@ -99,7 +96,6 @@ def ssimulacra2_slopes(original: Pixels, decoded: Pixels) -> Float32:
 
 
 def _score(error: float) -> float:
-    """Returns the score for a weighted sum of norms."""
     error *= 0.9562382616834844
     error = 2.326765642916932 * error - 0.020884521182843837 * error**2 + 6.248496625763138e-05 * error**3
     return 100 - 10 * float(max(error, 0.0) ** 0.6276336467831387)
@@ -142,7 +138,6 @@ class _Scales:
 
     @property
     def error(self) -> float:
-        """Returns the weighted sum of the norms."""
         means = np.stack(self.means, axis=1)
         norms = np.stack([means[:, :, 0], means[:, :, 1] ** 0.25], axis=2)
         return float(np.sum(self._weights * norms))
@@ -180,7 +175,7 @@ def _scale_errors(
             half[:, rows.start // 2 : -(-rows.stop // 2)] = _halved(image[:, inner])
         return _sums(original, decoded, inner)
 
-    sums = sum(in_threads(measure, list(_strips(height, width, _reach()))), np.zeros((3, 2, 3)))
+    sums = sum(in_threads(measure, list(_strips(height, width, _REACH))), np.zeros((3, 2, 3)))
     return sums / (height * width), (halves[0], halves[1])
 
 
@@ -302,7 +297,7 @@ def _slopes(original: Float32, decoded: Float32, error_weights: Float32) -> Floa
     height, width = original.shape[1:]
     in_threads(
         lambda strip: _strip_slopes(original, decoded, error_weights, strip, slopes),
-        list(_strips(height, width, 2 * _reach())),
+        list(_strips(height, width, 2 * _REACH)),
     )
     return slopes
 
@@ -393,10 +388,6 @@ def _xyb(light: Float32) -> tuple[Float32, Float32, Float32]:
     return 14 * x + np.float32(0.42), y + np.float32(0.01), (short - y) + np.float32(0.55)
 
 
-def _reach() -> int:
-    return len(_taps()) - 1
-
-
 @cache
 def _taps() -> Float32:
     """Returns the window, five of nine taps from the centre, close to a Gaussian of deviation 1.5.
@@ -404,7 +395,7 @@ def _taps() -> Float32:
     Source: Charalampidis, "Recursive implementation of the Gaussian filter using truncated cosine
     functions", 2016, equations 37 to 56.
     """
-    deviation, radius = 1.5, 5
+    deviation, radius = 1.5, _REACH + 1
     omega = np.array([1, 3, 5]) * np.pi / (2 * radius)
     sign = np.array([1, -1, 1])
     p = sign / np.tan(omega / 2)

@@ -34,7 +34,6 @@ class DfmCodec(ChunkSettings, Codec):  # type: ignore[misc]  # of any type for m
     codec_id = CODEC_NAME
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the codec as stored in the metadata of an array."""
         return {"id": CODEC_NAME, **self.configuration()}
 
     @classmethod

@@ -39,7 +39,6 @@ class DfmCodec(ChunkSettings, ArrayBytesCodec):  # type: ignore[misc]  # of any 
         return cls.of(data.get("configuration") or {})
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the codec as stored in the metadata of an array."""
         return {"name": CODEC_NAME, "configuration": self.configuration()}
 
     def evolve_from_array_spec(self, array_spec: ArraySpec) -> Self:

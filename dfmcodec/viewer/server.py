@@ -79,9 +79,7 @@ class OpenPages:
 class PageServer(ThreadingTCPServer):
     """HTTP server with a thread for each connection; see `serving`.
 
-    Args:
-        resources: The content of URLs relative to the page; the page itself is "".
-        alive: The URL of the connection that a page keeps open.
+    `resources` are URLs relative to the page, "". A page keeps a connection to `alive` open.
     """
 
     daemon_threads = True
@@ -99,7 +97,6 @@ class PageServer(ThreadingTCPServer):
 
     @property
     def url(self) -> str:
-        """Returns the URL of the page."""
         return f"http://{self.host}/{self.token}/"
 
     @contextmanager
@@ -122,7 +119,6 @@ class PageServer(ThreadingTCPServer):
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Handles a connection in a separate thread."""
         with self._lock:
             self._strangers[request] = None
             is_full = len(self._strangers) > _MAX_STRANGERS
@@ -131,7 +127,6 @@ class PageServer(ThreadingTCPServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Closes a connection."""
         self.admit(request)
         super().shutdown_request(request)
 
