@@ -41,16 +41,7 @@ _NEEDED = {Kind.INTEGER: "an integer", Kind.FLAG: "True or False"}
 
 @dataclass(frozen=True)
 class Option:
-    """Declaration of an option.
-
-    Args:
-        help: Its description in the help of the command.
-        excludes_low: Whether the minimum itself is not allowed.
-        excludes_high: Whether the maximum itself is not allowed.
-        flags: The flags on the command line; if empty, the name of the field with hyphens.
-        metavar: The placeholder of the value in the help; derived from the kind if empty.
-        is_target: Whether it is a target. Only one target can be given.
-    """
+    """Declaration of an option, with its range and its help of the command."""
 
     kind: Kind
     help: str
@@ -101,6 +92,10 @@ def _field(default: Any, kind: Kind, text: str, **others: Any) -> Any:
     return field(default=default, metadata={_KEY: Option(kind, text, **others)})
 
 
+def _quality(text: str, **others: Any) -> Any:
+    return _field(None, Kind.NUMBER, text, low=0, high=MAX_QUALITY, is_target=True, **others)
+
+
 def _positive(kind: Kind, text: str, **others: Any) -> Any:
     """Declares a positive number whose default depends on other options."""
     return _field(None, kind, text, **{"low": 0, "high": LARGEST_NUMBER, "excludes_low": True, **others})
@@ -108,11 +103,7 @@ def _positive(kind: Kind, text: str, **others: Any) -> Any:
 
 @dataclass(frozen=True)
 class EncodeSettings:
-    """Values of the options; see `search.config.EncoderConfig` for their meaning.
-
-    Raises:
-        ConfigError: A value is invalid, or an option belongs to a different codec.
-    """
+    """Values of the options, see `search.config.EncoderConfig`. Raises ConfigError."""
 
     rate: float | None = _positive(
         Kind.FRACTION, "Maximum size as a fraction of the raw bytes, such as 0.18 or 18%.", high=1, is_target=True
@@ -123,26 +114,16 @@ class EncodeSettings:
     lossless: bool = _field(
         False, Kind.FLAG, "No loss (8 bits; 16 bits only by chance). The same as --psnr 200.", is_target=True
     )
-    ssimulacra2: float | None = _field(
-        None,
-        Kind.NUMBER,
+    ssimulacra2: float | None = _quality(
         "Minimum SSIMULACRA2, a measure of visual quality, such as 70. Most files exceed it by less than 0.5, "
         "those of smooth images by more.",
-        low=0,
-        high=MAX_QUALITY,
         excludes_low=True,
         excludes_high=True,
-        is_target=True,
     )
-    quality: float | None = _field(
-        None,
-        Kind.NUMBER,
+    quality: float | None = _quality(
         "Quality from 0 to 100 (not for the coordinate codec). Up to 92, about the SSIMULACRA2 of the file; above, "
         "towards lossless. Default: 75.",
-        low=0,
-        high=MAX_QUALITY,
         flags=("-q", "--quality"),
-        is_target=True,
     )
     lmbda: float | None = _positive(
         Kind.NUMBER,

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import islice
 from threading import Event, Thread
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dfmcodec.errors import ConfigError
@@ -203,12 +202,8 @@ def _without_interrupts() -> Iterator[None]:
 
 def _begin(threads: int) -> None:
     """Initialises a worker: it ends with its parent, which decides what Ctrl-C means."""
-
-    def on_interrupt(_signal: int, _frame: FrameType | None) -> None:
-        _stop_asked.set()
-
     limit_threads(threads)
-    signal.signal(signal.SIGINT, on_interrupt)
+    signal.signal(signal.SIGINT, lambda _signal, _frame: _stop_asked.set())
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     from multiprocessing import parent_process

@@ -59,8 +59,7 @@ def in_one_thread() -> Iterator[None]:
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Returns the results of a function for all items, in order.
 
-    In a thread of the executor it is a plain loop. The function must not modify data of other
-    items.
+    In a thread of the executor it is a plain loop. No item may modify data of another.
     """
     all_items = list(items)
     if len(all_items) < 2 or thread_count() < 2 or getattr(_own, "is_worker", False):

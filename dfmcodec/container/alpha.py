@@ -45,12 +45,7 @@ def write_alpha(alpha: Pixels) -> bytes:
 
 
 def read_alpha(body: bytes, height: int, width: int, bit_depth: int, region: Region | None = None) -> Pixels:
-    """Reads the alpha of a region, uint8 or uint16 [H, W], from an alpha section; None reads all.
-
-    Raises:
-        CorruptError: The section is not valid.
-        LimitError: See `_from_webp`.
-    """
+    """Reads the alpha of a region, uint8 or uint16 [H, W]; None for all. Raises CorruptError."""
     tiles = _tiles_of(height, width)
     start = len(tiles) * _ENTRY.size
     if len(body) < start:

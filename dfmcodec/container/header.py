@@ -108,9 +108,8 @@ def write_header(model: QuantizedModel, sections: Mapping[Section, bytes]) -> by
 def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
     """Reads the header alone, from a file or a prefix. Sections and CRC-32 are not checked.
 
-    Raises:
-        FormatError: The file is not a .dfm file; or the header is truncated, damaged, of a newer
-            version or beyond the limits.
+    Raises FormatError if it is not one of a .dfm file, truncated, damaged, of a newer version or
+    beyond the limits.
     """
     if not data:
         msg = "the file is empty"

@@ -61,11 +61,8 @@ class Field:
         return _leb128(stored) if self.code == LEB128 else struct.pack(f"<{self.code}", stored)
 
     def unpack(self, data: bytes, at: int) -> tuple[int, int]:
-        """Returns the value at an offset, and the offset after it.
-
-        Raises:
-            TruncatedError: The data ends before the field does.
-            FormatError: The value is not allowed; see `refusal`.
+        """Returns the value at an offset and the offset after it. Raises FormatError; see
+        `refusal`.
         """
         if self.code == LEB128:
             stored, after = _read_leb128(data, at)
@@ -210,11 +207,7 @@ def write_fields(values: Values) -> bytes:
 
 
 def read_fields(data: bytes) -> tuple[dict[str, int], int]:
-    """Returns the values of a header's fields, and the offset after them.
-
-    Raises:
-        FormatError: A field is truncated or has a value that is not allowed; see `Field.unpack`.
-    """
+    """Returns the values of a header's fields and the offset after them. Raises FormatError."""
     values: dict[str, int] = {}
     at = len(MAGIC)
     for field in FIRST_FIELDS:

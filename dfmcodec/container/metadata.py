@@ -25,20 +25,15 @@ _MOST_ENTRIES, _LONGEST_NAME = 64, 64  # of a map; later versions may add entrie
 
 
 def pack_metadata(metadata: Metadata) -> bytes:
-    """Returns the metadata section, a msgpack map from names to bytes, Exif without its prefix.
-
-    Raises:
-        ConfigError: The metadata is larger than the format allows.
-    """
+    """Returns the metadata section, a msgpack map. Raises ConfigError if it is too large."""
     entries = metadata.present()
-    block = entries.get("exif", b"").removeprefix(tiff.EXIF_PREFIX)
+    block = entries.get("exif", b"").removeprefix(tiff.EXIF_PREFIX)  # `unpack_metadata` restores it
     if block.startswith(_TIFF_SIGNATURES):
         entries["exif"] = block
     packed: bytes = msgpack.packb(entries, use_bin_type=True)
     if len(packed) > MAX_METADATA_BYTES:
-        msg = (
-            f"{len(packed)} bytes of metadata, more than the {MAX_METADATA_BYTES} that fit; leave some out with --strip"
-        )
+        found = f"{len(packed)} bytes of metadata, more than the {MAX_METADATA_BYTES} that fit"
+        msg = f"{found}; leave some out with --strip"
         raise ConfigError(msg)
     return packed
 
@@ -46,11 +41,8 @@ def pack_metadata(metadata: Metadata) -> bytes:
 def unpack_metadata(body: bytes | None, bit_depth: int = 16) -> Metadata:
     """Reads a metadata section, if there is one. Inverts `pack_metadata`.
 
-    All 8 bits of 8-bit samples are significant.
-
-    Raises:
-        CorruptError: The section is not a valid map.
-        LimitError: The section is too large.
+    All 8 bits of 8-bit samples are significant. Raises CorruptError for an invalid map, LimitError
+    for one that is too large.
     """
     if body is None:
         return Metadata()

@@ -23,12 +23,8 @@ MAX_ARRAYS_BYTES = 1 << 32  # of all arrays of an .npz file
 def image_array(source: Any) -> Pixels:
     """Converts an array, or an object that NumPy can convert, to the samples of an image.
 
-    Args:
-        source: uint8 or uint16 of any byte order, [H, W] or [H, W, C] with C = 1, 2, 3 or 4.
-
-    Raises:
-        ImageError: The array has an unsupported type or shape. The message gives the expression
-            that converts it.
+    Samples are uint8 or uint16 of any byte order, [H, W] or [H, W, C] with C = 1, 2, 3 or 4. Raises
+    ImageError for another type or shape, with the expression that converts it.
     """
     try:
         array = np.asarray(source)

@@ -36,12 +36,9 @@ def read_file(path: Path) -> bytes:
 
 
 def read_at_most(path: Path, most_bytes: int) -> bytes:
-    """Reads a file up to a maximum size. The size is checked before reading; for a pipe, while
-    reading.
+    """Reads a file up to a maximum size, which is checked before reading; for a pipe, meanwhile.
 
-    Raises:
-        DfmError: The file cannot be read.
-        LimitError: The file is larger.
+    Raises DfmError if the file cannot be read, LimitError if it is larger.
     """
     with _reading(path), path.open("rb") as file:
         state = os.fstat(file.fileno())
@@ -114,8 +111,7 @@ def check_writable(path: Path, force: bool, follow: bool = True) -> None:
 def destination(path: Path, follow: bool) -> Path:
     """Resolves a path to the file to write. The target of a link is replaced, the link remains.
 
-    Raises:
-        OutputError: The link is circular, or, without `follow`, the path is a link, device or pipe.
+    Raises OutputError for a circular link, or, without `follow`, any link, device or pipe.
     """
     is_link = os.path.islink(path)
     if not follow and (is_link or is_stream(path)):

@@ -51,8 +51,7 @@ _WHITE_IS_ZERO, _SEPARATE_PLANES = 0, 2  # values of PhotometricInterpretation a
 def deep_gray_samples(pil_image: PilImage, transparency: Any) -> ImageSamples:
     """Returns the samples of a Pillow image in one of `DEEP_GRAY_MODES`, as uint16.
 
-    A transparency that is an integer is the fully transparent gray. Raises ImageError for a value
-    outside 0..65535.
+    An integer transparency is the fully transparent gray. Raises ImageError outside 0..65535.
     """
     values = np.asarray(pil_image)
     if values.min() < 0 or values.max() > _PEAK:

@@ -34,12 +34,8 @@ def with_density(metadata: Metadata, dpi: Any, notify: Notify) -> Metadata:
         return replace(metadata, exif=_exif_of(density))
     stated = density_of(metadata.exif)
     if stated is None or any(round(a) != round(b) for a, b in zip(stated, density, strict=True)):
-        exif = "its Exif, which is kept unchanged"
-        if stated is None:
-            why = f"{exif}, has none; write them into the Exif to keep them"
-        else:
-            why = f"{exif}, states {_text(stated)}"
-        notify(f"its {_text(density)} dpi are not kept: {why}")
+        why = "has none; write them into the Exif to keep them" if stated is None else f"states {_text(stated)}"
+        notify(f"its {_text(density)} dpi are not kept: its Exif, which is kept unchanged, {why}")
     return metadata
 
 

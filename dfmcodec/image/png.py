@@ -69,8 +69,7 @@ def read_metadata(file: BinaryIO, max_bytes: int, notify: Notify) -> Metadata:
         kind = _kind_of(file, name, start, size)
         if kind is None:
             continue
-        is_read = kind not in found and chunks_left > 0 and size - _CHUNK_FRAME_BYTES <= budget.bytes_left
-        if is_read:
+        if kind not in found and chunks_left > 0 and size - _CHUNK_FRAME_BYTES <= budget.bytes_left:
             chunks_left -= 1
             file.seek(start)
             with suppress(ValueError, IndexError, zlib.error):
@@ -79,9 +78,10 @@ def read_metadata(file: BinaryIO, max_bytes: int, notify: Notify) -> Metadata:
         left_out.add(kind)
     kept = {_NAMES[kind] for kind in found}
     for entry in sorted({_NAMES[kind] for kind in left_out}):
-        many = f"it has more than one {entry}; the first that is not damaged is kept"
-        none = f"its {entry} is damaged or has more than {max_bytes} bytes, and is left out"
-        notify(many if entry in kept else none)
+        if entry in kept:
+            notify(f"it has more than one {entry}; the first that is not damaged is kept")
+        else:
+            notify(f"its {entry} is damaged or has more than {max_bytes} bytes, and is left out")
     return Metadata(found.get("icc"), found.get("exif") or found.get("raw exif"), found.get("xmp"))
 
 

@@ -44,12 +44,8 @@ class Region:
 
     def common(self, other: Region) -> Region:
         """Returns the intersection of two regions."""
-        return Region(
-            max(self.top, other.top),
-            max(self.left, other.left),
-            min(self.bottom, other.bottom),
-            min(self.right, other.right),
-        )
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        return Region(top, left, min(self.bottom, other.bottom), min(self.right, other.right))
 
     def relative_to(self, other: Region) -> Region:
         """Returns this region relative to the top left pixel of another."""

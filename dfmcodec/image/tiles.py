@@ -26,14 +26,8 @@ def tile_regions(height: int, width: int, rows: int, columns: int) -> tuple[Regi
 
 def covering(tiles: Sequence[Region], region: Region) -> tuple[Region, list[int]]:
     """Returns the rectangle of the tiles that a region of the image touches, and their numbers."""
-    numbers = [
-        number
-        for number, tile in enumerate(tiles)
-        if tile.top < region.bottom
-        and tile.bottom > region.top
-        and tile.left < region.right
-        and tile.right > region.left
-    ]
+    parts = (tile.common(region) for tile in tiles)
+    numbers = [number for number, part in enumerate(parts) if part.height > 0 and part.width > 0]
     first, last = tiles[numbers[0]], tiles[numbers[-1]]
     return Region(first.top, first.left, last.bottom, last.right), numbers
 

@@ -96,9 +96,8 @@ def check_holds(output: OutputFormat, bit_depth: int, has_alpha: bool) -> None:
 def check_size(output: OutputFormat, height: int, width: int) -> None:
     """Raises OutputError if the format does not support the image size."""
     if max(height, width) > output.largest_side:
-        msg = (
-            f"{output.name} cannot hold an image of {width}x{height}: its sides have up to {output.largest_side} pixels"
-        )
+        limit = f"its sides have up to {output.largest_side} pixels"
+        msg = f"{output.name} cannot hold an image of {width}x{height}: {limit}"
         raise OutputError(msg)
 
 

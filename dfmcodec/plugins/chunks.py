@@ -31,18 +31,14 @@ _CHANNELS = (1, 3)
 class ChunkSettings:
     """Settings for encoding and decoding chunks of an array.
 
+    The targets, the effort and the tune are those of `dfmcodec.EncoderConfig`, for each chunk.
     Chunks are encoded by the wavelet codec at every effort, so no chunk needs JAX. A chunk is uint8
     or uint16 and has 1 or 3 channels. An alpha channel is not supported, because an encoder may
     change colours under transparent pixels.
 
     Args:
-        quality: 0..100, see `dfmcodec.EncodeOptions`.
-        ssimulacra2: The minimum SSIMULACRA2 of each chunk.
-        psnr: The minimum PSNR of each chunk in dB.
-        lmbda: The Lagrange multiplier in MSE + lmbda * bpp, with samples in [0, 1].
-        effort: 1 (fastest) to 9.
-        tune: "psnr" or "visual", see `dfmcodec.EncodeOptions`. None selects "visual" for the target
-            ssimulacra2 and otherwise "psnr", because arrays usually contain measurements.
+        tune: None selects "visual" for the target ssimulacra2 and otherwise "psnr", because arrays
+            usually contain measurements.
         axes: The meaning of the last axes of a chunk: "yx", "yxc" or "cyx". Axes before them have
             length 1. None selects "yxc" for chunks with at least three axes of which the last has
             length 1 or 3, and otherwise "yx".
@@ -126,17 +122,15 @@ class ChunkSettings:
     def encode_chunk(self, chunk: npt.NDArray[Any]) -> bytes:
         """Encodes a chunk, uint8 or uint16 of any byte order, to a `.dfm` file.
 
-        Raises ConfigError for another type or shape, TargetUnreachableError for a PSNR out of
-        reach.
+        Raises ConfigError for another type or shape, TargetUnreachableError for too high a PSNR.
         """
         import dfmcodec
 
         check_type(chunk.dtype)
         height, width, channels = self.image_shape(chunk.shape)
-        if self.axes == "cyx":
-            samples = chunk.reshape(channels, height, width).transpose(1, 2, 0)
-        else:
-            samples = chunk.reshape(height, width, channels)
+        is_planar = self.axes == "cyx"
+        samples = chunk.reshape((channels, height, width) if is_planar else (height, width, channels))
+        samples = samples.transpose(1, 2, 0) if is_planar else samples
         return dfmcodec.encode(np.ascontiguousarray(samples), self.encoder_config()).data
 
     def decode_samples(self, data: bytes, max_pixels: int) -> Pixels:

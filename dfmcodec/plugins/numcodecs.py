@@ -24,8 +24,7 @@ from dfmcodec.plugins.chunks import CODEC_NAME, ChunkSettings, check_sample_byte
 
 @dataclass(frozen=True, kw_only=True)
 class DfmCodec(ChunkSettings, Codec):  # type: ignore[misc]  # of any type for mypy
-    """Compressor of an array without filters: `compressors=DfmCodec(quality=75)`; see
-    `ChunkSettings`.
+    """Compressor of an array without filters: `DfmCodec(quality=75)`; see `ChunkSettings`.
 
     numcodecs passes no properties of the array before the first chunk, so an array that is not an
     image is refused only when it is first written.
@@ -52,8 +51,7 @@ class DfmCodec(ChunkSettings, Codec):  # type: ignore[misc]  # of any type for m
     def decode(self, buf: Any, out: Any = None) -> Pixels:
         """Decodes a `.dfm` file to uint8 or little-endian uint16; see `decode_samples`.
 
-        `out` is a buffer to fill, or None. Raises FormatError, before decoding, if the size
-        differs.
+        `out` is a buffer to fill. Raises FormatError, before decoding, if it has another size.
         """
         data = ensure_bytes(buf)
         if out is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dfmcodec.codecs.decode import DecodeRequest, decode_image
 from dfmcodec.codecs.record import codec_of
 from dfmcodec.container.header import Header, read_header
-from dfmcodec.container.layout import Section
 from dfmcodec.image import LARGEST_PIXELS, MAX_PIXELS, Image, Metadata, to_code_values
 from dfmcodec.image.region import Region
 from dfmcodec.image.resample import Sampling
@@ -30,10 +29,9 @@ def _max_pixels(header: Header, size: tuple[int, int]) -> int:
 
     Only the wavelet codec can skip the finest decomposition levels.
     """
-    arch = header.architecture
-    if Section.ALPHA in header.sections:
+    if header.has_alpha:
         return MAX_PIXELS
-    width, height = size
+    arch, (width, height) = header.architecture, size
     sampling = Sampling(Region(0, 0, header.height, header.width), height, width)
     return MAX_PIXELS << 2 * codec_of(arch.model).renderer().level(sampling, arch)
 
