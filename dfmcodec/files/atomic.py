@@ -86,8 +86,8 @@ def is_stream(path: Path) -> bool:
 def check_writable(path: Path, force: bool, follow: bool = True) -> None:
     """Raises OutputError, before any work, for an output that exists or cannot be written.
 
-    `force` permits to replace a file. `follow` permits a link, device or pipe: True for names given
-    by the user, False for names derived from inputs.
+    With `force` a file may be replaced. With `follow` the path may be a link, device or pipe: True
+    for names given by the user, False for names derived from inputs.
     """
     path = destination(path, follow)
     folder = path.parent
@@ -137,8 +137,8 @@ def write_atomic(path: Path, data: bytes, force: bool = True, follow: bool = Tru
 
     This holds even if the process is killed. Data for a device or pipe is written directly. The
     target of a link is replaced. The new file inherits the mode of a replaced file, and its owner
-    if permitted. For `force` and `follow` see `check_writable`. Some systems round the modification
-    time, or do not keep it.
+    if permitted. For `force` and `follow` see `check_writable`. Without `mtime_ns`, the
+    modification time is that of the write; some systems round it, or do not keep it.
 
     Raises:
         OutputError: The file cannot be written. An existing file is unchanged.
