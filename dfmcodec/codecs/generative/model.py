@@ -44,8 +44,8 @@ from dfmcodec.errors import (
     CorruptError,
     TruncatedError,
     UnsupportedVersionError,
-    printable,
 )
+from dfmcodec.files.names import printable
 from dfmcodec.image import samples_to_values
 
 EXTENSION = ".dfmg"
