@@ -16,6 +16,7 @@ from dfmcodec.errors import (
     missing_package,
 )
 
+SOME_FAILED = 5  # exit code if some of several files failed
 _PACKAGE = Path(__file__).parents[1]
 # Parameters in messages that correspond to options of the command.
 _LIMIT = re.compile(r"\((max_pixels|max_multiply_adds)\)")
@@ -23,17 +24,11 @@ _LIMIT = re.compile(r"\((max_pixels|max_multiply_adds)\)")
 
 @dataclass(frozen=True)
 class Failure:
-    """Description of an error.
+    """Description of an error."""
 
-    Args:
-        kind: The class name of the error.
-        message: One line: what was found and what to do.
-        exit_code: The exit code if the command ends with this error.
-    """
-
-    kind: str
-    message: str
-    exit_code: int
+    kind: str  # the class name of the error
+    message: str  # one line: what was found and what to do
+    exit_code: int  # if the command ends with this error
 
     def message_for(self, source: Path) -> str:
         """Returns the message with the name of the file in front."""
@@ -43,10 +38,6 @@ class Failure:
 def failure_of(error: Exception, command: str = "dfm") -> Failure:
     """Converts an exception to a failure. Exceptions that the program does not raise on purpose are
     bugs; the message says where they occurred.
-
-    Args:
-        error: The exception.
-        command: The name of the command that caught it.
     """
     kind = type(error).__name__
     if is_lack_of_memory(error):

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dfmcodec.cli._common import json_text
+from dfmcodec.files.names import printable
+
 if TYPE_CHECKING:
     from dfmcodec.search.job import Progress
 
@@ -79,8 +82,19 @@ class FilesBar:
         if self._bar is not None and self._bar.total is not None:
             self._bar.total -= 1
 
-    def echo(self, line: str, err: bool = False) -> None:
-        """Prints a line above the bar."""
+    def echo(self, line: str) -> None:
+        """Prints a line of text above the bar."""
+        self._print(printable(line))
+
+    def notify(self, notice: str) -> None:
+        """Prints a notice to stderr, above the bar."""
+        self._print(printable(f"dfm: {notice}"), err=True)
+
+    def echo_json(self, report: dict[str, Any]) -> None:
+        """Prints one JSON object above the bar."""
+        self._print(json_text(report))
+
+    def _print(self, line: str, err: bool = False) -> None:
         if self._bar is not None:
             self._bar.clear()
         click.echo(line, err=err)

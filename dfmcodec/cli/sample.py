@@ -6,16 +6,17 @@ from pathlib import Path
 
 import click
 
-from dfmcodec.cli._common import echo, force_option, output_option, quiet_option
+from dfmcodec.cli import _options
+from dfmcodec.cli._common import echo
 
 _NAMES = ("chelsea", "astronaut", "coffee", "camera")
 
 
 @click.command("sample")
 @click.argument("name", metavar="NAME", type=click.Choice(_NAMES))
-@output_option("Output image. Default: NAME.png in the current folder.")
-@force_option
-@quiet_option
+@_options.output("Output image. Default: NAME.png in the current folder.")
+@_options.force
+@_options.quiet
 def command(name: str, output: Path | None, force: bool, quiet: bool) -> None:
     """Write a sample photograph.
 
