@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,9 +130,17 @@ corpus_options = in_order(
 
 
 @dataclass(frozen=True)
-class CorpusOptions:
-    """Options of a corpus, as given."""
+class CorpusRun:
+    """Run of a command on a corpus."""
 
+    sources: Sequence[Place]
+    files_from: FileList | None
+    recursive: bool
+    folder: Place | None  # the output store
+    skips_links: bool
+    processes: int  # the number of shards to process at a time
+    as_json: bool
+    quiet: bool
     form: str | None  # of the outputs; None for that of the sources
     column: str | None  # the image column of Parquet sources
     places: tuple[str, ...]  # folders and URLs from which names in that column may be read
@@ -143,20 +151,15 @@ class CorpusOptions:
     part: tuple[int, int] | None  # (i, n) for the i-th of n parts
     retry_failed: bool  # whether to redo shards in which images failed
 
-    @classmethod
-    def from_arguments(cls, arguments: dict[str, Any]) -> CorpusOptions:
-        """Removes the options from the arguments of a command."""
-        return cls(**{field.name: arguments.pop(field.name) for field in fields(cls)})
-
-    def is_corpus(self, sources: Sequence[Place], folder: Place | None) -> bool:
+    def is_corpus(self) -> bool:
         """Indicates whether the command is about a corpus rather than local files.
 
         Raises:
             ConfigError: URLs or options of a corpus are given, but the command is not about one.
         """
-        if isinstance(folder, str) or any(option is not None for option in (self.form, self.engine, self.part)):
+        if isinstance(self.folder, str) or any(option is not None for option in (self.form, self.engine, self.part)):
             return True
-        url = next((source for source in sources if isinstance(source, str)), None)
+        url = next((source for source in self.sources if isinstance(source, str)), None)
         if url is not None:
             advice = "or name a store with -O, or --form with a folder"
             msg = f"{url} is a URL; download it first: curl -L {url} | dfm encode - -o a.dfm; {advice}"
@@ -168,31 +171,6 @@ class CorpusOptions:
             )
             raise ConfigError(msg)
         return False
-
-
-def _default_shard_size(effort: int) -> int:
-    """Returns the number of images in a shard that takes about ten minutes of one core."""
-    return max(1, _SHARD_S // _CORE_S.get(effort, _OVERFITTED_CORE_S))
-
-
-@dataclass(frozen=True)
-class CorpusRun:
-    """Run of a command on a corpus."""
-
-    options: CorpusOptions
-    sources: Sequence[Place]
-    files_from: FileList | None
-    recursive: bool
-    folder: Place | None  # the output store
-    skips_links: bool
-    processes: int  # the number of shards to process at a time
-    as_json: bool
-    quiet: bool
-
-    @classmethod
-    def of(cls, options: CorpusOptions, arguments: Mapping[str, Any]) -> CorpusRun:
-        """Takes the options that all commands on a corpus have from the arguments of a command."""
-        return cls(options, **{field.name: arguments[field.name] for field in fields(cls) if field.name != "options"})
 
     def perform(self, task: str, settings: dict[str, Any], shard_size: int) -> None:
         """Plans, does what is not done yet, and ends the command: with exit code 1 if shards are
@@ -223,13 +201,12 @@ class CorpusRun:
         from dfmcodec.corpus.store import open_store
         from dfmcodec.corpus.tasks import task_of
 
-        options = self.options
         require_pyarrow()
         if self.folder is None:
             msg = "name where the outputs go with -O: a folder, or a store such as s3://bucket/prefix"
             raise ConfigError(msg)
-        engine = Engine(options.engine or LOCAL, self.processes, options.address, options.resources)
-        part = Part() if options.part is None else Part(*options.part)
+        engine = Engine(self.engine or LOCAL, self.processes, self.address, self.resources)
+        part = Part() if self.part is None else Part(*self.part)
         store = open_store(str(self.folder))
         engine.check_store(store.url)
         work = task_of(task, settings)
@@ -242,13 +219,13 @@ class CorpusRun:
                 return False
             return True
 
-        plan = make_plan(store, job, is_wanted, work.target_name, options.part is not None)
+        plan = make_plan(store, job, is_wanted, work.target_name, self.part is not None)
         lost = lost_outputs(store, plan, part)
         again = f"{lost_text(lost)}; doing {counted(len(lost), 'shard')} again" if lost else ""
         for notice in filter(None, (skipped.notice(), again)):
             notify(notice, self.quiet)
         do_again(store, lost)
-        if options.retry_failed:
+        if self.retry_failed:
             retry_failed(store, plan, part)
         check_sources(store, plan, part)
         left = open_shards(store, part.shards(plan))
@@ -277,15 +254,14 @@ class CorpusRun:
         from dfmcodec.corpus.places import places_of
         from dfmcodec.corpus.sources import PARQUET, Sources
 
-        options = self.options
         named = [str(source) for source in self.sources]
         if self.files_from is not None:
             named += listed_names(self.files_from)
         sources = Sources.of(named, self.recursive, self.skips_links)
-        if options.column is not None and sources.form != PARQUET:
+        if self.column is not None and sources.form != PARQUET:
             msg = "--column is for Parquet sources, whose names end in .parquet"
             raise ConfigError(msg)
-        if options.places and options.column is None:
+        if self.places and self.column is None:
             msg = "--follow is for names in the column that --column names; give both"
             raise ConfigError(msg)
         return Job(
@@ -294,10 +270,10 @@ class CorpusRun:
             sources.named,
             self.recursive,
             sources.form,
-            options.form or sources.form,
-            options.column,
-            places_of(options.places),
-            options.shard_size or shard_size,
+            self.form or sources.form,
+            self.column,
+            places_of(self.places),
+            self.shard_size or shard_size,
             self.skips_links,
         )
 
@@ -312,6 +288,11 @@ class CorpusRun:
             sys.exit(1)
         if state.total.failed:
             sys.exit(SOME_FAILED)
+
+
+def _default_shard_size(effort: int) -> int:
+    """Returns the number of images in a shard that takes about ten minutes of one core."""
+    return max(1, _SHARD_S // _CORE_S.get(effort, _OVERFITTED_CORE_S))
 
 
 def counted(number: int, noun: str) -> str:
@@ -341,8 +322,8 @@ def progress_text(state: Progress, url: str) -> str:
     return f"{', '.join(parts)}; {total.bytes_before:,} -> {total.bytes_after:,} bytes{ratio}"
 
 
-def encode_corpus(options: CorpusOptions, config: EncoderConfig, arguments: dict[str, Any]) -> None:
-    """Runs `dfm encode`, with its other arguments, on a corpus, and ends the command like
+def encode_corpus(run: CorpusRun, config: EncoderConfig, arguments: Mapping[str, Any]) -> None:
+    """Runs `dfm encode`, with all its arguments, on a corpus, and ends the command like
     `CorpusRun.perform`.
     """
     from dfmcodec.corpus.tasks import ENCODE, encode_settings
@@ -351,13 +332,6 @@ def encode_corpus(options: CorpusOptions, config: EncoderConfig, arguments: dict
         if arguments[name]:
             msg = f"{option} is not for a corpus, whose outputs and rows are in the store that -O names; leave it out"
             raise ConfigError(msg)
-    settings = encode_settings(
-        config,
-        generator=arguments["generator"],
-        strip=arguments["strip"],
-        page=arguments["page"],
-        max_pixels=arguments["max_pixels"],
-        keeps_extension=arguments["keeps_extension"],
-        skips_larger=arguments["skip_larger"],
-    )
-    CorpusRun.of(options, arguments).perform(ENCODE, settings, _default_shard_size(config.effort))
+    same = {name: arguments[name] for name in ("generator", "strip", "page", "max_pixels", "keeps_extension")}
+    settings = encode_settings(config, **same, skips_larger=arguments["skip_larger"])
+    run.perform(ENCODE, settings, _default_shard_size(config.effort))

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from dfmcodec.cli._common import STANDARD
 from dfmcodec.errors import ConfigError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _STANDARD_OUTPUTS = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")  # other names of standard output
@@ -95,6 +99,9 @@ def integer(value: Any) -> int:
     return int(value)
 
 
+INTEGER = value_type("integer", integer)
+
+
 @dataclass(frozen=True)
 class Output:
     """Destination of one or several outputs."""
@@ -118,6 +125,11 @@ class FileList:
 
     path: Path
     is_zero_terminated: bool
+
+
+def taken(kind: type[T], arguments: Mapping[str, Any], **others: Any) -> T:
+    """Creates a dataclass from the arguments of a command that are its fields, and others."""
+    return kind(**{field.name: arguments[field.name] for field in fields(kind) if field.name in arguments}, **others)
 
 
 def file_list(arguments: dict[str, Any]) -> FileList | None:

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,43 +35,28 @@ _WHY_AGAIN = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Origin:
-    """Source and settings of an output.
+    """Source and settings of an output. None stands for what is not known."""
 
-    Args:
-        source: The absolute path of the source.
-        source_bytes: The size of the source; None for a pipe.
-        source_mtime_ns: The time of its last change.
-        source_sha256: The digest of its contents; None where it is not known.
-        settings: The settings that the output was made with, as one text; None where they are not
-            known.
-        output_bytes: The size of the output as it was written; None where it is not known.
-        output_sha256: The digest of its contents; None where it is not known.
-        output_mtime_ns: The time of its last change; None where it is not known.
-        status: A status of the report file; `FAILED` for the rest of a damaged file.
-    """
-
-    source: str
-    source_bytes: int | None
+    source: str  # the absolute path
+    source_bytes: int | None  # None for a pipe
     source_mtime_ns: int | None
     source_sha256: str | None
-    settings: str | None = None
-    output_bytes: int | None = None
+    settings: str | None = None  # that the output was made with, as one text
+    output_bytes: int | None = None  # as it was written
     output_sha256: str | None = None
     output_mtime_ns: int | None = None
-    status: str = DONE
+    status: str = DONE  # as in the report file; `FAILED` for the rest of a damaged file
 
     @classmethod
     def of(cls, source: Path, settings: str | None) -> Origin:
         """Returns the origin of an output to be made from the current version of a source."""
-        try:
+        with suppress(OSError):  # reported when the source is read
             state = source.stat()
-            if is_stream(source):
-                return cls(_absolute(source), None, None, None, settings)
-            return cls(_absolute(source), state.st_size, state.st_mtime_ns, _sha256(source), settings)
-        except OSError:  # reported when the source is read
-            return cls(_absolute(source), None, None, None, settings)
+            if not is_stream(source):
+                return cls(_absolute(source), state.st_size, state.st_mtime_ns, _sha256(source), settings)
+        return cls(_absolute(source), None, None, None, settings)
 
     def has_path_of(self, source: Path) -> bool:
         """Indicates whether a file has the path of the source."""
@@ -111,17 +96,11 @@ class Claim(Enum):
 
 @dataclass(frozen=True)
 class Standing:
-    """Relation of an existing output to a source, with the reason.
-
-    Args:
-        claim: The relation.
-        why: For people: why the output is made again, or why it is in the way.
-        is_complete: Whether the record says that the file is complete.
-    """
+    """Relation of an existing output to a source, with the reason."""
 
     claim: Claim
-    why: str = ""
-    is_complete: bool = False
+    why: str = ""  # for people: why the output is made again, or why it is in the way
+    is_complete: bool = False  # whether the record says that the file is complete
 
 
 class Records:
@@ -137,13 +116,8 @@ class Records:
         self._records: dict[Path, _Record] = {}  # most recently used
 
     def standing(self, source: Path, target: Path, settings: str, reported: Origin | None = None) -> Standing:
-        """Returns the relation of an existing output to a source.
-
-        Args:
-            source: The source.
-            target: The existing output.
-            settings: The settings of this run.
-            reported: The origin according to a report, used if the record has none.
+        """Returns the relation of an existing output to a source and the settings of this run. The
+        origin according to a report is used if the record has none.
         """
         try:
             size = target.stat().st_size
@@ -227,12 +201,7 @@ def _origin_of(target: Path, origins: list[Origin]) -> Origin | None:
 
 
 class _Record:
-    """Rows of the record of a folder, by the name of the output.
-
-    Args:
-        folder: The folder.
-        notify: Receives a notice of invalid rows.
-    """
+    """Rows of the record of a folder, by the name of the output."""
 
     def __init__(self, folder: Path, notify: Callable[[str], None]) -> None:
         self.rows: dict[str, list[Origin]] = {}
@@ -272,26 +241,18 @@ def _read_row(folder: Path, row: dict[str, Any]) -> tuple[str, Origin]:
     Raises:
         ValueError, KeyError, TypeError: The row is invalid.
     """
-    texts = [row["output"], row["source"], row["status"]]
-    optional = [row["source_sha256"], row["output_sha256"], row["settings"]]
-    numbers = [row[name] for name in ("output_bytes", "output_mtime_ns", "source_bytes", "source_mtime_ns")]
+    values = {field.name: row[field.name] for field in fields(Origin)}
+    texts = [row["output"], values["source"], values["status"]]
+    optional = [values["source_sha256"], values["output_sha256"], values["settings"]]
+    numbers = [values[name] for name in ("output_bytes", "output_mtime_ns", "source_bytes", "source_mtime_ns")]
     if not (
         all(isinstance(text, str) and "\0" not in text for text in texts)
         and all(text is None or isinstance(text, str) for text in optional)
         and all(number is None or type(number) is int for number in numbers)
     ):
         raise ValueError(row)
-    return row["output"], Origin(
-        os.path.normpath(os.path.join(_absolute(folder), row["source"])),
-        row["source_bytes"],
-        row["source_mtime_ns"],
-        row["source_sha256"],
-        row["settings"],
-        row["output_bytes"],
-        row["output_sha256"],
-        row["output_mtime_ns"],
-        row["status"],
-    )
+    source = os.path.normpath(os.path.join(_absolute(folder), values["source"]))
+    return row["output"], Origin(**values | {"source": source})
 
 
 def _row(target: Path, origin: Origin) -> bytes:
@@ -311,14 +272,6 @@ def write_recorded(
 
     If a run is killed in between, the row describes an output that does not exist or, with `force`,
     has other contents. Such a row does not affect existing files.
-
-    Args:
-        target: The output.
-        data: The contents of the output.
-        force: Whether to replace an existing file.
-        origin: Its origin.
-        status: A status of the report file.
-        follow: Whether the output may be a link, a device or a pipe.
 
     Raises:
         OutputError: The output or its row cannot be written.
@@ -349,9 +302,10 @@ def adopt(target: Path, origin: Origin) -> None:
 
 def _append(record: BinaryIO, target: Path, row: bytes) -> None:
     try:
-        record.seek(0, os.SEEK_END)
-        if record.tell() and not _ends_line(record):
-            record.write(b"\n")
+        if record.seek(0, os.SEEK_END):
+            record.seek(-1, os.SEEK_END)
+            if record.read(1) != b"\n":
+                record.write(b"\n")
         record.write(row + b"\n")
         record.flush()
     except OSError as error:
@@ -375,11 +329,6 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
     with record:
         lock(record.fileno())
         yield record
-
-
-def _ends_line(record: BinaryIO) -> bool:
-    record.seek(-1, os.SEEK_END)
-    return record.read(1) == b"\n"
 
 
 def _absolute(path: Path) -> str:

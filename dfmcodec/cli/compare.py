@@ -39,7 +39,7 @@ _AMPLIFICATION = 8
 @_options.generator
 @click.option(
     "--sample-max",
-    type=_options.value_type("integer", _options.integer),
+    type=_options.INTEGER,
     help="Peak sample value for PSNR and SSIM. Default: as for encode, from the first image.",
 )
 @_options.max_pixels

@@ -59,9 +59,6 @@ _SECTIONS = {  # sections of the help
     "The coordinate codec": ("recipe", "depth", "width", "order"),
     "Messages": ("as_json", "quiet", "verbose"),
 }
-_ENDING = "ending the fit with the best result so far"
-
-
 _SIZE_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
 
 
@@ -77,7 +74,7 @@ def _size(value: Any) -> int:
 _TYPES: dict[Kind, click.ParamType[Any]] = {
     Kind.NUMBER: _options.number(),
     Kind.FRACTION: _options.number(parse=_options.fraction),
-    Kind.INTEGER: _options.value_type("integer", _options.integer),
+    Kind.INTEGER: _options.INTEGER,
     Kind.SIZE: _options.value_type("size", _size),
 }
 
@@ -127,7 +124,7 @@ class _Options(RunOptions):
 @_options.processes
 @settings_options
 @_options.strip
-@click.option("--page", type=_TYPES[Kind.INTEGER], help="Page or frame to encode, counted from 1. Default: the first.")
+@click.option("--page", type=_options.INTEGER, help="Page or frame to encode, counted from 1. Default: the first.")
 @_options.generator
 @_options.max_pixels
 @click.option("--preview", type=_options.NamedPath(), help="Also write the decoded image to this file.")
@@ -178,12 +175,12 @@ def command(**arguments: Any) -> None:
     from dfmcodec.search.config import EncoderConfig
 
     arguments["files_from"] = _options.file_list(arguments)
-    corpus = _corpus.CorpusOptions.from_arguments(arguments)
     config = EncoderConfig(**{name: arguments.pop(name) for name, *_ in options_of()})
-    if corpus.is_corpus(arguments["sources"], arguments["folder"]):
+    corpus = _options.taken(_corpus.CorpusRun, arguments)
+    if corpus.is_corpus():
         _corpus.encode_corpus(corpus, config, arguments)
         return
-    options = _Options(config=config, **arguments)
+    options = _options.taken(_Options, arguments, config=config)
     if options.generator is not None and config.model != "auto":
         msg = f"--generator is a model of its own; drop --model {config.model}"
         raise ConfigError(msg)
@@ -213,9 +210,6 @@ def command(**arguments: Any) -> None:
 def _check_names(options: _Options) -> None:
     """Raises an error if an output would replace an image, or if the arguments are in the order of
     other tools.
-
-    Raises:
-        ConfigError: An output has the extension of an image, or the name of its source.
     """
     from dfmcodec.report import check_name
 

@@ -9,7 +9,6 @@ import click
 from dfmcodec.cli import _options
 from dfmcodec.cli._corpus import (
     PACK_SHARD_SIZE,
-    CorpusOptions,
     CorpusRun,
     corpus_options,
     sources_argument,
@@ -40,5 +39,4 @@ def command(**arguments: Any) -> None:
     exit code is 5. To continue an interrupted run, run the same command again.
     """
     arguments["files_from"] = _options.file_list(arguments)
-    options = CorpusOptions.from_arguments(arguments)
-    CorpusRun.of(options, arguments).perform("pack", {}, PACK_SHARD_SIZE)
+    CorpusRun(**arguments).perform("pack", {}, PACK_SHARD_SIZE)

@@ -12,8 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from dfmcodec import container
-from dfmcodec.cli import main
-from dfmcodec.cli import _options
+from dfmcodec.cli import _options, main
 from dfmcodec.codecs import decode as decoder
 from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
 from dfmcodec.codecs.coordinate.encode.sizing import choose_architecture
