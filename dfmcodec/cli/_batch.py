@@ -35,58 +35,35 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass(frozen=True)
 class TaskResult:
-    """Result of a task.
+    """Result of a task."""
 
-    Args:
-        report: Plain values for JSON.
-        line: The report as text.
-        notices: Messages about conversions and losses.
-        error: An error message of one line; None if there is an output.
-        losses: What a damaged input lacks, if its rest was written.
-        row: Values for the report file.
-        status: A status of the report file.
-        is_disk_full: Whether it failed for lack of space.
-        warning: A message that is printed even if the run is quiet; None for none.
-        details: Further lines of text for `--verbose`.
-        exit_code: The exit code of a run of this task alone.
-    """
-
-    report: dict[str, Any] = field(default_factory=dict)
-    line: str = ""
-    notices: tuple[str, ...] = ()
-    error: str | None = None
-    losses: tuple[str, ...] = ()
-    row: dict[str, Any] = field(default_factory=dict)
-    status: str = DONE
-    is_disk_full: bool = False
-    warning: str | None = None
-    details: tuple[str, ...] = ()
-    exit_code: int = 0
+    report: dict[str, Any] = field(default_factory=dict)  # plain values for JSON
+    line: str = ""  # the report as text
+    notices: tuple[str, ...] = ()  # messages about conversions and losses
+    error: str | None = None  # one line; None if there is an output
+    losses: tuple[str, ...] = ()  # what a damaged input lacks, if its rest was written
+    row: dict[str, Any] = field(default_factory=dict)  # values for the report file
+    status: str = DONE  # as in the report file
+    is_disk_full: bool = False  # whether it failed for lack of space
+    warning: str | None = None  # a message that is printed even if the run is quiet
+    details: tuple[str, ...] = ()  # further lines of text for --verbose
+    exit_code: int = 0  # of a run of this task alone
 
 
 @dataclass(frozen=True)
 class Work:
-    """Work of a run.
-
-    Args:
-        perform: Performs a task according to the decision about its output. Must be picklable if
-            there are several processes.
-        naming: Rules that identify inputs and name outputs.
-        settings: The settings that determine the outputs besides the inputs, as one text.
-        verb: The verb of the summary, such as "encoded".
-        noun: The name of the inputs, such as "images".
-        may_be_source: Indicates whether the existing output of a task may be the file that its
-            input was made from.
-        leaves_larger: Whether to write only files that are smaller than their source.
+    """Work of a run. `perform` performs a task according to the decision about its output; it must
+    be picklable if there are several processes.
     """
 
     perform: Callable[[Task, Decision], TaskResult]
     naming: Naming
-    settings: str
-    verb: str
-    noun: str
+    settings: str  # that determine the outputs besides the inputs
+    verb: str  # of the summary, such as "encoded"
+    noun: str  # of the inputs, such as "images"
+    # Indicates whether the existing output of a task may be the file that its input was made from.
     may_be_source: Callable[[Task], bool] = lambda task: False
-    leaves_larger: bool = False
+    leaves_larger: bool = False  # whether to write only files that are smaller than their source
 
 
 _Job = tuple[Task, Decision]

@@ -29,11 +29,7 @@ _WAIT_S = 2.0  # time to wait silently for the other end of a pipe
 
 
 def read_source(source: Path) -> bytes:
-    """Reads the bytes of a file or of standard input.
-
-    Raises:
-        DfmError: The source cannot be read.
-    """
+    """Reads the bytes of a file or of standard input."""
     if source == STANDARD:
         return standard_input().read()
     with _report_waiting(source):
@@ -71,11 +67,7 @@ def _report_waiting(path: Path) -> Iterator[None]:
 
 
 def standard_input() -> BinaryIO:
-    """Returns standard input as a binary file.
-
-    Raises:
-        DfmError: Standard input is closed.
-    """
+    """Returns standard input as a binary file."""
     if sys.stdin is None:
         msg = "standard input is closed; name a file"
         raise DfmError(msg)
@@ -138,11 +130,7 @@ def output_name(output: Path) -> str:
 
 
 def make_folder(folder: Path) -> None:
-    """Creates a folder and its parents if they do not exist.
-
-    Raises:
-        OutputError: The folder cannot be created.
-    """
+    """Creates a folder and its parents if they do not exist."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -153,9 +141,6 @@ def make_folder(folder: Path) -> None:
 def check_output(output: Path, force: bool) -> None:
     """Raises an error, before any work, for an output that cannot be written or must not be
     overwritten.
-
-    Raises:
-        OutputError: The output cannot be written; the message gives the reason.
     """
     if output != STANDARD:
         check_writable(output, force)
@@ -170,9 +155,6 @@ def check_output(output: Path, force: bool) -> None:
 def write_output(output: Path, data: bytes, force: bool = True, follow: bool = True) -> None:
     """Writes to a file or to standard output. Without `force`, a file that was created after
     `check_output` stays. Without `follow`, the output must not be a link, a device or a pipe.
-
-    Raises:
-        OutputError: The output cannot be written.
     """
     if output == STANDARD:
         rest = memoryview(data)

@@ -152,11 +152,7 @@ class CorpusRun:
     retry_failed: bool  # whether to redo shards in which images failed
 
     def is_corpus(self) -> bool:
-        """Indicates whether the command is about a corpus rather than local files.
-
-        Raises:
-            ConfigError: URLs or options of a corpus are given, but the command is not about one.
-        """
+        """Indicates whether the command is about a corpus rather than local files."""
         if isinstance(self.folder, str) or any(option is not None for option in (self.form, self.engine, self.part)):
             return True
         url = next((source for source in self.sources if isinstance(source, str)), None)
@@ -177,13 +173,7 @@ class CorpusRun:
         left, 5 if images failed, 130 after Ctrl-C. Shards whose outputs are missing or have another
         size than was recorded are done again.
 
-        Args:
-            task: "encode" or "pack".
-            settings: The settings of the task.
-            shard_size: The number of images in a shard if the option is not given.
-
-        Raises:
-            DfmError: The sources, the store or the engine cannot be used.
+        `shard_size` is the number of images in a shard if the option is not given.
         """
         from dfmcodec.corpus.engines import LOCAL, Engine
         from dfmcodec.corpus.forms.entry import require_pyarrow

@@ -68,15 +68,7 @@ class Decision:
 
 @dataclass
 class ExistingOutputs:
-    """Rules that decide about existing outputs.
-
-    Args:
-        options: The options of the run.
-        settings: The settings that determine the outputs besides the inputs, as one text.
-        report: The report of this run.
-        may_be_source: Indicates whether the existing output of a task may be the file that its
-            input was made from.
-    """
+    """Rules that decide about existing outputs, as in `Work`."""
 
     options: RunOptions
     settings: str
@@ -150,11 +142,7 @@ class ExistingOutputs:
         return Decision(Action.KEEP, "adopted")
 
     def check_source(self, task: Task) -> None:
-        """Raises an error if the output is known to be the source of its input.
-
-        Raises:
-            OutputError: The output is the source of the input.
-        """
+        """Raises an error if the output is known to be the source of its input."""
         file, output = task.target, task.source
         reported = self._reported(output)
         is_source_of = self.records.is_source_of(file, output) or (reported is not None and is_source(reported, file))

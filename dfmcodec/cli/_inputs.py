@@ -22,22 +22,15 @@ _SHOWN_NAMES = 5
 
 @dataclass(frozen=True)
 class Task:
-    """Input file and the output file to make from it.
-
-    Args:
-        source: The input.
-        target: The output.
-        folder: The output folder that the user named, which contains the target directly or in a
-            subfolder. None if the target is beside the input.
-        is_named: Whether the user named the target. Otherwise its name is derived from the input.
-        is_alone: Whether this is the only input of the command.
-    """
+    """Input file and the output file to make from it."""
 
     source: Path
     target: Path
+    # The output folder that the user named, which contains the target directly or in a subfolder.
+    # None if the target is beside the input.
     folder: Path | None = None
-    is_named: bool = False
-    is_alone: bool = False
+    is_named: bool = False  # whether the user named the target
+    is_alone: bool = False  # whether this is the only input of the command
 
     @property
     def names(self) -> dict[str, str]:
@@ -47,9 +40,6 @@ class Task:
     def check_links(self) -> None:
         """Raises an error if the target is in a subfolder that is a link. Derived names must not
         leave the folder that the user named.
-
-        Raises:
-            OutputError: A subfolder is a link.
         """
         if self.folder is None or not self.target.is_relative_to(self.folder):
             return
@@ -84,11 +74,8 @@ class RunOptions:
     quiet: bool
 
     def is_single(self) -> bool:
-        """Indicates whether the command processes one file rather than a batch.
-
-        Raises:
-            ConfigError: The options contradict each other, or there is no input.
-            OutputError: The output folder is a file.
+        """Indicates whether the command processes one file rather than a batch. Refuses options
+        that contradict each other.
         """
         sources, output, folder = self.sources, self.output, self.folder
         if not sources and self.files_from is None:
@@ -157,27 +144,15 @@ def _counters() -> tuple[Skipped, Skipped, Skipped]:
 
 @dataclass(frozen=True)
 class Naming:
-    """Rules for naming outputs after inputs.
+    """Rules for naming outputs after inputs."""
 
-    Args:
-        is_wanted: Indicates whether a file in a folder is an input, by its path.
-        is_output: Indicates whether a file that is not an input may be an output, since outputs can
-            be beside the inputs.
-        target_name: Returns the name of an output, without its folder, for the name of an input.
-        advice: Returns advice for two inputs, given by name, that have the same output.
-    """
-
-    is_wanted: Callable[[Path], bool]
-    is_output: Callable[[Path], bool]
-    target_name: Callable[[str], str]
-    advice: Callable[[str, str], str]
+    is_wanted: Callable[[Path], bool]  # indicates whether a file in a folder is an input
+    is_output: Callable[[Path], bool]  # whether another file may be an output, which can be beside the inputs
+    target_name: Callable[[str], str]  # the name of an output for the name of an input, without folders
+    advice: Callable[[str, str], str]  # advice for two inputs, given by name, that have the same output
 
     def target(self, source: Path, folder: Path | None = None) -> Path:
-        """Returns the output path for a file, beside it or in a folder.
-
-        Raises:
-            ConfigError: The input is a folder.
-        """
+        """Returns the output path for a file, beside it or in a folder."""
         if os.path.isdir(source):
             msg = f"{source} is a folder; name a file"
             raise ConfigError(msg)
@@ -185,13 +160,7 @@ class Naming:
         return source.with_name(name) if folder is None else folder / name
 
     def single_task(self, source: Path, output: Output | None) -> Task:
-        """Returns the task of a command on one file. Creates a missing folder.
-
-        Raises:
-            ConfigError: A folder is named, but the input has no name from which a file name could
-                be derived.
-            OutputError: The folder cannot be created.
-        """
+        """Returns the task of a command on one file. Creates a missing folder."""
         if output is None:
             target = STANDARD if source == STANDARD else self.target(source)
             return Task(source, target, is_alone=True)
@@ -212,27 +181,17 @@ class Inputs:
     before the first one starts. Files of folders are found while the run proceeds. If a folder is
     the only source, memory does not grow with the number of its files.
 
-    Args:
-        sources: Files and folders.
-        files_from: A list of further sources.
-        folder: The output folder, in which the subfolders of inputs (for a list: its relative
-            paths) are repeated. None writes each output beside its input.
-        recursive: Whether to search subfolders.
-        naming: Rules that identify inputs and name outputs.
-        kept: Files other than inputs that must not be replaced; None for options that are not
-            given.
-        skips_links: Whether to skip inputs that are links.
-
-    Attributes:
-        skipped: Skipped files so far: other extensions, special files, links.
+    `skipped` counts skipped files so far: other extensions, special files, links.
     """
 
-    sources: Sequence[Path]
-    files_from: FileList | None
+    sources: Sequence[Path]  # files and folders
+    files_from: FileList | None  # a list of further sources
+    # The output folder, in which the subfolders of inputs (for a list: its relative paths) are
+    # repeated. None writes each output beside its input.
     folder: Path | None
     recursive: bool
     naming: Naming
-    kept: Sequence[Path | None] = ()
+    kept: Sequence[Path | None] = ()  # files other than inputs that must not be replaced
     skips_links: bool = False
 
     def __post_init__(self) -> None:
@@ -371,12 +330,7 @@ def _place_of(path: Path) -> int:
 
 
 def listed_names(files_from: FileList) -> Iterator[str]:
-    """Reads the names in a list as the operating system encodes them.
-
-    Raises:
-        DfmError: The list cannot be read.
-        ConfigError: The list should contain lines, but contains a zero byte.
-    """
+    """Reads the names in a list as the operating system encodes them."""
     if files_from.path == STANDARD:
         yield from _names_of(standard_input(), files_from.is_zero_terminated)
         return
@@ -404,12 +358,7 @@ def files_of_folders(
     folder: Path, recursive: bool, on_unusable: Callable[[Unusable], None], special: Skipped
 ) -> Iterator[list[Path]]:
     """Yields the files of a folder and then of each subfolder, in order, without hidden files.
-
-    Args:
-        folder: The folder.
-        recursive: Whether to search subfolders.
-        on_unusable: Called for folders that cannot be read.
-        special: Counts devices, pipes and sockets, which are skipped.
+    Special files, such as devices, are counted and skipped.
     """
 
     def on_error(error: OSError) -> None:
@@ -429,9 +378,6 @@ def files_of_folders(
 class DfmFiles:
     """The .dfm files of a command that reads them: the sources that are files, and the .dfm files
     in sources that are folders.
-
-    Raises:
-        ConfigError: Standard input is one of several sources.
     """
 
     def __init__(self, sources: Sequence[Path], recursive: bool) -> None:
@@ -466,11 +412,7 @@ class DfmFiles:
 
 
 def check_standard_input(sources: Sequence[Path]) -> None:
-    """Raises an error if standard input is combined with other files.
-
-    Raises:
-        ConfigError: Standard input is one of several sources.
-    """
+    """Raises an error if standard input is combined with other files."""
     if STANDARD in sources and len(sources) > 1:
         msg = "standard input (-) is a single file; do not combine it with others"
         raise ConfigError(msg)

@@ -133,11 +133,7 @@ def taken(kind: type[T], arguments: Mapping[str, Any], **others: Any) -> T:
 
 
 def file_list(arguments: dict[str, Any]) -> FileList | None:
-    """Removes the options for lists from the arguments of a command and returns the list.
-
-    Raises:
-        ConfigError: Both options are given.
-    """
+    """Removes the options for lists from the arguments of a command and returns the list."""
     lines, zeros = arguments.pop("files_from"), arguments.pop("files0_from")
     if lines is not None and zeros is not None:
         msg = "--files-from and --files0-from both name a list; give one of them"

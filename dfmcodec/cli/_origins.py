@@ -106,9 +106,6 @@ class Standing:
 class Records:
     """Records of folders. A record is read when first needed. If it lacks an existing file, it is
     read again, because another run may have written both.
-
-    Args:
-        notify: Receives a notice of invalid rows.
     """
 
     def __init__(self, notify: Callable[[str], None] = lambda notice: None) -> None:
@@ -272,9 +269,6 @@ def write_recorded(
 
     If a run is killed in between, the row describes an output that does not exist or, with `force`,
     has other contents. Such a row does not affect existing files.
-
-    Raises:
-        OutputError: The output or its row cannot be written.
     """
     if follow and is_stream(target):
         write_atomic(target, data, force)
@@ -289,11 +283,7 @@ def write_recorded(
 
 
 def adopt(target: Path, origin: Origin) -> None:
-    """Records an existing file as made from a source with unknown settings.
-
-    Raises:
-        OutputError: The record cannot be written.
-    """
+    """Records an existing file as made from a source with unknown settings."""
     state, digest = target.stat(), _sha256(target)
     kept = replace(origin, output_bytes=state.st_size, output_sha256=digest, output_mtime_ns=state.st_mtime_ns)
     with _locked(target.parent / RECORD) as record:
@@ -314,11 +304,7 @@ def _append(record: BinaryIO, target: Path, row: bytes) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[BinaryIO]:
-    """Opens a record with an exclusive lock, if the system supports locks.
-
-    Raises:
-        OutputError: The record cannot be opened.
-    """
+    """Opens a record with an exclusive lock, if the system supports locks."""
     try:
         if is_stream(path):
             raise OSError(None, "it is not a file")

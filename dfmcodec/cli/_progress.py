@@ -56,11 +56,8 @@ def fit_bar(is_shown: bool) -> Iterator[Callable[[Progress], None]]:
 
 
 class FilesBar:
-    """Progress bar with the number of finished files and the remaining time.
-
-    Args:
-        count: Returns the number of files, or None if unknown. Called only if the bar is shown.
-        is_shown: Whether to show a bar if stderr is a terminal.
+    """Progress bar with the number of finished files and the remaining time, if stderr is a
+    terminal. `count` returns the number of files, or None if unknown; it is called only for a bar.
     """
 
     def __init__(self, count: Callable[[], int | None], is_shown: bool) -> None:

@@ -64,11 +64,6 @@ class ReportFile:
     A row contains the state of its source when it was read, and the settings, so that outdated
     outputs are recognised.
 
-    Args:
-        path: The file. Rows are appended to existing ones.
-        settings: The settings of this run, as text.
-        is_read_only: Whether the file must not be changed.
-
     Raises:
         ConfigError: The extension is unknown, or the file is not such a report.
         OutputError: The file cannot be written.
@@ -142,11 +137,7 @@ class ReportFile:
         return state
 
     def add(self, row: dict[str, Any]) -> None:
-        """Appends a row.
-
-        Raises:
-            OutputError: The row cannot be written.
-        """
+        """Appends a row."""
         if self._is_read_only:
             return
         values = {name: row.get(name) for name in COLUMNS}
@@ -241,11 +232,7 @@ class ReportFile:
 
 
 def _lock(file: IO[bytes], path: Path) -> None:
-    """Locks a report for this run until it is closed, if the system supports locks.
-
-    Raises:
-        OutputError: Another run has locked it.
-    """
+    """Locks a report for this run until it is closed, if the system supports locks."""
     try:
         import fcntl
     except ImportError:  # Windows

@@ -18,16 +18,7 @@ Perform = Callable[[Task, Decision, ExistingOutputs], TaskResult]
 
 def run_single(task: Task, perform: Perform, work: Work, options: RunOptions) -> None:
     """Performs the only task of a run, unless its output is kept or this is a dry run, and reports
-    it.
-
-    Args:
-        task: The task.
-        perform: Performs it in place of `work.perform`.
-        work: The work.
-        options: The options of the run.
-
-    Raises:
-        OutputError: The output cannot be written or must not be replaced.
+    it. `perform` takes the place of `work.perform`.
     """
     with report_file(options.report_path, work.settings, options.dry_run) as report:
         existing = ExistingOutputs(options, work.settings, report, work.may_be_source)
@@ -83,9 +74,6 @@ def _decided(task: Task, existing: ExistingOutputs, options: RunOptions) -> Deci
 def write_result(task: Task, data: bytes, force: bool, origin: Origin, status: str = DONE) -> None:
     """Writes the output of a task. That of the only task of a run is recorded if a folder was named
     for it, if its folder has a record, or if it is not complete: a later run has to know that.
-
-    Raises:
-        OutputError: The output or its record cannot be written.
     """
     has_folder = not task.is_alone or task.folder is not None
     is_recorded = has_folder or status != DONE or (task.target.parent / RECORD).exists()
