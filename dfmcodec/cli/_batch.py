@@ -91,12 +91,10 @@ class _Run:
                     self._show(task, decision)
             else:
                 perform = partial(_perform_guarded, self._work.perform)
-                run_jobs(perform, self._tasks(), self._options.processes, self._finish, self._should_stop)
+                jobs, processes = self._tasks(), self._options.processes
+                run_jobs(perform, jobs, processes, self._finish, lambda: self._is_disk_full or is_asked_to_stop())
         finally:
             self._bar.close()
-
-    def _should_stop(self) -> bool:
-        return self._is_disk_full or is_asked_to_stop()
 
     def _tasks(self) -> Iterator[_Job]:
         """Yields the tasks to perform, with the decisions about their outputs."""

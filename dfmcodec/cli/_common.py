@@ -197,6 +197,11 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
+def counted(number: int, noun: str) -> str:
+    """Returns a number and its noun: 1 shard, 2 shards."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def describe_architecture(architecture: Architecture) -> str:
     """Returns one line that describes an architecture."""
     described = architecture.as_dict()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dfmcodec.cli._common import echo, echo_json, notify
+from dfmcodec.cli._common import counted, echo, echo_json, notify
 from dfmcodec.cli._failure import SOME_FAILED
 from dfmcodec.cli._inputs import Skipped, listed_names
 from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT, interruptible
@@ -175,17 +175,9 @@ class CorpusRun:
 
         `shard_size` is the number of images in a shard if the option is not given.
         """
+        from dfmcodec.corpus import jobs
         from dfmcodec.corpus.engines import LOCAL, Engine
         from dfmcodec.corpus.forms.entry import require_pyarrow
-        from dfmcodec.corpus.jobs import (
-            Part,
-            check_sources,
-            do_again,
-            lost_outputs,
-            open_shards,
-            progress,
-            retry_failed,
-        )
         from dfmcodec.corpus.plan import make_plan
         from dfmcodec.corpus.shards import Shard
         from dfmcodec.corpus.store import open_store
@@ -196,7 +188,7 @@ class CorpusRun:
             msg = "name where the outputs go with -O: a folder, or a store such as s3://bucket/prefix"
             raise ConfigError(msg)
         engine = Engine(self.engine or LOCAL, self.processes, self.address, self.resources)
-        part = Part() if self.part is None else Part(*self.part)
+        part = jobs.Part() if self.part is None else jobs.Part(*self.part)
         store = open_store(str(self.folder))
         engine.check_store(store.url)
         work = task_of(task, settings)
@@ -210,15 +202,15 @@ class CorpusRun:
             return True
 
         plan = make_plan(store, job, is_wanted, work.target_name, self.part is not None)
-        lost = lost_outputs(store, plan, part)
+        lost = jobs.lost_outputs(store, plan, part)
         again = f"{lost_text(lost)}; doing {counted(len(lost), 'shard')} again" if lost else ""
         for notice in filter(None, (skipped.notice(), again)):
             notify(notice, self.quiet)
-        do_again(store, lost)
+        jobs.do_again(store, lost)
         if self.retry_failed:
-            retry_failed(store, plan, part)
-        check_sources(store, plan, part)
-        left = open_shards(store, part.shards(plan))
+            jobs.retry_failed(store, plan, part)
+        jobs.check_sources(store, plan, part)
+        left = jobs.open_shards(store, part.shards(plan))
         bar, errors = FilesBar(lambda: len(left), not self.quiet), []
 
         def show(result: ShardResult) -> None:
@@ -237,7 +229,7 @@ class CorpusRun:
             finally:
                 bar.close()
             was_interrupted = is_interrupted()
-        self._end(progress(store, plan, part), store.url, was_interrupted, bool(errors))
+        self._end(jobs.progress(store, plan, part), store.url, was_interrupted, bool(errors))
 
     def _job(self, task: str, settings: dict[str, Any], shard_size: int) -> Job:
         from dfmcodec.corpus.job import Job
@@ -283,11 +275,6 @@ class CorpusRun:
 def _default_shard_size(effort: int) -> int:
     """Returns the number of images in a shard that takes about ten minutes of one core."""
     return max(1, _SHARD_S // _CORE_S.get(effort, _OVERFITTED_CORE_S))
-
-
-def counted(number: int, noun: str) -> str:
-    """Returns a number and its noun: 1 shard, 2 shards."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def lost_text(lost: Mapping[int, Sequence[str]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,10 +44,11 @@ def failure_of(error: Exception, command: str = "dfm") -> Failure:
     if is_lack_of_memory(error):
         return Failure(MemoryError.__name__, NO_MEMORY, OUT_OF_MEMORY)
     if isinstance(error, DfmError):
-        return Failure(kind, _LIMIT.sub(_option, str(error)), error.exit_code)
+        return Failure(kind, _LIMIT.sub(lambda limit: f"(--{limit[1].replace('_', '-')})", str(error)), error.exit_code)
     if isinstance(error, OSError):
         why = error.strerror or str(error)
-        what = "the operating system reports" if error.filename is None else _text(error.filename)
+        name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+        what = "the operating system reports" if name is None else name
         return Failure(kind, f"{what}: {why}", DfmError.exit_code)
     if isinstance(error, ImportError):
         package = (error.name or "").partition(".")[0]
@@ -57,14 +59,6 @@ def failure_of(error: Exception, command: str = "dfm") -> Failure:
     said = f": {error}" if str(error) else ""
     message = f"unexpected {kind}{_place(error)}{said}; this is a bug of dfmcodec, please report it"
     return Failure(kind, message, DfmError.exit_code)
-
-
-def _option(parameter: re.Match[str]) -> str:
-    return f"(--{parameter[1].replace('_', '-')})"
-
-
-def _text(name: str | bytes | int) -> str:
-    return name.decode(errors="surrogateescape") if isinstance(name, bytes) else str(name)
 
 
 def _place(error: Exception) -> str:

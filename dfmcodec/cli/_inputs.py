@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
 
-from dfmcodec.cli._common import STANDARD, make_folder, notify, standard_input
+from dfmcodec.cli._common import STANDARD, make_folder, notify, read_source
 from dfmcodec.cli._failure import SOME_FAILED
 from dfmcodec.cli._options import FileList, Output
 from dfmcodec.cli._same_file import Identity, identities, identity, ignores_case
-from dfmcodec.errors import ConfigError, DfmError, OutputError
+from dfmcodec.errors import ConfigError, OutputError
 from dfmcodec.files.atomic import EXTENSION, is_stream
 
 _SHOWN_NAMES = 5
@@ -329,29 +328,15 @@ def _place_of(path: Path) -> int:
     return hash(real.casefold() if ignores_case(os.path.dirname(real)) else real)
 
 
-def listed_names(files_from: FileList) -> Iterator[str]:
+def listed_names(files_from: FileList) -> list[str]:
     """Reads the names in a list as the operating system encodes them."""
-    if files_from.path == STANDARD:
-        yield from _names_of(standard_input(), files_from.is_zero_terminated)
-        return
-    try:
-        with open(files_from.path, "rb") as file:
-            yield from _names_of(file, files_from.is_zero_terminated)
-    except OSError as error:
-        msg = f"cannot read {files_from.path}: {error.strerror}"
-        raise DfmError(msg) from error
-
-
-def _names_of(file: BinaryIO, is_zero_terminated: bool) -> Iterator[str]:
-    if is_zero_terminated:
-        yield from (os.fsdecode(name) for name in file.read().split(b"\0") if name)
-        return
-    for line in file:
-        if b"\0" in line:
-            msg = "the list of files has a zero byte; --files0-from reads such lists (find -print0)"
-            raise ConfigError(msg)
-        if line.strip():
-            yield os.fsdecode(line.rstrip(b"\r\n"))
+    data = read_source(files_from.path)
+    if files_from.is_zero_terminated:
+        return [os.fsdecode(name) for name in data.split(b"\0") if name]
+    if b"\0" in data:
+        msg = "the list of files has a zero byte; --files0-from reads such lists (find -print0)"
+        raise ConfigError(msg)
+    return [os.fsdecode(line.rstrip(b"\r")) for line in data.split(b"\n") if line.strip()]
 
 
 def files_of_folders(

@@ -291,30 +291,35 @@ def adopt(target: Path, origin: Origin) -> None:
 
 
 def _append(record: BinaryIO, target: Path, row: bytes) -> None:
-    try:
+    with writing(target.parent / RECORD):
         if record.seek(0, os.SEEK_END):
             record.seek(-1, os.SEEK_END)
             if record.read(1) != b"\n":
                 record.write(b"\n")
         record.write(row + b"\n")
         record.flush()
-    except OSError as error:
-        raise OutputError(unwritable_message(str(target.parent / RECORD), error)) from error
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[BinaryIO]:
     """Opens a record with an exclusive lock, if the system supports locks."""
-    try:
+    with writing(path):
         if is_stream(path):
             raise OSError(None, "it is not a file")
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         record = os.fdopen(os.open(path, flags, 0o666), "r+b")
-    except OSError as error:
-        raise OutputError(unwritable_message(str(path), error)) from error
     with record:
         lock(record.fileno())
         yield record
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Converts errors of the operating system while a file is opened or written."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(unwritable_message(str(path), error)) from error
 
 
 def _absolute(path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -41,18 +41,16 @@ def fit_bar(is_shown: bool) -> Iterator[Callable[[Progress], None]]:
     time.
     """
     bar = _bar(total=1.0, bar_format=_FIT_FORMAT) if is_shown and _has_terminal() else None
+    if bar is None:
+        yield lambda progress: None
+        return
 
     def show(progress: Progress) -> None:
-        if bar is None:
-            return
         bar.set_description_str(f"{progress.what}, {progress.seconds_left:.0f} s left", refresh=False)
         bar.update(progress.fraction - bar.n)
 
-    try:
+    with closing(bar):
         yield show
-    finally:
-        if bar is not None:
-            bar.close()
 
 
 class FilesBar:

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -19,9 +19,9 @@ from typing import IO, Any
 
 from dfmcodec.cli._common import json_text
 from dfmcodec.cli._inputs import Task
-from dfmcodec.cli._origins import DONE, FAILED, INTERRUPTED, LARGER, MISSED, Origin
-from dfmcodec.errors import ConfigError, DfmError, OutputError
-from dfmcodec.files.atomic import NOT_A_FILE, is_stream, unwritable_message
+from dfmcodec.cli._origins import DONE, FAILED, INTERRUPTED, LARGER, MISSED, Origin, writing
+from dfmcodec.errors import ConfigError, OutputError
+from dfmcodec.files.atomic import NOT_A_FILE, is_stream, read_file
 
 COLUMNS = (
     "source",
@@ -50,11 +50,8 @@ def report_file(path: Path | None, settings: str, is_read_only: bool = False) ->
     if path is None or (is_read_only and not path.exists()):
         yield None
         return
-    report = ReportFile(path, settings, is_read_only)
-    try:
+    with closing(ReportFile(path, settings, is_read_only)) as report:
         yield report
-    finally:
-        report.close()
 
 
 class ReportFile:
@@ -83,10 +80,8 @@ class ReportFile:
         self._latest: dict[int, Origin] = {}  # by hash of the output
         self._written: dict[int, Origin] = {}  # likewise, only rows that wrote the output
         mode = "rb" if is_read_only else "r+b" if path.exists() else "xb"
-        try:
+        with writing(path):
             self._file: IO[bytes] = open(path, mode)
-        except OSError as error:
-            raise OutputError(unwritable_message(str(path), error)) from error
         try:
             self._begin()
         except BaseException:
@@ -100,13 +95,11 @@ class ReportFile:
             return
         _lock(self._file, self._path)
         complete_bytes, is_cut = self._read()
-        try:
+        with writing(self._path):
             self._file.truncate(complete_bytes)  # a killed run may have left an incomplete row
             self._file.seek(complete_bytes)
             if is_cut:
                 self._file.write(b"\n")
-        except OSError as error:
-            raise OutputError(unwritable_message(str(self._path), error)) from error
         if self._is_csv and not complete_bytes:
             self._write(_csv_line(COLUMNS))
 
@@ -144,23 +137,15 @@ class ReportFile:
         self._write(_csv_line(list(values.values())) if self._is_csv else json_text(values) + "\n")
 
     def _write(self, line: str) -> None:
-        try:
+        with writing(self._path):
             self._file.write(line.encode("utf-8", "surrogateescape"))
             self._file.flush()
-        except OSError as error:
-            raise OutputError(unwritable_message(str(self._path), error)) from error
 
     def _read(self) -> tuple[int, bool]:
-        """Reads the existing rows.
-
-        Returns:
-            The number of bytes of complete rows, and whether the last row lacks its line end.
+        """Reads the existing rows. Returns the number of bytes of complete rows, and whether the
+        last row lacks its line end.
         """
-        try:
-            data = self._path.read_bytes()
-        except OSError as error:
-            msg = f"cannot read {self._path}: {error.strerror}"
-            raise DfmError(msg) from error
+        data = read_file(self._path)
         end = self._end_of_rows(data)
         complete, rest = (part.decode("utf-8", "surrogateescape") for part in (data[:end], data[end:]))
         try:

@@ -18,7 +18,8 @@ from dfmcodec.cli._common import echo, notify
 from dfmcodec.cli._failure import SOME_FAILED
 from dfmcodec.cli._options import NamedPath
 from dfmcodec.cli._same_file import check_outputs_apart
-from dfmcodec.errors import ConfigError, DfmError
+from dfmcodec.errors import ConfigError, DfmError, require
+from dfmcodec.files.atomic import check_writable, write_atomic
 from dfmcodec.files.names import printable
 
 if TYPE_CHECKING:
@@ -147,7 +148,6 @@ def command(**arguments: Any) -> None:
     The exit code is 5 if some measurements failed, and 1 if all failed.
     """
     from dfmcodec.bench.runner import image_names, run
-    from dfmcodec.files.atomic import check_writable
 
     options = _Options(**arguments)
     outputs = {"--csv": options.csv_path, "--html": options.html_path}
@@ -199,7 +199,6 @@ def _plan(options: _Options) -> Plan:
 def _write_outputs(comparison: Comparison, options: _Options) -> None:
     """Writes the requested files and prints tables or JSON."""
     from dfmcodec.bench.report_text import as_csv, as_dict, as_text
-    from dfmcodec.files.atomic import write_atomic
 
     if options.csv_path is not None:
         write_atomic(options.csv_path, as_csv(comparison).encode())
@@ -257,7 +256,6 @@ def _numbers(text: str, option: str, parse: Callable[[str], N]) -> list[N]:
 def _check_installed(options: _Options) -> None:
     """Raises an error, before any work, if libraries for the outputs are not installed."""
     from dfmcodec.bench.codecs import BENCH_EXTRA
-    from dfmcodec.errors import require
 
     require("dfm bench", "scipy")
     missing = [module for module in ("jinja2", "matplotlib") if importlib.util.find_spec(module) is None]

@@ -74,9 +74,8 @@ def command(
     from dfmcodec.search.config import EncoderConfig
 
     EncoderConfig(sample_max=sample_max)  # checks the value
-    map_format = None
     if map_path is not None:
-        map_format = output_format(map_path, None)
+        output_format(map_path, None)
         check_outputs_apart({"--map": map_path}, [reference, other, generator])
         check_output(map_path, force)
     (first, _), (second, file_bytes) = (
@@ -93,8 +92,8 @@ def command(
         raise ImageError(msg)
     x, y = _comparable(first, second)
     figures = _measure(first, x, y, file_bytes, peak)
-    if map_path is not None and map_format is not None:
-        write_output(map_path, image_to_bytes(_error_map(x, y), map_format), force)
+    if map_path is not None:
+        write_output(map_path, image_to_bytes(_error_map(x, y), output_format(map_path, None)), force)
     to_stdout = map_path == STANDARD
     if as_json:
         echo_json({"reference": str(reference), "other": str(other), **figures}, err=to_stdout)

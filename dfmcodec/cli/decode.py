@@ -238,7 +238,7 @@ def _check_sandbox(options: _Options) -> None:
 
 
 def _settings_text(options: _Options) -> str:
-    """Returns the settings that determine the outputs besides the files, as text for the report."""
+    """Returns the settings that determine the outputs besides the files."""
     names = ("format_name", "quality", "scale", "size", "region", "best_effort", "backend")
     stripped = {"strip": sorted(options.strip)} if options.strip else {}
     return json_text({name: getattr(options, name) for name in names} | stripped)
@@ -251,10 +251,12 @@ def _naming(output: OutputFormat) -> Naming:
         stem = name[: -len(EXTENSION)] if name.lower().endswith(EXTENSION) else name
         return stem if stem.lower().endswith(output.extensions) else stem + output.extensions[0]
 
-    def is_output(path: Path) -> bool:
-        return path.suffix.lower() in output.extensions
-
-    return Naming(_is_dfm, is_output, target_name, lambda *_: "decode them one by one, with -o, or rename one")
+    return Naming(
+        lambda path: path.suffix.lower() == EXTENSION,
+        lambda path: path.suffix.lower() in output.extensions,
+        target_name,
+        lambda *_: "decode them one by one, with -o, or rename one",
+    )
 
 
 def _decode_single(options: _Options) -> None:
@@ -273,10 +275,6 @@ def _decode_single(options: _Options) -> None:
     check_quality(chosen, options.quality)
     work = _work(options, chosen, naming)
     run_single(task, lambda task, decision, _: work.perform(task, decision), work, options)
-
-
-def _is_dfm(path: Path) -> bool:
-    return path.suffix.lower() == EXTENSION
 
 
 def _decode(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[Image, list[str]]:

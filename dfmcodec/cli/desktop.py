@@ -73,8 +73,11 @@ def command(install: bool, remove: bool, user: bool, yes: bool, thumbnail: tuple
         raise ConfigError(msg)
     data = user_data() if user else SYSTEM_DATA
     files = desktop_files(data, own_program(), manual_page(), _completions())
-    changed = _install(files, yes) if install else _remove(files, yes)
-    for notice in update_databases(data) if changed else ():
+    if install:
+        _install(files, yes)
+    elif not _remove(files, yes):
+        return
+    for notice in update_databases(data):
         notify(notice)
 
 
@@ -89,7 +92,7 @@ def _write_thumbnail(source: Path, target: Path, side: int) -> None:
     echo(f"{output_name(target)}: {len(small):,} bytes", err=target == STANDARD)
 
 
-def _install(files: Sequence[DesktopFile], yes: bool) -> bool:
+def _install(files: Sequence[DesktopFile], yes: bool) -> None:
     from dfmcodec.viewer.desktop import hidden_from_thumbnailers
 
     foreign = [file.path for file in files if file.is_foreign]
@@ -110,10 +113,10 @@ def _install(files: Sequence[DesktopFile], yes: bool) -> bool:
         make_folder(file.path.parent)
         write_output(file.path, file.text.encode())
         echo(f"wrote {file.path}")
-    return True
 
 
 def _remove(files: Sequence[DesktopFile], yes: bool) -> bool:
+    """Deletes own files. Returns whether there were any."""
     own = []
     for file in files:
         if file.is_foreign:

@@ -257,35 +257,30 @@ def _encode_single(options: _Options, work: Work) -> None:
         _check_preview(options, task, existing)
         origin = Origin.of(source, work.settings)
         notify_of = partial(notify, quiet=options.quiet)
-        with interruptible("ending the fit with the best result so far") as should_stop:
-            with fit_bar(not options.quiet) as show:
-                encoded = _encode(source, options, notify_of, show, should_stop)
+        ending = "ending the fit with the best result so far"
+        with interruptible(ending) as should_stop, fit_bar(not options.quiet) as show:
+            encoded = _encode(source, options, notify_of, show, should_stop)
         return replace(_write(encoded, options, task, decision, origin), details=_details(encoded, options.verbose))
 
     run_single(task, perform, work, options)
 
 
 def _settings_text(options: _Options) -> str:
-    """Returns the settings that determine the outputs besides the images, as text for the
-    report.
-    """
+    """Returns the settings that determine the outputs besides the images."""
     config = options.config
     declared = list(options_of(type(config)))
     changed = {name: getattr(config, name) for name, _, default in declared if getattr(config, name) != default}
     if not config.targets():
         changed["target"] = "default"
-    extra = {
-        "strip": sorted(options.strip) or None,
-        "page": options.page,
-        "generator": options.generator and str(options.generator),
-    }
+    generator = options.generator and str(options.generator)
+    extra = {"strip": sorted(options.strip) or None, "page": options.page, "generator": generator}
     return json_text(changed | {name: value for name, value in extra.items() if value is not None})
 
 
 def _encode_task(options: _Options, task: Task, decision: Decision) -> TaskResult:
     notices: list[str] = []
     origin = Origin.of(task.source, _settings_text(options))
-    encoded = _encode(task.source, options, notices.append, _ignore, is_asked_to_stop)
+    encoded = _encode(task.source, options, notices.append, lambda progress: None, is_asked_to_stop)
     result = _write(encoded, options, task, decision, origin)
     return replace(result, notices=(*notices, *result.notices))
 
@@ -318,10 +313,6 @@ def _write(encoded: _Encoded, options: _Options, task: Task, decision: Decision,
         warning=warning,
         exit_code=exit_code,
     )
-
-
-def _ignore(_: object) -> None:
-    """Ignores progress."""
 
 
 @dataclass(frozen=True)
@@ -431,11 +422,10 @@ def _encode(
     if options.preview is not None:  # the preview has the size, depth and alpha of the image
         check_image(output_format(options.preview, None), image)
 
-    def notify_of_image(notice: str) -> None:
-        notify(f"{file.name}: {notice}")
-
     try:
-        result = encode_image(image, options.config, on_progress, should_stop, generator, notify_of_image)
+        result = encode_image(
+            image, options.config, on_progress, should_stop, generator, lambda notice: notify(f"{file.name}: {notice}")
+        )
     except (ImageError, TargetUnreachableError, DivergedError) as error:
         raise type(error)(f"{file.name}: {error}") from error  # noqa: EM102
     return _Encoded(result, file.name, file.size_bytes, should_stop())

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from dfmcodec.codecs.generative.model import GenerativeModel
     from dfmcodec.codecs.generative.training.data import ImageSet
     from dfmcodec.codecs.generative.training.evaluate import Evaluation
-    from dfmcodec.codecs.generative.training.features import FeatureSource
     from dfmcodec.codecs.generative.training.train import Trainer, TrainingState
 
 # Same names as in recipes.PRESETS, because that module imports NumPy.
@@ -378,14 +377,6 @@ class _EvaluateOptions:
         if self.classifier_file is not None:
             check_writable(self.classifier_file, force=True)  # an existing one is read, not overwritten
 
-    def feature_source(self, train_set: ImageSet, held_out: ImageSet) -> FeatureSource:
-        """Returns the network that computes the features."""
-        from dfmcodec.codecs.generative.training import features
-
-        if self.inception is not None:
-            return features.inception(self.inception)
-        return features.classifier(train_set, held_out, self.classifier_file)
-
 
 @command.command("eval")
 @model_argument
@@ -421,6 +412,7 @@ def evaluate_command(**arguments: Any) -> None:
     import numpy as np
 
     from dfmcodec.codecs.generative.model import read_model_file
+    from dfmcodec.codecs.generative.training import features
     from dfmcodec.codecs.generative.training.data import read_images
     from dfmcodec.codecs.generative.training.evaluate import evaluate
     from dfmcodec.codecs.generative.training.grids import pairs
@@ -433,7 +425,10 @@ def evaluate_command(**arguments: Any) -> None:
     train_set, held_out = read_images(options.data, _echo_once(options.as_json)).split()
     _check_shape(model, held_out.images, options.data)
     _warn_of_other_data(model, train_set, options.data)
-    source = options.feature_source(train_set, held_out)
+    if options.inception is not None:
+        source = features.inception(options.inception)
+    else:
+        source = features.classifier(train_set, held_out, options.classifier_file)
     samples = model.paint(model.density.sample(len(held_out), np.random.default_rng(options.seed)))
     reconstructions = model.paint(_find_codes(model, held_out.images))
     evaluation = evaluate(samples, reconstructions, train_set, held_out, source.classify)
@@ -450,27 +445,21 @@ def evaluate_command(**arguments: Any) -> None:
 
 def _echo_evaluation(evaluation: Evaluation, features: str) -> None:
     """Prints the measures as text."""
-    distance = f"{evaluation.frechet_distance:.2f} ({evaluation.samples} samples and as many held-out images)"
-    reconstruction = (
-        f"{evaluation.reconstruction_psnr_db:.2f} dB, Frechet distance {evaluation.reconstruction_frechet_distance:.2f}"
-    )
-    nearest = (
-        f"mean squared error {evaluation.neighbour_mse:.4f} "
-        f"({evaluation.held_out_neighbour_mse:.4f} for held-out images)"
-    )
+    reconstruction = evaluation.reconstruction_psnr_db, evaluation.reconstruction_frechet_distance
+    mse, held_out_mse = evaluation.neighbour_mse, evaluation.held_out_neighbour_mse
+    samples = f"({evaluation.samples} samples and as many held-out images)"
     for label, value in (
         ("features", features),
-        ("Frechet distance", distance),
+        ("Frechet distance", f"{evaluation.frechet_distance:.2f} {samples}"),
         ("precision, recall", f"{evaluation.precision:.3f}, {evaluation.recall:.3f}"),
         ("classifier score", f"{evaluation.classifier_score:.2f}"),
-        ("reconstruction", reconstruction),
-        ("nearest training", nearest),
+        ("reconstruction", "{:.2f} dB, Frechet distance {:.2f}".format(*reconstruction)),
+        ("nearest training", f"mean squared error {mse:.4f} ({held_out_mse:.4f} for held-out images)"),
     ):
         echo(f"{label:<20} {value}")
 
 
 def _refuse_standard_output(output: Path | None) -> None:
-
     if output == STANDARD:
         msg = "-o - is not a file; name one"
         raise ConfigError(msg)
@@ -495,13 +484,11 @@ def _columns(number: int) -> int:
 
 
 def _check_shape(model: GenerativeModel, images: npt.NDArray[Any], data: Path) -> None:
-
     arch = model.architecture
     expected = (arch.height, arch.width, arch.channels)
     if images.shape[1:] != expected:
-        msg = (
-            f"{data} has images of shape {list(images.shape[1:])} (H, W, C); the model was trained on {list(expected)}"
-        )
+        found = f"{data} has images of shape {list(images.shape[1:])} (H, W, C)"
+        msg = f"{found}; the model was trained on {list(expected)}"
         raise ImageError(msg)
 
 

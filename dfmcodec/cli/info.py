@@ -11,6 +11,7 @@ import click
 
 from dfmcodec.cli import _options
 from dfmcodec.cli._common import (
+    counted,
     describe_architecture,
     display_name,
     echo,
@@ -210,10 +211,6 @@ def _model_text(architecture: Architecture, verbose: bool) -> str:
     return str(architecture.model.value)
 
 
-def _bytes_text(count: int) -> str:
-    return f"{count:,} byte{'s' * (count != 1)}"
-
-
 def _metadata_text(file: _FileInfo) -> str:
     """Returns the entries of the metadata, with their sizes."""
     if file.metadata is None:
@@ -225,7 +222,7 @@ def _metadata_text(file: _FileInfo) -> str:
         described["cicp"] = colours_text(file.metadata.cicp)
     described["bits"] = str(file.metadata.bits)
     entries = [
-        f"{_METADATA_LABELS[name]}{f' ({text})' if (text := described.get(name)) else ''} {_bytes_text(len(value))}"
+        f"{_METADATA_LABELS[name]}{f' ({text})' if (text := described.get(name)) else ''} {counted(len(value), 'byte')}"
         for name, value in file.metadata.present().items()
     ]
     return ", ".join(entries) or "none"

@@ -6,23 +6,16 @@ from typing import Any
 
 import click
 
-from dfmcodec.cli import _options
-from dfmcodec.cli._corpus import (
-    PACK_SHARD_SIZE,
-    CorpusRun,
-    corpus_options,
-    sources_argument,
-    store_option,
-)
+from dfmcodec.cli import _corpus, _options
 
 
 @click.command("pack")
-@sources_argument
-@store_option
+@_corpus.sources_argument
+@_corpus.store_option
 @_options.recursive
 @_options.files_from
 @_options.processes
-@corpus_options
+@_corpus.corpus_options
 @_options.skip_links
 @_options.json
 @_options.quiet
@@ -39,4 +32,4 @@ def command(**arguments: Any) -> None:
     exit code is 5. To continue an interrupted run, run the same command again.
     """
     arguments["files_from"] = _options.file_list(arguments)
-    CorpusRun(**arguments).perform("pack", {}, PACK_SHARD_SIZE)
+    _corpus.CorpusRun(**arguments).perform("pack", {}, _corpus.PACK_SHARD_SIZE)
