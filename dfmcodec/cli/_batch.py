@@ -100,7 +100,7 @@ class _Run:
         """Yields the tasks to perform, with the decisions about their outputs."""
         for task in self._inputs:
             if isinstance(task, Unusable):
-                self._fail(task.source, task.error)
+                self._fail(task, task.error)
                 continue
             if self._work.leaves_larger and self._report is not None and self._report.was_left_out(task):
                 self._keep(LARGER)
@@ -173,23 +173,22 @@ class _Run:
         elif not self._options.quiet:
             self._bar.echo(line)
 
-    def _fail(self, task: Task | str, error: str, row: dict[str, Any] | None = None) -> None:
-        """Reports the failure of a task, or of an input for which there is none."""
-        source = task if isinstance(task, str) else str(task.source)
+    def _fail(self, task: Task | Unusable, error: str, row: dict[str, Any] | None = None) -> None:
         self.counts[FAILED] += 1
         self._bar.notify(f"failed: {error}")
         if self._options.as_json:
-            self._bar.echo_json({"input": source, "status": FAILED, "error": error})
+            self._bar.echo_json({"input": str(task.source), "status": FAILED, "error": error})
         self._add_row(task, {**(row or {}), "status": FAILED, "error": error})
         self._bar.done()
 
-    def _add_row(self, task: Task | str, row: dict[str, Any]) -> None:
+    def _add_row(self, task: Task | Unusable, row: dict[str, Any]) -> None:
         if self._report is None:
             return
-        if isinstance(task, str) or task not in self._states:  # it was not begun
-            self._report.add({"source": task if isinstance(task, str) else str(task.source), **row})
+        if isinstance(task, Task) and task in self._states:
+            begun = {**self._states.pop(task), "output": str(task.target)}
         else:
-            self._report.add({**self._states.pop(task), "output": str(task.target), **row})
+            begun = {"source": str(task.source)}
+        self._report.add({**begun, **row})
 
     def summary(self) -> str:
         """Returns a summary with the numbers of files."""

@@ -51,7 +51,7 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
     from dfmcodec.bench.same_size import Version, page, same_size
     from dfmcodec.codecs.encode import encode_image
     from dfmcodec.container import Ancillary, ancillary_sections, sections_file_bytes
-    from dfmcodec.image.read_image import to_image
+    from dfmcodec.image.read_image import ignore, to_image
     from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes
     from dfmcodec.metrics import bits_per_pixel
     from dfmcodec.photographs import SHIPPED, photograph
@@ -67,7 +67,7 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
     make_folder(folder)
     for path in outputs:
         check_writable(path, force)
-    notify_of = partial(notify, quiet=quiet)
+    notify_of, say = partial(notify, quiet=quiet), ignore if quiet else echo
     image = photograph() if source is None else to_image(source, "all", notify_of, max_pixels=max_pixels)
     if changes := image.plain_notice():
         notify_of(f"{source}: shown {changes}")
@@ -78,13 +78,11 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
         config, target = EncoderConfig(size=size), ("--size", str(size))
     png = OUTPUT_FORMATS["png"]
     write_atomic(original, image_to_bytes(image, png), force)
-    if not quiet:
-        echo(f"encoding {original} ({image.width}x{image.height}) at {bpp:g} bits per pixel ..")
+    say(f"encoding {original} ({image.width}x{image.height}) at {bpp:g} bits per pixel ..")
     result = encode_image(image, config)
     write_atomic(encoded, result.data, force)
     write_atomic(decoded, image_to_bytes(result.decoded, png), force)
-    if not quiet:
-        echo("finding the best JPEG and AVIF files of that size ..")
+    say("finding the best JPEG and AVIF files of that size ..")
     report = result.report
     coded_bytes = report.file_bytes - profile_bytes
     remarks: list[str] = []
@@ -103,13 +101,10 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
     lead = " ".join([lead, *(f"{remark}." for remark in remarks)])
     html = page(f"{name} as a .dfm file", lead, versions, commands, image.metadata.icc)
     write_atomic(index, html.encode(), force)
-    if not quiet:
-        for version in versions[1:]:
-            echo(f"  {version.caption}")
-        for remark in remarks:
-            echo(f"  {remark}")
-        for line in (f"the page: {index}", "the same by hand:", *(f"  {line}" for line in commands)):
-            echo(line)
+    for line in (*(version.caption for version in versions[1:]), *remarks):
+        say(f"  {line}")
+    for line in (f"the page: {index}", "the same by hand:", *(f"  {line}" for line in commands)):
+        say(line)
 
 
 def _command_line(*words: str | Path) -> str:
