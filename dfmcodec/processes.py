@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import islice
-from threading import Event, Thread
+from threading import Thread
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-_stop_asked = Event()  # in this process
+# In this process. Signal handlers, which may interrupt each other, set it: an Event would wait for
+# the lock that it holds.
+_is_stop_asked = False
 
 
 def keep_current_folder_out() -> None:
@@ -48,7 +50,8 @@ def keep_current_folder_out() -> None:
 
 def ask_to_stop() -> None:
     """Asks this process and its workers to finish with the best result so far."""
-    _stop_asked.set()
+    global _is_stop_asked
+    _is_stop_asked = True
     for child in _children():
         if child.pid is not None:
             with suppress(OSError):
@@ -63,12 +66,13 @@ def _children() -> list[BaseProcess]:
 
 def is_asked_to_stop() -> bool:
     """Indicates whether `ask_to_stop` was called in this process or its parent."""
-    return _stop_asked.is_set()
+    return _is_stop_asked
 
 
 def forget_to_stop() -> None:
     """Cancels `ask_to_stop` in this process."""
-    _stop_asked.clear()
+    global _is_stop_asked
+    _is_stop_asked = False
 
 
 class _JobQueue(Generic[Job]):
@@ -232,7 +236,8 @@ def _begin(threads: int) -> None:
     """
 
     def on_interrupt(_signal: int, _frame: FrameType | None) -> None:
-        _stop_asked.set()
+        global _is_stop_asked
+        _is_stop_asked = True
 
     limit_threads(threads)
     signal.signal(signal.SIGINT, on_interrupt)
