@@ -55,12 +55,12 @@ class Origin:
         with suppress(OSError):  # reported when the source is read
             state = source.stat()
             if not is_stream(source):
-                return cls(_absolute(source), state.st_size, state.st_mtime_ns, _sha256(source), settings)
-        return cls(_absolute(source), None, None, None, settings)
+                return cls(os.path.realpath(source), state.st_size, state.st_mtime_ns, _sha256(source), settings)
+        return cls(os.path.realpath(source), None, None, None, settings)
 
     def has_path_of(self, source: Path) -> bool:
         """Indicates whether a file has the path of the source."""
-        return self.source == _absolute(source)
+        return self.source == os.path.realpath(source)
 
     def has_contents_of(self, file: Path) -> bool:
         """Indicates whether a file has the same contents as the source."""
@@ -72,14 +72,11 @@ class Origin:
         """Indicates whether the output was made from the current version of a file, according to
         path, size and time, or to contents.
         """
-        try:
+        with suppress(OSError):
             state = source.stat()
-        except OSError:
-            return False
-        if self.source_bytes is None or state.st_size != self.source_bytes:
-            return False
-        is_same = self.has_path_of(source) and state.st_mtime_ns == self.source_mtime_ns
-        return is_same or self.has_contents_of(source)
+            is_same = self.has_path_of(source) and state.st_mtime_ns == self.source_mtime_ns
+            return state.st_size == self.source_bytes and (is_same or self.has_contents_of(source))
+        return False
 
 
 class Claim(Enum):
@@ -146,11 +143,10 @@ class Records:
         """Indicates whether a file is the source of another one, according to the record of that
         file's folder. Files are compared by real path, ignoring case, and by contents.
         """
-        try:
-            size = output.stat().st_size
-        except OSError:
-            return False
-        return any(is_source(origin, file) for origin in self._origins(output, size) if origin.status != ADOPTED)
+        with suppress(OSError):
+            origins = self._origins(output, output.stat().st_size)
+            return any(is_source(origin, file) for origin in origins if origin.status != ADOPTED)
+        return False
 
     def _origins(self, output: Path, size: int) -> list[Origin]:
         """Returns the rows of an output, the latest last."""
@@ -248,14 +244,14 @@ def _read_row(folder: Path, row: dict[str, Any]) -> tuple[str, Origin]:
         and all(number is None or type(number) is int for number in numbers)
     ):
         raise ValueError(row)
-    source = os.path.normpath(os.path.join(_absolute(folder), values["source"]))
+    source = os.path.normpath(os.path.join(os.path.realpath(folder), values["source"]))
     return row["output"], Origin(**values | {"source": source})
 
 
 def _row(target: Path, origin: Origin) -> bytes:
     """Returns a row of the record. Its paths are relative to the folder, which may be moved."""
     try:
-        source = os.path.relpath(origin.source, _absolute(target.parent))
+        source = os.path.relpath(origin.source, os.path.realpath(target.parent))
     except ValueError:  # on another drive
         source = origin.source
     row = {"output": target.name, **asdict(origin), "source": source}
@@ -320,10 +316,6 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(unwritable_message(str(path), error)) from error
-
-
-def _absolute(path: Path) -> str:
-    return os.path.realpath(path)
 
 
 def _sha256(path: Path) -> str:
