@@ -412,13 +412,14 @@ def evaluate_command(**arguments: Any) -> None:
     import numpy as np
 
     from dfmcodec.codecs.generative.model import read_model_file
-    from dfmcodec.codecs.generative.training import features
     from dfmcodec.codecs.generative.training.data import read_images
     from dfmcodec.codecs.generative.training.evaluate import evaluate
     from dfmcodec.codecs.generative.training.grids import pairs
     from dfmcodec.codecs.generative.training.measures import nearest
 
     require("dfm generate eval", *_FITTING)
+    from dfmcodec.codecs.generative.training import features  # imports JAX
+
     options = _EvaluateOptions(**arguments)
     options.check_outputs()
     model = read_model_file(options.model_file)
