@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import islice
-from threading import Event, Thread
+from threading import Thread
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dfmcodec.errors import ConfigError
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-_stop_asked = Event()  # in this process
+# In this process. Signal handlers, which may interrupt each other, set it: an Event would wait for
+# the lock that it holds.
+_is_stop_asked = False
 
 
 def keep_current_folder_out() -> None:
@@ -45,7 +48,8 @@ def keep_current_folder_out() -> None:
 
 def ask_to_stop() -> None:
     """Asks this process and its workers to finish with the best result so far."""
-    _stop_asked.set()
+    global _is_stop_asked
+    _is_stop_asked = True
     for child in _children():
         if child.pid is not None:
             with suppress(OSError):
@@ -58,11 +62,12 @@ def _children() -> list[BaseProcess]:
 
 
 def is_asked_to_stop() -> bool:
-    return _stop_asked.is_set()
+    return _is_stop_asked
 
 
 def forget_to_stop() -> None:
-    _stop_asked.clear()
+    global _is_stop_asked
+    _is_stop_asked = False
 
 
 class _JobQueue(Generic[Job]):
@@ -202,8 +207,13 @@ def _without_interrupts() -> Iterator[None]:
 
 def _begin(threads: int) -> None:
     """Initialises a worker: it ends with its parent, which decides what Ctrl-C means."""
+
+    def on_interrupt(_signal: int, _frame: FrameType | None) -> None:
+        global _is_stop_asked
+        _is_stop_asked = True
+
     limit_threads(threads)
-    signal.signal(signal.SIGINT, lambda _signal, _frame: _stop_asked.set())
+    signal.signal(signal.SIGINT, on_interrupt)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     from multiprocessing import parent_process
