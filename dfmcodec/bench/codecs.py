@@ -26,7 +26,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -309,11 +308,14 @@ def read_codecs(path: Path) -> tuple[Codec, ...]:
         DfmError: The file cannot be read.
         ConfigError: The file raises an error or has no such list.
     """
-    module = ModuleType(f"dfmcodec_bench_{path.stem}")
-    module.__file__ = str(path)
-    source = read_file(path)
+    read_file(path)  # gives a better error message than the import
+    spec = importlib.util.spec_from_file_location(f"dfmcodec_bench_{path.stem}", path)
     try:
-        exec(compile(source, path, "exec"), vars(module))
+        if spec is None or spec.loader is None:
+            msg = "not a Python file"
+            raise ImportError(msg)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
         codecs = tuple(module.CODECS)
     except Exception as error:
         msg = f"cannot take codecs from {path}: {error}"
