@@ -30,15 +30,7 @@ from dfmcodec.report import EncodeReport, EncodeResult
 from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.job import Job, Outcome, Progress, restarts_text
 from dfmcodec.search.quality import step_of_score
-from dfmcodec.search.target import (
-    LEAST_USED,
-    LmbdaTarget,
-    PsnrTarget,
-    ScoreTarget,
-    SizeTarget,
-    Target,
-    asked_target,
-)
+from dfmcodec.search.target import LEAST_USED, LmbdaTarget, PsnrTarget, ScoreTarget, SizeTarget, Target, asked_target
 from dfmcodec.threads import one_core_products
 
 if TYPE_CHECKING:
@@ -312,12 +304,7 @@ def _ancillary(image: Image, generator: GenerativeModel | None) -> dict[Section,
 
 
 def _job(
-    image: Image,
-    config: EncoderConfig,
-    asked: Target,
-    codec: Codec,
-    ancillary: dict[Section, bytes],
-    **others: Any,
+    image: Image, config: EncoderConfig, asked: Target, codec: Codec, ancillary: dict[Section, bytes], **others: Any
 ) -> Job:
     """Returns the job of encoding an image with a codec.
 

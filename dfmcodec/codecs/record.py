@@ -22,22 +22,14 @@ class Codec:
 
     Modules that decode or encode are imported when a function of the record is called. So reading a
     header imports neither, and decoding does not import encoding.
-
-    Args:
-        header: The header form: the fields of the header, and the sections of files.
-        section_form: Imports and returns the section form.
-        renderer: Imports and returns the renderer, which evaluates quantised models.
-        encoder: Imports and returns the encoder.
-        step_unit: The unit of the steps of an encoding, for reports.
-        needs_generator: Whether decoding and encoding need the file of a generative model.
     """
 
-    header: HeaderForm
-    section_form: Callable[[], SectionForm]
-    renderer: Callable[[], Renderer]
-    encoder: Callable[[], Encoder]
-    step_unit: str
-    needs_generator: bool = False
+    header: HeaderForm  # fields of the header, and the sections of files
+    section_form: Callable[[], SectionForm]  # imports and returns the section form
+    renderer: Callable[[], Renderer]  # imports and returns the renderer, which evaluates quantised models
+    encoder: Callable[[], Encoder]  # imports and returns the encoder
+    step_unit: str  # of the steps of an encoding, for reports
+    needs_generator: bool = False  # whether decoding and encoding need the file of a generative model
 
 
 def codec_of(model: Model) -> Codec:

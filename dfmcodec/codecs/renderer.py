@@ -49,21 +49,13 @@ class DecodeRequest:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A quantised model that was read from a file, for a region.
-
-    Args:
-        model: The quantised model.
-        covered: The region of the image that the model's samples cover.
-        height: The height of the image, in pixels.
-        width: The width of the image, in pixels.
-        samples: The samples of this region; None for those of the model.
-    """
+    """A quantised model that was read from a file, for a region."""
 
     model: Any
-    covered: Region
-    height: int
+    covered: Region  # the region of the image that the model's samples cover
+    height: int  # of the image, in pixels
     width: int
-    samples: Int32 | None = None
+    samples: Int32 | None = None  # of this region; None for those of the model
 
 
 class Renderer:

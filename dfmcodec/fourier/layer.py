@@ -40,17 +40,11 @@ Weights = tuple[Array, Array]  # a [|K|, n] and b [|K|, n] of one layer; b[0] ha
 
 @dataclass(frozen=True)
 class LayerShape:
-    """Shape of a Fourier layer R^m -> R^n over the frequencies |k|_1 <= order of {0,1}^m.
+    """Shape of a Fourier layer R^m -> R^n over the frequencies |k|_1 <= order of {0,1}^m."""
 
-    Args:
-        inputs: m.
-        outputs: n.
-        order: The largest |k|_1.
-    """
-
-    inputs: int
-    outputs: int
-    order: int
+    inputs: int  # m
+    outputs: int  # n
+    order: int  # the largest |k|_1
 
     @property
     def frequency_count(self) -> int:
@@ -93,14 +87,10 @@ class FrequencySet:
     The rows of a full set are in the order of the binary value sum_j k_j 2^j. So row r_A + 2^{|A|}
     r_B combines rows r_A and r_B of the sets of the two halves. The rows of a truncated set are
     sorted by |k|_1, then by binary value. Row 0 is always k = 0.
-
-    Args:
-        dim: The number of inputs m, at most 64.
-        order: The largest |k|_1.
     """
 
-    dim: int
-    order: int
+    dim: int  # the number of inputs m, at most 64
+    order: int  # the largest |k|_1
 
     @property
     def is_full(self) -> bool:

@@ -39,21 +39,14 @@ class CoordinateArchitecture:
     """Architecture of the published network: x in [0,1)^2 -> `depth` Fourier layers of `width` ->
     `channels`.
 
-    Args:
-        channels: The number of outputs of the last layer, 1 (gray) or 3 (RGB).
-        depth: The number of Fourier layers, at least 1.
-        width: The dimension between layers.
-        order: The largest |k|_1. If it is at least the input dimension of a layer, the layer has
-            the published full set {0,1}^m.
-
     Raises:
         ConfigError: A value exceeds the range of the file format.
     """
 
-    channels: int
-    depth: int
-    width: int
-    order: int
+    channels: int  # the number of outputs of the last layer, 1 (gray) or 3 (RGB)
+    depth: int  # the number of Fourier layers, at least 1
+    width: int  # the dimension between layers
+    order: int  # the largest |k|_1; from the number of inputs of a layer on, its set is {0,1}^m
     model: ClassVar[Model] = Model.COORDINATE
 
     def __post_init__(self) -> None:

@@ -21,31 +21,16 @@ EXACT_DB = 200.0  # above the PSNR of any image with a wrong sample
 
 @dataclass(frozen=True)
 class Recipe:
-    """The training recipe of a coordinate network.
+    """The training recipe of a coordinate network."""
 
-    Args:
-        batch_pixels: The number of pixels in a minibatch. They are drawn at random.
-        steps: The number of training steps, unless the user sets it.
-        learning_rate: The peak of Adam's learning rate, for layers of up to `frequency_limit`
-            frequencies.
-        frequency_limit: The number of frequencies of a layer above which the learning rate falls in
-            proportion. Many terms that change alike would otherwise add up to a large change.
-        decay: "constant"; or "cosine": from the peak to 1 % of it, after a linear warm-up over the
-            first 3 %.
-        first_std: The standard deviation of the first layer's initial weights.
-        inner_std: The standard deviation of the other layers' initial weights.
-        rounded_fraction: The fraction of the training steps, at the end, that trains through
-            rounded weights with the straight-through gradient.
-    """
-
-    batch_pixels: int
-    steps: int
-    learning_rate: float
-    frequency_limit: float
-    decay: str
-    first_std: float
-    inner_std: float
-    rounded_fraction: float
+    batch_pixels: int  # drawn at random
+    steps: int  # unless the user sets them
+    learning_rate: float  # the peak of Adam's, for layers of up to `frequency_limit` frequencies
+    frequency_limit: float  # the number of frequencies of a layer above which the learning rate falls in proportion
+    decay: str  # "constant"; or "cosine": to 1 %, after a linear warm-up over the first 3 %
+    first_std: float  # of the first layer's initial weights
+    inner_std: float  # of the other layers' initial weights
+    rounded_fraction: float  # of the training steps, at the end, with straight-through rounding
 
 
 RECIPES = {

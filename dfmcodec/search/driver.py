@@ -188,17 +188,11 @@ class Search(ABC, Generic[Parameter, Trial]):
 
 @dataclass(frozen=True)
 class Found(Generic[Trial]):
-    """The result of a search.
+    """The result of a search."""
 
-    Args:
-        best: The best trial that meets the target; None if none does.
-        last: The last complete trial; None if there is none.
-        reason: The reason why the search ended; see `report.EncodeReport`.
-    """
-
-    best: Trial | None
-    last: Trial | None
-    reason: str
+    best: Trial | None  # the best trial that meets the target
+    last: Trial | None  # the last complete trial
+    reason: str  # see `report.EncodeReport`
 
 
 def drive(search: Search[Parameter, Trial], watch: Watch) -> Found[Trial]:

@@ -13,17 +13,11 @@ from dfmcodec.search.target import Target, TrialFigures
 
 @dataclass(frozen=True)
 class Controller:
-    """A proportional controller for the overshoot of trials.
+    """A proportional controller for the overshoot of trials."""
 
-    Args:
-        gain: The move for an overshoot of 1; see `Target.log_overshoot`.
-        max_move: The largest move at once.
-        aim: The fraction of a size budget to aim at.
-    """
-
-    gain: float
-    max_move: float
-    aim: float = 1.0
+    gain: float  # the move for an overshoot of 1; see `Target.log_overshoot`
+    max_move: float  # the largest move at once
+    aim: float = 1.0  # the fraction of a size budget to aim at
 
     def wanted(self, target: Target, reached: TrialFigures) -> float:
         """Returns the move after a trial."""

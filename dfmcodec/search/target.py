@@ -139,16 +139,11 @@ class _Target(ABC):
 
 @dataclass(frozen=True)
 class SizeTarget(_Target):
-    """A size limit of `budget_bytes`, to be used as fully as possible.
-
-    Args:
-        budget_bytes: The largest size of the file.
-        enough_bytes: The size from which on the budget counts as used.
-    """
+    """A size limit of `budget_bytes`, to be used as fully as possible."""
 
     limits_size = True
-    budget_bytes: int
-    enough_bytes: float
+    budget_bytes: int  # the largest size of the file
+    enough_bytes: float  # the size from which on the budget counts as used
 
     @classmethod
     def of(cls, budget_bytes: int) -> SizeTarget:
@@ -181,15 +176,10 @@ class SizeTarget(_Target):
 
 @dataclass(frozen=True)
 class PsnrTarget(_Target):
-    """A PSNR of at least `floor_db`, in as few bytes as possible.
-
-    Args:
-        floor_db: The least PSNR of the decoded image.
-        enough_db: The excess in dB that is close enough.
-    """
+    """A PSNR of at least `floor_db`, in as few bytes as possible."""
 
     floor_db: float
-    enough_db: float = _PSNR_ENOUGH
+    enough_db: float = _PSNR_ENOUGH  # the excess in dB that is close enough
 
     @property
     def is_floor(self) -> bool:
@@ -213,15 +203,10 @@ class PsnrTarget(_Target):
 
 @dataclass(frozen=True)
 class ScoreTarget(_Target):
-    """A SSIMULACRA2: a least value in as few bytes as possible, or an approximate value.
-
-    Args:
-        goal: The SSIMULACRA2.
-        is_least: Whether lower values do not meet the target.
-    """
+    """A SSIMULACRA2: a least value in as few bytes as possible, or an approximate value."""
 
     goal: float
-    is_least: bool
+    is_least: bool  # whether lower values do not meet the target
 
     @property
     def is_floor(self) -> bool:
@@ -261,13 +246,9 @@ def _loss(score: float) -> float:
 
 @dataclass(frozen=True)
 class LmbdaTarget(_Target):
-    """A Lagrange multiplier. Every trial meets it.
+    """A Lagrange multiplier. Every trial meets it."""
 
-    Args:
-        lmbda: The multiplier of MSE + lmbda * bpp, with the MSE of samples in [0, 1].
-    """
-
-    lmbda: float
+    lmbda: float  # the multiplier of MSE + lmbda * bpp, with the MSE of samples in [0, 1]
 
     def of_samples(self, range_db: float) -> LmbdaTarget:
         return LmbdaTarget(self.lmbda * 10 ** (-range_db / 10))

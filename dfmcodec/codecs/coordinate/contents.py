@@ -15,16 +15,6 @@ from dfmcodec.fourier.network import CoordinateArchitecture
 class QuantizedNetwork:
     """A fitted coordinate network as integers: all that a decoder needs.
 
-    Args:
-        architecture: The architecture of the network.
-        height: The height of the image, in pixels.
-        width: The width of the image, in pixels.
-        symbols: The quantised weights in file order, int32 [weight_count]. Each layer has a
-            [|K|, n], then b without its idle row for k = 0, [|K| - 1, n], both row by row in the
-            order of `fourier.layer.FrequencySet`.
-        step_indices: The index of each layer's step, for `fourier.quantize.step_size`.
-        bit_depth: The bits per sample of the image, 8 or 16.
-
     Raises:
         ConfigError: The symbols or steps do not fit the architecture.
     """
@@ -32,9 +22,9 @@ class QuantizedNetwork:
     architecture: CoordinateArchitecture
     height: int
     width: int
-    symbols: Symbols
-    step_indices: tuple[int, ...]
-    bit_depth: int = 8
+    symbols: Symbols  # the quantised weights in the order of `fourier.network.unpack`, int32 [weight_count]
+    step_indices: tuple[int, ...]  # the index of each layer's step, for `fourier.quantize.step_size`
+    bit_depth: int = 8  # of the image, 8 or 16
 
     def __post_init__(self) -> None:
         if self.symbols.dtype != np.int32 or self.symbols.shape != (self.architecture.weight_count,):

@@ -10,13 +10,7 @@ import numpy as np
 from dfmcodec._types import Float32, Pixels
 from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
 from dfmcodec.codecs.renderer import Decoded, DecodeRequest, Renderer
-from dfmcodec.fourier.network import (
-    CoordinateArchitecture,
-    axis_positions,
-    block_shape,
-    deep_fourier_machine,
-    unpack,
-)
+from dfmcodec.fourier.network import CoordinateArchitecture, axis_positions, block_shape, deep_fourier_machine, unpack
 from dfmcodec.fourier.quantize import dequantize, step_per_weight
 from dfmcodec.image import samples_to_values
 from dfmcodec.image.region import Region

@@ -19,19 +19,12 @@ _ITERATIONS = 30
 
 @dataclass(frozen=True)
 class CodeDensity:
-    """A mixture of K Gaussians in D dimensions, with the principal axes of each covariance.
+    """A mixture of K Gaussians in D dimensions, with the principal axes of each covariance."""
 
-    Args:
-        weights: The weights of the components, float32 [K]. They sum to 1.
-        means: The means of the components, float32 [K, D].
-        axes: The principal axes of the components, orthonormal and in columns, float32 [K, D, D].
-        deviations: The standard deviation along each axis, in descending order, float32 [K, D].
-    """
-
-    weights: Float32
-    means: Float32
-    axes: Float32
-    deviations: Float32
+    weights: Float32  # of the components, float32 [K]; they sum to 1
+    means: Float32  # of the components, float32 [K, D]
+    axes: Float32  # the principal axes of the components, orthonormal and in columns, float32 [K, D, D]
+    deviations: Float32  # the standard deviation along each axis, in descending order, float32 [K, D]
 
     def sample(self, count: int, rng: np.random.Generator, temperature: float = 1.0) -> Float32:
         """Draws codes.

@@ -38,14 +38,7 @@ from dfmcodec.codecs.generative.network import (
     network_shapes,
     paint,
 )
-from dfmcodec.errors import (
-    BadMagicError,
-    ConfigError,
-    CorruptError,
-    TruncatedError,
-    UnsupportedVersionError,
-    printable,
-)
+from dfmcodec.errors import BadMagicError, ConfigError, CorruptError, TruncatedError, UnsupportedVersionError, printable
 from dfmcodec.image import samples_to_values
 
 EXTENSION = ".dfmg"
@@ -66,23 +59,13 @@ _MAX_REPORT_DEPTH = 3  # of maps and lists in the report
 
 @dataclass(frozen=True)
 class GenerativeModel:
-    """A trained generative model.
-
-    Args:
-        architecture: The architecture of the model.
-        parameters: The parameters of the decoder network, and of the encoder network if the model
-            has one, by the names of `network.network_shapes`, float32.
-        density: The density of the training images' codes.
-        report: How the model was trained: recipe, seed, data, steps, seconds.
-        source: The bytes of the file that the model was read from; None for a model that was not
-            read from a file.
-    """
+    """A trained generative model."""
 
     architecture: GenerativeArchitecture
-    parameters: Mapping[str, Float32]
-    density: CodeDensity
-    report: Mapping[str, Any] = field(default_factory=dict)
-    source: bytes | None = field(default=None, repr=False, compare=False)
+    parameters: Mapping[str, Float32]  # of the networks, float32, by the names of `network.network_shapes`
+    density: CodeDensity  # of the training images' codes
+    report: Mapping[str, Any] = field(default_factory=dict)  # of the training: recipe, seed, data, steps, seconds
+    source: bytes | None = field(default=None, repr=False, compare=False)  # the bytes of the model's file, if read
 
     @property
     def has_encoder(self) -> bool:

@@ -54,32 +54,19 @@ _BATCH_IMAGES = 256  # maximum images that are encoded at a time
 class GenerativeArchitecture:
     """The architecture of a generative model: all that rebuilds it except for its parameters.
 
-    Args:
-        height: The height of the training images, in pixels.
-        width: The width of the training images, in pixels.
-        channels: 1 (gray) or 3 (RGB).
-        code_dim: The length D of a code.
-        hidden: The widths of the hidden layers of the decoder network. The encoder network has the
-            same in reverse order.
-        depth: The number of Fourier layers of a coordinate network.
-        machine_width: The dimension between these layers.
-        order: The maximum |k|_1 of the layers after the first.
-        octaves: The exponents of the factors by which positions enter the first layer, whose
-            frequency set is {0,1}^m.
-
     Raises:
         ConfigError: A value is out of range.
     """
 
-    height: int
-    width: int
-    channels: int
-    code_dim: int
-    hidden: tuple[int, ...]
-    depth: int
-    machine_width: int
-    order: int
-    octaves: tuple[int, ...] = (0,)
+    height: int  # of the training images, in pixels
+    width: int  # of the training images, in pixels
+    channels: int  # 1 (gray) or 3 (RGB)
+    code_dim: int  # the length D of a code
+    hidden: tuple[int, ...]  # the widths of the hidden layers of the decoder network; reversed in the encoder
+    depth: int  # the number of Fourier layers of a coordinate network
+    machine_width: int  # the dimension between these layers
+    order: int  # the maximum |k|_1 of the layers after the first
+    octaves: tuple[int, ...] = (0,)  # the exponents of the factors of positions; the first layer has the set {0,1}^m
 
     def __post_init__(self) -> None:
         limits = {

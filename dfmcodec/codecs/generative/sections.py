@@ -38,18 +38,11 @@ _BOUNDS = 2.0 ** ((_SCALES[1:] - 0.5) / STEPS_PER_OCTAVE)
 
 @dataclass(frozen=True)
 class CodeSymbols:
-    """A quantised code.
+    """A quantised code."""
 
-    Args:
-        component: The number of the component of the density.
-        step_index: The index of the quantisation step size, 0..255. The step size is 2^((step_index
-            - 128) / 4).
-        symbols: The multiples of the step size along the axes of the component, int32 [D].
-    """
-
-    component: int
-    step_index: int
-    symbols: Symbols
+    component: int  # of the density
+    step_index: int  # 0..255, for a step size of 2^((step_index - 128) / 4)
+    symbols: Symbols  # the multiples of the step size along the axes of the component, int32 [D]
 
     @property
     def step(self) -> float:

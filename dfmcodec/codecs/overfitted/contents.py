@@ -20,24 +20,16 @@ class OverfittedArchitecture:
     """The architecture of an overfitted codec: all that a decoder needs except for the pretrained
     weights and the weight deltas of the file.
 
-    Args:
-        channels: 1 (gray) or 3 (RGB).
-        levels: The number of latent grids.
-        depth: The number of Fourier layers of the synthesis network.
-        width: The dimension to which the synthesis network lifts vectors.
-        order: The largest |k|_1 of those layers.
-        weights_id: The checksum of the pretrained weights with which the file was made.
-
     Raises:
         ConfigError: The number of channels is neither 1 nor 3.
     """
 
-    channels: int
-    levels: int
-    depth: int
-    width: int
-    order: int
-    weights_id: int
+    channels: int  # 1 (gray) or 3 (RGB)
+    levels: int  # the number of latent grids
+    depth: int  # the number of Fourier layers of the synthesis network
+    width: int  # the dimension to which the synthesis network lifts vectors
+    order: int  # the largest |k|_1 of those layers
+    weights_id: int  # the checksum of the pretrained weights with which the file was made
     model: ClassVar[Model] = Model.OVERFITTED
 
     def __post_init__(self) -> None:
@@ -60,15 +52,6 @@ class OverfittedArchitecture:
 class QuantizedGrids:
     """The latent grids of an image as integers, and the weight deltas of its networks.
 
-    Args:
-        architecture: The architecture of the model.
-        height: The height of the image, in pixels.
-        width: The width of the image, in pixels.
-        lmbda_code: The code of the Lagrange multiplier; see `grids`.
-        grids: The symbols of each grid, int32 [h_l, w_l], from the finest to the coarsest.
-        deltas: The weight deltas from the pretrained weights; None if there are none.
-        bit_depth: The bits per sample of the image, 8 or 16.
-
     Raises:
         ConfigError: The grids do not fit the image, or the code is outside the format.
     """
@@ -76,9 +59,9 @@ class QuantizedGrids:
     architecture: OverfittedArchitecture
     height: int
     width: int
-    lmbda_code: int
-    grids: tuple[Symbols, ...]
-    deltas: WeightDeltas | None = None
+    lmbda_code: int  # see `grids`
+    grids: tuple[Symbols, ...]  # int32 [h_l, w_l], from the finest to the coarsest
+    deltas: WeightDeltas | None = None  # from the pretrained weights
     bit_depth: int = 8
 
     def __post_init__(self) -> None:

@@ -92,17 +92,11 @@ def companded(symbols: Symbols) -> Float32:
 
 @dataclass(frozen=True)
 class Wavefront:
-    """The symbols of a grid with column + SLOPE row = `number`.
+    """The symbols of a grid with column + SLOPE row = `number`."""
 
-    Args:
-        level: The level of the grid, 0 for the finest.
-        number: The number of the wavefront.
-        rows: The rows that contain such a symbol.
-    """
-
-    level: int
+    level: int  # of the grid, 0 for the finest
     number: int
-    rows: range
+    rows: range  # those that contain such a symbol
 
     def places(self, columns: int) -> tuple[int, int]:
         """Returns the index of the first symbol, and the distance to the next, in a row-major grid
@@ -135,25 +129,15 @@ def wavefronts(level: int, size: tuple[int, int]) -> Iterator[Wavefront]:
 
 @dataclass(frozen=True)
 class GridNetwork:
-    """The network of all grids. The weights are integers, stored as float32 for matrix products.
+    """The network of all grids. The weights are integers, stored as float32 for matrix products."""
 
-    Args:
-        w1: [hidden_1, FEATURES].
-        c1: [levels, hidden_1].
-        w2: [hidden_2, hidden_1].
-        c2: [hidden_2].
-        w3: [2, hidden_2].
-        bypass: B, [2, FEATURES].
-        c3: [levels, 2].
-    """
-
-    w1: Float32
-    c1: Float32
-    w2: Float32
-    c2: Float32
-    w3: Float32
-    bypass: Float32
-    c3: Float32
+    w1: Float32  # [hidden_1, FEATURES]
+    c1: Float32  # [levels, hidden_1]
+    w2: Float32  # [hidden_2, hidden_1]
+    c2: Float32  # [hidden_2]
+    w3: Float32  # [2, hidden_2]
+    bypass: Float32  # B, [2, FEATURES]
+    c3: Float32  # [levels, 2]
     LIMITS: ClassVar[Mapping[str, int]] = {
         "w1": MAX_WEIGHT,
         "c1": MAX_CONSTANT,
@@ -275,16 +259,11 @@ def _activation(sums: Float32) -> Float32:
 class GridChoice:
     """The tables for the symbols of a wavefront: sign * (symbol - middle) is coded with
     this table.
-
-    Args:
-        table: int16 [N], the index into `grid_tables`.
-        sign: int32 [N], 1 or -1.
-        middle: int32 [N], the integer nearest to the mean.
     """
 
-    table: npt.NDArray[np.int16]
-    sign: Int32
-    middle: Int32
+    table: npt.NDArray[np.int16]  # int16 [N], the index into `grid_tables`
+    sign: Int32  # int32 [N], 1 or -1
+    middle: Int32  # int32 [N], the integer nearest to the mean
 
     @classmethod
     def of_outputs(cls, outputs: Float32) -> GridChoice:

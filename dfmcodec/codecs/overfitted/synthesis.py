@@ -43,27 +43,16 @@ CosineAndSine = Callable[[Any], tuple[Any, Any]]  # turns -> cos(2 pi t) - 1 and
 
 
 class SynthesisNetwork(NamedTuple):
-    """The weights of the synthesis, float32.
+    """The weights of the synthesis, float32."""
 
-    Args:
-        filters: The taps of each upsampling, from the finest level on, [levels - 1, TAPS].
-        lift: W, [width, levels].
-        lift_constants: c, [width].
-        layer: a_j and b_j, [CHANNELS, 2 width].
-        bypass: B, [CHANNELS, levels].
-        constants: d, [CHANNELS].
-        stages: The 3x3 maps of the residual stages, [STAGES, CHANNELS, 9 CHANNELS].
-        stage_constants: [STAGES, CHANNELS].
-    """
-
-    filters: Any
-    lift: Any
-    lift_constants: Any
-    layer: Any
-    bypass: Any
-    constants: Any
-    stages: Any
-    stage_constants: Any
+    filters: Any  # the taps of each upsampling, from the finest level on, [levels - 1, TAPS]
+    lift: Any  # W, [width, levels]
+    lift_constants: Any  # c, [width]
+    layer: Any  # a_j and b_j, [CHANNELS, 2 width]
+    bypass: Any  # B, [CHANNELS, levels]
+    constants: Any  # d, [CHANNELS]
+    stages: Any  # the 3x3 maps of the residual stages, [STAGES, CHANNELS, 9 CHANNELS]
+    stage_constants: Any  # [STAGES, CHANNELS]
 
     @property
     def macs_per_pixel(self) -> float:

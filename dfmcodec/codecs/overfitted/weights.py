@@ -32,19 +32,13 @@ EXPONENTS = range(-8, 8)  # for the step sizes of each kind of delta
 class WeightDeltas:
     """The weight deltas of the networks of an image from the pretrained weights.
 
-    Args:
-        exponents: For each name of `DELTA_NAMES`, the exponent of 2 by which its step sizes are
-            multiplied.
-        symbols: The deltas in units of these step sizes, int32 [weights], in the order of
-            `OverfittedWeights.split`.
-
     Raises:
         ConfigError: An exponent is outside `EXPONENTS`, or their number differs from that of the
             names.
     """
 
-    exponents: tuple[int, ...]
-    symbols: Symbols
+    exponents: tuple[int, ...]  # of 2, by which the step sizes of each of `DELTA_NAMES` are multiplied
+    symbols: Symbols  # in these step sizes, int32 [weights], in the order of `OverfittedWeights.split`
 
     def __post_init__(self) -> None:
         if len(self.exponents) != len(DELTA_NAMES) or not all(e in EXPONENTS for e in self.exponents):
@@ -54,22 +48,13 @@ class WeightDeltas:
 
 @dataclass(frozen=True)
 class OverfittedWeights:
-    """Pretrained weights of the overfitted codec.
-
-    Args:
-        network: The context network.
-        synthesis: The synthesis network.
-        steps: The step size of each weight delta, float32 [weights]; integers for the context
-            network.
-        tables: The index of the Laplace table of each weight delta in step sizes, uint8 [weights].
-        checksum: The weights id.
-    """
+    """Pretrained weights of the overfitted codec."""
 
     network: GridNetwork
     synthesis: SynthesisNetwork
-    steps: Float32
-    tables: npt.NDArray[np.uint8]
-    checksum: int
+    steps: Float32  # the step size of each weight delta, float32 [weights]; integers for the context network
+    tables: npt.NDArray[np.uint8]  # the Laplace table of each weight delta in step sizes, uint8 [weights]
+    checksum: int  # the weights id
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> OverfittedWeights:

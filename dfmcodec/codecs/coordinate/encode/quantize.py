@@ -32,21 +32,13 @@ FILL = 0.97  # fraction of the budget that a file should use
 
 @dataclass(frozen=True)
 class Quantizer:
-    """Quantises the weights of one network.
-
-    Args:
-        architecture: The architecture of the network.
-        height: The height of the image, in pixels.
-        width: The width of the image, in pixels.
-        bit_depth: The bits per sample of the image, 8 or 16.
-        sensitivity: The sensitivity of each weight, float32 [weight_count].
-    """
+    """Quantises the weights of one network."""
 
     architecture: CoordinateArchitecture
     height: int
     width: int
     bit_depth: int
-    sensitivity: Float32
+    sensitivity: Float32  # of each weight, float32 [weight_count]
 
     def step_indices(self, common: int) -> tuple[int, ...]:
         """Returns the step indices of all layers for a common index. A larger index is a finer step

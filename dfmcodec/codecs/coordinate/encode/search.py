@@ -74,16 +74,10 @@ def _to_size(job: Job, budget_bytes: int) -> Outcome:
 
 @dataclass(frozen=True)
 class _Trial(Figures):
-    """A network that was fitted for a PSNR.
+    """A network that was fitted for a PSNR."""
 
-    Args:
-        model: The network with the largest step sizes that reach the PSNR; None if none do.
-        float_psnr_db: The PSNR before quantisation.
-        stop_reason: The reason why the fit ended.
-    """
-
-    model: QuantizedNetwork | None
-    float_psnr_db: float
+    model: QuantizedNetwork | None  # with the largest step sizes that reach the PSNR; None if none do
+    float_psnr_db: float  # before quantisation
     stop_reason: str
 
 

@@ -34,34 +34,21 @@ _SAMPLE_PEAK = 2.0  # samples span [-1, 1]
 
 @dataclass(frozen=True)
 class Fit:
-    """The result of a fit: the best weights so far.
+    """The result of a fit: the best weights so far."""
 
-    Args:
-        weights: The weights in file order, float32 [weight_count].
-        steps: The number of training steps.
-        seconds: The time of these steps, without compilation.
-        stop_reason: "steps", "time limit", "interrupted" or "diverged".
-    """
-
-    weights: Float32
+    weights: Float32  # in file order, float32 [weight_count]
     steps: int
-    seconds: float
-    stop_reason: str
+    seconds: float  # of these steps, without compilation
+    stop_reason: str  # "steps", "time limit", "interrupted" or "diverged"
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The limits of a fit.
+    """The limits of a fit."""
 
-    Args:
-        steps: The maximum number of training steps; may be infinite.
-        seconds: The maximum time; may be infinite.
-        should_stop: Called during the fit. True ends it.
-    """
-
-    steps: float
-    seconds: float
-    should_stop: Callable[[], bool] = field(default=lambda: False)
+    steps: float  # may be infinite
+    seconds: float  # may be infinite
+    should_stop: Callable[[], bool] = field(default=lambda: False)  # True ends the fit
 
 
 class Trainer:

@@ -60,19 +60,12 @@ _CHANNEL_NAMES = {1: "gray", 3: "RGB"}
 
 @dataclass(frozen=True)
 class _Form:
-    """The MSE of samples in [0, 1] at a distance d from a point: error - 2 slope.d + d.curvature d.
+    """The MSE of samples in [0, 1] at a distance d from a point: error - 2 slope.d + d.curvature d."""
 
-    Args:
-        point: The point, along the axes of a component, float64 [D].
-        error: The MSE at the point.
-        slope: float64 [D].
-        curvature: float64 [D, D].
-    """
-
-    point: Float64
-    error: float
-    slope: Float64
-    curvature: Float64
+    point: Float64  # the point, along the axes of a component, float64 [D]
+    error: float  # the MSE at the point
+    slope: Float64  # float64 [D]
+    curvature: Float64  # float64 [D, D]
 
 
 @dataclass(frozen=True)

@@ -30,16 +30,10 @@ _IDX_UBYTE = b"\0\0\x08"
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A set of images of one size.
+    """A set of images of one size."""
 
-    Args:
-        images: uint8 [N, H, W, C] with C = 1 or 3.
-        labels: The class of each image, counted from 0 without gaps, int64 [N]; None if the classes
-            are unknown.
-    """
-
-    images: UInt8
-    labels: Labels | None = None
+    images: UInt8  # uint8 [N, H, W, C] with C = 1 or 3
+    labels: Labels | None = None  # the class of each image, from 0 without gaps, int64 [N]; None if unknown
 
     def __len__(self) -> int:
         return len(self.images)

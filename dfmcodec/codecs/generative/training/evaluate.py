@@ -21,33 +21,17 @@ _PEAK = 255.0
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The measures of a model.
+    """The measures of a model."""
 
-    Args:
-        samples: The number of samples, and of the held-out images that they are compared with.
-        frechet_distance: The Frechet distance between the features of both; lower is better.
-        precision: The fraction of samples that are near held-out images.
-        recall: The fraction of held-out images that are near samples.
-        classifier_score: The Inception score, computed with the classifier.
-        neighbour_mse: The MSE between generated images and their nearest training images, for
-            values in [0, 1].
-        held_out_neighbour_mse: The same for held-out images: the value expected of a model that
-            does not copy.
-        reconstruction_psnr_db: The PSNR of held-out images that are rendered from their codes; None
-            if they were not reconstructed.
-        reconstruction_frechet_distance: The Frechet distance of these reconstructions; None if
-            there are none.
-    """
-
-    samples: int
-    frechet_distance: float
-    precision: float
-    recall: float
-    classifier_score: float
-    neighbour_mse: float
-    held_out_neighbour_mse: float
-    reconstruction_psnr_db: float | None
-    reconstruction_frechet_distance: float | None
+    samples: int  # the number of samples, and of the held-out images that they are compared with
+    frechet_distance: float  # the Frechet distance between the features of both; lower is better
+    precision: float  # the fraction of samples that are near held-out images
+    recall: float  # the fraction of held-out images that are near samples
+    classifier_score: float  # the Inception score, computed with the classifier
+    neighbour_mse: float  # the MSE between generated images and their nearest training images, for values in [0, 1]
+    held_out_neighbour_mse: float  # the same for held-out images: the value expected of a model that does not copy
+    reconstruction_psnr_db: float | None  # of held-out images, rendered from their codes; None without these
+    reconstruction_frechet_distance: float | None  # of these reconstructions
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain values for reports."""

@@ -20,15 +20,10 @@ _TRAINED_ON = "trained_on"  # the array of a classifier's file that identifies i
 
 @dataclass(frozen=True)
 class FeatureSource:
-    """A network that computes features.
-
-    Args:
-        classify: Returns the features and class probabilities of images.
-        description: The description of the network, for reports.
-    """
+    """A network that computes features."""
 
     classify: Classify
-    description: str
+    description: str  # of the network, for reports
 
 
 def classifier(train: ImageSet, held_out: ImageSet, path: Path | None) -> FeatureSource:

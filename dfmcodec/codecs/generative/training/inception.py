@@ -43,21 +43,13 @@ Weights = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution without bias, followed by batch normalisation and rectification.
+    """A convolution without bias, followed by batch normalisation and rectification."""
 
-    Args:
-        name: The name of its arrays, without the prefix of the block.
-        outputs: The number of output channels.
-        kernel: The height and width of the kernel.
-        stride: The stride along both axes.
-        padded: Indicates whether the input is padded with zeros ("SAME").
-    """
-
-    name: str
+    name: str  # the name of its arrays, without the prefix of the block
     outputs: int
-    kernel: tuple[int, int] = (1, 1)
+    kernel: tuple[int, int] = (1, 1)  # height and width
     stride: int = 1
-    padded: bool = True
+    padded: bool = True  # whether the input is padded with zeros ("SAME")
 
 
 def _maxima(x: Array, stride: int = 1, padding: str = "SAME") -> Array:

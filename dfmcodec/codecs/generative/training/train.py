@@ -59,20 +59,12 @@ Weights = dict[str, Array]
 
 @dataclass
 class TrainingState:
-    """The state of a training.
+    """The state of a training."""
 
-    Args:
-        parameters: The parameters of the networks, and the table if there is one, by name, float32.
-            The outputs of the decoder must be multiplied by `coefficient_scale`.
-        moments: The state of the optimiser.
-        steps: The number of finished training steps.
-        seconds: The time of these steps.
-    """
-
-    parameters: Weights
-    moments: optax.OptState
+    parameters: Weights  # by name, float32; outputs of the decoder still need `coefficient_scale`
+    moments: optax.OptState  # the state of the optimiser
     steps: int = 0
-    seconds: float = 0.0
+    seconds: float = 0.0  # of these steps
 
 
 class Trainer:

@@ -42,15 +42,9 @@ class Candidate(Figures):
 
 @dataclass(frozen=True)
 class SymbolCandidate:
-    """Integer symbols under a Lagrange multiplier.
+    """Integer symbols under a Lagrange multiplier."""
 
-    Args:
-        symbols: The symbols of each grid, float32 [h_l, w_l].
-        candidate: The model with these symbols.
-        lmbda: The Lagrange multiplier.
-    """
-
-    symbols: Sequence[Float32]
+    symbols: Sequence[Float32]  # float32 [h_l, w_l]
     candidate: Candidate
     lmbda: float
 

@@ -29,24 +29,15 @@ class ContextWeights(NamedTuple):
 
     They correspond to those of `GridNetwork` in units that suit an optimiser, with a residual
     second layer, h_2 = relu(W2 h_1 + c2 + h_1). `from_integers` and `to_integers` convert them.
-
-    Args:
-        w1: [width, FEATURES].
-        c1: [width, levels].
-        w2: [width, width].
-        c2: [width].
-        w3: [2, width].
-        bypass: [2, FEATURES].
-        c3: [2, levels].
     """
 
-    w1: Any
-    c1: Any
-    w2: Any
-    c2: Any
-    w3: Any
-    bypass: Any
-    c3: Any
+    w1: Any  # [width, FEATURES]
+    c1: Any  # [width, levels]
+    w2: Any  # [width, width]
+    c2: Any  # [width]
+    w3: Any  # [2, width]
+    bypass: Any  # [2, FEATURES]
+    c3: Any  # [2, levels]
 
     @classmethod
     def start(cls, rng: np.random.Generator, width: int) -> ContextWeights:

@@ -54,19 +54,12 @@ _CLOSE = 0.1  # maximum difference between the moves of two candidates around th
 
 @dataclass(frozen=True)
 class FitControl:
-    """The controller of the Lagrange multiplier of a fit.
-
-    Args:
-        target: The target of the fit.
-        first_lmbda: The first Lagrange multiplier.
-        pixel_count: The number of pixels of the image.
-        frozen_until: The fraction of the steps in which latents are frozen; 0 if none are.
-    """
+    """The controller of the Lagrange multiplier of a fit."""
 
     target: Target
     first_lmbda: float
     pixel_count: int
-    frozen_until: float
+    frozen_until: float  # the fraction of the steps in which latents are frozen; 0 if none are
 
     def following(
         self, lmbda: float, found: Measured, other_bytes: float, fraction: float, fraction_between: float

@@ -57,17 +57,11 @@ def descend(
 class Reach:
     """The neighbourhood of a symbol, in symbols of its grid, in which the costs of pixels may
     depend on the symbol.
-
-    Args:
-        above: The number of rows above it.
-        below: The number of rows below it.
-        aside: The number of columns on each side.
-        level: The level of the grid.
     """
 
     above: int
     below: int
-    aside: int
+    aside: int  # columns on each side
     level: int
 
     @classmethod

@@ -49,42 +49,22 @@ _LARGEST_GRADIENT = 0.1  # maximum norm of all gradients of the networks togethe
 
 @dataclass(frozen=True)
 class FitSchedule:
-    """The schedule of a fit.
-
-    Args:
-        steps: The number of steps.
-        wavelet_rate: The initial learning rate of latents, in symbols.
-        level_rates: Factors of this rate for each grid, from the finest to the coarsest. With finer
-            symbols, more of them make the same difference in colour.
-        network_rate: The initial learning rate of networks.
-        batch: The maximum number of windows between two updates of the networks.
-        temperatures: The temperatures of soft rounding at the first and the last step.
-        noises: The standard deviations of the noise at the first and the last step, in symbols.
-        last_fraction: The minimum fraction of the learning rates, used in the last steps and in
-            further steps.
-        frozen_fraction: The fraction of the steps in which the latents of smooth areas stay zero.
-        rounding_known_from: The fraction of the steps after which the rounding of networks is
-            known.
-        rounding_from: The fraction of the steps after which networks are rounded.
-        networks_until: The fraction of the steps after which networks are constant.
-        further_from: The fraction of the fit whose rates and noise further steps start with.
-        further_fraction: The number of further steps at once, as a fraction of the steps.
-    """
+    """The schedule of a fit."""
 
     steps: int
-    wavelet_rate: float = 0.2
-    level_rates: tuple[float, ...] = (1.4, 1.4, 1.6, 2.0, 2.8, 4.0, 5.6)
-    network_rate: float = 6e-3
-    batch: int = 24
-    temperatures: tuple[float, float] = (0.42, 0.08)
-    noises: tuple[float, float] = (0.22, 0.15)
-    last_fraction: float = 1e-3
-    frozen_fraction: float = 0.4
-    rounding_known_from: float = 0.5
-    rounding_from: float = 0.9
-    networks_until: float = 0.97
-    further_from: float = 0.8
-    further_fraction: float = 0.06
+    wavelet_rate: float = 0.2  # the initial learning rate of latents, in symbols
+    level_rates: tuple[float, ...] = (1.4, 1.4, 1.6, 2.0, 2.8, 4.0, 5.6)  # factors of it for each grid, from the finest
+    network_rate: float = 6e-3  # the initial learning rate of networks
+    batch: int = 24  # the maximum number of windows between two updates of the networks
+    temperatures: tuple[float, float] = (0.42, 0.08)  # of soft rounding at the first and the last step
+    noises: tuple[float, float] = (0.22, 0.15)  # standard deviations at the first and the last step, in symbols
+    last_fraction: float = 1e-3  # of the learning rates, in the last steps and in further steps
+    frozen_fraction: float = 0.4  # of the steps, in which the latents of smooth areas stay zero
+    rounding_known_from: float = 0.5  # the fraction of the steps after which the rounding of networks is known
+    rounding_from: float = 0.9  # the fraction of the steps after which networks are rounded
+    networks_until: float = 0.97  # the fraction of the steps after which networks are constant
+    further_from: float = 0.8  # the fraction of the fit whose rates and noise further steps start with
+    further_fraction: float = 0.06  # further steps at once, as a fraction of the steps
 
     @classmethod
     def of(cls, steps: int) -> FitSchedule:
@@ -95,13 +75,7 @@ class FitSchedule:
 
 
 class FitState(NamedTuple):
-    """The state that a training step changes.
-
-    Args:
-        networks: The networks.
-        network_moments: The state of their optimiser.
-        moving_latents: The latents and the state of their optimiser.
-    """
+    """The state that a training step changes."""
 
     networks: Networks
     network_moments: SoapState
@@ -122,15 +96,10 @@ class FitState(NamedTuple):
 
 @dataclass(frozen=True)
 class Measured:
-    """A state with rounded latents and with colours rounded to code values.
+    """A state with rounded latents and with colours rounded to code values."""
 
-    Args:
-        bits: The bits of all symbols.
-        mse: The mean squared error of samples in [0, 1], with the pixel weights of the fit.
-    """
-
-    bits: float
-    mse: float
+    bits: float  # of all symbols
+    mse: float  # of samples in [0, 1], with the pixel weights of the fit
 
     @property
     def is_finite(self) -> bool:

@@ -23,19 +23,12 @@ _EPSILON = 1e-8
 
 @dataclass(frozen=True)
 class Latents:
-    """Latents with the state of Adam. All arrays are float32 [h_l, w_l] for each level.
+    """Latents with the state of Adam. All arrays are float32 [h_l, w_l] for each level."""
 
-    Args:
-        values: The latents, in symbols.
-        means: The running means of the gradients.
-        squares: The running means of the squared gradients.
-        waiting: The gradients accumulated since the last update of each latent.
-    """
-
-    values: tuple[Float32, ...]
-    means: tuple[Float32, ...]
-    squares: tuple[Float32, ...]
-    waiting: tuple[Float32, ...]
+    values: tuple[Float32, ...]  # in symbols
+    means: tuple[Float32, ...]  # the running means of the gradients
+    squares: tuple[Float32, ...]  # the running means of the squared gradients
+    waiting: tuple[Float32, ...]  # the gradients accumulated since the last update of each latent
 
     @classmethod
     def start(cls, values: Sequence[Float32]) -> Latents:

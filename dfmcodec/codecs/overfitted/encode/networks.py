@@ -16,12 +16,7 @@ _STACKED = ("filters", "stages", "stage_constants")  # arrays of the synthesis w
 
 
 class Networks(NamedTuple):
-    """The networks of an image.
-
-    Args:
-        synthesis: The synthesis.
-        contexts: The context network.
-    """
+    """The networks of an image."""
 
     synthesis: SynthesisNetwork
     contexts: ContextWeights

@@ -46,21 +46,13 @@ _OF_WAVELET_LMBDA, _WAVELET_POWER, _OF_SMOOTH = 0.39, 0.88, 1.25
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of a fit.
+    """The plan of a fit."""
 
-    Args:
-        weights: The pretrained weights to which weight deltas refer.
-        start: The initial networks.
-        schedule: The schedule of the fit.
-        first_lmbda: The lmbda of the first steps, which also determines the step size of symbols.
-        counts_networks: Indicates whether the loss includes the bits of weight deltas from `start`.
-    """
-
-    weights: OverfittedWeights
+    weights: OverfittedWeights  # to which weight deltas refer
     start: Networks
     schedule: FitSchedule
-    first_lmbda: float
-    counts_networks: bool = True
+    first_lmbda: float  # of the first steps; it also determines the step size of symbols
+    counts_networks: bool = True  # whether the loss includes the bits of weight deltas from `start`
 
 
 def plan_of(job: Job) -> Plan:

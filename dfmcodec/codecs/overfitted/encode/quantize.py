@@ -89,15 +89,10 @@ def delta_scales(weights: OverfittedWeights) -> Networks:
 
 @dataclass(frozen=True)
 class Rounding:
-    """Rounds networks to those that a file can store, with given step sizes.
-
-    Args:
-        weights: The pretrained weights.
-        exponents: The exponents of `WeightDeltas`.
-    """
+    """Rounds networks to those that a file can store, with given step sizes."""
 
     weights: OverfittedWeights
-    exponents: tuple[int, ...]
+    exponents: tuple[int, ...]  # of `WeightDeltas`
 
     def deltas(self, networks: Networks) -> WeightDeltas:
         """Returns the weight deltas that a file would store."""

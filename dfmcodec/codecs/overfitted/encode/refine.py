@@ -85,13 +85,7 @@ class _Curvature:
         self._sums[:, self._kinds[at]] += curvature, square
 
 
-def refined(
-    fit: Fit,
-    state: FitState,
-    rounding: Rounding,
-    trials: int,
-    should_stop: Callable[[], bool],
-) -> Networks:
+def refined(fit: Fit, state: FitState, rounding: Rounding, trials: int, should_stop: Callable[[], bool]) -> Networks:
     """Returns networks that a file can store and that cost less than those of `rounding`, with the
     symbols of a state.
 

@@ -60,19 +60,12 @@ _SAME_LMBDA = 1.01  # ratio of multipliers whose descents are nearly equal
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fit after a stage.
+    """A fit after a stage."""
 
-    Args:
-        fit: The fit, with its Lagrange multiplier.
-        state: The state.
-        rounding: The rounding of networks, as far as it is known.
-        is_rounded: Indicates whether the fit uses rounded networks.
-    """
-
-    fit: Fit
+    fit: Fit  # with its Lagrange multiplier
     state: FitState
-    rounding: Rounding
-    is_rounded: bool = False
+    rounding: Rounding  # as far as it is known
+    is_rounded: bool = False  # whether the fit uses rounded networks
 
     @property
     def steps(self) -> int:

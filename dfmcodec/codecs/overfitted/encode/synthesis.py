@@ -24,15 +24,10 @@ _MIDDLE = 0.5
 
 
 class LayerStart(NamedTuple):
-    """The standard deviations of a random Fourier layer.
+    """The standard deviations of a random Fourier layer."""
 
-    Args:
-        phase: The deviation of phases, in radians for a symbol at the middle Lagrange multiplier.
-        output: The deviation of weights.
-    """
-
-    phase: float
-    output: float
+    phase: float  # in radians, for a symbol at the middle Lagrange multiplier
+    output: float  # of weights
 
 
 NEARLY_LINEAR = LayerStart(0.1, 0.01)

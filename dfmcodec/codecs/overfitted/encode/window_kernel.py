@@ -41,15 +41,10 @@ class _Weights(NamedTuple):
 
 @dataclass(frozen=True)
 class LossByKernel:
-    """`WindowLoss` by the kernels.
-
-    Args:
-        windows: The windows of the image.
-        pixels: The target of each window.
-    """
+    """`WindowLoss` by the kernels."""
 
     windows: Windows
-    pixels: Sequence[WindowPixels]
+    pixels: Sequence[WindowPixels]  # of each window
     _workspaces: SimpleQueue[npt.NDArray[np.uint8]] = field(default_factory=SimpleQueue, init=False)
 
     def weights(self, networks: Networks) -> Any:

@@ -14,48 +14,28 @@ from dfmcodec.codecs.overfitted.encode.networks import Networks
 
 
 class ImageTerms(NamedTuple):
-    """The values that all windows of an image share.
+    """The values that all windows of an image share."""
 
-    Args:
-        size: The height and width in pixels, int32 [2].
-        lmbda: The Lagrange multiplier of bits in the loss.
-        step: The step size of symbols; see `codecs.overfitted.grids.symbol_step`.
-        peak: The largest code value; a decoder rounds colours to multiples of 1 / peak.
-    """
-
-    size: np.ndarray[Any, np.dtype[np.int32]]
-    lmbda: np.float32
-    step: np.float32
-    peak: np.float32
+    size: np.ndarray[Any, np.dtype[np.int32]]  # height and width in pixels, int32 [2]
+    lmbda: np.float32  # the Lagrange multiplier of bits in the loss
+    step: np.float32  # the step size of symbols; see `codecs.overfitted.grids.symbol_step`
+    peak: np.float32  # the largest code value; a decoder rounds colours to multiples of 1 / peak
 
 
 class Softness(NamedTuple):
-    """The parameters of soft rounding in a window at a training step.
-
-    Args:
-        temperature: The temperature of `soft_round`.
-        noise: The standard deviation of the noise, in symbols.
-        seed: The seed of the noise.
-    """
+    """The parameters of soft rounding in a window at a training step."""
 
     temperature: np.float32
-    noise: np.float32
-    seed: np.uint32
+    noise: np.float32  # the standard deviation, in symbols
+    seed: np.uint32  # of the noise
 
 
 class WindowPixels(NamedTuple):
-    """The pixels of a window.
+    """The pixels of a window."""
 
-    Args:
-        colours: float32 [C, WINDOW, WINDOW], in [0, 1].
-        pixel_weights: The weight of each pixel's squared error, 0 beyond the image, float32
-            [WINDOW, WINDOW].
-        corner: The first row and column, int32 [2].
-    """
-
-    colours: Any
-    pixel_weights: Any
-    corner: Any
+    colours: Any  # float32 [C, WINDOW, WINDOW], in [0, 1]
+    pixel_weights: Any  # the weight of each pixel's squared error, 0 beyond the image, float32 [WINDOW, WINDOW]
+    corner: Any  # the first row and column, int32 [2]
 
 
 class WindowLoss(Protocol):

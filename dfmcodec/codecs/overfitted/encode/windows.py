@@ -48,17 +48,11 @@ def grid_sides() -> list[int]:
 
 @dataclass(frozen=True)
 class Windows:
-    """The N windows of an image.
+    """The N windows of an image."""
 
-    Args:
-        height: The height of the image in pixels.
-        width: The width of the image in pixels.
-        corners: The first row and column of each window, int32 [N, 2].
-    """
-
-    height: int
+    height: int  # of the image, in pixels
     width: int
-    corners: np.ndarray[Any, np.dtype[np.int32]]
+    corners: np.ndarray[Any, np.dtype[np.int32]]  # the first row and column of each window, int32 [N, 2]
 
     @classmethod
     def of(cls, height: int, width: int) -> Windows:

@@ -89,17 +89,11 @@ def write_grids(grids: Sequence[Symbols], network: GridNetwork) -> bytes:
 
 @dataclass(frozen=True)
 class GridsBody:
-    """The body of the grids section, with the checks of its symbols.
+    """The body of the grids section, with the checks of its symbols."""
 
-    Args:
-        data: The bytes that the file still has.
-        missing_bytes: The number of bytes that are missing at the end.
-        checks: The checks of the grids, from the coarsest to the finest; None if the file has none.
-    """
-
-    data: bytes
-    missing_bytes: int = 0
-    checks: Sequence[int] | None = None
+    data: bytes  # the bytes that the file still has
+    missing_bytes: int = 0  # at the end
+    checks: Sequence[int] | None = None  # of the grids, from the coarsest to the finest
 
 
 def read_grids(

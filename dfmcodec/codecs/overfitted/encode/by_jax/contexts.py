@@ -65,19 +65,12 @@ def laplace_bits(symbols: jax.Array, mean: jax.Array, scale: jax.Array) -> jax.A
 
 
 class _Symbols(NamedTuple):
-    """The symbols of a window and their features: M symbols of all levels.
+    """The symbols of a window and their features: M symbols of all levels."""
 
-    Args:
-        features: Companded symbols in FEATURE_UNIT, [FEATURES, M].
-        of_level: 1 in the row of a symbol's level, else 0, [levels, M].
-        values: [M].
-        is_inside: Indicates which symbols are in the image, bool [M].
-    """
-
-    features: jax.Array
-    of_level: jax.Array
-    values: jax.Array
-    is_inside: jax.Array
+    features: jax.Array  # companded symbols in FEATURE_UNIT, [FEATURES, M]
+    of_level: jax.Array  # 1 in the row of a symbol's level, else 0, [levels, M]
+    values: jax.Array  # [M]
+    is_inside: jax.Array  # whether a symbol is in the image, bool [M]
 
 
 def _symbols(grids: Grids, corner: jax.Array, size: jax.Array) -> _Symbols:

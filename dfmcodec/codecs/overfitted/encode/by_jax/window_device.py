@@ -31,15 +31,10 @@ LANES = 24  # windows per program: the number of windows of an image of 768x512
 
 @dataclass(frozen=True)
 class LossOnDevice:
-    """`WindowLoss` by programs that compute many windows.
-
-    Args:
-        windows: The windows of the image.
-        pixels: The target of each window.
-    """
+    """`WindowLoss` by programs that compute many windows."""
 
     windows: Windows
-    pixels: Sequence[WindowPixels]
+    pixels: Sequence[WindowPixels]  # of each window
 
     def weights(self, networks: Networks) -> Any:
         return jax.tree.map(np.asarray, networks)
@@ -75,21 +70,13 @@ class LossOnDevice:
 
 @dataclass(eq=False)
 class _Waiting:
-    """A window in the queue.
+    """A window in the queue."""
 
-    Args:
-        arguments: The arguments of the program for this window.
-        result: The result of the program.
-        error: The exception that the program raised instead.
-        is_done: Indicates whether there is a result, or no thread waits for it any more.
-        is_in_line: Indicates whether the window is still in the queue.
-    """
-
-    arguments: tuple[Any, ...]
+    arguments: tuple[Any, ...]  # of the program for this window
     result: Any = None
-    error: Exception | None = None
-    is_done: bool = False
-    is_in_line: bool = False
+    error: Exception | None = None  # that the program raised
+    is_done: bool = False  # whether there is a result, or no thread waits for it any more
+    is_in_line: bool = False  # whether the window is still in the queue
 
 
 _device = threading.Lock()  # held by the thread that computes

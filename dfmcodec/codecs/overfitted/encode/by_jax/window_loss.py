@@ -81,14 +81,10 @@ class LossByJax:
 
     On a CPU a program uses one core. Computing several windows at once is faster than distributing
     each small operation over all cores.
-
-    Args:
-        windows: The windows of the image.
-        pixels: The target of each window.
     """
 
     windows: Windows
-    pixels: Sequence[WindowPixels]
+    pixels: Sequence[WindowPixels]  # of each window
 
     def weights(self, networks: Networks) -> Any:
         return networks
