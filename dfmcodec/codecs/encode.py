@@ -230,12 +230,16 @@ def _better_than_quick(
     better.
     """
     config = early.report.config
-    tune = config.distortion_tune.value
-    settings: dict[str, Any] = {"model": model.value, "effort": EFFORTS[0], "steps": None, "tune": tune}
+    settings = replace(
+        config,
+        model=model.value,
+        effort=EFFORTS[0],
+        training_steps=None,
+        tune=config.distortion_tune.value,
+        time_limit_s=_LEAST_SECONDS,
+    )
     try:
-        quick = _encoded(
-            image, replace(config, **settings, time_limit_s=_LEAST_SECONDS), model, lambda progress: None, should_stop
-        )
+        quick = _encoded(image, settings, model, lambda progress: None, should_stop)
     except TargetUnreachableError:
         return early
     if _score(image, early) >= _score(image, quick):

@@ -120,8 +120,8 @@ class EncoderConfig(EncodeSettings):
             target.
         width: The dimension between these layers; None to choose it from the target.
         order: The largest |k|_1; None for the full frequency sets {0,1}^m.
-        steps: The number of training steps. None for the number of the effort or, in the coordinate
-            codec, of the recipe; or for no limit if only `time_limit_s` is given.
+        training_steps: None for the number of the effort or, in the coordinate codec, of the
+            recipe; or for no limit if only `time_limit_s` is given.
         time_limit_s: The seconds after which the fit ends. Two codecs that are both tried (efforts
             6 to 9) share them.
         seed: The seed of the initial weights and the minibatches.

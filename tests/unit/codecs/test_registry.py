@@ -34,7 +34,7 @@ def test_options_of_codecs_are_options() -> None:
     assert {name for model in Model for name in model.traits.options} <= names
     assert models_of_option("size") is None
     assert models_of_option("quality") == ("auto", "wavelet", "overfitted")
-    assert models_of_option("steps") == ("overfitted", "coordinate")
+    assert models_of_option("training_steps") == ("overfitted", "coordinate")
     assert [has_option(model, "effort") for model in ("auto", "wavelet", "coordinate")] == [True, True, False]
 
 
