@@ -38,6 +38,9 @@ class CoordinateRenderer(Renderer):
         return render_weights(weights_of(model), model.architecture, *at, None, model.bit_depth, request.backend)
 
 
+RENDERER = CoordinateRenderer()
+
+
 def render_model(model: QuantizedNetwork, region: Region | None = None, backend: str = "numpy") -> Pixels:
     """Renders a quantised network at the pixels of a region; all pixels if None."""
     at = axis_positions(model.height), axis_positions(model.width)

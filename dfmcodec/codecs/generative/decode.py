@@ -42,6 +42,9 @@ class CodeRenderer(Renderer):
         return _painted(decoded.model, *at, request.generator)
 
 
+RENDERER = CodeRenderer()
+
+
 def _painted(
     model: CodedImage, rows: npt.NDArray[Any], columns: npt.NDArray[Any], generator: GenerativeModel | None
 ) -> Pixels:

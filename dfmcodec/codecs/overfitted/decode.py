@@ -34,6 +34,9 @@ class OverfittedRenderer(Renderer):
         return np.concatenate([_to_pixels(strip, decoded.model) for strip in evaluate_strips(planes, rows, columns)])
 
 
+RENDERER = OverfittedRenderer()
+
+
 def render_model(model: QuantizedGrids, region: Region | None = None, backend: str = "numpy") -> Pixels:
     """Renders quantised grids at the pixels of a region; all pixels if None."""
     wanted = Region(0, 0, model.height, model.width) if region is None else region

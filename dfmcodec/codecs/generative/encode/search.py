@@ -60,7 +60,7 @@ _CHANNEL_NAMES = {1: "gray", 3: "RGB"}
 
 @dataclass(frozen=True)
 class _Form:
-    """The MSE of samples in [0, 1] at a distance d from a point: error - 2 slope.d + d.curvature d."""
+    """The MSE of samples in [0, 1] at distance d from a point: error - 2 slope.d + d.curvature.d"""
 
     point: Float64  # the point, along the axes of a component, float64 [D]
     error: float  # the MSE at the point
