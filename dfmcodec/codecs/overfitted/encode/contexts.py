@@ -10,18 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dfmcodec._types import Float32
-from dfmcodec.codecs.overfitted.context import FEATURES, OUTPUT_SHIFTS, GridNetwork
-from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
+from dfmcodec.codecs.overfitted.context import OUTPUT_SHIFTS, GridNetwork
 from dfmcodec.entropy.context_networks import ACTIVATION_SHIFT
 from dfmcodec.entropy.tables import MEANS_PER_SYMBOL, SCALES_PER_OCTAVE
 
 FEATURE_UNIT = 8.0  # integer features per feature of 1, about a symbol of 1
 HIDDEN_UNIT = 32.0  # integer activations per activation of 1
 _NAT = SCALES_PER_OCTAVE / np.log(2)  # integer scales per factor of e
-_FIRST_STD = 0.3
-_SECOND_STD = 0.02
-_LAST_STD = 0.01
 
 
 class ContextWeights(NamedTuple):
@@ -38,31 +33,6 @@ class ContextWeights(NamedTuple):
     w3: Any  # [2, width]
     bypass: Any  # [2, FEATURES]
     c3: Any  # [2, levels]
-
-    @classmethod
-    def start(cls, rng: np.random.Generator, width: int) -> ContextWeights:
-        """Creates random weights that give nearly the same distribution to all symbols.
-
-        Args:
-            rng: The source of random numbers.
-            width: The number of units of each of the two layers.
-        """
-
-        def normal(rows: int, columns: int, std: float) -> Float32:
-            return rng.normal(0, std, (rows, columns)).astype(np.float32)
-
-        def zeros(*shape: int) -> Float32:
-            return np.zeros(shape, dtype=np.float32)
-
-        return cls(
-            normal(width, FEATURES, _FIRST_STD / np.sqrt(FEATURES)),
-            zeros(width, GRID_LEVELS),
-            normal(width, width, _SECOND_STD),
-            zeros(width),
-            normal(2, width, _LAST_STD),
-            zeros(2, FEATURES),
-            zeros(2, GRID_LEVELS),
-        )
 
     @classmethod
     def from_integers(cls, network: GridNetwork) -> ContextWeights:

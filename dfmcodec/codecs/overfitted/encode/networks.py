@@ -9,7 +9,6 @@ import numpy as np
 
 from dfmcodec._types import Float32
 from dfmcodec.codecs.overfitted.encode.contexts import ContextWeights
-from dfmcodec.codecs.overfitted.encode.synthesis import FINE_CHROMA, NEARLY_LINEAR, LayerStart, start_synthesis
 from dfmcodec.codecs.overfitted.synthesis import SynthesisNetwork
 
 _STACKED = ("filters", "stages", "stage_constants")  # arrays of the synthesis with one item per layer
@@ -20,27 +19,6 @@ class Networks(NamedTuple):
 
     synthesis: SynthesisNetwork
     contexts: ContextWeights
-
-    @classmethod
-    def start(
-        cls,
-        seed: int,
-        width: int = 32,
-        context_width: int = 24,
-        axes: str = FINE_CHROMA,
-        layer: LayerStart = NEARLY_LINEAR,
-    ) -> Networks:
-        """Creates random networks.
-
-        Args:
-            seed: The seed of the random numbers.
-            width: The dimension to which the synthesis lifts vectors.
-            context_width: The number of units of a layer of the context network.
-            axes: The colour axes of the grids; see `start_synthesis`.
-            layer: The standard deviations of the Fourier layer.
-        """
-        rng = np.random.default_rng(seed)
-        return cls(start_synthesis(rng, width, axes, layer), ContextWeights.start(rng, context_width))
 
     @classmethod
     def of(cls, synthesis: SynthesisNetwork, contexts: ContextWeights) -> Networks:
@@ -65,11 +43,6 @@ class Networks(NamedTuple):
         """Applies a function to each array and the corresponding arrays of other networks."""
         rows = zip(*(networks.arrays for networks in (self, *others)), strict=True)
         return self.with_arrays([function(*row) for row in rows])
-
-    @property
-    def weight_count(self) -> int:
-        """Returns the number of weights of both networks."""
-        return sum(int(array.size) for array in self.arrays)
 
     @property
     def in_parts(self) -> list[Float32]:

@@ -55,6 +55,7 @@ from dfmcodec.search.driver import Watch
 from dfmcodec.search.job import MAX_RESTARTS, Job, Outcome, Progress
 from dfmcodec.search.target import asked_target
 from training.overfitted import weight_arrays
+from training.start import start_networks
 
 LMBDA = 1e-3
 STEPS = 60
@@ -64,7 +65,7 @@ PIXELS = np.ascontiguousarray(skimage.data.chelsea()[60:124, 130:226])
 @lru_cache(maxsize=1)
 def weights() -> OverfittedWeights:
     """Of random networks, small enough that they are compiled and fitted soon."""
-    start = Networks.start(0, 8, 8)
+    start = start_networks(0, 8, 8)
     return OverfittedWeights.from_arrays(weight_arrays(start, [start]))
 
 
