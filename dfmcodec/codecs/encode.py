@@ -1,6 +1,4 @@
-"""The encoder: Image -> bytes of a `.dfm` file. It fits the model to the target, writes the file,
-and decodes it.
-"""
+"""The encoder: Image -> bytes of a `.dfm` file. It fits the model, writes and decodes the file."""
 
 from __future__ import annotations
 
@@ -112,9 +110,6 @@ def _with_range(image: Image, config: EncoderConfig, notify: Notify) -> tuple[Im
 
     The decoder's integers have a resolution of about 4 values of 16 bits. That is too coarse for
     samples up to 255, so such an image is encoded as 8 bits if the settings ask for it.
-
-    Raises:
-        ImageError: See `encode_image`.
     """
     if config.sample_max is None:
         notice = image.range_notice("quality and PSNR")
@@ -215,9 +210,7 @@ def _better_of(
 
 
 def _smaller(config: EncoderConfig, other: EncodeResult) -> EncoderConfig:
-    """Returns the settings for a file that is smaller than another by a fixed factor. It is the
-    better one unless it looks worse.
-    """
+    """Returns the settings for a smaller file, which is the better one unless it looks worse."""
     others: dict[str, Any] = dict.fromkeys(config.targets())
     size = max(1, int(_SMALLER_FRACTION * len(other.data)))
     return replace(config, **others, size=size, tune=Tune.VISUAL.value)
@@ -226,9 +219,7 @@ def _smaller(config: EncoderConfig, other: EncodeResult) -> EncoderConfig:
 def _better_than_quick(
     image: Image, early: EncodeResult, model: Model, should_stop: Callable[[], bool]
 ) -> EncodeResult:
-    """Returns an encoding that ended early, or the quick encoding of another codec if that is
-    better.
-    """
+    """Returns an encoding that ended early, or the quick one of another codec if it is better."""
     config = early.report.config
     settings = replace(
         config,
@@ -310,16 +301,7 @@ def _ancillary(image: Image, generator: GenerativeModel | None) -> dict[Section,
 def _job(
     image: Image, config: EncoderConfig, asked: Target, codec: Codec, ancillary: dict[Section, bytes], **others: Any
 ) -> Job:
-    """Returns the job of encoding an image with a codec.
-
-    Args:
-        image: The image.
-        config: The settings.
-        asked: The target of the settings.
-        codec: The codec.
-        ancillary: The sections of ancillary data.
-        **others: Further arguments of `Job`.
-    """
+    """Returns the job of encoding an image with a codec; `others` are arguments of `Job`."""
     encoder, coded = codec.encoder(), _as_coded(image, fill=not codec.needs_generator)
     symbol_checks, optional = encoder.symbol_checks(coded), len(codec.header.optional_sections)
     checks_bytes = _bytes_for_checks(symbol_checks, optional, len(ancillary), asked.limit_bytes)
@@ -335,11 +317,8 @@ def _job(
 
 
 def _check_size(asked: Target, image: Image, size: int, is_lossless: bool) -> None:
-    """Refuses a file that is too large.
-
-    Raises:
-        DfmError: The file exceeds the size limit.
-        TargetUnreachableError: The target is a PSNR and the file exceeds the raw samples.
+    """Raises DfmError for a file above its size limit, and TargetUnreachableError for a PSNR that
+    takes more bytes than the raw samples.
     """
     match asked:
         case SizeTarget(budget_bytes=budget) if size > budget:
@@ -352,11 +331,7 @@ def _check_size(asked: Target, image: Image, size: int, is_lossless: bool) -> No
 
 
 def _check_quality(asked: Target, psnr_db: float, seen: float | None) -> None:
-    """Refuses a file that does not meet its target.
-
-    Raises:
-        TargetUnreachableError: The file does not meet its target.
-    """
+    """Raises TargetUnreachableError for a file that does not meet its target."""
     match asked:
         case PsnrTarget(floor_db=floor_db) if psnr_db < floor_db:
             msg = f"the decoded file reaches {psnr_db:.2f} dB, not {floor_db:.2f}"
@@ -393,16 +368,7 @@ def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, dat
 
 def _bytes_for_checks(symbol_checks: int, optional_sections: int, ancillary: int, budget: int | None) -> int:
     """Returns the bytes of a size budget that are reserved for checks, except those of the model's
-    optional sections.
-
-    The result is 0 if the target is not a size, or if checks may take too large a fraction of the
-    file.
-
-    Args:
-        symbol_checks: The number of symbol checks.
-        optional_sections: The number of optional sections that the model may have.
-        ancillary: The number of sections of ancillary data.
-        budget: The largest size of the file, in bytes; None where the target is not a size.
+    optional sections; 0 without a budget, or if checks may take too large a fraction of the file.
     """
     needed = container.checks_file_bytes(1 + ancillary, symbol_checks)
     largest = needed + optional_sections * CHECK_BYTES
@@ -410,9 +376,7 @@ def _bytes_for_checks(symbol_checks: int, optional_sections: int, ancillary: int
 
 
 def _as_coded(image: Image, fill: bool) -> Image:
-    """Returns the image to which the model is fitted: gray in one channel; with `fill`, smooth
-    where it is transparent.
-    """
+    """Returns the fitted image: gray in one channel; with `fill`, smooth where transparent."""
     pixels = image.pixels[:, :, :1] if image.is_gray else image.pixels
     if fill and image.visible is not None:
         pixels = fill_invisible(pixels, image.visible)

@@ -58,9 +58,7 @@ class LayerShape:
 
     @property
     def phase_factor_count(self) -> int:
-        """Returns the number of computed phase factors e^{2 pi i k.v}. For a full set these are the
-        phase factors of the two halves.
-        """
+        """Returns the number of computed phase factors e^{2 pi i k.v}; of both halves, if full."""
         if self.order < self.inputs:
             return self.frequency_count
         half = self.inputs // 2
@@ -73,9 +71,7 @@ class LayerShape:
 
     @property
     def floats_per_position(self) -> int:
-        """Returns the number of intermediate values of the layer per position: phase factors and
-        inner sums.
-        """
+        """Returns the intermediate values per position: phase factors and inner sums."""
         inner = 0 if self.order < self.inputs else 2 * self.outputs << self.inputs // 2
         return inner + FLOATS_PER_PHASE_FACTOR * self.phase_factor_count
 
@@ -154,15 +150,8 @@ def frequency_set(dim: int, order: int) -> FrequencySet:
 
 
 def phase_factors(v: Array, frequencies: FrequencySet, xp: ModuleType) -> tuple[Array, Array]:
-    """Computes cos and sin of 2 pi k.v for all k of `frequencies`, by complex products.
-
-    Args:
-        v: float [N, dim].
-        frequencies: The set K.
-        xp: numpy or jax.numpy.
-
-    Returns:
-        Two arrays, float [N, |K|], in row order.
+    """Computes cos and sin of 2 pi k.v for all k of `frequencies`, by complex products: [N, dim] ->
+    two arrays [N, |K|], in row order.
     """
     cos_v, sin_v = xp.cos(TAU * v), xp.sin(TAU * v)
     cos, sin = xp.ones_like(v[:, :1]), xp.zeros_like(v[:, :1])
@@ -185,16 +174,7 @@ def complex_product(cos_1: Array, sin_1: Array, cos_2: Array, sin_2: Array) -> t
 
 
 def split_phase_factors(v: Array, frequencies: FrequencySet, xp: ModuleType) -> tuple[Array, Array]:
-    """Computes [cos | sin] of the two halves of the coordinates.
-
-    Args:
-        v: float [N, dim].
-        frequencies: The set K.
-        xp: numpy or jax.numpy.
-
-    Returns:
-        float [N, 2 |K_A|] and [N, 2 |K_B|].
-    """
+    """Computes [cos | sin] of the two halves of coordinates: [N, 2 |K_A|] and [N, 2 |K_B|]."""
     split, order = frequencies.split, frequencies.order
     if split == 0:
         half_a = xp.concatenate([xp.ones_like(v[:, :1]), xp.zeros_like(v[:, :1])], axis=1)
@@ -205,18 +185,9 @@ def split_phase_factors(v: Array, frequencies: FrequencySet, xp: ModuleType) -> 
 
 
 def contraction_matrix(a: Array, b: Array, frequencies: FrequencySet, xp: ModuleType) -> Array:
-    """Returns the real matrix M of the inner sum.
+    """Returns the real matrix M of the inner sum, [2 |K_B|, 2 |K_A| n], for a and b, [|K|, n] each.
 
     [cos_B | sin_B] @ M = [Re | Im'] of sum_B e_B c, by k_A and output.
-
-    Args:
-        a: float [|K|, n].
-        b: float [|K|, n].
-        frequencies: The set K.
-        xp: numpy or jax.numpy.
-
-    Returns:
-        float [2 |K_B|, 2 |K_A| n].
     """
     size_a = 1 << frequencies.split
     a, b = a.reshape(-1, size_a * a.shape[1]), b.reshape(-1, size_a * b.shape[1])
@@ -248,16 +219,7 @@ def fourier_sum(v: Array, a: Array, b: Array, order: int, xp: ModuleType) -> Arr
 
 
 def outer_sum(half_a: Array, inner: Array, xp: ModuleType) -> Array:
-    """Computes the outer sum over k_A.
-
-    Args:
-        half_a: float [N, 2 |K_A|].
-        inner: The inner sums, float [N, 2 |K_A|, n].
-        xp: numpy or jax.numpy.
-
-    Returns:
-        float [N, n].
-    """
+    """Computes the outer sum over k_A: [N, 2 |K_A|] and [N, 2 |K_A|, n] -> [N, n]."""
     if xp is np:
         return np.matmul(half_a[:, None, :], inner)[:, 0, :]
     return (half_a[:, :, None] * inner).sum(axis=1)

@@ -98,9 +98,7 @@ class CoordinateArchitecture:
 
     @property
     def macs_per_pixel(self) -> int:
-        """Returns the multiply-adds of the sums over k in all layers, without those of the phase
-        factors.
-        """
+        """Returns the multiply-adds of the sums over k, without the phase factors."""
         return self.weight_count
 
     def as_dict(self) -> dict[str, Any]:
@@ -138,23 +136,12 @@ def deep_fourier_machine(
 
 
 def block_positions(architecture: CoordinateArchitecture) -> int:
-    """Returns the number of positions to evaluate at a time. It limits memory for large networks.
-
-    Returns:
-        1..BLOCK_PIXELS.
-    """
+    """Returns the positions to evaluate at a time, 1..BLOCK_PIXELS, which limits memory."""
     return max(1, min(BLOCK_PIXELS, _BLOCK_FLOATS // architecture.floats_per_position))
 
 
 def block_shape(architecture: CoordinateArchitecture, height: int, width: int) -> tuple[int, int]:
-    """Returns the numbers of rows and columns of the blocks in which a grid of positions is
-    evaluated.
-
-    Args:
-        architecture: The network.
-        height: The number of rows of the grid.
-        width: The number of columns of the grid. A block is never larger than the grid.
-    """
+    """Returns the rows and columns of the blocks in which a grid of positions is evaluated."""
     most = block_positions(architecture)
     columns = min(_BLOCK_COLUMNS, most, width)
     return min(_BLOCK_ROWS, max(1, most // columns), height), columns
@@ -163,13 +150,8 @@ def block_shape(architecture: CoordinateArchitecture, height: int, width: int) -
 def check_multiply_adds(each: int, positions: int, limit: int) -> None:
     """Raises an error for a network that takes too long, before it is evaluated.
 
-    Args:
-        each: The multiply-adds of the network per position.
-        positions: The number of positions to evaluate.
-        limit: The maximum number of multiply-adds at all positions.
-
     Raises:
-        LimitError: The network exceeds the limit.
+        LimitError: The multiply-adds of each position exceed the limit for all positions.
     """
     if each * positions > limit:
         msg = (
@@ -180,20 +162,16 @@ def check_multiply_adds(each: int, positions: int, limit: int) -> None:
 
 
 def axis_positions(side: int) -> npt.NDArray[np.float32]:
-    """Returns the positions of pixels along an axis, float32 [side] in [0, 1).
-
-    They are x1 = column / W and x2 = row / H.
-    """
+    """Returns the positions of pixels along an axis, index / side, float32 [side] in [0, 1)."""
     return (np.arange(side, dtype=np.float64) / side).astype(np.float32)
 
 
 def unpack(flat: Array, architecture: CoordinateArchitecture, xp: ModuleType) -> list[Weights]:
-    """Splits weights in file order into (a, b) of each layer. A row of zeros is inserted for b_0.
+    """Splits weights in file order, float [weight_count], into (a, b) of each layer. A row of zeros
+    is inserted for b_0.
 
-    Args:
-        flat: float [weight_count].
-        architecture: The network.
-        xp: numpy or jax.numpy.
+    Each layer has a [|K|, n], then b without its idle row for k = 0, [|K| - 1, n], both row by row
+    in the order of `layer.FrequencySet`.
     """
     weights: list[Weights] = []
     start = 0

@@ -1,6 +1,4 @@
-"""The settings of an encoding: target, codec, effort, and the training recipe of the coordinate
-codec.
-"""
+"""The settings of an encoding: target, codec, effort, and the recipe of the coordinate codec."""
 
 from __future__ import annotations
 
@@ -21,7 +19,9 @@ EXACT_DB = 200.0  # above the PSNR of any image with a wrong sample
 
 @dataclass(frozen=True)
 class Recipe:
-    """The training recipe of a coordinate network."""
+    """The training recipe of a coordinate network. A layer of many frequencies needs a lower
+    learning rate, because many terms that change alike add up to a large change.
+    """
 
     batch_pixels: int  # drawn at random
     steps: int  # unless the user sets them
@@ -76,13 +76,11 @@ def lmbda_of_step(step: float) -> float:
 
 
 def step_of_lmbda(lmbda: float) -> float:
-    """Returns the quantisation step, in code values, for the lmbda of the loss MSE + lmbda * bpp.
+    """Returns the quantisation step, in code values, for the lmbda of the loss MSE + lmbda * bpp,
+    with the MSE of samples in [0, 1].
 
     A pixel has 3 samples, so a bit costs lmbda * 3 * 255^2 squared code values. The step makes this
     BIT_COST squared steps.
-
-    Args:
-        lmbda: The Lagrange multiplier, with the MSE of samples in [0, 1].
     """
     return PEAK_CODE_VALUE * sqrt(lmbda * _SAMPLES_PER_PIXEL / BIT_COST)
 
@@ -195,9 +193,7 @@ class EncoderConfig(EncodeSettings):
         return quality if is_score else None
 
     def range_db(self, bit_depth: int) -> float:
-        """Returns the difference in dB between PSNR relative to the full range and PSNR relative to
-        `sample_max`.
-        """
+        """Returns PSNR relative to the full range less PSNR relative to `sample_max`, in dB."""
         peak = peak_value(bit_depth)
         return 0.0 if self.sample_max is None else 20 * log10(peak / min(self.sample_max, peak))
 

@@ -70,15 +70,7 @@ class Job:
 
     @classmethod
     def of(cls, image: Image, config: EncoderConfig, asked: Target, ancillary_bytes: int = 0, **others: Any) -> Job:
-        """Returns the job for an image and the user's settings.
-
-        Args:
-            image: The image as it is coded.
-            config: The settings.
-            asked: The target of the settings; see `target.asked_target`.
-            ancillary_bytes: Bytes of ancillary data.
-            **others: Further arguments of `Job`.
-        """
+        """Returns the job for an image as it is coded, and settings with their target."""
         range_db = config.range_db(image.bit_depth)
         target = asked.of_samples(range_db).without(ancillary_bytes)
         if min(image.pixels.shape[:2]) < ALL_SCALES_SIDE:  # too small for all scales of SSIMULACRA2
@@ -104,20 +96,16 @@ class Job:
         return "time limit" if limit is not None and seconds > limit else None
 
     def out_of_reach(self, floor_db: float, reached: str, best_db: float, advice: str = "") -> str:
-        """Returns the message for a PSNR that no file reaches.
-
-        Args:
-            floor_db: The requested PSNR, relative to the full range, like `best_db`.
-            reached: The start of a sentence that ends with the best PSNR.
-            best_db: The best PSNR.
-            advice: The rest of the message.
+        """Returns the message for a PSNR, relative to the full range like `best_db`, that no file
+        reaches. `reached` starts a sentence that ends with the best PSNR, and `advice` ends the
+        message.
         """
         floor_db, best_db = self.reported_db(floor_db), self.reported_db(best_db)
         return f"{floor_db:.2f} dB is out of reach: {reached} {best_db:.2f} dB{advice}"
 
     def too_small(self, least_bytes: float) -> str:
-        """Returns the message for a size budget below the smallest file, given its bytes without
-        ancillary data.
+        """Returns the message for a size below the smallest file, of some bytes without ancillary
+        data.
         """
         metadata = f", including {self.metadata_bytes:,} of metadata (see --strip)"
         return (

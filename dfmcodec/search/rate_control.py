@@ -29,9 +29,7 @@ class Controller:
 
 
 class Bracket:
-    """The integers between which a condition ceases to hold. It holds up to `low`, and not from
-    `high` on.
-    """
+    """The integers between which a condition ceases to hold: it holds at `low`, not at `high`."""
 
     def __init__(self, low: int, high: int) -> None:
         self.low, self.high = low, high
@@ -63,12 +61,7 @@ class Bracket:
         return max(self.low + 1, round(sqrt(self.low * self.high)))
 
     def bisect(self, holds: Callable[[int], bool], should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Closes the bracket by bisection.
-
-        Args:
-            holds: Indicates whether the condition holds at a point.
-            should_stop: Called before each evaluation; True ends the bisection.
-        """
+        """Closes the bracket by bisection, unless `should_stop` returns True before a point."""
         while not (self.is_closed or should_stop()):
             point = self.middle
             self.add(point, holds(point))

@@ -1,4 +1,4 @@
-"""The target of an encoding, for all codecs: a size, a PSNR, a SSIMULACRA2, or a Lagrange
+"""The target of an encoding, for all codecs: a size, a PSNR, a SSIMULACRA2 or a Lagrange
 multiplier.
 
 `asked_target` converts the settings to a target once; no later code checks which setting was given.
@@ -91,11 +91,8 @@ class _Target(ABC):
         return False
 
     def of_samples(self, range_db: float) -> Target:
-        """Returns the target relative to the full range of samples.
-
-        Args:
-            range_db: The difference in dB between PSNR relative to the full range and PSNR relative
-                to the part of the range that samples use.
+        """Returns the target relative to the full range, from one relative to a part; see
+        `Job.range_db`.
         """
         return self._itself()
 
@@ -113,9 +110,7 @@ class _Target(ABC):
 
     @abstractmethod
     def is_close(self, reached: TrialFigures) -> bool:
-        """Indicates whether a trial that meets the target is so close to it that no better one is
-        needed.
-        """
+        """Indicates whether a trial that meets the target is so close that it ends the search."""
 
     @abstractmethod
     def score(self, reached: TrialFigures) -> float:
@@ -125,11 +120,7 @@ class _Target(ABC):
     def log_overshoot(self, reached: TrialFigures, aim: float = 1.0) -> float:
         """Returns the overshoot of a trial: above 0 if quantisation has to become coarser. It is
         the natural logarithm of a ratio of sizes, dB of PSNR, or log2 of a ratio of (100 -
-        SSIMULACRA2).
-
-        Args:
-            reached: The trial.
-            aim: The fraction of a size to aim at.
+        SSIMULACRA2). `aim` is the fraction of a size to aim at.
         """
 
     def _itself(self) -> Target:
@@ -275,9 +266,7 @@ def best_of(target: Target, trials: Iterable[Trial]) -> Trial | None:
 
 
 def asked_target(config: EncoderConfig, image: Image) -> Target:
-    """Returns the target of the settings: for a complete file, and relative to the part of the
-    range of samples that the settings give.
-    """
+    """Returns the target of the settings: for a complete file, and relative to `sample_max`."""
     quality, floor_db = config.target_quality, EXACT_DB if config.lossless else config.psnr
     if floor_db is not None:
         return PsnrTarget(floor_db)

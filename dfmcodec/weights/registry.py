@@ -63,11 +63,7 @@ def checksum(arrays: Arrays) -> int:
 
 
 def shipped_arrays(model: Model, weights_id: int) -> Arrays:
-    """Reads the arrays of pretrained weights from the installation.
-
-    Args:
-        model: The codec of the file.
-        weights_id: The weights id in the file.
+    """Reads the arrays of pretrained weights of a codec from the installation.
 
     Raises:
         UnsupportedVersionError: This version does not have these weights.

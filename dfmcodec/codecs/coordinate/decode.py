@@ -97,9 +97,7 @@ def render_weights(
 
 
 def _evaluator(flat: Float32, architecture: CoordinateArchitecture, backend: str) -> Callable[[Float32], Float32]:
-    """Returns the function that maps positions, float32 [N, 2], to samples in (-1, 1), float32 [N,
-    C].
-    """
+    """Returns the function from positions, float32 [N, 2], to samples in (-1, 1), [N, C]."""
     if backend == "numpy":
         weights = unpack(flat, architecture, np)
 

@@ -103,13 +103,8 @@ class GenerativeModel:
         return parameters | {f"density_{name}": getattr(self.density, name) for name in _DENSITY}
 
     def coefficients(self, codes: Float32) -> Float32:
-        """Computes the coefficients of the Deep Fourier Machines of codes.
-
-        Args:
-            codes: float32 [N, code_dim].
-
-        Returns:
-            float32 [N, coefficient_count].
+        """Computes the coefficients of codes, float32 [N, code_dim]: float32 [N,
+        coefficient_count].
 
         Raises:
             CorruptError: See `network.checked_network`.
@@ -117,15 +112,9 @@ class GenerativeModel:
         return checked_network(self.parameters_of("decoder"), "decoder", codes.astype(np.float32))
 
     def paint(self, codes: Float32, height: int | None = None, width: int | None = None) -> UInt8:
-        """Renders the images of codes.
+        """Renders the images of codes, float32 [N, code_dim]: uint8 [N, height, width, channels].
 
-        Args:
-            codes: float32 [N, code_dim].
-            height: The height of the images in pixels; None for that of the training images.
-            width: The width of the images in pixels; None for that of the training images.
-
-        Returns:
-            uint8 [N, height, width, channels].
+        The default size is that of the training images.
         """
         height, width = height or self.architecture.height, width or self.architecture.width
         return self.paint_at(codes, np.arange(height) / height, np.arange(width) / width)
@@ -172,13 +161,8 @@ class GenerativeModel:
                 target[...] = shaped.transpose(0, 2, 3, 1)
 
     def encode(self, images: UInt8) -> Float32:
-        """Computes the codes of images with the encoder network.
-
-        Args:
-            images: uint8 [N, H, W, C].
-
-        Returns:
-            float32 [N, code_dim].
+        """Computes the codes of images, uint8 [N, H, W, C], with the encoder network: float32 [N,
+        code_dim].
 
         Raises:
             ConfigError: The model has no encoder network.
@@ -243,13 +227,8 @@ def read_model(data: bytes) -> GenerativeModel:
 
 
 def _check_container(data: bytes) -> tuple[int, int]:
-    """Checks a `.dfmg` file except for its head and arrays.
-
-    Returns:
-        The offsets at which the arrays start and end.
-
-    Raises:
-        FormatError: See `read_model`.
+    """Checks a `.dfmg` file except for its head and arrays; see `read_model` for errors. Returns
+    the offsets at which the arrays start and end.
     """
     if not data.startswith(MAGIC):
         msg = f"not a generative model (.dfmg): it starts with {data[:5]!r}, not {MAGIC!r}"
@@ -276,13 +255,7 @@ def _check_container(data: bytes) -> tuple[int, int]:
 
 
 def _read_arrays(data: bytes, listed: Any, start: int, end: int) -> dict[str, Float32]:
-    """Reads the arrays of a `.dfmg` file by name, float32.
-
-    Args:
-        data: The file's bytes.
-        listed: The name and shape of each array, as the head lists them.
-        start: The offset at which the arrays start.
-        end: The offset at which they must end.
+    """Reads the listed arrays of a `.dfmg` file, which fill the bytes from start to end, float32.
 
     Raises:
         ValueError: The shapes do not match the bytes.
@@ -302,11 +275,7 @@ def _read_arrays(data: bytes, listed: Any, start: int, end: int) -> dict[str, Fl
 
 
 def _check_report(report: Any) -> None:
-    """Rejects a report that is not a map of plain values.
-
-    Raises:
-        ValueError: The report is something else.
-    """
+    """Raises ValueError for a report that is not a map of plain values."""
     if not (isinstance(report, dict) and _is_plain(report, _MAX_REPORT_DEPTH)):
         msg = "the report is not a map of plain values"
         raise ValueError(msg)
@@ -322,11 +291,7 @@ def _is_plain(value: Any, depth: int) -> bool:
 
 
 def _check_shapes(architecture: GenerativeArchitecture, arrays: Mapping[str, Float32], density: CodeDensity) -> None:
-    """Rejects arrays that do not fit the architecture, and invalid values.
-
-    Raises:
-        ValueError: An array has another shape or an invalid value.
-    """
+    """Raises ValueError for arrays that do not fit the architecture, and for invalid values."""
     expected = network_shapes("decoder", architecture.decoder_sizes())
     if "encoder_w0" in arrays:
         expected |= network_shapes("encoder", architecture.encoder_sizes())

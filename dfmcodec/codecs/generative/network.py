@@ -110,10 +110,8 @@ class GenerativeArchitecture:
 
     @property
     def multiply_adds(self) -> int:
-        """Returns the number of multiply-adds of a coordinate network at a position, which limits
-        the decoding time.
-
-        `features` computes the phase factors of all frequencies.
+        """Returns the multiply-adds of a coordinate network at a position, which limit the decoding
+        time. `features` computes the phase factors of all frequencies.
         """
         return sum(layer.weight_count + PHASE_FACTOR_MULTIPLY_ADDS * layer.frequency_count for layer in self.layers())
 
@@ -137,15 +135,10 @@ class GenerativeArchitecture:
 
 
 def network_shapes(prefix: str, sizes: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """Returns the names and shapes of a network's parameters.
+    """Returns the names and shapes of a network's parameters: weights `<prefix>_w<i>` [inputs,
+    outputs] and biases `<prefix>_b<i>` [outputs] of each layer.
 
-    Args:
-        prefix: The start of the names, "decoder" or "encoder".
-        sizes: The widths of the network, from the inputs to the outputs.
-
-    Returns:
-        Weights `<prefix>_w<i>` [inputs, outputs] and biases `<prefix>_b<i>` [outputs] of each
-        layer.
+    `prefix` is "decoder" or "encoder"; `sizes` are the widths, from the inputs to the outputs.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for index, (inputs, outputs) in enumerate(pairwise(sizes)):
@@ -155,16 +148,13 @@ def network_shapes(prefix: str, sizes: tuple[int, ...]) -> dict[str, tuple[int, 
 
 
 def network(parameters: Parameters, prefix: str, x: Array, xp: ModuleType) -> Array:
-    """Evaluates a multilayer perceptron with rectified hidden layers.
+    """Evaluates a multilayer perceptron with rectified hidden layers: [B, inputs] -> [B, outputs].
 
     Args:
         parameters: Its parameters; see `network_shapes`.
         prefix: The start of their names, "decoder" or "encoder".
         x: float [B, inputs].
         xp: numpy or jax.numpy.
-
-    Returns:
-        float [B, outputs].
     """
     *_, outputs = _layer_sums(parameters, prefix, x, xp)
     return outputs
@@ -182,8 +172,7 @@ def checked_network(parameters: Parameters, prefix: str, x: Float32) -> Float32:
     """Evaluates `network` in NumPy, for parameters from outside.
 
     Raises:
-        CorruptError: A value is NaN or beyond `MAX_MAGNITUDE`, so results could differ between
-            hosts.
+        CorruptError: A value is NaN or beyond `MAX_MAGNITUDE`, so hosts could give other results.
     """
     outputs = x
     with np.errstate(over="ignore", invalid="ignore"):
@@ -204,17 +193,9 @@ def exact_cos_sin(v: Array) -> tuple[Array, Array]:
 
 
 def positions(height: int, width: int, octaves: tuple[int, ...]) -> Float32:
-    """Returns the inputs of the first layer at all pixels of an image, row by row.
+    """Returns the inputs of the first layer at all pixels of an image, row by row; see `inputs_at`.
 
     x1 = column / width and x2 = row / height are in [0, 1), so any size shows the same image.
-
-    Args:
-        height: The height of the image, in pixels.
-        width: The width of the image, in pixels.
-        octaves: See `inputs_at`.
-
-    Returns:
-        float32 [2 * len(octaves), height * width].
     """
     return inputs_at(np.arange(height) / height, np.arange(width) / width, octaves)
 
@@ -242,24 +223,14 @@ def inputs_at(
 
 
 def first_features(v: Array, architecture: GenerativeArchitecture, xp: ModuleType, cos_sin: CosSin) -> Array:
-    """Computes the features of the first layer, which are the same for all images.
-
-    Args:
-        v: The first layer's inputs, float [m, N].
-        architecture: The architecture of the model.
-        xp: numpy or jax.numpy.
-        cos_sin: Returns cos(2 pi v) and sin(2 pi v).
-
-    Returns:
-        float [2 |K| - 1, N].
+    """Computes the features of the first layer, which are the same for all images: [m, N] -> [2 |K|
+    - 1, N].
     """
     return features(v, architecture.layers()[0].order, xp, cos_sin)
 
 
 def pixel_inputs(architecture: GenerativeArchitecture) -> tuple[Float32, Float32]:
-    """Returns the first layer's features and inputs at all pixels of the model's images, for
-    `paint`.
-    """
+    """Returns the first layer's features and inputs at all pixels of the model's images."""
     v = positions(architecture.height, architecture.width, architecture.octaves)
     return first_features(v, architecture, np, exact_cos_sin), v
 
@@ -330,14 +301,8 @@ def paint(
 
 
 def encode_images(parameters: Parameters, images: npt.NDArray[np.uint8]) -> Float32:
-    """Computes the codes of images with the encoder network.
-
-    Args:
-        parameters: The parameters of the network; see `network_shapes`.
-        images: uint8 [N, H, W, C].
-
-    Returns:
-        float32 [N, code_dim].
+    """Computes the codes of images, uint8 [N, H, W, C], with the encoder network: float32 [N,
+    code_dim].
 
     Raises:
         CorruptError: See `checked_network`.
@@ -350,13 +315,7 @@ def encode_images(parameters: Parameters, images: npt.NDArray[np.uint8]) -> Floa
 
 
 def encoder_input(images: Array, xp: ModuleType) -> Array:
-    """Returns the inputs of the encoder network for images.
-
-    Args:
-        images: uint8 [B, H, W, C] or [B, H * W, C].
-        xp: numpy or jax.numpy.
-
-    Returns:
-        float32 [B, H * W * C] in [-1, 1].
+    """Returns the inputs of the encoder network for uint8 images: float32 [B, H * W * C] in [-1,
+    1].
     """
     return images.reshape(len(images), -1).astype(xp.float32) / xp.float32(127.5) - xp.float32(1)

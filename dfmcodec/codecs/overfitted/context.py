@@ -99,9 +99,7 @@ class Wavefront:
     rows: range  # those that contain such a symbol
 
     def places(self, columns: int) -> tuple[int, int]:
-        """Returns the index of the first symbol, and the distance to the next, in a row-major grid
-        with a number of columns.
-        """
+        """Returns the index of the first symbol and the distance to the next, row-major."""
         step = columns - SLOPE  # below 1 only if each wavefront has a single symbol
         return self.rows.start * step + self.number, max(step, 1)
 
@@ -111,9 +109,7 @@ class Wavefront:
         return slice(first, first + step * (len(self.rows) - 1) + 1, step)
 
     def of_grid(self, grid: Symbols) -> Symbols:
-        """Returns a view of the symbols of the wavefront in their grid, [N], in the
-        order of rows.
-        """
+        """Returns a view of the symbols in their grid, [N], in the order of rows."""
         return grid.reshape(-1)[self.positions(grid.shape[1])]
 
 
@@ -149,11 +145,7 @@ class GridNetwork:
     }
 
     def check_shapes(self) -> None:
-        """Checks that the shapes of the arrays match each other and the features.
-
-        Raises:
-            DfmError: A shape does not match.
-        """
+        """Raises DfmError if arrays do not match each other and the features."""
         levels, first, second = GRID_LEVELS, len(self.w1), len(self.w2)
         expected: dict[str, tuple[int, ...]] = {"w1": (first, FEATURES), "c1": (levels, first), "w2": (second, first)}
         expected |= {"c2": (second,), "w3": (2, second), "bypass": (2, FEATURES), "c3": (levels, 2)}
@@ -179,9 +171,7 @@ class GridNetwork:
         check_sums(self._largest_sums())
 
     def _largest_sums(self) -> tuple[int, int, int]:
-        """Returns bounds on the magnitude of all partial sums of each layer, for networks of this
-        shape.
-        """
+        """Returns bounds on the magnitude of all partial sums of each layer."""
         first, second = self.w2.shape[1], self.w3.shape[1]
         return (
             MAX_FEATURE * MAX_WEIGHT * FEATURES + MAX_CONSTANT,
@@ -190,9 +180,8 @@ class GridNetwork:
         )
 
     def changed(self, deltas: Mapping[str, Float32]) -> GridNetwork:
-        """Returns the network with weight deltas added to some of its arrays, by name.
-
-        Sums are clipped to the limits of `check_exact`.
+        """Returns the network with weight deltas added to some of its arrays, by name. Sums are
+        clipped to the limits of `check_exact`.
         """
         arrays = {}
         for name, added in deltas.items():
@@ -202,12 +191,7 @@ class GridNetwork:
 
 
 class LevelNetwork:
-    """The network for one grid, with its weights arranged for rows of features.
-
-    Args:
-        network: The network.
-        level: The level of the grid.
-    """
+    """The network for one grid, with its weights arranged for rows of features."""
 
     def __init__(self, network: GridNetwork, level: int) -> None:
         hidden = len(network.w1)
@@ -230,13 +214,8 @@ class LevelNetwork:
         )
 
     def outputs(self, features: Float32) -> Float32:
-        """Computes scale and mean of symbols.
-
-        Args:
-            features: Companded symbols, float32 [N, FEATURES].
-
-        Returns:
-            Integers (scale, mean) as float32 [N, 2].
+        """Computes integers (scale, mean) of symbols, float32 [N, 2], from companded symbols,
+        float32 [N, FEATURES].
         """
         sums = features @ self._first
         sums += self._constants
@@ -257,9 +236,7 @@ def _activation(sums: Float32) -> Float32:
 
 @dataclass(frozen=True)
 class GridChoice:
-    """The tables for the symbols of a wavefront: sign * (symbol - middle) is coded with
-    this table.
-    """
+    """The tables for the symbols of a wavefront: for sign * (symbol - middle)."""
 
     table: npt.NDArray[np.int16]  # int16 [N], the index into `grid_tables`
     sign: Int32  # int32 [N], 1 or -1
@@ -334,10 +311,8 @@ class GridContext:
         return GridChoice.of_outputs(self._network.outputs(self.features(front)))
 
     def features(self, front: Wavefront) -> Float32:
-        """Gathers the companded symbols that are the features of the symbols of a wavefront.
-
-        Returns:
-            Integers in -127..127, float32 [N, FEATURES].
+        """Gathers the companded symbols that are the features of the symbols of a wavefront:
+        integers in -127..127, float32 [N, FEATURES].
         """
         at = front.positions(self._stride)
         seen = np.arange(at.start, at.stop, at.step)[:, None] + self._offsets
@@ -385,15 +360,8 @@ def upsampled(planes: npt.NDArray[np.int16], size: tuple[int, int]) -> npt.NDArr
 
 
 def _coarser_features(coarser: Sequence[Symbols], size: tuple[int, int]) -> npt.NDArray[np.int8]:
-    """Returns the features of each symbol of a grid of (rows, columns) in coarser
-    grids, companded.
-
-    Args:
-        coarser: The coarser grids, from the nearest to the coarsest.
-        size: The rows and columns of the grid.
-
-    Returns:
-        int8 [rows, columns, features].
+    """Returns the companded features of each symbol of a grid in coarser grids, from the nearest to
+    the coarsest: int8 [rows, columns, features].
     """
     rows, columns = size
     features = np.zeros((rows, columns, len(SQUARE) + COARSER), dtype=np.int8)

@@ -80,9 +80,7 @@ class OverfittedWeights:
 
     @cached_property
     def shapes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        """Returns the name and shape of each array that has deltas, in the order of the networks
-        section.
-        """
+        """Returns the name and shape of each array with deltas, in the section's order."""
         synthesis = [(name, array.shape) for name, array in self.synthesis._asdict().items()]
         contexts = [(name, getattr(self.network, name).shape) for name in CONTEXT_DELTAS]
         return (*synthesis, *contexts)
@@ -115,9 +113,7 @@ class OverfittedWeights:
         return np.where(is_context, np.maximum(np.rint(steps), 1), steps).astype(np.float32)
 
     def table_indices(self, exponents: tuple[int, ...]) -> npt.NDArray[np.intp]:
-        """Returns the Laplace table of each weight delta: halving the step size moves it by an
-        octave.
-        """
+        """Returns the Laplace table of each delta; half the step size moves it by an octave."""
         finer = -SCALES_PER_OCTAVE * np.array(exponents)[self.kinds()]
         indices: npt.NDArray[np.intp] = np.clip(self.tables.astype(np.intp) + finer, 0, LAPLACE_COUNT - 1)
         return indices

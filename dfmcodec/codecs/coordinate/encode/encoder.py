@@ -10,11 +10,7 @@ from dfmcodec.search.encoder import WITHOUT_FITTING, Encoder
 
 
 def _check(_image: Image, _generator: GenerativeModel | None) -> None:
-    """Raises an error if JAX is missing.
-
-    Raises:
-        MissingPackageError: JAX or Optax is not installed.
-    """
+    """Raises MissingPackageError if JAX or Optax is missing."""
     require("the coordinate codec", "jax", "optax", otherwise=WITHOUT_FITTING)
 
 

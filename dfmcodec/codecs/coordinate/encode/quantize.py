@@ -41,9 +41,7 @@ class Quantizer:
     sensitivity: Float32  # of each weight, float32 [weight_count]
 
     def step_indices(self, common: int) -> tuple[int, ...]:
-        """Returns the step indices of all layers for a common index. A larger index is a finer step
-        size.
-        """
+        """Returns the step indices of all layers for a common index; larger is finer."""
         sizes = self.architecture.layer_sizes()
         means = [float(layer.mean()) for layer in np.split(self.sensitivity, np.cumsum(sizes)[:-1])]
         reference = float(np.exp(np.mean(np.log(np.maximum(means, 1e-12)))))
@@ -52,12 +50,7 @@ class Quantizer:
         return tuple(int(np.clip(common + offset, 0, STEP_COUNT - 1)) for offset in finer)
 
     def quantize(self, weights: Float32, step_indices: tuple[int, ...]) -> QuantizedNetwork:
-        """Quantises weights by rate-distortion optimised rounding.
-
-        Args:
-            weights: float32 [weight_count].
-            step_indices: The step index of each layer.
-        """
+        """Quantises weights, float32 [weight_count], by rate-distortion optimised rounding."""
         steps = step_per_weight(step_indices, self.architecture.layer_sizes())
         nearest = QuantizedNetwork(
             self.architecture, self.height, self.width, quantize(weights, steps), tuple(step_indices), self.bit_depth
@@ -108,9 +101,7 @@ class Quantizer:
     def common_index_of_psnr(
         self, weights: Float32, psnr_of: Callable[[QuantizedNetwork], float], floor_db: float
     ) -> int | None:
-        """Returns the coarsest common index whose decoded image reaches a PSNR; None if
-        none does.
-        """
+        """Returns the coarsest common index that reaches a PSNR; None if none does."""
 
         def falls_short(common: int) -> bool:
             return psnr_of(self.quantize(weights, self.step_indices(common))) < floor_db
@@ -122,9 +113,7 @@ class Quantizer:
 
     def settle(self, weights: Float32, step_indices: tuple[int, ...], budget_bytes: int) -> QuantizedNetwork:
         """Quantises with step sizes near the given ones, so that the written file fits the budget
-        and fills it.
-
-        It changes as few step sizes as possible.
+        and fills it. It changes as few step sizes as possible.
 
         Args:
             weights: float32 [weight_count].

@@ -31,9 +31,6 @@ _AIM = 0.99  # fraction of the budget for the step sizes with which the last par
 def fit_network(job: Job) -> Outcome:
     """Fits a coordinate network to an image.
 
-    Args:
-        job: The encoding.
-
     Raises:
         ConfigError: Decoders would refuse the network.
         TargetUnreachableError: The target cannot be met.
@@ -82,18 +79,7 @@ class _Trial(Figures):
 
 
 class _Ladder(Search[CoordinateArchitecture, _Trial]):
-    """The search over networks of growing size, until one reaches a PSNR.
-
-    Args:
-        job: The encoding.
-        target: The PSNR.
-
-    Attributes:
-        steps: The number of training steps so far.
-        seconds: The time of these steps, without compilation.
-        restarts: The number of restarts of fits.
-        best_db: The best PSNR before quantisation.
-    """
+    """The search over networks of growing size, until one reaches a PSNR."""
 
     def __init__(self, job: Job, target: PsnrTarget) -> None:
         super().__init__(target)
@@ -160,9 +146,7 @@ def _trainer(job: Job, arch: CoordinateArchitecture) -> Trainer:
 def _fit(
     job: Job, trainer: Trainer, start: float, stop: float, rounding: Float64 | None = None, before: Fit | None = None
 ) -> Fit:
-    """Runs a part of the fit; see `Trainer.run`. Progress includes the steps and time of
-    `before`.
-    """
+    """Runs a part of the fit; see `Trainer.run`. Progress includes `before`."""
     from dfmcodec.codecs.coordinate.encode.train import Budget
 
     config: EncoderConfig = job.config

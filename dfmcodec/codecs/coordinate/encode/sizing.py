@@ -57,8 +57,8 @@ def choose_architecture(
 
 
 def ladder(config: EncoderConfig, image: Image) -> list[CoordinateArchitecture]:
-    """Returns networks of growing size for a PSNR target, each about twice as large as the previous
-    one.
+    """Returns networks of growing size for a PSNR target, each about twice as large as the one
+    before.
 
     Raises:
         ConfigError: Decoders would reject all such networks for this image.
@@ -67,9 +67,7 @@ def ladder(config: EncoderConfig, image: Image) -> list[CoordinateArchitecture]:
 
 
 def _candidates(config: EncoderConfig, image: Image, widths: Iterable[int]) -> list[CoordinateArchitecture]:
-    """Returns the network that the user requests, or networks of some widths, without those that
-    decoders reject by default.
-    """
+    """Returns the user's network, or networks of some widths, that decoders accept by default."""
     if config.depth is not None and config.width is not None:
         candidates = [architecture_of(config, image.channels, config.depth, config.width)]
     else:

@@ -116,10 +116,8 @@ class CodeSearch:
         """Returns the tried codes with the lowest MSE + lmbda * bits, the best first.
 
         The nearest quantised codes of every component get a few rounds. The best of them, and the
-        best of earlier calls, get more.
-
-        Args:
-            lmbda: The cost of a bit, as an MSE of samples in [0, 1].
+        best of earlier calls, get more. `lmbda` is the cost of a bit, as an MSE of samples in [0,
+        1].
         """
         candidates = [
             self._improved(form, self._rounded(form, component, step_index), lmbda, _TRIAL_ROUNDS)
@@ -158,16 +156,8 @@ class CodeSearch:
     def _improved(
         self, form: _Form, code: CodeSymbols, lmbda: float, rounds: int, best: _Candidate | None = None
     ) -> _Candidate:
-        """Returns the best candidate of some rounds.
-
-        Each round chooses symbols with the form around the symbols of the previous round.
-
-        Args:
-            form: The first form.
-            code: The first code.
-            lmbda: The cost of a bit, as an MSE of samples in [0, 1].
-            rounds: The maximum number of rounds.
-            best: The initial candidate; None for none.
+        """Returns the best candidate of some rounds, each of which chooses symbols with the form
+        around the symbols of the round before.
         """
         costs = self._costs(code.component, code.step_index)
         for _ in range(rounds):
@@ -211,18 +201,7 @@ class CodeSearch:
 def _descend_axes(
     form: _Form, symbols: npt.NDArray[np.int64], step: float, costs: list[Float64], lmbda: float
 ) -> npt.NDArray[np.int64]:
-    """Minimises a form plus lmbda times the costs of the symbols, by coordinate descent.
-
-    Args:
-        form: The form.
-        symbols: The initial symbols, int64 [D].
-        step: The quantisation step size.
-        costs: The bits of the symbols of each axis; see `CodeSearch._costs`.
-        lmbda: The cost of a bit, as an MSE of samples in [0, 1].
-
-    Returns:
-        The final symbols, int64 [D].
-    """
+    """Minimises a form plus lmbda times the costs of symbols, int64 [D], by coordinate descent."""
     symbols = symbols.copy()
     moved = symbols * step - form.point
     for _ in range(_PASSES):
@@ -250,9 +229,7 @@ def _descend_axes(
 def _linearised(
     parameters: Parameters, architecture: GenerativeArchitecture, mean: Array, axes: Array, along: Array
 ) -> tuple[Array, Array]:
-    """Returns the samples of a code, float32 [C, H * W], and their derivatives with respect to the
-    axes, [C, H * W, D].
-    """
+    """Returns the samples of a code, [C, H * W], and their derivatives by axis, [C, H * W, D]."""
     first, v = pixel_inputs(architecture)
 
     def rendered(along: Array) -> Array:
@@ -263,11 +240,7 @@ def _linearised(
 
 
 def check_image(image: Image, model: GenerativeModel) -> None:
-    """Rejects an image that cannot have a code under the model.
-
-    Raises:
-        ImageError: The size, the channels or the bit depth differ from those of the model's images.
-    """
+    """Raises ImageError if size, channels or bit depth differ from those of the model's images."""
     arch = model.architecture
     if (image.height, image.width) != (arch.height, arch.width):
         size = f"{image.width}x{image.height}"
@@ -290,15 +263,7 @@ class _Code(Figures):
 
 
 class _LmbdaSearch(Search[int, _Code]):
-    """The search for the Lagrange multiplier of a code, by bisection of its logarithm.
-
-    Args:
-        watch: The clock of the encoding.
-        model: The generative model.
-
-    Attributes:
-        codes: The codes of each multiplier that was tried, the best first.
-    """
+    """The search for the Lagrange multiplier of a code, by bisection of its logarithm."""
 
     def __init__(self, watch: Watch, model: GenerativeModel) -> None:
         super().__init__(watch.job.target)
@@ -355,9 +320,6 @@ class _LmbdaSearch(Search[int, _Code]):
 
 def fit_code(job: Job) -> Outcome:
     """Finds the code of an image under the generative model of a job.
-
-    Args:
-        job: The encoding.
 
     Raises:
         TargetUnreachableError: The target cannot be met.

@@ -1,6 +1,4 @@
-"""Evaluation of a generative model: its samples and reconstructions, compared with
-held-out images.
-"""
+"""Evaluation of a generative model: samples and reconstructions, compared with held-out images."""
 
 from __future__ import annotations
 

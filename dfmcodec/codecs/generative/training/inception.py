@@ -148,9 +148,7 @@ BLOCKS: dict[str, Block] = {  # by the prefix of their arrays' names
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
-    """Returns the names and shapes of the network's arrays, as in PyTorch; kernels [outputs,
-    inputs, ..].
-    """
+    """Returns the names and shapes of arrays, as in PyTorch; kernels [outputs, inputs, ..]."""
     expected: dict[str, tuple[int, ...]] = {}
     inputs = 3
     for prefix, block in BLOCKS.items():
@@ -171,13 +169,10 @@ def shapes() -> dict[str, tuple[int, ...]]:
 def check_weights(weights: Mapping[str, npt.NDArray[np.generic]], path: Path) -> None:
     """Rejects arrays that are not those of the network. Additional arrays are ignored.
 
-    Args:
-        weights: The arrays, by the names of `shapes`.
-        path: The file of the arrays, for the message.
-
     Raises:
         ImageError: An array is missing, or has another shape or type, or values that are NaN or
             infinite.
+        The message names `path`.
     """
     expected = shapes()
     missing = [name for name in expected if name not in weights]
@@ -196,11 +191,7 @@ def check_weights(weights: Mapping[str, npt.NDArray[np.generic]], path: Path) ->
 
 
 def classify(weights: Mapping[str, npt.NDArray[np.generic]], images: UInt8) -> tuple[Float32, Float32]:
-    """Computes the features and class probabilities of images.
-
-    Args:
-        weights: The weights of the network; see `check_weights`.
-        images: uint8 [N, H, W, 1 or 3], N >= 1.
+    """Computes the features and class probabilities of images, uint8 [N, H, W, 1 or 3], N >= 1.
 
     Returns:
         The pooled units before the classes, float32 [N, FEATURES]; and the softmax of the logits,

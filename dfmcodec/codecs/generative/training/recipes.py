@@ -74,10 +74,8 @@ class Preset:
         )
 
     def with_variant(self, variant: str | None) -> Preset:
-        """Returns the preset with another variant; unchanged if None.
-
-        The codes of a table are initialised near 0 and need a higher learning rate than
-        a network.
+        """Returns the preset with another variant; unchanged if None. The codes of a table are
+        initialised near 0 and need a higher learning rate than a network.
         """
         if variant is None or variant == self.recipe.variant:
             return self

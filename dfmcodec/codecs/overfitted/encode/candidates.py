@@ -87,14 +87,10 @@ class Candidates:
         return len(write_networks(self._weights, deltas)) + SECTION_ENTRY.size + check
 
     def of(self, latents: Sequence[Float32], deltas: WeightDeltas, shrink: float = 0.0) -> Candidate:
-        """Returns the candidate with rounded latents.
+        """Returns the candidate with rounded latents, in symbols.
 
-        Args:
-            latents: The latents in symbols, float32 [h_l, w_l].
-            deltas: The weight deltas of the networks.
-            shrink: The number of symbols by which magnitudes of latents are reduced before
-                rounding. The finest grid takes at most `_GRID_SHRINK` of it, and the next grids the
-                remainder.
+        `shrink` is the number of symbols by which magnitudes are reduced before rounding. The
+        finest grid takes at most `_GRID_SHRINK` of it, and the next grids the remainder.
         """
         grids: tuple[Symbols, ...] = ()
         for grid in latents:
@@ -109,8 +105,8 @@ class Candidates:
         return Candidate(size, psnr(image.pixels, render_model(model), image.visible), model)
 
     def between(self, meeting: SymbolCandidate, beyond: SymbolCandidate) -> Candidate:
-        """Returns the candidate that takes as many symbols from `beyond` as the target permits, in
-        row order of the pixels.
+        """Returns the candidate with the first symbols, in row order, of `beyond` that the target
+        permits.
         """
         height, width = meeting.symbols[0].shape
         places = np.arange(height * width).reshape(height, width)
@@ -129,12 +125,8 @@ class Candidates:
         return best
 
     def shrunk(self, latents: Sequence[Float32], deltas: WeightDeltas) -> list[Candidate]:
-        """Returns candidates whose latents are shrunk to zero until the target is met, beginning
-        with the finest grid.
-
-        Args:
-            latents: The latents in symbols, float32 [h_l, w_l].
-            deltas: The weight deltas of the networks.
+        """Returns candidates whose latents, in symbols, are shrunk to zero until the target is met,
+        beginning with the finest grid.
         """
         farthest, parts = _GRID_SHRINK * len(latents) - _LEAST_SHRINK, 1 << _TRIALS
 
@@ -153,13 +145,8 @@ class Candidates:
         holds: Callable[[Candidate], bool],
         first: Candidate,
     ) -> list[Candidate]:
-        """Returns candidates at points of a bracket, until one is close to the target.
-
-        Args:
-            bracket: The bracket.
-            candidate: Returns the candidate at a point.
-            holds: Indicates whether a candidate satisfies the bracket's condition.
-            first: A known candidate.
+        """Returns a known candidate and others at points of a bracket, until one is close to the
+        target.
         """
         tried = [first]
 

@@ -85,7 +85,5 @@ assert tuple(_UNITS) == ContextWeights._fields == tuple(GridNetwork.LIMITS)
 
 
 def unit_of(name: str) -> np.ndarray:
-    """Returns the value in a `GridNetwork` for a floating-point weight of 1: one for all, or one
-    for each output.
-    """
+    """Returns the value in a `GridNetwork` for a weight of 1: one for all, or for each output."""
     return np.atleast_1d(np.asarray(_UNITS[name], dtype=np.float64))

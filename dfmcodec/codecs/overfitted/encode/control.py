@@ -89,8 +89,8 @@ class FitControl:
         return self.first_lmbda * exp(min(max(moved, -_FARTHEST), _FARTHEST))
 
     def _bits_in_the_end(self, bits: float, fraction: float) -> float | None:
-        """Predicts the bits of symbols at the end of a fit from the bits after a fraction of the
-        steps. Returns None if latents are frozen or have just been released.
+        """Predicts the bits of symbols at the end of a fit. None if latents are frozen or were just
+        released.
         """
         if fraction < self.frozen_until + _SETTLED_AFTER:
             return None
@@ -134,9 +134,7 @@ class FitControl:
         return min(meeting, key=distance, default=None), min(beyond, key=distance, default=None)
 
     def is_settled(self, tried: Sequence[SymbolCandidate]) -> bool:
-        """Indicates whether a trial is close to the target, or two trials around it are close to
-        each other.
-        """
+        """Indicates whether a trial, or two trials around it, are close to the target."""
         meeting, beyond = self.nearest(tried)
         if meeting is None:
             return False
@@ -144,9 +142,7 @@ class FitControl:
         return move == 0 or (beyond is not None and abs(self._wanted(beyond.candidate) - move) < _CLOSE)
 
     def _wanted(self, candidate: Candidate) -> float:
-        """Returns the required change of the logarithm of the lmbda after a coordinate descent; 0
-        if none.
-        """
+        """Returns the change of log(lmbda) that a coordinate descent calls for; 0 if none."""
         if self.target.meets(candidate) and self.target.is_close(candidate):
             return 0.0
         return IN_DESCENTS.of(self.target).wanted(self.target, candidate)

@@ -68,9 +68,7 @@ class FitSchedule:
 
     @classmethod
     def of(cls, steps: int) -> FitSchedule:
-        """Returns the best schedule for a number of steps. Short fits need more frequent updates of
-        networks than one per 24 windows.
-        """
+        """Returns the best schedule for some steps. Short fits update networks more often."""
         return cls(steps) if steps >= _SHORT_FIT else cls(steps, network_rate=_SHORT_FIT_RATE, batch=_SHORT_FIT_BATCH)
 
 
@@ -88,9 +86,7 @@ class FitState(NamedTuple):
 
     @property
     def is_finite(self) -> bool:
-        """Indicates whether networks and latents are finite. Kernels may return finite measurements
-        for states that are not.
-        """
+        """Indicates whether networks and latents are finite; measurements may be, even so."""
         return all(bool(np.isfinite(values).all()) for values in (self.networks.flat, *self.latents))
 
 
@@ -176,11 +172,7 @@ class Fit:
         return self.height * self.width
 
     def start(self, latents: Sequence[Float32] | None = None) -> FitState:
-        """Returns the state before the first step.
-
-        Args:
-            latents: The latents in symbols, float32 [h_l, w_l]; zeros if None.
-        """
+        """Returns the state before the first step; latents, in symbols, are zeros if None."""
         if latents is None:
             latents = [np.zeros(size, dtype=np.float32) for size in grid_sizes(self.height, self.width)]
         return FitState(self._start, SoapState.start(self._start.in_parts), Latents.start(latents))
@@ -255,11 +247,8 @@ class Fit:
         return FitState(networks, moments, latents)
 
     def measured(self, state: FitState, windows: int | None = None) -> Measured:
-        """Measures a state as a decoder would reproduce it.
-
-        Args:
-            state: The state.
-            windows: The number of windows to measure, distributed over the image; all if None.
+        """Measures a state as decoders reproduce it, in all windows or some that are spread over
+        the image.
         """
         every = 1 if windows is None else -(-self._window_count // windows)
         numbers = range(0, self._window_count, every)
@@ -269,18 +258,12 @@ class Fit:
         return Measured(bits, errors / (CHANNELS * self.pixel_count))
 
     def cost(self, measured: Measured) -> float:
-        """Returns the cost of a measured state in bits: squared errors divided by lmbda, plus the
-        bits of symbols.
-        """
+        """Returns the cost of a measured state in bits: squared errors / lmbda + symbols' bits."""
         return measured.mse * self.pixel_count / self.lmbda + measured.bits
 
     def gradients(self, networks: Networks, grids: Sequence[Float32]) -> Iterator[Networks]:
         """Returns the gradient of the loss of each window with respect to the weights, in bits, for
-        given symbols.
-
-        Args:
-            networks: The networks.
-            grids: The symbols (integers), float32 [h_l, w_l].
+        given symbols (integers), float32 [h_l, w_l].
         """
         image = self._image()
         weights = self._loss.weights(networks)
@@ -291,15 +274,9 @@ class Fit:
                 yield self._loss.total([grad_weights]).mapped(lambda part: part / np.float32(self.lmbda))
 
     def costs(self, networks: Networks, grids: Sequence[Float32]) -> Float32:
-        """Returns the loss of each pixel in bits: squared errors divided by lmbda, plus the bits of
-        each symbol at the first pixel of its cell.
-
-        Args:
-            networks: The networks.
-            grids: The symbols (integers), float32 [h_l, w_l].
-
-        Returns:
-            float32 [H, W].
+        """Returns the loss of each pixel in bits, float32 [H, W]: squared errors divided by lmbda,
+        plus the bits of each symbol at the first pixel of its cell. Symbols are integers, float32
+        [h_l, w_l].
         """
         costs = self._costs(networks, grids, range(self._window_count))
         return self._windows.joined([self._of_pixels(errors, bits) for errors, bits in costs])
@@ -335,17 +312,10 @@ def _move(
     start: Networks,
     scales: Networks | None,
 ) -> tuple[Networks, SoapState]:
-    """Returns the networks after an update.
+    """Returns the networks after an update, and the state of the optimiser.
 
-    Args:
-        networks: The networks before it.
-        moments: The state of the optimiser.
-        gradient: The gradient of a batch of windows, times the number of pixels of the image.
-        share: The factor of the gradient.
-        bit_cost: The cost of a bit of the networks in the loss.
-        rate: The learning rate.
-        start: The networks to which weight deltas refer.
-        scales: The scales of weight deltas; see `Fit`.
+    The gradient is that of a batch of windows, times the number of pixels of the image; `share` is
+    its factor. `bit_cost` is the cost of a bit of the networks in the loss.
     """
     with np.errstate(invalid="ignore", over="ignore"):  # a fit that diverges is restarted
         total = gradient.mapped(lambda grad_weights: grad_weights * share)

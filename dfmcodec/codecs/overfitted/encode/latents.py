@@ -67,11 +67,7 @@ class Latents:
     def move(self, windows: Windows, number: int, rates: Sequence[float], step: int) -> None:
         """Updates a window's own latents.
 
-        Args:
-            windows: The windows of the image.
-            number: The window.
-            rates: The learning rate of each level, in symbols.
-            step: The number of previous updates of each latent.
+        `rates` are the learning rates of the levels, in symbols; `step` counts previous updates.
         """
         biased_rates, square_bias = self._biased(rates, step)
         for level, grids in enumerate(zip(*self._arrays, strict=True)):

@@ -46,9 +46,7 @@ class Networks(NamedTuple):
 
     @property
     def in_parts(self) -> list[Float32]:
-        """Returns the weights as vectors and matrices for an optimiser. Arrays of several filters
-        or stages are split.
-        """
+        """Returns the weights as vectors and matrices for an optimiser; stacks are split."""
         parts: list[Float32] = []
         for name, array in zip(_NAMES, self.arrays, strict=True):
             parts.extend(array if name in _STACKED else [array])

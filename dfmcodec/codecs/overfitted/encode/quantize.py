@@ -28,25 +28,18 @@ def pretrained_networks(weights: OverfittedWeights) -> Networks:
 
 def flat_deltas(networks: Networks, start: Networks) -> Float32:
     """Returns the weight deltas of networks from a start, in the units and the order of
-    `OverfittedWeights.split`.
-
-    Returns:
-        float32 [weights].
+    `OverfittedWeights.split`, float32 [weights].
     """
     return _flat(networks.mapped(np.subtract, start), 1.0)
 
 
 def flat_gradient(gradient: Networks) -> Float32:
-    """Converts a gradient with respect to the weights of networks to one with respect to
-    `flat_deltas`, float32 [weights].
-    """
+    """Converts a gradient by the weights of networks to one by `flat_deltas`, float32 [weights]."""
     return _flat(gradient, -1.0)
 
 
 def _flat(networks: Networks, power: float) -> Float32:
-    """Returns values for each weight in the order of `OverfittedWeights.split`, times a power of
-    the weight's unit.
-    """
+    """Returns values in the order of `OverfittedWeights.split`, times a power of their unit."""
     parts = [array.ravel() for array in networks.synthesis]
     for name in CONTEXT_DELTAS:
         array = getattr(networks.contexts, name)
@@ -57,13 +50,7 @@ def _flat(networks: Networks, power: float) -> Float32:
 
 
 def from_flat(flat: Float32, like: Networks) -> Networks:
-    """Converts arrays from the units of `flat_deltas` to those of networks; the inverse of
-    `flat_deltas`.
-
-    Args:
-        flat: float32 [weights].
-        like: Networks of the same shapes.
-    """
+    """Converts float32 [weights] to networks of given shapes; the inverse of `flat_deltas`."""
     position = 0
 
     def following(shape: tuple[int, ...]) -> Float32:
@@ -108,9 +95,7 @@ class Rounding:
 
 
 def rounded(weights: OverfittedWeights, deltas: Float32, exponents: tuple[int, ...]) -> WeightDeltas:
-    """Rounds weight deltas to multiples of the step sizes. Small deltas become zero, which costs
-    the fewest bits.
-    """
+    """Rounds weight deltas to multiples of the step sizes; small ones to zero, for few bits."""
     steps = deltas / weights.step_sizes(exponents)
     integers = np.sign(steps) * np.floor(np.abs(steps) + (1 - _ROUND_FROM))
     with np.errstate(invalid="ignore"):  # NaN remains after a training step that diverged
@@ -128,12 +113,8 @@ def choose_rounding(weights: OverfittedWeights, networks: Networks, cost: Cost) 
     the networks.
 
     All coarser step sizes are tried, one kind after the other, because the cost has several minima:
-    step sizes of the context network are at least 1.
-
-    Args:
-        weights: The pretrained weights.
-        networks: The fitted networks.
-        cost: Returns the cost of the image with given networks, in bits.
+    step sizes of the context network are at least 1. `cost` returns the cost of the image with
+    given networks, in bits.
     """
     flat = flat_deltas(networks, pretrained_networks(weights))
     exponents = [_FINE] * len(DELTA_NAMES)

@@ -92,13 +92,8 @@ class Fitted:
         return replace(self, fit=self.fit.with_lmbda(lmbda))
 
     def measured(self, windows: int | None = None) -> Measured | None:
-        """Measures the state with the networks that the fit currently uses.
-
-        Args:
-            windows: The number of windows to measure; all if None.
-
-        Returns:
-            The measurement; None if the state has diverged.
+        """Measures the state with the networks that the fit currently uses, in some windows or all.
+        None if the state has diverged.
         """
         if not self.state.is_finite:
             return None
@@ -157,10 +152,8 @@ class _Search:
         return Outcome(best.model, best.written_bytes, None, steps, watch.seconds, ended, watch.restarts)
 
     def _fitted(self) -> tuple[Fitted, int, str]:
-        """Runs the training steps of the schedule.
-
-        Returns:
-            The last finite state that was measured, the number of steps, and why the fit ended.
+        """Runs the training steps of the schedule. Returns the last finite state that was measured,
+        the number of steps, and why the fit ended.
         """
         now, kept, number = self.first, self.first.state, 0
         knows_rounding = False
@@ -235,11 +228,8 @@ class _Search:
         return replace(fitted, state=fitted.state._replace(networks=networks))
 
     def _stepped_to_target(self, fitted: Fitted) -> tuple[Fitted, list[SymbolCandidate], int]:
-        """Runs further training steps with other multipliers.
-
-        Returns:
-            The fit after them; the candidates of the states if latents were frozen, else none; and
-            the number of steps.
+        """Runs further training steps with other multipliers. Returns the fit after them; the
+        candidates of the states if latents were frozen, else none; and the number of steps.
         """
         if isinstance(self._target, LmbdaTarget):
             return fitted, [], 0
@@ -270,20 +260,14 @@ class _Search:
         return self._tried([finest, *coarser], fitted)
 
     def _of_nearest(self, tried: Sequence[SymbolCandidate]) -> Candidate | None:
-        """Returns the candidate that is nearest to the target and meets it, or a combination of
-        two; None if none meets it.
-        """
+        """Returns the candidate at the target, or a combination of two; None if none meets it."""
         meeting, beyond = self._control.nearest(tried)
         if meeting is None or beyond is None:
             return None if meeting is None else meeting.candidate
         return self._candidates.between(meeting, beyond)
 
     def _shrunk_to_target(self, fitted: Fitted, reason: str) -> Candidate:
-        """Returns the candidate whose latents are shrunk to zero as far as the target requires.
-
-        Raises:
-            TargetUnreachableError: No candidate meets the target.
-        """
+        """Returns the candidate whose latents are shrunk to zero as far as the target requires."""
         tried = self._candidates.shrunk(fitted.state.latents, fitted.deltas)
         best = best_of(self._target, tried)
         if best is None:
@@ -321,16 +305,7 @@ class _Search:
 class _LmbdaSearch(Search[float, SymbolCandidate]):
     """The search for a Lagrange multiplier, after the steps of the schedule.
 
-    Args:
-        target: The target.
-        control: Chooses the next multiplier.
-        watch: The clock of the encoding.
-        fitted: The fit.
-        candidate_of: Returns the candidate of a fit.
-
-    Attributes:
-        fitted: The fit after the last trial.
-        tried: The candidates of all trials.
+    `fitted` is the fit after the last trial, and `tried` has the candidates of all trials.
     """
 
     most_trials: ClassVar[int]
@@ -415,11 +390,7 @@ class _Descents(_LmbdaSearch):
 
 
 def fit_grids(job: Job, plan: Plan | None = None) -> Outcome:
-    """Fits latents and networks to an image.
-
-    Args:
-        job: The image and its settings.
-        plan: The plan of the fit; None for the plan that follows from the settings.
+    """Fits latents and networks to an image, by a plan or the one that follows from the settings.
 
     Raises:
         TargetUnreachableError: The target cannot be met.

@@ -75,11 +75,7 @@ class SoapState(NamedTuple):
 
 
 def soap_step(gradients: Sequence[Float32], state: SoapState) -> tuple[list[Float32], SoapState]:
-    """Computes a step of length 1 in each rotated coordinate.
-
-    Args:
-        gradients: The gradient of each array.
-        state: The state before the step, which is not modified.
+    """Computes a step of length 1 in each rotated coordinate, from the gradient of each array.
 
     Returns:
         The steps of the arrays, to be multiplied by a learning rate; and the next state. Gradients

@@ -1,6 +1,4 @@
-"""The interface of the implementations of the window loss: kernels (`window_kernel`) and programs
-of JAX (`by_jax`).
-"""
+"""The interface of the window losses: kernels (`window_kernel`) and programs of JAX (`by_jax`)."""
 
 from __future__ import annotations
 
@@ -74,9 +72,7 @@ class WindowLoss(Protocol):
     def costs(
         self, weights: Any, image: ImageTerms, grids: Sequence[Float32], windows: Sequence[int]
     ) -> list[tuple[Float32, Float32]]:
-        """Returns the costs of integer symbols of windows.
-
-        Returns:
-            For each window, the squared error of each pixel, float32 [WINDOW, WINDOW], and the bits
-            of each symbol of the window, float32 [M], grid by grid from the finest to the coarsest.
+        """Returns the costs of integer symbols of windows: for each window, the squared error of
+        each pixel, float32 [WINDOW, WINDOW], and the bits of each symbol, float32 [M], grid by grid
+        from the finest.
         """

@@ -1,6 +1,4 @@
-"""The grids section: symbols of latent grids as range-coded bytes, from the coarsest grid to the
-finest.
-"""
+"""The grids section: symbols as range-coded bytes, from the coarsest grid to the finest."""
 
 from __future__ import annotations
 
@@ -20,12 +18,7 @@ from dfmcodec.errors import CorruptError, FormatError
 
 
 class _Writer:
-    """A source of the symbols of given grids, which encodes them.
-
-    Args:
-        grids: The grids.
-        tables: The tables of symbols.
-    """
+    """A source of the symbols of given grids, which encodes them."""
 
     def __init__(self, grids: Sequence[Symbols], tables: TableSet) -> None:
         self.coder = SymbolEncoder()
@@ -40,14 +33,8 @@ class _Writer:
 
 
 class _Reader:
-    """A source of symbols that decodes a stream.
-
-    Args:
-        body: The bytes of the section that the file has.
-        missing_bytes: The number of bytes that are missing at the end of the section.
-        losses: A list that receives the first wavefront that cannot be decoded; None to raise
-            errors.
-        tables: The tables of symbols.
+    """A source of symbols that decodes a stream. `losses` receives the first wavefront that cannot
+    be decoded; None to raise errors.
     """
 
     def __init__(self, body: bytes, missing_bytes: int, losses: list[Wavefront] | None, tables: TableSet) -> None:
@@ -105,8 +92,7 @@ def read_grids(
         body: The section.
         sizes: The (rows, columns) of the grids, from the finest to the coarsest.
         network: The context network of the image.
-        losses: A list that receives a sentence about lost data if the rest can be decoded; None to
-            reject an incomplete section. Lost symbols are 0.
+        losses: Receives a sentence about lost data, whose symbols are then 0; None to raise errors.
 
     Raises:
         CorruptError: The section is not valid; with `losses`, nothing can be decoded.

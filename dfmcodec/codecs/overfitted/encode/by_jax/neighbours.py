@@ -14,27 +14,15 @@ Offsets = tuple[tuple[int, int], ...]  # (row, column) of neighbours
 
 
 def neighbourhoods(planes: jax.Array) -> jax.Array:
-    """Gathers the 3x3 neighbours of each sample except those at the border.
-
-    Args:
-        planes: float32 [C, h + 2, w + 2].
-
-    Returns:
-        float32 [9, C, h, w], the neighbours in the order of `SQUARE`.
+    """Gathers the 3x3 neighbours of each sample of planes [C, h + 2, w + 2] except those at the
+    border: [9, C, h, w], in the order of `SQUARE`.
     """
     return gathered(planes, SQUARE, 1)
 
 
 def gathered(planes: jax.Array, offsets: Offsets, margin: int) -> jax.Array:
-    """Gathers neighbours of all samples except those in a margin.
-
-    Args:
-        planes: float32 [C, h + 2 margin, w + 2 margin].
-        offsets: The offsets of the neighbours, within the margin.
-        margin: The number of samples on each side without a row of neighbours.
-
-    Returns:
-        float32 [offsets, C, h, w].
+    """Gathers the neighbours at some offsets of all samples except those in a margin: planes [C, h
+    + 2 margin, w + 2 margin] -> [offsets, C, h, w].
     """
     return _gather(planes.shape, offsets, margin)(planes)
 

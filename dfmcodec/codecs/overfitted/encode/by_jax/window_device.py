@@ -83,22 +83,14 @@ _device = threading.Lock()  # held by the thread that computes
 
 
 class _Line:
-    """The queue of windows that wait for a program.
-
-    Args:
-        function: The function that the program computes for a window.
-    """
+    """The queue of windows that wait for a program, which computes a function of each window."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._program = jax.jit(jax.vmap(function))
         self._waiting: deque[_Waiting] = deque()
 
     def results(self, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Returns the results for windows, as NumPy arrays.
-
-        Raises:
-            Exception: The exception of the program.
-        """
+        """Returns the results for windows as NumPy arrays, or raises the program's exception."""
         own = [_Waiting(of_window) for of_window in arguments]
         self._queue(own)
         try:

@@ -71,7 +71,7 @@ def test_windows_of_a_program_are_those_of_kernels() -> None:
     image = ImageTerms(np.array([100, 300], np.int32), np.float32(4e-3), np.float32(1.7), np.float32(255))
     softness = [Softness(np.float32(0.3), np.float32(0), np.uint32(7))] * 3
     totals, gradients, costs = [], [], []
-    for loss in (LossOnDevice(windows, pixels), LossByKernel(compiled, windows, pixels)):
+    for loss in (LossOnDevice(windows, pixels), LossByKernel(windows, pixels)):
         weights = loss.weights(networks)
         found = loss.gradients(weights, image, latents, softness, range(3))
         totals.append(loss.total([grad_weights for grad_weights, _ in found]))
