@@ -15,7 +15,8 @@ import numpy as np
 from dfmcodec import container
 from dfmcodec._types import Int32, Pixels
 from dfmcodec.codecs.record import codec_of
-from dfmcodec.codecs.renderer import Decoded, DecodeRequest, Renderer
+from dfmcodec.codecs.renderer import Decoded, Renderer
+from dfmcodec.codecs.renderer import DecodeRequest as DecodeRequest
 from dfmcodec.container.contents import QuantizedModel
 from dfmcodec.errors import ConfigError, CorruptError, require
 from dfmcodec.fourier.network import check_multiply_adds
@@ -23,16 +24,6 @@ from dfmcodec.image import MAX_SIDE, Image, resample, to_values
 from dfmcodec.image.region import Region
 from dfmcodec.threads import one_core_products
 
-__all__ = [
-    "BACKENDS",
-    "DecodeRequest",
-    "check_backend",
-    "check_region",
-    "decode_best_effort",
-    "decode_image",
-    "decode_written",
-    "render",
-]
 BACKENDS = ("numpy", "jax")
 _ALL = DecodeRequest()
 _OTHER = "the file does not decode to the image that the encoder computed; please report this"

@@ -26,6 +26,7 @@ from dfmcodec.metrics.ssimulacra2 import ALL_SCALES_SIDE, SMALLEST_SIDE, ssimula
 from dfmcodec.options import EFFORTS
 from dfmcodec.report import EncodeReport, EncodeResult
 from dfmcodec.search.config import EncoderConfig
+from dfmcodec.search.driver import part_of
 from dfmcodec.search.job import Job, Outcome, Progress, restarts_text
 from dfmcodec.search.quality import step_of_score
 from dfmcodec.search.target import LEAST_USED, LmbdaTarget, PsnrTarget, ScoreTarget, SizeTarget, Target, asked_target
@@ -190,13 +191,9 @@ def _better_of(
             break
         if best is not None and config.distortion_tune is Tune.VISUAL and not asked.limits_size:
             of_model = _smaller(of_model, best)
-
-        def report(progress: Progress, first: float = _FIRST_MODEL_FRACTION * number) -> None:
-            last = 1.0 if first else _FIRST_MODEL_FRACTION
-            on_progress(replace(progress, fraction=first + (last - first) * progress.fraction))
-
+        ends = (_FIRST_MODEL_FRACTION, 1.0) if number else (0.0, _FIRST_MODEL_FRACTION)
         try:
-            result = _encoded(image, of_model, model, report, should_stop)
+            result = _encoded(image, of_model, model, part_of(on_progress, *ends), should_stop)
         except (TargetUnreachableError, ConfigError, DivergedError) as error:  # another model may do better
             first_error = first_error or error
             continue

@@ -6,23 +6,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dfmcodec.codecs.registry import Model
-from dfmcodec.image import check_channels
 
 
 @dataclass(frozen=True)
 class CodeArchitecture:
-    """The reference of a file to the generative model for which the code of the image is valid.
-
-    Raises:
-        ConfigError: The number of channels is neither 1 nor 3.
-    """
+    """The reference of a file to the generative model for which the code of the image is valid."""
 
     channels: int  # 1 (gray) or 3 (RGB)
     generator_id: int  # the id of the generative model: the checksum of its file
     model: ClassVar[Model] = Model.GENERATIVE
-
-    def __post_init__(self) -> None:
-        check_channels(self.channels)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain values for reports."""

@@ -128,11 +128,6 @@ class GenerativeArchitecture:
         """Returns the widths of the encoder network, from the samples to the code."""
         return (self.height * self.width * self.channels, *reversed(self.hidden), self.code_dim)
 
-    @property
-    def decoder_parameter_count(self) -> int:
-        """Returns the number of parameters of the decoder network."""
-        return sum((m + 1) * n for m, n in pairwise(self.decoder_sizes()))
-
 
 def network_shapes(prefix: str, sizes: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
     """Returns the names and shapes of a network's parameters: weights `<prefix>_w<i>` [inputs,

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dfmcodec._types import Symbols
-from dfmcodec.codecs.overfitted.grids import LMBDA_CODES, grid_sizes
 from dfmcodec.codecs.registry import Model
-from dfmcodec.errors import ConfigError
-from dfmcodec.image import check_channels
 
 if TYPE_CHECKING:
     from dfmcodec.codecs.overfitted.weights import WeightDeltas
@@ -18,11 +15,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class OverfittedArchitecture:
     """The architecture of an overfitted codec: all that a decoder needs except for the pretrained
-    weights and the weight deltas of the file.
-
-    Raises:
-        ConfigError: The number of channels is neither 1 nor 3.
-    """
+    weights and the weight deltas of the file."""
 
     channels: int  # 1 (gray) or 3 (RGB)
     levels: int  # the number of latent grids
@@ -31,9 +24,6 @@ class OverfittedArchitecture:
     order: int  # the largest |k|_1 of those layers
     weights_id: int  # the checksum of the pretrained weights with which the file was made
     model: ClassVar[Model] = Model.OVERFITTED
-
-    def __post_init__(self) -> None:
-        check_channels(self.channels)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain values for reports."""
@@ -50,11 +40,7 @@ class OverfittedArchitecture:
 
 @dataclass(frozen=True)
 class QuantizedGrids:
-    """The latent grids of an image as integers, and the weight deltas of its networks.
-
-    Raises:
-        ConfigError: The grids do not fit the image, or the code is outside the format.
-    """
+    """The latent grids of an image as integers, and the weight deltas of its networks."""
 
     architecture: OverfittedArchitecture
     height: int
@@ -63,12 +49,3 @@ class QuantizedGrids:
     grids: tuple[Symbols, ...]  # int32 [h_l, w_l], from the finest to the coarsest
     deltas: WeightDeltas | None = None  # from the pretrained weights
     bit_depth: int = 8
-
-    def __post_init__(self) -> None:
-        sizes = grid_sizes(self.height, self.width, self.architecture.levels)
-        if [grid.shape for grid in self.grids] != sizes:
-            msg = f"grids must have {sizes} symbols, found {[grid.shape for grid in self.grids]}"
-            raise ConfigError(msg)
-        if self.lmbda_code not in LMBDA_CODES:
-            msg = f"lmbda code {self.lmbda_code} is outside {LMBDA_CODES[0]}..{LMBDA_CODES[-1]}"
-            raise ConfigError(msg)

@@ -135,13 +135,8 @@ class GridNetwork:
     bypass: Float32  # B, [2, FEATURES]
     c3: Float32  # [levels, 2]
     LIMITS: ClassVar[Mapping[str, int]] = {
-        "w1": MAX_WEIGHT,
-        "c1": MAX_CONSTANT,
-        "w2": MAX_WEIGHT,
-        "c2": MAX_CONSTANT,
-        "w3": MAX_WEIGHT,
-        "bypass": MAX_WEIGHT,
-        "c3": MAX_CONSTANT,
+        name: MAX_CONSTANT if name.startswith("c") else MAX_WEIGHT
+        for name in ("w1", "c1", "w2", "c2", "w3", "bypass", "c3")
     }
 
     def check_shapes(self) -> None:
@@ -194,34 +189,25 @@ class LevelNetwork:
     """The network for one grid, with its weights arranged for rows of features."""
 
     def __init__(self, network: GridNetwork, level: int) -> None:
-        hidden = len(network.w1)
-        self._first = np.ascontiguousarray(np.concatenate([network.w1, network.bypass]).T)
-        self._constants = np.concatenate([network.c1[level], network.c3[level]])
-        self._second = np.ascontiguousarray(network.w2.T)
-        self._second_constants = network.c2
-        self._last = np.ascontiguousarray(network.w3.T)
-        self._hidden = hidden
-
-    @property
-    def arrays(self) -> GridNetworkWeights:
-        """Returns the weights and constants of the layers, for the kernel."""
-        return GridNetworkWeights(
-            first=self._first,
-            constants=self._constants,
-            second=self._second,
-            second_constants=self._second_constants,
-            last=self._last,
+        self._hidden = len(network.w1)
+        self.arrays = GridNetworkWeights(
+            first=np.ascontiguousarray(np.concatenate([network.w1, network.bypass]).T),
+            constants=np.concatenate([network.c1[level], network.c3[level]]),
+            second=np.ascontiguousarray(network.w2.T),
+            second_constants=network.c2,
+            last=np.ascontiguousarray(network.w3.T),
         )
 
     def outputs(self, features: Float32) -> Float32:
         """Computes integers (scale, mean) of symbols, float32 [N, 2], from companded symbols,
         float32 [N, FEATURES].
         """
-        sums = features @ self._first
-        sums += self._constants
-        hidden = _activation(sums[:, : self._hidden]) @ self._second
-        hidden += self._second_constants
-        outputs: Float32 = _activation(hidden) @ self._last
+        first, constants, second, second_constants, last = self.arrays
+        sums = features @ first
+        sums += constants
+        hidden = _activation(sums[:, : self._hidden]) @ second
+        hidden += second_constants
+        outputs: Float32 = _activation(hidden) @ last
         outputs += sums[:, self._hidden :]
         outputs /= OUTPUT_SHIFTS
         np.floor(outputs, out=outputs)

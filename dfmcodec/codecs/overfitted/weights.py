@@ -19,10 +19,10 @@ from dfmcodec.codecs.overfitted.context import GridNetwork
 from dfmcodec.codecs.overfitted.synthesis import SynthesisNetwork
 from dfmcodec.codecs.registry import Model
 from dfmcodec.entropy.tables import LAPLACE_COUNT, SCALES_PER_OCTAVE
-from dfmcodec.errors import ConfigError, DfmError
+from dfmcodec.errors import DfmError
 from dfmcodec.weights.registry import Arrays, checksum, shipped_arrays
 
-CONTEXT_DELTAS = ("w1", "c1", "w2", "c2", "w3", "bypass", "c3")
+CONTEXT_DELTAS = tuple(GridNetwork.LIMITS)
 SYNTHESIS_DELTAS = SynthesisNetwork._fields
 DELTA_NAMES = (*SYNTHESIS_DELTAS, *CONTEXT_DELTAS)
 EXPONENTS = range(-8, 8)  # for the step sizes of each kind of delta
@@ -30,20 +30,10 @@ EXPONENTS = range(-8, 8)  # for the step sizes of each kind of delta
 
 @dataclass(frozen=True)
 class WeightDeltas:
-    """The weight deltas of the networks of an image from the pretrained weights.
-
-    Raises:
-        ConfigError: An exponent is outside `EXPONENTS`, or their number differs from that of the
-            names.
-    """
+    """The weight deltas of the networks of an image from the pretrained weights."""
 
     exponents: tuple[int, ...]  # of 2, by which the step sizes of each of `DELTA_NAMES` are multiplied
     symbols: Symbols  # in these step sizes, int32 [weights], in the order of `OverfittedWeights.split`
-
-    def __post_init__(self) -> None:
-        if len(self.exponents) != len(DELTA_NAMES) or not all(e in EXPONENTS for e in self.exponents):
-            msg = f"the exponents of weight deltas are {self.exponents}, not {len(DELTA_NAMES)} values in {EXPONENTS}"
-            raise ConfigError(msg)
 
 
 @dataclass(frozen=True)

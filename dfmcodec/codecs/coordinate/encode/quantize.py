@@ -78,10 +78,6 @@ class Quantizer:
                 layer_symbols[group] = np.where(more_error < lmbda * saved_bits, lower, current)
         return symbols
 
-    def file_bytes(self, model: QuantizedNetwork) -> float:
-        """Estimates the size of the file in bytes, without ancillary data."""
-        return estimate_network_bytes(model)
-
     def common_index_for(self, weights: Float32, budget_bytes: float) -> int:
         """Returns the finest common index whose estimated file size fits the budget.
 
@@ -90,7 +86,7 @@ class Quantizer:
         """
 
         def fits(common: int) -> bool:
-            return self.file_bytes(self.quantize(weights, self.step_indices(common))) <= budget_bytes
+            return estimate_network_bytes(self.quantize(weights, self.step_indices(common))) <= budget_bytes
 
         finest = _last_where(fits)
         if finest is None:

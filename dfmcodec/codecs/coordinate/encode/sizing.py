@@ -19,13 +19,8 @@ _MIN_STREAM_BYTES = 8
 
 
 def architecture_of(config: EncoderConfig, channels: int, depth: int, width: int) -> CoordinateArchitecture:
-    """Returns the architecture with a given depth and width and the other settings of the user."""
-    return CoordinateArchitecture(channels, depth, width, config.order or full_order(width))
-
-
-def full_order(width: int) -> int:
-    """Returns the minimum order that has the full frequency set K = {0,1}^m in every layer."""
-    return max(width, 2)
+    """Returns the architecture of a depth and width, with the user's order or full sets."""
+    return CoordinateArchitecture(channels, depth, width, config.order or max(width, 2))
 
 
 def choose_architecture(

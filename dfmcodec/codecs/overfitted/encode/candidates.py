@@ -41,27 +41,11 @@ class Candidate(Figures):
 
 
 @dataclass(frozen=True)
-class SymbolCandidate:
-    """Integer symbols under a Lagrange multiplier."""
+class SymbolCandidate(Candidate):
+    """A candidate with its symbols, fitted under a Lagrange multiplier."""
 
     symbols: Sequence[Float32]  # float32 [h_l, w_l]
-    candidate: Candidate
     lmbda: float
-
-    @property
-    def written_bytes(self) -> float:
-        """Returns the size of the file without ancillary data."""
-        return self.candidate.written_bytes
-
-    @property
-    def psnr_db(self) -> float:
-        """Returns the PSNR of the decoded image."""
-        return self.candidate.psnr_db
-
-    @property
-    def quality(self) -> float:
-        """Returns the quality by which trials of equal size are compared."""
-        return self.candidate.quality
 
 
 class Candidates:
@@ -116,11 +100,9 @@ class Candidates:
                 np.where(places[:: 1 << level, :: 1 << level] < count, of_beyond, of_meeting)
                 for level, (of_beyond, of_meeting) in enumerate(zip(beyond.symbols, meeting.symbols, strict=True))
             ]
-            return self.of(symbols, meeting.candidate.deltas)
+            return self.of(symbols, meeting.deltas)
 
-        best = best_of(
-            self._target, self._bisected(Bracket(0, places.size), candidate, self._target.meets, meeting.candidate)
-        )
+        best = best_of(self._target, self._bisected(Bracket(0, places.size), candidate, self._target.meets, meeting))
         assert best is not None
         return best
 

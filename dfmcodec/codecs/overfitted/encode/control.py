@@ -104,7 +104,7 @@ class FitControl:
         Without frozen latents, no steps are needed if coordinate descent can reach the target. With
         frozen latents, none are needed if the target is met or lies between two states.
         """
-        candidate, controller = tried[-1].candidate, IN_FURTHER_STEPS.of(self.target)
+        candidate, controller = tried[-1], IN_FURTHER_STEPS.of(self.target)
         descended = 1.0 if self.frozen_until else _DESCENDED[0]
         reached = Figures(descended * candidate.written_bytes, candidate.psnr_db)
         move = controller.wanted(self.target, reached)
@@ -119,18 +119,18 @@ class FitControl:
         meeting, beyond = self.nearest(tried)
         if meeting is None or beyond is None:
             last, controller = tried[-1], IN_DESCENTS.of(self.target)
-            return last.lmbda * exp(controller.limited(self._wanted(last.candidate) * 2 ** (len(tried) - 1)))
-        first, second = ((one.lmbda, self._wanted(one.candidate)) for one in (meeting, beyond))
+            return last.lmbda * exp(controller.limited(self._wanted(last) * 2 ** (len(tried) - 1)))
+        first, second = ((one.lmbda, self._wanted(one)) for one in (meeting, beyond))
         return false_position(first, second)
 
     def nearest(self, tried: Sequence[SymbolCandidate]) -> tuple[SymbolCandidate | None, SymbolCandidate | None]:
         """Returns the nearest to the target of the trials that meet it, and of the others."""
 
         def distance(one: SymbolCandidate) -> float:
-            return abs(self._wanted(one.candidate))
+            return abs(self._wanted(one))
 
-        meeting = [one for one in tried if self.target.meets(one.candidate)]
-        beyond = [one for one in tried if not self.target.meets(one.candidate)]
+        meeting = [one for one in tried if self.target.meets(one)]
+        beyond = [one for one in tried if not self.target.meets(one)]
         return min(meeting, key=distance, default=None), min(beyond, key=distance, default=None)
 
     def is_settled(self, tried: Sequence[SymbolCandidate]) -> bool:
@@ -138,8 +138,8 @@ class FitControl:
         meeting, beyond = self.nearest(tried)
         if meeting is None:
             return False
-        move = self._wanted(meeting.candidate)
-        return move == 0 or (beyond is not None and abs(self._wanted(beyond.candidate) - move) < _CLOSE)
+        move = self._wanted(meeting)
+        return move == 0 or (beyond is not None and abs(self._wanted(beyond) - move) < _CLOSE)
 
     def _wanted(self, candidate: Candidate) -> float:
         """Returns the change of log(lmbda) that a coordinate descent calls for; 0 if none."""

@@ -229,8 +229,8 @@ class Fit:
             if should_stop():
                 break
             weights = self._loss.weights(networks if rounding is None else rounding(networks))
-            softness = [Softness(temperature, noise, seeds[window]) for window in batch]
-            gradients = self._loss.gradients(weights, image, latents.values, softness, batch)
+            softness = {window: Softness(temperature, noise, seeds[window]) for window in batch}
+            gradients = self._loss.gradients(weights, image, latents.values, softness)
             for window, (_, grad_latents) in zip(batch, gradients, strict=True):
                 latents.add(self._windows, window, grad_latents)
             for window in batch:
@@ -270,7 +270,7 @@ class Fit:
         softness = Softness(np.float32(self.schedule.temperatures[0]), np.float32(0), np.uint32(0))  # keeps integers
         for first in range(0, self._window_count, self.schedule.batch):
             windows = range(first, min(first + self.schedule.batch, self._window_count))
-            for grad_weights, _ in self._loss.gradients(weights, image, grids, [softness] * len(windows), windows):
+            for grad_weights, _ in self._loss.gradients(weights, image, grids, dict.fromkeys(windows, softness)):
                 yield self._loss.total([grad_weights]).mapped(lambda part: part / np.float32(self.lmbda))
 
     def costs(self, networks: Networks, grids: Sequence[Float32]) -> Float32:

@@ -52,7 +52,6 @@ class Plan:
     start: Networks
     schedule: FitSchedule
     first_lmbda: float  # of the first steps; it also determines the step size of symbols
-    counts_networks: bool = True  # whether the loss includes the bits of weight deltas from `start`
 
 
 def plan_of(job: Job) -> Plan:

@@ -127,7 +127,7 @@ class _Search:
             code_of_lmbda(plan.first_lmbda),
             plan.start,
             plan.schedule,
-            delta_scales(plan.weights) if plan.counts_networks else None,
+            delta_scales(plan.weights),
             self._job.config.seed,
             frozen,
             peak=peak_value(image.bit_depth),
@@ -243,7 +243,8 @@ class _Search:
 
     def _tried(self, symbols: Sequence[Float32], fitted: Fitted) -> SymbolCandidate:
         """Returns the candidate with given symbols and the networks of a fit."""
-        return SymbolCandidate(symbols, self._candidates.of(symbols, fitted.deltas), fitted.fit.lmbda)
+        made = self._candidates.of(symbols, fitted.deltas)
+        return SymbolCandidate(made.written_bytes, made.psnr_db, made.model, symbols, fitted.fit.lmbda)
 
     def _descended_to_target(self, fitted: Fitted) -> list[SymbolCandidate]:
         """Runs coordinate descents until the target is met closely or lies between two results."""
@@ -263,7 +264,7 @@ class _Search:
         """Returns the candidate at the target, or a combination of two; None if none meets it."""
         meeting, beyond = self._control.nearest(tried)
         if meeting is None or beyond is None:
-            return None if meeting is None else meeting.candidate
+            return meeting
         return self._candidates.between(meeting, beyond)
 
     def _shrunk_to_target(self, fitted: Fitted, reason: str) -> Candidate:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dfmcodec._types import Float32
 from dfmcodec.codecs.overfitted.encode.networks import Networks
+from dfmcodec.codecs.overfitted.encode.windows import Windows
 
 
 class ImageTerms(NamedTuple):
@@ -36,43 +39,36 @@ class WindowPixels(NamedTuple):
     corner: Any  # the first row and column, int32 [2]
 
 
-class WindowLoss(Protocol):
+Softnesses = Mapping[int, Softness]  # of some windows, by their numbers
+# For each window, the gradient by the weights, for `WindowLoss.total`; and the gradient by the
+# latents of the window, in the order of `Windows.cut`, one grid after the other.
+Gradients = list[tuple[Any, Float32]]
+# For each window, the squared error of each pixel, float32 [WINDOW, WINDOW], and the bits of each
+# symbol, float32 [M], grid by grid from the finest.
+Costs = list[tuple[Float32, Float32]]
+
+
+@dataclass(frozen=True)
+class WindowLoss(ABC):
     """The loss of the windows of an image."""
 
+    windows: Windows
+    pixels: Sequence[WindowPixels]  # of each window
+
+    @abstractmethod
     def weights(self, networks: Networks) -> Any:
         """Returns networks in the form that the other methods accept, for use with many windows."""
 
-    def gradients(
-        self,
-        weights: Any,
-        image: ImageTerms,
-        latents: Sequence[Float32],
-        softness: Sequence[Softness],
-        windows: Sequence[int],
-    ) -> list[tuple[Any, Float32]]:
+    @abstractmethod
+    def gradients(self, weights: Any, image: ImageTerms, latents: Sequence[Float32], softness: Softnesses) -> Gradients:
         """Returns the gradients of the contributions of windows to the loss, times the number of
-        pixels of the image.
-
-        Args:
-            weights: The networks; see `weights`.
-            image: The values that all windows share.
-            latents: The latents of the image, float32 [h_l, w_l].
-            softness: The parameters of soft rounding in each window.
-            windows: The numbers of the windows.
-
-        Returns:
-            For each window, the gradient with respect to the weights, for `total`; and the gradient
-            with respect to the latents of the window, in the order of `Windows.cut`, one grid after
-            the other.
+        pixels of the image, whose latents are float32 [h_l, w_l].
         """
 
+    @abstractmethod
     def total(self, gradients: Sequence[Any]) -> Networks:
         """Returns the sum of the gradients of several windows with respect to the weights."""
 
-    def costs(
-        self, weights: Any, image: ImageTerms, grids: Sequence[Float32], windows: Sequence[int]
-    ) -> list[tuple[Float32, Float32]]:
-        """Returns the costs of integer symbols of windows: for each window, the squared error of
-        each pixel, float32 [WINDOW, WINDOW], and the bits of each symbol, float32 [M], grid by grid
-        from the finest.
-        """
+    @abstractmethod
+    def costs(self, weights: Any, image: ImageTerms, grids: Sequence[Float32], windows: Sequence[int]) -> Costs:
+        """Returns the costs of integer symbols of windows."""

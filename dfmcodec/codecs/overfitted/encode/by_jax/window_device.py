@@ -21,37 +21,31 @@ import numpy as np
 from dfmcodec._types import Float32
 from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import costs_of_window, gradient_of_window
 from dfmcodec.codecs.overfitted.encode.networks import Networks
-from dfmcodec.codecs.overfitted.encode.window_loss import ImageTerms, Softness, WindowPixels
-from dfmcodec.codecs.overfitted.encode.windows import Windows
+from dfmcodec.codecs.overfitted.encode.window_loss import (
+    Costs,
+    Gradients,
+    ImageTerms,
+    Softnesses,
+    WindowLoss,
+)
 from dfmcodec.fourier.jax_backend import calls
 
 Shapes = tuple[tuple[int, ...], ...]  # shapes of the arrays of networks
 LANES = 24  # windows per program: the number of windows of an image of 768x512
 
 
-@dataclass(frozen=True)
-class LossOnDevice:
+class LossOnDevice(WindowLoss):
     """`WindowLoss` by programs that compute many windows."""
-
-    windows: Windows
-    pixels: Sequence[WindowPixels]  # of each window
 
     def weights(self, networks: Networks) -> Any:
         return jax.tree.map(np.asarray, networks)
 
-    def gradients(
-        self,
-        weights: Any,
-        image: ImageTerms,
-        latents: Sequence[Float32],
-        softness: Sequence[Softness],
-        windows: Sequence[int],
-    ) -> list[tuple[Any, Float32]]:
+    def gradients(self, weights: Any, image: ImageTerms, latents: Sequence[Float32], softness: Softnesses) -> Gradients:
         with calls():
             return _line(gradient_of_window, _shapes(weights)).results(
                 [
                     (weights, image, self.windows.cut(window, latents), soft, self.pixels[window])
-                    for soft, window in zip(softness, windows, strict=True)
+                    for window, soft in softness.items()
                 ]
             )
 
@@ -59,9 +53,7 @@ class LossOnDevice:
         total: Networks = jax.tree.map(lambda *parts: np.sum(parts, axis=0), *gradients)
         return total
 
-    def costs(
-        self, weights: Any, image: ImageTerms, grids: Sequence[Float32], windows: Sequence[int]
-    ) -> list[tuple[Float32, Float32]]:
+    def costs(self, weights: Any, image: ImageTerms, grids: Sequence[Float32], windows: Sequence[int]) -> Costs:
         with calls():
             return _line(costs_of_window, _shapes(weights)).results(
                 [(weights, image, self.windows.cut(window, grids), self.pixels[window]) for window in windows]

@@ -69,11 +69,11 @@ def test_windows_of_a_program_are_those_of_kernels() -> None:
     networks = jax.tree.map(lambda array: array + rng.normal(0, 0.2, array.shape).astype(np.float32), start)
     latents = tuple(rng.normal(0, 2, size).astype(np.float32) for size in grid_sizes(100, 300))
     image = ImageTerms(np.array([100, 300], np.int32), np.float32(4e-3), np.float32(1.7), np.float32(255))
-    softness = [Softness(np.float32(0.3), np.float32(0), np.uint32(7))] * 3
+    softness = dict.fromkeys(range(3), Softness(np.float32(0.3), np.float32(0), np.uint32(7)))
     totals, gradients, costs = [], [], []
     for loss in (LossOnDevice(windows, pixels), LossByKernel(windows, pixels)):
         weights = loss.weights(networks)
-        found = loss.gradients(weights, image, latents, softness, range(3))
+        found = loss.gradients(weights, image, latents, softness)
         totals.append(loss.total([grad_weights for grad_weights, _ in found]))
         gradients.append([grad_latents for _, grad_latents in found])
         costs.append(loss.costs(weights, image, [np.rint(grid) for grid in latents], range(3)))

@@ -60,7 +60,7 @@ def some_image(height: int, width: int) -> tuple[ImageTerms, Windows, list[Windo
 
 
 def gradient(loss: Any, weights: Any, image: Any, latents: Any, softness: Softness, window: int) -> Any:
-    [of_window] = loss.gradients(weights, image, latents, [softness], [window])
+    [of_window] = loss.gradients(weights, image, latents, {window: softness})
     return of_window
 
 
