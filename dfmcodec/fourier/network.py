@@ -91,16 +91,6 @@ class CoordinateArchitecture:
         """Returns the largest number of intermediate values per position in any layer."""
         return max(layer.floats_per_position for layer in self.layers())
 
-    @property
-    def float_bytes(self) -> int:
-        """Returns the size of the weights as float32, including b_0, as in the publication."""
-        return 4 * sum(2 * layer.frequency_count * layer.outputs for layer in self.layers())
-
-    @property
-    def macs_per_pixel(self) -> int:
-        """Returns the multiply-adds of the sums over k, without the phase factors."""
-        return self.weight_count
-
     def as_dict(self) -> dict[str, Any]:
         """Returns plain values for reports."""
         return {

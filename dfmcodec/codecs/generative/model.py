@@ -77,7 +77,8 @@ class GenerativeModel:
         """Returns the bytes of the model's file."""
         if self.source is not None:
             return self.source
-        arrays = self._arrays()
+        arrays = dict(sorted(self.parameters.items()))
+        arrays |= {f"density_{name}": getattr(self.density, name) for name in _DENSITY}
         head = {
             "architecture": asdict(self.architecture),
             "report": dict(self.report),
@@ -97,10 +98,6 @@ class GenerativeModel:
     def rounded(self) -> GenerativeModel:
         """Returns the model with the values of its file, rounded to float16."""
         return read_model(self.file_bytes)
-
-    def _arrays(self) -> dict[str, Float32]:
-        parameters = dict(sorted(self.parameters.items()))
-        return parameters | {f"density_{name}": getattr(self.density, name) for name in _DENSITY}
 
     def coefficients(self, codes: Float32) -> Float32:
         """Computes the coefficients of codes, float32 [N, code_dim]: float32 [N,
@@ -218,7 +215,9 @@ def read_model(data: bytes) -> GenerativeModel:
         arrays = _read_arrays(data, head["arrays"], start, end)
         density = CodeDensity(*(arrays.pop(f"density_{name}") for name in _DENSITY))
         _check_shapes(architecture, arrays, density)
-        _check_report(head["report"])
+        if not (isinstance(head["report"], dict) and _is_plain(head["report"], _MAX_REPORT_DEPTH)):
+            msg = "the report is not a map of plain values"
+            raise ValueError(msg)
         return GenerativeModel(architecture, arrays, density, head["report"], data)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, msgpack.UnpackException) as error:
         what = printable(str(error))
@@ -272,13 +271,6 @@ def _read_arrays(data: bytes, listed: Any, start: int, end: int) -> dict[str, Fl
         msg = f"{end - start} bytes too many"
         raise ValueError(msg)
     return arrays
-
-
-def _check_report(report: Any) -> None:
-    """Raises ValueError for a report that is not a map of plain values."""
-    if not (isinstance(report, dict) and _is_plain(report, _MAX_REPORT_DEPTH)):
-        msg = "the report is not a map of plain values"
-        raise ValueError(msg)
 
 
 def _is_plain(value: Any, depth: int) -> bool:

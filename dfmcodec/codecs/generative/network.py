@@ -36,8 +36,8 @@ from dfmcodec.fourier.layer import (
     PHASE_FACTOR_MULTIPLY_ADDS,
     TAU,
     LayerShape,
-    complex_product,
     frequency_set,
+    products_of_phases,
 )
 from dfmcodec.fourier.network import MAX_DEPTH, MAX_WEIGHTS, POSITION_DIM
 
@@ -243,22 +243,10 @@ def features(v: Array, order: int, xp: ModuleType, cos_sin: CosSin) -> Array:
         float [.., 2 |K| - 1, N].
     """
     cos_v, sin_v = cos_sin(v)
-    one = xp.ones_like(v[..., :1, :])
     frequencies = frequency_set(v.shape[-2], order)
     if frequencies.order == 1:
-        return xp.concatenate([one, cos_v, sin_v], axis=-2)
-    cos, sin = one, xp.zeros_like(one)
-    if frequencies.is_full:
-        for j in range(frequencies.dim):
-            cos_j, sin_j = cos_v[..., j : j + 1, :], sin_v[..., j : j + 1, :]
-            product = complex_product(cos, sin, cos_j, sin_j)
-            cos, sin = (xp.concatenate(pair, axis=-2) for pair in zip((cos, sin), product, strict=True))
-    else:
-        stages = [(cos, sin)]
-        for parents, tops in frequencies.growth:
-            cos, sin = (part[..., parents, :] for part in stages[-1])
-            stages.append(complex_product(cos, sin, cos_v[..., tops, :], sin_v[..., tops, :]))
-        cos, sin = (xp.concatenate(parts, axis=-2) for parts in zip(*stages, strict=True))
+        return xp.concatenate([xp.ones_like(v[..., :1, :]), cos_v, sin_v], axis=-2)
+    cos, sin = products_of_phases(cos_v, sin_v, frequencies, xp, axis=-2)
     return xp.concatenate([cos, sin[..., 1:, :]], axis=-2)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dfmcodec.codecs.coordinate.encode.search import fit_network
 from dfmcodec.codecs.generative.model import GenerativeModel
 from dfmcodec.errors import require
 from dfmcodec.image import Image
 from dfmcodec.search.encoder import WITHOUT_FITTING, Encoder
+from dfmcodec.search.job import Job, Outcome
 
 
 def _check(_image: Image, _generator: GenerativeModel | None) -> None:
@@ -14,4 +14,10 @@ def _check(_image: Image, _generator: GenerativeModel | None) -> None:
     require("the coordinate codec", "jax", "optax", otherwise=WITHOUT_FITTING)
 
 
-ENCODER = Encoder(fit_network, _check)
+def _encode(job: Job) -> Outcome:
+    from dfmcodec.codecs.coordinate.encode.search import fit_network  # imports JAX
+
+    return fit_network(job)
+
+
+ENCODER = Encoder(_encode, _check)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING
 
 from dfmcodec._types import Float64
 from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
 from dfmcodec.codecs.coordinate.decode import render_model, render_weights
+from dfmcodec.codecs.coordinate.encode.quantize import Quantizer
 from dfmcodec.codecs.coordinate.encode.sizing import choose_architecture, ladder
+from dfmcodec.codecs.coordinate.encode.train import Budget, Fit, Trainer
 from dfmcodec.codecs.coordinate.sections import estimate_network_bytes, side_bytes, write_weights
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.fourier.network import CoordinateArchitecture, axis_positions
@@ -21,9 +22,6 @@ from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.driver import End, Search, Watch, drive
 from dfmcodec.search.job import Job, NetworkFigures, Outcome, Progress, restarts_text
 from dfmcodec.search.target import Figures, PsnrTarget, SizeTarget
-
-if TYPE_CHECKING:
-    from dfmcodec.codecs.coordinate.encode.train import Fit, Trainer
 
 _AIM = 0.99  # fraction of the budget for the step sizes with which the last part of the fit trains
 
@@ -46,8 +44,6 @@ def fit_network(job: Job) -> Outcome:
 
 def _to_size(job: Job, budget_bytes: int) -> Outcome:
     """Returns the best fit whose file has at most `budget_bytes` without ancillary data."""
-    from dfmcodec.codecs.coordinate.encode.quantize import Quantizer
-
     image, config = job.image, job.config
     arch = choose_architecture(config, image, budget_bytes, job.too_small)
     trainer = _trainer(job, arch)
@@ -94,8 +90,6 @@ class _Ladder(Search[CoordinateArchitecture, _Trial]):
         return True
 
     def trial(self, parameter: CoordinateArchitecture, check: Callable[[], None]) -> _Trial:
-        from dfmcodec.codecs.coordinate.encode.quantize import Quantizer
-
         image, trainer = self._job.image, _trainer(self._job, parameter)
         fit = _fit(self._job, trainer, 0.0, 1.0)
         self.steps, self.seconds = self.steps + fit.steps, self.seconds + fit.seconds
@@ -138,8 +132,6 @@ def _outcome(
 
 
 def _trainer(job: Job, arch: CoordinateArchitecture) -> Trainer:
-    from dfmcodec.codecs.coordinate.encode.train import Trainer
-
     return Trainer(job.image, arch, job.config.recipe_settings, job.config.seed)
 
 
@@ -147,8 +139,6 @@ def _fit(
     job: Job, trainer: Trainer, start: float, stop: float, rounding: Float64 | None = None, before: Fit | None = None
 ) -> Fit:
     """Runs a part of the fit; see `Trainer.run`. Progress includes `before`."""
-    from dfmcodec.codecs.coordinate.encode.train import Budget
-
     config: EncoderConfig = job.config
     limit = config.time_limit_s
     steps = config.training_steps or (inf if limit is not None else config.recipe_settings.steps)

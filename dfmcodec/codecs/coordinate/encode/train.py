@@ -180,11 +180,9 @@ class Trainer:
 def initial_weights(architecture: CoordinateArchitecture, recipe: Recipe, seed: int) -> Float32:
     """Draws Gaussian initial weights in file order, float32 [weight_count]."""
     rng = np.random.default_rng(seed)
-    layers = []
-    for number, layer in enumerate(architecture.layers()):
-        std = recipe.first_std if number == 0 else recipe.inner_std
-        layers.append(rng.normal(0, std, layer.weight_count))
-    return np.concatenate(layers).astype(np.float32)
+    deviations = [recipe.first_std] + [recipe.inner_std] * (architecture.depth - 1)
+    layers = zip(deviations, architecture.layer_sizes(), strict=True)
+    return np.concatenate([rng.normal(0, std, size) for std, size in layers]).astype(np.float32)
 
 
 def _round_weights(weights: jax.Array, steps: jax.Array) -> jax.Array:

@@ -17,6 +17,7 @@ import optax
 
 from dfmcodec._types import Array, Float32, UInt8
 from dfmcodec.codecs.generative.training.data import ImageSet
+from dfmcodec.codecs.generative.training.evaluate import in_batches
 from dfmcodec.errors import ImageError
 from dfmcodec.fourier.jax_backend import use_compilation_cache
 
@@ -64,14 +65,12 @@ def classify(weights: Weights, images: UInt8) -> tuple[Float32, Float32]:
     of images, uint8 [N, H, W, C].
     """
     use_compilation_cache()
-    features, probabilities = [], []
-    for start in range(0, len(images), _EVALUATED):
-        batch = images[start : start + _EVALUATED]
-        padded = np.pad(batch, [(0, _EVALUATED - len(batch)), (0, 0), (0, 0), (0, 0)])
-        feature, logits = _evaluate(weights, jnp.asarray(padded))
-        features.append(np.asarray(feature)[: len(batch)])
-        probabilities.append(np.asarray(jax.nn.softmax(logits))[: len(batch)])
-    return np.concatenate(features), np.concatenate(probabilities)
+
+    def evaluate(batch: UInt8) -> tuple[Array, Array]:
+        features, logits = _evaluate(weights, jnp.asarray(batch))
+        return features, jax.nn.softmax(logits)
+
+    return in_batches(evaluate, images, _EVALUATED)
 
 
 def accuracy(weights: Weights, data: ImageSet) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dfmcodec._types import Float32, UInt8
+from dfmcodec._types import Array, Float32, UInt8
 from dfmcodec.codecs.generative.training import measures
 from dfmcodec.codecs.generative.training.data import ImageSet
 from dfmcodec.metrics import psnr_of_mse
@@ -34,6 +34,17 @@ class Evaluation:
     def as_dict(self) -> dict[str, Any]:
         """Returns plain values for reports."""
         return asdict(self)
+
+
+def in_batches(evaluate: Callable[[UInt8], tuple[Array, Array]], images: UInt8, size: int) -> tuple[Float32, Float32]:
+    """Computes features and class probabilities in batches of one size, to compile once."""
+    results = []
+    for start in range(0, len(images), size):
+        batch = images[start : start + size]
+        padded = np.pad(batch, [(0, size - len(batch)), (0, 0), (0, 0), (0, 0)])
+        results.append([np.asarray(values)[: len(batch)] for values in evaluate(padded)])
+    features, probabilities = (np.concatenate(parts) for parts in zip(*results, strict=True))
+    return features, probabilities
 
 
 def evaluate(

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Array, Float32, UInt8
+from dfmcodec.codecs.generative.training.evaluate import in_batches
 from dfmcodec.errors import ImageError
 from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
 
@@ -199,16 +200,9 @@ def classify(weights: Mapping[str, npt.NDArray[np.generic]], images: UInt8) -> t
         et al. 2016 omit.
     """
     use_compilation_cache()
-    features, probabilities = [], []
     with calls():
         taken = {name: jnp.asarray(weights[name], jnp.float32) for name in shapes()}
-        for start in range(0, len(images), _BATCH):
-            batch = images[start : start + _BATCH]
-            padded = np.pad(batch, [(0, _BATCH - len(batch)), (0, 0), (0, 0), (0, 0)])
-            feature, probability = _evaluate(taken, jnp.asarray(padded))
-            features.append(np.asarray(feature)[: len(batch)])
-            probabilities.append(np.asarray(probability)[: len(batch)])
-    return np.concatenate(features), np.concatenate(probabilities)
+        return in_batches(lambda batch: _evaluate(taken, jnp.asarray(batch)), images, _BATCH)
 
 
 @jax.jit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from dfmcodec.codecs.generative.network import GenerativeArchitecture
@@ -61,17 +61,8 @@ class Preset:
 
     def architecture(self, height: int, width: int, channels: int) -> GenerativeArchitecture:
         """Returns the architecture for images of a size."""
-        return GenerativeArchitecture(
-            height,
-            width,
-            channels,
-            self.code_dim,
-            self.hidden,
-            self.depth,
-            self.machine_width,
-            self.order,
-            self.octaves,
-        )
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "recipe"}
+        return GenerativeArchitecture(height, width, channels, **own)
 
     def with_variant(self, variant: str | None) -> Preset:
         """Returns the preset with another variant; unchanged if None. The codes of a table are

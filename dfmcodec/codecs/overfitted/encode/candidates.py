@@ -48,27 +48,19 @@ class SymbolCandidate(Candidate):
     lmbda: float
 
 
+@dataclass(frozen=True)
 class Candidates:
-    """The candidates of one image.
+    """The candidates of one image."""
 
-    Args:
-        job: The image and its settings.
-        target: The target.
-        weights: The pretrained weights to which weight deltas refer.
-        lmbda_code: The code that determines the step size of symbols; see
-            `codecs.overfitted.grids`.
-    """
-
-    def __init__(self, job: Job, target: Target, weights: OverfittedWeights, lmbda_code: int) -> None:
-        self._job = job
-        self._target = target
-        self._weights = weights
-        self._lmbda_code = lmbda_code
+    job: Job
+    target: Target
+    weights: OverfittedWeights  # to which weight deltas refer
+    lmbda_code: int
 
     def networks_bytes(self, deltas: WeightDeltas) -> int:
         """Returns the number of bytes of networks in a file, including their check."""
-        check = CHECK_BYTES if self._job.has_checks else 0
-        return len(write_networks(self._weights, deltas)) + SECTION_ENTRY.size + check
+        check = CHECK_BYTES if self.job.has_checks else 0
+        return len(write_networks(self.weights, deltas)) + SECTION_ENTRY.size + check
 
     def of(self, latents: Sequence[Float32], deltas: WeightDeltas, shrink: float = 0.0) -> Candidate:
         """Returns the candidate with rounded latents, in symbols.
@@ -81,9 +73,9 @@ class Candidates:
             of_grid = min(shrink, _GRID_SHRINK)
             grids += (_shrunk(grid, of_grid),)
             shrink -= of_grid
-        image, weights = self._job.image, self._weights
+        image, weights = self.job.image, self.weights
         arch = OverfittedArchitecture(image.channels, len(grids), 1, weights.width, 1, weights.checksum)
-        model = QuantizedGrids(arch, image.height, image.width, self._lmbda_code, grids, deltas, image.bit_depth)
+        model = QuantizedGrids(arch, image.height, image.width, self.lmbda_code, grids, deltas, image.bit_depth)
         network, _ = weights.networks_of(deltas)
         size = container_bytes(Model.OVERFITTED) + len(write_grids(grids, network)) + self.networks_bytes(deltas)
         return Candidate(size, psnr(image.pixels, render_model(model), image.visible), model)
@@ -102,7 +94,7 @@ class Candidates:
             ]
             return self.of(symbols, meeting.deltas)
 
-        best = best_of(self._target, self._bisected(Bracket(0, places.size), candidate, self._target.meets, meeting))
+        best = best_of(self.target, self._bisected(Bracket(0, places.size), candidate, self.target.meets, meeting))
         assert best is not None
         return best
 
@@ -116,7 +108,7 @@ class Candidates:
             return self.of(latents, deltas, _LEAST_SHRINK + farthest * part / parts)
 
         def has_to_shrink_more(tried: Candidate) -> bool:
-            return self._target.meets(tried) != self._target.limits_size
+            return self.target.meets(tried) != self.target.limits_size
 
         return self._bisected(Bracket(0, parts), candidate, has_to_shrink_more, self.of(latents, deltas))
 
@@ -137,8 +129,8 @@ class Candidates:
             return holds(tried[-1])
 
         def should_stop() -> bool:
-            best = best_of(self._target, tried)
-            return len(tried) > _TRIALS or (best is not None and self._target.is_close(best))
+            best = best_of(self.target, tried)
+            return len(tried) > _TRIALS or (best is not None and self.target.is_close(best))
 
         bracket.bisect(holds_at, should_stop)
         return tried

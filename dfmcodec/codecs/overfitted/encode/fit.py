@@ -22,9 +22,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import InitVar, dataclass, replace
 from math import cos, isfinite, log, pi
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -108,53 +108,25 @@ class Measured:
         return psnr_of_mse(self.mse * PEAK_CODE_VALUE**2)
 
 
+@dataclass(eq=False)
 class Fit:
-    """The fit of an RGB image.
+    """The fit of an RGB image."""
 
-    Args:
-        colours: float32 [3, H, W] in [0, 1].
-        lmbda: The Lagrange multiplier of bits in the loss. `lmbda` may be changed between steps.
-        lmbda_code: The code that determines the step size of symbols; see
-            `codecs.overfitted.grids`.
-        start: The initial networks.
-        schedule: The schedule of the fit.
-        scales: The scale of the Laplace distribution of each weight delta from `start`; None if
-            weight deltas cost no bits.
-        seed: The seed of the noise and of the order of windows.
-        frozen: The latents of the finest grids that stay zero at first: bool [h_l, w_l]; see
-            `smooth`.
-        rate_fraction: The fraction of the bits of weight deltas that the loss includes; below 1 for
-            a crop that represents a larger image.
-        peak: The largest code value of the image.
-        weights: The weights of the squared errors of pixels, float32 [H, W]; None for equal
-            weights.
-    """
+    colours: InitVar[Float32]  # float32 [3, H, W] in [0, 1]
+    lmbda: float  # the Lagrange multiplier of bits in the loss; may be changed between steps
+    lmbda_code: int  # determines the step size of symbols; see `codecs.overfitted.grids`
+    first: Networks  # the initial networks
+    schedule: FitSchedule
+    scales: Networks | None = None  # of the distributions of deltas from `first`; None if deltas cost no bits
+    seed: int = 0  # of the noise and of the order of windows
+    frozen: Sequence[Bools] = ()  # latents of the finest grids that stay zero at first, bool [h_l, w_l]; see `smooth`
+    rate_fraction: float = 1.0  # of the bits of deltas in the loss; below 1 for a crop of a larger image
+    peak: int = PEAK_CODE_VALUE  # the largest code value of the image
+    weights: InitVar[Float32 | None] = None  # of the squared errors of pixels, float32 [H, W]
 
-    def __init__(
-        self,
-        colours: Float32,
-        lmbda: float,
-        lmbda_code: int,
-        start: Networks,
-        schedule: FitSchedule,
-        scales: Networks | None = None,
-        seed: int = 0,
-        frozen: Sequence[Bools] = (),
-        rate_fraction: float = 1.0,
-        peak: int = PEAK_CODE_VALUE,
-        weights: Float32 | None = None,
-    ) -> None:
+    def __post_init__(self, colours: Float32, weights: Float32 | None) -> None:
         self.height: int = colours.shape[1]
         self.width: int = colours.shape[2]
-        self.lmbda = lmbda
-        self.lmbda_code = lmbda_code
-        self.schedule = schedule
-        self._start = start
-        self._scales = scales
-        self._seed = seed
-        self._frozen = frozen
-        self._rate_fraction = rate_fraction
-        self._peak = peak
         self._windows = Windows.of(self.height, self.width)
         pixel_weights = self._windows.pixel_weights()
         if weights is not None:
@@ -175,7 +147,7 @@ class Fit:
         """Returns the state before the first step; latents, in symbols, are zeros if None."""
         if latents is None:
             latents = [np.zeros(size, dtype=np.float32) for size in grid_sizes(self.height, self.width)]
-        return FitState(self._start, SoapState.start(self._start.in_parts), Latents.start(latents))
+        return FitState(self.first, SoapState.start(self.first.in_parts), Latents.start(latents))
 
     def with_lmbda(self, lmbda: float) -> Self:
         """Returns the fit with another Lagrange multiplier."""
@@ -183,17 +155,10 @@ class Fit:
         other.lmbda = lmbda
         return other
 
-    def shortened(self, steps: int) -> Self:
-        """Returns a fit with fewer steps, and with the rates and noise of such a fit."""
-        return self._scheduled(replace(self.schedule, steps=steps))
-
-    def slowed_down(self) -> Self:
-        """Returns a fit with half the learning rate of networks, to restart a fit that diverged."""
-        return self._scheduled(replace(self.schedule, network_rate=self.schedule.network_rate / 2))
-
-    def _scheduled(self, schedule: FitSchedule) -> Self:
+    def rescheduled(self, **changes: Any) -> Self:
+        """Returns the fit with changes of its schedule."""
         other = copy(self)
-        other.schedule = schedule
+        other.schedule = replace(self.schedule, **changes)
         return other
 
     def step(
@@ -220,7 +185,7 @@ class Fit:
         temperature, noise = (np.float32(a + (b - a) * fraction_done) for a, b in ends)
         wavelet_rates = [self.schedule.wavelet_rate * factor * left for factor in self.schedule.level_rates]
         networks, moments, latents = state.networks, state.network_moments, state.moving_latents.copy()
-        random = np.random.default_rng((self._seed, number))
+        random = np.random.default_rng((self.seed, number))
         order = random.permutation(self._window_count)
         seeds = random.integers(1 << 32, size=len(order), dtype=np.uint32)
         image = self._image()
@@ -239,10 +204,10 @@ class Fit:
                 total = self._loss.total([grad_weights for grad_weights, _ in gradients])
                 share = np.float32(len(order) / len(batch) / self.pixel_count)
                 rate = np.float32(self.schedule.network_rate * left)
-                bit_cost = image.lmbda * np.float32(self._rate_fraction / self.pixel_count)
-                networks, moments = _move(networks, moments, total, share, bit_cost, rate, self._start, self._scales)
+                bit_cost = image.lmbda * np.float32(self.rate_fraction / self.pixel_count)
+                networks, moments = _move(networks, moments, total, share, bit_cost, rate, self.first, self.scales)
         if fraction_done < self.schedule.frozen_fraction:
-            for grid, frozen in zip(latents.values, self._frozen, strict=False):
+            for grid, frozen in zip(latents.values, self.frozen, strict=False):
                 grid[frozen] = 0
         return FitState(networks, moments, latents)
 
@@ -299,7 +264,7 @@ class Fit:
     def _image(self) -> ImageTerms:
         size = np.array([self.height, self.width], dtype=np.int32)
         step = np.float32(symbol_step(self.lmbda_code))
-        return ImageTerms(size, np.float32(self.lmbda), step, np.float32(self._peak))
+        return ImageTerms(size, np.float32(self.lmbda), step, np.float32(self.peak))
 
 
 def _move(

@@ -173,7 +173,8 @@ class _Search:
                 continue
             found = now.measured()
             if found is None:
-                now = replace(now, state=kept, fit=now.fit.slowed_down())
+                half = now.fit.schedule.network_rate / 2
+                now = replace(now, state=kept, fit=now.fit.rescheduled(network_rate=half))
                 if not self._watch.can_restart():
                     reason = "diverged"
                 continue
@@ -200,7 +201,7 @@ class _Search:
         elif number == _TIMED_STEPS[-1]:
             each = (seconds - self._timed_from_s) / (_TIMED_STEPS[-1] - _TIMED_STEPS[0])
             affordable = number + int(_FOR_STEPS * max(0.0, limit - seconds) / each)
-            return fit.shortened(min(fit.schedule.steps, affordable))
+            return fit.rescheduled(steps=min(fit.schedule.steps, affordable))
         return fit
 
     def _with_descended_grids(self, fitted: Fitted) -> Fitted:
