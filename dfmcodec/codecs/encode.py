@@ -90,7 +90,9 @@ def encode_image(
                 result = _better_than_quick(image, result, encoders[0].fallback, should_stop)
         else:
             result = _better_of(image, config, models, on_progress, should_stop)
-    on_progress(_all_done(result.report))
+    report = result.report
+    what = f"{report.psnr_db:.2f} dB, {report.file_bytes} bytes{restarts_text(report.restarts)}"
+    on_progress(Progress(1.0, report.steps, report.psnr_db, report.total_s, what, report.budget_bytes))
     return result
 
 
@@ -157,12 +159,6 @@ def _with_measure(image: Image, config: EncoderConfig, notify: Notify) -> Encode
         f"images with a side below {SMALLEST_SIDE} have no SSIMULACRA2; the target is {psnr_db:.1f} dB of PSNR instead"
     )
     return replace(config, ssimulacra2=None, psnr=psnr_db, tune=None)
-
-
-def _all_done(report: EncodeReport) -> Progress:
-    """Returns the last progress to display: the figures of the file."""
-    what = f"{report.psnr_db:.2f} dB, {report.file_bytes} bytes{restarts_text(report.restarts)}"
-    return Progress(1.0, report.steps, report.psnr_db, report.total_s, what, report.budget_bytes)
 
 
 def _better_of(
@@ -298,16 +294,21 @@ def _ancillary(image: Image, generator: GenerativeModel | None) -> dict[Section,
 def _job(
     image: Image, config: EncoderConfig, asked: Target, codec: Codec, ancillary: dict[Section, bytes], **others: Any
 ) -> Job:
-    """Returns the job of encoding an image with a codec; `others` are arguments of `Job`."""
+    """Returns the job of encoding an image with a codec; `others` are arguments of `Job`.
+
+    A size budget includes checks, except those of the model's optional sections, unless all of them
+    may take too large a fraction of the file.
+    """
     encoder, coded = codec.encoder(), _as_coded(image, fill=not codec.needs_generator)
-    symbol_checks, optional = encoder.symbol_checks(coded), len(codec.header.optional_sections)
-    checks_bytes = _bytes_for_checks(symbol_checks, optional, len(ancillary), asked.limit_bytes)
+    needed, budget = container.checks_file_bytes(1 + len(ancillary), encoder.symbol_checks(coded)), asked.limit_bytes
+    most = needed + len(codec.header.optional_sections) * CHECK_BYTES
+    has_checks = budget is not None and most <= CHECKS_FRACTION * LEAST_USED * budget
     return Job.of(
         coded,
         config,
         asked if encoder.aims_at_scores else asked.as_lmbda(),
-        container.sections_file_bytes(ancillary) + checks_bytes,
-        has_checks=checks_bytes > 0,
+        container.sections_file_bytes(ancillary) + (needed if has_checks else 0),
+        has_checks=has_checks,
         metadata_bytes=len(ancillary.get(Section.METADATA, b"")),
         **others,
     )
@@ -361,15 +362,6 @@ def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, dat
         config=config,
         trace=outcome.trace,
     )
-
-
-def _bytes_for_checks(symbol_checks: int, optional_sections: int, ancillary: int, budget: int | None) -> int:
-    """Returns the bytes of a size budget that are reserved for checks, except those of the model's
-    optional sections; 0 without a budget, or if checks may take too large a fraction of the file.
-    """
-    needed = container.checks_file_bytes(1 + ancillary, symbol_checks)
-    largest = needed + optional_sections * CHECK_BYTES
-    return needed if budget is not None and largest <= CHECKS_FRACTION * LEAST_USED * budget else 0
 
 
 def _as_coded(image: Image, fill: bool) -> Image:

@@ -1,11 +1,7 @@
 """Deep Fourier Machine: the network from positions to samples.
 
-It composes Fourier layers (`fourier.layer`). The first layer takes a position in [0,1)^2, and a
-tanh follows the last layer. The layer is equation 4.5 and the composition equation 4.6 of a thesis
-on Deep Fourier Machines (title page not at hand), with losses 4.7 and 4.8 and algorithms 1 to 3.
-
-The module contains the architecture of the coordinate codec, the composition, the positions of
-pixels, and the order of the weights in a file.
+It composes Fourier layers; see `fourier.layer`, also for the publication. The first layer takes a
+position in [0,1)^2, and a tanh follows the last layer.
 """
 
 from __future__ import annotations

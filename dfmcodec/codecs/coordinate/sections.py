@@ -36,16 +36,6 @@ def side_bytes(architecture: CoordinateArchitecture) -> int:
     return sum(1 + layer.order + 1 for layer in architecture.layers())
 
 
-def stream_bits(model: QuantizedNetwork) -> float:
-    """Returns the size of the range-coded stream in bits, estimated from its tables."""
-    bits = 0.0
-    for layer, groups in coding_groups(model.architecture):
-        for group in groups:
-            symbols = model.symbols[layer][group]
-            bits += float(laplace(best_laplace_index(symbols)).cost_bits(symbols).sum())
-    return bits
-
-
 def network_file_bytes(architecture: CoordinateArchitecture) -> int:
     """Returns the size of a file without its range-coded stream and ancillary data."""
     return container_bytes(Model.COORDINATE) + side_bytes(architecture)
@@ -56,7 +46,12 @@ def estimate_network_bytes(model: QuantizedNetwork) -> float:
 
     The error is at most the last word of the range coder.
     """
-    return network_file_bytes(model.architecture) + stream_bits(model) / 8
+    bits = 0.0
+    for layer, groups in coding_groups(model.architecture):
+        for group in groups:
+            symbols = model.symbols[layer][group]
+            bits += float(laplace(best_laplace_index(symbols)).cost_bits(symbols).sum())
+    return network_file_bytes(model.architecture) + bits / 8
 
 
 def write_weights(model: QuantizedNetwork) -> bytes:

@@ -43,8 +43,4 @@ def _read(state: FileState, _region: Region | None, _level: int, losses: Losses)
     return model, complete_region(state)
 
 
-def _symbol_checks(model: QuantizedGrids) -> list[int]:
-    return grid_checks(model.grids)
-
-
-SECTIONS = SectionForm(_write, _read, _symbol_checks)
+SECTIONS = SectionForm(_write, _read, lambda model: grid_checks(model.grids))

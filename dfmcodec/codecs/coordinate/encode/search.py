@@ -46,7 +46,7 @@ def _to_size(job: Job, budget_bytes: int) -> Outcome:
     """Returns the best fit whose file has at most `budget_bytes` without ancillary data."""
     image, config = job.image, job.config
     arch = choose_architecture(config, image, budget_bytes, job.too_small)
-    trainer = _trainer(job, arch)
+    trainer = Trainer(image, arch, config.recipe_settings, config.seed)
     rounded_from = 1 - config.recipe_settings.rounded_fraction
     fit = _fit(job, trainer, 0.0, rounded_from)
     float_psnr = _psnr_of_weights(image, fit, arch)
@@ -90,7 +90,8 @@ class _Ladder(Search[CoordinateArchitecture, _Trial]):
         return True
 
     def trial(self, parameter: CoordinateArchitecture, check: Callable[[], None]) -> _Trial:
-        image, trainer = self._job.image, _trainer(self._job, parameter)
+        image, config = self._job.image, self._job.config
+        trainer = Trainer(image, parameter, config.recipe_settings, config.seed)
         fit = _fit(self._job, trainer, 0.0, 1.0)
         self.steps, self.seconds = self.steps + fit.steps, self.seconds + fit.seconds
         self.restarts += trainer.restarts
@@ -129,10 +130,6 @@ def _outcome(
     arch, stream_bytes = model.architecture, len(write_weights(model)) - side_bytes(model.architecture)
     figures = NetworkFigures(float_psnr_db, 8 * stream_bytes / arch.weight_count, model.step_indices)
     return Outcome(model, estimate_network_bytes(model), figures, steps, seconds, reason, restarts)
-
-
-def _trainer(job: Job, arch: CoordinateArchitecture) -> Trainer:
-    return Trainer(job.image, arch, job.config.recipe_settings, job.config.seed)
 
 
 def _fit(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -30,10 +29,6 @@ class Evaluation:
     held_out_neighbour_mse: float  # the same for held-out images: the value expected of a model that does not copy
     reconstruction_psnr_db: float | None  # of held-out images, rendered from their codes; None without these
     reconstruction_frechet_distance: float | None  # of these reconstructions
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns plain values for reports."""
-        return asdict(self)
 
 
 def in_batches(evaluate: Callable[[UInt8], tuple[Array, Array]], images: UInt8, size: int) -> tuple[Float32, Float32]:

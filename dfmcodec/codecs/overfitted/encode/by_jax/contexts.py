@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dfmcodec.codecs.overfitted.context import ACTIVATION_MAX, CAUSAL, COARSER, COMPANDING, FEATURES
-from dfmcodec.codecs.overfitted.encode.by_jax.neighbours import gathered
-from dfmcodec.codecs.overfitted.encode.by_jax.upsampling import upsampled_planes
+from dfmcodec.codecs.overfitted.encode.by_jax.planes import gathered, upsampled_planes
 from dfmcodec.codecs.overfitted.encode.contexts import FEATURE_UNIT, HIDDEN_UNIT, ContextWeights
 from dfmcodec.codecs.overfitted.encode.windows import window_samples
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS

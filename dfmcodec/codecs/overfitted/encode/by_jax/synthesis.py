@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from dfmcodec.codecs.overfitted.encode.by_jax.contexts import Grids
-from dfmcodec.codecs.overfitted.encode.by_jax.neighbours import neighbourhoods
-from dfmcodec.codecs.overfitted.encode.by_jax.upsampling import upsampled_planes
+from dfmcodec.codecs.overfitted.encode.by_jax.planes import neighbourhoods, upsampled_planes
 from dfmcodec.codecs.overfitted.synthesis import STAGES, SynthesisNetwork, stages, synthesis_colours
 from dfmcodec.image.region import CHANNELS
 

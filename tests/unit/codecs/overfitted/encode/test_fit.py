@@ -43,9 +43,14 @@ from dfmcodec.codecs.overfitted.context import (
 from dfmcodec.codecs.overfitted.encode import fit as fitting
 from dfmcodec.codecs.overfitted.encode.by_jax import contexts as rate
 from dfmcodec.codecs.overfitted.encode.by_jax.contexts import Grids, laplace_bits, symbol_bits
-from dfmcodec.codecs.overfitted.encode.by_jax.neighbours import Offsets, gathered, neighbourhoods
+from dfmcodec.codecs.overfitted.encode.by_jax.planes import (
+    Offsets,
+    gathered,
+    neighbourhoods,
+    upsampled_planes,
+    upsampling_matrix,
+)
 from dfmcodec.codecs.overfitted.encode.by_jax.synthesis import cosine_less_one_and_sine, window_colours
-from dfmcodec.codecs.overfitted.encode.by_jax.upsampling import upsampled_planes, upsampling_matrix
 from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import soft_round
 from dfmcodec.codecs.overfitted.encode.contexts import BY_LEVEL, ContextWeights, unit_of
 from dfmcodec.codecs.overfitted.encode.fit import Fit, FitSchedule, FitState
