@@ -40,8 +40,7 @@ class ContextWeights(NamedTuple):
         arrays = {}
         for name in _UNITS:
             values = np.asarray(getattr(network, name), dtype=np.float64) - _HALF_STEPS.get(name, 0)
-            values = values.T if name in BY_LEVEL else values
-            values = values / unit_of(name).reshape(-1, *[1] * (values.ndim - 1))
+            values = in_floats(name, values)
             residual = np.eye(*values.shape) if name == "w2" else 0
             arrays[name] = (values - residual).astype(np.float32)
         return cls(**arrays)
@@ -53,18 +52,10 @@ class ContextWeights(NamedTuple):
             values = np.asarray(getattr(self, name), dtype=np.float64)
             if name == "w2":
                 values = values + np.eye(*values.shape)  # the residual connection
-            scaled = values * unit_of(name).reshape(-1, *[1] * (values.ndim - 1))
-            arrays[name] = scaled.T if name in BY_LEVEL else scaled
-        for name, half_step in _HALF_STEPS.items():
-            arrays[name] = arrays[name] + half_step
-        limited = {name: _limited(name, np.rint(array)) for name, array in arrays.items()}
-        return GridNetwork(**limited)
-
-
-def _limited(name: str, values: np.ndarray) -> np.ndarray:
-    """Clips an array of `GridNetwork` to its limits, float32."""
-    limit = GridNetwork.LIMITS[name]
-    return np.asarray(np.clip(values, -limit, limit), dtype=np.float32)
+            integers = np.rint(in_integers(name, values) + _HALF_STEPS.get(name, 0))
+            limit = GridNetwork.LIMITS[name]
+            arrays[name] = np.clip(integers, -limit, limit).astype(np.float32)
+        return GridNetwork(**arrays)
 
 
 # Added to constants so that floor rounds to nearest: half of the integer by which it divides.
@@ -84,6 +75,22 @@ _UNITS = {  # values in a GridNetwork for a floating-point weight of 1; two valu
 assert tuple(_UNITS) == ContextWeights._fields == tuple(GridNetwork.LIMITS)
 
 
-def unit_of(name: str) -> np.ndarray:
-    """Returns the value in a `GridNetwork` for a weight of 1: one for all, or for each output."""
-    return np.atleast_1d(np.asarray(_UNITS[name], dtype=np.float64))
+def unit_of(name: str, like: np.ndarray | None = None) -> np.ndarray:
+    """Returns the value in a `GridNetwork` for a weight of 1: one for all, or for each output.
+
+    With an array of weights, it has the type of this array and can be multiplied by it.
+    """
+    unit = np.atleast_1d(np.asarray(_UNITS[name], dtype=np.float64))
+    return unit if like is None else unit.astype(like.dtype).reshape(-1, *[1] * (like.ndim - 1))
+
+
+def in_integers(name: str, values: np.ndarray, power: float = 1.0) -> np.ndarray:
+    """Converts an array of `ContextWeights` to the units, or a power of them, of `GridNetwork`."""
+    scaled = values * unit_of(name, values) ** power
+    return scaled.T if name in BY_LEVEL else scaled
+
+
+def in_floats(name: str, values: np.ndarray) -> np.ndarray:
+    """Converts an array of `GridNetwork` to the units of `ContextWeights`."""
+    values = values.T if name in BY_LEVEL else values
+    return np.asarray(values / unit_of(name, values))

@@ -9,11 +9,10 @@ from functools import cached_property
 import numpy as np
 
 from dfmcodec._types import Float32
-from dfmcodec.codecs.overfitted.encode.contexts import BY_LEVEL, ContextWeights, unit_of
+from dfmcodec.codecs.overfitted.encode.contexts import BY_LEVEL, ContextWeights, in_floats, in_integers
 from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.sections.networks import delta_bits
-from dfmcodec.codecs.overfitted.synthesis import SynthesisNetwork
-from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS, DELTA_NAMES, EXPONENTS, OverfittedWeights, WeightDeltas
+from dfmcodec.codecs.overfitted.weights import DELTA_NAMES, EXPONENTS, OverfittedWeights, WeightDeltas
 from dfmcodec.entropy.tables import SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 
 Cost = Callable[[Networks], float]  # MSE / lmbda + bits of an image's symbols
@@ -40,31 +39,17 @@ def flat_gradient(gradient: Networks) -> Float32:
 
 def _flat(networks: Networks, power: float) -> Float32:
     """Returns values in the order of `OverfittedWeights.split`, times a power of their unit."""
-    parts = [array.ravel() for array in networks.synthesis]
-    for name in CONTEXT_DELTAS:
-        array = getattr(networks.contexts, name)
-        unit = unit_of(name).astype(np.float32).reshape(-1, *[1] * (array.ndim - 1))
-        array = array * unit**power
-        parts.append((array.T if name in BY_LEVEL else array).ravel())
-    return np.concatenate(parts)
+    contexts = [in_integers(name, array, power) for name, array in networks.contexts._asdict().items()]
+    return np.concatenate([array.ravel() for array in (*networks.synthesis, *contexts)])
 
 
 def from_flat(flat: Float32, like: Networks) -> Networks:
     """Converts float32 [weights] to networks of given shapes; the inverse of `flat_deltas`."""
-    position = 0
-
-    def following(shape: tuple[int, ...]) -> Float32:
-        nonlocal position
-        size = int(np.prod(shape))
-        position += size
-        return flat[position - size : position].reshape(shape)
-
-    synthesis = SynthesisNetwork(*(following(weights.shape) for weights in like.synthesis))
-    arrays = {}
-    for name in CONTEXT_DELTAS:
-        shape = getattr(like.contexts, name).shape
-        values = following(shape[::-1]).T if name in BY_LEVEL else following(shape)
-        arrays[name] = values / unit_of(name).astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
+    synthesis, contexts = like.from_flat(flat)
+    arrays = {
+        name: in_floats(name, array.reshape(array.shape[::-1]) if name in BY_LEVEL else array)
+        for name, array in contexts._asdict().items()
+    }
     return Networks.of(synthesis, ContextWeights(**arrays))
 
 
