@@ -315,9 +315,7 @@ def _job(
 
 
 def _check_size(asked: Target, image: Image, size: int, is_lossless: bool) -> None:
-    """Raises DfmError for a file above its size limit, and TargetUnreachableError for a PSNR that
-    takes more bytes than the raw samples.
-    """
+    """Rejects a file above its size limit, and one for a PSNR above the raw samples."""
     match asked:
         case SizeTarget(budget_bytes=budget) if size > budget:
             msg = f"the file came out at {size} bytes, above the limit of {budget}; please report this"

@@ -114,9 +114,7 @@ class Search(ABC, Generic[Parameter, Trial]):
 
     @abstractmethod
     def following(self, trial: Trial, best: Trial | None) -> Parameter | End:
-        """Returns the parameter of the trial after `trial`, or the end of the search. `best` meets
-        the target.
-        """
+        """Returns the next parameter, or the end of the search; `best` meets the target."""
 
     @abstractmethod
     def has_trials_left(self) -> bool:
@@ -136,9 +134,7 @@ class Search(ABC, Generic[Parameter, Trial]):
     can_restart: ClassVar[bool] = False  # whether the search continues after NaN or infinite values
 
     def restart(self, best: Trial | None, is_again: bool) -> None:
-        """Prepares the trial after one that gave NaN or infinite values. `is_again`: not for the
-        first time.
-        """
+        """Prepares the trial after NaN or infinite values; `is_again` if not the first time."""
 
     def hurry(self) -> bool:
         """Prepares the quickest trial, which is not interrupted, if the encoding has to stop and no
@@ -202,8 +198,6 @@ def drive(search: Search[Parameter, Trial], watch: Watch) -> Found[Trial]:
 
 
 def diverged(restarts: int, values: str = "", advice: str = "") -> DivergedError:
-    """Returns the error of an encoding that gave NaN or infinite values too often. The advice is,
-    by default, to report a fault.
-    """
+    """Returns the error after too many restarts. The default advice is to report a fault."""
     fault = "a fault of this host or program; try again, then please report it"
     return DivergedError(f"the fit diverged {restarts + 1} times (NaN or infinite values{values}), {advice or fault}")

@@ -104,9 +104,7 @@ class Job:
         return f"{floor_db:.2f} dB is out of reach: {reached} {best_db:.2f} dB{advice}"
 
     def too_small(self, least_bytes: float) -> str:
-        """Returns the message for a size below the smallest file, of some bytes without ancillary
-        data.
-        """
+        """Returns the message for a size below the smallest file, of `least_bytes`."""
         metadata = f", including {self.metadata_bytes:,} of metadata (see --strip)"
         return (
             f"the target of {self.limit_bytes:,} bytes is below the {least_bytes + self.ancillary_bytes:,.0f} "

@@ -91,9 +91,7 @@ class _Target(ABC):
         return False
 
     def of_samples(self, range_db: float) -> Target:
-        """Returns the target relative to the full range, from one relative to a part; see
-        `Job.range_db`.
-        """
+        """Returns the target relative to the full range of samples; see `Job.range_db`."""
         return self._itself()
 
     def without(self, ancillary_bytes: int) -> Target:

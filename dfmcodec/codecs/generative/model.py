@@ -226,9 +226,7 @@ def read_model(data: bytes) -> GenerativeModel:
 
 
 def _check_container(data: bytes) -> tuple[int, int]:
-    """Checks a `.dfmg` file except for its head and arrays; see `read_model` for errors. Returns
-    the offsets at which the arrays start and end.
-    """
+    """Checks a file except for head and arrays; returns where the arrays start and end."""
     if not data.startswith(MAGIC):
         msg = f"not a generative model (.dfmg): it starts with {data[:5]!r}, not {MAGIC!r}"
         raise BadMagicError(msg)

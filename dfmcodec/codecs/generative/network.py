@@ -218,9 +218,7 @@ def inputs_at(
 
 
 def first_features(v: Array, architecture: GenerativeArchitecture, xp: ModuleType, cos_sin: CosSin) -> Array:
-    """Computes the features of the first layer, which are the same for all images: [m, N] -> [2 |K|
-    - 1, N].
-    """
+    """Computes the features of the first layer, [2 |K| - 1, N], which all images share."""
     return features(v, architecture.layers()[0].order, xp, cos_sin)
 
 
@@ -284,7 +282,7 @@ def paint(
 
 
 def encode_images(parameters: Parameters, images: npt.NDArray[np.uint8]) -> Float32:
-    """Computes the codes of images, uint8 [N, H, W, C], with the encoder network: float32 [N,
+    """Computes the codes of images, uint8 [N, H, W, C], with the encoder network, float32 [N,
     code_dim].
 
     Raises:
@@ -298,7 +296,5 @@ def encode_images(parameters: Parameters, images: npt.NDArray[np.uint8]) -> Floa
 
 
 def encoder_input(images: Array, xp: ModuleType) -> Array:
-    """Returns the inputs of the encoder network for uint8 images: float32 [B, H * W * C] in [-1,
-    1].
-    """
+    """Returns the encoder network's inputs for uint8 images: float32 [B, H * W * C] in [-1, 1]."""
     return images.reshape(len(images), -1).astype(xp.float32) / xp.float32(127.5) - xp.float32(1)

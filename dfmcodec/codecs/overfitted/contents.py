@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OverfittedArchitecture:
-    """The architecture of an overfitted codec: all that a decoder needs except for the pretrained
-    weights and the weight deltas of the file."""
+    """The architecture of an overfitted codec, without pretrained weights and weight deltas."""
 
     channels: int  # 1 (gray) or 3 (RGB)
     levels: int  # the number of latent grids

@@ -175,9 +175,7 @@ class GridNetwork:
         )
 
     def changed(self, deltas: Mapping[str, Float32]) -> GridNetwork:
-        """Returns the network with weight deltas added to some of its arrays, by name. Sums are
-        clipped to the limits of `check_exact`.
-        """
+        """Returns the network with weight deltas added to arrays, clipped to `LIMITS`."""
         arrays = {}
         for name, added in deltas.items():
             limit = np.float32(self.LIMITS[name])  # NumPy 1 converts integers to float64
@@ -199,9 +197,7 @@ class LevelNetwork:
         )
 
     def outputs(self, features: Float32) -> Float32:
-        """Computes integers (scale, mean) of symbols, float32 [N, 2], from companded symbols,
-        float32 [N, FEATURES].
-        """
+        """Computes integers (scale, mean), float32 [N, 2], from float32 [N, FEATURES]."""
         first, constants, second, second_constants, last = self.arrays
         sums = features @ first
         sums += constants
@@ -297,9 +293,7 @@ class GridContext:
         return GridChoice.of_outputs(self._network.outputs(self.features(front)))
 
     def features(self, front: Wavefront) -> Float32:
-        """Gathers the companded symbols that are the features of the symbols of a wavefront:
-        integers in -127..127, float32 [N, FEATURES].
-        """
+        """Gathers the features of a wavefront, integers -127..127, float32 [N, FEATURES]."""
         at = front.positions(self._stride)
         seen = np.arange(at.start, at.stop, at.step)[:, None] + self._offsets
         features = np.empty((len(front.rows), FEATURES), dtype=np.float32)
@@ -346,8 +340,8 @@ def upsampled(planes: npt.NDArray[np.int16], size: tuple[int, int]) -> npt.NDArr
 
 
 def _coarser_features(coarser: Sequence[Symbols], size: tuple[int, int]) -> npt.NDArray[np.int8]:
-    """Returns the companded features of each symbol of a grid in coarser grids, from the nearest to
-    the coarsest: int8 [rows, columns, features].
+    """Returns the features of a grid in coarser ones, nearest first: int8 [rows, columns,
+    features].
     """
     rows, columns = size
     features = np.zeros((rows, columns, len(SQUARE) + COARSER), dtype=np.int8)

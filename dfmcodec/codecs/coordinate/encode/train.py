@@ -157,9 +157,7 @@ class Trainer:
         return peak * warm * (_FINAL_RATE + (1 - _FINAL_RATE) * cosine)
 
     def _chunk(self, learning_rate: float, rounding: jax.Array) -> float:
-        """Runs a chunk of training steps; returns the mean loss, NaN if it or a weight is not
-        finite.
-        """
+        """Runs a chunk of training steps; returns the mean loss, NaN if not all is finite."""
         with calls():
             self._key, key = jax.random.split(self._key)
             self._weights, self._state, loss = _train_chunk(

@@ -55,9 +55,7 @@ def codes_of(
 
 
 def nearest_means(model: GenerativeModel, images: UInt8) -> Float32:
-    """Returns for each image the mean of the component with the nearest image, float32 [N,
-    code_dim].
-    """
+    """Returns the mean of the component with the image nearest to each, float32 [N, code_dim]."""
     rendered = model.paint(model.density.means).reshape(len(model.density.means), -1).astype(np.float64)
     flat = images.reshape(len(images), -1).astype(np.float64)
     squared = (rendered**2).sum(axis=1) - 2 * flat @ rendered.T

@@ -156,9 +156,7 @@ class CodeSearch:
     def _improved(
         self, form: _Form, code: CodeSymbols, lmbda: float, rounds: int, best: _Candidate | None = None
     ) -> _Candidate:
-        """Returns the best candidate of some rounds, each of which chooses symbols with the form
-        around the symbols of the round before.
-        """
+        """Returns the best candidate of some rounds, each with the form around the one before."""
         costs = self._costs(code.component, code.step_index)
         for _ in range(rounds):
             symbols = _descend_axes(form, code.symbols.astype(np.int64), code.step, costs, lmbda)

@@ -10,9 +10,7 @@ _GRAY = 128
 
 
 def grid(images: UInt8, columns: int) -> UInt8:
-    """Joins images, uint8 [N, H, W, C], in rows of `columns` images, with one pixel of grey between
-    them: uint8 [H', W', C].
-    """
+    """Joins images, uint8 [N, H, W, C], in rows, one grey pixel apart: uint8 [H', W', C]."""
     count, height, width, channels = images.shape
     joined = np.full((*grid_size(count, height, width, columns), channels), _GRAY, np.uint8)
     for index, image in enumerate(images):
@@ -28,9 +26,7 @@ def grid_size(count: int, height: int, width: int, columns: int) -> tuple[int, i
 
 
 def pairs(above: UInt8, below: UInt8, columns: int) -> UInt8:
-    """Joins pairs of images, uint8 [N, H, W, C], in a grid: under each row of one set is the row of
-    the other.
-    """
+    """Joins pairs of images, uint8 [N, H, W, C]: under each row of one set, one of the other."""
     rows = []
     for start in range(0, len(above), columns):
         for images in (above, below):

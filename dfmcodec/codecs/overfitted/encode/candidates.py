@@ -81,9 +81,7 @@ class Candidates:
         return Candidate(size, psnr(image.pixels, render_model(model), image.visible), model)
 
     def between(self, meeting: SymbolCandidate, beyond: SymbolCandidate) -> Candidate:
-        """Returns the candidate with the first symbols, in row order, of `beyond` that the target
-        permits.
-        """
+        """Returns the candidate with the first symbols of `beyond` that the target permits."""
         height, width = meeting.symbols[0].shape
         places = np.arange(height * width).reshape(height, width)
 
@@ -99,9 +97,7 @@ class Candidates:
         return best
 
     def shrunk(self, latents: Sequence[Float32], deltas: WeightDeltas) -> list[Candidate]:
-        """Returns candidates whose latents, in symbols, are shrunk to zero until the target is met,
-        beginning with the finest grid.
-        """
+        """Returns candidates whose latents are shrunk, finest grid first, to meet the target."""
         farthest, parts = _GRID_SHRINK * len(latents) - _LEAST_SHRINK, 1 << _TRIALS
 
         def candidate(part: int) -> Candidate:
@@ -119,9 +115,7 @@ class Candidates:
         holds: Callable[[Candidate], bool],
         first: Candidate,
     ) -> list[Candidate]:
-        """Returns a known candidate and others at points of a bracket, until one is close to the
-        target.
-        """
+        """Returns the first candidate and others at points of a bracket, to the target."""
         tried = [first]
 
         def holds_at(point: int) -> bool:

@@ -92,9 +92,7 @@ class Fitted:
         return replace(self, fit=self.fit.with_lmbda(lmbda))
 
     def measured(self, windows: int | None = None) -> Measured | None:
-        """Measures the state with the networks that the fit currently uses, in some windows or all.
-        None if the state has diverged.
-        """
+        """Measures the state with the networks in use; None if the state has diverged."""
         if not self.state.is_finite:
             return None
         networks = self.state.networks if self.applied is None else self.applied(self.state.networks)

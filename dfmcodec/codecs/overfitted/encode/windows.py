@@ -89,9 +89,7 @@ class Windows:
         return WindowPlace(int(top), int(left), self.height, self.width)
 
     def add_back(self, number: int, flat: Float32, grids: Sequence[Float32]) -> None:
-        """Adds the concatenated values of a window to the grids, in place, at the samples that
-        `cut` reads: the transpose of `cut`.
-        """
+        """Adds the values of a window to the grids, in place: the transpose of `cut`."""
         ends = np.cumsum([side * side for side in grid_sides()])[:-1]
         parts = [part.reshape(side, side) for part, side in zip(np.split(flat, ends), grid_sides(), strict=True)]
         for part, grid, place in zip(parts, grids, self._places[number], strict=True):
