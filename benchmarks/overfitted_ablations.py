@@ -81,7 +81,7 @@ def _without(*names: str) -> Callable[[Networks], Change]:
 
     def change(networks: Networks) -> Networks:
         zeros = {name: np.zeros_like(getattr(networks.synthesis, name)) for name in names}
-        return Networks(networks.synthesis._replace(**zeros), networks.contexts)
+        return networks.with_synthesis(**zeros)
 
     return lambda start: change
 
@@ -106,7 +106,7 @@ def cold(width: int, terms: int) -> Callable[[int], Networks]:
         networks = start_networks(seed, width, CONTEXT_WIDTH)
         layer = networks.synthesis.layer
         wider = np.resize(layer, (len(layer), terms * width))
-        return Networks(networks.synthesis._replace(layer=wider), networks.contexts)
+        return networks.with_synthesis(layer=wider)
 
     return start
 
