@@ -439,7 +439,7 @@ def evaluate_command(**arguments: Any) -> None:
         pixels = pairs(shown, neighbours, _NEIGHBOUR_COLUMNS)
         _write_image(options.neighbours, pixels, options.force, quiet=options.as_json)
     if options.as_json:
-        echo_json({"model": f"{model.id:08x}", "features": source.description, **evaluation.as_dict()})
+        echo_json({"model": f"{model.id:08x}", "features": source.description, **vars(evaluation)})
     else:
         _echo_evaluation(evaluation, source.description)
 
