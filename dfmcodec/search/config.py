@@ -87,20 +87,51 @@ def step_of_lmbda(lmbda: float) -> float:
 
 @dataclass(frozen=True)
 class EncoderConfig(EncodeSettings):
-    """The settings of an encoding. `EncodeOptions` describes each field.
+    """The settings of an encoding.
 
     The first eight fields are targets; at most one may be given. The default target is `quality`
     75; for the coordinate codec, which has no quality, it is `rate` 0.18.
 
-    - `psnr`: the encoder makes the file as small as it can. `lossless` is a `psnr` of `EXACT_DB`.
-    - `quality`: with the tune "visual", values up to `MAX_AIMED_QUALITY` are the SSIMULACRA2 to aim
-      at, and larger ones approach lossless. With the tune "psnr", `lmbda_of_quality` applies.
-    - `model`: "auto" is the wavelet codec; for images up to 4 megapixels, from effort 8 on (6 with
-      the tune "psnr"), it is the better of wavelet and overfitted, which share `time_limit_s`.
-    - `training_steps`: None for the number of the effort or, in the coordinate codec, of the
-      recipe; or for no limit if only `time_limit_s` is given.
-    - `sample_max`: values above the maximum of the bit depth count as that maximum.
-    - `tune`: "visual" needs the model "auto" or "wavelet".
+    Args:
+        rate: The largest size of the file as a fraction of the bytes of the raw samples, at most 1.
+        bpp: The largest size of the file in bits per pixel.
+        size: The largest size of the file in bytes.
+        psnr: The least PSNR of the decoded image in dB. The encoder makes the file as small as it
+            can.
+        lossless: Whether the decoded image must equal the original: a `psnr` of `EXACT_DB`. Images
+            of 16 bits reach it only by chance.
+        ssimulacra2: The least SSIMULACRA2 of the decoded image, below 100. Most files exceed it by
+            less than 0.5, files of smooth images by more. Wavelet codec only, with the tune
+            "visual".
+        quality: The quality, 0..100; not for the coordinate codec. With the tune "visual",
+            qualities up to `MAX_AIMED_QUALITY` are the SSIMULACRA2 to aim at, and larger ones
+            approach lossless. With the tune "psnr", `lmbda_of_quality` applies.
+        lmbda: The Lagrange multiplier of the loss MSE + lmbda * bpp, with the MSE of samples in [0,
+            1]; not for the coordinate codec.
+        model: "wavelet", "overfitted" or "coordinate"; or "auto". "auto" is the wavelet codec; for
+            images up to 4 megapixels, from effort 8 on (6 with the tune "psnr"), it is the better
+            of wavelet and overfitted.
+        effort: The effort of the wavelet and the overfitted encoder, 1 (fastest) to 9; see
+            docs/presets.md.
+        recipe: The training recipe of the coordinate codec, "default" or "published".
+        depth: The number of Fourier layers of the coordinate codec; None to choose it from the
+            target.
+        width: The dimension between these layers; None to choose it from the target.
+        order: The largest |k|_1; None for the full frequency sets {0,1}^m.
+        training_steps: The number of training steps. None for the number of the effort or, in the
+            coordinate codec, of the recipe; or for no limit if only `time_limit_s` is given.
+        time_limit_s: The seconds after which the fit ends. Two codecs that are both tried (efforts
+            6 to 9) share them.
+        seed: The seed of the initial weights and the minibatches (coordinate codec) or of the
+            noise of the fit (overfitted codec).
+        sample_max: The largest value that samples of the image may have; values above the maximum
+            of the bit depth count as that maximum. `psnr`, `quality`, `lmbda` and the reported PSNR
+            are relative to it. Samples of 16 bits with a `sample_max` up to 255 are encoded as 8
+            bits. None for `Image.sample_max`.
+        tune: "visual" to optimise visual quality, or "psnr" to minimise squared error. "visual"
+            needs the model "auto" or "wavelet". The default is "psnr" with the targets `psnr`,
+            `lossless` and `lmbda`, with other models, for images with a side below 113 pixels, and
+            for samples that use a part of 16 bits. Otherwise it is "visual".
 
     Raises:
         ConfigError: A value or a combination of values is invalid.
