@@ -33,6 +33,11 @@ from dfmcodec.metrics import psnr
 from dfmcodec.search.config import RECIPES, EncoderConfig
 
 
+def float_bytes(arch: CoordinateArchitecture) -> int:
+    """Returns the size of the weights as float32, including b_0, as in the publication."""
+    return 4 * sum(2 * layer.frequency_count * layer.outputs for layer in arch.layers())
+
+
 @click.group(help=__doc__)
 def main() -> None:
     pass
@@ -104,8 +109,8 @@ def quantised(images: tuple[str, ...], rate: float, steps: int | None, out: Path
             architecture_of(config, image.channels, depth, width) for depth in range(2, 7) for width in range(2, 13)
         ]
         return max(
-            (network for network in networks if network.float_bytes <= limit_bytes),
-            key=lambda network: network.float_bytes,
+            (network for network in networks if float_bytes(network) <= limit_bytes),
+            key=float_bytes,
         )
 
     def rows() -> Iterable[Row]:
@@ -125,7 +130,7 @@ def quantised(images: tuple[str, ...], rate: float, steps: int | None, out: Path
                 "file dB": report.psnr_db,
                 "float32 dB": same_db,
                 "lost dB": same_db - report.psnr_db,
-                "float32 of that size": f"{small.depth} x {small.width}, {small.float_bytes} bytes",
+                "float32 of that size": f"{small.depth} x {small.width}, {float_bytes(small)} bytes",
                 "its dB": float_psnr(image, small),
             }
 

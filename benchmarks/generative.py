@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 samples = trained.paint(codes)
                 evaluation = evaluate(samples, reconstructions, train, held_out, source.classify)
                 about = {"samples_from": name, "components": COMPONENTS, "features": source.description}
-                row = {**key, **about, **trained.figures, **evaluation.as_dict()}
+                row = {**key, **about, **trained.figures, **vars(evaluation)}
                 append_row(row | {"machine": host()}, options.out)
                 print(json.dumps(row), flush=True)
                 target = options.models / f"{options.preset}-{variant}-{name}-{seed}.png"

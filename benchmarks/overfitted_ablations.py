@@ -39,6 +39,7 @@ from dfmcodec.codecs.overfitted.grids import code_of_lmbda
 from dfmcodec.codecs.overfitted.sections.networks import write_networks
 from dfmcodec.codecs.overfitted.weights import OverfittedWeights
 from dfmcodec.image import Image
+from training.start import start_networks
 
 Change = Callable[[Networks], Networks]
 CONTEXT_WIDTH = 24
@@ -102,7 +103,7 @@ def cold(width: int, terms: int) -> Callable[[int], Networks]:
     """
 
     def start(seed: int) -> Networks:
-        networks = Networks.start(seed, width, CONTEXT_WIDTH)
+        networks = start_networks(seed, width, CONTEXT_WIDTH)
         layer = networks.synthesis.layer
         wider = np.resize(layer, (len(layer), terms * width))
         return networks.with_synthesis(layer=wider)

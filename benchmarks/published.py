@@ -30,6 +30,7 @@ from typing import Any
 
 import click
 import numpy as np
+from coordinate import float_bytes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from recording import (
@@ -69,7 +70,7 @@ def architecture(image: Image, depth: int, width: int) -> CoordinateArchitecture
 
 def float_percent(image: Image, arch: CoordinateArchitecture) -> float:
     """Returns the size in percent as the publication counts it: weights / (W H C) * 32/8 * 100."""
-    return 100 * arch.float_bytes / image.raw_bytes
+    return 100 * float_bytes(arch) / image.raw_bytes
 
 
 def fit(image: Image, arch: CoordinateArchitecture, recipe: str, steps: int, seed: int) -> tuple[Pixels, float]:
@@ -228,7 +229,7 @@ Compress = Callable[[Image], tuple[int, Pixels]]
 
 def _float_network(image: Image, shape: tuple[int, int], recipe: str, steps: int) -> tuple[int, Pixels]:
     arch = architecture(image, *shape)
-    return arch.float_bytes, fit(image, arch, recipe, steps, seed=0)[0]
+    return float_bytes(arch), fit(image, arch, recipe, steps, seed=0)[0]
 
 
 def _file(image: Image, **options: Any) -> tuple[int, Pixels]:

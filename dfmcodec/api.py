@@ -1,4 +1,4 @@
-"""The Python API: encode, decode, read a header. Each function imports what it needs when called.
+"""The Python API. Each function imports what it needs when called.
 
 >>> import numpy as np
 >>> import dfmcodec
@@ -44,40 +44,10 @@ GeneratorLike = Union[str, "os.PathLike[str]", "GenerativeModel"]
 
 
 class EncodeOptions(TypedDict, total=False):
-    """Options of `encode`: the fields of `EncoderConfig`, and options of reading and running.
+    """Options of `encode`: the fields of `EncoderConfig`, which describes them, and these for
+    reading the image and running.
 
     Args:
-        rate: Maximum file size as a fraction of the size of the raw samples, at most 1.
-        bpp: Maximum file size in bits per pixel.
-        size: Maximum file size in bytes.
-        psnr: Minimum PSNR of the decoded image in dB.
-        lossless: Whether to decode to exactly the same samples. With 16 bits this succeeds only by
-            chance.
-        ssimulacra2: Minimum SSIMULACRA2 of the decoded image. Most files exceed it by less than
-            0.5, smooth images by more (wavelet codec, tune "visual").
-        quality: 0..100. The default without a target is 75 (coordinate codec: rate 0.18). Up to 92,
-            with the tune "visual", the value approximates the SSIMULACRA2 of the decoded image.
-            Wavelet and overfitted codecs.
-        lmbda: Lagrange multiplier: minimises MSE + lmbda * bpp, with samples in [0, 1]. Wavelet and
-            overfitted codecs.
-        model: "auto", "wavelet", "overfitted" or "coordinate"; see `EncoderConfig`.
-        effort: 1 (fastest) to 9 (smallest files). Wavelet and overfitted codecs.
-        recipe: Training recipe, "default" or "published". Coordinate codec, like depth, width and
-            order.
-        depth: Number of Fourier layers.
-        width: Dimension between the layers.
-        order: Largest |k|_1 of the frequencies.
-        steps: Training steps. Overfitted and coordinate codecs.
-        time_limit_s: Seconds after which the fit ends with the best result so far. All codecs.
-        seed: Seed of random numbers: initial weights and batches (coordinate codec), or the noise
-            of the fit (overfitted codec).
-        sample_max: Peak sample value for psnr, quality, lmbda and the reported PSNR. 16-bit samples
-            are encoded as 8 bits if it is at most 255. None chooses the smallest range of 8, 10,
-            12, 14 or 16 bits that holds all samples, and warns if that is not the full range.
-        tune: Metric to optimise: "visual" for visual quality, "psnr" for squared error. None
-            chooses "visual", except for the targets psnr, lossless and lmbda, for other codecs than
-            wavelet, and for images that have a side below 113 pixels or use only a part of the
-            16-bit range.
         strip: Kinds of metadata to remove, one or several: "gps", "exif", "xmp", "icc", or "all"
             for Exif and XMP.
         page: Page to encode, counted from 1, of a file or Pillow image with several pages. None
@@ -351,9 +321,7 @@ def decode_pixels(source: FileLike) -> Pixels:
 def decode_best_effort(
     source: FileLike, backend: str = "numpy", generator: GeneratorLike | None = None
 ) -> tuple[Pixels, list[str]]:
-    """Returns the decodable pixels of a `.dfm` file and its losses: `decode(source,
-    best_effort=True)` as a pair.
-    """
+    """Returns the pixels and losses of `decode(source, best_effort=True)`."""
     decoded = decode(source, backend=backend, generator=generator, best_effort=True)
     return decoded.pixels, list(decoded.losses)
 
@@ -381,11 +349,7 @@ def _as_region(region: Region | Sequence[int] | None) -> Region | None:
 
 
 def _integers(given: Sequence[int], what: str, *names: str) -> tuple[int, ...]:
-    """Returns the integers of an argument, one for each name.
-
-    Raises:
-        ConfigError: The argument does not consist of as many integers as there are names.
-    """
+    """Returns the integers of an argument, one for each name, or raises ConfigError."""
     try:
         numbers = tuple(map(index, given))
     except TypeError:
@@ -437,11 +401,7 @@ def _bytes(source: FileLike) -> bytes:
 
 
 def _opened(source: Any) -> Any:
-    """Reads bytes-like objects and binary files; returns anything else unchanged.
-
-    Raises:
-        ConfigError: The file is open in text mode.
-    """
+    """Reads bytes-like objects and binary files; returns the rest unchanged. Refuses text files."""
     if isinstance(source, bytearray | memoryview):
         return bytes(source)
     if isinstance(source, TextIOBase):  # reading it could fail to decode bytes as text
@@ -450,9 +410,8 @@ def _opened(source: Any) -> Any:
         data = source.read()
         if not isinstance(data, bytes):
             raise ConfigError(_FOR_TEXT)
-        if (
-            not data and hasattr(source, "seekable") and source.seekable() and source.tell()
-        ):  # positioned at its end after writing
+        is_seekable = hasattr(source, "seekable") and source.seekable()
+        if not data and is_seekable and source.tell():  # at its end, after writing
             source.seek(0)
             return source.read()
         return data

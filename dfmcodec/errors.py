@@ -83,19 +83,12 @@ class InstallationError(DfmError):
     exit_code = 6
 
 
-def printable(text: str) -> str:
-    """Escapes control characters, which terminals interpret, in text from a file."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 OUT_OF_MEMORY = 7  # the exit code for Python's own MemoryError
 NO_MEMORY = "out of memory; use a smaller image, fewer processes at a time or, to encode, a lower effort"
 
 
 def is_lack_of_memory(error: Exception) -> bool:
-    """Indicates whether an exception means lack of memory, including failures to load a library or
-    to start a thread.
-    """
+    """Indicates whether memory is lacking, also to load a library or to start a thread."""
     if isinstance(error, ImportError):
         return "failed to map segment" in str(error)
     if isinstance(error, RuntimeError):
@@ -115,16 +108,10 @@ PACKAGES = {
 
 
 def require(what: str, *modules: str, otherwise: str = "") -> None:
-    """Raises an error unless packages are installed. The packages are not imported.
+    """Raises MissingPackageError unless packages are installed, without importing them.
 
-    Args:
-        what: The feature that needs the packages, as the message starts: "the overfitted codec".
-        modules: The names of their modules, from `PACKAGES`.
-        otherwise: An alternative for the end of the message: "or write a PNG".
-
-    Raises:
-        MissingPackageError: A package is not installed. The message says how to install all missing
-            ones.
+    `what` is the feature that needs them, "the overfitted codec"; `modules` are from `PACKAGES`;
+    `otherwise` is an alternative for the end of the message, "or write a PNG".
     """
     missing = [module for module in modules if not is_installed(module)]
     if missing:
@@ -142,9 +129,7 @@ def missing_package(what: str, *modules: str, otherwise: str = "") -> MissingPac
 
 
 def is_installed(module: str) -> bool:
-    """Indicates whether a package is installed, given the name of its module. The module is not
-    imported.
-    """
+    """Indicates whether the package of a module is installed, without importing it."""
     try:
         return find_spec(module) is not None
     except (ImportError, ValueError):  # refused by an import hook, or a module without origin

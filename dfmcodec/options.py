@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from enum import Enum
+from math import inf
 from numbers import Integral, Real
 from typing import Any
 
@@ -40,43 +41,21 @@ _NEEDED = {Kind.INTEGER: "an integer", Kind.FLAG: "True or False"}
 
 @dataclass(frozen=True)
 class Option:
-    """Declaration of an option.
-
-    Args:
-        kind: The type of its values.
-        help: Its description in the help of the command.
-        low: The minimum.
-        high: The maximum.
-        excludes_low: Whether the minimum itself is not allowed.
-        excludes_high: Whether the maximum itself is not allowed.
-        choices: The allowed names, if the option is a choice.
-        flags: The flags on the command line; if empty, the name of the field with hyphens.
-        metavar: The placeholder of the value in the help; derived from the kind if empty.
-        is_target: Whether it is a target. Only one target can be given.
-    """
+    """Declaration of an option, with its range and its help of the command."""
 
     kind: Kind
     help: str
-    low: float | None = None
-    high: float | None = None
+    low: float = -inf
+    high: float = inf
     excludes_low: bool = False
     excludes_high: bool = False
     choices: tuple[str, ...] = ()
-    flags: tuple[str, ...] = ()
-    metavar: str | None = None
-    is_target: bool = False
+    flags: tuple[str, ...] = ()  # on the command line; if empty, the name of the field with hyphens
+    metavar: str | None = None  # placeholder of the value in the help; derived from the kind if empty
+    is_target: bool = False  # only one target can be given
 
     def check(self, name: str, value: Any) -> None:
-        """Raises an error for a value that is invalid on its own.
-
-        Args:
-            name: The name of the option.
-            value: The value.
-
-        Raises:
-            ConfigError: The value has the wrong type, is out of range, or is not one of the
-                choices.
-        """
+        """Raises ConfigError for a value that is not of the kind, in the range or a choice."""
         if self.kind is Kind.CHOICE:
             if value not in self.choices:
                 msg = f"unknown {name} {value!r}; choose one of {', '.join(self.choices)}"
@@ -85,10 +64,10 @@ class Option:
         if not self._is_of_kind(value):
             msg = f"{name} is {value!r}, which is of the wrong type; {_NEEDED.get(self.kind, 'a number')} is needed"
             raise ConfigError(msg)
-        if self.low is None or self.high is None or self._is_within(value, self.low, self.high):
-            return
-        msg = f"{name} is {_shown(value)}; it must be {self._range(self.low, self.high)}"
-        raise ConfigError(msg)
+        is_enough = value > self.low if self.excludes_low else value >= self.low
+        if not (is_enough and (value < self.high if self.excludes_high else value <= self.high)):
+            msg = f"{name} is {_shown(value)}; it must be {self._range()}"
+            raise ConfigError(msg)
 
     def _is_of_kind(self, value: Any) -> bool:
         if self.kind is Kind.FLAG:
@@ -96,20 +75,14 @@ class Option:
         number = Integral if self.kind is Kind.INTEGER else Real
         return isinstance(value, number) and not isinstance(value, bool)
 
-    def _is_within(self, value: Any, low: float, high: float) -> bool:
-        is_enough = value > low if self.excludes_low else value >= low
-        return bool(is_enough and (value < high if self.excludes_high else value <= high))
-
-    def _range(self, low: float, high: float) -> str:
-        """Returns a description of the allowed range, for messages."""
+    def _range(self) -> str:
         if not self.excludes_low:
-            return f"in {low:.0f}..{high:.0f}"
+            return f"in {self.low:.0f}..{self.high:.0f}"
         example = ", such as 0.18 or 18%" if self.kind is Kind.FRACTION else ""
-        return f"above {low:g} and {'below' if self.excludes_high else 'at most'} {high:g}{example}"
+        return f"above {self.low:g} and {'below' if self.excludes_high else 'at most'} {self.high:g}{example}"
 
 
 def _shown(value: Any) -> str:
-    """Formats a number for a message."""
     if abs(value) > LARGEST_NUMBER:
         return "too large" if value > 0 else "too small"
     return f"{float(value):.10g}"
@@ -119,6 +92,10 @@ def _field(default: Any, kind: Kind, text: str, **others: Any) -> Any:
     return field(default=default, metadata={_KEY: Option(kind, text, **others)})
 
 
+def _quality(text: str, **others: Any) -> Any:
+    return _field(None, Kind.NUMBER, text, low=0, high=MAX_QUALITY, is_target=True, **others)
+
+
 def _positive(kind: Kind, text: str, **others: Any) -> Any:
     """Declares a positive number whose default depends on other options."""
     return _field(None, kind, text, **{"low": 0, "high": LARGEST_NUMBER, "excludes_low": True, **others})
@@ -126,11 +103,7 @@ def _positive(kind: Kind, text: str, **others: Any) -> Any:
 
 @dataclass(frozen=True)
 class EncodeSettings:
-    """Values of the options; see `search.config.EncoderConfig` for their meaning.
-
-    Raises:
-        ConfigError: A value is invalid, or an option belongs to a different codec.
-    """
+    """Values of the options, see `search.config.EncoderConfig`. Raises ConfigError."""
 
     rate: float | None = _positive(
         Kind.FRACTION, "Maximum size as a fraction of the raw bytes, such as 0.18 or 18%.", high=1, is_target=True
@@ -139,31 +112,18 @@ class EncodeSettings:
     size: int | None = _positive(Kind.SIZE, "Maximum size in bytes, such as 20000, 20k or 20Ki.", is_target=True)
     psnr: float | None = _positive(Kind.NUMBER, "Minimum PSNR in dB.", is_target=True)
     lossless: bool = _field(
-        False,
-        Kind.FLAG,
-        "No loss (8 bits; 16 bits only by chance). The same as --psnr 200.",
-        is_target=True,
+        False, Kind.FLAG, "No loss (8 bits; 16 bits only by chance). The same as --psnr 200.", is_target=True
     )
-    ssimulacra2: float | None = _field(
-        None,
-        Kind.NUMBER,
+    ssimulacra2: float | None = _quality(
         "Minimum SSIMULACRA2, a measure of visual quality, such as 70. Most files exceed it by less than 0.5, "
         "those of smooth images by more.",
-        low=0,
-        high=MAX_QUALITY,
         excludes_low=True,
         excludes_high=True,
-        is_target=True,
     )
-    quality: float | None = _field(
-        None,
-        Kind.NUMBER,
+    quality: float | None = _quality(
         "Quality from 0 to 100 (not for the coordinate codec). Up to 92, about the SSIMULACRA2 of the file; above, "
         "towards lossless. Default: 75.",
-        low=0,
-        high=MAX_QUALITY,
         flags=("-q", "--quality"),
-        is_target=True,
     )
     lmbda: float | None = _positive(
         Kind.NUMBER,
@@ -242,7 +202,6 @@ class EncodeSettings:
                 _refuse_model(name, models, self.model)
 
     def targets(self) -> dict[str, float]:
-        """Returns the targets that were given, by name."""
         given = {name: getattr(self, name) for name, option, _ in options_of(type(self)) if option.is_target}
         return {name: value for name, value in given.items() if value is not None and value is not False}
 
@@ -254,11 +213,7 @@ def options_of(settings: type[EncodeSettings] = EncodeSettings) -> Iterator[tupl
 
 
 def _refuse_model(name: str, models: tuple[str, ...], given: str) -> None:
-    """Raises the error for an option that belongs to a different codec.
-
-    Raises:
-        ConfigError: Always.
-    """
+    """Raises ConfigError for an option that belongs to a different codec."""
     named = [model for model in models if model != AUTO]
     others = f"{' and '.join(named)} codec{'s' if len(named) > 1 else ''}"
     which = "one of them" if len(named) > 1 else "that codec"

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import islice
-from threading import Event, Thread
+from threading import Thread
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-_stop_asked = Event()  # in this process
+# In this process. Signal handlers, which may interrupt each other, set it: an Event would wait for
+# the lock that it holds.
+_is_stop_asked = False
 
 
 def keep_current_folder_out() -> None:
     """Keeps the current folder off the module path of all child processes started from now on.
-    Python starts workers with `-c`, which puts the current folder first, so a file in it could be
-    imported as a module.
 
-    Raises:
-        ConfigError: Python ignores the environment variable that is needed.
+    Python starts workers with `-c`, which puts the current folder first, so a file in it could be
+    imported as a module. Raises ConfigError if Python ignores the environment variable for this.
     """
     if sys.flags.safe_path:  # children inherit it
         return
@@ -48,7 +48,8 @@ def keep_current_folder_out() -> None:
 
 def ask_to_stop() -> None:
     """Asks this process and its workers to finish with the best result so far."""
-    _stop_asked.set()
+    global _is_stop_asked
+    _is_stop_asked = True
     for child in _children():
         if child.pid is not None:
             with suppress(OSError):
@@ -56,19 +57,17 @@ def ask_to_stop() -> None:
 
 
 def _children() -> list[BaseProcess]:
-    """Returns the worker processes of this process; empty if none was started."""
     multiprocessing = sys.modules.get("multiprocessing")
     return [] if multiprocessing is None else list(multiprocessing.active_children())
 
 
 def is_asked_to_stop() -> bool:
-    """Indicates whether `ask_to_stop` was called in this process or its parent."""
-    return _stop_asked.is_set()
+    return _is_stop_asked
 
 
 def forget_to_stop() -> None:
-    """Cancels `ask_to_stop` in this process."""
-    _stop_asked.clear()
+    global _is_stop_asked
+    _is_stop_asked = False
 
 
 class _JobQueue(Generic[Job]):
@@ -86,22 +85,14 @@ class _JobQueue(Generic[Job]):
             self._taken.append(self._last.popleft())
         return bool(self._taken)
 
-    def first(self) -> Job:
-        """Returns the next job without removing it."""
-        assert self
-        return self._taken[0]
-
     def take(self) -> Job:
-        """Removes and returns the next job."""
         assert self
         return self._taken.popleft()
 
     def add(self, jobs: Sequence[Job]) -> None:
-        """Inserts jobs at the front."""
         self._taken.extendleft(reversed(jobs))
 
     def add_last(self, jobs: Sequence[Job]) -> None:
-        """Appends jobs at the end."""
         self._last.extend(jobs)
 
 
@@ -118,15 +109,10 @@ def run_jobs(
     KeyboardInterrupt kills all processes immediately.
 
     Args:
-        perform: Performs a job. With several processes it is pickled, together with jobs and
-            results.
-        jobs: The jobs, performed approximately in this order. The iterable is consumed as the work
-            proceeds.
-        processes: The number of processes.
-        following: Receives a job and its result and returns further jobs. The result is None if the
-            process died.
-        should_stop: Called before each job. If it returns True, jobs that have not started are
-            skipped.
+        perform: Performs a job. Several processes pickle it, together with jobs and results.
+        jobs: The jobs, performed approximately in this order and consumed as the work proceeds.
+        following: Returns further jobs for a job and its result, which is None if a process died.
+        should_stop: Called before each job. If True, jobs that have not started are skipped.
     """
     if processes == 1:
         waiting = _JobQueue(jobs)
@@ -153,20 +139,13 @@ def run_in_executors(
     of_error: Callable[[Job, Exception], Result | None] | None = None,
     poll_s: float | None = None,
 ) -> None:
-    """Performs jobs in an executor. If it breaks, continues in a new one. Jobs that were running
-    then are tried one at a time, so that each is judged on its own.
+    """Performs jobs like `run_jobs` in an executor. If it breaks, continues in a new one.
 
-    Args:
-        make: Creates an executor and a function that returns how many jobs to submit at a time.
-            Receives whether the executor is for a single job.
-        perform: As in `run_jobs`.
-        jobs: As in `run_jobs`.
-        following: As in `run_jobs`. Jobs that follow a death are performed last.
-        should_stop: As in `run_jobs`.
-        of_error: Converts an error that the executor raised to the result of the job, or to None if
-            the worker was lost. Without it, such errors are raised here.
-        poll_s: Interval in seconds at which `should_stop` is polled while jobs are running. None
-            polls only when a job ends.
+    Jobs that were running then are tried one at a time, so that each is judged on its own. Jobs
+    that follow a death are performed last. `make` creates an executor, for a single job or more,
+    and a function that returns how many jobs to submit at a time. `of_error` converts an error that
+    the executor raised to the result of the job, or to None if the worker was lost. `poll_s` is the
+    interval at which `should_stop` is polled while jobs are running; None polls when a job ends.
     """
     from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
 
@@ -180,12 +159,12 @@ def run_in_executors(
             broken = False
             while running or (not broken and not should_stop() and waiting):
                 while len(running) < capacity() and not broken and not should_stop() and waiting:
+                    job = waiting.take()
                     try:
-                        future = executor.submit(perform, waiting.first())
+                        running[executor.submit(perform, job)] = job
                     except BrokenExecutor:
                         broken = True
-                    else:
-                        running[future] = waiting.take()
+                        waiting.add([job])
                 for future in wait(running, poll_s, FIRST_COMPLETED).done:
                     job, result = running.pop(future), None
                     try:
@@ -227,12 +206,11 @@ def _without_interrupts() -> Iterator[None]:
 
 
 def _begin(threads: int) -> None:
-    """Initialises a worker process: it ends with its parent, and Ctrl-C only asks it to stop,
-    because the parent decides what an interrupt means.
-    """
+    """Initialises a worker: it ends with its parent, which decides what Ctrl-C means."""
 
     def on_interrupt(_signal: int, _frame: FrameType | None) -> None:
-        _stop_asked.set()
+        global _is_stop_asked
+        _is_stop_asked = True
 
     limit_threads(threads)
     signal.signal(signal.SIGINT, on_interrupt)
@@ -251,9 +229,7 @@ def _end_after(parent: BaseProcess) -> None:
 
 
 def _pool(processes: int) -> Executor:
-    """Creates a pool of processes that share the cores: NumPy uses an equal number of threads in
-    each.
-    """
+    """Creates a pool of processes that share the cores, with equal numbers of threads."""
     keep_current_folder_out()
     threads = max(1, thread_count() // processes)
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):

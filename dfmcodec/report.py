@@ -76,9 +76,7 @@ class EncodeReport:
 
     @property
     def ended_early(self) -> bool:
-        """Indicates whether the encoding was ended by a time limit, an interruption or
-        divergence.
-        """
+        """Indicates whether a time limit, an interruption or divergence ended the encoding."""
         return self.stop_reason in ("time limit", "interrupted", "diverged")
 
     @property
@@ -96,9 +94,7 @@ class EncodeReport:
 
     @property
     def lossless(self) -> bool:
-        """Indicates whether the file decodes to exactly the same pixels, except for fully
-        transparent ones.
-        """
+        """Indicates whether the file decodes to the same pixels, except for invisible ones."""
         return self.psnr_db == inf
 
     def _repr_html_(self) -> str:
@@ -114,9 +110,7 @@ class EncodeReport:
         return f"<table>{rows}</table>"
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns plain values for JSON. JSON has no infinity, so the PSNR of a lossless file is
-        None and "lossless" is true.
-        """
+        """Returns plain values for JSON, with None for an infinite PSNR ("lossless" is true)."""
         return {
             **asdict(self),
             "psnr_db": self.psnr_db if isfinite(self.psnr_db) else None,
@@ -128,11 +122,7 @@ class EncodeReport:
 
 
 def check_name(path: Path) -> None:
-    """Raises an error if a `.dfm` file would have the extension of another image format.
-
-    Raises:
-        ConfigError: The extension belongs to another image format.
-    """
+    """Raises ConfigError if a `.dfm` file would have the extension of another image format."""
     if path.suffix.lower() in IMAGE_SUFFIXES:
         msg = f"{path} has the extension of an image, but this is a .dfm file; name it {path.with_suffix(EXTENSION)}"
         raise ConfigError(msg)

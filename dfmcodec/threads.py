@@ -57,12 +57,9 @@ def in_one_thread() -> Iterator[None]:
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Returns the results of a function for all items, in order. In a thread of the executor it is
-    a plain loop.
+    """Returns the results of a function for all items, in order.
 
-    Args:
-        function: Must not modify data that other items use.
-        items: The arguments.
+    In a thread of the executor it is a plain loop. No item may modify data of another.
     """
     all_items = list(items)
     if len(all_items) < 2 or thread_count() < 2 or getattr(_own, "is_worker", False):
@@ -74,13 +71,10 @@ def in_rounds(
     function: Callable[[Item], Result], items: Iterable[Item], on_round: Callable[[int], None] = lambda done: None
 ) -> list[Result]:
     """Returns the results of a function that itself uses `in_threads`, for all items, in order.
-    Items are processed in rounds of as many as there are threads, at most `SIDE_BY_SIDE`, with one
-    thread each. The remaining items are processed one after another, each on all threads.
 
-    Args:
-        function: Must not modify data that other items use.
-        items: The arguments.
-        on_round: Called after each round with the number of finished items.
+    Items are processed in rounds of as many as there are threads, at most `SIDE_BY_SIDE`, with one
+    thread each, and the remaining ones one after another, each on all threads. `on_round` receives
+    the number of finished items.
     """
     all_items, results = list(items), list[Result]()
     round_size = min(thread_count(), SIDE_BY_SIDE)
@@ -102,9 +96,7 @@ def parts_of(rows: range, parts: int | None = None) -> list[range]:
 
 
 def in_threads_apart(function: Callable[[range], None], rows: range, least: int) -> None:
-    """Calls a function for all rows in blocks of at least `least` rows. Adjacent blocks are never
-    processed at the same time.
-    """
+    """Calls a function for blocks of at least `least` rows, never for adjacent ones at a time."""
     blocks = parts_of(rows, 2 * thread_count() if len(rows) >= 2 * least * thread_count() else 1)
     in_threads(function, blocks[0::2])
     in_threads(function, blocks[1::2])
@@ -125,9 +117,7 @@ def _forget() -> None:
 
 @contextmanager
 def one_core_products() -> Iterator[None]:
-    """Limits NumPy's matrix products to one core each, in the entire process, while any thread is
-    in this context. Has no effect without threadpoolctl.
-    """
+    """Limits NumPy's matrix products to one core each while any thread is in this context."""
     _limited.enter()
     try:
         yield
@@ -136,9 +126,7 @@ def one_core_products() -> Iterator[None]:
 
 
 class _LimitedProducts:
-    """Limit shared by all threads in `one_core_products`: the first thread sets it, the last
-    removes it.
-    """
+    """Limit of all threads in `one_core_products`, from the first to the last."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -176,9 +164,7 @@ def _libraries() -> list[Any]:
 def _set_threads(library: Any, count: int) -> None:
     """Sets the number of threads of a library, so that another thread can set it later."""
     library.set_num_threads(count)
-    if hasattr(
-        library, "clear_controlling_thread"
-    ):  # newer releases of threadpoolctl accept only one controlling thread
+    if hasattr(library, "clear_controlling_thread"):  # newer releases of threadpoolctl
         library.clear_controlling_thread()
 
 

@@ -39,7 +39,6 @@ from dfmcodec.codecs.overfitted.encode.fit import Fit, FitSchedule
 from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.encode.quantize import delta_scales, flat_deltas, from_flat, pretrained_networks
 from dfmcodec.codecs.overfitted.encode.smooth import smooth_latents
-from dfmcodec.codecs.overfitted.encode.synthesis import FINE_CHROMA, NEARLY_LINEAR, STEEP
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, LMBDA_CODES, code_of_lmbda, lmbda_of_code
 from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS, OverfittedWeights, overfitted_weights_of
 from dfmcodec.codecs.registry import Model
@@ -51,6 +50,7 @@ from dfmcodec.fourier.layer import MAX_WIDTH
 from dfmcodec.image import PEAK_CODE_VALUE
 from training.command import SCALE, Number, TrainerCommand, errors_in_one_line, named_weights
 from training.examples import check_photographs, image_files, photographs
+from training.start import FINE_CHROMA, NEARLY_LINEAR, STEEP, start_contexts, start_networks
 
 JOINT_CROPS, JOINT_SIDE, JOINT_COLUMNS, JOINT_STEPS = 64, 128, 8, 500
 SINGLE_CROPS, SINGLE_SIDE, SINGLE_STEPS = 12, 256, 300
@@ -180,7 +180,7 @@ def widened(pretrained: OverfittedWeights, units: int, seed: int = 0) -> Overfit
         seed: The seed of the random features.
     """
     networks = pretrained_networks(pretrained)
-    fresh = ContextWeights.start(np.random.default_rng(seed), units)
+    fresh = start_contexts(np.random.default_rng(seed), units)
     contexts = {name: np.zeros(weights.shape, dtype=np.float32) for name, weights in fresh._asdict().items()}
     contexts["w1"] = np.array(fresh.w1)
     for name, weights in networks.contexts._asdict().items():
@@ -344,7 +344,7 @@ def main(
         paying_crops = crops_of(folder, scaled(PAYING_CROPS), SINGLE_SIDE, seed=13)
         log(f"{len(crops)} crops together")
         layer = NEARLY_LINEAR if nearly_linear else STEEP
-        together, random = side_by_side(crops, JOINT_COLUMNS), Networks.start(0, width, context_width, axes, layer)
+        together, random = side_by_side(crops, JOINT_COLUMNS), start_networks(0, width, context_width, axes, layer)
         joint = fitted_networks(together, random, scaled(JOINT_STEPS), sorted(lmbdas)[len(lmbdas) // 2])
         first = OverfittedWeights.from_arrays(weight_arrays(joint, logged(fits(joint, single_crops))))
         paying = fits(pretrained_networks(first), paying_crops, delta_scales(first))

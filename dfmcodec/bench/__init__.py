@@ -1,9 +1,5 @@
-"""Benchmark suite that compares dfm with other codecs at equal file size, on the user's own
-images.
-"""
+"""Benchmark suite that compares dfm with other codecs at equal file size."""
 
-from dfmcodec.bench.codecs import ANCHORS, Codec
-from dfmcodec.bench.measurement import Measurement, Target
-from dfmcodec.bench.runner import Comparison, Plan, run
+from dfmcodec.bench.codecs import Codec
 
-__all__ = ["ANCHORS", "Codec", "Comparison", "Measurement", "Plan", "Target", "run"]
+__all__ = ["Codec"]

@@ -22,7 +22,8 @@ import shutil
 import subprocess
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -40,22 +41,14 @@ BENCH_EXTRA = "pip install 'dfmcodec[bench]'"
 
 
 class Codec(ABC):
-    """Image codec with one setting that determines the file size.
+    """Image codec with one setting that determines the file size."""
 
-    Attributes:
-        name: The name in `--vs` and in the data.
-        label: The name in tables and plots.
-        settings: The values of the setting, from the smallest files to the largest.
-        forms: Variants of the codec, such as chroma subsampling. For each image the best one
-            counts.
-        tuned_for: The metric for which its files are optimised, in a few words; "" if unknown.
-    """
-
-    name: ClassVar[str]
-    label: ClassVar[str]
-    tuned_for: ClassVar[str] = ""
-    settings: ClassVar[tuple[float, ...]]
-    forms: ClassVar[tuple[str, ...]] = ("",)
+    name: ClassVar[str]  # in `--vs` and in the data
+    label: ClassVar[str]  # in tables and plots
+    tuned_for: ClassVar[str] = ""  # the metric for which its files are optimised; "" if unknown
+    settings: ClassVar[tuple[float, ...]]  # from the smallest files to the largest
+    save_options: ClassVar[Mapping[str, Any]] = {}  # other than form and setting
+    forms: ClassVar[tuple[str, ...]] = ("",)  # such as chroma subsampling; for each image the best one counts
 
     @abstractmethod
     def encode(self, pixels: Pixels, form: str, setting: float) -> bytes:
@@ -65,9 +58,9 @@ class Codec(ABC):
     def decode(self, data: bytes) -> Pixels:
         """Decodes a file to uint8 [H, W, 3], or to [H, W, 1] if the codec supports gray images."""
 
-    @abstractmethod
     def options(self) -> dict[str, Any]:
         """Returns all options other than form and setting, for the report."""
+        return dict(self.save_options)
 
     @abstractmethod
     def version(self) -> str:
@@ -83,29 +76,17 @@ class _PillowCodec(Codec):
 
     format_name: ClassVar[str]
     feature: ClassVar[str]  # name in PIL.features
-    save_options: ClassVar[Mapping[str, Any]]
 
     def encode(self, pixels: Pixels, form: str, setting: float) -> bytes:
-        buffer = io.BytesIO()
         form_options = {"subsampling": form} if form else {}
-        options = {**self.save_options, **self.setting_options(setting), **form_options}
-        to_pil_image(pixels).save(buffer, self.format_name, **options)
-        return buffer.getvalue()
+        return save_pixels(pixels, self.format_name, **self.options(), **self.setting_options(setting), **form_options)
 
     def decode(self, data: bytes) -> Pixels:
-        import PIL.Image
-
-        with PIL.Image.open(io.BytesIO(data), formats=[self.format_name]) as opened:
-            pil_image = opened if opened.mode == "L" else opened.convert("RGB")
-            pixels = np.asarray(pil_image)
-        return pixels.reshape(*pixels.shape[:2], -1)
+        return _open_pixels(data, self.format_name)
 
     def setting_options(self, setting: float) -> dict[str, Any]:
         """Returns the options of Pillow for a setting."""
         return {"quality": setting}
-
-    def options(self) -> dict[str, Any]:
-        return dict(self.save_options)
 
     def version(self) -> str:
         import PIL
@@ -120,9 +101,7 @@ class _PillowCodec(Codec):
 
 
 class Jpeg(_PillowCodec):
-    """JPEG with libjpeg-turbo: the better of full and halved chroma, with optimised Huffman
-    tables.
-    """
+    """JPEG with libjpeg-turbo: the better of full and halved chroma, optimised Huffman tables."""
 
     name, label = "jpeg", "JPEG"
     format_name, feature = "JPEG", "libjpeg_turbo"
@@ -137,50 +116,41 @@ class Webp(_PillowCodec):
     name, label = "webp", "WebP"
     format_name, feature = "WEBP", "webp"
     settings = (*(hundredths / 100 for hundredths in range(100)), *(quarters / 4 for quarters in range(4, 401)))
-    save_options: ClassVar[Mapping[str, Any]] = {"method": 6}
+    save_options: ClassVar = {"method": 6}
 
 
 class Avif(_PillowCodec):
-    """AVIF with libavif and full chroma. Since libavif 1.4 it is tuned for visual quality (`iq`) by
-    default.
-
-    Halved chroma had a lower PSNR over RGB at every size tested.
+    """AVIF with libavif, since version 1.4 tuned for visual quality (`iq`) by default, with full
+    chroma. Halved chroma had a lower PSNR over RGB at every size tested.
     """
 
     name, label, tuned_for = "avif", "AVIF", "visual quality (iq, the default of libavif 1.4)"
     format_name, feature = "AVIF", "avif"
     settings = tuple(range(101))
-    save_options: ClassVar[Mapping[str, Any]] = {"subsampling": "4:4:4", "speed": 4}
+    save_options: ClassVar = {"subsampling": "4:4:4", "speed": 4}
 
 
 class AvifForPsnr(Avif):
     """AVIF tuned for PSNR."""
 
     name, label, tuned_for = "avif:psnr", "AVIF tune=psnr", "PSNR"
-    save_options: ClassVar[Mapping[str, Any]] = {**Avif.save_options, "advanced": {"tune": "psnr"}}
+    save_options: ClassVar = {**Avif.save_options, "advanced": {"tune": "psnr"}}
 
 
 class AvifForSsim(Avif):
     """AVIF tuned for SSIM, the default of libavif before 1.4."""
 
     name, label, tuned_for = "avif:ssim", "AVIF tune=ssim", "SSIM"
-    save_options: ClassVar[Mapping[str, Any]] = {**Avif.save_options, "advanced": {"tune": "ssim"}}
+    save_options: ClassVar = {**Avif.save_options, "advanced": {"tune": "ssim"}}
 
 
 class Jpeg2000(_PillowCodec):
-    """JPEG 2000 with OpenJPEG, irreversible wavelet and colour transform. The setting is the
-    compression ratio.
-    """
+    """JPEG 2000 with OpenJPEG, irreversible. The setting is the compression ratio."""
 
     name, label, tuned_for = "jpeg2000", "JPEG 2000", "PSNR"
     format_name, feature = "JPEG2000", "jpg_2000"
     settings = tuple(float(f"{ratio:.5g}") for ratio in np.geomspace(2000, 1, 1000))
-    save_options: ClassVar[Mapping[str, Any]] = {
-        "irreversible": True,
-        "mct": 1,
-        "quality_mode": "rates",
-        "no_jp2": True,
-    }
+    save_options: ClassVar = {"irreversible": True, "mct": 1, "quality_mode": "rates", "no_jp2": True}
 
     def setting_options(self, setting: float) -> dict[str, Any]:
         return {"quality_layers": [setting]}
@@ -192,7 +162,7 @@ class Heic(_PillowCodec):
     name, label = "heic", "HEIC"
     format_name, feature = "HEIF", "heif"
     settings = tuple(range(101))
-    save_options: ClassVar[Mapping[str, Any]] = {"chroma": 444}
+    save_options: ClassVar = {"chroma": 444}
 
     def encode(self, pixels: Pixels, form: str, setting: float) -> bytes:
         self._register()
@@ -222,22 +192,18 @@ class JpegXl(Codec):
 
     name, label, tuned_for = "jxl", "JPEG XL", "visual quality (Butteraugli)"
     settings = tuple(float(f"{distance:.4g}") for distance in np.geomspace(25, 0.05, 400))
-    _OPTIONS: ClassVar[Mapping[str, Any]] = {"effort": 7}
+    save_options: ClassVar = {"effort": 7}
 
     def encode(self, pixels: Pixels, form: str, setting: float) -> bytes:
         import imagecodecs
 
         samples = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
-        return bytes(imagecodecs.jpegxl_encode(samples, distance=setting, **self._OPTIONS))
+        return bytes(imagecodecs.jpegxl_encode(samples, distance=setting, **self.save_options))
 
     def decode(self, data: bytes) -> Pixels:
         import imagecodecs
 
-        pixels = np.asarray(imagecodecs.jpegxl_decode(data))
-        return pixels.reshape(*pixels.shape[:2], -1)
-
-    def options(self) -> dict[str, Any]:
-        return dict(self._OPTIONS)
+        return _with_channels(np.asarray(imagecodecs.jpegxl_decode(data)))
 
     def version(self) -> str:
         import imagecodecs
@@ -257,13 +223,10 @@ class Jpegli(Codec):
 
     def encode(self, pixels: Pixels, form: str, setting: float) -> bytes:
         options = [f"--quality={setting:g}", f"--chroma_subsampling={form}"]
-        return _run_command("cjpegli", _to_netpbm(pixels), ".ppm", ".jpg", options)
+        return _run_command("cjpegli", save_pixels(pixels, "PPM"), ".ppm", ".jpg", options)
 
     def decode(self, data: bytes) -> Pixels:
-        return _from_netpbm(_run_command("djpegli", data, ".jpg", ".ppm", []))
-
-    def options(self) -> dict[str, Any]:
-        return {}
+        return _open_pixels(_run_command("djpegli", data, ".jpg", ".ppm", []), "PPM")
 
     def version(self) -> str:
         process = subprocess.run(["cjpegli", "--version"], capture_output=True, text=True, check=False)
@@ -290,18 +253,22 @@ def _run_command(command: str, data: bytes, suffix_in: str, suffix_out: str, opt
         return target.read_bytes()
 
 
-def _to_netpbm(pixels: Pixels) -> bytes:
+def save_pixels(pixels: Pixels, format_name: str, **options: Any) -> bytes:
+    """Returns pixels as a file of a format of Pillow."""
     buffer = io.BytesIO()
-    to_pil_image(pixels).save(buffer, "PPM")
+    to_pil_image(pixels).save(buffer, format_name, **options)
     return buffer.getvalue()
 
 
-def _from_netpbm(data: bytes) -> Pixels:
+def _open_pixels(data: bytes, format_name: str) -> Pixels:
     import PIL.Image
 
-    with PIL.Image.open(io.BytesIO(data), formats=["PPM"]) as opened:
-        pixels = np.asarray(opened)
-    return pixels.reshape(*pixels.shape[:2], -1)
+    with PIL.Image.open(io.BytesIO(data), formats=[format_name]) as opened:
+        return _with_channels(np.asarray(opened if opened.mode == "L" else opened.convert("RGB")))
+
+
+def _with_channels(samples: Pixels) -> Pixels:
+    return samples.reshape(*samples.shape[:2], -1)
 
 
 ANCHORS: tuple[Codec, ...] = (
@@ -317,12 +284,8 @@ ANCHORS: tuple[Codec, ...] = (
 )
 
 
-def select(names: list[str], added: tuple[Codec, ...] = ()) -> list[Codec]:
-    """Returns the codecs with the given names, in this order.
-
-    Args:
-        names: Names of codecs.
-        added: Further codecs besides `ANCHORS`.
+def select(names: Sequence[str], added: tuple[Codec, ...] = ()) -> list[Codec]:
+    """Returns the codecs with the given names, of `ANCHORS` and of added ones, in this order.
 
     Raises:
         ConfigError: A name is unknown or given twice.
@@ -364,24 +327,13 @@ def read_codecs(path: Path) -> tuple[Codec, ...]:
     return codecs
 
 
-_MEASURING = (
-    "dfmcodec",
-    "jax",
-    "numpy",
-    "constriction",
-    "pillow",
-    "scikit-image",
-    "scipy",
-    "imagecodecs",
-)
+_MEASURING = ("dfmcodec", "jax", "numpy", "constriction", "pillow", "scikit-image", "scipy", "imagecodecs")
 
 
 def library_versions() -> dict[str, str]:
     """Returns the versions of the libraries that affect a measurement, by name."""
     versions = {}
     for name in _MEASURING:
-        try:
+        with suppress(PackageNotFoundError):
             versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return versions

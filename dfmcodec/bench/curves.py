@@ -29,19 +29,12 @@ _NAMES_SHOWN = 3
 
 @dataclass(frozen=True)
 class Curve:
-    """Curve of a codec, for some images or as a mean over images.
+    """Curve of a codec, for some images or as a mean over images."""
 
-    Args:
-        label: The name of the codec, unique in the run.
-        file: The path of its table.
-        by_image: Points by image name.
-        mean: Points that are already means over images.
-    """
-
-    label: str
-    file: str
-    by_image: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
-    mean: tuple[Point, ...] = ()
+    label: str  # unique in the run
+    file: str  # path of its table
+    by_image: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)  # by image name
+    mean: tuple[Point, ...] = ()  # points that are already means over images
 
     def mean_points(self, image_names: list[str]) -> list[Point]:
         """Returns the mean curve over the given images, for plots.
@@ -58,45 +51,31 @@ class Curve:
         return [(fmean(rate for rate, _ in kth), fmean(psnr for _, psnr in kth)) for kth in zip(*curves, strict=True)]
 
 
-@dataclass(frozen=True)
-class _Row:
-    """Line of a table. The image is empty for a mean."""
-
-    codec: str
-    image: str
-    point: Point
+_Points = dict[str, dict[str, list[Point]]]  # codec -> image -> points; the image of a mean is ""
 
 
 def read_curves(
     paths: Iterable[Path], image_names: Mapping[Path, str], taken_labels: Iterable[str]
 ) -> tuple[Curve, ...]:
-    """Reads the curves of all codecs in all tables.
-
-    Args:
-        paths: The tables.
-        image_names: The name of each image of the run, by path.
-        taken_labels: Labels of other codecs of the run. If labels are equal, the file name is added
-            to that of a curve.
+    """Reads the curves of all codecs in all tables. Names of images are those of the run, by path.
+    The file name is added to labels that are taken.
 
     Raises:
         ConfigError: A table is invalid; the message gives the line.
     """
     spellings = _spellings(image_names)
-    tables: list[tuple[Path, list[_Row]]] = []
+    tables: dict[Path, _Points] = {}
     for path in paths:
-        if any(path == other for other, _ in tables):
+        if path in tables:
             msg = f"--curves {_shown(path)} is given twice"
             raise ConfigError(msg)
-        tables.append((path, _read_table(path, spellings)))
+        tables[path] = _read_table(path, spellings)
     uses = Counter(label.casefold() for label in taken_labels)
-    uses.update(codec.casefold() for _, rows in tables for codec in {row.codec for row in rows})
-    file_names = Counter(path.name for path, _ in tables)
+    uses.update(codec.casefold() for points in tables.values() for codec in points)
+    file_names = Counter(path.name for path in tables)
     curves = []
-    for path, rows in tables:
+    for path, points in tables.items():
         file = printable(path.name if file_names[path.name] == 1 else str(path))
-        points: dict[str, dict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
-        for row in rows:
-            points[row.codec][row.image].append(row.point)
         for codec, by_image in points.items():
             label = codec if uses[codec.casefold()] == 1 else f"{codec} ({file})"
             mean = tuple(by_image.pop("", ()))
@@ -117,8 +96,8 @@ def _spellings(image_names: Mapping[Path, str]) -> dict[str, str | None]:
     return spellings
 
 
-def _read_table(path: Path, spellings: Mapping[str, str | None]) -> list[_Row]:
-    """Reads the lines of a table, and replaces image names by those of the run."""
+def _read_table(path: Path, spellings: Mapping[str, str | None]) -> _Points:
+    """Reads the points of a table, and replaces image names by those of the run."""
     try:
         text = read_file(path).decode("utf-8-sig")
     except DfmError as error:
@@ -130,7 +109,7 @@ def _read_table(path: Path, spellings: Mapping[str, str | None]) -> list[_Row]:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     reader = csv.reader(lines, delimiter=_delimiter(lines), strict=True)
     try:
-        return _rows(reader, path.stem, spellings)
+        return _points(reader, path.stem, spellings)
     except csv.Error as error:
         why = f"not a table: {error}; {_FORMAT}"
     except ConfigError as error:
@@ -145,21 +124,22 @@ def _delimiter(lines: list[str]) -> str:
     return next((character for character in "\t,;" if character in headings), ",")
 
 
-def _rows(table: Iterator[list[str]], default_codec: str, spellings: Mapping[str, str | None]) -> list[_Row]:
+def _points(table: Iterator[list[str]], default_codec: str, spellings: Mapping[str, str | None]) -> _Points:
     filled = (cells for cells in table if any(cell.strip() for cell in cells))
     headings = next(filled, [])
     columns = _columns(headings)
-    rows = []
+    points: _Points = defaultdict(lambda: defaultdict(list))
     for cells in filled:
         if len(cells) != len(headings):
             msg = f"{len(cells)} values under {len(headings)} headings; write one value for each"
             raise ConfigError(msg)
         named = {column: cells[at].strip() for column, at in columns.items()}
-        rows.append(_row(named, default_codec, spellings))
-    if not rows:
+        codec, image, point = _row(named, default_codec, spellings)
+        points[codec][image].append(point)
+    if not points:
         msg = f"no point below the headings; {_FORMAT}"
         raise ConfigError(msg)
-    return rows
+    return points
 
 
 def _columns(headings: list[str]) -> dict[str, int]:
@@ -183,7 +163,8 @@ def _columns(headings: list[str]) -> dict[str, int]:
     return columns
 
 
-def _row(cells: Mapping[str, str], default_codec: str, spellings: Mapping[str, str | None]) -> _Row:
+def _row(cells: Mapping[str, str], default_codec: str, spellings: Mapping[str, str | None]) -> tuple[str, str, Point]:
+    """Returns the codec, image and point of a line of a table."""
     codec = printable(cells.get("codec", default_codec))
     if not codec:
         msg = "no name under codec; write one, or leave the column out"
@@ -202,7 +183,7 @@ def _row(cells: Mapping[str, str], default_codec: str, spellings: Mapping[str, s
         some = ", ".join(known[:_NAMES_SHOWN]) + (", .." if len(known) > _NAMES_SHOWN else "")
         msg = f"image {image!r} is not in this run ({some}); leave its lines out, or give the image"
         raise ConfigError(msg)
-    return _Row(codec, name, (rate, psnr))
+    return codec, name, (rate, psnr)
 
 
 def _number(cells: Mapping[str, str], column: str) -> float:

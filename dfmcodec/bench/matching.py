@@ -12,47 +12,29 @@ from dfmcodec.bench.codecs import Codec
 
 @dataclass(frozen=True)
 class Match:
-    """File within a limit, and the next larger one.
-
-    Args:
-        setting: The codec's setting.
-        data: The file.
-        encode_s: Duration of this encoding in seconds.
-        next_setting: The next setting; None if there is none.
-        next_bytes: The size of the file at the next setting, which exceeds the limit.
-    """
+    """File within a limit, and the next larger one."""
 
     setting: float
     data: bytes
     encode_s: float
-    next_setting: float | None
-    next_bytes: int | None
+    next_setting: float | None  # None if there is none
+    next_bytes: int | None  # exceeds the limit
 
 
 @dataclass(frozen=True)
 class OutOfReach:
-    """Result of a search if all files exceed the limit.
-
-    Args:
-        smallest_bytes: The size of its smallest file.
-    """
+    """Result of a search if all files exceed the limit."""
 
     smallest_bytes: int
 
 
 @dataclass
 class SizeSearch:
-    """Files of one image, codec and form for all settings. Each setting is encoded at most once.
-
-    Args:
-        codec: The codec.
-        form: One of its forms.
-        pixels: uint8 [H, W, C].
-    """
+    """Files of one image, codec and form for all settings. Each setting is encoded at most once."""
 
     codec: Codec
     form: str
-    pixels: Pixels
+    pixels: Pixels  # uint8 [H, W, C]
     _files: dict[int, tuple[bytes, float]] = field(default_factory=dict)
 
     def largest_within(self, limit_bytes: int) -> Match | OutOfReach:
@@ -67,7 +49,7 @@ class SizeSearch:
         exceeds = min((at for at in self._files if at > fits), default=exceeds)
         bisects = False
         while exceeds - fits > 1:
-            middle = self._halfway(fits, exceeds) if bisects else self._interpolated(fits, exceeds, limit_bytes)
+            middle = (fits + exceeds) // 2 if bisects else self._interpolated(fits, exceeds, limit_bytes)
             bisects = not bisects
             if self._size(middle) <= limit_bytes:
                 fits = middle
@@ -77,24 +59,13 @@ class SizeSearch:
             return OutOfReach(self._size(0))
         data, encode_s = self._files[fits]
         settings = self.codec.settings
-        has_next = exceeds < len(settings)
-        return Match(
-            settings[fits],
-            data,
-            encode_s,
-            settings[exceeds] if has_next else None,
-            self._size(exceeds) if has_next else None,
-        )
-
-    def _halfway(self, fits: int, exceeds: int) -> int:
-        return (fits + exceeds) // 2
+        following = (settings[exceeds], self._size(exceeds)) if exceeds < len(settings) else (None, None)
+        return Match(settings[fits], data, encode_s, *following)
 
     def _interpolated(self, fits: int, exceeds: int, limit_bytes: int) -> int:
-        """Returns the index strictly between two others at which the size reaches the limit,
-        interpolating the logarithm of the size linearly.
-        """
+        """Returns an index strictly between two others, by interpolation of the log of the size."""
         if fits < 0 or exceeds == len(self.codec.settings):
-            return self._halfway(fits, exceeds)
+            return (fits + exceeds) // 2
         low, high = log(self._size(fits)), log(self._size(exceeds))
         fraction = (log(limit_bytes) - low) / (high - low)
         return min(max(fits + round(fraction * (exceeds - fits)), fits + 1), exceeds - 1)

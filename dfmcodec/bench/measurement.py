@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from math import inf, isinf
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dfmcodec._types import Pixels
-from dfmcodec.bench.codecs import to_pil_image
+from dfmcodec.bench.codecs import save_pixels
 from dfmcodec.bench.measures import OF_TUNE, Measure
 from dfmcodec.codecs.registry import VISUAL_MODELS, has_option
 from dfmcodec.metrics import bits_per_pixel, ms_ssim, psnr, ssim
@@ -33,21 +33,13 @@ def recorded(values: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Target:
-    """Settings of dfm. Its file sizes are the limits for all anchors.
+    """Settings of dfm. Its file sizes are the limits for all anchors."""
 
-    Args:
-        model: "wavelet", "overfitted" or "coordinate".
-        effort: 1..9; no effect on the coordinate codec.
-        rate: Maximum file size as a fraction of the raw bytes.
-        time_limit_s: Maximum duration of a fit in seconds; None for no limit.
-        tune: "visual" or "psnr"; only "psnr" for codecs other than wavelet.
-    """
-
-    model: str
-    effort: int
-    rate: float
-    time_limit_s: float | None = None
-    tune: str = "visual"
+    model: str  # "wavelet", "overfitted" or "coordinate"
+    effort: int  # 1..9; no effect on the coordinate codec
+    rate: float  # maximum file size as a fraction of the raw bytes
+    time_limit_s: float | None = None  # of a fit; None for no limit
+    tune: str = "visual"  # "visual" or "psnr"; only "psnr" for codecs other than wavelet
 
     @property
     def measure(self) -> Measure:
@@ -56,9 +48,7 @@ class Target:
 
     @property
     def series(self) -> str:
-        """Returns a description without the rate. Targets with the same series are the points of
-        one curve.
-        """
+        """Returns a description without the rate, equal for the points of one curve."""
         effort = f", effort {self.effort}" if has_option(self.model, "effort") else ""
         limit = f", {self.time_limit_s:g} s" if self.time_limit_s else ""
         tune = f", tune {self.tune}" if self.model in VISUAL_MODELS and self.tune != "visual" else ""
@@ -72,30 +62,17 @@ class Target:
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures of one file and its decoded image.
-
-    Args:
-        bytes: File size.
-        bpp: Bits per pixel.
-        psnr_db: PSNR over all samples; infinite if the file is lossless.
-        ssim: SSIM; None for images smaller than its window.
-        ms_ssim: MS-SSIM; None for images with a side below 176.
-        ssimulacra2: SSIMULACRA2; None for images with a side below 8.
-        encode_s: Duration of encoding in seconds. For dfm it includes the search for the size; for
-            an anchor it is the duration of a single encoding.
-        decode_s: Duration of decoding in seconds, in a process that is warmed up.
-        crop: A crop of the decoded image, as lossless WebP in base64.
-    """
+    """Figures of one file and its decoded image."""
 
     bytes: int
     bpp: float
-    psnr_db: float
-    ssim: float | None
-    ms_ssim: float | None
-    ssimulacra2: float | None
-    encode_s: float
-    decode_s: float
-    crop: str
+    psnr_db: float  # over all samples; infinite if the file is lossless
+    ssim: float | None  # None for images smaller than its window
+    ms_ssim: float | None  # None for images with a side below 176
+    ssimulacra2: float | None  # None for images with a side below 8
+    encode_s: float  # of dfm with the search for the size, of an anchor for a single encoding
+    decode_s: float  # in a process that is warmed up
+    crop: str  # of the decoded image, as lossless WebP in base64
 
     @property
     def lossless(self) -> bool:
@@ -110,33 +87,18 @@ class Figures:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Measurement of one cell: image, target and codec.
-
-    Args:
-        image_name: The image's name in this run.
-        target: The settings of dfm.
-        codec: "dfm" or an anchor's name.
-        form: The anchor's form.
-        limit_bytes: The size limit: for dfm that of the target, for an anchor the size of dfm's
-            file.
-        setting: The anchor's setting; None for dfm and for an empty cell.
-        next_setting: The anchor's next setting, whose file exceeds the limit; None if there is
-            none.
-        next_bytes: The file size at the next setting.
-        figures: The figures; None if all files of the anchor exceed the limit.
-        smallest_bytes: The smallest file size of such an anchor.
-    """
+    """Measurement of one cell: image, target and codec."""
 
     image_name: str
     target: Target
-    codec: str
+    codec: str  # "dfm" or an anchor's name
     form: str
-    limit_bytes: int
-    setting: float | None = None
-    next_setting: float | None = None
+    limit_bytes: int  # for dfm that of the target, for an anchor the size of dfm's file
+    setting: float | None = None  # of the anchor; None for dfm and for an empty cell
+    next_setting: float | None = None  # its file exceeds the limit; None if there is none
     next_bytes: int | None = None
-    figures: Figures | None = None
-    smallest_bytes: int | None = None
+    figures: Figures | None = None  # None if all files of the anchor exceed the limit
+    smallest_bytes: int | None = None  # of such an anchor
 
     @property
     def gap(self) -> float | None:
@@ -162,18 +124,11 @@ class Measurement:
         figures = values["figures"]
         if figures is not None and figures["psnr_db"] is None:
             figures["psnr_db"] = inf
-        return cls(
-            **{
-                **values,
-                "target": Target(**values["target"]),
-                "figures": None if figures is None else Figures(**figures),
-            }
-        )
+        figures = None if figures is None else Figures(**figures)
+        return cls(**{**values, "target": Target(**values["target"]), "figures": figures})
 
     def row(self) -> dict[str, Any]:
-        """Returns flat plain values without the crop, for JSON and CSV. The PSNR of a lossless file
-        is None.
-        """
+        """Returns flat plain values for JSON and CSV. The PSNR of a lossless file is None."""
         values = asdict(self)
         figures = values.pop("figures") or dict.fromkeys(Figures.__dataclass_fields__)
         figures.pop("crop")
@@ -185,8 +140,11 @@ class Measurement:
         return recorded({"image_name": name, **target, **values, **figures, "gap_percent": gap, "lossless": lossless})
 
 
-def measure_figures(original: Pixels, data: bytes, decoded: Pixels, encode_s: float, decode_s: float) -> Figures:
-    """Measures a decoded image against the original, both uint8 [H, W, C]."""
+def measure_figures(original: Pixels, data: bytes, encode_s: float, decode: Callable[[bytes], Pixels]) -> Figures:
+    """Decodes a file and measures it against the original, uint8 [H, W, C]."""
+    started = time.perf_counter()
+    decoded = decode(data)
+    decode_s = time.perf_counter() - started
     decoded = with_channels_of(original, decoded)
     return Figures(
         bytes=len(data),
@@ -202,19 +160,13 @@ def measure_figures(original: Pixels, data: bytes, decoded: Pixels, encode_s: fl
 
 
 def encode_crop(original: Pixels, shown: Pixels) -> str:
-    """Returns the crop for the report, at the position where the original has most detail, as
-    lossless WebP in base64.
-    """
-    rows, columns = _most_detailed_region(original)
-    buffer = io.BytesIO()
-    to_pil_image(shown[rows, columns]).save(buffer, "WEBP", lossless=True, method=4)
-    return base64.b64encode(buffer.getvalue()).decode()
+    """Returns the crop where the original has most detail, as lossless WebP in base64."""
+    crop = shown[_most_detailed_region(original)]
+    return base64.b64encode(save_pixels(crop, "WEBP", lossless=True, method=4)).decode()
 
 
 def _most_detailed_region(pixels: Pixels) -> tuple[slice, slice]:
-    """Returns the region with the largest variance of gray levels, among regions a quarter of a
-    side apart.
-    """
+    """Returns the region with the largest variance, among regions a quarter of a side apart."""
     gray = pixels.mean(axis=2)
     sides = [min(CROP_SIDE, side) for side in gray.shape]
     starts = [range(0, length - side + 1, CROP_SIDE // 4) for length, side in zip(gray.shape, sides, strict=True)]
@@ -223,9 +175,7 @@ def _most_detailed_region(pixels: Pixels) -> tuple[slice, slice]:
 
 
 def with_channels_of(original: Pixels, decoded: Pixels) -> Pixels:
-    """Converts the decoded image to the number of channels of the original. Some codecs support
-    only gray or only colour.
-    """
+    """Converts an image to the channels of the original. Some codecs have only gray or colour."""
     if decoded.shape[2] == original.shape[2]:
         return decoded
     if original.shape[2] == 3:

@@ -7,19 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Measure:
-    """Quality measure; higher values are better.
+    """Quality measure; higher values are better."""
 
-    Args:
-        name: The attribute of `Figures`, also its name in JSON.
-        label: The displayed name.
-        unit: The unit of its values; "" for none.
-        digits: The number of displayed decimals.
-    """
-
-    name: str
-    label: str
-    unit: str
-    digits: int
+    name: str  # attribute of `Figures`, also the name in JSON
+    label: str  # displayed name
+    unit: str  # "" for none
+    digits: int  # displayed decimals
 
     @property
     def heading(self) -> str:
@@ -28,11 +21,16 @@ class Measure:
 
     def text(self, value: float | None) -> str:
         """Formats a value without its unit; "" for None."""
-        return "" if value is None else f"{value:.{self.digits}f}"
+        return number_text(value, self.digits)
 
     def difference(self, value: float) -> str:
         """Formats a difference with its sign, and its unit if there is one."""
         return f"{value:+.{self.digits}f}{f' {self.unit}' if self.unit else ''}"
+
+
+def number_text(value: float | None, digits: int) -> str:
+    """Formats a number; "" for None."""
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 PSNR = Measure("psnr_db", "PSNR", "dB", 2)

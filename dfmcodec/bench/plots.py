@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import ceil, isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from dfmcodec.bench.curves import Curve
 from dfmcodec.bench.measures import PSNR, Measure
@@ -17,19 +17,11 @@ from dfmcodec.metrics import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 METRICS = {"psnr_db": "PSNR, dB", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "ssimulacra2": "SSIMULACRA2"}
 # Based on the palette of Okabe and Ito, which most colour-blind people can distinguish.
-_COLORS = (
-    "#0072b2",
-    "#e69f00",
-    "#009e73",
-    "#cc79a7",
-    "#d55e00",
-    "#56b4e9",
-    "#8a8a2a",
-    "#999999",
-)
+_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8a8a2a", "#999999")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")  # one more than the colours, so that combinations repeat late
 _TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _LARGE_LEGEND, _LEGEND_COLUMNS = 8, 3
@@ -50,18 +42,16 @@ class _Line:
 def mean_curves(
     summaries: Sequence[TargetSummary], labels: dict[str, str], metric: str, given: Sequence[Curve] = ()
 ) -> str | None:
-    """Plots the mean of a metric over images, with a line for each codec and a point for each rate.
+    """Plots the mean of a metric over images as SVG, with a line for each codec and a point for
+    each target. Returns None if no codec has two points.
 
-    A codec has no point at a rate that it does not reach for every image.
+    A codec has no point at a target that it does not reach for every image.
 
     Args:
         summaries: Targets that differ only in the rate.
         labels: Labels of codecs by name, dfm first.
         metric: One of `METRICS`.
         given: Curves from tables, for PSNR only.
-
-    Returns:
-        SVG; None if no codec has two points.
     """
     lines = [_Line(label, mean_curve(summaries, name, metric)) for name, label in labels.items()]
     if metric == PSNR.name:
@@ -77,16 +67,7 @@ def image_curves(
     measure: Measure,
     given: Sequence[Curve] = (),
 ) -> str | None:
-    """Plots the quality of one image, with a line for each codec. Returns None if no codec has two
-    points.
-
-    Args:
-        summaries: Targets that differ only in the rate.
-        labels: Labels of codecs by name, dfm first.
-        image_name: The image.
-        measure: The measure of quality.
-        given: Curves from tables, for PSNR only.
-    """
+    """Plots the quality of one image like `mean_curves`."""
     lines = [_Line(label, image_curve(summaries, name, image_name, measure)) for name, label in labels.items()]
     if measure == PSNR:
         lines += [_Line(curve.label, list(curve.by_image.get(image_name, ())), is_given=True) for curve in given]
@@ -96,25 +77,20 @@ def image_curves(
 def dots(summary: TargetSummary, labels: dict[str, str]) -> str:
     """Plots the quality at one rate, with a row for each image and a dot for each codec."""
     measure = summary.target.measure
-    with _Figure(height=1.4 + 0.28 * len(summary.rows)) as figure:
-        axes = figure.axes
+    with _figure(height=1.4 + 0.28 * len(summary.rows)) as axes:
         for at, name in enumerate(labels):
             cells = [(at_row, row.cells.get(name)) for at_row, row in enumerate(summary.rows)]
             lossy = [(at_row, c.figures) for at_row, c in cells if c and c.figures and not c.figures.lossless]
             present = [(v, at_row) for at_row, figures in lossy if (v := figures.value(measure)) is not None]
-            axes.plot(
-                [value for value, _ in present],
-                [at_row for _, at_row in present],
-                _MARKERS[at % len(_MARKERS)],
-                color=_COLORS[at % len(_COLORS)],
-            )
+            values, at_rows = zip(*present, strict=True) if present else ((), ())
+            axes.plot(values, at_rows, _MARKERS[at % len(_MARKERS)], color=_COLORS[at % len(_COLORS)])
         axes.set_yticks(range(len(summary.rows)), [_shortened(row.image_name) for row in summary.rows])
         axes.invert_yaxis()
         axes.set_xlabel(METRICS[measure.name])
         axes.grid(axis="x", alpha=0.3)
         where = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 4}
         axes.legend(axes.get_lines(), list(map(_shortened, labels.values())), frameon=False, **where)
-        return figure.svg()
+        return _svg(axes)
 
 
 def _curves(lines: Sequence[_Line], metric: str, title: str) -> str | None:
@@ -123,8 +99,7 @@ def _curves(lines: Sequence[_Line], metric: str, title: str) -> str | None:
     if not any(len(line.points) > 1 for line in drawn):
         return None
     labels = [_shortened(line.label) for line in drawn if line.points]
-    with _Figure(height=4.4 + _legend_inches(labels)) as figure:
-        axes = figure.axes
+    with _figure(height=4.4 + _legend_inches(labels)) as axes:
         for at, line in enumerate(drawn):
             if line.points:
                 bpp, values = zip(*line.points, strict=True)
@@ -147,7 +122,7 @@ def _curves(lines: Sequence[_Line], metric: str, title: str) -> str | None:
             axes.figure.legend(axes.get_lines(), labels, frameon=False, **where)
         else:
             axes.legend(axes.get_lines(), labels, frameon=False)
-        return figure.svg()
+        return _svg(axes)
 
 
 def _shortened(name: str) -> str:
@@ -167,33 +142,22 @@ def _is_near(lines: Sequence[_Line], tick: float) -> bool:
     return min(rates) / 1.3 <= tick <= max(rates) * 1.3
 
 
-class _Figure:
-    """Context manager for a Matplotlib figure with one plot. Names are plain text: a dollar sign
-    does not start a formula.
-    """
+@contextmanager
+def _figure(height: float) -> Iterator[Axes]:
+    """Provides the axes of a figure with one plot, in which dollar signs start no formula."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
-    def __init__(self, height: float) -> None:
-        self._height = height
-        self._settings = ExitStack()
-
-    def __enter__(self) -> _Figure:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-
-        self._settings.enter_context(mpl.rc_context({**_PLAIN_TEXT, **_SAME_BYTES}))
-        self._settings.enter_context(warnings.catch_warnings())
+    with mpl.rc_context({**_PLAIN_TEXT, **_SAME_BYTES}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # the browser has other fonts
         warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)  # caused by wide names
-        self._figure: Any = Figure(figsize=(6.8, self._height), layout="constrained")
-        self.axes: Axes = self._figure.subplots()
-        return self
+        figure = Figure(figsize=(6.8, height), layout="constrained")
+        yield figure.subplots()
+        figure.clear()
 
-    def __exit__(self, *exception: object) -> None:
-        self._figure.clear()
-        self._settings.close()
 
-    def svg(self) -> str:
-        """Returns the figure as SVG. Equal plots give equal bytes."""
-        buffer = io.StringIO()
-        self._figure.savefig(buffer, format="svg", metadata={"Date": None})
-        return buffer.getvalue()
+def _svg(axes: Axes) -> str:
+    """Returns the figure of a plot as SVG. Equal plots give equal bytes."""
+    buffer, figure = io.StringIO(), cast("Figure", axes.figure)
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()

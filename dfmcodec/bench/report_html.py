@@ -15,19 +15,22 @@ from itertools import product
 from typing import Any
 
 from dfmcodec.bench import plots
-from dfmcodec.bench.measurement import DFM, Measurement
-from dfmcodec.bench.measures import MEASURES, Measure
+from dfmcodec.bench.measurement import DFM, Figures, Measurement
+from dfmcodec.bench.measures import MEASURES, Measure, number_text
 from dfmcodec.bench.runner import Comparison
 from dfmcodec.bench.summary import (
     LARGE_GAP,
+    MEAN_CURVE,
     BdSummary,
     TargetSummary,
     bd_rates,
     by_series,
+    by_series_and_measure,
     by_target,
     curves_without_bd_rate,
     gap_mark,
     has_curves,
+    image_names,
 )
 from dfmcodec.bench.summary import labels as codec_labels
 from dfmcodec.files.names import printable
@@ -39,17 +42,11 @@ _HIGHER, _LOWER = "higher is better", "lower is better"
 
 @dataclass(frozen=True)
 class _Cell:
-    """Cell of a table.
-
-    Args:
-        text: The content.
-        hint: The tooltip; in a heading, which direction is better.
-        is_best: Whether it is the best of its row.
-    """
+    """Cell of a table."""
 
     text: str
-    hint: str = ""
-    is_best: bool = False
+    hint: str = ""  # tooltip; in a heading, which direction is better
+    is_best: bool = False  # of its row
 
 
 @dataclass(frozen=True)
@@ -60,22 +57,10 @@ class _Table:
     rows: Sequence[Sequence[_Cell]]
 
 
-@dataclass(frozen=True)
-class _Plot:
-    """Plot as an image at a data URL, in which scripts cannot run."""
-
-    url: str
-    description: str
-
-
 def as_html(comparison: Comparison, title: str = "dfm bench", look: int = LOOK) -> str:
     """Returns the HTML page. Needs Matplotlib and Jinja2.
 
-    Args:
-        comparison: The comparison.
-        title: The title of the page.
-        look: The number of images in the viewer, evenly distributed over all. They take up most of
-            the page's bytes.
+    The viewer has `look` images, evenly distributed over all. They take up most of the page.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -116,9 +101,7 @@ def as_html(comparison: Comparison, title: str = "dfm bench", look: int = LOOK) 
 
 
 def _script_hash(source: str) -> str:
-    """Returns the hash with which the page allows its only script, so that browsers run no
-    other.
-    """
+    """Returns the hash with which the page allows its only script."""
     script = source.partition("<script>")[2].partition("</script>")[0]
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
@@ -175,8 +158,9 @@ def _plots(comparison: Comparison, summaries: list[TargetSummary], labels: dict[
     return parts
 
 
-def _plot(svg: str, description: str) -> _Plot:
-    return _Plot(f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}", description)
+def _plot(svg: str, description: str) -> dict[str, str]:
+    """Returns a plot as an image at a data URL, in which scripts cannot run."""
+    return {"url": f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}", "description": description}
 
 
 def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:
@@ -193,7 +177,7 @@ def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:
     ]
     rows = []
     for codec in summary.codecs:
-        figures = [_number(codec.mean[name], digits) for name, (_, digits) in (metrics | times).items()]
+        figures = [number_text(codec.mean[name], digits) for name, (_, digits) in (metrics | times).items()]
         if codec.lossless:
             figures[0] = f"{codec.lossless} lossless"
         measure = MEASURES[codec.measure]
@@ -237,35 +221,22 @@ def _bd_table(rates: list[BdSummary]) -> _Table:
     head += map(_Cell, ("median", "best", "worst", "images", "low overlap"))
     rows = []
     for rate in rates:
-        figures = [f"{value:+.1f} %" for value in (rate.mean, rate.median, rate.best, rate.worst)]
-        count = str(len(rate.by_image))
-        if rate.kind == "mean curve":
-            figures[1:], count = ["", "", ""], rate.kind
         what = rate.series, rate.label, MEASURES[rate.measure].label
-        rows.append([*map(_Cell, (*what, *figures, count, str(rate.low_overlap)))])
+        rows.append([*map(_Cell, (*what, *rate.columns, str(rate.low_overlap)))])
     return _Table(head, rows)
 
 
 def _bd_image_tables(rates: list[BdSummary]) -> list[tuple[str, _Table]]:
-    """Returns BD-rates by image, with a column for each anchor, for each series and measure with
-    several images.
-    """
+    """Returns BD-rates by image, a table for each series and measure with several images."""
     tables = []
-    for series, name in dict.fromkeys((rate.series, rate.measure) for rate in rates):
-        of_both = [rate for rate in rates if (rate.series, rate.measure) == (series, name)]
-        members = [rate for rate in of_both if rate.kind != "mean curve"]
-        names = list(dict.fromkeys(name for rate in members for name in (*rate.by_image, *rate.without)))
+    for (series, measure), of_both in by_series_and_measure(rates).items():
+        members = [rate for rate in of_both if rate.kind != MEAN_CURVE]
+        names = image_names(members)
         if len(names) < 2:
             continue
         head = [_Cell("image"), *(_Cell(rate.label, _LOWER) for rate in members)]
-        rows = [
-            [
-                _Cell(name),
-                *(_Cell(f"{rate.by_image[name]:+.1f} %" if name in rate.by_image else "") for rate in members),
-            ]
-            for name in names
-        ]
-        tables.append((f"{series}, at equal {MEASURES[name].label}", _Table(head, rows)))
+        rows = [[*map(_Cell, (name, *(rate.text_of(name) for rate in members)))] for name in names]
+        tables.append((f"{series}, at equal {MEASURES[measure].label}", _Table(head, rows)))
     return tables
 
 
@@ -301,7 +272,7 @@ def _viewer_data(
         for summary in summaries:
             cells = next((row.cells for row in summary.rows if row.image_name == image.name), {})
             views = [
-                {"label": labels[name], "caption": _caption(cells[name]), "crop": figures.crop}
+                {"label": labels[name], "caption": _caption(figures), "crop": figures.crop}
                 for name in labels
                 if name in cells and (figures := cells[name].figures) is not None
             ]
@@ -313,15 +284,8 @@ def _viewer_data(
     return images
 
 
-def _caption(cell: Measurement) -> str:
-    """Formats the figures of a cell."""
-    figures = cell.figures
-    assert figures is not None
+def _caption(figures: Figures) -> str:
     psnr = "lossless" if figures.lossless else f"{figures.psnr_db:.2f} dB"
     structure = "" if figures.ssim is None else f", SSIM {figures.ssim:.4f}"
     perceived = "" if figures.ssimulacra2 is None else f", SSIMULACRA2 {figures.ssimulacra2:.1f}"
     return f"{figures.bytes:,} bytes, {figures.bpp:.3f} bpp, {psnr}{structure}{perceived}"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from dfmcodec.bench.measurement import DFM, Figures, Measurement, recorded
-from dfmcodec.bench.measures import MEASURES, PSNR, SSIMULACRA2, Measure
+from dfmcodec.bench.measures import MEASURES, PSNR, SSIMULACRA2, Measure, number_text
 from dfmcodec.bench.runner import Comparison
 from dfmcodec.bench.summary import (
     LARGE_GAP,
     LOW_OVERLAP,
+    MEAN_CURVE,
     BdSummary,
     TargetSummary,
     bd_rates,
+    by_series_and_measure,
     by_target,
     curves_without_bd_rate,
     gap_mark,
     has_curves,
+    image_names,
 )
 from dfmcodec.bench.summary import labels as codec_labels
 
@@ -54,9 +56,7 @@ def as_text(comparison: Comparison) -> str:
 
 
 def as_dict(comparison: Comparison) -> dict[str, Any]:
-    """Returns plain values for JSON (docs/curves.md). JSON has no infinity, so the PSNR of a
-    lossless file is None.
-    """
+    """Returns plain values for JSON (docs/curves.md). The PSNR of a lossless file is None."""
     return {
         "versions": comparison.versions,
         "machine": comparison.host,
@@ -88,13 +88,9 @@ def as_csv(comparison: Comparison) -> str:
     if rows:
         writer = csv.DictWriter(buffer, rows[0], lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: _csv_value(value) for name, value in row.items()} for row in rows)
+        forms: dict[object, object] = {True: "true", False: "false"}  # as in JSON
+        writer.writerows(row | {"lossless": forms.get(row["lossless"])} for row in rows)
     return buffer.getvalue()
-
-
-def _csv_value(value: object) -> object:
-    """Converts a boolean to its JSON form."""
-    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _target_text(summary: TargetSummary, comparison: Comparison) -> str:
@@ -110,21 +106,18 @@ def _target_text(summary: TargetSummary, comparison: Comparison) -> str:
 def _image_table(summary: TargetSummary, anchors: list[str], labels: dict[str, str]) -> str:
     measure = summary.target.measure
     rows = [["image", "bytes", DFM, *(labels[anchor] for anchor in anchors)]]
-    notes = set()
+    notes: set[str] = set()
     for row in summary.rows:
         ours = row.cells[DFM].figures
-        cells = []
-        for anchor in anchors:
-            text, note = _cell(row.cells.get(anchor), measure)
-            cells.append(text)
-            notes.add(note)
+        cells = [_cell(row.cells.get(anchor), measure) for anchor in anchors]
+        notes.update(note for _, note in cells if note)
         size, quality = (str(ours.bytes), _quality(ours, measure)) if ours else ("", "")
-        rows.append([_short(row.image_name), size, quality, *cells])
+        rows.append([_short(row.image_name), size, quality, *(text for text, _ in cells)])
     if len(summary.rows) > 1:
         complete = [codec for codec in summary.codecs if codec.image_count == len(summary.rows)]
         means = {codec.codec: codec.mean[measure.name] for codec in complete}
         rows.append(["mean", "", *(measure.text(means.get(name)) for name in (DFM, *anchors))])
-    return "\n".join([aligned(rows), *sorted(note for note in notes if note)])
+    return "\n".join([aligned(rows), *sorted(notes)])
 
 
 def _cell(cell: Measurement | None, measure: Measure) -> tuple[str, str]:
@@ -145,9 +138,7 @@ def _quality(figures: Figures, measure: Measure) -> str:
 
 
 def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> str:
-    """Returns means of each codec. The measure shown in the table of images is omitted; the other
-    main measure is included.
-    """
+    """Returns means of each codec, with the measure that the table of images does not show."""
     measure = summary.target.measure
     other = PSNR if measure == SSIMULACRA2 else SSIMULACRA2
     has_other = any(codec.mean[other.name] is not None for codec in summary.codecs)
@@ -163,8 +154,8 @@ def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> str:
             [
                 labels[codec.codec],
                 f"{100 * codec.size:.1f}%",
-                _number(codec.mean["ssim"], 4),
-                _number(codec.mean["ms_ssim"], 4),
+                number_text(codec.mean["ssim"], 4),
+                number_text(codec.mean["ms_ssim"], 4),
                 *([other.text(codec.mean[other.name])] if extra else []),
                 _seconds(codec.mean["encode_s"]),
                 _seconds(codec.mean["decode_s"]),
@@ -177,14 +168,11 @@ def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> str:
 
 def _bd_texts(rates: list[BdSummary]) -> list[str]:
     """Returns a table of BD-rates for each series and measure, followed by those of each image."""
-    tables: dict[tuple[str, str], list[BdSummary]] = defaultdict(list)
-    for rate in rates:
-        tables[rate.series, rate.measure].append(rate)
     texts = []
-    for (series, name), members in tables.items():
+    for (series, name), members in by_series_and_measure(rates).items():
         title = f"BD-rate of dfm ({series}) by {MEASURES[name].label}"
         texts.append(_bd_table(title, MEASURES[name], members))
-        texts += _bd_image_tables(title, [rate for rate in members if rate.kind != "mean curve"])
+        texts += _bd_image_tables(title, [rate for rate in members if rate.kind != MEAN_CURVE])
     return texts
 
 
@@ -193,13 +181,9 @@ def _bd_table(title: str, measure: Measure, rates: list[BdSummary]) -> str:
     notes = []
     for rate in rates:
         label = _short_label(rate.label)
-        if rate.kind == "mean curve":
-            rows.append([label, f"{rate.mean:+.1f} %", "", "", "", rate.kind])
-        else:
-            figures = (rate.mean, rate.median, rate.best, rate.worst)
-            rows.append([label, *(f"{figure:+.1f} %" for figure in figures), str(len(rate.by_image))])
+        rows.append([label, *rate.columns])
         if rate.low_overlap:
-            where = "" if rate.kind == "mean curve" else f" on {rate.low_overlap} of {len(rate.by_image)}"
+            where = "" if rate.kind == MEAN_CURVE else f" on {rate.low_overlap} of {len(rate.by_image)}"
             notes.append(f"{label}: curves share under {100 * LOW_OVERLAP:.0f} % of their {measure.label} span{where}")
         if rate.without:
             notes.append(f"{label}: too few common points on {len(rate.without)} images")
@@ -208,19 +192,11 @@ def _bd_table(title: str, measure: Measure, rates: list[BdSummary]) -> str:
 
 
 def _bd_image_tables(title: str, rates: list[BdSummary]) -> list[str]:
-    """Returns BD-rates by image, split into tables that fit the width. Empty if there is only one
-    image.
-    """
-    names = list(dict.fromkeys(name for rate in rates for name in (*rate.by_image, *rate.without)))
+    """Returns BD-rates by image, in tables that fit the width; none if there is only one image."""
+    names = image_names(rates)
     if len(names) < 2:
         return []
-    columns = [
-        [
-            _short_label(rate.label),
-            *(f"{rate.by_image[name]:+.1f} %" if name in rate.by_image else "" for name in names),
-        ]
-        for rate in rates
-    ]
+    columns = [[_short_label(rate.label), *map(rate.text_of, names)] for rate in rates]
     first = ["image", *map(_short, names)]
     tables: list[list[list[str]]] = []
     left = 0
@@ -235,9 +211,7 @@ def _bd_image_tables(title: str, rates: list[BdSummary]) -> list[str]:
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Aligns the columns of a table: the first `left` columns to the left, the others to the
-    right.
-    """
+    """Aligns the first `left` columns of a table to the left, the others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(
@@ -249,9 +223,7 @@ def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
 
 
 def _short(name: str) -> str:
-    """Shortens a name to the width of its column. The end is kept, because it usually distinguishes
-    images.
-    """
+    """Shortens a name to the width of its column. Its end usually distinguishes images."""
     return name if len(name) <= _NAME_WIDTH else "~" + name[1 - _NAME_WIDTH :]
 
 
@@ -262,8 +234,4 @@ def _short_label(label: str) -> str:
 
 
 def _seconds(value: float | None) -> str:
-    return _number(value, 2 if value is not None and value < 100 else 0)
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
+    return number_text(value, 2 if value is not None and value < 100 else 0)

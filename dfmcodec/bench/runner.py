@@ -1,6 +1,4 @@
-"""Runs a comparison: dfm encodes every image at every target, then every anchor encodes it at the
-sizes of dfm's files.
-"""
+"""Runs a comparison: dfm encodes every image, then every anchor at the sizes of dfm's files."""
 
 from __future__ import annotations
 
@@ -9,9 +7,10 @@ import os
 import platform
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from dfmcodec._types import Pixels
 from dfmcodec.bench.cache import Cache, code_fingerprint
 from dfmcodec.bench.codecs import Codec, library_versions, read_codecs, select
 from dfmcodec.bench.curves import Curve
-from dfmcodec.bench.matching import Match, OutOfReach, SizeSearch
-from dfmcodec.bench.measurement import DFM, Figures, Measurement, Target, encode_crop, measure_figures
+from dfmcodec.bench.matching import OutOfReach, SizeSearch
+from dfmcodec.bench.measurement import DFM, Measurement, Target, encode_crop, measure_figures
 from dfmcodec.codecs.registry import has_option
 from dfmcodec.errors import NO_MEMORY, DfmError, is_lack_of_memory
 from dfmcodec.files.atomic import NOT_A_FILE, is_stream
@@ -30,28 +29,20 @@ from dfmcodec.image import Image
 from dfmcodec.image.read_image import IMAGE_SUFFIXES, read_image
 from dfmcodec.processes import run_jobs
 
+_ANCHORS = "anchors"
 _MEASURES = 2  # increased when a measure changes, to invalidate cached figures
 
 
 @dataclass(frozen=True)
 class SourceImage:
-    """Image of a run.
+    """Image of a run."""
 
-    Args:
-        name: The printable and unique name in tables.
-        path: Its file.
-        sha256: The hash of the pixels.
-        width: Width in pixels.
-        height: Height in pixels.
-        channels: 1 or 3.
-    """
-
-    name: str
+    name: str  # printable and unique
     path: Path
-    sha256: str
+    sha256: str  # of the pixels
     width: int
     height: int
-    channels: int
+    channels: int  # 1 or 3
 
     def read(self) -> Image:
         """Reads the image as it is measured: in 8 bits, without alpha and metadata."""
@@ -77,23 +68,13 @@ class Failure:
 
 @dataclass(frozen=True)
 class Plan:
-    """Plan of a comparison.
+    """Plan of a comparison."""
 
-    Args:
-        paths: Images and folders of images.
-        targets: The settings of dfm.
-        anchors: Names of the codecs to compare with.
-        codecs_file: A Python file that defines more codecs.
-        cache_folder: The folder of cached measurements; None for no cache.
-        processes: The number of jobs to perform at a time. With several, measured times are longer.
-        curves: Curves of codecs from tables.
-    """
-
-    paths: tuple[Path, ...]
+    paths: tuple[Path, ...]  # images and folders of images
     targets: tuple[Target, ...]
-    anchors: tuple[str, ...]
-    codecs_file: Path | None = None
-    cache_folder: Path | None = None
+    anchors: tuple[str, ...]  # names of the codecs to compare with
+    codecs_file: Path | None = None  # Python file that defines more codecs
+    cache_folder: Path | None = None  # None for no cache
     processes: int = 1
     curves: tuple[Curve, ...] = ()
 
@@ -103,53 +84,30 @@ class Plan:
         Raises:
             ConfigError: A codec is unknown, or the file of additional codecs is invalid.
         """
-        return select(list(self.anchors), () if self.codecs_file is None else read_codecs(self.codecs_file))
+        return select(self.anchors, () if self.codecs_file is None else read_codecs(self.codecs_file))
 
 
 @dataclass(frozen=True)
 class BenchProgress:
-    """Progress of a run, in cells of image, target and codec.
+    """Progress of a run, in cells of image, target and codec."""
 
-    Args:
-        done: Cells measured, found in the cache, or failed.
-        cells: All cells.
-        seconds: Elapsed seconds.
-        seconds_left: Estimated remaining time from the mean time of each codec's cells; None if
-            unknown.
-        what: The last finished job.
-    """
-
-    done: int
+    done: int  # cells measured, found in the cache, or failed
     cells: int
     seconds: float
-    seconds_left: float | None
-    what: str
+    seconds_left: float | None  # estimated from the mean time of each codec's cells; None if unknown
+    what: str  # last finished job
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Results of a run, with everything needed to repeat it.
-
-    Args:
-        images: The images that were read.
-        targets: The settings of dfm.
-        codecs: Label, version, options and forms of each anchor, by name.
-        measurements: All cells, in the order of targets, images and codecs.
-        failures: The measurements that failed.
-        original_crops: Crops of the originals, by image name.
-        host: A description of the computer.
-        versions: Versions of libraries, by name.
-        processes: The number of jobs performed at a time.
-        seconds: Duration of the run in seconds.
-        curves: Curves of codecs from tables.
-    """
+    """Results of a run, with everything needed to repeat it."""
 
     images: tuple[SourceImage, ...]
     targets: tuple[Target, ...]
-    codecs: dict[str, dict[str, Any]]
-    measurements: tuple[Measurement, ...]
+    codecs: dict[str, dict[str, Any]]  # label, version, options and forms of each anchor, by name
+    measurements: tuple[Measurement, ...]  # in the order of targets, images and codecs
     failures: tuple[Failure, ...]
-    original_crops: dict[str, str]
+    original_crops: dict[str, str]  # by image name
     host: str
     versions: dict[str, str]
     processes: int
@@ -159,20 +117,12 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Job:
-    """Cells of one image and codec: one target for dfm, all targets for an anchor, because a file
-    of an anchor can serve several targets.
-
-    Args:
-        source: The image.
-        codec: "dfm" or an anchor's name.
-        targets: The targets of the cells.
-        limits_bytes: For an anchor, the size of dfm's file at each target.
-    """
+    """Cells of one image and codec: one target for dfm, but all targets for an anchor."""
 
     source: SourceImage
-    codec: str
+    codec: str  # "dfm" or an anchor's name
     targets: tuple[Target, ...]
-    limits_bytes: tuple[int, ...] = ()
+    limits_bytes: tuple[int, ...] = ()  # for an anchor, the size of dfm's file at each target
 
     @property
     def what(self) -> str:
@@ -183,21 +133,13 @@ class _Job:
 
 @dataclass(frozen=True)
 class _JobResult:
-    """Result of a job.
+    """Result of a job."""
 
-    Args:
-        measurements: The measured cells.
-        failures: At most one.
-        fresh: The number of cells that were not in the cache.
-        seconds: Duration of the job in seconds.
-        cache_problem: The reason why a measurement was not cached; None if all were.
-    """
-
-    measurements: tuple[Measurement, ...]
-    failures: tuple[Failure, ...]
-    fresh: int
+    measurements: Sequence[Measurement]
+    failures: Sequence[Failure]
+    is_fresh: bool  # some cells were not in the cache
     seconds: float
-    cache_problem: str | None = None
+    cache_problem: str | None = None  # why a measurement was not cached
 
 
 def run(
@@ -216,23 +158,26 @@ def run(
         ConfigError: The plan names an unknown codec.
     """
     started = time.perf_counter()
-    codecs = plan.codecs()
+    needs = [(codec, codec.missing()) for codec in plan.codecs()]
     images, failures = find_images(plan.paths, on_notice)
-    anchors = [codec for codec in codecs if codec.missing() is None]
-    for codec in codecs:
-        if codec not in anchors:
-            failures.append(Failure.of(codec.name, f"left out because it needs {codec.missing()}"))
-    tracker = _ProgressTracker(len(images) * len(plan.targets), len(anchors), plan.processes, on_progress)
-    collector = _Collector(plan, anchors, tracker, failures, on_notice)
+    failures += [Failure.of(codec.name, f"left out because it needs {need}") for codec, need in needs if need]
+    anchors = [codec for codec, need in needs if not need]
+    collector = _Collector(plan, anchors, len(images), on_progress, on_notice)
     first = [_Job(image, DFM, (target,)) for image in images for target in plan.targets]
     run_jobs(partial(_perform, plan), first, plan.processes, collector.take)
+    names, order = [image.name for image in images], [DFM, *plan.anchors]
     return Comparison(
         images=tuple(images),
         targets=plan.targets,
         codecs={codec.name: _description(codec) for codec in anchors},
-        measurements=tuple(collector.in_order([image.name for image in images])),
-        failures=tuple(collector.failures),
-        original_crops={image.name: _original_crop(image) for image in images},
+        measurements=tuple(
+            sorted(
+                collector.measurements,
+                key=lambda m: (plan.targets.index(m.target), names.index(m.image_name), order.index(m.codec)),
+            )
+        ),
+        failures=(*failures, *collector.failures),
+        original_crops={image.name: encode_crop(pixels := image.pixels(), pixels) for image in images},
         host=host(),
         versions=library_versions(),
         processes=plan.processes,
@@ -243,30 +188,35 @@ def run(
 
 class _Collector:
     """Collector of results. It creates the jobs of anchors when all file sizes of dfm are known for
-    an image.
+    an image, and estimates the remaining time from the mean times of cells of dfm and of anchors.
     """
 
     def __init__(
         self,
         plan: Plan,
         anchors: list[Codec],
-        tracker: _ProgressTracker,
-        failures: list[Failure],
+        images: int,
+        on_progress: Callable[[BenchProgress], None],
         on_notice: Callable[[str], None],
     ) -> None:
-        self.failures = failures
-        self._on_notice = on_notice
+        self.measurements: list[Measurement] = []
+        self.failures: list[Failure] = []
+        self._plan, self._anchors = plan, anchors
+        self._on_progress, self._on_notice = on_progress, on_notice
         self._is_kept = True  # all measurements were cached so far
-        self._measurements: list[Measurement] = []
-        self._plan, self._anchors, self._tracker = plan, anchors, tracker
         self._dfm_bytes: dict[str, dict[Target, int | None]] = defaultdict(dict)  # image name -> sizes of dfm's files
+        dfm_cells = images * len(plan.targets)
+        self._remaining = {DFM: dfm_cells, _ANCHORS: dfm_cells * len(anchors)}
+        self._cells = sum(self._remaining.values())
+        self._fresh, self._seconds = dict.fromkeys(self._remaining, 0), dict.fromkeys(self._remaining, 0.0)
+        self._started = time.perf_counter()
 
     def take(self, job: _Job, result: _JobResult | None) -> list[_Job]:
         """Stores the result of a job, None if its process died, and returns further jobs."""
-        result = result or _JobResult((), (Failure.of(job.what, "the process died"),), 1, 0.0)
-        self._measurements.extend(result.measurements)
-        self.failures.extend(result.failures)
-        self._tracker.finish(job, result)
+        result = result or _JobResult((), (Failure.of(job.what, "the process died"),), True, 0.0)
+        self.measurements += result.measurements
+        self.failures += result.failures
+        self._report(job, result)
         if self._is_kept and result.cache_problem is not None:
             self._is_kept = False
             self._on_notice(f"measurements are not kept: {result.cache_problem}")
@@ -278,33 +228,36 @@ class _Collector:
         if len(sizes) < len(self._plan.targets):
             return []
         limits = {target: size for target, size in sizes.items() if size is not None}
-        self._tracker.skip(len(self._anchors) * (len(sizes) - len(limits)))
-        if not limits:
-            return []
-        return [_Job(job.source, codec.name, tuple(limits), tuple(limits.values())) for codec in self._anchors]
+        self._remaining[_ANCHORS] -= len(self._anchors) * (len(sizes) - len(limits))
+        anchors = self._anchors if limits else ()
+        return [_Job(job.source, codec.name, tuple(limits), tuple(limits.values())) for codec in anchors]
 
-    def in_order(self, image_names: list[str]) -> list[Measurement]:
-        """Returns the measurements in the order of targets, images and codecs."""
-        codecs = {name: at for at, name in enumerate([DFM, *self._plan.anchors])}
-        return sorted(
-            self._measurements,
-            key=lambda m: (self._plan.targets.index(m.target), image_names.index(m.image_name), codecs[m.codec]),
-        )
+    def _report(self, job: _Job, result: _JobResult) -> None:
+        """Counts the cells of a job and reports the progress."""
+        kind = DFM if job.codec == DFM else _ANCHORS
+        self._remaining[kind] -= len(job.targets)
+        if result.is_fresh:
+            self._seconds[kind] += result.seconds
+            self._fresh[kind] += len(job.targets)
+        done = self._cells - sum(self._remaining.values())
+        elapsed_s = time.perf_counter() - self._started
+        self._on_progress(BenchProgress(done, self._cells, elapsed_s, self._seconds_left(), job.what))
+
+    def _seconds_left(self) -> float | None:
+        left = {kind: cells for kind, cells in self._remaining.items() if cells}
+        if not all(self._fresh[kind] for kind in left):
+            return None
+        means = {kind: self._seconds[kind] / self._fresh[kind] for kind in left}
+        return sum(cells * means[kind] for kind, cells in left.items()) / self._plan.processes
 
 
 def find_images(
     paths: tuple[Path, ...], on_notice: Callable[[str], None] = lambda notice: None
 ) -> tuple[list[SourceImage], list[Failure]]:
     """Reads and hashes every image of files and folders. Images that dfm cannot encode become
-    failures.
-
-    Args:
-        paths: The files and folders.
-        on_notice: Called with notices of skipped devices and pipes, and of conversions and losses.
+    failures. Notices are of skipped devices and pipes, and of conversions and losses.
     """
-    files, failures, passed_over = _image_files(paths)
-    for path in passed_over:
-        on_notice(f"skipped {path}: {NOT_A_FILE}")
+    files, failures = _image_files(paths, on_notice)
     images = []
     for path, name in _named(files).items():
         try:
@@ -322,39 +275,30 @@ def find_images(
 
 
 def image_names(paths: tuple[Path, ...]) -> dict[Path, str]:
-    """Returns the names that a run gives to the images of files and folders, without reading
-    them.
-    """
-    files, *_ = _image_files(paths)
-    return _named(files)
+    """Returns the names that a run gives to images of files and folders, without reading them."""
+    return _named(_image_files(paths, lambda notice: None)[0])
 
 
 def _named(files: list[Path]) -> dict[Path, str]:
-    """Returns a unique printable name for each file: its stem, or its path if several have the same
-    stem.
-    """
+    """Returns a unique printable name for each file: its stem, or its path if stems are equal."""
     stems = Counter(printable(path.stem) for path in files)
     names: dict[Path, str] = {}
     taken: set[str] = set()
     for path in files:
         stem = printable(path.stem)
-        name = first = stem if stems[stem] == 1 else printable(str(path))
-        repeats = 1
-        while name in taken:  # names that differ only in unprintable characters
-            repeats += 1
-            name = f"{first} ({repeats})"
-        names[path] = name
-        taken.add(name)
+        first = stem if stems[stem] == 1 else printable(str(path))
+        further = (f"{first} ({number})" for number in count(2))  # names may differ in unprintable characters only
+        names[path] = next(name for name in chain([first], further) if name not in taken)
+        taken.add(names[path])
     return names
 
 
-def _image_files(paths: tuple[Path, ...]) -> tuple[list[Path], list[Failure], list[Path]]:
-    """Returns the given files and the image files of folders, without duplicates; failures; and the
-    devices and pipes in folders. These are skipped, because a run reads each file twice.
+def _image_files(paths: tuple[Path, ...], on_notice: Callable[[str], None]) -> tuple[list[Path], list[Failure]]:
+    """Returns the given files and the image files of folders, without duplicates; and failures.
+    Devices and pipes in folders are skipped, because a run reads each file twice.
     """
     failures = []
     files: dict[Path, None] = {}
-    passed_over: list[Path] = []
     for path in paths:
         if path.is_dir():
             try:
@@ -364,13 +308,16 @@ def _image_files(paths: tuple[Path, ...]) -> tuple[list[Path], list[Failure], li
                 continue
             if not below:
                 failures.append(Failure.of(str(path), "a folder without images"))
-            passed_over += filter(is_stream, below)
-            files.update((path, None) for path in below if not is_stream(path))
+            for file in below:
+                if is_stream(file):
+                    on_notice(f"skipped {file}: {NOT_A_FILE}")
+                else:
+                    files[file] = None
         elif is_stream(path):
             failures.append(Failure.of(str(path), f"{NOT_A_FILE}; name a file"))
         else:
             files[path] = None
-    return list(files), failures, passed_over
+    return list(files), failures
 
 
 def host() -> str:
@@ -384,11 +331,6 @@ def host() -> str:
     return f"{processor}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
-def _original_crop(source: SourceImage) -> str:
-    pixels = source.pixels()
-    return encode_crop(pixels, pixels)
-
-
 def _description(codec: Codec) -> dict[str, Any]:
     return {
         "label": codec.label,
@@ -400,25 +342,29 @@ def _description(codec: Codec) -> dict[str, Any]:
 
 
 # Jobs, performed in this or in worker processes.
+# All that determines the measurement of a cell, the cell's target, and a function that measures it.
+_Cell = tuple[dict[str, Any], Target, Callable[[], Measurement]]
 
 
 def _perform(plan: Plan, job: _Job) -> _JobResult:
     """Measures the cells of a job. An exception becomes a failure."""
     started = time.perf_counter()
-    cache = None if plan.cache_folder is None else Cache(plan.cache_folder)
-    fresh = 0
+    cache = Cache(plan.cache_folder)
+    is_fresh = False
     measurements = []
-    failures: tuple[Failure, ...] = ()
+    failures = []
     try:
-        cells = _dfm_cell(plan, job, cache) if job.codec == DFM else _anchor_cells(plan, job, cache)
-        for measurement, is_fresh in cells:
-            measurements.append(measurement)
-            fresh += is_fresh
+        for decisive, target, measure in _dfm_cell(job) if job.codec == DFM else _anchor_cells(plan, job):
+            measurement = cache.get(decisive)
+            if measurement is None:
+                is_fresh = True
+                measurement = measure()
+                cache.put(decisive, measurement)
+            measurements.append(replace(measurement, image_name=job.source.name, target=target))
     except Exception as error:  # one invalid image does not stop the rest
-        failures += (Failure.of(job.what, _message(error)),)
-        fresh += 1
-    problem = None if cache is None else cache.problem
-    return _JobResult(tuple(measurements), failures, fresh, time.perf_counter() - started, problem)
+        is_fresh = True
+        failures.append(Failure.of(job.what, _message(error)))
+    return _JobResult(measurements, failures, is_fresh, time.perf_counter() - started, cache.problem)
 
 
 def _message(error: Exception) -> str:
@@ -428,7 +374,7 @@ def _message(error: Exception) -> str:
     return str(error) if isinstance(error, DfmError) else f"{type(error).__name__}: {error}"
 
 
-def _dfm_cell(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[Measurement, bool]]:
+def _dfm_cell(job: _Job) -> Iterator[_Cell]:
     (target,) = job.targets
     decisive = {
         "picture": job.source.sha256,
@@ -439,7 +385,7 @@ def _dfm_cell(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[Meas
         "versions": library_versions(),
         "measures": _MEASURES,
     }
-    yield _cached(cache, decisive, job.source, target, lambda: _measure_dfm(job.source, target))
+    yield decisive, target, partial(_measure_dfm, job.source, target)
 
 
 def _measure_dfm(source: SourceImage, target: Target) -> Measurement:
@@ -453,14 +399,11 @@ def _measure_dfm(source: SourceImage, target: Target) -> Measurement:
     started = time.perf_counter()
     result = dfmcodec.encode(image, model=target.model, rate=target.rate, **options)
     encode_s = time.perf_counter() - started
-    started = time.perf_counter()
-    decoded = decode_image(result.data).pixels
-    decode_s = time.perf_counter() - started
-    figures = measure_figures(image.pixels, result.data, decoded, encode_s, decode_s)
+    figures = measure_figures(image.pixels, result.data, encode_s, lambda data: decode_image(data).pixels)
     return Measurement(source.name, target, DFM, "", limit_bytes=result.report.budget_bytes or 0, figures=figures)
 
 
-def _anchor_cells(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[Measurement, bool]]:
+def _anchor_cells(plan: Plan, job: _Job) -> Iterator[_Cell]:
     codec = next(codec for codec in plan.codecs() if codec.name == job.codec)
     pixels = job.source.pixels()
     for form in codec.forms:
@@ -475,8 +418,7 @@ def _anchor_cells(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[
                 "limit": limit,
                 "measures": _MEASURES,
             }
-            measure = partial(_measure_anchor, job.source.name, search, target, limit)
-            yield _cached(cache, decisive, job.source, target, measure)
+            yield decisive, target, partial(_measure_anchor, job.source.name, search, target, limit)
 
 
 def _measure_anchor(image_name: str, search: SizeSearch, target: Target, limit: int) -> Measurement:
@@ -489,71 +431,5 @@ def _measure_anchor(image_name: str, search: SizeSearch, target: Target, limit: 
         setting=match.setting,
         next_setting=match.next_setting,
         next_bytes=match.next_bytes,
-        figures=_decode_and_measure(codec, search.pixels, match),
+        figures=measure_figures(search.pixels, match.data, match.encode_s, codec.decode),
     )
-
-
-def _decode_and_measure(codec: Codec, pixels: Pixels, match: Match) -> Figures:
-    started = time.perf_counter()
-    decoded = codec.decode(match.data)
-    decode_s = time.perf_counter() - started
-    return measure_figures(pixels, match.data, decoded, match.encode_s, decode_s)
-
-
-def _cached(
-    cache: Cache | None,
-    decisive: dict[str, Any],
-    source: SourceImage,
-    target: Target,
-    measure: Callable[[], Measurement],
-) -> tuple[Measurement, bool]:
-    """Returns a measurement from the cache, or a new one, which is cached; and whether it is
-    new.
-    """
-    cached = None if cache is None else cache.get(decisive)
-    if cached is not None:
-        return replace(cached, image_name=source.name, target=target), False
-    measurement = measure()
-    if cache is not None:
-        cache.put(decisive, measurement)
-    return measurement, True
-
-
-class _ProgressTracker:
-    """Counter of cells that estimates the remaining time from the mean time of each codec's
-    cells.
-    """
-
-    def __init__(
-        self, dfm_cells: int, anchors: int, processes: int, on_progress: Callable[[BenchProgress], None]
-    ) -> None:
-        self._remaining = {DFM: dfm_cells, "anchors": dfm_cells * anchors}
-        self._cells = sum(self._remaining.values())
-        self._seconds = {DFM: 0.0, "anchors": 0.0}
-        self._fresh = {DFM: 0, "anchors": 0}
-        self._processes = processes
-        self._on_progress = on_progress
-        self._started = time.perf_counter()
-
-    def finish(self, job: _Job, result: _JobResult) -> None:
-        """Counts the cells of a job and reports the progress."""
-        kind = DFM if job.codec == DFM else "anchors"
-        self._remaining[kind] -= len(job.targets)
-        self._seconds[kind] += result.seconds if result.fresh else 0
-        self._fresh[kind] += len(job.targets) if result.fresh else 0
-        done = self._cells - sum(self._remaining.values())
-        seconds = time.perf_counter() - self._started
-        self._on_progress(BenchProgress(done, self._cells, seconds, self._seconds_left(), job.what))
-
-    def skip(self, anchor_cells: int) -> None:
-        """Removes cells of anchors without a corresponding file of dfm."""
-        self._remaining["anchors"] -= anchor_cells
-
-    def _seconds_left(self) -> float | None:
-        left = 0.0
-        for kind, cells in self._remaining.items():
-            if cells and not self._fresh[kind]:
-                return None
-            if cells:
-                left += cells * self._seconds[kind] / self._fresh[kind] / self._processes
-        return left

@@ -12,7 +12,7 @@ import numpy as np
 
 from dfmcodec._types import Notify, Pixels
 from dfmcodec.bench.codecs import Avif, Codec, Jpeg
-from dfmcodec.bench.matching import Match, SizeSearch
+from dfmcodec.bench.matching import Match, OutOfReach, SizeSearch
 from dfmcodec.bench.measurement import with_channels_of
 from dfmcodec.files.names import printable
 from dfmcodec.image import Image, Metadata
@@ -53,21 +53,13 @@ _PAGE = """<!doctype html>
 
 @dataclass(frozen=True)
 class Version:
-    """Image encoded by one codec.
-
-    Args:
-        label: The name of the codec or version.
-        pixels: The decoded image, uint8 [H, W, C].
-        file_bytes: The size of the file; None for the original.
-        psnr_db: The PSNR; None for the original.
-        ssimulacra2: SSIMULACRA2; None for the original, and for images with a side below 8 pixels.
-    """
+    """Image encoded by one codec."""
 
     label: str
-    pixels: Pixels
-    file_bytes: int | None = None
-    psnr_db: float | None = None
-    ssimulacra2: float | None = None
+    pixels: Pixels  # decoded, uint8 [H, W, C]
+    file_bytes: int | None = None  # None for the original
+    psnr_db: float | None = None  # likewise
+    ssimulacra2: float | None = None  # likewise, and for images with a side below 8
 
     @classmethod
     def of(cls, result: EncodeResult, original: Pixels) -> Version:
@@ -77,9 +69,7 @@ class Version:
 
     @property
     def quality(self) -> float:
-        """Returns the value by which versions are compared: SSIMULACRA2, or PSNR if that is
-        None.
-        """
+        """Returns the value by which versions are compared: SSIMULACRA2, or else PSNR."""
         return (self.psnr_db or 0.0) if self.ssimulacra2 is None else self.ssimulacra2
 
     @property
@@ -95,14 +85,9 @@ class Version:
 def same_size(
     pixels: Pixels, limit_bytes: int, codecs: Sequence[Codec] | None = None, notify: Notify = ignore
 ) -> list[Version]:
-    """Encodes an image with other codecs to files up to a size limit. For each codec, the best of
-    its forms is returned. Codecs that are not installed, or cannot reach the limit, are skipped.
-
-    Args:
-        pixels: uint8 [H, W, C], C = 1 or 3.
-        limit_bytes: The maximum file size.
-        codecs: The codecs; JPEG and AVIF if None.
-        notify: Receives a notice of each skipped codec.
+    """Encodes an image, uint8 [H, W, C], with other codecs, by default JPEG and AVIF, to files up
+    to a size limit. For each codec, the best of its forms is returned. Codecs that are not
+    installed, or cannot reach the limit, are skipped with a notice.
     """
     versions = []
     for codec in [Jpeg(), Avif()] if codecs is None else codecs:
@@ -110,34 +95,24 @@ def same_size(
         if missing is not None:
             notify(f"{codec.label} is left out: it needs {missing}")
             continue
-        best: Version | None = None
-        smallest_bytes = []
-        for form in codec.forms:
-            match = SizeSearch(codec, form, pixels).largest_within(limit_bytes)
-            if isinstance(match, Match):
-                decoded = with_channels_of(pixels, codec.decode(match.data))
-                figures = psnr(pixels, decoded, None), ssimulacra2(pixels, decoded)
-                version = Version(codec.label, decoded, len(match.data), *figures)
-                if best is None or version.quality > best.quality:
-                    best = version
-            else:
-                smallest_bytes.append(match.smallest_bytes)
-        if best is not None:
-            versions.append(best)
+        matches = [SizeSearch(codec, form, pixels).largest_within(limit_bytes) for form in codec.forms]
+        found = [_version(codec, match.data, pixels) for match in matches if isinstance(match, Match)]
+        if found:
+            versions.append(max(found, key=lambda version: version.quality))
         else:
-            notify(f"{codec.label} is left out: its smallest file has {min(smallest_bytes):,} bytes")
+            smallest_bytes = min(match.smallest_bytes for match in matches if isinstance(match, OutOfReach))
+            notify(f"{codec.label} is left out: its smallest file has {smallest_bytes:,} bytes")
     return versions
 
 
-def page(title: str, lead: str, versions: Sequence[Version], commands: Sequence[str], icc: bytes | None = None) -> str:
-    """Returns a self-contained HTML page without scripts and external content.
+def _version(codec: Codec, data: bytes, original: Pixels) -> Version:
+    decoded = with_channels_of(original, codec.decode(data))
+    return Version(codec.label, decoded, len(data), psnr(original, decoded, None), ssimulacra2(original, decoded))
 
-    Args:
-        title: The title.
-        lead: An introductory sentence.
-        versions: The images, in order.
-        commands: Equivalent command lines.
-        icc: The ICC profile of all images.
+
+def page(title: str, lead: str, versions: Sequence[Version], commands: Sequence[str], icc: bytes | None = None) -> str:
+    """Returns a self-contained HTML page without scripts and external content: a sentence, the
+    images with an ICC profile, and equivalent command lines.
     """
     figures = "\n".join(_figure(version, icc) for version in versions)
     lines = "\n".join(map(_as_text, commands))

@@ -22,48 +22,29 @@ MEAN_CURVE = "mean curve"
 
 @dataclass(frozen=True)
 class Row:
-    """Measurements of one image at one target.
-
-    Args:
-        image_name: The name of the image.
-        cells: Measurements by codec; for an anchor, those of its best form.
-    """
+    """Measurements of one image at one target."""
 
     image_name: str
-    cells: dict[str, Measurement]
+    cells: dict[str, Measurement]  # measurements by codec; for an anchor, those of its best form
 
 
 @dataclass(frozen=True)
 class CodecSummary:
-    """Summary of a codec at one target, over the images for which both it and dfm have a file.
-
-    Args:
-        codec: The name of the codec.
-        image_count: The number of these images.
-        size: Mean ratio of its file size to dfm's.
-        mean: Mean of each figure, by name; None if an image lacks it or is lossless.
-        lossless: The number of images with a lossless file.
-        measure: The name of the measure by which codecs are compared.
-        dfm_mean: dfm's mean of this measure over the same images; None as in `mean`.
-        wins: The number of images for which dfm has the higher value.
-        losses: The number of images for which dfm has the lower value.
-    """
+    """Summary of a codec at one target, over the images for which both it and dfm have a file."""
 
     codec: str
     image_count: int
-    size: float
-    mean: dict[str, float | None]
-    lossless: int
+    size: float  # mean ratio of its file size to dfm's
+    mean: dict[str, float | None]  # of each figure; None if an image lacks it or is lossless
+    lossless: int  # number of images with a lossless file
     measure: str
-    dfm_mean: float | None
-    wins: int
-    losses: int
+    dfm_mean: float | None  # of this measure over the same images; None as in `mean`
+    wins: int  # number of images for which dfm has the higher value
+    losses: int  # likewise, the lower value
 
     @property
     def gain(self) -> float | None:
-        """Returns how much higher dfm's mean of the measure is; None if one of the means is
-        missing.
-        """
+        """Returns how much higher dfm's mean of the measure is; None if a mean is missing."""
         codec_mean = self.mean[self.measure]
         return None if codec_mean is None or self.dfm_mean is None else self.dfm_mean - codec_mean
 
@@ -79,30 +60,16 @@ class TargetSummary:
 
 @dataclass(frozen=True)
 class BdSummary:
-    """BD-rates of dfm against an anchor, one for each image.
+    """BD-rates of dfm against an anchor, one for each image."""
 
-    Args:
-        series: dfm's settings, without the rate.
-        anchor: The name of the codec, or the label of a curve from a table.
-        label: The name in tables.
-        kind: Whether the anchor was run, or its curve is from a table. A "mean curve" has a single
-            BD-rate, of the means over images.
-        measure: The name of the measure of equal quality. For curves from tables it is PSNR,
-            whatever the tune.
-        by_image: BD-rates in per cent, by image name or `MEAN_CURVE`.
-        overlaps: The fraction of the quality range that both curves cover, by image name.
-        without: Images without a BD-rate, because their curves have too few points or no common
-            quality.
-    """
-
-    series: str
-    anchor: str
+    series: str  # dfm's settings, without the rate
+    anchor: str  # name of the codec, or label of a curve from a table
     label: str
-    kind: Literal["codec", "curve", "mean curve"]
-    measure: str
-    by_image: dict[str, float]
-    overlaps: dict[str, float]
-    without: tuple[str, ...]
+    kind: Literal["codec", "curve", "mean curve"]  # a mean curve has a single BD-rate, of the means over images
+    measure: str  # of equal quality; PSNR for curves from tables
+    by_image: dict[str, float]  # in per cent, by image name or `MEAN_CURVE`
+    overlaps: dict[str, float]  # fraction of the quality range that both curves cover, by image name
+    without: tuple[str, ...]  # images whose curves have too few points or no common quality
 
     @property
     def mean(self) -> float:
@@ -115,19 +82,35 @@ class BdSummary:
         return median(self.by_image.values())
 
     @property
-    def best(self) -> float:
-        """Returns the lowest BD-rate."""
-        return min(self.by_image.values())
+    def columns(self) -> list[str]:
+        """Returns mean, median, best, worst and number of images as text; a mean curve has one."""
+        if self.kind == MEAN_CURVE:
+            return [f"{self.mean:+.1f} %", "", "", "", self.kind]
+        rates = self.by_image.values()
+        figures = self.mean, self.median, min(rates), max(rates)
+        return [*(f"{figure:+.1f} %" for figure in figures), str(len(rates))]
 
-    @property
-    def worst(self) -> float:
-        """Returns the highest BD-rate."""
-        return max(self.by_image.values())
+    def text_of(self, image_name: str) -> str:
+        """Formats the BD-rate of an image; "" if there is none."""
+        return f"{self.by_image[image_name]:+.1f} %" if image_name in self.by_image else ""
 
     @property
     def low_overlap(self) -> int:
         """Returns the number of images whose BD-rate is unreliable because of a low overlap."""
         return sum(overlap < LOW_OVERLAP for overlap in self.overlaps.values())
+
+
+def by_series_and_measure(rates: Iterable[BdSummary]) -> dict[tuple[str, str], list[BdSummary]]:
+    """Groups BD-rates that one table shows."""
+    groups: dict[tuple[str, str], list[BdSummary]] = defaultdict(list)
+    for rate in rates:
+        groups[rate.series, rate.measure].append(rate)
+    return groups
+
+
+def image_names(rates: Iterable[BdSummary]) -> list[str]:
+    """Returns the names of all images of BD-rates."""
+    return list(dict.fromkeys(name for rate in rates for name in (*rate.by_image, *rate.without)))
 
 
 FIGURES = ("bpp", "psnr_db", "ssim", "ms_ssim", "ssimulacra2", "encode_s", "decode_s")
@@ -179,9 +162,7 @@ def bd_rates(comparison: Comparison) -> list[BdSummary]:
 
 
 def image_curve(summaries: Iterable[TargetSummary], codec: str, image_name: str, measure: Measure) -> list[Point]:
-    """Returns rate and quality of a codec's files of one image, one point for each target that it
-    reaches.
-    """
+    """Returns rate and quality of a codec's files of one image, for each target that it reaches."""
     cells = [row.cells.get(codec) for summary in summaries for row in summary.rows if row.image_name == image_name]
     figures = [cell.figures for cell in cells if cell is not None and cell.figures is not None]
     return [(found.bpp, value) for found in figures if (value := found.value(measure)) is not None]
@@ -194,9 +175,7 @@ def curves_without_bd_rate(comparison: Comparison, rates: Iterable[BdSummary]) -
 
 
 def mean_curve(summaries: Iterable[TargetSummary], codec: str, metric: str) -> list[Point]:
-    """Returns the means over images of a codec's rate and of a metric, for each target that it
-    reaches on all images.
-    """
+    """Returns mean rate and metric of a codec, for each target that it reaches on all images."""
     points = []
     for summary in summaries:
         for found in summary.codecs:
@@ -210,9 +189,7 @@ def mean_curve(summaries: Iterable[TargetSummary], codec: str, metric: str) -> l
 def _against(
     curve: Curve, series: str, dfm_points: dict[str, list[Point]], dfm_mean_points: list[Point]
 ) -> list[BdSummary | None]:
-    """Computes BD-rates against a curve from a table: for each image in it, and for its means if it
-    has them.
-    """
+    """Computes BD-rates against a curve from a table: for its images, and for its means."""
     images = {name: dfm_points[name] for name in dfm_points if name in curve.by_image}
     anchor_points = {name: list(curve.by_image[name]) for name in images}
     return [
@@ -242,9 +219,7 @@ def _bd_summary(
 
 
 def gap_mark(cell: Measurement) -> str:
-    """Returns the mark of a file much smaller than the limit: "*" if the next setting exceeds it,
-    "+" if there is no next setting.
-    """
+    """Returns the mark of a file much smaller than the limit, "+" at the codec's last setting."""
     if cell.codec == DFM or (cell.gap or 0) <= LARGE_GAP:
         return ""
     return "+" if cell.next_setting is None else "*"
@@ -257,9 +232,7 @@ def has_curves(comparison: Comparison) -> bool:
 
 
 def _best_forms(measurements: Iterable[Measurement], measure: Measure) -> dict[str, dict[str, Measurement]]:
-    """Returns image name -> codec -> measurement, choosing the form with the best value of a
-    measure.
-    """
+    """Returns image name -> codec -> measurement, of the form with the best value of a measure."""
     best: dict[str, dict[str, Measurement]] = defaultdict(dict)
     for measurement in measurements:
         cells = best[measurement.image_name]

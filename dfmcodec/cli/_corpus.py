@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dfmcodec.cli._batch import SOME_FAILED
-from dfmcodec.cli._common import FileList, echo, echo_json, refuse_empty_name
+from dfmcodec.cli._common import counted, echo, echo_json, notify
+from dfmcodec.cli._failure import SOME_FAILED
 from dfmcodec.cli._inputs import Skipped, listed_names
 from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT, interruptible
+from dfmcodec.cli._options import FileList, in_order, is_url, refuse_empty_name, value_type
 from dfmcodec.cli._progress import FilesBar
 from dfmcodec.errors import ConfigError
-from dfmcodec.files.names import printable
 
 if TYPE_CHECKING:
     from dfmcodec.corpus.job import Job
@@ -26,13 +26,6 @@ if TYPE_CHECKING:
     from dfmcodec.corpus.shards import ShardResult
     from dfmcodec.search.config import EncoderConfig
 
-    PlaceParam = click.ParamType["Place"]
-    PartParam = click.ParamType[tuple[int, int]]
-    ResourceParam = click.ParamType[tuple[str, float]]
-else:  # older versions of click are not subscriptable
-    PlaceParam = PartParam = ResourceParam = click.ParamType
-
-F = TypeVar("F", bound=Callable[..., Any])
 Place = Path | str  # a local path or a URL, in which a path would lose a slash
 
 PACK_SHARD_SIZE = 1000
@@ -55,60 +48,42 @@ _NOT_FOR_A_CORPUS = {
 }
 
 
-def is_url(text: str) -> bool:
-    """Indicates whether text looks like a URL."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) is not None
+def _place(value: Any) -> Place:
+    """Parses a local path or a URL."""
+    refuse_empty_name(value)
+    return value if isinstance(value, str) and is_url(value) else Path(value)
 
 
-class _Place(PlaceParam):
-    """A local path or a URL."""
-
-    name = "path"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
-        refuse_empty_name(value, param, ctx)
-        return value if isinstance(value, str) and is_url(value) else Path(value)
-
-
-class _Part(PartParam):
-    """Part of a corpus: 3/16."""
-
-    name = "i/n"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        if isinstance(value, tuple):
-            return value
-        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", str(value))
-        if match is None:
-            self.fail(f"{value!r} is not a part; write 3/16 for the third of sixteen", param, ctx)
-        return int(match[1]), int(match[2])
+def _part(value: str) -> tuple[int, int]:
+    """Parses the part of a corpus: 3/16."""
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", value)
+    if match is None:
+        msg = f"{value!r} is not a part; write 3/16 for the third of sixteen"
+        raise click.BadParameter(msg)
+    return int(match[1]), int(match[2])
 
 
-class _Resource(ResourceParam):
-    """Amount of a resource: GPU=1."""
-
-    name = "name=number"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
-        if isinstance(value, tuple):
-            return value
-        match = re.fullmatch(r"([^=]+)=(\d{1,9}(?:\.\d{1,9})?)", str(value))
-        if match is None:
-            self.fail(f"{value!r} is not a resource; write GPU=1", param, ctx)
-        return match[1], float(match[2])
+def _resource(value: str) -> tuple[str, float]:
+    """Parses the amount of a resource: GPU=1."""
+    match = re.fullmatch(r"([^=]+)=(\d{1,9}(?:\.\d{1,9})?)", value)
+    if match is None:
+        msg = f"{value!r} is not a resource; write GPU=1"
+        raise click.BadParameter(msg)
+    return match[1], float(match[2])
 
 
-sources_argument = click.argument("sources", metavar="FILE...", nargs=-1, type=_Place())
-store_argument = click.argument("store", metavar="STORE", type=_Place())
+_PLACE = value_type("path", _place)
+sources_argument = click.argument("sources", metavar="FILE...", nargs=-1, type=_PLACE)
+store_argument = click.argument("store", metavar="STORE", type=_PLACE)
 store_option = click.option(
     "-O",
     "--output-folder",
     "folder",
     metavar="STORE",
-    type=_Place(),
+    type=_PLACE,
     help="Write the outputs to this folder, in the same subfolders as the inputs, or to this store: s3://bucket/prefix.",
 )
-_OPTIONS = (
+corpus_options = in_order(
     click.option(
         "--form",
         type=click.Choice(["files", "tar", "parquet"]),
@@ -140,62 +115,47 @@ _OPTIONS = (
     click.option(
         "--resources",
         metavar="NAME=NUMBER",
-        type=_Resource(),
+        type=value_type("name=number", _resource),
         multiple=True,
         help="Dask worker resources that a shard needs, such as GPU=1.",
     ),
-    click.option("--part", metavar="I/N", type=_Part(), help="Do this part of a corpus: 3/16 is the third of sixteen."),
+    click.option(
+        "--part",
+        metavar="I/N",
+        type=value_type("i/n", _part),
+        help="Do this part of a corpus: 3/16 is the third of sixteen.",
+    ),
     click.option("--retry-failed", is_flag=True, help="Redo the shards in which images failed."),
 )
 
 
-def corpus_options(command: F) -> F:
-    """Adds the options of a corpus to a command."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
 @dataclass(frozen=True)
-class CorpusOptions:
-    """Options of a corpus, as given.
+class CorpusRun:
+    """Run of a command on a corpus."""
 
-    Args:
-        form: "files", "tar", "parquet", or None for the form of the sources.
-        column: The image column of Parquet sources.
-        places: Folders and URLs from which names in that column may be read.
-        shard_size: The number of images in a shard; None for a default.
-        engine: The engine; None for this host.
-        address: The address of Dask's scheduler.
-        resources: The Dask worker resources that a shard needs.
-        part: (i, n) for the i-th of n parts; None for all.
-        retry_failed: Whether to redo shards in which images failed.
-    """
+    sources: Sequence[Place]
+    files_from: FileList | None
+    recursive: bool
+    folder: Place | None  # the output store
+    skips_links: bool
+    processes: int  # the number of shards to process at a time
+    as_json: bool
+    quiet: bool
+    form: str | None  # of the outputs; None for that of the sources
+    column: str | None  # the image column of Parquet sources
+    places: tuple[str, ...]  # folders and URLs from which names in that column may be read
+    shard_size: int | None  # the number of images in a shard; None for a default
+    engine: str | None  # None for this host
+    address: str | None  # of Dask's scheduler
+    resources: tuple[tuple[str, float], ...]  # Dask worker resources that a shard needs
+    part: tuple[int, int] | None  # (i, n) for the i-th of n parts
+    retry_failed: bool  # whether to redo shards in which images failed
 
-    form: str | None
-    column: str | None
-    places: tuple[str, ...]
-    shard_size: int | None
-    engine: str | None
-    address: str | None
-    resources: tuple[tuple[str, float], ...]
-    part: tuple[int, int] | None
-    retry_failed: bool
-
-    @classmethod
-    def from_arguments(cls, arguments: dict[str, Any]) -> CorpusOptions:
-        """Removes the options from the arguments of a command."""
-        return cls(**{field.name: arguments.pop(field.name) for field in fields(cls)})
-
-    def is_corpus(self, sources: Sequence[Place], folder: Place | None) -> bool:
-        """Indicates whether the command is about a corpus rather than local files.
-
-        Raises:
-            ConfigError: URLs or options of a corpus are given, but the command is not about one.
-        """
-        if isinstance(folder, str) or any(option is not None for option in (self.form, self.engine, self.part)):
+    def is_corpus(self) -> bool:
+        """Indicates whether the command is about a corpus rather than local files."""
+        if isinstance(self.folder, str) or any(option is not None for option in (self.form, self.engine, self.part)):
             return True
-        url = next((source for source in sources if isinstance(source, str)), None)
+        url = next((source for source in self.sources if isinstance(source, str)), None)
         if url is not None:
             advice = "or name a store with -O, or --form with a folder"
             msg = f"{url} is a URL; download it first: curl -L {url} | dfm encode - -o a.dfm; {advice}"
@@ -208,75 +168,28 @@ class CorpusOptions:
             raise ConfigError(msg)
         return False
 
-
-def default_shard_size(effort: int) -> int:
-    """Returns the number of images in a shard that takes about ten minutes of one core."""
-    return max(1, _SHARD_S // _CORE_S.get(effort, _OVERFITTED_CORE_S))
-
-
-@dataclass(frozen=True)
-class CorpusRun:
-    """Run of a command on a corpus.
-
-    Args:
-        options: The options of a corpus.
-        sources: The sources as given.
-        files_from: A list of further sources.
-        recursive: Whether to process subfolders too.
-        store: The output store; None if not given.
-        skips_links: Whether to skip inputs that are symbolic links.
-        processes: The number of shards to process at a time.
-        as_json: Whether to print the summary as JSON.
-        quiet: Whether to print errors only.
-    """
-
-    options: CorpusOptions
-    sources: Sequence[Place]
-    files_from: FileList | None
-    recursive: bool
-    store: Place | None
-    skips_links: bool
-    processes: int
-    as_json: bool
-    quiet: bool
-
     def perform(self, task: str, settings: dict[str, Any], shard_size: int) -> None:
         """Plans, does what is not done yet, and ends the command: with exit code 1 if shards are
         left, 5 if images failed, 130 after Ctrl-C. Shards whose outputs are missing or have another
         size than was recorded are done again.
 
-        Args:
-            task: "encode" or "pack".
-            settings: The settings of the task.
-            shard_size: The number of images in a shard if the option is not given.
-
-        Raises:
-            DfmError: The sources, the store or the engine cannot be used.
+        `shard_size` is the number of images in a shard if the option is not given.
         """
+        from dfmcodec.corpus import jobs
         from dfmcodec.corpus.engines import LOCAL, Engine
         from dfmcodec.corpus.forms.entry import require_pyarrow
-        from dfmcodec.corpus.jobs import (
-            Part,
-            check_sources,
-            do_again,
-            lost_outputs,
-            open_shards,
-            progress,
-            retry_failed,
-        )
         from dfmcodec.corpus.plan import make_plan
         from dfmcodec.corpus.shards import Shard
         from dfmcodec.corpus.store import open_store
         from dfmcodec.corpus.tasks import task_of
 
-        options = self.options
         require_pyarrow()
-        if self.store is None:
+        if self.folder is None:
             msg = "name where the outputs go with -O: a folder, or a store such as s3://bucket/prefix"
             raise ConfigError(msg)
-        engine = Engine(options.engine or LOCAL, self.processes, options.address, options.resources)
-        part = Part() if options.part is None else Part(*options.part)
-        store = open_store(str(self.store))
+        engine = Engine(self.engine or LOCAL, self.processes, self.address, self.resources)
+        part = jobs.Part() if self.part is None else jobs.Part(*self.part)
+        store = open_store(str(self.folder))
         engine.check_store(store.url)
         work = task_of(task, settings)
         job = self._job(task, settings, shard_size)
@@ -288,40 +201,49 @@ class CorpusRun:
                 return False
             return True
 
-        plan = make_plan(store, job, is_wanted, work.target_name, options.part is not None)
-        lost = lost_outputs(store, plan, part)
+        plan = make_plan(store, job, is_wanted, work.target_name, self.part is not None)
+        lost = jobs.lost_outputs(store, plan, part)
         again = f"{lost_text(lost)}; doing {counted(len(lost), 'shard')} again" if lost else ""
-        for notice in () if self.quiet else filter(None, (skipped.notice(), again)):
-            echo(printable(f"dfm: {notice}"), err=True)
-        do_again(store, lost)
-        if options.retry_failed:
-            retry_failed(store, plan, part)
-        check_sources(store, plan, part)
-        left = open_shards(store, part.shards(plan))
-        display = _Display(len(left), self.quiet)
-        ending = "ending after the current shards"
-        with interruptible(ending) as is_interrupted:
+        for notice in filter(None, (skipped.notice(), again)):
+            notify(notice, self.quiet)
+        jobs.do_again(store, lost)
+        if self.retry_failed:
+            jobs.retry_failed(store, plan, part)
+        jobs.check_sources(store, plan, part)
+        left = jobs.open_shards(store, part.shards(plan))
+        bar, errors = FilesBar(lambda: len(left), not self.quiet), []
+
+        def show(result: ShardResult) -> None:
+            for notice in () if self.quiet else result.notices:
+                bar.notify(notice)
+            for line in result.failures:
+                bar.notify(f"failed: {line}")
+            if result.error is not None:
+                errors.append(result.error)
+                bar.notify(f"shard {result.shard.number:05d} is not done: {result.error}")
+            bar.done()
+
+        with interruptible("ending after the current shards") as is_interrupted:
             try:
-                engine.run([Shard(store.url, number) for number in left], display.show, is_interrupted)
+                engine.run([Shard(store.url, number) for number in left], show, is_interrupted)
             finally:
-                display.close()
+                bar.close()
             was_interrupted = is_interrupted()
-        self._end(progress(store, plan, part), store.url, display.errors, was_interrupted)
+        self._end(jobs.progress(store, plan, part), store.url, was_interrupted, bool(errors))
 
     def _job(self, task: str, settings: dict[str, Any], shard_size: int) -> Job:
         from dfmcodec.corpus.job import Job
         from dfmcodec.corpus.places import places_of
         from dfmcodec.corpus.sources import PARQUET, Sources
 
-        options = self.options
         named = [str(source) for source in self.sources]
         if self.files_from is not None:
             named += listed_names(self.files_from)
         sources = Sources.of(named, self.recursive, self.skips_links)
-        if options.column is not None and sources.form != PARQUET:
+        if self.column is not None and sources.form != PARQUET:
             msg = "--column is for Parquet sources, whose names end in .parquet"
             raise ConfigError(msg)
-        if options.places and options.column is None:
+        if self.places and self.column is None:
             msg = "--follow is for names in the column that --column names; give both"
             raise ConfigError(msg)
         return Job(
@@ -330,69 +252,33 @@ class CorpusRun:
             sources.named,
             self.recursive,
             sources.form,
-            options.form or sources.form,
-            options.column,
-            places_of(options.places),
-            options.shard_size or shard_size,
+            self.form or sources.form,
+            self.column,
+            places_of(self.places),
+            self.shard_size or shard_size,
             self.skips_links,
         )
 
-    def _end(self, state: Progress, url: str, errors: list[str], was_interrupted: bool) -> None:
+    def _end(self, state: Progress, url: str, was_interrupted: bool, is_incomplete: bool) -> None:
         if self.as_json:
             echo_json({"store": url, **state.as_dict()})
         elif not self.quiet:
             echo(f"{url}: {progress_text(state, url)}")
         if was_interrupted:
             sys.exit(EXIT_AFTER_INTERRUPT)
-        if errors:
+        if is_incomplete:
             sys.exit(1)
         if state.total.failed:
             sys.exit(SOME_FAILED)
 
 
-class _Display:
-    """Display of the progress of shards.
-
-    Args:
-        shards: The number of shards.
-        quiet: Whether to print only errors.
-    """
-
-    def __init__(self, shards: int, quiet: bool) -> None:
-        self._quiet = quiet
-        self._bar = FilesBar(lambda: shards, not quiet)
-        self.errors: list[str] = []  # of shards that are not finished
-
-    def show(self, result: ShardResult) -> None:
-        """Prints the notices and failures of a shard, and counts it."""
-        for notice in () if self._quiet else result.notices:
-            self._echo(notice)
-        for line in result.failures:
-            self._echo(f"failed: {line}")
-        if result.error is not None:
-            self.errors.append(result.error)
-            self._echo(f"shard {result.shard.number:05d} is not done: {result.error}")
-        self._bar.done()
-
-    def _echo(self, line: str) -> None:
-        self._bar.echo(printable(f"dfm: {line}"), err=True)
-
-    def close(self) -> None:
-        """Removes the bar."""
-        self._bar.close()
-
-
-def counted(number: int, noun: str) -> str:
-    """A number and its noun: 1 shard, 2 shards."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+def _default_shard_size(effort: int) -> int:
+    """Returns the number of images in a shard that takes about ten minutes of one core."""
+    return max(1, _SHARD_S // _CORE_S.get(effort, _OVERFITTED_CORE_S))
 
 
 def lost_text(lost: Mapping[int, Sequence[str]]) -> str:
-    """Which outputs of done shards are lost, in one line.
-
-    Args:
-        lost: The outputs by shard, as `jobs.lost_outputs` gives them.
-    """
+    """Returns one line about the outputs that done shards lack, which are given by shard."""
     number, names = sum(map(len, lost.values())), chain.from_iterable(lost.values())
     shown = ", ".join(islice(names, _SHOWN_NAMES)) + ", ..." * (number > _SHOWN_NAMES)
     return f"{counted(number, 'output')} missing or of another size than recorded: {shown}"
@@ -413,17 +299,9 @@ def progress_text(state: Progress, url: str) -> str:
     return f"{', '.join(parts)}; {total.bytes_before:,} -> {total.bytes_after:,} bytes{ratio}"
 
 
-def encode_corpus(options: CorpusOptions, config: EncoderConfig, arguments: dict[str, Any]) -> None:
-    """Runs `dfm encode` on a corpus, and ends the command like `CorpusRun.perform`.
-
-    Args:
-        options: The options of a corpus.
-        config: The settings of the encoder.
-        arguments: All other arguments of the command.
-
-    Raises:
-        ConfigError: An option does not apply to a corpus.
-        DfmError: The sources, the store or the engine cannot be used.
+def encode_corpus(run: CorpusRun, config: EncoderConfig, arguments: Mapping[str, Any]) -> None:
+    """Runs `dfm encode`, with all its arguments, on a corpus, and ends the command like
+    `CorpusRun.perform`.
     """
     from dfmcodec.corpus.tasks import ENCODE, encode_settings
 
@@ -431,24 +309,6 @@ def encode_corpus(options: CorpusOptions, config: EncoderConfig, arguments: dict
         if arguments[name]:
             msg = f"{option} is not for a corpus, whose outputs and rows are in the store that -O names; leave it out"
             raise ConfigError(msg)
-    settings = encode_settings(
-        config,
-        generator=arguments["generator"],
-        strip=arguments["strip"],
-        page=arguments["page"],
-        max_pixels=arguments["max_pixels"],
-        keeps_extension=arguments["keeps_extension"],
-        skips_larger=arguments["skip_larger"],
-    )
-    run = CorpusRun(
-        options,
-        arguments["sources"],
-        arguments["files_from"],
-        arguments["recursive"],
-        arguments["folder"],
-        arguments["skips_links"],
-        arguments["processes"],
-        arguments["as_json"],
-        arguments["quiet"],
-    )
-    run.perform(ENCODE, settings, default_shard_size(config.effort))
+    same = {name: arguments[name] for name in ("generator", "strip", "page", "max_pixels", "keeps_extension")}
+    settings = encode_settings(config, **same, skips_larger=arguments["skip_larger"])
+    run.perform(ENCODE, settings, _default_shard_size(config.effort))

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-from dfmcodec.cli._inputs import Task
+from dfmcodec.cli._common import notify
+from dfmcodec.cli._inputs import RunOptions, Task
 from dfmcodec.cli._origins import Claim, Origin, Records, adopt, is_source
 from dfmcodec.cli._report_file import ReportFile
 from dfmcodec.errors import DfmError, OutputError
@@ -33,17 +34,11 @@ class Action(Enum):
 
 @dataclass(frozen=True)
 class Decision:
-    """Decision about an output.
-
-    Args:
-        action: What it does.
-        why: For people: why the output is made again, kept or refused.
-        replaces_complete: Whether the existing file is known to be complete.
-    """
+    """Decision about an output."""
 
     action: Action
-    why: str = ""
-    replaces_complete: bool = False
+    why: str = ""  # for people: why the output is made again, kept or refused
+    replaces_complete: bool = False  # whether the existing file is known to be complete
 
     @property
     def may_replace(self) -> bool:
@@ -71,48 +66,26 @@ class Decision:
         return self.may_replace
 
 
+@dataclass
 class ExistingOutputs:
-    """Rules that decide about existing outputs.
+    """Rules that decide about existing outputs, as in `Work`."""
 
-    Args:
-        settings: Those that decide the outputs besides the inputs, as one text.
-        force: Whether outputs are made again, and files of other origin replaced.
-        adopts: Whether files of unknown origin are taken for made from the inputs.
-        overwrites_source: Whether the file that an input was made from may be replaced.
-        is_dry: Whether nothing may be written.
-        may_be_source: Indicates whether the existing output of a task may be the file that its
-            input was made from.
-        notify: Receives notices of damaged records, and of inputs that were decoded from `.dfm`
-            files.
-        report: The report of this run.
-    """
+    options: RunOptions
+    settings: str
+    report: ReportFile | None
+    may_be_source: Callable[[Task], bool]
 
-    def __init__(
-        self,
-        settings: str,
-        force: bool,
-        adopts: bool = False,
-        overwrites_source: bool = False,
-        is_dry: bool = False,
-        may_be_source: Callable[[Task], bool] = lambda task: False,
-        notify: Callable[[str], None] = lambda notice: None,
-        report: ReportFile | None = None,
-    ) -> None:
-        self._settings = settings
-        self._force = force
-        self._adopts = adopts
-        self._overwrites_source = overwrites_source
-        self._is_dry = is_dry
-        self._may_be_source = may_be_source
-        self._notify = notify
-        self._records = Records(notify)
-        self._report = report
+    def __post_init__(self) -> None:
+        self.records = Records(self._notify)
+
+    def _notify(self, notice: str) -> None:
+        notify(notice, self.options.quiet)
 
     def decide(self, task: Task) -> Decision:
         """Returns what is done about the output of a task."""
         decision = self._decided(task)
         if decision.action not in (Action.KEEP, Action.REFUSE) and task.source.suffix.lower() != EXTENSION:
-            origin = self._records.origin_of(task.source)
+            origin = self.records.origin_of(task.source)
             if origin is not None and origin.source.lower().endswith(EXTENSION):
                 self._notify(f"{task.source} was decoded from {origin.source}: the losses of both encodings add up")
         return decision
@@ -132,73 +105,53 @@ class ExistingOutputs:
             self.check_source(task)
         except OutputError as error:
             return Decision(Action.REFUSE, str(error))
-        standing = self._records.standing(source, target, self._settings, self._reported(target))
+        standing = self.records.standing(source, target, self.settings, self._reported(target))
         claim, complete = standing.claim, standing.is_complete
         if claim is Claim.DONE:
             made = f"made from {source} with these settings"
-            return Decision(Action.REPLACE, "", complete) if self._force else Decision(Action.KEEP, made)
+            return Decision(Action.REPLACE, "", complete) if self.options.force else Decision(Action.KEEP, made)
         if claim is Claim.OUTDATED:
             return Decision(Action.REPLACE, standing.why, complete)
         if claim is Claim.OLDER:
-            if self._force or self._report is not None:
+            if self.options.force or self.report is not None:
                 return Decision(Action.REPLACE, standing.why, complete)
             older = f"{target} was made from an older {source}, and may be all that is left of that"
             return Decision(Action.REFUSE, f"{older}; -f makes it again, and so does a run with --report")
-        if claim is Claim.ADOPTED and not self._force:
+        if claim is Claim.ADOPTED and not self.options.force:
             return Decision(Action.KEEP, "adopted")
-        if claim is Claim.UNKNOWN and self._adopts and not self._force:
+        if claim is Claim.UNKNOWN and self.options.adopt and not self.options.force:
             return self._adopted(task)
-        if claim is not Claim.FOREIGN and not self._overwrites_source and self._may_be_source(task):
+        if claim is not Claim.FOREIGN and not self.options.overwrites_source and self.may_be_source(task):
             why = f"{target} may be the file that {source} was made from{_advice(task)}"
-            return Decision(Action.REPLACE_IDENTICAL if self._force else Action.REFUSE, why)
-        if self._force:
+            return Decision(Action.REPLACE_IDENTICAL if self.options.force else Action.REFUSE, why)
+        if self.options.force:
             return Decision(Action.REPLACE)
         is_alone = claim is Claim.UNKNOWN and task.is_named
         return Decision(Action.REFUSE, exists_message(target) if is_alone else standing.why)
 
     def _adopted(self, task: Task) -> Decision:
         """Records an existing file as made from the input of a task."""
-        fault = _fault_of(task.target)
-        if fault is not None:
+        from dfmcodec.corpus.tasks import check_intact
+
+        try:
+            check_intact(read_file(task.target), task.target.name)
+        except DfmError as fault:
             return Decision(Action.REFUSE, f"{task.target} is not adopted: {fault}; use -f to replace it")
-        if not self._is_dry:
+        if not self.options.dry_run:
             adopt(task.target, Origin.of(task.source, None))
         return Decision(Action.KEEP, "adopted")
 
-    def origin_of(self, target: Path) -> Origin | None:
-        """Returns the origin of an existing output by the record of its folder, None if unknown."""
-        return self._records.origin_of(target)
-
     def check_source(self, task: Task) -> None:
-        """Raises an error if the output is known to be the source of its input.
-
-        Raises:
-            OutputError: The output is the source of the input.
-        """
-        if not self._overwrites_source and self._is_source(task.target, task.source):
-            msg = f"{task.target} is the file that {task.source} was made from{_advice(task)}"
+        """Raises an error if the output is known to be the source of its input."""
+        file, output = task.target, task.source
+        reported = self._reported(output)
+        is_source_of = self.records.is_source_of(file, output) or (reported is not None and is_source(reported, file))
+        if is_source_of and not self.options.overwrites_source:
+            msg = f"{file} is the file that {output} was made from{_advice(task)}"
             raise OutputError(msg)
 
-    def _is_source(self, file: Path, output: Path) -> bool:
-        """Indicates whether a file is the source of another one, according to the record of that
-        file's folder or the report.
-        """
-        reported = self._reported(output)
-        return self._records.is_source_of(file, output) or (reported is not None and is_source(reported, file))
-
     def _reported(self, output: Path) -> Origin | None:
-        return None if self._report is None else self._report.origin(output)
-
-
-def _fault_of(output: Path) -> str | None:
-    """Returns why an existing file cannot be an output; None if it can."""
-    from dfmcodec.corpus.tasks import check_intact
-
-    try:
-        check_intact(read_file(output), output.name)
-    except DfmError as error:
-        return str(error)
-    return None
+        return None if self.report is None else self.report.origin(output)
 
 
 def _advice(task: Task) -> str:

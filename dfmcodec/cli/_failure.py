@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from dfmcodec.errors import (
     missing_package,
 )
 
+SOME_FAILED = 5  # exit code if some of several files failed
 _PACKAGE = Path(__file__).parents[1]
 # Parameters in messages that correspond to options of the command.
 _LIMIT = re.compile(r"\((max_pixels|max_multiply_adds)\)")
@@ -23,17 +25,11 @@ _LIMIT = re.compile(r"\((max_pixels|max_multiply_adds)\)")
 
 @dataclass(frozen=True)
 class Failure:
-    """Description of an error.
+    """Description of an error."""
 
-    Args:
-        kind: The class name of the error.
-        message: One line: what was found and what to do.
-        exit_code: The exit code if the command ends with this error.
-    """
-
-    kind: str
-    message: str
-    exit_code: int
+    kind: str  # the class name of the error
+    message: str  # one line: what was found and what to do
+    exit_code: int  # if the command ends with this error
 
     def message_for(self, source: Path) -> str:
         """Returns the message with the name of the file in front."""
@@ -43,19 +39,16 @@ class Failure:
 def failure_of(error: Exception, command: str = "dfm") -> Failure:
     """Converts an exception to a failure. Exceptions that the program does not raise on purpose are
     bugs; the message says where they occurred.
-
-    Args:
-        error: The exception.
-        command: The name of the command that caught it.
     """
     kind = type(error).__name__
     if is_lack_of_memory(error):
         return Failure(MemoryError.__name__, NO_MEMORY, OUT_OF_MEMORY)
     if isinstance(error, DfmError):
-        return Failure(kind, _LIMIT.sub(_option, str(error)), error.exit_code)
+        return Failure(kind, _LIMIT.sub(lambda limit: f"(--{limit[1].replace('_', '-')})", str(error)), error.exit_code)
     if isinstance(error, OSError):
         why = error.strerror or str(error)
-        what = "the operating system reports" if error.filename is None else _text(error.filename)
+        name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+        what = "the operating system reports" if name is None else name
         return Failure(kind, f"{what}: {why}", DfmError.exit_code)
     if isinstance(error, ImportError):
         package = (error.name or "").partition(".")[0]
@@ -66,14 +59,6 @@ def failure_of(error: Exception, command: str = "dfm") -> Failure:
     said = f": {error}" if str(error) else ""
     message = f"unexpected {kind}{_place(error)}{said}; this is a bug of dfmcodec, please report it"
     return Failure(kind, message, DfmError.exit_code)
-
-
-def _option(parameter: re.Match[str]) -> str:
-    return f"(--{parameter[1].replace('_', '-')})"
-
-
-def _text(name: str | bytes | int) -> str:
-    return name.decode(errors="surrogateescape") if isinstance(name, bytes) else str(name)
 
 
 def _place(error: Exception) -> str:

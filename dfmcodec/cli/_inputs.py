@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
 
-from dfmcodec.cli._common import STANDARD, FileList, Output, make_folder, standard_input
+from dfmcodec.cli._common import STANDARD, make_folder, notify, read_source
+from dfmcodec.cli._failure import SOME_FAILED
+from dfmcodec.cli._options import FileList, Output
 from dfmcodec.cli._same_file import Identity, identities, identity, ignores_case
-from dfmcodec.errors import ConfigError, DfmError, OutputError
+from dfmcodec.errors import ConfigError, OutputError
 from dfmcodec.files.atomic import EXTENSION, is_stream
 
 _SHOWN_NAMES = 5
@@ -19,29 +21,24 @@ _SHOWN_NAMES = 5
 
 @dataclass(frozen=True)
 class Task:
-    """Input file and the output file to make from it.
-
-    Args:
-        source: The input.
-        target: The output.
-        folder: The output folder that the user named, which contains the target directly or in a
-            subfolder. None if the target is beside the input.
-        is_named: Whether the user named the target. Otherwise its name is derived from the input.
-        is_alone: Whether this is the only input of the command.
-    """
+    """Input file and the output file to make from it."""
 
     source: Path
     target: Path
+    # The output folder that the user named, which contains the target directly or in a subfolder.
+    # None if the target is beside the input.
     folder: Path | None = None
-    is_named: bool = False
-    is_alone: bool = False
+    is_named: bool = False  # whether the user named the target
+    is_alone: bool = False  # whether this is the only input of the command
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Returns the names for JSON reports."""
+        return {"input": str(self.source), "output": str(self.target)}
 
     def check_links(self) -> None:
         """Raises an error if the target is in a subfolder that is a link. Derived names must not
         leave the folder that the user named.
-
-        Raises:
-            OutputError: A subfolder is a link.
         """
         if self.folder is None or not self.target.is_relative_to(self.folder):
             return
@@ -54,6 +51,53 @@ class Task:
 
 
 @dataclass(frozen=True)
+class RunOptions:
+    """Arguments of a command that makes an output of each input."""
+
+    sources: tuple[Path, ...]  # files and folders
+    files_from: FileList | None  # a list of further sources
+    output: Output | None  # the output of one file, or the folder for it
+    folder: Path | None  # for the outputs of several files
+    recursive: bool
+    skips_links: bool
+    processes: int  # the number of files to process at a time
+    strip: frozenset[str]  # kinds of metadata to remove
+    generator: Path | None  # the file of a generative model
+    max_pixels: int
+    report_path: Path | None  # the report file, with a row for each file
+    force: bool  # whether to overwrite outputs
+    overwrites_source: bool  # whether the source of an input may be replaced
+    adopt: bool  # whether to assume that outputs of unknown origin were made from the inputs
+    dry_run: bool  # whether to show what would be done without doing it
+    as_json: bool
+    quiet: bool
+
+    def is_single(self) -> bool:
+        """Indicates whether the command processes one file rather than a batch. Refuses options
+        that contradict each other.
+        """
+        sources, output, folder = self.sources, self.output, self.folder
+        if not sources and self.files_from is None:
+            msg = "name a file or a folder"
+            raise ConfigError(msg)
+        is_listed = len(sources) > 1 or self.files_from is not None
+        is_batch = is_listed or folder is not None or any(map(os.path.isdir, sources))
+        if is_batch and output is not None and not output.is_folder:
+            msg = "-o names the output of one file; use -O to name a folder for several"
+            raise ConfigError(msg)
+        if output is not None and folder is not None:
+            msg = "-o and -O both name where the output goes; give one of them"
+            raise ConfigError(msg)
+        if is_batch and STANDARD in sources:
+            msg = "standard input (-) is a single file; do not combine it with others or with -O"
+            raise ConfigError(msg)
+        if folder is not None and os.path.exists(folder) and not os.path.isdir(folder):
+            msg = f"{folder} is a file; -O takes a folder"
+            raise OutputError(msg)
+        return not is_batch
+
+
+@dataclass(frozen=True)
 class Unusable:
     """Input that cannot be processed, with the reason."""
 
@@ -63,19 +107,12 @@ class Unusable:
 
 @dataclass
 class Skipped:
-    """Files that are skipped.
+    """Files that are skipped."""
 
-    Args:
-        which: Their common property, as in the notice.
-        kind: The noun of the notice.
-        count: The number of files.
-        names: The names of the first few.
-    """
-
-    which: str = ""
-    kind: str = "file"
+    which: str = ""  # their common property, as in the notice
+    kind: str = "file"  # the noun of the notice
     count: int = 0
-    names: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)  # of the first few
 
     def add(self, path: Path) -> None:
         """Counts a file."""
@@ -99,34 +136,22 @@ def special_files() -> Skipped:
     return Skipped("of kinds that are not read (device, pipe, socket)")
 
 
-def links() -> Skipped:
-    """Creates a counter of files skipped because of `--skip-links`."""
-    return Skipped(kind="symbolic link")
+def _counters() -> tuple[Skipped, Skipped, Skipped]:
+    """Creates counters of files that are no inputs, special files and links."""
+    return Skipped("with other extensions"), special_files(), Skipped(kind="symbolic link")
 
 
 @dataclass(frozen=True)
 class Naming:
-    """Rules for naming outputs after inputs.
+    """Rules for naming outputs after inputs."""
 
-    Args:
-        is_wanted: Indicates whether a file in a folder is an input, by its path.
-        is_output: Indicates whether a file that is not an input may be an output, since outputs can
-            be beside the inputs.
-        target_name: Returns the name of an output, without its folder, for the name of an input.
-        advice: Returns advice for two inputs, given by name, that have the same output.
-    """
-
-    is_wanted: Callable[[Path], bool]
-    is_output: Callable[[Path], bool]
-    target_name: Callable[[str], str]
-    advice: Callable[[str, str], str]
+    is_wanted: Callable[[Path], bool]  # indicates whether a file in a folder is an input
+    is_output: Callable[[Path], bool]  # whether another file may be an output, which can be beside the inputs
+    target_name: Callable[[str], str]  # the name of an output for the name of an input, without folders
+    advice: Callable[[str, str], str]  # advice for two inputs, given by name, that have the same output
 
     def target(self, source: Path, folder: Path | None = None) -> Path:
-        """Returns the output path for a file, beside it or in a folder.
-
-        Raises:
-            ConfigError: The input is a folder.
-        """
+        """Returns the output path for a file, beside it or in a folder."""
         if os.path.isdir(source):
             msg = f"{source} is a folder; name a file"
             raise ConfigError(msg)
@@ -134,13 +159,7 @@ class Naming:
         return source.with_name(name) if folder is None else folder / name
 
     def single_task(self, source: Path, output: Output | None) -> Task:
-        """Returns the task of a command on one file. Creates a missing folder.
-
-        Raises:
-            ConfigError: A folder is named, but the input has no name from which a file name could
-                be derived.
-            OutputError: The folder cannot be created.
-        """
+        """Returns the task of a command on one file. Creates a missing folder."""
         if output is None:
             target = STANDARD if source == STANDARD else self.target(source)
             return Task(source, target, is_alone=True)
@@ -153,6 +172,7 @@ class Naming:
         return Task(source, self.target(source, output.path), output.path, is_alone=True)
 
 
+@dataclass
 class Inputs:
     """Inputs of a run on several files, in order.
 
@@ -160,103 +180,81 @@ class Inputs:
     before the first one starts. Files of folders are found while the run proceeds. If a folder is
     the only source, memory does not grow with the number of its files.
 
-    Args:
-        sources: Files and folders.
-        files_from: A list of further sources.
-        folder: The output folder, in which the subfolders of inputs (for a list: its relative
-            paths) are repeated. None writes each output beside its input.
-        recursive: Whether to search subfolders.
-        naming: Rules that identify inputs and name outputs.
-        kept: Files other than inputs that must not be replaced; None for options that are not
-            given.
-        skips_links: Whether to skip inputs that are links.
-
-    Attributes:
-        skipped: Skipped files so far: other extensions, special files, links.
+    `skipped` counts skipped files so far: other extensions, special files, links.
     """
 
-    def __init__(
-        self,
-        sources: Sequence[Path],
-        files_from: FileList | None,
-        folder: Path | None,
-        recursive: bool,
-        naming: Naming,
-        kept: Sequence[Path | None] = (),
-        skips_links: bool = False,
-    ) -> None:
-        self._sources = sources
-        self._files_from = files_from
-        self._folder = folder
-        self._recursive = recursive
-        self._naming = naming
-        self._kept = identities([*sources, None if files_from is None else files_from.path, *kept])
-        self._skips_links = skips_links
-        self.skipped = Skipped("with other extensions"), special_files(), links()
+    sources: Sequence[Path]  # files and folders
+    files_from: FileList | None  # a list of further sources
+    # The output folder, in which the subfolders of inputs (for a list: its relative paths) are
+    # repeated. None writes each output beside its input.
+    folder: Path | None
+    recursive: bool
+    naming: Naming
+    kept: Sequence[Path | None] = ()  # files other than inputs that must not be replaced
+    skips_links: bool = False
+
+    def __post_init__(self) -> None:
+        listed = None if self.files_from is None else self.files_from.path
+        self._kept = identities([*self.sources, listed, *self.kept])
+        self.skipped = _counters()
 
     @cached_property
     def _listed(self) -> list[Path]:
         """Returns the paths of the list. A list may be readable only once."""
-        return [] if self._files_from is None else [Path(name) for name in listed_names(self._files_from)]
+        return [] if self.files_from is None else [Path(name) for name in listed_names(self.files_from)]
 
     def __iter__(self) -> Iterator[Task | Unusable]:
-        if len(self._sources) == 1 and self._files_from is None:
-            for group in self._groups(*self.skipped):
+        if len(self.sources) == 1 and self.files_from is None:
+            for group in self._groups(self.skipped):
                 yield from self._usable(group, _Claims.of(group))
             return
         # Iterated twice, so notices are given only once.
-        tasks = [task for group in self._groups(*_unused_counters()) for task in group]
+        tasks = [task for group in self._groups(_counters()) for task in group]
         claims = _Claims.of(tasks)
         self._kept |= identities(task.source for task in tasks if isinstance(task, Task))
         del tasks
-        for group in self._groups(*self.skipped):
+        for group in self._groups(self.skipped):
             yield from self._usable(group, claims)
 
     def count(self) -> int | None:
         """Returns the number of inputs; None if it is unknown before they are read."""
-        if self._files_from is not None:
+        if self.files_from is not None:
             return None
-        return sum(isinstance(task, Task) for group in self._groups(*_unused_counters()) for task in group)
+        return sum(isinstance(task, Task) for group in self._groups(_counters()) for task in group)
 
     @property
     def is_empty_list(self) -> bool:
         """Indicates whether the only source is a list without names."""
-        return self._files_from is not None and not self._sources and not self._listed
+        return self.files_from is not None and not self.sources and not self._listed
 
-    def _groups(self, others: Skipped, special: Skipped, left_links: Skipped) -> Iterator[list[Task | Unusable]]:
-        """Yields the inputs, those of each folder together.
-
-        Args:
-            others: Counts files of folders that are not inputs.
-            special: Counts special files.
-            left_links: Counts skipped links.
-        """
-        named = [(source, False) for source in self._sources] + [(source, True) for source in self._listed]
+    def _groups(self, skipped: tuple[Skipped, Skipped, Skipped]) -> Iterator[list[Task | Unusable]]:
+        """Yields the inputs, those of each folder together, and counts skipped files."""
+        named = [(source, False) for source in self.sources] + [(source, True) for source in self._listed]
         for source, is_listed in named:
-            if self._skips_links and os.path.islink(source):
-                left_links.add(source)
+            if self.skips_links and os.path.islink(source):
+                skipped[2].add(source)
             elif os.path.isdir(source):
-                yield from self._folder_inputs(source, others, special, left_links)
+                yield from self._folder_inputs(source, *skipped)
             else:
                 is_below = is_listed and not source.is_absolute() and ".." not in source.parts
-                folder = self._folder / source.parent if self._folder is not None and is_below else self._folder
-                yield [Task(source, self._naming.target(source, folder), self._folder)]
+                folder = self.folder / source.parent if self.folder is not None and is_below else self.folder
+                yield [Task(source, self.naming.target(source, folder), self.folder)]
 
     def _folder_inputs(
-        self, top: Path, others: Skipped, special: Skipped, left_links: Skipped
+        self, top: Path, others: Skipped, special: Skipped, links: Skipped
     ) -> Iterator[list[Task | Unusable]]:
         unusable: list[Unusable] = []
-        for paths in files_of_folders(top, self._recursive, unusable.append, special.add):
+        for paths in files_of_folders(top, self.recursive, unusable.append, special):
             group: list[Task | Unusable] = []
             for path in paths:
-                if self._naming.is_wanted(path):
-                    if self._skips_links and os.path.islink(path):
-                        left_links.add(path)
-                        continue
-                    parent = path.parent if self._folder is None else self._folder / path.parent.relative_to(top)
-                    group.append(Task(path, parent / self._naming.target_name(path.name), self._folder))
-                elif not self._naming.is_output(path):
-                    others.add(path)
+                if not self.naming.is_wanted(path):
+                    if not self.naming.is_output(path):
+                        others.add(path)
+                elif self.skips_links and os.path.islink(path):
+                    links.add(path)
+                else:
+                    parent = path.parent if self.folder is None else self.folder / path.parent.relative_to(top)
+                    group.append(Task(path, parent / self.naming.target_name(path.name), self.folder))
             yield group
         yield [*unusable]
 
@@ -276,19 +274,13 @@ class Inputs:
         source, target = task.source, task.target
         other = claims.other(task)
         if other is not None:
-            why = f"{source} has the same output as {other}, {target}; {self._naming.advice(source.name, other.name)}"
+            why = f"{source} has the same output as {other}, {target}; {self.naming.advice(source.name, other.name)}"
             return Unusable(str(source), why)
         replaced = identity(target)
         if replaced is not None and replaced in kept:
-            return Unusable(
-                str(source), f"the output of {source} would replace an input, {target}; name another folder with -O"
-            )
+            why = f"the output of {source} would replace an input, {target}; name another folder with -O"
+            return Unusable(str(source), why)
         return None
-
-
-def _unused_counters() -> tuple[Skipped, Skipped, Skipped]:
-    """Returns counters whose values are not used."""
-    return Skipped(), Skipped(), Skipped()
 
 
 class _Claims:
@@ -336,46 +328,22 @@ def _place_of(path: Path) -> int:
     return hash(real.casefold() if ignores_case(os.path.dirname(real)) else real)
 
 
-def listed_names(files_from: FileList) -> Iterator[str]:
-    """Reads the names in a list as the operating system encodes them.
-
-    Raises:
-        DfmError: The list cannot be read.
-        ConfigError: The list should contain lines, but contains a zero byte.
-    """
-    if files_from.path == STANDARD:
-        yield from _names_of(standard_input(), files_from.is_zero_terminated)
-        return
-    try:
-        with open(files_from.path, "rb") as file:
-            yield from _names_of(file, files_from.is_zero_terminated)
-    except OSError as error:
-        msg = f"cannot read {files_from.path}: {error.strerror}"
-        raise DfmError(msg) from error
-
-
-def _names_of(file: BinaryIO, is_zero_terminated: bool) -> Iterator[str]:
-    if is_zero_terminated:
-        yield from (os.fsdecode(name) for name in file.read().split(b"\0") if name)
-        return
-    for line in file:
-        if b"\0" in line:
-            msg = "the list of files has a zero byte; --files0-from reads such lists (find -print0)"
-            raise ConfigError(msg)
-        if line.strip():
-            yield os.fsdecode(line.rstrip(b"\r\n"))
+def listed_names(files_from: FileList) -> list[str]:
+    """Reads the names in a list as the operating system encodes them."""
+    data = read_source(files_from.path)
+    if files_from.is_zero_terminated:
+        return [os.fsdecode(name) for name in data.split(b"\0") if name]
+    if b"\0" in data:
+        msg = "the list of files has a zero byte; --files0-from reads such lists (find -print0)"
+        raise ConfigError(msg)
+    return [os.fsdecode(line.rstrip(b"\r")) for line in data.split(b"\n") if line.strip()]
 
 
 def files_of_folders(
-    folder: Path, recursive: bool, on_unusable: Callable[[Unusable], None], on_special: Callable[[Path], None]
+    folder: Path, recursive: bool, on_unusable: Callable[[Unusable], None], special: Skipped
 ) -> Iterator[list[Path]]:
     """Yields the files of a folder and then of each subfolder, in order, without hidden files.
-
-    Args:
-        folder: The folder.
-        recursive: Whether to search subfolders.
-        on_unusable: Called for folders that cannot be read.
-        on_special: Called for devices, pipes and sockets, which are skipped.
+    Special files, such as devices, are counted and skipped.
     """
 
     def on_error(error: OSError) -> None:
@@ -383,62 +351,53 @@ def files_of_folders(
 
     for root, folders, names in os.walk(folder, onerror=on_error):
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
-        paths = [Path(root, name) for name in sorted(names) if not name.startswith(".")]
-        special = set(filter(is_stream, paths))
-        for path in sorted(special):
-            on_special(path)
-        yield [path for path in paths if path not in special]
+        paths = []
+        for path in (Path(root, name) for name in sorted(names) if not name.startswith(".")):
+            if is_stream(path):
+                special.add(path)
+            else:
+                paths.append(path)
+        yield paths
 
 
-def dfm_files(
-    sources: Sequence[Path],
-    recursive: bool,
-    on_unusable: Callable[[Unusable], None],
-    on_special: Callable[[Path], None],
-) -> Iterator[Path]:
-    """Yields the sources that are files, and the .dfm files in sources that are folders. The
-    arguments are those of `files_of_folders`.
+class DfmFiles:
+    """The .dfm files of a command that reads them: the sources that are files, and the .dfm files
+    in sources that are folders.
     """
-    for source in sources:
-        if os.path.isdir(source):
-            for paths in files_of_folders(source, recursive, on_unusable, on_special):
-                yield from (path for path in paths if path.suffix.lower() == EXTENSION)
-        else:
-            yield source
+
+    def __init__(self, sources: Sequence[Path], recursive: bool) -> None:
+        check_standard_input(sources)
+        self._sources = sources
+        self._recursive = recursive
+        self.unusable: list[Unusable] = []  # folders that cannot be read, so far
+        self.special = special_files()
+
+    def __iter__(self) -> Iterator[Path]:
+        for source in self._sources:
+            if os.path.isdir(source):
+                for paths in files_of_folders(source, self._recursive, self.unusable.append, self.special):
+                    yield from (path for path in paths if path.suffix.lower() == EXTENSION)
+            else:
+                yield source
+
+    def report_others(self, quiet: bool = False) -> None:
+        """Prints which folders cannot be read and which files were skipped."""
+        for folder in self.unusable:
+            notify(folder.error)
+        if self.special.count:
+            notify(self.special.notice(), quiet)
+
+    def end(self, codes: Sequence[int]) -> None:
+        """Ends the command with the exit code for those of its files."""
+        if not codes and not self.unusable:
+            notify("error: there are no .dfm files here (-r looks into subfolders)")
+            sys.exit(1)
+        if self.unusable or any(codes):
+            sys.exit(codes[0] if len(codes) == 1 and not self.unusable else SOME_FAILED)
 
 
 def check_standard_input(sources: Sequence[Path]) -> None:
-    """Raises an error if standard input is combined with other files.
-
-    Raises:
-        ConfigError: Standard input is one of several sources.
-    """
+    """Raises an error if standard input is combined with other files."""
     if STANDARD in sources and len(sources) > 1:
         msg = "standard input (-) is a single file; do not combine it with others"
         raise ConfigError(msg)
-
-
-def is_single(sources: Sequence[Path], files_from: FileList | None, output: Output | None, folder: Path | None) -> bool:
-    """Indicates whether the command processes one file rather than a batch.
-
-    Raises:
-        ConfigError: The options contradict each other, or there is no input.
-        OutputError: The output folder is a file.
-    """
-    if not sources and files_from is None:
-        msg = "name a file or a folder"
-        raise ConfigError(msg)
-    is_batch = len(sources) > 1 or folder is not None or files_from is not None or any(map(os.path.isdir, sources))
-    if is_batch and output is not None and not output.is_folder:
-        msg = "-o names the output of one file; use -O to name a folder for several"
-        raise ConfigError(msg)
-    if output is not None and folder is not None:
-        msg = "-o and -O both name where the output goes; give one of them"
-        raise ConfigError(msg)
-    if is_batch and STANDARD in sources:
-        msg = "standard input (-) is a single file; do not combine it with others or with -O"
-        raise ConfigError(msg)
-    if folder is not None and os.path.exists(folder) and not os.path.isdir(folder):
-        msg = f"{folder} is a file; -O takes a folder"
-        raise OutputError(msg)
-    return not is_batch

@@ -19,10 +19,7 @@ EXIT_AFTER_INTERRUPT = 130  # shell convention
 @contextmanager
 def interruptible(message: str) -> Iterator[Callable[[], bool]]:
     """Provides a function that indicates whether Ctrl-C was pressed in this process or its parent.
-    A second press raises KeyboardInterrupt.
-
-    Args:
-        message: The message printed at the first press.
+    The first press prints the message. A second press raises KeyboardInterrupt.
     """
 
     def on_interrupt(_signal: int, _frame: FrameType | None) -> None:

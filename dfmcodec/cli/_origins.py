@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,47 +35,32 @@ _WHY_AGAIN = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Origin:
-    """Source and settings of an output.
+    """Source and settings of an output. None stands for what is not known."""
 
-    Args:
-        source: The absolute path of the source.
-        source_bytes: The size of the source; None for a pipe.
-        source_mtime_ns: The time of its last change.
-        source_sha256: The digest of its contents; None where it is not known.
-        settings: The settings that the output was made with, as one text; None where they are not
-            known.
-        output_bytes: The size of the output as it was written; None where it is not known.
-        output_sha256: The digest of its contents; None where it is not known.
-        output_mtime_ns: The time of its last change; None where it is not known.
-        status: A status of the report file; `FAILED` for the rest of a damaged file.
-    """
-
-    source: str
-    source_bytes: int | None
+    source: str  # the absolute path
+    source_bytes: int | None  # None for a pipe
     source_mtime_ns: int | None
     source_sha256: str | None
-    settings: str | None = None
-    output_bytes: int | None = None
+    settings: str | None = None  # that the output was made with, as one text
+    output_bytes: int | None = None  # as it was written
     output_sha256: str | None = None
     output_mtime_ns: int | None = None
-    status: str = DONE
+    status: str = DONE  # as in the report file; `FAILED` for the rest of a damaged file
 
     @classmethod
     def of(cls, source: Path, settings: str | None) -> Origin:
         """Returns the origin of an output to be made from the current version of a source."""
-        try:
+        with suppress(OSError):  # reported when the source is read
             state = source.stat()
-            if is_stream(source):
-                return cls(_absolute(source), None, None, None, settings)
-            return cls(_absolute(source), state.st_size, state.st_mtime_ns, _sha256(source), settings)
-        except OSError:  # reported when the source is read
-            return cls(_absolute(source), None, None, None, settings)
+            if not is_stream(source):
+                return cls(os.path.realpath(source), state.st_size, state.st_mtime_ns, _sha256(source), settings)
+        return cls(os.path.realpath(source), None, None, None, settings)
 
     def has_path_of(self, source: Path) -> bool:
         """Indicates whether a file has the path of the source."""
-        return self.source == _absolute(source)
+        return self.source == os.path.realpath(source)
 
     def has_contents_of(self, file: Path) -> bool:
         """Indicates whether a file has the same contents as the source."""
@@ -87,14 +72,11 @@ class Origin:
         """Indicates whether the output was made from the current version of a file, according to
         path, size and time, or to contents.
         """
-        try:
+        with suppress(OSError):
             state = source.stat()
-        except OSError:
-            return False
-        if self.source_bytes is None or state.st_size != self.source_bytes:
-            return False
-        is_same = self.has_path_of(source) and state.st_mtime_ns == self.source_mtime_ns
-        return is_same or self.has_contents_of(source)
+            is_same = self.has_path_of(source) and state.st_mtime_ns == self.source_mtime_ns
+            return state.st_size == self.source_bytes and (is_same or self.has_contents_of(source))
+        return False
 
 
 class Claim(Enum):
@@ -111,25 +93,16 @@ class Claim(Enum):
 
 @dataclass(frozen=True)
 class Standing:
-    """Relation of an existing output to a source, with the reason.
-
-    Args:
-        claim: The relation.
-        why: For people: why the output is made again, or why it is in the way.
-        is_complete: Whether the record says that the file is complete.
-    """
+    """Relation of an existing output to a source, with the reason."""
 
     claim: Claim
-    why: str = ""
-    is_complete: bool = False
+    why: str = ""  # for people: why the output is made again, or why it is in the way
+    is_complete: bool = False  # whether the record says that the file is complete
 
 
 class Records:
     """Records of folders. A record is read when first needed. If it lacks an existing file, it is
     read again, because another run may have written both.
-
-    Args:
-        notify: Receives a notice of invalid rows.
     """
 
     def __init__(self, notify: Callable[[str], None] = lambda notice: None) -> None:
@@ -137,13 +110,8 @@ class Records:
         self._records: dict[Path, _Record] = {}  # most recently used
 
     def standing(self, source: Path, target: Path, settings: str, reported: Origin | None = None) -> Standing:
-        """Returns the relation of an existing output to a source.
-
-        Args:
-            source: The source.
-            target: The existing output.
-            settings: The settings of this run.
-            reported: The origin according to a report, used if the record has none.
+        """Returns the relation of an existing output to a source and the settings of this run. The
+        origin according to a report is used if the record has none.
         """
         try:
             size = target.stat().st_size
@@ -175,11 +143,10 @@ class Records:
         """Indicates whether a file is the source of another one, according to the record of that
         file's folder. Files are compared by real path, ignoring case, and by contents.
         """
-        try:
-            size = output.stat().st_size
-        except OSError:
-            return False
-        return any(is_source(origin, file) for origin in self._origins(output, size) if origin.status != ADOPTED)
+        with suppress(OSError):
+            origins = self._origins(output, output.stat().st_size)
+            return any(is_source(origin, file) for origin in origins if origin.status != ADOPTED)
+        return False
 
     def _origins(self, output: Path, size: int) -> list[Origin]:
         """Returns the rows of an output, the latest last."""
@@ -227,12 +194,7 @@ def _origin_of(target: Path, origins: list[Origin]) -> Origin | None:
 
 
 class _Record:
-    """Rows of the record of a folder, by the name of the output.
-
-    Args:
-        folder: The folder.
-        notify: Receives a notice of invalid rows.
-    """
+    """Rows of the record of a folder, by the name of the output."""
 
     def __init__(self, folder: Path, notify: Callable[[str], None]) -> None:
         self.rows: dict[str, list[Origin]] = {}
@@ -272,32 +234,24 @@ def _read_row(folder: Path, row: dict[str, Any]) -> tuple[str, Origin]:
     Raises:
         ValueError, KeyError, TypeError: The row is invalid.
     """
-    texts = [row["output"], row["source"], row["status"]]
-    optional = [row["source_sha256"], row["output_sha256"], row["settings"]]
-    numbers = [row[name] for name in ("output_bytes", "output_mtime_ns", "source_bytes", "source_mtime_ns")]
+    values = {field.name: row[field.name] for field in fields(Origin)}
+    texts = [row["output"], values["source"], values["status"]]
+    optional = [values["source_sha256"], values["output_sha256"], values["settings"]]
+    numbers = [values[name] for name in ("output_bytes", "output_mtime_ns", "source_bytes", "source_mtime_ns")]
     if not (
         all(isinstance(text, str) and "\0" not in text for text in texts)
         and all(text is None or isinstance(text, str) for text in optional)
         and all(number is None or type(number) is int for number in numbers)
     ):
         raise ValueError(row)
-    return row["output"], Origin(
-        os.path.normpath(os.path.join(_absolute(folder), row["source"])),
-        row["source_bytes"],
-        row["source_mtime_ns"],
-        row["source_sha256"],
-        row["settings"],
-        row["output_bytes"],
-        row["output_sha256"],
-        row["output_mtime_ns"],
-        row["status"],
-    )
+    source = os.path.normpath(os.path.join(os.path.realpath(folder), values["source"]))
+    return row["output"], Origin(**values | {"source": source})
 
 
 def _row(target: Path, origin: Origin) -> bytes:
     """Returns a row of the record. Its paths are relative to the folder, which may be moved."""
     try:
-        source = os.path.relpath(origin.source, _absolute(target.parent))
+        source = os.path.relpath(origin.source, os.path.realpath(target.parent))
     except ValueError:  # on another drive
         source = origin.source
     row = {"output": target.name, **asdict(origin), "source": source}
@@ -311,17 +265,6 @@ def write_recorded(
 
     If a run is killed in between, the row describes an output that does not exist or, with `force`,
     has other contents. Such a row does not affect existing files.
-
-    Args:
-        target: The output.
-        data: The contents of the output.
-        force: Whether to replace an existing file.
-        origin: Its origin.
-        status: A status of the report file.
-        follow: Whether the output may be a link, a device or a pipe.
-
-    Raises:
-        OutputError: The output or its row cannot be written.
     """
     if follow and is_stream(target):
         write_atomic(target, data, force)
@@ -336,11 +279,7 @@ def write_recorded(
 
 
 def adopt(target: Path, origin: Origin) -> None:
-    """Records an existing file as made from a source with unknown settings.
-
-    Raises:
-        OutputError: The record cannot be written.
-    """
+    """Records an existing file as made from a source with unknown settings."""
     state, digest = target.stat(), _sha256(target)
     kept = replace(origin, output_bytes=state.st_size, output_sha256=digest, output_mtime_ns=state.st_mtime_ns)
     with _locked(target.parent / RECORD) as record:
@@ -348,42 +287,35 @@ def adopt(target: Path, origin: Origin) -> None:
 
 
 def _append(record: BinaryIO, target: Path, row: bytes) -> None:
-    try:
-        record.seek(0, os.SEEK_END)
-        if record.tell() and not _ends_line(record):
-            record.write(b"\n")
+    with writing(target.parent / RECORD):
+        if record.seek(0, os.SEEK_END):
+            record.seek(-1, os.SEEK_END)
+            if record.read(1) != b"\n":
+                record.write(b"\n")
         record.write(row + b"\n")
         record.flush()
-    except OSError as error:
-        raise OutputError(unwritable_message(str(target.parent / RECORD), error)) from error
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[BinaryIO]:
-    """Opens a record with an exclusive lock, if the system supports locks.
-
-    Raises:
-        OutputError: The record cannot be opened.
-    """
-    try:
+    """Opens a record with an exclusive lock, if the system supports locks."""
+    with writing(path):
         if is_stream(path):
             raise OSError(None, "it is not a file")
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         record = os.fdopen(os.open(path, flags, 0o666), "r+b")
-    except OSError as error:
-        raise OutputError(unwritable_message(str(path), error)) from error
     with record:
         lock(record.fileno())
         yield record
 
 
-def _ends_line(record: BinaryIO) -> bool:
-    record.seek(-1, os.SEEK_END)
-    return record.read(1) == b"\n"
-
-
-def _absolute(path: Path) -> str:
-    return os.path.realpath(path)
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Converts errors of the operating system while a file is opened or written."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(unwritable_message(str(path), error)) from error
 
 
 def _sha256(path: Path) -> str:

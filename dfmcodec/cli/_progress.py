@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from dfmcodec.cli._common import json_text
+from dfmcodec.files.names import printable
 
 if TYPE_CHECKING:
     from dfmcodec.search.job import Progress
@@ -38,26 +41,21 @@ def fit_bar(is_shown: bool) -> Iterator[Callable[[Progress], None]]:
     time.
     """
     bar = _bar(total=1.0, bar_format=_FIT_FORMAT) if is_shown and _has_terminal() else None
+    if bar is None:
+        yield lambda progress: None
+        return
 
     def show(progress: Progress) -> None:
-        if bar is None:
-            return
         bar.set_description_str(f"{progress.what}, {progress.seconds_left:.0f} s left", refresh=False)
         bar.update(progress.fraction - bar.n)
 
-    try:
+    with closing(bar):
         yield show
-    finally:
-        if bar is not None:
-            bar.close()
 
 
 class FilesBar:
-    """Progress bar with the number of finished files and the remaining time.
-
-    Args:
-        count: Returns the number of files, or None if unknown. Called only if the bar is shown.
-        is_shown: Whether to show a bar if stderr is a terminal.
+    """Progress bar with the number of finished files and the remaining time, if stderr is a
+    terminal. `count` returns the number of files, or None if unknown; it is called only for a bar.
     """
 
     def __init__(self, count: Callable[[], int | None], is_shown: bool) -> None:
@@ -79,8 +77,19 @@ class FilesBar:
         if self._bar is not None and self._bar.total is not None:
             self._bar.total -= 1
 
-    def echo(self, line: str, err: bool = False) -> None:
-        """Prints a line above the bar."""
+    def echo(self, line: str) -> None:
+        """Prints a line of text above the bar."""
+        self._print(printable(line))
+
+    def notify(self, notice: str) -> None:
+        """Prints a notice to stderr, above the bar."""
+        self._print(printable(f"dfm: {notice}"), err=True)
+
+    def echo_json(self, report: dict[str, Any]) -> None:
+        """Prints one JSON object above the bar."""
+        self._print(json_text(report))
+
+    def _print(self, line: str, err: bool = False) -> None:
         if self._bar is not None:
             self._bar.clear()
         click.echo(line, err=err)

@@ -11,15 +11,17 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any
 
 from dfmcodec.cli._common import json_text
 from dfmcodec.cli._inputs import Task
-from dfmcodec.cli._origins import DONE, FAILED, INTERRUPTED, LARGER, MISSED, Origin
-from dfmcodec.errors import ConfigError, DfmError, OutputError
-from dfmcodec.files.atomic import NOT_A_FILE, is_stream, unwritable_message
+from dfmcodec.cli._origins import DONE, FAILED, INTERRUPTED, LARGER, MISSED, Origin, writing
+from dfmcodec.errors import ConfigError, OutputError
+from dfmcodec.files.atomic import NOT_A_FILE, is_stream, read_file
 
 COLUMNS = (
     "source",
@@ -48,28 +50,8 @@ def report_file(path: Path | None, settings: str, is_read_only: bool = False) ->
     if path is None or (is_read_only and not path.exists()):
         yield None
         return
-    report = ReportFile(path, settings, is_read_only)
-    try:
+    with closing(ReportFile(path, settings, is_read_only)) as report:
         yield report
-    finally:
-        report.close()
-
-
-class _Row(NamedTuple):
-    """Contents of a row about an output."""
-
-    source: str
-    source_bytes: int | None
-    source_mtime_ns: int | None
-    settings: str
-    output_bytes: int | None
-    output_sha256: str | None
-    status: str
-
-    def origin(self) -> Origin:
-        source = os.path.realpath(self.source)
-        state = self.source_bytes, self.source_mtime_ns
-        return Origin(source, *state, None, self.settings, self.output_bytes, self.output_sha256, status=self.status)
 
 
 class ReportFile:
@@ -78,11 +60,6 @@ class ReportFile:
 
     A row contains the state of its source when it was read, and the settings, so that outdated
     outputs are recognised.
-
-    Args:
-        path: The file. Rows are appended to existing ones.
-        settings: The settings of this run, as text.
-        is_read_only: Whether the file must not be changed.
 
     Raises:
         ConfigError: The extension is unknown, or the file is not such a report.
@@ -100,12 +77,11 @@ class ReportFile:
             msg = f"{path} is {NOT_A_FILE}, and a report is read before it is added to; name a file"
             raise ConfigError(msg)
         self._is_read_only = is_read_only
-        self._latest: dict[int, _Row] = {}  # by hash of the output
-        self._written: dict[int, _Row] = {}  # likewise, only rows that wrote the output
-        try:
-            self._file: BinaryIO = _opened(path, is_read_only)
-        except OSError as error:
-            raise OutputError(unwritable_message(str(path), error)) from error
+        self._latest: dict[int, Origin] = {}  # by hash of the output
+        self._written: dict[int, Origin] = {}  # likewise, only rows that wrote the output
+        mode = "rb" if is_read_only else "r+b" if path.exists() else "xb"
+        with writing(path):
+            self._file: IO[bytes] = open(path, mode)
         try:
             self._begin()
         except BaseException:
@@ -119,13 +95,11 @@ class ReportFile:
             return
         _lock(self._file, self._path)
         complete_bytes, is_cut = self._read()
-        try:
+        with writing(self._path):
             self._file.truncate(complete_bytes)  # a killed run may have left an incomplete row
             self._file.seek(complete_bytes)
             if is_cut:
                 self._file.write(b"\n")
-        except OSError as error:
-            raise OutputError(unwritable_message(str(self._path), error)) from error
         if self._is_csv and not complete_bytes:
             self._write(_csv_line(COLUMNS))
 
@@ -136,76 +110,54 @@ class ReportFile:
 
     def origin(self, output: Path) -> Origin | None:
         """Returns the origin of an output, from the last row that wrote it."""
-        row = self._written.get(hash(str(output)))
-        return None if row is None else row.origin()
+        return _with_real_path(self._written.get(hash(str(output))))
 
     def was_left_out(self, task: Task) -> bool:
         """Indicates whether an output was not written because it would have been larger than this
         source with these settings.
         """
-        row = self._latest.get(hash(str(task.target)))
-        is_same = row is not None and row.status == LARGER and row.settings == self._settings
-        return row is not None and is_same and row.origin().is_of(task.source)
+        row = _with_real_path(self._latest.get(hash(str(task.target))))
+        return row is not None and row.status == LARGER and row.settings == self._settings and row.is_of(task.source)
 
     def state(self, source: Path) -> dict[str, Any]:
         """Returns the state on which an output depends: the current version of its source, and the
         settings.
         """
-        try:
+        state: dict[str, Any] = {"source": str(source), "settings": self._settings}
+        with suppress(OSError):
             stat = os.stat(source)
-        except OSError:
-            return {"source": str(source), "settings": self._settings}
-        return {
-            "source": str(source),
-            "source_bytes": stat.st_size,
-            "source_mtime_ns": stat.st_mtime_ns,
-            "settings": self._settings,
-        }
+            state |= {"source_bytes": stat.st_size, "source_mtime_ns": stat.st_mtime_ns}
+        return state
 
     def add(self, row: dict[str, Any]) -> None:
-        """Appends a row.
-
-        Raises:
-            OutputError: The row cannot be written.
-        """
+        """Appends a row."""
         if self._is_read_only:
             return
         values = {name: row.get(name) for name in COLUMNS}
         self._write(_csv_line(list(values.values())) if self._is_csv else json_text(values) + "\n")
 
     def _write(self, line: str) -> None:
-        try:
+        with writing(self._path):
             self._file.write(line.encode("utf-8", "surrogateescape"))
             self._file.flush()
-        except OSError as error:
-            raise OutputError(unwritable_message(str(self._path), error)) from error
 
     def _read(self) -> tuple[int, bool]:
-        """Reads the existing rows.
-
-        Returns:
-            The number of bytes of complete rows, and whether the last row lacks its line end.
+        """Reads the existing rows. Returns the number of bytes of complete rows, and whether the
+        last row lacks its line end.
         """
-        try:
-            data = self._path.read_bytes()
-        except OSError as error:
-            msg = f"cannot read {self._path}: {error.strerror}"
-            raise DfmError(msg) from error
+        data = read_file(self._path)
         end = self._end_of_rows(data)
-        complete, rest = data[:end].decode("utf-8", "surrogateescape"), data[end:].decode("utf-8", "surrogateescape")
+        complete, rest = (part.decode("utf-8", "surrogateescape") for part in (data[:end], data[end:]))
         try:
-            for row in self._rows(complete):
+            is_cut = self._is_row(rest)
+            for row in chain(self._rows(complete), self._rows(rest) if is_cut else ()):
                 self._take(row)
-            if self._is_row(rest):
-                for row in self._rows(rest):
-                    self._take(row)
-                return len(data), True
-            if not complete and not self._begins_row(rest):
+            if not (is_cut or complete or self._begins_row(rest)):
                 raise ValueError
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError, csv.Error) as error:
             msg = f"{self._path} is not a report of an earlier run; name another file"
             raise ConfigError(msg) from error
-        return end, False
+        return (len(data), True) if is_cut else (end, False)
 
     def _is_row(self, text: str) -> bool:
         """Indicates whether text without a line end is a complete row, for CSV the header."""
@@ -234,17 +186,16 @@ class ReportFile:
         is_written = row["status"] in (DONE, INTERRUPTED, MISSED) or (row["status"] == FAILED and row["bytes_after"])
         if not is_written and row["status"] != LARGER:
             return
-        values = (int(row[name]) if row[name] else None for name in ("source_bytes", "source_mtime_ns", "bytes_after"))
-        source_bytes, source_mtime_ns, output_bytes = values
-        key, status = hash(row["output"]), row["status"]
         if not isinstance(row["source"], str) or "\0" in row["source"]:
             raise ValueError(row)
-        settings = sys.intern(row["settings"])  # most rows have the same
-        digest = row["output_sha256"] or None
-        taken = _Row(row["source"], source_bytes, source_mtime_ns, settings, output_bytes, digest, status)
-        self._latest[key] = taken
+        names = "source_bytes", "source_mtime_ns", "bytes_after"
+        source_bytes, source_mtime_ns, output_bytes = (int(row[name]) if row[name] else None for name in names)
+        settings, digest = sys.intern(row["settings"]), row["output_sha256"] or None  # most rows have the same settings
+        of_source = row["source"], source_bytes, source_mtime_ns, None
+        taken = Origin(*of_source, settings, output_bytes, digest, status=row["status"])
+        self._latest[hash(row["output"])] = taken
         if is_written:
-            self._written[key] = taken
+            self._written[hash(row["output"])] = taken
 
     def _end_of_rows(self, data: bytes) -> int:
         """Returns the number of bytes of complete rows. In CSV, a line end within quotation marks
@@ -265,12 +216,8 @@ class ReportFile:
         yield from lines
 
 
-def _lock(file: BinaryIO, path: Path) -> None:
-    """Locks a report for this run until it is closed, if the system supports locks.
-
-    Raises:
-        OutputError: Another run has locked it.
-    """
+def _lock(file: IO[bytes], path: Path) -> None:
+    """Locks a report for this run until it is closed, if the system supports locks."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -284,10 +231,8 @@ def _lock(file: BinaryIO, path: Path) -> None:
         return
 
 
-def _opened(path: Path, is_read_only: bool) -> BinaryIO:
-    if is_read_only:
-        return open(path, "rb")
-    return open(path, "r+b" if path.exists() else "xb")
+def _with_real_path(origin: Origin | None) -> Origin | None:
+    return None if origin is None else replace(origin, source=os.path.realpath(origin.source))
 
 
 def _csv_line(values: Any) -> str:

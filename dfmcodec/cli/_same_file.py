@@ -52,14 +52,7 @@ def ignores_case(folder: str) -> bool:
 
 def check_outputs_apart(outputs: Mapping[str, Path | None], inputs: Iterable[Path | None]) -> None:
     """Raises an error, before any work, if an output is an input or two outputs are the same file.
-
-    Args:
-        outputs: The paths given by options, by option, such as "-o"; None for an option that is not
-            given.
-        inputs: The files that the command reads.
-
-    Raises:
-        ConfigError: Two paths are the same file. The message names the option.
+    Outputs are the paths given by options, such as "-o"; None for an option that is not given.
     """
     read = identities(inputs)
     written: dict[Identity, str] = {}

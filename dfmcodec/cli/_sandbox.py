@@ -35,24 +35,14 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # linux/prctl.h
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of a process.
+    """Limits of a process."""
 
-    Args:
-        memory_bytes: Maximum address space, and maximum size of the answer.
-        cpu_s: Maximum processor time in seconds.
-    """
-
-    memory_bytes: int
-    cpu_s: int
+    memory_bytes: int  # maximum address space, and maximum size of the answer
+    cpu_s: int  # maximum processor time
 
     @classmethod
     def of_image(cls, max_pixels: int, max_multiply_adds: int) -> Limits:
-        """Returns the limits for the largest image that a command accepts.
-
-        Args:
-            max_pixels: The value of `--max-pixels`.
-            max_multiply_adds: The value of `--max-multiply-adds`.
-        """
+        """Returns the limits for the largest image that a command accepts."""
         seconds = _START_S + _PIXEL_S * max_pixels + _MULTIPLY_ADD_S * max_multiply_adds
         return cls(_LIBRARIES_BYTES + _PIXEL_BYTES * max_pixels, round(seconds))
 
@@ -77,22 +67,14 @@ class Limits:
 
 
 def check_available() -> None:
-    """Raises an error if the system does not support these limits.
-
-    Raises:
-        ConfigError: This is not Linux.
-    """
+    """Raises an error if the system does not support these limits."""
     if sys.platform != "linux":
         msg = f"--sandbox needs Linux, this is {sys.platform}; run the command in a container or a virtual machine"
         raise ConfigError(msg)
 
 
 def call(function: Callable[[], Answer], limits: Limits) -> Answer:
-    """Calls a function in a separate process with limits.
-
-    Args:
-        function: A picklable function that uses only one thread.
-        limits: The limits of the process.
+    """Calls a picklable function that uses only one thread in a separate process with limits.
 
     Raises:
         DfmError: The function raised it, or the process died.

@@ -11,11 +11,8 @@ Records = list[tuple[str, str]]  # an option with its parameters, and its help
 
 
 class SectionedCommand(click.Command):
-    """Command with many options.
-
-    Args:
-        sections: The titles of sections, in order, with the names of their parameters. The last
-            section also contains all other options.
+    """Command with many options. The sections have titles and names of parameters, in order. The
+    last one also contains all other options.
     """
 
     def __init__(self, *args: Any, sections: Mapping[str, Sequence[str]], **kwargs: Any) -> None:

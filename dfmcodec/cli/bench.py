@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dfmcodec.cli._batch import SOME_FAILED
-from dfmcodec.cli._common import NamedPath, Number, echo, force_option, fraction, processes_option, quiet_option
+from dfmcodec.cli import _options
+from dfmcodec.cli._common import echo, notify
+from dfmcodec.cli._failure import SOME_FAILED
+from dfmcodec.cli._options import NamedPath
 from dfmcodec.cli._same_file import check_outputs_apart
-from dfmcodec.errors import ConfigError, DfmError
+from dfmcodec.errors import ConfigError, DfmError, require
+from dfmcodec.files.atomic import check_writable, write_atomic
 from dfmcodec.files.names import printable
 
 if TYPE_CHECKING:
@@ -30,44 +33,23 @@ _PROGRESS_WIDTH = 78
 
 @dataclass(frozen=True)
 class _Options:
-    """The arguments of the command.
+    """The arguments of the command."""
 
-    Args:
-        paths: Images and folders of images.
-        anchors: Names of codecs to compare with, separated by commas, or "all".
-        rates: Rates of dfm, separated by commas.
-        efforts: Efforts of dfm, separated by commas.
-        models: Codecs of dfm, separated by commas.
-        tunes: Tunes of dfm, separated by commas; None for the default of the codecs.
-        time_limit_s: Maximum duration of each fit of dfm in seconds.
-        codecs_file: A Python file that defines more codecs.
-        curves_files: Tables with curves of other codecs.
-        processes: The number of files to process at a time.
-        as_json: Whether to print all figures as JSON.
-        csv_path: The CSV file to write.
-        html_path: The HTML report to write.
-        look: The number of images in the report's viewer.
-        cache_folder: The folder of cached measurements; None for the default.
-        no_cache: Whether to disable the cache.
-        force: Whether to overwrite outputs.
-        quiet: Whether to print errors only.
-    """
-
-    paths: tuple[Path, ...]
-    anchors: str
-    rates: str
+    paths: tuple[Path, ...]  # images and folders of images
+    anchors: str  # names of codecs to compare with, separated by commas, or "all"
+    rates: str  # of dfm, separated by commas, like efforts, models and tunes
     efforts: str
     models: str
-    tunes: str | None
-    time_limit_s: float | None
-    codecs_file: Path | None
-    curves_files: tuple[Path, ...]
+    tunes: str | None  # None for the default of the codecs
+    time_limit_s: float | None  # of each fit of dfm
+    codecs_file: Path | None  # a Python file that defines more codecs
+    curves_files: tuple[Path, ...]  # tables with curves of other codecs
     processes: int
     as_json: bool
     csv_path: Path | None
     html_path: Path | None
-    look: int
-    cache_folder: Path | None
+    look: int  # the number of images in the report's viewer
+    cache_folder: Path | None  # of measurements; None for the default
     no_cache: bool
     force: bool
     quiet: bool
@@ -111,7 +93,7 @@ class _Options:
 @click.option(
     "--time-limit",
     "time_limit_s",
-    type=Number(),
+    type=_options.number(),
     metavar="SECONDS",
     help="End each fit of dfm after this many seconds.",
 )
@@ -131,7 +113,7 @@ class _Options:
     help="Lay the rate-distortion curves of this table beside dfm's, in plots and BD-rates (docs/curves.md). "
     "May be given several times.",
 )
-@processes_option
+@_options.processes
 @click.option("--json", "as_json", is_flag=True, help="Print all figures as one JSON object instead of tables.")
 @click.option("--csv", "csv_path", type=NamedPath(), help="Write all measurements to this file.")
 @click.option("--html", "html_path", type=NamedPath(), help="Write a report with plots to this file.")
@@ -144,8 +126,8 @@ class _Options:
 )
 @click.option("--cache", "cache_folder", type=NamedPath(), help="Keep measurements in this folder.")
 @click.option("--no-cache", is_flag=True, help="Measure everything again and keep nothing.")
-@force_option
-@quiet_option
+@_options.force
+@_options.quiet
 def command(**arguments: Any) -> None:
     """Compare dfm with other codecs on your images, at equal file size.
 
@@ -166,7 +148,6 @@ def command(**arguments: Any) -> None:
     The exit code is 5 if some measurements failed, and 1 if all failed.
     """
     from dfmcodec.bench.runner import image_names, run
-    from dfmcodec.files.atomic import check_writable
 
     options = _Options(**arguments)
     outputs = {"--csv": options.csv_path, "--html": options.html_path}
@@ -179,15 +160,14 @@ def command(**arguments: Any) -> None:
     plan = _plan(options)
     shows_progress = sys.stderr.isatty() and not options.quiet
 
-    def notify(notice: str) -> None:
+    def notify_of(notice: str) -> None:
         if shows_progress:
             _clear_progress()
-        if not options.quiet:
-            echo(f"dfm: {notice}", err=True)
+        notify(notice, options.quiet)
 
     if plan.cache_folder is None and not options.no_cache:
-        notify("measurements are not kept: this user has no home folder; name a folder with --cache")
-    comparison = run(plan, _show_progress if shows_progress else lambda progress: None, notify)
+        notify_of("measurements are not kept: this user has no home folder; name a folder with --cache")
+    comparison = run(plan, _show_progress if shows_progress else lambda progress: None, notify_of)
     if shows_progress:
         _clear_progress()
     _write_outputs(comparison, options)
@@ -196,11 +176,7 @@ def command(**arguments: Any) -> None:
 
 
 def _plan(options: _Options) -> Plan:
-    """Creates the plan of the comparison.
-
-    Raises:
-        ConfigError: An option is invalid.
-    """
+    """Creates the plan of the comparison."""
     from dfmcodec.bench.codecs import ANCHORS
     from dfmcodec.bench.curves import read_curves
     from dfmcodec.bench.measurement import DFM
@@ -223,7 +199,6 @@ def _plan(options: _Options) -> Plan:
 def _write_outputs(comparison: Comparison, options: _Options) -> None:
     """Writes the requested files and prints tables or JSON."""
     from dfmcodec.bench.report_text import as_csv, as_dict, as_text
-    from dfmcodec.files.atomic import write_atomic
 
     if options.csv_path is not None:
         write_atomic(options.csv_path, as_csv(comparison).encode())
@@ -239,23 +214,18 @@ def _write_outputs(comparison: Comparison, options: _Options) -> None:
             echo(line)
     if options.as_json or options.quiet:  # the tables list failures too
         for failure in comparison.failures:
-            echo(f"dfm: {failure.what}: {failure.message}", err=True)
+            notify(f"{failure.what}: {failure.message}")
 
 
 def _split(text: str) -> tuple[str, ...]:
-    """Splits a comma-separated list."""
     return tuple(item for part in text.split(",") if (item := part.strip()))
 
 
 def _targets(
     models: str, efforts: str, rates: str, tunes: str | None, time_limit_s: float | None
 ) -> tuple[Target, ...]:
-    """Returns all combinations of the values, checked like the settings of an encoding.
-
-    Without tunes, all codecs use the one that all of them support.
-
-    Raises:
-        ConfigError: A value is invalid.
+    """Returns all combinations of the values, checked like the settings of an encoding. Without
+    tunes, all codecs use the one that all of them support.
     """
     from dfmcodec.bench.measurement import Target
     from dfmcodec.codecs.registry import VISUAL_MODELS, has_option
@@ -266,7 +236,7 @@ def _targets(
     targets = []
     for model in _split(models):
         for effort in _numbers(efforts, "--efforts", int) if has_option(model, "effort") else [EncoderConfig.effort]:
-            for tune, rate in product(_split(tunes), _numbers(rates, "--rates", fraction)):
+            for tune, rate in product(_split(tunes), _numbers(rates, "--rates", _options.fraction)):
                 EncoderConfig(model=model, effort=effort, rate=rate, time_limit_s=time_limit_s, tune=tune)
                 targets.append(Target(model, effort, rate, time_limit_s, tune))
     if not targets or len(set(targets)) < len(targets):
@@ -284,24 +254,14 @@ def _numbers(text: str, option: str, parse: Callable[[str], N]) -> list[N]:
 
 
 def _check_installed(options: _Options) -> None:
-    """Raises an error, before any work, if libraries for the outputs are not installed.
-
-    Raises:
-        ConfigError: A library of the bench extra is missing; the message says how to install it.
-        MissingPackageError: SciPy, which BD-rates need, is missing.
-    """
+    """Raises an error, before any work, if libraries for the outputs are not installed."""
     from dfmcodec.bench.codecs import BENCH_EXTRA
-    from dfmcodec.errors import require
 
     require("dfm bench", "scipy")
-    needs = [
-        ("--html", options.html_path is not None, ["jinja2", "matplotlib"]),
-    ]
-    for option, is_given, modules in needs:
-        missing = [module for module in modules if importlib.util.find_spec(module) is None]
-        if is_given and missing:
-            msg = f"{option} needs {' and '.join(missing)}: {BENCH_EXTRA}"
-            raise ConfigError(msg)
+    missing = [module for module in ("jinja2", "matplotlib") if importlib.util.find_spec(module) is None]
+    if options.html_path is not None and missing:
+        msg = f"--html needs {' and '.join(missing)}: {BENCH_EXTRA}"
+        raise ConfigError(msg)
 
 
 def _clear_progress() -> None:

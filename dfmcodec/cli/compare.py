@@ -9,21 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dfmcodec.cli import _options
 from dfmcodec.cli._common import (
     STANDARD,
-    Integer,
-    NamedPath,
     check_output,
+    decode_file,
     display_name,
     echo,
     echo_json,
     errors_named,
-    force_option,
-    generator_option,
-    json_option,
-    max_multiply_adds_option,
-    max_pixels_option,
-    quiet_option,
+    notify,
     read_generator,
     read_source,
     write_output,
@@ -38,20 +33,20 @@ _AMPLIFICATION = 8
 
 
 @click.command("compare")
-@click.argument("reference", type=NamedPath())
-@click.argument("other", type=NamedPath())
-@click.option("--map", "map_path", type=NamedPath(), help="Write an image of the differences to this file.")
-@generator_option
+@click.argument("reference", type=_options.NamedPath())
+@click.argument("other", type=_options.NamedPath())
+@click.option("--map", "map_path", type=_options.NamedPath(), help="Write an image of the differences to this file.")
+@_options.generator
 @click.option(
     "--sample-max",
-    type=Integer(),
+    type=_options.INTEGER,
     help="Peak sample value for PSNR and SSIM. Default: as for encode, from the first image.",
 )
-@max_pixels_option
-@max_multiply_adds_option
-@force_option
-@json_option
-@quiet_option
+@_options.max_pixels
+@_options.max_multiply_adds
+@_options.force
+@_options.json
+@_options.quiet
 def command(
     reference: Path,
     other: Path,
@@ -79,16 +74,15 @@ def command(
     from dfmcodec.search.config import EncoderConfig
 
     EncoderConfig(sample_max=sample_max)  # checks the value
-    map_format = None
     if map_path is not None:
-        map_format = output_format(map_path, None)
+        output_format(map_path, None)
         check_outputs_apart({"--map": map_path}, [reference, other, generator])
         check_output(map_path, force)
     (first, _), (second, file_bytes) = (
         _read_or_decode(source, generator, max_pixels, max_multiply_adds, quiet) for source in (reference, other)
     )
     if sample_max is None and (notice := first.range_notice("PSNR and SSIM")):
-        _echo_notice(f"{display_name(reference)}: {notice}", quiet)
+        notify(f"{display_name(reference)}: {notice}", quiet)
     wanted = sample_max or first.sample_max
     first, second = _to_common_depth(first, second)
     peak = min(wanted, peak_value(first.bit_depth))
@@ -98,8 +92,8 @@ def command(
         raise ImageError(msg)
     x, y = _comparable(first, second)
     figures = _measure(first, x, y, file_bytes, peak)
-    if map_path is not None and map_format is not None:
-        write_output(map_path, image_to_bytes(_error_map(x, y), map_format), force)
+    if map_path is not None:
+        write_output(map_path, image_to_bytes(_error_map(x, y), output_format(map_path, None)), force)
     to_stdout = map_path == STANDARD
     if as_json:
         echo_json({"reference": str(reference), "other": str(other), **figures}, err=to_stdout)
@@ -111,28 +105,16 @@ def command(
 def _read_or_decode(
     source: Path, generator_path: Path | None, max_pixels: int, max_multiply_adds: int, quiet: bool
 ) -> tuple[Image, int]:
-    """Reads an image file or decodes a `.dfm` file; returns the image and the file size in
-    bytes.
-    """
-    from dfmcodec.codecs.decode import DecodeRequest, decode_image
+    """Reads an image file or decodes a `.dfm` file; also returns the file size in bytes."""
     from dfmcodec.container.layout import MAGIC
     from dfmcodec.image.read_image import image_from_bytes
 
     data = read_source(source)
     if data.startswith(MAGIC):
         with errors_named(display_name(source)):
-            generator = read_generator(generator_path)
-            image = decode_image(
-                data, DecodeRequest(max_pixels=max_pixels, generator=generator, max_multiply_adds=max_multiply_adds)
-            )
-            return image, len(data)
-    image = image_from_bytes(data, display_name(source), max_pixels, "all", notify=partial(_echo_notice, quiet=quiet))
+            return decode_file(data, read_generator(generator_path), max_pixels, max_multiply_adds), len(data)
+    image = image_from_bytes(data, display_name(source), max_pixels, "all", notify=partial(notify, quiet=quiet))
     return image, len(data)
-
-
-def _echo_notice(notice: str, quiet: bool) -> None:
-    if not quiet:
-        echo(f"dfm: {notice}", err=True)
 
 
 def _to_common_depth(first: Image, second: Image) -> tuple[Image, Image]:

@@ -6,31 +6,37 @@ import os
 import shlex
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
 
-from dfmcodec.cli._common import NamedPath, Number, echo, force_option, max_pixels_option, quiet_option
+from dfmcodec.cli import _options
+from dfmcodec.cli._common import echo, make_folder, notify
+from dfmcodec.cli._same_file import check_outputs_apart
+from dfmcodec.files.atomic import check_writable, write_atomic
 
 _BPP = 0.3
 _PAGE = "index.html"
 
 
 @click.command("demo")
-@click.argument("source", metavar="[FILE]", required=False, type=NamedPath())
+@click.argument("source", metavar="[FILE]", required=False, type=_options.NamedPath())
 @click.option(
     "-O",
     "--output-folder",
     "folder",
-    type=NamedPath(),
+    type=_options.NamedPath(),
     default=Path("dfm_demo"),
     show_default=True,
     help="Write everything to this folder.",
 )
-@click.option("--bpp", type=Number(), default=_BPP, show_default=True, help="Size of the files in bits per pixel.")
-@max_pixels_option
-@force_option
-@quiet_option
+@click.option(
+    "--bpp", type=_options.number(), default=_BPP, show_default=True, help="Size of the files in bits per pixel."
+)
+@_options.max_pixels
+@_options.force
+@_options.quiet
 def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, force: bool, quiet: bool) -> None:
     """Encode and decode a photograph, and compare it with JPEG and AVIF of the same size.
 
@@ -43,11 +49,8 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
     Images are compared in 8 bits, without alpha.
     """
     from dfmcodec.bench.same_size import Version, page, same_size
-    from dfmcodec.cli._common import make_folder
-    from dfmcodec.cli._same_file import check_outputs_apart
     from dfmcodec.codecs.encode import encode_image
     from dfmcodec.container import Ancillary, ancillary_sections, sections_file_bytes
-    from dfmcodec.files.atomic import check_writable, write_atomic
     from dfmcodec.image.read_image import ignore, to_image
     from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes
     from dfmcodec.metrics import bits_per_pixel
@@ -64,10 +67,10 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
     make_folder(folder)
     for path in outputs:
         check_writable(path, force)
-    notify = ignore if quiet else _echo_notice
-    image = photograph() if source is None else to_image(source, "all", notify, max_pixels=max_pixels)
+    notify_of, say = partial(notify, quiet=quiet), ignore if quiet else echo
+    image = photograph() if source is None else to_image(source, "all", notify_of, max_pixels=max_pixels)
     if changes := image.plain_notice():
-        notify(f"{source}: shown {changes}")
+        notify_of(f"{source}: shown {changes}")
     image = image.plain()
     profile_bytes = sections_file_bytes(ancillary_sections(Ancillary(image.metadata)))
     if profile_bytes:  # the other files are compared without a profile
@@ -75,13 +78,11 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
         config, target = EncoderConfig(size=size), ("--size", str(size))
     png = OUTPUT_FORMATS["png"]
     write_atomic(original, image_to_bytes(image, png), force)
-    if not quiet:
-        echo(f"encoding {original} ({image.width}x{image.height}) at {bpp:g} bits per pixel ..")
+    say(f"encoding {original} ({image.width}x{image.height}) at {bpp:g} bits per pixel ..")
     result = encode_image(image, config)
     write_atomic(encoded, result.data, force)
     write_atomic(decoded, image_to_bytes(result.decoded, png), force)
-    if not quiet:
-        echo("finding the best JPEG and AVIF files of that size ..")
+    say("finding the best JPEG and AVIF files of that size ..")
     report = result.report
     coded_bytes = report.file_bytes - profile_bytes
     remarks: list[str] = []
@@ -100,17 +101,10 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
     lead = " ".join([lead, *(f"{remark}." for remark in remarks)])
     html = page(f"{name} as a .dfm file", lead, versions, commands, image.metadata.icc)
     write_atomic(index, html.encode(), force)
-    if not quiet:
-        for version in versions[1:]:
-            echo(f"  {version.caption}")
-        for remark in remarks:
-            echo(f"  {remark}")
-        for line in (f"the page: {index}", "the same by hand:", *(f"  {line}" for line in commands)):
-            echo(line)
-
-
-def _echo_notice(notice: str) -> None:
-    echo(f"dfm: {notice}", err=True)
+    for line in (*(version.caption for version in versions[1:]), *remarks):
+        say(f"  {line}")
+    for line in (f"the page: {index}", "the same by hand:", *(f"  {line}" for line in commands)):
+        say(line)
 
 
 def _command_line(*words: str | Path) -> str:

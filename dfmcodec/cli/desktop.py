@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from dfmcodec.cli._common import (
     STANDARD,
-    NamedPath,
     display_name,
     echo,
     errors_named,
     make_folder,
+    notify,
     output_name,
     read_source,
     write_output,
 )
+from dfmcodec.cli._options import NamedPath
 from dfmcodec.cli._same_file import check_outputs_apart
 from dfmcodec.errors import ConfigError, DfmError, OutputError
 
@@ -28,25 +28,6 @@ if TYPE_CHECKING:
     from dfmcodec.viewer.desktop import DesktopFile
 
 _LARGEST_THUMBNAIL = 1024  # maximum thumbnail size of freedesktop.org, in pixels
-
-
-@dataclass(frozen=True)
-class _Options:
-    """The arguments of the command.
-
-    Args:
-        install: Whether to write the files.
-        remove: Whether to delete them.
-        thumbnail: The .dfm file, the PNG to write and its longest side; None without --thumbnail.
-        system: Whether to install for all users.
-        yes: Whether to skip the question.
-    """
-
-    install: bool
-    remove: bool
-    thumbnail: tuple[Path, Path, int] | None
-    system: bool
-    yes: bool
 
 
 @click.command("desktop")
@@ -67,7 +48,7 @@ class _Options:
     type=(NamedPath(), NamedPath(), click.IntRange(1, _LARGEST_THUMBNAIL)),
     help="Write a PNG with at most SIDE pixels on its longer side; file managers call this.",
 )
-def command(user: bool, **arguments: Any) -> None:
+def command(install: bool, remove: bool, user: bool, yes: bool, thumbnail: tuple[Path, Path, int] | None) -> None:
     """Register .dfm files with the desktop: type, thumbnails, viewer, manual page, completion.
 
     \b
@@ -78,17 +59,26 @@ def command(user: bool, **arguments: Any) -> None:
 
     Linux only. Files with these names that dfm did not write are neither replaced nor deleted.
     """
-    options = _Options(system=not user, **arguments)
-    if options.install + options.remove + (options.thumbnail is not None) != 1:
+    if install + remove + (thumbnail is not None) != 1:
         msg = "give one of --install, --remove and --thumbnail"
         raise ConfigError(msg)
-    if options.thumbnail is not None:
-        _write_thumbnail(*options.thumbnail)
+    if thumbnail is not None:
+        _write_thumbnail(*thumbnail)
         return
+    from dfmcodec.cli._manual import manual_page
+    from dfmcodec.viewer.desktop import SYSTEM_DATA, desktop_files, own_program, update_databases, user_data
+
     if sys.platform != "linux":
         msg = f"dfm desktop --install and --remove need Linux, this is {sys.platform}; dfm view works everywhere"
         raise ConfigError(msg)
-    _install(options) if options.install else _remove(options)
+    data = user_data() if user else SYSTEM_DATA
+    files = desktop_files(data, own_program(), manual_page(), _completions())
+    if install:
+        _install(files, yes)
+    elif not _remove(files, yes):
+        return
+    for notice in update_databases(data):
+        notify(notice)
 
 
 def _write_thumbnail(source: Path, target: Path, side: int) -> None:
@@ -102,10 +92,9 @@ def _write_thumbnail(source: Path, target: Path, side: int) -> None:
     echo(f"{output_name(target)}: {len(small):,} bytes", err=target == STANDARD)
 
 
-def _install(options: _Options) -> None:
+def _install(files: Sequence[DesktopFile], yes: bool) -> None:
     from dfmcodec.viewer.desktop import hidden_from_thumbnailers
 
-    files = _files(options.system)
     foreign = [file.path for file in files if file.is_foreign]
     if foreign:
         msg = f"{foreign[0]} was not written by dfm desktop; move it away first"
@@ -115,33 +104,32 @@ def _install(options: _Options) -> None:
         echo(f"  {file.path}  ({file.purpose}{', replaced' if file.exists else ''})")
     hidden = hidden_from_thumbnailers()
     if hidden:
-        echo(
-            f"dfm: GNOME's thumbnailers see only programs under /usr, and {hidden[0]} is not there; "
-            "docs/viewer.md says where to install for thumbnails",
-            err=True,
+        notify(
+            f"GNOME's thumbnailers see only programs under /usr, and {hidden[0]} is not there; "
+            "docs/viewer.md says where to install for thumbnails"
         )
-    _ask("Write them?", options.yes)
+    _ask("Write them?", yes)
     for file in files:
         make_folder(file.path.parent)
         write_output(file.path, file.text.encode())
         echo(f"wrote {file.path}")
-    _update_databases(options.system)
 
 
-def _remove(options: _Options) -> None:
+def _remove(files: Sequence[DesktopFile], yes: bool) -> bool:
+    """Deletes own files. Returns whether there were any."""
     own = []
-    for file in _files(options.system):
+    for file in files:
         if file.is_foreign:
-            echo(f"dfm: {file.path} was not written by dfm desktop, and stays", err=True)
+            notify(f"{file.path} was not written by dfm desktop, and stays")
         elif file.exists:
             own.append(file)
     if not own:
         echo("nothing to remove")
-        return
+        return False
     echo("dfm desktop --remove deletes:")
     for file in own:
         echo(f"  {file.path}  ({file.purpose})")
-    _ask("Delete them?", options.yes)
+    _ask("Delete them?", yes)
     for file in own:
         try:
             file.path.unlink()
@@ -149,21 +137,7 @@ def _remove(options: _Options) -> None:
             msg = f"cannot delete {file.path}: {error.strerror or error}"
             raise DfmError(msg) from error
         echo(f"deleted {file.path}")
-    _update_databases(options.system)
-
-
-def _files(system: bool) -> Sequence[DesktopFile]:
-    """Returns the files of this installation."""
-    from dfmcodec.cli._manual import manual_page
-    from dfmcodec.viewer.desktop import desktop_files, own_program
-
-    return desktop_files(_data(system), own_program(), manual_page(), _completions())
-
-
-def _data(system: bool) -> Path:
-    from dfmcodec.viewer.desktop import SYSTEM_DATA, user_data
-
-    return SYSTEM_DATA if system else user_data()
+    return True
 
 
 def _completions() -> dict[str, str]:
@@ -178,11 +152,7 @@ def _completions() -> dict[str, str]:
 
 
 def _ask(question: str, yes: bool) -> None:
-    """Asks for confirmation, unless --yes is given.
-
-    Raises:
-        DfmError: The answer is not yes, or there is no input.
-    """
+    """Asks for confirmation, unless --yes is given. Raises an error if the answer is not yes."""
     agreed = yes
     if not yes:
         try:
@@ -193,10 +163,3 @@ def _ask(question: str, yes: bool) -> None:
     if not agreed:
         msg = "nothing was changed; -y answers yes"
         raise DfmError(msg)
-
-
-def _update_databases(system: bool) -> None:
-    from dfmcodec.viewer.desktop import update_databases
-
-    for notice in update_databases(_data(system)):
-        echo(f"dfm: {notice}", err=True)

@@ -5,67 +5,42 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dfmcodec.cli import _batch, _corpus
+from dfmcodec.cli import _corpus, _options
+from dfmcodec.cli._batch import TaskResult, Work, run
 from dfmcodec.cli._common import (
     STANDARD,
-    FileList,
-    Fraction,
-    Integer,
-    IntParam,
-    NamedPath,
-    Number,
-    Output,
-    adopt_option,
     check_output,
     describe_architecture,
-    dry_run_option,
-    echo,
-    echo_json,
-    file_list,
-    files_from_option,
-    force_option,
-    generator_option,
     image_source,
-    json_option,
     json_text,
-    max_pixels_option,
+    notify,
     output_name,
-    output_or_folder_option,
-    overwrite_source_option,
-    processes_option,
-    quiet_option,
     read_generator,
-    recursive_option,
-    report_option,
-    skip_links_option,
-    strip_option,
     write_output,
 )
 from dfmcodec.cli._existing import Decision, ExistingOutputs
-from dfmcodec.cli._inputs import Inputs, Naming, Task, is_single
+from dfmcodec.cli._inputs import Naming, RunOptions, Task
 from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT, interruptible
-from dfmcodec.cli._origins import DONE, INTERRUPTED, LARGER, MISSED, Origin, write_recorded
+from dfmcodec.cli._origins import DONE, INTERRUPTED, LARGER, MISSED, Origin
 from dfmcodec.cli._progress import fit_bar
-from dfmcodec.cli._report_file import report_file
 from dfmcodec.cli._same_file import check_outputs_apart
 from dfmcodec.cli._sections import SectionedCommand
-from dfmcodec.cli._single import decided, write_one
+from dfmcodec.cli._single import run_single, write_result
 from dfmcodec.errors import ConfigError, DivergedError, ImageError, TargetUnreachableError
+from dfmcodec.files.atomic import EXTENSION
 from dfmcodec.options import EncodeSettings, Kind, options_of
+from dfmcodec.processes import is_asked_to_stop
 
 if TYPE_CHECKING:
-    from dfmcodec.cli._report_file import ReportFile
-    from dfmcodec.image.write_image import OutputFormat
     from dfmcodec.report import EncodeReport, EncodeResult
     from dfmcodec.search.config import EncoderConfig
     from dfmcodec.search.job import Progress
@@ -84,35 +59,23 @@ _SECTIONS = {  # sections of the help
     "The coordinate codec": ("recipe", "depth", "width", "order"),
     "Messages": ("as_json", "quiet", "verbose"),
 }
-_ENDING = "ending the fit with the best result so far"
+_SIZE_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
 
 
-class _Size(IntParam):
-    """File size in bytes: 20000, 20k (1000 bytes each) or 20Ki (1024)."""
-
-    name = "size"
-    _UNITS: ClassVar[dict[str, int]] = {
-        "": 1,
-        "k": 1000,
-        "m": 1000**2,
-        "g": 1000**3,
-        "ki": 1024,
-        "mi": 1024**2,
-        "gi": 1024**3,
-    }
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*(|[kmg]i?)b?", str(value).lower())
-        if match is None:
-            self.fail(f"{value!r} is not a size; write bytes as 20000, 20k or 20Ki", param, ctx)
-        return int(float(match[1]) * self._UNITS[match[2]])
+def _size(value: Any) -> int:
+    """Parses a file size in bytes: 20000, 20k (1000 bytes each) or 20Ki (1024)."""
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*(|[kmg]i?)b?", str(value).lower())
+    if match is None:
+        msg = f"{value!r} is not a size; write bytes as 20000, 20k or 20Ki"
+        raise click.BadParameter(msg)
+    return int(float(match[1]) * _SIZE_UNITS[match[2]])
 
 
-_TYPES: dict[Kind, Callable[[], Any]] = {
-    Kind.NUMBER: Number,
-    Kind.FRACTION: Fraction,
-    Kind.INTEGER: Integer,
-    Kind.SIZE: _Size,
+_TYPES: dict[Kind, click.ParamType[Any]] = {
+    Kind.NUMBER: _options.number(),
+    Kind.FRACTION: _options.number(parse=_options.fraction),
+    Kind.INTEGER: _options.INTEGER,
+    Kind.SIZE: _options.value_type("size", _size),
 }
 
 
@@ -125,70 +88,27 @@ def settings_options(command: Any, settings: type[EncodeSettings] = EncodeSettin
             given = {"help": option.help, "is_flag": True}
         else:
             is_choice = option.kind is Kind.CHOICE
-            given["type"] = click.Choice(option.choices) if is_choice else _TYPES[option.kind]()
+            given["type"] = click.Choice(option.choices) if is_choice else _TYPES[option.kind]
             given |= {} if default is None else {"default": default, "show_default": True}
         command = click.option(*flags, name, **given)(command)
     return command
 
 
 @dataclass(frozen=True)
-class _Options:
-    """The arguments of the command.
-
-    Args:
-        config: The settings of the encoder.
-        sources: Files and folders.
-        files_from: A list of further sources.
-        output: The output of one file, or the folder for it.
-        folder: The folder for the outputs of several files.
-        keeps_extension: Whether outputs keep the extension of their source in front of their own.
-        recursive: Whether to process subfolders too.
-        skips_links: Whether to skip inputs that are links.
-        processes: The number of files to process at a time.
-        strip: Kinds of metadata to remove.
-        page: The page or frame to encode, counted from 1; None for the first.
-        generator: The file of a generative model.
-        max_pixels: The maximum number of pixels of an image.
-        preview: The file for the decoded image.
-        skip_larger: Whether to write only files that are smaller than their source.
-        report_path: The report file, with a row for each file.
-        force: Whether to overwrite outputs.
-        overwrites_source: Whether the source of an input may be replaced.
-        adopt: Whether to assume that outputs of unknown origin were made from the inputs.
-        dry_run: Whether to show what would be done without doing it.
-        as_json: Whether to print the report as JSON.
-        quiet: Whether to print errors only.
-        verbose: Whether to print more about the model and the fit.
-    """
+class _Options(RunOptions):
+    """The arguments of the command."""
 
     config: EncoderConfig
-    sources: tuple[Path, ...]
-    files_from: FileList | None
-    output: Output | None
-    folder: Path | None
-    keeps_extension: bool
-    recursive: bool
-    skips_links: bool
-    processes: int
-    strip: frozenset[str]
-    page: int | None
-    generator: Path | None
-    max_pixels: int
-    preview: Path | None
-    skip_larger: bool
-    report_path: Path | None
-    force: bool
-    overwrites_source: bool
-    adopt: bool
-    dry_run: bool
-    as_json: bool
-    quiet: bool
+    keeps_extension: bool  # whether outputs keep the extension of their source in front of their own
+    page: int | None  # the page or frame to encode, counted from 1; None for the first
+    preview: Path | None  # the file for the decoded image
+    skip_larger: bool  # whether to write only files that are smaller than their source
     verbose: bool
 
 
 @click.command("encode", cls=SectionedCommand, sections=_SECTIONS)
 @_corpus.sources_argument
-@output_or_folder_option(
+@_options.output_or_folder(
     "Output file, or a folder if it ends with a slash; - is standard output. Default: FILE with .dfm for its extension."
 )
 @_corpus.store_option
@@ -198,25 +118,22 @@ class _Options:
     is_flag=True,
     help="Name outputs photo.png.dfm instead of photo.dfm, for folders where names differ in their extensions only.",
 )
-@recursive_option
-@files_from_option
-@skip_links_option
-@processes_option
+@_options.recursive
+@_options.files_from
+@_options.skip_links
+@_options.processes
 @settings_options
-@strip_option
-@click.option("--page", type=Integer(), help="Page or frame to encode, counted from 1. Default: the first.")
-@generator_option
-@max_pixels_option
-@click.option("--preview", type=NamedPath(), help="Also write the decoded image to this file.")
+@_options.strip
+@click.option("--page", type=_options.INTEGER, help="Page or frame to encode, counted from 1. Default: the first.")
+@_options.generator
+@_options.max_pixels
+@click.option("--preview", type=_options.NamedPath(), help="Also write the decoded image to this file.")
 @click.option("--skip-larger", is_flag=True, help="Write only files that are smaller than their sources.")
 @_corpus.corpus_options
-@report_option
-@force_option
-@overwrite_source_option
-@adopt_option
-@dry_run_option
-@json_option
-@quiet_option
+@_options.report
+@_options.existing_outputs
+@_options.json
+@_options.quiet
 @click.option("-v", "--verbose", is_flag=True, help="Print more about the model and the fit.")
 def command(**arguments: Any) -> None:
     """Encode images to .dfm files.
@@ -257,38 +174,43 @@ def command(**arguments: Any) -> None:
     """
     from dfmcodec.search.config import EncoderConfig
 
-    arguments["files_from"] = file_list(arguments)
-    corpus = _corpus.CorpusOptions.from_arguments(arguments)
+    arguments["files_from"] = _options.file_list(arguments)
     config = EncoderConfig(**{name: arguments.pop(name) for name, *_ in options_of()})
-    if corpus.is_corpus(arguments["sources"], arguments["folder"]):
+    corpus = _options.taken(_corpus.CorpusRun, arguments)
+    if corpus.is_corpus():
         _corpus.encode_corpus(corpus, config, arguments)
         return
-    options = _Options(config, **arguments)
+    options = _options.taken(_Options, arguments, config=config)
     if options.generator is not None and config.model != "auto":
         msg = f"--generator is a model of its own; drop --model {config.model}"
         raise ConfigError(msg)
     _check_names(options)
     read_generator(options.generator)  # report an invalid model once, not for each file
-    if is_single(options.sources, options.files_from, options.output, options.folder):
+    work = Work(
+        partial(_encode_task, options),
+        _naming(options.keeps_extension),
+        _settings_text(options),
+        "encoded",
+        "images to encode",
+        leaves_larger=options.skip_larger,
+    )
+    if options.is_single():
         from dfmcodec.kernels import share_memory
 
         share_memory()
-        _encode_single(options)
+        _encode_single(options, work)
     elif options.preview is not None:
         msg = "--preview is for a single file"
         raise ConfigError(msg)
     else:
-        _encode_batch(options)
+        with interruptible("finishing the current images with the best results so far"):
+            run(work, options)
 
 
 def _check_names(options: _Options) -> None:
     """Raises an error if an output would replace an image, or if the arguments are in the order of
     other tools.
-
-    Raises:
-        ConfigError: An output has the extension of an image, or the name of its source.
     """
-    from dfmcodec.files.atomic import EXTENSION
     from dfmcodec.report import check_name
 
     output, sources = options.output, options.sources
@@ -305,7 +227,6 @@ def _check_names(options: _Options) -> None:
 
 
 def _naming(keeps_extension: bool) -> Naming:
-    from dfmcodec.files.atomic import EXTENSION
     from dfmcodec.image.read_image import IMAGE_SUFFIXES
 
     def is_image(path: Path) -> bool:
@@ -326,153 +247,86 @@ def _naming(keeps_extension: bool) -> Naming:
     return Naming(is_image, is_output, target_name, advice)
 
 
-def _encode_single(options: _Options) -> None:
-    from dfmcodec.image.write_image import image_to_bytes
-
+def _encode_single(options: _Options, work: Work) -> None:
     (source,) = options.sources
-    task = _naming(options.keeps_extension).single_task(source, options.output)
-    output = task.target
-    outputs = {"-o": output, "--preview": options.preview, "--report": options.report_path}
+    task = work.naming.single_task(source, options.output)
+    outputs = {"-o": task.target, "--preview": options.preview, "--report": options.report_path}
     check_outputs_apart(outputs, [source, options.generator])
-    settings = _settings_text(options)
-    notify = _ignore if options.quiet else _echo_notice
-    opened = report_file(options.report_path, settings, options.dry_run)
-    with opened as report:
-        decision = decided(task, _existing(options, report), options.dry_run, options.as_json, options.quiet)
-        if decision is None:
-            return
-        preview_format = _checked_preview_format(options, task, report)
-        origin = Origin.of(source, settings)
-        state = {} if report is None else report.state(source)
-        with interruptible(_ENDING) as is_interrupted, fit_bar(not options.quiet) as show:
-            encoded = _encode(source, options, notify, show, is_interrupted)
-        result = encoded.result
-        status = encoded.status(options)
-        if status == INTERRUPTED and decision.replaces_complete:
-            echo(f"dfm: {_kept_complete(source, output)}", err=True)
-            sys.exit(EXIT_AFTER_INTERRUPT)
-        if status != LARGER:
-            write_one(task, result.data, decision.may_replace, origin, status)
-            if options.preview is not None and preview_format is not None:
-                write_output(options.preview, image_to_bytes(result.decoded, preview_format), options.force)
-        if report is not None:
-            report.add({**state, "output": str(output), "status": status, **encoded.row()})
-    to_stdout = output == STANDARD
-    if status == MISSED:
-        _echo_notice(_missed_line(encoded))
-    for notice in () if options.quiet else _notices(encoded, output, status):
-        _echo_notice(notice)
-    if options.as_json:
-        names = {"input": str(source), "output": str(output)}
-        echo_json({**names, **result.report.as_dict(), "status": status}, err=to_stdout)
-    elif not options.quiet:
-        _echo_report(encoded, output, status, options.verbose, err=to_stdout)
-    if encoded.was_interrupted:
-        sys.exit(EXIT_AFTER_INTERRUPT)
-    if status == MISSED:
-        sys.exit(TargetUnreachableError.exit_code)
 
+    def perform(task: Task, decision: Decision, existing: ExistingOutputs) -> TaskResult:
+        _check_preview(options, task, existing)
+        origin = Origin.of(source, work.settings)
+        notify_of = partial(notify, quiet=options.quiet)
+        ending = "ending the fit with the best result so far"
+        with interruptible(ending) as should_stop, fit_bar(not options.quiet) as show:
+            encoded = _encode(source, options, notify_of, show, should_stop)
+        return replace(_write(encoded, options, task, decision, origin), details=_details(encoded, options.verbose))
 
-def _encode_batch(options: _Options) -> None:
-    folder = options.output.path if options.output is not None else options.folder
-    naming = _naming(options.keeps_extension)
-    kept = options.generator, options.report_path
-    inputs = Inputs(options.sources, options.files_from, folder, options.recursive, naming, kept, options.skips_links)
-    listed = None if options.files_from is None else options.files_from.path
-    check_outputs_apart({"--report": options.report_path}, [*options.sources, listed, options.generator])
-    ending = "finishing the current images with the best results so far"
-    settings = _settings_text(options)
-    opened = report_file(options.report_path, settings, options.dry_run)
-    with interruptible(ending) as is_interrupted, opened as report:
-        perform, noun = partial(_encode_task, options), "images to encode"
-        work = _batch.Work(
-            perform,
-            _existing(options, report),
-            options.processes,
-            "encoded",
-            noun,
-            options.dry_run,
-            options.skip_larger,
-            is_interrupted,
-        )
-        _batch.warn_about_slow_coder(options.quiet)
-        _batch.run(inputs, work, _batch.Display(options.as_json, options.quiet), report)
-
-
-def _existing(options: _Options, report: ReportFile | None) -> ExistingOutputs:
-    """Creates the rules for existing outputs."""
-    return ExistingOutputs(
-        _settings_text(options),
-        options.force,
-        options.adopt,
-        options.overwrites_source,
-        options.dry_run,
-        notify=_ignore if options.quiet else _echo_notice,
-        report=report,
-    )
+    run_single(task, perform, work, options)
 
 
 def _settings_text(options: _Options) -> str:
-    """Returns the settings that determine the outputs besides the images, as text for the
-    report.
-    """
+    """Returns the settings that determine the outputs besides the images."""
     config = options.config
     declared = list(options_of(type(config)))
     changed = {name: getattr(config, name) for name, _, default in declared if getattr(config, name) != default}
     if not config.targets():
         changed["target"] = "default"
-    extra = {
-        "strip": sorted(options.strip) or None,
-        "page": options.page,
-        "generator": options.generator and str(options.generator),
-    }
+    generator = options.generator and str(options.generator)
+    extra = {"strip": sorted(options.strip) or None, "page": options.page, "generator": generator}
     return json_text(changed | {name: value for name, value in extra.items() if value is not None})
 
 
-def _encode_task(options: _Options, task: Task, decision: Decision) -> _batch.TaskResult:
-    from dfmcodec.processes import is_asked_to_stop
-
+def _encode_task(options: _Options, task: Task, decision: Decision) -> TaskResult:
     notices: list[str] = []
     origin = Origin.of(task.source, _settings_text(options))
-    encoded = _encode(task.source, options, notices.append, should_stop=is_asked_to_stop)
-    status = encoded.status(options)
+    encoded = _encode(task.source, options, notices.append, lambda progress: None, is_asked_to_stop)
+    result = _write(encoded, options, task, decision, origin)
+    return replace(result, notices=(*notices, *result.notices))
+
+
+def _write(encoded: _Encoded, options: _Options, task: Task, decision: Decision, origin: Origin) -> TaskResult:
+    """Writes an encoded image, unless it is to be left out, and its preview."""
+    from dfmcodec.image.write_image import image_to_bytes, output_format
+
+    result, status, target = encoded.result, encoded.status(options.skip_larger), task.target
+    exit_code = EXIT_AFTER_INTERRUPT if encoded.was_interrupted else 0
     if status == INTERRUPTED and decision.replaces_complete:
-        return _batch.TaskResult(None, "", tuple(notices), error=_kept_complete(task.source, task.target))
+        kept = f"{task.source}: interrupted; the complete {target} that exists is kept"
+        return TaskResult(error=kept, exit_code=exit_code)
     if status != LARGER:
-        write_recorded(task.target, encoded.result.data, decision.may_replace, origin, status)
-    notices += _notices(encoded, task.target, status)
-    report = {"input": str(task.source), "output": str(task.target), **encoded.result.report.as_dict()}
-    line, warning = encoded.line(task.target, status), _missed_line(encoded) if status == MISSED else None
-    return _batch.TaskResult(report, line, tuple(notices), row=encoded.row(), status=status, warning=warning)
-
-
-def _kept_complete(source: Path, output: Path) -> str:
-    return f"{source}: interrupted; the complete {output} that exists is kept"
-
-
-def _ignore(_: object) -> None:
-    """Ignores a notice or progress."""
+        write_result(task, result.data, decision.may_replace, origin, status)
+        if options.preview is not None:
+            preview = image_to_bytes(result.decoded, output_format(options.preview, None))
+            write_output(options.preview, preview, options.force)
+    warning = None
+    if status == MISSED:
+        report = result.report
+        early = f"the fit ended early ({report.stop_reason}), below its target{_other_codec_remark(report)}"
+        warning, exit_code = f"{encoded.name}: {early}", TargetUnreachableError.exit_code
+    return TaskResult(
+        {**task.names, **result.report.as_dict()},
+        encoded.line(target, status),
+        tuple(_notices(encoded, target, status)),
+        row=encoded.row(),
+        status=status,
+        warning=warning,
+        exit_code=exit_code,
+    )
 
 
 @dataclass(frozen=True)
 class _Encoded:
-    """Encoded image and its source.
-
-    Args:
-        result: The file and its report.
-        name: The name of the source, for messages.
-        source_bytes: The size of the source.
-        was_interrupted: Whether Ctrl-C ended the fit.
-    """
+    """Encoded image and its source."""
 
     result: EncodeResult
-    name: str
+    name: str  # of the source, for messages
     source_bytes: int
     was_interrupted: bool
 
-    def status(self, options: _Options) -> str:
+    def status(self, skips_larger: bool) -> str:
         """Returns a status of the report file."""
-        if options.skip_larger and self.is_larger:
+        if skips_larger and self.is_larger:
             return LARGER
         if self.was_interrupted:
             return INTERRUPTED
@@ -513,11 +367,6 @@ class _Encoded:
         )
 
 
-def _missed_line(encoded: _Encoded) -> str:
-    report = encoded.result.report
-    return f"{encoded.name}: the fit ended early ({report.stop_reason}), below its target{_other_codec_remark(report)}"
-
-
 def _notices(encoded: _Encoded, output: Path, status: str) -> list[str]:
     """Returns messages to print besides the report."""
     report, notices = encoded.result.report, []
@@ -556,8 +405,8 @@ def _encode(
     source: Path,
     options: _Options,
     notify: Callable[[str], None],
-    on_progress: Callable[[Progress], None] = _ignore,
-    should_stop: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[Progress], None],
+    should_stop: Callable[[], bool],
 ) -> _Encoded:
     from dfmcodec.codecs.encode import encode_image
     from dfmcodec.codecs.source import image_of_dfm
@@ -573,47 +422,42 @@ def _encode(
     if options.preview is not None:  # the preview has the size, depth and alpha of the image
         check_image(output_format(options.preview, None), image)
 
-    def notify_of_image(notice: str) -> None:
-        notify(f"{file.name}: {notice}")
-
     try:
-        result = encode_image(image, options.config, on_progress, should_stop, generator, notify_of_image)
+        result = encode_image(
+            image, options.config, on_progress, should_stop, generator, lambda notice: notify(f"{file.name}: {notice}")
+        )
     except (ImageError, TargetUnreachableError, DivergedError) as error:
         raise type(error)(f"{file.name}: {error}") from error  # noqa: EM102
     return _Encoded(result, file.name, file.size_bytes, should_stop())
 
 
-def _checked_preview_format(options: _Options, task: Task, report: ReportFile | None) -> OutputFormat | None:
-    """Returns the format of the preview, after checking that it can be written."""
+def _check_preview(options: _Options, task: Task, existing: ExistingOutputs) -> None:
+    """Raises an error, before any work, if the preview cannot be written."""
     if options.preview is None:
-        return None
+        return
     from dfmcodec.image.write_image import output_format
 
     check_output(options.preview, options.force)
-    _existing(options, report).check_source(replace(task, target=options.preview, is_named=True))
-    return output_format(options.preview, None)
+    existing.check_source(replace(task, target=options.preview, is_named=True))
+    output_format(options.preview, None)
 
 
-def _echo_notice(notice: str) -> None:
-    echo(f"dfm: {notice}", err=True)
-
-
-def _echo_report(encoded: _Encoded, output: Path, status: str, verbose: bool, err: bool) -> None:
+def _details(encoded: _Encoded, is_verbose: bool) -> tuple[str, ...]:
+    """Returns more about the model and the fit, if requested."""
     from dfmcodec.codecs.record import codec_of
 
+    if not is_verbose:
+        return ()
     report = encoded.result.report
-    echo(encoded.line(output, status), err=err)
-    if verbose:
-        unit = codec_of(report.architecture.model).step_unit
-        tune = report.config.distortion_tune.value
-        lines = [
-            f"  model     {describe_architecture(report.architecture)}",
-            f"  fit       {report.steps} {unit} in {report.fit_s:.1f} s ({report.stop_reason}); tune {tune}",
-            f"  rate      estimated {report.estimated_bytes:.0f} bytes",
-            "  bytes     " + ", ".join(f"{name} {size}" for name, size in report.section_bytes.items()),
-        ]
-        if report.float_psnr_db is not None:
-            weights = f"{report.bits_per_weight:.2f} bits each; {report.float_psnr_db:.2f} dB as floats"
-            lines.insert(2, f"  weights   {weights}")
-        for line in lines:
-            echo(line, err=err)
+    unit = codec_of(report.architecture.model).step_unit
+    tune = report.config.distortion_tune.value
+    weights = []
+    if report.float_psnr_db is not None:
+        weights = [f"  weights   {report.bits_per_weight:.2f} bits each; {report.float_psnr_db:.2f} dB as floats"]
+    return (
+        f"  model     {describe_architecture(report.architecture)}",
+        f"  fit       {report.steps} {unit} in {report.fit_s:.1f} s ({report.stop_reason}); tune {tune}",
+        *weights,
+        f"  rate      estimated {report.estimated_bytes:.0f} bytes",
+        "  bytes     " + ", ".join(f"{name} {size}" for name, size in report.section_bytes.items()),
+    )

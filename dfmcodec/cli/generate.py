@@ -13,18 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dfmcodec.cli._common import (
-    STANDARD,
-    NamedPath,
-    Number,
-    echo,
-    echo_json,
-    force_option,
-    json_option,
-    output_option,
-    quiet_option,
-)
+from dfmcodec.cli import _options
+from dfmcodec.cli._common import STANDARD, echo, echo_json, notify
+from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT
+from dfmcodec.cli._options import NamedPath
 from dfmcodec.cli._same_file import check_outputs_apart
+from dfmcodec.errors import ConfigError, ImageError, require
+from dfmcodec.files.atomic import check_writable, write_atomic
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,7 +28,6 @@ if TYPE_CHECKING:
     from dfmcodec.codecs.generative.model import GenerativeModel
     from dfmcodec.codecs.generative.training.data import ImageSet
     from dfmcodec.codecs.generative.training.evaluate import Evaluation
-    from dfmcodec.codecs.generative.training.features import FeatureSource
     from dfmcodec.codecs.generative.training.train import Trainer, TrainingState
 
 # Same names as in recipes.PRESETS, because that module imports NumPy.
@@ -73,29 +67,16 @@ def command() -> None:
 
 @dataclass(frozen=True)
 class _TrainOptions:
-    """The arguments of `dfm generate train`.
+    """The arguments of `dfm generate train`."""
 
-    Args:
-        data: The set of images.
-        preset: Architecture and training recipe.
-        variant: Source of codes; None for the default of the preset.
-        steps: Number of training steps; None for the default of the preset.
-        time_limit: Maximum duration of the entire training in seconds.
-        restart: Whether to ignore the checkpoint of an interrupted training.
-        seed: Seed of all random numbers.
-        output: The model file; None to derive its name from the preset.
-        force: Whether to overwrite the output.
-        quiet: Whether to print errors only.
-    """
-
-    data: Path
+    data: Path  # the set of images
     preset: str
-    variant: str | None
+    variant: str | None  # None for the default of the preset, like steps
     steps: int | None
-    time_limit: float
-    restart: bool
+    time_limit: float  # of the entire training, in seconds
+    restart: bool  # whether to ignore the checkpoint of an interrupted training
     seed: int
-    output: Path | None
+    output: Path | None  # None to derive its name from the preset
     force: bool
     quiet: bool
 
@@ -126,7 +107,7 @@ class _TrainOptions:
 )
 @click.option(
     "--time-limit",
-    type=Number(1e-3),
+    type=_options.number(1e-3),
     metavar="SECONDS",
     default=3600,
     show_default=True,
@@ -134,9 +115,9 @@ class _TrainOptions:
 )
 @click.option("--restart", is_flag=True, help="Start again, even if this output has an unfinished training run.")
 @seed_option
-@output_option("Model file to write. Default: PRESET.dfmg.")
-@force_option
-@quiet_option
+@_options.output("Model file to write. Default: PRESET.dfmg.")
+@_options.force
+@_options.quiet
 def train(**arguments: Any) -> None:
     """Train a model on a set of small images.
 
@@ -146,8 +127,6 @@ def train(**arguments: Any) -> None:
     """
     from dfmcodec.codecs.generative.training.data import read_images
     from dfmcodec.codecs.generative.training.recipes import PRESETS
-    from dfmcodec.errors import require
-    from dfmcodec.files.atomic import check_writable, write_atomic
 
     require("dfm generate train", *_FITTING)
     options = _TrainOptions(**arguments)
@@ -197,8 +176,8 @@ def _run_training(trainer: Trainer, options: _TrainOptions) -> None:
     except KeyboardInterrupt:
         trainer.save(options.checkpoint)
         command_again = "the same command without --restart" if options.restart else "the same command"
-        echo(f"dfm: stopped after {trainer.state.steps} steps; run {command_again} to continue", err=True)
-        sys.exit(130)
+        notify(f"stopped after {trainer.state.steps} steps; run {command_again} to continue")
+        sys.exit(EXIT_AFTER_INTERRUPT)
 
 
 @dataclass
@@ -223,19 +202,11 @@ class _TrainingReporter:
 
 @dataclass(frozen=True)
 class _Drawing:
-    """Common parts of the commands that draw images from a model.
-
-    Args:
-        model_file: The model file.
-        size: The height of each image in pixels; None for the height of the training images.
-        output: The image to write; None to derive its name from the model file.
-        force: Whether to overwrite the output.
-        quiet: Whether to print errors only.
-    """
+    """Common parts of the commands that draw images from a model."""
 
     model_file: Path
-    size: int | None
-    output: Path | None
+    size: int | None  # the height of each image; None for that of the training images
+    output: Path | None  # None to derive its name from the model file
     force: bool
     quiet: bool
 
@@ -249,7 +220,6 @@ class _Drawing:
         inputs.
         """
         from dfmcodec.codecs.generative.model import read_model_file
-        from dfmcodec.files.atomic import check_writable
         from dfmcodec.image.write_image import output_format
 
         _refuse_standard_output(self.output)
@@ -276,7 +246,6 @@ class _Drawing:
         check_size(output_format(self.target, None), *size)
 
     def write(self, pixels: npt.NDArray[Any]) -> None:
-        """Writes the output."""
         _write_image(self.target, pixels, self.force, self.quiet)
 
 
@@ -287,14 +256,14 @@ class _Drawing:
 @seed_option
 @click.option(
     "--temperature",
-    type=Number(0, 4),
+    type=_options.number(0, 4),
     default=1.0,
     show_default=True,
     help="Spread of the codes; lower values give more typical images.",
 )
-@output_option("Output image, a grid of samples. Default: MODEL with the extension .png.")
-@force_option
-@quiet_option
+@_options.output("Output image, a grid of samples. Default: MODEL with the extension .png.")
+@_options.force
+@_options.quiet
 def sample(number: int, seed: int, temperature: float, **shared: Any) -> None:
     """Draw new images, as a grid, at any resolution."""
     import numpy as np
@@ -321,9 +290,9 @@ def sample(number: int, seed: int, temperature: float, **shared: Any) -> None:
 )
 @size_option
 @seed_option
-@output_option("Output image, with a row for each pair of ends. Default: MODEL with the extension .png.")
-@force_option
-@quiet_option
+@_options.output("Output image, with a row for each pair of ends. Default: MODEL with the extension .png.")
+@_options.force
+@_options.quiet
 def interpolate(number: int, between: int, seed: int, **shared: Any) -> None:
     """Draw pairs of new images and blend between them.
 
@@ -346,9 +315,9 @@ def interpolate(number: int, between: int, seed: int, **shared: Any) -> None:
 @data_argument
 @click.option("-n", "--number", type=click.IntRange(1, 1000), default=32, show_default=True, help="Number of images.")
 @size_option
-@output_option("Output image: each held-out image above its reconstruction. Default: MODEL with the extension .png.")
-@force_option
-@quiet_option
+@_options.output("Output image: each held-out image above its reconstruction. Default: MODEL with the extension .png.")
+@_options.force
+@_options.quiet
 def reconstruct(data: Path, number: int, **shared: Any) -> None:
     """Reconstruct held-out images from their codes.
 
@@ -359,7 +328,6 @@ def reconstruct(data: Path, number: int, **shared: Any) -> None:
 
     from dfmcodec.codecs.generative.training.data import read_images
     from dfmcodec.codecs.generative.training.grids import pairs
-    from dfmcodec.errors import require
     from dfmcodec.metrics import psnr_of_mse
 
     require("dfm generate reconstruct", *_FITTING)
@@ -383,32 +351,19 @@ def reconstruct(data: Path, number: int, **shared: Any) -> None:
 
 @dataclass(frozen=True)
 class _EvaluateOptions:
-    """The arguments of `dfm generate eval`.
-
-    Args:
-        model_file: The model file.
-        data: The set of images.
-        classifier_file: The file of the classifier; None to store none.
-        inception: Weights of the Inception network, which replaces the classifier.
-        neighbours: The image to write, with samples and their nearest training images.
-        seed: Seed of all random numbers.
-        force: Whether to overwrite outputs.
-        as_json: Whether to print the report as JSON.
-    """
+    """The arguments of `dfm generate eval`."""
 
     model_file: Path
     data: Path
-    classifier_file: Path | None
-    inception: Path | None
-    neighbours: Path | None
+    classifier_file: Path | None  # None to store none
+    inception: Path | None  # weights of the Inception network, which replaces the classifier
+    neighbours: Path | None  # the image to write, with samples and their nearest training images
     seed: int
     force: bool
     as_json: bool
 
     def check_outputs(self) -> None:
         """Raises an error, before any work, if outputs cannot be written."""
-        from dfmcodec.errors import ConfigError
-        from dfmcodec.files.atomic import check_writable
         from dfmcodec.image.write_image import output_format
 
         if self.classifier_file is not None and self.inception is not None:
@@ -421,14 +376,6 @@ class _EvaluateOptions:
             check_writable(self.neighbours, self.force)
         if self.classifier_file is not None:
             check_writable(self.classifier_file, force=True)  # an existing one is read, not overwritten
-
-    def feature_source(self, train_set: ImageSet, held_out: ImageSet) -> FeatureSource:
-        """Returns the network that computes the features."""
-        from dfmcodec.codecs.generative.training import features
-
-        if self.inception is not None:
-            return features.inception(self.inception)
-        return features.classifier(train_set, held_out, self.classifier_file)
 
 
 @command.command("eval")
@@ -453,8 +400,8 @@ class _EvaluateOptions:
     help="Write an image of samples, with the nearest training image under each.",
 )
 @seed_option
-@force_option
-@json_option
+@_options.force
+@_options.json
 def evaluate_command(**arguments: Any) -> None:
     """Measure the samples and reconstructions of a model.
 
@@ -469,16 +416,20 @@ def evaluate_command(**arguments: Any) -> None:
     from dfmcodec.codecs.generative.training.evaluate import evaluate
     from dfmcodec.codecs.generative.training.grids import pairs
     from dfmcodec.codecs.generative.training.measures import nearest
-    from dfmcodec.errors import require
 
     require("dfm generate eval", *_FITTING)
+    from dfmcodec.codecs.generative.training import features  # imports JAX
+
     options = _EvaluateOptions(**arguments)
     options.check_outputs()
     model = read_model_file(options.model_file)
     train_set, held_out = read_images(options.data, _echo_once(options.as_json)).split()
     _check_shape(model, held_out.images, options.data)
     _warn_of_other_data(model, train_set, options.data)
-    source = options.feature_source(train_set, held_out)
+    if options.inception is not None:
+        source = features.inception(options.inception)
+    else:
+        source = features.classifier(train_set, held_out, options.classifier_file)
     samples = model.paint(model.density.sample(len(held_out), np.random.default_rng(options.seed)))
     reconstructions = model.paint(_find_codes(model, held_out.images))
     evaluation = evaluate(samples, reconstructions, train_set, held_out, source.classify)
@@ -488,35 +439,28 @@ def evaluate_command(**arguments: Any) -> None:
         pixels = pairs(shown, neighbours, _NEIGHBOUR_COLUMNS)
         _write_image(options.neighbours, pixels, options.force, quiet=options.as_json)
     if options.as_json:
-        echo_json({"model": f"{model.id:08x}", "features": source.description, **evaluation.as_dict()})
+        echo_json({"model": f"{model.id:08x}", "features": source.description, **vars(evaluation)})
     else:
         _echo_evaluation(evaluation, source.description)
 
 
 def _echo_evaluation(evaluation: Evaluation, features: str) -> None:
     """Prints the measures as text."""
-    distance = f"{evaluation.frechet_distance:.2f} ({evaluation.samples} samples and as many held-out images)"
-    reconstruction = (
-        f"{evaluation.reconstruction_psnr_db:.2f} dB, Frechet distance {evaluation.reconstruction_frechet_distance:.2f}"
-    )
-    nearest = (
-        f"mean squared error {evaluation.neighbour_mse:.4f} "
-        f"({evaluation.held_out_neighbour_mse:.4f} for held-out images)"
-    )
+    reconstruction = evaluation.reconstruction_psnr_db, evaluation.reconstruction_frechet_distance
+    mse, held_out_mse = evaluation.neighbour_mse, evaluation.held_out_neighbour_mse
+    samples = f"({evaluation.samples} samples and as many held-out images)"
     for label, value in (
         ("features", features),
-        ("Frechet distance", distance),
+        ("Frechet distance", f"{evaluation.frechet_distance:.2f} {samples}"),
         ("precision, recall", f"{evaluation.precision:.3f}, {evaluation.recall:.3f}"),
         ("classifier score", f"{evaluation.classifier_score:.2f}"),
-        ("reconstruction", reconstruction),
-        ("nearest training", nearest),
+        ("reconstruction", "{:.2f} dB, Frechet distance {:.2f}".format(*reconstruction)),
+        ("nearest training", f"mean squared error {mse:.4f} ({held_out_mse:.4f} for held-out images)"),
     ):
         echo(f"{label:<20} {value}")
 
 
 def _refuse_standard_output(output: Path | None) -> None:
-    from dfmcodec.errors import ConfigError
-
     if output == STANDARD:
         msg = "-o - is not a file; name one"
         raise ConfigError(msg)
@@ -526,13 +470,13 @@ def _echo_once(quiet: bool) -> Notify:
     """Prints each kind of notice once, for the first file that has it."""
     named: set[str] = set()
 
-    def notify(notice: str) -> None:
+    def notify_of(notice: str) -> None:
         kind = notice.rpartition(": ")[2]
-        if not quiet and kind not in named:
-            echo(f"dfm: {notice}", err=True)
+        if kind not in named:
+            notify(notice, quiet)
         named.add(kind)
 
-    return notify
+    return notify_of
 
 
 def _columns(number: int) -> int:
@@ -541,21 +485,17 @@ def _columns(number: int) -> int:
 
 
 def _check_shape(model: GenerativeModel, images: npt.NDArray[Any], data: Path) -> None:
-    from dfmcodec.errors import ImageError
-
     arch = model.architecture
     expected = (arch.height, arch.width, arch.channels)
     if images.shape[1:] != expected:
-        msg = (
-            f"{data} has images of shape {list(images.shape[1:])} (H, W, C); the model was trained on {list(expected)}"
-        )
+        found = f"{data} has images of shape {list(images.shape[1:])} (H, W, C)"
+        msg = f"{found}; the model was trained on {list(expected)}"
         raise ImageError(msg)
 
 
 def _warn_of_other_data(model: GenerativeModel, train_set: ImageSet, data: Path) -> None:
     if model.report.get("data") != train_set.checksum:
-        notice = "the model was trained on other images, perhaps on some of those that are measured now"
-        echo(f"dfm: {data}: {notice}", err=True)
+        notify(f"{data}: the model was trained on other images, perhaps on some of those that are measured now")
 
 
 def _find_codes(model: GenerativeModel, images: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -568,7 +508,6 @@ def _find_codes(model: GenerativeModel, images: npt.NDArray[Any]) -> npt.NDArray
 
 
 def _write_image(output: Path, pixels: npt.NDArray[Any], force: bool, quiet: bool) -> None:
-    from dfmcodec.files.atomic import write_atomic
     from dfmcodec.image import Image
     from dfmcodec.image.write_image import image_to_bytes, output_format
 

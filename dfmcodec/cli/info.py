@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from dfmcodec.cli._batch import SOME_FAILED
+from dfmcodec.cli import _options
 from dfmcodec.cli._common import (
+    counted,
     describe_architecture,
     display_name,
     echo,
     echo_json,
     errors_named,
-    json_option,
+    notify,
     read_source,
-    recursive_option,
-    sources_argument,
 )
 from dfmcodec.cli._failure import failure_of
-from dfmcodec.cli._inputs import Unusable, check_standard_input, dfm_files, special_files
+from dfmcodec.cli._inputs import DfmFiles
 from dfmcodec.errors import FormatError
 
 if TYPE_CHECKING:
@@ -35,9 +34,9 @@ _METADATA_LABELS = {"icc": "ICC profile", "exif": "Exif", "xmp": "XMP", "cicp": 
 
 
 @click.command("info")
-@sources_argument
-@recursive_option
-@json_option
+@_options.sources
+@_options.recursive
+@_options.json
 @click.option(
     "-v",
     "--verbose",
@@ -62,20 +61,10 @@ def command(sources: tuple[Path, ...], recursive: bool, as_json: bool, verbose: 
         if _show(_read_info(sources[0]), as_json, verbose):
             sys.exit(FormatError.exit_code)
         return
-    check_standard_input(sources)
-    unusable: list[Unusable] = []
-    special = special_files()
-    paths = dfm_files(sources, recursive, unusable.append, special.add)
-    codes = [_exit_code(path, as_json, verbose) for path in paths]
-    for folder in unusable:
-        echo(f"dfm: {folder.error}", err=True)
-    if special.count:
-        echo(f"dfm: {special.notice()}", err=True)
-    if not codes and not unusable:
-        echo("dfm: error: there are no .dfm files here (-r looks into subfolders)", err=True)
-        sys.exit(1)
-    if unusable or any(codes):
-        sys.exit(codes[0] if len(codes) == 1 and not unusable else SOME_FAILED)
+    files = DfmFiles(sources, recursive)
+    codes = [_exit_code(path, as_json, verbose) for path in files]
+    files.report_others()
+    files.end(codes)
 
 
 def _exit_code(source: Path, as_json: bool, verbose: bool) -> int:
@@ -87,7 +76,7 @@ def _exit_code(source: Path, as_json: bool, verbose: bool) -> int:
     except Exception as error:  # any error concerns only this file
         failure = failure_of(error)
         message = failure.message_for(source)
-        echo(f"dfm: {message}", err=True)
+        notify(message)
         if as_json:
             echo_json({"file": str(source), "error": message, "kind": failure.kind, "code": failure.exit_code})
         return failure.exit_code
@@ -96,21 +85,13 @@ def _exit_code(source: Path, as_json: bool, verbose: bool) -> int:
 
 
 class _FileInfo(NamedTuple):
-    """File whose header was read.
+    """File whose header was read."""
 
-    Args:
-        name: Its name, for messages.
-        file_bytes: Its size.
-        header: Its header.
-        metadata: Its metadata; None if they cannot be read.
-        problems: Descriptions of damage.
-    """
-
-    name: str
+    name: str  # for messages
     file_bytes: int
     header: Header
-    metadata: Metadata | None
-    problems: list[str]
+    metadata: Metadata | None  # None if they cannot be read
+    problems: list[str]  # descriptions of damage
 
     @property
     def rate(self) -> float:
@@ -126,9 +107,7 @@ class _FileInfo(NamedTuple):
 
     @property
     def icc_description(self) -> str | None:
-        """Returns the description in the ICC profile; None if there is no profile or
-        description.
-        """
+        """Returns the description in the ICC profile; None if there is none."""
         from dfmcodec.image.metadata import icc_description
 
         profile = self.metadata and self.metadata.icc
@@ -136,11 +115,6 @@ class _FileInfo(NamedTuple):
 
 
 def _read_info(source: Path) -> _FileInfo:
-    """Reads a file.
-
-    Raises:
-        DfmError: The file cannot be read.
-    """
     from dfmcodec.container.header import read_header
     from dfmcodec.container.integrity import examine
     from dfmcodec.container.layout import Section
@@ -168,7 +142,7 @@ def _show(file: _FileInfo, as_json: bool, verbose: bool) -> list[str]:
     else:
         _echo_info(file, verbose)
     for problem in file.problems:
-        echo(f"dfm: {file.name}: {problem}", err=True)
+        notify(f"{file.name}: {problem}")
     return file.problems
 
 
@@ -237,10 +211,6 @@ def _model_text(architecture: Architecture, verbose: bool) -> str:
     return str(architecture.model.value)
 
 
-def _bytes_text(count: int) -> str:
-    return f"{count:,} byte{'s' * (count != 1)}"
-
-
 def _metadata_text(file: _FileInfo) -> str:
     """Returns the entries of the metadata, with their sizes."""
     if file.metadata is None:
@@ -252,7 +222,7 @@ def _metadata_text(file: _FileInfo) -> str:
         described["cicp"] = colours_text(file.metadata.cicp)
     described["bits"] = str(file.metadata.bits)
     entries = [
-        f"{_METADATA_LABELS[name]}{f' ({text})' if (text := described.get(name)) else ''} {_bytes_text(len(value))}"
+        f"{_METADATA_LABELS[name]}{f' ({text})' if (text := described.get(name)) else ''} {counted(len(value), 'byte')}"
         for name, value in file.metadata.present().items()
     ]
     return ", ".join(entries) or "none"

@@ -6,16 +6,16 @@ import sys
 
 import click
 
-from dfmcodec.cli._batch import SOME_FAILED
-from dfmcodec.cli._common import echo, echo_json, json_option
+from dfmcodec.cli import _options
+from dfmcodec.cli._common import echo, echo_json, notify
 from dfmcodec.cli._corpus import Place, lost_text, progress_text, store_argument
-from dfmcodec.files.names import printable
+from dfmcodec.cli._failure import SOME_FAILED
 
 
 @click.command("jobs")
 @store_argument
 @click.option("--failed", is_flag=True, help="List the images that failed, and why.")
-@json_option
+@_options.json
 def command(store: Place, failed: bool, as_json: bool) -> None:
     """Show the progress of a corpus, by its store.
 
@@ -50,7 +50,7 @@ def command(store: Place, failed: bool, as_json: bool) -> None:
         shards = f"{state.shards_done} of {state.shards} shards, {state.shards_begun} begun"
         echo(f"{progress_text(state, opened.url)}; {shards}")
     if lost:
-        echo(printable(f"dfm: {lost_text(lost)}; run again to make them"), err=True)
+        notify(f"{lost_text(lost)}; run again to make them")
     if state.shards_done + state.shards_lost < state.shards:
         sys.exit(1)
     if state.total.failed or lost:

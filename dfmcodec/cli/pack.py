@@ -6,46 +6,20 @@ from typing import Any
 
 import click
 
-from dfmcodec.cli._common import (
-    file_list,
-    files_from_option,
-    json_option,
-    processes_option,
-    quiet_option,
-    recursive_option,
-    skip_links_option,
-)
-from dfmcodec.cli._corpus import (
-    PACK_SHARD_SIZE,
-    CorpusOptions,
-    CorpusRun,
-    Place,
-    corpus_options,
-    sources_argument,
-    store_option,
-)
+from dfmcodec.cli import _corpus, _options
 
 
 @click.command("pack")
-@sources_argument
-@store_option
-@recursive_option
-@files_from_option
-@processes_option
-@corpus_options
-@skip_links_option
-@json_option
-@quiet_option
-def command(
-    sources: tuple[Place, ...],
-    folder: Place | None,
-    recursive: bool,
-    skips_links: bool,
-    processes: int,
-    as_json: bool,
-    quiet: bool,
-    **arguments: Any,
-) -> None:
+@_corpus.sources_argument
+@_corpus.store_option
+@_options.recursive
+@_options.files_from
+@_options.processes
+@_corpus.corpus_options
+@_options.skip_links
+@_options.json
+@_options.quiet
+def command(**arguments: Any) -> None:
     """Pack .dfm files and images into tars or Parquet files, or unpack them, without encoding.
 
     \b
@@ -57,7 +31,5 @@ def command(
     A damaged .dfm file, or a file that is not an image, is not copied. It counts as failed, and the
     exit code is 5. To continue an interrupted run, run the same command again.
     """
-    files_from = file_list(arguments)
-    options = CorpusOptions.from_arguments(arguments)
-    run = CorpusRun(options, sources, files_from, recursive, folder, skips_links, processes, as_json, quiet)
-    run.perform("pack", {}, PACK_SHARD_SIZE)
+    arguments["files_from"] = _options.file_list(arguments)
+    _corpus.CorpusRun(**arguments).perform("pack", {}, _corpus.PACK_SHARD_SIZE)

@@ -6,16 +6,19 @@ from pathlib import Path
 
 import click
 
-from dfmcodec.cli._common import echo, force_option, output_option, quiet_option
+from dfmcodec.cli import _options
+from dfmcodec.cli._common import echo
+from dfmcodec.errors import require
+from dfmcodec.files.atomic import check_writable, write_atomic
 
 _NAMES = ("chelsea", "astronaut", "coffee", "camera")
 
 
 @click.command("sample")
 @click.argument("name", metavar="NAME", type=click.Choice(_NAMES))
-@output_option("Output image. Default: NAME.png in the current folder.")
-@force_option
-@quiet_option
+@_options.output("Output image. Default: NAME.png in the current folder.")
+@_options.force
+@_options.quiet
 def command(name: str, output: Path | None, force: bool, quiet: bool) -> None:
     """Write a sample photograph.
 
@@ -25,8 +28,6 @@ def command(name: str, output: Path | None, force: bool, quiet: bool) -> None:
     NAME is chelsea, which comes with the package, or astronaut, coffee or camera, which come with
     scikit-image.
     """
-    from dfmcodec.errors import require
-    from dfmcodec.files.atomic import check_writable, write_atomic
     from dfmcodec.image.read_image import to_image
     from dfmcodec.image.write_image import image_to_bytes, output_format
     from dfmcodec.photographs import SHIPPED, photograph

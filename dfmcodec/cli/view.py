@@ -16,20 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dfmcodec.cli import _options
 from dfmcodec.cli._common import (
     STANDARD,
     check_output,
+    decode_file,
     display_name,
     echo,
     errors_named,
-    force_option,
-    generator_option,
-    max_multiply_adds_option,
-    max_pixels_option,
-    optional_sources_argument,
+    notify,
     output_name,
-    output_option,
-    quiet_option,
     read_generator,
     read_source,
     write_output,
@@ -46,28 +42,14 @@ _HTML = "text/html; charset=utf-8"
 
 @dataclass(frozen=True)
 class _Options:
-    """The arguments of the command.
-
-    Args:
-        sources: The files.
-        web: Whether to open the page even without files.
-        output: The file to which to write the page; None to open it.
-        png: Whether to show decoded images in the system's viewer.
-        no_browser: Whether to print the address instead of opening a browser.
-        show_damaged: Whether to open damaged files too.
-        generator: The file of a generative model.
-        max_pixels: The maximum number of pixels of an image.
-        max_multiply_adds: The maximum number of multiply-adds of a network.
-        force: Whether to overwrite the output.
-        quiet: Whether to print errors only.
-    """
+    """The arguments of the command."""
 
     sources: tuple[Path, ...]
-    web: bool
-    output: Path | None
-    png: bool
-    no_browser: bool
-    show_damaged: bool
+    web: bool  # whether to open the page even without files
+    output: Path | None  # the file to which to write the page; None to open it
+    png: bool  # whether to show decoded images in the system's viewer
+    no_browser: bool  # whether to print the address instead of opening a browser
+    show_damaged: bool  # whether to open damaged files too
     generator: Path | None
     max_pixels: int
     max_multiply_adds: int
@@ -76,19 +58,19 @@ class _Options:
 
 
 @click.command("view")
-@optional_sources_argument
+@_options.optional_sources
 @click.option("--web", is_flag=True, help="Open the page even without files; with -o, write it to a file instead.")
-@output_option("With --web: write the page to this file, which works from a folder and from any web server.")
+@_options.output("With --web: write the page to this file, which works from a folder and from any web server.")
 @click.option("--png", is_flag=True, help="Show the decoded images in the system's viewer instead of the browser.")
 @click.option("--no-browser", is_flag=True, help="Print the address of the page, and open no browser.")
 @click.option(
     "--show-damaged", is_flag=True, help="Open the page even for damaged files; it says what is wrong with them."
 )
-@generator_option
-@max_pixels_option
-@max_multiply_adds_option
-@force_option
-@quiet_option
+@_options.generator
+@_options.max_pixels
+@_options.max_multiply_adds
+@_options.force
+@_options.quiet
 def command(**arguments: Any) -> None:
     """Show .dfm files in the browser.
 
@@ -113,11 +95,7 @@ def command(**arguments: Any) -> None:
 
 
 def _check_options(options: _Options) -> None:
-    """Raises an error for invalid combinations of options.
-
-    Raises:
-        ConfigError: A combination is invalid.
-    """
+    """Raises an error for invalid combinations of options."""
     msg = None
     if not options.sources and not options.web:
         msg = "name a file, or open the page alone with --web"
@@ -154,10 +132,9 @@ def _serve(options: _Options) -> None:
     with server.serving(), suppress(KeyboardInterrupt):
         if options.no_browser or not options.quiet:
             echo(server.url)
-        if not options.quiet:
-            echo("dfm: close the page or press Ctrl-C to end", err=True)
+        notify("close the page or press Ctrl-C to end", options.quiet)
         if not options.no_browser and not webbrowser.open(server.url):
-            echo(f"dfm: no browser was opened; open {server.url} in one", err=True)
+            notify(f"no browser was opened; open {server.url} in one")
         server.pages.wait_until_closed()
 
 
@@ -176,11 +153,8 @@ def _resource(source: Path, options: _Options) -> Resource:
 
 
 def _check_integers(data: bytes, name: str, max_pixels: int) -> None:
-    """Raises an error if the page cannot decode the file.
-
-    Raises:
-        FormatError: The file is damaged, too large, a code of a generative model, or not a .dfm
-            file.
+    """Raises an error if the page cannot decode the file: it is damaged, too large, a code of a
+    generative model, or not a .dfm file.
     """
     from dfmcodec.codecs.record import codec_of
     from dfmcodec.container.header import read_header
@@ -207,29 +181,18 @@ def _show_images(options: _Options) -> None:
         for image in images:
             open_file(program, image)
         with suppress(KeyboardInterrupt):
-            if not options.quiet:
-                echo("dfm: press Ctrl-C to end and delete the decoded image", err=True)
+            notify("press Ctrl-C to end and delete the decoded image", options.quiet)
             while True:
                 time.sleep(1)
 
 
 def _png(source: Path, options: _Options) -> bytes:
-    """Decodes a file and returns a PNG.
-
-    Raises:
-        FormatError: The file is not readable.
-    """
-    from dfmcodec.codecs.decode import DecodeRequest, decode_image
+    """Decodes a file and returns a PNG."""
     from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes
 
-    data, generator = read_source(source), read_generator(options.generator)
+    data, model = read_source(source), read_generator(options.generator)
     with errors_named(display_name(source)):
-        image = decode_image(
-            data,
-            DecodeRequest(
-                max_pixels=options.max_pixels, generator=generator, max_multiply_adds=options.max_multiply_adds
-            ),
-        )
+        image = decode_file(data, model, options.max_pixels, options.max_multiply_adds)
     return image_to_bytes(image, OUTPUT_FORMATS["png"])
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from dfmcodec import container
 from dfmcodec._types import Int32, Pixels
 from dfmcodec.codecs.record import codec_of
-from dfmcodec.codecs.renderer import Decoded, DecodeRequest, Renderer
+from dfmcodec.codecs.renderer import Decoded, Renderer
+from dfmcodec.codecs.renderer import DecodeRequest as DecodeRequest
 from dfmcodec.container.contents import QuantizedModel
 from dfmcodec.errors import ConfigError, CorruptError, require
 from dfmcodec.fourier.network import check_multiply_adds
@@ -23,16 +24,6 @@ from dfmcodec.image import MAX_SIDE, Image, resample, to_values
 from dfmcodec.image.region import Region
 from dfmcodec.threads import one_core_products
 
-__all__ = [
-    "BACKENDS",
-    "DecodeRequest",
-    "check_backend",
-    "check_region",
-    "decode_best_effort",
-    "decode_image",
-    "decode_written",
-    "render",
-]
 BACKENDS = ("numpy", "jax")
 _ALL = DecodeRequest()
 _OTHER = "the file does not decode to the image that the encoder computed; please report this"
@@ -40,13 +31,6 @@ _OTHER = "the file does not decode to the image that the encoder computed; pleas
 
 def decode_image(data: bytes, request: DecodeRequest = _ALL) -> Image:
     """Decodes a `.dfm` file.
-
-    Args:
-        data: The file's bytes.
-        request: The part of the file to decode, and the way to decode it.
-
-    Returns:
-        The image, with its metadata and alpha.
 
     Raises:
         FormatError: The file cannot be read.
@@ -68,12 +52,10 @@ def decode_written(data: bytes, samples: Int32, region: Region, pixels: Pixels |
         data: The bytes of a file of a codec with a linear synthesis.
         samples: The linear synthesis of a region, int32 [C, h, w], units.
         region: The complete image; or, if pixels are known, the middle tile and its surroundings
-            that affect it.
+            that
+        affect it.
         pixels: The pixels of the complete image, [H, W, C]; None to compute them.
         request: The limit on the number of pixels.
-
-    Returns:
-        The image, with its metadata and alpha.
 
     Raises:
         FormatError: The file cannot be read, or the tile has other samples.
@@ -94,9 +76,8 @@ def decode_written(data: bytes, samples: Int32, region: Region, pixels: Pixels |
 
 
 def decode_best_effort(data: bytes, request: DecodeRequest = _ALL) -> tuple[Image, list[str]]:
-    """Decodes the intact parts of a truncated or damaged `.dfm` file.
-
-    A prefix of a file gives a preview. The arguments are those of `decode_image`.
+    """Decodes the intact parts of a truncated or damaged `.dfm` file. A prefix of a file gives a
+    preview.
 
     Returns:
         The image; and a sentence for each missing or damaged part with its effect on the image. An
@@ -104,9 +85,7 @@ def decode_best_effort(data: bytes, request: DecodeRequest = _ALL) -> tuple[Imag
 
     Raises:
         FormatError: No part of the image can be decoded, or the file is not supported.
-        MissingModelError: See `decode_image`.
-        ConfigError: See `decode_image`.
-        InstallationError: See `decode_image`.
+        DfmError: See `decode_image` for the others.
     """
     losses: list[str] = []
     return _decode(data, request, losses), losses
@@ -184,8 +163,7 @@ def _sampling_of(region: Region, request: DecodeRequest) -> resample.Sampling | 
     """Returns the sampling of a region at another size; None for the region's own pixels.
 
     Raises:
-        ConfigError: Scale and size are both given, the scale is not positive, or the result has too
-            many pixels.
+        ConfigError: Scale and size are both given, or the result is invalid or has too many pixels.
     """
     scale, size = request.scale, request.size
     if scale is not None and size is not None:
@@ -215,16 +193,7 @@ def _as_image(pixels: Pixels, ancillary: container.Ancillary) -> Image:
 
 
 def check_region(region: Region, height: int, width: int) -> None:
-    """Refuses a region that is empty or not within the image.
-
-    Args:
-        region: The region.
-        height: The height of the image, in pixels.
-        width: The width of the image, in pixels.
-
-    Raises:
-        ConfigError: The region is empty or not within the image.
-    """
+    """Raises ConfigError for a region that is empty or not within the image."""
     if not (0 <= region.top < region.bottom <= height and 0 <= region.left < region.right <= width):
         size = f"{region.width}x{region.height} at ({region.left}, {region.top})"
         msg = f"the region {size} is not within the image of {width}x{height}"
@@ -232,24 +201,13 @@ def check_region(region: Region, height: int, width: int) -> None:
 
 
 def _check_work(header: container.Header, renderer: Renderer, positions: int, request: DecodeRequest) -> None:
-    """Refuses a network in the file that takes too long to evaluate; see `DecodeRequest`.
-
-    Raises:
-        LimitError: The network takes more multiply-adds than the request allows.
-    """
+    """Raises LimitError for a network that takes more multiply-adds than the request allows."""
     each = renderer.multiply_adds(header.architecture, request.generator)
     check_multiply_adds(each, positions, request.max_multiply_adds)
 
 
 def render(model: QuantizedModel, backend: str = "numpy") -> Pixels:
-    """Evaluates a quantised model of a complete image at each pixel.
-
-    Args:
-        model: The model.
-        backend: "numpy" or "jax".
-
-    Returns:
-        uint8 or uint16 [H, W, C].
+    """Evaluates a quantised model of a complete image at each pixel, uint8 or uint16 [H, W, C].
 
     Raises:
         ConfigError: The backend is unknown.

@@ -1,6 +1,4 @@
-"""The encoder: Image -> bytes of a `.dfm` file. It fits the model to the target, writes the file,
-and decodes it.
-"""
+"""The encoder: Image -> bytes of a `.dfm` file. It fits the model, writes and decodes the file."""
 
 from __future__ import annotations
 
@@ -28,17 +26,10 @@ from dfmcodec.metrics.ssimulacra2 import ALL_SCALES_SIDE, SMALLEST_SIDE, ssimula
 from dfmcodec.options import EFFORTS
 from dfmcodec.report import EncodeReport, EncodeResult
 from dfmcodec.search.config import EncoderConfig
+from dfmcodec.search.driver import part_of
 from dfmcodec.search.job import Job, Outcome, Progress, restarts_text
 from dfmcodec.search.quality import step_of_score
-from dfmcodec.search.target import (
-    LEAST_USED,
-    LmbdaTarget,
-    PsnrTarget,
-    ScoreTarget,
-    SizeTarget,
-    Target,
-    asked_target,
-)
+from dfmcodec.search.target import LEAST_USED, LmbdaTarget, PsnrTarget, ScoreTarget, SizeTarget, Target, asked_target
 from dfmcodec.threads import one_core_products
 
 if TYPE_CHECKING:
@@ -99,7 +90,9 @@ def encode_image(
                 result = _better_than_quick(image, result, encoders[0].fallback, should_stop)
         else:
             result = _better_of(image, config, models, on_progress, should_stop)
-    on_progress(_all_done(result.report))
+    report = result.report
+    what = f"{report.psnr_db:.2f} dB, {report.file_bytes} bytes{restarts_text(report.restarts)}"
+    on_progress(Progress(1.0, report.steps, report.psnr_db, report.total_s, what, report.budget_bytes))
     return result
 
 
@@ -120,9 +113,6 @@ def _with_range(image: Image, config: EncoderConfig, notify: Notify) -> tuple[Im
 
     The decoder's integers have a resolution of about 4 values of 16 bits. That is too coarse for
     samples up to 255, so such an image is encoded as 8 bits if the settings ask for it.
-
-    Raises:
-        ImageError: See `encode_image`.
     """
     if config.sample_max is None:
         notice = image.range_notice("quality and PSNR")
@@ -171,12 +161,6 @@ def _with_measure(image: Image, config: EncoderConfig, notify: Notify) -> Encode
     return replace(config, ssimulacra2=None, psnr=psnr_db, tune=None)
 
 
-def _all_done(report: EncodeReport) -> Progress:
-    """Returns the last progress to display: the figures of the file."""
-    what = f"{report.psnr_db:.2f} dB, {report.file_bytes} bytes{restarts_text(report.restarts)}"
-    return Progress(1.0, report.steps, report.psnr_db, report.total_s, what, report.budget_bytes)
-
-
 def _better_of(
     image: Image,
     config: EncoderConfig,
@@ -203,13 +187,9 @@ def _better_of(
             break
         if best is not None and config.distortion_tune is Tune.VISUAL and not asked.limits_size:
             of_model = _smaller(of_model, best)
-
-        def report(progress: Progress, first: float = _FIRST_MODEL_FRACTION * number) -> None:
-            last = 1.0 if first else _FIRST_MODEL_FRACTION
-            on_progress(replace(progress, fraction=first + (last - first) * progress.fraction))
-
+        ends = (_FIRST_MODEL_FRACTION, 1.0) if number else (0.0, _FIRST_MODEL_FRACTION)
         try:
-            result = _encoded(image, of_model, model, report, should_stop)
+            result = _encoded(image, of_model, model, part_of(on_progress, *ends), should_stop)
         except (TargetUnreachableError, ConfigError, DivergedError) as error:  # another model may do better
             first_error = first_error or error
             continue
@@ -223,9 +203,7 @@ def _better_of(
 
 
 def _smaller(config: EncoderConfig, other: EncodeResult) -> EncoderConfig:
-    """Returns the settings for a file that is smaller than another by a fixed factor. It is the
-    better one unless it looks worse.
-    """
+    """Returns the settings for a smaller file, which is the better one unless it looks worse."""
     others: dict[str, Any] = dict.fromkeys(config.targets())
     size = max(1, int(_SMALLER_FRACTION * len(other.data)))
     return replace(config, **others, size=size, tune=Tune.VISUAL.value)
@@ -234,16 +212,18 @@ def _smaller(config: EncoderConfig, other: EncodeResult) -> EncoderConfig:
 def _better_than_quick(
     image: Image, early: EncodeResult, model: Model, should_stop: Callable[[], bool]
 ) -> EncodeResult:
-    """Returns an encoding that ended early, or the quick encoding of another codec if that is
-    better.
-    """
+    """Returns an encoding that ended early, or the quick one of another codec if it is better."""
     config = early.report.config
-    tune = config.distortion_tune.value
-    settings: dict[str, Any] = {"model": model.value, "effort": EFFORTS[0], "training_steps": None, "tune": tune}
+    settings = replace(
+        config,
+        model=model.value,
+        effort=EFFORTS[0],
+        training_steps=None,
+        tune=config.distortion_tune.value,
+        time_limit_s=_LEAST_SECONDS,
+    )
     try:
-        quick = _encoded(
-            image, replace(config, **settings, time_limit_s=_LEAST_SECONDS), model, lambda progress: None, should_stop
-        )
+        quick = _encoded(image, settings, model, lambda progress: None, should_stop)
     except TargetUnreachableError:
         return early
     if _score(image, early) >= _score(image, quick):
@@ -312,44 +292,30 @@ def _ancillary(image: Image, generator: GenerativeModel | None) -> dict[Section,
 
 
 def _job(
-    image: Image,
-    config: EncoderConfig,
-    asked: Target,
-    codec: Codec,
-    ancillary: dict[Section, bytes],
-    **others: Any,
+    image: Image, config: EncoderConfig, asked: Target, codec: Codec, ancillary: dict[Section, bytes], **others: Any
 ) -> Job:
-    """Returns the job of encoding an image with a codec.
+    """Returns the job of encoding an image with a codec; `others` are arguments of `Job`.
 
-    Args:
-        image: The image.
-        config: The settings.
-        asked: The target of the settings.
-        codec: The codec.
-        ancillary: The sections of ancillary data.
-        **others: Further arguments of `Job`.
+    A size budget includes checks, except those of the model's optional sections, unless all of them
+    may take too large a fraction of the file.
     """
     encoder, coded = codec.encoder(), _as_coded(image, fill=not codec.needs_generator)
-    symbol_checks, optional = encoder.symbol_checks(coded), len(codec.header.optional_sections)
-    checks_bytes = _bytes_for_checks(symbol_checks, optional, len(ancillary), asked.limit_bytes)
+    needed, budget = container.checks_file_bytes(1 + len(ancillary), encoder.symbol_checks(coded)), asked.limit_bytes
+    most = needed + len(codec.header.optional_sections) * CHECK_BYTES
+    has_checks = budget is not None and most <= CHECKS_FRACTION * LEAST_USED * budget
     return Job.of(
         coded,
         config,
         asked if encoder.aims_at_scores else asked.as_lmbda(),
-        container.sections_file_bytes(ancillary) + checks_bytes,
-        has_checks=checks_bytes > 0,
+        container.sections_file_bytes(ancillary) + (needed if has_checks else 0),
+        has_checks=has_checks,
         metadata_bytes=len(ancillary.get(Section.METADATA, b"")),
         **others,
     )
 
 
 def _check_size(asked: Target, image: Image, size: int, is_lossless: bool) -> None:
-    """Refuses a file that is too large.
-
-    Raises:
-        DfmError: The file exceeds the size limit.
-        TargetUnreachableError: The target is a PSNR and the file exceeds the raw samples.
-    """
+    """Rejects a file above its size limit, and one for a PSNR above the raw samples."""
     match asked:
         case SizeTarget(budget_bytes=budget) if size > budget:
             msg = f"the file came out at {size} bytes, above the limit of {budget}; please report this"
@@ -361,11 +327,7 @@ def _check_size(asked: Target, image: Image, size: int, is_lossless: bool) -> No
 
 
 def _check_quality(asked: Target, psnr_db: float, seen: float | None) -> None:
-    """Refuses a file that does not meet its target.
-
-    Raises:
-        TargetUnreachableError: The file does not meet its target.
-    """
+    """Raises TargetUnreachableError for a file that does not meet its target."""
     match asked:
         case PsnrTarget(floor_db=floor_db) if psnr_db < floor_db:
             msg = f"the decoded file reaches {psnr_db:.2f} dB, not {floor_db:.2f}"
@@ -400,28 +362,8 @@ def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, dat
     )
 
 
-def _bytes_for_checks(symbol_checks: int, optional_sections: int, ancillary: int, budget: int | None) -> int:
-    """Returns the bytes of a size budget that are reserved for checks, except those of the model's
-    optional sections.
-
-    The result is 0 if the target is not a size, or if checks may take too large a fraction of the
-    file.
-
-    Args:
-        symbol_checks: The number of symbol checks.
-        optional_sections: The number of optional sections that the model may have.
-        ancillary: The number of sections of ancillary data.
-        budget: The largest size of the file, in bytes; None where the target is not a size.
-    """
-    needed = container.checks_file_bytes(1 + ancillary, symbol_checks)
-    largest = needed + optional_sections * CHECK_BYTES
-    return needed if budget is not None and largest <= CHECKS_FRACTION * LEAST_USED * budget else 0
-
-
 def _as_coded(image: Image, fill: bool) -> Image:
-    """Returns the image to which the model is fitted: gray in one channel; with `fill`, smooth
-    where it is transparent.
-    """
+    """Returns the fitted image: gray in one channel; with `fill`, smooth where transparent."""
     pixels = image.pixels[:, :, :1] if image.is_gray else image.pixels
     if fill and image.visible is not None:
         pixels = fill_invisible(pixels, image.visible)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from dfmcodec.codecs.registry import Model
 from dfmcodec.container.layout import HeaderForm
@@ -17,27 +17,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Codec:
-    """The functions and properties of a codec. `codecs.registry` has the properties that options
-    depend on.
+    """The parts and properties of a codec. `codecs.registry` has the properties that options depend
+    on.
 
-    Modules that decode or encode are imported when a function of the record is called. So reading a
-    header imports neither, and decoding does not import encoding.
-
-    Args:
-        header: The header form: the fields of the header, and the sections of files.
-        section_form: Imports and returns the section form.
-        renderer: Imports and returns the renderer, which evaluates quantised models.
-        encoder: Imports and returns the encoder.
-        step_unit: The unit of the steps of an encoding, for reports.
-        needs_generator: Whether decoding and encoding need the file of a generative model.
+    The modules of parts have the same names in each codec's folder. They are imported on first use,
+    so reading a header imports neither decoder nor encoder, and decoding does not import encoding.
     """
 
-    header: HeaderForm
-    section_form: Callable[[], SectionForm]
-    renderer: Callable[[], Renderer]
-    encoder: Callable[[], Encoder]
-    step_unit: str
-    needs_generator: bool = False
+    header: HeaderForm  # fields of the header, and the sections of files
+    step_unit: str  # of the steps of an encoding, for reports
+    needs_generator: bool = False  # whether decoding and encoding need the file of a generative model
+
+    def section_form(self) -> SectionForm:
+        """Returns the section form."""
+        form: SectionForm = self._part("read_write", "SECTIONS")
+        return form
+
+    def renderer(self) -> Renderer:
+        """Returns the renderer, which evaluates quantised models."""
+        renderer: Renderer = self._part("decode", "RENDERER")
+        return renderer
+
+    def encoder(self) -> Encoder:
+        """Returns the encoder."""
+        encoder: Encoder = self._part("encode.encoder", "ENCODER")
+        return encoder
+
+    def _part(self, module: str, name: str) -> Any:
+        return getattr(import_module(f"dfmcodec.codecs.{self.header.model.value}.{module}"), name)
 
 
 def codec_of(model: Model) -> Codec:

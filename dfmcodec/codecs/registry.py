@@ -17,39 +17,23 @@ AUTO = "auto"  # the name that `--model` takes for the best of several codecs
 
 @dataclass(frozen=True)
 class Automatic:
-    """The conditions under which `--model auto` tries a codec.
+    """The conditions under which `--model auto` tries a codec."""
 
-    Args:
-        from_effort: The least effort, with the tune `psnr`.
-        visual_from_effort: The least effort, with the tune `visual`.
-        max_pixels: The largest number of pixels; None for no limit.
-    """
-
-    from_effort: int = 1
-    visual_from_effort: int = 1
-    max_pixels: int | None = None
+    from_effort: int = 1  # the least effort, with the tune `psnr`
+    visual_from_effort: int = 1  # the least effort, with the tune `visual`
+    max_pixels: int | None = None  # None for no limit
 
 
 @dataclass(frozen=True)
 class Traits:
-    """The properties of a codec that options and headers depend on.
+    """The properties of a codec that options and headers depend on."""
 
-    Args:
-        code: The number of the codec in the header.
-        options: The options that only this codec, or only some codecs, support.
-        automatic: When `auto` tries the codec; None for never.
-        has_visual_tune: Whether the codec supports the tune `visual`.
-        default_target: The target if the user gives none.
-        is_named: Whether `--model` accepts the name. Otherwise the file of a generative model
-            selects the codec.
-    """
-
-    code: int
-    options: tuple[str, ...] = ()
-    automatic: Automatic | None = None
-    has_visual_tune: bool = False
-    default_target: str = "quality"
-    is_named: bool = True
+    code: int  # the number of the codec in the header
+    options: tuple[str, ...] = ()  # the options that only this codec, or only some codecs, support
+    automatic: Automatic | None = None  # when `auto` tries the codec; None for never
+    has_visual_tune: bool = False  # whether the codec supports the tune `visual`
+    default_target: str = "quality"  # the target if the user gives none
+    is_named: bool = True  # whether `--model` accepts the name; otherwise a generative model selects the codec
 
     def is_automatic(self, is_visual: bool, effort: int, pixel_count: int) -> bool:
         """Indicates whether `--model auto` tries the codec for an image of a number of pixels."""

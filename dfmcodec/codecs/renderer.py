@@ -49,36 +49,24 @@ class DecodeRequest:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A quantised model that was read from a file, for a region.
-
-    Args:
-        model: The quantised model.
-        covered: The region of the image that the model's samples cover.
-        height: The height of the image, in pixels.
-        width: The width of the image, in pixels.
-        samples: The samples of this region; None for those of the model.
-    """
+    """A quantised model that was read from a file, for a region."""
 
     model: Any
-    covered: Region
-    height: int
+    covered: Region  # the region of the image that the model's samples cover
+    height: int  # of the image, in pixels
     width: int
-    samples: Int32 | None = None
+    samples: Int32 | None = None  # of this region; None for those of the model
 
 
 class Renderer:
     """The evaluation of a codec's models."""
 
     def uses_threads(self) -> bool:
-        """Indicates whether the renderer spreads blocks over threads that each compute matrix
-        products with NumPy.
-        """
+        """Indicates whether the renderer's threads compute matrix products with NumPy."""
         return False
 
     def multiply_adds(self, architecture: Any, generator: GenerativeModel | None) -> int:
-        """Returns the multiply-adds per position of a network that the file contains; 0 for other
-        models.
-        """
+        """Returns the multiply-adds per position of a network in the file; else 0."""
         return 0
 
     def evaluated(self, region: Region, header: Header) -> Region:
@@ -96,14 +84,7 @@ class Renderer:
     def render_bands(
         self, read: Callable[[Region], Decoded], region: Region, header: Header, request: DecodeRequest
     ) -> Pixels:
-        """Evaluates a model like `render`, with the samples of one band in memory at a time.
-
-        Args:
-            read: Reads a region of the model.
-            region: The region.
-            header: The header of the file.
-            request: The request.
-        """
+        """Evaluates like `render`, with the samples of one band in memory at a time."""
         raise NotImplementedError
 
     def samples(self, model: Any) -> Int32:
@@ -121,16 +102,9 @@ class Renderer:
     def render_at(
         self, decoded: Decoded, sampling: Sampling, seen: Region, level: int, request: DecodeRequest
     ) -> Pixels:
-        """Evaluates a model at other positions.
+        """Evaluates a model at other positions, uint8 or uint16 [H, W, C].
 
-        Args:
-            decoded: The model.
-            sampling: The positions.
-            seen: The pixels that these positions depend on.
-            level: The finest decomposition level that was read; see `level`.
-            request: The request.
-
-        Returns:
-            uint8 or uint16 [H, W, C].
+        `seen` are the pixels that the positions depend on, and `level` the finest one that was
+        read.
         """
         raise NotImplementedError

@@ -14,17 +14,11 @@ from dfmcodec.image.source import Source
 def image_of_dfm(
     source: Source, max_pixels: int, page: int | None, notify: Notify, generator: GenerativeModel | None = None
 ) -> Image | None:
-    """Decodes a `.dfm` file; returns None for any other file.
-
-    Args:
-        source: The file.
-        max_pixels: Larger images are refused before memory is allocated for them.
-        page: The requested page, counted from 1; None for the only one.
-        notify: Receives the notice that the image comes from a lossy encoding.
-        generator: The generative model, if the file is a code of one.
+    """Decodes a `.dfm` file; returns None for any other file. `notify` receives the notice that the
+    image comes from a lossy encoding.
 
     Raises:
-        ConfigError: There is no such page.
+        ConfigError: There is no such page, counted from 1.
         FormatError: The file cannot be decoded; the message names it.
     """
     with source.open() as file:

@@ -5,17 +5,11 @@
 
 from dfmcodec.container.contents import Ancillary
 from dfmcodec.container.header import Header, read_header
-from dfmcodec.container.layout import MAGIC, VERSION, Section, container_bytes
+from dfmcodec.container.layout import Section, container_bytes
 from dfmcodec.container.read_write import ancillary_sections, read, read_ancillary, read_model, read_region, write
-from dfmcodec.container.sizes import (
-    checks_file_bytes,
-    section_file_bytes,
-    sections_file_bytes,
-)
+from dfmcodec.container.sizes import checks_file_bytes, section_file_bytes, sections_file_bytes
 
 __all__ = [
-    "MAGIC",
-    "VERSION",
     "Ancillary",
     "Header",
     "Section",

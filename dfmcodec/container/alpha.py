@@ -31,12 +31,7 @@ def _tiles_of(height: int, width: int) -> tuple[Region, ...]:
 
 
 def write_alpha(alpha: Pixels) -> bytes:
-    """Returns the alpha section: a kind and a value or length for each tile, then the bodies of the
-    tiles.
-
-    Args:
-        alpha: uint8 or uint16 [H, W].
-    """
+    """Returns the alpha section of uint8 or uint16 [H, W]: a table of tiles, then their bodies."""
     entries, bodies = [], []
     for tile in _tiles_of(*alpha.shape):
         tile_alpha = alpha[tile.rows, tile.columns]
@@ -50,22 +45,7 @@ def write_alpha(alpha: Pixels) -> bytes:
 
 
 def read_alpha(body: bytes, height: int, width: int, bit_depth: int, region: Region | None = None) -> Pixels:
-    """Reads the alpha of a region from an alpha section. Inverts `write_alpha`.
-
-    Args:
-        body: The alpha section.
-        height: The height of the image, in pixels.
-        width: The width of the image, in pixels.
-        bit_depth: The bits per sample, 8 or 16.
-        region: The region to read; None for the complete image.
-
-    Returns:
-        uint8 or uint16 [H, W] of the region.
-
-    Raises:
-        CorruptError: The section is not valid.
-        LimitError: See `_from_webp`.
-    """
+    """Reads the alpha of a region, uint8 or uint16 [H, W]; None for all. Raises CorruptError."""
     tiles = _tiles_of(height, width)
     start = len(tiles) * _ENTRY.size
     if len(body) < start:
@@ -94,10 +74,7 @@ def read_alpha(body: bytes, height: int, width: int, bit_depth: int, region: Reg
 
 
 def _to_webp(alpha: Pixels) -> bytes:
-    """Encodes alpha [H, W] as lossless WebP.
-
-    At 8 bits R, G and B are equal. At 16 bits R is the low byte, G is the high byte, and B is 0.
-    """
+    """Encodes alpha [H, W] as lossless WebP: gray, or at 16 bits low byte, high byte and 0."""
     import PIL.Image
 
     low, high = (alpha & 255).astype(np.uint8), (alpha >> 8).astype(np.uint8)
@@ -108,31 +85,17 @@ def _to_webp(alpha: Pixels) -> bytes:
 
 
 def _is_webp_of(body: bytes, size: int, tile: Region) -> bool:
-    """Indicates whether bytes are a lossless WebP file of the given length and of the size of a
-    tile.
-
-    Only headers are checked; nothing is decompressed.
-    """
+    """Checks the headers of a tile's lossless WebP file; nothing is decompressed."""
     if len(body) != size or size < _WEBP_HEAD.size:
         return False
-    riff, riff_bytes, kind, chunk_bytes, signature, stream = _WEBP_HEAD.unpack_from(body)
-    width_and_height = tile.width - 1 | tile.height - 1 << 14  # no alpha, version 0
-    return (riff, riff_bytes, kind, signature, stream) == (
-        b"RIFF",
-        size - _RIFF_HEAD_BYTES,
-        b"WEBPVP8L",
-        _VP8L_SIGNATURE,
-        width_and_height,
-    ) and size == _CHUNK_START + chunk_bytes + chunk_bytes % 2
+    head = _WEBP_HEAD.unpack_from(body)
+    chunk_bytes, width_and_height = head[3], tile.width - 1 | tile.height - 1 << 14  # no alpha, version 0
+    wanted = (b"RIFF", size - _RIFF_HEAD_BYTES, b"WEBPVP8L", chunk_bytes, _VP8L_SIGNATURE, width_and_height)
+    return head == wanted and size == _CHUNK_START + chunk_bytes + chunk_bytes % 2
 
 
 def _from_webp(body: bytes, bit_depth: int) -> Pixels:
-    """Decodes the WebP file of a tile. Inverts `_to_webp`.
-
-    Raises:
-        CorruptError: The WebP file is damaged.
-        LimitError: The tile exceeds the limit that this process set for Pillow.
-    """
+    """Decodes the WebP file of a tile. Inverts `_to_webp`."""
     from PIL.Image import DecompressionBombError
     from PIL.WebPImagePlugin import WebPImageFile
 

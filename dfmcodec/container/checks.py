@@ -21,13 +21,10 @@ CHECKS_FRACTION = 0.002  # the largest fraction of a file that checks may take; 
 
 @dataclass(frozen=True)
 class Checks:
-    """The checks of a file.
+    """The checks of a file: of other sections, and of symbols.
 
-    Args:
-        sections: The check of each section except the checks section.
-        symbols: The checks of symbols: of the wavelet codec tile by tile, see
-            `codecs.wavelet.sections.latents.tile_checks`; of the overfitted codec grid by grid,
-            from the coarsest on.
+    Those of symbols are, in the wavelet codec, tile by tile (`sections.latents.tile_checks`); in
+    the overfitted codec, from the coarsest grid on.
     """
 
     sections: dict[Section, int]
@@ -35,22 +32,14 @@ class Checks:
 
 
 def checks_bytes(sections: int, symbol_checks: int) -> int:
-    """Returns the length of a checks section, in bytes.
-
-    Args:
-        sections: The number of sections except the checks section.
-        symbol_checks: The number of symbol checks.
-    """
+    """Returns the length of a checks section, in bytes. `sections` excludes the checks section."""
     return CHECK_BYTES * (1 + sections + symbol_checks + 1)
 
 
 def write_checks(head: bytes, bodies: Sequence[bytes], symbol_checks: Sequence[int]) -> bytes:
     """Returns the checks section.
 
-    Args:
-        head: The file's bytes before its first section.
-        bodies: The bodies of the other sections, in the order of the section table.
-        symbol_checks: The symbol checks, as in `Checks`.
+    `head` is all before the first section, `bodies` are in the order of the section table.
     """
     checks = [*map(check_of, (head, *bodies)), *symbol_checks]
     body = b"".join(map(CHECK.pack, checks))
@@ -58,12 +47,7 @@ def write_checks(head: bytes, bodies: Sequence[bytes], symbol_checks: Sequence[i
 
 
 def read_checks(data: bytes, header: Header) -> Checks | None:
-    """Returns the checks of a file, or None if it has none or they are damaged.
-
-    Args:
-        data: The file's bytes, or a prefix of them.
-        header: The header of the file.
-    """
+    """Returns the checks of a file or a prefix; None if it has none or they are damaged."""
     if Section.CHECKS not in header.sections:
         return None
     start, length = header.sections[Section.CHECKS]

@@ -1,7 +1,4 @@
-"""The contents of a file: architectures, quantised models and ancillary data.
-
-An encoder passes them to the bitstream writer, and the bitstream reader passes them to a decoder.
-"""
+"""The contents of a file: architectures, quantised models and ancillary data."""
 
 from __future__ import annotations
 
@@ -48,14 +45,8 @@ class QuantizedModel(Protocol):
 
 @dataclass(frozen=True)
 class Ancillary:
-    """The data of a file besides the coded pixels.
-
-    Args:
-        metadata: ICC profile, Exif block and XMP packet.
-        alpha: The alpha channel, uint8 or uint16 [H, W]; None for an opaque image.
-        gray_as_rgb: Whether an image that is coded as gray decodes to RGB.
-    """
+    """The data of a file besides the coded pixels."""
 
     metadata: Metadata = field(default_factory=Metadata)
-    alpha: Pixels | None = None
-    gray_as_rgb: bool = False
+    alpha: Pixels | None = None  # uint8 or uint16 [H, W]; None for an opaque image
+    gray_as_rgb: bool = False  # whether an image that is coded as gray decodes to RGB

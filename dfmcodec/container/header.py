@@ -1,8 +1,4 @@
-"""The header of a `.dfm` file: all that is known of an image before decoding.
-
-`layout` defines the fields. Each codec has a `HeaderForm`, which maps them to an architecture and
-back.
-"""
+"""The header of a `.dfm` file: all that is known of an image before decoding."""
 
 from __future__ import annotations
 
@@ -93,9 +89,7 @@ class Header:
         return header_form(self.architecture.model).check_count(self.architecture)
 
     def section_bytes(self) -> dict[str, int]:
-        """Returns the sizes of the container and of each section in bytes, by name. Their sum is
-        the file size.
-        """
+        """Returns the sizes of the container and of each section, whose sum is the file size."""
         lengths = {section.title: length for section, (_, length) in self.sections.items()}
         return {"container": self.file_bytes - sum(lengths.values()), **lengths}
 
@@ -112,15 +106,10 @@ def write_header(model: QuantizedModel, sections: Mapping[Section, bytes]) -> by
 
 
 def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
-    """Reads the header alone. Sections and CRC-32 are not checked.
+    """Reads the header alone, from a file or a prefix. Sections and CRC-32 are not checked.
 
-    Args:
-        data: The file's bytes, or a prefix that contains the complete header.
-        max_pixels: The largest number of pixels that an image may have.
-
-    Raises:
-        FormatError: The file is not a .dfm file; or the header is truncated, damaged, of a newer
-            version or beyond the limits.
+    Raises FormatError if it is not one of a .dfm file, truncated, damaged, of a newer version or
+    beyond the limits.
     """
     if not data:
         msg = "the file is empty"
@@ -144,12 +133,7 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
 
 
 def _check_sections(sections: Mapping[Section, tuple[int, int]], architecture: Architecture, form: HeaderForm) -> None:
-    """Refuses combinations of sections that no encoder writes.
-
-    Raises:
-        CorruptError: The main section of the codec is missing, a section is of another codec, or
-            the rgb section is not empty or belongs to an image of three channels.
-    """
+    """Raises CorruptError for combinations of sections that no encoder writes."""
     main, own = form.main_section, (form.main_section, *form.optional_sections)
     foreign = next((section for section in sections if is_own(section) and section not in own), None)
     problem = None
@@ -167,19 +151,7 @@ def _check_sections(sections: Mapping[Section, tuple[int, int]], architecture: A
 def _read_section_table(
     data: bytes, table: int, values: Mapping[str, int], form: HeaderForm
 ) -> tuple[dict[Section, tuple[int, int]], int]:
-    """Returns the (offset, length) of each section, and the length of the file.
-
-    Args:
-        data: The file's bytes.
-        table: The offset of the section table.
-        values: The fields of the header.
-        form: The header form of the codec.
-
-    Raises:
-        TruncatedError: The data ends within the table.
-        UnsupportedVersionError: A section is unknown.
-        CorruptError: A section occurs twice.
-    """
+    """Returns the (offset, length) of each section, and the length of the file."""
     count = form.section_count(values)
     start = table + count * SECTION_ENTRY.size
     require(data, start)

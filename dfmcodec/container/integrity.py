@@ -23,23 +23,14 @@ _BEST_EFFORT = "or decode what is left with dfm decode --best-effort"
 
 @dataclass(frozen=True)
 class FileState:
-    """The damage of a file, as far as its bytes show it before decoding.
-
-    Args:
-        data: The file's bytes.
-        header: The header of the file.
-        checks: The checks of the file; None if it has none or they are damaged.
-        header_damaged: Whether the check of the header does not match.
-        damaged: The sections whose checks do not match.
-        file_problems: Sentences about damage that belongs to no section.
-    """
+    """The damage of a file, as far as its bytes show it before decoding."""
 
     data: bytes
     header: Header
-    checks: Checks | None
-    header_damaged: bool
-    damaged: frozenset[Section]
-    file_problems: tuple[str, ...]
+    checks: Checks | None  # None if there are none or they are damaged
+    header_damaged: bool  # its check does not match
+    damaged: frozenset[Section]  # their checks do not match
+    file_problems: tuple[str, ...]  # sentences about damage that belongs to no section
 
     @property
     def problems(self) -> list[str]:
@@ -52,12 +43,7 @@ class FileState:
         return [f"{self._describe(section)} is damaged"] if section in self.damaged else []
 
     def refuse_damage(self) -> None:
-        """Refuses a file that is not intact.
-
-        Raises:
-            TruncatedError: Bytes are missing at the end of the file.
-            CorruptError: The file is damaged.
-        """
+        """Raises TruncatedError or CorruptError for a file that is not intact."""
         self.refuse_damaged_header()
         if len(self.data) < self.header.file_bytes:
             msg = f"the file is truncated: {'; '.join(self.problems)}; get a complete copy, {_BEST_EFFORT}"
@@ -67,22 +53,13 @@ class FileState:
             raise CorruptError(msg)
 
     def refuse_damaged_header(self) -> None:
-        """Refuses a file whose header is damaged.
-
-        Raises:
-            CorruptError: The check of the header does not match.
-        """
+        """Raises CorruptError if the check of the header does not match."""
         if self.header_damaged:
             msg = f"{'; '.join(self.problems)}; nothing after it can be decoded, {_ANOTHER_COPY}"
             raise CorruptError(msg)
 
     def section(self, section: Section) -> bytes:
-        """Returns the bytes of a section, which must be present and intact.
-
-        Raises:
-            TruncatedError: The section is cut off or missing.
-            CorruptError: The check of the section does not match.
-        """
+        """Returns a section. Raises TruncatedError if it is cut off, CorruptError if damaged."""
         if self.missing_bytes(section):
             msg = f"{self._describe(section)} {'ends early' if self.present(section) else 'is missing'}"
             raise TruncatedError(msg)
@@ -107,12 +84,7 @@ class FileState:
 
 
 def examine(data: bytes, header: Header) -> FileState:
-    """Determines the state of a file.
-
-    Args:
-        data: The file's bytes, or a prefix that contains the complete header.
-        header: The header of the file.
-    """
+    """Determines the state of a file, given its bytes or a prefix with the complete header."""
     missing, end = header.file_bytes - len(data), header.file_bytes - CRC.size
     checks = read_checks(data, header)
     is_right = missing <= 0 and zlib.crc32(memoryview(data)[:end]) == CRC.unpack_from(data, end)[0]
@@ -152,15 +124,7 @@ def _range(start: int, stop: int) -> str:
 
 @contextmanager
 def record_loss(losses: list[str] | None, consequence: str) -> Iterator[None]:
-    """Records an unreadable optional part as a loss instead of raising the error.
-
-    Args:
-        losses: The list to which the loss is added; None to raise the error.
-        consequence: The effect of the loss on the image.
-
-    Raises:
-        FormatError: The body of the `with` statement raised it, and `losses` is None.
-    """
+    """Records a FormatError as a loss, with its consequence; without a list, raises it."""
     try:
         yield
     except FormatError as error:

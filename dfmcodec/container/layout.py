@@ -13,20 +13,14 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NoReturn
 
 from dfmcodec.codecs.registry import Model
 from dfmcodec.container.contents import Architecture, QuantizedModel
-from dfmcodec.errors import (
-    CorruptError,
-    FormatError,
-    LimitError,
-    TruncatedError,
-    UnsupportedVersionError,
-)
+from dfmcodec.errors import CorruptError, FormatError, LimitError, TruncatedError, UnsupportedVersionError
 from dfmcodec.image import BIT_DEPTHS, MAX_SIDE
 
 MAGIC = b"\x89DFM"
@@ -48,25 +42,14 @@ def _always(_: Values) -> bool:
 
 @dataclass(frozen=True)
 class Field:
-    """A field of the header.
+    """A field of the header."""
 
-    Args:
-        name: The key of the field in the values of a header. docs/format.md uses the same name,
-            with spaces.
-        code: "B", "H" or "I" of `struct`, little-endian and unsigned, or `LEB128`.
-        allowed: The values that are valid in this version.
-        when: Indicates, from the values of earlier fields, whether the field is present.
-        less: The number that is subtracted from a value before it is stored.
-        refusal: The error for a value that is not allowed: damage, a newer version, or an
-            impossible image size.
-    """
-
-    name: str
-    code: str
-    allowed: Container[int]
-    when: Callable[[Values], bool] = _always
-    less: int = 0
-    refusal: type[FormatError] = CorruptError
+    name: str  # its key in the values of a header; with spaces in docs/format.md
+    code: str  # "B", "H" or "I" of `struct`, little-endian and unsigned, or `LEB128`
+    allowed: Sequence[int]  # the values that are valid in this version
+    when: Callable[[Values], bool] = _always  # whether it is present, given the values of earlier fields
+    less: int = 0  # is subtracted from a value before it is stored
+    refusal: type[FormatError] = CorruptError  # for other values: damage, a newer version, an impossible size
 
     @property
     def size(self) -> int:
@@ -74,16 +57,12 @@ class Field:
         return 1 if self.code == LEB128 else struct.calcsize(f"<{self.code}")
 
     def pack(self, value: int) -> bytes:
-        """Returns the bytes of a value."""
         stored = value - self.less
         return _leb128(stored) if self.code == LEB128 else struct.pack(f"<{self.code}", stored)
 
     def unpack(self, data: bytes, at: int) -> tuple[int, int]:
-        """Returns the value at an offset, and the offset after it.
-
-        Raises:
-            TruncatedError: The data ends before the field does.
-            FormatError: The value is not allowed; see `refusal`.
+        """Returns the value at an offset and the offset after it. Raises FormatError; see
+        `refusal`.
         """
         if self.code == LEB128:
             stored, after = _read_leb128(data, at)
@@ -118,10 +97,7 @@ WEIGHTS_ID = Field("weights_id", "I", WORD)
 def long_header(network: tuple[Field, ...], further: tuple[Field, ...] = ()) -> tuple[Field, ...]:
     """Returns the fields of a codec whose header describes the image and a network.
 
-    Args:
-        network: The fields that describe the network.
-        further: The fields after the number of sections. `further_bytes` stores their size, so that
-            a later version can add fields.
+    `further_bytes` stores the size of `further`, so that a later version can add fields.
     """
     least = sum(field.size for field in further if field.when is _always)
     sizes = sorted({least, sum(field.size for field in further)})
@@ -131,11 +107,7 @@ def long_header(network: tuple[Field, ...], further: tuple[Field, ...] = ()) -> 
 
 def image_values(model: QuantizedModel, section_count: int) -> dict[str, int]:
     """Returns the values of the fields of `long_header` that describe the image."""
-    return {
-        "channels": model.architecture.channels,
-        "bit_depth": model.bit_depth,
-        "section_count": section_count,
-    }
+    return {"channels": model.architecture.channels, "bit_depth": model.bit_depth, "section_count": section_count}
 
 
 _FIRST_SKIPPED = 128  # sections from this id on change no sample; unknown ones are skipped
@@ -183,32 +155,21 @@ def is_own(section: Section) -> bool:
 class HeaderForm:
     """The header fields and the sections of a codec's files.
 
-    Args:
-        model: The codec.
-        fields: The codec's fields after `FIRST_FIELDS`, in order.
-        values: Maps a quantised model and the number of sections in the table to these fields.
-        architecture: Maps the fields to the architecture.
-        main_section: The section that every file has.
-        early_sections: Optional sections that are written before the metadata.
-        late_sections: Optional sections that are written between the metadata and the main section.
-        check_count: Maps the architecture to the number of symbol checks.
-        main_bytes: The field with the length of the main section, if that is the first section and
-            is not in the section table.
-        bit_depth: Maps the fields to the bits per sample.
-        section_count: Maps the fields to the number of sections in the table.
+    `main_bytes` is the field with the length of the main section, if that is the first section and
+    is not in the section table.
     """
 
     model: Model
-    fields: tuple[Field, ...]
-    values: Callable[[Any, int], dict[str, int]]
+    fields: tuple[Field, ...]  # after `FIRST_FIELDS`, in order
+    values: Callable[[Any, int], dict[str, int]]  # of these fields, for a model and the sections in the table
     architecture: Callable[[Values], Architecture]
-    main_section: Section
-    early_sections: tuple[Section, ...] = ()
-    late_sections: tuple[Section, ...] = ()
-    check_count: Callable[[Any], int] = lambda arch: 0
+    main_section: Section  # every file has it
+    early_sections: tuple[Section, ...] = ()  # optional, written before the metadata
+    late_sections: tuple[Section, ...] = ()  # optional, written between the metadata and the main section
+    check_count: Callable[[Any], int] = lambda arch: 0  # the number of symbol checks
     main_bytes: str | None = None
     bit_depth: Callable[[Values], int] = lambda values: values["bit_depth"]
-    section_count: Callable[[Values], int] = lambda values: values["section_count"]
+    section_count: Callable[[Values], int] = lambda values: values["section_count"]  # in the table
 
     @property
     def optional_sections(self) -> tuple[Section, ...]:
@@ -217,9 +178,7 @@ class HeaderForm:
 
     @property
     def section_order(self) -> tuple[Section, ...]:
-        """The order in which sections are written. Sections that are needed first come first, so
-        that a prefix of a file is useful.
-        """
+        """The order of the sections in a file: those that a prefix needs first come first."""
         main = (self.main_section,)
         first, last = ((), main) if self.main_bytes is None else (main, ())
         of_image = (Section.RGB, Section.METADATA)
@@ -231,42 +190,24 @@ class HeaderForm:
 
 
 def header_form(model: Model) -> HeaderForm:
-    """Returns the header form of a codec."""
     form: HeaderForm = model.record().header
     return form
 
 
 def further_bytes(model: Model, is_tiled: bool = False) -> int:
-    """Returns the value of the field `further_bytes`: the size of a codec's further fields, in
-    bytes.
-    """
-    sizes = [size for field in header_form(model).fields if field.name == "further_bytes" for size in _listed(field)]
+    """Returns the size of a codec's further fields, in bytes."""
+    sizes = [size for field in header_form(model).fields if field.name == "further_bytes" for size in field.allowed]
     return sizes[-1 if is_tiled else 0] if sizes else 0
 
 
-def _listed(field: Field) -> tuple[int, ...]:
-    """Returns the allowed values of a field, which must be a tuple."""
-    assert isinstance(field.allowed, tuple)
-    return field.allowed
-
-
 def write_fields(values: Values) -> bytes:
-    """Returns the magic and the fields of a header. `values` must contain every field that is
-    present.
-    """
+    """Returns the magic and all fields that are present."""
     present = header_form(MODELS[values["model"]]).present(values)
     return MAGIC + b"".join(field.pack(values[field.name]) for field in present)
 
 
 def read_fields(data: bytes) -> tuple[dict[str, int], int]:
-    """Returns the values of a header's fields, and the offset after them.
-
-    Args:
-        data: The file's bytes, or a prefix of them. The caller has checked the magic.
-
-    Raises:
-        FormatError: A field is truncated or has a value that is not allowed; see `Field.unpack`.
-    """
+    """Returns the values of a header's fields and the offset after them. Raises FormatError."""
     values: dict[str, int] = {}
     at = len(MAGIC)
     for field in FIRST_FIELDS:
@@ -278,9 +219,7 @@ def read_fields(data: bytes) -> tuple[dict[str, int], int]:
 
 
 def fields_bytes(model: Model, is_tiled: bool = False) -> int:
-    """Returns the size of magic and fields in bytes. For a code, this is exact if `code_bytes` is
-    below 128.
-    """
+    """Returns the size of magic and fields in bytes, exact for a code below 128 bytes."""
     values = {"model": model.code, "further_bytes": further_bytes(model, is_tiled)}
     return len(MAGIC) + sum(field.size for field in header_form(model).present(values))
 
@@ -292,30 +231,14 @@ def container_bytes(model: Model, is_tiled: bool = False) -> int:
 
 
 def require(data: bytes, size: int) -> None:
-    """Refuses data that ends before a given offset in the header.
-
-    Args:
-        data: The file's bytes, or a prefix of them.
-        size: The least length, in bytes.
-
-    Raises:
-        TruncatedError: The data is shorter.
-    """
+    """Raises TruncatedError if data ends before a given offset in the header."""
     if len(data) < size:
         msg = f"the file ends after {len(data)} bytes, inside its header; it is truncated; get a complete copy"
         raise TruncatedError(msg)
 
 
 def refuse_unknown(what: str, data: bytes) -> NoReturn:
-    """Refuses a feature that a newer version may have introduced.
-
-    Args:
-        what: The unknown feature and its place, for the message.
-        data: The file's bytes. Their CRC-32 shows whether damage may be the cause.
-
-    Raises:
-        UnsupportedVersionError: Always.
-    """
+    """Raises UnsupportedVersionError for a feature that a newer version may have introduced."""
     is_complete = data[-CRC.size :] == CRC.pack(zlib.crc32(data[: -CRC.size]))
     advice = "update dfmcodec" if is_complete else "update dfmcodec, or get a complete copy: its CRC-32 does not match"
     msg = f"{what} is unknown to this program; {advice}"

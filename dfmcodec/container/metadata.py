@@ -1,6 +1,4 @@
-"""The metadata section: ICC profile, Exif block, XMP packet, colour code points (CICP) and
-significant bits <-> a msgpack map.
-"""
+"""The metadata section: ICC profile, Exif, XMP, code points, significant bits <-> a msgpack map."""
 
 from __future__ import annotations
 
@@ -27,35 +25,24 @@ _MOST_ENTRIES, _LONGEST_NAME = 64, 64  # of a map; later versions may add entrie
 
 
 def pack_metadata(metadata: Metadata) -> bytes:
-    """Returns the metadata section: a msgpack map from names to bytes. The six bytes before an Exif
-    block are removed; `unpack_metadata` restores them.
-
-    Raises:
-        ConfigError: The metadata is larger than the format allows.
-    """
+    """Returns the metadata section, a msgpack map. Raises ConfigError if it is too large."""
     entries = metadata.present()
-    block = entries.get("exif", b"").removeprefix(tiff.EXIF_PREFIX)
+    block = entries.get("exif", b"").removeprefix(tiff.EXIF_PREFIX)  # `unpack_metadata` restores it
     if block.startswith(_TIFF_SIGNATURES):
         entries["exif"] = block
     packed: bytes = msgpack.packb(entries, use_bin_type=True)
     if len(packed) > MAX_METADATA_BYTES:
-        msg = (
-            f"{len(packed)} bytes of metadata, more than the {MAX_METADATA_BYTES} that fit; leave some out with --strip"
-        )
+        found = f"{len(packed)} bytes of metadata, more than the {MAX_METADATA_BYTES} that fit"
+        msg = f"{found}; leave some out with --strip"
         raise ConfigError(msg)
     return packed
 
 
 def unpack_metadata(body: bytes | None, bit_depth: int = 16) -> Metadata:
-    """Reads a metadata section. Inverts `pack_metadata`.
+    """Reads a metadata section, if there is one. Inverts `pack_metadata`.
 
-    Args:
-        body: The section; None gives empty metadata.
-        bit_depth: The bits per sample. All 8 bits of 8-bit samples are significant.
-
-    Raises:
-        CorruptError: The section is not a valid map.
-        LimitError: The section is too large.
+    All 8 bits of 8-bit samples are significant. Raises CorruptError for an invalid map, LimitError
+    for one that is too large.
     """
     if body is None:
         return Metadata()
@@ -80,12 +67,9 @@ def unpack_metadata(body: bytes | None, bit_depth: int = 16) -> Metadata:
 
 
 def _metadata_of(pairs: Iterable[tuple[Any, Any]]) -> Metadata:
-    """Returns the metadata of a map's entries. Unknown names and invalid code points are skipped. A
-    map within a map is refused as soon as it ends.
+    """Returns the metadata of a map's entries, without unknown names and invalid code points.
 
-    Raises:
-        ValueError: A name occurs twice or is not text, a value is not bytes, code points have the
-            wrong length, or the number of bits is out of range.
+    Raises ValueError for an invalid entry. A map within a map is refused as soon as it ends.
     """
     entries = list(pairs)  # msgpack in pure Python passes a generator
     found = dict(entries)

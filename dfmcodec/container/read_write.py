@@ -1,7 +1,6 @@
 """The `.dfm` container: a quantised model and ancillary data <-> the bytes of a file.
 
-A file consists of the header with its section table, the sections, and a CRC-32. `header` and
-`layout` define the header, `section_form` the sections of each codec.
+`header` and `layout` define the header, `section_form` the sections of each codec.
 """
 
 from __future__ import annotations
@@ -25,15 +24,9 @@ _EARLY_METADATA_FRACTION = 1 / 8  # of the main section; longer metadata goes to
 
 
 def write(model: QuantizedModel, ancillary: Mapping[Section, bytes] | None = None, checked: bool = True) -> bytes:
-    """Serialises a quantised model to the bytes of a `.dfm` file.
+    """Serialises a quantised model, and sections of ancillary data, to the bytes of a `.dfm` file.
 
-    Args:
-        model: The model.
-        ancillary: The sections of ancillary data; see `ancillary_sections`.
-        checked: Whether to write checks, if they take at most `CHECKS_FRACTION` of the file.
-
-    Returns:
-        The bytes of the file.
+    Checks are written if they take at most `CHECKS_FRACTION` of the file.
     """
     codec = model.architecture.model
     header, form = header_form(codec), section_form(codec)
@@ -57,11 +50,7 @@ def write(model: QuantizedModel, ancillary: Mapping[Section, bytes] | None = Non
 
 
 def ancillary_sections(ancillary: Ancillary) -> dict[Section, bytes]:
-    """Returns the sections of ancillary data.
-
-    Raises:
-        ConfigError: The metadata is larger than the format allows.
-    """
+    """Returns the sections of ancillary data. Raises ConfigError for too much metadata."""
     sections = {}
     if ancillary.metadata:
         sections[Section.METADATA] = pack_metadata(ancillary.metadata)
@@ -77,15 +66,7 @@ def _ordered(sections: Mapping[Section, bytes], order: Sequence[Section]) -> dic
 
 
 def read(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[QuantizedModel, Ancillary]:
-    """Reads the model and the ancillary data of an intact file. Inverts `write`.
-
-    Args:
-        data: The file's bytes.
-        max_pixels: The largest number of pixels that an image may have.
-
-    Raises:
-        FormatError: See `read_region`.
-    """
+    """Reads model and ancillary data of an intact file. Inverts `write`; see `read_region`."""
     model, ancillary, _ = read_region(data, None, max_pixels)
     return model, ancillary
 
@@ -97,18 +78,12 @@ def read_region(
     finest_level: int = 0,
     losses: list[str] | None = None,
 ) -> tuple[QuantizedModel, Ancillary, Region]:
-    """Reads a region of a file's image.
+    """Reads a region, or all, of a file's image. Latents of tiles outside it are not decoded.
 
-    Args:
-        data: The file's bytes.
-        region: The region to read; None for the complete image. Latents of tiles outside it are not
-            decoded.
-        max_pixels: The largest number of pixels that an image may have. A larger one is refused
-            before memory is allocated for it.
-        finest_level: The finest decomposition level to decode. Above 0, the model is of an image
-            that is smaller by a factor of 2^finest_level.
-        losses: A list to which a sentence is added for each missing or damaged part, if the rest of
-            the image can be read; None to refuse a file that is not intact.
+    An image with more than `max_pixels` is refused before memory is allocated for it. With a
+    `finest_level` above 0, the model is of an image that is smaller by a factor of 2^finest_level.
+    With a list of `losses`, a sentence is added for each missing or damaged part, if the rest of
+    the image can be read; without, a file that is not intact is refused.
 
     Returns:
         The model; the ancillary data, with the alpha of the region only; and the region of the
@@ -143,14 +118,12 @@ def read_ancillary(data: bytes, region: Region | None, max_pixels: int = MAX_PIX
 
 
 def _complete(data: bytes, max_pixels: int) -> FileState:
-    """Returns the state of a file, which must be intact; see `read_region` for the errors."""
     state = examine(data, read_header(data, max_pixels))
     state.refuse_damage()
     return state
 
 
 def _ancillary_of(state: FileState, region: Region | None, losses: list[str] | None) -> Ancillary:
-    """Returns the ancillary data, with the alpha of a region; see `read_region`."""
     header = state.header
     alpha, metadata = None, Metadata()
     if Section.ALPHA in header.sections:

@@ -19,17 +19,10 @@ Read = tuple[QuantizedModel, Region]  # a model and the region of its samples
 
 @dataclass(frozen=True)
 class SectionForm:
-    """The functions that map the models of a codec to sections of a file, and back.
-
-    Args:
-        write: Maps a quantised model to the bodies of its sections.
-        read: Maps the state of a file, the requested region, the finest decomposition level and a
-            list of losses to the model and the region of its samples; see `read_write.read_region`.
-        symbol_checks: Maps a model to the checks of its symbols.
-    """
+    """The functions that map the models of a codec to sections of a file, and back."""
 
     write: Callable[[Any], Sections]
-    read: Callable[[FileState, Region | None, int, Losses], Read]
+    read: Callable[[FileState, Region | None, int, Losses], Read]  # the arguments of `read_write.read_region`
     symbol_checks: Callable[[Any], list[int]] = lambda model: []
 
 
@@ -40,5 +33,4 @@ def section_form(model: Model) -> SectionForm:
 
 
 def complete_region(state: FileState) -> Region:
-    """Returns the region of all pixels of a file's image."""
     return Region(0, 0, state.header.height, state.header.width)

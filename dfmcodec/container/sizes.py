@@ -11,12 +11,7 @@ STREAM_SECTION_BYTES = SECTION_ENTRY.size + 4  # overhead of a range-coded secti
 
 
 def checks_file_bytes(sections: int, symbol_checks: int) -> int:
-    """Returns the number of bytes that a checks section adds to a file.
-
-    Args:
-        sections: The number of sections except the checks section.
-        symbol_checks: The number of symbol checks.
-    """
+    """Returns the number of bytes that a checks section adds to a file; see `checks_bytes`."""
     return SECTION_ENTRY.size + checks_bytes(sections, symbol_checks)
 
 

@@ -1,6 +1,4 @@
-"""Engines that process shards: this process, local processes, Dask, or any executor of
-`concurrent.futures`.
-"""
+"""Engines that process shards: local processes, Dask, or an executor of `concurrent.futures`."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import parent_process
@@ -51,23 +49,15 @@ _LEAVE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)
 class Engine:
     """Engine that processes shards.
 
-    Args:
-        name: "local", "dask", or `module:factory` for a function without arguments that returns an
-            executor of `concurrent.futures`.
-        processes: The number of shards at a time. Dask with an address uses one per thread of its
-            workers, if that is more.
-        address: The address of Dask's scheduler; None starts one on this host.
-        resources: The Dask worker resources that each shard needs, by name.
-
     Raises:
         ConfigError: The engine is unknown, or the options contradict each other.
         MissingPackageError: The package of the engine is not installed.
     """
 
-    name: str
-    processes: int
-    address: str | None = None
-    resources: tuple[tuple[str, float], ...] = ()
+    name: str  # "local", "dask", or `module:factory` of an executor of `concurrent.futures`
+    processes: int  # shards at a time; with an address, at least the threads of the workers
+    address: str | None = None  # of Dask's scheduler; None starts one on this host
+    resources: tuple[tuple[str, float], ...] = ()  # of a Dask worker, needed by each shard, by name
 
     def __post_init__(self) -> None:
         if self.name not in (LOCAL, DASK) and ":" not in self.name:
@@ -83,11 +73,7 @@ class Engine:
             _factory_of(self.name)  # checks that it exists
 
     def check_store(self, url: str) -> None:
-        """Raises an error if workers cannot access the store.
-
-        Raises:
-            ConfigError: The store exists only in this process.
-        """
+        """Raises a ConfigError if the store exists only in this process, but workers need it."""
         if scheme_of(url) == "memory" and (self.name != LOCAL or self.processes > 1):
             msg = "memory:// exists only in this process; use one process, without --engine"
             raise ConfigError(msg)
@@ -107,35 +93,25 @@ class Engine:
             DfmError: The engine cannot be reached.
         """
         keep_current_folder_out()
-        run = _Run(finish)
+        deaths: Counter[Shard] = Counter()
+
+        def following(shard: Shard, result: ShardResult | None) -> list[Shard]:
+            """Passes on a result. Repeats a shard whose worker died, which has the result None."""
+            if result is None:
+                deaths[shard] += 1
+                if deaths[shard] < _MAX_DEATHS:
+                    return [shard]
+                result = ShardResult(shard, None, error=f"its workers died {_MAX_DEATHS} times; run again")
+            finish(result)
+            return []
+
         if self.name == LOCAL:
-            run_jobs(try_shard, shards, self.processes, run.following, should_stop)
-        else:
-            run_in_executors(self._executor, _try_in_worker, shards, run.following, should_stop, _error_result, _POLL_S)
-
-    def _executor(self, _alone: bool) -> AbstractContextManager[tuple[Executor, Callable[[], int]]]:
-        """Returns an executor, and a function that returns the number of shards that it can process
-        at a time.
-        """
-        return _dask(self) if self.name == DASK else _from_factory(self)
-
-
-class _Run:
-    """Callback of a run. It passes on results and repeats lost shards."""
-
-    def __init__(self, finish: Callable[[ShardResult], None]) -> None:
-        self._finish = finish
-        self._deaths: Counter[Shard] = Counter()
-
-    def following(self, shard: Shard, result: ShardResult | None) -> list[Shard]:
-        """Returns the shards that follow a shard. A result of None means that its worker died."""
-        if result is None:
-            self._deaths[shard] += 1
-            if self._deaths[shard] < _MAX_DEATHS:
-                return [shard]
-            result = ShardResult(shard, None, error=f"its workers died {_MAX_DEATHS} times; run again")
-        self._finish(result)
-        return []
+            run_jobs(try_shard, shards, self.processes, following, should_stop)
+            return
+        provide = _dask if self.name == DASK else _from_factory
+        run_in_executors(
+            lambda _alone: provide(self), _try_in_worker, shards, following, should_stop, _error_result, _POLL_S
+        )
 
 
 def _try_in_worker(shard: Shard) -> ShardResult:
@@ -167,9 +143,7 @@ def _end_after(parent: BaseProcess) -> None:
 
 
 def _error_result(shard: Shard, error: Exception) -> ShardResult | None:
-    """Returns the result of a shard for which the engine raised an error; None if its worker was
-    lost.
-    """
+    """Returns the result for an error of the engine; None if the shard's worker was lost."""
     if type(error).__name__ in _DEATHS:
         return None
     said = " ".join(str(error).split())
@@ -178,11 +152,7 @@ def _error_result(shard: Shard, error: Exception) -> ShardResult | None:
 
 
 def _factory_of(name: str) -> Callable[[], object]:
-    """Returns the function of a user's module that creates an executor.
-
-    Raises:
-        ConfigError: The function does not exist.
-    """
+    """Returns the function of a user's module that creates an executor."""
     module, _, function = name.partition(":")
     try:
         factory: Callable[[], object] = getattr(importlib.import_module(module), function)
@@ -205,9 +175,7 @@ def _from_factory(engine: Engine) -> Iterator[tuple[Executor, Callable[[], int]]
 
 @contextmanager
 def _dask(engine: Engine) -> Iterator[tuple[Executor, Callable[[], int]]]:
-    """Provides a client of Dask as an executor. Starts a scheduler and workers if no address is
-    given.
-    """
+    """Provides a client of Dask as an executor. Starts Dask if no address is given."""
     import dask
 
     quiet = {"distributed": "error", "tornado": "critical"}
@@ -245,19 +213,12 @@ def _dask(engine: Engine) -> Iterator[tuple[Executor, Callable[[], int]]]:
 def _executor_of(client: Any, engine: Engine) -> tuple[Executor, Callable[[], int]]:
     """Returns the executor of a client. It receives only as many shards as its workers can start
     immediately, so that none starts after a request to stop.
-
-    Raises:
-        ConfigError: No connected worker has the resources.
     """
     resources = dict(engine.resources)
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    if workers and not any(_has(worker["resources"], resources) for worker in workers):
+    given = [worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
+    if given and not any(all(one.get(name, 0) >= amount for name, amount in resources.items()) for one in given):
         wanted = " ".join(f"{name}={amount:g}" for name, amount in resources.items())
         msg = f"no worker of Dask has the resources {wanted}; start workers with --resources '{wanted}'"
         raise ConfigError(msg)
     executor: Executor = client.get_executor(pure=False, **({"resources": resources} if resources else {}))
     return executor, lambda: max(engine.processes, sum(client.nthreads().values()))
-
-
-def _has(given: dict[str, float], wanted: dict[str, float]) -> bool:
-    return all(given.get(name, 0) >= amount for name, amount in wanted.items())

@@ -1,4 +1,8 @@
-"""Progress of a corpus, determined from its store."""
+"""Progress of a corpus, determined from its store.
+
+All functions raise a DfmError if the store cannot be used, or if a package that it needs is not
+installed.
+"""
 
 from __future__ import annotations
 
@@ -6,44 +10,35 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache, partial
-from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from dfmcodec.corpus.forms import read_entries
 from dfmcodec.corpus.forms.entry import require_pyarrow
 from dfmcodec.corpus.job import Job
 from dfmcodec.corpus.outputs import archive
 from dfmcodec.corpus.plan import Plan, read_plan
-from dfmcodec.corpus.records import DONE, FAILED, Commit, ImageRow, commit_name, forget, read_commit, read_rows
-from dfmcodec.corpus.sources import FILES, RECORDS, Item
+from dfmcodec.corpus.records import DONE, FAILED, Commit, ImageRow, forget, read_commit, read_rows
+from dfmcodec.corpus.sources import BEGAN, COMMIT, FILES, RECORDS, Item, record_name
 from dfmcodec.corpus.store import Store, scheme_of, version_of
 from dfmcodec.errors import ConfigError, DfmError
 from dfmcodec.files.names import as_unicode
 
+T = TypeVar("T")
 _THREADS = 16  # for waiting on a store
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of a corpus or a part of it.
-
-    Args:
-        shards: The number of shards.
-        shards_done: The number of finished shards.
-        shards_begun: The number of shards that were started and are not finished.
-        images: The number of images; None if tars were not read to the end.
-        total: The sum of the commits.
-        shards_lost: How many were done, but have outputs that are missing or of another size.
-    """
+    """Progress of a corpus or a part of it."""
 
     shards: int
     shards_done: int
-    shards_begun: int
-    images: int | None
+    shards_begun: int  # started and not finished
+    shards_lost: int  # finished, but with outputs that are missing or of another size
+    images: int | None  # None if tars were not read to the end
     total: Commit
-    shards_lost: int = 0
 
     @property
     def is_complete(self) -> bool:
@@ -52,30 +47,20 @@ class Progress:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON."""
-        counts = {name: getattr(self.total, name) for name in Commit.__dataclass_fields__}
-        return {
-            "shards": self.shards,
-            "shards_done": self.shards_done,
-            "shards_begun": self.shards_begun,
-            "shards_lost": self.shards_lost,
-            "images": self.images,
-            **counts,
-        }
+        values = asdict(self)
+        counts: dict[str, Any] = values.pop("total")
+        return values | counts
 
 
 @dataclass(frozen=True)
 class Part:
     """Shards for one of several hosts: each `of`-th, starting with the `number`-th.
 
-    Args:
-        number: The number of the part, from 1.
-        of: The number of parts.
-
     Raises:
         ConfigError: The part does not exist.
     """
 
-    number: int = 1
+    number: int = 1  # from 1
     of: int = 1
 
     def __post_init__(self) -> None:
@@ -102,49 +87,27 @@ def plan_of(store: Store) -> Plan:
 
 
 def open_shards(store: Store, numbers: Sequence[int]) -> list[int]:
-    """Returns the shards that are not finished, according to a new listing.
-
-    Raises:
-        DfmError: The store cannot be listed.
-    """
-    names = set(store.names(RECORDS))
-    return [number for number in numbers if f"{number:05d}.json" not in names]
+    """Returns the shards that are not finished, according to a new listing."""
+    done = set(_done(store, numbers))
+    return [number for number in numbers if number not in done]
 
 
 def progress(store: Store, plan: Plan, part: Part, lost: Collection[int] = ()) -> Progress:
-    """How far a part of a corpus is.
-
-    Args:
-        store: The store.
-        plan: Its plan.
-        part: The part.
-        lost: The shards that do not count as done, as `lost_outputs` gives them.
-
-    Raises:
-        DfmError: The store cannot be read.
-    """
+    """Returns the progress of a part of a corpus. Shards of `lost_outputs` do not count as done."""
     numbers, names = [number for number in part.shards(plan) if number not in lost], set(store.names(RECORDS))
-    commits = _commits(store, [number for number in numbers if f"{number:05d}.json" in names])
-    begun = sum(f"{number:05d}.began" in names for number in numbers)
+    commits = _commits(store, [number for number in numbers if f"{number:05d}.{COMMIT}" in names])
+    begun = sum(f"{number:05d}.{BEGAN}" in names for number in numbers)
     total = sum(commits.values(), Commit())
     images = plan.images if part.of == 1 else None
     shards = len(part.shards(plan))
     if images is None and len(commits) == shards:
         images = total.images
-    return Progress(shards, len(commits), begun - len(commits), images, total, len(lost))
+    return Progress(shards, len(commits), begun - len(commits), len(lost), images, total)
 
 
 def lost_outputs(store: Store, plan: Plan, part: Part) -> dict[int, list[str]]:
-    """Finds the outputs of done shards that are missing or of another size than was recorded, by
-    one listing of each folder.
-
-    Returns:
-        The names of these outputs, by the number of their shard.
-
-    Raises:
-        MissingPackageError: pyarrow is not installed.
-        DfmError: The store cannot be read.
-    """
+    """Returns the outputs of done shards that are missing or of another size than was recorded, by
+    the number of their shard. Lists each folder once."""
     require_pyarrow()
 
     @cache
@@ -153,16 +116,12 @@ def lost_outputs(store: Store, plan: Plan, part: Part) -> dict[int, list[str]]:
 
     def is_lost(output: str, size: int) -> bool:
         folder, _, name = output.rpartition("/")
-        found = sizes(folder).get(store.key(name))
-        return found is None or found != size
+        return sizes(folder).get(store.key(name)) != size
 
-    lost: dict[int, list[str]] = {}
     done = _done(store, part.shards(plan))
-    for number, outputs in _of_each(partial(_recorded_outputs, store, plan), done):
-        names = [name for name, size in outputs if is_lost(name, size)]
-        if names:
-            lost[number] = names
-    return lost
+    recorded = _of_each(partial(_recorded_outputs, store, plan), done)
+    lost = {number: [name for name, size in outputs if is_lost(name, size)] for number, outputs in recorded}
+    return {number: names for number, names in lost.items() if names}
 
 
 def _recorded_outputs(store: Store, plan: Plan, number: int) -> list[tuple[str, int]]:
@@ -180,13 +139,9 @@ def _unescaped(output: str) -> str:
 
 
 def do_again(store: Store, numbers: Iterable[int]) -> None:
-    """Takes back that shards are done. It stays noted which images killed their workers.
-
-    Raises:
-        OutputError: The store cannot be used.
-    """
+    """Takes back that shards are done. It stays noted which images killed their workers."""
     for number in numbers:
-        store.delete(commit_name(number))
+        store.delete(record_name(number, COMMIT))
 
 
 def check_sources(store: Store, plan: Plan, part: Part) -> None:
@@ -196,7 +151,6 @@ def check_sources(store: Store, plan: Plan, part: Part) -> None:
 
     Raises:
         ConfigError: A source was replaced.
-        DfmError: The store cannot be read.
     """
     if all(scheme_of(source) is not None for source in plan.job.sources):
         return
@@ -218,7 +172,7 @@ def _changed_source(store: Store, plan: Plan, number: int) -> tuple[str, str] | 
         version, failed = version_of(item.source), any(row.status == FAILED for row in ours)
         changed = [row for row in ours if row.source_version not in (None, version)]
         if version is not None and changed and not failed and not _holds_recorded_images(plan.job, item, ours):
-            return item.source, changed[0].output or commit_name(number)
+            return item.source, changed[0].output or record_name(number, COMMIT)
     return None
 
 
@@ -226,7 +180,7 @@ def _holds_recorded_images(job: Job, item: Item, rows: Sequence[ImageRow]) -> bo
     """Whether the images of an item are those that rows were made from, byte by byte."""
     recorded = {row.source: row.source_sha256 for row in rows}
     try:
-        entries = read_entries(job.source_form, item, job.column, job.places, job.skips_links)
+        entries = read_entries(job, item)
         found = {
             as_unicode(entry.source): hashlib.sha256(entry.read()).hexdigest() for entry in entries if entry.is_image
         }
@@ -236,27 +190,15 @@ def _holds_recorded_images(job: Job, item: Item, rows: Sequence[ImageRow]) -> bo
 
 
 def failures(store: Store, plan: Plan) -> Iterator[tuple[str, str]]:
-    """Yields the source and the error message of each image that failed.
-
-    Raises:
-        MissingPackageError: pyarrow is not installed.
-        DfmError: The store cannot be read.
-    """
+    """Yields the source and the error message of each image that failed."""
     require_pyarrow()
-    with_failures = _with_failures(store, range(plan.shards))
-    rows = chain.from_iterable(_in_threads(partial(read_rows, store), with_failures))
-    return ((row.source, row.error or "") for row in rows if row.status == FAILED)
+    for _, rows in _of_each(partial(read_rows, store), _with_failures(store, range(plan.shards))):
+        yield from ((row.source, row.error or "") for row in rows if row.status == FAILED)
 
 
 def retry_failed(store: Store, plan: Plan, part: Part) -> int:
-    """Resets the shards of a part in which images failed, so that they are processed again.
-
-    Returns:
-        The number of these shards.
-
-    Raises:
-        DfmError: The store cannot be used.
-    """
+    """Resets the shards of a part in which images failed, so that they are processed again. Returns
+    their number."""
     with_failures = _with_failures(store, part.shards(plan))
     for number in with_failures:
         forget(store, number)
@@ -269,21 +211,17 @@ def _with_failures(store: Store, numbers: Sequence[int]) -> list[int]:
 
 def _done(store: Store, numbers: Sequence[int]) -> list[int]:
     names = set(store.names(RECORDS))
-    return [number for number in numbers if f"{number:05d}.json" in names]
+    return [number for number in numbers if f"{number:05d}.{COMMIT}" in names]
 
 
 def _commits(store: Store, numbers: Sequence[int]) -> dict[int, Commit]:
-    commits = _in_threads(partial(read_commit, store), numbers)
-    return {number: commit for number, commit in zip(numbers, commits, strict=True) if commit is not None}
+    commits = _of_each(partial(read_commit, store), numbers)
+    return {number: commit for number, commit in commits if commit is not None}
 
 
-def _of_each(function: Callable[[int], Any], numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
-    """The values of a function for shards. Those of a few shards are held at a time."""
-    for at in range(0, len(numbers), _THREADS):
-        some = numbers[at : at + _THREADS]
-        yield from zip(some, _in_threads(function, some), strict=True)
-
-
-def _in_threads(function: Callable[[int], Any], numbers: Sequence[int]) -> list[Any]:
+def _of_each(function: Callable[[int], T], numbers: Sequence[int]) -> Iterator[tuple[int, T]]:
+    """Yields the values of a function for shards. Those of a few shards are held at a time."""
     with ThreadPoolExecutor(_THREADS) as threads:
-        return list(threads.map(function, numbers))
+        for at in range(0, len(numbers), _THREADS):
+            some = numbers[at : at + _THREADS]
+            yield from zip(some, threads.map(function, some), strict=True)

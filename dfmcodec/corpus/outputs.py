@@ -19,30 +19,19 @@ _NUMBERED = re.compile(r"(\d{5,18})/(\d{9,18})(\.[^/]*)?")  # results of `number
 
 @dataclass(frozen=True)
 class PlannedShard:
-    """Shard of a plan.
-
-    Args:
-        items: The items.
-        outputs: The names of the outputs, without invalid ones.
-        folder: The folder of outputs with numbers as names; None if there are none.
-    """
+    """Shard of a plan."""
 
     items: list[Item]
-    outputs: list[str]
-    folder: str | None = None
+    outputs: list[str]  # without invalid names
+    folder: str | None = None  # of outputs with numbers as names
 
 
 @dataclass(frozen=True)
 class _Names:
-    """Names that members of a tar or rows give to their outputs.
+    """Names that members of a tar or rows give to their outputs."""
 
-    Args:
-        named: Each name with its member or row.
-        unnamed: The numbers of rows without a name.
-    """
-
-    named: list[tuple[str, str]]
-    unnamed: Collection[int] = ()
+    named: list[tuple[str, str]]  # each name with its member or row
+    unnamed: Collection[int] = ()  # numbers of rows without a name
 
     def as_outputs(self, target_name: Callable[[str], str]) -> _Names:
         """Converts the names to names of outputs, without invalid ones."""
@@ -114,9 +103,7 @@ def _clashes(named: Iterable[tuple[str, str]], key: Callable[[str], str]) -> dic
 
 
 def _row_of(output: str, shards: Mapping[int, _Names]) -> tuple[int, int] | None:
-    """Returns the shard and number of a row without a name whose numbered output has the given
-    name; None if there is none.
-    """
+    """Returns the shard and number of the row without a name that has this output, or None."""
     match = _NUMBERED.fullmatch(output)
     if match is None:
         return None
@@ -126,9 +113,7 @@ def _row_of(output: str, shards: Mapping[int, _Names]) -> tuple[int, int] | None
 
 
 def _names_of_members(items: list[Item]) -> Iterator[_Names]:
-    """Yields the names in tars, read from their headers. Errors are reported later, when the shard
-    is processed.
-    """
+    """Yields the names in tars, from their headers. Errors are reported by their shards."""
     for item in items:
         named: list[tuple[str, str]] = []
         with suppress(DfmError):

@@ -1,6 +1,4 @@
-"""Untrusted names of images in tables. They are only read from folders and URL prefixes that the
-user allowed.
-"""
+"""Untrusted names of images in tables, read only from places that the user allowed."""
 
 from __future__ import annotations
 
@@ -9,11 +7,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from dfmcodec.corpus.store import check_scheme, local_path, scheme_of
+from dfmcodec.corpus.store import ATOMIC_SCHEMES, file_system_class, local_path, scheme_of
 from dfmcodec.errors import ConfigError, ImageError
 
 # Other schemes of fsspec give access to archives, caches and files of this host.
-_SCHEMES = ("http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
+_SCHEMES = ("http", "https", *ATOMIC_SCHEMES)
 _URL = re.compile(r"([^:/]+)://([^/]*)(/?.*)", re.DOTALL)
 
 
@@ -39,24 +37,17 @@ def _place(text: str) -> str:
         schemes = ", ".join(f"{one}://" for one in _SCHEMES)
         msg = f"names in tables are not followed to {scheme}://; --follow takes folders and {schemes}"
         raise ConfigError(msg)
-    check_scheme(scheme)
+    file_system_class(scheme)
     return text
 
 
 def followed(name: str, table: str, places: Sequence[str], skips_links: bool = False) -> str:
-    """Resolves a name in a table.
-
-    Args:
-        name: A path or URL. A relative path starts at the folder of the table.
-        table: The path or URL of the table.
-        places: The result of `places_of`.
-        skips_links: Whether to refuse paths with symbolic links below their place.
-
-    Returns:
-        The path or URL to read.
+    """Returns the path or URL to read for a name in a table. A relative path starts at the folder
+    of the table.
 
     Raises:
-        ImageError: The name is not in an allowed place.
+        ImageError: The name is not in a place of `places_of`, or leads there over a symbolic link
+            that is to be skipped.
     """
     scheme = scheme_of(name)
     if scheme is not None:
@@ -100,9 +91,7 @@ def _is_below(path: Path, folder: Path) -> bool:
 
 
 def _leads_over_link(path: Path, folder: Path) -> bool:
-    """Indicates whether a path below a folder, as `_is_below` finds it, contains a symbolic
-    link.
-    """
+    """Indicates whether a path below a folder, by `_is_below`, contains a symbolic link."""
     real, written = Path(os.path.realpath(folder)), Path(os.path.abspath(path))
     inner = written.relative_to(folder if written.is_relative_to(folder) else real)
     return Path(os.path.realpath(path)) != real / inner

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
@@ -13,7 +13,7 @@ from dfmcodec import __version__
 from dfmcodec.corpus.forms.parquet import row_count
 from dfmcodec.corpus.job import Job
 from dfmcodec.corpus.outputs import PlannedShard, planned_shards
-from dfmcodec.corpus.sources import FILES, FORMS, RECORDS, TAR, Item, Sources
+from dfmcodec.corpus.sources import FILES, FORMS, LIST, RECORDS, TAR, Item, Sources, record_name
 from dfmcodec.corpus.store import Store
 from dfmcodec.errors import ConfigError, DfmError, OutputError
 
@@ -23,23 +23,14 @@ LAYOUT = 1  # version of the objects in the folder of the plan
 
 @dataclass(frozen=True)
 class Plan:
-    """Job with its shards.
-
-    Args:
-        job: The job.
-        version: The version of dfmcodec.
-        layout: `LAYOUT`.
-        shards: The number of shards.
-        images: The number of images; None for tars, which are not read for the plan.
-        lists_sha256: The SHA-256 of all lists, in hexadecimal.
-    """
+    """Job with its shards."""
 
     job: Job
     version: str
     layout: int
     shards: int
-    images: int | None
-    lists_sha256: str
+    images: int | None  # None for tars, which are not read for the plan
+    lists_sha256: str  # of all lists, in hexadecimal
 
     def list_of(self, store: Store, number: int) -> list[Item]:
         """Reads the items of a shard.
@@ -47,7 +38,7 @@ class Plan:
         Raises:
             DfmError: The list was not written for this job, or is damaged.
         """
-        name = list_name(number)
+        name = record_name(number, LIST)
         data = store.read(name) or b""
         first, _, rest = data.partition(b"\n")
         msg = f"{store.url}/{name} is missing, damaged or of another plan; plan again in an empty store"
@@ -57,11 +48,6 @@ class Plan:
             return [Item(**json.loads(line)) for line in rest.splitlines()]
         except (ValueError, TypeError) as error:
             raise DfmError(msg) from error
-
-
-def list_name(number: int) -> str:
-    """Returns the name of the list of a shard."""
-    return f"{RECORDS}/{number:05d}.list"
 
 
 def read_plan(store: Store) -> Plan | None:
@@ -83,8 +69,8 @@ def read_plan(store: Store) -> Plan | None:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         msg = f"{store.url}/{PLAN} is not a plan of this version of dfmcodec ({__version__}); name another store"
         raise ConfigError(msg) from error
-    if not store.holds(list_name(plan.shards - 1)):
-        last = list_name(plan.shards - 1)
+    last = record_name(plan.shards - 1, LIST)
+    if not store.holds(last):
         msg = f"{store.url}/{PLAN} is of {plan.shards} shards, but {last} is not there; plan again in an empty store"
         raise ConfigError(msg)
     return plan
@@ -120,8 +106,7 @@ def make_plan(
         job: The job.
         is_wanted: Indicates whether a file of a folder is an image, by its name.
         target_name: Returns the name of an output for the name of a file.
-        keeps_lists: Whether to use an existing plan without checking that the sources still give
-            the same list.
+        keeps_lists: Whether an existing plan is used without comparing its lists with the sources.
 
     Raises:
         ConfigError: The existing plan is for another job.
@@ -136,7 +121,7 @@ def make_plan(
         job.shard_size,
         is_wanted,
         lambda name: key(target_name(name)),
-        lambda source: row_count(source, job.column, job.places),
+        lambda source: row_count(job, source),
     )
     find = _finder(store, job)
     digest, numbers, images = hashlib.sha256(), 0, 0
@@ -152,7 +137,7 @@ def make_plan(
         data = _first_line(job, rest) + b"\n" + rest
         digest.update(data)
         if plan is None:
-            store.write(list_name(numbers), data)
+            store.write(record_name(numbers, LIST), data)
         numbers += 1
         images += sum(max(1, item.stop - item.start) for item in items)
     if not numbers:
@@ -175,11 +160,21 @@ def _plan_of(store: Store, job: Job) -> Plan | None:
     """Returns the plan of a job; None if the store has no plan.
 
     Raises:
-        ConfigError: The plan is invalid, or is for another job.
+        ConfigError: The plan is invalid, or is for another job; the message says how they differ.
     """
     plan = read_plan(store)
-    if plan is not None:
-        _check_same(store, plan, job)
+    if plan is None:
+        return None
+    if plan.version != __version__:
+        versions = f"was begun by dfmcodec {plan.version}, this is {__version__}"
+        msg = f"{store.url} {versions}; use {plan.version} or name another store"
+        raise ConfigError(msg)
+    theirs, ours = ({**vars(one), **one.settings, "settings": None} for one in (plan.job, job))
+    differing = [name for name in (theirs | ours) if theirs.get(name) != ours.get(name)]
+    if differing:
+        pairs = ", ".join(f"{name} {_text(theirs.get(name))}, not {_text(ours.get(name))}" for name in differing)
+        msg = f"{store.url} holds another plan: {pairs}; name another store or give the same options"
+        raise ConfigError(msg)
     return plan
 
 
@@ -190,10 +185,8 @@ def _finder(store: Store, job: Job) -> Callable[[PlannedShard], str | None]:
     names = cache(lambda folder: frozenset(store.names(folder)))
 
     def is_there(output: str) -> bool:
-        if job.form != FILES:
-            return store.holds(output)
         folder, _, name = output.rpartition("/")
-        return name in names(folder)
+        return name in names(folder) if job.form == FILES else store.holds(output)
 
     def find(shard: PlannedShard) -> str | None:
         if shard.folder is not None and store.holds(shard.folder):
@@ -204,12 +197,9 @@ def _finder(store: Store, job: Job) -> Callable[[PlannedShard], str | None]:
 
 
 def _write_plan(store: Store, plan: Plan) -> None:
-    """Writes the lists and then the plan. Deletes lists left over from a longer plan that was not
-    completed.
-    """
-    surplus = (name for name in store.names(RECORDS) if name.endswith(".list"))
-    for name in surplus:
-        if int(name.removesuffix(".list")) >= plan.shards:
+    """Writes the plan, after deleting the lists of a longer plan that was not completed."""
+    for name in store.names(RECORDS):
+        if name.endswith(".list") and int(name.removesuffix(".list")) >= plan.shards:
             store.delete(f"{RECORDS}/{name}")
     store.write(PLAN, json.dumps(asdict(plan), indent=1, sort_keys=True).encode())
 
@@ -218,30 +208,6 @@ def _first_line(job: Job, rest: bytes) -> bytes:
     """Returns the first line of a list, which identifies the job and the contents of the list."""
     job_digest = hashlib.sha256(json.dumps(asdict(job), sort_keys=True).encode()).hexdigest()
     return f"# {job_digest[:16]} {hashlib.sha256(rest).hexdigest()}".encode()
-
-
-def _check_same(store: Store, plan: Plan, job: Job) -> None:
-    """Raises an error if a plan is for another job.
-
-    Raises:
-        ConfigError: The jobs differ; the message says in what.
-    """
-    if plan.version != __version__:
-        versions = f"was begun by dfmcodec {plan.version}, this is {__version__}"
-        msg = f"{store.url} {versions}; use {plan.version} or name another store"
-        raise ConfigError(msg)
-    theirs, ours = _flat(plan.job), _flat(job)
-    differing = [name for name in (theirs | ours) if theirs.get(name) != ours.get(name)]
-    if differing:
-        pairs = ", ".join(f"{name} {_text(theirs.get(name))}, not {_text(ours.get(name))}" for name in differing)
-        msg = f"{store.url} holds another plan: {pairs}; name another store or give the same options"
-        raise ConfigError(msg)
-
-
-def _flat(job: Job) -> dict[str, Any]:
-    values: dict[str, Any] = {field.name: getattr(job, field.name) for field in fields(job)}
-    settings: dict[str, Any] = values.pop("settings")
-    return values | settings
 
 
 def _text(value: Any) -> str:

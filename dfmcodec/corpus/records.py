@@ -1,6 +1,4 @@
-"""Records of a shard in the store, besides its list and outputs: the attempt, a row for each image,
-and the commit.
-"""
+"""Records of a shard in the store: the attempt, a row for each image, and the commit."""
 
 from __future__ import annotations
 
@@ -8,10 +6,11 @@ import io
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from dfmcodec.corpus.sources import RECORDS
+from dfmcodec.corpus.sources import BEGAN, COMMIT, ROWS, record_name
 from dfmcodec.corpus.store import Store
 from dfmcodec.errors import DfmError
 from dfmcodec.files.names import as_unicode
@@ -22,38 +21,21 @@ _FATAL_DEATHS = 2  # number of worker deaths at the same image, after which it i
 
 @dataclass(frozen=True)
 class ImageRow:
-    """Result of an image.
-
-    Args:
-        source: The source of the image.
-        output: The name of the output; None if there is none.
-        status: "done", "larger" or "failed".
-        error: What went wrong, in one line.
-        bytes_before: Of the source.
-        bytes_after: Of the output, whether written or not.
-        psnr_db: Of the decoded file; None if it is lossless or was not encoded.
-        ssimulacra2: Of the decoded file; None if its tune was not "visual".
-        seconds: Of work.
-        sha256: Of the output, in hexadecimal.
-        notices: What was converted or left out, in one line; None for nothing.
-        source_version: The `store.version_of` of the source file before it was read; None if the
-            image failed.
-        source_sha256: Of the bytes of the image before, in hexadecimal; likewise.
-    """
+    """Result of an image."""
 
     source: str
-    output: str | None
-    status: str
+    output: str | None  # None if there is none
+    status: str  # "done", "larger" or "failed"
     error: str | None = None
     bytes_before: int | None = None
-    bytes_after: int | None = None
-    psnr_db: float | None = None
-    ssimulacra2: float | None = None
+    bytes_after: int | None = None  # of the output, whether written or not
+    psnr_db: float | None = None  # None if the file is lossless or was not encoded
+    ssimulacra2: float | None = None  # None if the tune was not "visual"
     seconds: float | None = None
     sha256: str | None = None
-    notices: str | None = None
-    source_version: str | None = None
-    source_sha256: str | None = None
+    notices: str | None = None  # of conversions and losses, in one line
+    source_version: str | None = None  # `version_of` the source before it was read; None if the image failed
+    source_sha256: str | None = None  # of the bytes of the image; likewise
 
 
 def failure_line(source: str, error: str) -> str:
@@ -63,37 +45,22 @@ def failure_line(source: str, error: str) -> str:
 
 @dataclass(frozen=True)
 class Commit:
-    """Completion marker of a shard. Hosts that process the same shard write equal commits.
+    """Completion marker of a shard. Hosts that process the same shard write equal commits."""
 
-    Args:
-        done: The number of images with an output.
-        larger: Likewise, of those that were left out as no smaller than their sources.
-        failed: Likewise, of those that failed.
-        bytes_before: Of the sources of those with an output.
-        bytes_after: Of these outputs.
-        archive_bytes: Of the tar or Parquet file; 0 where each output is a file.
-    """
-
-    done: int = 0
-    larger: int = 0
+    done: int = 0  # images with an output
+    larger: int = 0  # left out as no smaller than their sources
     failed: int = 0
-    bytes_before: int = 0
-    bytes_after: int = 0
-    archive_bytes: int = 0
+    bytes_before: int = 0  # of the sources of those with an output
+    bytes_after: int = 0  # of these outputs
+    archive_bytes: int = 0  # 0 where each output is a file
 
     @classmethod
     def of(cls, rows: Sequence[ImageRow], archive_bytes: int) -> Commit:
         """Counts rows."""
         counts = Counter(row.status for row in rows)
         done = [row for row in rows if row.status == DONE]
-        return cls(
-            counts[DONE],
-            counts[LARGER],
-            counts[FAILED],
-            sum(row.bytes_before or 0 for row in done),
-            sum(row.bytes_after or 0 for row in done),
-            archive_bytes,
-        )
+        sizes = sum(row.bytes_before or 0 for row in done), sum(row.bytes_after or 0 for row in done)
+        return cls(counts[DONE], counts[LARGER], counts[FAILED], *sizes, archive_bytes)
 
     @property
     def images(self) -> int:
@@ -105,37 +72,21 @@ class Commit:
         return Commit(**{name: mine[name] + theirs[name] for name in mine})
 
 
-def commit_name(number: int) -> str:
-    """Returns the name of the commit of a shard."""
-    return f"{RECORDS}/{number:05d}.json"
-
-
-def rows_name(number: int) -> str:
-    """Returns the name of the rows of a shard."""
-    return f"{RECORDS}/{number:05d}.rows.parquet"
-
-
-def _began_name(number: int) -> str:
-    return f"{RECORDS}/{number:05d}.began"
-
-
 def read_commit(store: Store, number: int) -> Commit | None:
     """Reads the commit of a shard; returns None if the shard is not finished.
 
     Raises:
         DfmError: The commit cannot be read.
     """
-    data = store.read(commit_name(number))
+    data = store.read(record_name(number, COMMIT))
     if data is None:
         return None
-    try:
+    with suppress(ValueError, TypeError):
         commit = Commit(**json.loads(data))
-    except (ValueError, TypeError):
-        commit = None
-    if commit is None or not all(_is_count(value) for value in asdict(commit).values()):
-        msg = f"{store.url}/{commit_name(number)} is damaged; delete it to do its shard again"
-        raise DfmError(msg)
-    return commit
+        if all(map(_is_count, asdict(commit).values())):
+            return commit
+    msg = f"{store.url}/{record_name(number, COMMIT)} is damaged; delete it to do its shard again"
+    raise DfmError(msg)
 
 
 def _is_count(value: Any) -> bool:
@@ -144,12 +95,6 @@ def _is_count(value: Any) -> bool:
 
 def write_commit(store: Store, number: int, rows: Sequence[ImageRow], archive_bytes: int) -> Commit:
     """Writes the rows of a shard and then its commit, unless another did meanwhile.
-
-    Args:
-        store: The store.
-        number: The number of the shard.
-        rows: A row for each image.
-        archive_bytes: The size of the tar or Parquet file; 0 where each output is a file.
 
     Raises:
         OutputError: The objects cannot be written.
@@ -167,9 +112,9 @@ def write_commit(store: Store, number: int, rows: Sequence[ImageRow], archive_by
     file = io.BytesIO()
     values = [{name: as_unicode(value) for name, value in asdict(row).items()} for row in rows]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(values, schema), file)
-    store.write(rows_name(number), file.getvalue())
+    store.write(record_name(number, ROWS), file.getvalue())
     commit = Commit.of(rows, archive_bytes)
-    store.write(commit_name(number), json.dumps(asdict(commit)).encode())
+    store.write(record_name(number, COMMIT), json.dumps(asdict(commit)).encode())
     return commit
 
 
@@ -182,37 +127,20 @@ def read_rows(store: Store, number: int) -> list[ImageRow]:
     import pyarrow
     import pyarrow.parquet
 
-    data = store.read(rows_name(number)) or b""
+    data = store.read(record_name(number, ROWS)) or b""
     try:
         table = pyarrow.parquet.read_table(pyarrow.BufferReader(data))
         return [ImageRow(**row) for row in table.to_pylist()]
     except (pyarrow.ArrowException, OSError, ValueError, TypeError) as error:
-        done, rows = commit_name(number), rows_name(number)
+        done, rows = record_name(number, COMMIT), record_name(number, ROWS)
         msg = f"{store.url}/{rows} is missing or damaged; delete {done} to do its shard again"
         raise DfmError(msg) from error
 
 
 def forget(store: Store, number: int) -> None:
-    """Deletes the commit and the attempt of a shard, so that all of it is processed again.
-
-    Raises:
-        OutputError: The objects cannot be deleted.
-    """
-    store.delete(commit_name(number))
-    store.delete(_began_name(number))
-
-
-@dataclass(frozen=True)
-class _AttemptRecord:
-    """Record of an attempt at a shard.
-
-    Args:
-        image: The index of the image being processed, from the second attempt on; otherwise None.
-        deaths: The number of worker deaths by index of the image, as text.
-    """
-
-    image: int | None = None
-    deaths: dict[str, int] = field(default_factory=dict)
+    """Deletes the commit and the attempt of a shard, so that all of it is processed again."""
+    store.delete(record_name(number, COMMIT))
+    store.delete(record_name(number, BEGAN))
 
 
 class Attempt:
@@ -223,58 +151,48 @@ class Attempt:
     recorded at two deaths is fatal and skipped. Workers that die for other reasons, for example
     because a host is removed, rarely do so twice at the same image.
 
-    Args:
-        store: The store.
-        number: The number of the shard.
-
     Raises:
         DfmError: The store cannot be used.
     """
 
     def __init__(self, store: Store, number: int) -> None:
         self._store = store
-        self._name = _began_name(number)
+        self._name = record_name(number, BEGAN)
+        self._image: int | None = None  # index of the image being processed, from the second attempt on
+        self._deaths: dict[str, int] = {}  # of workers, by index of the image
         data = store.read(self._name)
         self._is_careful = data is not None
-        began = _AttemptRecord() if data is None else self._parsed(data)
-        if began.image is not None:
-            index = str(began.image)
-            began = _AttemptRecord(None, {**began.deaths, index: began.deaths.get(index, 0) + 1})
-        self._began = began
+        if data is not None:
+            self._load(data)
+        if self._image is not None:
+            self._deaths[str(self._image)] = self._deaths.get(str(self._image), 0) + 1
         self._write(None)
 
-    def _parsed(self, data: bytes) -> _AttemptRecord:
+    def _load(self, data: bytes) -> None:
         try:
-            began = _AttemptRecord(**json.loads(data))
-            if all(map(_is_count, [began.image or 0, *began.deaths.values()])):
-                return began
-        except (ValueError, TypeError, AttributeError):
-            pass
-        msg = f"{self._store.url}/{self._name} is damaged; delete it to begin its shard anew"
-        raise DfmError(msg)
+            began = json.loads(data)
+            self._image, self._deaths = began["image"], began["deaths"]
+            is_sound = all(map(_is_count, [self._image or 0, *self._deaths.values()]))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            is_sound = False
+        if not is_sound:
+            msg = f"{self._store.url}/{self._name} is damaged; delete it to begin its shard anew"
+            raise DfmError(msg)
 
     def is_fatal(self, index: int) -> bool:
         """Indicates whether an image is known to kill its worker."""
-        return self._began.deaths.get(str(index), 0) >= _FATAL_DEATHS
+        return self._deaths.get(str(index), 0) >= _FATAL_DEATHS
 
     def begin(self, index: int) -> None:
-        """Records that an image is being processed.
-
-        Raises:
-            OutputError: The record cannot be written.
-        """
+        """Records that an image is being processed."""
         if self._is_careful:
             self._write(index)
 
     def leave(self) -> None:
-        """Records that no image is being processed, if one was recorded.
-
-        Raises:
-            OutputError: The record cannot be written.
-        """
-        if self._began.image is not None:
+        """Records that no image is being processed, if one was recorded."""
+        if self._image is not None:
             self._write(None)
 
     def _write(self, image: int | None) -> None:
-        self._began = replace(self._began, image=image)
-        self._store.write(self._name, json.dumps(asdict(self._began)).encode())
+        self._image = image
+        self._store.write(self._name, json.dumps({"image": image, "deaths": self._deaths}).encode())

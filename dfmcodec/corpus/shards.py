@@ -44,33 +44,20 @@ _SHOWN_NAMES = 3  # of members in a notice
 
 @dataclass(frozen=True)
 class Shard:
-    """Reference to a shard, which an engine passes to a worker.
+    """Reference to a shard, which an engine passes to a worker."""
 
-    Args:
-        store: The URL of the store, where a worker finds all other data.
-        number: The number of the shard, from 0.
-    """
-
-    store: str
-    number: int
+    store: str  # URL, where a worker finds all other data
+    number: int  # from 0
 
 
 @dataclass(frozen=True)
 class ShardResult:
-    """Result of a shard.
-
-    Args:
-        shard: The shard.
-        commit: The commit; None if the shard is not finished.
-        failures: An error message for each image that failed.
-        error: The reason why the shard is not finished, in one line.
-        notices: Notices of conversions and losses.
-    """
+    """Result of a shard."""
 
     shard: Shard
-    commit: Commit | None
-    failures: tuple[str, ...] = ()
-    error: str | None = None
+    commit: Commit | None  # None if the shard is not finished
+    failures: tuple[str, ...] = ()  # error message of each image that failed
+    error: str | None = None  # why the shard is not finished
     notices: tuple[str, ...] = ()
 
 
@@ -80,12 +67,6 @@ def encode_shard(shard: Shard) -> ShardResult:
 
     An image that fails gets a row, and the others continue. If this function ends before the
     commit, the shard is unfinished, and the next call processes all of it again.
-
-    Args:
-        shard: The shard.
-
-    Returns:
-        The result, with a commit.
 
     Raises:
         DfmError: The store or the plan cannot be used.
@@ -101,7 +82,7 @@ def encode_shard(shard: Shard) -> ShardResult:
         return ShardResult(shard, earlier)
     job = plan.job
     items, task = plan.list_of(store, shard.number), task_of(job.task, job.settings)
-    attempt, writer = Attempt(store, shard.number), open_writer(job.form, store, shard.number)
+    attempt, writer = Attempt(store, shard.number), open_writer(job, store, shard.number)
     work = _Work(store, job, task, writer, attempt, shard.number)
     rows = list(work.rows(items))
     archive_bytes = writer.close()
@@ -121,19 +102,7 @@ def try_shard(shard: Shard) -> ShardResult:
 
 
 class _Work:
-    """Processing of the images of one shard.
-
-    Args:
-        store: The store.
-        job: The job.
-        task: The task to perform on each image.
-        writer: Receives the outputs.
-        attempt: Records the image being processed.
-        number: The number of the shard.
-
-    Attributes:
-        notices: Notices of the images so far.
-    """
+    """Processing of the images of one shard."""
 
     def __init__(self, store: Store, job: Job, task: Task, writer: Writer, attempt: Attempt, number: int) -> None:
         self._job = job
@@ -146,12 +115,7 @@ class _Work:
 
     def rows(self, items: list[Item]) -> Iterator[ImageRow]:
         """Processes the images of items. Yields a row for each, and for each item that cannot be
-        read to its end.
-
-        Raises:
-            OutputError: The store cannot be used.
-            MissingPackageError: A package that every image needs is missing.
-            InstallationError: A file of the installation is damaged.
+        read to its end. Raises errors of the store and of the installation.
         """
         index = 0
         try:
@@ -168,8 +132,7 @@ class _Work:
 
     def _unique_entries(self, item: Item) -> Iterator[Entry | ImageRow]:
         """Yields the entries of an item. Entries with the same output refer to another one with
-        this output. Such conflicts are known before entries are read, from the plan or from the
-        headers of a tar.
+        it. Such conflicts are known before entries are read, from the plan or the headers of a tar.
         """
         same = item.clashes
         if self._job.source_form == TAR and self._job.form != FILES:
@@ -189,9 +152,8 @@ class _Work:
 
     def _entries(self, item: Item) -> Iterator[Entry | ImageRow]:
         """Yields the entries of an item, and a row for parts that cannot be read."""
-        job = self._job
         try:
-            yield from read_entries(job.source_form, item, job.column, job.places, job.skips_links)
+            yield from read_entries(self._job, item)
         except Exception as error:
             yield ImageRow(item.source, None, FAILED, _message(error))
 
@@ -213,7 +175,10 @@ class _Work:
             if self._attempt.is_fatal(index):
                 msg = "it killed its worker twice, perhaps for lack of memory"
                 raise ImageError(msg)
-            data = _read(entry)
+            try:
+                data = entry.read()
+            except MissingPackageError as error:  # other sources may not need the package
+                raise ImageError(str(error)) from error
             if not entry.is_image:
                 self._writer.keep(name, data)
                 return
@@ -247,11 +212,7 @@ class _Work:
         )
 
     def _checked_name(self, entry: Entry) -> str:
-        """Returns the name of an output, after checking that it is unique and portable.
-
-        Raises:
-            ImageError: The name is not unique or not portable.
-        """
+        """Returns the name of an output. Raises an ImageError if it is not unique and portable."""
         name = self._output_name(entry)
         # Here the name is a value in a row and need not be a file name.
         if self._job.source_form == self._job.form == PARQUET:
@@ -269,19 +230,6 @@ class _Work:
             msg = f"{name} cannot name an output: {fault}; rename the source"
             raise ImageError(msg)
         return name
-
-
-def _read(entry: Entry) -> bytes:
-    """Reads a source.
-
-    Raises:
-        ImageError: A package that this source needs is missing; other sources may not need it.
-        DfmError: The source cannot be read.
-    """
-    try:
-        return entry.read()
-    except MissingPackageError as error:
-        raise ImageError(str(error)) from error
 
 
 def _message(error: Exception) -> str:

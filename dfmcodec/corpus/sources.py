@@ -15,30 +15,27 @@ from dfmcodec.errors import ConfigError
 
 FILES, TAR, PARQUET = FORMS = ("files", "tar", "parquet")
 RECORDS = "_dfm"  # folder of the plan in a store; it contains neither sources nor outputs
+LIST, BEGAN, ROWS, COMMIT = "list", "began", "rows.parquet", "json"  # records of a shard in it
 _FORM_OF_SUFFIX = {".tar": TAR, ".parquet": PARQUET}
 _RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
 _MAX_NAMES = 10_000_000  # limit for one pattern
 
 
+def record_name(number: int, kind: str) -> str:
+    """Returns the name of a record of a shard, such as `LIST`."""
+    return f"{RECORDS}/{number:05d}.{kind}"
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Line of a list: a file, a tar, or rows of a Parquet file.
+    """Line of a list: a file, a tar, or rows of a Parquet file."""
 
-    Args:
-        source: The absolute path or the URL.
-        name: The path of a file in its folder, with slashes; empty for tars and Parquet files.
-        start: The first row.
-        stop: The row after the last one.
-        same_as: Another source with the same output, if there is one.
-        clashes: For members or rows: outputs with several sources, each with two of these.
-    """
-
-    source: str
-    name: str = ""
-    start: int = 0
-    stop: int = 0
-    same_as: str = ""
-    clashes: dict[str, list[str]] = field(default_factory=dict)
+    source: str  # absolute path or URL
+    name: str = ""  # path in its folder, with slashes; empty for tars and Parquet files
+    start: int = 0  # first row
+    stop: int = 0  # row after the last one
+    same_as: str = ""  # another source with the same output
+    clashes: dict[str, list[str]] = field(default_factory=dict)  # of members or rows: outputs with several sources
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the fields that differ from their defaults."""
@@ -47,20 +44,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Sources:
-    """Sources as named by the user, and their common form.
+    """Sources as named by the user, and their common form."""
 
-    Args:
-        named: Files, folders, and patterns with `*`, `?`, `[...]`, `{a,b}` and `{000..999}`.
-        recursive: Whether to search subfolders.
-        form: "files", "tar" or "parquet".
-        skips_links: Whether to skip local files that are symbolic links, or are behind a link that
-            was not named.
-    """
-
-    named: tuple[str, ...]
+    named: tuple[str, ...]  # files, folders, and patterns with `*`, `?`, `[...]`, `{a,b}` and `{000..999}`
     recursive: bool
-    form: str
-    skips_links: bool
+    form: str  # "files", "tar" or "parquet"
+    skips_links: bool  # whether to skip local symbolic links, and files behind a link that was not named
 
     @classmethod
     def of(cls, named: Sequence[str], recursive: bool, skips_links: bool = False) -> Sources:
@@ -85,7 +74,7 @@ class Sources:
         rows_of: Callable[[str], int],
     ) -> Iterator[list[Item]]:
         """Splits the sources into shards, in order. A tar is one shard, and no shard contains rows
-        of two Parquet files. A source that is named twice is used once.
+        of two Parquet files. A source named twice is used once.
 
         Args:
             images: The maximum number of images in a shard.
@@ -126,17 +115,13 @@ class Sources:
             yield from (item.source for item in self._matching(pattern))
 
     def _matching(self, pattern: str) -> Iterator[Item]:
-        """Yields the files that match a pattern. Their names start after the part common to all
-        matches.
-        """
+        """Yields the files that match a pattern. Their names start after the part common to all."""
         folder = _fixed_folder(pattern)
         items = (Item(source, source[len(folder) :]) for source in _expanded(pattern))
         return (item for item in items if not self._skips(folder, item.name))
 
     def _skips(self, folder: str, name: str) -> bool:
-        """Indicates whether a file below a folder is skipped, because it or a folder in its path is
-        a link.
-        """
+        """Indicates whether a file is skipped because it or a folder in its path is a link."""
         if not self.skips_links or scheme_of(folder) is not None:
             return False
         ends = [*(match.start() for match in re.finditer("/", name)), len(name)]
@@ -144,11 +129,7 @@ class Sources:
 
 
 def same_outputs(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Returns the outputs with several sources, each with these sources.
-
-    Args:
-        named: Pairs of an output name and its source.
-    """
+    """Returns the outputs with several sources, each with these sources, of pairs of the two."""
     sources: dict[str, list[str]] = {}
     for output, source in named:
         sources.setdefault(output, []).append(source)
@@ -176,8 +157,7 @@ def _once(sources: Iterable[str]) -> Iterator[str]:
     """Yields sources without duplicates."""
     taken: set[str] = set()
     for source in sources:
-        place = _place_of(source)
-        if place not in taken:
+        if (place := _place_of(source)) not in taken:
             taken.add(place)
             yield source
 
@@ -201,10 +181,8 @@ def _expanded(pattern: str) -> Iterator[str]:
     if not _is_pattern(pattern):
         yield pattern
         return
-    number = 0
-    for name in braces(pattern):
-        number += 1
-        if number > _MAX_NAMES:
+    for number, name in enumerate(braces(pattern)):
+        if number == _MAX_NAMES:
             msg = f"{pattern} stands for more than {_MAX_NAMES} names; use several runs, each with its own store"
             raise ConfigError(msg)
         is_web = scheme_of(name) in ("http", "https")  # in these, ? starts a query, and nothing can be listed

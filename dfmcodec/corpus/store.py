@@ -1,6 +1,7 @@
 """Stores of a corpus: local folders, and object stores through fsspec.
 
-Every object is written atomically: it exists completely or not at all.
+Every object is written atomically: it exists completely or not at all. All functions raise a
+DfmError if a file or object cannot be read or listed.
 """
 
 from __future__ import annotations
@@ -17,14 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 from unicodedata import normalize
 
-from dfmcodec.errors import (
-    ConfigError,
-    DfmError,
-    MissingPackageError,
-    OutputError,
-    is_installed,
-    is_lack_of_memory,
-)
+from dfmcodec.errors import ConfigError, DfmError, MissingPackageError, OutputError, is_installed, is_lack_of_memory
 from dfmcodec.files.atomic import NOT_A_FILE, is_stream, open_file, read_at_most, read_file, write_atomic
 from dfmcodec.image.open_image import MAX_HELD_BYTES
 
@@ -48,20 +42,16 @@ class UnusableNameError(OutputError):
 class Store(ABC):
     """Storage of objects with names that can contain slashes, such as `a/b.dfm`.
 
-    Args:
-        url: The URL with which another process or host can open the store.
+    Its methods raise a DfmError if the store cannot be read, and an OutputError if it cannot be
+    changed.
     """
 
     def __init__(self, url: str) -> None:
-        self.url = url
+        self.url = url  # with which another process or host can open the store
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:
-        """Reads an object; returns None if it does not exist.
-
-        Raises:
-            DfmError: The object cannot be read.
-        """
+        """Reads an object; returns None if it does not exist."""
 
     @abstractmethod
     def write(self, name: str, data: bytes) -> None:
@@ -69,44 +59,27 @@ class Store(ABC):
 
         Raises:
             UnusableNameError: The store does not accept this name.
-            OutputError: The object cannot be written.
         """
 
     @abstractmethod
     def delete(self, name: str) -> None:
-        """Deletes an object if it exists.
-
-        Raises:
-            OutputError: The object cannot be deleted.
-        """
+        """Deletes an object if it exists."""
 
     @abstractmethod
     def holds(self, name: str) -> bool:
-        """Indicates whether an object or a folder of this name exists.
-
-        Raises:
-            DfmError: The store cannot be read.
-        """
+        """Indicates whether an object or a folder of this name exists."""
 
     def key(self, name: str) -> str:
         """Returns a key that is equal for names that are the same in the store."""
         return name
 
-    @abstractmethod
     def names(self, folder: str) -> list[str]:
-        """Returns the current names of the objects directly in a folder, without the folder.
-
-        Raises:
-            DfmError: The objects cannot be listed.
-        """
+        """Returns the current names of the objects directly in a folder, without the folder."""
+        return sorted(self.sizes(folder))
 
     @abstractmethod
     def sizes(self, folder: str) -> dict[str, int]:
-        """Lists the objects right in a folder with their sizes in bytes.
-
-        Raises:
-            DfmError: They cannot be listed.
-        """
+        """Returns the sizes in bytes of the objects directly in a folder, by name."""
 
 
 class _LocalStore(Store):
@@ -142,11 +115,8 @@ class _LocalStore(Store):
             path.unlink(missing_ok=True)
 
     def _check_path(self, path: Path) -> None:
-        """Raises an error if an object is outside the folder because of links, or is not a file.
-
-        Raises:
-            UnusableNameError: The path or one of its folders below the store is a symbolic link,
-                device, pipe or socket.
+        """Raises an UnusableNameError if a path or one of its folders below the store is a symbolic
+        link, device, pipe or socket.
         """
         ancestors = [path, *path.parents]
         for ancestor in reversed(ancestors[: ancestors.index(self._folder)]):
@@ -164,11 +134,6 @@ class _LocalStore(Store):
 
     def key(self, name: str) -> str:
         return normalize("NFC", name).casefold() if sys.platform in _CASELESS else name
-
-    def names(self, folder: str) -> list[str]:
-        path = self._folder / folder
-        with _store_errors("list", str(path), DfmError):
-            return sorted(entry.name for entry in os.scandir(path) if entry.is_file()) if os.path.isdir(path) else []
 
     def sizes(self, folder: str) -> dict[str, int]:
         path = self._folder / folder
@@ -204,17 +169,12 @@ class _RemoteStore(Store):
 
     def delete(self, name: str) -> None:
         with _store_errors("delete", f"{self.url}/{name}", OutputError):
-            try:
+            with suppress(FileNotFoundError):
                 self._files.rm_file(self._path(name))
-            except FileNotFoundError:
-                return
 
     def holds(self, name: str) -> bool:
         with _store_errors("read", f"{self.url}/{name}", DfmError):
             return bool(self._files.exists(self._path(name)))
-
-    def names(self, folder: str) -> list[str]:
-        return sorted(self.sizes(folder))
 
     def sizes(self, folder: str) -> dict[str, int]:
         with _store_errors("list", f"{self.url}/{folder}", DfmError):
@@ -243,10 +203,7 @@ def local_path(text: str) -> Path:
 
 
 def open_store(url: str) -> Store:
-    """Opens a store for outputs. Nothing is read or written yet.
-
-    Args:
-        url: A folder, or the URL of a prefix of an object store.
+    """Opens a store for outputs, a folder or a prefix of an object store, without reading it.
 
     Raises:
         ConfigError: The scheme is unknown, or does not support atomic writes.
@@ -260,7 +217,7 @@ def open_store(url: str) -> Store:
             msg = f"{folder} is a file; outputs go to a folder"
             raise OutputError(msg)
         return _LocalStore(folder)
-    _file_system_class(scheme)
+    file_system_class(scheme)
     if scheme not in ATOMIC_SCHEMES:
         schemes = ", ".join(f"{one}://" for one in ATOMIC_SCHEMES)
         msg = f"{scheme}:// does not support atomic writes; name a local folder or one of {schemes}"
@@ -269,11 +226,7 @@ def open_store(url: str) -> Store:
 
 
 def read_url(url: str, redirects: bool = True) -> bytes:
-    """Reads a file or object, up to the size limit of an image.
-
-    Args:
-        url: The path or URL.
-        redirects: Whether to follow redirects of http and https servers.
+    """Reads a file or object, up to the size limit of an image. Servers may redirect by default.
 
     Raises:
         DfmError: The object cannot be read, is larger than `MAX_HELD_BYTES`, or is a device or
@@ -295,9 +248,7 @@ def read_url(url: str, redirects: bool = True) -> bytes:
 
 
 def _from_web(files: Any, url: str, redirects: bool) -> bytes:
-    """Reads the response of a server. A size is passed, because fsspec would otherwise request it
-    separately.
-    """
+    """Reads the response of a server. Passing a size keeps fsspec from requesting it."""
     with files.open(url, "rb", block_size=0, size=1, allow_redirects=redirects) as answer:
         if answer.r.status in range(300, 400):
             msg = f"{url} leads to {answer.r.headers.get('Location')}, which is not followed; name that URL"
@@ -316,11 +267,7 @@ def _check_size(url: str, size: int) -> None:
 
 
 def open_url(url: str) -> BinaryIO:
-    """Opens a file or object for reading. Objects are fetched in blocks.
-
-    Raises:
-        DfmError: The object cannot be opened.
-    """
+    """Opens a file or object for reading. Objects are fetched in blocks."""
     if scheme_of(url) is None:
         return open_file(local_path(url))
     with _store_errors("read", url, DfmError):
@@ -329,9 +276,7 @@ def open_url(url: str) -> BinaryIO:
 
 
 def version_of(source: str) -> str | None:
-    """Returns the size and the modification time of a local file as text; None for a URL, and for
-    a file that is not there.
-    """
+    """Returns the size and modification time of a local file as text; None for a URL or no file."""
     if scheme_of(source) is not None:
         return None
     try:
@@ -365,11 +310,7 @@ def is_folder(url: str) -> bool:
 
 
 def list_files(folder: str, recursive: bool) -> Iterator[str]:
-    """Yields the names of the files of a folder in order, relative to it, without hidden files.
-
-    Raises:
-        DfmError: The files cannot be listed.
-    """
+    """Yields the names of the files of a folder in order, relative to it, without hidden files."""
     with _store_errors("list", folder, DfmError):
         if scheme_of(folder) is None:
             names = list(_local_names(local_path(folder), recursive))
@@ -381,11 +322,7 @@ def list_files(folder: str, recursive: bool) -> Iterator[str]:
 
 
 def matching(pattern: str) -> list[str]:
-    """Returns the files that match a pattern with `*`, `?` and `[...]`, in order.
-
-    Raises:
-        DfmError: The files cannot be listed.
-    """
+    """Returns the files that match a pattern with `*`, `?` and `[...]`, in order."""
     with _store_errors("list", pattern, DfmError):
         if scheme_of(pattern) is None:
             import glob
@@ -409,17 +346,13 @@ def _local_names(folder: Path, recursive: bool) -> Iterator[str]:
         yield from (path.relative_to(folder).as_posix() for path in paths if not is_stream(path))
 
 
-def check_scheme(scheme: str) -> None:
-    """Raises an error if a scheme cannot be read.
+def file_system_class(scheme: str) -> Any:
+    """Returns the class of fsspec that reads a scheme.
 
     Raises:
         ConfigError: The scheme is unknown.
         MissingPackageError: A required package is not installed.
     """
-    _file_system_class(scheme)
-
-
-def _file_system_class(scheme: str) -> Any:
     missing = f"{scheme}:// needs a package that is not installed; install it: pip install 'dfmcodec[cloud]'"
     if not is_installed("fsspec"):
         raise MissingPackageError(missing)
@@ -436,19 +369,13 @@ def _file_system_class(scheme: str) -> Any:
 
 def _file_system(url: str) -> tuple[Any, str]:
     """Returns the file system of a URL, without a cache of listings, and the path in it."""
-    file_system_class = _file_system_class(cast("str", scheme_of(url)))
-    options = file_system_class._get_kwargs_from_urls(url)
-    return file_system_class(use_listings_cache=False, **options), file_system_class._strip_protocol(url)
+    kind = file_system_class(cast("str", scheme_of(url)))
+    return kind(use_listings_cache=False, **kind._get_kwargs_from_urls(url)), kind._strip_protocol(url)
 
 
 @contextmanager
 def _write_errors(url: str) -> Iterator[None]:
-    """Distinguishes errors of a single name from errors of the store.
-
-    Raises:
-        UnusableNameError: The store does not take this name.
-        OutputError: Any other error.
-    """
+    """Distinguishes errors of a single name, as UnusableNameError, from errors of the store."""
     try:
         with _store_errors("write", url, OutputError):
             yield
@@ -463,11 +390,8 @@ def _write_errors(url: str) -> Iterator[None]:
 
 @contextmanager
 def _store_errors(what: str, url: str, kind: type[DfmError]) -> Iterator[None]:
-    """Converts errors of a store, which have many types, to errors of one line.
-
-    Raises:
-        DfmError: An error of the given type.
-        MemoryError: Memory ran out, possibly while loading a library.
+    """Converts errors of a store, which have many types, to errors of one line. Lack of memory,
+    possibly while loading a library, becomes a MemoryError.
     """
     try:
         yield

@@ -25,38 +25,23 @@ ENCODE, PACK = "encode", "pack"
 
 @dataclass(frozen=True)
 class Product:
-    """Result of a task for an image.
-
-    Args:
-        data: The bytes of the output.
-        psnr_db: The PSNR of the decoded file; None if it is lossless or was not encoded.
-        ssimulacra2: The SSIMULACRA2 of the decoded file; None if its tune was not "visual".
-        is_wanted: False to skip the output because it is not smaller than its source.
-        notices: Notices of conversions and losses.
-    """
+    """Result of a task for an image."""
 
     data: bytes
-    psnr_db: float | None = None
-    ssimulacra2: float | None = None
-    is_wanted: bool = True
+    psnr_db: float | None = None  # None if the file is lossless or was not encoded
+    ssimulacra2: float | None = None  # None if the tune was not "visual"
+    is_wanted: bool = True  # False if it is not smaller than its source
     notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Task:
-    """Task to perform on each image.
+    """Task to perform on each image."""
 
-    Args:
-        perform: Creates the output of an image from its bytes and entry.
-        target_name: Returns the name of an output for the name of its source.
-        is_wanted: Indicates whether a file of a folder is used, by its name.
-        advice: Advice for two sources with the same output.
-    """
-
-    perform: Callable[[bytes, Entry], Product]
-    target_name: Callable[[str], str]
-    is_wanted: Callable[[str], bool]
-    advice: str = "rename one of them"
+    perform: Callable[[bytes, Entry], Product]  # creates the output of an image
+    target_name: Callable[[str], str]  # returns the name of an output for that of its source
+    is_wanted: Callable[[str], bool]  # whether a file of a folder is used, by its name
+    advice: str = "rename one of them"  # for two sources with the same output
 
 
 def encode_settings(
@@ -78,9 +63,9 @@ def encode_settings(
     if config.time_limit_s is not None:
         msg = "--time-limit makes other files on a slower host, but a shard done twice must be the same; use --effort"
         raise ConfigError(msg)
-    changed = {field.name: getattr(config, field.name) for field in fields(config)}
+    values = vars(config)
     return {
-        **{field.name: changed[field.name] for field in fields(config) if changed[field.name] != field.default},
+        **{field.name: values[field.name] for field in fields(config) if values[field.name] != field.default},
         "generator": None if generator is None else str(generator.absolute()),
         "strip": sorted(strip),
         "page": page,
@@ -91,11 +76,7 @@ def encode_settings(
 
 
 def task_of(name: str, settings: dict[str, Any]) -> Task:
-    """Returns the task of a job.
-
-    Args:
-        name: `ENCODE` or `PACK`.
-        settings: The settings of the job.
+    """Returns the task of a job: `ENCODE` or `PACK`.
 
     Raises:
         ConfigError: A setting is invalid.
@@ -108,25 +89,19 @@ def _pack() -> Task:
     def target_name(name: str) -> str:
         return name if PurePosixPath(name).suffix else name + NO_SUFFIX
 
-    def is_wanted(name: str) -> bool:
-        return _is_image(name) or _is_dfm(name)
-
     def perform(data: bytes, entry: Entry) -> Product:
         check_intact(data, entry.name)
         return Product(data)
 
-    return Task(perform, target_name, is_wanted)
+    return Task(perform, target_name, lambda name: _is_image(name) or _is_dfm(name))
 
 
 def check_intact(data: bytes, name: str) -> None:
     """Raises an error if an image is visibly damaged, without decoding it.
 
     For a `.dfm` file, the header, the section table and the CRC-32 are checked, which cover all
-    bytes. For other images, the first bytes are compared with those of known formats.
-
-    Args:
-        data: The bytes of the file.
-        name: The name of the file. With the extension `.dfm` it must be a `.dfm` file.
+    bytes. For other images, the first bytes are compared with those of known formats. A file whose
+    name has the extension `.dfm` must be a `.dfm` file.
 
     Raises:
         FormatError: The `.dfm` file is damaged, truncated or of a newer version.
@@ -156,14 +131,12 @@ def _encode(
 
     def perform(data: bytes, entry: Entry) -> Product:
         notices: list[str] = []
-
-        def notify(notice: str) -> None:
-            notices.append(f"{entry.source}: {notice}")
-
         if data.startswith(DFM_MAGIC):
             check_intact(data, entry.name)  # a .dfm file is refused in any case; this reports damage first
         image = image_from_bytes(data, entry.source, max_pixels, strip, page, notices.append)
-        result = encode_image(image, config, generator=generative_model, notify=notify)
+        found: list[str] = []
+        result = encode_image(image, config, generator=generative_model, notify=found.append)
+        notices += (f"{entry.source}: {notice}" for notice in found)
         report = result.report
         psnr_db = round(report.psnr_db, 3) if isfinite(report.psnr_db) else None
         seen = None if report.ssimulacra2 is None else round(report.ssimulacra2, 2)

@@ -23,15 +23,8 @@ MAX_ARRAYS_BYTES = 1 << 32  # of all arrays of an .npz file
 def image_array(source: Any) -> Pixels:
     """Converts an array, or an object that NumPy can convert, to the samples of an image.
 
-    Args:
-        source: uint8 or uint16 of any byte order, [H, W] or [H, W, C] with C = 1, 2, 3 or 4.
-
-    Returns:
-        An array with the same values, shape and byte order.
-
-    Raises:
-        ImageError: The array has an unsupported type or shape. The message gives the expression
-            that converts it.
+    Samples are uint8 or uint16 of any byte order, [H, W] or [H, W, C] with C = 1, 2, 3 or 4. Raises
+    ImageError for another type or shape, with the expression that converts it.
     """
     try:
         array = np.asarray(source)
@@ -67,12 +60,7 @@ def image_array(source: Any) -> Pixels:
 
 
 def _conversion(array: npt.NDArray[Any], expression: str) -> str:
-    """Describes the contents of an array of an unsupported type and how to convert it.
-
-    Args:
-        array: Array of any type, not empty.
-        expression: The expression of the array in the message.
-    """
+    """Describes an array of an unsupported type, not empty, and how to convert it."""
     found, kind = f"this one is {array.dtype.name}", array.dtype.kind
     if kind == "b":
         return f"{found}; encode {expression}.astype(np.uint8) * 255"
@@ -96,12 +84,9 @@ def _conversion(array: npt.NDArray[Any], expression: str) -> str:
 def read_arrays(
     path: Path, names: Collection[str] | None = None, max_bytes: int = MAX_ARRAYS_BYTES
 ) -> dict[str, npt.NDArray[Any]]:
-    """Reads the arrays of an .npz file, by name.
+    """Reads the arrays of an .npz file, or those with some names, by name.
 
-    Args:
-        path: The file.
-        names: The arrays to read if present; None for all. Other arrays are not decompressed.
-        max_bytes: Maximum size of all decompressed arrays.
+    Other arrays are not decompressed; all decompressed ones have at most `max_bytes`.
 
     Raises:
         DfmError: The file cannot be read, is not an .npz file, is damaged, or exceeds the limit.
@@ -124,12 +109,7 @@ def read_arrays(
 
 
 def _read_array(data: bytes) -> npt.NDArray[Any]:
-    """Reads an array from the bytes of an .npy file.
-
-    Raises:
-        ValueError: The bytes are not an .npy file. The shape is checked against the size before
-            memory is allocated.
-    """
+    """Reads an .npy file. The shape is checked against the size before memory is allocated."""
     file = io.BytesIO(data)
     version = np.lib.format.read_magic(file)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -142,16 +122,7 @@ def _read_array(data: bytes) -> npt.NDArray[Any]:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any], is_compressed: bool = False) -> None:
-    """Writes an .npz file atomically. No extension is added to the path.
-
-    Args:
-        path: The file.
-        arrays: The arrays, by name.
-        is_compressed: Whether to compress them.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
+    """Writes an .npz file atomically; no extension is added. Raises OutputError."""
     file = io.BytesIO()
     save = np.savez_compressed if is_compressed else np.savez
     save(file, **dict(arrays))

@@ -1,6 +1,4 @@
-"""Reads with clear errors, and atomic writes: a file has either its old or its complete new
-contents.
-"""
+"""Reads with clear errors, and atomic writes: the old or the complete new contents of a file."""
 
 from __future__ import annotations
 
@@ -32,23 +30,15 @@ _LONGEST_NAME = MAX_NAME_BYTES - len("..01234567.tmp")  # leaves space for the p
 
 
 def read_file(path: Path) -> bytes:
-    """Reads the bytes of a file.
-
-    Raises:
-        MissingFileError: The file does not exist.
-        DfmError: The file cannot be read.
-    """
+    """Reads a file. Raises MissingFileError if it does not exist, DfmError if it cannot be read."""
     with _reading(path):
         return path.read_bytes()
 
 
 def read_at_most(path: Path, most_bytes: int) -> bytes:
-    """Reads a file up to a maximum size. The size is checked before reading; for a pipe, while
-    reading.
+    """Reads a file up to a maximum size, which is checked before reading; for a pipe, meanwhile.
 
-    Raises:
-        DfmError: The file cannot be read.
-        LimitError: The file is larger.
+    Raises DfmError if the file cannot be read, LimitError if it is larger.
     """
     with _reading(path), path.open("rb") as file:
         state = os.fstat(file.fileno())
@@ -68,24 +58,14 @@ def read_at_most(path: Path, most_bytes: int) -> bytes:
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Opens a file to read its bytes.
-
-    Raises:
-        MissingFileError: The file does not exist.
-        DfmError: The file cannot be opened.
-    """
+    """Opens a file to read bytes. Raises MissingFileError or DfmError, like `read_file`."""
     with _reading(path):
         return path.open("rb")
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Converts OS errors while reading to errors that name the file and the reason.
-
-    Raises:
-        MissingFileError: The file does not exist.
-        DfmError: The file cannot be read.
-    """
+    """Converts OS errors while reading to errors that name the file and the reason."""
     try:
         yield
     except OSError as error:
@@ -95,9 +75,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def is_stream(path: Path) -> bool:
-    """Indicates whether a path is a device, pipe or socket. These are written to and never
-    replaced.
-    """
+    """Indicates whether a path is a device, pipe or socket, which are never replaced."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):  # missing, or not a valid name
@@ -106,17 +84,10 @@ def is_stream(path: Path) -> bool:
 
 
 def check_writable(path: Path, force: bool, follow: bool = True) -> None:
-    """Raises an error, before any work, for an output that cannot be written, or that exists if
-    `force` is not set.
+    """Raises OutputError, before any work, for an output that exists or cannot be written.
 
-    Args:
-        path: The output.
-        force: Whether an existing file may be replaced.
-        follow: Whether the path may be a link, device or pipe. True for names given by the user,
-            False for names derived from inputs.
-
-    Raises:
-        OutputError: The output exists or cannot be written; the message gives the reason.
+    With `force` a file may be replaced. With `follow` the path may be a link, device or pipe: True
+    for names given by the user, False for names derived from inputs.
     """
     path = destination(path, follow)
     folder = path.parent
@@ -138,11 +109,9 @@ def check_writable(path: Path, force: bool, follow: bool = True) -> None:
 
 
 def destination(path: Path, follow: bool) -> Path:
-    """Resolves a path to the file to write. A link is followed, so that its target is replaced and
-    the link remains.
+    """Resolves a path to the file to write. The target of a link is replaced, the link remains.
 
-    Raises:
-        OutputError: The link is circular, or, without `follow`, the path is a link, device or pipe.
+    Raises OutputError for a circular link, or, without `follow`, any link, device or pipe.
     """
     is_link = os.path.islink(path)
     if not follow and (is_link or is_stream(path)):
@@ -160,23 +129,16 @@ def destination(path: Path, follow: bool) -> Path:
 
 
 def exists_message(path: Path) -> str:
-    """Returns the message that an output exists, with advice."""
     return f"{path} exists; give another name, or use -f to replace it"
 
 
 def write_atomic(path: Path, data: bytes, force: bool = True, follow: bool = True, mtime_ns: int | None = None) -> None:
     """Writes a file so that at any moment either the old file or the complete new one is there.
 
-    This holds even if the process is killed.
-
-    Args:
-        path: The file. Data for a device or pipe is written directly. The target of a link is
-            replaced. The new file inherits the mode of a replaced file, and its owner if permitted.
-        data: The complete contents.
-        force: Whether to replace an existing file.
-        follow: Whether the path may be a link, a device or a pipe; see `check_writable`.
-        mtime_ns: The modification time of the file; None for that of the write. Some systems keep
-            it rounded, or not at all.
+    This holds even if the process is killed. Data for a device or pipe is written directly. The
+    target of a link is replaced. The new file inherits the mode of a replaced file, and its owner
+    if permitted. For `force` and `follow` see `check_writable`. Without `mtime_ns`, the
+    modification time is that of the write; some systems round it, or do not keep it.
 
     Raises:
         OutputError: The file cannot be written. An existing file is unchanged.
@@ -187,8 +149,9 @@ def write_atomic(path: Path, data: bytes, force: bool = True, follow: bool = Tru
             path.write_bytes(data)
             return
         _remove_leftovers(path)
-        if not (hasattr(os, "O_TMPFILE") and _write_unnamed(path, data, force, mtime_ns)):
-            _write_named(path, data, force, mtime_ns)
+        is_written = hasattr(os, "O_TMPFILE") and _write_unnamed(path, data, force, mtime_ns)
+        while not is_written:
+            is_written = _write_named(path, data, force, mtime_ns)
     except FileExistsError as error:
         raise OutputError(exists_message(path)) from error
     except BrokenPipeError:
@@ -206,11 +169,9 @@ def unwritable_message(name: str, error: OSError) -> str:
 
 
 def _write_unnamed(path: Path, data: bytes, force: bool, mtime_ns: int | None) -> bool:
-    """Writes a file without a name and names it once it is complete, so that no rest can be left
-    over.
+    """Writes a file without a name, which leaves no rest; names it once it is complete.
 
-    Returns:
-        False if the file system does not support this.
+    Returns False if the file system does not support this.
     """
     try:
         handle = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
@@ -243,7 +204,6 @@ def _name(handle: int, path: Path) -> None:
 
 
 def _write_all(file: BinaryIO, data: bytes, mtime_ns: int | None) -> None:
-    """Writes the contents of a file to the disk, and sets its modification time."""
     file.write(data)
     file.flush()
     if mtime_ns is not None and os.utime in os.supports_fd:
@@ -251,17 +211,8 @@ def _write_all(file: BinaryIO, data: bytes, mtime_ns: int | None) -> None:
     os.fsync(file.fileno())
 
 
-def _write_named(path: Path, data: bytes, force: bool, mtime_ns: int | None) -> None:
-    while not _written_named(path, data, force, mtime_ns):
-        pass
-
-
-def _written_named(path: Path, data: bytes, force: bool, mtime_ns: int | None) -> bool:
-    """Writes through a temporary file.
-
-    Returns:
-        False if another process removed the temporary file as a leftover before it was locked.
-    """
+def _write_named(path: Path, data: bytes, force: bool, mtime_ns: int | None) -> bool:
+    """Writes a temporary file. Returns False if another process removed it as a leftover."""
     with _temporary(path) as temporary:
         mode = 0o600 if path.exists() else 0o666  # keeps a private file private while it is being written
         with open(temporary, "xb", opener=partial(os.open, mode=mode)) as file:
@@ -288,9 +239,7 @@ def _written_named(path: Path, data: bytes, force: bool, mtime_ns: int | None) -
 
 
 def _keep_access(handle: int, path: Path) -> None:
-    """Copies the mode of the file to be replaced to the new file, and its owner and group if
-    permitted.
-    """
+    """Copies mode and, if permitted, owner and group of the file to be replaced."""
     if not hasattr(os, "fchown"):
         return
     with suppress(OSError):  # nothing to replace, or a file system without modes
@@ -303,9 +252,7 @@ def _keep_access(handle: int, path: Path) -> None:
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
-    """Provides the path of a hidden temporary file in the same folder, and removes the file at the
-    end.
-    """
+    """Provides a hidden temporary path in the same folder, and removes the file at the end."""
     temporary = path.with_name(f"{_temporary_prefix(path)}{os.urandom(4).hex()}.tmp")
     try:
         yield temporary
@@ -318,9 +265,7 @@ def _temporary_prefix(path: Path) -> str:
 
 
 def lock(handle: int) -> None:
-    """Locks a file that is being written until it is closed or this process ends. Waits for other
-    processes that hold the lock.
-    """
+    """Locks a file until it is closed or this process ends, after waiting for other holders."""
     if fcntl is not None:
         with suppress(OSError):  # file system without locks
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -340,9 +285,7 @@ def _remove_leftovers(path: Path) -> None:
 
 
 def _remove_unlocked(path: Path) -> None:
-    """Removes a regular file unless it is locked. Pipes, devices and targets of links are never
-    opened.
-    """
+    """Removes a regular file unless it is locked; opens no pipe, device or target of a link."""
     if not stat.S_ISREG(os.lstat(path).st_mode):
         return
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # the file may have been exchanged since

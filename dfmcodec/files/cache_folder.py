@@ -7,29 +7,15 @@ from pathlib import Path
 
 
 def cache_folder(purpose: str) -> Path | None:
-    """Returns the folder `$XDG_CACHE_HOME/dfmcodec/<purpose>`, by default in `~/.cache`.
-
-    Args:
-        purpose: The name of the last folder.
-
-    Returns:
-        The folder, which may not exist; None for a user without a home folder.
-    """
+    """Returns `$XDG_CACHE_HOME/dfmcodec/<purpose>`, by default in ~/.cache; None without a home."""
     base = base_folder("XDG_CACHE_HOME", ".cache")
     return None if base is None else base / "dfmcodec" / purpose
 
 
 def base_folder(variable: str, below_home: str) -> Path | None:
-    """Returns a base folder of the XDG Base Directory Specification.
+    """Returns a base folder of the XDG Base Directory Specification; None without a home folder.
 
     A relative path in the variable is ignored, as the specification requires.
-
-    Args:
-        variable: The environment variable that names the folder.
-        below_home: The folder in the user's home directory if the variable is not set.
-
-    Returns:
-        The folder, which may not exist; None for a user without a home folder.
     """
     given = os.environ.get(variable, "")
     if os.path.isabs(given):

@@ -17,35 +17,22 @@ _JOINERS = {"\u200c", "\u200d"}  # in category Cf, but part of words and emoji
 
 
 def printable(text: str) -> str:
-    r"""Escapes characters that are not displayed but interpreted, in the form \x1b.
-
-    Such a character could control a terminal, end a line or change the direction of writing. Bytes
-    of a file name that are not UTF-8 are escaped too, because the text could not be written with
-    them.
-    """
-    return "".join(character if _is_shown(character) else _escape(character) for character in text)
-
-
-def _is_shown(character: str) -> bool:
-    return character in _JOINERS or unicodedata.category(character) not in _HIDDEN
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+    r"""Escapes characters that terminals interpret or hide, and bytes that are not UTF-8: \x1b."""
+    return "".join(
+        one if one in _JOINERS or unicodedata.category(one) not in _HIDDEN else one.encode("unicode_escape").decode()
+        for one in text
+    )
 
 
 def as_unicode(value: Any) -> Any:
-    r"""Escapes bytes of a name that are not UTF-8, in the form \xff, because Arrow cannot store
-    them. All other characters and values are unchanged, including those that `printable` escapes.
-    """
+    r"""Escapes bytes of a name that are not UTF-8, as \xff, because Arrow cannot store them."""
     if not isinstance(value, str):
         return value
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def fault_of_name(name: str) -> str | None:
-    """Explains why a path with slashes, such as `a/b.dfm`, is not a portable name of a file below a
-    folder; returns None if it is. Names that are special on Windows are refused on POSIX too.
+    """Explains why a path is not a portable name below a folder, on any system.
 
     >>> fault_of_name("a/../b.dfm"), fault_of_name("a/b.dfm")
     ("it has the part '..'", None)

@@ -120,15 +120,8 @@ def _empty_cache() -> None:
 
 
 def network_evaluator(flat: Float32, architecture: CoordinateArchitecture) -> Callable[[Float32], Float32]:
-    """Returns the network as a function of positions.
-
-    Args:
-        flat: The weights in file order, float32 [weight_count].
-        architecture: The network.
-
-    Returns:
-        A function that maps positions, float32 [N, 2], to samples, float32 [N, channels]. N is at
-        most `block_positions` of the network.
+    """Returns the network as a function of positions, float32 [N, 2], with samples, float32 [N,
+    channels]. N is at most `block_positions` of the network.
     """
     use_compilation_cache()
     most = block_positions(architecture)

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import comb, pi
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,17 +41,11 @@ Weights = tuple[Array, Array]  # a [|K|, n] and b [|K|, n] of one layer; b[0] ha
 
 @dataclass(frozen=True)
 class LayerShape:
-    """Shape of a Fourier layer R^m -> R^n over the frequencies |k|_1 <= order of {0,1}^m.
+    """Shape of a Fourier layer R^m -> R^n over the frequencies |k|_1 <= order of {0,1}^m."""
 
-    Args:
-        inputs: m.
-        outputs: n.
-        order: The largest |k|_1.
-    """
-
-    inputs: int
-    outputs: int
-    order: int
+    inputs: int  # m
+    outputs: int  # n
+    order: int  # the largest |k|_1
 
     @property
     def frequency_count(self) -> int:
@@ -64,9 +59,7 @@ class LayerShape:
 
     @property
     def phase_factor_count(self) -> int:
-        """Returns the number of computed phase factors e^{2 pi i k.v}. For a full set these are the
-        phase factors of the two halves.
-        """
+        """Returns the number of computed phase factors e^{2 pi i k.v}; of both halves, if full."""
         if self.order < self.inputs:
             return self.frequency_count
         half = self.inputs // 2
@@ -79,9 +72,7 @@ class LayerShape:
 
     @property
     def floats_per_position(self) -> int:
-        """Returns the number of intermediate values of the layer per position: phase factors and
-        inner sums.
-        """
+        """Returns the intermediate values per position: phase factors and inner sums."""
         inner = 0 if self.order < self.inputs else 2 * self.outputs << self.inputs // 2
         return inner + FLOATS_PER_PHASE_FACTOR * self.phase_factor_count
 
@@ -93,14 +84,10 @@ class FrequencySet:
     The rows of a full set are in the order of the binary value sum_j k_j 2^j. So row r_A + 2^{|A|}
     r_B combines rows r_A and r_B of the sets of the two halves. The rows of a truncated set are
     sorted by |k|_1, then by binary value. Row 0 is always k = 0.
-
-    Args:
-        dim: The number of inputs m, at most 64.
-        order: The largest |k|_1.
     """
 
-    dim: int
-    order: int
+    dim: int  # the number of inputs m, at most 64
+    order: int  # the largest |k|_1
 
     @property
     def is_full(self) -> bool:
@@ -164,28 +151,29 @@ def frequency_set(dim: int, order: int) -> FrequencySet:
 
 
 def phase_factors(v: Array, frequencies: FrequencySet, xp: ModuleType) -> tuple[Array, Array]:
-    """Computes cos and sin of 2 pi k.v for all k of `frequencies`, by complex products.
+    """Computes cos and sin of 2 pi k.v for all k: [N, dim] -> two arrays [N, |K|], in row order."""
+    return products_of_phases(xp.cos(TAU * v), xp.sin(TAU * v), frequencies, xp)
 
-    Args:
-        v: float [N, dim].
-        frequencies: The set K.
-        xp: numpy or jax.numpy.
 
-    Returns:
-        Two arrays, float [N, |K|], in row order.
-    """
-    cos_v, sin_v = xp.cos(TAU * v), xp.sin(TAU * v)
-    cos, sin = xp.ones_like(v[:, :1]), xp.zeros_like(v[:, :1])
+def products_of_phases(
+    cos_v: Array, sin_v: Array, frequencies: FrequencySet, xp: ModuleType, axis: int = -1
+) -> tuple[Array, Array]:
+    """Computes cos and sin of 2 pi k.v from those of 2 pi v_j, both along an axis (-1 or -2)."""
+
+    def rows(part: Array, index: Any) -> Array:
+        return part[..., index] if axis == -1 else part[..., index, :]
+
+    cos, sin = xp.ones_like(rows(cos_v, slice(1))), xp.zeros_like(rows(cos_v, slice(1)))
     if frequencies.is_full:
         for j in range(frequencies.dim):
-            product = complex_product(cos, sin, cos_v[:, j : j + 1], sin_v[:, j : j + 1])
-            cos, sin = (xp.concatenate(pair, axis=1) for pair in zip((cos, sin), product, strict=True))
+            product = complex_product(cos, sin, rows(cos_v, slice(j, j + 1)), rows(sin_v, slice(j, j + 1)))
+            cos, sin = (xp.concatenate(pair, axis=axis) for pair in zip((cos, sin), product, strict=True))
         return cos, sin
     stages = [(cos, sin)]
     for parents, tops in frequencies.growth:
-        cos, sin = (part[:, parents] for part in stages[-1])
-        stages.append(complex_product(cos, sin, cos_v[:, tops], sin_v[:, tops]))
-    cos, sin = (xp.concatenate(parts, axis=1) for parts in zip(*stages, strict=True))
+        cos, sin = (rows(part, parents) for part in stages[-1])
+        stages.append(complex_product(cos, sin, rows(cos_v, tops), rows(sin_v, tops)))
+    cos, sin = (xp.concatenate(parts, axis=axis) for parts in zip(*stages, strict=True))
     return cos, sin
 
 
@@ -195,16 +183,7 @@ def complex_product(cos_1: Array, sin_1: Array, cos_2: Array, sin_2: Array) -> t
 
 
 def split_phase_factors(v: Array, frequencies: FrequencySet, xp: ModuleType) -> tuple[Array, Array]:
-    """Computes [cos | sin] of the two halves of the coordinates.
-
-    Args:
-        v: float [N, dim].
-        frequencies: The set K.
-        xp: numpy or jax.numpy.
-
-    Returns:
-        float [N, 2 |K_A|] and [N, 2 |K_B|].
-    """
+    """Computes [cos | sin] of the two halves of coordinates: [N, 2 |K_A|] and [N, 2 |K_B|]."""
     split, order = frequencies.split, frequencies.order
     if split == 0:
         half_a = xp.concatenate([xp.ones_like(v[:, :1]), xp.zeros_like(v[:, :1])], axis=1)
@@ -215,18 +194,9 @@ def split_phase_factors(v: Array, frequencies: FrequencySet, xp: ModuleType) -> 
 
 
 def contraction_matrix(a: Array, b: Array, frequencies: FrequencySet, xp: ModuleType) -> Array:
-    """Returns the real matrix M of the inner sum.
+    """Returns the real matrix M of the inner sum, [2 |K_B|, 2 |K_A| n], for a and b, [|K|, n] each.
 
     [cos_B | sin_B] @ M = [Re | Im'] of sum_B e_B c, by k_A and output.
-
-    Args:
-        a: float [|K|, n].
-        b: float [|K|, n].
-        frequencies: The set K.
-        xp: numpy or jax.numpy.
-
-    Returns:
-        float [2 |K_B|, 2 |K_A| n].
     """
     size_a = 1 << frequencies.split
     a, b = a.reshape(-1, size_a * a.shape[1]), b.reshape(-1, size_a * b.shape[1])
@@ -258,16 +228,7 @@ def fourier_sum(v: Array, a: Array, b: Array, order: int, xp: ModuleType) -> Arr
 
 
 def outer_sum(half_a: Array, inner: Array, xp: ModuleType) -> Array:
-    """Computes the outer sum over k_A.
-
-    Args:
-        half_a: float [N, 2 |K_A|].
-        inner: The inner sums, float [N, 2 |K_A|, n].
-        xp: numpy or jax.numpy.
-
-    Returns:
-        float [N, n].
-    """
+    """Computes the outer sum over k_A: [N, 2 |K_A|] and [N, 2 |K_A|, n] -> [N, n]."""
     if xp is np:
         return np.matmul(half_a[:, None, :], inner)[:, 0, :]
     return (half_a[:, :, None] * inner).sum(axis=1)

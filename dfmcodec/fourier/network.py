@@ -1,11 +1,7 @@
 """Deep Fourier Machine: the network from positions to samples.
 
-It composes Fourier layers (`fourier.layer`). The first layer takes a position in [0,1)^2, and a
-tanh follows the last layer. The layer is equation 4.5 and the composition equation 4.6 of a thesis
-on Deep Fourier Machines (title page not at hand), with losses 4.7 and 4.8 and algorithms 1 to 3.
-
-The module contains the architecture of the coordinate codec, the composition, the positions of
-pixels, and the order of the weights in a file.
+It composes Fourier layers; see `fourier.layer`, also for the publication. The first layer takes a
+position in [0,1)^2, and a tanh follows the last layer.
 """
 
 from __future__ import annotations
@@ -39,21 +35,14 @@ class CoordinateArchitecture:
     """Architecture of the published network: x in [0,1)^2 -> `depth` Fourier layers of `width` ->
     `channels`.
 
-    Args:
-        channels: The number of outputs of the last layer, 1 (gray) or 3 (RGB).
-        depth: The number of Fourier layers, at least 1.
-        width: The dimension between layers.
-        order: The largest |k|_1. If it is at least the input dimension of a layer, the layer has
-            the published full set {0,1}^m.
-
     Raises:
         ConfigError: A value exceeds the range of the file format.
     """
 
-    channels: int
-    depth: int
-    width: int
-    order: int
+    channels: int  # the number of outputs of the last layer, 1 (gray) or 3 (RGB)
+    depth: int  # the number of Fourier layers, at least 1
+    width: int  # the dimension between layers
+    order: int  # the largest |k|_1; from the number of inputs of a layer on, its set is {0,1}^m
     model: ClassVar[Model] = Model.COORDINATE
 
     def __post_init__(self) -> None:
@@ -98,18 +87,6 @@ class CoordinateArchitecture:
         """Returns the largest number of intermediate values per position in any layer."""
         return max(layer.floats_per_position for layer in self.layers())
 
-    @property
-    def float_bytes(self) -> int:
-        """Returns the size of the weights as float32, including b_0, as in the publication."""
-        return 4 * sum(2 * layer.frequency_count * layer.outputs for layer in self.layers())
-
-    @property
-    def macs_per_pixel(self) -> int:
-        """Returns the multiply-adds of the sums over k in all layers, without those of the phase
-        factors.
-        """
-        return self.weight_count
-
     def as_dict(self) -> dict[str, Any]:
         """Returns plain values for reports."""
         return {
@@ -145,23 +122,12 @@ def deep_fourier_machine(
 
 
 def block_positions(architecture: CoordinateArchitecture) -> int:
-    """Returns the number of positions to evaluate at a time. It limits memory for large networks.
-
-    Returns:
-        1..BLOCK_PIXELS.
-    """
+    """Returns the positions to evaluate at a time, 1..BLOCK_PIXELS, which limits memory."""
     return max(1, min(BLOCK_PIXELS, _BLOCK_FLOATS // architecture.floats_per_position))
 
 
 def block_shape(architecture: CoordinateArchitecture, height: int, width: int) -> tuple[int, int]:
-    """Returns the numbers of rows and columns of the blocks in which a grid of positions is
-    evaluated.
-
-    Args:
-        architecture: The network.
-        height: The number of rows of the grid.
-        width: The number of columns of the grid. A block is never larger than the grid.
-    """
+    """Returns the rows and columns of the blocks in which a grid of positions is evaluated."""
     most = block_positions(architecture)
     columns = min(_BLOCK_COLUMNS, most, width)
     return min(_BLOCK_ROWS, max(1, most // columns), height), columns
@@ -170,13 +136,8 @@ def block_shape(architecture: CoordinateArchitecture, height: int, width: int) -
 def check_multiply_adds(each: int, positions: int, limit: int) -> None:
     """Raises an error for a network that takes too long, before it is evaluated.
 
-    Args:
-        each: The multiply-adds of the network per position.
-        positions: The number of positions to evaluate.
-        limit: The maximum number of multiply-adds at all positions.
-
     Raises:
-        LimitError: The network exceeds the limit.
+        LimitError: The multiply-adds of each position exceed the limit for all positions.
     """
     if each * positions > limit:
         msg = (
@@ -187,20 +148,16 @@ def check_multiply_adds(each: int, positions: int, limit: int) -> None:
 
 
 def axis_positions(side: int) -> npt.NDArray[np.float32]:
-    """Returns the positions of pixels along an axis, float32 [side] in [0, 1).
-
-    They are x1 = column / W and x2 = row / H.
-    """
+    """Returns the positions of pixels along an axis, index / side, float32 [side] in [0, 1)."""
     return (np.arange(side, dtype=np.float64) / side).astype(np.float32)
 
 
 def unpack(flat: Array, architecture: CoordinateArchitecture, xp: ModuleType) -> list[Weights]:
-    """Splits weights in file order into (a, b) of each layer. A row of zeros is inserted for b_0.
+    """Splits weights in file order, float [weight_count], into (a, b) of each layer. A row of zeros
+    is inserted for b_0.
 
-    Args:
-        flat: float [weight_count].
-        architecture: The network.
-        xp: numpy or jax.numpy.
+    Each layer has a [|K|, n], then b without its idle row for k = 0, [|K| - 1, n], both row by row
+    in the order of `layer.FrequencySet`.
     """
     weights: list[Weights] = []
     start = 0

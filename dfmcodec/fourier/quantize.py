@@ -39,15 +39,7 @@ def step_size(index: int) -> float:
 
 
 def step_per_weight(step_indices: Sequence[int], sizes: Sequence[int]) -> Float64:
-    """Returns the step size of each weight.
-
-    Args:
-        step_indices: The step index of each group of weights.
-        sizes: The number of weights in each group.
-
-    Returns:
-        float64 [sum of sizes].
-    """
+    """Returns the step size of each weight, from the index and size of each group, float64."""
     return np.repeat([step_size(index) for index in step_indices], sizes)
 
 

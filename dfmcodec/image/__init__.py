@@ -78,9 +78,7 @@ class Metadata:
 
 
 def are_code_points(cicp: bytes) -> bool:
-    """Indicates whether bytes are valid code points of RGB samples: primaries and transfer
-    characteristics defined by ITU-T H.273, matrix 0 and a range flag of 0 or 1.
-    """
+    """Indicates whether bytes are defined code points of RGB samples (ITU-T H.273)."""
     if len(cicp) != CODE_POINT_BYTES:
         return False
     primaries, transfer, matrix, full_range = cicp
@@ -150,9 +148,7 @@ class Image:
 
     @property
     def raw_bytes(self) -> int:
-        """Returns the size of the uncompressed samples in bytes, including alpha: W * H * C * depth
-        / 8.
-        """
+        """Returns the size of the uncompressed samples in bytes, including alpha."""
         return self.pixels.nbytes + (0 if self.alpha is None else self.alpha.nbytes)
 
     @property
@@ -162,9 +158,7 @@ class Image:
 
     @cached_property
     def visible(self) -> npt.NDArray[np.bool_] | None:
-        """Returns a mask of the pixels that are not fully transparent, [H, W]; None if all pixels
-        are visible.
-        """
+        """Returns a mask [H, W] of the pixels that are not fully transparent; None for all."""
         return None if self.alpha is None or self.alpha.all() else self.alpha > 0
 
     @property
@@ -196,12 +190,7 @@ class Image:
         return next(peak for peak in peaks if self.largest_sample <= peak)
 
     def range_notice(self, figures: str) -> str | None:
-        """Returns a notice that figures are relative to `sample_max`; None if that is the full
-        range.
-
-        Args:
-            figures: The names of the figures, for the message.
-        """
+        """Returns a notice that figures are relative to `sample_max`; None for the full range."""
         sample_max, peak = self.sample_max, peak_value(self.bit_depth)
         if sample_max == peak:
             return None
@@ -242,9 +231,7 @@ class Image:
         return Image(np.ascontiguousarray(pixels), self.metadata)
 
     def plain_notice(self) -> str | None:
-        """Describes the changes made by `plain`, such as "in 8 bits (4095 becomes 255), without its
-        alpha"; None if there are none.
-        """
+        """Describes the changes made by `plain`, such as "without its alpha"; None for none."""
         changes = [f"in 8 bits ({self.sample_max} becomes {PEAK_CODE_VALUE})"] if self.bit_depth > BIT_DEPTHS[0] else []
         if self.alpha is not None:
             changes.append("without its alpha")
@@ -252,11 +239,7 @@ class Image:
 
 
 def check_image_size(height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:
-    """Checks the size of an image before memory is allocated.
-
-    Raises:
-        ImageError: A side is 0 or above `MAX_SIDE`, or the image has more than `max_pixels` pixels.
-    """
+    """Raises ImageError, before memory is allocated, for a side or an area out of range."""
     if height < 1 or width < 1:
         msg = f"the image is {width}x{height}; both sides must be at least 1"
         raise ImageError(msg)
@@ -269,7 +252,6 @@ def check_image_size(height: int, width: int, max_pixels: int = MAX_PIXELS) -> N
 
 
 def peak_value(bit_depth: int) -> int:
-    """Returns the largest value of a sample."""
     return (1 << bit_depth) - 1
 
 
@@ -285,9 +267,7 @@ def to_code_values(samples: Pixels) -> Pixels:
 
 
 def rescaled(values: Pixels, peak: int, new_peak: int) -> Pixels:
-    """Scales values from 0..peak to 0..new_peak and rounds to nearest, uint16. Both peaks are at
-    most 65,535.
-    """
+    """Scales values from 0..peak to 0..new_peak (at most 65,535), rounded to nearest, uint16."""
     return ((values.astype(np.uint32) * new_peak + peak // 2) // peak).astype(np.uint16)
 
 

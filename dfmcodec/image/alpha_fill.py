@@ -1,7 +1,4 @@
-"""Replaces the samples of fully transparent pixels.
-
-They are filled with smooth continuations of the visible pixels, because these take the fewest bits.
-"""
+"""Replaces samples of fully transparent pixels by smooth values, which take the fewest bits."""
 
 from __future__ import annotations
 
@@ -15,15 +12,8 @@ from dfmcodec.image import to_values
 def fill_invisible(pixels: Pixels, visible: npt.NDArray[np.bool_]) -> Pixels:
     """Fills invisible pixels from the visible ones around them, using successively coarser grids.
 
-    This is pull-push (Gortler et al., "The Lumigraph", 1996, section 3.4). An image without visible
-    pixels becomes mid-gray.
-
-    Args:
-        pixels: uint8 or uint16 [H, W, C].
-        visible: Mask of the pixels to keep, bool [H, W].
-
-    Returns:
-        The filled pixels, with the same type and shape.
+    This is pull-push (Gortler et al., "The Lumigraph", 1996, section 3.4). `pixels` is uint8 or
+    uint16 [H, W, C], `visible` bool [H, W]. An image without visible pixels becomes mid-gray.
     """
     total = np.where(visible[:, :, None], pixels, 0).astype(np.float32)
     filled = _pull_push(total, visible.astype(np.float32)[:, :, None], float(np.iinfo(pixels.dtype).max // 2))
@@ -32,13 +22,7 @@ def fill_invisible(pixels: Pixels, visible: npt.NDArray[np.bool_]) -> Pixels:
 
 
 def _pull_push(total: Float32, weight: Float32, fallback: float) -> Float32:
-    """Returns the filled values, float32 [H, W, C].
-
-    Args:
-        total: Weighted sums of values, float32 [H, W, C].
-        weight: Sums of the weights, in [0, 1], float32 [H, W, 1].
-        fallback: The fill value if all weights are 0.
-    """
+    """Returns filled values, float32 [H, W, C], of weighted sums of values and sums of weights."""
     if weight.all() or weight.shape[:2] == (1, 1):
         return np.where(weight > 0, total / np.maximum(weight, 1e-6), np.float32(fallback)).astype(np.float32)
     coarse_weight = _sums(weight)
@@ -51,9 +35,7 @@ def _pull_push(total: Float32, weight: Float32, fallback: float) -> Float32:
 
 
 def _sums(values: Float32) -> Float32:
-    """Returns the sums of 2x2 cells, float32 [ceil(H/2), ceil(W/2), C]. Samples beyond the edge are
-    zeros.
-    """
+    """Returns sums of 2x2 cells, float32 [ceil(H/2), ceil(W/2), C]; zeros lie beyond the edge."""
     height, width, channels = values.shape
     padded = np.pad(values, ((0, height % 2), (0, width % 2), (0, 0)))
     sums: Float32 = padded.reshape(-(-height // 2), 2, -(-width // 2), 2, channels).sum(axis=(1, 3))

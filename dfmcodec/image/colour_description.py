@@ -1,6 +1,4 @@
-"""Colour descriptions other than ICC profiles: code points, which `.dfm` files store, and others,
-which they do not.
-"""
+"""Colours that no ICC profile describes: code points, which are kept, and what is lost."""
 
 from __future__ import annotations
 
@@ -27,27 +25,16 @@ _RATIONAL = 5
 
 
 class Colours(NamedTuple):
-    """Colour description of a file besides an ICC profile.
+    """Colour description of a file besides an ICC profile."""
 
-    Args:
-        cicp: The code points, as in `Metadata`. None if there are none, or if they are equivalent
-            to sRGB, the default.
-        lost: A description of colour information that is lost; None if nothing is lost.
-    """
-
-    cicp: bytes | None = None
-    lost: str | None = None
+    cicp: bytes | None = None  # as in `Metadata`; None also for those of sRGB, the default
+    lost: str | None = None  # a description of colour information that is lost
 
 
 def described_colours(file: BinaryIO, format_name: str | None, page: int, has_profile: bool) -> Colours:
-    """Finds the colour description that takes precedence in a file.
+    """Finds the colour description that takes precedence in a file, or in a page of a TIFF.
 
-    Args:
-        file: The file.
-        format_name: Pillow's name of its format.
-        page: The page of a TIFF, from 1.
-        has_profile: Whether the file has an ICC profile, which is kept. It takes precedence over
-            all other descriptions except cICP of a PNG.
+    An ICC profile, which is kept, takes precedence over all others except cICP of a PNG.
     """
     if format_name == "PNG":
         return _of_png(png.colour_chunks(file), has_profile)

@@ -1,6 +1,4 @@
-"""Reads samples with more than 8 bits, which Pillow would reduce to 8, and reports lost bit
-depth.
-"""
+"""Reads samples with more than 8 bits, which Pillow would reduce to 8, and reports lost depth."""
 
 from __future__ import annotations
 
@@ -30,9 +28,7 @@ class ImageSamples(NamedTuple):
 
 
 def split_alpha(samples: npt.NDArray[Any]) -> ImageSamples:
-    """Splits samples [H, W] or [H, W, C] into pixels and alpha. Alpha is the last of 2 or 4
-    channels.
-    """
+    """Splits samples [H, W] or [H, W, C] into pixels and alpha, the last of 2 or 4 channels."""
     if samples.ndim == 2:
         samples = samples[:, :, None]
     if samples.ndim == 3 and samples.shape[2] in (2, 4):
@@ -53,14 +49,9 @@ _WHITE_IS_ZERO, _SEPARATE_PLANES = 0, 2  # values of PhotometricInterpretation a
 
 
 def deep_gray_samples(pil_image: PilImage, transparency: Any) -> ImageSamples:
-    """Returns the samples of a Pillow image in a 16-bit gray mode, as uint16.
+    """Returns the samples of a Pillow image in one of `DEEP_GRAY_MODES`, as uint16.
 
-    Args:
-        pil_image: The image, in one of `DEEP_GRAY_MODES`.
-        transparency: The fully transparent gray value. Anything but an integer counts as none.
-
-    Raises:
-        ImageError: A value is outside 0..65535.
+    An integer transparency is the fully transparent gray. Raises ImageError outside 0..65535.
     """
     values = np.asarray(pil_image)
     if values.min() < 0 or values.max() > _PEAK:
@@ -72,18 +63,9 @@ def deep_gray_samples(pil_image: PilImage, transparency: Any) -> ImageSamples:
 
 
 def deep_samples(pil_image: ImageFile, source: Source, max_pixels: int) -> ImageSamples | None:
-    """Returns 16-bit samples of an image of which Pillow would keep only the high bytes.
+    """Returns 16-bit samples of which Pillow would keep the high bytes; None if it has none.
 
-    Args:
-        pil_image: The open image. Its samples are not loaded yet.
-        source: The file of the image.
-        max_pixels: The limit with which the image was opened.
-
-    Returns:
-        The samples; None if the image has no such samples, or if they are not accessible.
-
-    Raises:
-        ImageError: The image is a TIFF that Pillow would misread.
+    The samples are not loaded yet. Raises ImageError for a TIFF that Pillow would misread.
     """
     if pil_image.format == "PPM":
         return _deep_netpbm(pil_image, source)
@@ -124,9 +106,6 @@ def _deep_rawmodes(pil_image: Any) -> list[str]:
     """Returns the raw modes of the tiles if they have 16 bits.
 
     Pillow states 8-bit raw modes for separate 16-bit planes, which would give wrong samples.
-
-    Raises:
-        ImageError: Separate planes have no 16-bit raw modes.
     """
     rawmodes = [rawmode_of(tile) for tile in pil_image.tile]
     if _tag(pil_image, _PLANAR_CONFIGURATION) == _SEPARATE_PLANES and 16 in (_tag(pil_image, _BITS_PER_SAMPLE) or ()):
@@ -177,9 +156,7 @@ def _deep_gray_alpha(pil_image: PilImage) -> ImageSamples:
 
 
 def _deep_netpbm(pil_image: ImageFile, source: Source) -> ImageSamples | None:
-    """Returns the samples of a PGM or PPM with a peak above 255, scaled to 0..65535; None for any
-    other file.
-    """
+    """Returns the samples of a PGM or PPM with a peak above 255, scaled to 0..65535, or None."""
     with source.open() as file:
         header = _NETPBM_HEADER.match(file.read(_HEAD_BYTES))
         if header is None or int(header[4]) <= PEAK_CODE_VALUE:
@@ -196,9 +173,7 @@ def _deep_netpbm(pil_image: ImageFile, source: Source) -> ImageSamples | None:
 
 
 def significant_bits(pil_image: ImageFile, source: Source) -> int | None:
-    """Returns the number of significant bits, 1..15, of samples scaled to 16 bits, from a PNG chunk
-    or the peak of a PGM or PPM; None if all bits are significant.
-    """
+    """Returns the number of significant bits of 16-bit samples, 1..15; None if all are."""
     with source.open() as file:
         if pil_image.format == "PNG":
             return png.significant_bits(file)
@@ -208,14 +183,7 @@ def significant_bits(pil_image: ImageFile, source: Source) -> int | None:
 
 
 def report_depth(pil_image: ImageFile, source: Source, notify: Notify) -> None:
-    """Gives a notice if Pillow's decoder reduces the samples to 8 bits.
-
-    Args:
-        pil_image: The open image. Its samples are not loaded yet and do not come from
-            `deep_samples`.
-        source: The file of the image.
-        notify: Receives the notice.
-    """
+    """Gives a notice if Pillow's decoder reduces the samples, not loaded yet, to 8 bits."""
     bits = 8
     with source.open() as file:
         head = file.read(_HEAD_BYTES)

@@ -24,13 +24,8 @@ _LARGEST = 1e5
 def with_density(metadata: Metadata, dpi: Any, notify: Notify) -> Metadata:
     """Returns the metadata with the resolution, in a new Exif block if there is none.
 
-    An existing Exif block is not changed, because maker notes contain offsets.
-
-    Args:
-        metadata: The metadata.
-        dpi: The resolution that the file states outside its Exif. Anything but a pair of numbers
-            counts as none. Values that are typical of screens are ignored.
-        notify: Receives a notice if the resolution is not kept.
+    An existing Exif block is not changed, because maker notes contain offsets; a notice says what
+    is lost. Anything but a pair of numbers counts as none. Values typical of screens are ignored.
     """
     density = _checked(dpi)
     if density is None or all(round(number) in _SCREEN_DPI for number in density):
@@ -39,12 +34,8 @@ def with_density(metadata: Metadata, dpi: Any, notify: Notify) -> Metadata:
         return replace(metadata, exif=_exif_of(density))
     stated = density_of(metadata.exif)
     if stated is None or any(round(a) != round(b) for a, b in zip(stated, density, strict=True)):
-        exif = "its Exif, which is kept unchanged"
-        if stated is None:
-            why = f"{exif}, has none; write them into the Exif to keep them"
-        else:
-            why = f"{exif}, states {_text(stated)}"
-        notify(f"its {_text(density)} dpi are not kept: {why}")
+        why = "has none; write them into the Exif to keep them" if stated is None else f"states {_text(stated)}"
+        notify(f"its {_text(density)} dpi are not kept: its Exif, which is kept unchanged, {why}")
     return metadata
 
 
@@ -76,9 +67,7 @@ def _checked(dpi: Any) -> Density | None:
 
 
 def _exif_of(density: Density) -> bytes:
-    """Returns a short Exif block with a resolution. It omits the unit, since inches are the
-    default, and stores equal numbers once.
-    """
+    """Returns a short Exif block with a resolution; inches are the default unit."""
     x, y = (Fraction(number).limit_denominator(_LARGEST_DENOMINATOR) for number in density)
     numbers = [x] if x == y else [x, y]
     at = struct.calcsize("<2sHIH HHII HHII I")  # offset of the numbers, after the only directory

@@ -1,7 +1,6 @@
 """ICC profile, Exif block and XMP packet of image files, with the orientation set to upright.
 
-The files are untrusted. Metadata is read only from the standard places of each format. Values must
-be bytes, and Exif must be well formed. Everything that is dropped causes a notice.
+The files are untrusted: values must be bytes in the standard places, and Exif must be well formed.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from dfmcodec.image import MAX_METADATA_BYTES, Metadata, png, tiff
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
-ORIENTATION_TAG = 0x0112
 _INNER_DIRECTORIES = (0x8769, 0x8825)  # Exif, GPS
 _INTEROPERABILITY = 0xA005  # directory inside the Exif directory
 _XMP_TAG, _ICC_TAG = 700, 34675
@@ -31,10 +29,7 @@ _TIFF_LAYOUT = (
     *((330, 332), (338, 347), (512, 521), (529, 532), (700, 700), (33723, 33723), (34377, 34377), (34675, 34675)),
 )
 TIFF_LAYOUT_TAGS = frozenset(tag for first, last in _TIFF_LAYOUT for tag in range(first, last + 1))
-_KINDS = {
-    _ICC_TAG: (tiff.BYTE, tiff.UNDEFINED),
-    _XMP_TAG: (tiff.BYTE, tiff.ASCII, tiff.UNDEFINED),
-}
+_KINDS = {_ICC_TAG: (tiff.BYTE, tiff.UNDEFINED), _XMP_TAG: (tiff.BYTE, tiff.ASCII, tiff.UNDEFINED)}
 _DAMAGED_OR_LARGE = f"is damaged or has more than {MAX_METADATA_BYTES} bytes, and is left out"
 _MAP_BYTES, _ENTRY_BYTES = 1, 6  # overhead of metadata in a `.dfm` file besides names and values, at most
 _ENTRY_NAMES = {"icc": "ICC profile", "exif": "Exif block", "xmp": "XMP packet"}
@@ -56,11 +51,7 @@ def pillow_info(metadata: Metadata) -> dict[str, bytes]:
 
 
 def read_metadata(pil_image: PilImage) -> Metadata:
-    """Reads the metadata of an open Pillow image, with the orientation set to 1.
-
-    Raises:
-        Exception: Pillow cannot read the image's Exif.
-    """
+    """Reads the metadata of an open Pillow image, upright. Raises any error for unreadable Exif."""
     found = _from_info(pil_image)
     if found.exif and is_exif(found.exif):
         return upright_metadata(found)
@@ -68,7 +59,7 @@ def read_metadata(pil_image: PilImage) -> Metadata:
     for tag in _INNER_DIRECTORIES:
         exif.get_ifd(tag)
     layout = TIFF_LAYOUT_TAGS if pil_image.format == "TIFF" else frozenset[int]()
-    for tag in [tag for tag in exif if tag == ORIENTATION_TAG or tag in layout]:
+    for tag in [tag for tag in exif if tag == tiff.ORIENTATION or tag in layout]:
         del exif[tag]
     return upright_metadata(Metadata(found.icc, exif.tobytes() if len(exif) else None, found.xmp))
 
@@ -76,11 +67,7 @@ def read_metadata(pil_image: PilImage) -> Metadata:
 def read_file_metadata(file: BinaryIO, pil_image: PilImage, page: int, notify: Notify) -> Metadata:
     """Reads the metadata of an image file unchanged, including the orientation.
 
-    Args:
-        file: The file.
-        pil_image: The image that Pillow opened from the file, at the page.
-        page: The page, from 1.
-        notify: Receives a notice of each damaged entry that is dropped.
+    The image is at the page, from 1. Damaged entries are dropped with a notice.
     """
     if pil_image.format == "PNG":
         found = png.read_metadata(file, MAX_METADATA_BYTES, notify)
@@ -99,28 +86,21 @@ def orientation_of(metadata: Metadata) -> int:
     if metadata.exif:
         file = io.BytesIO(metadata.exif.removeprefix(tiff.EXIF_PREFIX))
         layout = tiff.read_layout(file)
-        fields = layout and tiff.read_fields(file, layout.first, wanted=(ORIENTATION_TAG,))
+        fields = layout and tiff.read_fields(file, layout.first, wanted=(tiff.ORIENTATION,))
         if layout and fields:
-            return tiff.first_number(fields.get(ORIENTATION_TAG), layout.byte_order, 1)
+            return tiff.first_number(fields.get(tiff.ORIENTATION), layout.byte_order, 1)
     found = _XMP_ORIENTATION.search(metadata.xmp or b"")
     return int(found[2]) if found else 1
 
 
 def upright_metadata(metadata: Metadata) -> Metadata:
-    """Returns the metadata with the orientation set to 1."""
-    exif = exif_with_orientation_1(_prefixed(metadata.exif)) if metadata.exif else None
+    exif = exif_with_orientation_1(prefixed(metadata.exif)) if metadata.exif else None
     xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", metadata.xmp) if metadata.xmp else None
     return replace(metadata, exif=exif, xmp=xmp)
 
 
 def fitting_metadata(metadata: Metadata, notify: Notify) -> Metadata:
-    """Returns the metadata without entries that exceed the limit of a `.dfm` file, keeping small
-    entries first.
-
-    Args:
-        metadata: The metadata.
-        notify: Receives a notice of each dropped entry.
-    """
+    """Returns the metadata that fits in a `.dfm` file, keeping small entries first."""
     bytes_left = MAX_METADATA_BYTES - _MAP_BYTES
     for name, value in sorted(metadata.present().items(), key=lambda entry: len(entry[1])):
         size = _ENTRY_BYTES + len(name) + len(value)
@@ -134,12 +114,7 @@ def fitting_metadata(metadata: Metadata, notify: Notify) -> Metadata:
 
 
 def exif_fields(exif: bytes) -> ExifFields | None:
-    """Returns the fields of an Exif block that can be stored in a TIFF file beside its own; None if
-    the block is damaged.
-
-    Args:
-        exif: The block, with or without the six-byte prefix.
-    """
+    """Returns the fields of an Exif block beside those of a TIFF's layout; None if damaged."""
     return _exif_fields(io.BytesIO(exif.removeprefix(tiff.EXIF_PREFIX)), None)
 
 
@@ -161,10 +136,10 @@ def _exif_fields(file: BinaryIO, offset: int | None) -> ExifFields | None:
 
 def is_exif(exif: bytes) -> bool:
     """Indicates whether an Exif block, with or without the six-byte prefix, is well formed."""
-    return exif_with_orientation_1(_prefixed(exif)) is not None
+    return exif_with_orientation_1(prefixed(exif)) is not None
 
 
-def _prefixed(exif: bytes) -> bytes:
+def prefixed(exif: bytes) -> bytes:
     return exif if exif.startswith(tiff.EXIF_PREFIX) else tiff.EXIF_PREFIX + exif
 
 
@@ -192,15 +167,13 @@ def _from_tiff(file: BinaryIO, page: int, notify: Notify) -> Metadata:
     if exif is None:
         notify(f"its Exif {_DAMAGED_OR_LARGE}")
         return Metadata(found.get(_ICC_TAG), None, found.get(_XMP_TAG))
-    exif.fields.pop(ORIENTATION_TAG, None)  # Pillow rotates TIFF images
+    exif.fields.pop(tiff.ORIENTATION, None)  # Pillow rotates TIFF images
     block = tiff.EXIF_PREFIX + tiff.write_tiff(*exif) if exif.fields or exif.inner else None
     return Metadata(found.get(_ICC_TAG), block, found.get(_XMP_TAG))
 
 
 def icc_description(profile: bytes) -> str:
-    """Returns the description of an ICC profile (ICC.1:2022, 7.3 and 9.2.41); empty if it cannot be
-    read.
-    """
+    """Returns the description of an ICC profile (ICC.1:2022, 7.3 and 9.2.41), or ""."""
     with suppress(struct.error):
         (count,) = struct.unpack_from(">I", profile, _ICC_HEADER_BYTES)
         for entry in range(min(count, _MOST_ICC_TAGS)):
@@ -220,14 +193,7 @@ def _icc_text(tag: bytes) -> str:
 
 
 def exif_with_orientation_1(block: bytes) -> bytes | None:
-    r"""Sets the orientation of an Exif block to 1 if it has one, without other changes.
-
-    Args:
-        block: The block, with the six-byte prefix "Exif\0\0".
-
-    Returns:
-        The block; None if it is not well formed.
-    """
+    """Sets the orientation of a prefixed Exif block to 1 if it has one; None if not well formed."""
     start = len(tiff.EXIF_PREFIX)
     order = {b"II": "<", b"MM": ">"}.get(block[start : start + 2])
     try:
@@ -238,7 +204,7 @@ def exif_with_orientation_1(block: bytes) -> bytes | None:
         for entry in range(count):
             at = start + first + 2 + 12 * entry
             tag, kind, _ = struct.unpack_from(order + "HHI", block, at)
-            if tag == ORIENTATION_TAG:
+            if tag == tiff.ORIENTATION:
                 value = struct.pack(order + ("I" if kind == 4 else "HH"), *([1] if kind == 4 else [1, 0]))
                 return block[: at + 8] + value + block[at + 12 :]
     except struct.error:

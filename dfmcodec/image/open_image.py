@@ -1,8 +1,7 @@
 """Opens untrusted image files with Pillow.
 
 `PIL.Image.open` tries every format that it knows. Some plugins start other programs, and the size
-limit is global to the process. `open_image` calls the same plugins, but only those of a given list.
-It checks its own size limit and changes no global state.
+limit is global. `open_image` calls plugins of a given list only, with its own size limit.
 """
 
 from __future__ import annotations
@@ -37,7 +36,6 @@ SIGNATURE_BYTES = 16  # enough for Pillow's plugins to recognise a format
 DFM_MAGIC = b"\x89DFM"  # same as `container.layout.MAGIC`, which this layer cannot import
 _SIZE_BYTES = 32  # enough to find the size of a PNG or WebP image
 
-_ORIENTATION_TAG = 0x0112
 _TILE_SIDE_TAGS = (0x0142, 0x0143)  # TIFF tags
 MAX_TILE_PIXELS = 1 << 22  # of a TIFF, unless the image itself is larger
 _HELD_IN_MEMORY = ("PNG", "WEBP", "AVIF", "HEIF", "JXL")
@@ -49,14 +47,8 @@ _HEIF_PACKAGE, _JXL_PACKAGE = "pillow-heif", "pillow-jxl-plugin"
 def open_image(file: BinaryIO, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS) -> ImageFile:
     """Opens an image. Only the header is read, as far as the format allows.
 
-    Args:
-        file: The file, from position 0. It must be seekable, and remains open with the image.
-        max_pixels: Maximum number of pixels. Larger images are refused, if possible before memory
-            is allocated.
-        formats: Formats to try, by Pillow's names.
-
-    Returns:
-        The image. Its samples are not loaded yet.
+    The file must be seekable, and remains open with the image. Larger images than `max_pixels` are
+    refused, if possible before memory is allocated. `formats` are Pillow's names.
 
     Raises:
         ImageError: The image is too large.
@@ -88,12 +80,7 @@ def open_image(file: BinaryIO, max_pixels: int = MAX_PIXELS, formats: tuple[str,
 
 
 def load_samples(pil_image: ImageFile) -> None:
-    """Loads the samples of an image opened by `open_image`.
-
-    Raises:
-        ImageError: The image is a TIFF with tiles much larger than the image.
-        Exception: The plugin cannot read the file.
-    """
+    """Loads the samples. Raises ImageError for tiles of a TIFF much larger than the image."""
     if pil_image.format == "TIFF" and pil_image.tile:
         _check_tiles(pil_image)
         _prepare_tiff(pil_image)
@@ -101,9 +88,7 @@ def load_samples(pil_image: ImageFile) -> None:
 
 
 def _check_tiles(pil_image: Any) -> None:
-    """Raises an error for a TIFF with tiles much larger than the image, because tiles are decoded
-    entirely.
-    """
+    """Refuses a TIFF with tiles much larger than the image, because tiles are decoded entirely."""
     sides = [pil_image.tag_v2.get(tag) for tag in _TILE_SIDE_TAGS]
     width, height = (side if isinstance(side, int) else 0 for side in sides)
     if width * height > max(MAX_TILE_PIXELS, 2 * pil_image.width * pil_image.height):
@@ -114,29 +99,23 @@ def _check_tiles(pil_image: Any) -> None:
 def _prepare_tiff(pil_image: Any) -> None:
     """Sets attributes that the TIFF plugin would otherwise take from global state or from the file.
 
-    It allocates the image, because the plugin would otherwise check the global size limit. It
-    provides only the orientation as Exif, because the plugin would otherwise read all of the file's
-    Exif.
+    It allocates the image, because the plugin would check the global size limit, and provides only
+    the orientation as Exif, because the plugin would read all of the file's Exif.
     """
     import PIL.Image
 
     size = getattr(pil_image, "_tile_size", pil_image.size)  # size before rotation
     pil_image.im = PIL.Image.new(pil_image.mode, size, None).im
-    orientation = pil_image.tag_v2.get(_ORIENTATION_TAG)
+    orientation = pil_image.tag_v2.get(tiff.ORIENTATION)
     is_known = isinstance(orientation, int) and 1 <= orientation <= 8
-    fields = {_ORIENTATION_TAG: tiff.short_field("<", orientation)} if is_known else {}
+    fields = {tiff.ORIENTATION: tiff.short_field("<", orientation)} if is_known else {}
     pil_image.info["exif"] = tiff.write_tiff("<", fields, {})
     if not isinstance(pil_image.info.get("xmp"), bytes):
         pil_image.info.pop("xmp", None)
 
 
 def may_be_image(head: bytes) -> bool:
-    """Indicates whether a file may be a supported image or a `.dfm` file, from its first bytes.
-
-    Args:
-        head: The first bytes, at least `SIGNATURE_BYTES`. Formats without a signature check all of
-            them.
-    """
+    """Indicates whether a file may be a supported image or a `.dfm` file, from its first bytes."""
     if head.startswith(DFM_MAGIC):
         return True
     for _, factory, has_signature in _candidates(head, FORMATS):
@@ -151,9 +130,7 @@ def may_be_image(head: bytes) -> bool:
 
 
 def _candidates(head: bytes, formats: tuple[str, ...]) -> Iterator[tuple[str, Any, bool]]:
-    """Yields the formats that match the first bytes: name, factory, and whether a signature
-    matched.
-    """
+    """Yields the formats that match the first bytes: name, factory, whether a signature matched."""
     import PIL.Image
 
     _register_plugin_for(head)
@@ -173,9 +150,7 @@ def _candidates(head: bytes, formats: tuple[str, ...]) -> Iterator[tuple[str, An
 
 
 def plugin_package(head: bytes) -> str | None:
-    """Returns the package with Pillow's plugin for a HEIC or JPEG XL file, from its first bytes;
-    None for other files.
-    """
+    """Returns the package with Pillow's plugin for a HEIC or JPEG XL file; None for other files."""
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
         return _HEIF_PACKAGE
     return _JXL_PACKAGE if head.startswith(_JXL_MAGIC) else None
@@ -202,16 +177,14 @@ def _prepared(file: BinaryIO, name: str, max_pixels: int) -> BinaryIO:
     if name == "PNG":
         return png.without_metadata(file)
     if name == "TIFF":
-        tiff.check_directory(file)
+        tiff.page_offsets(file, 1)  # refuses a directory with too many entries
     if name == "ICO":
         _check_icons(file, max_pixels)
     return file
 
 
 def _check_icons(file: BinaryIO, max_pixels: int) -> None:
-    """Raises an error for an ICO file with images that are too large. Its plugin immediately
-    decodes an embedded PNG or BMP, whose size can differ from the size in the directory.
-    """
+    """Refuses an ICO with too large images, whose plugin immediately decodes embedded ones."""
     file.seek(4)
     directory = file.read(2 + 16 * 0xFFFF)
     for number in range(int.from_bytes(directory[:2], "little")):
@@ -235,18 +208,14 @@ def _bmp_size(head: bytes) -> tuple[int, int] | None:
 
 
 def _check_declared_size(head: bytes, max_pixels: int) -> None:
-    """Raises an error for a PNG or WebP file that declares too many pixels, before a plugin reads
-    it entirely.
-    """
+    """Refuses a PNG or WebP file that declares too many pixels, before a plugin reads it."""
     size = png.declared_size(head) or _webp_size(head)
     if size is not None:
         check_image_size(size[1], size[0], max_pixels)
 
 
 def _webp_size(head: bytes) -> tuple[int, int] | None:
-    """Returns (width, height) of a WebP file (RFC 9649), whose decoder allocates memory
-    immediately.
-    """
+    """Returns (width, height) of a WebP file (RFC 9649), whose decoder allocates memory at once."""
     kind = head[12:16]
     if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < (25 if kind == b"VP8L" else 30):
         return None
@@ -260,8 +229,7 @@ def _webp_size(head: bytes) -> tuple[int, int] | None:
 
 
 class _LimitedFile:
-    """Binary file with limits on the number of reads before the header is known and on the bytes of
-    Exif, which may not exceed the metadata limit of a `.dfm` file.
+    """Limits reads before the header is known, and the bytes of Exif, of a binary file.
 
     Some plugins skip unknown content byte by byte to the end of the file.
     """

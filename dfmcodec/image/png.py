@@ -1,8 +1,7 @@
-"""Chunks of a PNG file: its metadata, and the file without metadata.
+"""Chunks of a PNG file: its metadata, and the file without metadata (W3C, PNG, third edition).
 
-Pillow stores the texts of a PNG beside the ICC profile, Exif block and transparent colour, under
-arbitrary names, and refuses profiles above 1 MiB. Therefore Pillow receives the file without these
-chunks, and this module reads them as the format specifies (W3C, PNG, third edition).
+Pillow stores texts beside the ICC profile, Exif block and transparent colour, under arbitrary
+names, and refuses profiles above 1 MiB. So it receives the file without these chunks.
 """
 
 from __future__ import annotations
@@ -59,12 +58,9 @@ def without_metadata(file: BinaryIO) -> BinaryIO:
 
 
 def read_metadata(file: BinaryIO, max_bytes: int, notify: Notify) -> Metadata:
-    """Reads the metadata unchanged: the first undamaged entry of each kind.
+    """Reads the metadata unchanged: the first undamaged entry of each kind, the rest with a notice.
 
-    Args:
-        file: A PNG file.
-        max_bytes: Maximum size of all decompressed entries together, including damaged ones.
-        notify: Receives a notice of each kind with a dropped entry.
+    All decompressed entries together, including damaged ones, have at most `max_bytes`.
     """
     found: dict[str, bytes] = {}
     left_out: set[str] = set()
@@ -73,8 +69,7 @@ def read_metadata(file: BinaryIO, max_bytes: int, notify: Notify) -> Metadata:
         kind = _kind_of(file, name, start, size)
         if kind is None:
             continue
-        is_read = kind not in found and chunks_left > 0 and size - _CHUNK_FRAME_BYTES <= budget.bytes_left
-        if is_read:
+        if kind not in found and chunks_left > 0 and size - _CHUNK_FRAME_BYTES <= budget.bytes_left:
             chunks_left -= 1
             file.seek(start)
             with suppress(ValueError, IndexError, zlib.error):
@@ -99,15 +94,12 @@ class _Budget:
     def __init__(self, max_bytes: int) -> None:
         self.bytes_left = max_bytes
 
-    def take(self, count: int) -> None:
-        """Consumes bytes of the budget.
-
-        Raises:
-            ValueError: The budget is exceeded.
-        """
-        self.bytes_left -= count
+    def spent_on(self, data: bytes) -> bytes:
+        """Returns the data, after subtracting its size; raises ValueError beyond the budget."""
+        self.bytes_left -= len(data)
         if self.bytes_left < 0:
             raise ValueError
+        return data
 
 
 def _kind_of(file: BinaryIO, name: bytes, start: int, size: int) -> str | None:
@@ -128,24 +120,16 @@ def _kind_of(file: BinaryIO, name: bytes, start: int, size: int) -> str | None:
 
 
 def _checked_body(chunk: bytes) -> bytes:
-    """Returns the body of a chunk that starts with its name.
-
-    Raises:
-        ValueError: Its CRC-32 does not match.
-    """
+    """Returns the body of a chunk with its name; raises ValueError if its CRC-32 does not match."""
     if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
         raise ValueError
     return chunk[4:-4]
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Yields name, offset and size in bytes of each chunk. The size includes length, name and
-    CRC-32.
+    """Yields name, offset and size in bytes, with length, name and CRC-32, of each chunk.
 
-    The last chunk ends at the end of a truncated file.
-
-    Raises:
-        ImageError: There are more than `MAX_CHUNKS`.
+    The last chunk ends at the end of a truncated file. Raises ImageError beyond `MAX_CHUNKS`.
     """
     end, start, count = file.seek(0, io.SEEK_END), len(SIGNATURE), 0
     while start < end:
@@ -163,16 +147,12 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
 
 
 def colour_chunks(file: BinaryIO) -> dict[bytes, bytes]:
-    """Returns the bodies of the chunks that describe colours, except for the ICC profile, by
-    name.
-    """
+    """Returns the bodies, by name, of the chunks that describe colours, without the ICC profile."""
     return _bodies(file, (b"cICP", b"sRGB", b"gAMA", b"cHRM"))
 
 
 def significant_bits(file: BinaryIO) -> int | None:
-    """Returns the number of significant bits that a 16-bit file states for its colours, 1..15: the
-    maximum over the channels. None if it states none, or all 16.
-    """
+    """Returns the number of significant bits, 1..15, of a 16-bit file; None if all are."""
     found = _bodies(file, (b"sBIT",)).get(b"sBIT", b"")
     colours = found[:-1] if len(found) in (2, 4) else found
     bits = max(colours, default=0)
@@ -212,18 +192,13 @@ def _read_profile(chunk: bytes, budget: _Budget) -> bytes:
 
 
 def _read_exif(chunk: bytes, budget: _Budget) -> bytes:
-    budget.take(len(chunk) - 4)
-    return chunk[4:]
+    return budget.spent_on(chunk[4:])
 
 
 def _read_raw_exif(chunk: bytes, budget: _Budget) -> bytes:
     """Reads Exif stored as hexadecimal digits in a text, after three lines."""
     _keyword, rest = chunk[4:].split(b"\0", 1)
-    if chunk.startswith(b"zTXt"):
-        text = _decompressed(rest[1:], budget)
-    else:
-        text = rest
-        budget.take(len(text))
+    text = _decompressed(rest[1:], budget) if chunk.startswith(b"zTXt") else budget.spent_on(rest)
     return bytes.fromhex(text.split(b"\n", 3)[3].decode("ascii"))
 
 
@@ -231,28 +206,19 @@ def _read_xmp(chunk: bytes, budget: _Budget) -> bytes:
     _keyword, rest = chunk[4:].split(b"\0", 1)
     is_compressed = rest[0] == 1
     _language, _translated, text = rest[2:].split(b"\0", 2)
-    if is_compressed:
-        return _decompressed(text, budget)
-    budget.take(len(text))
-    return text
+    return _decompressed(text, budget) if is_compressed else budget.spent_on(text)
 
 
 _READERS = {"icc": _read_profile, "exif": _read_exif, "raw exif": _read_raw_exif, "xmp": _read_xmp}
 
 
 def _decompressed(data: bytes, budget: _Budget) -> bytes:
-    """Decompresses in pieces and consumes the budget for each.
-
-    Raises:
-        ValueError: The budget is exceeded, or the data is truncated.
-        zlib.error: The data is damaged.
-    """
+    """Decompresses in pieces within the budget. Raises ValueError or zlib.error for bad data."""
     decompressor = zlib.decompressobj()
     pieces = []
     while not decompressor.eof:
-        pieces.append(decompressor.decompress(data, _PIECE_BYTES))
+        pieces.append(budget.spent_on(decompressor.decompress(data, _PIECE_BYTES)))
         data = decompressor.unconsumed_tail
-        budget.take(len(pieces[-1]))
         if not (pieces[-1] or data or decompressor.eof):
             raise ValueError
     return b"".join(pieces)

@@ -6,14 +6,13 @@ Everything that is lost causes a notice or an error.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dfmcodec._types import Notify, Pixels
 from dfmcodec.errors import ConfigError, DfmError, ImageError, is_lack_of_memory
@@ -32,7 +31,6 @@ from dfmcodec.image.deep_samples import (
 )
 from dfmcodec.image.density import with_density
 from dfmcodec.image.metadata import (
-    ORIENTATION_TAG,
     fitting_metadata,
     is_exif,
     orientation_of,
@@ -42,7 +40,7 @@ from dfmcodec.image.metadata import (
 )
 from dfmcodec.image.open_image import DFM_MAGIC, load_samples, open_image, plugin_package
 from dfmcodec.image.source import Source
-from dfmcodec.image.strip import EVERYTHING, WITH_TEXTS, strip_kinds, stripped
+from dfmcodec.image.strip import EVERYTHING, WITH_TEXTS, StripKinds, strip_kinds, stripped
 from dfmcodec.image.texts import texts_of
 
 if TYPE_CHECKING:
@@ -54,23 +52,15 @@ IMAGE_SUFFIXES = frozenset(
 )
 # 8-bit modes, and the modes to which they are converted.
 _EXPANDED = {
-    "1": "L",
-    "L": "L",
-    "LA": "LA",
-    "La": "LA",
-    "P": "RGB",
-    "PA": "RGBA",
-    "RGB": "RGB",
-    "RGBX": "RGB",
-    "RGBA": "RGBA",
-    "RGBa": "RGBA",
-    "YCbCr": "RGB",
-    "HSV": "RGB",
+    **dict.fromkeys(("1", "L"), "L"),
+    **dict.fromkeys(("LA", "La"), "LA"),
+    **dict.fromkeys(("P", "RGB", "RGBX", "YCbCr", "HSV"), "RGB"),
+    **dict.fromkeys(("PA", "RGBA", "RGBa"), "RGBA"),
 }
 _SAMPLES_PER_PIXEL = 277  # a TIFF tag
 _DESCRIBED = (258, _SAMPLES_PER_PIXEL, 339)  # BitsPerSample, SamplesPerPixel and SampleFormat
 _FLOAT_FORMAT = 3  # a value of SampleFormat
-_FLOATING_POINT = ": it has floating-point samples (HDR); convert it to 16-bit integers first"
+_FLOATING_POINT = "it has floating-point samples (HDR); convert it to 16-bit integers first"
 _TAR_MAGIC_AT, _TAR_MAGIC = 257, b"ustar"
 _LONGEST_TEXT = 300  # maximum length of an error message of Pillow, in characters
 # A frame of an animation depends on earlier frames. --page decodes at most this number of pixels.
@@ -85,24 +75,13 @@ def ignore(notice: str) -> None:
 
 
 def read_image(
-    path: Path,
-    max_pixels: int = MAX_PIXELS,
-    strip: str | Iterable[str] = (),
-    page: int | None = None,
-    notify: Notify = ignore,
+    path: Path, max_pixels: int = MAX_PIXELS, strip: StripKinds = (), page: int | None = None, notify: Notify = ignore
 ) -> Image:
-    """Reads an image file in upright orientation: gray or RGB, 8 or 16 bits, with alpha, ICC, Exif
-    and XMP.
+    """Reads an image file in upright orientation: gray or RGB, in 8 or 16 bits.
 
-    Args:
-        path: A file in one of the formats of `open_image.FORMATS`. For a file on disk, only the
-            header is read before the size is checked. A pipe is read completely.
-        max_pixels: Maximum number of pixels. Larger images are refused before their pixels are
-            read.
-        strip: Kinds of metadata to remove; see `strip.strip_kinds`.
-        page: Page of a file with several pages, counted from 1. None reads the first page, with a
-            notice.
-        notify: Receives a notice of each conversion or loss.
+    The formats are those of `open_image.FORMATS`. The size of a file on disk is checked before its
+    pixels are read; a pipe is read completely. Pages are counted from 1; None reads the first page,
+    with a notice. `notify` receives a notice of each conversion or loss.
 
     Raises:
         ImageError: The file is empty, not an image, too large or damaged, or reading it would lose
@@ -117,47 +96,22 @@ def image_from_bytes(
     data: bytes,
     name: str,
     max_pixels: int = MAX_PIXELS,
-    strip: str | Iterable[str] = (),
+    strip: StripKinds = (),
     page: int | None = None,
     notify: Notify = ignore,
 ) -> Image:
-    """Reads an image from the bytes of a file.
-
-    Args:
-        data: The bytes.
-        name: The name of the file, for messages.
-        max_pixels: As in `read_image`.
-        strip: As in `read_image`.
-        page: As in `read_image`.
-        notify: As in `read_image`.
-
-    Raises:
-        ImageError: As in `read_image`.
-        ConfigError: The page does not exist.
-    """
+    """Reads an image from the bytes of a file. The name is for messages; see `read_image`."""
     return image_from_source(Source.from_bytes(data, name), max_pixels, strip, page, notify)
 
 
 def image_from_source(
     source: Source,
     max_pixels: int = MAX_PIXELS,
-    strip: str | Iterable[str] = (),
+    strip: StripKinds = (),
     page: int | None = None,
     notify: Notify = ignore,
 ) -> Image:
-    """Reads an image.
-
-    Args:
-        source: The image file.
-        max_pixels: As in `read_image`.
-        strip: As in `read_image`.
-        page: As in `read_image`.
-        notify: As in `read_image`.
-
-    Raises:
-        ImageError: As in `read_image`.
-        ConfigError: The page does not exist.
-    """
+    """Reads an image; see `read_image`."""
     if not source.size_bytes:
         msg = f"{source.name} is empty; an image is needed"
         raise ImageError(msg)
@@ -196,10 +150,8 @@ def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | No
             found = replace(found, bits=significant_bits(pil_image, source))
         orientation = 1 if pil_image.format == "TIFF" else orientation_of(found)  # Pillow rotates TIFF images
         if colours.lost is not None and "icc" not in strip:
-            notify(
-                f"its colour description {colours.lost} is left out, so colours will look different; convert the "
-                "image to sRGB or embed an ICC profile"
-            )
+            lost = f"its colour description {colours.lost} is left out, so colours will look different"
+            notify(f"{lost}; convert the image to sRGB or embed an ICC profile")
         if texts and not strip >= WITH_TEXTS:
             is_or_are = "is" if len(texts) == 1 else "are"
             notify(f"its {' and '.join(texts)} {is_or_are} left out; only ICC, Exif and XMP are kept")
@@ -218,24 +170,14 @@ def _first_page_notice(format_name: str | None) -> str:
 
 @contextmanager
 def _boundary(name: str, source: Source | None = None) -> Iterator[None]:
-    """Converts all errors from reading an untrusted image to errors of this package.
+    """Converts all errors from reading an untrusted image, which are of any type, to ImageError.
 
-    Pillow's plugins raise errors of any type for damaged files.
-
-    Args:
-        name: The name of the image, for messages.
-        source: The file of the image, if there is one.
-
-    Raises:
-        ImageError: Any error except lack of memory. The message names the type of the error.
-        MemoryError: Memory ran out.
+    Only lack of memory becomes MemoryError.
     """
     import PIL
 
     try:
         yield
-    except ConfigError:
-        raise
     except ImageError as error:
         msg = f"{name}: {error}"
         raise ImageError(msg) from error
@@ -270,25 +212,14 @@ def _check_channels(pil_image: PilImage, notify: Notify) -> None:
 
 def from_pil(
     pil_image: PilImage,
-    strip: str | Iterable[str] = (),
+    strip: StripKinds = (),
     notify: Notify = ignore,
     page: int | None = None,
     max_pixels: int = LARGEST_PIXELS,
 ) -> Image:
-    """Converts a Pillow image to an `Image`, in upright orientation according to Exif.
+    """Converts a Pillow image, at a page from 1 or the current one, to an upright `Image`.
 
-    Args:
-        pil_image: The image.
-        strip: Kinds of metadata to remove; see `strip.strip_kinds`.
-        notify: Receives a notice of each conversion or loss.
-        page: Page of an image with several pages, counted from 1; the Pillow image stays at this
-            page. None reads the current page.
-        max_pixels: Maximum number of pixels. Larger images are refused before they are loaded.
-
-    Raises:
-        ImageError: The image is too large or cannot be loaded, or its mode cannot be converted
-            without loss.
-        ConfigError: The page does not exist.
+    Options and errors are those of `read_image`. The Pillow image stays at this page.
     """
     with _boundary("the Pillow image"):
         if page is not None:
@@ -303,16 +234,14 @@ def from_pil(
             metadata = with_density(metadata, pil_image.info.get("dpi"), notify)
         metadata = stripped(metadata, kinds, notify)
         pil_image.load()
-        orientation = 1 if turned else pil_image.getexif().get(ORIENTATION_TAG, 1)
+        orientation = 1 if turned else pil_image.getexif().get(tiff.ORIENTATION, 1)
         profile = pil_image.info.get("icc_profile")
         samples, keeps_profile = _shallow_samples(pil_image, profile, transparency, notify)
         return _upright_image(samples, metadata, keeps_profile, orientation, notify)
 
 
 def _without_texts(pil_image: PilImage, notify: Notify) -> PilImage:
-    """Removes texts that could be mistaken for metadata or a transparent colour. Pillow stores the
-    texts of a PNG in the same dictionary, under arbitrary names.
-    """
+    """Removes texts of a PNG that Pillow stores like metadata or a transparent colour."""
     info = pil_image.info
     texts = [name for name in ("icc_profile", "exif", "xmp", "transparency") if isinstance(info.get(name), str)]
     if isinstance(info.get("exif"), bytes) and not is_exif(info["exif"]):
@@ -326,24 +255,14 @@ def _without_texts(pil_image: PilImage, notify: Notify) -> PilImage:
 
 
 def to_image(
-    source: Any,
-    strip: str | Iterable[str] = (),
-    notify: Notify = ignore,
-    page: int | None = None,
-    max_pixels: int | None = None,
+    source: Any, strip: StripKinds = (), notify: Notify = ignore, page: int | None = None, max_pixels: int | None = None
 ) -> Image:
     """Converts any image that the Python API accepts.
 
-    Args:
-        source: A path, the bytes of an image file, a Pillow image, an `Image`, or an array of uint8
-            or uint16 of any byte order, [H, W] or [H, W, C] with C = 1 (gray), 2 (gray and alpha),
-            3 (RGB) or 4 (RGB and alpha).
-        strip: Kinds of metadata to remove; see `strip.strip_kinds`.
-        notify: Receives a notice of each conversion or loss.
-        page: Page of a file with several pages, counted from 1. None reads the first page of a
-            file, with a notice, and the current page of a Pillow image.
-        max_pixels: Maximum number of pixels. Larger images are refused, before their pixels are
-            read if possible. None is `MAX_PIXELS` for files; images in memory then have no limit.
+    The source is a path, the bytes of an image file, a Pillow image, an `Image`, or an array of
+    uint8 or uint16 of any byte order, [H, W] or [H, W, C] with C = 1 (gray), 2 (gray and alpha), 3
+    (RGB) or 4 (RGB and alpha). Other options are those of `read_image`. By default, only files have
+    a pixel limit.
 
     Raises:
         ImageError: The source has an unsupported type, or is too large.
@@ -360,21 +279,17 @@ def to_image(
     if page is not None:
         msg = f"page is {page}, but only files and Pillow images have pages; leave it out"
         raise ConfigError(msg)
-    image = source if isinstance(source, Image) else _of_array(np.asarray(source))
+    image: Image = source
+    if not isinstance(source, Image):
+        samples = split_alpha(np.asarray(source))
+        image = Image(samples.pixels, alpha=samples.alpha)
     check_image_size(image.height, image.width, memory_limit)
     metadata = fitting_metadata(stripped(image.metadata, kinds, notify), notify)
     return image if metadata == image.metadata else replace(image, metadata=metadata)
 
 
-def _of_array(array: npt.NDArray[Any]) -> Image:
-    samples = split_alpha(array.astype(array.dtype.newbyteorder("="), copy=False))
-    return Image(samples.pixels, alpha=samples.alpha)
-
-
 def _has_more_pages(source: Source, max_pixels: int) -> bool:
-    """Indicates whether a file has more pages, as far as that can be known without reading all
-    pages.
-    """
+    """Indicates whether a file has more pages, as far as known without reading them all."""
     with source.open() as file, open_image(file, max_pixels) as pil_image:
         try:
             return bool(getattr(pil_image, "is_animated", False))
@@ -383,16 +298,9 @@ def _has_more_pages(source: Source, max_pixels: int) -> bool:
 
 
 def go_to_page(pil_image: PilImage, page: int, source: Source | None = None) -> None:
-    """Moves an image to a page.
+    """Moves an image to a page, from 1. `source` is its file; None for a Pillow image.
 
-    Args:
-        pil_image: The image.
-        page: The page, counted from 1.
-        source: The file of the image; None for a Pillow image given by the caller.
-
-    Raises:
-        ImageError: Reaching the page exceeds a limit.
-        ConfigError: The page does not exist.
+    Raises ImageError if reaching the page exceeds a limit, ConfigError if it does not exist.
     """
     if page < 1:
         msg = f"pages are counted from 1; there is no page {page}"
@@ -433,24 +341,18 @@ def _upright_image(
 
 def upright(samples: Pixels, orientation: int) -> Pixels:
     """Rotates or mirrors samples [H, W, ...] so that the Exif orientation 1..8 becomes 1."""
-    turned = {
-        2: lambda: samples[:, ::-1],
-        3: lambda: samples[::-1, ::-1],
-        4: lambda: samples[::-1],
-        5: lambda: samples.swapaxes(0, 1),
-        6: lambda: samples.swapaxes(0, 1)[:, ::-1],
-        7: lambda: samples.swapaxes(0, 1)[::-1, ::-1],
-        8: lambda: samples.swapaxes(0, 1)[::-1],
-    }
-    result: Pixels = turned.get(orientation, lambda: samples)()
-    return result
+    if orientation in (5, 6, 7, 8):
+        samples = samples.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        samples = samples[:, ::-1]
+    return samples[::-1] if orientation in (3, 4, 7, 8) else samples
 
 
 def _transparency(pil_image: PilImage) -> Any:
     """Returns the fully transparent colour on the scale of the samples; None if there is none.
 
-    Must be called before the samples are loaded: Pillow scales the samples of a gray PNG with fewer
-    than 8 bits, but not this colour, and discards the scale.
+    Pillow scales the samples of a gray PNG with fewer than 8 bits, but not this colour, and
+    discards the scale when it loads the samples.
     """
     colour = pil_image.info.get("transparency")
     if not isinstance(colour, int):
@@ -461,22 +363,14 @@ def _transparency(pil_image: PilImage) -> Any:
 
 
 def _shallow_samples(pil_image: PilImage, profile: Any, transparency: Any, notify: Notify) -> tuple[ImageSamples, bool]:
-    """Returns the samples as Pillow decodes them, and whether the ICC profile is still valid.
-
-    Args:
-        pil_image: The image, with loaded samples.
-        profile: Its ICC profile.
-        transparency: See `_transparency`.
-        notify: Receives a notice of a conversion.
-    """
+    """Returns the samples as Pillow decodes them, and whether the ICC profile is still valid."""
     mode = pil_image.mode
     if mode in DEEP_GRAY_MODES:
         return deep_gray_samples(pil_image, transparency), True
     if mode in ("CMYK", "LAB"):
         return split_alpha(np.asarray(_to_srgb(pil_image, profile, notify))), False
     if mode == "F":
-        msg = "it has floating-point samples (HDR); convert it to 16-bit integers first"
-        raise ImageError(msg)
+        raise ImageError(_FLOATING_POINT)
     if mode not in _EXPANDED:
         msg = f"images of mode {mode} are not supported; convert this one to gray or RGB first"
         raise ImageError(msg)
@@ -485,7 +379,7 @@ def _shallow_samples(pil_image: PilImage, profile: Any, transparency: Any, notif
         gray = np.asarray(pil_image.convert("L"))
         return ImageSamples(gray[:, :, None], np.where(gray == transparency, 0, 255).astype(np.uint8)), True
     if transparency is not None and expanded in ("L", "RGB"):
-        expanded = {"L": "LA", "RGB": "RGBA"}[expanded]
+        expanded += "A"
     samples = np.asarray(pil_image if mode == expanded else pil_image.convert(expanded))
     return split_alpha(samples), True
 
@@ -495,26 +389,21 @@ def _to_srgb(pil_image: PilImage, profile: Any, notify: Notify) -> PilImage:
     import PIL.ImageCms
 
     srgb = PIL.ImageCms.createProfile("sRGB")
-    how = "as Pillow does"
+    source: Any = None
     converted: PilImage | None = None
-    try:
+    with suppress(PIL.ImageCms.PyCMSError, OSError):
         if pil_image.mode == "LAB":
-            source: Any = PIL.ImageCms.createProfile("LAB")
-            converted, how = (
-                PIL.ImageCms.profileToProfile(pil_image, source, srgb, outputMode="RGB"),
-                "by its definition",
-            )
+            source = PIL.ImageCms.createProfile("LAB")
         elif isinstance(profile, bytes) and profile:
             source = PIL.ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            converted, how = PIL.ImageCms.profileToProfile(pil_image, source, srgb, outputMode="RGB"), "by its profile"
-    except (PIL.ImageCms.PyCMSError, OSError):
-        converted = None
-    notify(f"{pil_image.mode} converted to sRGB {how}")
+        converted = source and PIL.ImageCms.profileToProfile(pil_image, source, srgb, outputMode="RGB")
+    how = "by its definition" if pil_image.mode == "LAB" else "by its profile"
+    notify(f"{pil_image.mode} converted to sRGB {how if converted else 'as Pillow does'}")
     return pil_image.convert("RGB") if converted is None else converted
 
 
 def _diagnosis(source: Source | None, error: Exception) -> str:
-    """Returns advice for the end of a message, for some kinds of file; None for any other."""
+    """Returns advice for the end of a message, for some kinds of file."""
     if source is None:
         return ""
     with source.open() as file:
@@ -524,7 +413,7 @@ def _diagnosis(source: Source | None, error: Exception) -> str:
         if package := plugin_package(head):
             return f"; the package {package} can (pip install {package})"
         if head.startswith((b"#?RADIANCE", b"\x76\x2f\x31\x01")):
-            return _FLOATING_POINT
+            return f": {_FLOATING_POINT}"
         if head.startswith((b"%!PS", b"%PDF")):
             return "; convert it to PNG first"
         if head.startswith(b"PAR1") or head[_TAR_MAGIC_AT:] == _TAR_MAGIC:
@@ -534,10 +423,9 @@ def _diagnosis(source: Source | None, error: Exception) -> str:
         fields = layout and tiff.read_fields(file, layout.first, wanted=_DESCRIBED)
     if not layout or not fields:
         return ""
-    numbers = (tiff.first_number(fields.get(tag), layout.byte_order, 1) for tag in _DESCRIBED)
-    depth, channels, sample_format = numbers
+    depth, channels, sample_format = (tiff.first_number(fields.get(tag), layout.byte_order, 1) for tag in _DESCRIBED)
     if sample_format == _FLOAT_FORMAT:
-        return _FLOATING_POINT
+        return f": {_FLOATING_POINT}"
     if channels > 4:
         return f": it has {channels} channels; at most RGB with alpha are possible, choose three first"
     if isinstance(error, SyntaxError):  # Pillow raises SyntaxError for an unknown image

@@ -44,24 +44,14 @@ class Region:
 
     def common(self, other: Region) -> Region:
         """Returns the intersection of two regions."""
-        return Region(
-            max(self.top, other.top),
-            max(self.left, other.left),
-            min(self.bottom, other.bottom),
-            min(self.right, other.right),
-        )
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        return Region(top, left, min(self.bottom, other.bottom), min(self.right, other.right))
 
     def relative_to(self, other: Region) -> Region:
         """Returns this region relative to the top left pixel of another."""
         return Region(self.top - other.top, self.left - other.left, self.bottom - other.top, self.right - other.left)
 
     def grown(self, margin: int, height: int, width: int) -> Region:
-        """Returns this region with `margin` more pixels on each side, clipped to an image of the
-        given size.
-        """
-        return Region(
-            max(0, self.top - margin),
-            max(0, self.left - margin),
-            min(height, self.bottom + margin),
-            min(width, self.right + margin),
-        )
+        """Returns this region with more pixels on each side, clipped to an image of this size."""
+        grown = Region(self.top - margin, self.left - margin, self.bottom + margin, self.right + margin)
+        return grown.common(Region(0, 0, height, width))

@@ -29,13 +29,7 @@ _STRIP_ROWS = 256
 class Sampling:
     """Sampling grid over a region: the centres of `height` x `width` equal cells.
 
-    Args:
-        region: The region of the image, in pixels.
-        height: The height of the result in pixels.
-        width: The width of the result in pixels.
-
-    Raises:
-        ConfigError: The height or width is outside 1..MAX_SIDE.
+    Raises ConfigError for a height or width outside 1..MAX_SIDE.
     """
 
     region: Region
@@ -54,19 +48,13 @@ class Sampling:
         return max(self.height / self.region.height, self.width / self.region.width)
 
     def level(self, levels: int) -> int:
-        """Returns the decomposition level with the lowest sufficient resolution.
-
-        Args:
-            levels: The number of decomposition levels, which is the maximum result.
-        """
+        """Returns the decomposition level of the lowest sufficient resolution, at most `levels`."""
         return min(levels, max(0, floor(log2(1 / self.scale) + 1e-9)))
 
     def rows(self) -> Axis:
-        """Returns the vertical positions in the image, in pixels."""
         return _centres(self.region.top, self.region.height, self.height)
 
     def columns(self) -> Axis:
-        """Returns the horizontal positions in the image, in pixels."""
         return _centres(self.region.left, self.region.width, self.width)
 
     def margin(self, level: int) -> int:
@@ -75,61 +63,35 @@ class Sampling:
 
 
 def _centres(start: int, length: int, count: int) -> Axis:
-    """Returns the centres of `count` equal cells that divide `length` pixels from `start`.
-
-    Centres of pixels are integers.
-    """
+    """Returns the centres of `count` equal cells from `start`; centres of pixels are integers."""
     positions = start + (np.arange(count, dtype=np.float64) + 0.5) * (length / count) - 0.5
     return Axis(positions, length / count)
 
 
 class Axis(NamedTuple):
-    """Sampling positions along an axis.
+    """Sampling positions along an axis."""
 
-    Args:
-        positions: The positions, float64 [N]; 0 is the first sample.
-        spacing: The distance between positions in samples. It is the size of a cell, so it is
-            defined for a single position too.
-    """
-
-    positions: Float64
-    spacing: float
+    positions: Float64  # [N]; 0 is the first sample
+    spacing: float  # the distance between positions in samples: the size of a cell, even of a single position
 
     def from_sample(self, first: int, level: int = 0) -> Axis:
-        """Returns the same positions relative to the samples of a decomposition level. These are
-        2^level pixels apart, and the first one is at pixel `first`.
-        """
+        """Returns the same positions relative to samples 2^level pixels apart from `first` on."""
         return Axis((self.positions - first) / (1 << level), self.spacing / (1 << level))
 
     @property
     def margin(self) -> int:
-        """Returns the number of samples on each side of a position that its value depends on, or
-        one more.
-        """
+        """Returns the samples on each side that a value depends on, or one more."""
         return ceil((LOBES + 1) * max(1.0, self.spacing))
 
 
 def evaluate(planes: Float32, rows: Axis, columns: Axis) -> Float32:
-    """Evaluates the interpolated function on a grid of positions.
-
-    Args:
-        planes: float32 [C, H, W]; the edges are replicated.
-        rows: h positions.
-        columns: w positions.
-
-    Returns:
-        float32 [C, h, w].
-    """
+    """Evaluates the function on a grid: float32 [C, H, W] with replicated edges -> [C, h, w]."""
     along_columns = _along_last(planes, columns)
     return np.ascontiguousarray(_along_last(along_columns.swapaxes(1, 2), rows).swapaxes(1, 2))
 
 
 def evaluate_strips(planes: Float32, rows: Axis, columns: Axis) -> Iterator[Float32]:
-    """Evaluates like `evaluate`, but yields strips of rows, so that intermediate arrays stay small.
-
-    Yields:
-        The next rows, float32 [C, r, w].
-    """
+    """Evaluates like `evaluate`, but yields strips of rows, with small intermediate arrays."""
     for start in range(0, len(rows.positions), _STRIP_ROWS):
         strip = rows._replace(positions=rows.positions[start : start + _STRIP_ROWS])
         first = max(0, floor(strip.positions[0]) - rows.margin)
@@ -138,10 +100,7 @@ def evaluate_strips(planes: Float32, rows: Axis, columns: Axis) -> Iterator[Floa
 
 
 def _along_last(planes: Float32, axis: Axis) -> Float32:
-    """Evaluates along the last axis.
-
-    The kernel is widened by the spacing of the positions, to avoid aliasing.
-    """
+    """Evaluates along the last axis. Wide spacing widens the kernel, to avoid aliasing."""
     positions, spacing = axis.positions, max(1.0, axis.spacing)
     reach = ceil(LOBES * spacing)
     first = np.floor(positions).astype(np.int64) - reach + 1
@@ -157,7 +116,5 @@ def _along_last(planes: Float32, axis: Axis) -> Float32:
 
 
 def lanczos(x: Array, lobes: int, xp: ModuleType) -> Array:
-    """Returns the Lanczos kernel, a sinc windowed by a wider sinc with the given number of lobes,
-    float [..].
-    """
+    """Returns the Lanczos kernel, a sinc windowed by a wider sinc with a number of lobes."""
     return xp.where(xp.abs(x) < lobes, xp.sinc(x) * xp.sinc(x / lobes), 0.0)

@@ -19,25 +19,17 @@ _PIECE_BYTES = 1 << 20  # size of the pieces in which a stream is read
 
 @dataclass(frozen=True)
 class Source:
-    """Image file that can be opened repeatedly, so that each reader has its own position.
+    """Image file that can be opened repeatedly, so that each reader has its own position."""
 
-    Args:
-        name: The name, for messages.
-        open: Opens the file for seekable reading.
-        size_bytes: The size of the file.
-    """
-
-    name: str
-    open: Callable[[], BinaryIO]
+    name: str  # for messages
+    open: Callable[[], BinaryIO]  # for seekable reading
     size_bytes: int
 
     @classmethod
     def from_path(cls, path: Path) -> Source:
-        """Creates a source from a path. A file on disk is not read yet.
+        """Creates a source from a path. A file on disk is not read yet; others are streams.
 
-        Raises:
-            DfmError: The file cannot be opened.
-            ImageError: The path is a pipe or device, and `from_stream` refuses its contents.
+        Raises DfmError if the file cannot be opened.
         """
         with open_file(path) as file:
             state = os.fstat(file.fileno())
@@ -47,20 +39,13 @@ class Source:
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> Source:
-        """Creates a source from a file in memory."""
         return cls(name, lambda: io.BytesIO(data), len(data))
 
     @classmethod
     def from_stream(cls, stream: BinaryIO, name: str) -> Source:
         """Reads a stream completely if its first bytes match a supported format.
 
-        Args:
-            stream: A pipe or any binary file.
-            name: The name, for messages.
-
-        Raises:
-            ImageError: The first bytes match no supported format, or there are more than
-                `MAX_HELD_BYTES`.
+        Raises ImageError for more than `MAX_HELD_BYTES`.
         """
         head = stream.read(_PIECE_BYTES)
         data = bytearray(head)

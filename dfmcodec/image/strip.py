@@ -14,13 +14,9 @@ from dfmcodec.errors import ConfigError
 from dfmcodec.image import Metadata, tiff
 from dfmcodec.image.metadata import exif_fields
 
-_MEANINGS = {  # of the names that users give
-    "gps": ("gps",),
-    "exif": ("exif",),
-    "xmp": ("xmp",),
-    "icc": ("icc",),
-    "all": ("exif", "xmp", "all"),
-}
+# By the name that users give.
+_MEANINGS = {"gps": ("gps",), "exif": ("exif",), "xmp": ("xmp",), "icc": ("icc",), "all": ("exif", "xmp", "all")}
+StripKinds = str | Iterable[str]  # see `strip_kinds`
 EVERYTHING = frozenset(("exif", "xmp", "icc"))
 WITH_TEXTS = frozenset(("exif", "xmp"))  # if these are removed, no notice about lost texts is needed
 _GPS_TAG = 0x8825
@@ -33,16 +29,11 @@ _XMP_GPS = (  # XMP properties as attributes, empty elements and elements; searc
 _DIRECTORIES = 2  # of Exif: main image and thumbnail
 
 
-def strip_kinds(given: str | Iterable[str]) -> frozenset[str]:
-    """Parses the kinds of metadata to remove.
+def strip_kinds(given: StripKinds) -> frozenset[str]:
+    """Parses kinds of metadata to remove: "gps", "exif", "xmp", "icc", or "all" for Exif and XMP.
 
-    Args:
-        given: Kinds, or comma-separated lists of kinds: "gps" for the position in Exif and XMP,
-            "exif", "xmp", "icc" for ICC profile and colour code points, and "all" for Exif and XMP.
-            "all" does not include "icc", because the ICC profile defines the colours.
-
-    Returns:
-        A subset of "gps", "exif", "xmp" and "icc", with "all" if it was given.
+    "gps" is the position in Exif and XMP, "icc" includes code points. Kinds may be separated by
+    commas. "all" excludes "icc", because the ICC profile defines the colours.
 
     Raises:
         ConfigError: A kind is unknown.
@@ -57,13 +48,9 @@ def strip_kinds(given: str | Iterable[str]) -> frozenset[str]:
 
 
 def stripped(metadata: Metadata, kinds: frozenset[str], notify: Notify) -> Metadata:
-    """Returns the metadata without some kinds.
+    """Returns the metadata without some kinds, a result of `strip_kinds`.
 
-    Args:
-        metadata: The metadata.
-        kinds: The result of `strip_kinds`.
-        notify: Receives a notice if Exif or XMP is removed entirely because the position cannot be
-            removed from it, and if an ICC profile is kept although "all" was given.
+    A notice says if Exif or XMP is removed entirely because the position cannot be removed alone.
     """
     kept = replace(metadata, **{kind: None for kind in kinds & EVERYTHING})
     if "icc" in kinds:
@@ -81,16 +68,9 @@ def stripped(metadata: Metadata, kinds: frozenset[str], notify: Notify) -> Metad
 
 
 def exif_without_gps(exif: bytes) -> bytes | None:
-    """Removes the position from an Exif block.
+    """Removes the position from an Exif block; returns None if it is not well formed.
 
-    The entry of the GPS directory is removed and its bytes are set to 0. Everything else keeps its
-    offset, because maker notes contain offsets.
-
-    Args:
-        exif: The block, with or without the six-byte prefix.
-
-    Returns:
-        The block; None if it is not well formed.
+    The GPS directory is set to 0. The rest keeps its offset, because maker notes contain offsets.
     """
     prefix = tiff.EXIF_PREFIX if exif.startswith(tiff.EXIF_PREFIX) else b""
     block = bytearray(exif.removeprefix(prefix))
@@ -109,8 +89,7 @@ def exif_without_gps(exif: bytes) -> bytes | None:
 def _without_gps_entry(block: bytearray, order: tiff.ByteOrder, offset: int) -> int:
     """Removes the GPS entry from a directory and returns the offset of the next directory.
 
-    Raises:
-        struct.error, ValueError: The directory is not well formed.
+    Raises struct.error or ValueError if the directory is not well formed.
     """
     (count,) = struct.unpack_from(order + "H", block, offset)
     end = offset + 2 + 12 * count
@@ -129,11 +108,7 @@ def _without_gps_entry(block: bytearray, order: tiff.ByteOrder, offset: int) -> 
 
 
 def _clear_directory(block: bytearray, order: tiff.ByteOrder, offset: int) -> None:
-    """Sets a directory and its values to 0.
-
-    Raises:
-        ValueError: The directory is not well formed, or its values are larger than the block.
-    """
+    """Sets a directory and its values to 0. Raises ValueError if it is not well formed."""
     if tiff.read_fields(io.BytesIO(block), offset) is None:
         msg = "no directory"
         raise ValueError(msg)
@@ -148,11 +123,7 @@ def _clear_directory(block: bytearray, order: tiff.ByteOrder, offset: int) -> No
 
 
 def xmp_without_gps(xmp: bytes) -> bytes | None:
-    """Removes the properties of the position, GPSLatitude and so on, from an XMP packet.
-
-    Returns:
-        The packet; None if it states a position in another way, or is not UTF-8.
-    """
+    """Removes properties of the position from an XMP packet; None if others may be left."""
     try:
         xmp.decode("utf-8")
     except UnicodeDecodeError:

@@ -34,15 +34,9 @@ _MAX_KEYWORDS = 3  # maximum number of keywords in a message
 
 
 def texts_of(file: BinaryIO, pil_image: PilImage, page: int) -> list[str]:
-    """Describes the texts of a file that encoding loses.
+    """Describes the texts of a file, or a page of a TIFF, that encoding loses.
 
-    Args:
-        file: The file.
-        pil_image: The image that Pillow opened from the file, at the page.
-        page: The page of a TIFF, from 1.
-
-    Returns:
-        The descriptions, without texts that only name a program or a date.
+    Texts that only name a program or a date do not count.
     """
     if pil_image.format == "PNG":
         return _of_png(png.texts(file))

@@ -1,7 +1,6 @@
-"""Reads and writes the directories of TIFF files (TIFF 6.0 and BigTIFF).
+"""Reads and writes the directories of TIFF files (TIFF 6.0 and BigTIFF), and so Exif blocks.
 
-An Exif block is a TIFF file without an image, so the same functions read and write it. Values are
-bytes in the byte order of the file. Unreadable values are omitted.
+Values are bytes in the byte order of the file.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ MAX_TOTAL_ENTRIES = 1 << 16  # in all directories up to a page
 KIND_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 ByteOrder = Literal["<", ">"]  # as in `struct`
 BYTE, ASCII, SHORT, LONG, UNDEFINED = 1, 2, 3, 4, 7
-STRIP_OFFSETS = 273
+ORIENTATION, STRIP_OFFSETS = 274, 273  # tags
 EXIF_PREFIX = b"Exif\0\0"  # optional prefix of an Exif block
 _FIRST_OFFSET = 8  # offset of the directory in files written here
 _BYTE_ORDERS: dict[bytes, ByteOrder] = {b"II": "<", b"MM": ">"}
@@ -34,29 +33,16 @@ class Field(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Header of a TIFF file.
-
-    Args:
-        byte_order: The byte order of numbers.
-        is_big: Whether the file is a BigTIFF, with 64-bit offsets.
-        first: The offset of the first directory.
-    """
+    """Header of a TIFF file. A big one has 64-bit offsets."""
 
     byte_order: ByteOrder
     is_big: bool
     first: int
 
     @property
-    def count_format(self) -> str:
-        return self.byte_order + ("Q" if self.is_big else "H")
-
-    @property
-    def offset_format(self) -> str:
-        return self.byte_order + ("Q" if self.is_big else "I")
-
-    @property
-    def entry_format(self) -> str:
-        return self.byte_order + ("HHQ8s" if self.is_big else "HHI4s")
+    def formats(self) -> list[str]:
+        """Returns the formats of a number of entries, an offset, and an entry."""
+        return [self.byte_order + form for form in (("Q", "Q", "HHQ8s") if self.is_big else ("H", "I", "HHI4s"))]
 
 
 class _Directory(NamedTuple):
@@ -80,28 +66,10 @@ def read_layout(file: BinaryIO) -> Layout | None:
     return None
 
 
-def check_directory(file: BinaryIO) -> None:
-    """Raises an error if the first directory has too many entries.
-
-    Raises:
-        ImageError: The directory has more than `MAX_ENTRIES`.
-    """
-    layout = read_layout(file)
-    directory = layout and _directory(file, layout, layout.first)
-    if directory:
-        _check_count(directory)
-
-
 def page_offsets(file: BinaryIO, pages: int) -> list[int]:
-    """Returns the offsets of the directories of the first pages.
+    """Returns the offsets of the directories of the first pages, at most as many as there are.
 
-    Args:
-        file: A TIFF file.
-        pages: The number of pages to find. The file may have fewer.
-
-    Raises:
-        ImageError: A directory has more than `MAX_ENTRIES`, or all together have more than
-            `MAX_TOTAL_ENTRIES`.
+    Raises ImageError for more than `MAX_ENTRIES` in one, or `MAX_TOTAL_ENTRIES` in all.
     """
     layout = read_layout(file)
     offset, entry_total, offsets = (layout.first if layout else 0), 0, dict[int, None]()
@@ -109,7 +77,9 @@ def page_offsets(file: BinaryIO, pages: int) -> list[int]:
         directory = _directory(file, layout, offset)
         if directory is None:
             break
-        _check_count(directory)
+        if directory.entry_count > MAX_ENTRIES:
+            msg = f"a directory of it has {directory.entry_count} entries, more than the limit of {MAX_ENTRIES}"
+            raise ImageError(msg)
         entry_total += 1 + directory.entry_count
         if entry_total > MAX_TOTAL_ENTRIES:
             msg = f"its pages up to {pages} have more than {MAX_TOTAL_ENTRIES} entries, the limit for --page"
@@ -119,40 +89,30 @@ def page_offsets(file: BinaryIO, pages: int) -> list[int]:
     return list(offsets)
 
 
-def _check_count(directory: _Directory) -> None:
-    if directory.entry_count > MAX_ENTRIES:
-        msg = f"a directory of it has {directory.entry_count} entries, more than the limit of {MAX_ENTRIES}"
-        raise ImageError(msg)
-
-
 def _directory(file: BinaryIO, layout: Layout, offset: int) -> _Directory | None:
     """Returns the header of a directory; None if the file ends before it."""
     if offset >= 1 << 63:  # beyond the maximum file offset
         return None
-    count_bytes, offset_bytes = struct.calcsize(layout.count_format), struct.calcsize(layout.offset_format)
+    count_format, offset_format, _ = layout.formats
+    count_bytes, offset_bytes, entry_bytes = map(struct.calcsize, layout.formats)
     file.seek(offset)
     head = file.read(count_bytes)
     if len(head) < count_bytes:
         return None
-    (count,) = struct.unpack(layout.count_format, head)
-    end = offset + count_bytes + count * struct.calcsize(layout.entry_format)
+    (count,) = struct.unpack(count_format, head)
+    end = offset + count_bytes + count * entry_bytes
     if end > file.seek(0, io.SEEK_END):
         return None
     file.seek(end)
     tail = file.read(offset_bytes).ljust(offset_bytes, b"\0")  # some writers omit the last offset
-    return _Directory(count, offset + count_bytes, *struct.unpack(layout.offset_format, tail))
+    return _Directory(count, offset + count_bytes, *struct.unpack(offset_format, tail))
 
 
 def read_fields(
     file: BinaryIO, offset: int, left_out: Container[int] = (), wanted: Container[int] | None = None
 ) -> dict[int, Field] | None:
-    """Reads the fields of a directory, by tag.
-
-    Args:
-        file: A TIFF file, or an Exif block without its six-byte prefix.
-        offset: The offset of the directory.
-        left_out: Tags to skip.
-        wanted: Tags to read; None for all.
+    """Reads the fields of the directory at an offset, by tag: those wanted (None: all) and not left
+    out.
 
     Returns:
         The fields. None if there is no directory at the offset, or if one of its fields is
@@ -163,13 +123,13 @@ def read_fields(
     directory = layout and _directory(file, layout, offset)
     if not layout or not directory or directory.entry_count > MAX_ENTRIES:
         return None
+    _, offset_format, entry_format = layout.formats
     file.seek(directory.entries)
-    entry_bytes = struct.calcsize(layout.entry_format)
-    entries = file.read(directory.entry_count * entry_bytes)
+    entries = file.read(directory.entry_count * struct.calcsize(entry_format))
     file_bytes = file.seek(0, io.SEEK_END)
     remaining = min(file_bytes, MAX_METADATA_BYTES)
     fields: dict[int, Field] = {}
-    for tag, kind, count, inline in struct.iter_unpack(layout.entry_format, entries):
+    for tag, kind, count, inline in struct.iter_unpack(entry_format, entries):
         if tag in left_out or (wanted is not None and tag not in wanted):
             continue
         size = KIND_BYTES.get(kind, 0) * count
@@ -177,7 +137,7 @@ def read_fields(
             return None
         data = inline[:size]
         if size > len(inline):
-            (at,) = struct.unpack(layout.offset_format, inline)
+            (at,) = struct.unpack(offset_format, inline)
             if at + size > file_bytes:
                 return None
             file.seek(at)
@@ -201,16 +161,9 @@ def write_tiff(
     inner: Mapping[int, Mapping[int, Field]],
     strips: Sequence[bytes] = (),
 ) -> bytes:
-    """Writes a TIFF file with one directory.
+    """Writes a TIFF file with one directory, and subdirectories by the tags that point to them.
 
-    Args:
-        byte_order: The byte order of the file and of the values of all fields.
-        fields: The fields of the directory, by tag, without those that contain offsets.
-        inner: Subdirectories, by the tag of the field that points to each.
-        strips: The samples as stored in the file; empty for an Exif block.
-
-    Raises:
-        ValueError: The file would be larger than 4 GiB.
+    `strips` are the samples; an Exif block has none. Raises ValueError beyond 4 GiB.
     """
     pointers = {tag: long_field(byte_order, 0) for tag in inner}
     if strips:

@@ -16,14 +16,7 @@ def default_tiles(side: int) -> int:
 
 
 def tile_regions(height: int, width: int, rows: int, columns: int) -> tuple[Region, ...]:
-    """Returns the tiles of an image, row by row; they begin at multiples of TILE_GRID.
-
-    Args:
-        height: The height of the image, in pixels.
-        width: The width of the image, in pixels.
-        rows: The number of tiles from top to bottom.
-        columns: The number of tiles from left to right.
-    """
+    """Returns the tiles of an image, row by row; they begin at multiples of TILE_GRID."""
     return tuple(
         Region(top, left, bottom, right)
         for top, bottom in pairwise(_edges(height, rows))
@@ -32,19 +25,9 @@ def tile_regions(height: int, width: int, rows: int, columns: int) -> tuple[Regi
 
 
 def covering(tiles: Sequence[Region], region: Region) -> tuple[Region, list[int]]:
-    """Finds the tiles that a region of the image touches.
-
-    Returns:
-        The rectangle that these tiles make up, and their numbers.
-    """
-    numbers = [
-        number
-        for number, tile in enumerate(tiles)
-        if tile.top < region.bottom
-        and tile.bottom > region.top
-        and tile.left < region.right
-        and tile.right > region.left
-    ]
+    """Returns the rectangle of the tiles that a region of the image touches, and their numbers."""
+    parts = (tile.common(region) for tile in tiles)
+    numbers = [number for number, part in enumerate(parts) if part.height > 0 and part.width > 0]
     first, last = tiles[numbers[0]], tiles[numbers[-1]]
     return Region(first.top, first.left, last.bottom, last.right), numbers
 

@@ -33,24 +33,14 @@ _ZLIB_HEAD = b"\x78\x5e"  # deflate, window of 32 kB, fast compression
 
 @dataclass(frozen=True)
 class OutputFormat:
-    """Properties of an output format.
-
-    Args:
-        name: Name, as in `--format`.
-        extensions: File extensions; the first one is used for derived file names.
-        deep: Whether it supports 16 bits per sample.
-        alpha: Whether it supports alpha.
-        metadata: Whether it supports ICC profiles and metadata.
-        quality: Whether it has a quality setting, 1..100.
-        largest_side: Maximum side in pixels.
-    """
+    """Properties of an output format: its name as in `--format`, and what it supports."""
 
     name: str
-    extensions: tuple[str, ...]
-    deep: bool
+    extensions: tuple[str, ...]  # the first one is used for derived file names
+    deep: bool  # 16 bits per sample
     alpha: bool
-    metadata: bool
-    quality: bool = False
+    metadata: bool  # and ICC profiles
+    quality: bool = False  # a setting, 1..100
     largest_side: int = MAX_SIDE
 
 
@@ -71,13 +61,9 @@ OUTPUT_FORMATS = {
 
 
 def output_format(path: Path | None, name: str | None, otherwise: str = "") -> OutputFormat:
-    """Returns a format by its name, or by the extension of a path if no name is given.
+    """Returns a format by its name, or by the extension of a path; without both PNG.
 
-    Args:
-        path: The output; None selects PNG.
-        name: The name of a format, or None.
-        otherwise: An alternative to changing the extension, for the end of the message: "or name
-            the format with --format".
+    `otherwise` is an alternative for the end of the message: "or name the format with --format".
 
     Raises:
         OutputError: No format has this extension.
@@ -95,11 +81,7 @@ def output_format(path: Path | None, name: str | None, otherwise: str = "") -> O
 
 
 def check_holds(output: OutputFormat, bit_depth: int, has_alpha: bool) -> None:
-    """Raises an error if the format would lose bit depth or alpha.
-
-    Raises:
-        OutputError: The format does not support them; the message names formats that do.
-    """
+    """Raises OutputError if the format would lose bit depth or alpha."""
     unsupported = []
     if bit_depth > 8 and not output.deep:
         unsupported.append(f"{bit_depth} bits per sample")
@@ -112,24 +94,15 @@ def check_holds(output: OutputFormat, bit_depth: int, has_alpha: bool) -> None:
 
 
 def check_size(output: OutputFormat, height: int, width: int) -> None:
-    """Raises an error if the format does not support the image size.
-
-    Raises:
-        OutputError: A side is too large; the message gives the limit.
-    """
+    """Raises OutputError if the format does not support the image size."""
     if max(height, width) > output.largest_side:
-        msg = (
-            f"{output.name} cannot hold an image of {width}x{height}: its sides have up to {output.largest_side} pixels"
-        )
+        limit = f"its sides have up to {output.largest_side} pixels"
+        msg = f"{output.name} cannot hold an image of {width}x{height}: {limit}"
         raise OutputError(msg)
 
 
 def check_quality(output: OutputFormat, quality: int | None) -> None:
-    """Raises an error if a quality is given for a format without a quality setting.
-
-    Raises:
-        ConfigError: The format has no quality setting; the message names formats that have one.
-    """
+    """Raises ConfigError if a quality is given for a format without a quality setting."""
     if quality is not None and not output.quality:
         able = " and ".join(o.name for o in OUTPUT_FORMATS.values() if o.quality)
         msg = f"{output.name} is lossless and has no quality, which {able} have; leave it out or use one of these"
@@ -137,11 +110,6 @@ def check_quality(output: OutputFormat, quality: int | None) -> None:
 
 
 def check_image(output: OutputFormat, image: Image) -> None:
-    """Raises an error if the format cannot store the image.
-
-    Raises:
-        OutputError: The format would lose bit depth or alpha, or a side is too large.
-    """
     check_holds(output, image.bit_depth, image.alpha is not None)
     check_size(output, image.height, image.width)
 
@@ -152,7 +120,6 @@ def left_out(image: Image, output: OutputFormat) -> list[str]:
 
 
 def _holds(output: OutputFormat, name: str, value: bytes) -> bool:
-    """Indicates whether the format can store a metadata entry."""
     if name == "bits":  # every 16-bit format stores them
         return True
     if name == "cicp":
@@ -167,10 +134,7 @@ def _holds(output: OutputFormat, name: str, value: bytes) -> bool:
 def image_to_bytes(image: Image, output: OutputFormat, quality: int | None = None) -> bytes:
     """Encodes an image as a file, with its metadata except for the entries of `left_out`.
 
-    Args:
-        image: The image.
-        output: The format.
-        quality: 1..100, for JPEG and WebP. None is `JPEG_QUALITY` for JPEG and lossless for WebP.
+    The quality is 1..100, for JPEG and WebP; None is `JPEG_QUALITY` for JPEG and lossless for WebP.
 
     Raises:
         ConfigError: A quality is given for a format without a quality setting.
@@ -221,18 +185,11 @@ def to_pil(image: Image) -> PIL.Image.Image:
 def _by_pillow(image: Image, samples: npt.NDArray[Any], output: OutputFormat, quality: int | None) -> bytes:
     import PIL.Image
 
-    metadata = image.metadata
-    options: dict[str, Any] = {}
-    if metadata.icc:
-        options["icc_profile"] = metadata.icc
-    if metadata.exif:
-        options["exif"] = metadata.exif
-    if metadata.xmp and output.name in ("jpeg", "webp"):
-        options["xmp"] = metadata.xmp
+    options: dict[str, Any] = {**pillow_info(image.metadata)}
     if output.name == "jpeg":
         options |= {"quality": quality or JPEG_QUALITY, "subsampling": 0}
-    if output.name == "jpeg" and (density := density_of(metadata.exif)) and max(map(round, density)) <= _JPEG_DENSITY:
-        options["dpi"] = density
+        if (density := density_of(image.metadata.exif)) and max(map(round, density)) <= _JPEG_DENSITY:
+            options["dpi"] = density
     if output.name == "webp":
         options |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}
     buffer = io.BytesIO()
@@ -242,10 +199,7 @@ def _by_pillow(image: Image, samples: npt.NDArray[Any], output: OutputFormat, qu
 
 
 def _png(image: Image, samples: npt.NDArray[Any]) -> bytes:
-    """Encodes a PNG (W3C, third edition), with strips compressed in parallel. Pillow chooses a
-    filter for each row in one thread. It takes three times as long, for files that are 4 % smaller,
-    and supports only 8 bits.
-    """
+    """Encodes a PNG, three times as fast as Pillow, which supports 8 bits only, but 4 % larger."""
     height, width, channels = samples.shape
     colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     depth = 8 * samples.itemsize
@@ -274,9 +228,7 @@ def _png(image: Image, samples: npt.NDArray[Any]) -> bytes:
 
 
 def _deflated_rows(samples: npt.NDArray[Any]) -> list[bytes]:
-    """Compresses the rows of a PNG with the filter "average"; returns the parts of a zlib
-    stream.
-    """
+    """Compresses rows of a PNG with the filter "average" to the parts of a zlib stream."""
     height, _, channels = samples.shape
     rows = np.ascontiguousarray(samples, samples.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
     filtered = np.empty((height, rows.shape[1] + 1), dtype=np.uint8)
@@ -299,10 +251,7 @@ def _deflated_rows(samples: npt.NDArray[Any]) -> list[bytes]:
 
 
 def _tiff(image: Image, samples: npt.NDArray[Any]) -> bytes:
-    """Encodes a TIFF (TIFF 6.0, with Deflate compression from Adobe's Photoshop notes).
-
-    Pillow supports only 8 bits, and uses a library that prints warnings about invalid Exif.
-    """
+    """Encodes a TIFF with Deflate. Pillow supports 8 bits only, and warns about invalid Exif."""
     height, width, channels = samples.shape
     metadata = image.metadata
     exif = exif_fields(metadata.exif) if metadata.exif else None
@@ -317,7 +266,7 @@ def _tiff(image: Image, samples: npt.NDArray[Any]) -> bytes:
         259: tiff.short_field(order, 8),  # Compression: Deflate
         262: tiff.short_field(order, 2 if image.channels == 3 else 1),  # PhotometricInterpretation
         277: tiff.short_field(order, channels),  # SamplesPerPixel
-        278: tiff.long_field(order, rows),  # PlanarConfiguration: interleaved channels
+        278: tiff.long_field(order, rows),  # RowsPerStrip
         279: tiff.long_field(order, *map(len, strips)),  # StripByteCounts
         284: tiff.short_field(order, 1),  # PlanarConfiguration: the channels of a pixel together
     }

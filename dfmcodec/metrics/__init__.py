@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf, log10, prod
 
 import numpy as np
-import numpy.typing as npt
 
-from dfmcodec._types import Pixels
+from dfmcodec._types import Bools, Float64, Pixels
 from dfmcodec.image import PEAK_CODE_VALUE, peak_value
 
-Float64 = npt.NDArray[np.float64]
 Point = tuple[float, float]  # rate, quality
 
 # Constants of Wang, Bovik, Sheikh and Simoncelli 2004; scales of Wang, Simoncelli and Bovik 2003.
@@ -23,24 +21,21 @@ _LEAST_CURVE_POINTS = 3
 _BLOCK_SAMPLES = 1 << 18  # number of samples that `mse` processes at a time, to stay in the cache
 
 
-def mse(reference: Pixels, decoded: Pixels, visible: npt.NDArray[np.bool_] | None = None) -> float:
+def check_alike(reference: Pixels, decoded: Pixels) -> None:
+    """Raises ValueError for images of different shapes or types."""
+    if reference.shape != decoded.shape or reference.dtype != decoded.dtype:
+        found = f"{reference.dtype} {reference.shape} and {decoded.dtype} {decoded.shape}"
+        msg = f"images of different shapes or types: {found}"
+        raise ValueError(msg)
+
+
+def mse(reference: Pixels, decoded: Pixels, visible: Bools | None = None) -> float:
     """Returns the mean squared error over all samples, in squared sample values.
 
-    Args:
-        reference: uint8 or uint16 [H, W, C].
-        decoded: An array of the same shape and type.
-        visible: Boolean [H, W], the pixels to include; None includes all. The error is 0 if no
-            pixel is included.
-
-    Raises:
-        ValueError: The shapes or types differ.
+    Both images are uint8 or uint16 [H, W, C]; other shapes or types raise ValueError. `visible`
+    [H, W] are the pixels to include; None includes all. The error of no pixel is 0.
     """
-    if reference.shape != decoded.shape or reference.dtype != decoded.dtype:
-        msg = (
-            f"images of different shapes or types: {reference.dtype} {reference.shape} and "
-            f"{decoded.dtype} {decoded.shape}"
-        )
-        raise ValueError(msg)
+    check_alike(reference, decoded)
     total, count = 0.0, 0
     rows = max(1, _BLOCK_SAMPLES // reference[0].size)
     for row in range(0, len(reference), rows):
@@ -53,13 +48,10 @@ def mse(reference: Pixels, decoded: Pixels, visible: npt.NDArray[np.bool_] | Non
     return total / count if count else 0.0
 
 
-def psnr(
-    reference: Pixels, decoded: Pixels, visible: npt.NDArray[np.bool_] | None = None, peak: int | None = None
-) -> float:
-    """Returns the peak signal-to-noise ratio over all samples in dB; infinite for equal images.
+def psnr(reference: Pixels, decoded: Pixels, visible: Bools | None = None, peak: int | None = None) -> float:
+    """Returns the PSNR over all samples in dB, see `mse`; infinite for equal images.
 
-    The first arguments are those of `mse`. If `peak` is None, it is the largest value of the
-    samples' type.
+    Without a `peak`, it is the largest value of the samples' type.
     """
     return psnr_of_mse(mse(reference, decoded, visible), peak or peak_value(8 * reference.itemsize))
 
@@ -75,52 +67,36 @@ def mse_of_psnr(psnr_db: float, peak: float = PEAK_CODE_VALUE) -> float:
 
 
 def ssim(reference: Pixels, decoded: Pixels, peak: int | None = None) -> float | None:
-    """Returns the structural similarity, averaged over channels.
+    """Returns the structural similarity, averaged over channels and windows within the image.
 
-    Source: Wang et al., "Image quality assessment", 2004. The Gaussian window has 11x11 samples and
-    a standard deviation of 1.5; the covariance is that of the population. The peak is as for
-    `psnr`.
-
-    Returns:
-        The similarity, averaged over windows that lie completely in the image; None for images
-        smaller than the window.
+    Source: Wang et al., "Image quality assessment", 2004, with a Gaussian window of 11x11 samples.
+    Returns None for images smaller than the window. The peak is as for `psnr`.
     """
     if min(reference.shape[:2]) < 2 * _WINDOW_RADIUS + 1:
         return None
-    code_value = _code_value(reference, peak)
-    channel_means = []
-    for channel in range(reference.shape[2]):
-        x, y = (pixels[:, :, channel].astype(np.float64) / code_value for pixels in (reference, decoded))
-        luminance, structure = _similarities(x, y)
-        channel_means.append((luminance * structure).mean())
-    return float(np.mean(channel_means))
+    return float(np.mean([np.multiply(*_similarities(x, y)).mean() for x, y in _planes(reference, decoded, peak)]))
 
 
-def _code_value(reference: Pixels, peak: int | None) -> float:
-    """Returns the number of sample values per code value."""
-    return (peak or peak_value(8 * reference.itemsize)) / PEAK_CODE_VALUE
+def _planes(reference: Pixels, decoded: Pixels, peak: int | None) -> Iterator[tuple[Float64, Float64]]:
+    """Yields each channel of both images, in code values."""
+    values_per_code_value = (peak or peak_value(8 * reference.itemsize)) / PEAK_CODE_VALUE
+    for c in range(reference.shape[2]):
+        x, y = (pixels[:, :, c].astype(np.float64) / values_per_code_value for pixels in (reference, decoded))
+        yield x, y
 
 
 def ms_ssim(reference: Pixels, decoded: Pixels, peak: int | None = None) -> float | None:
     """Returns the multi-scale structural similarity at five scales, averaged over channels.
 
-    Source: Wang, Simoncelli and Bovik, "Multiscale structural similarity", 2003, averaged over
-        windows that lie completely in the image. Each scale halves the resolution. The window is
-        that of `ssim`, and the peak as for `psnr`.
-
-    Returns:
-        The similarity; None for images with a side below 176, which are smaller than the window at
-        the coarsest scale.
+    Source: Wang, Simoncelli and Bovik, "Multiscale structural similarity", 2003. Each scale halves
+    the resolution. Window and peak are as for `ssim`. Returns None for a side below 176.
     """
     if min(reference.shape[:2]) < (2 * _WINDOW_RADIUS + 1) << (len(_SCALE_WEIGHTS) - 1):
         return None
-    channels = (_ms_ssim_of_planes(reference[:, :, c], decoded[:, :, c], peak) for c in range(reference.shape[2]))
-    return float(np.mean(list(channels)))
+    return float(np.mean([_ms_ssim_of_planes(x, y) for x, y in _planes(reference, decoded, peak)]))
 
 
-def _ms_ssim_of_planes(reference: Pixels, decoded: Pixels, peak: int | None) -> float:
-    code_value = _code_value(reference, peak)
-    x, y = reference.astype(np.float64) / code_value, decoded.astype(np.float64) / code_value
+def _ms_ssim_of_planes(x: Float64, y: Float64) -> float:
     factors = []
     for scale, weight in enumerate(_SCALE_WEIGHTS):
         if scale:
@@ -133,9 +109,7 @@ def _ms_ssim_of_planes(reference: Pixels, decoded: Pixels, peak: int | None) -> 
 
 
 def _similarities(x: Float64, y: Float64) -> tuple[Float64, Float64]:
-    """Returns the luminance term, and the product of contrast and structure terms, of each
-    window.
-    """
+    """Returns the luminance term and the product of contrast and structure of each window."""
     offsets = np.arange(-_WINDOW_RADIUS, _WINDOW_RADIUS + 1)
     window = np.exp(-0.5 * (offsets / _WINDOW_SD) ** 2)
     window /= window.sum()
@@ -166,40 +140,26 @@ def _halved(plane: Float64) -> Float64:
 
 
 def bits_per_pixel(file_bytes: int, pixel_count: int) -> float:
-    """Returns the rate of a file in bpp."""
     return 8 * file_bytes / pixel_count
 
 
 @dataclass(frozen=True)
 class BdRate:
-    """Bjontegaard difference in rate between two curves.
+    """Bjontegaard difference in rate between two curves. A low overlap makes it unreliable."""
 
-    Args:
-        percent: The rate difference at equal quality, in per cent of the anchor's rate. Negative
-            values mean that the curve needs fewer bits than the anchor.
-        overlap: The fraction, 0..1, of the joint quality range that both curves cover. A low
-            overlap makes `percent` unreliable.
-    """
-
-    percent: float
-    overlap: float
+    percent: float  # of the anchor's rate at equal quality; negative if the curve needs fewer bits
+    overlap: float  # the fraction, 0..1, of the joint quality range that both curves cover
 
 
 def bd_rate(
     anchor: Sequence[Point], curve: Sequence[Point], anchor_rates: tuple[float, float] | None = None
 ) -> BdRate | None:
-    """Returns the mean rate difference at equal quality.
+    """Returns the mean rate difference at equal quality; None without a common quality.
 
     Source: Bjontegaard, VCEG-M33, 2001. As in later practice (JVET), log rate is interpolated over
-        quality by a PCHIP. It is integrated over the range of quality that both curves cover.
-
-    Args:
-        anchor: (rate, quality) points of the reference, at least three of different quality.
-        curve: (rate, quality) points of the curve to compare.
-        anchor_rates: Limits the integral to qualities at which the anchor's rate is in this range.
-
-    Returns:
-        The difference; None if the curves have no common quality or too few points.
+    quality by a PCHIP. It is integrated over the range of quality that both curves cover, limited
+    to qualities at which the anchor's rate is in `anchor_rates`. Curves need three points of
+    different quality.
     """
     from scipy.interpolate import PchipInterpolator
 
@@ -222,9 +182,7 @@ def bd_rate(
 
 
 def _rising(points: Sequence[Point]) -> list[Point]:
-    """Sorts points by rate. Removes infinite qualities and points whose quality is not above that
-    of a point with a lower rate.
-    """
+    """Sorts points by rate, without infinite qualities and those that cost more for no more."""
     kept: list[Point] = []
     for rate, quality in sorted(points):
         if quality < inf and (not kept or quality > kept[-1][1]):

@@ -23,6 +23,7 @@ from dfmcodec._types import Float32, Float64, Floats, Pixels
 from dfmcodec.image import peak_value
 from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.kernels.arguments import ComparedRows
+from dfmcodec.metrics import check_alike
 from dfmcodec.threads import in_threads
 
 SMALLEST_SIDE = 8  # no scale is computed below this side
@@ -31,6 +32,7 @@ ALL_SCALES_SIDE = 113  # all scales are computed from this side on, with their o
 _SSIM_CONSTANT = np.float32(0.0009)
 _BACKGROUNDS = (0.1, 0.9)  # behind transparent pixels
 _STRIP_PIXELS = 1 << 16  # size of the strips that a thread processes
+_REACH = 4  # of the window, on each side of its centre
 _LEAST_POWER = 1e-20  # minimum mean of fourth powers in the derivative of its root
 
 # XYB: linear light is mixed to the absorbances of three types of cones, followed by cube roots.
@@ -71,18 +73,11 @@ _WEIGHTS = np.array([
 def ssimulacra2(original: Pixels, decoded: Pixels) -> float | None:
     """Returns SSIMULACRA2, at most 100; None for images with a side below `SMALLEST_SIDE`.
 
-    For images with alpha it is the lower of the values over a dark and a bright background.
-
-    Args:
-        original: uint8 or uint16 [H, W, C], sRGB: gray, gray and alpha, RGB, or RGB and alpha.
-        decoded: An array of the same shape and type.
-
-    Raises:
-        ValueError: The shapes or types differ.
+    Both images are sRGB, uint8 or uint16 [H, W, C]: gray, gray and alpha, RGB, or RGB and alpha.
+    Other shapes or types raise ValueError. With alpha it is the lower of the values over a dark and
+    a bright background.
     """
-    if original.shape != decoded.shape or original.dtype != decoded.dtype:
-        msg = f"images differ: {original.dtype} {original.shape} and {decoded.dtype} {decoded.shape}"
-        raise ValueError(msg)
+    check_alike(original, decoded)
     if min(original.shape[:2]) < SMALLEST_SIDE:
         return None
     backgrounds = _BACKGROUNDS if original.shape[2] in (2, 4) else (0.0,)
@@ -90,16 +85,10 @@ def ssimulacra2(original: Pixels, decoded: Pixels) -> float | None:
 
 
 def ssimulacra2_slopes(original: Pixels, decoded: Pixels) -> Float32:
-    """Returns the derivative of the weighted sum of norms with respect to the decoded samples,
-    float32 [C, H, W].
+    """Returns the derivative of the weighted sum of norms with respect to the decoded samples.
 
-    SSIMULACRA2 is a decreasing function of this sum. Its own derivative is infinite for equal
-    images.
-
-    Args:
-        original: uint8 or uint16 [H, W, C], sRGB: gray or RGB, with sides of at least
-            `SMALLEST_SIDE`.
-        decoded: An array of the same shape and type.
+    It is float32 [C, H, W]. SSIMULACRA2 is a decreasing function of this sum, whose own derivative
+    is infinite for equal images. Both images are uint8 or uint16 [H, W, 1 or 3].
     """
     slopes = _Scales.of(original, decoded).slopes(original, decoded)
     slopes *= _look_up(_slope_table(decoded.dtype.itemsize), decoded)
@@ -107,7 +96,6 @@ def ssimulacra2_slopes(original: Pixels, decoded: Pixels) -> Float32:
 
 
 def _score(error: float) -> float:
-    """Returns the score for a weighted sum of norms."""
     error *= 0.9562382616834844
     error = 2.326765642916932 * error - 0.020884521182843837 * error**2 + 6.248496625763138e-05 * error**3
     return 100 - 10 * float(max(error, 0.0) ** 0.6276336467831387)
@@ -117,11 +105,8 @@ def _score(error: float) -> float:
 class _Scales:
     """Errors of a decoded image at all scales.
 
-    Args:
-        means: Means of the errors and of their fourth powers for each component, one array [3, 2,
-            3] per scale.
-        images: The original and the decoded image in linear light, [3, H, W], at each scale after
-            the first.
+    `means` are of the errors and of their fourth powers, [3, 2, 3] per scale. `images` are both in
+    linear light, [3, H, W], at each scale after the first.
     """
 
     means: tuple[Float64, ...]
@@ -147,27 +132,18 @@ class _Scales:
 
     @property
     def _weights(self) -> Float64:
-        """Returns the weights of the norms, [component, scale, norm, error]. For small images with
-        fewer scales, the weights are used in order without gaps.
-        """
+        """Returns the weights [component, scale, norm, error]; small images use the first ones."""
         shape = len(_ABSORBANCE), len(self.means), 2, 3
         return _WEIGHTS[: prod(shape)].reshape(shape)
 
     @property
     def error(self) -> float:
-        """Returns the weighted sum of the norms."""
         means = np.stack(self.means, axis=1)
         norms = np.stack([means[:, :, 0], means[:, :, 1] ** 0.25], axis=2)
         return float(np.sum(self._weights * norms))
 
     def slopes(self, original: Pixels, decoded: Pixels) -> Float32:
-        """Returns the derivative of `error` with respect to the decoded image in linear light,
-        float32 [3, H, W].
-
-        Args:
-            original: The original image, as in `of`.
-            decoded: The decoded image, as in `of`.
-        """
+        """Returns the derivative of `error` with respect to the decoded image, [3, H, W]."""
         slopes: Float32 | None = None
         images = (_linear(original, 0.0), _linear(decoded, 0.0)), *self.images
         for scale, (x, y) in reversed(list(enumerate(images))):
@@ -188,13 +164,7 @@ def _rows_of(images: tuple[Float32, Float32], rows: slice) -> tuple[Float32, Flo
 def _scale_errors(
     rows_of: Callable[[slice], tuple[Float32, Float32]], size: tuple[int, ...]
 ) -> tuple[Float64, tuple[Float32, Float32]]:
-    """Returns the means of errors and of their fourth powers at a scale, [3, 2, 3], and the images
-    of the next scale.
-
-    Args:
-        rows_of: Returns the given rows of both images in linear light, [3, rows, W].
-        size: (H, W).
-    """
+    """Returns the means at a scale, [3, 2, 3], and the images of the next scale."""
     height, width = size
     halves = np.empty((2, 3, -(-height // 2), -(-width // 2)), np.float32)
 
@@ -205,7 +175,7 @@ def _scale_errors(
             half[:, rows.start // 2 : -(-rows.stop // 2)] = _halved(image[:, inner])
         return _sums(original, decoded, inner)
 
-    sums = sum(in_threads(measure, list(_strips(height, width, _reach()))), np.zeros((3, 2, 3)))
+    sums = sum(in_threads(measure, list(_strips(height, width, _REACH))), np.zeros((3, 2, 3)))
     return sums / (height * width), (halves[0], halves[1])
 
 
@@ -322,14 +292,12 @@ def _strip_slopes(
 
 
 def _slopes(original: Float32, decoded: Float32, error_weights: Float32) -> Float32:
-    """Returns the derivative of a weighted sum of errors and of their fourth powers, with weights
-    [3, 2, 3], with respect to the decoded image in linear light: float32 [3, H, W].
-    """
+    """Returns the derivative of the errors with respect to linear light, float32 [3, H, W]."""
     slopes = np.empty_like(decoded)
     height, width = original.shape[1:]
     in_threads(
         lambda strip: _strip_slopes(original, decoded, error_weights, strip, slopes),
-        list(_strips(height, width, 2 * _reach())),
+        list(_strips(height, width, 2 * _REACH)),
     )
     return slopes
 
@@ -352,10 +320,8 @@ def _compared_rows(original: Float32, decoded: Float32, rows: slice) -> Compared
 
 
 def _strips(height: int, width: int, margin: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Yields strips of an image as three slices: the rows with a margin, the strip among these, and
-    the strip in the image. Strips have an even number of rows.
-    """
-    count = max(2, _STRIP_PIXELS // width // 2 * 2)
+    """Yields strips: the rows with a margin, the strip among these, the strip in the image."""
+    count = max(2, _STRIP_PIXELS // width // 2 * 2)  # even, for `_halved`
     for first in range(0, height, count):
         last = min(height, first + count)
         top = max(0, first - margin)
@@ -371,41 +337,31 @@ class _Errors:
     mean_x: Float32
     mean_y: Float32
     variances: Float32
+    luminance: Float32
     structure: Float32
+    edge: Float32
 
     @classmethod
     def of(cls, x: Float32, y: Float32) -> _Errors:
         mean_x, mean_y, mean_xx, mean_yy, mean_xy = (_blurred(plane) for plane in (x, y, x * x, y * y, x * y))
         variances = (mean_xx - mean_x * mean_x) + (mean_yy - mean_y * mean_y) + _SSIM_CONSTANT
-        structure: Float32 = (2 * (mean_xy - mean_x * mean_y) + _SSIM_CONSTANT) / variances
-        return cls(x, y, mean_x, mean_y, variances, structure)
-
-    @property
-    def _luminance(self) -> Float32:
-        luminance: Float32 = 1 - (self.mean_x - self.mean_y) ** 2
-        return luminance
-
-    @property
-    def _edge(self) -> Float32:
-        edge: Float32 = 1 + np.abs(self.x - self.mean_x)
-        return edge
+        structure = (2 * (mean_xy - mean_x * mean_y) + _SSIM_CONSTANT) / variances
+        return cls(x, y, mean_x, mean_y, variances, 1 - (mean_x - mean_y) ** 2, structure, 1 + np.abs(x - mean_x))
 
     @property
     def values(self) -> tuple[Float32, Float32, Float32]:
         """Returns the errors: SSIM, edges added in y, and edges lost in y."""
-        edges = (1 + np.abs(self.y - self.mean_y)) / self._edge - 1
-        return np.maximum(1 - self._luminance * self.structure, 0), np.maximum(edges, 0), np.maximum(-edges, 0)
+        edges = (1 + np.abs(self.y - self.mean_y)) / self.edge - 1
+        return np.maximum(1 - self.luminance * self.structure, 0), np.maximum(edges, 0), np.maximum(-edges, 0)
 
     def slopes(self, error_weights: Float32) -> Float32:
-        """Returns the derivative of a weighted sum of the errors and of their fourth powers with
-        respect to y. The weights are [2, 3].
-        """
+        """Returns the derivative of the errors with respect to y. The weights are [2, 3]."""
         grad_errors = [
             np.where(e > 0, part + 4 * power_weight * e**3, 0)
             for e, part, power_weight in zip(self.values, *error_weights, strict=True)
         ]
-        direct = (grad_errors[1] - grad_errors[2]) / self._edge * np.sign(self.y - self.mean_y)
-        grad_structure = -grad_errors[0] * self._luminance / self.variances
+        direct = (grad_errors[1] - grad_errors[2]) / self.edge * np.sign(self.y - self.mean_y)
+        grad_structure = -grad_errors[0] * self.luminance / self.variances
         grad_mean = (
             2 * grad_structure * (self.mean_y * self.structure - self.mean_x)
             - 2 * grad_errors[0] * (self.mean_x - self.mean_y) * self.structure
@@ -425,26 +381,21 @@ def _slopes_in_light(slopes: Float32, light: Float32) -> Float32:
 
 
 def _xyb(light: Float32) -> tuple[Float32, Float32, Float32]:
-    """Converts linear light [3, H, W] to XYB, with B - Y instead of B, in a range of about 0 to
-    1.
-    """
+    """Converts linear light [3, H, W] to XYB, with B - Y instead of B, about in 0..1."""
     mixed = np.tensordot(_ABSORBANCE, light, 1) + np.float32(_BIAS)
     long, medium, short = np.cbrt(np.maximum(mixed, 0)) - np.float32(np.cbrt(_BIAS))
     x, y = (long - medium) / 2, (long + medium) / 2
     return 14 * x + np.float32(0.42), y + np.float32(0.01), (short - y) + np.float32(0.55)
 
 
-def _reach() -> int:
-    return len(_taps()) - 1
-
-
 @cache
 def _taps() -> Float32:
-    """Returns the window, five of nine taps from the centre. It is the sum of three cosines that is
-    closest to a Gaussian with a standard deviation of 1.5 (Charalampidis, "Recursive implementation
-    of the Gaussian filter using truncated cosine functions", 2016, equations 37 to 56).
+    """Returns the window, five of nine taps from the centre, close to a Gaussian of deviation 1.5.
+
+    Source: Charalampidis, "Recursive implementation of the Gaussian filter using truncated cosine
+    functions", 2016, equations 37 to 56.
     """
-    deviation, radius = 1.5, 5
+    deviation, radius = 1.5, _REACH + 1
     omega = np.array([1, 3, 5]) * np.pi / (2 * radius)
     sign = np.array([1, -1, 1])
     p = sign / np.tan(omega / 2)

@@ -13,7 +13,6 @@ SHIPPED = "chelsea"
 
 
 def photograph() -> Image:
-    """The photograph, 451x300 pixels."""
     import PIL.Image
 
     from dfmcodec.image.read_image import to_image

@@ -31,18 +31,14 @@ _CHANNELS = (1, 3)
 class ChunkSettings:
     """Settings for encoding and decoding chunks of an array.
 
+    The targets, the effort and the tune are those of `dfmcodec.EncoderConfig`, for each chunk.
     Chunks are encoded by the wavelet codec at every effort, so no chunk needs JAX. A chunk is uint8
     or uint16 and has 1 or 3 channels. An alpha channel is not supported, because an encoder may
     change colours under transparent pixels.
 
     Args:
-        quality: 0..100, see `dfmcodec.EncodeOptions`.
-        ssimulacra2: The minimum SSIMULACRA2 of each chunk.
-        psnr: The minimum PSNR of each chunk in dB.
-        lmbda: The Lagrange multiplier in MSE + lmbda * bpp, with samples in [0, 1].
-        effort: 1 (fastest) to 9.
-        tune: "psnr" or "visual", see `dfmcodec.EncodeOptions`. None selects "visual" for the target
-            ssimulacra2 and otherwise "psnr", because arrays usually contain measurements.
+        tune: None selects "visual" for the target ssimulacra2 and otherwise "psnr", because arrays
+            usually contain measurements.
         axes: The meaning of the last axes of a chunk: "yx", "yxc" or "cyx". Axes before them have
             length 1. None selects "yxc" for chunks with at least three axes of which the last has
             length 1 or 3, and otherwise "yx".
@@ -80,11 +76,7 @@ class ChunkSettings:
 
     @classmethod
     def of(cls, configuration: Mapping[str, Any]) -> Self:
-        """Creates the settings from the metadata of an array.
-
-        Raises:
-            ConfigError: A name is unknown, or a value is invalid.
-        """
+        """Creates the settings from the metadata of an array. Raises ConfigError."""
         names = [field.name for field in fields(cls)]
         unknown = [name for name in configuration if name not in names]
         if unknown:
@@ -98,11 +90,7 @@ class ChunkSettings:
         return {name: value for name, value in values.items() if value is not None}
 
     def encoder_config(self) -> EncoderConfig:
-        """Returns the settings of the encoder for each chunk.
-
-        Raises:
-            ConfigError: A value is invalid.
-        """
+        """Returns the settings of the encoder for each chunk. Raises ConfigError."""
         from dfmcodec.search.config import EncoderConfig
 
         targets = {name: getattr(self, name) for name in _TARGETS}
@@ -112,11 +100,9 @@ class ChunkSettings:
         return EncoderConfig(**targets, effort=self.effort, tune=tune, model="wavelet", sample_max=full_range)
 
     def image_shape(self, chunk_shape: Sequence[int]) -> tuple[int, int, int]:
-        """Returns the height, width and channels of the image in a chunk.
+        """Returns height, width and channels of the image in a chunk.
 
-        Raises:
-            ConfigError: A chunk of this shape is not an image.
-            ImageError: The image is empty or too large.
+        Raises ConfigError for another shape, ImageError for an empty or too large image.
         """
         shape = tuple(chunk_shape)
         axes = self.axes or ("yxc" if len(shape) >= 3 and shape[-1] in _CHANNELS else "yx")
@@ -134,36 +120,21 @@ class ChunkSettings:
         return height, width, channels
 
     def encode_chunk(self, chunk: npt.NDArray[Any]) -> bytes:
-        """Encodes a chunk to a `.dfm` file.
+        """Encodes a chunk, uint8 or uint16 of any byte order, to a `.dfm` file.
 
-        Args:
-            chunk: uint8 or uint16 of any byte order, with a shape that `image_shape` accepts.
-
-        Raises:
-            ConfigError: The type or shape of the chunk is unsupported.
-            ImageError: The image is empty or too large.
-            TargetUnreachableError: The PSNR cannot be reached.
+        Raises ConfigError for another type or shape, TargetUnreachableError for too high a PSNR.
         """
         import dfmcodec
 
         check_type(chunk.dtype)
         height, width, channels = self.image_shape(chunk.shape)
-        if self.axes == "cyx":
-            samples = chunk.reshape(channels, height, width).transpose(1, 2, 0)
-        else:
-            samples = chunk.reshape(height, width, channels)
+        is_planar = self.axes == "cyx"
+        samples = chunk.reshape((channels, height, width) if is_planar else (height, width, channels))
+        samples = samples.transpose(1, 2, 0) if is_planar else samples
         return dfmcodec.encode(np.ascontiguousarray(samples), self.encoder_config()).data
 
     def decode_samples(self, data: bytes, max_pixels: int) -> Pixels:
-        """Decodes the samples of a `.dfm` file in the order of the axes, contiguous.
-
-        Returns:
-            uint8 or uint16 [H, W, C], or [C, H, W] with the axes "cyx".
-
-        Raises:
-            FormatError: The file is damaged, is not a `.dfm` file or has more than `max_pixels`
-                pixels.
-        """
+        """Decodes uint8 or uint16 [H, W, C], or [C, H, W] with the axes "cyx", contiguous."""
         import dfmcodec
 
         pixels = dfmcodec.decode(data, max_pixels=max_pixels).pixels
@@ -172,17 +143,7 @@ class ChunkSettings:
     def decode_chunk(self, data: bytes, chunk_shape: Sequence[int], dtype: np.dtype[Any]) -> Pixels:
         """Decodes a `.dfm` file to a chunk.
 
-        Args:
-            data: The file.
-            chunk_shape: The shape of the chunk.
-            dtype: uint8 or uint16, of any byte order.
-
-        Returns:
-            An array of this shape and type.
-
-        Raises:
-            FormatError: The file is damaged or not a `.dfm` file, or its image has another size or
-                type. Size and type are checked before decoding.
+        Raises FormatError for a damaged file, or, before decoding, for another size or type.
         """
         import dfmcodec
 
@@ -199,12 +160,7 @@ class ChunkSettings:
 
 
 def check_sample_bytes(data: bytes, wanted_bytes: int) -> None:
-    """Raises an error if the samples of a `.dfm` file do not fill a buffer, according to its
-    header.
-
-    Raises:
-        FormatError: The file is damaged or not a `.dfm` file, or its samples have another size.
-    """
+    """Raises FormatError if the samples of a `.dfm` file, by its header, do not fill a buffer."""
     import dfmcodec
 
     header = dfmcodec.read_info(data)
@@ -219,11 +175,7 @@ def check_sample_bytes(data: bytes, wanted_bytes: int) -> None:
 
 
 def check_type(dtype: np.dtype[Any]) -> None:
-    """Raises an error for arrays that are neither uint8 nor uint16.
-
-    Raises:
-        ConfigError: The array has another type.
-    """
+    """Raises ConfigError for arrays that are neither uint8 nor uint16."""
     if dtype.kind != "u" or dtype.itemsize > 2:
         msg = f"the array is of the type {dtype}; the dfm codec takes uint8 and uint16: convert it first"
         raise ConfigError(msg)

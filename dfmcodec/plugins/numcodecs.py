@@ -24,8 +24,7 @@ from dfmcodec.plugins.chunks import CODEC_NAME, ChunkSettings, check_sample_byte
 
 @dataclass(frozen=True, kw_only=True)
 class DfmCodec(ChunkSettings, Codec):  # type: ignore[misc]  # of any type for mypy
-    """Compressor of an array without filters: `compressors=DfmCodec(quality=75)`; see
-    `ChunkSettings`.
+    """Compressor of an array without filters: `DfmCodec(quality=75)`; see `ChunkSettings`.
 
     numcodecs passes no properties of the array before the first chunk, so an array that is not an
     image is refused only when it is first written.
@@ -34,29 +33,15 @@ class DfmCodec(ChunkSettings, Codec):  # type: ignore[misc]  # of any type for m
     codec_id = CODEC_NAME
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the codec as stored in the metadata of an array."""
         return {"id": CODEC_NAME, **self.configuration()}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Creates the codec from the metadata of an array.
-
-        Raises:
-            ConfigError: See `ChunkSettings`.
-        """
+        """Creates the codec from the metadata of an array. Raises ConfigError."""
         return cls.of({name: value for name, value in config.items() if name != "id"})
 
     def encode(self, buf: Any) -> bytes:
-        """Encodes a chunk to a `.dfm` file.
-
-        Args:
-            buf: uint8 or little-endian uint16, with a shape that `image_shape` accepts, in C order.
-
-        Raises:
-            ConfigError: The type, shape or order of the chunk is unsupported.
-            ImageError: The image is empty or too large.
-            TargetUnreachableError: The PSNR cannot be reached.
-        """
+        """Encodes a chunk, uint8 or little-endian uint16 in C order; see `encode_chunk`."""
         chunk = np.asarray(buf)
         if chunk.flags.fnc or chunk.dtype != chunk.dtype.newbyteorder("<"):
             msg = "the dfm codec takes chunks in C order and little-endian samples; make the array with order C and <u2"
@@ -64,18 +49,9 @@ class DfmCodec(ChunkSettings, Codec):  # type: ignore[misc]  # of any type for m
         return self.encode_chunk(chunk)
 
     def decode(self, buf: Any, out: Any = None) -> Pixels:
-        """Decodes a `.dfm` file to uint8 or little-endian uint16, in the layout of the chunk.
+        """Decodes a `.dfm` file to uint8 or little-endian uint16; see `decode_samples`.
 
-        Args:
-            buf: The file.
-            out: A writable buffer of the size of the samples, which is filled; or None.
-
-        Returns:
-            [H, W, C], or [C, H, W] with the axes "cyx".
-
-        Raises:
-            FormatError: The file is damaged or not a `.dfm` file, or its samples do not fit the
-                buffer exactly. The size is checked before decoding.
+        `out` is a buffer to fill. Raises FormatError, before decoding, if it has another size.
         """
         data = ensure_bytes(buf)
         if out is not None:

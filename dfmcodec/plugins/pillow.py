@@ -34,11 +34,10 @@ from dfmcodec.errors import (
 )
 from dfmcodec.files.atomic import MEDIA_TYPE
 from dfmcodec.image import LARGEST_PIXELS, peak_value
-from dfmcodec.image.metadata import exif_with_orientation_1, pillow_info, read_metadata
+from dfmcodec.image.metadata import is_exif, pillow_info, prefixed, read_metadata
 
 FORMAT = "DFM"
 _METADATA = ("exif", "icc_profile", "xmp")  # options of `save`, by their names in `info`
-_EXIF_PREFIX = b"Exif\0\0"
 _EMPTY_EXIF_BYTES = len(Image.Exif().tobytes())
 
 
@@ -132,23 +131,20 @@ class DfmImageFile(ImageFile.ImageFile):
         return super().load()
 
     def _decoded(self, state: FileState) -> Image.Image:
-        """Decodes the image, or the smaller one requested by `draft`, in the mode of `self`.
-
-        Raises:
-            FormatError: The file is not intact, or contains no decodable part.
-        """
+        """Decodes the image, or the smaller one requested by `draft`, in the mode of `self`."""
         from dfmcodec.codecs.decode import DecodeRequest, decode_best_effort, decode_image
         from dfmcodec.image.write_image import to_pil
 
-        limit, header = _pixel_limit(), state.header
-        if ImageFile.LOAD_TRUNCATED_IMAGES:
-            image, losses = decode_best_effort(state.data, DecodeRequest(max_pixels=limit, size=self._draft_size))
-            self.losses = tuple(losses)
-            if header.has_alpha and image.alpha is None:
-                opaque = np.full(image.pixels.shape[:2], peak_value(image.bit_depth), image.pixels.dtype)
-                image = replace(image, alpha=opaque)
-        else:
-            image = decode_image(state.data, DecodeRequest(max_pixels=limit, size=self._draft_size))
+        # The number of pixels above which Pillow refuses an image.
+        limit = LARGEST_PIXELS if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
+        request = DecodeRequest(max_pixels=limit, size=self._draft_size)
+        if not ImageFile.LOAD_TRUNCATED_IMAGES:
+            return to_pil(decode_image(state.data, request))
+        image, losses = decode_best_effort(state.data, request)
+        self.losses = tuple(losses)
+        if state.header.has_alpha and image.alpha is None:
+            opaque = np.full(image.pixels.shape[:2], peak_value(image.bit_depth), image.pixels.dtype)
+            image = replace(image, alpha=opaque)
         return to_pil(image)
 
     def load_prepare(self) -> None:
@@ -172,25 +168,11 @@ class SaveTargetError(TargetUnreachableError, SaveError):
     """The size or quality target cannot be met."""
 
 
-def _save_error(error: DfmError) -> SaveError:
-    """Returns the error of `save` for an error of `dfmcodec.encode`."""
-    if isinstance(error, ImageError):
-        return SaveImageError(str(error))
-    return SaveTargetError(str(error)) if isinstance(error, TargetUnreachableError) else SaveError(str(error))
-
-
 @contextmanager
 def _converted_errors(kind: type[OSError | SyntaxError], beginning: str = "") -> Iterator[None]:
-    """Converts errors about an image to the type that Pillow expects from a plugin, because
-    programs that open images catch no other type.
+    """Converts errors about an image to the type that programs expect from a plugin of Pillow.
 
-    Args:
-        kind: The type that Pillow expects.
-        beginning: The beginning of the message.
-
-    Raises:
-        InstallationError: A file of the installation is damaged or cannot be loaded.
-        MemoryError: Memory ran out, possibly while loading a library.
+    InstallationError and MemoryError are raised as such.
     """
     try:
         yield
@@ -213,26 +195,11 @@ def _pillow_mode(channels: int, has_alpha: bool, bit_depth: int) -> str:
     return "RGBA" if has_alpha else "RGB"
 
 
-def _pixel_limit() -> int:
-    """Returns the number of pixels above which Pillow refuses an image."""
-    return LARGEST_PIXELS if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
-
-
-def _accept(prefix: bytes) -> bool:
-    return prefix.startswith(MAGIC)
-
-
 def _save(pil_image: Image.Image, file: IO[bytes], filename: str | bytes | os.PathLike[str]) -> None:
-    """Writes an image as a `.dfm` file.
+    """Writes an image as a `.dfm` file. Unknown options cause a warning, as Pillow specifies.
 
-    Unknown options of `save` are ignored with a warning, as Pillow specifies.
-
-    Raises:
-        OSError: The image cannot be encoded or written. The error is also a `DfmError`, such as
-            `TargetUnreachableError` or `ImageError`.
-        ValueError: The value of an option is invalid. For options of `dfmcodec.encode` it is a
-            `ConfigError`.
-        InstallationError: A file of the installation is damaged or cannot be loaded.
+    Raises OSError if the image cannot be encoded or written (also a `DfmError`), ValueError for an
+    invalid option (also a `ConfigError`), InstallationError for a damaged installation.
     """
     import dfmcodec
 
@@ -250,17 +217,17 @@ def _save(pil_image: Image.Image, file: IO[bytes], filename: str | bytes | os.Pa
         data = dfmcodec.encode(_with_metadata(pil_image, metadata) if metadata else pil_image, **options).data
     except (OSError, ValueError, InstallationError):
         raise
+    except ImageError as error:
+        raise SaveImageError(str(error)) from error
+    except TargetUnreachableError as error:
+        raise SaveTargetError(str(error)) from error
     except DfmError as error:
-        raise _save_error(error) from error
+        raise SaveError(str(error)) from error
     file.write(data)
 
 
 def _with_metadata(pil_image: Image.Image, metadata: dict[str, Any]) -> Image.Image:
-    """Copies an image with other metadata. None and empty values remove the image's own.
-
-    Raises:
-        ValueError: The Exif is not an Exif block.
-    """
+    """Copies an image with other metadata. None and empty values remove the image's own."""
     changed = pil_image.copy()
     if pil_image.format == "TIFF" and "exif" not in metadata:  # its Exif is in tags, which a copy lacks
         changed.info["exif"] = read_metadata(pil_image).exif
@@ -277,22 +244,17 @@ def _with_metadata(pil_image: Image.Image, metadata: dict[str, Any]) -> Image.Im
 
 
 def _exif_bytes(exif: Any) -> bytes | None:
-    """Returns the Exif block given to `save`; None if it is empty.
-
-    Raises:
-        ValueError: The value is not an Exif block.
-    """
+    """Returns the Exif block given to `save`; None if it is empty. Raises ValueError."""
     if isinstance(exif, Image.Exif):
         block = exif.tobytes()
         return block if len(block) > _EMPTY_EXIF_BYTES else None
     if not exif:
         return None
     block = bytes(exif) if isinstance(exif, bytes | bytearray | memoryview) else b""
-    block = block if block.startswith(_EXIF_PREFIX) else _EXIF_PREFIX + block
-    if exif_with_orientation_1(block) is None:
+    if not is_exif(block):
         msg = "exif is not an Exif block; give a PIL.Image.Exif or the bytes of its tobytes()"
         raise ValueError(msg)
-    return block
+    return prefixed(block)
 
 
 def register() -> None:
@@ -300,7 +262,7 @@ def register() -> None:
 
     Further calls have no effect.
     """
-    Image.register_open(FORMAT, DfmImageFile, _accept)
+    Image.register_open(FORMAT, DfmImageFile, lambda prefix: prefix.startswith(MAGIC))
     Image.register_save(FORMAT, _save)
     Image.register_extension(FORMAT, ".dfm")
     Image.register_mime(FORMAT, MEDIA_TYPE)

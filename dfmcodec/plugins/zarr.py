@@ -35,34 +35,19 @@ class DfmCodec(ChunkSettings, ArrayBytesCodec):  # type: ignore[misc]  # of any 
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Creates the codec from the metadata of an array.
-
-        Raises:
-            ConfigError: See `ChunkSettings`.
-        """
+        """Creates the codec from the metadata of an array. Raises ConfigError."""
         return cls.of(data.get("configuration") or {})
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the codec as stored in the metadata of an array."""
         return {"name": CODEC_NAME, "configuration": self.configuration()}
 
     def evolve_from_array_spec(self, array_spec: ArraySpec) -> Self:
-        """Returns the codec unchanged, after checking the type of the array. Within shards, Zarr
-        makes no other checks.
-
-        Raises:
-            ConfigError: The array is neither uint8 nor uint16.
-        """
+        """Checks the type of the array, also within shards; returns the codec unchanged."""
         check_type(array_spec.dtype.to_native_dtype())
         return self
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
-        """Raises an error if the chunks of an array are not images, when it is created or opened.
-
-        Raises:
-            ConfigError: The chunks are not images, or have different shapes.
-            ImageError: A chunk is empty or too large.
-        """
+        """Raises ConfigError or ImageError unless the chunks are images of one shape."""
         chunk_shape = getattr(chunk_grid, "chunk_shape", None)
         if chunk_shape is None:
             msg = f"the dfm codec takes chunks of one shape; the chunk grid is a {type(chunk_grid).__name__}"
@@ -70,11 +55,7 @@ class DfmCodec(ChunkSettings, ArrayBytesCodec):  # type: ignore[misc]  # of any 
         self.image_shape(chunk_shape)
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
-        """Raises an error, because the size is unknown before encoding.
-
-        Raises:
-            NotImplementedError: Always, as Zarr requires for such codecs.
-        """
+        """Raises NotImplementedError, as Zarr requires where the size is unknown."""
         raise NotImplementedError
 
     def _encode_sync(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer:

@@ -1,3 +1,1 @@
-"""The search for a target, shared by the encoders of all codecs: settings, job, targets, rate
-control.
-"""
+"""The search for a target, for the encoders of all codecs: settings, job, targets, rate control."""

@@ -1,6 +1,4 @@
-"""The settings of an encoding: target, codec, effort, and the training recipe of the coordinate
-codec.
-"""
+"""The settings of an encoding: target, codec, effort, and the recipe of the coordinate codec."""
 
 from __future__ import annotations
 
@@ -21,31 +19,18 @@ EXACT_DB = 200.0  # above the PSNR of any image with a wrong sample
 
 @dataclass(frozen=True)
 class Recipe:
-    """The training recipe of a coordinate network.
-
-    Args:
-        batch_pixels: The number of pixels in a minibatch. They are drawn at random.
-        steps: The number of training steps, unless the user sets it.
-        learning_rate: The peak of Adam's learning rate, for layers of up to `frequency_limit`
-            frequencies.
-        frequency_limit: The number of frequencies of a layer above which the learning rate falls in
-            proportion. Many terms that change alike would otherwise add up to a large change.
-        decay: "constant"; or "cosine": from the peak to 1 % of it, after a linear warm-up over the
-            first 3 %.
-        first_std: The standard deviation of the first layer's initial weights.
-        inner_std: The standard deviation of the other layers' initial weights.
-        rounded_fraction: The fraction of the training steps, at the end, that trains through
-            rounded weights with the straight-through gradient.
+    """The training recipe of a coordinate network. A layer of many frequencies needs a lower
+    learning rate, because many terms that change alike add up to a large change.
     """
 
-    batch_pixels: int
-    steps: int
-    learning_rate: float
-    frequency_limit: float
-    decay: str
-    first_std: float
-    inner_std: float
-    rounded_fraction: float
+    batch_pixels: int  # drawn at random
+    steps: int  # unless the user sets them
+    learning_rate: float  # the peak of Adam's, for layers of up to `frequency_limit` frequencies
+    frequency_limit: float  # the number of frequencies of a layer above which the learning rate falls in proportion
+    decay: str  # "constant"; or "cosine": to 1 %, after a linear warm-up over the first 3 %
+    first_std: float  # of the first layer's initial weights
+    inner_std: float  # of the other layers' initial weights
+    rounded_fraction: float  # of the training steps, at the end, with straight-through rounding
 
 
 RECIPES = {
@@ -91,13 +76,11 @@ def lmbda_of_step(step: float) -> float:
 
 
 def step_of_lmbda(lmbda: float) -> float:
-    """Returns the quantisation step, in code values, for the lmbda of the loss MSE + lmbda * bpp.
+    """Returns the quantisation step, in code values, for the lmbda of the loss MSE + lmbda * bpp,
+    with the MSE of samples in [0, 1].
 
     A pixel has 3 samples, so a bit costs lmbda * 3 * 255^2 squared code values. The step makes this
     BIT_COST squared steps.
-
-    Args:
-        lmbda: The Lagrange multiplier, with the MSE of samples in [0, 1].
     """
     return PEAK_CODE_VALUE * sqrt(lmbda * _SAMPLES_PER_PIXEL / BIT_COST)
 
@@ -106,7 +89,7 @@ def step_of_lmbda(lmbda: float) -> float:
 class EncoderConfig(EncodeSettings):
     """The settings of an encoding.
 
-    The first eight arguments are targets; at most one may be given. The default target is `quality`
+    The first eight fields are targets; at most one may be given. The default target is `quality`
     75; for the coordinate codec, which has no quality, it is `rate` 0.18.
 
     Args:
@@ -135,11 +118,12 @@ class EncoderConfig(EncodeSettings):
             target.
         width: The dimension between these layers; None to choose it from the target.
         order: The largest |k|_1; None for the full frequency sets {0,1}^m.
-        steps: The number of training steps. None for the number of the effort or, in the coordinate
-            codec, of the recipe; or for no limit if only `time_limit_s` is given.
+        training_steps: The number of training steps. None for the number of the effort or, in the
+            coordinate codec, of the recipe; or for no limit if only `time_limit_s` is given.
         time_limit_s: The seconds after which the fit ends. Two codecs that are both tried (efforts
             6 to 9) share them.
-        seed: The seed of the initial weights and the minibatches.
+        seed: The seed of the initial weights and the minibatches (coordinate codec) or of the
+            noise of the fit (overfitted codec).
         sample_max: The largest value that samples of the image may have; values above the maximum
             of the bit depth count as that maximum. `psnr`, `quality`, `lmbda` and the reported PSNR
             are relative to it. Samples of 16 bits with a `sample_max` up to 255 are encoded as 8
@@ -210,9 +194,7 @@ class EncoderConfig(EncodeSettings):
         return quality if is_score else None
 
     def range_db(self, bit_depth: int) -> float:
-        """Returns the difference in dB between PSNR relative to the full range and PSNR relative to
-        `sample_max`.
-        """
+        """Returns PSNR relative to the full range less PSNR relative to `sample_max`, in dB."""
         peak = peak_value(bit_depth)
         return 0.0 if self.sample_max is None else 20 * log10(peak / min(self.sample_max, peak))
 

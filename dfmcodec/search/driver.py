@@ -30,15 +30,8 @@ class Ended(Exception):
 
 
 class Watch:
-    """The clock of an encoding. It measures time, decides when to stop, and counts restarts.
-
-    Args:
-        job: The encoding job.
-
-    Attributes:
-        job: The encoding.
-        restarts: The number of restarts after NaN or infinite values.
-        stopped: The reason to stop, if `has_to_stop` found one; otherwise None.
+    """The clock of an encoding. It measures time, decides when to stop, and counts restarts after
+    NaN or infinite values. `stopped` is the reason to stop, if `has_to_stop` found one.
     """
 
     def __init__(self, job: Job) -> None:
@@ -62,11 +55,7 @@ class Watch:
         return self.stopped is not None
 
     def check(self) -> None:
-        """Abandons a trial if it is time to stop.
-
-        Raises:
-            Ended: It is time to stop.
-        """
+        """Raises Ended, which abandons a trial, if it is time to stop."""
         if why := self.reason_to_stop():
             raise Ended(why)
 
@@ -78,13 +67,8 @@ class Watch:
         return True
 
     def show(self, fraction: float, steps: int, reported_db: float, what: str) -> None:
-        """Reports progress.
-
-        Args:
-            fraction: The fraction of the work that is done, 0..1.
-            steps: Gradient steps or trials so far.
-            reported_db: The PSNR so far, as reported to the user; NaN if unknown.
-            what: A description of the current trial for the user.
+        """Reports progress: the fraction that is done, gradient steps or trials, the PSNR as
+        reported to the user (NaN if unknown), and a description of the current trial.
         """
         self.job.on_progress(Progress(fraction, steps, reported_db, self.seconds, what, self.job.limit_bytes))
 
@@ -111,11 +95,7 @@ class End:
 
 
 class Search(ABC, Generic[Parameter, Trial]):
-    """The part of a search that a codec provides.
-
-    Args:
-        target: The target.
-    """
+    """The part of a search that a codec provides."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -126,11 +106,7 @@ class Search(ABC, Generic[Parameter, Trial]):
 
     @abstractmethod
     def trial(self, parameter: Parameter, check: Callable[[], None]) -> Trial:
-        """Tries a parameter.
-
-        Args:
-            parameter: The parameter.
-            check: Must be called often. The trial must let its exceptions pass.
+        """Tries a parameter. `check` must be called often, and its exceptions must pass.
 
         Raises:
             FloatingPointError: The trial gave NaN or infinite values.
@@ -138,12 +114,7 @@ class Search(ABC, Generic[Parameter, Trial]):
 
     @abstractmethod
     def following(self, trial: Trial, best: Trial | None) -> Parameter | End:
-        """Returns the parameter of the next trial, or the end of the search.
-
-        Args:
-            trial: The last trial.
-            best: The best trial that meets the target; None if none does.
-        """
+        """Returns the next parameter, or the end of the search; `best` meets the target."""
 
     @abstractmethod
     def has_trials_left(self) -> bool:
@@ -163,42 +134,27 @@ class Search(ABC, Generic[Parameter, Trial]):
     can_restart: ClassVar[bool] = False  # whether the search continues after NaN or infinite values
 
     def restart(self, best: Trial | None, is_again: bool) -> None:
-        """Prepares the trial after one that gave NaN or infinite values.
-
-        Args:
-            best: The best trial so far; None if none meets the target.
-            is_again: Whether it was restarted before.
-        """
+        """Prepares the trial after NaN or infinite values; `is_again` if not the first time."""
 
     def hurry(self) -> bool:
-        """Prepares the quickest trial, if the encoding has to stop and no trial meets the target.
-
-        Returns:
-            Whether there is such a trial. It is not interrupted.
+        """Prepares the quickest trial, which is not interrupted, if the encoding has to stop and no
+        trial meets the target. Returns whether there is one.
         """
         return False
 
     @property
     def is_hurried(self) -> bool:
-        """Indicates whether trials are as quick as possible, so that `drive` waits for the first
-        that meets the target.
-        """
+        """Indicates whether `drive` waits for the first trial that meets the target."""
         return False
 
 
 @dataclass(frozen=True)
 class Found(Generic[Trial]):
-    """The result of a search.
+    """The result of a search."""
 
-    Args:
-        best: The best trial that meets the target; None if none does.
-        last: The last complete trial; None if there is none.
-        reason: The reason why the search ended; see `report.EncodeReport`.
-    """
-
-    best: Trial | None
-    last: Trial | None
-    reason: str
+    best: Trial | None  # the best trial that meets the target
+    last: Trial | None  # the last complete trial
+    reason: str  # see `report.EncodeReport`
 
 
 def drive(search: Search[Parameter, Trial], watch: Watch) -> Found[Trial]:
@@ -242,12 +198,6 @@ def drive(search: Search[Parameter, Trial], watch: Watch) -> Found[Trial]:
 
 
 def diverged(restarts: int, values: str = "", advice: str = "") -> DivergedError:
-    """Returns the error of an encoding that gave NaN or infinite values too often.
-
-    Args:
-        restarts: The number of restarts.
-        values: A description of the values.
-        advice: Advice for the user; by default, to report a fault.
-    """
+    """Returns the error after too many restarts. The default advice is to report a fault."""
     fault = "a fault of this host or program; try again, then please report it"
     return DivergedError(f"the fit diverged {restarts + 1} times (NaN or infinite values{values}), {advice or fault}")

@@ -22,22 +22,11 @@ def _nothing(_image: Image, _generator: GenerativeModel | None) -> None:
 
 @dataclass(frozen=True)
 class Encoder:
-    """The encoder of a codec.
-
-    Args:
-        encode: Encodes the image of a job.
-        check: Raises an error if the codec cannot encode an image or a package is missing.
-        symbol_checks: Maps an image to the number of symbol checks that its file may have.
-        fallback: The codec whose quick encoding replaces an encoding that ended early, if it is
-            better; None for none.
-        aims_at_scores: Whether the encoder supports SSIMULACRA2 targets.
-        uses_threads: Whether the encoder spreads work over threads that each compute matrix
-            products with NumPy.
-    """
+    """The encoder of a codec."""
 
     encode: Callable[[Job], Outcome]
-    check: Callable[[Image, GenerativeModel | None], None] = _nothing
-    symbol_checks: Callable[[Image], int] = lambda image: 0
-    fallback: Model | None = None
-    aims_at_scores: bool = False
-    uses_threads: bool = True
+    check: Callable[[Image, GenerativeModel | None], None] = _nothing  # raises an error if it cannot encode an image
+    symbol_checks: Callable[[Image], int] = lambda image: 0  # the number that a file may have
+    fallback: Model | None = None  # the codec whose quick encoding may replace one that ended early
+    aims_at_scores: bool = False  # whether SSIMULACRA2 targets are supported
+    uses_threads: bool = True  # that each compute matrix products with NumPy

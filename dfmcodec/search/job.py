@@ -54,49 +54,23 @@ class Progress:
 
 @dataclass(frozen=True)
 class Job:
-    """An image to encode, with the settings resolved for it.
+    """An image to encode, with the settings resolved for it."""
 
-    Args:
-        image: The image as it is coded.
-        config: The user's settings. Codecs read effort, steps, seed and time limit from it, but
-            neither target nor tune.
-        target: The target for a file without ancillary data, relative to the full range of samples.
-        tune: The metric to optimise.
-        on_progress: Called often during the fit.
-        should_stop: Called during the fit; True ends it, and the best result so far is written.
-        ancillary_bytes: Bytes of ancillary data: metadata, alpha and checks. They count towards a
-            size budget.
-        has_checks: Whether a size budget includes checks. `ancillary_bytes` includes them, except
-            those of the model's optional sections.
-        range_db: The difference in dB between PSNR relative to the full range and PSNR relative to
-            `sample_max`.
-        metadata_bytes: Bytes of metadata, which `ancillary_bytes` includes.
-        generator: The generative model, if the image is encoded as a code under one.
-    """
-
-    image: Image
-    config: EncoderConfig
-    target: Target
+    image: Image  # as it is coded
+    config: EncoderConfig  # codecs read effort, steps, seed and time limit, but neither target nor tune
+    target: Target  # for a file without ancillary data, relative to the full range of samples
     tune: Tune
-    on_progress: Callable[[Progress], None] = lambda progress: None
-    should_stop: Callable[[], bool] = lambda: False
-    ancillary_bytes: int = 0
-    has_checks: bool = False
-    range_db: float = 0.0
-    metadata_bytes: int = 0
+    on_progress: Callable[[Progress], None] = lambda progress: None  # called often
+    should_stop: Callable[[], bool] = lambda: False  # True ends the fit with the best result so far
+    ancillary_bytes: int = 0  # metadata, alpha and checks, which count towards a size budget
+    has_checks: bool = False  # whether `ancillary_bytes` includes checks, except those of optional sections
+    range_db: float = 0.0  # PSNR relative to the full range less that relative to `sample_max`
+    metadata_bytes: int = 0  # included in `ancillary_bytes`
     generator: GenerativeModel | None = None
 
     @classmethod
     def of(cls, image: Image, config: EncoderConfig, asked: Target, ancillary_bytes: int = 0, **others: Any) -> Job:
-        """Returns the job for an image and the user's settings.
-
-        Args:
-            image: The image as it is coded.
-            config: The settings.
-            asked: The target of the settings; see `target.asked_target`.
-            ancillary_bytes: Bytes of ancillary data.
-            **others: Further arguments of `Job`.
-        """
+        """Returns the job for an image as it is coded, and settings with their target."""
         range_db = config.range_db(image.bit_depth)
         target = asked.of_samples(range_db).without(ancillary_bytes)
         if min(image.pixels.shape[:2]) < ALL_SCALES_SIDE:  # too small for all scales of SSIMULACRA2
@@ -122,21 +96,15 @@ class Job:
         return "time limit" if limit is not None and seconds > limit else None
 
     def out_of_reach(self, floor_db: float, reached: str, best_db: float, advice: str = "") -> str:
-        """Returns the message for a PSNR that no file reaches.
-
-        Args:
-            floor_db: The requested PSNR, relative to the full range, like `best_db`.
-            reached: The start of a sentence that ends with the best PSNR.
-            best_db: The best PSNR.
-            advice: The rest of the message.
+        """Returns the message for a PSNR, relative to the full range like `best_db`, that no file
+        reaches. `reached` starts a sentence that ends with the best PSNR, and `advice` ends the
+        message.
         """
         floor_db, best_db = self.reported_db(floor_db), self.reported_db(best_db)
         return f"{floor_db:.2f} dB is out of reach: {reached} {best_db:.2f} dB{advice}"
 
     def too_small(self, least_bytes: float) -> str:
-        """Returns the message for a size budget below the smallest file, given its bytes without
-        ancillary data.
-        """
+        """Returns the message for a size below the smallest file, of `least_bytes`."""
         metadata = f", including {self.metadata_bytes:,} of metadata (see --strip)"
         return (
             f"the target of {self.limit_bytes:,} bytes is below the {least_bytes + self.ancillary_bytes:,.0f} "
@@ -164,57 +132,32 @@ class TracePoint:
 
 @dataclass(frozen=True)
 class Encoded:
-    """The decoded image of the wavelet codec, as known to the encoder.
+    """The decoded image of the wavelet codec, as known to the encoder."""
 
-    Args:
-        samples: The linear synthesis of a region, int32 [C, h, w], units.
-        region: The region of the samples: the complete image; or, if the pixels are known, the
-            middle tile and its surroundings that affect it.
-        pixels: The pixels of the complete image, [H, W, C]; None if unknown.
-    """
-
-    samples: Int32
-    region: Region
-    pixels: Pixels | None
+    samples: Int32  # the linear synthesis of the region, int32 [C, h, w], units
+    region: Region  # the complete image; if the pixels are known, the middle tile and its surroundings
+    pixels: Pixels | None  # of the complete image, [H, W, C]; None if unknown
 
 
 @dataclass(frozen=True)
 class NetworkFigures:
-    """The figures of a coordinate network.
+    """The figures of a coordinate network."""
 
-    Args:
-        float_psnr_db: The PSNR of the fitted network before quantisation.
-        bits_per_weight: Bits of the range-coded stream per weight.
-        step_indices: The step index of the weights of each layer.
-    """
-
-    float_psnr_db: float
-    bits_per_weight: float
-    step_indices: tuple[int, ...]
+    float_psnr_db: float  # before quantisation
+    bits_per_weight: float  # of the range-coded stream
+    step_indices: tuple[int, ...]  # of each layer
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A quantised model and the figures of its encoding.
+    """A quantised model and the figures of its encoding."""
 
-    Args:
-        model: The model to write.
-        estimated_bytes: Size of the file by the entropy model, without ancillary data.
-        network: The figures of a coordinate network; None for other codecs.
-        steps: Gradient steps or iterations.
-        fit_s: Seconds of the fit, without compilation.
-        stop_reason: The reason why the fit ended; see `report.EncodeReport`.
-        restarts: The number of times that the fit diverged and continued from the best result.
-        trace: The iterations of the wavelet codec.
-        made: The decoded image, if known.
-    """
-
-    model: QuantizedModel
-    estimated_bytes: float
-    network: NetworkFigures | None
-    steps: int
-    fit_s: float
-    stop_reason: str
-    restarts: int = 0
-    trace: tuple[TracePoint, ...] = ()
-    made: Encoded | None = None
+    model: QuantizedModel  # to write
+    estimated_bytes: float  # by the entropy model, without ancillary data
+    network: NetworkFigures | None  # None for other codecs than the coordinate codec
+    steps: int  # gradient steps or iterations
+    fit_s: float  # seconds of the fit, without compilation
+    stop_reason: str  # see `report.EncodeReport`
+    restarts: int = 0  # of a fit that diverged
+    trace: tuple[TracePoint, ...] = ()  # of the wavelet codec
+    made: Encoded | None = None  # the decoded image, if known

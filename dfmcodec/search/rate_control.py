@@ -13,17 +13,11 @@ from dfmcodec.search.target import Target, TrialFigures
 
 @dataclass(frozen=True)
 class Controller:
-    """A proportional controller for the overshoot of trials.
+    """A proportional controller for the overshoot of trials."""
 
-    Args:
-        gain: The move for an overshoot of 1; see `Target.log_overshoot`.
-        max_move: The largest move at once.
-        aim: The fraction of a size budget to aim at.
-    """
-
-    gain: float
-    max_move: float
-    aim: float = 1.0
+    gain: float  # the move for an overshoot of 1; see `Target.log_overshoot`
+    max_move: float  # the largest move at once
+    aim: float = 1.0  # the fraction of a size budget to aim at
 
     def wanted(self, target: Target, reached: TrialFigures) -> float:
         """Returns the move after a trial."""
@@ -35,9 +29,7 @@ class Controller:
 
 
 class Bracket:
-    """The integers between which a condition ceases to hold. It holds up to `low`, and not from
-    `high` on.
-    """
+    """The integers between which a condition ceases to hold: it holds at `low`, not at `high`."""
 
     def __init__(self, low: int, high: int) -> None:
         self.low, self.high = low, high
@@ -69,12 +61,7 @@ class Bracket:
         return max(self.low + 1, round(sqrt(self.low * self.high)))
 
     def bisect(self, holds: Callable[[int], bool], should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Closes the bracket by bisection.
-
-        Args:
-            holds: Indicates whether the condition holds at a point.
-            should_stop: Called before each evaluation; True ends the bisection.
-        """
+        """Closes the bracket by bisection, unless `should_stop` returns True before a point."""
         while not (self.is_closed or should_stop()):
             point = self.middle
             self.add(point, holds(point))

@@ -1,4 +1,4 @@
-"""The target of an encoding, for all codecs: a size, a PSNR, a SSIMULACRA2, or a Lagrange
+"""The target of an encoding, for all codecs: a size, a PSNR, a SSIMULACRA2 or a Lagrange
 multiplier.
 
 `asked_target` converts the settings to a target once; no later code checks which setting was given.
@@ -91,12 +91,7 @@ class _Target(ABC):
         return False
 
     def of_samples(self, range_db: float) -> Target:
-        """Returns the target relative to the full range of samples.
-
-        Args:
-            range_db: The difference in dB between PSNR relative to the full range and PSNR relative
-                to the part of the range that samples use.
-        """
+        """Returns the target relative to the full range of samples; see `Job.range_db`."""
         return self._itself()
 
     def without(self, ancillary_bytes: int) -> Target:
@@ -113,9 +108,7 @@ class _Target(ABC):
 
     @abstractmethod
     def is_close(self, reached: TrialFigures) -> bool:
-        """Indicates whether a trial that meets the target is so close to it that no better one is
-        needed.
-        """
+        """Indicates whether a trial that meets the target is so close that it ends the search."""
 
     @abstractmethod
     def score(self, reached: TrialFigures) -> float:
@@ -125,11 +118,7 @@ class _Target(ABC):
     def log_overshoot(self, reached: TrialFigures, aim: float = 1.0) -> float:
         """Returns the overshoot of a trial: above 0 if quantisation has to become coarser. It is
         the natural logarithm of a ratio of sizes, dB of PSNR, or log2 of a ratio of (100 -
-        SSIMULACRA2).
-
-        Args:
-            reached: The trial.
-            aim: The fraction of a size to aim at.
+        SSIMULACRA2). `aim` is the fraction of a size to aim at.
         """
 
     def _itself(self) -> Target:
@@ -139,16 +128,11 @@ class _Target(ABC):
 
 @dataclass(frozen=True)
 class SizeTarget(_Target):
-    """A size limit of `budget_bytes`, to be used as fully as possible.
-
-    Args:
-        budget_bytes: The largest size of the file.
-        enough_bytes: The size from which on the budget counts as used.
-    """
+    """A size limit of `budget_bytes`, to be used as fully as possible."""
 
     limits_size = True
-    budget_bytes: int
-    enough_bytes: float
+    budget_bytes: int  # the largest size of the file
+    enough_bytes: float  # the size from which on the budget counts as used
 
     @classmethod
     def of(cls, budget_bytes: int) -> SizeTarget:
@@ -181,15 +165,10 @@ class SizeTarget(_Target):
 
 @dataclass(frozen=True)
 class PsnrTarget(_Target):
-    """A PSNR of at least `floor_db`, in as few bytes as possible.
-
-    Args:
-        floor_db: The least PSNR of the decoded image.
-        enough_db: The excess in dB that is close enough.
-    """
+    """A PSNR of at least `floor_db`, in as few bytes as possible."""
 
     floor_db: float
-    enough_db: float = _PSNR_ENOUGH
+    enough_db: float = _PSNR_ENOUGH  # the excess in dB that is close enough
 
     @property
     def is_floor(self) -> bool:
@@ -213,15 +192,10 @@ class PsnrTarget(_Target):
 
 @dataclass(frozen=True)
 class ScoreTarget(_Target):
-    """A SSIMULACRA2: a least value in as few bytes as possible, or an approximate value.
-
-    Args:
-        goal: The SSIMULACRA2.
-        is_least: Whether lower values do not meet the target.
-    """
+    """A SSIMULACRA2: a least value in as few bytes as possible, or an approximate value."""
 
     goal: float
-    is_least: bool
+    is_least: bool  # whether lower values do not meet the target
 
     @property
     def is_floor(self) -> bool:
@@ -261,13 +235,9 @@ def _loss(score: float) -> float:
 
 @dataclass(frozen=True)
 class LmbdaTarget(_Target):
-    """A Lagrange multiplier. Every trial meets it.
+    """A Lagrange multiplier. Every trial meets it."""
 
-    Args:
-        lmbda: The multiplier of MSE + lmbda * bpp, with the MSE of samples in [0, 1].
-    """
-
-    lmbda: float
+    lmbda: float  # the multiplier of MSE + lmbda * bpp, with the MSE of samples in [0, 1]
 
     def of_samples(self, range_db: float) -> LmbdaTarget:
         return LmbdaTarget(self.lmbda * 10 ** (-range_db / 10))
@@ -294,9 +264,7 @@ def best_of(target: Target, trials: Iterable[Trial]) -> Trial | None:
 
 
 def asked_target(config: EncoderConfig, image: Image) -> Target:
-    """Returns the target of the settings: for a complete file, and relative to the part of the
-    range of samples that the settings give.
-    """
+    """Returns the target of the settings: for a complete file, and relative to `sample_max`."""
     quality, floor_db = config.target_quality, EXACT_DB if config.lossless else config.psnr
     if floor_db is not None:
         return PsnrTarget(floor_db)

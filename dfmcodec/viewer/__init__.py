@@ -1,5 +1,1 @@
-"""Viewing files outside Python: a page in the browser, the system's viewer, and desktop
-integration.
-
-The page itself is in the folder `web/`, installed as `dfmcodec.web`.
-"""
+"""Files outside Python: the page of `web/` (`dfmcodec.web`), the system's viewer, desktop files."""

@@ -65,13 +65,7 @@ _DATABASES = (("update-mime-database", "mime"), ("update-desktop-database", "app
 
 @dataclass(frozen=True)
 class DesktopFile:
-    """File to write.
-
-    Args:
-        path: The destination.
-        text: The contents, including `MARK`.
-        purpose: The purpose, in a few words.
-    """
+    """A file to write; the text includes `MARK`."""
 
     path: Path
     text: str
@@ -79,11 +73,7 @@ class DesktopFile:
 
     @property
     def is_foreign(self) -> bool:
-        """Indicates whether the path is a file that `dfm desktop` did not write.
-
-        Raises:
-            DfmError: The file cannot be read.
-        """
+        """Indicates whether the path is a file that `dfm desktop` did not write."""
         return self.exists and MARK.encode() not in read_file(self.path)
 
     @property
@@ -93,11 +83,7 @@ class DesktopFile:
 
 
 def user_data() -> Path:
-    """Returns $XDG_DATA_HOME, or its default if it is not set or not absolute.
-
-    Raises:
-        DfmError: The user has no home folder.
-    """
+    """Returns $XDG_DATA_HOME or its default. Raises DfmError for a user without a home folder."""
     folder = base_folder("XDG_DATA_HOME", ".local/share")
     if folder is None:
         msg = "this user has no home folder; set XDG_DATA_HOME, or use --system"
@@ -106,11 +92,7 @@ def user_data() -> Path:
 
 
 def own_program() -> str:
-    """Returns the path of the Python interpreter of this installation.
-
-    Raises:
-        DfmError: A desktop entry cannot contain this path.
-    """
+    """Returns the path of this Python. Raises DfmError if no desktop entry can contain it."""
     program = sys.executable
     if not os.path.isabs(program) or _NOT_IN_ENTRIES & set(program):
         msg = f"the path of Python is {program!r}, which a desktop entry cannot hold; install dfmcodec elsewhere"
@@ -119,26 +101,20 @@ def own_program() -> str:
 
 
 def desktop_files(data: Path, program: str, manual: str, completions: Mapping[str, str]) -> list[DesktopFile]:
-    """Returns all files.
-
-    Args:
-        data: The data folder of the user or of the system.
-        program: The result of `own_program`.
-        manual: The manual page.
-        completions: The completion script of each shell, by name.
-    """
+    """Returns all files, given the data folder of the user or of the system, and their contents."""
     # -P excludes modules of the current folder. A percent sign starts a field, so it is doubled.
     command = f'"{program}" -P -m dfmcodec'.replace("%", "%%")
     entry = {"mark": MARK, "media_type": MEDIA_TYPE, "program": program, "command": command}
-    files = [
+    return [
         DesktopFile(data / "mime/packages/dfmcodec.xml", _MIME, "the file type"),
         DesktopFile(data / "thumbnailers/dfmcodec.thumbnailer", _THUMBNAILER.format(**entry), "thumbnails"),
         DesktopFile(data / "applications/dfmcodec.desktop", _APPLICATION.format(**entry), "opens files with dfm view"),
         DesktopFile(data / "man/man1/dfm.1", f'.\\" {MARK}\n{manual}', "the manual page"),
+        *(
+            DesktopFile(data / _COMPLETIONS[shell], _marked(script), f"completion in {shell}")
+            for shell, script in completions.items()
+        ),
     ]
-    for shell, script in completions.items():
-        files.append(DesktopFile(data / _COMPLETIONS[shell], _marked(script), f"completion in {shell}"))
-    return files
 
 
 def _marked(script: str) -> str:

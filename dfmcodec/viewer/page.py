@@ -12,24 +12,14 @@ FILES = "files"  # folder in the URLs of files
 
 
 def standalone_page() -> bytes:
-    """Returns the page without files. It works from any location, including a local folder.
-
-    Raises:
-        InstallationError: A part of the page is missing.
-    """
+    """Returns the page without files. It works from any location, including a local folder."""
     return _built(None, None, None)
 
 
 def served_page(names: Sequence[str], limits: Mapping[str, int] | None = None) -> bytes:
-    """Returns the page that opens files when it is loaded.
+    """Returns the page that opens files when it is loaded, each from its `file_address`.
 
-    Args:
-        names: The names to show. Each file has a separate URL, see `file_address`.
-        limits: `maxPixels` and `maxMultiplyAdds` of the page; missing limits have the decoder's
-            defaults.
-
-    Raises:
-        InstallationError: A part of the page is missing.
+    `limits` are `maxPixels` and `maxMultiplyAdds`; missing ones have the decoder's defaults.
     """
     return _built([{"name": name, "url": file_address(number)} for number, name in enumerate(names)], ALIVE, limits)
 

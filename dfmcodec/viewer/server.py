@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
-from typing import Any, cast
+from typing import Any
 
 from dfmcodec.errors import DfmError
 
@@ -39,12 +39,7 @@ _HEADERS = {
 
 @dataclass(frozen=True)
 class Resource:
-    """Content of a URL.
-
-    Args:
-        media_type: The media type.
-        read: Returns the bytes, or raises DfmError if they no longer exist.
-    """
+    """Content of a URL. `read` raises DfmError if the bytes no longer exist."""
 
     media_type: str
     read: Callable[[], bytes]
@@ -84,9 +79,7 @@ class OpenPages:
 class PageServer(ThreadingTCPServer):
     """HTTP server with a thread for each connection; see `serving`.
 
-    Args:
-        resources: The content of URLs relative to the page; the page itself is "".
-        alive: The URL of the connection that a page keeps open.
+    `resources` are URLs relative to the page, "". A page keeps a connection to `alive` open.
     """
 
     daemon_threads = True
@@ -104,7 +97,6 @@ class PageServer(ThreadingTCPServer):
 
     @property
     def url(self) -> str:
-        """Returns the URL of the page."""
         return f"http://{self.host}/{self.token}/"
 
     @contextmanager
@@ -118,9 +110,7 @@ class PageServer(ThreadingTCPServer):
             self.server_close()
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accepts a connection. If no file descriptor is free, closes the oldest connection without
-        a token and waits before the next attempt.
-        """
+        """Accepts a connection. Without a free file descriptor, closes the oldest stranger."""
         try:
             return super().get_request()
         except OSError:
@@ -129,7 +119,6 @@ class PageServer(ThreadingTCPServer):
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Handles a connection in a separate thread."""
         with self._lock:
             self._strangers[request] = None
             is_full = len(self._strangers) > _MAX_STRANGERS
@@ -138,7 +127,6 @@ class PageServer(ThreadingTCPServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Closes a connection."""
         self.admit(request)
         super().shutdown_request(request)
 
@@ -167,28 +155,20 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
     timeout = _REQUEST_S
 
-    def do_GET(self) -> None:
-        self._answer(with_body=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(with_body=False)
+    server: PageServer
 
     def log_message(self, format: str, *args: object) -> None:
         """Suppresses log messages."""
 
-    @property
-    def _server(self) -> PageServer:
-        return cast(PageServer, self.server)
-
-    def _answer(self, with_body: bool) -> None:
-        if self.headers.get_all("Host") != [self._server.host]:
+    def do_GET(self) -> None:
+        if self.headers.get_all("Host") != [self.server.host]:
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
             return
         name = self._name()
-        if name == self._server.alive:
-            self._stay(with_body)
+        if name == self.server.alive:
+            self._stay()
             return
-        resource = None if name is None else self._server.resources.get(name)
+        resource = None if name is None else self.server.resources.get(name)
         if resource is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
@@ -198,26 +178,28 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.GONE)
             return
         self._start(resource.media_type, {"Content-Length": str(len(body))})
-        if with_body:
+        if self.command != "HEAD":
             self.wfile.write(body)
+
+    do_HEAD = do_GET
 
     def _name(self) -> str | None:
         """Returns the requested URL relative to the page; None without the correct token."""
         parts = self.path.partition("?")[0].split("/", 2)  # "", token, name
-        if len(parts) < 3 or not secrets.compare_digest(parts[1].encode(), self._server.token.encode()):
+        if len(parts) < 3 or not secrets.compare_digest(parts[1].encode(), self.server.token.encode()):
             return None
-        self._server.admit(self.connection)
+        self.server.admit(self.connection)
         return parts[2]
 
-    def _stay(self, with_body: bool) -> None:
+    def _stay(self) -> None:
         """Keeps the connection open until the page closes it. No more data follows."""
         self.close_connection = True
         self._start("text/event-stream", {"Connection": "close"})
-        if not with_body:
+        if self.command == "HEAD":
             return
         self.wfile.write(b": open\n\n")
         self.connection.settimeout(None)
-        with self._server.pages.another(), suppress(OSError):
+        with self.server.pages.another(), suppress(OSError):
             self.rfile.read(1)
 
     def _start(self, media_type: str, headers: Mapping[str, str]) -> None:

@@ -14,11 +14,7 @@ _INSTEAD = "write the image to a file instead: dfm decode"
 
 
 def opener() -> str:
-    """Returns the path of the program that opens a file with the default application for its type.
-
-    Raises:
-        DfmError: The program is not installed.
-    """
+    """Returns the program that opens files with their default application, or raises DfmError."""
     name = _OPENERS.get(sys.platform, "xdg-open")
     found = shutil.which(name)
     if found is None:
@@ -28,15 +24,7 @@ def opener() -> str:
 
 
 def open_file(program: str, path: Path) -> None:
-    """Opens a file. Returns when the viewer has started or, with some viewers, when it is closed.
-
-    Args:
-        program: The result of `opener`.
-        path: The file. It is passed without a shell.
-
-    Raises:
-        DfmError: No viewer could be started.
-    """
+    """Opens a file, without a shell; some viewers make it wait. Raises DfmError without one."""
     arguments = [program, str(path)]
     done = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     if done.returncode and sys.platform != "win32":  # explorer never returns 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dfmcodec.codecs.decode import DecodeRequest, decode_image
 from dfmcodec.codecs.record import codec_of
 from dfmcodec.container.header import Header, read_header
-from dfmcodec.container.layout import Section
 from dfmcodec.image import LARGEST_PIXELS, MAX_PIXELS, Image, Metadata, to_code_values
 from dfmcodec.image.region import Region
 from dfmcodec.image.resample import Sampling
@@ -15,13 +14,7 @@ from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes
 def thumbnail(data: bytes, longest_side: int) -> bytes:
     """Returns an 8-bit PNG that fits into a square, with the image's ICC profile and alpha.
 
-    Args:
-        data: The file's bytes.
-        longest_side: The side of the square in pixels. A smaller image keeps its size.
-
-    Raises:
-        FormatError: The file cannot be read, or decoding needs more than `MAX_PIXELS` samples per
-            channel.
+    Raises FormatError if more than `MAX_PIXELS` samples per channel had to be decoded.
     """
     header = read_header(data, LARGEST_PIXELS)
     size = fitted_size(header.width, header.height, longest_side)
@@ -32,20 +25,18 @@ def thumbnail(data: bytes, longest_side: int) -> bytes:
 
 
 def _max_pixels(header: Header, size: tuple[int, int]) -> int:
-    """Returns the maximum number of pixels of an image such that at most `MAX_PIXELS` samples per
-    channel are decoded. Only the wavelet codec can skip the finest decomposition levels.
+    """Returns the most pixels with at most `MAX_PIXELS` decoded samples per channel.
+
+    Only the wavelet codec can skip the finest decomposition levels.
     """
-    arch = header.architecture
-    if Section.ALPHA in header.sections:
+    if header.has_alpha:
         return MAX_PIXELS
-    width, height = size
+    arch, (width, height) = header.architecture, size
     sampling = Sampling(Region(0, 0, header.height, header.width), height, width)
     return MAX_PIXELS << 2 * codec_of(arch.model).renderer().level(sampling, arch)
 
 
 def fitted_size(width: int, height: int, longest_side: int) -> tuple[int, int]:
-    """Returns the largest size (width, height) within a square with the same aspect ratio, at most
-    the image's own.
-    """
+    """Returns the largest (width, height) of the same aspect ratio within a square."""
     scale = min(1.0, longest_side / max(width, height))
     return max(1, round(scale * width)), max(1, round(scale * height))

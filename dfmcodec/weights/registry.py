@@ -24,19 +24,12 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class ShippedWeights:
-    """Row of the registry.
-
-    Args:
-        id: The weights id.
-        model: The codec whose files refer to the weights.
-        used_for: The images and Lagrange multipliers for which the encoder selects the weights.
-        trained: The module that trained the weights; MODEL_CARD.md has the commands.
-    """
+    """Row of the registry."""
 
     id: int
-    model: Model
-    used_for: str
-    trained: str
+    model: Model  # whose files refer to the weights
+    used_for: str  # images and Lagrange multipliers
+    trained: str  # the module that trained the weights; MODEL_CARD.md has the commands
 
     @property
     def file_name(self) -> str:
@@ -70,11 +63,7 @@ def checksum(arrays: Arrays) -> int:
 
 
 def shipped_arrays(model: Model, weights_id: int) -> Arrays:
-    """Reads the arrays of pretrained weights from the installation.
-
-    Args:
-        model: The codec of the file.
-        weights_id: The weights id in the file.
+    """Reads the arrays of pretrained weights of a codec from the installation.
 
     Raises:
         UnsupportedVersionError: This version does not have these weights.

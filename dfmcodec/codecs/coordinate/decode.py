@@ -10,13 +10,7 @@ import numpy as np
 from dfmcodec._types import Float32, Pixels
 from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
 from dfmcodec.codecs.renderer import Decoded, DecodeRequest, Renderer
-from dfmcodec.fourier.network import (
-    CoordinateArchitecture,
-    axis_positions,
-    block_shape,
-    deep_fourier_machine,
-    unpack,
-)
+from dfmcodec.fourier.network import CoordinateArchitecture, axis_positions, block_shape, deep_fourier_machine, unpack
 from dfmcodec.fourier.quantize import dequantize, step_per_weight
 from dfmcodec.image import samples_to_values
 from dfmcodec.image.region import Region
@@ -42,6 +36,9 @@ class CoordinateRenderer(Renderer):
         rows, columns = sampling.rows().positions / model.height, sampling.columns().positions / model.width
         at = rows.astype(np.float32), columns.astype(np.float32)
         return render_weights(weights_of(model), model.architecture, *at, None, model.bit_depth, request.backend)
+
+
+RENDERER = CoordinateRenderer()
 
 
 def render_model(model: QuantizedNetwork, region: Region | None = None, backend: str = "numpy") -> Pixels:
@@ -100,9 +97,7 @@ def render_weights(
 
 
 def _evaluator(flat: Float32, architecture: CoordinateArchitecture, backend: str) -> Callable[[Float32], Float32]:
-    """Returns the function that maps positions, float32 [N, 2], to samples in (-1, 1), float32 [N,
-    C].
-    """
+    """Returns the function from positions, float32 [N, 2], to samples in (-1, 1), [N, C]."""
     if backend == "numpy":
         weights = unpack(flat, architecture, np)
 

@@ -36,22 +36,8 @@ def side_bytes(architecture: CoordinateArchitecture) -> int:
     return sum(1 + layer.order + 1 for layer in architecture.layers())
 
 
-def stream_bits(model: QuantizedNetwork) -> float:
-    """Returns the size of the range-coded stream in bits, estimated from the costs of
-    its tables.
-    """
-    bits = 0.0
-    for layer, groups in coding_groups(model.architecture):
-        for group in groups:
-            symbols = model.symbols[layer][group]
-            bits += float(laplace(best_laplace_index(symbols)).cost_bits(symbols).sum())
-    return bits
-
-
 def network_file_bytes(architecture: CoordinateArchitecture) -> int:
-    """Returns the size of a file of the coordinate codec without range-coded stream and ancillary
-    data.
-    """
+    """Returns the size of a file without its range-coded stream and ancillary data."""
     return container_bytes(Model.COORDINATE) + side_bytes(architecture)
 
 
@@ -60,13 +46,16 @@ def estimate_network_bytes(model: QuantizedNetwork) -> float:
 
     The error is at most the last word of the range coder.
     """
-    return network_file_bytes(model.architecture) + stream_bits(model) / 8
+    bits = 0.0
+    for layer, groups in coding_groups(model.architecture):
+        for group in groups:
+            symbols = model.symbols[layer][group]
+            bits += float(laplace(best_laplace_index(symbols)).cost_bits(symbols).sum())
+    return network_file_bytes(model.architecture) + bits / 8
 
 
 def write_weights(model: QuantizedNetwork) -> bytes:
-    """Returns the weights section: step and Laplace indices of each layer, then the range-coded
-    stream.
-    """
+    """Returns the weights section: step and Laplace indices of each layer, then the stream."""
     side = bytearray()
     encoder = SymbolEncoder()
     for step_index, (layer, groups) in zip(model.step_indices, coding_groups(model.architecture), strict=True):
@@ -83,13 +72,6 @@ def read_weights(
     body: bytes, architecture: CoordinateArchitecture, height: int, width: int, bit_depth: int
 ) -> QuantizedNetwork:
     """Decodes the weights section: the inverse of `write_weights`.
-
-    Args:
-        body: The weights section.
-        architecture: The architecture of the network.
-        height: The height of the image, in pixels.
-        width: The width of the image, in pixels.
-        bit_depth: The bits per sample of the image, 8 or 16.
 
     Raises:
         CorruptError: The section is not valid.

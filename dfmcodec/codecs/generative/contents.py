@@ -6,51 +6,27 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dfmcodec.codecs.registry import Model
-from dfmcodec.image import check_channels
 
 
 @dataclass(frozen=True)
 class CodeArchitecture:
-    """The reference of a file to the generative model for which the code of the image is valid.
+    """The reference of a file to the generative model for which the code of the image is valid."""
 
-    Args:
-        channels: 1 (gray) or 3 (RGB).
-        generator_id: The id of the generative model: the checksum of its file.
-
-    Raises:
-        ConfigError: The number of channels is neither 1 nor 3.
-    """
-
-    channels: int
-    generator_id: int
+    channels: int  # 1 (gray) or 3 (RGB)
+    generator_id: int  # the id of the generative model: the checksum of its file
     model: ClassVar[Model] = Model.GENERATIVE
-
-    def __post_init__(self) -> None:
-        check_channels(self.channels)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain values for reports."""
-        return {
-            "model": self.model.value,
-            "channels": self.channels,
-            "generator": f"{self.generator_id:08x}",
-        }
+        return {"model": self.model.value, "channels": self.channels, "generator": f"{self.generator_id:08x}"}
 
 
 @dataclass(frozen=True)
 class CodedImage:
-    """The code of an image, which can only be decoded with its generative model.
-
-    Args:
-        architecture: The architecture of the model.
-        height: The height of the image, in pixels.
-        width: The width of the image, in pixels.
-        body: The code section; see `sections`.
-        bit_depth: The bits per sample of the image, 8 or 16.
-    """
+    """The code of an image, which can only be decoded with its generative model."""
 
     architecture: CodeArchitecture
     height: int
     width: int
-    body: bytes
+    body: bytes  # the code section; see `sections`
     bit_depth: int = 8

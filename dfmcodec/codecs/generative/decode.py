@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 class CodeRenderer(Renderer):
     """Renders the image of a code. It always renders the complete image, which is small: products
-    with fewer columns may round differently, and a network may amplify the difference to the
-    complete range of samples.
+    with fewer columns round differently, and a network may amplify the difference.
     """
 
     def multiply_adds(self, architecture: CodeArchitecture, generator: GenerativeModel | None) -> int:
@@ -42,15 +41,13 @@ class CodeRenderer(Renderer):
         return _painted(decoded.model, *at, request.generator)
 
 
+RENDERER = CodeRenderer()
+
+
 def _painted(
     model: CodedImage, rows: npt.NDArray[Any], columns: npt.NDArray[Any], generator: GenerativeModel | None
 ) -> Pixels:
-    """Renders a code at rows and columns of its image, in pixels.
-
-    Raises:
-        MissingModelError: The generator is missing or differs from the one that the file names.
-        CorruptError: The code is not valid.
-    """
+    """Renders a code at rows and columns of its image, in pixels; see `decode_code` for errors."""
     from dfmcodec.codecs.generative.sections import decode_code
 
     code, own_generator = decode_code(model, generator)

@@ -19,30 +19,17 @@ _ITERATIONS = 30
 
 @dataclass(frozen=True)
 class CodeDensity:
-    """A mixture of K Gaussians in D dimensions, with the principal axes of each covariance.
+    """A mixture of K Gaussians in D dimensions, with the principal axes of each covariance."""
 
-    Args:
-        weights: The weights of the components, float32 [K]. They sum to 1.
-        means: The means of the components, float32 [K, D].
-        axes: The principal axes of the components, orthonormal and in columns, float32 [K, D, D].
-        deviations: The standard deviation along each axis, in descending order, float32 [K, D].
-    """
-
-    weights: Float32
-    means: Float32
-    axes: Float32
-    deviations: Float32
+    weights: Float32  # of the components, float32 [K]; they sum to 1
+    means: Float32  # of the components, float32 [K, D]
+    axes: Float32  # the principal axes of the components, orthonormal and in columns, float32 [K, D, D]
+    deviations: Float32  # the standard deviation along each axis, in descending order, float32 [K, D]
 
     def sample(self, count: int, rng: np.random.Generator, temperature: float = 1.0) -> Float32:
-        """Draws codes.
+        """Draws `count` codes, float32 [count, D].
 
-        Args:
-            count: The number of codes.
-            rng: The source of random numbers.
-            temperature: A factor on the deviations; 0 returns the means of the components.
-
-        Returns:
-            float32 [count, D].
+        `temperature` is a factor on the deviations; 0 returns the means of the components.
         """
         chances = self.weights.astype(np.float64)
         picked = rng.choice(len(chances), count, p=chances / chances.sum())
@@ -55,19 +42,11 @@ class CodeDensity:
 
 
 def fit_density(codes: Float32, components: int = COMPONENTS, seed: int = 0) -> CodeDensity:
-    """Fits the mixture: clusters by k-means, each with its covariance, shrunk towards the common
-    covariance.
+    """Fits the mixture to codes, float32 [N, D]: clusters by k-means, each with its covariance,
+    shrunk towards the common covariance. Few codes get fewer components.
 
     A density that is fitted to the codes after training generates better images than the Gaussian
     prior of the training (Ghosh et al. 2020, section 4, with one or more components).
-
-    Args:
-        codes: float32 [N, D].
-        components: The maximum number of components. Few codes get fewer components.
-        seed: The seed of the initial clusters.
-
-    Returns:
-        The density of the codes.
     """
     count, dim = codes.shape
     components = max(1, min(components, count // 20))
@@ -90,9 +69,7 @@ def fit_density(codes: Float32, components: int = COMPONENTS, seed: int = 0) -> 
 
 
 def _clusters(x: npt.NDArray[np.float64], components: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Computes Lloyd's k-means from k-means++ starts: the cluster of each point, int64 [N]. No
-    cluster is empty.
-    """
+    """Computes k-means from k-means++ starts: a cluster for each point, int64 [N], none empty."""
     norms = (x**2).sum(axis=1)
     centres = x[[rng.integers(len(x))]]
     nearest_squared = norms + (centres[0] ** 2).sum() - 2 * x @ centres[0]

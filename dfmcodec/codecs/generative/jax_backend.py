@@ -16,10 +16,7 @@ from dfmcodec.fourier.layer import TAU
 @jax.custom_jvp
 def fast_cos_sin(v: Array) -> tuple[Array, Array]:
     """Computes cos(2 pi v) and sin(2 pi v) within 5e-6, by polynomials in the distance of v from an
-    integer.
-
-    On a CPU they take a thirtieth of the time of XLA's functions, which would dominate a training
-    step.
+    integer. On a CPU they take a thirtieth of the time of XLA's functions.
     """
     t = v - jnp.round(v)
     u = t * t

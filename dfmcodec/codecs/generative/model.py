@@ -38,14 +38,8 @@ from dfmcodec.codecs.generative.network import (
     network_shapes,
     paint,
 )
-from dfmcodec.errors import (
-    BadMagicError,
-    ConfigError,
-    CorruptError,
-    TruncatedError,
-    UnsupportedVersionError,
-    printable,
-)
+from dfmcodec.errors import BadMagicError, ConfigError, CorruptError, TruncatedError, UnsupportedVersionError
+from dfmcodec.files.names import printable
 from dfmcodec.image import samples_to_values
 
 EXTENSION = ".dfmg"
@@ -66,23 +60,13 @@ _MAX_REPORT_DEPTH = 3  # of maps and lists in the report
 
 @dataclass(frozen=True)
 class GenerativeModel:
-    """A trained generative model.
-
-    Args:
-        architecture: The architecture of the model.
-        parameters: The parameters of the decoder network, and of the encoder network if the model
-            has one, by the names of `network.network_shapes`, float32.
-        density: The density of the training images' codes.
-        report: How the model was trained: recipe, seed, data, steps, seconds.
-        source: The bytes of the file that the model was read from; None for a model that was not
-            read from a file.
-    """
+    """A trained generative model."""
 
     architecture: GenerativeArchitecture
-    parameters: Mapping[str, Float32]
-    density: CodeDensity
-    report: Mapping[str, Any] = field(default_factory=dict)
-    source: bytes | None = field(default=None, repr=False, compare=False)
+    parameters: Mapping[str, Float32]  # of the networks, float32, by the names of `network.network_shapes`
+    density: CodeDensity  # of the training images' codes
+    report: Mapping[str, Any] = field(default_factory=dict)  # of the training: recipe, seed, data, steps, seconds
+    source: bytes | None = field(default=None, repr=False, compare=False)  # the bytes of the model's file, if read
 
     @property
     def has_encoder(self) -> bool:
@@ -94,7 +78,8 @@ class GenerativeModel:
         """Returns the bytes of the model's file."""
         if self.source is not None:
             return self.source
-        arrays = self._arrays()
+        arrays = dict(sorted(self.parameters.items()))
+        arrays |= {f"density_{name}": getattr(self.density, name) for name in _DENSITY}
         head = {
             "architecture": asdict(self.architecture),
             "report": dict(self.report),
@@ -115,18 +100,9 @@ class GenerativeModel:
         """Returns the model with the values of its file, rounded to float16."""
         return read_model(self.file_bytes)
 
-    def _arrays(self) -> dict[str, Float32]:
-        parameters = dict(sorted(self.parameters.items()))
-        return parameters | {f"density_{name}": getattr(self.density, name) for name in _DENSITY}
-
     def coefficients(self, codes: Float32) -> Float32:
-        """Computes the coefficients of the Deep Fourier Machines of codes.
-
-        Args:
-            codes: float32 [N, code_dim].
-
-        Returns:
-            float32 [N, coefficient_count].
+        """Computes the coefficients of codes, float32 [N, code_dim]: float32 [N,
+        coefficient_count].
 
         Raises:
             CorruptError: See `network.checked_network`.
@@ -134,15 +110,9 @@ class GenerativeModel:
         return checked_network(self.parameters_of("decoder"), "decoder", codes.astype(np.float32))
 
     def paint(self, codes: Float32, height: int | None = None, width: int | None = None) -> UInt8:
-        """Renders the images of codes.
+        """Renders the images of codes, float32 [N, code_dim]: uint8 [N, height, width, channels].
 
-        Args:
-            codes: float32 [N, code_dim].
-            height: The height of the images in pixels; None for that of the training images.
-            width: The width of the images in pixels; None for that of the training images.
-
-        Returns:
-            uint8 [N, height, width, channels].
+        The default size is that of the training images.
         """
         height, width = height or self.architecture.height, width or self.architecture.width
         return self.paint_at(codes, np.arange(height) / height, np.arange(width) / width)
@@ -189,13 +159,8 @@ class GenerativeModel:
                 target[...] = shaped.transpose(0, 2, 3, 1)
 
     def encode(self, images: UInt8) -> Float32:
-        """Computes the codes of images with the encoder network.
-
-        Args:
-            images: uint8 [N, H, W, C].
-
-        Returns:
-            float32 [N, code_dim].
+        """Computes the codes of images, uint8 [N, H, W, C], with the encoder network: float32 [N,
+        code_dim].
 
         Raises:
             ConfigError: The model has no encoder network.
@@ -251,7 +216,9 @@ def read_model(data: bytes) -> GenerativeModel:
         arrays = _read_arrays(data, head["arrays"], start, end)
         density = CodeDensity(*(arrays.pop(f"density_{name}") for name in _DENSITY))
         _check_shapes(architecture, arrays, density)
-        _check_report(head["report"])
+        if not (isinstance(head["report"], dict) and _is_plain(head["report"], _MAX_REPORT_DEPTH)):
+            msg = "the report is not a map of plain values"
+            raise ValueError(msg)
         return GenerativeModel(architecture, arrays, density, head["report"], data)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, msgpack.UnpackException) as error:
         what = printable(str(error))
@@ -260,14 +227,7 @@ def read_model(data: bytes) -> GenerativeModel:
 
 
 def _check_container(data: bytes) -> tuple[int, int]:
-    """Checks a `.dfmg` file except for its head and arrays.
-
-    Returns:
-        The offsets at which the arrays start and end.
-
-    Raises:
-        FormatError: See `read_model`.
-    """
+    """Checks a file except for head and arrays; returns where the arrays start and end."""
     if not data.startswith(MAGIC):
         msg = f"not a generative model (.dfmg): it starts with {data[:5]!r}, not {MAGIC!r}"
         raise BadMagicError(msg)
@@ -293,13 +253,7 @@ def _check_container(data: bytes) -> tuple[int, int]:
 
 
 def _read_arrays(data: bytes, listed: Any, start: int, end: int) -> dict[str, Float32]:
-    """Reads the arrays of a `.dfmg` file by name, float32.
-
-    Args:
-        data: The file's bytes.
-        listed: The name and shape of each array, as the head lists them.
-        start: The offset at which the arrays start.
-        end: The offset at which they must end.
+    """Reads the listed arrays of a `.dfmg` file, which fill the bytes from start to end, float32.
 
     Raises:
         ValueError: The shapes do not match the bytes.
@@ -318,17 +272,6 @@ def _read_arrays(data: bytes, listed: Any, start: int, end: int) -> dict[str, Fl
     return arrays
 
 
-def _check_report(report: Any) -> None:
-    """Rejects a report that is not a map of plain values.
-
-    Raises:
-        ValueError: The report is something else.
-    """
-    if not (isinstance(report, dict) and _is_plain(report, _MAX_REPORT_DEPTH)):
-        msg = "the report is not a map of plain values"
-        raise ValueError(msg)
-
-
 def _is_plain(value: Any, depth: int) -> bool:
     """Indicates whether a value is a JSON value with a limited depth of nested maps and lists."""
     if isinstance(value, dict):
@@ -339,11 +282,7 @@ def _is_plain(value: Any, depth: int) -> bool:
 
 
 def _check_shapes(architecture: GenerativeArchitecture, arrays: Mapping[str, Float32], density: CodeDensity) -> None:
-    """Rejects arrays that do not fit the architecture, and invalid values.
-
-    Raises:
-        ValueError: An array has another shape or an invalid value.
-    """
+    """Raises ValueError for arrays that do not fit the architecture, and for invalid values."""
     expected = network_shapes("decoder", architecture.decoder_sizes())
     if "encoder_w0" in arrays:
         expected |= network_shapes("encoder", architecture.encoder_sizes())

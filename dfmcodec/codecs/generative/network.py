@@ -36,8 +36,8 @@ from dfmcodec.fourier.layer import (
     PHASE_FACTOR_MULTIPLY_ADDS,
     TAU,
     LayerShape,
-    complex_product,
     frequency_set,
+    products_of_phases,
 )
 from dfmcodec.fourier.network import MAX_DEPTH, MAX_WEIGHTS, POSITION_DIM
 
@@ -54,32 +54,19 @@ _BATCH_IMAGES = 256  # maximum images that are encoded at a time
 class GenerativeArchitecture:
     """The architecture of a generative model: all that rebuilds it except for its parameters.
 
-    Args:
-        height: The height of the training images, in pixels.
-        width: The width of the training images, in pixels.
-        channels: 1 (gray) or 3 (RGB).
-        code_dim: The length D of a code.
-        hidden: The widths of the hidden layers of the decoder network. The encoder network has the
-            same in reverse order.
-        depth: The number of Fourier layers of a coordinate network.
-        machine_width: The dimension between these layers.
-        order: The maximum |k|_1 of the layers after the first.
-        octaves: The exponents of the factors by which positions enter the first layer, whose
-            frequency set is {0,1}^m.
-
     Raises:
         ConfigError: A value is out of range.
     """
 
-    height: int
-    width: int
-    channels: int
-    code_dim: int
-    hidden: tuple[int, ...]
-    depth: int
-    machine_width: int
-    order: int
-    octaves: tuple[int, ...] = (0,)
+    height: int  # of the training images, in pixels
+    width: int  # of the training images, in pixels
+    channels: int  # 1 (gray) or 3 (RGB)
+    code_dim: int  # the length D of a code
+    hidden: tuple[int, ...]  # the widths of the hidden layers of the decoder network; reversed in the encoder
+    depth: int  # the number of Fourier layers of a coordinate network
+    machine_width: int  # the dimension between these layers
+    order: int  # the maximum |k|_1 of the layers after the first
+    octaves: tuple[int, ...] = (0,)  # the exponents of the factors of positions; the first layer has the set {0,1}^m
 
     def __post_init__(self) -> None:
         limits = {
@@ -123,10 +110,8 @@ class GenerativeArchitecture:
 
     @property
     def multiply_adds(self) -> int:
-        """Returns the number of multiply-adds of a coordinate network at a position, which limits
-        the decoding time.
-
-        `features` computes the phase factors of all frequencies.
+        """Returns the multiply-adds of a coordinate network at a position, which limit the decoding
+        time. `features` computes the phase factors of all frequencies.
         """
         return sum(layer.weight_count + PHASE_FACTOR_MULTIPLY_ADDS * layer.frequency_count for layer in self.layers())
 
@@ -143,22 +128,12 @@ class GenerativeArchitecture:
         """Returns the widths of the encoder network, from the samples to the code."""
         return (self.height * self.width * self.channels, *reversed(self.hidden), self.code_dim)
 
-    @property
-    def decoder_parameter_count(self) -> int:
-        """Returns the number of parameters of the decoder network."""
-        return sum((m + 1) * n for m, n in pairwise(self.decoder_sizes()))
-
 
 def network_shapes(prefix: str, sizes: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """Returns the names and shapes of a network's parameters.
+    """Returns the names and shapes of a network's parameters: weights `<prefix>_w<i>` [inputs,
+    outputs] and biases `<prefix>_b<i>` [outputs] of each layer.
 
-    Args:
-        prefix: The start of the names, "decoder" or "encoder".
-        sizes: The widths of the network, from the inputs to the outputs.
-
-    Returns:
-        Weights `<prefix>_w<i>` [inputs, outputs] and biases `<prefix>_b<i>` [outputs] of each
-        layer.
+    `prefix` is "decoder" or "encoder"; `sizes` are the widths, from the inputs to the outputs.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for index, (inputs, outputs) in enumerate(pairwise(sizes)):
@@ -168,16 +143,13 @@ def network_shapes(prefix: str, sizes: tuple[int, ...]) -> dict[str, tuple[int, 
 
 
 def network(parameters: Parameters, prefix: str, x: Array, xp: ModuleType) -> Array:
-    """Evaluates a multilayer perceptron with rectified hidden layers.
+    """Evaluates a multilayer perceptron with rectified hidden layers: [B, inputs] -> [B, outputs].
 
     Args:
         parameters: Its parameters; see `network_shapes`.
         prefix: The start of their names, "decoder" or "encoder".
         x: float [B, inputs].
         xp: numpy or jax.numpy.
-
-    Returns:
-        float [B, outputs].
     """
     *_, outputs = _layer_sums(parameters, prefix, x, xp)
     return outputs
@@ -195,8 +167,7 @@ def checked_network(parameters: Parameters, prefix: str, x: Float32) -> Float32:
     """Evaluates `network` in NumPy, for parameters from outside.
 
     Raises:
-        CorruptError: A value is NaN or beyond `MAX_MAGNITUDE`, so results could differ between
-            hosts.
+        CorruptError: A value is NaN or beyond `MAX_MAGNITUDE`, so hosts could give other results.
     """
     outputs = x
     with np.errstate(over="ignore", invalid="ignore"):
@@ -217,17 +188,9 @@ def exact_cos_sin(v: Array) -> tuple[Array, Array]:
 
 
 def positions(height: int, width: int, octaves: tuple[int, ...]) -> Float32:
-    """Returns the inputs of the first layer at all pixels of an image, row by row.
+    """Returns the inputs of the first layer at all pixels of an image, row by row; see `inputs_at`.
 
     x1 = column / width and x2 = row / height are in [0, 1), so any size shows the same image.
-
-    Args:
-        height: The height of the image, in pixels.
-        width: The width of the image, in pixels.
-        octaves: See `inputs_at`.
-
-    Returns:
-        float32 [2 * len(octaves), height * width].
     """
     return inputs_at(np.arange(height) / height, np.arange(width) / width, octaves)
 
@@ -255,24 +218,12 @@ def inputs_at(
 
 
 def first_features(v: Array, architecture: GenerativeArchitecture, xp: ModuleType, cos_sin: CosSin) -> Array:
-    """Computes the features of the first layer, which are the same for all images.
-
-    Args:
-        v: The first layer's inputs, float [m, N].
-        architecture: The architecture of the model.
-        xp: numpy or jax.numpy.
-        cos_sin: Returns cos(2 pi v) and sin(2 pi v).
-
-    Returns:
-        float [2 |K| - 1, N].
-    """
+    """Computes the features of the first layer, [2 |K| - 1, N], which all images share."""
     return features(v, architecture.layers()[0].order, xp, cos_sin)
 
 
 def pixel_inputs(architecture: GenerativeArchitecture) -> tuple[Float32, Float32]:
-    """Returns the first layer's features and inputs at all pixels of the model's images, for
-    `paint`.
-    """
+    """Returns the first layer's features and inputs at all pixels of the model's images."""
     v = positions(architecture.height, architecture.width, architecture.octaves)
     return first_features(v, architecture, np, exact_cos_sin), v
 
@@ -290,22 +241,10 @@ def features(v: Array, order: int, xp: ModuleType, cos_sin: CosSin) -> Array:
         float [.., 2 |K| - 1, N].
     """
     cos_v, sin_v = cos_sin(v)
-    one = xp.ones_like(v[..., :1, :])
     frequencies = frequency_set(v.shape[-2], order)
     if frequencies.order == 1:
-        return xp.concatenate([one, cos_v, sin_v], axis=-2)
-    cos, sin = one, xp.zeros_like(one)
-    if frequencies.is_full:
-        for j in range(frequencies.dim):
-            cos_j, sin_j = cos_v[..., j : j + 1, :], sin_v[..., j : j + 1, :]
-            product = complex_product(cos, sin, cos_j, sin_j)
-            cos, sin = (xp.concatenate(pair, axis=-2) for pair in zip((cos, sin), product, strict=True))
-    else:
-        stages = [(cos, sin)]
-        for parents, tops in frequencies.growth:
-            cos, sin = (part[..., parents, :] for part in stages[-1])
-            stages.append(complex_product(cos, sin, cos_v[..., tops, :], sin_v[..., tops, :]))
-        cos, sin = (xp.concatenate(parts, axis=-2) for parts in zip(*stages, strict=True))
+        return xp.concatenate([xp.ones_like(v[..., :1, :]), cos_v, sin_v], axis=-2)
+    cos, sin = products_of_phases(cos_v, sin_v, frequencies, xp, axis=-2)
     return xp.concatenate([cos, sin[..., 1:, :]], axis=-2)
 
 
@@ -343,14 +282,8 @@ def paint(
 
 
 def encode_images(parameters: Parameters, images: npt.NDArray[np.uint8]) -> Float32:
-    """Computes the codes of images with the encoder network.
-
-    Args:
-        parameters: The parameters of the network; see `network_shapes`.
-        images: uint8 [N, H, W, C].
-
-    Returns:
-        float32 [N, code_dim].
+    """Computes the codes of images, uint8 [N, H, W, C], with the encoder network, float32 [N,
+    code_dim].
 
     Raises:
         CorruptError: See `checked_network`.
@@ -363,13 +296,5 @@ def encode_images(parameters: Parameters, images: npt.NDArray[np.uint8]) -> Floa
 
 
 def encoder_input(images: Array, xp: ModuleType) -> Array:
-    """Returns the inputs of the encoder network for images.
-
-    Args:
-        images: uint8 [B, H, W, C] or [B, H * W, C].
-        xp: numpy or jax.numpy.
-
-    Returns:
-        float32 [B, H * W * C] in [-1, 1].
-    """
+    """Returns the encoder network's inputs for uint8 images: float32 [B, H * W * C] in [-1, 1]."""
     return images.reshape(len(images), -1).astype(xp.float32) / xp.float32(127.5) - xp.float32(1)

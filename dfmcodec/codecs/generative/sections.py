@@ -38,18 +38,11 @@ _BOUNDS = 2.0 ** ((_SCALES[1:] - 0.5) / STEPS_PER_OCTAVE)
 
 @dataclass(frozen=True)
 class CodeSymbols:
-    """A quantised code.
+    """A quantised code."""
 
-    Args:
-        component: The number of the component of the density.
-        step_index: The index of the quantisation step size, 0..255. The step size is 2^((step_index
-            - 128) / 4).
-        symbols: The multiples of the step size along the axes of the component, int32 [D].
-    """
-
-    component: int
-    step_index: int
-    symbols: Symbols
+    component: int  # of the density
+    step_index: int  # 0..255, for a step size of 2^((step_index - 128) / 4)
+    symbols: Symbols  # the multiples of the step size along the axes of the component, int32 [D]
 
     @property
     def step(self) -> float:
@@ -65,14 +58,7 @@ class CodeSymbols:
 
 
 def scale_indices(deviations: Float32) -> npt.NDArray[np.int64]:
-    """Returns the scale index of each axis, -64..64: 4 log2 of its deviation, rounded.
-
-    Args:
-        deviations: The standard deviations along the axes, float32 [D].
-
-    Returns:
-        int64 [D].
-    """
+    """Returns 4 log2 of each axis's deviation, float32 [D], rounded: int64 [D] in -64..64."""
     return np.searchsorted(_BOUNDS, deviations.astype(np.float64), side="right") - 64
 
 
@@ -86,10 +72,8 @@ def table_indices(density: CodeDensity, component: int, step_index: int) -> npt.
 
 
 def write_code(code: CodeSymbols, density: CodeDensity) -> bytes:
-    """Returns the shortest code section.
-
-    A decoder reads zeros after the end of the section. The encoder therefore omits bytes at the end
-    as long as the section still decodes to the same symbols.
+    """Returns the shortest code section. A decoder reads zeros after the end of the section, so
+    bytes at the end are omitted as long as it still decodes to the same symbols.
     """
     encoder = SymbolEncoder()
     encoder.encode_runs(code.symbols, _runs(density, code.component, code.step_index))
@@ -116,10 +100,6 @@ def _decodes_to(body: bytes, code: CodeSymbols, density: CodeDensity) -> bool:
 def read_code(body: bytes, density: CodeDensity) -> CodeSymbols:
     """Decodes the code section: the inverse of `write_code`.
 
-    Args:
-        body: The code section.
-        density: The density of codes of the generator.
-
     Raises:
         CorruptError: The section is not valid.
     """
@@ -139,10 +119,6 @@ def read_code(body: bytes, density: CodeDensity) -> CodeSymbols:
 
 def decode_code(image: CodedImage, generator: GenerativeModel | None) -> tuple[Float32, GenerativeModel]:
     """Returns the code of an image, float32 [D], and its generator.
-
-    Args:
-        image: The image of a file.
-        generator: The generative model that the user gave; None for none.
 
     Raises:
         MissingModelError: The generator is missing or differs from the one that the file names.

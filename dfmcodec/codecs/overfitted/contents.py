@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dfmcodec._types import Symbols
-from dfmcodec.codecs.overfitted.grids import LMBDA_CODES, grid_sizes
 from dfmcodec.codecs.registry import Model
-from dfmcodec.errors import ConfigError
-from dfmcodec.image import check_channels
 
 if TYPE_CHECKING:
     from dfmcodec.codecs.overfitted.weights import WeightDeltas
@@ -17,31 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OverfittedArchitecture:
-    """The architecture of an overfitted codec: all that a decoder needs except for the pretrained
-    weights and the weight deltas of the file.
+    """The architecture of an overfitted codec, without pretrained weights and weight deltas."""
 
-    Args:
-        channels: 1 (gray) or 3 (RGB).
-        levels: The number of latent grids.
-        depth: The number of Fourier layers of the synthesis network.
-        width: The dimension to which the synthesis network lifts vectors.
-        order: The largest |k|_1 of those layers.
-        weights_id: The checksum of the pretrained weights with which the file was made.
-
-    Raises:
-        ConfigError: The number of channels is neither 1 nor 3.
-    """
-
-    channels: int
-    levels: int
-    depth: int
-    width: int
-    order: int
-    weights_id: int
+    channels: int  # 1 (gray) or 3 (RGB)
+    levels: int  # the number of latent grids
+    depth: int  # the number of Fourier layers of the synthesis network
+    width: int  # the dimension to which the synthesis network lifts vectors
+    order: int  # the largest |k|_1 of those layers
+    weights_id: int  # the checksum of the pretrained weights with which the file was made
     model: ClassVar[Model] = Model.OVERFITTED
-
-    def __post_init__(self) -> None:
-        check_channels(self.channels)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain values for reports."""
@@ -58,34 +39,12 @@ class OverfittedArchitecture:
 
 @dataclass(frozen=True)
 class QuantizedGrids:
-    """The latent grids of an image as integers, and the weight deltas of its networks.
-
-    Args:
-        architecture: The architecture of the model.
-        height: The height of the image, in pixels.
-        width: The width of the image, in pixels.
-        lmbda_code: The code of the Lagrange multiplier; see `grids`.
-        grids: The symbols of each grid, int32 [h_l, w_l], from the finest to the coarsest.
-        deltas: The weight deltas from the pretrained weights; None if there are none.
-        bit_depth: The bits per sample of the image, 8 or 16.
-
-    Raises:
-        ConfigError: The grids do not fit the image, or the code is outside the format.
-    """
+    """The latent grids of an image as integers, and the weight deltas of its networks."""
 
     architecture: OverfittedArchitecture
     height: int
     width: int
-    lmbda_code: int
-    grids: tuple[Symbols, ...]
-    deltas: WeightDeltas | None = None
+    lmbda_code: int  # see `grids`
+    grids: tuple[Symbols, ...]  # int32 [h_l, w_l], from the finest to the coarsest
+    deltas: WeightDeltas | None = None  # from the pretrained weights
     bit_depth: int = 8
-
-    def __post_init__(self) -> None:
-        sizes = grid_sizes(self.height, self.width, self.architecture.levels)
-        if [grid.shape for grid in self.grids] != sizes:
-            msg = f"grids must have {sizes} symbols, found {[grid.shape for grid in self.grids]}"
-            raise ConfigError(msg)
-        if self.lmbda_code not in LMBDA_CODES:
-            msg = f"lmbda code {self.lmbda_code} is outside {LMBDA_CODES[0]}..{LMBDA_CODES[-1]}"
-            raise ConfigError(msg)

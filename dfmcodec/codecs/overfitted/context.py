@@ -92,22 +92,14 @@ def companded(symbols: Symbols) -> Float32:
 
 @dataclass(frozen=True)
 class Wavefront:
-    """The symbols of a grid with column + SLOPE row = `number`.
+    """The symbols of a grid with column + SLOPE row = `number`."""
 
-    Args:
-        level: The level of the grid, 0 for the finest.
-        number: The number of the wavefront.
-        rows: The rows that contain such a symbol.
-    """
-
-    level: int
+    level: int  # of the grid, 0 for the finest
     number: int
-    rows: range
+    rows: range  # those that contain such a symbol
 
     def places(self, columns: int) -> tuple[int, int]:
-        """Returns the index of the first symbol, and the distance to the next, in a row-major grid
-        with a number of columns.
-        """
+        """Returns the index of the first symbol and the distance to the next, row-major."""
         step = columns - SLOPE  # below 1 only if each wavefront has a single symbol
         return self.rows.start * step + self.number, max(step, 1)
 
@@ -117,9 +109,7 @@ class Wavefront:
         return slice(first, first + step * (len(self.rows) - 1) + 1, step)
 
     def of_grid(self, grid: Symbols) -> Symbols:
-        """Returns a view of the symbols of the wavefront in their grid, [N], in the
-        order of rows.
-        """
+        """Returns a view of the symbols in their grid, [N], in the order of rows."""
         return grid.reshape(-1)[self.positions(grid.shape[1])]
 
 
@@ -135,41 +125,22 @@ def wavefronts(level: int, size: tuple[int, int]) -> Iterator[Wavefront]:
 
 @dataclass(frozen=True)
 class GridNetwork:
-    """The network of all grids. The weights are integers, stored as float32 for matrix products.
+    """The network of all grids. The weights are integers, stored as float32 for matrix products."""
 
-    Args:
-        w1: [hidden_1, FEATURES].
-        c1: [levels, hidden_1].
-        w2: [hidden_2, hidden_1].
-        c2: [hidden_2].
-        w3: [2, hidden_2].
-        bypass: B, [2, FEATURES].
-        c3: [levels, 2].
-    """
-
-    w1: Float32
-    c1: Float32
-    w2: Float32
-    c2: Float32
-    w3: Float32
-    bypass: Float32
-    c3: Float32
+    w1: Float32  # [hidden_1, FEATURES]
+    c1: Float32  # [levels, hidden_1]
+    w2: Float32  # [hidden_2, hidden_1]
+    c2: Float32  # [hidden_2]
+    w3: Float32  # [2, hidden_2]
+    bypass: Float32  # B, [2, FEATURES]
+    c3: Float32  # [levels, 2]
     LIMITS: ClassVar[Mapping[str, int]] = {
-        "w1": MAX_WEIGHT,
-        "c1": MAX_CONSTANT,
-        "w2": MAX_WEIGHT,
-        "c2": MAX_CONSTANT,
-        "w3": MAX_WEIGHT,
-        "bypass": MAX_WEIGHT,
-        "c3": MAX_CONSTANT,
+        name: MAX_CONSTANT if name.startswith("c") else MAX_WEIGHT
+        for name in ("w1", "c1", "w2", "c2", "w3", "bypass", "c3")
     }
 
     def check_shapes(self) -> None:
-        """Checks that the shapes of the arrays match each other and the features.
-
-        Raises:
-            DfmError: A shape does not match.
-        """
+        """Raises DfmError if arrays do not match each other and the features."""
         levels, first, second = GRID_LEVELS, len(self.w1), len(self.w2)
         expected: dict[str, tuple[int, ...]] = {"w1": (first, FEATURES), "c1": (levels, first), "w2": (second, first)}
         expected |= {"c2": (second,), "w3": (2, second), "bypass": (2, FEATURES), "c3": (levels, 2)}
@@ -195,9 +166,7 @@ class GridNetwork:
         check_sums(self._largest_sums())
 
     def _largest_sums(self) -> tuple[int, int, int]:
-        """Returns bounds on the magnitude of all partial sums of each layer, for networks of this
-        shape.
-        """
+        """Returns bounds on the magnitude of all partial sums of each layer."""
         first, second = self.w2.shape[1], self.w3.shape[1]
         return (
             MAX_FEATURE * MAX_WEIGHT * FEATURES + MAX_CONSTANT,
@@ -206,10 +175,7 @@ class GridNetwork:
         )
 
     def changed(self, deltas: Mapping[str, Float32]) -> GridNetwork:
-        """Returns the network with weight deltas added to some of its arrays, by name.
-
-        Sums are clipped to the limits of `check_exact`.
-        """
+        """Returns the network with weight deltas added to arrays, clipped to `LIMITS`."""
         arrays = {}
         for name, added in deltas.items():
             limit = np.float32(self.LIMITS[name])  # NumPy 1 converts integers to float64
@@ -218,47 +184,26 @@ class GridNetwork:
 
 
 class LevelNetwork:
-    """The network for one grid, with its weights arranged for rows of features.
-
-    Args:
-        network: The network.
-        level: The level of the grid.
-    """
+    """The network for one grid, with its weights arranged for rows of features."""
 
     def __init__(self, network: GridNetwork, level: int) -> None:
-        hidden = len(network.w1)
-        self._first = np.ascontiguousarray(np.concatenate([network.w1, network.bypass]).T)
-        self._constants = np.concatenate([network.c1[level], network.c3[level]])
-        self._second = np.ascontiguousarray(network.w2.T)
-        self._second_constants = network.c2
-        self._last = np.ascontiguousarray(network.w3.T)
-        self._hidden = hidden
-
-    @property
-    def arrays(self) -> GridNetworkWeights:
-        """Returns the weights and constants of the layers, for the kernel."""
-        return GridNetworkWeights(
-            first=self._first,
-            constants=self._constants,
-            second=self._second,
-            second_constants=self._second_constants,
-            last=self._last,
+        self._hidden = len(network.w1)
+        self.arrays = GridNetworkWeights(
+            first=np.ascontiguousarray(np.concatenate([network.w1, network.bypass]).T),
+            constants=np.concatenate([network.c1[level], network.c3[level]]),
+            second=np.ascontiguousarray(network.w2.T),
+            second_constants=network.c2,
+            last=np.ascontiguousarray(network.w3.T),
         )
 
     def outputs(self, features: Float32) -> Float32:
-        """Computes scale and mean of symbols.
-
-        Args:
-            features: Companded symbols, float32 [N, FEATURES].
-
-        Returns:
-            Integers (scale, mean) as float32 [N, 2].
-        """
-        sums = features @ self._first
-        sums += self._constants
-        hidden = _activation(sums[:, : self._hidden]) @ self._second
-        hidden += self._second_constants
-        outputs: Float32 = _activation(hidden) @ self._last
+        """Computes integers (scale, mean), float32 [N, 2], from float32 [N, FEATURES]."""
+        first, constants, second, second_constants, last = self.arrays
+        sums = features @ first
+        sums += constants
+        hidden = _activation(sums[:, : self._hidden]) @ second
+        hidden += second_constants
+        outputs: Float32 = _activation(hidden) @ last
         outputs += sums[:, self._hidden :]
         outputs /= OUTPUT_SHIFTS
         np.floor(outputs, out=outputs)
@@ -273,18 +218,11 @@ def _activation(sums: Float32) -> Float32:
 
 @dataclass(frozen=True)
 class GridChoice:
-    """The tables for the symbols of a wavefront: sign * (symbol - middle) is coded with
-    this table.
+    """The tables for the symbols of a wavefront: for sign * (symbol - middle)."""
 
-    Args:
-        table: int16 [N], the index into `grid_tables`.
-        sign: int32 [N], 1 or -1.
-        middle: int32 [N], the integer nearest to the mean.
-    """
-
-    table: npt.NDArray[np.int16]
-    sign: Int32
-    middle: Int32
+    table: npt.NDArray[np.int16]  # int16 [N], the index into `grid_tables`
+    sign: Int32  # int32 [N], 1 or -1
+    middle: Int32  # int32 [N], the integer nearest to the mean
 
     @classmethod
     def of_outputs(cls, outputs: Float32) -> GridChoice:
@@ -355,11 +293,7 @@ class GridContext:
         return GridChoice.of_outputs(self._network.outputs(self.features(front)))
 
     def features(self, front: Wavefront) -> Float32:
-        """Gathers the companded symbols that are the features of the symbols of a wavefront.
-
-        Returns:
-            Integers in -127..127, float32 [N, FEATURES].
-        """
+        """Gathers the features of a wavefront, integers -127..127, float32 [N, FEATURES]."""
         at = front.positions(self._stride)
         seen = np.arange(at.start, at.stop, at.step)[:, None] + self._offsets
         features = np.empty((len(front.rows), FEATURES), dtype=np.float32)
@@ -406,15 +340,8 @@ def upsampled(planes: npt.NDArray[np.int16], size: tuple[int, int]) -> npt.NDArr
 
 
 def _coarser_features(coarser: Sequence[Symbols], size: tuple[int, int]) -> npt.NDArray[np.int8]:
-    """Returns the features of each symbol of a grid of (rows, columns) in coarser
-    grids, companded.
-
-    Args:
-        coarser: The coarser grids, from the nearest to the coarsest.
-        size: The rows and columns of the grid.
-
-    Returns:
-        int8 [rows, columns, features].
+    """Returns the features of a grid in coarser ones, nearest first: int8 [rows, columns,
+    features].
     """
     rows, columns = size
     features = np.zeros((rows, columns, len(SQUARE) + COARSER), dtype=np.int8)

@@ -34,6 +34,9 @@ class OverfittedRenderer(Renderer):
         return np.concatenate([_to_pixels(strip, decoded.model) for strip in evaluate_strips(planes, rows, columns)])
 
 
+RENDERER = OverfittedRenderer()
+
+
 def render_model(model: QuantizedGrids, region: Region | None = None, backend: str = "numpy") -> Pixels:
     """Renders quantised grids at the pixels of a region; all pixels if None."""
     wanted = Region(0, 0, model.height, model.width) if region is None else region
@@ -41,9 +44,7 @@ def render_model(model: QuantizedGrids, region: Region | None = None, backend: s
 
 
 def _colours(model: QuantizedGrids, region: Region, backend: str) -> Float32:
-    """Returns the colours of a region, float32 [3, H, W]; 0 is black and 1 is white. They are
-    finite and within +-`_LARGEST_COLOUR`.
-    """
+    """Returns the finite colours of a region, float32 [3, H, W]; 0 is black and 1 is white."""
     _, synthesis = overfitted_weights_of(model.architecture.weights_id).networks_of(model.deltas)
     evaluate = None
     if backend == "jax":

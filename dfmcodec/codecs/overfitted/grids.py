@@ -33,6 +33,6 @@ def code_of_lmbda(lmbda: float) -> int:
 
 def symbol_step(code: int) -> float:
     """Returns the step size of symbols, 1 at the middle Lagrange multiplier. It is proportional to
-    the square root of the multiplier, as that of the best uniform quantiser at high rates.
+    the root of the multiplier, as that of the best uniform quantiser at high rates.
     """
     return exp2(code / (2 * _CODES_PER_OCTAVE))

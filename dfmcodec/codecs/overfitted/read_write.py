@@ -25,12 +25,7 @@ def _write(model: QuantizedGrids) -> Sections:
 
 
 def _read(state: FileState, _region: Region | None, _level: int, losses: Losses) -> Read:
-    """Reads the networks and grids of an overfitted codec.
-
-    Raises:
-        FormatError: Data are not valid. With `losses`, the networks are lost, without which the
-            grids cannot be rendered.
-    """
+    """Reads the networks, without which nothing can be rendered, and the grids."""
     header = state.header
     arch: Any = header.architecture
     weights = overfitted_weights_of(arch.weights_id)
@@ -48,8 +43,4 @@ def _read(state: FileState, _region: Region | None, _level: int, losses: Losses)
     return model, complete_region(state)
 
 
-def _symbol_checks(model: QuantizedGrids) -> list[int]:
-    return grid_checks(model.grids)
-
-
-SECTIONS = SectionForm(_write, _read, _symbol_checks)
+SECTIONS = SectionForm(_write, _read, lambda model: grid_checks(model.grids))

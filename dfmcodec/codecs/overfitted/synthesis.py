@@ -43,27 +43,16 @@ CosineAndSine = Callable[[Any], tuple[Any, Any]]  # turns -> cos(2 pi t) - 1 and
 
 
 class SynthesisNetwork(NamedTuple):
-    """The weights of the synthesis, float32.
+    """The weights of the synthesis, float32."""
 
-    Args:
-        filters: The taps of each upsampling, from the finest level on, [levels - 1, TAPS].
-        lift: W, [width, levels].
-        lift_constants: c, [width].
-        layer: a_j and b_j, [CHANNELS, 2 width].
-        bypass: B, [CHANNELS, levels].
-        constants: d, [CHANNELS].
-        stages: The 3x3 maps of the residual stages, [STAGES, CHANNELS, 9 CHANNELS].
-        stage_constants: [STAGES, CHANNELS].
-    """
-
-    filters: Any
-    lift: Any
-    lift_constants: Any
-    layer: Any
-    bypass: Any
-    constants: Any
-    stages: Any
-    stage_constants: Any
+    filters: Any  # the taps of each upsampling, from the finest level on, [levels - 1, TAPS]
+    lift: Any  # W, [width, levels]
+    lift_constants: Any  # c, [width]
+    layer: Any  # a_j and b_j, [CHANNELS, 2 width]
+    bypass: Any  # B, [CHANNELS, levels]
+    constants: Any  # d, [CHANNELS]
+    stages: Any  # the 3x3 maps of the residual stages, [STAGES, CHANNELS, 9 CHANNELS]
+    stage_constants: Any  # [STAGES, CHANNELS]
 
     @property
     def macs_per_pixel(self) -> float:
@@ -98,13 +87,10 @@ def synthesis_colours(weights: SynthesisNetwork, vectors: Any, cosine_and_sine: 
 
 
 def stage(weights: Any, constants: Any, planes: Any, neighbourhoods: Callable[[Any], Any]) -> Any:
-    """Adds a 3x3 map of planes [C, h + 2, w + 2] to their inner samples: [C, h, w].
+    """Adds a 3x3 map, [C, 9 C] and [C], of planes [C, h + 2, w + 2] to their inner samples: [C, h,
+    w].
 
-    Args:
-        weights: [C, 9 C].
-        constants: [C].
-        planes: [C, h + 2, w + 2].
-        neighbourhoods: Gathers the 3x3 neighbours of planes, [9, C, h, w] in the order of `SQUARE`.
+    `neighbourhoods` gathers the 3x3 neighbours of planes, [9, C, h, w] in the order of `SQUARE`.
     """
     around = neighbourhoods(planes)
     mapped = weights @ around.reshape(weights.shape[1], -1) + constants[:, None]
@@ -139,18 +125,15 @@ def synthesise_grids(
     region: Region,
     evaluate_strip: EvaluateStrip | None = None,
 ) -> Float32:
-    """Computes the colours of a region of an image.
+    """Computes the colours of a region of an image, float32 [CHANNELS, H, W]; 0 is black and 1 is
+    white.
 
     Args:
         synthesis: The weights, float32.
-        grids: The symbols of the complete image, int32 [h_l, w_l], from the finest grid to the
-            coarsest.
+        grids: The symbols of the complete image, int32 [h_l, w_l], from the finest to the coarsest.
         step: The step size of symbols; see `grids.symbol_step`.
         region: The region of the image, in pixels.
         evaluate_strip: Evaluates rows of the image; see `strip_colours`. None for NumPy.
-
-    Returns:
-        float32 [CHANNELS, H, W] of the region; 0 is black and 1 is white.
     """
     padded = [np.pad(grid.astype(np.float32) * np.float32(step), HALO, mode="edge") for grid in grids]
     joined = padded[-1][None]

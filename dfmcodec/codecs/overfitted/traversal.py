@@ -1,6 +1,4 @@
-"""The loop over all symbols of latent grids, wavefront by wavefront, which encoder and decoder
-share.
-"""
+"""The loop over all symbols of latent grids by wavefronts, which encoder and decoder share."""
 
 from __future__ import annotations
 
@@ -26,15 +24,8 @@ class GridSource(Protocol):
 
 
 def traverse_grids(sizes: Sequence[tuple[int, int]], network: GridNetwork, source: GridSource) -> list[Symbols]:
-    """Takes the symbols of all grids from a source.
-
-    Args:
-        sizes: The (rows, columns) of the grids, from the finest to the coarsest.
-        network: The context network of the image.
-        source: The source of the symbols.
-
-    Returns:
-        The grids, int32 [h_l, w_l]. Symbols after the end of a source are 0.
+    """Takes the symbols of all grids, of sizes (rows, columns) from the finest to the coarsest,
+    from a source: int32 [h_l, w_l]. Symbols after the end of a source are 0.
     """
     grids: list[Symbols] = [np.zeros(size, dtype=np.int32) for size in sizes]
     try:

@@ -19,10 +19,10 @@ from dfmcodec.codecs.overfitted.context import GridNetwork
 from dfmcodec.codecs.overfitted.synthesis import SynthesisNetwork
 from dfmcodec.codecs.registry import Model
 from dfmcodec.entropy.tables import LAPLACE_COUNT, SCALES_PER_OCTAVE
-from dfmcodec.errors import ConfigError, DfmError
+from dfmcodec.errors import DfmError
 from dfmcodec.weights.registry import Arrays, checksum, shipped_arrays
 
-CONTEXT_DELTAS = ("w1", "c1", "w2", "c2", "w3", "bypass", "c3")
+CONTEXT_DELTAS = tuple(GridNetwork.LIMITS)
 SYNTHESIS_DELTAS = SynthesisNetwork._fields
 DELTA_NAMES = (*SYNTHESIS_DELTAS, *CONTEXT_DELTAS)
 EXPONENTS = range(-8, 8)  # for the step sizes of each kind of delta
@@ -30,46 +30,21 @@ EXPONENTS = range(-8, 8)  # for the step sizes of each kind of delta
 
 @dataclass(frozen=True)
 class WeightDeltas:
-    """The weight deltas of the networks of an image from the pretrained weights.
+    """The weight deltas of the networks of an image from the pretrained weights."""
 
-    Args:
-        exponents: For each name of `DELTA_NAMES`, the exponent of 2 by which its step sizes are
-            multiplied.
-        symbols: The deltas in units of these step sizes, int32 [weights], in the order of
-            `OverfittedWeights.split`.
-
-    Raises:
-        ConfigError: An exponent is outside `EXPONENTS`, or their number differs from that of the
-            names.
-    """
-
-    exponents: tuple[int, ...]
-    symbols: Symbols
-
-    def __post_init__(self) -> None:
-        if len(self.exponents) != len(DELTA_NAMES) or not all(e in EXPONENTS for e in self.exponents):
-            msg = f"the exponents of weight deltas are {self.exponents}, not {len(DELTA_NAMES)} values in {EXPONENTS}"
-            raise ConfigError(msg)
+    exponents: tuple[int, ...]  # of 2, by which the step sizes of each of `DELTA_NAMES` are multiplied
+    symbols: Symbols  # in these step sizes, int32 [weights], in the order of `OverfittedWeights.split`
 
 
 @dataclass(frozen=True)
 class OverfittedWeights:
-    """Pretrained weights of the overfitted codec.
-
-    Args:
-        network: The context network.
-        synthesis: The synthesis network.
-        steps: The step size of each weight delta, float32 [weights]; integers for the context
-            network.
-        tables: The index of the Laplace table of each weight delta in step sizes, uint8 [weights].
-        checksum: The weights id.
-    """
+    """Pretrained weights of the overfitted codec."""
 
     network: GridNetwork
     synthesis: SynthesisNetwork
-    steps: Float32
-    tables: npt.NDArray[np.uint8]
-    checksum: int
+    steps: Float32  # the step size of each weight delta, float32 [weights]; integers for the context network
+    tables: npt.NDArray[np.uint8]  # the Laplace table of each weight delta in step sizes, uint8 [weights]
+    checksum: int  # the weights id
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> OverfittedWeights:
@@ -95,9 +70,7 @@ class OverfittedWeights:
 
     @cached_property
     def shapes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        """Returns the name and shape of each array that has deltas, in the order of the networks
-        section.
-        """
+        """Returns the name and shape of each array with deltas, in the section's order."""
         synthesis = [(name, array.shape) for name, array in self.synthesis._asdict().items()]
         contexts = [(name, getattr(self.network, name).shape) for name in CONTEXT_DELTAS]
         return (*synthesis, *contexts)
@@ -130,9 +103,7 @@ class OverfittedWeights:
         return np.where(is_context, np.maximum(np.rint(steps), 1), steps).astype(np.float32)
 
     def table_indices(self, exponents: tuple[int, ...]) -> npt.NDArray[np.intp]:
-        """Returns the Laplace table of each weight delta: halving the step size moves it by an
-        octave.
-        """
+        """Returns the Laplace table of each delta; half the step size moves it by an octave."""
         finer = -SCALES_PER_OCTAVE * np.array(exponents)[self.kinds()]
         indices: npt.NDArray[np.intp] = np.clip(self.tables.astype(np.intp) + finer, 0, LAPLACE_COUNT - 1)
         return indices

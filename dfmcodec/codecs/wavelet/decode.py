@@ -96,6 +96,9 @@ class WaveletRenderer(Renderer):
         return np.concatenate([planes_to_pixels(strip, model.basis, model.bit_depth) for strip in strips])
 
 
+RENDERER = WaveletRenderer()
+
+
 def _bands_of(region: Region, tiling: Tiling) -> Iterator[range]:
     """Returns the rows of bands of complete tiles that together cover a region. A band is one row
     of tiles, or as many rows as give each thread a tile.

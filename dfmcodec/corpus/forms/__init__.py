@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
+from functools import partial
 
-from dfmcodec.corpus.forms import files, parquet, tars
+from dfmcodec.corpus.forms import parquet, tars
 from dfmcodec.corpus.forms.entry import Entry, Writer
+from dfmcodec.corpus.job import Job
 from dfmcodec.corpus.sources import FILES, PARQUET, TAR, Item
-from dfmcodec.corpus.store import Store
+from dfmcodec.corpus.store import Store, read_url
 
 
-def read_entries(
-    form: str, item: Item, column: str | None, places: Sequence[str], skips_links: bool
-) -> Iterator[Entry]:
+def read_entries(job: Job, item: Item) -> Iterator[Entry]:
     """Reads the images of an item of a list, and files beside them, in order.
-
-    Args:
-        form: "files", "tar" or "parquet".
-        item: The item.
-        column: The image column of Parquet sources; None to find it.
-        places: The allowed places of names in that column.
-        skips_links: Whether to refuse names in that column that contain symbolic links.
 
     Raises:
         DfmError: The tar or Parquet file cannot be read from this point on.
     """
-    readers: dict[str, Callable[[], Iterator[Entry]]] = {
-        FILES: lambda: files.entries(item),
-        TAR: lambda: tars.entries(item),
-        PARQUET: lambda: parquet.entries(item, column, places, skips_links),
-    }
-    return readers[form]()
+    if job.source_form == FILES:
+        return iter([Entry(item.source, item.name, partial(read_url, item.source), same_as=item.same_as)])
+    return tars.entries(item) if job.source_form == TAR else parquet.entries(job, item)
 
 
-def open_writer(form: str, store: Store, number: int) -> Writer:
-    """Opens a writer for the outputs of a shard.
+class _FilesWriter(Writer):
+    """Writer that writes each output immediately."""
 
-    Args:
-        form: "files", "tar" or "parquet".
-        store: The output store.
-        number: The number of the shard.
-    """
-    writers: dict[str, Callable[[], Writer]] = {
-        FILES: lambda: files.FilesWriter(store),
-        TAR: lambda: tars.TarWriter(store, f"{number:05d}.tar"),
-        PARQUET: lambda: parquet.ParquetWriter(store, f"{number:05d}.parquet"),
-    }
-    return writers[form]()
+    def add(self, name: str, data: bytes, entry: Entry) -> None:
+        self._store.write(name, data)
+
+
+def open_writer(job: Job, store: Store, number: int) -> Writer:
+    """Opens a writer for the outputs of a shard."""
+    writers: dict[str, type[Writer]] = {FILES: _FilesWriter, TAR: tars.TarWriter, PARQUET: parquet.ParquetWriter}
+    return writers[job.form](store, f"{number:05d}.{job.form}")

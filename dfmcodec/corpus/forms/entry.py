@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from dfmcodec.corpus.store import Store
 from dfmcodec.errors import LimitError, MissingPackageError, is_installed
 
 NO_SUFFIX = ".img"  # extension of images without one in their source
@@ -19,25 +20,15 @@ MAX_UNPACKED_BYTES = 4 << 30
 
 @dataclass(frozen=True)
 class Entry:
-    """Image, or file beside images in a tar.
+    """Image, or file beside images in a tar."""
 
-    Args:
-        source: The source, for messages: a path, a URL, or a member or row of one.
-        name: The path with slashes, with the extension of the source if it has one.
-        read: Returns the bytes, or raises a `DfmError`.
-        is_image: Whether to encode it.
-        row: Its row of a Parquet file, a `parquet.Row`.
-        same_as: Another source with the same output, if there is one.
-        is_numbered: Whether its name is the number of its row, because the source has no name.
-    """
-
-    source: str
-    name: str
-    read: Callable[[], bytes]
-    is_image: bool = True
-    row: Any = None
-    same_as: str = ""
-    is_numbered: bool = False
+    source: str  # for messages: a path, a URL, or a member or row of one
+    name: str  # with slashes, and with the extension of the source if it has one
+    read: Callable[[], bytes]  # returns the bytes, or raises a `DfmError`
+    is_image: bool = True  # whether to encode it
+    row: Any = None  # a `parquet.Row`
+    same_as: str = ""  # another source with the same output
+    is_numbered: bool = False  # the name is the number of its row
 
 
 def without_dot(path: str) -> str:
@@ -50,24 +41,16 @@ def without_dot(path: str) -> str:
 class Budget:
     """Limit of unpacked data of a file for a shard. A few kilobytes of an untrusted file can unpack
     to any number of gigabytes.
-
-    Args:
-        source: The file, for messages.
-        size_bytes: The size of the file.
     """
 
     def __init__(self, source: str, size_bytes: int) -> None:
-        self._source = source
+        self._source = source  # for messages
         self._size_bytes = size_bytes
         self._most = max(size_bytes, min(MAX_UNPACKED_BYTES, max(MIN_UNPACKED_BYTES, UNPACKED_RATIO * size_bytes)))
         self._spent = 0
 
     def check(self, unpacked_bytes: int) -> None:
-        """Raises an error if more data would exceed the limit.
-
-        Raises:
-            LimitError: The limit would be exceeded.
-        """
+        """Raises a LimitError if more data would exceed the limit."""
         if self._spent + unpacked_bytes > self._most:
             msg = (
                 f"{self._source} has {self._size_bytes} bytes, but unpacks to more than the {self._most} that are "
@@ -76,30 +59,23 @@ class Budget:
             raise LimitError(msg)
 
     def spend(self, unpacked_bytes: int) -> None:
-        """Adds to the unpacked data.
-
-        Raises:
-            LimitError: The limit is exceeded.
-        """
+        """Adds to the unpacked data. Raises a LimitError if it exceeds the limit."""
         self.check(unpacked_bytes)
         self._spent += unpacked_bytes
 
 
 class Writer(ABC):
-    """Writer of the outputs of a shard, in order."""
+    """Writer of the outputs of a shard, in order. Its methods raise an OutputError if the store
+    cannot be used.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store = store
+        self._name = name  # of the tar or Parquet file
 
     @abstractmethod
     def add(self, name: str, data: bytes, entry: Entry) -> None:
-        """Adds an output.
-
-        Args:
-            name: The path, with slashes.
-            data: The contents.
-            entry: The source of the output.
-
-        Raises:
-            OutputError: The output cannot be written.
-        """
+        """Adds the output of an entry. The name is a path with slashes."""
 
     def leave_out(self, entry: Entry) -> None:  # noqa: B027
         """Handles an image without an output."""
@@ -107,24 +83,21 @@ class Writer(ABC):
     def keep(self, name: str, data: bytes) -> None:  # noqa: B027
         """Adds a file beside images, if the form supports this."""
 
-    @abstractmethod
+    def packed(self) -> bytes | None:
+        """Returns the tar or Parquet file; None where each output is a file."""
+        return None
+
     def close(self) -> int:
-        """Writes what is not written yet.
-
-        Returns:
-            The size in bytes of the tar or Parquet file; 0 where each output is a file.
-
-        Raises:
-            OutputError: The data cannot be written.
-        """
+        """Writes what is not written yet. Returns the size of the tar or Parquet file, or 0."""
+        data = self.packed()
+        if data is None:
+            return 0
+        self._store.write(self._name, data)
+        return len(data)
 
 
 def require_pyarrow() -> None:
-    """Raises an error if pyarrow is not installed, without importing it.
-
-    Raises:
-        MissingPackageError: pyarrow is not installed.
-    """
+    """Raises a MissingPackageError if pyarrow is not installed, without importing it."""
     if not is_installed("pyarrow"):
         msg = "a corpus needs pyarrow, for its rows and for Parquet; install it: pip install 'dfmcodec[corpus]'"
         raise MissingPackageError(msg)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ from itertools import repeat
 from typing import Any
 
 from dfmcodec.corpus.forms.entry import Budget, Entry, Writer, require_pyarrow, without_dot
+from dfmcodec.corpus.job import Job
 from dfmcodec.corpus.places import followed
 from dfmcodec.corpus.sources import Item
 from dfmcodec.corpus.store import Store, open_url, read_url
@@ -34,24 +35,14 @@ _FEATURES = b"huggingface"  # metadata key that says which columns are images
 
 @dataclass(frozen=True)
 class Row:
-    """Row of a source.
+    """Row of a source."""
 
-    Args:
-        table: All columns, as a `pyarrow.Table` of one row.
-        column: The index of the column that the output replaces; None to add one.
-    """
-
-    table: Any
-    column: int | None
+    table: Any  # all columns, as a `pyarrow.Table` of one row
+    column: int | None  # index of the column that the output replaces; None to add one
 
 
-def row_count(source: str, column: str | None, places: Sequence[str]) -> int:
+def row_count(job: Job, source: str) -> int:
     """Returns the number of rows of a Parquet file, after checking its columns.
-
-    Args:
-        source: The file.
-        column: The column of images or of their names; None to find a column of images.
-        places: The allowed places of names, from `places.places_of`.
 
     Raises:
         DfmError: The file cannot be read.
@@ -59,17 +50,17 @@ def row_count(source: str, column: str | None, places: Sequence[str]) -> int:
             names and no places are allowed.
     """
     with _opened(source) as (file, _):
-        _, kind = _image_column(file.schema_arrow, column, source)
-        if kind == "name" and not places:
+        _, kind = _image_column(file.schema_arrow, job.column, source)
+        if kind == "name" and not job.places:
             msg = (
-                f"{source}: the column {column} has names of images, which are read only with --follow and a folder "
-                "or the beginning of a URL"
+                f"{source}: the column {job.column} has names of images, which are read only with --follow and a "
+                "folder or the beginning of a URL"
             )
             raise ConfigError(msg)
         return int(file.metadata.num_rows)
 
 
-def entries(item: Item, column: str | None, places: Sequence[str], skips_links: bool) -> Iterator[Entry]:
+def entries(job: Job, item: Item) -> Iterator[Entry]:
     """Yields the images of rows.
 
     Raises:
@@ -77,12 +68,12 @@ def entries(item: Item, column: str | None, places: Sequence[str], skips_links: 
         ConfigError: As in `row_count`.
     """
     with _opened(item.source) as (file, stream):
-        index, kind = _image_column(file.schema_arrow, column, item.source)
+        index, kind = _image_column(file.schema_arrow, job.column, item.source)
         replaced = None if kind == "name" else index
         for number, table in _rows(file, stream, item):
             try:
                 data, path = _image_of(table.column(index)[0], kind)
-                read = _reader(data, path, item.source, places, skips_links)
+                read = _reader(job, item.source, data, path)
             except ValueError:  # text that is not UTF-8
                 data, path, read = None, "", partial(_fail, "the name of its image is not UTF-8")
             name = _name_of(path, data is not None) if kind == "image" else ""
@@ -176,11 +167,7 @@ def _unpacked_bytes(group: Any, file: Any, chosen: Iterable[int]) -> int:
 
 
 def _image_column(schema: Any, column: str | None, source: str) -> tuple[int, str]:
-    """Returns the index of the image column, and its contents: "image", "bytes" or "name".
-
-    Raises:
-        ConfigError: As in `row_count`.
-    """
+    """Returns the index of the image column, and its contents: "image", "bytes" or "name"."""
     kinds = {field.name: _kind(field.type) for field in schema}
     if column is None:
         image_columns = [name for name, kind in kinds.items() if kind == "image"]
@@ -207,10 +194,8 @@ def _kind(type_: Any) -> str | None:
 
 
 def _image_of(scalar: Any, kind: str) -> tuple[bytes | None, str]:
-    """Returns the bytes of the image of a row, or None, and its path or name, or "".
-
-    Raises:
-        ValueError: The path is not UTF-8.
+    """Returns the bytes of the image of a row, or None, and its path or name, or "". Raises a
+    ValueError if the path is not UTF-8.
     """
     value = scalar.as_py()
     given = {"bytes": value, "path": value} if kind != "image" else value or {}
@@ -227,31 +212,24 @@ def _name_of(path: str, has_bytes: bool) -> str:
     return name if has_bytes or (name and fault_of_name(name) is None) else ""
 
 
-def _number_name(number: int, path: str = "", data: bytes | None = None) -> str:
-    """The name of the output of a row that gives none. Its extension is that of the path, if this
-    is one of an image.
-    """
+def _number_name(number: int, path: str, data: bytes | None) -> str:
+    """Returns the name of the output of a row without a name, with the extension of its path."""
     suffix = _SUFFIX.search(path)
     if suffix is not None and suffix[0].lower() in IMAGE_SUFFIXES | {EXTENSION}:
         return f"{number:09d}{suffix[0]}"
     return f"{number:09d}{EXTENSION if data is not None and data.startswith(DFM_MAGIC) else ''}"
 
 
-def _reader(data: bytes | None, path: str, table: str, places: Sequence[str], skips_links: bool) -> Callable[[], bytes]:
+def _reader(job: Job, table: str, data: bytes | None, path: str) -> Callable[[], bytes]:
     """Returns a function that reads the image of a row."""
     if data is not None:
         return lambda: data
     if not path:
         return partial(_fail, "the row has no image")
-    return lambda: read_url(followed(path, table, places, skips_links), redirects=False)
+    return lambda: read_url(followed(path, table, job.places, job.skips_links), redirects=False)
 
 
 def _fail(message: str) -> bytes:
-    """Raises the error for a row without an image.
-
-    Raises:
-        ImageError: Always.
-    """
     raise ImageError(message)
 
 
@@ -272,17 +250,12 @@ def _opened(source: str) -> Iterator[tuple[Any, Any]]:
 
 
 class ParquetWriter(Writer):
-    """Writer that collects outputs in memory and writes one Parquet file. Other columns of a
-    Parquet source are unchanged. A row whose image failed has no image.
-
-    Args:
-        store: The output store.
-        name: The name of the file.
+    """Writer of one Parquet file in memory. Other columns of a Parquet source are unchanged. A row
+    whose image failed has no image.
     """
 
     def __init__(self, store: Store, name: str) -> None:
-        self._store = store
-        self._name = name
+        super().__init__(store, name)
         self._images: list[dict[str, Any] | None] = []
         self._rows: list[Row] = []
 
@@ -295,7 +268,7 @@ class ParquetWriter(Writer):
             self._images.append(None)
             self._rows.append(entry.row)
 
-    def close(self) -> int:
+    def packed(self) -> bytes:
         import pyarrow
         import pyarrow.parquet
 
@@ -314,6 +287,4 @@ class ParquetWriter(Writer):
             table = table.replace_schema_metadata({_FEATURES: json.dumps(features).encode()})
         file = io.BytesIO()
         pyarrow.parquet.write_table(table, file)
-        data = file.getvalue()
-        self._store.write(self._name, data)
-        return len(data)
+        return file.getvalue()

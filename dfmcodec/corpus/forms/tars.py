@@ -1,6 +1,4 @@
-"""Corpora of tars in WebDataset format: members with the same name up to the first dot form a
-sample.
-"""
+"""Corpora of tars in WebDataset format, in which members form samples by their names."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ import io
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from dfmcodec.corpus.forms.entry import NO_SUFFIX, Entry, Writer, without_dot
 from dfmcodec.corpus.sources import Item
@@ -28,8 +26,7 @@ def is_image_member(name: str) -> bool:
 
 
 def entries(item: Item) -> Iterator[Entry]:
-    """Yields the members of a tar that are files, reading sequentially. Nothing is unpacked to
-    disk.
+    """Yields the members of a tar that are no folders, in order. Nothing is unpacked to disk.
 
     Raises:
         DfmError: The tar cannot be opened.
@@ -58,36 +55,27 @@ def _reader(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], bytes
 
     def read() -> bytes:
         if not member.isfile():
-            msg = f"{member.name} is a link or a device, not a file; make the tar without such members"
-            raise ImageError(msg)
-        if member.size > MAX_HELD_BYTES:
-            msg = f"{member.name} has more than {MAX_HELD_BYTES >> 20} MiB, the limit for a member"
-            raise ImageError(msg)
-        if member.issparse():  # a few bytes in the tar can represent any number of zeros
-            msg = f"{member.name} is sparse: the tar does not hold all of its bytes; make the tar without --sparse"
-            raise ImageError(msg)
-        try:
-            file: IO[bytes] | None = tar.extractfile(member)
-            return b"" if file is None else file.read()
-        except (tarfile.TarError, OSError) as error:
-            msg = f"{member.name} cannot be read: {error}; the tar may be cut off"
-            raise ImageError(msg) from error
+            fault = "is a link or a device, not a file; make the tar without such members"
+        elif member.size > MAX_HELD_BYTES:
+            fault = f"has more than {MAX_HELD_BYTES >> 20} MiB, the limit for a member"
+        elif member.issparse():  # a few bytes in the tar can represent any number of zeros
+            fault = "is sparse: the tar does not hold all of its bytes; make the tar without --sparse"
+        else:
+            try:
+                return cast("IO[bytes]", tar.extractfile(member)).read()
+            except (tarfile.TarError, OSError) as error:
+                fault = f"cannot be read: {error}; the tar may be cut off"
+        msg = f"{member.name} {fault}"
+        raise ImageError(msg)
 
     return read
 
 
 class TarWriter(Writer):
-    """Writer that collects outputs in memory and writes one tar. The tar does not depend on the
-    time or host.
-
-    Args:
-        store: The output store.
-        name: The name of the tar.
-    """
+    """Writer of one tar in memory. The tar does not depend on the time or host."""
 
     def __init__(self, store: Store, name: str) -> None:
-        self._store = store
-        self._name = name
+        super().__init__(store, name)
         self._bytes = io.BytesIO()
         self._tar = tarfile.open(fileobj=self._bytes, mode="w", format=tarfile.PAX_FORMAT)
 
@@ -99,8 +87,6 @@ class TarWriter(Writer):
         member.size = len(data)
         self._tar.addfile(member, io.BytesIO(data))
 
-    def close(self) -> int:
+    def packed(self) -> bytes:
         self._tar.close()
-        data = self._bytes.getvalue()
-        self._store.write(self._name, data)
-        return len(data)
+        return self._bytes.getvalue()

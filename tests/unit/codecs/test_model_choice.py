@@ -227,3 +227,11 @@ def test_the_progress_of_two_models_is_one(encode_to: Encode) -> None:
     encode_to(outcomes, config, on_progress=lambda progress: seen.append((progress.what, progress.fraction)))
     of_file = ("40.00 dB, 9 bytes", 1.0)
     assert seen == [("wavelet", pytest.approx(0.025)), ("overfitted", pytest.approx(0.525)), of_file]
+
+
+def test_an_overfitted_file_that_ends_early_is_replaced_by_a_better_quick_one() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (40, 48, 3), dtype=np.uint8)
+    report = dfmcodec.encode(noise, model="overfitted", size=1500, training_steps=9, time_limit_s=1e-6).report
+    assert report.stop_reason == "time limit"
+    assert report.architecture.model is Model.WAVELET
+    assert report.config.training_steps == 9

@@ -15,7 +15,6 @@ from dfmcodec.codecs.registry import Model
 from dfmcodec.container.contents import Ancillary
 from dfmcodec.errors import (
     BadMagicError,
-    ConfigError,
     CorruptError,
     FormatError,
     LimitError,
@@ -132,11 +131,3 @@ def test_hostile_sizes_are_refused_before_memory_is_spent():
     content[12:15] = bytes([64, 64, 64])
     with pytest.raises(CorruptError, match="frequencies"):
         container.read(with_crc(bytes(content)))
-
-
-def test_symbols_must_fit_the_architecture():
-    model = some_model()
-    with pytest.raises(ConfigError, match="symbols"):
-        QuantizedNetwork(model.architecture, 4, 4, model.symbols[:-1], model.step_indices)
-    with pytest.raises(ConfigError, match="step sizes"):
-        QuantizedNetwork(model.architecture, 4, 4, model.symbols, model.step_indices[:-1])

@@ -16,7 +16,6 @@ from dfmcodec.corpus import engines, tasks
 from dfmcodec.corpus.engines import DASK, LOCAL, Engine
 from dfmcodec.corpus.jobs import Part, plan_of, progress, retry_failed
 from dfmcodec.corpus.jobs import failures as failed_images
-from dfmcodec.corpus.records import commit_name, rows_name
 from dfmcodec.corpus.shards import Shard
 from dfmcodec.corpus.store import open_store
 from dfmcodec.errors import ConfigError, DfmError, MissingPackageError
@@ -128,16 +127,16 @@ def test_failed_images_are_named_and_tried_again(source, store):
 @pytest.mark.parametrize(
     ("name", "ask"),
     [
-        (commit_name, lambda store, plan: progress(store, plan, Part())),
-        (rows_name, lambda store, plan: list(failed_images(store, plan))),
+        ("_dfm/00000.json", lambda store, plan: progress(store, plan, Part())),
+        ("_dfm/00000.rows.parquet", lambda store, plan: list(failed_images(store, plan))),
     ],
     ids=["commit", "rows"],
 )
 def test_damaged_records_are_named(source, store, name, ask):
     (source / "000.png").write_bytes(b"")
     run(store, encode_job(source, size=10))
-    store.write(name(0), b"{")
-    with pytest.raises(DfmError, match=f"{name(0)} is .*damaged"):
+    store.write(name, b"{")
+    with pytest.raises(DfmError, match=f"{name} is .*damaged"):
         ask(store, plan_of(store))
 
 

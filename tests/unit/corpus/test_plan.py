@@ -59,7 +59,7 @@ def test_sources_that_changed_are_refused(source, store, tmp_path):
 @pytest.mark.parametrize("damage", [lambda data: data + b"{}\n", lambda data: data[:-2], lambda data: b""])
 def test_a_list_that_changed_is_refused_before_work(source, store, tmp_path, damage):
     planned(store, pack_job(source))
-    path = tmp_path / "out" / plans.list_name(1)
+    path = tmp_path / "out" / "_dfm/00001.list"
     path.write_bytes(damage(path.read_bytes()))
     results, progress = run(store, pack_job(source))
     (error,) = (result.error for result in results if result.error)

@@ -153,7 +153,7 @@ def test_rows_without_notices_are_read(source, tmp_path):
 
     store = open_store(str(tmp_path / "out"))
     run(store, pack_job(source, size=10))
-    rows, path = read_rows(store, 0), tmp_path / "out" / records.rows_name(0)
+    rows, path = read_rows(store, 0), tmp_path / "out" / "_dfm/00000.rows.parquet"
     pyarrow.parquet.write_table(pyarrow.parquet.read_table(path).drop_columns("notices"), path)
     assert read_rows(store, 0) == rows
 
@@ -346,7 +346,7 @@ def test_a_damaged_note_of_a_try(source, tmp_path, data):
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"done": "5"}', b'{"done": null}', b'{"done": -1}', b'{"more": 1}'])
 def test_a_damaged_commit(source, tmp_path, data):
     store = open_store(str(tmp_path / "out"))
-    store.write(records.commit_name(0), data)
+    store.write("_dfm/00000.json", data)
     with pytest.raises(DfmError, match=r"00000.json is damaged; delete it to do its shard again"):
         read_commit(store, 0)
 
@@ -357,7 +357,7 @@ def test_foreign_rows(source, tmp_path, change):
 
     store = open_store(str(tmp_path / "out"))
     run(store, pack_job(source, size=10))
-    path = tmp_path / "out" / records.rows_name(0)
+    path = tmp_path / "out" / "_dfm/00000.rows.parquet"
     table = pyarrow.parquet.read_table(path)
     pyarrow.parquet.write_table(table.drop_columns("source") if change is None else change(table), path)
     with pytest.raises(DfmError, match=r"00000.rows.parquet is missing or damaged; delete _dfm/00000.json to do its"):

@@ -136,7 +136,7 @@ def test_what_has_no_end_is_not_read(tmp_path, store, monkeypatch):
     ],
 )
 def test_urls_are_followed_below_a_prefix(monkeypatch, place, name, is_followed):
-    monkeypatch.setattr(followed_places, "check_scheme", lambda scheme: None)
+    monkeypatch.setattr(followed_places, "file_system_class", lambda scheme: None)
     places = places_of([place])
     if is_followed:
         assert followed(name, "/in.parquet", places) == name

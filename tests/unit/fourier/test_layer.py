@@ -110,5 +110,5 @@ def test_full_set_splits_and_truncated_does_not():
 def test_published_weight_count():
     """The publication's 11.7 % of a 200x200 crop: 3,504 float weights."""
     arch = CoordinateArchitecture(3, depth=6, width=6, order=6)
-    assert arch.float_bytes == 4 * 3504
+    assert sum(2 * layer.frequency_count * layer.outputs for layer in arch.layers()) == 3504
     assert arch.weight_count == 3504 - 5 * 6 - 3

@@ -20,7 +20,6 @@ from dfmcodec.codecs.overfitted.context import FEATURES, GridNetwork, LevelNetwo
 from dfmcodec.codecs.overfitted.encode.fit import Fit
 from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.encode.quantize import delta_scales, flat_deltas, pretrained_networks
-from dfmcodec.codecs.overfitted.encode.synthesis import NEARLY_LINEAR, STEEP, LayerStart
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
 from dfmcodec.codecs.overfitted.weights import (
     CONTEXT_DELTAS,
@@ -37,6 +36,7 @@ from dfmcodec.files.arrays import read_arrays, write_arrays
 from dfmcodec.weights.registry import OVERFITTED_FINE, OVERFITTED_SMALL
 from training import overfitted as training
 from training.overfitted import crops_of, main, side_by_side, weight_arrays, widened
+from training.start import NEARLY_LINEAR, STEEP, LayerStart, start_networks
 
 WIDTH = CONTEXT_WIDTH = 8
 STEPS = (*training.SYNTHESIS_STEPS.values(), *training.CONTEXT_STEPS.values())  # of each kind
@@ -46,7 +46,7 @@ LIFT, LAYER, BYPASS, STAGES = map(DELTA_NAMES.index, ("lift", "layer", "bypass",
 @pytest.fixture(scope="module")
 def start() -> Networks:
     """Networks of integers, which those of pretrained weights are."""
-    random = Networks.start(0, WIDTH, CONTEXT_WIDTH)
+    random = start_networks(0, WIDTH, CONTEXT_WIDTH)
     return pretrained_networks(OverfittedWeights.from_arrays(weight_arrays(random, [random])))
 
 
@@ -227,7 +227,7 @@ def test_the_command_writes_weights(pictures: Path, tmp_path: Path, monkeypatch:
     assert (weights.width, len(weights.network.w1)) == (WIDTH, CONTEXT_WIDTH)
     assert "2 crops together" in result.output
     assert "crop 0" in result.output
-    fresh = Networks.start(0, WIDTH, CONTEXT_WIDTH)
+    fresh = start_networks(0, WIDTH, CONTEXT_WIDTH)
     for new, old in zip(pretrained_networks(weights).synthesis, fresh.synthesis, strict=True):
         assert (new != old).any()
 
@@ -282,7 +282,7 @@ def test_random_phases_start_steep_or_small(
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     (path,) = tmp_path.iterdir()
-    synthesis, expected = read_arrays(path), Networks.start(0, WIDTH, layer=layer).synthesis
+    synthesis, expected = read_arrays(path), start_networks(0, WIDTH, layer=layer).synthesis
     assert_array_equal(synthesis["machine_lift"], expected.lift)
     assert_array_equal(synthesis["machine_layer"], expected.layer)
 
@@ -360,9 +360,9 @@ def test_options_at_the_ends_of_their_ranges_are_taken(pictures: Path, tmp_path:
 def test_the_widest_contexts_are_the_last_that_are_exact() -> None:
     """Pretrained weights of wider ones would be refused after its fits."""
     widest = training.LARGEST_CONTEXT_WIDTH
-    OverfittedWeights.from_arrays(weight_arrays(Networks.start(0, WIDTH, widest)))
+    OverfittedWeights.from_arrays(weight_arrays(start_networks(0, WIDTH, widest)))
     with pytest.raises(DfmError, match="not the same on all hosts"):
-        OverfittedWeights.from_arrays(weight_arrays(Networks.start(0, WIDTH, widest + 1)))
+        OverfittedWeights.from_arrays(weight_arrays(start_networks(0, WIDTH, widest + 1)))
 
 
 @pytest.mark.parametrize(
@@ -395,7 +395,7 @@ def test_a_damaged_installation_is_reported_in_one_line(
 
 def test_long_fits_start_from_the_file_of_weights(pictures: Path, tmp_path: Path, still: list[float]) -> None:
     path, out = tmp_path / "own.npz", tmp_path / "weights"
-    own = weight_arrays(Networks.start(5, WIDTH, 26))
+    own = weight_arrays(start_networks(5, WIDTH, 26))
     write_arrays(path, own)
     result = CliRunner().invoke(main, [str(pictures), "--out", str(out), "--start", str(path)])
     assert result.exit_code == 0, result.output
@@ -411,7 +411,7 @@ def test_long_fits_start_from_the_file_of_weights(pictures: Path, tmp_path: Path
 def test_a_start_that_holds_no_weights_are_refused(
     pictures: Path, tmp_path: Path, still: list[float], without: str, words: str
 ) -> None:
-    arrays = weight_arrays(Networks.start(5, WIDTH))
+    arrays = weight_arrays(start_networks(5, WIDTH))
     path, out = tmp_path / "own.npz", tmp_path / "weights"
     write_arrays(path, {name: array for name, array in arrays.items() if name != without})
     no_archive = tmp_path / "text.npz"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dfmcodec.codecs.coordinate.encode.search import fit_network
 from dfmcodec.codecs.generative.model import GenerativeModel
 from dfmcodec.errors import require
 from dfmcodec.image import Image
 from dfmcodec.search.encoder import WITHOUT_FITTING, Encoder
+from dfmcodec.search.job import Job, Outcome
 
 
 def _check(_image: Image, _generator: GenerativeModel | None) -> None:
-    """Raises an error if JAX is missing.
-
-    Raises:
-        MissingPackageError: JAX or Optax is not installed.
-    """
+    """Raises MissingPackageError if JAX or Optax is missing."""
     require("the coordinate codec", "jax", "optax", otherwise=WITHOUT_FITTING)
 
 
-ENCODER = Encoder(fit_network, _check)
+def _encode(job: Job) -> Outcome:
+    from dfmcodec.codecs.coordinate.encode.search import fit_network  # imports JAX
+
+    return fit_network(job)
+
+
+ENCODER = Encoder(_encode, _check)

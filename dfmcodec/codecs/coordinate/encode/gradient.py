@@ -66,9 +66,7 @@ def _backward(
 
 
 def _gradient_of_phases(half: jax.Array, d_half: jax.Array, frequencies: FrequencySet) -> jax.Array:
-    """Returns the gradient with respect to the inputs of one half, from [cos | sin] and their
-    gradients.
-    """
+    """Returns the gradient by the inputs of one half, from [cos | sin] and their gradients."""
     size = half.shape[1] // 2
     by_frequency = half[:, :size] * d_half[:, size:] - half[:, size:] * d_half[:, :size]
     return by_frequency @ (TAU * frequencies.vectors)
@@ -78,15 +76,5 @@ _fourier_sum.defvjp(_forward, _backward)
 
 
 def differentiable_sum(v: jax.Array, a: jax.Array, b: jax.Array, order: int, _xp: object) -> jax.Array:
-    """Computes `fourier_sum` with the derivative of this module, for `deep_fourier_machine`.
-
-    Args:
-        v: float32 [N, m].
-        a: float32 [|K|, n].
-        b: float32 [|K|, n].
-        order: The maximum |k|_1.
-
-    Returns:
-        float32 [N, n].
-    """
+    """Computes `fourier_sum` with the derivative of this module, for `deep_fourier_machine`."""
     return _fourier_sum(v, a, b, order)

@@ -32,26 +32,16 @@ FILL = 0.97  # fraction of the budget that a file should use
 
 @dataclass(frozen=True)
 class Quantizer:
-    """Quantises the weights of one network.
-
-    Args:
-        architecture: The architecture of the network.
-        height: The height of the image, in pixels.
-        width: The width of the image, in pixels.
-        bit_depth: The bits per sample of the image, 8 or 16.
-        sensitivity: The sensitivity of each weight, float32 [weight_count].
-    """
+    """Quantises the weights of one network."""
 
     architecture: CoordinateArchitecture
     height: int
     width: int
     bit_depth: int
-    sensitivity: Float32
+    sensitivity: Float32  # of each weight, float32 [weight_count]
 
     def step_indices(self, common: int) -> tuple[int, ...]:
-        """Returns the step indices of all layers for a common index. A larger index is a finer step
-        size.
-        """
+        """Returns the step indices of all layers for a common index; larger is finer."""
         sizes = self.architecture.layer_sizes()
         means = [float(layer.mean()) for layer in np.split(self.sensitivity, np.cumsum(sizes)[:-1])]
         reference = float(np.exp(np.mean(np.log(np.maximum(means, 1e-12)))))
@@ -60,12 +50,7 @@ class Quantizer:
         return tuple(int(np.clip(common + offset, 0, STEP_COUNT - 1)) for offset in finer)
 
     def quantize(self, weights: Float32, step_indices: tuple[int, ...]) -> QuantizedNetwork:
-        """Quantises weights by rate-distortion optimised rounding.
-
-        Args:
-            weights: float32 [weight_count].
-            step_indices: The step index of each layer.
-        """
+        """Quantises weights, float32 [weight_count], by rate-distortion optimised rounding."""
         steps = step_per_weight(step_indices, self.architecture.layer_sizes())
         nearest = QuantizedNetwork(
             self.architecture, self.height, self.width, quantize(weights, steps), tuple(step_indices), self.bit_depth
@@ -93,10 +78,6 @@ class Quantizer:
                 layer_symbols[group] = np.where(more_error < lmbda * saved_bits, lower, current)
         return symbols
 
-    def file_bytes(self, model: QuantizedNetwork) -> float:
-        """Estimates the size of the file in bytes, without ancillary data."""
-        return estimate_network_bytes(model)
-
     def common_index_for(self, weights: Float32, budget_bytes: float) -> int:
         """Returns the finest common index whose estimated file size fits the budget.
 
@@ -105,7 +86,7 @@ class Quantizer:
         """
 
         def fits(common: int) -> bool:
-            return self.file_bytes(self.quantize(weights, self.step_indices(common))) <= budget_bytes
+            return estimate_network_bytes(self.quantize(weights, self.step_indices(common))) <= budget_bytes
 
         finest = _last_where(fits)
         if finest is None:
@@ -116,9 +97,7 @@ class Quantizer:
     def common_index_of_psnr(
         self, weights: Float32, psnr_of: Callable[[QuantizedNetwork], float], floor_db: float
     ) -> int | None:
-        """Returns the coarsest common index whose decoded image reaches a PSNR; None if
-        none does.
-        """
+        """Returns the coarsest common index that reaches a PSNR; None if none does."""
 
         def falls_short(common: int) -> bool:
             return psnr_of(self.quantize(weights, self.step_indices(common))) < floor_db
@@ -130,9 +109,7 @@ class Quantizer:
 
     def settle(self, weights: Float32, step_indices: tuple[int, ...], budget_bytes: int) -> QuantizedNetwork:
         """Quantises with step sizes near the given ones, so that the written file fits the budget
-        and fills it.
-
-        It changes as few step sizes as possible.
+        and fills it. It changes as few step sizes as possible.
 
         Args:
             weights: float32 [weight_count].

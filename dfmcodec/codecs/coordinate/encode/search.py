@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING
 
 from dfmcodec._types import Float64
 from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
 from dfmcodec.codecs.coordinate.decode import render_model, render_weights
+from dfmcodec.codecs.coordinate.encode.quantize import Quantizer
 from dfmcodec.codecs.coordinate.encode.sizing import choose_architecture, ladder
+from dfmcodec.codecs.coordinate.encode.train import Budget, Fit, Trainer
 from dfmcodec.codecs.coordinate.sections import estimate_network_bytes, side_bytes, write_weights
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.fourier.network import CoordinateArchitecture, axis_positions
@@ -22,17 +23,11 @@ from dfmcodec.search.driver import End, Search, Watch, drive
 from dfmcodec.search.job import Job, NetworkFigures, Outcome, Progress, restarts_text
 from dfmcodec.search.target import Figures, PsnrTarget, SizeTarget
 
-if TYPE_CHECKING:
-    from dfmcodec.codecs.coordinate.encode.train import Fit, Trainer
-
 _AIM = 0.99  # fraction of the budget for the step sizes with which the last part of the fit trains
 
 
 def fit_network(job: Job) -> Outcome:
     """Fits a coordinate network to an image.
-
-    Args:
-        job: The encoding.
 
     Raises:
         ConfigError: Decoders would refuse the network.
@@ -49,11 +44,9 @@ def fit_network(job: Job) -> Outcome:
 
 def _to_size(job: Job, budget_bytes: int) -> Outcome:
     """Returns the best fit whose file has at most `budget_bytes` without ancillary data."""
-    from dfmcodec.codecs.coordinate.encode.quantize import Quantizer
-
     image, config = job.image, job.config
     arch = choose_architecture(config, image, budget_bytes, job.too_small)
-    trainer = _trainer(job, arch)
+    trainer = Trainer(image, arch, config.recipe_settings, config.seed)
     rounded_from = 1 - config.recipe_settings.rounded_fraction
     fit = _fit(job, trainer, 0.0, rounded_from)
     float_psnr = _psnr_of_weights(image, fit, arch)
@@ -74,32 +67,15 @@ def _to_size(job: Job, budget_bytes: int) -> Outcome:
 
 @dataclass(frozen=True)
 class _Trial(Figures):
-    """A network that was fitted for a PSNR.
+    """A network that was fitted for a PSNR."""
 
-    Args:
-        model: The network with the largest step sizes that reach the PSNR; None if none do.
-        float_psnr_db: The PSNR before quantisation.
-        stop_reason: The reason why the fit ended.
-    """
-
-    model: QuantizedNetwork | None
-    float_psnr_db: float
+    model: QuantizedNetwork | None  # with the largest step sizes that reach the PSNR; None if none do
+    float_psnr_db: float  # before quantisation
     stop_reason: str
 
 
 class _Ladder(Search[CoordinateArchitecture, _Trial]):
-    """The search over networks of growing size, until one reaches a PSNR.
-
-    Args:
-        job: The encoding.
-        target: The PSNR.
-
-    Attributes:
-        steps: The number of training steps so far.
-        seconds: The time of these steps, without compilation.
-        restarts: The number of restarts of fits.
-        best_db: The best PSNR before quantisation.
-    """
+    """The search over networks of growing size, until one reaches a PSNR."""
 
     def __init__(self, job: Job, target: PsnrTarget) -> None:
         super().__init__(target)
@@ -114,9 +90,8 @@ class _Ladder(Search[CoordinateArchitecture, _Trial]):
         return True
 
     def trial(self, parameter: CoordinateArchitecture, check: Callable[[], None]) -> _Trial:
-        from dfmcodec.codecs.coordinate.encode.quantize import Quantizer
-
-        image, trainer = self._job.image, _trainer(self._job, parameter)
+        image, config = self._job.image, self._job.config
+        trainer = Trainer(image, parameter, config.recipe_settings, config.seed)
         fit = _fit(self._job, trainer, 0.0, 1.0)
         self.steps, self.seconds = self.steps + fit.steps, self.seconds + fit.seconds
         self.restarts += trainer.restarts
@@ -157,20 +132,10 @@ def _outcome(
     return Outcome(model, estimate_network_bytes(model), figures, steps, seconds, reason, restarts)
 
 
-def _trainer(job: Job, arch: CoordinateArchitecture) -> Trainer:
-    from dfmcodec.codecs.coordinate.encode.train import Trainer
-
-    return Trainer(job.image, arch, job.config.recipe_settings, job.config.seed)
-
-
 def _fit(
     job: Job, trainer: Trainer, start: float, stop: float, rounding: Float64 | None = None, before: Fit | None = None
 ) -> Fit:
-    """Runs a part of the fit; see `Trainer.run`. Progress includes the steps and time of
-    `before`.
-    """
-    from dfmcodec.codecs.coordinate.encode.train import Budget
-
+    """Runs a part of the fit; see `Trainer.run`. Progress includes `before`."""
     config: EncoderConfig = job.config
     limit = config.time_limit_s
     steps = config.training_steps or (inf if limit is not None else config.recipe_settings.steps)

@@ -19,13 +19,8 @@ _MIN_STREAM_BYTES = 8
 
 
 def architecture_of(config: EncoderConfig, channels: int, depth: int, width: int) -> CoordinateArchitecture:
-    """Returns the architecture with a given depth and width and the other settings of the user."""
-    return CoordinateArchitecture(channels, depth, width, config.order or full_order(width))
-
-
-def full_order(width: int) -> int:
-    """Returns the minimum order that has the full frequency set K = {0,1}^m in every layer."""
-    return max(width, 2)
+    """Returns the architecture of a depth and width, with the user's order or full sets."""
+    return CoordinateArchitecture(channels, depth, width, config.order or max(width, 2))
 
 
 def choose_architecture(
@@ -57,8 +52,8 @@ def choose_architecture(
 
 
 def ladder(config: EncoderConfig, image: Image) -> list[CoordinateArchitecture]:
-    """Returns networks of growing size for a PSNR target, each about twice as large as the previous
-    one.
+    """Returns networks of growing size for a PSNR target, each about twice as large as the one
+    before.
 
     Raises:
         ConfigError: Decoders would reject all such networks for this image.
@@ -67,9 +62,7 @@ def ladder(config: EncoderConfig, image: Image) -> list[CoordinateArchitecture]:
 
 
 def _candidates(config: EncoderConfig, image: Image, widths: Iterable[int]) -> list[CoordinateArchitecture]:
-    """Returns the network that the user requests, or networks of some widths, without those that
-    decoders reject by default.
-    """
+    """Returns the user's network, or networks of some widths, that decoders accept by default."""
     if config.depth is not None and config.width is not None:
         candidates = [architecture_of(config, image.channels, config.depth, config.width)]
     else:

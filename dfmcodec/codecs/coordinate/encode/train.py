@@ -34,48 +34,28 @@ _SAMPLE_PEAK = 2.0  # samples span [-1, 1]
 
 @dataclass(frozen=True)
 class Fit:
-    """The result of a fit: the best weights so far.
+    """The result of a fit: the best weights so far."""
 
-    Args:
-        weights: The weights in file order, float32 [weight_count].
-        steps: The number of training steps.
-        seconds: The time of these steps, without compilation.
-        stop_reason: "steps", "time limit", "interrupted" or "diverged".
-    """
-
-    weights: Float32
+    weights: Float32  # in file order, float32 [weight_count]
     steps: int
-    seconds: float
-    stop_reason: str
+    seconds: float  # of these steps, without compilation
+    stop_reason: str  # "steps", "time limit", "interrupted" or "diverged"
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The limits of a fit.
+    """The limits of a fit."""
 
-    Args:
-        steps: The maximum number of training steps; may be infinite.
-        seconds: The maximum time; may be infinite.
-        should_stop: Called during the fit. True ends it.
-    """
-
-    steps: float
-    seconds: float
-    should_stop: Callable[[], bool] = field(default=lambda: False)
+    steps: float  # may be infinite
+    seconds: float  # may be infinite
+    should_stop: Callable[[], bool] = field(default=lambda: False)  # True ends the fit
 
 
 class Trainer:
     """Trains one network on one image. Each run continues from the state of the run before.
 
-    Args:
-        image: The image.
-        architecture: The architecture of the network.
-        recipe: The recipe of the training.
-        seed: The seed of the initial weights and the minibatches.
-
-    Attributes:
-        restarts: The number of restarts from the best weights at a lower learning rate, after a NaN
-            or infinite loss or weight.
+    `restarts` counts restarts from the best weights at a lower learning rate, after a NaN or
+    infinite loss or weight.
     """
 
     def __init__(self, image: Image, architecture: CoordinateArchitecture, recipe: Recipe, seed: int) -> None:
@@ -147,18 +127,12 @@ class Trainer:
         return Fit(np.asarray(best), done, time.perf_counter() - started, reason)
 
     def sensitivity(self, probes: int = 8) -> Float32:
-        """Estimates the sensitivity of each weight: the factor by which its squared error adds to
-        the MSE.
+        """Estimates the factor by which the squared error of each weight adds to the MSE, float32
+        [weight_count].
 
         It is the mean over samples of (d sample / d weight)^2, by Hutchinson's estimator: the mean
-        of the squared gradient of a randomly signed sum of samples is the sum of the squared
-        derivatives.
-
-        Args:
-            probes: The number of random sums.
-
-        Returns:
-            float32 [weight_count].
+        of the squared gradient of a randomly signed sum of samples, over `probes` sums, is the sum
+        of the squared derivatives.
         """
         total = np.zeros(self.architecture.weight_count, dtype=np.float64)
         with calls():
@@ -183,16 +157,7 @@ class Trainer:
         return peak * warm * (_FINAL_RATE + (1 - _FINAL_RATE) * cosine)
 
     def _chunk(self, learning_rate: float, rounding: jax.Array) -> float:
-        """Runs a chunk of training steps.
-
-        Args:
-            learning_rate: The learning rate.
-            rounding: The quantisation step of each weight, float32 [weight_count]; 0 for no
-                rounding.
-
-        Returns:
-            The mean loss; NaN if the loss or a weight is not finite.
-        """
+        """Runs a chunk of training steps; returns the mean loss, NaN if not all is finite."""
         with calls():
             self._key, key = jax.random.split(self._key)
             self._weights, self._state, loss = _train_chunk(
@@ -213,17 +178,13 @@ class Trainer:
 def initial_weights(architecture: CoordinateArchitecture, recipe: Recipe, seed: int) -> Float32:
     """Draws Gaussian initial weights in file order, float32 [weight_count]."""
     rng = np.random.default_rng(seed)
-    layers = []
-    for number, layer in enumerate(architecture.layers()):
-        std = recipe.first_std if number == 0 else recipe.inner_std
-        layers.append(rng.normal(0, std, layer.weight_count))
-    return np.concatenate(layers).astype(np.float32)
+    deviations = [recipe.first_std] + [recipe.inner_std] * (architecture.depth - 1)
+    layers = zip(deviations, architecture.layer_sizes(), strict=True)
+    return np.concatenate([rng.normal(0, std, size) for std, size in layers]).astype(np.float32)
 
 
 def _round_weights(weights: jax.Array, steps: jax.Array) -> jax.Array:
-    """Rounds weights to multiples of their step sizes, with the gradient of the identity; 0 for no
-    rounding.
-    """
+    """Rounds to multiples of step sizes, with the gradient of the identity; 0 for no rounding."""
     safe = jnp.where(steps > 0, steps, 1.0)
     rounded = jnp.where(steps > 0, jnp.rint(weights / safe) * safe, weights)
     return weights + jax.lax.stop_gradient(rounded - weights)
@@ -263,9 +224,7 @@ def _train_chunk(
     learning_rate: float,
     rounding: jax.Array,
 ) -> tuple[jax.Array, Any, jax.Array]:
-    """Runs `CHUNK_STEPS` training steps; returns the weights, the optimiser state and the mean
-    loss.
-    """
+    """Runs `CHUNK_STEPS` training steps; returns weights, optimiser state and mean loss."""
 
     def block_loss(weights: jax.Array, index: jax.Array) -> jax.Array:
         samples = _samples(_round_weights(weights, rounding), architecture, _positions(index, width, height))

@@ -1,3 +1,1 @@
-"""The encoder of the generative codec, which searches the code of an image under a generative
-model.
-"""
+"""The encoder of the generative codec, which searches the code of an image under a model."""

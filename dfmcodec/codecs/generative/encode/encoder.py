@@ -10,12 +10,7 @@ from dfmcodec.search.job import Job, Outcome
 
 
 def _check(image: Image, generator: GenerativeModel | None) -> None:
-    """Rejects an image that cannot have a code under the generative model.
-
-    Raises:
-        MissingPackageError: JAX or Optax is not installed.
-        ImageError: The size, the channels or the bit depth differ from those of the model's images.
-    """
+    """Rejects an image that cannot have a code under the generative model, or a missing package."""
     require("encoding with a generative model", "jax", "optax")
     from dfmcodec.codecs.generative.encode.search import check_image
 

@@ -29,7 +29,7 @@ _BATCH = 128
 def codes_of(
     model: GenerativeModel, images: UInt8, steps: int = STEPS, weights: npt.NDArray[np.floating[Any]] | None = None
 ) -> Float32:
-    """Finds the codes whose images are nearest to given images.
+    """Finds the codes whose images are nearest to given images, float32 [N, code_dim].
 
     The descent starts at the codes of the encoder network, or at the means of the nearest
     components.
@@ -38,11 +38,8 @@ def codes_of(
         model: The generative model.
         images: Images of the model's size, uint8 [N, H, W, C].
         steps: The number of gradient steps on the squared error.
-        weights: The weights of the squared errors of pixels, the same for all images,
-            float [1, H * W]; None for equal weights.
-
-    Returns:
-        float32 [N, code_dim].
+        weights: The weights of the squared errors of pixels, float [1, H * W]; None for equal
+            weights.
     """
     starts = model.encode(images) if model.has_encoder else nearest_means(model, images)
     spread = float(model.density.deviations.mean())
@@ -58,15 +55,7 @@ def codes_of(
 
 
 def nearest_means(model: GenerativeModel, images: UInt8) -> Float32:
-    """Returns for each image the mean of the component whose image is nearest to it.
-
-    Args:
-        model: The generative model.
-        images: Images of the model's size, uint8 [N, H, W, C].
-
-    Returns:
-        float32 [N, code_dim].
-    """
+    """Returns the mean of the component with the image nearest to each, float32 [N, code_dim]."""
     rendered = model.paint(model.density.means).reshape(len(model.density.means), -1).astype(np.float64)
     flat = images.reshape(len(images), -1).astype(np.float64)
     squared = (rendered**2).sum(axis=1) - 2 * flat @ rendered.T
@@ -82,18 +71,10 @@ def descend(
     rate: float,
     weights: npt.NDArray[np.floating[Any]] | None = None,
 ) -> Float32:
-    """Minimises the squared error of samples by Adam, with a cosine learning rate.
+    """Minimises the squared error of samples by Adam, with a cosine learning rate that starts at
+    `rate`.
 
-    Args:
-        model: The generative model.
-        images: Images of the model's size, uint8 [N, H, W, C].
-        codes: The initial codes, float32 [N, code_dim].
-        steps: The number of gradient steps.
-        rate: The initial learning rate.
-        weights: See `codes_of`.
-
-    Returns:
-        The final codes, float32 [N, code_dim].
+    See `codes_of` for the arguments. Starts at `codes`, and returns codes, float32 [N, code_dim].
     """
     use_compilation_cache()
     parameters = model.parameters_of("decoder")

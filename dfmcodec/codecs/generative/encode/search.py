@@ -60,19 +60,12 @@ _CHANNEL_NAMES = {1: "gray", 3: "RGB"}
 
 @dataclass(frozen=True)
 class _Form:
-    """The MSE of samples in [0, 1] at a distance d from a point: error - 2 slope.d + d.curvature d.
+    """The MSE of samples in [0, 1] at distance d from a point: error - 2 slope.d + d.curvature.d"""
 
-    Args:
-        point: The point, along the axes of a component, float64 [D].
-        error: The MSE at the point.
-        slope: float64 [D].
-        curvature: float64 [D, D].
-    """
-
-    point: Float64
-    error: float
-    slope: Float64
-    curvature: Float64
+    point: Float64  # the point, along the axes of a component, float64 [D]
+    error: float  # the MSE at the point
+    slope: Float64  # float64 [D]
+    curvature: Float64  # float64 [D, D]
 
 
 @dataclass(frozen=True)
@@ -123,10 +116,8 @@ class CodeSearch:
         """Returns the tried codes with the lowest MSE + lmbda * bits, the best first.
 
         The nearest quantised codes of every component get a few rounds. The best of them, and the
-        best of earlier calls, get more.
-
-        Args:
-            lmbda: The cost of a bit, as an MSE of samples in [0, 1].
+        best of earlier calls, get more. `lmbda` is the cost of a bit, as an MSE of samples in [0,
+        1].
         """
         candidates = [
             self._improved(form, self._rounded(form, component, step_index), lmbda, _TRIAL_ROUNDS)
@@ -165,17 +156,7 @@ class CodeSearch:
     def _improved(
         self, form: _Form, code: CodeSymbols, lmbda: float, rounds: int, best: _Candidate | None = None
     ) -> _Candidate:
-        """Returns the best candidate of some rounds.
-
-        Each round chooses symbols with the form around the symbols of the previous round.
-
-        Args:
-            form: The first form.
-            code: The first code.
-            lmbda: The cost of a bit, as an MSE of samples in [0, 1].
-            rounds: The maximum number of rounds.
-            best: The initial candidate; None for none.
-        """
+        """Returns the best candidate of some rounds, each with the form around the one before."""
         costs = self._costs(code.component, code.step_index)
         for _ in range(rounds):
             symbols = _descend_axes(form, code.symbols.astype(np.int64), code.step, costs, lmbda)
@@ -218,18 +199,7 @@ class CodeSearch:
 def _descend_axes(
     form: _Form, symbols: npt.NDArray[np.int64], step: float, costs: list[Float64], lmbda: float
 ) -> npt.NDArray[np.int64]:
-    """Minimises a form plus lmbda times the costs of the symbols, by coordinate descent.
-
-    Args:
-        form: The form.
-        symbols: The initial symbols, int64 [D].
-        step: The quantisation step size.
-        costs: The bits of the symbols of each axis; see `CodeSearch._costs`.
-        lmbda: The cost of a bit, as an MSE of samples in [0, 1].
-
-    Returns:
-        The final symbols, int64 [D].
-    """
+    """Minimises a form plus lmbda times the costs of symbols, int64 [D], by coordinate descent."""
     symbols = symbols.copy()
     moved = symbols * step - form.point
     for _ in range(_PASSES):
@@ -257,9 +227,7 @@ def _descend_axes(
 def _linearised(
     parameters: Parameters, architecture: GenerativeArchitecture, mean: Array, axes: Array, along: Array
 ) -> tuple[Array, Array]:
-    """Returns the samples of a code, float32 [C, H * W], and their derivatives with respect to the
-    axes, [C, H * W, D].
-    """
+    """Returns the samples of a code, [C, H * W], and their derivatives by axis, [C, H * W, D]."""
     first, v = pixel_inputs(architecture)
 
     def rendered(along: Array) -> Array:
@@ -270,11 +238,7 @@ def _linearised(
 
 
 def check_image(image: Image, model: GenerativeModel) -> None:
-    """Rejects an image that cannot have a code under the model.
-
-    Raises:
-        ImageError: The size, the channels or the bit depth differ from those of the model's images.
-    """
+    """Raises ImageError if size, channels or bit depth differ from those of the model's images."""
     arch = model.architecture
     if (image.height, image.width) != (arch.height, arch.width):
         size = f"{image.width}x{image.height}"
@@ -297,15 +261,7 @@ class _Code(Figures):
 
 
 class _LmbdaSearch(Search[int, _Code]):
-    """The search for the Lagrange multiplier of a code, by bisection of its logarithm.
-
-    Args:
-        watch: The clock of the encoding.
-        model: The generative model.
-
-    Attributes:
-        codes: The codes of each multiplier that was tried, the best first.
-    """
+    """The search for the Lagrange multiplier of a code, by bisection of its logarithm."""
 
     def __init__(self, watch: Watch, model: GenerativeModel) -> None:
         super().__init__(watch.job.target)
@@ -362,9 +318,6 @@ class _LmbdaSearch(Search[int, _Code]):
 
 def fit_code(job: Job) -> Outcome:
     """Finds the code of an image under the generative model of a job.
-
-    Args:
-        job: The encoding.
 
     Raises:
         TargetUnreachableError: The target cannot be met.

@@ -17,6 +17,7 @@ import optax
 
 from dfmcodec._types import Array, Float32, UInt8
 from dfmcodec.codecs.generative.training.data import ImageSet
+from dfmcodec.codecs.generative.training.evaluate import in_batches
 from dfmcodec.errors import ImageError
 from dfmcodec.fourier.jax_backend import use_compilation_cache
 
@@ -31,15 +32,12 @@ Weights = dict[str, Array]
 
 
 def train_classifier(data: ImageSet, epochs: int = 12, seed: int = 0) -> Weights:
-    """Trains the classifier.
+    """Trains the classifier on images with labels; returns its weights, by name, float32.
 
     Args:
         data: Images with labels.
         epochs: The average number of times that each image is used.
         seed: The seed of the initial weights and the batches.
-
-    Returns:
-        The weights, by name, float32.
 
     Raises:
         ImageError: The images have no labels.
@@ -63,24 +61,16 @@ def train_classifier(data: ImageSet, epochs: int = 12, seed: int = 0) -> Weights
 
 
 def classify(weights: Weights, images: UInt8) -> tuple[Float32, Float32]:
-    """Computes the features and class probabilities of images.
-
-    Args:
-        weights: The weights of the classifier.
-        images: uint8 [N, H, W, C].
-
-    Returns:
-        The features, float32 [N, FEATURES], and the probabilities, float32 [N, classes].
+    """Computes the features, float32 [N, FEATURES], and class probabilities, float32 [N, classes],
+    of images, uint8 [N, H, W, C].
     """
     use_compilation_cache()
-    features, probabilities = [], []
-    for start in range(0, len(images), _EVALUATED):
-        batch = images[start : start + _EVALUATED]
-        padded = np.pad(batch, [(0, _EVALUATED - len(batch)), (0, 0), (0, 0), (0, 0)])
-        feature, logits = _evaluate(weights, jnp.asarray(padded))
-        features.append(np.asarray(feature)[: len(batch)])
-        probabilities.append(np.asarray(jax.nn.softmax(logits))[: len(batch)])
-    return np.concatenate(features), np.concatenate(probabilities)
+
+    def evaluate(batch: UInt8) -> tuple[Array, Array]:
+        features, logits = _evaluate(weights, jnp.asarray(batch))
+        return features, jax.nn.softmax(logits)
+
+    return in_batches(evaluate, images, _EVALUATED)
 
 
 def accuracy(weights: Weights, data: ImageSet) -> float:
@@ -106,9 +96,7 @@ def _initial(shape: tuple[int, ...], classes: int, rng: np.random.Generator) -> 
 
 
 def _forward(weights: Weights, images: Array, key: Array | None) -> tuple[Array, Array]:
-    """Computes features, float32 [N, FEATURES], and logits, [N, classes], with dropout if there is
-    a key.
-    """
+    """Computes features [N, FEATURES] and logits [N, classes], with dropout if there is a key."""
     x = images.astype(jnp.float32) / 127.5 - 1
     for index in range(len(_STAGES)):
         x = jax.lax.conv_general_dilated(

@@ -30,16 +30,10 @@ _IDX_UBYTE = b"\0\0\x08"
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A set of images of one size.
+    """A set of images of one size."""
 
-    Args:
-        images: uint8 [N, H, W, C] with C = 1 or 3.
-        labels: The class of each image, counted from 0 without gaps, int64 [N]; None if the classes
-            are unknown.
-    """
-
-    images: UInt8
-    labels: Labels | None = None
+    images: UInt8  # uint8 [N, H, W, C] with C = 1 or 3
+    labels: Labels | None = None  # the class of each image, from 0 without gaps, int64 [N]; None if unknown
 
     def __len__(self) -> int:
         return len(self.images)
@@ -101,11 +95,7 @@ def _check_sides(images: npt.NDArray[np.generic], path: Path) -> None:
 
 
 def _checked(images: npt.NDArray[np.generic], labels: npt.NDArray[np.generic] | None, path: Path) -> ImageSet:
-    """Creates a set from the arrays of a file.
-
-    Raises:
-        ImageError: An array has the wrong type or shape.
-    """
+    """Creates a set from the arrays of a file; raises ImageError for a wrong type or shape."""
     if images.ndim == 3:
         images = images[..., None]
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape:
@@ -135,13 +125,10 @@ def _read_idx_set(path: Path) -> ImageSet:
 
 
 def read_idx(path: Path) -> UInt8:
-    """Reads an IDX file of bytes.
+    """Reads the array of an IDX file of bytes, uint8, in its own shape.
 
     Such a file has 00 00 08, the number of dimensions, each dimension as 4 bytes (big-endian), and
     the bytes of the array.
-
-    Returns:
-        The array in its own shape, uint8.
 
     Raises:
         ImageError: The file is not an IDX file, or it is damaged or truncated.
@@ -157,14 +144,7 @@ def read_idx(path: Path) -> UInt8:
 
 
 def _read_idx_array(file: BufferedReader | gzip.GzipFile, path: Path) -> UInt8:
-    """Reads the array of an IDX file. It unpacks no more than the header declares.
-
-    Raises:
-        ImageError: See `read_idx`.
-        OSError: The file cannot be read.
-        EOFError: A packed file ends early.
-        zlib.error: A packed file is damaged.
-    """
+    """Reads the array of an IDX file. It unpacks no more than the header declares."""
     head = file.read(4)
     sides = file.read(4 * head[3]) if head[:3] == _IDX_UBYTE and len(head) == 4 else b""
     if not 4 <= len(sides) == 4 * head[3] <= 4 * _MAX_DIMENSIONS:

@@ -1,16 +1,13 @@
-"""Evaluation of a generative model: its samples and reconstructions, compared with
-held-out images.
-"""
+"""Evaluation of a generative model: samples and reconstructions, compared with held-out images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from dfmcodec._types import Float32, UInt8
+from dfmcodec._types import Array, Float32, UInt8
 from dfmcodec.codecs.generative.training import measures
 from dfmcodec.codecs.generative.training.data import ImageSet
 from dfmcodec.metrics import psnr_of_mse
@@ -21,37 +18,28 @@ _PEAK = 255.0
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The measures of a model.
+    """The measures of a model."""
 
-    Args:
-        samples: The number of samples, and of the held-out images that they are compared with.
-        frechet_distance: The Frechet distance between the features of both; lower is better.
-        precision: The fraction of samples that are near held-out images.
-        recall: The fraction of held-out images that are near samples.
-        classifier_score: The Inception score, computed with the classifier.
-        neighbour_mse: The MSE between generated images and their nearest training images, for
-            values in [0, 1].
-        held_out_neighbour_mse: The same for held-out images: the value expected of a model that
-            does not copy.
-        reconstruction_psnr_db: The PSNR of held-out images that are rendered from their codes; None
-            if they were not reconstructed.
-        reconstruction_frechet_distance: The Frechet distance of these reconstructions; None if
-            there are none.
-    """
+    samples: int  # the number of samples, and of the held-out images that they are compared with
+    frechet_distance: float  # the Frechet distance between the features of both; lower is better
+    precision: float  # the fraction of samples that are near held-out images
+    recall: float  # the fraction of held-out images that are near samples
+    classifier_score: float  # the Inception score, computed with the classifier
+    neighbour_mse: float  # the MSE between generated images and their nearest training images, for values in [0, 1]
+    held_out_neighbour_mse: float  # the same for held-out images: the value expected of a model that does not copy
+    reconstruction_psnr_db: float | None  # of held-out images, rendered from their codes; None without these
+    reconstruction_frechet_distance: float | None  # of these reconstructions
 
-    samples: int
-    frechet_distance: float
-    precision: float
-    recall: float
-    classifier_score: float
-    neighbour_mse: float
-    held_out_neighbour_mse: float
-    reconstruction_psnr_db: float | None
-    reconstruction_frechet_distance: float | None
 
-    def as_dict(self) -> dict[str, Any]:
-        """Returns plain values for reports."""
-        return asdict(self)
+def in_batches(evaluate: Callable[[UInt8], tuple[Array, Array]], images: UInt8, size: int) -> tuple[Float32, Float32]:
+    """Computes features and class probabilities in batches of one size, to compile once."""
+    results = []
+    for start in range(0, len(images), size):
+        batch = images[start : start + size]
+        padded = np.pad(batch, [(0, size - len(batch)), (0, 0), (0, 0), (0, 0)])
+        results.append([np.asarray(values)[: len(batch)] for values in evaluate(padded)])
+    features, probabilities = (np.concatenate(parts) for parts in zip(*results, strict=True))
+    return features, probabilities
 
 
 def evaluate(

@@ -20,24 +20,15 @@ _TRAINED_ON = "trained_on"  # the array of a classifier's file that identifies i
 
 @dataclass(frozen=True)
 class FeatureSource:
-    """A network that computes features.
-
-    Args:
-        classify: Returns the features and class probabilities of images.
-        description: The description of the network, for reports.
-    """
+    """A network that computes features."""
 
     classify: Classify
-    description: str
+    description: str  # of the network, for reports
 
 
 def classifier(train: ImageSet, held_out: ImageSet, path: Path | None) -> FeatureSource:
-    """Returns the small classifier, read from a file or trained on the training images.
-
-    Args:
-        train: The images to train on.
-        held_out: The images on which its accuracy is measured.
-        path: The file of the classifier. If it does not exist, it is written. None for no file.
+    """Returns the small classifier, read from a file or trained on the training images. A file that
+    does not exist is written.
 
     Raises:
         ImageError: The images have no classes, or the file has a classifier of other images or

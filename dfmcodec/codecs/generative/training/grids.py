@@ -10,15 +10,7 @@ _GRAY = 128
 
 
 def grid(images: UInt8, columns: int) -> UInt8:
-    """Joins images in rows of `columns` images, with one pixel of grey between them.
-
-    Args:
-        images: uint8 [N, H, W, C].
-        columns: The number of images in a row.
-
-    Returns:
-        uint8 [H', W', C].
-    """
+    """Joins images, uint8 [N, H, W, C], in rows, one grey pixel apart: uint8 [H', W', C]."""
     count, height, width, channels = images.shape
     joined = np.full((*grid_size(count, height, width, columns), channels), _GRAY, np.uint8)
     for index, image in enumerate(images):
@@ -28,24 +20,13 @@ def grid(images: UInt8, columns: int) -> UInt8:
 
 
 def grid_size(count: int, height: int, width: int, columns: int) -> tuple[int, int]:
-    """Returns the height and width of a grid of the given number of images, in rows of the given
-    length.
-    """
+    """Returns the height and width of a grid of images in rows of `columns`."""
     rows = -(-count // columns)
     return rows * (height + 1) - 1, columns * (width + 1) - 1
 
 
 def pairs(above: UInt8, below: UInt8, columns: int) -> UInt8:
-    """Joins pairs of images in a grid: under each row of one set is the row of the other.
-
-    Args:
-        above: uint8 [N, H, W, C].
-        below: uint8 [N, H, W, C].
-        columns: The number of images in a row.
-
-    Returns:
-        uint8 [H', W', C].
-    """
+    """Joins pairs of images, uint8 [N, H, W, C]: under each row of one set, one of the other."""
     rows = []
     for start in range(0, len(above), columns):
         for images in (above, below):
@@ -56,14 +37,8 @@ def pairs(above: UInt8, below: UInt8, columns: int) -> UInt8:
 
 
 def between_ends(ends: Float32, number: int) -> Float32:
-    """Returns equidistant codes on lines between codes.
-
-    Args:
-        ends: The codes at both ends of each line, float32 [N, 2, D].
-        number: The number of codes on each line, including its ends.
-
-    Returns:
-        float32 [N * number, D], line after line.
+    """Returns `number` equidistant codes on each line between two codes, ends included: float32 [N,
+    2, D] -> [N * number, D], line after line.
     """
     parts = np.linspace(0, 1, number, dtype=np.float32)[None, :, None]
     codes: Float32 = ((1 - parts) * ends[:, :1] + parts * ends[:, 1:]).reshape(-1, ends.shape[2])

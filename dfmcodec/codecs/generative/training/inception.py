@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Array, Float32, UInt8
+from dfmcodec.codecs.generative.training.evaluate import in_batches
 from dfmcodec.errors import ImageError
 from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
 
@@ -43,21 +44,13 @@ Weights = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution without bias, followed by batch normalisation and rectification.
+    """A convolution without bias, followed by batch normalisation and rectification."""
 
-    Args:
-        name: The name of its arrays, without the prefix of the block.
-        outputs: The number of output channels.
-        kernel: The height and width of the kernel.
-        stride: The stride along both axes.
-        padded: Indicates whether the input is padded with zeros ("SAME").
-    """
-
-    name: str
+    name: str  # the name of its arrays, without the prefix of the block
     outputs: int
-    kernel: tuple[int, int] = (1, 1)
+    kernel: tuple[int, int] = (1, 1)  # height and width
     stride: int = 1
-    padded: bool = True
+    padded: bool = True  # whether the input is padded with zeros ("SAME")
 
 
 def _maxima(x: Array, stride: int = 1, padding: str = "SAME") -> Array:
@@ -156,9 +149,7 @@ BLOCKS: dict[str, Block] = {  # by the prefix of their arrays' names
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
-    """Returns the names and shapes of the network's arrays, as in PyTorch; kernels [outputs,
-    inputs, ..].
-    """
+    """Returns the names and shapes of arrays, as in PyTorch; kernels [outputs, inputs, ..]."""
     expected: dict[str, tuple[int, ...]] = {}
     inputs = 3
     for prefix, block in BLOCKS.items():
@@ -179,13 +170,10 @@ def shapes() -> dict[str, tuple[int, ...]]:
 def check_weights(weights: Mapping[str, npt.NDArray[np.generic]], path: Path) -> None:
     """Rejects arrays that are not those of the network. Additional arrays are ignored.
 
-    Args:
-        weights: The arrays, by the names of `shapes`.
-        path: The file of the arrays, for the message.
-
     Raises:
         ImageError: An array is missing, or has another shape or type, or values that are NaN or
             infinite.
+        The message names `path`.
     """
     expected = shapes()
     missing = [name for name in expected if name not in weights]
@@ -204,11 +192,7 @@ def check_weights(weights: Mapping[str, npt.NDArray[np.generic]], path: Path) ->
 
 
 def classify(weights: Mapping[str, npt.NDArray[np.generic]], images: UInt8) -> tuple[Float32, Float32]:
-    """Computes the features and class probabilities of images.
-
-    Args:
-        weights: The weights of the network; see `check_weights`.
-        images: uint8 [N, H, W, 1 or 3], N >= 1.
+    """Computes the features and class probabilities of images, uint8 [N, H, W, 1 or 3], N >= 1.
 
     Returns:
         The pooled units before the classes, float32 [N, FEATURES]; and the softmax of the logits,
@@ -216,16 +200,9 @@ def classify(weights: Mapping[str, npt.NDArray[np.generic]], images: UInt8) -> t
         et al. 2016 omit.
     """
     use_compilation_cache()
-    features, probabilities = [], []
     with calls():
         taken = {name: jnp.asarray(weights[name], jnp.float32) for name in shapes()}
-        for start in range(0, len(images), _BATCH):
-            batch = images[start : start + _BATCH]
-            padded = np.pad(batch, [(0, _BATCH - len(batch)), (0, 0), (0, 0), (0, 0)])
-            feature, probability = _evaluate(taken, jnp.asarray(padded))
-            features.append(np.asarray(feature)[: len(batch)])
-            probabilities.append(np.asarray(probability)[: len(batch)])
-    return np.concatenate(features), np.concatenate(probabilities)
+        return in_batches(lambda batch: _evaluate(taken, jnp.asarray(batch)), images, _BATCH)
 
 
 @jax.jit

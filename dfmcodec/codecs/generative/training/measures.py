@@ -14,15 +14,8 @@ _ROWS = 512  # rows of a distance matrix that are computed at a time
 
 
 def frechet_distance(features_1: npt.ArrayLike, features_2: npt.ArrayLike) -> float:
-    """Computes the squared Frechet distance of Gaussians fitted to features (Heusel et al. 2017,
-    eq. 6).
-
-    Args:
-        features_1: float [N, D].
-        features_2: float [M, D].
-
-    Returns:
-        |mean_1 - mean_2|^2 + tr(cov_1 + cov_2 - 2 (cov_1 cov_2)^(1/2)), at least 0.
+    """Computes the squared Frechet distance of Gaussians fitted to features, float [N, D] and [M,
+    D] (Heusel et al. 2017, eq. 6): |mean_1 - mean_2|^2 + tr(cov_1 + cov_2 - 2 (cov_1 cov_2)^(1/2)).
     """
     x, y = np.asarray(features_1, np.float64), np.asarray(features_2, np.float64)
     difference = x.mean(axis=0) - y.mean(axis=0)
@@ -36,14 +29,10 @@ def frechet_distance(features_1: npt.ArrayLike, features_2: npt.ArrayLike) -> fl
 
 
 def precision_recall(real: npt.ArrayLike, generated: npt.ArrayLike, k: int = NEIGHBOURHOOD) -> tuple[float, float]:
-    """Computes improved precision and recall (Kynkaanniemi et al. 2019).
+    """Computes improved precision and recall (Kynkaanniemi et al. 2019) of features, float [N, D]
+    and [M, D].
 
     Each feature has a ball that reaches to its k-th nearest neighbour in its own set.
-
-    Args:
-        real: The features of real images, float [N, D].
-        generated: The features of generated images, float [M, D].
-        k: The number of the neighbour.
 
     Returns:
         The fraction of generated features that are in a ball of a real feature; and the fraction of
@@ -66,10 +55,7 @@ def _covered(points: Float64, centres: Float64, radii: Float64) -> float:
 
 
 def _squared_distances(x: Float64, y: Float64) -> Iterator[Float64]:
-    """Yields the squared distances between x [N, D] and y [M, D], float64 [rows, M].
-
-    Each item has a few rows of x, which limits memory.
-    """
+    """Yields the squared distances between x [N, D] and y [M, D] for a few rows of x at a time."""
     norms = (y**2).sum(axis=1)
     for start in range(0, len(x), _ROWS):
         rows = x[start : start + _ROWS]
@@ -77,26 +63,16 @@ def _squared_distances(x: Float64, y: Float64) -> Iterator[Float64]:
 
 
 def classifier_score(probabilities: npt.ArrayLike) -> float:
-    """Computes the Inception score (Salimans et al. 2016) with any classifier.
-
-    It is exp of the mean KL(p(class | x) || p(class)).
-
-    Args:
-        probabilities: The class probabilities of generated images, float [N, classes].
-
-    Returns:
-        The score, from 1 to the number of classes.
+    """Computes the Inception score (Salimans et al. 2016) of class probabilities, float [N,
+    classes], with any classifier: exp of the mean KL(p(class | x) || p(class)), from 1 to the
+    number of classes.
     """
     p = np.maximum(np.asarray(probabilities, np.float64), 1e-12)
     return float(np.exp((p * np.log(p / p.mean(axis=0))).sum(axis=1).mean()))
 
 
 def nearest(images: npt.NDArray[np.uint8], among: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int64], Float64]:
-    """Finds the nearest of `among` to each image.
-
-    Args:
-        images: uint8 [N, H, W, C].
-        among: uint8 [M, H, W, C].
+    """Finds the nearest of `among`, uint8 [M, H, W, C], to each image, uint8 [N, H, W, C].
 
     Returns:
         The indices of the nearest images, int64 [N]; and the MSE to them, for values in [0, 1],

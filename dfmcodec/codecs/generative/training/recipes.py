@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from dfmcodec.codecs.generative.network import GenerativeArchitecture
@@ -15,39 +15,20 @@ VARIANTS = ("encoder", "table")
 class GenerativeRecipe:
     """The settings of a training.
 
-    Args:
-        variant: "encoder" if a network computes the codes; "table" if the code of each training
-            image is a parameter.
-        batch: The number of images in a minibatch.
-        steps: The number of training steps.
-        decoder_rate: Adam's learning rate of the decoder at the start and at the end, linear in
-            between.
-        code_rate: The learning rate of the encoder or of the table at the start and at the end, as
-            a multiple of the decoder's.
-        code_penalty: The factor of the mean of |z|^2 over images in the loss.
-        code_noise: The standard deviation of the Gaussian noise that is added to codes in training,
-            so that similar codes give similar images.
-        weight_variance: The variance of the Gaussian initial weights of the networks, with biases
-            of 0, as published; 0 for weights that are scaled by their number of inputs, and
-            coefficients that are scaled by their frequency.
-        warm_up: The number of training steps over which the learning rate rises.
-        between: The fraction of training steps at positions between pixels (see `subpixel`), which
-            make larger sizes smooth.
-
     Raises:
         ConfigError: The variant is unknown, or a value is invalid.
     """
 
-    variant: str
-    batch: int
+    variant: str  # "encoder": a network computes the codes; "table": the code of each image is a parameter
+    batch: int  # images in a minibatch
     steps: int
-    decoder_rate: tuple[float, float]
-    code_rate: tuple[float, float]
-    code_penalty: float
-    code_noise: float
-    weight_variance: float
-    warm_up: int = 0
-    between: float = 0.0
+    decoder_rate: tuple[float, float]  # Adam's learning rate at the start and at the end, linear in between
+    code_rate: tuple[float, float]  # that of the encoder or the table, as a multiple of the decoder's
+    code_penalty: float  # the factor of the mean |z|^2 in the loss
+    code_noise: float  # the deviation of noise on codes, so that similar codes give similar images
+    weight_variance: float  # of initial weights, as published; 0 to scale them by inputs and frequency
+    warm_up: int = 0  # training steps over which the learning rate rises
+    between: float = 0.0  # the fraction of steps at positions between pixels, for smooth enlargements; see `subpixel`
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
@@ -80,23 +61,12 @@ class Preset:
 
     def architecture(self, height: int, width: int, channels: int) -> GenerativeArchitecture:
         """Returns the architecture for images of a size."""
-        return GenerativeArchitecture(
-            height,
-            width,
-            channels,
-            self.code_dim,
-            self.hidden,
-            self.depth,
-            self.machine_width,
-            self.order,
-            self.octaves,
-        )
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "recipe"}
+        return GenerativeArchitecture(height, width, channels, **own)
 
     def with_variant(self, variant: str | None) -> Preset:
-        """Returns the preset with another variant; unchanged if None.
-
-        The codes of a table are initialised near 0 and need a higher learning rate than
-        a network.
+        """Returns the preset with another variant; unchanged if None. The codes of a table are
+        initialised near 0 and need a higher learning rate than a network.
         """
         if variant is None or variant == self.recipe.variant:
             return self

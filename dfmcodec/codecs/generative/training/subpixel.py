@@ -23,17 +23,8 @@ _LOBES = 3  # lobes of the Lanczos kernel
 
 
 def interpolation(size: int, offset: Array, xp: ModuleType) -> Array:
-    """Returns the matrix of Lanczos interpolation along an axis at the positions i + offset,
-    clipped to the last pixel.
-
-    Args:
-        size: The number of pixels along the axis.
-        offset: The offset in pixels, in [0, 1].
-        xp: numpy or jax.numpy.
-
-    Returns:
-        The matrix whose product with a line of samples gives the samples at the shifted positions,
-        float [size, size]. Its rows sum to 1.
+    """Returns the matrix [size, size] of Lanczos interpolation along an axis at the positions i +
+    offset, clipped to the last pixel. `offset` is in [0, 1] pixels. Rows sum to 1.
     """
     pixels = xp.arange(size, dtype=xp.asarray(offset).dtype)
     distance = xp.minimum(pixels + offset, size - 1)[:, None] - pixels[None]
@@ -42,9 +33,7 @@ def interpolation(size: int, offset: Array, xp: ModuleType) -> Array:
 
 
 def interpolated(planes: Array, down: Array, right: Array, xp: ModuleType) -> Array:
-    """Interpolates images at positions shifted by fractions of a pixel. float [.., H, W] -> float
-    [.., H, W].
-    """
+    """Interpolates images [.., H, W] at positions shifted by fractions of a pixel."""
     height, width = planes.shape[-2:]
     return interpolation(height, down, xp) @ planes @ interpolation(width, right, xp).T
 
@@ -62,9 +51,6 @@ def moved(
         architecture: The architecture of the model.
         share: The probability that the positions are shifted.
         key: The random key.
-
-    Returns:
-        Features, inputs and targets at the shifted positions.
     """
     height, width, octaves = architecture.height, architecture.width, architecture.octaves
     key_whether, key_offset = jax.random.split(key)
@@ -79,9 +65,7 @@ def moved(
 
 
 def _turned(first: Array, by: Array) -> Array:
-    """Computes the features of v + d from those of v and of d, by the addition theorems of cos and
-    sin.
-    """
+    """Computes the features of v + d from those of v and of d, by addition theorems."""
     count = (len(first) + 1) // 2
     (cos, sin), (cos_by, sin_by) = (
         (both[:count], jnp.concatenate([jnp.zeros_like(both[:1]), both[count:]])) for both in (first, by)

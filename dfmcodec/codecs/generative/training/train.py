@@ -59,31 +59,16 @@ Weights = dict[str, Array]
 
 @dataclass
 class TrainingState:
-    """The state of a training.
+    """The state of a training."""
 
-    Args:
-        parameters: The parameters of the networks, and the table if there is one, by name, float32.
-            The outputs of the decoder must be multiplied by `coefficient_scale`.
-        moments: The state of the optimiser.
-        steps: The number of finished training steps.
-        seconds: The time of these steps.
-    """
-
-    parameters: Weights
-    moments: optax.OptState
+    parameters: Weights  # by name, float32; outputs of the decoder still need `coefficient_scale`
+    moments: optax.OptState  # the state of the optimiser
     steps: int = 0
-    seconds: float = 0.0
+    seconds: float = 0.0  # of these steps
 
 
 class Trainer:
-    """Trains one model. Its state can be saved and restored.
-
-    Args:
-        images: The images to train on, uint8 [N, H, W, C].
-        architecture: The architecture of the model, for images of this size.
-        recipe: The recipe of the training.
-        seed: The seed of the initial parameters, the minibatches and the noise.
-    """
+    """Trains one model on images, uint8 [N, H, W, C]. Its state can be saved and restored."""
 
     def __init__(
         self, images: UInt8, architecture: GenerativeArchitecture, recipe: GenerativeRecipe, seed: int
@@ -176,16 +161,12 @@ class Trainer:
         self.state = TrainingState(parameters, moments, steps, seconds)
 
     def _about(self) -> str:
-        """Returns the values that identify the training: architecture, recipe, seed, and a checksum
-        of the images.
-        """
+        """Returns the values that identify the training, with a checksum of the images."""
         data = zlib.crc32(np.asarray(self._samples).tobytes())
         return json.dumps([asdict(self.architecture), self.recipe.as_dict(), self._seed, data])
 
     def parameters(self) -> dict[str, Float32]:
-        """Returns the parameters of the networks by name, float32. The decoder computes scaled
-        coefficients.
-        """
+        """Returns the parameters of the networks, float32; coefficients are scaled."""
         networks = {name: np.asarray(value) for name, value in self.state.parameters.items() if name != TABLE}
         scale = coefficient_scale(self.architecture, self.recipe)
         last = len(self.architecture.hidden)
@@ -194,9 +175,7 @@ class Trainer:
         return networks
 
     def codes(self, images: UInt8) -> Float32:
-        """Returns the codes of the training images, from the table or the encoder network, float32
-        [N, code_dim].
-        """
+        """Returns the codes of the training images, by table or encoder, float32 [N, code_dim]."""
         if TABLE in self.state.parameters:
             return np.asarray(self.state.parameters[TABLE])
         return encode_images(self.parameters(), images)
@@ -205,16 +184,10 @@ class Trainer:
 def initial_parameters(
     architecture: GenerativeArchitecture, recipe: GenerativeRecipe, images: int, seed: int
 ) -> Weights:
-    """Draws random parameters of the networks, and of the table if there is one, by
-    name, float32.
+    """Draws random parameters of the networks, and of the table of codes of `images` images if
+    there is one, by name, float32.
 
     Except in published recipes, the initial Deep Fourier Machines are random and almost linear.
-
-    Args:
-        architecture: The architecture of the model.
-        recipe: The recipe of the training.
-        images: The number of training images.
-        seed: The seed.
     """
     rng = np.random.default_rng(seed)
     shapes = network_shapes("decoder", architecture.decoder_sizes())

@@ -1,3 +1,1 @@
-"""The encoder of the overfitted codec. It fits latent grids, a context network and a synthesis
-network to one image by joint gradient descent.
-"""
+"""The encoder of the overfitted codec, which fits grids and networks by joint gradient descent."""

@@ -41,83 +41,47 @@ class Candidate(Figures):
 
 
 @dataclass(frozen=True)
-class SymbolCandidate:
-    """Integer symbols under a Lagrange multiplier.
+class SymbolCandidate(Candidate):
+    """A candidate with its symbols, fitted under a Lagrange multiplier."""
 
-    Args:
-        symbols: The symbols of each grid, float32 [h_l, w_l].
-        candidate: The model with these symbols.
-        lmbda: The Lagrange multiplier.
-    """
-
-    symbols: Sequence[Float32]
-    candidate: Candidate
+    symbols: Sequence[Float32]  # float32 [h_l, w_l]
     lmbda: float
 
-    @property
-    def written_bytes(self) -> float:
-        """Returns the size of the file without ancillary data."""
-        return self.candidate.written_bytes
 
-    @property
-    def psnr_db(self) -> float:
-        """Returns the PSNR of the decoded image."""
-        return self.candidate.psnr_db
-
-    @property
-    def quality(self) -> float:
-        """Returns the quality by which trials of equal size are compared."""
-        return self.candidate.quality
-
-
+@dataclass(frozen=True)
 class Candidates:
-    """The candidates of one image.
+    """The candidates of one image."""
 
-    Args:
-        job: The image and its settings.
-        target: The target.
-        weights: The pretrained weights to which weight deltas refer.
-        lmbda_code: The code that determines the step size of symbols; see
-            `codecs.overfitted.grids`.
-    """
-
-    def __init__(self, job: Job, target: Target, weights: OverfittedWeights, lmbda_code: int) -> None:
-        self._job = job
-        self._target = target
-        self._weights = weights
-        self._lmbda_code = lmbda_code
+    job: Job
+    target: Target
+    weights: OverfittedWeights  # to which weight deltas refer
+    lmbda_code: int
 
     def networks_bytes(self, deltas: WeightDeltas) -> int:
         """Returns the number of bytes of networks in a file, including their check."""
-        check = CHECK_BYTES if self._job.has_checks else 0
-        return len(write_networks(self._weights, deltas)) + SECTION_ENTRY.size + check
+        check = CHECK_BYTES if self.job.has_checks else 0
+        return len(write_networks(self.weights, deltas)) + SECTION_ENTRY.size + check
 
     def of(self, latents: Sequence[Float32], deltas: WeightDeltas, shrink: float = 0.0) -> Candidate:
-        """Returns the candidate with rounded latents.
+        """Returns the candidate with rounded latents, in symbols.
 
-        Args:
-            latents: The latents in symbols, float32 [h_l, w_l].
-            deltas: The weight deltas of the networks.
-            shrink: The number of symbols by which magnitudes of latents are reduced before
-                rounding. The finest grid takes at most `_GRID_SHRINK` of it, and the next grids the
-                remainder.
+        `shrink` is the number of symbols by which magnitudes are reduced before rounding. The
+        finest grid takes at most `_GRID_SHRINK` of it, and the next grids the remainder.
         """
         grids: tuple[Symbols, ...] = ()
         for grid in latents:
             of_grid = min(shrink, _GRID_SHRINK)
             grids += (_shrunk(grid, of_grid),)
             shrink -= of_grid
-        image, weights = self._job.image, self._weights
+        image, weights = self.job.image, self.weights
         arch = OverfittedArchitecture(image.channels, len(grids), 1, weights.width, 1, weights.checksum)
-        model = QuantizedGrids(arch, image.height, image.width, self._lmbda_code, grids, deltas, image.bit_depth)
+        model = QuantizedGrids(arch, image.height, image.width, self.lmbda_code, grids, deltas, image.bit_depth)
         network, _ = weights.networks_of(deltas)
         size = container_bytes(Model.OVERFITTED) + len(write_grids(grids, network)) + self.networks_bytes(deltas)
         return Candidate(size, psnr(image.pixels, render_model(model), image.visible), model)
 
     def between(self, meeting: SymbolCandidate, beyond: SymbolCandidate) -> Candidate:
-        """Returns the candidate that takes as many symbols from `beyond` as the target permits, in
-        row order of the pixels.
-        """
+        """Returns the candidate with the first symbols of `beyond` that the target permits."""
         height, width = meeting.symbols[0].shape
         places = np.arange(height * width).reshape(height, width)
 
@@ -126,29 +90,21 @@ class Candidates:
                 np.where(places[:: 1 << level, :: 1 << level] < count, of_beyond, of_meeting)
                 for level, (of_beyond, of_meeting) in enumerate(zip(beyond.symbols, meeting.symbols, strict=True))
             ]
-            return self.of(symbols, meeting.candidate.deltas)
+            return self.of(symbols, meeting.deltas)
 
-        best = best_of(
-            self._target, self._bisected(Bracket(0, places.size), candidate, self._target.meets, meeting.candidate)
-        )
+        best = best_of(self.target, self._bisected(Bracket(0, places.size), candidate, self.target.meets, meeting))
         assert best is not None
         return best
 
     def shrunk(self, latents: Sequence[Float32], deltas: WeightDeltas) -> list[Candidate]:
-        """Returns candidates whose latents are shrunk to zero until the target is met, beginning
-        with the finest grid.
-
-        Args:
-            latents: The latents in symbols, float32 [h_l, w_l].
-            deltas: The weight deltas of the networks.
-        """
+        """Returns candidates whose latents are shrunk, finest grid first, to meet the target."""
         farthest, parts = _GRID_SHRINK * len(latents) - _LEAST_SHRINK, 1 << _TRIALS
 
         def candidate(part: int) -> Candidate:
             return self.of(latents, deltas, _LEAST_SHRINK + farthest * part / parts)
 
         def has_to_shrink_more(tried: Candidate) -> bool:
-            return self._target.meets(tried) != self._target.limits_size
+            return self.target.meets(tried) != self.target.limits_size
 
         return self._bisected(Bracket(0, parts), candidate, has_to_shrink_more, self.of(latents, deltas))
 
@@ -159,14 +115,7 @@ class Candidates:
         holds: Callable[[Candidate], bool],
         first: Candidate,
     ) -> list[Candidate]:
-        """Returns candidates at points of a bracket, until one is close to the target.
-
-        Args:
-            bracket: The bracket.
-            candidate: Returns the candidate at a point.
-            holds: Indicates whether a candidate satisfies the bracket's condition.
-            first: A known candidate.
-        """
+        """Returns the first candidate and others at points of a bracket, to the target."""
         tried = [first]
 
         def holds_at(point: int) -> bool:
@@ -174,8 +123,8 @@ class Candidates:
             return holds(tried[-1])
 
         def should_stop() -> bool:
-            best = best_of(self._target, tried)
-            return len(tried) > _TRIALS or (best is not None and self._target.is_close(best))
+            best = best_of(self.target, tried)
+            return len(tried) > _TRIALS or (best is not None and self.target.is_close(best))
 
         bracket.bisect(holds_at, should_stop)
         return tried

@@ -10,18 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dfmcodec._types import Float32
-from dfmcodec.codecs.overfitted.context import FEATURES, OUTPUT_SHIFTS, GridNetwork
-from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
+from dfmcodec.codecs.overfitted.context import OUTPUT_SHIFTS, GridNetwork
 from dfmcodec.entropy.context_networks import ACTIVATION_SHIFT
 from dfmcodec.entropy.tables import MEANS_PER_SYMBOL, SCALES_PER_OCTAVE
 
 FEATURE_UNIT = 8.0  # integer features per feature of 1, about a symbol of 1
 HIDDEN_UNIT = 32.0  # integer activations per activation of 1
 _NAT = SCALES_PER_OCTAVE / np.log(2)  # integer scales per factor of e
-_FIRST_STD = 0.3
-_SECOND_STD = 0.02
-_LAST_STD = 0.01
 
 
 class ContextWeights(NamedTuple):
@@ -29,49 +24,15 @@ class ContextWeights(NamedTuple):
 
     They correspond to those of `GridNetwork` in units that suit an optimiser, with a residual
     second layer, h_2 = relu(W2 h_1 + c2 + h_1). `from_integers` and `to_integers` convert them.
-
-    Args:
-        w1: [width, FEATURES].
-        c1: [width, levels].
-        w2: [width, width].
-        c2: [width].
-        w3: [2, width].
-        bypass: [2, FEATURES].
-        c3: [2, levels].
     """
 
-    w1: Any
-    c1: Any
-    w2: Any
-    c2: Any
-    w3: Any
-    bypass: Any
-    c3: Any
-
-    @classmethod
-    def start(cls, rng: np.random.Generator, width: int) -> ContextWeights:
-        """Creates random weights that give nearly the same distribution to all symbols.
-
-        Args:
-            rng: The source of random numbers.
-            width: The number of units of each of the two layers.
-        """
-
-        def normal(rows: int, columns: int, std: float) -> Float32:
-            return rng.normal(0, std, (rows, columns)).astype(np.float32)
-
-        def zeros(*shape: int) -> Float32:
-            return np.zeros(shape, dtype=np.float32)
-
-        return cls(
-            normal(width, FEATURES, _FIRST_STD / np.sqrt(FEATURES)),
-            zeros(width, GRID_LEVELS),
-            normal(width, width, _SECOND_STD),
-            zeros(width),
-            normal(2, width, _LAST_STD),
-            zeros(2, FEATURES),
-            zeros(2, GRID_LEVELS),
-        )
+    w1: Any  # [width, FEATURES]
+    c1: Any  # [width, levels]
+    w2: Any  # [width, width]
+    c2: Any  # [width]
+    w3: Any  # [2, width]
+    bypass: Any  # [2, FEATURES]
+    c3: Any  # [2, levels]
 
     @classmethod
     def from_integers(cls, network: GridNetwork) -> ContextWeights:
@@ -79,8 +40,7 @@ class ContextWeights(NamedTuple):
         arrays = {}
         for name in _UNITS:
             values = np.asarray(getattr(network, name), dtype=np.float64) - _HALF_STEPS.get(name, 0)
-            values = values.T if name in BY_LEVEL else values
-            values = values / unit_of(name).reshape(-1, *[1] * (values.ndim - 1))
+            values = in_floats(name, values)
             residual = np.eye(*values.shape) if name == "w2" else 0
             arrays[name] = (values - residual).astype(np.float32)
         return cls(**arrays)
@@ -92,18 +52,10 @@ class ContextWeights(NamedTuple):
             values = np.asarray(getattr(self, name), dtype=np.float64)
             if name == "w2":
                 values = values + np.eye(*values.shape)  # the residual connection
-            scaled = values * unit_of(name).reshape(-1, *[1] * (values.ndim - 1))
-            arrays[name] = scaled.T if name in BY_LEVEL else scaled
-        for name, half_step in _HALF_STEPS.items():
-            arrays[name] = arrays[name] + half_step
-        limited = {name: _limited(name, np.rint(array)) for name, array in arrays.items()}
-        return GridNetwork(**limited)
-
-
-def _limited(name: str, values: np.ndarray) -> np.ndarray:
-    """Clips an array of `GridNetwork` to its limits, float32."""
-    limit = GridNetwork.LIMITS[name]
-    return np.asarray(np.clip(values, -limit, limit), dtype=np.float32)
+            integers = np.rint(in_integers(name, values) + _HALF_STEPS.get(name, 0))
+            limit = GridNetwork.LIMITS[name]
+            arrays[name] = np.clip(integers, -limit, limit).astype(np.float32)
+        return GridNetwork(**arrays)
 
 
 # Added to constants so that floor rounds to nearest: half of the integer by which it divides.
@@ -123,8 +75,22 @@ _UNITS = {  # values in a GridNetwork for a floating-point weight of 1; two valu
 assert tuple(_UNITS) == ContextWeights._fields == tuple(GridNetwork.LIMITS)
 
 
-def unit_of(name: str) -> np.ndarray:
-    """Returns the value in a `GridNetwork` for a floating-point weight of 1: one for all, or one
-    for each output.
+def unit_of(name: str, like: np.ndarray | None = None) -> np.ndarray:
+    """Returns the value in a `GridNetwork` for a weight of 1: one for all, or for each output.
+
+    With an array of weights, it has the type of this array and can be multiplied by it.
     """
-    return np.atleast_1d(np.asarray(_UNITS[name], dtype=np.float64))
+    unit = np.atleast_1d(np.asarray(_UNITS[name], dtype=np.float64))
+    return unit if like is None else unit.astype(like.dtype).reshape(-1, *[1] * (like.ndim - 1))
+
+
+def in_integers(name: str, values: np.ndarray, power: float = 1.0) -> np.ndarray:
+    """Converts an array of `ContextWeights` to the units, or a power of them, of `GridNetwork`."""
+    scaled = values * unit_of(name, values) ** power
+    return scaled.T if name in BY_LEVEL else scaled
+
+
+def in_floats(name: str, values: np.ndarray) -> np.ndarray:
+    """Converts an array of `GridNetwork` to the units of `ContextWeights`."""
+    values = values.T if name in BY_LEVEL else values
+    return np.asarray(values / unit_of(name, values))

@@ -54,19 +54,12 @@ _CLOSE = 0.1  # maximum difference between the moves of two candidates around th
 
 @dataclass(frozen=True)
 class FitControl:
-    """The controller of the Lagrange multiplier of a fit.
-
-    Args:
-        target: The target of the fit.
-        first_lmbda: The first Lagrange multiplier.
-        pixel_count: The number of pixels of the image.
-        frozen_until: The fraction of the steps in which latents are frozen; 0 if none are.
-    """
+    """The controller of the Lagrange multiplier of a fit."""
 
     target: Target
     first_lmbda: float
     pixel_count: int
-    frozen_until: float
+    frozen_until: float  # the fraction of the steps in which latents are frozen; 0 if none are
 
     def following(
         self, lmbda: float, found: Measured, other_bytes: float, fraction: float, fraction_between: float
@@ -96,8 +89,8 @@ class FitControl:
         return self.first_lmbda * exp(min(max(moved, -_FARTHEST), _FARTHEST))
 
     def _bits_in_the_end(self, bits: float, fraction: float) -> float | None:
-        """Predicts the bits of symbols at the end of a fit from the bits after a fraction of the
-        steps. Returns None if latents are frozen or have just been released.
+        """Predicts the bits of symbols at the end of a fit. None if latents are frozen or were just
+        released.
         """
         if fraction < self.frozen_until + _SETTLED_AFTER:
             return None
@@ -111,7 +104,7 @@ class FitControl:
         Without frozen latents, no steps are needed if coordinate descent can reach the target. With
         frozen latents, none are needed if the target is met or lies between two states.
         """
-        candidate, controller = tried[-1].candidate, IN_FURTHER_STEPS.of(self.target)
+        candidate, controller = tried[-1], IN_FURTHER_STEPS.of(self.target)
         descended = 1.0 if self.frozen_until else _DESCENDED[0]
         reached = Figures(descended * candidate.written_bytes, candidate.psnr_db)
         move = controller.wanted(self.target, reached)
@@ -126,34 +119,30 @@ class FitControl:
         meeting, beyond = self.nearest(tried)
         if meeting is None or beyond is None:
             last, controller = tried[-1], IN_DESCENTS.of(self.target)
-            return last.lmbda * exp(controller.limited(self._wanted(last.candidate) * 2 ** (len(tried) - 1)))
-        first, second = ((one.lmbda, self._wanted(one.candidate)) for one in (meeting, beyond))
+            return last.lmbda * exp(controller.limited(self._wanted(last) * 2 ** (len(tried) - 1)))
+        first, second = ((one.lmbda, self._wanted(one)) for one in (meeting, beyond))
         return false_position(first, second)
 
     def nearest(self, tried: Sequence[SymbolCandidate]) -> tuple[SymbolCandidate | None, SymbolCandidate | None]:
         """Returns the nearest to the target of the trials that meet it, and of the others."""
 
         def distance(one: SymbolCandidate) -> float:
-            return abs(self._wanted(one.candidate))
+            return abs(self._wanted(one))
 
-        meeting = [one for one in tried if self.target.meets(one.candidate)]
-        beyond = [one for one in tried if not self.target.meets(one.candidate)]
+        meeting = [one for one in tried if self.target.meets(one)]
+        beyond = [one for one in tried if not self.target.meets(one)]
         return min(meeting, key=distance, default=None), min(beyond, key=distance, default=None)
 
     def is_settled(self, tried: Sequence[SymbolCandidate]) -> bool:
-        """Indicates whether a trial is close to the target, or two trials around it are close to
-        each other.
-        """
+        """Indicates whether a trial, or two trials around it, are close to the target."""
         meeting, beyond = self.nearest(tried)
         if meeting is None:
             return False
-        move = self._wanted(meeting.candidate)
-        return move == 0 or (beyond is not None and abs(self._wanted(beyond.candidate) - move) < _CLOSE)
+        move = self._wanted(meeting)
+        return move == 0 or (beyond is not None and abs(self._wanted(beyond) - move) < _CLOSE)
 
     def _wanted(self, candidate: Candidate) -> float:
-        """Returns the required change of the logarithm of the lmbda after a coordinate descent; 0
-        if none.
-        """
+        """Returns the change of log(lmbda) that a coordinate descent calls for; 0 if none."""
         if self.target.meets(candidate) and self.target.is_close(candidate):
             return 0.0
         return IN_DESCENTS.of(self.target).wanted(self.target, candidate)

@@ -55,19 +55,11 @@ def descend(
 
 @dataclass(frozen=True)
 class Reach:
-    """The neighbourhood of a symbol, in symbols of its grid, in which the costs of pixels may
-    depend on the symbol.
-
-    Args:
-        above: The number of rows above it.
-        below: The number of rows below it.
-        aside: The number of columns on each side.
-        level: The level of the grid.
-    """
+    """The neighbourhood of a symbol, in symbols, in which the costs of pixels may depend on it."""
 
     above: int
     below: int
-    aside: int
+    aside: int  # columns on each side
     level: int
 
     @classmethod
@@ -96,14 +88,7 @@ class Reach:
 
 
 class _Cells:
-    """Cells around symbols of a grid that are `reach.rows` and `reach.columns` apart.
-
-    Args:
-        reach: The size of a cell.
-        top: The row of the first symbol.
-        left: The column of the first symbol.
-        counts: The number of symbols down and across.
-    """
+    """Cells around symbols of a grid that are `reach.rows` and `reach.columns` apart."""
 
     def __init__(self, reach: Reach, top: int, left: int, counts: tuple[int, ...]) -> None:
         rows, columns = counts

@@ -12,11 +12,7 @@ from dfmcodec.search.job import Job, Outcome
 
 
 def _check(_image: Image, _generator: object) -> None:
-    """Raises an error if there are neither kernels nor JAX.
-
-    Raises:
-        MissingPackageError: There are no compiled kernels, and JAX is not installed.
-    """
+    """Raises MissingPackageError if there are neither compiled kernels nor JAX."""
     if not has_kernels():
         require("the overfitted codec without compiled kernels", "jax", otherwise=WITHOUT_FITTING)
 

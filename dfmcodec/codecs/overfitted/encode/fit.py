@@ -22,9 +22,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import InitVar, dataclass, replace
 from math import cos, isfinite, log, pi
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -49,59 +49,31 @@ _LARGEST_GRADIENT = 0.1  # maximum norm of all gradients of the networks togethe
 
 @dataclass(frozen=True)
 class FitSchedule:
-    """The schedule of a fit.
-
-    Args:
-        steps: The number of steps.
-        wavelet_rate: The initial learning rate of latents, in symbols.
-        level_rates: Factors of this rate for each grid, from the finest to the coarsest. With finer
-            symbols, more of them make the same difference in colour.
-        network_rate: The initial learning rate of networks.
-        batch: The maximum number of windows between two updates of the networks.
-        temperatures: The temperatures of soft rounding at the first and the last step.
-        noises: The standard deviations of the noise at the first and the last step, in symbols.
-        last_fraction: The minimum fraction of the learning rates, used in the last steps and in
-            further steps.
-        frozen_fraction: The fraction of the steps in which the latents of smooth areas stay zero.
-        rounding_known_from: The fraction of the steps after which the rounding of networks is
-            known.
-        rounding_from: The fraction of the steps after which networks are rounded.
-        networks_until: The fraction of the steps after which networks are constant.
-        further_from: The fraction of the fit whose rates and noise further steps start with.
-        further_fraction: The number of further steps at once, as a fraction of the steps.
-    """
+    """The schedule of a fit."""
 
     steps: int
-    wavelet_rate: float = 0.2
-    level_rates: tuple[float, ...] = (1.4, 1.4, 1.6, 2.0, 2.8, 4.0, 5.6)
-    network_rate: float = 6e-3
-    batch: int = 24
-    temperatures: tuple[float, float] = (0.42, 0.08)
-    noises: tuple[float, float] = (0.22, 0.15)
-    last_fraction: float = 1e-3
-    frozen_fraction: float = 0.4
-    rounding_known_from: float = 0.5
-    rounding_from: float = 0.9
-    networks_until: float = 0.97
-    further_from: float = 0.8
-    further_fraction: float = 0.06
+    wavelet_rate: float = 0.2  # the initial learning rate of latents, in symbols
+    level_rates: tuple[float, ...] = (1.4, 1.4, 1.6, 2.0, 2.8, 4.0, 5.6)  # factors of it for each grid, from the finest
+    network_rate: float = 6e-3  # the initial learning rate of networks
+    batch: int = 24  # the maximum number of windows between two updates of the networks
+    temperatures: tuple[float, float] = (0.42, 0.08)  # of soft rounding at the first and the last step
+    noises: tuple[float, float] = (0.22, 0.15)  # standard deviations at the first and the last step, in symbols
+    last_fraction: float = 1e-3  # of the learning rates, in the last steps and in further steps
+    frozen_fraction: float = 0.4  # of the steps, in which the latents of smooth areas stay zero
+    rounding_known_from: float = 0.5  # the fraction of the steps after which the rounding of networks is known
+    rounding_from: float = 0.9  # the fraction of the steps after which networks are rounded
+    networks_until: float = 0.97  # the fraction of the steps after which networks are constant
+    further_from: float = 0.8  # the fraction of the fit whose rates and noise further steps start with
+    further_fraction: float = 0.06  # further steps at once, as a fraction of the steps
 
     @classmethod
     def of(cls, steps: int) -> FitSchedule:
-        """Returns the best schedule for a number of steps. Short fits need more frequent updates of
-        networks than one per 24 windows.
-        """
+        """Returns the best schedule for some steps. Short fits update networks more often."""
         return cls(steps) if steps >= _SHORT_FIT else cls(steps, network_rate=_SHORT_FIT_RATE, batch=_SHORT_FIT_BATCH)
 
 
 class FitState(NamedTuple):
-    """The state that a training step changes.
-
-    Args:
-        networks: The networks.
-        network_moments: The state of their optimiser.
-        moving_latents: The latents and the state of their optimiser.
-    """
+    """The state that a training step changes."""
 
     networks: Networks
     network_moments: SoapState
@@ -114,23 +86,16 @@ class FitState(NamedTuple):
 
     @property
     def is_finite(self) -> bool:
-        """Indicates whether networks and latents are finite. Kernels may return finite measurements
-        for states that are not.
-        """
+        """Indicates whether networks and latents are finite; measurements may be, even so."""
         return all(bool(np.isfinite(values).all()) for values in (self.networks.flat, *self.latents))
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A state with rounded latents and with colours rounded to code values.
+    """A state with rounded latents and with colours rounded to code values."""
 
-    Args:
-        bits: The bits of all symbols.
-        mse: The mean squared error of samples in [0, 1], with the pixel weights of the fit.
-    """
-
-    bits: float
-    mse: float
+    bits: float  # of all symbols
+    mse: float  # of samples in [0, 1], with the pixel weights of the fit
 
     @property
     def is_finite(self) -> bool:
@@ -143,53 +108,25 @@ class Measured:
         return psnr_of_mse(self.mse * PEAK_CODE_VALUE**2)
 
 
+@dataclass(eq=False)
 class Fit:
-    """The fit of an RGB image.
+    """The fit of an RGB image."""
 
-    Args:
-        colours: float32 [3, H, W] in [0, 1].
-        lmbda: The Lagrange multiplier of bits in the loss. `lmbda` may be changed between steps.
-        lmbda_code: The code that determines the step size of symbols; see
-            `codecs.overfitted.grids`.
-        start: The initial networks.
-        schedule: The schedule of the fit.
-        scales: The scale of the Laplace distribution of each weight delta from `start`; None if
-            weight deltas cost no bits.
-        seed: The seed of the noise and of the order of windows.
-        frozen: The latents of the finest grids that stay zero at first: bool [h_l, w_l]; see
-            `smooth`.
-        rate_fraction: The fraction of the bits of weight deltas that the loss includes; below 1 for
-            a crop that represents a larger image.
-        peak: The largest code value of the image.
-        weights: The weights of the squared errors of pixels, float32 [H, W]; None for equal
-            weights.
-    """
+    colours: InitVar[Float32]  # float32 [3, H, W] in [0, 1]
+    lmbda: float  # the Lagrange multiplier of bits in the loss; may be changed between steps
+    lmbda_code: int  # determines the step size of symbols; see `codecs.overfitted.grids`
+    first: Networks  # the initial networks
+    schedule: FitSchedule
+    scales: Networks | None = None  # of the distributions of deltas from `first`; None if deltas cost no bits
+    seed: int = 0  # of the noise and of the order of windows
+    frozen: Sequence[Bools] = ()  # latents of the finest grids that stay zero at first, bool [h_l, w_l]; see `smooth`
+    rate_fraction: float = 1.0  # of the bits of deltas in the loss; below 1 for a crop of a larger image
+    peak: int = PEAK_CODE_VALUE  # the largest code value of the image
+    weights: InitVar[Float32 | None] = None  # of the squared errors of pixels, float32 [H, W]
 
-    def __init__(
-        self,
-        colours: Float32,
-        lmbda: float,
-        lmbda_code: int,
-        start: Networks,
-        schedule: FitSchedule,
-        scales: Networks | None = None,
-        seed: int = 0,
-        frozen: Sequence[Bools] = (),
-        rate_fraction: float = 1.0,
-        peak: int = PEAK_CODE_VALUE,
-        weights: Float32 | None = None,
-    ) -> None:
+    def __post_init__(self, colours: Float32, weights: Float32 | None) -> None:
         self.height: int = colours.shape[1]
         self.width: int = colours.shape[2]
-        self.lmbda = lmbda
-        self.lmbda_code = lmbda_code
-        self.schedule = schedule
-        self._start = start
-        self._scales = scales
-        self._seed = seed
-        self._frozen = frozen
-        self._rate_fraction = rate_fraction
-        self._peak = peak
         self._windows = Windows.of(self.height, self.width)
         pixel_weights = self._windows.pixel_weights()
         if weights is not None:
@@ -207,14 +144,10 @@ class Fit:
         return self.height * self.width
 
     def start(self, latents: Sequence[Float32] | None = None) -> FitState:
-        """Returns the state before the first step.
-
-        Args:
-            latents: The latents in symbols, float32 [h_l, w_l]; zeros if None.
-        """
+        """Returns the state before the first step; latents, in symbols, are zeros if None."""
         if latents is None:
             latents = [np.zeros(size, dtype=np.float32) for size in grid_sizes(self.height, self.width)]
-        return FitState(self._start, SoapState.start(self._start.in_parts), Latents.start(latents))
+        return FitState(self.first, SoapState.start(self.first.in_parts), Latents.start(latents))
 
     def with_lmbda(self, lmbda: float) -> Self:
         """Returns the fit with another Lagrange multiplier."""
@@ -222,17 +155,10 @@ class Fit:
         other.lmbda = lmbda
         return other
 
-    def shortened(self, steps: int) -> Self:
-        """Returns a fit with fewer steps, and with the rates and noise of such a fit."""
-        return self._scheduled(replace(self.schedule, steps=steps))
-
-    def slowed_down(self) -> Self:
-        """Returns a fit with half the learning rate of networks, to restart a fit that diverged."""
-        return self._scheduled(replace(self.schedule, network_rate=self.schedule.network_rate / 2))
-
-    def _scheduled(self, schedule: FitSchedule) -> Self:
+    def rescheduled(self, **changes: Any) -> Self:
+        """Returns the fit with changes of its schedule."""
         other = copy(self)
-        other.schedule = schedule
+        other.schedule = replace(self.schedule, **changes)
         return other
 
     def step(
@@ -259,7 +185,7 @@ class Fit:
         temperature, noise = (np.float32(a + (b - a) * fraction_done) for a, b in ends)
         wavelet_rates = [self.schedule.wavelet_rate * factor * left for factor in self.schedule.level_rates]
         networks, moments, latents = state.networks, state.network_moments, state.moving_latents.copy()
-        random = np.random.default_rng((self._seed, number))
+        random = np.random.default_rng((self.seed, number))
         order = random.permutation(self._window_count)
         seeds = random.integers(1 << 32, size=len(order), dtype=np.uint32)
         image = self._image()
@@ -268,8 +194,8 @@ class Fit:
             if should_stop():
                 break
             weights = self._loss.weights(networks if rounding is None else rounding(networks))
-            softness = [Softness(temperature, noise, seeds[window]) for window in batch]
-            gradients = self._loss.gradients(weights, image, latents.values, softness, batch)
+            softness = {window: Softness(temperature, noise, seeds[window]) for window in batch}
+            gradients = self._loss.gradients(weights, image, latents.values, softness)
             for window, (_, grad_latents) in zip(batch, gradients, strict=True):
                 latents.add(self._windows, window, grad_latents)
             for window in batch:
@@ -278,19 +204,16 @@ class Fit:
                 total = self._loss.total([grad_weights for grad_weights, _ in gradients])
                 share = np.float32(len(order) / len(batch) / self.pixel_count)
                 rate = np.float32(self.schedule.network_rate * left)
-                bit_cost = image.lmbda * np.float32(self._rate_fraction / self.pixel_count)
-                networks, moments = _move(networks, moments, total, share, bit_cost, rate, self._start, self._scales)
+                bit_cost = image.lmbda * np.float32(self.rate_fraction / self.pixel_count)
+                networks, moments = _move(networks, moments, total, share, bit_cost, rate, self.first, self.scales)
         if fraction_done < self.schedule.frozen_fraction:
-            for grid, frozen in zip(latents.values, self._frozen, strict=False):
+            for grid, frozen in zip(latents.values, self.frozen, strict=False):
                 grid[frozen] = 0
         return FitState(networks, moments, latents)
 
     def measured(self, state: FitState, windows: int | None = None) -> Measured:
-        """Measures a state as a decoder would reproduce it.
-
-        Args:
-            state: The state.
-            windows: The number of windows to measure, distributed over the image; all if None.
+        """Measures a state as decoders reproduce it, in all windows or some that are spread over
+        the image.
         """
         every = 1 if windows is None else -(-self._window_count // windows)
         numbers = range(0, self._window_count, every)
@@ -300,37 +223,25 @@ class Fit:
         return Measured(bits, errors / (CHANNELS * self.pixel_count))
 
     def cost(self, measured: Measured) -> float:
-        """Returns the cost of a measured state in bits: squared errors divided by lmbda, plus the
-        bits of symbols.
-        """
+        """Returns the cost of a measured state in bits: squared errors / lmbda + symbols' bits."""
         return measured.mse * self.pixel_count / self.lmbda + measured.bits
 
     def gradients(self, networks: Networks, grids: Sequence[Float32]) -> Iterator[Networks]:
         """Returns the gradient of the loss of each window with respect to the weights, in bits, for
-        given symbols.
-
-        Args:
-            networks: The networks.
-            grids: The symbols (integers), float32 [h_l, w_l].
+        given symbols (integers), float32 [h_l, w_l].
         """
         image = self._image()
         weights = self._loss.weights(networks)
         softness = Softness(np.float32(self.schedule.temperatures[0]), np.float32(0), np.uint32(0))  # keeps integers
         for first in range(0, self._window_count, self.schedule.batch):
             windows = range(first, min(first + self.schedule.batch, self._window_count))
-            for grad_weights, _ in self._loss.gradients(weights, image, grids, [softness] * len(windows), windows):
+            for grad_weights, _ in self._loss.gradients(weights, image, grids, dict.fromkeys(windows, softness)):
                 yield self._loss.total([grad_weights]).mapped(lambda part: part / np.float32(self.lmbda))
 
     def costs(self, networks: Networks, grids: Sequence[Float32]) -> Float32:
-        """Returns the loss of each pixel in bits: squared errors divided by lmbda, plus the bits of
-        each symbol at the first pixel of its cell.
-
-        Args:
-            networks: The networks.
-            grids: The symbols (integers), float32 [h_l, w_l].
-
-        Returns:
-            float32 [H, W].
+        """Returns the loss of each pixel in bits, float32 [H, W]: squared errors divided by lmbda,
+        plus the bits of each symbol at the first pixel of its cell. Symbols are integers, float32
+        [h_l, w_l].
         """
         costs = self._costs(networks, grids, range(self._window_count))
         return self._windows.joined([self._of_pixels(errors, bits) for errors, bits in costs])
@@ -353,7 +264,7 @@ class Fit:
     def _image(self) -> ImageTerms:
         size = np.array([self.height, self.width], dtype=np.int32)
         step = np.float32(symbol_step(self.lmbda_code))
-        return ImageTerms(size, np.float32(self.lmbda), step, np.float32(self._peak))
+        return ImageTerms(size, np.float32(self.lmbda), step, np.float32(self.peak))
 
 
 def _move(
@@ -366,17 +277,10 @@ def _move(
     start: Networks,
     scales: Networks | None,
 ) -> tuple[Networks, SoapState]:
-    """Returns the networks after an update.
+    """Returns the networks after an update, and the state of the optimiser.
 
-    Args:
-        networks: The networks before it.
-        moments: The state of the optimiser.
-        gradient: The gradient of a batch of windows, times the number of pixels of the image.
-        share: The factor of the gradient.
-        bit_cost: The cost of a bit of the networks in the loss.
-        rate: The learning rate.
-        start: The networks to which weight deltas refer.
-        scales: The scales of weight deltas; see `Fit`.
+    The gradient is that of a batch of windows, times the number of pixels of the image; `share` is
+    its factor. `bit_cost` is the cost of a bit of the networks in the loss.
     """
     with np.errstate(invalid="ignore", over="ignore"):  # a fit that diverges is restarted
         total = gradient.mapped(lambda grad_weights: grad_weights * share)

@@ -23,19 +23,12 @@ _EPSILON = 1e-8
 
 @dataclass(frozen=True)
 class Latents:
-    """Latents with the state of Adam. All arrays are float32 [h_l, w_l] for each level.
+    """Latents with the state of Adam. All arrays are float32 [h_l, w_l] for each level."""
 
-    Args:
-        values: The latents, in symbols.
-        means: The running means of the gradients.
-        squares: The running means of the squared gradients.
-        waiting: The gradients accumulated since the last update of each latent.
-    """
-
-    values: tuple[Float32, ...]
-    means: tuple[Float32, ...]
-    squares: tuple[Float32, ...]
-    waiting: tuple[Float32, ...]
+    values: tuple[Float32, ...]  # in symbols
+    means: tuple[Float32, ...]  # the running means of the gradients
+    squares: tuple[Float32, ...]  # the running means of the squared gradients
+    waiting: tuple[Float32, ...]  # the gradients accumulated since the last update of each latent
 
     @classmethod
     def start(cls, values: Sequence[Float32]) -> Latents:
@@ -74,11 +67,7 @@ class Latents:
     def move(self, windows: Windows, number: int, rates: Sequence[float], step: int) -> None:
         """Updates a window's own latents.
 
-        Args:
-            windows: The windows of the image.
-            number: The window.
-            rates: The learning rate of each level, in symbols.
-            step: The number of previous updates of each latent.
+        `rates` are the learning rates of the levels, in symbols; `step` counts previous updates.
         """
         biased_rates, square_bias = self._biased(rates, step)
         for level, grids in enumerate(zip(*self._arrays, strict=True)):

@@ -12,12 +12,8 @@ from dfmcodec.kernels import has_kernels
 
 
 def loss_of_windows(windows: Windows, pixels: Sequence[WindowPixels]) -> WindowLoss:
-    """Returns the implementation of the window loss for this computer: JAX on a GPU, else kernels,
-    else JAX on the CPU. JAX is not imported if kernels compute.
-
-    Args:
-        windows: The windows of the image.
-        pixels: The target of each window.
+    """Returns the window loss for this computer: JAX on a GPU, else kernels, else JAX on the CPU.
+    JAX is not imported if kernels compute.
     """
     if has_kernels() and not may_have_device():
         return LossByKernel(windows, pixels)

@@ -9,43 +9,16 @@ import numpy as np
 
 from dfmcodec._types import Float32
 from dfmcodec.codecs.overfitted.encode.contexts import ContextWeights
-from dfmcodec.codecs.overfitted.encode.synthesis import FINE_CHROMA, NEARLY_LINEAR, LayerStart, start_synthesis
 from dfmcodec.codecs.overfitted.synthesis import SynthesisNetwork
 
 _STACKED = ("filters", "stages", "stage_constants")  # arrays of the synthesis with one item per layer
 
 
 class Networks(NamedTuple):
-    """The networks of an image.
-
-    Args:
-        synthesis: The synthesis.
-        contexts: The context network.
-    """
+    """The networks of an image."""
 
     synthesis: SynthesisNetwork
     contexts: ContextWeights
-
-    @classmethod
-    def start(
-        cls,
-        seed: int,
-        width: int = 32,
-        context_width: int = 24,
-        axes: str = FINE_CHROMA,
-        layer: LayerStart = NEARLY_LINEAR,
-    ) -> Networks:
-        """Creates random networks.
-
-        Args:
-            seed: The seed of the random numbers.
-            width: The dimension to which the synthesis lifts vectors.
-            context_width: The number of units of a layer of the context network.
-            axes: The colour axes of the grids; see `start_synthesis`.
-            layer: The standard deviations of the Fourier layer.
-        """
-        rng = np.random.default_rng(seed)
-        return cls(start_synthesis(rng, width, axes, layer), ContextWeights.start(rng, context_width))
 
     @classmethod
     def of(cls, synthesis: SynthesisNetwork, contexts: ContextWeights) -> Networks:
@@ -72,15 +45,8 @@ class Networks(NamedTuple):
         return self.with_arrays([function(*row) for row in rows])
 
     @property
-    def weight_count(self) -> int:
-        """Returns the number of weights of both networks."""
-        return sum(int(array.size) for array in self.arrays)
-
-    @property
     def in_parts(self) -> list[Float32]:
-        """Returns the weights as vectors and matrices for an optimiser. Arrays of several filters
-        or stages are split.
-        """
+        """Returns the weights as vectors and matrices for an optimiser; stacks are split."""
         parts: list[Float32] = []
         for name, array in zip(_NAMES, self.arrays, strict=True):
             parts.extend(array if name in _STACKED else [array])

@@ -46,21 +46,12 @@ _OF_WAVELET_LMBDA, _WAVELET_POWER, _OF_SMOOTH = 0.39, 0.88, 1.25
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of a fit.
+    """The plan of a fit."""
 
-    Args:
-        weights: The pretrained weights to which weight deltas refer.
-        start: The initial networks.
-        schedule: The schedule of the fit.
-        first_lmbda: The lmbda of the first steps, which also determines the step size of symbols.
-        counts_networks: Indicates whether the loss includes the bits of weight deltas from `start`.
-    """
-
-    weights: OverfittedWeights
+    weights: OverfittedWeights  # to which weight deltas refer
     start: Networks
     schedule: FitSchedule
-    first_lmbda: float
-    counts_networks: bool = True
+    first_lmbda: float  # of the first steps; it also determines the step size of symbols
 
 
 def plan_of(job: Job) -> Plan:
@@ -90,13 +81,8 @@ def plan_of(job: Job) -> Plan:
 
 
 def weights_and_schedule(colours: Float32, lmbda: float, steps: int) -> tuple[OverfittedWeights, FitSchedule]:
-    """Returns the pretrained weights for an image and a Lagrange multiplier, and the schedule of
-    the fit.
-
-    Args:
-        colours: float32 [3, H, W] in [0, 1].
-        lmbda: The Lagrange multiplier of bits.
-        steps: The number of steps.
+    """Returns the pretrained weights for colours, float32 [3, H, W] in [0, 1], and a Lagrange
+    multiplier; and the schedule of the fit.
     """
     part = smooth_fraction(colours, lmbda)
     candidates = next(by_lmbda for least, most, by_lmbda in _WEIGHTS if colours[0].size >= least and part <= most)
@@ -133,15 +119,13 @@ def _lmbda_of_size(job: Job, target: SizeTarget) -> float:
 
 
 def _first_lmbda(of_latents: float) -> float:
-    """Returns the lmbda at which this codec has the same size as the wavelet codec at a given
-    lmbda.
-    """
+    """Returns the lmbda at which this codec has the size of the wavelet codec at a given one."""
     return _OF_WAVELET_LMBDA * float(of_latents**_WAVELET_POWER)
 
 
 def _wavelet_lmbda(job: Job) -> float:
-    """Returns the lmbda with which the wavelet codec meets the target of a job, searched by single
-    iterations. If the time limit ends the search, the target is met less closely.
+    """Returns the lmbda with which the wavelet codec meets the target of a job, by single
+    iterations; less closely if the time limit ends the search.
     """
     quiet = replace(job, tune=Tune.PSNR, on_progress=lambda progress: None)
     model = fit_latents(quiet, QUICK).model

@@ -9,11 +9,10 @@ from functools import cached_property
 import numpy as np
 
 from dfmcodec._types import Float32
-from dfmcodec.codecs.overfitted.encode.contexts import BY_LEVEL, ContextWeights, unit_of
+from dfmcodec.codecs.overfitted.encode.contexts import BY_LEVEL, ContextWeights, in_floats, in_integers
 from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.sections.networks import delta_bits
-from dfmcodec.codecs.overfitted.synthesis import SynthesisNetwork
-from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS, DELTA_NAMES, EXPONENTS, OverfittedWeights, WeightDeltas
+from dfmcodec.codecs.overfitted.weights import DELTA_NAMES, EXPONENTS, OverfittedWeights, WeightDeltas
 from dfmcodec.entropy.tables import SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 
 Cost = Callable[[Networks], float]  # MSE / lmbda + bits of an image's symbols
@@ -28,56 +27,29 @@ def pretrained_networks(weights: OverfittedWeights) -> Networks:
 
 def flat_deltas(networks: Networks, start: Networks) -> Float32:
     """Returns the weight deltas of networks from a start, in the units and the order of
-    `OverfittedWeights.split`.
-
-    Returns:
-        float32 [weights].
+    `OverfittedWeights.split`, float32 [weights].
     """
     return _flat(networks.mapped(np.subtract, start), 1.0)
 
 
 def flat_gradient(gradient: Networks) -> Float32:
-    """Converts a gradient with respect to the weights of networks to one with respect to
-    `flat_deltas`, float32 [weights].
-    """
+    """Converts a gradient by the weights of networks to one by `flat_deltas`, float32 [weights]."""
     return _flat(gradient, -1.0)
 
 
 def _flat(networks: Networks, power: float) -> Float32:
-    """Returns values for each weight in the order of `OverfittedWeights.split`, times a power of
-    the weight's unit.
-    """
-    parts = [array.ravel() for array in networks.synthesis]
-    for name in CONTEXT_DELTAS:
-        array = getattr(networks.contexts, name)
-        unit = unit_of(name).astype(np.float32).reshape(-1, *[1] * (array.ndim - 1))
-        array = array * unit**power
-        parts.append((array.T if name in BY_LEVEL else array).ravel())
-    return np.concatenate(parts)
+    """Returns values in the order of `OverfittedWeights.split`, times a power of their unit."""
+    contexts = [in_integers(name, array, power) for name, array in networks.contexts._asdict().items()]
+    return np.concatenate([array.ravel() for array in (*networks.synthesis, *contexts)])
 
 
 def from_flat(flat: Float32, like: Networks) -> Networks:
-    """Converts arrays from the units of `flat_deltas` to those of networks; the inverse of
-    `flat_deltas`.
-
-    Args:
-        flat: float32 [weights].
-        like: Networks of the same shapes.
-    """
-    position = 0
-
-    def following(shape: tuple[int, ...]) -> Float32:
-        nonlocal position
-        size = int(np.prod(shape))
-        position += size
-        return flat[position - size : position].reshape(shape)
-
-    synthesis = SynthesisNetwork(*(following(weights.shape) for weights in like.synthesis))
-    arrays = {}
-    for name in CONTEXT_DELTAS:
-        shape = getattr(like.contexts, name).shape
-        values = following(shape[::-1]).T if name in BY_LEVEL else following(shape)
-        arrays[name] = values / unit_of(name).astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
+    """Converts float32 [weights] to networks of given shapes; the inverse of `flat_deltas`."""
+    synthesis, contexts = like.from_flat(flat)
+    arrays = {
+        name: in_floats(name, array.reshape(array.shape[::-1]) if name in BY_LEVEL else array)
+        for name, array in contexts._asdict().items()
+    }
     return Networks.of(synthesis, ContextWeights(**arrays))
 
 
@@ -89,15 +61,10 @@ def delta_scales(weights: OverfittedWeights) -> Networks:
 
 @dataclass(frozen=True)
 class Rounding:
-    """Rounds networks to those that a file can store, with given step sizes.
-
-    Args:
-        weights: The pretrained weights.
-        exponents: The exponents of `WeightDeltas`.
-    """
+    """Rounds networks to those that a file can store, with given step sizes."""
 
     weights: OverfittedWeights
-    exponents: tuple[int, ...]
+    exponents: tuple[int, ...]  # of `WeightDeltas`
 
     def deltas(self, networks: Networks) -> WeightDeltas:
         """Returns the weight deltas that a file would store."""
@@ -113,9 +80,7 @@ class Rounding:
 
 
 def rounded(weights: OverfittedWeights, deltas: Float32, exponents: tuple[int, ...]) -> WeightDeltas:
-    """Rounds weight deltas to multiples of the step sizes. Small deltas become zero, which costs
-    the fewest bits.
-    """
+    """Rounds weight deltas to multiples of the step sizes; small ones to zero, for few bits."""
     steps = deltas / weights.step_sizes(exponents)
     integers = np.sign(steps) * np.floor(np.abs(steps) + (1 - _ROUND_FROM))
     with np.errstate(invalid="ignore"):  # NaN remains after a training step that diverged
@@ -133,12 +98,8 @@ def choose_rounding(weights: OverfittedWeights, networks: Networks, cost: Cost) 
     the networks.
 
     All coarser step sizes are tried, one kind after the other, because the cost has several minima:
-    step sizes of the context network are at least 1.
-
-    Args:
-        weights: The pretrained weights.
-        networks: The fitted networks.
-        cost: Returns the cost of the image with given networks, in bits.
+    step sizes of the context network are at least 1. `cost` returns the cost of the image with
+    given networks, in bits.
     """
     flat = flat_deltas(networks, pretrained_networks(weights))
     exponents = [_FINE] * len(DELTA_NAMES)

@@ -38,11 +38,7 @@ _KIND_WINDOWS = 4  # number of windows to which the mean of a kind is equivalent
 
 
 class _Curvature:
-    """The estimate of h.
-
-    Args:
-        kinds: The kind of each delta, [weights].
-    """
+    """The estimate of h, from the kind of each delta, [weights]."""
 
     def __init__(self, kinds: npt.NDArray[np.intp]) -> None:
         self._kinds = kinds
@@ -51,11 +47,9 @@ class _Curvature:
         self.relaxed = 1.0
 
     def squares(self, of_windows: Float32) -> Float64:
-        """Returns the sums over windows of squared deviations of the gradients from their mean,
-        shrunk towards the mean of their kind because windows are few: float64 [weights].
-
-        Args:
-            of_windows: The gradient of each window, [windows, weights].
+        """Returns the sums over windows of squared deviations of the gradients, [windows, weights],
+        from their mean, shrunk towards the mean of their kind because windows are few: float64
+        [weights].
         """
         count = len(of_windows)
         apart = of_windows - of_windows.mean(axis=0) if count > 1 else of_windows
@@ -85,22 +79,9 @@ class _Curvature:
         self._sums[:, self._kinds[at]] += curvature, square
 
 
-def refined(
-    fit: Fit,
-    state: FitState,
-    rounding: Rounding,
-    trials: int,
-    should_stop: Callable[[], bool],
-) -> Networks:
+def refined(fit: Fit, state: FitState, rounding: Rounding, trials: int, should_stop: Callable[[], bool]) -> Networks:
     """Returns networks that a file can store and that cost less than those of `rounding`, with the
-    symbols of a state.
-
-    Args:
-        fit: The fit.
-        state: The final state.
-        rounding: The rounding of its networks.
-        trials: The maximum number of measurements.
-        should_stop: Called before each of them; True ends the search.
+    symbols of a state. `trials` is the maximum number of measurements.
     """
     weights, deltas = rounding.weights, rounding.deltas(state.networks)
     grids = [np.rint(grid) for grid in state.latents]

@@ -60,19 +60,12 @@ _SAME_LMBDA = 1.01  # ratio of multipliers whose descents are nearly equal
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fit after a stage.
+    """A fit after a stage."""
 
-    Args:
-        fit: The fit, with its Lagrange multiplier.
-        state: The state.
-        rounding: The rounding of networks, as far as it is known.
-        is_rounded: Indicates whether the fit uses rounded networks.
-    """
-
-    fit: Fit
+    fit: Fit  # with its Lagrange multiplier
     state: FitState
-    rounding: Rounding
-    is_rounded: bool = False
+    rounding: Rounding  # as far as it is known
+    is_rounded: bool = False  # whether the fit uses rounded networks
 
     @property
     def steps(self) -> int:
@@ -99,14 +92,7 @@ class Fitted:
         return replace(self, fit=self.fit.with_lmbda(lmbda))
 
     def measured(self, windows: int | None = None) -> Measured | None:
-        """Measures the state with the networks that the fit currently uses.
-
-        Args:
-            windows: The number of windows to measure; all if None.
-
-        Returns:
-            The measurement; None if the state has diverged.
-        """
+        """Measures the state with the networks in use; None if the state has diverged."""
         if not self.state.is_finite:
             return None
         networks = self.state.networks if self.applied is None else self.applied(self.state.networks)
@@ -139,7 +125,7 @@ class _Search:
             code_of_lmbda(plan.first_lmbda),
             plan.start,
             plan.schedule,
-            delta_scales(plan.weights) if plan.counts_networks else None,
+            delta_scales(plan.weights),
             self._job.config.seed,
             frozen,
             peak=peak_value(image.bit_depth),
@@ -164,10 +150,8 @@ class _Search:
         return Outcome(best.model, best.written_bytes, None, steps, watch.seconds, ended, watch.restarts)
 
     def _fitted(self) -> tuple[Fitted, int, str]:
-        """Runs the training steps of the schedule.
-
-        Returns:
-            The last finite state that was measured, the number of steps, and why the fit ended.
+        """Runs the training steps of the schedule. Returns the last finite state that was measured,
+        the number of steps, and why the fit ended.
         """
         now, kept, number = self.first, self.first.state, 0
         knows_rounding = False
@@ -187,7 +171,8 @@ class _Search:
                 continue
             found = now.measured()
             if found is None:
-                now = replace(now, state=kept, fit=now.fit.slowed_down())
+                half = now.fit.schedule.network_rate / 2
+                now = replace(now, state=kept, fit=now.fit.rescheduled(network_rate=half))
                 if not self._watch.can_restart():
                     reason = "diverged"
                 continue
@@ -214,7 +199,7 @@ class _Search:
         elif number == _TIMED_STEPS[-1]:
             each = (seconds - self._timed_from_s) / (_TIMED_STEPS[-1] - _TIMED_STEPS[0])
             affordable = number + int(_FOR_STEPS * max(0.0, limit - seconds) / each)
-            return fit.shortened(min(fit.schedule.steps, affordable))
+            return fit.rescheduled(steps=min(fit.schedule.steps, affordable))
         return fit
 
     def _with_descended_grids(self, fitted: Fitted) -> Fitted:
@@ -242,11 +227,8 @@ class _Search:
         return replace(fitted, state=fitted.state._replace(networks=networks))
 
     def _stepped_to_target(self, fitted: Fitted) -> tuple[Fitted, list[SymbolCandidate], int]:
-        """Runs further training steps with other multipliers.
-
-        Returns:
-            The fit after them; the candidates of the states if latents were frozen, else none; and
-            the number of steps.
+        """Runs further training steps with other multipliers. Returns the fit after them; the
+        candidates of the states if latents were frozen, else none; and the number of steps.
         """
         if isinstance(self._target, LmbdaTarget):
             return fitted, [], 0
@@ -260,7 +242,8 @@ class _Search:
 
     def _tried(self, symbols: Sequence[Float32], fitted: Fitted) -> SymbolCandidate:
         """Returns the candidate with given symbols and the networks of a fit."""
-        return SymbolCandidate(symbols, self._candidates.of(symbols, fitted.deltas), fitted.fit.lmbda)
+        made = self._candidates.of(symbols, fitted.deltas)
+        return SymbolCandidate(made.written_bytes, made.psnr_db, made.model, symbols, fitted.fit.lmbda)
 
     def _descended_to_target(self, fitted: Fitted) -> list[SymbolCandidate]:
         """Runs coordinate descents until the target is met closely or lies between two results."""
@@ -277,20 +260,14 @@ class _Search:
         return self._tried([finest, *coarser], fitted)
 
     def _of_nearest(self, tried: Sequence[SymbolCandidate]) -> Candidate | None:
-        """Returns the candidate that is nearest to the target and meets it, or a combination of
-        two; None if none meets it.
-        """
+        """Returns the candidate at the target, or a combination of two; None if none meets it."""
         meeting, beyond = self._control.nearest(tried)
         if meeting is None or beyond is None:
-            return None if meeting is None else meeting.candidate
+            return meeting
         return self._candidates.between(meeting, beyond)
 
     def _shrunk_to_target(self, fitted: Fitted, reason: str) -> Candidate:
-        """Returns the candidate whose latents are shrunk to zero as far as the target requires.
-
-        Raises:
-            TargetUnreachableError: No candidate meets the target.
-        """
+        """Returns the candidate whose latents are shrunk to zero as far as the target requires."""
         tried = self._candidates.shrunk(fitted.state.latents, fitted.deltas)
         best = best_of(self._target, tried)
         if best is None:
@@ -328,16 +305,7 @@ class _Search:
 class _LmbdaSearch(Search[float, SymbolCandidate]):
     """The search for a Lagrange multiplier, after the steps of the schedule.
 
-    Args:
-        target: The target.
-        control: Chooses the next multiplier.
-        watch: The clock of the encoding.
-        fitted: The fit.
-        candidate_of: Returns the candidate of a fit.
-
-    Attributes:
-        fitted: The fit after the last trial.
-        tried: The candidates of all trials.
+    `fitted` is the fit after the last trial, and `tried` has the candidates of all trials.
     """
 
     most_trials: ClassVar[int]
@@ -422,11 +390,7 @@ class _Descents(_LmbdaSearch):
 
 
 def fit_grids(job: Job, plan: Plan | None = None) -> Outcome:
-    """Fits latents and networks to an image.
-
-    Args:
-        job: The image and its settings.
-        plan: The plan of the fit; None for the plan that follows from the settings.
+    """Fits latents and networks to an image, by a plan or the one that follows from the settings.
 
     Raises:
         TargetUnreachableError: The target cannot be met.

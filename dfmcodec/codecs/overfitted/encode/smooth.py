@@ -21,21 +21,13 @@ SMOOTH_FRACTION = 0.5  # fraction of an image without details above which the im
 
 
 def smooth_fraction(colours: Float32, lmbda: float) -> float:
-    """Returns the fraction of the image that has no details, in [0, 1].
-
-    Args:
-        colours: float32 [3, H, W] in [0, 1].
-        lmbda: The Lagrange multiplier of bits.
-    """
+    """Returns the fraction of colours, float32 [3, H, W] in [0, 1], that has no details."""
     return float(_without_details(colours, lmbda, levels=1)[0].mean())
 
 
 def smooth_latents(colours: Float32, lmbda: float) -> list[Bools]:
-    """Finds the latents without details in their neighbourhood.
-
-    Args:
-        colours: float32 [3, H, W] in [0, 1].
-        lmbda: The Lagrange multiplier of bits.
+    """Finds the latents without details in their neighbourhood, for colours, float32 [3, H, W] in
+    [0, 1].
 
     Returns:
         For each of the finest grids, True where a latent is to be frozen, bool [h_l, w_l]; an empty
@@ -46,9 +38,7 @@ def smooth_latents(colours: Float32, lmbda: float) -> list[Bools]:
 
 
 def _without_details(colours: Float32, lmbda: float, levels: int) -> list[Bools]:
-    """Indicates for a number of grids which latents have no details in their neighbourhood, bool
-    [h_l, w_l].
-    """
+    """Indicates which latents of some grids have no details around them, bool [h_l, w_l]."""
     areas = []
     luma = colours.mean(axis=0)
     for level in range(levels):

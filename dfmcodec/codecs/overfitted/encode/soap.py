@@ -23,19 +23,12 @@ _ROTATION_STEPS = 10  # steps between two decompositions
 
 
 class _Rotation(NamedTuple):
-    """The preconditioner of a matrix [m, n].
+    """The preconditioner of a matrix [m, n]."""
 
-    Args:
-        left: The running mean of G G^T, [m, m].
-        right: The running mean of G^T G, [n, n].
-        left_basis: The eigenvectors of `left` as columns, [m, m].
-        right_basis: The eigenvectors of `right` as columns, [n, n].
-    """
-
-    left: Float32
-    right: Float32
-    left_basis: Float32
-    right_basis: Float32
+    left: Float32  # the running mean of G G^T, [m, m]
+    right: Float32  # the running mean of G^T G, [n, n]
+    left_basis: Float32  # the eigenvectors of `left` as columns, [m, m]
+    right_basis: Float32  # the eigenvectors of `right` as columns, [n, n]
 
     @classmethod
     def start(cls, weights: Float32) -> _Rotation:
@@ -61,17 +54,11 @@ class _Rotation(NamedTuple):
 
 
 class _Moments(NamedTuple):
-    """The running means of the gradients of one array.
+    """The running means of the gradients of one array."""
 
-    Args:
-        mean: The running mean of the gradients.
-        square: The running mean of the squared gradients, rotated if there is a rotation.
-        rotation: The preconditioner; None for vectors.
-    """
-
-    mean: Float32
-    square: Float32
-    rotation: _Rotation | None
+    mean: Float32  # of the gradients
+    square: Float32  # of the squared gradients, rotated if there is a rotation
+    rotation: _Rotation | None  # None for vectors
 
 
 class SoapState(NamedTuple):
@@ -88,11 +75,7 @@ class SoapState(NamedTuple):
 
 
 def soap_step(gradients: Sequence[Float32], state: SoapState) -> tuple[list[Float32], SoapState]:
-    """Computes a step of length 1 in each rotated coordinate.
-
-    Args:
-        gradients: The gradient of each array.
-        state: The state before the step, which is not modified.
+    """Computes a step of length 1 in each rotated coordinate, from the gradient of each array.
 
     Returns:
         The steps of the arrays, to be multiplied by a learning rate; and the next state. Gradients

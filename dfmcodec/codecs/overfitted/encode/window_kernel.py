@@ -20,8 +20,15 @@ from dfmcodec._types import Float32
 from dfmcodec.codecs.overfitted.context import ACTIVATION_MAX, COMPANDING
 from dfmcodec.codecs.overfitted.encode.contexts import FEATURE_UNIT, HIDDEN_UNIT
 from dfmcodec.codecs.overfitted.encode.networks import Networks
-from dfmcodec.codecs.overfitted.encode.window_loss import ImageTerms, Softness, WindowPixels
-from dfmcodec.codecs.overfitted.encode.windows import WINDOW, Windows, grid_sides, window_samples
+from dfmcodec.codecs.overfitted.encode.window_loss import (
+    Costs,
+    Gradients,
+    ImageTerms,
+    Softness,
+    Softnesses,
+    WindowLoss,
+)
+from dfmcodec.codecs.overfitted.encode.windows import WINDOW, grid_sides, window_samples
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
 from dfmcodec.kernels import compiled
 from dfmcodec.kernels.arguments import FitWindow
@@ -40,31 +47,17 @@ class _Weights(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LossByKernel:
-    """`WindowLoss` by the kernels.
+class LossByKernel(WindowLoss):
+    """`WindowLoss` by the kernels."""
 
-    Args:
-        windows: The windows of the image.
-        pixels: The target of each window.
-    """
-
-    windows: Windows
-    pixels: Sequence[WindowPixels]
     _workspaces: SimpleQueue[npt.NDArray[np.uint8]] = field(default_factory=SimpleQueue, init=False)
 
     def weights(self, networks: Networks) -> Any:
         return _Weights(networks, networks.flat)
 
-    def gradients(
-        self,
-        weights: Any,
-        image: ImageTerms,
-        latents: Sequence[Float32],
-        softness: Sequence[Softness],
-        windows: Sequence[int],
-    ) -> list[tuple[Any, Float32]]:
-        def gradient(of_window: tuple[Softness, int]) -> tuple[Any, Float32]:
-            soft, window = of_window
+    def gradients(self, weights: Any, image: ImageTerms, latents: Sequence[Float32], softness: Softnesses) -> Gradients:
+        def gradient(of_window: tuple[int, Softness]) -> tuple[Any, Float32]:
+            window, soft = of_window
             grad_weights, grad_latents = np.empty_like(weights.flat), np.empty(_LATENTS, dtype=np.float32)
             with self._workspace() as workspace:
                 compiled.window_gradient(
@@ -78,15 +71,13 @@ class LossByKernel:
                 )
             return _Weights(weights.networks, grad_weights), grad_latents
 
-        return in_threads(gradient, zip(softness, windows, strict=True))
+        return in_threads(gradient, softness.items())
 
     def total(self, gradients: Sequence[Any]) -> Networks:
         networks: Networks = gradients[0].networks
         return networks.from_flat(np.sum([gradient.flat for gradient in gradients], axis=0))
 
-    def costs(
-        self, weights: Any, image: ImageTerms, grids: Sequence[Float32], windows: Sequence[int]
-    ) -> list[tuple[Float32, Float32]]:
+    def costs(self, weights: Any, image: ImageTerms, grids: Sequence[Float32], windows: Sequence[int]) -> Costs:
         def costs(window: int) -> tuple[Float32, Float32]:
             errors, bits = np.empty((WINDOW, WINDOW), dtype=np.float32), np.empty(_SYMBOLS, dtype=np.float32)
             with self._workspace() as workspace:

@@ -40,25 +40,17 @@ def window_samples(level: int) -> int:
 
 
 def grid_sides() -> list[int]:
-    """Returns the number of samples along a side of a window's grids, halo included, from the
-    finest grid to the coarsest.
-    """
+    """Returns the samples along a side of a window's grids, halo included, from the finest on."""
     return [window_samples(level) + 2 * HALO for level in range(GRID_LEVELS)]
 
 
 @dataclass(frozen=True)
 class Windows:
-    """The N windows of an image.
+    """The N windows of an image."""
 
-    Args:
-        height: The height of the image in pixels.
-        width: The width of the image in pixels.
-        corners: The first row and column of each window, int32 [N, 2].
-    """
-
-    height: int
+    height: int  # of the image, in pixels
     width: int
-    corners: np.ndarray[Any, np.dtype[np.int32]]
+    corners: np.ndarray[Any, np.dtype[np.int32]]  # the first row and column of each window, int32 [N, 2]
 
     @classmethod
     def of(cls, height: int, width: int) -> Windows:
@@ -67,17 +59,13 @@ class Windows:
         return cls(height, width, np.array(corners, dtype=np.int32))
 
     def pixels(self, values: Float32) -> Float32:
-        """Cuts float32 [C, H, W] into windows [N, C, WINDOW, WINDOW], with zeros beyond the
-        image.
-        """
+        """Cuts [C, H, W] into windows [N, C, WINDOW, WINDOW], with zeros beyond the image."""
         below, right = -self.height % WINDOW, -self.width % WINDOW
         padded = np.pad(values, ((0, 0), (0, below), (0, right)))
         return np.stack([padded[:, top : top + WINDOW, left : left + WINDOW] for top, left in self.corners])
 
     def joined(self, parts: Sequence[Float32]) -> Float32:
-        """Joins windows of one plane, [WINDOW, WINDOW] each, to float32 [H, W]: the inverse of
-        `pixels`.
-        """
+        """Joins windows of one plane, [WINDOW, WINDOW] each, to float32 [H, W]."""
         complete = np.empty((self.height, self.width), dtype=np.float32)
         for (top, left), part in zip(self.corners, parts, strict=True):
             place = complete[top : top + WINDOW, left : left + WINDOW]
@@ -89,9 +77,7 @@ class Windows:
         return self.pixels(np.ones((1, self.height, self.width), dtype=np.float32))[:, 0]
 
     def cut(self, number: int, grids: Sequence[Any]) -> list[Float32]:
-        """Cuts the grids of the image for a window, float32 [n_l, n_l] with n_l = WINDOW / 2^l +
-        2 HALO.
-        """
+        """Cuts grids for a window, float32 [n_l, n_l] with n_l = WINDOW / 2^l + 2 HALO."""
         return [
             grid[place] if isinstance(place[0], slice) else grid[np.ix_(*place)]
             for grid, place in zip(grids, self._places[number], strict=True)
@@ -103,14 +89,7 @@ class Windows:
         return WindowPlace(int(top), int(left), self.height, self.width)
 
     def add_back(self, number: int, flat: Float32, grids: Sequence[Float32]) -> None:
-        """Adds the values of a window to the grids at the samples that `cut` reads: the transpose
-        of `cut`.
-
-        Args:
-            number: The window.
-            flat: The values of each grid of the window, float32 [n_l, n_l], concatenated.
-            grids: The grids of the image, modified in place.
-        """
+        """Adds the values of a window to the grids, in place: the transpose of `cut`."""
         ends = np.cumsum([side * side for side in grid_sides()])[:-1]
         parts = [part.reshape(side, side) for part, side in zip(np.split(flat, ends), grid_sides(), strict=True)]
         for part, grid, place in zip(parts, grids, self._places[number], strict=True):
@@ -132,8 +111,8 @@ class Windows:
 
     @cached_property
     def _places(self) -> list[list[Place]]:
-        """Returns for each window and level the rows and the columns of the grid in the window,
-        halo included: slices, or indices if samples at the edges of the image are repeated.
+        """Returns for each window and level the rows and columns of the grid, halo included:
+        slices, or indices if samples at the edges of the image are repeated.
         """
         sizes = grid_sizes(self.height, self.width)
         return [[self._place(corner, level, size) for level, size in enumerate(sizes)] for corner in self.corners]

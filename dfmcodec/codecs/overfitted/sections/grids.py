@@ -1,11 +1,9 @@
-"""The grids section: symbols of latent grids as range-coded bytes, from the coarsest grid to the
-finest.
-"""
+"""The grids section: symbols as range-coded bytes, from the coarsest grid to the finest."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,47 +11,32 @@ from dfmcodec._types import Symbols
 from dfmcodec.codecs.losses import lost_details
 from dfmcodec.codecs.overfitted.context import GridChoice, GridNetwork, Wavefront, grid_tables
 from dfmcodec.codecs.overfitted.traversal import traverse_grids
-from dfmcodec.entropy import SymbolEncoder, TableSet
+from dfmcodec.entropy import SymbolEncoder
 from dfmcodec.entropy.streams import EndOfSymbols, StreamReader, check_length, check_of
 from dfmcodec.entropy.tables import MAX_SYMBOL
 from dfmcodec.errors import CorruptError, FormatError
 
 
+@dataclass(frozen=True)
 class _Writer:
-    """A source of the symbols of given grids, which encodes them.
+    """A source of the symbols of given grids, which encodes them."""
 
-    Args:
-        grids: The grids.
-        tables: The tables of symbols.
-    """
-
-    def __init__(self, grids: Sequence[Symbols], tables: TableSet) -> None:
-        self.coder = SymbolEncoder()
-        self._grids = grids
-        self._tables = tables
+    grids: Sequence[Symbols]
+    coder: SymbolEncoder = field(default_factory=SymbolEncoder)
 
     def symbols(self, front: Wavefront, choice: GridChoice) -> Symbols:
         """Returns the symbols of a wavefront, int32 [N]."""
-        symbols = front.of_grid(self._grids[front.level])
-        self.coder.encode_each((symbols - choice.middle) * choice.sign, choice.table, self._tables)
+        symbols = front.of_grid(self.grids[front.level])
+        self.coder.encode_each((symbols - choice.middle) * choice.sign, choice.table, grid_tables())
         return symbols
 
 
+@dataclass(frozen=True)
 class _Reader:
-    """A source of symbols that decodes a stream.
+    """A source of symbols that decodes a stream."""
 
-    Args:
-        body: The bytes of the section that the file has.
-        missing_bytes: The number of bytes that are missing at the end of the section.
-        losses: A list that receives the first wavefront that cannot be decoded; None to raise
-            errors.
-        tables: The tables of symbols.
-    """
-
-    def __init__(self, body: bytes, missing_bytes: int, losses: list[Wavefront] | None, tables: TableSet) -> None:
-        self._reader = StreamReader(body, missing_bytes)
-        self._losses = losses
-        self._tables = tables
+    stream: StreamReader
+    losses: list[Wavefront] | None  # receives the first wavefront that cannot be decoded; None to raise errors
 
     def symbols(self, front: Wavefront, choice: GridChoice) -> Symbols:
         """Returns the symbols of a wavefront, int32 [N].
@@ -63,14 +46,14 @@ class _Reader:
             EndOfSymbols: The wavefront cannot be decoded, and the list of losses received it.
         """
         try:
-            decoded = self._reader.decode_each(choice.table, self._tables) * choice.sign + choice.middle
+            decoded = self.stream.decode_each(choice.table, grid_tables()) * choice.sign + choice.middle
             if decoded.size and np.abs(decoded).max() > MAX_SYMBOL:
                 msg = f"the grids section holds a symbol beyond {MAX_SYMBOL}; the file is damaged"
                 raise CorruptError(msg)
         except FormatError:
-            if self._losses is None:
+            if self.losses is None:
                 raise
-            self._losses.append(front)
+            self.losses.append(front)
             raise EndOfSymbols from None
         return decoded
 
@@ -82,24 +65,18 @@ def grid_checks(grids: Sequence[Symbols]) -> list[int]:
 
 def write_grids(grids: Sequence[Symbols], network: GridNetwork) -> bytes:
     """Returns the grids section."""
-    writer = _Writer(grids, grid_tables())
+    writer = _Writer(grids)
     traverse_grids([grid.shape for grid in grids], network, writer)
     return writer.coder.to_bytes()
 
 
 @dataclass(frozen=True)
 class GridsBody:
-    """The body of the grids section, with the checks of its symbols.
+    """The body of the grids section, with the checks of its symbols."""
 
-    Args:
-        data: The bytes that the file still has.
-        missing_bytes: The number of bytes that are missing at the end.
-        checks: The checks of the grids, from the coarsest to the finest; None if the file has none.
-    """
-
-    data: bytes
-    missing_bytes: int = 0
-    checks: Sequence[int] | None = None
+    data: bytes  # the bytes that the file still has
+    missing_bytes: int = 0  # at the end
+    checks: Sequence[int] | None = None  # of the grids, from the coarsest to the finest
 
 
 def read_grids(
@@ -111,8 +88,7 @@ def read_grids(
         body: The section.
         sizes: The (rows, columns) of the grids, from the finest to the coarsest.
         network: The context network of the image.
-        losses: A list that receives a sentence about lost data if the rest can be decoded; None to
-            reject an incomplete section. Lost symbols are 0.
+        losses: Receives a sentence about lost data, whose symbols are then 0; None to raise errors.
 
     Raises:
         CorruptError: The section is not valid; with `losses`, nothing can be decoded.
@@ -120,7 +96,7 @@ def read_grids(
     """
     check_length(len(body.data) + body.missing_bytes, sum(rows * columns for rows, columns in sizes))
     lost: list[Wavefront] | None = None if losses is None else []
-    reader = _Reader(body.data, body.missing_bytes, lost, grid_tables())
+    reader = _Reader(StreamReader(body.data, body.missing_bytes), lost)
     grids = traverse_grids(sizes, network, reader)
     wrong = _first_wrong(grids, body.checks)
     if losses is None or lost is None:

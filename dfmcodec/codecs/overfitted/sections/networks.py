@@ -31,9 +31,7 @@ def _tables(weights: OverfittedWeights, exponents: tuple[int, ...], offsets: tup
 
 
 def delta_bits(weights: OverfittedWeights, deltas: WeightDeltas) -> tuple[float, tuple[int, ...]]:
-    """Returns the bits of all weight deltas under the best tables, and the offset of the tables of
-    each kind.
-    """
+    """Returns the bits of all deltas under the best tables, and each kind's offset of tables."""
     indices = weights.table_indices(deltas.exponents)
     total, chosen = 0.0, []
     for symbols, own in zip(weights.split(deltas.symbols), weights.split(indices), strict=True):
@@ -46,8 +44,7 @@ def delta_bits(weights: OverfittedWeights, deltas: WeightDeltas) -> tuple[float,
 
 def bits_of_steps(weights: OverfittedWeights, deltas: WeightDeltas) -> npt.NDArray[np.float64]:
     """Returns the change in bits if each weight delta is decreased or increased by one step size,
-    under the best tables for the current deltas: float64 [2, weights]. It is infinite from +-1023
-    step sizes on.
+    under the current best tables: float64 [2, weights]; infinite from +-1023 step sizes on.
     """
     _, offsets = delta_bits(weights, deltas)
     tables, costs = _tables(weights, deltas.exponents, offsets), _small_costs()

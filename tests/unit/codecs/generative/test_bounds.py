@@ -15,7 +15,7 @@ import pytest
 
 from dfmcodec.codecs.decode import DecodeRequest, decode_image
 from dfmcodec.codecs.generative.model import MAGIC, MAX_MODEL_BYTES, GenerativeModel, read_model, read_model_file
-from dfmcodec.errors import CorruptError, LimitError, printable
+from dfmcodec.errors import CorruptError, LimitError
 
 
 def with_crc(content: bytes) -> bytes:
@@ -144,10 +144,6 @@ def test_text_of_the_file_is_escaped_in_messages(options):
         read_model(model_bytes(**options))
     assert str(caught.value).isprintable()
     assert "\\x1b" in str(caught.value)
-
-
-def test_printable():
-    assert printable("Größe 3\u202e\x1b[0m\n") == "Größe 3\\u202e\\x1b[0m\\n"
 
 
 def test_a_file_beyond_the_limit_is_not_read(tmp_path):

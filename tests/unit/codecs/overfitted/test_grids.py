@@ -33,7 +33,7 @@ from dfmcodec.container import Section, read_write
 from dfmcodec.container.checks import checks_bytes
 from dfmcodec.container.contents import Ancillary
 from dfmcodec.entropy.tables import MAX_SYMBOL, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
-from dfmcodec.errors import ConfigError, CorruptError, FormatError, TruncatedError, UnsupportedVersionError
+from dfmcodec.errors import CorruptError, FormatError, TruncatedError, UnsupportedVersionError
 from dfmcodec.image import Image, Metadata
 from dfmcodec.image.region import Region
 
@@ -532,20 +532,3 @@ def test_a_file_without_grids_is_refused() -> None:
     content[at] = Section.LATENTS
     with pytest.raises(CorruptError, match="no grids section"):
         container.read(with_crc(bytes(content)))
-
-
-def test_models_that_no_file_can_hold_are_refused() -> None:
-    model = some_model()
-    with pytest.raises(ConfigError, match=r"grids (of|must)"):
-        replace(model, grids=model.grids[:-1])
-    with pytest.raises(ConfigError, match=r"grids (of|must)"):
-        replace(model, height=35)
-    for code in (LMBDA_CODES[0] - 1, LMBDA_CODES[-1] + 1):
-        with pytest.raises(ConfigError, match="lmbda code"):
-            replace(model, lmbda_code=code)
-    with pytest.raises(ConfigError):
-        replace(model.architecture, channels=2)
-    assert model.deltas is not None
-    for exponents in ((0,) * (len(DELTA_NAMES) - 1), (EXPONENTS[-1] + 1,) * len(DELTA_NAMES)):
-        with pytest.raises(ConfigError, match="exponents"):
-            replace(model.deltas, exponents=exponents)

@@ -1,7 +1,6 @@
 """The rate of latent grids: bits of symbols under the floating-point context network.
 
-A symbol q costs -log2 of the probability of [q - 1/2, q + 1/2] under a Laplace distribution, in
-bits.
+A symbol q costs -log2 of the probability of [q - 1/2, q + 1/2] under a Laplace distribution.
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dfmcodec.codecs.overfitted.context import ACTIVATION_MAX, CAUSAL, COARSER, COMPANDING, FEATURES
-from dfmcodec.codecs.overfitted.encode.by_jax.neighbours import gathered
-from dfmcodec.codecs.overfitted.encode.by_jax.upsampling import upsampled_planes
+from dfmcodec.codecs.overfitted.encode.by_jax.planes import gathered, upsampled_planes
 from dfmcodec.codecs.overfitted.encode.contexts import FEATURE_UNIT, HIDDEN_UNIT, ContextWeights
 from dfmcodec.codecs.overfitted.encode.windows import window_samples
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
@@ -32,10 +30,7 @@ _BILINEAR = np.array([0, 0.25, 0.75, 0], dtype=np.float32)
 def samples_inside(corner: jax.Array, size: jax.Array, level: int) -> jax.Array:
     """Indicates which samples of a window's grid, halo included, are in the image, bool [n_l, n_l].
 
-    Args:
-        corner: The first row and column of the window, int32 [2].
-        size: The height and width of the image in pixels, int32 [2].
-        level: The level of the grid.
+    `corner` is the first row and column, `size` the height and width of the image, both int32 [2].
     """
     offsets = jnp.arange(-HALO, window_samples(level) + HALO)
     is_inside = [
@@ -52,9 +47,7 @@ def companded(symbols: jax.Array) -> jax.Array:
 
 
 def laplace_bits(symbols: jax.Array, mean: jax.Array, scale: jax.Array) -> jax.Array:
-    """Returns the bits of symbols of any value under Laplace distributions. All arrays have one
-    shape.
-    """
+    """Returns the bits of symbols of any value under Laplace distributions, all of one shape."""
     distance = jnp.abs(symbols - mean)
     beyond = jnp.maximum(distance - 0.5, 0) / scale  # both ends on one side of the mean
     apart = 0.5 * jnp.exp(-beyond) * (1 - jnp.exp(-1 / scale))
@@ -65,19 +58,12 @@ def laplace_bits(symbols: jax.Array, mean: jax.Array, scale: jax.Array) -> jax.A
 
 
 class _Symbols(NamedTuple):
-    """The symbols of a window and their features: M symbols of all levels.
+    """The symbols of a window and their features: M symbols of all levels."""
 
-    Args:
-        features: Companded symbols in FEATURE_UNIT, [FEATURES, M].
-        of_level: 1 in the row of a symbol's level, else 0, [levels, M].
-        values: [M].
-        is_inside: Indicates which symbols are in the image, bool [M].
-    """
-
-    features: jax.Array
-    of_level: jax.Array
-    values: jax.Array
-    is_inside: jax.Array
+    features: jax.Array  # companded symbols in FEATURE_UNIT, [FEATURES, M]
+    of_level: jax.Array  # 1 in the row of a symbol's level, else 0, [levels, M]
+    values: jax.Array  # [M]
+    is_inside: jax.Array  # whether a symbol is in the image, bool [M]
 
 
 def _symbols(grids: Grids, corner: jax.Array, size: jax.Array) -> _Symbols:
@@ -92,9 +78,7 @@ def _symbols(grids: Grids, corner: jax.Array, size: jax.Array) -> _Symbols:
 
 
 def _coarser_planes(seen: Grids, inside: Sequence[jax.Array]) -> list[jax.Array]:
-    """Interpolates all grids that are coarser than each grid to its samples, halo included, as
-    `codecs.overfitted.context.upsampled` does but without rounding.
-    """
+    """Interpolates the coarser grids of each grid to it, like `upsampled` but without rounding."""
     planes = [jnp.zeros((0, *seen[-1].shape))]
     for finer in range(len(seen) - 2, -1, -1):
         joined = jnp.concatenate([seen[finer + 1][None], planes[0]])
@@ -103,8 +87,8 @@ def _coarser_planes(seen: Grids, inside: Sequence[jax.Array]) -> list[jax.Array]
 
 
 def _level_symbols(known: jax.Array, seen: Grids, planes: jax.Array, is_inside: jax.Array, level: int) -> _Symbols:
-    """Returns the symbols of a level. `seen` contains the companded grids of this level and the
-    coarser ones; `planes` contains the coarser ones, interpolated to this level.
+    """Returns the symbols of a level, from the companded grids of this level and the coarser ones,
+    and the coarser ones interpolated to this level.
     """
     count = window_samples(level)
     inner = slice(HALO, HALO + count)
@@ -122,9 +106,7 @@ def _level_symbols(known: jax.Array, seen: Grids, planes: jax.Array, is_inside: 
 
 
 def _cell_features(seen: Grids, count: int) -> jax.Array:
-    """Returns the 3x3 symbols around the cell of each symbol in the next coarser grid, [9, count,
-    count]; 0 if there is no coarser grid.
-    """
+    """Returns the 3x3 coarser symbols around each symbol's cell, [9, count, count]; 0 if none."""
     if len(seen) == 1:
         return jnp.zeros((len(SQUARE), count, count))
     found = gathered(seen[1][None], SQUARE, HALO)[:, 0]
@@ -136,18 +118,14 @@ def _activation(sums: jax.Array) -> jax.Array:
 
 
 def symbol_bits(weights: ContextWeights, grids: Grids, corner: jax.Array, size: jax.Array) -> jax.Array:
-    """Returns the bits of the symbols of a window.
+    """Returns the bits of the symbols of a window, float32 [M], grid by grid from the finest.
+    Symbols beyond the image cost no bits.
 
     Args:
         weights: The network.
-        grids: The symbols of the window, [n_l, n_l] each, see `Windows.cut`. They need not be
-            integers.
+        grids: The symbols, [n_l, n_l] each, see `Windows.cut`. They need not be integers.
         corner: The first row and column of the window, int32 [2].
         size: The height and width of the image in pixels, int32 [2].
-
-    Returns:
-        float32 [M]: one value for each sample of a grid, from the finest grid to the coarsest.
-        Symbols beyond the image cost no bits.
     """
     symbols = _symbols(grids, corner, size)
     hidden = _activation(weights.w1 @ symbols.features + weights.c1 @ symbols.of_level)

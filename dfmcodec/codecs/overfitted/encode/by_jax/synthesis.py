@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from dfmcodec.codecs.overfitted.encode.by_jax.contexts import Grids
-from dfmcodec.codecs.overfitted.encode.by_jax.neighbours import neighbourhoods
-from dfmcodec.codecs.overfitted.encode.by_jax.upsampling import upsampled_planes
+from dfmcodec.codecs.overfitted.encode.by_jax.planes import neighbourhoods, upsampled_planes
 from dfmcodec.codecs.overfitted.synthesis import STAGES, SynthesisNetwork, stages, synthesis_colours
 from dfmcodec.image.region import CHANNELS
 
@@ -59,15 +58,10 @@ def joined_grids(filters: jax.Array, grids: Grids) -> jax.Array:
 
 
 def window_colours(weights: SynthesisNetwork, grids: Grids) -> jax.Array:
-    """Computes the pixels of a window.
+    """Computes the pixels of a window, float32 [CHANNELS, WINDOW, WINDOW]; 0 is black and 1 is
+    white.
 
-    Args:
-        weights: The weights.
-        grids: The samples of the window (symbols times the step size), [n_l, n_l] each; see
-            `Windows.cut`.
-
-    Returns:
-        float32 [CHANNELS, WINDOW, WINDOW]; 0 is black and 1 is white.
+    `grids` are symbols times the step size, [n_l, n_l] each; see `Windows.cut`.
     """
     joined = joined_grids(weights.filters, grids)[:, STAGES:-STAGES, STAGES:-STAGES]
     colours = synthesis_colours(weights, joined.reshape(len(grids), -1), cosine_less_one_and_sine, jnp)

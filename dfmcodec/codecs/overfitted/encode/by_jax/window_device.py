@@ -21,42 +21,31 @@ import numpy as np
 from dfmcodec._types import Float32
 from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import costs_of_window, gradient_of_window
 from dfmcodec.codecs.overfitted.encode.networks import Networks
-from dfmcodec.codecs.overfitted.encode.window_loss import ImageTerms, Softness, WindowPixels
-from dfmcodec.codecs.overfitted.encode.windows import Windows
+from dfmcodec.codecs.overfitted.encode.window_loss import (
+    Costs,
+    Gradients,
+    ImageTerms,
+    Softnesses,
+    WindowLoss,
+)
 from dfmcodec.fourier.jax_backend import calls
 
 Shapes = tuple[tuple[int, ...], ...]  # shapes of the arrays of networks
 LANES = 24  # windows per program: the number of windows of an image of 768x512
 
 
-@dataclass(frozen=True)
-class LossOnDevice:
-    """`WindowLoss` by programs that compute many windows.
-
-    Args:
-        windows: The windows of the image.
-        pixels: The target of each window.
-    """
-
-    windows: Windows
-    pixels: Sequence[WindowPixels]
+class LossOnDevice(WindowLoss):
+    """`WindowLoss` by programs that compute many windows."""
 
     def weights(self, networks: Networks) -> Any:
         return jax.tree.map(np.asarray, networks)
 
-    def gradients(
-        self,
-        weights: Any,
-        image: ImageTerms,
-        latents: Sequence[Float32],
-        softness: Sequence[Softness],
-        windows: Sequence[int],
-    ) -> list[tuple[Any, Float32]]:
+    def gradients(self, weights: Any, image: ImageTerms, latents: Sequence[Float32], softness: Softnesses) -> Gradients:
         with calls():
             return _line(gradient_of_window, _shapes(weights)).results(
                 [
                     (weights, image, self.windows.cut(window, latents), soft, self.pixels[window])
-                    for soft, window in zip(softness, windows, strict=True)
+                    for window, soft in softness.items()
                 ]
             )
 
@@ -64,9 +53,7 @@ class LossOnDevice:
         total: Networks = jax.tree.map(lambda *parts: np.sum(parts, axis=0), *gradients)
         return total
 
-    def costs(
-        self, weights: Any, image: ImageTerms, grids: Sequence[Float32], windows: Sequence[int]
-    ) -> list[tuple[Float32, Float32]]:
+    def costs(self, weights: Any, image: ImageTerms, grids: Sequence[Float32], windows: Sequence[int]) -> Costs:
         with calls():
             return _line(costs_of_window, _shapes(weights)).results(
                 [(weights, image, self.windows.cut(window, grids), self.pixels[window]) for window in windows]
@@ -75,43 +62,27 @@ class LossOnDevice:
 
 @dataclass(eq=False)
 class _Waiting:
-    """A window in the queue.
+    """A window in the queue."""
 
-    Args:
-        arguments: The arguments of the program for this window.
-        result: The result of the program.
-        error: The exception that the program raised instead.
-        is_done: Indicates whether there is a result, or no thread waits for it any more.
-        is_in_line: Indicates whether the window is still in the queue.
-    """
-
-    arguments: tuple[Any, ...]
+    arguments: tuple[Any, ...]  # of the program for this window
     result: Any = None
-    error: Exception | None = None
-    is_done: bool = False
-    is_in_line: bool = False
+    error: Exception | None = None  # that the program raised
+    is_done: bool = False  # whether there is a result, or no thread waits for it any more
+    is_in_line: bool = False  # whether the window is still in the queue
 
 
 _device = threading.Lock()  # held by the thread that computes
 
 
 class _Line:
-    """The queue of windows that wait for a program.
-
-    Args:
-        function: The function that the program computes for a window.
-    """
+    """The queue of windows that wait for a program, which computes a function of each window."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._program = jax.jit(jax.vmap(function))
         self._waiting: deque[_Waiting] = deque()
 
     def results(self, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Returns the results for windows, as NumPy arrays.
-
-        Raises:
-            Exception: The exception of the program.
-        """
+        """Returns the results for windows as NumPy arrays, or raises the program's exception."""
         own = [_Waiting(of_window) for of_window in arguments]
         self._queue(own)
         try:

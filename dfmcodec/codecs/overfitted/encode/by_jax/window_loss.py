@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -15,8 +14,15 @@ from dfmcodec._types import Float32
 from dfmcodec.codecs.overfitted.encode.by_jax.contexts import Grids, symbol_bits
 from dfmcodec.codecs.overfitted.encode.by_jax.synthesis import window_colours
 from dfmcodec.codecs.overfitted.encode.networks import Networks
-from dfmcodec.codecs.overfitted.encode.window_loss import ImageTerms, Softness, WindowPixels
-from dfmcodec.codecs.overfitted.encode.windows import Windows
+from dfmcodec.codecs.overfitted.encode.window_loss import (
+    Costs,
+    Gradients,
+    ImageTerms,
+    Softness,
+    Softnesses,
+    WindowLoss,
+    WindowPixels,
+)
 from dfmcodec.fourier.jax_backend import calls
 from dfmcodec.threads import in_threads
 
@@ -75,49 +81,32 @@ def _total(gradients: Sequence[Networks]) -> Networks:
     return total
 
 
-@dataclass(frozen=True)
-class LossByJax:
+class LossByJax(WindowLoss):
     """`WindowLoss` by programs that JAX compiles once for all images.
 
     On a CPU a program uses one core. Computing several windows at once is faster than distributing
     each small operation over all cores.
-
-    Args:
-        windows: The windows of the image.
-        pixels: The target of each window.
     """
-
-    windows: Windows
-    pixels: Sequence[WindowPixels]
 
     def weights(self, networks: Networks) -> Any:
         return networks
 
-    def gradients(
-        self,
-        weights: Any,
-        image: ImageTerms,
-        latents: Sequence[Float32],
-        softness: Sequence[Softness],
-        windows: Sequence[int],
-    ) -> list[tuple[Any, Float32]]:
-        def gradient(of_window: tuple[Softness, int]) -> tuple[Any, Float32]:
-            soft, window = of_window
+    def gradients(self, weights: Any, image: ImageTerms, latents: Sequence[Float32], softness: Softnesses) -> Gradients:
+        def gradient(of_window: tuple[int, Softness]) -> tuple[Any, Float32]:
+            window, soft = of_window
             seen = self.windows.cut(window, latents)
             grad_weights, grad_latents = _program(gradient_of_window)(weights, image, seen, soft, self.pixels[window])
             return grad_weights, np.asarray(grad_latents)
 
         with calls():
-            return in_threads(gradient, zip(softness, windows, strict=True))
+            return in_threads(gradient, softness.items())
 
     def total(self, gradients: Sequence[Any]) -> Networks:
         with calls():
             total: Networks = jax.tree.map(np.asarray, _program(_total)(gradients))
         return total
 
-    def costs(
-        self, weights: Any, image: ImageTerms, grids: Sequence[Float32], windows: Sequence[int]
-    ) -> list[tuple[Float32, Float32]]:
+    def costs(self, weights: Any, image: ImageTerms, grids: Sequence[Float32], windows: Sequence[int]) -> Costs:
         def costs(window: int) -> tuple[Float32, Float32]:
             seen = self.windows.cut(window, grids)
             errors, bits = _program(costs_of_window)(weights, image, seen, self.pixels[window])

@@ -10,10 +10,10 @@ from overfitted_parts import laplace_grids
 
 from dfmcodec.codecs.overfitted.encode.coordinate_descent import Reach, descend
 from dfmcodec.codecs.overfitted.encode.fit import Fit, FitSchedule
-from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.encode.quantize import pretrained_networks
 from dfmcodec.codecs.overfitted.weights import overfitted_weights_of
 from dfmcodec.weights.registry import OVERFITTED_LARGE
+from training.start import start_networks
 
 SIZES = [(1, 1), (5, 40), (23, 31)]
 
@@ -109,7 +109,7 @@ def test_a_descent_lowers_the_loss_of_a_fit_by_what_it_finds(level: int) -> None
     image of two windows. (Sums of cells are good to a thousandth of a bit.)
     """
     size = 40, 150
-    fit = Fit(colours_of_photograph(*size), 1e-3, 0, Networks.start(0, 8, 8), FitSchedule.of(40))
+    fit = Fit(colours_of_photograph(*size), 1e-3, 0, start_networks(0, 8, 8), FitSchedule.of(40))
     grids = [grid.astype(np.float32) for grid in laplace_grids(*size, scale=1.0)]
     state = fit.start(grids)
     seen: list[float] = []

@@ -43,9 +43,14 @@ from dfmcodec.codecs.overfitted.context import (
 from dfmcodec.codecs.overfitted.encode import fit as fitting
 from dfmcodec.codecs.overfitted.encode.by_jax import contexts as rate
 from dfmcodec.codecs.overfitted.encode.by_jax.contexts import Grids, laplace_bits, symbol_bits
-from dfmcodec.codecs.overfitted.encode.by_jax.neighbours import Offsets, gathered, neighbourhoods
+from dfmcodec.codecs.overfitted.encode.by_jax.planes import (
+    Offsets,
+    gathered,
+    neighbourhoods,
+    upsampled_planes,
+    upsampling_matrix,
+)
 from dfmcodec.codecs.overfitted.encode.by_jax.synthesis import cosine_less_one_and_sine, window_colours
-from dfmcodec.codecs.overfitted.encode.by_jax.upsampling import upsampled_planes, upsampling_matrix
 from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import soft_round
 from dfmcodec.codecs.overfitted.encode.contexts import BY_LEVEL, ContextWeights, unit_of
 from dfmcodec.codecs.overfitted.encode.fit import Fit, FitSchedule, FitState
@@ -60,7 +65,6 @@ from dfmcodec.codecs.overfitted.encode.quantize import (
     rounded,
 )
 from dfmcodec.codecs.overfitted.encode.soap import SoapState, soap_step
-from dfmcodec.codecs.overfitted.encode.synthesis import start_synthesis
 from dfmcodec.codecs.overfitted.encode.windows import WINDOW, Windows
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, grid_sizes, lmbda_of_code
 from dfmcodec.codecs.overfitted.sections.grids import write_grids
@@ -72,6 +76,7 @@ from dfmcodec.entropy.context_networks import SQUARE
 from dfmcodec.entropy.tables import MEANS_PER_SYMBOL
 from dfmcodec.image.region import CHANNELS, Region
 from dfmcodec.metrics import psnr
+from training.start import start_contexts, start_networks, start_synthesis
 
 CORNER = jnp.zeros(2, jnp.int32)
 CODE = -4  # of the multiplier of most tests
@@ -131,7 +136,7 @@ STEPS = 30
 def some_fit(steps: int, widths: tuple[int, int] = (8, 8)) -> tuple[Fit, FitState]:
     """A fit of a small photograph from random networks, and its state before the first step."""
     colours = (photograph(*SIZE) / np.float32(255)).astype(np.float32).transpose(2, 0, 1)
-    fit = Fit(colours, LMBDA, CODE, Networks.start(0, *widths), FitSchedule.of(steps))
+    fit = Fit(colours, LMBDA, CODE, start_networks(0, *widths), FitSchedule.of(steps))
     return fit, fit.start()
 
 
@@ -225,7 +230,7 @@ def test_bits_depend_on_symbols_that_are_decoded_before() -> None:
     those of all finer grids near it; a few too little for a float to tell.
     """
     rng = np.random.default_rng(1)
-    start = ContextWeights.start(rng, HIDDEN)
+    start = start_contexts(rng, HIDDEN)
     weights = jax.tree.map(lambda array: jnp.asarray(rng.normal(0, 0.1, array.shape), jnp.float32), start)
     size = WINDOW, WINDOW
     window = one_window(random_grids(*size), *size)
@@ -281,7 +286,7 @@ def test_windows_have_the_features_of_the_decoder(size: tuple[int, int]) -> None
 @pytest.mark.slow
 def test_symbols_beyond_the_image_take_no_bits_and_change_none() -> None:
     size = 70, 101
-    weights = ContextWeights.start(np.random.default_rng(2), HIDDEN)
+    weights = start_contexts(np.random.default_rng(2), HIDDEN)
     grids = one_window(random_grids(*size), *size)
     bits = bits_of(weights, grids, size)
     assert (bits > 0).sum() == sum(h * w for h, w in grid_sizes(*size))
@@ -295,7 +300,7 @@ def test_windows_share_the_bits_of_an_image() -> None:
     all its symbols once.
     """
     height, width = 40, WINDOW + 30
-    weights = ContextWeights.start(np.random.default_rng(3), HIDDEN)
+    weights = start_contexts(np.random.default_rng(3), HIDDEN)
     windows = Windows.of(height, width)
     grids, size = random_grids(height, width), size_of(height, width)
     parts = [
@@ -324,7 +329,7 @@ def test_integers_come_back() -> None:
 
 
 def test_integers_are_the_nearest_within_limits() -> None:
-    weights = ContextWeights.start(np.random.default_rng(4), HIDDEN)
+    weights = start_contexts(np.random.default_rng(4), HIDDEN)
     network = weights.to_integers()
     network.check_shapes()
     network.check_exact()
@@ -814,7 +819,7 @@ def moves_of_a_step(
         moves.append(arguments)
         return move(*arguments)
 
-    fit = Fit(np.full((3, *size), 0.5, dtype=np.float32), LMBDA, CODE, Networks.start(0, 8, 8), schedule, **settings)
+    fit = Fit(np.full((3, *size), 0.5, dtype=np.float32), LMBDA, CODE, start_networks(0, 8, 8), schedule, **settings)
     with monkeypatch.context() as patched:
         patched.setattr(fitting, "_move", seen)
         fit.step(fit.start(), 0)
@@ -849,9 +854,9 @@ def test_short_fits_have_smaller_batches() -> None:
 def test_what_is_measured_is_what_is_written_and_decoded() -> None:
     """Of a file with the changes of all networks from others, near 32 dB."""
     grids = laplace_grids(*SIZE, scale=1.0)
-    weights = weights_of_networks(Networks.start(1, 8, 8))
+    weights = weights_of_networks(start_networks(1, 8, 8))
     start = pretrained_networks(weights)
-    goal = Networks.start(0, 8, 8)
+    goal = start_networks(0, 8, 8)
     deltas = rounded(weights, flat_deltas(goal, start), (EXPONENTS[0],) * len(DELTA_NAMES))
     arch = OverfittedArchitecture(3, GRID_LEVELS, 1, weights.width, 1, weights.checksum)
     model = QuantizedGrids(arch, *SIZE, CODE, grids, deltas)

@@ -29,7 +29,7 @@ from dfmcodec.codecs.decode import render
 from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
 from dfmcodec.codecs.overfitted.encode import plan as planning
 from dfmcodec.codecs.overfitted.encode import search
-from dfmcodec.codecs.overfitted.encode.candidates import Candidate, SymbolCandidate
+from dfmcodec.codecs.overfitted.encode.candidates import SymbolCandidate
 from dfmcodec.codecs.overfitted.encode.control import FitControl
 from dfmcodec.codecs.overfitted.encode.fit import Fit, FitSchedule, FitState, Measured
 from dfmcodec.codecs.overfitted.encode.latents import Latents
@@ -55,6 +55,7 @@ from dfmcodec.search.driver import Watch
 from dfmcodec.search.job import MAX_RESTARTS, Job, Outcome, Progress
 from dfmcodec.search.target import asked_target
 from training.overfitted import weight_arrays
+from training.start import start_networks
 
 LMBDA = 1e-3
 STEPS = 60
@@ -64,7 +65,7 @@ PIXELS = np.ascontiguousarray(skimage.data.chelsea()[60:124, 130:226])
 @lru_cache(maxsize=1)
 def weights() -> OverfittedWeights:
     """Of random networks, small enough that they are compiled and fitted soon."""
-    start = Networks.start(0, 8, 8)
+    start = start_networks(0, 8, 8)
     return OverfittedWeights.from_arrays(weight_arrays(start, [start]))
 
 
@@ -509,15 +510,16 @@ def test_a_part_of_each_of_two_states_leads_to_the_target() -> None:
         any_size = search_of(EncoderConfig(size=9000))
         deltas = any_size.first.rounding.deltas(pretrained_networks(weights()))
         small, large = (
-            SymbolCandidate(grids, any_size._candidates.of(grids, deltas), LMBDA) for grids in (nearest, beyond)
+            replace(any_size._as_it_is(any_size.first), symbols=grids, **vars(any_size._candidates.of(grids, deltas)))
+            for grids in (nearest, beyond)
         )
-        sizes = small.candidate.written_bytes, large.candidate.written_bytes
+        sizes = small.written_bytes, large.written_bytes
         budget = sum(sizes) // 2
         assert sizes[0] < 0.9 * budget < 1.1 * budget < sizes[1]
         best = search_of(EncoderConfig(size=budget))._candidates.between(small, large)
         assert 0.99 * budget <= best.written_bytes <= budget
-        assert small.candidate.psnr_db < best.psnr_db < large.candidate.psnr_db
-        floor_db = (2 * small.candidate.psnr_db + large.candidate.psnr_db) / 3
+        assert small.psnr_db < best.psnr_db < large.psnr_db
+        floor_db = (2 * small.psnr_db + large.psnr_db) / 3
         best = search_of(EncoderConfig(psnr=floor_db))._candidates.between(large, small)
         assert floor_db <= best.psnr_db <= floor_db + 0.05
         assert sizes[0] < best.written_bytes < sizes[1]
@@ -539,7 +541,7 @@ def test_a_fit_that_misses_its_size_is_brought_to_it(
 
     def recorded(self: search._Search, fitted: search.Fitted) -> SymbolCandidate:
         tried = as_it_is(self, fitted)
-        sizes.append(tried.candidate.written_bytes)
+        sizes.append(tried.written_bytes)
         return tried
 
     monkeypatch.setattr(search._Search, "_as_it_is", recorded)
@@ -577,7 +579,7 @@ def test_descents_close_in_on_the_target() -> None:
     running = search_of(EncoderConfig(size=1000))
 
     def tried(file_bytes: int, lmbda: float) -> SymbolCandidate:
-        return SymbolCandidate((), Candidate(file_bytes, 30.0, None), lmbda)
+        return SymbolCandidate(file_bytes, 30.0, None, (), lmbda)
 
     one, two, below = tried(1020, 1e-3), tried(1010, 1.2e-3), tried(980, 2e-3)
     first, second = running._control.of_next_descent([one]), running._control.of_next_descent([one, two])
@@ -592,9 +594,7 @@ def test_descents_close_in_on_the_target() -> None:
 
 def test_descents_close_in_on_a_psnr_from_an_exact_image() -> None:
     running = search_of(EncoderConfig(psnr=45.0))
-    exact, below = (
-        SymbolCandidate((), Candidate(1000, psnr_db, None), lmbda) for psnr_db, lmbda in ((inf, 1e-4), (44, 1e-3))
-    )
+    exact, below = (SymbolCandidate(1000, psnr_db, None, (), lmbda) for psnr_db, lmbda in ((inf, 1e-4), (44, 1e-3)))
     assert 8e-4 < running._control.of_next_descent([exact, below]) < 1e-3
 
 

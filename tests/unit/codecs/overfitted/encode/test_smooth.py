@@ -12,9 +12,9 @@ import skimage.data
 import skimage.filters
 
 from dfmcodec.codecs.overfitted.encode.fit import _SPREADS, Fit, FitSchedule, _with_rate
-from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.encode.smooth import SMOOTH_FRACTION, smooth_fraction, smooth_latents
 from dfmcodec.codecs.overfitted.grids import code_of_lmbda, grid_sizes
+from training.start import start_networks
 
 LMBDA = 5e-4
 SIGNS = np.array([1.0, -1.0, 1.0], dtype=np.float32)
@@ -71,7 +71,7 @@ def test_frozen_latents_are_zero_in_the_first_part_only() -> None:
     image, steps = half_blurred(), 10
     frozen = smooth_latents(image, LMBDA)
     schedule = FitSchedule(steps, frozen_fraction=0.4)
-    fit = Fit(image, LMBDA, code_of_lmbda(LMBDA), Networks.start(0, 8, 8), schedule, frozen=frozen)
+    fit = Fit(image, LMBDA, code_of_lmbda(LMBDA), start_networks(0, 8, 8), schedule, frozen=frozen)
     state = fit.start()
     for number in range(steps):
         state = fit.step(state, number)

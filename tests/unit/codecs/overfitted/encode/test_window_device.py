@@ -19,7 +19,6 @@ from dfmcodec.codecs.overfitted.encode import losses
 from dfmcodec.codecs.overfitted.encode.by_jax import window_device, window_loss
 from dfmcodec.codecs.overfitted.encode.by_jax.window_device import LossOnDevice, _Line
 from dfmcodec.codecs.overfitted.encode.losses import loss_of_windows
-from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.encode.window_kernel import LossByKernel
 from dfmcodec.codecs.overfitted.encode.window_loss import ImageTerms, Softness, WindowPixels
 from dfmcodec.codecs.overfitted.encode.windows import Windows
@@ -28,6 +27,7 @@ from dfmcodec.corpus.engines import Engine
 from dfmcodec.corpus.store import open_store
 from dfmcodec.fourier.jax_backend import use_compilation_cache
 from dfmcodec.kernels import compiled
+from training.start import start_networks
 
 LANES = 2
 
@@ -65,15 +65,15 @@ def test_windows_of_a_program_are_those_of_kernels() -> None:
     """Three of them: the second program is not full."""
     windows, pixels = some_windows(100, 300)
     rng = np.random.default_rng(0)
-    start = Networks.start(0)
+    start = start_networks(0)
     networks = jax.tree.map(lambda array: array + rng.normal(0, 0.2, array.shape).astype(np.float32), start)
     latents = tuple(rng.normal(0, 2, size).astype(np.float32) for size in grid_sizes(100, 300))
     image = ImageTerms(np.array([100, 300], np.int32), np.float32(4e-3), np.float32(1.7), np.float32(255))
-    softness = [Softness(np.float32(0.3), np.float32(0), np.uint32(7))] * 3
+    softness = dict.fromkeys(range(3), Softness(np.float32(0.3), np.float32(0), np.uint32(7)))
     totals, gradients, costs = [], [], []
-    for loss in (LossOnDevice(windows, pixels), LossByKernel(compiled, windows, pixels)):
+    for loss in (LossOnDevice(windows, pixels), LossByKernel(windows, pixels)):
         weights = loss.weights(networks)
-        found = loss.gradients(weights, image, latents, softness, range(3))
+        found = loss.gradients(weights, image, latents, softness)
         totals.append(loss.total([grad_weights for grad_weights, _ in found]))
         gradients.append([grad_latents for _, grad_latents in found])
         costs.append(loss.costs(weights, image, [np.rint(grid) for grid in latents], range(3)))
@@ -165,7 +165,7 @@ def test_an_interrupted_thread_takes_nobody_s_windows_along() -> None:
 
 def test_networks_of_other_shapes_wait_in_other_lines() -> None:
     lines = [
-        window_device._line(window_device.costs_of_window, window_device._shapes(Networks.start(seed, width)))
+        window_device._line(window_device.costs_of_window, window_device._shapes(start_networks(seed, width)))
         for seed, width in ((0, 32), (1, 32), (0, 36))
     ]
     assert lines[0] is lines[1]

@@ -25,6 +25,7 @@ from dfmcodec.codecs.overfitted.encode.window_loss import ImageTerms, Softness, 
 from dfmcodec.codecs.overfitted.encode.windows import WINDOW, Windows
 from dfmcodec.codecs.overfitted.grids import grid_sizes
 from dfmcodec.kernels import compiled
+from training.start import start_networks
 
 pytestmark = pytest.mark.skipif(compiled is None, reason="no kernels were built, or not for this processor")
 INSTRUCTION_SETS = [] if compiled is None else compiled.instruction_sets()
@@ -43,7 +44,7 @@ def _compiled_soon() -> Iterator[None]:
 def some_networks() -> Networks:
     """All weights matter, and a part of the units is at either end of its range."""
     rng = np.random.default_rng(0)
-    start = Networks.start(0, *BY_JAX)
+    start = start_networks(0, *BY_JAX)
     return jax.tree.map(lambda array: array + jnp.asarray(rng.normal(0, 0.2, array.shape), jnp.float32), start)
 
 
@@ -59,7 +60,7 @@ def some_image(height: int, width: int) -> tuple[ImageTerms, Windows, list[Windo
 
 
 def gradient(loss: Any, weights: Any, image: Any, latents: Any, softness: Softness, window: int) -> Any:
-    [of_window] = loss.gradients(weights, image, latents, [softness], [window])
+    [of_window] = loss.gradients(weights, image, latents, {window: softness})
     return of_window
 
 

@@ -1,0 +1,275 @@
+"""Options and arguments of the commands, and the types of their values."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from dfmcodec.cli._common import STANDARD
+from dfmcodec.errors import ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
+F = TypeVar("F", bound=Callable[..., Any])
+
+_STANDARD_OUTPUTS = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")  # other names of standard output
+
+
+def refuse_empty_name(value: Any) -> None:
+    """Raises an error for an empty name, for example from an unset variable. `Path` would interpret
+    it as the current folder.
+    """
+    if value == "":
+        msg = "the name is empty; name a file or folder"
+        raise click.BadParameter(msg)
+
+
+class NamedPath(click.Path):
+    """A path whose name is not empty."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        refuse_empty_name(value)
+        return super().convert(value, param, ctx)
+
+
+def value_type(name: str, parse: Callable[[Any], Any]) -> click.ParamType[Any]:
+    """Returns the type of values that a function parses, with its name in the help."""
+    kind = click.types.FuncParamType(parse)
+    kind.name = name
+    return kind
+
+
+def is_url(text: str) -> bool:
+    """Indicates whether text looks like a URL."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) is not None
+
+
+def _source(value: Any) -> Path:
+    """Parses the path of an input. URLs are refused, because a path would lose a slash."""
+    refuse_empty_name(value)
+    if isinstance(value, str) and is_url(value):
+        msg = f"{value} is a URL; download it first: curl -L {value} | dfm encode - -o a.dfm"
+        raise click.BadParameter(msg)
+    return Path(value)
+
+
+def fraction(text: str) -> float:
+    """Parses a number or a percentage: 0.18 or 18%.
+
+    Raises:
+        ValueError: The text is neither.
+    """
+    text = text.strip()
+    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+
+
+def number(low: float = -1e9, high: float = 1e9, parse: Callable[[str], float] = float) -> click.ParamType[float]:
+    """Returns the type of numbers in a range. NaN and infinity are refused."""
+
+    def convert(value: Any) -> float:
+        try:
+            found = parse(str(value))
+        except ValueError:
+            msg = f"{value!r} is not a number"
+            raise click.BadParameter(msg) from None
+        if not low <= found <= high:
+            msg = f"{value} is not a number from {low:g} to {high:g}"
+            raise click.BadParameter(msg)
+        return found
+
+    return value_type(parse.__name__, convert)
+
+
+def integer(value: Any) -> int:
+    """Parses an integer of up to 18 digits. The range is checked elsewhere."""
+    if re.fullmatch(r"[+-]?[0-9]{1,18}", str(value).strip()) is None:
+        msg = f"{value!r} is not an integer of up to 18 digits"
+        raise click.BadParameter(msg)
+    return int(value)
+
+
+INTEGER = value_type("integer", integer)
+
+
+@dataclass(frozen=True)
+class Output:
+    """Destination of one or several outputs."""
+
+    path: Path
+    is_folder: bool  # the path is an existing folder or ends in a slash
+
+
+def _output(value: str) -> Output:
+    refuse_empty_name(value)
+    separators = tuple(filter(None, (os.sep, os.altsep)))
+    path = STANDARD if value in _STANDARD_OUTPUTS else Path(value)
+    return Output(path, value.endswith(separators) or path.is_dir())
+
+
+@dataclass(frozen=True)
+class FileList:
+    """File, or standard input, with a list of inputs. Each name ends with a zero byte or a line
+    end.
+    """
+
+    path: Path
+    is_zero_terminated: bool
+
+
+def taken(kind: type[T], arguments: Mapping[str, Any], **others: Any) -> T:
+    """Creates a dataclass from the arguments of a command that are its fields, and others."""
+    return kind(**{field.name: arguments[field.name] for field in fields(kind) if field.name in arguments}, **others)
+
+
+def file_list(arguments: dict[str, Any]) -> FileList | None:
+    """Removes the options for lists from the arguments of a command and returns the list."""
+    lines, zeros = arguments.pop("files_from"), arguments.pop("files0_from")
+    if lines is not None and zeros is not None:
+        msg = "--files-from and --files0-from both name a list; give one of them"
+        raise ConfigError(msg)
+    if lines is not None:
+        return FileList(lines, False)
+    return None if zeros is None else FileList(zeros, True)
+
+
+def _strip_kinds(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> frozenset[str]:
+    if not given:
+        return frozenset()
+    from dfmcodec.image.strip import strip_kinds
+
+    return strip_kinds(given)
+
+
+def in_order(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Returns a decorator that adds several options, which the help shows in this order."""
+
+    def add(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+sources = click.argument("sources", metavar="FILE...", nargs=-1, required=True, type=value_type("path", _source))
+optional_sources = click.argument("sources", metavar="FILE...", nargs=-1, type=value_type("path", _source))
+json = click.option(
+    "--json", "as_json", is_flag=True, help="Print the report as a JSON object; for several files, one per line."
+)
+force = click.option(
+    "-f", "--force", is_flag=True, help="Overwrite existing outputs, but not a file that the input was made from."
+)
+quiet = click.option("--quiet", is_flag=True, help="Print errors only.")
+skip_links = click.option("--skip-links", "skips_links", is_flag=True, help="Leave out inputs that are symbolic links.")
+files_from = in_order(
+    click.option(
+        "--files-from",
+        metavar="LIST",
+        type=NamedPath(),
+        help="Take further files from this text file, one per line; - is standard input.",
+    ),
+    click.option(
+        "--files0-from",
+        metavar="LIST",
+        type=NamedPath(),
+        help="Likewise, with a zero byte after each (find -print0).",
+    ),
+)
+report = click.option(
+    "--report",
+    "report_path",
+    metavar="FILE",
+    type=NamedPath(),
+    help="Append a row for each file to this .jsonl or .csv file. A later run with it continues where this one ended.",
+)
+existing_outputs = in_order(
+    force,
+    click.option(
+        "--overwrite-source",
+        "overwrites_source",
+        is_flag=True,
+        help="With -f, overwrite also a file that the input was made from, or may have been.",
+    ),
+    click.option(
+        "--adopt",
+        is_flag=True,
+        help="Keep existing outputs of unrecorded origin, and record them as made from these inputs.",
+    ),
+    click.option(
+        "--dry-run", is_flag=True, help="Show which outputs would be made, and what is in the way; write nothing."
+    ),
+)
+folder = click.option(
+    "-O",
+    "--output-folder",
+    "folder",
+    type=NamedPath(),
+    help="Write the outputs to this folder, in the same subfolders as the inputs.",
+)
+recursive = click.option("-r", "--recursive", is_flag=True, help="Process subfolders too.")
+processes = click.option(
+    "-j",
+    "--jobs",
+    "processes",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    help="Process this many files at a time.",
+)
+max_pixels = click.option(
+    "--max-pixels",
+    type=click.IntRange(1, 1 << 32),
+    default=89_478_485,  # same as image.MAX_PIXELS, because that module imports NumPy
+    show_default=True,
+    help="Refuse images with more pixels before allocating memory for them.",
+)
+generator = click.option(
+    "--generator",
+    metavar="MODEL",
+    type=NamedPath(),
+    help="Generative model that the images are coded with (a .dfmg file, see dfm generate).",
+)
+strip = click.option(
+    "--strip",
+    multiple=True,
+    metavar="KINDS",
+    callback=_strip_kinds,
+    help="Leave out metadata: gps (the position in Exif and XMP), exif, xmp, icc (the profile: colours may look "
+    "different), or all (Exif and XMP). Several with commas: gps,xmp.",
+)
+
+
+def limit_of_multiply_adds(default: int) -> Callable[[F], F]:
+    """Returns the option --max-multiply-adds with a default."""
+    return click.option(
+        "--max-multiply-adds",
+        type=click.IntRange(1, 1 << 62),
+        default=default,
+        show_default=True,
+        help="Refuse files of the coordinate and generative models that need more multiply-adds to decode.",
+    )
+
+
+# Same as fourier.network.MAX_MULTIPLY_ADDS, because that module imports NumPy.
+max_multiply_adds = limit_of_multiply_adds(1 << 37)
+
+
+def output(what: str) -> Callable[[F], F]:
+    """Returns the option -o with its help text."""
+    return click.option("-o", "--output", type=NamedPath(), help=what)
+
+
+def output_or_folder(what: str) -> Callable[[F], F]:
+    """Returns the option -o, which may name a folder, with its help text."""
+    return click.option("-o", "--output", type=value_type("path", _output), help=what)
