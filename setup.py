@@ -11,7 +11,6 @@ from pathlib import Path
 
 from setuptools import Extension, find_packages, setup  # isort: skip; it provides distutils
 from distutils.command.install_data import install_data  # isort: skip
-from setuptools.command.build_py import build_py
 
 # Sums of integers wrap around as NumPy's do, so the kernels need -fwrapv. Without a compiler, or
 # with one that does not know the vectors of GCC and Clang, the package is installed without kernels
@@ -36,18 +35,6 @@ KERNELS = Extension(
 MANUAL = "build/dfm.1"
 
 
-DEVELOPERS_MODULES = ("interface", "make_interface")  # of dfmcodec.kernels: their outputs are committed
-
-
-class BuildPackage(build_py):
-    """Builds the package without the modules that only generate files of it."""
-
-    def find_package_modules(self, package, package_dir):
-        modules = super().find_package_modules(package, package_dir)
-        is_kernels = package == "dfmcodec.kernels"
-        return [module for module in modules if not (is_kernels and module[1] in DEVELOPERS_MODULES)]
-
-
 class InstallManual(install_data):
     """Makes the manual page, and installs it."""
 
@@ -61,7 +48,7 @@ class InstallManual(install_data):
 
 
 setup(
-    cmdclass={"build_py": BuildPackage, "install_data": InstallManual},
+    cmdclass={"install_data": InstallManual},
     data_files=[("share/man/man1", [MANUAL])],
     packages=[*find_packages(include=["dfmcodec*"]), "dfmcodec.web"],
     package_dir={"dfmcodec.web": "web"},

@@ -1,7 +1,7 @@
 """The compiled kernels. Arrays are C-contiguous. A kernel raises ValueError for an array that is
 too short or whose items have another size, and for a position outside its array.
 
-Made by dfmcodec.kernels.make_interface of interface.py, which describes the arguments.
+Made by packaging/kernels/make_kernel_interface.py, which describes the arguments.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Groups of kernels' arguments. Made by dfmcodec.kernels.make_interface of interface.py."""
+"""Groups of kernels' arguments. Made by packaging/kernels/make_kernel_interface.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-/* Made by dfmcodec.kernels.make_interface of interface.py: checks of arguments before each kernel, and where they are in its struct. */
+/* Made by packaging/kernels/make_kernel_interface.py: checks of arguments before each kernel, and where they are in its struct. */
 #include "kernels.h"
 
 static int run_start_decoding(Call *call, const void *arguments) {

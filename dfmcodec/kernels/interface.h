@@ -1,4 +1,4 @@
-/* Made by dfmcodec.kernels.make_interface of interface.py: constants, the arguments of each kernel, and lists of kernels. */
+/* Made by packaging/kernels/make_kernel_interface.py: constants, the arguments of each kernel, and lists of kernels. */
 #ifndef DFM_INTERFACE_H
 #define DFM_INTERFACE_H
 

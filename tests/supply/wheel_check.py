@@ -30,7 +30,6 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-DEVELOPERS_MODULES = {f"dfmcodec/kernels/{name}.py" for name in ("interface", "make_interface")}  # see setup.py
 MAX_WHEEL_BYTES = 1_900_000  # of which weights, kernels and a photograph are 0.8 million
 PACKAGES = {"dfmcodec": ("dfmcodec", "**/*.py"), "dfmcodec.web": ("web", "*.py")}  # folders and modules, by setup.py
 KERNELS = "dfmcodec/kernels/_compiled.abi3.so"
@@ -137,7 +136,7 @@ def check_contents(wheel: Path, tree: Path) -> tuple[int, bool]:
         names = set(archive.namelist())
     about = {name for name in names if name.split("/")[0].endswith((".dist-info", ".data"))}
     unexpected = {name for name in about if name.split("/")[-1] not in ABOUT}
-    expected = expected_contents(tree) - DEVELOPERS_MODULES
+    expected = expected_contents(tree)
     has_kernels = KERNELS in names
     if can_compile() and not has_kernels:
         sys.exit(f"wheel_check: no {KERNELS} in the wheel though there is a compiler; pip install -v . shows why")
@@ -151,7 +150,7 @@ def check_contents(wheel: Path, tree: Path) -> tuple[int, bool]:
     package = tree / "dfmcodec"
     sources = {path for pattern in SOURCES_ALONE for path in package.glob(pattern)}
     named = {path.relative_to(tree).as_posix() for path in package.rglob("*") if path.is_file() and path not in sources}
-    if left_out := named - expected - DEVELOPERS_MODULES:
+    if left_out := named - expected:
         sys.exit(f"wheel_check: files of the package that pyproject.toml does not name: {sorted(left_out)}")
     if wheel.stat().st_size > MAX_WHEEL_BYTES:
         sys.exit(f"wheel_check: {wheel.stat().st_size} bytes, more than {MAX_WHEEL_BYTES}")

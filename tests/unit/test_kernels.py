@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kernel_interface
+import make_kernel_interface
 import numpy as np
 import pytest
 from common import GOLDEN, by, without_kernels
@@ -39,7 +41,7 @@ from dfmcodec.codecs.wavelet.quantizer import log_step
 from dfmcodec.codecs.wavelet.transform import analyse
 from dfmcodec.codecs.wavelet.traversal import traverse
 from dfmcodec.codecs.wavelet.weights import shipped
-from dfmcodec.kernels import SWITCH, compiled, has_kernels, interface, make_interface
+from dfmcodec.kernels import SWITCH, compiled, has_kernels
 from dfmcodec.kernels.arguments import ComparedRows, PathPass
 from dfmcodec.metrics import ssimulacra2
 from dfmcodec.weights.registry import OVERFITTED_SMALL
@@ -639,9 +641,11 @@ KERNELS = Path(__file__).parents[2] / "dfmcodec" / "kernels"
 
 
 def test_the_files_of_the_interface_are_up_to_date():
-    stale = [str(path) for path, text in make_interface.outputs().items() if path.read_text(encoding="utf-8") != text]
-    assert not stale, "run python -m dfmcodec.kernels.make_interface"
-    assert interface.GRID_LEVELS == make_interface.constants()["GRID_LEVELS"]
+    stale = [
+        str(path) for path, text in make_kernel_interface.outputs().items() if path.read_text(encoding="utf-8") != text
+    ]
+    assert not stale, "run python packaging/kernels/make_kernel_interface.py"
+    assert kernel_interface.GRID_LEVELS == make_kernel_interface.constants()["GRID_LEVELS"]
 
 
 def test_kernels_know_nothing_of_python():

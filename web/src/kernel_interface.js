@@ -1,5 +1,5 @@
 /**
- * Made by dfmcodec.kernels.make_interface of interface.py: constants, and the layouts of the kernels' arguments
+ * Made by packaging/kernels/make_kernel_interface.py: constants, and the layouts of the kernels' arguments
  * in WebAssembly.
  *
  * @module kernel_interface

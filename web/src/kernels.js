@@ -8,7 +8,7 @@
  *     const pixels = space.array(Uint8Array, length);
  *     space.run.planesToPixels({ planes, channels: 3, height, width, basis, scale, middle, peak, pixels });
  *
- * What the kernels do, and their arguments, are those of `dfmcodec/kernels/interface.py`. Arrays of the workspace are
+ * What the kernels do, and their arguments, are those of `packaging/kernels/kernel_interface.py`. Arrays of the workspace are
  * read and written where they are; others are copied, so they should be small.
  *
  * @module kernels

@@ -1,6 +1,6 @@
 /**
  * The kernels in plain JavaScript: the same integers as those in C, and the same floats but for how they are rounded.
- * See `kernels.js`, and `dfmcodec/kernels/interface.py` for what they do. They check no arguments.
+ * See `kernels.js`, and `packaging/kernels/kernel_interface.py` for what they do. They check no arguments.
  *
  * @module plain_kernels
  */

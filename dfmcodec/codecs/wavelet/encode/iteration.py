@@ -51,7 +51,9 @@ from dfmcodec.threads import in_rounds
 _DEPENDENCY_FRACTION = 0.3  # of the slopes, which are first-order only; the best measured value
 _LEAST_SHIFTED = 0.5  # squared code values; smaller errors come from rounding and are invisible
 _FINEST_WEIGHED = 64  # q_step of one code value; below it errors are invisible, and files become exact
-_FILTER_PIXELS = 1 << 17  # pixels for the fit of the filter; a quarter of them costs 0.3 % of the bits, more gain less than 0.1 %
+_FILTER_PIXELS = (
+    1 << 17
+)  # pixels for the fit of the filter; a quarter of them costs 0.3 % of the bits, more gain less than 0.1 %
 _FARTHEST_OCTAVES = 3  # octaves; the state at a step farther away is of no use
 
 

@@ -1,7 +1,7 @@
 """Generates the interface files of the kernels for C, Python and the browser from
-`interface.py`.
+`kernel_interface.py`.
 
-    python -m dfmcodec.kernels.make_interface
+    python packaging/kernels/make_kernel_interface.py
 
 The files are committed. `tests/unit/test_kernels.py` fails if they are outdated.
 """
@@ -15,22 +15,11 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from dfmcodec.kernels.interface import (
-    CONSTANTS,
-    KERNELS,
-    OFFSETS,
-    Array,
-    Field,
-    Group,
-    Groups,
-    Kernel,
-    Kind,
-    Number,
-)
+from kernel_interface import CONSTANTS, KERNELS, OFFSETS, Array, Field, Group, Groups, Kernel, Kind, Number
 
-FOLDER = Path(__file__).resolve().parent
-ROOT = FOLDER.parents[1]
-BY = "Made by dfmcodec.kernels.make_interface of interface.py"
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "dfmcodec" / "kernels"
+BY = "Made by packaging/kernels/make_kernel_interface.py"
 C_TYPES = {
     Kind.SIZE: "ptrdiff_t",
     Kind.INDEX: "ptrdiff_t",

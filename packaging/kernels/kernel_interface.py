@@ -1,6 +1,6 @@
 """The table of kernels and their arguments, from which the C, Python and browser files are made.
 
-`python -m dfmcodec.kernels.make_interface` generates structs, length checks and constants in C; the
+`make_kernel_interface.py` generates structs, length checks and constants in C; the
 stub and the argument groups in Python; and the layout of the structs in JavaScript. The table is
 not imported at run time.
 """
