@@ -113,8 +113,9 @@ def _alone(state: IterationState) -> IterationState:
 
 def _without_effect(network: CorrectionNetwork) -> CorrectionNetwork:
     """Returns a correction network that adds nothing."""
-    nothing = tuple((np.zeros_like(a), np.zeros_like(b)) for a, b in network.layers)
-    return replace(network, layers=nothing, bypass=np.zeros_like(network.bypass))
+    last = network.layers[-1]
+    nothing = replace(last, weights=np.zeros_like(last.weights), constants=np.zeros_like(last.constants))
+    return replace(network, layers=(*network.layers[:-1], nothing), bypass=np.zeros_like(network.bypass))
 
 
 @click.command(help=__doc__)
