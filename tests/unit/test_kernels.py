@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from common import GOLDEN, by, without_kernels
 from numpy.lib.stride_tricks import as_strided
+from wavelet_parts import random_correction
 
 from dfmcodec import container
 from dfmcodec._types import Tune
@@ -29,7 +30,13 @@ from dfmcodec.codecs.wavelet import transform as wavelet
 from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
 from dfmcodec.codecs.wavelet.colour import ColourBasis, pixels_to_planes
 from dfmcodec.codecs.wavelet.contents import WaveletArchitecture
-from dfmcodec.codecs.wavelet.context import DIRECT_TABLES, TableChoice
+from dfmcodec.codecs.wavelet.context import (
+    ACTIVATION_MAX,
+    DIRECT_TABLES,
+    EMPTY_CONTEXT,
+    TABLES_PER_QUANTIZER,
+    TableChoice,
+)
 from dfmcodec.codecs.wavelet.encode.adaptation_fit import SymbolSample, _gradient
 from dfmcodec.codecs.wavelet.encode.dependency_costs import GatheredCosts
 from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights
@@ -38,7 +45,8 @@ from dfmcodec.codecs.wavelet.encode.trellis_search import PathChooser, round_low
 from dfmcodec.codecs.wavelet.geometry import Geometry, Tiling
 from dfmcodec.codecs.wavelet.neighbourhood import CausalContext
 from dfmcodec.codecs.wavelet.quantizer import log_step
-from dfmcodec.codecs.wavelet.transform import analyse
+from dfmcodec.codecs.wavelet.synthesis import Samples, correction_residual
+from dfmcodec.codecs.wavelet.transform import MAX_UNITS, analyse
 from dfmcodec.codecs.wavelet.traversal import traverse
 from dfmcodec.codecs.wavelet.weights import shipped
 from dfmcodec.kernels import SWITCH, compiled, has_kernels
@@ -175,6 +183,82 @@ def test_dependency_costs_do_not_depend_on_the_instruction_set(chelsea):
     for others in slopes[1:]:
         for ours, theirs in zip(others, slopes[0], strict=True):
             assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+SIZES = [(1, 1), (2, 3), (37, 52), (5, 141)]
+
+
+@pytest.mark.parametrize("q_step", [1, 37, 640, 65535])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("network", ["shipped", "of other sizes"])
+def test_the_correction_network_gives_the_numbers_of_numpy(network, channels, q_step):
+    """Exactly, at odd sides and from the smallest to the largest samples."""
+    correction = shipped().correction if network == "shipped" else random_correction(21, 2)
+    rng = np.random.default_rng(0)
+    for size in SIZES:
+        for largest in (40, 5000, MAX_UNITS):
+            samples = Samples.complete(rng.integers(-largest, largest + 1, (channels, *size)).astype(np.int32))
+            with without_kernels():
+                expected = correction_residual(samples, samples.at, q_step, correction)
+            for instruction_set in INSTRUCTION_SETS:
+                with by(instruction_set):
+                    found = correction_residual(samples, samples.at, q_step, correction)
+                assert np.array_equal(found, expected), (size, largest, instruction_set)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.002, 0.05, 0.6])
+def test_tables_and_activations_are_those_of_numpy(fraction):
+    """Whatever fraction of the symbols is not zero: contexts that are empty, and others."""
+    geometry, context = Geometry(150, 141, 3, 2), shipped().context
+    rng = np.random.default_rng(0)
+    causal = CausalContext(geometry, 640, rng.integers(-5000, 5000, (3, 38, 36)).astype(np.int32))
+    k, empty, count = log_step(640), 0, 0
+    for coding_pass in causal.coding_passes():
+        rows, columns = causal.shape(coding_pass)
+        quantizers = causal.quantizers(coding_pass)
+        given = causal, coding_pass, range(rows)
+        with without_kernels():
+            expected = context.choose_tables(*given, quantizers, k)
+            hidden = context.hidden(*given, k)
+        for instruction_set in INSTRUCTION_SETS:
+            with by(instruction_set):
+                activations = np.empty_like(hidden)
+                found = TableChoice.empty(rows * columns)
+                context_pass = context._context_pass(*given, quantizers, k)
+                compiled.choose_tables(coding_pass=context_pass, table=found.table, sign=found.sign, hidden=activations)
+            assert np.array_equal(found.table, expected.table)
+            assert np.array_equal(found.sign, expected.sign)
+            assert np.array_equal(activations, hidden)
+        is_empty = hidden[:, 0] == EMPTY_CONTEXT
+        assert (hidden[is_empty] == EMPTY_CONTEXT).all()
+        assert (hidden[~is_empty] <= ACTIVATION_MAX).all()
+        assert np.array_equal(expected.table[is_empty], quantizers[is_empty] * np.int16(TABLES_PER_QUANTIZER))
+        empty, count = empty + int(is_empty.sum()), count + len(is_empty)
+        symbols = rng.integers(-9, 10, rows * columns) * (rng.random(rows * columns) < fraction)
+        causal.accept(coding_pass, symbols.astype(np.int32), expected.table, expected.sign, context.offsets)
+    first_pass = 19 * 18  # has no symbols as features, so no empty contexts
+    assert 0 < empty <= count - first_pass
+    assert (empty == count - first_pass) == (fraction == 0)
+
+
+@pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
+def test_empty_contexts_have_no_gradient(instruction_set):
+    geometry, context = Geometry(70, 45, 3, 2), shipped().context
+    rng = np.random.default_rng(0)
+    causal = CausalContext(geometry, 640, rng.integers(-5000, 5000, (3, 18, 12)).astype(np.int32))
+    for coding_pass in causal.coding_passes():
+        rows, columns = causal.shape(coding_pass)
+        slopes = tuple(np.zeros((2, *plane.shape), dtype=np.float32) for plane in causal.planes[:2])
+        quantizers, zeros = causal.quantizers(coding_pass), np.zeros(rows * columns, dtype=np.int32)
+        symbols = rng.integers(-9, 10, rows * columns).astype(np.int32)
+        hidden = np.empty(0, dtype=np.uint8)
+        with by(instruction_set):
+            choice = context.add_gradient(
+                causal, coding_pass, range(rows), quantizers, log_step(640), symbols, slopes, hidden
+            )
+        assert not slopes[0].any()
+        assert not slopes[1].any()
+        causal.accept(coding_pass, zeros, choice.table, choice.sign, context.offsets)
 
 
 @pytest.mark.parametrize("wanted", ["numpy", *INSTRUCTION_SETS])
@@ -437,14 +521,16 @@ def test_the_wavelet_refuses_arrays_that_are_too_short():
 def test_the_networks_and_colours_refuse_arrays_that_are_too_short():
     floats = np.zeros(100, dtype=np.float32)
     network, samples = shipped().correction, np.zeros(3 * 36 * 36, dtype=np.int32)
-    good = {"weights": network.flat_weights, "network_width": network.width, "depth": network.depth}
-    good |= {"samples": samples, "channels": 3, "height": 36, "width": 36, "step_size": 64.0, "log_step": 0.0}
+    good = {"weights": network.flat_weights, "factors": network.flat_factors, "depth": network.depth}
+    good |= {"first_constants": network.first_constants(0)}
+    good |= {"samples": samples, "channels": 3, "height": 36, "width": 36, "step_size": 64}
     good |= {"block_height": 16, "block_width": 16, "residual": np.zeros(768, dtype=np.float32)}
     compiled.correction_residual(**good)
-    for name in ("weights", "samples", "residual"):
-        refuses("correction_residual", good, ValueError, "too few", **{name: good[name][:9]})
-    sizes = {"network_width": 4000}, {"network_width": 60, "depth": 9}, {"block_height": 14}, {"step_size": 0.0}
-    for changes in (*sizes, {"step_size": float("nan")}, {"height": -1}, {"channels": 0}, {"depth": -1}):
+    for name in ("weights", "factors", "samples", "residual"):
+        refuses("correction_residual", good, ValueError, "too few", **{name: good[name][:-1]})
+    widths = ({"first_constants": np.zeros(count, dtype=np.int32)} for count in (0, 129, 4000))
+    sizes = *widths, {"depth": 9}, {"block_height": 14}, {"step_size": 0}, {"step_size": MAX_UNITS + 1}
+    for changes in (*sizes, {"step_size": -1}, {"height": -1}, {"channels": 0}, {"depth": -1}):
         refuses("correction_residual", good, ValueError, "sizes", **changes)
     refuses("correction_residual", good, ValueError, r"sizes|too few", channels=4)
     filtering = {"weights": floats, "taps": np.zeros((1, 2), np.int32), "radius": 2, "samples": samples}

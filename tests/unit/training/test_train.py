@@ -16,11 +16,13 @@ from common import write_crops
 from dfmcodec.codecs.wavelet import context as ctx
 from dfmcodec.codecs.wavelet.colour import ColourBasis, pixels_to_planes
 from dfmcodec.codecs.wavelet.contents import TileSymbols
+from dfmcodec.codecs.wavelet.correction import FEATURES, cell_features, correction_outputs
 from dfmcodec.codecs.wavelet.encode.sources import ChosenSymbols
 from dfmcodec.codecs.wavelet.encode.trellis_search import round_low
 from dfmcodec.codecs.wavelet.geometry import Geometry, Tiling
 from dfmcodec.codecs.wavelet.neighbourhood import context_size
 from dfmcodec.codecs.wavelet.passes import CodingPass
+from dfmcodec.codecs.wavelet.quantizer import log_step
 from dfmcodec.codecs.wavelet.sections.latents import LatentsBody, read_symbols, write_symbols
 from dfmcodec.codecs.wavelet.transform import analyse
 from dfmcodec.codecs.wavelet.traversal import traverse
@@ -30,7 +32,14 @@ from dfmcodec.files.arrays import read_arrays
 from training import train
 from training.checkpoint import Checkpoint, load_images, save_images
 from training.contexts import integer_network, outputs
-from training.correction import train_correction
+from training.correction import (
+    float_features,
+    float_outputs,
+    fresh_correction,
+    step_feature,
+    train_correction,
+)
+from training.correction import integer_network as integer_correction
 from training.examples import DecodedCells, optimized_symbols
 from training.loop import Schedule, run_training
 from training.train import main
@@ -300,6 +309,30 @@ def test_decoded_images_of_any_size_are_read(tmp_path, monkeypatch):
 def test_a_correction_network_needs_photographs_of_a_size(tmp_path):
     with pytest.raises(ImageError, match="80x80 pixels"):
         train_correction([decoded_noise(39, 60)], 4, 0, tmp_path / "state.npz", lambda done, loss: None)
+
+
+def test_a_float_correction_network_gives_about_the_residuals_of_its_integers():
+    """What the trainer optimises is what the codec computes."""
+    rng = np.random.default_rng(0)
+    params = {
+        name: value + 0.03 * rng.normal(size=value.shape).astype(np.float32)
+        for name, value in fresh_correction(3, 32, rng).items()
+    }
+    network = integer_correction(params)
+    network.check_exact()
+    cells = np.rint(rng.laplace(0, 500, (12, 12, 14))).astype(np.int32)
+    exact = correction_outputs(network, cell_features(cells, 640), network.first_constants(log_step(640)), np) / 4096
+    features = float_features(cells.astype(np.float32), 640, step_feature(640))
+    floats = np.asarray(float_outputs(params, features))
+    assert floats.shape == exact.shape
+    assert floats.std() > 0.1
+    assert np.std(exact - floats) < 0.1 * floats.std()
+
+
+def test_a_fresh_correction_network_adds_nothing():
+    network = integer_correction(fresh_correction(4, 60, np.random.default_rng(0)))
+    features = np.random.default_rng(1).integers(-124, 125, (9, 9, FEATURES)).astype(np.int8)
+    assert not correction_outputs(network, features, network.first_constants(0), np).any()
 
 
 @pytest.mark.slow

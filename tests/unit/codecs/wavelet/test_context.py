@@ -22,7 +22,7 @@ from dfmcodec.codecs.wavelet.encode.estimates import guess_tables
 from dfmcodec.codecs.wavelet.encode.sources import ChosenSymbols, ObservedSymbols
 from dfmcodec.codecs.wavelet.encode.trellis_search import PathChooser, pass_coefficients, round_low
 from dfmcodec.codecs.wavelet.geometry import Geometry, Tiling, default_levels
-from dfmcodec.codecs.wavelet.neighbourhood import CausalContext, context_size
+from dfmcodec.codecs.wavelet.neighbourhood import CausalContext, available_features, context_size, symbol_features
 from dfmcodec.codecs.wavelet.passes import CodingPass, level_passes, pass_shape
 from dfmcodec.codecs.wavelet.sections.latents import (
     LatentsBody,
@@ -141,6 +141,44 @@ def test_networks_are_exact_integers_on_both_backends():
         worst = 127 * np.abs(w1).sum(axis=1).max() + np.abs(network.c1).max() + 200 * np.abs(network.s1).max()
         assert worst < 1 << 24
         assert 127 * np.abs(w2).sum(axis=1).max() + np.abs(network.c2).max() < 1 << 24
+
+
+@pytest.mark.parametrize("xp", [np, jnp])
+def test_empty_contexts_have_the_first_table(xp):
+    """Their network is not evaluated, and differences of the low-pass band have no effect."""
+    rng = np.random.default_rng(0)
+    context = shipped().context
+    for phase, network in enumerate(context.networks):
+        coding_pass = CodingPass(1, 1, 2, phase)
+        features = rng.integers(-127, 128, (context_size(phase), 60)).astype(np.float32)
+        count = symbol_features(phase)
+        features[:count, ::2] = 0
+        features[:, 1] = 0
+        features[count - 1, 1] = 1  # one magnitude is enough
+        available = np.arange(len(features))
+        empty = np.arange(60) % 2 == 0
+        assert np.array_equal(ctx.is_empty(features, available, phase), empty)
+        outputs = np.asarray(network.outputs(xp.asarray(features), available, coding_pass, 17, xp))
+        assert (outputs[:, empty] == [[-16], [0]]).all()
+        assert not (outputs[:, ~empty] == [[-16], [0]]).all(axis=0).any()
+        quantizers = np.resize(np.array([0, 0, 1, 1], dtype=np.int8), 60)
+        choice = context.choose_tables_from_outputs(outputs, quantizers)
+        assert np.array_equal(choice.table[empty], quantizers[empty] * np.int16(ctx.TABLES_PER_QUANTIZER))
+        assert (choice.sign[empty] == 1).all()
+        gradient = network.gradient(features, available, coding_pass, 17, np.ones_like)
+        assert gradient.shape == (count, 60)
+        assert not gradient[:, empty].any()
+        assert gradient[:, ~empty].any()
+
+
+def test_without_symbols_in_the_context_the_network_is_evaluated():
+    """In the first pass, only differences of the low-pass band are available."""
+    network, coding_pass = shipped().context.networks[0], CodingPass(3, 0, 0, 0)
+    available = available_features(coding_pass, has_coarser=False)
+    assert available.min() == symbol_features(0)
+    features = np.random.default_rng(0).integers(-127, 128, (len(available), 50)).astype(np.float32)
+    assert not ctx.is_empty(features, available, 0).any()
+    assert len(np.unique(network.outputs(features, available, coding_pass, 17, np), axis=1).T) > 10
 
 
 def test_tables_are_complete():

@@ -7,7 +7,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dfmcodec.codecs.wavelet import synthesis as reconstruct
 from dfmcodec.codecs.wavelet.colour import (
     CHROMA_ANGLES,
     ColourBasis,
@@ -16,9 +15,9 @@ from dfmcodec.codecs.wavelet.colour import (
     planes_to_pixels,
     principal_chroma_angle,
 )
-from dfmcodec.codecs.wavelet.correction import CELL, FEATURES, CorrectionNetwork, padded_cells
+from dfmcodec.codecs.wavelet.correction import CELL, padded_cells
 from dfmcodec.codecs.wavelet.geometry import Geometry, Tiling, default_levels
-from dfmcodec.codecs.wavelet.synthesis import Samples, blocks, correction_residual
+from dfmcodec.codecs.wavelet.synthesis import Samples
 from dfmcodec.codecs.wavelet.transform import (
     BAND_NORMS,
     LOW_NORMS,
@@ -119,7 +118,7 @@ def test_principal_angle_decorrelates_chroma(chelsea, luma):
     assert principal_chroma_angle(chelsea.pixels[:, :, :1]) == 0
 
 
-def test_step_feature_and_cells():
+def test_cells_are_the_samples_with_their_surroundings():
     samples = np.arange(2 * 4 * 6 * 3 // 2, dtype=np.int32).reshape(3, 4, 6)
     complete = Samples.complete(samples)
     cells = padded_cells(complete.around(complete.at, CELL))
@@ -151,37 +150,3 @@ def test_tiles_cover_the_image_once(side, count):
     assert side < 1024 or 500 < min(tile.geometry.height for tile in tiling.tiles)
     covered, numbers = tiling.covering(Region(side - 1, 5, side, 6))
     assert (covered.bottom, numbers) == (side, [count - 1])
-
-
-def test_blocks_of_the_network_join_without_seams(monkeypatch):
-    """What a correction network adds to an image does not depend on the blocks it is evaluated in,
-    and moves with the image.
-    """
-    rng = np.random.default_rng(0)
-    width = 16
-    layers = tuple(
-        (rng.normal(0, 0.2, (width + 1, n)).astype(np.float32), rng.normal(0, 0.2, (width + 1, n)).astype(np.float32))
-        for n in (width, width, 12)
-    )
-    lift = rng.normal(0, 0.02, (FEATURES, width)).astype(np.float32)
-    correction = CorrectionNetwork(lift, layers, rng.normal(0, 0.1, (width, 12)).astype(np.float32))
-    assert correction.reach == 4
-    samples = rng.integers(-4000, 4000, (3, 41, 30)).astype(np.int32)
-
-    def complete(samples):
-        found = np.empty(samples.shape, dtype=np.float32)
-        image = Samples.complete(samples)
-        for block in blocks(image.at, image.height, image.width):
-            part = correction_residual(image, block, 700, correction)
-            found[:, block.top : block.bottom, block.left : block.right] = part
-        return found
-
-    at_once = complete(samples)
-    assert at_once.std() > 10
-    monkeypatch.setattr(reconstruct, "BLOCK_SIDE", 8)
-    in_blocks = complete(samples)
-    assert np.abs(at_once - in_blocks).max() < 1e-4 * np.abs(at_once).max()  # as exact as sines of float32 are
-    inner = 2 * correction.reach
-    assert (
-        np.abs(complete(samples[:, 4:])[:, inner:-2] - at_once[:, 4 + inner : -2]).max() < 1e-4 * np.abs(at_once).max()
-    )

@@ -476,7 +476,7 @@ def test_damage_of_weights_are_seen(monkeypatch):
 
     assert weights.shipped() is weights.weights_of(registry.WAVELET.id)
     arrays = registry.read_arrays(Path(registry.__file__).parent / registry.WAVELET.file_name)
-    arrays["machine_bypass"][0, 0] += 1
+    arrays["correction_bypass"][0, 0] ^= 1
     monkeypatch.setattr(registry, "read_arrays", lambda path: arrays)
     with pytest.raises(dfmcodec.DfmError, match="damaged"):
         weights.weights_of.__wrapped__(registry.WAVELET.id)
