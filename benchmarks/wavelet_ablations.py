@@ -27,7 +27,7 @@ from recording import (
     record,
 )
 
-from dfmcodec.codecs.wavelet.correction import CorrectionNetwork, FourierLayer
+from dfmcodec.codecs.wavelet.correction import CorrectionNetwork
 from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS, Effort
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
 from dfmcodec.codecs.wavelet.encode.iteration import IterationState, first_state, iterate
@@ -113,9 +113,9 @@ def _alone(state: IterationState) -> IterationState:
 
 def _without_effect(network: CorrectionNetwork) -> CorrectionNetwork:
     """Returns a correction network that adds nothing."""
-    *inner, last = network.layers
-    nothing = FourierLayer(*(np.zeros_like(array) for array in vars(last).values()))
-    return replace(network, layers=(*inner, nothing), bypass=np.zeros_like(network.bypass))
+    last = network.layers[-1]
+    nothing = replace(last, weights=np.zeros_like(last.weights), constants=np.zeros_like(last.constants))
+    return replace(network, layers=(*network.layers[:-1], nothing), bypass=np.zeros_like(network.bypass))
 
 
 @click.command(help=__doc__)

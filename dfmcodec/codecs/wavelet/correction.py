@@ -26,7 +26,7 @@ images.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import chain
 from types import ModuleType
@@ -126,7 +126,9 @@ class CorrectionNetwork:
 
     @cached_property
     def flat_factors(self) -> Int32:
-        """All factors and constants for the kernel: of the lift, each layer and the bypass."""
+        """Factors and constants, concatenated for the kernel: of the lift, each layer, and the
+        bypass.
+        """
         of_layers = chain.from_iterable((layer.factors, layer.constants) for layer in self.layers)
         return np.concatenate([self.lift_factors, *of_layers, self.bypass_factors])
 
@@ -151,27 +153,35 @@ class CorrectionNetwork:
             FourierLayer(*(arrays[f"correction_{name}_{i}"] for name in FourierLayer.__dataclass_fields__))
             for i in range(depth)
         )
-        single = ("lift", "lift_factors", "lift_constants", "lift_slopes", "bypass", "bypass_factors")
-        network = cls(layers=layers, **{name: arrays[f"correction_{name}"] for name in single})
+        network = cls(layers=layers, **{name: arrays[f"correction_{name}"] for name in cls._single_arrays()})
         network.check_exact()
         return network
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Returns the arrays of pretrained weights. Inverts `from_arrays`."""
-        found = {f"correction_{name}": array for name, array in vars(self).items() if isinstance(array, np.ndarray)}
+        found = {f"correction_{name}": getattr(self, name) for name in self._single_arrays()}
         for i, layer in enumerate(self.layers):
             found |= {f"correction_{name}_{i}": array for name, array in vars(layer).items()}
         return found
 
+    @classmethod
+    def _single_arrays(cls) -> list[str]:
+        return [field.name for field in fields(cls) if field.name != "layers"]
+
     def check_exact(self) -> None:
-        """Checks that sums stay below 2^24, and sums times factors below 2^31.
+        """Checks that weights are in -BYTE..BYTE, that sums stay below 2^24, and sums times factors
+        below 2^31.
 
         Raises:
-            DfmError: A sum may become too large.
+            DfmError: A weight is too large, or a sum may become too large.
         """
         factors = self.lift_factors, *(layer.factors for layer in self.layers), self.bypass_factors
         for weights, of_outputs in zip(self._byte_arrays(), factors, strict=True):
-            sums = BYTE * np.abs(weights.astype(np.int64)).sum(axis=1)
+            sizes = np.abs(weights.astype(np.int64))
+            if sizes.max() > BYTE:  # AVX2 cannot negate -128
+                msg = f"a pretrained correction network has weights beyond {BYTE}"
+                raise DfmError(msg)
+            sums = BYTE * sizes.sum(axis=1)
             check_sums([float(sums.max())])
             if np.any(sums * np.abs(of_outputs.astype(np.int64)) >= 1 << 30):
                 msg = "factors of a pretrained correction network exceed 32 bits"
@@ -209,7 +219,7 @@ def _products(inputs: Any, weights: Int8, xp: ModuleType) -> Any:
 
 
 def _scaled(sums: Any, factors: Int32, shift: int) -> Any:
-    return (sums * factors + (1 << (shift - 1))) >> shift
+    return (sums * factors[None, None] + (1 << (shift - 1))) >> shift
 
 
 def sines(phases: Any, xp: ModuleType) -> Any:
@@ -235,13 +245,13 @@ def correction_outputs(network: CorrectionNetwork, features: Any, constants: Any
         Residuals in 2^-12 quantisation steps, int32 [rows', columns', CELL_SAMPLES], with
         `reach` - 1 fewer cells on each side.
     """
-    h = _scaled(_products(features, network.lift, xp), network.lift_factors, SUM_SHIFT) + constants
+    h = _scaled(_products(features, network.lift, xp), network.lift_factors, SUM_SHIFT) + constants[None, None]
     quarter = 1 << (TURN_BITS - 2)
     for number, layer in enumerate(network.layers):
         around = xp.concatenate([spread(sines(h + quarter, xp), xp), spread(sines(h, xp), xp)], axis=2)
         is_last = number == network.depth - 1
         sums = _products(around, layer.weights, xp)
-        change = _scaled(sums, layer.factors, RESIDUAL_SHIFT if is_last else SUM_SHIFT) + layer.constants
+        change = _scaled(sums, layer.factors, RESIDUAL_SHIFT if is_last else SUM_SHIFT) + layer.constants[None, None]
         h = _inner(h)
         if not is_last:
             h = h + change
