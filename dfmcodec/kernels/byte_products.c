@@ -49,7 +49,7 @@ INLINE int32_t as_int32(const int8_t *four) {
 
 #endif
 
-#if ON_X86 || ON_ARM
+#if ON_ARM
 INLINE int interleave(const int8_t *const rows[GROUP], int8_t *group) {
     uint32_t any = 0;
     for (int n = 0; n < CHUNK; n++) {
@@ -70,7 +70,29 @@ INLINE int interleave(const int8_t *const rows[GROUP], int8_t *group) {
 #define AVX2 __attribute__((target("avx2")))
 
 AVX2
-static int interleave_avx2(const int8_t *const rows[GROUP], int8_t *group) { return interleave(rows, group); }
+static int interleave_avx2(const int8_t *const rows[GROUP], int8_t *group) {
+    __m256i any = _mm256_setzero_si256();
+    UNROLLED
+    for (int n = 0; n < CHUNK; n += 32) {
+        __m256i row[GROUP];
+        UNROLLED
+        for (int i = 0; i < GROUP; i++) {
+            row[i] = _mm256_loadu_si256((const __m256i *)(rows[i] + n));
+            any = _mm256_or_si256(any, row[i]);
+        }
+        const __m256i ab_low = _mm256_unpacklo_epi8(row[0], row[1]), ab_high = _mm256_unpackhi_epi8(row[0], row[1]);
+        const __m256i cd_low = _mm256_unpacklo_epi8(row[2], row[3]), cd_high = _mm256_unpackhi_epi8(row[2], row[3]);
+        /* half l of `q` has symbols 16 l + 4 q .. 16 l + 4 q + 3 */
+        const __m256i q0 = _mm256_unpacklo_epi16(ab_low, cd_low), q1 = _mm256_unpackhi_epi16(ab_low, cd_low);
+        const __m256i q2 = _mm256_unpacklo_epi16(ab_high, cd_high), q3 = _mm256_unpackhi_epi16(ab_high, cd_high);
+        __m256i *out = (__m256i *)(group + n * GROUP);
+        _mm256_storeu_si256(out, _mm256_permute2x128_si256(q0, q1, 0x20));
+        _mm256_storeu_si256(out + 1, _mm256_permute2x128_si256(q2, q3, 0x20));
+        _mm256_storeu_si256(out + 2, _mm256_permute2x128_si256(q0, q1, 0x31));
+        _mm256_storeu_si256(out + 3, _mm256_permute2x128_si256(q2, q3, 0x31));
+    }
+    return !_mm256_testz_si256(any, any);
+}
 
 /* The sums of TILE outputs for vectors v and v + 1 of 8 symbols. */
 AVX2

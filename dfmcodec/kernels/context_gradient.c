@@ -117,9 +117,9 @@ static int find_runs(const Queue *queue, int count, ptrdiff_t columns, Run *runs
     int found = 0;
     for (int n = 0; n < count; n++) {
         const ptrdiff_t row = queue->symbols[n] / columns, column = queue->symbols[n] % columns;
-        const Run *last = runs + found - 1;
-        if (found && row == last->row && column == last->column + last->length)
-            runs[found - 1].length++;
+        Run *last = found ? &runs[found - 1] : NULL;
+        if (last && row == last->row && column == last->column + last->length)
+            last->length++;
         else
             runs[found++] = (Run){row, column, n, 1};
     }
