@@ -129,17 +129,11 @@ class _CompiledWriter(EntryWriter):
 
 @dataclass(frozen=True)
 class HighParts:
-    """High parts of symbols, which are coded with tables: entries minus RADIUS.
+    """High parts of symbols, which are coded with tables: entries minus RADIUS."""
 
-    Args:
-        values: int32 [N]; an escape is `ESCAPED`.
-        order: The order of the symbols in the stream, [N].
-        unfinished: The number of escapes and of symbols with low bits, which follow in the stream.
-    """
-
-    values: Int32
-    order: npt.NDArray[np.integer[Any]]
-    unfinished: int
+    values: Int32  # int32 [N]; an escape is `ESCAPED`
+    order: npt.NDArray[np.integer[Any]]  # the order of the symbols in the stream, [N]
+    unfinished: int  # the number of escapes and of symbols with low bits, which follow in the stream
 
     @classmethod
     def of(cls, values: Int32, order: npt.NDArray[np.integer[Any]], shifts: Int32) -> HighParts:

@@ -75,17 +75,8 @@ class PathChooser:
     For a coefficient c, in steps, the cost of a symbol q is w (c - r(q))^2 + bit_cost * bits(q),
     where r is the reconstructed value and w the weight. Tables are guesses, or come from an earlier
     iteration with similar symbols. Bits are those of the symbol and, with `DependencyCosts`, the
-    change of the bits of its neighbours.
-
-    Args:
-        pyramid: The coefficients of the tile.
-        geometry: The sizes of its bands.
-        q_step: The quantisation step in 1/64 code values.
-        bit_cost: The cost of a bit in squared steps.
-        context: The context model.
-        choice: Returns the tables of a coding pass. The quantiser of direct tables is ignored.
-        dependency_costs: The costs from an earlier iteration with similar symbols; None for none.
-        weights: The weights of the tile's coefficients; None if all are equal.
+    change of the bits of its neighbours. `choice` returns the tables of a pass; the quantiser of
+    direct tables is ignored.
     """
 
     def __init__(
