@@ -104,11 +104,6 @@ def available_features(coding_pass: CodingPass, has_coarser: bool) -> npt.NDArra
     return np.flatnonzero(available)
 
 
-@cache
-def _available_numbers(coding_pass: CodingPass, has_coarser: bool) -> Int32:
-    return available_features(coding_pass, has_coarser).astype(np.int32)
-
-
 def plane_size(low_size: tuple[int, int]) -> tuple[int, int]:
     """Returns the size of the padded planes of a level's bands, given that of its low-pass band."""
     return low_size[0] + _PAD + _BEYOND, low_size[1] + _PAD + _BEYOND
@@ -293,7 +288,7 @@ class CausalContext:
 
     def available_numbers(self, coding_pass: CodingPass) -> Int32:
         """Returns the indices of `available` as int32, for the kernel."""
-        return _available_numbers(coding_pass, self._has_coarser)
+        return self.available(coding_pass).astype(np.int32)
 
     @property
     def _has_coarser(self) -> bool:

@@ -171,17 +171,12 @@ class LatentsBody:
         if start + sum(lengths) != size or len(lengths) != count:
             msg = "the lengths of the tiles do not add up to the latents section; the file is damaged"
             raise CorruptError(msg)
-        streams = []
+        streams, per_tile = [], len(self.checks or ()) // count
         for number, (first, last) in enumerate(pairwise(accumulate(lengths, initial=start))):
             body = self.data[first:last]
-            streams.append(TileStream(body, last - first - len(body), self._checks_of_tile(number, count)))
+            checks = None if self.checks is None else self.checks[number * per_tile : (number + 1) * per_tile]
+            streams.append(TileStream(body, last - first - len(body), checks))
         return streams
-
-    def _checks_of_tile(self, number: int, count: int) -> Sequence[int] | None:
-        if self.checks is None:
-            return None
-        per_tile = len(self.checks) // count
-        return self.checks[number * per_tile : (number + 1) * per_tile]
 
 
 def tile_checks(symbols: Symbols, geometry: Geometry, finest_level: int = 0) -> list[int]:
