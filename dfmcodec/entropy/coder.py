@@ -26,23 +26,14 @@ class SymbolEncoder:
         self._entries = writer()
 
     def encode(self, symbols: Symbols, table: Table) -> None:
-        """Appends symbols with one table.
-
-        Args:
-            symbols: int32 [N].
-            table: The table.
-        """
+        """Appends symbols, int32 [N], with one table."""
         self.encode_runs(symbols, [(table, symbols.size)])
 
     def encode_runs(self, symbols: Symbols, runs: Sequence[Run]) -> None:
-        """Appends symbols with several tables.
+        """Appends symbols, int32 [N], with several tables.
 
         The table entries of all symbols come first, then all escapes, then the low bits of all
         runs.
-
-        Args:
-            symbols: int32 [N].
-            runs: Tables, each with the number of successive symbols; N symbols in total.
         """
         high, low, entries = _parts_of_symbols(symbols, _shifts(runs))
         self._entries.write_runs(entries, runs)
@@ -53,25 +44,16 @@ class SymbolEncoder:
             start += count
 
     def encode_sorted(self, symbols: Symbols, numbers: npt.NDArray[np.int16], tables: TableSet) -> None:
-        """Appends symbols, each with its own table, in the order of their tables.
-
-        Args:
-            symbols: int32 [N].
-            numbers: The index in `tables` of each symbol's table, int16 [N].
-            tables: The tables.
+        """Appends symbols, int32 [N], each with the table of its number, int16 [N], in the order of
+        their tables.
         """
         self._encode_numbers(symbols, numbers, tables, True)
 
     def encode_each(self, symbols: Symbols, numbers: npt.NDArray[np.int16], tables: TableSet) -> None:
-        """Appends symbols, each with its own table.
+        """Appends symbols, int32 [N], each with the table of its number, int16 [N].
 
         The table entries of all symbols come first, then all escapes, then the low bits of all
         symbols, grouped by their number.
-
-        Args:
-            symbols: int32 [N].
-            numbers: The index in `tables` of each symbol's table, int16 [N].
-            tables: The tables.
         """
         self._encode_numbers(symbols, numbers, tables, False)
 
@@ -121,14 +103,8 @@ def _parts_of_symbols(symbols: Symbols, shifts: Symbols | int) -> tuple[Symbols,
 
 
 class SymbolDecoder:
-    """Decoder of the symbols that a `SymbolEncoder` wrote, in the same order.
-
-    Args:
-        stream: The bytes of the stream.
-
-    Raises:
-        CorruptError: The length is not a multiple of 4 bytes, or the stream contains invalid
-            symbols.
+    """Decoder of the symbols that a `SymbolEncoder` wrote, in the same order. Raises CorruptError
+    if the length is not a multiple of 4 bytes, or the stream contains invalid symbols.
     """
 
     def __init__(self, stream: bytes) -> None:
@@ -144,9 +120,7 @@ class SymbolDecoder:
 
     def decode_runs(self, runs: Sequence[Run]) -> Symbols:
         """Returns the next symbols with several tables, int32 [N], where N is the sum of all runs.
-
-        Raises:
-            CorruptError: No encoder can write such a stream.
+        Raises CorruptError if no encoder can write such a stream.
         """
         shifts = _shifts(runs)
         high = self._high_parts(self._entries.read_runs(runs), shifts)
@@ -157,18 +131,13 @@ class SymbolDecoder:
 
     def decode_each(self, numbers: npt.NDArray[np.int16], tables: TableSet) -> Symbols:
         """Returns the next symbols, each with its own table; see `SymbolEncoder.encode_each`.
-
-        Raises:
-            CorruptError: No encoder can write such a stream.
+        Raises CorruptError if no encoder can write such a stream.
         """
         return self._completed(self._entries.read_each(numbers, tables, False), numbers, tables)
 
     def decode_sorted(self, numbers: npt.NDArray[np.int16], tables: TableSet) -> Symbols:
         """Returns the next symbols, coded in the order of their tables; see
-        `SymbolEncoder.encode_sorted`.
-
-        Raises:
-            CorruptError: No encoder can write such a stream.
+        `SymbolEncoder.encode_sorted`. Raises CorruptError if no encoder can write such a stream.
         """
         return self._completed(self._entries.read_each(numbers, tables, True), numbers, tables)
 

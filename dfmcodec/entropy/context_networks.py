@@ -16,24 +16,15 @@ SQUARE = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1))
 
 
 def check_integers(name: str, numbers: Float32) -> None:
-    """Raises an error if an array of a context network contains numbers that are not integers.
-
-    Raises:
-        DfmError: A number is not an integer.
-    """
+    """Raises DfmError if an array of a context network contains numbers that are not integers."""
     if not np.array_equal(numbers, np.rint(numbers)):  # also detects NaN, which is not equal to itself
         msg = f"{name} of a context network has numbers that are not integers; the pretrained weights are damaged"
         raise DfmError(msg)
 
 
 def check_sums(bounds: Sequence[float]) -> None:
-    """Raises an error if sums in a context network may not be exact in float32.
-
-    Args:
-        bounds: The maximum magnitude of partial sums in each layer.
-
-    Raises:
-        DfmError: A bound exceeds MAX_EXACT.
+    """Raises DfmError if sums in a context network may not be exact in float32, because a bound
+    exceeds MAX_EXACT.
     """
     for layer, bound in enumerate(bounds, start=1):
         if bound > MAX_EXACT:

@@ -25,7 +25,7 @@ from dfmcodec._types import Int32
 from dfmcodec.entropy.table_set import Run, TableSet, numbers_of, table_runs
 from dfmcodec.entropy.tables import ESCAPE, PRECISION_BITS, RADIUS, Table
 from dfmcodec.errors import CorruptError, is_installed
-from dfmcodec.kernels import by_kernels, compiled, has_kernels
+from dfmcodec.kernels import compiled, has_kernels
 
 _INVALID_STREAM = "a coded section is not a valid range-coder stream; the file is damaged"
 ESCAPED = ESCAPE - RADIUS  # high part that stands for an escape
@@ -129,17 +129,11 @@ class _CompiledWriter(EntryWriter):
 
 @dataclass(frozen=True)
 class HighParts:
-    """High parts of symbols, which are coded with tables: entries minus RADIUS.
+    """High parts of symbols, which are coded with tables: entries minus RADIUS."""
 
-    Args:
-        values: int32 [N]; an escape is `ESCAPED`.
-        order: The order of the symbols in the stream, [N].
-        unfinished: The number of escapes and of symbols with low bits, which follow in the stream.
-    """
-
-    values: Int32
-    order: npt.NDArray[np.integer[Any]]
-    unfinished: int
+    values: Int32  # int32 [N]; an escape is `ESCAPED`
+    order: npt.NDArray[np.integer[Any]]  # the order of the symbols in the stream, [N]
+    unfinished: int  # the number of escapes and of symbols with low bits, which follow in the stream
 
     @classmethod
     def of(cls, values: Int32, order: npt.NDArray[np.integer[Any]], shifts: Int32) -> HighParts:
@@ -350,23 +344,17 @@ def is_slow() -> bool:
     return not has_kernels() and not is_installed("constriction")
 
 
-def _compiled_writer() -> EntryWriter:
-    return _CompiledWriter()
-
-
-@by_kernels(_compiled_writer)
 def writer() -> EntryWriter:
     """Creates a writer."""
+    if has_kernels():
+        return _CompiledWriter()
     return _PythonWriter() if is_slow() else _ConstrictionWriter()
 
 
-def _compiled_reader(words: npt.NDArray[np.uint32]) -> EntryReader:
-    return _CompiledReader(words)
-
-
-@by_kernels(_compiled_reader)
 def reader(words: npt.NDArray[np.uint32]) -> EntryReader:
     """Creates a reader of the words of a stream."""
+    if has_kernels():
+        return _CompiledReader(words)
     return _PythonReader(words) if is_slow() else _ConstrictionReader(words)
 
 

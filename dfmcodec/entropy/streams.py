@@ -25,10 +25,6 @@ class StreamReader:
     symbols increase with the number that the stream represents, so symbols that agree in both are
     correct. The coder reads 64 bits at a time. When none of these is from the file, the two results
     differ.
-
-    Args:
-        stream: The bytes that are present.
-        missing_bytes: The number of missing bytes at the end.
     """
 
     def __init__(self, stream: bytes, missing_bytes: int = 0) -> None:
@@ -39,11 +35,8 @@ class StreamReader:
         self._coders = [SymbolDecoder(coded) for coded in continuations]
 
     def decode(self, runs: Sequence[Run]) -> Symbols:
-        """Decodes the next symbols with several tables, int32 [N].
-
-        Raises:
-            TruncatedError: The stream ends before the symbols.
-            CorruptError: The stream is invalid.
+        """Decodes the next symbols with several tables, int32 [N]. Raises TruncatedError if the
+        stream ends before the symbols; CorruptError if the stream is invalid.
         """
         return self._agreed(lambda coder: coder.decode_runs(runs))
 
@@ -78,14 +71,7 @@ def check_length(body_bytes: int, symbol_count: int) -> None:
 
     Every table leaves a probability of at least 2^-24 for each entry other than the most probable
     one. A symbol therefore takes at least 1.1e-5 bits, and a byte holds at most about 720,000
-    symbols.
-
-    Args:
-        body_bytes: The length of the tile stream, in bytes.
-        symbol_count: The number of symbols of the tile.
-
-    Raises:
-        CorruptError: The stream is too short.
+    symbols. Raises CorruptError if the stream is too short.
     """
     least_bits = -symbol_count * log2(1 - (TABLE_SIZE - 1) / (1 << PRECISION_BITS))
     if 8 * body_bytes + _SPARE_BITS < least_bits:

@@ -18,17 +18,11 @@ GUIDE_BITS = 8  # highest bits of a quantile, with which kernels look up entries
 
 @dataclass(frozen=True, eq=False)
 class TableSet:
-    """Set of tables, with derived arrays.
-
-    Args:
-        tables: The tables.
-        frequencies: int64 [tables, TABLE_SIZE].
-        shifts: The number of low bits of the symbols of each table, int32 [tables].
-    """
+    """Set of tables, with derived arrays."""
 
     tables: Sequence[Table]
-    frequencies: npt.NDArray[np.int64]
-    shifts: Symbols
+    frequencies: npt.NDArray[np.int64]  # int64 [tables, TABLE_SIZE]
+    shifts: Symbols  # the number of low bits of the symbols of each table, int32 [tables]
 
     @classmethod
     def of(cls, tables: Sequence[Table]) -> TableSet:
@@ -66,14 +60,8 @@ class TableSet:
 
 
 def table_runs(numbers: npt.NDArray[np.int16], tables: Sequence[Table]) -> tuple[npt.NDArray[np.intp], list[Run]]:
-    """Sorts the symbols of a coding pass by the number of their table.
-
-    Args:
-        numbers: The table number of each symbol, int16 [N].
-        tables: All tables.
-
-    Returns:
-        The positions of the symbols in sorted order, intp [N], and the runs of equal tables.
+    """Sorts the symbols of a coding pass by the number of their table, int16 [N]. Returns the
+    positions of the symbols in sorted order, intp [N], and the runs of equal tables.
     """
     order = np.argsort(numbers, kind="stable")
     ordered = numbers[order]

@@ -36,12 +36,7 @@ MEANS_PER_SYMBOL = 16  # means are multiples of 1/16 symbol
 MEANS = MEANS_PER_SYMBOL // 2 + 1  # means of a table are at most half a symbol from an integer
 _FIXED_BITS = 60
 # round(2^60 e^{-1/(2 s)}) for the scales s = 2^(0/4), 2^(1/4), 2^(2/4), 2^(3/4)
-_DECAY_OF_OCTAVE = (
-    699_282_240_786_072_831,
-    757_183_956_407_387_681,
-    809_568_223_467_044_053,
-    856_412_934_495_134_408,
-)
+_DECAY_OF_OCTAVE = (699_282_240_786_072_831, 757_183_956_407_387_681, 809_568_223_467_044_053, 856_412_934_495_134_408)
 
 
 def _decay(index: int) -> int:
@@ -57,13 +52,8 @@ def _decay(index: int) -> int:
 
 @lru_cache(maxsize=LAST_DIRECT + 1)
 def laplace_table(index: int) -> npt.NDArray[np.int64]:
-    """Computes the frequencies of the symbols -RADIUS..RADIUS and of the escape.
-
-    Args:
-        index: A direct table, 0..LAST_DIRECT.
-
-    Returns:
-        int64 [TABLE_SIZE], each at least 1, with the sum 2^24.
+    """Computes the frequencies of the symbols -RADIUS..RADIUS and of the escape under a direct
+    table, 0..LAST_DIRECT: int64 [TABLE_SIZE], each at least 1, with the sum 2^24.
     """
     decay, one = _decay(index), 1 << _FIXED_BITS
     square = decay * decay >> _FIXED_BITS
@@ -86,14 +76,9 @@ def shifted_laplace_table(index: int, mean: int) -> npt.NDArray[np.int64]:
 
         P(0) = 1 - t^(1 + 2m) / 2 - t^(1 - 2m) / 2,    P(q) = t^(2|q| - 1 - 2m) (1 - t^2) / 2
 
-    for q > 0; for q < 0, m is replaced by -m.
-
-    Args:
-        index: A direct table, 0..LAST_DIRECT.
-        mean: The mean in units of 1/MEANS_PER_SYMBOL symbols, 0..MEANS - 1.
-
-    Returns:
-        int64 [TABLE_SIZE], each at least 1, with the sum 2^24.
+    for q > 0; for q < 0, m is replaced by -m. Returns int64 [TABLE_SIZE], each at least 1, with the
+    sum 2^24. `index` is a direct table, 0..LAST_DIRECT. `mean` is the mean in units of
+    1/MEANS_PER_SYMBOL symbols, 0..MEANS - 1.
     """
     decay, one = _decay(index), 1 << _FIXED_BITS
     square = decay * decay >> _FIXED_BITS
@@ -118,16 +103,10 @@ def shifted_laplace_table(index: int, mean: int) -> npt.NDArray[np.int64]:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Probability table for the symbols -RADIUS..RADIUS and the escape.
+    """Probability table for the symbols -RADIUS..RADIUS and the escape."""
 
-    Args:
-        frequencies: int64 [TABLE_SIZE], each at least 1, with the sum 2^24.
-        shift: The number of low bits of a symbol that are coded as plain bits. The table is for the
-            high part.
-    """
-
-    frequencies: npt.NDArray[np.int64]
-    shift: int = 0
+    frequencies: npt.NDArray[np.int64]  # int64 [TABLE_SIZE], each at least 1, with the sum 2^24
+    shift: int = 0  # the number of low bits of a symbol that are coded as plain bits. The table is for the high part
 
     @cached_property
     def entry_bits(self) -> npt.NDArray[np.float64]:

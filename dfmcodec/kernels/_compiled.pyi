@@ -1,9 +1,10 @@
 """The compiled kernels. Arrays are C-contiguous. A kernel raises ValueError for an array that is
 too short or whose items have another size, and for a position outside its array.
 
-Made by packaging/kernels/make_kernel_interface.py, which describes the arguments.
+Made by packaging/kernels/make_kernel_interface.py; `kernel_interface.py` describes the arguments.
 """
 
+# fmt: off
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,358 +26,84 @@ def share_memory() -> bool:
 def use_instruction_set(name: str) -> None:
     """Uses one of `instruction_sets` from now on, in the complete process."""
 
-def start_decoding(
-    *,
-    state: npt.NDArray[np.uint64],
-    words: npt.NDArray[np.uint32],
-) -> None:
-    """Sets the state of a range decoder to the start of a stream."""
-
+def start_decoding(*, state: npt.NDArray[np.uint64], words: npt.NDArray[np.uint32]) -> None: ...
 def decode_highs(
-    *,
-    state: npt.NDArray[np.uint64],
-    words: npt.NDArray[np.uint32],
-    cumulative: npt.NDArray[np.uint32],
-    guide: UInt8,
-    shifts: Int32,
-    numbers: npt.NDArray[np.int16],
-    is_sorted: bool,
-    order: Int32,
-    highs: Int32,
-) -> int:
-    """Decodes the high part of each symbol, its table entry minus RADIUS.
-
-    Returns:
-        The number of incomplete symbols: escapes, and those with low bits; -1 for an invalid
-        stream.
-    """
-
-def decode_bits(
-    *,
-    state: npt.NDArray[np.uint64],
-    words: npt.NDArray[np.uint32],
-    bits: int,
-    values: Int32,
-) -> bool:
-    """Decodes uniformly distributed numbers of a given number of bits.
-
-    Returns:
-        False for an invalid stream.
-    """
-
-def choose_tables(
-    *,
-    coding_pass: ContextPass,
-    table: npt.NDArray[np.int16],
-    sign: Int32,
-    hidden: UInt8,
-) -> None:
-    """Chooses the tables of the symbols in rows of a pass; see `ContextModel.choose_tables`."""
-
+    *, state: npt.NDArray[np.uint64], words: npt.NDArray[np.uint32], cumulative: npt.NDArray[np.uint32], guide: UInt8,
+    shifts: Int32, numbers: npt.NDArray[np.int16], is_sorted: bool, order: Int32, highs: Int32,
+) -> int: ...
+def decode_bits(*, state: npt.NDArray[np.uint64], words: npt.NDArray[np.uint32], bits: int, values: Int32) -> bool: ...
+def choose_tables(*, coding_pass: ContextPass, table: npt.NDArray[np.int16], sign: Int32, hidden: UInt8) -> None: ...
 def choose_wavefront_tables(
-    *,
-    network: GridNetworkWeights,
-    plane: Float32,
-    causal: npt.NDArray[np.int64],
-    plane_start: int,
-    plane_stride: int,
-    coarser: Int8,
-    coarser_start: int,
-    coarser_stride: int,
-    count: int,
-    table: npt.NDArray[np.int16],
-    sign: Int32,
-    middle: Int32,
-) -> None:
-    """Chooses the tables of a wavefront; see `GridContext.choose_tables`."""
-
+    *, network: GridNetworkWeights, plane: Float32, causal: npt.NDArray[np.int64], plane_start: int,
+    plane_stride: int, coarser: Int8, coarser_start: int, coarser_stride: int, count: int,
+    table: npt.NDArray[np.int16], sign: Int32, middle: Int32,
+) -> None: ...
 def accept_wavefront(
-    *,
-    symbols: Int32,
-    companded: Float32,
-    grid: Int32,
-    grid_start: int,
-    grid_stride: int,
-    plane: Float32,
-    plane_start: int,
-    plane_stride: int,
-) -> None:
-    """Stores the symbols of a wavefront; see `GridContext.accept`."""
-
+    *, symbols: Int32, companded: Float32, grid: Int32, grid_start: int, grid_stride: int, plane: Float32,
+    plane_start: int, plane_stride: int,
+) -> None: ...
 def correction_residual(
-    *,
-    weights: Int8,
-    first_constants: Int32,
-    factors: Int32,
-    depth: int,
-    samples: Int32,
-    channels: int,
-    height: int,
-    width: int,
-    step_size: int,
-    block_height: int,
-    block_width: int,
-    residual: Float32,
-) -> None:
-    """Evaluates the correction network on a block; see `codecs.wavelet.correction`."""
-
+    *, weights: Int8, first_constants: Int32, factors: Int32, depth: int, samples: Int32, channels: int, height: int,
+    width: int, step_size: int, block_height: int, block_width: int, residual: Float32,
+) -> None: ...
 def filter_residual(
-    *,
-    weights: Float32,
-    taps: Int32,
-    radius: int,
-    samples: Int32,
-    channels: int,
-    height: int,
-    width: int,
+    *, weights: Float32, taps: Int32, radius: int, samples: Int32, channels: int, height: int, width: int,
     residual: Float32,
-) -> None:
-    """Evaluates the image filter on a block; see `codecs.wavelet.filter`."""
-
+) -> None: ...
 def planes_to_pixels(
-    *,
-    planes: Float32,
-    channels: int,
-    height: int,
-    width: int,
-    basis: Float32,
-    scale: float,
-    middle: float,
-    peak: float,
-    pixels: npt.NDArray[np.unsignedinteger[Any]],
-) -> None:
-    """Converts planes into pixels; see `codecs.wavelet.colour.planes_to_pixels`."""
-
+    *, planes: Float32, channels: int, height: int, width: int, basis: Float32, scale: float, middle: float,
+    peak: float, pixels: npt.NDArray[np.unsignedinteger[Any]],
+) -> None: ...
 def accept_symbols(
-    *,
-    symbols: Int32,
-    table: npt.NDArray[np.int16],
-    sign: Int32,
-    offsets: Int32,
-    next_state: Int8,
-    rows: int,
-    columns: int,
-    states: Int8,
-    state_stride: int,
-    companded: Int8,
-    plane: Int8,
-    plane_start: int,
-    plane_stride: int,
-    fine: Int32,
-    fine_start: int,
-    fine_stride: int,
-) -> None:
-    """Stores the symbols of a pass; see `CausalContext.accept`."""
-
+    *, symbols: Int32, table: npt.NDArray[np.int16], sign: Int32, offsets: Int32, next_state: Int8, rows: int,
+    columns: int, states: Int8, state_stride: int, companded: Int8, plane: Int8, plane_start: int, plane_stride: int,
+    fine: Int32, fine_start: int, fine_stride: int,
+) -> None: ...
 def synthesise_channel(
-    *,
-    low: Int32,
-    band_0: Int32,
-    band_1: Int32,
-    band_2: Int32,
-    step_0: int,
-    step_1: int,
-    step_2: int,
-    height: int,
-    width: int,
-    samples: Int32,
-) -> None:
-    """Inverts a decomposition level of one channel; see
-    `codecs.wavelet.quantizer.synthesise_fine`.
-    """
-
+    *, low: Int32, band_0: Int32, band_1: Int32, band_2: Int32, step_0: int, step_1: int, step_2: int, height: int,
+    width: int, samples: Int32,
+) -> None: ...
 def low_differences(
-    *,
-    low: Int32,
-    height: int,
-    width: int,
-    level_step: int,
-    offsets: Int32,
-    companded: Int32,
-    first_row: int,
-    last_row: int,
-    differences: Int8,
-) -> None:
-    """Compands the differences in rows of a low-pass band."""
-
+    *, low: Int32, height: int, width: int, level_step: int, offsets: Int32, companded: Int32, first_row: int,
+    last_row: int, differences: Int8,
+) -> None: ...
 def encode_entries(
-    *,
-    state: npt.NDArray[np.uint64],
-    cumulative: npt.NDArray[np.uint32],
-    numbers: npt.NDArray[np.int16],
-    is_sorted: bool,
-    order: Int32,
-    entries: Int32,
-    out: npt.NDArray[np.uint32],
-) -> int:
-    """Encodes table entries.
-
-    Returns:
-        The number of words.
-    """
-
-def encode_bits(
-    *,
-    state: npt.NDArray[np.uint64],
-    bits: int,
-    values: Int32,
-    out: npt.NDArray[np.uint32],
-) -> int:
-    """Encodes the low bits of numbers as uniformly distributed.
-
-    Returns:
-        The number of words.
-    """
-
-def end_encoding(
-    *,
-    state: npt.NDArray[np.uint64],
-    out: npt.NDArray[np.uint32],
-) -> int:
-    """Writes the words that end a stream, without a change of the state.
-
-    Returns:
-        The number of words.
-    """
-
+    *, state: npt.NDArray[np.uint64], cumulative: npt.NDArray[np.uint32], numbers: npt.NDArray[np.int16],
+    is_sorted: bool, order: Int32, entries: Int32, out: npt.NDArray[np.uint32],
+) -> int: ...
+def encode_bits(*, state: npt.NDArray[np.uint64], bits: int, values: Int32, out: npt.NDArray[np.uint32]) -> int: ...
+def end_encoding(*, state: npt.NDArray[np.uint64], out: npt.NDArray[np.uint32]) -> int: ...
 def add_context_gradient(
-    *,
-    coding_pass: ContextPass,
-    table: npt.NDArray[np.int16],
-    sign: Int32,
-    hidden: UInt8,
-    symbols: Int32,
-    bits: Float32,
-    scales: int,
-    means: int,
-    grad_symbols: Float32,
-    grad_coarser: Float32,
-) -> None:
-    """Chooses tables, and adds the gradient of bits; see `ContextModel.add_gradient`."""
-
+    *, coding_pass: ContextPass, table: npt.NDArray[np.int16], sign: Int32, hidden: UInt8, symbols: Int32,
+    bits: Float32, scales: int, means: int, grad_symbols: Float32, grad_coarser: Float32,
+) -> None: ...
 def adaptation_gradient(
-    *,
-    hidden: UInt8,
-    sums: Float32,
-    band: npt.NDArray[np.int64],
-    symbols: Int32,
-    quantizers: Int8,
-    chosen: npt.NDArray[np.int64],
-    maps: Int32,
-    constants: Int32,
-    bits: Float32,
-    scales: int,
-    means: int,
-    grad_maps: Float32,
-    grad_constants: Float32,
-) -> None:
-    """Computes the gradient of the bits of symbols with respect to an adaptation of the last
-    layer.
-    """
-
-def window_workspace() -> int:
-    """Computes the size of the workspace of a window.
-
-    Returns:
-        The number of bytes that `window_gradient` and `window_costs` need.
-    """
-
+    *, hidden: UInt8, sums: Float32, band: npt.NDArray[np.int64], symbols: Int32, quantizers: Int8,
+    chosen: npt.NDArray[np.int64], maps: Int32, constants: Int32, bits: Float32, scales: int, means: int,
+    grad_maps: Float32, grad_constants: Float32,
+) -> None: ...
+def window_workspace() -> int: ...
 def window_gradient(
-    *,
-    window: FitWindow,
-    workspace: UInt8,
-    temperature: float,
-    noise: float,
-    seed: int,
-    grad_weights: Float32,
+    *, window: FitWindow, workspace: UInt8, temperature: float, noise: float, seed: int, grad_weights: Float32,
     grad_latents: Float32,
-) -> None:
-    """Computes the gradient of a window's term of the loss of a fit; see `WindowLoss.gradients`."""
-
-def window_costs(
-    *,
-    window: FitWindow,
-    workspace: UInt8,
-    errors: Float32,
-    bits: Float32,
-) -> None:
-    """Computes the costs of integer symbols of a window; see `WindowLoss.costs`."""
-
-def add_window_gradient(
-    *,
-    place: WindowPlace,
-    grad_latents: Float32,
-    waiting: tuple[Float32, ...],
-) -> None:
-    """Adds the gradient of a window to grids of the image; see `Latents.add`."""
-
+) -> None: ...
+def window_costs(*, window: FitWindow, workspace: UInt8, errors: Float32, bits: Float32) -> None: ...
+def add_window_gradient(*, place: WindowPlace, grad_latents: Float32, waiting: tuple[Float32, ...]) -> None: ...
 def move_latents(
-    *,
-    place: WindowPlace,
-    values: tuple[Float32, ...],
-    means: tuple[Float32, ...],
-    squares: tuple[Float32, ...],
-    waiting: tuple[Float32, ...],
-    rates: Float32,
-    mean_fraction: float,
-    square_fraction: float,
-    per_square_bias: float,
-    epsilon: float,
-) -> None:
-    """Updates the latents of a window by a step of Adam; see `Latents.move`."""
-
+    *, place: WindowPlace, values: tuple[Float32, ...], means: tuple[Float32, ...], squares: tuple[Float32, ...],
+    waiting: tuple[Float32, ...], rates: Float32, mean_fraction: float, square_fraction: float,
+    per_square_bias: float, epsilon: float,
+) -> None: ...
 def look_up_samples(
-    *,
-    table: Float32,
-    pixels: npt.NDArray[np.unsignedinteger[Any]],
-    channel: int,
-    count: int,
-    channels: int,
+    *, table: Float32, pixels: npt.NDArray[np.unsignedinteger[Any]], channel: int, count: int, channels: int,
     values: Float32,
-) -> None:
-    """Looks up the samples of a channel in a table."""
-
-def ssimulacra2_sums(
-    *,
-    strip: ComparedRows,
-    sums: Float64,
-) -> None:
-    """Sums the errors of SSIMULACRA2 at one scale over the pixels of rows; see
-    `metrics.ssimulacra2`.
-    """
-
-def ssimulacra2_gradient(
-    *,
-    strip: ComparedRows,
-    error_weights: Float32,
-    gradient: Float32,
-) -> None:
-    """Computes the gradient of a weighted sum of the errors of SSIMULACRA2 at one scale, in rows
-    of an image.
-    """
-
+) -> None: ...
+def ssimulacra2_sums(*, strip: ComparedRows, sums: Float64) -> None: ...
+def ssimulacra2_gradient(*, strip: ComparedRows, error_weights: Float32, gradient: Float32) -> None: ...
 def analyse_channel(
-    *,
-    plane: Float32,
-    height: int,
-    width: int,
-    low: Float32,
-    band_0: Float32,
-    band_1: Float32,
-    band_2: Float32,
-) -> None:
-    """Splits a channel at one decomposition level; see `codecs.wavelet.transform.analyse`."""
-
+    *, plane: Float32, height: int, width: int, low: Float32, band_0: Float32, band_1: Float32, band_2: Float32,
+) -> None: ...
 def choose_paths(
-    *,
-    passes: Sequence[PathPass],
-    has_costs: bool,
-    bits: Float32,
-    offsets: Float32,
-    companded: Float32,
-    transitions: Int8,
-    columns: int,
-    first_row: int,
-    last_row: int,
-) -> None:
-    """Chooses the symbols of rows of cells; see `trellis_search.PathChooser`."""
+    *, passes: Sequence[PathPass], has_costs: bool, bits: Float32, offsets: Float32, companded: Float32,
+    transitions: Int8, columns: int, first_row: int, last_row: int,
+) -> None: ...

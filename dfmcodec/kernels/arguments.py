@@ -11,163 +11,88 @@ from dfmcodec._types import Float32, Int8, Int32
 
 
 class ContextPass(NamedTuple):
-    """Rows of a coding pass, and the context network of its symbols.
+    """Rows of a coding pass, and the context network of its symbols."""
 
-    Args:
-        w1: [hidden_1, features]; see `ContextNetwork`, also for the others.
-        c1: [hidden_1], the constants of the pass.
-        w2: [hidden_2, hidden_1].
-        c2: [hidden_2].
-        w3: [2, hidden_2].
-        c3: [2], the constants of the pass.
-        available: The indices of the available features, [K].
-        signed_count: The number of views with signed symbols, whose magnitudes are features too.
-        symbols: The companded symbols of the level, plane 0 of the views.
-        coarser: The companded symbols of the coarser level, plane 1.
-        differences: The companded differences in the low-pass band, plane 2.
-        views: [views, 3]: the plane, the index of the first symbol's feature in it, and the stride
-            of rows.
-        rows: The number of rows.
-        columns: The number of symbols per row.
-        quantizers: The quantiser of each symbol.
-        class_of_mean: The class of each |mean| up to the largest relevant one.
-    """
-
-    w1: Int8
-    c1: Int32
-    w2: Int8
-    c2: Int32
-    w3: Int8
-    c3: Int32
-    available: Int32
-    signed_count: int
-    symbols: Int8
-    coarser: Int8
-    differences: Int8
+    w1: Int8  # [hidden_1, features]; see `ContextNetwork`, also for the others
+    c1: Int32  # [hidden_1], the constants of the pass
+    w2: Int8  # [hidden_2, hidden_1]
+    c2: Int32  # [hidden_2]
+    w3: Int8  # [2, hidden_2]
+    c3: Int32  # [2], the constants of the pass
+    available: Int32  # the indices of the available features, [K]
+    signed_count: int  # the number of views with signed symbols, whose magnitudes are features too
+    symbols: Int8  # the companded symbols of the level, plane 0 of the views
+    coarser: Int8  # the companded symbols of the coarser level, plane 1
+    differences: Int8  # the companded differences in the low-pass band, plane 2
+    # [views, 3]: the plane, the index of the first symbol's feature in it, and the stride of rows
     views: npt.NDArray[np.int64]
-    rows: int
-    columns: int
-    quantizers: Int8
-    class_of_mean: npt.NDArray[np.int16]
+    rows: int  # the number of rows
+    columns: int  # the number of symbols per row
+    quantizers: Int8  # the quantiser of each symbol
+    class_of_mean: npt.NDArray[np.int16]  # the class of each |mean| up to the largest relevant one
 
 
 class GridNetworkWeights(NamedTuple):
-    """The context network of a level of latent grids; see `LevelNetwork`.
+    """The context network of a level of latent grids; see `LevelNetwork`."""
 
-    Args:
-        first: [features, hidden_1 + 2].
-        constants: [hidden_1 + 2].
-        second: [hidden_1, hidden_2].
-        second_constants: [hidden_2].
-        last: [hidden_2, 2].
-    """
-
-    first: Float32
-    constants: Float32
-    second: Float32
-    second_constants: Float32
-    last: Float32
+    first: Float32  # [features, hidden_1 + 2]
+    constants: Float32  # [hidden_1 + 2]
+    second: Float32  # [hidden_1, hidden_2]
+    second_constants: Float32  # [hidden_2]
+    last: Float32  # [hidden_2, 2]
 
 
 class WindowPlace(NamedTuple):
-    """The place of a window of a fit.
+    """The place of a window of a fit."""
 
-    Args:
-        top: Its first row.
-        left: Its first column.
-        height: The height of the image.
-        width: The width of the image.
-    """
-
-    top: int
-    left: int
-    height: int
-    width: int
+    top: int  # its first row
+    left: int  # its first column
+    height: int  # the height of the image
+    width: int  # the width of the image
 
 
 class FitWindow(NamedTuple):
-    """A window of a fit of the overfitted codec.
+    """A window of a fit of the overfitted codec."""
 
-    Args:
-        weights: `Networks.flat`.
-        width: The dimension to which the synthesis network lifts vectors.
-        units: The number of units of each hidden layer of the context network.
-        companding: The slope and the constant of each line of the companding.
-        activation_max: The maximum activation of a unit.
-        place: The place of a window of a fit.
-        lmbda: The Lagrange multiplier of bits.
-        step_size: The step size of the symbols.
-        peak: The maximum code value.
-        colours: [3, WINDOW, WINDOW].
-        pixel_weights: [WINDOW, WINDOW].
-        grids: The latent grids of the image, [h_l, w_l] each.
-    """
-
-    weights: Float32
-    width: int
-    units: int
-    companding: Float32
-    activation_max: float
-    place: WindowPlace
-    lmbda: float
-    step_size: float
-    peak: float
-    colours: Float32
-    pixel_weights: Float32
-    grids: tuple[Float32, ...]
+    weights: Float32  # `Networks.flat`
+    width: int  # the dimension to which the synthesis network lifts vectors
+    units: int  # the number of units of each hidden layer of the context network
+    companding: Float32  # the slope and the constant of each line of the companding
+    activation_max: float  # the maximum activation of a unit
+    place: WindowPlace  # the place of a window of a fit
+    lmbda: float  # the Lagrange multiplier of bits
+    step_size: float  # the step size of the symbols
+    peak: float  # the maximum code value
+    colours: Float32  # [3, WINDOW, WINDOW]
+    pixel_weights: Float32  # [WINDOW, WINDOW]
+    grids: tuple[Float32, ...]  # the latent grids of the image, [h_l, w_l] each
 
 
 class ComparedRows(NamedTuple):
-    """Rows of two images, and the constants of SSIMULACRA2.
+    """Rows of two images, and the constants of SSIMULACRA2."""
 
-    Args:
-        original: The image in linear light, [3, H, W].
-        decoded: The image that is compared with the original.
-        height: H.
-        width: W.
-        first_row: The first of the rows.
-        last_row: The row after the last.
-        absorbance: The matrix from linear light to cone responses, [3, 3].
-        bias: The bias that is added to the responses.
-        bias_root: The cube root of the bias.
-        taps: The taps of the window, from its centre to its edge.
-        constant: The stabilising constant of SSIM.
-    """
-
-    original: Float32
-    decoded: Float32
-    height: int
-    width: int
-    first_row: int
-    last_row: int
-    absorbance: Float32
-    bias: float
-    bias_root: float
-    taps: Float32
-    constant: float
+    original: Float32  # the image in linear light, [3, H, W]
+    decoded: Float32  # the image that is compared with the original
+    height: int  # H
+    width: int  # W
+    first_row: int  # the first of the rows
+    last_row: int  # the row after the last
+    absorbance: Float32  # the matrix from linear light to cone responses, [3, 3]
+    bias: float  # the bias that is added to the responses
+    bias_root: float  # the cube root of the bias
+    taps: Float32  # the taps of the window, from its centre to its edge
+    constant: float  # the stabilising constant of SSIM
 
 
 class PathPass(NamedTuple):
-    """A coding pass of a trellis search.
+    """A coding pass of a trellis search."""
 
-    Args:
-        rows: The number of rows.
-        columns: The number of symbols per row.
-        coefficients: The coefficient of each symbol, in steps.
-        weights: The weights of their squared errors.
-        signs: The sign of each symbol's table.
-        tables: The table of each symbol.
-        signed_costs: The rate cost per companded value; empty without dependency costs.
-        magnitude_costs: The rate cost per companded magnitude; empty without dependency costs.
-        symbols: Receives the symbols.
-    """
-
-    rows: int
-    columns: int
-    coefficients: Float32
-    weights: Float32
-    signs: Int32
-    tables: npt.NDArray[np.int16]
-    signed_costs: Float32
-    magnitude_costs: Float32
-    symbols: Int32
+    rows: int  # the number of rows
+    columns: int  # the number of symbols per row
+    coefficients: Float32  # the coefficient of each symbol, in steps
+    weights: Float32  # the weights of their squared errors
+    signs: Int32  # the sign of each symbol's table
+    tables: npt.NDArray[np.int16]  # the table of each symbol
+    signed_costs: Float32  # the rate cost per companded value; empty without dependency costs
+    magnitude_costs: Float32  # the rate cost per companded magnitude; empty without dependency costs
+    symbols: Int32  # receives the symbols

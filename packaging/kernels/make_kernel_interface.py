@@ -15,6 +15,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
+import numpy as np
 from kernel_interface import CONSTANTS, KERNELS, OFFSETS, Array, Field, Group, Groups, Kernel, Kind, Number
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +31,7 @@ C_TYPES = {
 }
 PYTHON_TYPES = {Kind.TRUTH: "bool", Kind.REAL: "float"}  # for the others: int
 ITEMS = {"float32": "float", "float64": "double"}  # in C; for the others: int8_t for int8
+_WIDTH = 118
 _DOC_WIDTH = 100
 WASM_BYTES = {Kind.REAL: 8}  # for other numbers and for pointers: 4
 
@@ -87,6 +89,17 @@ def _fields_name(struct: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", struct).lower() + "_fields"
 
 
+def _filled(items: list[str], indent: str = "    ", width: int = _WIDTH) -> list[str]:
+    """Returns lines with as many items as fit into each."""
+    lines = [indent + item for item in items[:1]]
+    for item in items[1:]:
+        if len(lines[-1]) + 1 + len(item) <= width:
+            lines[-1] += f" {item}"
+        else:
+            lines.append(indent + item)
+    return lines
+
+
 # C
 
 
@@ -95,11 +108,11 @@ def header() -> str:
     lines = [f"/* {BY}: constants, the arguments of each kernel, and lists of kernels. */"]
     lines += ["#ifndef DFM_INTERFACE_H", "#define DFM_INTERFACE_H", ""]
     lines += ["#include <stddef.h>", "#include <stdint.h>", ""]
-    lines += ["enum {", *(f"    {name} = {value}," for name, value in constants().items()), "};"]
+    lines += ["enum {", *_filled([f"{name} = {value}," for name, value in constants().items()]), "};"]
     for name, place in OFFSETS.items():
         pairs = list(_value(*place))
-        items = [f"    {{{y}, {x}}}," for y, x in pairs]
-        lines += ["", f"static const int {name}[{len(pairs)}][2] __attribute__((unused)) = {{", *items, "};"]
+        lines += ["", f"static const int {name}[{len(pairs)}][2] __attribute__((unused)) = {{"]
+        lines += [*_filled([f"{{{y}, {x}}}," for y, x in pairs]), "};"]
     for group in _all_groups():
         lines += ["", *_struct(group.name, group.text, group.fields)]
     for name, kernel in _in_order().items():
@@ -114,94 +127,115 @@ def header() -> str:
 
 
 def _macro(name: str, items: list[str]) -> list[str]:
-    rows = [f"#define {name}(X)", *(f"    {item}" for item in items)]
-    return [f"{row:<118} \\" for row in rows[:-1]] + rows[-1:]
+    rows = [f"#define {name}(X)", *_filled(items)]
+    return [f"{row:<{_WIDTH}} \\" for row in rows[:-1]] + rows[-1:]
 
 
 def _struct(name: str, text: str, fields: Mapping[str, Field]) -> list[str]:
-    members = [line for field_name, field in fields.items() for line in _members(field_name, field)]
-    members = members or ["char nothing;"]
-    return [*_comment(text), "typedef struct {", *(f"    {member}" for member in members), f"}} {name};"]
+    members = [_member(field_name, field) for field_name, field in fields.items()] or ["char nothing;"]
+    return [*_comment(text), "typedef struct {", *_filled(members), f"}} {name};"]
 
 
 def _comment(text: str) -> list[str]:
-    return wrap(f"/* {text} */", 118, subsequent_indent=" * ", break_long_words=False)
+    return wrap(f"/* {text} */", _WIDTH, subsequent_indent=" * ", break_long_words=False)
 
 
-def _members(name: str, field: Field) -> list[str]:
+def _member(name: str, field: Field) -> str:
     if isinstance(field, Array):
         many = f"[{field.count}]" if field.count > 1 else ""
         const = "" if field.is_written else "const "
-        return [f"{const}{_item(field)} *{name}{many}; ptrdiff_t {name}_count{many};"]
+        return f"{const}{_item(field)} *{name}{many}; ptrdiff_t {name}_count{many};"
     if isinstance(field, Number):
-        return [f"{C_TYPES[field.kind]} {name};"]
+        return f"{C_TYPES[field.kind]} {name};"
     if isinstance(field, Group):
-        return [f"{field.name} {name};"]
-    return [f"{field.group.name} {name}[{field.most}];", f"ptrdiff_t {name}_count;"]
+        return f"{field.name} {name};"
+    return f"{field.group.name} {name}[{field.most}]; ptrdiff_t {name}_count;"
 
 
 def _item(array: Array) -> str:
     return ITEMS.get(array.dtype, f"{array.dtype}_t") if array.dtype else "void"
 
 
+_MACROS = r"""
+#define HAS(name, needed) has_items(call, a, name, needed)
+#define HAS_SIZES(...) (SIZES(__VA_ARGS__) || refuse_sizes(call))
+#define RUN(name, Struct, function, checks)                                                                            \
+    static int run_##name(Call *call, const void *arguments) {                                                         \
+        const Struct *a = arguments;                                                                                   \
+        return (checks) && function(call, a);                                                                          \
+    }
+"""
+_FIELD_MACROS = r"""
+#define NUMBER(S, at, number) {.name = #at, .kind = number##_FIELD, .offset = offsetof(S, at)}
+#define SERIES(S, at) .name = #at, .offset = offsetof(S, at), .count_offset = offsetof(S, at##_count)
+#define ARRAY(S, at, use, bytes, count) {SERIES(S, at), .kind = use##_FIELD, .item_bytes = bytes, .most = count}
+#define OF(inner) .fields = inner, .field_count = sizeof inner / sizeof *inner
+#define GROUP(S, at, inner) {.name = #at, .kind = GROUP_FIELD, .offset = offsetof(S, at), OF(inner)}
+#define GROUPS(S, at, G, count, inner)                                                                                 \
+    {SERIES(S, at), .kind = GROUPS_FIELD, .item_bytes = sizeof(G), .most = count, OF(inner)}
+#define ENTRY(name, S, result, is_short, fields, count, arrays)                                                        \
+    const KernelEntry name##_entry = {run_##name, RETURNS_##result, is_short, fields, count, sizeof(S), arrays};
+"""
+
+
 def source() -> str:
     """Returns interface.c: the checks of arguments before each kernel, and descriptions of them."""
     encoders = {name: kernel for name, kernel in KERNELS.items() if not kernel.is_decoder}
     lines = [f"/* {BY}: checks of arguments before each kernel, and where they are in its struct. */"]
-    lines += ['#include "kernels.h"']
-    for name, kernel in decoders().items():
-        lines += _run(name, kernel)
+    lines += ['#include "kernels.h"', *_MACROS.splitlines(), ""]
+    lines += [line for name, kernel in decoders().items() for line in _run(name, kernel)]
     lines += ["", "#if ON_WASM", ""]
     for name, kernel in decoders().items():
         lines += [f'_Static_assert(sizeof({struct_name(name)}) == {Layout(kernel.fields).bytes}, "{name}");']
     lines += ["", "int (*const RUN_KERNEL[])(Call *, const void *) = {"]
-    lines += [*(f"    run_{name}," for name in decoders()), "};"]
-    lines += ["", "#else"]
-    listed = {field.group.name: field.group for kernel in encoders.values() for field in _groups_of(kernel)}
-    for group in listed.values():
-        lines += ["", f"static int check_{group.name}(Call *call, const {group.name} *a) {{"]
-        lines += [*_checks(group.fields), "    return 1;", "}"]
-    for name, kernel in encoders.items():
-        lines += _run(name, kernel)
-    lines += [""]
-    for struct, fields in [(group.name, group.fields) for group in _all_groups()] + [
+    lines += [*_filled([f"run_{name}," for name in decoders()]), "};"]
+    lines += ["", "#else", ""]
+    fields = [field for kernel in encoders.values() for field in kernel.fields.values()]
+    for group in {field.group.name: field.group for field in fields if isinstance(field, Groups)}.values():
+        lines += [f"static int check_{group.name}(Call *call, const {group.name} *a, const {group.name} *end) {{"]
+        lines += ["    for (; a < end; a++) {", "        const int is_good ="]
+        lines += [*_filled(_joined(_checks(group.fields), ";"), " " * 12), "        if (!is_good) return 0;", "    }"]
+        lines += ["    return 1;", "}", ""]
+    lines += [line for name, kernel in encoders.items() for line in _run(name, kernel)]
+    lines += [*_FIELD_MACROS.splitlines(), ""]
+    for struct, described in [(group.name, group.fields) for group in _all_groups()] + [
         (struct_name(name), kernel.fields) for name, kernel in _in_order().items() if kernel.fields
     ]:
-        lines += [f"static const Field {_fields_name(struct)}[] = {{"]
-        lines += [f"    {{{_described(struct, name, field)}}}," for name, field in fields.items()] + ["};"]
+        rows = [f"{_described(struct, name, field)}," for name, field in described.items()]
+        lines += [f"static const Field {_fields_name(struct)}[] = {{", *_filled(rows), "};"]
     for name, kernel in _in_order().items():
-        described = f"{_fields_name(struct_name(name))}, {len(kernel.fields)}" if kernel.fields else "NULL, 0"
-        size = f"sizeof({struct_name(name)}), {_array_count(kernel.fields)}"
-        lines += [f"const KernelEntry {name}_entry = {{"]
-        lines += [f"    run_{name}, RETURNS_{kernel.result.name}, {int(kernel.is_short)}, {described}, {size},", "};"]
+        of_kernel = _fields_name(struct_name(name)) if kernel.fields else "NULL"
+        counts = f"{len(kernel.fields)}, {_array_count(kernel.fields)}"
+        result = f"{kernel.result.name}, {int(kernel.is_short)}"
+        lines += [f"ENTRY({name}, {struct_name(name)}, {result}, {of_kernel}, {counts})"]
     return "\n".join([*lines, "", "#endif", ""])
-
-
-def _groups_of(kernel: Kernel) -> list[Groups]:
-    return [field for field in kernel.fields.values() if isinstance(field, Groups)]
 
 
 def _run(name: str, kernel: Kernel) -> list[str]:
     called = f"CHOSEN({name})" if kernel.has_targets else name
-    lines = ["", f"static int run_{name}(Call *call, const void *arguments) {{"]
-    lines += [f"    const {struct_name(name)} *a = arguments;", *_checks(kernel.fields)]
-    return [*lines, f"    return {called}(call, a);", "}"]
+    head, checks = f"RUN({name}, {struct_name(name)}, {called},", _joined(_checks(kernel.fields) or ["1"], ")")
+    line = " ".join([head, *checks])
+    return [line] if len(line) <= _WIDTH else [head, *_filled(checks)]
+
+
+def _joined(checks: list[str], after: str) -> list[str]:
+    """Returns the parts of a conjunction, between which lines may break."""
+    return [*(f"{check} &&" for check in checks[:-1]), checks[-1] + after]
 
 
 def _checks(fields: Mapping[str, Field]) -> list[str]:
-    """Returns the lines that check arguments. Sizes are checked first, because lengths are products
-    of them.
+    """Returns the conditions that arguments fulfil. Sizes are checked first, because lengths are
+    products of them.
     """
     sizes = [f"a->{path}" for path, field in _flat(fields) if isinstance(field, Number) and field.kind is Kind.SIZE]
-    lines = [f"    if (!SIZES({', '.join(sizes)})) return refuse_sizes(call);"] if sizes else []
+    checks = [f"HAS_SIZES({', '.join(sizes)})"] if sizes else []
     for path, field in _flat(fields):
         if isinstance(field, Groups):
-            lines += [f"    for (ptrdiff_t n = 0; n < a->{path}_count; n++)"]
-            lines += [f"        if (!check_{field.group.name}(call, &a->{path}[n])) return 0;"]
+            checks += [f"check_{field.group.name}(call, a->{path}, a->{path} + a->{path}_count)"]
         if isinstance(field, Array) and field.length:
             scope = path.rpartition(".")[0]
-            lines += [f"    if (!has_items(call, a, {path}, {_in_c(field.length, scope, fields)})) return 0;"]
-    return lines
+            checks += [f"HAS({path}, {_in_c(field.length, scope, fields)})"]
+    return checks
 
 
 def _flat(fields: Mapping[str, Field], before: str = "") -> Iterator[tuple[str, Field]]:
@@ -247,19 +281,14 @@ def _array_count(fields: Mapping[str, Field]) -> int:
 
 def _described(struct: str, name: str, field: Field) -> str:
     """Returns the initialiser of a Field."""
-    text = f'.name = "{name}", .offset = offsetof({struct}, {name})'
     if isinstance(field, Number):
-        return f"{text}, .kind = {field.kind.name}_FIELD"
-    count = f".count_offset = offsetof({struct}, {name}_count)"
+        return f"NUMBER({struct}, {name}, {field.kind.name})"
     if isinstance(field, Array):
-        bytes_of_item = f"sizeof({_item(field)})" if field.dtype else "0"
-        kind = "WRITTEN_FIELD" if field.is_written else "READ_FIELD"
-        return f"{text}, {count}, .kind = {kind}, .item_bytes = {bytes_of_item}, .most = {field.count}"
-    group = field.group if isinstance(field, Groups) else field
-    inner = f".fields = {_fields_name(group.name)}, .field_count = {len(group.fields)}"
+        use = "WRITTEN" if field.is_written else "READ"
+        return f"ARRAY({struct}, {name}, {use}, {np.dtype(field.dtype).itemsize if field.dtype else 0}, {field.count})"
     if isinstance(field, Group):
-        return f"{text}, .kind = GROUP_FIELD, {inner}"
-    return f"{text}, {count}, .kind = GROUPS_FIELD, .most = {field.most}, .item_bytes = sizeof({group.name}), {inner}"
+        return f"GROUP({struct}, {name}, {_fields_name(field.name)})"
+    return f"GROUPS({struct}, {name}, {field.group.name}, {field.most}, {_fields_name(field.group.name)})"
 
 
 # Python
@@ -270,9 +299,16 @@ def python_groups() -> str:
     lines = [f'"""Groups of kernels\' arguments. {BY}."""', "", "from __future__ import annotations", ""]
     lines += ["from typing import NamedTuple", *_imports([group.fields for group in _all_groups()])]
     for group in _all_groups():
-        lines += ["", "", f"class {group.name}(NamedTuple):", *_doc(group.text, group.fields, "    "), ""]
-        lines += [f"    {name}: {_python_type(field)}" for name, field in group.fields.items()]
+        lines += ["", "", f"class {group.name}(NamedTuple):", f'    """{group.text}"""', ""]
+        for name, field in group.fields.items():
+            line, text = f"    {name}: {_python_type(field)}", _lower(field.text.removesuffix("."))
+            is_short = len(line) + len(text) + 4 <= 120
+            lines += [f"{line}  # {text}"] if is_short else [*wrap(f"# {text}", initial_indent="    ", width=100), line]
     return "\n".join([*lines, ""])
+
+
+def _lower(text: str) -> str:
+    return text[0].lower() + text[1:] if text[1:2].islower() else text
 
 
 def stub() -> str:
@@ -280,14 +316,16 @@ def stub() -> str:
     names = ", ".join(sorted(group.name for group in _all_groups()))
     lines = ['"""The compiled kernels. Arrays are C-contiguous. A kernel raises ValueError for an array that is']
     lines += ["too short or whose items have another size, and for a position outside its array."]
-    lines += ["", f"{BY}, which describes the arguments.", '"""', "", "from collections.abc import Sequence"]
+    lines += ["", f"{BY}; `kernel_interface.py` describes the arguments.", '"""']
+    lines += ["", "# fmt: off", "from collections.abc import Sequence"]
     lines += [*_imports([kernel.fields for kernel in KERNELS.values()])]
-    lines += [f"from dfmcodec.kernels.arguments import {names}", "", *_FUNCTIONS]
+    lines += [f"from dfmcodec.kernels.arguments import {names}", "", *_FUNCTIONS, ""]
     for name, kernel in _in_order().items():
-        arguments = [f"    {argument}: {_python_type(field)}," for argument, field in kernel.fields.items()]
-        lines += ["", *([f"def {name}(", "    *,", *arguments, ")"] if arguments else [f"def {name}()"])]
-        lines[-1] += f" -> {kernel.result.value}:"
-        lines += _doc(kernel.text, {}, "    ", kernel.returns)
+        arguments = [f"{argument}: {_python_type(field)}," for argument, field in kernel.fields.items()]
+        text = " ".join(["*,", *arguments]).removesuffix(",") if arguments else ""
+        line = f"def {name}({text}) -> {kernel.result.value}: ..."
+        fits = len(line) <= 120
+        lines += [line] if fits else [f"def {name}(", *_filled(["*,", *arguments]), f") -> {kernel.result.value}: ..."]
     return "\n".join([*lines, ""])
 
 
@@ -327,22 +365,6 @@ def _python_type(field: Field) -> str:
     item = f"np.{field.dtype}" if field.dtype else "np.unsignedinteger[Any]"
     array = _ALIASES.get(field.dtype, f"npt.NDArray[{item}]")
     return f"tuple[{array}, ...]" if field.count > 1 else array
-
-
-def _doc(text: str, fields: Mapping[str, Field], indent: str, returns: str = "") -> list[str]:
-    """Returns the lines of a docstring."""
-    lines = wrap(f'"""{text}', _DOC_WIDTH - 3, initial_indent=indent, subsequent_indent=indent)
-    if fields:
-        lines += ["", f"{indent}Args:"]
-        for name, field in fields.items():
-            lines += _wrapped(f"{name}: {field.text}", indent + "    ", "    ")
-    if returns:
-        lines += ["", f"{indent}Returns:", *_wrapped(returns, indent + "    ")]
-    return [lines[0] + '"""'] if len(lines) == 1 else [*lines, f'{indent}"""']
-
-
-def _wrapped(text: str, indent: str, hanging: str = "") -> list[str]:
-    return wrap(text, _DOC_WIDTH, initial_indent=indent, subsequent_indent=indent + hanging, break_on_hyphens=False)
 
 
 # JavaScript

@@ -25,18 +25,13 @@ _MAX_CONSTANT = MAX_ADAPTATION // CONSTANT_UNIT  # within this, sums stay exact
 
 @dataclass(frozen=True)
 class ContextAdaptation:
-    """The deltas of the last layers of the context networks.
-
-    Args:
-        maps: int32 [phases, 2, hidden_2], added to w3; the sum is limited to +-MAX_WEIGHT.
-        constants: int32 [phases, bands, 2], added to c3 in units of CONSTANT_UNIT. The bands are
-            those of `band_numbers`.
-
-    Raises:
-        ConfigError: A constant is outside the range of the file format.
+    """The deltas of the last layers of the context networks. Raises ConfigError if a constant is
+    outside the range of the file format.
     """
 
-    maps: Int32
+    maps: Int32  # int32 [phases, 2, hidden_2], added to w3; the sum is limited to +-MAX_WEIGHT
+    # int32 [phases, bands, 2], added to c3 in units of CONSTANT_UNIT. The bands are those of
+    # `band_numbers`
     constants: Int32
 
     def __post_init__(self) -> None:

@@ -49,16 +49,12 @@ class Luma(IntEnum):
 
 @dataclass(frozen=True)
 class ColourBasis:
-    """Luma and chroma axes.
+    """Luma and chroma axes."""
 
-    Args:
-        chroma_angle: The angle by which the chroma axes are rotated in their plane,
-            0..MAX_CHROMA_ANGLE, in 1/CHROMA_ANGLES of half a turn.
-        luma: The weights of luma.
-    """
-
+    # the angle by which the chroma axes are rotated in their plane, 0..MAX_CHROMA_ANGLE, in
+    # 1/CHROMA_ANGLES of half a turn
     chroma_angle: int = 0
-    luma: Luma = Luma.MEAN
+    luma: Luma = Luma.MEAN  # the weights of luma
 
     @cached_property
     def axes(self) -> Float32:
@@ -93,16 +89,8 @@ def _unit_vector(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def principal_chroma_angle(pixels: Pixels, luma: Luma = Luma.MEAN) -> int:
-    """Returns the angle of the principal chroma axes.
-
-    Along these axes the differences of neighbouring pixels are uncorrelated.
-
-    Args:
-        pixels: uint8 or uint16 [H, W, C].
-        luma: See `ColourBasis`.
-
-    Returns:
-        0..MAX_CHROMA_ANGLE; 0 for gray images.
+    """Returns the angle of the principal chroma axes, 0..MAX_CHROMA_ANGLE; 0 for gray images. Along
+    these axes the differences of neighbouring pixels, uint8 or uint16 [H, W, C], are uncorrelated.
     """
     if pixels.shape[2] == 1:
         return 0
@@ -118,14 +106,8 @@ def principal_chroma_angle(pixels: Pixels, luma: Luma = Luma.MEAN) -> int:
 
 
 def pixels_to_planes(pixels: Pixels, basis: ColourBasis) -> Float32:
-    """Converts pixels into planes of luma and chroma.
-
-    Args:
-        pixels: uint8 or uint16 [H, W, C].
-        basis: The axes; not used for gray.
-
-    Returns:
-        float32 [C, H, W], in code values less `MIDDLE`.
+    """Converts pixels, uint8 or uint16 [H, W, C], into planes of luma and chroma, float32 [C, H,
+    W], in code values less `MIDDLE`. Gray needs no basis.
     """
     code_values = pixels.astype(np.float32)
     if pixels.itemsize > 1:
@@ -157,15 +139,8 @@ def _planes_to_pixels_by_kernel(planes: Float32, basis: ColourBasis, bit_depth: 
 
 @by_kernels(_planes_to_pixels_by_kernel)
 def planes_to_pixels(planes: Float32, basis: ColourBasis, bit_depth: int = 8) -> Pixels:
-    """Converts values of luma and chroma into samples.
-
-    Args:
-        planes: float32 [H, W, C], in units of 1/UNITS_PER_CODE_VALUE code value.
-        basis: The axes; not used for gray.
-        bit_depth: 8 or 16.
-
-    Returns:
-        uint8 or uint16 [H, W, C].
+    """Converts values of luma and chroma, float32 [H, W, C] in units of 1/UNITS_PER_CODE_VALUE code
+    value, into samples, uint8 or uint16 [H, W, C]. Gray needs no basis.
     """
     values = planes * np.float32(1 / UNITS_PER_CODE_VALUE)
     if planes.shape[-1] == CHANNELS:

@@ -24,29 +24,17 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class WaveletArchitecture:
     """The header fields from which a decoder rebuilds the codec, besides the pretrained weights.
-
-    Args:
-        channels: 1 (gray) or 3 (RGB).
-        levels: The number of decomposition levels of the wavelet.
-        depth: The number of Fourier layers of the correction network.
-        width: The dimension between the layers of the correction network.
-        luma: The luma weights of the planes.
-        weights_id: The checksum of the pretrained weights that the file was encoded with.
-        tile_rows: The number of rows of tiles; see `geometry.Tiling`.
-        tile_columns: The number of columns of tiles.
-
-    Raises:
-        ConfigError: A value is outside the range of the file format.
+    Raises ConfigError if a value is outside the range of the file format.
     """
 
-    channels: int
-    levels: int
-    depth: int
-    width: int
-    luma: Luma
-    weights_id: int
-    tile_rows: int = 1
-    tile_columns: int = 1
+    channels: int  # 1 (gray) or 3 (RGB)
+    levels: int  # the number of decomposition levels of the wavelet
+    depth: int  # the number of Fourier layers of the correction network
+    width: int  # the dimension between the layers of the correction network
+    luma: Luma  # the luma weights of the planes
+    weights_id: int  # the checksum of the pretrained weights that the file was encoded with
+    tile_rows: int = 1  # the number of rows of tiles; see `geometry.Tiling`
+    tile_columns: int = 1  # the number of columns of tiles
     model: ClassVar[Model] = Model.WAVELET
 
     def __post_init__(self) -> None:
@@ -77,14 +65,10 @@ class TileSymbols:
     """The symbols of a tile in coding order, see `traversal`, in compact form.
 
     Symbols of coarse levels come first and may be large. Nearly all others fit into bytes.
-
-    Args:
-        first: The symbols up to the last one that does not fit into a byte.
-        others: The remaining symbols.
     """
 
-    first: Symbols
-    others: Int8
+    first: Symbols  # the symbols up to the last one that does not fit into a byte
+    others: Int8  # the remaining symbols
 
     @classmethod
     def of(cls, values: Symbols) -> TileSymbols:
@@ -106,54 +90,34 @@ class TileSymbols:
 
 @dataclass(frozen=True)
 class TileStream:
-    """The bytes of a tile in the latents section, with the tile's checks.
+    """The bytes of a tile in the latents section, with the tile's checks."""
 
-    Args:
-        body: The bytes that the file still contains.
-        missing_bytes: The number of bytes that are missing at the end.
-        checks: The checks of the low-pass band, then of each decomposition level from the coarsest
-            on; None if the file has none.
-    """
-
-    body: bytes
-    missing_bytes: int = 0
+    body: bytes  # the bytes that the file still contains
+    missing_bytes: int = 0  # the number of bytes that are missing at the end
+    # the checks of the low-pass band, then of each decomposition level from the coarsest on; None
+    # if the file has none
     checks: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)
 class QuantizedLatents:
-    """The quantised latents of an image, and their linear synthesis.
-
-    Args:
-        architecture: The architecture of the model.
-        height: The height of the image, in pixels.
-        width: The width of the image, in pixels.
-        q_step: The quantisation step in 1/64 code values, 1..65535.
-        chroma_angle: The chroma angle in 1/256 of half a turn, 0..255; see
-            `colour.ColourBasis`.
-        tile_symbols: The symbols of each tile; () if there are tile streams.
-        samples: The linear synthesis in units, int32 [channels, H, W]; None in a model that is only
-            written. It is kept because computing it from the symbols needs a complete traversal.
-        image_filter: The image filter; None for none.
-        adaptation: The adaptation of the context networks; None for none.
-        bit_depth: The bits per sample of the image, 8 or 16.
-        streams: The tile streams, with checks, if the symbols were encoded and not kept; () for
-            none.
-
-    Raises:
-        ConfigError: The symbols or the step do not match the architecture.
+    """The quantised latents of an image, and their linear synthesis. Raises ConfigError if the
+    symbols or the step do not match the architecture.
     """
 
-    architecture: WaveletArchitecture
-    height: int
-    width: int
-    q_step: int
-    chroma_angle: int
-    tile_symbols: tuple[TileSymbols, ...]
+    architecture: WaveletArchitecture  # the architecture of the model
+    height: int  # the height of the image, in pixels
+    width: int  # the width of the image, in pixels
+    q_step: int  # the quantisation step in 1/64 code values, 1..65535
+    chroma_angle: int  # the chroma angle in 1/256 of half a turn, 0..255; see `colour.ColourBasis`
+    tile_symbols: tuple[TileSymbols, ...]  # the symbols of each tile; () if there are tile streams
+    # the linear synthesis in units, int32 [channels, H, W]; None in a model that is only written.
+    # It is kept because computing it from the symbols needs a complete traversal
     samples: Int32 | None
     image_filter: ImageFilter | None = None
-    adaptation: ContextAdaptation | None = None
-    bit_depth: int = 8
+    adaptation: ContextAdaptation | None = None  # the adaptation of the context networks; None for none
+    bit_depth: int = 8  # the bits per sample of the image, 8 or 16
+    # the tile streams, with checks, if the symbols were encoded and not kept; () for none
     streams: tuple[TileStream, ...] = ()
 
     def __post_init__(self) -> None:

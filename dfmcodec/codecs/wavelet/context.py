@@ -78,27 +78,16 @@ OFFSET_SYMBOLS = 3  # reconstruction offsets exist for symbols -3..3; larger sym
 
 @dataclass(frozen=True)
 class ContextNetwork:
-    """The network of one phase. The weights are integers, kept as float32 for matrix products.
+    """The network of one phase. The weights are integers, kept as float32 for matrix products."""
 
-    Args:
-        w1: [hidden_1, features].
-        c1: [bands, hidden_1].
-        s1: [levels, hidden_1].
-        w2: [hidden_2, hidden_1].
-        c2: [hidden_2].
-        w3: [2, hidden_2].
-        c3: [bands, 2].
-        s3: [levels, 2].
-    """
-
-    w1: Float32
-    c1: Float32
-    s1: Float32
-    w2: Float32
-    c2: Float32
-    w3: Float32
-    c3: Float32
-    s3: Float32
+    w1: Float32  # [hidden_1, features]
+    c1: Float32  # [bands, hidden_1]
+    s1: Float32  # [levels, hidden_1]
+    w2: Float32  # [hidden_2, hidden_1]
+    c2: Float32  # [hidden_2]
+    w3: Float32  # [2, hidden_2]
+    c3: Float32  # [bands, 2]
+    s3: Float32  # [levels, 2]
 
     def largest_sums(self) -> tuple[float, float, float]:
         """Returns bounds on the magnitude of all partial sums of each layer, in any order.
@@ -121,11 +110,8 @@ class ContextNetwork:
     def check_exact(self) -> None:
         """Checks that `outputs` is exact in float32 for every order of summation.
 
-        Sums of integers are exact as long as no partial sum exceeds 2^24.
-
-        Raises:
-            DfmError: A number is not an integer, a weight is too large, or a sum may become too
-                large.
+        Sums of integers are exact as long as no partial sum exceeds 2^24. Raises DfmError if a
+        number is not an integer, a weight is too large, or a sum may become too large.
         """
         for field in fields(self):
             numbers = getattr(self, field.name)
@@ -136,17 +122,9 @@ class ContextNetwork:
         check_sums(self.largest_sums())
 
     def outputs(self, features: Any, available: Indices, coding_pass: CodingPass, log_step: int, xp: ModuleType) -> Any:
-        """Computes scale and mean for the symbols of a pass.
-
-        Args:
-            features: float32 [K, N], the available features.
-            available: The indices of these features among all, intp [K].
-            coding_pass: The pass.
-            log_step: The logarithm of the step; see `quantizer.log_step`.
-            xp: numpy or jax.numpy.
-
-        Returns:
-            Integers (scale, mean) as float32 [2, N].
+        """Computes scale and mean for the symbols of a pass: integers (scale, mean) as float32 [2,
+        N]. `features` are the available ones, float32 [K, N], and `available` are their indices
+        among all, intp [K]. `xp` is numpy or jax.numpy.
         """
         sums = self.w3 @ self.hidden(features, available, coding_pass, log_step, xp)
         sums += self.last_constants(coding_pass, log_step)[:, None] + OUTPUT_SHIFT // 2
@@ -155,12 +133,8 @@ class ContextNetwork:
         return xp.where(is_empty(features, available, coding_pass.phase), empty, outputs)
 
     def hidden(self, features: Any, available: Indices, coding_pass: CodingPass, log_step: int, xp: ModuleType) -> Any:
-        """Computes the inputs of the last layer.
-
-        The arguments are those of `outputs`.
-
-        Returns:
-            Integers in 0..ACTIVATION_MAX as float32 [hidden_2, N].
+        """Computes the inputs of the last layer: integers in 0..ACTIVATION_MAX as float32
+        [hidden_2, N]. The arguments are those of `outputs`.
         """
         hidden = _layer(self.w1[:, available], features, self.first_constants(coding_pass, log_step), xp)
         return _layer(self.w2, hidden, self.c2, xp)
@@ -204,20 +178,12 @@ class ContextNetwork:
         log_step: int,
         slopes: Callable[[Float32], Float32],
     ) -> Float32:
-        """Returns the derivative of a cost with respect to the features that are symbols.
+        """Returns the derivative of a cost with respect to the features that are symbols, float32
+        [K', N], for the first K' of the available features.
 
-        The floor function counts as the identity. The derivative of an empty context is 0.
-
-        Args:
-            features: As in `outputs`.
-            available: As in `outputs`.
-            coding_pass: As in `outputs`.
-            log_step: As in `outputs`.
-            slopes: Maps (scale, mean) before rounding to the derivative of the cost with respect to
-                them; both are [2, N].
-
-        Returns:
-            float32 [K', N], for the first K' of the available features.
+        The floor function counts as the identity. The derivative of an empty context is 0. `slopes`
+        maps (scale, mean) before rounding to the derivative of the cost with respect to them; both
+        are [2, N].
         """
         w1 = self.w1[:, available]
         empty = is_empty(features, available, coding_pass.phase)
@@ -232,16 +198,9 @@ class ContextNetwork:
 
 
 def is_empty(features: Any, available: Indices, phase: int) -> Any:
-    """Indicates for each symbol whether its context is empty: there are features that are symbols,
-    and all of them are zero.
-
-    Args:
-        features: [K, N], the available features.
-        available: The indices of these features among all, intp [K].
-        phase: The phase of the symbols.
-
-    Returns:
-        bool [N].
+    """Indicates for each symbol whether its context is empty, bool [N]: there are features that are
+    symbols, and all of them are zero. `features` are the available ones, [K, N], and `available`
+    are their indices among all, intp [K].
     """
     count = int(np.searchsorted(available, symbol_features(phase)))
     return ~(features[:count] != 0).any(axis=0) & (count > 0)
@@ -271,15 +230,10 @@ def _activation(sums: Any, xp: ModuleType) -> Any:
 
 @dataclass(frozen=True)
 class TableChoice:
-    """The probability table of each symbol of a pass.
+    """The probability table of each symbol of a pass."""
 
-    Args:
-        table: int16 [N], the index into `ContextModel.tables`.
-        sign: int32 [N], 1 or -1. The table applies to the symbol times the sign.
-    """
-
-    table: npt.NDArray[np.int16]
-    sign: Int32
+    table: npt.NDArray[np.int16]  # int16 [N], the index into `ContextModel.tables`
+    sign: Int32  # int32 [N], 1 or -1. The table applies to the symbol times the sign
 
     @classmethod
     def empty(cls, count: int) -> TableChoice:
@@ -314,20 +268,14 @@ class ContextModel:
     """The pretrained context networks and probability tables.
 
     Args:
-        networks: The network of each phase.
-        frequencies: int64 [DIRECT_TABLES, TABLE_SIZE], with rows in the order (quantiser, scale,
-            class of mean) that each sum to 2^24.
-        offsets: int32 [rows of `frequencies`, 2 OFFSET_SYMBOLS + 1], the reconstruction offsets:
-            the mean distance of a symbol's coefficients from the multiple of the step for the
-            symbol, in 1/FINE steps.
+        frequencies: int64 [DIRECT_TABLES, TABLE_SIZE], with rows in the order (quantiser,
+            scale, class of mean) that each sum to 2^24.
+        offsets: int32 [rows of `frequencies`, 2 OFFSET_SYMBOLS + 1], the reconstruction
+            offsets: the mean distance of a symbol's coefficients from the multiple of the step
+            for the symbol, in 1/FINE steps.
     """
 
-    def __init__(
-        self,
-        networks: Sequence[ContextNetwork],
-        frequencies: npt.NDArray[np.int64],
-        offsets: Int32,
-    ) -> None:
+    def __init__(self, networks: Sequence[ContextNetwork], frequencies: npt.NDArray[np.int64], offsets: Int32) -> None:
         self.networks = tuple(networks)
         self.tables = [Table(row) for row in frequencies]
         self.tables += [laplace(index) for index in range(LAST_DIRECT + 1, LAPLACE_COUNT)]
@@ -338,11 +286,9 @@ class ContextModel:
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> ContextModel:
         """Creates a context model from arrays of pretrained weights.
 
-        The arrays are `context_<name>_<phase>`, `context_frequencies` and `context_offsets`.
-
-        Raises:
-            DfmError: The networks are not exact in float32 (`ContextNetwork.check_exact`), a table
-                is invalid, or the number of tables is wrong.
+        The arrays are `context_<name>_<phase>`, `context_frequencies` and `context_offsets`. Raises
+        DfmError if the networks are not exact in float32 (`ContextNetwork.check_exact`), a table is
+        invalid, or the number of tables is wrong.
         """
         names = ContextNetwork.__dataclass_fields__
         networks = [
@@ -402,14 +348,8 @@ class ContextModel:
     def choose_tables(
         self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, quantizers: States, log_step: int
     ) -> TableChoice:
-        """Chooses the tables of the symbols in some rows of a pass.
-
-        Args:
-            causal: The state of the tile before the pass.
-            coding_pass: The pass.
-            rows: The rows.
-            quantizers: The quantiser of each symbol of the rows, int8 [N].
-            log_step: The logarithm of the step; see `quantizer.log_step`.
+        """Chooses the tables of the symbols in some rows of a pass, given the state of the tile
+        before the pass and the quantiser of each of these symbols, int8 [N].
         """
         available = causal.available(coding_pass)
         features = causal.features(coding_pass, rows)
@@ -419,12 +359,9 @@ class ContextModel:
     def hidden(
         self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, log_step: int
     ) -> npt.NDArray[np.uint8]:
-        """Computes the inputs of the last layer for the symbols in some rows of a pass, by NumPy.
-
-        The arguments are those of `choose_tables`.
-
-        Returns:
-            uint8 [N, hidden_2]; EMPTY_CONTEXT for symbols whose context is empty.
+        """Computes the inputs of the last layer for the symbols in some rows of a pass, by NumPy:
+        uint8 [N, hidden_2]; EMPTY_CONTEXT for symbols whose context is empty. The arguments are
+        those of `choose_tables`.
         """
         features, available = causal.features(coding_pass, rows), causal.available(coding_pass)
         found = self.networks[coding_pass.phase].hidden(features, available, coding_pass, log_step, np)
@@ -480,15 +417,11 @@ class ContextModel:
         threads must stay at least two rows away.
 
         Args:
-            causal: As in `choose_tables`.
-            coding_pass: As in `choose_tables`.
-            rows: As in `choose_tables`.
-            quantizers: As in `choose_tables`.
-            log_step: As in `choose_tables`.
             symbols: The symbols of the rows, int32 [N].
-            slopes: The accumulated derivatives with respect to symbols of the level and to their
-                magnitudes, float32 [2, ...], each of the shape of `CausalContext.planes`[0]; and
-                those with respect to the coarser level. They are modified.
+            slopes: The accumulated derivatives with respect to symbols of the level and to
+                their magnitudes, float32 [2, ...], each of the shape of
+                `CausalContext.planes`[0]; and those with respect to the coarser level. They are
+                modified.
             hidden: Receives the result of `hidden`; ignored if empty.
         """
         choice = TableChoice.empty(len(quantizers))
@@ -507,11 +440,8 @@ class ContextModel:
         return choice
 
     def choose_tables_from_outputs(self, outputs: Float32, quantizers: States) -> TableChoice:
-        """Chooses tables from the outputs of a network.
-
-        Args:
-            outputs: Integers (scale, mean), float32 [2, N].
-            quantizers: The quantiser of each symbol, int8 [N].
+        """Chooses tables from the outputs of a network, integers (scale, mean) as float32 [2, N],
+        and the quantiser of each symbol, int8 [N].
         """
         scale = np.clip(outputs[0] + UNIT_SCALE_INDEX, 0, LAPLACE_COUNT - 1).astype(np.int16)
         mean = outputs[1]
@@ -537,11 +467,9 @@ class ContextModel:
 
     @cached_property
     def bits_of_outputs(self) -> Float32:
-        """The bits of each entry for integers (scale, mean), for gradient descent.
-
-        Returns:
-            float32 [QUANTIZERS, SCALES, 2 LARGEST_MEAN + 1, TABLE_SIZE], interpolated between the
-            middles of the classes of mean.
+        """The bits of each entry for integers (scale, mean), for gradient descent: float32
+        [QUANTIZERS, SCALES, 2 LARGEST_MEAN + 1, TABLE_SIZE], interpolated between the middles of
+        the classes of mean.
         """
         classes = self.cost_bits[:DIRECT_TABLES].reshape(QUANTIZERS, SCALES, len(MEANS), TABLE_SIZE)
         position = np.interp(np.arange(LARGEST_MEAN + 1), class_middles(), np.arange(len(MEANS)))
@@ -554,18 +482,11 @@ class ContextModel:
 
     def slopes(self, outputs: Float32, symbols: Int32, quantizers: States) -> Float32:
         """Returns the derivative of the bits of symbols with respect to (scale, mean), as central
-        differences.
+        differences, float32 [2, N].
 
         The bits are constant beyond the first and last tables, so an output far outside has slope
-        0.
-
-        Args:
-            outputs: (scale, mean) before rounding, float32 [2, N].
-            symbols: int32 [N].
-            quantizers: int8 [N].
-
-        Returns:
-            float32 [2, N].
+        0. `outputs` are (scale, mean) before rounding, float32 [2, N]; `symbols` are int32 [N],
+        their `quantizers` int8 [N].
         """
         bits = self.bits_of_outputs
         last_scale, last_mean = SCALES - 1, 2 * LARGEST_MEAN
@@ -587,21 +508,10 @@ class ContextModel:
         quantizers: States,
     ) -> Float32:
         """Returns the derivative of the bits of a pass's symbols with respect to the features that
-        are symbols.
+        are symbols, float32 [K', N]; see `ContextNetwork.gradient`.
 
         Symbols under tables of large scales hardly depend on their context, so their derivative is
-        0.
-
-        Args:
-            features: As in `ContextNetwork.outputs`.
-            available: As in `ContextNetwork.outputs`.
-            log_step: As in `ContextNetwork.outputs`.
-            coding_pass: As in `ContextNetwork.outputs`.
-            symbols: int32 [N].
-            quantizers: The quantiser of each symbol, int8 [N].
-
-        Returns:
-            float32 [K', N]; see `ContextNetwork.gradient`.
+        0. `symbols` are int32 [N], their `quantizers` int8 [N].
         """
         slopes = partial(self.slopes, symbols=symbols, quantizers=quantizers)
         return self.networks[coding_pass.phase].gradient(features, available, coding_pass, log_step, slopes)

@@ -61,40 +61,24 @@ Evaluate = Callable[[Int8], Int32]  # see `correction_outputs`
 
 @dataclass(frozen=True)
 class FourierLayer:
-    """The weights of a Fourier layer of order 1.
+    """The weights of a Fourier layer of order 1."""
 
-    Args:
-        weights: int8 [n, 2 width], of all cosines, then of all sines.
-        factors: int32 [n], the scales of the outputs.
-        constants: int32 [n], added to the outputs.
-    """
-
-    weights: Int8
-    factors: Int32
-    constants: Int32
+    weights: Int8  # int8 [n, 2 width], of all cosines, then of all sines
+    factors: Int32  # int32 [n], the scales of the outputs
+    constants: Int32  # int32 [n], added to the outputs
 
 
 @dataclass(frozen=True)
 class CorrectionNetwork:
-    """The weights of a correction network.
+    """The weights of a correction network."""
 
-    Args:
-        lift: int8 [width, FEATURES].
-        lift_factors: int32 [width].
-        lift_constants: int32 [width], phases for a logarithm of the step of 0.
-        lift_slopes: int32 [width], phases per unit of the logarithm of the step.
-        layers: The Fourier layers; n is `width` and, in the last layer, CELL_SAMPLES.
-        bypass: int8 [CELL_SAMPLES, width].
-        bypass_factors: int32 [CELL_SAMPLES].
-    """
-
-    lift: Int8
-    lift_factors: Int32
-    lift_constants: Int32
-    lift_slopes: Int32
-    layers: tuple[FourierLayer, ...]
-    bypass: Int8
-    bypass_factors: Int32
+    lift: Int8  # int8 [width, FEATURES]
+    lift_factors: Int32  # int32 [width]
+    lift_constants: Int32  # int32 [width], phases for a logarithm of the step of 0
+    lift_slopes: Int32  # int32 [width], phases per unit of the logarithm of the step
+    layers: tuple[FourierLayer, ...]  # the Fourier layers; n is `width` and, in the last layer, CELL_SAMPLES
+    bypass: Int8  # int8 [CELL_SAMPLES, width]
+    bypass_factors: Int32  # int32 [CELL_SAMPLES]
 
     @property
     def depth(self) -> int:
@@ -133,20 +117,14 @@ class CorrectionNetwork:
         return np.concatenate([self.lift_factors, *of_layers, self.bypass_factors])
 
     def first_constants(self, log_step: int) -> Int32:
-        """Returns the constants of the lift, int32 [width].
-
-        Args:
-            log_step: The logarithm of the step; see `quantizer.log_step`.
-        """
+        """Returns the constants of the lift, int32 [width]."""
         return np.asarray(self.lift_constants + self.lift_slopes * np.int32(log_step))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> CorrectionNetwork:
         """Creates a network from arrays of pretrained weights: `correction_<field>`, and for each
         layer `correction_weights_<i>`, `correction_factors_<i>` and `correction_constants_<i>`.
-
-        Raises:
-            DfmError: Sums could exceed the range of exact integers.
+        Raises DfmError if sums could exceed the range of exact integers.
         """
         depth = sum(name.startswith("correction_weights_") for name in arrays)
         layers = tuple(
@@ -169,11 +147,8 @@ class CorrectionNetwork:
         return [field.name for field in fields(cls) if field.name != "layers"]
 
     def check_exact(self) -> None:
-        """Checks that weights are in -BYTE..BYTE, that sums stay below 2^24, and sums times factors
-        below 2^31.
-
-        Raises:
-            DfmError: A weight is too large, or a sum may become too large.
+        """Checks that weights are in -BYTE..BYTE, sums stay below 2^24, and sums times factors below
+        2^31. Raises DfmError otherwise.
         """
         factors = self.lift_factors, *(layer.factors for layer in self.layers), self.bypass_factors
         for weights, of_outputs in zip(self._byte_arrays(), factors, strict=True):
@@ -194,14 +169,9 @@ def _inner(h: Any) -> Any:
 
 
 def spread(h: Any, xp: ModuleType) -> Any:
-    """Applies S: takes half of the dimensions of each cell from its eight neighbours.
-
-    Args:
-        h: [rows, columns, width]. Below 16 dimensions, none are taken from neighbours.
-        xp: numpy or jax.numpy.
-
-    Returns:
-        [rows - 2, columns - 2, width], without the outermost cells.
+    """Applies S: takes half of the dimensions of each cell of `h`, [rows, columns, width], from its
+    eight neighbours; none if there are fewer than 16. Drops the outermost cells: the result is
+    [rows - 2, columns - 2, width].
     """
     rows, columns, width = h.shape
     moved = width // _DIMENSIONS_PER_MOVED
@@ -223,27 +193,17 @@ def _scaled(sums: Any, factors: Int32, shift: int) -> Any:
 
 
 def sines(phases: Any, xp: ModuleType) -> Any:
-    """Looks up `SINES` of phases, rounded to 2^-8 turns.
-
-    Args:
-        phases: int32, in 2^-16 turns.
-        xp: numpy or jax.numpy.
-    """
+    """Looks up `SINES` of phases, int32 in 2^-16 turns, rounded to 2^-8 turns."""
     return xp.asarray(SINES)[((phases + 128) >> 8) & (len(SINES) - 1)]
 
 
 def correction_outputs(network: CorrectionNetwork, features: Any, constants: Any, xp: ModuleType) -> Any:
-    """Evaluates the correction network.
+    """Evaluates the correction network. Returns residuals in 2^-12 quantisation steps, int32
+    [rows', columns', CELL_SAMPLES], with `reach` - 1 fewer cells on each side.
 
     Args:
-        network: The weights of the network.
         features: The `cell_features`, int8 [rows, columns, FEATURES].
         constants: `CorrectionNetwork.first_constants` of the step, int32 [width].
-        xp: numpy or jax.numpy.
-
-    Returns:
-        Residuals in 2^-12 quantisation steps, int32 [rows', columns', CELL_SAMPLES], with
-        `reach` - 1 fewer cells on each side.
     """
     h = _scaled(_products(features, network.lift, xp), network.lift_factors, SUM_SHIFT) + constants[None, None]
     quarter = 1 << (TURN_BITS - 2)
@@ -263,14 +223,8 @@ def correction_outputs(network: CorrectionNetwork, features: Any, constants: Any
 
 
 def cells_of(samples: Any, xp: ModuleType) -> Any:
-    """Rearranges samples into cells.
-
-    Args:
-        samples: [C, H, W]; H and W are even.
-        xp: numpy or jax.numpy.
-
-    Returns:
-        [C * 4, H/2, W/2], in the order of channel, then row and column of a sample in its cell.
+    """Rearranges samples, [C, H, W] with even H and W, into cells, [C * 4, H/2, W/2], in the order
+    of channel, then row and column of a sample in its cell.
     """
     channels, height, width = samples.shape
     cells = samples.reshape(channels, height // CELL, CELL, width // CELL, CELL)
@@ -278,15 +232,9 @@ def cells_of(samples: Any, xp: ModuleType) -> Any:
 
 
 def cell_features(cells: Int32, q_step: int) -> Int8:
-    """Computes the features of all cells that have all eight neighbours: differences from the means
-    of the middle cell, with a soft limit.
-
-    Args:
-        cells: int32 [12, h + 2, w + 2], units; a border of one cell on all sides.
-        q_step: The quantisation step in units.
-
-    Returns:
-        int8 [h, w, FEATURES].
+    """Computes the features of all cells that have all eight neighbours, int8 [h, w, FEATURES]:
+    differences from the means of the middle cell, with a soft limit. `cells` are int32 [12, h + 2,
+    w + 2], in units like `q_step`, with a border of one cell on all sides.
     """
     height, width = cells.shape[1] - 2, cells.shape[2] - 2
     sums = cells[:, 1:-1, 1:-1].reshape(CHANNELS, CELL**2, height, width).sum(axis=1, dtype=np.int32)
@@ -306,13 +254,8 @@ def cell_features(cells: Int32, q_step: int) -> Int8:
 
 
 def padded_cells(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Converts samples into cells; gray gets flat chroma.
-
-    Args:
-        samples: [C, H, W], units. An odd last row or column is repeated.
-
-    Returns:
-        [12, ceil(H/2), ceil(W/2)], units.
+    """Converts samples, [C, H, W], into cells, [12, ceil(H/2), ceil(W/2)], both in units. Gray gets
+    flat chroma; an odd last row or column is repeated.
     """
     channels, height, width = samples.shape
     padded = np.pad(samples, ((0, CHANNELS - channels), (0, 0), (0, 0)))

@@ -38,21 +38,13 @@ def taps(radius: int) -> tuple[tuple[int, int], ...]:
 
 @dataclass(frozen=True)
 class ImageFilter:
-    """A quantised image filter.
-
-    Args:
-        radius: 1..MAX_RADIUS.
-        step_index: The index of the quantisation step of the weights; see
-            `fourier.quantize.step_size`.
-        symbols: int32 [C, taps, C]: output channel, tap, input channel.
-
-    Raises:
-        ConfigError: A value is outside the range of the file format.
+    """A quantised image filter. Raises ConfigError if a value is outside the range of the file
+    format.
     """
 
-    radius: int
-    step_index: int
-    symbols: Int32
+    radius: int  # 1..MAX_RADIUS
+    step_index: int  # the index of the quantisation step of the weights; see `fourier.quantize.step_size`
+    symbols: Int32  # int32 [C, taps, C]: output channel, tap, input channel
 
     def __post_init__(self) -> None:
         if not (1 <= self.radius <= MAX_RADIUS and 0 <= self.step_index < STEP_COUNT):
@@ -76,16 +68,9 @@ def rings(radius: int) -> list[slice]:
 
 
 def tap_differences(padded: Float32, radius: int, first_row: int, last_row: int) -> Float32:
-    """Returns the differences that the weights multiply, for the pixels of some rows.
-
-    Args:
-        padded: float32 [C, H + 2 radius, W + 2 radius], units.
-        radius: The radius of the filter.
-        first_row: The first of the rows, 0..H - 1.
-        last_row: The row after the last one.
-
-    Returns:
-        float32 [taps * C, rows * W], units.
+    """Returns the differences that the weights multiply, for the pixels of some rows, float32 [taps
+    * C, rows * W], units. `padded` is float32 [C, H + 2 radius, W + 2 radius], units; `last_row` is
+    the row after the last one.
     """
     channels, _, padded_width = padded.shape
     width, rows = padded_width - 2 * radius, last_row - first_row
@@ -118,15 +103,9 @@ def _filter_residual_by_kernel(padded: Int32, image_filter: ImageFilter) -> Floa
 
 @by_kernels(_filter_residual_by_kernel)
 def filter_residual(padded: Int32, image_filter: ImageFilter) -> Float32:
-    """Returns the output of the filter, which is added to the linear synthesis.
-
-    Args:
-        padded: The samples, padded by `radius` on all sides, int32 [C, H + 2 radius, W + 2 radius],
-            units.
-        image_filter: The filter.
-
-    Returns:
-        float32 [C, H, W], units.
+    """Returns the output of the filter, which is added to the linear synthesis, float32 [C, H, W],
+    units. `padded` are the samples, padded by `radius` on all sides, int32 [C, H + 2 radius, W + 2
+    radius], units.
     """
     channels, height, width = padded.shape[0], *(side - 2 * image_filter.radius for side in padded.shape[1:])
     values = padded.astype(np.float32)

@@ -16,19 +16,12 @@ MAX_TILES = 64  # the largest number of tiles along an axis
 
 @dataclass(frozen=True)
 class Geometry:
-    """The sizes of the bands of a tile, or of an image without tiles.
+    """The sizes of the bands of a tile, or of an image without tiles."""
 
-    Args:
-        height: The height in pixels.
-        width: The width in pixels.
-        channels: 1 or 3.
-        levels: The number of decomposition levels, 1..MAX_LEVELS.
-    """
-
-    height: int
-    width: int
+    height: int  # the height in pixels
+    width: int  # the width in pixels
     channels: int
-    levels: int
+    levels: int  # the number of decomposition levels, 1..MAX_LEVELS
 
     @cached_property
     def low_sizes(self) -> tuple[tuple[int, int], ...]:
@@ -54,17 +47,11 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Tile:
-    """A rectangle of an image with latents of its own.
+    """A rectangle of an image with latents of its own."""
 
-    Args:
-        top: The row of its first pixel, a multiple of `TILE_GRID`.
-        left: The column of its first pixel, a multiple of `TILE_GRID`.
-        geometry: The sizes of its bands.
-    """
-
-    top: int
-    left: int
-    geometry: Geometry
+    top: int  # the row of its first pixel, a multiple of `TILE_GRID`
+    left: int  # the column of its first pixel, a multiple of `TILE_GRID`
+    geometry: Geometry  # the sizes of its bands
 
     @property
     def rows(self) -> slice:
@@ -83,22 +70,14 @@ class Tiling:
 
     Tiles bound the memory for large images and allow decoding of a region. Correction network and
     image filter work across the edges of tiles.
-
-    Args:
-        height: The height of the image in pixels.
-        width: The width of the image in pixels.
-        channels: 1 or 3.
-        levels: The number of decomposition levels of each tile.
-        tile_rows: The number of tiles from top to bottom.
-        tile_columns: The number of tiles from left to right.
     """
 
-    height: int
-    width: int
+    height: int  # the height of the image in pixels
+    width: int  # the width of the image in pixels
     channels: int
-    levels: int
-    tile_rows: int = 1
-    tile_columns: int = 1
+    levels: int  # the number of decomposition levels of each tile
+    tile_rows: int = 1  # the number of tiles from top to bottom
+    tile_columns: int = 1  # the number of tiles from left to right
 
     @classmethod
     def default(cls, height: int, width: int, channels: int) -> Tiling:

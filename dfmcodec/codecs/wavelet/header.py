@@ -63,11 +63,7 @@ def _values(model: QuantizedLatents, section_count: int) -> dict[str, int]:
 
 
 def _architecture(values: Values) -> WaveletArchitecture:
-    """Returns the architecture that header fields describe.
-
-    Raises:
-        ConfigError: There are more tiles than the image size allows.
-    """
+    """Returns the architecture that header fields describe."""
     tiles = values.get("tile_rows", 1), values.get("tile_columns", 1)
     for side, number in zip((values["height"], values["width"]), tiles, strict=True):
         if number > max(1, side // TILE_GRID):

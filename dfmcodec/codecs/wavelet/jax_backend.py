@@ -15,10 +15,6 @@ def jax_evaluator(correction: CorrectionNetwork, log_step: int) -> Evaluate:
     """Returns the network as a function of features, int8 [rows, columns, FEATURES].
 
     See `correction_outputs`. Sums of bytes are exact in float32.
-
-    Args:
-        correction: The correction network.
-        log_step: The logarithm of the quantisation step; see `quantizer.log_step`.
     """
     use_compilation_cache()
     constants = correction.first_constants(log_step)

@@ -104,11 +104,6 @@ def available_features(coding_pass: CodingPass, has_coarser: bool) -> npt.NDArra
     return np.flatnonzero(available)
 
 
-@cache
-def _available_numbers(coding_pass: CodingPass, has_coarser: bool) -> Int32:
-    return available_features(coding_pass, has_coarser).astype(np.int32)
-
-
 def plane_size(low_size: tuple[int, int]) -> tuple[int, int]:
     """Returns the size of the padded planes of a level's bands, given that of its low-pass band."""
     return low_size[0] + _PAD + _BEYOND, low_size[1] + _PAD + _BEYOND
@@ -116,12 +111,10 @@ def plane_size(low_size: tuple[int, int]) -> tuple[int, int]:
 
 @cache
 def _places(phase: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Returns the positions that the first symbol of a pass sees if all bands are available.
-
-    Returns:
-        (slot, own row phase, own column phase, row, column) in the planes of the level, int64 [5,
-        K], where slots number the bands: its own, orientations 0 and 1, channels 0 and 1; and (row,
-        column) in the plane of the coarser level, int64 [2, K'].
+    """Returns the positions that the first symbol of a pass sees if all bands are available: (slot,
+    own row phase, own column phase, row, column) in the planes of the level, int64 [5, K], where
+    slots number the bands: its own, orientations 0 and 1, channels 0 and 1; and (row, column) in
+    the plane of the coarser level, int64 [2, K'].
     """
     *own_level, coarser = symbol_views(CodingPass(0, CHANNELS - 1, ORIENTATIONS - 1, phase), has_coarser=True)
     places = [
@@ -151,24 +144,14 @@ def inside(plane: Float32, shape: tuple[int, int], phase: tuple[int, int]) -> Fl
 
 @dataclass(frozen=True)
 class View:
-    """A band of symbols as context of a pass.
+    """A band of symbols as context of a pass."""
 
-    Args:
-        available: Whether the band exists and is decoded; otherwise its features are zero.
-        coarser: Whether the band is one decomposition level coarser than the pass.
-        channel: The channel of the band.
-        orientation: The orientation of the band.
-        offsets: The (row, column) offsets of the neighbours.
-        phase: The phase of the pass; (0, 0) for a coarser band, which has one sample for each 2x2
-            cell.
-    """
-
-    available: bool
-    coarser: bool
-    channel: int
-    orientation: int
-    offsets: tuple[tuple[int, int], ...]
-    phase: tuple[int, int]
+    available: bool  # whether the band exists and is decoded; otherwise its features are zero
+    coarser: bool  # whether the band is one decomposition level coarser than the pass
+    channel: int  # the channel of the band
+    orientation: int  # the orientation of the band
+    offsets: tuple[tuple[int, int], ...]  # the (row, column) offsets of the neighbours
+    phase: tuple[int, int]  # the phase of the pass; (0, 0) for a coarser band, which has one sample for each 2x2 cell
 
     def windows(self, rows: Rows, columns: int) -> Iterator[tuple[slice, slice]]:
         """Yields, for each offset, the part of a padded plane that the symbols in some rows see."""
@@ -248,12 +231,6 @@ class CausalContext:
     """The decoded part of a tile. It provides the context of each pass and receives the pass's
     symbols.
 
-    Args:
-        geometry: The sizes of the bands.
-        q_step: The quantisation step in 1/64 code values, 1..MAX_STEP.
-        low: After the last pass of each level, the low-pass band of the next level. In the end it
-            is the synthesised tile, int32 [C, H, W], units.
-
     Attributes:
         low: The low-pass band of the next decomposition level after the last pass of each level. In
             the end it is the synthesised tile, int32 [C, H, W], units.
@@ -311,7 +288,7 @@ class CausalContext:
 
     def available_numbers(self, coding_pass: CodingPass) -> Int32:
         """Returns the indices of `available` as int32, for the kernel."""
-        return _available_numbers(coding_pass, self._has_coarser)
+        return self.available(coding_pass).astype(np.int32)
 
     @property
     def _has_coarser(self) -> bool:
@@ -326,22 +303,17 @@ class CausalContext:
 
     def views(self, coding_pass: CodingPass) -> tuple[npt.NDArray[np.int64], int]:
         """Returns the memory positions of the features of a pass, for a kernel that reads them in
-        place.
-
-        Returns:
-            For each feature that is not a magnitude (one of `planes`, the index of the value that
-            the first symbol sees, the distance from row to row), int64 [K, 3]; and the number of
-            those features that are symbols, whose magnitudes are features too.
+        place: for each feature that is not a magnitude (one of `planes`, the index of the value
+        that the first symbol sees, the distance from row to row), int64 [K, 3]; and the number of
+        those features that are symbols, whose magnitudes are features too.
         """
         shapes = (plane.shape[-2:] for plane in self.planes)
         return _views(coding_pass.channel, coding_pass.orientation, coding_pass.phase, *shapes)
 
     def features(self, coding_pass: CodingPass, rows: Rows) -> Float32:
-        """Computes the available features of the symbols in some rows of a pass.
-
-        Returns:
-            Integers in -127..127, float32 [K, N], K the number of `available` features. The
-            next call in the same thread overwrites the array.
+        """Computes the available features of the symbols in some rows of a pass. Returns integers
+        in -127..127, float32 [K, N], K the number of `available` features. The next call in the
+        same thread overwrites the array.
         """
         columns = self.shape(coding_pass)[1]
         size, count = len(self.available(coding_pass)), len(rows) * columns
@@ -403,14 +375,9 @@ class CausalContext:
     def accept(
         self, coding_pass: CodingPass, symbols: Int32, table: npt.NDArray[np.int16], sign: Int32, offsets: Int32
     ) -> None:
-        """Adds the symbols of a pass to the context, and reconstructs their coefficients.
-
-        Args:
-            coding_pass: The pass.
-            symbols: int32 [N].
-            table: The table of each symbol, int16 [N].
-            sign: The sign of each symbol's table, int32 [N]; see `TableChoice`.
-            offsets: The reconstruction offsets of each table; see `ContextModel`.
+        """Adds the symbols of a pass, int32 [N], to the context, and reconstructs their
+        coefficients with the reconstruction offsets of their tables; see `TableChoice` and
+        `ContextModel`.
         """
         shape = self.shape(coding_pass)
         y, x = PHASES[coding_pass.phase]
@@ -458,16 +425,9 @@ class CausalContext:
 
 
 def offsets_of(symbols: Int32, table: npt.NDArray[np.int16], sign: Int32, offsets: Int32) -> Int32:
-    """Returns the distances of coefficients from the multiples of the step for their symbols.
-
-    Args:
-        symbols: int32 [N].
-        table: The table of each symbol, int16 [N].
-        sign: The sign of each symbol's table, int32 [N].
-        offsets: The reconstruction offsets of each table; see `ContextModel`.
-
-    Returns:
-        int32 [N], in 1/FINE steps.
+    """Returns the distances of coefficients from the multiples of the step for their symbols, int32
+    [N], in 1/FINE steps. `offsets` are the reconstruction offsets of each table; see
+    `ContextModel`. Each symbol, int32 [N], has a table, int16 [N], and a sign, int32 [N].
     """
     last = offsets.shape[1] // 2
     entry = np.clip(symbols * sign, -last, last) + last
@@ -500,14 +460,8 @@ def _low_differences_by_kernel(low: Int32, level_step: int) -> Int8:
 
 @by_kernels(_low_differences_by_kernel)
 def _low_differences(low: Int32, level_step: int) -> Int8:
-    """Returns companded differences between each sample and its neighbours, in 1/4 of the step.
-
-    Args:
-        low: The samples, int32 [C, h, w], units.
-        level_step: The step of the level's bands of orientation 0, in 2^-8 units.
-
-    Returns:
-        int8 [C, 2, 2, len(LOW_OFFSETS), rows, columns], by the phase of the sample in its 2x2 cell.
+    """Returns companded differences between each sample and its neighbours, in 1/4 of the step,
+    int8 [C, 2, 2, len(LOW_OFFSETS), rows, columns], by the phase of the sample in its 2x2 cell.
     """
     channels, height, width = low.shape
     padded = np.pad(low, ((0, 0), (_PAD, _PAD), (_PAD, _PAD)), mode="edge")

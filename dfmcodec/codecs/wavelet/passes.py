@@ -30,19 +30,12 @@ PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))  # (row, column) modulo 2, in coding o
 
 @dataclass(frozen=True)
 class CodingPass:
-    """One coding pass.
+    """One coding pass."""
 
-    Args:
-        level: The decomposition level, 0 for the finest.
-        channel: 0 for luma or gray, 1 and 2 for the chroma axes.
-        orientation: 0 if high along rows, 1 along columns, 2 along both.
-        phase: The index into `PHASES`.
-    """
-
-    level: int
-    channel: int
-    orientation: int
-    phase: int
+    level: int  # the decomposition level, 0 for the finest
+    channel: int  # 0 for luma or gray, 1 and 2 for the chroma axes
+    orientation: int  # 0 if high along rows, 1 along columns, 2 along both
+    phase: int  # the index into `PHASES`
 
     @property
     def band(self) -> int:

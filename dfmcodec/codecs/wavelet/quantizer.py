@@ -22,27 +22,15 @@ _STEP_BITS = 8  # the step of a band has 8 more fractional bits than units
 
 
 def band_step(q_step: int, norm: int) -> int:
-    """Returns the step of a band.
-
-    Args:
-        q_step: The quantisation step of the image in 1/64 code values.
-        norm: The norm of the band's synthesis functions; see `BAND_NORMS` and `LOW_NORMS`.
-
-    Returns:
-        The step in 2^-8 units, at least 1.
+    """Returns the step of a band in 2^-8 units, at least 1, for the q_step of the image in 1/64
+    code values and the norm of the band's synthesis functions; see `BAND_NORMS` and `LOW_NORMS`.
     """
     return max(1, (q_step * (NORM_UNIT << _STEP_BITS) + norm // 2) // norm)
 
 
 def dequantize_units(fine: Int32, q_step: int) -> Int32:
-    """Converts coefficients from 1/FINE of their band's step to units.
-
-    Args:
-        fine: int32, any shape, in 1/FINE of the step.
-        q_step: The step of the band in 2^-8 units.
-
-    Returns:
-        int32, of the same shape, in units.
+    """Converts coefficients, int32, from 1/FINE of their band's step to units. `q_step` is the step
+    of the band in 2^-8 units.
     """
     limit = (MAX_UNITS << _STEP_BITS + 6) // q_step
     units: Int32 = (np.clip(fine, -limit, limit) * np.int32(q_step) + (1 << _STEP_BITS + 5)) >> _STEP_BITS + 6
@@ -75,15 +63,9 @@ def _synthesise_fine_by_kernel(low: Int32, fine: Sequence[Int32], steps: Sequenc
 
 @by_kernels(_synthesise_fine_by_kernel)
 def synthesise_fine(low: Int32, fine: Sequence[Int32], steps: Sequence[int]) -> Int32:
-    """Inverts one decomposition level, given coefficients in 1/FINE of their steps.
-
-    Args:
-        low: int32 [C, ceil(h/2), ceil(w/2)], units.
-        fine: The three orientations; see `dequantize_units`.
-        steps: The step of each orientation, in 2^-8 units.
-
-    Returns:
-        int32 [C, h, w], units; see `transform.synthesise_level`.
+    """Inverts one decomposition level, given three orientations of coefficients in 1/FINE of their
+    steps, which are in 2^-8 units. `low` is int32 [C, ceil(h/2), ceil(w/2)], units. Returns int32
+    [C, h, w], units; see `transform.synthesise_level`.
     """
     return synthesise_level(low, [dequantize_units(*band) for band in zip(fine, steps, strict=True)])
 

@@ -26,17 +26,8 @@ from dfmcodec.errors import CorruptError, FormatError
 class _Prefix:
     """A source of symbols that ends before the first coding pass that cannot be decoded.
 
-    Args:
-        stream: The tile stream.
-        channels: The number of channels, 1 or 3.
-        context: The context model.
-        finest_level: The finest decomposition level to decode.
-
     Attributes:
         end: The first coding pass that was not decoded; None if all were decoded.
-
-    Raises:
-        FormatError: The tables of the low-pass band cannot be read.
     """
 
     def __init__(self, stream: TileStream, channels: int, context: ContextModel, finest_level: int) -> None:
@@ -45,18 +36,14 @@ class _Prefix:
         self.end: CodingPass | None = None
 
     def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
-        """Returns the coarsest low-pass band, int32 [C, h, w].
-
-        Raises:
-            FormatError: The band cannot be decoded.
+        """Returns the coarsest low-pass band, int32 [C, h, w]. Raises FormatError if the band
+        cannot be decoded.
         """
         return self._reader.low_symbols(shape)
 
     def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
-        """Returns the symbols of a coding pass, int32 [N].
-
-        Raises:
-            EndOfSymbols: The pass cannot be decoded, or its level is finer than requested.
+        """Returns the symbols of a coding pass, int32 [N]. Raises EndOfSymbols if the pass cannot
+        be decoded, or its level is finer than requested.
         """
         try:
             if coding_pass.level >= self._finest_level:
@@ -72,26 +59,19 @@ def _decode_prefix(
 ) -> tuple[Symbols, Int32, CodingPass | None]:
     """Decodes the levels of a tile down to `last_level`, as far as possible.
 
-    The remaining symbols down to `finest_level` are set to 0.
-
-    Returns:
-        The symbols and samples of `traverse`; and the first coding pass that was not decoded.
+    The remaining symbols down to `finest_level` are set to 0. Returns the symbols and samples of
+    `traverse`; and the first coding pass that was not decoded.
     """
     source = _Prefix(stream, geometry.channels, context, last_level)
     return *traverse(geometry, q_step, context, source, finest_level), source.end
 
 
 class Salvage:
-    """The salvage of an image: decodes tiles as far as possible, and records the losses.
-
-    Args:
-        tiles: The number of tiles of the image.
-        state: The state of the lost symbols, for messages: "missing" or "damaged".
-    """
+    """The salvage of an image: decodes tiles as far as possible, and records the losses."""
 
     def __init__(self, tiles: int, state: str) -> None:
         self._tiles = tiles
-        self._state = state
+        self._state = state  # of the lost symbols, for messages: "missing" or "damaged"
         self._ends: dict[int, CodingPass] = {}  # the first missing pass of each partly decoded tile
         self._lost: list[int] = []  # tiles without any decoded symbol
         self._has_decoded = False
@@ -123,10 +103,8 @@ class Salvage:
         return symbols, samples
 
     def losses(self) -> list[str]:
-        """Returns sentences that describe the losses.
-
-        Raises:
-            CorruptError: No symbol was decoded.
+        """Returns sentences that describe the losses. Raises CorruptError if no symbol was decoded
+        at all.
         """
         if not self._has_decoded:
             msg = f"nothing of the image or region can be decoded: its latents are {self._state} from the start"

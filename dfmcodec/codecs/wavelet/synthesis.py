@@ -31,19 +31,12 @@ BLOCK_SIDE = 256  # the side of a block in pixels
 
 @dataclass(frozen=True)
 class Samples:
-    """The linear synthesis of a region of an image.
+    """The linear synthesis of a region of an image."""
 
-    Args:
-        values: int32 [C, H', W'], units.
-        at: The region.
-        height: The height of the image in pixels.
-        width: The width of the image in pixels.
-    """
-
-    values: Int32
+    values: Int32  # int32 [C, H', W'], units
     at: Region
-    height: int
-    width: int
+    height: int  # the height of the image in pixels
+    width: int  # the width of the image in pixels
 
     @classmethod
     def complete(cls, values: Int32) -> Samples:
@@ -79,16 +72,10 @@ def blocks(region: Region, height: int, width: int) -> Iterator[Region]:
 
 
 def seen_from(region: Region, height: int, width: int, reach: int, filter_radius: int) -> Region:
-    """Returns the region of samples that the pixels of a region depend on.
+    """Returns the region of samples that the pixels of a region depend on, in an image of a height
+    and width in pixels. `reach` is the receptive field of the correction network in cells.
 
     It consists of the blocks that the region touches, and the surroundings that these depend on.
-
-    Args:
-        region: The region.
-        height: The height of the image in pixels.
-        width: The width of the image in pixels.
-        reach: The receptive field of the correction network in cells.
-        filter_radius: The radius of the image filter.
     """
     top, left = (side // BLOCK_SIDE * BLOCK_SIDE for side in (region.top, region.left))
     bottom, right = (-(-side // BLOCK_SIDE) * BLOCK_SIDE for side in (region.bottom, region.right))
@@ -141,19 +128,9 @@ def _evaluated_residual(
 def correction_residual(
     samples: Samples, block: Region, q_step: int, correction: CorrectionNetwork, evaluate: Evaluate | None = None
 ) -> Float32:
-    """Returns the output of the correction network for a block, which is added to the linear
-    synthesis.
-
-    Args:
-        samples: The linear synthesis.
-        block: One of `blocks`.
-        q_step: The quantisation step in 1/64 code values.
-        correction: The correction network.
-        evaluate: The evaluator of features [rows, columns, FEATURES]; None for the kernel, or NumPy
-            without kernels.
-
-    Returns:
-        float32 [C, H, W], units.
+    """Returns the output of the correction network for one of `blocks`, which is added to the
+    linear synthesis, float32 [C, H, W], units. `evaluate` computes residuals from features [rows,
+    columns, FEATURES]; None for the kernel, or NumPy without kernels.
     """
     if evaluate is None:
         return _correction_residual(samples, block, q_step, correction)
@@ -169,18 +146,7 @@ def corrected(
     image_filter: ImageFilter | None,
 ) -> Iterator[tuple[Region, Float32]]:
     """Adds the outputs of correction network and image filter to the linear synthesis, block by
-    block.
-
-    Args:
-        samples: As in `synthesise`.
-        region: As in `synthesise`.
-        q_step: As in `synthesise`.
-        correction: As in `synthesise`.
-        evaluate: As in `synthesise`.
-        image_filter: As in `synthesise`.
-
-    Yields:
-        A part of the region, and its planes, float32 [C, H, W], units.
+    block. Yields parts of the region, and their planes, float32 [C, H, W], units.
     """
     for block in blocks(region, samples.height, samples.width):
         planes = corrected_block(samples, block, q_step, correction, evaluate, image_filter)
@@ -215,20 +181,8 @@ def synthesise(
     image_filter: ImageFilter | None,
     bit_depth: int,
 ) -> Pixels:
-    """Computes the pixels of a region from the linear synthesis.
-
-    Args:
-        samples: The samples of at least the region `seen_from` the region.
-        region: The region of the image.
-        q_step: The quantisation step in 1/64 code values.
-        basis: The colour basis of the planes.
-        correction: The correction network.
-        evaluate: See `correction_residual`.
-        image_filter: The image filter, or None.
-        bit_depth: The bit depth of the pixels, 8 or 16.
-
-    Returns:
-        uint8 or uint16 [H, W, C].
+    """Computes the pixels of a region from the linear synthesis of at least the region `seen_from`
+    it, uint8 or uint16 [H, W, C]. For `evaluate`, see `correction_residual`.
     """
     pixels = np.empty(
         (region.height, region.width, len(samples.values)), dtype=np.uint8 if bit_depth == 8 else np.uint16

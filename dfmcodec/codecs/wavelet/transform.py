@@ -49,15 +49,10 @@ NORM_UNIT = 1 << 8
 
 @dataclass(frozen=True)
 class Pyramid:
-    """The wavelet coefficients of an image.
+    """The wavelet coefficients of an image."""
 
-    Args:
-        low: The coarsest low-pass band, float32 [C, h, w].
-        bands: bands[level][orientation], each float32 [C, h, w].
-    """
-
-    low: npt.NDArray[np.float32]
-    bands: tuple[Bands, ...]
+    low: npt.NDArray[np.float32]  # the coarsest low-pass band, float32 [C, h, w]
+    bands: tuple[Bands, ...]  # bands[level][orientation], each float32 [C, h, w]
 
 
 def _before(high: Array, count: int) -> Array:
@@ -143,14 +138,8 @@ def _analyse_level(planes: Float32) -> tuple[Float32, Bands]:
 
 
 def analyse(planes: Float32, levels: int) -> Pyramid:
-    """Splits planes into the bands of a pyramid.
-
-    Args:
-        planes: float32 [C, H, W].
-        levels: The number of decomposition levels.
-
-    Returns:
-        The coefficients, in the unit of the planes.
+    """Splits planes, float32 [C, H, W], into the bands of a pyramid. Its coefficients are in the
+    unit of the planes.
     """
     low = planes
     bands: list[Bands] = []
@@ -161,14 +150,8 @@ def analyse(planes: Float32, levels: int) -> Pyramid:
 
 
 def synthesise_level(low: Int32, bands: Sequence[Int32]) -> Int32:
-    """Inverts one decomposition level.
-
-    Args:
-        low: int32 [C, ceil(h/2), ceil(w/2)], units.
-        bands: The three orientations, int32, units.
-
-    Returns:
-        int32 [C, h, w], units, limited to +-MAX_UNITS.
+    """Inverts one decomposition level. `low` is int32 [C, ceil(h/2), ceil(w/2)], and `bands` are
+    the three orientations, int32, units. Returns int32 [C, h, w], units, limited to +-MAX_UNITS.
     """
     first, second, third = bands
     top = _join(low.transpose(2, 0, 1), first.transpose(2, 0, 1))  # [w, C, h/2]

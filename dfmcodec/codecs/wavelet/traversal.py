@@ -26,18 +26,8 @@ class Source(Protocol):
         """Returns the symbols of the coarsest low-pass band, int32 [C, h, w]."""
 
     def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
-        """Returns the symbols of a pass.
-
-        Args:
-            coding_pass: The pass.
-            choice: The tables of the pass's symbols.
-            causal: The decoded part of the tile before this pass.
-
-        Returns:
-            int32 [N].
-
-        Raises:
-            EndOfSymbols: There are no more symbols.
+        """Returns the symbols of a pass, int32 [N]. Raises EndOfSymbols if there are no more
+        symbols.
         """
 
 
@@ -50,23 +40,14 @@ def traverse(
     known: Mapping[CodingPass, Symbols] | None = None,
     observe: Callable[[CodingPass, CausalContext, States], TableChoice] | None = None,
 ) -> tuple[Symbols, Int32]:
-    """Takes all symbols of a tile from a source and synthesises the tile.
+    """Takes all symbols of a tile from a source and synthesises the tile, down to a finest
+    decomposition level. Returns all symbols in coding order, int32 [H * W * C], and the samples
+    that they synthesise to, int32 [C, H, W] in units of 1/`UNITS_PER_CODE_VALUE` code value. If
+    `finest_level` is above 0, H and W are those of the low-pass band after its synthesis.
 
-    Args:
-        geometry: The sizes of the bands.
-        q_step: The quantisation step in 1/64 code values.
-        context: The context model, adapted if the image has an adaptation.
-        source: The source of symbols.
-        finest_level: The last decomposition level of the traversal; finer levels are skipped.
-        known: The symbols of all passes, if they are known in advance: the tables of a level are
-            then chosen together, on all cores.
-        observe: Chooses the tables of a pass in place of the context model, and observes the
-            context.
-
-    Returns:
-        All symbols in coding order, int32 [H * W * C], and the samples that they synthesise to,
-        int32 [C, H, W] in units of 1/`UNITS_PER_CODE_VALUE` code value. If `finest_level` is above
-        0, H and W are those of the low-pass band after its synthesis.
+    If the symbols of all passes are `known` in advance, the tables of a level are chosen together,
+    on all cores. `observe` chooses the tables of a pass in place of the context model, and observes
+    the context.
     """
     low = source.low_symbols((geometry.channels, *geometry.low_sizes[-1]))
     all_symbols = np.zeros(geometry.symbol_count(finest_level), dtype=np.int32)
@@ -131,12 +112,7 @@ def _choices_of_level(
 
 
 def _choose_tables(
-    context: ContextModel,
-    causal: CausalContext,
-    coding_pass: CodingPass,
-    quantizers: States,
-    log_step: int,
-    rows: Rows,
+    context: ContextModel, causal: CausalContext, coding_pass: CodingPass, quantizers: States, log_step: int, rows: Rows
 ) -> TableChoice:
     """Returns the tables of the symbols in some rows of a pass."""
     of_rows = quantizers[pass_slice(rows, causal.shape(coding_pass)[1])]

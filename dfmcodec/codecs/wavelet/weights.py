@@ -18,24 +18,16 @@ from dfmcodec.weights.registry import WAVELET, Arrays, checksum, shipped_arrays
 
 @dataclass(frozen=True)
 class WaveletWeights:
-    """The pretrained weights of the wavelet codec.
+    """The pretrained weights of the wavelet codec."""
 
-    Args:
-        context: The context model, which selects probability tables.
-        correction: The correction network.
-        checksum: The weights id in the header: the CRC-32 of the names and contents of all arrays.
-    """
-
-    context: ContextModel
+    context: ContextModel  # the context model, which selects probability tables
     correction: CorrectionNetwork
-    checksum: int
+    checksum: int  # the weights id in the header: the CRC-32 of the names and contents of all arrays
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> WaveletWeights:
-        """Creates pretrained weights from arrays.
-
-        Raises:
-            DfmError: Symbols would depend on the host; see `ContextModel.from_arrays`.
+        """Creates pretrained weights from arrays. Raises DfmError if symbols would depend on the
+        host; see `ContextModel.from_arrays`.
         """
         return cls(ContextModel.from_arrays(arrays), CorrectionNetwork.from_arrays(arrays), checksum(arrays))
 
@@ -47,10 +39,8 @@ def shipped() -> WaveletWeights:
 
 @lru_cache(maxsize=2)
 def weights_of(weights_id: int) -> WaveletWeights:
-    """Returns the pretrained weights of a file, by weights id.
-
-    Raises:
-        UnsupportedVersionError: This version does not have these weights.
-        InstallationError: The weights are damaged or missing in this installation.
+    """Returns the pretrained weights of a file, by weights id. Raises UnsupportedVersionError if
+    this version does not have these weights; InstallationError if the weights are damaged or
+    missing in this installation.
     """
     return WaveletWeights.from_arrays(shipped_arrays(Model.WAVELET, weights_id))

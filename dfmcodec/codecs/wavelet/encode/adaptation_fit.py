@@ -34,34 +34,18 @@ _WARM_UP = 10  # steps that only measure gradients
 
 @dataclass(frozen=True)
 class _Seen:
-    """Symbols of one phase, with the inputs of the last layer.
+    """Symbols of one phase, with the inputs of the last layer."""
 
-    Args:
-        hidden: The inputs of the last layer, uint8 [N, hidden_2].
-        sums: The outputs without an adaptation, before the shift, float32 [N, 2].
-        band: The position of each symbol's band in `band_numbers`, int64 [N].
-        symbols: int32 [N].
-        quantizer: The quantiser of each symbol, int8 [N].
-        weight: The number of symbols that each symbol represents, float32 [N].
-    """
-
-    hidden: npt.NDArray[np.uint8]
-    sums: Float32
-    band: npt.NDArray[np.int64]
-    symbols: Symbols
-    quantizer: States
-    weight: Float32
+    hidden: npt.NDArray[np.uint8]  # the inputs of the last layer, uint8 [N, hidden_2]
+    sums: Float32  # the outputs without an adaptation, before the shift, float32 [N, 2]
+    band: npt.NDArray[np.int64]  # the position of each symbol's band in `band_numbers`, int64 [N]
+    symbols: Symbols  # int32 [N]
+    quantizer: States  # the quantiser of each symbol, int8 [N]
+    weight: Float32  # the number of symbols that each symbol represents, float32 [N]
 
 
 class SymbolSample:
-    """A random sample of an image's symbols, with the inputs of the last layers.
-
-    Args:
-        context: The context model without an adaptation.
-        tiling: The tiles of the image.
-        log_step: See `codecs.wavelet.quantizer.log_step`.
-        seed: The seed of the random choice.
-    """
+    """A random sample of an image's symbols, with the inputs of the last layers."""
 
     def __init__(self, context: ContextModel, tiling: Tiling, log_step: int, seed: int = 0) -> None:
         self.context = context
@@ -107,22 +91,11 @@ class SymbolSample:
 
 
 def fit_adaptation(
-    sample: SymbolSample,
-    start: ContextAdaptation | None,
-    steps: int,
-    check: Callable[[], None] = lambda: None,
+    sample: SymbolSample, start: ContextAdaptation | None, steps: int, check: Callable[[], None] = lambda: None
 ) -> ContextAdaptation | None:
-    """Returns the adaptation that minimises the bits of the symbols plus its own bits; None if no
-    adaptation lowers them.
-
-    Args:
-        sample: A sample of the image's symbols.
-        start: The adaptation from which the descent starts; None for none.
-        steps: The number of gradient steps.
-        check: Called before the fit. Its exceptions end the fit.
-
-    Raises:
-        FloatingPointError: Gradients are NaN or infinite.
+    """Returns the adaptation that minimises the bits of the symbols plus its own bits, by descent
+    from `start`; None if no adaptation lowers them. Raises FloatingPointError if gradients are NaN
+    or infinite.
     """
     context = sample.context
     nothing = ContextAdaptation.none(context, sample.geometry)

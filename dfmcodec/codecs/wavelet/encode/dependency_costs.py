@@ -21,12 +21,9 @@ class DependencyCosts:
 
     Each symbol has two slopes in bits: with respect to its signed companded value, and to its
     companded magnitude. They are stored in 16 bits, as those of all tiles stay in memory.
-
-    Args:
-        by_pass: The two slopes of each symbol of a coding pass, [2, N].
     """
 
-    by_pass: Mapping[CodingPass, Halves]
+    by_pass: Mapping[CodingPass, Halves]  # the two slopes of each symbol of a coding pass, [2, N]
 
     def slopes(self, coding_pass: CodingPass) -> Float32:
         """Returns the two slopes of each symbol of a pass, float32 [2, N]."""
@@ -39,9 +36,6 @@ class GatheredCosts:
 
     Contributions from passes of the symbol's own level and of the finer level are kept apart, in
     the layout that these passes read (`CausalContext.planes`).
-
-    Args:
-        geometry: The sizes of the tile's bands.
     """
 
     def __init__(self, geometry: Geometry) -> None:

@@ -47,13 +47,10 @@ _LARGEST_SHIFT = 2  # the largest shift, in root mean squares of a band's errors
 
 @dataclass(frozen=True)
 class CoefficientWeights:
-    """The weights of the squared errors of a tile's coefficients.
+    """The weights of the squared errors of a tile's coefficients."""
 
-    Args:
-        levels: For each decomposition level, the weights of cells of 2x2 samples of its image,
-            [ceil(h/2), ceil(w/2)].
-    """
-
+    # for each decomposition level, the weights of cells of 2x2 samples of its image, [ceil(h/2),
+    # ceil(w/2)]
     levels: tuple[Halves, ...]
 
     @classmethod
@@ -95,25 +92,17 @@ class TargetShift:
     with the derivative. The true curvature is not diagonal, so a step for all coefficients at once
     goes too far. Therefore a fraction of the step is taken after each iteration (damped Jacobi
     iteration).
-
-    Args:
-        bands: The shift of each level and orientation, [C, rows, columns].
     """
 
-    bands: _Bands
+    bands: _Bands  # the shift of each level and orientation, [C, rows, columns]
 
     @classmethod
     def after(
         cls, before: TargetShift | None, errors: Pyramid, slopes: Pyramid, weights: CoefficientWeights, part: float
     ) -> TargetShift:
-        """Returns the shift after an iteration.
-
-        Args:
-            before: The shift during the iteration; None for none.
-            errors: The pyramid of the iteration minus the original.
-            slopes: The derivative of visible error with respect to the image of the iteration.
-            weights: The weights of the coefficients.
-            part: The fraction of a Newton step to take.
+        """Returns the shift after an iteration, which takes `part` of a Newton step. `errors` is
+        the pyramid of the iteration minus the original, and `slopes` the derivative of visible
+        error with respect to the image of the iteration.
         """
         levels = []
         for level, (of_errors, of_slopes) in enumerate(zip(errors.bands, slopes.bands, strict=True)):
@@ -137,14 +126,9 @@ class TargetShift:
 
 
 def pixel_weights(colours: Float32) -> Float32:
-    """Returns the weights of the squared errors of pixels for the tune `visual`, with mean 1. They
-    are (v + 60)^-0.55, with v the variance of luma around the pixel in squared code values.
-
-    Args:
-        colours: float32 [3, H, W] in [0, 1].
-
-    Returns:
-        float32 [H, W].
+    """Returns the weights of the squared errors of pixels for the tune `visual`, with mean 1,
+    float32 [H, W]. They are (v + 60)^-0.55, with v the variance of luma around the pixel in squared
+    code values. `colours` are float32 [3, H, W] in [0, 1].
     """
     luma = PEAK_CODE_VALUE * np.tensordot(_LUMA, colours, 1)
     mean, square = (_wide_mean(plane.astype(np.float64)) for plane in (luma, luma**2))

@@ -11,39 +11,26 @@ _FEW_ITERATIONS = 5  # efforts with more iterations take fewer after a sample
 
 @dataclass(frozen=True)
 class Effort:
-    """The amount of work of an encoding.
+    """The amount of work of an encoding."""
 
-    Args:
-        iterations: The least number of iterations.
-        filter_radius: The largest radius of the image filter, in pixels; below 2 for no filter.
-        is_iterated: Whether an iteration uses results of the previous one, besides its q_step.
-        learns_after: The iterations, besides those of `adapted_after`, that compute
-            context-dependency costs and fit the image filter; () for no such costs. An iteration
-            that needs unknown costs computes them too. The filter is also fitted if there is none
-            yet, and in all iterations from number `iterations` on.
-        filter_row_stride: The filter is fitted to one of this many rows of blocks.
-        adapted_after: The iterations after which the adaptation of the context networks is fitted
-            or refitted.
-        adaptation_steps: The gradient steps of each such fit.
-        shifts: The iterations of the tune `visual` after which the target of symbols is shifted.
-            Afterwards it stays constant, so that sizes settle.
-        shift_fraction: The fraction of a Newton step that each shift takes.
-        aim: The fraction of a size budget to aim at.
-        enough: The fraction of a size budget that has to be used. A smaller fraction saves
-            iterations.
-    """
-
-    iterations: int
-    filter_radius: int
-    is_iterated: bool = True
+    iterations: int  # the least number of iterations
+    filter_radius: int  # the largest radius of the image filter, in pixels; below 2 for no filter
+    is_iterated: bool = True  # whether an iteration uses results of the previous one, besides its q_step
+    # the iterations, besides those of `adapted_after`, that compute context-dependency costs and
+    # fit the image filter; () for no such costs. An iteration that needs unknown costs computes
+    # them too. The filter is also fitted if there is none yet, and in all iterations from number
+    # `iterations` on
     learns_after: tuple[int, ...] = (1, 3)
-    filter_row_stride: int = 1
+    filter_row_stride: int = 1  # the filter is fitted to one of this many rows of blocks
+    # the iterations after which the adaptation of the context networks is fitted or refitted
     adapted_after: tuple[int, ...] = (1,)
-    adaptation_steps: int = 120
+    adaptation_steps: int = 120  # the gradient steps of each such fit
+    # the iterations of the tune `visual` after which the target of symbols is shifted. Afterwards
+    # it stays constant, so that sizes settle
     shifts: int = 3
-    shift_fraction: float = 0.1
-    aim: float = 0.997
-    enough: float = 0.992
+    shift_fraction: float = 0.1  # the fraction of a Newton step that each shift takes
+    aim: float = 0.997  # the fraction of a size budget to aim at
+    enough: float = 0.992  # the fraction of a size budget that has to be used. A smaller fraction saves iterations
 
     def learns_in(self, number: int) -> bool:
         """Indicates whether an iteration computes costs and filter; see `learns_after`."""

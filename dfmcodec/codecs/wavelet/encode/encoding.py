@@ -13,13 +13,7 @@ import numpy as np
 from dfmcodec import container
 from dfmcodec._types import Float32, Int32, Pixels, Tune
 from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
-from dfmcodec.codecs.wavelet.colour import (
-    ColourBasis,
-    Luma,
-    pixels_to_planes,
-    planes_to_pixels,
-    principal_chroma_angle,
-)
+from dfmcodec.codecs.wavelet.colour import ColourBasis, Luma, pixels_to_planes, planes_to_pixels, principal_chroma_angle
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents, WaveletArchitecture
 from dfmcodec.codecs.wavelet.context import ContextModel
 from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS, QUICK, Effort
@@ -42,11 +36,8 @@ _LIMITS = np.iinfo(np.int16).min, np.iinfo(np.int16).max
 
 class Change:
     """The sum of the outputs of correction network and image filter, which is added to the linear
-    synthesis, [C, H, W].
-
-    Args:
-        shape: The shape of the image.
-        is_large: Whether to store half units as int16, because float32 would take much memory.
+    synthesis, [C, H, W]. A large one is stored in half units as int16, because float32 would take
+    much memory.
     """
 
     def __init__(self, shape: tuple[int, ...], is_large: bool) -> None:
@@ -69,27 +60,17 @@ class Change:
 
 @dataclass(frozen=True)
 class Encoding:
-    """The constants of an encoding.
+    """The constants of an encoding."""
 
-    Args:
-        image: The image to encode.
-        effort: The amount of work.
-        basis: The luma of the tune, and the chroma axes of the image.
-        tiling: The tiling of the image.
-        check_bytes: Bytes of the check of a section; 0 if the file has no checks.
-        tune: The metric to optimise.
-        weights: The pretrained weights.
-        has_floor: Whether the target is a least quality. Then the 16-bit data of a large image is
-            not exact enough.
-    """
-
-    image: Image
-    effort: Effort
-    basis: ColourBasis
-    tiling: Tiling
-    check_bytes: int
-    tune: Tune = Tune.PSNR
-    weights: WaveletWeights = field(default_factory=shipped)
+    image: Image  # the image to encode
+    effort: Effort  # the amount of work
+    basis: ColourBasis  # the luma of the tune, and the chroma axes of the image
+    tiling: Tiling  # the tiling of the image
+    check_bytes: int  # bytes of the check of a section; 0 if the file has no checks
+    tune: Tune = Tune.PSNR  # the metric to optimise
+    weights: WaveletWeights = field(default_factory=shipped)  # the pretrained weights
+    # whether the target is a least quality. Then the 16-bit data of a large image is not exact
+    # enough
     has_floor: bool = False
 
     @classmethod
@@ -102,16 +83,7 @@ class Encoding:
         weights: WaveletWeights | None = None,
         has_floor: bool = False,
     ) -> Encoding:
-        """Returns the encoding of an image.
-
-        Args:
-            image: The image to encode.
-            effort: The amount of work.
-            has_checks: Whether the file has checks.
-            tune: The metric to optimise.
-            weights: The pretrained weights; None for the shipped ones.
-            has_floor: Whether the target is a least quality.
-        """
+        """Returns the encoding of an image, with the shipped weights if no others are given."""
         tiling = Tiling.default(image.height, image.width, image.channels)
         if len(tiling.tiles) > 1 and effort == EFFORT_LEVELS[1]:
             effort = QUICK
@@ -159,12 +131,8 @@ class Encoding:
         return context if adaptation is None else adaptation.applied(context, self.tiling.tiles[0].geometry)
 
     def pyramid(self, tile: Tile, change: Change | None = None) -> Pyramid:
-        """Returns the pyramid of a tile.
-
-        Args:
-            tile: The tile.
-            change: The addition to the linear synthesis of the image, see `correction_residual`;
-                None for none. Its part in the tile is subtracted first.
+        """Returns the pyramid of a tile. The tile's part of `change`, the addition to the linear
+        synthesis of the image, is subtracted first; see `correction_residual`.
         """
         planes = pixels_to_planes(self.image.pixels[tile.rows, tile.columns], self.basis)
         if change is not None:
@@ -172,16 +140,9 @@ class Encoding:
         return analyse(planes, self.tiling.levels)
 
     def residual(self, samples: Int32, q_step: int, change: Change | None, rows: slice) -> Float32:
-        """Returns the difference between the original and the corrected synthesis in some rows.
-
-        Args:
-            samples: The linear synthesis, int32 [C, H, W].
-            q_step: The step that the correction network gets.
-            change: The output of the correction network; None to evaluate the network.
-            rows: The rows.
-
-        Returns:
-            float32 [C, rows, W], units.
+        """Returns the difference between the original and the corrected synthesis in some rows,
+        float32 [C, rows, W], units. `samples` are the linear synthesis, int32 [C, H, W]. `change`
+        is the output of the correction network; None to evaluate the network.
         """
         planes = pixels_to_planes(self.image.pixels[rows], self.basis)
         planes *= np.float32(UNITS_PER_CODE_VALUE)
@@ -197,9 +158,7 @@ class Encoding:
 
     def correction_residual(self, samples: Int32, q_step: int) -> Change:
         """Returns the output of the correction network for the linear synthesis, int32 [C, H, W].
-
-        Raises:
-            FloatingPointError: A value is NaN or infinite.
+        Raises FloatingPointError if a value is NaN or infinite.
         """
         change = Change(samples.shape, self._is_large)
         correction = self.weights.correction
@@ -215,18 +174,9 @@ class Encoding:
         return change
 
     def decoded(self, samples: Int32, q_step: int, image_filter: ImageFilter | None) -> tuple[float, Pixels]:
-        """Converts linear synthesis to pixels exactly like a decoder.
-
-        Args:
-            samples: The linear synthesis, int32 [C, H, W].
-            q_step: The step.
-            image_filter: The filter; None for none.
-
-        Returns:
-            The mean squared error of the image, squared code values of 8 bits; and the image.
-
-        Raises:
-            FloatingPointError: A value is NaN or infinite.
+        """Converts linear synthesis, int32 [C, H, W], to pixels exactly like a decoder. Returns the
+        mean squared error of the image, in squared code values of 8 bits, and the image. Raises
+        FloatingPointError if a value is NaN or infinite.
         """
         complete, correction = Samples.complete(samples), self.weights.correction
 
@@ -241,18 +191,8 @@ class Encoding:
     def add_filter(
         self, samples: Int32, q_step: int, change: Change, image_filter: ImageFilter | None
     ) -> tuple[float, Pixels]:
-        """Adds the filter to a change in place, and converts the sum with the linear synthesis to
-        pixels.
-
-        Args:
-            samples: The linear synthesis, int32 [C, H, W].
-            q_step: The step.
-            change: The output of the correction network at that step. Afterwards it includes the
-                filter.
-            image_filter: The filter; None for none.
-
-        Returns:
-            See `decoded`.
+        """Adds the filter to a change in place, and converts the sum with the linear synthesis,
+        int32 [C, H, W], to pixels. The result is that of `decoded`.
         """
         complete, correction = Samples.complete(samples), self.weights.correction
 

@@ -91,23 +91,17 @@ def smallest_q_step(is_enough: Callable[[int], bool]) -> int:
 
 @dataclass(frozen=True)
 class Estimator:
-    """Estimates of size and error from the coefficients of an image.
-
-    Args:
-        encoding: The encoding.
-        sample: The pyramids that are used, with the geometries of their tiles and the weights of
-            their coefficients. A large image uses only some of its tiles.
-        part: The fraction of the image's samples in these pyramids.
-        energies: The mean squared coefficient of each interval of a thirty-second of an octave, in
-            squared code values of the image, float64 [N].
-        counts: The number of coefficients in each interval, float64 [N].
-    """
+    """Estimates of size and error from the coefficients of an image."""
 
     encoding: Encoding
+    # the pyramids that are used, with the geometries of their tiles and the weights of their
+    # coefficients. A large image uses only some of its tiles
     sample: tuple[tuple[Geometry, Pyramid, CoefficientWeights | None], ...]
-    part: float
+    part: float  # the fraction of the image's samples in these pyramids
+    # the mean squared coefficient of each interval of a thirty-second of an octave, in squared code
+    # values of the image, float64 [N]
     energies: Float64
-    counts: Float64
+    counts: Float64  # the number of coefficients in each interval, float64 [N]
 
     @classmethod
     def of(cls, encoding: Encoding) -> Estimator:

@@ -28,25 +28,16 @@ _RIDGE = 1e-5
 
 
 def fit_filter(
-    samples: Int32,
-    residual: Callable[[slice], Float32],
-    bit_cost: float,
-    largest_radius: int,
-    row_stride: int = 1,
+    samples: Int32, residual: Callable[[slice], Float32], bit_cost: float, largest_radius: int, row_stride: int = 1
 ) -> ImageFilter | None:
-    """Returns the filter that minimises squared error + bit_cost * bits; None if no filter lowers
-    it.
+    """Returns the filter that minimises squared error + bit_cost * bits, in squared units; None if
+    no filter lowers it. Raises FloatingPointError if the normal equations have NaN or infinite
+    values.
 
-    Args:
-        samples: The linear synthesis, int32 [C, H, W], units.
-        residual: Returns the residual of linear synthesis and correction network in some rows,
-            float32 [C, rows, W], units.
-        bit_cost: The cost of a bit in squared units.
-        largest_radius: The largest radius to try, in pixels; below 2 for none.
-        row_stride: The fit uses one of this many blocks of rows; all blocks if there are few.
-
-    Raises:
-        FloatingPointError: The normal equations have NaN or infinite values.
+    `samples` are the linear synthesis, int32 [C, H, W], units. `residual` returns the residual of
+    linear synthesis and correction network in some rows, float32 [C, rows, W], units. The fit tries
+    radii up to the largest one, in pixels, and uses one of `row_stride` blocks of rows; all blocks
+    if there are few.
     """
     if largest_radius < _SMALLEST_RADIUS:
         return None

@@ -51,74 +51,51 @@ from dfmcodec.threads import in_rounds
 _DEPENDENCY_FRACTION = 0.3  # of the slopes, which are first-order only; the best measured value
 _LEAST_SHIFTED = 0.5  # squared code values; smaller errors come from rounding and are invisible
 _FINEST_WEIGHED = 64  # q_step of one code value; below it errors are invisible, and files become exact
-_FILTER_PIXELS = (
-    1 << 17
-)  # pixels for the fit of the filter; a quarter of them costs 0.3 % of the bits, more gain less than 0.1 %
+# Pixels for the fit of the filter; a quarter of them costs 0.3 % of the bits, more gain < 0.1 %.
+_FILTER_PIXELS = 1 << 17
 _FARTHEST_OCTAVES = 3  # octaves; the state at a step farther away is of no use
 
 
 @dataclass(frozen=True)
 class TileState:
-    """The state of a tile before an iteration.
-
-    Args:
-        tile: The tile.
-        dependency_costs: The context-dependency costs; None if unknown.
-        tables: The tables of the last iteration by coding pass, `packed`; empty before the first
-            iteration.
-        weights: The weights of the tile's coefficients; None before the first iteration, and if all
-            are equal.
-        shift: The shift of the target coefficients; None for none.
-    """
+    """The state of a tile before an iteration."""
 
     tile: Tile
-    dependency_costs: DependencyCosts | None = None
+    dependency_costs: DependencyCosts | None = None  # the context-dependency costs; None if unknown
+    # the tables of the last iteration by coding pass, `packed`; empty before the first iteration
     tables: Mapping[CodingPass, npt.NDArray[np.int16]] = field(default_factory=dict)
+    # the weights of the tile's coefficients; None before the first iteration, and if all are equal
     weights: CoefficientWeights | None = None
-    shift: TargetShift | None = None
+    shift: TargetShift | None = None  # the shift of the target coefficients; None for none
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """The image of an iteration.
+    """The image of an iteration."""
 
-    Args:
-        samples: The linear synthesis, int32 [C, H, W], units.
-        change: The addition to the linear synthesis.
-        decoded: The pixels of the sum of both.
-    """
-
-    samples: Int32
-    change: Change
-    decoded: Pixels
+    samples: Int32  # the linear synthesis, int32 [C, H, W], units
+    change: Change  # the addition to the linear synthesis
+    decoded: Pixels  # the pixels of the sum of both
 
 
 @dataclass
 class IterationState:
     """The state before an iteration. The iteration consumes the parts that take much memory:
     tables, context-dependency costs, and the change.
-
-    Args:
-        number: The number of completed iterations.
-        tiles: The state of each tile.
-        change: The outputs of filter and correction network, which symbols need not represent; None
-            if unknown or not used.
-        adaptation: The adaptation of the context networks; None for none.
-        q_step: The step that the tables of the tiles belong to.
-        image_filter: The last fitted image filter; None for none.
-        is_plain: Whether fits of filter and adaptation are disabled, because an earlier fit gave
-            NaN or infinite values.
-        reconstruction: The image of the last iteration, if the target is to be shifted by it; see
-            `shifted`.
     """
 
-    number: int
-    tiles: list[TileState]
+    number: int  # the number of completed iterations
+    tiles: list[TileState]  # the state of each tile
+    # the outputs of filter and correction network, which symbols need not represent; None if
+    # unknown or not used
     change: Change | None = None
-    adaptation: ContextAdaptation | None = None
-    q_step: int = 1
-    image_filter: ImageFilter | None = None
+    adaptation: ContextAdaptation | None = None  # the adaptation of the context networks; None for none
+    q_step: int = 1  # the step that the tables of the tiles belong to
+    image_filter: ImageFilter | None = None  # the last fitted image filter; None for none
+    # whether fits of filter and adaptation are disabled, because an earlier fit gave NaN or
+    # infinite values
     is_plain: bool = False
+    # the image of the last iteration, if the target is to be shifted by it; see `shifted`
     reconstruction: Reconstruction | None = None
 
     def take_tile(self, number: int) -> TileState:
@@ -136,12 +113,6 @@ def first_state(encoding: Encoding) -> IterationState:
 def restarted(encoding: Encoding, state: IterationState, best: Trial | None, is_plain: bool) -> IterationState:
     """Returns a state without results of earlier iterations, except for the adaptation of the best
     trial, whose values were finite.
-
-    Args:
-        encoding: The encoding.
-        state: The state at which an iteration failed.
-        best: The best trial; None for none.
-        is_plain: Whether further iterations skip the fits of filter and adaptation.
     """
     adaptation = None if best is None else best.model.adaptation
     return replace(first_state(encoding), number=state.number + 1, adaptation=adaptation, is_plain=is_plain)
@@ -156,23 +127,14 @@ def iterate(
     check: Callable[[], None] = lambda: None,
     on_tiles: Callable[[int], None] = lambda done: None,
 ) -> tuple[Trial, IterationState]:
-    """Performs one iteration.
+    """Performs one iteration at a q_step in 1/64 code values, with the cost of a bit in squared
+    steps. Returns the trial, and the state before the next iteration, to be passed through
+    `shifted`. Parts of the given state are consumed.
 
-    Args:
-        encoding: The encoding.
-        state: The state before the iteration. Parts of it are consumed.
-        q_step: The quantisation step in 1/64 code values.
-        bit_cost: The cost of a bit in squared steps.
-        largest_bytes: The largest useful file. A larger one is not finished if no further iteration
-            would learn from it: it has no filter, and its squared error is unknown.
-        check: Called often. Its exceptions end the iteration.
-        on_tiles: Called with the number of coded tiles.
-
-    Returns:
-        The trial, and the state before the next iteration, to be passed through `shifted`.
-
-    Raises:
-        FloatingPointError: A fit gave NaN or infinite values.
+    A file beyond `largest_bytes` is not finished if no further iteration would learn from it: it
+    has no filter, and its squared error is unknown. `check` is called often; its exceptions end the
+    iteration. `on_tiles` is called with the number of coded tiles. Raises FloatingPointError if a
+    fit gave NaN or infinite values.
     """
     number, effort = state.number + 1, encoding.effort
     is_sampled = number in effort.adapted_after and not state.is_plain
@@ -288,18 +250,11 @@ def _shifted(encoding: Encoding, state: TileState, made: Reconstruction) -> Tile
 
 @dataclass(frozen=True)
 class _Coded:
-    """The symbols of one or all tiles at a q_step.
-
-    Args:
-        streams: The tile streams.
-        bits: The bits of the symbols under the context model.
-        tiles: The state of the tiles for the next iteration.
-        sample: A sample of the symbols; None for none.
-    """
+    """The symbols of one or all tiles at a q_step."""
 
     streams: tuple[TileStream, ...]
-    bits: float
-    tiles: tuple[TileState, ...]
+    bits: float  # the bits of the symbols under the context model
+    tiles: tuple[TileState, ...]  # the state of the tiles for the next iteration
     sample: SymbolSample | None
 
     @classmethod
@@ -316,25 +271,15 @@ class _Coded:
 
 @dataclass(frozen=True)
 class _Coding:
-    """The parameters that all tiles share in an iteration.
-
-    Args:
-        encoding: The encoding.
-        number: The number of the iteration, from 1.
-        q_step: The quantisation step in 1/64 code values.
-        bit_cost: The cost of a bit in squared steps.
-        context: The adapted context model.
-        known_q_step: The step that the tables of the tiles belong to.
-        check: Called often.
-    """
+    """The parameters that all tiles share in an iteration."""
 
     encoding: Encoding
-    number: int
-    q_step: int
-    bit_cost: float
-    context: ContextModel
-    known_q_step: int
-    check: Callable[[], None]
+    number: int  # the number of the iteration, from 1
+    q_step: int  # the quantisation step in 1/64 code values
+    bit_cost: float  # the cost of a bit in squared steps
+    context: ContextModel  # the adapted context model
+    known_q_step: int  # the step that the tables of the tiles belong to
+    check: Callable[[], None]  # called often
 
     @property
     def octaves(self) -> float:
@@ -352,10 +297,8 @@ class _Coding:
 def _code_tiles(
     coding: _Coding, state: IterationState, is_sampled: bool, on_tiles: Callable[[int], None]
 ) -> tuple[_Coded, Int32]:
-    """Chooses and codes the symbols of all tiles in parallel.
-
-    Returns:
-        The symbols, and their linear synthesis, int32 [C, H, W], units.
+    """Chooses and codes the symbols of all tiles in parallel. Returns the symbols, and their linear
+    synthesis, int32 [C, H, W], units.
     """
     encoding = coding.encoding
     samples = np.empty((encoding.tiling.channels, encoding.image.height, encoding.image.width), dtype=np.int32)
@@ -380,16 +323,8 @@ def _code_tiles(
 def _code_tile(
     coding: _Coding, tile_state: TileState, change: Change | None, sample: SymbolSample | None
 ) -> tuple[_Coded, Int32]:
-    """Chooses and codes the symbols of a tile.
-
-    Args:
-        coding: The shared parameters.
-        tile_state: The state of the tile.
-        change: The addition to the linear synthesis of the image; None if unknown.
-        sample: Receives a sample of the symbols; None for none.
-
-    Returns:
-        The symbols, and their linear synthesis, int32 [C, h, w], units.
+    """Chooses and codes the symbols of a tile. Returns the symbols, and their linear synthesis,
+    int32 [C, h, w], units.
     """
     encoding, q_step = coding.encoding, coding.q_step
     pyramid = encoding.pyramid(tile_state.tile, change)

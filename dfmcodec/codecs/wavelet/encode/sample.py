@@ -45,17 +45,11 @@ class MeasuredSize:
 
 @dataclass(frozen=True)
 class SampleEstimate:
-    """The results of the sample for the complete image.
+    """The results of the sample for the complete image."""
 
-    Args:
-        q_step: The step of the image's first iteration.
-        adaptation: The best adaptation of the context networks for the sample.
-        came: The sizes and qualities of the sample's iterations, all at one step.
-    """
-
-    q_step: int
-    adaptation: ContextAdaptation | None
-    came: tuple[MeasuredSize, ...]
+    q_step: int  # the step of the image's first iteration
+    adaptation: ContextAdaptation | None  # the best adaptation of the context networks for the sample
+    came: tuple[MeasuredSize, ...]  # the sizes and qualities of the sample's iterations, all at one step
 
     def expected(self, trial: Trial) -> Trial:
         """Returns the expected result of the last iteration at the step of a trial of the image,
@@ -98,19 +92,8 @@ def sample_of(image: Image) -> Image:
 def iterate_sample(
     encoding: Encoding, q_step: int, adaptation: ContextAdaptation | None, check: Callable[[], None]
 ) -> tuple[Trial, tuple[MeasuredSize, ...]]:
-    """Performs all iterations of an effort at one step.
-
-    Args:
-        encoding: The encoding of the sample.
-        q_step: The step.
-        adaptation: The adaptation of the context networks.
-        check: Called often. Its exceptions end the iterations.
-
-    Returns:
-        The last trial, and the sizes and qualities of all trials.
-
-    Raises:
-        FloatingPointError: A fit gave NaN or infinite values.
+    """Performs all iterations of an effort at one step. Returns the last trial, and the sizes and
+    qualities of all trials. Raises FloatingPointError if a fit gave NaN or infinite values.
     """
     state = replace(first_state(encoding), adaptation=adaptation)
     came = []
@@ -121,11 +104,8 @@ def iterate_sample(
 
 
 def as_image(trial: Trial, size_fraction: float) -> Trial:
-    """Returns a trial of the sample with its sizes scaled to the image.
-
-    Args:
-        trial: The trial.
-        size_fraction: The approximate size of the sample's file as a fraction of that of the image.
+    """Returns a trial of the sample with its sizes scaled to the image. `size_fraction` is the
+    approximate size of the sample's file as a fraction of that of the image.
     """
     per_symbol = 1 / size_fraction
     return replace(
@@ -134,13 +114,8 @@ def as_image(trial: Trial, size_fraction: float) -> Trial:
 
 
 def sample_job(job: Job, sample: Image, size_fraction: float, time_fraction: float) -> Job:
-    """Returns the job of encoding the sample of an image.
-
-    Args:
-        job: The job of the image.
-        sample: The sample.
-        size_fraction: The approximate size of the sample's file as a fraction of that of the image.
-        time_fraction: The fraction of a time limit for the sample.
+    """Returns the job of encoding the sample of an image. `size_fraction` is the approximate size
+    of the sample's file as a fraction of that of the image.
     """
     limit_s, target = job.config.time_limit_s, job.target
     if isinstance(target, SizeTarget):

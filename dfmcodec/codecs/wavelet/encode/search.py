@@ -43,15 +43,8 @@ _FINEST_LEARNED = 64  # q_step of one code value; finer steps depend on single s
 
 
 def fit_latents(job: Job, effort: Effort | None = None) -> Outcome:
-    """Encodes the latents of an image.
-
-    Args:
-        job: The image and its settings.
-        effort: The amount of work; None for the effort level of the job.
-
-    Raises:
-        TargetUnreachableError: The target cannot be met.
-        DivergedError: Iterations gave NaN or infinite values too often.
+    """Encodes the latents of an image. Raises TargetUnreachableError if the target cannot be met;
+    DivergedError if iterations gave NaN or infinite values too often.
     """
     watch = Watch(job)
     search = _WaveletSearch(watch, _encoding(job, job.image, effort or EFFORT_LEVELS[job.config.effort]))
@@ -72,10 +65,6 @@ def _best(search: _WaveletSearch, watch: Watch) -> tuple[Trial, str]:
 
 class _WaveletSearch(Search[int, Trial]):
     """The search for a q_step over iterations.
-
-    Args:
-        watch: The clock of the encoding.
-        encoding: The encoding.
 
     Attributes:
         steps: The search that selects the next q_step.

@@ -28,13 +28,7 @@ _ROWS_APART = 4  # the least distance between blocks of rows whose contexts do n
 
 class ChosenSymbols:
     """A source of symbols for `codecs.wavelet.traversal.traverse` that encodes them, counts their
-    bits and stores their tables.
-
-    Args:
-        low: The symbols of the coarsest low-pass band, int32 [C, h, w].
-        chosen: The symbols of all passes.
-        context: The context model.
-        check: Called at each pass. Its exceptions end the traversal.
+    bits and stores their tables. `check` is called at each pass; its exceptions end the traversal.
     """
 
     def __init__(
@@ -80,15 +74,6 @@ class ChosenSymbols:
 class ObservedSymbols(ChosenSymbols):
     """A source of chosen symbols that collects `DependencyCosts` and a sample for the next
     iteration.
-
-    Args:
-        low: See `ChosenSymbols`.
-        chosen: See `ChosenSymbols`.
-        context: See `ChosenSymbols`.
-        geometry: The sizes of the tile's bands.
-        q_step: The quantisation step in 1/64 code values.
-        sample: Receives a sample of the symbols; None for no sample.
-        check: See `ChosenSymbols`.
     """
 
     def __init__(

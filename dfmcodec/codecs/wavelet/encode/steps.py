@@ -60,9 +60,6 @@ _FIRST_RAISE = 0.1  # octaves from an exact step to the next, if no step is know
 class StepSearch(ABC):
     """The search for the q_step that meets a target.
 
-    Args:
-        target: The target.
-
     Attributes:
         first_q_step: The q_step of the first iteration.
     """
@@ -140,9 +137,6 @@ class _SmallErrors:
     """A model of errors so small that nearly all samples round to their original values. Samples
     before rounding have a normal distribution around these, with a standard deviation in proportion
     to the step.
-
-    Args:
-        image: The image.
     """
 
     def __init__(self, image: Image) -> None:
@@ -185,10 +179,6 @@ class _ExactSearch:
 
     The first of several iterations does not show that its step is too coarse: it knows neither the
     additions to the synthesis nor the tables.
-
-    Args:
-        image: The image.
-        is_iterated: Whether an iteration depends on previous ones.
     """
 
     def __init__(self, image: Image, is_iterated: bool) -> None:
@@ -224,10 +214,6 @@ class _Drift:
 
     Files grow a little from iteration to iteration, or shrink at effort 1. This drift is
     extrapolated.
-
-    Args:
-        effort: The effort of the encoding.
-        tune: The tune of the encoding.
     """
 
     def __init__(self, effort: Effort, tune: Tune) -> None:
@@ -415,10 +401,6 @@ class ScoreSteps(StepSearch):
 
     100 - SSIMULACRA2 is roughly proportional to a power of the step. The first iterations improve
     the image at a constant step, so they do not show which steps are good enough.
-
-    Args:
-        effort: The effort of the encoding.
-        target: The SSIMULACRA2.
     """
 
     def __init__(self, effort: Effort, target: ScoreTarget) -> None:
@@ -522,9 +504,6 @@ def step_search(job: Job, estimator: Estimator, effort: Effort) -> StepSearch:
 def _check_step(step: float, range_db: float) -> None:
     """Refuses a step, in code values, that is too fine for samples that use a part of 16 bits: its
     quantisation error would be lost in the rounding of the decoder's integers.
-
-    Raises:
-        TargetUnreachableError: The step is too fine; the message names the finest possible targets.
     """
     finest = _LEAST_UNITS / UNITS_PER_CODE_VALUE
     if step >= finest:

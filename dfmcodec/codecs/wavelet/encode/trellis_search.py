@@ -75,17 +75,8 @@ class PathChooser:
     For a coefficient c, in steps, the cost of a symbol q is w (c - r(q))^2 + bit_cost * bits(q),
     where r is the reconstructed value and w the weight. Tables are guesses, or come from an earlier
     iteration with similar symbols. Bits are those of the symbol and, with `DependencyCosts`, the
-    change of the bits of its neighbours.
-
-    Args:
-        pyramid: The coefficients of the tile.
-        geometry: The sizes of its bands.
-        q_step: The quantisation step in 1/64 code values.
-        bit_cost: The cost of a bit in squared steps.
-        context: The context model.
-        choice: Returns the tables of a coding pass. The quantiser of direct tables is ignored.
-        dependency_costs: The costs from an earlier iteration with similar symbols; None for none.
-        weights: The weights of the tile's coefficients; None if all are equal.
+    change of the bits of its neighbours. `choice` returns the tables of a pass; the quantiser of
+    direct tables is ignored.
     """
 
     def __init__(
@@ -121,24 +112,19 @@ class PathChooser:
 
     def _level_by_kernel(self, coding_passes: list[CodingPass]) -> dict[CodingPass, Symbols]:
         shapes, rows, columns = self._shapes(coding_passes)
-        none = np.zeros((2, 0), dtype=np.float32)
-        found = {
-            coding_pass: np.empty(shape, dtype=np.int32)
-            for coding_pass, shape in zip(coding_passes, shapes, strict=True)
-        }
+        found: dict[CodingPass, Symbols] = {}
         passes = []
         for coding_pass, shape in zip(coding_passes, shapes, strict=True):
-            choice = self._choice(coding_pass)
-            slopes = none if self._dependency_costs is None else self._dependency_costs.slopes(coding_pass)
+            choice, costs = self._choice(coding_pass), self._dependency_costs
+            slopes = np.zeros((2, 0), dtype=np.float32) if costs is None else costs.slopes(coding_pass)
             slopes *= self._bit_cost
-            c = pass_coefficients(self._pyramid, self._step, coding_pass)
-            weights = self._pass_weights(coding_pass, shape)
+            found[coding_pass] = np.empty(shape, dtype=np.int32)
             passes.append(
                 PathPass(
                     rows=shape[0],
                     columns=shape[1],
-                    coefficients=c,
-                    weights=weights,
+                    coefficients=pass_coefficients(self._pyramid, self._step, coding_pass),
+                    weights=self._pass_weights(coding_pass, shape),
                     signs=choice.sign,
                     tables=choice.table,
                     signed_costs=slopes[0],

@@ -12,27 +12,19 @@ from dfmcodec.search.job import Encoded
 
 @dataclass(frozen=True)
 class Trial:
-    """The encoded image after an iteration.
+    """The encoded image after an iteration."""
 
-    Args:
-        number: The number of the iteration, from 1.
-        model: Latents, filter and adaptation.
-        file_bytes: Estimated size of the file, which moves smoothly with the q_step.
-        written_bytes: The actual size of the file.
-        mse: The mean squared error of the decoded image, squared code values of 8 bits; infinite if
-            the trial was not finished.
-        ssimulacra2: The SSIMULACRA2 of the decoded image; None if the tune is not `visual`, the
-            trial was not finished, or a side is below 8 pixels.
-        made: The decoded image, if it is kept.
-    """
-
-    number: int
-    model: QuantizedLatents
-    file_bytes: float
-    written_bytes: int
+    number: int  # the number of the iteration, from 1
+    model: QuantizedLatents  # latents, filter and adaptation
+    file_bytes: float  # estimated size of the file, which moves smoothly with the q_step
+    written_bytes: int  # the actual size of the file
+    # the mean squared error of the decoded image, squared code values of 8 bits; infinite if the
+    # trial was not finished
     mse: float
+    # the SSIMULACRA2 of the decoded image; None if the tune is not `visual`, the trial was not
+    # finished, or a side is below 8 pixels
     ssimulacra2: float | None = None
-    made: Encoded | None = None
+    made: Encoded | None = None  # the decoded image, if it is kept
 
     @property
     def psnr_db(self) -> float:

@@ -30,15 +30,8 @@ def write_adaptation(adaptation: ContextAdaptation) -> bytes:
 
 
 def read_adaptation(body: bytes, context: ContextModel, geometry: Geometry) -> ContextAdaptation:
-    """Reads an adaptation section. Inverts `write_adaptation`.
-
-    Args:
-        body: The adaptation section.
-        context: The context model to adapt.
-        geometry: The sizes of a tile of the image.
-
-    Raises:
-        CorruptError: The section is not valid.
+    """Reads an adaptation section. Inverts `write_adaptation`. Raises CorruptError if the section
+    is not valid.
     """
     tables = body[:_TABLES]
     if len(tables) < _TABLES or max(tables) >= LAPLACE_COUNT:

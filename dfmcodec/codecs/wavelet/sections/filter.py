@@ -34,14 +34,8 @@ def write_filter(image_filter: ImageFilter) -> bytes:
 
 
 def read_filter(body: bytes, channels: int) -> ImageFilter:
-    """Reads a filter section. Inverts `write_filter`.
-
-    Args:
-        body: The filter section.
-        channels: The number of channels, 1 or 3.
-
-    Raises:
-        CorruptError: The section is not valid.
+    """Reads a filter section. Inverts `write_filter`. Raises CorruptError if the section is not
+    valid.
     """
     radius = body[0] if body else 0
     tables = body[_SIZE_BYTES : _SIZE_BYTES + radius]

@@ -54,10 +54,8 @@ def low_differences(low: Symbols) -> Symbols:
 
 
 def undo_low_differences(differences: Symbols) -> Symbols:
-    """Returns the low-pass band. Inverts `low_differences`.
-
-    Raises:
-        CorruptError: The sums exceed the range of symbols.
+    """Returns the low-pass band. Inverts `low_differences`. Raises CorruptError if the sums exceed
+    the range of symbols.
     """
     sums = differences.astype(np.int64)
     sums[0] = np.cumsum(sums[0])
@@ -69,11 +67,7 @@ def undo_low_differences(differences: Symbols) -> Symbols:
 
 
 class SymbolWriter:
-    """The encoder of a tile's symbols, used during its traversal.
-
-    Args:
-        context: The context model.
-    """
+    """The encoder of a tile's symbols, used during its traversal."""
 
     def __init__(self, context: ContextModel) -> None:
         self._coder = SymbolEncoder()
@@ -126,14 +120,7 @@ class _EncodingSource:
 
 class SymbolReader:
     """The decoder of a tile stream: a source of symbols; see `codecs.wavelet.traversal.Source`.
-
-    Args:
-        stream: The tile stream.
-        channels: The number of channels, 1 or 3.
-        context: The context model.
-
-    Raises:
-        CorruptError: The stream does not start with Laplace indices.
+    Raises CorruptError if the stream does not start with Laplace indices.
     """
 
     def __init__(self, stream: TileStream, channels: int, context: ContextModel) -> None:
@@ -145,46 +132,32 @@ class SymbolReader:
         self._context = context
 
     def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
-        """Returns the coarsest low-pass band, int32 [C, h, w].
-
-        Raises:
-            TruncatedError: The stream ends before the band does.
-            CorruptError: The stream is invalid.
+        """Returns the coarsest low-pass band, int32 [C, h, w]. Raises TruncatedError if the stream
+        ends before the band does; CorruptError if the stream is invalid.
         """
         count, size = shape[1] * shape[2], shape[1:]
         bands = [self._reader.decode([(laplace(index), count)]).reshape(size) for index in self._low_tables]
         return np.stack([undo_low_differences(band) for band in bands])
 
     def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
-        """Returns the symbols of a coding pass, int32 [N].
-
-        Raises:
-            TruncatedError: The stream ends before the pass does.
-            CorruptError: The stream is invalid.
+        """Returns the symbols of a coding pass, int32 [N]. Raises TruncatedError if the stream ends
+        before the pass does; CorruptError if the stream is invalid.
         """
         return self._reader.decode_sorted(choice.table, self._context.table_set) * choice.sign
 
 
 @dataclass(frozen=True)
 class LatentsBody:
-    """The body of the latents section, with the checks of its symbols.
+    """The body of the latents section, with the checks of its symbols."""
 
-    Args:
-        data: The bytes that the file still contains.
-        missing_bytes: The number of bytes that are missing at the end.
-        checks: The symbol checks, tile by tile; None if the file has none.
-    """
-
-    data: bytes
-    missing_bytes: int = 0
-    checks: Sequence[int] | None = None
+    data: bytes  # the bytes that the file still contains
+    missing_bytes: int = 0  # the number of bytes that are missing at the end
+    checks: Sequence[int] | None = None  # the symbol checks, tile by tile; None if the file has none
 
     def tile_streams(self, count: int) -> list[TileStream]:
-        """Returns the tile streams of an image of `count` tiles. Inverts `join_tiles`.
-
-        Raises:
-            CorruptError: The lengths of the tile streams do not add up to the section.
-            TruncatedError: The section ends within these lengths.
+        """Returns the tile streams of an image of `count` tiles. Inverts `join_tiles`. Raises
+        CorruptError if the lengths of the tile streams do not add up to the section; TruncatedError
+        if the section ends within these lengths.
         """
         start = count * TILE_LENGTH.size if count > 1 else 0
         size = len(self.data) + self.missing_bytes
@@ -198,26 +171,17 @@ class LatentsBody:
         if start + sum(lengths) != size or len(lengths) != count:
             msg = "the lengths of the tiles do not add up to the latents section; the file is damaged"
             raise CorruptError(msg)
-        streams = []
+        streams, per_tile = [], len(self.checks or ()) // count
         for number, (first, last) in enumerate(pairwise(accumulate(lengths, initial=start))):
             body = self.data[first:last]
-            streams.append(TileStream(body, last - first - len(body), self._checks_of_tile(number, count)))
+            checks = None if self.checks is None else self.checks[number * per_tile : (number + 1) * per_tile]
+            streams.append(TileStream(body, last - first - len(body), checks))
         return streams
-
-    def _checks_of_tile(self, number: int, count: int) -> Sequence[int] | None:
-        if self.checks is None:
-            return None
-        per_tile = len(self.checks) // count
-        return self.checks[number * per_tile : (number + 1) * per_tile]
 
 
 def tile_checks(symbols: Symbols, geometry: Geometry, finest_level: int = 0) -> list[int]:
-    """Returns the checks of a tile's symbols: low-pass band, then levels from coarse to fine.
-
-    Args:
-        symbols: The symbols of the tile in coding order, int32.
-        geometry: The sizes of the tile.
-        finest_level: The finest decomposition level of the symbols.
+    """Returns the checks of a tile's symbols, int32 in coding order: low-pass band, then levels
+    from coarse to fine.
     """
     ends = [geometry.symbol_count(level) for level in range(geometry.levels, finest_level - 1, -1)]
     coded = symbols.astype("<i4", copy=False)
@@ -225,11 +189,8 @@ def tile_checks(symbols: Symbols, geometry: Geometry, finest_level: int = 0) -> 
 
 
 def wrong_level(stream: TileStream, symbols: Symbols, geometry: Geometry, finest_level: int = 0) -> int | None:
-    """Returns the coarsest decomposition level of a tile whose check does not match.
-
-    Returns:
-        The level; the number of levels if it is the low-pass band; None if all symbols match, or
-        there are no checks.
+    """Returns the coarsest decomposition level of a tile whose check does not match: the number of
+    levels for the low-pass band; None if all symbols match, or there are no checks.
     """
     if stream.checks is None:
         return None
@@ -240,14 +201,7 @@ def wrong_level(stream: TileStream, symbols: Symbols, geometry: Geometry, finest
 
 
 def write_symbols(tiling: Tiling, q_step: int, context: ContextModel, tile_symbols: Sequence[TileSymbols]) -> bytes:
-    """Returns the latents section.
-
-    Args:
-        tiling: The tiling of the image.
-        q_step: The quantisation step, in 1/64 code values.
-        context: The context model.
-        tile_symbols: The symbols of each tile.
-    """
+    """Returns the latents section, given the symbols of each tile."""
     bodies = []
     for tile, symbols in zip(tiling.tiles, tile_symbols, strict=True):
         source = _EncodingSource(symbols.values, context)
@@ -270,21 +224,9 @@ ReadTile = Callable[[int, TileStream, Geometry, int, ContextModel, int], tuple[S
 def read_tile(
     number: int, stream: TileStream, geometry: Geometry, q_step: int, context: ContextModel, finest_level: int
 ) -> tuple[Symbols, Int32]:
-    """Decodes a tile with a complete stream.
-
-    Args:
-        number: The number of the tile.
-        stream: The tile stream.
-        geometry: The sizes of the tile.
-        q_step: The quantisation step, in 1/64 code values.
-        context: The context model.
-        finest_level: The finest decomposition level to decode.
-
-    Returns:
-        The symbols and the samples of the tile; see `codecs.wavelet.traversal.traverse`.
-
-    Raises:
-        CorruptError: The stream is invalid, or its symbols do not match their checks.
+    """Decodes a tile with a complete stream. Returns the symbols and the samples of the tile; see
+    `codecs.wavelet.traversal.traverse`. Raises CorruptError if the stream is invalid, or its
+    symbols do not match their checks.
     """
     reader = SymbolReader(stream, geometry.channels, context)
     symbols, samples = traverse(geometry, q_step, context, reader, finest_level)
@@ -308,25 +250,12 @@ def read_symbols(
     finest_level: int = 0,
     read: ReadTile = read_tile,
 ) -> tuple[tuple[TileSymbols, ...], Int32, Region]:
-    """Decodes the tiles that a region touches. Inverts `write_symbols`.
+    """Decodes the tiles that a region touches, or all, in parallel. Inverts `write_symbols`.
 
-    Args:
-        tiling: The tiling of the image.
-        q_step: The quantisation step, in 1/64 code values.
-        context: The context model.
-        body: The body of the latents section.
-        region: The region to decode; None for the complete image.
-        finest_level: The finest decomposition level to decode.
-        read: The function that decodes a tile. Tiles are decoded in parallel.
-
-    Returns:
-        The symbols of each of these tiles; their linear synthesis in units, int32 [C, H', W']; and
-        the region of the image that they cover. With a finest level above 0, the synthesis is the
-        low-pass band, whose samples are 2^finest_level pixels apart.
-
-    Raises:
-        CorruptError: The section is not valid.
-        TruncatedError: Nothing of the region is left.
+    Returns the symbols of each of these tiles; their linear synthesis in units, int32 [C, H', W'];
+    and the region of the image that they cover. With a finest level above 0, the synthesis is the
+    low-pass band, whose samples are 2^finest_level pixels apart. Raises CorruptError if the section
+    is not valid; TruncatedError if nothing of the region is left.
     """
     streams = body.tile_streams(len(tiling.tiles))
     wanted = Region(0, 0, tiling.height, tiling.width) if region is None else region
