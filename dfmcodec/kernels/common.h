@@ -2,7 +2,8 @@
  *
  * A kernel receives a `Call` and the struct of its arguments (interface.h). It does not depend on Python: module.c
  * fills the struct from Python arguments, and the browser fills it from JavaScript. interface.c checks the array
- * lengths that packaging/kernels/kernel_interface.py declares. A kernel checks all other lengths, and every index that the caller passes.
+ * lengths that packaging/kernels/kernel_interface.py declares. A kernel checks all other lengths, and every index that
+ * the caller passes.
  */
 #ifndef DFM_COMMON_H
 #define DFM_COMMON_H

@@ -32,6 +32,7 @@ from dfmcodec.threads import in_threads
 _VALUES = "the values of the correction network"
 _PER_UNIT = np.float32(2)  # 16-bit steps per unit
 _LIMITS = np.iinfo(np.int16).min, np.iinfo(np.int16).max
+_MANY_PIXELS = 16 << 20  # effort 1 iterates images up to here; the state between iterations takes 30 bytes per pixel
 
 
 class Change:
@@ -85,7 +86,7 @@ class Encoding:
     ) -> Encoding:
         """Returns the encoding of an image, with the shipped weights if no others are given."""
         tiling = Tiling.default(image.height, image.width, image.channels)
-        if len(tiling.tiles) > 1 and effort == EFFORT_LEVELS[1]:
+        if image.pixel_count > _MANY_PIXELS and effort == EFFORT_LEVELS[1]:
             effort = QUICK
         luma = Luma.REC_601 if tune is Tune.VISUAL and image.channels == CHANNELS else Luma.MEAN
         basis = ColourBasis(principal_chroma_angle(image.pixels, luma), luma)

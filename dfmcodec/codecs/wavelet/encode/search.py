@@ -180,11 +180,11 @@ def _after_sample(encoding: Encoding) -> Encoding:
 
 
 def _learned(job: Job, encoding: Encoding, estimator: Estimator, steps: StepSearch) -> SampleEstimate | None:
-    """Returns the estimate from a sample; None if the image is not large, takes only one iteration,
-    or has a sample that misses the target.
+    """Returns the estimate from a sample; None if the image is not large, its effort fits no
+    adaptation, or its sample misses the target.
     """
     is_large = job.image.pixel_count >= LEAST_PIXELS
-    if not is_large or not encoding.effort.is_iterated or steps.first_q_step < _FINEST_LEARNED:
+    if not is_large or not encoding.effort.adapted_after or steps.first_q_step < _FINEST_LEARNED:
         return None
     of_sample = _encoding(job, sample_of(job.image), encoding.effort)
     rough = Estimator.of(of_sample).rough_bytes(steps.first_q_step)

@@ -291,6 +291,7 @@ def test_a_file_that_does_not_decode_to_what_it_was_made_of_is_never_given(tiled
 
     iterated = iteration.iterate
     monkeypatch.setattr(wavelet_search, "iterate", wrong)
+    monkeypatch.setattr("dfmcodec.codecs.wavelet.encode.encoding._MANY_PIXELS", 0)
     with pytest.raises(dfmcodec.DfmError, match="does not decode to the image that the encoder computed"):
         dfmcodec.encode(tiled, quality=60, effort=1)
 
@@ -343,7 +344,7 @@ def test_an_interruption_before_the_first_file_gives_what_a_quick_iteration_find
     assert len(within.data) <= 4000
 
 
-def test_effort_1_makes_two_iterations_and_large_images_one(small):
+def test_effort_1_makes_two_iterations_and_one_of_very_large_images(small, monkeypatch):
     """The second one knows the tables of the first, and what filter and correction network leave to
     do.
     """
@@ -362,6 +363,8 @@ def test_effort_1_makes_two_iterations_and_large_images_one(small):
     assert costs[1] < 0.995 * costs[0]
 
     large = Image(np.zeros((16, 1536, 3), dtype=np.uint8))
+    assert Encoding.of(large, EFFORT_LEVELS[1]).effort == EFFORT_LEVELS[1]
+    monkeypatch.setattr("dfmcodec.codecs.wavelet.encode.encoding._MANY_PIXELS", 20_000)
     assert Encoding.of(large, EFFORT_LEVELS[1]).effort == QUICK
     assert Encoding.of(large, EFFORT_LEVELS[2]).effort == EFFORT_LEVELS[2]
     assert len(dfmcodec.encode(large, quality=75, effort=1).report.trace) == 1
