@@ -31,7 +31,7 @@ class Traits:
     code: int  # the number of the codec in the header
     options: tuple[str, ...] = ()  # the options that only this codec, or only some codecs, support
     automatic: Automatic | None = None  # when `auto` tries the codec; None for never
-    has_visual_tune: bool = False  # whether the codec supports the tune `visual`
+    has_visual_tune: bool = False  # whether `--tune visual` is possible where the codec is named; `auto` may fit it too
     default_target: str = "quality"  # the target if the user gives none
     is_named: bool = True  # whether `--model` accepts the name; otherwise a generative model selects the codec
 
