@@ -327,7 +327,7 @@ def read_codecs(path: Path) -> tuple[Codec, ...]:
     return codecs
 
 
-_MEASURING = ("dfmcodec", "jax", "numpy", "constriction", "pillow", "scikit-image", "scipy", "imagecodecs")
+_MEASURING = ("dfmcodec", "jax", "numpy", "pillow", "scikit-image", "scipy", "imagecodecs")
 
 
 def library_versions() -> dict[str, str]:

@@ -147,8 +147,8 @@ class CorrectionNetwork:
         return [field.name for field in fields(cls) if field.name != "layers"]
 
     def check_exact(self) -> None:
-        """Checks that weights are in -BYTE..BYTE, sums stay below 2^24, and sums times factors below
-        2^31. Raises DfmError otherwise.
+        """Raises DfmError unless weights are in -BYTE..BYTE, sums stay below 2^24, and sums times
+        factors below 2^31.
         """
         factors = self.lift_factors, *(layer.factors for layer in self.layers), self.bypass_factors
         for weights, of_outputs in zip(self._byte_arrays(), factors, strict=True):
