@@ -79,10 +79,8 @@ class Plan:
     curves: tuple[Curve, ...] = ()
 
     def codecs(self) -> list[Codec]:
-        """Returns the anchors.
-
-        Raises:
-            ConfigError: A codec is unknown, or the file of additional codecs is invalid.
+        """Returns the anchors. Raises ConfigError if a codec is unknown, or the file of additional
+        codecs is invalid.
         """
         return select(self.anchors, () if self.codecs_file is None else read_codecs(self.codecs_file))
 

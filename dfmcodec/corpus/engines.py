@@ -47,11 +47,8 @@ _LEAVE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 @dataclass(frozen=True)
 class Engine:
-    """Engine that processes shards.
-
-    Raises:
-        ConfigError: The engine is unknown, or the options contradict each other.
-        MissingPackageError: The package of the engine is not installed.
+    """Engine that processes shards. Raises ConfigError if the engine is unknown, or the options
+    contradict each other, and MissingPackageError if the package of the engine is not installed.
     """
 
     name: str  # "local", "dask", or `module:factory` of an executor of `concurrent.futures`

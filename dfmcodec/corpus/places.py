@@ -43,11 +43,8 @@ def _place(text: str) -> str:
 
 def followed(name: str, table: str, places: Sequence[str], skips_links: bool = False) -> str:
     """Returns the path or URL to read for a name in a table. A relative path starts at the folder
-    of the table.
-
-    Raises:
-        ImageError: The name is not in a place of `places_of`, or leads there over a symbolic link
-            that is to be skipped.
+    of the table. Raises ImageError if the name is not in a place of `places_of`, or leads there
+    over a symbolic link that is to be skipped.
     """
     scheme = scheme_of(name)
     if scheme is not None:

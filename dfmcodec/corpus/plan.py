@@ -33,10 +33,8 @@ class Plan:
     lists_sha256: str  # of all lists, in hexadecimal
 
     def list_of(self, store: Store, number: int) -> list[Item]:
-        """Reads the items of a shard.
-
-        Raises:
-            DfmError: The list was not written for this job, or is damaged.
+        """Reads the items of a shard. Raises DfmError if the list was not written for this job, or
+        is damaged.
         """
         name = record_name(number, LIST)
         data = store.read(name) or b""
@@ -51,10 +49,8 @@ class Plan:
 
 
 def read_plan(store: Store) -> Plan | None:
-    """Reads the plan of a store; returns None if there is none.
-
-    Raises:
-        ConfigError: The plan is invalid, or the list of its last shard is missing.
+    """Reads the plan of a store; returns None if there is none. Raises ConfigError if the plan is
+    invalid, or the list of its last shard is missing.
     """
     data = store.read(PLAN)
     if data is None:
@@ -157,10 +153,8 @@ def make_plan(
 
 
 def _plan_of(store: Store, job: Job) -> Plan | None:
-    """Returns the plan of a job; None if the store has no plan.
-
-    Raises:
-        ConfigError: The plan is invalid, or is for another job; the message says how they differ.
+    """Returns the plan of a job; None if the store has no plan. Raises ConfigError if the plan is
+    invalid, or is for another job; the message says how they differ.
     """
     plan = read_plan(store)
     if plan is None:

@@ -53,10 +53,8 @@ class Sources:
 
     @classmethod
     def of(cls, named: Sequence[str], recursive: bool, skips_links: bool = False) -> Sources:
-        """Determines the form from the extensions. Local paths become absolute.
-
-        Raises:
-            ConfigError: There are no sources, or they have several forms.
+        """Determines the form from the extensions. Local paths become absolute. Raises ConfigError
+        if there are no sources, or they have several forms.
         """
         forms = {_FORM_OF_SUFFIX.get(PurePosixPath(name).suffix.lower(), FILES) for name in named}
         if len(forms) != 1:

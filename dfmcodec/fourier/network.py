@@ -33,10 +33,7 @@ _BLOCK_FLOATS = 1 << 23  # maximum number of intermediate values in a block
 @dataclass(frozen=True)
 class CoordinateArchitecture:
     """Architecture of the published network: x in [0,1)^2 -> `depth` Fourier layers of `width` ->
-    `channels`.
-
-    Raises:
-        ConfigError: A value exceeds the range of the file format.
+    `channels`. Raises ConfigError if a value exceeds the range of the file format.
     """
 
     channels: int  # the number of outputs of the last layer, 1 (gray) or 3 (RGB)
@@ -134,10 +131,8 @@ def block_shape(architecture: CoordinateArchitecture, height: int, width: int) -
 
 
 def check_multiply_adds(each: int, positions: int, limit: int) -> None:
-    """Raises an error for a network that takes too long, before it is evaluated.
-
-    Raises:
-        LimitError: The multiply-adds of each position exceed the limit for all positions.
+    """Raises an error for a network that takes too long, before it is evaluated. Raises LimitError
+    if the multiply-adds of each position exceed the limit for all positions.
     """
     if each * positions > limit:
         msg = (

@@ -53,9 +53,7 @@ _BATCH_IMAGES = 256  # maximum images that are encoded at a time
 @dataclass(frozen=True)
 class GenerativeArchitecture:
     """The architecture of a generative model: all that rebuilds it except for its parameters.
-
-    Raises:
-        ConfigError: A value is out of range.
+    Raises ConfigError if a value is out of range.
     """
 
     height: int  # of the training images, in pixels
@@ -164,10 +162,8 @@ def _layer_sums(parameters: Parameters, prefix: str, x: Array, xp: ModuleType) -
 
 
 def checked_network(parameters: Parameters, prefix: str, x: Float32) -> Float32:
-    """Evaluates `network` in NumPy, for parameters from outside.
-
-    Raises:
-        CorruptError: A value is NaN or beyond `MAX_MAGNITUDE`, so hosts could give other results.
+    """Evaluates `network` in NumPy, for parameters from outside. Raises CorruptError if a value is
+    NaN or beyond `MAX_MAGNITUDE`, so hosts could give other results.
     """
     outputs = x
     with np.errstate(over="ignore", invalid="ignore"):

@@ -152,10 +152,8 @@ class GridNetwork:
 
     def check_exact(self) -> None:
         """Checks that float32 computes `outputs` exactly, in any order of sums and with any weight
-        deltas within `LIMITS`.
-
-        Raises:
-            DfmError: A value is not an integer or is too large, or a sum may become too large.
+        deltas within `LIMITS`. Raises DfmError if a value is not an integer or is too large, or a
+        sum may become too large.
         """
         for name, limit in self.LIMITS.items():
             numbers = getattr(self, name)

@@ -79,10 +79,8 @@ class Quantizer:
         return symbols
 
     def common_index_for(self, weights: Float32, budget_bytes: float) -> int:
-        """Returns the finest common index whose estimated file size fits the budget.
-
-        Raises:
-            TargetUnreachableError: Not even the coarsest index fits.
+        """Returns the finest common index whose estimated file size fits the budget. Raises
+        TargetUnreachableError if not even the coarsest index fits.
         """
 
         def fits(common: int) -> bool:

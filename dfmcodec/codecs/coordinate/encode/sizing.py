@@ -53,10 +53,7 @@ def choose_architecture(
 
 def ladder(config: EncoderConfig, image: Image) -> list[CoordinateArchitecture]:
     """Returns networks of growing size for a PSNR target, each about twice as large as the one
-    before.
-
-    Raises:
-        ConfigError: Decoders would reject all such networks for this image.
+    before. Raises ConfigError if decoders would reject all such networks for this image.
     """
     return _candidates(config, image, _LADDER)
 

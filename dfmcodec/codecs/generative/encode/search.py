@@ -317,10 +317,8 @@ class _LmbdaSearch(Search[int, _Code]):
 
 
 def fit_code(job: Job) -> Outcome:
-    """Finds the code of an image under the generative model of a job.
-
-    Raises:
-        TargetUnreachableError: The target cannot be met.
+    """Finds the code of an image under the generative model of a job. Raises TargetUnreachableError
+    if the target cannot be met.
     """
     assert job.generator is not None
     watch = Watch(job)

@@ -39,11 +39,9 @@ class _Reader:
     losses: list[Wavefront] | None  # receives the first wavefront that cannot be decoded; None to raise errors
 
     def symbols(self, front: Wavefront, choice: GridChoice) -> Symbols:
-        """Returns the symbols of a wavefront, int32 [N].
-
-        Raises:
-            FormatError: The wavefront cannot be decoded, and there is no list of losses.
-            EndOfSymbols: The wavefront cannot be decoded, and the list of losses received it.
+        """Returns the symbols of a wavefront, int32 [N]. Raises FormatError if the wavefront cannot
+        be decoded, and there is no list of losses, and EndOfSymbols if the wavefront cannot be
+        decoded, and the list of losses received it.
         """
         try:
             decoded = self.stream.decode_each(choice.table, grid_tables()) * choice.sign + choice.middle
