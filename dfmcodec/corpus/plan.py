@@ -6,14 +6,14 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from dfmcodec import __version__
 from dfmcodec.corpus.forms.parquet import row_count
 from dfmcodec.corpus.job import Job
 from dfmcodec.corpus.outputs import PlannedShard, planned_shards
-from dfmcodec.corpus.sources import FILES, FORMS, LIST, RECORDS, TAR, Item, Sources, record_name
+from dfmcodec.corpus.sources import FILES, FORMS, LIST, RECORDS, TAR, Item, record_name, shards_of
 from dfmcodec.corpus.store import Store
 from dfmcodec.errors import ConfigError, DfmError, OutputError
 
@@ -113,12 +113,7 @@ def make_plan(
     if plan is not None and keeps_lists:
         return plan
     key = store.key if job.form == FILES else str
-    shards = Sources(job.sources, job.recursive, job.source_form, job.skips_links).shards(
-        job.shard_size,
-        is_wanted,
-        lambda name: key(target_name(name)),
-        lambda source: row_count(job, source),
-    )
+    shards = shards_of(job, is_wanted, lambda name: key(target_name(name)), partial(row_count, job))
     find = _finder(store, job)
     digest, numbers, images = hashlib.sha256(), 0, 0
     for shard in planned_shards(job, shards, key, target_name):
