@@ -16,15 +16,10 @@ _URL = re.compile(r"([^:/]+)://([^/]*)(/?.*)", re.DOTALL)
 
 
 def places_of(named: Sequence[str]) -> tuple[str, ...]:
-    """Converts places named by the user: folders become absolute, URLs are checked.
-
-    Args:
-        named: Folders, schemes such as `https://`, hosts such as `https://example.org/`, or longer
-            prefixes that end at a slash.
-
-    Raises:
-        ConfigError: A scheme is not allowed.
-        MissingPackageError: A scheme needs a package that is not installed.
+    """Converts places named by the user: folders become absolute; schemes such as `https://`, hosts
+    such as `https://example.org/`, and longer prefixes that end at a slash are checked. Raises
+    ConfigError if a scheme is not allowed, and MissingPackageError if it needs a package that is
+    not installed.
     """
     return tuple(map(_place, named))
 

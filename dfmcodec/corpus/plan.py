@@ -91,23 +91,17 @@ def _is_sound(plan: Plan) -> bool:
 def make_plan(
     store: Store, job: Job, is_wanted: Callable[[str], bool], target_name: Callable[[str], str], keeps_lists: bool
 ) -> Plan:
-    """Writes the plan of a job, or returns the existing plan if it is for the same job.
+    """Writes the plan of a job, or returns the existing plan if it is for the same job; with
+    `keeps_lists` without comparing its lists with the sources. `is_wanted` indicates whether a file
+    of a folder is an image, and `target_name` returns the name of an output, both for the name of a
+    file.
 
     Before a plan is written, none of its outputs may exist. Outputs are written after the plan. If
     an output exists, the plan is therefore read again, because another worker may have written both
     in the meantime.
 
-    Args:
-        store: The store for the outputs.
-        job: The job.
-        is_wanted: Indicates whether a file of a folder is an image, by its name.
-        target_name: Returns the name of an output for the name of a file.
-        keeps_lists: Whether an existing plan is used without comparing its lists with the sources.
-
-    Raises:
-        ConfigError: The existing plan is for another job.
-        OutputError: There is no plan, but an output of it.
-        DfmError: There are no images, or a source or the store cannot be used.
+    Raises ConfigError if the existing plan is for another job; OutputError if there is no plan, but
+    an output of it; DfmError if there are no images, or a source or the store cannot be used.
     """
     plan = _plan_of(store, job)
     if plan is not None and keeps_lists:

@@ -61,14 +61,10 @@ def shards_of(
     job: Job, is_wanted: Callable[[str], bool], output_of: Callable[[str], str], rows_of: Callable[[str], int]
 ) -> Iterator[list[Item]]:
     """Splits the sources of a job into shards, in order. A tar is one shard, and no shard contains
-    rows of two Parquet files. A source named twice is used once. Raises DfmError if a source is
-    missing or cannot be read, and ConfigError if a pattern expands to too many names.
-
-    Args:
-        job: The job.
-        is_wanted: Indicates whether a file of a folder is used, by its name.
-        output_of: Returns the name of the output for the name of a file.
-        rows_of: Returns the number of rows of a Parquet file.
+    rows of two Parquet files. A source named twice is used once. `is_wanted` indicates whether a
+    file of a folder is used, and `output_of` returns the name of its output, both by its name;
+    `rows_of` returns the number of rows of a Parquet file. Raises DfmError if a source is missing
+    or cannot be read, and ConfigError if a pattern expands to too many names.
     """
     if job.source_form == FILES:
         items = iter(_distinct(_files(job, is_wanted), output_of))

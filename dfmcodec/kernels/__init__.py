@@ -74,11 +74,8 @@ def share_memory() -> bool:
 
 
 def by_kernels(compiled_form: Callable[P, T]) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Decorates a NumPy function.
-
-    Args:
-        compiled_form: The function that is called instead, with the same arguments, if there are
-            kernels.
+    """Decorates a NumPy function. If there are kernels, `compiled_form` is called instead, with the
+    same arguments.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:

@@ -118,19 +118,9 @@ class GenerativeModel:
         return self.paint_at(codes, np.arange(height) / height, np.arange(width) / width)
 
     def paint_at(self, codes: Float32, x2: Float64, x1: Float64, bit_depth: int = 8) -> Pixels:
-        """Renders the images of codes at a grid of positions.
-
-        Args:
-            codes: float32 [N, code_dim].
-            x2: The vertical positions, float64 [R]; the image spans [0, 1).
-            x1: The horizontal positions, float64 [C].
-            bit_depth: The bits per sample of the result, 8 or 16.
-
-        Returns:
-            uint8 or uint16 [N, R, C, channels].
-
-        Raises:
-            CorruptError: See `network.checked_network`.
+        """Renders the images of codes, float32 [N, code_dim], at a grid of vertical and horizontal
+        positions, float64 [R] and [C]; the image spans [0, 1). Returns uint8 or uint16 [N, R, C,
+        channels]. Raises CorruptError as in `network.checked_network`.
         """
         arch = self.architecture
         images = np.empty((len(codes), len(x2), len(x1), arch.channels), np.uint8 if bit_depth == 8 else np.uint16)

@@ -198,12 +198,10 @@ def sines(phases: Any, xp: ModuleType) -> Any:
 
 
 def correction_outputs(network: CorrectionNetwork, features: Any, constants: Any, xp: ModuleType) -> Any:
-    """Evaluates the correction network. Returns residuals in 2^-12 quantisation steps, int32
-    [rows', columns', CELL_SAMPLES], with `reach` - 1 fewer cells on each side.
-
-    Args:
-        features: The `cell_features`, int8 [rows, columns, FEATURES].
-        constants: `CorrectionNetwork.first_constants` of the step, int32 [width].
+    """Evaluates the correction network from `cell_features`, int8 [rows, columns, FEATURES], and
+    `CorrectionNetwork.first_constants` of the step, int32 [width]. Returns residuals in 2^-12
+    quantisation steps, int32 [rows', columns', CELL_SAMPLES], with `reach` - 1 fewer cells on each
+    side.
     """
     h = _scaled(_products(features, network.lift, xp), network.lift_factors, SUM_SHIFT) + constants[None, None]
     quarter = 1 << (TURN_BITS - 2)

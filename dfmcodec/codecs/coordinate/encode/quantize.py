@@ -106,16 +106,9 @@ class Quantizer:
         return short + 1 if short < FINEST_INDEX else None
 
     def settle(self, weights: Float32, step_indices: tuple[int, ...], budget_bytes: int) -> QuantizedNetwork:
-        """Quantises with step sizes near the given ones, so that the written file fits the budget
-        and fills it. It changes as few step sizes as possible.
-
-        Args:
-            weights: float32 [weight_count].
-            step_indices: The initial step index of each layer.
-            budget_bytes: The maximum size of the file, without ancillary data.
-
-        Raises:
-            TargetUnreachableError: No step sizes fit.
+        """Quantises weights, float32 [weight_count], with step sizes near those of the given
+        indices, so that the written file without ancillary data fits the budget and fills it.
+        Changes as few step sizes as possible. Raises TargetUnreachableError if no step sizes fit.
         """
 
         def real_bytes(indices: tuple[int, ...]) -> int:
