@@ -82,12 +82,8 @@ class _Candidate:
 
 
 class CodeSearch:
-    """Quantised codes of one image, at any trade-off between rate and distortion.
-
-    Args:
-        model: The generative model.
-        image: The image, of the model's size, uint8 [H, W, C].
-        visible: The visible pixels, bool [H, W]; None for all.
+    """Quantised codes of one image of the model's size, uint8 [H, W, C], at any trade-off between
+    rate and distortion. `visible` are the visible pixels, bool [H, W]; None for all.
     """
 
     def __init__(self, model: GenerativeModel, image: UInt8, visible: npt.NDArray[np.bool_] | None = None) -> None:
