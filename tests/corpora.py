@@ -20,7 +20,7 @@ from dfmcodec.corpus.jobs import Part, Progress, open_shards, progress
 from dfmcodec.corpus.places import places_of
 from dfmcodec.corpus.plan import Plan, make_plan
 from dfmcodec.corpus.shards import Shard, ShardResult
-from dfmcodec.corpus.sources import Sources
+from dfmcodec.corpus.sources import absolute_sources
 from dfmcodec.corpus.store import Store
 from dfmcodec.corpus.tasks import encode_settings, task_of
 from dfmcodec.search.config import EncoderConfig
@@ -76,10 +76,10 @@ def pack_job(
     skips_links: bool = False,
 ) -> Job:
     """A job that packs."""
-    found = Sources.of([str(source) for source in sources], recursive=True)
+    named, source_form = absolute_sources([str(source) for source in sources])
     followed = places_of([str(place) for place in places])
-    form = form or found.form
-    return Job("pack", {}, found.named, True, found.form, form, column, followed, size, skips_links)
+    form = form or source_form
+    return Job("pack", {}, named, True, source_form, form, column, followed, size, skips_links)
 
 
 def encode_job(*sources: Path | str, form: str | None = None, size: int = 3, **config: Any) -> Job:
@@ -93,8 +93,8 @@ def encode_job(*sources: Path | str, form: str | None = None, size: int = 3, **c
         keeps_extension=False,
         skips_larger=False,
     )
-    found = Sources.of([str(source) for source in sources], recursive=True)
-    return Job("encode", settings, found.named, True, found.form, form or found.form, None, (), size, False)
+    named, source_form = absolute_sources([str(source) for source in sources])
+    return Job("encode", settings, named, True, source_form, form or source_form, None, (), size, False)
 
 
 def planned(store: Store, job: Job, keeps_lists: bool = False) -> Plan:

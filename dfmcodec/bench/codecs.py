@@ -286,9 +286,7 @@ ANCHORS: tuple[Codec, ...] = (
 
 def select(names: Sequence[str], added: tuple[Codec, ...] = ()) -> list[Codec]:
     """Returns the codecs with the given names, of `ANCHORS` and of added ones, in this order.
-
-    Raises:
-        ConfigError: A name is unknown or given twice.
+    Raises ConfigError if a name is unknown or given twice.
     """
     known = {codec.name: codec for codec in (*ANCHORS, *added)}
     for name in names:
@@ -302,11 +300,8 @@ def select(names: Sequence[str], added: tuple[Codec, ...] = ()) -> list[Codec]:
 
 
 def read_codecs(path: Path) -> tuple[Codec, ...]:
-    """Runs a Python file and returns its list `CODECS`.
-
-    Raises:
-        DfmError: The file cannot be read.
-        ConfigError: The file raises an error or has no such list.
+    """Runs a Python file and returns its list `CODECS`. Raises DfmError if the file cannot be read,
+    and ConfigError if the file raises an error or has no such list.
     """
     read_file(path)  # gives a better error message than the import
     spec = importlib.util.spec_from_file_location(f"dfmcodec_bench_{path.stem}", path)
@@ -327,7 +322,7 @@ def read_codecs(path: Path) -> tuple[Codec, ...]:
     return codecs
 
 
-_MEASURING = ("dfmcodec", "jax", "numpy", "constriction", "pillow", "scikit-image", "scipy", "imagecodecs")
+_MEASURING = ("dfmcodec", "jax", "numpy", "pillow", "scikit-image", "scipy", "imagecodecs")
 
 
 def library_versions() -> dict[str, str]:

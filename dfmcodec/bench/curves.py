@@ -58,10 +58,8 @@ def read_curves(
     paths: Iterable[Path], image_names: Mapping[Path, str], taken_labels: Iterable[str]
 ) -> tuple[Curve, ...]:
     """Reads the curves of all codecs in all tables. Names of images are those of the run, by path.
-    The file name is added to labels that are taken.
-
-    Raises:
-        ConfigError: A table is invalid; the message gives the line.
+    The file name is added to labels that are taken. Raises ConfigError if a table is invalid; the
+    message gives the line.
     """
     spellings = _spellings(image_names)
     tables: dict[Path, _Points] = {}

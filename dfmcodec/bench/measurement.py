@@ -114,10 +114,8 @@ class Measurement:
 
     @classmethod
     def from_json(cls, text: str) -> Measurement:
-        """Parses the result of `to_json`.
-
-        Raises:
-            ValueError, KeyError, TypeError: The text is not such a result.
+        """Parses the result of `to_json`. Raises ValueError, KeyError or TypeError if the text is
+        not such a result.
         """
         names = {key: name for name, key in _RECORDED_KEYS.items()}
         values = {names.get(key, key): value for key, value in json.loads(text).items()}

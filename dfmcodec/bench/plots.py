@@ -42,16 +42,10 @@ class _Line:
 def mean_curves(
     summaries: Sequence[TargetSummary], labels: dict[str, str], metric: str, given: Sequence[Curve] = ()
 ) -> str | None:
-    """Plots the mean of a metric over images as SVG, with a line for each codec and a point for
-    each target. Returns None if no codec has two points.
-
-    A codec has no point at a target that it does not reach for every image.
-
-    Args:
-        summaries: Targets that differ only in the rate.
-        labels: Labels of codecs by name, dfm first.
-        metric: One of `METRICS`.
-        given: Curves from tables, for PSNR only.
+    """Plots the mean of a metric of `METRICS` over images as SVG, with a line for each codec and a
+    point for each target that it reaches for every image. Returns None if no codec has two points.
+    Targets differ only in the rate, `labels` of codecs have dfm first, and `given` curves from
+    tables are shown for PSNR only.
     """
     lines = [_Line(label, mean_curve(summaries, name, metric)) for name, label in labels.items()]
     if metric == PSNR.name:

@@ -29,7 +29,6 @@ from dfmcodec.image import Image
 from dfmcodec.image.read_image import IMAGE_SUFFIXES, read_image
 from dfmcodec.processes import run_jobs
 
-_ANCHORS = "anchors"
 _MEASURES = 2  # increased when a measure changes, to invalidate cached figures
 
 
@@ -79,23 +78,10 @@ class Plan:
     curves: tuple[Curve, ...] = ()
 
     def codecs(self) -> list[Codec]:
-        """Returns the anchors.
-
-        Raises:
-            ConfigError: A codec is unknown, or the file of additional codecs is invalid.
+        """Returns the anchors. Raises ConfigError if a codec is unknown, or the file of additional
+        codecs is invalid.
         """
         return select(self.anchors, () if self.codecs_file is None else read_codecs(self.codecs_file))
-
-
-@dataclass(frozen=True)
-class BenchProgress:
-    """Progress of a run, in cells of image, target and codec."""
-
-    done: int  # cells measured, found in the cache, or failed
-    cells: int
-    seconds: float
-    seconds_left: float | None  # estimated from the mean time of each codec's cells; None if unknown
-    what: str  # last finished job
 
 
 @dataclass(frozen=True)
@@ -137,32 +123,24 @@ class _JobResult:
 
     measurements: Sequence[Measurement]
     failures: Sequence[Failure]
-    is_fresh: bool  # some cells were not in the cache
-    seconds: float
     cache_problem: str | None = None  # why a measurement was not cached
 
 
 def run(
     plan: Plan,
-    on_progress: Callable[[BenchProgress], None] = lambda progress: None,
+    on_done: Callable[[int], None] = lambda cells: None,
     on_notice: Callable[[str], None] = lambda notice: None,
 ) -> Comparison:
-    """Runs a comparison. Failures do not stop the remaining measurements.
-
-    Args:
-        plan: The plan of the comparison.
-        on_progress: Called after each job.
-        on_notice: Called with notices of skipped files, and once if measurements are not cached.
-
-    Raises:
-        ConfigError: The plan names an unknown codec.
+    """Runs a comparison. Failures do not stop the remaining measurements. Calls `on_done` after
+    each job with its number of cells, of image, target and codec, and `on_notice` with notices of
+    skipped files, and once if measurements are not cached. Raises ConfigError for unknown codecs.
     """
     started = time.perf_counter()
     needs = [(codec, codec.missing()) for codec in plan.codecs()]
     images, failures = find_images(plan.paths, on_notice)
     failures += [Failure.of(codec.name, f"left out because it needs {need}") for codec, need in needs if need]
     anchors = [codec for codec, need in needs if not need]
-    collector = _Collector(plan, anchors, len(images), on_progress, on_notice)
+    collector = _Collector(plan, anchors, on_done, on_notice)
     first = [_Job(image, DFM, (target,)) for image in images for target in plan.targets]
     run_jobs(partial(_perform, plan), first, plan.processes, collector.take)
     names, order = [image.name for image in images], [DFM, *plan.anchors]
@@ -188,35 +166,29 @@ def run(
 
 class _Collector:
     """Collector of results. It creates the jobs of anchors when all file sizes of dfm are known for
-    an image, and estimates the remaining time from the mean times of cells of dfm and of anchors.
+    an image.
     """
 
     def __init__(
         self,
         plan: Plan,
         anchors: list[Codec],
-        images: int,
-        on_progress: Callable[[BenchProgress], None],
+        on_done: Callable[[int], None],
         on_notice: Callable[[str], None],
     ) -> None:
         self.measurements: list[Measurement] = []
         self.failures: list[Failure] = []
         self._plan, self._anchors = plan, anchors
-        self._on_progress, self._on_notice = on_progress, on_notice
+        self._on_done, self._on_notice = on_done, on_notice
         self._is_kept = True  # all measurements were cached so far
         self._dfm_bytes: dict[str, dict[Target, int | None]] = defaultdict(dict)  # image name -> sizes of dfm's files
-        dfm_cells = images * len(plan.targets)
-        self._remaining = {DFM: dfm_cells, _ANCHORS: dfm_cells * len(anchors)}
-        self._cells = sum(self._remaining.values())
-        self._fresh, self._seconds = dict.fromkeys(self._remaining, 0), dict.fromkeys(self._remaining, 0.0)
-        self._started = time.perf_counter()
 
     def take(self, job: _Job, result: _JobResult | None) -> list[_Job]:
         """Stores the result of a job, None if its process died, and returns further jobs."""
-        result = result or _JobResult((), (Failure.of(job.what, "the process died"),), True, 0.0)
+        result = result or _JobResult((), (Failure.of(job.what, "the process died"),))
         self.measurements += result.measurements
         self.failures += result.failures
-        self._report(job, result)
+        self._on_done(len(job.targets))
         if self._is_kept and result.cache_problem is not None:
             self._is_kept = False
             self._on_notice(f"measurements are not kept: {result.cache_problem}")
@@ -228,27 +200,9 @@ class _Collector:
         if len(sizes) < len(self._plan.targets):
             return []
         limits = {target: size for target, size in sizes.items() if size is not None}
-        self._remaining[_ANCHORS] -= len(self._anchors) * (len(sizes) - len(limits))
+        self._on_done(len(self._anchors) * (len(sizes) - len(limits)))
         anchors = self._anchors if limits else ()
         return [_Job(job.source, codec.name, tuple(limits), tuple(limits.values())) for codec in anchors]
-
-    def _report(self, job: _Job, result: _JobResult) -> None:
-        """Counts the cells of a job and reports the progress."""
-        kind = DFM if job.codec == DFM else _ANCHORS
-        self._remaining[kind] -= len(job.targets)
-        if result.is_fresh:
-            self._seconds[kind] += result.seconds
-            self._fresh[kind] += len(job.targets)
-        done = self._cells - sum(self._remaining.values())
-        elapsed_s = time.perf_counter() - self._started
-        self._on_progress(BenchProgress(done, self._cells, elapsed_s, self._seconds_left(), job.what))
-
-    def _seconds_left(self) -> float | None:
-        left = {kind: cells for kind, cells in self._remaining.items() if cells}
-        if not all(self._fresh[kind] for kind in left):
-            return None
-        means = {kind: self._seconds[kind] / self._fresh[kind] for kind in left}
-        return sum(cells * means[kind] for kind, cells in left.items()) / self._plan.processes
 
 
 def find_images(
@@ -348,23 +302,19 @@ _Cell = tuple[dict[str, Any], Target, Callable[[], Measurement]]
 
 def _perform(plan: Plan, job: _Job) -> _JobResult:
     """Measures the cells of a job. An exception becomes a failure."""
-    started = time.perf_counter()
     cache = Cache(plan.cache_folder)
-    is_fresh = False
     measurements = []
     failures = []
     try:
         for decisive, target, measure in _dfm_cell(job) if job.codec == DFM else _anchor_cells(plan, job):
             measurement = cache.get(decisive)
             if measurement is None:
-                is_fresh = True
                 measurement = measure()
                 cache.put(decisive, measurement)
             measurements.append(replace(measurement, image_name=job.source.name, target=target))
     except Exception as error:  # one invalid image does not stop the rest
-        is_fresh = True
         failures.append(Failure.of(job.what, _message(error)))
-    return _JobResult(measurements, failures, is_fresh, time.perf_counter() - started, cache.problem)
+    return _JobResult(measurements, failures, cache.problem)
 
 
 def _message(error: Exception) -> str:

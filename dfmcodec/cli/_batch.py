@@ -210,17 +210,6 @@ class _Run:
         return ", ".join(parts)
 
 
-def _warn_about_slow_coder(quiet: bool) -> None:
-    """Warns once per run if symbols are coded one by one in Python."""
-    from dfmcodec.entropy.range_coders import is_slow
-
-    if not quiet and is_slow():
-        notify(
-            "without compiled kernels and constriction, entropy coding takes about a second for 300,000 pixels; "
-            "pip install constriction helps"
-        )
-
-
 def run(work: Work, options: RunOptions) -> None:
     """Performs the tasks of all inputs, reports each one, and ends the command. The exit code is 5
     if some of several tasks failed or missed their target, 1 if the only one failed, 4 if it missed
@@ -234,7 +223,6 @@ def run(work: Work, options: RunOptions) -> None:
     listed = None if options.files_from is None else options.files_from.path
     check_outputs_apart({"--report": options.report_path}, [*options.sources, listed, options.generator])
     with report_file(options.report_path, work.settings, options.dry_run) as report:
-        _warn_about_slow_coder(options.quiet)
         this = _Run(inputs, work, options, report)
         this.perform()
     if not options.quiet:

@@ -37,11 +37,9 @@ def read_source(source: Path) -> bytes:
 
 
 def image_source(path: Path) -> Source:
-    """Opens an image file or standard input. A file on disk is not read yet.
-
-    Raises:
-        DfmError: The file cannot be opened.
-        ImageError: The source is a pipe, and its contents are not an image or too long.
+    """Opens an image file or standard input. A file on disk is not read yet. Raises DfmError if the
+    file cannot be opened, and ImageError if the source is a pipe, and its contents are not an image
+    or too long.
     """
     from dfmcodec.image.source import Source
 
@@ -75,11 +73,9 @@ def standard_input() -> BinaryIO:
 
 
 def read_generator(path: Path | None) -> GenerativeModel | None:
-    """Reads the generative model of --generator; returns None without the option.
-
-    Raises:
-        ConfigError: The path is a device or a pipe, which can be read only once.
-        FormatError: The file is not a generative model.
+    """Reads the generative model of --generator; returns None without the option. Raises
+    ConfigError if the path is a device or a pipe, which can be read only once, and FormatError if
+    the file is not a generative model.
     """
     if path is None:
         return None
@@ -99,10 +95,8 @@ def _read_generator_once(path: Path, _state: tuple[int, int] | None) -> Generati
 
 
 def decode_file(data: bytes, model: GenerativeModel | None, max_pixels: int, max_multiply_adds: int) -> Image:
-    """Decodes a file within the limits of a command.
-
-    Raises:
-        FormatError: The file is not readable.
+    """Decodes a file within the limits of a command. Raises FormatError if the file is not
+    readable.
     """
     from dfmcodec.codecs.decode import DecodeRequest, decode_image
 

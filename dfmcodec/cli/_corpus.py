@@ -234,13 +234,13 @@ class CorpusRun:
     def _job(self, task: str, settings: dict[str, Any], shard_size: int) -> Job:
         from dfmcodec.corpus.job import Job
         from dfmcodec.corpus.places import places_of
-        from dfmcodec.corpus.sources import PARQUET, Sources
+        from dfmcodec.corpus.sources import PARQUET, absolute_sources
 
         named = [str(source) for source in self.sources]
         if self.files_from is not None:
             named += listed_names(self.files_from)
-        sources = Sources.of(named, self.recursive, self.skips_links)
-        if self.column is not None and sources.form != PARQUET:
+        sources, source_form = absolute_sources(named)
+        if self.column is not None and source_form != PARQUET:
             msg = "--column is for Parquet sources, whose names end in .parquet"
             raise ConfigError(msg)
         if self.places and self.column is None:
@@ -249,10 +249,10 @@ class CorpusRun:
         return Job(
             task,
             settings,
-            sources.named,
+            sources,
             self.recursive,
-            sources.form,
-            self.form or sources.form,
+            source_form,
+            self.form or source_form,
             self.column,
             places_of(self.places),
             self.shard_size or shard_size,

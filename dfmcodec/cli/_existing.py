@@ -51,10 +51,8 @@ class Decision:
         return self.action is Action.REPLACE and bool(self.why)
 
     def checked(self, target: Path, data: bytes) -> bool:
-        """Returns whether an existing file may be replaced by the given contents.
-
-        Raises:
-            OutputError: The existing file may be a source, and its contents differ.
+        """Returns whether an existing file may be replaced by the given contents. Raises
+        OutputError if the existing file may be a source, and its contents differ.
         """
         if self.action is Action.REPLACE_IDENTICAL:
             try:

@@ -65,11 +65,7 @@ def _source(value: Any) -> Path:
 
 
 def fraction(text: str) -> float:
-    """Parses a number or a percentage: 0.18 or 18%.
-
-    Raises:
-        ValueError: The text is neither.
-    """
+    """Parses a number or a percentage: 0.18 or 18%. Raises ValueError if the text is neither."""
     text = text.strip()
     return float(text[:-1]) / 100 if text.endswith("%") else float(text)
 

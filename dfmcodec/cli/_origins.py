@@ -229,10 +229,8 @@ class _Record:
 
 
 def _read_row(folder: Path, row: dict[str, Any]) -> tuple[str, Origin]:
-    """Reads a row, which is untrusted.
-
-    Raises:
-        ValueError, KeyError, TypeError: The row is invalid.
+    """Reads a row, which is untrusted. Raises ValueError, KeyError or TypeError if the row is
+    invalid.
     """
     values = {field.name: row[field.name] for field in fields(Origin)}
     texts = [row["output"], values["source"], values["status"]]

@@ -65,10 +65,10 @@ class FilesBar:
             layout = _UNCOUNTED_FORMAT if total is None else _FILES_FORMAT
             self._bar = _bar(total=total, bar_format=layout, smoothing=0.05)
 
-    def done(self) -> None:
-        """Counts a file as finished."""
+    def done(self, files: int = 1) -> None:
+        """Counts files as finished."""
         if self._bar is not None:
-            self._bar.update()
+            self._bar.update(files)
 
     def left_out(self) -> None:
         """Removes a file that needs no work from the total, so that the remaining time is that of

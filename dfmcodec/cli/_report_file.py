@@ -59,11 +59,8 @@ class ReportFile:
     or empty.
 
     A row contains the state of its source when it was read, and the settings, so that outdated
-    outputs are recognised.
-
-    Raises:
-        ConfigError: The extension is unknown, or the file is not such a report.
-        OutputError: The file cannot be written.
+    outputs are recognised. Raises ConfigError if the extension is unknown, or the file is not such
+    a report, and OutputError if the file cannot be written.
     """
 
     def __init__(self, path: Path, settings: str, is_read_only: bool = False) -> None:

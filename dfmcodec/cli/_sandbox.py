@@ -75,11 +75,8 @@ def check_available() -> None:
 
 def call(function: Callable[[], Answer], limits: Limits) -> Answer:
     """Calls a picklable function that uses only one thread in a separate process with limits.
-
-    Raises:
-        DfmError: The function raised it, or the process died.
-        LimitError: The processor time is exhausted.
-        MemoryError: The memory is exhausted.
+    Raises DfmError if the function raised it, or the process died; LimitError if the processor time
+    is exhausted; MemoryError if the memory is exhausted.
     """
     keep_current_folder_out()
     context = get_context("spawn")

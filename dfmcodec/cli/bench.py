@@ -6,6 +6,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -17,18 +18,16 @@ from dfmcodec.cli import _options
 from dfmcodec.cli._common import echo, notify
 from dfmcodec.cli._failure import SOME_FAILED
 from dfmcodec.cli._options import NamedPath
+from dfmcodec.cli._progress import FilesBar
 from dfmcodec.cli._same_file import check_outputs_apart
 from dfmcodec.errors import ConfigError, DfmError, require
 from dfmcodec.files.atomic import check_writable, write_atomic
-from dfmcodec.files.names import printable
 
 if TYPE_CHECKING:
     from dfmcodec.bench.measurement import Target
-    from dfmcodec.bench.runner import BenchProgress, Comparison, Plan
+    from dfmcodec.bench.runner import Comparison, Plan
 
 N = TypeVar("N", int, float)
-
-_PROGRESS_WIDTH = 78
 
 
 @dataclass(frozen=True)
@@ -158,18 +157,12 @@ def command(**arguments: Any) -> None:
             check_writable(output, options.force)
     _check_installed(options)
     plan = _plan(options)
-    shows_progress = sys.stderr.isatty() and not options.quiet
-
-    def notify_of(notice: str) -> None:
-        if shows_progress:
-            _clear_progress()
-        notify(notice, options.quiet)
-
     if plan.cache_folder is None and not options.no_cache:
-        notify_of("measurements are not kept: this user has no home folder; name a folder with --cache")
-    comparison = run(plan, _show_progress if shows_progress else lambda progress: None, notify_of)
-    if shows_progress:
-        _clear_progress()
+        notify("measurements are not kept: this user has no home folder; name a folder with --cache", options.quiet)
+    codecs = 1 + sum(codec.missing() is None for codec in plan.codecs())
+    bar = FilesBar(lambda: len(image_names(plan.paths)) * len(plan.targets) * codecs, not options.quiet)
+    with closing(bar):
+        comparison = run(plan, bar.done, lambda notice: None if options.quiet else bar.notify(notice))
     _write_outputs(comparison, options)
     if comparison.failures:
         sys.exit(SOME_FAILED if comparison.measurements else DfmError.exit_code)
@@ -262,20 +255,3 @@ def _check_installed(options: _Options) -> None:
     if options.html_path is not None and missing:
         msg = f"--html needs {' and '.join(missing)}: {BENCH_EXTRA}"
         raise ConfigError(msg)
-
-
-def _clear_progress() -> None:
-    click.echo("\r\x1b[K", nl=False, err=True)
-
-
-def _show_progress(progress: BenchProgress) -> None:
-    left = "" if progress.seconds_left is None else f", about {_duration(progress.seconds_left)} left"
-    line = f"{progress.done}/{progress.cells} after {_duration(progress.seconds)}{left}: {progress.what}"
-    _clear_progress()
-    click.echo(printable(line[:_PROGRESS_WIDTH]), nl=False, err=True)
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -180,7 +180,7 @@ def command(**arguments: Any) -> None:
         from dfmcodec.kernels import share_memory
 
         share_memory()
-        _decode_single(options)
+        _run_one(options)
     else:
         chosen = OUTPUT_FORMATS[options.format_name or "png"]
         check_quality(chosen, options.quality)
@@ -196,7 +196,7 @@ def _work(options: _Options, output: OutputFormat, naming: Naming) -> Work:
         name, existing = naming.target_name(task.source.name), Path(os.path.realpath(task.target))
         return existing.stem.casefold() == Path(name).stem.casefold() and _has_dimensions(existing, task.source)
 
-    perform = partial(_decode_task, options, output)
+    perform = partial(_perform, options, output)
     return Work(perform, naming, _settings_text(options), "decoded", ".dfm files to decode", may_be_source)
 
 
@@ -259,7 +259,7 @@ def _naming(output: OutputFormat) -> Naming:
     )
 
 
-def _decode_single(options: _Options) -> None:
+def _run_one(options: _Options) -> None:
     from dfmcodec.image.write_image import OUTPUT_FORMATS, check_quality, output_format
 
     (source,) = options.sources
@@ -277,7 +277,7 @@ def _decode_single(options: _Options) -> None:
     run_single(task, lambda task, decision, _: work.perform(task, decision), work, options)
 
 
-def _decode(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[Image, list[str]]:
+def _image_of(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[Image, list[str]]:
     """Decodes an image and returns it with the losses of a truncated or damaged file."""
     from dfmcodec.codecs.decode import DecodeRequest, decode_best_effort, decode_image
     from dfmcodec.container.header import read_header
@@ -312,25 +312,13 @@ def _complete_size(size: tuple[int | None, int | None], region: Region) -> tuple
     return width, height
 
 
-def _decode_output(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[dict[str, Any], bytes]:
-    """Decodes a file and returns its figures as plain values and the bytes of the output, in a
-    sandbox if requested.
-    """
-    make = partial(_decode_here, data, name, options, output)
-    if not options.sandbox:
-        return make()
-    from dfmcodec.cli._sandbox import Limits, call
-
-    return call(make, Limits.of_image(options.max_pixels, options.max_multiply_adds))
-
-
-def _decode_here(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[dict[str, Any], bytes]:
-    """Does the work of `_decode_output` in this process."""
+def _output_of(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[dict[str, Any], bytes]:
+    """Decodes a file and returns its figures as plain values and the bytes of the output."""
     from dfmcodec.image.strip import stripped
     from dfmcodec.image.write_image import image_to_bytes, left_out
 
     notices: list[str] = []
-    image, losses = _decode(data, name, options, output)
+    image, losses = _image_of(data, name, options, output)
     image = replace(image, metadata=stripped(image.metadata, options.strip, notices.append))
     figures = {
         "width": image.width,
@@ -345,11 +333,16 @@ def _decode_here(data: bytes, name: str, options: _Options, output: OutputFormat
     return figures, image_to_bytes(image, output, options.quality)
 
 
-def _decode_task(options: _Options, output: OutputFormat, task: Task, decision: Decision) -> TaskResult:
+def _perform(options: _Options, output: OutputFormat, task: Task, decision: Decision) -> TaskResult:
     started = time.perf_counter()
     origin = Origin.of(task.source, _settings_text(options))
     data = read_source(task.source)
-    figures, written = _decode_output(data, display_name(task.source), options, output)
+    make = partial(_output_of, data, display_name(task.source), options, output)
+    if options.sandbox:
+        from dfmcodec.cli._sandbox import Limits, call
+
+        make = partial(call, make, Limits.of_image(options.max_pixels, options.max_multiply_adds))
+    figures, written = make()
     left_out, notices, losses = figures.pop("left_out"), figures.pop("notices"), figures["lost"]
     status = FAILED if losses else DONE
     write_result(task, written, decision.checked(task.target, written), origin, status)

@@ -30,14 +30,10 @@ _OTHER = "the file does not decode to the image that the encoder computed; pleas
 
 
 def decode_image(data: bytes, request: DecodeRequest = _ALL) -> Image:
-    """Decodes a `.dfm` file.
-
-    Raises:
-        FormatError: The file cannot be read.
-        MissingModelError: The image is a code under a generative model other than the given one.
-        ConfigError: The backend is unknown, the region is not within the image, or the size is
-            invalid.
-        InstallationError: The pretrained weights are damaged or missing.
+    """Decodes a `.dfm` file. Raises FormatError if the file cannot be read; MissingModelError if
+    the image is a code under a generative model other than the given one; ConfigError if the
+    backend is unknown, the region is not within the image, or the size is invalid;
+    InstallationError if the pretrained weights are damaged or missing.
     """
     return _decode(data, request, None)
 
@@ -160,10 +156,8 @@ def _decode_at(
 
 
 def _sampling_of(region: Region, request: DecodeRequest) -> resample.Sampling | None:
-    """Returns the sampling of a region at another size; None for the region's own pixels.
-
-    Raises:
-        ConfigError: Scale and size are both given, or the result is invalid or has too many pixels.
+    """Returns the sampling of a region at another size; None for the region's own pixels. Raises
+    ConfigError if scale and size are both given, or the result is invalid or has too many pixels.
     """
     scale, size = request.scale, request.size
     if scale is not None and size is not None:
@@ -208,9 +202,7 @@ def _check_work(header: container.Header, renderer: Renderer, positions: int, re
 
 def render(model: QuantizedModel, backend: str = "numpy") -> Pixels:
     """Evaluates a quantised model of a complete image at each pixel, uint8 or uint16 [H, W, C].
-
-    Raises:
-        ConfigError: The backend is unknown.
+    Raises ConfigError if the backend is unknown.
     """
     check_backend(backend)
     complete = Region(0, 0, model.height, model.width)
@@ -219,11 +211,8 @@ def render(model: QuantizedModel, backend: str = "numpy") -> Pixels:
 
 
 def check_backend(backend: str) -> None:
-    """Refuses a backend that is unknown or not installed.
-
-    Raises:
-        ConfigError: The backend is not one of `BACKENDS`.
-        MissingPackageError: It is "jax", and JAX is not installed.
+    """Refuses a backend that is unknown or not installed. Raises ConfigError if the backend is not
+    one of `BACKENDS`, and MissingPackageError if it is "jax", and JAX is not installed.
     """
     if backend not in BACKENDS:
         msg = f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}"

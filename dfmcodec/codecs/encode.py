@@ -139,10 +139,8 @@ def _with_range(image: Image, config: EncoderConfig, notify: Notify) -> tuple[Im
 
 def _with_measure(image: Image, config: EncoderConfig, notify: Notify) -> EncoderConfig:
     """Returns the settings with a tune and a target that the image supports. Images too small for
-    all scales of SSIMULACRA2 are encoded for PSNR unless another tune is given.
-
-    Raises:
-        ConfigError: The target is a SSIMULACRA2 of samples that use a part of 16 bits.
+    all scales of SSIMULACRA2 are encoded for PSNR unless another tune is given. Raises ConfigError
+    if the target is a SSIMULACRA2 of samples that use a part of 16 bits.
     """
     if config.range_db(image.bit_depth) > 0:  # SSIMULACRA2 needs display values
         if config.ssimulacra2 is not None:
@@ -168,10 +166,8 @@ def _better_of(
     on_progress: Callable[[Progress], None],
     should_stop: Callable[[], bool],
 ) -> EncodeResult:
-    """Returns the best encoding that meets the target, among several codecs.
-
-    Raises:
-        TargetUnreachableError: No codec meets it; or another error of the first codec.
+    """Returns the best encoding that meets the target, among several codecs. Raises
+    TargetUnreachableError if no codec meets it, or another error of the first codec.
     """
     started, asked = time.perf_counter(), asked_target(config, image)
     best: EncodeResult | None = None

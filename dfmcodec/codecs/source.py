@@ -15,11 +15,8 @@ def image_of_dfm(
     source: Source, max_pixels: int, page: int | None, notify: Notify, generator: GenerativeModel | None = None
 ) -> Image | None:
     """Decodes a `.dfm` file; returns None for any other file. `notify` receives the notice that the
-    image comes from a lossy encoding.
-
-    Raises:
-        ConfigError: There is no such page, counted from 1.
-        FormatError: The file cannot be decoded; the message names it.
+    image comes from a lossy encoding. Raises ConfigError if there is no such page, counted from 1,
+    and FormatError if the file cannot be decoded; the message names it.
     """
     with source.open() as file:
         if file.read(len(MAGIC)) != MAGIC:

@@ -3,11 +3,11 @@
 `write` and `read` are inverses. `read_header` reads the header alone and decodes nothing.
 """
 
+from dfmcodec.container.checks import checks_file_bytes
 from dfmcodec.container.contents import Ancillary
 from dfmcodec.container.header import Header, read_header
-from dfmcodec.container.layout import Section, container_bytes
+from dfmcodec.container.layout import Section, container_bytes, section_file_bytes, sections_file_bytes
 from dfmcodec.container.read_write import ancillary_sections, read, read_ancillary, read_model, read_region, write
-from dfmcodec.container.sizes import checks_file_bytes, section_file_bytes, sections_file_bytes
 
 __all__ = [
     "Ancillary",

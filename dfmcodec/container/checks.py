@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dfmcodec.container.header import Header
-from dfmcodec.container.layout import Section
+from dfmcodec.container.layout import SECTION_ENTRY, Section
 from dfmcodec.entropy.streams import check_of
 
 CHECK = struct.Struct("<H")
@@ -34,6 +34,11 @@ class Checks:
 def checks_bytes(sections: int, symbol_checks: int) -> int:
     """Returns the length of a checks section, in bytes. `sections` excludes the checks section."""
     return CHECK_BYTES * (1 + sections + symbol_checks + 1)
+
+
+def checks_file_bytes(sections: int, symbol_checks: int) -> int:
+    """Returns the number of bytes that a checks section adds to a file; see `checks_bytes`."""
+    return SECTION_ENTRY.size + checks_bytes(sections, symbol_checks)
 
 
 def write_checks(head: bytes, bodies: Sequence[bytes], symbol_checks: Sequence[int]) -> bytes:

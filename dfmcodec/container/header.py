@@ -27,21 +27,13 @@ from dfmcodec.image import MAX_PIXELS, check_image_size
 
 @dataclass(frozen=True)
 class Header:
-    """The header of a file, as `read_header` returns it.
+    """The header of a file, as `read_header` returns it."""
 
-    Args:
-        values: The values of the header's fields, by the names of `layout.Field`.
-        bit_depth: Bits per sample, 8 or 16.
-        architecture: The architecture of the coded image.
-        sections: The (offset, length) of each section in the file, in bytes.
-        file_bytes: The length of the file according to its header, in bytes.
-    """
-
-    values: Mapping[str, int]
-    bit_depth: int
+    values: Mapping[str, int]  # of its fields, by the names of `layout.Field`
+    bit_depth: int  # 8 or 16
     architecture: Architecture
-    sections: dict[Section, tuple[int, int]]
-    file_bytes: int
+    sections: dict[Section, tuple[int, int]]  # the (offset, length) in the file, in bytes
+    file_bytes: int  # according to the header
 
     @property
     def version(self) -> int:

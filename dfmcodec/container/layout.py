@@ -144,6 +144,7 @@ class Section(IntEnum):
 
 COMMON_SECTIONS = (Section.METADATA, Section.ALPHA, Section.RGB, Section.CHECKS)  # for all codecs
 SECTION_ENTRY = struct.Struct("<BI")  # an entry of the section table: id, length
+STREAM_SECTION_BYTES = SECTION_ENTRY.size + 4  # overhead of a range-coded section: its table entry and the last word
 
 
 def is_own(section: Section) -> bool:
@@ -268,3 +269,13 @@ def _read_leb128(data: bytes, at: int) -> tuple[int, int]:
             return value, at + index + 1
     msg = f"the length of the code has more than {MAX_LEB128_BYTES} bytes; the file is damaged"
     raise CorruptError(msg)
+
+
+def section_file_bytes(body_bytes: float) -> float:
+    """Returns the number of bytes that a section adds to a file, from the size of its body."""
+    return body_bytes + SECTION_ENTRY.size
+
+
+def sections_file_bytes(sections: Mapping[Section, bytes]) -> int:
+    """Returns the number of bytes that sections add to a file."""
+    return sum(len(body) + SECTION_ENTRY.size for body in sections.values())

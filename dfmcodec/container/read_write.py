@@ -13,10 +13,9 @@ from dfmcodec.container.checks import CHECKS_FRACTION, checks_bytes, write_check
 from dfmcodec.container.contents import Ancillary, QuantizedModel
 from dfmcodec.container.header import read_header, write_header
 from dfmcodec.container.integrity import FileState, examine, record_loss
-from dfmcodec.container.layout import CRC, Section, header_form
+from dfmcodec.container.layout import CRC, Section, header_form, sections_file_bytes
 from dfmcodec.container.metadata import pack_metadata, unpack_metadata
 from dfmcodec.container.section_form import section_form
-from dfmcodec.container.sizes import sections_file_bytes
 from dfmcodec.image import MAX_PIXELS, Metadata
 from dfmcodec.image.region import Region
 

@@ -47,11 +47,8 @@ _LEAVE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 @dataclass(frozen=True)
 class Engine:
-    """Engine that processes shards.
-
-    Raises:
-        ConfigError: The engine is unknown, or the options contradict each other.
-        MissingPackageError: The package of the engine is not installed.
+    """Engine that processes shards. Raises ConfigError if the engine is unknown, or the options
+    contradict each other, and MissingPackageError if the package of the engine is not installed.
     """
 
     name: str  # "local", "dask", or `module:factory` of an executor of `concurrent.futures`
@@ -81,16 +78,10 @@ class Engine:
     def run(
         self, shards: Sequence[Shard], finish: Callable[[ShardResult], None], should_stop: Callable[[], bool]
     ) -> None:
-        """Processes shards. A shard whose worker dies is processed again.
-
-        Args:
-            shards: The shards.
-            finish: Called with the result of each shard.
-            should_stop: Polled regularly. If it returns True, no more shards are started.
-
-        Raises:
-            ConfigError: The module of the engine has no such factory.
-            DfmError: The engine cannot be reached.
+        """Processes shards. A shard whose worker dies is processed again. Calls `finish` with the
+        result of each shard. `should_stop` is polled regularly; once it returns True, no more
+        shards are started. Raises ConfigError if the module of the engine has no such factory, and
+        DfmError if the engine cannot be reached.
         """
         keep_current_folder_out()
         deaths: Counter[Shard] = Counter()

@@ -54,10 +54,8 @@ class Progress:
 
 @dataclass(frozen=True)
 class Part:
-    """Shards for one of several hosts: each `of`-th, starting with the `number`-th.
-
-    Raises:
-        ConfigError: The part does not exist.
+    """Shards for one of several hosts: each `of`-th, starting with the `number`-th. Raises
+    ConfigError if the part does not exist.
     """
 
     number: int = 1  # from 1
@@ -74,11 +72,7 @@ class Part:
 
 
 def plan_of(store: Store) -> Plan:
-    """Returns the plan of a store.
-
-    Raises:
-        ConfigError: The store has no plan.
-    """
+    """Returns the plan of a store. Raises ConfigError if the store has no plan."""
     plan = read_plan(store)
     if plan is None:
         msg = f"{store.url} holds no dfmcodec plan; give the store that -O named"
@@ -147,10 +141,7 @@ def do_again(store: Store, numbers: Iterable[int]) -> None:
 def check_sources(store: Store, plan: Plan, part: Part) -> None:
     """Refuses local sources that were replaced after their outputs were made. Those with another
     size or modification time are read, and their images compared by SHA-256. Sources of images that
-    failed may be replaced, to be tried again.
-
-    Raises:
-        ConfigError: A source was replaced.
+    failed may be replaced, to be tried again. Raises ConfigError if a source was replaced.
     """
     if all(scheme_of(source) is not None for source in plan.job.sources):
         return

@@ -47,20 +47,13 @@ def numbered_output(shard: int, name: str) -> str:
 def planned_shards(
     job: Job, shards: Iterable[list[Item]], key: Callable[[str], str], target_name: Callable[[str], str]
 ) -> Iterator[PlannedShard]:
-    """Adds the outputs to shards.
+    """Adds the outputs to shards. `key` returns a key that is equal for names that are the same in
+    the store; `target_name` returns the name of an output for the name of a file, member or row.
+    Raises DfmError if a source cannot be used.
 
     If outputs are named by members of tars or by rows, all names are read and compared: in the
     entire corpus if the outputs are files, or in each shard if they are tars made of rows. (For
     tars made of tars, each shard compares its own names.)
-
-    Args:
-        job: The job.
-        shards: The items of each shard.
-        key: Returns a key that is equal for names that are the same in the store.
-        target_name: Returns the name of an output for the name of a file, member or row.
-
-    Raises:
-        DfmError: A source cannot be used.
     """
     if (job.form, job.source_form) in ((FILES, TAR), (FILES, PARQUET), (TAR, PARQUET)):
         yield from _shards_with_clashes(job, [item for (item,) in shards], key, target_name)

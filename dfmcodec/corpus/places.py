@@ -16,15 +16,10 @@ _URL = re.compile(r"([^:/]+)://([^/]*)(/?.*)", re.DOTALL)
 
 
 def places_of(named: Sequence[str]) -> tuple[str, ...]:
-    """Converts places named by the user: folders become absolute, URLs are checked.
-
-    Args:
-        named: Folders, schemes such as `https://`, hosts such as `https://example.org/`, or longer
-            prefixes that end at a slash.
-
-    Raises:
-        ConfigError: A scheme is not allowed.
-        MissingPackageError: A scheme needs a package that is not installed.
+    """Converts places named by the user: folders become absolute; schemes such as `https://`, hosts
+    such as `https://example.org/`, and longer prefixes that end at a slash are checked. Raises
+    ConfigError if a scheme is not allowed, and MissingPackageError if it needs a package that is
+    not installed.
     """
     return tuple(map(_place, named))
 
@@ -43,11 +38,8 @@ def _place(text: str) -> str:
 
 def followed(name: str, table: str, places: Sequence[str], skips_links: bool = False) -> str:
     """Returns the path or URL to read for a name in a table. A relative path starts at the folder
-    of the table.
-
-    Raises:
-        ImageError: The name is not in a place of `places_of`, or leads there over a symbolic link
-            that is to be skipped.
+    of the table. Raises ImageError if the name is not in a place of `places_of`, or leads there
+    over a symbolic link that is to be skipped.
     """
     scheme = scheme_of(name)
     if scheme is not None:

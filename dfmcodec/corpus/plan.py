@@ -6,14 +6,14 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from dfmcodec import __version__
 from dfmcodec.corpus.forms.parquet import row_count
 from dfmcodec.corpus.job import Job
 from dfmcodec.corpus.outputs import PlannedShard, planned_shards
-from dfmcodec.corpus.sources import FILES, FORMS, LIST, RECORDS, TAR, Item, Sources, record_name
+from dfmcodec.corpus.sources import FILES, FORMS, LIST, RECORDS, TAR, Item, record_name, shards_of
 from dfmcodec.corpus.store import Store
 from dfmcodec.errors import ConfigError, DfmError, OutputError
 
@@ -33,10 +33,8 @@ class Plan:
     lists_sha256: str  # of all lists, in hexadecimal
 
     def list_of(self, store: Store, number: int) -> list[Item]:
-        """Reads the items of a shard.
-
-        Raises:
-            DfmError: The list was not written for this job, or is damaged.
+        """Reads the items of a shard. Raises DfmError if the list was not written for this job, or
+        is damaged.
         """
         name = record_name(number, LIST)
         data = store.read(name) or b""
@@ -51,10 +49,8 @@ class Plan:
 
 
 def read_plan(store: Store) -> Plan | None:
-    """Reads the plan of a store; returns None if there is none.
-
-    Raises:
-        ConfigError: The plan is invalid, or the list of its last shard is missing.
+    """Reads the plan of a store; returns None if there is none. Raises ConfigError if the plan is
+    invalid, or the list of its last shard is missing.
     """
     data = store.read(PLAN)
     if data is None:
@@ -95,34 +91,23 @@ def _is_sound(plan: Plan) -> bool:
 def make_plan(
     store: Store, job: Job, is_wanted: Callable[[str], bool], target_name: Callable[[str], str], keeps_lists: bool
 ) -> Plan:
-    """Writes the plan of a job, or returns the existing plan if it is for the same job.
+    """Writes the plan of a job, or returns the existing plan if it is for the same job; with
+    `keeps_lists` without comparing its lists with the sources. `is_wanted` indicates whether a file
+    of a folder is an image, and `target_name` returns the name of an output, both for the name of a
+    file.
 
     Before a plan is written, none of its outputs may exist. Outputs are written after the plan. If
     an output exists, the plan is therefore read again, because another worker may have written both
     in the meantime.
 
-    Args:
-        store: The store for the outputs.
-        job: The job.
-        is_wanted: Indicates whether a file of a folder is an image, by its name.
-        target_name: Returns the name of an output for the name of a file.
-        keeps_lists: Whether an existing plan is used without comparing its lists with the sources.
-
-    Raises:
-        ConfigError: The existing plan is for another job.
-        OutputError: There is no plan, but an output of it.
-        DfmError: There are no images, or a source or the store cannot be used.
+    Raises ConfigError if the existing plan is for another job; OutputError if there is no plan, but
+    an output of it; DfmError if there are no images, or a source or the store cannot be used.
     """
     plan = _plan_of(store, job)
     if plan is not None and keeps_lists:
         return plan
     key = store.key if job.form == FILES else str
-    shards = Sources(job.sources, job.recursive, job.source_form, job.skips_links).shards(
-        job.shard_size,
-        is_wanted,
-        lambda name: key(target_name(name)),
-        lambda source: row_count(job, source),
-    )
+    shards = shards_of(job, is_wanted, lambda name: key(target_name(name)), partial(row_count, job))
     find = _finder(store, job)
     digest, numbers, images = hashlib.sha256(), 0, 0
     for shard in planned_shards(job, shards, key, target_name):
@@ -157,10 +142,8 @@ def make_plan(
 
 
 def _plan_of(store: Store, job: Job) -> Plan | None:
-    """Returns the plan of a job; None if the store has no plan.
-
-    Raises:
-        ConfigError: The plan is invalid, or is for another job; the message says how they differ.
+    """Returns the plan of a job; None if the store has no plan. Raises ConfigError if the plan is
+    invalid, or is for another job; the message says how they differ.
     """
     plan = read_plan(store)
     if plan is None:

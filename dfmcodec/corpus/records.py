@@ -73,10 +73,8 @@ class Commit:
 
 
 def read_commit(store: Store, number: int) -> Commit | None:
-    """Reads the commit of a shard; returns None if the shard is not finished.
-
-    Raises:
-        DfmError: The commit cannot be read.
+    """Reads the commit of a shard; returns None if the shard is not finished. Raises DfmError if
+    the commit cannot be read.
     """
     data = store.read(record_name(number, COMMIT))
     if data is None:
@@ -94,10 +92,8 @@ def _is_count(value: Any) -> bool:
 
 
 def write_commit(store: Store, number: int, rows: Sequence[ImageRow], archive_bytes: int) -> Commit:
-    """Writes the rows of a shard and then its commit, unless another did meanwhile.
-
-    Raises:
-        OutputError: The objects cannot be written.
+    """Writes the rows of a shard and then its commit, unless another did meanwhile. Raises
+    OutputError if the objects cannot be written.
     """
     earlier = read_commit(store, number)
     if earlier is not None:
@@ -119,11 +115,7 @@ def write_commit(store: Store, number: int, rows: Sequence[ImageRow], archive_by
 
 
 def read_rows(store: Store, number: int) -> list[ImageRow]:
-    """Reads the rows of a finished shard.
-
-    Raises:
-        DfmError: The rows cannot be read.
-    """
+    """Reads the rows of a finished shard. Raises DfmError if the rows cannot be read."""
     import pyarrow
     import pyarrow.parquet
 
@@ -149,10 +141,8 @@ class Attempt:
     The first attempt records only itself. If a later attempt finds the shard unfinished, an image
     may have killed the worker. From then on each image is recorded before it is processed. An image
     recorded at two deaths is fatal and skipped. Workers that die for other reasons, for example
-    because a host is removed, rarely do so twice at the same image.
-
-    Raises:
-        DfmError: The store cannot be used.
+    because a host is removed, rarely do so twice at the same image. Raises DfmError if the store
+    cannot be used.
     """
 
     def __init__(self, store: Store, number: int) -> None:

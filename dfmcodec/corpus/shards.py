@@ -66,10 +66,8 @@ def encode_shard(shard: Shard) -> ShardResult:
     for each shard.
 
     An image that fails gets a row, and the others continue. If this function ends before the
-    commit, the shard is unfinished, and the next call processes all of it again.
-
-    Raises:
-        DfmError: The store or the plan cannot be used.
+    commit, the shard is unfinished, and the next call processes all of it again. Raises DfmError if
+    the store or the plan cannot be used.
     """
     require_pyarrow()
     store = open_store(shard.store)

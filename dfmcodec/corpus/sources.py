@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
+from dfmcodec.corpus.job import Job
 from dfmcodec.corpus.store import is_folder, list_files, local_path, matching, scheme_of
 from dfmcodec.errors import ConfigError
 
@@ -42,90 +43,73 @@ class Item:
         return {name: value for name, value in asdict(self).items() if value}
 
 
-@dataclass(frozen=True)
-class Sources:
-    """Sources as named by the user, and their common form."""
+def absolute_sources(named: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    """Makes the local paths among files, folders and patterns absolute. Returns them with their
+    common form, which follows from the extensions. Raises ConfigError if there are no sources, or
+    they have several forms.
+    """
+    forms = {_FORM_OF_SUFFIX.get(PurePosixPath(name).suffix.lower(), FILES) for name in named}
+    if len(forms) != 1:
+        found = " and ".join(sorted(forms)) or "none"
+        msg = f"the sources must have one form, images, tars or Parquet; found {found}"
+        raise ConfigError(msg)
+    absolute = (local_path(name).absolute().as_posix() if scheme_of(name) is None else name for name in named)
+    return tuple(absolute), forms.pop()
 
-    named: tuple[str, ...]  # files, folders, and patterns with `*`, `?`, `[...]`, `{a,b}` and `{000..999}`
-    recursive: bool
-    form: str  # "files", "tar" or "parquet"
-    skips_links: bool  # whether to skip local symbolic links, and files behind a link that was not named
 
-    @classmethod
-    def of(cls, named: Sequence[str], recursive: bool, skips_links: bool = False) -> Sources:
-        """Determines the form from the extensions. Local paths become absolute.
+def shards_of(
+    job: Job, is_wanted: Callable[[str], bool], output_of: Callable[[str], str], rows_of: Callable[[str], int]
+) -> Iterator[list[Item]]:
+    """Splits the sources of a job into shards, in order. A tar is one shard, and no shard contains
+    rows of two Parquet files. A source named twice is used once. `is_wanted` indicates whether a
+    file of a folder is used, and `output_of` returns the name of its output, both by its name;
+    `rows_of` returns the number of rows of a Parquet file. Raises DfmError if a source is missing
+    or cannot be read, and ConfigError if a pattern expands to too many names.
+    """
+    if job.source_form == FILES:
+        items = iter(_distinct(_files(job, is_wanted), output_of))
+        while shard := list(islice(items, job.shard_size)):
+            yield shard
+        return
+    for source in _once(_found(job)):
+        if job.source_form == TAR:
+            yield [Item(source)]
+            continue
+        rows, size = rows_of(source), job.shard_size
+        yield from ([Item(source, "", start, min(rows, start + size))] for start in range(0, rows, size))
 
-        Raises:
-            ConfigError: There are no sources, or they have several forms.
-        """
-        forms = {_FORM_OF_SUFFIX.get(PurePosixPath(name).suffix.lower(), FILES) for name in named}
-        if len(forms) != 1:
-            found = " and ".join(sorted(forms)) or "none"
-            msg = f"the sources must have one form, images, tars or Parquet; found {found}"
-            raise ConfigError(msg)
-        absolute = (local_path(name).absolute().as_posix() if scheme_of(name) is None else name for name in named)
-        return cls(tuple(absolute), recursive, forms.pop(), skips_links)
 
-    def shards(
-        self,
-        images: int,
-        is_wanted: Callable[[str], bool],
-        output_of: Callable[[str], str],
-        rows_of: Callable[[str], int],
-    ) -> Iterator[list[Item]]:
-        """Splits the sources into shards, in order. A tar is one shard, and no shard contains rows
-        of two Parquet files. A source named twice is used once.
+def _files(job: Job, is_wanted: Callable[[str], bool]) -> Iterator[Item]:
+    for pattern in job.sources:
+        if not _is_pattern(pattern) and is_folder(pattern):
+            folder = f"{pattern.rstrip('/')}/"
+            for name in list_files(pattern, job.recursive):
+                if name.split("/", 1)[0] != RECORDS and not _skips(job, folder, name) and is_wanted(name):
+                    yield Item(folder + name, name)
+        else:
+            yield from _matching(job, pattern)
 
-        Args:
-            images: The maximum number of images in a shard.
-            is_wanted: Indicates whether a file of a folder is used, by its name.
-            output_of: Returns the name of the output for the name of a file.
-            rows_of: Returns the number of rows of a Parquet file.
 
-        Raises:
-            DfmError: A source is missing or cannot be read.
-            ConfigError: A pattern expands to too many names.
-        """
-        if self.form == FILES:
-            items = iter(_distinct(self._files(is_wanted), output_of))
-            while shard := list(islice(items, images)):
-                yield shard
-            return
-        for source in _once(self._found()):
-            if self.form == TAR:
-                yield [Item(source)]
-                continue
-            rows = rows_of(source)
-            yield from ([Item(source, "", start, min(rows, start + images))] for start in range(0, rows, images))
+def _found(job: Job) -> Iterator[str]:
+    for pattern in job.sources:
+        if not _is_pattern(pattern):
+            is_folder(pattern)  # raises an error if it does not exist
+        yield from (item.source for item in _matching(job, pattern))
 
-    def _files(self, is_wanted: Callable[[str], bool]) -> Iterator[Item]:
-        for pattern in self.named:
-            if not _is_pattern(pattern) and is_folder(pattern):
-                folder = f"{pattern.rstrip('/')}/"
-                for name in list_files(pattern, self.recursive):
-                    if name.split("/", 1)[0] != RECORDS and not self._skips(folder, name) and is_wanted(name):
-                        yield Item(folder + name, name)
-            else:
-                yield from self._matching(pattern)
 
-    def _found(self) -> Iterator[str]:
-        for pattern in self.named:
-            if not _is_pattern(pattern):
-                is_folder(pattern)  # raises an error if it does not exist
-            yield from (item.source for item in self._matching(pattern))
+def _matching(job: Job, pattern: str) -> Iterator[Item]:
+    """Yields the files that match a pattern. Their names start after the part common to all."""
+    folder = _fixed_folder(pattern)
+    items = (Item(source, source[len(folder) :]) for source in _expanded(pattern))
+    return (item for item in items if not _skips(job, folder, item.name))
 
-    def _matching(self, pattern: str) -> Iterator[Item]:
-        """Yields the files that match a pattern. Their names start after the part common to all."""
-        folder = _fixed_folder(pattern)
-        items = (Item(source, source[len(folder) :]) for source in _expanded(pattern))
-        return (item for item in items if not self._skips(folder, item.name))
 
-    def _skips(self, folder: str, name: str) -> bool:
-        """Indicates whether a file is skipped because it or a folder in its path is a link."""
-        if not self.skips_links or scheme_of(folder) is not None:
-            return False
-        ends = [*(match.start() for match in re.finditer("/", name)), len(name)]
-        return any(os.path.islink(local_path(folder + name[:end])) for end in ends)
+def _skips(job: Job, folder: str, name: str) -> bool:
+    """Indicates whether a file is skipped because it or a folder in its path is a link."""
+    if not job.skips_links or scheme_of(folder) is not None:
+        return False
+    ends = [*(match.start() for match in re.finditer("/", name)), len(name)]
+    return any(os.path.islink(local_path(folder + name[:end])) for end in ends)
 
 
 def same_outputs(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

@@ -55,10 +55,8 @@ class Store(ABC):
 
     @abstractmethod
     def write(self, name: str, data: bytes) -> None:
-        """Writes an object atomically. Replaces an existing object of this name.
-
-        Raises:
-            UnusableNameError: The store does not accept this name.
+        """Writes an object atomically. Replaces an existing object of this name. Raises
+        UnusableNameError if the store does not accept this name.
         """
 
     @abstractmethod
@@ -204,11 +202,8 @@ def local_path(text: str) -> Path:
 
 def open_store(url: str) -> Store:
     """Opens a store for outputs, a folder or a prefix of an object store, without reading it.
-
-    Raises:
-        ConfigError: The scheme is unknown, or does not support atomic writes.
-        MissingPackageError: A required package is not installed.
-        OutputError: The path is a file.
+    Raises ConfigError if the scheme is unknown, or does not support atomic writes;
+    MissingPackageError if a required package is not installed; OutputError if the path is a file.
     """
     scheme = scheme_of(url)
     if scheme is None:
@@ -227,10 +222,8 @@ def open_store(url: str) -> Store:
 
 def read_url(url: str, redirects: bool = True) -> bytes:
     """Reads a file or object, up to the size limit of an image. Servers may redirect by default.
-
-    Raises:
-        DfmError: The object cannot be read, is larger than `MAX_HELD_BYTES`, or is a device or
-            pipe.
+    Raises DfmError if the object cannot be read, is larger than `MAX_HELD_BYTES`, or is a device or
+    pipe.
     """
     scheme = scheme_of(url)
     if scheme is None:
@@ -288,9 +281,7 @@ def version_of(source: str) -> str | None:
 
 def is_folder(url: str) -> bool:
     """Indicates whether a source is a folder. URLs with http and https always count as files.
-
-    Raises:
-        DfmError: The source does not exist, or cannot be accessed.
+    Raises DfmError if the source does not exist, or cannot be accessed.
     """
     scheme = scheme_of(url)
     if scheme in _WEB:
@@ -347,11 +338,8 @@ def _local_names(folder: Path, recursive: bool) -> Iterator[str]:
 
 
 def file_system_class(scheme: str) -> Any:
-    """Returns the class of fsspec that reads a scheme.
-
-    Raises:
-        ConfigError: The scheme is unknown.
-        MissingPackageError: A required package is not installed.
+    """Returns the class of fsspec that reads a scheme. Raises ConfigError if the scheme is unknown,
+    and MissingPackageError if a required package is not installed.
     """
     missing = f"{scheme}:// needs a package that is not installed; install it: pip install 'dfmcodec[cloud]'"
     if not is_installed("fsspec"):

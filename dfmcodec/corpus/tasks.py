@@ -55,10 +55,7 @@ def encode_settings(
     skips_larger: bool,
 ) -> dict[str, Any]:
     """Returns the settings of `ENCODE` as plain values, with only those of the encoder that differ
-    from their defaults.
-
-    Raises:
-        ConfigError: The outputs would depend on the speed of the host.
+    from their defaults. Raises ConfigError if the outputs would depend on the speed of the host.
     """
     if config.time_limit_s is not None:
         msg = "--time-limit makes other files on a slower host, but a shard done twice must be the same; use --effort"
@@ -76,11 +73,8 @@ def encode_settings(
 
 
 def task_of(name: str, settings: dict[str, Any]) -> Task:
-    """Returns the task of a job: `ENCODE` or `PACK`.
-
-    Raises:
-        ConfigError: A setting is invalid.
-        FormatError: The generator is not a generative model.
+    """Returns the task of a job: `ENCODE` or `PACK`. Raises ConfigError if a setting is invalid,
+    and FormatError if the generator is not a generative model.
     """
     return _pack() if name == PACK else _encode(**settings)
 
@@ -101,11 +95,9 @@ def check_intact(data: bytes, name: str) -> None:
 
     For a `.dfm` file, the header, the section table and the CRC-32 are checked, which cover all
     bytes. For other images, the first bytes are compared with those of known formats. A file whose
-    name has the extension `.dfm` must be a `.dfm` file.
-
-    Raises:
-        FormatError: The `.dfm` file is damaged, truncated or of a newer version.
-        ImageError: The file is empty, or is not an image of a known format.
+    name has the extension `.dfm` must be a `.dfm` file. Raises FormatError if the `.dfm` file is
+    damaged, truncated or of a newer version, and ImageError if the file is empty, or is not an
+    image of a known format.
     """
     if _is_dfm(name) or data.startswith(DFM_MAGIC):
         examine(data, read_header(data, LARGEST_PIXELS)).refuse_damage()

@@ -1,30 +1,19 @@
-"""Range coder of docs/format.md, in three equivalent implementations: kernels, constriction and
-Python.
-
-The kernels are fastest. Without kernels the library `constriction` is used. Without both there is
-an implementation in Python, which takes about a second for a million symbols (`is_slow`).
-
-`constriction.stream.queue.RangeEncoder` works on 32-bit words with models of 24-bit precision. Its
-categorical model takes floats p_i. It gives 1 to each of the n entries and distributes the
-remaining 2^24 - n in proportion to p_i. So the integers frequency - 1, which are exact in float32,
-give exactly the frequencies of the table.
-"""
+"""Range coder of docs/format.md, as kernels and in Python; both write and read the same streams."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Int32
-from dfmcodec.entropy.table_set import Run, TableSet, numbers_of, table_runs
-from dfmcodec.entropy.tables import ESCAPE, PRECISION_BITS, RADIUS, Table
-from dfmcodec.errors import CorruptError, is_installed
+from dfmcodec.entropy.table_set import Run, TableSet, numbers_of
+from dfmcodec.entropy.tables import ESCAPE, PRECISION_BITS, RADIUS
+from dfmcodec.errors import CorruptError
 from dfmcodec.kernels import compiled, has_kernels
 
 _INVALID_STREAM = "a coded section is not a valid range-coder stream; the file is damaged"
@@ -56,35 +45,6 @@ class EntryWriter(Protocol):
 
     def words(self) -> npt.NDArray[np.uint32]:
         """Returns the words of the stream so far."""
-
-
-class _ConstrictionWriter(EntryWriter):
-    """`EntryWriter` with constriction."""
-
-    def __init__(self) -> None:
-        self._coder = _constriction().stream.queue.RangeEncoder()
-
-    def write_runs(self, entries: Int32, runs: Sequence[Run]) -> None:
-        start = 0
-        for table, count in runs:
-            self._coder.encode(entries[start : start + count], _model(table))
-            start += count
-
-    def write_each(
-        self, entries: Int32, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool
-    ) -> npt.NDArray[np.integer[Any]]:
-        if is_sorted:
-            order, runs = table_runs(numbers, tables.tables)
-            self.write_runs(entries[order], runs)
-            return order
-        self._coder.encode(entries, _each_model(), tables.weights[numbers])
-        return np.arange(len(numbers))
-
-    def write_bits(self, values: Int32, bits: int) -> None:
-        self._coder.encode(values & ((1 << bits) - 1), _bits_model(bits))
-
-    def words(self) -> npt.NDArray[np.uint32]:
-        return np.asarray(self._coder.get_compressed(), dtype=np.uint32)
 
 
 class _CompiledWriter(EntryWriter):
@@ -159,40 +119,6 @@ class EntryReader(Protocol):
 
     def read_bits(self, count: int, bits: int) -> Int32:
         """Reads the next `count` numbers with `bits` bits each, int32 [count]."""
-
-
-class _ConstrictionReader(EntryReader):
-    """`EntryReader` with constriction."""
-
-    def __init__(self, words: npt.NDArray[np.uint32]) -> None:
-        self._coder = _constriction().stream.queue.RangeDecoder(words)
-
-    def read_runs(self, runs: Sequence[Run]) -> Int32:
-        highs = np.empty(sum(count for _, count in runs), dtype=np.int32)
-        start = 0
-        for table, count in runs:
-            highs[start : start + count] = self._decode(_model(table), count) - np.int32(RADIUS)
-            start += count
-        return highs
-
-    def read_each(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> HighParts:
-        if is_sorted:
-            order, runs = table_runs(numbers, tables.tables)
-            highs = np.empty(len(numbers), dtype=np.int32)
-            highs[order] = self.read_runs(runs)
-        else:
-            order = np.arange(len(numbers))
-            highs = self._decode(_each_model(), tables.weights[numbers]) - np.int32(RADIUS)
-        return HighParts.of(highs, order, tables.shifts[numbers])
-
-    def read_bits(self, count: int, bits: int) -> Int32:
-        return self._decode(_bits_model(bits), count)
-
-    def _decode(self, model: Any, what: Any) -> Int32:
-        try:
-            return np.asarray(self._coder.decode(model, what), dtype=np.int32)
-        except AssertionError as error:  # constriction raises it for words that no encoder can write
-            raise CorruptError(_INVALID_STREAM) from error
 
 
 class _CompiledReader(EntryReader):
@@ -337,44 +263,11 @@ def _order(numbers: npt.NDArray[np.int16], is_sorted: bool) -> npt.NDArray[np.in
     return np.argsort(numbers, kind="stable") if is_sorted else np.arange(len(numbers))
 
 
-def is_slow() -> bool:
-    """Indicates whether symbols are coded one by one in Python, because kernels and constriction
-    are missing.
-    """
-    return not has_kernels() and not is_installed("constriction")
-
-
 def writer() -> EntryWriter:
     """Creates a writer."""
-    if has_kernels():
-        return _CompiledWriter()
-    return _PythonWriter() if is_slow() else _ConstrictionWriter()
+    return _CompiledWriter() if has_kernels() else _PythonWriter()
 
 
 def reader(words: npt.NDArray[np.uint32]) -> EntryReader:
     """Creates a reader of the words of a stream."""
-    if has_kernels():
-        return _CompiledReader(words)
-    return _PythonReader(words) if is_slow() else _ConstrictionReader(words)
-
-
-def _constriction() -> Any:
-    import constriction
-
-    return constriction
-
-
-@lru_cache(maxsize=1)
-def _each_model() -> Any:
-    return _constriction().stream.model.Categorical(perfect=False)
-
-
-@lru_cache(maxsize=1024)
-def _model(table: Table) -> Any:
-    weights = (table.frequencies - 1).astype(np.float32)
-    return _constriction().stream.model.Categorical(weights, perfect=False)
-
-
-@lru_cache(maxsize=32)
-def _bits_model(bits: int) -> Any:
-    return _constriction().stream.model.Uniform(1 << bits)
+    return _CompiledReader(words) if has_kernels() else _PythonReader(words)

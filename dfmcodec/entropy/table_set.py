@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec._types import Float32, Symbols
+from dfmcodec._types import Symbols
 from dfmcodec.entropy.tables import PRECISION_BITS, TABLE_SIZE, Table
 
 Run = tuple[Table, int]  # a table, and the number of successive symbols coded with it
@@ -29,11 +29,6 @@ class TableSet:
         """Makes a set of tables."""
         frequencies = np.stack([table.frequencies for table in tables])
         return cls(tables, frequencies, np.array([table.shift for table in tables], dtype=np.int32))
-
-    @cached_property
-    def weights(self) -> Float32:
-        """Returns the frequencies minus 1, float32 [tables, TABLE_SIZE]."""
-        return (self.frequencies - 1).astype(np.float32)
 
     @cached_property
     def cumulative(self) -> npt.NDArray[np.uint32]:
@@ -57,17 +52,6 @@ class TableSet:
         parts = np.arange(1 << GUIDE_BITS, dtype=np.uint32) << np.uint32(PRECISION_BITS - GUIDE_BITS)
         found = [np.searchsorted(sums, parts, side="right") - 1 for sums in self.cumulative]
         return np.stack(found).astype(np.uint8)
-
-
-def table_runs(numbers: npt.NDArray[np.int16], tables: Sequence[Table]) -> tuple[npt.NDArray[np.intp], list[Run]]:
-    """Sorts the symbols of a coding pass by the number of their table, int16 [N]. Returns the
-    positions of the symbols in sorted order, intp [N], and the runs of equal tables.
-    """
-    order = np.argsort(numbers, kind="stable")
-    ordered = numbers[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    counts = np.diff(starts, append=len(ordered))
-    return order, [(tables[ordered[start]], int(count)) for start, count in zip(starts, counts, strict=True)]
 
 
 def numbers_of(runs: Sequence[Run]) -> tuple[npt.NDArray[np.int16], TableSet]:

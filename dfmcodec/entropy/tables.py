@@ -24,7 +24,7 @@ import numpy.typing as npt
 from dfmcodec._types import Symbols
 
 MAX_SYMBOL = 1 << 23  # maximum magnitude; limits escapes
-PRECISION_BITS = 24  # same as constriction's models
+PRECISION_BITS = 24
 RADIUS = 64
 ESCAPE = 2 * RADIUS + 1  # index of the escape; symbol q has index q + RADIUS
 TABLE_SIZE = 2 * RADIUS + 2

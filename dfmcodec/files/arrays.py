@@ -86,10 +86,8 @@ def read_arrays(
 ) -> dict[str, npt.NDArray[Any]]:
     """Reads the arrays of an .npz file, or those with some names, by name.
 
-    Other arrays are not decompressed; all decompressed ones have at most `max_bytes`.
-
-    Raises:
-        DfmError: The file cannot be read, is not an .npz file, is damaged, or exceeds the limit.
+    Other arrays are not decompressed; all decompressed ones have at most `max_bytes`. Raises
+    DfmError if the file cannot be read, is not an .npz file, is damaged, or exceeds the limit.
     """
     data = read_file(path)
     try:

@@ -138,10 +138,8 @@ def write_atomic(path: Path, data: bytes, force: bool = True, follow: bool = Tru
     This holds even if the process is killed. Data for a device or pipe is written directly. The
     target of a link is replaced. The new file inherits the mode of a replaced file, and its owner
     if permitted. For `force` and `follow` see `check_writable`. Without `mtime_ns`, the
-    modification time is that of the write; some systems round it, or do not keep it.
-
-    Raises:
-        OutputError: The file cannot be written. An existing file is unchanged.
+    modification time is that of the write; some systems round it, or do not keep it. Raises
+    OutputError if the file cannot be written. An existing file is unchanged.
     """
     path = destination(path, follow)
     try:

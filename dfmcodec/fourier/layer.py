@@ -204,17 +204,9 @@ def contraction_matrix(a: Array, b: Array, frequencies: FrequencySet, xp: Module
 
 
 def fourier_sum(v: Array, a: Array, b: Array, order: int, xp: ModuleType) -> Array:
-    """Computes sum_{k in K} a_k cos(2 pi k.v) + b_k sin(2 pi k.v), the layer without the residual.
-
-    Args:
-        v: float [N, m].
-        a: float [|K|, n].
-        b: float [|K|, n]; row 0 has no effect.
-        order: The largest |k|_1.
-        xp: numpy or jax.numpy.
-
-    Returns:
-        float [N, n].
+    """Computes sum_{k in K} a_k cos(2 pi k.v) + b_k sin(2 pi k.v), float [N, n], the layer without
+    the residual, for v, float [N, m], and a and b, float [|K|, n]; row 0 of b has no effect. The
+    largest |k|_1 is `order`, and `xp` is numpy or jax.numpy.
     """
     frequencies = frequency_set(v.shape[1], order)
     if frequencies.order == 1 and not frequencies.is_full:  # k = 0 and the unit vectors: no products needed

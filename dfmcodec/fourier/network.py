@@ -33,10 +33,7 @@ _BLOCK_FLOATS = 1 << 23  # maximum number of intermediate values in a block
 @dataclass(frozen=True)
 class CoordinateArchitecture:
     """Architecture of the published network: x in [0,1)^2 -> `depth` Fourier layers of `width` ->
-    `channels`.
-
-    Raises:
-        ConfigError: A value exceeds the range of the file format.
+    `channels`. Raises ConfigError if a value exceeds the range of the file format.
     """
 
     channels: int  # the number of outputs of the last layer, 1 (gray) or 3 (RGB)
@@ -102,18 +99,11 @@ class CoordinateArchitecture:
 def deep_fourier_machine(
     weights: Sequence[Weights], v: Array, order: int, xp: ModuleType, layer_sum: Any = fourier_sum
 ) -> Array:
-    """Evaluates the composed layers and the tanh. Layers with equal input and output dimensions
-    have a residual connection.
-
-    Args:
-        weights: (a, b) of each layer, first to last.
-        v: Positions in [0, 1), float [N, 2].
-        order: The largest |k|_1 in every layer.
-        xp: numpy or jax.numpy.
-        layer_sum: Evaluates `fourier_sum`. The encoder passes a version with a custom derivative.
-
-    Returns:
-        Samples in (-1, 1), float [N, channels].
+    """Evaluates the composed layers, with weights (a, b) from first to last, and the tanh:
+    positions in [0, 1), float [N, 2], -> samples in (-1, 1), float [N, channels]. Layers with equal
+    input and output dimensions have a residual connection. The largest |k|_1 in every layer is
+    `order`. `layer_sum` evaluates `fourier_sum`; the encoder passes a version with a custom
+    derivative.
     """
     for a, b in weights:
         y = layer_sum(v, a, b, order, xp)
@@ -134,10 +124,8 @@ def block_shape(architecture: CoordinateArchitecture, height: int, width: int) -
 
 
 def check_multiply_adds(each: int, positions: int, limit: int) -> None:
-    """Raises an error for a network that takes too long, before it is evaluated.
-
-    Raises:
-        LimitError: The multiply-adds of each position exceed the limit for all positions.
+    """Raises an error for a network that takes too long, before it is evaluated. Raises LimitError
+    if the multiply-adds of each position exceed the limit for all positions.
     """
     if each * positions > limit:
         msg = (

@@ -27,10 +27,8 @@ _FRACTIONS = (
 
 
 def step_size(index: int) -> float:
-    """Returns the step size of an index: 2^(-index / 8), from 1 down to 2^-31.875.
-
-    Raises:
-        ConfigError: The index is not in 0..255.
+    """Returns the step size of an index: 2^(-index / 8), from 1 down to 2^-31.875. Raises
+    ConfigError if the index is not in 0..255.
     """
     if not 0 <= index < STEP_COUNT:
         msg = f"step index {index} is outside 0..{STEP_COUNT - 1}"

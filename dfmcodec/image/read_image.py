@@ -81,13 +81,9 @@ def read_image(
 
     The formats are those of `open_image.FORMATS`. The size of a file on disk is checked before its
     pixels are read; a pipe is read completely. Pages are counted from 1; None reads the first page,
-    with a notice. `notify` receives a notice of each conversion or loss.
-
-    Raises:
-        ImageError: The file is empty, not an image, too large or damaged, or reading it would lose
-            something.
-        ConfigError: The page does not exist.
-        DfmError: The file cannot be read.
+    with a notice. `notify` receives a notice of each conversion or loss. Raises ImageError if the
+    file is empty, not an image, too large or damaged, or reading it would lose something;
+    ConfigError if the page does not exist; DfmError if the file cannot be read.
     """
     return image_from_source(Source.from_path(path), max_pixels, strip, page, notify)
 
@@ -262,11 +258,8 @@ def to_image(
     The source is a path, the bytes of an image file, a Pillow image, an `Image`, or an array of
     uint8 or uint16 of any byte order, [H, W] or [H, W, C] with C = 1 (gray), 2 (gray and alpha), 3
     (RGB) or 4 (RGB and alpha). Other options are those of `read_image`. By default, only files have
-    a pixel limit.
-
-    Raises:
-        ImageError: The source has an unsupported type, or is too large.
-        ConfigError: The page does not exist.
+    a pixel limit. Raises ImageError if the source has an unsupported type, or is too large, and
+    ConfigError if the page does not exist.
     """
     kinds = strip_kinds(strip)
     file_limit, memory_limit = (MAX_PIXELS, LARGEST_PIXELS) if max_pixels is None else (max_pixels, max_pixels)

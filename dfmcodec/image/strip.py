@@ -33,10 +33,8 @@ def strip_kinds(given: StripKinds) -> frozenset[str]:
     """Parses kinds of metadata to remove: "gps", "exif", "xmp", "icc", or "all" for Exif and XMP.
 
     "gps" is the position in Exif and XMP, "icc" includes code points. Kinds may be separated by
-    commas. "all" excludes "icc", because the ICC profile defines the colours.
-
-    Raises:
-        ConfigError: A kind is unknown.
+    commas. "all" excludes "icc", because the ICC profile defines the colours. Raises ConfigError if
+    a kind is unknown.
     """
     texts: Any = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
     names = [name.strip() for text in texts for name in str(text).split(",")]

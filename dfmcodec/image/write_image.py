@@ -64,9 +64,7 @@ def output_format(path: Path | None, name: str | None, otherwise: str = "") -> O
     """Returns a format by its name, or by the extension of a path; without both PNG.
 
     `otherwise` is an alternative for the end of the message: "or name the format with --format".
-
-    Raises:
-        OutputError: No format has this extension.
+    Raises OutputError if no format has this extension.
     """
     if name is not None:
         return OUTPUT_FORMATS[name]
@@ -135,10 +133,8 @@ def image_to_bytes(image: Image, output: OutputFormat, quality: int | None = Non
     """Encodes an image as a file, with its metadata except for the entries of `left_out`.
 
     The quality is 1..100, for JPEG and WebP; None is `JPEG_QUALITY` for JPEG and lossless for WebP.
-
-    Raises:
-        ConfigError: A quality is given for a format without a quality setting.
-        OutputError: The format would lose bit depth or alpha, or a side is too large.
+    Raises ConfigError if a quality is given for a format without a quality setting, and OutputError
+    if the format would lose bit depth or alpha, or a side is too large.
     """
     check_quality(output, quality)
     check_image(output, image)

@@ -3,10 +3,10 @@
 `compiled` is the extension module `_compiled`. It is None if the module was not built, if
 `DFMCODEC_KERNELS=numpy` disables it, or if the processor has no fast byte products. NumPy then
 computes the same symbols, and the same pixels up to rounding. `DFMCODEC_KERNELS` can also select an
-instruction set. A kernel takes named arguments, which are complete arrays;
-`packaging/kernels/kernel_interface.py` declares them. It releases the GIL and uses one core;
-callers distribute blocks over `dfmcodec.threads`. The implementation is chosen only here: the NumPy
-function, which defines the result, is decorated with the function that calls the kernels.
+instruction set. A kernel takes named arguments (`packaging/kernels/kernel_interface.py`), which are
+complete arrays. It releases the GIL and uses one core; callers distribute blocks over
+`dfmcodec.threads`. The implementation is chosen only here: the NumPy function, which defines the
+result, is decorated with the function that calls the kernels.
 
 The kernels are in C because a decoder that is called once per image cannot spend 0.3 s on loading a
 compiler, as numba needs on the same machine, and because NumPy has no byte products.
@@ -74,11 +74,8 @@ def share_memory() -> bool:
 
 
 def by_kernels(compiled_form: Callable[P, T]) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Decorates a NumPy function.
-
-    Args:
-        compiled_form: The function that is called instead, with the same arguments, if there are
-            kernels.
+    """Decorates a NumPy function. If there are kernels, `compiled_form` is called instead, with the
+    same arguments.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:

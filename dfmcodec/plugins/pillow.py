@@ -99,11 +99,9 @@ class DfmImageFile(ImageFile.ImageFile):
         return self.mode, (0, 0, width / self._size[0], height / self._size[1])
 
     def verify(self) -> None:
-        """Checks the file against its checksums, without decoding pixels.
-
-        Raises:
-            OSError: The file is truncated or damaged; the message gives the location.
-            RuntimeError: The pixels were decoded before.
+        """Checks the file against its checksums, without decoding pixels. Raises OSError, with the
+        location, if the file is truncated or damaged, and RuntimeError if the pixels were decoded
+        before.
         """
         if self._state is None:
             msg = "call verify directly after open"
@@ -118,11 +116,9 @@ class DfmImageFile(ImageFile.ImageFile):
         """Decodes the pixels if they are not decoded yet.
 
         With `PIL.ImageFile.LOAD_TRUNCATED_IMAGES`, decodes the intact parts of a truncated or
-        damaged file and describes the others in `losses`.
-
-        Raises:
-            OSError: The file is truncated or damaged, or cannot be decoded for another reason.
-            InstallationError: A file of the installation is damaged or cannot be loaded.
+        damaged file and describes the others in `losses`. Raises OSError if the file is truncated
+        or damaged, or cannot be decoded for another reason, and InstallationError if a file of the
+        installation is damaged or cannot be loaded.
         """
         if self._state is not None:
             with _converted_errors(OSError, "cannot decode the .dfm file: "):

@@ -106,10 +106,8 @@ class Search(ABC, Generic[Parameter, Trial]):
 
     @abstractmethod
     def trial(self, parameter: Parameter, check: Callable[[], None]) -> Trial:
-        """Tries a parameter. `check` must be called often, and its exceptions must pass.
-
-        Raises:
-            FloatingPointError: The trial gave NaN or infinite values.
+        """Tries a parameter. `check` must be called often, and its exceptions must pass. Raises
+        FloatingPointError if the trial gave NaN or infinite values.
         """
 
     @abstractmethod
@@ -158,10 +156,8 @@ class Found(Generic[Trial]):
 
 
 def drive(search: Search[Parameter, Trial], watch: Watch) -> Found[Trial]:
-    """Tries parameters until the search ends.
-
-    Raises:
-        DivergedError: Trials gave NaN or infinite values too often.
+    """Tries parameters until the search ends. Raises DivergedError if trials gave NaN or infinite
+    values too often.
     """
     best: Trial | None = None
     last: Trial | None = None

@@ -63,11 +63,9 @@ def checksum(arrays: Arrays) -> int:
 
 
 def shipped_arrays(model: Model, weights_id: int) -> Arrays:
-    """Reads the arrays of pretrained weights of a codec from the installation.
-
-    Raises:
-        UnsupportedVersionError: This version does not have these weights.
-        InstallationError: The weights are damaged or missing in this installation.
+    """Reads the arrays of pretrained weights of a codec from the installation. Raises
+    UnsupportedVersionError if this version does not have these weights, and InstallationError if
+    the weights are damaged or missing in this installation.
     """
     row = next((row for row in REGISTRY if (row.model, row.id) == (model, weights_id)), None)
     if row is None:

@@ -251,7 +251,7 @@ for arguments in {}:
         assert not stop.code
 """
     heavy = {"jax", "jaxlib", "optax", "skimage", "scipy"}
-    light = heavy | {"numpy", "PIL", "constriction", "msgpack"}
+    light = heavy | {"numpy", "PIL", "msgpack"}
     helps = [[*command, "--help"] for command in ([], ["encode"], ["decode"], ["compare"], ["bench"])]
     assert not light & modules_after(program.format(helps))
     decode, info = ["decode", "cat.dfm", "-o", "out.png", "--quiet"], ["info", "cat.dfm"]

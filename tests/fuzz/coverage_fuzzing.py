@@ -2,7 +2,7 @@
 mutated further.
 
     python3.11 -m venv /tmp/atheris
-    /tmp/atheris/bin/pip install atheris numpy constriction msgpack pillow
+    /tmp/atheris/bin/pip install atheris numpy msgpack pillow
     /tmp/atheris/bin/python tests/fuzz/coverage_fuzzing.py --seconds 600 --work /tmp/fuzz
     /tmp/atheris/bin/python tests/fuzz/coverage_fuzzing.py --models 3 --work /tmp/fuzz
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from wheel_check import ROOT, built_wheel, check_manual, command
 
 NEEDED = ("numpy", "pillow", "click", "msgpack")  # as docs/install.md says
-HIDDEN = frozenset(("jax", "jaxlib", "optax", "scipy", "skimage", "tqdm", "threadpoolctl", "constriction", "pyarrow"))
+HIDDEN = frozenset(("jax", "jaxlib", "optax", "scipy", "skimage", "tqdm", "threadpoolctl", "pyarrow"))
 GOLDEN = ROOT / "tests" / "golden" / "v1"
 FILES = {"overfitted": "overfitted-small", "coordinate": "coordinate", "wavelet": "wavelet-rgb"}
 

@@ -1,5 +1,5 @@
-"""Tests without JAX, optax, SciPy, scikit-image, tqdm, threadpoolctl and constriction: working
-features, and error messages of the others.
+"""Tests without JAX, optax, SciPy, scikit-image, tqdm and threadpoolctl: working features, and
+error messages of the others.
 """
 
 from __future__ import annotations
@@ -124,8 +124,7 @@ def test_packages_that_are_there_are_not_imported(folder: Path, ended: dict[str,
     ]
     found = json.loads(run_hidden(RUNNING, folder, json.dumps(light), hiding="import sys"))
     assert {code for code, _, _ in found["ended"].values()} == {0}
-    needed = {"threadpoolctl"} if has_kernels() else {"threadpoolctl", "constriction"}
-    assert not (HIDDEN - needed) & {name.partition(".")[0] for name in found["imported"]}
+    assert not (HIDDEN - {"threadpoolctl"}) & {name.partition(".")[0] for name in found["imported"]}
 
 
 @pytest.mark.usefixtures("ended")  # which encodes a.dfm

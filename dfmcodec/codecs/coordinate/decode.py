@@ -63,22 +63,12 @@ def render_weights(
     bit_depth: int = 8,
     backend: str = "numpy",
 ) -> Pixels:
-    """Renders a coordinate network at a grid of positions.
+    """Renders a coordinate network with weights in file order, float32 [weight_count], at a grid of
+    vertical and horizontal positions, float32 [H] and [W]; the image spans [0, 1). Returns a region
+    of the grid (None for all), uint8 or uint16 [H, W, C].
 
     The blocks of the evaluation do not depend on the region. The pixels therefore do not depend on
     it either.
-
-    Args:
-        weights: The weights in file order, float32 [weight_count].
-        architecture: The architecture of the network.
-        rows: The vertical positions, float32 [H]; the image spans [0, 1).
-        columns: The horizontal positions, float32 [W].
-        region: The rows and columns of the grid to evaluate; None for the complete grid.
-        bit_depth: The bits per sample of the result, 8 or 16.
-        backend: "numpy" or "jax".
-
-    Returns:
-        uint8 or uint16 [H, W, C] of the region.
     """
     evaluate = _evaluator(weights, architecture, backend)
     wanted = Region(0, 0, len(rows), len(columns)) if region is None else region

@@ -71,10 +71,8 @@ def write_weights(model: QuantizedNetwork) -> bytes:
 def read_weights(
     body: bytes, architecture: CoordinateArchitecture, height: int, width: int, bit_depth: int
 ) -> QuantizedNetwork:
-    """Decodes the weights section: the inverse of `write_weights`.
-
-    Raises:
-        CorruptError: The section is not valid.
+    """Decodes the weights section: the inverse of `write_weights`. Raises CorruptError if the
+    section is not valid.
     """
     size = side_bytes(architecture)
     if len(body) < size:

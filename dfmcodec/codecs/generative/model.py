@@ -118,19 +118,9 @@ class GenerativeModel:
         return self.paint_at(codes, np.arange(height) / height, np.arange(width) / width)
 
     def paint_at(self, codes: Float32, x2: Float64, x1: Float64, bit_depth: int = 8) -> Pixels:
-        """Renders the images of codes at a grid of positions.
-
-        Args:
-            codes: float32 [N, code_dim].
-            x2: The vertical positions, float64 [R]; the image spans [0, 1).
-            x1: The horizontal positions, float64 [C].
-            bit_depth: The bits per sample of the result, 8 or 16.
-
-        Returns:
-            uint8 or uint16 [N, R, C, channels].
-
-        Raises:
-            CorruptError: See `network.checked_network`.
+        """Renders the images of codes, float32 [N, code_dim], at a grid of vertical and horizontal
+        positions, float64 [R] and [C]; the image spans [0, 1). Returns uint8 or uint16 [N, R, C,
+        channels]. Raises CorruptError as in `network.checked_network`.
         """
         arch = self.architecture
         images = np.empty((len(codes), len(x2), len(x1), arch.channels), np.uint8 if bit_depth == 8 else np.uint16)
@@ -160,10 +150,7 @@ class GenerativeModel:
 
     def encode(self, images: UInt8) -> Float32:
         """Computes the codes of images, uint8 [N, H, W, C], with the encoder network: float32 [N,
-        code_dim].
-
-        Raises:
-            ConfigError: The model has no encoder network.
+        code_dim]. Raises ConfigError if the model has no encoder network.
         """
         if not self.has_encoder:
             msg = "the model has no encoder network, because it was trained with a table of codes"
@@ -176,12 +163,9 @@ class GenerativeModel:
 
 
 def read_model_file(path: Path) -> GenerativeModel:
-    """Reads a `.dfmg` file.
-
-    Raises:
-        DfmError: The file cannot be read.
-        FormatError: The file is not a generative model, is too large, damaged or truncated, or has
-            a newer version. The message names the file.
+    """Reads a `.dfmg` file. Raises DfmError if the file cannot be read, and FormatError if the file
+    is not a generative model, is too large, damaged or truncated, or has a newer version. The
+    message names the file.
     """
     from dfmcodec.files.atomic import read_at_most
 
@@ -194,11 +178,8 @@ def read_model_file(path: Path) -> GenerativeModel:
 
 
 def read_model(data: bytes) -> GenerativeModel:
-    """Reads the bytes of a `.dfmg` file.
-
-    Raises:
-        FormatError: The bytes are not a generative model, are damaged or truncated, or have a newer
-            version.
+    """Reads the bytes of a `.dfmg` file. Raises FormatError if the bytes are not a generative
+    model, are damaged or truncated, or have a newer version.
     """
     start, end = _check_container(data)
     try:
@@ -254,9 +235,7 @@ def _check_container(data: bytes) -> tuple[int, int]:
 
 def _read_arrays(data: bytes, listed: Any, start: int, end: int) -> dict[str, Float32]:
     """Reads the listed arrays of a `.dfmg` file, which fill the bytes from start to end, float32.
-
-    Raises:
-        ValueError: The shapes do not match the bytes.
+    Raises ValueError if the shapes do not match the bytes.
     """
     arrays = {}
     for name, shape in listed:

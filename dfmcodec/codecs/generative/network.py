@@ -53,9 +53,7 @@ _BATCH_IMAGES = 256  # maximum images that are encoded at a time
 @dataclass(frozen=True)
 class GenerativeArchitecture:
     """The architecture of a generative model: all that rebuilds it except for its parameters.
-
-    Raises:
-        ConfigError: A value is out of range.
+    Raises ConfigError if a value is out of range.
     """
 
     height: int  # of the training images, in pixels
@@ -143,13 +141,8 @@ def network_shapes(prefix: str, sizes: tuple[int, ...]) -> dict[str, tuple[int, 
 
 
 def network(parameters: Parameters, prefix: str, x: Array, xp: ModuleType) -> Array:
-    """Evaluates a multilayer perceptron with rectified hidden layers: [B, inputs] -> [B, outputs].
-
-    Args:
-        parameters: Its parameters; see `network_shapes`.
-        prefix: The start of their names, "decoder" or "encoder".
-        x: float [B, inputs].
-        xp: numpy or jax.numpy.
+    """Evaluates a multilayer perceptron with rectified hidden layers: float [B, inputs] -> [B,
+    outputs]. `prefix` is as in `network_shapes`, and `xp` is numpy or jax.numpy.
     """
     *_, outputs = _layer_sums(parameters, prefix, x, xp)
     return outputs
@@ -164,10 +157,8 @@ def _layer_sums(parameters: Parameters, prefix: str, x: Array, xp: ModuleType) -
 
 
 def checked_network(parameters: Parameters, prefix: str, x: Float32) -> Float32:
-    """Evaluates `network` in NumPy, for parameters from outside.
-
-    Raises:
-        CorruptError: A value is NaN or beyond `MAX_MAGNITUDE`, so hosts could give other results.
+    """Evaluates `network` in NumPy, for parameters from outside. Raises CorruptError if a value is
+    NaN or beyond `MAX_MAGNITUDE`, so hosts could give other results.
     """
     outputs = x
     with np.errstate(over="ignore", invalid="ignore"):
@@ -198,17 +189,11 @@ def positions(height: int, width: int, octaves: tuple[int, ...]) -> Float32:
 def inputs_at(
     x2: npt.NDArray[np.floating[Any]], x1: npt.NDArray[np.floating[Any]], octaves: tuple[int, ...]
 ) -> Float32:
-    """Returns the inputs of the first layer at a grid of positions, row by row.
+    """Returns the inputs of the first layer at a grid of vertical and horizontal positions, float
+    [R] and [C], row by row: float32 [2 * len(octaves), R * C]. The image spans [0, 1).
 
-    Args:
-        x2: The vertical positions, float [R]; the image spans [0, 1).
-        x1: The horizontal positions, float [C].
-        octaves: The exponents of the factors. With several exponents, x2 is negated for the last
-            one. As in two's complement, the sums of the inputs are then frequencies of all
-            directions.
-
-    Returns:
-        float32 [2 * len(octaves), R * C].
+    With several octaves, x2 is negated for the last one. As in two's complement, the sums of the
+    inputs are then frequencies of all directions.
     """
     at = np.stack([np.tile(x1, len(x2)), np.repeat(x2, len(x1))]).astype(np.float64)
     factors = [np.array([[2.0**octave], [2.0**octave]]) for octave in octaves]
@@ -229,16 +214,9 @@ def pixel_inputs(architecture: GenerativeArchitecture) -> tuple[Float32, Float32
 
 
 def features(v: Array, order: int, xp: ModuleType, cos_sin: CosSin) -> Array:
-    """Computes cos(2 pi k.v) for all k of K, then sin(2 pi k.v) for all but k = 0.
-
-    Args:
-        v: The inputs of a layer, float [.., m, N].
-        order: The maximum |k|_1. K is ordered as in `fourier.layer.FrequencySet`.
-        xp: numpy or jax.numpy.
-        cos_sin: Returns cos(2 pi v) and sin(2 pi v).
-
-    Returns:
-        float [.., 2 |K| - 1, N].
+    """Computes cos(2 pi k.v) for all k of K, then sin(2 pi k.v) for all but k = 0, float [.., 2 |K|
+    - 1, N], for the inputs of a layer, float [.., m, N]. K has |k|_1 up to `order`, ordered as in
+    `fourier.layer.FrequencySet`. `cos_sin` returns cos(2 pi v) and sin(2 pi v).
     """
     cos_v, sin_v = cos_sin(v)
     frequencies = frequency_set(v.shape[-2], order)
@@ -251,19 +229,10 @@ def features(v: Array, order: int, xp: ModuleType, cos_sin: CosSin) -> Array:
 def paint(
     coefficients: Array, first: Array, v: Array, architecture: GenerativeArchitecture, xp: ModuleType, cos_sin: CosSin
 ) -> Array:
-    """Renders images, each with its own coordinate network.
-
-    Args:
-        coefficients: The coefficients of each coordinate network, in the file order of
-            `fourier.network.unpack`, float [B, coefficient_count].
-        first: The first layer's features at the positions, float [2 |K_1| - 1, N].
-        v: The first layer's inputs at the positions, float [m, N].
-        architecture: The architecture of the model.
-        xp: numpy or jax.numpy.
-        cos_sin: Returns cos(2 pi v) and sin(2 pi v).
-
-    Returns:
-        float [B, channels, N] in (-1, 1).
+    """Renders images, float [B, channels, N] in (-1, 1), each with its own coordinate network,
+    whose coefficients, float [B, coefficient_count], are in the file order of
+    `fourier.network.unpack`. The first layer has `first` features, float [2 |K_1| - 1, N], and
+    inputs v, float [m, N]. See `features` for `cos_sin`.
     """
     batch, start = len(coefficients), 0
     h: Array = None
@@ -283,10 +252,7 @@ def paint(
 
 def encode_images(parameters: Parameters, images: npt.NDArray[np.uint8]) -> Float32:
     """Computes the codes of images, uint8 [N, H, W, C], with the encoder network, float32 [N,
-    code_dim].
-
-    Raises:
-        CorruptError: See `checked_network`.
+    code_dim]. Raises CorruptError as in `checked_network`.
     """
     batches = [images[start : start + _BATCH_IMAGES] for start in range(0, len(images), _BATCH_IMAGES)]
     codes: Float32 = np.concatenate(

@@ -98,10 +98,8 @@ def _decodes_to(body: bytes, code: CodeSymbols, density: CodeDensity) -> bool:
 
 
 def read_code(body: bytes, density: CodeDensity) -> CodeSymbols:
-    """Decodes the code section: the inverse of `write_code`.
-
-    Raises:
-        CorruptError: The section is not valid.
+    """Decodes the code section: the inverse of `write_code`. Raises CorruptError if the section is
+    not valid.
     """
     component_bytes = _component_bytes(density)
     if len(body) <= component_bytes:
@@ -118,11 +116,9 @@ def read_code(body: bytes, density: CodeDensity) -> CodeSymbols:
 
 
 def decode_code(image: CodedImage, generator: GenerativeModel | None) -> tuple[Float32, GenerativeModel]:
-    """Returns the code of an image, float32 [D], and its generator.
-
-    Raises:
-        MissingModelError: The generator is missing or differs from the one that the file names.
-        CorruptError: The image does not fit the generator, or its code is not valid.
+    """Returns the code of an image, float32 [D], and its generator. Raises MissingModelError if the
+    generator is missing or differs from the one that the file names, and CorruptError if the image
+    does not fit the generator, or its code is not valid.
     """
     wanted = image.architecture.generator_id
     if generator is None:

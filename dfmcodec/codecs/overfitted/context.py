@@ -152,10 +152,8 @@ class GridNetwork:
 
     def check_exact(self) -> None:
         """Checks that float32 computes `outputs` exactly, in any order of sums and with any weight
-        deltas within `LIMITS`.
-
-        Raises:
-            DfmError: A value is not an integer or is too large, or a sum may become too large.
+        deltas within `LIMITS`. Raises DfmError if a value is not an integer or is too large, or a
+        sum may become too large.
         """
         for name, limit in self.LIMITS.items():
             numbers = getattr(self, name)
@@ -246,13 +244,8 @@ def grid_tables() -> TableSet:
 
 class GridContext:
     """The decoded symbols of a grid and of the coarser grids. It chooses the table of each symbol
-    of a wavefront, and then receives the symbols.
-
-    Args:
-        network: The context network of the image.
-        level: The level of the grid.
-        grid: The symbols of the grid, int32 [h, w], written by `accept`.
-        coarser: The symbols of the coarser grids, from the nearest to the coarsest.
+    of a wavefront, and then receives the symbols: `accept` writes them to `grid`, int32 [h, w].
+    The coarser grids are from the nearest to the coarsest.
     """
 
     def __init__(self, network: GridNetwork, level: int, grid: Symbols, coarser: Sequence[Symbols]) -> None:

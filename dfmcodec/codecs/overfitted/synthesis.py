@@ -125,15 +125,10 @@ def synthesise_grids(
     region: Region,
     evaluate_strip: EvaluateStrip | None = None,
 ) -> Float32:
-    """Computes the colours of a region of an image, float32 [CHANNELS, H, W]; 0 is black and 1 is
-    white.
-
-    Args:
-        synthesis: The weights, float32.
-        grids: The symbols of the complete image, int32 [h_l, w_l], from the finest to the coarsest.
-        step: The step size of symbols; see `grids.symbol_step`.
-        region: The region of the image, in pixels.
-        evaluate_strip: Evaluates rows of the image; see `strip_colours`. None for NumPy.
+    """Computes the colours of a region of an image in pixels, float32 [CHANNELS, H, W]; 0 is black
+    and 1 is white. The symbols of the complete image are int32 [h_l, w_l], from the finest grid to
+    the coarsest, with the step size of `grids.symbol_step`. `evaluate_strip` evaluates rows of the
+    image as `strip_colours` does; None for NumPy.
     """
     padded = [np.pad(grid.astype(np.float32) * np.float32(step), HALO, mode="edge") for grid in grids]
     joined = padded[-1][None]
@@ -172,16 +167,10 @@ def strip_colours(
     neighbourhoods: Callable[[Any], Any],
     xp: ModuleType,
 ) -> Any:
-    """Computes the colours of some rows of an image, float32 [CHANNELS, rows, W].
-
-    Args:
-        synthesis: The weights.
-        finest: The rows of the finest grid with its halo, [rows + 2 HALO, W + 2 HALO].
-        coarser: The other grids, joined at the size of the second. Row r after upsampling depends
-            on rows r / 2 .. r / 2 + TAPS.
-        colours: Evaluates the Fourier layer and the bypass; see `synthesis_colours`.
-        neighbourhoods: See `stage`.
-        xp: numpy or jax.numpy.
+    """Computes the colours of some rows of an image, float32 [CHANNELS, rows, W], from rows of the
+    finest grid with its halo, [rows + 2 HALO, W + 2 HALO], and the other grids, joined at the size
+    of the second: row r after upsampling depends on rows r / 2 .. r / 2 + TAPS. `colours` evaluates
+    the Fourier layer and the bypass, as `synthesis_colours`. See `stage` for `neighbourhoods`.
     """
     rows, columns = finest.shape
     above = upsampled(coarser, synthesis.filters[0], xp)[:, :rows, :columns]

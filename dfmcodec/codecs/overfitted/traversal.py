@@ -16,10 +16,8 @@ class GridSource(Protocol):
     """A source of the symbols of a traversal: a decoder reads its stream, an encoder its grids."""
 
     def symbols(self, front: Wavefront, choice: GridChoice) -> Symbols:
-        """Returns the symbols of a wavefront, int32 [N], in the order of rows.
-
-        Raises:
-            EndOfSymbols: There are no more symbols.
+        """Returns the symbols of a wavefront, int32 [N], in the order of rows. Raises EndOfSymbols
+        if there are no more symbols.
         """
 
 

@@ -48,11 +48,8 @@ class OverfittedWeights:
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> OverfittedWeights:
-        """Creates pretrained weights from their arrays.
-
-        Raises:
-            DfmError: The context network is not exact on all hosts, or the step sizes and tables do
-                not match its weights.
+        """Creates pretrained weights from their arrays. Raises DfmError if the context network is
+        not exact on all hosts, or the step sizes and tables do not match its weights.
         """
         weights = {name: arrays[f"context_{name}"].astype(np.float32) for name in CONTEXT_DELTAS}
         network = GridNetwork(**weights)
@@ -120,10 +117,8 @@ class OverfittedWeights:
 
 @lru_cache(maxsize=4)
 def overfitted_weights_of(weights_id: int) -> OverfittedWeights:
-    """Returns the pretrained weights that an overfitted file refers to.
-
-    Raises:
-        UnsupportedVersionError: This version of the program does not contain the weights.
-        InstallationError: The file of the weights is damaged or missing in this installation.
+    """Returns the pretrained weights that an overfitted file refers to. Raises
+    UnsupportedVersionError if this version of the program does not contain the weights, and
+    InstallationError if the file of the weights is damaged or missing in this installation.
     """
     return OverfittedWeights.from_arrays(shipped_arrays(Model.OVERFITTED, weights_id))

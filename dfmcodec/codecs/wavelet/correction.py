@@ -147,8 +147,8 @@ class CorrectionNetwork:
         return [field.name for field in fields(cls) if field.name != "layers"]
 
     def check_exact(self) -> None:
-        """Checks that weights are in -BYTE..BYTE, sums stay below 2^24, and sums times factors
-        below 2^31. Raises DfmError otherwise.
+        """Raises DfmError unless weights are in -BYTE..BYTE, sums stay below 2^24, and sums times
+        factors below 2^31.
         """
         factors = self.lift_factors, *(layer.factors for layer in self.layers), self.bypass_factors
         for weights, of_outputs in zip(self._byte_arrays(), factors, strict=True):
@@ -198,12 +198,10 @@ def sines(phases: Any, xp: ModuleType) -> Any:
 
 
 def correction_outputs(network: CorrectionNetwork, features: Any, constants: Any, xp: ModuleType) -> Any:
-    """Evaluates the correction network. Returns residuals in 2^-12 quantisation steps, int32
-    [rows', columns', CELL_SAMPLES], with `reach` - 1 fewer cells on each side.
-
-    Args:
-        features: The `cell_features`, int8 [rows, columns, FEATURES].
-        constants: `CorrectionNetwork.first_constants` of the step, int32 [width].
+    """Evaluates the correction network from `cell_features`, int8 [rows, columns, FEATURES], and
+    `CorrectionNetwork.first_constants` of the step, int32 [width]. Returns residuals in 2^-12
+    quantisation steps, int32 [rows', columns', CELL_SAMPLES], with `reach` - 1 fewer cells on each
+    side.
     """
     h = _scaled(_products(features, network.lift, xp), network.lift_factors, SUM_SHIFT) + constants[None, None]
     quarter = 1 << (TURN_BITS - 2)

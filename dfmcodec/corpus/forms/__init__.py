@@ -13,10 +13,8 @@ from dfmcodec.corpus.store import Store, read_url
 
 
 def read_entries(job: Job, item: Item) -> Iterator[Entry]:
-    """Reads the images of an item of a list, and files beside them, in order.
-
-    Raises:
-        DfmError: The tar or Parquet file cannot be read from this point on.
+    """Reads the images of an item of a list, and files beside them, in order. Raises DfmError if
+    the tar or Parquet file cannot be read from this point on.
     """
     if job.source_form == FILES:
         return iter([Entry(item.source, item.name, partial(read_url, item.source), same_as=item.same_as)])

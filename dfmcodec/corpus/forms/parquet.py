@@ -42,12 +42,9 @@ class Row:
 
 
 def row_count(job: Job, source: str) -> int:
-    """Returns the number of rows of a Parquet file, after checking its columns.
-
-    Raises:
-        DfmError: The file cannot be read.
-        ConfigError: There is no such image column, several columns are possible, or the column has
-            names and no places are allowed.
+    """Returns the number of rows of a Parquet file, after checking its columns. Raises DfmError if
+    the file cannot be read, and ConfigError if there is no such image column, several columns are
+    possible, or the column has names and no places are allowed.
     """
     with _opened(source) as (file, _):
         _, kind = _image_column(file.schema_arrow, job.column, source)
@@ -61,11 +58,8 @@ def row_count(job: Job, source: str) -> int:
 
 
 def entries(job: Job, item: Item) -> Iterator[Entry]:
-    """Yields the images of rows.
-
-    Raises:
-        DfmError: The file cannot be read, or exceeds `Budget`.
-        ConfigError: As in `row_count`.
+    """Yields the images of rows. Raises DfmError if the file cannot be read, or exceeds `Budget`,
+    and ConfigError as in `row_count`.
     """
     with _opened(item.source) as (file, stream):
         index, kind = _image_column(file.schema_arrow, job.column, item.source)
@@ -83,11 +77,8 @@ def entries(job: Job, item: Item) -> Iterator[Entry]:
 
 def names(source: str, column: str | None) -> Iterator[str]:
     """Yields the name that each row of a file gives to its output, without reading the images. The
-    name is empty for rows without one and for unreadable rows.
-
-    Raises:
-        DfmError: The file cannot be read from this point on.
-        ConfigError: As in `row_count`.
+    name is empty for rows without one and for unreadable rows. Raises DfmError if the file cannot
+    be read from this point on, and ConfigError as in `row_count`.
     """
     with _opened(source) as (file, stream):
         index, kind = _image_column(file.schema_arrow, column, source)

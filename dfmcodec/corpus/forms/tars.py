@@ -27,10 +27,8 @@ def is_image_member(name: str) -> bool:
 
 def entries(item: Item) -> Iterator[Entry]:
     """Yields the members of a tar that are no folders, in order. Nothing is unpacked to disk.
-
-    Raises:
-        DfmError: The tar cannot be opened.
-        ImageError: The tar is damaged or truncated. It is raised after the intact members.
+    Raises DfmError if the tar cannot be opened, and ImageError if the tar is damaged or truncated.
+    It is raised after the intact members.
     """
     number = 0
     try:

@@ -19,7 +19,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from dfmcodec import kernels
 from dfmcodec.bench.codecs import ANCHORS, Codec, Jpeg
 from dfmcodec.bench.matching import Match, OutOfReach, SizeSearch
-from dfmcodec.bench.runner import find_images
+from dfmcodec.bench.measurement import Target
+from dfmcodec.bench.runner import Plan, find_images, run
 from dfmcodec.cli import main
 
 
@@ -99,6 +100,17 @@ def test_every_anchor_gets_better_with_size_and_keeps_the_image(codec, channels)
     assert error < np.abs(codec.decode(small)[:, :, :1].astype(int) - pixels[:, :, :1]).mean()
     assert error < 5
     assert codec.version()
+
+
+def test_all_cells_are_counted(folder):
+    """Of each image, target and codec, also those of anchors without a file of dfm."""
+    done = []
+    targets = tuple(Target("wavelet", 1, rate, None, "psnr") for rate in (0.1, 1e-9))
+    comparison = run(Plan((Path("photos"),), targets, ("jpeg",)), done.append)
+    assert sum(done) == 2 * 2 * 2
+    assert {failure.what for failure in comparison.failures} == {
+        f"{name}, dfm at {targets[1].label}" for name in ("cat", "coffee")
+    }
 
 
 def test_a_cell_is_what_plain_libraries_give(folder):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
-from corpora import write_images
+from dataclasses import replace
 
-from dfmcodec.corpus.sources import Item, Sources, braces
+import pytest
+from corpora import pack_job, write_images
+
+from dfmcodec.corpus.sources import Item, absolute_sources, braces
+from dfmcodec.corpus.sources import shards_of as shards_of_job
 from dfmcodec.errors import ConfigError, DfmError
 
 
-def shards_of(*named, recursive=True, size=100):
-    return list(Sources.of([str(name) for name in named], recursive).shards(size, bool, str, lambda url: 25))
+def shards_of(*named, recursive=True, size=100, skips_links=False):
+    job = replace(pack_job(*named, size=size, skips_links=skips_links), recursive=recursive)
+    return list(shards_of_job(job, bool, str, lambda url: 25))
 
 
 @pytest.mark.parametrize(
@@ -73,8 +77,7 @@ def test_links_are_left_out_where_that_is_asked_for(tmp_path):
     both = ["000.png", "more/001.png"]
 
     def names(*named, skips_links):
-        sources = Sources.of([str(name) for name in named], True, skips_links)
-        return [item.name for shard in sources.shards(100, bool, str, lambda url: 25) for item in shard]
+        return [item.name for shard in shards_of(*named, skips_links=skips_links) for item in shard]
 
     for place in (folder, tmp_path / "in2"):  # which was named itself
         assert names(place, skips_links=False) == ["000.png", "link.png", "more/001.png"]
@@ -94,8 +97,7 @@ def test_links_to_tars_and_tables_are_left_out_too(tmp_path, form):
     (tmp_path / f"a.{form}").touch()
     (tmp_path / f"b.{form}").symlink_to(tmp_path / f"a.{form}")
     for named in ([f"*.{form}"], [f"b.{form}", f"a.{form}"]):
-        sources = Sources.of([str(tmp_path / name) for name in named], True, skips_links=True)
-        found = {item.source for shard in sources.shards(100, bool, str, lambda url: 25) for item in shard}
+        found = {item.source for shard in shards_of(*map(tmp_path.joinpath, named), skips_links=True) for item in shard}
         assert found == {str(tmp_path / f"a.{form}")}
 
 
@@ -124,7 +126,7 @@ def test_no_shard_holds_rows_of_two_files(tmp_path):
 @pytest.mark.parametrize("named", [[], ["a.tar", "b.png"]])
 def test_sources_have_one_form(named):
     with pytest.raises(ConfigError, match="must have one form"):
-        Sources.of(named, True)
+        absolute_sources(named)
 
 
 @pytest.mark.parametrize("name", ["missing", "missing.tar"])

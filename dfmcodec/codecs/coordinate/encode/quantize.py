@@ -79,10 +79,8 @@ class Quantizer:
         return symbols
 
     def common_index_for(self, weights: Float32, budget_bytes: float) -> int:
-        """Returns the finest common index whose estimated file size fits the budget.
-
-        Raises:
-            TargetUnreachableError: Not even the coarsest index fits.
+        """Returns the finest common index whose estimated file size fits the budget. Raises
+        TargetUnreachableError if not even the coarsest index fits.
         """
 
         def fits(common: int) -> bool:
@@ -108,16 +106,9 @@ class Quantizer:
         return short + 1 if short < FINEST_INDEX else None
 
     def settle(self, weights: Float32, step_indices: tuple[int, ...], budget_bytes: int) -> QuantizedNetwork:
-        """Quantises with step sizes near the given ones, so that the written file fits the budget
-        and fills it. It changes as few step sizes as possible.
-
-        Args:
-            weights: float32 [weight_count].
-            step_indices: The initial step index of each layer.
-            budget_bytes: The maximum size of the file, without ancillary data.
-
-        Raises:
-            TargetUnreachableError: No step sizes fit.
+        """Quantises weights, float32 [weight_count], with step sizes near those of the given
+        indices, so that the written file without ancillary data fits the budget and fills it.
+        Changes as few step sizes as possible. Raises TargetUnreachableError if no step sizes fit.
         """
 
         def real_bytes(indices: tuple[int, ...]) -> int:

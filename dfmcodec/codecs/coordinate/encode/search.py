@@ -27,11 +27,8 @@ _AIM = 0.99  # fraction of the budget for the step sizes with which the last par
 
 
 def fit_network(job: Job) -> Outcome:
-    """Fits a coordinate network to an image.
-
-    Raises:
-        ConfigError: Decoders would refuse the network.
-        TargetUnreachableError: The target cannot be met.
+    """Fits a coordinate network to an image. Raises ConfigError if decoders would refuse the
+    network, and TargetUnreachableError if the target cannot be met.
     """
     match job.target:
         case SizeTarget(budget_bytes=budget_bytes):

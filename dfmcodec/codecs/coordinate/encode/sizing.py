@@ -26,17 +26,10 @@ def architecture_of(config: EncoderConfig, channels: int, depth: int, width: int
 def choose_architecture(
     config: EncoderConfig, image: Image, budget_bytes: int, too_small: Callable[[float], str]
 ) -> CoordinateArchitecture:
-    """Returns the architecture whose weights fill the budget at `BITS_PER_WEIGHT`.
-
-    Args:
-        config: The settings of the user.
-        image: The image.
-        budget_bytes: The maximum size of the file, without ancillary data.
-        too_small: Returns the error message for the minimum possible size in bytes.
-
-    Raises:
-        ConfigError: Decoders would reject all such networks for this image.
-        TargetUnreachableError: The budget is too small for the smallest network.
+    """Returns the architecture whose weights fill the budget, without ancillary data, at
+    `BITS_PER_WEIGHT`. Raises ConfigError if decoders would reject all such networks for this image,
+    and TargetUnreachableError, with the message of `too_small` for the smallest possible size, if
+    the budget is too small for the smallest network.
     """
 
     def mismatch(candidate: CoordinateArchitecture) -> float:
@@ -53,10 +46,7 @@ def choose_architecture(
 
 def ladder(config: EncoderConfig, image: Image) -> list[CoordinateArchitecture]:
     """Returns networks of growing size for a PSNR target, each about twice as large as the one
-    before.
-
-    Raises:
-        ConfigError: Decoders would reject all such networks for this image.
+    before. Raises ConfigError if decoders would reject all such networks for this image.
     """
     return _candidates(config, image, _LADDER)
 

@@ -29,17 +29,12 @@ _BATCH = 128
 def codes_of(
     model: GenerativeModel, images: UInt8, steps: int = STEPS, weights: npt.NDArray[np.floating[Any]] | None = None
 ) -> Float32:
-    """Finds the codes whose images are nearest to given images, float32 [N, code_dim].
+    """Finds the codes, float32 [N, code_dim], whose images are nearest to given images of the
+    model's size, uint8 [N, H, W, C], by gradient steps on the squared error. `weights` are those of
+    pixels, float [1, H * W]; None for equal weights.
 
     The descent starts at the codes of the encoder network, or at the means of the nearest
     components.
-
-    Args:
-        model: The generative model.
-        images: Images of the model's size, uint8 [N, H, W, C].
-        steps: The number of gradient steps on the squared error.
-        weights: The weights of the squared errors of pixels, float [1, H * W]; None for equal
-            weights.
     """
     starts = model.encode(images) if model.has_encoder else nearest_means(model, images)
     spread = float(model.density.deviations.mean())

@@ -82,12 +82,8 @@ class _Candidate:
 
 
 class CodeSearch:
-    """Quantised codes of one image, at any trade-off between rate and distortion.
-
-    Args:
-        model: The generative model.
-        image: The image, of the model's size, uint8 [H, W, C].
-        visible: The visible pixels, bool [H, W]; None for all.
+    """Quantised codes of one image of the model's size, uint8 [H, W, C], at any trade-off between
+    rate and distortion. `visible` are the visible pixels, bool [H, W]; None for all.
     """
 
     def __init__(self, model: GenerativeModel, image: UInt8, visible: npt.NDArray[np.bool_] | None = None) -> None:
@@ -317,10 +313,8 @@ class _LmbdaSearch(Search[int, _Code]):
 
 
 def fit_code(job: Job) -> Outcome:
-    """Finds the code of an image under the generative model of a job.
-
-    Raises:
-        TargetUnreachableError: The target cannot be met.
+    """Finds the code of an image under the generative model of a job. Raises TargetUnreachableError
+    if the target cannot be met.
     """
     assert job.generator is not None
     watch = Watch(job)

@@ -32,15 +32,8 @@ Weights = dict[str, Array]
 
 
 def train_classifier(data: ImageSet, epochs: int = 12, seed: int = 0) -> Weights:
-    """Trains the classifier on images with labels; returns its weights, by name, float32.
-
-    Args:
-        data: Images with labels.
-        epochs: The average number of times that each image is used.
-        seed: The seed of the initial weights and the batches.
-
-    Raises:
-        ImageError: The images have no labels.
+    """Trains the classifier on images with labels; returns its weights, by name, float32. Each
+    image is used `epochs` times on average. Raises ImageError if the images have no labels.
     """
     if data.labels is None:
         msg = "the images have no classes, so no classifier can be trained; give labels, or a subfolder for each class"

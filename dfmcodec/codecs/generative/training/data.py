@@ -128,10 +128,8 @@ def read_idx(path: Path) -> UInt8:
     """Reads the array of an IDX file of bytes, uint8, in its own shape.
 
     Such a file has 00 00 08, the number of dimensions, each dimension as 4 bytes (big-endian), and
-    the bytes of the array.
-
-    Raises:
-        ImageError: The file is not an IDX file, or it is damaged or truncated.
+    the bytes of the array. Raises ImageError if the file is not an IDX file, or it is damaged or
+    truncated.
     """
     try:
         with path.open("rb") as raw:

@@ -45,14 +45,9 @@ def in_batches(evaluate: Callable[[UInt8], tuple[Array, Array]], images: UInt8, 
 def evaluate(
     samples: UInt8, reconstructions: UInt8 | None, train: ImageSet, held_out: ImageSet, classify: Classify
 ) -> Evaluation:
-    """Measures samples and reconstructions.
-
-    Args:
-        samples: As many samples as there are held-out images, uint8 [N, H, W, C].
-        reconstructions: The held-out images rendered from their codes, uint8 [N, H, W, C]; or None.
-        train: The images on which the model was trained.
-        held_out: The held-out images.
-        classify: Returns the features and class probabilities of images.
+    """Measures samples, as many as there are held-out images, and the held-out images rendered from
+    their codes (or None), uint8 [N, H, W, C]. `train` are the images on which the model was
+    trained, and `classify` returns the features and class probabilities of images.
     """
     real, _ = classify(held_out.images)
     features, probabilities = classify(samples)

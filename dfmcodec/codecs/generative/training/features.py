@@ -28,12 +28,8 @@ class FeatureSource:
 
 def classifier(train: ImageSet, held_out: ImageSet, path: Path | None) -> FeatureSource:
     """Returns the small classifier, read from a file or trained on the training images. A file that
-    does not exist is written.
-
-    Raises:
-        ImageError: The images have no classes, or the file has a classifier of other images or
-            classes.
-        DfmError: The file cannot be read or written.
+    does not exist is written. Raises ImageError if the images have no classes, or the file has a
+    classifier of other images or classes, and DfmError if the file cannot be read or written.
     """
     trained_on = train.checksum if train.labels is None else f"{train.checksum}-{crc32(train.labels.tobytes()):08x}"
     if path is not None and path.exists():
@@ -57,11 +53,8 @@ def classifier(train: ImageSet, held_out: ImageSet, path: Path | None) -> Featur
 
 
 def inception(path: Path) -> FeatureSource:
-    """Returns Inception-v3 with weights from a file.
-
-    Raises:
-        DfmError: The file cannot be read.
-        ImageError: The file does not contain the weights of the network.
+    """Returns Inception-v3 with weights from a file. Raises DfmError if the file cannot be read,
+    and ImageError if the file does not contain the weights of the network.
     """
     from dfmcodec.codecs.generative.training.inception import check_weights, classify
 

@@ -13,10 +13,8 @@ VARIANTS = ("encoder", "table")
 
 @dataclass(frozen=True)
 class GenerativeRecipe:
-    """The settings of a training.
-
-    Raises:
-        ConfigError: The variant is unknown, or a value is invalid.
+    """The settings of a training. Raises ConfigError if the variant is unknown, or a value is
+    invalid.
     """
 
     variant: str  # "encoder": a network computes the codes; "table": the code of each image is a parameter

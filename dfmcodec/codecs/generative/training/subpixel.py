@@ -41,16 +41,10 @@ def interpolated(planes: Array, down: Array, right: Array, xp: ModuleType) -> Ar
 def moved(
     first: Array, v: Array, targets: Array, architecture: GenerativeArchitecture, share: float, key: Array
 ) -> tuple[Array, Array, Array]:
-    """Shifts all positions by one random fraction of a pixel down and to the right, and the targets
-    too.
-
-    Args:
-        first: The first layer's features at the pixels, float32 [2 |K| - 1, N].
-        v: The first layer's inputs at the pixels, float32 [m, N].
-        targets: The samples of images in [-1, 1], float32 [B, C, N].
-        architecture: The architecture of the model.
-        share: The probability that the positions are shifted.
-        key: The random key.
+    """Shifts all positions, with the probability `share`, by one random fraction of a pixel down
+    and to the right, and the targets too. `first` and `v` are the first layer's features, float32
+    [2 |K| - 1, N], and inputs, float32 [m, N], at the pixels; targets are samples of images in [-1,
+    1], float32 [B, C, N].
     """
     height, width, octaves = architecture.height, architecture.width, architecture.octaves
     key_whether, key_offset = jax.random.split(key)

@@ -135,11 +135,8 @@ class Trainer:
         write_arrays(path, about | arrays)
 
     def restore(self, path: Path) -> None:
-        """Restores a state that `save` wrote.
-
-        Raises:
-            ConfigError: The file is damaged, or belongs to a training with other images or
-                settings.
+        """Restores a state that `save` wrote. Raises ConfigError if the file is damaged, or belongs
+        to a training with other images or settings.
         """
         leaves, tree = jax.tree.flatten((self.state.parameters, self.state.moments))
         try:

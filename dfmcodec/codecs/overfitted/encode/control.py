@@ -64,17 +64,12 @@ class FitControl:
     def following(
         self, lmbda: float, found: Measured, other_bytes: float, fraction: float, fraction_between: float
     ) -> float:
-        """Returns the Lagrange multiplier after a measurement.
+        """Returns the Lagrange multiplier after a measurement with the multiplier `lmbda`.
+        `other_bytes` of the file are not of symbols; `fraction` of the steps is done, and
+        `fraction_between` lies between two measurements.
 
         During a fit the size decreases and the PSNR increases, because the noise decreases. Both
         are therefore extrapolated to the end of the fit before the comparison.
-
-        Args:
-            lmbda: The previous multiplier.
-            found: The measurement.
-            other_bytes: The bytes of the file other than symbols.
-            fraction: The fraction of the steps that is done.
-            fraction_between: The fraction of the steps between two measurements.
         """
         bits = self._bits_in_the_end(found.bits, fraction)
         if fraction < _CONTROL_FROM or (self.target.limits_size and bits is None):

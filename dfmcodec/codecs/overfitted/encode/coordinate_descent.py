@@ -28,13 +28,9 @@ _LEAST_GAIN = 0.02  # minimum gain in bits
 def descend(
     grid: Float32, costs: Callable[[Float32], Float32], should_stop: Callable[[], bool], level: int = 0
 ) -> None:
-    """Changes symbols of a grid by 1 where that lowers the cost.
-
-    Args:
-        grid: The symbols (integers), float32 [h_l, w_l], modified in place.
-        costs: Returns the cost of each pixel for given symbols, float32 [H, W].
-        should_stop: Called before each trial; True ends the descent.
-        level: The level of the grid, 0 for the finest.
+    """Changes symbols of a grid (integers, float32 [h_l, w_l], in place) by 1 where that lowers the
+    cost. `costs` returns the cost of each pixel for given symbols, float32 [H, W]. `should_stop` is
+    called before each trial. Level 0 is the finest.
     """
     reach = Reach.of(level)
     now = reach.padded(costs(grid))

@@ -55,12 +55,9 @@ class Plan:
 
 
 def plan_of(job: Job) -> Plan:
-    """Returns the plan for a job's target and effort or steps.
-
-    Raises:
-        TargetUnreachableError: The wavelet codec, which predicts the first lmbda, cannot meet the
-            target; or a PSNR needs a smaller lmbda than files of this codec can store.
-        ConfigError: The given Lagrange multiplier is smaller than files can store.
+    """Returns the plan for a job's target and effort or steps. Raises TargetUnreachableError if the
+    wavelet codec, which predicts the first lmbda, cannot meet the target, or a PSNR needs a smaller
+    lmbda than files can store; ConfigError if the given lmbda is smaller than files can store.
     """
     lmbda = _lmbda_of_target(job)
     least = lmbda_of_code(LMBDA_CODES[0])

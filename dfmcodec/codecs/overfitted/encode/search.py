@@ -391,10 +391,8 @@ class _Descents(_LmbdaSearch):
 
 def fit_grids(job: Job, plan: Plan | None = None) -> Outcome:
     """Fits latents and networks to an image, by a plan or the one that follows from the settings.
-
-    Raises:
-        TargetUnreachableError: The target cannot be met.
-        ConfigError: Files of this codec cannot store the given Lagrange multiplier.
+    Raises TargetUnreachableError if the target cannot be met, and ConfigError if files of this
+    codec cannot store the given Lagrange multiplier.
     """
     watch = Watch(job)
     return _Search(job, plan_of(job) if plan is None else plan, watch).run()

@@ -39,11 +39,9 @@ class _Reader:
     losses: list[Wavefront] | None  # receives the first wavefront that cannot be decoded; None to raise errors
 
     def symbols(self, front: Wavefront, choice: GridChoice) -> Symbols:
-        """Returns the symbols of a wavefront, int32 [N].
-
-        Raises:
-            FormatError: The wavefront cannot be decoded, and there is no list of losses.
-            EndOfSymbols: The wavefront cannot be decoded, and the list of losses received it.
+        """Returns the symbols of a wavefront, int32 [N]. Raises FormatError if the wavefront cannot
+        be decoded, and there is no list of losses, and EndOfSymbols if the wavefront cannot be
+        decoded, and the list of losses received it.
         """
         try:
             decoded = self.stream.decode_each(choice.table, grid_tables()) * choice.sign + choice.middle
@@ -82,17 +80,10 @@ class GridsBody:
 def read_grids(
     body: GridsBody, sizes: Sequence[tuple[int, int]], network: GridNetwork, losses: list[str] | None = None
 ) -> list[Symbols]:
-    """Decodes the grids: the inverse of `write_grids`.
-
-    Args:
-        body: The section.
-        sizes: The (rows, columns) of the grids, from the finest to the coarsest.
-        network: The context network of the image.
-        losses: Receives a sentence about lost data, whose symbols are then 0; None to raise errors.
-
-    Raises:
-        CorruptError: The section is not valid; with `losses`, nothing can be decoded.
-        TruncatedError: The section ends early.
+    """Decodes the grids: the inverse of `write_grids`. `sizes` are the (rows, columns) of the
+    grids, from the finest to the coarsest. `losses` receives a sentence about lost data, whose
+    symbols are then 0; None raises errors. Raises CorruptError if the section is not valid or, with
+    `losses`, nothing can be decoded, and TruncatedError if it ends early.
     """
     check_length(len(body.data) + body.missing_bytes, sum(rows * columns for rows, columns in sizes))
     lost: list[Wavefront] | None = None if losses is None else []

@@ -86,10 +86,8 @@ def _laplace_tables() -> TableSet:
 
 
 def read_networks(body: bytes, weights: OverfittedWeights) -> WeightDeltas:
-    """Decodes the networks section: the inverse of `write_networks`.
-
-    Raises:
-        CorruptError: The section is not valid.
+    """Decodes the networks section: the inverse of `write_networks`. Raises CorruptError if the
+    section is not valid.
     """
     count = len(DELTA_NAMES)
     if len(body) < count:

@@ -18,7 +18,7 @@ from dfmcodec.codecs.wavelet.geometry import Tiling
 from dfmcodec.codecs.wavelet.passes import CodingPass
 from dfmcodec.codecs.wavelet.sections.adaptation import adaptation_bytes
 from dfmcodec.codecs.wavelet.trellis import States
-from dfmcodec.container.sizes import STREAM_SECTION_BYTES
+from dfmcodec.container.layout import STREAM_SECTION_BYTES
 from dfmcodec.entropy.tables import RADIUS
 from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.threads import in_threads

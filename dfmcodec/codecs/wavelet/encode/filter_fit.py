@@ -15,7 +15,7 @@ from dfmcodec._types import Float32, Float64, Int32
 from dfmcodec.codecs.wavelet.filter import ImageFilter, tap_differences, taps
 from dfmcodec.codecs.wavelet.sections.filter import filter_bytes
 from dfmcodec.codecs.wavelet.synthesis import Samples
-from dfmcodec.container.sizes import STREAM_SECTION_BYTES
+from dfmcodec.container.layout import STREAM_SECTION_BYTES
 from dfmcodec.fourier.quantize import step_size
 from dfmcodec.image.region import Region
 from dfmcodec.threads import in_threads

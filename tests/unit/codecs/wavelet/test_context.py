@@ -35,7 +35,6 @@ from dfmcodec.codecs.wavelet.transform import MAX_UNITS, analyse
 from dfmcodec.codecs.wavelet.traversal import traverse
 from dfmcodec.codecs.wavelet.trellis import NEXT_STATE
 from dfmcodec.codecs.wavelet.weights import shipped
-from dfmcodec.entropy.table_set import table_runs
 from dfmcodec.entropy.tables import LAPLACE_COUNT, LAST_DIRECT, MAX_SYMBOL, PRECISION_BITS
 from dfmcodec.errors import CorruptError
 
@@ -313,14 +312,6 @@ def test_dependency_costs_are_the_derivative(chelsea):
     last = dependency_costs.slopes(CodingPass(0, 0, 2, 3))
     assert not np.any(last[0])
     assert not np.any(last[1])
-
-
-def test_runs_cover_every_symbol_once():
-    context = shipped().context
-    table = np.array([3, 1, 3, 0, 1], dtype=np.int16)
-    order, runs = table_runs(table, context.tables)
-    assert order.tolist() == [3, 1, 4, 0, 2]
-    assert [(context.tables.index(chosen), count) for chosen, count in runs] == [(0, 1), (1, 2), (3, 2)]
 
 
 def test_low_differences():

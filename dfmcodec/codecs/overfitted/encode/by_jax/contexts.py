@@ -119,13 +119,9 @@ def _activation(sums: jax.Array) -> jax.Array:
 
 def symbol_bits(weights: ContextWeights, grids: Grids, corner: jax.Array, size: jax.Array) -> jax.Array:
     """Returns the bits of the symbols of a window, float32 [M], grid by grid from the finest.
-    Symbols beyond the image cost no bits.
-
-    Args:
-        weights: The network.
-        grids: The symbols, [n_l, n_l] each, see `Windows.cut`. They need not be integers.
-        corner: The first row and column of the window, int32 [2].
-        size: The height and width of the image in pixels, int32 [2].
+    Symbols, [n_l, n_l] each (see `Windows.cut`), need not be integers; those beyond the image cost
+    no bits. `corner` is the first row and column of the window, and `size` the height and width of
+    the image in pixels, int32 [2].
     """
     symbols = _symbols(grids, corner, size)
     hidden = _activation(weights.w1 @ symbols.features + weights.c1 @ symbols.of_level)
