@@ -84,7 +84,7 @@ class TableCosts:
     def __init__(self, grids: tuple[Symbols, ...], network: GridNetwork) -> None:
         self._grids = grids
         tables = grid_tables()
-        weights, shifts = tables.weights.astype(np.int64), tables.shifts
+        weights, shifts = tables.frequencies - 1, tables.shifts
         self._tables = [Table(less_one + 1, int(shift)) for less_one, shift in zip(weights, shifts, strict=True)]
         self.bits = [0.0] * len(grids)
 
