@@ -22,7 +22,7 @@ from dfmcodec.threads import in_threads
 
 _STEP_INDICES = (48, 56, 64, 72, 80)  # 1/64 .. 1/1024
 _SMALLEST_RADIUS = 2
-_BLOCK_ROWS = 16
+BLOCK_ROWS = 16
 _BLOCKS_AT_A_TIME = 16  # blocks whose products are kept in memory
 _RIDGE = 1e-5
 
@@ -78,11 +78,11 @@ def _normal_equations(
     channels, height, width = samples.shape
     size = len(taps(radius)) * channels
     normal, moment = np.zeros((size, size)), np.zeros((size, channels))
-    starts = range(0, height, _BLOCK_ROWS)
+    starts = range(0, height, BLOCK_ROWS)
     used = starts[::row_stride] if len(starts) >= 2 * row_stride else starts
 
     def products(row: int) -> tuple[Float32, Float32]:
-        stop = min(height, row + _BLOCK_ROWS)
+        stop = min(height, row + BLOCK_ROWS)
         padded = complete.around(Region(row, 0, stop, width), radius).astype(np.float32)
         differences = tap_differences(padded, radius, 0, stop - row)
         error = residual(slice(row, stop)).reshape(channels, -1)

@@ -28,7 +28,7 @@ from dfmcodec.codecs.wavelet.encode.dependency_costs import DependencyCosts
 from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights, TargetShift
 from dfmcodec.codecs.wavelet.encode.encoding import Change, Encoding
 from dfmcodec.codecs.wavelet.encode.estimates import guess_tables
-from dfmcodec.codecs.wavelet.encode.filter_fit import fit_filter
+from dfmcodec.codecs.wavelet.encode.filter_fit import BLOCK_ROWS, fit_filter
 from dfmcodec.codecs.wavelet.encode.sources import ChosenSymbols, ObservedSymbols
 from dfmcodec.codecs.wavelet.encode.trellis_search import PathChooser, round_low
 from dfmcodec.codecs.wavelet.encode.trial import Trial
@@ -52,7 +52,7 @@ _DEPENDENCY_FRACTION = 0.3  # of the slopes, which are first-order only; the bes
 _LEAST_SHIFTED = 0.5  # squared code values; smaller errors come from rounding and are invisible
 _FINEST_WEIGHED = 64  # q_step of one code value; below it errors are invisible, and files become exact
 # Pixels for the fit of the filter; a quarter of them costs 0.3 % of the bits, more gain < 0.1 %.
-_FILTER_PIXELS = 1 << 17
+_FILTER_PIXELS, _FILTER_BLOCKS = 3 << 16, 16  # the least pixels and blocks of rows for the fit of the filter
 _FARTHEST_OCTAVES = 3  # octaves; the state at a step farther away is of no use
 
 
@@ -382,5 +382,6 @@ def _fit_filter(
     effort = encoding.effort
     unit_cost = bit_cost * (q_step * UNITS_PER_CODE_VALUE / 64) ** 2
     residual = partial(encoding.residual, samples, q_step, change)
-    row_stride = max(effort.filter_row_stride, samples[0].size // _FILTER_PIXELS)
+    enough = min(samples[0].size // _FILTER_PIXELS, samples.shape[1] // BLOCK_ROWS // _FILTER_BLOCKS)
+    row_stride = max(effort.filter_row_stride, enough)
     return fit_filter(samples, residual, unit_cost, effort.filter_radius, row_stride)
