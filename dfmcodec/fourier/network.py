@@ -112,7 +112,7 @@ def deep_fourier_machine(
 
 
 def block_positions(architecture: CoordinateArchitecture) -> int:
-    """Returns the positions to evaluate at a time, 1..BLOCK_PIXELS, which limits memory."""
+    """Returns the number of positions to evaluate at a time, 1..BLOCK_PIXELS; it limits memory."""
     return max(1, min(BLOCK_PIXELS, _BLOCK_FLOATS // architecture.floats_per_position))
 
 

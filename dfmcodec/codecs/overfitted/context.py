@@ -216,7 +216,7 @@ def _activation(sums: Float32) -> Float32:
 
 @dataclass(frozen=True)
 class GridChoice:
-    """The tables for the symbols of a wavefront: for sign * (symbol - middle)."""
+    """The table of each symbol of a wavefront. It applies to sign * (symbol - middle)."""
 
     table: npt.NDArray[np.int16]  # int16 [N], the index into `grid_tables`
     sign: Int32  # int32 [N], 1 or -1
