@@ -129,7 +129,7 @@ class FitControl:
         return min(meeting, key=distance, default=None), min(beyond, key=distance, default=None)
 
     def is_settled(self, tried: Sequence[SymbolCandidate]) -> bool:
-        """Indicates whether a trial is close to the target, or two trials around it to each other."""
+        """Indicates whether a trial is close to the target, or two around it to each other."""
         meeting, beyond = self.nearest(tried)
         if meeting is None:
             return False
