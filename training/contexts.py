@@ -23,8 +23,8 @@ import optax
 
 from dfmcodec.codecs.wavelet import context as ctx
 from dfmcodec.codecs.wavelet.geometry import MAX_LEVELS, ORIENTATIONS
-from dfmcodec.codecs.wavelet.neighbourhood import LOW_FEATURES, context_size
-from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass
+from dfmcodec.codecs.wavelet.neighbourhood import context_size
+from dfmcodec.codecs.wavelet.passes import CodingPass
 from dfmcodec.codecs.wavelet.quantizer import FINE
 from dfmcodec.codecs.wavelet.trellis import QUANTIZERS, multiples_of
 from dfmcodec.entropy.tables import ESCAPE, PRECISION_BITS, RADIUS, TABLE_SIZE, UNIT_SCALE_INDEX
@@ -181,9 +181,11 @@ def _batch(rows: Rows, drawn: npt.NDArray[np.int64], mean_weight: np.floating) -
 
 
 def mean_loss(net: Net, rows: Rows) -> float:
-    """Returns the mean loss of a network for rows, including rows not used for training."""
+    """Returns the mean loss of a network for the rows with contexts, including rows not used for
+    training.
+    """
     mean_weight = rows.weight.mean()
-    indices = np.arange(len(rows.symbols))
+    indices = np.flatnonzero(~rows.is_empty)
     blocks = [indices[start : start + BATCH] for start in range(0, len(indices), BATCH)]
     losses = [float(_mean_loss(net, _batch(rows, block, mean_weight))) for block in blocks]
     return float(np.average(losses, weights=[block.size for block in blocks]))
@@ -216,7 +218,7 @@ def train_network(
     """
     rng = np.random.default_rng(seed)
     net = fresh_network(rows.features.shape[1], rng) if first is None else first
-    used = np.flatnonzero(has_context(rows))
+    used = np.flatnonzero(~rows.is_empty)  # the network does not code the others
     mean_weight = rows.weight.mean()
 
     def train_chunk(trained: Any, done: int, rng: np.random.Generator) -> tuple[Any, float]:
@@ -268,13 +270,6 @@ def float_network(network: ctx.ContextNetwork) -> Net:
     }
 
 
-def has_context(rows: Rows) -> npt.NDArray[np.bool_]:
-    """Indicates for each row whether its context has a symbol other than zero, bool [N]."""
-    count = rows.features.shape[1] - LOW_FEATURES
-    starts = range(0, len(rows.symbols), BATCH)
-    return np.concatenate([rows.features[start : start + BATCH, :count].any(axis=1) for start in starts])
-
-
 @cache
 def laplace_rows() -> npt.NDArray[np.float64]:
     """Returns the probabilities of all entries of the direct tables for the distributions of the
@@ -320,7 +315,6 @@ def untrained_context() -> ctx.ContextModel:
 
 def _outputs_of_rows(network: ctx.ContextNetwork, rows: Rows) -> npt.NDArray[np.float32]:
     """Returns the outputs of an integer network for context rows, float32 [2, N]."""
-    phase = [context_size(number) for number in range(len(PHASES))].index(rows.features.shape[1])
     outputs = np.empty((2, len(rows.symbols)), dtype=np.float32)
     codes = rows.band.astype(np.int64) * 256 + (rows.log_step.astype(np.int64) + 128)
     order = np.argsort(codes, kind="stable")
@@ -328,9 +322,10 @@ def _outputs_of_rows(network: ctx.ContextNetwork, rows: Rows) -> npt.NDArray[np.
     for same in np.split(order, starts[1:]):  # rows of one band and step size
         band, k = divmod(int(codes[same[0]]), 256)
         level, rest = divmod(band, _BANDS_OF_LEVEL)
-        coding_pass = CodingPass(level, rest // ORIENTATIONS, rest % ORIENTATIONS, phase)
+        coding_pass = CodingPass(level, rest // ORIENTATIONS, rest % ORIENTATIONS, 0)
         features = rows.features[same].T.astype(np.float32)
-        outputs[:, same] = network.outputs(features, np.arange(len(features)), coding_pass, k - 128, np)
+        outputs[:, same] = network.evaluated(features, np.arange(len(features)), coding_pass, k - 128, np)
+    outputs[:, rows.is_empty] = ctx.EMPTY_OUTPUTS
     return outputs
 
 

@@ -15,7 +15,7 @@ import PIL.ImageFilter
 
 from dfmcodec._types import Float32, Int32, Pixels
 from dfmcodec.codecs.wavelet.colour import ColourBasis, pixels_to_planes
-from dfmcodec.codecs.wavelet.context import ContextModel, TableChoice
+from dfmcodec.codecs.wavelet.context import ContextModel, TableChoice, is_empty
 from dfmcodec.codecs.wavelet.correction import CELL, cells_of, padded_cells
 from dfmcodec.codecs.wavelet.encode.estimates import guess_tables
 from dfmcodec.codecs.wavelet.encode.sources import ChosenSymbols
@@ -57,6 +57,9 @@ class Rows:
         weight: The inverse of the bits of the image, so that all rates have equal weight, float32
             [N].
         coefficients: The coefficients in step sizes, float32 [N].
+        is_empty: Whether contexts are empty, bool [N]; see `codecs.wavelet.context.is_empty`.
+            Features do not show it: the first pass of the coarsest level has no symbols in its
+            context, and counts as not empty.
     """
 
     features: npt.NDArray[np.int8]
@@ -66,6 +69,7 @@ class Rows:
     log_step: npt.NDArray[np.int8]
     weight: Float32
     coefficients: Float32
+    is_empty: npt.NDArray[np.bool_]
 
     def save(self, stem: Path) -> None:
         """Writes each field to the file `<stem>_<field>.npy`."""
@@ -230,7 +234,8 @@ class _RowCollector(ChosenSymbols):
         kept = self._rng.random(symbols.size) < part
         size = int(kept.sum())
         features = np.zeros((context_size(coding_pass.phase), symbols.size), dtype=np.int8)
-        features[causal.available(coding_pass)] = causal.features(coding_pass, range(causal.shape(coding_pass)[0]))
+        available = causal.available(coding_pass)
+        features[available] = causal.features(coding_pass, range(causal.shape(coding_pass)[0]))
         self.rows[coding_pass.phase].append(
             Rows(
                 np.ascontiguousarray(features[:, kept].T),
@@ -240,6 +245,7 @@ class _RowCollector(ChosenSymbols):
                 np.full(size, log_step(self._q_step), dtype=np.int8),
                 np.full(size, 1 / part, dtype=np.float32),
                 pass_coefficients(self._pyramid, self._q_step, coding_pass)[kept],
+                is_empty(features[available], available, coding_pass.phase)[kept],
             )
         )
         return symbols

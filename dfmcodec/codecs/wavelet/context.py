@@ -59,6 +59,7 @@ from dfmcodec.kernels.arguments import ContextPass
 Indices = npt.NDArray[np.intp]
 ACTIVATION_MAX = 127
 EMPTY_CONTEXT = 255  # in place of activations
+EMPTY_OUTPUTS = np.array([[-UNIT_SCALE_INDEX], [0]], dtype=np.float32)  # (scale, mean) of empty contexts
 MAX_WEIGHT = 127
 OUTPUT_SHIFT = 256
 MAX_ADAPTATION = 1 << 20  # the largest delta of a constant of the last layer
@@ -126,11 +127,16 @@ class ContextNetwork:
         N]. `features` are the available ones, float32 [K, N], and `available` are their indices
         among all, intp [K]. `xp` is numpy or jax.numpy.
         """
+        outputs = self.evaluated(features, available, coding_pass, log_step, xp)
+        return xp.where(is_empty(features, available, coding_pass.phase), EMPTY_OUTPUTS, outputs)
+
+    def evaluated(
+        self, features: Any, available: Indices, coding_pass: CodingPass, log_step: int, xp: ModuleType
+    ) -> Any:
+        """Computes `outputs` by the network, also for empty contexts."""
         sums = self.w3 @ self.hidden(features, available, coding_pass, log_step, xp)
         sums += self.last_constants(coding_pass, log_step)[:, None] + OUTPUT_SHIFT // 2
-        outputs = xp.floor(sums * np.float32(1 / OUTPUT_SHIFT))
-        empty = np.array([[-UNIT_SCALE_INDEX], [0]], dtype=np.float32)
-        return xp.where(is_empty(features, available, coding_pass.phase), empty, outputs)
+        return xp.floor(sums * np.float32(1 / OUTPUT_SHIFT))
 
     def hidden(self, features: Any, available: Indices, coding_pass: CodingPass, log_step: int, xp: ModuleType) -> Any:
         """Computes the inputs of the last layer: integers in 0..ACTIVATION_MAX as float32

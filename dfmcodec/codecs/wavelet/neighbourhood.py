@@ -51,7 +51,6 @@ CROSS_OF_TWO = (*NEIGHBOURS, (-2, 0), (2, 0), (0, -2), (0, 2))
 _RING = tuple((y, x) for y in range(-2, 3) for x in range(-2, 3) if max(abs(y), abs(x)) == 2 and y and x)
 LOW_OFFSETS = (*CROSS_OF_TWO, *_RING)  # for earlier channels only the first 12
 _LOW_COUNTS = (len(LOW_OFFSETS), *(CHANNELS - 1) * (len(CROSS_OF_TWO),))
-LOW_FEATURES = sum(_LOW_COUNTS)
 WINDOWS = tuple(
     tuple(
         (y, x) for y in range(-2, 3) for x in range(-2, 3) if PHASES.index(((own_y + y) % 2, (own_x + x) % 2)) < phase
@@ -88,7 +87,7 @@ def symbol_features(phase: int) -> int:
 
 def context_size(phase: int) -> int:
     """Returns the number of features of a symbol in a phase."""
-    return symbol_features(phase) + LOW_FEATURES
+    return symbol_features(phase) + sum(_LOW_COUNTS)
 
 
 @cache
