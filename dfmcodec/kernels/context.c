@@ -77,7 +77,9 @@ static void enqueue(Queue *queue, int number, const int8_t *const *rows, int cou
     }
 }
 
-void NAME(look_at_chunk)(const Choice *choice, ptrdiff_t first, int count, Workspace *workspace) {
+/* Chooses the tables of `count` symbols of a pass, starting at number `first`, as if their contexts were empty. Those
+ * whose context is not empty enter the queue. */
+static void look_at_chunk(const Choice *choice, ptrdiff_t first, int count, Workspace *workspace) {
     const Pass *pass = &choice->pass;
     Queue *queue = &workspace->queue;
     const ptrdiff_t row = first / pass->columns, column = first % pass->columns;
@@ -153,7 +155,8 @@ void NAME(choose_of_queue)(const Choice *choice, int count, Workspace *workspace
     }
 }
 
-void NAME(leave_queue)(const Choice *choice, int count, Workspace *workspace) {
+/* Removes the first `count` symbols from the queue. */
+static void leave_queue(const Choice *choice, int count, Workspace *workspace) {
     Queue *queue = &workspace->queue;
     const int groups = groups_of(choice->pass.signed_count) + groups_of(choice->pass.low_count);
     queue->count -= count;
@@ -161,6 +164,24 @@ void NAME(leave_queue)(const Choice *choice, int count, Workspace *workspace) {
     for (int g = 0; g < groups; g++)
         memcpy(queue->values[g], queue->values[g] + count * GROUP, (size_t)(queue->count * GROUP));
     memcpy(queue->symbols, queue->symbols + count, (size_t)queue->count * sizeof *queue->symbols);
+}
+
+void NAME(visit_symbols)(const Choice *choice, Workspace *workspace, Take take, const void *data) {
+    const Queue *queue = &workspace->queue;
+    byte_products->begin();
+    for (ptrdiff_t first = 0; first < choice->count; first += CHUNK) {
+        look_at_chunk(choice, first, choice->count - first < CHUNK ? (int)(choice->count - first) : CHUNK, workspace);
+        if (queue->count < CHUNK) continue;
+        take(choice, CHUNK, workspace, data);
+        leave_queue(choice, CHUNK, workspace);
+    }
+    if (queue->count) take(choice, queue->count, workspace, data);
+    byte_products->end();
+}
+
+static void take_tables(const Choice *choice, int count, Workspace *workspace, const void *data) {
+    (void)data;
+    NAME(choose_of_queue)(choice, count, workspace);
 }
 
 static int prepare(Call *call, Choice *choice) {
@@ -230,15 +251,7 @@ int NAME(choose_tables)(Call *call, const ChooseTables *a) {
     Workspace *workspace = NAME(begin_pass)(call, &choice);
     const int has_room =
         workspace && (!choice.hidden || has_items(call, a, hidden, choice.count * a->coding_pass.c2_count));
-    if (has_room) byte_products->begin();
-    for (ptrdiff_t first = 0; has_room && first < choice.count; first += CHUNK) {
-        NAME(look_at_chunk)(&choice, first, choice.count - first < CHUNK ? (int)(choice.count - first) : CHUNK, workspace);
-        if (workspace->queue.count < CHUNK) continue;
-        NAME(choose_of_queue)(&choice, CHUNK, workspace);
-        NAME(leave_queue)(&choice, CHUNK, workspace);
-    }
-    if (has_room && workspace->queue.count) NAME(choose_of_queue)(&choice, workspace->queue.count, workspace);
-    if (has_room) byte_products->end();
+    if (has_room) NAME(visit_symbols)(&choice, workspace, take_tables, NULL);
     free_aligned(workspace);
     NAME(release)(&choice);
     return has_room;

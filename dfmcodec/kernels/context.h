@@ -56,16 +56,14 @@ INLINE ptrdiff_t plane_count(const ContextPass *given, int64_t number) {
     return number == 0 ? given->symbols_count : number == 1 ? given->coarser_count : given->differences_count;
 }
 
-/* Chooses the tables of `count` symbols of a pass, starting at number `first`, as if their contexts were empty. Those
- * whose context is not empty enter the queue. */
-void NAME(look_at_chunk)(const Choice *choice, ptrdiff_t first, int count, Workspace *workspace);
-
 /* Evaluates the network for the first `count` symbols of the queue, at most CHUNK, and chooses their tables and signs.
  * Stores their activations of layer 2 if there is an array for them. */
 void NAME(choose_of_queue)(const Choice *choice, int count, Workspace *workspace);
 
-/* Removes the first `count` symbols from the queue. */
-void NAME(leave_queue)(const Choice *choice, int count, Workspace *workspace);
+/* Chooses the tables of all symbols of a pass as if their contexts were empty. `take` then handles those whose context
+ * is not empty, from the queue, at most CHUNK at a time. It receives `data`. */
+typedef void (*Take)(const Choice *choice, int count, Workspace *workspace, const void *data);
+void NAME(visit_symbols)(const Choice *choice, Workspace *workspace, Take take, const void *data);
 
 void NAME(release)(Choice *choice);
 

@@ -128,7 +128,8 @@ static int find_runs(const Queue *queue, int count, ptrdiff_t columns, Run *runs
 
 /* Adds the derivatives of the bits of the first `count` symbols of the queue. An empty context has none: its table
  * does not depend on features. */
-static void add_gradient_of_queue(const Choice *choice, const Gradient *gradient, int count, Workspace *workspace) {
+static void add_gradient_of_queue(const Choice *choice, int count, Workspace *workspace, const void *data) {
+    const Gradient *gradient = data;
     const Pass *pass = &choice->pass;
     /* this leaves the activations of layer 1 in hidden, and those of layer 2 in in */
     NAME(choose_of_queue)(choice, count, workspace);
@@ -211,16 +212,7 @@ int NAME(add_context_gradient)(Call *call, const AddContextGradient *a) {
     const int is_ready =
         workspace && (!choice.hidden || has_items(call, a, hidden, choice.count * a->coding_pass.c2_count)) &&
         prepare_gradient(call, &gradient, &choice);
-    if (is_ready) byte_products->begin();
-    for (ptrdiff_t first = 0; is_ready && first < choice.count; first += CHUNK) {
-        NAME(look_at_chunk)(&choice, first, choice.count - first < CHUNK ? (int)(choice.count - first) : CHUNK, workspace);
-        if (workspace->queue.count < CHUNK) continue;
-        add_gradient_of_queue(&choice, &gradient, CHUNK, workspace);
-        NAME(leave_queue)(&choice, CHUNK, workspace);
-    }
-    if (is_ready && workspace->queue.count)
-        add_gradient_of_queue(&choice, &gradient, workspace->queue.count, workspace);
-    if (is_ready) byte_products->end();
+    if (is_ready) NAME(visit_symbols)(&choice, workspace, add_gradient_of_queue, &gradient);
     free_aligned(workspace);
     free_layer(&gradient.back[0]), free_layer(&gradient.back[1]);
     NAME(release)(&choice);

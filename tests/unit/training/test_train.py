@@ -19,19 +19,19 @@ from dfmcodec.codecs.wavelet.contents import TileSymbols
 from dfmcodec.codecs.wavelet.correction import FEATURES, cell_features, correction_outputs
 from dfmcodec.codecs.wavelet.encode.sources import ChosenSymbols
 from dfmcodec.codecs.wavelet.encode.trellis_search import round_low
-from dfmcodec.codecs.wavelet.geometry import Geometry, Tiling
-from dfmcodec.codecs.wavelet.neighbourhood import context_size
+from dfmcodec.codecs.wavelet.geometry import Geometry, Tiling, default_levels
+from dfmcodec.codecs.wavelet.neighbourhood import context_size, symbol_features
 from dfmcodec.codecs.wavelet.passes import CodingPass
 from dfmcodec.codecs.wavelet.quantizer import log_step
 from dfmcodec.codecs.wavelet.sections.latents import LatentsBody, read_symbols, write_symbols
 from dfmcodec.codecs.wavelet.transform import analyse
 from dfmcodec.codecs.wavelet.traversal import traverse
-from dfmcodec.codecs.wavelet.weights import WaveletWeights
+from dfmcodec.codecs.wavelet.weights import WaveletWeights, shipped
 from dfmcodec.errors import DivergedError, ImageError
 from dfmcodec.files.arrays import read_arrays
 from training import train
 from training.checkpoint import Checkpoint, load_images, save_images
-from training.contexts import integer_network, outputs
+from training.contexts import _outputs_of_rows, integer_network, outputs
 from training.correction import (
     float_features,
     float_outputs,
@@ -40,7 +40,7 @@ from training.correction import (
     train_correction,
 )
 from training.correction import integer_network as integer_correction
-from training.examples import DecodedCells, optimized_symbols
+from training.examples import DecodedCells, context_rows, optimized_symbols
 from training.loop import Schedule, run_training
 from training.train import main
 
@@ -375,3 +375,19 @@ def test_checkpoints_hold_the_complete_state(tmp_path):
     assert jax.tree.all(jax.tree.map(lambda a, b: np.array_equal(a, b) and a.dtype == b.dtype, trained, found.trained))
     assert np.array_equal(found.rng.random(8), rng.random(8))
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_rows_say_which_contexts_are_empty(chelsea):
+    """The first pass of the coarsest level sees no symbols, and its network codes it."""
+    rng = np.random.default_rng(1)
+    rows = context_rows(np.ascontiguousarray(chelsea.pixels[:64, :96]), 600, shipped().context, False, rng)
+    for phase, of_phase in rows.items():
+        has_zeros = ~of_phase.features[:, : symbol_features(phase)].any(axis=1)
+        assert of_phase.is_empty.any()
+        assert has_zeros[of_phase.is_empty].all()
+        others = np.flatnonzero(has_zeros & ~of_phase.is_empty)
+        coarsest = 3 * 3 * (default_levels(64, 96) - 1)  # the first band of that level
+        assert (of_phase.band[others] == coarsest).all()
+        assert (others.size > 0) == (phase == 0)
+        fixed = _outputs_of_rows(shipped().context.networks[phase], of_phase)[:, of_phase.is_empty]
+        assert (fixed == ctx.EMPTY_OUTPUTS).all()
