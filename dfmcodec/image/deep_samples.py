@@ -63,7 +63,7 @@ def deep_gray_samples(pil_image: PilImage, transparency: Any) -> ImageSamples:
 
 
 def deep_samples(pil_image: ImageFile, source: Source, max_pixels: int) -> ImageSamples | None:
-    """Returns 16-bit samples of which Pillow would keep the high bytes; None if it has none.
+    """Returns 16-bit samples that Pillow would reduce to their high bytes; None if there are none.
 
     The samples are not loaded yet. Raises ImageError for a TIFF that Pillow would misread.
     """

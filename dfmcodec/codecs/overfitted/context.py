@@ -71,7 +71,7 @@ CAUSAL = (
     *((0, x) for x in range(-3, 0)),
 )
 SLOPE = 2  # number of columns to which a row is equivalent in the number of a wavefront
-COARSER = GRID_LEVELS - 1  # coarser grids of the finest grid, each of which gives one feature
+COARSER = GRID_LEVELS - 1  # the number of grids coarser than the finest; each gives one feature
 FEATURES = len(CAUSAL) + len(SQUARE) + COARSER
 PAD = 3  # distance that `CAUSAL` reaches, in symbols
 MAX_WEIGHT = 1023

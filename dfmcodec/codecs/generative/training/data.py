@@ -19,7 +19,7 @@ from dfmcodec.files.arrays import read_arrays
 from dfmcodec.image.read_image import IMAGE_SUFFIXES, ignore, read_image
 
 Labels = npt.NDArray[np.int64]
-MIN_IMAGES = 50  # minimum number of images of a set, of which a fifth is held out
+MIN_IMAGES = 50  # minimum number of images in a set; a fifth of them is held out
 HELD_OUT = 5  # one image in 5 is held out of the training
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
 _MAX_BYTES = 1 << 31  # of a set, unpacked
