@@ -18,7 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dfmcodec.errors import ConfigError
-from dfmcodec.threads import limit_threads, thread_count
+from dfmcodec.threads import limit_threads, prepare_process, thread_count
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -213,6 +213,7 @@ def _begin(threads: int) -> None:
         _is_stop_asked = True
 
     limit_threads(threads)
+    prepare_process()
     signal.signal(signal.SIGINT, on_interrupt)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

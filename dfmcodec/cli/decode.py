@@ -177,9 +177,9 @@ def command(**arguments: Any) -> None:
     else:
         read_generator(options.generator)  # report an invalid model once, not for each file
     if options.is_single():
-        from dfmcodec.kernels import share_memory
+        from dfmcodec.threads import prepare_process
 
-        share_memory()
+        prepare_process()
         _run_one(options)
     else:
         chosen = OUTPUT_FORMATS[options.format_name or "png"]

@@ -195,9 +195,9 @@ def command(**arguments: Any) -> None:
         leaves_larger=options.skip_larger,
     )
     if options.is_single():
-        from dfmcodec.kernels import share_memory
+        from dfmcodec.threads import prepare_process
 
-        share_memory()
+        prepare_process()
         _encode_single(options, work)
     elif options.preview is not None:
         msg = "--preview is for a single file"

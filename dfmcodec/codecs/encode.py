@@ -269,12 +269,14 @@ def _encoded(
         decoded = decode_image(data, request)
     else:
         decoded = decode_written(data, made.samples, made.region, made.pixels, request)
+    seen = made and made.ssimulacra2
     del made
     if not _same_alpha(image, decoded):
         msg = "the decoded alpha channel differs from the original; please report this"
         raise DfmError(msg)
     decoded_psnr = job.reported_db(psnr(image.pixels, decoded.pixels, image.visible))
-    seen = ssimulacra2(image.samples, decoded.samples) if config.distortion_tune is Tune.VISUAL else None
+    if seen is None and config.distortion_tune is Tune.VISUAL:
+        seen = ssimulacra2(image.samples, decoded.samples)
     _check_quality(asked, decoded_psnr, seen)
     figures = report(psnr_db=decoded_psnr, ssimulacra2=seen, total_s=time.perf_counter() - started)
     return EncodeResult(data, figures, decoded)

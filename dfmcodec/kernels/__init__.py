@@ -64,8 +64,10 @@ def has_kernels() -> bool:
 
 def share_memory() -> bool:
     """Makes all threads of the process allocate from one arena, so that they can reuse memory that
-    another thread has freed. Without it, decoding 25 megapixels uses a sixth more memory. Only the
-    command calls this function, because it affects the complete process.
+    another thread has freed, and keep freed arrays of up to 32 MB, so that the operating system
+    does not clear their pages again. Without it, decoding 25 megapixels uses a sixth more memory,
+    and encoding takes 7 % longer. Only the command calls this function, because it affects the
+    complete process.
 
     Returns:
         True if it is supported: there are kernels, and the C library is glibc.

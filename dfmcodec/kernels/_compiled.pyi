@@ -104,6 +104,6 @@ def analyse_channel(
     *, plane: Float32, height: int, width: int, low: Float32, band_0: Float32, band_1: Float32, band_2: Float32,
 ) -> None: ...
 def choose_paths(
-    *, passes: Sequence[PathPass], has_costs: bool, bits: Float32, offsets: Float32, companded: Float32,
-    transitions: Int8, columns: int, first_row: int, last_row: int,
+    *, passes: Sequence[PathPass], has_costs: bool, bits: Float32, offsets: Float32, zero_limits: Float32,
+    companded: Float32, transitions: Int8, columns: int, first_row: int, last_row: int,
 ) -> None: ...

@@ -131,7 +131,7 @@ RUN(analyse_channel, AnalyseChannel, CHOSEN(analyse_channel),
 RUN(choose_paths, ChoosePaths, CHOSEN(choose_paths),
     HAS_SIZES(a->columns, a->first_row, a->last_row) &&
     check_PathPass(call, a->passes, a->passes + a->passes_count) && HAS(offsets, a->bits_count) &&
-    HAS(companded, 1) && HAS(transitions, 4 * STATES))
+    HAS(zero_limits, a->bits_count / TABLE_SIZE) && HAS(companded, 1) && HAS(transitions, 4 * STATES))
 
 #define NUMBER(S, at, number) {.name = #at, .kind = number##_FIELD, .offset = offsetof(S, at)}
 #define SERIES(S, at) .name = #at, .offset = offsetof(S, at), .count_offset = offsetof(S, at##_count)
@@ -329,8 +329,9 @@ static const Field analyse_channel_fields[] = {
 static const Field choose_paths_fields[] = {
     GROUPS(ChoosePaths, passes, PathPass, 36, path_pass_fields), NUMBER(ChoosePaths, has_costs, TRUTH),
     ARRAY(ChoosePaths, bits, READ, 4, 1), ARRAY(ChoosePaths, offsets, READ, 4, 1),
-    ARRAY(ChoosePaths, companded, READ, 4, 1), ARRAY(ChoosePaths, transitions, READ, 1, 1),
-    NUMBER(ChoosePaths, columns, SIZE), NUMBER(ChoosePaths, first_row, SIZE), NUMBER(ChoosePaths, last_row, SIZE),
+    ARRAY(ChoosePaths, zero_limits, READ, 4, 1), ARRAY(ChoosePaths, companded, READ, 4, 1),
+    ARRAY(ChoosePaths, transitions, READ, 1, 1), NUMBER(ChoosePaths, columns, SIZE),
+    NUMBER(ChoosePaths, first_row, SIZE), NUMBER(ChoosePaths, last_row, SIZE),
 };
 ENTRY(start_decoding, StartDecoding, NOTHING, 1, start_decoding_fields, 2, 2)
 ENTRY(decode_highs, DecodeHighs, SIZE, 0, decode_highs_fields, 9, 8)
@@ -358,6 +359,6 @@ ENTRY(look_up_samples, LookUpSamples, NOTHING, 0, look_up_samples_fields, 6, 3)
 ENTRY(ssimulacra2_sums, Ssimulacra2Sums, NOTHING, 0, ssimulacra2_sums_fields, 2, 5)
 ENTRY(ssimulacra2_gradient, Ssimulacra2Gradient, NOTHING, 0, ssimulacra2_gradient_fields, 3, 6)
 ENTRY(analyse_channel, AnalyseChannel, NOTHING, 0, analyse_channel_fields, 7, 5)
-ENTRY(choose_paths, ChoosePaths, NOTHING, 0, choose_paths_fields, 9, 256)
+ENTRY(choose_paths, ChoosePaths, NOTHING, 0, choose_paths_fields, 10, 257)
 
 #endif

@@ -247,9 +247,9 @@ typedef struct {
 /* Chooses the symbols of rows of cells; see `trellis_search.PathChooser`. */
 typedef struct {
     PathPass passes[36]; ptrdiff_t passes_count; int has_costs; const float *bits; ptrdiff_t bits_count;
-    const float *offsets; ptrdiff_t offsets_count; const float *companded; ptrdiff_t companded_count;
-    const int8_t *transitions; ptrdiff_t transitions_count; ptrdiff_t columns; ptrdiff_t first_row;
-    ptrdiff_t last_row;
+    const float *offsets; ptrdiff_t offsets_count; const float *zero_limits; ptrdiff_t zero_limits_count;
+    const float *companded; ptrdiff_t companded_count; const int8_t *transitions; ptrdiff_t transitions_count;
+    ptrdiff_t columns; ptrdiff_t first_row; ptrdiff_t last_row;
 } ChoosePaths;
 
 /* X(name of the kernel, name of its struct) */

@@ -7,6 +7,9 @@
 #include "kernels.h"
 #include "maths.h"
 
+#include <math.h>
+#include <string.h>
+
 enum { MAX_PASSES = sizeof(((ChoosePaths *)0)->passes) / sizeof(PathPass) };
 static const float UNREACHED = 1e30f;
 
@@ -89,12 +92,18 @@ INLINE int32_lanes extend(const Transitions *transitions, float_lanes *cost, con
     return took_second;
 }
 
+/* Returns the number of symbols of a pass in `count` cells from a place. */
+INLINE int symbols_in(const PathPass *pass, ptrdiff_t row, ptrdiff_t column, int count) {
+    const ptrdiff_t rest = pass->columns - column;
+    return row >= pass->rows || rest <= 0 ? 0 : rest < count ? (int)rest : count;
+}
+
 /* Loads the values of a pass for `count` cells; zeros for cells without a symbol. */
 INLINE Cells cells_of(const ChoosePaths *a, const PathPass *pass, ptrdiff_t row, ptrdiff_t column, int count) {
     float values[4][LANES] = {{0}};
     int32_t table[LANES] = {0}, is_there[LANES] = {0};
-    const ptrdiff_t rest = pass->columns - column, at = row * pass->columns + column;
-    const int some = row >= pass->rows || rest <= 0 ? 0 : rest < count ? (int)rest : count;
+    const ptrdiff_t at = row * pass->columns + column;
+    const int some = symbols_in(pass, row, column, count);
     for (int n = 0; n < some; n++) {
         const float sign = (float)pass->signs[at + n];
         is_there[n] = -1;
@@ -107,6 +116,28 @@ INLINE Cells cells_of(const ChoosePaths *a, const PathPass *pass, ptrdiff_t row,
     }
     return (Cells){load(values[0]), load(values[1]), load(values[2]), load(values[3]), load_int32(table),
                    load_int32(is_there)};
+}
+
+/* Writes zeros for `count` cells if no path costs less, and returns whether it did; see `zero_limits`. */
+INLINE int choose_zeros(const ChoosePaths *a, ptrdiff_t row, ptrdiff_t column, int count) {
+    for (int p = 0; p < a->passes_count; p++) {
+        const PathPass *pass = &a->passes[p];
+        const ptrdiff_t at = row * pass->columns + column;
+        const int some = symbols_in(pass, row, column, count);
+        int is_other = 0;
+        for (int n = 0; n < some; n++)
+            is_other |= !(fabsf(pass->coefficients[at + n]) <= a->zero_limits[pass->tables[at + n]]);
+        if (a->has_costs)
+            for (int n = 0; n < some; n++)
+                is_other |= !(fabsf(pass->signed_costs[at + n]) <= pass->magnitude_costs[at + n]);
+        if (is_other) return 0;
+    }
+    for (int p = 0; p < a->passes_count; p++) {
+        const PathPass *pass = &a->passes[p];
+        const int some = symbols_in(pass, row, column, count);
+        if (some) memset(pass->symbols + row * pass->columns + column, 0, (size_t)some * sizeof *pass->symbols);
+    }
+    return 1;
 }
 
 /* Finds the paths of the cells number `first` .. of some rows, and writes their symbols. */
@@ -166,7 +197,9 @@ int NAME(choose_paths)(Call *call, const ChoosePaths *a) {
     for (ptrdiff_t p = 0; p < a->passes_count; p++)
         if (!check_pass(call, a, &a->passes[p], tables)) return 0;
     for (ptrdiff_t row = a->first_row; row < a->last_row; row++)
-        for (ptrdiff_t column = 0; column < a->columns; column += LANES)
-            search_chunk(a, row, column, a->columns - column < LANES ? (int)(a->columns - column) : LANES);
+        for (ptrdiff_t column = 0; column < a->columns; column += LANES) {
+            const int count = a->columns - column < LANES ? (int)(a->columns - column) : LANES;
+            if (!choose_zeros(a, row, column, count)) search_chunk(a, row, column, count);
+        }
     return 1;
 }

@@ -137,6 +137,7 @@ class Encoded:
     samples: Int32  # the linear synthesis of the region, int32 [C, h, w], units
     region: Region  # the complete image; if the pixels are known, the middle tile and its surroundings
     pixels: Pixels | None  # of the complete image, [H, W, C]; None if unknown
+    ssimulacra2: float | None = None  # of these pixels; None if unknown
 
 
 @dataclass(frozen=True)

@@ -692,6 +692,11 @@ KERNELS = {
             "offsets": read(
                 "float32", "The reconstruction offset of each entry, in steps, of the same shape.", "bits_count"
             ),
+            "zero_limits": read(
+                "float32",
+                "The largest magnitude of a coefficient, in steps, for which zero surely costs the least under each table.",
+                "bits_count / TABLE_SIZE",
+            ),
             "companded": read("float32", "The companding of magnitudes.", "1"),
             "transitions": read(
                 "int8", "The previous states of each state, and the branches, [STATES, 4].", "4 * STATES"

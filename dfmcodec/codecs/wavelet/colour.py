@@ -30,7 +30,7 @@ from dfmcodec.kernels import by_kernels, compiled
 MAX_CHROMA_ANGLE = 255  # the largest chroma angle, in 1/256 of half a turn
 CHROMA_ANGLES = MAX_CHROMA_ANGLE + 1  # the number of angles in half a turn
 MIDDLE = 128.0  # the code value that a plane's 0 stands for
-_BLOCK_PIXELS = 1 << 20  # pixels whose differences are computed at a time
+_BLOCKS, _BLOCK_PIXELS = 16, 1 << 16  # the blocks of a large image whose differences are used, and the pixels of each
 _GRAY = np.full(CHANNELS, CHANNELS**-0.5)
 _CHROMA = np.array([[1, 0, -1], [1, -2, 1]]) / np.sqrt([[2], [6]])  # unrotated chroma axes, for equal weights
 
@@ -90,13 +90,14 @@ def _unit_vector(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def principal_chroma_angle(pixels: Pixels, luma: Luma = Luma.MEAN) -> int:
     """Returns the angle of the principal chroma axes, 0..MAX_CHROMA_ANGLE; 0 for gray images. Along
-    these axes the differences of neighbouring pixels, uint8 or uint16 [H, W, C], are uncorrelated.
+    these axes the differences of neighbouring pixels, uint8 or uint16 [H, W, C], are uncorrelated. Of
+    an image of more than a megapixel, blocks of rows are used.
     """
     if pixels.shape[2] == 1:
         return 0
     covariance, basis = np.zeros((2, 2)), ColourBasis(luma=luma)
     rows = max(1, _BLOCK_PIXELS // pixels.shape[1])
-    for top in range(0, len(pixels), rows):
+    for top in range(0, len(pixels), max(rows, len(pixels) // _BLOCKS)):
         planes = pixels_to_planes(pixels[top : top + rows + 1], basis)[1:]
         for difference in (np.diff(planes, axis=1), np.diff(planes[:, :rows], axis=2)):
             flat = difference.reshape(2, -1).astype(np.float64)

@@ -37,8 +37,8 @@ _MANY_PIXELS = 16 << 20  # effort 1 iterates images up to here; the state betwee
 
 class Change:
     """The sum of the outputs of correction network and image filter, which is added to the linear
-    synthesis, [C, H, W]. A large one is stored in half units as int16, because float32 would take
-    much memory.
+    synthesis, [C, H, W]. That of a large image is stored in half units as int16, because float32
+    would take much memory.
     """
 
     def __init__(self, shape: tuple[int, ...], is_large: bool) -> None:
@@ -155,7 +155,12 @@ class Encoding:
 
     @property
     def _is_large(self) -> bool:
-        return len(self.tiling.tiles) > 1
+        return self.image.pixel_count > _MANY_PIXELS
+
+    @property
+    def is_exact(self) -> bool:
+        """Indicates whether `add_filter` gives exactly the pixels of a decoder."""
+        return not self._is_large or self.has_floor
 
     def correction_residual(self, samples: Int32, q_step: int) -> Change:
         """Returns the output of the correction network for the linear synthesis, int32 [C, H, W].
@@ -193,7 +198,7 @@ class Encoding:
         self, samples: Int32, q_step: int, change: Change, image_filter: ImageFilter | None
     ) -> tuple[float, Pixels]:
         """Adds the filter to a change in place, and converts the sum with the linear synthesis,
-        int32 [C, H, W], to pixels. The result is that of `decoded`.
+        int32 [C, H, W], to pixels. The result is that of `decoded`, if `is_exact`.
         """
         complete, correction = Samples.complete(samples), self.weights.correction
 
@@ -206,10 +211,11 @@ class Encoding:
         def planes_of(block: Region) -> Float32:
             part = block.rows, block.columns
             planes = change.part(*part)
-            if image_filter is not None:
-                planes += filter_residual(complete.around(block, image_filter.radius), image_filter)
-            change.put(planes, *part)
             sums: Float32 = samples[:, *part].astype(np.float32) + planes
+            if image_filter is not None:
+                filtered = filter_residual(complete.around(block, image_filter.radius), image_filter)
+                change.put(planes + filtered, *part)
+                sums += filtered
             return sums
 
         return self._image_of(complete, exact_planes if self._is_large and self.has_floor else planes_of)

@@ -163,16 +163,20 @@ def iterate(
     else:
         squared_error, decoded = encoding.add_filter(samples, q_step, change, image_filter)
     image, seen = encoding.image, None
+    is_shifted = change is not None and number <= effort.shifts and squared_error > _LEAST_SHIFTED
     made = None
     if len(state.tiles) > 1:  # a decoder would take longer to compute it again
-        made = _made(encoding, samples, decoded if change is None and image.visible is None else None)
-        if made.pixels is not None:
+        is_exact = (change is None or encoding.is_exact) and image.visible is None
+        made = _made(encoding, samples, decoded if is_exact else None)
+        if made.pixels is not None and not is_shifted:
             del samples  # they take much memory
     if encoding.tune is Tune.VISUAL:
         seen = ssimulacra2(image.samples, decoded if image.alpha is None else np.dstack([decoded, image.alpha]))
+        if made is not None and made.pixels is not None:
+            made = replace(made, ssimulacra2=seen)
         if image.visible is not None:
             decoded[~image.visible] = image.pixels[~image.visible]
-        if change is not None and number <= effort.shifts and squared_error > _LEAST_SHIFTED:
+        if is_shifted and change is not None:
             following = replace(following, reconstruction=Reconstruction(samples, change, decoded))
     if coded.sample is not None:
         adaptation = fit_adaptation(coded.sample, state.adaptation, effort.adaptation_steps, check)

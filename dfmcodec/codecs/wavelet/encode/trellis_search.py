@@ -35,6 +35,7 @@ STEP_UNIT = 1 << 8  # the steps of bands are in 1/256 units
 _LAST = len(COMPANDED) - 1
 _BLOCK_CELLS = 4096
 _UNREACHED = 1e30
+_CERTAIN = np.float32(0.999)  # of a limit, which rounding may move
 
 
 def _transitions() -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -100,7 +101,9 @@ class PathChooser:
         self._weights = weights
         self._bits = (context.cost_bits * self._bit_cost).ravel()
         entries = np.clip(np.arange(TABLE_SIZE) - RADIUS, -OFFSET_SYMBOLS, OFFSET_SYMBOLS) + OFFSET_SYMBOLS
-        self._offsets = (context.offsets[:, entries].astype(np.float32) / np.float32(FINE)).ravel()
+        offsets = context.offsets[:, entries].astype(np.float32) / np.float32(FINE)
+        self._offsets = offsets.ravel()
+        self._zero_limits = zero_limits(context.cost_bits, offsets)
 
     def symbols(self) -> dict[CodingPass, Symbols]:
         """Returns the symbols of all passes."""
@@ -140,6 +143,7 @@ class PathChooser:
                 has_costs=self._dependency_costs is not None,
                 bits=self._bits,
                 offsets=self._offsets,
+                zero_limits=self._zero_limits,
                 companded=COMPANDED,
                 transitions=transitions,
                 columns=columns,
@@ -276,6 +280,30 @@ class PathChooser:
             magnitude = COMPANDED[np.minimum(np.abs(multiple), _LAST).astype(np.int32)]
             cost += slopes[0] * np.copysign(magnitude, multiple) + slopes[1] * magnitude
         return np.asarray(cost)
+
+
+def zero_limits(bits: Float32, offsets: Float32) -> Float32:
+    """Returns the magnitude of a coefficient, in steps, up to which no symbol costs less than zero
+    under a table, with any quantiser and weight; -1 if there is none. float32 [tables].
+
+    A path whose symbols are all zero keeps the first quantiser, so no other path costs less if all
+    coefficients of a cell are within these limits. `bits` and `offsets` are those of each entry,
+    float32 [tables, TABLE_SIZE].
+    """
+    q = np.arange(TABLE_SIZE) - RADIUS
+    by_quantizer = []
+    for table in range(QUANTIZERS):
+        rows = slice(table * TABLES_PER_QUANTIZER, (table + 1) * TABLES_PER_QUANTIZER)
+        by_quantizer.append((bits[rows], 2 * q - np.sign(q) * table + offsets[rows]))
+    zero_bits, zero_values = by_quantizer[0][0][:, RADIUS], by_quantizer[0][1][:, RADIUS]
+    limits = np.full(TABLES_PER_QUANTIZER, np.inf, dtype=np.float32)
+    for entry_bits, values in by_quantizer:
+        middles = np.where(values == zero_values[:, None], np.inf, np.sign(q) * (values + zero_values[:, None]) / 2)
+        middles[:, RADIUS][values[:, RADIUS] != zero_values] = -1
+        is_least = zero_bits <= entry_bits.min(axis=1)
+        limits = np.minimum(limits, np.where(is_least, _CERTAIN * middles.min(axis=1), -1))
+    beyond = np.full(len(bits) - QUANTIZERS * TABLES_PER_QUANTIZER, -1, dtype=np.float32)
+    return np.concatenate([*QUANTIZERS * [limits], beyond]).astype(np.float32)
 
 
 def _within(shape: tuple[int, int], first: int, last: int, columns: int) -> npt.NDArray[np.bool_]:
