@@ -60,6 +60,9 @@ class SymbolEncoder:
     def _encode_numbers(
         self, symbols: Symbols, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool
     ) -> None:
+        if not tables.shifts[: int(numbers.max(initial=0)) + 1].any() and np.abs(symbols).max(initial=0) <= RADIUS:
+            self._entries.write_each(symbols + np.int32(RADIUS), numbers, tables, is_sorted)
+            return
         shifts = tables.shifts[numbers]
         high, low, entries = _parts_of_symbols(symbols, shifts)
         order = self._entries.write_each(entries, numbers, tables, is_sorted)

@@ -61,13 +61,15 @@ class ChosenSymbols:
         self.choice[coding_pass] = choice
         self.writer.write_pass(chosen, choice)
         q = chosen * choice.sign
-        direct = (choice.table < DIRECT_TABLES) & (np.abs(q) <= RADIUS)
         entry = np.clip(q, -RADIUS, RADIUS) + RADIUS
         bits = self._context.bits_of_entries(choice.table, entry)
-        self.bits += float(bits[direct].sum(dtype=np.float64))
-        for table in np.unique(choice.table[~direct]):
-            others = q[~direct & (choice.table == table)]
-            self.bits += float(self._context.tables[table].cost_bits(others).sum())
+        if choice.table.max() >= DIRECT_TABLES or np.abs(q).max() > RADIUS:
+            direct = (choice.table < DIRECT_TABLES) & (np.abs(q) <= RADIUS)
+            bits = bits[direct]
+            for table in np.unique(choice.table[~direct]):
+                others = q[~direct & (choice.table == table)]
+                self.bits += float(self._context.tables[table].cost_bits(others).sum())
+        self.bits += float(bits.sum(dtype=np.float64))
         return chosen
 
 
