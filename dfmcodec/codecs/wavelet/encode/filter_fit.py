@@ -6,8 +6,9 @@ The filter is a Wiener filter, like the adaptive loop filter (Tsai et al. 2013);
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import isfinite
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,7 @@ _SMALLEST_RADIUS = 2
 BLOCK_ROWS = 16
 _BLOCKS_AT_A_TIME = 16  # blocks whose products are kept in memory
 _RIDGE = 1e-5
+_AGREED = 0.5  # the least ratio of the error that a filter lowers in other rows to that in its own rows
 
 
 def fit_filter(
@@ -37,12 +39,12 @@ def fit_filter(
     `samples` are the linear synthesis, int32 [C, H, W], units. `residual` returns the residual of
     linear synthesis and correction network in some rows, float32 [C, rows, W], units. The fit tries
     radii up to the largest one, in pixels, and uses one of `row_stride` blocks of rows; all blocks
-    if there are few.
+    if there are few, or if the others are not like these.
     """
     if largest_radius < _SMALLEST_RADIUS:
         return None
-    normal, moment = _normal_equations(samples, residual, largest_radius, row_stride)
-    if not isfinite(normal.sum() + moment.sum()):
+    equations = _equations(samples, residual, largest_radius, row_stride)
+    if equations is None or not equations.is_finite:
         msg = "the normal equations of the filter"
         raise FloatingPointError(msg)
     best, best_gain = None, 0.0
@@ -50,14 +52,13 @@ def fit_filter(
         size = len(taps(radius)) * samples.shape[0]
         if size >= samples[0].size:
             break
-        ridged, factor = _with_inverse_factor(normal[:size, :size])
-        solution = np.linalg.solve(ridged, moment[:size]).astype(np.float64)
+        ridged, factor = _with_inverse_factor(equations.normal[:size, :size])
+        solution = np.linalg.solve(ridged, equations.moment[:size]).astype(np.float64)
         for step_index in _STEP_INDICES:
             symbols = _quantize(solution, factor, step_size(step_index))
-            weights = symbols * step_size(step_index)
-            lowered = 2 * np.sum(weights * moment[:size]) - np.sum(weights * (normal[:size, :size] @ weights))
+            lowered = equations.lowered(symbols * step_size(step_index))
             candidate = ImageFilter(radius, step_index, _by_output(symbols, samples.shape[0]))
-            gain = float(lowered) - 8 * bit_cost * (filter_bytes(candidate) + STREAM_SECTION_BYTES)
+            gain = lowered - 8 * bit_cost * (filter_bytes(candidate) + STREAM_SECTION_BYTES)
             if gain > best_gain:
                 best, best_gain = candidate, gain
     return best
@@ -68,32 +69,76 @@ def _by_output(symbols: Float64, channels: int) -> Int32:
     return np.ascontiguousarray(symbols.T.reshape(channels, -1, channels)).astype(np.int32)
 
 
-def _normal_equations(
+class _NormalEquations(NamedTuple):
+    """The normal equations of the fit to some rows."""
+
+    normal: Float64  # the matrix, [taps * C, taps * C]
+    moment: Float64  # the right side, [taps * C, C]
+
+    @classmethod
+    def of(
+        cls, samples: Int32, residual: Callable[[slice], Float32], radius: int, starts: Sequence[int]
+    ) -> _NormalEquations:
+        """Returns the equations of the blocks of rows that start at the given rows."""
+        complete = Samples.complete(samples)
+        channels, height, width = samples.shape
+        size = len(taps(radius)) * channels
+        normal, moment = np.zeros((size, size)), np.zeros((size, channels))
+
+        def products(row: int) -> tuple[Float32, Float32]:
+            stop = min(height, row + BLOCK_ROWS)
+            padded = complete.around(Region(row, 0, stop, width), radius).astype(np.float32)
+            differences = tap_differences(padded, radius, 0, stop - row)
+            error = residual(slice(row, stop)).reshape(channels, -1)
+            return differences @ differences.T, differences @ error.T
+
+        for first in range(0, len(starts), _BLOCKS_AT_A_TIME):
+            for by_differences, by_error in in_threads(products, starts[first : first + _BLOCKS_AT_A_TIME]):
+                normal += by_differences
+                moment += by_error
+        return cls(normal, moment)
+
+    @property
+    def is_finite(self) -> bool:
+        """Indicates whether all values are finite."""
+        return isfinite(self.normal.sum() + self.moment.sum())
+
+    def lowered(self, weights: Float64) -> float:
+        """Returns the amount by which weights, [taps * C, C] or the first of them, lower the squared error."""
+        size = len(weights)
+        return float(2 * np.sum(weights * self.moment[:size]) - np.sum(weights * (self.normal[:size, :size] @ weights)))
+
+
+def _equations(
     samples: Int32, residual: Callable[[slice], Float32], radius: int, row_stride: int
-) -> tuple[Float64, Float64]:
-    """Returns the matrix of the normal equations, [taps * C, taps * C], and their right side, [taps
-    * C, C].
+) -> _NormalEquations | None:
+    """Returns the normal equations for the complete image, from one of `row_stride` blocks of rows
+    if these are typical of the image. Returns None if they have NaN or infinite values.
+
+    They are typical if the filter of every second one of them lowers the error of the others, too.
+    A few rows with large errors can make them untypical.
     """
-    complete = Samples.complete(samples)
-    channels, height, width = samples.shape
-    size = len(taps(radius)) * channels
-    normal, moment = np.zeros((size, size)), np.zeros((size, channels))
-    starts = range(0, height, BLOCK_ROWS)
+    starts = range(0, samples.shape[1], BLOCK_ROWS)
     used = starts[::row_stride] if len(starts) >= 2 * row_stride else starts
-
-    def products(row: int) -> tuple[Float32, Float32]:
-        stop = min(height, row + BLOCK_ROWS)
-        padded = complete.around(Region(row, 0, stop, width), radius).astype(np.float32)
-        differences = tap_differences(padded, radius, 0, stop - row)
-        error = residual(slice(row, stop)).reshape(channels, -1)
-        return differences @ differences.T, differences @ error.T
-
-    for first in range(0, len(used), _BLOCKS_AT_A_TIME):
-        for by_differences, by_error in in_threads(products, used[first : first + _BLOCKS_AT_A_TIME]):
-            normal += by_differences
-            moment += by_error
+    parts = [_NormalEquations.of(samples, residual, radius, used[first::2]) for first in range(2)]
+    if not all(part.is_finite for part in parts):
+        return None
+    if len(used) < len(starts) and not _agree(*parts):
+        rest = [row for row in starts if row not in used]
+        used, parts = starts, [*parts, _NormalEquations.of(samples, residual, radius, rest)]
     share = len(starts) / len(used)
-    return normal * share, moment * share
+    normal, moment = (share * np.sum(of_parts, axis=0) for of_parts in zip(*parts, strict=True))
+    return _NormalEquations(normal, moment)
+
+
+def _agree(one: _NormalEquations, other: _NormalEquations) -> bool:
+    """Indicates whether the filter of each half of some rows is of use for the other half."""
+    of_own = of_other = 0.0
+    for first, second in ((one, other), (other, one)):
+        solution = np.linalg.solve(_with_inverse_factor(first.normal)[0], first.moment)
+        of_own += first.lowered(solution)
+        of_other += second.lowered(solution)
+    return of_other >= _AGREED * of_own
 
 
 def _with_inverse_factor(normal: Float64) -> tuple[Float64, Float64]:
