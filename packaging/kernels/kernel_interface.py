@@ -694,7 +694,7 @@ KERNELS = {
             ),
             "zero_limits": read(
                 "float32",
-                "The largest magnitude of a coefficient, in steps, for which zero surely costs the least under each table.",
+                "The magnitudes of coefficients up to which zero costs the least under each table; see `zero_limits`.",
                 "bits_count / TABLE_SIZE",
             ),
             "companded": read("float32", "The companding of magnitudes.", "1"),

@@ -34,6 +34,8 @@ from dfmcodec.codecs.wavelet.context import (
     ACTIVATION_MAX,
     DIRECT_TABLES,
     EMPTY_CONTEXT,
+    MEANS,
+    OFFSET_SYMBOLS,
     TABLES_PER_QUANTIZER,
     TableChoice,
 )
@@ -41,14 +43,16 @@ from dfmcodec.codecs.wavelet.encode.adaptation_fit import SymbolSample, _gradien
 from dfmcodec.codecs.wavelet.encode.dependency_costs import GatheredCosts
 from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights
 from dfmcodec.codecs.wavelet.encode.sources import ObservedSymbols
-from dfmcodec.codecs.wavelet.encode.trellis_search import PathChooser, round_low
+from dfmcodec.codecs.wavelet.encode.trellis_search import PathChooser, round_low, zero_limits
 from dfmcodec.codecs.wavelet.geometry import Geometry, Tiling
 from dfmcodec.codecs.wavelet.neighbourhood import CausalContext
-from dfmcodec.codecs.wavelet.quantizer import log_step
+from dfmcodec.codecs.wavelet.quantizer import FINE, log_step
 from dfmcodec.codecs.wavelet.synthesis import Samples, correction_residual
 from dfmcodec.codecs.wavelet.transform import MAX_UNITS, analyse
 from dfmcodec.codecs.wavelet.traversal import traverse
+from dfmcodec.codecs.wavelet.trellis import QUANTIZERS
 from dfmcodec.codecs.wavelet.weights import shipped
+from dfmcodec.entropy.tables import RADIUS, TABLE_SIZE
 from dfmcodec.kernels import SWITCH, compiled, has_kernels
 from dfmcodec.kernels.arguments import ComparedRows, PathPass
 from dfmcodec.metrics import ssimulacra2
@@ -97,7 +101,7 @@ def test_golden_files_decode_as_with_numpy(path):
         assert np.mean(pixels != expected_pixels) < (1e-3 if pixels.itemsize == 1 else 1e-2)
 
 
-def _paths(pixels, q_step, dependency_costs=None, tune=Tune.PSNR):
+def _paths(pixels, q_step, dependency_costs=None, tune=Tune.PSNR, most_tables=DIRECT_TABLES, every=1):
     """The symbols of an image under guessed tables."""
     geometry = Geometry(*pixels.shape, 4)
     pyramid = analyse(pixels_to_planes(pixels, ColourBasis()), 4)
@@ -106,7 +110,7 @@ def _paths(pixels, q_step, dependency_costs=None, tune=Tune.PSNR):
 
     def tables(coding_pass):
         rows, columns = CausalContext(geometry, q_step, np.zeros((3, 1, 1), np.int32)).shape(coding_pass)
-        table = rng.integers(0, DIRECT_TABLES, rows * columns).astype(np.int16)
+        table = every * rng.integers(0, most_tables // every, rows * columns).astype(np.int16)
         return TableChoice(table, rng.choice(np.array([-1, 1], dtype=np.int32), rows * columns))
 
     return round_low(pyramid, q_step), PathChooser(
@@ -132,6 +136,40 @@ def test_paths_are_those_of_numpy(chelsea, has_slopes, tune):
     differ = sum(int(np.count_nonzero(found[each] != expected[each])) for each in expected)
     assert sum(symbols.size for symbols in found.values()) == pixels.size - 3 * 5 * 6
     assert differ <= 20  # costs that are equal but for rounding: none of 21,000 on the processors tried
+
+
+@pytest.mark.parametrize("has_slopes", [False, True])
+def test_paths_of_zeros_are_those_of_numpy(chelsea, has_slopes):
+    """Cells without a coefficient that could be worth its bits skip the search."""
+    pixels = chelsea.pixels[1:130, 2:203]
+    slopes = GatheredCosts(Geometry(*pixels.shape, 4)).scaled(1.0) if has_slopes else None
+    few = {"most_tables": 8 * len(MEANS), "every": len(MEANS)}  # small scales, mean 0
+    found = _paths(pixels, 3000, slopes, **few)[1]
+    with without_kernels():
+        expected = _paths(pixels, 3000, slopes, **few)[1]
+    zeros = sum(int(np.count_nonzero(symbols == 0)) for symbols in found.values())
+    assert zeros > 0.9 * pixels.size
+    assert zeros < sum(symbols.size for symbols in found.values())
+    assert sum(int(np.count_nonzero(found[each] != expected[each])) for each in expected) <= 20
+
+
+def test_no_symbol_costs_less_than_zero_within_the_limits_of_tables():
+    context = shipped().context
+    entries = np.clip(np.arange(TABLE_SIZE) - RADIUS, -OFFSET_SYMBOLS, OFFSET_SYMBOLS) + OFFSET_SYMBOLS
+    offsets = context.offsets[:, entries].astype(np.float32) / np.float32(FINE)
+    limits = zero_limits(context.cost_bits, offsets)
+    q = np.arange(TABLE_SIZE) - RADIUS
+    tables = np.flatnonzero(limits > 0)
+    assert len(tables) > 20
+    for table in tables.tolist():
+        first = table % TABLES_PER_QUANTIZER
+        for c in (-limits[table], limits[table], limits[table] / 2):
+            of_zero = np.square(c - offsets[first, RADIUS]), context.cost_bits[first, RADIUS]
+            for quantizer in range(QUANTIZERS):
+                own = first + quantizer * TABLES_PER_QUANTIZER
+                errors = np.square(c - (2 * q - quantizer * np.sign(q) + offsets[own]))
+                assert errors.min() >= of_zero[0] * (1 - 1e-6)
+                assert context.cost_bits[own].min() >= of_zero[1]
 
 
 def _observed(pixels, q_step, low, chosen):
@@ -703,6 +741,7 @@ def test_paths_refuse_what_does_not_fit():
     transitions = np.zeros((8, 4), dtype=np.int8)
     good = {"passes": [path_pass], "has_costs": False, "bits": bits, "offsets": bits, "columns": 4, "first_row": 0}
     good |= {"companded": np.zeros(512, np.float32), "transitions": transitions, "last_row": 4}
+    good |= {"zero_limits": np.zeros(len(bits) // TABLE_SIZE, np.float32)}
 
     def refused(match, **changes):
         refuses("choose_paths", good, ValueError, match, **changes)
@@ -713,6 +752,7 @@ def test_paths_refuse_what_does_not_fit():
     refused("too few", passes=[path_pass._replace(columns=5)])
     refused("too few", has_costs=True)
     refused("too few", offsets=bits[:-1])
+    refused("too few", zero_limits=good["zero_limits"][:-1])
     refused("does not exist", passes=[path_pass._replace(tables=np.full(16, 9999, np.int16))])
     refused("36 are possible", passes=[path_pass] * 37)
     refused("sizes", transitions=transitions + np.int8(8))

@@ -90,8 +90,8 @@ def _unit_vector(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def principal_chroma_angle(pixels: Pixels, luma: Luma = Luma.MEAN) -> int:
     """Returns the angle of the principal chroma axes, 0..MAX_CHROMA_ANGLE; 0 for gray images. Along
-    these axes the differences of neighbouring pixels, uint8 or uint16 [H, W, C], are uncorrelated. Of
-    an image of more than a megapixel, blocks of rows are used.
+    these axes the differences of neighbouring pixels, uint8 or uint16 [H, W, C], are uncorrelated.
+    Of an image of more than a megapixel, blocks of rows are used.
     """
     if pixels.shape[2] == 1:
         return 0

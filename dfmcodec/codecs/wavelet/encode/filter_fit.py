@@ -104,7 +104,9 @@ class _NormalEquations(NamedTuple):
         return isfinite(self.normal.sum() + self.moment.sum())
 
     def lowered(self, weights: Float64) -> float:
-        """Returns the amount by which weights, [taps * C, C] or the first of them, lower the squared error."""
+        """Returns the amount by which weights lower the squared error; [taps * C, C], or the first
+        of them.
+        """
         size = len(weights)
         return float(2 * np.sum(weights * self.moment[:size]) - np.sum(weights * (self.normal[:size, :size] @ weights)))
 

@@ -2,7 +2,7 @@
 adaptation of the context networks, and the changes of size and quality from iteration to iteration.
 
 An iteration of a large image takes long, so the search for a q_step should not cost one. The sample
-is a mosaic of squares from the complete image, as large as a tile. It is encoded for the same
+is a mosaic of squares from the complete image. It is encoded for the same
 target by the same search, and then once more at the resulting q_step.
 """
 
@@ -24,9 +24,11 @@ from dfmcodec.search.config import BIT_COST
 from dfmcodec.search.job import Job
 from dfmcodec.search.target import SizeTarget
 
-LEAST_PIXELS = 6 << 20  # of an image that learns from a sample; the sample must be a small fraction
-_SQUARE = 256  # the side of a square in pixels
+LEAST_PIXELS = 4 << 20  # of an image that learns from a sample; the sample must be a small fraction
 _SQUARES = 4  # squares along each axis
+# The side of a square in pixels, by whether the adaptation of the context networks is fitted to
+# the sample. With it, squares of 256 save 0.3 % of the bits in 10 % more time.
+_SQUARE = {True: 192, False: 128}
 
 
 @dataclass(frozen=True)
@@ -72,18 +74,20 @@ class SampleEstimate:
         )
 
 
-def sample_of(image: Image) -> Image:
-    """Returns a mosaic of squares of an image, one from the middle of each cell of a grid."""
+def sample_of(image: Image, is_adapted: bool) -> Image:
+    """Returns a mosaic of squares of an image, one from the middle of each cell of a grid.
+    `is_adapted` indicates whether the adaptation of the context networks is fitted to it.
+    """
     height, width = image.pixels.shape[:2]
+    side = _SQUARE[is_adapted]
 
-    def starts(side: int) -> list[int]:
-        return [(2 * at + 1) * side // (2 * _SQUARES) - _SQUARE // 2 for at in range(_SQUARES)]
+    def starts(of_image: int) -> list[int]:
+        return [(2 * at + 1) * of_image // (2 * _SQUARES) - side // 2 for at in range(_SQUARES)]
 
     def mosaic(values: Pixels) -> Pixels:
-        squares = np.empty((_SQUARES * _SQUARE, _SQUARES * _SQUARE, *values.shape[2:]), dtype=values.dtype)
+        squares = np.empty((_SQUARES * side, _SQUARES * side, *values.shape[2:]), dtype=values.dtype)
         for (row, top), (column, left) in product(enumerate(starts(height)), enumerate(starts(width))):
-            square = values[top : top + _SQUARE, left : left + _SQUARE]
-            squares[row * _SQUARE :, column * _SQUARE :][:_SQUARE, :_SQUARE] = square
+            squares[row * side :, column * side :][:side, :side] = values[top : top + side, left : left + side]
         return squares
 
     return Image(mosaic(image.pixels), alpha=None if image.alpha is None else mosaic(image.alpha))

@@ -180,13 +180,13 @@ def _after_sample(encoding: Encoding) -> Encoding:
 
 
 def _learned(job: Job, encoding: Encoding, estimator: Estimator, steps: StepSearch) -> SampleEstimate | None:
-    """Returns the estimate from a sample; None if the image is not large, its effort fits no
-    adaptation, or its sample misses the target.
+    """Returns the estimate from a sample; None if the image is not large, there is nothing to
+    learn, or the sample misses the target.
     """
-    is_large = job.image.pixel_count >= LEAST_PIXELS
-    if not is_large or not encoding.effort.adapted_after or steps.first_q_step < _FINEST_LEARNED:
+    is_large, is_adapted = job.image.pixel_count >= LEAST_PIXELS, bool(encoding.effort.adapted_after)
+    if not is_large or not (is_adapted or steps.needs_sample) or steps.first_q_step < _FINEST_LEARNED:
         return None
-    of_sample = _encoding(job, sample_of(job.image), encoding.effort)
+    of_sample = _encoding(job, sample_of(job.image, is_adapted), encoding.effort)
     rough = Estimator.of(of_sample).rough_bytes(steps.first_q_step)
     size_fraction = rough / estimator.rough_bytes(steps.first_q_step)
     watched = replace(job, on_progress=part_of(job.on_progress, 0.0, _SAMPLE_FRACTION))

@@ -62,9 +62,11 @@ class StepSearch(ABC):
 
     Attributes:
         first_q_step: The q_step of the first iteration.
+        needs_sample: Whether that step is a rough guess, because no estimator knows the target.
     """
 
     first_q_step: int
+    needs_sample = False
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -402,6 +404,8 @@ class ScoreSteps(StepSearch):
     100 - SSIMULACRA2 is roughly proportional to a power of the step. The first iterations improve
     the image at a constant step, so they do not show which steps are good enough.
     """
+
+    needs_sample = True
 
     def __init__(self, effort: Effort, target: ScoreTarget) -> None:
         super().__init__(target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dfmcodec.codecs.wavelet.encode.filter_fit import fit_filter
+from dfmcodec.codecs.wavelet.encode.filter_fit import BLOCK_ROWS, fit_filter
 from dfmcodec.codecs.wavelet.filter import MAX_RADIUS, ImageFilter, filter_residual, taps
 from dfmcodec.codecs.wavelet.sections.filter import filter_bytes, read_filter, write_filter
 from dfmcodec.codecs.wavelet.synthesis import Samples
@@ -69,6 +69,26 @@ def test_fit_undoes_a_known_blur():
     left = np.mean((target - samples - changed(samples, chosen)) ** 2)
     assert left < 0.1 * error
     assert fit_filter(samples, error_of, bit_cost=1e12, largest_radius=3) is None
+
+
+def test_rows_unlike_the_others_do_not_decide_alone():
+    """The blur is only in some rows, and the fit would see them too often."""
+    rng = np.random.default_rng(0)
+    target = rng.normal(0, 2000, (1, 512, 32)).astype(np.float32)
+    around = sum(np.roll(target, shift, axis) for axis in (1, 2) for shift in (1, -1))
+    samples = np.rint(target).astype(np.int32)
+    blurred = [slice(row, row + BLOCK_ROWS) for row in range(0, 512, 8 * BLOCK_ROWS)]
+    for rows in blurred:
+        samples[:, rows] = np.rint(0.8 * target + 0.05 * around)[:, rows]
+
+    def error_of(rows):
+        return target[:, rows] - samples[:, rows]
+
+    of_all = fit_filter(samples, error_of, bit_cost=1.0, largest_radius=2)
+    of_some = fit_filter(samples, error_of, bit_cost=1.0, largest_radius=2, row_stride=4)
+    assert of_all is not None
+    assert of_some is not None
+    assert np.array_equal(of_some.symbols, of_all.symbols)
 
 
 def test_tiny_images_get_no_filter():

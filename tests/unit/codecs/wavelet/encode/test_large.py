@@ -15,6 +15,7 @@ from dfmcodec.codecs.wavelet.encode.halves import from_halves, to_halves
 from dfmcodec.codecs.wavelet.encode.sample import MeasuredSize, SampleEstimate, as_image, sample_of
 from dfmcodec.codecs.wavelet.encode.trial import Trial
 from dfmcodec.image import Image
+from dfmcodec.search.quality import step_of_score
 
 
 @pytest.fixture(scope="module")
@@ -24,18 +25,21 @@ def small():
     return np.ascontiguousarray(skimage.data.astronaut()[:256, 100:356])
 
 
+_TARGETS = {"quality": 60}, {"size": 12000}
+
+
 @pytest.fixture
 def is_large(monkeypatch):
     """Images of 256x256 are large, and have a sample of 128x128."""
     monkeypatch.setattr(search, "LEAST_PIXELS", 256 * 256)
-    monkeypatch.setattr(sample, "_SQUARE", 32)
+    monkeypatch.setattr(sample, "_SQUARE", {True: 32, False: 32})
 
 
 def test_a_sample_is_a_mosaic_of_squares_from_all_over(monkeypatch):
-    monkeypatch.setattr(sample, "_SQUARE", 2)
+    monkeypatch.setattr(sample, "_SQUARE", {True: 2, False: 1})
     rows, columns = np.mgrid[:40, :60].astype(np.uint8)
     pixels = np.stack([rows, columns, rows], axis=2)
-    found = sample_of(Image(pixels, alpha=columns))
+    found = sample_of(Image(pixels, alpha=columns), is_adapted=True)
     assert found.pixels.shape == (8, 8, 3)
     assert found.alpha is not None
     assert np.array_equal(found.alpha, found.pixels[:, :, 1])
@@ -70,6 +74,15 @@ def test_large_images_meet_their_target_from_the_first_iteration_on(small, is_la
         assert 0.97 * 12000 < len(result.data) <= 12000
     if "psnr" in target:
         assert result.report.psnr_db >= 31.0
+
+
+def test_effort_1_learns_its_step_for_a_quality_from_a_sample(small, is_large, monkeypatch):
+    usual = round(64 * step_of_score(60.0))
+    first = [dfmcodec.encode(small, effort=1, **target).report.trace[0].q_step for target in _TARGETS]
+    monkeypatch.setattr(search, "LEAST_PIXELS", small.size)
+    without = [dfmcodec.encode(small, effort=1, **target).report.trace[0].q_step for target in _TARGETS]
+    assert without[0] == usual != first[0]
+    assert first[1] == without[1]  # sizes are estimated
 
 
 def test_a_sample_that_cannot_be_encoded_is_done_without(small, is_large, monkeypatch):
