@@ -269,7 +269,7 @@ def _encoded(
         decoded = decode_image(data, request)
     else:
         decoded = decode_written(data, made.samples, made.region, made.pixels, request)
-    seen = made and made.ssimulacra2
+    seen = None if made is None else made.ssimulacra2
     del made
     if not _same_alpha(image, decoded):
         msg = "the decoded alpha channel differs from the original; please report this"

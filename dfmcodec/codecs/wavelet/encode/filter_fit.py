@@ -56,7 +56,7 @@ def fit_filter(
         solution = np.linalg.solve(ridged, equations.moment[:size]).astype(np.float64)
         for step_index in _STEP_INDICES:
             symbols = _quantize(solution, factor, step_size(step_index))
-            lowered = equations.lowered(symbols * step_size(step_index))
+            lowered = equations.lowered(np.asarray(symbols * step_size(step_index), dtype=np.float64))
             candidate = ImageFilter(radius, step_index, _by_output(symbols, samples.shape[0]))
             gain = lowered - 8 * bit_cost * (filter_bytes(candidate) + STREAM_SECTION_BYTES)
             if gain > best_gain:
@@ -137,7 +137,8 @@ def _agree(one: _NormalEquations, other: _NormalEquations) -> bool:
     """Indicates whether the filter of each half of some rows is of use for the other half."""
     of_own = of_other = 0.0
     for first, second in ((one, other), (other, one)):
-        solution = np.linalg.solve(_with_inverse_factor(first.normal)[0], first.moment)
+        ridged, _ = _with_inverse_factor(first.normal)
+        solution = np.linalg.solve(ridged, first.moment).astype(np.float64)
         of_own += first.lowered(solution)
         of_other += second.lowered(solution)
     return of_other >= _AGREED * of_own
