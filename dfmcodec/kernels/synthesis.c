@@ -154,10 +154,10 @@ static void join_row(int32_t *out, int32_t *low, ptrdiff_t lows, int32_t *high, 
 }
 
 int NAME(synthesise_channel)(Call *call, const SynthesiseChannel *a) {
-    const ptrdiff_t height = a->height, width = a->width;
+    const ptrdiff_t height = a->height, width = a->width, stride = a->stride;
     const ptrdiff_t rows = (height + 1) / 2, columns = (width + 1) / 2;
     const ptrdiff_t high_rows = height / 2, high_columns = width / 2;
-    if (height < 1 || width < 1 || a->step_0 < 1 || a->step_1 < 1 || a->step_2 < 1)
+    if (height < 1 || width < 1 || stride < width || a->step_0 < 1 || a->step_1 < 1 || a->step_2 < 1)
         return refuse(call, "a level of these sizes is not possible");
     int32_t *workspace = malloc((size_t)(2 * (columns + 2)) * sizeof *workspace);
     if (!workspace) return no_memory(call);
@@ -171,11 +171,11 @@ int NAME(synthesise_channel)(Call *call, const SynthesiseChannel *a) {
             dequantize(even, a->band_1 + half * columns, columns, a->step_1);
             dequantize(odd, a->band_2 + half * high_columns, high_columns, a->step_2);
         }
-        join_row(x + row * width, even, columns, odd, high_columns);
+        join_row(x + row * stride, even, columns, odd, high_columns);
     }
     if (high_rows) { /* along rows: the same steps on complete rows */
-#define LOW_ROW(n) (x + 2 * ((n) < rows ? (n) : rows - 1) * width)
-#define HIGH_ROW(n) (x + (2 * ((n) < 0 ? 0 : (n) < high_rows ? (n) : high_rows - 1) + 1) * width)
+#define LOW_ROW(n) (x + 2 * ((n) < rows ? (n) : rows - 1) * stride)
+#define HIGH_ROW(n) (x + (2 * ((n) < 0 ? 0 : (n) < high_rows ? (n) : high_rows - 1) + 1) * stride)
         for (ptrdiff_t n = 0; n < rows; n++) {
             gain(LOW_ROW(n), LOW_ROW(n), width);
             lift(LOW_ROW(n), HIGH_ROW(n - 1), HIGH_ROW(n), width, DELTA);
@@ -184,7 +184,7 @@ int NAME(synthesise_channel)(Call *call, const SynthesiseChannel *a) {
         for (ptrdiff_t n = 0; n < rows; n++) lift(LOW_ROW(n), HIGH_ROW(n - 1), HIGH_ROW(n), width, BETA);
         for (ptrdiff_t n = 0; n < high_rows; n++) lift(HIGH_ROW(n), LOW_ROW(n), LOW_ROW(n + 1), width, ALPHA);
     }
-    limit_units(x, height * width);
+    for (ptrdiff_t row = 0; row < height; row++) limit_units(x + row * stride, width);
     free(workspace);
     return 1;
 }

@@ -495,10 +495,12 @@ def test_a_decoder_reads_what_is_there_alone():
 def test_the_wavelet_refuses_arrays_that_are_too_short():
     ints, floats = np.zeros(100, dtype=np.int32), np.zeros(100, dtype=np.float32)
     joined = {"low": ints, "band_0": ints, "band_1": ints, "band_2": ints, "step_0": 1, "step_1": 1, "step_2": 1}
-    joined |= {"height": 10, "width": 10, "samples": ints.copy()}
+    joined |= {"height": 10, "width": 10, "stride": 10, "samples": ints.copy()}
     compiled.synthesise_channel(**joined)
     refuses("synthesise_channel", joined, ValueError, "too few", height=40, width=40)
+    refuses("synthesise_channel", joined, ValueError, "too few", stride=11)
     refuses("synthesise_channel", joined, ValueError, "sizes", step_0=0)
+    refuses("synthesise_channel", joined, ValueError, "sizes", stride=9)
     split = {"plane": floats, "height": 10, "width": 10}
     split |= {name: floats.copy() for name in ("low", "band_0", "band_1", "band_2")}
     compiled.analyse_channel(**split)
