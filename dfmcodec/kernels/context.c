@@ -6,7 +6,10 @@
 #endif
 #include "context.h"
 
-enum { MAX_VIEWS = MAX_GROUPS * GROUP / 2 };
+enum {
+    MAX_VIEWS = MAX_GROUPS * GROUP / 2,
+    FEW = 8, /* symbols that are copied one by one */
+};
 
 INLINE int groups_of(int inputs) { return (inputs + GROUP - 1) / GROUP; }
 
@@ -76,7 +79,10 @@ static void enqueue(Queue *queue, int number, const int8_t *const *rows, int cou
         const int8_t *of_group[GROUP];
         int8_t group[GROUP_BYTES] __attribute__((aligned(64))), *out = queue->values[number] + queue->count * GROUP;
         for (int i = 0; i < GROUP; i++) of_group[i] = k + i < count ? rows[k + i] : nothing;
-        if (byte_products->interleave(of_group, group))
+        if (found <= FEW)
+            for (int f = 0; f < found; f++)
+                for (int i = 0; i < GROUP; i++) out[f * GROUP + i] = of_group[i][places[f]];
+        else if (byte_products->interleave(of_group, group))
             keep(group, places, found, mask, out);
         else
             memset(out, 0, (size_t)(found * GROUP));
