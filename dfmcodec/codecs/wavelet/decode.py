@@ -74,8 +74,12 @@ class WaveletRenderer(Renderer):
             for first, last in (done, joined), (max(done, joined), ready):
                 if last <= first:
                     continue
-                part = band if first >= joined else _below(above, band, last + margin)
-                of_part = self.render(part, replace(region, top=first, bottom=last), request)
+                seen_rows = -(-last // BLOCK_SIDE) * BLOCK_SIDE + margin
+                of_part = self.render(
+                    band if first >= joined else _below(above, band, seen_rows),
+                    replace(region, top=first, bottom=last),
+                    request,
+                )
                 if pixels is None:
                     pixels = np.empty((region.height, region.width, arch.channels), of_part.dtype)
                 pixels[first - region.top : last - region.top] = of_part
