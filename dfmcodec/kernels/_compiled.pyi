@@ -61,7 +61,7 @@ def accept_symbols(
 ) -> None: ...
 def synthesise_channel(
     *, low: Int32, band_0: Int32, band_1: Int32, band_2: Int32, step_0: int, step_1: int, step_2: int, height: int,
-    width: int, samples: Int32,
+    width: int, stride: int, samples: Int32,
 ) -> None: ...
 def low_differences(
     *, low: Int32, height: int, width: int, level_step: int, offsets: Int32, companded: Int32, first_row: int,

@@ -552,22 +552,27 @@ int make_layer(Layer *layer, const int8_t *weights, ptrdiff_t row_length, const 
     layer->padded_outputs = (outputs + tile - 1) / tile * tile;
     layer->group_step = part > 1 ? GROUP : layer->padded_outputs * GROUP;
     layer->output_step = part > 1 ? padded_groups * GROUP : GROUP;
-    layer->weights = calloc((size_t)padded_groups * layer->padded_outputs, GROUP);
+    const size_t all = (size_t)padded_groups * layer->padded_outputs * GROUP;
+    layer->weights = malloc(all);
     layer->constants = calloc((size_t)layer->padded_outputs, sizeof(int32_t));
     layer->repeated = malloc((size_t)layer->padded_outputs * REPEATED * sizeof(int32_t));
     if (!layer->weights || !layer->constants || !layer->repeated) return 0;
     memcpy(layer->constants, constants, (size_t)outputs * sizeof *constants);
     for (int j = 0; j < layer->padded_outputs; j++)
         for (int n = 0; n < REPEATED; n++) layer->repeated[j * REPEATED + n] = layer->constants[j];
-    for (int k = 0; k < inputs; k++) {
-        int8_t *target = layer->weights + (ptrdiff_t)(k / GROUP) * layer->group_step + k % GROUP;
-        const int column = columns ? columns[k] : k;
-        for (int j = 0; j < outputs && column >= 0; j++)
-            target[(ptrdiff_t)j * layer->output_step] = weights[j * row_length + column];
+    const uint8_t zero = byte_products->has_raised_weights ? RAISED : 0;
+    memset(layer->weights, zero, all);
+    for (int j = 0; j < outputs; j++) {
+        const int8_t *of_output = weights + j * row_length;
+        int8_t *target = layer->weights + (ptrdiff_t)j * layer->output_step;
+        for (int k = 0; k < inputs; k += GROUP, target += layer->group_step) {
+            const int some = inputs - k < GROUP ? inputs - k : GROUP;
+            for (int i = 0; i < some; i++) {
+                const int column = columns ? columns[k + i] : k + i;
+                if (column >= 0) target[i] = (int8_t)((uint8_t)of_output[column] + zero);
+            }
+        }
     }
-    const int all = layer->groups * layer->padded_outputs * GROUP;
-    for (int i = 0; i < all && byte_products->has_raised_weights; i++)
-        layer->weights[i] = (int8_t)(uint8_t)(layer->weights[i] + RAISED);
     return 1;
 }
 

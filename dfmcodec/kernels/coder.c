@@ -7,7 +7,10 @@
  */
 #include "kernels.h"
 
-enum { CUMULATIVE = TABLE_SIZE + 1 /* of a table: the sum of the frequencies before each entry, and 2^24 */ };
+enum {
+    CUMULATIVE = TABLE_SIZE + 1, /* of a table: the sum of the frequencies before each entry, and 2^24 */
+    MOST = 1 << (PRECISION_BITS - 1), /* more than half the sum */
+};
 
 typedef struct {
     uint64_t lower, range, point, read;
@@ -78,9 +81,25 @@ int decode_highs(Call *call, const DecodeHighs *a) {
     ptrdiff_t unfinished = 0;
     int32_t *turn = a->order;
     if (!put_in_order(number, count, tables, a->is_sorted, turn)) return no_memory(call);
+    int table = -1, is_mostly_zero = 0, has_low_bits = 0;
+    const uint32_t *sums = NULL;
     for (ptrdiff_t n = 0; n < count; n++) {
-        const int table = number[turn[n]];
-        const uint32_t *sums = a->cumulative + table * CUMULATIVE;
+        const ptrdiff_t symbol = turn[n];
+        if (number[symbol] != table) {
+            table = number[symbol];
+            sums = a->cumulative + table * CUMULATIVE;
+            is_mostly_zero = sums[RADIUS] + MOST < sums[RADIUS + 1] && sums[RADIUS + 1] <= 1u << PRECISION_BITS;
+            has_low_bits = a->shifts[table] != 0;
+        }
+        if (is_mostly_zero) { /* without a division */
+            const uint64_t scale = d.range >> PRECISION_BITS;
+            if (d.point - d.lower - scale * sums[RADIUS] < scale * (sums[RADIUS + 1] - sums[RADIUS])) {
+                take(&d, sums[RADIUS], sums[RADIUS + 1] - sums[RADIUS]);
+                unfinished += has_low_bits;
+                a->highs[symbol] = 0;
+                continue;
+            }
+        }
         const uint64_t quantile = quantile_of(&d);
         if (quantile >> PRECISION_BITS) {
             is_valid = 0;
@@ -95,8 +114,8 @@ int decode_highs(Call *call, const DecodeHighs *a) {
             break;
         }
         take(&d, sums[entry], sums[entry + 1] - sums[entry]);
-        unfinished += entry == ESCAPE || a->shifts[table];
-        a->highs[turn[n]] = entry - RADIUS;
+        unfinished += entry == ESCAPE || has_low_bits;
+        a->highs[symbol] = entry - RADIUS;
     }
     memcpy(a->state, &d, 32);
     return give(call, is_valid ? unfinished : -1);

@@ -6,23 +6,18 @@
 #endif
 #include "context.h"
 
-enum { MAX_VIEWS = MAX_GROUPS * GROUP / 2 };
+enum {
+    MAX_VIEWS = MAX_GROUPS * GROUP / 2,
+    FEW = 8, /* symbols that are copied one by one */
+};
 
 INLINE int groups_of(int inputs) { return (inputs + GROUP - 1) / GROUP; }
 
-/* The features of view k for a chunk. They are copied together if the chunk extends over several rows of the pass. */
-static const int8_t *seen_by(const Pass *pass, const View *view, ptrdiff_t row, ptrdiff_t column, int count,
-                             int8_t *workspace) {
+/* The features of a view for `count` symbols of a row, at most CHUNK. They are copied if the plane has no CHUNK numbers
+ * from there on. The features beyond the last symbol have no meaning. */
+INLINE const int8_t *seen_by(const View *view, ptrdiff_t row, ptrdiff_t column, int count, int8_t *workspace) {
     const int8_t *at = view->first + row * view->row_stride + column;
-    if (count == CHUNK && column + CHUNK <= pass->columns) return at;
-    memset(workspace, 0, CHUNK);
-    for (int done = 0; done < count; row++, column = 0, at = view->first + row * view->row_stride) {
-        const ptrdiff_t rest = pass->columns - column;
-        const int length = rest < count - done ? (int)rest : count - done;
-        memcpy(workspace + done, at, (size_t)length);
-        done += length;
-    }
-    return workspace;
+    return view->last && at <= view->last ? at : memcpy(workspace, at, (size_t)count);
 }
 
 static void every_group(Inputs *in, const Layer *layer) {
@@ -45,21 +40,35 @@ INLINE void keep(const int8_t *group, const uint8_t *places, int count, uint64_t
 #endif
 }
 
-/* Finds the symbols of a chunk whose context is not empty: their places, and a mask. Without any symbols among the
- * features, no context counts as empty. */
-static int find_contexts(const int8_t *const *rows, int signed_count, int count, uint8_t *places, uint64_t *mask) {
-    uint8_t any[CHUNK];
-    memset(any, !signed_count, sizeof any);
-    for (int k = 0; k < signed_count; k++)
-        for (int n = 0; n < CHUNK; n++) any[n] |= (uint8_t)rows[k][n];
-    int found = 0;
-    *mask = 0;
-    for (int n = 0; n < count; n++) {
-        places[found] = (uint8_t)n;
-        *mask |= (uint64_t)(any[n] != 0) << n;
-        found += any[n] != 0;
+/* Finds the symbols of a chunk whose context is not empty, as a mask. Without any symbols among the features, no context
+ * counts as empty. */
+INLINE uint64_t find_contexts(const int8_t *const *rows, int signed_count, int count) {
+    const uint64_t every = count < CHUNK ? (UINT64_C(1) << count) - 1 : UINT64_MAX;
+    if (!signed_count) return every;
+#if defined(TARGET_AVX512)
+    __m512i any = _mm512_setzero_si512();
+    for (int k = 0; k < signed_count; k++) any = _mm512_or_si512(any, _mm512_loadu_si512(rows[k]));
+    return _mm512_test_epi8_mask(any, any) & every;
+#elif defined(TARGET_AVX2)
+    __m256i low = _mm256_setzero_si256(), high = low;
+    for (int k = 0; k < signed_count; k++) {
+        low = _mm256_or_si256(low, _mm256_loadu_si256((const __m256i *)rows[k]));
+        high = _mm256_or_si256(high, _mm256_loadu_si256((const __m256i *)rows[k] + 1));
     }
-    return found;
+    const uint32_t no_low = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(low, _mm256_setzero_si256()));
+    const uint32_t no_high = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(high, _mm256_setzero_si256()));
+    return ~((uint64_t)no_high << 32 | no_low) & every;
+#else
+    uint64_t any[CHUNK / 8] = {0}, found = 0;
+    for (int k = 0; k < signed_count; k++)
+        for (int n = 0; n < CHUNK / 8; n++) {
+            uint64_t eight;
+            memcpy(&eight, rows[k] + 8 * n, sizeof eight);
+            any[n] |= eight;
+        }
+    for (int n = 0; n < CHUNK; n++) found |= (uint64_t)((any[n / 8] >> n % 8 * 8 & 255) != 0) << n;
+    return found & every;
+#endif
 }
 
 /* Appends the kept symbols of a chunk to the groups of the queue from `number` on; `rows` are their features. */
@@ -70,36 +79,39 @@ static void enqueue(Queue *queue, int number, const int8_t *const *rows, int cou
         const int8_t *of_group[GROUP];
         int8_t group[GROUP_BYTES] __attribute__((aligned(64))), *out = queue->values[number] + queue->count * GROUP;
         for (int i = 0; i < GROUP; i++) of_group[i] = k + i < count ? rows[k + i] : nothing;
-        if (byte_products->interleave(of_group, group))
+        if (found <= FEW)
+            for (int f = 0; f < found; f++)
+                for (int i = 0; i < GROUP; i++) out[f * GROUP + i] = of_group[i][places[f]];
+        else if (byte_products->interleave(of_group, group))
             keep(group, places, found, mask, out);
         else
             memset(out, 0, (size_t)(found * GROUP));
     }
 }
 
-/* Chooses the tables of `count` symbols of a pass, starting at number `first`, as if their contexts were empty. Those
- * whose context is not empty enter the queue. */
-static void look_at_chunk(const Choice *choice, ptrdiff_t first, int count, Workspace *workspace) {
+/* Chooses the tables of `count` symbols of a row of a pass, starting at number `first`, as if their contexts were empty.
+ * Those whose context is not empty enter the queue. */
+static void look_at_chunk(const Choice *choice, ptrdiff_t first, ptrdiff_t row, ptrdiff_t column, int count,
+                          Workspace *workspace) {
     const Pass *pass = &choice->pass;
     Queue *queue = &workspace->queue;
-    const ptrdiff_t row = first / pass->columns, column = first % pass->columns;
-    for (int n = 0; n < count; n++) {
-        choice->table[first + n] = (int16_t)(choice->given->quantizers[first + n] * TABLES_PER_QUANTIZER);
-        choice->sign[first + n] = 1;
-    }
+    const int8_t *quantizers = choice->given->quantizers + first;
+    int16_t *tables = choice->table + first;
+    int32_t *signs = choice->sign + first;
+    for (int n = 0; n < count; n++) tables[n] = (int16_t)(quantizers[n] * TABLES_PER_QUANTIZER);
+    for (int n = 0; n < count; n++) signs[n] = 1;
     const int outputs = pass->layers[1].outputs;
     if (choice->hidden) memset(choice->hidden + first * outputs, EMPTY_CONTEXT, (size_t)(count * outputs));
     int8_t copies[MAX_VIEWS][CHUNK];
     const int8_t *rows[MAX_VIEWS];
+    for (int k = 0; k < pass->signed_count; k++) rows[k] = seen_by(&pass->views[k], row, column, count, copies[k]);
+    const uint64_t mask = find_contexts(rows, pass->signed_count, count);
+    if (!mask) return;
     uint8_t places[CHUNK];
-    uint64_t mask;
-    for (int k = 0; k < pass->signed_count; k++)
-        rows[k] = seen_by(pass, &pass->views[k], row, column, count, copies[k]);
-    const int found = find_contexts(rows, pass->signed_count, count, places, &mask);
-    if (!found) return;
+    int found = 0;
+    for (uint64_t rest = mask; rest; rest &= rest - 1) places[found++] = (uint8_t)__builtin_ctzll(rest);
     const int views = pass->signed_count + pass->low_count;
-    for (int k = pass->signed_count; k < views; k++)
-        rows[k] = seen_by(pass, &pass->views[k], row, column, count, copies[k]);
+    for (int k = pass->signed_count; k < views; k++) rows[k] = seen_by(&pass->views[k], row, column, count, copies[k]);
     enqueue(queue, 0, rows, pass->signed_count, places, found, mask);
     enqueue(queue, groups_of(pass->signed_count), rows + pass->signed_count, pass->low_count, places, found, mask);
     for (int i = 0; i < found; i++) queue->symbols[queue->count + i] = first + places[i];
@@ -168,13 +180,16 @@ static void leave_queue(const Choice *choice, int count, Workspace *workspace) {
 
 void NAME(visit_symbols)(const Choice *choice, Workspace *workspace, Take take, const void *data) {
     const Queue *queue = &workspace->queue;
+    const ptrdiff_t columns = choice->pass.columns;
     byte_products->begin();
-    for (ptrdiff_t first = 0; first < choice->count; first += CHUNK) {
-        look_at_chunk(choice, first, choice->count - first < CHUNK ? (int)(choice->count - first) : CHUNK, workspace);
-        if (queue->count < CHUNK) continue;
-        take(choice, CHUNK, workspace, data);
-        leave_queue(choice, CHUNK, workspace);
-    }
+    for (ptrdiff_t row = 0; row < choice->given->rows; row++)
+        for (ptrdiff_t column = 0; column < columns; column += CHUNK) {
+            const int count = columns - column < CHUNK ? (int)(columns - column) : CHUNK;
+            look_at_chunk(choice, row * columns + column, row, column, count, workspace);
+            if (queue->count < CHUNK) continue;
+            take(choice, CHUNK, workspace, data);
+            leave_queue(choice, CHUNK, workspace);
+        }
     if (queue->count) take(choice, queue->count, workspace, data);
     byte_products->end();
 }
@@ -210,7 +225,8 @@ static int prepare(Call *call, Choice *choice) {
         if (plane < 0 || plane > 2 || !is_position(index, count) || !SIZES(stride) || stride > count ||
             (given->rows && index + (given->rows - 1) * stride + given->columns > count))
             return refuse(call, "a feature beyond its plane");
-        choice->seen[k] = (View){plane_of(given, plane) + index, stride};
+        const int8_t *first = plane_of(given, plane);
+        choice->seen[k] = (View){first + index, count < CHUNK ? NULL : first + count - CHUNK, stride};
     }
     pass->views = choice->seen;
     int32_t *inputs_of = choice->inputs_of;

@@ -7,6 +7,7 @@
 
 typedef struct {
     const int8_t *first; /* the feature of the first symbol */
+    const int8_t *last;  /* the last place in the plane with CHUNK numbers; NULL if there is none */
     ptrdiff_t row_stride;
 } View;
 

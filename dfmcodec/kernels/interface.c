@@ -44,9 +44,9 @@ RUN(accept_symbols, AcceptSymbols, CHOSEN(accept_symbols),
     HAS(next_state, 2 * STATES) && HAS(states, a->rows < 1 ? 0 : (a->rows - 1) * a->state_stride + a->columns) &&
     HAS(companded, 1))
 RUN(synthesise_channel, SynthesiseChannel, CHOSEN(synthesise_channel),
-    HAS_SIZES(a->height, a->width) && HAS(low, (a->height + 1) / 2 * ((a->width + 1) / 2)) &&
+    HAS_SIZES(a->height, a->width, a->stride) && HAS(low, (a->height + 1) / 2 * ((a->width + 1) / 2)) &&
     HAS(band_0, (a->height + 1) / 2 * (a->width / 2)) && HAS(band_1, a->height / 2 * ((a->width + 1) / 2)) &&
-    HAS(band_2, a->height / 2 * (a->width / 2)) && HAS(samples, a->height * a->width))
+    HAS(band_2, a->height / 2 * (a->width / 2)) && HAS(samples, (a->height - 1) * a->stride + a->width))
 RUN(low_differences, LowDifferences, CHOSEN(low_differences),
     HAS_SIZES(a->height, a->width, a->first_row, a->last_row) && HAS(low, a->height * a->width) &&
     HAS(companded, 1) && HAS(differences, 4 * (a->offsets_count / 2) * ((a->height + 1) / 2) * ((a->width + 1) / 2)))
@@ -63,7 +63,7 @@ _Static_assert(sizeof(CorrectionResidual) == 68, "correction_residual");
 _Static_assert(sizeof(FilterResidual) == 48, "filter_residual");
 _Static_assert(sizeof(PlanesToPixels) == 64, "planes_to_pixels");
 _Static_assert(sizeof(AcceptSymbols) == 100, "accept_symbols");
-_Static_assert(sizeof(SynthesiseChannel) == 60, "synthesise_channel");
+_Static_assert(sizeof(SynthesiseChannel) == 64, "synthesise_channel");
 _Static_assert(sizeof(LowDifferences) == 52, "low_differences");
 
 int (*const RUN_KERNEL[])(Call *, const void *) = {
@@ -250,7 +250,8 @@ static const Field synthesise_channel_fields[] = {
     ARRAY(SynthesiseChannel, band_1, READ, 4, 1), ARRAY(SynthesiseChannel, band_2, READ, 4, 1),
     NUMBER(SynthesiseChannel, step_0, INTEGER), NUMBER(SynthesiseChannel, step_1, INTEGER),
     NUMBER(SynthesiseChannel, step_2, INTEGER), NUMBER(SynthesiseChannel, height, SIZE),
-    NUMBER(SynthesiseChannel, width, SIZE), ARRAY(SynthesiseChannel, samples, WRITTEN, 4, 1),
+    NUMBER(SynthesiseChannel, width, SIZE), NUMBER(SynthesiseChannel, stride, SIZE),
+    ARRAY(SynthesiseChannel, samples, WRITTEN, 4, 1),
 };
 static const Field low_differences_fields[] = {
     ARRAY(LowDifferences, low, READ, 4, 1), NUMBER(LowDifferences, height, SIZE), NUMBER(LowDifferences, width, SIZE),
@@ -343,7 +344,7 @@ ENTRY(correction_residual, CorrectionResidual, NOTHING, 0, correction_residual_f
 ENTRY(filter_residual, FilterResidual, NOTHING, 0, filter_residual_fields, 8, 4)
 ENTRY(planes_to_pixels, PlanesToPixels, NOTHING, 0, planes_to_pixels_fields, 9, 3)
 ENTRY(accept_symbols, AcceptSymbols, NOTHING, 0, accept_symbols_fields, 16, 9)
-ENTRY(synthesise_channel, SynthesiseChannel, NOTHING, 0, synthesise_channel_fields, 10, 5)
+ENTRY(synthesise_channel, SynthesiseChannel, NOTHING, 0, synthesise_channel_fields, 11, 5)
 ENTRY(low_differences, LowDifferences, NOTHING, 0, low_differences_fields, 9, 4)
 ENTRY(encode_entries, EncodeEntries, SIZE, 0, encode_entries_fields, 7, 6)
 ENTRY(encode_bits, EncodeBits, SIZE, 1, encode_bits_fields, 4, 3)

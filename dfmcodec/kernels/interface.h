@@ -143,7 +143,8 @@ typedef struct {
 typedef struct {
     const int32_t *low; ptrdiff_t low_count; const int32_t *band_0; ptrdiff_t band_0_count;
     const int32_t *band_1; ptrdiff_t band_1_count; const int32_t *band_2; ptrdiff_t band_2_count; int step_0;
-    int step_1; int step_2; ptrdiff_t height; ptrdiff_t width; int32_t *samples; ptrdiff_t samples_count;
+    int step_1; int step_2; ptrdiff_t height; ptrdiff_t width; ptrdiff_t stride;
+    int32_t *samples; ptrdiff_t samples_count;
 } SynthesiseChannel;
 
 /* Compands the differences in rows of a low-pass band. */

@@ -8,41 +8,98 @@
 #endif
 #include "kernels.h"
 
-enum { OFFSETS = 2 * OFFSET_SYMBOLS + 1 /* symbols beyond +-3 use the reconstruction offsets of +-3 */ };
+enum {
+    OFFSETS = 2 * OFFSET_SYMBOLS + 1, /* symbols beyond +-3 use the reconstruction offsets of +-3 */
+    MAX_OFFSET_COUNT = 1 << 30,
+    ACCEPTED = 64, /* symbols at a time */
+};
+
+/* Symbols of a row of a pass, and where their results go. */
+typedef struct {
+    const int32_t *symbols, *signs;
+    const int16_t *tables;
+    int8_t *states, *seen;
+    int32_t *fine; /* every other number */
+} PassRow;
+
+/* The next states for the indices 2 state + parity of symbols, in place. */
+INLINE void advance(const int8_t *next_state, int8_t *at) {
+#if defined(TARGET_AVX2) || defined(TARGET_AVX512)
+    const __m256i table = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)next_state));
+    for (int n = 0; n < ACCEPTED; n += 32)
+        _mm256_storeu_si256((__m256i *)(at + n),
+                            _mm256_shuffle_epi8(table, _mm256_loadu_si256((const __m256i *)(at + n))));
+#else
+    for (int n = 0; n < ACCEPTED; n++) at[n] = next_state[at[n]];
+#endif
+}
+
+/* Accepts at most ACCEPTED symbols. Returns 0 if a table or state does not exist. */
+INLINE int accept_some(const AcceptSymbols *a, const PassRow *row, int count) {
+    const int32_t tables = (int32_t)(a->offsets_count / OFFSETS);
+    const int32_t *q = row->symbols, *sign = row->signs;
+    int32_t invalid = 0, any = 0, entries[ACCEPTED] = {0}, offsets[ACCEPTED], multiples[ACCEPTED];
+    int8_t next[ACCEPTED] = {0};
+    for (int n = 0; n < count; n++) {
+        const int32_t table = row->tables[n], state = row->states[n];
+        invalid |= table | (tables - 1 - table) | state | (STATES - 1 - state);
+        any |= q[n];
+    }
+    if (invalid < 0) return 0;
+    for (int n = 0; n < count; n++) {
+        int32_t entry = q[n] * sign[n];
+        entry = entry < -OFFSET_SYMBOLS ? -OFFSET_SYMBOLS : entry;
+        entry = entry > OFFSET_SYMBOLS ? OFFSET_SYMBOLS : entry;
+        entries[n] = row->tables[n] * OFFSETS + entry + OFFSET_SYMBOLS;
+    }
+    for (int n = 0; n < ACCEPTED; n += LANES) {
+        const int32_lanes found = gather(a->offsets, load_int32(entries + n));
+        store(offsets + n, &found);
+    }
+    if (any) {
+        const int32_t largest = (int32_t)a->companded_count - 1;
+        for (int n = 0; n < count; n++) {
+            const int32_t negative = q[n] >> 31, is_nonzero = q[n] != 0;
+            multiples[n] = 2 * q[n] - (negative | is_nonzero) * (row->states[n] & 1);
+            offsets[n] = multiples[n] * FINE + offsets[n] * sign[n];
+        }
+        for (int n = 0; n < count; n++) {
+            const uint32_t size = multiples[n] < 0 ? -(uint32_t)multiples[n] : (uint32_t)multiples[n];
+            const int8_t value = a->companded[size < (uint32_t)largest ? size : (uint32_t)largest];
+            row->seen[n] = multiples[n] < 0 ? -value : value;
+        }
+    } else {
+        for (int n = 0; n < count; n++) offsets[n] *= sign[n];
+        memset(row->seen, a->companded[0], (size_t)count);
+    }
+    for (int n = 0; n < count; n++) next[n] = (int8_t)(2 * row->states[n] + (q[n] & 1));
+    advance(a->next_state, next);
+    memcpy(row->states, next, (size_t)count);
+    for (int n = 0; n < count; n++) row->fine[2 * n] = offsets[n];
+    return 1;
+}
 
 int NAME(accept_symbols)(Call *call, const AcceptSymbols *a) {
     const ptrdiff_t rows = a->rows, columns = a->columns;
-    const ptrdiff_t tables = a->offsets_count / OFFSETS, largest = a->companded_count - 1;
-    const int8_t *next_state = a->next_state, *companded = a->companded;
-    const int32_t *offsets = a->offsets;
     if (!is_position(a->plane_start, a->plane_count) || !is_position(a->fine_start, a->fine_count) || rows < 1 ||
-        columns < 1 || a->state_stride < columns)
+        columns < 1 || a->state_stride < columns || a->offsets_count > MAX_OFFSET_COUNT)
         return refuse(call, "a pass of these sizes is not possible");
     if (!has_items(call, a, plane, a->plane_start + (rows - 1) * a->plane_stride + columns) ||
         !has_items(call, a, fine, a->fine_start + (rows - 1) * a->fine_stride + 2 * columns - 1))
         return 0;
-    for (ptrdiff_t row = 0; row < rows; row++) {
-        const int32_t *q = a->symbols + row * columns, *signs = a->sign + row * columns;
-        const int16_t *number = a->table + row * columns;
-        int8_t *state = a->states + row * a->state_stride;
-        int8_t *seen = a->plane + a->plane_start + row * a->plane_stride;
-        int32_t *target = a->fine + a->fine_start + row * a->fine_stride;
-        for (ptrdiff_t n = 0; n < columns; n++) {
-            if (number[n] < 0 || number[n] >= tables || state[n] < 0 || state[n] >= STATES)
+    for (ptrdiff_t row = 0; row < rows; row++)
+        for (ptrdiff_t first = 0; first < columns; first += ACCEPTED) {
+            const ptrdiff_t at = row * columns + first;
+            const PassRow some = {a->symbols + at,
+                                  a->sign + at,
+                                  a->table + at,
+                                  a->states + row * a->state_stride + first,
+                                  a->plane + a->plane_start + row * a->plane_stride + first,
+                                  a->fine + a->fine_start + row * a->fine_stride + 2 * first};
+            const int is_last = columns - first <= ACCEPTED;
+            if (!(is_last ? accept_some(a, &some, (int)(columns - first)) : accept_some(a, &some, ACCEPTED)))
                 return refuse(call, "a table or state that does not exist");
-            int32_t entry = q[n] * signs[n];
-            entry = (entry < -OFFSET_SYMBOLS  ? -OFFSET_SYMBOLS
-                     : entry > OFFSET_SYMBOLS ? OFFSET_SYMBOLS
-                                              : entry) +
-                    OFFSET_SYMBOLS;
-            const int32_t multiple = 2 * q[n] - ((q[n] > 0) - (q[n] < 0)) * (state[n] & 1);
-            state[n] = next_state[2 * state[n] + (q[n] & 1)];
-            const uint32_t size = multiple < 0 ? -(uint32_t)multiple : (uint32_t)multiple;
-            const int8_t value = companded[size < (size_t)largest ? size : (size_t)largest];
-            seen[n] = multiple < 0 ? -value : value;
-            target[2 * n] = multiple * FINE + offsets[number[n] * OFFSETS + entry] * signs[n];
         }
-    }
     return 1;
 }
 
@@ -97,10 +154,10 @@ static void join_row(int32_t *out, int32_t *low, ptrdiff_t lows, int32_t *high, 
 }
 
 int NAME(synthesise_channel)(Call *call, const SynthesiseChannel *a) {
-    const ptrdiff_t height = a->height, width = a->width;
+    const ptrdiff_t height = a->height, width = a->width, stride = a->stride;
     const ptrdiff_t rows = (height + 1) / 2, columns = (width + 1) / 2;
     const ptrdiff_t high_rows = height / 2, high_columns = width / 2;
-    if (height < 1 || width < 1 || a->step_0 < 1 || a->step_1 < 1 || a->step_2 < 1)
+    if (height < 1 || width < 1 || stride < width || a->step_0 < 1 || a->step_1 < 1 || a->step_2 < 1)
         return refuse(call, "a level of these sizes is not possible");
     int32_t *workspace = malloc((size_t)(2 * (columns + 2)) * sizeof *workspace);
     if (!workspace) return no_memory(call);
@@ -114,11 +171,11 @@ int NAME(synthesise_channel)(Call *call, const SynthesiseChannel *a) {
             dequantize(even, a->band_1 + half * columns, columns, a->step_1);
             dequantize(odd, a->band_2 + half * high_columns, high_columns, a->step_2);
         }
-        join_row(x + row * width, even, columns, odd, high_columns);
+        join_row(x + row * stride, even, columns, odd, high_columns);
     }
     if (high_rows) { /* along rows: the same steps on complete rows */
-#define LOW_ROW(n) (x + 2 * ((n) < rows ? (n) : rows - 1) * width)
-#define HIGH_ROW(n) (x + (2 * ((n) < 0 ? 0 : (n) < high_rows ? (n) : high_rows - 1) + 1) * width)
+#define LOW_ROW(n) (x + 2 * ((n) < rows ? (n) : rows - 1) * stride)
+#define HIGH_ROW(n) (x + (2 * ((n) < 0 ? 0 : (n) < high_rows ? (n) : high_rows - 1) + 1) * stride)
         for (ptrdiff_t n = 0; n < rows; n++) {
             gain(LOW_ROW(n), LOW_ROW(n), width);
             lift(LOW_ROW(n), HIGH_ROW(n - 1), HIGH_ROW(n), width, DELTA);
@@ -127,7 +184,7 @@ int NAME(synthesise_channel)(Call *call, const SynthesiseChannel *a) {
         for (ptrdiff_t n = 0; n < rows; n++) lift(LOW_ROW(n), HIGH_ROW(n - 1), HIGH_ROW(n), width, BETA);
         for (ptrdiff_t n = 0; n < high_rows; n++) lift(HIGH_ROW(n), LOW_ROW(n), LOW_ROW(n + 1), width, ALPHA);
     }
-    limit_units(x, height * width);
+    for (ptrdiff_t row = 0; row < height; row++) limit_units(x + row * stride, width);
     free(workspace);
     return 1;
 }

@@ -529,7 +529,10 @@ KERNELS = {
             **{f"step_{number}": integer("The step size of the orientation.") for number in range(3)},
             "height": size("The height of the result."),
             "width": size("The width of the result."),
-            "samples": written("int32", "Receives the result, [height, width], units.", "height * width"),
+            "stride": size("The distance between rows of the result."),
+            "samples": written(
+                "int32", "Receives the result, [height, width], units.", "(height - 1) * stride + width"
+            ),
         },
         is_decoder=True,
     ),

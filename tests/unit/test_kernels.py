@@ -46,7 +46,7 @@ from dfmcodec.codecs.wavelet.encode.sources import ObservedSymbols
 from dfmcodec.codecs.wavelet.encode.trellis_search import PathChooser, round_low, zero_limits
 from dfmcodec.codecs.wavelet.geometry import Geometry, Tiling
 from dfmcodec.codecs.wavelet.neighbourhood import CausalContext
-from dfmcodec.codecs.wavelet.quantizer import FINE, log_step
+from dfmcodec.codecs.wavelet.quantizer import FINE, log_step, synthesise_fine
 from dfmcodec.codecs.wavelet.synthesis import Samples, correction_residual
 from dfmcodec.codecs.wavelet.transform import MAX_UNITS, analyse
 from dfmcodec.codecs.wavelet.traversal import traverse
@@ -190,6 +190,29 @@ def test_the_wavelet_is_that_of_numpy(size):
         for ours, theirs in zip((found_low, *found_bands), (low, *bands), strict=True):
             assert ours.shape == theirs.shape
             assert np.allclose(ours, theirs, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1), (64, 48), (65, 47)])
+def test_a_level_can_be_synthesised_into_a_part_of_an_image(size):
+    rng = np.random.default_rng(0)
+    halves = [((side + 1) // 2, side // 2) for side in size]
+    shapes = [(halves[0][y], halves[1][x]) for y, x in ((0, 0), (0, 1), (1, 0), (1, 1))]
+    low, *fine = (rng.integers(-90000, 90000, (3, *shape)).astype(np.int32) for shape in shapes)
+    with without_kernels():
+        expected = synthesise_fine(low, fine, (700, 900, 1))
+    for instruction_set in ["numpy", *INSTRUCTION_SETS]:
+        image = np.full((3, size[0] + 5, size[1] + 4), 7, dtype=np.int32)
+        part = image[:, 2 : 2 + size[0], 3 : 3 + size[1]]
+        if instruction_set == "numpy":
+            with without_kernels():
+                found = synthesise_fine(low, fine, (700, 900, 1), part)
+        else:
+            with by(instruction_set):
+                found = synthesise_fine(low, fine, (700, 900, 1), part)
+        assert np.shares_memory(found, image)
+        assert np.array_equal(part, expected)
+        part[...] = 7
+        assert np.all(image == 7)
 
 
 def test_dependency_costs_are_about_that_of_numpy(chelsea):
@@ -533,10 +556,12 @@ def test_a_decoder_reads_what_is_there_alone():
 def test_the_wavelet_refuses_arrays_that_are_too_short():
     ints, floats = np.zeros(100, dtype=np.int32), np.zeros(100, dtype=np.float32)
     joined = {"low": ints, "band_0": ints, "band_1": ints, "band_2": ints, "step_0": 1, "step_1": 1, "step_2": 1}
-    joined |= {"height": 10, "width": 10, "samples": ints.copy()}
+    joined |= {"height": 10, "width": 10, "stride": 10, "samples": ints.copy()}
     compiled.synthesise_channel(**joined)
     refuses("synthesise_channel", joined, ValueError, "too few", height=40, width=40)
+    refuses("synthesise_channel", joined, ValueError, "too few", stride=11)
     refuses("synthesise_channel", joined, ValueError, "sizes", step_0=0)
+    refuses("synthesise_channel", joined, ValueError, "sizes", stride=9)
     split = {"plane": floats, "height": 10, "width": 10}
     split |= {name: floats.copy() for name in ("low", "band_0", "band_1", "band_2")}
     compiled.analyse_channel(**split)

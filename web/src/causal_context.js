@@ -220,7 +220,7 @@ export class CausalContext {
     const steps = Array.from({ length: ORIENTATIONS }, (_, o) => bandStep(this.#qStep, this.#level, o));
     const [[band0, band1, band2], [step0, step1, step2]] = [this.#coefficients[channel], steps];
     const [height, width] = this.#levelSize;
-    this.#run.synthesiseChannel({ low, band0, band1, band2, step0, step1, step2, height, width, samples: out });
+    this.#run.synthesiseChannel({ low, band0, band1, band2, step0, step1, step2, height, width, stride: width, samples: out });
   }
 
   /** Ends a level: its symbols become the coarser context of the next one. */

@@ -154,7 +154,7 @@ export const KERNELS = [
     ["fineStart", "number", 92],
     ["fineStride", "number", 96],
   ] },
-  { name: "synthesiseChannel", bytes: 60, fields: [
+  { name: "synthesiseChannel", bytes: 64, fields: [
     ["low", "read", 0],
     ["band0", "read", 8],
     ["band1", "read", 16],
@@ -164,7 +164,8 @@ export const KERNELS = [
     ["step2", "number", 40],
     ["height", "number", 44],
     ["width", "number", 48],
-    ["samples", "written", 52],
+    ["stride", "number", 52],
+    ["samples", "written", 56],
   ] },
   { name: "lowDifferences", bytes: 52, fields: [
     ["low", "read", 0],

@@ -196,7 +196,7 @@ function join(x, start, length, step, count, beside) {
 
 /** Inverts a decomposition level of a channel. */
 export function synthesiseChannel({
-  low, band0, band1, band2, step0, step1, step2, height, width, samples: out,
+  low, band0, band1, band2, step0, step1, step2, height, width, stride, samples: out,
 }) {
   const columns = (width + 1) >> 1;
   const highColumns = width >> 1;
@@ -209,15 +209,17 @@ export function synthesiseChannel({
     const [even, odd] = row & 1 ? [band1, band2] : [low, band0];
     for (let n = 0; n < columns; n++) {
       const number = even[half * columns + n];
-      out[row * width + 2 * n] = row & 1 ? dequantized(number, step1) : number;
+      out[row * stride + 2 * n] = row & 1 ? dequantized(number, step1) : number;
     }
     for (let n = 0; n < highColumns; n++) {
-      out[row * width + 2 * n + 1] = dequantized(odd[half * highColumns + n], row & 1 ? step2 : step0);
+      out[row * stride + 2 * n + 1] = dequantized(odd[half * highColumns + n], row & 1 ? step2 : step0);
     }
-    join(out, row * width, width, 1, 1, 1);
+    join(out, row * stride, width, 1, 1, 1);
   }
-  join(out, 0, height, width, width, 1);
-  for (let at = 0; at < height * width; at++) out[at] = limited(out[at], -MAX_UNITS, MAX_UNITS);
+  join(out, 0, height, stride, width, 1);
+  for (let row = 0; row < height; row++) {
+    for (let at = row * stride; at < row * stride + width; at++) out[at] = limited(out[at], -MAX_UNITS, MAX_UNITS);
+  }
 }
 
 /** Computes companded differences in the rows `first` .. `last` - 1 of a low-pass band. */

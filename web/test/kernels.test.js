@@ -172,7 +172,7 @@ for (const [height, width] of [[1, 1], [1, 6], [7, 1], [2, 2], [9, 13], [32, 20]
     const out = new Int32Array(height * width);
     const [band0, band1, band2] = bands;
     compare("synthesiseChannel", {
-      low: int32(rows * columns, 60000), band0, band1, band2, step0: 700, step1: 900, step2: 1, height, width, samples: out,
+      low: int32(rows * columns, 60000), band0, band1, band2, step0: 700, step1: 900, step2: 1, height, width, stride: width, samples: out,
     }, ["samples"]);
     const differences = new Int8Array(4 * LOW_OFFSETS.length * rows * columns);
     const low = int32(height * width, 60000, -9000);

@@ -73,9 +73,10 @@ class TileSymbols:
     @classmethod
     def of(cls, values: Symbols) -> TileSymbols:
         """Returns the compact form of symbols, int32 [N]."""
-        large = np.flatnonzero(np.abs(values) > np.iinfo(np.int8).max)
+        compact = values.astype(np.int8)
+        large = np.flatnonzero(compact != values)
         count = int(large[-1]) + 1 if large.size else 0
-        return cls(values[:count].copy(), values[count:].astype(np.int8))
+        return cls(values[:count].copy(), compact[count:])
 
     @property
     def values(self) -> Symbols:

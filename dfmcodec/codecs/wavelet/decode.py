@@ -65,19 +65,29 @@ class WaveletRenderer(Renderer):
         pixels: Pixels | None = None
         done = region.top
         for rows in _bands_of(seen, tiling_of(arch, header.height, header.width)):
-            decoded = _below(above, read(Region(rows.start, seen.left, rows.stop, seen.right)))
-            top, bottom = decoded.covered.top, decoded.covered.bottom
+            band = read(Region(rows.start, seen.left, rows.stop, seen.right))
+            top, bottom = band.covered.top, band.covered.bottom
             # The last blocks wait for the samples below them.
             ready = region.bottom if bottom >= seen.bottom else (bottom - margin) // BLOCK_SIDE * BLOCK_SIDE
-            if ready > done:
-                of_part = self.render(decoded, replace(region, top=done, bottom=ready), request)
+            # Only blocks that also need rows above the band are rendered from a copy.
+            joined = done if above is None else min(ready, -(-(top + margin) // BLOCK_SIDE) * BLOCK_SIDE)
+            for first, last in (done, joined), (max(done, joined), ready):
+                if last <= first:
+                    continue
+                seen_rows = -(-last // BLOCK_SIDE) * BLOCK_SIDE + margin
+                of_part = self.render(
+                    band if first >= joined else _below(above, band, seen_rows),
+                    replace(region, top=first, bottom=last),
+                    request,
+                )
                 if pixels is None:
                     pixels = np.empty((region.height, region.width, arch.channels), of_part.dtype)
-                pixels[done - region.top : ready - region.top] = of_part
-                done = ready
+                pixels[first - region.top : last - region.top] = of_part
+            done = max(done, ready)
             needed = done // BLOCK_SIDE * BLOCK_SIDE - margin
-            above = _synthesis_of(decoded)[:, max(0, needed - top) :].copy()
-            del decoded  # the next band needs the memory
+            kept = _below(above, band, bottom) if needed < top else band
+            above = _synthesis_of(kept)[:, max(0, needed - kept.covered.top) :].copy()
+            del band, kept  # the next band needs the memory
         assert pixels is not None
         return pixels
 
@@ -110,13 +120,13 @@ def _bands_of(region: Region, tiling: Tiling) -> Iterator[range]:
     yield from map(range, tops[::each], ends)
 
 
-def _below(above: Int32 | None, decoded: Decoded) -> Decoded:
-    """Returns a band together with the rows of samples above it."""
+def _below(above: Int32 | None, band: Decoded, last: int) -> Decoded:
+    """Returns a band up to row `last` together with the rows of samples above it."""
     if above is None:
-        return decoded
-    samples = np.concatenate([above, _synthesis_of(decoded)], axis=1)
-    covered = replace(decoded.covered, top=decoded.covered.bottom - samples.shape[1])
-    return replace(decoded, model=replace(decoded.model, samples=None), covered=covered, samples=samples)
+        return band
+    covered = replace(band.covered, top=band.covered.top - above.shape[1], bottom=min(last, band.covered.bottom))
+    samples = np.concatenate([above, _synthesis_of(band)[:, : covered.bottom - band.covered.top]], axis=1)
+    return replace(band, model=replace(band.model, samples=None), covered=covered, samples=samples)
 
 
 def _synthesis_of(decoded: Decoded) -> Int32:

@@ -58,7 +58,7 @@ WINDOWS = tuple(
     for phase, (own_y, own_x) in enumerate(PHASES)
 )
 _BLOCK_SYMBOLS = 8192
-_KERNEL_SYMBOLS = 2048  # fewer symbols are not worth a thread
+_KERNEL_SYMBOLS = 8192  # fewer symbols are not worth a thread
 _PAD = 2
 _PHASE_PAD = 1  # the padding of planes that are kept phase by phase
 _BEYOND = 4  # zeros after the end of a plane, which windows of a coarser band can reach
@@ -248,15 +248,16 @@ class CausalContext:
         self._states = np.zeros((0, 0), dtype=np.int8)
         self._differences: Int8 = np.zeros((0, 2, 2, len(LOW_OFFSETS), 0, 0), dtype=np.int8)
 
-    def coding_passes(self, finest_level: int = 0) -> Iterator[CodingPass]:
+    def coding_passes(self, finest_level: int = 0, out: Int32 | None = None) -> Iterator[CodingPass]:
         """Yields all passes that have symbols, down to a decomposition level.
 
-        The symbols of each pass must be given to `accept` before the next.
+        The symbols of each pass must be given to `accept` before the next. `out` becomes the last
+        `low`; see `synthesise_fine`.
         """
         for level in reversed(range(finest_level, self.geometry.levels)):
             self._enter(level)
             yield from level_passes(self.geometry, level)
-            self._leave(level)
+            self._leave(level, out if level == finest_level else None)
 
     def shape(self, coding_pass: CodingPass) -> tuple[int, int]:
         """Returns the (rows, columns) of a pass."""
@@ -416,11 +417,11 @@ class CausalContext:
         level_step = band_step(self.q_step, BAND_NORMS[level][0])
         self._differences = _low_differences(self.low, level_step)
 
-    def _leave(self, level: int) -> None:
+    def _leave(self, level: int, out: Int32 | None) -> None:
         """Synthesises the next low-pass band, and keeps the level's symbols as context."""
         self._coarser = _joined_phases(self._planes, (self.low.shape[1], self.low.shape[2]))
         steps = [band_step(self.q_step, BAND_NORMS[level][o]) for o in range(ORIENTATIONS)]
-        self.low = synthesise_fine(self.low, self._fine, steps)
+        self.low = synthesise_fine(self.low, self._fine, steps, out)
 
 
 def offsets_of(symbols: Int32, table: npt.NDArray[np.int16], sign: Int32, offsets: Int32) -> Int32:
@@ -436,7 +437,8 @@ def offsets_of(symbols: Int32, table: npt.NDArray[np.int16], sign: Int32, offset
 def _low_differences_by_kernel(low: Int32, level_step: int) -> Int8:
     channels, height, width = low.shape
     low = np.ascontiguousarray(low)
-    differences = np.zeros((channels, 2, 2, len(LOW_OFFSETS), -(-height // 2), -(-width // 2)), dtype=np.int8)
+    # Those of samples beyond the edge of an odd size stay undefined. No symbol is there.
+    differences = np.empty((channels, 2, 2, len(LOW_OFFSETS), -(-height // 2), -(-width // 2)), dtype=np.int8)
 
     def fill(part: tuple[int, Rows]) -> None:
         channel, rows = part

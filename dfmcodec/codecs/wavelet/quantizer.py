@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from dfmcodec._types import Int32
 from dfmcodec.codecs.wavelet.transform import LOW_NORMS, MAX_UNITS, NORM_UNIT, synthesise_level
@@ -37,10 +38,13 @@ def dequantize_units(fine: Int32, q_step: int) -> Int32:
     return units
 
 
-def _synthesise_fine_by_kernel(low: Int32, fine: Sequence[Int32], steps: Sequence[int]) -> Int32:
+def _synthesise_fine_by_kernel(
+    low: Int32, fine: Sequence[Int32], steps: Sequence[int], out: Int32 | None = None
+) -> Int32:
     first, second, third = fine
     height, width = low.shape[1] + second.shape[1], low.shape[2] + first.shape[2]
-    samples = np.empty((len(low), height, width), dtype=np.int32)
+    samples = np.empty((len(low), height, width), dtype=np.int32) if out is None else out
+    stride = samples.strides[1] // samples.itemsize
     low = np.ascontiguousarray(low)
 
     def synthesise(channel: int) -> None:
@@ -54,7 +58,8 @@ def _synthesise_fine_by_kernel(low: Int32, fine: Sequence[Int32], steps: Sequenc
             step_2=steps[2],
             height=height,
             width=width,
-            samples=samples[channel],
+            stride=stride,
+            samples=as_strided(samples[channel], ((height - 1) * stride + width,), (samples.itemsize,)),
         )
 
     in_threads(synthesise, range(len(low)))
@@ -62,12 +67,17 @@ def _synthesise_fine_by_kernel(low: Int32, fine: Sequence[Int32], steps: Sequenc
 
 
 @by_kernels(_synthesise_fine_by_kernel)
-def synthesise_fine(low: Int32, fine: Sequence[Int32], steps: Sequence[int]) -> Int32:
+def synthesise_fine(low: Int32, fine: Sequence[Int32], steps: Sequence[int], out: Int32 | None = None) -> Int32:
     """Inverts one decomposition level, given three orientations of coefficients in 1/FINE of their
     steps, which are in 2^-8 units. `low` is int32 [C, ceil(h/2), ceil(w/2)], units. Returns int32
-    [C, h, w], units; see `transform.synthesise_level`.
+    [C, h, w], units; see `transform.synthesise_level`. `out` receives it, if given: a part of an
+    array whose rows are contiguous.
     """
-    return synthesise_level(low, [dequantize_units(*band) for band in zip(fine, steps, strict=True)])
+    samples = synthesise_level(low, [dequantize_units(*band) for band in zip(fine, steps, strict=True)])
+    if out is None:
+        return samples
+    out[...] = samples
+    return out
 
 
 def log_step(q_step: int) -> int:

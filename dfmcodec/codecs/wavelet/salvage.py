@@ -55,7 +55,13 @@ class _Prefix:
 
 
 def _decode_prefix(
-    stream: TileStream, geometry: Geometry, q_step: int, context: ContextModel, finest_level: int, last_level: int
+    stream: TileStream,
+    geometry: Geometry,
+    q_step: int,
+    context: ContextModel,
+    finest_level: int,
+    last_level: int,
+    out: Int32 | None,
 ) -> tuple[Symbols, Int32, CodingPass | None]:
     """Decodes the levels of a tile down to `last_level`, as far as possible.
 
@@ -63,7 +69,7 @@ def _decode_prefix(
     `traverse`; and the first coding pass that was not decoded.
     """
     source = _Prefix(stream, geometry.channels, context, last_level)
-    return *traverse(geometry, q_step, context, source, finest_level), source.end
+    return *traverse(geometry, q_step, context, source, finest_level, out=out), source.end
 
 
 class Salvage:
@@ -77,14 +83,21 @@ class Salvage:
         self._has_decoded = False
 
     def read_tile(
-        self, number: int, stream: TileStream, geometry: Geometry, q_step: int, context: ContextModel, finest_level: int
+        self,
+        number: int,
+        stream: TileStream,
+        geometry: Geometry,
+        q_step: int,
+        context: ContextModel,
+        finest_level: int,
+        out: Int32 | None = None,
     ) -> tuple[Symbols, Int32]:
         """Decodes the intact part of a tile and sets the rest to zero. A lost tile is mid-gray.
 
         Arguments and result are those of `sections.latents.read_tile`.
         """
         try:
-            symbols, samples, end = _decode_prefix(stream, geometry, q_step, context, finest_level, finest_level)
+            symbols, samples, end = _decode_prefix(stream, geometry, q_step, context, finest_level, finest_level, out)
             wrong = wrong_level(stream, symbols, geometry, finest_level if end is None else end.level + 1)
             if wrong is None and end is not None and stream.checks is not None and not stream.missing_bytes:
                 wrong = end.level  # the stream is complete, so the damage is before the place where decoding failed
@@ -92,11 +105,12 @@ class Salvage:
                 msg = "the low-pass band is not the one that was written"
                 raise CorruptError(msg)
             if wrong is not None:
-                symbols, samples, end = _decode_prefix(stream, geometry, q_step, context, finest_level, wrong + 1)
+                symbols, samples, end = _decode_prefix(stream, geometry, q_step, context, finest_level, wrong + 1, out)
         except FormatError:
             self._lost.append(number)
-            shape = geometry.channels, *geometry.low_sizes[finest_level]
-            return np.zeros(geometry.symbol_count(finest_level), np.int32), np.zeros(shape, np.int32)
+            samples = np.empty((geometry.channels, *geometry.low_sizes[finest_level]), np.int32) if out is None else out
+            samples[...] = 0
+            return np.zeros(geometry.symbol_count(finest_level), np.int32), samples
         self._has_decoded = True
         if end is not None:
             self._ends[number] = end

@@ -26,7 +26,7 @@ from dfmcodec.image.region import CHANNELS, Region
 from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.threads import in_threads
 
-BLOCK_SIDE = 256  # the side of a block in pixels
+BLOCK_SIDE = 240  # in pixels: the network's kernel takes 64 cells at a time, up to 4 of them around the block
 
 
 @dataclass(frozen=True)

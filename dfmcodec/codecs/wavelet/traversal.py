@@ -39,6 +39,7 @@ def traverse(
     finest_level: int = 0,
     known: Mapping[CodingPass, Symbols] | None = None,
     observe: Callable[[CodingPass, CausalContext, States], TableChoice] | None = None,
+    out: Int32 | None = None,
 ) -> tuple[Symbols, Int32]:
     """Takes all symbols of a tile from a source and synthesises the tile, down to a finest
     decomposition level. Returns all symbols in coding order, int32 [H * W * C], and the samples
@@ -47,14 +48,14 @@ def traverse(
 
     If the symbols of all passes are `known` in advance, the tables of a level are chosen together,
     on all cores. `observe` chooses the tables of a pass in place of the context model, and observes
-    the context.
+    the context. `out` receives the samples, if given; see `synthesise_fine`.
     """
     low = source.low_symbols((geometry.channels, *geometry.low_sizes[-1]))
-    all_symbols = np.zeros(geometry.symbol_count(finest_level), dtype=np.int32)
+    all_symbols = np.empty(geometry.symbol_count(finest_level), dtype=np.int32)
     start = low.size
     all_symbols[:start] = low.ravel()
     causal = CausalContext(geometry, q_step, low_units(low, q_step, geometry.levels))
-    coding_passes = causal.coding_passes(finest_level)
+    coding_passes = causal.coding_passes(finest_level, out)
     choices: dict[CodingPass, TableChoice] = {}
     choose = observe or partial(tables_of_pass, context, log_step=log_step(q_step))
     try:
@@ -67,6 +68,7 @@ def traverse(
             all_symbols[start : start + len(symbols)] = symbols
             start += len(symbols)
     except EndOfSymbols:
+        all_symbols[start:] = 0
         for _ in coding_passes:  # synthesises the remaining levels with zeros
             pass
     return all_symbols, causal.low

@@ -143,7 +143,9 @@ class SymbolReader:
         """Returns the symbols of a coding pass, int32 [N]. Raises TruncatedError if the stream ends
         before the pass does; CorruptError if the stream is invalid.
         """
-        return self._reader.decode_sorted(choice.table, self._context.table_set) * choice.sign
+        symbols = self._reader.decode_sorted(choice.table, self._context.table_set)
+        symbols *= choice.sign
+        return symbols
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ def tile_checks(symbols: Symbols, geometry: Geometry, finest_level: int = 0) -> 
     """
     ends = [geometry.symbol_count(level) for level in range(geometry.levels, finest_level - 1, -1)]
     coded = symbols.astype("<i4", copy=False)
-    return [check_of(coded[first:last].tobytes()) for first, last in pairwise([0, *ends])]
+    return [check_of(coded[first:last].data) for first, last in pairwise([0, *ends])]
 
 
 def wrong_level(stream: TileStream, symbols: Symbols, geometry: Geometry, finest_level: int = 0) -> int | None:
@@ -218,18 +220,25 @@ def join_tiles(bodies: Sequence[bytes]) -> bytes:
     return b"".join([*lengths, *bodies])
 
 
-ReadTile = Callable[[int, TileStream, Geometry, int, ContextModel, int], tuple[Symbols, Int32]]  # see `read_tile`
+# see `read_tile`
+ReadTile = Callable[[int, TileStream, Geometry, int, ContextModel, int, Int32], tuple[Symbols, Int32]]
 
 
 def read_tile(
-    number: int, stream: TileStream, geometry: Geometry, q_step: int, context: ContextModel, finest_level: int
+    number: int,
+    stream: TileStream,
+    geometry: Geometry,
+    q_step: int,
+    context: ContextModel,
+    finest_level: int,
+    out: Int32 | None = None,
 ) -> tuple[Symbols, Int32]:
     """Decodes a tile with a complete stream. Returns the symbols and the samples of the tile; see
     `codecs.wavelet.traversal.traverse`. Raises CorruptError if the stream is invalid, or its
     symbols do not match their checks.
     """
     reader = SymbolReader(stream, geometry.channels, context)
-    symbols, samples = traverse(geometry, q_step, context, reader, finest_level)
+    symbols, samples = traverse(geometry, q_step, context, reader, finest_level, out=out)
     wrong = wrong_level(stream, symbols, geometry, finest_level)
     if wrong is not None:
         place = "the low-pass band" if wrong == geometry.levels else f"decomposition level {wrong}"
@@ -271,9 +280,10 @@ def read_symbols(
 
     def decode(number: int) -> TileSymbols:
         tile = tiling.tiles[number]
-        tile_symbols, tile_samples = read(number, streams[number], tile.geometry, q_step, context, finest_level)
         top, left = (tile.top - covered.top) // cell, (tile.left - covered.left) // cell
-        samples[:, top : top + tile_samples.shape[1], left : left + tile_samples.shape[2]] = tile_samples
+        height, width = tile.geometry.low_sizes[finest_level]
+        out = samples[:, top : top + height, left : left + width]
+        tile_symbols, _ = read(number, streams[number], tile.geometry, q_step, context, finest_level, out)
         return TileSymbols.of(tile_symbols)
 
     largest = max(tiling.tiles[number].geometry.symbol_count(finest_level) for number in numbers)
