@@ -53,7 +53,6 @@ _SINGLE_FRACTION = 0.05  # of samples; if fewer are wrong, their errors are one 
 # causes an error of about 3 units, quantisation one of 0.3 steps.
 _LEAST_UNITS = 4
 _FARTHEST_STEP = 2  # the largest factor between the step for a SSIMULACRA2 and the usual one
-_TINY_SCORE = 1e-6
 _FIRST_RAISE = 0.1  # octaves from an exact step to the next, if no step is known to be too coarse
 
 
@@ -425,9 +424,6 @@ class ScoreSteps(StepSearch):
         if self._is_floor:
             return super().is_done(trial) or self._steps.is_found or trial.model.q_step == MAX_STEP
         return super().is_done(trial) or trial.model.q_step in (self._finest, self._coarsest)
-
-    def rank(self, trial: Trial) -> float:
-        return super().rank(trial) + (0 if self._is_floor else trial.number * _TINY_SCORE)
 
     def next_q_step(self, trial: Trial) -> int:
         q_step = trial.model.q_step
