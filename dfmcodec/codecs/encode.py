@@ -16,6 +16,7 @@ from dfmcodec._types import Notify, Tune
 from dfmcodec.codecs.decode import DecodeRequest, decode_image, decode_written
 from dfmcodec.codecs.record import Codec, codec_of
 from dfmcodec.codecs.registry import GENERATOR_MODEL, Model
+from dfmcodec.codecs.wavelet.encode.distortion import VisibleErrors
 from dfmcodec.container.checks import CHECK_BYTES, CHECKS_FRACTION
 from dfmcodec.container.layout import Section
 from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError, TargetUnreachableError
@@ -189,7 +190,7 @@ def _better_of(
         except (TargetUnreachableError, ConfigError, DivergedError) as error:  # another model may do better
             first_error = first_error or error
             continue
-        if best is None or _score(image, result) > _score(image, best):
+        if best is None or _is_better(image, result, best):
             best = result
     if best is None:
         assert first_error is not None
@@ -222,17 +223,27 @@ def _better_than_quick(
         quick = _encoded(image, settings, model, lambda progress: None, should_stop)
     except TargetUnreachableError:
         return early
-    if _score(image, early) >= _score(image, quick):
+    if not _is_better(image, quick, early):
         return early
     total_s, stop_reason = early.report.total_s + quick.report.total_s, early.report.stop_reason
     return replace(quick, report=replace(quick.report, config=config, total_s=total_s, stop_reason=stop_reason))
 
 
+def _is_better(image: Image, result: EncodeResult, other: EncodeResult) -> bool:
+    """Indicates whether a file is better than another one for the same target. With the tune
+    `visual`, both SSIMULACRA2 and the weighted error have to be better: a fit may raise either at
+    the expense of other measures of what is seen.
+    """
+    seen, of_other = result.report.ssimulacra2, other.report.ssimulacra2
+    if result.report.config.distortion_tune is not Tune.VISUAL or seen is None or of_other is None:
+        return _score(image, result) > _score(image, other)
+    errors = VisibleErrors.of(image.pixels)
+    return seen > of_other and errors.of_image(image, result.decoded) < errors.of_image(image, other.decoded)
+
+
 def _score(image: Image, result: EncodeResult) -> float:
     """Returns the score of a file among files for the same target: larger is better."""
     report = result.report
-    if report.config.distortion_tune is Tune.VISUAL and report.ssimulacra2 is not None:
-        return report.ssimulacra2
     match asked_target(report.config, image).as_lmbda():
         case SizeTarget():
             return report.psnr_db

@@ -16,24 +16,27 @@ import numpy as np
 from dfmcodec.codecs.overfitted.encode.candidates import Candidate, SymbolCandidate
 from dfmcodec.codecs.overfitted.encode.fit import Measured
 from dfmcodec.search.rate_control import Controller, false_position
-from dfmcodec.search.target import Figures, Target
+from dfmcodec.search.target import Figures, ScoreTarget, Target
 
 
 class Controllers(NamedTuple):
-    """The controllers of one stage. Overshoots are logarithms of sizes or dB."""
+    """The controllers of one stage; see `Target.log_overshoot`."""
 
     of_size: Controller
     of_psnr: Controller
+    of_score: Controller
 
     def of(self, target: Target) -> Controller:
         """Returns the controller for a target."""
+        if isinstance(target, ScoreTarget):
+            return self.of_score
         return self.of_size if target.limits_size else self.of_psnr
 
 
 # Gains for a complete fit. The size follows the lmbda within a tenth of it, the PSNR at once.
-WHILE_FITTING = Controllers(Controller(5.0, 0.2, 0.998), Controller(2.0, 0.2))
-IN_FURTHER_STEPS = Controllers(Controller(2.5, 1.2, 0.996), Controller(0.45, 1.2))
-IN_DESCENTS = Controllers(Controller(10.0, 2.0, 0.998), Controller(3.0, 2.0))
+WHILE_FITTING = Controllers(Controller(5.0, 0.2, 0.998), Controller(2.0, 0.2), Controller(7.0, 0.2))
+IN_FURTHER_STEPS = Controllers(Controller(2.5, 1.2, 0.996), Controller(0.45, 1.2), Controller(1.5, 1.2))
+IN_DESCENTS = Controllers(Controller(10.0, 2.0, 0.998), Controller(3.0, 2.0), Controller(10.0, 2.0))
 _FOLLOWED_AFTER = 0.1
 _FARTHEST = 1.2  # maximum distance from the logarithm of the first Lagrange multiplier
 _CONTROL_FROM = 0.2  # fraction of the steps after which the Lagrange multiplier moves
@@ -46,6 +49,7 @@ _OVERSHOOT_UP_TO = 0.48, 0.25
 # Factors of rounding and coordinate descent on the bits of symbols, without and with frozen
 # latents. Grids that were frozen have few symbols that a descent could change.
 _DESCENDED = 0.98, 1.01
+_HALVINGS = 1.35  # how often 100 - SSIMULACRA2 is halved from the start of a fit to its end
 _GAINS_DB = 1.5  # dB by which the PSNR rises from the start of a fit to its end
 _DESCENT_MAKES_UP = 0.05  # maximum move that coordinate descent compensates
 _FURTHER_GROWTH = 2.0  # growth factor of moves from round to round
@@ -75,7 +79,10 @@ class FitControl:
         if fraction < _CONTROL_FROM or (self.target.limits_size and bits is None):
             return lmbda
         of_symbols = _DESCENDED[bool(self.frozen_until)] * (bits or 0.0) / 8
-        in_the_end = Figures(other_bytes + of_symbols, found.psnr_db + _GAINS_DB * (1 - fraction) ** 3)
+        remaining = 2 ** (-_HALVINGS * (1 - fraction))
+        score = None if found.score is None else 100 - remaining * (100 - found.score)
+        gains_db = _GAINS_DB * (1 - fraction) ** 3
+        in_the_end = Figures(other_bytes + of_symbols, found.psnr_db + gains_db, score=score)
         controller = WHILE_FITTING.of(self.target)
         move = controller.wanted(self.target, in_the_end)
         if self.target.limits_size:
@@ -101,7 +108,9 @@ class FitControl:
         """
         candidate, controller = tried[-1], IN_FURTHER_STEPS.of(self.target)
         descended = 1.0 if self.frozen_until else _DESCENDED[0]
-        reached = Figures(descended * candidate.written_bytes, candidate.psnr_db)
+        if isinstance(self.target, ScoreTarget) and self.target.meets(candidate) and self.target.is_close(candidate):
+            return None
+        reached = Figures(descended * candidate.written_bytes, candidate.psnr_db, score=candidate.score)
         move = controller.wanted(self.target, reached)
         if self.is_settled(tried) if self.frozen_until else abs(move) < _DESCENT_MAKES_UP:
             return None

@@ -17,7 +17,7 @@ from dfmcodec.codecs.wavelet.encode.efforts import QUICK
 from dfmcodec.codecs.wavelet.encode.search import fit_latents
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.search.config import lmbda_of_step
-from dfmcodec.search.job import Job
+from dfmcodec.search.job import Job, Outcome
 from dfmcodec.search.target import LmbdaTarget, PsnrTarget, ScoreTarget, SizeTarget
 from dfmcodec.weights.registry import (
     OVERFITTED_DETAILED,
@@ -40,6 +40,9 @@ _WEIGHTS = (
 )
 _STEP_UNIT = 64  # units of q_step per code value
 _NETWORKS_BYTES = 1000  # bytes of networks that are subtracted from a target size, or half of the size if that is less
+_OF_WAVELET_BYTES = (
+    0.8  # the size of a fit with the tune `visual`, of that of a single iteration with equal SSIMULACRA2
+)
 # The first lmbda: a factor times a power of the wavelet codec's lmbda, larger for smooth images.
 _OF_WAVELET_LMBDA, _WAVELET_POWER, _OF_SMOOTH = 0.39, 0.88, 1.25
 
@@ -97,8 +100,7 @@ def _lmbda_of_target(job: Job) -> float:
         case PsnrTarget():
             return _first_lmbda(_wavelet_lmbda(job))
         case ScoreTarget():
-            msg = "the overfitted codec does not support the target ssimulacra2; use --model wavelet"
-            raise ConfigError(msg)
+            return _lmbda_of_size(job, SizeTarget.of(int(_OF_WAVELET_BYTES * _wavelet_outcome(job).estimated_bytes)))
         case SizeTarget():
             return _lmbda_of_size(job, job.target)
 
@@ -124,7 +126,11 @@ def _wavelet_lmbda(job: Job) -> float:
     """Returns the lmbda with which the wavelet codec meets the target of a job, by single
     iterations; less closely if the time limit ends the search.
     """
-    quiet = replace(job, tune=Tune.PSNR, on_progress=lambda progress: None)
-    model = fit_latents(quiet, QUICK).model
+    model = _wavelet_outcome(replace(job, tune=Tune.PSNR)).model
     assert isinstance(model, QuantizedLatents)
     return lmbda_of_step(model.q_step / _STEP_UNIT)
+
+
+def _wavelet_outcome(job: Job) -> Outcome:
+    """Returns the outcome of the wavelet codec for the target of a job, by single iterations."""
+    return fit_latents(replace(job, on_progress=lambda progress: None), QUICK)
