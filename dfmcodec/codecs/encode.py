@@ -231,14 +231,14 @@ def _better_than_quick(
 
 def _is_better(image: Image, result: EncodeResult, other: EncodeResult) -> bool:
     """Indicates whether a file is better than another one for the same target. With the tune
-    `visual`, both SSIMULACRA2 and the weighted error have to be better: a fit may raise either at
-    the expense of other measures of what is seen.
+    `visual`, its SSIMULACRA2 has to be higher, and its weighted squared error must not be: a fit
+    may raise SSIMULACRA2 alone, at the expense of what other measures see.
     """
     seen, of_other = result.report.ssimulacra2, other.report.ssimulacra2
     if result.report.config.distortion_tune is not Tune.VISUAL or seen is None or of_other is None:
         return _score(image, result) > _score(image, other)
     errors = VisibleErrors.of(image.pixels)
-    return seen > of_other and errors.of_image(image, result.decoded) < errors.of_image(image, other.decoded)
+    return seen > of_other and errors.of_image(image, result.decoded) <= errors.of_image(image, other.decoded)
 
 
 def _score(image: Image, result: EncodeResult) -> float:

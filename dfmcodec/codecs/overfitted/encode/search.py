@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import ClassVar
 
 import numpy as np
@@ -45,9 +46,9 @@ from dfmcodec.search.driver import End, Search, Watch, drive
 from dfmcodec.search.job import Job, Outcome
 from dfmcodec.search.target import LmbdaTarget, PsnrTarget, ScoreTarget, Target, best_of
 
-_CONTROL_STEPS = 10  # between two measurements
+_CONTROL_STEPS = 10  # between two measurements, each of which also refreshes a shifted target
 _TIMED_STEPS = range(1, 6)  # measured to predict the duration of the others; the first compiles
-_TARGET_FROM, _TARGET_STEPS = 30, 5  # the first step with a shifted target, and steps between two refreshes
+_TARGET_FROM = 30  # steps before the target is shifted
 _FOR_STEPS = 0.7  # fraction of the remaining time for steps
 _ROUNDING_WINDOWS = 8  # windows for choosing the rounding of networks
 _USUAL_EXPONENT = 1  # exponent of the step sizes of networks before their rounding is chosen
@@ -114,6 +115,8 @@ class Fitted:
         if self.target is None or not self.state.is_finite:
             return self
         target = self.target.after(self.fit.decoded(self.used))
+        if target.seen is None or not isfinite(target.seen.mse):
+            return self
         return replace(self, fit=self.fit.aimed_at(target.colours), target=target)
 
 
@@ -181,14 +184,14 @@ class _Search:
             if not now.is_rounded and fraction >= schedule.rounding_from:
                 now = replace(now, rounding=self._chosen_rounding(now, kept), is_rounded=True)
             moves_networks = fraction < schedule.networks_until
-            if number >= _TARGET_FROM and number % _TARGET_STEPS == 0:
-                now = now.retargeted()
             state = now.fit.step(now.state, number, moves_networks, now.applied, self._job.should_stop)
             number += 1
             now = replace(now, state=state, fit=self._in_time(now.fit, number))
             early = self._watch.reason_to_stop()
             if early is None and number % _CONTROL_STEPS and number < now.steps:
                 continue
+            if number >= _TARGET_FROM:
+                now = now.retargeted()
             found = now.measured()
             if found is None:
                 half = now.fit.schedule.network_rate / 2
@@ -389,7 +392,7 @@ class _FurtherSteps(_LmbdaSearch):
         fitted, each = self.fitted, self._each
         first = fitted.fit.schedule.further_from
         for i in range(each):
-            if i % _TARGET_STEPS == 0:
+            if i % _CONTROL_STEPS == 0:
                 fitted = fitted.retargeted()
             at = round((first + (1 - first) * i / each) * fitted.steps)
             state = fitted.fit.step(fitted.state, at, False, fitted.applied, self._watch.has_to_stop)

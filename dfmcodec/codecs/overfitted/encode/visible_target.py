@@ -25,8 +25,8 @@ from dfmcodec.codecs.wavelet.encode.distortion import VisibleErrors, pixel_weigh
 from dfmcodec.image import Image, peak_value, to_values
 from dfmcodec.metrics.ssimulacra2 import ALL_SCALES_SIDE, ssimulacra2_and_slopes
 
-_SCORE_FRACTION = np.float32(0.3)  # of SSIMULACRA2's derivative in the mixture
-_KEPT_FRACTION = np.float32(0.7)  # of the previous shift
+_SCORE_FRACTION = np.float32(0.15)  # of SSIMULACRA2's derivative in the mixture
+_KEPT_FRACTION = np.float32(0.85)  # of the previous shift
 _LARGEST_SHIFT = np.float32(4)  # in root mean squares of the errors
 _TINY = 1e-20
 
@@ -71,30 +71,38 @@ class VisibleTarget:
         score, gradient = self._score_and_gradient(decoded, errors)
         mse = float(np.mean(errors**2))
         largest = _LARGEST_SHIFT * np.float32(np.sqrt(mse))
-        shift = np.clip(errors - gradient / (2 * self.pixel_weights), -largest, largest)
+        if self.image.visible is not None:
+            gradient *= self.image.visible
+        gradient /= -2 * self.pixel_weights
+        gradient += errors
+        shift = np.clip(gradient, -largest, largest, out=gradient)
         if self.shift is not None:
-            shift = _KEPT_FRACTION * self.shift + (1 - _KEPT_FRACTION) * shift
+            shift *= 1 - _KEPT_FRACTION
+            shift += _KEPT_FRACTION * self.shift
         return replace(self, shift=shift, seen=Seen(mse, score))
 
     def _score_and_gradient(self, decoded: Float32, errors: Float32) -> tuple[float | None, Float32]:
         """Returns SSIMULACRA2 and the mixture of derivatives, float32 [3, H, W]."""
         work = 2 * float(np.vdot(self.pixel_weights * errors, errors))
-        of_errors = _scaled(self.errors.slopes(errors), errors, work)
+        gradient = self.errors.slopes(errors)
         if min(self.image.height, self.image.width) < ALL_SCALES_SIDE:
-            return None, of_errors
+            gradient *= _scale(gradient, errors, work)
+            return None, gradient
         score, slopes = self._score_and_slopes(decoded)
-        return score, (1 - _SCORE_FRACTION) * of_errors + _SCORE_FRACTION * _scaled(slopes, errors, work)
+        gradient *= (1 - _SCORE_FRACTION) * _scale(gradient, errors, work)
+        gradient += _SCORE_FRACTION * _scale(slopes, errors, work) * slopes
+        return score, gradient
 
     def _score_and_slopes(self, decoded: Float32) -> tuple[float, Float32]:
         """Returns SSIMULACRA2 and its derivative up to a negative factor, float32 [3, H, W]."""
         values = decoded.transpose(1, 2, 0)[:, :, : self.image.channels] * np.float32(peak_value(self.image.bit_depth))
         score, slopes = ssimulacra2_and_slopes(self.image.pixels, to_values(values, self.image.bit_depth))
-        if self.image.visible is not None:
-            slopes *= self.image.visible
         return score, np.broadcast_to(slopes, decoded.shape)
 
 
-def _scaled(slopes: Float32, errors: Float32, work: float) -> Float32:
-    """Scales a derivative so that its product with the errors is `work`; 0 if that has no sense."""
+def _scale(slopes: Float32, errors: Float32, work: float) -> np.float32:
+    """Returns the factor of a derivative with which its product with the errors is `work`; 0 if
+    there is none.
+    """
     product = float(np.vdot(slopes, errors))
-    return slopes * np.float32(work / product if product > _TINY else 0)
+    return np.float32(work / product if product > _TINY else 0)

@@ -37,23 +37,25 @@ from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.encode.plan import Plan, plan_of, weights_and_schedule
 from dfmcodec.codecs.overfitted.encode.quantize import Rounding, pretrained_networks
 from dfmcodec.codecs.overfitted.encode.search import fit_grids
+from dfmcodec.codecs.overfitted.encode.visible_target import VisibleTarget
 from dfmcodec.codecs.overfitted.encode.windows import colours_of
 from dfmcodec.codecs.overfitted.grids import LMBDA_CODES, code_of_lmbda, lmbda_of_code
 from dfmcodec.codecs.overfitted.sections.grids import write_grids
 from dfmcodec.codecs.overfitted.weights import DELTA_NAMES, OverfittedWeights
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents
-from dfmcodec.codecs.wavelet.encode.efforts import Effort
+from dfmcodec.codecs.wavelet.encode.efforts import QUICK, Effort
 from dfmcodec.codecs.wavelet.encode.search import fit_latents
 from dfmcodec.container.checks import CHECK_BYTES
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.image import PEAK_CODE_VALUE, Image
 from dfmcodec.metrics import mse, psnr
+from dfmcodec.metrics.ssimulacra2 import ssimulacra2
 from dfmcodec.options import EFFORTS
 from dfmcodec.search import driver
 from dfmcodec.search.config import EncoderConfig, lmbda_of_quality
 from dfmcodec.search.driver import Watch
 from dfmcodec.search.job import MAX_RESTARTS, Job, Outcome, Progress
-from dfmcodec.search.target import asked_target
+from dfmcodec.search.target import AIM_REACH, asked_target
 from training.overfitted import weight_arrays
 from training.start import start_networks
 
@@ -801,3 +803,80 @@ def test_files_give_back_kind_depth_and_opacity(kind: str, monkeypatch: pytest.M
     assert (header.bit_depth, header.channels) == (image.bit_depth, image.channels)
     assert sum(result.report.section_bytes.values()) == len(result.data)
     assert header.architecture.channels == (1 if kind.startswith("gray") else 3)
+
+
+# The tune `visual`
+
+LARGER = np.ascontiguousarray(skimage.data.chelsea()[60:180, 130:260])
+
+
+def visual(**target: Any) -> EncoderConfig:
+    return EncoderConfig(**target, model="overfitted", tune="visual")
+
+
+@with_kernels
+def test_descents_have_the_target_of_the_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is shifted every few steps, each time by the image of the networks in use."""
+    aims, descended = [], []
+
+    def recorded(self: VisibleTarget, decoded: Float32) -> VisibleTarget:
+        aims.append(after(self, decoded))
+        return aims[-1]
+
+    def costs(self: Fit, networks: Networks, grids: Sequence[Float32]) -> Float32:
+        descended.append(self._windows.joined([window.colours[0] for window in self._loss.pixels]))
+        return np.zeros((self.height, self.width), dtype=np.float32)
+
+    after = VisibleTarget.after
+    monkeypatch.setattr(VisibleTarget, "after", recorded)
+    monkeypatch.setattr(Fit, "costs", costs)
+    found(visual(lmbda=LMBDA), Image(LARGER), fit=Fit)
+    assert len(aims) == len(range(search._TARGET_FROM, STEPS + 1, search._CONTROL_STEPS))
+    assert aims[-1].shift is not None
+    for target in descended:
+        assert np.array_equal(target, aims[-1].colours[0])
+
+
+@with_kernels
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"ssimulacra2": 20},
+        *(pytest.param(target, marks=pytest.mark.slow) for target in ({"quality": 20}, {"size": 2000})),
+    ],
+)
+def test_fits_for_the_eye_meet_their_targets(target: dict[str, float]) -> None:
+    result = found(visual(**target), Image(LARGER), fit=Fit)
+    score = ssimulacra2(LARGER, result.pixels)
+    assert score is not None
+    if "size" in target:
+        assert 0.97 * target["size"] <= len(result.data) <= target["size"]
+    elif "ssimulacra2" in target:
+        assert 20 <= score
+    else:
+        assert score == pytest.approx(20, abs=AIM_REACH)
+
+
+@with_kernels
+def test_progress_has_the_psnr_of_the_image_and_not_of_the_target() -> None:
+    result = found(visual(lmbda=LMBDA), Image(LARGER), fit=Fit)
+    assert result.progress[-1].psnr_db == pytest.approx(result.psnr_db, abs=0.2)
+
+
+@with_kernels
+def test_a_score_out_of_reach_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stage in (search._FurtherSteps, search._Descents):
+        monkeypatch.setattr(stage, "most_trials", 1)
+    with pytest.raises(TargetUnreachableError, match="SSIMULACRA2 99 is out of reach: the fit reached"):
+        found(visual(ssimulacra2=99), Image(LARGER), 10, fit=Fit)
+
+
+def test_the_first_multiplier_of_a_score_is_that_of_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four fifths of the bytes of the wavelet codec."""
+    image = Image(LARGER)
+    config = visual(quality=60)
+    job = Job.of(image, config, asked_target(config, image))
+    plan = plan_of(job)
+    seen = fit_latents(job, QUICK).estimated_bytes
+    of_size = visual(size=int(0.8 * seen))
+    assert plan.first_lmbda == plan_of(Job.of(image, of_size, asked_target(of_size, image))).first_lmbda
