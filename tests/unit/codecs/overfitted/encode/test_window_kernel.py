@@ -139,14 +139,19 @@ def test_colours_are_those_of_the_decoder():
 
 
 @pytest.mark.slow
-def test_colours_are_those_of_jax():
+def test_colours_and_gradients_by_a_shifted_target_are_those_of_jax():
     image, windows, pixels, latents = some_image(*SIZES[0])
     networks = some_networks()
+    target = np.random.default_rng(5).random((3, *SIZES[0])).astype(np.float32)
+    loss, by_jax = (of(windows, pixels).aimed_at(target) for of in (LossByKernel, LossByJax))
     grids = [np.rint(grid) for grid in latents]
-    loss = LossByKernel(windows, pixels)
     found = loss.colours(loss.weights(networks), image, grids)
-    expected = LossByJax(windows, pixels).colours(networks, image, grids)
+    expected = by_jax.colours(networks, image, grids)
     assert np.mean(np.abs(np.subtract(found, expected)) > 1e-5) < 1e-3  # a code value more or less
+    grad_weights, grad_latents = gradient(loss, loss.weights(networks), image, latents, SOFT, 3)
+    expected_grad_weights, expected_grad_latents = gradient(by_jax, networks, image, latents, SOFT, 3)
+    assert_close(loss.total([grad_weights]), expected_grad_weights)
+    assert_close(grad_latents, expected_grad_latents)
 
 
 def test_a_loss_aimed_at_other_colours_is_that_of_an_image_of_them():
