@@ -186,7 +186,7 @@ def _better_of(
             of_model = _smaller(of_model, best)
         ends = (_FIRST_MODEL_FRACTION, 1.0) if number else (0.0, _FIRST_MODEL_FRACTION)
         try:
-            result = _encoded(image, of_model, model, part_of(on_progress, *ends), should_stop)
+            result = _encoded(image, of_model, model, part_of(on_progress, *ends), should_stop, None, best)
         except (TargetUnreachableError, ConfigError, DivergedError) as error:  # another model may do better
             first_error = first_error or error
             continue
@@ -260,13 +260,18 @@ def _encoded(
     on_progress: Callable[[Progress], None],
     should_stop: Callable[[], bool],
     generator: GenerativeModel | None = None,
+    rival: EncodeResult | None = None,
 ) -> EncodeResult:
-    """Encodes with one codec; see `encode_image`."""
+    """Encodes with one codec; see `encode_image`. Raises TargetUnreachableError if the encoder
+    gives up because the file would be worse than that of a rival.
+    """
     started = time.perf_counter()
     encoder = codec_of(model).encoder()
     asked, ancillary = asked_target(config, image), _ancillary(image, generator)
     watch = {"on_progress": on_progress, "should_stop": should_stop, "generator": generator}
     job = _job(image, config, asked, codec_of(model), ancillary, **watch)
+    if rival is not None:
+        job = replace(job, rival_db=rival.report.psnr_db + job.range_db)
     outcome = encoder.encode(job)
 
     has_checks = not asked.limits_size or job.has_checks

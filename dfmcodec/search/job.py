@@ -67,6 +67,9 @@ class Job:
     range_db: float = 0.0  # PSNR relative to the full range less that relative to `sample_max`
     metadata_bytes: int = 0  # included in `ancillary_bytes`
     generator: GenerativeModel | None = None
+    # the PSNR of a file of another codec, relative to the full range, which is kept unless this one
+    # is better; an encoder may give up with TargetUnreachableError. None if there is none
+    rival_db: float | None = None
 
     @classmethod
     def of(cls, image: Image, config: EncoderConfig, asked: Target, ancillary_bytes: int = 0, **others: Any) -> Job:

@@ -125,7 +125,9 @@ def test_what_is_seen_decides_between_files_of_the_tune_visual(
     """
     given: list[int | None] = []
 
-    def one(image: Image, config: EncoderConfig, model: Model, *_: Any) -> EncodeResult:
+    def one(image: Image, config: EncoderConfig, model: Model, *others: Any) -> EncodeResult:
+        rival = others[-1]
+        assert rival is None if model is Model.WAVELET else rival.report.ssimulacra2 == wavelet[0]
         given.append(asked_target(config, image).limit_bytes)
         assert config.tune != "psnr"
         score, error = wavelet if model is Model.WAVELET else overfitted

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, log, log10
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from dfmcodec.codecs.overfitted.encode.candidates import Candidate, SymbolCandidate
 from dfmcodec.codecs.overfitted.encode.fit import Measured
 from dfmcodec.search.rate_control import Controller, false_position
-from dfmcodec.search.target import Figures, ScoreTarget, Target
+from dfmcodec.search.target import Figures, ScoreTarget, SizeTarget, Target
 
 
 class Controllers(NamedTuple):
@@ -51,6 +51,12 @@ _OVERSHOOT_UP_TO = 0.48, 0.25
 _DESCENDED = 0.98, 1.01
 _HALVINGS = 1.35  # how often 100 - SSIMULACRA2 is halved from the start of a fit to its end
 _GAINS_DB = 1.5  # dB by which the PSNR rises from the start of a fit to its end
+# With the tune `visual`: the rise of the PSNR from a fraction of the steps to the end, if it is
+# converted to the size at the end by the dB that a tenfold size gains; the fraction after which a
+# fit may be found to be behind, and the dB by which it has to be.
+_GAINS_AT_SIZE_DB = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (3.6, 2.9, 2.35, 1.9, 1.6, 1.3, 1.0, 0.7, 0.2)
+_DB_PER_DECADE = 11.0
+_DECIDED_AFTER, _SPARE_DB = 0.15, 0.4
 _DESCENT_MAKES_UP = 0.05  # maximum move that coordinate descent compensates
 _FURTHER_GROWTH = 2.0  # growth factor of moves from round to round
 _CLOSE = 0.1  # maximum difference between the moves of two candidates around the target
@@ -89,6 +95,16 @@ class FitControl:
             move /= 1 + _FOLLOWED_AFTER - fraction
         moved = log(lmbda / self.first_lmbda) + controller.limited(move * fraction_between)
         return self.first_lmbda * exp(min(max(moved, -_FARTHEST), _FARTHEST))
+
+    def is_behind(self, found: Measured, other_bytes: float, fraction: float, rival_db: float) -> bool:
+        """Indicates whether the PSNR at the end of a fit with the tune `visual` would be clearly
+        below that of a file of the target size.
+        """
+        if not isinstance(self.target, SizeTarget) or fraction < self.frozen_until + _DECIDED_AFTER:
+            return False
+        now_bytes = other_bytes + found.bits / 8
+        at_target_db = found.psnr_db + _DB_PER_DECADE * log10(self.target.budget_bytes / now_bytes)
+        return at_target_db + float(np.interp(fraction, *_GAINS_AT_SIZE_DB)) + _SPARE_DB < rival_db
 
     def _bits_in_the_end(self, bits: float, fraction: float) -> float | None:
         """Predicts the bits of symbols at the end of a fit. None if latents are frozen or were just

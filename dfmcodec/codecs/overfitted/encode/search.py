@@ -202,12 +202,20 @@ class _Search:
             kept = now.state
             other_bytes = container_bytes(Model.OVERFITTED) + self._candidates.networks_bytes(now.deltas)
             self._show(now, found, other_bytes, number)
+            self._check_rival(found, other_bytes, number / now.steps)
             if early is not None:
                 reason = early
                 break
             fraction, fraction_between = number / now.steps, _CONTROL_STEPS / now.steps
             now = now.under(self._control.following(now.fit.lmbda, found, other_bytes, fraction, fraction_between))
         return replace(now, state=kept), number, reason
+
+    def _check_rival(self, found: Measured, other_bytes: float, fraction: float) -> None:
+        """Raises TargetUnreachableError if the fit will be worse than the file of another codec."""
+        rival_db, is_visual = self._job.rival_db, self._job.tune is Tune.VISUAL
+        if is_visual and rival_db is not None and self._control.is_behind(found, other_bytes, fraction, rival_db):
+            msg = f"the fit would be worse than the other codec's {self._job.reported_db(rival_db):.2f} dB"
+            raise TargetUnreachableError(msg)
 
     def _in_time(self, fit: Fit, number: int) -> Fit:
         """Shortens a fit to the time limit after the duration of steps is known. A complete short

@@ -55,7 +55,7 @@ from dfmcodec.search import driver
 from dfmcodec.search.config import EncoderConfig, lmbda_of_quality
 from dfmcodec.search.driver import Watch
 from dfmcodec.search.job import MAX_RESTARTS, Job, Outcome, Progress
-from dfmcodec.search.target import AIM_REACH, asked_target
+from dfmcodec.search.target import AIM_REACH, PsnrTarget, SizeTarget, asked_target
 from training.overfitted import weight_arrays
 from training.start import start_networks
 
@@ -870,6 +870,37 @@ def test_a_score_out_of_reach_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr(stage, "most_trials", 1)
     with pytest.raises(TargetUnreachableError, match="SSIMULACRA2 99 is out of reach: the fit reached"):
         found(visual(ssimulacra2=99), Image(LARGER), 10, fit=Fit)
+
+
+@with_kernels
+@pytest.mark.parametrize("rival_db", [None, 5.0, 60.0])
+def test_a_fit_that_is_far_behind_a_rival_gives_up_soon(
+    rival_db: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+    image, config = Image(LARGER), visual(size=9000)
+    job = Job.of(image, config, asked_target(config, image), on_progress=shown.append, rival_db=rival_db)
+    for stage in (search._FurtherSteps, search._Descents):
+        monkeypatch.setattr(stage, "most_trials", 1)
+    with installed(weights()):
+        plan = Plan(weights(), pretrained_networks(weights()), FitSchedule.of(40), LMBDA)
+        if rival_db == 60:
+            with pytest.raises(TargetUnreachableError, match=r"worse than the other codec's 60\.00 dB"):
+                fit_grids(job, plan)
+        else:
+            fit_grids(job, plan)
+    assert [progress.steps for progress in shown] == ([10] if rival_db == 60 else [10, 20, 30, 40])
+
+
+def test_what_a_fit_comes_to_is_predicted_at_the_size_of_its_target() -> None:
+    """At half of the steps, PSNR rises by 1.6 dB, and by 11 dB for tenfold bytes."""
+    control = FitControl(SizeTarget.of(1000), LMBDA, 10_000, 0.0)
+    measured = Measured(8 * 9900.0, 1e-3)  # 30 dB and 10,000 bytes: 20.6 dB in the end
+    assert control.is_behind(measured, 100, 0.5, 21.1)
+    assert not control.is_behind(measured, 100, 0.5, 20.9)
+    assert not control.is_behind(measured, 100, 0.1, 40.0)
+    assert not replace(control, frozen_until=0.4).is_behind(measured, 100, 0.5, 40.0)
+    assert not replace(control, target=PsnrTarget(30.0)).is_behind(measured, 100, 0.5, 40.0)
 
 
 def test_the_first_multiplier_of_a_score_is_that_of_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
