@@ -40,9 +40,9 @@ _WEIGHTS = (
 )
 _STEP_UNIT = 64  # units of q_step per code value
 _NETWORKS_BYTES = 1000  # bytes of networks that are subtracted from a target size, or half of the size if that is less
-_OF_WAVELET_BYTES = (
-    0.8  # the size of a fit with the tune `visual`, of that of a single iteration with equal SSIMULACRA2
-)
+# The fraction of the size of a single iteration of the wavelet codec that the symbols of a fit with
+# the tune `visual` do not need for the same SSIMULACRA2.
+_SAVED_BY_FIT = 0.15
 # The first lmbda: a factor times a power of the wavelet codec's lmbda, larger for smooth images.
 _OF_WAVELET_LMBDA, _WAVELET_POWER, _OF_SMOOTH = 0.39, 0.88, 1.25
 
@@ -100,19 +100,19 @@ def _lmbda_of_target(job: Job) -> float:
         case PsnrTarget():
             return _first_lmbda(_wavelet_lmbda(job))
         case ScoreTarget():
-            return _lmbda_of_size(job, SizeTarget.of(int(_OF_WAVELET_BYTES * _wavelet_outcome(job).estimated_bytes)))
+            wavelet_bytes = _wavelet_outcome(job).estimated_bytes
+            return _lmbda_of_size(job, SizeTarget.of(round(wavelet_bytes)), round(_SAVED_BY_FIT * wavelet_bytes))
         case SizeTarget():
-            return _lmbda_of_size(job, job.target)
+            budget = job.target.budget_bytes + job.ancillary_bytes
+            return _lmbda_of_size(job, job.target, min(_NETWORKS_BYTES, budget // 2))
 
 
-def _lmbda_of_size(job: Job, target: SizeTarget) -> float:
-    """Returns the lmbda of a target size."""
-    budget = target.budget_bytes + job.ancillary_bytes
-    less = target.without(min(_NETWORKS_BYTES, budget // 2))
+def _lmbda_of_size(job: Job, target: SizeTarget, other_bytes: int) -> float:
+    """Returns the lmbda of a target size, some bytes of which are not for symbols."""
     try:
-        of_symbols = _wavelet_lmbda(replace(job, target=less))
+        of_symbols = _wavelet_lmbda(replace(job, target=target.without(other_bytes)))
     except TargetUnreachableError:
-        of_symbols = _wavelet_lmbda(job)
+        of_symbols = _wavelet_lmbda(replace(job, target=target))
     lmbda = _first_lmbda(of_symbols)
     return lmbda * _OF_SMOOTH if smooth_fraction(colours_of(job.image), lmbda) > SMOOTH_FRACTION else lmbda
 
