@@ -49,7 +49,7 @@ _OVERSHOOT_UP_TO = 0.48, 0.25
 # Factors of rounding and coordinate descent on the bits of symbols, without and with frozen
 # latents. Grids that were frozen have few symbols that a descent could change.
 _DESCENDED = 0.98, 1.01
-_HALVINGS = 1.35  # how often 100 - SSIMULACRA2 is halved from the start of a fit to its end
+_HALVINGS = 0.7  # how often 100 - SSIMULACRA2 is halved from the start of a fit to its end
 _GAINS_DB = 1.5  # dB by which the PSNR rises from the start of a fit to its end
 # With the tune `visual`: the rise of the PSNR from a fraction of the steps to the end, if it is
 # converted to the size at the end by the dB that a tenfold size gains; the fraction after which a
