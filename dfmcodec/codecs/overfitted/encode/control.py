@@ -56,7 +56,7 @@ _GAINS_DB = 1.5  # dB by which the PSNR rises from the start of a fit to its end
 # fit may be found to be behind, and the dB by which it has to be.
 _GAINS_AT_SIZE_DB = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (3.6, 2.9, 2.35, 1.9, 1.6, 1.3, 1.0, 0.7, 0.2)
 _DB_PER_DECADE = 11.0
-_DECIDED_AFTER, _SPARE_DB = 0.15, 0.4
+_DECIDED_AFTER, _SPARE_DB = 0.15, 0.25
 _DESCENT_MAKES_UP = 0.05  # maximum move that coordinate descent compensates
 _FURTHER_GROWTH = 2.0  # growth factor of moves from round to round
 _CLOSE = 0.1  # maximum difference between the moves of two candidates around the target

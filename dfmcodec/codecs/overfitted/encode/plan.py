@@ -28,7 +28,8 @@ from dfmcodec.weights.registry import (
 )
 
 EFFORT_STEPS = {1: 300, 2: 450, 3: 600, 4: 700, 5: 850, 6: 1000, 7: 3200, 8: 6000, 9: 12000}
-VISUAL_STEPS = {8: 1000, 9: 3200}  # for the tune `visual`, which gains little from more steps
+# For the tune `visual`, which gains less from more steps.
+VISUAL_STEPS = {1: 150, 2: 200, 3: 250, 4: 300, 5: 350, 6: 400, 7: 500, 8: 1000, 9: 3200}
 # Pretrained weights by minimum number of pixels, maximum fraction without details, and minimum
 # multiplier. With more symbols, networks that differ more from the pretrained ones are worth their
 # bits, and so are wide ones.
@@ -74,7 +75,7 @@ def plan_of(job: Job) -> Plan:
             "use --model wavelet"
         )
         raise ConfigError(msg) if isinstance(job.target, LmbdaTarget) else TargetUnreachableError(msg)
-    by_effort = EFFORT_STEPS | VISUAL_STEPS if job.tune is Tune.VISUAL else EFFORT_STEPS
+    by_effort = VISUAL_STEPS if job.tune is Tune.VISUAL else EFFORT_STEPS
     steps = job.config.training_steps or by_effort[job.config.effort]
     weights, schedule = weights_and_schedule(colours_of(job.image), lmbda, steps)
     return Plan(weights, pretrained_networks(weights), schedule, lmbda)
