@@ -30,7 +30,16 @@ from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.driver import part_of
 from dfmcodec.search.job import Job, Outcome, Progress, restarts_text
 from dfmcodec.search.quality import step_of_score
-from dfmcodec.search.target import LEAST_USED, LmbdaTarget, PsnrTarget, ScoreTarget, SizeTarget, Target, asked_target
+from dfmcodec.search.target import (
+    LEAST_USED,
+    Figures,
+    LmbdaTarget,
+    PsnrTarget,
+    ScoreTarget,
+    SizeTarget,
+    Target,
+    asked_target,
+)
 from dfmcodec.threads import one_core_products
 
 if TYPE_CHECKING:
@@ -182,7 +191,8 @@ def _better_of(
             of_model = replace(config, time_limit_s=max(left_s, _LEAST_SECONDS))
         if best is not None and should_stop():
             break
-        if best is not None and config.distortion_tune is Tune.VISUAL and not asked.limits_size:
+        has_aim = isinstance(asked, SizeTarget | ScoreTarget)
+        if best is not None and config.distortion_tune is Tune.VISUAL and not has_aim:
             of_model = _smaller(of_model, best)
         ends = (_FIRST_MODEL_FRACTION, 1.0) if number else (0.0, _FIRST_MODEL_FRACTION)
         try:
@@ -223,27 +233,38 @@ def _better_than_quick(
         quick = _encoded(image, settings, model, lambda progress: None, should_stop)
     except TargetUnreachableError:
         return early
-    if not _is_better(image, quick, early):
+    if _score(image, early) >= _score(image, quick):
         return early
     total_s, stop_reason = early.report.total_s + quick.report.total_s, early.report.stop_reason
     return replace(quick, report=replace(quick.report, config=config, total_s=total_s, stop_reason=stop_reason))
 
 
 def _is_better(image: Image, result: EncodeResult, other: EncodeResult) -> bool:
-    """Indicates whether a file is better than another one for the same target. With the tune
-    `visual`, its SSIMULACRA2 has to be higher, and its weighted squared error must not be: a fit
-    may raise SSIMULACRA2 alone, at the expense of what other measures see.
+    """Indicates whether a file is better than that of another codec for the same target.
+
+    With the tune `visual`, bytes times (100 - SSIMULACRA2) have to be fewer, and bytes times the
+    weighted squared error must not be more: a fit may raise SSIMULACRA2 alone, at the expense of
+    what other measures see. Both products hardly depend on the size. If the target is a
+    SSIMULACRA2, the file also has to be near it, and smaller.
     """
-    seen, of_other = result.report.ssimulacra2, other.report.ssimulacra2
-    if result.report.config.distortion_tune is not Tune.VISUAL or seen is None or of_other is None:
+    report, of_other, asked = result.report, other.report, asked_target(result.report.config, image)
+    if report.config.distortion_tune is not Tune.VISUAL or report.ssimulacra2 is None or of_other.ssimulacra2 is None:
         return _score(image, result) > _score(image, other)
-    errors = VisibleErrors.of(image.pixels)
-    return seen > of_other and errors.of_image(image, result.decoded) <= errors.of_image(image, other.decoded)
+    if isinstance(asked, ScoreTarget):
+        figures = Figures(report.file_bytes, report.psnr_db, score=report.ssimulacra2)
+        if report.file_bytes >= of_other.file_bytes or not (asked.is_least or asked.is_close(figures)):
+            return False
+    errors, relative = VisibleErrors.of(image.pixels), report.file_bytes / of_other.file_bytes
+    if relative * (100 - report.ssimulacra2) >= 100 - of_other.ssimulacra2:
+        return False
+    return relative * errors.of_image(image, result.decoded) <= errors.of_image(image, other.decoded)
 
 
 def _score(image: Image, result: EncodeResult) -> float:
     """Returns the score of a file among files for the same target: larger is better."""
     report = result.report
+    if report.config.distortion_tune is Tune.VISUAL and report.ssimulacra2 is not None:
+        return report.ssimulacra2
     match asked_target(report.config, image).as_lmbda():
         case SizeTarget():
             return report.psnr_db
@@ -271,7 +292,8 @@ def _encoded(
     watch = {"on_progress": on_progress, "should_stop": should_stop, "generator": generator}
     job = _job(image, config, asked, codec_of(model), ancillary, **watch)
     if rival is not None:
-        job = replace(job, rival_db=rival.report.psnr_db + job.range_db)
+        rival_bytes = rival.report.file_bytes - job.ancillary_bytes
+        job = replace(job, rival=Figures(rival_bytes, rival.report.psnr_db + job.range_db))
     outcome = encoder.encode(job)
 
     has_checks = not asked.limits_size or job.has_checks

@@ -16,7 +16,7 @@ import numpy as np
 from dfmcodec.codecs.overfitted.encode.candidates import Candidate, SymbolCandidate
 from dfmcodec.codecs.overfitted.encode.fit import Measured
 from dfmcodec.search.rate_control import Controller, false_position
-from dfmcodec.search.target import Figures, ScoreTarget, SizeTarget, Target
+from dfmcodec.search.target import Figures, ScoreTarget, Target
 
 
 class Controllers(NamedTuple):
@@ -96,15 +96,15 @@ class FitControl:
         moved = log(lmbda / self.first_lmbda) + controller.limited(move * fraction_between)
         return self.first_lmbda * exp(min(max(moved, -_FARTHEST), _FARTHEST))
 
-    def is_behind(self, found: Measured, other_bytes: float, fraction: float, rival_db: float) -> bool:
+    def is_behind(self, found: Measured, other_bytes: float, fraction: float, rival: Figures) -> bool:
         """Indicates whether the PSNR at the end of a fit with the tune `visual` would be clearly
-        below that of a file of the target size.
+        below that of a rival of equal size.
         """
-        if not isinstance(self.target, SizeTarget) or fraction < self.frozen_until + _DECIDED_AFTER:
+        if fraction < self.frozen_until + _DECIDED_AFTER:
             return False
         now_bytes = other_bytes + found.bits / 8
-        at_target_db = found.psnr_db + _DB_PER_DECADE * log10(self.target.budget_bytes / now_bytes)
-        return at_target_db + float(np.interp(fraction, *_GAINS_AT_SIZE_DB)) + _SPARE_DB < rival_db
+        at_rival_size_db = found.psnr_db + _DB_PER_DECADE * log10(rival.written_bytes / now_bytes)
+        return at_rival_size_db + float(np.interp(fraction, *_GAINS_AT_SIZE_DB)) + _SPARE_DB < rival.psnr_db
 
     def _bits_in_the_end(self, bits: float, fraction: float) -> float | None:
         """Predicts the bits of symbols at the end of a fit. None if latents are frozen or were just

@@ -212,9 +212,9 @@ class _Search:
 
     def _check_rival(self, found: Measured, other_bytes: float, fraction: float) -> None:
         """Raises TargetUnreachableError if the fit will be worse than the file of another codec."""
-        rival_db, is_visual = self._job.rival_db, self._job.tune is Tune.VISUAL
-        if is_visual and rival_db is not None and self._control.is_behind(found, other_bytes, fraction, rival_db):
-            msg = f"the fit would be worse than the other codec's {self._job.reported_db(rival_db):.2f} dB"
+        rival, is_visual = self._job.rival, self._job.tune is Tune.VISUAL
+        if is_visual and rival is not None and self._control.is_behind(found, other_bytes, fraction, rival):
+            msg = f"the fit would be worse than the other codec's {self._job.reported_db(rival.psnr_db):.2f} dB"
             raise TargetUnreachableError(msg)
 
     def _in_time(self, fit: Fit, number: int) -> Fit:

@@ -55,7 +55,7 @@ from dfmcodec.search import driver
 from dfmcodec.search.config import EncoderConfig, lmbda_of_quality
 from dfmcodec.search.driver import Watch
 from dfmcodec.search.job import MAX_RESTARTS, Job, Outcome, Progress
-from dfmcodec.search.target import AIM_REACH, PsnrTarget, SizeTarget, asked_target
+from dfmcodec.search.target import AIM_REACH, Figures, SizeTarget, asked_target
 from training.overfitted import weight_arrays
 from training.start import start_networks
 
@@ -881,7 +881,8 @@ def test_a_fit_that_is_far_behind_a_rival_gives_up_soon(
 ) -> None:
     shown = []
     image, config = Image(LARGER), visual(size=9000)
-    job = Job.of(image, config, asked_target(config, image), on_progress=shown.append, rival_db=rival_db)
+    rival = None if rival_db is None else Figures(9000, rival_db)
+    job = Job.of(image, config, asked_target(config, image), on_progress=shown.append, rival=rival)
     for stage in (search._FurtherSteps, search._Descents):
         monkeypatch.setattr(stage, "most_trials", 1)
     with installed(weights()):
@@ -894,15 +895,14 @@ def test_a_fit_that_is_far_behind_a_rival_gives_up_soon(
     assert [progress.steps for progress in shown] == ([10] if rival_db == 60 else [10, 20, 30, 40])
 
 
-def test_what_a_fit_comes_to_is_predicted_at_the_size_of_its_target() -> None:
+def test_what_a_fit_comes_to_is_predicted_at_the_size_of_its_rival() -> None:
     """At half of the steps, PSNR rises by 1.6 dB, and by 11 dB for tenfold bytes."""
     control = FitControl(SizeTarget.of(1000), LMBDA, 10_000, 0.0)
     measured = Measured(8 * 9900.0, 1e-3)  # 30 dB and 10,000 bytes: 20.6 dB in the end
-    assert control.is_behind(measured, 100, 0.5, 20.9)
-    assert not control.is_behind(measured, 100, 0.5, 20.8)
-    assert not control.is_behind(measured, 100, 0.1, 40.0)
-    assert not replace(control, frozen_until=0.4).is_behind(measured, 100, 0.5, 40.0)
-    assert not replace(control, target=PsnrTarget(30.0)).is_behind(measured, 100, 0.5, 40.0)
+    assert control.is_behind(measured, 100, 0.5, Figures(1000, 20.9))
+    assert not control.is_behind(measured, 100, 0.5, Figures(1000, 20.8))
+    assert not control.is_behind(measured, 100, 0.1, Figures(1000, 40.0))
+    assert not replace(control, frozen_until=0.4).is_behind(measured, 100, 0.5, Figures(1000, 40.0))
 
 
 def test_the_first_multiplier_of_a_score_is_that_of_a_size() -> None:
