@@ -57,7 +57,9 @@ _GAINS_DB = 1.5  # dB by which the PSNR rises from the start of a fit to its end
 _GAINS_AT_SIZE_DB = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (3.6, 2.9, 2.35, 1.9, 1.6, 1.3, 1.0, 0.7, 0.2)
 _DB_PER_DECADE = 11.0
 _DECIDED_AFTER, _SPARE_DB = 0.15, 0.25
-_DESCENT_MAKES_UP = 0.05  # maximum move that coordinate descent compensates
+# The maximum move that coordinate descent compensates; and with the tune `visual` towards a smaller
+# file, as further steps disturb a fit to a shifted target.
+_DESCENT_MAKES_UP, _VISUAL_DESCENT_MAKES_UP = 0.05, 0.15
 _FURTHER_GROWTH = 2.0  # growth factor of moves from round to round
 _CLOSE = 0.1  # maximum difference between the moves of two candidates around the target
 
@@ -70,6 +72,7 @@ class FitControl:
     first_lmbda: float
     pixel_count: int
     frozen_until: float  # the fraction of the steps in which latents are frozen; 0 if none are
+    is_visual: bool = False  # whether the tune is `visual`
 
     def following(
         self, lmbda: float, found: Measured, other_bytes: float, fraction: float, fraction_between: float
@@ -128,7 +131,8 @@ class FitControl:
             return None
         reached = Figures(descended * candidate.written_bytes, candidate.psnr_db, score=candidate.score)
         move = controller.wanted(self.target, reached)
-        if self.is_settled(tried) if self.frozen_until else abs(move) < _DESCENT_MAKES_UP:
+        made_up = _VISUAL_DESCENT_MAKES_UP if self.is_visual and move > 0 else _DESCENT_MAKES_UP
+        if self.is_settled(tried) if self.frozen_until else abs(move) < made_up:
             return None
         return tried[-1].lmbda * exp(controller.limited(move * _FURTHER_GROWTH ** (len(tried) - 1)))
 

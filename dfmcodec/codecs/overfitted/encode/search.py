@@ -133,7 +133,8 @@ class _Search:
         self.first = self._first(frozen)
         self._candidates = Candidates(job, self._target, plan.weights, self.first.fit.lmbda_code)
         frozen_until = plan.schedule.frozen_fraction if frozen else 0.0
-        self._control = FitControl(self._target, plan.first_lmbda, self.first.fit.pixel_count, frozen_until)
+        pixel_count, is_visual = self.first.fit.pixel_count, job.tune is Tune.VISUAL
+        self._control = FitControl(self._target, plan.first_lmbda, pixel_count, frozen_until, is_visual)
         self._timed_from_s = 0.0
 
     def _first(self, frozen: Sequence[Bools]) -> Fitted:

@@ -895,6 +895,16 @@ def test_a_fit_that_is_far_behind_a_rival_gives_up_soon(
     assert [progress.steps for progress in shown] == ([10] if rival_db == 60 else [10, 20, 30, 40])
 
 
+def test_descents_alone_make_up_for_more_with_the_tune_visual() -> None:
+    """Of a file that is 5 % too large, but not of one that is too small."""
+    candidate = SymbolCandidate(1050, 30.0, model_of(laplace_latents()), (), LMBDA)
+    control = FitControl(SizeTarget.of(1000), LMBDA, 10_000, 0.0)
+    assert control.in_further_steps([candidate]) is not None
+    visible = replace(control, is_visual=True)
+    assert visible.in_further_steps([candidate]) is None
+    assert visible.in_further_steps([replace(candidate, written_bytes=970)]) is not None
+
+
 def test_what_a_fit_comes_to_is_predicted_at_the_size_of_its_rival() -> None:
     """At half of the steps, PSNR rises by 1.6 dB, and by 11 dB for tenfold bytes."""
     control = FitControl(SizeTarget.of(1000), LMBDA, 10_000, 0.0)
