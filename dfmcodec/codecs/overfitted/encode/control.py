@@ -57,8 +57,8 @@ _GAINS_DB = 1.5  # dB by which the PSNR rises from the start of a fit to its end
 _GAINS_AT_SIZE_DB = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (3.6, 2.9, 2.35, 1.9, 1.6, 1.3, 1.0, 0.7, 0.2)
 _DB_PER_DECADE = 11.0
 _DECIDED_AFTER, _SPARE_DB = 0.15, 0.25
-# The maximum move that coordinate descent compensates; and with the tune `visual` towards a smaller
-# file, as further steps disturb a fit to a shifted target.
+# The maximum move that coordinate descent compensates, with the tunes `psnr` and `visual`. Further
+# steps disturb a fit to a shifted target.
 _DESCENT_MAKES_UP, _VISUAL_DESCENT_MAKES_UP = 0.05, 0.15
 _FURTHER_GROWTH = 2.0  # growth factor of moves from round to round
 _CLOSE = 0.1  # maximum difference between the moves of two candidates around the target
@@ -122,8 +122,9 @@ class FitControl:
     def in_further_steps(self, tried: Sequence[SymbolCandidate]) -> float | None:
         """Returns the lmbda of further steps after the last trial; None if no steps are needed.
 
-        Without frozen latents, no steps are needed if coordinate descent can reach the target. With
-        frozen latents, none are needed if the target is met or lies between two states.
+        Without frozen latents, and with the tune `visual`, no steps are needed if coordinate
+        descent can reach the target. Otherwise none are needed if the target is met or lies between
+        two states.
         """
         candidate, controller = tried[-1], IN_FURTHER_STEPS.of(self.target)
         descended = 1.0 if self.frozen_until else _DESCENDED[0]
@@ -131,8 +132,11 @@ class FitControl:
             return None
         reached = Figures(descended * candidate.written_bytes, candidate.psnr_db, score=candidate.score)
         move = controller.wanted(self.target, reached)
-        made_up = _VISUAL_DESCENT_MAKES_UP if self.is_visual and move > 0 else _DESCENT_MAKES_UP
-        if self.is_settled(tried) if self.frozen_until else abs(move) < made_up:
+        if self.is_visual:
+            is_near = abs(move) < _VISUAL_DESCENT_MAKES_UP
+        else:
+            is_near = self.is_settled(tried) if self.frozen_until else abs(move) < _DESCENT_MAKES_UP
+        if is_near:
             return None
         return tried[-1].lmbda * exp(controller.limited(move * _FURTHER_GROWTH ** (len(tried) - 1)))
 

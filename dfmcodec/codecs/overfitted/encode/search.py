@@ -260,13 +260,15 @@ class _Search:
 
     def _stepped_to_target(self, fitted: Fitted) -> tuple[Fitted, list[SymbolCandidate], int]:
         """Runs further training steps with other multipliers. Returns the fit after them; the
-        candidates of the states if latents were frozen, else none; and the number of steps.
+        candidates of the states if no descents follow, as after frozen latents with the tune
+        `psnr`, else none; and the number of steps.
         """
         if isinstance(self._target, LmbdaTarget):
             return fitted, [], 0
         search = _FurtherSteps(self._target, self._control, self._watch, fitted, self._as_it_is)
         drive(search, self._watch)
-        return search.fitted, search.tried if self._has_frozen else [], search.taken
+        are_enough = self._has_frozen and self._job.tune is Tune.PSNR
+        return search.fitted, search.tried if are_enough else [], search.taken
 
     def _as_it_is(self, fitted: Fitted) -> SymbolCandidate:
         """Returns the candidate with the rounded latents of a fit."""

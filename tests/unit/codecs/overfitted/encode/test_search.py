@@ -896,13 +896,14 @@ def test_a_fit_that_is_far_behind_a_rival_gives_up_soon(
 
 
 def test_descents_alone_make_up_for_more_with_the_tune_visual() -> None:
-    """Of a file that is 5 % too large, but not of one that is too small."""
+    """Of a file that is 5 % too large or too small, after frozen latents too."""
     candidate = SymbolCandidate(1050, 30.0, model_of(laplace_latents()), (), LMBDA)
     control = FitControl(SizeTarget.of(1000), LMBDA, 10_000, 0.0)
     assert control.in_further_steps([candidate]) is not None
-    visible = replace(control, is_visual=True)
-    assert visible.in_further_steps([candidate]) is None
-    assert visible.in_further_steps([replace(candidate, written_bytes=970)]) is not None
+    for frozen_until in (0.0, 0.4):
+        visible = replace(control, is_visual=True, frozen_until=frozen_until)
+        for size, is_near in ((1050, True), (960, True), (850, False), (1150, False)):
+            assert (visible.in_further_steps([replace(candidate, written_bytes=size)]) is None) == is_near
 
 
 def test_what_a_fit_comes_to_is_predicted_at_the_size_of_its_rival() -> None:
