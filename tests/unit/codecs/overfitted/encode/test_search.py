@@ -170,8 +170,9 @@ def found(
     has_checks: bool = False,
     fit: type[Fit] = LaplaceFit,
 ) -> SearchResult:
-    """Fits an image, and writes and decodes it."""
+    """Fits an image, and writes and decodes it; for PSNR, unless the settings name a tune."""
     image = laplace_image() if image is None else image
+    config = replace(config, tune=config.tune or "psnr")
     progress: list[Progress] = []
     watch = {"on_progress": progress.append, "should_stop": should_stop, "has_checks": has_checks}
     job = Job.of(image, config, asked_target(config, image), ancillary_bytes, **watch)
@@ -190,8 +191,9 @@ def found_of_photograph(config: EncoderConfig, steps: int = STEPS) -> SearchResu
 
 
 def search_of(config: EncoderConfig, steps: int = STEPS, image: Image | None = None) -> search._Search:
-    """The search for a target before its first step."""
+    """The search for a target before its first step; for PSNR, unless the settings name a tune."""
     image = laplace_image() if image is None else image
+    config = replace(config, tune=config.tune or "psnr")
     job = Job.of(image, config, asked_target(config, image))
     plan = Plan(weights(), pretrained_networks(weights()), FitSchedule.of(steps), LMBDA)
     return search._Search(job, plan, Watch(job))
