@@ -134,7 +134,7 @@ class EncodeSettings:
         AUTO,
         Kind.CHOICE,
         "Model of the file: wavelet takes seconds; overfitted takes minutes, for smaller files; coordinate is the "
-        "published Deep Fourier Machine. auto: wavelet; up to 4 megapixels, from effort 8 (--tune psnr: 6) on, the "
+        "published Deep Fourier Machine. auto: wavelet; up to 4 megapixels, from effort 7 (--tune psnr: 6) on, the "
         "better of wavelet and overfitted.",
         choices=MODELS,
     )

@@ -15,7 +15,7 @@ import numpy as np
 from dfmcodec._types import Pixels
 from dfmcodec.bench.codecs import save_pixels
 from dfmcodec.bench.measures import OF_TUNE, Measure
-from dfmcodec.codecs.registry import VISUAL_MODELS, has_option
+from dfmcodec.codecs.registry import VISUAL_BY_DEFAULT, VISUAL_MODELS, has_option
 from dfmcodec.metrics import bits_per_pixel, ms_ssim, psnr, ssim
 from dfmcodec.metrics.ssimulacra2 import ssimulacra2
 
@@ -39,7 +39,7 @@ class Target:
     effort: int  # 1..9; no effect on the coordinate codec
     rate: float  # maximum file size as a fraction of the raw bytes
     time_limit_s: float | None = None  # of a fit; None for no limit
-    tune: str = "visual"  # "visual" or "psnr"; only "psnr" for codecs other than wavelet
+    tune: str = "visual"  # "visual" or "psnr"; only "psnr" for the coordinate codec
 
     @property
     def measure(self) -> Measure:
@@ -51,7 +51,9 @@ class Target:
         """Returns a description without the rate, equal for the points of one curve."""
         effort = f", effort {self.effort}" if has_option(self.model, "effort") else ""
         limit = f", {self.time_limit_s:g} s" if self.time_limit_s else ""
-        tune = f", tune {self.tune}" if self.model in VISUAL_MODELS and self.tune != "visual" else ""
+        tune = ""
+        if self.model in VISUAL_MODELS and (self.tune == "visual") != (self.model in VISUAL_BY_DEFAULT):
+            tune = f", tune {self.tune}"
         return f"{self.model}{effort}{tune}{limit}"
 
     @property

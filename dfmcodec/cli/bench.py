@@ -221,11 +221,11 @@ def _targets(
     tunes, all codecs use the one that all of them support.
     """
     from dfmcodec.bench.measurement import Target
-    from dfmcodec.codecs.registry import VISUAL_MODELS, has_option
+    from dfmcodec.codecs.registry import VISUAL_BY_DEFAULT, has_option
     from dfmcodec.search.config import EncoderConfig
 
     if tunes is None:
-        tunes = "visual" if set(_split(models)) <= set(VISUAL_MODELS) else "psnr"
+        tunes = "visual" if set(_split(models)) <= set(VISUAL_BY_DEFAULT) else "psnr"
     targets = []
     for model in _split(models):
         for effort in _numbers(efforts, "--efforts", int) if has_option(model, "effort") else [EncoderConfig.effort]:

@@ -16,6 +16,7 @@ from dfmcodec._types import Notify, Tune
 from dfmcodec.codecs.decode import DecodeRequest, decode_image, decode_written
 from dfmcodec.codecs.record import Codec, codec_of
 from dfmcodec.codecs.registry import GENERATOR_MODEL, Model
+from dfmcodec.codecs.wavelet.encode.distortion import VisibleErrors
 from dfmcodec.container.checks import CHECK_BYTES, CHECKS_FRACTION
 from dfmcodec.container.layout import Section
 from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError, TargetUnreachableError
@@ -29,7 +30,16 @@ from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.driver import part_of
 from dfmcodec.search.job import Job, Outcome, Progress, restarts_text
 from dfmcodec.search.quality import step_of_score
-from dfmcodec.search.target import LEAST_USED, LmbdaTarget, PsnrTarget, ScoreTarget, SizeTarget, Target, asked_target
+from dfmcodec.search.target import (
+    LEAST_USED,
+    Figures,
+    LmbdaTarget,
+    PsnrTarget,
+    ScoreTarget,
+    SizeTarget,
+    Target,
+    asked_target,
+)
 from dfmcodec.threads import one_core_products
 
 if TYPE_CHECKING:
@@ -181,15 +191,16 @@ def _better_of(
             of_model = replace(config, time_limit_s=max(left_s, _LEAST_SECONDS))
         if best is not None and should_stop():
             break
-        if best is not None and config.distortion_tune is Tune.VISUAL and not asked.limits_size:
+        has_aim = isinstance(asked, SizeTarget | ScoreTarget)
+        if best is not None and config.distortion_tune is Tune.VISUAL and not has_aim:
             of_model = _smaller(of_model, best)
         ends = (_FIRST_MODEL_FRACTION, 1.0) if number else (0.0, _FIRST_MODEL_FRACTION)
         try:
-            result = _encoded(image, of_model, model, part_of(on_progress, *ends), should_stop)
+            result = _encoded(image, of_model, model, part_of(on_progress, *ends), should_stop, None, best)
         except (TargetUnreachableError, ConfigError, DivergedError) as error:  # another model may do better
             first_error = first_error or error
             continue
-        if best is None or _score(image, result) > _score(image, best):
+        if best is None or _is_better(image, result, best):
             best = result
     if best is None:
         assert first_error is not None
@@ -228,6 +239,27 @@ def _better_than_quick(
     return replace(quick, report=replace(quick.report, config=config, total_s=total_s, stop_reason=stop_reason))
 
 
+def _is_better(image: Image, result: EncodeResult, other: EncodeResult) -> bool:
+    """Indicates whether a file is better than that of another codec for the same target.
+
+    With the tune `visual`, bytes times (100 - SSIMULACRA2) have to be fewer, and bytes times the
+    weighted squared error must not be more: a fit may raise SSIMULACRA2 alone, at the expense of
+    what other measures see. Both products hardly depend on the size. If the target is a
+    SSIMULACRA2, the file also has to be near it, and smaller.
+    """
+    report, of_other, asked = result.report, other.report, asked_target(result.report.config, image)
+    if report.config.distortion_tune is not Tune.VISUAL or report.ssimulacra2 is None or of_other.ssimulacra2 is None:
+        return _score(image, result) > _score(image, other)
+    if isinstance(asked, ScoreTarget):
+        figures = Figures(report.file_bytes, report.psnr_db, score=report.ssimulacra2)
+        if report.file_bytes >= of_other.file_bytes or not (asked.is_least or asked.is_close(figures)):
+            return False
+    errors, relative = VisibleErrors.of(image.pixels), report.file_bytes / of_other.file_bytes
+    if relative * (100 - report.ssimulacra2) >= 100 - of_other.ssimulacra2:
+        return False
+    return relative * errors.of_image(image, result.decoded) <= errors.of_image(image, other.decoded)
+
+
 def _score(image: Image, result: EncodeResult) -> float:
     """Returns the score of a file among files for the same target: larger is better."""
     report = result.report
@@ -249,13 +281,19 @@ def _encoded(
     on_progress: Callable[[Progress], None],
     should_stop: Callable[[], bool],
     generator: GenerativeModel | None = None,
+    rival: EncodeResult | None = None,
 ) -> EncodeResult:
-    """Encodes with one codec; see `encode_image`."""
+    """Encodes with one codec; see `encode_image`. Raises TargetUnreachableError if the encoder
+    gives up because the file would be worse than that of a rival.
+    """
     started = time.perf_counter()
     encoder = codec_of(model).encoder()
     asked, ancillary = asked_target(config, image), _ancillary(image, generator)
     watch = {"on_progress": on_progress, "should_stop": should_stop, "generator": generator}
     job = _job(image, config, asked, codec_of(model), ancillary, **watch)
+    if rival is not None:
+        rival_bytes = rival.report.file_bytes - job.ancillary_bytes
+        job = replace(job, rival=Figures(rival_bytes, rival.report.psnr_db + job.range_db))
     outcome = encoder.encode(job)
 
     has_checks = not asked.limits_size or job.has_checks

@@ -31,7 +31,7 @@ class Traits:
     code: int  # the number of the codec in the header
     options: tuple[str, ...] = ()  # the options that only this codec, or only some codecs, support
     automatic: Automatic | None = None  # when `auto` tries the codec; None for never
-    has_visual_tune: bool = False  # whether `--tune visual` is possible where the codec is named; `auto` may fit it too
+    tunes: tuple[str, ...] = ("psnr",)  # the values of `--tune` where the codec is named, the default first
     default_target: str = "quality"  # the target if the user gives none
     is_named: bool = True  # whether `--model` accepts the name; otherwise a generative model selects the codec
 
@@ -43,15 +43,16 @@ class Traits:
         return rule.max_pixels is None or pixel_count <= rule.max_pixels
 
 
-_FITS = Automatic(from_effort=6, visual_from_effort=8, max_pixels=4_000_000)  # larger images would take hours
+_FITS = Automatic(from_effort=6, visual_from_effort=7, max_pixels=4_000_000)  # larger images would take hours
+_QUALITIES = ("ssimulacra2", "quality", "lmbda", "effort")
 _NETWORK = ("recipe", "depth", "width", "order", "training_steps")
 
 
 class Model(Enum):
     """The codecs, in the order in which `auto` tries them. The value is the name of the codec."""
 
-    WAVELET = "wavelet", Traits(1, ("ssimulacra2", "quality", "lmbda", "effort"), Automatic(), has_visual_tune=True)
-    OVERFITTED = "overfitted", Traits(3, ("quality", "lmbda", "effort", "training_steps"), _FITS)
+    WAVELET = "wavelet", Traits(1, _QUALITIES, Automatic(), tunes=("visual", "psnr"))
+    OVERFITTED = "overfitted", Traits(3, (*_QUALITIES, "training_steps"), _FITS, tunes=("psnr", "visual"))
     COORDINATE = "coordinate", Traits(0, _NETWORK, default_target="rate")
     GENERATIVE = "generative", Traits(2, is_named=False)
 
@@ -81,7 +82,8 @@ class Model(Enum):
 # The codec that the file of a generative model selects.
 GENERATOR_MODEL = next(model for model in Model if not model.traits.is_named)
 NAMED_MODELS = tuple(model.value for model in Model if model.traits.is_named)
-VISUAL_MODELS = tuple(model.value for model in Model if model.traits.has_visual_tune)
+VISUAL_MODELS = tuple(model.value for model in Model if "visual" in model.traits.tunes)
+VISUAL_BY_DEFAULT = tuple(model.value for model in Model if model.traits.tunes[0] == "visual")
 
 
 def models_of_option(name: str) -> tuple[str, ...] | None:

@@ -101,7 +101,7 @@ static void window(Work *work, char *workspace, float *grad_latents) {
         memset(work->grad_values[stage] - MARGIN, 0, sizeof(float) * (CHANNELS * GRAD_VALUES + MARGIN));
     }
     NAME(round_latents)(work);
-    NAME(rate)(work, &rows->contexts);
+    if (!work->decoded) NAME(rate)(work, &rows->contexts);
     NAME(forward)(work, &rows->synthesis);
     if (!work->has_gradient) return;
     NAME(backward)(work, &rows->synthesis);
@@ -174,6 +174,14 @@ int NAME(window_costs)(Call *call, const WindowCosts *a) {
         return 0;
     work.costs = a->errors;
     work.symbol_bits = a->bits;
+    window(&work, (char *)a->workspace, NULL);
+    return 1;
+}
+
+int NAME(window_colours)(Call *call, const WindowColours *a) {
+    Work work = {0};
+    if (!begin_window(call, &work, &a->window, a->workspace_count)) return 0;
+    work.decoded = a->decoded;
     window(&work, (char *)a->workspace, NULL);
     return 1;
 }

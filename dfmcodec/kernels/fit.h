@@ -56,6 +56,7 @@ typedef struct {
     uint32_t seed;
     const float *colours, *pixel_weights, *grids[GRID_LEVELS]; /* grids of the complete image */
     float *costs;       /* [WINDOW][WINDOW] without gradient: squared errors of pixels */
+    float *decoded;     /* [CHANNELS][WINDOW][WINDOW]: receives colours instead of all costs; NULL for costs */
     float *symbol_bits; /* without gradient, from the finest grid to the coarsest */
     float *symbols[GRID_LEVELS], *slopes[GRID_LEVELS]; /* after soft rounding, and derivatives by latents */
     float *companded[GRID_LEVELS];                     /* symbols, as features */

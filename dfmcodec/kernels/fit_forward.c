@@ -131,19 +131,33 @@ static void stage_forward(const Work *work, int stage, const float *in, float *o
     }
 }
 
+/* Colours rounded to code values. */
+INLINE float_lanes in_code_values(const float *colours, float peak) {
+    const float_lanes value = smaller(larger(load(colours), all(0.0f)), all(1.0f));
+    return rounded_lanes(value * peak) * (1 / peak);
+}
+
+static void decoded_colours(const Work *work) {
+    for (int c = 0; c < CHANNELS; c++)
+        for (int y = 0; y < WINDOW; y++)
+            for (int x = 0; x < WINDOW; x += LANES) {
+                const float_lanes value =
+                    in_code_values(work->values[STAGES] + c * VALUES + y * PIXELS_ALONG + x, work->peak);
+                store(work->decoded + (c * WINDOW + y) * WINDOW + x, &value);
+            }
+}
+
 /* The squared errors of each pixel, with colours rounded to code values. */
 static void squared_errors(const Work *work) {
     const float *colours = work->values[STAGES];
-    const float peak = work->peak, unit = 1 / peak;
     for (int y = 0; y < WINDOW; y++)
         for (int x = 0; x < WINDOW; x += LANES) {
             const float_lanes pixel_weights = load(work->pixel_weights + y * WINDOW + x);
             float_lanes errors = all(0.0f);
             for (int c = 0; c < CHANNELS; c++) {
                 const float_lanes wanted = load(work->colours + (c * WINDOW + y) * WINDOW + x);
-                float_lanes value = load(colours + c * VALUES + y * PIXELS_ALONG + x);
-                value = smaller(larger(value, all(0.0f)), all(1.0f));
-                value = rounded_lanes(value * peak) * unit - wanted;
+                const float_lanes value =
+                    in_code_values(colours + c * VALUES + y * PIXELS_ALONG + x, work->peak) - wanted;
                 errors += value * value * pixel_weights;
             }
             store(work->costs + y * WINDOW + x, &errors);
@@ -164,5 +178,6 @@ void NAME(forward)(const Work *work, SynthesisRows *rows) {
         synthesis_tile(work, first, PIXELS - first < TILE ? PIXELS - first : TILE, rows);
     for (int stage = 0; stage < STAGES; stage++)
         stage_forward(work, stage, work->values[stage], work->values[stage + 1], PIXELS_ALONG - 2 * stage - 2);
-    if (!work->has_gradient) squared_errors(work);
+    if (work->decoded) decoded_colours(work);
+    else if (!work->has_gradient) squared_errors(work);
 }

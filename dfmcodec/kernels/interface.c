@@ -109,6 +109,10 @@ RUN(window_costs, WindowCosts, CHOSEN(window_costs),
     HAS_SIZES(a->window.place.height, a->window.place.width) && HAS(window.companding, 2) &&
     HAS(window.colours, CHANNELS * WINDOW * WINDOW) && HAS(window.pixel_weights, WINDOW * WINDOW) &&
     HAS(errors, WINDOW * WINDOW))
+RUN(window_colours, WindowColours, CHOSEN(window_colours),
+    HAS_SIZES(a->window.place.height, a->window.place.width) && HAS(window.companding, 2) &&
+    HAS(window.colours, CHANNELS * WINDOW * WINDOW) && HAS(window.pixel_weights, WINDOW * WINDOW) &&
+    HAS(decoded, CHANNELS * WINDOW * WINDOW))
 RUN(add_window_gradient, AddWindowGradient, CHOSEN(add_window_gradient), HAS_SIZES(a->place.height, a->place.width))
 RUN(move_latents, MoveLatents, CHOSEN(move_latents),
     HAS_SIZES(a->place.height, a->place.width) && HAS(rates, GRID_LEVELS))
@@ -298,6 +302,10 @@ static const Field window_costs_fields[] = {
     GROUP(WindowCosts, window, fit_window_fields), ARRAY(WindowCosts, workspace, WRITTEN, 1, 1),
     ARRAY(WindowCosts, errors, WRITTEN, 4, 1), ARRAY(WindowCosts, bits, WRITTEN, 4, 1),
 };
+static const Field window_colours_fields[] = {
+    GROUP(WindowColours, window, fit_window_fields), ARRAY(WindowColours, workspace, WRITTEN, 1, 1),
+    ARRAY(WindowColours, decoded, WRITTEN, 4, 1),
+};
 static const Field add_window_gradient_fields[] = {
     GROUP(AddWindowGradient, place, window_place_fields), ARRAY(AddWindowGradient, grad_latents, READ, 4, 1),
     ARRAY(AddWindowGradient, waiting, WRITTEN, 4, 7),
@@ -354,6 +362,7 @@ ENTRY(adaptation_gradient, AdaptationGradient, NOTHING, 0, adaptation_gradient_f
 ENTRY(window_workspace, WindowWorkspace, SIZE, 1, NULL, 0, 0)
 ENTRY(window_gradient, WindowGradient, NOTHING, 0, window_gradient_fields, 7, 14)
 ENTRY(window_costs, WindowCosts, NOTHING, 0, window_costs_fields, 4, 14)
+ENTRY(window_colours, WindowColours, NOTHING, 0, window_colours_fields, 3, 13)
 ENTRY(add_window_gradient, AddWindowGradient, NOTHING, 1, add_window_gradient_fields, 3, 8)
 ENTRY(move_latents, MoveLatents, NOTHING, 1, move_latents_fields, 10, 29)
 ENTRY(look_up_samples, LookUpSamples, NOTHING, 0, look_up_samples_fields, 6, 3)

@@ -207,6 +207,11 @@ typedef struct {
     float *bits; ptrdiff_t bits_count;
 } WindowCosts;
 
+/* Computes the colours of a window from integer symbols; see `WindowLoss.colours`. */
+typedef struct {
+    FitWindow window; uint8_t *workspace; ptrdiff_t workspace_count; float *decoded; ptrdiff_t decoded_count;
+} WindowColours;
+
 /* Adds the gradient of a window to grids of the image; see `Latents.add`. */
 typedef struct {
     WindowPlace place; const float *grad_latents; ptrdiff_t grad_latents_count;
@@ -266,8 +271,8 @@ typedef struct {
 #define ENCODER_KERNELS_OF_TARGETS(X)                                                                                  \
     X(add_context_gradient, AddContextGradient) X(adaptation_gradient, AdaptationGradient)                             \
     X(window_workspace, WindowWorkspace) X(window_gradient, WindowGradient) X(window_costs, WindowCosts)               \
-    X(add_window_gradient, AddWindowGradient) X(move_latents, MoveLatents) X(look_up_samples, LookUpSamples)           \
-    X(ssimulacra2_sums, Ssimulacra2Sums) X(ssimulacra2_gradient, Ssimulacra2Gradient)                                  \
-    X(analyse_channel, AnalyseChannel) X(choose_paths, ChoosePaths)
+    X(window_colours, WindowColours) X(add_window_gradient, AddWindowGradient) X(move_latents, MoveLatents)            \
+    X(look_up_samples, LookUpSamples) X(ssimulacra2_sums, Ssimulacra2Sums)                                             \
+    X(ssimulacra2_gradient, Ssimulacra2Gradient) X(analyse_channel, AnalyseChannel) X(choose_paths, ChoosePaths)
 
 #endif

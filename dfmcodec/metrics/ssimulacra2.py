@@ -90,9 +90,17 @@ def ssimulacra2_slopes(original: Pixels, decoded: Pixels) -> Float32:
     It is float32 [C, H, W]. SSIMULACRA2 is a decreasing function of this sum, whose own derivative
     is infinite for equal images. Both images are uint8 or uint16 [H, W, 1 or 3].
     """
-    slopes = _Scales.of(original, decoded).slopes(original, decoded)
+    return ssimulacra2_and_slopes(original, decoded)[1]
+
+
+def ssimulacra2_and_slopes(original: Pixels, decoded: Pixels) -> tuple[float, Float32]:
+    """Returns SSIMULACRA2, and the result of `ssimulacra2_slopes`. No side may be below
+    `SMALLEST_SIDE`.
+    """
+    scales = _Scales.of(original, decoded)
+    slopes = scales.slopes(original, decoded)
     slopes *= _look_up(_slope_table(decoded.dtype.itemsize), decoded)
-    return slopes if decoded.shape[2] == 3 else np.sum(slopes, axis=0, keepdims=True)
+    return _score(scales.error), slopes if decoded.shape[2] == 3 else np.sum(slopes, axis=0, keepdims=True)
 
 
 def _score(error: float) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf, log10, sqrt
 
 from dfmcodec._types import Tune
-from dfmcodec.codecs.registry import AUTO, VISUAL_MODELS, Model
+from dfmcodec.codecs.registry import AUTO, VISUAL_BY_DEFAULT, VISUAL_MODELS, Model
 from dfmcodec.errors import ConfigError
 from dfmcodec.image import PEAK_CODE_VALUE, peak_value
 from dfmcodec.options import EncodeSettings
@@ -101,15 +101,15 @@ class EncoderConfig(EncodeSettings):
         lossless: Whether the decoded image must equal the original: a `psnr` of `EXACT_DB`. Images
             of 16 bits reach it only by chance.
         ssimulacra2: The least SSIMULACRA2 of the decoded image, below 100. Most files exceed it by
-            less than 0.5, files of smooth images by more. Wavelet codec only, with the tune
-            "visual".
+            less than 0.5, files of smooth images by more. Wavelet and overfitted codec only, with
+            the tune "visual".
         quality: The quality, 0..100; not for the coordinate codec. With the tune "visual",
             qualities up to `MAX_AIMED_QUALITY` are the SSIMULACRA2 to aim at, and larger ones
             approach lossless. With the tune "psnr", `lmbda_of_quality` applies.
         lmbda: The Lagrange multiplier of the loss MSE + lmbda * bpp, with the MSE of samples in [0,
             1]; not for the coordinate codec.
         model: "wavelet", "overfitted" or "coordinate"; or "auto". "auto" is the wavelet codec; for
-            images up to 4 megapixels, from effort 8 on (6 with the tune "psnr"), it is the better
+            images up to 4 megapixels, from effort 7 on (6 with the tune "psnr"), it is the better
             of wavelet and overfitted.
         effort: The effort of the wavelet and the overfitted encoder, 1 (fastest) to 9; see
             docs/presets.md.
@@ -129,9 +129,10 @@ class EncoderConfig(EncodeSettings):
             are relative to it. Samples of 16 bits with a `sample_max` up to 255 are encoded as 8
             bits. None for `Image.sample_max`.
         tune: "visual" to optimise visual quality, or "psnr" to minimise squared error. "visual"
-            needs the model "auto" or "wavelet". The default is "psnr" with the targets `psnr`,
-            `lossless` and `lmbda`, with other models, for images with a side below 113 pixels, and
-            for samples that use a part of 16 bits. Otherwise it is "visual".
+            needs the model "auto", "wavelet" or "overfitted". The default is "psnr" with the
+            targets `psnr`, `lossless` and `lmbda`, with the model "overfitted" unless the target is
+            `ssimulacra2`, with "coordinate", for images with a side below 113 pixels, and for
+            samples that use a part of 16 bits. Otherwise it is "visual".
 
     Raises:
         ConfigError: A value or a combination of values is invalid.
@@ -170,8 +171,11 @@ class EncoderConfig(EncodeSettings):
         """The metric that the encoder optimises."""
         if self.tune is not None:
             return Tune(self.tune)
+        if self.ssimulacra2 is not None:
+            return Tune.VISUAL
         is_by_psnr = any(name in _PSNR_TARGETS for name in self.targets())
-        return Tune.PSNR if is_by_psnr or not self._has_visual_tune else Tune.VISUAL
+        is_visual = self.model in (AUTO, *VISUAL_BY_DEFAULT) and not is_by_psnr
+        return Tune.VISUAL if is_visual else Tune.PSNR
 
     @property
     def target_name(self) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf, log, log2
 from typing import ClassVar, Protocol, TypeVar
 
@@ -65,14 +65,15 @@ Trial = TypeVar("Trial", bound=TrialFigures)
 
 @dataclass(frozen=True)
 class Figures:
-    """The measured or expected figures of a trial that is compared by PSNR; see `TrialFigures`."""
+    """The measured or expected figures of a trial; see `TrialFigures`."""
 
     written_bytes: float
     psnr_db: float
+    score: float | None = field(default=None, kw_only=True)  # SSIMULACRA2; None for trials that PSNR compares
 
     @property
     def quality(self) -> float:
-        return self.psnr_db
+        return self.psnr_db if self.score is None else self.score
 
 
 class _Target(ABC):

@@ -592,7 +592,7 @@ KERNELS = {
         "Computes the size of the workspace of a window.",
         {},
         result=Result.SIZE,
-        returns="The number of bytes that `window_gradient` and `window_costs` need.",
+        returns="The number of bytes that the kernels of windows need.",
         is_short=True,
     ),
     "window_gradient": Kernel(
@@ -616,6 +616,16 @@ KERNELS = {
             "workspace": written("uint8", "As in `window_gradient`."),
             "errors": written("float32", "Receives the squared error of each pixel.", "WINDOW * WINDOW"),
             "bits": written("float32", "Receives the bits of each symbol, grid by grid."),
+        },
+    ),
+    "window_colours": Kernel(
+        "Computes the colours of a window from integer symbols; see `WindowLoss.colours`.",
+        {
+            "window": FIT_WINDOW,
+            "workspace": written("uint8", "As in `window_gradient`."),
+            "decoded": written(
+                "float32", "Receives the colours, [CHANNELS, WINDOW, WINDOW].", "CHANNELS * WINDOW * WINDOW"
+            ),
         },
     ),
     "add_window_gradient": Kernel(

@@ -149,6 +149,61 @@ def analyse(planes: Float32, levels: int) -> Pyramid:
     return Pyramid(low, tuple(bands))
 
 
+def _split_transposed(low: Float32, high: Float32) -> Float32:
+    """Applies the transpose of `_split`."""
+    if len(high) == 0:
+        return low.copy()
+    one = np.float32(1 << FRACTION_BITS)
+    low = np.asarray(low * (one / np.float32(_LOW_GAIN)))
+    high = high.copy()
+    high += np.float32(_DELTA) / one * _to_high(low, len(high))
+    low += np.float32(_GAMMA) / one * _to_low(high, len(low))
+    high += np.float32(_BETA) / one * _to_high(low, len(high))
+    low += np.float32(_ALPHA) / one * _to_low(high, len(low))
+    x = np.empty((len(low) + len(high), *low.shape[1:]), dtype=np.float32)
+    x[0::2], x[1::2] = low, high
+    return x
+
+
+def _to_high(low: Float32, count: int) -> Float32:
+    """Applies the transpose of `_before` plus `_here`, for `count` samples of high."""
+    high = low[:count].copy()
+    high[-1] += low[count:].sum(axis=0)
+    high[0] += low[0]
+    high[: len(low) - 1] += low[1:]
+    return high
+
+
+def _to_low(high: Float32, count: int) -> Float32:
+    """Applies the transpose of the first samples plus `_after`, for `count` samples of low."""
+    low = np.zeros((count, *high.shape[1:]), dtype=np.float32)
+    low[: len(high)] = high
+    low[1 : len(high) + 1] += high[: count - 1]
+    low[-1] += high[count - 1 :].sum(axis=0)
+    return low
+
+
+def _transposed_level(low: Float32, bands: Bands) -> Float32:
+    """Applies the transpose of a decomposition level to one channel, [h, w] for each band."""
+    low, first, second, third = (np.ascontiguousarray(band.T) for band in (low, *bands))
+    top, bottom = _split_transposed(low, first), _split_transposed(second, third)
+    return _split_transposed(*map(np.ascontiguousarray, (top.T, bottom.T)))
+
+
+def analyse_transposed(pyramid: Pyramid) -> Float32:
+    """Applies the transpose of `analyse` to a pyramid: float32 [C, H, W]. It converts a derivative
+    with respect to coefficients to one with respect to planes.
+    """
+
+    def of_channel(channel: int) -> Float32:
+        low: Float32 = pyramid.low[channel]
+        for first, second, third in reversed(pyramid.bands):
+            low = _transposed_level(low, (first[channel], second[channel], third[channel]))
+        return low
+
+    return np.stack(in_threads(of_channel, range(len(pyramid.low))))
+
+
 def synthesise_level(low: Int32, bands: Sequence[Int32]) -> Int32:
     """Inverts one decomposition level. `low` is int32 [C, ceil(h/2), ceil(w/2)], and `bands` are
     the three orientations, int32, units. Returns int32 [C, h, w], units, limited to +-MAX_UNITS.

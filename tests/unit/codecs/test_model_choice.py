@@ -38,7 +38,7 @@ def test_high_efforts_try_two_models_for_images_that_are_not_too_large(
     effort: int, pixels: int, models: tuple[Model, ...]
 ) -> None:
     assert EncoderConfig(effort=effort, tune="psnr").models(pixels) == models
-    assert EncoderConfig(effort=effort).models(pixels) == (models if effort > 7 else (Model.WAVELET,))
+    assert EncoderConfig(effort=effort).models(pixels) == (models if effort > 6 else (Model.WAVELET,))
     for model in (Model.WAVELET, Model.OVERFITTED):
         assert EncoderConfig(effort=effort, model=model.value).models(pixels) == (model,)
 
@@ -102,37 +102,73 @@ def encode_to(monkeypatch: pytest.MonkeyPatch, report: EncodeReport) -> Encode:
     return encoded
 
 
-@pytest.mark.parametrize(("target", "sizes"), [({"size": 900}, [900, 900]), ({"quality": 60}, [None, 810])])
+Seen = tuple[int, float, int]  # bytes, SSIMULACRA2, and the error of all samples in code values
+
+
 @pytest.mark.parametrize(
-    ("wavelet", "overfitted", "kept"), [(60.0, 60.1, Model.OVERFITTED), (60.0, 59.9, Model.WAVELET)]
+    ("target", "sizes"),
+    [
+        ({"size": 900}, [900, 900]),
+        ({"quality": 60}, [None, None]),
+        ({"lmbda": 1e-3, "tune": "visual"}, [None, 810]),
+    ],
+)
+@pytest.mark.parametrize(
+    ("wavelet", "overfitted", "kept"),
+    [
+        ((900, 60.0, 8), (890, 60.1, 7), Model.OVERFITTED),
+        ((900, 60.0, 8), (890, 60.1, 9), Model.WAVELET),  # SSIMULACRA2 at the expense of the weighted error
+        ((900, 60.0, 8), (890, 59.0, 7), Model.WAVELET),
+        ((900, 60.0, 8), (600, 59.0, 9), Model.OVERFITTED),  # which it would not be at the same size
+    ],
 )
 def test_what_is_seen_decides_between_files_of_the_tune_visual(
     monkeypatch: pytest.MonkeyPatch,
     report: EncodeReport,
     target: dict[str, Any],
     sizes: list[int | None],
-    wavelet: float,
-    overfitted: float,
+    wavelet: Seen,
+    overfitted: Seen,
     kept: Model,
 ) -> None:
-    """Where the target is no size, the fit has nine tenths of the bytes of the wavelet codec."""
+    """By SSIMULACRA2 and by the weighted error, relative to the size. Where the target is neither a
+    size nor a SSIMULACRA2, the fit has nine tenths of the bytes of the wavelet codec.
+    """
     given: list[int | None] = []
 
-    def one(image: Image, config: EncoderConfig, model: Model, *_: Any) -> EncodeResult:
+    def one(image: Image, config: EncoderConfig, model: Model, *others: Any) -> EncodeResult:
+        rival = others[-1]
+        assert rival is None if model is Model.WAVELET else rival.report.ssimulacra2 == wavelet[1]
         given.append(asked_target(config, image).limit_bytes)
         assert config.tune != "psnr"
-        score = wavelet if model is Model.WAVELET else overfitted
+        size, score, error = wavelet if model is Model.WAVELET else overfitted
         figures = replace(
-            report, config=config, ssimulacra2=score, budget_bytes=asked_target(config, image).limit_bytes
+            report,
+            config=config,
+            ssimulacra2=score,
+            file_bytes=size,
+            budget_bytes=asked_target(config, image).limit_bytes,
         )
-        return EncodeResult(bytes(900), figures, image)
+        return EncodeResult(bytes(900), figures, Image(image.pixels + np.uint8(error)))
 
     monkeypatch.setattr(encode, "_encoded", one)
     image = Image(np.zeros((200, 300, 3), np.uint8))
     result = encode_image(image, EncoderConfig(**target, effort=8))
     assert given == sizes
-    assert result.report.ssimulacra2 == (overfitted if kept is Model.OVERFITTED else wavelet)
+    assert result.report.ssimulacra2 == (overfitted if kept is Model.OVERFITTED else wavelet)[1]
     assert result.report.budget_bytes == sizes[0]  # that of the target, not of the fit
+
+
+@pytest.mark.parametrize(("size", "score", "is_kept"), [(800, 58.5, True), (800, 57.5, False), (901, 61.0, False)])
+def test_a_fit_for_a_score_has_to_be_near_it_and_smaller(
+    report: EncodeReport, size: int, score: float, is_kept: bool
+) -> None:
+    """An aim is met within 2."""
+    image = Image(np.zeros((200, 300, 3), np.uint8))
+    figures = replace(report, config=EncoderConfig(quality=60), file_bytes=900, ssimulacra2=60.0)
+    wavelet = EncodeResult(b"", figures, Image(image.pixels + np.uint8(8)))
+    fit = EncodeResult(b"", replace(figures, file_bytes=size, ssimulacra2=score), Image(image.pixels + np.uint8(1)))
+    assert encode._is_better(image, fit, wavelet) == is_kept
 
 
 @pytest.mark.parametrize(

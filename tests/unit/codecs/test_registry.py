@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dfmcodec.codecs.record import codec_of
-from dfmcodec.codecs.registry import NAMED_MODELS, VISUAL_MODELS, Model, has_option, models_of_option
+from dfmcodec.codecs.registry import NAMED_MODELS, VISUAL_BY_DEFAULT, VISUAL_MODELS, Model, has_option, models_of_option
 from dfmcodec.codecs.renderer import Renderer
 from dfmcodec.container.section_form import SectionForm
 from dfmcodec.options import EncodeSettings, options_of
@@ -25,7 +25,8 @@ def test_a_record_loads_all_parts_of_a_codec(model: Model) -> None:
 def test_codes_and_names_are_unique() -> None:
     assert len({model.code for model in Model}) == len(Model)
     assert NAMED_MODELS == ("wavelet", "overfitted", "coordinate")
-    assert VISUAL_MODELS == ("wavelet",)
+    assert VISUAL_MODELS == ("wavelet", "overfitted")
+    assert VISUAL_BY_DEFAULT == ("wavelet",)
     assert [Model.named(model.value) for model in Model] == list(Model)
 
 
@@ -41,6 +42,6 @@ def test_options_of_codecs_are_options() -> None:
 def test_codecs_are_tried_from_an_effort_on() -> None:
     traits = Model.OVERFITTED.traits
     assert [effort for effort in range(1, 10) if traits.is_automatic(False, effort, 1000)] == [6, 7, 8, 9]
-    assert [effort for effort in range(1, 10) if traits.is_automatic(True, effort, 1000)] == [8, 9]
+    assert [effort for effort in range(1, 10) if traits.is_automatic(True, effort, 1000)] == [7, 8, 9]
     assert not traits.is_automatic(False, 9, 4_000_001)
     assert not Model.COORDINATE.traits.is_automatic(False, 9, 1000)

@@ -140,6 +140,8 @@ def test_steps_of_scores_fall():
         ({"lossless": True}, "psnr"),
         ({"lmbda": 1e-3}, "psnr"),
         ({"model": "overfitted"}, "psnr"),
+        ({"model": "overfitted", "ssimulacra2": 50}, "visual"),
+        ({"model": "overfitted", "tune": "visual"}, "visual"),
         ({"model": "coordinate"}, "psnr"),
         ({"psnr": 40, "tune": "visual"}, "visual"),
         ({"size": 900, "tune": "psnr"}, "psnr"),
@@ -157,7 +159,10 @@ def test_what_no_tune_means(options, tune):
         ({"ssimulacra2": 100}, "ssimulacra2 is 100; it must be above 0 and below 100"),
         ({"ssimulacra2": -3}, "ssimulacra2 is -3; it must be above 0 and below 100"),
         ({"ssimulacra2": "70"}, "ssimulacra2 is '70', which is of the wrong type; a number is needed"),
-        ({"ssimulacra2": 70, "model": "overfitted"}, "ssimulacra2 is for the wavelet codec, not for overfitted"),
+        (
+            {"ssimulacra2": 70, "model": "coordinate"},
+            "ssimulacra2 is for the wavelet and overfitted codecs, not for coordinate",
+        ),
         ({"tune": "ssim"}, "unknown tune 'ssim'; choose one of visual, psnr"),
     ],
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dfmcodec._types import Float32, Symbols
+from dfmcodec._types import Float32, Symbols, Tune
 from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
 from dfmcodec.codecs.overfitted.decode import render_model
 from dfmcodec.codecs.overfitted.sections.grids import write_grids
@@ -17,6 +17,7 @@ from dfmcodec.codecs.registry import Model
 from dfmcodec.container.checks import CHECK_BYTES
 from dfmcodec.container.layout import SECTION_ENTRY, container_bytes
 from dfmcodec.metrics import psnr
+from dfmcodec.metrics.ssimulacra2 import ssimulacra2
 from dfmcodec.search.job import Job
 from dfmcodec.search.rate_control import Bracket
 from dfmcodec.search.target import Figures, Target, best_of
@@ -78,7 +79,10 @@ class Candidates:
         model = QuantizedGrids(arch, image.height, image.width, self.lmbda_code, grids, deltas, image.bit_depth)
         network, _ = weights.networks_of(deltas)
         size = container_bytes(Model.OVERFITTED) + len(write_grids(grids, network)) + self.networks_bytes(deltas)
-        return Candidate(size, psnr(image.pixels, render_model(model), image.visible), model)
+        decoded, score = render_model(model), None
+        if self.job.tune is Tune.VISUAL:
+            score = ssimulacra2(image.samples, decoded if image.alpha is None else np.dstack([decoded, image.alpha]))
+        return Candidate(size, psnr(image.pixels, decoded, image.visible), model, score=score)
 
     def between(self, meeting: SymbolCandidate, beyond: SymbolCandidate) -> Candidate:
         """Returns the candidate with the first symbols of `beyond` that the target permits."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, log, log10
 from typing import NamedTuple
 
 import numpy as np
@@ -16,24 +16,27 @@ import numpy as np
 from dfmcodec.codecs.overfitted.encode.candidates import Candidate, SymbolCandidate
 from dfmcodec.codecs.overfitted.encode.fit import Measured
 from dfmcodec.search.rate_control import Controller, false_position
-from dfmcodec.search.target import Figures, Target
+from dfmcodec.search.target import Figures, ScoreTarget, Target
 
 
 class Controllers(NamedTuple):
-    """The controllers of one stage. Overshoots are logarithms of sizes or dB."""
+    """The controllers of one stage; see `Target.log_overshoot`."""
 
     of_size: Controller
     of_psnr: Controller
+    of_score: Controller
 
     def of(self, target: Target) -> Controller:
         """Returns the controller for a target."""
+        if isinstance(target, ScoreTarget):
+            return self.of_score
         return self.of_size if target.limits_size else self.of_psnr
 
 
 # Gains for a complete fit. The size follows the lmbda within a tenth of it, the PSNR at once.
-WHILE_FITTING = Controllers(Controller(5.0, 0.2, 0.998), Controller(2.0, 0.2))
-IN_FURTHER_STEPS = Controllers(Controller(2.5, 1.2, 0.996), Controller(0.45, 1.2))
-IN_DESCENTS = Controllers(Controller(10.0, 2.0, 0.998), Controller(3.0, 2.0))
+WHILE_FITTING = Controllers(Controller(5.0, 0.2, 0.998), Controller(2.0, 0.2), Controller(7.0, 0.2))
+IN_FURTHER_STEPS = Controllers(Controller(2.5, 1.2, 0.996), Controller(0.45, 1.2), Controller(1.5, 1.2))
+IN_DESCENTS = Controllers(Controller(10.0, 2.0, 0.998), Controller(3.0, 2.0), Controller(10.0, 2.0))
 _FOLLOWED_AFTER = 0.1
 _FARTHEST = 1.2  # maximum distance from the logarithm of the first Lagrange multiplier
 _CONTROL_FROM = 0.2  # fraction of the steps after which the Lagrange multiplier moves
@@ -46,8 +49,17 @@ _OVERSHOOT_UP_TO = 0.48, 0.25
 # Factors of rounding and coordinate descent on the bits of symbols, without and with frozen
 # latents. Grids that were frozen have few symbols that a descent could change.
 _DESCENDED = 0.98, 1.01
+_HALVINGS = 0.7  # how often 100 - SSIMULACRA2 is halved from the start of a fit to its end
 _GAINS_DB = 1.5  # dB by which the PSNR rises from the start of a fit to its end
-_DESCENT_MAKES_UP = 0.05  # maximum move that coordinate descent compensates
+# With the tune `visual`: the rise of the PSNR from a fraction of the steps to the end, if it is
+# converted to the size at the end by the dB that a tenfold size gains; the fraction after which a
+# fit may be found to be behind, and the dB by which it has to be.
+_GAINS_AT_SIZE_DB = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (3.6, 2.9, 2.35, 1.9, 1.6, 1.3, 1.0, 0.7, 0.2)
+_DB_PER_DECADE = 11.0
+_DECIDED_AFTER, _SPARE_DB = 0.15, 0.25
+# The maximum move that coordinate descent compensates, with the tunes `psnr` and `visual`. Further
+# steps disturb a fit to a shifted target.
+_DESCENT_MAKES_UP, _VISUAL_DESCENT_MAKES_UP = 0.05, 0.15
 _FURTHER_GROWTH = 2.0  # growth factor of moves from round to round
 _CLOSE = 0.1  # maximum difference between the moves of two candidates around the target
 
@@ -60,6 +72,7 @@ class FitControl:
     first_lmbda: float
     pixel_count: int
     frozen_until: float  # the fraction of the steps in which latents are frozen; 0 if none are
+    is_visual: bool = False  # whether the tune is `visual`
 
     def following(
         self, lmbda: float, found: Measured, other_bytes: float, fraction: float, fraction_between: float
@@ -75,13 +88,26 @@ class FitControl:
         if fraction < _CONTROL_FROM or (self.target.limits_size and bits is None):
             return lmbda
         of_symbols = _DESCENDED[bool(self.frozen_until)] * (bits or 0.0) / 8
-        in_the_end = Figures(other_bytes + of_symbols, found.psnr_db + _GAINS_DB * (1 - fraction) ** 3)
+        remaining = 2 ** (-_HALVINGS * (1 - fraction))
+        score = None if found.score is None else 100 - remaining * (100 - found.score)
+        gains_db = _GAINS_DB * (1 - fraction) ** 3
+        in_the_end = Figures(other_bytes + of_symbols, found.psnr_db + gains_db, score=score)
         controller = WHILE_FITTING.of(self.target)
         move = controller.wanted(self.target, in_the_end)
         if self.target.limits_size:
             move /= 1 + _FOLLOWED_AFTER - fraction
         moved = log(lmbda / self.first_lmbda) + controller.limited(move * fraction_between)
         return self.first_lmbda * exp(min(max(moved, -_FARTHEST), _FARTHEST))
+
+    def is_behind(self, found: Measured, other_bytes: float, fraction: float, rival: Figures) -> bool:
+        """Indicates whether the PSNR at the end of a fit with the tune `visual` would be clearly
+        below that of a rival of equal size.
+        """
+        if fraction < self.frozen_until + _DECIDED_AFTER:
+            return False
+        now_bytes = other_bytes + found.bits / 8
+        at_rival_size_db = found.psnr_db + _DB_PER_DECADE * log10(rival.written_bytes / now_bytes)
+        return at_rival_size_db + float(np.interp(fraction, *_GAINS_AT_SIZE_DB)) + _SPARE_DB < rival.psnr_db
 
     def _bits_in_the_end(self, bits: float, fraction: float) -> float | None:
         """Predicts the bits of symbols at the end of a fit. None if latents are frozen or were just
@@ -96,14 +122,21 @@ class FitControl:
     def in_further_steps(self, tried: Sequence[SymbolCandidate]) -> float | None:
         """Returns the lmbda of further steps after the last trial; None if no steps are needed.
 
-        Without frozen latents, no steps are needed if coordinate descent can reach the target. With
-        frozen latents, none are needed if the target is met or lies between two states.
+        Without frozen latents, and with the tune `visual`, no steps are needed if coordinate
+        descent can reach the target. Otherwise none are needed if the target is met or lies between
+        two states.
         """
         candidate, controller = tried[-1], IN_FURTHER_STEPS.of(self.target)
         descended = 1.0 if self.frozen_until else _DESCENDED[0]
-        reached = Figures(descended * candidate.written_bytes, candidate.psnr_db)
+        if isinstance(self.target, ScoreTarget) and self.target.meets(candidate) and self.target.is_close(candidate):
+            return None
+        reached = Figures(descended * candidate.written_bytes, candidate.psnr_db, score=candidate.score)
         move = controller.wanted(self.target, reached)
-        if self.is_settled(tried) if self.frozen_until else abs(move) < _DESCENT_MAKES_UP:
+        if self.is_visual:
+            is_near = abs(move) < _VISUAL_DESCENT_MAKES_UP
+        else:
+            is_near = self.is_settled(tried) if self.frozen_until else abs(move) < _DESCENT_MAKES_UP
+        if is_near:
             return None
         return tried[-1].lmbda * exp(controller.limited(move * _FURTHER_GROWTH ** (len(tried) - 1)))
 

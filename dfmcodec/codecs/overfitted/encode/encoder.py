@@ -23,4 +23,4 @@ def _encode(job: Job) -> Outcome:
     return fit_grids(job)
 
 
-ENCODER = Encoder(_encode, _check, symbol_checks=lambda image: GRID_LEVELS, fallback=Model.WAVELET)
+ENCODER = Encoder(_encode, _check, symbol_checks=lambda image: GRID_LEVELS, fallback=Model.WAVELET, aims_at_scores=True)

@@ -95,7 +95,8 @@ class Measured:
     """A state with rounded latents and with colours rounded to code values."""
 
     bits: float  # of all symbols
-    mse: float  # of samples in [0, 1], with the pixel weights of the fit
+    mse: float  # of samples in [0, 1]; by `Fit.measured`, with the pixel weights of the fit, and from its target
+    score: float | None = None  # SSIMULACRA2; None if it is not measured
 
     @property
     def is_finite(self) -> bool:
@@ -133,6 +134,12 @@ class Fit:
             pixel_weights *= self._windows.pixels(weights[None])[:, 0]
         parts = self._windows.pixels(colours), pixel_weights, self._windows.corners
         self._loss = loss_of_windows(self._windows, [WindowPixels(*window) for window in zip(*parts, strict=True)])
+
+    def aimed_at(self, colours: Float32) -> Self:
+        """Returns the fit with other colours that pixels aim at, float32 [3, H, W]."""
+        other = copy(self)
+        other._loss = self._loss.aimed_at(colours)
+        return other
 
     @property
     def _window_count(self) -> int:
@@ -210,6 +217,14 @@ class Fit:
             for grid, frozen in zip(latents.values, self.frozen, strict=False):
                 grid[frozen] = 0
         return FitState(networks, moments, latents)
+
+    def decoded(self, state: FitState) -> Float32:
+        """Returns the colours of a state as decoders reproduce them, with rounded latents and
+        colours rounded to code values, float32 [3, H, W].
+        """
+        grids = [np.rint(grid) for grid in state.latents]
+        windows = self._loss.colours(self._loss.weights(state.networks), self._image(), grids)
+        return np.stack([self._windows.joined(planes) for planes in zip(*windows, strict=True)])
 
     def measured(self, state: FitState, windows: int | None = None) -> Measured:
         """Measures a state as decoders reproduce it, in all windows or some that are spread over

@@ -17,7 +17,7 @@ from dfmcodec.codecs.wavelet.encode.efforts import QUICK
 from dfmcodec.codecs.wavelet.encode.search import fit_latents
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.search.config import lmbda_of_step
-from dfmcodec.search.job import Job
+from dfmcodec.search.job import Job, Outcome
 from dfmcodec.search.target import LmbdaTarget, PsnrTarget, ScoreTarget, SizeTarget
 from dfmcodec.weights.registry import (
     OVERFITTED_DETAILED,
@@ -28,7 +28,8 @@ from dfmcodec.weights.registry import (
 )
 
 EFFORT_STEPS = {1: 300, 2: 450, 3: 600, 4: 700, 5: 850, 6: 1000, 7: 3200, 8: 6000, 9: 12000}
-VISUAL_STEPS = {8: 1000, 9: 3200}  # for the tune `visual`, which gains little from more steps
+# For the tune `visual`, which gains less from more steps.
+VISUAL_STEPS = {1: 150, 2: 200, 3: 250, 4: 300, 5: 350, 6: 400, 7: 500, 8: 1000, 9: 3200}
 # Pretrained weights by minimum number of pixels, maximum fraction without details, and minimum
 # multiplier. With more symbols, networks that differ more from the pretrained ones are worth their
 # bits, and so are wide ones.
@@ -40,6 +41,9 @@ _WEIGHTS = (
 )
 _STEP_UNIT = 64  # units of q_step per code value
 _NETWORKS_BYTES = 1000  # bytes of networks that are subtracted from a target size, or half of the size if that is less
+# The fraction of the size of a single iteration of the wavelet codec that the symbols of a fit with
+# the tune `visual` do not need for the same SSIMULACRA2.
+_SAVED_BY_FIT = 0.15
 # The first lmbda: a factor times a power of the wavelet codec's lmbda, larger for smooth images.
 _OF_WAVELET_LMBDA, _WAVELET_POWER, _OF_SMOOTH = 0.39, 0.88, 1.25
 
@@ -71,7 +75,7 @@ def plan_of(job: Job) -> Plan:
             "use --model wavelet"
         )
         raise ConfigError(msg) if isinstance(job.target, LmbdaTarget) else TargetUnreachableError(msg)
-    by_effort = EFFORT_STEPS | VISUAL_STEPS if job.tune is Tune.VISUAL else EFFORT_STEPS
+    by_effort = VISUAL_STEPS if job.tune is Tune.VISUAL else EFFORT_STEPS
     steps = job.config.training_steps or by_effort[job.config.effort]
     weights, schedule = weights_and_schedule(colours_of(job.image), lmbda, steps)
     return Plan(weights, pretrained_networks(weights), schedule, lmbda)
@@ -97,20 +101,19 @@ def _lmbda_of_target(job: Job) -> float:
         case PsnrTarget():
             return _first_lmbda(_wavelet_lmbda(job))
         case ScoreTarget():
-            msg = "the overfitted codec does not support the target ssimulacra2; use --model wavelet"
-            raise ConfigError(msg)
+            wavelet_bytes = _wavelet_outcome(job).estimated_bytes
+            return _lmbda_of_size(job, SizeTarget.of(round(wavelet_bytes)), round(_SAVED_BY_FIT * wavelet_bytes))
         case SizeTarget():
-            return _lmbda_of_size(job, job.target)
+            budget = job.target.budget_bytes + job.ancillary_bytes
+            return _lmbda_of_size(job, job.target, min(_NETWORKS_BYTES, budget // 2))
 
 
-def _lmbda_of_size(job: Job, target: SizeTarget) -> float:
-    """Returns the lmbda of a target size."""
-    budget = target.budget_bytes + job.ancillary_bytes
-    less = target.without(min(_NETWORKS_BYTES, budget // 2))
+def _lmbda_of_size(job: Job, target: SizeTarget, other_bytes: int) -> float:
+    """Returns the lmbda of a target size, some bytes of which are not for symbols."""
     try:
-        of_symbols = _wavelet_lmbda(replace(job, target=less))
+        of_symbols = _wavelet_lmbda(replace(job, target=target.without(other_bytes)))
     except TargetUnreachableError:
-        of_symbols = _wavelet_lmbda(job)
+        of_symbols = _wavelet_lmbda(replace(job, target=target))
     lmbda = _first_lmbda(of_symbols)
     return lmbda * _OF_SMOOTH if smooth_fraction(colours_of(job.image), lmbda) > SMOOTH_FRACTION else lmbda
 
@@ -124,7 +127,11 @@ def _wavelet_lmbda(job: Job) -> float:
     """Returns the lmbda with which the wavelet codec meets the target of a job, by single
     iterations; less closely if the time limit ends the search.
     """
-    quiet = replace(job, tune=Tune.PSNR, on_progress=lambda progress: None)
-    model = fit_latents(quiet, QUICK).model
+    model = _wavelet_outcome(replace(job, tune=Tune.PSNR)).model
     assert isinstance(model, QuantizedLatents)
     return lmbda_of_step(model.q_step / _STEP_UNIT)
+
+
+def _wavelet_outcome(job: Job) -> Outcome:
+    """Returns the outcome of the wavelet codec for the target of a job, by single iterations."""
+    return fit_latents(replace(job, on_progress=lambda progress: None), QUICK)

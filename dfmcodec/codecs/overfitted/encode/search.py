@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import ClassVar
 
 import numpy as np
@@ -33,20 +34,21 @@ from dfmcodec.codecs.overfitted.encode.plan import Plan, plan_of
 from dfmcodec.codecs.overfitted.encode.quantize import Rounding, choose_rounding, delta_scales
 from dfmcodec.codecs.overfitted.encode.refine import refined
 from dfmcodec.codecs.overfitted.encode.smooth import smooth_latents
+from dfmcodec.codecs.overfitted.encode.visible_target import VisibleTarget
 from dfmcodec.codecs.overfitted.encode.windows import colours_of
 from dfmcodec.codecs.overfitted.grids import code_of_lmbda
 from dfmcodec.codecs.overfitted.weights import DELTA_NAMES, WeightDeltas
 from dfmcodec.codecs.registry import Model
-from dfmcodec.codecs.wavelet.encode.distortion import pixel_weights
 from dfmcodec.container.layout import container_bytes
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import peak_value
 from dfmcodec.search.driver import End, Search, Watch, drive
 from dfmcodec.search.job import Job, Outcome
-from dfmcodec.search.target import LmbdaTarget, PsnrTarget, Target, best_of
+from dfmcodec.search.target import LmbdaTarget, PsnrTarget, ScoreTarget, Target, best_of
 
-_CONTROL_STEPS = 10  # between two measurements
+_CONTROL_STEPS = 10  # between two measurements, each of which also refreshes a shifted target
 _TIMED_STEPS = range(1, 6)  # measured to predict the duration of the others; the first compiles
+_TARGET_FROM = 30  # steps before the target is shifted
 _FOR_STEPS = 0.7  # fraction of the remaining time for steps
 _ROUNDING_WINDOWS = 8  # windows for choosing the rounding of networks
 _USUAL_EXPONENT = 1  # exponent of the step sizes of networks before their rounding is chosen
@@ -66,6 +68,7 @@ class Fitted:
     state: FitState
     rounding: Rounding  # as far as it is known
     is_rounded: bool = False  # whether the fit uses rounded networks
+    target: VisibleTarget | None = None  # of the tune `visual`; None for the image itself
 
     @property
     def steps(self) -> int:
@@ -91,13 +94,30 @@ class Fitted:
         """Returns the fit with another Lagrange multiplier."""
         return replace(self, fit=self.fit.with_lmbda(lmbda))
 
+    @property
+    def used(self) -> FitState:
+        """Returns the state with the networks in use."""
+        networks = self.state.networks if self.applied is None else self.applied(self.state.networks)
+        return self.state._replace(networks=networks)
+
     def measured(self, windows: int | None = None) -> Measured | None:
         """Measures the state with the networks in use; None if the state has diverged."""
         if not self.state.is_finite:
             return None
-        networks = self.state.networks if self.applied is None else self.applied(self.state.networks)
-        found = self.fit.measured(self.state._replace(networks=networks), windows)
-        return found if found.is_finite else None
+        found = self.fit.measured(self.used, windows)
+        if not found.is_finite:
+            return None
+        seen = None if self.target is None else self.target.seen
+        return found if seen is None else replace(found, mse=seen.mse, score=seen.score)
+
+    def retargeted(self) -> Fitted:
+        """Returns the fit with the target that follows from its decoded image."""
+        if self.target is None or not self.state.is_finite:
+            return self
+        target = self.target.after(self.fit.decoded(self.used))
+        if target.seen is None or not isfinite(target.seen.mse):
+            return self
+        return replace(self, fit=self.fit.aimed_at(target.colours), target=target)
 
 
 class _Search:
@@ -113,14 +133,16 @@ class _Search:
         self.first = self._first(frozen)
         self._candidates = Candidates(job, self._target, plan.weights, self.first.fit.lmbda_code)
         frozen_until = plan.schedule.frozen_fraction if frozen else 0.0
-        self._control = FitControl(self._target, plan.first_lmbda, self.first.fit.pixel_count, frozen_until)
+        pixel_count, is_visual = self.first.fit.pixel_count, job.tune is Tune.VISUAL
+        self._control = FitControl(self._target, plan.first_lmbda, pixel_count, frozen_until, is_visual)
         self._timed_from_s = 0.0
 
     def _first(self, frozen: Sequence[Bools]) -> Fitted:
         """Returns the fit before its first step."""
-        plan, image, colours = self._plan, self._job.image, colours_of(self._job.image)
+        plan, image = self._plan, self._job.image
+        target = VisibleTarget.of(image) if self._job.tune is Tune.VISUAL else None
         fit = Fit(
-            colours,
+            colours_of(image),
             plan.first_lmbda,
             code_of_lmbda(plan.first_lmbda),
             plan.start,
@@ -129,10 +151,10 @@ class _Search:
             self._job.config.seed,
             frozen,
             peak=peak_value(image.bit_depth),
-            weights=pixel_weights(colours) if self._job.tune is Tune.VISUAL else None,
+            weights=None if target is None else target.pixel_weights,
         )
         usual = Rounding(plan.weights, (_USUAL_EXPONENT,) * len(DELTA_NAMES))
-        return Fitted(fit, fit.start(), usual)
+        return Fitted(fit, fit.start(), usual, target=target)
 
     def run(self) -> Outcome:
         """Runs all stages."""
@@ -169,6 +191,8 @@ class _Search:
             early = self._watch.reason_to_stop()
             if early is None and number % _CONTROL_STEPS and number < now.steps:
                 continue
+            if number >= _TARGET_FROM:
+                now = now.retargeted()
             found = now.measured()
             if found is None:
                 half = now.fit.schedule.network_rate / 2
@@ -179,12 +203,20 @@ class _Search:
             kept = now.state
             other_bytes = container_bytes(Model.OVERFITTED) + self._candidates.networks_bytes(now.deltas)
             self._show(now, found, other_bytes, number)
+            self._check_rival(found, other_bytes, number / now.steps)
             if early is not None:
                 reason = early
                 break
             fraction, fraction_between = number / now.steps, _CONTROL_STEPS / now.steps
             now = now.under(self._control.following(now.fit.lmbda, found, other_bytes, fraction, fraction_between))
         return replace(now, state=kept), number, reason
+
+    def _check_rival(self, found: Measured, other_bytes: float, fraction: float) -> None:
+        """Raises TargetUnreachableError if the fit will be worse than the file of another codec."""
+        rival, is_visual = self._job.rival, self._job.tune is Tune.VISUAL
+        if is_visual and rival is not None and self._control.is_behind(found, other_bytes, fraction, rival):
+            msg = f"the fit would be worse than the other codec's {self._job.reported_db(rival.psnr_db):.2f} dB"
+            raise TargetUnreachableError(msg)
 
     def _in_time(self, fit: Fit, number: int) -> Fit:
         """Shortens a fit to the time limit after the duration of steps is known. A complete short
@@ -228,13 +260,15 @@ class _Search:
 
     def _stepped_to_target(self, fitted: Fitted) -> tuple[Fitted, list[SymbolCandidate], int]:
         """Runs further training steps with other multipliers. Returns the fit after them; the
-        candidates of the states if latents were frozen, else none; and the number of steps.
+        candidates of the states if no descents follow, as after frozen latents with the tune
+        `psnr`, else none; and the number of steps.
         """
         if isinstance(self._target, LmbdaTarget):
             return fitted, [], 0
         search = _FurtherSteps(self._target, self._control, self._watch, fitted, self._as_it_is)
         drive(search, self._watch)
-        return search.fitted, search.tried if self._has_frozen else [], search.taken
+        are_enough = self._has_frozen and self._job.tune is Tune.PSNR
+        return search.fitted, search.tried if are_enough else [], search.taken
 
     def _as_it_is(self, fitted: Fitted) -> SymbolCandidate:
         """Returns the candidate with the rounded latents of a fit."""
@@ -243,7 +277,8 @@ class _Search:
     def _tried(self, symbols: Sequence[Float32], fitted: Fitted) -> SymbolCandidate:
         """Returns the candidate with given symbols and the networks of a fit."""
         made = self._candidates.of(symbols, fitted.deltas)
-        return SymbolCandidate(made.written_bytes, made.psnr_db, made.model, symbols, fitted.fit.lmbda)
+        figures = made.written_bytes, made.psnr_db
+        return SymbolCandidate(*figures, made.model, symbols, fitted.fit.lmbda, score=made.score)
 
     def _descended_to_target(self, fitted: Fitted) -> list[SymbolCandidate]:
         """Runs coordinate descents until the target is met closely or lies between two results."""
@@ -291,6 +326,9 @@ class _Search:
         self._watch.show(min(0.99, number / fitted.steps), number, psnr_db, what)
 
     def _unreachable(self, candidate: Candidate, steps: int, reason: str) -> str:
+        if isinstance(self._target, ScoreTarget):
+            reached = f"the fit reached {candidate.quality:.1f} in {steps} steps"
+            return f"the target of SSIMULACRA2 {self._target.goal:g} is out of reach: {reached}; use --model wavelet"
         if not isinstance(self._target, PsnrTarget):
             return self._job.too_small(candidate.written_bytes)
         floor_db = self._target.floor_db
@@ -353,21 +391,24 @@ class _FurtherSteps(_LmbdaSearch):
     def trial(self, parameter: float, check: Callable[[], None]) -> SymbolCandidate:
         if self.tried:
             self.fitted = self.fitted.under(parameter)
-            moved = replace(self.fitted, state=self._stepped())
+            moved = self._stepped()
             self.taken += self._each
             if moved.measured(_ROUNDING_WINDOWS) is None:
                 raise FloatingPointError
             self.fitted = moved
         return super().trial(parameter, check)
 
-    def _stepped(self) -> FitState:
-        """Returns the state after the steps of a round."""
-        fit, state, each = self.fitted.fit, self.fitted.state, self._each
-        first = fit.schedule.further_from
+    def _stepped(self) -> Fitted:
+        """Returns the fit after the steps of a round."""
+        fitted, each = self.fitted, self._each
+        first = fitted.fit.schedule.further_from
         for i in range(each):
-            at = round((first + (1 - first) * i / each) * self.fitted.steps)
-            state = fit.step(state, at, False, self.fitted.applied, self._watch.has_to_stop)
-        return state
+            if i % _CONTROL_STEPS == 0:
+                fitted = fitted.retargeted()
+            at = round((first + (1 - first) * i / each) * fitted.steps)
+            state = fitted.fit.step(fitted.state, at, False, fitted.applied, self._watch.has_to_stop)
+            fitted = replace(fitted, state=state)
+        return fitted
 
     def following(self, trial: SymbolCandidate, best: SymbolCandidate | None) -> float | End:
         lmbda = self._control.in_further_steps(self.tried)

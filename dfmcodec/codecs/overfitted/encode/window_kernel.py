@@ -30,6 +30,7 @@ from dfmcodec.codecs.overfitted.encode.window_loss import (
 )
 from dfmcodec.codecs.overfitted.encode.windows import WINDOW, grid_sides, window_samples
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
+from dfmcodec.image.region import CHANNELS
 from dfmcodec.kernels import compiled
 from dfmcodec.kernels.arguments import FitWindow
 from dfmcodec.threads import in_threads
@@ -50,7 +51,7 @@ class _Weights(NamedTuple):
 class LossByKernel(WindowLoss):
     """`WindowLoss` by the kernels."""
 
-    _workspaces: SimpleQueue[npt.NDArray[np.uint8]] = field(default_factory=SimpleQueue, init=False)
+    _workspaces: SimpleQueue[npt.NDArray[np.uint8]] = field(default_factory=SimpleQueue)
 
     def weights(self, networks: Networks) -> Any:
         return _Weights(networks, networks.flat)
@@ -86,6 +87,16 @@ class LossByKernel(WindowLoss):
             return errors, bits
 
         return in_threads(costs, windows)
+
+    def colours(self, weights: Any, image: ImageTerms, grids: Sequence[Float32]) -> list[Float32]:
+        def colours(window: int) -> Float32:
+            decoded = np.empty((CHANNELS, WINDOW, WINDOW), dtype=np.float32)
+            with self._workspace() as workspace:
+                fit_window = self._fit_window(weights, image, grids, window)
+                compiled.window_colours(window=fit_window, workspace=workspace, decoded=decoded)
+            return decoded
+
+        return in_threads(colours, range(len(self.pixels)))
 
     @contextmanager
     def _workspace(self) -> Iterator[npt.NDArray[np.uint8]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -55,6 +55,11 @@ class WindowLoss(ABC):
     windows: Windows
     pixels: Sequence[WindowPixels]  # of each window
 
+    def aimed_at(self, colours: Float32) -> Self:
+        """Returns the loss with other colours that pixels aim at, float32 [C, H, W]."""
+        windows = zip(self.pixels, self.windows.pixels(colours), strict=True)
+        return replace(self, pixels=[pixels._replace(colours=cut) for pixels, cut in windows])
+
     @abstractmethod
     def weights(self, networks: Networks) -> Any:
         """Returns networks in the form that the other methods accept, for use with many windows."""
@@ -68,6 +73,12 @@ class WindowLoss(ABC):
     @abstractmethod
     def total(self, gradients: Sequence[Any]) -> Networks:
         """Returns the sum of the gradients of several windows with respect to the weights."""
+
+    @abstractmethod
+    def colours(self, weights: Any, image: ImageTerms, grids: Sequence[Float32]) -> list[Float32]:
+        """Returns the colours of each window from integer symbols, rounded to code values, float32
+        [C, WINDOW, WINDOW] in [0, 1].
+        """
 
     @abstractmethod
     def costs(self, weights: Any, image: ImageTerms, grids: Sequence[Float32], windows: Sequence[int]) -> Costs:

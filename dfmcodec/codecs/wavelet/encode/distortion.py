@@ -11,7 +11,8 @@ with v the energy of luma's detail in the three bands of the level, in squared c
 over 3x3 cells. All weights of a tile are divided by the geometric mean of the last factor over the
 finest level. Measured by SSIMULACRA2 and Butteraugli on data/kodak, docs/results/visual.md.
 
-The overfitted codec has no coefficients; `pixel_weights` weighs its pixels by the local variance.
+The overfitted codec has no coefficients. `VisibleErrors` weighs the coefficients of its errors; its
+derivative moves the target of a fit (`codecs.overfitted.encode.visible_target`).
 
 Visible error is not a sum of squared errors of coefficients, though. Errors that vanish in a
 coarser image, or in the luma of another colour space, cost less. `TargetShift` moves the target of
@@ -24,11 +25,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dfmcodec._types import Float32, Float64, Tune
+from dfmcodec._types import Float32, Float64, Pixels, Tune
+from dfmcodec.codecs.wavelet.colour import ColourBasis, Luma, pixels_to_planes, principal_chroma_angle
 from dfmcodec.codecs.wavelet.encode.halves import Halves, from_halves, to_halves
+from dfmcodec.codecs.wavelet.geometry import default_levels
 from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass
-from dfmcodec.codecs.wavelet.transform import BAND_NORMS, NORM_UNIT, Pyramid
-from dfmcodec.image import PEAK_CODE_VALUE
+from dfmcodec.codecs.wavelet.transform import (
+    BAND_NORMS,
+    LOW_NORMS,
+    NORM_UNIT,
+    Bands,
+    Pyramid,
+    analyse,
+    analyse_transposed,
+)
+from dfmcodec.image import PEAK_CODE_VALUE, Image
+from dfmcodec.image.region import CHANNELS
 
 _Bands = tuple[tuple[Halves, Halves, Halves], ...]
 
@@ -80,6 +92,84 @@ class CoefficientWeights:
 
 def _oriented(weights: Halves, orientation: int) -> Float32:
     return from_halves(weights) * np.float32(_DIAGONAL_WEIGHT if orientation == _DIAGONAL else 1)
+
+
+def basis_of(pixels: Pixels, tune: Tune) -> ColourBasis:
+    """Returns the colour basis of an image, uint8 or uint16 [H, W, C]: with the tune `visual`, luma
+    is that of Rec. 601.
+    """
+    luma = Luma.REC_601 if tune is Tune.VISUAL and pixels.shape[2] == CHANNELS else Luma.MEAN
+    return ColourBasis(principal_chroma_angle(pixels, luma), luma)
+
+
+@dataclass(frozen=True)
+class VisibleErrors:
+    """The weighted squared errors of the coefficients of an image, as the tune `visual` weighs
+    them, for any decoded image.
+    """
+
+    basis: ColourBasis
+    weights: CoefficientWeights
+
+    @classmethod
+    def of(cls, original: Pixels) -> VisibleErrors:
+        """Returns the weights for an original, uint8 or uint16 [H, W, C]."""
+        basis = basis_of(original, Tune.VISUAL)
+        planes = pixels_to_planes(original, basis)
+        weights = CoefficientWeights.of(analyse(planes, default_levels(*planes.shape[1:])), Tune.VISUAL)
+        assert weights is not None
+        return cls(basis, weights)
+
+    def total(self, errors: Float32) -> float:
+        """Returns the weighted sum of the squared errors of colours, float32 [3, H, W]."""
+        pyramid = self._pyramid(errors)
+        bands = zip(_all_bands(pyramid), _all_bands(self._weighted(pyramid)), strict=True)
+        return sum(float(np.vdot(of_band, weighted)) for of_band, weighted in bands)
+
+    def of_image(self, original: Image, decoded: Image) -> float:
+        """Returns the weighted sum of the squared errors of a decoded image."""
+        errors = decoded.pixels.astype(np.float32) - original.pixels
+        if original.visible is not None:
+            errors *= original.visible[:, :, None]
+        return self.total(
+            np.ascontiguousarray(np.broadcast_to(errors, (*errors.shape[:2], CHANNELS)).transpose(2, 0, 1))
+        )
+
+    def slopes(self, errors: Float32) -> Float32:
+        """Returns half of the derivative of `total` with respect to colours, float32 [3, H, W]."""
+        planes = analyse_transposed(self._weighted(self._pyramid(errors)))
+        return np.asarray(np.tensordot(self.basis.duals.T, planes, 1))
+
+    def _pyramid(self, errors: Float32) -> Pyramid:
+        planes = np.asarray(np.tensordot(self.basis.duals, errors, 1))
+        return analyse(planes, len(self.weights.levels))
+
+    def _weighted(self, pyramid: Pyramid) -> Pyramid:
+        """Multiplies coefficients by their squared norms and weights. The low-pass band has the
+        mean weight of the coarsest level.
+        """
+        levels: list[Bands] = []
+        for level, bands in enumerate(pyramid.bands):
+            weights = (self.weights.of_band(level, number, band.shape[1:]) for number, band in enumerate(bands))
+            first, second, third = (
+                band * (_of_planes(norm) * weight)
+                for band, norm, weight in zip(bands, BAND_NORMS[level], weights, strict=True)
+            )
+            levels.append((first, second, third))
+        coarsest = len(levels) - 1
+        of_low = from_halves(self.weights.levels[coarsest]).mean()
+        return Pyramid(pyramid.low * (_of_planes(LOW_NORMS[coarsest]) * of_low), tuple(levels))
+
+
+def _of_planes(norm: int) -> Float32:
+    """Returns the squared norm of a band, times the weight of each plane, float32 [3, 1, 1]."""
+    factors = np.array(_CHANNEL_WEIGHTS, dtype=np.float32) * np.float32((norm / NORM_UNIT) ** 2)
+    return factors[:, None, None]
+
+
+def _all_bands(pyramid: Pyramid) -> list[Float32]:
+    """Returns the low-pass band and all others, from the finest level."""
+    return [pyramid.low, *(band for bands in pyramid.bands for band in bands)]
 
 
 @dataclass(frozen=True)

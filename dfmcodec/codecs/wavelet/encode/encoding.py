@@ -13,9 +13,10 @@ import numpy as np
 from dfmcodec import container
 from dfmcodec._types import Float32, Int32, Pixels, Tune
 from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
-from dfmcodec.codecs.wavelet.colour import ColourBasis, Luma, pixels_to_planes, planes_to_pixels, principal_chroma_angle
+from dfmcodec.codecs.wavelet.colour import ColourBasis, pixels_to_planes, planes_to_pixels
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents, WaveletArchitecture
 from dfmcodec.codecs.wavelet.context import ContextModel
+from dfmcodec.codecs.wavelet.encode.distortion import basis_of
 from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS, QUICK, Effort
 from dfmcodec.codecs.wavelet.filter import ImageFilter, filter_residual
 from dfmcodec.codecs.wavelet.geometry import Tile, Tiling
@@ -25,7 +26,7 @@ from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE, Pyramid, ana
 from dfmcodec.codecs.wavelet.weights import WaveletWeights, shipped
 from dfmcodec.container.checks import CHECK_BYTES
 from dfmcodec.image import Image, values_per_code_value
-from dfmcodec.image.region import CHANNELS, Region
+from dfmcodec.image.region import Region
 from dfmcodec.metrics import mse
 from dfmcodec.threads import in_threads
 
@@ -88,9 +89,8 @@ class Encoding:
         tiling = Tiling.default(image.height, image.width, image.channels)
         if image.pixel_count > _MANY_PIXELS and effort == EFFORT_LEVELS[1]:
             effort = QUICK
-        luma = Luma.REC_601 if tune is Tune.VISUAL and image.channels == CHANNELS else Luma.MEAN
-        basis = ColourBasis(principal_chroma_angle(image.pixels, luma), luma)
         check_bytes = CHECK_BYTES if has_checks else 0
+        basis = basis_of(image.pixels, tune)
         return cls(image, effort, basis, tiling, check_bytes, tune, weights or shipped(), has_floor)
 
     @property

@@ -24,7 +24,9 @@ from dfmcodec.codecs.wavelet.transform import (
     MAX_UNITS,
     NORM_UNIT,
     UNITS_PER_CODE_VALUE,
+    Pyramid,
     analyse,
+    analyse_transposed,
     synthesise_level,
 )
 from dfmcodec.image.region import Region
@@ -55,6 +57,21 @@ def test_synthesis_inverts_analysis_at_any_size(shape):
     assert count == planes.size  # critically sampled
     assert np.abs(synthesise(pyramid) - planes).max() < 0.3
     assert np.sqrt(np.mean((synthesise(pyramid) - planes) ** 2)) < 0.06
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 6), (7, 1), (2, 3), (5, 8), (33, 18)])
+def test_the_transposed_analysis_is_its_transpose(shape):
+    """The products of one with any pyramid and of the other with any planes are equal."""
+    rng = np.random.default_rng(0)
+    planes = rng.normal(size=(3, *shape)).astype(np.float32)
+    found = analyse(planes, 3)
+    bands = [tuple(rng.normal(size=band.shape).astype(np.float32) for band in level) for level in found.bands]
+    other = Pyramid(rng.normal(size=found.low.shape).astype(np.float32), tuple(bands))
+    product = np.vdot(found.low, other.low)
+    product += sum(np.vdot(a, b) for pair in zip(found.bands, bands, strict=True) for a, b in zip(*pair, strict=True))
+    back = analyse_transposed(other)
+    assert back.shape == planes.shape
+    assert np.vdot(planes, back) == pytest.approx(product, rel=1e-4, abs=1e-4)
 
 
 def test_norms_are_those_of_the_synthesis():

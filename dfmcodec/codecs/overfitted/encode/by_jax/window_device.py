@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from dfmcodec._types import Float32
-from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import costs_of_window, gradient_of_window
+from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import colours_of_window, costs_of_window, gradient_of_window
 from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.encode.window_loss import (
     Costs,
@@ -52,6 +52,12 @@ class LossOnDevice(WindowLoss):
     def total(self, gradients: Sequence[Any]) -> Networks:
         total: Networks = jax.tree.map(lambda *parts: np.sum(parts, axis=0), *gradients)
         return total
+
+    def colours(self, weights: Any, image: ImageTerms, grids: Sequence[Float32]) -> list[Float32]:
+        with calls():
+            return _line(colours_of_window, _shapes(weights)).results(
+                [(weights, image, self.windows.cut(window, grids)) for window in range(len(self.pixels))]
+            )
 
     def costs(self, weights: Any, image: ImageTerms, grids: Sequence[Float32], windows: Sequence[int]) -> Costs:
         with calls():

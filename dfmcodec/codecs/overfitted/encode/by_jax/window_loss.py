@@ -67,12 +67,22 @@ def gradient_of_window(
     return by_networks, jnp.concatenate([grid.ravel() for grid in grad_latents])
 
 
+def _in_code_values(colours: jax.Array, image: ImageTerms) -> jax.Array:
+    """Rounds colours to code values."""
+    return jnp.round(jnp.clip(colours, 0, 1) * image.peak) * (1 / image.peak)
+
+
+def colours_of_window(networks: Networks, image: ImageTerms, grids: Grids) -> jax.Array:
+    """Returns the colours of a window from integer symbols; see `WindowLoss`."""
+    return _in_code_values(window_colours(networks.synthesis, [grid * image.step for grid in grids]), image)
+
+
 def costs_of_window(
     networks: Networks, image: ImageTerms, grids: Grids, window: WindowPixels
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the costs of integer symbols of a window; see `WindowLoss`."""
     colours, bits = _colours_and_bits(networks, image, grids, window)
-    values = jnp.round(jnp.clip(colours, 0, 1) * image.peak) * (1 / image.peak)
+    values = _in_code_values(colours, image)
     return ((values - window.colours) ** 2 * window.pixel_weights[None]).sum(axis=0), bits
 
 
@@ -105,6 +115,13 @@ class LossByJax(WindowLoss):
         with calls():
             total: Networks = jax.tree.map(np.asarray, _program(_total)(gradients))
         return total
+
+    def colours(self, weights: Any, image: ImageTerms, grids: Sequence[Float32]) -> list[Float32]:
+        def colours(window: int) -> Float32:
+            return np.asarray(_program(colours_of_window)(weights, image, self.windows.cut(window, grids)))
+
+        with calls():
+            return in_threads(colours, range(len(self.pixels)))
 
     def costs(self, weights: Any, image: ImageTerms, grids: Sequence[Float32], windows: Sequence[int]) -> Costs:
         def costs(window: int) -> tuple[Float32, Float32]:

@@ -37,23 +37,25 @@ from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.encode.plan import Plan, plan_of, weights_and_schedule
 from dfmcodec.codecs.overfitted.encode.quantize import Rounding, pretrained_networks
 from dfmcodec.codecs.overfitted.encode.search import fit_grids
+from dfmcodec.codecs.overfitted.encode.visible_target import VisibleTarget
 from dfmcodec.codecs.overfitted.encode.windows import colours_of
 from dfmcodec.codecs.overfitted.grids import LMBDA_CODES, code_of_lmbda, lmbda_of_code
 from dfmcodec.codecs.overfitted.sections.grids import write_grids
 from dfmcodec.codecs.overfitted.weights import DELTA_NAMES, OverfittedWeights
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents
-from dfmcodec.codecs.wavelet.encode.efforts import Effort
+from dfmcodec.codecs.wavelet.encode.efforts import QUICK, Effort
 from dfmcodec.codecs.wavelet.encode.search import fit_latents
 from dfmcodec.container.checks import CHECK_BYTES
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.image import PEAK_CODE_VALUE, Image
 from dfmcodec.metrics import mse, psnr
+from dfmcodec.metrics.ssimulacra2 import ssimulacra2
 from dfmcodec.options import EFFORTS
 from dfmcodec.search import driver
 from dfmcodec.search.config import EncoderConfig, lmbda_of_quality
 from dfmcodec.search.driver import Watch
 from dfmcodec.search.job import MAX_RESTARTS, Job, Outcome, Progress
-from dfmcodec.search.target import asked_target
+from dfmcodec.search.target import AIM_REACH, Figures, SizeTarget, asked_target
 from training.overfitted import weight_arrays
 from training.start import start_networks
 
@@ -168,8 +170,9 @@ def found(
     has_checks: bool = False,
     fit: type[Fit] = LaplaceFit,
 ) -> SearchResult:
-    """Fits an image, and writes and decodes it."""
+    """Fits an image, and writes and decodes it; for PSNR, unless the settings name a tune."""
     image = laplace_image() if image is None else image
+    config = replace(config, tune=config.tune or "psnr")
     progress: list[Progress] = []
     watch = {"on_progress": progress.append, "should_stop": should_stop, "has_checks": has_checks}
     job = Job.of(image, config, asked_target(config, image), ancillary_bytes, **watch)
@@ -188,8 +191,9 @@ def found_of_photograph(config: EncoderConfig, steps: int = STEPS) -> SearchResu
 
 
 def search_of(config: EncoderConfig, steps: int = STEPS, image: Image | None = None) -> search._Search:
-    """The search for a target before its first step."""
+    """The search for a target before its first step; for PSNR, unless the settings name a tune."""
     image = laplace_image() if image is None else image
+    config = replace(config, tune=config.tune or "psnr")
     job = Job.of(image, config, asked_target(config, image))
     plan = Plan(weights(), pretrained_networks(weights()), FitSchedule.of(steps), LMBDA)
     return search._Search(job, plan, Watch(job))
@@ -628,9 +632,11 @@ def plan_for(config: EncoderConfig) -> Plan:
     return plan_of(Job.of(image, config, asked_target(config, image)))
 
 
-def test_a_plan_has_the_steps_of_its_effort_or_those_that_are_given() -> None:
+@pytest.mark.parametrize("tune", ["psnr", "visual"])
+def test_a_plan_has_the_steps_of_its_effort_or_those_that_are_given(tune: str) -> None:
     counts = [
-        plan_for(EncoderConfig(model="overfitted", lmbda=LMBDA, effort=effort)).schedule.steps for effort in EFFORTS
+        plan_for(EncoderConfig(model="overfitted", lmbda=LMBDA, effort=effort, tune=tune)).schedule.steps
+        for effort in EFFORTS
     ]
     assert counts == sorted(set(counts))
     assert plan_for(EncoderConfig(model="overfitted", lmbda=LMBDA, training_steps=7)).schedule.steps == 7
@@ -801,3 +807,122 @@ def test_files_give_back_kind_depth_and_opacity(kind: str, monkeypatch: pytest.M
     assert (header.bit_depth, header.channels) == (image.bit_depth, image.channels)
     assert sum(result.report.section_bytes.values()) == len(result.data)
     assert header.architecture.channels == (1 if kind.startswith("gray") else 3)
+
+
+# The tune `visual`
+
+LARGER = np.ascontiguousarray(skimage.data.chelsea()[60:180, 130:260])
+
+
+def visual(**target: Any) -> EncoderConfig:
+    return EncoderConfig(**target, model="overfitted", tune="visual")
+
+
+@with_kernels
+def test_descents_have_the_target_of_the_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is shifted every few steps, each time by the image of the networks in use."""
+    aims, descended = [], []
+
+    def recorded(self: VisibleTarget, decoded: Float32) -> VisibleTarget:
+        aims.append(after(self, decoded))
+        return aims[-1]
+
+    def costs(self: Fit, networks: Networks, grids: Sequence[Float32]) -> Float32:
+        descended.append(self._windows.joined([window.colours[0] for window in self._loss.pixels]))
+        return np.zeros((self.height, self.width), dtype=np.float32)
+
+    after = VisibleTarget.after
+    monkeypatch.setattr(VisibleTarget, "after", recorded)
+    monkeypatch.setattr(Fit, "costs", costs)
+    found(visual(lmbda=LMBDA), Image(LARGER), fit=Fit)
+    assert len(aims) == len(range(search._TARGET_FROM, STEPS + 1, search._CONTROL_STEPS))
+    assert aims[-1].shift is not None
+    for target in descended:
+        assert np.array_equal(target, aims[-1].colours[0])
+
+
+@with_kernels
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"ssimulacra2": 20},
+        *(pytest.param(target, marks=pytest.mark.slow) for target in ({"quality": 20}, {"size": 2000})),
+    ],
+)
+def test_fits_for_the_eye_meet_their_targets(target: dict[str, float]) -> None:
+    result = found(visual(**target), Image(LARGER), fit=Fit)
+    score = ssimulacra2(LARGER, result.pixels)
+    assert score is not None
+    if "size" in target:
+        assert 0.97 * target["size"] <= len(result.data) <= target["size"]
+    elif "ssimulacra2" in target:
+        assert 20 <= score
+    else:
+        assert score == pytest.approx(20, abs=AIM_REACH)
+
+
+@with_kernels
+def test_progress_has_the_psnr_of_the_image_and_not_of_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "descend", lambda *_: None)
+    result = found(visual(lmbda=LMBDA), Image(LARGER), fit=Fit)
+    assert result.progress[-1].psnr_db == pytest.approx(result.psnr_db, abs=0.2)
+
+
+@with_kernels
+def test_a_score_out_of_reach_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stage in (search._FurtherSteps, search._Descents):
+        monkeypatch.setattr(stage, "most_trials", 1)
+    with pytest.raises(TargetUnreachableError, match="SSIMULACRA2 99 is out of reach: the fit reached"):
+        found(visual(ssimulacra2=99), Image(LARGER), 10, fit=Fit)
+
+
+@with_kernels
+@pytest.mark.parametrize("rival_db", [None, 5.0, 60.0])
+def test_a_fit_that_is_far_behind_a_rival_gives_up_soon(
+    rival_db: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+    image, config = Image(LARGER), visual(size=9000)
+    rival = None if rival_db is None else Figures(9000, rival_db)
+    job = Job.of(image, config, asked_target(config, image), on_progress=shown.append, rival=rival)
+    for stage in (search._FurtherSteps, search._Descents):
+        monkeypatch.setattr(stage, "most_trials", 1)
+    with installed(weights()):
+        plan = Plan(weights(), pretrained_networks(weights()), FitSchedule.of(40), LMBDA)
+        if rival_db == 60:
+            with pytest.raises(TargetUnreachableError, match=r"worse than the other codec's 60\.00 dB"):
+                fit_grids(job, plan)
+        else:
+            fit_grids(job, plan)
+    assert [progress.steps for progress in shown] == ([10] if rival_db == 60 else [10, 20, 30, 40])
+
+
+def test_descents_alone_make_up_for_more_with_the_tune_visual() -> None:
+    """Of a file that is 5 % too large or too small, after frozen latents too."""
+    candidate = SymbolCandidate(1050, 30.0, model_of(laplace_latents()), (), LMBDA)
+    control = FitControl(SizeTarget.of(1000), LMBDA, 10_000, 0.0)
+    assert control.in_further_steps([candidate]) is not None
+    for frozen_until in (0.0, 0.4):
+        visible = replace(control, is_visual=True, frozen_until=frozen_until)
+        for size, is_near in ((1050, True), (960, True), (850, False), (1150, False)):
+            assert (visible.in_further_steps([replace(candidate, written_bytes=size)]) is None) == is_near
+
+
+def test_what_a_fit_comes_to_is_predicted_at_the_size_of_its_rival() -> None:
+    """At half of the steps, PSNR rises by 1.6 dB, and by 11 dB for tenfold bytes."""
+    control = FitControl(SizeTarget.of(1000), LMBDA, 10_000, 0.0)
+    measured = Measured(8 * 9900.0, 1e-3)  # 30 dB and 10,000 bytes: 20.6 dB in the end
+    assert control.is_behind(measured, 100, 0.5, Figures(1000, 20.9))
+    assert not control.is_behind(measured, 100, 0.5, Figures(1000, 20.8))
+    assert not control.is_behind(measured, 100, 0.1, Figures(1000, 40.0))
+    assert not replace(control, frozen_until=0.4).is_behind(measured, 100, 0.5, Figures(1000, 40.0))
+
+
+def test_the_first_multiplier_of_a_score_is_that_of_a_size() -> None:
+    """Its symbols take 85 % of the bytes of the wavelet codec for that score."""
+    image, config = Image(LARGER), visual(quality=60)
+    job = Job.of(image, config, asked_target(config, image))
+    seen = round(fit_latents(job, QUICK).estimated_bytes)
+    of_symbols = SizeTarget.of(seen).without(round(0.15 * seen))
+    expected = planning._first_lmbda(planning._wavelet_lmbda(replace(job, target=of_symbols)))
+    assert plan_of(job).first_lmbda in (expected, planning._OF_SMOOTH * expected)

@@ -62,7 +62,7 @@ def test_a_device_takes_windows_together() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(compiled is None, reason="no kernels were built, or not for this processor")
 def test_windows_of_a_program_are_those_of_kernels() -> None:
-    """Three of them: the second program is not full."""
+    """Three of them: the second program is not full. Pixels aim at a shifted target."""
     windows, pixels = some_windows(100, 300)
     rng = np.random.default_rng(0)
     start = start_networks(0)
@@ -70,13 +70,17 @@ def test_windows_of_a_program_are_those_of_kernels() -> None:
     latents = tuple(rng.normal(0, 2, size).astype(np.float32) for size in grid_sizes(100, 300))
     image = ImageTerms(np.array([100, 300], np.int32), np.float32(4e-3), np.float32(1.7), np.float32(255))
     softness = dict.fromkeys(range(3), Softness(np.float32(0.3), np.float32(0), np.uint32(7)))
-    totals, gradients, costs = [], [], []
-    for loss in (LossOnDevice(windows, pixels), LossByKernel(windows, pixels)):
+    totals, gradients, costs, colours = [], [], [], []
+    target = rng.random((3, 100, 300)).astype(np.float32)
+    for original in (LossOnDevice(windows, pixels), LossByKernel(windows, pixels)):
+        loss = original.aimed_at(target)
         weights = loss.weights(networks)
+        colours.append(loss.colours(weights, image, [np.rint(grid) for grid in latents]))
         found = loss.gradients(weights, image, latents, softness)
         totals.append(loss.total([grad_weights for grad_weights, _ in found]))
         gradients.append([grad_latents for _, grad_latents in found])
         costs.append(loss.costs(weights, image, [np.rint(grid) for grid in latents], range(3)))
+    assert np.mean(np.abs(np.subtract(*colours)) > 1e-5) < 1e-3
     assert_close(totals[0], totals[1])
     assert_close(gradients[0], gradients[1])
     for (errors, bits), (expected_errors, expected_bits) in zip(*costs, strict=True):

@@ -5,6 +5,7 @@ without accesses outside arrays.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -24,6 +25,8 @@ from dfmcodec.codecs.overfitted.encode.window_kernel import LossByKernel
 from dfmcodec.codecs.overfitted.encode.window_loss import ImageTerms, Softness, WindowPixels
 from dfmcodec.codecs.overfitted.encode.windows import WINDOW, Windows
 from dfmcodec.codecs.overfitted.grids import grid_sizes
+from dfmcodec.codecs.overfitted.synthesis import synthesise_grids
+from dfmcodec.image.region import Region
 from dfmcodec.kernels import compiled
 from training.start import start_networks
 
@@ -117,6 +120,52 @@ def test_errors_are_those_of_colours_as_values_of_samples(peak):
             found.append(costs(loss, loss.weights(networks), image, complete, 0)[0])
     for errors in found:
         assert np.abs(errors - expected).mean() < 1e-5  # few are a value more or less
+
+
+def test_colours_are_those_of_the_decoder():
+    """With every instruction set, at the edges of the image too, in code values of the image."""
+    image, windows, pixels, latents = some_image(130, 140)
+    networks = some_networks()
+    grids = [np.rint(grid) for grid in latents]
+    symbols, region = [grid.astype(np.int32) for grid in grids], Region(0, 0, 130, 140)
+    expected = np.clip(synthesise_grids(networks.synthesis, symbols, float(image.step), region), 0, 1) * 255
+    loss = LossByKernel(windows, pixels)
+    for instruction_set in INSTRUCTION_SETS:
+        with by(instruction_set):
+            parts = loss.colours(loss.weights(networks), image, grids)
+        found = np.stack([windows.joined(planes) for planes in zip(*parts, strict=True)]) * 255
+        assert np.abs(found - np.rint(found)).max() < 1e-4
+        assert np.abs(found - expected).max() < 0.51
+
+
+@pytest.mark.slow
+def test_colours_and_gradients_by_a_shifted_target_are_those_of_jax():
+    image, windows, pixels, latents = some_image(*SIZES[0])
+    networks = some_networks()
+    target = np.random.default_rng(5).random((3, *SIZES[0])).astype(np.float32)
+    loss, by_jax = (of(windows, pixels).aimed_at(target) for of in (LossByKernel, LossByJax))
+    grids = [np.rint(grid) for grid in latents]
+    found = loss.colours(loss.weights(networks), image, grids)
+    expected = by_jax.colours(networks, image, grids)
+    assert np.mean(np.abs(np.subtract(found, expected)) > 1e-5) < 1e-3  # a code value more or less
+    grad_weights, grad_latents = gradient(loss, loss.weights(networks), image, latents, SOFT, 3)
+    expected_grad_weights, expected_grad_latents = gradient(by_jax, networks, image, latents, SOFT, 3)
+    assert_close(loss.total([grad_weights]), expected_grad_weights)
+    assert_close(grad_latents, expected_grad_latents)
+
+
+def test_a_loss_aimed_at_other_colours_is_that_of_an_image_of_them():
+    image, windows, pixels, latents = some_image(130, 140)
+    networks, grids = some_networks(), [np.rint(grid) for grid in latents]
+    colours = np.random.default_rng(5).random((3, 130, 140)).astype(np.float32)
+    parts = windows.pixels(colours), windows.pixel_weights(), windows.corners
+    expected = LossByKernel(windows, [WindowPixels(*part) for part in zip(*parts, strict=True)])
+    found = LossByKernel(windows, pixels).aimed_at(colours)
+    weights = found.weights(networks)
+    for of_loss in (costs, partial(gradient, softness=SOFT)):
+        one, other = (of_loss(loss, weights, image, grids, window=1) for loss in (found, expected))
+        assert np.array_equal(one[1], other[1])
+    assert np.array_equal(costs(found, weights, image, grids, 1)[0], costs(expected, weights, image, grids, 1)[0])
 
 
 @pytest.mark.slow
@@ -213,7 +262,10 @@ def test_the_content_of_the_workspace_means_nothing(instruction_set):
             )
             workspace.fill(left)
             compiled.window_costs(**both, errors=costs[0], bits=costs[1])
-            results.append((*found, *costs))
+            workspace.fill(left)
+            decoded = np.zeros((3, WINDOW, WINDOW), np.float32)
+            compiled.window_colours(**both, decoded=decoded)
+            results.append((*found, *costs, decoded))
     for one, other in zip(*results, strict=True):
         assert np.isfinite(one).all()
         assert np.array_equal(one, other)
@@ -228,6 +280,8 @@ def test_windows_refuse_what_does_not_fit():
     errors, bits = np.empty((WINDOW, WINDOW), np.float32), np.empty(40000, np.float32)
     costing = {"window": window, "workspace": workspace, "errors": errors, "bits": bits}
     compiled.window_costs(**costing)
+    decoding = {"window": window, "workspace": workspace, "decoded": np.empty((3, WINDOW, WINDOW), np.float32)}
+    compiled.window_colours(**decoding)
     grad_weights, grad_latents = np.empty_like(weights.flat), np.empty(60000, np.float32)
     softness = {"temperature": 0.3, "noise": 0.2, "seed": 1}
     descending = {"window": window, "workspace": workspace, **softness}
@@ -239,6 +293,8 @@ def test_windows_refuse_what_does_not_fit():
             compiled.window_costs(**{**costing, **changes})
         with pytest.raises(error):
             compiled.window_gradient(**{**descending, **changes})
+        with pytest.raises(error):
+            compiled.window_colours(**{**decoding, **changes})
 
     few = np.empty(1, np.float32)
     wrong: list[dict[str, Any]] = [{name: few} for name in ("weights", "companding", "colours", "pixel_weights")]
@@ -257,6 +313,8 @@ def test_windows_refuse_what_does_not_fit():
     for name, array in (("errors", errors[:5]), ("bits", bits[:100])):
         with pytest.raises(ValueError, match="too few"):
             compiled.window_costs(**{**costing, name: array})
+    with pytest.raises(ValueError, match="too few"):
+        compiled.window_colours(**{**decoding, "decoded": np.empty((3, WINDOW, WINDOW - 1), np.float32)})
     for name, array in (("grad_weights", grad_weights[:-1]), ("grad_latents", grad_latents[:100])):
         with pytest.raises(ValueError, match="too few"):
             compiled.window_gradient(**{**descending, name: array})

@@ -11,7 +11,7 @@ from dfmcodec import container
 from dfmcodec._types import Tune
 from dfmcodec.codecs.encode import encode_image
 from dfmcodec.codecs.wavelet.colour import ColourBasis, Luma, pixels_to_planes
-from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights, TargetShift, pixel_weights
+from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights, TargetShift, VisibleErrors, pixel_weights
 from dfmcodec.codecs.wavelet.encode.efforts import Effort
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
 from dfmcodec.codecs.wavelet.encode.halves import from_halves
@@ -178,11 +178,10 @@ def test_other_targets_hold(chelsea, target):
     assert result.report.lossless == ("lossless" in target)
 
 
-@pytest.mark.parametrize("model", ["overfitted", "coordinate"])
-def test_other_models_have_no_visual_tune(model):
-    with pytest.raises(ConfigError, match=f"wavelet codec, not for {model}"):
-        EncoderConfig(tune="visual", model=model)
-    assert EncoderConfig(tune="psnr", model=model).distortion_tune is Tune.PSNR
+def test_the_coordinate_codec_has_no_visual_tune():
+    with pytest.raises(ConfigError, match="the wavelet and overfitted codec, not for coordinate"):
+        EncoderConfig(tune="visual", model="coordinate")
+    assert EncoderConfig(tune="psnr", model="coordinate").distortion_tune is Tune.PSNR
 
 
 def test_an_unknown_tune_is_refused():
@@ -198,6 +197,31 @@ def test_the_command_says_what_is_seen(tmp_path, chelsea):
     assert "SSIMULACRA2" in output
     assert "SSIMULACRA2" in dfm("compare", tmp_path / "a.png", tmp_path / "a.dfm").output
     assert "tune" in dfm("encode", tmp_path / "a.png", "--tune", "iq", code=2).output
+
+
+def errors_of(pixels, deviation=3.0):
+    noise = np.random.default_rng(0).normal(0, deviation, (3, *pixels.shape[:2]))
+    return noise.astype(np.float32)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (37, 50), (64, 96)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_slopes_are_half_of_the_derivative_of_visible_errors(size, channels):
+    pixels = np.random.default_rng(1).integers(0, 256, (*size, channels), dtype=np.uint8)
+    visible = VisibleErrors.of(pixels)
+    errors, change = errors_of(pixels), 0.1 * errors_of(pixels)[::-1]
+    difference = visible.total(errors + change) - visible.total(errors - change)
+    assert difference == pytest.approx(4 * np.vdot(visible.slopes(errors), change), rel=1e-3)
+
+
+def test_errors_are_less_visible_in_detail():
+    pixels = np.full((64, 128, 3), 128, np.uint8)
+    pixels[:, 64:] += 60 * (np.indices((64, 64)).sum(axis=0) % 2).astype(np.uint8)[:, :, None]
+    visible, errors = VisibleErrors.of(pixels), errors_of(pixels)
+    left, right = (errors * (np.arange(128) // 64 == side) for side in (0, 1))
+    assert visible.total(right) < 0.5 * visible.total(left)
+    decoded = Image(np.clip(pixels + np.rint(left).astype(int).transpose(1, 2, 0), 0, 255).astype(np.uint8))
+    assert visible.of_image(Image(pixels), decoded) == pytest.approx(visible.total(left), rel=0.05)
 
 
 def test_pixels_count_less_where_luma_varies():
