@@ -49,11 +49,11 @@ QUICK = Effort(1, 3, is_iterated=False, learns_after=(), filter_row_stride=4, ad
 EFFORT_LEVELS = {
     1: Effort(2, 3, learns_after=(), adapted_after=(), shift_fraction=0.15, aim=0.985, enough=0.97),
     2: Effort(2, 4, shift_fraction=0.15, aim=0.985, enough=0.97),
-    3: Effort(3, 5, aim=0.992, enough=0.984),
-    4: Effort(4, 5),
+    3: Effort(4, 5, learns_after=(1,), aim=0.992, enough=0.984),
+    4: Effort(5, 5, learns_after=(1,), shifts=4),
     5: Effort(6, 5, adapted_after=(1, 3), shifts=5),
-    6: Effort(8, 5, adapted_after=(1, 3, 5), shifts=7),
-    7: Effort(12, 5, adapted_after=(1, 3, 7), shifts=10),
-    8: Effort(18, 5, adapted_after=(1, 3, 7, 11), shifts=15),
-    9: Effort(28, 5, adapted_after=(1, 3, 7, 11, 19), shifts=24),
+    6: Effort(12, 5, adapted_after=(1, 3, 7), shifts=10, shift_fraction=0.08),
+    7: Effort(12, 5, adapted_after=(1, 3, 7), shifts=10, shift_fraction=0.08),
+    8: Effort(18, 5, adapted_after=(1, 3, 7, 11), shifts=15, shift_fraction=0.08),
+    9: Effort(28, 5, adapted_after=(1, 3, 7, 11, 19), shifts=24, shift_fraction=0.08),
 }
