@@ -375,9 +375,7 @@ def test_filter_and_dependency_costs_are_learned_when_the_effort_says_so(small, 
     monkeypatch.setattr(
         iteration, "fit_filter", lambda *_: ImageFilter(1, 64, np.zeros((3, len(taps(1)), 3), np.int32))
     )
-    encoding = Encoding.of(Image(small), EFFORT_LEVELS[3])
-    assert encoding.effort.learns_after == (1, 3)
-    assert encoding.effort.iterations == 4
+    encoding = Encoding.of(Image(small), replace(EFFORT_LEVELS[4], iterations=4, learns_after=(1, 3)))
     filters, dependency_costs = [], []
     state = first_state(encoding)
     for _ in range(4):
