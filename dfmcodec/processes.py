@@ -18,7 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dfmcodec.errors import ConfigError
-from dfmcodec.threads import limit_threads, prepare_process, thread_count
+from dfmcodec.threads import limit_threads, thread_count
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+_SWITCH_INTERVAL_S = 0.0005
 
 # In this process. Signal handlers, which may interrupt each other, set it: an Event would wait for
 # the lock that it holds.
@@ -203,6 +205,17 @@ def _without_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def prepare_process() -> None:
+    """Prepares a process that belongs to the command: its threads share memory, and pass on the
+    interpreter ten times as often as by default. Tiles are coded in threads that return from one
+    short kernel call after another, and each return waits for the interpreter.
+    """
+    from dfmcodec.kernels import share_memory
+
+    share_memory()
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
 
 
 def _begin(threads: int) -> None:

@@ -9,7 +9,6 @@ wait.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,6 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_SWITCH_INTERVAL_S = 0.0005
 SIDE_BY_SIDE = 4  # maximum number of tiles at a time; each takes about 100 MB
 _limit: int | None = None
 _executor: ThreadPoolExecutor | None = None
@@ -102,17 +100,6 @@ def in_threads_apart(function: Callable[[range], None], rows: range, least: int)
     blocks = parts_of(rows, 2 * thread_count() if len(rows) >= 2 * least * thread_count() else 1)
     in_threads(function, blocks[0::2])
     in_threads(function, blocks[1::2])
-
-
-def prepare_process() -> None:
-    """Prepares a process that belongs to the command: its threads share memory, and pass on the
-    interpreter ten times as often as by default. Tiles are coded in threads that return from one
-    short kernel call after another, and each return waits for the interpreter.
-    """
-    from dfmcodec.kernels import share_memory
-
-    share_memory()
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
 
 
 def _threads() -> ThreadPoolExecutor:

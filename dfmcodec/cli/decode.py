@@ -177,7 +177,7 @@ def command(**arguments: Any) -> None:
     else:
         read_generator(options.generator)  # report an invalid model once, not for each file
     if options.is_single():
-        from dfmcodec.threads import prepare_process
+        from dfmcodec.processes import prepare_process
 
         prepare_process()
         _run_one(options)

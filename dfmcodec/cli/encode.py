@@ -195,7 +195,7 @@ def command(**arguments: Any) -> None:
         leaves_larger=options.skip_larger,
     )
     if options.is_single():
-        from dfmcodec.threads import prepare_process
+        from dfmcodec.processes import prepare_process
 
         prepare_process()
         _encode_single(options, work)

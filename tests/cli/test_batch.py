@@ -226,7 +226,7 @@ def test_only_the_tiles_of_a_region_are_decoded(files, monkeypatch):
 
     walked = []
     traverse = latents.traverse
-    monkeypatch.setattr(latents, "traverse", lambda *args: walked.append(args[0]) or traverse(*args))
+    monkeypatch.setattr(latents, "traverse", lambda *args, **named: walked.append(args[0]) or traverse(*args, **named))
     decode_image(files["tiles"], DecodeRequest(region=Region(20, 10, 60, 40)))
     assert len(walked) == 1
     walked.clear()
