@@ -38,7 +38,7 @@ from dfmcodec.cli._single import run_single, write_result
 from dfmcodec.errors import ConfigError, DivergedError, ImageError, TargetUnreachableError
 from dfmcodec.files.atomic import EXTENSION
 from dfmcodec.options import EncodeSettings, Kind, options_of
-from dfmcodec.processes import is_asked_to_stop
+from dfmcodec.processes import is_asked_to_stop, prepare_process
 
 if TYPE_CHECKING:
     from dfmcodec.report import EncodeReport, EncodeResult
@@ -195,8 +195,6 @@ def command(**arguments: Any) -> None:
         leaves_larger=options.skip_larger,
     )
     if options.is_single():
-        from dfmcodec.processes import prepare_process
-
         prepare_process()
         _encode_single(options, work)
     elif options.preview is not None:

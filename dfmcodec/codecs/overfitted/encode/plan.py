@@ -109,7 +109,7 @@ def _lmbda_of_target(job: Job) -> float:
 
 
 def _lmbda_of_size(job: Job, target: SizeTarget, other_bytes: int) -> float:
-    """Returns the lmbda of a target size, some bytes of which are not for symbols."""
+    """Returns the lmbda for a target size. Some of its bytes are not for symbols."""
     try:
         of_symbols = _wavelet_lmbda(replace(job, target=target.without(other_bytes)))
     except TargetUnreachableError:

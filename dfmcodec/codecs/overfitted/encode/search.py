@@ -46,7 +46,7 @@ from dfmcodec.search.driver import End, Search, Watch, drive
 from dfmcodec.search.job import Job, Outcome
 from dfmcodec.search.target import LmbdaTarget, PsnrTarget, ScoreTarget, Target, best_of
 
-_CONTROL_STEPS = 10  # between two measurements, each of which also refreshes a shifted target
+_CONTROL_STEPS = 10  # steps between two measurements; a measurement also refreshes the shifted target
 _TIMED_STEPS = range(1, 6)  # measured to predict the duration of the others; the first compiles
 _TARGET_FROM = 30  # steps before the target is shifted
 _FOR_STEPS = 0.7  # fraction of the remaining time for steps
