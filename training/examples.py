@@ -17,7 +17,7 @@ from dfmcodec._types import Float32, Int32, Pixels
 from dfmcodec.codecs.wavelet.colour import ColourBasis, pixels_to_planes
 from dfmcodec.codecs.wavelet.context import ContextModel, TableChoice, is_empty
 from dfmcodec.codecs.wavelet.correction import CELL, cells_of, padded_cells
-from dfmcodec.codecs.wavelet.encode.estimates import guess_tables
+from dfmcodec.codecs.wavelet.encode.estimates import GuessedTables
 from dfmcodec.codecs.wavelet.encode.sources import ChosenSymbols
 from dfmcodec.codecs.wavelet.encode.trellis_search import PathChooser, pass_coefficients, round_low
 from dfmcodec.codecs.wavelet.geometry import Geometry, default_levels
@@ -187,15 +187,21 @@ def optimized_symbols(
         iterate_first: Indicates whether the tables come from a first iteration instead of a guess.
     """
 
-    def guess(coding_pass: CodingPass) -> TableChoice:
-        return guess_tables(pyramid, q_step, coding_pass)
+    guessed = GuessedTables(pyramid, q_step)
+
+    def guess(coding_pass: CodingPass) -> npt.NDArray[np.int16]:
+        return guessed(coding_pass).packed
 
     symbols = PathChooser(pyramid, geometry, q_step, bit_cost, context, guess).symbols()
     if not iterate_first:
         return symbols
     source = ChosenSymbols(round_low(pyramid, q_step), symbols, context)
     traverse(geometry, q_step, context, source)
-    return PathChooser(pyramid, geometry, q_step, bit_cost, context, source.choice.__getitem__).symbols()
+
+    def chosen(coding_pass: CodingPass) -> npt.NDArray[np.int16]:
+        return source.choice[coding_pass].packed
+
+    return PathChooser(pyramid, geometry, q_step, bit_cost, context, chosen).symbols()
 
 
 class _RowCollector(ChosenSymbols):

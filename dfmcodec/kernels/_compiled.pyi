@@ -104,7 +104,13 @@ def ssimulacra2_gradient(*, strip: ComparedRows, error_weights: Float32, gradien
 def analyse_channel(
     *, plane: Float32, height: int, width: int, low: Float32, band_0: Float32, band_1: Float32, band_2: Float32,
 ) -> None: ...
+def pixels_to_planes(
+    *, pixels: npt.NDArray[np.unsignedinteger[Any]], item_bytes: int, count: int, basis: Float32, scale: float,
+    middle: float, planes: Float32,
+) -> None: ...
+def count_bits(*, symbols: Int32, table: npt.NDArray[np.int16], sign: Int32, bits: Float32, total: Float64) -> int: ...
 def choose_paths(
-    *, passes: Sequence[PathPass], has_costs: bool, bits: Float32, offsets: Float32, zero_limits: Float32,
-    companded: Float32, transitions: Int8, columns: int, first_row: int, last_row: int,
+    *, passes: Sequence[PathPass], has_costs: bool, bit_cost: float, rescaled: npt.NDArray[np.int16], bits: Float32,
+    offsets: Float32, zero_limits: Float32, companded: Float32, transitions: Int8, columns: int, first_row: int,
+    last_row: int,
 ) -> None: ...

@@ -89,10 +89,14 @@ class PathPass(NamedTuple):
 
     rows: int  # the number of rows
     columns: int  # the number of symbols per row
-    coefficients: Float32  # the coefficient of each symbol, in steps
-    weights: Float32  # the weights of their squared errors
-    signs: Int32  # the sign of each symbol's table
-    tables: npt.NDArray[np.int16]  # the table of each symbol
-    signed_costs: Float32  # the rate cost per companded value; empty without dependency costs
-    magnitude_costs: Float32  # the rate cost per companded magnitude; empty without dependency costs
+    band: Float32  # the coefficients of the band
+    band_start: int  # the index of the first symbol's coefficient; every second one of a row is used
+    band_stride: int  # the distance from row to row of symbols
+    per_step: float  # the factor that converts coefficients to steps
+    weights: npt.NDArray[np.uint16]  # the weights of squared errors as 16-bit floats; empty if all are 1
+    weights_start: int  # the index of the first symbol's weight; every second one of a row is used
+    weights_stride: int  # the distance from row to row of symbols
+    weight_factor: float  # the factor of the weights
+    tables: npt.NDArray[np.int16]  # the table of each symbol plus 1, times its sign
+    costs: npt.NDArray[np.uint16]  # [2, N]: bits per companded value and magnitude, as 16-bit floats; empty for none
     symbols: Int32  # receives the symbols

@@ -224,3 +224,19 @@ int end_encoding(Call *call, const EndEncoding *a) {
     }
     return give(call, e.out - a->out);
 }
+
+int count_bits(Call *call, const CountBits *a) {
+    const ptrdiff_t tables = a->bits_count / TABLE_SIZE;
+    ptrdiff_t others = 0;
+    double total = 0;
+    for (ptrdiff_t n = 0; n < a->symbols_count; n++) {
+        const int64_t entry = (int64_t)a->symbols[n] * a->sign[n] + RADIUS;
+        if (a->table[n] < 0 || a->table[n] >= tables) return refuse(call, "a table that does not exist");
+        if (a->table[n] < DIRECT_TABLES && entry >= 0 && entry <= 2 * RADIUS)
+            total += a->bits[a->table[n] * TABLE_SIZE + entry];
+        else
+            others++;
+    }
+    a->total[0] = total;
+    return give(call, others);
+}

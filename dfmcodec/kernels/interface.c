@@ -77,9 +77,8 @@ int (*const RUN_KERNEL[])(Call *, const void *) = {
 static int check_PathPass(Call *call, const PathPass *a, const PathPass *end) {
     for (; a < end; a++) {
         const int is_good =
-            HAS_SIZES(a->rows, a->columns) && HAS(coefficients, a->rows * a->columns) &&
-            HAS(weights, a->rows * a->columns) && HAS(signs, a->rows * a->columns) &&
-            HAS(tables, a->rows * a->columns) && HAS(symbols, a->rows * a->columns);
+            HAS_SIZES(a->rows, a->columns, a->band_stride, a->weights_stride) && HAS(tables, a->rows * a->columns) &&
+            HAS(symbols, a->rows * a->columns);
         if (!is_good) return 0;
     }
     return 1;
@@ -132,10 +131,14 @@ RUN(analyse_channel, AnalyseChannel, CHOSEN(analyse_channel),
     HAS_SIZES(a->height, a->width) && HAS(plane, a->height * a->width) &&
     HAS(low, (a->height + 1) / 2 * ((a->width + 1) / 2)) && HAS(band_0, (a->height + 1) / 2 * (a->width / 2)) &&
     HAS(band_1, a->height / 2 * ((a->width + 1) / 2)) && HAS(band_2, a->height / 2 * (a->width / 2)))
+RUN(pixels_to_planes, PixelsToPlanes, CHOSEN(pixels_to_planes),
+    HAS_SIZES(a->item_bytes, a->count) && HAS(basis, CHANNELS * CHANNELS) && HAS(planes, CHANNELS * a->count))
+RUN(count_bits, CountBits, count_bits, HAS(table, a->symbols_count) && HAS(sign, a->symbols_count) && HAS(total, 1))
 RUN(choose_paths, ChoosePaths, CHOSEN(choose_paths),
     HAS_SIZES(a->columns, a->first_row, a->last_row) &&
-    check_PathPass(call, a->passes, a->passes + a->passes_count) && HAS(offsets, a->bits_count) &&
-    HAS(zero_limits, a->bits_count / TABLE_SIZE) && HAS(companded, 1) && HAS(transitions, 4 * STATES))
+    check_PathPass(call, a->passes, a->passes + a->passes_count) && HAS(rescaled, a->bits_count / TABLE_SIZE) &&
+    HAS(offsets, a->bits_count) && HAS(zero_limits, a->bits_count / TABLE_SIZE) && HAS(companded, 1) &&
+    HAS(transitions, 4 * STATES))
 
 #define NUMBER(S, at, number) {.name = #at, .kind = number##_FIELD, .offset = offsetof(S, at)}
 #define SERIES(S, at) .name = #at, .offset = offsetof(S, at), .count_offset = offsetof(S, at##_count)
@@ -180,10 +183,11 @@ static const Field compared_rows_fields[] = {
     NUMBER(ComparedRows, constant, REAL),
 };
 static const Field path_pass_fields[] = {
-    NUMBER(PathPass, rows, SIZE), NUMBER(PathPass, columns, SIZE), ARRAY(PathPass, coefficients, READ, 4, 1),
-    ARRAY(PathPass, weights, READ, 4, 1), ARRAY(PathPass, signs, READ, 4, 1), ARRAY(PathPass, tables, READ, 2, 1),
-    ARRAY(PathPass, signed_costs, READ, 4, 1), ARRAY(PathPass, magnitude_costs, READ, 4, 1),
-    ARRAY(PathPass, symbols, WRITTEN, 4, 1),
+    NUMBER(PathPass, rows, SIZE), NUMBER(PathPass, columns, SIZE), ARRAY(PathPass, band, READ, 4, 1),
+    NUMBER(PathPass, band_start, INDEX), NUMBER(PathPass, band_stride, SIZE), NUMBER(PathPass, per_step, REAL),
+    ARRAY(PathPass, weights, READ, 2, 1), NUMBER(PathPass, weights_start, INDEX),
+    NUMBER(PathPass, weights_stride, SIZE), NUMBER(PathPass, weight_factor, REAL),
+    ARRAY(PathPass, tables, READ, 2, 1), ARRAY(PathPass, costs, READ, 2, 1), ARRAY(PathPass, symbols, WRITTEN, 4, 1),
 };
 static const Field start_decoding_fields[] = {
     ARRAY(StartDecoding, state, WRITTEN, 8, 1), ARRAY(StartDecoding, words, READ, 4, 1),
@@ -335,8 +339,19 @@ static const Field analyse_channel_fields[] = {
     ARRAY(AnalyseChannel, band_0, WRITTEN, 4, 1), ARRAY(AnalyseChannel, band_1, WRITTEN, 4, 1),
     ARRAY(AnalyseChannel, band_2, WRITTEN, 4, 1),
 };
+static const Field pixels_to_planes_fields[] = {
+    ARRAY(PixelsToPlanes, pixels, READ, 0, 1), NUMBER(PixelsToPlanes, item_bytes, SIZE),
+    NUMBER(PixelsToPlanes, count, SIZE), ARRAY(PixelsToPlanes, basis, READ, 4, 1),
+    NUMBER(PixelsToPlanes, scale, REAL), NUMBER(PixelsToPlanes, middle, REAL),
+    ARRAY(PixelsToPlanes, planes, WRITTEN, 4, 1),
+};
+static const Field count_bits_fields[] = {
+    ARRAY(CountBits, symbols, READ, 4, 1), ARRAY(CountBits, table, READ, 2, 1), ARRAY(CountBits, sign, READ, 4, 1),
+    ARRAY(CountBits, bits, READ, 4, 1), ARRAY(CountBits, total, WRITTEN, 8, 1),
+};
 static const Field choose_paths_fields[] = {
     GROUPS(ChoosePaths, passes, PathPass, 36, path_pass_fields), NUMBER(ChoosePaths, has_costs, TRUTH),
+    NUMBER(ChoosePaths, bit_cost, REAL), ARRAY(ChoosePaths, rescaled, READ, 2, 1),
     ARRAY(ChoosePaths, bits, READ, 4, 1), ARRAY(ChoosePaths, offsets, READ, 4, 1),
     ARRAY(ChoosePaths, zero_limits, READ, 4, 1), ARRAY(ChoosePaths, companded, READ, 4, 1),
     ARRAY(ChoosePaths, transitions, READ, 1, 1), NUMBER(ChoosePaths, columns, SIZE),
@@ -369,6 +384,8 @@ ENTRY(look_up_samples, LookUpSamples, NOTHING, 0, look_up_samples_fields, 6, 3)
 ENTRY(ssimulacra2_sums, Ssimulacra2Sums, NOTHING, 0, ssimulacra2_sums_fields, 2, 5)
 ENTRY(ssimulacra2_gradient, Ssimulacra2Gradient, NOTHING, 0, ssimulacra2_gradient_fields, 3, 6)
 ENTRY(analyse_channel, AnalyseChannel, NOTHING, 0, analyse_channel_fields, 7, 5)
-ENTRY(choose_paths, ChoosePaths, NOTHING, 0, choose_paths_fields, 10, 257)
+ENTRY(pixels_to_planes, PixelsToPlanes, NOTHING, 0, pixels_to_planes_fields, 7, 3)
+ENTRY(count_bits, CountBits, SIZE, 0, count_bits_fields, 5, 5)
+ENTRY(choose_paths, ChoosePaths, NOTHING, 0, choose_paths_fields, 12, 186)
 
 #endif

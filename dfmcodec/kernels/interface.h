@@ -60,10 +60,10 @@ typedef struct {
 
 /* A coding pass of a trellis search. */
 typedef struct {
-    ptrdiff_t rows; ptrdiff_t columns; const float *coefficients; ptrdiff_t coefficients_count;
-    const float *weights; ptrdiff_t weights_count; const int32_t *signs; ptrdiff_t signs_count;
-    const int16_t *tables; ptrdiff_t tables_count; const float *signed_costs; ptrdiff_t signed_costs_count;
-    const float *magnitude_costs; ptrdiff_t magnitude_costs_count; int32_t *symbols; ptrdiff_t symbols_count;
+    ptrdiff_t rows; ptrdiff_t columns; const float *band; ptrdiff_t band_count; ptrdiff_t band_start;
+    ptrdiff_t band_stride; double per_step; const uint16_t *weights; ptrdiff_t weights_count; ptrdiff_t weights_start;
+    ptrdiff_t weights_stride; double weight_factor; const int16_t *tables; ptrdiff_t tables_count;
+    const uint16_t *costs; ptrdiff_t costs_count; int32_t *symbols; ptrdiff_t symbols_count;
 } PathPass;
 
 /* Sets the state of a range decoder to the start of a stream. */
@@ -250,9 +250,23 @@ typedef struct {
     float *band_2; ptrdiff_t band_2_count;
 } AnalyseChannel;
 
+/* Converts pixels into planes; see `codecs.wavelet.colour.pixels_to_planes`. */
+typedef struct {
+    const void *pixels; ptrdiff_t pixels_count; ptrdiff_t item_bytes; ptrdiff_t count;
+    const float *basis; ptrdiff_t basis_count; double scale; double middle; float *planes; ptrdiff_t planes_count;
+} PixelsToPlanes;
+
+/* Counts the bits of symbols under their tables. */
+typedef struct {
+    const int32_t *symbols; ptrdiff_t symbols_count; const int16_t *table; ptrdiff_t table_count;
+    const int32_t *sign; ptrdiff_t sign_count; const float *bits; ptrdiff_t bits_count;
+    double *total; ptrdiff_t total_count;
+} CountBits;
+
 /* Chooses the symbols of rows of cells; see `trellis_search.PathChooser`. */
 typedef struct {
-    PathPass passes[36]; ptrdiff_t passes_count; int has_costs; const float *bits; ptrdiff_t bits_count;
+    PathPass passes[36]; ptrdiff_t passes_count; int has_costs; double bit_cost;
+    const int16_t *rescaled; ptrdiff_t rescaled_count; const float *bits; ptrdiff_t bits_count;
     const float *offsets; ptrdiff_t offsets_count; const float *zero_limits; ptrdiff_t zero_limits_count;
     const float *companded; ptrdiff_t companded_count; const int8_t *transitions; ptrdiff_t transitions_count;
     ptrdiff_t columns; ptrdiff_t first_row; ptrdiff_t last_row;
@@ -262,7 +276,7 @@ typedef struct {
 #define DECODER_KERNELS_OF_ONE_BUILD(X)                                                                                \
     X(start_decoding, StartDecoding) X(decode_highs, DecodeHighs) X(decode_bits, DecodeBits)
 #define ENCODER_KERNELS_OF_ONE_BUILD(X)                                                                                \
-    X(encode_entries, EncodeEntries) X(encode_bits, EncodeBits) X(end_encoding, EndEncoding)
+    X(encode_entries, EncodeEntries) X(encode_bits, EncodeBits) X(end_encoding, EndEncoding) X(count_bits, CountBits)
 #define DECODER_KERNELS_OF_TARGETS(X)                                                                                  \
     X(choose_tables, ChooseTables) X(choose_wavefront_tables, ChooseWavefrontTables)                                   \
     X(accept_wavefront, AcceptWavefront) X(correction_residual, CorrectionResidual) X(filter_residual, FilterResidual) \
@@ -273,6 +287,7 @@ typedef struct {
     X(window_workspace, WindowWorkspace) X(window_gradient, WindowGradient) X(window_costs, WindowCosts)               \
     X(window_colours, WindowColours) X(add_window_gradient, AddWindowGradient) X(move_latents, MoveLatents)            \
     X(look_up_samples, LookUpSamples) X(ssimulacra2_sums, Ssimulacra2Sums)                                             \
-    X(ssimulacra2_gradient, Ssimulacra2Gradient) X(analyse_channel, AnalyseChannel) X(choose_paths, ChoosePaths)
+    X(ssimulacra2_gradient, Ssimulacra2Gradient) X(analyse_channel, AnalyseChannel)                                    \
+    X(pixels_to_planes, PixelsToPlanes) X(choose_paths, ChoosePaths)
 
 #endif

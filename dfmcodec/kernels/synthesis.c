@@ -367,3 +367,29 @@ int NAME(low_differences)(Call *call, const LowDifferences *a) {
     free(d.kept);
     return has_memory || no_memory(call);
 }
+
+/* ---- colour ------------------------------------------------------------------------------------------------ */
+
+int NAME(pixels_to_planes)(Call *call, const PixelsToPlanes *a) {
+    enum { CHUNK = 512 };
+    const float scale = (float)a->scale, middle = (float)a->middle;
+    float colours[CHANNELS][CHUNK];
+    if (a->item_bytes != 1 && a->item_bytes != 2) return refuse(call, "samples are of 1 or 2 bytes");
+    if (!has_items(call, a, pixels, a->item_bytes * CHANNELS * a->count)) return 0;
+    for (ptrdiff_t first = 0; first < a->count; first += CHUNK) {
+        const int some = a->count - first < CHUNK ? (int)(a->count - first) : CHUNK;
+        const uint8_t *bytes = (const uint8_t *)a->pixels + CHANNELS * first;
+        const uint16_t *words = (const uint16_t *)a->pixels + CHANNELS * first;
+        for (int j = 0; j < CHANNELS; j++)
+            for (int n = 0; n < some; n++)
+                colours[j][n] = (float)(a->item_bytes == 1 ? bytes[CHANNELS * n + j] : words[CHANNELS * n + j]);
+        for (int i = 0; i < CHANNELS; i++) {
+            const float *of_plane = a->basis + CHANNELS * i;
+            float *out = a->planes + i * a->count + first;
+            for (int n = 0; n < some; n++)
+                out[n] = (colours[0][n] * scale - middle) * of_plane[0] + (colours[1][n] * scale - middle) * of_plane[1] +
+                         (colours[2][n] * scale - middle) * of_plane[2];
+        }
+    }
+    return 1;
+}

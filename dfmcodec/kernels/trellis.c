@@ -98,21 +98,36 @@ INLINE int symbols_in(const PathPass *pass, ptrdiff_t row, ptrdiff_t column, int
     return row >= pass->rows || rest <= 0 ? 0 : rest < count ? (int)rest : count;
 }
 
+/* Returns the value of a 16-bit float. */
+INLINE float from_half(uint16_t half) {
+    const uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* Returns the table of a packed table and sign. */
+INLINE int32_t table_of(const ChoosePaths *a, int32_t packed) { return a->rescaled[(packed < 0 ? -packed : packed) - 1]; }
+
 /* Loads the values of a pass for `count` cells; zeros for cells without a symbol. */
 INLINE Cells cells_of(const ChoosePaths *a, const PathPass *pass, ptrdiff_t row, ptrdiff_t column, int count) {
     float values[4][LANES] = {{0}};
     int32_t table[LANES] = {0}, is_there[LANES] = {0};
-    const ptrdiff_t at = row * pass->columns + column;
+    const ptrdiff_t at = row * pass->columns + column, symbols = pass->rows * pass->columns;
+    const float *band = pass->band + pass->band_start + row * pass->band_stride + 2 * column;
+    const uint16_t *weights = pass->weights + pass->weights_start + row * pass->weights_stride + 2 * column;
+    const float per_step = (float)pass->per_step, factor = (float)pass->weight_factor, bit_cost = (float)a->bit_cost;
     const int some = symbols_in(pass, row, column, count);
     for (int n = 0; n < some; n++) {
-        const float sign = (float)pass->signs[at + n];
+        const int32_t packed = pass->tables[at + n];
+        const float sign = packed < 0 ? -1.0f : 1.0f;
         is_there[n] = -1;
-        values[0][n] = pass->coefficients[at + n] * sign;
-        values[1][n] = pass->weights[at + n];
-        table[n] = pass->tables[at + n];
+        values[0][n] = band[2 * n] * per_step * sign;
+        values[1][n] = pass->weights_count ? from_half(weights[2 * n]) * factor : 1;
+        table[n] = table_of(a, packed);
         if (!a->has_costs) continue;
-        values[2][n] = pass->signed_costs[at + n] * sign;
-        values[3][n] = pass->magnitude_costs[at + n];
+        values[2][n] = from_half(pass->costs[at + n]) * bit_cost * sign;
+        values[3][n] = from_half(pass->costs[symbols + at + n]) * bit_cost;
     }
     return (Cells){load(values[0]), load(values[1]), load(values[2]), load(values[3]), load_int32(table),
                    load_int32(is_there)};
@@ -122,14 +137,17 @@ INLINE Cells cells_of(const ChoosePaths *a, const PathPass *pass, ptrdiff_t row,
 INLINE int choose_zeros(const ChoosePaths *a, ptrdiff_t row, ptrdiff_t column, int count) {
     for (int p = 0; p < a->passes_count; p++) {
         const PathPass *pass = &a->passes[p];
-        const ptrdiff_t at = row * pass->columns + column;
+        const ptrdiff_t at = row * pass->columns + column, symbols = pass->rows * pass->columns;
+        const float *band = pass->band + pass->band_start + row * pass->band_stride + 2 * column;
+        const float per_step = (float)pass->per_step;
         const int some = symbols_in(pass, row, column, count);
         int is_other = 0;
         for (int n = 0; n < some; n++)
-            is_other |= !(fabsf(pass->coefficients[at + n]) <= a->zero_limits[pass->tables[at + n]]);
+            is_other |= !(fabsf(band[2 * n] * per_step) <= a->zero_limits[table_of(a, pass->tables[at + n])]);
         if (a->has_costs)
             for (int n = 0; n < some; n++)
-                is_other |= !(fabsf(pass->signed_costs[at + n]) <= pass->magnitude_costs[at + n]);
+                is_other |=
+                    !(fabsf(from_half(pass->costs[at + n])) <= from_half(pass->costs[symbols + at + n]));
         if (is_other) return 0;
     }
     for (int p = 0; p < a->passes_count; p++) {
@@ -161,21 +179,32 @@ static void search_chunk(const ChoosePaths *a, ptrdiff_t row, ptrdiff_t column, 
             if (row >= pass->rows || column + n >= pass->columns) continue;
             const ptrdiff_t at = row * pass->columns + column + n;
             const int taken = took_second[p][n] >> state & 1;
-            const int32_t sign = pass->signs[at];
+            const int32_t sign = pass->tables[at] < 0 ? -1 : 1;
             pass->symbols[at] = symbols[p][transitions[state].branch[taken]][n] * sign;
             state = transitions[state].source[taken];
         }
     }
 }
 
-/* Returns whether a pass is valid; otherwise it rejects the call. */
+/* Returns whether an array has every second item of the rows of a pass; otherwise it rejects the call. */
+static int has_rows(Call *call, const PathPass *pass, ptrdiff_t start, ptrdiff_t stride, ptrdiff_t count) {
+    if (start < 0 || start > count || stride > (ptrdiff_t)1 << 30) return refuse(call, "a place outside an array");
+    return !pass->rows ||
+           has_count(call, count, start + (pass->rows - 1) * stride + 2 * pass->columns - 1, "an array has too few items");
+}
+
+/* Returns whether a pass is valid in rows of cells; otherwise it rejects the call. */
 static int check_pass(Call *call, const ChoosePaths *a, const PathPass *pass, ptrdiff_t tables) {
-    const ptrdiff_t count = pass->rows * pass->columns;
+    const ptrdiff_t last = a->last_row < pass->rows ? a->last_row : pass->rows;
     if (pass->columns < 1) return refuse(call, "a pass without a size");
-    if (a->has_costs && (!has_items(call, pass, signed_costs, count) || !has_items(call, pass, magnitude_costs, count)))
+    if (a->has_costs && !has_items(call, pass, costs, 2 * pass->rows * pass->columns)) return 0;
+    if (!has_rows(call, pass, pass->band_start, pass->band_stride, pass->band_count)) return 0;
+    if (pass->weights_count && !has_rows(call, pass, pass->weights_start, pass->weights_stride, pass->weights_count))
         return 0;
-    for (ptrdiff_t n = 0; n < count; n++)
-        if (pass->tables[n] < 0 || pass->tables[n] >= tables) return refuse(call, "a table that does not exist");
+    for (ptrdiff_t n = a->first_row * pass->columns; n < last * pass->columns; n++) {
+        const int32_t packed = pass->tables[n];
+        if (packed == 0 || packed > tables || packed < -tables) return refuse(call, "a table that does not exist");
+    }
     return 1;
 }
 
@@ -183,6 +212,8 @@ static int check_pass(Call *call, const ChoosePaths *a, const PathPass *pass, pt
 static int is_possible(const ChoosePaths *a, ptrdiff_t tables) {
     const Transitions *transitions = (const Transitions *)a->transitions;
     if (a->first_row > a->last_row || a->columns < 1 || DIRECT_TABLES > tables) return 0;
+    for (ptrdiff_t t = 0; t < tables; t++)
+        if (a->rescaled[t] < 0 || a->rescaled[t] >= tables) return 0;
     for (int state = 0; state < STATES; state++)
         for (int i = 0; i < 2; i++)
             if (transitions[state].source[i] < 0 || transitions[state].source[i] >= STATES ||

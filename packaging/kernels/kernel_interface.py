@@ -238,12 +238,16 @@ PATH_PASS = Group(
     {
         "rows": size("The number of rows."),
         "columns": size("The number of symbols per row."),
-        "coefficients": read("float32", "The coefficient of each symbol, in steps.", "rows * columns"),
-        "weights": read("float32", "The weights of their squared errors.", "rows * columns"),
-        "signs": read("int32", "The sign of each symbol's table.", "rows * columns"),
-        "tables": read("int16", "The table of each symbol.", "rows * columns"),
-        "signed_costs": read("float32", "The rate cost per companded value; empty without dependency costs."),
-        "magnitude_costs": read("float32", "The rate cost per companded magnitude; empty without dependency costs."),
+        "band": read("float32", "The coefficients of the band."),
+        "band_start": index("The index of the first symbol's coefficient; every second one of a row is used."),
+        "band_stride": size("The distance from row to row of symbols."),
+        "per_step": real("The factor that converts coefficients to steps."),
+        "weights": read("uint16", "The weights of squared errors as 16-bit floats; empty if all are 1."),
+        "weights_start": index("The index of the first symbol's weight; every second one of a row is used."),
+        "weights_stride": size("The distance from row to row of symbols."),
+        "weight_factor": real("The factor of the weights."),
+        "tables": read("int16", "The table of each symbol plus 1, times its sign.", "rows * columns"),
+        "costs": read("uint16", "[2, N]: bits per companded value and magnitude, as 16-bit floats; empty for none."),
         "symbols": written("int32", "Receives the symbols.", "rows * columns"),
     },
 )
@@ -696,11 +700,38 @@ KERNELS = {
             **{name: written("float32", "Receives the band.", length) for name, length in _HALVES.items()},
         },
     ),
+    "pixels_to_planes": Kernel(
+        "Converts pixels into planes; see `codecs.wavelet.colour.pixels_to_planes`.",
+        {
+            "pixels": read("", "[N, 3], uint8 or uint16."),
+            "item_bytes": size("The number of bytes of a sample."),
+            "count": size("N."),
+            "basis": read("float32", "The plane values of one unit of each colour, [3, 3].", "CHANNELS * CHANNELS"),
+            "scale": real("The number of code values of 8 bits in a code value."),
+            "middle": real("The code value that is 0 in a plane."),
+            "planes": written("float32", "Receives the planes, [3, N].", "CHANNELS * count"),
+        },
+    ),
+    "count_bits": Kernel(
+        "Counts the bits of symbols under their tables.",
+        {
+            "symbols": read("int32", "[N]."),
+            "table": read("int16", "The table of each symbol.", "symbols_count"),
+            "sign": read("int32", "The sign of each symbol's table.", "symbols_count"),
+            "bits": read("float32", "The bits of each entry of each table, [tables, TABLE_SIZE]."),
+            "total": written("float64", "Receives the sum over symbols that are entries of direct tables.", "1"),
+        },
+        result=Result.SIZE,
+        returns="The number of other symbols.",
+        has_targets=False,
+    ),
     "choose_paths": Kernel(
         "Chooses the symbols of rows of cells; see `trellis_search.PathChooser`.",
         {
             "passes": Groups(PATH_PASS, MAX_PASSES, "The coding passes of the level."),
             "has_costs": Number(Kind.TRUTH, "Indicates whether there are dependency costs."),
+            "bit_cost": real("The cost of a bit."),
+            "rescaled": read("int16", "The table to use in place of each table.", "bits_count / TABLE_SIZE"),
             "bits": read("float32", "The rate cost of each entry of each table, [tables, TABLE_SIZE]."),
             "offsets": read(
                 "float32", "The reconstruction offset of each entry, in steps, of the same shape.", "bits_count"

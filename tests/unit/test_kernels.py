@@ -28,7 +28,7 @@ from dfmcodec.codecs.overfitted.context import GridContext, wavefronts
 from dfmcodec.codecs.overfitted.weights import overfitted_weights_of
 from dfmcodec.codecs.wavelet import transform as wavelet
 from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
-from dfmcodec.codecs.wavelet.colour import ColourBasis, pixels_to_planes
+from dfmcodec.codecs.wavelet.colour import ColourBasis, Luma, pixels_to_planes
 from dfmcodec.codecs.wavelet.contents import WaveletArchitecture
 from dfmcodec.codecs.wavelet.context import (
     ACTIVATION_MAX,
@@ -111,7 +111,7 @@ def _paths(pixels, q_step, dependency_costs=None, tune=Tune.PSNR, most_tables=DI
     def tables(coding_pass):
         rows, columns = CausalContext(geometry, q_step, np.zeros((3, 1, 1), np.int32)).shape(coding_pass)
         table = every * rng.integers(0, most_tables // every, rows * columns).astype(np.int16)
-        return TableChoice(table, rng.choice(np.array([-1, 1], dtype=np.int32), rows * columns))
+        return TableChoice(table, rng.choice(np.array([-1, 1], dtype=np.int32), rows * columns)).packed
 
     return round_low(pyramid, q_step), PathChooser(
         pyramid, geometry, q_step, 0.26, context, tables, dependency_costs, CoefficientWeights.of(pyramid, tune)
@@ -751,39 +751,96 @@ def test_ssimulacra2_refuses_what_does_not_fit(name):
 
 def test_paths_refuse_what_does_not_fit():
     bits = shipped().context.cost_bits.ravel()
-    none = np.zeros(0, dtype=np.float32)
+    none = np.zeros(0, dtype=np.uint16)
     path_pass = PathPass(
         rows=4,
         columns=4,
-        coefficients=np.zeros(16, np.float32),
-        weights=np.ones(16, np.float32),
-        signs=np.ones(16, np.int32),
-        tables=np.zeros(16, np.int16),
-        signed_costs=none,
-        magnitude_costs=none,
+        band=np.zeros(64, np.float32),
+        band_start=8,
+        band_stride=16,
+        per_step=1.0,
+        weights=np.zeros(63, np.uint16),
+        weights_start=8,
+        weights_stride=16,
+        weight_factor=1.0,
+        tables=np.ones(16, np.int16),
+        costs=none,
         symbols=np.zeros(16, np.int32),
     )
     transitions = np.zeros((8, 4), dtype=np.int8)
+    rescaled = np.arange(len(bits) // TABLE_SIZE, dtype=np.int16)
     good = {"passes": [path_pass], "has_costs": False, "bits": bits, "offsets": bits, "columns": 4, "first_row": 0}
     good |= {"companded": np.zeros(512, np.float32), "transitions": transitions, "last_row": 4}
-    good |= {"zero_limits": np.zeros(len(bits) // TABLE_SIZE, np.float32)}
+    good |= {"zero_limits": np.zeros(len(rescaled), np.float32), "bit_cost": 1.0, "rescaled": rescaled}
 
     def refused(match, **changes):
         refuses("choose_paths", good, ValueError, match, **changes)
 
     compiled.choose_paths(**good)
-    for name in ("coefficients", "weights", "signs", "tables", "symbols"):
-        refused("too few", passes=[path_pass, path_pass._replace(**{name: getattr(path_pass, name)[:15]})])
+    for name, enough in {"band": 63, "weights": 63, "tables": 16, "symbols": 16}.items():
+        compiled.choose_paths(**good | {"passes": [path_pass._replace(**{name: getattr(path_pass, name)[:enough]})]})
+        refused("too few", passes=[path_pass, path_pass._replace(**{name: getattr(path_pass, name)[: enough - 1]})])
+    for name in ("band", "weights"):
+        refused("too few", passes=[path_pass._replace(**{f"{name}_stride": 17})])
+        for start in (-1, 65, 2**62):
+            refused("outside an array", passes=[path_pass._replace(**{f"{name}_start": start})])
+        refused("sizes", passes=[path_pass._replace(**{f"{name}_stride": 2**40})])
     refused("too few", passes=[path_pass._replace(columns=5)])
     refused("too few", has_costs=True)
     refused("too few", offsets=bits[:-1])
     refused("too few", zero_limits=good["zero_limits"][:-1])
-    refused("does not exist", passes=[path_pass._replace(tables=np.full(16, 9999, np.int16))])
+    refused("too few", rescaled=rescaled[:-1])
+    refused("not possible", rescaled=rescaled + np.int16(1))
+    for packed in (9999, -9999, 0):
+        refused("does not exist", passes=[path_pass._replace(tables=np.full(16, packed, np.int16))])
     refused("36 are possible", passes=[path_pass] * 37)
     refused("sizes", transitions=transitions + np.int8(8))
     refused("sizes", bits=bits[:1300], offsets=bits)
     refuses("choose_paths", good, TypeError, passes=5)
-    refuses("choose_paths", good, TypeError, "9 items", passes=[path_pass[:8]])
+    refuses("choose_paths", good, TypeError, "13 items", passes=[path_pass[:12]])
+
+
+def test_bits_refuse_what_does_not_fit():
+    table, sign = np.zeros(8, np.int16), np.ones(8, np.int32)
+    good = {"symbols": np.zeros(8, np.int32), "table": table, "sign": sign, "bits": shipped().context.cost_bits}
+    good |= {"total": np.zeros(1)}
+    assert compiled.count_bits(**good) == 0
+    assert good["total"][0] == pytest.approx(8 * good["bits"][0, RADIUS])
+    assert compiled.count_bits(**good | {"symbols": np.full(8, -(2**31), np.int32), "sign": -sign}) == 8
+    for name in ("table", "sign", "total"):
+        refuses("count_bits", good, ValueError, "too few", **{name: good[name][:-1]})
+    for wrong in (-1, 9999):
+        refuses("count_bits", good, ValueError, "does not exist", table=table + np.int16(wrong))
+
+
+def test_planes_refuse_what_does_not_fit():
+    good = {"pixels": np.zeros((4, 3), np.uint8), "item_bytes": 1, "count": 4, "basis": np.eye(3, dtype=np.float32)}
+    good |= {"scale": 1.0, "middle": 128.0, "planes": np.zeros((3, 4), np.float32)}
+    compiled.pixels_to_planes(**good)
+    assert np.all(good["planes"] == -128)
+    refuses("pixels_to_planes", good, ValueError, "too few", item_bytes=2)
+    refuses("pixels_to_planes", good, ValueError, "too few", count=5)
+    refuses("pixels_to_planes", good, ValueError, "too few", basis=good["basis"][:2])
+    refuses("pixels_to_planes", good, ValueError, "1 or 2 bytes", item_bytes=4)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_planes_are_those_of_numpy(dtype):
+    pixels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (33, 47, 3), dtype=dtype)[1:, ::2]
+    basis = ColourBasis(37, Luma.REC_601)
+    found = pixels_to_planes(pixels, basis)
+    with without_kernels():
+        assert np.abs(found - pixels_to_planes(pixels, basis)).max() < 1e-3
+
+
+def test_bits_are_those_of_numpy():
+    rng, context = np.random.default_rng(0), shipped().context
+    table = rng.integers(0, len(context.tables), 500).astype(np.int16)
+    choice = TableChoice(table, rng.choice(np.array([-1, 1], dtype=np.int32), 500))
+    symbols = rng.integers(-2 * RADIUS, 2 * RADIUS, 500).astype(np.int32)
+    found = context.bits_of(symbols, choice)
+    with without_kernels():
+        assert found == pytest.approx(context.bits_of(symbols, choice), rel=1e-6)
 
 
 # The files in C

@@ -106,10 +106,24 @@ def principal_chroma_angle(pixels: Pixels, luma: Luma = Luma.MEAN) -> int:
     return round(angle * CHROMA_ANGLES / pi) % CHROMA_ANGLES
 
 
-def pixels_to_planes(pixels: Pixels, basis: ColourBasis) -> Float32:
-    """Converts pixels, uint8 or uint16 [H, W, C], into planes of luma and chroma, float32 [C, H,
-    W], in code values less `MIDDLE`. Gray needs no basis.
-    """
+def _pixels_to_planes_by_kernel(pixels: Pixels, basis: ColourBasis) -> Float32:
+    if pixels.shape[2] != CHANNELS:
+        return _pixels_to_planes(pixels, basis)
+    height, width, _ = pixels.shape
+    planes = np.empty((CHANNELS, height, width), dtype=np.float32)
+    compiled.pixels_to_planes(
+        pixels=np.ascontiguousarray(pixels),
+        item_bytes=pixels.itemsize,
+        count=height * width,
+        basis=basis.duals,
+        scale=1 / values_per_code_value(8 * pixels.itemsize),
+        middle=MIDDLE,
+        planes=planes,
+    )
+    return planes
+
+
+def _pixels_to_planes(pixels: Pixels, basis: ColourBasis) -> Float32:
     code_values = pixels.astype(np.float32)
     if pixels.itemsize > 1:
         code_values *= np.float32(1 / values_per_code_value(8 * pixels.itemsize))
@@ -117,6 +131,14 @@ def pixels_to_planes(pixels: Pixels, basis: ColourBasis) -> Float32:
     if pixels.shape[2] > 1:
         centred = centred @ basis.duals.T
     return np.ascontiguousarray(centred.transpose(2, 0, 1))
+
+
+@by_kernels(_pixels_to_planes_by_kernel)
+def pixels_to_planes(pixels: Pixels, basis: ColourBasis) -> Float32:
+    """Converts pixels, uint8 or uint16 [H, W, C], into planes of luma and chroma, float32 [C, H,
+    W], in code values less `MIDDLE`. Gray needs no basis.
+    """
+    return _pixels_to_planes(pixels, basis)
 
 
 def _planes_to_pixels_by_kernel(planes: Float32, basis: ColourBasis, bit_depth: int = 8) -> Pixels:

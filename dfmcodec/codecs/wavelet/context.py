@@ -350,6 +350,29 @@ class ContextModel:
         """Returns the bits of one entry of each given table; see `cost_bits`."""
         return np.asarray(self.cost_bits.ravel().take(table.astype(np.intp) * TABLE_SIZE + entry))
 
+    def _bits_by_kernel(self, symbols: Int32, choice: TableChoice) -> float:
+        total = np.empty(1)
+        others = compiled.count_bits(
+            symbols=symbols, table=choice.table, sign=choice.sign, bits=self.cost_bits, total=total
+        )
+        return float(total[0]) + (self._bits_beyond(symbols * choice.sign, choice.table) if others else 0.0)
+
+    @by_kernels(_bits_by_kernel)
+    def bits_of(self, symbols: Int32, choice: TableChoice) -> float:
+        """Returns the bits of symbols, int32 [N], under their tables."""
+        q = symbols * choice.sign
+        direct = (choice.table < DIRECT_TABLES) & (np.abs(q) <= RADIUS)
+        bits = self.bits_of_entries(choice.table[direct], q[direct] + RADIUS)
+        return float(bits.sum(dtype=np.float64)) + self._bits_beyond(q, choice.table)
+
+    def _bits_beyond(self, q: Int32, table: npt.NDArray[np.int16]) -> float:
+        """Returns the bits of symbols times their signs that are no entries of direct tables."""
+        others = (table >= DIRECT_TABLES) | (np.abs(q) > RADIUS)
+        return sum(
+            float(self.tables[number].cost_bits(q[others & (table == number)]).sum())
+            for number in np.unique(table[others])
+        )
+
     @by_kernels(_choose_tables_by_kernel)
     def choose_tables(
         self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, quantizers: States, log_step: int
@@ -457,19 +480,18 @@ class ContextModel:
         table = np.where(scale <= LAST_DIRECT, direct, beyond)
         return TableChoice(table, np.where(mean < 0, -1, 1).astype(np.int32))
 
-    def rescaled(self, choice: TableChoice, octaves: float) -> TableChoice:
-        """Returns the tables for symbols that are larger by a factor of 2^octaves.
+    def rescaled(self, octaves: float) -> npt.NDArray[np.int16]:
+        """Returns the table to use in place of each table if the symbols are larger by a factor of
+        2^octaves, int16 [tables].
 
         Tables beyond the direct ones do not change.
         """
-        change = round(octaves * SCALES_PER_OCTAVE)
-        if change == 0:
-            return choice
-        rest, size = np.divmod(choice.table, np.int16(len(MEANS)))
+        tables = np.arange(len(self.tables), dtype=np.int16)
+        rest, size = np.divmod(tables, np.int16(len(MEANS)))
         quantizer, scale = np.divmod(rest, np.int16(SCALES))
-        scale = np.clip(scale + np.int16(change), 0, LAST_DIRECT)
-        table = quantizer * np.int16(TABLES_PER_QUANTIZER) + scale * np.int16(len(MEANS)) + size
-        return TableChoice(np.where(choice.table < DIRECT_TABLES, table, choice.table), choice.sign)
+        scale = np.clip(scale + np.int16(round(octaves * SCALES_PER_OCTAVE)), 0, LAST_DIRECT)
+        changed = quantizer * np.int16(TABLES_PER_QUANTIZER) + scale * np.int16(len(MEANS)) + size
+        return np.where(tables < DIRECT_TABLES, changed, tables).astype(np.int16)
 
     @cached_property
     def bits_of_outputs(self) -> Float32:

@@ -79,7 +79,7 @@ class CoefficientWeights:
         """Returns the weights of luma's coefficients in a band of the given shape, float32 [rows,
         columns].
         """
-        return _oriented(self.levels[level][: shape[0], : shape[1]], orientation)
+        return from_halves(self.levels[level][: shape[0], : shape[1]]) * _orientation_weight(orientation)
 
     def of_pass(self, coding_pass: CodingPass, shape: tuple[int, int]) -> Float32:
         """Returns the weights of the coefficients in a coding pass of the given shape, float32
@@ -87,11 +87,16 @@ class CoefficientWeights:
         """
         y, x = PHASES[coding_pass.phase]
         weights = self.levels[coding_pass.level][y::2, x::2][: shape[0], : shape[1]]
-        return _oriented(weights, coding_pass.orientation) * np.float32(_CHANNEL_WEIGHTS[coding_pass.channel])
+        return from_halves(weights) * weight_factor(coding_pass)
 
 
-def _oriented(weights: Halves, orientation: int) -> Float32:
-    return from_halves(weights) * np.float32(_DIAGONAL_WEIGHT if orientation == _DIAGONAL else 1)
+def weight_factor(coding_pass: CodingPass) -> np.float32:
+    """Returns the factor of the weights of a level for a coding pass."""
+    return _orientation_weight(coding_pass.orientation) * np.float32(_CHANNEL_WEIGHTS[coding_pass.channel])
+
+
+def _orientation_weight(orientation: int) -> np.float32:
+    return np.float32(_DIAGONAL_WEIGHT if orientation == _DIAGONAL else 1)
 
 
 def basis_of(pixels: Pixels, tune: Tune) -> ColourBasis:

@@ -19,9 +19,8 @@ class Effort:
     # the iterations, besides those of `adapted_after`, that compute context-dependency costs and
     # fit the image filter; () for no such costs. An iteration that needs unknown costs computes
     # them too. The filter is also fitted if there is none yet, and in all iterations from number
-    # `iterations` on
+    # `iterations` on; not in the first iteration if a sample has provided one
     learns_after: tuple[int, ...] = (1, 3)
-    filter_row_stride: int = 1  # the filter is fitted to one of this many rows of blocks
     # the iterations after which the adaptation of the context networks is fitted or refitted
     adapted_after: tuple[int, ...] = (1,)
     adaptation_steps: int = 120  # the gradient steps of each such fit
@@ -45,7 +44,7 @@ class Effort:
 
 
 # The effort of an interrupted encoding, and of an image of more than 16 megapixels at effort 1.
-QUICK = Effort(1, 3, is_iterated=False, learns_after=(), filter_row_stride=4, adapted_after=(), aim=0.985, enough=0.97)
+QUICK = Effort(1, 3, is_iterated=False, learns_after=(), adapted_after=(), aim=0.985, enough=0.97)
 EFFORT_LEVELS = {
     1: Effort(2, 3, learns_after=(), adapted_after=(), shift_fraction=0.15, aim=0.985, enough=0.97),
     2: Effort(2, 4, shift_fraction=0.15, aim=0.985, enough=0.97),

@@ -140,18 +140,18 @@ class Encoding:
             planes -= change.part(tile.rows, tile.columns) / np.float32(UNITS_PER_CODE_VALUE)
         return analyse(planes, self.tiling.levels)
 
-    def residual(self, samples: Int32, q_step: int, change: Change | None, rows: slice) -> Float32:
-        """Returns the difference between the original and the corrected synthesis in some rows,
-        float32 [C, rows, W], units. `samples` are the linear synthesis, int32 [C, H, W]. `change`
-        is the output of the correction network; None to evaluate the network.
+    def residual(self, samples: Int32, q_step: int, change: Change | None, region: Region) -> Float32:
+        """Returns the difference between the original and the corrected synthesis in a region,
+        float32 [C, h, w], units. `samples` are the linear synthesis, int32 [C, H, W]. `change` is
+        the output of the correction network; None to evaluate the network.
         """
-        planes = pixels_to_planes(self.image.pixels[rows], self.basis)
+        part = region.rows, region.columns
+        planes = pixels_to_planes(self.image.pixels[part], self.basis)
         planes *= np.float32(UNITS_PER_CODE_VALUE)
-        planes -= samples[:, rows].astype(np.float32)
+        planes -= samples[:, *part].astype(np.float32)
         if change is not None:
-            return planes - change.part(rows)
-        strip = Region(rows.start, 0, rows.stop, samples.shape[2])
-        return planes - correction_residual(Samples.complete(samples), strip, q_step, self.weights.correction)
+            return planes - change.part(*part)
+        return planes - correction_residual(Samples.complete(samples), region, q_step, self.weights.correction)
 
     @property
     def _is_large(self) -> bool:

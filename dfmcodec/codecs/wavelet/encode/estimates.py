@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import log
 
 import numpy as np
+import numpy.typing as npt
 
 from dfmcodec._types import Float32, Float64
 from dfmcodec.codecs.wavelet.context import MEANS, ContextModel, TableChoice
@@ -31,46 +32,63 @@ _FIRST_INTERVAL, _INTERVALS = -20 * _OCTAVE, 64 * _OCTAVE
 _DEAD_ZONE = 0.1  # beyond half a symbol, for coefficients of weight 1
 
 
-def guess_tables(pyramid: Pyramid, q_step: int, coding_pass: CodingPass) -> TableChoice:
-    """Guesses the tables of a pass before the first iteration: Laplace tables, from the magnitudes
+class GuessedTables:
+    """Guesses the tables of passes before the first iteration: Laplace tables, from the magnitudes
     around each coefficient.
 
     They are the magnitudes of the eight neighbours in the band and, with four times the weight, of
     the parent.
     """
-    sums = _neighbour_magnitudes(pyramid, q_step, coding_pass)
-    log_scale = np.log2(sums / 2 + np.float32(0.05)) - np.float32(_KNOWN_OCTAVES)
-    index = np.rint(UNIT_SCALE_INDEX + SCALES_PER_OCTAVE * log_scale).astype(np.int16)
-    scale = np.clip(index, 0, LAST_DIRECT).ravel()
-    return TableChoice(scale * np.int16(len(MEANS)), np.ones(scale.size, dtype=np.int32))
+
+    def __init__(self, pyramid: Pyramid, q_step: int) -> None:
+        self._pyramid = pyramid
+        self._q_step = q_step
+        self._last: tuple[int, npt.NDArray[np.int16]] | None = None  # a band, and the tables of its four passes
+
+    def __call__(self, coding_pass: CodingPass) -> TableChoice:
+        """Returns the tables of a pass."""
+        if self._last is None or self._last[0] != coding_pass.band:
+            self._last = coding_pass.band, self._of_band(coding_pass)
+        y, x = PHASES[coding_pass.phase]
+        table = self._last[1][y::2, x::2].ravel()
+        return TableChoice(table, np.ones(table.size, dtype=np.int32))
+
+    def _of_band(self, coding_pass: CodingPass) -> npt.NDArray[np.int16]:
+        """Returns the tables of the band of a pass, int16 [rows, columns]."""
+        log_scale = _neighbour_magnitudes(self._pyramid, self._q_step, coding_pass)
+        log_scale /= 2
+        log_scale += np.float32(0.05)
+        np.log2(log_scale, out=log_scale)
+        log_scale -= np.float32(_KNOWN_OCTAVES)
+        log_scale *= np.float32(SCALES_PER_OCTAVE)
+        scale = np.clip(np.rint(log_scale) + UNIT_SCALE_INDEX, 0, LAST_DIRECT)
+        return np.asarray(scale.astype(np.int16) * np.int16(len(MEANS)))
 
 
 def _neighbour_magnitudes(pyramid: Pyramid, q_step: int, coding_pass: CodingPass) -> Float32:
-    """Returns the mean magnitude around each coefficient of a pass in steps, float32 [rows,
-    columns].
+    """Returns the mean magnitude around each coefficient of the band of a pass in steps, float32
+    [rows, columns].
     """
     bands = [
         of_level[coding_pass.orientation][coding_pass.channel]
         for of_level in pyramid.bands[coding_pass.level : coding_pass.level + 2]
     ]
     norm = BAND_NORMS[coding_pass.level][coding_pass.orientation]
-    top, left = PHASES[coding_pass.phase]
     height, width = bands[0].shape
     padded = np.pad(np.abs(bands[0]), 1)
-    above, middle, below = (padded[top + y : y + height : 2] for y in range(3))
-    sums = middle[:, left:width:2] + middle[:, left + 2 : 2 + width : 2]
-    beside = above + below
+    sums = padded[1:-1, :-2] + padded[1:-1, 2:]
+    beside = padded[:-2] + padded[2:]
     for x in range(3):
-        sums += beside[:, left + x : x + width : 2]
+        sums += beside[:, x : x + width]
     weight = len(NEIGHBOURS)
     if len(bands) > 1 and bands[1].size:
-        parent = np.abs(bands[1][: sums.shape[0], : sums.shape[1]])
-        missing = [(0, of_sums - of_parent) for of_sums, of_parent in zip(sums.shape, parent.shape, strict=True)]
         gain = np.float32(BAND_NORMS[coding_pass.level + 1][coding_pass.orientation] / norm * 0.5)
-        sums += _PARENT_WEIGHT * gain * np.pad(parent, missing, mode="edge")
+        parent = (np.abs(bands[1]) * (_PARENT_WEIGHT * gain)).repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+        missing = [(0, of_sums - of_parent) for of_sums, of_parent in zip(sums.shape, parent.shape, strict=True)]
+        sums += np.pad(parent, missing, mode="edge") if np.any(missing) else parent
         weight += _PARENT_WEIGHT
-    scale = np.float32(STEP_UNIT * UNITS_PER_CODE_VALUE / band_step(q_step, norm) / weight)
-    return np.asarray(sums * scale, dtype=np.float32)
+    sums *= np.float32(STEP_UNIT * UNITS_PER_CODE_VALUE / band_step(q_step, norm) / weight)
+    return np.asarray(sums)
 
 
 def rounded_bits(c: Float32, choice: TableChoice, context: ContextModel, weights: Float32 | None = None) -> float:
@@ -131,9 +149,10 @@ class Estimator:
         context = self.encoding.weights.context
         bits = 0.0
         for geometry, pyramid, weights in self.sample:
+            guessed = GuessedTables(pyramid, q_step)
             for level in range(geometry.levels):
                 for coding_pass in level_passes(geometry, level):
-                    tables = guess_tables(pyramid, q_step, coding_pass)
+                    tables = guessed(coding_pass)
                     of_pass = None
                     if weights is not None:
                         of_pass = weights.of_pass(coding_pass, pass_shape(geometry, coding_pass)).ravel()

@@ -23,27 +23,27 @@ from dfmcodec.threads import in_threads
 
 _STEP_INDICES = (48, 56, 64, 72, 80)  # 1/64 .. 1/1024
 _SMALLEST_RADIUS = 2
-BLOCK_ROWS = 16
+BLOCK_ROWS, BLOCK_COLUMNS = 16, 256
 _BLOCKS_AT_A_TIME = 16  # blocks whose products are kept in memory
 _RIDGE = 1e-5
-_AGREED = 0.5  # the least ratio of the error that a filter lowers in other rows to that in its own rows
+_AGREED = 0.5  # the least ratio of the error that a filter lowers in other blocks to that in its own blocks
 
 
 def fit_filter(
-    samples: Int32, residual: Callable[[slice], Float32], bit_cost: float, largest_radius: int, row_stride: int = 1
+    samples: Int32, residual: Callable[[Region], Float32], bit_cost: float, largest_radius: int, stride: int = 1
 ) -> ImageFilter | None:
     """Returns the filter that minimises squared error + bit_cost * bits, in squared units; None if
     no filter lowers it. Raises FloatingPointError if the normal equations have NaN or infinite
     values.
 
     `samples` are the linear synthesis, int32 [C, H, W], units. `residual` returns the residual of
-    linear synthesis and correction network in some rows, float32 [C, rows, W], units. The fit tries
-    radii up to the largest one, in pixels, and uses one of `row_stride` blocks of rows; all blocks
-    if there are few, or if the others are not like these.
+    linear synthesis and correction network in a region, float32 [C, h, w], units. The fit tries
+    radii up to the largest one, in pixels, and uses one of `stride` blocks; all blocks if there are
+    few, or if the others are not like these.
     """
     if largest_radius < _SMALLEST_RADIUS:
         return None
-    equations = _equations(samples, residual, largest_radius, row_stride)
+    equations = _equations(samples, residual, largest_radius, stride)
     if equations is None or not equations.is_finite:
         msg = "the normal equations of the filter"
         raise FloatingPointError(msg)
@@ -70,30 +70,28 @@ def _by_output(symbols: Float64, channels: int) -> Int32:
 
 
 class _NormalEquations(NamedTuple):
-    """The normal equations of the fit to some rows."""
+    """The normal equations of the fit to some blocks."""
 
     normal: Float64  # the matrix, [taps * C, taps * C]
     moment: Float64  # the right side, [taps * C, C]
 
     @classmethod
     def of(
-        cls, samples: Int32, residual: Callable[[slice], Float32], radius: int, starts: Sequence[int]
+        cls, samples: Int32, residual: Callable[[Region], Float32], radius: int, blocks: Sequence[Region]
     ) -> _NormalEquations:
-        """Returns the equations of the blocks of rows that start at the given rows."""
-        complete = Samples.complete(samples)
-        channels, height, width = samples.shape
+        """Returns the equations of some blocks."""
+        complete, channels = Samples.complete(samples), len(samples)
         size = len(taps(radius)) * channels
         normal, moment = np.zeros((size, size)), np.zeros((size, channels))
 
-        def products(row: int) -> tuple[Float32, Float32]:
-            stop = min(height, row + BLOCK_ROWS)
-            padded = complete.around(Region(row, 0, stop, width), radius).astype(np.float32)
-            differences = tap_differences(padded, radius, 0, stop - row)
-            error = residual(slice(row, stop)).reshape(channels, -1)
+        def products(block: Region) -> tuple[Float32, Float32]:
+            padded = complete.around(block, radius).astype(np.float32)
+            differences = tap_differences(padded, radius, 0, block.height)
+            error = residual(block).reshape(channels, -1)
             return differences @ differences.T, differences @ error.T
 
-        for first in range(0, len(starts), _BLOCKS_AT_A_TIME):
-            for by_differences, by_error in in_threads(products, starts[first : first + _BLOCKS_AT_A_TIME]):
+        for first in range(0, len(blocks), _BLOCKS_AT_A_TIME):
+            for by_differences, by_error in in_threads(products, blocks[first : first + _BLOCKS_AT_A_TIME]):
                 normal += by_differences
                 moment += by_error
         return cls(normal, moment)
@@ -112,29 +110,41 @@ class _NormalEquations(NamedTuple):
 
 
 def _equations(
-    samples: Int32, residual: Callable[[slice], Float32], radius: int, row_stride: int
+    samples: Int32, residual: Callable[[Region], Float32], radius: int, stride: int
 ) -> _NormalEquations | None:
-    """Returns the normal equations for the complete image, from one of `row_stride` blocks of rows
-    if these are typical of the image. Returns None if they have NaN or infinite values.
+    """Returns the normal equations for the complete image, from one of `stride` blocks if these are
+    typical of the image. Returns None if they have NaN or infinite values.
 
     They are typical if the filter of every second one of them lowers the error of the others, too.
-    A few rows with large errors can make them untypical.
+    A few blocks with large errors can make them untypical.
     """
-    starts = range(0, samples.shape[1], BLOCK_ROWS)
-    used = starts[::row_stride] if len(starts) >= 2 * row_stride else starts
+    blocks = _blocks(*samples.shape[1:])
+    used = [block for block, diagonal in blocks if diagonal % stride == 0]
+    if len(blocks) < 2 * stride:
+        used = [block for block, _ in blocks]
     parts = [_NormalEquations.of(samples, residual, radius, used[first::2]) for first in range(2)]
     if not all(part.is_finite for part in parts):
         return None
-    if len(used) < len(starts) and not _agree(*parts):
-        rest = [row for row in starts if row not in used]
-        used, parts = starts, [*parts, _NormalEquations.of(samples, residual, radius, rest)]
-    share = len(starts) / len(used)
+    if len(used) < len(blocks) and not _agree(*parts):
+        used = [block for block, _ in blocks]
+        rest = [block for block, diagonal in blocks if diagonal % stride]
+        parts.append(_NormalEquations.of(samples, residual, radius, rest))
+    share = samples[0].size / sum(block.height * block.width for block in used)
     normal, moment = (share * np.sum(of_parts, axis=0) for of_parts in zip(*parts, strict=True))
     return _NormalEquations(normal, moment)
 
 
+def _blocks(height: int, width: int) -> list[tuple[Region, int]]:
+    """Returns the blocks of an image, row by row, each with the number of its diagonal."""
+    return [
+        (Region(top, left, min(height, top + BLOCK_ROWS), min(width, left + BLOCK_COLUMNS)), row + column)
+        for row, top in enumerate(range(0, height, BLOCK_ROWS))
+        for column, left in enumerate(range(0, width, BLOCK_COLUMNS))
+    ]
+
+
 def _agree(one: _NormalEquations, other: _NormalEquations) -> bool:
-    """Indicates whether the filter of each half of some rows is of use for the other half."""
+    """Indicates whether the filter of each half of some blocks is of use for the other half."""
     of_own = of_other = 0.0
     for first, second in ((one, other), (other, one)):
         ridged, _ = _with_inverse_factor(first.normal)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import inf, log2
+from math import inf, isqrt, log2
 from threading import Lock
 
 import numpy as np
@@ -22,13 +22,13 @@ from dfmcodec._types import Int32, Pixels, Tune
 from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
 from dfmcodec.codecs.wavelet.colour import pixels_to_planes
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents, TileStream
-from dfmcodec.codecs.wavelet.context import ContextModel, TableChoice
+from dfmcodec.codecs.wavelet.context import ContextModel
 from dfmcodec.codecs.wavelet.encode.adaptation_fit import SymbolSample, fit_adaptation
 from dfmcodec.codecs.wavelet.encode.dependency_costs import DependencyCosts
 from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights, TargetShift
 from dfmcodec.codecs.wavelet.encode.encoding import Change, Encoding
-from dfmcodec.codecs.wavelet.encode.estimates import guess_tables
-from dfmcodec.codecs.wavelet.encode.filter_fit import BLOCK_ROWS, fit_filter
+from dfmcodec.codecs.wavelet.encode.estimates import GuessedTables
+from dfmcodec.codecs.wavelet.encode.filter_fit import fit_filter
 from dfmcodec.codecs.wavelet.encode.sources import ChosenSymbols, ObservedSymbols
 from dfmcodec.codecs.wavelet.encode.trellis_search import PathChooser, round_low
 from dfmcodec.codecs.wavelet.encode.trial import Trial
@@ -51,8 +51,7 @@ from dfmcodec.threads import in_rounds
 _DEPENDENCY_FRACTION = 0.3  # of the slopes, which are first-order only; the best measured value
 _LEAST_SHIFTED = 0.5  # squared code values; smaller errors come from rounding and are invisible
 _FINEST_WEIGHED = 64  # q_step of one code value; below it errors are invisible, and files become exact
-# Pixels for the fit of the filter; a quarter of them costs 0.3 % of the bits, more gain < 0.1 %.
-_FILTER_PIXELS, _FILTER_BLOCKS = 3 << 16, 16  # the least pixels and blocks of rows for the fit of the filter
+_FILTER_PIXELS = 1 << 16  # the filter is fitted to the geometric mean of this number and that of the image's pixels
 _FARTHEST_OCTAVES = 3  # octaves; the state at a step farther away is of no use
 
 
@@ -153,7 +152,8 @@ def iterate(
     change = encoding.correction_residual(samples, q_step) if effort.is_iterated else None
     image_filter = state.image_filter
     check()
-    if not state.is_plain and (image_filter is None or effort.learns_in(number) or number >= effort.iterations):
+    has_to_learn = number > 1 and effort.learns_in(number)
+    if not state.is_plain and (image_filter is None or has_to_learn or number >= effort.iterations):
         image_filter = _fit_filter(encoding, samples, change, q_step, bit_cost)
     if image_filter is not None:
         model = replace(model, image_filter=image_filter)
@@ -357,21 +357,19 @@ def _code_tile(
 def _source(coding: _Coding, tile_state: TileState, pyramid: Pyramid, sample: SymbolSample | None) -> ChosenSymbols:
     """Returns the source of a tile's symbols, chosen by rate and distortion."""
     encoding, context, q_step, check = coding.encoding, coding.context, coding.q_step, coding.check
-    geometry, effort = tile_state.tile.geometry, encoding.effort
+    geometry, effort, guessed = tile_state.tile.geometry, encoding.effort, GuessedTables(pyramid, q_step)
 
-    def tables(coding_pass: CodingPass) -> TableChoice:
-        """Returns the tables of the last iteration for symbols that are 2^octaves times as large;
-        guessed tables before the first iteration.
-        """
+    def tables(coding_pass: CodingPass) -> npt.NDArray[np.int16]:
+        """Returns the tables of the last iteration; guessed tables before the first iteration."""
         check()
-        pretrained = encoding.weights.context
         if not tile_state.tables:
-            return guess_tables(pyramid, q_step, coding_pass)
-        return pretrained.rescaled(TableChoice.unpacked(tile_state.tables[coding_pass]), coding.octaves)
+            return guessed(coding_pass).packed
+        return tile_state.tables[coding_pass]
 
     weights = tile_state.weights if q_step >= _FINEST_WEIGHED else None
     costs = tile_state.dependency_costs
-    chooser = PathChooser(pyramid, geometry, q_step, coding.bit_cost, context, tables, costs, weights)
+    rescaled = context.rescaled(coding.octaves) if tile_state.tables else None
+    chooser = PathChooser(pyramid, geometry, q_step, coding.bit_cost, context, tables, costs, weights, rescaled)
     low, symbols = round_low(pyramid, q_step), chooser.symbols()
     is_unknown = bool(effort.learns_after) and costs is None
     if is_unknown or effort.learns_in(coding.number):
@@ -383,9 +381,7 @@ def _fit_filter(
     encoding: Encoding, samples: Int32, change: Change | None, q_step: int, bit_cost: float
 ) -> ImageFilter | None:
     """Returns the image filter, fitted to the residual of the correction network."""
-    effort = encoding.effort
     unit_cost = bit_cost * (q_step * UNITS_PER_CODE_VALUE / 64) ** 2
     residual = partial(encoding.residual, samples, q_step, change)
-    enough = min(samples[0].size // _FILTER_PIXELS, samples.shape[1] // BLOCK_ROWS // _FILTER_BLOCKS)
-    row_stride = max(effort.filter_row_stride, enough)
-    return fit_filter(samples, residual, unit_cost, effort.filter_radius, row_stride)
+    stride = max(1, isqrt(samples[0].size // _FILTER_PIXELS))
+    return fit_filter(samples, residual, unit_cost, encoding.effort.filter_radius, stride)

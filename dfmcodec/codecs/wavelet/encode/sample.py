@@ -1,5 +1,6 @@
 """The sample of a large image. It is encoded first, to learn a q_step for the target, the
-adaptation of the context networks, and the changes of size and quality from iteration to iteration.
+adaptation of the context networks, a first image filter, and the changes of size and quality from
+iteration to iteration.
 
 An iteration of a large image takes long, so the search for a q_step should not cost one. The sample
 is a mosaic of squares from the complete image. It is encoded for the same
@@ -15,7 +16,7 @@ from itertools import product
 import numpy as np
 
 from dfmcodec._types import Pixels
-from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
+from dfmcodec.codecs.wavelet.contents import QuantizedLatents
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
 from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate, shifted
 from dfmcodec.codecs.wavelet.encode.trial import Trial
@@ -50,7 +51,7 @@ class SampleEstimate:
     """The results of the sample for the complete image."""
 
     q_step: int  # the step of the image's first iteration
-    adaptation: ContextAdaptation | None  # the best adaptation of the context networks for the sample
+    model: QuantizedLatents  # the best model of the sample, with the adaptation and the filter to start with
     came: tuple[MeasuredSize, ...]  # the sizes and qualities of the sample's iterations, all at one step
 
     def expected(self, trial: Trial) -> Trial:
@@ -94,12 +95,13 @@ def sample_of(image: Image, is_adapted: bool) -> Image:
 
 
 def iterate_sample(
-    encoding: Encoding, q_step: int, adaptation: ContextAdaptation | None, check: Callable[[], None]
+    encoding: Encoding, q_step: int, model: QuantizedLatents, check: Callable[[], None]
 ) -> tuple[Trial, tuple[MeasuredSize, ...]]:
-    """Performs all iterations of an effort at one step. Returns the last trial, and the sizes and
+    """Performs all iterations of an effort at one step, with the adaptation and at first the filter
+    of a model. Returns the last trial, and the sizes and
     qualities of all trials. Raises FloatingPointError if a fit gave NaN or infinite values.
     """
-    state = replace(first_state(encoding), adaptation=adaptation)
+    state = replace(first_state(encoding), adaptation=model.adaptation, image_filter=model.image_filter)
     came = []
     for _ in range(encoding.effort.iterations):
         trial, state = iterate(encoding, shifted(encoding, state), q_step, BIT_COST, check=check)

@@ -92,7 +92,8 @@ class _WaveletSearch(Search[int, Trial]):
         """Learns from a sample if the image is large."""
         self._learned = _learned(self._watch.job, self._encoding, self._estimator, self.steps)
         if self._learned is not None:
-            self._state = replace(self._state, adaptation=self._learned.adaptation)
+            model = self._learned.model
+            self._state = replace(self._state, adaptation=model.adaptation, image_filter=model.image_filter)
             self._encoding = _after_sample(self._encoding)
             self._watch.last_fraction(_SAMPLE_FRACTION)
 
@@ -198,11 +199,10 @@ def _learned(job: Job, encoding: Encoding, estimator: Estimator, steps: StepSear
 
     try:
         best, _ = _best(_WaveletSearch(watch, of_sample), watch)
-        adaptation = best.model.adaptation
-        last, came = iterate_sample(_after_sample(of_sample), best.model.q_step, adaptation, check)
+        last, came = iterate_sample(_after_sample(of_sample), best.model.q_step, best.model, check)
     except (TargetUnreachableError, DivergedError, FloatingPointError, Ended):
         return None
-    return SampleEstimate(steps.towards_target(as_image(last, size_fraction)), adaptation, came)
+    return SampleEstimate(steps.towards_target(as_image(last, size_fraction)), best.model, came)
 
 
 def _trace_point(job: Job, trial: Trial) -> TracePoint:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from dfmcodec._types import Float32, Symbols
-from dfmcodec.codecs.wavelet.context import DIRECT_TABLES, ContextModel, TableChoice
+from dfmcodec.codecs.wavelet.context import ContextModel, TableChoice
 from dfmcodec.codecs.wavelet.encode.adaptation_fit import SymbolSample
 from dfmcodec.codecs.wavelet.encode.dependency_costs import GatheredCosts
 from dfmcodec.codecs.wavelet.geometry import Geometry
@@ -19,7 +19,6 @@ from dfmcodec.codecs.wavelet.sections.latents import SymbolWriter, low_differenc
 from dfmcodec.codecs.wavelet.traversal import tables_of_pass
 from dfmcodec.codecs.wavelet.trellis import States
 from dfmcodec.entropy import best_laplace_index, laplace
-from dfmcodec.entropy.tables import RADIUS
 from dfmcodec.kernels import by_kernels
 from dfmcodec.threads import in_threads, in_threads_apart
 
@@ -60,16 +59,7 @@ class ChosenSymbols:
         chosen = self.chosen[coding_pass]
         self.choice[coding_pass] = choice
         self.writer.write_pass(chosen, choice)
-        q = chosen * choice.sign
-        entry = np.clip(q, -RADIUS, RADIUS) + RADIUS
-        bits = self._context.bits_of_entries(choice.table, entry)
-        if choice.table.max() >= DIRECT_TABLES or np.abs(q).max() > RADIUS:
-            direct = (choice.table < DIRECT_TABLES) & (np.abs(q) <= RADIUS)
-            bits = bits[direct]
-            for table in np.unique(choice.table[~direct]):
-                others = q[~direct & (choice.table == table)]
-                self.bits += float(self._context.tables[table].cost_bits(others).sum())
-        self.bits += float(bits.sum(dtype=np.float64))
+        self.bits += self._context.bits_of(chosen, choice)
         return chosen
 
 

@@ -19,7 +19,7 @@ from dfmcodec.codecs.wavelet.context import (
     TableChoice,
 )
 from dfmcodec.codecs.wavelet.encode.dependency_costs import DependencyCosts
-from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights
+from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights, weight_factor
 from dfmcodec.codecs.wavelet.geometry import Geometry
 from dfmcodec.codecs.wavelet.neighbourhood import COMPANDED
 from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass, Rows, level_passes, pass_shape
@@ -56,10 +56,15 @@ _SOURCE, _BRANCH = _transitions()
 def pass_coefficients(pyramid: Pyramid, q_step: int, coding_pass: CodingPass) -> Float32:
     """Returns the coefficients of a coding pass in steps of their band, float32 [N]."""
     y, x = PHASES[coding_pass.phase]
-    of_band = band_step(q_step, BAND_NORMS[coding_pass.level][coding_pass.orientation])
     band = pyramid.bands[coding_pass.level][coding_pass.orientation][coding_pass.channel][y::2, x::2]
-    steps: Float32 = (band * np.float32(STEP_UNIT * UNITS_PER_CODE_VALUE / of_band)).ravel()
+    steps: Float32 = (band * _per_step(q_step, coding_pass)).ravel()
     return steps
+
+
+def _per_step(q_step: int, coding_pass: CodingPass) -> np.float32:
+    """Returns the factor that converts coefficients of a pass to steps of their band."""
+    of_band = band_step(q_step, BAND_NORMS[coding_pass.level][coding_pass.orientation])
+    return np.float32(STEP_UNIT * UNITS_PER_CODE_VALUE / of_band)
 
 
 def round_low(pyramid: Pyramid, q_step: int) -> Symbols:
@@ -76,8 +81,9 @@ class PathChooser:
     For a coefficient c, in steps, the cost of a symbol q is w (c - r(q))^2 + bit_cost * bits(q),
     where r is the reconstructed value and w the weight. Tables are guesses, or come from an earlier
     iteration with similar symbols. Bits are those of the symbol and, with `DependencyCosts`, the
-    change of the bits of its neighbours. `choice` returns the tables of a pass; the quantiser of
-    direct tables is ignored.
+    change of the bits of its neighbours. `tables` returns the tables of a pass, `packed`; the
+    quantiser of direct tables is ignored. `rescaled` is the table to use in place of each of them;
+    see `ContextModel.rescaled`.
     """
 
     def __init__(
@@ -87,16 +93,18 @@ class PathChooser:
         q_step: int,
         bit_cost: float,
         context: ContextModel,
-        choice: Callable[[CodingPass], TableChoice],
+        tables: Callable[[CodingPass], npt.NDArray[np.int16]],
         dependency_costs: DependencyCosts | None = None,
         weights: CoefficientWeights | None = None,
+        rescaled: npt.NDArray[np.int16] | None = None,
     ) -> None:
         self._pyramid = pyramid
         self._geometry = geometry
         self._step = q_step
         self._bit_cost = np.float32(bit_cost)
         self._context = context
-        self._choice = choice
+        self._tables = tables
+        self._rescaled = np.arange(len(context.tables), dtype=np.int16) if rescaled is None else rescaled
         self._dependency_costs = dependency_costs
         self._weights = weights
         self._bits = (context.cost_bits * self._bit_cost).ravel()
@@ -115,32 +123,19 @@ class PathChooser:
 
     def _level_by_kernel(self, coding_passes: list[CodingPass]) -> dict[CodingPass, Symbols]:
         shapes, rows, columns = self._shapes(coding_passes)
-        found: dict[CodingPass, Symbols] = {}
-        passes = []
-        for coding_pass, shape in zip(coding_passes, shapes, strict=True):
-            choice, costs = self._choice(coding_pass), self._dependency_costs
-            slopes = np.zeros((2, 0), dtype=np.float32) if costs is None else costs.slopes(coding_pass)
-            slopes *= self._bit_cost
-            found[coding_pass] = np.empty(shape, dtype=np.int32)
-            passes.append(
-                PathPass(
-                    rows=shape[0],
-                    columns=shape[1],
-                    coefficients=pass_coefficients(self._pyramid, self._step, coding_pass),
-                    weights=self._pass_weights(coding_pass, shape),
-                    signs=choice.sign,
-                    tables=choice.table,
-                    signed_costs=slopes[0],
-                    magnitude_costs=slopes[1],
-                    symbols=found[coding_pass],
-                )
-            )
+        found = {
+            coding_pass: np.empty(shape, dtype=np.int32)
+            for coding_pass, shape in zip(coding_passes, shapes, strict=True)
+        }
+        passes = [self._path_pass(coding_pass, symbols) for coding_pass, symbols in found.items()]
         transitions = np.concatenate([_SOURCE, _BRANCH], axis=1).astype(np.int8)
 
         def choose(block: Rows) -> None:
             compiled.choose_paths(
                 passes=passes,
                 has_costs=self._dependency_costs is not None,
+                bit_cost=float(self._bit_cost),
+                rescaled=self._rescaled,
                 bits=self._bits,
                 offsets=self._offsets,
                 zero_limits=self._zero_limits,
@@ -153,6 +148,30 @@ class PathChooser:
 
         in_threads(choose, parts_of(range(rows)))
         return {coding_pass: symbols.ravel() for coding_pass, symbols in found.items()}
+
+    def _path_pass(self, coding_pass: CodingPass, symbols: Symbols) -> PathPass:
+        """Returns the arrays of a pass for the kernel, which writes its symbols, int32 [rows,
+        columns].
+        """
+        level, (y, x) = coding_pass.level, PHASES[coding_pass.phase]
+        band = self._pyramid.bands[level][coding_pass.orientation][coding_pass.channel]
+        none = np.zeros((0, 0), dtype=np.uint16)
+        weights = none if self._weights is None else self._weights.levels[level]
+        return PathPass(
+            rows=symbols.shape[0],
+            columns=symbols.shape[1],
+            band=np.ascontiguousarray(band),
+            band_start=y * band.shape[1] + x,
+            band_stride=2 * band.shape[1],
+            per_step=float(_per_step(self._step, coding_pass)),
+            weights=weights,
+            weights_start=y * weights.shape[1] + x,
+            weights_stride=2 * weights.shape[1],
+            weight_factor=float(weight_factor(coding_pass)),
+            tables=self._tables(coding_pass),
+            costs=none if self._dependency_costs is None else self._dependency_costs.by_pass[coding_pass],
+            symbols=symbols,
+        )
 
     @by_kernels(_level_by_kernel)
     def _level(self, coding_passes: list[CodingPass]) -> dict[CodingPass, Symbols]:
@@ -180,10 +199,11 @@ class PathChooser:
         return self._weights.of_pass(coding_pass, shape)
 
     def _inputs(self, coding_pass: CodingPass, shape: tuple[int, int]) -> list[npt.NDArray[Any]]:
-        choice = self._choice(coding_pass)
+        choice = TableChoice.unpacked(self._tables(coding_pass))
         sign = choice.sign.astype(np.float32)
         c = pass_coefficients(self._pyramid, self._step, coding_pass) * sign
-        inputs: list[npt.NDArray[Any]] = [c, sign, choice.table, self._pass_weights(coding_pass, shape)]
+        weights = self._pass_weights(coding_pass, shape)
+        inputs: list[npt.NDArray[Any]] = [c, sign, self._rescaled[choice.table], weights]
         if self._dependency_costs is not None:
             signed, magnitude = self._dependency_costs.slopes(coding_pass)
             inputs += [signed * sign * self._bit_cost, magnitude * self._bit_cost]

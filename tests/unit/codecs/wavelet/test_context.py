@@ -18,7 +18,7 @@ from dfmcodec.codecs.wavelet import context as ctx
 from dfmcodec.codecs.wavelet.colour import ColourBasis, pixels_to_planes
 from dfmcodec.codecs.wavelet.contents import TileSymbols
 from dfmcodec.codecs.wavelet.encode.dependency_costs import DependencyCosts
-from dfmcodec.codecs.wavelet.encode.estimates import guess_tables
+from dfmcodec.codecs.wavelet.encode.estimates import GuessedTables
 from dfmcodec.codecs.wavelet.encode.sources import ChosenSymbols, ObservedSymbols
 from dfmcodec.codecs.wavelet.encode.trellis_search import PathChooser, pass_coefficients, round_low
 from dfmcodec.codecs.wavelet.geometry import Geometry, Tiling, default_levels
@@ -53,8 +53,12 @@ def one_tile(geometry):
 
 def chosen_paths(pyramid, geometry, q_step, bit_cost, choice=None, dependency_costs=None):
     """Symbols of all passes by rate and distortion, with guessed tables unless others are given."""
-    guess = choice or (lambda coding_pass: guess_tables(pyramid, q_step, coding_pass))
-    return PathChooser(pyramid, geometry, q_step, bit_cost, shipped().context, guess, dependency_costs).symbols()
+    choose = choice or GuessedTables(pyramid, q_step)
+
+    def tables(coding_pass):
+        return choose(coding_pass).packed
+
+    return PathChooser(pyramid, geometry, q_step, bit_cost, shipped().context, tables, dependency_costs).symbols()
 
 
 def chosen_source(pyramid, geometry, q_step, bit_cost, observed=True, **options):
@@ -195,8 +199,8 @@ def test_tables_are_complete():
         last = len(context.tables) - 1
         assert found.table.tolist() == [own + classes - 1, last, own + 19 * classes + 2]
         assert found.sign.tolist() == [-1, 1, -1]
-    coarser = context.rescaled(found, 0.5)
-    assert coarser.table.tolist() == [own + 3 * classes - 1, last, own + 21 * classes + 2]
+    coarser = context.rescaled(0.5)[found.table]
+    assert coarser.tolist() == [own + 3 * classes - 1, last, own + 21 * classes + 2]
 
 
 def test_contexts_are_causal():
@@ -268,7 +272,7 @@ def test_paths_are_the_best_there_are(size):
     context = shipped().context
     offsets = context.offsets.astype(float) / 64
     of_tables = [
-        int(guess_tables(pyramid, q_step, coding_pass).table.reshape(pass_shape(geometry, coding_pass))[cell])
+        int(GuessedTables(pyramid, q_step)(coding_pass).table.reshape(pass_shape(geometry, coding_pass))[cell])
         for coding_pass in coding_passes
     ]
 

@@ -60,8 +60,9 @@ def test_fit_undoes_a_known_blur():
     around = sum(np.roll(target, shift, axis) for axis in (1, 2) for shift in (1, -1))
     samples = np.rint(0.8 * target + 0.05 * around).astype(np.int32)
 
-    def error_of(rows):
-        return target[:, rows] - samples[:, rows]
+    def error_of(block):
+        part = slice(None), block.rows, block.columns
+        return target[part] - samples[part]
 
     chosen = fit_filter(samples, error_of, bit_cost=4000.0, largest_radius=3)
     assert chosen is not None
@@ -81,11 +82,12 @@ def test_rows_unlike_the_others_do_not_decide_alone():
     for rows in blurred:
         samples[:, rows] = np.rint(0.8 * target + 0.05 * around)[:, rows]
 
-    def error_of(rows):
-        return target[:, rows] - samples[:, rows]
+    def error_of(block):
+        part = slice(None), block.rows, block.columns
+        return target[part] - samples[part]
 
     of_all = fit_filter(samples, error_of, bit_cost=1.0, largest_radius=2)
-    of_some = fit_filter(samples, error_of, bit_cost=1.0, largest_radius=2, row_stride=4)
+    of_some = fit_filter(samples, error_of, bit_cost=1.0, largest_radius=2, stride=4)
     assert of_all is not None
     assert of_some is not None
     assert np.array_equal(of_some.symbols, of_all.symbols)
@@ -93,7 +95,7 @@ def test_rows_unlike_the_others_do_not_decide_alone():
 
 def test_tiny_images_get_no_filter():
     samples = np.zeros((3, 1, 1), np.int32)
-    assert fit_filter(samples, lambda rows: samples[:, rows].astype(np.float32), 1.0, 5) is None
+    assert fit_filter(samples, lambda block: samples.astype(np.float32), 1.0, 5) is None
 
 
 @pytest.mark.parametrize("slopes", [(3, 5), (0, 1), (-800, 700)])
@@ -101,4 +103,4 @@ def test_gradients_are_no_trouble(slopes):
     """All differences of a gradient go one way: the normal matrix has rank one."""
     rows, columns = np.mgrid[:160, :200]
     samples = (slopes[0] * rows + slopes[1] * columns)[None].astype(np.int32)
-    fit_filter(samples, lambda rows: np.ones((1, rows.stop - rows.start, 200), np.float32), 100.0, 5)
+    fit_filter(samples, lambda block: np.ones((1, block.height, block.width), np.float32), 100.0, 5)
