@@ -1,4 +1,5 @@
-"""Seconds of complete commands with their default settings, beside AVIF in a running process.
+"""Seconds of complete commands with their default settings, beside AVIF in a running process, and
+beside the commands of JPEG XL (Debian's libjxl-tools).
 
     python benchmarks/commands.py $KODAK/kodim{05,08,23}.png --machine "2 cores of .." \\
         --out benchmarks/results/commands.jsonl
@@ -40,14 +41,17 @@ def _measured(path: Path, folder: Path) -> dict[str, Callable[[], object]]:
         image = opened.convert("RGB")
     size = f"--size={image.width * image.height // 16}"  # 0.5 bits per pixel
     file, decoded = folder / "a.dfm", folder / "a.png"
-    avif = _avif(image, 6)
+    avif, jpeg_xl = _avif(image, 6), folder / "a.jxl"
     return {
         "dfm encode": lambda: run_program(*_DFM, "encode", path, "-o", file, "-f", size),
         "dfm decode": lambda: run_program(*_DFM, "decode", file, "-o", decoded, "-f", "--overwrite-source"),
         "dfm encode --effort 1": lambda: run_program(*_DFM, "encode", path, "-o", file, "-f", size, "--effort", 1),
+        "dfm encode --effort 2": lambda: run_program(*_DFM, "encode", path, "-o", file, "-f", size, "--effort", 2),
         "AVIF, speed 6": lambda: _avif(image, 6),
         "AVIF, speed 4": lambda: _avif(image, 4),
         "AVIF decode": lambda: PIL.Image.open(io.BytesIO(avif)).load(),
+        "JPEG XL": lambda: run_program("cjxl", "-e", 7, "-d", 2, path, jpeg_xl),
+        "JPEG XL decode": lambda: run_program("djxl", jpeg_xl, folder / "b.ppm"),
     }
 
 
@@ -63,17 +67,20 @@ def measure(paths: list[Path], runs: int, machine: str) -> Iterator[Row]:
                     call()
                     if run:  # the first one warms up
                         seconds[name].append(time.perf_counter() - started)
+        with PIL.Image.open(path) as opened:
+            megapixels = round(opened.width * opened.height / 1e6, 2)
         for name, taken in seconds.items():
-            how = f"whole commands, median of {runs}, 0.5 bpp, tune visual"
+            how = f"complete commands, median of {runs}"
             yield {
                 "command": name,
                 "picture": path.stem,
+                "megapixels": megapixels,
                 "s": round(median(taken), 3),
                 "least_s": round(min(taken), 3),
                 "largest_s": round(max(taken), 3),
                 "date": date.today().isoformat(),
                 "machine": machine,
-                "runs": how if name.startswith("dfm") else _AVIF.format(runs=runs),
+                "runs": _AVIF.format(runs=runs) if name.startswith("AVIF") else how,
             }
 
 

@@ -45,6 +45,8 @@ ALL = {  # those of docs/results/quality.md
     "JPEG": "JPEG",
 }
 SEEN_ANCHORS = {"AVIF tune=iq": "AVIF tuned for the eye", "JPEG XL": "JPEG XL"}
+SMALL = ("kodim05", "kodim08", "kodim23")  # images of `commands.py`, 768x512
+LARGE, LARGE_MEGAPIXELS = ("sherburne", "colosseum"), 8.3
 Points = dict[str, list[tuple[float, float]]]  # (bpp, PSNR in dB) by image
 _RATES = np.geomspace(0.05, 4, 60)
 _LABELS = {
@@ -123,10 +125,10 @@ def kodak_bd_rates(codec: str) -> dict[str, dict[str, float]]:
     }
 
 
-def seconds(command: str, picture: str = "kodim") -> list[float]:
-    """Returns the recorded seconds of a command, for images whose names begin so."""
+def seconds(command: str, pictures: Sequence[str] = SMALL) -> list[float]:
+    """Returns the recorded seconds of a command for some images."""
     rows = read_rows(RESULTS / "commands.jsonl")
-    return [row["s"] for row in rows if row["command"] == command and row["picture"].startswith(picture)]
+    return [row["s"] for row in rows if row["command"] == command and row["picture"] in pictures]
 
 
 def fit_minutes(effort: int) -> list[float]:
@@ -190,13 +192,21 @@ def seen_rate(effort: int, anchor: str, measure: str) -> float:
     return fmean(seen.bits_more(f"dfm effort {effort} visual", anchor, measure).values())
 
 
-def seen_table() -> str:
-    """Returns the table of bits at equal SSIMULACRA2 and Butteraugli, by effort."""
-    lines = [f"| dfm's bits at an equal measure, against | {' | '.join(SEEN_ANCHORS.values())} |", "|---|---|---|"]
-    for effort, label in {5: "", 1: ", `--effort 1`"}.items():
-        for measure, name in {"ssimulacra2": "SSIMULACRA2", "butteraugli": "Butteraugli"}.items():
-            cells = [percent(seen_rate(effort, anchor, measure), 0) for anchor in SEEN_ANCHORS]
-            lines.append(f"| {name}{label} | {' | '.join(cells)} |")
+def introduction() -> str:
+    """Returns the table of the README: bits at equal quality, and seconds."""
+    codecs = {
+        "dfm": ("dfm effort 5 visual", "dfm encode", "dfm decode"),
+        "dfm `--effort 1`": ("dfm effort 1 visual", "dfm encode --effort 1", "dfm decode"),
+        "AVIF": (seen.AVIF, f"AVIF, speed {seen.AVIF_SPEED}", "AVIF decode"),
+        "JPEG XL": ("JPEG XL", "JPEG XL", "JPEG XL decode"),
+    }
+    lines = [f"| | {' | '.join(codecs)} |", "|---" * (1 + len(codecs)) + "|"]
+    for measure, name in seen.MEASURES.items():
+        rates = [fmean(seen.bits_more(codec, seen.AVIF, measure).values()) for codec, *_ in codecs.values()]
+        lines.append(f"| bits at equal {name} | {' | '.join(percent(rate, 0) for rate in rates)} |")
+    for number, name in ((1, "encode"), (2, "decode")):
+        times = [span(seconds(commands[number], LARGE), 1) for commands in codecs.values()]
+        lines.append(f"| seconds to {name} {LARGE_MEGAPIXELS} megapixels | {' | '.join(times)} |")
     return "\n".join(lines)
 
 

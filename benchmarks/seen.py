@@ -1,15 +1,14 @@
-"""Compares dfm with AVIF and JPEG XL by SSIMULACRA2 and Butteraugli of real files.
+"""Compares dfm with AVIF and JPEG XL by metrics of visual quality, on eight photographs.
 
-    python benchmarks/seen.py photographs /tmp/unpacked /tmp/photographs
-    python benchmarks/seen.py files /tmp/photographs/*.png --bpps 0.15,0.3,0.6,1.2,2.4 --further \
-        --out benchmarks/results/seen.jsonl
+    python benchmarks/seen.py photographs UNPACKED PHOTOGRAPHS
+    python benchmarks/seen.py files PHOTOGRAPHS/*.png --efforts 1,2,5,7 --out ROWS
     python benchmarks/seen.py rates
     python benchmarks/seen.py plot docs/seen_rates.png
 
-Debian's libavif-bin, libjxl-tools and libjxl-devtools have the other codecs and Butteraugli. Each
-row is a file; anchors have fixed settings, dfm some sizes. `rates` compares the curves, and `plot`
-draws how far they are apart at each SSIMULACRA2. MS-SSIM and PSNR-HVS-M (psnr-hvsm of PyPI) are
-measures that no codec here is tuned for.
+Debian's libavif-bin, libjxl-tools and libjxl-devtools have the other codecs and Butteraugli;
+pycvvdp (with PyTorch) is ColorVideoVDP. Each row is a file; anchors have fixed settings, dfm some
+sizes. `rates` compares the curves, and `plot` draws how far they are apart at each SSIMULACRA2. No
+codec here is tuned for MS-SSIM and PSNR-HVS-M (psnr-hvsm of PyPI).
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from math import log10
 from pathlib import Path
 from statistics import fmean
@@ -26,7 +25,6 @@ from statistics import fmean
 import click
 import numpy as np
 import PIL.Image
-import skimage.data
 from recording import Row, images_argument, load, out_option, read_rows, record, run_program
 
 import dfmcodec
@@ -37,24 +35,27 @@ from dfmcodec.metrics.ssimulacra2 import ssimulacra2
 
 RESULTS = Path(__file__).parent / "results" / "seen.jsonl"
 LONG_SIDE = 768  # of the reduced photographs, pixels
-FOLDERS = {  # of Debian's packages budgie-backgrounds 3.0-1 and mate-backgrounds 1.26.0-1
-    "usr/share/backgrounds/budgie": (
-        "beacon-street-sunset blue-periwinkle canyon-wren casa-mila extreme-desert-hike high-trestle-trail "
-        "lake-sherburne oakland-zoo-otters perched-osprey piazza-gae-aulenti roman-colosseum singaporean-cityscape "
-        "tea-gardens"
-    ),
-    "usr/share/backgrounds/mate/nature": "Dune Garden LadyBird TwoWings",
-}
-OWN = ("astronaut", "chelsea", "coffee")  # scikit-image's
+FOLDER = "usr/share/backgrounds"  # of Debian's packages lomiri-wallpapers-16.04 and -20.04
+PHOTOGRAPHS = (
+    "life_by_Aitzol_Berasategi friends_by_Aitzol_Berasategi aitzgorri_by_Aitzol_Berasategi "
+    "seeding_by_Clements_Engelhardt picosdeeuropa_by_Aitzol_Berasategi Kleiber_by_Lukas_Baubkus Dragonfly_by_Bolly "
+    "sunset_by_Aitzol_Berasategi"
+)
 SETTINGS = {
-    "AVIF tune=iq": (22, 32, 42, 52, 62, 72, 82, 90, 96, 98),
-    "JPEG XL": (16.0, 9.0, 5.5, 3.4, 2.1, 1.3, 0.75, 0.4, 0.2, 0.1),
+    "AVIF tune=iq": (20, 30, 40, 50, 60, 68, 76, 84),
+    "JPEG XL": (8.0, 5.0, 3.5, 2.5, 1.8, 1.3, 0.9),
 }
+AVIF_SPEED = 6  # the default
 AVIF = "AVIF tune=iq"
-LABELS = {"JPEG XL": "JPEG XL", "dfm effort 1 visual": "dfm, effort 1", "dfm effort 5 visual": "dfm, default"}
+LABELS = {
+    "JPEG XL": "JPEG XL",
+    "dfm effort 1 visual": "dfm, effort 1",
+    "dfm effort 5 visual": "dfm, default",
+    "dfm effort 7 visual": "dfm, effort 7",
+}
 LEAST, MOST = 30.0, 90.0  # SSIMULACRA2 between which curves are compared
-MEASURES = ("ssimulacra2", "butteraugli")
-FURTHER = ("ms_ssim_db", "psnr_hvs_m_db")
+MEASURES = {"ssimulacra2": "SSIMULACRA2", "butteraugli": "Butteraugli", "jod": "ColorVideoVDP"}
+FURTHER = {"ms_ssim_db": "MS-SSIM", "psnr_hvs_m_db": "PSNR-HVS-M", "psnr_db": "PSNR"}
 
 
 @click.group(help=__doc__)
@@ -66,15 +67,11 @@ def main() -> None:
 @click.argument("unpacked", type=click.Path(path_type=Path, exists=True))
 @click.argument("folder", type=click.Path(path_type=Path))
 def photographs(unpacked: Path, folder: Path) -> None:
-    """Makes the 20 photographs, from two unpacked packages and scikit-image."""
+    """Makes the photographs from the unpacked packages."""
     folder.mkdir(parents=True, exist_ok=True)
-    for place, names in FOLDERS.items():
-        for name in names.split():
-            prefix = "mate-" if "mate" in place else ""
-            with PIL.Image.open(unpacked / place / f"{name}.jpg") as opened:
-                _reduced(opened.convert("RGB")).save(folder / f"{prefix}{name.lower()}.png")
-    for name in OWN:
-        PIL.Image.fromarray(getattr(skimage.data, name)()).save(folder / f"{name}.png")
+    for name in PHOTOGRAPHS.split():
+        with PIL.Image.open(unpacked / FOLDER / f"{name}.jpg") as opened:
+            _reduced(opened.convert("RGB")).save(folder / f"{name.partition('_')[0]}.png")
 
 
 def _reduced(image: PIL.Image.Image) -> PIL.Image.Image:
@@ -88,13 +85,9 @@ def _reduced(image: PIL.Image.Image) -> PIL.Image.Image:
 @click.option("--bpps", default="0.15,0.3,0.6,1.2", show_default=True, help="Sizes of dfm's files.")
 @click.option("--tune", default="visual", show_default=True, help="That of dfm.")
 @click.option("--anchors/--no-anchors", default=True, help="Whether AVIF and JPEG XL are measured.")
-@click.option("--further", is_flag=True, help="MS-SSIM and PSNR-HVS-M too.")
 @out_option
-def files(
-    images: tuple[str, ...], efforts: str, bpps: str, tune: str, anchors: bool, further: bool, out: Path | None
-) -> None:
+def files(images: tuple[str, ...], efforts: str, bpps: str, tune: str, anchors: bool, out: Path | None) -> None:
     """Encodes images by all codecs."""
-    row = partial(_row, further)
 
     def rows() -> Iterator[Row]:
         for name in images:
@@ -105,34 +98,42 @@ def files(
                     data = dfmcodec.encode(image.pixels, bpp=bpp, effort=int(effort), tune=tune).data
                     seconds = round(time.perf_counter() - started, 2)
                     codec = f"dfm effort {effort} {tune}"
-                    yield row(stem, image, codec, bpp, len(data), np.asarray(dfmcodec.decode(data).pixels), seconds)
+                    yield _row(stem, image, codec, bpp, len(data), np.asarray(dfmcodec.decode(data).pixels), seconds)
             for codec, settings in SETTINGS.items() if anchors else ():
                 for setting in settings:
+                    started = time.perf_counter()
                     size, pixels = _anchor(image, codec, setting)
-                    yield row(stem, image, codec, setting, size, pixels, None)
+                    seconds = round(time.perf_counter() - started, 2)
+                    yield _row(stem, image, codec, setting, size, pixels, seconds)
 
     record(rows(), out)
 
 
 def _further(original: np.ndarray, decoded: np.ndarray) -> Row:
-    """-10 log10(1 - MS-SSIM), and PSNR-HVS-M of luma in complete blocks, of RGB images.
+    """Returns -10 log10(1 - MS-SSIM), PSNR-HVS-M of luma in complete blocks, and ColorVideoVDP on a
+    Full HD display, in just-objectionable differences; without metrics that are not installed.
 
-    Source: Ponomarenko et al., "On between-coefficient contrast masking of DCT basis functions",
-    2007.
+    Sources: Ponomarenko et al., "On between-coefficient contrast masking of DCT basis functions",
+    2007; Mantiuk et al., "ColorVideoVDP", 2024.
     """
-    from psnr_hvsm import psnr_hvs_hvsm
-
-    height, width = (side // 8 * 8 for side in original.shape[:2])
-    lumas = (pixels[:height, :width] @ np.array(Luma.REC_601.weights) / 255 for pixels in (original, decoded))
-    _, hvs_m = psnr_hvs_hvsm(*lumas)
-    row = {"psnr_hvs_m_db": round(float(hvs_m), 3)}
+    row = {}
     if (similarity := ms_ssim(original, decoded)) is not None:
         row["ms_ssim_db"] = round(-10 * log10(1 - similarity), 3)
+    with suppress(ImportError):
+        from psnr_hvsm import psnr_hvs_hvsm
+
+        height, width = (side // 8 * 8 for side in original.shape[:2])
+        lumas = (pixels[:height, :width] @ np.array(Luma.REC_601.weights) / 255 for pixels in (original, decoded))
+        row["psnr_hvs_m_db"] = round(float(psnr_hvs_hvsm(*lumas)[1]), 3)
+    with suppress(ImportError):
+        import pycvvdp
+
+        metric = pycvvdp.cvvdp(display_name="standard_fhd")
+        row["jod"] = round(float(metric.predict(decoded, original, dim_order="HWC")[0]), 4)
     return row
 
 
 def _row(
-    further: bool,
     name: str,
     image: Image,
     codec: str,
@@ -151,7 +152,7 @@ def _row(
         "butteraugli": _butteraugli(image, pixels),
         "psnr_db": round(psnr(image.pixels, pixels, None), 3),
         "seconds": seconds,
-        **(_further(image.pixels, pixels) if further else {}),
+        **_further(image.pixels, pixels),
     }
 
 
@@ -167,9 +168,8 @@ def _anchor(image: Image, codec: str, setting: float) -> tuple[int, np.ndarray]:
             run_program("djxl", file, decoded)
         else:
             file = folder / "a.avif"
-            run_program(
-                "avifenc", "-s", 4, "-y", "444", "-q", int(setting), "-a", codec.removeprefix("AVIF "), original, file
-            )
+            options = "-s", AVIF_SPEED, "-y", "444", "-q", int(setting), "-a", codec.removeprefix("AVIF ")
+            run_program("avifenc", *options, original, file)
             run_program("avifdec", file, decoded)
         return file.stat().st_size, np.asarray(PIL.Image.open(decoded).convert("RGB"))
 
@@ -191,17 +191,17 @@ def rates(rows: Path) -> None:
     click.echo(f"{rates_table(MEASURES, recorded)}\n\n{rates_table(FURTHER, recorded)}")
 
 
-def rates_table(measures: Sequence[str] = MEASURES, rows: Sequence[Row] | None = None) -> str:
+def rates_table(measures: Mapping[str, str] = MEASURES, rows: Sequence[Row] | None = None) -> str:
     """Returns bits at an equal measure, against the anchors: means over images, the least and the
     most.
 
     Args:
-        measures: The measures.
+        measures: The names of the metrics, by key.
         rows: What `files` has recorded; None for what is kept of it.
     """
     rows = read_rows(RESULTS) if rows is None else rows
     ours = dict.fromkeys(row["codec"] for row in rows if row["codec"].startswith("dfm"))
-    lines = [f"| | {' | '.join(f'{anchor}, {measure}' for anchor in SETTINGS for measure in measures)} |"]
+    lines = [f"| | {' | '.join(f'{anchor}, {measure}' for anchor in SETTINGS for measure in measures.values())} |"]
     lines.append("|---" * (1 + len(SETTINGS) * len(measures)) + "|")
     for codec in ours:
         cells = []

@@ -625,36 +625,8 @@ def seen_further() -> str:
     return seen.rates_table(seen.FURTHER)
 
 
-def seen_kodak() -> str:
-    """Returns bits at an equal measure on data/kodak."""
-    return seen.rates_table(seen.MEASURES, rows_of("seen_kodak"))
-
-
-def seen_effort_7() -> str:
-    """Returns effort 7 and the default on the same photographs and sizes."""
-    longer = rows_of("seen_effort7")
-    wanted = {(row["picture"], row["setting"]) for row in longer}
-    pictures = {picture for picture, _ in wanted}
-    rows = [
-        row
-        for row in rows_of("seen")
-        if row["picture"] in pictures
-        and (row["codec"] in seen.SETTINGS or ((row["picture"], row["setting"]) in wanted and "5" in row["codec"]))
-    ] + longer
-    lines = []
-    for codec in ("dfm effort 5 visual", "dfm effort 7 visual"):
-        rates = [
-            percent(fmean(seen.bits_more(codec, anchor, measure, rows).values()))
-            for anchor in seen.SETTINGS
-            for measure in seen.MEASURES
-        ]
-        lines.append([codec, *rates, f"{mean((row for row in rows if row['codec'] == codec), 'seconds'):.0f}"])
-    headings = [f"{anchor}, {measure}" for anchor in seen.SETTINGS for measure in seen.MEASURES]
-    return table(["", *headings, "seconds, mean"], lines)
-
-
-SCORES = {"SSIMULACRA2": ("ssimulacra2", 1), "Butteraugli": ("butteraugli", 2), "MS-SSIM, dB": ("ms_ssim_db", 1)}
-SCORES |= {"PSNR-HVS-M, dB": ("psnr_hvs_m_db", 1), "PSNR, dB": ("psnr_db", 1)}
+SCORES = {"SSIMULACRA2": ("ssimulacra2", 1), "Butteraugli": ("butteraugli", 2), "ColorVideoVDP": ("jod", 2)}
+SCORES |= {"MS-SSIM, dB": ("ms_ssim_db", 1), "PSNR-HVS-M, dB": ("psnr_hvs_m_db", 1), "PSNR, dB": ("psnr_db", 1)}
 
 
 def _at_equal_size(rows: Sequence[Row], codecs: Sequence[str], sizes: Sequence[float]) -> dict[float, list[list[Row]]]:
@@ -690,33 +662,21 @@ def _at_equal_size(rows: Sequence[Row], codecs: Sequence[str], sizes: Sequence[f
 
 
 def seen_means() -> str:
-    """Returns means at equal size of the 20 photographs."""
-    codecs = {"dfm effort 5 visual": "dfm, effort 5", "dfm effort 1 visual": "dfm, effort 1"}
+    """Returns means at equal size of the photographs."""
+    codecs = {f"dfm effort {effort} visual": f"dfm, effort {effort}" for effort in (7, 5, 2, 1)}
     codecs |= {anchor: anchor for anchor in seen.SETTINGS}
-    return _means("seen", list(codecs.items()), (0.15, 0.3, 0.6, 1.2, 2.4), "photographs")
-
-
-def seen_kodak_means() -> str:
-    """Returns means at equal size of data/kodak."""
-    codecs = {"dfm effort 5 visual": "dfm"} | {anchor: anchor for anchor in seen.SETTINGS}
-    return _means("seen_kodak", list(codecs.items()), (0.3, 0.6, 1.2, 2.4, 4.0), "images", 2)
-
-
-def _means(
-    name: str, codecs: Sequence[tuple[str, str]], sizes: Sequence[float], what: str, measures: int | None = None
-) -> str:
-    found = _at_equal_size(rows_of(name), [codec for codec, _ in codecs], sizes)
-    lines = [[what, *(str(len(of)) for of in found.values())]]
-    for label, (key, digits) in list(SCORES.items())[:measures]:
-        for number, (_, codec) in enumerate(codecs):
+    found = _at_equal_size(rows_of("seen"), list(codecs), (0.15, 0.3, 0.6, 1.2))
+    lines = [["photographs", *(str(len(of)) for of in found.values())]]
+    for label, (key, digits) in SCORES.items():
+        for number, codec in enumerate(codecs.values()):
             cells = [f"{mean((rows[number] for rows in of), key):.{digits}f}" for of in found.values()]
             lines.append([f"{label}: {codec}", *cells])
-    sizes_text = [f"{size:g} bpp" for size in sizes]
-    return table([f"means at equal size, of the {what} that all codecs reach it for", *sizes_text], lines)
+    sizes_text = [f"{size:g} bpp" for size in found]
+    return table(["means at equal size, of the photographs that all codecs reach it for", *sizes_text], lines)
 
 
 TABLES: dict[str, Table] = {
-    "seen": first_page.seen_table,
+    "introduction": first_page.introduction,
     "all_measures": first_page.visual_table,
     "visual_scores": first_page.visual_scores,
     "kodak": first_page.kodak_table,
@@ -732,7 +692,7 @@ TABLES |= {
         *(published_fixed, published_recipes, published_quantised),
         *(kodak_rates, kodak_published, bench_kodak, bench_images, flipped_bytes),
         *(installations, frontier, wavelet_decode, large_efforts, large_parts, browser),
-        *(seen_further, seen_kodak, seen_effort_7, seen_means, seen_kodak_means),
+        *(seen_further, seen_means),
     )
 }
 MARK = re.compile(r"(<!-- table: (\w+) -->\n+)((?:\|[^\n]*\n)*)")
