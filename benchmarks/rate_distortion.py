@@ -22,7 +22,7 @@ from recording import Pixels, Row, append_row, decoded_like, images_argument, lo
 from scipy.interpolate import PchipInterpolator
 
 import dfmcodec
-from dfmcodec.bench.codecs import Avif, Codec, Jpeg, Webp
+from dfmcodec.bench.codecs import AvifSpeed4, Codec, Jpeg, Webp
 from dfmcodec.metrics import Point, bd_rate, psnr
 from dfmcodec.search.config import BIT_COST
 
@@ -33,7 +33,7 @@ QUALITIES = {
     "webp": (1, 5, 15, 30, 50, 70, 80, 90, 95, 100),
     "avif": (10, 20, 30, 40, 50, 60, 70, 80, 88, 94),
 }
-ANCHORS: dict[str, tuple[Codec, str]] = {"jpeg": (Jpeg(), "4:2:0"), "webp": (Webp(), ""), "avif": (Avif(), "")}
+ANCHORS: dict[str, tuple[Codec, str]] = {"jpeg": (Jpeg(), "4:2:0"), "webp": (Webp(), ""), "avif": (AvifSpeed4(), "")}
 
 
 def settings_of(codec: str) -> tuple[float, ...]:

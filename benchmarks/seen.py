@@ -28,6 +28,8 @@ import PIL.Image
 from recording import Row, images_argument, load, out_option, read_rows, record, run_program
 
 import dfmcodec
+from dfmcodec.bench.butteraugli import butteraugli
+from dfmcodec.bench.summary import HIGHEST_SCORE, LOWEST_SCORE, slice_in_range
 from dfmcodec.codecs.wavelet.colour import Luma
 from dfmcodec.image import Image
 from dfmcodec.metrics import bd_rate, ms_ssim, psnr
@@ -53,7 +55,6 @@ LABELS = {
     "dfm effort 5 visual": "dfm, default",
     "dfm effort 7 visual": "dfm, effort 7",
 }
-LEAST, MOST = 30.0, 90.0  # SSIMULACRA2 between which curves are compared
 MEASURES = {"ssimulacra2": "SSIMULACRA2", "butteraugli": "Butteraugli", "jod": "ColorVideoVDP"}
 FURTHER = {"ms_ssim_db": "MS-SSIM", "psnr_hvs_m_db": "PSNR-HVS-M", "psnr_db": "PSNR"}
 
@@ -149,7 +150,7 @@ def _row(
         "bytes": size,
         "bpp": round(8 * size / image.pixel_count, 5),
         "ssimulacra2": round(ssimulacra2(image.pixels, pixels) or 0, 3),
-        "butteraugli": _butteraugli(image, pixels),
+        "butteraugli": butteraugli(image.pixels, pixels),
         "psnr_db": round(psnr(image.pixels, pixels, None), 3),
         "seconds": seconds,
         **_further(image.pixels, pixels),
@@ -172,15 +173,6 @@ def _anchor(image: Image, codec: str, setting: float) -> tuple[int, np.ndarray]:
             run_program("avifenc", *options, original, file)
             run_program("avifdec", file, decoded)
         return file.stat().st_size, np.asarray(PIL.Image.open(decoded).convert("RGB"))
-
-
-def _butteraugli(image: Image, pixels: np.ndarray) -> float:
-    """Returns the 3-norm of Butteraugli's map."""
-    with tempfile.TemporaryDirectory() as name:
-        paths = [Path(name, file) for file in ("a.png", "b.png")]
-        for path, samples in zip(paths, (image.pixels, pixels), strict=True):
-            PIL.Image.fromarray(samples).save(path)
-        return float(run_program("butteraugli_main", *paths).split()[-1])
 
 
 @main.command()
@@ -225,7 +217,7 @@ def _curves(rows: Sequence[Row] | None = None) -> dict[tuple[str, str], list[Row
 def bits_more(codec: str, anchor: str, measure: str, rows: Sequence[Row] | None = None) -> dict[str, float]:
     """Returns a codec's bits at an equal measure relative to an anchor's in percent, by image.
 
-    Only files with a SSIMULACRA2 between `LEAST` and `MOST` count, and one beyond on each side.
+    Only files with a SSIMULACRA2 in the range of the comparison count, and one beyond on each side.
     """
     curves, found = _curves(rows), {}
     for name in dict.fromkeys(picture for _, picture in curves):
@@ -239,8 +231,7 @@ def bits_more(codec: str, anchor: str, measure: str, rows: Sequence[Row] | None 
 def _of_interest(rows: Iterable[Row]) -> list[Row]:
     """Returns rows by size, those of interest and a neighbour on each side."""
     ordered = sorted(rows, key=lambda row: row["bytes"])
-    inside = [n for n, row in enumerate(ordered) if LEAST <= row["ssimulacra2"] <= MOST]
-    return ordered[max(0, inside[0] - 1) : inside[-1] + 2] if inside else []
+    return ordered[slice_in_range([row["ssimulacra2"] for row in ordered])]
 
 
 def _points(rows: Iterable[Row], measure: str) -> list[tuple[float, float]]:
@@ -274,7 +265,7 @@ def draw_rates(figure: Path) -> None:
     """Draws by how much bits differ from AVIF's at each SSIMULACRA2."""
     from matplotlib.figure import Figure
 
-    scores = np.linspace(LEAST, MOST, 61).tolist()
+    scores = np.linspace(LOWEST_SCORE, HIGHEST_SCORE, 61).tolist()
     canvas = Figure((7.5, 4), layout="constrained")
     axes = canvas.add_subplot()
     axes.axhline(0, color="black", linewidth=1, label=AVIF)

@@ -24,6 +24,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -120,14 +121,38 @@ class Webp(_PillowCodec):
 
 
 class Avif(_PillowCodec):
-    """AVIF with libavif, since version 1.4 tuned for visual quality (`iq`) by default, with full
-    chroma. Halved chroma had a lower PSNR over RGB at every size tested.
+    """AVIF with libavif at its default speed, tuned for visual quality, with full chroma. Halved
+    chroma had a lower PSNR over RGB at every size tested. Before libaom 3.12, which has no such
+    tune, it is tuned for SSIM.
     """
 
-    name, label, tuned_for = "avif", "AVIF", "visual quality (iq, the default of libavif 1.4)"
+    name, label, tuned_for = "avif", "AVIF", "visual quality (tune=iq, where libaom has it)"
     format_name, feature = "AVIF", "avif"
     settings = tuple(range(101))
-    save_options: ClassVar = {"subsampling": "4:4:4", "speed": 4}
+    save_options: ClassVar = {"subsampling": "4:4:4", "speed": 6, "advanced": {"tune": "iq"}}
+
+    def options(self) -> dict[str, Any]:
+        options = super().options()
+        if options["advanced"] == {"tune": "iq"} and not _has_tune_iq():
+            del options["advanced"]
+        return options
+
+
+@cache
+def _has_tune_iq() -> bool:
+    """Indicates whether Pillow's AVIF has the tune for visual quality."""
+    try:
+        save_pixels(np.zeros((8, 8, 3), np.uint8), "AVIF", advanced={"tune": "iq"})
+    except (ValueError, OSError):
+        return False
+    return True
+
+
+class AvifSpeed4(Avif):
+    """AVIF at a slower speed."""
+
+    name, label = "avif:speed4", "AVIF speed 4"
+    save_options: ClassVar = {**Avif.save_options, "speed": 4}
 
 
 class AvifForPsnr(Avif):
@@ -279,6 +304,7 @@ ANCHORS: tuple[Codec, ...] = (
     Jpeg2000(),
     Jpegli(),
     Heic(),
+    AvifSpeed4(),
     AvifForPsnr(),
     AvifForSsim(),
 )

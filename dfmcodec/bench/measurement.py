@@ -75,6 +75,7 @@ class Figures:
     encode_s: float  # of dfm with the search for the size, of an anchor for a single encoding
     decode_s: float  # in a process that is warmed up
     crop: str  # of the decoded image, as lossless WebP in base64
+    butteraugli: float | None = None  # 3-norm; None if it was not measured
 
     @property
     def lossless(self) -> bool:
@@ -140,7 +141,13 @@ class Measurement:
         return recorded({"image_name": name, **target, **values, **figures, "gap_percent": gap, "lossless": lossless})
 
 
-def measure_figures(original: Pixels, data: bytes, encode_s: float, decode: Callable[[bytes], Pixels]) -> Figures:
+def measure_figures(
+    original: Pixels,
+    data: bytes,
+    encode_s: float,
+    decode: Callable[[bytes], Pixels],
+    butteraugli: Callable[[Pixels, Pixels], float | None] = lambda original, decoded: None,
+) -> Figures:
     """Decodes a file and measures it against the original, uint8 [H, W, C]."""
     started = time.perf_counter()
     decoded = decode(data)
@@ -156,6 +163,7 @@ def measure_figures(original: Pixels, data: bytes, encode_s: float, decode: Call
         encode_s=encode_s,
         decode_s=decode_s,
         crop=encode_crop(original, decoded),
+        butteraugli=butteraugli(original, decoded),
     )
 
 

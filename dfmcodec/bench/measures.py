@@ -7,17 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Measure:
-    """Quality measure; higher values are better."""
+    """Quality measure."""
 
     name: str  # attribute of `Figures`, also the name in JSON
     label: str  # displayed name
     unit: str  # "" for none
     digits: int  # displayed decimals
+    is_lower_better: bool = False
 
     @property
     def heading(self) -> str:
         """Returns the label with the unit: "PSNR in dB"."""
         return f"{self.label} in {self.unit}" if self.unit else self.label
+
+    def quality(self, value: float) -> float:
+        """Returns a number that is higher for better images."""
+        return -value if self.is_lower_better else value
 
     def text(self, value: float | None) -> str:
         """Formats a value without its unit; "" for None."""
@@ -35,5 +40,7 @@ def number_text(value: float | None, digits: int) -> str:
 
 PSNR = Measure("psnr_db", "PSNR", "dB", 2)
 SSIMULACRA2 = Measure("ssimulacra2", "SSIMULACRA2", "", 1)
-OF_TUNE = {"visual": SSIMULACRA2, "psnr": PSNR}
-MEASURES = {measure.name: measure for measure in OF_TUNE.values()}
+BUTTERAUGLI = Measure("butteraugli", "Butteraugli", "", 2, is_lower_better=True)
+OF_TUNE = {"visual": SSIMULACRA2, "psnr": PSNR}  # of files of equal size
+EQUAL_QUALITY = {"visual": (SSIMULACRA2, BUTTERAUGLI), "psnr": (PSNR,)}  # of which bits are compared
+MEASURES = {measure.name: measure for measure in (PSNR, SSIMULACRA2, BUTTERAUGLI)}

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-METRICS = {"psnr_db": "PSNR, dB", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "ssimulacra2": "SSIMULACRA2"}
+METRICS = {
+    "psnr_db": "PSNR, dB",
+    "ssim": "SSIM",
+    "ms_ssim": "MS-SSIM",
+    "ssimulacra2": "SSIMULACRA2",
+    "butteraugli": "Butteraugli (lower is better)",
+}
 # Based on the palette of Okabe and Ito, which most colour-blind people can distinguish.
 _COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8a8a2a", "#999999")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")  # one more than the colours, so that combinations repeat late
@@ -107,6 +113,8 @@ def _curves(lines: Sequence[_Line], metric: str, title: str) -> str | None:
                     linewidth=2.2 if at == 0 else 1.4,
                 )
         axes.set(xscale="log", xlabel="bits per pixel", ylabel=metric, title=_shortened(title))
+        if metric == METRICS["ssimulacra2"] and axes.get_ylim()[1] > 0:
+            axes.set_ylim(bottom=max(0, axes.get_ylim()[0]))  # lower values do not describe visible differences
         ticks = [tick for tick in _TICKS if _is_near(drawn, tick)]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()

@@ -16,7 +16,8 @@ from typing import Any
 
 from dfmcodec.bench import plots
 from dfmcodec.bench.measurement import DFM, Figures, Measurement
-from dfmcodec.bench.measures import MEASURES, Measure, number_text
+from dfmcodec.bench.measures import MEASURES, PSNR, Measure, number_text
+from dfmcodec.bench.overview import Overview, overviews
 from dfmcodec.bench.runner import Comparison
 from dfmcodec.bench.summary import (
     LARGE_GAP,
@@ -66,7 +67,7 @@ def as_html(comparison: Comparison, title: str = "dfm bench", look: int = LOOK) 
 
     summaries = [summary for summary in by_target(comparison) if summary.rows]
     labels = codec_labels(comparison)
-    rates = bd_rates(comparison)
+    rates = [rate for rate in bd_rates(comparison) if rate.codec == DFM]
     viewed = _viewer_data(comparison, summaries, labels)
     if len(viewed) > look:
         viewed = [viewed[at * len(viewed) // look] for at in range(look)]
@@ -78,6 +79,7 @@ def as_html(comparison: Comparison, title: str = "dfm bench", look: int = LOOK) 
         subtitle=_subtitle(comparison),
         script_hash=_script_hash(source),
         cards=_cards(summaries, rates, labels),
+        overviews=[_overview_table(overview) for overview in overviews(comparison)],
         plots=_plots(comparison, summaries, labels),
         targets=[
             (
@@ -116,7 +118,9 @@ def _subtitle(comparison: Comparison) -> str:
 
 
 def _cards(summaries: list[TargetSummary], rates: list[BdSummary], labels: dict[str, str]) -> list[dict[str, Any]]:
-    """Returns a card for each anchor and measure, with the gain or loss of dfm."""
+    """Returns a card for each anchor and tune: dfm's bits at equal quality, and its gain or loss at
+    equal size.
+    """
     cards = []
     measures = dict.fromkeys(summary.target.measure for summary in summaries)
     for (name, label), measure in product(labels.items(), measures):
@@ -126,15 +130,24 @@ def _cards(summaries: list[TargetSummary], rates: list[BdSummary], labels: dict[
         if name == DFM or not gains:
             continue
         wins, losses = sum(c.wins for c in cells), sum(c.losses for c in cells)
-        ends = dict.fromkeys(map(measure.difference, (min(gains), max(gains))))
-        against = [
-            f"BD-rate {rate.mean:+.1f} %"
+        ends = " to ".join(dict.fromkeys(map(measure.difference, (min(gains), max(gains)))))
+        facts = [
+            (f"{rate.mean:+.1f} %", f"bits at equal {MEASURES[rate.measure].label}")
             for rate in rates
-            if (rate.kind, rate.anchor, rate.measure) == ("codec", name, measure.name)
+            if (rate.kind, rate.anchor) == ("codec", name) and (rate.measure == PSNR.name) == (measure == PSNR)
         ]
-        lines = [f"{measure.label} better on {wins}, worse on {losses} files", *against]
-        cards.append({"label": label, "span": " to ".join(ends), "lines": lines})
+        facts.append((ends, f"{measure.label} at equal size, better on {wins}, worse on {losses} files"))
+        cards.append({"label": label, "facts": facts})
     return cards
+
+
+def _overview_table(overview: Overview) -> dict[str, Any]:
+    head = [_Cell(f"{first} {second}".strip()) for first, second in overview.head]
+    return {
+        "title": overview.title,
+        "table": _Table(head, [[*map(_Cell, row)] for row in overview.rows]),
+        "notes": overview.notes,
+    }
 
 
 def _plots(comparison: Comparison, summaries: list[TargetSummary], labels: dict[str, str]) -> list[Any]:
@@ -165,19 +178,21 @@ def _plot(svg: str, description: str) -> dict[str, str]:
 
 def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:
     """Returns means over images, with a row for each codec."""
-    metrics = {"psnr_db": ("PSNR, dB", 2), "ssim": ("SSIM", 4), "ms_ssim": ("MS-SSIM", 4)}
+    higher = {"psnr_db": ("PSNR, dB", 2), "ssim": ("SSIM", 4), "ms_ssim": ("MS-SSIM", 4)}
     if any(codec.mean["ssimulacra2"] is not None for codec in summary.codecs):
-        metrics["ssimulacra2"] = ("SSIMULACRA2", 1)
-    times = {"encode_s": ("encode s", 2), "decode_s": ("decode s", 3)}
+        higher["ssimulacra2"] = ("SSIMULACRA2", 1)
+    lower = {"encode_s": ("encode s", 2), "decode_s": ("decode s", 3)}
+    if any(codec.mean["butteraugli"] is not None for codec in summary.codecs):
+        lower = {"butteraugli": ("Butteraugli", 2)} | lower
     head = [
         *map(_Cell, ("codec", "files", "size")),
-        *(_Cell(label, _HIGHER) for label, _ in metrics.values()),
-        *(_Cell(label, _LOWER) for label, _ in times.values()),
+        *(_Cell(label, _HIGHER) for label, _ in higher.values()),
+        *(_Cell(label, _LOWER) for label, _ in lower.values()),
         *map(_Cell, ("dfm gain", "better / worse")),
     ]
     rows = []
     for codec in summary.codecs:
-        figures = [number_text(codec.mean[name], digits) for name, (_, digits) in (metrics | times).items()]
+        figures = [number_text(codec.mean[name], digits) for name, (_, digits) in (higher | lower).items()]
         if codec.lossless:
             figures[0] = f"{codec.lossless} lossless"
         measure = MEASURES[codec.measure]

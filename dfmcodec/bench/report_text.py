@@ -6,10 +6,12 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import asdict
+from textwrap import fill
 from typing import Any
 
 from dfmcodec.bench.measurement import DFM, Figures, Measurement, recorded
 from dfmcodec.bench.measures import MEASURES, PSNR, SSIMULACRA2, Measure, number_text
+from dfmcodec.bench.overview import Overview, overviews
 from dfmcodec.bench.runner import Comparison
 from dfmcodec.bench.summary import (
     LARGE_GAP,
@@ -27,21 +29,24 @@ from dfmcodec.bench.summary import (
 )
 from dfmcodec.bench.summary import labels as codec_labels
 
-_ANCHORS_A_TABLE = 5
 _NAME_WIDTH = 20
 _WIDTH = 80
 
 
 def as_text(comparison: Comparison) -> str:
-    """Returns a table for each target, and BD-rates if there are several rates."""
-    parts = [_target_text(summary, comparison) for summary in by_target(comparison) if summary.rows]
-    rates = bd_rates(comparison)
+    """Returns a short table for each series of the tune `visual`. For the tune `psnr` and for
+    curves, returns a table for each target, and BD-rates if there are several rates.
+    """
+    parts = [_overview_text(overview) for overview in overviews(comparison)]
+    summaries = [summary for summary in by_target(comparison) if summary.rows and summary.target.measure == PSNR]
+    parts += [_target_text(summary, comparison) for summary in summaries]
+    rates = [rate for rate in bd_rates(comparison) if (rate.codec, rate.measure) == (DFM, PSNR.name)]
     parts += _bd_texts(rates)
     lacking = curves_without_bd_rate(comparison, rates)
     if rates and lacking:
         lines = [f"no BD-rate against {_short_label(label)}: too few points in common" for label in lacking]
         parts.append("\n".join(lines))
-    if not rates and (comparison.curves or (has_curves(comparison) and comparison.codecs)):
+    if not rates and (comparison.curves or (summaries and has_curves(comparison) and comparison.codecs)):
         parts.append("no BD-rates: they need three rates that both codecs reach")
     tuned = [f"  {codec['label']}: {codec['tuned_for']}" for codec in comparison.codecs.values() if codec["tuned_for"]]
     if tuned:
@@ -93,31 +98,53 @@ def as_csv(comparison: Comparison) -> str:
     return buffer.getvalue()
 
 
+def _overview_text(overview: Overview) -> str:
+    head = zip(*overview.head, strict=True)
+    rows = [[_short_label(row[0]), *row[1:]] for row in overview.rows]
+    notes = [fill(note, _WIDTH) for note in overview.notes]
+    return "\n".join([overview.title, aligned([*head, *rows]), *notes])
+
+
 def _target_text(summary: TargetSummary, comparison: Comparison) -> str:
-    anchors = list(comparison.codecs)
     labels = codec_labels(comparison)
-    parts = [f"{summary.target.label}\n{summary.target.measure.heading}, at the size of dfm's own file"]
-    for start in range(0, max(1, len(anchors)), _ANCHORS_A_TABLE):
-        parts.append(_image_table(summary, anchors[start : start + _ANCHORS_A_TABLE], labels))
-    parts.append(_codec_table(summary, labels))
-    return "\n\n".join(parts)
+    heading = f"{summary.target.label}\n{summary.target.measure.heading}, at the size of dfm's own file"
+    return "\n\n".join([heading, *_image_tables(summary, labels), _codec_table(summary, labels)])
 
 
-def _image_table(summary: TargetSummary, anchors: list[str], labels: dict[str, str]) -> str:
+def _image_tables(summary: TargetSummary, labels: dict[str, str]) -> list[str]:
+    """Returns the quality of each image by each codec, and the notes of its marks."""
     measure = summary.target.measure
-    rows = [["image", "bytes", DFM, *(labels[anchor] for anchor in anchors)]]
-    notes: set[str] = set()
-    for row in summary.rows:
-        ours = row.cells[DFM].figures
-        cells = [_cell(row.cells.get(anchor), measure) for anchor in anchors]
-        notes.update(note for _, note in cells if note)
-        size, quality = (str(ours.bytes), _quality(ours, measure)) if ours else ("", "")
-        rows.append([_short(row.image_name), size, quality, *(text for text, _ in cells)])
+    ours = [row.cells[DFM].figures for row in summary.rows]
+    fixed = [
+        ["image", *(_short(row.image_name) for row in summary.rows)],
+        ["bytes", *(str(figures.bytes) if figures else "" for figures in ours)],
+        [DFM, *(_quality(figures, measure) if figures else "" for figures in ours)],
+    ]
+    cells = {name: [_cell(row.cells.get(name), measure) for row in summary.rows] for name in labels if name != DFM}
+    columns = [[_short_label(labels[name]), *(text for text, _ in of_codec)] for name, of_codec in cells.items()]
     if len(summary.rows) > 1:
         complete = [codec for codec in summary.codecs if codec.image_count == len(summary.rows)]
         means = {codec.codec: codec.mean[measure.name] for codec in complete}
-        rows.append(["mean", "", *(measure.text(means.get(name)) for name in (DFM, *anchors))])
-    return "\n".join([aligned(rows), *sorted(notes)])
+        bottom = ["mean", "", *(measure.text(means.get(name)) for name in (DFM, *cells))]
+        for column, text in zip([*fixed, *columns], bottom, strict=True):
+            column.append(text)
+    notes = {note for of_codec in cells.values() for _, note in of_codec if note}
+    tables = _tables(fixed, columns)
+    return [*tables[:-1], "\n".join([tables[-1], *sorted(notes)])]
+
+
+def _tables(fixed: list[list[str]], columns: Sequence[list[str]]) -> list[str]:
+    """Returns tables that fit the width. Each has the fixed columns and some of the others."""
+    room = _WIDTH - sum(max(map(len, column)) for column in fixed) - 2 * (len(fixed) - 1)
+    tables, left = [[*fixed]], room
+    for column in columns:
+        width = 2 + max(map(len, column))
+        if width > left and len(tables[-1]) > len(fixed):
+            tables.append([*fixed])
+            left = room
+        tables[-1].append(column)
+        left -= width
+    return [aligned(list(zip(*table, strict=True))) for table in tables]
 
 
 def _cell(cell: Measurement | None, measure: Measure) -> tuple[str, str]:
@@ -140,9 +167,7 @@ def _quality(figures: Figures, measure: Measure) -> str:
 def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> str:
     """Returns means of each codec, with the measure that the table of images does not show."""
     measure = summary.target.measure
-    other = PSNR if measure == SSIMULACRA2 else SSIMULACRA2
-    has_other = any(codec.mean[other.name] is not None for codec in summary.codecs)
-    extra = [{PSNR: "PSNR", SSIMULACRA2: "SSIMU2"}[other]] if has_other else []
+    extra = ["SSIMU2"] if any(codec.mean[SSIMULACRA2.name] is not None for codec in summary.codecs) else []
     gain_heading = f"gain {measure.unit}" if measure.unit else "gain"
     rows = [
         ["codec", "size", "SSIM", "MS-SSIM", *extra, "enc s", "dec s", gain_heading, "win/loss"],
@@ -156,7 +181,7 @@ def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> str:
                 f"{100 * codec.size:.1f}%",
                 number_text(codec.mean["ssim"], 4),
                 number_text(codec.mean["ms_ssim"], 4),
-                *([other.text(codec.mean[other.name])] if extra else []),
+                *([SSIMULACRA2.text(codec.mean[SSIMULACRA2.name])] if extra else []),
                 _seconds(codec.mean["encode_s"]),
                 _seconds(codec.mean["decode_s"]),
                 gain,
@@ -197,17 +222,7 @@ def _bd_image_tables(title: str, rates: list[BdSummary]) -> list[str]:
     if len(names) < 2:
         return []
     columns = [[_short_label(rate.label), *map(rate.text_of, names)] for rate in rates]
-    first = ["image", *map(_short, names)]
-    tables: list[list[list[str]]] = []
-    left = 0
-    for column in columns:
-        width = 2 + max(map(len, column))
-        if width > left:
-            tables.append([first])
-            left = _WIDTH - max(map(len, first))
-        tables[-1].append(column)
-        left -= width
-    return ["\n".join([f"{title}, each image", aligned(list(zip(*table, strict=True)))]) for table in tables]
+    return [f"{title}, each image\n{table}" for table in _tables([["image", *map(_short, names)]], columns)]
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:

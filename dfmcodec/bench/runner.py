@@ -16,11 +16,13 @@ from typing import Any
 
 from dfmcodec import kernels
 from dfmcodec._types import Pixels
+from dfmcodec.bench import butteraugli
 from dfmcodec.bench.cache import Cache, code_fingerprint
 from dfmcodec.bench.codecs import Codec, library_versions, read_codecs, select
 from dfmcodec.bench.curves import Curve
 from dfmcodec.bench.matching import OutOfReach, SizeSearch
-from dfmcodec.bench.measurement import DFM, Measurement, Target, encode_crop, measure_figures
+from dfmcodec.bench.measurement import DFM, Figures, Measurement, Target, encode_crop, measure_figures
+from dfmcodec.bench.measures import BUTTERAUGLI, EQUAL_QUALITY
 from dfmcodec.codecs.registry import has_option
 from dfmcodec.errors import NO_MEMORY, DfmError, is_lack_of_memory
 from dfmcodec.files.atomic import NOT_A_FILE, is_stream
@@ -317,6 +319,22 @@ def _perform(plan: Plan, job: _Job) -> _JobResult:
     return _JobResult(measurements, failures, cache.problem)
 
 
+def _is_by_butteraugli(target: Target) -> bool:
+    return BUTTERAUGLI in EQUAL_QUALITY[target.tune] and butteraugli.is_installed()
+
+
+def _measures(target: Target) -> dict[str, Any]:
+    """Returns what determines the measures of a target's files."""
+    return {"measures": _MEASURES, **({BUTTERAUGLI.name: True} if _is_by_butteraugli(target) else {})}
+
+
+def _figures(
+    target: Target, original: Pixels, data: bytes, encode_s: float, decode: Callable[[bytes], Pixels]
+) -> Figures:
+    further = {"butteraugli": butteraugli.butteraugli} if _is_by_butteraugli(target) else {}
+    return measure_figures(original, data, encode_s, decode, **further)
+
+
 def _message(error: Exception) -> str:
     """Returns the message of an exception, with its type if it is unexpected."""
     if is_lack_of_memory(error):
@@ -333,7 +351,7 @@ def _dfm_cell(job: _Job) -> Iterator[_Cell]:
         "code": code_fingerprint(),
         "kernels": kernels.instruction_set(),
         "versions": library_versions(),
-        "measures": _MEASURES,
+        **_measures(target),
     }
     yield decisive, target, partial(_measure_dfm, job.source, target)
 
@@ -349,7 +367,7 @@ def _measure_dfm(source: SourceImage, target: Target) -> Measurement:
     started = time.perf_counter()
     result = dfmcodec.encode(image, model=target.model, rate=target.rate, **options)
     encode_s = time.perf_counter() - started
-    figures = measure_figures(image.pixels, result.data, encode_s, lambda data: decode_image(data).pixels)
+    figures = _figures(target, image.pixels, result.data, encode_s, lambda data: decode_image(data).pixels)
     return Measurement(source.name, target, DFM, "", limit_bytes=result.report.budget_bytes or 0, figures=figures)
 
 
@@ -366,7 +384,7 @@ def _anchor_cells(plan: Plan, job: _Job) -> Iterator[_Cell]:
                 "options": codec.options(),
                 "version": codec.version(),
                 "limit": limit,
-                "measures": _MEASURES,
+                **_measures(target),
             }
             yield decisive, target, partial(_measure_anchor, job.source.name, search, target, limit)
 
@@ -381,5 +399,5 @@ def _measure_anchor(image_name: str, search: SizeSearch, target: Target, limit: 
         setting=match.setting,
         next_setting=match.next_setting,
         next_bytes=match.next_bytes,
-        figures=measure_figures(search.pixels, match.data, match.encode_s, codec.decode),
+        figures=_figures(target, search.pixels, match.data, match.encode_s, codec.decode),
     )

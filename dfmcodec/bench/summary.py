@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 from statistics import fmean, median
@@ -11,13 +11,15 @@ from typing import Literal
 
 from dfmcodec.bench.curves import Curve
 from dfmcodec.bench.measurement import DFM, Figures, Measurement, Target
-from dfmcodec.bench.measures import PSNR, Measure
+from dfmcodec.bench.measures import EQUAL_QUALITY, PSNR, Measure
 from dfmcodec.bench.runner import Comparison
 from dfmcodec.metrics import Point, bd_rate
 
 LARGE_GAP = 0.02  # larger unused fractions of the limit are marked
 LOW_OVERLAP = 0.5  # BD-rates with a lower overlap are marked
 MEAN_CURVE = "mean curve"
+# The range of SSIMULACRA2 in which bits at equal visual quality are compared.
+LOWEST_SCORE, HIGHEST_SCORE = 30.0, 90.0
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,10 @@ class TargetSummary:
 
 @dataclass(frozen=True)
 class BdSummary:
-    """BD-rates of dfm against an anchor, one for each image."""
+    """BD-rates of a codec against an anchor, one for each image."""
 
     series: str  # dfm's settings, without the rate
+    codec: str
     anchor: str  # name of the codec, or label of a curve from a table
     label: str
     kind: Literal["codec", "curve", "mean curve"]  # a mean curve has a single BD-rate, of the means over images
@@ -113,7 +116,7 @@ def image_names(rates: Iterable[BdSummary]) -> list[str]:
     return list(dict.fromkeys(name for rate in rates for name in (*rate.by_image, *rate.without)))
 
 
-FIGURES = ("bpp", "psnr_db", "ssim", "ms_ssim", "ssimulacra2", "encode_s", "decode_s")
+FIGURES = ("bpp", "psnr_db", "ssim", "ms_ssim", "ssimulacra2", "butteraugli", "encode_s", "decode_s")
 
 
 def by_target(comparison: Comparison) -> list[TargetSummary]:
@@ -142,18 +145,25 @@ def by_series(summaries: Iterable[TargetSummary]) -> dict[str, list[TargetSummar
 
 
 def bd_rates(comparison: Comparison) -> list[BdSummary]:
-    """Computes the BD-rates of each series: against each anchor by the measure of the tune, and
-    against each curve from a table by PSNR.
+    """Computes the BD-rates of each series: of dfm against each anchor and of the other anchors
+    against the first one by the measures of the tune, and of dfm against each curve from a table by
+    PSNR.
     """
     names = [image.name for image in comparison.images]
+    anchors = list(comparison.codecs)
+    pairs = [(DFM, anchor) for anchor in anchors] + [(codec, anchors[0]) for codec in anchors[1:]]
     found: list[BdSummary | None] = []
     for series, summaries in by_series(by_target(comparison)).items():
-        measure = summaries[0].target.measure
-        dfm_points = {name: image_curve(summaries, DFM, name, measure) for name in names}
-        for codec, label in labels(comparison).items():
-            if codec != DFM:
-                anchor_points = {name: image_curve(summaries, codec, name, measure) for name in names}
-                found.append(_bd_summary((series, codec, label, "codec", measure.name), anchor_points, dfm_points))
+        for measure in EQUAL_QUALITY[summaries[0].target.tune]:
+            points = {
+                codec: {name: _bd_points(summaries, codec, name, measure) for name in names}
+                for codec in (DFM, *anchors)
+            }
+            for codec, anchor in pairs:
+                label = comparison.codecs[anchor]["label"]
+                found.append(
+                    _bd_summary((series, codec, anchor, label, "codec", measure.name), points[anchor], points[codec])
+                )
         psnrs = {name: image_curve(summaries, DFM, name, PSNR) for name in names}
         for curve in comparison.curves:
             complete = [summary for summary in summaries if len(summary.rows) == len(names)]
@@ -162,10 +172,33 @@ def bd_rates(comparison: Comparison) -> list[BdSummary]:
 
 
 def image_curve(summaries: Iterable[TargetSummary], codec: str, image_name: str, measure: Measure) -> list[Point]:
-    """Returns rate and quality of a codec's files of one image, for each target that it reaches."""
-    cells = [row.cells.get(codec) for summary in summaries for row in summary.rows if row.image_name == image_name]
-    figures = [cell.figures for cell in cells if cell is not None and cell.figures is not None]
+    """Returns rate and measure of a codec's files of one image, for each target that it reaches."""
+    figures = _image_figures(summaries, codec, image_name)
     return [(found.bpp, value) for found in figures if (value := found.value(measure)) is not None]
+
+
+def _image_figures(summaries: Iterable[TargetSummary], codec: str, image_name: str) -> list[Figures]:
+    cells = [row.cells.get(codec) for summary in summaries for row in summary.rows if row.image_name == image_name]
+    return [cell.figures for cell in cells if cell is not None and cell.figures is not None]
+
+
+def _bd_points(summaries: Iterable[TargetSummary], codec: str, image_name: str, measure: Measure) -> list[Point]:
+    """Returns rate and quality of the files that the BD-rate of an image compares. For visual
+    measures, these are the files in the range of SSIMULACRA2, and a neighbour on each side.
+    """
+    figures = _image_figures(summaries, codec, image_name)
+    if measure != PSNR:
+        scored = sorted((f for f in figures if f.ssimulacra2 is not None), key=lambda f: f.bytes)
+        figures = scored[slice_in_range([f.ssimulacra2 or 0 for f in scored])]
+    return [(f.bpp, measure.quality(value)) for f in figures if (value := f.value(measure)) is not None]
+
+
+def slice_in_range(scores: Sequence[float]) -> slice:
+    """Returns the slice of SSIMULACRA2 values, in order of size, that are in the range of the
+    comparison, with a neighbour on each side.
+    """
+    inside = [at for at, score in enumerate(scores) if LOWEST_SCORE <= score <= HIGHEST_SCORE]
+    return slice(max(0, inside[0] - 1), inside[-1] + 2) if inside else slice(0)
 
 
 def curves_without_bd_rate(comparison: Comparison, rates: Iterable[BdSummary]) -> list[str]:
@@ -193,9 +226,9 @@ def _against(
     images = {name: dfm_points[name] for name in dfm_points if name in curve.by_image}
     anchor_points = {name: list(curve.by_image[name]) for name in images}
     return [
-        _bd_summary((series, curve.label, curve.label, "curve", PSNR.name), anchor_points, images),
+        _bd_summary((series, DFM, curve.label, curve.label, "curve", PSNR.name), anchor_points, images),
         _bd_summary(
-            (series, curve.label, curve.label, "mean curve", PSNR.name),
+            (series, DFM, curve.label, curve.label, "mean curve", PSNR.name),
             {MEAN_CURVE: list(curve.mean)} if curve.mean else {},
             {MEAN_CURVE: dfm_mean_points},
         ),
@@ -203,14 +236,14 @@ def _against(
 
 
 def _bd_summary(
-    what: tuple[str, str, str, Literal["codec", "curve", "mean curve"], str],
+    what: tuple[str, str, str, str, Literal["codec", "curve", "mean curve"], str],
     anchor: dict[str, list[Point]],
-    dfm_points: dict[str, list[Point]],
+    codec: dict[str, list[Point]],
 ) -> BdSummary | None:
     """Computes BD-rates by image; returns None if there are none."""
     rates, overlaps, without = {}, {}, []
     for name, points in anchor.items():
-        difference = bd_rate(points, dfm_points[name])
+        difference = bd_rate(points, codec[name])
         if difference is None:
             without.append(name)
         else:

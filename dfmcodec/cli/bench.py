@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from dfmcodec.bench.runner import Comparison, Plan
 
 N = TypeVar("N", int, float)
+_RATES = {"visual": "10%,5%,2.5%,1.25%,0.625%", "psnr": "18%"}  # by tune; bits at equal quality need three or more
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class _Options:
 
     paths: tuple[Path, ...]  # images and folders of images
     anchors: str  # names of codecs to compare with, separated by commas, or "all"
-    rates: str  # of dfm, separated by commas, like efforts, models and tunes
+    rates: str | None  # of dfm, separated by commas, like efforts, models and tunes; None for those of the tune
     efforts: str
     models: str
     tunes: str | None  # None for the default of the codecs
@@ -62,13 +62,13 @@ class _Options:
     metavar="CODECS",
     default="jpeg",
     show_default=True,
-    help="Codecs to compare with, separated by commas, or `all` for every installed one.",
+    help="Codecs to compare with, separated by commas, or `all` for every installed one. Bits are relative to those of "
+    "the first codec.",
 )
 @click.option(
     "--rates",
-    default="0.18",
-    show_default=True,
-    help="Sizes of dfm's files as fractions of the raw bytes, such as 0.18 or 18%, separated by commas.",
+    help="Sizes of dfm's files as fractions of the raw bytes, such as 0.18 or 18%, separated by commas. Default: "
+    f"{_RATES['visual']}; {_RATES['psnr']} with the tune psnr.",
 )
 @click.option(
     "--efforts",
@@ -87,7 +87,7 @@ class _Options:
     "--tune",
     "tunes",
     help="What dfm's files are optimised for, separated by commas, and what codecs are compared by: visual "
-    "(SSIMULACRA2; wavelet codec) or psnr (PSNR). Default: visual, but psnr with another model.",
+    "(SSIMULACRA2 and Butteraugli; wavelet codec) or psnr (PSNR). Default: visual, but psnr with another model.",
 )
 @click.option(
     "--time-limit",
@@ -128,18 +128,19 @@ class _Options:
 @_options.force
 @_options.quiet
 def command(**arguments: Any) -> None:
-    """Compare dfm with other codecs on your images, at equal file size.
+    """Compare dfm with other codecs on your images, at equal quality and at equal file size.
 
     \b
     dfm bench --vs jpeg photos/
-    dfm bench --vs jpeg,webp,avif,jxl --rates 5%,2.5%,1.25%,0.6% --html report.html photos/
+    dfm bench --vs avif,jxl,jpeg --html report.html photos/
     dfm bench --efforts 1,5,9 --vs avif photo.png
     dfm bench --tune psnr --rates 8%,4%,2% --curves vtm.csv --html report.html photos/
 
     dfm encodes every image at every rate. Each other codec then encodes it with the best quality
-    whose file is not larger. From three rates on, BD-rates say how much smaller dfm's files are at
-    equal quality. A PATH is an image or a folder of images. To continue an interrupted run, run the
-    same command again.
+    whose file is not larger. The table shows the bits of each codec at equal SSIMULACRA2, and at
+    equal Butteraugli if libjxl's command butteraugli_main is on the PATH. Bits at equal quality
+    need three rates. With the tune psnr, there are tables for each rate and image. A PATH is an
+    image or a folder of images. To continue an interrupted run, run the same command again.
 
     Codecs: jpeg, webp, avif, jpeg2000 (Pillow), jxl, heic (pip install 'dfmcodec[bench]'), jpegli
     (its commands).
@@ -215,10 +216,10 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 def _targets(
-    models: str, efforts: str, rates: str, tunes: str | None, time_limit_s: float | None
+    models: str, efforts: str, rates: str | None, tunes: str | None, time_limit_s: float | None
 ) -> tuple[Target, ...]:
     """Returns all combinations of the values, checked like the settings of an encoding. Without
-    tunes, all codecs use the one that all of them support.
+    tunes, all codecs use the one that all of them support. Without rates, each tune has its own.
     """
     from dfmcodec.bench.measurement import Target
     from dfmcodec.codecs.registry import VISUAL_BY_DEFAULT, has_option
@@ -229,9 +230,10 @@ def _targets(
     targets = []
     for model in _split(models):
         for effort in _numbers(efforts, "--efforts", int) if has_option(model, "effort") else [EncoderConfig.effort]:
-            for tune, rate in product(_split(tunes), _numbers(rates, "--rates", _options.fraction)):
-                EncoderConfig(model=model, effort=effort, rate=rate, time_limit_s=time_limit_s, tune=tune)
-                targets.append(Target(model, effort, rate, time_limit_s, tune))
+            for tune in _split(tunes):
+                for rate in _numbers(_RATES.get(tune, "") if rates is None else rates, "--rates", _options.fraction):
+                    EncoderConfig(model=model, effort=effort, rate=rate, time_limit_s=time_limit_s, tune=tune)
+                    targets.append(Target(model, effort, rate, time_limit_s, tune))
     if not targets or len(set(targets)) < len(targets):
         msg = "give --rates, --efforts, --tune and --model at least one value each, and no value twice"
         raise ConfigError(msg)

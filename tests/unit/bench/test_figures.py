@@ -37,7 +37,7 @@ def cat(tmp_path) -> Path:
 
 
 def test_it_is_in_the_report(cat):
-    rows = json.loads(bench(cat, "--json"))["measurements"]
+    rows = json.loads(bench(cat, "--rates", "0.2", "--json"))["measurements"]
     assert all(isinstance(row["ssimulacra2"], float) for row in rows)
 
 
@@ -90,7 +90,7 @@ def test_the_cache_keeps_lossless_files_as_json_has_them(compared):
 
 def test_the_command_codes_a_flat_image_losslessly(tmp_path):
     PIL.Image.new("RGB", (32, 24), (200, 30, 60)).save(tmp_path / "flat.png")
-    text = bench(tmp_path / "flat.png", "--json", "--csv", tmp_path / "rows.csv")
+    text = bench(tmp_path / "flat.png", "--rates", "0.2", "--json", "--csv", tmp_path / "rows.csv")
     assert "Infinity" not in text
     (row,) = rows_of(json.loads(text), "dfm")
     assert (row["psnr_db"], row["lossless"]) == (None, True)

@@ -1,0 +1,87 @@
+"""Tests of Butteraugli by a program in place of `butteraugli_main`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import skimage.data
+from click.testing import CliRunner
+
+import dfmcodec
+from dfmcodec.bench import butteraugli
+from dfmcodec.cli import main
+from dfmcodec.errors import DfmError
+
+INSTALLED = butteraugli.is_installed  # before a fixture replaces it
+PIXELS = np.arange(8 * 9 * 3, dtype=np.uint8).reshape(8, 9, 3)
+PRINTS = 'test -s "$1" && test -s "$2" && printf "2.5\\n3-norm: 1.5\\n"'
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """Puts a shell script on the PATH, which has nothing else but the shell."""
+
+    def make(script: str) -> None:
+        folder = tmp_path / "bin"
+        folder.mkdir(exist_ok=True)
+        (folder / butteraugli.COMMAND).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / butteraugli.COMMAND).chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder))
+        monkeypatch.setattr(butteraugli, "is_installed", INSTALLED)
+
+    return make
+
+
+def test_it_is_the_3_norm(program):
+    program(PRINTS)
+    assert butteraugli.is_installed()
+    assert butteraugli.butteraugli(PIXELS, PIXELS) == 1.5
+    assert butteraugli.butteraugli(PIXELS[:, :, :1], PIXELS[:, :, :1]) == 1.5
+
+
+def test_images_too_small_for_it_have_none(program):
+    program("exit 1")
+    assert butteraugli.butteraugli(PIXELS[:7], PIXELS[:7]) is None
+
+
+@pytest.mark.parametrize("script", ["echo no >&2\nexit 3", "echo what", "exit 0"])
+def test_a_program_that_fails_is_an_error_of_one_line(program, script):
+    program(script)
+    with pytest.raises(DfmError, match=butteraugli.COMMAND) as caught:
+        butteraugli.butteraugli(PIXELS, PIXELS)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_it_is_absent_from_an_empty_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not INSTALLED()
+
+
+def bench(folder: Path, *arguments: str, code: int = 0) -> str:
+    options = ["--efforts", "1", "--rates", "0.3", "--cache", str(folder / "kept"), *arguments]
+    result = CliRunner().invoke(main, ["bench", str(folder / "cat.png"), *options])
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+def test_the_command_measures_it_for_the_tune_visual_and_says_where_it_is_missing(program, tmp_path, monkeypatch):
+    PIL.Image.fromarray(skimage.data.chelsea()[60:92, 130:170]).save(tmp_path / "cat.png")
+    first = json.loads(bench(tmp_path, "--json"))["measurements"]
+    assert {row["butteraugli"] for row in first} == {None}
+    assert butteraugli.ABSENT in " ".join(bench(tmp_path).split())
+    program(PRINTS)
+    second = json.loads(bench(tmp_path, "--json"))["measurements"]
+    assert {row["butteraugli"] for row in second} == {1.5}  # not those of the cache
+    assert butteraugli.ABSENT not in " ".join(bench(tmp_path).split())
+    psnr = json.loads(bench(tmp_path, "--json", "--tune", "psnr"))["measurements"]
+    assert {row["butteraugli"] for row in psnr} == {None}
+    monkeypatch.setattr(dfmcodec, "encode", None)  # all three runs are in the cache
+    monkeypatch.setattr(butteraugli, "butteraugli", None)
+    assert json.loads(bench(tmp_path, "--json"))["measurements"] == second
+    assert json.loads(bench(tmp_path, "--json", "--tune", "psnr"))["measurements"] == psnr
+    monkeypatch.setattr(butteraugli, "is_installed", lambda: False)
+    assert json.loads(bench(tmp_path, "--json"))["measurements"] == first
