@@ -114,7 +114,14 @@ def _paths(pixels, q_step, dependency_costs=None, tune=Tune.PSNR, most_tables=DI
         return TableChoice(table, rng.choice(np.array([-1, 1], dtype=np.int32), rows * columns)).packed
 
     return round_low(pyramid, q_step), PathChooser(
-        pyramid, geometry, q_step, 0.26, context, tables, dependency_costs, CoefficientWeights.of(pyramid, tune)
+        pyramid,
+        geometry,
+        q_step,
+        0.26,
+        context,
+        tables,
+        dependency_costs,
+        CoefficientWeights.of(pyramid, tune, ColourBasis()),
     ).symbols()
 
 

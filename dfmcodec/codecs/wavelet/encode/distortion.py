@@ -7,9 +7,11 @@ orientation o and channel c is
 
     a[l] b[o] d[c] (v + 60)^-1/2,
 
-with v the energy of luma's detail in the three bands of the level, in squared code values, averaged
-over 3x3 cells. All weights of a tile are divided by the geometric mean of the last factor over the
-finest level. Measured by SSIMULACRA2 and Butteraugli on data/kodak, docs/results/visual.md.
+where d is 1 for luma and lies between 0.8 (red-green) and 0.5 (blue-yellow) for a chroma axis,
+according to its direction. v is the energy of luma's detail in the three bands of the level, in
+squared code values, averaged over 3x3 cells. All weights of a tile are divided by the geometric
+mean of the last factor over the finest level. Measured by three metrics on Kodak images,
+docs/results/visual.md.
 
 The overfitted codec has no coefficients. `VisibleErrors` weighs the coefficients of its errors; its
 derivative moves the target of a fit (`codecs.overfitted.encode.visible_target`).
@@ -47,7 +49,7 @@ _Bands = tuple[tuple[Halves, Halves, Halves], ...]
 _LEVEL_WEIGHTS = (1.0, 1.5, 2.0, 3.0, 3.0, 3.0)
 _DIAGONAL = 2  # the orientation that is high-pass along rows and columns
 _DIAGONAL_WEIGHT = 0.6
-_CHANNEL_WEIGHTS = (1.0, 0.8, 0.5)  # luma and the two chroma axes; the second axis varies less
+_RED_GREEN, _BLUE_YELLOW = 0.8, 0.5  # the weights of chroma errors in these directions
 _LEAST_ENERGY = np.float32(60)
 _LUMA = np.array((0.299, 0.587, 0.114), dtype=np.float32)  # Rec. 601
 _PIXEL_EXPONENT = np.float32(-0.55)
@@ -64,16 +66,18 @@ class CoefficientWeights:
     # for each decomposition level, the weights of cells of 2x2 samples of its image, [ceil(h/2),
     # ceil(w/2)]
     levels: tuple[Halves, ...]
+    channels: tuple[float, ...]  # the factors of luma and of the two chroma axes
 
     @classmethod
-    def of(cls, original: Pyramid, tune: Tune) -> CoefficientWeights | None:
+    def of(cls, original: Pyramid, tune: Tune, basis: ColourBasis) -> CoefficientWeights | None:
         """Returns the weights for the original's pyramid; None if all are equal."""
         if tune is Tune.PSNR:
             return None
         masked = [1 / np.sqrt(_mean_of_3x3(energy) + _LEAST_ENERGY) for energy in _energies(original)]
         scale = np.exp(-np.mean(np.log(masked[0]), dtype=np.float64))
         weights = zip(masked, _LEVEL_WEIGHTS, strict=False)
-        return cls(tuple(to_halves(m * np.float32(scale * w)) for m, w in weights))
+        levels = tuple(to_halves(m * np.float32(scale * w)) for m, w in weights)
+        return cls(levels, (1.0, *_chroma_weights(basis)))
 
     def of_band(self, level: int, orientation: int, shape: tuple[int, int]) -> Float32:
         """Returns the weights of luma's coefficients in a band of the given shape, float32 [rows,
@@ -87,16 +91,22 @@ class CoefficientWeights:
         """
         y, x = PHASES[coding_pass.phase]
         weights = self.levels[coding_pass.level][y::2, x::2][: shape[0], : shape[1]]
-        return from_halves(weights) * weight_factor(coding_pass)
+        return from_halves(weights) * self.factor(coding_pass)
 
-
-def weight_factor(coding_pass: CodingPass) -> np.float32:
-    """Returns the factor of the weights of a level for a coding pass."""
-    return _orientation_weight(coding_pass.orientation) * np.float32(_CHANNEL_WEIGHTS[coding_pass.channel])
+    def factor(self, coding_pass: CodingPass) -> np.float32:
+        """Returns the factor of the weights of a level for a coding pass."""
+        return _orientation_weight(coding_pass.orientation) * np.float32(self.channels[coding_pass.channel])
 
 
 def _orientation_weight(orientation: int) -> np.float32:
     return np.float32(_DIAGONAL_WEIGHT if orientation == _DIAGONAL else 1)
+
+
+def _chroma_weights(basis: ColourBasis) -> list[float]:
+    """Returns the weights of the errors of the two chroma axes."""
+    red, green, _ = basis.luma.weights
+    along = basis.axes[1:] @ np.array((green, -red, 0)) / np.hypot(red, green)  # the cosines with red-green
+    return [float(_BLUE_YELLOW + (_RED_GREEN - _BLUE_YELLOW) * cosine**2) for cosine in along]
 
 
 def basis_of(pixels: Pixels, tune: Tune) -> ColourBasis:
@@ -121,7 +131,7 @@ class VisibleErrors:
         """Returns the weights for an original, uint8 or uint16 [H, W, C]."""
         basis = basis_of(original, Tune.VISUAL)
         planes = pixels_to_planes(original, basis)
-        weights = CoefficientWeights.of(analyse(planes, default_levels(*planes.shape[1:])), Tune.VISUAL)
+        weights = CoefficientWeights.of(analyse(planes, default_levels(*planes.shape[1:])), Tune.VISUAL, basis)
         assert weights is not None
         return cls(basis, weights)
 
@@ -157,19 +167,18 @@ class VisibleErrors:
         for level, bands in enumerate(pyramid.bands):
             weights = (self.weights.of_band(level, number, band.shape[1:]) for number, band in enumerate(bands))
             first, second, third = (
-                band * (_of_planes(norm) * weight)
+                band * (self._of_planes(norm) * weight)
                 for band, norm, weight in zip(bands, BAND_NORMS[level], weights, strict=True)
             )
             levels.append((first, second, third))
         coarsest = len(levels) - 1
         of_low = from_halves(self.weights.levels[coarsest]).mean()
-        return Pyramid(pyramid.low * (_of_planes(LOW_NORMS[coarsest]) * of_low), tuple(levels))
+        return Pyramid(pyramid.low * (self._of_planes(LOW_NORMS[coarsest]) * of_low), tuple(levels))
 
-
-def _of_planes(norm: int) -> Float32:
-    """Returns the squared norm of a band, times the weight of each plane, float32 [3, 1, 1]."""
-    factors = np.array(_CHANNEL_WEIGHTS, dtype=np.float32) * np.float32((norm / NORM_UNIT) ** 2)
-    return factors[:, None, None]
+    def _of_planes(self, norm: int) -> Float32:
+        """Returns the squared norm of a band, times the weight of each plane, float32 [3, 1, 1]."""
+        factors = np.array(self.weights.channels, dtype=np.float32) * np.float32((norm / NORM_UNIT) ** 2)
+        return factors[:, None, None]
 
 
 def _all_bands(pyramid: Pyramid) -> list[Float32]:

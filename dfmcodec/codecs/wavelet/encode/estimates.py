@@ -127,7 +127,7 @@ class Estimator:
         tiles = encoding.tiling.tiles
         every = max(1, len(tiles) // _ESTIMATED_TILES)
         pyramids = [(tile.geometry, encoding.pyramid(tile)) for tile in tiles[::every]]
-        sample = tuple((*both, CoefficientWeights.of(both[1], encoding.tune)) for both in pyramids)
+        sample = tuple((*both, CoefficientWeights.of(both[1], encoding.tune, encoding.basis)) for both in pyramids)
         symbols = sum(geometry.symbol_count() for geometry, _ in pyramids)
         energies, counts = np.zeros(_INTERVALS), np.zeros(_INTERVALS)
         for _, pyramid in pyramids:

@@ -19,7 +19,7 @@ from dfmcodec.codecs.wavelet.context import (
     TableChoice,
 )
 from dfmcodec.codecs.wavelet.encode.dependency_costs import DependencyCosts
-from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights, weight_factor
+from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights
 from dfmcodec.codecs.wavelet.geometry import Geometry
 from dfmcodec.codecs.wavelet.neighbourhood import COMPANDED
 from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass, Rows, level_passes, pass_shape
@@ -156,7 +156,9 @@ class PathChooser:
         level, (y, x) = coding_pass.level, PHASES[coding_pass.phase]
         band = self._pyramid.bands[level][coding_pass.orientation][coding_pass.channel]
         none = np.zeros((0, 0), dtype=np.uint16)
-        weights = none if self._weights is None else self._weights.levels[level]
+        weights, factor = none, 1.0
+        if self._weights is not None:
+            weights, factor = self._weights.levels[level], float(self._weights.factor(coding_pass))
         return PathPass(
             rows=symbols.shape[0],
             columns=symbols.shape[1],
@@ -167,7 +169,7 @@ class PathChooser:
             weights=weights,
             weights_start=y * weights.shape[1] + x,
             weights_stride=2 * weights.shape[1],
-            weight_factor=float(weight_factor(coding_pass)),
+            weight_factor=factor,
             tables=self._tables(coding_pass),
             costs=none if self._dependency_costs is None else self._dependency_costs.by_pass[coding_pass],
             symbols=symbols,

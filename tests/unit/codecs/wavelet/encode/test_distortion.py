@@ -11,7 +11,13 @@ from dfmcodec import container
 from dfmcodec._types import Tune
 from dfmcodec.codecs.encode import encode_image
 from dfmcodec.codecs.wavelet.colour import ColourBasis, Luma, pixels_to_planes
-from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights, TargetShift, VisibleErrors, pixel_weights
+from dfmcodec.codecs.wavelet.encode.distortion import (
+    CoefficientWeights,
+    TargetShift,
+    VisibleErrors,
+    basis_of,
+    pixel_weights,
+)
 from dfmcodec.codecs.wavelet.encode.efforts import Effort
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
 from dfmcodec.codecs.wavelet.encode.halves import from_halves
@@ -26,11 +32,14 @@ from dfmcodec.search.config import BIT_COST, EncoderConfig
 
 
 def weights_of(pixels, levels=4):
-    return CoefficientWeights.of(analyse(pixels_to_planes(pixels, ColourBasis()), levels), Tune.VISUAL)
+    return CoefficientWeights.of(analyse(pixels_to_planes(pixels, ColourBasis()), levels), Tune.VISUAL, ColourBasis())
 
 
 def test_for_psnr_all_weigh_alike(chelsea):
-    assert CoefficientWeights.of(analyse(pixels_to_planes(chelsea.pixels, ColourBasis()), 4), Tune.PSNR) is None
+    assert (
+        CoefficientWeights.of(analyse(pixels_to_planes(chelsea.pixels, ColourBasis()), 4), Tune.PSNR, ColourBasis())
+        is None
+    )
 
 
 def test_of_a_flat_image_coarse_errors_weigh_most():
@@ -54,7 +63,7 @@ def test_detail_masks_errors():
 def test_all_sizes_have_weights(size, channels):
     pixels = np.random.default_rng(0).integers(0, 256, (*size, channels), dtype=np.uint8)
     pyramid = analyse(pixels_to_planes(pixels, ColourBasis()), 2)
-    weights = CoefficientWeights.of(pyramid, Tune.VISUAL)
+    weights = CoefficientWeights.of(pyramid, Tune.VISUAL, ColourBasis())
     geometry = Geometry(*size, channels, 2)
     for level in range(2):
         for coding_pass in level_passes(geometry, level):
@@ -140,10 +149,17 @@ def test_colours_for_the_eye_have_the_luma_that_is_seen(coffee, tune, channels, 
     assert container.read_header(data).architecture.luma is luma
 
 
-def test_chroma_weighs_less(chelsea):
-    weights = weights_of(chelsea.pixels)
-    luma, *chroma = (weights.of_pass(CodingPass(1, channel, 0, 0), (30, 40)) for channel in range(3))
-    assert [float((other / luma).mean()) for other in chroma] == pytest.approx([0.8, 0.5], rel=1e-3)
+@pytest.mark.parametrize(
+    ("direction", "expected"), [((0.587, -0.299, 0), (0.8, 0.5)), ((-0.12, -0.13, 0.98), (0.5, 0.8))]
+)
+def test_red_green_errors_weigh_more_than_blue_yellow_ones(direction, expected):
+    """The first chroma axis is that of the detail of the image."""
+    detail = np.random.default_rng(0).uniform(-80, 80, (64, 64, 1))
+    pixels = np.rint(128 + detail * direction).astype(np.uint8)
+    basis = basis_of(pixels, Tune.VISUAL)
+    weights = CoefficientWeights.of(analyse(pixels_to_planes(pixels, basis), 4), Tune.VISUAL, basis)
+    luma, *chroma = (weights.of_pass(CodingPass(1, channel, 0, 0), (16, 16)) for channel in range(3))
+    assert [float((other / luma).mean()) for other in chroma] == pytest.approx(expected, abs=0.01)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
