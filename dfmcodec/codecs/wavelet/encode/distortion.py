@@ -27,7 +27,7 @@ import numpy as np
 
 from dfmcodec._types import Float32, Float64, Pixels, Tune
 from dfmcodec.codecs.wavelet.colour import ColourBasis, Luma, pixels_to_planes, principal_chroma_angle
-from dfmcodec.codecs.wavelet.encode.halves import Halves, from_halves, to_halves
+from dfmcodec.codecs.wavelet.encode.compact import Halves, from_halves, to_halves
 from dfmcodec.codecs.wavelet.geometry import default_levels
 from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass
 from dfmcodec.codecs.wavelet.transform import (

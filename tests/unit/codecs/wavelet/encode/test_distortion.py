@@ -11,10 +11,10 @@ from dfmcodec import container
 from dfmcodec._types import Tune
 from dfmcodec.codecs.encode import encode_image
 from dfmcodec.codecs.wavelet.colour import ColourBasis, Luma, pixels_to_planes
+from dfmcodec.codecs.wavelet.encode.compact import from_halves
 from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights, TargetShift, VisibleErrors, pixel_weights
 from dfmcodec.codecs.wavelet.encode.efforts import Effort
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
-from dfmcodec.codecs.wavelet.encode.halves import from_halves
 from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate, shifted
 from dfmcodec.codecs.wavelet.geometry import Geometry
 from dfmcodec.codecs.wavelet.passes import CodingPass, level_passes, pass_shape
