@@ -192,7 +192,8 @@ class TargetShift:
     ) -> TargetShift:
         """Returns the shift after an iteration, which takes `part` of a Newton step. `errors` is
         the pyramid of the iteration minus the original, and `slopes` the derivative of visible
-        error with respect to the image of the iteration.
+        error with respect to the image of the iteration. The shift before is overwritten: new
+        arrays between temporary ones would leave the heap in pieces.
         """
         levels = []
         for level, (of_errors, of_slopes) in enumerate(zip(errors.bands, slopes.bands, strict=True)):
@@ -200,9 +201,13 @@ class TargetShift:
             for orientation, (error, slope) in enumerate(zip(of_errors, of_slopes, strict=True)):
                 weight = weights.of_band(level, orientation, error.shape[1:])
                 shift = np.float32(part) * _newton_steps(error, slope, weight)
-                if before is not None:
-                    shift += _KEPT_FRACTION * from_halves(before.bands[level][orientation])
-                shifts.append(to_halves(shift))
+                if before is None:
+                    shifts.append(to_halves(shift))
+                    continue
+                kept = before.bands[level][orientation]
+                shift += _KEPT_FRACTION * from_halves(kept)
+                kept[...] = to_halves(shift)
+                shifts.append(kept)
             levels.append((shifts[0], shifts[1], shifts[2]))
         return cls(tuple(levels))
 

@@ -98,8 +98,9 @@ def test_a_shift_goes_against_the_derivative_and_adds_up(chelsea):
         tuple(tuple(a + b for a, b in zip(x, y, strict=True)) for x, y in zip(errors.bands, others.bands, strict=True)),
     )
     slopes = scaled(slopes, weights, (1, 1, 1))
-    once = TargetShift.after(None, errors, slopes, weights, 0.1)
-    twice = TargetShift.after(once, errors, slopes, weights, 0.1)
+    once, first = (TargetShift.after(None, errors, slopes, weights, 0.1) for _ in range(2))
+    twice = TargetShift.after(first, errors, slopes, weights, 0.1)
+    assert twice.bands[0][0] is first.bands[0][0]
     for level in range(3):
         for one, two, other in zip(once.bands[level], twice.bands[level], others.bands[level], strict=True):
             of_once, of_twice = from_halves(one), from_halves(two)
