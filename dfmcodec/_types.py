@@ -18,6 +18,7 @@ Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
 UInt8 = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[np.unsignedinteger[Any]]  # uint8 or uint16
+Units = npt.NDArray[np.signedinteger[Any]]  # int16 or int32
 Symbols = npt.NDArray[np.int32]
 Notify = Callable[[str], None]  # receives a notice of each conversion or loss
 

@@ -13,7 +13,7 @@ from math import isfinite
 import numpy as np
 
 from dfmcodec import container
-from dfmcodec._types import Int32, Pixels
+from dfmcodec._types import Pixels, Units
 from dfmcodec.codecs.record import codec_of
 from dfmcodec.codecs.renderer import Decoded, Renderer
 from dfmcodec.codecs.renderer import DecodeRequest as DecodeRequest
@@ -38,7 +38,7 @@ def decode_image(data: bytes, request: DecodeRequest = _ALL) -> Image:
     return _decode(data, request, None)
 
 
-def decode_written(data: bytes, samples: Int32, region: Region, pixels: Pixels | None, request: DecodeRequest) -> Image:
+def decode_written(data: bytes, samples: Units, region: Region, pixels: Pixels | None, request: DecodeRequest) -> Image:
     """Decodes a file that the encoder has just written, using the encoder's linear synthesis.
 
     All sections are read except for the latents of most tiles. The middle tile is decoded and must
@@ -46,7 +46,7 @@ def decode_written(data: bytes, samples: Int32, region: Region, pixels: Pixels |
 
     Args:
         data: The bytes of a file of a codec with a linear synthesis.
-        samples: The linear synthesis of a region, int32 [C, h, w], units.
+        samples: The linear synthesis of a region, int16 or int32 [C, h, w], units.
         region: The complete image; or, if pixels are known, the middle tile and its surroundings
             that
         affect it.

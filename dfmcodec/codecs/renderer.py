@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dfmcodec._types import Int32, Pixels
+from dfmcodec._types import Int32, Pixels, Units
 from dfmcodec.container.header import Header
 from dfmcodec.fourier.network import MAX_MULTIPLY_ADDS
 from dfmcodec.image import MAX_PIXELS
@@ -55,7 +55,7 @@ class Decoded:
     covered: Region  # the region of the image that the model's samples cover
     height: int  # of the image, in pixels
     width: int
-    samples: Int32 | None = None  # of this region; None for those of the model
+    samples: Units | None = None  # of this region; None for those of the model
 
 
 class Renderer:

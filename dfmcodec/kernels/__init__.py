@@ -75,6 +75,15 @@ def share_memory() -> bool:
     return compiled is not None and bool(compiled.share_memory())
 
 
+def return_memory() -> None:
+    """Returns the memory of freed arrays, which `share_memory` keeps, to the operating system. A
+    stage that needs much memory calls it before the next stage, which allocates arrays of other
+    sizes.
+    """
+    if compiled is not None:
+        compiled.return_memory()
+
+
 def by_kernels(compiled_form: Callable[P, T]) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Decorates a NumPy function. If there are kernels, `compiled_form` is called instead, with the
     same arguments.

@@ -194,11 +194,22 @@ static PyObject *call_share_memory(PyObject *self, PyObject *unused) {
     return PyBool_FromLong(is_shared);
 }
 
+/* Returns the memory of freed arrays to the operating system; returns whether the C library supports it. */
+static PyObject *call_return_memory(PyObject *self, PyObject *unused) {
+    (void)self, (void)unused;
+    int is_returned = 0;
+#if defined(__GLIBC__)
+    is_returned = malloc_trim(0);
+#endif
+    return PyBool_FromLong(is_returned);
+}
+
 #define DEFINE(name, Struct) {#name, (PyCFunction)(void (*)(void))call_##name, METH_FASTCALL | METH_KEYWORDS, NULL},
 static PyMethodDef methods[] = {
     KERNELS_OF_ONE_BUILD(DEFINE) KERNELS_OF_TARGETS(DEFINE)
     {"instruction_sets", call_instruction_sets, METH_NOARGS, NULL},
     {"chosen_instruction_set", call_chosen_instruction_set, METH_NOARGS, NULL},
+    {"return_memory", call_return_memory, METH_NOARGS, NULL},
     {"share_memory", call_share_memory, METH_NOARGS, NULL},
     {"use_instruction_set", call_use_instruction_set, METH_O, NULL},
     {NULL, NULL, 0, NULL},

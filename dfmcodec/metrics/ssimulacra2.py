@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import product
 from math import prod
 
 import numpy as np
@@ -81,7 +82,7 @@ def ssimulacra2(original: Pixels, decoded: Pixels) -> float | None:
     if min(original.shape[:2]) < SMALLEST_SIDE:
         return None
     backgrounds = _BACKGROUNDS if original.shape[2] in (2, 4) else (0.0,)
-    return min(_score(_Scales.of(original, decoded, at).error) for at in backgrounds)
+    return min(_score(_Scales.of(original, decoded, at, is_kept=False).error) for at in backgrounds)
 
 
 def ssimulacra2_slopes(original: Pixels, decoded: Pixels) -> Float32:
@@ -114,29 +115,38 @@ class _Scales:
     """Errors of a decoded image at all scales.
 
     `means` are of the errors and of their fourth powers, [3, 2, 3] per scale. `images` are both in
-    linear light, [3, H, W], at each scale after the first.
+    linear light, [2, 3, H, W], at each scale after the first, if they are kept.
     """
 
     means: tuple[Float64, ...]
-    images: tuple[tuple[Float32, Float32], ...]
+    images: tuple[Float32, ...]
 
     @classmethod
-    def of(cls, original: Pixels, decoded: Pixels, background: float = 0.0) -> _Scales:
-        """Computes the scales of two images over a background in sRGB."""
+    def of(cls, original: Pixels, decoded: Pixels, background: float = 0.0, is_kept: bool = True) -> _Scales:
+        """Computes the scales of two images over a background in sRGB. If images are not kept,
+        those of the second scale are computed strip by strip.
+        """
 
         def light(rows: slice) -> tuple[Float32, Float32]:
             return _linear(original[rows], background), _linear(decoded[rows], background)
 
+        def half_light(rows: slice) -> tuple[Float32, Float32]:
+            first, second = light(slice(2 * rows.start, 2 * rows.stop))
+            return _halved(first), _halved(second)
+
         size, rows_of = original.shape[:2], light
         means: list[Float64] = []
-        images: list[tuple[Float32, Float32]] = []
+        images: list[Float32] = []
         while True:
-            of_scale, halves = _scale_errors(rows_of, size)
+            has_halves = is_kept or len(means) > 0
+            of_scale, halves = _scale_errors(rows_of, size, has_halves)
             means.append(of_scale)
             if len(means) == _SCALES or min(size) < SMALLEST_SIDE:
                 return cls(tuple(means), tuple(images))
-            images.append(halves)
-            size, rows_of = halves[0].shape[1:], partial(_rows_of, halves)
+            if is_kept:
+                images.append(halves)
+            size = -(-size[0] // 2), -(-size[1] // 2)
+            rows_of = partial(_rows_of, halves) if has_halves else half_light
 
     @property
     def _weights(self) -> Float64:
@@ -153,38 +163,41 @@ class _Scales:
     def slopes(self, original: Pixels, decoded: Pixels) -> Float32:
         """Returns the derivative of `error` with respect to the decoded image, [3, H, W]."""
         slopes: Float32 | None = None
-        images = (_linear(original, 0.0), _linear(decoded, 0.0)), *self.images
+        images = [(_linear(original, 0.0), _linear(decoded, 0.0)), *((x, y) for x, y in self.images)]
         for scale, (x, y) in reversed(list(enumerate(images))):
             grad_powers = np.maximum(self.means[scale][:, 1], _LEAST_POWER) ** -0.75 / 4
             error_weights = (
                 self._weights[:, scale] * np.stack([np.ones_like(grad_powers), grad_powers], axis=1) / x[0].size
             )
             of_scale = _slopes(x, y, error_weights.astype(np.float32))
-            slopes = of_scale if slopes is None else of_scale + _doubled(slopes, x.shape[1:])
+            if slopes is not None:
+                _add_doubled(of_scale, slopes)
+            slopes = of_scale
         assert slopes is not None
         return slopes
 
 
-def _rows_of(images: tuple[Float32, Float32], rows: slice) -> tuple[Float32, Float32]:
+def _rows_of(images: Float32, rows: slice) -> tuple[Float32, Float32]:
     return images[0][:, rows], images[1][:, rows]
 
 
 def _scale_errors(
-    rows_of: Callable[[slice], tuple[Float32, Float32]], size: tuple[int, ...]
-) -> tuple[Float64, tuple[Float32, Float32]]:
-    """Returns the means at a scale, [3, 2, 3], and the images of the next scale."""
+    rows_of: Callable[[slice], tuple[Float32, Float32]], size: tuple[int, ...], has_halves: bool
+) -> tuple[Float64, Float32]:
+    """Returns the means at a scale, [3, 2, 3], and both images of the next scale, [2, 3, h, w], or
+    none."""
     height, width = size
-    halves = np.empty((2, 3, -(-height // 2), -(-width // 2)), np.float32)
+    halves = np.empty((2 * has_halves, 3, -(-height // 2), -(-width // 2)), np.float32)
 
     def measure(strip: tuple[slice, slice, slice]) -> Float64:
         around, inner, rows = strip
         original, decoded = rows_of(around)
-        for image, half in zip((original, decoded), halves, strict=True):
+        for image, half in zip((original, decoded), halves, strict=False):
             half[:, rows.start // 2 : -(-rows.stop // 2)] = _halved(image[:, inner])
         return _sums(original, decoded, inner)
 
     sums = sum(in_threads(measure, list(_strips(height, width, _REACH))), np.zeros((3, 2, 3)))
-    return sums / (height * width), (halves[0], halves[1])
+    return sums / (height * width), halves
 
 
 def _linear(pixels: Pixels, background: float) -> Float32:
@@ -251,15 +264,17 @@ def _halved(planes: Float32) -> Float32:
     return halved
 
 
-def _doubled(slopes: Float32, size: tuple[int, ...]) -> Float32:
-    """Returns the derivative with respect to the input of `_halved`, float32 [3, *size]."""
-    height, width = size
+def _add_doubled(total: Float32, slopes: Float32) -> None:
+    """Adds the derivative with respect to the input of `_halved`, float32 [3, H, W], in place."""
+    height, width = total.shape[1:]
     quarter = np.float32(0.25) * slopes
     if height % 2:
         quarter[:, -1] *= 2
     if width % 2:
         quarter[:, :, -1] *= 2
-    return quarter.repeat(2, axis=1).repeat(2, axis=2)[:, :height, :width]
+    for y, x in product(range(2), repeat=2):
+        phase = total[:, y::2, x::2]
+        phase += quarter[:, : phase.shape[1], : phase.shape[2]]
 
 
 def _sums_by_kernel(original: Float32, decoded: Float32, rows: slice) -> Float64:

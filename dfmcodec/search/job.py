@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from dfmcodec._types import Int32, Pixels, Tune
+from dfmcodec._types import Pixels, Tune, Units
 from dfmcodec.container.contents import QuantizedModel
 from dfmcodec.image import Image
 from dfmcodec.image.region import Region
@@ -137,7 +137,7 @@ class TracePoint:
 class Encoded:
     """The decoded image of the wavelet codec, as known to the encoder."""
 
-    samples: Int32  # the linear synthesis of the region, int32 [C, h, w], units
+    samples: Units  # the linear synthesis of the region, int16 or int32 [C, h, w], units
     region: Region  # the complete image; if the pixels are known, the middle tile and its surroundings
     pixels: Pixels | None  # of the complete image, [H, W, C]; None if unknown
     ssimulacra2: float | None = None  # of these pixels; None if unknown

@@ -336,6 +336,9 @@ def instruction_sets() -> list[str]:
 def chosen_instruction_set() -> str:
     \"""Returns the instruction set in use; "" for none.\"""
 
+def return_memory() -> bool:
+    \"""Returns the memory of freed arrays to the operating system; returns whether there was any.\"""
+
 def share_memory() -> bool:
     \"""Makes all threads take memory from one place; returns whether that is possible.\"""
 

@@ -878,10 +878,13 @@ def test_kernels_compile_without_the_headers_of_python():
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.skipif(
+_of_glibc = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc" or not has_kernels() or "LD_PRELOAD" in os.environ,
     reason="another allocator than that of glibc, or no kernels",
 )
+
+
+@_of_glibc
 def test_threads_of_a_program_take_memory_from_one_place():
     program = """import re, threading, numpy as np, ctypes
 from dfmcodec.kernels import share_memory
@@ -891,3 +894,19 @@ threads = [threading.Thread(target=lambda: kept.append(np.ones(2000))) for kept 
 ctypes.CDLL(None).malloc_stats()"""
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stderr.count("Arena ") == 1
+
+
+@_of_glibc
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc")
+def test_memory_of_freed_arrays_is_returned():
+    program = """import numpy as np
+from dfmcodec.kernels import return_memory, share_memory
+def resident_pages(): return int(open("/proc/self/statm").read().split()[1])
+assert share_memory()
+arrays = [np.ones(1 << 17) for _ in range(64)]  # 64 MB
+kept, arrays = arrays[-1], None
+before = resident_pages()
+return_memory()
+print((before - resident_pages()) * 4096 > 48 << 20)"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout == "True\n"

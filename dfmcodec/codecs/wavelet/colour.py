@@ -127,10 +127,10 @@ def _pixels_to_planes(pixels: Pixels, basis: ColourBasis) -> Float32:
     code_values = pixels.astype(np.float32)
     if pixels.itemsize > 1:
         code_values *= np.float32(1 / values_per_code_value(8 * pixels.itemsize))
-    centred = code_values - np.float32(MIDDLE)
+    code_values -= np.float32(MIDDLE)
     if pixels.shape[2] > 1:
-        centred = centred @ basis.duals.T
-    return np.ascontiguousarray(centred.transpose(2, 0, 1))
+        code_values = code_values @ basis.duals.T
+    return np.ascontiguousarray(code_values.transpose(2, 0, 1))
 
 
 @by_kernels(_pixels_to_planes_by_kernel)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dfmcodec._types import Float32, Int32, Pixels
+from dfmcodec._types import Float32, Int32, Pixels, Units
 from dfmcodec.codecs.wavelet.colour import ColourBasis, planes_to_pixels
 from dfmcodec.codecs.wavelet.correction import (
     CELL,
@@ -33,13 +33,13 @@ BLOCK_SIDE = 240  # in pixels: the network's kernel takes 64 cells at a time, up
 class Samples:
     """The linear synthesis of a region of an image."""
 
-    values: Int32  # int32 [C, H', W'], units
+    values: Units  # int16 or int32 [C, H', W'], units
     at: Region
     height: int  # the height of the image in pixels
     width: int  # the width of the image in pixels
 
     @classmethod
-    def complete(cls, values: Int32) -> Samples:
+    def complete(cls, values: Units) -> Samples:
         """Returns the samples of a complete image."""
         _, height, width = values.shape
         return cls(values, Region(0, 0, height, width), height, width)
@@ -56,7 +56,7 @@ class Samples:
             (margin - block.top + grown.top, margin - grown.bottom + block.bottom),
             (margin - block.left + grown.left, margin - grown.right + block.right),
         )
-        values = self.values[:, within.rows, within.columns]
+        values = self.values[:, within.rows, within.columns].astype(np.int32, copy=False)
         return np.pad(values, missing, mode="edge") if any(map(any, missing)) else values
 
 

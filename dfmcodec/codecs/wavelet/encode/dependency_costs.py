@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dfmcodec._types import Float32
-from dfmcodec.codecs.wavelet.encode.halves import Halves, from_halves, to_halves
+from dfmcodec._types import Float32, Int8
+from dfmcodec.codecs.wavelet.encode.compact import Halves, from_bytes, from_halves, in_one_block, to_bytes, to_halves
 from dfmcodec.codecs.wavelet.geometry import ORIENTATIONS, Geometry
 from dfmcodec.codecs.wavelet.neighbourhood import inside, inside_phase, phases_size, plane_size, symbol_views
 from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass, Rows, level_passes, pass_shape
@@ -20,14 +20,21 @@ class DependencyCosts:
     """The context-dependency costs of a tile's symbols, to first order.
 
     Each symbol has two slopes in bits: with respect to its signed companded value, and to its
-    companded magnitude. They are stored in 16 bits, as those of all tiles stay in memory.
+    companded magnitude. They are stored in 16 bits, as those of all tiles stay in memory; those of
+    a large image in 8 bits; slopes beyond 1 bit hardly occur.
     """
 
-    by_pass: Mapping[CodingPass, Halves]  # the two slopes of each symbol of a coding pass, [2, N]
+    by_pass: Mapping[CodingPass, Halves | Int8]  # the two slopes of each symbol of a coding pass, [2, N]
+
+    def halves(self, coding_pass: CodingPass) -> Halves:
+        """Returns the two slopes of each symbol of a pass as 16-bit floats, uint16 [2, N]."""
+        stored = self.by_pass[coding_pass]
+        return to_halves(from_bytes(stored)) if stored.dtype == np.int8 else stored.astype(np.uint16, copy=False)
 
     def slopes(self, coding_pass: CodingPass) -> Float32:
         """Returns the two slopes of each symbol of a pass, float32 [2, N]."""
-        return from_halves(self.by_pass[coding_pass])
+        stored = self.by_pass[coding_pass]
+        return from_bytes(stored) if stored.dtype == np.int8 else from_halves(stored)
 
 
 class GatheredCosts:
@@ -75,11 +82,13 @@ class GatheredCosts:
                 band[1][window] += magnitudes[row]
                 row += 1
 
-    def scaled(self, factor: float) -> DependencyCosts:
-        """Returns the costs multiplied by a factor."""
+    def scaled(self, factor: float, is_large: bool = False) -> DependencyCosts:
+        """Returns the costs multiplied by a factor; in 8 bits if the image is large."""
         levels = range(self._geometry.levels)
         passes = (coding_pass for level in levels for coding_pass in level_passes(self._geometry, level))
-        return DependencyCosts({each: to_halves(self._slopes(each) * np.float32(factor)) for each in passes})
+        compact = to_bytes if is_large else to_halves
+        costs = {each: compact(self._slopes(each) * np.float32(factor)) for each in passes}
+        return DependencyCosts(in_one_block(costs))
 
     def _slopes(self, coding_pass: CodingPass) -> Float32:
         """Returns the two slopes of each symbol of a pass, float32 [2, N]."""

@@ -29,7 +29,7 @@ import numpy as np
 
 from dfmcodec._types import Float32, Float64, Pixels, Tune
 from dfmcodec.codecs.wavelet.colour import ColourBasis, Luma, pixels_to_planes, principal_chroma_angle
-from dfmcodec.codecs.wavelet.encode.halves import Halves, from_halves, to_halves
+from dfmcodec.codecs.wavelet.encode.compact import Halves, from_halves, to_halves
 from dfmcodec.codecs.wavelet.geometry import default_levels
 from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass
 from dfmcodec.codecs.wavelet.transform import (
@@ -206,7 +206,8 @@ class TargetShift:
     ) -> TargetShift:
         """Returns the shift after an iteration, which takes `part` of a Newton step. `errors` is
         the pyramid of the iteration minus the original, and `slopes` the derivative of visible
-        error with respect to the image of the iteration.
+        error with respect to the image of the iteration. The shift before is overwritten: new
+        arrays between temporary ones would leave the heap in pieces.
         """
         levels = []
         for level, (of_errors, of_slopes) in enumerate(zip(errors.bands, slopes.bands, strict=True)):
@@ -214,9 +215,13 @@ class TargetShift:
             for orientation, (error, slope) in enumerate(zip(of_errors, of_slopes, strict=True)):
                 weight = weights.of_band(level, orientation, error.shape[1:])
                 shift = np.float32(part) * _newton_steps(error, slope, weight)
-                if before is not None:
-                    shift += _KEPT_FRACTION * from_halves(before.bands[level][orientation])
-                shifts.append(to_halves(shift))
+                if before is None:
+                    shifts.append(to_halves(shift))
+                    continue
+                kept = before.bands[level][orientation]
+                shift += _KEPT_FRACTION * from_halves(kept)
+                kept[...] = to_halves(shift)
+                shifts.append(kept)
             levels.append((shifts[0], shifts[1], shifts[2]))
         return cls(tuple(levels))
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import isfinite
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from dfmcodec import container
-from dfmcodec._types import Float32, Int32, Pixels, Tune
+from dfmcodec._types import Float32, Pixels, Tune, Units
 from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
 from dfmcodec.codecs.wavelet.colour import ColourBasis, pixels_to_planes, planes_to_pixels
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents, WaveletArchitecture
@@ -43,7 +45,7 @@ class Change:
     """
 
     def __init__(self, shape: tuple[int, ...], is_large: bool) -> None:
-        self._values = np.zeros(shape, dtype=np.int16 if is_large else np.float32)
+        self._values: npt.NDArray[Any] = np.zeros(shape, dtype=np.int16 if is_large else np.float32)
 
     def put(self, values: Float32, rows: slice, columns: slice = slice(None)) -> None:
         """Sets a part, in units. Values beyond the range of 16 bits are clipped."""
@@ -51,6 +53,12 @@ class Change:
             values = np.rint(values * _PER_UNIT)
             np.clip(values, *_LIMITS, out=values)
         self._values[:, rows, columns] = values
+
+    def place(self) -> npt.NDArray[np.int16]:
+        """Returns an array of 16 bits and the same shape, for other values. That of a large image
+        is the change itself, which they replace.
+        """
+        return self._values if self._values.dtype == np.int16 else np.empty(self._values.shape, dtype=np.int16)
 
     def part(self, rows: slice, columns: slice = slice(None)) -> Float32:
         """Returns a copy of a part, float32 [C, rows, columns], units."""
@@ -140,10 +148,10 @@ class Encoding:
             planes -= change.part(tile.rows, tile.columns) / np.float32(UNITS_PER_CODE_VALUE)
         return analyse(planes, self.tiling.levels)
 
-    def residual(self, samples: Int32, q_step: int, change: Change | None, region: Region) -> Float32:
+    def residual(self, samples: Units, q_step: int, change: Change | None, region: Region) -> Float32:
         """Returns the difference between the original and the corrected synthesis in a region,
-        float32 [C, h, w], units. `samples` are the linear synthesis, int32 [C, H, W]. `change` is
-        the output of the correction network; None to evaluate the network.
+        float32 [C, h, w], units. `samples` are the linear synthesis, int16 or int32 [C, H, W].
+        `change` is the output of the correction network; None to evaluate the network.
         """
         part = region.rows, region.columns
         planes = pixels_to_planes(self.image.pixels[part], self.basis)
@@ -154,19 +162,20 @@ class Encoding:
         return planes - correction_residual(Samples.complete(samples), region, q_step, self.weights.correction)
 
     @property
-    def _is_large(self) -> bool:
+    def is_large(self) -> bool:
+        """Indicates whether state between iterations is stored in fewer bits."""
         return self.image.pixel_count > _MANY_PIXELS
 
     @property
     def is_exact(self) -> bool:
         """Indicates whether `add_filter` gives exactly the pixels of a decoder."""
-        return not self._is_large or self.has_floor
+        return not self.is_large or self.has_floor
 
-    def correction_residual(self, samples: Int32, q_step: int) -> Change:
-        """Returns the output of the correction network for the linear synthesis, int32 [C, H, W].
-        Raises FloatingPointError if a value is NaN or infinite.
+    def correction_residual(self, samples: Units, q_step: int) -> Change:
+        """Returns the output of the correction network for the linear synthesis, int16 or int32 [C,
+        H, W]. Raises FloatingPointError if a value is NaN or infinite.
         """
-        change = Change(samples.shape, self._is_large)
+        change = Change(samples.shape, self.is_large)
         correction = self.weights.correction
         complete = Samples.complete(samples)
 
@@ -179,10 +188,10 @@ class Encoding:
         in_threads(change_block, blocks(complete.at, complete.height, complete.width))
         return change
 
-    def decoded(self, samples: Int32, q_step: int, image_filter: ImageFilter | None) -> tuple[float, Pixels]:
-        """Converts linear synthesis, int32 [C, H, W], to pixels exactly like a decoder. Returns the
-        mean squared error of the image, in squared code values of 8 bits, and the image. Raises
-        FloatingPointError if a value is NaN or infinite.
+    def decoded(self, samples: Units, q_step: int, image_filter: ImageFilter | None) -> tuple[float, Pixels]:
+        """Converts linear synthesis, int16 or int32 [C, H, W], to pixels exactly like a decoder.
+        Returns the mean squared error of the image, in squared code values of 8 bits, and the
+        image. Raises FloatingPointError if a value is NaN or infinite.
         """
         complete, correction = Samples.complete(samples), self.weights.correction
 
@@ -195,17 +204,17 @@ class Encoding:
         return self._image_of(complete, planes_of)
 
     def add_filter(
-        self, samples: Int32, q_step: int, change: Change, image_filter: ImageFilter | None
+        self, samples: Units, q_step: int, change: Change, image_filter: ImageFilter | None
     ) -> tuple[float, Pixels]:
         """Adds the filter to a change in place, and converts the sum with the linear synthesis,
-        int32 [C, H, W], to pixels. The result is that of `decoded`, if `is_exact`.
+        int16 or int32 [C, H, W], to pixels. The result is that of `decoded`, if `is_exact`.
         """
         complete, correction = Samples.complete(samples), self.weights.correction
 
         def exact_planes(block: Region) -> Float32:
             part = block.rows, block.columns
             planes = corrected_block(complete, block, q_step, correction, None, image_filter)
-            change.put(planes - samples[:, *part], *part)
+            change.put(planes - complete.around(block, 0), *part)
             return planes
 
         def planes_of(block: Region) -> Float32:
@@ -218,7 +227,7 @@ class Encoding:
                 sums += filtered
             return sums
 
-        return self._image_of(complete, exact_planes if self._is_large and self.has_floor else planes_of)
+        return self._image_of(complete, exact_planes if self.is_large and self.has_floor else planes_of)
 
     def _image_of(self, complete: Samples, planes_of: Callable[[Region], Float32]) -> tuple[float, Pixels]:
         """Returns the image of planes, and its mean squared error; see `decoded`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import log
 
 import numpy as np
@@ -14,7 +15,7 @@ from dfmcodec.codecs.wavelet.context import MEANS, ContextModel, TableChoice
 from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
 from dfmcodec.codecs.wavelet.encode.trellis_search import STEP_UNIT, pass_coefficients
-from dfmcodec.codecs.wavelet.geometry import Geometry
+from dfmcodec.codecs.wavelet.geometry import Geometry, Tile, Tiling
 from dfmcodec.codecs.wavelet.neighbourhood import NEIGHBOURS
 from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass, level_passes, pass_shape
 from dfmcodec.codecs.wavelet.quantizer import MAX_STEP, band_step
@@ -107,15 +108,17 @@ def smallest_q_step(is_enough: Callable[[int], bool]) -> int:
     return bracket.high
 
 
+def _tiles_used(tiling: Tiling) -> tuple[Tile, ...]:
+    """Returns the tiles whose coefficients are used: some of those of a large image."""
+    return tiling.tiles[:: max(1, len(tiling.tiles) // _ESTIMATED_TILES)]
+
+
 @dataclass(frozen=True)
 class Estimator:
     """Estimates of size and error from the coefficients of an image."""
 
     encoding: Encoding
-    # the pyramids that are used, with the geometries of their tiles and the weights of their
-    # coefficients. A large image uses only some of its tiles
-    sample: tuple[tuple[Geometry, Pyramid, CoefficientWeights | None], ...]
-    part: float  # the fraction of the image's samples in these pyramids
+    part: float  # the fraction of the image's samples in the tiles that are used; see `_tiles_used`
     # the mean squared coefficient of each interval of a thirty-second of an octave, in squared code
     # values of the image, float64 [N]
     energies: Float64
@@ -124,14 +127,11 @@ class Estimator:
     @classmethod
     def of(cls, encoding: Encoding) -> Estimator:
         """Returns the estimator of the image of an encoding."""
-        tiles = encoding.tiling.tiles
-        every = max(1, len(tiles) // _ESTIMATED_TILES)
-        pyramids = [(tile.geometry, encoding.pyramid(tile)) for tile in tiles[::every]]
-        sample = tuple((*both, CoefficientWeights.of(both[1], encoding.tune, encoding.basis)) for both in pyramids)
-        symbols = sum(geometry.symbol_count() for geometry, _ in pyramids)
+        tiles = _tiles_used(encoding.tiling)
+        symbols = sum(tile.geometry.symbol_count() for tile in tiles)
         energies, counts = np.zeros(_INTERVALS), np.zeros(_INTERVALS)
-        for _, pyramid in pyramids:
-            for level, three in enumerate(pyramid.bands):
+        for tile in tiles:
+            for level, three in enumerate(encoding.pyramid(tile).bands):
                 every_row = 1 if level else 2  # of level 0, every second row is enough
                 for orientation, band in enumerate(three):
                     norm = np.float32(BAND_NORMS[level][orientation] / NORM_UNIT)
@@ -140,15 +140,22 @@ class Estimator:
                     energies += every_row * np.bincount(place, energy, _INTERVALS)
                     counts += every_row * np.bincount(place, minlength=_INTERVALS)
         part = symbols / encoding.image.pixels.size
-        return cls(encoding, sample, part, energies / np.maximum(counts, 1), counts)
+        return cls(encoding, part, energies / np.maximum(counts, 1), counts)
 
-    def guessed_bytes(self, q_step: int) -> float:
-        """Returns the size within about 3 percent: the bits of separately rounded coefficients
-        under guessed tables.
+    def guess(self) -> Callable[[int], float]:
+        """Returns a function of the q_step that returns the size within about 3 percent. It keeps
+        the pyramids of the tiles that are used.
         """
+        encoding = self.encoding
+        pyramids = [(tile.geometry, encoding.pyramid(tile)) for tile in _tiles_used(encoding.tiling)]
+        sample = [(*both, CoefficientWeights.of(both[1], encoding.tune, encoding.basis)) for both in pyramids]
+        return partial(self._guessed_bytes, sample)
+
+    def _guessed_bytes(self, sample: list[tuple[Geometry, Pyramid, CoefficientWeights | None]], q_step: int) -> float:
+        """Returns the bits of separately rounded coefficients under guessed tables, in bytes."""
         context = self.encoding.weights.context
         bits = 0.0
-        for geometry, pyramid, weights in self.sample:
+        for geometry, pyramid, weights in sample:
             guessed = GuessedTables(pyramid, q_step)
             for level in range(geometry.levels):
                 for coding_pass in level_passes(geometry, level):

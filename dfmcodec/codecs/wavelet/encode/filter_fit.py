@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dfmcodec._types import Float32, Float64, Int32
+from dfmcodec._types import Float32, Float64, Int32, Units
 from dfmcodec.codecs.wavelet.filter import ImageFilter, tap_differences, taps
 from dfmcodec.codecs.wavelet.sections.filter import filter_bytes
 from dfmcodec.codecs.wavelet.synthesis import Samples
@@ -30,16 +30,16 @@ _AGREED = 0.5  # the least ratio of the error that a filter lowers in other bloc
 
 
 def fit_filter(
-    samples: Int32, residual: Callable[[Region], Float32], bit_cost: float, largest_radius: int, stride: int = 1
+    samples: Units, residual: Callable[[Region], Float32], bit_cost: float, largest_radius: int, stride: int = 1
 ) -> ImageFilter | None:
     """Returns the filter that minimises squared error + bit_cost * bits, in squared units; None if
     no filter lowers it. Raises FloatingPointError if the normal equations have NaN or infinite
     values.
 
-    `samples` are the linear synthesis, int32 [C, H, W], units. `residual` returns the residual of
-    linear synthesis and correction network in a region, float32 [C, h, w], units. The fit tries
-    radii up to the largest one, in pixels, and uses one of `stride` blocks; all blocks if there are
-    few, or if the others are not like these.
+    `samples` are the linear synthesis, int16 or int32 [C, H, W], units. `residual` returns the
+    residual of linear synthesis and correction network in a region, float32 [C, h, w], units. The
+    fit tries radii up to the largest one, in pixels, and uses one of `stride` blocks; all blocks if
+    there are few, or if the others are not like these.
     """
     if largest_radius < _SMALLEST_RADIUS:
         return None
@@ -77,7 +77,7 @@ class _NormalEquations(NamedTuple):
 
     @classmethod
     def of(
-        cls, samples: Int32, residual: Callable[[Region], Float32], radius: int, blocks: Sequence[Region]
+        cls, samples: Units, residual: Callable[[Region], Float32], radius: int, blocks: Sequence[Region]
     ) -> _NormalEquations:
         """Returns the equations of some blocks."""
         complete, channels = Samples.complete(samples), len(samples)
@@ -110,7 +110,7 @@ class _NormalEquations(NamedTuple):
 
 
 def _equations(
-    samples: Int32, residual: Callable[[Region], Float32], radius: int, stride: int
+    samples: Units, residual: Callable[[Region], Float32], radius: int, stride: int
 ) -> _NormalEquations | None:
     """Returns the normal equations for the complete image, from one of `stride` blocks if these are
     typical of the image. Returns None if they have NaN or infinite values.

@@ -18,12 +18,13 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec._types import Int32, Pixels, Tune
+from dfmcodec._types import Int32, Pixels, Tune, Units
 from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
 from dfmcodec.codecs.wavelet.colour import pixels_to_planes
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents, TileStream
 from dfmcodec.codecs.wavelet.context import ContextModel
 from dfmcodec.codecs.wavelet.encode.adaptation_fit import SymbolSample, fit_adaptation
+from dfmcodec.codecs.wavelet.encode.compact import in_one_block
 from dfmcodec.codecs.wavelet.encode.dependency_costs import DependencyCosts
 from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights, TargetShift
 from dfmcodec.codecs.wavelet.encode.encoding import Change, Encoding
@@ -43,7 +44,7 @@ from dfmcodec.codecs.wavelet.synthesis import seen_from
 from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE, Pyramid, analyse
 from dfmcodec.codecs.wavelet.traversal import traverse
 from dfmcodec.image.region import Region
-from dfmcodec.kernels import has_kernels
+from dfmcodec.kernels import has_kernels, return_memory
 from dfmcodec.metrics.ssimulacra2 import ALL_SCALES_SIDE, ssimulacra2, ssimulacra2_slopes
 from dfmcodec.search.job import Encoded
 from dfmcodec.threads import in_rounds
@@ -52,6 +53,8 @@ _DEPENDENCY_FRACTION = 0.3  # of the slopes, which are first-order only; the bes
 _LEAST_SHIFTED = 0.5  # squared code values; smaller errors come from rounding and are invisible
 _FINEST_WEIGHED = 64  # q_step of one code value; below it errors are invisible, and files become exact
 _FILTER_PIXELS = 1 << 16  # the filter is fitted to the geometric mean of this number and that of the image's pixels
+_LEAST_INT16, _LARGEST_INT16 = np.iinfo(np.int16).min, np.iinfo(np.int16).max
+_TILES_BETWEEN_RETURNS = 4  # of a shift, to `return_memory`; it takes 0.4 % of the time
 _FARTHEST_OCTAVES = 3  # octaves; the state at a step farther away is of no use
 
 
@@ -72,7 +75,7 @@ class TileState:
 class Reconstruction:
     """The image of an iteration."""
 
-    samples: Int32  # the linear synthesis, int32 [C, H, W], units
+    samples: Units  # the linear synthesis, int16 or int32 [C, H, W], units
     change: Change  # the addition to the linear synthesis
     decoded: Pixels  # the pixels of the sum of both
 
@@ -143,7 +146,8 @@ def iterate(
     file_bytes = encoding.fixed_bytes + coded.bits / 8
     if state.adaptation is not None:
         file_bytes += encoding.section_bytes + adaptation_bytes(state.adaptation)
-    state.change = None
+    if encoding.is_large:
+        return_memory()
     following = replace(state, number=number, tiles=list(coded.tiles), q_step=q_step, reconstruction=None)
     if not effort.is_iterated and (written_bytes := encoding.written_bytes(model)) > largest_bytes:
         return Trial(number, model, file_bytes, written_bytes, inf), following
@@ -204,7 +208,7 @@ def _model_of(
     )
 
 
-def _made(encoding: Encoding, samples: Int32, pixels: Pixels | None) -> Encoded:
+def _made(encoding: Encoding, samples: Units, pixels: Pixels | None) -> Encoded:
     """Returns the decoded image. If pixels are known, its samples are limited to the region that is
     compared.
     """
@@ -220,13 +224,23 @@ def _made(encoding: Encoding, samples: Int32, pixels: Pixels | None) -> Encoded:
 def shifted(encoding: Encoding, state: IterationState) -> IterationState:
     """Returns a state whose tiles have a target shifted by the image of the last iteration, and
     that no longer holds this image. Must be called before another iteration, which needs the
-    memory.
+    memory. The tiles of the given state are replaced.
     """
     made = state.reconstruction
     if made is None:
         return state
-    tiles = in_rounds(lambda tile: _shifted(encoding, tile, made), state.tiles)
-    return replace(state, tiles=tiles, reconstruction=None)
+
+    def shift(number: int) -> None:
+        state.tiles[number] = _shifted(encoding, state.tiles[number], made)
+
+    def end_round(done: int) -> None:
+        if encoding.is_large and done % _TILES_BETWEEN_RETURNS == 0:
+            return_memory()
+
+    if encoding.is_large:
+        return_memory()
+    in_rounds(shift, range(len(state.tiles)), end_round)
+    return replace(state, reconstruction=None)
 
 
 def _shifted(encoding: Encoding, state: TileState, made: Reconstruction) -> TileState:
@@ -235,19 +249,24 @@ def _shifted(encoding: Encoding, state: TileState, made: Reconstruction) -> Tile
     original, decoded = (pixels[tile.rows, tile.columns] for pixels in (encoding.image.pixels, made.decoded))
     if state.weights is None or min(original.shape[:2]) < ALL_SCALES_SIDE:
         return state
-    errors = made.change.part(tile.rows, tile.columns)
-    errors += made.samples[:, tile.rows, tile.columns].astype(np.float32)
-    errors /= np.float32(UNITS_PER_CODE_VALUE)
-    errors -= pixels_to_planes(original, encoding.basis)
     slopes = ssimulacra2_slopes(original, decoded)
     if len(slopes) > 1:
         slopes = np.tensordot(encoding.basis.axes, slopes, 1)
     visible = encoding.image.visible
     if visible is not None:
-        errors *= visible[tile.rows, tile.columns]
         slopes *= visible[tile.rows, tile.columns]
-    levels = encoding.tiling.levels
-    of_errors, of_slopes = analyse(errors, levels), analyse(slopes, levels)
+    of_slopes = analyse(slopes, encoding.tiling.levels)
+    del slopes  # it takes much memory for a large tile
+    planes = pixels_to_planes(original, encoding.basis)
+    errors = made.change.part(tile.rows, tile.columns)
+    errors += made.samples[:, tile.rows, tile.columns]
+    errors /= np.float32(UNITS_PER_CODE_VALUE)
+    errors -= planes
+    del planes
+    if visible is not None:
+        errors *= visible[tile.rows, tile.columns]
+    of_errors = analyse(errors, encoding.tiling.levels)
+    del errors
     part = encoding.effort.shift_fraction
     return replace(state, shift=TargetShift.after(state.shift, of_errors, of_slopes, state.weights, part))
 
@@ -300,13 +319,16 @@ class _Coding:
 
 def _code_tiles(
     coding: _Coding, state: IterationState, is_sampled: bool, on_tiles: Callable[[int], None]
-) -> tuple[_Coded, Int32]:
+) -> tuple[_Coded, Units]:
     """Chooses and codes the symbols of all tiles in parallel. Returns the symbols, and their linear
-    synthesis, int32 [C, H, W], units.
+    synthesis, int16 [C, H, W], units; int32 if it exceeds the range of 16 bits.
     """
     encoding = coding.encoding
-    samples = np.empty((encoding.tiling.channels, encoding.image.height, encoding.image.width), dtype=np.int32)
-    lock, change = Lock(), state.change if coding.is_near else None
+    change = state.change or Change((encoding.tiling.channels, encoding.image.height, encoding.image.width), True)
+    samples: Units = change.place()
+    beyond: dict[Tile, Int32] = {}  # the synthesis of tiles that exceed it
+    lock, used = Lock(), state.change if coding.is_near else None
+    state.change = None  # samples take its place
 
     def checked() -> None:
         with lock:
@@ -318,10 +340,19 @@ def _code_tiles(
         tile, sample = encoding.tiling.tiles[number], None
         if is_sampled:
             sample = SymbolSample(encoding.weights.context, encoding.tiling, log_step(coding.q_step), seed=number)
-        coded, samples[:, tile.rows, tile.columns] = _code_tile(locked, state.take_tile(number), change, sample)
+        coded, of_tile = _code_tile(locked, state.take_tile(number), used, sample)
+        if _LEAST_INT16 <= of_tile.min() and of_tile.max() <= _LARGEST_INT16:
+            samples[:, tile.rows, tile.columns] = of_tile
+        else:
+            beyond[tile] = of_tile
         return coded
 
-    return _Coded.join(in_rounds(code, range(len(state.tiles)), on_tiles)), samples
+    coded = _Coded.join(in_rounds(code, range(len(state.tiles)), on_tiles))
+    if beyond:
+        samples = samples.astype(np.int32)
+        for tile, of_tile in beyond.items():
+            samples[:, tile.rows, tile.columns] = of_tile
+    return coded, samples
 
 
 def _code_tile(
@@ -346,10 +377,11 @@ def _code_tile(
     symbols, samples = traverse(geometry, q_step, coding.context, source, known=known, observe=observe)
     packed = {}
     if encoding.effort.is_iterated or len(encoding.tiling.tiles) == 1:  # of a large image they would need much memory
-        packed = {coding_pass: choice.packed for coding_pass, choice in source.choice.items()}
+        packed = in_one_block({coding_pass: choice.packed for coding_pass, choice in source.choice.items()})
     tile_state = replace(tile_state, tables=packed)
     if isinstance(source, ObservedSymbols):
-        tile_state = replace(tile_state, dependency_costs=source.observed.scaled(_DEPENDENCY_FRACTION))
+        costs = source.observed.scaled(_DEPENDENCY_FRACTION, encoding.is_large)
+        tile_state = replace(tile_state, dependency_costs=costs)
     stream = TileStream(source.writer.to_bytes(), checks=tile_checks(symbols, geometry))
     return _Coded((stream,), source.bits, (tile_state,), sample), samples
 
@@ -378,7 +410,7 @@ def _source(coding: _Coding, tile_state: TileState, pyramid: Pyramid, sample: Sy
 
 
 def _fit_filter(
-    encoding: Encoding, samples: Int32, change: Change | None, q_step: int, bit_cost: float
+    encoding: Encoding, samples: Units, change: Change | None, q_step: int, bit_cost: float
 ) -> ImageFilter | None:
     """Returns the image filter, fitted to the residual of the correction network."""
     unit_cost = bit_cost * (q_step * UNITS_PER_CODE_VALUE / 64) ** 2

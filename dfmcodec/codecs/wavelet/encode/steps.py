@@ -279,9 +279,9 @@ class SizeSteps(StepSearch):
     def _first_guess(self) -> int:
         """Returns the step at which guessed tables give the target size."""
         aim = max(1.0, self._aim - _CODER_BYTES)
-        q_step = self._estimator.q_step_for(aim)
+        q_step, guessed_bytes = self._estimator.q_step_for(aim), self._estimator.guess()
         for _ in range(_GUESSES):
-            ratio = self._estimator.guessed_bytes(q_step) / self._estimator.rough_bytes(q_step)
+            ratio = guessed_bytes(q_step) / self._estimator.rough_bytes(q_step)
             q_step = self._estimator.q_step_for(aim / ratio)
         return q_step
 

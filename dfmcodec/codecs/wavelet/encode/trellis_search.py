@@ -171,7 +171,7 @@ class PathChooser:
             weights_stride=2 * weights.shape[1],
             weight_factor=factor,
             tables=self._tables(coding_pass),
-            costs=none if self._dependency_costs is None else self._dependency_costs.by_pass[coding_pass],
+            costs=none if self._dependency_costs is None else self._dependency_costs.halves(coding_pass),
             symbols=symbols,
         )
 

@@ -11,6 +11,7 @@ from dfmcodec import container
 from dfmcodec._types import Tune
 from dfmcodec.codecs.encode import encode_image
 from dfmcodec.codecs.wavelet.colour import ColourBasis, Luma, pixels_to_planes
+from dfmcodec.codecs.wavelet.encode.compact import from_halves
 from dfmcodec.codecs.wavelet.encode.distortion import (
     CoefficientWeights,
     TargetShift,
@@ -20,7 +21,6 @@ from dfmcodec.codecs.wavelet.encode.distortion import (
 )
 from dfmcodec.codecs.wavelet.encode.efforts import Effort
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
-from dfmcodec.codecs.wavelet.encode.halves import from_halves
 from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate, shifted
 from dfmcodec.codecs.wavelet.geometry import Geometry
 from dfmcodec.codecs.wavelet.passes import CodingPass, level_passes, pass_shape
@@ -107,8 +107,9 @@ def test_a_shift_goes_against_the_derivative_and_adds_up(chelsea):
         tuple(tuple(a + b for a, b in zip(x, y, strict=True)) for x, y in zip(errors.bands, others.bands, strict=True)),
     )
     slopes = scaled(slopes, weights, (1, 1, 1))
-    once = TargetShift.after(None, errors, slopes, weights, 0.1)
-    twice = TargetShift.after(once, errors, slopes, weights, 0.1)
+    once, first = (TargetShift.after(None, errors, slopes, weights, 0.1) for _ in range(2))
+    twice = TargetShift.after(first, errors, slopes, weights, 0.1)
+    assert twice.bands[0][0] is first.bands[0][0]
     for level in range(3):
         for one, two, other in zip(once.bands[level], twice.bands[level], others.bands[level], strict=True):
             of_once, of_twice = from_halves(one), from_halves(two)

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 import dfmcodec
-from dfmcodec.codecs.wavelet.encode import sample, search
-from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS
-from dfmcodec.codecs.wavelet.encode.encoding import Change
-from dfmcodec.codecs.wavelet.encode.halves import from_halves, to_halves
+from dfmcodec._types import Tune
+from dfmcodec.codecs.wavelet.encode import iteration, sample, search
+from dfmcodec.codecs.wavelet.encode.compact import from_bytes, from_halves, in_one_block, to_bytes, to_halves
+from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS, QUICK
+from dfmcodec.codecs.wavelet.encode.encoding import Change, Encoding
+from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate, shifted
 from dfmcodec.codecs.wavelet.encode.sample import MeasuredSize, SampleEstimate, as_image, sample_of
 from dfmcodec.codecs.wavelet.encode.trial import Trial
-from dfmcodec.image import Image
+from dfmcodec.image import Image, tiles
+from dfmcodec.search.config import BIT_COST
 from dfmcodec.search.quality import step_of_score
 
 
@@ -129,3 +132,58 @@ def test_floats_of_16_bits_are_good_to_a_256th():
     assert np.abs(found / values - 1).max() <= 1 / 256
     assert np.array_equal(from_halves(to_halves(found)), found)
     assert not from_halves(to_halves(np.zeros(3, dtype=np.float32))).any()
+
+
+def test_numbers_of_8_bits_are_kept_as_square_roots():
+    values = np.random.default_rng(2).normal(0, 0.3, (2, 500)).astype(np.float32)
+    values[0, :3] = 0, 1e-5, -9
+    stored = to_bytes(values)
+    assert stored.dtype == np.int8
+    found, kept = from_bytes(stored), np.clip(values, -1, 1)
+    assert np.all(np.abs(found - kept) <= 1.001 * (np.sqrt(np.abs(kept)) / 127 + 1 / 254**2))
+    assert np.all(np.diff(found.ravel()[np.argsort(kept.ravel())]) >= 0)
+    assert found[0, 0] == found[0, 1] == 0
+
+
+def test_arrays_are_kept_in_one_block():
+    arrays = {name: np.arange(size, dtype=np.int16).reshape(2, -1) for name, size in (("a", 6), ("b", 0), ("c", 2))}
+    found = in_one_block(arrays)
+    assert all(np.array_equal(found[name], arrays[name]) for name in arrays)
+    assert found["a"].base is found["c"].base is not None
+    assert in_one_block({}) == {}
+
+
+def test_a_synthesis_beyond_16_bits_is_not_clipped(small, monkeypatch):
+    monkeypatch.setattr(tiles, "TILE_SIDE", 256)
+    encoding = Encoding.of(Image(np.concatenate([small, small // 2])), QUICK)
+    assert len(encoding.tiling.tiles) == 2
+    usual, _ = iterate(encoding, first_state(encoding), 1000, BIT_COST)
+    assert usual.made.samples.dtype == np.int16
+    monkeypatch.setattr(iteration, "_LARGEST_INT16", usual.made.samples.max() - 1)  # of one tile, at least
+    wide, _ = iterate(encoding, first_state(encoding), 1000, BIT_COST)
+    assert wide.made.samples.dtype == np.int32
+    assert np.array_equal(wide.made.samples, usual.made.samples)
+    assert np.array_equal(wide.made.pixels, usual.made.pixels)
+
+
+def test_the_costs_of_a_large_image_are_kept_in_8_bits(small, monkeypatch):
+    costs = []
+    for many_pixels in (small.size, 0):
+        monkeypatch.setattr("dfmcodec.codecs.wavelet.encode.encoding._MANY_PIXELS", many_pixels)
+        encoding = Encoding.of(Image(small), EFFORT_LEVELS[5])
+        _, state = iterate(encoding, first_state(encoding), 1000, BIT_COST)
+        costs.append(state.tiles[0].dependency_costs)
+    for coding_pass, stored in costs[1].by_pass.items():
+        assert stored.dtype == np.int8
+        expected = costs[0].slopes(coding_pass)
+        assert np.abs(costs[1].slopes(coding_pass) - expected).max() <= np.sqrt(np.abs(expected).max()) / 100
+
+
+def test_the_samples_of_a_large_image_take_the_place_of_its_change(small, monkeypatch):
+    monkeypatch.setattr("dfmcodec.codecs.wavelet.encode.encoding._MANY_PIXELS", 0)
+    encoding = Encoding.of(Image(small), EFFORT_LEVELS[2], tune=Tune.VISUAL)
+    _, state = iterate(encoding, first_state(encoding), 1000, BIT_COST)
+    place = state.change.place()
+    _, following = iterate(encoding, shifted(encoding, state), 1000, BIT_COST)
+    assert following.reconstruction.samples is place
+    assert following.change.place() is not place
