@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from dfmcodec._types import Notify
 from dfmcodec.errors import ImageError
 from dfmcodec.image.open_image import MAX_HELD_BYTES, load_samples, open_image
 from dfmcodec.image.source import Source
@@ -24,8 +26,10 @@ APPLICATION = range(0xE0, 0xF0)
 _END, _START_OF_SCAN = 0xD9, 0xDA
 _RESTARTS = range(0xD0, 0xD8)
 _ARITHMETIC = range(0xC9, 0xCC)  # frames whose scans may legally end early
+_BASELINE = (0xC0, 0xC1)
 _MARKER = re.compile(rb"\xff+([^\x00\xff])")
-_UNUSED = b"\x5a\x36\xc9\x93\x6d\xb2" * 8  # decodes to visible samples wherever a scan lacks data
+_OTHER_END = b"\x5a\x36\xc9\x93" * 6  # as the last bytes of a scan
+_UNUSED = 2 * _OTHER_END  # decodes to visible samples wherever a scan lacks data
 
 
 class Segment(NamedTuple):
@@ -97,18 +101,21 @@ def after_application_segments(data: bytes) -> int:
     return others[0] if others else len(START)
 
 
-def check_scans(pil_image: ImageFile, source: Source, max_pixels: int) -> None:
+def check_scans(pil_image: ImageFile, source: Source, max_pixels: int, notify: Notify) -> None:
     """Raises ImageError if a scan of a loaded JPEG ends early, or the end marker is missing.
 
     libjpeg fills the missing part with gray. The image is decoded again, with additional bytes at
-    the end of each scan: decoders skip them unless samples are missing.
+    the end of each scan: decoders skip them unless samples are missing. A notice says if the last
+    bytes of a baseline scan have no effect, because a flipped bit can make the other bytes give too
+    many samples.
     """
     if source.size_bytes > MAX_HELD_BYTES:
         return
     with source.open() as file:
         data = file.read()
     layout = read_layout(data)
-    if layout is None or any(segment.marker in _ARITHMETIC for segment in layout.segments):
+    frames = set() if layout is None else {segment.marker for segment in layout.segments}
+    if layout is None or not frames.isdisjoint(_ARITHMETIC):
         return
     if layout.end is None:
         msg = "it has no end marker, so it is damaged or cut off"
@@ -117,12 +124,23 @@ def check_scans(pil_image: ImageFile, source: Source, max_pixels: int) -> None:
         msg = "its restart markers are out of order, so samples are missing; the file is damaged"
         raise ImageError(msg)
     bounds = [0, *layout.scan_ends, layout.end]
-    padded = _UNUSED.join(data[start:end] for start, end in pairwise(bounds))
-    with open_image(io.BytesIO(padded), max_pixels, ("JPEG",)) as again:
-        load_samples(again)
-        if not np.array_equal(np.asarray(again), np.asarray(pil_image)):
-            msg = "its compressed samples end early, so a part would be gray; the file is damaged or cut off"
-            raise ImageError(msg)
+    pixels = np.asarray(pil_image)
+    if not np.array_equal(_decoded(_UNUSED.join(data[a:b] for a, b in pairwise(bounds)), max_pixels), pixels):
+        msg = "its compressed samples end early, so a part would be gray; the file is damaged or cut off"
+        raise ImageError(msg)
+    if not frames.isdisjoint(_BASELINE):
+        last = layout.scan_ends[-1]
+        start = data.rfind(b"\xff", 0, last - len(_OTHER_END)) + 2  # after a stuffed byte
+        changed = data[: max(start, last - len(_OTHER_END))] + _OTHER_END + data[last : layout.end]
+        if np.array_equal(_decoded(changed, max_pixels), pixels):
+            notify("it has more compressed samples than pixels, so it may be damaged; look at the decoded image")
+
+
+def _decoded(data: bytes, max_pixels: int) -> npt.NDArray[Any]:
+    """Returns the samples of a changed JPEG."""
+    with open_image(io.BytesIO(data), max_pixels, ("JPEG",)) as pil_image:
+        load_samples(pil_image)
+        return np.asarray(pil_image)
 
 
 def _are_in_order(data: bytes, scan_ends: Sequence[int]) -> bool:

@@ -147,7 +147,7 @@ def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | No
             # The size of an icon is known only after loading.
             check_image_size(pil_image.height, pil_image.width, max_pixels)
             if pil_image.format in ("JPEG", "MPO") and page in (None, 1):
-                check_scans(pil_image, source, max_pixels)
+                check_scans(pil_image, source, max_pixels, notify)
             elif pil_image.format in ("AVIF", "HEIF", "WEBP") and _ends_with_zeros(source):
                 notify("its last bytes are zero, so it may be cut off; look at the decoded image")
         samples, keeps_profile = (deep, True) if deep else _shallow_samples(pil_image, found.icc, transparency, notify)

@@ -32,7 +32,13 @@ def file_of(kind, image=CAT):
 
 
 def pixels_of(data):
-    return image_from_bytes(data, "file").pixels
+    """Returns the samples of a file that is read without a notice."""
+    return image_from_bytes(data, "file", notify=refuse_notice).pixels
+
+
+def refuse_notice(notice):
+    if "CMYK" not in notice:
+        pytest.fail(notice)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -67,6 +73,15 @@ def test_a_marker_by_a_flipped_bit_is_found(place):
     data[stuffed[int(place * len(stuffed))] + 1] ^= 0x80
     with pytest.raises(ImageError, match="damaged or cut off"):
         pixels_of(bytes(data))
+
+
+def test_too_many_compressed_samples_cause_a_notice():
+    """As if a flipped bit had joined blocks: the last ones are not decoded."""
+    data = file_of("baseline")
+    notices = []
+    image = image_from_bytes(data[:-2] + b"\x11" * 40 + END, "file", notify=notices.append)
+    assert np.array_equal(image.pixels, pixels_of(data))
+    assert ["has more compressed samples than pixels" in notice for notice in notices] == [True]
 
 
 def test_bytes_after_the_image_and_fill_bytes_are_no_damage():
