@@ -209,6 +209,12 @@ CASES = (
         lambda: Image(deep(22, 26, 90, 120)().pixels, Metadata(bits=10)),
         PSNR | {"quality": 40},
     ),
+    Case(
+        "wavelet-gain-map",
+        "a gain map",
+        lambda: Image(photograph(20, 24, 100, 120), Metadata(gainmap=b"\xff\xd8 not read \xff\xd9")),
+        PSNR | {"quality": 40},
+    ),
     Case("checked-tiles", "checks of tiles", wide, PSNR | {"quality": 30}, has_checks=True),
     Case(
         "overfitted-small",

@@ -1623,7 +1623,7 @@ def read_metadata(section: bytes, bit_depth: int) -> dict[str, bytes]:
     primaries, transfer, matrix, full_range = metadata.get("cicp", bytes(4))
     if primaries not in (1, 2, *range(4, 13), 22) or transfer not in (1, 2, *range(4, 19)) or matrix or full_range > 1:
         metadata.pop("cicp", None)
-    names = ("icc", "exif", "xmp", "cicp", *(("bits",) if bit_depth == 16 else ()))
+    names = ("icc", "exif", "xmp", "cicp", *(("bits",) if bit_depth == 16 else ()), "gainmap")
     return {name: metadata[name] for name in names if metadata.get(name)}
 
 

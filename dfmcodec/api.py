@@ -48,8 +48,8 @@ class EncodeOptions(TypedDict, total=False):
     reading the image and running.
 
     Args:
-        strip: Kinds of metadata to remove, one or several: "gps", "exif", "xmp", "icc", or "all"
-            for Exif and XMP.
+        strip: Kinds of metadata to remove, one or several: "gps", "exif", "xmp", "icc", "gainmap",
+            or "all" for Exif, XMP and gain map.
         page: Page to encode, counted from 1, of a file or Pillow image with several pages. None
             chooses the first page of a file, and the current page of a Pillow image. Arrays have no
             pages.

@@ -242,7 +242,7 @@ strip = click.option(
     metavar="KINDS",
     callback=_strip_kinds,
     help="Leave out metadata: gps (the position in Exif and XMP), exif, xmp, icc (the profile: colours may look "
-    "different), or all (Exif and XMP). Several with commas: gps,xmp.",
+    "different), gainmap, or all (Exif, XMP and gain map). Several with commas: gps,xmp.",
 )
 
 

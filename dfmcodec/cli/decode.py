@@ -320,6 +320,9 @@ def _output_of(data: bytes, name: str, options: _Options, output: OutputFormat) 
     notices: list[str] = []
     image, losses = _image_of(data, name, options, output)
     image = replace(image, metadata=stripped(image.metadata, options.strip, notices.append))
+    if image.metadata.gainmap and options.region is not None:
+        image = replace(image, metadata=replace(image.metadata, gainmap=None))
+        notices.append("its gain map is left out, as it is that of the complete image")
     figures = {
         "width": image.width,
         "height": image.height,

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from dfmcodec.image import Metadata
 
 _Q_STEP_UNITS = 64  # unit of q_step in the header: 1/64 code value
-_METADATA_LABELS = {"icc": "ICC profile", "exif": "Exif", "xmp": "XMP", "cicp": "CICP", "bits": "significant bits"}
+_METADATA_LABELS = {
+    **{"icc": "ICC profile", "exif": "Exif", "xmp": "XMP", "cicp": "CICP"},
+    **{"bits": "significant bits", "gainmap": "gain map"},
+}
 
 
 @click.command("info")

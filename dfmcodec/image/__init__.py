@@ -47,6 +47,7 @@ class Metadata:
             profile.
         bits: The number of significant bits per sample, 1..15, if samples with fewer bits were
             scaled to 16 bits, as in the PNG chunk sBIT. None if all bits are significant.
+        gainmap: The gain map (ISO 21496-1, Ultra HDR) as a JPEG file, upright; or None.
 
     Raises:
         ImageError: The code points are invalid (see `are_code_points`), or the number of bits is
@@ -58,6 +59,7 @@ class Metadata:
     xmp: bytes | None = None
     cicp: bytes | None = None
     bits: int | None = None
+    gainmap: bytes | None = None
 
     def __post_init__(self) -> None:
         if self.cicp and not are_code_points(self.cicp):
@@ -73,7 +75,8 @@ class Metadata:
     def present(self) -> dict[str, bytes]:
         """Returns the entries that are present, by name, in a fixed order."""
         bits = None if self.bits is None else bytes([self.bits])
-        entries = {"icc": self.icc, "exif": self.exif, "xmp": self.xmp, "cicp": self.cicp, "bits": bits}
+        colours = {"icc": self.icc, "exif": self.exif, "xmp": self.xmp, "cicp": self.cicp}
+        entries = {**colours, "bits": bits, "gainmap": self.gainmap}
         return {name: value for name, value in entries.items() if value}
 
 

@@ -1,7 +1,11 @@
-"""Reads samples with more than 8 bits, which Pillow would reduce to 8, and reports lost depth."""
+"""Reads samples with more than 8 bits, which Pillow would reduce to 8, and reports lost depth.
+
+Samples of AVIF and HEIC are read by imagecodecs and pillow-heif, the extra `heif`.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -46,6 +50,8 @@ _DEEP = re.compile(r";16[BLN]$")  # Pillow's raw modes with 16 bits per sample
 _DEEP_COLOURS = re.compile(r"(?:RGB[XAa]?|[RGBAa]);16[BLN]")  # reading with the opposite byte order gives the low bytes
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION = 258, 262, 284  # TIFF tags
 _WHITE_IS_ZERO, _SEPARATE_PLANES = 0, 2  # values of PhotometricInterpretation and PlanarConfiguration
+_AV1_CONFIGURATION = re.compile(rb"av1C..(.)", re.DOTALL)  # of the image, its alpha and its gain map
+_HIGH_BIT_DEPTH, _TWELVE_BIT = 0x40, 0x20  # flags of it
 
 
 def deep_gray_samples(pil_image: PilImage, transparency: Any) -> ImageSamples:
@@ -63,12 +69,18 @@ def deep_gray_samples(pil_image: PilImage, transparency: Any) -> ImageSamples:
 
 
 def deep_samples(pil_image: ImageFile, source: Source, max_pixels: int) -> ImageSamples | None:
-    """Returns 16-bit samples that Pillow would reduce to their high bytes; None if there are none.
+    """Returns 16-bit samples that Pillow would reduce to 8 bits; None if there are none.
 
-    The samples are not loaded yet. Raises ImageError for a TIFF that Pillow would misread.
+    The samples are not loaded yet. Those of AVIF and HEIC are scaled to 16 bits; without the
+    package that reads them, None is returned. Raises ImageError for a TIFF that Pillow would
+    misread.
     """
     if pil_image.format == "PPM":
         return _deep_netpbm(pil_image, source)
+    if pil_image.format == "AVIF":
+        return _deep_avif(pil_image, source)
+    if pil_image.format == "HEIF":
+        return _deep_heif(pil_image, source)
     if pil_image.mode in DEEP_GRAY_MODES:  # Pillow keeps 16 bits in these modes
         return _inverted(pil_image) if _tag(pil_image, _PHOTOMETRIC) == _WHITE_IS_ZERO else None
     rawmodes = _deep_rawmodes(pil_image)
@@ -172,8 +184,62 @@ def _deep_netpbm(pil_image: ImageFile, source: Source) -> ImageSamples | None:
     return ImageSamples(scaled.reshape(pil_image.height, pil_image.width, channels), None)
 
 
+def _deep_avif(pil_image: ImageFile, source: Source) -> ImageSamples | None:
+    """Returns the samples of an AVIF image with 10 or 12 bits.
+
+    Sequences are left to Pillow: imagecodecs 2026.3.6 writes beyond its output when it decodes one
+    image of several.
+    """
+    bits = _avif_bits(source)
+    if bits == 8 or not _is_still(pil_image) or not importlib.util.find_spec("imagecodecs"):
+        return None
+    import imagecodecs
+
+    with source.open() as file:
+        samples = np.asarray(imagecodecs.avif_decode(file.read()))
+    return _scaled_from(samples, bits, pil_image) if samples.itemsize > 1 else None  # only its alpha has more bits
+
+
+def _deep_heif(pil_image: ImageFile, source: Source) -> ImageSamples | None:
+    """Returns the samples of a page of a HEIC file with more than 8 bits."""
+    bits = _heif_bits(pil_image)
+    if bits == 8:
+        return None
+    import pillow_heif
+
+    with source.open() as file:
+        images = pillow_heif.open_heif(file, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+        return _scaled_from(np.asarray(images[pil_image.tell()]), bits, pil_image)
+
+
+def _scaled_from(samples: npt.NDArray[Any], bits: int, pil_image: ImageFile) -> ImageSamples:
+    """Scales samples of fewer bits to 16 bits. Raises ValueError if the header has another size."""
+    if samples.shape[:2] != (pil_image.height, pil_image.width):
+        msg = f"its header states {pil_image.width}x{pil_image.height} pixels, its samples have another size"
+        raise ValueError(msg)
+    return split_alpha(rescaled(np.minimum(samples, peak_value(bits)), peak_value(bits), _PEAK))
+
+
+def _is_still(pil_image: ImageFile) -> bool:
+    return bool(getattr(pil_image, "n_frames", 1) == 1)
+
+
+def _avif_bits(source: Source) -> int:
+    """Returns the largest bit depth of the images in an AVIF file."""
+    with source.open() as file:
+        flags = [found[1][0] for found in _AV1_CONFIGURATION.finditer(file.read(_HEAD_BYTES))]
+    return max((8 if not flag & _HIGH_BIT_DEPTH else 12 if flag & _TWELVE_BIT else 10 for flag in flags), default=8)
+
+
+def _heif_bits(pil_image: ImageFile) -> int:
+    return min(16, int(pil_image.info.get("bit_depth", 8)))
+
+
 def significant_bits(pil_image: ImageFile, source: Source) -> int | None:
     """Returns the number of significant bits of 16-bit samples, 1..15; None if all are."""
+    if pil_image.format in ("AVIF", "HEIF"):
+        bits = _avif_bits(source) if pil_image.format == "AVIF" else _heif_bits(pil_image)
+        return bits if bits < 16 else None
     with source.open() as file:
         if pil_image.format == "PNG":
             return png.significant_bits(file)
@@ -184,14 +250,13 @@ def significant_bits(pil_image: ImageFile, source: Source) -> int | None:
 
 def report_depth(pil_image: ImageFile, source: Source, notify: Notify) -> None:
     """Gives a notice if Pillow's decoder reduces the samples, not loaded yet, to 8 bits."""
-    bits = 8
+    bits, advice = 8, ""
     with source.open() as file:
         head = file.read(_HEAD_BYTES)
-    if pil_image.format == "AVIF" and (at := head.find(b"av1C")) >= 0:
-        flags = head[at + 6] if at + 6 < len(head) else 0
-        bits = 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
-    elif pil_image.format in ("HEIF", "HEIC"):
-        bits = int(pil_image.info.get("bit_depth", 8))
+    if pil_image.format == "AVIF":
+        bits = _avif_bits(source)
+        if _is_still(pil_image) and not importlib.util.find_spec("imagecodecs"):
+            advice = "; pip install 'dfmcodec[heif]' reads all of them"
     elif pil_image.format == "JPEG2000" and (at := head.find(b"\xff\x4f\xff\x51")) >= 0 and pil_image.mode != "I;16":
         bits = (head[at + 42] & 0x7F) + 1 if at + 42 < len(head) else 8
     elif pil_image.format == "SGI":
@@ -199,7 +264,7 @@ def report_depth(pil_image: ImageFile, source: Source, notify: Notify) -> None:
     elif pil_image.format in ("PPM", "TIFF") and pil_image.mode not in DEEP_GRAY_MODES:
         bits = max(map(_declared_bits, pil_image.tile), default=8)
     if bits > 8:
-        notify(f"it has {bits} bits per sample, but Pillow's {pil_image.format} reader keeps 8")
+        notify(f"it has {bits} bits per sample, but Pillow's {pil_image.format} reader keeps 8{advice}")
 
 
 def _declared_bits(tile: Any) -> int:

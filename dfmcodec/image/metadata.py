@@ -32,8 +32,9 @@ TIFF_LAYOUT_TAGS = frozenset(tag for first, last in _TIFF_LAYOUT for tag in rang
 _KINDS = {_ICC_TAG: (tiff.BYTE, tiff.UNDEFINED), _XMP_TAG: (tiff.BYTE, tiff.ASCII, tiff.UNDEFINED)}
 _DAMAGED_OR_LARGE = f"is damaged or has more than {MAX_METADATA_BYTES} bytes, and is left out"
 _MAP_BYTES, _ENTRY_BYTES = 1, 6  # overhead of metadata in a `.dfm` file besides names and values, at most
-_ENTRY_NAMES = {"icc": "ICC profile", "exif": "Exif block", "xmp": "XMP packet"}
+_ENTRY_NAMES = {"icc": "ICC profile", "exif": "Exif block", "xmp": "XMP packet", "gainmap": "gain map"}
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))(\d)")
+_XMP_MOTION = re.compile(rb"(:(?:MotionPhoto|MicroVideo)(?:=[\"']|>))1\b")  # states that a video follows the image
 
 
 class ExifFields(NamedTuple):
@@ -94,8 +95,9 @@ def orientation_of(metadata: Metadata) -> int:
 
 
 def upright_metadata(metadata: Metadata) -> Metadata:
+    """Returns the metadata of the image that is stored: upright, and without a motion part."""
     exif = exif_with_orientation_1(prefixed(metadata.exif)) if metadata.exif else None
-    xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", metadata.xmp) if metadata.xmp else None
+    xmp = _XMP_MOTION.sub(rb"\g<1>0", _XMP_ORIENTATION.sub(rb"\g<1>1", metadata.xmp)) if metadata.xmp else None
     return replace(metadata, exif=exif, xmp=xmp)
 
 

@@ -6,7 +6,7 @@ Everything that is lost causes a notice or an error.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +30,8 @@ from dfmcodec.image.deep_samples import (
     split_alpha,
 )
 from dfmcodec.image.density import with_density
+from dfmcodec.image.gainmap import Parts, parts_of, upright_gainmap
+from dfmcodec.image.jpeg import check_scans
 from dfmcodec.image.metadata import (
     fitting_metadata,
     is_exif,
@@ -38,7 +40,7 @@ from dfmcodec.image.metadata import (
     read_metadata,
     upright_metadata,
 )
-from dfmcodec.image.open_image import DFM_MAGIC, load_samples, open_image, plugin_package
+from dfmcodec.image.open_image import DFM_MAGIC, MAX_HELD_BYTES, load_samples, open_image, plugin_package
 from dfmcodec.image.source import Source
 from dfmcodec.image.strip import EVERYTHING, WITH_TEXTS, StripKinds, strip_kinds, stripped
 from dfmcodec.image.texts import texts_of
@@ -62,6 +64,7 @@ _DESCRIBED = (258, _SAMPLES_PER_PIXEL, 339)  # BitsPerSample, SamplesPerPixel an
 _FLOAT_FORMAT = 3  # a value of SampleFormat
 _FLOATING_POINT = "it has floating-point samples (HDR); convert it to 16-bit integers first"
 _TAR_MAGIC_AT, _TAR_MAGIC = 257, b"ustar"
+_ZERO_BYTES = 512
 _LONGEST_TEXT = 300  # maximum length of an error message of Pillow, in characters
 # A frame of an animation depends on earlier frames. --page decodes at most this number of pixels.
 _SEQUENTIAL_FORMATS = ("GIF", "PNG", "WEBP", "FLI")
@@ -125,7 +128,7 @@ def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | No
         if page is not None:
             go_to_page(pil_image, page, source)
             check_image_size(pil_image.height, pil_image.width, max_pixels)
-        elif _has_more_pages(source, max_pixels):
+        elif pil_image.format != "MPO" and _has_more_pages(source, max_pixels):
             notify(_first_page_notice(pil_image.format))
         _check_channels(pil_image, notify)
         with source.open() as apart:  # before the samples are loaded, which changes the image's properties
@@ -134,6 +137,8 @@ def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | No
             found = replace(found, cicp=colours.cicp)
             dpi = png.density(apart) if pil_image.format == "PNG" else pil_image.info.get("dpi")
             texts = texts_of(apart, pil_image, page or 1)
+            has_parts = page in (None, 1) and source.size_bytes <= MAX_HELD_BYTES
+            parts = parts_of(apart, pil_image.format) if has_parts else Parts()
         deep = deep_samples(pil_image, source, max_pixels)
         transparency = _transparency(pil_image)
         if deep is None:
@@ -141,25 +146,43 @@ def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | No
             load_samples(pil_image)
             # The size of an icon is known only after loading.
             check_image_size(pil_image.height, pil_image.width, max_pixels)
+            if pil_image.format in ("JPEG", "MPO") and page in (None, 1):
+                check_scans(pil_image, source, max_pixels, notify)
+            elif pil_image.format in ("AVIF", "HEIF", "WEBP") and _ends_with_zeros(source):
+                notify("its last bytes are zero, so it may be cut off; look at the decoded image")
         samples, keeps_profile = (deep, True) if deep else _shallow_samples(pil_image, found.icc, transparency, notify)
         if samples.pixels.itemsize > 1:
             found = replace(found, bits=significant_bits(pil_image, source))
         orientation = 1 if pil_image.format == "TIFF" else orientation_of(found)  # Pillow rotates TIFF images
+        if parts.gainmap is not None and "gainmap" not in strip:
+            main_pixels = samples.pixels.shape[0] * samples.pixels.shape[1]
+            found = replace(found, gainmap=upright_gainmap(parts.gainmap, orientation, main_pixels))
+            parts = parts if found.gainmap else Parts(lost=("damaged gain map", *parts.lost))
+        if parts.lost:
+            notify(f"its {' and '.join(parts.lost)} {_is_or_are(parts.lost)} left out")
         if colours.lost is not None and "icc" not in strip:
             lost = f"its colour description {colours.lost} is left out, so colours will look different"
             notify(f"{lost}; convert the image to sRGB or embed an ICC profile")
         if texts and not strip >= WITH_TEXTS:
-            is_or_are = "is" if len(texts) == 1 else "are"
-            notify(f"its {' and '.join(texts)} {is_or_are} left out; only ICC, Exif and XMP are kept")
+            notify(f"its {' and '.join(texts)} {_is_or_are(texts)} left out; only ICC, Exif and XMP are kept")
         if pil_image.format != "TIFF" and "exif" not in strip:  # a TIFF stores the resolution in Exif fields
             found = with_density(found, dpi, notify)
         return _upright_image(samples, stripped(found, strip, notify), keeps_profile, orientation, notify)
 
 
+def _is_or_are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 and not names[0][0].isdigit() else "are"
+
+
+def _ends_with_zeros(source: Source) -> bool:
+    """Indicates whether a file ends with more zero bytes than compressed samples have."""
+    with source.open() as file:
+        file.seek(max(0, source.size_bytes - _ZERO_BYTES))
+        return file.read() == bytes(_ZERO_BYTES)
+
+
 def _first_page_notice(format_name: str | None) -> str:
     """Returns the notice that a file has several pages and only one is read."""
-    if format_name == "MPO":  # JPEG of a camera or phone
-        return "only the main image is read; the others (previews, a gain map) are left out"
     what = "pages" if format_name in ("TIFF", "PSD", "DCX", "HEIF") else "frames"
     return f"only the first of several {what} is read; dfm encode --page selects another"
 

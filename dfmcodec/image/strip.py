@@ -15,10 +15,14 @@ from dfmcodec.image import Metadata, tiff
 from dfmcodec.image.metadata import exif_fields
 
 # By the name that users give.
-_MEANINGS = {"gps": ("gps",), "exif": ("exif",), "xmp": ("xmp",), "icc": ("icc",), "all": ("exif", "xmp", "all")}
+_MEANINGS = {
+    **{kind: (kind,) for kind in ("gps", "exif", "xmp", "icc", "gainmap")},
+    "all": ("exif", "xmp", "gainmap", "all"),
+}
 StripKinds = str | Iterable[str]  # see `strip_kinds`
 EVERYTHING = frozenset(("exif", "xmp", "icc"))
 WITH_TEXTS = frozenset(("exif", "xmp"))  # if these are removed, no notice about lost texts is needed
+_ENTRIES = EVERYTHING | {"gainmap"}
 _GPS_TAG = 0x8825
 _VALUE = rb"\"[^\"]*\"|'[^']*'"
 _XMP_GPS = (  # XMP properties as attributes, empty elements and elements; searched in linear time
@@ -30,11 +34,11 @@ _DIRECTORIES = 2  # of Exif: main image and thumbnail
 
 
 def strip_kinds(given: StripKinds) -> frozenset[str]:
-    """Parses kinds of metadata to remove: "gps", "exif", "xmp", "icc", or "all" for Exif and XMP.
+    """Parses kinds of metadata to remove: "gps", "exif", "xmp", "icc", "gainmap", or "all".
 
-    "gps" is the position in Exif and XMP, "icc" includes code points. Kinds may be separated by
-    commas. "all" excludes "icc", because the ICC profile defines the colours. Raises ConfigError if
-    a kind is unknown.
+    "gps" is the position in Exif and XMP, "icc" includes code points, "all" is Exif, XMP and gain
+    map. Kinds may be separated by commas. "all" excludes "icc", because the ICC profile defines the
+    colours. Raises ConfigError if a kind is unknown.
     """
     texts: Any = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
     names = [name.strip() for text in texts for name in str(text).split(",")]
@@ -50,7 +54,7 @@ def stripped(metadata: Metadata, kinds: frozenset[str], notify: Notify) -> Metad
 
     A notice says if Exif or XMP is removed entirely because the position cannot be removed alone.
     """
-    kept = replace(metadata, **{kind: None for kind in kinds & EVERYTHING})
+    kept = replace(metadata, **{kind: None for kind in kinds & _ENTRIES})
     if "icc" in kinds:
         kept = replace(kept, cicp=None)
     elif "all" in kinds and kept.icc:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from dfmcodec.errors import ConfigError, OutputError
 from dfmcodec.image import MAX_SIDE, PEAK_CODE_VALUE, Image, peak_value, png, rescaled, tiff, to_code_values
 from dfmcodec.image.density import density_of
+from dfmcodec.image.gainmap import with_gainmap, xmp_with_length
 from dfmcodec.image.metadata import ExifFields, exif_fields, pillow_info
 from dfmcodec.threads import in_threads
 
@@ -122,6 +123,8 @@ def _holds(output: OutputFormat, name: str, value: bytes) -> bool:
         return True
     if name == "cicp":
         return output.name == "png"
+    if name == "gainmap":
+        return output.name == "jpeg"
     if output.name == "jpeg":
         return len(value) <= _JPEG_BYTES[name]
     if output.name == "tiff" and name == "exif":  # Exif fields become fields of the TIFF
@@ -181,6 +184,9 @@ def to_pil(image: Image) -> PIL.Image.Image:
 def _by_pillow(image: Image, samples: npt.NDArray[Any], output: OutputFormat, quality: int | None) -> bytes:
     import PIL.Image
 
+    gainmap = image.metadata.gainmap
+    if gainmap and image.metadata.xmp:
+        image = replace(image, metadata=replace(image.metadata, xmp=xmp_with_length(image.metadata.xmp, gainmap)))
     options: dict[str, Any] = {**pillow_info(image.metadata)}
     if output.name == "jpeg":
         options |= {"quality": quality or JPEG_QUALITY, "subsampling": 0}
@@ -191,7 +197,7 @@ def _by_pillow(image: Image, samples: npt.NDArray[Any], output: OutputFormat, qu
     buffer = io.BytesIO()
     pil_image = PIL.Image.fromarray(samples[:, :, 0] if samples.shape[2] == 1 else samples)
     pil_image.save(buffer, output.name.upper(), **options)
-    return buffer.getvalue()
+    return with_gainmap(buffer.getvalue(), gainmap) if gainmap else buffer.getvalue()
 
 
 def _png(image: Image, samples: npt.NDArray[Any]) -> bytes:

@@ -312,7 +312,7 @@ def pages_of(format_name, count=3):
 
 def test_the_further_images_of_a_phone_are_no_frames():
     image, notices = read(pages_of("MPO", 2))
-    assert notices == "file: only the main image is read; the others (previews, a gain map) are left out"
+    assert notices == "file: its further image is left out"
     assert image.pixels.shape == PIXELS.shape
 
 

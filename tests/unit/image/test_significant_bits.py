@@ -41,6 +41,59 @@ def test_scaling_is_undone(bits):
     assert np.array_equal(rescaled(filled, 65535, peak_value(bits)), values)
 
 
+def avif(values, bits):
+    codecs = pytest.importorskip("imagecodecs", reason="needs .venv/bin/pip install -e .[heif]")
+    samples = values.squeeze().astype(np.uint16 if bits > 8 else np.uint8)
+    return codecs.avif_encode(samples, level=100, bitspersample=bits, speed=10, codec="aom")
+
+
+def heic(values, bits):
+    """A lossless HEIC; libheif takes the bits from the upper end of 16."""
+    heif = pytest.importorskip("pillow_heif", reason="needs .venv/bin/pip install -e .[heif]")
+    height, width, channels = values.shape
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels] + (";16" if bits > 8 else "")
+    samples = (values << (16 - bits)).astype(np.uint16) if bits > 8 else values.astype(np.uint8)
+    heif.options.SAVE_HDR_TO_12_BIT = bits == 12
+    image = heif.from_bytes(mode=mode, size=(width, height), data=samples.tobytes())
+    buffer = io.BytesIO()
+    try:
+        image.save(buffer, quality=-1, chroma=444, matrix_coefficients=0)
+    finally:
+        heif.options.SAVE_HDR_TO_12_BIT = False
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("write", [avif, heic])
+def test_avif_and_heic_are_read_at_full_depth(write, channels, bits):
+    values = np.kron(values_of(bits, channels)[:4, :4], np.ones((16, 16, 1), np.uint16))
+    notices = []
+    image = image_from_bytes(write(values, bits), "file", notify=notices.append)
+    assert notices == []
+    assert image.metadata.bits == (None if bits == 8 else bits)
+    assert image.bit_depth == (8 if bits == 8 else 16)
+    assert np.array_equal(rescaled(image.samples, peak_value(image.bit_depth), peak_value(bits)), values)
+
+
+def test_a_deep_avif_without_its_reader_is_reported(monkeypatch):
+    values = values_of(10)
+    data = avif(values, 10)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    notices = []
+    image = image_from_bytes(data, "file", notify=notices.append)
+    reads = "pip install 'dfmcodec[heif]' reads all of them"
+    assert notices == [f"file: it has 10 bits per sample, but Pillow's AVIF reader keeps 8; {reads}"]
+    assert image.bit_depth == 8
+
+
+def test_samples_of_another_size_than_the_header_are_refused(monkeypatch):
+    data = avif(values_of(10), 10)
+    monkeypatch.setattr("imagecodecs.avif_decode", lambda data: np.zeros((9, 8, 3), np.uint16))
+    with pytest.raises(ImageError, match="its header states 7x9 pixels"):
+        image_from_bytes(data, "file")
+
+
 def netpbm_values(data):
     """Values and peak of a file of `written`, read without Pillow."""
     kind, size, peak, body = data.split(b"\n", 3)

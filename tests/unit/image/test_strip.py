@@ -156,5 +156,5 @@ def test_a_profile_that_stays_is_noticed(strip, is_noticed):
 
 @pytest.mark.parametrize("strip", ["thumbnail", "gps;xmp", "", True, ["exif", 3]])
 def test_other_kinds_are_refused(strip):
-    with pytest.raises(ConfigError, match=r"strip is .*; give one or more of gps, exif, xmp, icc, all"):
+    with pytest.raises(ConfigError, match=r"strip is .*; give one or more of gps, exif, xmp, icc, gainmap, all"):
         strip_kinds(strip)
