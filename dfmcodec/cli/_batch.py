@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from dfmcodec.cli._common import display_name, echo, notify, output_name
@@ -20,6 +21,7 @@ from dfmcodec.cli._inputs import Inputs, Naming, RunOptions, Task, Unusable
 from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT
 from dfmcodec.cli._origins import DONE, FAILED, INTERRUPTED, LARGER, MISSED
 from dfmcodec.cli._progress import FilesBar
+from dfmcodec.cli._remaining import RemainingTime, Timed, pixels_of, timed
 from dfmcodec.cli._report_file import ReportFile, report_file
 from dfmcodec.cli._same_file import check_outputs_apart
 from dfmcodec.errors import TargetUnreachableError
@@ -78,10 +80,11 @@ class _Run:
         self._options = options
         self._report = report
         self._existing = ExistingOutputs(options, work.settings, report, work.may_be_source)
-        self._bar = FilesBar(inputs.count, not options.quiet)
+        self._bar = FilesBar(partial(_remaining_time, inputs, options.processes), not options.quiet)
         self._states: dict[Task, dict[str, Any]] = {}  # states of the sources in progress, for the report
         self._is_disk_full = False
         self.counts: Counter[str] = Counter()  # by status, including "kept"
+        self._bytes_before = self._bytes_after = 0  # of the outputs of this run
 
     def perform(self) -> None:
         """Performs all tasks, or shows them."""
@@ -90,7 +93,7 @@ class _Run:
                 for task, decision in self._tasks():
                     self._show(task, decision)
             else:
-                perform = partial(_perform_guarded, self._work.perform)
+                perform = partial(timed, partial(_perform_guarded, self._work.perform))
                 jobs, processes = self._tasks(), self._options.processes
                 run_jobs(perform, jobs, processes, self._finish, lambda: self._is_disk_full or is_asked_to_stop())
         finally:
@@ -103,17 +106,18 @@ class _Run:
                 self._fail(task, task.error)
                 continue
             if self._work.leaves_larger and self._report is not None and self._report.was_left_out(task):
-                self._keep(LARGER)
+                self._keep(task, LARGER)
                 continue
             decision = self._existing.decide(task)
             if decision.action is Action.KEEP:
-                self._keep(KEPT)
+                self._keep(task, KEPT)
                 self._note_kept(task)
             elif decision.action is Action.REFUSE:
                 self._fail(task, decision.why)
             else:
                 if self._report is not None:
                     self._states[task] = self._report.state(task.source)
+                self._bar.started(task.source)
                 yield task, decision
 
     def _note_kept(self, task: Task) -> None:
@@ -129,9 +133,9 @@ class _Run:
             state = {**self._report.state(task.source), "settings": origin.settings}
             self._report.add({**state, **row, **made})
 
-    def _keep(self, status: str) -> None:
+    def _keep(self, task: Task, status: str) -> None:
         self.counts[status] += 1
-        self._bar.left_out()
+        self._bar.left_out(task.source)
 
     def _show(self, task: Task, decision: Decision) -> None:
         """Prints a task that would be performed."""
@@ -143,11 +147,12 @@ class _Run:
             self.counts[DONE] += 1
             self._print({**task.names, "status": _PLANNED}, planned_line(task, decision))
 
-    def _finish(self, job: _Job, result: TaskResult | None) -> list[_Job]:
+    def _finish(self, job: _Job, timed_result: Timed[TaskResult] | None) -> list[_Job]:
         task, decision = job
-        if result is None:
+        if timed_result is None:
             died = "the process died, perhaps for lack of memory; use a lower -j"
-            result = TaskResult(error=f"{task.source}: {died}")
+            timed_result = Timed(TaskResult(error=f"{task.source}: {died}"), 0.0)
+        result = timed_result.result
         self._is_disk_full = self._is_disk_full or result.is_disk_full
         if result.losses:
             self._fail(task, f"{task.source}: {'; '.join(result.losses)}; written as {task.target}", result.row)
@@ -158,13 +163,16 @@ class _Run:
             self._fail(task, result.error, result.row)
             return []
         self.counts[result.status] += 1
+        if result.status != LARGER:
+            self._bytes_before += result.row["bytes_before"]
+            self._bytes_after += result.row["bytes_after"]
         self._add_row(task, {"status": result.status, **result.row})
         if result.warning is not None:
             self._bar.notify(result.warning)
         if decision.needs_notice and result.status != LARGER and not self._options.quiet:
             self._bar.notify(remake_notice(task, decision))
         self._print({**result.report, "status": result.status}, result.line)
-        self._bar.done()
+        self._bar.done(source=task.source, seconds=timed_result.seconds)
         return []
 
     def _print(self, report: dict[str, Any], line: str) -> None:
@@ -179,7 +187,7 @@ class _Run:
         if self._options.as_json:
             self._bar.echo_json({"input": str(task.source), "status": FAILED, "error": error})
         self._add_row(task, {**(row or {}), "status": FAILED, "error": error})
-        self._bar.done()
+        self._bar.done(source=Path(task.source))
 
     def _add_row(self, task: Task | Unusable, row: dict[str, Any]) -> None:
         if self._report is None:
@@ -207,7 +215,14 @@ class _Run:
             parts.append("interrupted: the rest not started")
         elif self._is_disk_full:
             parts.append("the disk is full: the rest not started")
-        return ", ".join(parts)
+        return ", ".join(parts) + self._bytes_text()
+
+    def _bytes_text(self) -> str:
+        """Returns the bytes before and after if some are saved."""
+        before, after = self._bytes_before, self._bytes_after
+        if after >= before:
+            return ""
+        return f"; {before:,} -> {after:,} bytes ({100 * after / before:.0f} %, {before - after:,} saved)"
 
 
 def run(work: Work, options: RunOptions) -> None:
@@ -238,6 +253,10 @@ def run(work: Work, options: RunOptions) -> None:
     if this.counts[FAILED] or this.counts[MISSED]:
         alone = _FAILED if this.counts[FAILED] else TargetUnreachableError.exit_code
         sys.exit(SOME_FAILED if this.counts.total() > 1 else alone)
+
+
+def _remaining_time(inputs: Inputs, processes: int) -> RemainingTime:
+    return RemainingTime(inputs.listed(), processes, pixels_of)
 
 
 def planned_line(task: Task, decision: Decision) -> str:

@@ -216,11 +216,9 @@ class Inputs:
         for group in self._groups(self.skipped):
             yield from self._usable(group, claims)
 
-    def count(self) -> int | None:
-        """Returns the number of inputs; None if it is unknown before they are read."""
-        if self.files_from is not None:
-            return None
-        return sum(isinstance(task, Task) for group in self._groups(_counters()) for task in group)
+    def listed(self) -> Iterator[Path]:
+        """Yields the files of the run."""
+        return (task.source for group in self._groups(_counters()) for task in group if isinstance(task, Task))
 
     @property
     def is_empty_list(self) -> bool:

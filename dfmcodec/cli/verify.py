@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from dfmcodec.cli._failure import failure_of
 from dfmcodec.cli._inputs import DfmFiles, listed_names
 from dfmcodec.cli._options import FileList
 from dfmcodec.cli._progress import FilesBar
+from dfmcodec.cli._remaining import RemainingTime, Timed, pixels_of, timed
 from dfmcodec.errors import BadMagicError, ConfigError, CorruptError, DfmError, TruncatedError
 from dfmcodec.processes import run_jobs
 
@@ -59,11 +61,12 @@ def command(
     sources = _with_listed(sources, _options.file_list(lists))
     files = DfmFiles(sources, recursive)
     read_generator(generator)  # report an invalid model once, not for each file
-    run = _Run(FilesBar(lambda: sum(1 for _ in DfmFiles(sources, recursive)), not quiet), as_json, quiet)
+    at_once = 1 if STANDARD in sources else processes  # other processes cannot read standard input
+    bar = FilesBar(lambda: RemainingTime(DfmFiles(sources, recursive), at_once, pixels_of), not quiet)
+    run = _Run(bar, as_json, quiet)
     try:
-        at_once = 1 if STANDARD in sources else processes  # other processes cannot read standard input
-        verify = partial(_verify, max_pixels, max_multiply_adds, generator)
-        run_jobs(verify, files, at_once, run.take)
+        verify = partial(timed, partial(_verify, max_pixels, max_multiply_adds, generator))
+        run_jobs(verify, run.started(files), at_once, run.take)
     finally:
         run.bar.close()
     files.report_others(quiet)
@@ -100,9 +103,15 @@ class _Run:
     codes: list[int] = field(default_factory=list)  # exit codes of the files; 0 if intact
     counts: Counter[str] = field(default_factory=Counter)
 
-    def take(self, path: Path, report: dict[str, Any] | None) -> list[Path]:
+    def started(self, files: Iterable[Path]) -> Iterator[Path]:
+        """Yields files, and notes that the work on them starts."""
+        for path in files:
+            self.bar.started(path)
+            yield path
+
+    def take(self, path: Path, checked: Timed[dict[str, Any]] | None) -> list[Path]:
         """Counts a file and prints its report; None means that the process died."""
-        report = report or _report_of_failure(path, MemoryError())
+        report = _report_of_failure(path, MemoryError()) if checked is None else checked.result
         self.codes.append(report.get("code", 0))
         self.counts[_INTACT if "error" not in report else _DAMAGED if report["damaged"] else _UNCHECKED] += 1
         if self.as_json:
@@ -112,7 +121,7 @@ class _Run:
         elif not self.quiet:
             size = f"{report['width']}x{report['height']}, {report['bytes']} bytes"
             self.bar.echo(f"{report['file']}: intact, {size}")
-        self.bar.done()
+        self.bar.done(source=path, seconds=None if checked is None or "error" in report else checked.seconds)
         return []
 
 

@@ -128,10 +128,10 @@ def check_scans(pil_image: ImageFile, source: Source, max_pixels: int, notify: N
     if not np.array_equal(_decoded(_UNUSED.join(data[a:b] for a, b in pairwise(bounds)), max_pixels), pixels):
         msg = "its compressed samples end early, so a part would be gray; the file is damaged or cut off"
         raise ImageError(msg)
-    if not frames.isdisjoint(_BASELINE):
-        last = layout.scan_ends[-1]
-        start = data.rfind(b"\xff", 0, last - len(_OTHER_END)) + 2  # after a stuffed byte
-        changed = data[: max(start, last - len(_OTHER_END))] + _OTHER_END + data[last : layout.end]
+    last = layout.scan_ends[-1]
+    start = max(last - len(_OTHER_END), data.rfind(b"\xff", 0, last - len(_OTHER_END)) + 2)  # after a stuffed byte
+    if not frames.isdisjoint(_BASELINE) and start > layout.segments[-1].end:  # else the scan is too short
+        changed = data[:start] + _OTHER_END + data[last : layout.end]
         if np.array_equal(_decoded(changed, max_pixels), pixels):
             notify("it has more compressed samples than pixels, so it may be damaged; look at the decoded image")
 

@@ -61,7 +61,7 @@ def test_kinds_to_strip(folder):
     assert 0x8825 not in opened("photo.png").getexif()
     for command, name in (("encode", "photo.jpg"), ("decode", "photo.dfm")):
         output = dfm(command, name, "-o", "x.out", "--strip", "everything", code=2).output
-        assert "give one or more of gps, exif, xmp, icc, all" in output
+        assert "give one or more of gps, exif, xmp, icc, gainmap, all" in output
 
 
 def test_a_part_of_16_bits_is_noticed(folder):

@@ -55,6 +55,20 @@ def test_names_do_not_depend_on_neighbours():
     assert not Path("shared").exists()
 
 
+def test_the_summary_states_the_bytes_saved():
+    for name in ("in/a.bmp", "in/b.bmp"):
+        save(name)
+    before = sum(path.stat().st_size for path in Path("in").iterdir())
+    summary = dfm("encode", "in", "-O", "out", *FAST).output.splitlines()[-1]
+    after = sum(path.stat().st_size for path in Path("out").glob("*.dfm"))
+    share = f"{100 * after / before:.0f} %"
+    assert summary == f"2 encoded; {before:,} -> {after:,} bytes ({share}, {before - after:,} saved)"
+    Path("out/b.dfm").unlink()
+    again = dfm("encode", "in", "-O", "out", *FAST).output.splitlines()[-1]  # of the outputs of that run
+    assert again.startswith(f"1 encoded, 1 already there (-f overwrites them); {before // 2:,} -> ")
+    assert "bytes" not in dfm("decode", "out", "-O", "back").output.splitlines()[-1]
+
+
 def test_a_slash_names_a_folder():
     save("a.png")
     dfm("encode", "a.png", "-o", "new/deeper/", *FAST)

@@ -84,6 +84,12 @@ def test_too_many_compressed_samples_cause_a_notice():
     assert ["has more compressed samples than pixels" in notice for notice in notices] == [True]
 
 
+@pytest.mark.parametrize("side", range(1, 24))
+def test_small_files_are_read(side):
+    pixels_of(file_of("baseline", CAT.resize((side, side))))
+    pixels_of(file_of("baseline", PIL.Image.new("RGB", (side, side), "gray")))
+
+
 def test_bytes_after_the_image_and_fill_bytes_are_no_damage():
     data = file_of("baseline")
     expected = pixels_of(data)
