@@ -44,13 +44,12 @@ static ptrdiff_t lay_out(Work *work, float *workspace) {
     }
     TAKE(middle, samples_of(1) * stride_of(0) + SLACK);
     TAKE(grad_middle, samples_of(1) * stride_of(0) + SLACK);
-    TAKE(vectors, GRID_LEVELS * VALUES);
-    TAKE(grad_vectors, GRID_LEVELS * VALUES);
     for (int stage = 0; stage <= STAGES; stage++) TAKE(values[stage], CHANNELS * VALUES);
-    for (int stage = 0; stage <= STAGES; stage++) {
+    for (int stage = 1; stage <= STAGES; stage++) {
         used += MARGIN;
         TAKE(grad_values[stage], CHANNELS * GRAD_VALUES);
     }
+    work->grad_values[0] = work->grad_values[STAGES];
 #undef TAKE
     return used;
 }
@@ -85,11 +84,12 @@ static void window(Work *work, char *workspace, float *grad_latents) {
     Rows *rows = (Rows *)(workspace + ALIGNED(sizeof(float_lanes) * SUMS));
     work->sums = (float_lanes *)workspace;
     lay_out(work, (float *)((char *)rows + ALIGNED(sizeof(Rows))));
-    memset(rows, 0, sizeof *rows);
+    memset(rows->contexts.values, 0, sizeof(Row)); /* of tiles with unused vectors */
     for (int level = 0; level < GRID_LEVELS; level++) {
         const size_t plane = sizeof(float) * (size_t)plane_of(level);
         memset(work->symbols[level], 0, plane);
         memset(work->slopes[level], 0, plane);
+        if (!work->has_gradient) continue;
         memset(work->grad_symbols[level], 0, plane);
         memset(work->grad_companded[level], 0, plane);
         memset(work->grad_planes[level], 0, plane * (size_t)(GRID_LEVELS - 1 - level));
@@ -98,7 +98,8 @@ static void window(Work *work, char *workspace, float *grad_latents) {
         const int written = (pixel_rows(work) - 2 * stage) * along(work); /* numbers beyond do not affect results */
         for (int c = 0; c < CHANNELS; c++)
             memset(work->values[stage] + c * VALUES + written, 0, sizeof(float) * (size_t)(VALUES - written));
-        memset(work->grad_values[stage] - MARGIN, 0, sizeof(float) * (CHANNELS * GRAD_VALUES + MARGIN));
+        if (stage && work->has_gradient)
+            memset(work->grad_values[stage] - MARGIN, 0, sizeof(float) * (CHANNELS * GRAD_VALUES + MARGIN));
     }
     NAME(round_latents)(work);
     if (!work->decoded) NAME(rate)(work, &rows->contexts);

@@ -64,9 +64,8 @@ typedef struct {
     float *planes[GRID_LEVELS]; /* the coarser grids at the size of a level, the nearest first */
     float *grad_planes[GRID_LEVELS];
     float *middle, *grad_middle;     /* a plane after upsampling along its rows */
-    float *vectors, *grad_vectors;   /* [GRID_LEVELS][VALUES] */
     float *values[STAGES + 1];       /* [CHANNELS][VALUES]: before and after each stage */
-    float *grad_values[STAGES + 1];  /* GRAD_VALUES apart, each after a margin */
+    float *grad_values[STAGES + 1];  /* GRAD_VALUES apart, each after a margin; the first is the last one's memory */
     float_lanes *sums;               /* of gradients of weights */
 } Work;
 
@@ -301,15 +300,32 @@ INLINE int pixels_of_tile(const Work *work, int first) {
     return pixel_count(work) - first < TILE ? pixel_count(work) - first : TILE;
 }
 
+/* The place of a pixel of the synthesis network in a plane of the finest level. */
+INLINE int place_of_pixel(int y, int x) { return (HALO - STAGES + y) * stride_of(0) + HALO - STAGES + x; }
+
+/* Pixels of a tile in the same row. */
+typedef struct {
+    int at, count; /* in the tile */
+    int place; /* of the first one in a plane of the finest level */
+} Piece;
+
+INLINE Piece piece_of_tile(const Work *work, int first, int used, int at) {
+    const int y = (first + at) / along(work), x = (first + at) % along(work), left = along(work) - x;
+    return (Piece){at, left < used - at ? left : used - at, place_of_pixel(y, x)};
+}
+
 /* Gathers the vectors of a tile of up to TILE pixels, and computes the cosines and sines of their phases; returns the
  * number of vectors of lanes. */
 INLINE int synthesis_waves(const Work *work, int first, int used, SynthesisRows *rows, int subtracts_one) {
     const int width = work->width, vectors = tile_vectors((used + LANES - 1) / LANES);
     const Weights *weights = &work->weights;
-    for (int level = 0; level < GRID_LEVELS; level++) {
-        if (used < TILE) memset(rows->vectors[level], 0, sizeof(Row));
-        memcpy(rows->vectors[level], work->vectors + level * VALUES + first, sizeof(float) * (size_t)used);
-    }
+    if (used < TILE) memset(rows->vectors, 0, sizeof rows->vectors);
+    for (Piece piece = piece_of_tile(work, first, used, 0); piece.count;
+         piece = piece_of_tile(work, first, used, piece.at + piece.count))
+        for (int k = 0; k < GRID_LEVELS; k++) {
+            const float *from = coarser_plane(work->planes, work->symbols, 0, k) + piece.place;
+            for (int i = 0; i < piece.count; i++) rows->vectors[k][piece.at + i] = from[i] * work->step_size;
+        }
     products(weights->lift, weights->lift_constants, 1, width, GRID_LEVELS, (const Row *)rows->vectors, rows->turns,
              vectors);
     for (int j = 0; j < width; j++)
@@ -322,9 +338,6 @@ INLINE int synthesis_waves(const Work *work, int first, int used, SynthesisRows 
         }
     return vectors;
 }
-
-/* The first pixel of the synthesis network in a row of a plane of the finest level. */
-INLINE float *pixel_row(float *plane, int y) { return plane + (HALO - STAGES + y) * stride_of(0) + HALO - STAGES; }
 
 /* ---- functions by file ------------------------------------------------------------------------------------- */
 

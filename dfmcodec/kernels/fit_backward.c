@@ -106,8 +106,12 @@ static void synthesis_tile_backward(const Work *work, int first, int used, const
     row_sums(layers->grad_lift_constants, 1, (const Row *)rows->grad_phases_and_colours, width, vectors);
     products(layers->back, NULL, 0, GRID_LEVELS, width + CHANNELS, (const Row *)rows->grad_phases_and_colours,
              rows->grad_vectors, vectors);
-    for (int level = 0; level < GRID_LEVELS; level++)
-        memcpy(work->grad_vectors + level * VALUES + first, rows->grad_vectors[level], sizeof(float) * (size_t)used);
+    for (Piece piece = piece_of_tile(work, first, used, 0); piece.count;
+         piece = piece_of_tile(work, first, used, piece.at + piece.count))
+        for (int k = 0; k < GRID_LEVELS; k++) {
+            float *to = coarser_plane(work->grad_planes, work->grad_symbols, 0, k) + piece.place;
+            for (int i = 0; i < piece.count; i++) to[i] += rows->grad_vectors[k][piece.at + i] * work->step_size;
+        }
 }
 
 /* The backward pass of a stage. `grad_out` is zero beyond its rows and columns, and before its start. */
@@ -190,16 +194,8 @@ static void stages_backward(const Work *work, const SynthesisProducts *layers) {
     }
 }
 
-/* The backward pass from vectors to the planes of all levels, and to symbols. */
+/* The backward pass from the planes of the finest level to those of all levels, and to symbols. */
 static void planes_backward(const Work *work, const SynthesisProducts *layers) {
-    for (int level = 0; level < GRID_LEVELS - 1; level++)
-        memset(work->grad_planes[level], 0, sizeof(float) * (size_t)((GRID_LEVELS - 1 - level) * plane_of(level)));
-    for (int k = 0; k < GRID_LEVELS; k++)
-        for (int y = 0; y < pixel_rows(work); y++) {
-            const float *from = work->grad_vectors + k * VALUES + y * along(work);
-            float *to = pixel_row(coarser_plane(work->grad_planes, work->grad_symbols, 0, k), y);
-            for (int x = 0; x < along(work); x++) to[x] += from[x] * work->step_size;
-        }
     for (int level = 0; level < GRID_LEVELS - 1; level++)
         for (int k = 0; k < GRID_LEVELS - 1 - level; k++)
             add_upsample_gradient(work, work->weights.filters + level * TAPS, level,
@@ -215,6 +211,8 @@ void NAME(backward)(const Work *work, SynthesisRows *rows) {
     prepare_products(work, &layers);
     error_gradient(work);
     stages_backward(work, &layers);
+    for (int level = 0; level < GRID_LEVELS - 1; level++)
+        memset(work->grad_planes[level], 0, sizeof(float) * (size_t)((GRID_LEVELS - 1 - level) * plane_of(level)));
     for (int first = 0; first < pixel_count(work); first += TILE)
         synthesis_tile_backward(work, first, pixels_of_tile(work, first), &layers, rows);
     planes_backward(work, &layers);

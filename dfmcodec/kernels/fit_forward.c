@@ -170,12 +170,6 @@ void NAME(forward)(const Work *work, SynthesisRows *rows) {
             NAME(upsample_plane)(work, work->weights.filters + level * TAPS, level,
                                  coarser_plane(work->planes, work->symbols, level + 1, k),
                                  work->planes[level] + k * plane_of(level));
-    for (int k = 0; k < GRID_LEVELS; k++)
-        for (int y = 0; y < pixel_rows(work); y++) {
-            const float *from = pixel_row(coarser_plane(work->planes, work->symbols, 0, k), y);
-            float *to = work->vectors + k * VALUES + y * along(work);
-            for (int x = 0; x < along(work); x++) to[x] = from[x] * work->step_size;
-        }
     for (int first = 0; first < pixel_count(work); first += TILE)
         synthesis_tile(work, first, pixels_of_tile(work, first), rows);
     for (int stage = 0; stage < STAGES; stage++)
