@@ -44,13 +44,12 @@ static ptrdiff_t lay_out(Work *work, float *workspace) {
     }
     TAKE(middle, samples_of(1) * stride_of(0) + SLACK);
     TAKE(grad_middle, samples_of(1) * stride_of(0) + SLACK);
-    TAKE(vectors, GRID_LEVELS * VALUES);
-    TAKE(grad_vectors, GRID_LEVELS * VALUES);
     for (int stage = 0; stage <= STAGES; stage++) TAKE(values[stage], CHANNELS * VALUES);
-    for (int stage = 0; stage <= STAGES; stage++) {
+    for (int stage = 1; stage <= STAGES; stage++) {
         used += MARGIN;
         TAKE(grad_values[stage], CHANNELS * GRAD_VALUES);
     }
+    work->grad_values[0] = work->grad_values[STAGES];
 #undef TAKE
     return used;
 }
@@ -85,20 +84,22 @@ static void window(Work *work, char *workspace, float *grad_latents) {
     Rows *rows = (Rows *)(workspace + ALIGNED(sizeof(float_lanes) * SUMS));
     work->sums = (float_lanes *)workspace;
     lay_out(work, (float *)((char *)rows + ALIGNED(sizeof(Rows))));
-    memset(rows, 0, sizeof *rows);
+    memset(rows->contexts.values, 0, sizeof(Row)); /* of tiles with unused vectors */
     for (int level = 0; level < GRID_LEVELS; level++) {
         const size_t plane = sizeof(float) * (size_t)plane_of(level);
         memset(work->symbols[level], 0, plane);
         memset(work->slopes[level], 0, plane);
+        if (!work->has_gradient) continue;
         memset(work->grad_symbols[level], 0, plane);
         memset(work->grad_companded[level], 0, plane);
         memset(work->grad_planes[level], 0, plane * (size_t)(GRID_LEVELS - 1 - level));
     }
     for (int stage = 0; stage <= STAGES; stage++) {
-        const int written = (PIXELS_ALONG - 2 * stage) * PIXELS_ALONG; /* numbers beyond do not affect results */
+        const int written = (pixel_rows(work) - 2 * stage) * along(work); /* numbers beyond do not affect results */
         for (int c = 0; c < CHANNELS; c++)
             memset(work->values[stage] + c * VALUES + written, 0, sizeof(float) * (size_t)(VALUES - written));
-        memset(work->grad_values[stage] - MARGIN, 0, sizeof(float) * (CHANNELS * GRAD_VALUES + MARGIN));
+        if (stage && work->has_gradient)
+            memset(work->grad_values[stage] - MARGIN, 0, sizeof(float) * (CHANNELS * GRAD_VALUES + MARGIN));
     }
     NAME(round_latents)(work);
     if (!work->decoded) NAME(rate)(work, &rows->contexts);
@@ -149,6 +150,8 @@ static int begin_window(Call *call, Work *work, const FitWindow *a, ptrdiff_t wo
     work->activation_max = (float)a->activation_max;
     work->top = a->place.top, work->left = a->place.left;
     work->height = a->place.height, work->width_of_image = a->place.width;
+    work->rows = own_inside(work->top, work->height, 0);
+    work->columns = own_inside(work->left, work->width_of_image, 0);
     work->lmbda = (float)a->lmbda, work->step_size = (float)a->step_size, work->peak = (float)a->peak;
     work->colours = a->colours;
     work->pixel_weights = a->pixel_weights;
@@ -174,6 +177,8 @@ int NAME(window_costs)(Call *call, const WindowCosts *a) {
         return 0;
     work.costs = a->errors;
     work.symbol_bits = a->bits;
+    memset(a->errors, 0, sizeof(float) * WINDOW * WINDOW);
+    memset(a->bits, 0, sizeof(float) * (size_t)symbols_of_window());
     window(&work, (char *)a->workspace, NULL);
     return 1;
 }
@@ -182,6 +187,7 @@ int NAME(window_colours)(Call *call, const WindowColours *a) {
     Work work = {0};
     if (!begin_window(call, &work, &a->window, a->workspace_count)) return 0;
     work.decoded = a->decoded;
+    memset(a->decoded, 0, sizeof(float) * CHANNELS * WINDOW * WINDOW);
     window(&work, (char *)a->workspace, NULL);
     return 1;
 }

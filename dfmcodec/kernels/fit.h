@@ -19,12 +19,11 @@
 enum {
     OUTPUTS = 2, /* scale, mean */
     MAX_WIDTH = 64,
-    TILE = 128,
+    TILE = 256,
     TILE_VECTORS = TILE / LANES,
-    ROWS_AT_A_TIME = 4, /* of a matrix product */
     SLACK = 2 * LANES,  /* numbers that may be read beyond the last one */
     PIXELS_ALONG = WINDOW + 2 * STAGES,
-    PIXELS = PIXELS_ALONG * PIXELS_ALONG, /* for which the synthesis network is evaluated */
+    PIXELS = PIXELS_ALONG * PIXELS_ALONG, /* for which the synthesis network is evaluated, at most */
     MARGIN = 2 * PIXELS_ALONG + LANES,    /* zeros before a plane of gradients */
     VALUES = PIXELS + SLACK,              /* numbers of a plane of vectors or colours */
     GRAD_VALUES = MARGIN + VALUES,
@@ -52,6 +51,7 @@ typedef struct {
     int lines; /* of the companding: the minimum of slope * |x| + constant */
     const float *companding;
     ptrdiff_t top, left, height, width_of_image;
+    int rows, columns; /* pixels of the window in the image, to which work is limited */
     float lmbda, step_size, peak, temperature, noise, activation_max;
     uint32_t seed;
     const float *colours, *pixel_weights, *grids[GRID_LEVELS]; /* grids of the complete image */
@@ -64,9 +64,8 @@ typedef struct {
     float *planes[GRID_LEVELS]; /* the coarser grids at the size of a level, the nearest first */
     float *grad_planes[GRID_LEVELS];
     float *middle, *grad_middle;     /* a plane after upsampling along its rows */
-    float *vectors, *grad_vectors;   /* [GRID_LEVELS][VALUES] */
     float *values[STAGES + 1];       /* [CHANNELS][VALUES]: before and after each stage */
-    float *grad_values[STAGES + 1];  /* GRAD_VALUES apart, each after a margin */
+    float *grad_values[STAGES + 1];  /* GRAD_VALUES apart, each after a margin; the first is the last one's memory */
     float_lanes *sums;               /* of gradients of weights */
 } Work;
 
@@ -75,6 +74,11 @@ INLINE ptrdiff_t level_size(ptrdiff_t pixels, int level) { return (pixels + (1 <
 INLINE ptrdiff_t within(ptrdiff_t place, ptrdiff_t count) {
     return place < 0 ? 0 : place < count ? place : count - 1;
 }
+
+/* Pixels along a row for which the synthesis network is evaluated; all planes of pixels have such rows. */
+INLINE int along(const Work *work) { return work->columns + 2 * STAGES; }
+INLINE int pixel_rows(const Work *work) { return work->rows + 2 * STAGES; }
+INLINE int pixel_count(const Work *work) { return pixel_rows(work) * along(work); }
 
 /* The samples of a level that are in the image, along an axis. */
 typedef struct {
@@ -86,6 +90,12 @@ INLINE Range inside_of(ptrdiff_t corner, ptrdiff_t size, int level) {
     return (Range){before > 0 ? (int)before : 0, end < samples_of(level) ? (int)end : samples_of(level)};
 }
 
+/* Returns how many of a window's own samples of a level are in the image, along an axis. */
+INLINE int own_inside(ptrdiff_t corner, ptrdiff_t size, int level) {
+    const ptrdiff_t count = level_size(size, level) - (corner >> level);
+    return count < own_samples(level) ? (int)count : own_samples(level);
+}
+
 /* Returns coarser grid number k at the size of a level; the nearest, k = 0, is `own`. */
 INLINE float *coarser_plane(float *const *planes, float *const *own, int level, int k) {
     return k ? planes[level] + (k - 1) * plane_of(level) : own[level];
@@ -93,78 +103,108 @@ INLINE float *coarser_plane(float *const *planes, float *const *own, int level, 
 
 /* ---- products of matrices ---------------------------------------------------------------------------------- */
 
-/* out[r] = bias[r] + sum_k weights[r][k] in[k], for tiles of an even number of vectors. */
-INLINE void products(const float *weights, const float *bias, int bias_stride, int rows, int count, const Row *in,
-                     Row *out, int vectors) {
-    for (int first = 0; first < rows; first += ROWS_AT_A_TIME) {
-        const float *of_row[ROWS_AT_A_TIME];
-        int at[ROWS_AT_A_TIME];
+/* Registers hold the sums of ROWS_AT_A_TIME rows and COLUMNS vectors of a product, and of BLOCK_ROWS x BLOCK_COLUMNS
+ * gradients. */
+#if LANES == 16 || ON_ARM
+enum { ROWS_AT_A_TIME = 6, COLUMNS = 4, BLOCK_ROWS = 4, BLOCK_COLUMNS = 6, MAX_BLOCK = 9 };
+#else
+enum { ROWS_AT_A_TIME = 6, COLUMNS = 2, BLOCK_ROWS = 3, BLOCK_COLUMNS = 4, MAX_BLOCK = 9 };
+#endif
+
+/* Returns the number of vectors of a tile that has `used`: a multiple of COLUMNS. */
+INLINE int tile_vectors(int used) { return (used + COLUMNS - 1) / COLUMNS * COLUMNS; }
+
+INLINE void product_rows(const float *weights, const float *bias, int bias_stride, int rows, int count, const Row *in,
+                         Row *out, int vectors) {
+    for (int v = 0; v < vectors; v += COLUMNS) {
+        float_lanes sums[ROWS_AT_A_TIME][COLUMNS];
+        const float *of_row[ROWS_AT_A_TIME], *from = in[0] + v * LANES;
         UNROLLED
-        for (int i = 0; i < ROWS_AT_A_TIME; i++) {
-            at[i] = first + i < rows ? first + i : rows - 1;
-            of_row[i] = weights + at[i] * count;
+        for (int i = 0; i < rows; i++) {
+            of_row[i] = weights + i * count;
+            UNROLLED
+            for (int j = 0; j < COLUMNS; j++) sums[i][j] = all(bias ? bias[i * bias_stride] : 0.0f);
         }
-        for (int v = 0; v < vectors; v += 2) {
-            float_lanes sums[ROWS_AT_A_TIME][2];
+        for (ptrdiff_t k = 0; k < count; k++, from += TILE) {
+            float_lanes x[COLUMNS];
             UNROLLED
-            for (int i = 0; i < ROWS_AT_A_TIME; i++)
-                sums[i][0] = sums[i][1] = all(bias ? bias[at[i] * bias_stride] : 0.0f);
-            const float *x = in[0] + v * LANES;
-            for (int k = 0; k < count; k++, x += TILE) {
-                const float_lanes x0 = load(x), x1 = load(x + LANES);
+            for (int j = 0; j < COLUMNS; j++) x[j] = load(from + j * LANES);
+            UNROLLED
+            for (int i = 0; i < rows; i++)
                 UNROLLED
-                for (int i = 0; i < ROWS_AT_A_TIME; i++) {
-                    sums[i][0] += of_row[i][k] * x0;
-                    sums[i][1] += of_row[i][k] * x1;
-                }
-            }
+                for (int j = 0; j < COLUMNS; j++) sums[i][j] += of_row[i][k] * x[j];
+        }
+        UNROLLED
+        for (int i = 0; i < rows; i++)
             UNROLLED
-            for (int i = 0; i < ROWS_AT_A_TIME; i++) {
-                store(out[at[i]] + v * LANES, &sums[i][0]);
-                store(out[at[i]] + (v + 1) * LANES, &sums[i][1]);
-            }
+            for (int j = 0; j < COLUMNS; j++) store(out[i] + (v + j) * LANES, &sums[i][j]);
+    }
+}
+
+/* out[r] = bias[r] + sum_k weights[r][k] in[k], for the vectors of a tile. */
+static __attribute__((noinline, unused)) void products(const float *weights, const float *bias, int bias_stride,
+                                                       int rows, int count, const Row *in, Row *out, int vectors) {
+    const int groups = (rows + ROWS_AT_A_TIME - 1) / ROWS_AT_A_TIME;
+    for (int group = 0; group < groups; group++) {
+        const int first = rows * group / groups, end = rows * (group + 1) / groups;
+        const float *of_group = weights + first * count, *bias_of_group = bias ? bias + first * bias_stride : NULL;
+        switch (end - first) {
+#define GROUP(size)                                                                                                    \
+    case size: product_rows(of_group, bias_of_group, bias_stride, size, count, in, out + first, vectors); break;
+            GROUP(1) GROUP(2) GROUP(3) GROUP(4) GROUP(5) GROUP(6)
+#undef GROUP
         }
     }
 }
 
-enum { BLOCK = 4 }; /* rows and columns of gradients at a time */
-
 /* sums[r][k] += left[r] right[k], lane by lane. */
-INLINE void outer_products(float_lanes *sums, const Row *left, int rows, const Row *right, int count, int vectors) {
-    for (int r = 0; r < rows; r += BLOCK)
-        for (int k = 0; k < count; k += BLOCK) {
-            const float *a[BLOCK], *b[BLOCK];
-            float_lanes found[BLOCK][BLOCK];
+INLINE void outer_products_of(float_lanes *sums, const Row *left, int rows, const Row *right, int count, int vectors,
+                              int block_rows, int block_columns) {
+    for (int r = 0; r < rows; r += block_rows)
+        for (int k = 0; k < count; k += block_columns) {
+            const float *a[MAX_BLOCK], *b[MAX_BLOCK];
+            float_lanes found[MAX_BLOCK][MAX_BLOCK];
             UNROLLED
-            for (int i = 0; i < BLOCK; i++) {
+            for (int j = 0; j < block_columns; j++) b[j] = right[k + j < count ? k + j : count - 1];
+            UNROLLED
+            for (int i = 0; i < block_rows; i++) {
                 a[i] = left[r + i < rows ? r + i : rows - 1];
-                b[i] = right[k + i < count ? k + i : count - 1];
                 UNROLLED
-                for (int j = 0; j < BLOCK; j++) found[i][j] = all(0.0f);
+                for (int j = 0; j < block_columns; j++) found[i][j] = all(0.0f);
             }
-            for (int v = 0; v < vectors; v++) {
-                float_lanes x[BLOCK];
+            for (ptrdiff_t v = 0; v < vectors; v++) {
+                float_lanes x[MAX_BLOCK];
                 UNROLLED
-                for (int j = 0; j < BLOCK; j++) x[j] = load(b[j] + v * LANES);
+                for (int j = 0; j < block_columns; j++) x[j] = load(b[j] + v * LANES);
                 UNROLLED
-                for (int i = 0; i < BLOCK; i++) {
+                for (int i = 0; i < block_rows; i++) {
                     const float_lanes of_row = load(a[i] + v * LANES);
                     UNROLLED
-                    for (int j = 0; j < BLOCK; j++) found[i][j] += of_row * x[j];
+                    for (int j = 0; j < block_columns; j++) found[i][j] += of_row * x[j];
                 }
             }
             UNROLLED
-            for (int i = 0; i < BLOCK; i++)
+            for (int i = 0; i < block_rows; i++)
                 UNROLLED
-                for (int j = 0; j < BLOCK; j++)
+                for (int j = 0; j < block_columns; j++)
                     if (r + i < rows && k + j < count) sums[(r + i) * count + k + j] += found[i][j];
         }
 }
 
+static __attribute__((noinline, unused)) void outer_products(float_lanes *sums, const Row *left, int rows,
+                                                             const Row *right, int count, int vectors) {
+    if (rows == 2) outer_products_of(sums, left, rows, right, count, vectors, 2, 9);
+    else if (rows == 3 || count == GRID_LEVELS) outer_products_of(sums, left, rows, right, count, vectors, 3, 7);
+    else outer_products_of(sums, left, rows, right, count, vectors, BLOCK_ROWS, BLOCK_COLUMNS);
+}
+
 /* sums[r] += the numbers of a row, lane by lane. */
 INLINE void row_sums(float_lanes *sums, int stride, const Row *rows, int count, int vectors) {
-    for (int r = 0; r < count; r++)
-        for (int v = 0; v < vectors; v++) sums[r * stride] += load(rows[r] + v * LANES);
+    for (int r = 0; r < count; r++) {
+        float_lanes sum = sums[r * stride];
+        for (int v = 0; v < vectors; v++) sum += load(rows[r] + v * LANES);
+        sums[r * stride] = sum;
+    }
 }
 
 INLINE void transpose(const float *from, int rows, int columns, float *to, int stride) {
@@ -255,15 +295,37 @@ typedef struct {
     Row grad_colours[CHANNELS], grad_phases_and_colours[MAX_WIDTH + CHANNELS], grad_vectors[GRID_LEVELS];
 } SynthesisRows;
 
+/* Returns the number of pixels of the tile that starts at a pixel. */
+INLINE int pixels_of_tile(const Work *work, int first) {
+    return pixel_count(work) - first < TILE ? pixel_count(work) - first : TILE;
+}
+
+/* The place of a pixel of the synthesis network in a plane of the finest level. */
+INLINE int place_of_pixel(int y, int x) { return (HALO - STAGES + y) * stride_of(0) + HALO - STAGES + x; }
+
+/* Pixels of a tile in the same row. */
+typedef struct {
+    int at, count; /* in the tile */
+    int place; /* of the first one in a plane of the finest level */
+} Piece;
+
+INLINE Piece piece_of_tile(const Work *work, int first, int used, int at) {
+    const int y = (first + at) / along(work), x = (first + at) % along(work), left = along(work) - x;
+    return (Piece){at, left < used - at ? left : used - at, place_of_pixel(y, x)};
+}
+
 /* Gathers the vectors of a tile of up to TILE pixels, and computes the cosines and sines of their phases; returns the
  * number of vectors of lanes. */
 INLINE int synthesis_waves(const Work *work, int first, int used, SynthesisRows *rows, int subtracts_one) {
-    const int width = work->width, vectors = (used + 2 * LANES - 1) / (2 * LANES) * 2;
+    const int width = work->width, vectors = tile_vectors((used + LANES - 1) / LANES);
     const Weights *weights = &work->weights;
-    for (int level = 0; level < GRID_LEVELS; level++) {
-        if (used < TILE) memset(rows->vectors[level], 0, sizeof(Row));
-        memcpy(rows->vectors[level], work->vectors + level * VALUES + first, sizeof(float) * (size_t)used);
-    }
+    if (used < TILE) memset(rows->vectors, 0, sizeof rows->vectors);
+    for (Piece piece = piece_of_tile(work, first, used, 0); piece.count;
+         piece = piece_of_tile(work, first, used, piece.at + piece.count))
+        for (int k = 0; k < GRID_LEVELS; k++) {
+            const float *from = coarser_plane(work->planes, work->symbols, 0, k) + piece.place;
+            for (int i = 0; i < piece.count; i++) rows->vectors[k][piece.at + i] = from[i] * work->step_size;
+        }
     products(weights->lift, weights->lift_constants, 1, width, GRID_LEVELS, (const Row *)rows->vectors, rows->turns,
              vectors);
     for (int j = 0; j < width; j++)
@@ -275,13 +337,6 @@ INLINE int synthesis_waves(const Work *work, int first, int used, SynthesisRows 
             store(rows->waves[width + j] + v * LANES, &sine);
         }
     return vectors;
-}
-
-/* The first pixel of the synthesis network in a row of a plane of the finest level. */
-INLINE float *pixel_row(float *plane, int y) { return plane + (HALO - STAGES + y) * stride_of(0) + HALO - STAGES; }
-
-INLINE void scaled_copy(const float *from, float scale, float *to) {
-    for (int x = 0; x < PIXELS_ALONG; x++) to[x] = from[x] * scale;
 }
 
 /* ---- functions by file ------------------------------------------------------------------------------------- */

@@ -106,23 +106,28 @@ static void synthesis_tile_backward(const Work *work, int first, int used, const
     row_sums(layers->grad_lift_constants, 1, (const Row *)rows->grad_phases_and_colours, width, vectors);
     products(layers->back, NULL, 0, GRID_LEVELS, width + CHANNELS, (const Row *)rows->grad_phases_and_colours,
              rows->grad_vectors, vectors);
-    for (int level = 0; level < GRID_LEVELS; level++)
-        memcpy(work->grad_vectors + level * VALUES + first, rows->grad_vectors[level], sizeof(float) * (size_t)used);
+    for (Piece piece = piece_of_tile(work, first, used, 0); piece.count;
+         piece = piece_of_tile(work, first, used, piece.at + piece.count))
+        for (int k = 0; k < GRID_LEVELS; k++) {
+            float *to = coarser_plane(work->grad_planes, work->grad_symbols, 0, k) + piece.place;
+            for (int i = 0; i < piece.count; i++) to[i] += rows->grad_vectors[k][piece.at + i] * work->step_size;
+        }
 }
 
 /* The backward pass of a stage. `grad_out` is zero beyond its rows and columns, and before its start. */
 static void stage_backward(const Work *work, int stage, const float *in, const float *grad_out, float *grad_in,
-                           int rows, float_lanes *sums) {
+                           float_lanes *sums) {
+    const int pitch = along(work), count = (pixel_rows(work) - 2 * stage - 2) * pitch;
     const float *weights = work->weights.stages + stage * CHANNELS * AROUND;
-    const int plane = VALUES, grad_plane = GRAD_VALUES, count = rows * PIXELS_ALONG;
-    for (int i = 0; i < count + 2 * PIXELS_ALONG; i += LANES) {
+    const int plane = VALUES, grad_plane = GRAD_VALUES;
+    for (int i = 0; i < count + 2 * pitch; i += LANES) {
         float_lanes found[CHANNELS];
-        for (int k = 0; k < CHANNELS; k++) found[k] = load(grad_out + k * grad_plane + i - PIXELS_ALONG - 1);
+        for (int k = 0; k < CHANNELS; k++) found[k] = load(grad_out + k * grad_plane + i - pitch - 1);
         UNROLLED
         for (int around = 0; around < 9; around++)
             UNROLLED
             for (int c = 0; c < CHANNELS; c++) {
-                const float_lanes g = load(grad_out + c * grad_plane + i - around / 3 * PIXELS_ALONG - around % 3);
+                const float_lanes g = load(grad_out + c * grad_plane + i - around / 3 * pitch - around % 3);
                 UNROLLED
                 for (int k = 0; k < CHANNELS; k++) found[k] += weights[c * AROUND + around * CHANNELS + k] * g;
             }
@@ -138,7 +143,7 @@ static void stage_backward(const Work *work, int stage, const float *in, const f
             UNROLLED
             for (int k = 0; k < AROUND; k++)
                 found[k] +=
-                    g * load(in + k % CHANNELS * plane + k / CHANNELS / 3 * PIXELS_ALONG + k / CHANNELS % 3 + i);
+                    g * load(in + k % CHANNELS * plane + k / CHANNELS / 3 * pitch + k / CHANNELS % 3 + i);
         }
         for (int k = 0; k < AROUND; k++) sums[c * AROUND + k] = found[k];
         sums[CHANNELS * AROUND + c] = of_constant;
@@ -148,14 +153,14 @@ static void stage_backward(const Work *work, int stage, const float *in, const f
 /* The gradient of the squared errors with respect to the colours. */
 static void error_gradient(const Work *work) {
     const float *colours = work->values[STAGES];
-    for (int y = 0; y < WINDOW; y++)
-        for (int x = 0; x < WINDOW; x += LANES) {
+    for (int y = 0; y < work->rows; y++)
+        for (int x = 0; x < work->columns; x += LANES) { /* beyond the row, weights are 0; the next row overwrites */
             const float_lanes pixel_weights = load(work->pixel_weights + y * WINDOW + x);
             for (int c = 0; c < CHANNELS; c++) {
                 const float_lanes wanted = load(work->colours + (c * WINDOW + y) * WINDOW + x);
-                const float_lanes value = load(colours + c * VALUES + y * PIXELS_ALONG + x);
+                const float_lanes value = load(colours + c * VALUES + y * along(work) + x);
                 const float_lanes grad_value = (value - wanted) * pixel_weights * (2.0f / CHANNELS);
-                store(work->grad_values[STAGES] + c * GRAD_VALUES + y * PIXELS_ALONG + x, &grad_value);
+                store(work->grad_values[STAGES] + c * GRAD_VALUES + y * along(work) + x, &grad_value);
             }
         }
 }
@@ -177,10 +182,9 @@ static void prepare_products(const Work *work, SynthesisProducts *layers) {
 /* The backward pass of all stages, from the last to the first. */
 static void stages_backward(const Work *work, const SynthesisProducts *layers) {
     for (int stage = STAGES - 1; stage >= 0; stage--) {
-        const int own_rows = PIXELS_ALONG - 2 * stage - 2, inputs = (own_rows + 2) * PIXELS_ALONG;
+        const int inputs = (pixel_rows(work) - 2 * stage) * along(work);
         float_lanes *const sums = layers->grad_stages + stage * CHANNELS * (AROUND + 1);
-        stage_backward(work, stage, work->values[stage], work->grad_values[stage + 1], work->grad_values[stage],
-                       own_rows, sums);
+        stage_backward(work, stage, work->values[stage], work->grad_values[stage + 1], work->grad_values[stage], sums);
         if (stage > 0)
             for (int c = 0; c < CHANNELS; c++)
                 for (int i = 0; i < inputs; i++)
@@ -190,17 +194,8 @@ static void stages_backward(const Work *work, const SynthesisProducts *layers) {
     }
 }
 
-/* The backward pass from vectors to the planes of all levels, and to symbols. */
+/* The backward pass from the planes of the finest level to those of all levels, and to symbols. */
 static void planes_backward(const Work *work, const SynthesisProducts *layers) {
-    for (int level = 0; level < GRID_LEVELS - 1; level++)
-        memset(work->grad_planes[level], 0, sizeof(float) * (size_t)((GRID_LEVELS - 1 - level) * plane_of(level)));
-    float own[PIXELS_ALONG];
-    for (int k = 0; k < GRID_LEVELS; k++)
-        for (int y = 0; y < PIXELS_ALONG; y++) {
-            scaled_copy(work->grad_vectors + k * VALUES + y * PIXELS_ALONG, work->step_size, own);
-            float *target = pixel_row(coarser_plane(work->grad_planes, work->grad_symbols, 0, k), y);
-            for (int x = 0; x < PIXELS_ALONG; x++) target[x] += own[x];
-        }
     for (int level = 0; level < GRID_LEVELS - 1; level++)
         for (int k = 0; k < GRID_LEVELS - 1 - level; k++)
             add_upsample_gradient(work, work->weights.filters + level * TAPS, level,
@@ -216,8 +211,10 @@ void NAME(backward)(const Work *work, SynthesisRows *rows) {
     prepare_products(work, &layers);
     error_gradient(work);
     stages_backward(work, &layers);
-    for (int first = 0; first < PIXELS; first += TILE)
-        synthesis_tile_backward(work, first, PIXELS - first < TILE ? PIXELS - first : TILE, &layers, rows);
+    for (int level = 0; level < GRID_LEVELS - 1; level++)
+        memset(work->grad_planes[level], 0, sizeof(float) * (size_t)((GRID_LEVELS - 1 - level) * plane_of(level)));
+    for (int first = 0; first < pixel_count(work); first += TILE)
+        synthesis_tile_backward(work, first, pixels_of_tile(work, first), &layers, rows);
     planes_backward(work, &layers);
     const Weights *grad = &work->grad_weights;
     add_lanes(layers.grad_lift, width * GRID_LEVELS, grad->lift);

@@ -108,19 +108,19 @@ static void synthesis_tile(const Work *work, int first, int used, SynthesisRows 
             work->values[0][c * VALUES + first + i] = rows->colours[c][i] + bypassed[c][i];
 }
 
-/* A residual stage: planes plus a 3x3 map of them, for `count` numbers of rows of PIXELS_ALONG. */
-static void stage_forward(const Work *work, int stage, const float *in, float *out, int rows) {
+/* A residual stage: planes plus a 3x3 map of them. */
+static void stage_forward(const Work *work, int stage, const float *in, float *out) {
+    const int pitch = along(work), count = (pixel_rows(work) - 2 * stage - 2) * pitch, plane = VALUES;
     const float *weights = work->weights.stages + stage * CHANNELS * AROUND;
     const float *constants = work->weights.stage_constants + stage * CHANNELS;
-    const int plane = VALUES, count = rows * PIXELS_ALONG;
     for (int i = 0; i < count; i += LANES) {
         float_lanes sums[CHANNELS];
-        for (int c = 0; c < CHANNELS; c++) sums[c] = constants[c] + load(in + c * plane + PIXELS_ALONG + 1 + i);
+        for (int c = 0; c < CHANNELS; c++) sums[c] = constants[c] + load(in + c * plane + pitch + 1 + i);
         UNROLLED
         for (int around = 0; around < 9; around++)
             UNROLLED
             for (int k = 0; k < CHANNELS; k++) {
-                const float_lanes x = load(in + k * plane + around / 3 * PIXELS_ALONG + around % 3 + i);
+                const float_lanes x = load(in + k * plane + around / 3 * pitch + around % 3 + i);
                 UNROLLED
                 for (int c = 0; c < CHANNELS; c++) sums[c] += weights[c * AROUND + around * CHANNELS + k] * x;
             }
@@ -139,10 +139,10 @@ INLINE float_lanes in_code_values(const float *colours, float peak) {
 
 static void decoded_colours(const Work *work) {
     for (int c = 0; c < CHANNELS; c++)
-        for (int y = 0; y < WINDOW; y++)
-            for (int x = 0; x < WINDOW; x += LANES) {
+        for (int y = 0; y < work->rows; y++)
+            for (int x = 0; x < work->columns; x += LANES) {
                 const float_lanes value =
-                    in_code_values(work->values[STAGES] + c * VALUES + y * PIXELS_ALONG + x, work->peak);
+                    in_code_values(work->values[STAGES] + c * VALUES + y * along(work) + x, work->peak);
                 store(work->decoded + (c * WINDOW + y) * WINDOW + x, &value);
             }
 }
@@ -150,14 +150,14 @@ static void decoded_colours(const Work *work) {
 /* The squared errors of each pixel, with colours rounded to code values. */
 static void squared_errors(const Work *work) {
     const float *colours = work->values[STAGES];
-    for (int y = 0; y < WINDOW; y++)
-        for (int x = 0; x < WINDOW; x += LANES) {
+    for (int y = 0; y < work->rows; y++)
+        for (int x = 0; x < work->columns; x += LANES) {
             const float_lanes pixel_weights = load(work->pixel_weights + y * WINDOW + x);
             float_lanes errors = all(0.0f);
             for (int c = 0; c < CHANNELS; c++) {
                 const float_lanes wanted = load(work->colours + (c * WINDOW + y) * WINDOW + x);
                 const float_lanes value =
-                    in_code_values(colours + c * VALUES + y * PIXELS_ALONG + x, work->peak) - wanted;
+                    in_code_values(colours + c * VALUES + y * along(work) + x, work->peak) - wanted;
                 errors += value * value * pixel_weights;
             }
             store(work->costs + y * WINDOW + x, &errors);
@@ -170,14 +170,10 @@ void NAME(forward)(const Work *work, SynthesisRows *rows) {
             NAME(upsample_plane)(work, work->weights.filters + level * TAPS, level,
                                  coarser_plane(work->planes, work->symbols, level + 1, k),
                                  work->planes[level] + k * plane_of(level));
-    for (int k = 0; k < GRID_LEVELS; k++)
-        for (int y = 0; y < PIXELS_ALONG; y++)
-            scaled_copy(pixel_row(coarser_plane(work->planes, work->symbols, 0, k), y), work->step_size,
-                        work->vectors + k * VALUES + y * PIXELS_ALONG);
-    for (int first = 0; first < PIXELS; first += TILE)
-        synthesis_tile(work, first, PIXELS - first < TILE ? PIXELS - first : TILE, rows);
+    for (int first = 0; first < pixel_count(work); first += TILE)
+        synthesis_tile(work, first, pixels_of_tile(work, first), rows);
     for (int stage = 0; stage < STAGES; stage++)
-        stage_forward(work, stage, work->values[stage], work->values[stage + 1], PIXELS_ALONG - 2 * stage - 2);
+        stage_forward(work, stage, work->values[stage], work->values[stage + 1]);
     if (work->decoded) decoded_colours(work);
     else if (!work->has_gradient) squared_errors(work);
 }

@@ -23,7 +23,7 @@ static void compand_level(const Work *work, int level) {
 }
 
 typedef struct {
-    int level, vectors; /* an even number; those beyond `used` are zero */
+    int level, vectors; /* those beyond `used` are zero */
     int used;
     int y[TILE_VECTORS], x[TILE_VECTORS]; /* the first symbol of each vector, among the window's own */
     int lanes;                            /* symbols of a vector */
@@ -68,26 +68,33 @@ INLINE void add_to(float *target, float_lanes v) {
     store(target, &sum);
 }
 
-/* Adds the gradient with respect to features and values of a tile to the gradients of their planes. */
+/* Adds the gradient with respect to features and values of a tile to the gradients of their planes. Features are in the
+ * outer loop: the numbers that one of them adds to are those of the next one, shifted, and have to be in the cache. */
 INLINE void scatter_tile(const Work *work, const Tile *tile, const ContextRows *rows) {
     const int level = tile->level, stride = stride_of(level);
     const int coarse = level + 1 < GRID_LEVELS ? stride_of(level + 1) : 0;
+    float *to[TILE_VECTORS];
     for (int v = 0; v < tile->used; v++) {
-        const int x = HALO + tile->x[v], y = HALO + tile->y[v], at = v * LANES;
-        add_to(work->grad_symbols[level] + y * stride + x, load(rows->grad_values + at));
-        for (int k = 0; k < CAUSAL_FEATURES; k++)
-            add_to(work->grad_companded[level] + (y + CAUSAL_OFFSETS[k][0]) * stride + x + CAUSAL_OFFSETS[k][1],
-                   load(rows->grad_features[k] + at));
-        if (level + 1 == GRID_LEVELS) continue;
-        for (int k = 0; k < CELL_FEATURES; k++) {
-            const int row = HALO + tile->y[v] / 2 + k / 3 - 1, column = HALO + tile->x[v] / 2 + k % 3 - 1;
-            const float_lanes g = load(rows->grad_features[CAUSAL_FEATURES + k] + at), none = all(0.0f);
-            add_to(work->grad_companded[level + 1] + row * coarse + column, even_ones(g, none) + odd_ones(g, none));
-        }
-        for (int k = 0; k < GRID_LEVELS - 1 - level; k++)
-            memcpy(work->grad_planes[level] + k * plane_of(level) + y * stride + x,
-                   rows->grad_features[CAUSAL_FEATURES + CELL_FEATURES + k] + at, sizeof(float) * LANES);
+        const int at = (HALO + tile->y[v]) * stride + HALO + tile->x[v];
+        to[v] = work->grad_companded[level] + at;
+        add_to(work->grad_symbols[level] + at, load(rows->grad_values + v * LANES));
     }
+    for (int k = 0; k < CAUSAL_FEATURES; k++)
+        for (int v = 0; v < tile->used; v++)
+            add_to(to[v] + CAUSAL_OFFSETS[k][0] * stride + CAUSAL_OFFSETS[k][1],
+                   load(rows->grad_features[k] + v * LANES));
+    if (level + 1 == GRID_LEVELS) return;
+    for (int v = 0; v < tile->used; v++)
+        to[v] = work->grad_companded[level + 1] + (HALO + tile->y[v] / 2 - 1) * coarse + HALO + tile->x[v] / 2 - 1;
+    for (int k = 0; k < CELL_FEATURES; k++)
+        for (int v = 0; v < tile->used; v++) {
+            const float_lanes g = load(rows->grad_features[CAUSAL_FEATURES + k] + v * LANES), none = all(0.0f);
+            add_to(to[v] + k / 3 * coarse + k % 3, even_ones(g, none) + odd_ones(g, none));
+        }
+    for (int k = 0; k < GRID_LEVELS - 1 - level; k++)
+        for (int v = 0; v < tile->used; v++)
+            memcpy(work->grad_planes[level] + k * plane_of(level) + (HALO + tile->y[v]) * stride + HALO + tile->x[v],
+                   rows->grad_features[CAUSAL_FEATURES + CELL_FEATURES + k] + v * LANES, sizeof(float) * LANES);
 }
 
 /* The bits of symbols under Laplace distributions, and the gradients with respect to the logarithm of the scale and to
@@ -216,11 +223,12 @@ INLINE void tile_backward(const Work *work, const Tile *tile, const ContextProdu
 }
 
 static void level_bits(const Work *work, int level, const ContextProducts *layers, ContextRows *rows, float *bits) {
-    const int side = own_samples(level), across = side < LANES ? 1 : side / LANES, count = side * across;
+    const int side = own_samples(level), columns = own_inside(work->left, work->width_of_image, level);
+    const int across = (columns + LANES - 1) / LANES, count = own_inside(work->top, work->height, level) * across;
     for (int first = 0; first < count; first += TILE_VECTORS) {
         Tile tile = {level, 0, 0, {0}, {0}, side < LANES ? side : LANES};
         tile.used = count - first < TILE_VECTORS ? count - first : TILE_VECTORS;
-        tile.vectors = (tile.used + 1) / 2 * 2;
+        tile.vectors = tile_vectors(tile.used);
         for (int v = 0; v < tile.used; v++) {
             tile.y[v] = (first + v) / across;
             tile.x[v] = (first + v) % across * LANES;

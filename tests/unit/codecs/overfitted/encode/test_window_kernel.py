@@ -145,8 +145,10 @@ def test_colours_and_gradients_by_a_shifted_target_are_those_of_jax():
     target = np.random.default_rng(5).random((3, *SIZES[0])).astype(np.float32)
     loss, by_jax = (of(windows, pixels).aimed_at(target) for of in (LossByKernel, LossByJax))
     grids = [np.rint(grid) for grid in latents]
-    found = loss.colours(loss.weights(networks), image, grids)
-    expected = by_jax.colours(networks, image, grids)
+    found, expected = (
+        [windows.joined(planes) for planes in zip(*parts, strict=True)]
+        for parts in (loss.colours(loss.weights(networks), image, grids), by_jax.colours(networks, image, grids))
+    )
     assert np.mean(np.abs(np.subtract(found, expected)) > 1e-5) < 1e-3  # a code value more or less
     grad_weights, grad_latents = gradient(loss, loss.weights(networks), image, latents, SOFT, 3)
     expected_grad_weights, expected_grad_latents = gradient(by_jax, networks, image, latents, SOFT, 3)
