@@ -19,21 +19,7 @@ PAGES = [
     *(page for folder in ("docs", "docs/results") for page in sorted((ROOT / folder).glob("*.md"))),
 ]
 NUMBERS = {  # what pages contain, with the names of `figures`
-    "README.md": (
-        "{smaller[AVIF tune=iq]} %",
-        "{smaller[JPEG XL]} %",
-        "{seen_count} photographs",
-        "{least_measure} and {largest_measure}",
-        "{share_percent} %",
-        "{default_s} s",
-        "{effort_1_s} s",
-        "{decode_s} s",
-        "{avif_s} s",
-        "{large_encode_s} s",
-        "{large_decode_s} s",
-        "{installed_MB} MB",
-        "{tests_GB} GB",
-    ),
+    "README.md": ("{share_percent} %", "{installed_MB} MB", "{tests_GB} GB"),
     "docs/compared.md": ("{lossless_percent} %", "{lossless}"),
     "docs/archive.md": (
         "{months[0]} months",
@@ -77,7 +63,7 @@ NUMBERS = {  # what pages contain, with the names of `figures`
             f"{{seen[{effort}, {anchor}, {measure}]}}"
             for effort in (1, 5)
             for anchor in ("AVIF tune=iq", "JPEG XL")
-            for measure in ("ssimulacra2", "butteraugli")
+            for measure in ("ssimulacra2", "butteraugli", "jod")
         ),
         *(f"{{visual[SSIMULACRA2, {anchor}]}}" for anchor in ("AVIF tune=iq", "JPEG XL", "JPEG")),
         "{over_jpeg_db} dB",
@@ -121,7 +107,6 @@ NUMBERS = {  # what pages contain, with the names of `figures`
 }
 RATES_OF_EFFORTS = "2.9, 1.7, 0.9 and 0.4 %"
 DERIVED = (  # numbers of a page, and the same on the page that derives them without rows
-    ("README.md", "thirty times", "docs/results/speed.md", "thirty times"),
     ("docs/models.md", "3 to 20 dB", "docs/results/published.md", "3 to 20 dB"),
     ("docs/results.md", "3 to 20 dB", "docs/results/published.md", "3 to 20 dB"),
     ("docs/presets.md", "-0.5 %", "docs/results/quality.md", "-0.51 %"),
@@ -154,10 +139,6 @@ def figures() -> dict[str, object]:
     one_core_s = [archive.CORES * savings[row].busy_s for row in (0, 2)]  # efforts 1 and 5
     decoding = [archive.Prices().months(row.decode_s, row.saved_bytes) for row in savings]
     return {
-        "smaller": {
-            anchor: f"{-first_page.seen_rate(5, anchor, 'ssimulacra2'):.0f}" for anchor in first_page.SEEN_ANCHORS
-        },
-        "seen_count": len(first_page.seen.bits_more("dfm effort 5 visual", "AVIF tune=iq", "ssimulacra2")),
         "seen": {
             f"{effort}, {anchor}, {measure}": percent(first_page.seen_rate(effort, anchor, measure), 1)
             for effort in (1, 5)
@@ -182,9 +163,7 @@ def figures() -> dict[str, object]:
         "effort_1_s": span(seconds("dfm encode --effort 1"), 1),
         "decode_s": span(seconds("dfm decode"), 2),
         "avif_s": span(seconds("AVIF, speed 4"), 1),
-        "large_megapixels": 24,
-        "least_measure": round(first_page.seen.LOWEST_SCORE),
-        "largest_measure": round(first_page.seen.HIGHEST_SCORE),
+        "large_megapixels": first_page.LARGE_MEGAPIXELS,
         "large_encode_s": f"{large['encode --effort 1']['s']:.1f}",
         "large_decode_s": f"{large['decode']['s']:.1f}",
         "large_encode_GB": f"{large['encode --effort 1']['MB'] / 1000:.2f}",

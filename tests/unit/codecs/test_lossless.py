@@ -31,7 +31,7 @@ def image(monkeypatch):
     guesses = SimpleNamespace(
         q_step_for=lambda size: smallest_q_step(lambda q_step: bytes_at(q_step) <= size),
         rough_bytes=bytes_at,
-        guessed_bytes=lambda q_step: 1.03 * bytes_at(q_step),
+        guess=lambda: lambda q_step: 1.03 * bytes_at(q_step),
         rough_mse=lambda q_step: (q_step / 64) ** 2 / 3,
     )
     monkeypatch.setattr(search, "Estimator", SimpleNamespace(of=lambda encoding: guesses))

@@ -100,7 +100,7 @@ class LossByKernel(WindowLoss):
 
     @contextmanager
     def _workspace(self) -> Iterator[npt.NDArray[np.uint8]]:
-        """Returns the workspace of a window: 31 MB, reused for the next window, uint8 [bytes]."""
+        """Returns the workspace of a window: 4 MB, reused for the next window, uint8 [bytes]."""
         try:
             workspace = self._workspaces.get_nowait()
         except Empty:

@@ -7,6 +7,7 @@ The filter is a Wiener filter, like the adaptive loop filter (Tsai et al. 2013);
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import isfinite
 from typing import NamedTuple
 
@@ -38,8 +39,8 @@ def fit_filter(
 
     `samples` are the linear synthesis, int16 or int32 [C, H, W], units. `residual` returns the
     residual of linear synthesis and correction network in a region, float32 [C, h, w], units. The
-    fit tries radii up to the largest one, in pixels, and uses one of `stride` blocks; all blocks if
-    there are few, or if the others are not like these.
+    fit tries radii up to the largest one, in pixels, and uses about one of `stride` blocks; all
+    blocks if there are few, or if the others are not like these.
     """
     if largest_radius < _SMALLEST_RADIUS:
         return None
@@ -96,6 +97,10 @@ class _NormalEquations(NamedTuple):
                 moment += by_error
         return cls(normal, moment)
 
+    def plus(self, factor: float, others: _NormalEquations) -> _NormalEquations:
+        """Returns the sum with other equations times a factor."""
+        return _NormalEquations(self.normal + factor * others.normal, self.moment + factor * others.moment)
+
     @property
     def is_finite(self) -> bool:
         """Indicates whether all values are finite."""
@@ -112,35 +117,61 @@ class _NormalEquations(NamedTuple):
 def _equations(
     samples: Units, residual: Callable[[Region], Float32], radius: int, stride: int
 ) -> _NormalEquations | None:
-    """Returns the normal equations for the complete image, from one of `stride` blocks if these are
-    typical of the image. Returns None if they have NaN or infinite values.
+    """Returns the normal equations for the complete image, from about one of `stride` blocks if
+    these are typical of the image. Returns None if they have NaN or infinite values.
 
-    They are typical if the filter of every second one of them lowers the error of the others, too.
-    A few blocks with large errors can make them untypical.
+    Half of them are the blocks with the largest contrasts. A filter that does not know these could
+    overshoot there, and more in each iteration. The other blocks lie on diagonals and count for
+    all others. They are typical if the filter of every second one lowers the error of the others,
+    too.
     """
     blocks = _blocks(*samples.shape[1:])
-    used = [block for block, diagonal in blocks if diagonal % stride == 0]
-    if len(blocks) < 2 * stride:
-        used = [block for block, _ in blocks]
-    parts = [_NormalEquations.of(samples, residual, radius, used[first::2]) for first in range(2)]
-    if not all(part.is_finite for part in parts):
-        return None
-    if len(used) < len(blocks) and not _agree(*parts):
-        used = [block for block, _ in blocks]
-        rest = [block for block, diagonal in blocks if diagonal % stride]
-        parts.append(_NormalEquations.of(samples, residual, radius, rest))
-    share = samples[0].size / sum(block.height * block.width for block in used)
-    normal, moment = (share * np.sum(of_parts, axis=0) for of_parts in zip(*parts, strict=True))
-    return _NormalEquations(normal, moment)
+    by_contrast = sorted(blocks, key=lambda block: -_contrast(samples, block))
+    count = len(blocks) // (2 * stride)
+    if stride > 1 and count > 1:
+        first_ones = by_contrast[:count]
+        others = [block for block in blocks if block not in set(first_ones)]
+        used = [block for block in others if block.diagonal % (2 * stride) == 0]
+        share = sum(block.pixels for block in others) / max(1, sum(block.pixels for block in used))
+        parts = [
+            _NormalEquations.of(samples, residual, radius, first_ones[half::2]).plus(
+                share, _NormalEquations.of(samples, residual, radius, used[half::2])
+            )
+            for half in range(2)
+        ]
+        if not all(part.is_finite for part in parts):
+            return None
+        if used and _agree(*parts):
+            return parts[0].plus(1, parts[1])
+    equations = _NormalEquations.of(samples, residual, radius, blocks)
+    return equations if equations.is_finite else None
 
 
-def _blocks(height: int, width: int) -> list[tuple[Region, int]]:
-    """Returns the blocks of an image, row by row, each with the number of its diagonal."""
+@dataclass(frozen=True)
+class _Block(Region):
+    """A block of pixels."""
+
+    diagonal: int  # the number of its diagonal
+
+    @property
+    def pixels(self) -> int:
+        """The number of pixels."""
+        return self.height * self.width
+
+
+def _blocks(height: int, width: int) -> list[_Block]:
+    """Returns the blocks of an image, row by row."""
     return [
-        (Region(top, left, min(height, top + BLOCK_ROWS), min(width, left + BLOCK_COLUMNS)), row + column)
+        _Block(top, left, min(height, top + BLOCK_ROWS), min(width, left + BLOCK_COLUMNS), row + column)
         for row, top in enumerate(range(0, height, BLOCK_ROWS))
         for column, left in enumerate(range(0, width, BLOCK_COLUMNS))
     ]
+
+
+def _contrast(samples: Units, block: Region) -> float:
+    """Returns the largest difference of two neighbours in every second row of a block."""
+    values = samples[:, block.rows, block.columns][:, ::2]
+    return float(np.abs(np.diff(values.astype(np.int32), axis=2)).max(initial=0))
 
 
 def _agree(one: _NormalEquations, other: _NormalEquations) -> bool:

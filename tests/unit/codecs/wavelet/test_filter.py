@@ -78,7 +78,7 @@ def test_rows_unlike_the_others_do_not_decide_alone():
     target = rng.normal(0, 2000, (1, 512, 32)).astype(np.float32)
     around = sum(np.roll(target, shift, axis) for axis in (1, 2) for shift in (1, -1))
     samples = np.rint(target).astype(np.int32)
-    blurred = [slice(row, row + BLOCK_ROWS) for row in range(0, 512, 8 * BLOCK_ROWS)]
+    blurred = [slice(row, row + BLOCK_ROWS) for row in range(0, 512, 16 * BLOCK_ROWS)]
     for rows in blurred:
         samples[:, rows] = np.rint(0.8 * target + 0.05 * around)[:, rows]
 
@@ -104,3 +104,24 @@ def test_gradients_are_no_trouble(slopes):
     rows, columns = np.mgrid[:160, :200]
     samples = (slopes[0] * rows + slopes[1] * columns)[None].astype(np.int32)
     fit_filter(samples, lambda block: np.ones((1, block.height, block.width), np.float32), 100.0, 5)
+
+
+def test_a_filter_knows_the_places_of_the_largest_contrast():
+    """One bright spot would not be in the blocks that the fit uses, and their filter would double
+    its error.
+    """
+    rng = np.random.default_rng(0)
+    target = rng.normal(0, 100, (1, 512, 512)).astype(np.float32)
+    around = sum(np.roll(target, shift, axis) for axis in (1, 2) for shift in (1, -1))
+    samples = np.rint(0.8 * target + 0.05 * around).astype(np.int32)
+    spot = slice(None), slice(292, 300), slice(40, 48)  # on a diagonal that is not used
+    samples[spot], target[spot] = rng.integers(-20000, 20000, (1, 8, 8)), 0
+    target[spot] = samples[spot]
+
+    def error_of(block):
+        part = slice(None), block.rows, block.columns
+        return target[part] - samples[part]
+
+    chosen = fit_filter(samples, error_of, bit_cost=1.0, largest_radius=2, stride=2)
+    left = 0 if chosen is None else np.abs(changed(samples, chosen)[spot]).max()
+    assert left < 2500  # without them 7,000
