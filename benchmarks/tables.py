@@ -665,7 +665,8 @@ def seen_means() -> str:
     """Returns means at equal size of the photographs."""
     codecs = {f"dfm effort {effort} visual": f"dfm, effort {effort}" for effort in (7, 5, 2, 1)}
     codecs |= {anchor: anchor for anchor in seen.SETTINGS}
-    found = _at_equal_size(rows_of("seen"), list(codecs), (0.15, 0.3, 0.6, 1.2))
+    sizes = _at_equal_size(rows_of("seen"), list(codecs), (0.15, 0.3, 0.6, 1.2))
+    found = {size: photographs for size, photographs in sizes.items() if photographs}
     lines = [["photographs", *(str(len(of)) for of in found.values())]]
     for label, (key, digits) in SCORES.items():
         for number, codec in enumerate(codecs.values()):
