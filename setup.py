@@ -27,6 +27,7 @@ KERNELS = Extension(
     [path for path in sorted(glob("dfmcodec/kernels/*.c")) if HAS_TARGETS or "_avx" not in path],
     depends=sorted(glob("dfmcodec/kernels/*.[ch]")),  # correction_avx2.c and its like include others
     extra_compile_args=["-O3", "-g0", "-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"],
+    extra_link_args=["-Wl,-s"] if sys.platform == "linux" else [],  # without names of internal functions
     define_macros=[("Py_LIMITED_API", "0x030B0000")] if IS_LIMITED else [],
     py_limited_api=IS_LIMITED,
     optional=True,
