@@ -35,18 +35,19 @@ def _avif(image: PIL.Image.Image, speed: int) -> bytes:
     return file.getvalue()
 
 
-def _measured(path: Path, folder: Path) -> dict[str, Callable[[], object]]:
+def _measured(path: Path, folder: Path, quality: int | None) -> dict[str, Callable[[], object]]:
     """Returns the calls that are timed, by their names in the rows."""
     with PIL.Image.open(path) as opened:
         image = opened.convert("RGB")
-    size = f"--size={image.width * image.height // 16}"  # 0.5 bits per pixel
+    half_a_bit = f"--size={image.width * image.height // 16}"  # for each pixel
+    target = half_a_bit if quality is None else f"--quality={quality}"
     file, decoded = folder / "a.dfm", folder / "a.png"
     avif, jpeg_xl = _avif(image, 6), folder / "a.jxl"
     return {
-        "dfm encode": lambda: run_program(*_DFM, "encode", path, "-o", file, "-f", size),
+        "dfm encode": lambda: run_program(*_DFM, "encode", path, "-o", file, "-f", target),
         "dfm decode": lambda: run_program(*_DFM, "decode", file, "-o", decoded, "-f", "--overwrite-source"),
-        "dfm encode --effort 1": lambda: run_program(*_DFM, "encode", path, "-o", file, "-f", size, "--effort", 1),
-        "dfm encode --effort 2": lambda: run_program(*_DFM, "encode", path, "-o", file, "-f", size, "--effort", 2),
+        "dfm encode --effort 1": lambda: run_program(*_DFM, "encode", path, "-o", file, "-f", target, "--effort", 1),
+        "dfm encode --effort 2": lambda: run_program(*_DFM, "encode", path, "-o", file, "-f", target, "--effort", 2),
         "AVIF, speed 6": lambda: _avif(image, 6),
         "AVIF, speed 4": lambda: _avif(image, 4),
         "AVIF decode": lambda: PIL.Image.open(io.BytesIO(avif)).load(),
@@ -55,12 +56,12 @@ def _measured(path: Path, folder: Path) -> dict[str, Callable[[], object]]:
     }
 
 
-def measure(paths: list[Path], runs: int, machine: str) -> Iterator[Row]:
+def measure(paths: list[Path], runs: int, machine: str, quality: int | None) -> Iterator[Row]:
     """Yields a row for each command and image."""
     for path in paths:
         seconds: dict[str, list[float]] = defaultdict(list)
         with tempfile.TemporaryDirectory() as folder:
-            calls = _measured(path, Path(folder))
+            calls = _measured(path, Path(folder), quality)
             for run in range(runs + 1):
                 for name, call in calls.items():
                     started = time.perf_counter()
@@ -70,7 +71,7 @@ def measure(paths: list[Path], runs: int, machine: str) -> Iterator[Row]:
         with PIL.Image.open(path) as opened:
             megapixels = round(opened.width * opened.height / 1e6, 2)
         for name, taken in seconds.items():
-            how = f"complete commands, median of {runs}"
+            how = f"complete commands, median of {runs}; dfm at {'0.5 bpp' if quality is None else f'-q {quality}'}"
             yield {
                 "command": name,
                 "picture": path.stem,
@@ -88,9 +89,10 @@ def measure(paths: list[Path], runs: int, machine: str) -> Iterator[Row]:
 @images_argument
 @click.option("--runs", default=5, show_default=True)
 @click.option("--machine", required=True, help="Processor and load, for the rows.")
+@click.option("--quality", type=int, help="The quality of dfm; without it, dfm's files have 0.5 bits per pixel.")
 @out_option
-def main(images: tuple[str, ...], runs: int, machine: str, out: Path | None) -> None:
-    record(measure([Path(name) for name in images], runs, machine), out)
+def main(images: tuple[str, ...], runs: int, machine: str, quality: int | None, out: Path | None) -> None:
+    record(measure([Path(name) for name in images], runs, machine, quality), out)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,6 @@ ALL = {  # those of docs/results/quality.md
     "WebP": "WebP",
     "JPEG": "JPEG",
 }
-SEEN_ANCHORS = {"AVIF tune=iq": "AVIF tuned for the eye", "JPEG XL": "JPEG XL"}
 SMALL = ("kodim05", "kodim08", "kodim23")  # images of `commands.py`, 768x512
 LARGE, LARGE_MEGAPIXELS = ("sherburne", "colosseum"), 8.3
 Points = dict[str, list[tuple[float, float]]]  # (bpp, PSNR in dB) by image

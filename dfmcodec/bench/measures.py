@@ -42,5 +42,5 @@ PSNR = Measure("psnr_db", "PSNR", "dB", 2)
 SSIMULACRA2 = Measure("ssimulacra2", "SSIMULACRA2", "", 1)
 BUTTERAUGLI = Measure("butteraugli", "Butteraugli", "", 2, is_lower_better=True)
 OF_TUNE = {"visual": SSIMULACRA2, "psnr": PSNR}  # of files of equal size
-EQUAL_QUALITY = {"visual": (SSIMULACRA2, BUTTERAUGLI), "psnr": (PSNR,)}  # of which bits are compared
+EQUAL_QUALITY = {"visual": (SSIMULACRA2, BUTTERAUGLI), "psnr": (PSNR,)}  # bits are compared at equal values of these
 MEASURES = {measure.name: measure for measure in (PSNR, SSIMULACRA2, BUTTERAUGLI)}

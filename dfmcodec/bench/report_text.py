@@ -135,15 +135,15 @@ def _image_tables(summary: TargetSummary, labels: dict[str, str]) -> list[str]:
 
 def _tables(fixed: list[list[str]], columns: Sequence[list[str]]) -> list[str]:
     """Returns tables that fit the width. Each has the fixed columns and some of the others."""
-    room = _WIDTH - sum(max(map(len, column)) for column in fixed) - 2 * (len(fixed) - 1)
-    tables, left = [[*fixed]], room
+    free_width = _WIDTH - sum(max(map(len, column)) for column in fixed) - 2 * (len(fixed) - 1)
+    tables, remaining = [[*fixed]], free_width
     for column in columns:
         width = 2 + max(map(len, column))
-        if width > left and len(tables[-1]) > len(fixed):
+        if width > remaining and len(tables[-1]) > len(fixed):
             tables.append([*fixed])
-            left = room
+            remaining = free_width
         tables[-1].append(column)
-        left -= width
+        remaining -= width
     return [aligned(list(zip(*table, strict=True))) for table in tables]
 
 

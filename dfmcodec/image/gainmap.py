@@ -9,7 +9,7 @@ import io
 import re
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from dfmcodec.image import tiff
 from dfmcodec.image.jpeg import (
@@ -26,9 +26,6 @@ from dfmcodec.image.jpeg import (
 )
 from dfmcodec.image.open_image import open_image
 
-if TYPE_CHECKING:
-    from PIL.Image import Transpose
-
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _ISO = b"urn:iso:std:iso:ts:21496:-1\0"
@@ -36,6 +33,7 @@ _ISO_VERSION = bytes(4)  # minimum and writer's version 0: the main image has no
 _DESCRIBING = ((APP1, _XMP), (APP2, _ISO), (APP2, b"ICC_PROFILE\0"))  # segments of a gain map that are kept
 _KEPT_MARKERS = (0xE0, 0xEE)  # of the application segments: JFIF and Adobe
 _COMMENT = 0xFE
+_ORIENTATION = 0x0112  # an Exif field
 _XMP_OF_GAIN_MAPS = re.compile(rb"ns\.adobe\.com/hdr-gain-map/|ns\.apple\.com/HDRGainMap/|aux:hdrgainmap")
 _ITEM = re.compile(rb"<[^<>]*\bItem:Semantic=[\"']GainMap[\"'][^<>]*>")
 _ITEM_LENGTH = re.compile(rb"(\bItem:Length=[\"'])\d+")
@@ -155,34 +153,22 @@ def upright_gainmap(gainmap: bytes, orientation: int, max_pixels: int) -> bytes 
     """
     if orientation == 1:
         return gainmap
+    from PIL.ImageOps import exif_transpose
+
     layout = read_layout(gainmap)
     if layout is None:
         return None
     try:
         with open_image(io.BytesIO(gainmap), max_pixels, ("JPEG",)) as pil_image:
             buffer, tables = io.BytesIO(), getattr(pil_image, "quantization", None)
-            pil_image.transpose(_transpose(orientation)).save(buffer, "JPEG", qtables=tables, subsampling=0)
+            pil_image.getexif()[_ORIENTATION] = orientation
+            exif_transpose(pil_image).save(buffer, "JPEG", qtables=tables, subsampling=0)
     except Exception:  # plugins raise errors of any type
         return None
     data = buffer.getvalue()
     at = after_application_segments(data)
     own = b"".join(gainmap[s.start : s.end] for s in layout.segments if s.marker in (APP1, APP2))
     return data[:at] + own + data[at:]
-
-
-def _transpose(orientation: int) -> Transpose:
-    """Returns the operation of Pillow for an orientation 2..8."""
-    from PIL.Image import Transpose
-
-    return (
-        Transpose.FLIP_LEFT_RIGHT,
-        Transpose.ROTATE_180,
-        Transpose.FLIP_TOP_BOTTOM,
-        Transpose.TRANSPOSE,
-        Transpose.ROTATE_270,
-        Transpose.TRANSVERSE,
-        Transpose.ROTATE_90,
-    )[orientation - 2]
 
 
 def xmp_with_length(xmp: bytes, gainmap: bytes) -> bytes:

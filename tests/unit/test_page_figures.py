@@ -142,7 +142,7 @@ def figures() -> dict[str, object]:
         "seen": {
             f"{effort}, {anchor}, {measure}": percent(first_page.seen_rate(effort, anchor, measure), 1)
             for effort in (1, 5)
-            for anchor in first_page.SEEN_ANCHORS
+            for anchor in first_page.seen.SETTINGS
             for measure in first_page.seen.MEASURES
         },
         "visual": {", ".join(key): percent(rate, None) for key, rate in visual.items()},

@@ -33,8 +33,7 @@ class DependencyCosts:
 
     def slopes(self, coding_pass: CodingPass) -> Float32:
         """Returns the two slopes of each symbol of a pass, float32 [2, N]."""
-        stored = self.by_pass[coding_pass]
-        return from_bytes(stored) if stored.dtype == np.int8 else from_halves(stored)
+        return from_halves(self.halves(coding_pass))
 
 
 class GatheredCosts:

@@ -126,11 +126,11 @@ def _equations(
     too.
     """
     blocks = _blocks(*samples.shape[1:])
-    by_contrast = sorted(blocks, key=lambda block: -_contrast(samples, block))
     count = len(blocks) // (2 * stride)
     if stride > 1 and count > 1:
-        first_ones = by_contrast[:count]
-        others = [block for block in blocks if block not in set(first_ones)]
+        by_contrast = sorted(blocks, key=lambda block: -_contrast(samples, block))
+        first_ones, rest = by_contrast[:count], set(by_contrast[count:])
+        others = [block for block in blocks if block in rest]
         used = [block for block in others if block.diagonal % (2 * stride) == 0]
         share = sum(block.pixels for block in others) / max(1, sum(block.pixels for block in used))
         parts = [
