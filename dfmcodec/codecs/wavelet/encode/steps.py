@@ -61,11 +61,11 @@ class StepSearch(ABC):
 
     Attributes:
         first_q_step: The q_step of the first iteration.
-        needs_sample: Whether that step is a rough guess, because no estimator knows the target.
+        needs_sample: Whether that step is a guess, which a sample of a large image improves.
     """
 
     first_q_step: int
-    needs_sample = False
+    needs_sample = True
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -404,8 +404,6 @@ class ScoreSteps(StepSearch):
     the image at a constant step, so they do not show which steps are good enough.
     """
 
-    needs_sample = True
-
     def __init__(self, effort: Effort, target: ScoreTarget) -> None:
         super().__init__(target)
         score, is_floor = target.goal, target.is_floor
@@ -459,6 +457,8 @@ class LmbdaSteps(StepSearch):
     With the tune `visual`, which does not minimise MSE + lmbda * bpp, the last iteration is the
     best.
     """
+
+    needs_sample = False
 
     def __init__(self, sample_count: int, lmbda: float, tune: Tune) -> None:
         super().__init__(LmbdaTarget(lmbda))

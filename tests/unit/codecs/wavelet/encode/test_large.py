@@ -28,7 +28,7 @@ def small():
     return np.ascontiguousarray(skimage.data.astronaut()[:256, 100:356])
 
 
-_TARGETS = {"quality": 60}, {"size": 12000}
+_TARGETS = {"quality": 60}, {"size": 12000}, {"lmbda": 1e-3}
 
 
 @pytest.fixture
@@ -79,13 +79,14 @@ def test_large_images_meet_their_target_from_the_first_iteration_on(small, is_la
         assert result.report.psnr_db >= 31.0
 
 
-def test_effort_1_learns_its_step_for_a_quality_from_a_sample(small, is_large, monkeypatch):
+def test_effort_1_learns_its_step_from_a_sample_unless_the_target_gives_it(small, is_large, monkeypatch):
     usual = round(64 * step_of_score(60.0))
     first = [dfmcodec.encode(small, effort=1, **target).report.trace[0].q_step for target in _TARGETS]
     monkeypatch.setattr(search, "LEAST_PIXELS", small.size)
     without = [dfmcodec.encode(small, effort=1, **target).report.trace[0].q_step for target in _TARGETS]
     assert without[0] == usual != first[0]
-    assert first[1] == without[1]  # sizes are estimated
+    assert first[1] != without[1]
+    assert first[2] == without[2]
 
 
 def test_a_sample_that_cannot_be_encoded_is_done_without(small, is_large, monkeypatch):
