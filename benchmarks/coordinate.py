@@ -61,7 +61,13 @@ def recipes(images: tuple[str, ...], seconds: float, rate: float, depth: int, wi
             stem, image = load(name)
             reports = {
                 recipe: dfmcodec.encode(
-                    image, model="coordinate", rate=rate, recipe=recipe, depth=depth, width=width, time_limit_s=seconds
+                    image,
+                    model="coordinate",
+                    rate=rate,
+                    recipe=recipe,
+                    depth=depth,
+                    layer_width=width,
+                    time_limit_s=seconds,
                 ).report
                 for recipe in ("default", "published")
             }
@@ -72,10 +78,10 @@ def recipes(images: tuple[str, ...], seconds: float, rate: float, depth: int, wi
                 "depth x width": f"{depth} x {width}",
                 "default dB": ours.psnr_db,
                 "bytes": ours.file_bytes,
-                "steps": ours.steps,
+                "steps": ours.iterations,
                 "published dB": theirs.psnr_db,
                 "bytes (published)": theirs.file_bytes,
-                "steps (published)": theirs.steps,
+                "steps (published)": theirs.iterations,
                 "gain dB": ours.psnr_db - theirs.psnr_db,
                 "JPEG dB": jpeg_db,
                 "JPEG bytes": jpeg_bytes,

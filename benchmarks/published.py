@@ -64,7 +64,7 @@ STRIP = 6  # intervals of losses
 
 def architecture(image: Image, depth: int, width: int) -> CoordinateArchitecture:
     """Returns the published network: all frequencies in {0,1}^m."""
-    config = EncoderConfig(model="coordinate", depth=depth, width=width)
+    config = EncoderConfig(model="coordinate", depth=depth, layer_width=width)
     return architecture_of(config, image.channels, depth, width)
 
 

@@ -206,7 +206,7 @@ CASES = (
     Case(
         "wavelet-significant-bits",
         "samples of 10 bits that fill 16",
-        lambda: Image(deep(22, 26, 90, 120)().pixels, Metadata(bits=10)),
+        lambda: Image(deep(22, 26, 90, 120)().pixels, Metadata(significant_bits=10)),
         PSNR | {"quality": 40},
     ),
     Case(
@@ -295,7 +295,9 @@ def main() -> None:
         path.write_bytes(data)
         image = path.with_suffix(".png")
         decoded = decode_image(data)
-        as_decoded = replace(decoded, metadata=replace(decoded.metadata, bits=None))  # not the nearest of fewer bits
+        as_decoded = replace(
+            decoded, metadata=replace(decoded.metadata, significant_bits=None)
+        )  # not the nearest of fewer bits
         image.write_bytes(image_to_bytes(as_decoded, output_format(image, None)))
         sections = "+".join(section.title for section in container.read_header(data).sections)
         print(f"{path.name}: {len(data)} bytes, {sections}")

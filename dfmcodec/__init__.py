@@ -4,7 +4,7 @@
 
     result = dfmcodec.encode("photo.png", rate=0.18)  # EncodeResult
     result.save("photo.dfm")
-    decoded = dfmcodec.decode("photo.dfm")  # Decoded; np.asarray(decoded) is uint8 [H, W, C]
+    decoded = dfmcodec.decode("photo.dfm")  # DecodeResult; np.asarray(decoded) is uint8 [H, W, C]
     header = dfmcodec.read_info("photo.dfm")  # Header
 
 Importing dfmcodec imports neither JAX nor NumPy. JAX is imported only where a network is trained:
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfmcodec.api import (
     BytesLike,
-    Decoded,
+    DecodeResult,
     EncodeOptions,
     FileLike,
     GeneratorLike,
@@ -64,7 +64,7 @@ __all__ = [
     "BytesLike",
     "ConfigError",
     "CorruptError",
-    "Decoded",
+    "DecodeResult",
     "DfmError",
     "DivergedError",
     "EncodeOptions",

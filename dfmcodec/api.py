@@ -74,7 +74,7 @@ class EncodeOptions(TypedDict, total=False):
     effort: int
     recipe: str
     depth: int | None
-    width: int | None
+    layer_width: int | None
     order: int | None
     training_steps: int | None
     time_limit_s: float | None
@@ -165,7 +165,7 @@ def encode(image: ImageLike, config: EncoderConfig | None = None, **options: Unp
     )
 
 
-class Decoded:
+class DecodeResult:
     """Decoded image, with a list of its missing or damaged parts.
 
     Functions that accept arrays accept this object and receive `pixels`: `np.asarray(decoded)`,
@@ -238,7 +238,7 @@ class Decoded:
         height, width, channels = self.pixels.shape
         kind = {1: "gray", 2: "gray with alpha", 3: "RGB", 4: "RGB with alpha"}[channels]
         lost = f", {len(self.losses)} losses" if self.losses else ""
-        return f"<Decoded {width}x{height} {kind}, {8 * self.pixels.itemsize} bits{lost}>"
+        return f"<DecodeResult {width}x{height} {kind}, {8 * self.pixels.itemsize} bits{lost}>"
 
     def _repr_png_(self) -> bytes:
         """Returns the image as a PNG, for notebooks."""
@@ -252,14 +252,14 @@ def decode(
     *,
     region: Region | Sequence[int] | None = None,
     scale: float | None = None,
-    size: tuple[int, int] | None = None,
+    resize: tuple[int, int] | None = None,
     max_pixels: int | None = None,
     max_multiply_adds: int | None = None,
     backend: str = "numpy",
     generator: GeneratorLike | None = None,
     best_effort: bool = False,
     strip: str | Iterable[str] = (),
-) -> Decoded:
+) -> DecodeResult:
     """Decodes a `.dfm` file.
 
     Args:
@@ -269,7 +269,7 @@ def decode(
         region: The region to decode, as a `Region` or (left, top, width, height) in pixels; None
             for the entire image.
         scale: Scale of the result: pixels are evaluated at distances of 1 / scale.
-        size: (width, height) of the result in pixels, instead of a scale.
+        resize: (width, height) of the result in pixels, instead of a scale.
         max_pixels: Maximum number of pixels. Larger images are refused before memory is allocated.
             None for the default limit.
         max_multiply_adds: Maximum number of multiply-adds for all pixels. Larger networks of the
@@ -299,18 +299,18 @@ def decode(
     from dfmcodec.image.strip import strip_kinds, stripped
 
     kinds, part = strip_kinds(strip), _as_region(region)
-    if size is not None:
-        width, height = _integers(size, "size", "width", "height")
-        size = width, height
+    if resize is not None:
+        width, height = _integers(resize, "resize", "width", "height")
+        resize = width, height
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     most = MAX_MULTIPLY_ADDS if max_multiply_adds is None else max_multiply_adds
     data = _bytes(source)
-    request = decoder.DecodeRequest(backend, limit, part, scale, size, _generator(generator), most)
+    request = decoder.DecodeRequest(backend, limit, part, scale, resize, _generator(generator), most)
     image, losses = (
         decoder.decode_best_effort(data, request) if best_effort else (decoder.decode_image(data, request), [])
     )
     metadata = stripped(image.metadata, kinds, lambda notice: warnings.warn(f"the file: {notice}", stacklevel=4))
-    return Decoded(replace(image, metadata=metadata), tuple(losses))
+    return DecodeResult(replace(image, metadata=metadata), tuple(losses))
 
 
 def decode_pixels(source: FileLike) -> Pixels:

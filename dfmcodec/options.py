@@ -152,7 +152,7 @@ class EncodeSettings:
         choices=("default", "published"),
     )
     depth: int | None = _positive(Kind.INTEGER, "Number of Fourier layers. Default: set by the target.")
-    width: int | None = _positive(Kind.INTEGER, "Dimension between layers. Default: set by the target.")
+    layer_width: int | None = _positive(Kind.INTEGER, "Dimension between layers. Default: set by the target.")
     order: int | None = _positive(Kind.INTEGER, "Largest |k|_1. Default: unlimited, all of {0,1}^m, as published.")
     training_steps: int | None = _positive(
         Kind.INTEGER,

@@ -27,7 +27,7 @@ class EncodeReport:
         estimated_bytes: File size predicted by the entropy model. For the overfitted codec it
             includes the exact size of the coded sections.
         section_bytes: Size of each section, by its name in docs/format.md.
-        budget_bytes: Size limit; None if the target was not a size.
+        limit_bytes: Size limit; None if the target was not a size.
         rate: File size divided by the size of the raw samples.
         bpp: Bits per pixel.
         psnr_db: PSNR of the decoded image over pixels that are not fully transparent, relative to
@@ -42,12 +42,12 @@ class EncodeReport:
             for other codecs.
         step_indices: Step index of the weights of each layer, coordinate codec; empty for other
             codecs.
-        steps: Training steps, or iterations of the wavelet codec.
+        iterations: Training steps of a fit, iterations of the wavelet codec, or codes tried.
         fit_s: Duration of the fit in seconds, without compilation.
         total_s: Duration of the encoding in seconds.
-        stop_reason: Reason why the encoding ended. Wavelet codec: "target met", "settled" (the next
-            q_step would be the same, or enough were tried), "iteration limit"; coordinate and
-            overfitted codecs: "steps"; codes: "done"; all: "time limit", "interrupted", "diverged".
+        stop_reason: Reason why the encoding ended. Wavelet codec: "target met", "converged"
+            (the next q_step would be the same, or enough were tried); codes: "done"; all others:
+            "iteration limit"; all: "time limit", "interrupted", "diverged".
         restarts: Number of times that the fit diverged and restarted from its best result.
         config: The settings.
         trace: Iterations of the wavelet codec, in order; empty for other codecs.
@@ -56,7 +56,7 @@ class EncodeReport:
     file_bytes: int
     estimated_bytes: float
     section_bytes: dict[str, int]
-    budget_bytes: int | None
+    limit_bytes: int | None
     rate: float
     bpp: float
     psnr_db: float
@@ -65,7 +65,7 @@ class EncodeReport:
     architecture: Architecture
     q_step: int | None
     step_indices: tuple[int, ...]
-    steps: int
+    iterations: int
     fit_s: float
     total_s: float
     stop_reason: str
@@ -87,8 +87,8 @@ class EncodeReport:
         """
         if not self.ended_early or self.lossless:
             return False
-        if self.budget_bytes is not None:
-            return self.file_bytes < LEAST_USED * self.budget_bytes
+        if self.limit_bytes is not None:
+            return self.file_bytes < LEAST_USED * self.limit_bytes
         aim = self.config.aimed_score
         return aim is not None and self.ssimulacra2 is not None and self.ssimulacra2 < aim - AIM_REACH
 

@@ -27,7 +27,7 @@ def main() -> int:
 
     kind = {1: "gray", 3: "RGB"}[header.channels] + (" with alpha" if header.has_alpha else "")
     print(f"{options.file}: {header.width}x{header.height} {kind}, {header.bit_depth} bits per sample")
-    print(f"format version {header.version}, {header.architecture}")
+    print(f"format version {header.format_version}, {header.architecture}")
     if header.q_step:
         print(f"q_step {header.q_step / 64:.2f} code values")
     for name, size in header.section_bytes().items():

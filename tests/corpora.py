@@ -76,10 +76,10 @@ def pack_job(
     skips_links: bool = False,
 ) -> Job:
     """A job that packs."""
-    named, source_form = absolute_sources([str(source) for source in sources])
+    named, source_format = absolute_sources([str(source) for source in sources])
     followed = places_of([str(place) for place in places])
-    form = form or source_form
-    return Job("pack", {}, named, True, source_form, form, column, followed, size, skips_links)
+    form = form or source_format
+    return Job("pack", {}, named, True, source_format, form, column, followed, size, skips_links)
 
 
 def encode_job(*sources: Path | str, form: str | None = None, size: int = 3, **config: Any) -> Job:
@@ -93,8 +93,8 @@ def encode_job(*sources: Path | str, form: str | None = None, size: int = 3, **c
         keeps_extension=False,
         skips_larger=False,
     )
-    named, source_form = absolute_sources([str(source) for source in sources])
-    return Job("encode", settings, named, True, source_form, form or source_form, None, (), size, False)
+    named, source_format = absolute_sources([str(source) for source in sources])
+    return Job("encode", settings, named, True, source_format, form or source_format, None, (), size, False)
 
 
 def planned(store: Store, job: Job, keeps_lists: bool = False) -> Plan:

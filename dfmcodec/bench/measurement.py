@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from math import inf, isinf
 from typing import Any
@@ -21,14 +21,6 @@ from dfmcodec.metrics.ssimulacra2 import ssimulacra2
 
 DFM = "dfm"
 CROP_SIDE = 192
-# Attributes whose keys in caches, JSON and CSV keep earlier names, so that recorded results remain
-# readable.
-_RECORDED_KEYS = {"image_name": "picture", "image_count": "pictures", "by_image": "by_picture"}
-
-
-def recorded(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Converts values by attribute to values by their keys in caches, JSON and CSV."""
-    return {_RECORDED_KEYS.get(name, name): value for name, value in values.items()}
 
 
 @dataclass(frozen=True)
@@ -66,7 +58,7 @@ class Target:
 class Figures:
     """Figures of one file and its decoded image."""
 
-    bytes: int
+    file_bytes: int
     bpp: float
     psnr_db: float  # over all samples; infinite if the file is lossless
     ssim: float | None  # None for images smaller than its window
@@ -92,7 +84,7 @@ class Figures:
 class Measurement:
     """Measurement of one cell: image, target and codec."""
 
-    image_name: str
+    image: str  # its name
     target: Target
     codec: str  # "dfm" or an anchor's name
     form: str
@@ -106,11 +98,11 @@ class Measurement:
     @property
     def gap(self) -> float | None:
         """Returns the unused fraction of the limit."""
-        return None if self.figures is None else 1 - self.figures.bytes / self.limit_bytes
+        return None if self.figures is None else 1 - self.figures.file_bytes / self.limit_bytes
 
     def to_json(self) -> str:
         """Returns JSON for the cache. The PSNR of a lossless file is null."""
-        values = recorded(asdict(self))
+        values = asdict(self)
         if self.figures is not None and self.figures.lossless:
             values["figures"]["psnr_db"] = None
         return json.dumps(values, allow_nan=False)
@@ -120,8 +112,7 @@ class Measurement:
         """Parses the result of `to_json`. Raises ValueError, KeyError or TypeError if the text is
         not such a result.
         """
-        names = {key: name for name, key in _RECORDED_KEYS.items()}
-        values = {names.get(key, key): value for key, value in json.loads(text).items()}
+        values = json.loads(text)
         figures = values["figures"]
         if figures is not None and figures["psnr_db"] is None:
             figures["psnr_db"] = inf
@@ -136,9 +127,9 @@ class Measurement:
         lossless = None if self.figures is None else self.figures.lossless
         if lossless:
             figures["psnr_db"] = None
-        name, target = values.pop("image_name"), values.pop("target")
+        image, target = values.pop("image"), values.pop("target")
         gap = None if self.gap is None else round(100 * self.gap, 3)
-        return recorded({"image_name": name, **target, **values, **figures, "gap_percent": gap, "lossless": lossless})
+        return {"image": image, **target, **values, **figures, "gap_percent": gap, "lossless": lossless}
 
 
 def measure_figures(
@@ -154,7 +145,7 @@ def measure_figures(
     decode_s = time.perf_counter() - started
     decoded = with_channels_of(original, decoded)
     return Figures(
-        bytes=len(data),
+        file_bytes=len(data),
         bpp=bits_per_pixel(len(data), original.shape[0] * original.shape[1]),
         psnr_db=psnr(original, decoded),
         ssim=ssim(original, decoded),

@@ -72,7 +72,7 @@ def _overview(
         compared = ["reference" if codec == reference else _percent(bits.get((codec, name))) for name in measures]
         means = [number_text(_mean(files[codec], name), digits) for name, (_, _, digits) in figures.items()]
         rows.append([label, *compared, *(text or _MISSING for text in means)])
-    image_count = len({row.image_name for summary in summaries for row in summary.rows})
+    image_count = len({row.image for summary in summaries for row in summary.rows})
     title = f"{series}; images: {image_count}, rates: {len(summaries)}"
     notes = [
         f"PSNR, SSIM and seconds are means of {len(files[DFM])} of {count} files, at equal size.",
@@ -114,8 +114,8 @@ def _percent(rate: BdSummary | None) -> str:
 def _doubts(measure: str, rates: Sequence[BdSummary], names: Mapping[str, str]) -> list[str]:
     """Returns which bits at an equal measure are unreliable, and for how many images, in lines."""
     found = [(names[rate.codec], rate) for rate in rates if rate.measure == measure]
-    low = [f"{name} {rate.low_overlap}" for name, rate in found if rate.low_overlap]
-    without = [f"{name} {len(rate.without)}" for name, rate in found if rate.without]
+    low = [f"{name} {rate.low_overlap_count}" for name, rate in found if rate.low_overlap_count]
+    without = [f"{name} {len(rate.missing_images)}" for name, rate in found if rate.missing_images]
     label, percent = MEASURES[measure].label, f"{100 * LOW_OVERLAP:.0f} %"
     return [
         *([f"Images whose curves share under {percent} of their {label} span: {', '.join(low)}."] if low else []),

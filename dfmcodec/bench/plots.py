@@ -55,7 +55,7 @@ def mean_curves(
     """
     lines = [_Line(label, mean_curve(summaries, name, metric)) for name, label in labels.items()]
     if metric == PSNR.name:
-        names = list(dict.fromkeys(row.image_name for summary in summaries for row in summary.rows))
+        names = list(dict.fromkeys(row.image for summary in summaries for row in summary.rows))
         lines += [_Line(curve.label, curve.mean_points(names), is_given=True) for curve in given]
     return _curves(lines, METRICS[metric], "mean over images")
 
@@ -84,7 +84,7 @@ def dots(summary: TargetSummary, labels: dict[str, str]) -> str:
             present = [(v, at_row) for at_row, figures in lossy if (v := figures.value(measure)) is not None]
             values, at_rows = zip(*present, strict=True) if present else ((), ())
             axes.plot(values, at_rows, _MARKERS[at % len(_MARKERS)], color=_COLORS[at % len(_COLORS)])
-        axes.set_yticks(range(len(summary.rows)), [_shortened(row.image_name) for row in summary.rows])
+        axes.set_yticks(range(len(summary.rows)), [_shortened(row.image) for row in summary.rows])
         axes.invert_yaxis()
         axes.set_xlabel(METRICS[measure.name])
         axes.grid(axis="x", alpha=0.3)

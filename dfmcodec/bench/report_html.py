@@ -129,14 +129,14 @@ def _cards(summaries: list[TargetSummary], rates: list[BdSummary], labels: dict[
         gains = [codec.gain for codec in cells if codec.gain is not None]
         if name == DFM or not gains:
             continue
-        wins, losses = sum(c.wins for c in cells), sum(c.losses for c in cells)
+        better, worse = sum(c.better_count for c in cells), sum(c.worse_count for c in cells)
         ends = " to ".join(dict.fromkeys(map(measure.difference, (min(gains), max(gains)))))
         facts = [
             (f"{rate.mean:+.1f} %", f"bits at equal {MEASURES[rate.measure].label}")
             for rate in rates
             if (rate.kind, rate.anchor) == ("codec", name) and (rate.measure == PSNR.name) == (measure == PSNR)
         ]
-        facts.append((ends, f"{measure.label} at equal size, better on {wins}, worse on {losses} files"))
+        facts.append((ends, f"{measure.label} at equal size, better on {better}, worse on {worse} files"))
         cards.append({"label": label, "facts": facts})
     return cards
 
@@ -193,12 +193,12 @@ def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:
     rows = []
     for codec in summary.codecs:
         figures = [number_text(codec.mean[name], digits) for name, (_, digits) in (higher | lower).items()]
-        if codec.lossless:
-            figures[0] = f"{codec.lossless} lossless"
+        if codec.lossless_count:
+            figures[0] = f"{codec.lossless_count} lossless"
         measure = MEASURES[codec.measure]
         gain = "" if codec.codec == DFM or codec.gain is None else measure.difference(codec.gain)
-        wins = "" if codec.codec == DFM else f"{codec.wins} / {codec.losses}"
-        size = f"{100 * codec.size:.1f} %"
+        wins = "" if codec.codec == DFM else f"{codec.better_count} / {codec.worse_count}"
+        size = f"{100 * codec.size_ratio:.1f} %"
         rows.append([*map(_Cell, (labels[codec.codec], str(codec.image_count), size, *figures, gain, wins))])
     return _Table(head, rows)
 
@@ -214,8 +214,8 @@ def _image_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:
         values = [c.figures.value(measure) for c in row.cells.values() if c.figures]
         best = max((value for value in values if value is not None), default=None)
         cells = [_quality_cell(row.cells.get(name), measure, best) for name in names]
-        size = ["", ""] if ours is None else [f"{ours.bytes:,}", f"{ours.bpp:.3f}"]
-        rows.append([*map(_Cell, (row.image_name, *size)), *cells])
+        size = ["", ""] if ours is None else [f"{ours.file_bytes:,}", f"{ours.bpp:.3f}"]
+        rows.append([*map(_Cell, (row.image, *size)), *cells])
     return _Table(head, rows)
 
 
@@ -228,7 +228,7 @@ def _quality_cell(cell: Measurement | None, measure: Measure, best: float | None
     text = "lossless" if cell.figures.lossless else measure.text(value)
     setting = "" if cell.setting is None else f", setting {cell.setting:g} {cell.form}"
     is_best = value is not None and value == best
-    return _Cell(f"{text}{gap_mark(cell)}", f"{cell.figures.bytes:,} bytes{setting}", is_best)
+    return _Cell(f"{text}{gap_mark(cell)}", f"{cell.figures.file_bytes:,} bytes{setting}", is_best)
 
 
 def _bd_table(rates: list[BdSummary]) -> _Table:
@@ -237,7 +237,7 @@ def _bd_table(rates: list[BdSummary]) -> _Table:
     rows = []
     for rate in rates:
         what = rate.series, rate.label, MEASURES[rate.measure].label
-        rows.append([*map(_Cell, (*what, *rate.columns, str(rate.low_overlap)))])
+        rows.append([*map(_Cell, (*what, *rate.columns, str(rate.low_overlap_count)))])
     return _Table(head, rows)
 
 
@@ -285,7 +285,7 @@ def _viewer_data(
     for image in comparison.images:
         targets = []
         for summary in summaries:
-            cells = next((row.cells for row in summary.rows if row.image_name == image.name), {})
+            cells = next((row.cells for row in summary.rows if row.image == image.name), {})
             views = [
                 {"label": labels[name], "caption": _caption(figures), "crop": figures.crop}
                 for name in labels
@@ -303,4 +303,4 @@ def _caption(figures: Figures) -> str:
     psnr = "lossless" if figures.lossless else f"{figures.psnr_db:.2f} dB"
     structure = "" if figures.ssim is None else f", SSIM {figures.ssim:.4f}"
     perceived = "" if figures.ssimulacra2 is None else f", SSIMULACRA2 {figures.ssimulacra2:.1f}"
-    return f"{figures.bytes:,} bytes, {figures.bpp:.3f} bpp, {psnr}{structure}{perceived}"
+    return f"{figures.file_bytes:,} bytes, {figures.bpp:.3f} bpp, {psnr}{structure}{perceived}"

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from textwrap import fill
 from typing import Any
 
-from dfmcodec.bench.measurement import DFM, Figures, Measurement, recorded
+from dfmcodec.bench.measurement import DFM, Figures, Measurement
 from dfmcodec.bench.measures import MEASURES, PSNR, SSIMULACRA2, Measure, number_text
 from dfmcodec.bench.overview import Overview, overviews
 from dfmcodec.bench.runner import Comparison
@@ -53,10 +53,10 @@ def as_text(comparison: Comparison) -> str:
         parts.append("\n".join(["files are tuned for:", *tuned]))
     if comparison.failures:
         lines = [f"not measured ({len(comparison.failures)}):"]
-        lines += [f"  {failure.what}: {failure.message}" for failure in comparison.failures]
+        lines += [f"  {failure.name}: {failure.error}" for failure in comparison.failures]
         parts.append("\n".join(lines))
     several = f", {comparison.processes} files at a time, so times are longer" if comparison.processes > 1 else ""
-    parts.append(f"total time {comparison.seconds:.0f} s{several}")
+    parts.append(f"total time {comparison.total_s:.0f} s{several}")
     return "\n\n".join(parts)
 
 
@@ -64,24 +64,21 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
     """Returns plain values for JSON (docs/curves.md). The PSNR of a lossless file is None."""
     return {
         "versions": comparison.versions,
-        "machine": comparison.host,
+        "host": comparison.host,
         "processes": comparison.processes,
-        "seconds": round(comparison.seconds, 1),
+        "total_s": round(comparison.total_s, 1),
         "codecs": comparison.codecs,
         "curves": [
-            {"label": curve.label, "file": curve.file, "by_picture": dict(curve.by_image), "mean": curve.mean}
+            {"label": curve.label, "file": curve.file, "by_image": dict(curve.by_image), "mean": curve.mean}
             for curve in comparison.curves
         ],
-        "pictures": [{**asdict(image), "path": str(image.path)} for image in comparison.images],
+        "images": [{**asdict(image), "path": str(image.path)} for image in comparison.images],
         "measurements": [measurement.row() for measurement in comparison.measurements],
         "summaries": [
-            {"target": asdict(summary.target), "codecs": [recorded(asdict(codec)) for codec in summary.codecs]}
+            {"target": asdict(summary.target), "codecs": [asdict(codec) for codec in summary.codecs]}
             for summary in by_target(comparison)
         ],
-        "bd_rates": [
-            {**recorded(asdict(rate)), "mean": rate.mean, "median": rate.median, "low_overlap": rate.low_overlap}
-            for rate in bd_rates(comparison)
-        ],
+        "bd_rates": [rate.as_dict() for rate in bd_rates(comparison)],
         "failures": [asdict(failure) for failure in comparison.failures],
     }
 
@@ -116,8 +113,8 @@ def _image_tables(summary: TargetSummary, labels: dict[str, str]) -> list[str]:
     measure = summary.target.measure
     ours = [row.cells[DFM].figures for row in summary.rows]
     fixed = [
-        ["image", *(_short(row.image_name) for row in summary.rows)],
-        ["bytes", *(str(figures.bytes) if figures else "" for figures in ours)],
+        ["image", *(_short(row.image) for row in summary.rows)],
+        ["bytes", *(str(figures.file_bytes) if figures else "" for figures in ours)],
         [DFM, *(_quality(figures, measure) if figures else "" for figures in ours)],
     ]
     cells = {name: [_cell(row.cells.get(name), measure) for row in summary.rows] for name in labels if name != DFM}
@@ -178,14 +175,14 @@ def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> str:
         rows.append(
             [
                 labels[codec.codec],
-                f"{100 * codec.size:.1f}%",
+                f"{100 * codec.size_ratio:.1f}%",
                 number_text(codec.mean["ssim"], 4),
                 number_text(codec.mean["ms_ssim"], 4),
                 *([SSIMULACRA2.text(codec.mean[SSIMULACRA2.name])] if extra else []),
                 _seconds(codec.mean["encode_s"]),
                 _seconds(codec.mean["decode_s"]),
                 gain,
-                "" if codec.codec == DFM else f"{codec.wins}/{codec.losses}",
+                "" if codec.codec == DFM else f"{codec.better_count}/{codec.worse_count}",
             ]
         )
     return aligned(rows)
@@ -207,11 +204,11 @@ def _bd_table(title: str, measure: Measure, rates: list[BdSummary]) -> str:
     for rate in rates:
         label = _short_label(rate.label)
         rows.append([label, *rate.columns])
-        if rate.low_overlap:
-            where = "" if rate.kind == MEAN_CURVE else f" on {rate.low_overlap} of {len(rate.by_image)}"
+        if rate.low_overlap_count:
+            where = "" if rate.kind == MEAN_CURVE else f" on {rate.low_overlap_count} of {len(rate.by_image)}"
             notes.append(f"{label}: curves share under {100 * LOW_OVERLAP:.0f} % of their {measure.label} span{where}")
-        if rate.without:
-            notes.append(f"{label}: too few common points on {len(rate.without)} images")
+        if rate.missing_images:
+            notes.append(f"{label}: too few common points on {len(rate.missing_images)} images")
     meaning = f"bits at equal {measure.label}; below 0, dfm's files are smaller"
     return "\n".join([title, meaning, aligned(rows), *notes])
 

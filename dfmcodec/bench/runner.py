@@ -58,13 +58,13 @@ class SourceImage:
 class Failure:
     """Measurement that failed, with a printable reason of one line."""
 
-    what: str
-    message: str
+    name: str  # of the image, codec or path
+    error: str
 
     @classmethod
-    def of(cls, what: str, message: str) -> Failure:
+    def of(cls, name: str, error: str) -> Failure:
         """Creates a failure from texts that may contain control characters, such as file names."""
-        return cls(printable(what), printable(" ".join(message.split())))
+        return cls(printable(name), printable(" ".join(error.split())))
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Comparison:
     host: str
     versions: dict[str, str]
     processes: int
-    seconds: float
+    total_s: float
     curves: tuple[Curve, ...] = ()
 
 
@@ -113,7 +113,7 @@ class _Job:
     limits_bytes: tuple[int, ...] = ()  # for an anchor, the size of dfm's file at each target
 
     @property
-    def what(self) -> str:
+    def name(self) -> str:
         """Returns a description of the job."""
         at = f" at {self.targets[0].label}" if self.codec == DFM else ""
         return f"{self.source.name}, {self.codec}{at}"
@@ -153,7 +153,7 @@ def run(
         measurements=tuple(
             sorted(
                 collector.measurements,
-                key=lambda m: (plan.targets.index(m.target), names.index(m.image_name), order.index(m.codec)),
+                key=lambda m: (plan.targets.index(m.target), names.index(m.image), order.index(m.codec)),
             )
         ),
         failures=(*failures, *collector.failures),
@@ -161,7 +161,7 @@ def run(
         host=host(),
         versions=library_versions(),
         processes=plan.processes,
-        seconds=time.perf_counter() - started,
+        total_s=time.perf_counter() - started,
         curves=plan.curves,
     )
 
@@ -187,7 +187,7 @@ class _Collector:
 
     def take(self, job: _Job, result: _JobResult | None) -> list[_Job]:
         """Stores the result of a job, None if its process died, and returns further jobs."""
-        result = result or _JobResult((), (Failure.of(job.what, "the process died"),))
+        result = result or _JobResult((), (Failure.of(job.name, "the process died"),))
         self.measurements += result.measurements
         self.failures += result.failures
         self._on_done(len(job.targets))
@@ -198,7 +198,7 @@ class _Collector:
             return []
         sizes = self._dfm_bytes[job.source.name]
         figures = result.measurements[0].figures if result.measurements else None
-        sizes[job.targets[0]] = None if figures is None else figures.bytes
+        sizes[job.targets[0]] = None if figures is None else figures.file_bytes
         if len(sizes) < len(self._plan.targets):
             return []
         limits = {target: size for target, size in sizes.items() if size is not None}
@@ -313,9 +313,9 @@ def _perform(plan: Plan, job: _Job) -> _JobResult:
             if measurement is None:
                 measurement = measure()
                 cache.put(decisive, measurement)
-            measurements.append(replace(measurement, image_name=job.source.name, target=target))
+            measurements.append(replace(measurement, image=job.source.name, target=target))
     except Exception as error:  # one invalid image does not stop the rest
-        failures.append(Failure.of(job.what, _message(error)))
+        failures.append(Failure.of(job.name, _message(error)))
     return _JobResult(measurements, failures, cache.problem)
 
 
@@ -345,7 +345,7 @@ def _message(error: Exception) -> str:
 def _dfm_cell(job: _Job) -> Iterator[_Cell]:
     (target,) = job.targets
     decisive = {
-        "picture": job.source.sha256,
+        "image": job.source.sha256,
         "codec": DFM,
         "target": [target.model, target.effort, target.rate, target.time_limit_s, target.tune],
         "code": code_fingerprint(),
@@ -368,7 +368,7 @@ def _measure_dfm(source: SourceImage, target: Target) -> Measurement:
     result = dfmcodec.encode(image, model=target.model, rate=target.rate, **options)
     encode_s = time.perf_counter() - started
     figures = _figures(target, image.pixels, result.data, encode_s, lambda data: decode_image(data).pixels)
-    return Measurement(source.name, target, DFM, "", limit_bytes=result.report.budget_bytes or 0, figures=figures)
+    return Measurement(source.name, target, DFM, "", limit_bytes=result.report.limit_bytes or 0, figures=figures)
 
 
 def _anchor_cells(plan: Plan, job: _Job) -> Iterator[_Cell]:
@@ -378,7 +378,7 @@ def _anchor_cells(plan: Plan, job: _Job) -> Iterator[_Cell]:
         search = SizeSearch(codec, form, pixels)
         for target, limit in zip(job.targets, job.limits_bytes, strict=True):
             decisive = {
-                "picture": job.source.sha256,
+                "image": job.source.sha256,
                 "codec": job.codec,
                 "form": form,
                 "options": codec.options(),

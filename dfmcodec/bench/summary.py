@@ -1,13 +1,13 @@
-"""Summaries of measurements: tables at equal size, wins and losses, BD-rates."""
+"""Summaries of measurements: tables at equal size, better and worse files, BD-rates."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import inf, isfinite
 from statistics import fmean, median
-from typing import Literal
+from typing import Any, Literal
 
 from dfmcodec.bench.curves import Curve
 from dfmcodec.bench.measurement import DFM, Figures, Measurement, Target
@@ -26,7 +26,7 @@ LOWEST_SCORE, HIGHEST_SCORE = 30.0, 90.0
 class Row:
     """Measurements of one image at one target."""
 
-    image_name: str
+    image: str  # its name
     cells: dict[str, Measurement]  # measurements by codec; for an anchor, those of its best form
 
 
@@ -36,13 +36,13 @@ class CodecSummary:
 
     codec: str
     image_count: int
-    size: float  # mean ratio of its file size to dfm's
+    size_ratio: float  # mean ratio of its file size to dfm's
     mean: dict[str, float | None]  # of each figure; None if an image lacks it or is lossless
-    lossless: int  # number of images with a lossless file
+    lossless_count: int  # number of images with a lossless file
     measure: str
     dfm_mean: float | None  # of this measure over the same images; None as in `mean`
-    wins: int  # number of images for which dfm has the higher value
-    losses: int  # likewise, the lower value
+    better_count: int  # number of images for which dfm has the higher value
+    worse_count: int  # likewise, the lower value
 
     @property
     def gain(self) -> float | None:
@@ -72,7 +72,7 @@ class BdSummary:
     measure: str  # of equal quality; PSNR for curves from tables
     by_image: dict[str, float]  # in per cent, by image name or `MEAN_CURVE`
     overlaps: dict[str, float]  # fraction of the quality range that both curves cover, by image name
-    without: tuple[str, ...]  # images whose curves have too few points or no common quality
+    missing_images: tuple[str, ...]  # images whose curves have too few points or no common quality
 
     @property
     def mean(self) -> float:
@@ -83,6 +83,13 @@ class BdSummary:
     def median(self) -> float:
         """Returns the median over images."""
         return median(self.by_image.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns plain values for JSON (docs/curves.md)."""
+        values = asdict(self)
+        percent = {"by_image": values.pop("by_image"), "mean": self.mean, "median": self.median}
+        named = {f"{name}_percent": value for name, value in percent.items()}
+        return {**values, **named, "low_overlap_count": self.low_overlap_count}
 
     @property
     def columns(self) -> list[str]:
@@ -98,7 +105,7 @@ class BdSummary:
         return f"{self.by_image[image_name]:+.1f} %" if image_name in self.by_image else ""
 
     @property
-    def low_overlap(self) -> int:
+    def low_overlap_count(self) -> int:
         """Returns the number of images whose BD-rate is unreliable because of a low overlap."""
         return sum(overlap < LOW_OVERLAP for overlap in self.overlaps.values())
 
@@ -113,7 +120,7 @@ def by_series_and_measure(rates: Iterable[BdSummary]) -> dict[tuple[str, str], l
 
 def image_names(rates: Iterable[BdSummary]) -> list[str]:
     """Returns the names of all images of BD-rates."""
-    return list(dict.fromkeys(name for rate in rates for name in (*rate.by_image, *rate.without)))
+    return list(dict.fromkeys(name for rate in rates for name in (*rate.by_image, *rate.missing_images)))
 
 
 FIGURES = ("bpp", "psnr_db", "ssim", "ms_ssim", "ssimulacra2", "butteraugli", "encode_s", "decode_s")
@@ -178,7 +185,7 @@ def image_curve(summaries: Iterable[TargetSummary], codec: str, image_name: str,
 
 
 def _image_figures(summaries: Iterable[TargetSummary], codec: str, image_name: str) -> list[Figures]:
-    cells = [row.cells.get(codec) for summary in summaries for row in summary.rows if row.image_name == image_name]
+    cells = [row.cells.get(codec) for summary in summaries for row in summary.rows if row.image == image_name]
     return [cell.figures for cell in cells if cell is not None and cell.figures is not None]
 
 
@@ -188,7 +195,7 @@ def _bd_points(summaries: Iterable[TargetSummary], codec: str, image_name: str, 
     """
     figures = _image_figures(summaries, codec, image_name)
     if measure != PSNR:
-        scored = sorted((f for f in figures if f.ssimulacra2 is not None), key=lambda f: f.bytes)
+        scored = sorted((f for f in figures if f.ssimulacra2 is not None), key=lambda f: f.file_bytes)
         figures = scored[slice_in_range([f.ssimulacra2 or 0 for f in scored])]
     return [(f.bpp, measure.quality(value)) for f in figures if (value := f.value(measure)) is not None]
 
@@ -268,7 +275,7 @@ def _best_forms(measurements: Iterable[Measurement], measure: Measure) -> dict[s
     """Returns image name -> codec -> measurement, of the form with the best value of a measure."""
     best: dict[str, dict[str, Measurement]] = defaultdict(dict)
     for measurement in measurements:
-        cells = best[measurement.image_name]
+        cells = best[measurement.image]
         present = cells.get(measurement.codec)
         if present is None or _order(measurement, measure) > _order(present, measure):
             cells[measurement.codec] = measurement
@@ -299,7 +306,7 @@ def _codec_summary(codec: str, rows: tuple[Row, ...], measure: Measure) -> Codec
     return CodecSummary(
         codec,
         len(pairs),
-        fmean(anchor.bytes / dfm.bytes for anchor, dfm in pairs),
+        fmean(anchor.file_bytes / dfm.file_bytes for anchor, dfm in pairs),
         {name: _mean(name, [anchor for anchor, _ in pairs]) for name in FIGURES},
         sum(anchor.lossless for anchor, _ in pairs),
         measure.name,

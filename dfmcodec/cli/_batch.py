@@ -84,7 +84,7 @@ class _Run:
         self._states: dict[Task, dict[str, Any]] = {}  # states of the sources in progress, for the report
         self._is_disk_full = False
         self.counts: Counter[str] = Counter()  # by status, including "kept"
-        self._bytes_before = self._bytes_after = 0  # of the outputs of this run
+        self._source_bytes = self._output_bytes = 0  # of the outputs of this run
 
     def perform(self) -> None:
         """Performs all tasks, or shows them."""
@@ -128,8 +128,8 @@ class _Run:
             return
         origin = self._existing.records.origin_of(task.target)
         if origin is not None and origin.status == DONE:
-            row = {"output": str(task.target), "status": DONE, "bytes_before": origin.source_bytes}
-            made = {"bytes_after": origin.output_bytes, "output_sha256": origin.output_sha256}
+            row = {"output": str(task.target), "status": DONE, "source_bytes": origin.source_bytes}
+            made = {"output_bytes": origin.output_bytes, "output_sha256": origin.output_sha256}
             state = {**self._report.state(task.source), "settings": origin.settings}
             self._report.add({**state, **row, **made})
 
@@ -164,8 +164,8 @@ class _Run:
             return []
         self.counts[result.status] += 1
         if result.status != LARGER:
-            self._bytes_before += result.row["bytes_before"]
-            self._bytes_after += result.row["bytes_after"]
+            self._source_bytes += result.row["source_bytes"]
+            self._output_bytes += result.row["output_bytes"]
         self._add_row(task, {"status": result.status, **result.row})
         if result.warning is not None:
             self._bar.notify(result.warning)
@@ -185,7 +185,7 @@ class _Run:
         self.counts[FAILED] += 1
         self._bar.notify(f"failed: {error}")
         if self._options.as_json:
-            self._bar.echo_json({"input": str(task.source), "status": FAILED, "error": error})
+            self._bar.echo_json({"source": str(task.source), "status": FAILED, "error": error})
         self._add_row(task, {**(row or {}), "status": FAILED, "error": error})
         self._bar.done(source=Path(task.source))
 
@@ -219,7 +219,7 @@ class _Run:
 
     def _bytes_text(self) -> str:
         """Returns the bytes before and after if some are saved."""
-        before, after = self._bytes_before, self._bytes_after
+        before, after = self._source_bytes, self._output_bytes
         if after >= before:
             return ""
         return f"; {before:,} -> {after:,} bytes ({100 * after / before:.0f} %, {before - after:,} saved)"

@@ -201,4 +201,4 @@ def describe_architecture(architecture: Architecture) -> str:
     described = architecture.as_dict()
     model = described.pop("model")
     described.pop("channels")
-    return f"{model}, " + ", ".join(f"{name} {value}" for name, value in described.items())
+    return f"{model}, " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in described.items())

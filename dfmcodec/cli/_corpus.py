@@ -85,9 +85,9 @@ store_option = click.option(
 )
 corpus_options = in_order(
     click.option(
-        "--form",
+        "--format",
         type=click.Choice(["files", "tar", "parquet"]),
-        help="Form of the outputs of a corpus: files; tar, as WebDataset reads it; parquet. Default: that of the "
+        help="Format of the outputs of a corpus: files; tar, as WebDataset reads it; parquet. Default: that of the "
         "sources.",
     ),
     click.option("--column", metavar="NAME", help="Column of Parquet sources with the images or their names."),
@@ -141,7 +141,7 @@ class CorpusRun:
     processes: int  # the number of shards to process at a time
     as_json: bool
     quiet: bool
-    form: str | None  # of the outputs; None for that of the sources
+    format: str | None  # of the outputs; None for that of the sources
     column: str | None  # the image column of Parquet sources
     places: tuple[str, ...]  # folders and URLs from which names in that column may be read
     shard_size: int | None  # the number of images in a shard; None for a default
@@ -153,17 +153,17 @@ class CorpusRun:
 
     def is_corpus(self) -> bool:
         """Indicates whether the command is about a corpus rather than local files."""
-        if isinstance(self.folder, str) or any(option is not None for option in (self.form, self.engine, self.part)):
+        if isinstance(self.folder, str) or any(option is not None for option in (self.format, self.engine, self.part)):
             return True
         url = next((source for source in self.sources if isinstance(source, str)), None)
         if url is not None:
-            advice = "or name a store with -O, or --form with a folder"
+            advice = "or name a store with -O, or --format with a folder"
             msg = f"{url} is a URL; download it first: curl -L {url} | dfm encode - -o a.dfm; {advice}"
             raise ConfigError(msg)
         if self.column or self.places or self.shard_size or self.address or self.resources or self.retry_failed:
             msg = (
                 "--column, --follow, --shard-size, --address, --resources and --retry-failed are for a corpus: name a "
-                "store, --form, --engine or --part"
+                "store, --format, --engine or --part"
             )
             raise ConfigError(msg)
         return False
@@ -239,8 +239,8 @@ class CorpusRun:
         named = [str(source) for source in self.sources]
         if self.files_from is not None:
             named += listed_names(self.files_from)
-        sources, source_form = absolute_sources(named)
-        if self.column is not None and source_form != PARQUET:
+        sources, source_format = absolute_sources(named)
+        if self.column is not None and source_format != PARQUET:
             msg = "--column is for Parquet sources, whose names end in .parquet"
             raise ConfigError(msg)
         if self.places and self.column is None:
@@ -251,8 +251,8 @@ class CorpusRun:
             settings,
             sources,
             self.recursive,
-            source_form,
-            self.form or source_form,
+            source_format,
+            self.format or source_format,
             self.column,
             places_of(self.places),
             self.shard_size or shard_size,
@@ -268,7 +268,7 @@ class CorpusRun:
             sys.exit(EXIT_AFTER_INTERRUPT)
         if is_incomplete:
             sys.exit(1)
-        if state.total.failed:
+        if state.total.images_failed:
             sys.exit(SOME_FAILED)
 
 
@@ -288,15 +288,15 @@ def progress_text(state: Progress, url: str) -> str:
     """Returns one line with the progress of a corpus."""
     total = state.total
     out_of = "" if state.images is None else f" of {state.images:,}"
-    parts = [f"{total.done:,}{out_of} images done"]
-    if total.larger:
-        parts.append(f"{total.larger:,} left out as larger than their sources")
-    if total.failed:
-        parts.append(f"{total.failed:,} failed (dfm jobs {url} --failed lists them)")
+    parts = [f"{total.images_done:,}{out_of} images done"]
+    if total.images_larger:
+        parts.append(f"{total.images_larger:,} left out as larger than their sources")
+    if total.images_failed:
+        parts.append(f"{total.images_failed:,} failed (dfm jobs {url} --failed lists them)")
     if not state.is_complete:
         parts.append(f"{state.shards - state.shards_done} of {state.shards} shards left; run again")
-    ratio = f" ({100 * total.bytes_after / total.bytes_before:.0f} %)" if total.bytes_before else ""
-    return f"{', '.join(parts)}; {total.bytes_before:,} -> {total.bytes_after:,} bytes{ratio}"
+    ratio = f" ({100 * total.output_bytes / total.source_bytes:.0f} %)" if total.source_bytes else ""
+    return f"{', '.join(parts)}; {total.source_bytes:,} -> {total.output_bytes:,} bytes{ratio}"
 
 
 def encode_corpus(run: CorpusRun, config: EncoderConfig, arguments: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dfmcodec.errors import (
     NO_MEMORY,
@@ -27,9 +28,13 @@ _LIMIT = re.compile(r"\((max_pixels|max_multiply_adds)\)")
 class Failure:
     """Description of an error."""
 
-    kind: str  # the class name of the error
+    error_type: str  # the class name of the error
     message: str  # one line: what was found and what to do
     exit_code: int  # if the command ends with this error
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the type and the exit code, by their names in JSON."""
+        return {"error_type": self.error_type, "exit_code": self.exit_code}
 
     def message_for(self, source: Path) -> str:
         """Returns the message with the name of the file in front."""

@@ -34,7 +34,7 @@ class Task:
     @property
     def names(self) -> dict[str, str]:
         """Returns the names for JSON reports."""
-        return {"input": str(self.source), "output": str(self.target)}
+        return {"source": str(self.source), "output": str(self.target)}
 
     def check_links(self) -> None:
         """Raises an error if the target is in a subfolder that is a link. Derived names must not

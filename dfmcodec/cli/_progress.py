@@ -55,7 +55,7 @@ def fit_bar(is_shown: bool) -> Iterator[Callable[[Progress], None]]:
         return
 
     def show(progress: Progress) -> None:
-        bar.set_description_str(f"{progress.what}, {progress.seconds_left:.0f} s left", refresh=False)
+        bar.set_description_str(f"{progress.description}, {progress.remaining_s:.0f} s left", refresh=False)
         bar.update(progress.fraction - bar.n)
 
     with closing(bar):

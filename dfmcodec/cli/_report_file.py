@@ -27,13 +27,12 @@ COLUMNS = (
     "source",
     "output",
     "status",
-    "bytes_before",
-    "bytes_after",
+    "source_bytes",
+    "output_bytes",
     "psnr_db",
     "ssimulacra2",
-    "seconds",
+    "total_s",
     "error",
-    "source_bytes",
     "source_mtime_ns",
     "settings",
     "output_sha256",
@@ -180,12 +179,12 @@ class ReportFile:
         return text in ("", "}")
 
     def _take(self, row: dict[str, Any]) -> None:
-        is_written = row["status"] in (DONE, INTERRUPTED, MISSED) or (row["status"] == FAILED and row["bytes_after"])
+        is_written = row["status"] in (DONE, INTERRUPTED, MISSED) or (row["status"] == FAILED and row["output_bytes"])
         if not is_written and row["status"] != LARGER:
             return
         if not isinstance(row["source"], str) or "\0" in row["source"]:
             raise ValueError(row)
-        names = "source_bytes", "source_mtime_ns", "bytes_after"
+        names = "source_bytes", "source_mtime_ns", "output_bytes"
         source_bytes, source_mtime_ns, output_bytes = (int(row[name]) if row[name] else None for name in names)
         settings, digest = sys.intern(row["settings"]), row["output_sha256"] or None  # most rows have the same settings
         of_source = row["source"], source_bytes, source_mtime_ns, None

@@ -36,10 +36,10 @@ class _Options:
 
     paths: tuple[Path, ...]  # images and folders of images
     anchors: str  # names of codecs to compare with, separated by commas, or "all"
-    rates: str | None  # of dfm, separated by commas, like efforts, models and tunes; None for those of the tune
-    efforts: str
-    models: str
-    tunes: str | None  # None for the default of the codecs
+    rate: str | None  # of dfm, separated by commas, like effort, model and tune; None for those of the tune
+    effort: str
+    model: str
+    tune: str | None  # None for the default of the codecs
     time_limit_s: float | None  # of each fit of dfm
     codecs_file: Path | None  # a Python file that defines more codecs
     curves_files: tuple[Path, ...]  # tables with curves of other codecs
@@ -47,7 +47,7 @@ class _Options:
     as_json: bool
     csv_path: Path | None
     html_path: Path | None
-    look: int  # the number of images in the report's viewer
+    html_images: int  # the number of images in the report's viewer
     cache_folder: Path | None  # of measurements; None for the default
     no_cache: bool
     force: bool
@@ -66,26 +66,24 @@ class _Options:
     "the first codec.",
 )
 @click.option(
-    "--rates",
+    "--rate",
     help="Sizes of dfm's files as fractions of the raw bytes, such as 0.18 or 18%, separated by commas. Default: "
     f"{_RATES['visual']}; {_RATES['psnr']} with the tune psnr.",
 )
 @click.option(
-    "--efforts",
+    "--effort",
     default="5",
     show_default=True,
     help="Efforts of dfm's wavelet and overfitted codecs, separated by commas.",
 )
 @click.option(
     "--model",
-    "models",
     default="wavelet",
     show_default=True,
     help="Models of dfm, separated by commas: wavelet, overfitted, coordinate.",
 )
 @click.option(
     "--tune",
-    "tunes",
     help="What dfm's files are optimised for, separated by commas, and what codecs are compared by: visual "
     "(SSIMULACRA2 and Butteraugli; wavelet codec) or psnr (PSNR). Default: visual, but psnr with another model.",
 )
@@ -117,7 +115,7 @@ class _Options:
 @click.option("--csv", "csv_path", type=NamedPath(), help="Write all measurements to this file.")
 @click.option("--html", "html_path", type=NamedPath(), help="Write a report with plots to this file.")
 @click.option(
-    "--look",
+    "--html-images",
     type=click.IntRange(0, 10_000),
     default=12,
     show_default=True,
@@ -133,8 +131,8 @@ def command(**arguments: Any) -> None:
     \b
     dfm bench --vs jpeg photos/
     dfm bench --vs avif,jxl,jpeg --html report.html photos/
-    dfm bench --efforts 1,5,9 --vs avif photo.png
-    dfm bench --tune psnr --rates 8%,4%,2% --curves vtm.csv --html report.html photos/
+    dfm bench --effort 1,5,9 --vs avif photo.png
+    dfm bench --tune psnr --rate 8%,4%,2% --curves vtm.csv --html report.html photos/
 
     dfm encodes every image at every rate. Each other codec then encodes it with the best quality
     whose file is not larger. The table shows the bits of each codec at equal SSIMULACRA2, and at
@@ -180,7 +178,7 @@ def _plan(options: _Options) -> Plan:
     installed = tuple(codec.name for codec in ANCHORS if codec.missing() is None)
     plan = Plan(
         paths=options.paths,
-        targets=_targets(options.models, options.efforts, options.rates, options.tunes, options.time_limit_s),
+        targets=_targets(options.model, options.effort, options.rate, options.tune, options.time_limit_s),
         anchors=installed if options.anchors == "all" else _split(options.anchors),
         codecs_file=options.codecs_file,
         cache_folder=None if options.no_cache else options.cache_folder or cache_folder("bench"),
@@ -200,7 +198,7 @@ def _write_outputs(comparison: Comparison, options: _Options) -> None:
         from dfmcodec.bench.report_html import as_html
 
         title = f"dfm bench: {', '.join(str(path) for path in options.paths)}"
-        write_atomic(options.html_path, as_html(comparison, title, options.look).encode())
+        write_atomic(options.html_path, as_html(comparison, title, options.html_images).encode())
     if options.as_json:
         click.echo(json.dumps(as_dict(comparison), allow_nan=False))
     elif not options.quiet:
@@ -208,7 +206,7 @@ def _write_outputs(comparison: Comparison, options: _Options) -> None:
             echo(line)
     if options.as_json or options.quiet:  # the tables list failures too
         for failure in comparison.failures:
-            notify(f"{failure.what}: {failure.message}")
+            notify(f"{failure.name}: {failure.error}")
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -229,13 +227,13 @@ def _targets(
         tunes = "visual" if set(_split(models)) <= set(VISUAL_BY_DEFAULT) else "psnr"
     targets = []
     for model in _split(models):
-        for effort in _numbers(efforts, "--efforts", int) if has_option(model, "effort") else [EncoderConfig.effort]:
+        for effort in _numbers(efforts, "--effort", int) if has_option(model, "effort") else [EncoderConfig.effort]:
             for tune in _split(tunes):
-                for rate in _numbers(_RATES.get(tune, "") if rates is None else rates, "--rates", _options.fraction):
+                for rate in _numbers(_RATES.get(tune, "") if rates is None else rates, "--rate", _options.fraction):
                     EncoderConfig(model=model, effort=effort, rate=rate, time_limit_s=time_limit_s, tune=tune)
                     targets.append(Target(model, effort, rate, time_limit_s, tune))
     if not targets or len(set(targets)) < len(targets):
-        msg = "give --rates, --efforts, --tune and --model at least one value each, and no value twice"
+        msg = "give --rate, --effort, --tune and --model at least one value each, and no value twice"
         raise ConfigError(msg)
     return tuple(targets)
 

@@ -34,7 +34,7 @@ _AMPLIFICATION = 8
 
 @click.command("compare")
 @click.argument("reference", type=_options.NamedPath())
-@click.argument("other", type=_options.NamedPath())
+@click.argument("distorted", type=_options.NamedPath())
 @click.option("--map", "map_path", type=_options.NamedPath(), help="Write an image of the differences to this file.")
 @_options.generator
 @click.option(
@@ -49,7 +49,7 @@ _AMPLIFICATION = 8
 @_options.quiet
 def command(
     reference: Path,
-    other: Path,
+    distorted: Path,
     map_path: Path | None,
     generator: Path | None,
     sample_max: int | None,
@@ -76,10 +76,10 @@ def command(
     EncoderConfig(sample_max=sample_max)  # checks the value
     if map_path is not None:
         output_format(map_path, None)
-        check_outputs_apart({"--map": map_path}, [reference, other, generator])
+        check_outputs_apart({"--map": map_path}, [reference, distorted, generator])
         check_output(map_path, force)
     (first, _), (second, file_bytes) = (
-        _read_or_decode(source, generator, max_pixels, max_multiply_adds, quiet) for source in (reference, other)
+        _read_or_decode(source, generator, max_pixels, max_multiply_adds, quiet) for source in (reference, distorted)
     )
     if sample_max is None and (notice := first.range_notice("PSNR and SSIM")):
         notify(f"{display_name(reference)}: {notice}", quiet)
@@ -96,7 +96,7 @@ def command(
         write_output(map_path, image_to_bytes(_error_map(x, y), output_format(map_path, None)), force)
     to_stdout = map_path == STANDARD
     if as_json:
-        echo_json({"reference": str(reference), "other": str(other), **figures}, err=to_stdout)
+        echo_json({"reference": str(reference), "distorted": str(distorted), **figures}, err=to_stdout)
     elif not quiet:
         alpha = "" if _has_same_alpha(first, second) else "; the alpha differs"
         echo(f"{_line(figures)}{alpha}", err=to_stdout)
@@ -153,7 +153,7 @@ def _measure(first: Image, x: Pixels, y: Pixels, file_bytes: int, peak: int) -> 
         "ssim": ssim(x, y, peak),
         "ms_ssim": ms_ssim(x, y, peak),
         "max_difference": int(abs(x.astype(int) - y.astype(int)).max()),
-        "bytes": file_bytes,
+        "file_bytes": file_bytes,
         "bpp": bits_per_pixel(file_bytes, first.pixel_count),
     }
 

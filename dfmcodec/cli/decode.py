@@ -72,7 +72,7 @@ def _region(text: str) -> tuple[int, int, int, int]:
 def _size(text: str) -> tuple[int | None, int | None]:
     match = re.fullmatch(r"(\d{0,9})(?:x(\d{0,9}))?", text.lower())
     if match is None or not any(match.groups()):
-        msg = f"--to is {text!r}; write WxH, or W or xH to keep the aspect ratio"
+        msg = f"--resize is {text!r}; write WxH, or W or xH to keep the aspect ratio"
         raise ConfigError(msg)
     width, height = (int(number) if number else None for number in match.groups())
     return width, height
@@ -108,7 +108,7 @@ def _size(text: str) -> tuple[int | None, int | None]:
     help="Scale width and height by this factor, such as 2, 0.25 or 25%.",
 )
 @click.option(
-    "--to",
+    "--resize",
     "size",
     metavar="WxH",
     type=_options.value_type("size", _size),
@@ -152,8 +152,8 @@ def command(**arguments: Any) -> None:
     \b
     dfm decode photo.dfm                            writes photo.png
     dfm decode photo.dfm -o out.tif                 TIFF; also JPEG, WebP, PPM, BMP, NPY
-    dfm decode photo.dfm --to 320 -o small.png      a thumbnail, faster than the complete image
-    dfm decode photo.dfm --to 320 --strip all -o small.jpg
+    dfm decode photo.dfm --resize 320 -o small.png      a thumbnail, faster than the complete image
+    dfm decode photo.dfm --resize 320 --strip all -o small.jpg
     dfm decode photo.dfm --region 100,50,640,480    a rectangle, exactly as in the complete image
     dfm decode out/ -r -O images/ --format png      a folder and its subfolders
     cat a.dfm | dfm decode - -o - --format ppm      through pipes
@@ -328,8 +328,8 @@ def _output_of(data: bytes, name: str, options: _Options, output: OutputFormat) 
         "height": image.height,
         "channels": image.channels,
         "bit_depth": image.bit_depth,
-        "alpha": image.alpha is not None,
-        "lost": losses,
+        "has_alpha": image.alpha is not None,
+        "losses": losses,
         "left_out": left_out(image, output),
         "notices": notices,
     }
@@ -346,20 +346,20 @@ def _perform(options: _Options, output: OutputFormat, task: Task, decision: Deci
 
         make = partial(call, make, Limits.of_image(options.max_pixels, options.max_multiply_adds))
     figures, written = make()
-    left_out, notices, losses = figures.pop("left_out"), figures.pop("notices"), figures["lost"]
+    left_out, notices, losses = figures.pop("left_out"), figures.pop("notices"), figures["losses"]
     status = FAILED if losses else DONE
     write_result(task, written, decision.checked(task.target, written), origin, status)
     seconds = time.perf_counter() - started
     if left_out:
         notices.append(f"left out {', '.join(left_out)}, which such a {output.name} file cannot hold")
     row = {
-        "bytes_before": len(data),
-        "bytes_after": len(written),
+        "source_bytes": len(data),
+        "output_bytes": len(written),
         "output_sha256": hashlib.sha256(written).hexdigest(),
-        "seconds": round(seconds, 3),
+        "total_s": round(seconds, 3),
     }
     return TaskResult(
-        {**task.names, **figures, "seconds": round(seconds, 3)},
+        {**task.names, **figures, "total_s": round(seconds, 3)},
         f"{output_name(task.target)}: {figures['width']}x{figures['height']}, {seconds:.2f} s",
         tuple(f"{task.target}: {notice}" for notice in notices),
         losses=tuple(losses),

@@ -55,8 +55,8 @@ _SECTIONS = {  # sections of the help
         *("recursive", "files_from", "files0_from", "skips_links"),
         *("processes", "report_path", "adopt", "dry_run"),
     ),
-    "Corpora": ("form", "column", "shard_size", "engine", "address", "resources", "part", "retry_failed", "places"),
-    "The coordinate codec": ("recipe", "depth", "width", "order"),
+    "Corpora": ("format", "column", "shard_size", "engine", "address", "resources", "part", "retry_failed", "places"),
+    "The coordinate codec": ("recipe", "depth", "layer_width", "order"),
     "Messages": ("as_json", "quiet", "verbose"),
 }
 _SIZE_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
@@ -339,12 +339,12 @@ class _Encoded:
         """Returns the values for the report file."""
         report = self.result.report
         return {
-            "bytes_before": self.source_bytes,
-            "bytes_after": report.file_bytes,
+            "source_bytes": self.source_bytes,
+            "output_bytes": report.file_bytes,
             "psnr_db": round(report.psnr_db, 3) if isfinite(report.psnr_db) else None,
             "ssimulacra2": None if report.ssimulacra2 is None else round(report.ssimulacra2, 2),
             "output_sha256": hashlib.sha256(self.result.data).hexdigest(),
-            "seconds": round(report.total_s, 3),
+            "total_s": round(report.total_s, 3),
         }
 
     def line(self, output: Path, status: str) -> str:
@@ -447,14 +447,14 @@ def _details(encoded: _Encoded, is_verbose: bool) -> tuple[str, ...]:
     if not is_verbose:
         return ()
     report = encoded.result.report
-    unit = codec_of(report.architecture.model).step_unit
+    unit = codec_of(report.architecture.model).iteration_unit
     tune = report.config.distortion_tune.value
     weights = []
     if report.float_psnr_db is not None:
         weights = [f"  weights   {report.bits_per_weight:.2f} bits each; {report.float_psnr_db:.2f} dB as floats"]
     return (
         f"  model     {describe_architecture(report.architecture)}",
-        f"  fit       {report.steps} {unit} in {report.fit_s:.1f} s ({report.stop_reason}); tune {tune}",
+        f"  fit       {report.iterations} {unit} in {report.fit_s:.1f} s ({report.stop_reason}); tune {tune}",
         *weights,
         f"  rate      estimated {report.estimated_bytes:.0f} bytes",
         "  bytes     " + ", ".join(f"{name} {size}" for name, size in report.section_bytes.items()),

@@ -44,8 +44,8 @@ data_argument = click.argument("data", type=NamedPath())
 seed_option = click.option(
     "--seed", type=click.IntRange(0, (1 << 32) - 1), default=0, show_default=True, help="Seed of all random numbers."
 )
-size_option = click.option(
-    "--size",
+height_option = click.option(
+    "--height",
     type=click.IntRange(1, 4096),
     help="Height of each image in pixels. Default: the height of the training images.",
 )
@@ -58,7 +58,7 @@ def command() -> None:
     \b
     dfm generate train t10k-images-idx3-ubyte.gz --preset mnist -o digits.dfmg
     dfm generate sample digits.dfmg -n 64 -o grid.png
-    dfm generate sample digits.dfmg -n 16 --size 128 -o large.png
+    dfm generate sample digits.dfmg -n 16 --height 128 -o large.png
     dfm generate eval digits.dfmg t10k-images-idx3-ubyte.gz
 
     The model also encodes images: dfm encode digit.png --generator digits.dfmg
@@ -148,17 +148,17 @@ def train(**arguments: Any) -> None:
         "preset": options.preset,
         "recipe": recipe.as_dict(),
         "seed": options.seed,
-        "pictures": len(images),
+        "images": len(images),
         "data": images.checksum,
-        "steps": trainer.state.steps,
-        "seconds": round(trainer.state.seconds, 1),
+        "iterations": trainer.state.steps,
+        "total_s": round(trainer.state.seconds, 1),
     }
     density = fit_density(trainer.codes(images.images), seed=options.seed)
     model = GenerativeModel(architecture, trainer.parameters(), density, about).rounded()
     write_atomic(options.model_file, model.file_bytes, options.force)
     options.checkpoint.unlink(missing_ok=True)
     if not options.quiet:
-        spent = f"{about['steps']} steps in {about['seconds']} s on {len(images)} images"
+        spent = f"{about['iterations']} steps in {about['total_s']} s on {len(images)} images"
         echo(f"{options.model_file}: {len(model.file_bytes)} bytes, model {model.id:08x}, {spent}")
 
 
@@ -205,7 +205,7 @@ class _Drawing:
     """Common parts of the commands that draw images from a model."""
 
     model_file: Path
-    size: int | None  # the height of each image; None for that of the training images
+    height: int | None  # of each image; None for that of the training images
     output: Path | None  # None to derive its name from the model file
     force: bool
     quiet: bool
@@ -231,9 +231,9 @@ class _Drawing:
     def height_and_width(self, model: GenerativeModel) -> tuple[int, int]:
         """Returns the size of each image."""
         arch = model.architecture
-        if self.size is None:
+        if self.height is None:
             return arch.height, arch.width
-        return self.size, max(1, round(self.size * arch.width / arch.height))
+        return self.height, max(1, round(self.height * arch.width / arch.height))
 
     def check_grid(self, model: GenerativeModel, count: int, columns: int) -> None:
         """Raises an error, before drawing, if a grid is too large for the output."""
@@ -252,7 +252,7 @@ class _Drawing:
 @command.command("sample")
 @model_argument
 @click.option("-n", "--number", type=click.IntRange(1, 10_000), default=64, show_default=True, help="Number of images.")
-@size_option
+@height_option
 @seed_option
 @click.option(
     "--temperature",
@@ -288,7 +288,7 @@ def sample(number: int, seed: int, temperature: float, **shared: Any) -> None:
     show_default=True,
     help="Number of images between the two ends of a row.",
 )
-@size_option
+@height_option
 @seed_option
 @_options.output("Output image, with a row for each pair of ends. Default: MODEL with the extension .png.")
 @_options.force
@@ -314,7 +314,7 @@ def interpolate(number: int, between: int, seed: int, **shared: Any) -> None:
 @model_argument
 @data_argument
 @click.option("-n", "--number", type=click.IntRange(1, 1000), default=32, show_default=True, help="Number of images.")
-@size_option
+@height_option
 @_options.output("Output image: each held-out image above its reconstruction. Default: MODEL with the extension .png.")
 @_options.force
 @_options.quiet
@@ -357,7 +357,7 @@ class _EvaluateOptions:
     data: Path
     classifier_file: Path | None  # None to store none
     inception: Path | None  # weights of the Inception network, which replaces the classifier
-    neighbours: Path | None  # the image to write, with samples and their nearest training images
+    neighbors: Path | None  # the image to write, with samples and their nearest training images
     seed: int
     force: bool
     as_json: bool
@@ -369,11 +369,11 @@ class _EvaluateOptions:
         if self.classifier_file is not None and self.inception is not None:
             msg = "--classifier and --inception are two networks; give one of them"
             raise ConfigError(msg)
-        outputs = {"--neighbours": self.neighbours, "--classifier": self.classifier_file}
+        outputs = {"--neighbors": self.neighbors, "--classifier": self.classifier_file}
         check_outputs_apart(outputs, [self.model_file, self.data, self.inception])
-        if self.neighbours is not None:
-            output_format(self.neighbours, None)
-            check_writable(self.neighbours, self.force)
+        if self.neighbors is not None:
+            output_format(self.neighbors, None)
+            check_writable(self.neighbors, self.force)
         if self.classifier_file is not None:
             check_writable(self.classifier_file, force=True)  # an existing one is read, not overwritten
 
@@ -395,7 +395,7 @@ class _EvaluateOptions:
     "dfmcodec/codecs/generative/training/inception.py).",
 )
 @click.option(
-    "--neighbours",
+    "--neighbors",
     type=NamedPath(),
     help="Write an image of samples, with the nearest training image under each.",
 )
@@ -433,11 +433,11 @@ def evaluate_command(**arguments: Any) -> None:
     samples = model.paint(model.density.sample(len(held_out), np.random.default_rng(options.seed)))
     reconstructions = model.paint(_find_codes(model, held_out.images))
     evaluation = evaluate(samples, reconstructions, train_set, held_out, source.classify)
-    if options.neighbours is not None:
+    if options.neighbors is not None:
         shown = samples[:_SHOWN_NEIGHBOURS]
         neighbours = train_set.images[nearest(shown, train_set.images)[0]]
         pixels = pairs(shown, neighbours, _NEIGHBOUR_COLUMNS)
-        _write_image(options.neighbours, pixels, options.force, quiet=options.as_json)
+        _write_image(options.neighbors, pixels, options.force, quiet=options.as_json)
     if options.as_json:
         echo_json({"model": f"{model.id:08x}", "features": source.description, **vars(evaluation)})
     else:
@@ -447,7 +447,7 @@ def evaluate_command(**arguments: Any) -> None:
 def _echo_evaluation(evaluation: Evaluation, features: str) -> None:
     """Prints the measures as text."""
     reconstruction = evaluation.reconstruction_psnr_db, evaluation.reconstruction_frechet_distance
-    mse, held_out_mse = evaluation.neighbour_mse, evaluation.held_out_neighbour_mse
+    mse, held_out_mse = evaluation.neighbor_mse, evaluation.held_out_neighbor_mse
     samples = f"({evaluation.samples} samples and as many held-out images)"
     for label, value in (
         ("features", features),

@@ -81,7 +81,7 @@ def _exit_code(source: Path, as_json: bool, verbose: bool) -> int:
         message = failure.message_for(source)
         notify(message)
         if as_json:
-            echo_json({"file": str(source), "error": message, "kind": failure.kind, "code": failure.exit_code})
+            echo_json({"source": str(source), "error": message, **failure.as_dict()})
         return failure.exit_code
     # Outside `try`, because errors of standard output do not concern a file.
     return FormatError.exit_code if _show(file, as_json, verbose) else 0
@@ -94,7 +94,7 @@ class _FileInfo(NamedTuple):
     file_bytes: int
     header: Header
     metadata: Metadata | None  # None if they cannot be read
-    problems: list[str]  # descriptions of damage
+    losses: list[str]  # descriptions of missing and damaged parts
 
     @property
     def rate(self) -> float:
@@ -128,25 +128,25 @@ def _read_info(source: Path) -> _FileInfo:
     with errors_named(name):
         header = read_header(data, LARGEST_PIXELS)
     state = examine(data, header)
-    metadata, problems = None, state.problems
+    metadata, losses = None, state.problems
     try:
         section = state.section(Section.METADATA) if Section.METADATA in header.sections else None
         metadata = unpack_metadata(section, header.bit_depth)
     except FormatError as error:
-        if str(error) not in problems:
-            problems = [*problems, str(error)]
-    return _FileInfo(name, len(data), header, metadata, problems)
+        if str(error) not in losses:
+            losses = [*losses, str(error)]
+    return _FileInfo(name, len(data), header, metadata, losses)
 
 
 def _show(file: _FileInfo, as_json: bool, verbose: bool) -> list[str]:
-    """Prints the information about a file and returns its problems."""
+    """Prints the information about a file and returns its losses."""
     if as_json:
         echo_json(_report(file))
     else:
         _echo_info(file, verbose)
-    for problem in file.problems:
-        notify(f"{file.name}: {problem}")
-    return file.problems
+    for loss in file.losses:
+        notify(f"{file.name}: {loss}")
+    return file.losses
 
 
 def _report(file: _FileInfo) -> dict[str, Any]:
@@ -154,24 +154,24 @@ def _report(file: _FileInfo) -> dict[str, Any]:
     header, metadata = file.header, file.metadata
     sizes = None if metadata is None else {name: len(value) for name, value in metadata.present().items()}
     return {
-        "file": file.name,
-        "bytes": file.file_bytes,
-        "format_version": header.version,
+        "source": file.name,
+        "file_bytes": file.file_bytes,
+        "format_version": header.format_version,
         "width": header.width,
         "height": header.height,
         "bit_depth": header.bit_depth,
         "channels": header.channels,
-        "alpha": header.has_alpha,
+        "has_alpha": header.has_alpha,
         "architecture": header.architecture.as_dict(),
         "q_step": header.q_step or None,
         "rate": file.rate,
         "bpp": file.bpp,
         "section_bytes": header.section_bytes(),
         "metadata_bytes": sizes,
-        "significant_bits": None if metadata is None else metadata.bits,
+        "significant_bits": None if metadata is None else metadata.significant_bits,
         "icc_description": file.icc_description,
-        "problems": file.problems,
-        "header": dict(header.values),
+        "losses": file.losses,
+        "header": dict(header.fields),
     }
 
 
@@ -183,7 +183,7 @@ def _echo_info(file: _FileInfo, verbose: bool) -> None:
     echo(f"  size      {file.file_bytes:,} bytes, {file.bpp:.3f} bpp, {100 * file.rate:.1f} % of the raw samples")
     echo(f"  model     {_model_text(header.architecture, verbose)}")
     echo(f"  metadata  {_metadata_text(file)}")
-    columns, rows = header.values.get("tile_columns", 1), header.values.get("tile_rows", 1)
+    columns, rows = header.fields.get("tile_columns", 1), header.fields.get("tile_rows", 1)
     if (columns, rows) != (1, 1):
         echo(f"  tiles     {columns}x{rows}")
     if verbose:
@@ -200,7 +200,7 @@ def _echo_internals(file: _FileInfo) -> None:
     if header.q_step:
         echo(f"  q_step    {header.q_step / _Q_STEP_UNITS:.2f} code values")
     echo(f"  bytes     {', '.join(f'{name} {size:,}' for name, size in sections.items())}")
-    echo(f"  format    version {header.version}")
+    echo(f"  format    version {header.format_version}")
 
 
 def _model_text(architecture: Architecture, verbose: bool) -> str:
@@ -223,7 +223,7 @@ def _metadata_text(file: _FileInfo) -> str:
         from dfmcodec.image.colour_description import colours_text
 
         described["cicp"] = colours_text(file.metadata.cicp)
-    described["bits"] = str(file.metadata.bits)
+    described["bits"] = str(file.metadata.significant_bits)
     entries = [
         f"{_METADATA_LABELS[name]}{f' ({text})' if (text := described.get(name)) else ''} {counted(len(value), 'byte')}"
         for name, value in file.metadata.present().items()

@@ -53,5 +53,5 @@ def command(store: Place, failed: bool, as_json: bool) -> None:
         notify(f"{lost_text(lost)}; run again to make them")
     if state.shards_done + state.shards_lost < state.shards:
         sys.exit(1)
-    if state.total.failed or lost:
+    if state.total.images_failed or lost:
         sys.exit(SOME_FAILED)

@@ -23,8 +23,8 @@ def command(**arguments: Any) -> None:
     """Pack .dfm files and images into tars or Parquet files, or unpack them, without encoding.
 
     \b
-    dfm pack archive/ -r -O packed/ --form tar
-    dfm pack 's3://in/{00000..00999}.tar' -O s3://out/ --form parquet
+    dfm pack archive/ -r -O packed/ --format tar
+    dfm pack 's3://in/{00000..00999}.tar' -O s3://out/ --format parquet
 
     Each tar or Parquet file of the store holds up to 1000 images, or the number given by
     --shard-size. Each output is a copy of its source, with the same name and in the same subfolder.

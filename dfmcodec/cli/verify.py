@@ -112,15 +112,15 @@ class _Run:
     def take(self, path: Path, checked: Timed[dict[str, Any]] | None) -> list[Path]:
         """Counts a file and prints its report; None means that the process died."""
         report = _report_of_failure(path, MemoryError()) if checked is None else checked.result
-        self.codes.append(report.get("code", 0))
+        self.codes.append(report.get("exit_code", 0))
         self.counts[_INTACT if "error" not in report else _DAMAGED if report["damaged"] else _UNCHECKED] += 1
         if self.as_json:
             self.bar.echo_json(report)
         elif "error" in report:
-            self.bar.notify(f"{report['file']}: {report['error']}")
+            self.bar.notify(f"{report['source']}: {report['error']}")
         elif not self.quiet:
-            size = f"{report['width']}x{report['height']}, {report['bytes']} bytes"
-            self.bar.echo(f"{report['file']}: intact, {size}")
+            size = f"{report['width']}x{report['height']}, {report['file_bytes']} bytes"
+            self.bar.echo(f"{report['source']}: intact, {size}")
         self.bar.done(source=path, seconds=None if checked is None or "error" in report else checked.seconds)
         return []
 
@@ -132,15 +132,14 @@ def _verify(max_pixels: int, max_multiply_adds: int, generator: Path | None, pat
         image = decode_file(data, read_generator(generator), max_pixels, max_multiply_adds)
     except Exception as error:  # any error concerns only this file
         return _report_of_failure(path, error)
-    return {"file": display_name(path), "bytes": len(data), "width": image.width, "height": image.height}
+    return {"source": display_name(path), "file_bytes": len(data), "width": image.width, "height": image.height}
 
 
 def _report_of_failure(path: Path, error: Exception) -> dict[str, Any]:
     failure = failure_of(error)
     return {
-        "file": display_name(path),
+        "source": display_name(path),
         "error": failure.message,
-        "kind": failure.kind,
-        "code": failure.exit_code,
+        **failure.as_dict(),
         "damaged": isinstance(error, _DAMAGE_ERRORS),
     }

@@ -102,7 +102,7 @@ def encode_image(
             result = _better_of(image, config, models, on_progress, should_stop)
     report = result.report
     what = f"{report.psnr_db:.2f} dB, {report.file_bytes} bytes{restarts_text(report.restarts)}"
-    on_progress(Progress(1.0, report.steps, report.psnr_db, report.total_s, what, report.budget_bytes))
+    on_progress(Progress(1.0, report.iterations, report.psnr_db, report.total_s, what, report.limit_bytes))
     return result
 
 
@@ -206,7 +206,7 @@ def _better_of(
         assert first_error is not None
         raise first_error
     total_s = time.perf_counter() - started
-    return replace(best, report=replace(best.report, config=config, budget_bytes=asked.limit_bytes, total_s=total_s))
+    return replace(best, report=replace(best.report, config=config, limit_bytes=asked.limit_bytes, total_s=total_s))
 
 
 def _smaller(config: EncoderConfig, other: EncodeResult) -> EncoderConfig:
@@ -381,7 +381,7 @@ def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, dat
         file_bytes=len(data),
         estimated_bytes=outcome.estimated_bytes + job.ancillary_bytes,
         section_bytes=header.section_bytes(),
-        budget_bytes=job.limit_bytes,
+        limit_bytes=job.limit_bytes,
         rate=len(data) / image.raw_bytes,
         bpp=bits_per_pixel(len(data), image.pixel_count),
         float_psnr_db=None if network is None else job.reported_db(network.float_psnr_db),
@@ -389,7 +389,7 @@ def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, dat
         architecture=header.architecture,
         q_step=header.q_step or None,
         step_indices=() if network is None else network.step_indices,
-        steps=outcome.steps,
+        iterations=outcome.iterations,
         fit_s=outcome.fit_s,
         stop_reason=outcome.stop_reason,
         restarts=outcome.restarts,

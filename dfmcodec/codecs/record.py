@@ -25,7 +25,7 @@ class Codec:
     """
 
     header: HeaderForm  # fields of the header, and the sections of files
-    step_unit: str  # of the steps of an encoding, for reports
+    iteration_unit: str  # of the iterations of an encoding, for reports
     needs_generator: bool = False  # whether decoding and encoding need the file of a generative model
 
     def section_form(self) -> SectionForm:

@@ -45,7 +45,7 @@ class Traits:
 
 _FITS = Automatic(from_effort=6, visual_from_effort=7, max_pixels=4_000_000)  # larger images would take hours
 _QUALITIES = ("ssimulacra2", "quality", "lmbda", "effort")
-_NETWORK = ("recipe", "depth", "width", "order", "training_steps")
+_NETWORK = ("recipe", "depth", "layer_width", "order", "training_steps")
 
 
 class Model(Enum):

@@ -29,36 +29,36 @@ from dfmcodec.image import MAX_PIXELS, check_image_size
 class Header:
     """The header of a file, as `read_header` returns it."""
 
-    values: Mapping[str, int]  # of its fields, by the names of `layout.Field`
+    fields: Mapping[str, int]  # their values, by the names of docs/format.md
     bit_depth: int  # 8 or 16
     architecture: Architecture
     sections: dict[Section, tuple[int, int]]  # the (offset, length) in the file, in bytes
     file_bytes: int  # according to the header
 
     @property
-    def version(self) -> int:
+    def format_version(self) -> int:
         """The format version."""
-        return self.values["version"]
+        return self.fields["version"]
 
     @property
     def height(self) -> int:
         """The height of the image, in pixels."""
-        return self.values["height"]
+        return self.fields["height"]
 
     @property
     def width(self) -> int:
         """The width of the image, in pixels."""
-        return self.values["width"]
+        return self.fields["width"]
 
     @property
     def q_step(self) -> int:
         """The quantisation step of the wavelet codec, in 1/64 code values; 0 for other codecs."""
-        return self.values.get("q_step", 0)
+        return self.fields.get("q_step", 0)
 
     @property
     def chroma_angle(self) -> int:
         """The chroma angle of the wavelet codec, in 1/256 of half a turn; 0 for other codecs."""
-        return self.values.get("chroma_angle", 0)
+        return self.fields.get("chroma_angle", 0)
 
     @property
     def raw_bytes(self) -> int:

@@ -20,7 +20,7 @@ from dfmcodec.image import (
 )
 
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*")
-_NAMES = tuple(field.name for field in fields(Metadata))
+_KEYS = {field.name: field.name for field in fields(Metadata)} | {"significant_bits": "bits"}  # by attribute
 _MOST_ENTRIES, _LONGEST_NAME = 64, 64  # of a map; later versions may add entries
 
 
@@ -63,7 +63,7 @@ def unpack_metadata(body: bytes | None, bit_depth: int = 16) -> Metadata:
     if not isinstance(metadata, Metadata):
         msg = "the metadata section cannot be read; the file is damaged"
         raise CorruptError(msg)
-    return metadata if bit_depth > BIT_DEPTHS[0] else replace(metadata, bits=None)
+    return metadata if bit_depth > BIT_DEPTHS[0] else replace(metadata, significant_bits=None)
 
 
 def _metadata_of(pairs: Iterable[tuple[Any, Any]]) -> Metadata:
@@ -86,4 +86,4 @@ def _metadata_of(pairs: Iterable[tuple[Any, Any]]) -> Metadata:
         found["bits"] = bits
     if found.get("exif", b"").startswith(_TIFF_SIGNATURES):
         found["exif"] = tiff.EXIF_PREFIX + found["exif"]
-    return Metadata(**{name: found[name] for name in _NAMES if name in found})
+    return Metadata(**{name: found[key] for name, key in _KEYS.items() if key in found})

@@ -14,8 +14,8 @@ class Job:
     settings: dict[str, Any]  # of the task, as plain values
     sources: tuple[str, ...]  # files, folders, and patterns with `*`, `?`, `[...]`, `{a,b}` and `{000..999}`
     recursive: bool
-    source_form: str  # "files", "tar" or "parquet"
-    form: str  # of the outputs, with the same values
+    source_format: str  # "files", "tar" or "parquet"
+    format: str  # of the outputs, with the same values
     column: str | None  # of Parquet sources with the images or their names; None to find one of images
     places: tuple[str, ...]  # allowed places of names in that column, from `places.places_of`
     shard_size: int  # maximum number of images

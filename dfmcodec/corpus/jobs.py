@@ -120,9 +120,9 @@ def lost_outputs(store: Store, plan: Plan, part: Part) -> dict[int, list[str]]:
 
 def _recorded_outputs(store: Store, plan: Plan, number: int) -> list[tuple[str, int]]:
     """The outputs of a shard and their sizes, by its records."""
-    if plan.job.form == FILES:
+    if plan.job.format == FILES:
         rows = read_rows(store, number)
-        return [(_unescaped(row.output or ""), row.bytes_after or 0) for row in rows if row.status == DONE]
+        return [(_unescaped(row.output or ""), row.output_bytes or 0) for row in rows if row.status == DONE]
     commit = read_commit(store, number)
     return [] if commit is None else [(name, commit.archive_bytes) for name in archive(plan.job, number)]
 
@@ -159,7 +159,7 @@ def _changed_source(store: Store, plan: Plan, number: int) -> tuple[str, str] | 
     rows = read_rows(store, number)
     of_source = {row.source: [row] for row in rows}
     for item in plan.list_of(store, number):
-        ours = of_source.get(as_unicode(item.source), []) if plan.job.source_form == FILES else rows
+        ours = of_source.get(as_unicode(item.source), []) if plan.job.source_format == FILES else rows
         version, failed = version_of(item.source), any(row.status == FAILED for row in ours)
         changed = [row for row in ours if row.source_version not in (None, version)]
         if version is not None and changed and not failed and not _holds_recorded_images(plan.job, item, ours):
@@ -197,7 +197,7 @@ def retry_failed(store: Store, plan: Plan, part: Part) -> int:
 
 
 def _with_failures(store: Store, numbers: Sequence[int]) -> list[int]:
-    return [number for number, commit in _commits(store, _done(store, numbers)).items() if commit.failed]
+    return [number for number, commit in _commits(store, _done(store, numbers)).items() if commit.images_failed]
 
 
 def _done(store: Store, numbers: Sequence[int]) -> list[int]:

@@ -55,27 +55,27 @@ def planned_shards(
     entire corpus if the outputs are files, or in each shard if they are tars made of rows. (For
     tars made of tars, each shard compares its own names.)
     """
-    if (job.form, job.source_form) in ((FILES, TAR), (FILES, PARQUET), (TAR, PARQUET)):
+    if (job.format, job.source_format) in ((FILES, TAR), (FILES, PARQUET), (TAR, PARQUET)):
         yield from _shards_with_clashes(job, [item for (item,) in shards], key, target_name)
         return
     for number, items in enumerate(shards):
         named = (target_name(item.name) for item in items if not item.same_as)
-        files = [output for output in named if fault_of_name(output) is None] if job.form == FILES else []
+        files = [output for output in named if fault_of_name(output) is None] if job.format == FILES else []
         yield PlannedShard(items, files or archive(job, number))
 
 
 def archive(job: Job, number: int) -> list[str]:
     """The name of the tar or Parquet file of a shard, if it has one."""
-    return [] if job.form == FILES else [f"{number:05d}.{job.form}"]
+    return [] if job.format == FILES else [f"{number:05d}.{job.format}"]
 
 
 def _shards_with_clashes(
     job: Job, items: list[Item], key: Callable[[str], str], target_name: Callable[[str], str]
 ) -> Iterator[PlannedShard]:
     """Yields shards of one item each, with conflicting outputs."""
-    names = _names_of_members(items) if job.source_form == TAR else _names_of_rows(job, items)
+    names = _names_of_members(items) if job.source_format == TAR else _names_of_rows(job, items)
     shards = {number: shard.as_outputs(target_name) for number, shard in enumerate(names)}
-    is_files = job.form == FILES
+    is_files = job.format == FILES
     in_all = _clashes(chain.from_iterable(shard.named for shard in shards.values()), key) if is_files else {}
     for number, shard in shards.items():
         clashes = in_all if is_files else _clashes(shard.named, key)

@@ -80,7 +80,7 @@ def _is_sound(plan: Plan) -> bool:
     return (
         all(isinstance(text, str) for text in texts)
         and all(type(number) is int and number > 0 for number in numbers)
-        and {job.source_form, job.form} <= set(FORMS)
+        and {job.source_format, job.format} <= set(FORMS)
         and all(isinstance(named, tuple) for named in (job.sources, job.places))
         and isinstance(job.settings, dict)
         and isinstance(job.recursive, bool)
@@ -106,7 +106,7 @@ def make_plan(
     plan = _plan_of(store, job)
     if plan is not None and keeps_lists:
         return plan
-    key = store.key if job.form == FILES else str
+    key = store.key if job.format == FILES else str
     shards = shards_of(job, is_wanted, lambda name: key(target_name(name)), partial(row_count, job))
     find = _finder(store, job)
     digest, numbers, images = hashlib.sha256(), 0, 0
@@ -130,7 +130,7 @@ def make_plan(
         hint = "-r looks into subfolders; name tars and Parquet files themselves, as in folder/*.tar"
         msg = f"there are no {what} in {', '.join(job.sources)} ({hint})"
         raise DfmError(msg)
-    known = None if job.source_form == TAR else images
+    known = None if job.source_format == TAR else images
     new_plan = Plan(job, __version__, LAYOUT, numbers, known, digest.hexdigest())
     if plan is None:
         _write_plan(store, new_plan)
@@ -169,7 +169,7 @@ def _finder(store: Store, job: Job) -> Callable[[PlannedShard], str | None]:
 
     def is_there(output: str) -> bool:
         folder, _, name = output.rpartition("/")
-        return name in names(folder) if job.form == FILES else store.holds(output)
+        return name in names(folder) if job.format == FILES else store.holds(output)
 
     def find(shard: PlannedShard) -> str | None:
         if shard.folder is not None and store.holds(shard.folder):

@@ -27,12 +27,12 @@ class ImageRow:
     output: str | None  # None if there is none
     status: str  # "done", "larger" or "failed"
     error: str | None = None
-    bytes_before: int | None = None
-    bytes_after: int | None = None  # of the output, whether written or not
+    source_bytes: int | None = None
+    output_bytes: int | None = None  # of the output, whether written or not
     psnr_db: float | None = None  # None if the file is lossless or was not encoded
     ssimulacra2: float | None = None  # None if the tune was not "visual"
-    seconds: float | None = None
-    sha256: str | None = None
+    total_s: float | None = None
+    output_sha256: str | None = None
     notices: str | None = None  # of conversions and losses, in one line
     source_version: str | None = None  # `version_of` the source before it was read; None if the image failed
     source_sha256: str | None = None  # of the bytes of the image; likewise
@@ -47,11 +47,11 @@ def failure_line(source: str, error: str) -> str:
 class Commit:
     """Completion marker of a shard. Hosts that process the same shard write equal commits."""
 
-    done: int = 0  # images with an output
-    larger: int = 0  # left out as no smaller than their sources
-    failed: int = 0
-    bytes_before: int = 0  # of the sources of those with an output
-    bytes_after: int = 0  # of these outputs
+    images_done: int = 0  # with an output
+    images_larger: int = 0  # left out as no smaller than their sources
+    images_failed: int = 0
+    source_bytes: int = 0  # of the sources of those with an output
+    output_bytes: int = 0  # of these outputs
     archive_bytes: int = 0  # 0 where each output is a file
 
     @classmethod
@@ -59,13 +59,13 @@ class Commit:
         """Counts rows."""
         counts = Counter(row.status for row in rows)
         done = [row for row in rows if row.status == DONE]
-        sizes = sum(row.bytes_before or 0 for row in done), sum(row.bytes_after or 0 for row in done)
+        sizes = sum(row.source_bytes or 0 for row in done), sum(row.output_bytes or 0 for row in done)
         return cls(counts[DONE], counts[LARGER], counts[FAILED], *sizes, archive_bytes)
 
     @property
     def images(self) -> int:
         """Returns the number of images."""
-        return self.done + self.larger + self.failed
+        return self.images_done + self.images_larger + self.images_failed
 
     def __add__(self, other: Commit) -> Commit:
         mine, theirs = asdict(self), asdict(other)
@@ -101,8 +101,8 @@ def write_commit(store: Store, number: int, rows: Sequence[ImageRow], archive_by
     import pyarrow
     import pyarrow.parquet
 
-    types = {"bytes_before": pyarrow.int64(), "bytes_after": pyarrow.int64()}
-    types |= dict.fromkeys(("psnr_db", "ssimulacra2", "seconds"), pyarrow.float64())
+    types = {"source_bytes": pyarrow.int64(), "output_bytes": pyarrow.int64()}
+    types |= dict.fromkeys(("psnr_db", "ssimulacra2", "total_s"), pyarrow.float64())
     names = list(ImageRow.__dataclass_fields__)
     schema = pyarrow.schema([(name, types.get(name, pyarrow.string())) for name in names])
     file = io.BytesIO()

@@ -108,7 +108,7 @@ class _Work:
         self._writer = writer
         self._attempt = attempt
         self._number = number
-        self._key = store.key if job.form == FILES else str
+        self._key = store.key if job.format == FILES else str
         self.notices: list[str] = []
 
     def rows(self, items: list[Item]) -> Iterator[ImageRow]:
@@ -133,7 +133,7 @@ class _Work:
         it. Such conflicts are known before entries are read, from the plan or the headers of a tar.
         """
         same = item.clashes
-        if self._job.source_form == TAR and self._job.form != FILES:
+        if self._job.source_format == TAR and self._job.format != FILES:
             entries = (entry for entry in self._entries(item) if isinstance(entry, Entry) and self._has_output(entry))
             same = same_outputs((self._key(self._output_name(entry)), entry.source) for entry in entries)
         skipped: list[str] = []
@@ -157,7 +157,7 @@ class _Work:
 
     def _has_output(self, entry: Entry) -> bool:
         """Indicates whether an entry has an output. Files beside images have one only in tars."""
-        return entry.is_image or self._job.form == TAR
+        return entry.is_image or self._job.format == TAR
 
     def _output_name(self, entry: Entry) -> str:
         name = self._task.target_name(entry.name) if entry.is_image else entry.name
@@ -213,16 +213,16 @@ class _Work:
         """Returns the name of an output. Raises an ImageError if it is not unique and portable."""
         name = self._output_name(entry)
         # Here the name is a value in a row and need not be a file name.
-        if self._job.source_form == self._job.form == PARQUET:
+        if self._job.source_format == self._job.format == PARQUET:
             return name
         if entry.same_as:
             msg = f"{entry.source} has the same output as {entry.same_as}, {name}; {self._task.advice}"
             raise ImageError(msg)
         is_record = name.split("/")[0].casefold() == RECORDS
         fault = f"{RECORDS} is the folder of the plan" if is_record else fault_of_name(name)
-        if fault is None and self._job.form == PARQUET and as_unicode(name) != name:
+        if fault is None and self._job.format == PARQUET and as_unicode(name) != name:
             name, fault = as_unicode(name), "it is not UTF-8, and a table holds text only"
-        if fault is None and self._job.form == TAR and entry.is_image and not is_image_member(name):
+        if fault is None and self._job.format == TAR and entry.is_image and not is_image_member(name):
             fault = "by its extension it is no image, so nothing would read it from a tar"
         if fault is not None:
             msg = f"{name} cannot name an output: {fault}; rename the source"

@@ -66,13 +66,13 @@ def shards_of(
     `rows_of` returns the number of rows of a Parquet file. Raises DfmError if a source is missing
     or cannot be read, and ConfigError if a pattern expands to too many names.
     """
-    if job.source_form == FILES:
+    if job.source_format == FILES:
         items = iter(_distinct(_files(job, is_wanted), output_of))
         while shard := list(islice(items, job.shard_size)):
             yield shard
         return
     for source in _once(_found(job)):
-        if job.source_form == TAR:
+        if job.source_format == TAR:
             yield [Item(source)]
             continue
         rows, size = rows_of(source), job.shard_size

@@ -45,8 +45,8 @@ class Metadata:
             byte each for colour primaries, transfer characteristics, matrix coefficients (0,
             because samples are RGB) and the full range flag. They take precedence over the ICC
             profile.
-        bits: The number of significant bits per sample, 1..15, if samples with fewer bits were
-            scaled to 16 bits, as in the PNG chunk sBIT. None if all bits are significant.
+        significant_bits: The number of significant bits per sample, 1..15, if samples with fewer
+            bits were scaled to 16 bits, as in the PNG chunk sBIT. None if all bits are significant.
         gainmap: The gain map (ISO 21496-1, Ultra HDR) as a JPEG file, upright; or None.
 
     Raises:
@@ -58,23 +58,24 @@ class Metadata:
     exif: bytes | None = None
     xmp: bytes | None = None
     cicp: bytes | None = None
-    bits: int | None = None
+    significant_bits: int | None = None
     gainmap: bytes | None = None
 
     def __post_init__(self) -> None:
         if self.cicp and not are_code_points(self.cicp):
             msg = f"cicp is {list(self.cicp)}; it must be 4 values of ITU-T H.273, with 0 for the third, the matrix"
             raise ImageError(msg)
-        if self.bits is not None and not 1 <= self.bits <= MAX_SIGNIFICANT_BITS:
-            msg = f"bits is {self.bits}; samples have 1 to {MAX_SIGNIFICANT_BITS} significant bits, or all (None)"
+        bits = self.significant_bits
+        if bits is not None and not 1 <= bits <= MAX_SIGNIFICANT_BITS:
+            msg = f"significant_bits is {bits}; it must be 1 to {MAX_SIGNIFICANT_BITS}, or None for all bits"
             raise ImageError(msg)
 
     def __bool__(self) -> bool:
         return bool(self.present())
 
     def present(self) -> dict[str, bytes]:
-        """Returns the entries that are present, by name, in a fixed order."""
-        bits = None if self.bits is None else bytes([self.bits])
+        """Returns the entries that are present, by their keys in docs/format.md, in order."""
+        bits = None if self.significant_bits is None else bytes([self.significant_bits])
         colours = {"icc": self.icc, "exif": self.exif, "xmp": self.xmp, "cicp": self.cicp}
         entries = {**colours, "bits": bits, "gainmap": self.gainmap}
         return {name: value for name, value in entries.items() if value}
@@ -121,8 +122,8 @@ class Image:
         if pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
             msg = f"pixels must be [H, W, 1] or [H, W, 3], found shape {list(pixels.shape)}"
             raise ImageError(msg)
-        if pixels.dtype == np.uint8 and self.metadata.bits is not None:
-            object.__setattr__(self, "metadata", replace(self.metadata, bits=None))
+        if pixels.dtype == np.uint8 and self.metadata.significant_bits is not None:
+            object.__setattr__(self, "metadata", replace(self.metadata, significant_bits=None))
         # Already in memory, so without a pixel limit.
         check_image_size(pixels.shape[0], pixels.shape[1], LARGEST_PIXELS)
         if self.alpha is not None and (self.alpha.shape != pixels.shape[:2] or self.alpha.dtype != pixels.dtype):
@@ -187,7 +188,7 @@ class Image:
         For 16 bits it is the smallest range of 8, 10, 12, 14 or 16 bits that holds all samples. It
         is the full range if all samples are 0 or were scaled to 16 bits. For 8 bits it is 255.
         """
-        may_be_part = self.bit_depth > BIT_DEPTHS[0] and self.largest_sample and self.metadata.bits is None
+        may_be_part = self.bit_depth > BIT_DEPTHS[0] and self.largest_sample and self.metadata.significant_bits is None
         parts = _SENSOR_BIT_DEPTHS if may_be_part else ()
         peaks = [peak_value(bits) for bits in (*parts, self.bit_depth)]
         return next(peak for peak in peaks if self.largest_sample <= peak)

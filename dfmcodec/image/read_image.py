@@ -152,7 +152,7 @@ def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | No
                 notify("its last bytes are zero, so it may be cut off; look at the decoded image")
         samples, keeps_profile = (deep, True) if deep else _shallow_samples(pil_image, found.icc, transparency, notify)
         if samples.pixels.itemsize > 1:
-            found = replace(found, bits=significant_bits(pil_image, source))
+            found = replace(found, significant_bits=significant_bits(pil_image, source))
         orientation = 1 if pil_image.format == "TIFF" else orientation_of(found)  # Pillow rotates TIFF images
         if parts.gainmap is not None and "gainmap" not in strip:
             main_pixels = samples.pixels.shape[0] * samples.pixels.shape[1]
@@ -434,7 +434,7 @@ def _diagnosis(source: Source | None, error: Exception) -> str:
             return "; convert it to PNG first"
         if head.startswith(b"PAR1") or head[_TAR_MAGIC_AT:] == _TAR_MAGIC:
             kind, form = ("Parquet file", "parquet") if head.startswith(b"PAR1") else ("tar", "tar")
-            return f"; it is a {kind}: `dfm encode FILE.{form} --form {form} -O FOLDER` encodes the images in it"
+            return f"; it is a {kind}: `dfm encode FILE.{form} --format {form} -O FOLDER` encodes the images in it"
         layout = tiff.read_layout(file)
         fields = layout and tiff.read_fields(file, layout.first, wanted=_DESCRIBED)
     if not layout or not fields:

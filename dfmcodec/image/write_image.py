@@ -148,7 +148,7 @@ def image_to_bytes(image: Image, output: OutputFormat, quality: int | None = Non
         np.save(buffer, samples[:, :, 0] if samples.shape[2] == 1 else samples)
         return buffer.getvalue()
     if output.name == "ppm":
-        kind, bits = (b"P5" if image.channels == 1 else b"P6"), image.metadata.bits
+        kind, bits = (b"P5" if image.channels == 1 else b"P6"), image.metadata.significant_bits
         peak = peak_value(bits or image.bit_depth)
         if bits is not None:
             samples = rescaled(samples, peak_value(image.bit_depth), peak)
@@ -207,9 +207,10 @@ def _png(image: Image, samples: npt.NDArray[Any]) -> bytes:
     depth = 8 * samples.itemsize
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0))]
     metadata = image.metadata
-    if metadata.bits:
-        chunks.append((b"sBIT", bytes([metadata.bits] * image.channels + [depth] * (channels - image.channels))))
-        own, peak = peak_value(metadata.bits), peak_value(depth)
+    bits = metadata.significant_bits
+    if bits:
+        chunks.append((b"sBIT", bytes([bits] * image.channels + [depth] * (channels - image.channels))))
+        own, peak = peak_value(bits), peak_value(depth)
         pixels = rescaled(rescaled(image.pixels, peak, own), own, peak)
         samples = replace(image, pixels=pixels).samples
     if metadata.cicp:

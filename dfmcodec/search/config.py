@@ -116,7 +116,7 @@ class EncoderConfig(EncodeSettings):
         recipe: The training recipe of the coordinate codec, "default" or "published".
         depth: The number of Fourier layers of the coordinate codec; None to choose it from the
             target.
-        width: The dimension between these layers; None to choose it from the target.
+        layer_width: The dimension between these layers; None to choose it from the target.
         order: The largest |k|_1; None for the full frequency sets {0,1}^m.
         training_steps: The number of training steps. None for the number of the effort or, in the
             coordinate codec, of the recipe; or for no limit if only `time_limit_s` is given.
@@ -150,8 +150,8 @@ class EncoderConfig(EncodeSettings):
         if self.ssimulacra2 is not None and self.distortion_tune is Tune.PSNR:
             msg = "ssimulacra2 is a target of the tune visual, not of psnr"
             raise ConfigError(msg)
-        if (self.depth is None) != (self.width is None):
-            msg = "depth and width go together; give both or neither"
+        if (self.depth is None) != (self.layer_width is None):
+            msg = "depth and layer_width go together; give both or neither"
             raise ConfigError(msg)
 
     def models(self, pixel_count: int) -> tuple[Model, ...]:

@@ -32,24 +32,24 @@ class Progress:
 
     Args:
         fraction: The fraction of the fit that is done, 0..1.
-        steps: Gradient steps or iterations so far.
+        iterations: Training steps or iterations so far.
         psnr_db: An estimate of the PSNR so far; NaN if unknown.
-        seconds: Seconds so far.
-        what: A description of the current work for the user.
-        budget_bytes: The size limit; None if the target is not a size.
+        elapsed_s: Seconds so far.
+        description: The current work, for the user.
+        limit_bytes: The size limit; None if the target is not a size.
     """
 
     fraction: float
-    steps: int
+    iterations: int
     psnr_db: float
-    seconds: float
-    what: str
-    budget_bytes: int | None
+    elapsed_s: float
+    description: str
+    limit_bytes: int | None
 
     @property
-    def seconds_left(self) -> float:
+    def remaining_s(self) -> float:
         """The estimated remaining time, from the fraction that is done."""
-        return self.seconds * (1 - self.fraction) / self.fraction if self.fraction else inf
+        return self.elapsed_s * (1 - self.fraction) / self.fraction if self.fraction else inf
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class Outcome:
     model: QuantizedModel  # to write
     estimated_bytes: float  # by the entropy model, without ancillary data
     network: NetworkFigures | None  # None for other codecs than the coordinate codec
-    steps: int  # gradient steps or iterations
+    iterations: int  # training steps of a fit, or rounds of the wavelet encoder
     fit_s: float  # seconds of the fit, without compilation
     stop_reason: str  # see `report.EncodeReport`
     restarts: int = 0  # of a fit that diverged

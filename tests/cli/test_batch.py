@@ -172,7 +172,7 @@ def test_compare(photos):
     figures = json.loads(dfm("compare", image, "x.dfm", "--map", "map.png", "--json").stdout)
     x, y = np.asarray(opened(image)), dfmcodec.decode_pixels("x.dfm")
     assert figures["psnr_db"] == psnr(x, y)
-    assert figures["bytes"] == Path("x.dfm").stat().st_size
+    assert figures["file_bytes"] == Path("x.dfm").stat().st_size
     difference = np.clip(128 + 8 * (y.astype(int) - x), 0, 255)
     assert np.array_equal(np.asarray(opened("map.png")), difference)
     assert "no difference" in dfm("compare", image, image).output
@@ -346,7 +346,7 @@ def test_verify_distinguishes_the_damaged_from_the_intact(tmp_path, monkeypatch)
         lines = dfm("verify", "-r", "tree", "--json", "-j", processes, code=5).stdout.splitlines()
         reports = list(map(json.loads, lines))
         assert len(reports) == 20
-        assert {int(Path(report["file"]).stem) for report in reports if "error" in report} == damaged
+        assert {int(Path(report["source"]).stem) for report in reports if "error" in report} == damaged
     assert "18 intact, 2 damaged" in dfm("verify", "-r", "tree", code=5).output
     limited = dfm("verify", "-r", "tree", "--max-pixels", 100, code=5).output
     assert re.search(r"0 intact, [0-2] damaged, (18|19|20) not checked", limited)

@@ -48,7 +48,7 @@ def test_encode_info_decode(folder, chelsea):
     )
     assert dfmcodec.encode("cat.png", quality=75).data == Path("cat.dfm").read_bytes()
     info = json.loads(dfm("info", "cat.dfm", "--json").stdout)
-    assert (info["width"], info["height"], info["channels"], info["bytes"]) == (96, 80, 3, size)
+    assert (info["width"], info["height"], info["channels"], info["file_bytes"]) == (96, 80, 3, size)
     assert f"{size:,} bytes" in dfm("info", "cat.dfm").stdout
     dfm("decode", "cat.dfm", "-o", "out.png")
     assert opened("out.png").size == (96, 80)
@@ -68,7 +68,18 @@ def test_verbose_says_more(folder):
     assert "wavelet, levels 6" in output
     assert "estimated" in output
     output = dfm(
-        "encode", "cat.png", "-f", "--model", "coordinate", "--depth", 1, "--width", 8, "--training-steps", 16, "-v"
+        "encode",
+        "cat.png",
+        "-f",
+        "--model",
+        "coordinate",
+        "--depth",
+        1,
+        "--layer-width",
+        8,
+        "--training-steps",
+        16,
+        "-v",
     ).output
     assert "bits each" in output
     assert "as floats" in output
@@ -141,8 +152,8 @@ def bad_files(chelsea):
         (["encode", "cat.png", "--rate", "-0.1"], 2, "above 0"),
         (["encode", "cat.png", "--size", "20 parsecs"], 2, "not a size"),
         (["encode", "cat.png", "--model", "other"], 2, "--model"),
-        (["encode", "cat.png", "--model", "coordinate", "--depth", "99", "--width", "4"], 2, "depth 99"),
-        (["encode", "cat.png", "--depth", "3", "--width", "4"], 2, "for the coordinate codec"),
+        (["encode", "cat.png", "--model", "coordinate", "--depth", "99", "--layer-width", "4"], 2, "depth 99"),
+        (["encode", "cat.png", "--depth", "3", "--layer-width", "4"], 2, "for the coordinate codec"),
         (["encode", "cat.png", "--effort", "10"], 2, "1..9"),
         (["encode", "cat.png", "--quality", "101"], 2, "0..100"),
         (["encode", "cat.png", "--size", "20", "--effort", "1"], 4, "below the"),
@@ -156,9 +167,9 @@ def bad_files(chelsea):
         (["decode", "good.dfm", "--region", "90,0,10,10"], 2, "not within the image"),
         (["decode", "good.dfm", "--region", "1,2,3"], 2, "write X,Y,W,H"),
         (["decode", "good.dfm", "--scale", "-1"], 2, "positive"),
-        (["decode", "good.dfm", "--scale", "2", "--to", "30x30"], 2, "not both"),
-        (["decode", "good.dfm", "--to", "30 pixels"], 2, "write WxH"),
-        (["decode", "good.dfm", "--to", "16384x9", "-o", "x.webp"], 1, "sides have up to 16383 pixels"),
+        (["decode", "good.dfm", "--scale", "2", "--resize", "30x30"], 2, "not both"),
+        (["decode", "good.dfm", "--resize", "30 pixels"], 2, "write WxH"),
+        (["decode", "good.dfm", "--resize", "16384x9", "-o", "x.webp"], 1, "sides have up to 16383 pixels"),
         (["decode", "good.dfm", "--scale", "900"], 2, "not a possible image size"),
         (["decode", "alpha.dfm", "-o", "x.jpg"], 1, "jpeg cannot hold alpha"),
         (["decode", "-", "good.dfm"], 2, "standard input"),
@@ -281,7 +292,7 @@ def test_ctrl_c(folder, presses):
     import termios
 
     Path("cat.dfm").write_bytes(b"old")
-    options = ["-f", "--model", "coordinate", "--depth", "1", "--width", "8", "--training-steps", "1000000"]
+    options = ["-f", "--model", "coordinate", "--depth", "1", "--layer-width", "8", "--training-steps", "1000000"]
     run = [sys.executable, "-m", "dfmcodec", "encode", "cat.png", *options]
     terminal, of_command = os.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))

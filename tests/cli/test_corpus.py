@@ -25,13 +25,13 @@ def source(tmp_path):
 def test_encode_and_encode_again_and_jobs(source, tmp_path):
     out = tmp_path / "out"
     done = "4 of 4 images done; "
-    first = dfm("encode", source, "-r", "-O", out, "--form", "tar", "--shard-size", 3, *FAST)
+    first = dfm("encode", source, "-r", "-O", out, "--format", "tar", "--shard-size", 3, *FAST)
     assert f"{out}: {done}" in first.stdout
     assert list(read_tar((out / "00001.tar").read_bytes())) == ["more/003.dfm"]
-    assert done in dfm("encode", source, "-r", "-O", out, "--form", "tar", "--shard-size", 3, *FAST).stdout
+    assert done in dfm("encode", source, "-r", "-O", out, "--format", "tar", "--shard-size", 3, *FAST).stdout
     assert f"{done[:-2]}" in dfm("jobs", out).stdout
     counts = json.loads(dfm("jobs", out, "--json").stdout)
-    assert (counts["images"], counts["done"], counts["shards"], counts["shards_done"]) == (4, 4, 2, 2)
+    assert (counts["images"], counts["images_done"], counts["shards"], counts["shards_done"]) == (4, 4, 2, 2)
 
 
 def test_the_files_are_those_of_the_plain_command(source, tmp_path):
@@ -65,10 +65,10 @@ def test_a_bad_image_gives_5_and_is_listed_and_tried_again(source, tmp_path):
 def test_what_a_tar_named_alone_is_reported_to_do_works(source, tmp_path):
     tar = write_tar(tmp_path / "in.tar", {"a.png": (source / "000.png").read_bytes()})
     said = dfm("encode", tar, code=1).stderr
-    advice = "it is a tar: `dfm encode FILE.tar --form tar -O FOLDER` encodes the images in it"
+    advice = "it is a tar: `dfm encode FILE.tar --format tar -O FOLDER` encodes the images in it"
     assert advice in said
     assert advice in dfm("encode", tar, "-O", tmp_path / "files", code=1).stderr
-    assert "1 of 1 images done; " in dfm("encode", tar, "--form", "tar", "-O", tmp_path / "out", *FAST).stdout
+    assert "1 of 1 images done; " in dfm("encode", tar, "--format", "tar", "-O", tmp_path / "out", *FAST).stdout
 
 
 def test_pack_counts_damaged_files_as_failed(tmp_path):
@@ -77,7 +77,7 @@ def test_pack_counts_damaged_files_as_failed(tmp_path):
     (folder / "whole.dfm").write_bytes(dfm_file(1))
     (folder / "cut.dfm").write_bytes(dfm_file(1)[:-5])
     (folder / "empty.png").write_bytes(b"")
-    result = dfm("pack", folder, "-O", tmp_path / "out", "--form", "files", code=5)
+    result = dfm("pack", folder, "-O", tmp_path / "out", "--format", "files", code=5)
     assert "1 of 3 images done, 2 failed (dfm jobs " in result.stdout
     assert [line.split(": ")[:3] for line in result.stderr.splitlines()] == [
         ["dfm", "failed", str(folder / name)] for name in ("cut.dfm", "empty.png")
@@ -93,7 +93,7 @@ def test_outputs_do_not_follow_links(source, tmp_path, name):
     (tmp_path / "private").mkdir()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).symlink_to(tmp_path / "private" / ("new.png" if name == "000.png" else ""))
-    result = dfm("pack", source, "-r", "-O", tmp_path / "out", "--form", "files", code=5)
+    result = dfm("pack", source, "-r", "-O", tmp_path / "out", "--format", "files", code=5)
     assert "is a symbolic link, which no output is written to" in result.stderr
     assert not any((tmp_path / "private").iterdir())
     assert ("3 of 4" if name == "000.png" else "2 of 4") in result.stdout
@@ -101,7 +101,7 @@ def test_outputs_do_not_follow_links(source, tmp_path, name):
 
 def test_pack_leaves_links_out(source, tmp_path):
     (source / "link.png").symlink_to(source / "000.png")
-    options = ("pack", source, "-r", "-O", tmp_path / "out", "--form", "tar")
+    options = ("pack", source, "-r", "-O", tmp_path / "out", "--format", "tar")
     assert "4 of 4 images done" in dfm(*options, "--skip-links").stdout
     assert "holds another plan: skips_links True, not False" in dfm(*options, code=2).stderr
 
@@ -116,23 +116,23 @@ def test_parts_of_the_complete_image(source, tmp_path):
 
 def test_pack_takes_outputs_and_gives_them_back(source, tmp_path):
     dfm("encode", source, "-r", "-O", tmp_path / "files", *FAST)
-    dfm("pack", tmp_path / "files", "-r", "-O", tmp_path / "tars", "--form", "tar", "--quiet")
-    dfm("pack", f"{tmp_path}/tars/*.tar", "-O", tmp_path / "back", "--form", "files")
+    dfm("pack", tmp_path / "files", "-r", "-O", tmp_path / "tars", "--format", "tar", "--quiet")
+    dfm("pack", f"{tmp_path}/tars/*.tar", "-O", tmp_path / "back", "--format", "files")
     packed = (tmp_path / "back" / "more" / "001.dfm").read_bytes()
     assert packed == (tmp_path / "files" / "more" / "001.dfm").read_bytes()
 
 
 def test_a_list_names_further_sources(source, tmp_path):
     (tmp_path / "list.txt").write_text(f"{source}/000.png\n\n{source}/002.png\n")
-    result = dfm("pack", "--files-from", tmp_path / "list.txt", "-O", tmp_path / "out", "--form", "tar", "--json")
-    assert json.loads(result.stdout)["done"] == 2
+    result = dfm("pack", "--files-from", tmp_path / "list.txt", "-O", tmp_path / "out", "--format", "tar", "--json")
+    assert json.loads(result.stdout)["images_done"] == 2
 
 
 def test_a_list_from_standard_input(source, tmp_path):
     names = b"".join(os.fsencode(source / name) + b"\n" for name in ("000.png", "002.png"))
     command = [sys.executable, "-m", "dfmcodec", "pack", "--files-from", "-", "-O", tmp_path / "out", "--json"]
-    done = subprocess.run([*map(str, command), "--form", "tar"], input=names, capture_output=True, check=True)
-    assert json.loads(done.stdout)["done"] == 2
+    done = subprocess.run([*map(str, command), "--format", "tar"], input=names, capture_output=True, check=True)
+    assert json.loads(done.stdout)["images_done"] == 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of other systems are text")
@@ -142,7 +142,7 @@ def test_names_that_are_not_unicode(source, tmp_path, form):
     strange = os.path.join(os.fsencode(source), b"\xff.png")
     os.rename(source / "000.png", strange)
     os.rename(source / "more", os.path.join(os.fsencode(source), b"more\xfe"))
-    command = ("encode", source, "-r", "-O", tmp_path / "out", "--form", form, "--shard-size", 2, *FAST)
+    command = ("encode", source, "-r", "-O", tmp_path / "out", "--format", form, "--shard-size", 2, *FAST)
     assert "4 of 4 images done" in dfm(*command).stdout
     assert dfm(*command).stderr == ""
     os.unlink(strange)
@@ -152,7 +152,7 @@ def test_names_that_are_not_unicode(source, tmp_path, form):
 @pytest.mark.skipif(sys.platform != "linux", reason="names of other systems are text")
 def test_names_that_are_not_unicode_fail_in_tables(source, tmp_path):
     os.rename(source / "000.png", os.path.join(os.fsencode(source), b"\xff.png"))
-    result = dfm("pack", source, "-r", "-O", tmp_path / "out", "--form", "parquet", code=5)
+    result = dfm("pack", source, "-r", "-O", tmp_path / "out", "--format", "parquet", code=5)
     assert r"\xff.png cannot name an output: it is not UTF-8" in result.stderr
     assert "3 of 4 images done, 1 failed" in result.stdout
 
@@ -160,7 +160,7 @@ def test_names_that_are_not_unicode_fail_in_tables(source, tmp_path):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX")
 def test_pipes_of_a_folder_are_no_images(source, tmp_path):
     os.mkfifo(source / "pipe.png")
-    assert "4 of 4 images done" in dfm("pack", source, "-r", "-O", tmp_path / "out", "--form", "tar").stdout
+    assert "4 of 4 images done" in dfm("pack", source, "-r", "-O", tmp_path / "out", "--format", "tar").stdout
 
 
 def test_a_store_in_memory(source):
@@ -179,14 +179,14 @@ def test_a_store_in_memory(source):
         (("-O", "OUT", "--part", "3/2"), 2, "there is no part 3 of 2"),
         (("-O", "OUT", "--part", "3"), 2, "'3' is not a part; write 3/16"),
         (("-O", "OUT", "--engine", "dask", "--resources", "GPU"), 2, "'GPU' is not a resource; write GPU=1"),
-        (("-O", "OUT", "--form", "tar", "--column", "url"), 2, "--column is for Parquet sources"),
-        (("-O", "OUT", "--form", "tar", "--follow", "https://a.org/"), 2, "--follow is for names in the column that"),
+        (("-O", "OUT", "--format", "tar", "--column", "url"), 2, "--column is for Parquet sources"),
+        (("-O", "OUT", "--format", "tar", "--follow", "https://a.org/"), 2, "--follow is for names in the column that"),
         (("-O", "OUT", "--shard-size", "3"), 2, "--retry-failed are for a corpus: name a store"),
-        (("--form", "tar"), 2, "name where the outputs go with -O"),
-        (("-O", "OUT", "--form", "tar", "--time-limit", "3"), 2, "--time-limit makes other files on a slower host"),
-        (("-O", "OUT", "--form", "tar", "--report", "r.csv"), 2, "--report is not for a corpus"),
-        (("-O", "OUT", "--form", "tar", "--quality", "101"), 2, "quality"),
-        (("-O", "OUT/000.png", "--form", "tar"), 1, "is a file; outputs go to a folder"),
+        (("--format", "tar"), 2, "name where the outputs go with -O"),
+        (("-O", "OUT", "--format", "tar", "--time-limit", "3"), 2, "--time-limit makes other files on a slower host"),
+        (("-O", "OUT", "--format", "tar", "--report", "r.csv"), 2, "--report is not for a corpus"),
+        (("-O", "OUT", "--format", "tar", "--quality", "101"), 2, "quality"),
+        (("-O", "OUT/000.png", "--format", "tar"), 1, "is a file; outputs go to a folder"),
     ],
 )
 def test_what_makes_no_sense_is_one_line_before_work(source, tmp_path, arguments, code, said):
@@ -204,8 +204,8 @@ def test_an_url_without_a_store_is_refused(tmp_path):
 
 
 def test_another_plan_is_refused_and_nothing_changes(source, tmp_path):
-    dfm("pack", source, "-O", tmp_path / "out", "--form", "tar")
-    result = dfm("encode", source, "-O", tmp_path / "out", "--form", "tar", *FAST, code=2)
+    dfm("pack", source, "-O", tmp_path / "out", "--format", "tar")
+    result = dfm("encode", source, "-O", tmp_path / "out", "--format", "tar", *FAST, code=2)
     assert "holds another plan: task pack, not encode" in result.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["00000.tar", "_dfm"]
 
@@ -228,7 +228,7 @@ def _cut(path):
 )
 def test_lost_outputs_are_reported_and_made_again(source, tmp_path, form, name, damage):
     out = tmp_path / "out"
-    command = ("pack", source, "-r", "-O", out, "--form", form, "--shard-size", 2)
+    command = ("pack", source, "-r", "-O", out, "--format", form, "--shard-size", 2)
     dfm(*command)
     intact = (out / name).read_bytes()
     damage(out / name)
@@ -249,7 +249,7 @@ def test_lost_outputs_are_reported_and_made_again(source, tmp_path, form, name, 
 
 def test_lost_outputs_of_a_store_in_memory(source):
     fsspec = pytest.importorskip("fsspec")
-    command = ("pack", source, "-r", "-O", "memory://cli-lost", "--form", "tar", "--shard-size", 2)
+    command = ("pack", source, "-r", "-O", "memory://cli-lost", "--format", "tar", "--shard-size", 2)
     dfm(*command)
     fsspec.filesystem("memory").pipe("/cli-lost/00000.tar", b"")
     fsspec.filesystem("memory").rm("/cli-lost/00001.tar")
@@ -261,9 +261,9 @@ def test_lost_outputs_of_a_store_in_memory(source):
 @pytest.mark.parametrize("form", ["files", "tar", "parquet"])
 def test_a_copy_of_a_source_is_accepted(source, tmp_path, form):
     """As a job of a cluster makes one, with another modification time, on each host."""
-    dfm("pack", source, "-r", "-O", tmp_path / "packed", "--form", form)
+    dfm("pack", source, "-r", "-O", tmp_path / "packed", "--format", form)
     named = tmp_path / "packed" if form == "files" else tmp_path / "packed" / f"00000.{form}"
-    command = ("pack", named, "-r", "-O", tmp_path / "out", "--form", "tar")
+    command = ("pack", named, "-r", "-O", tmp_path / "out", "--format", "tar")
     dfm(*command)
     for path in (tmp_path / "packed").rglob("*"):
         os.utime(path, (1, 1))
@@ -272,7 +272,7 @@ def test_a_copy_of_a_source_is_accepted(source, tmp_path, form):
 
 @pytest.mark.parametrize(("form", "output"), [("files", "more/001.png"), ("tar", "00001.tar")])
 def test_a_source_that_was_replaced_is_refused(source, tmp_path, form, output):
-    command = ("pack", source, "-r", "-O", tmp_path / "out", "--form", form, "--shard-size", 2)
+    command = ("pack", source, "-r", "-O", tmp_path / "out", "--format", form, "--shard-size", 2)
     dfm(*command)
     (source / "more" / "001.png").write_bytes((source / "000.png").read_bytes())
     os.utime(source / "more" / "001.png", (1, 1))
@@ -288,7 +288,7 @@ def test_a_source_that_was_replaced_is_refused(source, tmp_path, form, output):
 def test_a_tar_that_was_replaced_is_refused_unless_it_had_failed(source, tmp_path):
     images = [path.read_bytes() for path in sorted(source.rglob("*.png"))]
     tar = write_tar(tmp_path / "in.tar", {"a.png": images[0], "b.png": b""})
-    command = ("pack", tar, "-O", tmp_path / "out", "--form", "tar")
+    command = ("pack", tar, "-O", tmp_path / "out", "--format", "tar")
     dfm(*command, code=5)
     write_tar(tar, {"a.png": images[0], "b.png": images[1]})
     dfm(*command, code=5)
@@ -302,19 +302,19 @@ def test_a_tar_that_was_replaced_is_refused_unless_it_had_failed(source, tmp_pat
 def test_files_with_other_extensions_are_named(source, tmp_path, command):
     for name in ("000.xmp", "000.txt", "more/a.nef"):
         (source / name).write_bytes(b"x")
-    run = (*command, source, "-r", "-O", tmp_path / "out", "--form", "tar")
+    run = (*command, source, "-r", "-O", tmp_path / "out", "--format", "tar")
     assert dfm(*run).stderr == "dfm: skipped 3 files with other extensions: 000.txt, 000.xmp, a.nef\n"
     assert dfm(*run, "--quiet").stderr == ""
     members = {"a.png": (source / "000.png").read_bytes(), "a.json": b"{}", "b.cls": b"1"}
     tar = write_tar(tmp_path / "in.tar", members)
-    to_files = dfm(*command, tar, "-O", tmp_path / "files", "--form", "files")
+    to_files = dfm(*command, tar, "-O", tmp_path / "files", "--format", "files")
     assert to_files.stderr == f"dfm: {tar}: skipped 2 members with other extensions: a.json, b.cls\n"
-    assert dfm(*command, tar, "-O", tmp_path / "tars", "--form", "tar").stderr == ""
+    assert dfm(*command, tar, "-O", tmp_path / "tars", "--format", "tar").stderr == ""
 
 
 def test_an_image_that_unpacking_would_leave_out_is_not_packed(source, tmp_path):
     (source / "000.png").rename(source / "000.xyz")
-    result = dfm("pack", f"{source}/*.*", "-O", tmp_path / "out", "--form", "tar", code=5)
+    result = dfm("pack", f"{source}/*.*", "-O", tmp_path / "out", "--format", "tar", code=5)
     assert "000.xyz cannot name an output: by its extension it is no image" in result.stderr
     assert list(read_tar((tmp_path / "out" / "00000.tar").read_bytes())) == ["002.png"]
 
@@ -339,7 +339,7 @@ def test_an_output_that_no_run_into_the_store_made_stays(source, tmp_path, comma
     name = "000.dfm" if command[0] == "encode" else "000.png"
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_bytes(b"precious")
-    result = dfm(*command, source, "-O", tmp_path / "out", "--form", "files", code=1)
+    result = dfm(*command, source, "-O", tmp_path / "out", "--format", "files", code=1)
     (line,) = result.stderr.splitlines()
     assert f"{tmp_path / 'out' / name} exists and is not replaced" in line
     assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
@@ -354,9 +354,9 @@ def test_what_was_converted_is_reported_as_in_a_run_of_files(tmp_path):
     plain, corpus = ("encode", tmp_path / "in", "-O", tmp_path / "plain"), ("encode", tmp_path / "in", "-O")
     reported = [line for line in dfm(*plain, *FAST).stderr.splitlines() if "CMYK converted to sRGB" in line]
     assert len(reported) == 2
-    result = dfm(*corpus, tmp_path / "files", "--form", "files", *FAST)
+    result = dfm(*corpus, tmp_path / "files", "--format", "files", *FAST)
     assert sorted(result.stderr.splitlines()) == sorted(reported)
-    assert dfm(*corpus, tmp_path / "tars", "--form", "tar", "--quiet", *FAST).stderr == ""
+    assert dfm(*corpus, tmp_path / "tars", "--format", "tar", "--quiet", *FAST).stderr == ""
 
 
 def test_jobs_of_what_is_no_corpus(tmp_path):
@@ -366,7 +366,7 @@ def test_jobs_of_what_is_no_corpus(tmp_path):
 def test_a_tar_with_bad_members_gives_the_good_ones(tmp_path, source):
     images = [path.read_bytes() for path in sorted(source.rglob("*.png"))]
     tar = write_tar(tmp_path / "x.tar", {"a.png": images[0], "../b.png": images[1], "c.png": b"x"})
-    result = dfm("encode", tar, "-O", tmp_path / "out", "--form", "tar", *FAST, code=5)
+    result = dfm("encode", tar, "-O", tmp_path / "out", "--format", "tar", *FAST, code=5)
     assert len(result.stderr.strip().splitlines()) == 2
     assert list(read_tar((tmp_path / "out" / "00000.tar").read_bytes())) == ["a.dfm"]
 
@@ -377,7 +377,7 @@ def test_images_that_a_table_names_are_read_where_that_is_allowed(source, tmp_pa
 
     table = tmp_path / "in.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"url": ["in/000.png", "/etc/passwd"]}), table)
-    named = (*command, table, "-O", tmp_path / "out", "--form", "files", "--column", "url")
+    named = (*command, table, "-O", tmp_path / "out", "--format", "files", "--column", "url")
     (line,) = dfm(*named, code=2).stderr.splitlines()
     assert "the column url has names of images, which are read only with --follow" in line
     assert not (tmp_path / "out").exists()
@@ -421,7 +421,7 @@ def test_a_clone_installs_what_a_corpus_needs(tmp_path):
     assert installed_for("pack", "--help") == [""]
     assert installed_for("encode", "a.png", "-O", "x") == []
     assert installed_for("pack", "in", "-O", "out") == ["[corpus]"]
-    assert installed_for("jobs", "out") == installed_for("encode", "in", "--form", "tar", "-O", "out") == []
+    assert installed_for("jobs", "out") == installed_for("encode", "in", "--format", "tar", "-O", "out") == []
     assert installed_for("bench", "a.png") == ["[bench]"]
     assert installed_for("jobs", "out") == installed_for("bench", "a.png") == installed_for("info", "a.dfm") == []
     assert installed_for("encode", "in", "--part=1/2", "-O", "out") == []
@@ -429,7 +429,7 @@ def test_a_clone_installs_what_a_corpus_needs(tmp_path):
     assert installed_for("encode", "in", "-O", "s3://out", "--model", "coordinate") == ["[cloud]", "[jax]"]
     (root / "pyproject.toml").write_text("changed")
     assert installed_for("jobs", "s3://out") == ["[cloud]"]
-    assert installed_for("encode", "in", "--form", "tar", "-O", "out") == []
+    assert installed_for("encode", "in", "--format", "tar", "-O", "out") == []
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")

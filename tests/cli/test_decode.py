@@ -33,10 +33,10 @@ def pixels(path):
 @pytest.mark.parametrize(
     ("options", "size"),
     [
-        (["--to", "48"], (48, 40)),
-        (["--to", "48x"], (48, 40)),
-        (["--to", "x40"], (48, 40)),
-        (["--to", "10x20"], (10, 20)),
+        (["--resize", "48"], (48, 40)),
+        (["--resize", "48x"], (48, 40)),
+        (["--resize", "x40"], (48, 40)),
+        (["--resize", "10x20"], (10, 20)),
         (["--scale", "50%"], (48, 40)),
         (["--scale", "0.5"], (48, 40)),
     ],
@@ -56,7 +56,7 @@ def test_a_rectangle_may_be_a_geometry_of_imagemagick(region, cat):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--to", "wide"], "--to is 'wide'; write WxH, or W or xH"),
+        (["--resize", "wide"], "--resize is 'wide'; write WxH, or W or xH"),
         (["--scale", "half%"], "'half%' is not a number"),
         (["--region", "64x48"], "--region is '64x48'; write X,Y,W,H"),
         (["--region", "64x48-1-1"], "or WxH+X+Y"),

@@ -69,7 +69,7 @@ def test_an_overfitted_file_is_not_worse_than_a_first_iteration_of_the_wavelet_c
         result = real(image, other, Model.WAVELET, on_progress, should_stop)
         budget = asked_target(config, image).limit_bytes
         return replace(
-            result, report=replace(result.report, config=config, budget_bytes=budget, stop_reason="time limit")
+            result, report=replace(result.report, config=config, limit_bytes=budget, stop_reason="time limit")
         )
 
     monkeypatch.setattr(encode, "_encoded", encoded)

@@ -332,9 +332,9 @@ def test_a_report_lists_what_was_there_before_it():
     save("in/a.png")
     dfm("encode", "in", "-O", "out", *FAST)
     kept = dfm("encode", "in", "-O", "out", *FAST, "--report", "r.jsonl", "--json")
-    assert json.loads(kept.stdout) == {"input": "in/a.png", "output": "out/a.dfm", "status": "kept"}
+    assert json.loads(kept.stdout) == {"source": "in/a.png", "output": "out/a.dfm", "status": "kept"}
     (row,) = map(json.loads, Path("r.jsonl").read_text().splitlines())
-    assert (row["status"], row["bytes_after"]) == ("done", Path("out/a.dfm").stat().st_size)
+    assert (row["status"], row["output_bytes"]) == ("done", Path("out/a.dfm").stat().st_size)
     dfm("encode", "in", "-O", "out", *FAST, "--report", "r.jsonl")
     assert len(Path("r.jsonl").read_text().splitlines()) == 1
 
@@ -399,12 +399,12 @@ def test_the_report_says_whether_a_target_was_missed():
     def missed(stop_reason="time limit", budget=None, score=None, **options):
         config = EncoderConfig(effort=1, **options)
         report = encode_image(image, config).report
-        return replace(report, stop_reason=stop_reason, budget_bytes=budget, ssimulacra2=score).missed_target
+        return replace(report, stop_reason=stop_reason, limit_bytes=budget, ssimulacra2=score).missed_target
 
     size = encode_image(image, EncoderConfig(effort=1, quality=40)).report.file_bytes
     assert missed(budget=2 * size, quality=40)
     assert not missed(budget=size, quality=40)
-    assert not missed("settled", budget=2 * size, quality=40)
+    assert not missed("converged", budget=2 * size, quality=40)
     assert missed(score=30.0, quality=40)
     assert not missed(score=38.5, quality=40)
     assert not missed(score=45.0, quality=40)  # above it is no less than what was asked for

@@ -218,7 +218,7 @@ def test_photographs_of_phones_come_back(make, orientation, bits, icc, cicp):
     assert np.abs(image.pixels / scale - expected).mean() < 2
     metadata = decode_image(encode_image(image, FAST).data).metadata
     assert metadata == image.metadata
-    assert (metadata.bits, metadata.icc, metadata.cicp) == (bits, icc, bytes(cicp) if cicp else None)
+    assert (metadata.significant_bits, metadata.icc, metadata.cicp) == (bits, icc, bytes(cicp) if cicp else None)
     again, notices = read(image_to_bytes(replace(image, metadata=metadata), OUTPUT_FORMATS["png"]))
     assert notices == ""
     assert again.metadata == metadata
@@ -244,7 +244,7 @@ def test_heic_through_its_plugin():
         (file_of(CAT)[:3000], "cut off"),
         (b"", "empty"),
         (b"nothing of the kind", "not an image"),
-        (b"PAR1" + bytes(300), "it is a Parquet file: `dfm encode FILE.parquet --form parquet"),
+        (b"PAR1" + bytes(300), "it is a Parquet file: `dfm encode FILE.parquet --format parquet"),
     ],
 )
 def test_what_is_not_supported_says_what_to_do(data, message):

@@ -94,7 +94,7 @@ def test_folders_are_searched_as_verify_does(tagged):
     Path("deep/note.txt").touch()
     for options, names in (((), ["deep/b.dfm"]), (("-r",), ["deep/b.dfm", "deep/er/c.DFM"])):
         lines = info("deep", "--json", *options).stdout.splitlines()
-        assert [json.loads(line)["file"] for line in lines] == [str(Path(name)) for name in names]
+        assert [json.loads(line)["source"] for line in lines] == [str(Path(name)) for name in names]
     Path("deep/b.dfm").write_bytes(tagged[:-1])
     assert info("deep", code=3).stdout.startswith(f"{Path('deep/b.dfm')}: 32x24 RGB")
     assert " missing" in info("deep", "-r", code=5).stderr

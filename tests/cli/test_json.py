@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from common import ROOT
 
 from dfmcodec.cli import main
+from dfmcodec.cli._report_file import COLUMNS
 
 
 def listed(page, heading):
@@ -68,14 +69,28 @@ def test_names_of_files_that_failed(folder, tmp_path):
     found = set()
     for command in ("info", "verify"):
         (report,) = (one for one in printed(command, folder, code=5) if "error" in one)
-        assert report["code"] == 3
+        assert report["exit_code"] == 3
         found |= set(report)
     (report,) = (one for one in printed("decode", folder, "-O", tmp_path, code=5) if one["status"] == "failed")
     assert found | set(report) == names
 
 
+def test_names_of_a_corpus(folder, tmp_path):
+    pytest.importorskip("pyarrow")
+    (names,) = listed("command.md", "jobs")
+    arguments = ("--effort", 1, "--format", "files")
+    (encoded,) = printed("encode", folder / "cat.png", "-O", tmp_path / "store", *arguments)
+    (counted,) = printed("jobs", tmp_path / "store")
+    assert set(encoded) == set(counted) == names
+
+
+def test_columns_of_a_report():
+    (names,) = listed("command.md", "Report and resuming")
+    assert names == set(COLUMNS)
+
+
 def test_names_of_the_benchmark(folder):
-    (report,) = printed("bench", folder / "cat.png", "--efforts", 1, "--rates", "50%", "--no-cache", "--quiet")
+    (report,) = printed("bench", folder / "cat.png", "--effort", 1, "--rate", "50%", "--no-cache", "--quiet")
     names, of_measurements = listed("curves.md", "JSON and CSV of the benchmark")
     assert set(report) == names
     assert all(set(measurement) == of_measurements for measurement in report["measurements"])

@@ -42,8 +42,8 @@ def opened(name):
 def test_thumbnails_without_metadata_keep_the_profile(folder):
     save_photo("photo.jpg")
     dfm("encode", "photo.jpg", "--effort", 1)
-    dfm("decode", "photo.dfm", "--to", "16x", "-o", "with.jpg")
-    dfm("decode", "photo.dfm", "--to", "16x", "--strip", "all", "-o", "without.jpg")
+    dfm("decode", "photo.dfm", "--resize", "16x", "-o", "with.jpg")
+    dfm("decode", "photo.dfm", "--resize", "16x", "--strip", "all", "-o", "without.jpg")
     assert Path("without.jpg").stat().st_size + 4000 < Path("with.jpg").stat().st_size
     assert opened("without.jpg").info["icc_profile"] == b"a profile"
     assert "exif" not in opened("without.jpg").info

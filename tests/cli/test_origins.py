@@ -200,7 +200,7 @@ def test_an_output_of_other_settings_is_made_again(report):
     assert Path("Y/img.dfm").read_bytes() == dfmcodec.encode("a/img.png", quality=90, effort=1).data
     assert "0 encoded, 1 already there (-f overwrites them)" in dfm(*run, *report).output
     dfm("decode", "Y", "-O", "Z")
-    assert "made again" in dfm("decode", "Y", "-O", "Z", "--to", 4, *report).stderr
+    assert "made again" in dfm("decode", "Y", "-O", "Z", "--resize", 4, *report).stderr
     with PIL.Image.open("Z/img.png") as image:
         assert image.size == (4, 4)
 

@@ -108,8 +108,8 @@ def test_a_report_is_resumed(suffix):
     first = rows()[0]
     assert first["source"] == "in/a.png"
     assert first["output"] == "out/a.dfm"
-    assert int(first["bytes_before"]) == Path("in/a.png").stat().st_size
-    assert int(first["bytes_after"]) == Path("out/a.dfm").stat().st_size
+    assert int(first["source_bytes"]) == Path("in/a.png").stat().st_size
+    assert int(first["output_bytes"]) == Path("out/a.dfm").stat().st_size
     figure = dfmcodec.encode("in/a.png", quality=50, effort=1).report.psnr_db
     assert float(first["psnr_db"]) == pytest.approx(figure, abs=1e-3)
     assert "bad.png" in rows()[2]["error"]
@@ -156,7 +156,7 @@ def test_what_was_made_out_of_a_damaged_file_is_no_success_the_next_time():
     [
         *("hello", "hello\n", '{"a": 1}', "a,b,c", 'pipe 5",3\nb,4\nc,5\n', '{"source": 1}\n'),
         *('{"source": "mine", "note": "no line end"}', '{"source": "a", "output": "b", "cost": ', "[" * 200_000),
-        '{"source": "a", "output": "b", "status": "done", "bytes_after": Infinity, "settings": ""}\n',
+        '{"source": "a", "output": "b", "status": "done", "output_bytes": Infinity, "settings": ""}\n',
     ],
     ids=lambda text: text[:20],
 )
@@ -273,8 +273,8 @@ def test_info_and_verify_read_pipes_and_many_files():
         assert "standard input: intact" in dfm("verify", "-", *options, data=data).output
     result = dfm("info", "a.dfm", "b.dfm", "a.png", "--json", code=5)
     objects = list(map(json.loads, result.stdout.splitlines()))
-    assert [entry["file"] for entry in objects] == ["a.dfm", "b.dfm", "a.png"]
-    assert objects[1]["problems"]
+    assert [entry["source"] for entry in objects] == ["a.dfm", "b.dfm", "a.png"]
+    assert objects[1]["losses"]
     assert "error" in objects[2]
 
 

@@ -77,7 +77,7 @@ def test_names_that_act_are_shown_and_forge_no_line():
     assert not [line for line in lines(result.output) if line.startswith("forged")]
     info = dfm("info", f"{ACTING}.dfm")
     assert lines(info.stdout)[0].startswith(SHOWN)
-    assert json.loads(dfm("info", f"{ACTING}.dfm", "--json").stdout)["file"] == f"{ACTING}.dfm"
+    assert json.loads(dfm("info", f"{ACTING}.dfm", "--json").stdout)["source"] == f"{ACTING}.dfm"
     assert SHOWN in dfm("info", f"{ACTING}.dfm.missing", code=1).stderr
     assert len(lines(dfm("encode", f"http://{ACTING}", code=2).stderr)) == 1
 
@@ -567,7 +567,7 @@ def test_a_bug_is_the_failure_of_one_file(monkeypatch, error):
     assert line.startswith(f"dfm: failed: bad.dfm: unexpected {kind} at line ")
     result = dfm("verify", ".", "--json", code=5)
     reports = [json.loads(line) for line in lines(result.stdout)]
-    assert [report.get("kind") for report in reports] == [kind, None]
+    assert [report.get("error_type") for report in reports] == [kind, None]
     (line,) = lines(dfm("decode", "bad.dfm", code=1).stderr)
     assert line.startswith(f"dfm: error: unexpected {kind} at line ")
     assert "please report it" in line
@@ -643,7 +643,7 @@ _MODULES = (
         ["decode", "a.dfm", "b.dfm", "-O", "out", "-j", "2"],
         ["decode", "a.dfm", "-o", "apart.png", "--sandbox"],
         ["verify", "a.dfm", "b.dfm", "-j", "2"],
-        ["pack", "a.dfm", "b.dfm", "-O", "packed", "--form", "files", "--shard-size", "1", "-j", "2"],
+        ["pack", "a.dfm", "b.dfm", "-O", "packed", "--format", "files", "--shard-size", "1", "-j", "2"],
     ],
     ids=lambda arguments: " ".join(arguments[:1] + arguments[-2:]),
 )

@@ -42,7 +42,18 @@ import dfmcodec
 PACKAGE = Path(dfmcodec.__file__).parent
 DFM = (sys.executable, "-m", "dfmcodec")
 FAST = ("--effort", "1", "--quality", "50")
-COORDINATE = ("--model", "coordinate", "--depth", "1", "--width", "8", "--training-steps", "160", "--size", "3000")
+COORDINATE = (
+    "--model",
+    "coordinate",
+    "--depth",
+    "1",
+    "--layer-width",
+    "8",
+    "--training-steps",
+    "160",
+    "--size",
+    "3000",
+)
 OVERFITTED = ("--model", "overfitted", "--training-steps", "50", "--quality", "50")
 NOBODY = 65534
 
@@ -723,7 +734,7 @@ def nan_in_the_fit(place: Place) -> str:
     usual = report_of(dfm(*arguments))
     end = patched(NAN_FIT, *arguments)
     report = report_of(end)
-    assert (report["restarts"], report["stop_reason"]) == (1, "steps")
+    assert (report["restarts"], report["stop_reason"]) == (1, "iteration limit")
     assert abs(report["psnr_db"] - usual["psnr_db"]) < 2, (report["psnr_db"], usual["psnr_db"])
     return f"{end.errors.strip()} ({report['psnr_db']:.1f} dB; undisturbed {usual['psnr_db']:.1f} dB)"
 
@@ -807,7 +818,7 @@ def pipe_closes(place: Place) -> str:
     file = place.encoded()
     for buffering in place.bufferings:
         for taken, arguments in (
-            (10, ("decode", file, "-o", "-", "--to", "400x", "--format", "ppm")),
+            (10, ("decode", file, "-o", "-", "--resize", "400x", "--format", "ppm")),
             (0, ("encode", place.image(), "-o", "-", "--quiet", *FAST)),
             (0, ("info", file)),
             (0, ("info", file, "--json")),

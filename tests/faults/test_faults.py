@@ -170,13 +170,13 @@ def test_a_learning_rate_that_is_too_large(chelsea, monkeypatch, rate):
     from dfmcodec.search.config import RECIPES, EncoderConfig
 
     monkeypatch.setitem(RECIPES, "published", replace(RECIPES["published"], learning_rate=rate, batch_pixels=256))
-    config = EncoderConfig(model="coordinate", recipe="published", depth=1, width=8, training_steps=32, rate=0.1)
+    config = EncoderConfig(model="coordinate", recipe="published", depth=1, layer_width=8, training_steps=32, rate=0.1)
     if rate == float("inf"):
         with pytest.raises(DivergedError, match="5 times"):
             encode_image(chelsea, config)
         return
     reported: list[str] = []
-    result = encode_image(chelsea, config, lambda progress: reported.append(progress.what))
+    result = encode_image(chelsea, config, lambda progress: reported.append(progress.description))
     assert 1 <= result.report.restarts <= 4
     assert f"restarted {result.report.restarts}x" in reported[-1]
     assert np.isfinite(result.report.psnr_db)
@@ -189,7 +189,7 @@ def test_a_fit_that_is_never_a_number(chelsea, monkeypatch):
 
     monkeypatch.setattr(train, "_train_chunk", lambda weights, state, *_: (weights * np.nan, state, np.nan))
     with pytest.raises(DivergedError, match="5 times"):
-        encode_image(chelsea, EncoderConfig(model="coordinate", depth=1, width=8, training_steps=32, rate=0.1))
+        encode_image(chelsea, EncoderConfig(model="coordinate", depth=1, layer_width=8, training_steps=32, rate=0.1))
 
 
 def test_a_damaged_or_missing_weights(tmp_path, monkeypatch):

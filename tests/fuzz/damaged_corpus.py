@@ -68,7 +68,7 @@ def main() -> None:
         command = [sys.executable, "-m", "dfmcodec"]
         verify = subprocess.run([*command, "verify", "-r", "in", "--json"], cwd=folder, capture_output=True, text=True)
         reports = [json.loads(line) for line in verify.stdout.splitlines()]
-        named = {int(Path(report["file"]).stem) for report in reports if "error" in report}
+        named = {int(Path(report["source"]).stem) for report in reports if "error" in report}
         decode = subprocess.run(
             [*command, "decode", "in", "-O", "out", "--quiet"], cwd=folder, capture_output=True, text=True
         )

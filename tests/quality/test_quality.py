@@ -34,7 +34,7 @@ def test_targets_on_the_published_images(shared_images: list[Path], rate: float)
 def test_default_recipe_beats_the_published_one_by_3_db(shared_images: list[Path]) -> None:
     """After as many samples: a batch of the published one has eight times as many."""
     image = read_image(shared_images[1])
-    options = {"model": "coordinate", "rate": 0.18, "depth": 3, "width": 10}
+    options = {"model": "coordinate", "rate": 0.18, "depth": 3, "layer_width": 10}
     ours = dfmcodec.encode(image, **options, training_steps=1600).report.psnr_db
     published = dfmcodec.encode(image, recipe="published", **options, training_steps=200).report.psnr_db
     assert ours > published + 3

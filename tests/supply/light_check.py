@@ -91,8 +91,8 @@ LACKING = {  # the end of the message that each gives
     "encode a.png -o code_of_a.dfm --generator model.dfmg": "needs JAX and optax; install them: pip install jax optax",
     "decode a.dfm -o by_jax.png --backend jax": "needs JAX; install it: pip install jax",
     "sample coffee -o coffee.png": "needs scikit-image; install it: pip install scikit-image; or take chelsea",
-    "pack a.dfm -O store --form tar": "for its rows and for Parquet; install it: pip install 'dfmcodec[corpus]'",
-    "bench a.png --efforts 1": "dfm bench needs SciPy; install it: pip install scipy",
+    "pack a.dfm -O store --format tar": "for its rows and for Parquet; install it: pip install 'dfmcodec[corpus]'",
+    "bench a.png --effort 1": "dfm bench needs SciPy; install it: pip install scipy",
     "generate train . --preset mnist -o x.dfmg": "needs JAX and optax; install them: pip install jax optax",
     "generate reconstruct model.dfmg . -o again.png": "needs JAX and optax; install them: pip install jax optax",
     "generate eval model.dfmg .": "needs JAX and optax; install them: pip install jax optax",
@@ -109,7 +109,7 @@ assert result.report.psnr_db > 30 and decoded.pixels.shape == pixels.shape, resu
 assert dfmcodec.metrics.psnr(pixels, decoded.pixels) == result.report.psnr_db
 corner = dfmcodec.decode(result.data, region=(8, 4, 24, 16)).pixels
 assert numpy.array_equal(corner, decoded.pixels[4:20, 8:32])
-assert dfmcodec.decode(result.data, size=(32, 24)).pixels.shape == (24, 32, 3)
+assert dfmcodec.decode(result.data, resize=(32, 24)).pixels.shape == (24, 32, 3)
 assert dfmcodec.read_info(result.data).width == 64
 assert dfmcodec.decode(result.data[:-40], best_effort=True).losses
 
@@ -129,7 +129,7 @@ def refused(call, *arguments, **options):
         raise AssertionError(options)
 
 if dfmcodec.kernels.has_kernels():
-    assert dfmcodec.encode(pixels, model="overfitted", training_steps=4).report.steps == 4
+    assert dfmcodec.encode(pixels, model="overfitted", training_steps=4).report.iterations == 4
 else:
     refused(dfmcodec.encode, pixels, model="overfitted")
 refused(dfmcodec.encode, pixels, model="coordinate")

@@ -142,7 +142,7 @@ def test_gray_is_one_channel(chelsea):
     assert decoded.squeeze().shape == (80, 96)
     assert decoded.to_pil().mode == "L"
     assert np.array_equal(np.asarray(decoded.to_pil()), decoded.squeeze())
-    assert repr(decoded) == "<Decoded 96x80 gray, 8 bits>"
+    assert repr(decoded) == "<DecodeResult 96x80 gray, 8 bits>"
 
 
 def test_alpha_and_metadata_come_with_the_image(chelsea):
@@ -183,7 +183,7 @@ def test_a_region_is_the_part_of_the_complete_image(encoded):
     for region in ((10, 20, 30, 25), dfmcodec.Region(top=20, left=10, bottom=45, right=40)):
         assert np.array_equal(dfmcodec.decode(encoded.data, region=region), complete[20:45, 10:40])
     assert dfmcodec.decode(encoded.data, scale=0.5).shape == (40, 48, 3)
-    assert dfmcodec.decode(encoded.data, size=(48, 20)).shape == (20, 48, 3)
+    assert dfmcodec.decode(encoded.data, resize=(48, 20)).shape == (20, 48, 3)
     with pytest.raises(dfmcodec.LimitError):
         dfmcodec.decode(encoded.data, max_pixels=1000)
 
@@ -205,7 +205,7 @@ def test_a_region_may_be_any_sequence(encoded, region):
         ({"region": (0, 0, 5.5, 5)}, "all integers"),
         ({"region": "0,0,5,5"}, "all integers"),
         ({"scale": 1e308}, "sides of 1 to 65535 are possible"),
-        ({"size": 40}, r"size is 40; it has to be \(width, height\) in pixels, all integers"),
+        ({"resize": 40}, r"resize is 40; it has to be \(width, height\) in pixels, all integers"),
     ],
 )
 def test_regions_and_sizes_of_a_wrong_form_are_refused(encoded, options, message):
@@ -213,7 +213,7 @@ def test_regions_and_sizes_of_a_wrong_form_are_refused(encoded, options, message
         dfmcodec.decode(encoded.data, **options)
 
 
-@pytest.mark.parametrize("options", [{"size": (192, 160)}, {"scale": 2}])
+@pytest.mark.parametrize("options", [{"resize": (192, 160)}, {"scale": 2}])
 def test_results_above_the_limit_are_refused(encoded, options):
     assert dfmcodec.decode(encoded.data, max_pixels=192 * 160, **options).shape == (160, 192, 3)
     with pytest.raises(dfmcodec.ConfigError, match="192x160 is more than the limit of 30719 pixels"):
@@ -259,11 +259,11 @@ def test_results_are_saved_completely_or_not_at_all(tmp_path, encoded):
 def test_the_trace_reports_every_iteration(chelsea):
     report = dfmcodec.encode(chelsea.pixels, size=800, effort=3).report
     assert [point.iteration for point in report.trace] == list(range(1, len(report.trace) + 1))
-    assert report.steps == len(report.trace) >= 3
+    assert report.iterations == len(report.trace) >= 3
     best = max(point.psnr_db for point in report.trace if point.file_bytes <= 800)
     assert best == pytest.approx(report.psnr_db, abs=0.02)
     assert report.q_step in {point.q_step for point in report.trace}
-    assert report.stop_reason in ("target met", "settled", "iteration limit")
+    assert report.stop_reason in ("target met", "converged", "iteration limit")
     assert report.as_dict()["trace"][0]["q_step"] == report.trace[0].q_step
 
 
@@ -381,7 +381,7 @@ result: dfmcodec.EncodeResult = dfmcodec.encode("a.png", quality=75, effort=3, o
 dfmcodec.encode(Path("a.png"), strip="gps,xmp")
 dfmcodec.encode(np.zeros((4, 4), np.uint8))
 dfmcodec.encode(PIL.Image.new("L", (4, 4)), size=100)
-decoded: dfmcodec.Decoded = dfmcodec.decode(result.data, region=(0, 0, 2, 2))
+decoded: dfmcodec.DecodeResult = dfmcodec.decode(result.data, region=(0, 0, 2, 2))
 pixels: npt.NDArray[np.unsignedinteger[Any]] = dfmcodec.decode_pixels(io.BytesIO(result.data))
 header: dfmcodec.Header = dfmcodec.read_info("a.dfm")
 dfmcodec.encode(3)  # refused

@@ -28,6 +28,6 @@ def test_limits_are_named_as_parameters(tmp_path):
     ):
         dfmcodec.decode(data, max_pixels=63)
     with pytest.raises(dfmcodec.ConfigError, match=r"16x8 is more than the limit of 64 pixels \(max_pixels\)"):
-        dfmcodec.decode(data, max_pixels=64, size=(16, 8))
+        dfmcodec.decode(data, max_pixels=64, resize=(16, 8))
     with pytest.raises(dfmcodec.LimitError, match=r"\(max_multiply_adds\)"):
         check_multiply_adds(10, 10, 99)

@@ -306,7 +306,7 @@ def test_the_notebook_runs(folder, capsys):
         if cell["cell_type"] == "code":
             exec(compile("".join(cell["source"]), f"{NOTEBOOK.name}, cell {cell['id']}", "exec"), namespace)
     results = namespace["results"]
-    assert [result.report.file_bytes <= result.report.budget_bytes for result in results.values()] == [True] * 3
+    assert [result.report.file_bytes <= result.report.limit_bytes for result in results.values()] == [True] * 3
     psnrs = [result.report.psnr_db for result in results.values()]
     assert psnrs == sorted(psnrs, reverse=True)
     assert namespace["preview"].losses

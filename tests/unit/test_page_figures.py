@@ -22,9 +22,6 @@ NUMBERS = {  # what pages contain, with the names of `figures`
     "README.md": ("{share_percent} %", "{installed_MB} MB", "{tests_GB} GB"),
     "docs/compared.md": ("{lossless_percent} %", "{lossless}"),
     "docs/archive.md": (
-        "{months[0]} months",
-        "after {months[2]}",
-        "{months[4]} months",
         "{months[1]} and {months[3]} months",
         "{decode_s} s",
         "{jpeg_months}",
@@ -89,10 +86,6 @@ NUMBERS = {  # what pages contain, with the names of `figures`
         for command in ("dfm encode --effort 1", "dfm encode", "dfm decode", "AVIF, speed 4")
     ),
     "docs/scale.md": (
-        "{rented_months[0]} months",
-        "{rented_months[2]}",
-        "{rented_months[1]} months",
-        "{rented_months[3]}",
         "{shard_minutes} minutes",
         "{billion_hours:.2f} million",
         "{billion_days:.1f} days",

@@ -38,7 +38,7 @@ export function factsOf(file) {
     if (qStep) rows.push(["q_step", `${(qStep / Q_STEP_UNITS).toFixed(2)} code values`]);
     if (rowsOfTiles) rows.push(["tiles", `${columnsOfTiles} × ${rowsOfTiles}`]);
     if (weightsId !== undefined) rows.push(["weights id", weightsId.toString(16).padStart(8, "0")]);
-    rows.push(["format", `version ${header.version}`]);
+    rows.push(["format", `version ${header.formatVersion}`]);
   } else if (blob.type) {
     rows.push(["type", blob.type]);
   }

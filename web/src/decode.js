@@ -45,7 +45,7 @@ const DECODERS = {
  * @property {Uint8Array|null} exif
  * @property {Uint8Array|null} xmp
  * @property {Uint8Array|null} cicp
- * @property {number|null} bits
+ * @property {number|null} significantBits
  * @property {number} orientation always 1
  * @property {{x: number, y: number, width: number, height: number}|null} region null for all of the image
  */
@@ -183,9 +183,9 @@ function withAncillary({ height, width, channels, bitDepth }, samples, alpha, he
  * @param {object} [options]
  * @param {number} [options.maxPixels]
  * @returns {{width: number, height: number, bitDepth: number, channels: number, hasAlpha: boolean, model: string,
- *   version: number, orientation: number, sections: {name: string, bytes: number}[], problems: string[],
+ *   formatVersion: number, orientation: number, sections: {name: string, bytes: number}[], losses: string[],
  *   fields: Record<string, number>}} channels are those without alpha; the bytes of all sections, with "container" for
- *   header, table and CRC-32, add up to the file; problems are sentences about what is missing or damaged
+ *   header, table and CRC-32, add up to the file; losses are sentences about what is missing or damaged
  * @throws {DfmError}
  */
 export function inspect(bytes, { maxPixels = MAX_PIXELS } = {}) {
@@ -199,10 +199,10 @@ export function inspect(bytes, { maxPixels = MAX_PIXELS } = {}) {
     channels: header.channels,
     hasAlpha: header.hasAlpha,
     model: header.modelName,
-    version: header.values.version,
+    formatVersion: header.values.version,
     orientation: UPRIGHT,
     sections: [{ name: "container", bytes: container }, ...sections],
-    problems: examine(bytes, header).problems,
+    losses: examine(bytes, header).problems,
     fields: header.values,
   };
 }

@@ -70,11 +70,11 @@ class Reader {
  *
  * @param {Uint8Array|null} body the section; null if there is none
  * @param {number} bitDepth of the samples
- * @returns {{icc: Uint8Array|null, exif: Uint8Array|null, xmp: Uint8Array|null, cicp: Uint8Array|null, bits: number|null}}
+ * @returns {{icc: Uint8Array|null, exif: Uint8Array|null, xmp: Uint8Array|null, cicp: Uint8Array|null, significantBits: number|null}}
  * @throws {DfmError}
  */
 export function readMetadata(body, bitDepth) {
-  const metadata = { icc: null, exif: null, xmp: null, cicp: null, bits: null };
+  const metadata = { icc: null, exif: null, xmp: null, cicp: null, significantBits: null };
   if (!body) return metadata;
   if (body.length > MAX_METADATA_BYTES) {
     throw new DfmError("limit", `${body.length} bytes of metadata, more than the limit of ${MAX_METADATA_BYTES}`);
@@ -91,7 +91,7 @@ export function readMetadata(body, bitDepth) {
     if (name === "cicp" && value.length !== CICP_BYTES) throw unreadable();
     if (name === "bits") {
       if (value.length !== 1 || value[0] < 1 || value[0] > MOST_BITS) throw unreadable();
-      metadata.bits = bitDepth === SHALLOW ? null : value[0];
+      metadata.significantBits = bitDepth === SHALLOW ? null : value[0];
     }
     if (name === "cicp" && !areCodePoints(value)) continue;
     if (NAMES.includes(name) && value.length) metadata[name] = value.slice();

@@ -12,7 +12,7 @@
  * @property {Uint8Array|null} [exif]
  * @property {Uint8Array|null} [xmp]
  * @property {Uint8Array|null} [cicp]
- * @property {number|null} [bits] the number of significant bits of 16-bit samples, which are rounded to this precision
+ * @property {number|null} [significantBits] the number of significant bits of 16-bit samples, which are rounded to this precision
  */
 
 import { crc32 } from "./crc32.js";
@@ -30,7 +30,7 @@ const STRIP_BYTES = 1 << 20; // size of the strips in which rows are filtered an
  */
 export async function encodePng(image) {
   const chunks = [SIGNATURE, chunk("IHDR", headerOf(image))];
-  if (image.bits && image.bitDepth === 16) chunks.push(chunk("sBIT", significantBits(image)));
+  if (image.significantBits && image.bitDepth === 16) chunks.push(chunk("sBIT", significantBits(image)));
   if (image.cicp && areCodePoints(image.cicp)) chunks.push(chunk("cICP", image.cicp));
   if (image.icc?.length) {
     chunks.push(chunk("iCCP", joined([latin1("ICC profile\0\0"), await deflated([image.icc])])));
@@ -88,7 +88,7 @@ function headerOf({ width, height, channels, bitDepth }) {
 }
 
 /** Returns the number of significant bits of each channel; 16 for alpha. */
-function significantBits({ channels, bits }) {
+function significantBits({ channels, significantBits: bits }) {
   const ofChannels = new Uint8Array(channels).fill(bits);
   if (channels % 2 === 0) ofChannels[channels - 1] = 16;
   return ofChannels;
@@ -123,7 +123,7 @@ function* filteredStrips(image) {
 }
 
 /** Returns one row as bytes; 16-bit samples are big-endian. */
-function bytesOfRow({ width, channels, bitDepth, pixels, bits }, y) {
+function bytesOfRow({ width, channels, bitDepth, pixels, significantBits: bits }, y) {
   let samples = pixels.subarray(y * width * channels, (y + 1) * width * channels);
   if (bitDepth === 8) return /** @type {Uint8Array} */ (samples);
   if (bits) {

@@ -221,8 +221,8 @@ describe("the decoder", { skip }, () => {
       assert.deepEqual([said.width, said.height, said.bitDepth], [image.width, image.height, image.bitDepth]);
       assert.equal(said.channels + Number(said.hasAlpha), image.channels);
       assert.equal(said.sections.reduce((sum, section) => sum + section.bytes, 0), bytes.length);
-      assert.deepEqual(said.problems, []);
-      assert.notDeepEqual(inspect(bytes.subarray(0, -1)).problems, []);
+      assert.deepEqual(said.losses, []);
+      assert.notDeepEqual(inspect(bytes.subarray(0, -1)).losses, []);
     }
   });
 

@@ -8,13 +8,13 @@ const XMP = [0xd9, 3, 0x78, 0x6d, 0x70]; // "xmp", with a length of its own
 
 test("reads a map of names and bytes", () => {
   const metadata = readMetadata(Uint8Array.of(0x82, ...ICC, 0xc4, 2, 5, 6, ...XMP, 0xc5, 0, 1, 7), 16);
-  assert.deepEqual(metadata, { icc: Uint8Array.of(5, 6), exif: null, xmp: Uint8Array.of(7), cicp: null, bits: null });
-  assert.deepEqual(readMetadata(null, 16), { icc: null, exif: null, xmp: null, cicp: null, bits: null });
+  assert.deepEqual(metadata, { icc: Uint8Array.of(5, 6), exif: null, xmp: Uint8Array.of(7), cicp: null, significantBits: null });
+  assert.deepEqual(readMetadata(null, 16), { icc: null, exif: null, xmp: null, cicp: null, significantBits: null });
   const other = [0xa3, 0x61, 0x62, 0x63, 0xc4, 1, 9]; // of a later version
   const cicp = [0xa4, 0x63, 0x69, 0x63, 0x70, 0xc4, 4, 9, 16, 0, 1];
   const bits = [0xa4, 0x62, 0x69, 0x74, 0x73, 0xc4, 1, 12];
   const known = readMetadata(Uint8Array.of(0x83, ...other, ...cicp, ...bits), 16);
-  assert.deepEqual(known, { icc: null, exif: null, xmp: null, cicp: Uint8Array.of(9, 16, 0, 1), bits: 12 });
+  assert.deepEqual(known, { icc: null, exif: null, xmp: null, cicp: Uint8Array.of(9, 16, 0, 1), significantBits: 12 });
 });
 
 test("refuses everything else", () => {
@@ -59,10 +59,10 @@ test("an Exif block has its prefix, also if the file leaves it out", () => {
 
 // tests/golden/test_reference_decoder.py has the same cases.
 test("means the same as the other decoders", () => {
-  const none = { icc: null, exif: null, xmp: null, cicp: null, bits: null };
+  const none = { icc: null, exif: null, xmp: null, cicp: null, significantBits: null };
   const icc = Uint8Array.of(0x78);
   assert.deepEqual(readMetadata(packed(["icc", "x"], ["exif", ""]), 16), { ...none, icc });
-  assert.deepEqual(readMetadata(packed(["bits", "\x0a"]), 16), { ...none, bits: 10 });
+  assert.deepEqual(readMetadata(packed(["bits", "\x0a"]), 16), { ...none, significantBits: 10 });
   assert.deepEqual(readMetadata(packed(["bits", "\x0a"]), 8), none);
   assert.deepEqual(readMetadata(packed(["\xef\xbb\xbficc", "y"]), 16), none);
   assert.deepEqual(readMetadata(packed(["\xef\xbb\xbficc", "y"], ["icc", "x"]), 16), { ...none, icc });

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { OpenFile } from "../page/open_file.js";
 
-const HEADER = { width: 5000, height: 4000, model: "wavelet", fields: {}, sections: [], problems: [] };
+const HEADER = { width: 5000, height: 4000, model: "wavelet", fields: {}, sections: [], losses: [] };
 const COARSE = { width: 2, height: 1, channels: 3, bitDepth: 8, pixels: new Uint8Array(6), icc: null };
 
 /** A client that decodes when it is told to. */

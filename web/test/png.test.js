@@ -66,7 +66,7 @@ for (const channels of [1, 2, 3, 4]) {
 }
 
 test("samples of 10 bits are the nearest of 1024, and alpha keeps all of its own", async () => {
-  const image = { width: 3, height: 1, channels: 2, bitDepth: 16, bits: 10 };
+  const image = { width: 3, height: 1, channels: 2, bitDepth: 16, significantBits: 10 };
   const pixels = Uint16Array.of(0, 1, 40, 2, 65535, 3);
   const chunks = new Map(chunksOf(await encodePng({ ...image, pixels })));
   assert.deepEqual([...chunks.get("sBIT")], [10, 16]);

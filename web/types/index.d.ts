@@ -29,13 +29,13 @@ export interface DfmHeader {
   channels: 1 | 3;
   hasAlpha: boolean;
   model: "coordinate" | "wavelet" | "generative" | "overfitted";
-  version: number;
+  formatVersion: number;
   /** Always 1: images are stored upright. */
   orientation: number;
   /** The bytes of all sections; header, section table and CRC-32 are the first entry, "container". */
   sections: DfmSection[];
   /** Descriptions of missing or damaged parts. */
-  problems: string[];
+  losses: string[];
   /** The fields of the header by their names in docs/format.md. */
   fields: Record<string, number>;
 }
@@ -54,7 +54,7 @@ export interface DfmImage {
   /** Colour primaries, transfer characteristics, matrix coefficients, full range (ITU-T H.273). */
   cicp: Uint8Array | null;
   /** The number of significant bits, 1 to 15, of samples that were scaled to 16 bits. */
-  bits: number | null;
+  significantBits: number | null;
   /** Always 1: images are stored upright. */
   orientation: number;
   /** The decoded region; null for the entire image. */

@@ -5,4 +5,4 @@ from __future__ import annotations
 from dfmcodec.codecs.generative.header import HEADER
 from dfmcodec.codecs.record import Codec
 
-CODEC = Codec(HEADER, step_unit="codes", needs_generator=True)
+CODEC = Codec(HEADER, iteration_unit="codes", needs_generator=True)

@@ -18,7 +18,7 @@ class CodeArchitecture:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain values for reports."""
-        return {"model": self.model.value, "channels": self.channels, "generator": f"{self.generator_id:08x}"}
+        return {"model": self.model.value, "channels": self.channels, "generator_id": f"{self.generator_id:08x}"}
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,9 @@ class OverfittedArchitecture:
             "channels": self.channels,
             "grids": self.levels,
             "depth": self.depth,
-            "width": self.width,
+            "layer_width": self.width,
             "order": self.order,
-            "weights": f"{self.weights_id:08x}",
+            "weights_id": f"{self.weights_id:08x}",
         }
 
 

@@ -32,7 +32,7 @@ def _read(state: FileState, _region: Region | None, _level: int, losses: Losses)
     deltas = None
     if Section.NETWORKS in header.sections:
         deltas = read_networks(state.section(Section.NETWORKS), weights)
-    lmbda_code = header.values["lmbda_code"]
+    lmbda_code = header.fields["lmbda_code"]
     network, _ = weights.networks_of(deltas)
     checks = None if state.checks is None else state.checks.symbols
     body = GridsBody(state.present(Section.GRIDS), state.missing_bytes(Section.GRIDS), checks)

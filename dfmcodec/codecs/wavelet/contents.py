@@ -53,9 +53,9 @@ class WaveletArchitecture:
             "channels": self.channels,
             "levels": self.levels,
             "depth": self.depth,
-            "width": self.width,
+            "layer_width": self.width,
             "luma": self.luma.name.lower(),
-            "weights": f"{self.weights_id:08x}",
+            "weights_id": f"{self.weights_id:08x}",
             "tiles": self.tile_rows * self.tile_columns,
         }
 

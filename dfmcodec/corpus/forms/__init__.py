@@ -16,9 +16,9 @@ def read_entries(job: Job, item: Item) -> Iterator[Entry]:
     """Reads the images of an item of a list, and files beside them, in order. Raises DfmError if
     the tar or Parquet file cannot be read from this point on.
     """
-    if job.source_form == FILES:
+    if job.source_format == FILES:
         return iter([Entry(item.source, item.name, partial(read_url, item.source), same_as=item.same_as)])
-    return tars.entries(item) if job.source_form == TAR else parquet.entries(job, item)
+    return tars.entries(item) if job.source_format == TAR else parquet.entries(job, item)
 
 
 class _FilesWriter(Writer):
@@ -31,4 +31,4 @@ class _FilesWriter(Writer):
 def open_writer(job: Job, store: Store, number: int) -> Writer:
     """Opens a writer for the outputs of a shard."""
     writers: dict[str, type[Writer]] = {FILES: _FilesWriter, TAR: tars.TarWriter, PARQUET: parquet.ParquetWriter}
-    return writers[job.form](store, f"{number:05d}.{job.form}")
+    return writers[job.format](store, f"{number:05d}.{job.format}")

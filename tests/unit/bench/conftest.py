@@ -63,8 +63,8 @@ def compared(crop) -> Callable[..., Comparison]:
                 distances = (distance(bpp), distance(0.4 * bpp)) if has_butteraugli else (None, None)
                 ours = figures(bpp, psnr_db, seen(bpp), distances[0])
                 theirs = figures(bpp, quality(0.8 * bpp) + at, seen(0.5 * bpp), distances[1])
-                measurements.append(Measurement(name, target, DFM, "", ours.bytes, figures=ours))
-                measurements.append(Measurement(name, target, "jpeg", "4:4:4", ours.bytes, 50, None, None, theirs))
+                measurements.append(Measurement(name, target, DFM, "", ours.file_bytes, figures=ours))
+                measurements.append(Measurement(name, target, "jpeg", "4:4:4", ours.file_bytes, 50, None, None, theirs))
         return Comparison(
             images=tuple(SourceImage(name, Path(f"{name}.png"), "0" * 64, 100, 80, 3) for name in names),
             targets=targets,
@@ -83,7 +83,7 @@ def compared(crop) -> Callable[..., Comparison]:
             host="a host",
             versions={"dfmcodec": "0"},
             processes=1,
-            seconds=1.0,
+            total_s=1.0,
             curves=curves,
         )
 

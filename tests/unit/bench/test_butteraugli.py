@@ -62,7 +62,7 @@ def test_it_is_absent_from_an_empty_path(tmp_path, monkeypatch):
 
 
 def bench(folder: Path, *arguments: str, code: int = 0) -> str:
-    options = ["--efforts", "1", "--rates", "0.3", "--cache", str(folder / "kept"), *arguments]
+    options = ["--effort", "1", "--rate", "0.3", "--cache", str(folder / "kept"), *arguments]
     result = CliRunner().invoke(main, ["bench", str(folder / "cat.png"), *options])
     assert result.exit_code == code, result.output
     return result.stdout

@@ -186,9 +186,9 @@ def test_the_text_and_json_have_every_figure(compared):
     assert ["cat", "-20.0", "%", "-50.0", "%", "+100.0", "%"] in lines
     assert any(line[-2:] == ["mean", "curve"] for line in lines)
     data = json.loads(json.dumps(as_dict(compared(curves=given)), allow_nan=False))
-    assert data["curves"][0]["by_picture"]["cat"][0] == pytest.approx([0.48, 30 + 6 * log2(0.24)])
+    assert data["curves"][0]["by_image"]["cat"][0] == pytest.approx([0.48, 30 + 6 * log2(0.24)])
     assert [rate["kind"] for rate in data["bd_rates"]] == ["codec", "curve", "curve", "mean curve"]
-    assert data["bd_rates"][1]["by_picture"]["dog"] == pytest.approx(-50, abs=0.01)
+    assert data["bd_rates"][1]["by_image_percent"]["dog"] == pytest.approx(-50, abs=0.01)
 
 
 def test_without_three_rates_there_is_no_bd_rate(compared):

@@ -25,7 +25,7 @@ def rows_of(data: dict, codec: str) -> list[dict]:
 
 
 def bench(*arguments: object, code: int = 0) -> str:
-    result = CliRunner().invoke(main, ["bench", "--efforts", "1", "--no-cache", *map(str, arguments)])
+    result = CliRunner().invoke(main, ["bench", "--effort", "1", "--no-cache", *map(str, arguments)])
     assert result.exit_code == code, result.output
     return result.stdout
 
@@ -37,7 +37,7 @@ def cat(tmp_path) -> Path:
 
 
 def test_it_is_in_the_report(cat):
-    rows = json.loads(bench(cat, "--rates", "0.2", "--json"))["measurements"]
+    rows = json.loads(bench(cat, "--rate", "0.2", "--json"))["measurements"]
     assert all(isinstance(row["ssimulacra2"], float) for row in rows)
 
 
@@ -63,7 +63,7 @@ def test_lossless_files_have_no_psnr_in_json_and_csv(compared):
     ]
     assert not any(row["lossless"] for row in rows_of(data, "jpeg"))
     summary = data["summaries"][-1]["codecs"]
-    assert [(codec["lossless"], codec["dfm_mean"]) for codec in summary] == [(2, None), (0, None)]
+    assert [(codec["lossless_count"], codec["dfm_mean"]) for codec in summary] == [(2, None), (0, None)]
     table = list(csv.DictReader(io.StringIO(as_csv(comparison))))
     assert [(row["psnr_db"], row["lossless"]) for row in table if row["codec"] == "dfm"][-1] == ("", "true")
     assert {row["lossless"] for row in table if row["codec"] == "jpeg"} == {"false"}
@@ -74,7 +74,7 @@ def test_lossless_files_have_no_psnr_in_json_and_csv(compared):
 
 def test_an_empty_cell_is_neither_lossless_nor_not(compared):
     cell = compared().measurements[0]
-    empty = Measurement(cell.image_name, cell.target, "jpeg", "", 10, smallest_bytes=20)
+    empty = Measurement(cell.image, cell.target, "jpeg", "", 10, smallest_bytes=20)
     assert (empty.row()["psnr_db"], empty.row()["lossless"]) == (None, None)
 
 
@@ -90,7 +90,7 @@ def test_the_cache_keeps_lossless_files_as_json_has_them(compared):
 
 def test_the_command_codes_a_flat_image_losslessly(tmp_path):
     PIL.Image.new("RGB", (32, 24), (200, 30, 60)).save(tmp_path / "flat.png")
-    text = bench(tmp_path / "flat.png", "--rates", "0.2", "--json", "--csv", tmp_path / "rows.csv")
+    text = bench(tmp_path / "flat.png", "--rate", "0.2", "--json", "--csv", tmp_path / "rows.csv")
     assert "Infinity" not in text
     (row,) = rows_of(json.loads(text), "dfm")
     assert (row["psnr_db"], row["lossless"]) == (None, True)

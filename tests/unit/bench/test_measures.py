@@ -42,10 +42,10 @@ def test_bd_rates_are_at_equal_ssimulacra2(by_score, compared):
     assert rate.mean == pytest.approx(-20, abs=0.01)
 
 
-def test_gains_wins_and_losses_are_of_the_measure(by_score):
+def test_gains_and_counts_of_better_files_are_of_the_measure(by_score):
     for summary in by_target(by_score):
         dfm, jpeg = summary.codecs
-        assert (jpeg.measure, jpeg.wins, jpeg.losses) == ("ssimulacra2", 2, 0)
+        assert (jpeg.measure, jpeg.better_count, jpeg.worse_count) == ("ssimulacra2", 2, 0)
         assert jpeg.gain == pytest.approx(12)
         assert jpeg.dfm_mean == dfm.mean["ssimulacra2"] == pytest.approx(score(24 * summary.target.rate))
 
@@ -83,7 +83,9 @@ def test_given_curves_are_compared_by_psnr(compared):
 def test_images_without_ssimulacra2_are_shown_without(compared):
     comparison = compared(tune="visual", ssimulacra2=None)
     assert bd_rates(comparison) == []
-    assert {(codec.wins, codec.losses) for summary in by_target(comparison) for codec in summary.codecs} == {(0, 0)}
+    assert {
+        (codec.better_count, codec.worse_count) for summary in by_target(comparison) for codec in summary.codecs
+    } == {(0, 0)}
     assert ["codec", "PSNR", "SSIM", "encode", "decode"] in [line.split() for line in as_text(comparison).splitlines()]
     assert as_html(comparison)
 
@@ -128,7 +130,7 @@ def test_the_tune_is_named_where_it_is_not_the_usual_one():
 )
 def test_the_command_compares_by_its_tune(options, tune, measure, tmp_path: Path):
     PIL.Image.fromarray(skimage.data.chelsea()[60:124, 130:210]).save(tmp_path / "cat.png")
-    command = ["bench", "--vs", "jpeg", "--efforts", "1", "--rates", "0.2,0.1,0.06", "--no-cache", "--json", *options]
+    command = ["bench", "--vs", "jpeg", "--effort", "1", "--rate", "0.2,0.1,0.06", "--no-cache", "--json", *options]
     result = CliRunner().invoke(main, [*command, str(tmp_path)])
     assert result.exit_code == 0, result.output
     data = json.loads(result.stdout)

@@ -59,7 +59,7 @@ def test_bits_are_relative_to_the_first_codec(compared):
     assert column(overview, "bits, equal", "SSIMULACRA2") == {"dfm": "-50.0 %", "JPEG": "reference", "WebP": "+100.0 %"}
     assert overview.notes[-1] == ABSENT
     data = json.loads(json.dumps(as_dict(comparison), allow_nan=False))
-    assert [(rate["codec"], rate["anchor"], round(rate["mean"])) for rate in data["bd_rates"]] == [
+    assert [(rate["codec"], rate["anchor"], round(rate["mean_percent"])) for rate in data["bd_rates"]] == [
         ("dfm", "jpeg", -50),
         ("dfm", "webp", -75),
         ("webp", "jpeg", 100),

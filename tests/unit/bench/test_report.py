@@ -27,7 +27,7 @@ def report(tmp_path_factory) -> Path:
     PIL.Image.fromarray(skimage.data.chelsea()[60:160, 130:240]).save(folder / "cat.png")
     PIL.Image.fromarray(skimage.data.camera()[200:264, 200:280]).save(folder / "gray.png")
     PIL.Image.fromarray(skimage.data.coffee()[200:264, 300:364]).save(folder / "coffee <b>&.png")
-    options = "--efforts 1 --vs jpeg,webp --rates 0.3,0.1,0.05 --look 2 --no-cache --html".split()
+    options = "--effort 1 --vs jpeg,webp --rate 0.3,0.1,0.05 --html-images 2 --no-cache --html".split()
     result = CliRunner().invoke(main, ["bench", str(folder), *options, str(folder / "report.html"), "--quiet"])
     assert result.exit_code == 0, result.output
     return folder / "report.html"

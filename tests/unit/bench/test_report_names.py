@@ -164,7 +164,7 @@ def test_the_command_writes_a_page_for_files_with_such_names(tmp_path, monkeypat
     for name in names:
         PIL.Image.fromarray(pixels).save(folder / f"{name}.png")
     (folder / "broken\x1b[2J<script>.png").write_bytes(b"no image")
-    arguments = [str(folder), "--efforts", "1", "--no-cache", "--html", "report.html"]
+    arguments = [str(folder), "--effort", "1", "--no-cache", "--html", "report.html"]
     result = CliRunner().invoke(main, ["bench", *arguments])
     assert result.exit_code == 5, result.output
     assert re.search(r"broken\\x1b\[2J<script>", result.output)

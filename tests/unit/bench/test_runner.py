@@ -36,7 +36,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def bench(*arguments, code=0):
-    result = CliRunner().invoke(main, ["bench", "--efforts", "1", *map(str, arguments)])
+    result = CliRunner().invoke(main, ["bench", "--effort", "1", *map(str, arguments)])
     assert result.exit_code == code, result.output
     return result
 
@@ -118,25 +118,25 @@ def test_all_cells_are_counted(folder):
     targets = tuple(Target("wavelet", 1, rate, None, "psnr") for rate in (0.1, 1e-9))
     comparison = run(Plan((Path("photos"),), targets, ("jpeg",)), done.append)
     assert sum(done) == 2 * 2 * 2
-    assert {failure.what for failure in comparison.failures} == {
+    assert {failure.name for failure in comparison.failures} == {
         f"{name}, dfm at {targets[1].label}" for name in ("cat", "coffee")
     }
 
 
 def test_a_cell_is_what_plain_libraries_give(folder):
-    rows = measurements("photos/cat.png", "--vs", "jpeg", "--rates", "0.08")
+    rows = measurements("photos/cat.png", "--vs", "jpeg", "--rate", "0.08")
     ours = next(row for row in rows if row["codec"] == "dfm")
     original = np.asarray(PIL.Image.open("photos/cat.png"))
-    assert ours["bytes"] <= 0.08 * original.size
+    assert ours["file_bytes"] <= 0.08 * original.size
     for row in (row for row in rows if row["codec"] == "jpeg"):
         files = []
         for quality in range(1, 101):
             buffer = io.BytesIO()
             PIL.Image.fromarray(original).save(buffer, "JPEG", quality=quality, optimize=True, subsampling=row["form"])
             files.append(buffer.getvalue())
-        fits = max(quality for quality in range(100) if len(files[quality]) <= ours["bytes"])
-        assert (row["bytes"], row["setting"]) == (len(files[fits]), fits + 1)
-        assert row["next_bytes"] == len(files[fits + 1]) > row["limit_bytes"] == ours["bytes"]
+        fits = max(quality for quality in range(100) if len(files[quality]) <= ours["file_bytes"])
+        assert (row["file_bytes"], row["setting"]) == (len(files[fits]), fits + 1)
+        assert row["next_bytes"] == len(files[fits + 1]) > row["limit_bytes"] == ours["file_bytes"]
         decoded = np.asarray(PIL.Image.open(io.BytesIO(files[fits])))
         assert row["psnr_db"] == pytest.approx(peak_signal_noise_ratio(original, decoded), abs=0.01)
         expected = structural_similarity(
@@ -148,28 +148,28 @@ def test_a_cell_is_what_plain_libraries_give(folder):
 
 @pytest.mark.slow
 def test_no_anchor_is_larger_and_what_cannot_go_so_low_is_empty(folder):
-    rows = measurements("photos", "--vs", "jpeg,webp,jpeg2000", "--rates", "0.1,0.004")
-    sizes = {(row["picture"], row["rate"]): row["bytes"] for row in rows if row["codec"] == "dfm"}
+    rows = measurements("photos", "--vs", "jpeg,webp,jpeg2000", "--rate", "0.1,0.004")
+    sizes = {(row["image"], row["rate"]): row["file_bytes"] for row in rows if row["codec"] == "dfm"}
     assert len(sizes) == 4
     for row in rows:
         if row["codec"] == "dfm":
             continue
-        limit = sizes[row["picture"], row["rate"]]
-        if row["bytes"] is None:
+        limit = sizes[row["image"], row["rate"]]
+        if row["file_bytes"] is None:
             assert row["smallest_bytes"] > limit
         else:
-            assert row["bytes"] <= limit
+            assert row["file_bytes"] <= limit
             assert row["next_bytes"] is None or row["next_bytes"] > limit
-    empty = {row["codec"] for row in rows if row["bytes"] is None and row["rate"] == 0.004}
+    empty = {row["codec"] for row in rows if row["file_bytes"] is None and row["rate"] == 0.004}
     assert "jpeg" in empty  # its tables alone are larger
-    text = bench("photos", "--vs", "jpeg,webp,jpeg2000", "--rates", "0.1,0.004", "--tune", "psnr").stdout
+    text = bench("photos", "--vs", "jpeg,webp,jpeg2000", "--rate", "0.1,0.004", "--tune", "psnr").stdout
     assert max(map(len, text.splitlines())) <= 80
     assert "smaller than" in text or "no file as small" in text
 
 
 @pytest.mark.slow
 def test_why_a_file_is_much_smaller_is_said(folder):
-    text = bench("photos/cat.png", "--vs", "jpeg,webp", "--rates", "0.5,0.3,0.2", "--tune", "psnr").stdout
+    text = bench("photos/cat.png", "--vs", "jpeg,webp", "--rate", "0.5,0.3,0.2", "--tune", "psnr").stdout
     assert "+ smaller than dfm's by more than 2 %: the codec's best setting" in text
     assert "* smaller than dfm's by more than 2 %: the codec's next setting is too large" in text
 
@@ -180,14 +180,14 @@ def test_tables_fit_80_columns_with_all_anchors_and_long_names(folder):
         PIL.Image.open(f"photos/{name}").crop((0, 0, 64, 48)).save(f"photos/{name}")
     os.rename("photos/cat.png", "photos/a-image-with-a-name-of-more-than-twenty-letters.png")
     for tune in ("visual", "psnr"):
-        text = bench("photos", "--vs", "all", "--rates", "0.15", "--tune", tune).stdout
+        text = bench("photos", "--vs", "all", "--rate", "0.15", "--tune", tune).stdout
         assert max(map(len, text.splitlines())) <= 80
         for codec in ANCHORS:
             assert (codec.label in text) == (codec.missing() is None)
 
 
 def test_a_run_goes_on_where_it_stopped(folder, monkeypatch):
-    first = measurements("photos/cat.png", "--rates", "0.1")
+    first = measurements("photos/cat.png", "--rate", "0.1")
     import dfmcodec
 
     def refuse(*arguments, **options):
@@ -196,10 +196,10 @@ def test_a_run_goes_on_where_it_stopped(folder, monkeypatch):
 
     monkeypatch.setattr(dfmcodec, "encode", refuse)
     monkeypatch.setattr(Jpeg, "encode", refuse)
-    assert measurements("photos/cat.png", "--rates", "0.1") == first
-    result = json.loads(bench("photos/cat.png", "--rates", "0.1,0.05", "--json", code=5).stdout)
+    assert measurements("photos/cat.png", "--rate", "0.1") == first
+    result = json.loads(bench("photos/cat.png", "--rate", "0.1,0.05", "--json", code=5).stdout)
     assert [row for row in result["measurements"] if row["rate"] == 0.1] == first
-    assert ["encoded again" in failure["message"] for failure in result["failures"]] == [True]
+    assert ["encoded again" in failure["error"] for failure in result["failures"]] == [True]
 
 
 @pytest.mark.slow
@@ -213,11 +213,11 @@ def test_images_that_other_codecs_cannot_keep_are_measured_as_they_can(folder):
     Path("other").mkdir()
     PIL.Image.fromarray(np.dstack([cat, alpha])).save("other/alpha.png")
     PIL.Image.fromarray(cat[:, :, 0].astype(np.uint16) * 257).save("other/deep.png")
-    arguments = ("--vs", "jpeg", "--rates", "0.1", "--no-cache")
+    arguments = ("--vs", "jpeg", "--rate", "0.1", "--no-cache")
     result = bench("other", *arguments, "--json")
     assert "alpha is measured without its alpha, as not every codec keeps more" in result.stderr
     assert "deep is measured in 8 bits (65535 becomes 255), as not" in result.stderr
-    cells = {(m["picture"], m["codec"]): m["psnr_db"] for m in json.loads(result.stdout)["measurements"]}
+    cells = {(m["image"], m["codec"]): m["psnr_db"] for m in json.loads(result.stdout)["measurements"]}
     plain = {m["codec"]: m["psnr_db"] for m in measurements("photos/cat.png", *arguments)}
     assert cells["alpha", "dfm"] == plain["dfm"]
     assert cells["alpha", "jpeg"] == plain["jpeg"]
@@ -229,16 +229,16 @@ def test_a_part_of_16_bits_is_not_measured_black(folder):
     Path("other").mkdir()
     PIL.Image.fromarray(gray.astype(np.uint16)).save("other/g8in16.png")
     PIL.Image.fromarray(gray).save("other/g8.png")
-    result = bench("other", "--vs", "jpeg", "--rates", "0.1", "--no-cache", "--json")
+    result = bench("other", "--vs", "jpeg", "--rate", "0.1", "--no-cache", "--json")
     assert "g8in16 is measured in 8 bits (255 becomes 255), as not every codec keeps more" in result.stderr
-    cells = {(m["picture"], m["codec"]): m["psnr_db"] for m in json.loads(result.stdout)["measurements"]}
+    cells = {(m["image"], m["codec"]): m["psnr_db"] for m in json.loads(result.stdout)["measurements"]}
     assert cells["g8in16", "jpeg"] == cells["g8", "jpeg"] < 60
     assert cells["g8in16", "dfm"] == cells["g8", "dfm"]
 
 
 @pytest.mark.slow
 def test_kernels_decide_a_measurement(folder, monkeypatch):
-    arguments = ("photos/cat.png", "--rates", "0.1", "--cache", "kept")
+    arguments = ("photos/cat.png", "--rate", "0.1", "--cache", "kept")
     measurements(*arguments)
     before = set(os.listdir("kept"))
     measurements(*arguments)
@@ -250,14 +250,14 @@ def test_kernels_decide_a_measurement(folder, monkeypatch):
 
 @pytest.mark.slow
 def test_a_damaged_cache_entry_is_measured_again(folder):
-    first = measurements("photos/cat.png", "--rates", "0.1", "--cache", "kept")
+    first = measurements("photos/cat.png", "--rate", "0.1", "--cache", "kept")
     entries = sorted(Path("kept").iterdir())
     assert len(entries) == 3
     for entry in entries:
         entry.write_text(entry.read_text()[:50])
-    again = measurements("photos/cat.png", "--rates", "0.1", "--cache", "kept")
-    assert [row["bytes"] for row in again] == [row["bytes"] for row in first]
-    measurements("photos/cat.png", "--rates", "0.1", "--no-cache")
+    again = measurements("photos/cat.png", "--rate", "0.1", "--cache", "kept")
+    assert [row["file_bytes"] for row in again] == [row["file_bytes"] for row in first]
+    measurements("photos/cat.png", "--rate", "0.1", "--no-cache")
     assert not Path("cache").exists()
 
 
@@ -269,9 +269,9 @@ def test_one_bad_image_does_not_stop_the_rest(folder):
     PIL.Image.fromarray(skimage.data.camera()[200:264, 200:264]).save("photos/gray.png")
     result = bench("photos", "nowhere.png", "--vs", "jpeg,webp", "--json", code=5)
     data = json.loads(result.stdout)
-    measured = {row["picture"] for row in data["measurements"] if row["codec"] == "dfm" and row["bytes"]}
+    measured = {row["image"] for row in data["measurements"] if row["codec"] == "dfm" and row["file_bytes"]}
     assert {"cat", "coffee", "gray"} <= measured
-    named = " ".join(failure["what"] for failure in data["failures"])
+    named = " ".join(failure["name"] for failure in data["failures"])
     assert "broken" in named
     assert "empty" in named
     assert "nowhere" in named
@@ -281,9 +281,9 @@ def test_one_bad_image_does_not_stop_the_rest(folder):
 
 @pytest.mark.slow
 def test_several_processes_give_the_same_files(folder):
-    alone = measurements("photos", "--vs", "jpeg", "--rates", "0.1", "--no-cache")
-    both = measurements("photos", "--vs", "jpeg", "--rates", "0.1", "--no-cache", "-j", "2")
-    keys = ("picture", "codec", "form", "bytes", "psnr_db", "ssim")
+    alone = measurements("photos", "--vs", "jpeg", "--rate", "0.1", "--no-cache")
+    both = measurements("photos", "--vs", "jpeg", "--rate", "0.1", "--no-cache", "-j", "2")
+    keys = ("image", "codec", "form", "file_bytes", "psnr_db", "ssim")
     assert [[row[key] for key in keys] for row in both] == [[row[key] for key in keys] for row in alone]
 
 
@@ -291,8 +291,8 @@ def test_wrong_usage_is_reported_before_any_work(folder):
     for arguments, message in [
         (["photos", "--vs", "jpg"], "unknown codec 'jpg'"),
         (["photos", "--vs", "jpeg,jpeg"], "named twice"),
-        (["photos", "--rates", "0.1,x"], "--rates"),
-        (["photos", "--rates", "0"], "rate"),
+        (["photos", "--rate", "0.1,x"], "--rate"),
+        (["photos", "--rate", "0"], "rate"),
         (["photos", "--model", "fourier"], "model"),
         (["photos", "--csv", "nowhere/rows.csv"], "does not exist"),
         (["photos", "--html", "photos"], "is a folder"),
@@ -326,7 +326,7 @@ def test_outputs_are_kept_unless_forced(folder):
     assert "exists" in bench("photos/cat.png", "--csv", "rows.csv", code=1).stderr
     assert Path("rows.csv").read_text() == "mine"
     assert bench("photos/cat.png", "--csv", "rows.csv", "-f", "--quiet").output == ""
-    assert Path("rows.csv").read_text().startswith("picture,model,effort,rate")
+    assert Path("rows.csv").read_text().startswith("image,model,effort,rate")
 
 
 def test_codecs_of_ones_own(folder):
@@ -350,9 +350,9 @@ class Coarse(Codec):
 CODECS = [Coarse()]
 """
     )
-    rows = measurements("photos/coffee.png", "--vs", "coarse", "--rates", "0.3", "--codecs-from", "mine.py")
+    rows = measurements("photos/coffee.png", "--vs", "coarse", "--rate", "0.3", "--codecs-from", "mine.py")
     assert [row["codec"] for row in rows] == ["dfm", "coarse"]
-    assert rows[1]["bytes"] <= rows[0]["bytes"]
+    assert rows[1]["file_bytes"] <= rows[0]["file_bytes"]
     assert rows[1]["psnr_db"] < rows[0]["psnr_db"]
     Path("wrong.py").write_text("CODECS = [1]")
     result = CliRunner().invoke(main, ["bench", "photos", "--codecs-from", "wrong.py"])
@@ -366,12 +366,12 @@ def test_a_run_without_a_cache_says_so_once(folder, monkeypatch):
     (folder / "home").mkdir()
     monkeypatch.setenv("HOME", str(folder / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "file"))  # nobody can write below a file
-    result = bench("photos", "--rates", "0.3", "--vs", "jpeg")
+    result = bench("photos", "--rate", "0.3", "--vs", "jpeg")
     (line,) = result.stderr.splitlines()
     assert line.startswith("dfm: measurements are not kept: cannot make the folder")
     assert "not measured (" not in result.stdout
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert bench("photos/cat.png", "--rates", "0.3", "--vs", "jpeg").stderr == ""
+    assert bench("photos/cat.png", "--rate", "0.3", "--vs", "jpeg").stderr == ""
     assert list((folder / "home/.cache/dfmcodec/bench").iterdir())
     assert not Path("relative").exists()
 
@@ -396,7 +396,7 @@ def test_images_are_noticed_as_encode_does(folder):
         f"{pages}: only the first of several pages is read; dfm encode --page selects another",
         f"{cmyk}: CMYK converted to sRGB as Pillow does",
     ]
-    result = bench(pages, cmyk, "--rates", "0.3", "--vs", "jpeg", "--no-cache")
+    result = bench(pages, cmyk, "--rate", "0.3", "--vs", "jpeg", "--no-cache")
     assert result.stderr.splitlines() == [f"dfm: {notice}" for notice in notices]
 
 
@@ -407,4 +407,4 @@ def test_any_error_of_an_image_is_its_failure(folder, monkeypatch):
     monkeypatch.setattr("dfmcodec.bench.runner.read_image", broken)
     images, failures = find_images((Path("photos"),))
     assert images == []
-    assert [failure.message for failure in failures] == ["ZeroDivisionError: cat.png", "ZeroDivisionError: coffee.png"]
+    assert [failure.error for failure in failures] == ["ZeroDivisionError: cat.png", "ZeroDivisionError: coffee.png"]

@@ -47,12 +47,15 @@ def test_high_efforts_try_two_models_for_images_that_are_not_too_large(
     ("options", "message"),
     [
         ({"training_steps": 10}, "training_steps is for the overfitted and coordinate codecs; choose one of them"),
-        ({"depth": 2, "width": 4}, "depth is for the coordinate codec; choose that codec"),
+        ({"depth": 2, "layer_width": 4}, "depth is for the coordinate codec; choose that codec"),
         (
             {"training_steps": 10, "model": "wavelet"},
             "training_steps is for the overfitted and coordinate codecs, not for wavelet",
         ),
-        ({"depth": 2, "width": 4, "model": "overfitted"}, "depth is for the coordinate codec, not for overfitted"),
+        (
+            {"depth": 2, "layer_width": 4, "model": "overfitted"},
+            "depth is for the coordinate codec, not for overfitted",
+        ),
         ({"effort": 3, "model": "coordinate"}, "effort is for the wavelet and overfitted codecs, not for coordinate"),
     ],
 )
@@ -92,7 +95,7 @@ def encode_to(monkeypatch: pytest.MonkeyPatch, report: EncodeReport) -> Encode:
             size, psnr_db = outcome
             budget = asked_target(config, image).limit_bytes
             figures = replace(
-                report, file_bytes=int(size), bpp=size, psnr_db=psnr_db, config=config, budget_bytes=budget
+                report, file_bytes=int(size), bpp=size, psnr_db=psnr_db, config=config, limit_bytes=budget
             )
             return EncodeResult(model.value.encode(), figures, image)
 
@@ -147,7 +150,7 @@ def test_what_is_seen_decides_between_files_of_the_tune_visual(
             config=config,
             ssimulacra2=score,
             file_bytes=size,
-            budget_bytes=asked_target(config, image).limit_bytes,
+            limit_bytes=asked_target(config, image).limit_bytes,
         )
         return EncodeResult(bytes(900), figures, Image(image.pixels + np.uint8(error)))
 
@@ -156,7 +159,7 @@ def test_what_is_seen_decides_between_files_of_the_tune_visual(
     result = encode_image(image, EncoderConfig(**target, effort=8))
     assert given == sizes
     assert result.report.ssimulacra2 == (overfitted if kept is Model.OVERFITTED else wavelet)[1]
-    assert result.report.budget_bytes == sizes[0]  # that of the target, not of the fit
+    assert result.report.limit_bytes == sizes[0]  # that of the target, not of the fit
 
 
 @pytest.mark.parametrize(("size", "score", "is_kept"), [(800, 58.5, True), (800, 57.5, False), (901, 61.0, False)])
@@ -260,7 +263,7 @@ def test_the_progress_of_two_models_is_one(encode_to: Encode) -> None:
     seen: list[tuple[str, float]] = []
     outcomes: Outcomes = {Model.WAVELET: (9, 20.0), Model.OVERFITTED: (9, 40.0)}
     config = EncoderConfig(size=900, effort=7, tune="psnr")
-    encode_to(outcomes, config, on_progress=lambda progress: seen.append((progress.what, progress.fraction)))
+    encode_to(outcomes, config, on_progress=lambda progress: seen.append((progress.description, progress.fraction)))
     of_file = ("40.00 dB, 9 bytes", 1.0)
     assert seen == [("wavelet", pytest.approx(0.025)), ("overfitted", pytest.approx(0.525)), of_file]
 

@@ -130,4 +130,4 @@ def test_metadata_of_the_right_form_are_read():
     assert unpack_metadata(b"\xdf\0\0\0\0") == Metadata()
     later = {f"entry {number}": b"of a later version" for number in range(63)}
     assert unpack_metadata(msgpack.packb({**later, "cicp": b"\1\1\0\1"})) == Metadata(cicp=b"\1\1\0\1")
-    assert unpack_metadata(msgpack.packb({"bits": b"\x0f"})) == Metadata(bits=15)
+    assert unpack_metadata(msgpack.packb({"bits": b"\x0f"})) == Metadata(significant_bits=15)

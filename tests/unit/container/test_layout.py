@@ -422,10 +422,10 @@ def test_containers_of_golden_files_have_the_size_that_follows_from_the_table(pa
     data = path.read_bytes()
     header = container.read_header(data)
     model = header.architecture.model
-    expected = layout.container_bytes(model, "tile_rows" in header.values)
+    expected = layout.container_bytes(model, "tile_rows" in header.fields)
     expected += (len(header.sections) - 1) * SECTION_ENTRY.size
     if model is Model.GENERATIVE:
-        expected += layout.leb128_bytes(header.values["code_bytes"]) - 1
+        expected += layout.leb128_bytes(header.fields["code_bytes"]) - 1
     sizes = header.section_bytes()
     assert sizes["container"] == expected
     assert sum(sizes.values()) == header.file_bytes == len(data)
@@ -435,5 +435,5 @@ def test_containers_of_golden_files_have_the_size_that_follows_from_the_table(pa
 
 def test_golden_files_cover_all_kinds_of_headers() -> None:
     headers = [container.read_header(path.read_bytes()) for path in FILES]
-    found = {(header.architecture.model, "tile_rows" in header.values) for header in headers}
+    found = {(header.architecture.model, "tile_rows" in header.fields) for header in headers}
     assert found == set(KINDS)

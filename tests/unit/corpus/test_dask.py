@@ -33,7 +33,7 @@ def test_workers_have_one_thread_and_no_profiler_and_keep_memory():
 def test_workers_give_what_one_process_gives(tmp_path):
     job = encode_job(write_images(tmp_path / "in", 4), size=2)
     for name, engine in (("one", Engine("local", 1)), ("dask", Engine(DASK, 2))):
-        assert run(open_store(str(tmp_path / name)), job, engine)[1].total.done == 4
+        assert run(open_store(str(tmp_path / name)), job, engine)[1].total.images_done == 4
     assert objects(tmp_path / "one") == objects(tmp_path / "dask")
 
 

@@ -40,7 +40,7 @@ def test_an_executor_gives_what_one_process_gives(source, tmp_path):
     job = encode_job(source, size=2)
     for name, engine in (("one", Engine(LOCAL, 1)), ("pool", POOL)):
         _, state = run(open_store(str(tmp_path / name)), job, engine)
-        assert state.total.done == 6
+        assert state.total.images_done == 6
     assert objects(tmp_path / "one") == objects(tmp_path / "pool")
 
 
@@ -60,7 +60,7 @@ def test_an_image_that_kills_its_worker_again_and_again_is_the_only_one_blamed(s
 
     monkeypatch.setattr(tasks, "_pack", lambda: tasks.Task(perform, pack.target_name, pack.is_wanted))
     results, state = run(store, pack_job(source, size=1), POOL)
-    assert (state.total.done, state.total.failed, state.is_complete) == (5, 1, True)
+    assert (state.total.images_done, state.total.images_failed, state.is_complete) == (5, 1, True)
     assert failures(results) == [f"{source}/002.png: it killed its worker twice, perhaps for lack of memory"]
 
 
@@ -98,8 +98,8 @@ def test_parts_are_apart_and_make_the_complete_image(source, store):
     job = pack_job(source, size=1)
     for number in (2, 1, 3):
         _, state = run(store, job, part=Part(number, 3))
-        assert (state.shards, state.total.done, state.is_complete) == (2, 2, True)
-    assert progress(store, plan_of(store), Part()).total.done == 6
+        assert (state.shards, state.total.images_done, state.is_complete) == (2, 2, True)
+    assert progress(store, plan_of(store), Part()).total.images_done == 6
 
 
 @pytest.mark.parametrize("pair", [(0, 3), (4, 3), (1, 0)])
@@ -121,7 +121,7 @@ def test_failed_images_are_named_and_tried_again(source, store):
     assert retry_failed(store, plan, Part()) == 1
     results, state = run(store, job)
     assert [result.shard.number for result in results] == [0]
-    assert (state.total.done, state.total.failed) == (6, 0)
+    assert (state.total.images_done, state.total.images_failed) == (6, 0)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_shard_whose_worker_is_lost_is_done_again(source, store, monkeypatch, 
     losses = 0
     monkeypatch.setattr("corpora.losing", LosesItsFirst, raising=False)
     results, state = run(store, pack_job(source, size=1), Engine("corpora:losing", 1))
-    assert state.total.done == done
+    assert state.total.images_done == done
     assert [result.error for result in results if result.error] == (
         [] if done == 6 else ["its worker reports OSError: gone; is this version of dfmcodec installed there?"]
     )

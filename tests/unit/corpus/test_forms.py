@@ -54,7 +54,7 @@ def test_there_and_back(tmp_path):
     run(stores["tar"], pack_job(tmp_path / "in", form="tar"))
     run(stores["parquet"], pack_job(tmp_path / "tar" / "*.tar", form="parquet"))
     _, progress = run(stores["files"], pack_job(tmp_path / "parquet" / "*.parquet", form="files", size=2))
-    assert (progress.total.done, progress.total.failed) == (5, 0)
+    assert (progress.total.images_done, progress.total.images_failed) == (5, 0)
     assert files_below(tmp_path / "files") == files_below(tmp_path / "in")
     assert list(read_tar(stores["tar"].read("00001.tar"))) == ["more/001.png", "more/003.png"]
 
@@ -77,7 +77,7 @@ def test_a_tar_of_a_folder(tmp_path):
     encoded, packed, files = (open_store(str(tmp_path / name)) for name in ("encoded", "packed", "files"))
     for store, job in ((encoded, encode_job), (packed, pack_job)):
         results, progress = run(store, job(tmp_path / "in.tar"))
-        assert (progress.total.done, failures(results)) == (2, [])
+        assert (progress.total.images_done, failures(results)) == (2, [])
     assert list(read_tar(encoded.read("00000.tar"))) == ["000.json", "000.dfm", "more/001.dfm"]
     assert read_tar(packed.read("00000.tar")) == {"000.json": b"{}", "000.png": png(0), "more/001.png": png(1)}
     run(files, pack_job(tmp_path / "in.tar", form="files"))
@@ -88,7 +88,7 @@ def test_two_spellings_of_one_member_are_one_output(tmp_path):
     source = write_tar(tmp_path / "in.tar", {"a.png": png(1), "b.png": png(3), "././a.png": png(2)})
     store = open_store(str(tmp_path / "out"))
     results, progress = run(store, pack_job(source))
-    assert (progress.total.done, progress.total.failed) == (1, 2)
+    assert (progress.total.images_done, progress.total.images_failed) == (1, 2)
     ours, theirs = f"{source}#a.png", f"{source}#././a.png"
     assert failures(results) == [
         f"{ours} has the same output as {theirs}, a.png; rename one of them",
@@ -106,7 +106,7 @@ def test_two_members_of_one_name_both_fail(tmp_path, form):
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
     results, progress = run(open_store(str(tmp_path / "out")), pack_job(tmp_path / "in.tar", form=form))
-    assert (progress.total.done, progress.total.failed) == (0, 4 if form == "tar" else 2)
+    assert (progress.total.images_done, progress.total.images_failed) == (0, 4 if form == "tar" else 2)
     first = failures(results)[0]
     assert first.startswith(f"{tmp_path / 'in.tar'}#a.png has the same output as another one of its name, ")
 
@@ -138,7 +138,7 @@ def test_bad_names_of_members_are_rows(tmp_path, form, name, said):
     source = write_tar(tmp_path / "in.tar", {"a.png": png(1), name: png(2), "b.png": png(3)})
     store = open_store(str(tmp_path / "out"))
     results, progress = run(store, encode_job(source, form=form))
-    assert (progress.total.done, progress.total.failed, progress.is_complete) == (2, 1, True)
+    assert (progress.total.images_done, progress.total.images_failed, progress.is_complete) == (2, 1, True)
     assert said in failures(results)[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.tar", "out"]
 
@@ -159,7 +159,7 @@ def test_a_tar_that_is_cut_off_gives_what_is_complete(tmp_path, cut, number):
     source.write_bytes(complete[:cut])
     store = open_store(str(tmp_path / "out"))
     results, progress = run(store, pack_job(source))
-    assert (progress.total.done, progress.is_complete) == (number, True)
+    assert (progress.total.images_done, progress.is_complete) == (number, True)
     assert failures(results)
     assert all("\n" not in line and "in.tar" in line for line in failures(results))
     assert read_tar(store.read("00000.tar")) == {f"{i}.png": png(i) for i in range(number)}
@@ -168,7 +168,7 @@ def test_a_tar_that_is_cut_off_gives_what_is_complete(tmp_path, cut, number):
 def test_a_missing_tar_of_a_range_is_a_row(tmp_path):
     write_tar(tmp_path / "0.tar", {"a.png": png(1)})
     results, progress = run(open_store(str(tmp_path / "out")), pack_job(f"{tmp_path}/{{0..1}}.tar"))
-    assert (progress.total.done, progress.total.failed) == (1, 1)
+    assert (progress.total.images_done, progress.total.images_failed) == (1, 1)
     assert "1.tar" in failures(results)[0]
 
 
@@ -178,7 +178,7 @@ def test_parquet_keeps_its_other_columns_and_rows(tmp_path):
     source = write_parquet(tmp_path / "in.parquet", images, label=pyarrow.array([3, 1, 4, 1, 5], pyarrow.int8()))
     store = open_store(str(tmp_path / "out"))
     results, progress = run(store, encode_job(source, size=3))
-    assert (progress.total.done, progress.total.failed) == (4, 1)
+    assert (progress.total.images_done, progress.total.images_failed) == (4, 1)
     assert failures(results) == [f"{source}#1: the row has no image"]
     table = pyarrow.concat_tables([table_of(store, 0), table_of(store, 1)])
     assert table.schema.field("label").type == pyarrow.int8()
@@ -195,7 +195,7 @@ def test_columns_of_bytes_and_of_names(tmp_path):
     names = write_parquet(tmp_path / "names.parquet", [str(tmp_path / "0.png"), str(tmp_path / "1.png")])
     store = open_store(str(tmp_path / "out"))
     results, progress = run(store, pack_job(names, column="picture", places=[tmp_path]))
-    assert (progress.total.done, progress.total.failed) == (1, 1)
+    assert (progress.total.images_done, progress.total.images_failed) == (1, 1)
     assert "cannot read" in failures(results)[0]
     assert table_of(store).column_names == ["picture", "image"]
     assert table_of(store)["image"].to_pylist() == [{"bytes": png(0), "path": "00000/000000000.png"}, None]
@@ -272,7 +272,7 @@ def test_names_and_bytes_are_the_same_after_all_ways(tmp_path, forms):
     source = tmp_path / "in"
     for form in (*forms, "files"):
         results, progress = run(open_store(str(tmp_path / form)), pack_job(source, form=form, size=5))
-        assert (progress.total.done, failures(results)) == (len(NAMES), [])
+        assert (progress.total.images_done, failures(results)) == (len(NAMES), [])
         assert progress.shards > 1
         source = tmp_path / form / f"*.{form}"
     assert files_below(tmp_path / "files") == files_below(tmp_path / "in")
@@ -284,7 +284,7 @@ def test_tables_without_names_come_back_by_number(tmp_path):
     source = tmp_path / "in" / "*.parquet"
     for form in ("tar", "files"):
         _, progress = run(open_store(str(tmp_path / form)), pack_job(source, form=form))
-        assert progress.total.done == 4
+        assert progress.total.images_done == 4
         source = tmp_path / form / f"*.{form}"
     rows = {"000000000.img": png(0), "000000001.dfm": dfm_file(1)}
     assert files_below(tmp_path / "files") == {

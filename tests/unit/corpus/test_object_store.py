@@ -57,19 +57,19 @@ def source(bucket, tmp_path):
 
 def test_from_store_to_store_in_every_form(source, bucket):
     files, tars, tables, back = (open_store(f"{bucket}/{name}") for name in ("files", "tars", "tables", "back"))
-    assert run(files, encode_job(source))[1].total.done == 5
+    assert run(files, encode_job(source))[1].total.images_done == 5
     assert files.read("more/001.dfm")[1:4] == b"DFM"
     run(tars, pack_job(source, form="tar"))
     assert list(read_tar(tars.read("00000.tar"))) == ["000.png", "002.png", "004.png"]
     run(tables, pack_job(f"{tars.url}/{{00000..00001}}.tar", form="parquet"))
     _, state = run(back, pack_job(f"{tables.url}/*.parquet", form="files"))
-    assert state.total.done == 5
+    assert state.total.images_done == 5
     assert back.read("002.png") == png(2)
 
 
 def test_processes_find_the_store_by_their_environment(source, bucket):
     store = open_store(f"{bucket}/out")
-    assert run(store, pack_job(source, size=2), Engine(LOCAL, 2))[1].total.done == 5
+    assert run(store, pack_job(source, size=2), Engine(LOCAL, 2))[1].total.images_done == 5
 
 
 def test_a_command_that_is_killed_and_called_again(source, bucket, tmp_path):
@@ -81,7 +81,7 @@ def test_a_command_that_is_killed_and_called_again(source, bucket, tmp_path):
         running.process.kill()
     assert 1 <= progress(store, plan_of(store), Part()).shards_done < 5
     subprocess.run([sys.executable, "-m", "dfmcodec", *run], check=True)
-    assert progress(store, plan_of(store), Part()).total.done == 5
+    assert progress(store, plan_of(store), Part()).total.images_done == 5
 
 
 def test_listings_are_those_of_now(source, bucket):
@@ -91,10 +91,10 @@ def test_listings_are_those_of_now(source, bucket):
     assert open_shards(store, range(3)) == [0, 1, 2]
     assert [len(list(list_files(source, recursive))) for recursive in (True, False)] == [5, 3]
     other = s3fs.S3FileSystem(skip_instance_cache=True)
-    other.pipe_file(f"{store.url}/_dfm/00001.json", b'{"done": 2}')
+    other.pipe_file(f"{store.url}/_dfm/00001.json", b'{"images_done": 2}')
     other.pipe_file(f"{source}/new.png", png(9))
     assert open_shards(store, range(3)) == [0, 2]
-    assert (progress(store, plan, Part()).shards_done, progress(store, plan, Part()).total.done) == (1, 2)
+    assert (progress(store, plan, Part()).shards_done, progress(store, plan, Part()).total.images_done) == (1, 2)
     assert [len(list(list_files(source, recursive))) for recursive in (True, False)] == [6, 4]
 
 
@@ -122,7 +122,7 @@ def test_a_writer_that_fails_leaves_no_object(source, bucket, monkeypatch):
         results, state = run(store, job)
     assert f"cannot write {store.url}/00000.tar: Connection reset by peer" in results[0].error
     assert (state.shards_done, store.read("00000.tar")) == (0, None)
-    assert run(store, job)[1].total.done == 5
+    assert run(store, job)[1].total.images_done == 5
     assert sorted(list_files(store.url, True)) == [
         "00000.tar",
         *(f"_dfm/00000.{end}" for end in ("began", "json", "list", "rows.parquet")),

@@ -40,7 +40,7 @@ def test_another_plan_is_refused_with_what_differs(source, store):
     planned(store, encode_job(source))
     with pytest.raises(ConfigError, match=r"another plan: quality 50.0, not 60.0; name another store"):
         planned(store, encode_job(source, quality=60.0))
-    with pytest.raises(ConfigError, match="form files, not tar, shard_size 3, not 4"):
+    with pytest.raises(ConfigError, match="format files, not tar, shard_size 3, not 4"):
         planned(store, encode_job(source, form="tar", size=4))
     with pytest.raises(ConfigError, match="task encode, not pack"):
         planned(store, pack_job(source))
@@ -94,7 +94,7 @@ def test_images_with_one_output_all_fail_and_the_others_are_done(source, store, 
     (source / "000.jpg").write_bytes(png(0))
     job = encode_job(source, form=form, size=size)
     results, progress = run(store, job)
-    assert (progress.images, progress.total.done, progress.total.failed) == (8, 6, 2)
+    assert (progress.images, progress.total.images_done, progress.total.images_failed) == (8, 6, 2)
     advice = "--keep-extension distinguishes them if their extensions differ"
     pairs = [("000.jpg", "000.png"), ("000.png", "000.jpg")]
     assert failures(results) == [
@@ -102,7 +102,7 @@ def test_images_with_one_output_all_fail_and_the_others_are_done(source, store, 
     ]
     assert store.read("000.dfm") is None
     kept = replace(job, settings={**job.settings, "keeps_extension": True})
-    assert run(open_store(f"{store.url}2"), kept)[1].total.done == 8
+    assert run(open_store(f"{store.url}2"), kept)[1].total.images_done == 8
 
 
 def test_files_of_two_folders_with_one_output_all_fail(store, tmp_path):
@@ -110,14 +110,14 @@ def test_files_of_two_folders_with_one_output_all_fail(store, tmp_path):
         write_images(tmp_path / name, 1)
     write_images(tmp_path / "b", 3)
     _, progress = run(store, pack_job(tmp_path / "a", tmp_path / "b"))
-    assert (progress.images, progress.total.done, progress.total.failed) == (4, 2, 2)
+    assert (progress.images, progress.total.images_done, progress.total.images_failed) == (4, 2, 2)
 
 
 @pytest.mark.parametrize("again", ["in", "in/../in/000.png", "in/*.png", "link"])
 def test_a_source_that_is_named_twice_is_done_once(source, store, tmp_path, again):
     (tmp_path / "link").symlink_to(source)
     _, progress = run(store, pack_job(source, tmp_path / again))
-    assert (progress.images, progress.total.done, progress.total.failed) == (7, 7, 0)
+    assert (progress.images, progress.total.images_done, progress.total.images_failed) == (7, 7, 0)
 
 
 def test_a_tar_that_is_named_twice_is_done_once(store, tmp_path):
@@ -133,8 +133,8 @@ def test_names_that_differ_in_case_are_one_file_on_some_systems(tmp_path, monkey
     monkeypatch.setattr(stores.sys, "platform", platform)
     source = f"memory://case-{platform}"
     _, progress = run(open_store(str(tmp_path / "files")), pack_job(source))
-    assert (progress.total.done, progress.total.failed) == (done, 3 - done)
-    assert run(open_store(str(tmp_path / "tars")), pack_job(source, form="tar"))[1].total.done == 3
+    assert (progress.total.images_done, progress.total.images_failed) == (done, 3 - done)
+    assert run(open_store(str(tmp_path / "tars")), pack_job(source, form="tar"))[1].total.images_done == 3
 
 
 def test_a_plan_of_another_version(source, store):
@@ -158,7 +158,13 @@ def test_what_is_no_plan(source, store, data):
         *(("shards", value) for value in ("3", None, 3.0, True, 0, -1)),
         *(("images", value) for value in ("7", 7.5)),
         *(("version", 1), ("lists_sha256", None), ("layout", "1")),
-        *(("job.form", "zip"), ("job.form", []), ("job.sources", "abc"), ("job.sources", [1]), ("job.settings", [])),
+        *(
+            ("job.format", "zip"),
+            ("job.format", []),
+            ("job.sources", "abc"),
+            ("job.sources", [1]),
+            ("job.settings", []),
+        ),
         *(("job.shard_size", "x"), ("job.column", 5), ("job.recursive", 1), ("job.places", None)),
         ("job.skips_links", 1),
     ],
@@ -198,7 +204,7 @@ def test_what_was_there_before_the_plan_is_not_replaced(source, store, tmp_path,
     assert left.pop(name) == b"precious"
     assert all(other.endswith(".list") for other in left)
     store.delete(name)
-    assert run(store, pack_job(source, form=form))[1].total.done == 7
+    assert run(store, pack_job(source, form=form))[1].total.images_done == 7
 
 
 def test_a_file_that_was_there_before_the_plan_is_not_replaced_by_a_member(store, tmp_path):

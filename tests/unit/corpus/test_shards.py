@@ -67,7 +67,7 @@ def test_stopped_before_every_write_and_run_again(source, tmp_path, monkeypatch,
         assert all(complete[name] == data for name, data in objects(folder).items())
         _, progress = run(open_store(str(folder)), job)
         assert objects(folder) == complete
-        assert (progress.total.done, progress.is_complete) == (5, True)
+        assert (progress.total.images_done, progress.is_complete) == (5, True)
         if not stopped:
             break
     assert number is None
@@ -87,7 +87,7 @@ def test_a_shard_twice_at_once_gives_one_result(source, tmp_path, monkeypatch):
 
     monkeypatch.setattr(shards, "write_commit", meanwhile)
     assert encode_shard(shard).commit == inner[0].commit
-    assert len(read_rows(store, 0)) == read_commit(store, 0).done == 5
+    assert len(read_rows(store, 0)) == read_commit(store, 0).images_done == 5
     assert len(read_tar(store.read("00000.tar"))) == 5
 
 
@@ -95,7 +95,7 @@ def test_a_shard_that_is_done_is_not_done_again(source, tmp_path, monkeypatch):
     store = open_store(str(tmp_path / "out"))
     run(store, pack_job(source))
     written = writes_until(monkeypatch, 0)
-    assert encode_shard(Shard(store.url, 0)).commit.done == 3
+    assert encode_shard(Shard(store.url, 0)).commit.images_done == 3
     assert written == []
 
 
@@ -103,15 +103,15 @@ def test_what_rows_say(source, tmp_path):
     (source / "more" / "003.png").write_bytes(b"no image")
     store = open_store(str(tmp_path / "out"))
     results, progress = run(store, encode_job(source, size=10))
-    assert (progress.total.done, progress.total.failed) == (4, 1)
+    assert (progress.total.images_done, progress.total.images_failed) == (4, 1)
     rows = {row.output: row for row in read_rows(store, 0)}
     data = store.read("more/001.dfm")
     assert dfmcodec.decode(data).shape == (32, 32, 3)
     row = rows["more/001.dfm"]
-    assert (row.source, row.status, row.bytes_before) == (str(source / "more" / "001.png"), "done", len(png(1)))
-    assert (row.bytes_after, row.sha256) == (len(data), shards.hashlib.sha256(data).hexdigest())
+    assert (row.source, row.status, row.source_bytes) == (str(source / "more" / "001.png"), "done", len(png(1)))
+    assert (row.output_bytes, row.output_sha256) == (len(data), shards.hashlib.sha256(data).hexdigest())
     assert row.psnr_db > 20
-    assert (rows[None].status, rows[None].bytes_before, rows[None].psnr_db) == ("failed", 8, None)
+    assert (rows[None].status, rows[None].source_bytes, rows[None].psnr_db) == ("failed", 8, None)
     (line,) = failures(results)
     assert line.startswith(str(source / "more" / "003.png"))
     assert line.endswith(rows[None].error)
@@ -125,7 +125,7 @@ def test_a_folder_with_too_long_a_name_is_a_row(tmp_path):
         source.write(name, png(1))
     (tmp_path / "out").mkdir()
     results, progress = run(open_store(str(tmp_path / "out")), pack_job(source.url))
-    assert (progress.total.done, progress.total.failed, progress.is_complete) == (1, 1, True)
+    assert (progress.total.images_done, progress.total.images_failed, progress.is_complete) == (1, 1, True)
     assert "a part of it has 256 bytes, more than 255; rename the source" in failures(results)[0]
 
 
@@ -165,7 +165,7 @@ def test_an_output_with_too_long_a_name_is_a_row(source, tmp_path):
     job = encode_job(source, size=10)
     job = replace(job, settings={**job.settings, "keeps_extension": True})
     results, progress = run(open_store(str(tmp_path / "out")), job)
-    assert (progress.total.done, progress.total.failed, progress.is_complete) == (5, 1, True)
+    assert (progress.total.images_done, progress.total.images_failed, progress.is_complete) == (5, 1, True)
     (line,) = failures(results)
     assert line.endswith(
         f"{long}.dfm cannot name an output: a part of it has 258 bytes, more than 255; rename the source"
@@ -197,7 +197,7 @@ def test_a_bug_is_a_row(source, tmp_path, monkeypatch):
 
     monkeypatch.setattr(tasks, "image_from_bytes", fail)
     results, progress = run(open_store(str(tmp_path / "out")), encode_job(source))
-    assert progress.total.failed == 5
+    assert progress.total.images_failed == 5
     assert "unexpected ZeroDivisionError: so wrong; this is a bug" in failures(results)[0]
 
 
@@ -231,7 +231,7 @@ def test_what_is_wrong_with_the_host_is_no_row(source, tmp_path, monkeypatch, ki
     assert [result.error for result in results] == ["pretrained weights are damaged"] * 2
     assert progress.shards_done == 0
     _, progress = run(store, encode_job(source))
-    assert (progress.total.done, progress.total.failed) == (5, 0)
+    assert (progress.total.images_done, progress.total.images_failed) == (5, 0)
 
 
 def dies_of(monkeypatch, names):
@@ -255,7 +255,7 @@ def test_images_that_kill_their_worker_are_named_and_the_rest_is_done(source, tm
         with pytest.raises(StoppedError):
             encode_shard(Shard(store.url, 0))
     result = encode_shard(Shard(store.url, 0))
-    assert (result.commit.done, result.commit.failed) == (3, 2)
+    assert (result.commit.images_done, result.commit.images_failed) == (3, 2)
     assert sorted(row.source[-7:] for row in read_rows(store, 0) if row.status == "failed") == ["001.png", "002.png"]
     assert all("killed its worker twice" in line for line in result.failures)
 
@@ -271,7 +271,7 @@ def test_an_interruption_is_no_death(source, tmp_path, monkeypatch):
         for _ in range(5):
             with pytest.raises(KeyboardInterrupt):
                 encode_shard(Shard(store.url, 0))
-    assert encode_shard(Shard(store.url, 0)).commit.done == 5
+    assert encode_shard(Shard(store.url, 0)).commit.images_done == 5
 
 
 @pytest.mark.parametrize("pattern", ["{a.png,a.dfm/*,c.png}", "{a.dfm/*,a.png,c.png}"])
@@ -283,7 +283,7 @@ def test_a_file_where_a_folder_is_needed_is_a_row(tmp_path, pattern):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(png(number))
     results, progress = run(open_store(str(tmp_path / "out")), encode_job(tmp_path / "in" / pattern, size=10))
-    assert (progress.total.done, progress.total.failed, progress.is_complete) == (2, 1, True)
+    assert (progress.total.images_done, progress.total.images_failed, progress.is_complete) == (2, 1, True)
     (line,) = failures(results)
     assert "cannot write" in line
     assert line.endswith("; rename the source")
@@ -307,7 +307,7 @@ def test_which_errors_of_a_store_are_about_one_name(source, tmp_path, monkeypatc
 
     monkeypatch.setattr(stores, "write_atomic", fail)
     results, progress = run(open_store(str(tmp_path / "out")), pack_job(source, size=2))
-    assert (progress.shards_done, progress.total.failed) == ((3, 1) if is_row else (2, 0))
+    assert (progress.shards_done, progress.total.images_failed) == ((3, 1) if is_row else (2, 0))
     assert [result.error is None for result in results] == [is_row, True, True]
 
 
@@ -315,7 +315,7 @@ def test_a_source_that_needs_a_missing_package_is_a_row(source, tmp_path, monkey
     monkeypatch.setattr(stores, "is_installed", lambda module: False)
     job = pack_job(source, "http://a.org/x.png", size=10)
     results, progress = run(open_store(str(tmp_path / "out")), job)
-    assert (progress.total.done, progress.total.failed, progress.is_complete) == (5, 1, True)
+    assert (progress.total.images_done, progress.total.images_failed, progress.is_complete) == (5, 1, True)
     assert "http:// needs a package that is not installed" in failures(results)[0]
 
 
@@ -326,13 +326,15 @@ def test_a_source_that_meets_a_bug_is_a_row(tmp_path, monkeypatch):
 
     monkeypatch.setattr(shards, "read_entries", fail)
     results, progress = run(open_store(str(tmp_path / "out")), pack_job(write_tar(tmp_path / "a.tar", {"a": b""})))
-    assert (progress.total.failed, progress.is_complete) == (1, True)
+    assert (progress.total.images_failed, progress.is_complete) == (1, True)
     assert failures(results) == [
         f"{tmp_path / 'a.tar'}: unexpected ZeroDivisionError: so; this is a bug of dfmcodec, please report it"
     ]
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{", b'{"image": "1"}', b'{"deaths": []}', b'{"deaths": {"1": "x"}}'])
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", *(b'{"images_done": %s}' % value for value in (b'"5"', b"null", b"-1")), b'{"more": 1}']
+)
 def test_a_damaged_note_of_a_try(source, tmp_path, data):
     store = open_store(str(tmp_path / "out"))
     planned(store, pack_job(source, size=10))
@@ -340,10 +342,12 @@ def test_a_damaged_note_of_a_try(source, tmp_path, data):
     (result,), _ = run(store, pack_job(source, size=10))
     assert result.error == f"{store.url}/_dfm/00000.began is damaged; delete it to begin its shard anew"
     store.delete("_dfm/00000.began")
-    assert run(store, pack_job(source, size=10))[1].total.done == 5
+    assert run(store, pack_job(source, size=10))[1].total.images_done == 5
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b'{"done": "5"}', b'{"done": null}', b'{"done": -1}', b'{"more": 1}'])
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b'{"images_done": "5"}', b'{"images_done": null}', b'{"images_done": -1}', b'{"more": 1}']
+)
 def test_a_damaged_commit(source, tmp_path, data):
     store = open_store(str(tmp_path / "out"))
     store.write("_dfm/00000.json", data)

@@ -49,7 +49,7 @@ def test_a_path_beside_images_is_not_followed(tmp_path, store, monkeypatch, colu
     names = ["private.png", str(tmp_path / "private.png"), f"file://{tmp_path}/private.png", "ftp://127.0.0.1:1/a.png"]
     source = write_table(tmp_path / "in.parquet", named(*names))
     results, progress = run(store, pack_job(source, column=column, size=10))
-    assert (progress.total.done, progress.total.failed) == (0, 4)
+    assert (progress.total.images_done, progress.total.images_failed) == (0, 4)
     assert all(
         "which is not read; name its folder or the beginning of its URL with --follow" in line
         for line in failures(results)
@@ -80,7 +80,11 @@ def test_names_are_followed_below_a_folder_that_was_allowed(tmp_path, store, ima
     ]
     source = write_table(folder / "in.parquet", images(*good, *bad))
     results, progress = run(store, pack_job(source, column="picture", places=[folder], size=20))
-    assert (progress.total.done, progress.total.failed, progress.is_complete) == (len(good), len(bad), True)
+    assert (progress.total.images_done, progress.total.images_failed, progress.is_complete) == (
+        len(good),
+        len(bad),
+        True,
+    )
     assert all("--follow" in failures(results)[index] for index in (0, 1, 2, 3, 5))
     assert "cannot read" in failures(results)[4]
 
@@ -93,9 +97,9 @@ def test_names_that_lead_over_links_are_rows_where_links_are_left_out(tmp_path, 
     names = ["000.png", "more/../000.png", str(tmp_path / "in2" / "more" / "001.png"), "link.png", "linked/001.png"]
     source = write_table(folder / "in.parquet", names)
     job = {"column": "picture", "places": [tmp_path / "in2", folder], "size": 20}
-    assert run(store, pack_job(source, **job))[1].total.done == 5
+    assert run(store, pack_job(source, **job))[1].total.images_done == 5
     results, progress = run(open_store(f"{store.url}2"), pack_job(source, **job, skips_links=True))
-    assert (progress.total.done, progress.total.failed) == (3, 2)
+    assert (progress.total.images_done, progress.total.images_failed) == (3, 2)
     assert failures(results)[0] == (
         f"{source}#3: the row names link.png, which leads over a symbolic link; --skip-links leaves it out"
     )
@@ -109,7 +113,7 @@ def test_what_has_no_end_is_not_read(tmp_path, store, monkeypatch):
     names = ["/dev/zero", str(tmp_path / "pipe.png"), str(tmp_path / "large.png")]
     source = write_table(tmp_path / "in.parquet", names)
     results, progress = run(store, pack_job(source, column="picture", places=["/"]))
-    assert progress.total.failed == 3
+    assert progress.total.images_failed == 3
     first, second, third = failures(results)
     assert "/dev/zero is a device, pipe or socket" in first
     assert "pipe.png is a device, pipe or socket" in second
@@ -182,7 +186,7 @@ def test_a_server_leads_nowhere_else(tmp_path, store, monkeypatch):
             tmp_path / "in.parquet", [f"{place}/a.png", f"{place}/moved.png", "http://localhost/a.png"]
         )
         results, progress = run(store, pack_job(source, column="picture", places=[place]))
-        assert (progress.total.done, progress.total.failed) == (1, 2)
+        assert (progress.total.images_done, progress.total.images_failed) == (1, 2)
         assert store.read("00000.parquet") is not None
         assert "leads to /a.png, which is not followed" in failures(results)[0]
         assert "http://localhost/a.png, which is not read" in failures(results)[1]
@@ -217,7 +221,7 @@ def test_bad_names_of_rows_are_rows(tmp_path, store, form, name):
     images = [{"bytes": png(1), "path": path} for path in (name, "good.png")]
     source = write_table(tmp_path / "in.parquet", pyarrow.array(images))
     results, progress = run(store, pack_job(source, form=form))
-    assert (progress.total.done, progress.total.failed) == (1, 1)
+    assert (progress.total.images_done, progress.total.images_failed) == (1, 1)
     assert "cannot name an output" in failures(results)[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.parquet", "out"]
     found = store.names("") if form == "files" else list(read_tar(store.read("00000.tar")))
@@ -229,7 +233,7 @@ def test_a_path_of_a_row_stays_in_a_table(tmp_path, store):
     paths = ["/data/a.png", "b.png", "b.png", "https://a.org/c.png"]
     source = write_table(tmp_path / "in.parquet", pyarrow.array([{"bytes": png(1), "path": path} for path in paths]))
     _, progress = run(store, pack_job(source, size=10))
-    assert progress.total.done == 4
+    assert progress.total.images_done == 4
     images = parquet.read_table(tmp_path / "out" / "00000.parquet")["picture"].to_pylist()
     assert [image["path"] for image in images] == paths
 
@@ -239,7 +243,7 @@ def test_a_path_without_bytes_names_no_output_unless_it_can(tmp_path, store):
     names = ["more/001.png", str(folder / "000.png"), "more/../000.png"]
     source = write_table(folder / "in.parquet", named(*names))
     _, progress = run(store, pack_job(source, places=[folder], form="files", column="picture"))
-    assert progress.total.done == 3
+    assert progress.total.images_done == 3
     assert store.names("00000") == ["000000001.png", "000000002.png"]
     assert store.read("more/001.png") == png(1)
 
@@ -252,7 +256,7 @@ def test_a_row_cannot_take_the_name_of_a_numbered_row(tmp_path, store):
         tmp_path / "in" / "b.parquet", pyarrow.array([{"bytes": png(2 + i), "path": paths[i]} for i in range(3)])
     )
     results, progress = run(store, pack_job(tmp_path / "in" / "*.parquet", form="files"))
-    assert (progress.total.done, progress.total.failed) == (4, 1)
+    assert (progress.total.images_done, progress.total.images_failed) == (4, 1)
     (line,) = failures(results)
     assert "b.parquet#0 has the same output as " in line
     assert "a.parquet#1, 00000/000000001.png" in line
@@ -266,7 +270,7 @@ def test_rows_of_one_name_all_fail(tmp_path, store, form):
         tmp_path / "in.parquet", pyarrow.array([{"bytes": png(i), "path": path} for i, path in enumerate(paths)])
     )
     results, progress = run(store, pack_job(source, form=form, size=3))  # b.png is in two shards
-    assert (progress.total.done, progress.total.failed) == ((1, 4) if form == "files" else (3, 2))
+    assert (progress.total.images_done, progress.total.images_failed) == ((1, 4) if form == "files" else (3, 2))
     assert failures(results)[0] == (f"{source}#0 has the same output as {source}#2, a.png; rename one of them")
 
 
@@ -287,14 +291,14 @@ def test_members_of_one_name_in_two_tars_all_fail(tmp_path, store):
         write_tar(tmp_path / "in" / f"{number}.tar", {"a.png": png(number), f"{number}.png": png(number)})
     tars = tmp_path / "in" / "*.tar"
     results, progress = run(store, pack_job(tars, form="files"))
-    assert (progress.total.done, progress.total.failed) == (2, 2)
+    assert (progress.total.images_done, progress.total.images_failed) == (2, 2)
     ours, theirs = (f"{tmp_path}/in/{number}.tar#a.png" for number in (1, 2))
     assert failures(results) == [
         f"{one} has the same output as {other}, a.png; rename one of them"
         for one, other in ((ours, theirs), (theirs, ours))
     ]
     assert store.names("") == ["1.png", "2.png"]
-    assert run(open_store(f"{store.url}2"), pack_job(tars))[1].total.done == 4
+    assert run(open_store(f"{store.url}2"), pack_job(tars))[1].total.images_done == 4
 
 
 def small_limits(monkeypatch):
@@ -309,11 +313,11 @@ def test_a_table_of_one_value_in_many_rows(tmp_path, store, monkeypatch):
     source = write_table(tmp_path / "in.parquet", pyarrow.array([image] * 300))
     assert source.stat().st_size < 10_000
     results, progress = run(store, pack_job(source, size=1000))
-    assert progress.total.done == 5
+    assert progress.total.images_done == 5
     (line,) = failures(results)
     assert f"{source} has {source.stat().st_size} bytes, but unpacks to more than the 1048576 that are allowed" in line
     other = open_store(f"{store.url}2")
-    assert run(other, pack_job(source, size=4))[1].total.done == 300  # each shard by itself
+    assert run(other, pack_job(source, size=4))[1].total.images_done == 300  # each shard by itself
 
 
 def test_a_table_that_unpacks_to_much_is_not_read(tmp_path, store, monkeypatch):
@@ -348,5 +352,5 @@ def test_a_sparse_member_is_a_row(tmp_path, store):
         member.size = 1
         tar.addfile(member, io.BytesIO(b"x"))
     results, progress = run(store, pack_job(tmp_path / "in.tar"))
-    assert (progress.total.done, progress.total.failed) == (0, 1)
+    assert (progress.total.images_done, progress.total.images_failed) == (0, 1)
     assert "hole.png is sparse: the tar does not hold all of its bytes" in failures(results)[0]

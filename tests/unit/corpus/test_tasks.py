@@ -60,7 +60,7 @@ def test_damaged_images_are_rows_and_are_not_packed(tmp_path, form):
     members = {"a.dfm": dfm_file(1)[:-3], "b.png": png(1), "c.png": b"", "d.dfm": png(2), "e.dfm": dfm_file(2)}
     store = open_store(str(tmp_path / "out"))
     results, progress = run(store, pack_job(write_tar(tmp_path / "in.tar", members), form=form))
-    assert (progress.total.done, progress.total.failed) == (2, 3)
+    assert (progress.total.images_done, progress.total.images_failed) == (2, 3)
     named = [line.partition("in.tar#")[2] for line in failures(results)]
     assert [line[:5] for line in named] == ["a.dfm", "c.png", "d.dfm"]
     assert "the file is truncated" in named[0]
@@ -73,7 +73,7 @@ def test_a_damaged_dfm_file_is_named_as_such_where_images_are_encoded(tmp_path):
     data = dfm_file(1)
     members = {"a.dfm": data[:-3], "b.dfm": data[:-9] + bytes(9), "c.dfm": data, "d.png": png(1)}
     results, progress = run(open_store(str(tmp_path / "out")), encode_job(write_tar(tmp_path / "in.tar", members)))
-    assert (progress.total.done, progress.total.failed) == (1, 3)
+    assert (progress.total.images_done, progress.total.images_failed) == (1, 3)
     first, second, third = failures(results)
     assert "the file is truncated" in first
     assert "the CRC-32 does not match" in second

@@ -71,7 +71,7 @@ def test_avif_and_heic_are_read_at_full_depth(write, channels, bits):
     notices = []
     image = image_from_bytes(write(values, bits), "file", notify=notices.append)
     assert notices == []
-    assert image.metadata.bits == (None if bits == 8 else bits)
+    assert image.metadata.significant_bits == (None if bits == 8 else bits)
     assert image.bit_depth == (8 if bits == 8 else 16)
     assert np.array_equal(rescaled(image.samples, peak_value(image.bit_depth), peak_value(bits)), values)
 
@@ -109,10 +109,10 @@ def test_every_output_of_16_bits_holds_the_samples(bits, channels, has_alpha):
     values = values_of(bits or 16, channels)
     pixels = values if bits is None else rescaled(values, peak_value(bits), 65535)
     alpha = values_of(16, 1)[:, :, 0] if has_alpha else None
-    image = Image(pixels, Metadata(bits=bits), alpha)
+    image = Image(pixels, Metadata(significant_bits=bits), alpha)
     again = image_from_bytes(written(image, "png"), "file")
     assert np.array_equal(again.samples, image.samples)
-    assert again.metadata.bits == bits
+    assert again.metadata.significant_bits == bits
     if not (has_alpha and channels == 1):  # a TIFF that Pillow cannot read
         assert np.array_equal(image_from_bytes(written(image, "tiff"), "file").samples, image.samples)
     for name, read in (("tiff", tifffile.imread), ("npy", np.load)):
@@ -131,24 +131,24 @@ def test_every_output_of_16_bits_holds_the_samples(bits, channels, has_alpha):
 def test_a_netpbm_comes_back(bits, channels):
     file = netpbm(values_of(bits, channels), peak_value(bits))
     image = image_from_bytes(file, "file")
-    assert image.metadata == Metadata(bits=bits)
+    assert image.metadata == Metadata(significant_bits=bits)
     assert written(image, "ppm") == file
     again = image_from_bytes(written(image, "png"), "file")
-    assert again.metadata.bits == bits
+    assert again.metadata.significant_bits == bits
     assert np.array_equal(again.pixels, image.pixels)
 
 
 @pytest.mark.parametrize("peak", [1000, 4096, 65535])
 def test_other_peaks_fill_16_bits(peak):
     image = image_from_bytes(netpbm(np.minimum(values_of(12), peak), peak), "file")
-    assert image.metadata.bits is None
+    assert image.metadata.significant_bits is None
     assert written(image, "ppm").split(b"\n")[2] == b"65535"
 
 
 def test_a_png_states_the_bits_of_each_channel():
     pixels = rescaled(values_of(10, 1), 1023, 65535)
     alpha = np.full(pixels.shape[:2], 77, dtype=np.uint16)
-    file = written(Image(pixels + np.uint16(3), Metadata(bits=10), alpha), "png")
+    file = written(Image(pixels + np.uint16(3), Metadata(significant_bits=10), alpha), "png")
     assert b"sBIT\x0a\x10" in file
     again = image_from_bytes(file, "file")
     assert np.array_equal(again.pixels, pixels)  # the nearest samples of 10 bits
@@ -192,16 +192,16 @@ def test_bits_are_kept_in_a_file(tmp_path):
 @pytest.mark.parametrize("bits", [0, -1, 16, 300])
 def test_other_numbers_of_bits_are_refused(bits):
     with pytest.raises(ImageError, match=f"bits is {bits}"):
-        Metadata(bits=bits)
+        Metadata(significant_bits=bits)
 
 
 def test_bits_of_samples_of_8_bits_are_dropped():
-    image = Image(np.zeros((3, 3, 1), dtype=np.uint8), Metadata(bits=5))
-    assert image.metadata.bits is None
-    deep = Image(np.full((3, 3, 1), 255, dtype=np.uint16), Metadata(bits=10))
+    image = Image(np.zeros((3, 3, 1), dtype=np.uint8), Metadata(significant_bits=5))
+    assert image.metadata.significant_bits is None
+    deep = Image(np.full((3, 3, 1), 255, dtype=np.uint16), Metadata(significant_bits=10))
     assert deep.sample_max == 65535
-    assert deep.in_8_bits().metadata.bits is None
+    assert deep.in_8_bits().metadata.significant_bits is None
     data = dfmcodec.encode(deep, bpp=100, effort=1).data
-    assert decode_image(data).metadata.bits == 10
+    assert decode_image(data).metadata.significant_bits == 10
     with PIL.Image.open(io.BytesIO(written(deep, "tiff"))) as tiff:
         assert tiff.getpixel((0, 0)) == 255  # a TIFF holds what there is

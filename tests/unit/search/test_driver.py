@@ -46,7 +46,7 @@ class Made(Search[int, Figures]):
         return Figures(size, size / 10)
 
     def following(self, trial: Figures, best: Figures | None) -> int | End:
-        return 1 if self._sizes else End("settled")
+        return 1 if self._sizes else End("converged")
 
     def has_trials_left(self) -> bool:
         return len(self.shown) < 5
@@ -70,7 +70,7 @@ def test_the_best_trial_that_meets_the_target_is_kept() -> None:
     search = Made([120, 90, 70])
     found = drive(search, Watch(job_of()))
     assert (found.best, found.last) == (Figures(90, 9.0), Figures(70, 7.0))
-    assert (found.reason, search.shown) == ("settled", [120, 90, 70])
+    assert (found.reason, search.shown) == ("converged", [120, 90, 70])
 
 
 def test_a_search_ends_when_it_has_no_trials_left() -> None:
@@ -109,7 +109,12 @@ def test_a_watch_shows_progress_and_remembers_why_it_stopped() -> None:
     watch.last_fraction(0.5)
     watch.show(0.5, 3, 30.0, "text")
     (progress,) = shown
-    assert (progress.fraction, progress.steps, progress.what, progress.budget_bytes) == (0.75, 3, "text", 100)
+    assert (progress.fraction, progress.iterations, progress.description, progress.limit_bytes) == (
+        0.75,
+        3,
+        "text",
+        100,
+    )
 
 
 def test_a_check_ends_a_trial() -> None:

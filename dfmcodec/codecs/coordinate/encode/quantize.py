@@ -88,7 +88,8 @@ class Quantizer:
 
         finest = _last_where(fits)
         if finest is None:
-            msg = f"{int(budget_bytes)} bytes are too few for this network; give more or a smaller --depth and --width"
+            few = f"{int(budget_bytes)} bytes are too few for this network"
+            msg = f"{few}; give more or a smaller --depth and --layer-width"
             raise TargetUnreachableError(msg)
         return finest
 

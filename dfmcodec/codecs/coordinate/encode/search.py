@@ -53,7 +53,7 @@ def _to_size(job: Job, budget_bytes: int) -> Outcome:
     steps = quantizer.step_indices(quantizer.common_index_for(fit.weights, aim))
     candidates = [quantizer.settle(fit.weights, steps, budget_bytes)]
     total_steps, total_s, reason = fit.steps, fit.seconds, fit.stop_reason
-    if rounded_from < 1 and fit.stop_reason in ("steps", "time limit"):
+    if rounded_from < 1 and fit.stop_reason in ("iteration limit", "time limit"):
         rounded = _fit(job, trainer, rounded_from, 1.0, step_per_weight(steps, arch.layer_sizes()), fit)
         candidates.append(quantizer.settle(rounded.weights, steps, budget_bytes))
         total_steps, total_s = fit.steps + rounded.steps, fit.seconds + rounded.seconds

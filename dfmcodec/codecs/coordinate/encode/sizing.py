@@ -53,8 +53,8 @@ def ladder(config: EncoderConfig, image: Image) -> list[CoordinateArchitecture]:
 
 def _candidates(config: EncoderConfig, image: Image, widths: Iterable[int]) -> list[CoordinateArchitecture]:
     """Returns the user's network, or networks of some widths, that decoders accept by default."""
-    if config.depth is not None and config.width is not None:
-        candidates = [architecture_of(config, image.channels, config.depth, config.width)]
+    if config.depth is not None and config.layer_width is not None:
+        candidates = [architecture_of(config, image.channels, config.depth, config.layer_width)]
     else:
         candidates = [architecture_of(config, image.channels, DEPTH, width) for width in widths]
     most = MAX_MULTIPLY_ADDS // image.pixel_count
@@ -63,8 +63,8 @@ def _candidates(config: EncoderConfig, image: Image, widths: Iterable[int]) -> l
         least = min(candidate.multiply_adds for candidate in candidates)
         msg = (
             f"the network would take {least} multiply-adds at each of {image.pixel_count} pixels, more than the "
-            f"{MAX_MULTIPLY_ADDS} in all that decoders allow; take a smaller --depth, --width or --order, or another "
-            "--model"
+            f"{MAX_MULTIPLY_ADDS} in all that decoders allow; take a smaller --depth, --layer-width or --order, "
+            "or another --model"
         )
         raise ConfigError(msg)
     return decodable

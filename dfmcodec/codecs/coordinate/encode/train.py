@@ -28,7 +28,7 @@ CHUNK_STEPS = 16  # gradient steps in one compiled call
 _WARM_UP = 0.03
 _FINAL_RATE = 0.01
 _RESTART_RATE = 0.1  # the factor on the learning rate at each restart
-_DIVERGED = "at ever lower learning rates; try another --seed, --depth or --width, or --model wavelet"
+_DIVERGED = "at ever lower learning rates; try another --seed, --depth or --layer-width, or --model wavelet"
 _SAMPLE_PEAK = 2.0  # samples span [-1, 1]
 
 
@@ -39,7 +39,7 @@ class Fit:
     weights: Float32  # in file order, float32 [weight_count]
     steps: int
     seconds: float  # of these steps, without compilation
-    stop_reason: str  # "steps", "time limit", "interrupted" or "diverged"
+    stop_reason: str  # "iteration limit", "time limit", "interrupted" or "diverged"
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Trainer:
         """
         rounding = self._no_rounding if steps_per_weight is None else jnp.asarray(steps_per_weight, jnp.float32)
         best_loss, best = inf, self._weights
-        started, done, part, reason = time.perf_counter(), 0, start, "steps"
+        started, done, part, reason = time.perf_counter(), 0, start, "iteration limit"
         while part < stop:
             loss = self._chunk(self._learning_rate(part), rounding)
             if not isfinite(loss):
@@ -120,7 +120,7 @@ class Trainer:
                 reason = "interrupted"
                 break
         else:
-            reason = "time limit" if seconds / budget.seconds >= done / budget.steps else "steps"
+            reason = "time limit" if seconds / budget.seconds >= done / budget.steps else "iteration limit"
         if reason == "diverged" and start == 0 and best_loss >= self._first_loss:
             raise diverged(self.restarts, advice=_DIVERGED)
         self._weights = best

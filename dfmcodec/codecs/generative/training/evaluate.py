@@ -25,8 +25,8 @@ class Evaluation:
     precision: float  # the fraction of samples that are near held-out images
     recall: float  # the fraction of held-out images that are near samples
     classifier_score: float  # the Inception score, computed with the classifier
-    neighbour_mse: float  # the MSE between generated images and their nearest training images, for values in [0, 1]
-    held_out_neighbour_mse: float  # the same for held-out images: the value expected of a model that does not copy
+    neighbor_mse: float  # the MSE between generated images and their nearest training images, for values in [0, 1]
+    held_out_neighbor_mse: float  # the same for held-out images: the value expected of a model that does not copy
     reconstruction_psnr_db: float | None  # of held-out images, rendered from their codes; None without these
     reconstruction_frechet_distance: float | None  # of these reconstructions
 

@@ -160,7 +160,7 @@ class _Search:
         """Runs all stages."""
         fitted, steps, reason = self._fitted()
         best = None
-        if reason == "steps":
+        if reason == "iteration limit":
             fitted = self._with_descended_networks(self._with_descended_grids(fitted))
             fitted, tried, further = self._stepped_to_target(fitted)
             steps += further
@@ -177,8 +177,9 @@ class _Search:
         """
         now, kept, number = self.first, self.first.state, 0
         knows_rounding = False
-        reason = self._watch.reason_to_stop() or "steps"  # before the first step, which takes seconds to compile
-        while number < now.steps and reason == "steps":
+        # before the first step, which takes seconds to compile
+        reason = self._watch.reason_to_stop() or "iteration limit"
+        while number < now.steps and reason == "iteration limit":
             schedule, fraction = now.fit.schedule, number / now.steps
             if not knows_rounding and fraction >= schedule.rounding_known_from:
                 now, knows_rounding = replace(now, rounding=self._chosen_rounding(now, kept)), True
@@ -332,7 +333,7 @@ class _Search:
         if not isinstance(self._target, PsnrTarget):
             return self._job.too_small(candidate.written_bytes)
         floor_db = self._target.floor_db
-        if reason == "steps":
+        if reason == "iteration limit":
             advice = f" in {steps} steps; use --model wavelet"
             return self._job.out_of_reach(floor_db, "the fit reached", candidate.psnr_db, advice)
         floor_db, reached_db = map(self._job.reported_db, (floor_db, candidate.psnr_db))
@@ -412,7 +413,7 @@ class _FurtherSteps(_LmbdaSearch):
 
     def following(self, trial: SymbolCandidate, best: SymbolCandidate | None) -> float | End:
         lmbda = self._control.in_further_steps(self.tried)
-        return End("settled") if lmbda is None or self._watch.has_to_stop() else lmbda
+        return End("converged") if lmbda is None or self._watch.has_to_stop() else lmbda
 
 
 class _Descents(_LmbdaSearch):
@@ -424,10 +425,10 @@ class _Descents(_LmbdaSearch):
 
     def following(self, trial: SymbolCandidate, best: SymbolCandidate | None) -> float | End:
         if self._watch.has_to_stop() or self._control.is_settled(self.tried):
-            return End("settled")
+            return End("converged")
         lmbda = self._control.of_next_descent(self.tried)
         is_same = any(1 / _SAME_LMBDA < lmbda / one.lmbda < _SAME_LMBDA for one in self.tried)
-        return End("settled") if is_same else lmbda
+        return End("converged") if is_same else lmbda
 
 
 def fit_grids(job: Job, plan: Plan | None = None) -> Outcome:

@@ -129,9 +129,9 @@ class _WaveletSearch(Search[int, Trial]):
             if trial.number >= iterations and self.steps.is_done(best):
                 return "target met"
             if trial.number >= max(_ENOUGH_ITERATIONS, iterations + _TRIES):
-                return "settled"
+                return "converged"
         is_settled = following == trial.model.q_step and (best is not None or following in (1, MAX_STEP))
-        return "settled" if is_settled and trial.number > iterations else None
+        return "converged" if is_settled and trial.number > iterations else None
 
     def rank(self, trial: Trial) -> float:
         return self.steps.rank(trial)

@@ -34,13 +34,13 @@ def encoded(chelsea):
 
 def test_the_report_is_of_the_file(encoded, chelsea):
     report = encoded.report
-    assert report.budget_bytes == int(0.18 * chelsea.raw_bytes)
-    assert len(encoded.data) <= report.budget_bytes
+    assert report.limit_bytes == int(0.18 * chelsea.raw_bytes)
+    assert len(encoded.data) <= report.limit_bytes
     assert report.file_bytes == len(encoded.data)
     assert abs(report.estimated_bytes - report.file_bytes) <= 0.005 * report.file_bytes
     assert report.psnr_db == pytest.approx(psnr(chelsea.pixels, dfmcodec.decode(encoded.data)), abs=1e-9)
     assert sum(report.section_bytes.values()) == len(encoded.data)
-    assert report.stop_reason == "steps"
+    assert report.stop_reason == "iteration limit"
 
 
 @pytest.mark.slow
@@ -68,7 +68,7 @@ def test_same_seed_same_file(encoded, chelsea):
 @pytest.mark.parametrize("target", [{"bpp": 1.5}, {"size": 300}])
 def test_size_targets_are_hard(chelsea, target):
     report = encode(chelsea, training_steps=32, **target).report
-    assert report.file_bytes <= report.budget_bytes
+    assert report.file_bytes <= report.limit_bytes
 
 
 @pytest.fixture(scope="module")
@@ -119,23 +119,23 @@ def test_the_coarsest_steps_that_reach_a_psnr_are_taken(quantizer):
 @pytest.mark.parametrize("shape", [pytest.param((1, 1, 3), marks=pytest.mark.slow), (50, 1, 1)])
 def test_any_size_and_gray(shape):
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    result = encode(pixels, size=400, depth=2, width=4, training_steps=16)
+    result = encode(pixels, size=400, depth=2, layer_width=4, training_steps=16)
     assert len(result.data) <= 400
     assert dfmcodec.decode(result.data).shape == shape
 
 
 def test_psnr_target_is_a_floor(chelsea):
     """Any network reaches this one, as grey does."""
-    assert encode(chelsea, psnr=10, depth=3, width=7, training_steps=16).report.psnr_db >= 10
+    assert encode(chelsea, psnr=10, depth=3, layer_width=7, training_steps=16).report.psnr_db >= 10
 
 
 def test_unreachable_targets(chelsea):
     with pytest.raises(dfmcodec.TargetUnreachableError, match="below the"):
         encode(chelsea, size=20)
     with pytest.raises(dfmcodec.TargetUnreachableError, match="below the 71"):
-        encode(chelsea, size=70, depth=4, width=9, training_steps=16)
+        encode(chelsea, size=70, depth=4, layer_width=9, training_steps=16)
     with pytest.raises(dfmcodec.TargetUnreachableError, match="out of reach"):
-        encode(chelsea, psnr=60, depth=3, width=4, training_steps=16)
+        encode(chelsea, psnr=60, depth=3, layer_width=4, training_steps=16)
 
 
 def test_no_network_is_fitted_that_decoders_refuse(chelsea, monkeypatch):
@@ -145,7 +145,7 @@ def test_no_network_is_fitted_that_decoders_refuse(chelsea, monkeypatch):
     smaller = choose_architecture(config, chelsea, 10**6, str)
     assert most / 8 < smaller.multiply_adds * chelsea.pixel_count < most
     assert max(arch.multiply_adds for arch in sizing.ladder(config, chelsea)) <= smaller.multiply_adds
-    large = dfmcodec.EncoderConfig(model="coordinate", depth=4, width=15)
+    large = dfmcodec.EncoderConfig(model="coordinate", depth=4, layer_width=15)
     with pytest.raises(dfmcodec.ConfigError, match="multiply-adds at each of"):
         choose_architecture(large, chelsea, 10**6, str)
 
@@ -155,14 +155,14 @@ def test_published_recipe_is_the_published_one(chelsea):
 
     recipe = RECIPES["published"]
     assert (recipe.batch_pixels, recipe.learning_rate, recipe.decay) == (2**14, 4e-4, "constant")
-    config = dfmcodec.EncoderConfig(model="coordinate", recipe="published", depth=4, width=8)
+    config = dfmcodec.EncoderConfig(model="coordinate", recipe="published", depth=4, layer_width=8)
     arch = choose_architecture(config, chelsea, 10**6, str)
     weights = initial_weights(arch, recipe, 0)
     assert np.var(weights) == pytest.approx(2e-10, rel=0.05)
     assert [layer.frequency_count for layer in arch.layers()] == [4, 256, 256, 256]
-    report = encode(chelsea, recipe="published", depth=2, width=4, rate=0.18, training_steps=16).report
-    assert report.steps == 16
-    assert report.stop_reason == "steps"
+    report = encode(chelsea, recipe="published", depth=2, layer_width=4, rate=0.18, training_steps=16).report
+    assert report.iterations == 16
+    assert report.stop_reason == "iteration limit"
 
 
 def test_interruption_keeps_the_best_so_far(chelsea):
@@ -177,9 +177,9 @@ def test_interruption_keeps_the_best_so_far(chelsea):
         should_stop=lambda: len(calls) >= 3,
     )
     assert result.report.stop_reason == "interrupted"
-    assert result.report.steps == 48
-    assert len(result.data) <= result.report.budget_bytes
-    assert [call.steps for call in calls] == [16, 32, 48, 48]  # the last is of the file
+    assert result.report.iterations == 48
+    assert len(result.data) <= result.report.limit_bytes
+    assert [call.iterations for call in calls] == [16, 32, 48, 48]  # the last is of the file
 
 
 def test_time_limit_ends_the_fit(chelsea, monkeypatch):
@@ -188,7 +188,7 @@ def test_time_limit_ends_the_fit(chelsea, monkeypatch):
     monkeypatch.setattr(train, "time", SimpleNamespace(perf_counter=lambda: float(next(seconds))))
     report = encode(chelsea, rate=0.1, time_limit_s=4).report
     assert report.stop_reason == "time limit"
-    assert report.steps == 5 * 16  # each of the two parts of a fit takes complete chunks
+    assert report.iterations == 5 * 16  # each of the two parts of a fit takes complete chunks
 
 
 @pytest.mark.parametrize(
@@ -200,8 +200,8 @@ def test_time_limit_ends_the_fit(chelsea, monkeypatch):
         {"model": "nerf"},
         {"recipe": "best"},
         {"depth": 3},
-        {"depth": 3, "width": 100},
-        {"depth": 3, "width": 17},
+        {"depth": 3, "layer_width": 100},
+        {"depth": 3, "layer_width": 17},
         {"seed": -1},
         {"speed": 3},
         {"quality": 50},
@@ -215,7 +215,7 @@ def test_settings_that_make_no_sense(chelsea, options):
 
 @pytest.mark.slow
 def test_truncated_order_is_carried_by_the_file(chelsea):
-    result = encode(chelsea, rate=0.18, depth=2, width=6, order=2, training_steps=32)
+    result = encode(chelsea, rate=0.18, depth=2, layer_width=6, order=2, training_steps=32)
     assert dfmcodec.read_info(result.data).architecture.order == 2
     assert result.report.psnr_db == pytest.approx(psnr(chelsea.pixels, dfmcodec.decode(result.data)))
 

@@ -727,8 +727,8 @@ def test_nearest_is_that_of_all_pairs() -> None:
 def test_a_grid_that_cannot_be_written_is_not_painted(model_file: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(GenerativeModel, "paint", lambda *arguments: pytest.fail("painted"))
     for words, expected, message in (
-        (("sample", "-n", 64, "--size", 2100, "-o", tmp_path / "g.webp"), 1, "its sides have up to 16383 pixels"),
-        (("interpolate", "-n", 64, "--size", 1100, "-o", tmp_path / "g.png"), 1, "at most 65535 pixels"),
+        (("sample", "-n", 64, "--height", 2100, "-o", tmp_path / "g.webp"), 1, "its sides have up to 16383 pixels"),
+        (("interpolate", "-n", 64, "--height", 1100, "-o", tmp_path / "g.png"), 1, "at most 65535 pixels"),
         (("sample", "-o", "-"), 2, "-o - is not a file"),
     ):
         code, output = run("generate", words[0], model_file, *words[1:])
@@ -765,7 +765,7 @@ def test_commands(tmp_path: Path) -> None:
     assert (code, "exists" in output) == (1, True)
     for arguments, size in (
         (("sample", model, "-n", 6), (2 * 17 - 1, 3 * 17 - 1)),
-        (("sample", model, "-n", 4, "--size", 40), (81, 81)),
+        (("sample", model, "-n", 4, "--height", 40), (81, 81)),
         (("interpolate", model, "-n", 2, "--between", 3), (5 * 17 - 1, 2 * 17 - 1)),
         (("reconstruct", model, tmp_path / "x.npz", "-n", 8), (4 * 17 - 1, 4 * 17 - 1)),
     ):
@@ -789,7 +789,7 @@ def test_commands(tmp_path: Path) -> None:
     np.savez(other, images=images[:90], labels=np.arange(90) % 2)
     code, output = run("generate", "eval", model, other, "--classifier", kept)
     assert (code, "trained on other images" in output, "not a classifier trained" in output) == (1, True, True)
-    for option, path in (("--neighbours", "n.xyz"), ("--classifier", tmp_path / "none" / "c.npz")):
+    for option, path in (("--neighbors", "n.xyz"), ("--classifier", tmp_path / "none" / "c.npz")):
         code, output = run("generate", "eval", tmp_path / "no-model", tmp_path / "x.npz", option, path)
         assert (code, "no-model" in output) == (1, False), output  # before anything is read
     for arguments in (("sample", model, "--temperature", "nan"), ("train", other, "--time-limit", "nan")):

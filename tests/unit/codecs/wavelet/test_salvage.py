@@ -364,7 +364,7 @@ def test_commands_report_what_is_wrong(tmp_path, monkeypatch, encoded):
     )
     assert Path("cut.png").exists()
     report = json.loads(dfm("decode", "flip.dfm", "--best-effort", "--json", code=3).stdout)
-    assert len(report["lost"]) == 1
+    assert len(report["losses"]) == 1
     dfm("decode", "header.dfm", "--best-effort", code=3)
     assert not Path("header.png").exists()
     dfm("decode", "-", "-o", "piped.png", "--best-effort", code=3, data=prefix(encoded.data, 0.6))
@@ -378,8 +378,8 @@ def test_commands_report_what_is_wrong(tmp_path, monkeypatch, encoded):
     assert " missing" in result.stderr
     report = json.loads(dfm("info", "flip.dfm", "--json", code=3).stdout)
     assert report["width"] == 320
-    assert "the filter section" in report["problems"][0]
-    assert json.loads(dfm("info", "whole.dfm", "--json").stdout)["problems"] == []
+    assert "the filter section" in report["losses"][0]
+    assert json.loads(dfm("info", "whole.dfm", "--json").stdout)["losses"] == []
     assert "the filter section" in dfm("verify", "flip.dfm", code=3).stderr
 
 

@@ -226,7 +226,7 @@ def test_a_multiplier_is_a_target(of_photograph: SearchResult) -> None:
     """It stays as it is, and the fit ends after the steps of its schedule."""
     check_file(of_photograph)
     outcome = of_photograph.outcome
-    assert (outcome.steps, outcome.stop_reason, outcome.restarts) == (STEPS, "steps", 0)
+    assert (outcome.iterations, outcome.stop_reason, outcome.restarts) == (STEPS, "iteration limit", 0)
     assert outcome.fit_s > 0
     assert outcome.model.lmbda_code == code_of_lmbda(LMBDA)
     assert outcome.model.architecture.weights_id == weights().checksum
@@ -238,11 +238,11 @@ def test_progress_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "descend", lambda *_: None)
     result = found(EncoderConfig(lmbda=LMBDA))
     progress = result.progress
-    assert [report.steps for report in progress] == list(range(10, STEPS + 1, 10))
+    assert [report.iterations for report in progress] == list(range(10, STEPS + 1, 10))
     assert [report.fraction for report in progress] == pytest.approx([*(n / STEPS for n in range(10, STEPS, 10)), 0.99])
     assert progress[-1].psnr_db == pytest.approx(result.psnr_db)
-    assert progress[-1].what == f"{result.psnr_db:.2f} dB, {len(result.data)} bytes"
-    assert progress[-1].budget_bytes is None
+    assert progress[-1].description == f"{result.psnr_db:.2f} dB, {len(result.data)} bytes"
+    assert progress[-1].limit_bytes is None
 
 
 @pytest.mark.slow
@@ -320,7 +320,7 @@ def test_a_fit_can_be_interrupted() -> None:
     result = found(EncoderConfig(psnr=floor_db), should_stop=lambda: next(asked) > 25, has_checks=True)
     assert result.outcome.estimated_bytes == len(result.data) + CHECK_BYTES
     assert result.outcome.stop_reason == "interrupted"
-    assert result.outcome.steps == 25
+    assert result.outcome.iterations == 25
     assert floor_db <= result.psnr_db < floor_db + 0.5 < result.progress[-1].psnr_db
     with installed(weights()):
         assert np.array_equal(result.pixels, render(result.outcome.model))
@@ -332,7 +332,7 @@ def test_a_time_limit_ends_a_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver.time, "perf_counter", lambda: float(next(seconds)))
     image = Image(PIXELS[:48, :64].astype(np.uint16) * 257)
     result = found(EncoderConfig(lmbda=LMBDA, time_limit_s=1.5), image)
-    assert (result.outcome.steps, result.outcome.stop_reason) == (1, "time limit")
+    assert (result.outcome.iterations, result.outcome.stop_reason) == (1, "time limit")
     assert result.pixels.dtype == np.uint16
     assert result.pixels.shape == image.pixels.shape
 
@@ -388,8 +388,12 @@ def test_a_fit_that_comes_to_nan_goes_on_from_the_last_good_state(
     spoil_steps(monkeypatch, {5, 15}, part, value, Fit)
     result = found_of_photograph(EncoderConfig(lmbda=LMBDA), steps=30)
     check_file(result)
-    assert (result.outcome.steps, result.outcome.stop_reason, result.outcome.restarts) == (30, "steps", 2)
-    assert result.progress[-1].what.endswith("restarted 2x")
+    assert (result.outcome.iterations, result.outcome.stop_reason, result.outcome.restarts) == (
+        30,
+        "iteration limit",
+        2,
+    )
+    assert result.progress[-1].description.endswith("restarted 2x")
 
 
 def test_what_is_measured_may_come_to_nan(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -402,7 +406,11 @@ def test_what_is_measured_may_come_to_nan(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(LaplaceFit, "measured", nan_for_a_while)
     result = found(EncoderConfig(lmbda=LMBDA))
     check_file(result)
-    assert (result.outcome.steps, result.outcome.stop_reason, result.outcome.restarts) == (STEPS, "steps", 2)
+    assert (result.outcome.iterations, result.outcome.stop_reason, result.outcome.restarts) == (
+        STEPS,
+        "iteration limit",
+        2,
+    )
 
 
 @pytest.mark.parametrize("part", ["networks", "latents"])
@@ -411,7 +419,11 @@ def test_networks_are_not_rounded_by_a_state_that_came_to_nan(part: str, monkeyp
     spoil_steps(monkeypatch, {25, 45}, part)
     result = found(EncoderConfig(lmbda=LMBDA), steps=50)
     check_file(result)
-    assert (result.outcome.steps, result.outcome.stop_reason, result.outcome.restarts) == (50, "steps", 2)
+    assert (result.outcome.iterations, result.outcome.stop_reason, result.outcome.restarts) == (
+        50,
+        "iteration limit",
+        2,
+    )
 
 
 @pytest.mark.slow
@@ -434,7 +446,7 @@ def test_further_steps_that_come_to_nan_do_not_count(
     result = found(EncoderConfig(size=size))
     check_file(result)
     assert 0.99 * size <= len(result.data) <= size
-    assert result.outcome.steps == STEPS + search._FURTHER_STEPS
+    assert result.outcome.iterations == STEPS + search._FURTHER_STEPS
 
 
 @pytest.mark.parametrize("part", ["networks", "latents"])
@@ -443,7 +455,7 @@ def test_a_fit_that_comes_to_nan_again_and_again_ends(part: str, monkeypatch: py
     spoil_steps(monkeypatch, range(11, 1000), part)
     result = found(EncoderConfig(lmbda=LMBDA), steps=100)
     assert (result.outcome.stop_reason, result.outcome.restarts) == ("diverged", MAX_RESTARTS)
-    assert [report.steps for report in result.progress] == [10]
+    assert [report.iterations for report in result.progress] == [10]
     assert result.psnr_db == pytest.approx(result.progress[0].psnr_db)
 
 
@@ -458,8 +470,8 @@ def test_a_size_is_a_hard_limit(of_lmbda: SearchResult, part: float) -> None:
     result = found(EncoderConfig(size=size), ancillary_bytes=ancillary_bytes)
     check_file(result)
     assert 0.99 * size < len(result.data) + ancillary_bytes <= size
-    assert result.outcome.stop_reason == "steps"
-    assert {report.budget_bytes for report in result.progress} == {size}
+    assert result.outcome.stop_reason == "iteration limit"
+    assert {report.limit_bytes for report in result.progress} == {size}
 
 
 def test_a_psnr_is_a_floor(of_lmbda: SearchResult) -> None:
@@ -555,7 +567,7 @@ def test_a_fit_that_misses_its_size_is_brought_to_it(
     assert result.psnr_db < of_lmbda.psnr_db
     assert sizes[0] > sizes[1]
     assert all(abs(after - size) < sizes[0] - size for after in sizes[1:])
-    assert result.outcome.steps == STEPS + search._FURTHER_STEPS * (len(sizes) - 1)
+    assert result.outcome.iterations == STEPS + search._FURTHER_STEPS * (len(sizes) - 1)
 
 
 @pytest.mark.slow
@@ -564,7 +576,7 @@ def test_a_fit_follows_its_target(of_lmbda: SearchResult, monkeypatch: pytest.Mo
     config = EncoderConfig(size=len(of_lmbda.data) * 4 // 5)
     following = found(config)
     monkeypatch.setattr(FitControl, "following", lambda self, lmbda, *args: lmbda)
-    assert following.outcome.steps < found(config).outcome.steps
+    assert following.outcome.iterations < found(config).outcome.iterations
 
 
 @pytest.mark.parametrize("is_frozen", [False, True])
@@ -575,7 +587,7 @@ def test_a_fit_without_a_limit_is_descended_and_takes_no_further_steps(
     descended: list[Any] = []
     monkeypatch.setattr(search, "descend", lambda *arguments: descended.append(arguments))
     outcome = found(EncoderConfig(lmbda=LMBDA), steps=20).outcome
-    assert (len(descended), outcome.steps) == (1, 20)
+    assert (len(descended), outcome.iterations) == (1, 20)
 
 
 def test_descents_close_in_on_the_target() -> None:
@@ -743,7 +755,7 @@ def test_a_time_limit_is_for_the_first_multiplier_too(monkeypatch: pytest.Monkey
 
     def recorded(job: Job, effort: Effort) -> Outcome:
         outcome = fit_latents(job, effort)
-        ends.append((outcome.stop_reason, outcome.steps))
+        ends.append((outcome.stop_reason, outcome.iterations))
         return outcome
 
     monkeypatch.setattr(planning, "fit_latents", recorded)
@@ -894,7 +906,7 @@ def test_a_fit_that_is_far_behind_a_rival_gives_up_soon(
                 fit_grids(job, plan)
         else:
             fit_grids(job, plan)
-    assert [progress.steps for progress in shown] == ([10] if rival_db == 60 else [10, 20, 30, 40])
+    assert [progress.iterations for progress in shown] == ([10] if rival_db == 60 else [10, 20, 30, 40])
 
 
 def test_descents_alone_make_up_for_more_with_the_tune_visual() -> None:

@@ -192,6 +192,6 @@ def test_images_that_are_fitted_in_threads_share_programs(tmp_path: Path, monkey
     job = encode_job(write_images(tmp_path / "in", 2), size=1, **settings)
     for name, engine in (("one", Engine("local", 1)), ("two", Engine("concurrent.futures:ThreadPoolExecutor", 2))):
         programs.clear()
-        assert run(open_store(str(tmp_path / name)), job, engine)[1].total.done == 2
+        assert run(open_store(str(tmp_path / name)), job, engine)[1].total.images_done == 2
         assert max(map(len, programs)) == (2 if name == "two" else 1)
     assert objects(tmp_path / "one") == objects(tmp_path / "two")
