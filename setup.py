@@ -13,9 +13,9 @@ from setuptools import Extension, find_packages, setup  # isort: skip; it provid
 from distutils.command.install_data import install_data  # isort: skip
 
 # Sums of integers wrap around as NumPy's do, so the kernels need -fwrapv. Clang fuses as many
-# multiply-adds as GCC only with -ffp-contract=fast; otherwise a few samples differ by 1. Without a compiler, or
-# with one that does not know the vectors of GCC and Clang, the package is installed without kernels
-# and uses NumPy.
+# multiply-adds as GCC only with -ffp-contract=fast; otherwise a few samples differ by 1. Without a
+# compiler, or with one that does not know the vectors of GCC and Clang, the package is installed
+# without kernels and uses NumPy.
 # Files such as correction_avx2.c are for x86-64 and Linux or Windows; elsewhere a build is for the
 # oldest processors throughout. The platform is that of the wheel, which
 # tests/supply/cross_wheels.py names.

@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,13 +121,14 @@ def file_row(image: Image, setting: str, size: int) -> Row:
     return {"setting": setting, **figures(image, result.data), "encode_s": round(seconds, 1)}
 
 
-def run_program(*words: object) -> str:
-    """Runs a program and returns its output.
+def run_program(*words: object, env: Mapping[str, str] | None = None) -> str:
+    """Runs a program, with an environment if one is given, and returns its output.
 
     Raises:
         subprocess.CalledProcessError: It fails.
     """
-    return subprocess.run([str(word) for word in words], check=True, capture_output=True, text=True).stdout
+    command = [str(word) for word in words]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
 
 
 def append_row(row: Row, out: Path) -> None:

@@ -530,23 +530,26 @@ def _gains(
 # docs/results/speed.md
 
 
-def frontier() -> str:
-    """Returns PSNR and seconds of efforts and of other codecs' settings."""
-    labels = {"dfm effort": "dfm", "AVIF speed": "AVIF", "WebP method": "WebP"}
+def commands() -> str:
+    """Returns seconds of complete commands, beside those of AVIF and JPEG XL."""
+    by_command = by(rows_of("commands"), "command")
+    pictures = list(dict.fromkeys((row["picture"], row["megapixels"]) for row in rows_of("commands")))
+    anchors = {row["picture"]: row["s"] for row in by_command["AVIF, speed 6",]}
     lines = []
-    headings: list[str] = []
-    for (picture,), rows in by(rows_of("frontier"), "picture").items():
-        headings = []
-        for row in rows:
-            name, setting = row["codec"].rsplit(" ", 1)
-            headings.append(f"{labels[name]} {setting}")
-        lines.append([f"{picture}, dB", *(f"{row['psnr_db']:.2f}" for row in rows)])
-        lines.append(["s", *(f"{row['encode_s']:.{_digits(row['encode_s'])}f}" for row in rows)])
-    return table(["", *headings], lines)
+    for (command,), rows in by_command.items():
+        seconds = {row["picture"]: row["s"] for row in rows}
+        cells = [f"{seconds[name]:.{_digits(seconds[name])}f}" if name in seconds else "" for name, _ in pictures]
+        if "decode" not in command:
+            cells = [
+                f"{cell} ({seconds[name] / anchors[name]:.1f})" if cell else ""
+                for cell, (name, _) in zip(cells, pictures, strict=True)
+            ]
+        lines.append([command, *cells])
+    return table(["s (times AVIF, speed 6)", *(f"{name}, {size:.1f} megapixels" for name, size in pictures)], lines)
 
 
 def _digits(seconds: float) -> int:
-    return 2 if seconds < 1 else 1
+    return 2 if seconds < 10 else 1
 
 
 def wavelet_decode() -> str:
@@ -692,7 +695,7 @@ TABLES |= {
         *(generative_models, generative_codes, image_kinds, image_twice, lossless, wavelet_layers, wavelet_parts),
         *(published_fixed, published_recipes, published_quantised),
         *(kodak_rates, kodak_published, bench_kodak, bench_images, flipped_bytes),
-        *(installations, frontier, wavelet_decode, large_efforts, large_parts, browser),
+        *(installations, commands, wavelet_decode, large_efforts, large_parts, browser),
         *(seen_further, seen_means),
     )
 }

@@ -66,7 +66,7 @@ class Ablation:
         encoding = self.changes(Encoding.of(image, self.effort, weights=self.weights))
         state, least = first_state(encoding), inf
         for _ in range(iterations):
-            trial, state = iterate(encoding, self.forgets(state), q_step, BIT_COST)
+            trial, state = iterate(encoding, self.forgets(state), q_step)
             squared_steps = trial.mse * image.pixels.size / (q_step / 64) ** 2
             least = min(least, squared_steps / BIT_COST + 8 * trial.file_bytes)
         return least

@@ -32,7 +32,6 @@ from dfmcodec.codecs.wavelet.weights import WaveletWeights, weights_of
 from dfmcodec.errors import DfmError, DivergedError
 from dfmcodec.image import Image
 from dfmcodec.processes import run_jobs
-from dfmcodec.search.config import BIT_COST
 from dfmcodec.threads import thread_count
 from training.command import named_weights
 from training.examples import DecodedCells, Rows, image_files, photograph, random_step, rows_of_symbols
@@ -91,7 +90,7 @@ def encoded_examples(pixels: Pixels, weights: WaveletWeights, rng: np.random.Gen
     for _ in range(iterations):
         following = shifted(encoding, following)
         change = following.change
-        trial, following = iterate(encoding, following, q_step, BIT_COST)
+        trial, following = iterate(encoding, following, q_step)
     (tile,) = encoding.tiling.tiles
     (stream,) = trial.model.streams
     symbols, _ = read_tile(0, stream, tile.geometry, q_step, weights.context, 0)

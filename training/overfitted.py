@@ -158,7 +158,7 @@ def long_fits(
     for number, (crop, lmbda) in enumerate(in_turn):
         frozen = smooth_latents(crop, lmbda)
         settings = {"scales": scales, "seed": number, "frozen": frozen, "rate_fraction": LONG_RATE_FRACTION}
-        yield fitted_networks(crop, networks, steps, lmbda, is_visual, **settings)
+        yield fitted_networks(crop, networks, steps, lmbda, is_visual=is_visual, **settings)
 
 
 def weight_arrays(start: Networks, fits: Sequence[Networks] = ()) -> dict[str, Any]:

@@ -11,7 +11,7 @@ QUALITY_STEPS = ((0, 100.0), (25, 43.0), (50, 22.5), (75, 12.5), (90, 6.2), (95,
 # (SSIMULACRA2, the step at which photographs reach it on average with the tune `visual`); measured
 # on data/kodak, docs/results/visual.md.
 SCORE_STEPS = (
-    *((0, 71.0), (20, 52.5), (52, 30.0), (67, 20.5), (76, 14.4), (82.5, 10.2), (87, 7.0), (92, 4.2)),
+    *((0, 71.0), (20, 52.5), (52, 28.4), (67, 18.8), (76, 12.8), (82.5, 9.1), (87, 6.2), (92, 3.6)),
     (100, 0.5),  # above 92, towards lossless
 )
 

@@ -243,17 +243,6 @@ def anchors(folder: Path) -> None:
     assert compared[0]["against anchor %"] is not None
 
 
-def frontier(folder: Path) -> None:
-    out, plot = folder / "rows.jsonl", folder / "frontier.png"
-    options = ("--bpp", 2, "--efforts", 1, "--speeds", 10, "--methods", 0, "--plot", plot)
-    for _ in range(2):  # rows that are there are not measured again
-        rows = recorded(out, "frontier", png(folder), *options)
-    assert [row["codec"] for row in rows] == ["dfm effort 1", "AVIF speed 10", "WebP method 0"]
-    assert all(row["bytes"] <= 2 * SIDE * SIDE / 8 for row in rows)
-    assert min(row["psnr_db"] for row in rows) > one_colour_db(crop())
-    assert is_drawn(plot)
-
-
 def rate_distortion_run(folder: Path) -> None:
     out = folder / "rows.jsonl"
     settings = [text for step in (5.3, 23, 105) for text in ("--setting", step)]
@@ -551,7 +540,6 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "first_page same-size": first_page_same_size,
     "tables": tables,
     "overfitted_ablations": overfitted_ablations,
-    "frontier": frontier,
     "gallery": gallery,
     "generative": generative,
     "wavelet_ablations": wavelet_ablations,
@@ -584,7 +572,6 @@ LONG = {  # 1 to 75 s each
     "pictures depths",
     "pictures twice",
     "prefixes",
-    "frontier",
     "published grid",
     "decoding",
     "large",

@@ -81,10 +81,6 @@ NUMBERS = {  # what pages contain, with the names of `figures`
         ),
         *(f"{{minutes[{effort}]}} minutes" for effort in (6, 7, 9)),
     ),
-    "docs/results/speed.md": tuple(
-        f"| {{cells[{command}]}} |"
-        for command in ("dfm encode --effort 1", "dfm encode", "dfm decode", "AVIF, speed 4")
-    ),
     "docs/scale.md": (
         "{shard_minutes} minutes",
         "{billion_hours:.2f} million",
@@ -117,7 +113,6 @@ def figures() -> dict[str, object]:
     sys.path.remove(str(ROOT / "benchmarks"))
     read_rows, span, seconds, percent = first_page.read_rows, first_page.span, first_page.seconds, first_page.percent
     visual = first_page.visual_rates()
-    commands = read_rows(first_page.RESULTS / "commands.jsonl")
     large = {
         row["command"]: row for row in read_rows(first_page.RESULTS / "large.jsonl") if 24 < row["megapixels"] < 25
     }
@@ -161,14 +156,6 @@ def figures() -> dict[str, object]:
         "large_decode_s": f"{large['decode']['s']:.1f}",
         "large_encode_GB": f"{large['encode --effort 1']['MB'] / 1000:.2f}",
         "minutes": {effort: span(first_page.fit_minutes(effort), int(effort == 6)) for effort in (6, 7, 9)},
-        "cells": {
-            command: " | ".join(
-                f"{row['s']:.2f} ({row['least_s']:.2f} to {row['largest_s']:.2f})"
-                for row in commands
-                if row["command"] == command and "least_s" in row
-            )
-            for command in {row["command"] for row in commands}
-        },
         **{f"over_{codec}_db": span(first_page.mean_gains(codec), 1) for codec in ("jpeg", "webp", "avif", "jxl")},
         "qualities": {
             quality: f"{span((row['bytes'] / 1000 for row in rows), 0)} kB, "

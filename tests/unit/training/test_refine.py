@@ -22,13 +22,12 @@ from dfmcodec.codecs.wavelet.weights import WaveletWeights, shipped
 from dfmcodec.errors import DivergedError
 from dfmcodec.files.arrays import read_arrays
 from dfmcodec.image import Image
-from dfmcodec.search.config import BIT_COST
 from dfmcodec.weights.registry import WAVELET
 from training import encoded, refine
 from training.contexts import float_network, integer_network, mean_loss
 from training.correction import integer_network as integer_correction
 from training.correction import params_of, relative_scales
-from training.encoded import encode_photograph, encoded_examples, encoded_photographs, symbols_by_pass
+from training.encoded import Job, encode_photograph, encoded_examples, encoded_photographs, symbols_by_pass
 from training.refine import main
 
 CURRENT_ID = f"{WAVELET.id:08x}"
@@ -64,7 +63,7 @@ def test_refined_weights_code_images(refined, chelsea):
         assert all(getattr(network, f.name).shape == getattr(before, f.name).shape for f in fields(network))
         assert not np.array_equal(network.w1, before.w1)
     encoding = Encoding.of(chelsea, encoded.REFINED, weights=weights)
-    trial, _ = iterate(encoding, first_state(encoding), 1000, BIT_COST)
+    trial, _ = iterate(encoding, first_state(encoding), 1000)
     assert len(container.write(trial.model)) == trial.written_bytes
     assert isfinite(trial.psnr_db)
 
@@ -187,13 +186,13 @@ def test_a_fit_that_diverges_is_reported(folder, monkeypatch):
     monkeypatch.setattr(encoded, "encoded_examples", diverged)
     path = sorted(folder.iterdir())[0]
     with pytest.raises(DivergedError, match=f"{path.name}: the values of the correction network"):
-        encode_photograph(CURRENT_ID, 0, (0, path))
+        encode_photograph(CURRENT_ID, 0, Job(0, path, True))
 
 
 def test_symbols_by_pass_are_those_of_a_file(chelsea):
     """All of them, in their order, after those of the coarsest low-pass band."""
     encoding = Encoding.of(chelsea, encoded.REFINED)
-    trial, _ = iterate(encoding, first_state(encoding), 1000, BIT_COST)
+    trial, _ = iterate(encoding, first_state(encoding), 1000)
     (tile,) = encoding.tiling.tiles
     (stream,) = trial.model.streams
     values, _ = read_tile(0, stream, tile.geometry, 1000, encoding.weights.context, 0)
@@ -206,9 +205,9 @@ def test_symbols_by_pass_are_those_of_a_file(chelsea):
 @pytest.mark.slow
 def test_examples_do_not_depend_on_processes(folder):
     """Each photograph has random numbers of its own."""
-    together = encoded_photographs(CURRENT_ID, 1, folder, lambda done: None)
+    together = encoded_photographs(CURRENT_ID, 1, folder, None, lambda done: None)
     path = sorted(folder.iterdir())[2]
-    alone = encode_photograph(CURRENT_ID, 1, (2, path))
+    alone = encode_photograph(CURRENT_ID, 1, Job(2, path, True))
     assert np.array_equal(together[2].cells.decoded, alone.cells.decoded)
     for phase, rows in alone.rows.items():
         assert all(

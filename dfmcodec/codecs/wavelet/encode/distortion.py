@@ -9,9 +9,9 @@ orientation o and channel c is
 
 where d is 1 for luma and lies between 0.8 (red-green) and 0.5 (blue-yellow) for a chroma axis,
 according to its direction. v is the energy of luma's detail in the three bands of the level, in
-squared code values, averaged over 3x3 cells. All weights of a tile are divided by the geometric
-mean of the last factor over the finest level. Measured by three metrics on Kodak images,
-docs/results/visual.md.
+squared code values, averaged over 3x3 cells. All weights of a tile are divided by sqrt(m / 12.5),
+where m is the geometric mean of the last factor over the finest level: in textured tiles, weights
+are smaller on average, so bits cost more. Measured by three metrics, docs/results/visual.md.
 
 The overfitted codec has no coefficients. `VisibleErrors` weighs the coefficients of its errors; its
 derivative moves the target of a fit (`codecs.overfitted.encode.visible_target`).
@@ -51,6 +51,7 @@ _DIAGONAL = 2  # the orientation that is high-pass along rows and columns
 _DIAGONAL_WEIGHT = 0.6
 _RED_GREEN, _BLUE_YELLOW = 0.8, 0.5  # the weights of chroma errors in these directions
 _LEAST_ENERGY = np.float32(60)
+_TYPICAL = np.float32(1 / 12.5)  # the geometric mean of (v + 60)^-1/2 in a smooth photograph
 _LUMA = np.array((0.299, 0.587, 0.114), dtype=np.float32)  # Rec. 601
 _PIXEL_EXPONENT = np.float32(-0.55)
 _PIXEL_REACH = 4  # radius in pixels of a box mean, applied twice: about a Gaussian with a standard deviation of 3.7
@@ -74,7 +75,7 @@ class CoefficientWeights:
         if tune is Tune.PSNR:
             return None
         masked = [1 / np.sqrt(_mean_of_3x3(energy) + _LEAST_ENERGY) for energy in _energies(original)]
-        scale = np.exp(-np.mean(np.log(masked[0]), dtype=np.float64))
+        scale = np.exp(-0.5 * np.mean(np.log(_TYPICAL * masked[0]), dtype=np.float64))
         weights = zip(masked, _LEVEL_WEIGHTS, strict=False)
         levels = tuple(to_halves(m * np.float32(scale * w)) for m, w in weights)
         return cls(levels, (1.0, *_chroma_weights(basis)))

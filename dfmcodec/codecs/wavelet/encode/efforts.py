@@ -43,7 +43,7 @@ class Effort:
         return replace(self, iterations=fewer, shifts=min(self.shifts, fewer - 1), adapted_after=())
 
 
-# The effort of an interrupted encoding, and of an image of more than 16 megapixels at effort 1.
+# The effort of an interrupted encoding.
 QUICK = Effort(1, 3, is_iterated=False, learns_after=(), adapted_after=(), aim=0.985, enough=0.97)
 EFFORT_LEVELS = {
     1: Effort(2, 3, learns_after=(), adapted_after=(), shift_fraction=0.15, aim=0.985, enough=0.97),

@@ -19,7 +19,7 @@ from dfmcodec.codecs.wavelet.colour import ColourBasis, pixels_to_planes, planes
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents, WaveletArchitecture
 from dfmcodec.codecs.wavelet.context import ContextModel
 from dfmcodec.codecs.wavelet.encode.distortion import basis_of
-from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS, QUICK, Effort
+from dfmcodec.codecs.wavelet.encode.efforts import QUICK, Effort
 from dfmcodec.codecs.wavelet.filter import ImageFilter, filter_residual
 from dfmcodec.codecs.wavelet.geometry import Tile, Tiling
 from dfmcodec.codecs.wavelet.sections.latents import wavelet_file_bytes
@@ -30,12 +30,14 @@ from dfmcodec.container.checks import CHECK_BYTES
 from dfmcodec.image import Image, values_per_code_value
 from dfmcodec.image.region import Region
 from dfmcodec.metrics import mse
+from dfmcodec.search.config import BIT_COST, VISUAL_BIT_COST
 from dfmcodec.threads import in_threads
 
 _VALUES = "the values of the correction network"
 _PER_UNIT = np.float32(2)  # 16-bit steps per unit
 _LIMITS = np.iinfo(np.int16).min, np.iinfo(np.int16).max
-_MANY_PIXELS = 16 << 20  # effort 1 iterates images up to here; the state between iterations takes 30 bytes per pixel
+FINEST_WEIGHED = 64  # q_step of one code value; below it errors are invisible, and files become exact
+_MANY_PIXELS = 16 << 20  # beyond, the state between iterations is stored in fewer bits
 
 
 class Change:
@@ -95,8 +97,6 @@ class Encoding:
     ) -> Encoding:
         """Returns the encoding of an image, with the shipped weights if no others are given."""
         tiling = Tiling.default(image.height, image.width, image.channels)
-        if image.pixel_count > _MANY_PIXELS and effort == EFFORT_LEVELS[1]:
-            effort = QUICK
         check_bytes = CHECK_BYTES if has_checks else 0
         basis = basis_of(image.pixels, tune)
         return cls(image, effort, basis, tiling, check_bytes, tune, weights or shipped(), has_floor)
@@ -111,6 +111,10 @@ class Encoding:
     def quick(self) -> Encoding:
         """Returns the same encoding with the quickest effort."""
         return replace(self, effort=QUICK)
+
+    def bit_cost(self, q_step: int) -> float:
+        """Returns the cost of a bit in squared steps."""
+        return VISUAL_BIT_COST if self.tune is Tune.VISUAL and q_step >= FINEST_WEIGHED else BIT_COST
 
     @property
     def fixed_bytes(self) -> int:

@@ -21,6 +21,7 @@ from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass, level_passes, pas
 from dfmcodec.codecs.wavelet.quantizer import MAX_STEP, band_step
 from dfmcodec.codecs.wavelet.transform import BAND_NORMS, NORM_UNIT, UNITS_PER_CODE_VALUE, Pyramid
 from dfmcodec.entropy.tables import LAST_DIRECT, RADIUS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
+from dfmcodec.search.config import BIT_COST
 from dfmcodec.search.rate_control import Bracket
 
 _KNOWN_OCTAVES = 0.6  # reduction of scales by contexts, relative to neighbouring magnitudes; measured on data/kodak
@@ -153,7 +154,7 @@ class Estimator:
 
     def _guessed_bytes(self, sample: list[tuple[Geometry, Pyramid, CoefficientWeights | None]], q_step: int) -> float:
         """Returns the bits of separately rounded coefficients under guessed tables, in bytes."""
-        context = self.encoding.weights.context
+        context, dearer = self.encoding.weights.context, np.float32(self.encoding.bit_cost(q_step) / BIT_COST)
         bits = 0.0
         for geometry, pyramid, weights in sample:
             guessed = GuessedTables(pyramid, q_step)
@@ -162,7 +163,7 @@ class Estimator:
                     tables = guessed(coding_pass)
                     of_pass = None
                     if weights is not None:
-                        of_pass = weights.of_pass(coding_pass, pass_shape(geometry, coding_pass)).ravel()
+                        of_pass = weights.of_pass(coding_pass, pass_shape(geometry, coding_pass)).ravel() / dearer
                     bits += rounded_bits(pass_coefficients(pyramid, q_step, coding_pass), tables, context, of_pass)
         return self.encoding.fixed_bytes + _GUESS_FACTOR * bits / 8 / self.part
 

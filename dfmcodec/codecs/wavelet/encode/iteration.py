@@ -27,7 +27,7 @@ from dfmcodec.codecs.wavelet.encode.adaptation_fit import SymbolSample, fit_adap
 from dfmcodec.codecs.wavelet.encode.compact import in_one_block
 from dfmcodec.codecs.wavelet.encode.dependency_costs import DependencyCosts
 from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights, TargetShift
-from dfmcodec.codecs.wavelet.encode.encoding import Change, Encoding
+from dfmcodec.codecs.wavelet.encode.encoding import FINEST_WEIGHED, Change, Encoding
 from dfmcodec.codecs.wavelet.encode.estimates import GuessedTables
 from dfmcodec.codecs.wavelet.encode.filter_fit import fit_filter
 from dfmcodec.codecs.wavelet.encode.sources import ChosenSymbols, ObservedSymbols
@@ -51,7 +51,6 @@ from dfmcodec.threads import in_rounds
 
 _DEPENDENCY_FRACTION = 0.3  # of the slopes, which are first-order only; the best measured value
 _LEAST_SHIFTED = 0.5  # squared code values; smaller errors come from rounding and are invisible
-_FINEST_WEIGHED = 64  # q_step of one code value; below it errors are invisible, and files become exact
 _FILTER_PIXELS = 1 << 16  # the filter is fitted to the geometric mean of this number and that of the image's pixels
 _LEAST_INT16, _LARGEST_INT16 = np.iinfo(np.int16).min, np.iinfo(np.int16).max
 _TILES_BETWEEN_RETURNS = 4  # of a shift, to `return_memory`; it takes 0.4 % of the time
@@ -124,14 +123,13 @@ def iterate(
     encoding: Encoding,
     state: IterationState,
     q_step: int,
-    bit_cost: float,
     largest_bytes: float = inf,
     check: Callable[[], None] = lambda: None,
     on_tiles: Callable[[int], None] = lambda done: None,
 ) -> tuple[Trial, IterationState]:
-    """Performs one iteration at a q_step in 1/64 code values, with the cost of a bit in squared
-    steps. Returns the trial, and the state before the next iteration, to be passed through
-    `shifted`. Parts of the given state are consumed.
+    """Performs one iteration at a q_step in 1/64 code values. Returns the trial, and the state
+    before the next iteration, to be passed through `shifted`. Parts of the given state are
+    consumed.
 
     A file beyond `largest_bytes` is not finished if no further iteration would learn from it: it
     has no filter, and its squared error is unknown. `check` is called often; its exceptions end the
@@ -140,7 +138,7 @@ def iterate(
     """
     number, effort = state.number + 1, encoding.effort
     is_sampled = number in effort.adapted_after and not state.is_plain
-    coding = _Coding(encoding, number, q_step, bit_cost, encoding.context(state.adaptation), state.q_step, check)
+    coding = _Coding(encoding, number, q_step, encoding.context(state.adaptation), state.q_step, check)
     coded, samples = _code_tiles(coding, state, is_sampled, on_tiles)
     model = _model_of(encoding, q_step, state.adaptation, coded.streams)
     file_bytes = encoding.fixed_bytes + coded.bits / 8
@@ -158,7 +156,7 @@ def iterate(
     check()
     has_to_learn = number > 1 and effort.learns_in(number)
     if not state.is_plain and (image_filter is None or has_to_learn or number >= effort.iterations):
-        image_filter = _fit_filter(encoding, samples, change, q_step, bit_cost)
+        image_filter = _fit_filter(encoding, samples, change, q_step)
     if image_filter is not None:
         model = replace(model, image_filter=image_filter)
         file_bytes += encoding.section_bytes + filter_bytes(image_filter)
@@ -299,7 +297,6 @@ class _Coding:
     encoding: Encoding
     number: int  # the number of the iteration, from 1
     q_step: int  # the quantisation step in 1/64 code values
-    bit_cost: float  # the cost of a bit in squared steps
     context: ContextModel  # the adapted context model
     known_q_step: int  # the step that the tables of the tiles belong to
     check: Callable[[], None]  # called often
@@ -365,7 +362,7 @@ def _code_tile(
     pyramid = encoding.pyramid(tile_state.tile, change)
     if tile_state.weights is None:  # in the first iteration, the pyramid is that of the original
         tile_state = replace(tile_state, weights=CoefficientWeights.of(pyramid, encoding.tune, encoding.basis))
-    if tile_state.shift is not None and coding.is_near and q_step >= _FINEST_WEIGHED:
+    if tile_state.shift is not None and coding.is_near and q_step >= FINEST_WEIGHED:
         pyramid = tile_state.shift.added_to(pyramid)
     source = _source(coding, tile_state, pyramid, sample)
     del pyramid  # it takes much memory for a large tile
@@ -398,10 +395,11 @@ def _source(coding: _Coding, tile_state: TileState, pyramid: Pyramid, sample: Sy
             return guessed(coding_pass).packed
         return tile_state.tables[coding_pass]
 
-    weights = tile_state.weights if q_step >= _FINEST_WEIGHED else None
+    weights = tile_state.weights if q_step >= FINEST_WEIGHED else None
     costs = tile_state.dependency_costs
     rescaled = context.rescaled(coding.octaves) if tile_state.tables else None
-    chooser = PathChooser(pyramid, geometry, q_step, coding.bit_cost, context, tables, costs, weights, rescaled)
+    bit_cost = encoding.bit_cost(q_step)
+    chooser = PathChooser(pyramid, geometry, q_step, bit_cost, context, tables, costs, weights, rescaled)
     low, symbols = round_low(pyramid, q_step), chooser.symbols()
     is_unknown = bool(effort.learns_after) and costs is None
     if is_unknown or effort.learns_in(coding.number):
@@ -409,11 +407,9 @@ def _source(coding: _Coding, tile_state: TileState, pyramid: Pyramid, sample: Sy
     return ChosenSymbols(low, symbols, context, check)
 
 
-def _fit_filter(
-    encoding: Encoding, samples: Units, change: Change | None, q_step: int, bit_cost: float
-) -> ImageFilter | None:
+def _fit_filter(encoding: Encoding, samples: Units, change: Change | None, q_step: int) -> ImageFilter | None:
     """Returns the image filter, fitted to the residual of the correction network."""
-    unit_cost = bit_cost * (q_step * UNITS_PER_CODE_VALUE / 64) ** 2
+    unit_cost = encoding.bit_cost(q_step) * (q_step * UNITS_PER_CODE_VALUE / 64) ** 2
     residual = partial(encoding.residual, samples, q_step, change)
     stride = max(1, isqrt(samples[0].size // _FILTER_PIXELS))
     return fit_filter(samples, residual, unit_cost, encoding.effort.filter_radius, stride)

@@ -21,7 +21,6 @@ from dfmcodec.codecs.wavelet.encode.encoding import Encoding
 from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate, shifted
 from dfmcodec.codecs.wavelet.encode.trial import Trial
 from dfmcodec.image import Image
-from dfmcodec.search.config import BIT_COST
 from dfmcodec.search.job import Job
 from dfmcodec.search.target import SizeTarget
 
@@ -104,7 +103,7 @@ def iterate_sample(
     state = replace(first_state(encoding), adaptation=model.adaptation, image_filter=model.image_filter)
     came = []
     for _ in range(encoding.effort.iterations):
-        trial, state = iterate(encoding, shifted(encoding, state), q_step, BIT_COST, check=check)
+        trial, state = iterate(encoding, shifted(encoding, state), q_step, check=check)
         came.append(MeasuredSize.of(trial))
     return trial, tuple(came)
 

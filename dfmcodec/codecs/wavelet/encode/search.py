@@ -30,7 +30,6 @@ from dfmcodec.codecs.wavelet.encode.trial import Trial
 from dfmcodec.codecs.wavelet.quantizer import MAX_STEP
 from dfmcodec.errors import DivergedError, TargetUnreachableError
 from dfmcodec.image import Image
-from dfmcodec.search.config import BIT_COST
 from dfmcodec.search.driver import End, Ended, Search, Watch, drive, part_of
 from dfmcodec.search.job import Job, Outcome, TracePoint
 
@@ -106,7 +105,7 @@ class _WaveletSearch(Search[int, Trial]):
     def trial(self, parameter: int, check: Callable[[], None]) -> Trial:
         self._state = shifted(self._encoding, self._state)
         largest = self.target.largest_bytes
-        trial, self._state = iterate(self._encoding, self._state, parameter, BIT_COST, largest, check, self._show_tiles)
+        trial, self._state = iterate(self._encoding, self._state, parameter, largest, check, self._show_tiles)
         self.trace.append(_trace_point(self._watch.job, trial))
         return trial
 

@@ -40,7 +40,7 @@ _SMALLEST_DRIFT = {True: 0.99, False: 0.975}
 # The same for the tune `visual`, at a step of 16 code values, and its decrease per octave: coarser
 # steps drop more of the coefficients with low weights. Measured at effort 1 on
 # data/kodak, at q_steps between these, docs/results/visual.md.
-_SECOND_ITERATION_VISUAL, _FALL_OF_OCTAVE, _MEASURED_STEPS = 0.958, 0.0187, (300, 4600)
+_SECOND_ITERATION_VISUAL, _FALL_OF_OCTAVE, _MEASURED_STEPS = 0.948, 0.0187, (300, 4600)
 _MIDDLE_STEP = 16 * 64
 _GUESSES = 2  # guesses of the size before the first iteration
 _ENOUGH_DB = 0.03  # the excess over a PSNR target that is close enough

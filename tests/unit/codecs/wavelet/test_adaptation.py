@@ -94,7 +94,7 @@ def cost(pixels, adapted_after):
     encoding = Encoding.of(Image(pixels), effort)
     state = first_state(encoding)
     for _ in range(4):
-        trial, state = iterate(encoding, state, 12 * 64, BIT_COST)
+        trial, state = iterate(encoding, state, 12 * 64)
     return trial.mse * pixels.size + BIT_COST * 12**2 * 8 * trial.file_bytes, trial
 
 

@@ -17,7 +17,6 @@ from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate, shift
 from dfmcodec.codecs.wavelet.encode.sample import MeasuredSize, SampleEstimate, as_image, sample_of
 from dfmcodec.codecs.wavelet.encode.trial import Trial
 from dfmcodec.image import Image, tiles
-from dfmcodec.search.config import BIT_COST
 from dfmcodec.search.quality import step_of_score
 
 
@@ -158,10 +157,10 @@ def test_a_synthesis_beyond_16_bits_is_not_clipped(small, monkeypatch):
     monkeypatch.setattr(tiles, "TILE_SIDE", 256)
     encoding = Encoding.of(Image(np.concatenate([small, small // 2])), QUICK)
     assert len(encoding.tiling.tiles) == 2
-    usual, _ = iterate(encoding, first_state(encoding), 1000, BIT_COST)
+    usual, _ = iterate(encoding, first_state(encoding), 1000)
     assert usual.made.samples.dtype == np.int16
     monkeypatch.setattr(iteration, "_LARGEST_INT16", usual.made.samples.max() - 1)  # of one tile, at least
-    wide, _ = iterate(encoding, first_state(encoding), 1000, BIT_COST)
+    wide, _ = iterate(encoding, first_state(encoding), 1000)
     assert wide.made.samples.dtype == np.int32
     assert np.array_equal(wide.made.samples, usual.made.samples)
     assert np.array_equal(wide.made.pixels, usual.made.pixels)
@@ -172,7 +171,7 @@ def test_the_costs_of_a_large_image_are_kept_in_8_bits(small, monkeypatch):
     for many_pixels in (small.size, 0):
         monkeypatch.setattr("dfmcodec.codecs.wavelet.encode.encoding._MANY_PIXELS", many_pixels)
         encoding = Encoding.of(Image(small), EFFORT_LEVELS[5])
-        _, state = iterate(encoding, first_state(encoding), 1000, BIT_COST)
+        _, state = iterate(encoding, first_state(encoding), 1000)
         costs.append(state.tiles[0].dependency_costs)
     for coding_pass, stored in costs[1].by_pass.items():
         assert stored.dtype == np.int8
@@ -183,8 +182,8 @@ def test_the_costs_of_a_large_image_are_kept_in_8_bits(small, monkeypatch):
 def test_the_samples_of_a_large_image_take_the_place_of_its_change(small, monkeypatch):
     monkeypatch.setattr("dfmcodec.codecs.wavelet.encode.encoding._MANY_PIXELS", 0)
     encoding = Encoding.of(Image(small), EFFORT_LEVELS[2], tune=Tune.VISUAL)
-    _, state = iterate(encoding, first_state(encoding), 1000, BIT_COST)
+    _, state = iterate(encoding, first_state(encoding), 1000)
     place = state.change.place()
-    _, following = iterate(encoding, shifted(encoding, state), 1000, BIT_COST)
+    _, following = iterate(encoding, shifted(encoding, state), 1000)
     assert following.reconstruction.samples is place
     assert following.change.place() is not place

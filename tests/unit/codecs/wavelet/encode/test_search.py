@@ -24,7 +24,7 @@ from dfmcodec.codecs.decode import DecodeRequest, decode_image
 from dfmcodec.codecs.wavelet.decode import WaveletRenderer
 from dfmcodec.codecs.wavelet.encode import iteration
 from dfmcodec.codecs.wavelet.encode import search as wavelet_search
-from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS, QUICK
+from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
 from dfmcodec.codecs.wavelet.encode.estimates import Estimator
 from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate
@@ -291,7 +291,6 @@ def test_a_file_that_does_not_decode_to_what_it_was_made_of_is_never_given(tiled
 
     iterated = iteration.iterate
     monkeypatch.setattr(wavelet_search, "iterate", wrong)
-    monkeypatch.setattr("dfmcodec.codecs.wavelet.encode.encoding._MANY_PIXELS", 0)
     with pytest.raises(dfmcodec.DfmError, match="does not decode to the image that the encoder computed"):
         dfmcodec.encode(tiled, quality=60, effort=1)
 
@@ -344,7 +343,7 @@ def test_an_interruption_before_the_first_file_gives_what_a_quick_iteration_find
     assert len(within.data) <= 4000
 
 
-def test_effort_1_makes_two_iterations_and_one_of_very_large_images(small, monkeypatch):
+def test_effort_1_makes_two_iterations(small):
     """The second one knows the tables of the first, and what filter and correction network leave to
     do.
     """
@@ -352,22 +351,15 @@ def test_effort_1_makes_two_iterations_and_one_of_very_large_images(small, monke
     result = dfmcodec.encode(small, quality=75, effort=1, tune="psnr")
     assert len(result.report.trace) == 2
     encoding = Encoding.of(small, EFFORT_LEVELS[1])
-    first, state = iterate(encoding, first_state(encoding), 1000, BIT_COST)
+    first, state = iterate(encoding, first_state(encoding), 1000)
     (tile,) = state.tiles
     assert state.change is not None
     assert tile.tables
     assert tile.dependency_costs is None
-    second, _ = iterate(encoding, state, 1000, BIT_COST)
+    second, _ = iterate(encoding, state, 1000)
     bit_cost = BIT_COST * (1000 / 64) ** 2
     costs = [trial.mse * small.pixels.size + 8 * trial.file_bytes * bit_cost for trial in (first, second)]
     assert costs[1] < 0.995 * costs[0]
-
-    large = Image(np.zeros((16, 1536, 3), dtype=np.uint8))
-    assert Encoding.of(large, EFFORT_LEVELS[1]).effort == EFFORT_LEVELS[1]
-    monkeypatch.setattr("dfmcodec.codecs.wavelet.encode.encoding._MANY_PIXELS", 20_000)
-    assert Encoding.of(large, EFFORT_LEVELS[1]).effort == QUICK
-    assert Encoding.of(large, EFFORT_LEVELS[2]).effort == EFFORT_LEVELS[2]
-    assert len(dfmcodec.encode(large, quality=75, effort=1).report.trace) == 1
 
 
 def test_filter_and_dependency_costs_are_learned_when_the_effort_says_so(small, monkeypatch):
@@ -379,7 +371,7 @@ def test_filter_and_dependency_costs_are_learned_when_the_effort_says_so(small, 
     filters, dependency_costs = [], []
     state = first_state(encoding)
     for _ in range(4):
-        trial, state = iterate(encoding, state, 1000, BIT_COST)
+        trial, state = iterate(encoding, state, 1000)
         filters.append(trial.model.image_filter)
         dependency_costs.append(state.tiles[0].dependency_costs)
     assert filters[0] is not None
@@ -433,7 +425,7 @@ def test_sizes_and_errors_are_guessed_before_any_iteration(photograph):
     state = first_state(encoding)
     estimator = Estimator.of(encoding)
     for q_step in (800, 3000):  # measured: sizes are 4 and 5 % off, errors 7 and 5 %
-        trial, state = iterate(encoding, state, q_step, BIT_COST)
+        trial, state = iterate(encoding, state, q_step)
         assert estimator.guess()(q_step) == pytest.approx(trial.file_bytes, rel=0.15)
         assert estimator.rough_mse(q_step) == pytest.approx(trial.mse, rel=0.25)
 
@@ -442,7 +434,7 @@ def test_a_trial_meets_a_size_if_its_file_does(photograph):
     """Not by an estimate: range coders lose a little with each symbol, 51 bytes of 3 million."""
     image = Image(photograph)
     encoding = Encoding.of(image, EFFORT_LEVELS[1])
-    trial, _ = iterate(encoding, first_state(encoding), 640, BIT_COST)
+    trial, _ = iterate(encoding, first_state(encoding), 640)
     assert trial.model.image_filter is not None
     size = len(container.write(trial.model, checked=False))
     assert 0 < size - trial.file_bytes < 27
@@ -462,7 +454,7 @@ def test_an_iteration_leaves_little_of_an_image_of_several_tiles(photograph, mon
     assert len(encoding.tiling.tiles) > 1
     tracemalloc.start()
     try:
-        trial, state = iterate(encoding, first_state(encoding), 640, BIT_COST)
+        trial, state = iterate(encoding, first_state(encoding), 640)
         kept = tracemalloc.get_traced_memory()[0] / image.pixel_count
     finally:
         tracemalloc.stop()
