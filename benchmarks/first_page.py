@@ -44,7 +44,7 @@ ALL = {  # those of docs/results/quality.md
     "WebP": "WebP",
     "JPEG": "JPEG",
 }
-SMALL = ("kodim05", "kodim08", "kodim23")  # images of `commands.py`, 768x512
+SMALL = ("kodim05", "kodim23")  # images of `commands.py`, 768x512
 LARGE, LARGE_MEGAPIXELS = ("sherburne", "colosseum"), 8.3
 Points = dict[str, list[tuple[float, float]]]  # (bpp, PSNR in dB) by image
 _RATES = np.geomspace(0.05, 4, 60)

@@ -532,20 +532,23 @@ def _gains(
 
 def commands() -> str:
     """Returns seconds of complete commands, beside those of AVIF and JPEG XL."""
-    by_command = by(rows_of("commands"), "command")
-    pictures = list(dict.fromkeys((row["picture"], row["megapixels"]) for row in rows_of("commands")))
-    anchors = {row["picture"]: row["s"] for row in by_command["AVIF, speed 6",]}
-    lines = []
-    for (command,), rows in by_command.items():
-        seconds = {row["picture"]: row["s"] for row in rows}
-        cells = [f"{seconds[name]:.{_digits(seconds[name])}f}" if name in seconds else "" for name, _ in pictures]
-        if "decode" not in command:
-            cells = [
-                f"{cell} ({seconds[name] / anchors[name]:.1f})" if cell else ""
-                for cell, (name, _) in zip(cells, pictures, strict=True)
-            ]
-        lines.append([command, *cells])
-    return table(["s (times AVIF, speed 6)", *(f"{name}, {size:.1f} megapixels" for name, size in pictures)], lines)
+    rows = rows_of("commands")
+    pictures = {row["picture"]: row["megapixels"] for row in rows}
+    seconds: dict[str, dict[str, float]] = defaultdict(dict)
+    for row in rows:
+        seconds[row["command"]][row["picture"]] = row["s"]
+    anchors = seconds["AVIF, speed 6"]
+
+    def cell(command: str, picture: str) -> str:
+        if (s := seconds[command].get(picture)) is None:
+            return ""
+        text = f"{s:.{_digits(s)}f}"
+        return text if "decode" in command else f"{text} ({s / anchors[picture]:.1f})"
+
+    lines = [[command, *(cell(command, picture) for picture in pictures)] for command in seconds]
+    return table(
+        ["s (times AVIF, speed 6)", *(f"{name}, {size:.1f} megapixels" for name, size in pictures.items())], lines
+    )
 
 
 def _digits(seconds: float) -> int:

@@ -51,7 +51,6 @@ class Job(NamedTuple):
     is_reduced: bool  # see `photograph`
 
 
-
 @dataclass(frozen=True)
 class EncodedExamples:
     """Training examples from one encoded photograph.
