@@ -47,6 +47,9 @@ def test_a_sample_is_a_mosaic_of_squares_from_all_over(monkeypatch):
     assert np.array_equal(found.alpha, found.pixels[:, :, 1])
     assert found.pixels[:, 0, 0].tolist() == [4, 5, 14, 15, 24, 25, 34, 35]
     assert found.pixels[0, :, 1].tolist() == [6, 7, 21, 22, 36, 37, 51, 52]
+    assert sample_of(Image(pixels), is_adapted=False).pixels.shape == (4, 4, 3)
+    monkeypatch.setattr(sample, "_VERY_LARGE", 2399)
+    assert sample_of(Image(pixels), is_adapted=False).pixels.shape == (8, 8, 3)
 
 
 def test_what_an_image_comes_to_is_expected_by_what_its_sample_came_to():
