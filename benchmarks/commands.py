@@ -64,10 +64,9 @@ def _measured(path: Path, folder: Path, settings: _Settings) -> dict[str, Callab
         "JPEG XL": lambda: run_program("cjxl", "-e", 7, "-d", 2, path, jpeg_xl),
         "JPEG XL decode": lambda: run_program("djxl", jpeg_xl, folder / "b.ppm"),
     }
-    for name, clone in {"": ROOT, ", before": settings.before}.items():
-        if clone is None:
-            continue
-        file, decoded = folder / f"{clone.name}.dfm", folder / f"{clone.name}.ppm"
+    clones = {"": ROOT} if settings.before is None else {"": ROOT, ", before": settings.before}
+    for number, (name, clone) in enumerate(clones.items()):
+        file, decoded = folder / f"{number}.dfm", folder / f"{number}.ppm"
         run = partial(run_program, *_DFM, env=os.environ | {"PYTHONPATH": str(clone)})
         for effort in settings.efforts:
             command = "dfm encode" if effort == _DEFAULT_EFFORT else f"dfm encode --effort {effort}"

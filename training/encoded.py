@@ -7,21 +7,20 @@ filter and the correction network, and it includes the cost of symbols as contex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from dfmcodec._types import Int32, Pixels, Tune
+from dfmcodec._types import Int32, Pixels
 from dfmcodec.codecs.registry import Model
 from dfmcodec.codecs.wavelet.colour import pixels_to_planes
 from dfmcodec.codecs.wavelet.encode.efforts import QUICK, Effort
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
-from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate, shifted
+from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate
 from dfmcodec.codecs.wavelet.filter import filter_residual
 from dfmcodec.codecs.wavelet.geometry import Geometry
 from dfmcodec.codecs.wavelet.passes import CodingPass, level_passes, pass_shape
@@ -39,16 +38,7 @@ from training.examples import DecodedCells, Rows, image_files, photograph, rando
 REFINED_FRACTION = 0.7  # fraction of the photographs with refining iterations
 REFINED = Effort(4, 5, adapted_after=())
 PLAIN_ITERATIONS = 2  # iterations for the other photographs
-VISUAL_FRACTION = 0.75  # fraction of the refined photographs that are encoded for the tune `visual`
-LEAST_VISUAL_SIDE = 256  # pixels; smaller photographs are encoded for the tune `psnr`
-
-
-class Job(NamedTuple):
-    """A photograph to encode."""
-
-    number: int
-    path: Path
-    is_reduced: bool  # see `photograph`
+Job = tuple[int, Path]  # the number of a photograph, and its file
 
 
 @dataclass(frozen=True)
@@ -77,17 +67,14 @@ def encoded_examples(pixels: Pixels, weights: WaveletWeights, rng: np.random.Gen
         FloatingPointError: A fit produced NaN or infinite values.
     """
     height, width = (side // 2 * 2 for side in pixels.shape[:2])
-    effort, iterations, tune = QUICK, PLAIN_ITERATIONS, Tune.PSNR
+    effort, iterations = QUICK, PLAIN_ITERATIONS
     if rng.random() < REFINED_FRACTION:
         effort, iterations = REFINED, REFINED.iterations
-        if rng.random() < VISUAL_FRACTION and min(height, width) >= LEAST_VISUAL_SIDE:
-            tune = Tune.VISUAL
     q_step = random_step(rng)
     image = Image(np.ascontiguousarray(pixels[:height, :width]))
-    encoding = Encoding.of(image, effort, tune=tune, weights=weights)
+    encoding = Encoding.of(image, effort, weights=weights)
     following = first_state(encoding)
     for _ in range(iterations):
-        following = shifted(encoding, following)
         change = following.change
         trial, following = iterate(encoding, following, q_step)
     (tile,) = encoding.tiling.tiles
@@ -132,17 +119,17 @@ def encode_photograph(weights: str, number_of_pass: int, job: Job) -> EncodedExa
     Raises:
         DfmError: The photograph cannot be read, or a fit produced NaN or infinite values.
     """
-    number, path, is_reduced = job
+    number, path = job
     rng = np.random.default_rng([number_of_pass, number])
     try:
-        return encoded_examples(photograph(path, rng, is_reduced), weights_of_name(weights), rng)
+        return encoded_examples(photograph(path, rng), weights_of_name(weights), rng)
     except FloatingPointError as error:
         msg = f"{path}: {error} gave NaN or infinite values; take it out of the folder, then please report it"
         raise DivergedError(msg) from error
 
 
 def encoded_photographs(
-    weights: str, number_of_pass: int, folder: Path, crops: Path | None, report: Callable[[int], None]
+    weights: str, number_of_pass: int, folder: Path, report: Callable[[int], None]
 ) -> list[EncodedExamples]:
     """Encodes all photographs of a folder on all cores.
 
@@ -150,7 +137,6 @@ def encoded_photographs(
         weights: See `weights_of_name`.
         number_of_pass: The number of the pass; each pass draws other step sizes and reductions.
         folder: The folder.
-        crops: A folder of further photographs, which are not reduced; None for none.
         report: Called after each photograph with the number of finished photographs.
 
     Raises:
@@ -160,14 +146,12 @@ def encoded_photographs(
 
     def take(job: Job, examples: EncodedExamples | None) -> Sequence[Job]:
         if examples is None:
-            msg = f"the process that encoded {job.path} died; is there enough memory?"
+            msg = f"the process that encoded {job[1]} died; is there enough memory?"
             raise DfmError(msg)
-        found[job.number] = examples
+        found[job[0]] = examples
         report(len(found))
         return ()
 
-    files = [(path, True) for path in image_files(folder)]
-    files += [(path, False) for path in image_files(crops)] if crops else []
-    jobs = (Job(number, *file) for number, file in enumerate(files))
+    jobs: Iterator[Job] = enumerate(image_files(folder))
     run_jobs(partial(encode_photograph, weights, number_of_pass), jobs, thread_count(), take)
     return [found[number] for number in sorted(found)]

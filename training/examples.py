@@ -41,7 +41,7 @@ BLURRED_FRACTION = 0.4  # fraction of blurred photographs, because photographs a
 BLURS = (0.3, 0.8)  # standard deviations of the blur, in pixels
 LOG_STEPS = (0.0, 7.0)  # log2 of the step sizes in code values
 BIT_COSTS = (0.18, 0.28)
-KEPT = {0: 0.08, 1: 0.3, 2: 0.8}  # fraction of the symbols kept on the finest levels
+KEPT = {0: 0.15, 1: 0.5}  # fraction of the symbols kept on the finest levels
 
 
 @dataclass(frozen=True)
@@ -147,35 +147,25 @@ def photographs(folder: Path, rng: np.random.Generator, one_in: int = 1) -> Iter
         yield photograph(path, rng)
 
 
-def photograph(path: Path, rng: np.random.Generator, is_reduced: bool = True) -> Pixels:
-    """Reads an image, randomly mirrored and transposed, uint8 [H, W, 3].
+def photograph(path: Path, rng: np.random.Generator) -> Pixels:
+    """Reads an image, reduced, and randomly blurred, mirrored and transposed, uint8 [H, W, 3].
 
     Args:
         path: The file of the photograph.
         rng: The source of random numbers.
-        is_reduced: Whether to reduce it, and to blur it at random.
 
     Raises:
         DfmError: The photograph cannot be read.
     """
-    pixels = read_photograph(path)
-    if is_reduced:
-        pixels = _reduced(pixels, rng)
-    pixels = pixels[:, ::-1] if rng.random() < 0.5 else pixels
-    return np.ascontiguousarray(pixels.swapaxes(0, 1) if rng.random() < 0.5 else pixels)
-
-
-def _reduced(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Returns a photograph reduced by a random factor with a random kernel, and sometimes
-    blurred.
-    """
-    pil_image = PIL.Image.fromarray(pixels)
+    pil_image = PIL.Image.fromarray(read_photograph(path))
     factor = rng.uniform(*SCALES) * min(1.0, LARGEST_SIDE / max(pil_image.size))
     size = max(32, int(pil_image.width * factor)), max(32, int(pil_image.height * factor))
     smaller = pil_image.resize(size, KERNELS[rng.integers(len(KERNELS))])
     if rng.random() < BLURRED_FRACTION:
         smaller = smaller.filter(PIL.ImageFilter.GaussianBlur(rng.uniform(*BLURS)))
-    return np.asarray(smaller)
+    pixels = np.asarray(smaller)
+    pixels = pixels[:, ::-1] if rng.random() < 0.5 else pixels
+    return np.ascontiguousarray(pixels.swapaxes(0, 1) if rng.random() < 0.5 else pixels)
 
 
 def random_step(rng: np.random.Generator) -> int:

@@ -39,7 +39,6 @@ from dfmcodec.codecs.overfitted.encode.fit import Fit, FitSchedule
 from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.encode.quantize import delta_scales, flat_deltas, from_flat, pretrained_networks
 from dfmcodec.codecs.overfitted.encode.smooth import smooth_latents
-from dfmcodec.codecs.overfitted.encode.visible_target import VisibleTarget
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, LMBDA_CODES, code_of_lmbda, lmbda_of_code
 from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS, OverfittedWeights, overfitted_weights_of
 from dfmcodec.codecs.registry import Model
@@ -48,14 +47,13 @@ from dfmcodec.errors import ConfigError, DivergedError, ImageError
 from dfmcodec.files.arrays import write_arrays
 from dfmcodec.files.atomic import check_writable
 from dfmcodec.fourier.layer import MAX_WIDTH
-from dfmcodec.image import BIT_DEPTHS, PEAK_CODE_VALUE, Image, to_values
+from dfmcodec.image import PEAK_CODE_VALUE
 from training.command import SCALE, Number, TrainerCommand, errors_in_one_line, named_weights
 from training.examples import check_photographs, image_files, photographs
 from training.start import FINE_CHROMA, NEARLY_LINEAR, STEEP, start_contexts, start_networks
 
 JOINT_CROPS, JOINT_SIDE, JOINT_COLUMNS, JOINT_STEPS = 64, 128, 8, 500
 SINGLE_CROPS, SINGLE_SIDE, SINGLE_STEPS = 12, 256, 300
-REFRESH_STEPS = 10  # training steps between refreshes of the target of visible errors
 PAYING_CROPS = 24  # of this side, and the number of steps
 # Of this side, with the rate of an image five times as large.
 LONG_CROPS, LONG_STEPS, LONG_RATE_FRACTION = 24, 2000, 0.2
@@ -110,23 +108,16 @@ def side_by_side(crops: Sequence[Float32], columns: int) -> Float32:
     return np.concatenate(rows, axis=1)
 
 
-def fitted_networks(
-    colours: Float32, start: Networks, steps: int, lmbda: float, is_visual: bool = False, **settings: Any
-) -> Networks:
+def fitted_networks(colours: Float32, start: Networks, steps: int, lmbda: float, **settings: Any) -> Networks:
     """Returns the networks of a fit of an image that starts with latents of zero; see `Fit` for the
-    arguments. If `is_visual`, it minimises visible errors instead of squared errors.
+    arguments.
 
     Raises:
         DivergedError: The networks have NaN or infinite weights.
     """
-    target = VisibleTarget.of(_image_of(colours)) if is_visual else None
-    weights = None if target is None else target.pixel_weights
-    fit = Fit(colours, lmbda, code_of_lmbda(lmbda), start, FitSchedule.of(steps), weights=weights, **settings)
+    fit = Fit(colours, lmbda, code_of_lmbda(lmbda), start, FitSchedule.of(steps), **settings)
     state = fit.start()
     for number in range(steps):
-        if target is not None and number > 0 and number % REFRESH_STEPS == 0:
-            target = target.after(fit.decoded(state))
-            fit = fit.aimed_at(target.colours)
         state = fit.step(state, number)
     if not np.isfinite(state.networks.flat).all():
         msg = f"a fit at the Lagrange multiplier {lmbda:g} diverged; try other --lmbdas"
@@ -134,13 +125,8 @@ def fitted_networks(
     return state.networks
 
 
-def _image_of(colours: Float32) -> Image:
-    """Returns the image of a crop, float32 [3, H, W] in 0..1."""
-    return Image(to_values(colours.transpose(1, 2, 0) * np.float32(PEAK_CODE_VALUE), BIT_DEPTHS[0]))
-
-
 def long_fits(
-    folder: Path, start: OverfittedWeights, lmbdas: Sequence[float], crops: int, steps: int, is_visual: bool
+    folder: Path, start: OverfittedWeights, lmbdas: Sequence[float], crops: int, steps: int
 ) -> Iterator[Networks]:
     """Yields the networks of fits that start from given weights and pay a fraction of their cost;
     see the module.
@@ -151,14 +137,13 @@ def long_fits(
         lmbdas: The Lagrange multipliers, used in turn.
         crops: The number of crops.
         steps: The number of training steps per crop.
-        is_visual: See `fitted_networks`.
     """
     networks, scales = pretrained_networks(start), delta_scales(start)
     in_turn = zip(crops_of(folder, crops, SINGLE_SIDE, seed=17), cycle(lmbdas), strict=False)
     for number, (crop, lmbda) in enumerate(in_turn):
         frozen = smooth_latents(crop, lmbda)
         settings = {"scales": scales, "seed": number, "frozen": frozen, "rate_fraction": LONG_RATE_FRACTION}
-        yield fitted_networks(crop, networks, steps, lmbda, is_visual=is_visual, **settings)
+        yield fitted_networks(crop, networks, steps, lmbda, **settings)
 
 
 def weight_arrays(start: Networks, fits: Sequence[Networks] = ()) -> dict[str, Any]:
@@ -317,7 +302,6 @@ def _checked_axes(_context: click.Context, _parameter: click.Parameter, axes: st
     callback=_start_weights,
     help="The weights from which long fits start, instead of stages 1 and 2: an id of shipped weights, or a file.",
 )
-@click.option("--visual", is_flag=True, help="Minimise visible errors instead of squared errors; needs --start.")
 @click.option("--scale", type=SCALE, default=1.0, show_default=True, help="Factor on crops and steps.")
 @errors_in_one_line()
 def main(
@@ -329,7 +313,6 @@ def main(
     nearly_linear: bool,
     lmbdas: Sequence[float],
     start: OverfittedWeights | None,
-    visual: bool,
     scale: float,
 ) -> None:
     started = time.perf_counter()
@@ -366,7 +349,7 @@ def main(
         first = OverfittedWeights.from_arrays(weight_arrays(joint, logged(fits(joint, single_crops))))
         paying = fits(pretrained_networks(first), paying_crops, delta_scales(first))
     else:
-        paying = long_fits(folder, first, lmbdas, scaled(LONG_CROPS), scaled(LONG_STEPS), visual)
+        paying = long_fits(folder, first, lmbdas, scaled(LONG_CROPS), scaled(LONG_STEPS))
     arrays = weight_arrays(pretrained_networks(first), logged(paying))
     path = out / f"overfitted-{OverfittedWeights.from_arrays(arrays).checksum:08x}.npz"
     write_arrays(path, arrays, is_compressed=True)

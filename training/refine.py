@@ -41,13 +41,12 @@ CORRECTION_STEPS = 8_000
 CORRECTION_RATE = 7e-4
 
 
-def encode_all(name: str, folder: Path, crops: Path | None, work: Path, passes: int, log: Log) -> None:
+def encode_all(name: str, folder: Path, work: Path, passes: int, log: Log) -> None:
     """Encodes the photographs (part 1) if the work folder does not contain the results.
 
     Args:
         name: The name of the weights; see `encoded.weights_of_name`.
         folder: The folder of photographs.
-        crops: The folder of photographs that are not reduced.
         work: The folder of results.
         passes: The number of passes over the photographs.
         log: Prints progress.
@@ -55,13 +54,13 @@ def encode_all(name: str, folder: Path, crops: Path | None, work: Path, passes: 
     for number in range(passes):
         marker = work / f"encoded_{number}.done"
         if not marker.exists():
-            _encode_pass(name, folder, crops, work, number, log)
+            _encode_pass(name, folder, work, number, log)
             marker.touch()
 
 
-def _encode_pass(name: str, folder: Path, crops: Path | None, work: Path, number: int, log: Log) -> None:
+def _encode_pass(name: str, folder: Path, work: Path, number: int, log: Log) -> None:
     """Runs a pass of `encode_all` and releases its examples from memory."""
-    examples = encoded_photographs(name, number, folder, crops, log.progress(f"pass {number}, photographs", 50))
+    examples = encoded_photographs(name, number, folder, log.progress(f"pass {number}, photographs", 50))
     held_out = examples[::HELD_OUT_ONE_IN]
     training_examples = [example for place, example in enumerate(examples) if place % HELD_OUT_ONE_IN] or held_out
     save_images(work / f"decoded_{number}.npz", [example.cells for example in training_examples])
@@ -109,20 +108,13 @@ def _checked_weights(_context: click.Context, _parameter: click.Parameter, name:
 @click.command(cls=TrainerCommand, help=__doc__)
 @click.argument("weights", callback=_checked_weights)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option(
-    "--crops",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of further photographs, or crops of them, to use at their full resolution.",
-)
 @work_options
 @click.option("--part", callback=checked_part, help="Phases (of 0123), or `correction`: train only this.")
 @errors_in_one_line()
-def main(
-    weights: str, folder: Path, crops: Path | None, work: Path, out: Path, scale: float, passes: int, part: str | None
-) -> None:
+def main(weights: str, folder: Path, work: Path, out: Path, scale: float, passes: int, part: str | None) -> None:
     started_from = weights_of_name(weights)
     log = open_work(folder, work, out, weights=f"{started_from.checksum:08x}", scale=scale, passes=passes)
-    encode_all(weights, folder, crops, work, passes, log)
+    encode_all(weights, folder, work, passes, log)
     correction: dict[str, Any] | None = None
     if part in (None, "correction"):
         correction = refined_correction(started_from, work, passes, scaled_steps(CORRECTION_STEPS, scale), log)

@@ -27,7 +27,7 @@ from training import encoded, refine
 from training.contexts import float_network, integer_network, mean_loss
 from training.correction import integer_network as integer_correction
 from training.correction import params_of, relative_scales
-from training.encoded import Job, encode_photograph, encoded_examples, encoded_photographs, symbols_by_pass
+from training.encoded import encode_photograph, encoded_examples, encoded_photographs, symbols_by_pass
 from training.refine import main
 
 CURRENT_ID = f"{WAVELET.id:08x}"
@@ -186,7 +186,7 @@ def test_a_fit_that_diverges_is_reported(folder, monkeypatch):
     monkeypatch.setattr(encoded, "encoded_examples", diverged)
     path = sorted(folder.iterdir())[0]
     with pytest.raises(DivergedError, match=f"{path.name}: the values of the correction network"):
-        encode_photograph(CURRENT_ID, 0, Job(0, path, True))
+        encode_photograph(CURRENT_ID, 0, (0, path))
 
 
 def test_symbols_by_pass_are_those_of_a_file(chelsea):
@@ -205,9 +205,9 @@ def test_symbols_by_pass_are_those_of_a_file(chelsea):
 @pytest.mark.slow
 def test_examples_do_not_depend_on_processes(folder):
     """Each photograph has random numbers of its own."""
-    together = encoded_photographs(CURRENT_ID, 1, folder, None, lambda done: None)
+    together = encoded_photographs(CURRENT_ID, 1, folder, lambda done: None)
     path = sorted(folder.iterdir())[2]
-    alone = encode_photograph(CURRENT_ID, 1, Job(2, path, True))
+    alone = encode_photograph(CURRENT_ID, 1, (2, path))
     assert np.array_equal(together[2].cells.decoded, alone.cells.decoded)
     for phase, rows in alone.rows.items():
         assert all(
