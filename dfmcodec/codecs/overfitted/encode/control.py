@@ -60,6 +60,9 @@ _DECIDED_AFTER, _SPARE_DB = 0.15, 0.25
 # The maximum move that coordinate descent compensates, with the tunes `psnr` and `visual`. Further
 # steps disturb a fit to a shifted target.
 _DESCENT_MAKES_UP, _VISUAL_DESCENT_MAKES_UP = 0.05, 0.15
+# The maximum distance of a descent's multiplier from that of the fit, as a logarithm, with the tune
+# `visual`. A descent with a far multiplier hardly changes the size but loses what the fit gained.
+_VISUAL_FARTHEST_DESCENT = 0.7
 _FURTHER_GROWTH = 2.0  # growth factor of moves from round to round
 _CLOSE = 0.1  # maximum difference between the moves of two candidates around the target
 
@@ -147,7 +150,11 @@ class FitControl:
         meeting, beyond = self.nearest(tried)
         if meeting is None or beyond is None:
             last, controller = tried[-1], IN_DESCENTS.of(self.target)
-            return last.lmbda * exp(controller.limited(self._wanted(last) * 2 ** (len(tried) - 1)))
+            move = log(last.lmbda) + controller.limited(self._wanted(last) * 2 ** (len(tried) - 1))
+            if self.is_visual:
+                first_move = log(tried[0].lmbda)
+                move = min(max(move, first_move - _VISUAL_FARTHEST_DESCENT), first_move + _VISUAL_FARTHEST_DESCENT)
+            return exp(move)
         first, second = ((one.lmbda, self._wanted(one)) for one in (meeting, beyond))
         return false_position(first, second)
 

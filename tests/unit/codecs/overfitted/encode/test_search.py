@@ -608,6 +608,15 @@ def test_descents_close_in_on_the_target() -> None:
     assert running._control.is_settled([one, tried(999, 1e-3)])
 
 
+def test_descents_stay_near_the_multiplier_of_a_visual_fit() -> None:
+    tried = [SymbolCandidate(size, 30.0, model_of(laplace_latents()), (), LMBDA) for size in (1100, 1100, 1090, 1090)]
+    for target_bytes, factor in ((1000, 2.0), (1200, 0.5)):
+        control = FitControl(SizeTarget.of(target_bytes), LMBDA, 10_000, 0.0)
+        farther, near = (replace(control, is_visual=is_visual).of_next_descent(tried) for is_visual in (False, True))
+        assert abs(log(farther / LMBDA)) > abs(log(near / LMBDA))
+        assert near == pytest.approx(factor * LMBDA, rel=0.02)
+
+
 def test_descents_close_in_on_a_psnr_from_an_exact_image() -> None:
     running = search_of(EncoderConfig(psnr=45.0))
     exact, below = (SymbolCandidate(1000, psnr_db, None, (), lmbda) for psnr_db, lmbda in ((inf, 1e-4), (44, 1e-3)))
@@ -642,6 +651,15 @@ def test_the_multiplier_follows_the_target() -> None:
 def plan_for(config: EncoderConfig) -> Plan:
     image = Image(PIXELS)
     return plan_of(Job.of(image, config, asked_target(config, image)))
+
+
+def test_visual_fits_release_latents_of_smooth_areas_early() -> None:
+    """So that their size is known, and controlled, for most of the steps."""
+    by_tune = [
+        plan_for(EncoderConfig(model="overfitted", size=1000, tune=tune)).schedule.frozen_fraction
+        for tune in ("visual", "psnr")
+    ]
+    assert by_tune[0] < 0.2 < by_tune[1]
 
 
 @pytest.mark.parametrize("tune", ["psnr", "visual"])
