@@ -44,8 +44,8 @@ _NETWORKS_BYTES = 1000  # bytes of networks that are subtracted from a target si
 # The fraction of the size of a single iteration of the wavelet codec that the symbols of a fit with
 # the tune `visual` do not need for the same SSIMULACRA2.
 _SAVED_BY_FIT = 0.15
-# With the tune `visual`, latents of smooth areas are frozen for a smaller fraction of the steps. Until
-# they are released, the size says little, and a fit to a shifted target should not miss its size.
+# With the tune `visual`, latents of smooth areas are frozen for a smaller fraction of the steps,
+# because the size is only controlled after their release.
 _VISUAL_FROZEN_FRACTION = 0.1
 # The first lmbda: a factor times a power of the wavelet codec's lmbda, larger for smooth images.
 _OF_WAVELET_LMBDA, _WAVELET_POWER, _OF_SMOOTH = 0.39, 0.88, 1.25
