@@ -294,21 +294,6 @@ def image_twice() -> str:
     return table([*headings, "gradients, share of the original's", "bicubic"], lines)
 
 
-def lossless() -> str:
-    """Returns bytes without loss, from the image that loses most beside WebP."""
-    rows = sorted(rows_of("lossless"), key=lambda row: row["WebP"] / row["dfm"])
-    lines = [
-        [
-            row["picture"],
-            row["size"],
-            *(f"{row[codec]:,}" for codec in ("dfm", "WebP", "PNG")),
-            *(percent(100 * (row["dfm"] / row[codec] - 1), 0) for codec in ("WebP", "PNG")),
-        ]
-        for row in rows
-    ]
-    return table(["image", "size", "dfm, bytes", "WebP", "PNG", "dfm beside WebP", "beside PNG"], lines)
-
-
 # docs/results/wavelet.md
 
 
@@ -576,7 +561,7 @@ def wavelet_decode() -> str:
 def large_efforts() -> str:
     """Returns seconds, memory and bytes of large photographs by effort, beside AVIF."""
     lines = []
-    complete = [row for row in rows_of("large") if not is_part(row)]
+    complete = [row for row in rows_of("large") if not is_part(row) and row["command"] != "AVIF decode"]
     for (megapixels,), rows in by(complete, "megapixels").items():
         anchor_s = next(row["s"] for row in rows if row["command"] == "AVIF encode")
         for row in rows:
@@ -632,7 +617,6 @@ def seen_further() -> str:
 
 
 SCORES = {"SSIMULACRA2": ("ssimulacra2", 1), "Butteraugli": ("butteraugli", 2), "ColorVideoVDP": ("jod", 2)}
-SCORES |= {"MS-SSIM, dB": ("ms_ssim_db", 1), "PSNR-HVS-M, dB": ("psnr_hvs_m_db", 1), "PSNR, dB": ("psnr_db", 1)}
 
 
 def _at_equal_size(rows: Sequence[Row], codecs: Sequence[str], sizes: Sequence[float]) -> dict[float, list[list[Row]]]:
@@ -695,7 +679,7 @@ TABLES |= {
     made.__name__: made
     for made in (
         *(overfitted_files, overfitted_rates, overfitted_effort_6, overfitted_decode, overfitted_parts),
-        *(generative_models, generative_codes, image_kinds, image_twice, lossless, wavelet_layers, wavelet_parts),
+        *(generative_models, generative_codes, image_kinds, image_twice, wavelet_layers, wavelet_parts),
         *(published_fixed, published_recipes, published_quantised),
         *(kodak_rates, kodak_published, bench_kodak, bench_images, flipped_bytes),
         *(installations, commands, wavelet_decode, large_efforts, large_parts, browser),

@@ -222,13 +222,19 @@ def outcome(kind: str, case: Callable[[str], None], of_folder: bool, options: tu
 def main() -> None:
     print("| | existing output | " + " | ".join(COLUMNS) + " | message |")
     print("|---" * (len(COLUMNS) + 3) + "|")
+    encode: dict[str, list[str]] = {}
     for kind in ("encode", "decode"):
         for name, case in CASES.items():
             if case is unrecorded_decoding and kind == "encode":
                 continue
             outcomes = [outcome(kind, case, *given) for given in COLUMNS.values()]
+            actions = [action for action, _ in outcomes]
+            if kind == "encode":
+                encode[name] = actions
+            elif encode.get(name) == actions:
+                continue
             message = next((f"`{message}`" for _, message in outcomes if message), "")
-            print(f"| {kind} | {name} | " + " | ".join(what for what, _ in outcomes) + f" | {message} |")
+            print(f"| {kind} | {name} | {' | '.join(actions)} | {message} |")
 
 
 if __name__ == "__main__":

@@ -190,13 +190,6 @@ assert np.array_equal(window, array[:][10:40, 20:60]) and psnr(array[:], photo) 
 assert np.array_equal(chunk.pixels, array[:32, 32:64])
 """,
     ),
-    "A large mosaic, chunk by chunk": (
-        ("zarr",),
-        """
-assert mosaic.nchunks_initialized == 6 and psnr(mosaic[:], np.tile(photo, (2, 1, 1))) > 30
-assert window.shape == (20, 40, 3)
-""",
-    ),
     "Tiled TIFF": (("zarr", "tifffile"), "assert psnr(target[:], photo) > 30"),
     "OME-Zarr": (
         ("zarr",),
@@ -219,7 +212,6 @@ assert corner.shape == (20, 30, 3) and psnr(inverse.compute(), photo) > 30
 OF_OTHERS = {  # what a library does with the codec or the plugin that other tests meet
     *("PyTorch DataLoader", "torchvision ImageFolder", "Hugging Face datasets", "OpenCV", "FastAPI", "Dask"),
     *("Tiled TIFF", "OME-Zarr", "xarray", "Dask arrays", "Zarr v2"),
-    "A large mosaic, chunk by chunk",
 }
 BEFORE_CHECK = """
 if __name__ == "__main__":
