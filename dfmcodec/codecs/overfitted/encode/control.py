@@ -52,9 +52,9 @@ _DESCENDED = 0.98, 1.01
 _HALVINGS = 0.7  # how often 100 - SSIMULACRA2 is halved from the start of a fit to its end
 _GAINS_DB = 1.5  # dB by which the PSNR rises from the start of a fit to its end
 # With the tune `visual`: the rise of the PSNR from a fraction of the steps to the end, if it is
-# converted to the size at the end by the dB that a tenfold size gains; the fraction after which a
-# fit may be found to be behind, and the dB by which it has to be.
-_GAINS_AT_SIZE_DB = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (3.6, 2.9, 2.35, 1.9, 1.6, 1.3, 1.0, 0.7, 0.2)
+# converted to the size at the end by the dB that a tenfold size gains, about the largest of twelve
+# fits; the fraction after which a fit may be found to be behind, and the dB by which it has to be.
+_GAINS_AT_SIZE_DB = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (4.9, 3.9, 2.85, 2.0, 1.5, 1.15, 1.0, 0.6, 0.15)
 _DB_PER_DECADE = 11.0
 _DECIDED_AFTER, _SPARE_DB = 0.15, 0.25
 # The maximum move that coordinate descent compensates, with the tunes `psnr` and `visual`. Further

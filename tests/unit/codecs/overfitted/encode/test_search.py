@@ -939,11 +939,11 @@ def test_descents_alone_make_up_for_more_with_the_tune_visual() -> None:
 
 
 def test_what_a_fit_comes_to_is_predicted_at_the_size_of_its_rival() -> None:
-    """At half of the steps, PSNR rises by 1.6 dB, and by 11 dB for tenfold bytes."""
+    """At half of the steps, PSNR rises by 1.5 dB, and by 11 dB for tenfold bytes."""
     control = FitControl(SizeTarget.of(1000), LMBDA, 10_000, 0.0)
-    measured = Measured(8 * 9900.0, 1e-3)  # 30 dB and 10,000 bytes: 20.6 dB in the end
+    measured = Measured(8 * 9900.0, 1e-3)  # 30 dB and 10,000 bytes: 20.5 dB in the end
     assert control.is_behind(measured, 100, 0.5, Figures(1000, 20.9))
-    assert not control.is_behind(measured, 100, 0.5, Figures(1000, 20.8))
+    assert not control.is_behind(measured, 100, 0.5, Figures(1000, 20.7))
     assert not control.is_behind(measured, 100, 0.1, Figures(1000, 40.0))
     assert not replace(control, frozen_until=0.4).is_behind(measured, 100, 0.5, Figures(1000, 40.0))
 
