@@ -2,11 +2,13 @@
 
     python benchmarks/learning.py IMAGE --programs now=bin/dfm,before:old=OLD/bin/dfm --out ROWS
     python benchmarks/learning.py --out ROWS --plot PLOT
+    python benchmarks/learning.py --out ROWS --metrics --plot PLOT
 
 Each program fits the crop to the Lagrange multiplier with each number of steps, in turn, and
 decodes the file. J is MSE / lmbda + bpp with the MSE of samples in [0, 1] and the bits of the
 complete file. The plot is of all rows in the file. A program before there were tunes is named with
-`:old`.
+`:old`. With `--metrics`, the rows are files of one size (`picture`, `steps`, 0 for
+the default effort, and metrics), and the plot has a panel for each metric.
 """
 
 from __future__ import annotations
@@ -92,6 +94,29 @@ def draw(rows: list[Row], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def draw_metrics(rows: list[Row], path: Path) -> None:
+    """Draws each metric over the training steps, with a dashed line for the default effort."""
+    names = {
+        "ssimulacra2": "SSIMULACRA2",
+        "butteraugli": "Butteraugli",
+        "jod": "ColorVideoVDP, JOD",
+        "psnr": "PSNR, dB",
+    }
+    figure = Figure(figsize=(4 * len(names), 3.6), layout="constrained")
+    for axes, (metric, title) in zip(figure.subplots(1, len(names)), names.items(), strict=True):
+        for number, picture in enumerate(dict.fromkeys(row["picture"] for row in rows)):
+            line = sorted((row["steps"], row[metric]) for row in rows if row["picture"] == picture)
+            (_, default), *fits = line
+            axes.plot(*zip(*fits, strict=True), "o-", color=f"C{number}", label=picture)
+            axes.axhline(default, color=f"C{number}", linestyle="--", linewidth=0.8)
+        axes.set(xscale="log", xlabel="training steps", title=title)
+        axes.set_xticks(steps := [steps for steps, _ in fits], labels=list(map(str, steps)))
+        axes.set_xticks([], minor=True)
+        axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=80)
+
+
 @click.command(help=__doc__)
 @optional_images_argument
 @crop_option
@@ -100,6 +125,7 @@ def draw(rows: list[Row], path: Path) -> None:
 @click.option("--steps", default="125,250,500,1000,2000,4000", show_default=True)
 @click.option("--seed", type=int, default=0)
 @out_option
+@click.option("--metrics", is_flag=True, help="Draw a panel for each metric.")
 @plot_option
 def main(
     images: tuple[str, ...],
@@ -109,13 +135,14 @@ def main(
     steps: str,
     seed: int,
     out: Path | None,
+    metrics: bool,
     plot: Path | None,
 ) -> None:
     named = dict(program.split("=", 1) for program in programs.split(","))
     for name in images:
         record(measured(name, crop, lmbda, named, numbers(steps), seed), out)
     if plot is not None:
-        draw(read_rows(out), plot)
+        (draw_metrics if metrics else draw)(read_rows(out), plot)
 
 
 if __name__ == "__main__":

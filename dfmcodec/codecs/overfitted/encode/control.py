@@ -58,7 +58,7 @@ _GAINS_AT_SIZE_DB = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (4.9, 3.9, 2.
 _DB_PER_DECADE = 11.0
 _DECIDED_AFTER, _SPARE_DB = 0.15, 0.25
 # The maximum move that coordinate descent compensates, with the tunes `psnr` and `visual`. Further
-# steps disturb a fit to a shifted target.
+# steps disturb a fit to a shifted target, so they are taken only as far as descents fail.
 _DESCENT_MAKES_UP, _VISUAL_DESCENT_MAKES_UP = 0.05, 0.15
 # The maximum distance of a descent's multiplier from that of the fit, as a logarithm, with the tune
 # `visual`. A descent with a far multiplier hardly changes the size but loses what the fit gained.
@@ -76,6 +76,7 @@ class FitControl:
     pixel_count: int
     frozen_until: float  # the fraction of the steps in which latents are frozen; 0 if none are
     is_visual: bool = False  # whether the tune is `visual`
+    has_failed: bool = False  # whether coordinate descents could not meet the target
 
     def following(
         self, lmbda: float, found: Measured, other_bytes: float, fraction: float, fraction_between: float
@@ -136,7 +137,7 @@ class FitControl:
         reached = Figures(descended * candidate.written_bytes, candidate.psnr_db, score=candidate.score)
         move = controller.wanted(self.target, reached)
         if self.is_visual:
-            is_near = abs(move) < _VISUAL_DESCENT_MAKES_UP
+            is_near = abs(move) < _VISUAL_DESCENT_MAKES_UP and (not self.has_failed or self.target.meets(reached))
         else:
             is_near = self.is_settled(tried) if self.frozen_until else abs(move) < _DESCENT_MAKES_UP
         if is_near:

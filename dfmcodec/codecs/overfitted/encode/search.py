@@ -162,9 +162,12 @@ class _Search:
         best = None
         if reason == "iteration limit":
             fitted = self._with_descended_networks(self._with_descended_grids(fitted))
-            fitted, tried, further = self._stepped_to_target(fitted)
+            fitted, best, further = self._brought_to_target(fitted)
             steps += further
-            best = self._of_nearest(tried or self._descended_to_target(fitted))
+            if best is None and self._job.tune is Tune.VISUAL:
+                self._control = replace(self._control, has_failed=True)
+                fitted, best, further = self._brought_to_target(fitted)
+                steps += further
         if best is None:
             best = self._shrunk_to_target(fitted, reason)
         watch = self._watch
@@ -236,8 +239,10 @@ class _Search:
         return fit
 
     def _with_descended_grids(self, fitted: Fitted) -> Fitted:
-        """Runs coordinate descent of the coarser grids, if the fit is long enough."""
-        if fitted.steps < _COARSE_FROM:
+        """Runs coordinate descent of the coarser grids, if the fit is long enough. With a shifted
+        target, a descent overshoots.
+        """
+        if fitted.steps < _COARSE_FROM or fitted.target is not None:
             return fitted
         state, symbols = fitted.state, fitted.symbols
         networks = fitted.rounding(state.networks)
@@ -258,6 +263,13 @@ class _Search:
         trials = fitted.steps // _STEPS_PER_TRIAL
         networks = refined(fitted.fit, fitted.state, fitted.rounding, trials, self._watch.has_to_stop)
         return replace(fitted, state=fitted.state._replace(networks=networks))
+
+    def _brought_to_target(self, fitted: Fitted) -> tuple[Fitted, Candidate | None, int]:
+        """Runs further steps and coordinate descents. Returns the fit after the steps, the
+        candidate at the target, if any, and the number of steps.
+        """
+        fitted, tried, steps = self._stepped_to_target(fitted)
+        return fitted, self._of_nearest(tried or self._descended_to_target(fitted)), steps
 
     def _stepped_to_target(self, fitted: Fitted) -> tuple[Fitted, list[SymbolCandidate], int]:
         """Runs further training steps with other multipliers. Returns the fit after them; the

@@ -29,7 +29,7 @@ from dfmcodec.codecs.decode import render
 from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
 from dfmcodec.codecs.overfitted.encode import plan as planning
 from dfmcodec.codecs.overfitted.encode import search
-from dfmcodec.codecs.overfitted.encode.candidates import SymbolCandidate
+from dfmcodec.codecs.overfitted.encode.candidates import Candidate, SymbolCandidate
 from dfmcodec.codecs.overfitted.encode.control import FitControl
 from dfmcodec.codecs.overfitted.encode.fit import Fit, FitSchedule, FitState, Measured
 from dfmcodec.codecs.overfitted.encode.latents import Latents
@@ -936,6 +936,39 @@ def test_descents_alone_make_up_for_more_with_the_tune_visual() -> None:
         visible = replace(control, is_visual=True, frozen_until=frozen_until)
         for size, is_near in ((1050, True), (960, True), (850, False), (1150, False)):
             assert (visible.in_further_steps([replace(candidate, written_bytes=size)]) is None) == is_near
+
+
+def test_a_visual_fit_that_descents_could_not_bring_to_its_size_takes_further_steps() -> None:
+    candidate = SymbolCandidate(1050, 30.0, model_of(laplace_latents()), (), LMBDA)
+    control = FitControl(SizeTarget.of(1000), LMBDA, 10_000, 0.0, is_visual=True, has_failed=True)
+    for size, is_enough in ((1050, False), (1030, False), (1000, True), (960, True)):
+        assert (control.in_further_steps([replace(candidate, written_bytes=size)]) is None) == is_enough
+
+
+@with_kernels
+def test_visual_fits_take_further_steps_if_descents_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And are not shrunk, which costs much quality."""
+    of_nearest, failures = search._Search._of_nearest, [True]
+
+    def first_without_result(self: search._Search, tried: Sequence[SymbolCandidate]) -> Candidate | None:
+        return None if failures and failures.pop() else of_nearest(self, tried)
+
+    monkeypatch.setattr(search._Search, "_of_nearest", first_without_result)
+    monkeypatch.setattr(search._Search, "_shrunk_to_target", lambda *_: pytest.fail("it is shrunk"))
+    result = found(visual(size=2000), Image(LARGER), fit=Fit)
+    assert not failures
+    assert len(result.data) <= 2000
+
+
+def test_coarse_grids_are_not_descended_with_a_shifted_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "_COARSE_FROM", 1)
+    monkeypatch.setattr(search, "descend", lambda *_: pytest.fail("a grid is descended"))
+    with installed(weights()):
+        image, config = Image(LARGER), visual(size=2000)
+        job = Job.of(image, config, asked_target(config, image))
+        plan = Plan(weights(), pretrained_networks(weights()), FitSchedule.of(40), LMBDA)
+        running = search._Search(job, plan, Watch(job))
+        assert running._with_descended_grids(running.first) is running.first
 
 
 def test_what_a_fit_comes_to_is_predicted_at_the_size_of_its_rival() -> None:
