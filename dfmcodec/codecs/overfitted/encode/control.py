@@ -47,8 +47,9 @@ _SETTLED_AFTER = 0.2  # fraction of the steps, after latents are released, from 
 _OVERSHOOT = (0.2, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95, 1.0), (0.58, 0.30, 0.24, 0.145, 0.06, 0.02, 0.02, 0.0)
 _OVERSHOOT_UP_TO = 0.48, 0.25
 # Factors of rounding and coordinate descent on the bits of symbols, without and with frozen
-# latents. Grids that were frozen have few symbols that a descent could change.
-_DESCENDED = 0.98, 1.01
+# latents. Grids that were frozen have few symbols that a descent could change. With the tune
+# `visual`, latents are frozen for a short time only.
+_DESCENDED, _VISUAL_DESCENDED = (0.98, 1.01), 0.975
 _HALVINGS = 0.7  # how often 100 - SSIMULACRA2 is halved from the start of a fit to its end
 _GAINS_DB = 1.5  # dB by which the PSNR rises from the start of a fit to its end
 # With the tune `visual`: the rise of the PSNR from a fraction of the steps to the end, if it is
@@ -76,7 +77,7 @@ class FitControl:
     pixel_count: int
     frozen_until: float  # the fraction of the steps in which latents are frozen; 0 if none are
     is_visual: bool = False  # whether the tune is `visual`
-    has_failed: bool = False  # whether coordinate descents could not meet the target
+    has_failed: bool = False  # whether coordinate descents missed the target
 
     def following(
         self, lmbda: float, found: Measured, other_bytes: float, fraction: float, fraction_between: float
@@ -91,7 +92,8 @@ class FitControl:
         bits = self._bits_in_the_end(found.bits, fraction)
         if fraction < _CONTROL_FROM or (self.target.limits_size and bits is None):
             return lmbda
-        of_symbols = _DESCENDED[bool(self.frozen_until)] * (bits or 0.0) / 8
+        descended = _VISUAL_DESCENDED if self.is_visual else _DESCENDED[bool(self.frozen_until)]
+        of_symbols = descended * (bits or 0.0) / 8
         remaining = 2 ** (-_HALVINGS * (1 - fraction))
         score = None if found.score is None else 100 - remaining * (100 - found.score)
         gains_db = _GAINS_DB * (1 - fraction) ** 3
@@ -131,7 +133,7 @@ class FitControl:
         two states.
         """
         candidate, controller = tried[-1], IN_FURTHER_STEPS.of(self.target)
-        descended = 1.0 if self.frozen_until else _DESCENDED[0]
+        descended = 1.0 if self.frozen_until and not self.is_visual else _DESCENDED[0]
         if isinstance(self.target, ScoreTarget) and self.target.meets(candidate) and self.target.is_close(candidate):
             return None
         reached = Figures(descended * candidate.written_bytes, candidate.psnr_db, score=candidate.score)
@@ -148,16 +150,23 @@ class FitControl:
         """Returns the lmbda of the next coordinate descent: by false position if the target is
         bracketed, else by moves that double each time.
         """
-        meeting, beyond = self.nearest(tried)
-        if meeting is None or beyond is None:
+        first, second = self.nearest(tried)
+        if first is None or second is None:  # a quality is met by all trials, with too much or too little
+            first, second = self._nearest_moves(tried)
+        if first is None or second is None:
             last, controller = tried[-1], IN_DESCENTS.of(self.target)
             move = log(last.lmbda) + controller.limited(self._wanted(last) * 2 ** (len(tried) - 1))
-            if self.is_visual:
+            if self.is_visual and not self.has_failed:
                 first_move = log(tried[0].lmbda)
                 move = min(max(move, first_move - _VISUAL_FARTHEST_DESCENT), first_move + _VISUAL_FARTHEST_DESCENT)
             return exp(move)
-        first, second = ((one.lmbda, self._wanted(one)) for one in (meeting, beyond))
-        return false_position(first, second)
+        return false_position((first.lmbda, self._wanted(first)), (second.lmbda, self._wanted(second)))
+
+    def _nearest_moves(self, tried: Sequence[SymbolCandidate]) -> tuple[SymbolCandidate | None, SymbolCandidate | None]:
+        """Returns the trials with the smallest moves towards smaller and larger multipliers."""
+        smaller = [one for one in tried if self._wanted(one) <= 0]
+        larger = [one for one in tried if self._wanted(one) > 0]
+        return max(smaller, key=self._wanted, default=None), min(larger, key=self._wanted, default=None)
 
     def nearest(self, tried: Sequence[SymbolCandidate]) -> tuple[SymbolCandidate | None, SymbolCandidate | None]:
         """Returns the nearest to the target of the trials that meet it, and of the others."""

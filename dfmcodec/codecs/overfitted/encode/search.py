@@ -164,7 +164,7 @@ class _Search:
             fitted = self._with_descended_networks(self._with_descended_grids(fitted))
             fitted, best, further = self._brought_to_target(fitted)
             steps += further
-            if best is None and self._job.tune is Tune.VISUAL:
+            if self._job.tune is Tune.VISUAL and self._has_missed(best):
                 self._control = replace(self._control, has_failed=True)
                 fitted, best, further = self._brought_to_target(fitted)
                 steps += further
@@ -264,6 +264,12 @@ class _Search:
         networks = refined(fitted.fit, fitted.state, fitted.rounding, trials, self._watch.has_to_stop)
         return replace(fitted, state=fitted.state._replace(networks=networks))
 
+    def _has_missed(self, best: Candidate | None) -> bool:
+        """Indicates whether no candidate meets the target, or the best is far from a quality."""
+        target = self._target
+        is_quality = isinstance(target, ScoreTarget) and not target.is_least
+        return best is None or (is_quality and not target.is_close(best))
+
     def _brought_to_target(self, fitted: Fitted) -> tuple[Fitted, Candidate | None, int]:
         """Runs further steps and coordinate descents. Returns the fit after the steps, the
         candidate at the target, if any, and the number of steps.
@@ -296,6 +302,8 @@ class _Search:
     def _descended_to_target(self, fitted: Fitted) -> list[SymbolCandidate]:
         """Runs coordinate descents until the target is met closely or lies between two results."""
         search = _Descents(self._target, self._control, self._watch, fitted, self._descended)
+        if self._job.tune is Tune.VISUAL and self._target.limits_size:
+            search.tried.append(self._as_it_is(fitted))  # larger than all descents near its multiplier
         drive(search, self._watch)
         return search.tried
 

@@ -55,7 +55,7 @@ from dfmcodec.search import driver
 from dfmcodec.search.config import EncoderConfig, lmbda_of_quality
 from dfmcodec.search.driver import Watch
 from dfmcodec.search.job import MAX_RESTARTS, Job, Outcome, Progress
-from dfmcodec.search.target import AIM_REACH, Figures, SizeTarget, asked_target
+from dfmcodec.search.target import AIM_REACH, Figures, ScoreTarget, SizeTarget, asked_target
 from training.overfitted import weight_arrays
 from training.start import start_networks
 
@@ -615,6 +615,15 @@ def test_descents_stay_near_the_multiplier_of_a_visual_fit() -> None:
         farther, near = (replace(control, is_visual=is_visual).of_next_descent(tried) for is_visual in (False, True))
         assert abs(log(farther / LMBDA)) > abs(log(near / LMBDA))
         assert near == pytest.approx(factor * LMBDA, rel=0.02)
+
+
+def test_descents_close_in_on_a_quality() -> None:
+    """Every trial meets it, with too much or too little."""
+    candidate = SymbolCandidate(1000, 30.0, model_of(laplace_latents()), (), LMBDA)
+    control = FitControl(ScoreTarget(50, is_least=False), LMBDA, 10_000, 0.0, is_visual=True)
+    tried = [replace(candidate, lmbda=scale * LMBDA, score=score) for scale, score in ((1, 60.0), (3, 40.0))]
+    assert LMBDA < control.of_next_descent(tried) < 3 * LMBDA
+    assert control.of_next_descent(tried) == control.of_next_descent(tried[::-1])
 
 
 def test_descents_close_in_on_a_psnr_from_an_exact_image() -> None:
