@@ -136,7 +136,8 @@ def _cards(summaries: list[TargetSummary], rates: list[BdSummary], labels: dict[
             for rate in rates
             if (rate.kind, rate.anchor) == ("codec", name) and (rate.measure == PSNR.name) == (measure == PSNR)
         ]
-        facts.append((ends, f"{measure.label} at equal size, better on {better}, worse on {worse} files"))
+        means = f"{measure.label} at equal size, means of targets"
+        facts.append((ends, f"{means}; better on {better} files, worse on {worse}"))
         cards.append({"label": label, "facts": facts})
     return cards
 

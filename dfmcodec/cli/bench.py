@@ -159,7 +159,9 @@ def command(**arguments: Any) -> None:
     if plan.cache_folder is None and not options.no_cache:
         notify("measurements are not kept: this user has no home folder; name a folder with --cache", options.quiet)
     codecs = 1 + sum(codec.missing() is None for codec in plan.codecs())
-    bar = FilesBar(lambda: len(image_names(plan.paths)) * len(plan.targets) * codecs, not options.quiet)
+    count = len(image_names(plan.paths)) * len(plan.targets) * codecs
+    notify(f"{count} files to encode and measure", options.quiet)
+    bar = FilesBar(lambda: count, not options.quiet)
     with closing(bar):
         comparison = run(plan, bar.done, lambda notice: None if options.quiet else bar.notify(notice))
     _write_outputs(comparison, options)
