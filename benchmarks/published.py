@@ -255,7 +255,7 @@ def fixed(
     ways: dict[str, Compress] = {
         "float32, 6 x 8": partial(_float_network, shape=CLAIMED, recipe=recipe, steps=steps),
         "float32, 4 x 9": partial(_float_network, shape=FIXED, recipe=recipe, steps=steps),
-        "coordinate file": partial(_file, model="coordinate", recipe=recipe, steps=steps),
+        "coordinate file": partial(_file, model="coordinate", recipe=recipe, training_steps=steps),
         "wavelet file": _file,
     }
     done = {(row["picture"], row["way"]) for row in read_rows(out)}

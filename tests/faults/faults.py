@@ -652,12 +652,12 @@ def nan_in_every_step(place: Place) -> str:
 
 NAN_FILTER = """
 import numpy as np, dfmcodec.codecs.wavelet.encode.filter_fit as filter_fit
-equations, calls = filter_fit._normal_equations, []
-def normal_equations(*arguments):
+equations, calls = filter_fit._NormalEquations.of, []
+def of_blocks(*arguments):
     calls.append(1)
-    normal, moment = equations(*arguments)
-    return (normal, moment * np.nan) if len(calls) in {bad} else (normal, moment)
-filter_fit._normal_equations = normal_equations
+    found = equations(*arguments)
+    return found._replace(moment=found.moment * np.nan) if len(calls) in {bad} else found
+filter_fit._NormalEquations.of = of_blocks
 """
 NAN_CORRECTION = """
 import numpy as np, dfmcodec.codecs.wavelet.encode.encoding as encoding

@@ -47,9 +47,9 @@ _SETTLED_AFTER = 0.2  # fraction of the steps, after latents are released, from 
 _OVERSHOOT = (0.2, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95, 1.0), (0.58, 0.30, 0.24, 0.145, 0.06, 0.02, 0.02, 0.0)
 _OVERSHOOT_UP_TO = 0.48, 0.25
 # Factors of rounding and coordinate descent on the bits of symbols, without and with frozen
-# latents. Grids that were frozen have few symbols that a descent could change. With the tune
-# `visual`, latents are frozen for a short time only.
-_DESCENDED, _VISUAL_DESCENDED = (0.98, 1.01), 0.975
+# latents, for the tunes `psnr` and `visual`. Frozen grids have few symbols that descents could
+# change.
+_DESCENDED, _VISUAL_DESCENDED = (0.98, 1.01), (0.975, 1.0)
 _HALVINGS = 0.7  # how often 100 - SSIMULACRA2 is halved from the start of a fit to its end
 _GAINS_DB = 1.5  # dB by which the PSNR rises from the start of a fit to its end
 # With the tune `visual`: the rise of the PSNR from a fraction of the steps to the end, if it is
@@ -92,7 +92,7 @@ class FitControl:
         bits = self._bits_in_the_end(found.bits, fraction)
         if fraction < _CONTROL_FROM or (self.target.limits_size and bits is None):
             return lmbda
-        descended = _VISUAL_DESCENDED if self.is_visual else _DESCENDED[bool(self.frozen_until)]
+        descended = (_VISUAL_DESCENDED if self.is_visual else _DESCENDED)[bool(self.frozen_until)]
         of_symbols = descended * (bits or 0.0) / 8
         remaining = 2 ** (-_HALVINGS * (1 - fraction))
         score = None if found.score is None else 100 - remaining * (100 - found.score)
@@ -133,7 +133,7 @@ class FitControl:
         two states.
         """
         candidate, controller = tried[-1], IN_FURTHER_STEPS.of(self.target)
-        descended = 1.0 if self.frozen_until and not self.is_visual else _DESCENDED[0]
+        descended = 1.0 if self.frozen_until else _DESCENDED[0]
         if isinstance(self.target, ScoreTarget) and self.target.meets(candidate) and self.target.is_close(candidate):
             return None
         reached = Figures(descended * candidate.written_bytes, candidate.psnr_db, score=candidate.score)

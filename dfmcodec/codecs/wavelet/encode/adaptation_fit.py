@@ -62,6 +62,8 @@ class SymbolSample:
         """
         part = min(1.0, _SYMBOLS_OF_LEVEL / (self._symbols_of_finest_level / 4**coding_pass.level))
         kept = np.flatnonzero((self._rng.random(symbols.size) < part) & (hidden[:, 0] != EMPTY_CONTEXT))
+        if not kept.size:
+            return
         network = self.context.networks[coding_pass.phase]
         seen = hidden[kept]
         constants = network.last_constants(coding_pass, self._log_step)

@@ -62,7 +62,9 @@ def test_a_device_takes_windows_together() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(compiled is None, reason="no kernels were built, or not for this processor")
 def test_windows_of_a_program_are_those_of_kernels() -> None:
-    """Three of them: the second program is not full. Pixels aim at a shifted target."""
+    """Three of them: the second program is not full. Pixels aim at a shifted target. Those beyond
+    the image have no values.
+    """
     windows, pixels = some_windows(100, 300)
     rng = np.random.default_rng(0)
     start = start_networks(0)
@@ -75,17 +77,19 @@ def test_windows_of_a_program_are_those_of_kernels() -> None:
     for original in (LossOnDevice(windows, pixels), LossByKernel(windows, pixels)):
         loss = original.aimed_at(target)
         weights = loss.weights(networks)
-        colours.append(loss.colours(weights, image, [np.rint(grid) for grid in latents]))
+        of_windows = loss.colours(weights, image, [np.rint(grid) for grid in latents])
+        colours.append([windows.joined(plane) for plane in np.moveaxis(np.array(of_windows), 1, 0)])
         found = loss.gradients(weights, image, latents, softness)
         totals.append(loss.total([grad_weights for grad_weights, _ in found]))
         gradients.append([grad_latents for _, grad_latents in found])
-        costs.append(loss.costs(weights, image, [np.rint(grid) for grid in latents], range(3)))
+        errors, bits = zip(*loss.costs(weights, image, [np.rint(grid) for grid in latents], range(3)), strict=True)
+        costs.append((windows.joined(errors), bits))
     assert np.mean(np.abs(np.subtract(*colours)) > 1e-5) < 1e-3
     assert_close(totals[0], totals[1])
     assert_close(gradients[0], gradients[1])
-    for (errors, bits), (expected_errors, expected_bits) in zip(*costs, strict=True):
-        assert_close(bits, expected_bits)
-        assert np.mean(np.abs(errors - expected_errors) > 1e-5) < 1e-3  # a code value more or less
+    (errors, bits), (expected_errors, expected_bits) = costs
+    assert_close(bits, expected_bits)
+    assert np.mean(np.abs(errors - expected_errors) > 1e-5) < 1e-3  # a code value more or less
 
 
 class RecordedLine(_Line):
