@@ -202,7 +202,7 @@ def introduction() -> str:
     lines = [f"| | {' | '.join(codecs)} |", "|---" * (1 + len(codecs)) + "|"]
     for measure, name in seen.MEASURES.items():
         rates = [fmean(seen.bits_more(codec, seen.AVIF, measure).values()) for codec, *_ in codecs.values()]
-        lines.append(f"| bits at equal {name} | {' | '.join(percent(rate, 0) for rate in rates)} |")
+        lines.append(f"| bits at equal {name}, relative to AVIF | {' | '.join(percent(rate, 0) for rate in rates)} |")
     for number, name in ((1, "encode"), (2, "decode")):
         times = [span(seconds(commands[number], LARGE), 1) for commands in codecs.values()]
         lines.append(f"| seconds to {name} {LARGE_MEGAPIXELS} megapixels | {' | '.join(times)} |")

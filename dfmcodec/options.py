@@ -141,7 +141,7 @@ class EncodeSettings:
     effort: int = _field(
         5,
         Kind.INTEGER,
-        "From 1 (fastest) to 9 (smallest files); wavelet and overfitted codecs, without --generator.",
+        "From 1 (fastest) to 9 (slowest); wavelet and overfitted codecs, without --generator.",
         low=EFFORTS[0],
         high=EFFORTS[-1],
     )
