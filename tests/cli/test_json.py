@@ -17,7 +17,7 @@ from dfmcodec.cli._report_file import COLUMNS
 def listed(page, heading):
     """The names in the first columns of the tables below a heading."""
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    part = re.split(r"\n##+ ", text.partition(f" {heading}\n")[2])[0]
+    part = re.split(r"\n##+ ", text.partition(f"# {heading}\n")[2])[0]
     tables = re.findall(r"\|---\|---\|\n((?:\|.*\n)+)", part)
     return [set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\|([^|]*)\|", table, re.M)))) for table in tables]
 

@@ -397,7 +397,9 @@ def test_images_are_noticed_as_encode_does(folder):
         f"{cmyk}: CMYK converted to sRGB as Pillow does",
     ]
     result = bench(pages, cmyk, "--rate", "0.3", "--vs", "jpeg", "--no-cache")
-    assert result.stderr.splitlines() == [f"dfm: {notice}" for notice in notices]
+    first, *others = result.stderr.splitlines()
+    assert first == "dfm: 4 files to encode and measure"  # of two images and two codecs
+    assert others == [f"dfm: {notice}" for notice in notices]
 
 
 def test_any_error_of_an_image_is_its_failure(folder, monkeypatch):
