@@ -367,11 +367,11 @@ def test_a_run_without_a_cache_says_so_once(folder, monkeypatch):
     monkeypatch.setenv("HOME", str(folder / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "file"))  # nobody can write below a file
     result = bench("photos", "--rate", "0.3", "--vs", "jpeg")
-    (line,) = result.stderr.splitlines()
+    _, line = result.stderr.splitlines()  # the first states the number of files
     assert line.startswith("dfm: measurements are not kept: cannot make the folder")
     assert "not measured (" not in result.stdout
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert bench("photos/cat.png", "--rate", "0.3", "--vs", "jpeg").stderr == ""
+    assert "not kept" not in bench("photos/cat.png", "--rate", "0.3", "--vs", "jpeg").stderr
     assert list((folder / "home/.cache/dfmcodec/bench").iterdir())
     assert not Path("relative").exists()
 
