@@ -7,8 +7,8 @@
 Each program fits the crop to the Lagrange multiplier with each number of steps, in turn, and
 decodes the file. J is MSE / lmbda + bpp with the MSE of samples in [0, 1] and the bits of the
 complete file. The plot is of all rows in the file. A program before there were tunes is named with
-`:old`. With `--metrics`, the rows are files of one size (`picture`, `steps`, 0 for
-the default effort, and metrics), and the plot has a panel for each metric.
+`:old`. With `--metrics`, the rows are files of one size (`picture`, `steps`, 0 for the default
+effort, and metrics), and the plot has a panel for each metric.
 """
 
 from __future__ import annotations
@@ -105,12 +105,12 @@ def draw_metrics(rows: list[Row], path: Path) -> None:
     figure = Figure(figsize=(4 * len(names), 3.6), layout="constrained")
     for axes, (metric, title) in zip(figure.subplots(1, len(names)), names.items(), strict=True):
         for number, picture in enumerate(dict.fromkeys(row["picture"] for row in rows)):
-            line = sorted((row["steps"], row[metric]) for row in rows if row["picture"] == picture)
-            (_, default), *fits = line
-            axes.plot(*zip(*fits, strict=True), "o-", color=f"C{number}", label=picture)
+            (_, default), *fits = sorted((row["steps"], row[metric]) for row in rows if row["picture"] == picture)
+            steps, values = zip(*fits, strict=True)
+            axes.plot(steps, values, "o-", color=f"C{number}", label=picture)
             axes.axhline(default, color=f"C{number}", linestyle="--", linewidth=0.8)
         axes.set(xscale="log", xlabel="training steps", title=title)
-        axes.set_xticks(steps := [steps for steps, _ in fits], labels=list(map(str, steps)))
+        axes.set_xticks(steps, labels=list(map(str, steps)))
         axes.set_xticks([], minor=True)
         axes.grid(alpha=0.3)
     axes.legend()

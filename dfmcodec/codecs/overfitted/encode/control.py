@@ -150,20 +150,21 @@ class FitControl:
         """Returns the lmbda of the next coordinate descent: by false position if the target is
         bracketed, else by moves that double each time.
         """
-        first, second = self.nearest(tried)
-        if first is None or second is None:  # a quality is met by all trials, with too much or too little
-            first, second = self._nearest_moves(tried)
-        if first is None or second is None:
+        smaller, larger = self._nearest_moves(tried)
+        if smaller is None or larger is None:
             last, controller = tried[-1], IN_DESCENTS.of(self.target)
             move = log(last.lmbda) + controller.limited(self._wanted(last) * 2 ** (len(tried) - 1))
             if self.is_visual and not self.has_failed:
                 first_move = log(tried[0].lmbda)
                 move = min(max(move, first_move - _VISUAL_FARTHEST_DESCENT), first_move + _VISUAL_FARTHEST_DESCENT)
             return exp(move)
-        return false_position((first.lmbda, self._wanted(first)), (second.lmbda, self._wanted(second)))
+        first, second = ((one.lmbda, self._wanted(one)) for one in (smaller, larger))
+        return false_position(first, second)
 
     def _nearest_moves(self, tried: Sequence[SymbolCandidate]) -> tuple[SymbolCandidate | None, SymbolCandidate | None]:
-        """Returns the trials with the smallest moves towards smaller and larger multipliers."""
+        """Returns the trials with the smallest moves towards smaller and larger multipliers. Unlike
+        `nearest`, it separates trials of a quality too, which all meet it.
+        """
         smaller = [one for one in tried if self._wanted(one) <= 0]
         larger = [one for one in tried if self._wanted(one) > 0]
         return max(smaller, key=self._wanted, default=None), min(larger, key=self._wanted, default=None)

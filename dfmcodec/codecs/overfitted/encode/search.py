@@ -275,19 +275,22 @@ class _Search:
         candidate at the target, if any, and the number of steps.
         """
         fitted, tried, steps = self._stepped_to_target(fitted)
-        return fitted, self._of_nearest(tried or self._descended_to_target(fitted)), steps
+        if self._job.tune is Tune.VISUAL:
+            # the symbols as they are make a larger file than descents near their multiplier
+            tried = self._descended_to_target(fitted, tried[-1:] if self._target.limits_size else [])
+        elif not (tried and self._has_frozen):
+            tried = self._descended_to_target(fitted, [])
+        return fitted, self._of_nearest(tried), steps
 
     def _stepped_to_target(self, fitted: Fitted) -> tuple[Fitted, list[SymbolCandidate], int]:
-        """Runs further training steps with other multipliers. Returns the fit after them; the
-        candidates of the states if no descents follow, as after frozen latents with the tune
-        `psnr`, else none; and the number of steps.
+        """Runs further training steps with other multipliers. Returns the fit after them, the
+        candidates of its states, the last one last, and the number of steps.
         """
         if isinstance(self._target, LmbdaTarget):
             return fitted, [], 0
         search = _FurtherSteps(self._target, self._control, self._watch, fitted, self._as_it_is)
         drive(search, self._watch)
-        are_enough = self._has_frozen and self._job.tune is Tune.PSNR
-        return search.fitted, search.tried if are_enough else [], search.taken
+        return search.fitted, search.tried, search.taken
 
     def _as_it_is(self, fitted: Fitted) -> SymbolCandidate:
         """Returns the candidate with the rounded latents of a fit."""
@@ -299,11 +302,12 @@ class _Search:
         figures = made.written_bytes, made.psnr_db
         return SymbolCandidate(*figures, made.model, symbols, fitted.fit.lmbda, score=made.score)
 
-    def _descended_to_target(self, fitted: Fitted) -> list[SymbolCandidate]:
-        """Runs coordinate descents until the target is met closely or lies between two results."""
+    def _descended_to_target(self, fitted: Fitted, known: Sequence[SymbolCandidate]) -> list[SymbolCandidate]:
+        """Runs coordinate descents until the target is met closely or lies between two candidates,
+        the known ones included.
+        """
         search = _Descents(self._target, self._control, self._watch, fitted, self._descended)
-        if self._job.tune is Tune.VISUAL and self._target.limits_size:
-            search.tried.append(self._as_it_is(fitted))  # larger than all descents near its multiplier
+        search.tried.extend(known)
         drive(search, self._watch)
         return search.tried
 
