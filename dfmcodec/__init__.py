@@ -7,9 +7,9 @@
     decoded = dfmcodec.decode("photo.dfm")  # DecodeResult; np.asarray(decoded) is uint8 [H, W, C]
     header = dfmcodec.read_info("photo.dfm")  # Header
 
-Importing dfmcodec imports neither JAX nor NumPy. JAX is imported only where a network is trained:
-by `encode(...)` with `model="overfitted"`, `model="coordinate"`, `generator=...` or, with
-`tune="psnr"`, an effort of 6 to 9, and by `decode(..., backend="jax")`.
+Importing dfmcodec imports neither JAX nor NumPy. JAX is imported by `decode(..., backend="jax")`,
+by `encode(...)` with `model="coordinate"` or `generator=...`, and by fits of the overfitted codec
+on a GPU or without kernels.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from dfmcodec.search.config import EncoderConfig
     from dfmcodec.search.job import Progress, TracePoint
 
-__version__ = "0.1.0"
+__version__ = "0.1.0.dev0"
 
 __all__ = [
     "BadMagicError",

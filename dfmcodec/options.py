@@ -36,7 +36,12 @@ class Kind(Enum):
     CHOICE = "choice"
 
 
-_NEEDED = {Kind.INTEGER: "an integer", Kind.FLAG: "True or False"}
+_NEEDED = {
+    Kind.INTEGER: "an integer",
+    Kind.FLAG: "True or False",
+    Kind.SIZE: "a number of bytes, such as 20000,",
+    Kind.FRACTION: "a number, such as 0.18,",
+}
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,5 @@ def _doubts(measure: str, rates: Sequence[BdSummary], names: Mapping[str, str]) 
     low = [f"{name} {rate.low_overlap_count}" for name, rate in found if rate.low_overlap_count]
     without = [f"{name} {len(rate.missing_images)}" for name, rate in found if rate.missing_images]
     label, percent = MEASURES[measure].label, f"{100 * LOW_OVERLAP:.0f} %"
-    return [
-        *([f"Images whose curves share under {percent} of their {label} span: {', '.join(low)}."] if low else []),
-        *([f"Images without bits at equal {label}, for lack of points: {', '.join(without)}."] if without else []),
-    ]
+    lines = {f"with under {percent} of the range of {label} in common": low, f"without bits at equal {label}": without}
+    return [f"Number of images {kind}: {', '.join(counts)}." for kind, counts in lines.items() if counts]

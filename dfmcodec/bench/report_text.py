@@ -206,7 +206,7 @@ def _bd_table(title: str, measure: Measure, rates: list[BdSummary]) -> str:
         rows.append([label, *rate.columns])
         if rate.low_overlap_count:
             where = "" if rate.kind == MEAN_CURVE else f" on {rate.low_overlap_count} of {len(rate.by_image)}"
-            notes.append(f"{label}: curves share under {100 * LOW_OVERLAP:.0f} % of their {measure.label} span{where}")
+            notes.append(f"{label}: under {100 * LOW_OVERLAP:.0f} % of the range of {measure.label} in common{where}")
         if rate.missing_images:
             notes.append(f"{label}: too few common points on {len(rate.missing_images)} images")
     meaning = f"bits at equal {measure.label}; below 0, dfm's files are smaller"

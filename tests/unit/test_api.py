@@ -333,7 +333,9 @@ def test_numbers_that_nothing_can_be_made_of_are_refused(target, value):
         ("training_steps", 2.5, "an integer"),
         ("effort", "5", "an integer"),
         ("effort", True, "an integer"),
-        ("rate", "0.2", "a number"),
+        ("rate", "0.2", "a number, such as 0.18, is needed"),
+        ("size", "20k", "a number of bytes, such as 20000, is needed"),
+        ("quality", "75", "a number is needed"),
     ],
 )
 def test_settings_of_a_wrong_type_are_refused(option, value, needed):
