@@ -5,13 +5,16 @@ The tune `psnr` weighs all errors equally, so their sum is the squared error of 
 errors are more visible than fine ones. The weight of a coefficient in decomposition level l,
 orientation o and channel c is
 
-    a[l] b[o] d[c] (v + 60)^-1/2,
+    a[l] b[o] d[c] (0.7 v + 0.9 v_o + 60)^-0.3 (0.35 u + 60)^-0.2,
 
 where d is 1 for luma and lies between 0.8 (red-green) and 0.5 (blue-yellow) for a chroma axis,
-according to its direction. v is the energy of luma's detail in the three bands of the level, in
-squared code values, averaged over 3x3 cells. All weights of a tile are divided by sqrt(m / 12.5),
-where m is the geometric mean of the last factor over the finest level: in textured tiles, weights
-are smaller on average, so bits cost more. Measured by three metrics, docs/results/visual.md.
+according to its direction. v is the energy of luma's detail in the three bands of the level, v_o
+that in the band itself (detail masks errors of its own direction most), and u that in the three
+bands of the next coarser level, all in squared code values per pixel, averaged over 3x3 cells. The
+mean logarithm of the weights of each level is that of a[l] (v + 60)^-1/2. All weights of a tile are
+divided by sqrt(m / 12.5), where m is the geometric mean of (v + 60)^-1/2 over the finest level: in
+textured tiles, weights are smaller on average, so bits cost more. Measured by three metrics,
+docs/results/visual.md.
 
 The overfitted codec has no coefficients. `VisibleErrors` weighs the coefficients of its errors; its
 derivative moves the target of a fit (`codecs.overfitted.encode.visible_target`).
@@ -23,7 +26,9 @@ symbols, by the derivative of SSIMULACRA2 at the image of the last iteration.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log
 
 import numpy as np
 
@@ -51,7 +56,10 @@ _DIAGONAL = 2  # the orientation that is high-pass along rows and columns
 _DIAGONAL_WEIGHT = 0.6
 _RED_GREEN, _BLUE_YELLOW = 0.8, 0.5  # the weights of chroma errors in these directions
 _LEAST_ENERGY = np.float32(60)
-_TYPICAL = np.float32(1 / 12.5)  # the geometric mean of (v + 60)^-1/2 in a smooth photograph
+_OWN_PART = np.float32(0.3)  # of the energy that masks an error: that of the band's own direction
+_COARSER_PART = np.float32(0.4)  # the exponent of the energy of the next coarser level
+_COARSER_FACTOR = np.float32(0.35)  # of its energy, which is larger
+_TYPICAL = 1 / 12.5  # the geometric mean of (v + 60)^-1/2 in a smooth photograph
 _LUMA = np.array((0.299, 0.587, 0.114), dtype=np.float32)  # Rec. 601
 _PIXEL_EXPONENT = np.float32(-0.55)
 _PIXEL_REACH = 4  # radius in pixels of a box mean, applied twice: about a Gaussian with a standard deviation of 3.7
@@ -64,8 +72,8 @@ _LARGEST_SHIFT = 2  # the largest shift, in root mean squares of a band's errors
 class CoefficientWeights:
     """The weights of the squared errors of a tile's coefficients."""
 
-    # for each decomposition level, the weights of cells of 2x2 samples of its image, [ceil(h/2),
-    # ceil(w/2)]
+    # for each decomposition level, luma's weights of cells of 2x2 samples of its image,
+    # [orientation, ceil(h/2), ceil(w/2)]
     levels: tuple[Halves, ...]
     channels: tuple[float, ...]  # the factors of luma and of the two chroma axes
 
@@ -74,33 +82,31 @@ class CoefficientWeights:
         """Returns the weights for the original's pyramid; None if all are equal."""
         if tune is Tune.PSNR:
             return None
-        masked = [1 / np.sqrt(_mean_of_3x3(energy) + _LEAST_ENERGY) for energy in _energies(original)]
-        scale = np.exp(-0.5 * np.mean(np.log(_TYPICAL * masked[0]), dtype=np.float64))
-        weights = zip(masked, _LEVEL_WEIGHTS, strict=False)
-        levels = tuple(to_halves(m * np.float32(scale * w)) for m, w in weights)
-        return cls(levels, (1.0, *_chroma_weights(basis)))
+        energies = [np.stack(list(map(_mean_of_3x3, bands))) for bands in _energies(original)]
+        totals = [bands.sum(axis=0) for bands in energies]
+        means = [-0.5 * _mean_log(total + _LEAST_ENERGY) for total in totals]
+        levels = []
+        for level, (bands, mean) in enumerate(zip(energies, means, strict=True)):
+            logs = _log_masks(bands, totals[level : level + 2])
+            logs += mean - float(logs.mean(dtype=np.float64))  # the mean of (v + 60)^-1/2
+            logs += log(_LEVEL_WEIGHTS[level]) - 0.5 * (means[0] + log(_TYPICAL))
+            logs[_DIAGONAL] += log(_DIAGONAL_WEIGHT)
+            levels.append(to_halves(np.exp(logs)))
+        return cls(tuple(levels), (1.0, *_chroma_weights(basis)))
 
     def of_band(self, level: int, orientation: int, shape: tuple[int, int]) -> Float32:
         """Returns the weights of luma's coefficients in a band of the given shape, float32 [rows,
         columns].
         """
-        return from_halves(self.levels[level][: shape[0], : shape[1]]) * _orientation_weight(orientation)
+        return from_halves(self.levels[level][orientation, : shape[0], : shape[1]])
 
     def of_pass(self, coding_pass: CodingPass, shape: tuple[int, int]) -> Float32:
         """Returns the weights of the coefficients in a coding pass of the given shape, float32
         [rows, columns].
         """
         y, x = PHASES[coding_pass.phase]
-        weights = self.levels[coding_pass.level][y::2, x::2][: shape[0], : shape[1]]
-        return from_halves(weights) * self.factor(coding_pass)
-
-    def factor(self, coding_pass: CodingPass) -> np.float32:
-        """Returns the factor of the weights of a level for a coding pass."""
-        return _orientation_weight(coding_pass.orientation) * np.float32(self.channels[coding_pass.channel])
-
-
-def _orientation_weight(orientation: int) -> np.float32:
-    return np.float32(_DIAGONAL_WEIGHT if orientation == _DIAGONAL else 1)
+        weights = self.levels[coding_pass.level][coding_pass.orientation, y::2, x::2][: shape[0], : shape[1]]
+        return from_halves(weights) * np.float32(self.channels[coding_pass.channel])
 
 
 def _chroma_weights(basis: ColourBasis) -> list[float]:
@@ -162,7 +168,7 @@ class VisibleErrors:
 
     def _weighted(self, pyramid: Pyramid) -> Pyramid:
         """Multiplies coefficients by their squared norms and weights. The low-pass band has the
-        mean weight of the coarsest level.
+        mean weight of the coarsest level's first band.
         """
         levels: list[Bands] = []
         for level, bands in enumerate(pyramid.bands):
@@ -173,7 +179,7 @@ class VisibleErrors:
             )
             levels.append((first, second, third))
         coarsest = len(levels) - 1
-        of_low = from_halves(self.weights.levels[coarsest]).mean()
+        of_low = from_halves(self.weights.levels[coarsest][0]).mean()
         return Pyramid(pyramid.low * (self._of_planes(LOW_NORMS[coarsest]) * of_low), tuple(levels))
 
     def _of_planes(self, norm: int) -> Float32:
@@ -273,18 +279,37 @@ def _newton_steps(errors: Float32, slopes: Float32, weights: Float32) -> Float32
     return steps
 
 
-def _energies(pyramid: Pyramid) -> list[Float32]:
-    """Returns the energy of luma's detail per pixel in the cells of each level, in squared code
-    values; float32 [ceil(h/2), ceil(w/2)].
+def _log_masks(bands: Float32, totals: Sequence[Float32]) -> Float32:
+    """Returns the logarithms of the factors by which detail masks errors in the bands of a level,
+    up to a constant, float32 [orientation, rows, columns]. `bands` are the energies of detail in
+    each band; `totals` their sum, and that of the next coarser level if there is one.
+    """
+    own, coarser = totals[0], totals[0]
+    if len(totals) > 1:
+        rows, columns = own.shape
+        coarser = _COARSER_FACTOR * totals[1].repeat(2, axis=0).repeat(2, axis=1)[:rows, :columns]
+    mixed = (1 - _OWN_PART) * own + (_OWN_PART * len(bands)) * bands
+    logs = (_COARSER_PART - 1) / 2 * np.log(mixed + _LEAST_ENERGY)
+    logs -= _COARSER_PART / 2 * np.log(coarser + _LEAST_ENERGY)
+    return np.asarray(logs)
+
+
+def _mean_log(values: Float32) -> float:
+    return float(np.mean(np.log(values), dtype=np.float64))
+
+
+def _energies(pyramid: Pyramid) -> list[list[Float32]]:
+    """Returns the energy per pixel of luma's detail in each band of each level, in the cells of the
+    level, in squared code values; float32 [ceil(h/2), ceil(w/2)].
     """
     energies = []
     for level, bands in enumerate(pyramid.bands):
         rows, columns = (max(band.shape[axis] for band in bands) for axis in (1, 2))
-        energy = np.zeros((rows, columns), dtype=np.float32)
-        for orientation, band in enumerate(bands):
+        of_level = [np.zeros((rows, columns), dtype=np.float32) for _ in bands]
+        for orientation, (band, energy) in enumerate(zip(bands, of_level, strict=True)):
             norm = np.float32(BAND_NORMS[level][orientation] / NORM_UNIT / 2**level)
-            energy[: band.shape[1], : band.shape[2]] += (norm * band[0]) ** 2
-        energies.append(energy)
+            energy[: band.shape[1], : band.shape[2]] = (norm * band[0]) ** 2
+        energies.append(of_level)
     return energies
 
 

@@ -158,7 +158,8 @@ class PathChooser:
         none = np.zeros((0, 0), dtype=np.uint16)
         weights, factor = none, 1.0
         if self._weights is not None:
-            weights, factor = self._weights.levels[level], float(self._weights.factor(coding_pass))
+            weights = self._weights.levels[level][coding_pass.orientation]
+            factor = self._weights.channels[coding_pass.channel]
         return PathPass(
             rows=symbols.shape[0],
             columns=symbols.shape[1],
