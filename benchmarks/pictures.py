@@ -144,14 +144,15 @@ def twice(images: tuple[str, ...], quality: float, out: Path | None) -> None:
 
 @main.command()
 @images_argument
+@click.option("--qualities", "listed", default="50,75,90,95", show_default=True, help="The qualities.")
 @out_option
-def qualities(images: tuple[str, ...], out: Path | None) -> None:
+def qualities(images: tuple[str, ...], listed: str, out: Path | None) -> None:
     """Encodes images at several qualities, at the default effort."""
 
     def rows() -> Iterator[Row]:
         for name in images:
             stem, image = load(name)
-            for quality in (50, 75, 90, 95):
+            for quality in map(int, listed.split(",")):
                 report = dfmcodec.encode(image, quality=quality).report
                 yield {
                     "picture": stem,
