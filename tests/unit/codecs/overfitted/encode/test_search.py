@@ -889,7 +889,7 @@ def test_descents_have_the_target_of_the_last_step(monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_fits_for_the_eye_meet_their_targets(target: dict[str, float]) -> None:
-    result = found(visual(**target), Image(LARGER), fit=Fit)
+    result = found(visual(**target), Image(LARGER), 100, fit=Fit)
     score = ssimulacra2(LARGER, result.pixels)
     assert score is not None
     if "size" in target:
