@@ -53,10 +53,10 @@ def test_of_a_flat_image_coarse_errors_weigh_most():
 
 def test_detail_masks_errors():
     pixels = np.full((64, 64, 3), 128, np.uint8)
-    pixels[:, 32:] += 60 * (np.indices((64, 32)).sum(axis=0) % 2).astype(np.uint8)[:, :, None]
+    pixels[:, 32:] += 100 * (np.indices((64, 32)).sum(axis=0) % 2).astype(np.uint8)[:, :, None]
     weights, of_flat = weights_of(pixels), weights_of(np.full_like(pixels, 128))
     finest, flat = (each.of_band(0, 2, (32, 32)) for each in (weights, of_flat))  # the checkerboard is diagonal
-    assert finest[:, 20:].max() < 0.22 * finest[:, :12].min()
+    assert finest[:, 20:].max() < 0.2 * finest[:, :12].min()
     assert flat.max() < finest[:, :12].min()
     assert np.exp(np.log(finest).mean()) < 0.6 * flat.min()  # bits cost more in textured images
     others = weights.of_band(0, 0, (32, 32)) / of_flat.of_band(0, 0, (32, 32))
@@ -247,10 +247,10 @@ def test_slopes_are_half_of_the_derivative_of_visible_errors(size, channels):
 
 def test_errors_are_less_visible_in_detail():
     pixels = np.full((64, 128, 3), 128, np.uint8)
-    pixels[:, 64:] += 60 * (np.indices((64, 64)).sum(axis=0) % 2).astype(np.uint8)[:, :, None]
+    pixels[:, 64:] += np.random.default_rng(0).integers(0, 120, (64, 64, 1), dtype=np.uint8)  # detail of all levels
     visible, errors = VisibleErrors.of(pixels), errors_of(pixels)
     left, right = (errors * (np.arange(128) // 64 == side) for side in (0, 1))
-    assert visible.total(right) < 0.7 * visible.total(left)
+    assert visible.total(right) < 0.5 * visible.total(left)
     decoded = Image(np.clip(pixels + np.rint(left).astype(int).transpose(1, 2, 0), 0, 255).astype(np.uint8))
     assert visible.of_image(Image(pixels), decoded) == pytest.approx(visible.total(left), rel=0.05)
 
