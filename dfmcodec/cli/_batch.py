@@ -29,7 +29,7 @@ from dfmcodec.files.atomic import check_writable
 from dfmcodec.processes import is_asked_to_stop, run_jobs
 
 KEPT = "kept"  # the status of an output that exists already
-_PLANNED = "planned"  # the status of what a dry run would do
+PLANNED = "planned"  # the status of what a dry run would do
 _FAILED = 1
 _NOTHING_TO_DO = 1
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -145,7 +145,7 @@ class _Run:
             self._fail(task, decision.why)
         else:
             self.counts[DONE] += 1
-            self._print({**task.names, "status": _PLANNED}, planned_line(task, decision))
+            self._print({**task.names, "status": PLANNED}, planned_line(task, decision))
 
     def _finish(self, job: _Job, timed_result: Timed[TaskResult] | None) -> list[_Job]:
         task, decision = job

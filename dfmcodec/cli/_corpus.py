@@ -102,8 +102,8 @@ corpus_options = in_order(
     click.option(
         "--shard-size",
         type=click.IntRange(1, 10**9),
-        help="Number of images in a shard, the unit of work. Default: about ten minutes of one core; "
-        f"{PACK_SHARD_SIZE} for dfm pack.",
+        help="Number of images in a shard, the unit of work. Default: "
+        f"{_SHARD_S // _CORE_S[1]} at effort 1, {_SHARD_S // _CORE_S[5]} at effort 5; {PACK_SHARD_SIZE} for dfm pack.",
     ),
     click.option(
         "--engine",

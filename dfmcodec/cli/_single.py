@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from dfmcodec.cli._batch import KEPT, TaskResult, Work, planned_line, remake_notice
+from dfmcodec.cli._batch import KEPT, PLANNED, TaskResult, Work, planned_line, remake_notice
 from dfmcodec.cli._common import STANDARD, check_output, display_name, echo, echo_json, notify, write_output
 from dfmcodec.cli._existing import Action, Decision, ExistingOutputs
 from dfmcodec.cli._inputs import RunOptions, Task
@@ -64,7 +64,10 @@ def _decided(task: Task, existing: ExistingOutputs, options: RunOptions) -> Deci
             echo(f"{task.target} is up to date: it was {decision.why} (-f makes it again)")
         return None
     if options.dry_run:
-        echo(planned_line(task, decision))
+        if options.as_json:
+            echo_json({**task.names, "status": PLANNED})
+        elif not options.quiet:
+            echo(planned_line(task, decision))
         return None
     if decision.needs_notice:
         notify(remake_notice(task, decision), options.quiet)

@@ -55,8 +55,9 @@ def command(
     find archive -name '*.dfm' -size +1M -print0 | dfm verify --files0-from -
     cat photo.dfm | dfm verify -
 
-    The exit code is 0 if all files are intact. It is 3 if a single file is damaged, and 5 if some
-    of several files are.
+    The result of each file is a line on standard output; with --quiet only damaged files have one.
+    Files that could not be checked are named on standard error. The exit code is 0 if all files are
+    intact. It is 3 if a single file is damaged, and 5 if some of several files are.
     """
     sources = _with_listed(sources, _options.file_list(lists))
     files = DfmFiles(sources, recursive)
@@ -116,11 +117,14 @@ class _Run:
         self.counts[_INTACT if "error" not in report else _DAMAGED if report["damaged"] else _UNCHECKED] += 1
         if self.as_json:
             self.bar.echo_json(report)
-        elif "error" in report:
+        elif "error" not in report:
+            if not self.quiet:
+                size = f"{report['width']}x{report['height']}, {report['file_bytes']} bytes"
+                self.bar.echo(f"{report['source']}: intact, {size}")
+        elif report["damaged"]:  # a result of the check, not an error of the command
+            self.bar.echo(f"{report['source']}: damaged: {report['error']}")
+        else:
             self.bar.notify(f"{report['source']}: {report['error']}")
-        elif not self.quiet:
-            size = f"{report['width']}x{report['height']}, {report['file_bytes']} bytes"
-            self.bar.echo(f"{report['source']}: intact, {size}")
         self.bar.done(source=path, seconds=None if checked is None or "error" in report else checked.seconds)
         return []
 

@@ -13,7 +13,7 @@ from dfmcodec.search.job import Job, Outcome
 if TYPE_CHECKING:
     from dfmcodec.codecs.generative.model import GenerativeModel
 
-WITHOUT_FITTING = "or encode with the wavelet codec, which efforts 1 to 5 do"
+WITHOUT_FITTING = "or encode with the wavelet codec, which is the default"
 
 
 def _nothing(_image: Image, _generator: GenerativeModel | None) -> None:

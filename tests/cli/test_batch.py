@@ -347,12 +347,15 @@ def test_verify_distinguishes_the_damaged_from_the_intact(tmp_path, monkeypatch)
         reports = list(map(json.loads, lines))
         assert len(reports) == 20
         assert {int(Path(report["source"]).stem) for report in reports if "error" in report} == damaged
-    assert "18 intact, 2 damaged" in dfm("verify", "-r", "tree", code=5).output
+    result = dfm("verify", "-r", "tree", code=5)
+    assert "18 intact, 2 damaged" in result.stdout
+    assert result.stdout.count(": damaged: ") == 2
+    assert result.stderr == ""
+    assert dfm("verify", "-r", "tree", "--quiet", code=5).stdout.count("\n") == 2  # only the damaged ones
     limited = dfm("verify", "-r", "tree", "--max-pixels", 100, code=5).output
     assert re.search(r"0 intact, [0-2] damaged, (18|19|20) not checked", limited)
     Path("cut.dfm").write_bytes(data[:-5])
-    result = dfm("verify", "cut.dfm", code=3)
-    assert "truncated" in result.stderr
+    assert "cut.dfm: damaged: the file is truncated" in dfm("verify", "cut.dfm", code=3).stdout
     Path("good.dfm").write_bytes(data)
     assert "good.dfm: intact, 14x12" in dfm("verify", "good.dfm").output
     assert "more than the limit of 100 pixels" in dfm("verify", "good.dfm", "--max-pixels", 100, code=3).stderr
@@ -372,7 +375,7 @@ def test_verify_takes_a_list(tmp_path, monkeypatch):
     assert "3 intact, 0 damaged" in dfm("verify", "b\nc.dfm", "--files-from", "list", "-j", 2).output
     assert "2 intact, 1 damaged" in dfm("verify", "--files-from", "-", "cut.dfm", "a.dfm", data="a.dfm", code=5).output
     assert "2 intact, 0 damaged" in dfm("verify", "--files0-from", "-", data="b\nc.dfm\0a.dfm\0").output
-    assert "cut.dfm: the file is truncated" in dfm("verify", "--files-from", "-", data="cut.dfm\n", code=3).stderr
+    assert "cut.dfm: damaged: " in dfm("verify", "--files-from", "-", data="cut.dfm\n", code=3).stdout
 
 
 @pytest.mark.parametrize(

@@ -285,7 +285,9 @@ def test_a_dry_run_shows_and_writes_nothing(command):
     assert f"{first} -> Y/{output}" in result.output
     assert f"1 would be {command}d" in result.output
     assert "2 failed" in dfm(command, "a", "b", "-O", "Y", "--dry-run", *options, code=5).output
-    assert f"{first} -> x" in dfm(command, first, "-o", "x.dfm" if command == "encode" else "x.png", "--dry-run").output
+    single = (command, first, "-o", "x.dfm" if command == "encode" else "x.png", "--dry-run")
+    assert f"{first} -> x" in dfm(*single).output
+    assert json.loads(dfm(*single, "--json").stdout) == {"source": first, "output": single[3], "status": "planned"}
     assert sorted(path for path in Path().rglob("*")) == before
     dfm(command, "a", "-O", "Y", "--report", "r.jsonl", *options)
     report = Path("r.jsonl").read_bytes()

@@ -380,7 +380,7 @@ def test_commands_report_what_is_wrong(tmp_path, monkeypatch, encoded):
     assert report["width"] == 320
     assert "the filter section" in report["losses"][0]
     assert json.loads(dfm("info", "whole.dfm", "--json").stdout)["losses"] == []
-    assert "the filter section" in dfm("verify", "flip.dfm", code=3).stderr
+    assert "the filter section" in dfm("verify", "flip.dfm", code=3).stdout
 
 
 def test_python_function(encoded):
