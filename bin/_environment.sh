@@ -6,8 +6,10 @@
 # another interpreter, of which the environment is made. Scripts of the environment are run by its interpreter: their
 # first lines name the place where it was made.
 
-ensure_environment() {
+ensure_environment() ( # in a subshell, whose current folder is the clone: Python takes modules from there
     local root=$1 extra=${2:-} venv=$1/.venv python stamp wanted candidate
+    case ${DFM_PYTHON:-} in /*) ;; */*) DFM_PYTHON=$PWD/$DFM_PYTHON ;; esac
+    cd "$root" || return 1
     local enough=("$venv/.installed-dev")
     case $extra in
         jax | bench) enough+=("$venv/.installed-$extra") ;;
@@ -68,7 +70,7 @@ ensure_environment() {
     for stamp in "${stamps[@]}"; do
         echo "$wanted" > "$stamp"
     done
-}
+)
 
 _version() {
     "$1" -c 'import sys; print(sys.version)' 2>/dev/null

@@ -7,6 +7,7 @@ start none.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections import deque
@@ -32,6 +33,14 @@ _SWITCH_INTERVAL_S = 0.0005
 # In this process. Signal handlers, which may interrupt each other, set it: an Event would wait for
 # the lock that it holds.
 _is_stop_asked = False
+
+
+def installed_program(name: str) -> str | None:
+    """Returns the path of a program on the PATH; None if it is not installed. A program of the
+    current folder, where Windows looks first, is not returned.
+    """
+    found = shutil.which(name)
+    return found if found is not None and os.path.isabs(found) else None
 
 
 def keep_current_folder_out() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from dfmcodec._types import Pixels
 from dfmcodec.bench.codecs import to_pil_image
 from dfmcodec.errors import DfmError
+from dfmcodec.processes import installed_program
 
 COMMAND = "butteraugli_main"
 ABSENT = f"Butteraugli is not measured: the command {COMMAND} of libjxl is not on the PATH."
@@ -18,7 +18,7 @@ _MIN_SIDE = 8  # the command returns 0 for smaller images
 
 def is_installed() -> bool:
     """Indicates whether the command is on the PATH."""
-    return shutil.which(COMMAND) is not None
+    return installed_program(COMMAND) is not None
 
 
 def butteraugli(original: Pixels, decoded: Pixels) -> float | None:
@@ -31,7 +31,8 @@ def butteraugli(original: Pixels, decoded: Pixels) -> float | None:
         paths = [Path(folder, name) for name in ("original.png", "decoded.png")]
         for path, pixels in zip(paths, (original, decoded), strict=True):
             to_pil_image(pixels).save(path, compress_level=1)
-        done = subprocess.run([COMMAND, *map(str, paths)], capture_output=True, text=True, check=False)
+        program = installed_program(COMMAND) or COMMAND
+        done = subprocess.run([program, *map(str, paths)], capture_output=True, text=True, check=False)
     try:
         if done.returncode:
             raise ValueError(done.returncode)

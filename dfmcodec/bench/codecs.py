@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import shutil
 import subprocess
 import tempfile
 from abc import ABC, abstractmethod
@@ -34,6 +33,7 @@ import numpy as np
 from dfmcodec._types import Pixels
 from dfmcodec.errors import ConfigError
 from dfmcodec.files.atomic import read_file
+from dfmcodec.processes import installed_program
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -254,11 +254,12 @@ class Jpegli(Codec):
         return _open_pixels(_run_command("djpegli", data, ".jpg", ".ppm", []), "PPM")
 
     def version(self) -> str:
-        process = subprocess.run(["cjpegli", "--version"], capture_output=True, text=True, check=False)
+        program = installed_program("cjpegli") or "cjpegli"
+        process = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
         return (process.stdout or process.stderr).strip().splitlines()[0]
 
     def missing(self) -> str | None:
-        is_installed = all(shutil.which(command) for command in ("cjpegli", "djpegli"))
+        is_installed = all(installed_program(command) for command in ("cjpegli", "djpegli"))
         return None if is_installed else "the commands cjpegli and djpegli on the PATH"
 
 
@@ -274,7 +275,8 @@ def _run_command(command: str, data: bytes, suffix_in: str, suffix_out: str, opt
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, f"in{suffix_in}"), Path(folder, f"out{suffix_out}")
         source.write_bytes(data)
-        subprocess.run([command, str(source), str(target), *options], check=True, capture_output=True)
+        program = installed_program(command) or command
+        subprocess.run([program, str(source), str(target), *options], check=True, capture_output=True)
         return target.read_bytes()
 
 

@@ -38,7 +38,7 @@ class Decision:
 
     action: Action
     why: str = ""  # for people: why the output is made again, kept or refused
-    replaces_complete: bool = False  # whether the existing file is known to be complete
+    replaces_complete: bool = False  # whether the existing file is or may be complete
 
     @property
     def may_replace(self) -> bool:
@@ -121,9 +121,10 @@ class ExistingOutputs:
             return self._adopted(task)
         if claim is not Claim.FOREIGN and not self.options.overwrites_source and self.may_be_source(task):
             why = f"{target} may be the file that {source} was made from{_advice(task)}"
-            return Decision(Action.REPLACE_IDENTICAL if self.options.force else Action.REFUSE, why)
+            may_be_identical = self.options.force and target.suffix.lower() != EXTENSION  # a decoding, not an encoding
+            return Decision(Action.REPLACE_IDENTICAL if may_be_identical else Action.REFUSE, why)
         if self.options.force:
-            return Decision(Action.REPLACE)
+            return Decision(Action.REPLACE, replaces_complete=True)  # it may be, as no record says otherwise
         is_alone = claim is Claim.UNKNOWN and task.is_named
         return Decision(Action.REFUSE, exists_message(target) if is_alone else standing.why)
 

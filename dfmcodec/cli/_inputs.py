@@ -82,6 +82,9 @@ class RunOptions:
             raise ConfigError(msg)
         is_listed = len(sources) > 1 or self.files_from is not None
         is_batch = is_listed or folder is not None or any(map(os.path.isdir, sources))
+        if not is_batch and self.skips_links and os.path.islink(sources[0]):
+            msg = f"{sources[0]} is a symbolic link, which --skip-links leaves out"
+            raise OutputError(msg)
         if is_batch and output is not None and not output.is_folder:
             msg = "-o names the output of one file; use -O to name a folder for several"
             raise ConfigError(msg)

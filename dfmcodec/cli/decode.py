@@ -189,20 +189,22 @@ def command(**arguments: Any) -> None:
 
 def _work(options: _Options, output: OutputFormat, naming: Naming) -> Work:
     """Returns the work of a run. Without a record, an image that has the name and the dimensions of
-    the decoded image may be the original.
+    the decoded image may be the original; photo.jpg.dfm has the names photo.jpg and photo.jpg.png.
     """
 
     def may_be_source(task: Task) -> bool:
-        name, existing = naming.target_name(task.source.name), Path(os.path.realpath(task.target))
-        return existing.stem.casefold() == Path(name).stem.casefold() and _has_dimensions(existing, task.source)
+        name, existing = task.source.name, Path(os.path.realpath(task.target))
+        stems = {Path(naming.target_name(name)).stem.casefold(), _without_extension(name).casefold()}
+        has_name = stems & {existing.stem.casefold(), existing.name.casefold()}
+        return bool(has_name) and _has_dimensions(existing, task.source)
 
     perform = partial(_perform, options, output)
     return Work(perform, naming, _settings_text(options), "decoded", ".dfm files to decode", may_be_source)
 
 
 def _has_dimensions(image: Path, source: Path) -> bool:
-    """Indicates whether an image file has the width and height of a `.dfm` file, upright or turned;
-    also where they cannot be read.
+    """Indicates whether an image file has the width and height of a `.dfm` file, upright or turned.
+    So may a file that cannot be read, or that holds several images.
     """
     import PIL.Image
 
@@ -211,7 +213,8 @@ def _has_dimensions(image: Path, source: Path) -> bool:
     try:
         header = read_header(source.read_bytes())
         with PIL.Image.open(image) as opened:
-            return {opened.width, opened.height} == {header.width, header.height}
+            is_single = getattr(opened, "n_frames", 1) == 1
+            return not is_single or {opened.width, opened.height} == {header.width, header.height}
     except Exception:  # whatever it is, the decoding reports it
         return True
 
@@ -244,11 +247,15 @@ def _settings_text(options: _Options) -> str:
     return json_text({name: getattr(options, name) for name in names} | stripped)
 
 
+def _without_extension(name: str) -> str:
+    return name[: -len(EXTENSION)] if name.lower().endswith(EXTENSION) else name
+
+
 def _naming(output: OutputFormat) -> Naming:
     """Returns the rules for names: a.dfm and a.png.dfm both become a.png."""
 
     def target_name(name: str) -> str:
-        stem = name[: -len(EXTENSION)] if name.lower().endswith(EXTENSION) else name
+        stem = _without_extension(name)
         return stem if stem.lower().endswith(output.extensions) else stem + output.extensions[0]
 
     return Naming(
@@ -348,6 +355,9 @@ def _perform(options: _Options, output: OutputFormat, task: Task, decision: Deci
     figures, written = make()
     left_out, notices, losses = figures.pop("left_out"), figures.pop("notices"), figures["losses"]
     status = FAILED if losses else DONE
+    if losses and decision.replaces_complete and not options.force:
+        kept = f"{display_name(task.source)}: {'; '.join(losses)}; the complete {task.target} that exists is kept"
+        return TaskResult(error=kept, exit_code=FormatError.exit_code)
     write_result(task, written, decision.checked(task.target, written), origin, status)
     seconds = time.perf_counter() - started
     if left_out:

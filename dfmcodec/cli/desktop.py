@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,6 +86,9 @@ def _write_thumbnail(source: Path, target: Path, side: int) -> None:
     from dfmcodec.viewer.thumbnail import thumbnail
 
     check_outputs_apart({"PNG": target}, [source])
+    if target != STANDARD and os.path.isfile(target) and os.path.getsize(target):  # file managers name an empty one
+        msg = f"{target} exists; name another file"
+        raise OutputError(msg)
     data = read_source(source)
     with errors_named(display_name(source)):
         small = thumbnail(data, side)

@@ -7,7 +7,6 @@ directories, and GNOME's specification of thumbnailers.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 from dfmcodec.errors import DfmError
 from dfmcodec.files.atomic import MEDIA_TYPE, read_file
 from dfmcodec.files.cache_folder import base_folder
+from dfmcodec.processes import installed_program
 
 MARK = "Written by dfm desktop, which also removes it."  # XML comments must not contain "--"
 SYSTEM_DATA = Path("/usr/local/share")
@@ -134,7 +134,7 @@ def update_databases(data: Path) -> list[str]:
     """Updates the databases of the desktop; returns messages about failures."""
     notices = []
     for name, folder in _DATABASES:
-        program = shutil.which(name)
+        program = installed_program(name)
         if not (data / folder).is_dir():
             continue
         if program is None:

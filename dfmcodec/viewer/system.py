@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from dfmcodec.errors import DfmError
+from dfmcodec.processes import installed_program
 
 _OPENERS = {"darwin": "open", "win32": "explorer"}
 _INSTEAD = "write the image to a file instead: dfm decode"
 
 
 def opener() -> str:
-    """Returns the program that opens files with their default application, or raises DfmError."""
+    """Returns the path of the program that opens files with their default application, or raises
+    DfmError.
+    """
     name = _OPENERS.get(sys.platform, "xdg-open")
-    found = shutil.which(name)
+    found = installed_program(name)
     if found is None:
         msg = f"{name}, which opens the system's viewer, is not installed; {_INSTEAD}"
         raise DfmError(msg)

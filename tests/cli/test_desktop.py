@@ -279,6 +279,15 @@ def test_thumbnails_look_like_the_image(tmp_path, chelsea):
     assert np.sqrt(np.mean(difference**2)) < 8
 
 
+def test_a_thumbnail_replaces_only_an_empty_file(tmp_path):
+    (tmp_path / "empty.png").touch()  # as a file manager makes it
+    dfm("desktop", "--thumbnail", WAVELET, tmp_path / "empty.png", 16)
+    (tmp_path / "photo.png").write_text("the original")
+    refused = dfm("desktop", "--thumbnail", WAVELET, tmp_path / "photo.png", 16, code=1).stderr
+    assert "photo.png exists; name another file" in refused
+    assert (tmp_path / "photo.png").read_text() == "the original"
+
+
 @pytest.mark.parametrize(
     ("name", "mode"),
     [

@@ -81,6 +81,24 @@ def test_an_original_of_another_format_or_case_is_kept(other):
     assert Path(other).read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["photo.jpg", "scan.tif"])
+def test_an_original_whose_extension_its_file_has_is_kept(name):
+    save(name)
+    dfm("encode", name, "--keep-extension", *FAST)
+    before = Path(name).read_bytes()
+    assert "may be the file" in dfm("decode", f"{name}.dfm", "-o", name, "-f", code=1).stderr
+    assert Path(name).read_bytes() == before
+
+
+def test_an_original_of_several_pages_is_kept():
+    pages = [PIL.Image.fromarray(skimage.data.chelsea()[:side, :9]) for side in (8, 10)]
+    pages[0].save("scan.tif", save_all=True, append_images=pages[1:])
+    before = Path("scan.tif").read_bytes()
+    dfm("encode", "scan.tif", "--page", 2, *FAST)
+    assert "may be the file" in dfm("decode", "scan.dfm", "-o", "scan.tif", "-f", code=1).stderr
+    assert Path("scan.tif").read_bytes() == before
+
+
 @pytest.mark.parametrize("moved", [False, True], ids=["", "moved"])
 @pytest.mark.parametrize("options", [(), ("-f",)], ids=["", "force"])
 def test_originals_in_another_folder_are_kept(options, moved):
@@ -143,6 +161,33 @@ def test_a_file_is_not_overwritten_by_the_encoding_of_its_decoding():
     assert Path("photo.dfm").read_bytes() == before
     dfm("encode", "photo.png", *FAST, "-f", "--overwrite-source")
     assert Path("photo.dfm").read_bytes() != before
+
+
+def test_a_file_without_a_record_is_not_overwritten_by_the_encoding_of_its_decoding():
+    """The image has exactly the samples of the file; any other image replaces it with -f."""
+    save("photo.png")
+    dfm("encode", "photo.png", *FAST)
+    os.remove("photo.png")
+    dfm("decode", "photo.dfm")
+    before = Path("photo.dfm").read_bytes()
+    refused = dfm("encode", "photo.png", "--quality", "20", "--effort", "1", "-f", code=1).stderr
+    assert "photo.dfm may be the file that photo.png was made from" in refused
+    assert Path("photo.dfm").read_bytes() == before
+    save("photo.png")
+    dfm("encode", "photo.png", "--quality", "20", "--effort", "1", "-f")
+    assert Path("photo.dfm").read_bytes() != before
+
+
+def test_what_is_left_of_a_damaged_file_does_not_replace_its_complete_decoding():
+    save("in/photo.png")
+    dfm("encode", "in/photo.png", "-o", "photo.dfm", *FAST)
+    dfm("decode", ".", "-O", "out")
+    before = Path("out/photo.png").read_bytes()
+    complete = Path("photo.dfm").read_bytes()
+    Path("photo.dfm").write_bytes(complete[: len(complete) * 9 // 10])
+    run = ("decode", ".", "-O", "out", "--best-effort", "--report", "r.jsonl")
+    assert "the complete out/photo.png that exists is kept" in dfm(*run, code=1).stderr
+    assert Path("out/photo.png").read_bytes() == before
 
 
 def test_a_preview_is_not_written_over_the_source_of_the_input():
@@ -255,6 +300,9 @@ def test_links_are_left_out_on_request(command):
     assert [path.stem for path in Path("out").iterdir() if not path.name.startswith(".")] == ["dog"]
     Path("list").write_text(f"up/cat{suffix}\nup/dog{suffix}\n")
     assert f"1 {command}d" in dfm(command, "--files-from", "list", "-O", "two", "--skip-links").output
+    link = next(path for path in Path("up").iterdir() if path.is_symlink())
+    assert "is a symbolic link" in dfm(command, link, "-o", "three", "--skip-links", code=1).stderr
+    assert not Path("three").exists()
     assert f"2 {command}d" in dfm(command, "up", "-O", "three").output
 
 

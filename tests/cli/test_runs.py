@@ -314,3 +314,18 @@ def test_ctrl_c_keeps_a_complete_file_that_was_to_be_made_again(folder):
     assert running.process.returncode == 130
     assert "interrupted; the complete out/a.dfm that exists is kept" in running.errors()
     assert Path("out/a.dfm").read_bytes() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of process groups are POSIX")
+def test_ctrl_c_keeps_a_file_without_a_record_that_was_to_be_replaced(folder):
+    save("a.png")
+    dfm("encode", "a.png", "--quality", "80", "--effort", "1")
+    before = Path("a.dfm").read_bytes()
+    run = ("encode", "a.png", "--model", "wavelet", "--effort", "6", "--quality", "20", "-f")
+    with held_command(folder / "hold", "dfmcodec.processes.is_asked_to_stop", "call == 1", *run) as running:
+        running.wait()
+        running.interrupt("ending the fit with the best result so far")
+        running.end()
+    assert running.process.returncode == 130
+    assert "interrupted; the complete a.dfm that exists is kept" in running.errors()
+    assert Path("a.dfm").read_bytes() == before
