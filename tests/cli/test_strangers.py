@@ -669,3 +669,23 @@ def test_children_are_refused_where_they_would_take_modules_from_the_current_fol
     refused = subprocess.run(run, capture_output=True, text=True, cwd=ROOT)
     assert "add the option -P" in refused.stderr
     assert subprocess.run([run[0], "-P", *run[1:]], capture_output=True, cwd=ROOT).returncode == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script of bash")
+def test_the_environment_of_a_clone_is_made_in_its_folder(tmp_path, monkeypatch):
+    """Python takes modules from the current folder first with -c and -m."""
+    clone, programs = tmp_path / "clone", tmp_path / "programs"
+    for name in ("pyproject.toml", "setup.py", "dfmcodec/kernels/a.c"):
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        (clone / name).touch()
+    for python in (programs / "python3", clone / ".venv" / "bin" / "python"):
+        python.parent.mkdir(parents=True)
+        python.write_text(f'#!/bin/sh\necho "$PWD" >> {tmp_path}/folders\n')
+        python.chmod(0o755)
+    script = f". {ROOT}/bin/_environment.sh; ensure_environment {clone}; pwd"
+    monkeypatch.delenv("DFM_PYTHON", raising=False)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    run = subprocess.run(["bash", "-eu", "-c", script], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == os.getcwd()
+    assert set((tmp_path / "folders").read_text().split()) == {str(clone)}
