@@ -70,13 +70,13 @@ def installations() -> str:
     people = {
         "": "encode, decode, check, view and compare photographs",
         "jax": "study the published network, train models of kinds of images",
-        "cuda": "have an NVIDIA GPU, which fits then use",
+        "cuda": "fit on an NVIDIA GPU",
         "bench": "compare codecs: `dfm bench` with JPEG XL, HEIC and plots",
         "zarr": "keep arrays in Zarr",
         "corpus": "encode many images into tars or Parquet",
         "cloud": "the same in object stores",
         "dask": "the same on a cluster, by Dask",
-        "all": "want all of these but CUDA",
+        "all": "all of these but CUDA",
     }
     rows = {row["installation"]: row for row in rows_of("installations") if "install_s" in row}
     lines = []
@@ -85,7 +85,7 @@ def installations() -> str:
         row = rows[f"pip install .[{extra}]" if extra else "pip install ."]
         further = f"{row['further']} of {row['of_further']}"
         lines.append([who, f"`pip install {name}`", f"{row['MB']:,}", f"{row['install_s']:.0f} s", further])
-    return table(["you", "type", "MB", "installed in", "commands of extras that work"], lines)
+    return table(["use", "command", "MB", "installed in", "commands of extras that work"], lines)
 
 
 # docs/results/overfitted.md
@@ -108,7 +108,7 @@ def overfitted_rates() -> str:
     settings = [setting for setting in EFFORTS if setting.startswith("overfitted")]
     rows = rows_of("overfitted_anchors")
     anchors = {
-        "effort 5 of the same day": _same_day,
+        "effort 5 of the same day, with earlier weights": _same_day,
         "Cool-chic 5.0.1": lambda setting: kodak_bd_rates(setting)["Cool-chic 5.0.1"],
         "HM 16": lambda setting: kodak_bd_rates(setting)["HM 16"],
         "AVIF tuned for the eye": _against_avif,
@@ -663,7 +663,7 @@ def seen_means() -> str:
             cells = [f"{mean((rows[number] for rows in of), key):.{digits}f}" for of in found.values()]
             lines.append([f"{label}: {codec}", *cells])
     sizes_text = [f"{size:g} bpp" for size in found]
-    return table(["means at equal size, of the photographs that all codecs reach it for", *sizes_text], lines)
+    return table(["means over the photographs for which all codecs reach the size", *sizes_text], lines)
 
 
 TABLES: dict[str, Table] = {
