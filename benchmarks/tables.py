@@ -457,26 +457,6 @@ def _best_forms(rows: Iterable[dict[str, str]]) -> BenchRows:
     return found
 
 
-def bench_kodak() -> str:
-    """Returns mean PSNR and SSIM of `dfm bench` at equal size."""
-    rows = _best_forms(_bench_rows("kodak"))
-    rates = sorted({rate for *_, rate in rows}, key=float, reverse=True)
-    pictures = {picture for _, _, picture, _ in rows}
-    lines = []
-    for codec, label in BENCH.items():
-        cells = []
-        for rate in rates:
-            of = [row for (name, _, _, at), row in rows.items() if (name, at) == (codec, rate)]
-            complete = len(of) == len(pictures)
-            cells.append(f"{fmean(float(row['psnr_db']) for row in of):.2f} / {_ssim(of)}" if complete else "-")
-        lines.append([label, *cells])
-    return table(["data/kodak, mean PSNR / SSIM at equal size", *rates], lines)
-
-
-def _ssim(rows: Iterable[dict[str, str]]) -> str:
-    return f"{fmean(float(row['ssim']) for row in rows):.4f}".removeprefix("0")
-
-
 def bench_images() -> str:
     """Returns the gains of dfm over other codecs on images not used for tuning."""
     rows = _best_forms(_bench_rows("imagenet_scikit"))
@@ -681,7 +661,7 @@ TABLES |= {
         *(overfitted_files, overfitted_rates, overfitted_effort_6, overfitted_decode, overfitted_parts),
         *(generative_models, generative_codes, image_kinds, image_twice, wavelet_layers, wavelet_parts),
         *(published_fixed, published_recipes, published_quantised),
-        *(kodak_rates, kodak_published, bench_kodak, bench_images, flipped_bytes),
+        *(kodak_rates, kodak_published, bench_images, flipped_bytes),
         *(installations, commands, wavelet_decode, large_efforts, large_parts, browser),
         *(seen_further, seen_means),
     )
