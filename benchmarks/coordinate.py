@@ -1,10 +1,9 @@
-"""Measurements of the coordinate network: recipes, quantisation, start-up.
+"""Measurements of the coordinate network: recipes and quantisation.
 
 Figures are in docs/results/published.md.
 
     python benchmarks/coordinate.py recipes   IMAGE...   --seconds 60
     python benchmarks/coordinate.py quantised IMAGE...
-    python benchmarks/coordinate.py start     FILE.dfm
 
 An IMAGE is a path or the name of one of scikit-image's photographs. `recipes` and `quantised`
 append their rows to --out as they go. Every command prints a Markdown table at the end.
@@ -13,10 +12,6 @@ append their rows to --out as they go. Every command prints a Markdown table at 
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -141,35 +136,6 @@ def quantised(images: tuple[str, ...], rate: float, steps: int | None, out: Path
             }
 
     record(rows(), out)
-
-
-@main.command()
-@click.argument("file", type=click.Path(path_type=Path, exists=True))
-@click.option("--repeats", type=int, default=5, show_default=True, help="The best of so many runs counts.")
-def start(file: Path, repeats: int) -> None:
-    """Measures the seconds of complete processes: help, info, decode, and the interpreter alone."""
-
-    def rows() -> Iterable[Row]:
-        baseline = 1.0
-        with tempfile.TemporaryDirectory() as folder:
-            target = str(Path(folder) / "decoded.png")
-            calls = {
-                "python -c pass": ["-c", "pass"],
-                "dfm --help": ["-m", "dfmcodec", "--help"],
-                "dfm info": ["-m", "dfmcodec", "info", str(file)],
-                "dfm decode": ["-m", "dfmcodec", "decode", str(file), "-f", "-o", target],
-            }
-            for name, arguments in calls.items():
-                times = []
-                for _ in range(repeats):
-                    started = time.perf_counter()
-                    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
-                    times.append(time.perf_counter() - started)
-                best = min(times)
-                baseline = best if name.startswith("python") else baseline
-                yield {"call": name, "best s": round(best, 3), "x interpreter": round(best / baseline, 1)}
-
-    record(rows(), None)
 
 
 if __name__ == "__main__":

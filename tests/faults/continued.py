@@ -103,13 +103,13 @@ class Trial:
                 found["interrupted"] += 1
             ended(process)
         after = _visible(self._out)
-        found["left by then"] += len(after)
+        found["outputs then"] += len(after)
         found["lost"] += len(before.keys() - after.keys()) + (contents(self._sources) != self._kept)
         again = dfm(*self._run)
         found["failed"] += again.code != 0
         outputs = _visible(self._out)
         found["lost"] += len(self._expected.keys() - outputs.keys()) + (contents(self._sources) != self._kept)
-        found["wrongly done"] += sum(outputs.get(name) != data for name, data in self._expected.items())
+        found["wrong"] += sum(outputs.get(name) != data for name, data in self._expected.items())
         found["temporary files"] += len(list(self._out.glob(".*.tmp")))
         return found
 
@@ -142,9 +142,9 @@ def main() -> None:
                 continue
             found = trial.interrupt(ending, moments.uniform(0.1, 0.95) * trial.seconds, int(moments.integers(0, 3)))
             total.update({(name, what): count for what, count in found.items()} | {(name, "runs"): 1})
-            if found["lost"] or found["wrongly done"] or found["failed"]:
+            if found["lost"] or found["wrong"] or found["failed"]:
                 print(f"run {run}: {name}: {dict(found)}", flush=True)
-    columns = ("runs", "interrupted", "left by then", "lost", "wrongly done", "failed", "temporary files")
+    columns = ("runs", "interrupted", "outputs then", "lost", "wrong", "failed", "temporary files")
     print("| run | " + " | ".join(columns) + " |")
     for name in sorted({name for name, _ in total}):
         print(f"| {name} | " + " | ".join(str(total[name, column]) for column in columns) + " |")

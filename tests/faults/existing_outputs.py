@@ -1,6 +1,6 @@
 """The outcome of `dfm encode` and `dfm decode` for each kind of existing output.
 
-python tests/faults/existing_outputs.py                the table of docs/results/trust.md
+python tests/faults/existing_outputs.py                a table, see docs/results/trust.md
 
 Each case is set up in a folder of its own. The command runs with one file and with its folder,
 with and without -f and a report. The outcome says what became of the existing file: kept, made

@@ -409,14 +409,6 @@ def coordinate_quantised(folder: Path) -> None:
     assert row["weights"] > row["bytes"] / 4
 
 
-def coordinate_start(folder: Path) -> None:
-    lines = run("coordinate", "start", dfm(folder), "--repeats", 1)
-    cells = [line.strip("| ").split(" | ") for line in lines[4:]]
-    assert [name for name, *_ in cells] == ["python -c pass", "dfm --help", "dfm info", "dfm decode"]
-    assert float(cells[0][2]) == 1
-    assert all(float(seconds) > 0 for _, seconds, *_ in cells)
-
-
 def published_grid(folder: Path) -> None:
     plot, strip = folder / "grid.png", folder / "strip.png"
     options = ("--steps", 160, "--seeds", 2, "--depths", 2, "--widths", "4,5", "--plot", plot, "--strip", strip)
@@ -530,7 +522,6 @@ def gallery(folder: Path) -> None:
 SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "coordinate recipes": coordinate_recipes,
     "coordinate quantised": coordinate_quantised,
-    "coordinate start": coordinate_start,
     "commands": commands,
     "corpus_engines": corpus_engines,
     "decoding": decoding,
@@ -577,7 +568,6 @@ LONG = {  # 1 to 75 s each
     "large",
     "learning",
     "pictures qualities",
-    "coordinate start",
     "anchors",
     "coordinate quantised",
     "coordinate recipes",
