@@ -93,14 +93,14 @@ def installations() -> str:
 
 def overfitted_files() -> str:
     """Returns PSNR at the sizes of Cool-chic's files."""
-    lines: list[list[object]] = []
-    for (picture, _), rows in by(rows_of("overfitted_anchors"), "picture", "lmbda").items():
-        found = {row["setting"]: f"{row['psnr_db']:.2f}" for row in rows}
-        limit = f"{int(rows[0]['anchor_bpp'] * KODAK_PIXELS / 8):,}"
-        is_new = all(line[0] != picture for line in lines)
-        ours = [found[setting] for setting in EFFORTS]
-        lines.append([picture if is_new else "", limit, *ours, f"{rows[0]['anchor_db']:.2f}"])
-    return table(["PSNR, dB", "limit, bytes", *EFFORTS.values(), "Cool-chic 5.0.1"], lines)
+    lines = []
+    for (picture,), rows in by(rows_of("overfitted_anchors"), "picture").items():
+        files = by(rows, "lmbda").values()
+        limits = [f"{int(of[0]['anchor_bpp'] * KODAK_PIXELS / 8):,}" for of in files]
+        found = [{row["setting"]: f"{row['psnr_db']:.2f}" for row in of} for of in files]
+        ours = [", ".join(of[setting] for of in found) for setting in EFFORTS]
+        lines.append([picture, "; ".join(limits), *ours, ", ".join(f"{of[0]['anchor_db']:.2f}" for of in files)])
+    return table(["PSNR, dB", "limits, bytes", *EFFORTS.values(), "Cool-chic 5.0.1"], lines)
 
 
 def overfitted_rates() -> str:
@@ -637,13 +637,15 @@ def seen_means() -> str:
     codecs |= {anchor: anchor for anchor in seen.SETTINGS}
     sizes = _at_equal_size(rows_of("seen"), list(codecs), (0.15, 0.3, 0.6, 1.2))
     found = {size: photographs for size, photographs in sizes.items() if photographs}
-    lines = [["photographs", *(str(len(of)) for of in found.values())]]
-    for label, (key, digits) in SCORES.items():
-        for number, codec in enumerate(codecs.values()):
-            cells = [f"{mean((rows[number] for rows in of), key):.{digits}f}" for of in found.values()]
-            lines.append([f"{label}: {codec}", *cells])
-    sizes_text = [f"{size:g} bpp" for size in found]
-    return table(["means over the photographs for which all codecs reach the size", *sizes_text], lines)
+    lines = []
+    for number, codec in enumerate(codecs.values()):
+        cells = [
+            ", ".join(f"{mean((rows[number] for rows in of), key):.{digits}f}" for of in found.values())
+            for key, digits in SCORES.values()
+        ]
+        lines.append([codec, *cells])
+    sizes_text = ", ".join(f"{size:g} bpp ({len(of)})" for size, of in found.items())
+    return table([f"means at {sizes_text}", *SCORES], lines)
 
 
 TABLES: dict[str, Table] = {
