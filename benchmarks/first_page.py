@@ -226,18 +226,6 @@ def visual_table() -> str:
     return "\n".join(lines)
 
 
-def visual_scores() -> str:
-    """Returns mean SSIMULACRA2 of several codecs at equal size."""
-    scores: dict[str, dict[float, float]] = defaultdict(dict)
-    for row in read_rows(RESULTS / "visual_quality.jsonl"):
-        if "codec" in row:
-            scores[row["codec"]][row["bpp"]] = row["mean"]
-    lines = [f"| SSIMULACRA2 | {' | '.join(f'{bpp:g} bpp' for bpp in scores['dfm'])} |"]
-    lines.append("|---" * (1 + len(scores["dfm"])) + "|")
-    lines += [f"| {codec} | {' | '.join(map(str, of_codec.values()))} |" for codec, of_codec in scores.items()]
-    return "\n".join(lines)
-
-
 def kodak_table() -> str:
     """Returns BD-rates by PSNR on Kodak, with seconds."""
     anchors = {"JPEG": "JPEG 4:2:0", "AVIF": "AVIF 4:4:4", "HM 16": "HM 16", "Cool-chic 5.0.1": "Cool-chic 5.0.1"}

@@ -651,7 +651,6 @@ def seen_means() -> str:
 TABLES: dict[str, Table] = {
     "introduction": first_page.introduction,
     "all_measures": first_page.visual_table,
-    "visual_scores": first_page.visual_scores,
     "kodak": first_page.kodak_table,
     "archive": lambda: archive.table(archive.Prices()),
     "corpus": lambda: archive.corpus_table(0.02, archive.Prices.eur_per_gb_month),

@@ -1,6 +1,6 @@
 """Runs of files that are interrupted at random moments and continued.
 
-python tests/faults/continued.py --runs 1000           the table of docs/results/trust.md
+python tests/faults/continued.py --runs 1000           the figures of docs/results/trust.md
 
 Each run encodes or decodes a folder, some of whose outputs exist already with other settings. It is
 ended by Ctrl-C or by SIGKILL at a moment of its duration, in one process or two, with and without a
