@@ -72,6 +72,7 @@ def installations() -> str:
         "jax": "study the published network, train models of kinds of images",
         "cuda": "fit on an NVIDIA GPU",
         "bench": "compare codecs: `dfm bench` with JPEG XL, HEIC and plots",
+        "heif": "read HEIC, and AVIF of 10 and 12 bits",
         "zarr": "keep arrays in Zarr",
         "corpus": "encode many images into tars or Parquet",
         "cloud": "the same in object stores",

@@ -24,7 +24,7 @@ from pathlib import Path
 from light_check import FITS, IMAGES, LACKING, MORE_WORKS, WORKS, copy_golden
 from wheel_check import ROOT, built_wheel, command
 
-EXTRAS = ("", "jax", "cuda", "bench", "zarr", "corpus", "cloud", "dask", "all")
+EXTRAS = ("", "jax", "cuda", "bench", "heif", "zarr", "corpus", "cloud", "dask", "all")
 
 
 def finds_its_packages(dfm: Path, words: str, message: str, cwd: Path) -> bool:
