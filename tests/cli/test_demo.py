@@ -59,7 +59,7 @@ def test_the_demo_lays_three_codecs_beside_the_original(tmp_path, monkeypatch):
     assert "'dfm_demo/my cat.png' -o 'dfm_demo/my cat.dfm' --bpp 2" in encode
     again = CliRunner().invoke(main, ["demo", "my cat.png"])
     assert again.exit_code == 1
-    assert "exists" in again.output
+    assert "my cat.png exists; name another folder with -O, or use -f to replace it" in again.stderr
 
 
 CAT = np.ascontiguousarray(skimage.data.chelsea()[60:124, 130:210])
@@ -150,6 +150,19 @@ def test_from_a_clone_its_commands_start_as_it_was_started(tmp_path):
     (commands / "python").chmod(0o755)
     done = subprocess.run(["clone/bin/dfm", "demo"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "['clone/bin/dfm']\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["cat.png", "--bpp", "0.001"], 4), (["nope.png"], 1), (["file/cat.png"], 1)], ids=str
+)
+def test_a_demo_that_fails_leaves_nothing(arguments, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    PIL.Image.fromarray(CAT).save("cat.png")
+    for folder in ("dd/out", "cat.png/out"):
+        result = CliRunner().invoke(main, ["demo", *arguments, "-O", folder])
+        assert result.exit_code == (1 if folder.startswith("cat") else code), result.output
+        assert [path.name for path in tmp_path.iterdir()] == ["cat.png"]
+    assert result.stderr.startswith("dfm: error: cannot make the folder cat.png")
 
 
 def test_names_in_the_page_are_text():
