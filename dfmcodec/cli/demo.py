@@ -79,9 +79,9 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
     png = OUTPUT_FORMATS["png"]
     say(f"encoding {name} ({image.width}x{image.height}) at {bpp:g} bits per pixel ..")
     result = encode_image(image, config)
-    say("finding the best JPEG and AVIF files of that size ..")
     report = result.report
     coded_bytes = report.file_bytes - profile_bytes
+    say(f"finding the best JPEG and AVIF files not larger than {coded_bytes:,} bytes ..")
     remarks: list[str] = []
     if profile_bytes:
         remarks.append(f"The .dfm file also holds the colour profile, {profile_bytes:,} bytes, which do not count")
@@ -94,7 +94,9 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
         _command_line("decode", encoded, "-o", decoded),
     ]
     coded_bpp = bits_per_pixel(coded_bytes, image.pixel_count)
-    lead = f"{image.width}x{image.height} pixels in {coded_bpp:.3f} bits per pixel, and other codecs at that size."
+    sizes = [f"{version.label} {version.file_bytes:,} bytes" for version in others]
+    compared = f"; the best files of other codecs not larger than that: {', '.join(sizes)}" if sizes else ""
+    lead = f"{image.width}x{image.height} pixels in {coded_bytes:,} bytes, {coded_bpp:.3f} bits per pixel{compared}."
     lead = " ".join([lead, *(f"{remark}." for remark in remarks)])
     html = page(f"{name} as a .dfm file", lead, versions, commands, image.metadata.icc)
     contents = image_to_bytes(image, png), result.data, image_to_bytes(result.decoded, png), html.encode()

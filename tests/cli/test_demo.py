@@ -55,6 +55,11 @@ def test_the_demo_lays_three_codecs_beside_the_original(tmp_path, monkeypatch):
         size, quality = re.fullmatch(r"\w+: ([\d,]+) bytes, SSIMULACRA2 [\d.-]+, ([\d.]+) dB", caption).groups()
         assert int(size.replace(",", "")) <= len(data)
         assert abs(psnr(cat, pixels, None) - float(quality)) < 0.006
+    sizes = [re.search(r": ([\d,]+ bytes)", caption)[1] for caption in captions[1:]]
+    assert f"files not larger than {sizes[0]} .." in result.output
+    lead = re.search(r"<p>([^<]+)<", html)[1]
+    assert lead.startswith(f"80x64 pixels in {sizes[0]}, ")
+    assert lead.endswith(f" codecs not larger than that: JPEG {sizes[1]}, AVIF {sizes[2]}.")
     encode = next(line for line in result.output.splitlines() if "dfm encode" in line)
     assert "'dfm_demo/my cat.png' -o 'dfm_demo/my cat.dfm' --bpp 2" in encode
     again = CliRunner().invoke(main, ["demo", "my cat.png"])
