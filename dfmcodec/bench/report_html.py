@@ -86,6 +86,7 @@ def as_html(comparison: Comparison, title: str = "dfm bench", look: int = LOOK) 
                 summary.target.label,
                 summary.target.measure.heading,
                 _codec_table(summary, labels),
+                _codec_note(summary),
                 _image_table(summary, labels),
             )
             for summary in summaries
@@ -186,10 +187,12 @@ def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:
     if any(codec.mean["butteraugli"] is not None for codec in summary.codecs):
         lower = {"butteraugli": ("Butteraugli", 2)} | lower
     head = [
-        *map(_Cell, ("codec", "files", "size")),
+        *map(_Cell, ("codec", "files")),
+        _Cell("size", "of dfm's"),
         *(_Cell(label, _HIGHER) for label, _ in higher.values()),
         *(_Cell(label, _LOWER) for label, _ in lower.values()),
-        *map(_Cell, ("dfm gain", "better / worse")),
+        _Cell("dfm gain", summary.target.measure.heading),
+        _Cell("better / worse"),
     ]
     rows = []
     for codec in summary.codecs:
@@ -202,6 +205,15 @@ def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:
         size = f"{100 * codec.size_ratio:.1f} %"
         rows.append([*map(_Cell, (labels[codec.codec], str(codec.image_count), size, *figures, gain, wins))])
     return _Table(head, rows)
+
+
+def _codec_note(summary: TargetSummary) -> str:
+    """Returns over which files the means of the codecs are."""
+    measure, counts = summary.target.measure, {codec.image_count for codec in summary.codecs}
+    note = f"dfm gain: the mean {measure.heading} of dfm less that of the codec, over the files that both have."
+    if len(counts) > 1:
+        note += " Means of codecs with different numbers of files are over different images, and cannot be compared."
+    return note
 
 
 def _image_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:
