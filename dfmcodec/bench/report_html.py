@@ -179,13 +179,17 @@ def _plot(svg: str, description: str) -> dict[str, str]:
 
 
 def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:
-    """Returns means over images, with a row for each codec."""
+    """Returns means over images, with a row for each codec. Figures that dfm lacks, or only dfm
+    has, are left out.
+    """
     higher = {"psnr_db": ("PSNR, dB", 2), "ssim": ("SSIM", 4), "ms_ssim": ("MS-SSIM", 4)}
-    if any(codec.mean["ssimulacra2"] is not None for codec in summary.codecs):
-        higher["ssimulacra2"] = ("SSIMULACRA2", 1)
-    lower = {"encode_s": ("encode s", 2), "decode_s": ("decode s", 3)}
-    if any(codec.mean["butteraugli"] is not None for codec in summary.codecs):
-        lower = {"butteraugli": ("Butteraugli", 2)} | lower
+    higher["ssimulacra2"] = ("SSIMULACRA2", 1)
+    lower = {"butteraugli": ("Butteraugli", 2), "encode_s": ("encode s", 2), "decode_s": ("decode s", 3)}
+    for name in ("ssim", "ms_ssim", "ssimulacra2", "butteraugli"):
+        present = [codec.codec for codec in summary.codecs if codec.mean[name] is not None]
+        if DFM not in present or len(present) < min(2, len(summary.codecs)):
+            higher.pop(name, None)
+            lower.pop(name, None)
     head = [
         *map(_Cell, ("codec", "files")),
         _Cell("size", "of dfm's"),
