@@ -113,7 +113,7 @@ def _subtitle(comparison: Comparison) -> str:
     count = len(comparison.images)
     several = f", {comparison.processes} files at a time, so times are longer" if comparison.processes > 1 else ""
     return (
-        f"{count} image{'s' * (count != 1)}; every anchor gets the largest file that is not larger than dfm's. "
+        f"{count} image{'s' * (count != 1)}; every other codec gets the largest file that is not larger than dfm's. "
         f"{comparison.host}{several}; dfmcodec {comparison.versions.get('dfmcodec', '')}."
     )
 
@@ -137,8 +137,8 @@ def _cards(summaries: list[TargetSummary], rates: list[BdSummary], labels: dict[
             for rate in rates
             if (rate.kind, rate.anchor) == ("codec", name) and (rate.measure == PSNR.name) == (measure == PSNR)
         ]
-        means = f"{measure.label} at equal size, means of targets"
-        facts.append((ends, f"{means}; better on {better} files, worse on {worse}"))
+        means = "mean" if len(gains) == 1 else "range of the means per rate"
+        facts.append((ends, f"{measure.label} at equal size, {means}; better on {better} files, worse on {worse}"))
         cards.append({"label": label, "facts": facts})
     return cards
 
