@@ -86,6 +86,7 @@ def as_html(comparison: Comparison, title: str = "dfm bench", look: int = LOOK) 
                 summary.target.label,
                 summary.target.measure.heading,
                 _codec_table(summary, labels),
+                _codec_note(summary),
                 _image_table(summary, labels),
             )
             for summary in summaries
@@ -112,7 +113,7 @@ def _subtitle(comparison: Comparison) -> str:
     count = len(comparison.images)
     several = f", {comparison.processes} files at a time, so times are longer" if comparison.processes > 1 else ""
     return (
-        f"{count} image{'s' * (count != 1)}; every anchor gets the largest file that is not larger than dfm's. "
+        f"{count} image{'s' * (count != 1)}; every other codec gets the largest file that is not larger than dfm's. "
         f"{comparison.host}{several}; dfmcodec {comparison.versions.get('dfmcodec', '')}."
     )
 
@@ -136,8 +137,8 @@ def _cards(summaries: list[TargetSummary], rates: list[BdSummary], labels: dict[
             for rate in rates
             if (rate.kind, rate.anchor) == ("codec", name) and (rate.measure == PSNR.name) == (measure == PSNR)
         ]
-        means = f"{measure.label} at equal size, means of targets"
-        facts.append((ends, f"{means}; better on {better} files, worse on {worse}"))
+        means = "mean" if len(gains) == 1 else "range of the means per rate"
+        facts.append((ends, f"{measure.label} at equal size, {means}; better on {better} files, worse on {worse}"))
         cards.append({"label": label, "facts": facts})
     return cards
 
@@ -178,18 +179,24 @@ def _plot(svg: str, description: str) -> dict[str, str]:
 
 
 def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:
-    """Returns means over images, with a row for each codec."""
+    """Returns means over images, with a row for each codec. Figures that dfm lacks, or only dfm
+    has, are left out.
+    """
     higher = {"psnr_db": ("PSNR, dB", 2), "ssim": ("SSIM", 4), "ms_ssim": ("MS-SSIM", 4)}
-    if any(codec.mean["ssimulacra2"] is not None for codec in summary.codecs):
-        higher["ssimulacra2"] = ("SSIMULACRA2", 1)
-    lower = {"encode_s": ("encode s", 2), "decode_s": ("decode s", 3)}
-    if any(codec.mean["butteraugli"] is not None for codec in summary.codecs):
-        lower = {"butteraugli": ("Butteraugli", 2)} | lower
+    higher["ssimulacra2"] = ("SSIMULACRA2", 1)
+    lower = {"butteraugli": ("Butteraugli", 2), "encode_s": ("encode s", 2), "decode_s": ("decode s", 3)}
+    for name in ("ssim", "ms_ssim", "ssimulacra2", "butteraugli"):
+        present = [codec.codec for codec in summary.codecs if codec.mean[name] is not None]
+        if DFM not in present or len(present) < min(2, len(summary.codecs)):
+            higher.pop(name, None)
+            lower.pop(name, None)
     head = [
-        *map(_Cell, ("codec", "files", "size")),
+        *map(_Cell, ("codec", "files")),
+        _Cell("size", "of dfm's"),
         *(_Cell(label, _HIGHER) for label, _ in higher.values()),
         *(_Cell(label, _LOWER) for label, _ in lower.values()),
-        *map(_Cell, ("dfm gain", "better / worse")),
+        _Cell("dfm gain", summary.target.measure.heading),
+        _Cell("better / worse"),
     ]
     rows = []
     for codec in summary.codecs:
@@ -202,6 +209,15 @@ def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:
         size = f"{100 * codec.size_ratio:.1f} %"
         rows.append([*map(_Cell, (labels[codec.codec], str(codec.image_count), size, *figures, gain, wins))])
     return _Table(head, rows)
+
+
+def _codec_note(summary: TargetSummary) -> str:
+    """Returns over which files the means of the codecs are."""
+    measure, counts = summary.target.measure, {codec.image_count for codec in summary.codecs}
+    note = f"dfm gain: the mean {measure.heading} of dfm less that of the codec, over the files that both have."
+    if len(counts) > 1:
+        note += " Means of codecs with different numbers of files are over different images, and cannot be compared."
+    return note
 
 
 def _image_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:

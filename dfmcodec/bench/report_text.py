@@ -50,7 +50,9 @@ def as_text(comparison: Comparison) -> str:
         parts.append("no BD-rates: they need three rates that both codecs reach")
     tuned = [f"  {codec['label']}: {codec['tuned_for']}" for codec in comparison.codecs.values() if codec["tuned_for"]]
     if tuned:
-        parts.append("\n".join(["files are tuned for:", *tuned]))
+        without = [codec["label"] for codec in comparison.codecs.values() if not codec["tuned_for"]]
+        last = [fill(f"no tune is known for {', '.join(without)}", _WIDTH)] if without else []
+        parts.append("\n".join(["files are tuned for:", *tuned, *last]))
     if comparison.failures:
         lines = [f"not measured ({len(comparison.failures)}):"]
         lines += [f"  {failure.name}: {failure.error}" for failure in comparison.failures]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,7 +143,7 @@ def command(**arguments: Any) -> None:
     Codecs: jpeg, webp, avif, jpeg2000 (Pillow), jxl, heic (pip install 'dfmcodec[bench]'), jpegli
     (its commands).
 
-    The exit code is 5 if some measurements failed, and 1 if all failed.
+    The exit code is 5 if some measurements failed, and 1 if all failed; no file is written then.
     """
     from dfmcodec.bench.runner import image_names, run
 
@@ -154,17 +154,20 @@ def command(**arguments: Any) -> None:
     for output in outputs.values():
         if output is not None:
             check_writable(output, options.force)
+    _check_present(options.paths)
     _check_installed(options)
     plan = _plan(options)
     if plan.cache_folder is None and not options.no_cache:
         notify("measurements are not kept: this user has no home folder; name a folder with --cache", options.quiet)
     codecs = 1 + sum(codec.missing() is None for codec in plan.codecs())
     count = len(image_names(plan.paths)) * len(plan.targets) * codecs
-    notify(f"{count} files to encode and measure", options.quiet)
+    notify(f"{count} files to encode and measure", options.quiet or not count)
     bar = FilesBar(lambda: count, not options.quiet)
     with closing(bar):
         comparison = run(plan, bar.done, lambda notice: None if options.quiet else bar.notify(notice))
-    _write_outputs(comparison, options)
+    if comparison.measurements:
+        _write_files(comparison, options)
+    _print_comparison(comparison, options)
     if comparison.failures:
         sys.exit(SOME_FAILED if comparison.measurements else DfmError.exit_code)
 
@@ -190,9 +193,9 @@ def _plan(options: _Options) -> Plan:
     return replace(plan, curves=read_curves(options.curves_files, image_names(options.paths), taken))
 
 
-def _write_outputs(comparison: Comparison, options: _Options) -> None:
-    """Writes the requested files and prints tables or JSON."""
-    from dfmcodec.bench.report_text import as_csv, as_dict, as_text
+def _write_files(comparison: Comparison, options: _Options) -> None:
+    """Writes the requested files."""
+    from dfmcodec.bench.report_text import as_csv
 
     if options.csv_path is not None:
         write_atomic(options.csv_path, as_csv(comparison).encode())
@@ -201,14 +204,22 @@ def _write_outputs(comparison: Comparison, options: _Options) -> None:
 
         title = f"dfm bench: {', '.join(str(path) for path in options.paths)}"
         write_atomic(options.html_path, as_html(comparison, title, options.html_images).encode())
+
+
+def _print_comparison(comparison: Comparison, options: _Options) -> None:
+    """Prints tables or JSON, and the failures to stderr if no table lists them."""
+    from dfmcodec.bench.report_text import as_dict, as_text
+
+    has_tables = bool(comparison.measurements) and not options.as_json and not options.quiet
     if options.as_json:
         click.echo(json.dumps(as_dict(comparison), allow_nan=False))
-    elif not options.quiet:
+    elif has_tables:
         for line in as_text(comparison).split("\n"):
             echo(line)
-    if options.as_json or options.quiet:  # the tables list failures too
+    if not has_tables:
         for failure in comparison.failures:
-            notify(f"{failure.name}: {failure.error}")
+            kind = "" if comparison.measurements else "error: "
+            notify(f"{kind}{failure.name}: {failure.error}")
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -246,6 +257,16 @@ def _numbers(text: str, option: str, parse: Callable[[str], N]) -> list[N]:
     except ValueError:
         msg = f"{option} is {text!r}; write numbers separated by commas"
         raise ConfigError(msg) from None
+
+
+def _check_present(paths: Iterable[Path]) -> None:
+    """Raises an error, before any work, for a path that does not exist or cannot be reached."""
+    for path in paths:
+        try:
+            path.stat()
+        except OSError as error:
+            msg = f"cannot read {path}: {error.strerror or error}"
+            raise DfmError(msg) from error
 
 
 def _check_installed(options: _Options) -> None:

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import click
 from dfmcodec.cli import _options
 from dfmcodec.cli._common import echo, make_folder, notify
 from dfmcodec.cli._same_file import check_outputs_apart
+from dfmcodec.errors import OutputError
 from dfmcodec.files.atomic import check_writable, write_atomic
 
 _BPP = 0.3
@@ -64,9 +66,7 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
     )
     outputs = (original, encoded, decoded, index)
     check_outputs_apart({f"a file of the demo, {path.name},": path for path in outputs}, [source])
-    make_folder(folder)
-    for path in outputs:
-        check_writable(path, force)
+    _check_outputs(folder, outputs, force)
     notify_of, say = partial(notify, quiet=quiet), ignore if quiet else echo
     image = photograph() if source is None else to_image(source, "all", notify_of, max_pixels=max_pixels)
     if changes := image.plain_notice():
@@ -77,14 +77,11 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
         size = int(bpp * image.pixel_count / 8) + profile_bytes
         config, target = EncoderConfig(size=size), ("--size", str(size))
     png = OUTPUT_FORMATS["png"]
-    write_atomic(original, image_to_bytes(image, png), force)
-    say(f"encoding {original} ({image.width}x{image.height}) at {bpp:g} bits per pixel ..")
+    say(f"encoding {name} ({image.width}x{image.height}) at {bpp:g} bits per pixel ..")
     result = encode_image(image, config)
-    write_atomic(encoded, result.data, force)
-    write_atomic(decoded, image_to_bytes(result.decoded, png), force)
-    say("finding the best JPEG and AVIF files of that size ..")
     report = result.report
     coded_bytes = report.file_bytes - profile_bytes
+    say(f"finding the best JPEG and AVIF files not larger than {coded_bytes:,} bytes ..")
     remarks: list[str] = []
     if profile_bytes:
         remarks.append(f"The .dfm file also holds the colour profile, {profile_bytes:,} bytes, which do not count")
@@ -97,14 +94,33 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
         _command_line("decode", encoded, "-o", decoded),
     ]
     coded_bpp = bits_per_pixel(coded_bytes, image.pixel_count)
-    lead = f"{image.width}x{image.height} pixels in {coded_bpp:.3f} bits per pixel, and other codecs at that size."
+    sizes = [f"{version.label} {version.file_bytes:,} bytes" for version in others]
+    compared = f"; the best files of other codecs not larger than that: {', '.join(sizes)}" if sizes else ""
+    lead = f"{image.width}x{image.height} pixels in {coded_bytes:,} bytes, {coded_bpp:.3f} bits per pixel{compared}."
     lead = " ".join([lead, *(f"{remark}." for remark in remarks)])
     html = page(f"{name} as a .dfm file", lead, versions, commands, image.metadata.icc)
-    write_atomic(index, html.encode(), force)
+    contents = image_to_bytes(image, png), result.data, image_to_bytes(result.decoded, png), html.encode()
+    make_folder(folder)
+    for path, data in zip(outputs, contents, strict=True):
+        write_atomic(path, data, force)
     for line in (*(version.caption for version in versions[1:]), *remarks):
         say(f"  {line}")
     for line in (f"the page: {index}", "the same by hand:", *(f"  {line}" for line in commands)):
         say(line)
+
+
+def _check_outputs(folder: Path, outputs: Sequence[Path], force: bool) -> None:
+    """Raises an error, before any work, for a folder that cannot be made, and for an output that
+    exists or cannot be written.
+    """
+    missing = [part for part in (folder, *folder.parents) if not os.path.lexists(part)]
+    if not (missing[-1].parent if missing else folder).is_dir():
+        make_folder(folder)  # raises the error
+    for path in missing[-1:] or outputs:
+        if path.exists() and not path.is_dir() and not force:
+            msg = f"{path} exists; name another folder with -O, or use -f to replace it"
+            raise OutputError(msg)
+        check_writable(path, force)
 
 
 def _command_line(*words: str | Path) -> str:

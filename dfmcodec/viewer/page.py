@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from dfmcodec.errors import InstallationError
 
@@ -22,6 +23,18 @@ def served_page(names: Sequence[str], limits: Mapping[str, int] | None = None) -
     `limits` are `maxPixels` and `maxMultiplyAdds`; missing ones have the decoder's defaults.
     """
     return _built([{"name": name, "url": file_address(number)} for number, name in enumerate(names)], ALIVE, limits)
+
+
+def shown_names(paths: Sequence[Path]) -> list[str]:
+    """Returns the name of each file, with the fewest folders that distinguish it from others."""
+    names = []
+    for path in paths:
+        others = [other.parts for other in paths if other != path]
+        depth = 1
+        while depth < len(path.parts) and any(parts[-depth:] == path.parts[-depth:] for parts in others):
+            depth += 1
+        names.append(str(Path(*path.parts[-depth:])))
+    return names
 
 
 def file_address(number: int) -> str:

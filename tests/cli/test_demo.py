@@ -55,11 +55,16 @@ def test_the_demo_lays_three_codecs_beside_the_original(tmp_path, monkeypatch):
         size, quality = re.fullmatch(r"\w+: ([\d,]+) bytes, SSIMULACRA2 [\d.-]+, ([\d.]+) dB", caption).groups()
         assert int(size.replace(",", "")) <= len(data)
         assert abs(psnr(cat, pixels, None) - float(quality)) < 0.006
+    sizes = [re.search(r": ([\d,]+ bytes)", caption)[1] for caption in captions[1:]]
+    assert f"files not larger than {sizes[0]} .." in result.output
+    lead = re.search(r"<p>([^<]+)<", html)[1]
+    assert lead.startswith(f"80x64 pixels in {sizes[0]}, ")
+    assert lead.endswith(f" codecs not larger than that: JPEG {sizes[1]}, AVIF {sizes[2]}.")
     encode = next(line for line in result.output.splitlines() if "dfm encode" in line)
     assert "'dfm_demo/my cat.png' -o 'dfm_demo/my cat.dfm' --bpp 2" in encode
     again = CliRunner().invoke(main, ["demo", "my cat.png"])
     assert again.exit_code == 1
-    assert "exists" in again.output
+    assert "my cat.png exists; name another folder with -O, or use -f to replace it" in again.stderr
 
 
 CAT = np.ascontiguousarray(skimage.data.chelsea()[60:124, 130:210])
@@ -150,6 +155,19 @@ def test_from_a_clone_its_commands_start_as_it_was_started(tmp_path):
     (commands / "python").chmod(0o755)
     done = subprocess.run(["clone/bin/dfm", "demo"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "['clone/bin/dfm']\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["cat.png", "--bpp", "0.001"], 4), (["nope.png"], 1), (["file/cat.png"], 1)], ids=str
+)
+def test_a_demo_that_fails_leaves_nothing(arguments, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    PIL.Image.fromarray(CAT).save("cat.png")
+    for folder in ("dd/out", "cat.png/out"):
+        result = CliRunner().invoke(main, ["demo", *arguments, "-O", folder])
+        assert result.exit_code == (1 if folder.startswith("cat") else code), result.output
+        assert [path.name for path in tmp_path.iterdir()] == ["cat.png"]
+    assert result.stderr.startswith("dfm: error: cannot make the folder cat.png")
 
 
 def test_names_in_the_page_are_text():

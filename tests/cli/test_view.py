@@ -26,6 +26,7 @@ from common import GENERATIVE, GOLDEN, PATIENCE_S, dfm, wait_until
 import dfmcodec
 from dfmcodec.errors import DfmError
 from dfmcodec.viewer import server as viewer_server
+from dfmcodec.viewer.page import shown_names
 from dfmcodec.viewer.server import PageServer, Resource
 
 WAVELET = GOLDEN / "wavelet-rgb.dfm"
@@ -461,6 +462,21 @@ def _damaged(folder: Path) -> Path:
     complete = WAVELET.read_bytes()
     path.write_bytes(complete[:-9] + bytes([complete[-9] ^ 1]) + complete[-8:])
     return path
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        ("out/a.dfm out2/b.dfm", "a.dfm b.dfm"),
+        ("out/k.dfm out2/k.dfm other/a.dfm", "out/k.dfm out2/k.dfm a.dfm"),
+        ("k.dfm out/k.dfm ../k.dfm", "k.dfm out/k.dfm ../k.dfm"),
+        ("/x/out/k.dfm y/out/k.dfm", "x/out/k.dfm y/out/k.dfm"),
+        ("b/k.dfm a/b/k.dfm", "b/k.dfm a/b/k.dfm"),
+        ("out/k.dfm out/k.dfm", "k.dfm k.dfm"),
+    ],
+)
+def test_equal_names_are_shown_with_their_folders(paths, names):
+    assert shown_names([Path(path) for path in paths.split()]) == [str(Path(name)) for name in names.split()]
 
 
 def test_it_starts_without_jax():

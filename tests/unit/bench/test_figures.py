@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from math import inf, isinf
 from pathlib import Path
 
@@ -51,6 +52,20 @@ def test_the_headings_say_which_direction_is_better(compared):
     assert "<th>SSIMULACRA2<small>higher is better</small></th>" in as_html(compared())
     assert "SSIMU2" not in as_text(compared(ssimulacra2=None))
     assert "<th>SSIMULACRA2" not in as_html(compared(ssimulacra2=None))
+
+
+@pytest.mark.parametrize(
+    ("holders", "is_shown"), [((), False), (("jpeg",), False), (("dfm",), False), (("dfm", "jpeg"), True)]
+)
+@pytest.mark.parametrize(("name", "label"), [("ms_ssim", "MS-SSIM"), ("butteraugli", "Butteraugli")])
+def test_a_figure_that_cannot_be_compared_has_no_column(compared, name, label, holders, is_shown):
+    comparison = compared()
+    cells = [
+        replace(m, figures=replace(m.figures, **{name: 0.9 if m.codec in holders else None}))
+        for m in comparison.measurements
+    ]
+    page = as_html(replace(comparison, measurements=tuple(cells)))
+    assert (f"<th>{label}<small>" in page) == is_shown
 
 
 def test_lossless_files_have_no_psnr_in_json_and_csv(compared):

@@ -71,6 +71,16 @@ def test_the_page_and_json_have_the_measure(by_score):
     assert [rate["measure"] for rate in data["bd_rates"]] == ["ssimulacra2"]
 
 
+def test_the_page_says_over_which_files_means_are(by_score):
+    page = as_html(by_score)
+    assert "<th>dfm gain<small>SSIMULACRA2</small></th>" in page
+    assert "dfm gain: the mean SSIMULACRA2 of dfm less that of the codec, over the files that both have." in page
+    assert "different numbers of files" not in page
+    first = next(m for m in by_score.measurements if m.codec == "jpeg")
+    cells = tuple(replace(m, figures=None, smallest_bytes=9) if m == first else m for m in by_score.measurements)
+    assert as_html(replace(by_score, measurements=cells)).count("different numbers of files") == 1
+
+
 def test_given_curves_are_compared_by_psnr(compared):
     points = tuple((24 * rate, 30 + 6 * log2(24 * rate / 2)) for rate in (0.01, 0.02, 0.04, 0.08, 0.16))
     comparison = compared(("cat",), curves=(Curve("HM", "f", {"cat": points}),), tune="visual", ssimulacra2=score)

@@ -124,5 +124,25 @@ def test_the_text_is_one_short_table_of_80_columns(compared):
     assert "cat" not in text
 
 
+def test_codecs_without_a_tune_are_named(compared):
+    comparison = with_webp(compared(tune="visual", ssimulacra2=score))
+    assert "tune" not in as_text(comparison).partition("\n")[2]
+    for names, ending in (({"webp"}, "  WebP: SSIM\nno tune is known for JPEG"), ({"jpeg", "webp"}, "  WebP: SSIM")):
+        codecs = {
+            name: codec | {"tuned_for": "SSIM"} if name in names else codec for name, codec in comparison.codecs.items()
+        }
+        paragraphs = as_text(replace(comparison, codecs=codecs)).split("\n\n")
+        (tunes,) = (part for part in paragraphs if part.startswith("files are tuned for:"))
+        assert tunes.endswith(ending)
+
+
+def test_the_page_says_what_is_compared(compared):
+    page = as_html(compared(tune="visual", ssimulacra2=score))
+    assert "every other codec gets the largest file" in page
+    assert "SSIMULACRA2 at equal size, range of the means per rate; better on" in page
+    page = as_html(compared(tune="visual", ssimulacra2=score, rates=(0.02,)))
+    assert "SSIMULACRA2 at equal size, mean; better on" in page
+
+
 def test_the_tune_psnr_has_no_such_table(compared):
     assert overviews(compared()) == []

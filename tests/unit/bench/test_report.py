@@ -77,6 +77,11 @@ def test_the_page_is_no_wider_than_its_window_and_all_plots_are_drawn(page):
         assert expected in text
 
 
+def test_tables_fit_a_desktop(page):
+    fit = "[...document.querySelectorAll('.scroll')].every((one) => one.scrollWidth <= one.clientWidth)"
+    assert page.viewport_size["width"] < 1000 or page.evaluate(fit)  # a phone scrolls them
+
+
 def test_the_viewer_flips_between_the_very_pixels(page, report):
     first = crops(report)["images"][0]
     original, views = pixels_of(first["original"]), first["targets"][0]["views"]

@@ -267,14 +267,13 @@ def test_one_bad_image_does_not_stop_the_rest(folder):
     Path("photos/notes.txt").write_text("not an image, and not looked at")
     PIL.Image.new("RGB", (1, 1), (9, 8, 7)).save("photos/tiny.png")
     PIL.Image.fromarray(skimage.data.camera()[200:264, 200:264]).save("photos/gray.png")
-    result = bench("photos", "nowhere.png", "--vs", "jpeg,webp", "--json", code=5)
+    result = bench("photos", "--vs", "jpeg,webp", "--json", code=5)
     data = json.loads(result.stdout)
     measured = {row["image"] for row in data["measurements"] if row["codec"] == "dfm" and row["file_bytes"]}
     assert {"cat", "coffee", "gray"} <= measured
     named = " ".join(failure["name"] for failure in data["failures"])
     assert "broken" in named
     assert "empty" in named
-    assert "nowhere" in named
     assert "notes" not in named
     assert "Traceback" not in result.output
 
@@ -296,6 +295,7 @@ def test_wrong_usage_is_reported_before_any_work(folder):
         (["photos", "--model", "fourier"], "model"),
         (["photos", "--csv", "nowhere/rows.csv"], "does not exist"),
         (["photos", "--html", "photos"], "is a folder"),
+        (["photos", "nothing/"], "cannot read nothing: No such file or directory"),
         (["photos", "--codecs-from", "nowhere.py"], "cannot read nowhere.py"),
     ]:
         result = CliRunner().invoke(main, ["bench", *arguments])
@@ -327,6 +327,23 @@ def test_outputs_are_kept_unless_forced(folder):
     assert Path("rows.csv").read_text() == "mine"
     assert bench("photos/cat.png", "--csv", "rows.csv", "-f", "--quiet").output == ""
     assert Path("rows.csv").read_text().startswith("image,model,effort,rate")
+
+
+@pytest.mark.parametrize("options", [[], ["--quiet"], ["--json"]], ids=str)
+@pytest.mark.parametrize("source", ["photo", "broken.png", "empty"])
+def test_without_a_measurement_earlier_reports_stay(folder, source, options):
+    Path("broken.png").write_bytes(Path("photos/cat.png").read_bytes()[:2000])
+    Path("empty").mkdir()
+    reports = Path("r.html"), Path("r.csv")
+    for path in reports:
+        path.write_text("of an earlier run")
+    result = bench(source, "--html", "r.html", "--csv", "r.csv", "-f", *options, code=1)
+    errors = [line for line in result.stderr.splitlines() if line.startswith("dfm: error: ")]
+    assert len(errors) == 1
+    assert source.removesuffix(".png") in errors[0]
+    assert "files to encode" not in result.stderr or source == "broken.png"
+    assert options == ["--json"] or result.stdout == ""
+    assert {path.read_text() for path in reports} == {"of an earlier run"}
 
 
 def test_codecs_of_ones_own(folder):
