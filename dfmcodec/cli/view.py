@@ -122,11 +122,12 @@ def _write_page(output: Path, force: bool, quiet: bool) -> None:
 
 def _serve(options: _Options) -> None:
     """Serves the page and its files until the page is closed or Ctrl-C is pressed."""
-    from dfmcodec.viewer.page import ALIVE, file_address, served_page
+    from dfmcodec.viewer.page import ALIVE, file_address, served_page, shown_names
     from dfmcodec.viewer.server import PageServer, Resource
 
     files = {file_address(number): _resource(source, options) for number, source in enumerate(options.sources)}
-    names = [display_name(source) if source == STANDARD else source.name for source in options.sources]
+    shown = zip(options.sources, shown_names(options.sources), strict=True)
+    names = [display_name(source) if source == STANDARD else name for source, name in shown]
     page = served_page(names, {"maxPixels": options.max_pixels, "maxMultiplyAdds": options.max_multiply_adds})
     server = PageServer({"": Resource(_HTML, lambda: page), **files}, ALIVE)
     with server.serving(), suppress(KeyboardInterrupt):

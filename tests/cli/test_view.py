@@ -301,6 +301,17 @@ def test_files_are_served_until_ctrl_c(tmp_path):
 
 
 @posix
+def test_two_files_of_one_name_are_told_apart(tmp_path):
+    paths = tmp_path / "out" / "k.dfm", tmp_path / "out2" / "k.dfm"
+    for path in paths:
+        path.parent.mkdir()
+        path.write_bytes(WAVELET.read_bytes())
+    with started("--no-browser", *paths) as process:
+        files = served(process.stdout.readline())[1]
+        assert [file["name"] for file in files] == ["out/k.dfm", "out2/k.dfm"]
+
+
+@posix
 def test_the_browser_gets_the_address_and_ends_the_command(tmp_path):
     browser = tmp_path / "browser"
     browser.write_text(f'#!/bin/sh\nprintf %s "$1" > "{tmp_path}/address"\n')
