@@ -302,9 +302,12 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
             raise OSError(None, "it is not a file")
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         record = os.fdopen(os.open(path, flags, 0o666), "r+b")
-    with record:
+    try:
         lock(record.fileno())
         yield record
+    finally:
+        with suppress(OSError):  # of a row that could not be written, already reported
+            record.close()
 
 
 @contextmanager
