@@ -19,7 +19,7 @@ from dfmcodec.cli._existing import Action, Decision, ExistingOutputs
 from dfmcodec.cli._failure import SOME_FAILED, failure_of
 from dfmcodec.cli._inputs import Inputs, Naming, RunOptions, Task, Unusable
 from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT
-from dfmcodec.cli._origins import DONE, FAILED, INTERRUPTED, LARGER, MISSED
+from dfmcodec.cli._origins import DONE, FAILED, INTERRUPTED, LARGER, MISSED, MadeMeanwhileError
 from dfmcodec.cli._progress import FilesBar
 from dfmcodec.cli._remaining import RemainingTime, Timed, pixels_of, timed
 from dfmcodec.cli._report_file import ReportFile, report_file
@@ -163,6 +163,11 @@ class _Run:
             self._fail(task, result.error, result.row)
             return []
         self.counts[result.status] += 1
+        if result.status == KEPT:
+            self._states.pop(task, None)
+            self._note_kept(task)
+            self._bar.done(source=task.source)
+            return []
         if result.status != LARGER:
             self._source_bytes += result.row["source_bytes"]
             self._output_bytes += result.row["output_bytes"]
@@ -280,6 +285,8 @@ def _perform_guarded(perform: Callable[[Task, Decision], TaskResult], job: _Job)
         task.check_links()
         check_writable(task.target, force=True, follow=False)
         return perform(task, decision)
+    except MadeMeanwhileError:
+        return TaskResult(status=KEPT)
     except Exception as error:  # any error concerns only this file
         return TaskResult(error=failure_of(error).message_for(task.source), is_disk_full=_is_disk_full(error))
 
