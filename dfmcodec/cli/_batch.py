@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dfmcodec.cli._common import display_name, echo, notify, output_name
+from dfmcodec.cli._common import display_name, echo, make_folder, notify, output_name
 from dfmcodec.cli._existing import Action, Decision, ExistingOutputs
 from dfmcodec.cli._failure import SOME_FAILED, failure_of
 from dfmcodec.cli._inputs import Inputs, Naming, RunOptions, Task, Unusable
@@ -281,7 +281,7 @@ def _perform_guarded(perform: Callable[[Task, Decision], TaskResult], job: _Job)
     """
     task, decision = job
     try:
-        task.target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(task.target.parent)
         task.check_links()
         check_writable(task.target, force=True, follow=False)
         return perform(task, decision)
