@@ -134,6 +134,8 @@ def bad_files(chelsea):
         (["encode", "cat.png", "float.tiff", "-o", "x.dfm"], 2, "use -O"),
         (["encode", "cat.png", "--preview", "x.xyz"], 2, "extension"),
         (["encode", "cat.png", "-o", "nowhere/x.dfm"], 1, "does not exist"),
+        (["encode", "cat.png", "-o", "text.png/x.dfm"], 1, "text.png is a file, not a folder"),
+        (["encode", "cat.png", "-o", "text.png/a/x.dfm"], 1, "text.png is a file, not a folder"),
         (["encode", "-", "-o", "."], 2, "is a folder"),
         (["encode", "cat.png", "--rate", "0.1", "--bpp", "1"], 2, "give only one"),
         (["encode", "cat.png", "--rate", "much"], 2, "--rate"),
