@@ -29,7 +29,7 @@ def folder(tmp_path, monkeypatch, cat, chelsea):
 
 
 def refusal(*arguments, code):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="dfm")
     assert result.exit_code == code, result.output
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1
@@ -84,6 +84,23 @@ def test_a_folder_of_tars_says_how_to_name_them(folder):
 def test_choices_are_listed_in_one_line():
     said = refusal("sample", code=2)
     assert said.startswith("Missing argument 'NAME'. Choose from: chelsea, astronaut, coffee, camera (see ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["encode", "--size"], "dfm encode"),
+        (["encode", "--siz"], "dfm encode"),
+        (["generate", "train", "--steps"], "dfm generate train"),
+        (["generate", "train", "--preset"], "dfm generate train"),
+        (["generate", "nonsense"], "dfm generate"),
+        (["nonsense"], "dfm"),
+        (["--nonsense"], "dfm"),
+    ],
+    ids=str,
+)
+def test_wrong_usage_names_the_help_of_the_command(arguments, command):
+    assert refusal(*arguments, code=2).endswith(f"(see {command} --help)")
 
 
 def test_compare_has_the_limit_that_its_refusal_names():

@@ -38,7 +38,12 @@ def test_what_is_no_name(name, said):
 
 @pytest.mark.parametrize(
     ("name", "shown"),
-    [("bad\udcff\udc80.png", r"bad\xff\x80.png"), ("\x1b[0m\n", r"\x1b[0m\n"), ("\ud800", r"\ud800"), ("é\u202e", r"é\u202e")],
+    [
+        ("bad\udcff\udc80.png", r"bad\xff\x80.png"),
+        ("\x1b[0m\n", r"\x1b[0m\n"),
+        ("\ud800", r"\ud800"),
+        ("é\u202e", r"é\u202e"),
+    ],
 )
 def test_names_in_messages(name, shown):
     assert printable(name) == shown
