@@ -25,7 +25,7 @@ from dfmcodec.errors import BadMagicError, ConfigError, CorruptError, ImageError
 from dfmcodec.image import MAX_PIXELS, check_image_size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Header:
     """The header of a file, as `read_header` returns it."""
 
