@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -330,11 +331,17 @@ def listed_names(files_from: FileList) -> list[str]:
     """Reads the names in a list as the operating system encodes them."""
     data = read_source(files_from.path)
     if files_from.is_zero_terminated:
-        return [os.fsdecode(name) for name in data.split(b"\0") if name]
-    if b"\0" in data:
+        names = [os.fsdecode(name) for name in data.split(b"\0") if name]
+    elif b"\0" in data:
         msg = "the list of files has a zero byte; --files0-from reads such lists (find -print0)"
         raise ConfigError(msg)
-    return [os.fsdecode(line.rstrip(b"\r")) for line in data.split(b"\n") if line.strip()]
+    else:
+        lines = data.removeprefix(BOM_UTF8).split(b"\n")
+        names = [os.fsdecode(line.rstrip(b"\r")) for line in lines if line.strip()]
+    if any(Path(name) == STANDARD for name in names):
+        msg = "the list of files has the name -, standard input; write the absolute path of a file of that name"
+        raise ConfigError(msg)
+    return names
 
 
 def files_of_folders(

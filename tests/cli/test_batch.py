@@ -376,6 +376,8 @@ def test_verify_takes_a_list(tmp_path, monkeypatch):
     assert "2 intact, 1 damaged" in dfm("verify", "--files-from", "-", "cut.dfm", "a.dfm", data="a.dfm", code=5).output
     assert "2 intact, 0 damaged" in dfm("verify", "--files0-from", "-", data="b\nc.dfm\0a.dfm\0").output
     assert "cut.dfm: damaged: " in dfm("verify", "--files-from", "-", data="cut.dfm\n", code=3).stdout
+    for listed in ("\ufeffa.dfm\r\ncut.dfm\r\n", "\ufeff\r\na.dfm\ncut.dfm"):
+        assert "1 intact, 1 damaged" in dfm("verify", "--files-from", "-", data=listed.encode(), code=5).output
 
 
 @pytest.mark.parametrize(
@@ -386,6 +388,8 @@ def test_verify_takes_a_list(tmp_path, monkeypatch):
         (["--files-from", "list"], "", 1, "the list of files is empty: list"),
         (["--files-from", "missing"], "", 1, "cannot read missing"),
         (["--files-from", "-"], "a\0b", 2, "--files0-from reads such lists"),
+        (["--files-from", "-"], "a.dfm\n-\n", 2, "write the absolute path of a file of that name"),
+        (["--files0-from", "-"], "./-\0", 2, "the list of files has the name -, standard input"),
         (["--files-from", "list", "--files0-from", "list"], "", 2, "give one of them"),
         (["--files-from", "-", "-"], "a.dfm", 2, "standard input (-) is the list of files"),
         (["--files-from", "list", "-"], "", 1, "the list of files is empty: list"),

@@ -308,6 +308,9 @@ def test_lists_of_zero_bytes():
     assert "2 encoded" in result.output
     assert names_in("out/in") == ["a\nb.dfm", "c.dfm"]
     assert "--files0-from" in dfm("encode", "--files-from", "-", "-O", "two", *FAST, data=listed, code=2).stderr
+    for name in ("-\n", "./-\n"):
+        refused = dfm("encode", "--files-from", "-", "-O", "two", *FAST, data=name, code=2).stderr
+        assert refused.startswith("dfm: error: the list of files has the name -")
     both = dfm("encode", "--files-from", "x", "--files0-from", "y", "-O", "two", *FAST, code=2)
     assert "give one of them" in both.stderr
 
