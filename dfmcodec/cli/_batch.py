@@ -248,12 +248,12 @@ def run(work: Work, options: RunOptions) -> None:
     if not options.quiet:
         for notice in filter(None, (skipped.notice() for skipped in inputs.skipped)):
             notify(notice)
-        echo(this.summary(), err=options.as_json)
+        if this.counts or is_asked_to_stop():
+            echo(this.summary(), err=options.as_json)
     if is_asked_to_stop():
         sys.exit(EXIT_AFTER_INTERRUPT)
     if not this.counts:
-        where = "the list names no files" if inputs.is_empty_list else "-r looks into subfolders"
-        notify(f"error: there are no {work.noun} here ({where})")
+        notify(f"error: {inputs.nothing_message(work.noun)}")
         sys.exit(_NOTHING_TO_DO)
     if this.counts[FAILED] or this.counts[MISSED]:
         alone = _FAILED if this.counts[FAILED] else TargetUnreachableError.exit_code

@@ -71,7 +71,7 @@ def command(
     finally:
         run.bar.close()
     files.report_others(quiet)
-    if not quiet and len(run.codes) != 1:
+    if not quiet and len(run.codes) > 1:
         unchecked = f", {run.counts[_UNCHECKED]} not checked" if run.counts[_UNCHECKED] else ""
         echo(f"{run.counts[_INTACT]} intact, {run.counts[_DAMAGED]} damaged{unchecked}", err=as_json)
     files.end(run.codes)

@@ -405,6 +405,27 @@ def test_verify_refuses_what_lists_nothing(arguments, listed, code, message, tmp
     assert len(found.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "inputs"),
+    [
+        (["verify"], ".dfm files"),
+        (["encode", "-O", "out"], "images to encode"),
+        (["encode", "-O", "out", "--json"], "images to encode"),
+        (["decode", "-O", "out", "--dry-run"], ".dfm files to decode"),
+    ],
+    ids=str,
+)
+def test_folders_without_inputs_are_named(arguments, inputs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in range(6):
+        Path(f"f{number}").mkdir()
+    one = dfm(*arguments, "f0", code=1)
+    assert one.output == f"dfm: error: there are no {inputs} in f0 (-r looks into subfolders)\n"
+    Path("list").write_text("f1\nf2\nf3\nf4\nf5\n")
+    many = dfm(*arguments, "f0", "--files-from", "list", code=1)
+    assert many.output == f"dfm: error: there are no {inputs} in f0, f1, f2, f3, f4, ... (-r looks into subfolders)\n"
+
+
 @posix_only
 @pytest.mark.parametrize("presses", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_ctrl_c_with_several_processes(photos, presses):
