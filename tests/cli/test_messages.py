@@ -7,7 +7,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 from click.testing import CliRunner
-from common import ROOT
+from common import GENERATIVE, ROOT
 
 import dfmcodec
 from dfmcodec.cli import main
@@ -57,6 +57,8 @@ def test_what_is_wrong_with_a_file_comes_with_its_name():
     assert refusal("info", "cat.png", code=3).startswith("cat.png: not a .dfm file")
     assert refusal("compare", "cat.dfm", "cut.dfm", code=3).startswith("cut.dfm: the file is truncated")
     assert refusal("bench", "cat.png", "--codecs-from", "none.py", code=1).startswith("cannot read none.py: ")
+    said = "a generative model (.dfmg), not an image; give it as --generator, or generator= in Python"
+    assert refusal("info", GENERATIVE / "gray.dfmg", code=3) == f"{GENERATIVE / 'gray.dfmg'}: {said}"
     assert refusal("info", "none.dfm", code=1) == "cannot read none.dfm: No such file or directory"
 
 
