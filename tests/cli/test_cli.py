@@ -149,6 +149,7 @@ def bad_files(chelsea):
         (["encode", "cat.png", "-o", "folder/", "-O", "folder"], 2, "give one of them"),
         (["encode", "cat.png", "--report", "x.txt"], 2, ".jsonl or .csv"),
         (["encode", "cat.png", "--report", "text.jsonl"], 2, "not a report"),
+        (["encode", "cat.png", "--report", "folder/.dfm-sources.jsonl"], 2, "has the name of the record of a folder"),
         (["encode", "--files-from", "missing.txt"], 1, "cannot read missing.txt"),
         (["encode", "noise.png", "--psnr", "200", "--effort", "1"], 4, "more than the 12,288 of the raw samples"),
         (["encode", "cat.png", "--rate", "-0.1"], 2, "above 0"),
