@@ -20,7 +20,7 @@ from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypedDict, Union, Unpack, cast
 
-from dfmcodec.errors import ConfigError
+from dfmcodec.errors import ConfigError, MissingFileError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -175,12 +175,16 @@ class DecodeResult:
         image: The image, with separate colours, alpha and metadata.
         losses: Descriptions of missing or damaged parts and their effects; empty for an intact
             file.
+
+    Attributes:
+        pixels: The pixels, uint8 or uint16 [H, W, C]: C = 1 (gray), 2 (gray and alpha), 3 (RGB) or
+            4 (RGB and alpha).
     """
 
     def __init__(self, image: dfmcodec.image.Image, losses: tuple[str, ...] = ()) -> None:
         self.image = image
         self.losses = losses
-        self.pixels: Pixels = image.samples  # uint8 or uint16 [H, W, C], C = 1, 2, 3 or 4, alpha last
+        self.pixels: Pixels = image.samples
 
     @property
     def metadata(self) -> dfmcodec.image.Metadata:
@@ -366,7 +370,7 @@ def _generator(given: GeneratorLike | None) -> GenerativeModel | None:
         return None
     from dfmcodec.codecs.generative.model import GenerativeModel, read_model_file
 
-    return given if isinstance(given, GenerativeModel) else read_model_file(Path(given))
+    return given if isinstance(given, GenerativeModel) else read_model_file(Path(_checked(given)))
 
 
 def _image_of_dfm(
@@ -415,4 +419,16 @@ def _opened(source: Any) -> Any:
             source.seek(0)
             return source.read()
         return data
-    return source
+    return _checked(source) if isinstance(source, str | os.PathLike) else source
+
+
+def _checked(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """Returns a path of an input. Raises MissingFileError for a name that no file has."""
+    name = os.fspath(path)
+    if not name:  # which `Path` would take for the current folder
+        msg = "the name is empty; name a file"
+        raise MissingFileError(msg)
+    if "\0" in name:
+        msg = f"cannot read {name!r}: no name has a zero byte"
+        raise MissingFileError(msg)
+    return path

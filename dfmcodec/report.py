@@ -128,7 +128,21 @@ def check_name(path: Path) -> None:
         raise ConfigError(msg)
 
 
-@dataclass(frozen=True, repr=False)
+def _output_path(path: str | os.PathLike[str]) -> Path:
+    """Returns the path of a file to write. Raises OutputError for a name that no file has."""
+    name = os.fspath(path)
+    if not name:
+        msg = "the name is empty; name a file"
+    elif "\0" in name:
+        msg = f"cannot write {name!r}: no name has a zero byte"
+    elif name.endswith((os.sep, os.altsep or os.sep)) or os.path.isdir(name):
+        msg = f"{name} is the name of a folder; name a file"
+    else:
+        return Path(name)
+    raise OutputError(msg)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class EncodeResult:
     """Encoded `.dfm` file, with its report and decoded image.
 
@@ -155,11 +169,12 @@ class EncodeResult:
         Raises:
             ConfigError: The path has the extension of another image format.
             OutputError: The file cannot be written, or it exists and `overwrite` is False. An
-                existing file is unchanged.
+                existing file is unchanged. A path that ends with a slash is that of a folder.
         """
-        check_name(Path(path))
+        output = _output_path(path)
+        check_name(output)
         try:
-            write_atomic(Path(path), self.data, force=overwrite)
+            write_atomic(output, self.data, force=overwrite)
         except OutputError as error:
             if not isinstance(error.__cause__, FileExistsError):
                 raise

@@ -9,6 +9,7 @@ encoded.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -42,6 +43,9 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="number of images at a time (default: 1)")
     options = parser.parse_args()
 
+    # Without this, workers that are started with spawn or forkserver import modules from the
+    # current folder.
+    os.environ["PYTHONSAFEPATH"] = "1"
     failures = 0
     with ProcessPoolExecutor(options.jobs) as executor:
         sources = {

@@ -14,12 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dfmcodec.cli._common import display_name, echo, notify, output_name
+from dfmcodec.cli._common import display_name, echo, make_folder, notify, output_name
 from dfmcodec.cli._existing import Action, Decision, ExistingOutputs
 from dfmcodec.cli._failure import SOME_FAILED, failure_of
 from dfmcodec.cli._inputs import Inputs, Naming, RunOptions, Task, Unusable
 from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT
-from dfmcodec.cli._origins import DONE, FAILED, INTERRUPTED, LARGER, MISSED
+from dfmcodec.cli._origins import DONE, FAILED, INTERRUPTED, LARGER, MISSED, MadeMeanwhileError
 from dfmcodec.cli._progress import FilesBar
 from dfmcodec.cli._remaining import RemainingTime, Timed, pixels_of, timed
 from dfmcodec.cli._report_file import ReportFile, report_file
@@ -163,6 +163,11 @@ class _Run:
             self._fail(task, result.error, result.row)
             return []
         self.counts[result.status] += 1
+        if result.status == KEPT:
+            self._states.pop(task, None)
+            self._note_kept(task)
+            self._bar.done(source=task.source)
+            return []
         if result.status != LARGER:
             self._source_bytes += result.row["source_bytes"]
             self._output_bytes += result.row["output_bytes"]
@@ -243,12 +248,12 @@ def run(work: Work, options: RunOptions) -> None:
     if not options.quiet:
         for notice in filter(None, (skipped.notice() for skipped in inputs.skipped)):
             notify(notice)
-        echo(this.summary(), err=options.as_json)
+        if this.counts or is_asked_to_stop():
+            echo(this.summary(), err=options.as_json)
     if is_asked_to_stop():
         sys.exit(EXIT_AFTER_INTERRUPT)
     if not this.counts:
-        where = "the list names no files" if inputs.is_empty_list else "-r looks into subfolders"
-        notify(f"error: there are no {work.noun} here ({where})")
+        notify(f"error: {inputs.nothing_message(work.noun)}")
         sys.exit(_NOTHING_TO_DO)
     if this.counts[FAILED] or this.counts[MISSED]:
         alone = _FAILED if this.counts[FAILED] else TargetUnreachableError.exit_code
@@ -276,10 +281,12 @@ def _perform_guarded(perform: Callable[[Task, Decision], TaskResult], job: _Job)
     """
     task, decision = job
     try:
-        task.target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(task.target.parent)
         task.check_links()
         check_writable(task.target, force=True, follow=False)
         return perform(task, decision)
+    except MadeMeanwhileError:
+        return TaskResult(status=KEPT)
     except Exception as error:  # any error concerns only this file
         return TaskResult(error=failure_of(error).message_for(task.source), is_disk_full=_is_disk_full(error))
 

@@ -12,11 +12,13 @@ from dfmcodec.errors import (
     NO_MEMORY,
     OUT_OF_MEMORY,
     PACKAGES,
+    ConfigError,
     DfmError,
     InstallationError,
     is_lack_of_memory,
     missing_package,
 )
+from dfmcodec.options import options_of
 
 SOME_FAILED = 5  # exit code if some of several files failed
 _PACKAGE = Path(__file__).parents[1]
@@ -49,7 +51,8 @@ def failure_of(error: Exception, command: str = "dfm") -> Failure:
     if is_lack_of_memory(error):
         return Failure(MemoryError.__name__, NO_MEMORY, OUT_OF_MEMORY)
     if isinstance(error, DfmError):
-        return Failure(kind, _LIMIT.sub(lambda limit: f"(--{limit[1].replace('_', '-')})", str(error)), error.exit_code)
+        message = _LIMIT.sub(lambda limit: f"(--{limit[1].replace('_', '-')})", str(error))
+        return Failure(kind, _with_flags(message) if isinstance(error, ConfigError) else message, error.exit_code)
     if isinstance(error, OSError):
         why = error.strerror or str(error)
         name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
@@ -64,6 +67,13 @@ def failure_of(error: Exception, command: str = "dfm") -> Failure:
     said = f": {error}" if str(error) else ""
     message = f"unexpected {kind}{_place(error)}{said}; this is a bug of dfmcodec, please report it"
     return Failure(kind, message, DfmError.exit_code)
+
+
+def _with_flags(message: str) -> str:
+    """Replaces names of settings in Python that the command spells differently by its options."""
+    flags = {name: (option.flags or (f"--{name.replace('_', '-')}",))[-1] for name, option, _ in options_of()}
+    names = "|".join(name for name in flags if "_" in name)
+    return re.sub(rf"(?<!\S)({names})(?= )", lambda name: flags[name[1]], message)
 
 
 def _place(error: Exception) -> str:

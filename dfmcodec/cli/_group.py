@@ -41,7 +41,20 @@ _COMMANDS = {
 _WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
 
-class _LazyGroup(click.Group):
+class CommandGroup(click.Group):
+    """Group that sets its context in errors of its commands that have none, as that of an option
+    without its value.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
+
+class _LazyGroup(CommandGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
@@ -98,9 +111,14 @@ def _usage_in_one_line() -> Iterator[None]:
     except click.exceptions.NoArgsIsHelpError:
         raise
     except click.UsageError as error:
-        command = "dfm" if error.ctx is None else error.ctx.command_path
+        command = "dfm" if error.ctx is None else _command_path(error.ctx)
         message = error.format_message().replace("\n\t", " ").removesuffix(".")  # click puts choices on separate lines
         _end(Failure(type(error).__name__, f"{message} (see {command} --help)", error.exit_code))
+
+
+def _command_path(ctx: click.Context) -> str:
+    """Returns the command of a context; for a group, with the subcommand that was called."""
+    return " ".join(filter(None, (ctx.command_path, ctx.invoked_subcommand)))
 
 
 def _end(failure: Failure) -> NoReturn:

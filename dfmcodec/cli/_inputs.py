@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -223,10 +224,10 @@ class Inputs:
         """Yields the files of the run."""
         return (task.source for group in self._groups(_counters()) for task in group if isinstance(task, Task))
 
-    @property
-    def is_empty_list(self) -> bool:
-        """Indicates whether the only source is a list without names."""
-        return self.files_from is not None and not self.sources and not self._listed
+    def nothing_message(self, noun: str) -> str:
+        """Returns the message that there are no inputs. The noun is that of the inputs."""
+        sources = [*self.sources, *self._listed]
+        return _nothing_in(noun, sources) if sources else f"there are no {noun}: the list names no files"
 
     def _groups(self, skipped: tuple[Skipped, Skipped, Skipped]) -> Iterator[list[Task | Unusable]]:
         """Yields the inputs, those of each folder together, and counts skipped files."""
@@ -333,11 +334,17 @@ def listed_names(files_from: FileList) -> list[str]:
     """Reads the names in a list as the operating system encodes them."""
     data = read_source(files_from.path)
     if files_from.is_zero_terminated:
-        return [os.fsdecode(name) for name in data.split(b"\0") if name]
-    if b"\0" in data:
+        names = [os.fsdecode(name) for name in data.split(b"\0") if name]
+    elif b"\0" in data:
         msg = "the list of files has a zero byte; --files0-from reads such lists (find -print0)"
         raise ConfigError(msg)
-    return [os.fsdecode(line.rstrip(b"\r")) for line in data.split(b"\n") if line.strip()]
+    else:
+        lines = data.removeprefix(BOM_UTF8).split(b"\n")
+        names = [os.fsdecode(line.rstrip(b"\r")) for line in lines if line.strip()]
+    if any(Path(name) == STANDARD for name in names):
+        msg = "the list of files has the name -, standard input; write the absolute path of a file of that name"
+        raise ConfigError(msg)
+    return names
 
 
 def files_of_folders(
@@ -391,10 +398,15 @@ class DfmFiles:
     def end(self, codes: Sequence[int]) -> None:
         """Ends the command with the exit code for those of its files."""
         if not codes and not self.unusable:
-            notify("error: there are no .dfm files here (-r looks into subfolders)")
+            notify(f"error: {_nothing_in('.dfm files', self._sources)}")
             sys.exit(1)
         if self.unusable or any(codes):
             sys.exit(codes[0] if len(codes) == 1 and not self.unusable else SOME_FAILED)
+
+
+def _nothing_in(noun: str, folders: Sequence[Path]) -> str:
+    names = ", ".join(map(str, folders[:_SHOWN_NAMES])) + (", ..." if len(folders) > _SHOWN_NAMES else "")
+    return f"there are no {noun} in {names} (-r looks into subfolders)"
 
 
 def check_standard_input(sources: Sequence[Path]) -> None:

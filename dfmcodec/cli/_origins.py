@@ -79,6 +79,12 @@ class Origin:
         return False
 
 
+class MadeMeanwhileError(OutputError):
+    """Another run has made the output since this run started, from the same contents with the same
+    settings.
+    """
+
+
 class Claim(Enum):
     """Relation of an existing output to a source."""
 
@@ -262,7 +268,8 @@ def write_recorded(
     """Writes an output with `write_atomic`, after writing the row with its origin.
 
     If a run is killed in between, the row describes an output that does not exist or, with `force`,
-    has other contents. Such a row does not affect existing files.
+    has other contents. Such a row does not affect existing files. Raises OutputError if the output
+    cannot be written; MadeMeanwhileError, without `force`, if another run has just made it.
     """
     if follow and is_stream(target):
         write_atomic(target, data, force)
@@ -271,9 +278,20 @@ def write_recorded(
     digest = hashlib.sha256(data).hexdigest()
     written = replace(origin, output_bytes=len(data), output_sha256=digest, output_mtime_ns=now, status=status)
     with _locked(target.parent / RECORD) as record:
+        if not force and _is_made(target, origin):
+            msg = f"another run has made {target} from {origin.source}; it is kept"
+            raise MadeMeanwhileError(msg)
         check_writable(target, force, follow)  # before the row of a file that another run has made meanwhile
         _append(record, target, _row(target, written))
         write_atomic(target, data, force, follow, now)
+
+
+def _is_made(target: Path, origin: Origin) -> bool:
+    """Indicates whether a complete output exists with the source and the settings of an origin."""
+    made = Records().origin_of(target)
+    if made is None or made.status != DONE or made.source_sha256 is None:
+        return False
+    return (made.source_sha256, made.settings) == (origin.source_sha256, origin.settings)
 
 
 def adopt(target: Path, origin: Origin) -> None:
@@ -302,9 +320,12 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
             raise OSError(None, "it is not a file")
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         record = os.fdopen(os.open(path, flags, 0o666), "r+b")
-    with record:
+    try:
         lock(record.fileno())
         yield record
+    finally:
+        with suppress(OSError):  # of a row that could not be written, already reported
+            record.close()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from dfmcodec.cli._common import json_text
 from dfmcodec.cli._inputs import Task
-from dfmcodec.cli._origins import DONE, FAILED, INTERRUPTED, LARGER, MISSED, Origin, writing
+from dfmcodec.cli._origins import DONE, FAILED, INTERRUPTED, LARGER, MISSED, RECORD, Origin, writing
 from dfmcodec.errors import ConfigError, OutputError
 from dfmcodec.files.atomic import NOT_A_FILE, is_stream, read_file
 
@@ -68,6 +68,9 @@ class ReportFile:
         self._settings = settings
         if path.suffix.lower() not in _SUFFIXES:
             msg = f"{path} is not named as a report; name it {' or '.join(_SUFFIXES)}"
+            raise ConfigError(msg)
+        if path.name == RECORD:  # which is locked for each output
+            msg = f"{path} has the name of the record of a folder; name the report differently"
             raise ConfigError(msg)
         if is_stream(path):
             msg = f"{path} is {NOT_A_FILE}, and a report is read before it is added to; name a file"

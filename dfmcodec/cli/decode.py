@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 # Same names as in write_image.OUTPUT_FORMATS, because that module imports NumPy.
 _FORMATS = ("png", "tiff", "jpeg", "webp", "ppm", "bmp", "npy")
+_MAX_SIDE = 65_535  # same as image.MAX_SIDE, for the same reason
 _ALIASES = {"tif": "tiff", "jpg": "jpeg"}
 _REGIONS = (
     r"(?P<x>\d{1,9}),(?P<y>\d{1,9}),(?P<w>\d{1,9}),(?P<h>\d{1,9})",
@@ -75,6 +76,9 @@ def _size(text: str) -> tuple[int | None, int | None]:
         msg = f"--resize is {text!r}; write WxH, or W or xH to keep the aspect ratio"
         raise ConfigError(msg)
     width, height = (int(number) if number else None for number in match.groups())
+    if any(side is not None and not 1 <= side <= _MAX_SIDE for side in (width, height)):
+        msg = f"--resize is {text!r}; sides of 1 to {_MAX_SIDE} are possible"
+        raise ConfigError(msg)
     return width, height
 
 

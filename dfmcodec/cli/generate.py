@@ -15,6 +15,7 @@ import click
 
 from dfmcodec.cli import _options
 from dfmcodec.cli._common import STANDARD, echo, echo_json, notify
+from dfmcodec.cli._group import CommandGroup
 from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT
 from dfmcodec.cli._options import NamedPath
 from dfmcodec.cli._same_file import check_outputs_apart
@@ -51,7 +52,7 @@ height_option = click.option(
 )
 
 
-@click.group("generate")
+@click.group("generate", cls=CommandGroup)
 def command() -> None:
     """Train a generative model on a set of small images and draw new images from it.
 

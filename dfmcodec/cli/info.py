@@ -90,11 +90,16 @@ def _exit_code(source: Path, as_json: bool, verbose: bool) -> int:
 class _FileInfo(NamedTuple):
     """File whose header was read."""
 
-    name: str  # for messages
+    source: Path
     file_bytes: int
     header: Header
     metadata: Metadata | None  # None if they cannot be read
     losses: list[str]  # descriptions of missing and damaged parts
+
+    @property
+    def name(self) -> str:
+        """Returns the name for messages."""
+        return display_name(self.source)
 
     @property
     def rate(self) -> float:
@@ -124,8 +129,8 @@ def _read_info(source: Path) -> _FileInfo:
     from dfmcodec.container.metadata import unpack_metadata
     from dfmcodec.image import LARGEST_PIXELS
 
-    data, name = read_source(source), display_name(source)
-    with errors_named(name):
+    data = read_source(source)
+    with errors_named(display_name(source)):
         header = read_header(data, LARGEST_PIXELS)
     state = examine(data, header)
     metadata, losses = None, state.problems
@@ -135,7 +140,7 @@ def _read_info(source: Path) -> _FileInfo:
     except FormatError as error:
         if str(error) not in losses:
             losses = [*losses, str(error)]
-    return _FileInfo(name, len(data), header, metadata, losses)
+    return _FileInfo(source, len(data), header, metadata, losses)
 
 
 def _show(file: _FileInfo, as_json: bool, verbose: bool) -> list[str]:
@@ -154,7 +159,7 @@ def _report(file: _FileInfo) -> dict[str, Any]:
     header, metadata = file.header, file.metadata
     sizes = None if metadata is None else {name: len(value) for name, value in metadata.present().items()}
     return {
-        "source": file.name,
+        "source": str(file.source),
         "file_bytes": file.file_bytes,
         "format_version": header.format_version,
         "width": header.width,

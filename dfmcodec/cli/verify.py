@@ -71,7 +71,7 @@ def command(
     finally:
         run.bar.close()
     files.report_others(quiet)
-    if not quiet and len(run.codes) != 1:
+    if not quiet and len(run.codes) > 1:
         unchecked = f", {run.counts[_UNCHECKED]} not checked" if run.counts[_UNCHECKED] else ""
         echo(f"{run.counts[_INTACT]} intact, {run.counts[_DAMAGED]} damaged{unchecked}", err=as_json)
     files.end(run.codes)
@@ -114,17 +114,18 @@ class _Run:
         """Counts a file and prints its report; None means that the process died."""
         report = _report_of_failure(path, MemoryError()) if checked is None else checked.result
         self.codes.append(report.get("exit_code", 0))
+        name = display_name(path)
         self.counts[_INTACT if "error" not in report else _DAMAGED if report["damaged"] else _UNCHECKED] += 1
         if self.as_json:
             self.bar.echo_json(report)
         elif "error" not in report:
             if not self.quiet:
                 size = f"{report['width']}x{report['height']}, {report['file_bytes']} bytes"
-                self.bar.echo(f"{report['source']}: intact, {size}")
+                self.bar.echo(f"{name}: intact, {size}")
         elif report["damaged"]:  # a result of the check, not an error of the command
-            self.bar.echo(f"{report['source']}: damaged: {report['error']}")
+            self.bar.echo(f"{name}: damaged: {report['error']}")
         else:
-            self.bar.notify(f"{report['source']}: {report['error']}")
+            self.bar.notify(f"{name}: {report['error']}")
         self.bar.done(source=path, seconds=None if checked is None or "error" in report else checked.seconds)
         return []
 
@@ -136,13 +137,13 @@ def _verify(max_pixels: int, max_multiply_adds: int, generator: Path | None, pat
         image = decode_file(data, read_generator(generator), max_pixels, max_multiply_adds)
     except Exception as error:  # any error concerns only this file
         return _report_of_failure(path, error)
-    return {"source": display_name(path), "file_bytes": len(data), "width": image.width, "height": image.height}
+    return {"source": str(path), "file_bytes": len(data), "width": image.width, "height": image.height}
 
 
 def _report_of_failure(path: Path, error: Exception) -> dict[str, Any]:
     failure = failure_of(error)
     return {
-        "source": display_name(path),
+        "source": str(path),
         "error": failure.message,
         **failure.as_dict(),
         "damaged": isinstance(error, _DAMAGE_ERRORS),

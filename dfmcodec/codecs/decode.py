@@ -167,9 +167,12 @@ def _sampling_of(region: Region, request: DecodeRequest) -> resample.Sampling | 
         if not (isfinite(scale) and scale > 0):
             msg = f"scale is {scale}; it must be a positive number"
             raise ConfigError(msg)
-        sides = (min(scale * side, MAX_SIDE + 1) for side in (region.width, region.height))  # `Sampling` refuses more
-        width, height = (max(1, round(side)) for side in sides)
-        size = width, height
+        sides = [max(1.0, scale * side) for side in (region.width, region.height)]
+        if max(sides) >= MAX_SIDE + 0.5:
+            given = f"scale {scale:g} gives {sides[0]:.10g}x{sides[1]:.10g}"
+            msg = f"{given}, which is not a possible image size; sides of 1 to {MAX_SIDE} are possible"
+            raise ConfigError(msg)
+        size = round(sides[0]), round(sides[1])
     if size is None or size == (region.width, region.height):
         return None
     sampling = resample.Sampling(region, size[1], size[0])

@@ -24,8 +24,10 @@ from dfmcodec.container.layout import (
 from dfmcodec.errors import BadMagicError, ConfigError, CorruptError, ImageError, LimitError, TruncatedError
 from dfmcodec.image import MAX_PIXELS, check_image_size
 
+_GENERATOR_MAGIC = b"\x89DFMG"  # same as codecs.generative.model.MAGIC, which this layer cannot import
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Header:
     """The header of a file, as `read_header` returns it."""
 
@@ -108,6 +110,9 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
         raise TruncatedError(msg)
     if not (data.startswith(MAGIC) or MAGIC.startswith(data)):
         msg = f"not a .dfm file: its first bytes are {data[:4]!r}, not {MAGIC!r}; name a file that dfm encode wrote"
+        raise BadMagicError(msg)
+    if data.startswith(_GENERATOR_MAGIC):
+        msg = "a generative model (.dfmg), not an image; give it as --generator, or generator= in Python"
         raise BadMagicError(msg)
     values, table = read_fields(data)
     form = header_form(MODELS[values["model"]])

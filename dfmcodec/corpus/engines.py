@@ -156,7 +156,13 @@ def _factory_of(name: str) -> Callable[[], object]:
 @contextmanager
 def _from_factory(engine: Engine) -> Iterator[tuple[Executor, Callable[[], int]]]:
     """Provides the executor created by a factory."""
-    executor = _factory_of(engine.name)()
+    factory = _factory_of(engine.name)
+    try:
+        executor = factory()
+    except Exception as error:  # any error of the user's code
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        msg = f"--engine {engine.name} raised {said}; name a function without arguments that gives an executor"
+        raise ConfigError(msg) from error
     if not isinstance(executor, Executor):
         msg = f"--engine {engine.name} gave {type(executor).__name__}, which is not a concurrent.futures executor"
         raise ConfigError(msg)

@@ -97,6 +97,8 @@ def check_writable(path: Path, force: bool, follow: bool = True) -> None:
         msg = f"{path} is a folder; name another output"
     elif path.exists() and not force:
         msg = exists_message(path)
+    elif (file := next(filter(Path.is_file, path.parents), None)) is not None:
+        msg = f"{file} is a file, not a folder; name another output"
     elif not folder.is_dir():
         msg = f"the folder {folder} does not exist; make it first"
     elif not os.access(folder, os.W_OK | os.X_OK):

@@ -19,9 +19,14 @@ _JOINERS = {"\u200c", "\u200d"}  # in category Cf, but part of words and emoji
 def printable(text: str) -> str:
     r"""Escapes characters that terminals interpret or hide, and bytes that are not UTF-8: \x1b."""
     return "".join(
-        one if one in _JOINERS or unicodedata.category(one) not in _HIDDEN else one.encode("unicode_escape").decode()
-        for one in text
+        one if one in _JOINERS or unicodedata.category(one) not in _HIDDEN else _escaped(one) for one in text
     )
+
+
+def _escaped(one: str) -> str:
+    if "\udc80" <= one <= "\udcff":  # stands for a byte (PEP 383)
+        return f"\\x{ord(one) - 0xDC00:02x}"
+    return one.encode("unicode_escape").decode()
 
 
 def as_unicode(value: Any) -> Any:

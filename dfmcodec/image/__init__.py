@@ -90,7 +90,7 @@ def are_code_points(cicp: bytes) -> bool:
     return are_defined and matrix == _RGB_MATRIX and full_range in _RANGE_FLAGS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Image:
     """Image in upright orientation.
 

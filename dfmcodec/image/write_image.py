@@ -65,7 +65,7 @@ def output_format(path: Path | None, name: str | None, otherwise: str = "") -> O
     """Returns a format by its name, or by the extension of a path; without both PNG.
 
     `otherwise` is an alternative for the end of the message: "or name the format with --format".
-    Raises OutputError if no format has this extension.
+    Raises ConfigError if no format has this extension.
     """
     if name is not None:
         return OUTPUT_FORMATS[name]
@@ -76,7 +76,7 @@ def output_format(path: Path | None, name: str | None, otherwise: str = "") -> O
     choices = " ".join(sorted(extension for output in OUTPUT_FORMATS.values() for extension in output.extensions))
     ending = f"; {otherwise}" if otherwise else ""
     msg = f"the extension of {path and path.name!r} is not that of an image format; use one of {choices}{ending}"
-    raise OutputError(msg)
+    raise ConfigError(msg)
 
 
 def check_holds(output: OutputFormat, bit_depth: int, has_alpha: bool) -> None:

@@ -376,6 +376,8 @@ def test_verify_takes_a_list(tmp_path, monkeypatch):
     assert "2 intact, 1 damaged" in dfm("verify", "--files-from", "-", "cut.dfm", "a.dfm", data="a.dfm", code=5).output
     assert "2 intact, 0 damaged" in dfm("verify", "--files0-from", "-", data="b\nc.dfm\0a.dfm\0").output
     assert "cut.dfm: damaged: " in dfm("verify", "--files-from", "-", data="cut.dfm\n", code=3).stdout
+    for listed in ("\ufeffa.dfm\r\ncut.dfm\r\n", "\ufeff\r\na.dfm\ncut.dfm"):
+        assert "1 intact, 1 damaged" in dfm("verify", "--files-from", "-", data=listed.encode(), code=5).output
 
 
 @pytest.mark.parametrize(
@@ -386,6 +388,8 @@ def test_verify_takes_a_list(tmp_path, monkeypatch):
         (["--files-from", "list"], "", 1, "the list of files is empty: list"),
         (["--files-from", "missing"], "", 1, "cannot read missing"),
         (["--files-from", "-"], "a\0b", 2, "--files0-from reads such lists"),
+        (["--files-from", "-"], "a.dfm\n-\n", 2, "write the absolute path of a file of that name"),
+        (["--files0-from", "-"], "./-\0", 2, "the list of files has the name -, standard input"),
         (["--files-from", "list", "--files0-from", "list"], "", 2, "give one of them"),
         (["--files-from", "-", "-"], "a.dfm", 2, "standard input (-) is the list of files"),
         (["--files-from", "list", "-"], "", 1, "the list of files is empty: list"),
@@ -399,6 +403,27 @@ def test_verify_refuses_what_lists_nothing(arguments, listed, code, message, tmp
     found = dfm("verify", *arguments, data=listed, code=code)
     assert message in found.stderr
     assert len(found.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "inputs"),
+    [
+        (["verify"], ".dfm files"),
+        (["encode", "-O", "out"], "images to encode"),
+        (["encode", "-O", "out", "--json"], "images to encode"),
+        (["decode", "-O", "out", "--dry-run"], ".dfm files to decode"),
+    ],
+    ids=str,
+)
+def test_folders_without_inputs_are_named(arguments, inputs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in range(6):
+        Path(f"f{number}").mkdir()
+    one = dfm(*arguments, "f0", code=1)
+    assert one.output == f"dfm: error: there are no {inputs} in f0 (-r looks into subfolders)\n"
+    Path("list").write_text("f1\nf2\nf3\nf4\nf5\n")
+    many = dfm(*arguments, "f0", "--files-from", "list", code=1)
+    assert many.output == f"dfm: error: there are no {inputs} in f0, f1, f2, f3, f4, ... (-r looks into subfolders)\n"
 
 
 @posix_only

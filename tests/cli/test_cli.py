@@ -132,8 +132,10 @@ def bad_files(chelsea):
         (["encode", "huge.png"], 1, "limit"),
         (["encode", "cat.png", "--page", "2"], 2, "there is no page 2"),
         (["encode", "cat.png", "float.tiff", "-o", "x.dfm"], 2, "use -O"),
-        (["encode", "cat.png", "--preview", "x.xyz"], 1, "extension"),
+        (["encode", "cat.png", "--preview", "x.xyz"], 2, "extension"),
         (["encode", "cat.png", "-o", "nowhere/x.dfm"], 1, "does not exist"),
+        (["encode", "cat.png", "-o", "text.png/x.dfm"], 1, "text.png is a file, not a folder"),
+        (["encode", "cat.png", "-o", "text.png/a/x.dfm"], 1, "text.png is a file, not a folder"),
         (["encode", "-", "-o", "."], 2, "is a folder"),
         (["encode", "cat.png", "--rate", "0.1", "--bpp", "1"], 2, "give only one"),
         (["encode", "cat.png", "--rate", "much"], 2, "--rate"),
@@ -147,6 +149,7 @@ def bad_files(chelsea):
         (["encode", "cat.png", "-o", "folder/", "-O", "folder"], 2, "give one of them"),
         (["encode", "cat.png", "--report", "x.txt"], 2, ".jsonl or .csv"),
         (["encode", "cat.png", "--report", "text.jsonl"], 2, "not a report"),
+        (["encode", "cat.png", "--report", "folder/.dfm-sources.jsonl"], 2, "has the name of the record of a folder"),
         (["encode", "--files-from", "missing.txt"], 1, "cannot read missing.txt"),
         (["encode", "noise.png", "--psnr", "200", "--effort", "1"], 4, "more than the 12,288 of the raw samples"),
         (["encode", "cat.png", "--rate", "-0.1"], 2, "above 0"),
@@ -163,14 +166,20 @@ def bad_files(chelsea):
         (["decode", "cat.png", "-o", "x.png"], 3, "not a .dfm file"),
         (["decode", "short.dfm"], 3, "truncated"),
         (["decode", "missing.dfm"], 1, "cannot read"),
-        (["decode", "short.dfm", "-o", "x.xyz"], 1, "extension"),
+        (["decode", "short.dfm", "-o", "x.xyz"], 2, "extension"),
         (["decode", "good.dfm", "--region", "90,0,10,10"], 2, "not within the image"),
         (["decode", "good.dfm", "--region", "1,2,3"], 2, "write X,Y,W,H"),
         (["decode", "good.dfm", "--scale", "-1"], 2, "positive"),
         (["decode", "good.dfm", "--scale", "2", "--resize", "30x30"], 2, "not both"),
         (["decode", "good.dfm", "--resize", "30 pixels"], 2, "write WxH"),
+        (["decode", "good.dfm", "--resize", "70000"], 2, "--resize is '70000'; sides of 1 to 65535 are possible"),
+        (["decode", "good.dfm", "--resize", "9x0"], 2, "--resize is '9x0'; sides of 1 to 65535 are possible"),
         (["decode", "good.dfm", "--resize", "16384x9", "-o", "x.webp"], 1, "sides have up to 16383 pixels"),
-        (["decode", "good.dfm", "--scale", "900"], 2, "not a possible image size"),
+        (["decode", "good.dfm", "--scale", "1000"], 2, "scale 1000 gives 96000x80000, which is not a possible image"),
+        (["encode", "cat.png", "--time-limit", "-1"], 2, "error: --time-limit is -1; it must be above 0"),
+        (["encode", "cat.png", "--training-steps", "3"], 2, "error: --training-steps is for the "),
+        (["encode", "cat.png", "--model", "coordinate", "--depth", "3"], 2, "depth and --layer-width go together"),
+        (["encode", "cat.png", "-O", "text.png/out"], 1, "cannot make the folder text.png/out: Not a directory"),
         (["decode", "alpha.dfm", "-o", "x.jpg"], 1, "jpeg cannot hold alpha"),
         (["decode", "-", "good.dfm"], 2, "standard input"),
         (["compare", "cat.png", "float.tiff"], 1, "floating-point"),
@@ -202,7 +211,7 @@ def test_an_unknown_extension_names_the_options_of_the_command(folder):
         (["compare", "cat.png", "cat.png", "--map", "x.xyz"], False),
         (["sample", "chelsea", "-o", "x.xyz"], False),
     ):
-        message = dfm(*arguments, code=1).stderr
+        message = dfm(*arguments, code=2).stderr
         assert "use one of .bmp .jpeg" in message
         assert ("--format" in message) == is_option
 

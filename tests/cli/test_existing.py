@@ -19,8 +19,10 @@ import dfmcodec
 from dfmcodec.cli import _origins, _same_file
 from dfmcodec.cli._inputs import Inputs, Unusable
 from dfmcodec.cli._origins import RECORD, Claim, Origin, Records, write_recorded
+from dfmcodec.cli._single import write_result
 from dfmcodec.cli.encode import _naming
 from dfmcodec.codecs.encode import encode_image
+from dfmcodec.errors import OutputError
 from dfmcodec.image import Image
 from dfmcodec.search.config import EncoderConfig
 
@@ -553,3 +555,35 @@ def test_a_full_disk_ends_the_run(monkeypatch):
     assert "in/a.png: cannot write out/a.dfm: No space left on device; free some space" in result.stderr
     assert "0 encoded, 1 failed, the disk is full: the rest not started" in result.output
     assert tried == ["a.dfm"]
+
+
+# Two runs at once
+
+
+@pytest.mark.parametrize("report", [(), ("--report", "r.jsonl")], ids=["no report", "report"])
+def test_an_output_that_another_run_has_just_made_is_kept(report, monkeypatch):
+    def write_twice(*arguments):
+        write_result(*arguments)
+        write_result(*arguments)
+
+    save("in/a.png")
+    monkeypatch.setattr("dfmcodec.cli.encode.write_result", write_twice)
+    found = dfm("encode", "in", "-O", "out", *FAST, *report, "--json")
+    assert found.stderr == "0 encoded, 1 already there (-f overwrites them)\n"
+    assert json.loads(found.stdout) == {"source": "in/a.png", "output": "out/a.dfm", "status": "kept"}
+    assert len(Path("out", RECORD).read_text().splitlines()) == 1
+    if report:
+        (row,) = map(json.loads, Path("r.jsonl").read_text().splitlines())
+        assert (row["output"], row["status"]) == ("out/a.dfm", "done")
+    alone = dfm("encode", "in/a.png", "-o", "one/", *FAST, code=1).stderr
+    assert alone == f"dfm: error: another run has made one/a.dfm from {Path('in/a.png').resolve()}; it is kept\n"
+
+
+def test_an_output_that_another_run_has_just_made_of_other_contents_is_an_error():
+    save("a.png")
+    save("b.png", 10)
+    write_recorded(Path("x.dfm"), b"1", False, Origin.of(Path("a.png"), "settings"))
+    for other in (Origin.of(Path("b.png"), "settings"), Origin.of(Path("a.png"), "others")):
+        with pytest.raises(OutputError, match="exists; give another name"):
+            write_recorded(Path("x.dfm"), b"2", False, other)
+    assert Path("x.dfm").read_bytes() == b"1"

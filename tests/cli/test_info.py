@@ -99,7 +99,7 @@ def test_folders_are_searched_as_verify_does(tagged):
     assert info("deep", code=3).stdout.startswith(f"{Path('deep/b.dfm')}: 32x24 RGB")
     assert " missing" in info("deep", "-r", code=5).stderr
     Path("empty").mkdir()
-    assert "there are no .dfm files here (-r looks into subfolders)" in info("empty", code=1).stderr
+    assert "there are no .dfm files in empty (-r looks into subfolders)" in info("empty", code=1).stderr
 
 
 def test_descriptions_of_both_versions_of_profiles(profile):

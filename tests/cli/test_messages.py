@@ -7,7 +7,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 from click.testing import CliRunner
-from common import ROOT
+from common import GENERATIVE, ROOT
 
 import dfmcodec
 from dfmcodec.cli import main
@@ -29,7 +29,7 @@ def folder(tmp_path, monkeypatch, cat, chelsea):
 
 
 def refusal(*arguments, code):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="dfm")
     assert result.exit_code == code, result.output
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1
@@ -55,6 +55,8 @@ def test_what_is_wrong_with_a_file_comes_with_its_name():
     assert refusal("info", "cat.png", code=3).startswith("cat.png: not a .dfm file")
     assert refusal("compare", "cat.dfm", "cut.dfm", code=3).startswith("cut.dfm: the file is truncated")
     assert refusal("bench", "cat.png", "--codecs-from", "none.py", code=1).startswith("cannot read none.py: ")
+    said = "a generative model (.dfmg), not an image; give it as --generator, or generator= in Python"
+    assert refusal("info", GENERATIVE / "gray.dfmg", code=3) == f"{GENERATIVE / 'gray.dfmg'}: {said}"
     assert refusal("info", "none.dfm", code=1) == "cannot read none.dfm: No such file or directory"
 
 
@@ -82,6 +84,23 @@ def test_a_folder_of_tars_says_how_to_name_them(folder):
 def test_choices_are_listed_in_one_line():
     said = refusal("sample", code=2)
     assert said.startswith("Missing argument 'NAME'. Choose from: chelsea, astronaut, coffee, camera (see ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["encode", "--size"], "dfm encode"),
+        (["encode", "--siz"], "dfm encode"),
+        (["generate", "train", "--steps"], "dfm generate train"),
+        (["generate", "train", "--preset"], "dfm generate train"),
+        (["generate", "nonsense"], "dfm generate"),
+        (["nonsense"], "dfm"),
+        (["--nonsense"], "dfm"),
+    ],
+    ids=str,
+)
+def test_wrong_usage_names_the_help_of_the_command(arguments, command):
+    assert refusal(*arguments, code=2).endswith(f"(see {command} --help)")
 
 
 def test_compare_has_the_limit_that_its_refusal_names():

@@ -15,7 +15,8 @@ import skimage.data
 from common import GOLDEN, dfm, names_in
 
 import dfmcodec
-from dfmcodec.cli._origins import RECORD
+from dfmcodec.cli._origins import RECORD, Origin, write_recorded
+from dfmcodec.errors import OutputError
 
 FAST = ("--quality", "40", "--effort", "1")
 
@@ -307,6 +308,9 @@ def test_lists_of_zero_bytes():
     assert "2 encoded" in result.output
     assert names_in("out/in") == ["a\nb.dfm", "c.dfm"]
     assert "--files0-from" in dfm("encode", "--files-from", "-", "-O", "two", *FAST, data=listed, code=2).stderr
+    for name in ("-\n", "./-\n"):
+        refused = dfm("encode", "--files-from", "-", "-O", "two", *FAST, data=name, code=2).stderr
+        assert refused.startswith("dfm: error: the list of files has the name -")
     both = dfm("encode", "--files-from", "x", "--files0-from", "y", "-O", "two", *FAST, code=2)
     assert "give one of them" in both.stderr
 
@@ -337,3 +341,20 @@ def test_what_was_left_of_a_damaged_file_is_made_again():
     for _ in range(2):
         assert "0 decoded, 1 failed" in dfm("decode", "cut", "-O", "out", "--best-effort", code=1).output
     assert dfmcodec.decode("a.dfm").pixels.shape == (8, 9, 3)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of file sizes are POSIX")
+def test_a_record_that_cannot_be_written_is_named():
+    import resource
+
+    save("a.png")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    target = Path("out/a.dfm")
+    target.parent.mkdir()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(OutputError, match=f"^cannot write out/{RECORD}: File too large"):
+            write_recorded(target, b"1234", False, Origin.of(Path("a.png"), None))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert names_in("out") == []

@@ -269,6 +269,8 @@ def test_info_and_verify_read_pipes_and_many_files():
     assert "standard input: 31x24" in dfm("info", "-", data=data).output
     for options in ((), ("-j", 2)):
         assert "standard input: intact" in dfm("verify", "-", *options, data=data).output
+    for command in ("info", "verify"):
+        assert json.loads(dfm(command, "-", "--json", data=data).stdout)["source"] == "-"
     result = dfm("info", "a.dfm", "b.dfm", "a.png", "--json", code=5)
     objects = list(map(json.loads, result.stdout.splitlines()))
     assert [entry["source"] for entry in objects] == ["a.dfm", "b.dfm", "a.png"]

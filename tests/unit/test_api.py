@@ -417,3 +417,45 @@ def test_names():
     assert all(getattr(dfmcodec, name) is not None for name in dfmcodec.__all__)
     with pytest.raises(AttributeError):
         dfmcodec.no_such_thing  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("", "the name is empty; name a file"),
+        ("a\0b", r"cannot write 'a\x00b': no name has a zero byte"),
+        (".", ". is the name of a folder; name a file"),
+        ("/", "/ is the name of a folder; name a file"),
+        ("new/", "new/ is the name of a folder; name a file"),
+        (Path("."), ". is the name of a folder; name a file"),
+    ],
+    ids=repr,
+)
+def test_names_that_no_output_has(name, said, encoded, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(dfmcodec.OutputError) as caught:
+        encoded.save(name)
+    assert str(caught.value) == said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("function", [dfmcodec.encode, dfmcodec.decode, dfmcodec.read_info])
+def test_names_that_no_input_has(function):
+    with pytest.raises(dfmcodec.MissingFileError, match=r"^the name is empty; name a file$"):
+        function("")
+    with pytest.raises(dfmcodec.MissingFileError, match=r"^cannot read 'a\\x00b': no name has a zero byte$"):
+        function("a\0b")
+    with pytest.raises(dfmcodec.MissingFileError, match=r"^the name is empty; name a file$"):
+        dfmcodec.encode(CAT, generator="")
+
+
+def test_results_are_equal_only_to_themselves(encoded):
+    copy = dfmcodec.Image(encoded.decoded.pixels)
+    for one in (encoded, encoded.decoded, dfmcodec.read_info(encoded.data)):
+        assert one in [copy, one]
+        assert one != copy
+        assert isinstance(hash(one), int)
+
+
+def test_the_pixels_of_a_decoded_image_are_documented():
+    assert "pixels: The pixels, uint8 or uint16 [H, W, C]" in dfmcodec.DecodeResult.__doc__

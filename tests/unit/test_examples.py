@@ -326,6 +326,19 @@ def test_the_scripts_archive_a_folder_and_inspect_a_file(tmp_path, photograph):
     again = run_script("archive_folder.py", *options)
     assert (again.returncode, again.stdout) == (0, "")
 
+    # A worker that is started anew takes no module from the current folder.
+    (tmp_path / "signal.py").write_text("open('executed', 'w')")
+    (tmp_path / "gray.png.dfm").unlink()
+    spawned = "import multiprocessing, runpy, sys; multiprocessing.set_start_method('spawn'); del sys.argv[0]"
+    script = tmp_path / "bin" / "spawned.py"
+    script.parent.mkdir()
+    script.write_text(f"{spawned}; runpy.run_path(sys.argv[0], run_name='__main__')")
+    arguments = [sys.executable, script, EXAMPLES / "archive_folder.py", *options]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    done = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.startswith("gray.png: "), done.stderr
+    assert not (tmp_path / "executed").exists()
+
     inspected = run_script("inspect_file.py", tmp_path / "colour.png.dfm")
     assert inspected.returncode == 0, inspected.stderr
     assert "64x48 RGB, 8 bits per sample" in inspected.stdout

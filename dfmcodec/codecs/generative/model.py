@@ -58,7 +58,7 @@ _MAX_TEXT = 1024  # characters of a string in the head
 _MAX_REPORT_DEPTH = 3  # of maps and lists in the report
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GenerativeModel:
     """A trained generative model."""
 
@@ -66,7 +66,7 @@ class GenerativeModel:
     parameters: Mapping[str, Float32]  # of the networks, float32, by the names of `network.network_shapes`
     density: CodeDensity  # of the training images' codes
     report: Mapping[str, Any] = field(default_factory=dict)  # of the training: recipe, seed, data, steps, seconds
-    source: bytes | None = field(default=None, repr=False, compare=False)  # the bytes of the model's file, if read
+    source: bytes | None = field(default=None, repr=False)  # the bytes of the model's file, if read
 
     @property
     def has_encoder(self) -> bool:

@@ -215,6 +215,12 @@ def test_a_factory_that_gives_no_executor(source, store, monkeypatch):
         run(store, pack_job(source), Engine("corpora:nothing", 1))
 
 
+def test_a_factory_that_raises(source, store):
+    said = r"^--engine json:loads raised TypeError: loads\(\) missing .*; name a function without arguments"
+    with pytest.raises(ConfigError, match=said):
+        run(store, pack_job(source), Engine("json:loads", 1))
+
+
 def test_threads_of_this_program_leave_its_other_threads_alone(source, store, monkeypatch):
     """A shard in one of them uses one core, and the program as many as before."""
     monkeypatch.setattr(threads, "_limit", 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dfmcodec.files.names import fault_of_name
+from dfmcodec.files.names import fault_of_name, printable
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,16 @@ def test_names(name):
 )
 def test_what_is_no_name(name, said):
     assert said in fault_of_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("bad\udcff\udc80.png", r"bad\xff\x80.png"),
+        ("\x1b[0m\n", r"\x1b[0m\n"),
+        ("\ud800", r"\ud800"),
+        ("é\u202e", r"é\u202e"),
+    ],
+)
+def test_names_in_messages(name, shown):
+    assert printable(name) == shown
