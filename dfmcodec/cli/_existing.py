@@ -38,7 +38,7 @@ class Decision:
 
     action: Action
     why: str = ""  # for people: why the output is made again, kept or refused
-    replaces_complete: bool = False  # whether the existing file is or may be complete
+    replaces_complete: bool = False  # whether the existing file is known to be complete
 
     @property
     def may_replace(self) -> bool:
@@ -121,20 +121,16 @@ class ExistingOutputs:
             return self._adopted(task)
         if claim is not Claim.FOREIGN and not self.options.overwrites_source and self.may_be_source(task):
             why = f"{target} may be the file that {source} was made from{_advice(task)}"
-            may_be_identical = self.options.force and target.suffix.lower() != EXTENSION  # a decoding, not an encoding
-            return Decision(Action.REPLACE_IDENTICAL if may_be_identical else Action.REFUSE, why)
+            return Decision(Action.REPLACE_IDENTICAL if self.options.force else Action.REFUSE, why)
         if self.options.force:
-            return Decision(Action.REPLACE, replaces_complete=True)  # it may be, as no record says otherwise
+            return Decision(Action.REPLACE, replaces_complete=_fault(target) is None)
         is_alone = claim is Claim.UNKNOWN and task.is_named
         return Decision(Action.REFUSE, exists_message(target) if is_alone else standing.why)
 
     def _adopted(self, task: Task) -> Decision:
         """Records an existing file as made from the input of a task."""
-        from dfmcodec.corpus.tasks import check_intact
-
-        try:
-            check_intact(read_file(task.target), task.target.name)
-        except DfmError as fault:
+        fault = _fault(task.target)
+        if fault is not None:
             return Decision(Action.REFUSE, f"{task.target} is not adopted: {fault}; use -f to replace it")
         if not self.options.dry_run:
             adopt(task.target, Origin.of(task.source, None))
@@ -151,6 +147,17 @@ class ExistingOutputs:
 
     def _reported(self, output: Path) -> Origin | None:
         return None if self.report is None else self.report.origin(output)
+
+
+def _fault(path: Path) -> DfmError | None:
+    """Returns the fault of an existing file, without decoding it; None if it is intact."""
+    from dfmcodec.corpus.tasks import check_intact
+
+    try:
+        check_intact(read_file(path), path.name)
+    except DfmError as fault:
+        return fault
+    return None
 
 
 def _advice(task: Task) -> str:

@@ -192,7 +192,6 @@ def command(**arguments: Any) -> None:
         _settings_text(options),
         "encoded",
         "images to encode",
-        partial(_is_decoded_from, options),
         leaves_larger=options.skip_larger,
     )
     if options.is_single():
@@ -244,27 +243,6 @@ def _naming(keeps_extension: bool) -> Naming:
         return "rename one" if keeps_extension else "--keep-extension distinguishes them, or rename one"
 
     return Naming(is_image, is_output, target_name, advice)
-
-
-def _is_decoded_from(options: _Options, task: Task) -> bool:
-    """Indicates whether an image has exactly the samples of the existing lossy `.dfm` file that it
-    would replace with `-f`.
-    """
-    import numpy as np
-
-    from dfmcodec.codecs.decode import DecodeRequest, decode_image
-    from dfmcodec.image.read_image import image_from_source
-
-    if not options.force or task.target.suffix.lower() != EXTENSION:
-        return False
-    try:
-        request = DecodeRequest(max_pixels=options.max_pixels, generator=read_generator(options.generator))
-        decoded = decode_image(task.target.read_bytes(), request)
-        given = image_source(task.source), options.max_pixels, options.strip, options.page
-        image = image_from_source(*given, lambda notice: None)
-    except Exception:  # one of them is no such image; the encoding reports what is wrong with the source
-        return False
-    return image.pixels.dtype == decoded.pixels.dtype and np.array_equal(image.pixels, decoded.pixels)
 
 
 def _encode_single(options: _Options, work: Work) -> None:

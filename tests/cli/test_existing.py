@@ -165,21 +165,6 @@ def test_a_file_is_not_overwritten_by_the_encoding_of_its_decoding():
     assert Path("photo.dfm").read_bytes() != before
 
 
-def test_a_file_without_a_record_is_not_overwritten_by_the_encoding_of_its_decoding():
-    """The image has exactly the samples of the file; any other image replaces it with -f."""
-    save("photo.png")
-    dfm("encode", "photo.png", *FAST)
-    os.remove("photo.png")
-    dfm("decode", "photo.dfm")
-    before = Path("photo.dfm").read_bytes()
-    refused = dfm("encode", "photo.png", "--quality", "20", "--effort", "1", "-f", code=1).stderr
-    assert "photo.dfm may be the file that photo.png was made from" in refused
-    assert Path("photo.dfm").read_bytes() == before
-    save("photo.png")
-    dfm("encode", "photo.png", "--quality", "20", "--effort", "1", "-f")
-    assert Path("photo.dfm").read_bytes() != before
-
-
 def test_what_is_left_of_a_damaged_file_does_not_replace_its_complete_decoding():
     save("in/photo.png")
     dfm("encode", "in/photo.png", "-o", "photo.dfm", *FAST)

@@ -143,7 +143,7 @@ def test_lossless_that_does_not_pay_names_no_target_that_there_is_not(folder):
 
 def test_sample_max_is_checked_before_anything_is_read(folder):
     for command in (("encode", "none.png"), ("compare", "none.png", "none.png")):
-        assert "sample_max is 70000" in dfm(*command, "--sample-max", 70000, code=2).output
+        assert "--sample-max is 70000" in dfm(*command, "--sample-max", 70000, code=2).output
 
 
 def test_compare_gives_the_notices_of_encode(folder):
