@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypedDict, Union, Unpack, cast
 
 from dfmcodec.errors import ConfigError, MissingFileError
+from dfmcodec.files.names import fault_of_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -424,11 +425,7 @@ def _opened(source: Any) -> Any:
 
 def _checked(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
     """Returns a path of an input. Raises MissingFileError for a name that no file has."""
-    name = os.fspath(path)
-    if not name:  # which `Path` would take for the current folder
-        msg = "the name is empty; name a file"
-        raise MissingFileError(msg)
-    if "\0" in name:
-        msg = f"cannot read {name!r}: no name has a zero byte"
-        raise MissingFileError(msg)
+    fault = fault_of_path(os.fspath(path), "read")
+    if fault is not None:
+        raise MissingFileError(fault)
     return path

@@ -6,6 +6,7 @@ start none.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -41,6 +42,14 @@ def installed_program(name: str) -> str | None:
     """
     found = shutil.which(name)
     return found if found is not None and os.path.isabs(found) else None
+
+
+def program_path(name: str) -> str:
+    """Returns the path of a program as `installed_program`. Raises FileNotFoundError without it."""
+    found = installed_program(name)
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, "no such program on the PATH", name)
+    return found
 
 
 def keep_current_folder_out() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from dfmcodec.container.contents import Architecture
 from dfmcodec.errors import ConfigError, OutputError
 from dfmcodec.files.atomic import EXTENSION, write_atomic
+from dfmcodec.files.names import fault_of_path
 from dfmcodec.image import Image
 from dfmcodec.image.read_image import IMAGE_SUFFIXES
 from dfmcodec.search.config import EncoderConfig
@@ -131,15 +132,12 @@ def check_name(path: Path) -> None:
 def _output_path(path: str | os.PathLike[str]) -> Path:
     """Returns the path of a file to write. Raises OutputError for a name that no file has."""
     name = os.fspath(path)
-    if not name:
-        msg = "the name is empty; name a file"
-    elif "\0" in name:
-        msg = f"cannot write {name!r}: no name has a zero byte"
-    elif name.endswith((os.sep, os.altsep or os.sep)) or os.path.isdir(name):
-        msg = f"{name} is the name of a folder; name a file"
-    else:
-        return Path(name)
-    raise OutputError(msg)
+    fault = fault_of_path(name, "write")
+    if fault is None and (name.endswith((os.sep, os.altsep or os.sep)) or os.path.isdir(name)):
+        fault = f"{name} is the name of a folder; name a file"
+    if fault is not None:
+        raise OutputError(fault)
+    return Path(name)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 from dfmcodec._types import Pixels
 from dfmcodec.bench.codecs import to_pil_image
 from dfmcodec.errors import DfmError
-from dfmcodec.processes import installed_program
+from dfmcodec.processes import installed_program, program_path
 
 COMMAND = "butteraugli_main"
 ABSENT = f"Butteraugli is not measured: the command {COMMAND} of libjxl is not on the PATH."
@@ -31,8 +31,8 @@ def butteraugli(original: Pixels, decoded: Pixels) -> float | None:
         paths = [Path(folder, name) for name in ("original.png", "decoded.png")]
         for path, pixels in zip(paths, (original, decoded), strict=True):
             to_pil_image(pixels).save(path, compress_level=1)
-        program = installed_program(COMMAND) or COMMAND
-        done = subprocess.run([program, *map(str, paths)], capture_output=True, text=True, check=False)
+        arguments = [program_path(COMMAND), *map(str, paths)]
+        done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     try:
         if done.returncode:
             raise ValueError(done.returncode)

@@ -33,7 +33,7 @@ import numpy as np
 from dfmcodec._types import Pixels
 from dfmcodec.errors import ConfigError
 from dfmcodec.files.atomic import read_file
-from dfmcodec.processes import installed_program
+from dfmcodec.processes import installed_program, program_path
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -254,8 +254,7 @@ class Jpegli(Codec):
         return _open_pixels(_run_command("djpegli", data, ".jpg", ".ppm", []), "PPM")
 
     def version(self) -> str:
-        program = installed_program("cjpegli") or "cjpegli"
-        process = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+        process = subprocess.run([program_path("cjpegli"), "--version"], capture_output=True, text=True, check=False)
         return (process.stdout or process.stderr).strip().splitlines()[0]
 
     def missing(self) -> str | None:
@@ -275,8 +274,7 @@ def _run_command(command: str, data: bytes, suffix_in: str, suffix_out: str, opt
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, f"in{suffix_in}"), Path(folder, f"out{suffix_out}")
         source.write_bytes(data)
-        program = installed_program(command) or command
-        subprocess.run([program, str(source), str(target), *options], check=True, capture_output=True)
+        subprocess.run([program_path(command), str(source), str(target), *options], check=True, capture_output=True)
         return target.read_bytes()
 
 

@@ -83,6 +83,13 @@ store_option = click.option(
     type=_PLACE,
     help="Write the outputs to this folder, in the same subfolders as the inputs, or to this store: s3://bucket/prefix.",
 )
+
+
+def _default_shard_size(effort: int) -> int:
+    """Returns the number of images in a shard that takes about ten minutes of one core."""
+    return max(1, _SHARD_S // _CORE_S.get(effort, _OVERFITTED_CORE_S))
+
+
 corpus_options = in_order(
     click.option(
         "--format",
@@ -103,7 +110,7 @@ corpus_options = in_order(
         "--shard-size",
         type=click.IntRange(1, 10**9),
         help="Number of images in a shard, the unit of work. Default: "
-        f"{_SHARD_S // _CORE_S[1]} at effort 1, {_SHARD_S // _CORE_S[5]} at effort 5; {PACK_SHARD_SIZE} for dfm pack.",
+        f"{_default_shard_size(1)} at effort 1, {_default_shard_size(5)} at effort 5; {PACK_SHARD_SIZE} for dfm pack.",
     ),
     click.option(
         "--engine",
@@ -270,11 +277,6 @@ class CorpusRun:
             sys.exit(1)
         if state.total.images_failed:
             sys.exit(SOME_FAILED)
-
-
-def _default_shard_size(effort: int) -> int:
-    """Returns the number of images in a shard that takes about ten minutes of one core."""
-    return max(1, _SHARD_S // _CORE_S.get(effort, _OVERFITTED_CORE_S))
 
 
 def lost_text(lost: Mapping[int, Sequence[str]]) -> str:

@@ -38,7 +38,8 @@ class Decision:
 
     action: Action
     why: str = ""  # for people: why the output is made again, kept or refused
-    replaces_complete: bool = False  # whether the existing file is known to be complete
+    # Whether the existing file is known to be complete; None if no record knows.
+    replaces_complete: bool | None = False
 
     @property
     def may_replace(self) -> bool:
@@ -49,6 +50,10 @@ class Decision:
     def needs_notice(self) -> bool:
         """Indicates whether the output is made again for a reason that needs a notice."""
         return self.action is Action.REPLACE and bool(self.why)
+
+    def keeps(self, target: Path) -> bool:
+        """Returns whether an incomplete output must not replace the existing file."""
+        return fault_of_file(target) is None if self.replaces_complete is None else self.replaces_complete
 
     def checked(self, target: Path, data: bytes) -> bool:
         """Returns whether an existing file may be replaced by the given contents. Raises
@@ -123,13 +128,13 @@ class ExistingOutputs:
             why = f"{target} may be the file that {source} was made from{_advice(task)}"
             return Decision(Action.REPLACE_IDENTICAL if self.options.force else Action.REFUSE, why)
         if self.options.force:
-            return Decision(Action.REPLACE, replaces_complete=_fault(target) is None)
+            return Decision(Action.REPLACE, replaces_complete=None)
         is_alone = claim is Claim.UNKNOWN and task.is_named
         return Decision(Action.REFUSE, exists_message(target) if is_alone else standing.why)
 
     def _adopted(self, task: Task) -> Decision:
         """Records an existing file as made from the input of a task."""
-        fault = _fault(task.target)
+        fault = fault_of_file(task.target)
         if fault is not None:
             return Decision(Action.REFUSE, f"{task.target} is not adopted: {fault}; use -f to replace it")
         if not self.options.dry_run:
@@ -149,7 +154,7 @@ class ExistingOutputs:
         return None if self.report is None else self.report.origin(output)
 
 
-def _fault(path: Path) -> DfmError | None:
+def fault_of_file(path: Path) -> DfmError | None:
     """Returns the fault of an existing file, without decoding it; None if it is intact."""
     from dfmcodec.corpus.tasks import check_intact
 

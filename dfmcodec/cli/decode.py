@@ -217,8 +217,8 @@ def _has_dimensions(image: Path, source: Path) -> bool:
     try:
         header = read_header(source.read_bytes())
         with PIL.Image.open(image) as opened:
-            is_single = getattr(opened, "n_frames", 1) == 1
-            return not is_single or {opened.width, opened.height} == {header.width, header.height}
+            has_several = getattr(opened, "n_frames", 1) > 1
+            return has_several or {opened.width, opened.height} == {header.width, header.height}
     except Exception:  # whatever it is, the decoding reports it
         return True
 
@@ -359,7 +359,7 @@ def _perform(options: _Options, output: OutputFormat, task: Task, decision: Deci
     figures, written = make()
     left_out, notices, losses = figures.pop("left_out"), figures.pop("notices"), figures["losses"]
     status = FAILED if losses else DONE
-    if losses and decision.replaces_complete and not options.force:
+    if losses and not options.force and decision.keeps(task.target):
         kept = f"{display_name(task.source)}: {'; '.join(losses)}; the complete {task.target} that exists is kept"
         return TaskResult(error=kept, exit_code=FormatError.exit_code)
     write_result(task, written, decision.checked(task.target, written), origin, status)

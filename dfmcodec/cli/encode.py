@@ -289,7 +289,7 @@ def _write(encoded: _Encoded, options: _Options, task: Task, decision: Decision,
 
     result, status, target = encoded.result, encoded.status(options.skip_larger), task.target
     exit_code = EXIT_AFTER_INTERRUPT if encoded.was_interrupted else 0
-    if status == INTERRUPTED and decision.replaces_complete:
+    if status == INTERRUPTED and decision.keeps(target):
         kept = f"{task.source}: interrupted; the complete {target} that exists is kept"
         return TaskResult(error=kept, exit_code=exit_code)
     if status != LARGER:

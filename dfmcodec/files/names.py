@@ -36,6 +36,13 @@ def as_unicode(value: Any) -> Any:
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def fault_of_path(name: str, verb: str) -> str | None:
+    """Explains why no file has a name. The verb is what is done to the file: read or write."""
+    if not name:  # which `Path` would take for the current folder
+        return "the name is empty; name a file"
+    return f"cannot {verb} {name!r}: no name has a zero byte" if "\0" in name else None
+
+
 def fault_of_name(name: str) -> str | None:
     """Explains why a path is not a portable name below a folder, on any system.
 
