@@ -18,6 +18,7 @@ import click
 from dfmcodec import __version__
 from dfmcodec.cli._common import echo
 from dfmcodec.cli._failure import Failure, failure_of
+from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT, lost_interrupts_repeated
 from dfmcodec.errors import is_installed
 
 # Command -> its line in `dfm --help`. Printing the help imports none of the commands.
@@ -73,7 +74,8 @@ class _LazyGroup(CommandGroup):
         _keep_products_to_one_core()
         _print_any_text()
         try:
-            return super().main(*args, **kwargs)
+            with lost_interrupts_repeated():
+                return super().main(*args, **kwargs)
         except KeyboardInterrupt:  # raised outside a command
             _end_interrupted()
         except OSError as error:  # raised by a command, or while it or click prints
@@ -129,7 +131,7 @@ def _end(failure: Failure) -> NoReturn:
 def _end_interrupted() -> NoReturn:
     with suppress(OSError):
         click.echo("dfm: interrupted; unfinished outputs were not written", err=True)
-    sys.exit(130)
+    sys.exit(EXIT_AFTER_INTERRUPT)
 
 
 def _print_any_text() -> None:

@@ -4,9 +4,13 @@ immediately.
 
 from __future__ import annotations
 
+import _thread
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Timer
 from types import FrameType
 
 import click
@@ -14,6 +18,8 @@ import click
 from dfmcodec.processes import ask_to_stop, forget_to_stop, is_asked_to_stop
 
 EXIT_AFTER_INTERRUPT = 130  # shell convention
+
+_REPEAT_AFTER_S = 0.05  # until the callback that lost the interruption has returned
 
 
 @contextmanager
@@ -34,3 +40,32 @@ def interruptible(message: str) -> Iterator[Callable[[], bool]]:
     finally:
         signal.signal(signal.SIGINT, previous)
         forget_to_stop()
+
+
+@contextmanager
+def lost_interrupts_repeated() -> Iterator[None]:
+    """Repeats Ctrl-C if its KeyboardInterrupt was raised where Python ignores exceptions, as in a
+    finaliser or in a callback of the garbage collector, of which JAX has one.
+    """
+    report = sys.unraisablehook
+
+    def repeat(unraisable: sys.UnraisableHookArgs) -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            report(unraisable)
+            return
+        timer = Timer(_REPEAT_AFTER_S, _interrupt)
+        timer.daemon = True
+        timer.start()
+
+    sys.unraisablehook = repeat
+    try:
+        yield
+    finally:
+        sys.unraisablehook = report
+
+
+def _interrupt() -> None:
+    if os.name == "nt":  # a signal would end the process there
+        _thread.interrupt_main()
+    else:  # also ends a wait of the main thread
+        os.kill(os.getpid(), signal.SIGINT)

@@ -327,6 +327,27 @@ def test_ctrl_c(folder, presses):
         assert dfmcodec.decode("cat.dfm").shape == (80, 96, 3)
 
 
+def test_ctrl_c_is_not_lost_in_a_finaliser():
+    script = """
+import signal, threading
+from dfmcodec.cli._interrupt import lost_interrupts_repeated
+
+class Finalised:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+try:
+    with lost_interrupts_repeated():
+        Finalised()
+        print("ignored")
+        threading.Event().wait(120)
+except KeyboardInterrupt:
+    print("repeated")
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert (run.stdout.split(), run.stderr) == (["ignored", "repeated"], "")
+
+
 def test_the_manual_page_has_all_commands_and_options():
     page = manual_page()
     context = click.Context(main)
