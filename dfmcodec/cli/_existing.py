@@ -38,7 +38,7 @@ class Decision:
 
     action: Action
     why: str = ""  # for people: why the output is made again, kept or refused
-    # Whether the existing file is known to be complete; None if no record knows.
+    # Whether the existing file is complete; None if that has to be checked, as no record names it.
     replaces_complete: bool | None = False
 
     @property

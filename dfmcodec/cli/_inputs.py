@@ -227,7 +227,12 @@ class Inputs:
     def nothing_message(self, noun: str) -> str:
         """Returns the message that there are no inputs. The noun is that of the inputs."""
         sources = [*self.sources, *self._listed]
-        return _nothing_in(noun, sources) if sources else f"there are no {noun}: the list names no files"
+        if not sources:
+            return f"there are no {noun}: the list names no files"
+        folders = [source for source in sources if os.path.isdir(source)]
+        if self.skips_links and not folders:
+            return f"there are no {noun}: all names are symbolic links, which --skip-links leaves out"
+        return _nothing_in(noun, folders or sources)
 
     def _groups(self, skipped: tuple[Skipped, Skipped, Skipped]) -> Iterator[list[Task | Unusable]]:
         """Yields the inputs, those of each folder together, and counts skipped files."""

@@ -5,12 +5,11 @@ immediately.
 from __future__ import annotations
 
 import _thread
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Timer
+from threading import Timer, get_ident
 from types import FrameType
 
 import click
@@ -48,12 +47,13 @@ def lost_interrupts_repeated() -> Iterator[None]:
     finaliser or in a callback of the garbage collector, of which JAX has one.
     """
     report = sys.unraisablehook
+    timers: list[Timer] = []
 
     def repeat(unraisable: sys.UnraisableHookArgs) -> None:
         if not issubclass(unraisable.exc_type, KeyboardInterrupt):
             report(unraisable)
             return
-        timer = Timer(_REPEAT_AFTER_S, _interrupt)
+        timers.append(timer := Timer(_REPEAT_AFTER_S, _interrupt, [get_ident()]))
         timer.daemon = True
         timer.start()
 
@@ -62,10 +62,12 @@ def lost_interrupts_repeated() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = report
+        for timer in timers:
+            timer.cancel()
 
 
-def _interrupt() -> None:
-    if os.name == "nt":  # a signal would end the process there
+def _interrupt(thread: int) -> None:
+    if hasattr(signal, "pthread_kill"):  # also ends a wait of the thread
+        signal.pthread_kill(thread, signal.SIGINT)
+    else:
         _thread.interrupt_main()
-    else:  # also ends a wait of the main thread
-        os.kill(os.getpid(), signal.SIGINT)

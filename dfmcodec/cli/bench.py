@@ -143,7 +143,7 @@ def command(**arguments: Any) -> None:
     Codecs: jpeg, webp, avif, jpeg2000 (Pillow), jxl, heic (pip install 'dfmcodec[bench]'), jpegli
     (its commands).
 
-    The exit code is 5 if some measurements failed, and 1 if all failed; no file is written then.
+    The exit code is 5 if some measurements failed. If all failed, it is 1, and no file is written.
     """
     from dfmcodec.bench.runner import image_names, run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,12 +28,11 @@ def served_page(names: Sequence[str], limits: Mapping[str, int] | None = None) -
 
 def shown_names(paths: Sequence[Path]) -> list[str]:
     """Returns the name of each file, with the fewest folders that distinguish it from others."""
+    ends = Counter(path.parts[-depth:] for path in set(paths) for depth in range(1, len(path.parts) + 1))
     names = []
     for path in paths:
-        others = [other.parts for other in paths if other != path]
-        depth = 1
-        while depth < len(path.parts) and any(parts[-depth:] == path.parts[-depth:] for parts in others):
-            depth += 1
+        depths = range(1, len(path.parts))
+        depth = next((depth for depth in depths if ends[path.parts[-depth:]] == 1), len(path.parts))
         names.append(str(Path(*path.parts[-depth:])))
     return names
 

@@ -323,10 +323,11 @@ def test_ctrl_c(folder, presses):
     if Path("cat.dfm").read_bytes() == b"old":
         assert presses == 2
     else:  # the second press may come when the file is already there
-        assert presses == 1 or "the fit ended early" in errors
+        assert presses == 1 or "interrupted" in errors
         assert dfmcodec.decode("cat.dfm").shape == (80, 96, 3)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C does not end such a wait there")
 def test_ctrl_c_is_not_lost_in_a_finaliser():
     script = """
 import signal, threading
@@ -336,16 +337,16 @@ class Finalised:
     def __del__(self):
         signal.raise_signal(signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal, also where a parent ignores it
 try:
     with lost_interrupts_repeated():
         Finalised()
-        print("ignored")
-        threading.Event().wait(120)
+        threading.Event().wait()
 except KeyboardInterrupt:
     print("repeated")
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
-    assert (run.stdout.split(), run.stderr) == (["ignored", "repeated"], "")
+    assert (run.stdout, run.stderr) == ("repeated\n", "")
 
 
 def test_the_manual_page_has_all_commands_and_options():

@@ -290,6 +290,9 @@ def test_links_are_left_out_on_request(command):
     link = next(path for path in Path("up").iterdir() if path.is_symlink())
     assert "is a symbolic link" in dfm(command, link, "-o", "three", "--skip-links", code=1).stderr
     assert not Path("three").exists()
+    Path("list").write_text(f"up/cat{suffix}\nup/cat{suffix}\n")
+    refused = dfm(command, "--files-from", "list", "-O", "four", "--skip-links", code=1).stderr
+    assert "all names are symbolic links" in refused
     assert f"2 {command}d" in dfm(command, "up", "-O", "three").output
 
 
