@@ -47,6 +47,7 @@ SETTINGS = {
     "AVIF tune=iq": (20, 30, 40, 50, 60, 68, 76, 84),
     "JPEG XL": (8.0, 5.0, 3.5, 2.5, 1.8, 1.3, 0.9),
 }
+FEW_SETTINGS = {"AVIF tune=iq": (30, 45, 52, 60, 76), "JPEG XL": (3.5, 1.8, 0.9)}  # for large photographs
 AVIF_SPEED = 6  # the default
 AVIF = "AVIF tune=iq"
 LABELS = {
@@ -86,8 +87,11 @@ def _reduced(image: PIL.Image.Image) -> PIL.Image.Image:
 @click.option("--bpps", default="0.15,0.3,0.6,1.2", show_default=True, help="Sizes of dfm's files.")
 @click.option("--tune", default="visual", show_default=True, help="That of dfm.")
 @click.option("--anchors/--no-anchors", default=True, help="Whether AVIF and JPEG XL are measured.")
+@click.option("--few", is_flag=True, help="Measure AVIF and JPEG XL at fewer settings.")
 @out_option
-def files(images: tuple[str, ...], efforts: str, bpps: str, tune: str, anchors: bool, out: Path | None) -> None:
+def files(
+    images: tuple[str, ...], efforts: str, bpps: str, tune: str, anchors: bool, few: bool, out: Path | None
+) -> None:
     """Encodes images by all codecs."""
 
     def rows() -> Iterator[Row]:
@@ -100,7 +104,7 @@ def files(images: tuple[str, ...], efforts: str, bpps: str, tune: str, anchors: 
                     seconds = round(time.perf_counter() - started, 2)
                     codec = f"dfm effort {effort} {tune}"
                     yield _row(stem, image, codec, bpp, len(data), np.asarray(dfmcodec.decode(data).pixels), seconds)
-            for codec, settings in SETTINGS.items() if anchors else ():
+            for codec, settings in (FEW_SETTINGS if few else SETTINGS).items() if anchors else ():
                 for setting in settings:
                     started = time.perf_counter()
                     size, pixels = _anchor(image, codec, setting)
@@ -226,6 +230,21 @@ def bits_more(codec: str, anchor: str, measure: str, rows: Sequence[Row] | None 
         if rate is not None:
             found[name] = rate.percent
     return found
+
+
+def bpp_at(score: float, rows: Iterable[Row], picture: str, codec: str) -> float:
+    """Returns a codec's bits per pixel for a SSIMULACRA2, interpolated in the logarithm."""
+    of_codec = (row for row in rows if (row["picture"], row["codec"]) == (picture, codec))
+    scores, bpps = np.array(sorted((row["ssimulacra2"], row["bpp"]) for row in of_codec)).T
+    return float(np.exp(np.interp(score, scores, np.log(bpps))))
+
+
+def bits_more_at(score: float, codec: str, anchor: str, rows: Sequence[Row]) -> dict[str, float]:
+    """Returns a codec's bits for a SSIMULACRA2 relative to an anchor's in percent, by image."""
+    return {
+        picture: 100 * (bpp_at(score, rows, picture, codec) / bpp_at(score, rows, picture, anchor) - 1)
+        for picture in dict.fromkeys(row["picture"] for row in rows)
+    }
 
 
 def _of_interest(rows: Iterable[Row]) -> list[Row]:

@@ -597,6 +597,21 @@ def seen_further() -> str:
     return seen.rates_table(seen.FURTHER)
 
 
+def seen_large() -> str:
+    """Returns bits of large photographs relative to AVIF's and JPEG XL's, one by one: over the
+    curves, and at one SSIMULACRA2.
+    """
+    ours, score, rows = "dfm effort 5 visual", 70.0, rows_of("seen_large")
+    columns = {}
+    for anchor in seen.SETTINGS:
+        for measure, name in seen.MEASURES.items():
+            columns[f"{anchor}, {name}"] = seen.bits_more(ours, anchor, measure, rows)
+        columns[f"{anchor}, at SSIMULACRA2 {score:g}"] = seen.bits_more_at(score, ours, anchor, rows)
+    pictures = dict.fromkeys(row["picture"] for row in rows)
+    lines = [[picture, *(f"{column[picture]:+.1f} %" for column in columns.values())] for picture in pictures]
+    return table(["", *columns], lines)
+
+
 SCORES = {"SSIMULACRA2": ("ssimulacra2", 1), "Butteraugli": ("butteraugli", 2), "ColorVideoVDP": ("jod", 2)}
 
 
@@ -665,7 +680,7 @@ TABLES |= {
         *(published_fixed, published_recipes, published_quantised),
         *(kodak_rates, kodak_published, bench_images, flipped_bytes),
         *(installations, commands, wavelet_decode, large_efforts, large_parts, browser),
-        *(seen_further, seen_means),
+        *(seen_further, seen_large, seen_means),
     )
 }
 MARK = re.compile(r"(<!-- table: (\w+) -->\n+)((?:\|[^\n]*\n)*)")

@@ -19,7 +19,13 @@ PAGES = [
     *(page for folder in ("docs", "docs/results") for page in sorted((ROOT / folder).glob("*.md"))),
 ]
 NUMBERS = {  # what pages contain, with the names of `figures`
-    "README.md": ("{share_percent} %", "{installed_MB} MB", "{tests_GB} GB"),
+    "README.md": (
+        "{large_more} % more",
+        "{default_more} more",
+        "{share_percent} %",
+        "{installed_MB} MB",
+        "{tests_GB} GB",
+    ),
     "docs/compared.md": ("{lossless_percent} %", "{lossless}"),
     "docs/archive.md": (
         "{months[1]} and {months[3]} months",
@@ -93,7 +99,6 @@ NUMBERS = {  # what pages contain, with the names of `figures`
 }
 RATES_OF_EFFORTS = "2.9, 1.7, 0.9 and 0.4 %"
 DERIVED = (  # numbers of a page, and the same on the page that derives them without rows
-    ("README.md", "5.8 to 33.2 %", "docs/results/visual.md", "+33.2 %"),
     ("docs/models.md", "3 to 20 dB", "docs/results/published.md", "3 to 20 dB"),
     ("docs/results.md", "3 to 20 dB", "docs/results/published.md", "3 to 20 dB"),
     *(("docs/presets.md", f"+{percent} %", "docs/results/speed.md", RATES_OF_EFFORTS) for percent in (2.9, 1.7)),
@@ -113,6 +118,13 @@ def figures() -> dict[str, object]:
     large = {
         row["command"]: row for row in read_rows(first_page.RESULTS / "large.jsonl") if 24 < row["megapixels"] < 25
     }
+    seen, at_full_size = first_page.seen, read_rows(first_page.RESULTS / "seen_large.jsonl")
+    more_at_70 = seen.bits_more_at(70.0, "dfm effort 5 visual", seen.AVIF, at_full_size)
+    colosseum = {
+        row["command"]: row for row in read_rows(first_page.RESULTS / "large.jsonl") if row["picture"] == "photo_8"
+    }
+    default = colosseum["encode --effort 5"]
+    equal_bpp = seen.bpp_at(default["ssimulacra2"], at_full_size, "roman-colosseum", seen.AVIF)
     installed = {row["installation"]: row for row in read_rows(first_page.RESULTS / "installations.jsonl")}
     files_mb = {name: row["bytes"] / 1e6 for name, row in installed.items() if "bytes" in row}
     savings = archive.savings()
@@ -152,6 +164,8 @@ def figures() -> dict[str, object]:
         "large_encode_s": f"{large['encode --effort 1']['s']:.1f}",
         "large_decode_s": f"{large['decode']['s']:.1f}",
         "large_encode_GB": f"{large['encode --effort 1']['MB'] / 1000:.2f}",
+        "large_more": " and ".join(f"{percent:.0f}" for percent in sorted(more_at_70.values()) if percent > 0),
+        "default_more": f"{100 * (8 * default['bytes'] / (3840 * 2160) / equal_bpp - 1):.0f} %",
         "minutes": {effort: span(first_page.fit_minutes(effort), int(effort == 6)) for effort in (6, 7, 9)},
         **{f"over_{codec}_db": span(first_page.mean_gains(codec), 1) for codec in ("jpeg", "webp", "avif", "jxl")},
         "qualities": {
