@@ -43,8 +43,8 @@ def interruptible(message: str) -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def lost_interrupts_repeated() -> Iterator[None]:
-    """Repeats Ctrl-C if its KeyboardInterrupt was raised where Python ignores exceptions, as in a
-    finaliser or in a callback of the garbage collector, of which JAX has one.
+    """Repeats Ctrl-C if Python ignored its KeyboardInterrupt. Python ignores exceptions in `__del__`
+    and in callbacks of the garbage collector; JAX has such a callback.
     """
     report = sys.unraisablehook
     timers: list[Timer] = []
