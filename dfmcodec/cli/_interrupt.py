@@ -43,8 +43,8 @@ def interruptible(message: str) -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def lost_interrupts_repeated() -> Iterator[None]:
-    """Repeats Ctrl-C if Python ignored its KeyboardInterrupt. Python ignores exceptions in `__del__`
-    and in callbacks of the garbage collector; JAX has such a callback.
+    """Repeats Ctrl-C if Python ignored its KeyboardInterrupt. Python ignores exceptions in
+    `__del__` and in callbacks of the garbage collector; JAX has such a callback.
     """
     report = sys.unraisablehook
     timers: list[Timer] = []
