@@ -15,8 +15,8 @@ from math import inf
 from numbers import Integral, Real
 from typing import Any
 
-from dfmcodec.codecs.registry import AUTO, GENERATOR_MODEL, NAMED_MODELS, models_of_option
 from dfmcodec.errors import ConfigError
+from dfmcodec.models import AUTO, GENERATOR_MODEL, NAMED_MODELS, models_of_option
 
 MODELS = (AUTO, *NAMED_MODELS)
 EFFORTS = range(1, 10)

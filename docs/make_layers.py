@@ -42,7 +42,7 @@ CONTENTS = {  # by module or folder of dfmcodec/
     "codecs.*.decode": "pixels of each codec",
     "codecs.renderer": "the interface of these",
     "codecs.record": "the form of the records of codecs",
-    "codecs.registry": "the list of codecs, a line each",
+    "models": "the list of codecs, a line each",
     "container": "header, sections, checks, metadata",
     "codecs.*": "transform, context, synthesis, weights and sections of each codec",
     "codecs.losses": "losses of a damaged file",

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import click
 
-from dfmcodec.codecs.registry import Model
 from dfmcodec.errors import DfmError
 from dfmcodec.files.arrays import read_arrays
+from dfmcodec.models import Model
 from dfmcodec.weights.registry import Arrays, shipped_ids
 
 Trained = TypeVar("Trained")

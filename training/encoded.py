@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from dfmcodec._types import Int32, Pixels
-from dfmcodec.codecs.registry import Model
 from dfmcodec.codecs.wavelet.colour import pixels_to_planes
 from dfmcodec.codecs.wavelet.encode.efforts import QUICK, Effort
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
@@ -30,6 +29,7 @@ from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE
 from dfmcodec.codecs.wavelet.weights import WaveletWeights, weights_of
 from dfmcodec.errors import DfmError, DivergedError
 from dfmcodec.image import Image
+from dfmcodec.models import Model
 from dfmcodec.processes import run_jobs
 from dfmcodec.threads import thread_count
 from training.command import named_weights

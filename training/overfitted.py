@@ -41,13 +41,13 @@ from dfmcodec.codecs.overfitted.encode.quantize import delta_scales, flat_deltas
 from dfmcodec.codecs.overfitted.encode.smooth import smooth_latents
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, LMBDA_CODES, code_of_lmbda, lmbda_of_code
 from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS, OverfittedWeights, overfitted_weights_of
-from dfmcodec.codecs.registry import Model
 from dfmcodec.entropy.tables import LAPLACE_COUNT, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.errors import ConfigError, DivergedError, ImageError
 from dfmcodec.files.arrays import write_arrays
 from dfmcodec.files.atomic import check_writable
 from dfmcodec.fourier.layer import MAX_WIDTH
 from dfmcodec.image import PEAK_CODE_VALUE
+from dfmcodec.models import Model
 from training.command import SCALE, Number, TrainerCommand, errors_in_one_line, named_weights
 from training.examples import check_photographs, image_files, photographs
 from training.start import FINE_CHROMA, NEARLY_LINEAR, STEEP, start_contexts, start_networks

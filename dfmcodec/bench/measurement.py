@@ -15,9 +15,9 @@ import numpy as np
 from dfmcodec._types import Pixels
 from dfmcodec.bench.codecs import save_pixels
 from dfmcodec.bench.measures import OF_TUNE, Measure
-from dfmcodec.codecs.registry import VISUAL_BY_DEFAULT, VISUAL_MODELS, has_option
 from dfmcodec.metrics import bits_per_pixel, ms_ssim, psnr, ssim
 from dfmcodec.metrics.ssimulacra2 import ssimulacra2
+from dfmcodec.models import VISUAL_BY_DEFAULT, VISUAL_MODELS, has_option
 
 DFM = "dfm"
 CROP_SIDE = 192

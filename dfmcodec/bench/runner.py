@@ -23,12 +23,12 @@ from dfmcodec.bench.curves import Curve
 from dfmcodec.bench.matching import OutOfReach, SizeSearch
 from dfmcodec.bench.measurement import DFM, Figures, Measurement, Target, encode_crop, measure_figures
 from dfmcodec.bench.measures import BUTTERAUGLI, EQUAL_QUALITY
-from dfmcodec.codecs.registry import has_option
 from dfmcodec.errors import NO_MEMORY, DfmError, is_lack_of_memory
 from dfmcodec.files.atomic import NOT_A_FILE, is_stream
 from dfmcodec.files.names import printable
 from dfmcodec.image import Image
 from dfmcodec.image.read_image import IMAGE_SUFFIXES, read_image
+from dfmcodec.models import has_option
 from dfmcodec.processes import run_jobs
 
 _MEASURES = 2  # increased when a measure changes, to invalidate cached figures

@@ -233,7 +233,7 @@ def _targets(
     tunes, all codecs use the one that all of them support. Without rates, each tune has its own.
     """
     from dfmcodec.bench.measurement import Target
-    from dfmcodec.codecs.registry import VISUAL_BY_DEFAULT, has_option
+    from dfmcodec.models import VISUAL_BY_DEFAULT, has_option
     from dfmcodec.search.config import EncoderConfig
 
     if tunes is None:

@@ -15,7 +15,6 @@ from dfmcodec import container
 from dfmcodec._types import Notify, Tune
 from dfmcodec.codecs.decode import DecodeRequest, decode_image, decode_written
 from dfmcodec.codecs.record import Codec, codec_of
-from dfmcodec.codecs.registry import GENERATOR_MODEL, Model
 from dfmcodec.codecs.wavelet.encode.distortion import VisibleErrors
 from dfmcodec.container.checks import CHECK_BYTES, CHECKS_FRACTION
 from dfmcodec.container.layout import Section
@@ -24,6 +23,7 @@ from dfmcodec.image import BIT_DEPTHS, PEAK_CODE_VALUE, Image, peak_value
 from dfmcodec.image.alpha_fill import fill_invisible
 from dfmcodec.metrics import bits_per_pixel, mse_of_psnr, psnr, psnr_of_mse
 from dfmcodec.metrics.ssimulacra2 import ALL_SCALES_SIDE, SMALLEST_SIDE, ssimulacra2
+from dfmcodec.models import GENERATOR_MODEL, Model
 from dfmcodec.options import EFFORTS
 from dfmcodec.report import EncodeReport, EncodeResult
 from dfmcodec.search.config import EncoderConfig

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dfmcodec.codecs.registry import Model
 from dfmcodec.container.layout import HeaderForm
+from dfmcodec.models import Model
 
 if TYPE_CHECKING:
     from dfmcodec.codecs.renderer import Renderer
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Codec:
-    """The parts and properties of a codec. `codecs.registry` has the properties that options depend
-    on.
+    """The parts and properties of a codec. `models` has the properties that options depend on.
 
     The modules of parts have the same names in each codec's folder. They are imported on first use,
     so reading a header imports neither decoder nor encoder, and decoding does not import encoding.

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from dfmcodec._types import Pixels
-from dfmcodec.codecs.registry import Model
 from dfmcodec.image import Metadata
+from dfmcodec.models import Model
 
 
 class Architecture(Protocol):

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NoReturn
 
-from dfmcodec.codecs.registry import Model
 from dfmcodec.container.contents import Architecture, QuantizedModel
 from dfmcodec.errors import CorruptError, FormatError, LimitError, TruncatedError, UnsupportedVersionError
 from dfmcodec.image import BIT_DEPTHS, MAX_SIDE
+from dfmcodec.models import Model
 
 MAGIC = b"\x89DFM"
 VERSION = 1

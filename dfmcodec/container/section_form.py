@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dfmcodec.codecs.registry import Model
 from dfmcodec.container.contents import QuantizedModel
 from dfmcodec.container.integrity import FileState
 from dfmcodec.container.layout import Section
 from dfmcodec.image.region import Region
+from dfmcodec.models import Model
 
 Sections = dict[Section, bytes]
 Losses = list[str] | None  # see `read_write.read_region`

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Array
-from dfmcodec.codecs.registry import Model
 from dfmcodec.errors import ConfigError, LimitError
 from dfmcodec.fourier.layer import MAX_FREQUENCIES, MAX_WIDTH, LayerShape, Weights, fourier_sum
 from dfmcodec.image import check_channels
+from dfmcodec.models import Model
 
 POSITION_DIM = 2  # x1, x2
 MAX_DEPTH = 64

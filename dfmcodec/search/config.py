@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from math import inf, log10, sqrt
 
 from dfmcodec._types import Tune
-from dfmcodec.codecs.registry import AUTO, VISUAL_BY_DEFAULT, VISUAL_MODELS, Model
 from dfmcodec.errors import ConfigError
 from dfmcodec.image import PEAK_CODE_VALUE, peak_value
+from dfmcodec.models import AUTO, VISUAL_BY_DEFAULT, VISUAL_MODELS, Model
 from dfmcodec.options import EncodeSettings
 from dfmcodec.search.quality import step_of_quality
 

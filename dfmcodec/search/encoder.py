@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dfmcodec.codecs.registry import Model
 from dfmcodec.image import Image
+from dfmcodec.models import Model
 from dfmcodec.search.job import Job, Outcome
 
 if TYPE_CHECKING:

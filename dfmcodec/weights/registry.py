@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec.codecs.registry import Model
 from dfmcodec.errors import DfmError, InstallationError, UnsupportedVersionError
 from dfmcodec.files.arrays import read_arrays
+from dfmcodec.models import Model
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 

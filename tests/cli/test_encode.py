@@ -19,8 +19,8 @@ from common import dfm
 import dfmcodec
 from dfmcodec.cli.encode import command
 from dfmcodec.codecs import encode
-from dfmcodec.codecs.registry import Model
 from dfmcodec.image.open_image import plugin_package
+from dfmcodec.models import Model
 from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.target import asked_target
 

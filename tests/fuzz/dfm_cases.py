@@ -19,7 +19,6 @@ from dfmcodec.codecs.coordinate.sections import side_bytes
 from dfmcodec.codecs.generative import model as model_file
 from dfmcodec.codecs.generative.model import GenerativeModel
 from dfmcodec.codecs.generative.network import GenerativeArchitecture, network_shapes
-from dfmcodec.codecs.registry import Model
 from dfmcodec.container.checks import CHECK, CHECK_BYTES, write_checks
 from dfmcodec.container.header import read_header
 from dfmcodec.container.layout import (
@@ -41,6 +40,7 @@ from dfmcodec.errors import ConfigError
 from dfmcodec.fourier.network import CoordinateArchitecture
 from dfmcodec.image import Metadata
 from dfmcodec.image.tiles import TILE_GRID, default_tiles
+from dfmcodec.models import Model
 
 MAX_SIDE = 400  # of images that are meant to be decoded
 MAX_WEBP_SIDE = 16383

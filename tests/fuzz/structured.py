@@ -50,9 +50,9 @@ from mutation import below, chance  # noqa: E402
 
 from dfmcodec import container  # noqa: E402
 from dfmcodec.codecs.generative.model import read_model  # noqa: E402
-from dfmcodec.codecs.registry import Model  # noqa: E402
 from dfmcodec.errors import DfmError  # noqa: E402
 from dfmcodec.image.read_image import image_from_bytes  # noqa: E402
+from dfmcodec.models import Model  # noqa: E402
 
 ALARM_S = 120
 MAX_PIXELS = (1 << 12, 1 << 16, 1 << 18)  # the limits that cases are decoded with

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
-from dfmcodec.codecs.registry import Model
 from dfmcodec.container.layout import Field, HeaderForm, Section, Values, image_values, long_header
 from dfmcodec.fourier.layer import MAX_WIDTH
 from dfmcodec.fourier.network import MAX_DEPTH, CoordinateArchitecture
+from dfmcodec.models import Model
 
 _FIELDS = long_header(
     (

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
-from dfmcodec.codecs.registry import Model
 from dfmcodec.container.layout import container_bytes
 from dfmcodec.entropy import LAPLACE_COUNT, SymbolDecoder, SymbolEncoder, best_laplace_index, laplace
 from dfmcodec.errors import CorruptError
 from dfmcodec.fourier.layer import ones_per_weight
 from dfmcodec.fourier.network import CoordinateArchitecture
+from dfmcodec.models import Model
 
 
 def coding_groups(architecture: CoordinateArchitecture) -> Iterator[tuple[slice, list[npt.NDArray[np.int64]]]]:

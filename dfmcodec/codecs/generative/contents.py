@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dfmcodec.codecs.registry import Model
+from dfmcodec.models import Model
 
 
 @dataclass(frozen=True)

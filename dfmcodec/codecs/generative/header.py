@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dfmcodec.codecs.generative.contents import CodeArchitecture, CodedImage
-from dfmcodec.codecs.registry import Model
 from dfmcodec.container.layout import BYTE, LEB128, MAX_LEB128_BYTES, WORD, Field, HeaderForm, Section, Values
+from dfmcodec.models import Model
 
 _FIELDS = (
     Field("generator_id", "I", WORD),

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from dfmcodec._types import Float32, Symbols
 from dfmcodec.codecs.generative.contents import CodedImage
 from dfmcodec.codecs.generative.density import CodeDensity
-from dfmcodec.codecs.registry import Model
 from dfmcodec.container.layout import container_bytes, leb128_bytes
 from dfmcodec.entropy import LAPLACE_COUNT, Run, SymbolDecoder, SymbolEncoder, laplace
 from dfmcodec.errors import CorruptError, MissingModelError
+from dfmcodec.models import Model
 
 if TYPE_CHECKING:
     from dfmcodec.codecs.generative.model import GenerativeModel

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dfmcodec._types import Symbols
-from dfmcodec.codecs.registry import Model
+from dfmcodec.models import Model
 
 if TYPE_CHECKING:
     from dfmcodec.codecs.overfitted.weights import WeightDeltas

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, LMBDA_CODES
-from dfmcodec.codecs.registry import Model
 from dfmcodec.container.layout import (
     BYTE,
     WEIGHTS_ID,
@@ -16,6 +15,7 @@ from dfmcodec.container.layout import (
     image_values,
     long_header,
 )
+from dfmcodec.models import Model
 
 # The first three only describe the synthesis network of the pretrained weights. Readers accept any
 # value.

@@ -17,9 +17,9 @@ import numpy.typing as npt
 from dfmcodec._types import Float32, Symbols
 from dfmcodec.codecs.overfitted.context import GridNetwork
 from dfmcodec.codecs.overfitted.synthesis import SynthesisNetwork
-from dfmcodec.codecs.registry import Model
 from dfmcodec.entropy.tables import LAPLACE_COUNT, SCALES_PER_OCTAVE
 from dfmcodec.errors import DfmError
+from dfmcodec.models import Model
 from dfmcodec.weights.registry import Arrays, checksum, shipped_arrays
 
 CONTEXT_DELTAS = tuple(GridNetwork.LIMITS)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from dfmcodec._types import Int8, Int32, Symbols
-from dfmcodec.codecs.registry import Model
 from dfmcodec.codecs.wavelet.colour import MAX_CHROMA_ANGLE, ColourBasis, Luma
 from dfmcodec.codecs.wavelet.geometry import MAX_LEVELS, MAX_TILES, Tiling
 from dfmcodec.codecs.wavelet.quantizer import MAX_STEP
 from dfmcodec.errors import ConfigError
 from dfmcodec.image import check_channels
+from dfmcodec.models import Model
 
 if TYPE_CHECKING:
     from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation

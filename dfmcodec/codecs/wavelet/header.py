@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dfmcodec.codecs.registry import Model
 from dfmcodec.codecs.wavelet.colour import Luma
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents, WaveletArchitecture
 from dfmcodec.codecs.wavelet.geometry import MAX_LEVELS, MAX_TILES
@@ -20,6 +19,7 @@ from dfmcodec.container.layout import (
 )
 from dfmcodec.errors import ConfigError, UnsupportedVersionError
 from dfmcodec.image.tiles import TILE_GRID
+from dfmcodec.models import Model
 
 
 def _is_tiled(values: Values) -> bool:

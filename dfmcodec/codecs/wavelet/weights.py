@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from dfmcodec.codecs.registry import Model
 from dfmcodec.codecs.wavelet.context import ContextModel
 from dfmcodec.codecs.wavelet.correction import CorrectionNetwork
+from dfmcodec.models import Model
 from dfmcodec.weights.registry import WAVELET, Arrays, checksum, shipped_arrays
 
 

@@ -13,9 +13,9 @@ import pytest
 import dfmcodec
 from dfmcodec.codecs import encode
 from dfmcodec.codecs.encode import encode_image
-from dfmcodec.codecs.registry import Model
 from dfmcodec.errors import ConfigError, DfmError, InstallationError, TargetUnreachableError
 from dfmcodec.image import Image
+from dfmcodec.models import Model
 from dfmcodec.report import EncodeReport, EncodeResult
 from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.job import Progress

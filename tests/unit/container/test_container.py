@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from dfmcodec import container
 from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
 from dfmcodec.codecs.coordinate.sections import estimate_network_bytes
-from dfmcodec.codecs.registry import Model
 from dfmcodec.container.contents import Ancillary
 from dfmcodec.errors import (
     BadMagicError,
@@ -23,6 +22,7 @@ from dfmcodec.errors import (
 )
 from dfmcodec.fourier.network import CoordinateArchitecture
 from dfmcodec.image import Metadata
+from dfmcodec.models import Model
 
 
 def some_model(seed=0, depth=3, width=4, order=4, channels=3, height=20, image_width=30):

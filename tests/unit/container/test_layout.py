@@ -14,7 +14,6 @@ import pytest
 from common import GOLDEN, ROOT
 
 from dfmcodec import container
-from dfmcodec.codecs.registry import Model
 from dfmcodec.codecs.wavelet.neighbourhood import COMPANDED
 from dfmcodec.container import layout
 from dfmcodec.container.layout import (
@@ -29,6 +28,7 @@ from dfmcodec.container.layout import (
 )
 from dfmcodec.entropy.tables import LAST_DIRECT, MEANS, laplace_table, shifted_laplace_table
 from dfmcodec.errors import TruncatedError
+from dfmcodec.models import Model
 from dfmcodec.weights import registry
 from dfmcodec.weights.registry import REGISTRY, ShippedWeights, shipped_arrays
 

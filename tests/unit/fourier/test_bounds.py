@@ -18,7 +18,6 @@ from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
 from dfmcodec.codecs.coordinate.encode.sizing import choose_architecture
 from dfmcodec.codecs.decode import DecodeRequest, decode_image
 from dfmcodec.codecs.overfitted.weights import overfitted_weights_of
-from dfmcodec.codecs.registry import Model
 from dfmcodec.codecs.wavelet.weights import shipped
 from dfmcodec.errors import LimitError
 from dfmcodec.fourier.layer import frequency_set
@@ -32,6 +31,7 @@ from dfmcodec.fourier.network import (
 )
 from dfmcodec.image import MAX_PIXELS, Image
 from dfmcodec.image.region import Region
+from dfmcodec.models import Model
 from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.target import asked_target
 from dfmcodec.weights.registry import shipped_ids

@@ -15,9 +15,9 @@ import pytest
 from common import ROOT
 
 import dfmcodec
-from dfmcodec.codecs.registry import Model
 from dfmcodec.errors import ConfigError, CorruptError, FormatError, ImageError
 from dfmcodec.metrics import psnr
+from dfmcodec.models import Model
 
 numcodecs = pytest.importorskip("numcodecs", reason="numcodecs is not installed; it is in the extra zarr")
 zarr = pytest.importorskip("zarr", reason="zarr is not installed; it is in the extra zarr")

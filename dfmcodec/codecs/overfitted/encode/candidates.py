@@ -13,11 +13,11 @@ from dfmcodec.codecs.overfitted.decode import render_model
 from dfmcodec.codecs.overfitted.sections.grids import write_grids
 from dfmcodec.codecs.overfitted.sections.networks import write_networks
 from dfmcodec.codecs.overfitted.weights import OverfittedWeights, WeightDeltas
-from dfmcodec.codecs.registry import Model
 from dfmcodec.container.checks import CHECK_BYTES
 from dfmcodec.container.layout import SECTION_ENTRY, container_bytes
 from dfmcodec.metrics import psnr
 from dfmcodec.metrics.ssimulacra2 import ssimulacra2
+from dfmcodec.models import Model
 from dfmcodec.search.job import Job
 from dfmcodec.search.rate_control import Bracket
 from dfmcodec.search.target import Figures, Target, best_of

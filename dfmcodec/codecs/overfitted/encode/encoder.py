@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
-from dfmcodec.codecs.registry import Model
 from dfmcodec.errors import require
 from dfmcodec.image import Image
 from dfmcodec.kernels import has_kernels
+from dfmcodec.models import Model
 from dfmcodec.search.encoder import WITHOUT_FITTING, Encoder
 from dfmcodec.search.job import Job, Outcome
 

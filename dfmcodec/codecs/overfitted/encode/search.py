@@ -38,10 +38,10 @@ from dfmcodec.codecs.overfitted.encode.visible_target import VisibleTarget
 from dfmcodec.codecs.overfitted.encode.windows import colours_of
 from dfmcodec.codecs.overfitted.grids import code_of_lmbda
 from dfmcodec.codecs.overfitted.weights import DELTA_NAMES, WeightDeltas
-from dfmcodec.codecs.registry import Model
 from dfmcodec.container.layout import container_bytes
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import peak_value
+from dfmcodec.models import Model
 from dfmcodec.search.driver import End, Search, Watch, drive
 from dfmcodec.search.job import Job, Outcome
 from dfmcodec.search.target import LmbdaTarget, PsnrTarget, ScoreTarget, Target, best_of

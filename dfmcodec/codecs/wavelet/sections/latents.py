@@ -16,7 +16,6 @@ from itertools import accumulate, pairwise
 import numpy as np
 
 from dfmcodec._types import Int32, Symbols
-from dfmcodec.codecs.registry import Model
 from dfmcodec.codecs.wavelet.contents import TileStream, TileSymbols
 from dfmcodec.codecs.wavelet.context import ContextModel, TableChoice
 from dfmcodec.codecs.wavelet.geometry import Geometry, Tiling
@@ -29,6 +28,7 @@ from dfmcodec.entropy.streams import StreamReader, check_length, check_of
 from dfmcodec.entropy.tables import MAX_SYMBOL
 from dfmcodec.errors import CorruptError, TruncatedError
 from dfmcodec.image.region import Region
+from dfmcodec.models import Model
 from dfmcodec.threads import in_one_thread, in_rounds
 
 TILE_LENGTH = struct.Struct("<I")  # the length of a tile stream

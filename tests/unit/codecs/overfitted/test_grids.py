@@ -28,7 +28,6 @@ from dfmcodec.codecs.overfitted.sections.networks import (
 )
 from dfmcodec.codecs.overfitted.traversal import traverse_grids
 from dfmcodec.codecs.overfitted.weights import DELTA_NAMES, EXPONENTS, OverfittedWeights, WeightDeltas
-from dfmcodec.codecs.registry import Model
 from dfmcodec.container import Section, read_write
 from dfmcodec.container.checks import checks_bytes
 from dfmcodec.container.contents import Ancillary
@@ -36,6 +35,7 @@ from dfmcodec.entropy.tables import MAX_SYMBOL, SCALES_PER_OCTAVE, UNIT_SCALE_IN
 from dfmcodec.errors import CorruptError, FormatError, TruncatedError, UnsupportedVersionError
 from dfmcodec.image import Image, Metadata
 from dfmcodec.image.region import Region
+from dfmcodec.models import Model
 
 SIZES = [(1, 1), (1, 9), (7, 1), (40, 2), (3, 40), (33, 20), (65, 47)]
 FIRST_FIELD = 17  # the offset of the further fields

@@ -20,9 +20,9 @@ from dfmcodec.codecs.overfitted.weights import (
     WeightDeltas,
     overfitted_weights_of,
 )
-from dfmcodec.codecs.registry import Model
 from dfmcodec.entropy.tables import LAPLACE_COUNT, MAX_SYMBOL
 from dfmcodec.errors import DfmError, UnsupportedVersionError
+from dfmcodec.models import Model
 from dfmcodec.weights.registry import shipped_ids
 
 FOLDER = Path(dfmcodec.__file__).parent / "weights"

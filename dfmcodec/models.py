@@ -1,8 +1,8 @@
 """The list of codecs, with the properties that are needed before a codec is loaded.
 
-A codec is a folder beside this module, of the name that `--model` takes. Its `codec.py` holds its
-record `CODEC`; see `codecs.record.Codec`. The record is imported on first use. This module is what
-`dfm encode --help` needs, so it imports nothing of the package, and not NumPy.
+A codec is a folder of `codecs/`, of the name that `--model` takes. Its `codec.py` holds its record
+`CODEC`; see `codecs.record.Codec`. The record is imported on first use. `dfm encode --help` needs
+this module, so it imports nothing of the package, and not NumPy.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dfmcodec.codecs.record import codec_of
-from dfmcodec.codecs.registry import NAMED_MODELS, VISUAL_BY_DEFAULT, VISUAL_MODELS, Model, has_option, models_of_option
 from dfmcodec.codecs.renderer import Renderer
 from dfmcodec.container.section_form import SectionForm
+from dfmcodec.models import NAMED_MODELS, VISUAL_BY_DEFAULT, VISUAL_MODELS, Model, has_option, models_of_option
 from dfmcodec.options import EncodeSettings, options_of
 from dfmcodec.search.encoder import Encoder
 
