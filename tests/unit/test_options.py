@@ -15,7 +15,7 @@ from dfmcodec import options
 from dfmcodec.cli.encode import _SECTIONS, settings_options
 from dfmcodec.cli.encode import command as encode_command
 from dfmcodec.errors import ConfigError
-from dfmcodec.options import EncodeSettings, Kind, Option, _field, options_of
+from dfmcodec.options import EncodeSettings, Kind, _field, options_of
 from dfmcodec.search.config import EncoderConfig
 
 
@@ -89,10 +89,10 @@ def test_the_command_has_the_options_of_the_settings_in_a_section_of_its_help() 
     assert set(names) <= {name for section in _SECTIONS.values() for name in section}
 
 
-@pytest.mark.parametrize(("name", "option", "default"), list(options_of()), ids=lambda value: str(value)[:20])
-def test_declarations_are_complete(name: str, option: Option, default: object) -> None:
-    assert option.help.endswith((".", ")"))
-    assert (option.kind is Kind.CHOICE) == bool(option.choices)
-    assert (option.low is None) == (option.high is None)
-    if default is not None:
-        option.check(name, default)
+def test_declarations_are_complete() -> None:
+    for name, option, default in options_of():
+        assert option.help.endswith((".", ")")), name
+        assert (option.kind is Kind.CHOICE) == bool(option.choices), name
+        assert (option.low is None) == (option.high is None), name
+        if default is not None:
+            option.check(name, default)

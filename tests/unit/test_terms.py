@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("dfmcodec", "training", "benchmarks", "docs", "examples")
 SUFFIXES = {".py", ".pyi", ".c", ".h", ".md"}
@@ -16,7 +14,6 @@ FILES = [
     *sorted(ROOT.glob("*.md")),
     *(path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*")) if path.suffix in SUFFIXES),
 ]
-MODULES = [path for path in FILES if path.suffix == ".py"]
 BANNED = {  # former terms, whole words, and the terms that replace them
     "latent model": "wavelet codec",
     "fitted model": "overfitted codec",
@@ -34,35 +31,43 @@ BANNED = {  # former terms, whole words, and the terms that replace them
 OPENING = re.compile(r"(What|Who|That of|Those of|Of)\b")
 
 
-def name_of(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
+def former_terms(text: str) -> Iterator[tuple[int, str]]:
+    """Yields the banned terms of a text, also across lines, with the line where each begins."""
+    for term in BANNED:
+        for match in re.finditer(rf"\b{term}\b".replace(" ", r"\s+"), text, re.IGNORECASE):
+            yield text.count("\n", 0, match.start()) + 1, term
 
 
-def former_terms(text: str) -> list[str]:
-    """Returns the banned terms that a text contains."""
-    line = " ".join(text.split())
-    return [term for term in BANNED if re.search(rf"\b{term}\b", line, re.IGNORECASE)]
-
-
-def docstrings(source: str) -> Iterator[str]:
-    """Yields the docstrings of a module."""
+def poor_openings(source: str) -> Iterator[tuple[int, str]]:
+    """Yields the docstrings of a module that open otherwise, with the lines of their owners."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            yield ast.get_docstring(node) or ""
+            text = ast.get_docstring(node) or ""
+            if OPENING.match(text):
+                yield getattr(node, "lineno", 1), text
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_terms_are_those_of_the_field(path):
-    found = former_terms(path.read_text(encoding="utf-8"))
-    assert found == [], f"{path}: say {[BANNED[term] for term in found]}"
+def test_terms_are_those_of_the_field():
+    offenders = [
+        f"{path.relative_to(ROOT)}:{line}: {term}: say {BANNED[term]}"
+        for path in FILES
+        for line, term in former_terms(path.read_text(encoding="utf-8"))
+    ]
+    assert offenders == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_docstrings_start_with_a_verb_or_a_noun(path):
-    assert [text for text in docstrings(path.read_text(encoding="utf-8")) if OPENING.match(text)] == []
+def test_docstrings_start_with_a_verb_or_a_noun():
+    offenders = [
+        f"{path.relative_to(ROOT)}:{line}: {text}"
+        for path in FILES
+        if path.suffix == ".py"
+        for line, text in poor_openings(path.read_text(encoding="utf-8"))
+    ]
+    assert offenders == []
 
 
-def test_terms_and_openings_are_found():
-    assert former_terms("The Latent\nmodel swept; priority, folded, by_weights_of") == ["latent model", "swept"]
+def test_planted_terms_and_openings_are_listed():
+    planted = "The Latent\nmodel swept; priority, folded, by_weights_of"
+    assert list(former_terms(planted)) == [(1, "latent model"), (2, "swept")]
     source = 'def f():\n    """What a function returns."""\n\nclass A:\n    """Official."""\n'
-    assert [text for text in docstrings(source) if OPENING.match(text)] == ["What a function returns."]
+    assert list(poor_openings(source)) == [(1, "What a function returns.")]
