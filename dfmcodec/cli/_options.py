@@ -64,6 +64,15 @@ def _source(value: Any) -> Path:
     return Path(value)
 
 
+def _folder(value: Any) -> Path:
+    """Parses the path of a folder for outputs. URLs are refused."""
+    refuse_empty_name(value)
+    if isinstance(value, str) and is_url(value):
+        msg = f"{value} is a URL, not a folder; dfm corpus writes to object stores"
+        raise click.BadParameter(msg)
+    return Path(value)
+
+
 def fraction(text: str) -> float:
     """Parses a number or a percentage: 0.18 or 18%. Raises ValueError if the text is neither."""
     text = text.strip()
@@ -210,7 +219,7 @@ folder = click.option(
     "-O",
     "--output-folder",
     "folder",
-    type=NamedPath(),
+    type=value_type("path", _folder),
     help="Write the outputs to this folder, in the same subfolders as the inputs.",
 )
 recursive = click.option("-r", "--recursive", is_flag=True, help="Process subfolders too.")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dfmcodec.cli import _corpus, _options
+from dfmcodec.cli import _options
 from dfmcodec.cli._batch import TaskResult, Work, run
 from dfmcodec.cli._common import (
     STANDARD,
@@ -55,7 +55,6 @@ _SECTIONS = {  # sections of the help
         *("recursive", "files_from", "files0_from", "skips_links"),
         *("processes", "report_path", "adopt", "dry_run"),
     ),
-    "Corpora": ("format", "column", "shard_size", "engine", "address", "resources", "part", "retry_failed", "places"),
     "The coordinate codec": ("recipe", "depth", "layer_width", "order"),
     "Messages": ("as_json", "quiet", "verbose"),
 }
@@ -107,11 +106,11 @@ class _Options(RunOptions):
 
 
 @click.command("encode", cls=SectionedCommand, sections=_SECTIONS)
-@_corpus.sources_argument
+@_options.optional_sources
 @_options.output_or_folder(
     "Output file, or a folder if it ends with a slash; - is standard output. Default: FILE with .dfm for its extension."
 )
-@_corpus.store_option
+@_options.folder
 @click.option(
     "--keep-extension",
     "keeps_extension",
@@ -129,7 +128,6 @@ class _Options(RunOptions):
 @_options.max_pixels
 @click.option("--preview", type=_options.NamedPath(), help="Also write the decoded image to this file.")
 @click.option("--skip-larger", is_flag=True, help="Write only files that are smaller than their sources.")
-@_corpus.corpus_options
 @_options.report
 @_options.existing_outputs
 @_options.json
@@ -147,7 +145,6 @@ def command(**arguments: Any) -> None:
     dfm encode photo.png --lossless               without loss
     dfm encode photos/ -r -O out/ -j 2            a folder and its subfolders, two files at a time
     dfm encode --files-from list.txt -O out/ --report report.jsonl
-    dfm encode s3://in/ -r -O s3://out/ -j 8      a corpus, see docs/scale.md
     cat a.jpg | dfm encode - -o - > a.dfm         through pipes
     dfm encode digit.png --generator digits.dfmg  small images of a kind that a model was trained on
 
@@ -176,10 +173,6 @@ def command(**arguments: Any) -> None:
 
     arguments["files_from"] = _options.file_list(arguments)
     config = EncoderConfig(**{name: arguments.pop(name) for name, *_ in options_of()})
-    corpus = _options.taken(_corpus.CorpusRun, arguments)
-    if corpus.is_corpus():
-        _corpus.encode_corpus(corpus, config, arguments)
-        return
     options = _options.taken(_Options, arguments, config=config)
     if options.generator is not None and config.model != "auto":
         msg = f"--generator is a model of its own; drop --model {config.model}"

@@ -144,6 +144,7 @@ def bad_files(chelsea):
         (["encode", "cat.png", "-o", "cat.png", "-f"], 2, "name it cat.dfm"),
         (["encode", "cat.png", "x.dfm"], 2, "-o x.dfm"),
         (["encode", "https://example.org/cat.png"], 2, "https://example.org/cat.png is a URL"),
+        (["encode", "cat.png", "-O", "s3://out/"], 2, "s3://out/ is a URL, not a folder"),
         (["encode", "folder"], 1, "there are no images"),
         (["encode"], 2, "name a file"),
         (["encode", "cat.png", "-o", "folder/", "-O", "folder"], 2, "give one of them"),

@@ -75,15 +75,6 @@ def test_names_of_files_that_failed(folder, tmp_path):
     assert found | set(report) == names
 
 
-def test_names_of_a_corpus(folder, tmp_path):
-    pytest.importorskip("pyarrow")
-    (names,) = listed("command.md", "jobs")
-    arguments = ("--effort", 1, "--format", "files")
-    (encoded,) = printed("encode", folder / "cat.png", "-O", tmp_path / "store", *arguments)
-    (counted,) = printed("jobs", tmp_path / "store")
-    assert set(encoded) == set(counted) == names
-
-
 def test_columns_of_a_report():
     (names,) = listed("command.md", "Report and resuming")
     assert names == set(COLUMNS)

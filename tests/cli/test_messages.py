@@ -74,13 +74,6 @@ def test_a_benchmark_of_which_nothing_was_measured_failed():
     assert "cannot read none.png" in result.output
 
 
-def test_a_folder_of_tars_says_how_to_name_them(folder):
-    (folder / "tars").mkdir()
-    (folder / "tars" / "00000.tar").touch()
-    said = refusal("pack", "tars", "-r", "-O", "out", code=1)
-    assert said.endswith("(-r looks into subfolders; name tars and Parquet files themselves, as in folder/*.tar)")
-
-
 def test_choices_are_listed_in_one_line():
     said = refusal("sample", code=2)
     assert said.startswith("Missing argument 'NAME'. Choose from: chelsea, astronaut, coffee, camera (see ")

@@ -643,13 +643,10 @@ _MODULES = (
         ["decode", "a.dfm", "b.dfm", "-O", "out", "-j", "2"],
         ["decode", "a.dfm", "-o", "apart.png", "--sandbox"],
         ["verify", "a.dfm", "b.dfm", "-j", "2"],
-        ["pack", "a.dfm", "b.dfm", "-O", "packed", "--format", "files", "--shard-size", "1", "-j", "2"],
     ],
     ids=lambda arguments: " ".join(arguments[:1] + arguments[-2:]),
 )
 def test_no_child_process_takes_modules_from_the_current_folder(tmp_path, arguments):
-    if arguments[0] == "pack":
-        pytest.importorskip("pyarrow")
     for name in "ab":
         save(f"{name}.png")
         shutil.copy(SMALL, f"{name}.dfm")

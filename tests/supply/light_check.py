@@ -91,7 +91,6 @@ LACKING = {  # the end of the message that each gives
     "encode a.png -o code_of_a.dfm --generator model.dfmg": "needs JAX and optax; install them: pip install jax optax",
     "decode a.dfm -o by_jax.png --backend jax": "needs JAX; install it: pip install jax",
     "sample coffee -o coffee.png": "needs scikit-image; install it: pip install scikit-image; or take chelsea",
-    "pack a.dfm -O store --format tar": "for its rows and for Parquet; install it: pip install 'dfmcodec[corpus]'",
     "bench a.png --effort 1": "dfm bench needs SciPy; install it: pip install scipy",
     "generate train . --preset mnist -o x.dfmg": "needs JAX and optax; install them: pip install jax optax",
     "generate reconstruct model.dfmg . -o again.png": "needs JAX and optax; install them: pip install jax optax",
