@@ -434,7 +434,7 @@ def _diagnosis(source: Source | None, error: Exception) -> str:
             return "; convert it to PNG first"
         if head.startswith(b"PAR1") or head[_TAR_MAGIC_AT:] == _TAR_MAGIC:
             kind, form = ("Parquet file", "parquet") if head.startswith(b"PAR1") else ("tar", "tar")
-            return f"; it is a {kind}: `dfm encode FILE.{form} --format {form} -O FOLDER` encodes the images in it"
+            return f"; it is a {kind}: `dfm corpus FILE.{form} -O FOLDER` encodes the images in it"
         layout = tiff.read_layout(file)
         fields = layout and tiff.read_fields(file, layout.first, wanted=_DESCRIBED)
     if not layout or not fields:

@@ -244,7 +244,7 @@ def test_heic_through_its_plugin():
         (file_of(CAT)[:3000], "cut off"),
         (b"", "empty"),
         (b"nothing of the kind", "not an image"),
-        (b"PAR1" + bytes(300), "it is a Parquet file: `dfm encode FILE.parquet --format parquet"),
+        (b"PAR1" + bytes(300), "it is a Parquet file: `dfm corpus FILE.parquet -O FOLDER`"),
     ],
 )
 def test_what_is_not_supported_says_what_to_do(data, message):
