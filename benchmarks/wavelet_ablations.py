@@ -30,7 +30,7 @@ from recording import (
 from dfmcodec.codecs.wavelet.correction import CorrectionNetwork
 from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS, Effort
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
-from dfmcodec.codecs.wavelet.encode.iteration import IterationState, first_state, iterate
+from dfmcodec.codecs.wavelet.encode.iteration import Iterations
 from dfmcodec.codecs.wavelet.weights import WaveletWeights, shipped
 from dfmcodec.image import Image
 from dfmcodec.search.config import BIT_COST
@@ -52,7 +52,7 @@ class Ablation:
     effort: Effort
     weights: WaveletWeights = field(default_factory=shipped)
     changes: Callable[[Encoding], Encoding] = lambda encoding: encoding
-    forgets: Callable[[IterationState], IterationState] = lambda state: state
+    forget: Callable[[Iterations], None] = lambda state: None
 
     def cost_bits(self, image: Image, q_step: int, iterations: int) -> float:
         """Returns the smallest cost of an image over iterations: squared error + cost of bits, in
@@ -64,9 +64,10 @@ class Ablation:
             iterations: The number of iterations.
         """
         encoding = self.changes(Encoding.of(image, self.effort, weights=self.weights))
-        state, least = first_state(encoding), inf
+        state, least = Iterations(encoding), inf
         for _ in range(iterations):
-            trial, state = iterate(encoding, self.forgets(state), q_step)
+            self.forget(state)
+            trial = state.iterate(q_step)
             squared_steps = trial.mse * image.pixels.size / (q_step / 64) ** 2
             least = min(least, squared_steps / BIT_COST + 8 * trial.file_bytes)
         return least
@@ -90,8 +91,8 @@ def ablations(adaptation_steps: int) -> dict[str, Ablation]:
     no_contexts = replace(shipped(), context=untrained_context())
     return {
         ALL: complete,
-        "no RDO iteration (one pass)": replace(complete, forgets=lambda state: replace(_alone(state), change=None)),
-        "no context-dependency costs": replace(complete, forgets=_alone),
+        "no RDO iteration (one pass)": replace(complete, forget=_forget_costs_and_change),
+        "no context-dependency costs": replace(complete, forget=_forget_costs),
         "no context adaptation": replace(complete, effort=replace(effort, adapted_after=())),
         "no correction network": replace(complete, weights=uncorrected),
         "no filter": replace(complete, effort=replace(effort, filter_radius=0)),
@@ -106,9 +107,15 @@ def ablations(adaptation_steps: int) -> dict[str, Ablation]:
     }
 
 
-def _alone(state: IterationState) -> IterationState:
-    """Returns a state without context-dependency costs."""
-    return replace(state, tiles=[replace(tile, dependency_costs=None) for tile in state.tiles])
+def _forget_costs(state: Iterations) -> None:
+    """Removes the context-dependency costs."""
+    state.tiles = [replace(tile, dependency_costs=None) for tile in state.tiles]
+
+
+def _forget_costs_and_change(state: Iterations) -> None:
+    """Removes the context-dependency costs, and the outputs of filter and correction network."""
+    _forget_costs(state)
+    state.change = None
 
 
 def _without_effect(network: CorrectionNetwork) -> CorrectionNetwork:

@@ -19,7 +19,7 @@ from dfmcodec._types import Int32, Pixels
 from dfmcodec.codecs.wavelet.colour import pixels_to_planes
 from dfmcodec.codecs.wavelet.encode.efforts import QUICK, Effort
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
-from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate
+from dfmcodec.codecs.wavelet.encode.iteration import Iterations
 from dfmcodec.codecs.wavelet.filter import filter_residual
 from dfmcodec.codecs.wavelet.geometry import Geometry
 from dfmcodec.codecs.wavelet.passes import CodingPass, level_passes, pass_shape
@@ -73,10 +73,10 @@ def encoded_examples(pixels: Pixels, weights: WaveletWeights, rng: np.random.Gen
     q_step = random_step(rng)
     image = Image(np.ascontiguousarray(pixels[:height, :width]))
     encoding = Encoding.of(image, effort, weights=weights)
-    following = first_state(encoding)
+    state = Iterations(encoding)
     for _ in range(iterations):
-        change = following.change
-        trial, following = iterate(encoding, following, q_step)
+        change = state.change
+        trial = state.iterate(q_step)
     (tile,) = encoding.tiling.tiles
     (stream,) = trial.model.streams
     symbols, _ = read_tile(0, stream, tile.geometry, q_step, weights.context, 0)

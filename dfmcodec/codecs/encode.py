@@ -300,23 +300,23 @@ def _encoded(
     data = container.write(outcome.model, ancillary, checked=has_checks)
     _check_size(asked, image, len(data), config.lossless)
     report = _report(job, config, image, outcome, data)
-    made = outcome.made
+    encoded = outcome.encoded
     del outcome  # a large image needs the memory for decoding
     request = DecodeRequest(max_pixels=image.pixel_count, generator=generator)
-    if made is None:
+    if encoded is None:
         decoded = decode_image(data, request)
     else:
-        decoded = decode_written(data, made.samples, made.region, made.pixels, request)
-    seen = None if made is None else made.ssimulacra2
-    del made
+        decoded = decode_written(data, encoded.samples, encoded.region, encoded.pixels, request)
+    score = None if encoded is None else encoded.ssimulacra2
+    del encoded
     if not _same_alpha(image, decoded):
         msg = "the decoded alpha channel differs from the original; please report this"
         raise DfmError(msg)
     decoded_psnr = job.reported_db(psnr(image.pixels, decoded.pixels, image.visible))
-    if seen is None and config.distortion_tune is Tune.VISUAL:
-        seen = ssimulacra2(image.samples, decoded.samples)
-    _check_quality(asked, decoded_psnr, seen)
-    figures = report(psnr_db=decoded_psnr, ssimulacra2=seen, total_s=time.perf_counter() - started)
+    if score is None and config.distortion_tune is Tune.VISUAL:
+        score = ssimulacra2(image.samples, decoded.samples)
+    _check_quality(asked, decoded_psnr, score)
+    figures = report(psnr_db=decoded_psnr, ssimulacra2=score, total_s=time.perf_counter() - started)
     return EncodeResult(data, figures, decoded)
 
 
@@ -362,14 +362,14 @@ def _check_size(asked: Target, image: Image, size: int, is_lossless: bool) -> No
             raise TargetUnreachableError(msg)
 
 
-def _check_quality(asked: Target, psnr_db: float, seen: float | None) -> None:
+def _check_quality(asked: Target, psnr_db: float, score: float | None) -> None:
     """Raises TargetUnreachableError for a file that does not meet its target."""
     match asked:
         case PsnrTarget(floor_db=floor_db) if psnr_db < floor_db:
             msg = f"the decoded file reaches {psnr_db:.2f} dB, not {floor_db:.2f}"
             raise TargetUnreachableError(msg)
-        case ScoreTarget(goal=goal, is_least=True) if seen is None or seen < goal:
-            msg = f"the decoded file reaches a SSIMULACRA2 of {seen:.2f}, not {goal:g}"
+        case ScoreTarget(goal=goal, is_least=True) if score is None or score < goal:
+            msg = f"the decoded file reaches a SSIMULACRA2 of {score:.2f}, not {goal:g}"
             raise TargetUnreachableError(msg)
 
 

@@ -164,4 +164,4 @@ class Outcome:
     stop_reason: str  # see `report.EncodeReport`
     restarts: int = 0  # of a fit that diverged
     trace: tuple[TracePoint, ...] = ()  # of the wavelet codec
-    made: Encoded | None = None  # the decoded image, if known
+    encoded: Encoded | None = None  # the decoded image, if known

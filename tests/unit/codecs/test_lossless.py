@@ -4,7 +4,6 @@ simulated files and one real encoding.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import erfc, sqrt
 from types import SimpleNamespace
 
@@ -14,6 +13,7 @@ import pytest
 import dfmcodec
 from dfmcodec.codecs.wavelet.encode import search
 from dfmcodec.codecs.wavelet.encode.estimates import smallest_q_step
+from dfmcodec.codecs.wavelet.encode.iteration import Iterations
 from dfmcodec.codecs.wavelet.encode.trial import Trial
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import Image
@@ -55,13 +55,14 @@ def found(monkeypatch, image, errors=wrong_at, effort=1, **target):
     """The q_step that the search settles at, and those that it tried."""
     tried = []
 
-    def iterate(encoding, state, q_step, *others):
+    def iterate(iterations, q_step, *others):
         tried.append(q_step)
-        number, size = state.number + 1, int(bytes_at(q_step))
+        number = iterations.number = iterations.number + 1
+        size = int(bytes_at(q_step))
         trial = Trial(number, SimpleNamespace(q_step=q_step), size, size, errors(q_step) / SAMPLES)
-        return trial, replace(state, number=number)
+        return trial
 
-    monkeypatch.setattr(search, "iterate", iterate)
+    monkeypatch.setattr(Iterations, "iterate", iterate)
     config = EncoderConfig(effort=effort, **target)
     job = Job.of(image, config, asked_target(config, image))
     return search.fit_latents(job).model.q_step, tried
@@ -150,11 +151,12 @@ def test_the_smallest_file_has_one_size(monkeypatch, image):
 
     sizes = iter([53, 57, 57, 57, 57, 57])
 
-    def iterate(encoding, state, q_step, *others):
-        number, size = state.number + 1, next(sizes)
-        return Trial(number, SimpleNamespace(q_step=q_step), size, size, 900.0), replace(state, number=number)
+    def iterate(iterations, q_step, *others):
+        number = iterations.number = iterations.number + 1
+        size = next(sizes)
+        return Trial(number, SimpleNamespace(q_step=q_step), size, size, 900.0)
 
-    monkeypatch.setattr(search, "iterate", iterate)
+    monkeypatch.setattr(Iterations, "iterate", iterate)
     job = Job.of(image, EncoderConfig(size=40, effort=1), SizeTarget.of(40))
     with pytest.raises(TargetUnreachableError, match="target of 40 bytes is below the 53 that the smallest file needs"):
         search.fit_latents(job)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from dataclasses import replace
 from math import log2
 from types import SimpleNamespace
 
@@ -17,6 +16,7 @@ from dfmcodec._types import Tune
 from dfmcodec.codecs.decode import decode_image
 from dfmcodec.codecs.encode import encode_image
 from dfmcodec.codecs.wavelet.encode import search
+from dfmcodec.codecs.wavelet.encode.iteration import Iterations
 from dfmcodec.codecs.wavelet.encode.trial import Trial
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.image import Image
@@ -34,15 +34,15 @@ def found(monkeypatch, loss_at_20, power=0.9, gained=(4.0, 2.0, 1.0), best=100.0
     """
     trials = []
 
-    def iterate(encoding, state, q_step, *others):
-        number = state.number + 1
+    def iterate(iterations, q_step, *others):
+        number = iterations.number = iterations.number + 1
         score = best - loss_at_20 * (q_step / 64 / 20) ** power - sum(gained[number - 1 :])
         size = round(1e6 / q_step)
         trial = Trial(number, SimpleNamespace(q_step=q_step), size, size, 9.0, score)
         trials.append(trial)
-        return trial, replace(state, number=number)
+        return trial
 
-    monkeypatch.setattr(search, "iterate", iterate)
+    monkeypatch.setattr(Iterations, "iterate", iterate)
     config = EncoderConfig(**settings)
     image = Image(np.zeros((120, 120, 3), np.uint8))
     job = Job.of(image, config, asked_target(config, image))
@@ -54,15 +54,15 @@ def test_an_iteration_starts_without_the_image_of_the_one_before(monkeypatch):
     """It takes 12 bytes a pixel: the search for a score held it in the trial that looked best."""
     alive = []
 
-    def iterate(encoding, state, q_step, *others):
+    def iterate(iterations, q_step, *others):
         assert [encoded() for encoded in alive] == [None] * len(alive)
-        number = state.number + 1
+        number = iterations.number = iterations.number + 1
         encoded = Encoded(np.zeros((3, 120, 120), np.int32), Region(0, 0, 120, 120), None)
         alive.append(weakref.ref(encoded))
         trial = Trial(number, SimpleNamespace(q_step=q_step), 900.0, 900, 9.0, 60.0 + number, encoded)
-        return trial, replace(state, number=number)
+        return trial
 
-    monkeypatch.setattr(search, "iterate", iterate)
+    monkeypatch.setattr(Iterations, "iterate", iterate)
     image, config = Image(np.zeros((120, 120, 3), np.uint8)), EncoderConfig(quality=75, effort=5)
     search.fit_latents(Job.of(image, config, asked_target(config, image)))
     assert len(alive) > 2
@@ -81,14 +81,13 @@ def test_a_floor_is_met_and_hardly_exceeded(monkeypatch, score, loss_at_20, powe
 def test_a_floor_of_a_gradient_is_met_by_the_smallest_file_that_was_tried(monkeypatch):
     """Few bytes change its SSIMULACRA2 by several, so it may be exceeded by more than 0.5."""
     trials = []
-    iterate = search.iterate
+    iterate = Iterations.iterate
 
     def recorded(*arguments):
-        trial, state = iterate(*arguments)
-        trials.append(trial)
-        return trial, state
+        trials.append(iterate(*arguments))
+        return trials[-1]
 
-    monkeypatch.setattr(search, "iterate", recorded)
+    monkeypatch.setattr(Iterations, "iterate", recorded)
     ramp = np.linspace(0, 255, 256 * 384).reshape(256, 384).astype(np.uint8)
     pixels = np.stack([ramp, ramp[::-1], ramp[:, ::-1]], axis=-1)
     result = encode_image(Image(pixels), EncoderConfig(ssimulacra2=60, effort=1))

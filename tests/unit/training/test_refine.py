@@ -15,7 +15,7 @@ from dfmcodec import container
 from dfmcodec.codecs.wavelet.colour import pixels_to_planes
 from dfmcodec.codecs.wavelet.correction import cells_of
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
-from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate
+from dfmcodec.codecs.wavelet.encode.iteration import Iterations
 from dfmcodec.codecs.wavelet.sections.latents import read_tile
 from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE
 from dfmcodec.codecs.wavelet.weights import WaveletWeights, shipped
@@ -63,7 +63,7 @@ def test_refined_weights_code_images(refined, chelsea):
         assert all(getattr(network, f.name).shape == getattr(before, f.name).shape for f in fields(network))
         assert not np.array_equal(network.w1, before.w1)
     encoding = Encoding.of(chelsea, encoded.REFINED, weights=weights)
-    trial, _ = iterate(encoding, first_state(encoding), 1000)
+    trial = Iterations(encoding).iterate(1000)
     assert len(container.write(trial.model)) == trial.written_bytes
     assert isfinite(trial.psnr_db)
 
@@ -192,7 +192,7 @@ def test_a_fit_that_diverges_is_reported(folder, monkeypatch):
 def test_symbols_by_pass_are_those_of_a_file(chelsea):
     """All of them, in their order, after those of the coarsest low-pass band."""
     encoding = Encoding.of(chelsea, encoded.REFINED)
-    trial, _ = iterate(encoding, first_state(encoding), 1000)
+    trial = Iterations(encoding).iterate(1000)
     (tile,) = encoding.tiling.tiles
     (stream,) = trial.model.streams
     values, _ = read_tile(0, stream, tile.geometry, 1000, encoding.weights.context, 0)

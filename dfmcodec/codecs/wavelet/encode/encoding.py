@@ -56,11 +56,14 @@ class Change:
             np.clip(values, *_LIMITS, out=values)
         self._values[:, rows, columns] = values
 
-    def place(self) -> npt.NDArray[np.int16]:
-        """Returns an array of 16 bits and the same shape, for other values. That of a large image
-        is the change itself, which they replace.
+    @staticmethod
+    def buffer_of(change: Change | None, shape: tuple[int, ...]) -> npt.NDArray[np.int16]:
+        """Returns an int16 buffer of a shape for other values: that of a change of 16 bits, whose
+        values they may replace, or else a new one.
         """
-        return self._values if self._values.dtype == np.int16 else np.empty(self._values.shape, dtype=np.int16)
+        if change is not None and change._values.dtype == np.int16:
+            return change._values
+        return np.empty(shape, dtype=np.int16)
 
     def part(self, rows: slice, columns: slice = slice(None)) -> Float32:
         """Returns a copy of a part, float32 [C, rows, columns], units."""

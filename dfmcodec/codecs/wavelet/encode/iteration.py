@@ -1,4 +1,4 @@
-"""An iteration of rate-distortion optimisation: state and q_step -> trial and next state.
+"""Iterations of rate-distortion optimisation: q_step -> trial.
 
 An iteration chooses all symbols by rate and distortion (`trellis_search`), codes them
 (`codecs.wavelet.traversal`), and adds the outputs of correction network and image filter. The next
@@ -43,6 +43,7 @@ from dfmcodec.codecs.wavelet.sections.latents import tile_checks
 from dfmcodec.codecs.wavelet.synthesis import seen_from
 from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE, Pyramid, analyse
 from dfmcodec.codecs.wavelet.traversal import traverse
+from dfmcodec.image import Image
 from dfmcodec.image.region import Region
 from dfmcodec.kernels import has_kernels, return_memory
 from dfmcodec.metrics.ssimulacra2 import ALL_SCALES_SIDE, ssimulacra2, ssimulacra2_slopes
@@ -80,111 +81,153 @@ class Reconstruction:
 
 
 @dataclass
-class IterationState:
-    """The state before an iteration. The iteration consumes the parts that take much memory:
-    tables, context-dependency costs, and the change.
+class Iterations:
+    """The iterations of an encoding, with the state between them.
+
+    Only this object holds the state, and an iteration uses it up: it takes the tables and the
+    context-dependency costs of a tile when it codes the tile, and the buffer of `change` for the
+    linear synthesis of a large image. So after an exception, these parts are unknown, as before the
+    first iteration.
     """
 
-    number: int  # the number of completed iterations
-    tiles: list[TileState]  # the state of each tile
-    # the outputs of filter and correction network, which symbols need not represent; None if
-    # unknown or not used
-    change: Change | None = None
+    encoding: Encoding  # with an effort that may change between iterations
+    number: int = 0  # of completed iterations
     adaptation: ContextAdaptation | None = None  # the adaptation of the context networks; None for none
-    q_step: int = 1  # the step that the tables of the tiles belong to
     image_filter: ImageFilter | None = None  # the last fitted image filter; None for none
     # whether fits of filter and adaptation are disabled, because an earlier fit gave NaN or
     # infinite values
     is_plain: bool = False
-    # the image of the last iteration, if the target is to be shifted by it; see `shifted`
-    reconstruction: Reconstruction | None = None
+    tiles: list[TileState] = field(init=False)  # the state of each tile
+    q_step: int = field(default=1, init=False)  # the step that the tables of the tiles belong to
+    # the outputs of filter and correction network, which symbols need not represent; None if
+    # unknown or not used
+    change: Change | None = field(default=None, init=False)
+    # the image of the last iteration, if the target of the next one is to be shifted by it
+    reconstruction: Reconstruction | None = field(default=None, init=False)
 
-    def take_tile(self, number: int) -> TileState:
-        """Returns the state of a tile, and keeps only its small parts."""
+    def __post_init__(self) -> None:
+        self.tiles = list(map(TileState, self.encoding.tiling.tiles))
+
+    def iterate(
+        self,
+        q_step: int,
+        largest_bytes: float = inf,
+        check: Callable[[], None] = lambda: None,
+        on_tiles: Callable[[int], None] = lambda done: None,
+    ) -> Trial:
+        """Performs one iteration at a q_step in 1/64 code values.
+
+        A file beyond `largest_bytes` is not finished if no further iteration would learn from it:
+        it has no filter, and its squared error is unknown. `check` is called often; its exceptions
+        end the iteration. `on_tiles` is called with the number of coded tiles. Raises
+        FloatingPointError if a fit gave NaN or infinite values.
+        """
+        self._shift()
+        encoding, number, effort = self.encoding, self.number + 1, self.encoding.effort
+        coding = _Coding(encoding, number, q_step, encoding.context(self.adaptation), self.q_step, check)
+        coded, samples = self._code_tiles(coding, on_tiles)
+        model = _model_of(encoding, q_step, self.adaptation, coded.streams)
+        file_bytes = encoding.fixed_bytes + coded.bits / 8
+        if self.adaptation is not None:
+            file_bytes += encoding.section_bytes + adaptation_bytes(self.adaptation)
+        if encoding.is_large:
+            return_memory()
+        if not effort.is_iterated and (written_bytes := encoding.written_bytes(model)) > largest_bytes:
+            self.number, self.tiles, self.q_step = number, list(coded.tiles), q_step
+            return Trial(number, model, file_bytes, written_bytes, inf)
+
+        check()
+        change = encoding.correction_residual(samples, q_step) if effort.is_iterated else None
+        check()
+        image_filter = self.image_filter
+        has_to_learn = number > 1 and effort.learns_in(number)
+        if not self.is_plain and (image_filter is None or has_to_learn or number >= effort.iterations):
+            image_filter = _fit_filter(encoding, samples, change, q_step)
+        if image_filter is not None:
+            model = replace(model, image_filter=image_filter)
+            file_bytes += encoding.section_bytes + filter_bytes(image_filter)
+        if change is None:
+            squared_error, decoded = encoding.decoded(samples, q_step, image_filter)
+        else:
+            squared_error, decoded = encoding.add_filter(samples, q_step, change, image_filter)
+        encoded = None
+        if len(self.tiles) > 1:  # a decoder would take longer to compute it again
+            is_exact = (change is None or encoding.is_exact) and encoding.image.visible is None
+            encoded = _encoded(encoding, samples, decoded if is_exact else None)
+        reconstruction, is_visual = None, encoding.tune is Tune.VISUAL
+        if change is not None and is_visual and number <= effort.shifts and squared_error > _LEAST_SHIFTED:
+            reconstruction = Reconstruction(samples, change, decoded)
+        del samples  # they take much memory
+        score = _score(encoding.image, decoded) if is_visual else None
+        if encoded is not None and encoded.pixels is not None:
+            encoded = replace(encoded, ssimulacra2=score)
+        if coded.sample is not None:
+            self.adaptation = fit_adaptation(coded.sample, self.adaptation, effort.adaptation_steps, check)
+        self.number, self.tiles, self.q_step = number, list(coded.tiles), q_step
+        self.change, self.image_filter, self.reconstruction = change, image_filter, reconstruction
+        return Trial(number, model, file_bytes, encoding.written_bytes(model), squared_error, score, encoded)
+
+    def _shift(self) -> None:
+        """Shifts the targets of the tiles by the image of the last iteration, and releases this
+        image: the next iteration needs its memory.
+        """
+        image, self.reconstruction = self.reconstruction, None
+        if image is None:
+            return
+        is_large = self.encoding.is_large
+
+        def shift(number: int) -> None:
+            self.tiles[number] = _shifted(self.encoding, self.tiles[number], image)
+
+        def end_round(done: int) -> None:
+            if is_large and done % _TILES_BETWEEN_RETURNS == 0:
+                return_memory()
+
+        if is_large:
+            return_memory()
+        in_rounds(shift, range(len(self.tiles)), end_round)
+
+    def _code_tiles(self, coding: _Coding, on_tiles: Callable[[int], None]) -> tuple[_Coded, Units]:
+        """Chooses and codes the symbols of all tiles in parallel. Returns the symbols, and their
+        linear synthesis, int16 [C, H, W], units; int32 if it exceeds the range of 16 bits.
+        """
+        encoding, (change, self.change) = coding.encoding, (self.change, None)
+        image = encoding.image
+        # A tile reads its part of the change before its synthesis replaces this part.
+        samples: Units = Change.buffer_of(change, (encoding.tiling.channels, image.height, image.width))
+        beyond: dict[Tile, Int32] = {}  # the synthesis of tiles that exceed 16 bits
+        is_sampled = coding.number in encoding.effort.adapted_after and not self.is_plain
+        lock, used = Lock(), change if coding.is_near else None
+
+        def checked() -> None:
+            with lock:
+                coding.check()
+
+        locked = replace(coding, check=checked)
+
+        def code(number: int) -> _Coded:
+            tile, sample = encoding.tiling.tiles[number], None
+            if is_sampled:
+                sample = SymbolSample(encoding.weights.context, encoding.tiling, log_step(coding.q_step), seed=number)
+            coded, tile_samples = _code_tile(locked, self._take_tile(number), used, sample)
+            if _LEAST_INT16 <= tile_samples.min() and tile_samples.max() <= _LARGEST_INT16:
+                samples[:, tile.rows, tile.columns] = tile_samples
+            else:
+                beyond[tile] = tile_samples
+            return coded
+
+        coded = _Coded.join(in_rounds(code, range(len(self.tiles)), on_tiles))
+        if beyond:
+            samples = samples.astype(np.int32)
+            for tile, tile_samples in beyond.items():
+                samples[:, tile.rows, tile.columns] = tile_samples
+        return coded, samples
+
+    def _take_tile(self, number: int) -> TileState:
+        """Returns the state of a tile, of which only the small parts stay in this object."""
         tile = self.tiles[number]
         self.tiles[number] = replace(tile, dependency_costs=None, tables={})
         return tile
-
-
-def first_state(encoding: Encoding) -> IterationState:
-    """Returns the state before the first iteration."""
-    return IterationState(0, list(map(TileState, encoding.tiling.tiles)))
-
-
-def restarted(encoding: Encoding, state: IterationState, best: Trial | None, is_plain: bool) -> IterationState:
-    """Returns a state without results of earlier iterations, except for the adaptation of the best
-    trial, whose values were finite.
-    """
-    adaptation = None if best is None else best.model.adaptation
-    return replace(first_state(encoding), number=state.number + 1, adaptation=adaptation, is_plain=is_plain)
-
-
-def iterate(
-    encoding: Encoding,
-    state: IterationState,
-    q_step: int,
-    largest_bytes: float = inf,
-    check: Callable[[], None] = lambda: None,
-    on_tiles: Callable[[int], None] = lambda done: None,
-) -> tuple[Trial, IterationState]:
-    """Performs one iteration at a q_step in 1/64 code values. Returns the trial, and the state
-    before the next iteration, to be passed through `shifted`. Parts of the given state are
-    consumed.
-
-    A file beyond `largest_bytes` is not finished if no further iteration would learn from it: it
-    has no filter, and its squared error is unknown. `check` is called often; its exceptions end the
-    iteration. `on_tiles` is called with the number of coded tiles. Raises FloatingPointError if a
-    fit gave NaN or infinite values.
-    """
-    number, effort = state.number + 1, encoding.effort
-    is_sampled = number in effort.adapted_after and not state.is_plain
-    coding = _Coding(encoding, number, q_step, encoding.context(state.adaptation), state.q_step, check)
-    coded, samples = _code_tiles(coding, state, is_sampled, on_tiles)
-    model = _model_of(encoding, q_step, state.adaptation, coded.streams)
-    file_bytes = encoding.fixed_bytes + coded.bits / 8
-    if state.adaptation is not None:
-        file_bytes += encoding.section_bytes + adaptation_bytes(state.adaptation)
-    if encoding.is_large:
-        return_memory()
-    following = replace(state, number=number, tiles=list(coded.tiles), q_step=q_step, reconstruction=None)
-    if not effort.is_iterated and (written_bytes := encoding.written_bytes(model)) > largest_bytes:
-        return Trial(number, model, file_bytes, written_bytes, inf), following
-
-    check()
-    change = encoding.correction_residual(samples, q_step) if effort.is_iterated else None
-    image_filter = state.image_filter
-    check()
-    has_to_learn = number > 1 and effort.learns_in(number)
-    if not state.is_plain and (image_filter is None or has_to_learn or number >= effort.iterations):
-        image_filter = _fit_filter(encoding, samples, change, q_step)
-    if image_filter is not None:
-        model = replace(model, image_filter=image_filter)
-        file_bytes += encoding.section_bytes + filter_bytes(image_filter)
-    if change is None:
-        squared_error, decoded = encoding.decoded(samples, q_step, image_filter)
-    else:
-        squared_error, decoded = encoding.add_filter(samples, q_step, change, image_filter)
-    image, seen = encoding.image, None
-    is_shifted = change is not None and number <= effort.shifts and squared_error > _LEAST_SHIFTED
-    made = None
-    if len(state.tiles) > 1:  # a decoder would take longer to compute it again
-        is_exact = (change is None or encoding.is_exact) and image.visible is None
-        made = _made(encoding, samples, decoded if is_exact else None)
-        if made.pixels is not None and not is_shifted:
-            del samples  # they take much memory
-    if encoding.tune is Tune.VISUAL:
-        seen = ssimulacra2(image.samples, decoded if image.alpha is None else np.dstack([decoded, image.alpha]))
-        if made is not None and made.pixels is not None:
-            made = replace(made, ssimulacra2=seen)
-        if image.visible is not None:
-            decoded[~image.visible] = image.pixels[~image.visible]
-        if is_shifted and change is not None:
-            following = replace(following, reconstruction=Reconstruction(samples, change, decoded))
-    if coded.sample is not None:
-        adaptation = fit_adaptation(coded.sample, state.adaptation, effort.adaptation_steps, check)
-        following = replace(following, adaptation=adaptation)
-    following = replace(following, change=change, image_filter=image_filter)
-    return Trial(number, model, file_bytes, encoding.written_bytes(model), squared_error, seen, made), following
 
 
 def _model_of(
@@ -206,7 +249,7 @@ def _model_of(
     )
 
 
-def _made(encoding: Encoding, samples: Units, pixels: Pixels | None) -> Encoded:
+def _encoded(encoding: Encoding, samples: Units, pixels: Pixels | None) -> Encoded:
     """Returns the decoded image. If pixels are known, its samples are limited to the region that is
     compared.
     """
@@ -215,36 +258,24 @@ def _made(encoding: Encoding, samples: Units, pixels: Pixels | None) -> Encoded:
     if pixels is None:
         return Encoded(samples, complete, None)
     tile, _ = encoding.tiling.covering(complete.middle)
-    seen = seen_from(tile, height, width, encoding.weights.correction.reach, MAX_RADIUS)
-    return Encoded(samples[:, seen.rows, seen.columns].copy(), seen, pixels)
+    region = seen_from(tile, height, width, encoding.weights.correction.reach, MAX_RADIUS)
+    return Encoded(samples[:, region.rows, region.columns].copy(), region, pixels)
 
 
-def shifted(encoding: Encoding, state: IterationState) -> IterationState:
-    """Returns a state whose tiles have a target shifted by the image of the last iteration, and
-    that no longer holds this image. Must be called before another iteration, which needs the
-    memory. The tiles of the given state are replaced.
+def _score(image: Image, decoded: Pixels) -> float | None:
+    """Returns the SSIMULACRA2 of a decoded image. Its invisible pixels become those of the
+    original.
     """
-    made = state.reconstruction
-    if made is None:
-        return state
-
-    def shift(number: int) -> None:
-        state.tiles[number] = _shifted(encoding, state.tiles[number], made)
-
-    def end_round(done: int) -> None:
-        if encoding.is_large and done % _TILES_BETWEEN_RETURNS == 0:
-            return_memory()
-
-    if encoding.is_large:
-        return_memory()
-    in_rounds(shift, range(len(state.tiles)), end_round)
-    return replace(state, reconstruction=None)
+    score = ssimulacra2(image.samples, decoded if image.alpha is None else np.dstack([decoded, image.alpha]))
+    if image.visible is not None:
+        decoded[~image.visible] = image.pixels[~image.visible]
+    return score
 
 
-def _shifted(encoding: Encoding, state: TileState, made: Reconstruction) -> TileState:
+def _shifted(encoding: Encoding, state: TileState, image: Reconstruction) -> TileState:
     """Returns the state of a tile after an iteration, with the shift for the next one."""
     tile = state.tile
-    original, decoded = (pixels[tile.rows, tile.columns] for pixels in (encoding.image.pixels, made.decoded))
+    original, decoded = (pixels[tile.rows, tile.columns] for pixels in (encoding.image.pixels, image.decoded))
     if state.weights is None or min(original.shape[:2]) < ALL_SCALES_SIDE:
         return state
     slopes = ssimulacra2_slopes(original, decoded)
@@ -253,25 +284,25 @@ def _shifted(encoding: Encoding, state: TileState, made: Reconstruction) -> Tile
     visible = encoding.image.visible
     if visible is not None:
         slopes *= visible[tile.rows, tile.columns]
-    of_slopes = analyse(slopes, encoding.tiling.levels)
+    slope_pyramid = analyse(slopes, encoding.tiling.levels)
     del slopes  # it takes much memory for a large tile
     planes = pixels_to_planes(original, encoding.basis)
-    errors = made.change.part(tile.rows, tile.columns)
-    errors += made.samples[:, tile.rows, tile.columns]
+    errors = image.change.part(tile.rows, tile.columns)
+    errors += image.samples[:, tile.rows, tile.columns]
     errors /= np.float32(UNITS_PER_CODE_VALUE)
     errors -= planes
     del planes
     if visible is not None:
         errors *= visible[tile.rows, tile.columns]
-    of_errors = analyse(errors, encoding.tiling.levels)
+    error_pyramid = analyse(errors, encoding.tiling.levels)
     del errors
-    part = encoding.effort.shift_fraction
-    return replace(state, shift=TargetShift.after(state.shift, of_errors, of_slopes, state.weights, part))
+    fraction = encoding.effort.shift_fraction
+    return replace(state, shift=TargetShift.after(state.shift, error_pyramid, slope_pyramid, state.weights, fraction))
 
 
 @dataclass(frozen=True)
 class _Coded:
-    """The symbols of one or all tiles at a q_step."""
+    """The coded symbols of one or all tiles at a q_step."""
 
     streams: tuple[TileStream, ...]
     bits: float  # the bits of the symbols under the context model
@@ -281,8 +312,8 @@ class _Coded:
     @classmethod
     def join(cls, parts: Sequence[_Coded]) -> _Coded:
         """Joins the symbols of all tiles."""
-        sample, *samples = (part.sample for part in parts)
-        for other in samples:
+        sample, *others = (part.sample for part in parts)
+        for other in others:
             if sample is not None and other is not None:
                 sample.extend(other)
         streams = tuple(stream for part in parts for stream in part.streams)
@@ -312,44 +343,6 @@ class _Coding:
     def is_near(self) -> bool:
         """Indicates whether results at the known step are of use."""
         return abs(self.octaves) <= _FARTHEST_OCTAVES
-
-
-def _code_tiles(
-    coding: _Coding, state: IterationState, is_sampled: bool, on_tiles: Callable[[int], None]
-) -> tuple[_Coded, Units]:
-    """Chooses and codes the symbols of all tiles in parallel. Returns the symbols, and their linear
-    synthesis, int16 [C, H, W], units; int32 if it exceeds the range of 16 bits.
-    """
-    encoding = coding.encoding
-    change = state.change or Change((encoding.tiling.channels, encoding.image.height, encoding.image.width), True)
-    samples: Units = change.place()
-    beyond: dict[Tile, Int32] = {}  # the synthesis of tiles that exceed it
-    lock, used = Lock(), state.change if coding.is_near else None
-    state.change = None  # samples take its place
-
-    def checked() -> None:
-        with lock:
-            coding.check()
-
-    locked = replace(coding, check=checked)
-
-    def code(number: int) -> _Coded:
-        tile, sample = encoding.tiling.tiles[number], None
-        if is_sampled:
-            sample = SymbolSample(encoding.weights.context, encoding.tiling, log_step(coding.q_step), seed=number)
-        coded, of_tile = _code_tile(locked, state.take_tile(number), used, sample)
-        if _LEAST_INT16 <= of_tile.min() and of_tile.max() <= _LARGEST_INT16:
-            samples[:, tile.rows, tile.columns] = of_tile
-        else:
-            beyond[tile] = of_tile
-        return coded
-
-    coded = _Coded.join(in_rounds(code, range(len(state.tiles)), on_tiles))
-    if beyond:
-        samples = samples.astype(np.int32)
-        for tile, of_tile in beyond.items():
-            samples[:, tile.rows, tile.columns] = of_tile
-    return coded, samples
 
 
 def _code_tile(

@@ -3,8 +3,8 @@ adaptation of the context networks, a first image filter, and the changes of siz
 iteration to iteration.
 
 An iteration of a large image takes long, so the search for a q_step should not cost one. The sample
-is a mosaic of squares from the complete image. It is encoded for the same
-target by the same search, and then once more at the resulting q_step.
+is a mosaic of squares from the complete image. It is encoded for the same target by the same
+search, and then once more at the resulting q_step.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from dfmcodec._types import Pixels
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
-from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate, shifted
+from dfmcodec.codecs.wavelet.encode.iteration import Iterations
 from dfmcodec.codecs.wavelet.encode.trial import Trial
 from dfmcodec.image import Image
 from dfmcodec.search.job import Job
@@ -53,26 +53,26 @@ class SampleEstimate:
 
     q_step: int  # the step of the image's first iteration
     model: QuantizedLatents  # the best model of the sample, with the adaptation and the filter to start with
-    came: tuple[MeasuredSize, ...]  # the sizes and qualities of the sample's iterations, all at one step
+    sizes: tuple[MeasuredSize, ...]  # the sizes and qualities of the sample's iterations, all at one step
 
     def expected(self, trial: Trial) -> Trial:
         """Returns the expected result of the last iteration at the step of a trial of the image,
         assuming that size, squared error and SSIMULACRA2 change as on the sample.
         """
-        if trial.number >= len(self.came):
+        if trial.number >= len(self.sizes):
             return trial
-        now, last = self.came[trial.number - 1], self.came[-1]
+        now, last = self.sizes[trial.number - 1], self.sizes[-1]
         size = last.file_bytes / now.file_bytes
         error = last.mse / now.mse if now.mse > 0 else 1.0
-        seen = trial.ssimulacra2
-        if seen is not None and last.ssimulacra2 is not None and now.ssimulacra2 is not None:
-            seen += last.ssimulacra2 - now.ssimulacra2
+        score = trial.ssimulacra2
+        if score is not None and last.ssimulacra2 is not None and now.ssimulacra2 is not None:
+            score += last.ssimulacra2 - now.ssimulacra2
         return replace(
             trial,
             file_bytes=size * trial.file_bytes,
             written_bytes=round(size * trial.written_bytes),
             mse=error * trial.mse,
-            ssimulacra2=seen,
+            ssimulacra2=score,
         )
 
 
@@ -99,15 +99,15 @@ def iterate_sample(
     encoding: Encoding, q_step: int, model: QuantizedLatents, check: Callable[[], None]
 ) -> tuple[Trial, tuple[MeasuredSize, ...]]:
     """Performs all iterations of an effort at one step, with the adaptation and at first the filter
-    of a model. Returns the last trial, and the sizes and
-    qualities of all trials. Raises FloatingPointError if a fit gave NaN or infinite values.
+    of a model. Returns the last trial, and the sizes and qualities of all trials. Raises
+    FloatingPointError if a fit gave NaN or infinite values.
     """
-    state = replace(first_state(encoding), adaptation=model.adaptation, image_filter=model.image_filter)
-    came = []
+    iterations = Iterations(encoding, adaptation=model.adaptation, image_filter=model.image_filter)
+    sizes = []
     for _ in range(encoding.effort.iterations):
-        trial, state = iterate(encoding, shifted(encoding, state), q_step, check=check)
-        came.append(MeasuredSize.of(trial))
-    return trial, tuple(came)
+        trial = iterations.iterate(q_step, check=check)
+        sizes.append(MeasuredSize.of(trial))
+    return trial, tuple(sizes)
 
 
 def as_image(trial: Trial, size_fraction: float) -> Trial:

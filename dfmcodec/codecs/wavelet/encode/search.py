@@ -16,7 +16,7 @@ from math import isfinite, nan
 from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS, Effort
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
 from dfmcodec.codecs.wavelet.encode.estimates import Estimator
-from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate, restarted, shifted
+from dfmcodec.codecs.wavelet.encode.iteration import Iterations
 from dfmcodec.codecs.wavelet.encode.sample import (
     LEAST_PIXELS,
     SampleEstimate,
@@ -50,7 +50,7 @@ def fit_latents(job: Job, effort: Effort | None = None) -> Outcome:
     search.learn()
     best, reason = _best(search, watch)
     iterations = search.iterations, watch.seconds, reason, watch.restarts, tuple(search.trace)
-    return Outcome(best.model, best.file_bytes, None, *iterations, best.made)
+    return Outcome(best.model, best.file_bytes, None, *iterations, best.encoded)
 
 
 def _best(search: _WaveletSearch, watch: Watch) -> tuple[Trial, str]:
@@ -74,8 +74,7 @@ class _WaveletSearch(Search[int, Trial]):
 
     def __init__(self, watch: Watch, encoding: Encoding) -> None:
         self._watch = watch
-        self._encoding = encoding
-        self._state = first_state(encoding)
+        self._iterations = Iterations(encoding)
         self._estimator = Estimator.of(encoding)
         self.steps: StepSearch = step_search(watch.job, self._estimator, encoding.effort)
         self._learned: SampleEstimate | None = None
@@ -85,15 +84,18 @@ class _WaveletSearch(Search[int, Trial]):
     @property
     def iterations(self) -> int:
         """The number of iterations so far."""
-        return self._state.number
+        return self._iterations.number
+
+    @property
+    def _encoding(self) -> Encoding:
+        return self._iterations.encoding
 
     def learn(self) -> None:
         """Learns from a sample if the image is large."""
         self._learned = _learned(self._watch.job, self._encoding, self._estimator, self.steps)
         if self._learned is not None:
-            model = self._learned.model
-            self._state = replace(self._state, adaptation=model.adaptation, image_filter=model.image_filter)
-            self._encoding = _after_sample(self._encoding)
+            model, encoding = self._learned.model, _after_sample(self._encoding)
+            self._iterations = Iterations(encoding, adaptation=model.adaptation, image_filter=model.image_filter)
             self._watch.last_fraction(_SAMPLE_FRACTION)
 
     def start(self) -> int:
@@ -103,9 +105,7 @@ class _WaveletSearch(Search[int, Trial]):
         return self.iterations < self._encoding.effort.iterations + _MORE_ITERATIONS
 
     def trial(self, parameter: int, check: Callable[[], None]) -> Trial:
-        self._state = shifted(self._encoding, self._state)
-        largest = self.target.largest_bytes
-        trial, self._state = iterate(self._encoding, self._state, parameter, largest, check, self._show_tiles)
+        trial = self._iterations.iterate(parameter, self.target.largest_bytes, check, self._show_tiles)
         self.trace.append(_trace_point(self._watch.job, trial))
         return trial
 
@@ -136,13 +136,15 @@ class _WaveletSearch(Search[int, Trial]):
         return self.steps.rank(trial)
 
     def kept(self, trial: Trial) -> Trial:
-        return replace(trial, made=None)
+        return replace(trial, encoded=None)
 
     def restart(self, best: Trial | None, is_again: bool) -> None:
-        self._state = restarted(self._encoding, self._state, best, is_plain=is_again)
+        adaptation = None if best is None else best.model.adaptation  # whose values were finite
+        number = self.iterations + 1
+        self._iterations = Iterations(self._encoding, number, adaptation, is_plain=is_again)
 
     def hurry(self) -> bool:
-        self._encoding = self._encoding.quick()
+        self._iterations.encoding = self._encoding.quick()
         return True
 
     @property
@@ -198,10 +200,10 @@ def _learned(job: Job, encoding: Encoding, estimator: Estimator, steps: StepSear
 
     try:
         best, _ = _best(_WaveletSearch(watch, of_sample), watch)
-        last, came = iterate_sample(_after_sample(of_sample), best.model.q_step, best.model, check)
+        last, sizes = iterate_sample(_after_sample(of_sample), best.model.q_step, best.model, check)
     except (TargetUnreachableError, DivergedError, FloatingPointError, Ended):
         return None
-    return SampleEstimate(steps.towards_target(as_image(last, size_fraction)), best.model, came)
+    return SampleEstimate(steps.towards_target(as_image(last, size_fraction)), best.model, sizes)
 
 
 def _trace_point(job: Job, trial: Trial) -> TracePoint:

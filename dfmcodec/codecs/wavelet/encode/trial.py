@@ -24,7 +24,7 @@ class Trial:
     # the SSIMULACRA2 of the decoded image; None if the tune is not `visual`, the trial was not
     # finished, or a side is below 8 pixels
     ssimulacra2: float | None = None
-    made: Encoded | None = None  # the decoded image, if it is kept
+    encoded: Encoded | None = None  # the decoded image, if it is stored
 
     @property
     def psnr_db(self) -> float:

@@ -13,7 +13,7 @@ from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation, band_numbers
 from dfmcodec.codecs.wavelet.encode import adaptation_fit
 from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
-from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate
+from dfmcodec.codecs.wavelet.encode.iteration import Iterations
 from dfmcodec.codecs.wavelet.geometry import Geometry
 from dfmcodec.codecs.wavelet.passes import CodingPass
 from dfmcodec.codecs.wavelet.sections.adaptation import adaptation_bytes, read_adaptation, write_adaptation
@@ -92,9 +92,9 @@ def cost(pixels, adapted_after):
     """
     effort = replace(EFFORT_LEVELS[5], adapted_after=adapted_after)
     encoding = Encoding.of(Image(pixels), effort)
-    state = first_state(encoding)
+    iterations = Iterations(encoding)
     for _ in range(4):
-        trial, state = iterate(encoding, state, 12 * 64)
+        trial = iterations.iterate(12 * 64)
     return trial.mse * pixels.size + BIT_COST * 12**2 * 8 * trial.file_bytes, trial
 
 

@@ -21,7 +21,7 @@ from dfmcodec.codecs.wavelet.encode.distortion import (
 )
 from dfmcodec.codecs.wavelet.encode.efforts import Effort
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
-from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate, shifted
+from dfmcodec.codecs.wavelet.encode.iteration import Iterations
 from dfmcodec.codecs.wavelet.geometry import Geometry
 from dfmcodec.codecs.wavelet.passes import CodingPass, level_passes, pass_shape
 from dfmcodec.codecs.wavelet.transform import Pyramid, analyse
@@ -182,16 +182,17 @@ def test_the_target_is_shifted_for_a_further_iteration_alone(coffee, channels):
     image = Image(np.ascontiguousarray(coffee[:128, :128, :channels]))
     effort = Effort(2, 3, learns_after=(), adapted_after=(), shifts=1)
     encoding = Encoding.of(image, effort, tune=Tune.VISUAL)
-    _, state = iterate(encoding, first_state(encoding), 20 * 64)
-    assert state.tiles[0].shift is None
-    state = shifted(encoding, state)
-    assert state.reconstruction is None
-    shift = state.tiles[0].shift
+    iterations = Iterations(encoding)
+    iterations.iterate(20 * 64)
+    assert iterations.tiles[0].shift is None
+    assert iterations.reconstruction is not None
+    iterations.iterate(20 * 64)
+    assert iterations.reconstruction is None  # beyond `shifts`
+    shift = iterations.tiles[0].shift
     assert shift is not None
     assert all(np.any(band) for band in shift.bands[2])
-    _, state = iterate(encoding, state, 20 * 64)
-    assert state.reconstruction is None  # beyond `shifts`
-    assert shifted(encoding, state).tiles[0].shift is shift
+    iterations.iterate(20 * 64)
+    assert iterations.tiles[0].shift is shift
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (7, 30, 3), (40, 9, 4), (24, 31, 2)])

@@ -13,7 +13,7 @@ from dfmcodec.codecs.wavelet.encode import iteration, sample, search
 from dfmcodec.codecs.wavelet.encode.compact import from_bytes, from_halves, in_one_block, to_bytes, to_halves
 from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS, QUICK
 from dfmcodec.codecs.wavelet.encode.encoding import Change, Encoding
-from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate, shifted
+from dfmcodec.codecs.wavelet.encode.iteration import Iterations
 from dfmcodec.codecs.wavelet.encode.sample import MeasuredSize, SampleEstimate, as_image, sample_of
 from dfmcodec.codecs.wavelet.encode.trial import Trial
 from dfmcodec.image import Image, tiles
@@ -160,13 +160,13 @@ def test_a_synthesis_beyond_16_bits_is_not_clipped(small, monkeypatch):
     monkeypatch.setattr(tiles, "TILE_SIDE", 256)
     encoding = Encoding.of(Image(np.concatenate([small, small // 2])), QUICK)
     assert len(encoding.tiling.tiles) == 2
-    usual, _ = iterate(encoding, first_state(encoding), 1000)
-    assert usual.made.samples.dtype == np.int16
-    monkeypatch.setattr(iteration, "_LARGEST_INT16", usual.made.samples.max() - 1)  # of one tile, at least
-    wide, _ = iterate(encoding, first_state(encoding), 1000)
-    assert wide.made.samples.dtype == np.int32
-    assert np.array_equal(wide.made.samples, usual.made.samples)
-    assert np.array_equal(wide.made.pixels, usual.made.pixels)
+    usual = Iterations(encoding).iterate(1000)
+    assert usual.encoded.samples.dtype == np.int16
+    monkeypatch.setattr(iteration, "_LARGEST_INT16", usual.encoded.samples.max() - 1)  # of one tile, at least
+    wide = Iterations(encoding).iterate(1000)
+    assert wide.encoded.samples.dtype == np.int32
+    assert np.array_equal(wide.encoded.samples, usual.encoded.samples)
+    assert np.array_equal(wide.encoded.pixels, usual.encoded.pixels)
 
 
 def test_the_costs_of_a_large_image_are_kept_in_8_bits(small, monkeypatch):
@@ -174,8 +174,9 @@ def test_the_costs_of_a_large_image_are_kept_in_8_bits(small, monkeypatch):
     for many_pixels in (small.size, 0):
         monkeypatch.setattr("dfmcodec.codecs.wavelet.encode.encoding._MANY_PIXELS", many_pixels)
         encoding = Encoding.of(Image(small), EFFORT_LEVELS[5])
-        _, state = iterate(encoding, first_state(encoding), 1000)
-        costs.append(state.tiles[0].dependency_costs)
+        iterations = Iterations(encoding)
+        iterations.iterate(1000)
+        costs.append(iterations.tiles[0].dependency_costs)
     for coding_pass, stored in costs[1].by_pass.items():
         assert stored.dtype == np.int8
         expected = costs[0].slopes(coding_pass)
@@ -185,8 +186,9 @@ def test_the_costs_of_a_large_image_are_kept_in_8_bits(small, monkeypatch):
 def test_the_samples_of_a_large_image_take_the_place_of_its_change(small, monkeypatch):
     monkeypatch.setattr("dfmcodec.codecs.wavelet.encode.encoding._MANY_PIXELS", 0)
     encoding = Encoding.of(Image(small), EFFORT_LEVELS[2], tune=Tune.VISUAL)
-    _, state = iterate(encoding, first_state(encoding), 1000)
-    place = state.change.place()
-    _, following = iterate(encoding, shifted(encoding, state), 1000)
-    assert following.reconstruction.samples is place
-    assert following.change.place() is not place
+    iterations = Iterations(encoding)
+    iterations.iterate(1000)
+    first = Change.buffer_of(iterations.change, small.shape)
+    iterations.iterate(1000)
+    assert iterations.reconstruction.samples is first
+    assert Change.buffer_of(iterations.change, small.shape) is not first

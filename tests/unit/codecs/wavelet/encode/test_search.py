@@ -27,7 +27,7 @@ from dfmcodec.codecs.wavelet.encode import search as wavelet_search
 from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
 from dfmcodec.codecs.wavelet.encode.estimates import Estimator
-from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate
+from dfmcodec.codecs.wavelet.encode.iteration import Iterations
 from dfmcodec.codecs.wavelet.encode.steps import LmbdaSteps, SizeSteps
 from dfmcodec.codecs.wavelet.encode.trial import Trial
 from dfmcodec.codecs.wavelet.filter import ImageFilter, taps
@@ -115,15 +115,15 @@ def found_with(small, monkeypatch):
         estimator = Estimator.of(Encoding.of(image, EFFORT_LEVELS[config.effort]))
         trials = []
 
-        def iterate(encoding, state, q_step, *_):
+        def iterate(iterations, q_step, *_):
             """Files grow from iteration to iteration, and by words; coders need 8 bytes more."""
-            number = state.number + 1
+            number = iterations.number = iterations.number + 1
             size = factor * (1 + 0.005 * number) * estimator.rough_bytes(q_step)
             model = SimpleNamespace(q_step=q_step, number=number)
             trials.append(Trial(number, model, size, 4 * ceil(size / 4 + 2), factor * estimator.rough_mse(q_step)))
-            return trials[-1], replace(state, number=number)
+            return trials[-1]
 
-        monkeypatch.setattr(wavelet_search, "iterate", iterate)
+        monkeypatch.setattr(Iterations, "iterate", iterate)
         job = Job.of(image, config, asked_target(config, image))
         outcome = wavelet_search.fit_latents(job)
         assert len(trials) == outcome.iterations
@@ -279,18 +279,18 @@ def test_an_image_of_several_tiles_is_not_read_again_completely(tiled, depth, mo
 
 @pytest.mark.parametrize("part", ["samples", "pixels"])
 def test_a_file_that_does_not_decode_to_what_it_was_made_of_is_never_given(tiled, part, monkeypatch):
-    def wrong(encoding, *arguments):
+    def wrong(iterations, *arguments):
         """One number is another one, in the tile in the middle."""
-        trial, state = iterated(encoding, *arguments)
-        made = trial.made
-        array, at = made.pixels.transpose(2, 0, 1), Region(390, 260, 391, 261)
+        trial = iterate(iterations, *arguments)
+        encoded = trial.encoded
+        array, at = encoded.pixels.transpose(2, 0, 1), Region(390, 260, 391, 261)
         if part == "samples":
-            array, at = made.samples, at.relative_to(made.region)
+            array, at = encoded.samples, at.relative_to(encoded.region)
         array[0, at.top, at.left] += 1
-        return trial, state
+        return trial
 
-    iterated = iteration.iterate
-    monkeypatch.setattr(wavelet_search, "iterate", wrong)
+    iterate = Iterations.iterate
+    monkeypatch.setattr(Iterations, "iterate", wrong)
     with pytest.raises(dfmcodec.DfmError, match="does not decode to the image that the encoder computed"):
         dfmcodec.encode(tiled, quality=60, effort=1)
 
@@ -351,12 +351,13 @@ def test_effort_1_makes_two_iterations(small):
     result = dfmcodec.encode(small, quality=75, effort=1, tune="psnr")
     assert len(result.report.trace) == 2
     encoding = Encoding.of(small, EFFORT_LEVELS[1])
-    first, state = iterate(encoding, first_state(encoding), 1000)
-    (tile,) = state.tiles
-    assert state.change is not None
+    iterations = Iterations(encoding)
+    first = iterations.iterate(1000)
+    (tile,) = iterations.tiles
+    assert iterations.change is not None
     assert tile.tables
     assert tile.dependency_costs is None
-    second, _ = iterate(encoding, state, 1000)
+    second = iterations.iterate(1000)
     bit_cost = BIT_COST * (1000 / 64) ** 2
     costs = [trial.mse * small.pixels.size + 8 * trial.file_bytes * bit_cost for trial in (first, second)]
     assert costs[1] < 0.995 * costs[0]
@@ -369,11 +370,11 @@ def test_filter_and_dependency_costs_are_learned_when_the_effort_says_so(small, 
     )
     encoding = Encoding.of(Image(small), replace(EFFORT_LEVELS[4], iterations=4, learns_after=(1, 3)))
     filters, dependency_costs = [], []
-    state = first_state(encoding)
+    iterations = Iterations(encoding)
     for _ in range(4):
-        trial, state = iterate(encoding, state, 1000)
+        trial = iterations.iterate(1000)
         filters.append(trial.model.image_filter)
-        dependency_costs.append(state.tiles[0].dependency_costs)
+        dependency_costs.append(iterations.tiles[0].dependency_costs)
     assert filters[0] is not None
     assert filters[1] is filters[0]
     assert filters[2] is not filters[1]  # after an iteration that learns
@@ -422,10 +423,10 @@ def test_info_reports_the_latents(small):
 
 def test_sizes_and_errors_are_guessed_before_any_iteration(photograph):
     encoding = Encoding.of(Image(photograph), EFFORT_LEVELS[1])
-    state = first_state(encoding)
+    iterations = Iterations(encoding)
     estimator = Estimator.of(encoding)
     for q_step in (800, 3000):  # measured: sizes are 4 and 5 % off, errors 7 and 5 %
-        trial, state = iterate(encoding, state, q_step)
+        trial = iterations.iterate(q_step)
         assert estimator.guess()(q_step) == pytest.approx(trial.file_bytes, rel=0.15)
         assert estimator.rough_mse(q_step) == pytest.approx(trial.mse, rel=0.25)
 
@@ -434,7 +435,7 @@ def test_a_trial_meets_a_size_if_its_file_does(photograph):
     """Not by an estimate: range coders lose a little with each symbol, 51 bytes of 3 million."""
     image = Image(photograph)
     encoding = Encoding.of(image, EFFORT_LEVELS[1])
-    trial, _ = iterate(encoding, first_state(encoding), 640)
+    trial = Iterations(encoding).iterate(640)
     assert trial.model.image_filter is not None
     size = len(container.write(trial.model, checked=False))
     assert 0 < size - trial.file_bytes < 27
@@ -454,12 +455,13 @@ def test_an_iteration_leaves_little_of_an_image_of_several_tiles(photograph, mon
     assert len(encoding.tiling.tiles) > 1
     tracemalloc.start()
     try:
-        trial, state = iterate(encoding, first_state(encoding), 640)
+        iterations = Iterations(encoding)
+        trial = iterations.iterate(640)
         kept = tracemalloc.get_traced_memory()[0] / image.pixel_count
     finally:
         tracemalloc.stop()
     assert kept < 60
-    assert state.change is not None
+    assert iterations.change is not None
     assert trial.mse < inf
 
 
