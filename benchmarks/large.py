@@ -78,8 +78,8 @@ def rows_of_image(path: str, efforts: list[int], done: set[tuple[str, str]]) -> 
             "decode": [],
             "decode --region, 256x256 in one tile": ["--region", inside],
             "decode --region, 256x256 on four": ["--region", across],
-            "decode --scale 0.25": ["--scale", "0.25"],
-            "decode --scale 0.0625": ["--scale", "0.0625"],
+            "decode --resize 25%": ["--resize", "25%"],
+            "decode --resize 6.25%": ["--resize", "6.25%"],
         }.items():
             if is_missing(command):
                 yield row(command, **measured("decode", file, "-o", target, "-f", *options))
@@ -93,7 +93,7 @@ def score_of(original: Pixels, decoded: Pixels) -> float | None:
 
 def is_part(row: Row) -> bool:
     """Returns whether a row is of a region or a smaller size."""
-    return "--region" in row["command"] or "--scale" in row["command"]
+    return "--region" in row["command"] or "--resize" in row["command"]
 
 
 def timed(function: Callable[[], T]) -> tuple[T, float]:

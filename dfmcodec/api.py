@@ -67,7 +67,6 @@ class EncodeOptions(TypedDict, total=False):
     bpp: float | None
     size: int | None
     psnr: float | None
-    lossless: bool
     ssimulacra2: float | None
     quality: float | None
     lmbda: float | None

@@ -32,13 +32,11 @@ class Kind(Enum):
     FRACTION = "fraction"  # accepts a percentage on the command line
     INTEGER = "integer"
     SIZE = "size"  # in bytes; accepts units on the command line
-    FLAG = "flag"
     CHOICE = "choice"
 
 
 _NEEDED = {
     Kind.INTEGER: "an integer",
-    Kind.FLAG: "True or False",
     Kind.SIZE: "a number of bytes, such as 20000,",
     Kind.FRACTION: "a number, such as 0.18,",
 }
@@ -58,6 +56,7 @@ class Option:
     flags: tuple[str, ...] = ()  # on the command line; if empty, the name of the field with hyphens
     metavar: str | None = None  # placeholder of the value in the help; derived from the kind if empty
     is_target: bool = False  # only one target can be given
+    in_command: bool = True  # whether the command has the option; if not, only Python has it
 
     def check(self, name: str, value: Any) -> None:
         """Raises ConfigError for a value that is not of the kind, in the range or a choice."""
@@ -75,8 +74,6 @@ class Option:
             raise ConfigError(msg)
 
     def _is_of_kind(self, value: Any) -> bool:
-        if self.kind is Kind.FLAG:
-            return isinstance(value, bool)
         number = Integral if self.kind is Kind.INTEGER else Real
         return isinstance(value, number) and not isinstance(value, bool)
 
@@ -116,9 +113,6 @@ class EncodeSettings:
     bpp: float | None = _positive(Kind.NUMBER, "Maximum size in bits per pixel.", is_target=True)
     size: int | None = _positive(Kind.SIZE, "Maximum size in bytes, such as 20000, 20k or 20Ki.", is_target=True)
     psnr: float | None = _positive(Kind.NUMBER, "Minimum PSNR in dB.", is_target=True)
-    lossless: bool = _field(
-        False, Kind.FLAG, "No loss (8 bits; 16 bits only by chance). The same as --psnr 200.", is_target=True
-    )
     ssimulacra2: float | None = _quality(
         "Minimum SSIMULACRA2, a measure of visual quality, such as 70. Most files exceed it by less than 0.5, "
         "those of smooth images by more.",
@@ -134,6 +128,7 @@ class EncodeSettings:
         Kind.NUMBER,
         "Minimise MSE + LMBDA * bpp, with the MSE of samples in [0, 1] (not for the coordinate codec).",
         is_target=True,
+        in_command=False,
     )
     model: str = _field(
         AUTO,
@@ -158,7 +153,9 @@ class EncodeSettings:
     )
     depth: int | None = _positive(Kind.INTEGER, "Number of Fourier layers. Default: set by the target.")
     layer_width: int | None = _positive(Kind.INTEGER, "Dimension between layers. Default: set by the target.")
-    order: int | None = _positive(Kind.INTEGER, "Largest |k|_1. Default: unlimited, all of {0,1}^m, as published.")
+    order: int | None = _positive(
+        Kind.INTEGER, "Largest |k|_1. Default: unlimited, all of {0,1}^m, as published.", in_command=False
+    )
     training_steps: int | None = _positive(
         Kind.INTEGER,
         "Training steps of the fit (overfitted or coordinate codec). Default: by the effort; coordinate 4000 "
@@ -176,6 +173,7 @@ class EncodeSettings:
         "Seed of the noise of a fit, or of initial weights and batches (overfitted or coordinate codec).",
         low=0,
         high=(1 << 32) - 1,
+        in_command=False,
     )
     sample_max: int | None = _field(
         None,
@@ -184,12 +182,13 @@ class EncodeSettings:
         "encoded as 8 bits. Default: the peak of the smallest bit depth (8, 10, 12, 14 or 16) that holds all samples.",
         low=1,
         high=(1 << 16) - 1,
+        in_command=False,
     )
     tune: str | None = _field(
         None,
         Kind.CHOICE,
         "What the file is optimised for: visual quality or squared error. Default: visual, but psnr "
-        "with --psnr, --lossless, --lmbda, --generator or another model.",
+        "with --psnr, --generator or another model.",
         choices=("visual", "psnr"),
     )
 
@@ -208,7 +207,7 @@ class EncodeSettings:
 
     def targets(self) -> dict[str, float]:
         given = {name: getattr(self, name) for name, option, _ in options_of(type(self)) if option.is_target}
-        return {name: value for name, value in given.items() if value is not None and value is not False}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 def options_of(settings: type[EncodeSettings] = EncodeSettings) -> Iterator[tuple[str, Option, Any]]:

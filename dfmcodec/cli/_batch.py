@@ -48,7 +48,6 @@ class TaskResult:
     status: str = DONE  # as in the report file
     is_disk_full: bool = False  # whether it failed for lack of space
     warning: str | None = None  # a message that is printed even if the run is quiet
-    details: tuple[str, ...] = ()  # further lines of text for --verbose
     exit_code: int = 0  # of a run of this task alone
 
 

@@ -40,8 +40,7 @@ def run_single(task: Task, perform: Perform, work: Work, options: RunOptions) ->
     if result.error is None and options.as_json:
         echo_json({**result.report, "status": result.status}, err=to_stdout)
     elif result.error is None and not options.quiet:
-        for line in (result.line, *result.details):
-            echo(line, err=to_stdout)
+        echo(result.line, err=to_stdout)
     if result.exit_code:
         sys.exit(result.exit_code)
 

@@ -53,13 +53,10 @@ class _Options(RunOptions):
 
     format_name: str | None  # None to take it from the extension
     quality: int | None  # of JPEG and WebP outputs, 1..100; None for the default of the format
-    scale: float | None  # factor of width and height
-    size: tuple[int | None, int | None] | None  # width and height; one may be None to keep the aspect ratio
+    resize: tuple[int | None, int | None] | float | None  # width and height, one of which may be None; or a factor
     region: tuple[int, int, int, int] | None  # left column, top row, width and height
     best_effort: bool  # whether to decode the intact parts of truncated and damaged files
     max_multiply_adds: int
-    backend: str  # as in `DecodeRequest`
-    sandbox: bool  # whether to decode each file in a separate process with limits
 
 
 def _region(text: str) -> tuple[int, int, int, int]:
@@ -70,10 +67,13 @@ def _region(text: str) -> tuple[int, int, int, int]:
     raise ConfigError(msg)
 
 
-def _size(text: str) -> tuple[int | None, int | None]:
+def _size(text: str) -> tuple[int | None, int | None] | float:
+    """Parses WxH, W, xH, or a percentage, which gives a factor of width and height."""
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?%", text):
+        return _options.fraction(text)
     match = re.fullmatch(r"(\d{0,9})(?:x(\d{0,9}))?", text.lower())
     if match is None or not any(match.groups()):
-        msg = f"--resize is {text!r}; write WxH, or W or xH to keep the aspect ratio"
+        msg = f"--resize is {text!r}; write WxH, or W, xH or a percentage to keep the aspect ratio"
         raise ConfigError(msg)
     width, height = (int(number) if number else None for number in match.groups())
     if any(side is not None and not 1 <= side <= _MAX_SIDE for side in (width, height)):
@@ -107,16 +107,10 @@ def _size(text: str) -> tuple[int | None, int | None]:
     help="Quality of JPEG and WebP outputs, 1 to 100. Default: 95 for JPEG, always with full chroma; WebP is lossless.",
 )
 @click.option(
-    "--scale",
-    type=_options.number(parse=_options.fraction),
-    help="Scale width and height by this factor, such as 2, 0.25 or 25%.",
-)
-@click.option(
     "--resize",
-    "size",
     metavar="WxH",
     type=_options.value_type("size", _size),
-    help="Scale to this size in pixels; W or xH keeps the aspect ratio.",
+    help="Scale to this size in pixels; W, xH or a percentage, such as 25%, keeps the aspect ratio.",
 )
 @click.option(
     "--region",
@@ -133,19 +127,6 @@ def _size(text: str) -> tuple[int | None, int | None]:
 @_options.generator
 @_options.max_pixels
 @_options.max_multiply_adds
-@click.option(
-    "--backend",
-    type=click.Choice(["numpy", "jax"]),
-    default="numpy",
-    show_default=True,
-    help="Library that evaluates the networks. JAX uses a GPU if there is one.",
-)
-@click.option(
-    "--sandbox",
-    is_flag=True,
-    help="Decode each file in a process of its own, with limits on memory and time that follow from --max-pixels "
-    "and --max-multiply-adds. Linux only.",
-)
 @_options.report
 @_options.existing_outputs
 @_options.json
@@ -176,10 +157,7 @@ def command(**arguments: Any) -> None:
     arguments["files_from"] = _options.file_list(arguments)
     options = _Options(**arguments)
     _check_names(options)
-    if options.sandbox:
-        _check_sandbox(options)
-    else:
-        read_generator(options.generator)  # report an invalid model once, not for each file
+    read_generator(options.generator)  # report an invalid model once, not for each file
     if options.is_single():
         from dfmcodec.processes import prepare_process
 
@@ -234,19 +212,9 @@ def _check_names(options: _Options) -> None:
             raise ConfigError(msg)
 
 
-def _check_sandbox(options: _Options) -> None:
-    """Raises an error if the system or another option does not support --sandbox."""
-    from dfmcodec.cli._sandbox import check_available
-
-    check_available()
-    if options.backend != "numpy":
-        msg = f"--sandbox allows no threads, which --backend {options.backend} needs; leave one of them out"
-        raise ConfigError(msg)
-
-
 def _settings_text(options: _Options) -> str:
     """Returns the settings that determine the outputs besides the files."""
-    names = ("format_name", "quality", "scale", "size", "region", "best_effort", "backend")
+    names = ("format_name", "quality", "resize", "region", "best_effort")
     stripped = {"strip": sorted(options.strip)} if options.strip else {}
     return json_text({name: getattr(options, name) for name in names} | stripped)
 
@@ -304,12 +272,21 @@ def _image_of(data: bytes, name: str, options: _Options, output: OutputFormat) -
             left, top, width, height = options.region
             shown = Region(top, left, top + height, left + width)
         region = None if options.region is None else shown
-        size = None if options.size is None else _complete_size(options.size, shown)
-        if options.scale is None:  # with a scale, the size is known only after decoding the header
+        scale, size = None, None
+        if isinstance(options.resize, float):
+            scale = options.resize
+        else:
+            size = None if options.resize is None else _complete_size(options.resize, shown)
             width, height = size or (shown.width, shown.height)
             check_size(output, height, width)
-        where = region, options.scale, size
-        request = DecodeRequest(options.backend, options.max_pixels, *where, generator, options.max_multiply_adds)
+        request = DecodeRequest(
+            max_pixels=options.max_pixels,
+            region=region,
+            scale=scale,
+            size=size,
+            generator=generator,
+            max_multiply_adds=options.max_multiply_adds,
+        )
         return decode_best_effort(data, request) if options.best_effort else (decode_image(data, request), [])
 
 
@@ -351,12 +328,7 @@ def _perform(options: _Options, output: OutputFormat, task: Task, decision: Deci
     started = time.perf_counter()
     origin = Origin.of(task.source, _settings_text(options))
     data = read_source(task.source)
-    make = partial(_output_of, data, display_name(task.source), options, output)
-    if options.sandbox:
-        from dfmcodec.cli._sandbox import Limits, call
-
-        make = partial(call, make, Limits.of_image(options.max_pixels, options.max_multiply_adds))
-    figures, written = make()
+    figures, written = _output_of(data, display_name(task.source), options, output)
     left_out, notices, losses = figures.pop("left_out"), figures.pop("notices"), figures["losses"]
     status = FAILED if losses else DONE
     if losses and not options.force and decision.keeps(task.target):

@@ -18,14 +18,11 @@ from dfmcodec.cli import _options
 from dfmcodec.cli._batch import TaskResult, Work, run
 from dfmcodec.cli._common import (
     STANDARD,
-    check_output,
-    describe_architecture,
     image_source,
     json_text,
     notify,
     output_name,
     read_generator,
-    write_output,
 )
 from dfmcodec.cli._existing import Decision, ExistingOutputs
 from dfmcodec.cli._inputs import Naming, RunOptions, Task
@@ -47,16 +44,16 @@ if TYPE_CHECKING:
 
 
 _SECTIONS = {  # sections of the help
-    "Targets, at most one": ("quality", "size", "rate", "bpp", "ssimulacra2", "psnr", "lossless", "lmbda"),
-    "Effort and model": ("tune", "effort", "model", "generator", "training_steps", "time_limit_s", "seed"),
-    "What is read and kept": ("page", "strip", "sample_max", "max_pixels"),
-    "Outputs": ("output", "folder", "keeps_extension", "preview", "skip_larger", "force", "overwrites_source"),
+    "Targets, at most one": ("quality", "size", "rate", "bpp", "ssimulacra2", "psnr"),
+    "Effort and model": ("tune", "effort", "model", "generator", "training_steps", "time_limit_s"),
+    "What is read and kept": ("page", "strip", "max_pixels"),
+    "Outputs": ("output", "folder", "keeps_extension", "skip_larger", "force", "overwrites_source"),
     "Many files": (
         *("recursive", "files_from", "files0_from", "skips_links"),
         *("processes", "report_path", "adopt", "dry_run"),
     ),
-    "The coordinate codec": ("recipe", "depth", "layer_width", "order"),
-    "Messages": ("as_json", "quiet", "verbose"),
+    "The coordinate codec": ("recipe", "depth", "layer_width"),
+    "Messages": ("as_json", "quiet"),
 }
 _SIZE_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
 
@@ -80,15 +77,11 @@ _TYPES: dict[Kind, click.ParamType[Any]] = {
 
 def settings_options(command: Any, settings: type[EncodeSettings] = EncodeSettings) -> Any:
     """Adds options to a command for the declared fields of settings."""
-    for name, option, default in reversed(list(options_of(settings))):
+    for name, option, default in reversed([entry for entry in options_of(settings) if entry[1].in_command]):
         flags = option.flags or (f"--{name.replace('_', '-')}",)
         given: dict[str, Any] = {"help": option.help, "metavar": option.metavar}
-        if option.kind is Kind.FLAG:
-            given = {"help": option.help, "is_flag": True}
-        else:
-            is_choice = option.kind is Kind.CHOICE
-            given["type"] = click.Choice(option.choices) if is_choice else _TYPES[option.kind]
-            given |= {} if default is None else {"default": default, "show_default": True}
+        given["type"] = click.Choice(option.choices) if option.kind is Kind.CHOICE else _TYPES[option.kind]
+        given |= {} if default is None else {"default": default, "show_default": True}
         command = click.option(*flags, name, **given)(command)
     return command
 
@@ -100,9 +93,7 @@ class _Options(RunOptions):
     config: EncoderConfig
     keeps_extension: bool  # whether outputs keep the extension of their source in front of their own
     page: int | None  # the page or frame to encode, counted from 1; None for the first
-    preview: Path | None  # the file for the decoded image
     skip_larger: bool  # whether to write only files that are smaller than their source
-    verbose: bool
 
 
 @click.command("encode", cls=SectionedCommand, sections=_SECTIONS)
@@ -126,13 +117,11 @@ class _Options(RunOptions):
 @click.option("--page", type=_options.INTEGER, help="Page or frame to encode, counted from 1. Default: the first.")
 @_options.generator
 @_options.max_pixels
-@click.option("--preview", type=_options.NamedPath(), help="Also write the decoded image to this file.")
 @click.option("--skip-larger", is_flag=True, help="Write only files that are smaller than their sources.")
 @_options.report
 @_options.existing_outputs
 @_options.json
 @_options.quiet
-@click.option("-v", "--verbose", is_flag=True, help="Print more about the model and the fit.")
 def command(**arguments: Any) -> None:
     """Encode images to .dfm files.
 
@@ -142,7 +131,6 @@ def command(**arguments: Any) -> None:
     dfm encode photo.png -o small.dfm --size 20k  at most 20,000 bytes
     dfm encode photo.png --rate 18%               at most 18 % of the raw bytes
     dfm encode photo.png --psnr 38                at least 38 dB
-    dfm encode photo.png --lossless               without loss
     dfm encode photos/ -r -O out/ -j 2            a folder and its subfolders, two files at a time
     dfm encode --files-from list.txt -O out/ --report report.jsonl
     cat a.jpg | dfm encode - -o - > a.dfm         through pipes
@@ -172,7 +160,7 @@ def command(**arguments: Any) -> None:
     from dfmcodec.search.config import EncoderConfig
 
     arguments["files_from"] = _options.file_list(arguments)
-    config = EncoderConfig(**{name: arguments.pop(name) for name, *_ in options_of()})
+    config = EncoderConfig(**{name: arguments.pop(name) for name, option, _ in options_of() if option.in_command})
     options = _options.taken(_Options, arguments, config=config)
     if options.generator is not None and config.model != "auto":
         msg = f"--generator is a model of its own; drop --model {config.model}"
@@ -190,9 +178,6 @@ def command(**arguments: Any) -> None:
     if options.is_single():
         prepare_process()
         _encode_single(options, work)
-    elif options.preview is not None:
-        msg = "--preview is for a single file"
-        raise ConfigError(msg)
     else:
         with interruptible("finishing the current images with the best results so far"):
             run(work, options)
@@ -241,17 +226,16 @@ def _naming(keeps_extension: bool) -> Naming:
 def _encode_single(options: _Options, work: Work) -> None:
     (source,) = options.sources
     task = work.naming.single_task(source, options.output)
-    outputs = {"-o": task.target, "--preview": options.preview, "--report": options.report_path}
+    outputs = {"-o": task.target, "--report": options.report_path}
     check_outputs_apart(outputs, [source, options.generator])
 
     def perform(task: Task, decision: Decision, existing: ExistingOutputs) -> TaskResult:
-        _check_preview(options, task, existing)
         origin = Origin.of(source, work.settings)
         notify_of = partial(notify, quiet=options.quiet)
         ending = "ending the fit with the best result so far"
         with interruptible(ending) as should_stop, fit_bar(not options.quiet) as show:
             encoded = _encode(source, options, notify_of, show, should_stop)
-        return replace(_write(encoded, options, task, decision, origin), details=_details(encoded, options.verbose))
+        return _write(encoded, options, task, decision, origin)
 
     run_single(task, perform, work, options)
 
@@ -277,9 +261,7 @@ def _encode_task(options: _Options, task: Task, decision: Decision) -> TaskResul
 
 
 def _write(encoded: _Encoded, options: _Options, task: Task, decision: Decision, origin: Origin) -> TaskResult:
-    """Writes an encoded image, unless it is to be left out, and its preview."""
-    from dfmcodec.image.write_image import image_to_bytes, output_format
-
+    """Writes an encoded image, unless it is to be left out."""
     result, status, target = encoded.result, encoded.status(options.skip_larger), task.target
     exit_code = EXIT_AFTER_INTERRUPT if encoded.was_interrupted else 0
     if status == INTERRUPTED and decision.keeps(target):
@@ -287,9 +269,6 @@ def _write(encoded: _Encoded, options: _Options, task: Task, decision: Decision,
         return TaskResult(error=kept, exit_code=exit_code)
     if status != LARGER:
         write_result(task, result.data, decision.may_replace, origin, status)
-        if options.preview is not None:
-            preview = image_to_bytes(result.decoded, output_format(options.preview, None))
-            write_output(options.preview, preview, options.force)
     warning = None
     if status == MISSED:
         report = result.report
@@ -386,10 +365,7 @@ def _smaller_by(report: EncodeReport) -> str:
     """Returns advice on how to make a file smaller."""
     if 2 * report.section_bytes.get("metadata", 0) > report.file_bytes:
         return "most of it is metadata (see --strip)"
-    target = report.config.target_name
-    if target == "lossless":
-        return "--quality in place of --lossless helps"
-    return f"a {'larger' if target == 'lmbda' else 'lower'} --{target} helps"
+    return f"a lower --{report.config.target_name} helps"
 
 
 def _encode(
@@ -402,7 +378,6 @@ def _encode(
     from dfmcodec.codecs.encode import encode_image
     from dfmcodec.codecs.source import image_of_dfm
     from dfmcodec.image.read_image import image_from_source, to_image
-    from dfmcodec.image.write_image import check_image, output_format
 
     file, generator = image_source(source), read_generator(options.generator)
     image = image_of_dfm(file, options.max_pixels, options.page, notify, generator)
@@ -410,9 +385,6 @@ def _encode(
         image = image_from_source(file, options.max_pixels, options.strip, options.page, notify)
     else:
         image = to_image(image, options.strip, notify)
-    if options.preview is not None:  # the preview has the size, depth and alpha of the image
-        check_image(output_format(options.preview, None), image)
-
     try:
         result = encode_image(
             image, options.config, on_progress, should_stop, generator, lambda notice: notify(f"{file.name}: {notice}")
@@ -420,35 +392,3 @@ def _encode(
     except (ImageError, TargetUnreachableError, DivergedError) as error:
         raise type(error)(f"{file.name}: {error}") from error  # noqa: EM102
     return _Encoded(result, file.name, file.size_bytes, should_stop())
-
-
-def _check_preview(options: _Options, task: Task, existing: ExistingOutputs) -> None:
-    """Raises an error, before any work, if the preview cannot be written."""
-    if options.preview is None:
-        return
-    from dfmcodec.image.write_image import output_format
-
-    check_output(options.preview, options.force)
-    existing.check_source(replace(task, target=options.preview, is_named=True))
-    output_format(options.preview, None)
-
-
-def _details(encoded: _Encoded, is_verbose: bool) -> tuple[str, ...]:
-    """Returns more about the model and the fit, if requested."""
-    from dfmcodec.codecs.record import codec_of
-
-    if not is_verbose:
-        return ()
-    report = encoded.result.report
-    unit = codec_of(report.architecture.model).iteration_unit
-    tune = report.config.distortion_tune.value
-    weights = []
-    if report.float_psnr_db is not None:
-        weights = [f"  weights   {report.bits_per_weight:.2f} bits each; {report.float_psnr_db:.2f} dB as floats"]
-    return (
-        f"  model     {describe_architecture(report.architecture)}",
-        f"  fit       {report.iterations} {unit} in {report.fit_s:.1f} s ({report.stop_reason}); tune {tune}",
-        *weights,
-        f"  rate      estimated {report.estimated_bytes:.0f} bytes",
-        "  bytes     " + ", ".join(f"{name} {size}" for name, size in report.section_bytes.items()),
-    )

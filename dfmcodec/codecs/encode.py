@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -93,7 +93,7 @@ def encode_image(
     for encoder in encoders:
         encoder.check(image, generator)
     uses_threads = any(encoder.uses_threads for encoder in encoders)
-    with one_core_products() if uses_threads else nullcontext(), _out_of_reach_as(config):
+    with one_core_products() if uses_threads else nullcontext():
         if len(models) == 1:
             result = _encoded(image, config, models[0], on_progress, should_stop, generator)
             if encoders[0].fallback is not None and result.report.ended_early:
@@ -104,18 +104,6 @@ def encode_image(
     what = f"{report.psnr_db:.2f} dB, {report.file_bytes} bytes{restarts_text(report.restarts)}"
     on_progress(Progress(1.0, report.iterations, report.psnr_db, report.total_s, what, report.limit_bytes))
     return result
-
-
-@contextmanager
-def _out_of_reach_as(config: EncoderConfig) -> Iterator[None]:
-    """Rewords the error of an unreachable target for `lossless`, which codecs see as a PSNR."""
-    try:
-        yield
-    except TargetUnreachableError as error:
-        if not config.lossless:
-            raise
-        msg = f"the image cannot be encoded without loss ({error}); choose another target"
-        raise TargetUnreachableError(msg) from error
 
 
 def _with_range(image: Image, config: EncoderConfig, notify: Notify) -> tuple[Image, EncoderConfig]:
@@ -131,19 +119,19 @@ def _with_range(image: Image, config: EncoderConfig, notify: Notify) -> tuple[Im
         if image.sample_max == PEAK_CODE_VALUE:
             msg = (
                 f"the image's samples reach only {image.largest_sample} of {peak_value(image.bit_depth)}: 8 bits "
-                "stored in 16; encode them as 8 bits with --sample-max 255 (the same values), or as they are, nearly "
-                "black, with --sample-max 65535"
+                "stored in 16; convert the image to 8 bits, or encode it in Python with sample_max=255 (8 bits of the "
+                "same values) or sample_max=65535 (as it is, nearly black)"
             )
             raise ImageError(msg)
         notify(notice)
         return image, replace(config, sample_max=image.sample_max)
     if image.largest_sample > config.sample_max:
-        msg = f"the image's samples reach {image.largest_sample}, above the --sample-max of {config.sample_max}"
+        msg = f"the image's samples reach {image.largest_sample}, above sample_max={config.sample_max}"
         raise ImageError(msg)
     if image.bit_depth == BIT_DEPTHS[0] or config.sample_max > PEAK_CODE_VALUE:
         return image, config
     narrow = image.in_8_bits()
-    notify(f"its {image.bit_depth}-bit samples become 8-bit ones of the same values (--sample-max {config.sample_max})")
+    notify(f"its {image.bit_depth}-bit samples become 8-bit ones of the same values (sample_max={config.sample_max})")
     return narrow, config
 
 
@@ -298,7 +286,7 @@ def _encoded(
 
     has_checks = not asked.limits_size or job.has_checks
     data = container.write(outcome.model, ancillary, checked=has_checks)
-    _check_size(asked, image, len(data), config.lossless)
+    _check_size(asked, image, len(data))
     report = _report(job, config, image, outcome, data)
     encoded = outcome.encoded
     del outcome  # a large image needs the memory for decoding
@@ -350,15 +338,17 @@ def _job(
     )
 
 
-def _check_size(asked: Target, image: Image, size: int, is_lossless: bool) -> None:
+def _check_size(asked: Target, image: Image, size: int) -> None:
     """Rejects a file above its size limit, and one for a PSNR above the raw samples."""
     match asked:
         case SizeTarget(budget_bytes=budget) if size > budget:
             msg = f"the file came out at {size} bytes, above the limit of {budget}; please report this"
             raise DfmError(msg)
         case PsnrTarget(floor_db=floor_db) if size > max(image.raw_bytes, _RAW_IS_SMALL):
-            needed = f"{floor_db:.2f} dB take {size:,} bytes, more than the {image.raw_bytes:,} of the raw samples"
-            msg = needed if is_lossless else f"{needed}; lower --psnr"
+            msg = (
+                f"{floor_db:.2f} dB take {size:,} bytes, more than the {image.raw_bytes:,} of the raw samples; "
+                "choose a lower PSNR"
+            )
             raise TargetUnreachableError(msg)
 
 

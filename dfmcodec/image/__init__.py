@@ -200,7 +200,7 @@ class Image:
             return None
         return (
             f"its {self.bit_depth}-bit samples reach {self.largest_sample}, so {figures} are relative to "
-            f"{sample_max} ({sample_max.bit_length()} bits); --sample-max {peak} selects the full range"
+            f"{sample_max} ({sample_max.bit_length()} bits); sample_max={peak} in Python selects the full range"
         )
 
     def in_8_bits(self) -> Image:

@@ -14,7 +14,6 @@ from dfmcodec.search.quality import step_of_quality
 
 DEFAULT_QUALITY = 75.0
 DEFAULT_RATE = 0.18  # the default of the coordinate codec, which has no quality
-EXACT_DB = 200.0  # above the PSNR of any image with a wrong sample
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ RECIPES = {
         rounded_fraction=0.2,
     ),
 }
-_PSNR_TARGETS = ("psnr", "lossless", "lmbda")  # targets that measure squared error
+_PSNR_TARGETS = ("psnr", "lmbda")  # targets that measure squared error
 MAX_AIMED_QUALITY = 92  # with the tune visual, qualities up to this are SSIMULACRA2
 # The cost of a bit in squared quantisation steps, which ties lmbda to the step. The best measured
 # value, docs/measurements.md.
@@ -90,7 +89,7 @@ def step_of_lmbda(lmbda: float) -> float:
 class EncoderConfig(EncodeSettings):
     """The settings of an encoding.
 
-    The first eight fields are targets; at most one may be given. The default target is `quality`
+    The first seven fields are targets; at most one may be given. The default target is `quality`
     75; for the coordinate codec, which has no quality, it is `rate` 0.18.
 
     Args:
@@ -99,8 +98,6 @@ class EncoderConfig(EncodeSettings):
         size: The largest size of the file in bytes.
         psnr: The least PSNR of the decoded image in dB. The encoder makes the file as small as it
             can.
-        lossless: Whether the decoded image must equal the original: a `psnr` of `EXACT_DB`. Images
-            of 16 bits reach it only by chance.
         ssimulacra2: The least SSIMULACRA2 of the decoded image, below 100. Most files exceed it by
             less than 0.5, files of smooth images by more. Wavelet and overfitted codec only, with
             the tune "visual".
@@ -131,7 +128,7 @@ class EncoderConfig(EncodeSettings):
             bits. None for `Image.sample_max`.
         tune: "visual" to optimise visual quality, or "psnr" to minimise squared error. "visual"
             needs the model "auto", "wavelet" or "overfitted". The default is "psnr" with the
-            targets `psnr`, `lossless` and `lmbda`, with the model "overfitted" unless the target is
+            targets `psnr` and `lmbda`, with the model "overfitted" unless the target is
             `ssimulacra2`, with "coordinate", for images with a side below 113 pixels, and for
             samples that use a part of 16 bits. Otherwise it is "visual".
 

@@ -19,7 +19,6 @@ from dfmcodec._types import Tune
 from dfmcodec.image import Image
 from dfmcodec.search.config import (
     DEFAULT_RATE,
-    EXACT_DB,
     MAX_AIMED_QUALITY,
     EncoderConfig,
     lmbda_of_quality,
@@ -277,9 +276,9 @@ def best_of(target: Target, trials: Iterable[Trial]) -> Trial | None:
 
 def asked_target(config: EncoderConfig, image: Image) -> Target:
     """Returns the target of the settings: for a complete file, and relative to `sample_max`."""
-    quality, floor_db = config.target_quality, EXACT_DB if config.lossless else config.psnr
-    if floor_db is not None:
-        return PsnrTarget(floor_db)
+    quality = config.target_quality
+    if config.psnr is not None:
+        return PsnrTarget(config.psnr)
     if config.ssimulacra2 is not None:
         return ScoreTarget(config.ssimulacra2, is_least=True)
     if quality is not None and config.distortion_tune is Tune.PSNR:

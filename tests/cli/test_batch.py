@@ -1,4 +1,4 @@
-"""Tests of runs on folders: pipes, several processes, previews and options."""
+"""Tests of runs on folders: pipes, several processes and options."""
 
 from __future__ import annotations
 
@@ -133,37 +133,6 @@ def test_pipes_are_byte_clean(photos):
     assert broken.stdout == b""
     assert broken.stderr.decode().count("\n") == 1
     assert b"standard input is not an image" in broken.stderr
-
-
-def test_preview_is_what_the_file_decodes_to(photos):
-    dfm("encode", "photos/image01.jpg", "-o", "x.dfm", "--preview", "x.png", *FAST)
-    assert np.array_equal(np.asarray(opened("x.png")), dfmcodec.decode("x.dfm"))
-    Path("y.png").write_text("mine")
-    dfm("encode", "photos/image01.jpg", "-o", "y.dfm", "--preview", "y.png", *FAST, code=1)
-    assert Path("y.png").read_text() == "mine"
-    assert not Path("y.dfm").exists()
-
-
-@pytest.mark.parametrize(
-    ("shape", "dtype", "preview", "words"),
-    [
-        ((8, 8, 4), np.uint8, "p.jpg", "jpeg cannot hold alpha"),
-        ((8, 8), np.uint16, "p.jpg", "jpeg cannot hold 16 bits per sample"),
-        ((1, 16_384), np.uint8, "p.webp", "sides have up to 16383 pixels"),
-    ],
-)
-def test_a_preview_that_cannot_hold_the_image_is_refused_before_the_work(
-    tmp_path, monkeypatch, shape, dtype, preview, words
-):
-    def encoded(*_arguments):
-        pytest.fail("the image was encoded")
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("dfmcodec.codecs.encode.encode_image", encoded)
-    PIL.Image.fromarray(np.zeros(shape, dtype)).save("a.png")
-    (line,) = dfm("encode", "a.png", "-o", "x.dfm", "--preview", preview, code=1).stderr.splitlines()
-    assert words in line
-    assert os.listdir() == ["a.png"]
 
 
 def test_compare(photos):

@@ -37,8 +37,7 @@ def pixels(path):
         (["--resize", "48x"], (48, 40)),
         (["--resize", "x40"], (48, 40)),
         (["--resize", "10x20"], (10, 20)),
-        (["--scale", "50%"], (48, 40)),
-        (["--scale", "0.5"], (48, 40)),
+        (["--resize", "50%"], (48, 40)),
     ],
     ids=str,
 )
@@ -56,8 +55,7 @@ def test_a_rectangle_may_be_a_geometry_of_imagemagick(region, cat):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--resize", "wide"], "--resize is 'wide'; write WxH, or W or xH"),
-        (["--scale", "half%"], "'half%' is not a number"),
+        (["--resize", "wide"], "--resize is 'wide'; write WxH, or W, xH or a percentage"),
         (["--region", "64x48"], "--region is '64x48'; write X,Y,W,H"),
         (["--region", "64x48-1-1"], "or WxH+X+Y"),
         (["--quality", "0"], "'--quality': 0 is not in the range"),

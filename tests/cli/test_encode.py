@@ -91,7 +91,6 @@ def test_an_overfitted_file_is_not_worse_than_a_first_iteration_of_the_wavelet_c
         (["--size", "9k"], "a lower --size helps"),
         pytest.param(["--rate", "40%"], "a lower --rate helps", marks=pytest.mark.slow),
         pytest.param(["--bpp", 9], "a lower --bpp helps", marks=pytest.mark.slow),
-        (["--lmbda", 1e-5], "a larger --lmbda helps"),
     ],
 )
 def test_a_file_that_is_no_smaller_says_what_helps(folder, chelsea, options, advice):
@@ -220,11 +219,11 @@ def test_a_result_is_not_saved_under_the_name_of_an_image(folder):
 def test_options_of_the_help_are_in_sections(folder):
     """Each in one, with what most people need first."""
     output = dfm("encode", "--help").output
-    titles = ["Targets, at most one:", "Effort and model:", "Corpora:", "The coordinate codec:"]
+    titles = ["Targets, at most one:", "Effort and model:", "Many files:", "The coordinate codec:"]
     places = [output.index(f"\n{title}\n") for title in titles]
     assert places == sorted(places)
     listed = [name for names in command.sections.values() for name in names]
     options = [param.name for param in command.params if isinstance(param, click.Option)]
     assert sorted(listed) == sorted(options)
-    assert output.index("--verbose") < output.index("--help")
-    assert output.index("--quality FLOAT") < output.index("--lmbda FLOAT") < output.index("--effort INTEGER")
+    assert output.index("--quality FLOAT") < output.index("--psnr FLOAT") < output.index("--effort INTEGER")
+    assert output.index("--quiet") < output.index("--help")

@@ -138,10 +138,10 @@ def test_what_a_decoding_wrote_is_replaced():
     dfm("decode", "photo.dfm")
     dfm("decode", "photo.dfm", code=1)
     dfm("decode", "photo.dfm", "-f")
-    assert "may be the file" in dfm("decode", "photo.dfm", "-f", "--scale", "0.5", code=1).stderr
+    assert "may be the file" in dfm("decode", "photo.dfm", "-f", "--resize", "50%", code=1).stderr
     dfm("decode", ".", "-O", "out")
     Path("out/photo.png").write_bytes(Path("out/photo.png").read_bytes())
-    dfm("decode", ".", "-O", "out", "-f", "--scale", "0.5")
+    dfm("decode", ".", "-O", "out", "-f", "--resize", "50%")
     with PIL.Image.open("out/photo.png") as image:
         assert image.size == (4, 4)
     save("out/photo.png", 30)  # edited since
@@ -159,8 +159,6 @@ def test_a_file_is_not_overwritten_by_the_encoding_of_its_decoding():
         for options in ((), ("-f",)):
             refused = dfm("encode", given, *FAST, *options, code=1).stderr
             assert "photo.dfm is the file that photo.png was made from" in refused
-    dfm("encode", "photo.png", "-o", "b.dfm", "--preview", "photo.dfm", "-f", code=1)
-    assert Path("photo.dfm").read_bytes() == before
     dfm("encode", "photo.png", *FAST, "-f", "--overwrite-source")
     assert Path("photo.dfm").read_bytes() != before
 
@@ -175,15 +173,6 @@ def test_what_is_left_of_a_damaged_file_does_not_replace_its_complete_decoding()
     run = ("decode", ".", "-O", "out", "--best-effort", "--report", "r.jsonl")
     assert "the complete out/photo.png that exists is kept" in dfm(*run, code=1).stderr
     assert Path("out/photo.png").read_bytes() == before
-
-
-def test_a_preview_is_not_written_over_the_source_of_the_input():
-    save("photo.png")
-    dfm("encode", ".", *FAST)
-    before = Path("photo.png").read_bytes()
-    refused = dfm("encode", "photo.dfm", "-o", "b.dfm", "--preview", "photo.png", "-f", *FAST, code=1)
-    assert "photo.png is the file that photo.dfm was made from" in refused.stderr
-    assert Path("photo.png").read_bytes() == before
 
 
 def test_an_output_that_is_the_input_of_another_task():
@@ -304,7 +293,7 @@ def test_an_output_that_was_edited_is_not_made_again_for_other_settings(suffix):
     dfm("decode", "in", "-O", "out", "--format", suffix)
     edited = Path(f"out/a.{suffix}")
     edited.write_bytes(edited.read_bytes()[:-1] + b"x")
-    refused = dfm("decode", "in", "-O", "out", "--format", suffix, "--scale", "0.5", code=1).stderr
+    refused = dfm("decode", "in", "-O", "out", "--format", suffix, "--resize", "50%", code=1).stderr
     assert "is not replaced" in refused or "has changed since it was made" in refused
     assert edited.read_bytes()[-1:] == b"x"
 
@@ -341,7 +330,7 @@ def test_what_was_adopted_is_never_replaced_without_f():
     before = Path("pics/a.png").read_bytes()
     assert "may be the file" in dfm("decode", "o", "-O", "pics", code=1).stderr
     assert "1 already there" in dfm("decode", "o", "-O", "pics", "--adopt").output
-    assert "1 already there" in dfm("decode", "o", "-O", "pics", "--scale", "0.5").output
+    assert "1 already there" in dfm("decode", "o", "-O", "pics", "--resize", "50%").output
     dfm("encode", "pics/a.png", "-o", "o/a.dfm", "-q", 20, "--effort", 1, "-f")
     dfm("decode", "o", "-O", "pics", code=1)
     dfm("decode", "o", "-O", "pics", "-f", code=1)
@@ -360,10 +349,10 @@ def test_an_original_of_the_same_dimensions_elsewhere_is_kept():
     os.symlink("pics/a.png", "link.png")
     assert "may be the file" in dfm("decode", "a.dfm", "-o", "link.png", "-f", code=1).stderr
     assert Path("pics/a.png").read_bytes() == before
-    dfm("decode", "a.dfm", "-o", "small.a.png", "--scale", "0.5")
+    dfm("decode", "a.dfm", "-o", "small.a.png", "--resize", "50%")
     Path("small").mkdir()
     os.rename("small.a.png", "small/a.png")
-    dfm("decode", "a.dfm", "-o", "small/a.png", "--scale", "0.25", "-f")
+    dfm("decode", "a.dfm", "-o", "small/a.png", "--resize", "25%", "-f")
 
 
 def test_a_report_lists_what_was_there_before_it():

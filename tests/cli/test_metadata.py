@@ -1,4 +1,4 @@
-"""Tests of `--strip`, `--sample-max`, and the notices of `dfm compare`."""
+"""Tests of `--strip`, of samples that use a part of 16 bits, and the notices of `dfm compare`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import PIL.Image
 import pytest
 from common import dfm
 from PIL.PngImagePlugin import PngInfo
+
+import dfmcodec
 
 ROWS, COLUMNS = np.mgrid[:40, :56]
 WAVES = 0.5 + 0.4 * np.sin(COLUMNS / 9) * np.cos(ROWS / 7)
@@ -74,18 +76,15 @@ def test_a_part_of_16_bits_is_noticed(folder):
     compared = dfm("compare", "x.png", "x.dfm", "--json")
     assert notice.format("PSNR and SSIM") in compared.stderr
     assert json.loads(compared.stdout)["psnr_db"] == pytest.approx(figures["psnr_db"])
-    complete = json.loads(dfm("compare", "x.png", "x.dfm", "--sample-max", 65535, "--json").stdout)
-    assert complete["psnr_db"] == pytest.approx(figures["psnr_db"] + 20 * np.log10(65535 / 4095))
     assert dfm("compare", "x.png", "x.dfm", "--quiet").stderr == ""
-    assert "samples" not in dfm("encode", "x.png", "-f", "--effort", 1, "--sample-max", 4095).stderr
 
 
 def test_8_bits_in_16(folder):
     save_deep("x.png", 250)
     refused = dfm("encode", "x.png", code=1).output
     assert refused.startswith("dfm: error: x.png: the image's samples reach only 225 of 65535: 8 bits stored in 16; ")
-    run = dfm("encode", "x.png", "--sample-max", 255, "--effort", 1)
-    assert "dfm: x.png: its 16-bit samples become 8-bit ones of the same values (--sample-max 255)" in run.stderr
+    with pytest.warns(UserWarning, match=r"its 16-bit samples become 8-bit ones of the same values \(sample_max=255\)"):
+        dfmcodec.encode("x.png", sample_max=255, effort=1).save("x.dfm")
     dfm("decode", "x.dfm", "-o", "y.png")
     assert opened("y.png").mode == "L"
     assert "PSNR" in dfm("compare", "x.png", "x.dfm").output  # although their bit depths differ
@@ -113,37 +112,6 @@ def test_what_is_out_of_reach_comes_with_the_name_of_the_file(folder):
     several = dfm("encode", "x.png", "narrow.png", "--psnr", 150, "--effort", 1, "-O", "out", code=5).stderr
     assert f"dfm: failed: {one.removeprefix('dfm: error: ')}" in several
     assert "dfm: failed: narrow.png: the image's samples reach only 225 of 65535" in several
-
-
-def test_lossless_is_a_target(folder):
-    pixels = np.dstack([WAVES[:16, :24] * 255] * 3).astype(np.uint8)
-    PIL.Image.fromarray(pixels).save("x.bmp")
-    report = json.loads(dfm("encode", "x.bmp", "--lossless", "--effort", 1, "--json").stdout)
-    assert (report["lossless"], report["psnr_db"], report["config"]["lossless"]) == (True, None, True)
-    dfm("decode", "x.dfm", "-o", "x.png")
-    assert np.array_equal(np.asarray(opened("x.png")), pixels)
-    dfm("encode", "x.bmp", "-o", "y.dfm", "--psnr", 200, "--effort", 1)
-    assert Path("x.dfm").read_bytes() == Path("y.dfm").read_bytes()
-    assert "psnr and lossless are targets" in dfm("encode", "x.bmp", "--lossless", "--psnr", 38, code=2).output
-    assert "8 bits; 16 bits only by chance" in " ".join(dfm("encode", "--help").output.split())
-    save_deep("deep.png", 65535)
-    refused = dfm("encode", "deep.png", "--lossless", "--effort", 1, code=4).stderr
-    assert refused.startswith(
-        "dfm: error: deep.png: the image cannot be encoded without loss (200.00 dB is out of reach"
-    )
-
-
-def test_lossless_that_does_not_pay_names_no_target_that_there_is_not(folder):
-    PIL.Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)).save("x.png")
-    source = Path("x.png").stat().st_size
-    run = dfm("encode", "x.png", "--lossless", "--effort", 1)
-    assert Path("x.dfm").stat().st_size >= source
-    assert "--quality in place of --lossless helps" in run.stderr
-
-
-def test_sample_max_is_checked_before_anything_is_read(folder):
-    for command in (("encode", "none.png"), ("compare", "none.png", "none.png")):
-        assert "--sample-max is 70000" in dfm(*command, "--sample-max", 70000, code=2).output
 
 
 def test_compare_gives_the_notices_of_encode(folder):

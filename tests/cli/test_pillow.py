@@ -537,19 +537,6 @@ def test_unknown_options_are_ignored_with_a_warning(photo):
     assert dfmcodec.encode(photo, **FAST).data == saved(photo)
 
 
-def test_lossless_means_what_it_says(photo):
-    """It was ignored."""
-    small = photo.crop((0, 0, 32, 24))
-    data = saved(small, lossless=True, quality=None)
-    assert np.array_equal(np.asarray(opened(data)), np.asarray(small))
-    assert saved(small, lossless=False) == saved(small)
-    with pytest.raises(ValueError, match="are targets"):
-        saved(small, lossless=True)
-    noise = PIL.Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8))
-    with pytest.raises(OSError, match=r"the image cannot be encoded without loss \(200\.00 dB take"):
-        saved(noise, lossless=True, quality=None)
-
-
 @pytest.mark.parametrize("data", [CHECKED, PLAIN, SMALL], ids=["checked", "plain", "small"])
 def test_bytes_after_the_file_are_an_error_of_verify_and_load(data):
     """Not of open: the header is intact."""
@@ -565,7 +552,6 @@ DEEP_NOISE = PIL.Image.fromarray(np.random.default_rng(1).integers(0, 65536, (16
     ("image", "options", "of_pillow", "of_dfmcodec"),
     [
         (PIL.Image.new("F", (16, 16)), FAST, OSError, dfmcodec.ImageError),
-        (DEEP_NOISE, {"effort": 1, "lossless": True}, OSError, dfmcodec.TargetUnreachableError),
         (DEEP_NOISE, {"effort": 1, "psnr": 200}, OSError, dfmcodec.TargetUnreachableError),
         (DEEP_NOISE, {"effort": 1, "size": 10}, OSError, dfmcodec.TargetUnreachableError),
         (DEEP_NOISE, {"generator": GOLDEN / "checked-all.dfm"}, OSError, dfmcodec.FormatError),
@@ -574,7 +560,7 @@ DEEP_NOISE = PIL.Image.fromarray(np.random.default_rng(1).integers(0, 65536, (16
         (DEEP_NOISE, {**FAST, "quality": "keep"}, ValueError, dfmcodec.ConfigError),
         (DEEP_NOISE, {**FAST, "size": 10}, ValueError, dfmcodec.ConfigError),
     ],
-    ids=["float", "lossless", "psnr", "size", "no model", "missing model", "range", "type", "two targets"],
+    ids=["float", "psnr", "size", "no model", "missing model", "range", "type", "two targets"],
 )
 def test_what_cannot_be_saved_raises_what_pillow_and_dfmcodec_promise(image, options, of_pillow, of_dfmcodec, tmp_path):
     path = tmp_path / "a.dfm"

@@ -156,7 +156,6 @@ def test_a_list_with_zero_bytes_is_refused():
         ["encode", ""],
         ["encode", "a.png", "-o", ""],
         ["encode", "a.png", "-O", ""],
-        ["encode", "a.png", "--preview", ""],
         ["encode", "a.png", "--generator", ""],
         ["info", ""],
         ["verify", "x.dfm", ""],
@@ -262,7 +261,6 @@ def test_an_input_is_never_replaced(link):
     before = [Path(name).read_bytes() for name in files]
     for arguments in (
         ["encode", "a.png", "-f"],
-        ["encode", "a.png", "-o", "b.dfm", "--preview", "a.png", "-f"],
         ["encode", "a.png", "-o", "m.dfm", "--generator", "m.dfmg", "-f"],
         ["decode", "x.dfm", "-f"],
         ["decode", "x.dfm", "-o", "m.png", "--generator", "m.dfmg", "-f"],
@@ -439,7 +437,6 @@ def test_a_list_is_no_report(command, source):
     [
         ("encode", ["a.png", "-o", "b.dfm"], "b.dfm", 1),
         ("encode", ["a.png", "-O", "out"], "out/a.dfm", 1),
-        ("encode", ["a.png", "--preview", "b.png"], "b.png", 1),
         ("decode", ["x.dfm", "-o", "b.png"], "b.png", 1),
         ("decode", ["x.dfm", "-O", "out"], "out/x.png", 1),
     ],
@@ -469,8 +466,6 @@ def test_an_image_in_place_of_a_dfm_file_is_named_as_such():
 def test_two_outputs_are_two_files():
     save("a.png")
     for arguments in (
-        ["encode", "a.png", "-o", "b.png.dfm", "--preview", "b.png.dfm"],
-        ["encode", "a.png", "-o", "-", "--preview", "-"],
         ["encode", "a.png", "-o", "x.csv", "--report", f"..{os.sep}{Path.cwd().name}{os.sep}x.csv"],
         ["bench", "a.png", "--csv", "r", "--html", "r", "--no-cache"],
     ):
@@ -641,7 +636,6 @@ _MODULES = (
     [
         ["encode", "a.png", "b.png", "-O", "out", "--effort", "1", "-j", "2"],
         ["decode", "a.dfm", "b.dfm", "-O", "out", "-j", "2"],
-        ["decode", "a.dfm", "-o", "apart.png", "--sandbox"],
         ["verify", "a.dfm", "b.dfm", "-j", "2"],
     ],
     ids=lambda arguments: " ".join(arguments[:1] + arguments[-2:]),

@@ -30,7 +30,7 @@ _FILES = 4
 _SIGNALS = (signal.SIGINT, signal.SIGKILL)
 _COMMANDS = {
     "encode": (("--effort", "2", "--quality", "60"), ("--effort", "1", "--quality", "30")),
-    "decode": (("--scale", "0.5"), ()),
+    "decode": (("--resize", "50%"), ()),
 }  # options of the run, and of the one before it
 
 

@@ -79,7 +79,7 @@ def made_from_another(kind: str) -> None:
 
 
 def made_with_other_settings(kind: str) -> None:
-    made(kind, *(("--quality", "60", "--effort", "1") if kind == "encode" else ("--scale", "0.5")))
+    made(kind, *(("--quality", "60", "--effort", "1") if kind == "encode" else ("--resize", "50%")))
 
 
 def made_before_a_change(kind: str) -> None:

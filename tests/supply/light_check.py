@@ -57,7 +57,7 @@ WORKS = (
     "decode a.dfm -o back.ppm",
     "decode a.dfm -o back.npy",
     "decode a.dfm -o region.png --region 8,4,24,16",
-    "decode a.dfm -o half.png --scale 0.5",
+    "decode a.dfm -o half.png --resize 50%",
     "decode deep.dfm -o deep_back.png",
     "decode deep.dfm -o deep_back.tif",
     "decode overfitted.dfm -o overfitted_back.png",
@@ -89,7 +89,6 @@ _FITTING = "pip install jax optax; or encode with the wavelet codec"
 LACKING = {  # the end of the message that each gives
     "encode a.png -o x.dfm --model coordinate": f"the coordinate codec needs JAX and optax; install them: {_FITTING}",
     "encode a.png -o code_of_a.dfm --generator model.dfmg": "needs JAX and optax; install them: pip install jax optax",
-    "decode a.dfm -o by_jax.png --backend jax": "needs JAX; install it: pip install jax",
     "sample coffee -o coffee.png": "needs scikit-image; install it: pip install scikit-image; or take chelsea",
     "bench a.png --effort 1": "dfm bench needs SciPy; install it: pip install scipy",
     "generate train . --preset mnist -o x.dfmg": "needs JAX and optax; install them: pip install jax optax",

@@ -245,7 +245,6 @@ class TestClone:
             ("generate", "train", "photos"),
             ("encode", "photo.png", "--model", "coordinate"),
             ("encode", "digit.png", "--generator=digits.dfmg"),
-            ("decode", "photo.dfm", "--backend", "jax"),
         ):
             (tmp_path / ".venv" / ".installed-jax").unlink(missing_ok=True)
             (tmp_path / "asked").unlink()

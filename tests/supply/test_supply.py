@@ -33,7 +33,6 @@ ALLOWED = {  # and why
     ("cli/_group.py", "importlib.import_module"): "commands of the package, from a fixed list",
     ("codecs/record.py", "import_module"): "modules of a codec's folder, from fixed names",
     ("models.py", "import_module"): "codecs of the package, from a fixed list",
-    ("cli/_sandbox.py", "ctypes"): "prctl of the C library that runs Python",
     ("corpus/engines.py", "importlib.import_module"): "a module that --engine names",
     ("plugins/zarr.py", "asyncio"): "threads, as zarr's interface asks",
     ("viewer/server.py", "http"): "the page of dfm view, on 127.0.0.1",

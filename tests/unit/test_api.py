@@ -350,20 +350,6 @@ def test_targets_are_positive(value):
         dfmcodec.EncoderConfig(bpp=value)
 
 
-def test_lossless_is_a_target_like_the_others(chelsea):
-    image = chelsea.pixels[:16, :24]
-    result = dfmcodec.encode(image, lossless=True, effort=1)
-    assert result.report.lossless
-    assert np.array_equal(result.decoded.pixels, image)
-    assert result.data == dfmcodec.encode(image, psnr=200, effort=1).data
-    assert not dfmcodec.encode(image, lossless=False, quality=20, effort=1).report.lossless
-    assert dfmcodec.EncoderConfig(lossless=True).targets() == {"lossless": True}
-    with pytest.raises(dfmcodec.ConfigError, match="lossless and quality are targets"):
-        dfmcodec.encode(image, lossless=True, quality=75)
-    with pytest.raises(dfmcodec.ConfigError, match="lossless is 1, which is of the wrong type; True or False"):
-        dfmcodec.EncoderConfig(lossless=1)
-
-
 def test_the_largest_target_is_met(chelsea):
     assert dfmcodec.encode(chelsea, size=10**12, effort=1).report.psnr_db > 40
 

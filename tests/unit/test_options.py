@@ -60,13 +60,10 @@ def test_a_new_field_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
         ("bpp", ("0", "-1"), "above 0 and at most 1e+12"),
         ("size", ("0", "0k"), "above 0 and at most 1e+12"),
         ("psnr", ("0", "-1"), "above 0 and at most 1e+12"),
-        ("lmbda", ("0", "-1"), "above 0 and at most 1e+12"),
         ("time-limit", ("0", "-1"), "above 0 and at most 1e+12"),
         ("ssimulacra2", ("0", "100"), "above 0 and below 100"),
         ("quality", ("-1", "101"), "in 0..100"),
         ("effort", ("0", "10"), "in 1..9"),
-        ("seed", ("-1", "4294967296"), "in 0..4294967295"),
-        ("sample-max", ("0", "65536"), "in 1..65535"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_the_range(option: str, values: tuple[str, ...], allowed: str) -> None:
@@ -76,6 +73,21 @@ def test_a_value_out_of_range_is_refused_with_the_range(option: str, values: tup
         assert found.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "allowed"),
+    [
+        ("lmbda", (0, -1), r"above 0 and at most 1e\+12"),
+        ("seed", (-1, 1 << 32), r"in 0\.\.4294967295"),
+        ("sample_max", (0, 1 << 16), r"in 1\.\.65535"),
+    ],
+)
+def test_an_option_of_python_alone_is_checked(name: str, values: tuple[int, ...], allowed: str) -> None:
+    for value in values:
+        with pytest.raises(ConfigError, match=f"; it must be {allowed}"):
+            EncodeSettings(**{name: value})  # type: ignore[arg-type]
+    assert name not in {parameter.name for parameter in encode_command.params}
+
+
 def test_an_extreme_number_is_not_spelled_out() -> None:
     """Python refuses to write an integer of so many digits."""
     with pytest.raises(ConfigError, match="size is too small; it must be above 0"):
@@ -83,8 +95,8 @@ def test_an_extreme_number_is_not_spelled_out() -> None:
 
 
 def test_the_command_has_the_options_of_the_settings_in_a_section_of_its_help() -> None:
-    names = [name for name, *_ in options_of()]
-    assert names == [field.name for field in fields(EncoderConfig)]
+    assert [name for name, *_ in options_of()] == [field.name for field in fields(EncoderConfig)]
+    names = [name for name, option, _ in options_of() if option.in_command]
     assert set(names) <= {parameter.name for parameter in encode_command.params}
     assert set(names) <= {name for section in _SECTIONS.values() for name in section}
 

@@ -26,7 +26,6 @@ NUMBERS = {  # what pages contain, with the names of `figures`
         "{installed_MB} MB",
         "{tests_GB} GB",
     ),
-    "docs/compared.md": ("{lossless_percent} %", "{lossless}"),
     "docs/archive.md": (
         "{months[1]} and {months[3]} months",
         "{decode_s} s",
@@ -47,8 +46,6 @@ NUMBERS = {  # what pages contain, with the names of `figures`
         "{effort_1_s} s",
         "{default_s} s",
         "{kodak[overfitted:7, default]}",
-        "{lossless_percent} %",
-        "{lossless}",
         "| 1 | {effort_1_s} |",
         "| 5 (default) | {default_s} |",
         "{large_encode_s} s",
@@ -131,7 +128,6 @@ def figures() -> dict[str, object]:
     settings: dict[str, list[dict[str, float]]] = defaultdict(list)
     for row in read_rows(first_page.RESULTS / "qualities.jsonl"):
         settings[row["setting"]].append(row)
-    exact = [row for row in read_rows(first_page.RESULTS / "lossless.jsonl") if "screenshot" not in row["picture"]]
     rented = [archive.Million(row.busy_s) for row in savings]
     one_core_s = [archive.CORES * savings[row].busy_s for row in (0, 2)]  # efforts 1 and 5
     decoding = [archive.Prices().months(row.decode_s, row.saved_bytes) for row in savings]
@@ -174,8 +170,6 @@ def figures() -> dict[str, object]:
             for quality in (50, 75, 90, 95)
             for rows in [settings[f"quality {quality}"]]
         },
-        "lossless_percent": span((100 * (row["dfm"] / row["WebP"] - 1) for row in exact), 0),
-        "lossless": f"{sum(row['dfm'] > row['PNG'] for row in exact)} of {len(exact)} photographs are larger than PNGs",
         "share_percent": f"{100 * first_page.least_share():.0f}",
         "months": [f"{archive.Prices().months(row.busy_s, row.saved_bytes):.0f}" for row in savings],
         "rented_months": [f"{of.months(row.saved_bytes):.0f}" for of, row in zip(rented, savings, strict=True)],

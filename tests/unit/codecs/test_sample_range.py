@@ -55,7 +55,7 @@ def test_quality_is_relative_to_the_range_of_the_samples(bits, sample_max):
     largest = int(image.pixels.max())
     assert notices == [
         f"its 16-bit samples reach {largest}, so quality and PSNR are relative to {sample_max} ({bits} bits); "
-        "--sample-max 65535 selects the full range"
+        "sample_max=65535 in Python selects the full range"
     ]
     assert result.report.config.sample_max == sample_max
     assert result.report.psnr_db == pytest.approx(relative_psnr(image, result, sample_max))
@@ -102,11 +102,12 @@ def test_8_bits_in_16_are_refused_unless_it_is_said_what_they_mean():
         with pytest.raises(ImageError) as caught:
             encoded(image, **target)
         assert str(caught.value) == (
-            f"the image's samples reach only {image.largest_sample} of 65535: 8 bits stored in 16; encode them as 8 "
-            "bits with --sample-max 255 (the same values), or as they are, nearly black, with --sample-max 65535"
+            f"the image's samples reach only {image.largest_sample} of 65535: 8 bits stored in 16; convert the image "
+            "to 8 bits, or encode it in Python with sample_max=255 (8 bits of the same values) or "
+            "sample_max=65535 (as it is, nearly black)"
         )
-    result, notices = encoded(image, sample_max=255, lossless=True)
-    assert notices == ["its 16-bit samples become 8-bit ones of the same values (--sample-max 255)"]
+    result, notices = encoded(image, sample_max=255, psnr=200)
+    assert notices == ["its 16-bit samples become 8-bit ones of the same values (sample_max=255)"]
     assert np.array_equal(result.decoded.pixels, image.pixels)
     assert result.decoded.bit_depth == 8
     complete, notices = encoded(image, sample_max=65535)
@@ -138,7 +139,7 @@ def test_alpha_of_samples_that_become_8_bits():
 
 
 def test_samples_above_the_stated_range_are_refused():
-    with pytest.raises(ImageError, match=r"the image's samples reach \d+, above the --sample-max of 1023"):
+    with pytest.raises(ImageError, match=r"the image's samples reach \d+, above sample_max=1023"):
         encoded(image_of(12), sample_max=1023)
 
 

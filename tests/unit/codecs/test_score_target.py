@@ -136,7 +136,6 @@ def test_steps_of_scores_fall():
         ({"model": "wavelet"}, "visual"),
         ({"effort": 9}, "visual"),
         ({"psnr": 40}, "psnr"),
-        ({"lossless": True}, "psnr"),
         ({"lmbda": 1e-3}, "psnr"),
         ({"model": "overfitted"}, "psnr"),
         ({"model": "overfitted", "ssimulacra2": 50}, "visual"),

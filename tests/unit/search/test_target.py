@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dfmcodec.image import Image
-from dfmcodec.search.config import EXACT_DB, EncoderConfig, lmbda_of_quality, lmbda_of_step
+from dfmcodec.search.config import EncoderConfig, lmbda_of_quality, lmbda_of_step
 from dfmcodec.search.job import Job
 from dfmcodec.search.quality import step_of_score
 from dfmcodec.search.target import LmbdaTarget, PsnrTarget, ScoreTarget, SizeTarget, Target, asked_target
@@ -26,7 +26,6 @@ IMAGE = Image(np.zeros((120, 160, 3), np.uint8))
         ({"quality": 60, "model": "overfitted"}, LmbdaTarget(lmbda_of_quality(60))),
         ({"lmbda": 1e-3}, LmbdaTarget(1e-3)),
         ({"psnr": 40.0}, PsnrTarget(40.0)),
-        ({"lossless": True}, PsnrTarget(EXACT_DB)),
         ({"ssimulacra2": 70.0}, ScoreTarget(70.0, is_least=True)),
         ({"size": 900}, SizeTarget.of(900)),
         ({"bpp": 0.5}, SizeTarget.of(1200)),

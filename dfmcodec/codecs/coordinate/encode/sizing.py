@@ -63,7 +63,7 @@ def _candidates(config: EncoderConfig, image: Image, widths: Iterable[int]) -> l
         least = min(candidate.multiply_adds for candidate in candidates)
         msg = (
             f"the network would take {least} multiply-adds at each of {image.pixel_count} pixels, more than the "
-            f"{MAX_MULTIPLY_ADDS} in all that decoders allow; take a smaller --depth, --layer-width or --order, "
+            f"{MAX_MULTIPLY_ADDS} in all that decoders allow; take a smaller --depth or --layer-width, "
             "or another --model"
         )
         raise ConfigError(msg)

@@ -28,7 +28,7 @@ CHUNK_STEPS = 16  # gradient steps in one compiled call
 _WARM_UP = 0.03
 _FINAL_RATE = 0.01
 _RESTART_RATE = 0.1  # the factor on the learning rate at each restart
-_DIVERGED = "at ever lower learning rates; try another --seed, --depth or --layer-width, or --model wavelet"
+_DIVERGED = "at ever lower learning rates; try another --depth or --layer-width, or --model wavelet"
 _SAMPLE_PEAK = 2.0  # samples span [-1, 1]
 
 

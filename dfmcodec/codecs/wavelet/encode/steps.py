@@ -47,7 +47,6 @@ _ENOUGH_DB = 0.03  # the excess over a PSNR target that is close enough
 _OPEN_RATIO = 1.03  # the ratio of a step that fits to one that does not, above which guesses stay between them
 _REFINES = 0.05  # octaves by which an iteration may move the coarsest step that is good enough
 _STEP_SD = 0.58  # the standard deviation of a sample before it is rounded, in steps; measured
-_FEW_ERRORS = 50  # wrong samples; an exact file is a few per cent larger
 _SINGLE_FRACTION = 0.05  # of samples; if fewer are wrong, their errors are one code value
 # The finest step, in units, for samples that use a part of 16 bits. Rounding in the synthesis
 # causes an error of about 3 units, quantisation one of 0.3 steps.
@@ -175,41 +174,6 @@ class _SmallErrors:
         return NormalDist().inv_cdf(1 - min(max(count, 1) / self._samples, 0.5) / 2)
 
 
-class _ExactSearch:
-    """The search for the smallest exact file, for all targets.
-
-    The first of several iterations does not show that its step is too coarse: it knows neither the
-    additions to the synthesis nor the tables.
-    """
-
-    def __init__(self, image: Image, is_iterated: bool) -> None:
-        self.errors = _SmallErrors(image)
-        self._steps = _Steps()
-        self._is_iterated = is_iterated
-
-    @property
-    def is_found(self) -> bool:
-        """Indicates whether the step next to an exact one is not exact."""
-        return self._steps.is_found
-
-    @property
-    def has_exact(self) -> bool:
-        """Indicates whether a trial was exact."""
-        return self._steps.has_enough
-
-    def add(self, trial: Trial) -> None:
-        """Adds a finished trial."""
-        if trial.mse == 0 or trial.number > 1 or not self._is_iterated:
-            self._steps.add(trial.model.q_step, trial.mse == 0)
-
-    def next_q_step(self, trial: Trial, finest: int = 1) -> int:
-        """Returns the step after a trial, at least the finest useful step."""
-        if trial.mse == 0:
-            return self._steps.between(self._steps.raised(trial.model.q_step))
-        guess = min(self.errors.q_step_for(trial), self._steps.high - 1)
-        return self._steps.between(max(guess, finest))
-
-
 class _Drift:
     """The change of size at a constant step from one iteration to the next.
 
@@ -261,7 +225,7 @@ class SizeSteps(StepSearch):
     """The step search for a size limit, to be used as fully as possible.
 
     An estimator guesses the step, `_Drift` corrects it, and `_SizeBracket` keeps it between steps
-    that were tried. If an exact file may fit, `_ExactSearch` looks for the smallest one.
+    that were tried. No step is finer than one that gives an exact file.
     """
 
     def __init__(self, estimator: Estimator, effort: Effort, job: Job, budget_bytes: int) -> None:
@@ -271,9 +235,7 @@ class SizeSteps(StepSearch):
         self._job = job
         self._aim = effort.aim * budget_bytes
         self._drift, self._bracket = _Drift(effort, job.tune), _SizeBracket()
-        self._exact = _ExactSearch(job.image, effort.is_iterated)
-        self.first_q_step = max(self._first_guess(), self._exact.errors.usual_q_step())
-        self._may_be_exact = True  # whether an exact file may fit
+        self.first_q_step = max(self._first_guess(), _SmallErrors(job.image).usual_q_step())
         self._least_bytes = sys.maxsize  # of a file so far
 
     def _first_guess(self) -> int:
@@ -286,24 +248,13 @@ class SizeSteps(StepSearch):
         return q_step
 
     def is_done(self, trial: Trial) -> bool:
-        if self._seeks_exact(trial):
-            return self._exact.is_found or trial.model.q_step == 1
-        return super().is_done(trial) or trial.model.q_step == 1
-
-    def _seeks_exact(self, trial: Trial) -> bool:
-        """Indicates whether to search for the smallest exact file after a trial."""
-        return self._exact.has_exact or (self._may_be_exact and self._exact.errors.count(trial.mse) < _FEW_ERRORS)
+        return super().is_done(trial) or trial.mse == 0 or trial.model.q_step == 1
 
     def next_q_step(self, trial: Trial) -> int:
         meets, is_large = self.target.meets(trial), self._drift.is_large(trial)
         self._least_bytes = min(self._least_bytes, trial.written_bytes)
         if not is_large:
             self._bracket.add(trial.model.q_step, not meets)
-            self._may_be_exact &= meets or trial.mse in (0, inf)
-        if trial.mse < inf:
-            self._exact.add(trial)
-        if self._seeks_exact(trial) and (meets or not self._exact.is_found):
-            return self._exact.next_q_step(trial, self._bracket.low + 1)
         guess = self._guess(trial, self._drift.after(trial))
         if not meets and not is_large:
             guess = min(max(guess, trial.model.q_step + 1), MAX_STEP)
@@ -338,18 +289,16 @@ class PsnrSteps(StepSearch):
         self._floor_db = floor_db
         self._best_db = -inf
         largest_mse = PEAK_CODE_VALUE**2 * 10 ** (-floor_db / 10)
-        self._exact = _ExactSearch(job.image, effort.is_iterated)
-        self._most_wrong = self._exact.errors.count(largest_mse)
-        self._is_fine = not self._exact.errors.is_many(self._most_wrong)
+        self._errors = _SmallErrors(job.image)
+        self._most_wrong = self._errors.count(largest_mse)
+        self._is_fine = not self._errors.is_many(self._most_wrong)
         self._steps, self._tried = _Steps(), Counter[int]()
         if self._is_fine:
-            self.first_q_step = self._exact.errors.usual_q_step(self._most_wrong)
+            self.first_q_step = self._errors.usual_q_step(self._most_wrong)
         else:
             self.first_q_step = smallest_q_step(lambda q_step: estimator.rough_mse(q_step) >= largest_mse)
 
     def is_done(self, trial: Trial) -> bool:
-        if self._has_to_be_exact:
-            return self._exact.is_found or trial.model.q_step == MAX_STEP
         if self._is_fine:
             return self._steps.is_found or trial.model.q_step == MAX_STEP
         return super().is_done(trial) or trial.model.q_step == MAX_STEP
@@ -358,9 +307,6 @@ class PsnrSteps(StepSearch):
         q_step = trial.model.q_step
         self._best_db = max(self._best_db, trial.psnr_db)
         self._steps.add(q_step, self.target.meets(trial))
-        if self._has_to_be_exact:
-            self._exact.add(trial)
-            return self._exact.next_q_step(trial)
         if self._is_fine:
             return self._steps.between(self._fine_guess(trial))
         guess = self.towards_target(trial)
@@ -373,16 +319,12 @@ class PsnrSteps(StepSearch):
     def towards_target(self, trial: Trial) -> int:
         return _moved(trial, FOR_PSNR.limited(FOR_PSNR.wanted(self.target, trial)))
 
-    @property
-    def _has_to_be_exact(self) -> bool:
-        return self._most_wrong < 1
-
     def _fine_guess(self, trial: Trial) -> int:
         """Returns the step after a trial whose errors are single samples."""
         q_step = trial.model.q_step
         if trial.mse == 0:
             return self._steps.raised(q_step)
-        guess = self._exact.errors.q_step_for(trial, self._most_wrong)
+        guess = self._errors.q_step_for(trial, self._most_wrong)
         return max(guess, q_step + 1) if self.target.meets(trial) else max(1, min(guess, q_step - 1))
 
     def unreachable(self, trial: Trial) -> str:
@@ -511,7 +453,7 @@ def _check_step(step: float, range_db: float) -> None:
     relative = 10 ** (range_db / 20)
     qualities = [q for q in range(MAX_QUALITY + 1) if step_of_lmbda(lmbda_of_quality(q)) >= finest * relative]
     named = [f"--quality {qualities[-1]}"] if qualities else []
-    named.append(f"--lmbda {lmbda_of_step(finest * relative):.1e}")
+    named.append(f"lmbda={lmbda_of_step(finest * relative):.1e} in Python")
     msg = (
         f"the target is out of reach for samples that use so small a part of 16 bits: {' or '.join(named)} is the "
         "finest; multiply the samples to fill 16 bits for a finer one"

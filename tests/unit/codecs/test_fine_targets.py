@@ -1,5 +1,5 @@
-"""Tests of near-lossless encoding: the step size chosen by the search of the wavelet codec, with
-simulated files and one real encoding.
+"""Tests of targets near or at an exact file: the step size that the search of the wavelet codec
+chooses, with simulated files and with real encodings.
 """
 
 from __future__ import annotations
@@ -68,43 +68,6 @@ def found(monkeypatch, image, errors=wrong_at, effort=1, **target):
     return search.fit_latents(job).model.q_step, tried
 
 
-@pytest.mark.parametrize("target", [{"rate": 1.0}, {"size": 10**6}, {"psnr": 100.0}, {"psnr": 200.0}])
-@pytest.mark.parametrize("effort", [1, 5])
-def test_the_smallest_exact_file_is_found_for_all_targets(monkeypatch, image, target, effort):
-    """--psnr 100 and --size 1M gave 3 and 6 per cent more than --rate 1."""
-    q_step, tried = found(monkeypatch, image, effort=effort, **target)
-    assert q_step == COARSEST
-    assert len(tried) <= max(5, effort + 1)
-
-
-@pytest.mark.parametrize("more", [0.0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.1])
-@pytest.mark.parametrize("effort", [1, 3])
-def test_a_size_that_admits_an_exact_file_gives_one(monkeypatch, image, more, effort):
-    """A size that was used up without was taken: 96.81 dB of 41,000 bytes, of which 40,106 are
-    exact.
-    """
-    size = int(bytes_at(COARSEST) * (1 + more))
-    assert found(monkeypatch, image, size=size, effort=effort)[0] == COARSEST
-
-
-def test_a_size_just_below_an_exact_file_is_used_up(monkeypatch, image):
-    q_step, tried = found(monkeypatch, image, size=int(bytes_at(COARSEST)) - 1)
-    assert q_step == COARSEST + 1
-    assert len(tried) <= 7
-
-
-def test_exact_files_of_images_with_little_detail_are_found(monkeypatch, image):
-    """At whatever step they are exact."""
-    for coarsest in (17, 40, 900):
-        for target in ({"rate": 1.0}, {"psnr": 200.0}):
-
-            def errors(q_step, coarsest=coarsest):
-                return 0 if q_step <= coarsest else 10 * (q_step - coarsest)
-
-            q_step, _ = found(monkeypatch, image, errors=errors, effort=1, **target)
-            assert 0.9 * coarsest <= q_step <= coarsest
-
-
 @pytest.mark.parametrize("floor", [62.0, 70.0, 80.0, 90.0])
 def test_floors_that_single_samples_decide_are_met_by_the_coarsest_step(monkeypatch, image, floor):
     """--psnr 90 gave 92.04 dB."""
@@ -126,15 +89,23 @@ def test_the_best_psnr_of_all_trials_is_named(monkeypatch, image):
         found(monkeypatch, image, errors=lambda q_step: 5 + (q_step > 1), psnr=100.0)
 
 
-def test_targets_that_only_exact_files_meet_give_the_same_file():
+@pytest.mark.parametrize("target", [{"psnr": 200.0}, {"psnr": 100.0}, {"size": 10**5}, {"rate": 1.0}])
+@pytest.mark.parametrize("effort", [1, 5])
+def test_targets_that_admit_an_exact_file_give_one(target, effort):
     pixels = np.ascontiguousarray(np.random.default_rng(5).integers(90, 110, (24, 32, 3), dtype=np.uint8))
     pixels[8:16] = 200
-    files = [
-        dfmcodec.encode(pixels, effort=1, **target).data
-        for target in ({"psnr": 200.0}, {"psnr": 120.0}, {"size": 10**5})
-    ]
-    assert files[0] == files[1] == files[2]
-    assert np.array_equal(dfmcodec.decode(files[0]).pixels, pixels)
+    result = dfmcodec.encode(pixels, effort=effort, **target)
+    assert result.report.lossless
+    assert np.array_equal(result.decoded.pixels, pixels)
+
+
+@pytest.mark.parametrize("coarsest", [17, 40, 900])
+def test_floors_of_exact_files_are_met_by_nearly_the_coarsest_step(monkeypatch, image, coarsest):
+    def errors(q_step):
+        return 0 if q_step <= coarsest else 10 * (q_step - coarsest)
+
+    q_step, _ = found(monkeypatch, image, errors=errors, effort=1, psnr=200.0)
+    assert 0.9 * coarsest <= q_step <= coarsest
 
 
 @pytest.mark.parametrize("floor", [45.0, 60.0, 70.0])
