@@ -162,13 +162,6 @@ class AvifForPsnr(Avif):
     save_options: ClassVar = {**Avif.save_options, "advanced": {"tune": "psnr"}}
 
 
-class AvifForSsim(Avif):
-    """AVIF tuned for SSIM, the default of libavif before 1.4."""
-
-    name, label, tuned_for = "avif:ssim", "AVIF tune=ssim", "SSIM"
-    save_options: ClassVar = {**Avif.save_options, "advanced": {"tune": "ssim"}}
-
-
 class Jpeg2000(_PillowCodec):
     """JPEG 2000 with OpenJPEG, irreversible. The setting is the compression ratio."""
 
@@ -306,7 +299,6 @@ ANCHORS: tuple[Codec, ...] = (
     Heic(),
     AvifSpeed4(),
     AvifForPsnr(),
-    AvifForSsim(),
 )
 
 

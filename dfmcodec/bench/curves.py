@@ -1,14 +1,13 @@
-"""Rate-distortion curves of other codecs, read from tables (docs/curves.md)."""
+"""Rate-distortion curves of other codecs, read from tables (docs/benchmark.md)."""
 
 from __future__ import annotations
 
 import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from statistics import fmean
 
 from dfmcodec.errors import ConfigError, DfmError
 from dfmcodec.files.atomic import read_file
@@ -22,36 +21,21 @@ _HEADINGS = {
     "bpp": ("bpp", "rate_bpp"),
     "psnr_db": ("psnr_db", "psnr"),
 }
-_NEEDED = ("bpp", "psnr_db")
-_FORMAT = "docs/curves.md has the format"
+_NEEDED = ("image", "bpp", "psnr_db")
+_FORMAT = "docs/benchmark.md has the format"
 _NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Curve of a codec, for some images or as a mean over images."""
+    """Curve of a codec for some images."""
 
     label: str  # unique in the run
     file: str  # path of its table
-    by_image: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)  # by image name
-    mean: tuple[Point, ...] = ()  # points that are already means over images
-
-    def mean_points(self, image_names: list[str]) -> list[Point]:
-        """Returns the mean curve over the given images, for plots.
-
-        If the table has means, these are returned. Otherwise the k-th points of all images, in the
-        order of their rates, are averaged. The result is empty if an image has no points, or if
-        their numbers differ.
-        """
-        if self.mean:
-            return sorted(self.mean)
-        curves = [sorted(self.by_image.get(name, ())) for name in image_names]
-        if len({len(points) for points in curves}) != 1:
-            return []
-        return [(fmean(rate for rate, _ in kth), fmean(psnr for _, psnr in kth)) for kth in zip(*curves, strict=True)]
+    by_image: Mapping[str, tuple[Point, ...]]  # by image name
 
 
-_Points = dict[str, dict[str, list[Point]]]  # codec -> image -> points; the image of a mean is ""
+_Points = dict[str, dict[str, list[Point]]]  # codec -> image -> points
 
 
 def read_curves(
@@ -76,8 +60,7 @@ def read_curves(
         file = printable(path.name if file_names[path.name] == 1 else str(path))
         for codec, by_image in points.items():
             label = codec if uses[codec.casefold()] == 1 else f"{codec} ({file})"
-            mean = tuple(by_image.pop("", ()))
-            curves.append(Curve(label, _shown(path), {name: tuple(of) for name, of in by_image.items()}, mean))
+            curves.append(Curve(label, _shown(path), {name: tuple(of) for name, of in by_image.items()}))
     return tuple(curves)
 
 
@@ -142,20 +125,20 @@ def _points(table: Iterator[list[str]], default_codec: str, spellings: Mapping[s
 
 def _columns(headings: list[str]) -> dict[str, int]:
     """Returns column -> index in the table."""
-    found = [heading.strip().casefold() for heading in headings]
-    if not found:
+    names = [heading.strip().casefold() for heading in headings]
+    if not names:
         msg = f"the file is empty; {_FORMAT}"
         raise ConfigError(msg)
     columns = {}
     for column, allowed in _HEADINGS.items():
-        places = [at for at, heading in enumerate(found) if heading in allowed]
+        places = [at for at, heading in enumerate(names) if heading in allowed]
         if len(places) > 1:
-            msg = f"two columns for {column}: {' and '.join(found[at] for at in places)}; keep one"
+            msg = f"two columns for {column}: {' and '.join(names[at] for at in places)}; keep one"
             raise ConfigError(msg)
         if places:
             columns[column] = places[0]
         elif column in _NEEDED:
-            shown = printable(", ".join(found))
+            shown = printable(", ".join(names))
             msg = f"no column {column} in the headings {shown}; {_FORMAT}"
             raise ConfigError(msg)
     return columns
@@ -171,12 +154,12 @@ def _row(cells: Mapping[str, str], default_codec: str, spellings: Mapping[str, s
     if rate <= 0:
         msg = f"bpp is {rate:g}; it must be above 0"
         raise ConfigError(msg)
-    image = cells.get("image", "")
-    name = spellings.get(image, "") if image else ""
+    image = cells["image"]
+    name = spellings.get(image, "")
     if name is None:
         msg = f"{image!r} is the name of several images of this run; write the path of one"
         raise ConfigError(msg)
-    if image and not name:
+    if not name:
         known = sorted(name for name in set(spellings.values()) if name)
         some = ", ".join(known[:_NAMES_SHOWN]) + (", .." if len(known) > _NAMES_SHOWN else "")
         msg = f"image {image!r} is not in this run ({some}); leave its lines out, or give the image"

@@ -12,13 +12,11 @@ from dfmcodec.bench.codecs import Codec
 
 @dataclass(frozen=True)
 class Match:
-    """File within a limit, and the next larger one."""
+    """File within a limit."""
 
     setting: float
     data: bytes
     encode_s: float
-    next_setting: float | None  # None if there is none
-    next_bytes: int | None  # exceeds the limit
 
 
 @dataclass(frozen=True)
@@ -55,12 +53,7 @@ class SizeSearch:
                 fits = middle
             else:
                 exceeds = middle
-        if fits < 0:
-            return OutOfReach(self._size(0))
-        data, encode_s = self._files[fits]
-        settings = self.codec.settings
-        following = (settings[exceeds], self._size(exceeds)) if exceeds < len(settings) else (None, None)
-        return Match(settings[fits], data, encode_s, *following)
+        return OutOfReach(self._size(0)) if fits < 0 else Match(self.codec.settings[fits], *self._files[fits])
 
     def _interpolated(self, fits: int, exceeds: int, limit_bytes: int) -> int:
         """Returns an index strictly between two others, by interpolation of the log of the size."""

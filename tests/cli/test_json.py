@@ -81,8 +81,8 @@ def test_columns_of_a_report():
 
 
 def test_names_of_the_benchmark(folder):
-    (report,) = printed("bench", folder / "cat.png", "--effort", 1, "--rate", "50%", "--no-cache", "--quiet")
-    names, of_measurements = listed("curves.md", "JSON and CSV of the benchmark")
+    (report,) = printed("bench", folder / "cat.png", "--effort", 1, "--rate", "50%", "--quiet")
+    names, of_measurements = listed("benchmark.md", "JSON")
     assert set(report) == names
     assert all(set(measurement) == of_measurements for measurement in report["measurements"])
     assert {measurement["rate"] for measurement in report["measurements"]} == {0.5}

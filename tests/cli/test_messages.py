@@ -69,7 +69,7 @@ def test_a_limit_is_no_damage_and_is_named_as_an_option(arguments):
 
 
 def test_a_benchmark_of_which_nothing_was_measured_failed():
-    result = CliRunner().invoke(main, ["bench", "none.png", "--no-cache"])
+    result = CliRunner().invoke(main, ["bench", "none.png"])
     assert result.exit_code == 1
     assert "cannot read none.png" in result.output
 

@@ -225,7 +225,7 @@ def test_numbers_beyond_all_sense_are_wrong_usage(path, command, option):
     stand_ins = {"name": "camera", "model_file": MODEL, "data": "a.png"}
     source = "b.dfm" if path[0] in {"decode", "verify"} else "a.png"
     names = [stand_ins.get(one.name, source) for one in command.params if isinstance(one, click.Argument)]
-    extra = {"train": ["--preset", "mnist"], "bench": ["--no-cache"]}.get(path[-1], [])
+    extra = {"train": ["--preset", "mnist"]}.get(path[-1], [])
     pattern = {"region": "0,0,{},1", "size": "{}x"}.get(option.name, "{}") if path == ["decode"] else "{}"
     before = sorted(os.listdir())
     for number in ("9" * 500, "9" * 5000, "1e308", "-1", "nan", "inf", "-inf"):
@@ -269,7 +269,7 @@ def test_an_input_is_never_replaced(link):
         ["desktop", "--thumbnail", "x.dfm", "x.dfm", 8],
         ["desktop", "--thumbnail", "x.dfm", "x.png", 8],
         ["generate", "sample", "m.dfmg", "-f"],
-        ["bench", ".", "--html", "a.png", "-f", "--no-cache"],
+        ["bench", ".", "--html", "a.png", "-f"],
     ):
         assert "never replaces" in dfm(*arguments, code=2).stderr, arguments
     for arguments in (["encode", "a.png", "-O", ".", "-f"], ["decode", "x.dfm", "-O", ".", "-f"]):
@@ -465,10 +465,7 @@ def test_an_image_in_place_of_a_dfm_file_is_named_as_such():
 
 def test_two_outputs_are_two_files():
     save("a.png")
-    for arguments in (
-        ["encode", "a.png", "-o", "x.csv", "--report", f"..{os.sep}{Path.cwd().name}{os.sep}x.csv"],
-        ["bench", "a.png", "--csv", "r", "--html", "r", "--no-cache"],
-    ):
+    for arguments in (["encode", "a.png", "-o", "x.csv", "--report", f"..{os.sep}{Path.cwd().name}{os.sep}x.csv"],):
         assert "both name" in dfm(*arguments, code=2).stderr, arguments
     assert os.listdir() == ["a.png"]
 
@@ -534,7 +531,7 @@ def test_a_pipe_that_is_read_twice_is_refused():
     os.mkfifo("pipe.png")
     assert "name a file" in dfm("encode", "a.png", "--report", "pipe.csv", code=2).stderr
     assert "a file first" in dfm("encode", "a.png", "--generator", "pipe.png", code=2).stderr
-    assert "name a file" in dfm("bench", "pipe.png", "--no-cache", code=1).output
+    assert "name a file" in dfm("bench", "pipe.png", code=1).output
 
 
 # Bugs

@@ -12,13 +12,13 @@ import skimage.data
 from click.testing import CliRunner
 
 from dfmcodec.bench.curves import Curve, read_curves
-from dfmcodec.bench.report_text import as_dict, as_text
+from dfmcodec.bench.report import as_dict, as_text
 from dfmcodec.bench.summary import bd_rates
 from dfmcodec.cli import main
 from dfmcodec.errors import ConfigError
 
 NAMES = {Path("photos/cat.png"): "cat", Path("photos/dog.jpg"): "dog"}
-POINTS = "codec,image,bpp,psnr_db\nHM,cat,0.5,30\nHM,cat,1,33\nHM,dog.jpg,0.5,31.5\nVTM,,0.4,30\n"
+POINTS = "codec,image,bpp,psnr_db\nHM,cat,0.5,30\nHM,cat,1,33\nHM,dog.jpg,0.5,31.5\nVTM,dog,0.4,30\n"
 
 
 def table(folder: Path, text: str, name: str = "table.csv") -> Path:
@@ -31,11 +31,10 @@ def read(*paths: Path, taken: tuple[str, ...] = ("dfm", "JPEG")) -> dict[str, Cu
     return {curve.label: curve for curve in read_curves(paths, NAMES, taken)}
 
 
-def test_images_are_found_by_name_or_file_and_empty_ones_are_means(tmp_path):
+def test_images_are_found_by_name_or_file(tmp_path):
     curves = read(table(tmp_path, POINTS))
     assert curves["HM"].by_image == {"cat": ((0.5, 30), (1, 33)), "dog": ((0.5, 31.5),)}
-    assert curves["HM"].mean == ()
-    assert (curves["VTM"].by_image, curves["VTM"].mean) == ({}, ((0.4, 30),))
+    assert curves["VTM"].by_image == {"dog": ((0.4, 30),)}
 
 
 @pytest.mark.parametrize(
@@ -53,7 +52,7 @@ def test_images_are_found_by_name_or_file_and_empty_ones_are_means(tmp_path):
 )
 def test_tabs_semicolons_other_headings_and_further_columns(tmp_path, text):
     assert read(table(tmp_path, text)) == {
-        label: Curve(label, str(tmp_path / "table.csv"), curve.by_image, curve.mean)
+        label: Curve(label, str(tmp_path / "table.csv"), curve.by_image)
         for label, curve in read(table(tmp_path, POINTS, "plain.csv")).items()
     }
 
@@ -62,18 +61,14 @@ def test_published_tables_are_read_as_they_are(tmp_path):
     """The layouts of Cool-chic's results and of HM's, whose codec is the name of the file."""
     coolchic = "lmbda\tseq_name\tn_pixels\tloss\tpsnr_db\trate_bpp\n0.0001\tcat\t393216\t0.29\t40.75\t2.08\n"
     hm = "seq_name\tres\tn_pixels\tlmbda\tbytes\trate_bpp\tpsnr_db\ncat\t768x512\t393216\t22\t117532\t2.39\t39.65\n"
-    means = "codec,config,bpp,psnr\nVTM,C3 baselines/kodak.py;1,0.048,26.1\n"
-    curves = read(
-        table(tmp_path, coolchic, "coolchic.tsv"), table(tmp_path, hm, "hm16.tsv"), table(tmp_path, means, "means.csv")
-    )
+    curves = read(table(tmp_path, coolchic, "coolchic.tsv"), table(tmp_path, hm, "hm16.tsv"))
     assert curves["coolchic"].by_image == {"cat": ((2.08, 40.75),)}
     assert curves["hm16"].by_image == {"cat": ((2.39, 39.65),)}
-    assert curves["VTM"].mean == ((0.048, 26.1),)
 
 
 def test_a_name_that_is_taken_gets_that_of_its_file(tmp_path):
-    first = table(tmp_path, "codec,bpp,psnr\njpeg,1,30\nHM,1,30\n", "a.csv")
-    second = table(tmp_path, "codec,bpp,psnr\nHM,1,30\nVTM,1,30\n", "b.csv")
+    first = table(tmp_path, "codec,image,bpp,psnr\njpeg,cat,1,30\nHM,cat,1,30\n", "a.csv")
+    second = table(tmp_path, "codec,image,bpp,psnr\nHM,cat,1,30\nVTM,cat,1,30\n", "b.csv")
     assert set(read(first, second)) == {"jpeg (a.csv)", "HM (a.csv)", "HM (b.csv)", "VTM"}
     with pytest.raises(ConfigError, match="twice"):
         read(first, first)
@@ -92,9 +87,10 @@ WRONG = [
     ("", "line 1: the file is empty"),
     ("\n\n", "the file is empty"),
     ("codec,image,bpp,psnr_db\n", "line 2: no point below the headings"),
+    ("codec,bpp,psnr_db\nHM,1,30\n", "line 1: no column image"),
     ("codec,image,psnr_db\nHM,cat,30\n", "line 1: no column bpp in the headings codec, image, psnr_db"),
     ("codec,image,bpp\nHM,cat,30\n", "line 1: no column psnr_db"),
-    ("bpp,rate_bpp,psnr\n1,1,30\n", "line 1: two columns for bpp"),
+    ("image,bpp,rate_bpp,psnr\ncat,1,1,30\n", "line 1: two columns for bpp"),
     (POINTS + "HM,cat,2;5,36\n", "line 6: bpp is '2;5'; write a number with a decimal point"),
     (POINTS + "HM,cat,2,nan\n", "line 6: psnr_db is 'nan'"),
     (POINTS + "HM,cat,2,Infinity\n", "line 6: psnr_db is 'Infinity'"),
@@ -103,6 +99,7 @@ WRONG = [
     (POINTS + "HM,cat,2,5,36\n", "line 6: 5 values under 4 headings"),
     (POINTS + "HM,kodim99,2,36\n", "line 6: image 'kodim99' is not in this run (cat, dog)"),
     (POINTS + "\n\nHM,\x1b[2J,2,36\n", "line 8: image '\\x1b[2J' is not in this run"),
+    (POINTS + "HM,,2,36\n", "line 6: image '' is not in this run"),
     (POINTS + ",cat,2,36\n", "line 6: no name under codec"),
     (POINTS + 'HM,"cat,2,36\n', "not a table"),
 ]
@@ -136,70 +133,36 @@ def test_the_command_refuses_a_table_before_any_encoding(tmp_path, monkeypatch):
     PIL.Image.fromarray(skimage.data.chelsea()[60:124, 130:194]).save(tmp_path / "cat.png")
     wrong = table(tmp_path, POINTS)
     for path, message in [(wrong, "table.csv, line 4: image 'dog.jpg'"), (tmp_path / "none.csv", "cannot read")]:
-        result = CliRunner().invoke(main, ["bench", str(tmp_path / "cat.png"), "--no-cache", "--curves", str(path)])
+        result = CliRunner().invoke(main, ["bench", str(tmp_path / "cat.png"), "--curves", str(path)])
         assert result.exit_code == 2
         assert message in result.stderr
         assert len(result.stderr.splitlines()) == 1
 
 
-def curve(label: str, factor: float, names: tuple[str, ...] = ("cat", "dog"), mean: bool = False) -> Curve:
+def quality(bpp: float) -> float:
+    """PSNR of the images of `compared`: 6 dB for twice the rate."""
+    return 30 + 6 * log2(bpp)
+
+
+def curve(label: str, factor: float, names: tuple[str, ...] = ("cat", "dog")) -> Curve:
     """A codec that needs `factor` times the rate of dfm's measurements in `compared`."""
     rates = [24 * rate for rate in (0.01, 0.02, 0.04, 0.08, 0.16)]
-    by_image = {
-        name: tuple((factor * bpp, 30 + 6 * log2(bpp) + ("cat", "dog").index(name)) for bpp in rates) for name in names
-    }
-    points = tuple((factor * bpp, 30.5 + 6 * log2(bpp)) for bpp in rates)
-    return Curve(label, "table.csv", {}, points) if mean else Curve(label, "table.csv", by_image)
+    return Curve(
+        label,
+        "table.csv",
+        {name: tuple((factor * bpp, quality(bpp) + ("cat", "dog").index(name)) for bpp in rates) for name in names},
+    )
 
 
 def test_bd_rates_are_those_of_the_curves(compared):
-    comparison = compared(curves=(curve("HM", 2), curve("VTM", 0.5), curve("means", 1.25, mean=True)))
-    found = {rate.label: rate for rate in bd_rates(comparison)}
-    assert {label: rate.kind for label, rate in found.items()} == {
-        "JPEG": "codec",
-        "HM": "curve",
-        "VTM": "curve",
-        "means": "mean curve",
-    }
-    assert found["JPEG"].mean == pytest.approx(-20, abs=0.01)
-    assert found["HM"].by_image == pytest.approx({"cat": -50, "dog": -50}, abs=0.01)
-    assert found["VTM"].by_image == pytest.approx({"cat": 100, "dog": 100}, abs=0.01)
-    assert found["means"].mean == pytest.approx(-20, abs=0.01)
-
-
-def test_a_curve_of_some_images_is_averaged_over_these(compared):
-    comparison = compared(curves=(curve("HM", 2, ("dog",)), Curve("short", "table.csv", {"cat": ((1.0, 30.0),)})))
-    found = {rate.label: rate for rate in bd_rates(comparison)}
-    assert set(found["HM"].by_image) == {"dog"}
-    assert "short" not in found
-    text = as_text(comparison)
-    assert "no BD-rate against short: too few points in common" in text
-    assert max(map(len, text.splitlines())) <= 80
-
-
-def test_the_text_and_json_have_every_figure(compared):
-    given = (curve("HM", 2), curve("a codec with a very long name, and its settings", 0.5), curve("mean", 1, mean=True))
-    text = as_text(compared(curves=given))
-    assert max(map(len, text.splitlines())) <= 80
-    lines = [line.split() for line in text.splitlines()]
-    assert ["HM", "-50.0", "%", "-50.0", "%", "-50.0", "%", "-50.0", "%", "2"] in lines
-    assert ["cat", "-20.0", "%", "-50.0", "%", "+100.0", "%"] in lines
-    assert any(line[-2:] == ["mean", "curve"] for line in lines)
-    data = json.loads(json.dumps(as_dict(compared(curves=given)), allow_nan=False))
-    assert data["curves"][0]["by_image"]["cat"][0] == pytest.approx([0.48, 30 + 6 * log2(0.24)])
-    assert [rate["kind"] for rate in data["bd_rates"]] == ["codec", "curve", "curve", "mean curve"]
-    assert data["bd_rates"][1]["by_image_percent"]["dog"] == pytest.approx(-50, abs=0.01)
-
-
-def test_without_three_rates_there_is_no_bd_rate(compared):
-    text = as_text(compared(curves=(curve("HM", 2),), rates=(0.02,)))
-    assert "no BD-rates: they need three rates that both codecs reach" in text
-
-
-def test_the_mean_curve_is_that_of_all_images_or_none():
-    by_image = {"cat": ((2.0, 40.0), (1.0, 30.0)), "dog": ((3.0, 32.0), (4.0, 36.0))}
-    assert Curve("HM", "f", by_image).mean_points(["cat", "dog"]) == [(2, 31), (3, 38)]
-    assert Curve("HM", "f", by_image).mean_points(["cat"]) == [(1, 30), (2, 40)]
-    assert Curve("HM", "f", by_image).mean_points(["cat", "dog", "bird"]) == []
-    assert Curve("HM", "f", {**by_image, "dog": ((3.0, 32.0),)}).mean_points(["cat", "dog"]) == []
-    assert Curve("HM", "f", by_image, mean=((2.0, 40.0), (1.0, 30.0))).mean_points(["cat"]) == [(1, 30), (2, 40)]
+    short = Curve("short", "table.csv", {"cat": ((1.0, 30.0),)})
+    comparison = compared(curves=(curve("HM", 2, ("dog",)), curve("VTM", 0.5), short))
+    rates = {rate.anchor: rate for rate in bd_rates(comparison) if rate.measure == "psnr_db"}
+    assert set(rates) == {"JPEG", "HM", "VTM"}
+    assert rates["HM"].by_image == pytest.approx({"dog": -50}, abs=0.01)
+    assert rates["VTM"].by_image == pytest.approx({"cat": 100, "dog": 100}, abs=0.01)
+    lines = [line.split() for line in as_text(comparison).splitlines()]
+    assert ["HM", "-", "-50.0", "%", "(1/0)"] in lines
+    assert ["short", "-", "-"] in lines
+    data = json.loads(json.dumps(as_dict(comparison), allow_nan=False))
+    assert data["curves"][0]["by_image"]["dog"][0] == pytest.approx([0.48, quality(0.24) + 1])

@@ -1,115 +1,210 @@
-"""Tests of the report in a real browser without a network: no errors, width of a phone, and correct
-pixels.
-"""
+"""Tests of the tables of a comparison as text, HTML page and JSON."""
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-import re
-from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
+from html.parser import HTMLParser
+from math import inf
 
-import numpy as np
-import PIL.Image
 import pytest
-import skimage.data
-from click.testing import CliRunner
-from common import wait_until
 
-from dfmcodec.cli import main
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("report")
-    PIL.Image.fromarray(skimage.data.chelsea()[60:160, 130:240]).save(folder / "cat.png")
-    PIL.Image.fromarray(skimage.data.camera()[200:264, 200:280]).save(folder / "gray.png")
-    PIL.Image.fromarray(skimage.data.coffee()[200:264, 300:364]).save(folder / "coffee <b>&.png")
-    options = "--effort 1 --vs jpeg,webp --rate 0.3,0.1,0.05 --html-images 2 --no-cache --html".split()
-    result = CliRunner().invoke(main, ["bench", str(folder), *options, str(folder / "report.html"), "--quiet"])
-    assert result.exit_code == 0, result.output
-    return folder / "report.html"
+from dfmcodec.bench.butteraugli import ABSENT
+from dfmcodec.bench.measurement import Target
+from dfmcodec.bench.report import as_dict, as_html, as_text
+from dfmcodec.bench.runner import Comparison, Failure
+from dfmcodec.bench.summary import bd_rates, slice_in_range
+from dfmcodec.cli.bench import _RATES, _targets
+from dfmcodec.files.names import printable
 
 
-@pytest.fixture(params=[1280, 390], ids=["desktop", "phone"])
-def page(request, browser, report) -> Iterator[object]:
-    context = browser.new_context(viewport={"width": request.param, "height": 844}, offline=True)
-    opened = context.new_page()
-    complaints: list[str] = []
-    opened.on("console", lambda message: complaints.append(message.text) if message.type != "log" else None)
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("requestfailed", lambda asked: complaints.append(asked.url))
-    opened.goto(report.as_uri())
-    yield opened
-    context.close()
-    assert complaints == []
+def rows(comparison: Comparison, title: str) -> dict[str, list[str]]:
+    """The cells of the table of a title in the text, by the name of the row."""
+    (part,) = (part for part in as_text(comparison).split("\n\n") if title in part.partition("\n")[0])
+    cells = [line.split() for line in part.splitlines()]
+    return {name: rest for name, *rest in cells[1:] if name in ("dfm", "JPEG", "WebP") and rest[0] != "against"}
 
 
-def assert_shown(page, expected: np.ndarray) -> None:
-    """The canvas comes to have these pixels [H, W, 3]."""
-    wait_until(lambda: np.array_equal(shown(page), expected))
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([10, 20, 40, 80, 95, 99], [20, 40, 80, 95]),
+        ([40, 80], [40, 80]),
+        ([30, 90], [30, 90]),
+        ([10, 20], []),
+        ([20, 95], []),
+        ([], []),
+    ],
+)
+def test_files_in_the_range_of_scores_and_their_neighbours_count(scores, expected):
+    assert scores[slice_in_range(scores)] == expected
 
 
-def shown(page) -> np.ndarray:
-    data = page.evaluate("document.getElementById('view').toDataURL('image/png')")
-    with PIL.Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))) as image:
-        return np.asarray(image.convert("RGB"))
+def test_bits_at_equal_quality_against_each_codec(compared):
+    comparison = compared(labels=("JPEG", "WebP"), has_butteraugli=True)
+    assert rows(comparison, "bits at equal quality") == {
+        "JPEG": "-50.0 % (2/0) -60.0 % (2/0) -20.0 % (2/0)".split(),
+        "WebP": "-55.0 % (2/0) -64.0 % (2/0) -28.0 % (2/0)".split(),
+    }
 
 
-def crops(report: Path) -> dict:
-    return json.loads(re.search(r'id="data">(.*?)</script>', report.read_text(), re.S).group(1))
+def test_losses_are_shown_like_gains(compared):
+    comparison = compared()
+    assert "-20.0 % (2/0)" in as_text(comparison)
+    worse = [replace(m, psnr_db=m.psnr_db + (3 if m.codec == "jpeg" else 0)) for m in comparison.measurements]
+    assert "+13.1 % (0/2)" in as_text(replace(comparison, measurements=tuple(worse)))
 
 
-def pixels_of(crop: str) -> np.ndarray:
-    with PIL.Image.open(io.BytesIO(base64.b64decode(crop))) as image:
-        return np.asarray(image.convert("RGB"))
+def test_butteraugli_is_compared_over_the_range_of_ssimulacra2(compared):
+    """Files outside of it have no common points."""
+    comparison = compared(score=lambda bpp: -100 + bpp, has_butteraugli=True)
+    assert {rate.measure for rate in bd_rates(comparison)} == {"psnr_db"}
 
 
-def test_the_page_is_no_wider_than_its_window_and_all_plots_are_drawn(page):
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    plots = page.evaluate("[...document.images].map((image) => image.naturalWidth)")
-    assert len(plots) >= 2
-    assert min(plots) > 100
-    text = page.inner_text("body")
-    for expected in ("coffee <b>&", "BD-rate", "JPEG", "libjpeg_turbo", "2 of the 3 images"):
-        assert expected in text
+def test_two_rates_give_no_bits(compared):
+    text = as_text(compared(rates=(0.02, 0.04)))
+    assert "None: they need three rates that both codecs reach." in text
+    assert "%" not in text.partition("equal size")[0]
 
 
-def test_tables_fit_a_desktop(page):
-    fit = "[...document.querySelectorAll('.scroll')].every((one) => one.scrollWidth <= one.clientWidth)"
-    assert page.viewport_size["width"] < 1000 or page.evaluate(fit)  # a phone scrolls them
+def test_means_are_over_the_files_that_all_codecs_have(compared):
+    comparison = compared(labels=("JPEG", "WebP"))
+    small = comparison.targets[0]
+    cells = tuple(m for m in comparison.measurements if (m.codec, m.target) != ("webp", small))
+    ours = [m.psnr_db for m in cells if m.codec == "dfm" and m.target != small]
+    table = rows(replace(comparison, measurements=cells), "means of 4 of 6 files")
+    assert float(table["dfm"][3]) == pytest.approx(sum(ours) / len(ours), abs=0.006)
+    assert table["dfm"][0] == "100.0%"
+    without = replace(comparison, measurements=tuple(m for m in cells if m.codec != "webp"))
+    assert set(rows(without, "means of 6 of 6 files")) >= {"dfm", "JPEG"}
+    assert "No file as small as dfm's: WebP." in as_text(without)
 
 
-def test_the_viewer_flips_between_the_very_pixels(page, report):
-    first = crops(report)["images"][0]
-    original, views = pixels_of(first["original"]), first["targets"][0]["views"]
-    assert [view["label"] for view in views] == ["dfm", "JPEG", "WebP"]
-    assert_shown(page, pixels_of(views[0]["crop"]))
-    page.keyboard.press(" ")
-    assert_shown(page, original)
-    page.keyboard.press("3")
-    assert_shown(page, pixels_of(views[1]["crop"]))
-    assert "bytes" in page.inner_text("#caption")
-    page.click("#view")
-    assert_shown(page, original)
-    page.get_by_role("button", name="WebP").click()
-    assert_shown(page, pixels_of(views[2]["crop"]))
-    page.check("#errors")
-    difference = 8.0 * (pixels_of(views[2]["crop"]).astype(int) - original)
-    assert_shown(page, np.clip(128 + difference, 0, 255))
+def test_lossless_files_are_left_out_of_the_means(compared):
+    comparison = compared()
+    best = comparison.targets[-1]
+    cells = tuple(replace(m, psnr_db=inf) if m.target == best else m for m in comparison.measurements)
+    lossless = replace(comparison, measurements=cells)
+    assert float(rows(lossless, "means of 4 of 6 files")["dfm"][3]) < 50
+    assert "<td>lossless</td>" in as_html(lossless, "")
+    data = json.loads(json.dumps(as_dict(lossless), allow_nan=False))
+    assert {row["psnr_db"] is None for row in data["measurements"] if row["rate"] == best.rate} == {True}
 
 
-def test_other_images_and_rates(page, report):
-    images = crops(report)["images"]
-    page.select_option("#image", "1")
-    page.select_option("#target", "2")
-    assert_shown(page, pixels_of(images[1]["targets"][2]["views"][0]["crop"]))
+def test_images_without_ssimulacra2_are_compared_by_psnr(compared):
+    comparison = compared(score=lambda bpp: None)
+    assert rows(comparison, "means of 6 of 6 files")["dfm"][1] == "-"
+    assert {rate.measure for rate in bd_rates(comparison)} == {"psnr_db"}
 
 
-def test_the_report_is_one_file_that_asks_for_nothing(report):
-    text = report.read_text()
-    assert not re.search(r'(src|href)="(?!data:)', text)
-    assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest", text)
-    assert "{{" not in text
+def test_unreliable_and_missing_bits_are_noted(compared):
+    comparison = compared()
+    cells = tuple(
+        replace(m, psnr_db=m.psnr_db + 9) if (m.codec, m.image) == ("jpeg", "cat") else m
+        for m in comparison.measurements
+        if (m.codec, m.image) != ("jpeg", "dog") or m.target == comparison.targets[0]
+    )
+    text = as_text(replace(comparison, measurements=cells))
+    assert "JPEG, PSNR: the curves of 1 of 1 images share under 50 % of their range." in text
+    assert "JPEG, PSNR: 1 images without three rates in a common range." in text
+
+
+def test_the_text_fits_80_columns_and_lists_failures(compared):
+    labels = "a codec with a very long name", "another codec with a very long name"
+    failures = (Failure.of("bird", "a reason"),)
+    text = as_text(compared(labels=labels, has_butteraugli=True, failures=failures))
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.endswith("not measured (1):\n  bird: a reason")
+    assert " ".join(ABSENT.split()) not in " ".join(text.split())
+    assert " ".join(ABSENT.split()) in " ".join(as_text(compared()).split())
+
+
+def test_the_tunes_of_codecs_are_named(compared):
+    comparison = compared()
+    codecs = {"jpeg": comparison.codecs["jpeg"] | {"tuned_for": "SSIM"}}
+    assert "Tuned: JPEG for SSIM." in as_text(replace(comparison, codecs=codecs))
+    assert "Tuned" not in as_text(comparison)
+
+
+class Page(HTMLParser):
+    """The elements of a page, and its texts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_data(self, text):
+        self.texts.append(text)
+
+
+HOSTILE = (
+    "<script>window.injected=1</script>",
+    "</td></table><img src=x onerror=window.injected=1>",
+    '" onmouseover="window.injected=1" x=\'',
+    "<!--<script>",
+    "{0} {title} %s",
+    "日本 \u202etxt.exe",
+)
+
+
+def test_the_page_has_every_name_and_none_is_markup(compared):
+    names = tuple(map(printable, HOSTILE))
+    failures = tuple(Failure.of(name, name) for name in HOSTILE)
+    text = as_html(compared(names, (names[1],), failures=failures), HOSTILE[0])
+    page = Page(text)
+    assert {tag for tag, _ in page.elements} <= set(
+        "html head meta title link style body h1 h2 p div table tr th td svg path text polyline circle".split()
+    )
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+    assert "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\"" in text
+    for name in names:
+        assert page.texts.count(name) > len(failures)
+
+
+def test_the_page_has_plots_and_the_figures_of_each_image(compared):
+    comparison = compared(has_butteraugli=True)
+    page = Page(as_html(comparison, "title"))
+    curves = [attributes["points"] or "" for tag, attributes in page.elements if tag == "polyline"]
+    assert [len(points.split()) for points in curves] == 2 * 3 * [3]  # codecs, measures, rates
+    assert [tag for tag, _ in Page(as_html(compared(rates=(0.04,)), "")).elements if tag == "svg"] == []
+    assert "wavelet, effort 5: dfm's bits at equal Butteraugli against .." in page.texts
+    assert page.texts.count("-60.0 %") == len(comparison.images)
+    ours = {f"{m.ssimulacra2:.1f}" for m in comparison.measurements}
+    assert ours <= set(page.texts)
+
+
+def test_json_has_every_figure(compared):
+    comparison = compared()
+    data = json.loads(json.dumps(as_dict(comparison), allow_nan=False))
+    assert len(data["measurements"]) == len(comparison.measurements)
+    assert data["measurements"][0] | {"tune": "visual", "codec": "dfm"} == data["measurements"][0]
+    rates = {rate["measure"]: rate for rate in data["bd_rates"]}
+    assert rates["ssimulacra2"]["by_image"] == pytest.approx({"cat": -50, "dog": -50}, abs=0.01)
+    assert rates["psnr_db"]["mean"] == pytest.approx(-20, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("models", "tunes", "expected"),
+    [
+        ("wavelet", None, {("wavelet", "visual")}),
+        ("wavelet", "psnr,visual", {("wavelet", "psnr"), ("wavelet", "visual")}),
+        ("wavelet,overfitted", None, {("wavelet", "psnr"), ("overfitted", "psnr")}),
+        ("coordinate", None, {("coordinate", "psnr")}),
+    ],
+)
+def test_the_usual_tune_is_one_that_all_models_have(models, tunes, expected):
+    targets = _targets(models, "1", _RATES, tunes)
+    assert {(target.model, target.tune) for target in targets} == expected
+    assert len({target.rate for target in targets}) >= 3  # so that there are bits at equal quality
+
+
+def test_the_tune_is_named_where_it_is_not_the_usual_one():
+    assert Target("wavelet", 5, 0.1).series == "wavelet, effort 5"
+    assert Target("wavelet", 5, 0.1, tune="psnr").series == "wavelet, effort 5, tune psnr"
+    assert Target("overfitted", 7, 0.1, tune="psnr").series == "overfitted, effort 7"

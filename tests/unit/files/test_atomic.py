@@ -105,9 +105,9 @@ def test_an_absolute_cache_folder_alone_counts(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     for given in ("cache", "./cache", ""):
         monkeypatch.setenv("XDG_CACHE_HOME", given)
-        assert cache_folder("bench") == tmp_path / ".cache" / "dfmcodec" / "bench"
+        assert cache_folder("programs") == tmp_path / ".cache" / "dfmcodec" / "programs"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
-    assert cache_folder("bench") == tmp_path / "own" / "dfmcodec" / "bench"
+    assert cache_folder("programs") == tmp_path / "own" / "dfmcodec" / "programs"
 
 
 def test_a_user_without_a_home_has_no_cache(monkeypatch):
@@ -116,7 +116,7 @@ def test_a_user_without_a_home_has_no_cache(monkeypatch):
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr("pathlib.Path.home", homeless)
-    assert cache_folder("bench") is None
+    assert cache_folder("programs") is None
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="Linux and its like")
