@@ -17,6 +17,8 @@ from dfmcodec.codecs.overfitted.context import FEATURES, GridChoice, GridNetwork
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, grid_sizes
 from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS, OverfittedWeights, overfitted_weights_of
 from dfmcodec.entropy import Table
+from training.overfitted import weight_arrays as trained_arrays
+from training.start import start_networks
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 HIDDEN = 8  # the units of each layer of a context network
@@ -133,6 +135,13 @@ def some_weight_arrays(seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
 def some_weights() -> OverfittedWeights:
     """The pretrained weights of `some_weight_arrays`."""
     return OverfittedWeights.from_arrays(some_weight_arrays())
+
+
+@lru_cache(maxsize=1)
+def fit_weights() -> OverfittedWeights:
+    """Pretrained weights of random networks that are small enough to be fitted quickly."""
+    start = start_networks(0, 8, 8)
+    return OverfittedWeights.from_arrays(trained_arrays(start, [start]))
 
 
 @contextmanager

@@ -63,20 +63,23 @@ SEEN_OFFSETS = [
 # Wavefronts
 
 
-@pytest.mark.parametrize("size", [*product(range(1, 7), range(1, 7)), (1, 40), (40, 1), (40, 3), (33, 20)])
-def test_every_symbol_is_in_one_wavefront(size: tuple[int, int]) -> None:
+def test_every_symbol_is_in_one_wavefront() -> None:
     """That of its column and twice its row, in order of its row; none is empty."""
-    numbers, rows = np.full(size, -1, dtype=np.int32), np.arange(size[0], dtype=np.int32)[:, None].repeat(size[1], 1)
-    found = list(wavefronts(3, size))
-    for front in found:
-        view = front.of_grid(numbers)
-        assert (view == -1).all()
-        view[...] = front.number
-        assert front.of_grid(rows).tolist() == list(front.rows)
-        assert len(front.rows) > 0
-    assert numbers.tolist() == [[column + 2 * row for column in range(size[1])] for row in range(size[0])]
-    assert [front.number for front in found] == sorted({int(number) for number in numbers.flat})
-    assert {front.level for front in found} == {3}
+    for size in (*product(range(1, 7), range(1, 7)), (1, 40), (40, 1), (40, 3), (33, 20)):
+        numbers, rows = (
+            np.full(size, -1, dtype=np.int32),
+            np.arange(size[0], dtype=np.int32)[:, None].repeat(size[1], 1),
+        )
+        fronts = list(wavefronts(3, size))
+        for front in fronts:
+            view = front.of_grid(numbers)
+            assert (view == -1).all()
+            view[...] = front.number
+            assert front.of_grid(rows).tolist() == list(front.rows)
+            assert len(front.rows) > 0
+        assert numbers.tolist() == [[column + 2 * row for column in range(size[1])] for row in range(size[0])]
+        assert [front.number for front in fronts] == sorted({int(number) for number in numbers.flat})
+        assert {front.level for front in fronts} == {3}
 
 
 class Given:
@@ -128,88 +131,9 @@ def test_symbols_see_what_the_format_says() -> None:
     assert len(SEEN_OFFSETS) + 9 + 6 == FEATURES
 
 
-def companded_by_hand(symbol: int) -> int:
-    magnitude = format_companding(abs(symbol))
-    return magnitude if symbol >= 0 else -magnitude
-
-
-def upsampled_by_hand(plane: list[list[int]], size: tuple[int, int]) -> list[list[int]]:
-    """A plane upsampled as docs/format.md says, number by number."""
-
-    def at(y: int, x: int) -> int:
-        return plane[y][x] if 0 <= y < len(plane) and 0 <= x < len(plane[0]) else 0
-
-    def parts(number: int) -> tuple[tuple[int, int], tuple[int, int]]:
-        near = number // 2
-        return (3, near), (1, near + 1 if number % 2 else near - 1)
-
-    return [
-        [(sum(m * n * at(i, j) for (m, i), (n, j) in product(parts(y), parts(x))) + 8) >> 4 for x in range(size[1])]
-        for y in range(size[0])
-    ]
-
-
-def planes_by_hand(grids: tuple[Symbols, ...]) -> list[list[list[list[int]]]]:
-    """The planes of each grid, the nearest coarser grid first; none of the coarsest."""
-    planes: list[list[list[list[int]]]] = [[]]
-    for finer, grid in zip(reversed(grids[:-1]), reversed(grids[1:]), strict=True):
-        nearest = [[companded_by_hand(symbol) for symbol in row] for row in grid.tolist()]
-        planes.append([upsampled_by_hand(plane, finer.shape) for plane in (nearest, *planes[-1])])
-    return planes[::-1]
-
-
-def features_by_hand(
-    grids: tuple[Symbols, ...], planes: list[list[list[int]]], level: int, row: int, column: int
-) -> list[int]:
-    """The features of a symbol, as docs/format.md defines them, given the planes of its grid."""
-
-    def seen(level: int, y: int, x: int) -> int:
-        if level >= len(grids) or not (0 <= y < grids[level].shape[0] and 0 <= x < grids[level].shape[1]):
-            return 0
-        return companded_by_hand(int(grids[level][y, x]))
-
-    features = [seen(level, row + y, column + x) for y, x in SEEN_OFFSETS]
-    features += [seen(level + 1, row // 2 + y, column // 2 + x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
-    return [*features, *(plane[row][column] for plane in planes), *[0] * (6 - len(planes))]
-
-
 def front_positions(front: Wavefront) -> list[tuple[int, int]]:
     """Row and column of its symbols."""
     return [(row, front.number - 2 * row) for row in front.rows]
-
-
-@pytest.mark.parametrize("size", SIZES[:-1])
-def test_features_are_those_of_the_format(size: tuple[int, int]) -> None:
-    """As only earlier symbols are accepted when they are gathered, they depend on no others."""
-    grids = laplace_grids(*size, scale=30.0)
-    network, planes = random_network(), planes_by_hand(grids)
-    for level, wanted in enumerate(grids):
-        grid = np.zeros_like(wanted)
-        context = GridContext(network, level, grid, grids[level + 1 :])
-        for front in wavefronts(level, grid.shape):
-            found = context.features(front)
-            assert found.dtype == np.float32
-            assert found.tolist() == [
-                features_by_hand(grids, planes[level], level, *at) for at in front_positions(front)
-            ]
-            context.accept(front, front.of_grid(wanted))
-        assert np.array_equal(grid, wanted)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (2, 2), (1, 9), (10, 1), (7, 7), (7, 8), (8, 7), (8, 8)])
-def test_doubling_is_that_of_the_format(size: tuple[int, int]) -> None:
-    """Of any planes and of those of the largest numbers, which stay within -127..127."""
-    rng = np.random.default_rng(11)
-    coarse = tuple(-(-side // 2) for side in size)
-    limits = [np.full((1, *coarse), limit) for limit in (-MAX_FEATURE, MAX_FEATURE)]
-    parts = [rng.integers(-MAX_FEATURE, MAX_FEATURE + 1, (2, *coarse)), rng.integers(-2, 3, (2, *coarse)), *limits]
-    planes = np.concatenate(parts).astype(np.int16)
-    found = upsampled(planes, size)
-    assert found.dtype == np.int16
-    assert found.tolist() == [upsampled_by_hand(plane, size) for plane in planes.tolist()]
-    assert np.abs(found).max() <= MAX_FEATURE
-    for plane, limit in zip(found[-2:], (-MAX_FEATURE, MAX_FEATURE), strict=True):
-        assert (plane[1:-1, 1:-1] == limit).all()  # zeros beyond the edges reach one number in
 
 
 def test_coarser_grids_are_seen_where_they_are() -> None:

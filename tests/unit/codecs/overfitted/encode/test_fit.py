@@ -36,7 +36,6 @@ from dfmcodec.codecs.overfitted.context import (
     FEATURES,
     GridContext,
     GridNetwork,
-    LevelNetwork,
     companded,
     wavefronts,
 )
@@ -73,7 +72,6 @@ from dfmcodec.codecs.overfitted.synthesis import HALO, TAPS, SynthesisNetwork, s
 from dfmcodec.codecs.overfitted.traversal import traverse_grids
 from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS, DELTA_NAMES, EXPONENTS, OverfittedWeights, WeightDeltas
 from dfmcodec.entropy.context_networks import SQUARE
-from dfmcodec.entropy.tables import MEANS_PER_SYMBOL
 from dfmcodec.image.region import CHANNELS, Region
 from dfmcodec.metrics import psnr
 from training.start import start_contexts, start_networks, start_synthesis
@@ -182,20 +180,6 @@ def test_laplace_probabilities_sum_to_one() -> None:
         assert float((2**-bits).sum()) == pytest.approx(1, abs=121 * 2**-20 + 1e-5)
 
 
-@pytest.mark.slow
-def test_bits_have_a_derivative_everywhere() -> None:
-    """That of finite differences; 0 where a probability is at its least."""
-    values = np.array([-300.0, -7.3, -0.49, -0.2, 0.0, 0.27, 0.52, 2.6, 90.0])
-    for mean, scale in product((0.0, 0.33), (0.3, 2.0, 60.0)):
-        slopes = jax.vmap(jax.grad(laplace_bits), (0, None, None))(
-            jnp.asarray(values, jnp.float32), jnp.float32(mean), jnp.float32(scale)
-        )
-        assert np.isfinite(np.asarray(slopes)).all()
-        ends = (laplace_bits(jnp.asarray(values + d, jnp.float32), mean, scale) for d in (-0.01, 0.01))
-        below, above = (np.asarray(end, np.float64) for end in ends)
-        assert np.allclose(slopes, (above - below) / 0.02, atol=0.05, rtol=0.02)
-
-
 def companding_unit() -> int:
     """A float feature of 1 as an integer of the decoder."""
     unit = float(COMPANDED[1] / rate.companded(jnp.float32(1)))
@@ -210,45 +194,6 @@ def test_encoder_and_decoder_compand_alike() -> None:
     assert np.array_equal(companding_unit() * found, companded(symbols))
     halves = np.asarray(rate.companded(jnp.asarray(symbols[:-1] + 0.5, jnp.float32)))
     assert np.allclose(halves, (found[:-1] + found[1:]) / 2, atol=1e-6)
-
-
-def seeing_span(at: int, distance: int, side: int) -> slice:
-    """The rows of a grid that see a row of a coarser one, `distance` levels above: as one of 3x3
-    symbols in the next grid, and as a part of what is upsampled in all.
-    """
-    first = last = at
-    for _ in range(distance):
-        first, last = 2 * first - 1, 2 * last + 2
-    if distance == 1:
-        first, last = 2 * at - 2, 2 * at + 3
-    return slice(max(first, 0), min(last + 1, side))
-
-
-@pytest.mark.slow
-def test_bits_depend_on_symbols_that_are_decoded_before() -> None:
-    """A changed symbol changes its own bits, those of the symbols of its grid that see it, and
-    those of all finer grids near it; a few too little for a float to tell.
-    """
-    rng = np.random.default_rng(1)
-    start = start_contexts(rng, HIDDEN)
-    weights = jax.tree.map(lambda array: jnp.asarray(rng.normal(0, 0.1, array.shape), jnp.float32), start)
-    size = WINDOW, WINDOW
-    window = one_window(random_grids(*size), *size)
-    before = bits_of(weights, window, size)
-    for level, (row, column) in product((0, 2, 3, 4), ((4, 3), (5, 4), (0, 7), (7, 0))):
-        changed = list(window)
-        changed[level] = window[level].at[HALO + row, HALO + column].add(20.0)
-        differs = of_levels(bits_of(weights, changed, size) != before)
-        side = WINDOW >> level
-        seeing = {(row - y, column - x) for y, x in ((0, 0), *CAUSAL)} & set(product(range(side), repeat=2))
-        wanted = [np.zeros_like(plane) for plane in differs]
-        wanted[level][tuple(np.transpose(sorted(seeing)))] = True
-        for distance in range(1, level + 1):
-            spans = (seeing_span(at, distance, side << distance) for at in (row, column))
-            wanted[level - distance][tuple(spans)] = True
-        for found, plane in zip(differs, wanted, strict=True):
-            assert not (found & ~plane).any()
-            assert (plane & ~found).sum() <= 0.01 * plane.sum()
 
 
 @pytest.mark.slow
@@ -281,17 +226,6 @@ def test_windows_have_the_features_of_the_decoder(size: tuple[int, int]) -> None
             of_window = companding_unit() * found[level][:, rows, front.number - 2 * rows].T
             assert (np.abs(of_window - context.features(front)) <= bounds).all()
             context.accept(front, front.of_grid(grid))
-
-
-@pytest.mark.slow
-def test_symbols_beyond_the_image_take_no_bits_and_change_none() -> None:
-    size = 70, 101
-    weights = start_contexts(np.random.default_rng(2), HIDDEN)
-    grids = one_window(random_grids(*size), *size)
-    bits = bits_of(weights, grids, size)
-    assert (bits > 0).sum() == sum(h * w for h, w in grid_sizes(*size))
-    elsewhere = [grid.at[:, -1].set(9.0).at[-1].set(9.0) for grid in grids]  # halo beyond the image
-    assert np.array_equal(bits, bits_of(weights, elsewhere, size))
 
 
 @pytest.mark.slow
@@ -340,57 +274,6 @@ def test_integers_are_the_nearest_within_limits() -> None:
     beyond.check_exact()
     assert np.abs(beyond.w1).max() == GridNetwork.LIMITS["w1"]
     assert beyond.c3.min() == GridNetwork.LIMITS["c3"]
-
-
-@pytest.mark.slow
-def test_rounded_float_networks_are_integer_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For all symbols of an image of two windows: given the rounding of the decoder in activations
-    and in upsampled planes, their outputs are those of `GridNetwork`. Scales in other units may
-    round to the next number where the sum is just between two.
-    """
-
-    def decoder_planes(taps: jax.Array, planes: jax.Array) -> jax.Array:
-        """In parts of 8."""
-        return jnp.floor(8 * upsampled_planes(taps, planes) + 0.5) / 8
-
-    def decoder_activation(sums: jax.Array) -> jax.Array:
-        """In parts of 32."""
-        return jnp.clip(jnp.floor(32 * sums + 0.5), 0, 255) / 32
-
-    def both_outputs(symbols: jax.Array, mean: jax.Array, scale: jax.Array) -> jax.Array:
-        """Scale and mean as integers in one number."""
-        return 65536 * (jnp.floor(4 * jnp.log2(scale) + 0.5) + 64) + jnp.floor(MEANS_PER_SYMBOL * mean + 0.5) + 32768
-
-    monkeypatch.setattr(rate, "upsampled_planes", decoder_planes)
-    monkeypatch.setattr(rate, "_activation", decoder_activation)
-    monkeypatch.setattr(rate, "laplace_bits", both_outputs)
-    network = random_network(seed=6)
-    height, width = 40, WINDOW + 30
-    grids = laplace_grids(height, width, scale=3.0)
-    weights = ContextWeights.from_integers(network)
-    windows, size = Windows.of(height, width), size_of(height, width)
-    symbols = [grid.astype(np.float32) for grid in grids]
-    coded = jax.jit(lambda window, corner: symbol_bits(weights, window, corner, size))
-    by_window = [
-        of_levels(np.asarray(coded(windows.cut(number, symbols), jnp.asarray(corner))))
-        for number, corner in enumerate(windows.corners)
-    ]
-    others = []
-    for level, grid in enumerate(grids):
-        joined = np.concatenate([planes[level] for planes in by_window], axis=1)[: grid.shape[0], : grid.shape[1]]
-        scales, means = np.divmod(joined, 65536)
-        context = GridContext(network, level, np.zeros_like(grid), grids[level + 1 :])
-        for_level = LevelNetwork(network, level)
-        for front in wavefronts(level, grid.shape):
-            outputs = for_level.outputs(context.features(front))
-            at = [(row, front.number - 2 * row) for row in front.rows]
-            found = np.array([scales[place] - 64 for place in at])
-            wanted = np.clip(outputs[:, 0], -34, 34)  # the float scale is within e^-6 .. e^6
-            assert np.abs(np.clip(found, -34, 34) - wanted).max() <= 1
-            others.append(np.clip(found, -34, 34) != wanted)
-            assert [means[place] - 32768 for place in at] == outputs[:, 1].tolist()
-            context.accept(front, front.of_grid(grid))
-    assert np.concatenate(others).mean() < 0.005
 
 
 @with_kernels
@@ -587,20 +470,6 @@ def test_changes_and_networks_are_inverse(small_weights: OverfittedWeights) -> N
     for one, other in zip(jax.tree.leaves(again), jax.tree.leaves(networks), strict=True):
         assert np.allclose(one, other, atol=1e-5)
     assert not flat_deltas(start, start).any()
-
-
-@pytest.mark.slow
-def test_each_change_goes_to_its_weight(small_weights: OverfittedWeights) -> None:
-    """One change at a time changes one weight, that of its place in `OverfittedWeights.split`."""
-    start = pretrained_networks(small_weights)
-    ends = np.cumsum([0, *(int(np.prod(shape)) for _, shape in small_weights.shapes)])
-    for place in (*ends[:-1], *(ends[1:] - 2)):
-        deltas = np.zeros(small_weights.weight_count, dtype=np.float32)
-        deltas[place] = 8.0
-        networks = with_deltas(small_weights, start, deltas)
-        differs = [one != other for one, other in zip(jax.tree.leaves(networks), jax.tree.leaves(start), strict=True)]
-        assert sum(int(d.sum()) for d in differs) == 1
-        assert np.flatnonzero(flat_deltas(networks, start)).tolist() == [place]
 
 
 @pytest.mark.parametrize("exponent", [-5, 0, 2])
@@ -806,42 +675,6 @@ def test_the_rate_cost_of_a_change_is_that_of_its_bits() -> None:
     assert found[4] == 0.25
     assert (np.diff(found) > -1e-4).all()
     assert np.abs(found[[3, 5]] - 0.25).max() < 0.02 * per_bit
-
-
-def moves_of_a_step(
-    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], schedule: FitSchedule, **settings: Any
-) -> Any:
-    """The arguments of all moves of the networks in the first step of a fit of a gray image."""
-    moves = []
-    move = fitting._move
-
-    def seen(*arguments: Any) -> Any:
-        moves.append(arguments)
-        return move(*arguments)
-
-    fit = Fit(np.full((3, *size), 0.5, dtype=np.float32), LMBDA, CODE, start_networks(0, 8, 8), schedule, **settings)
-    with monkeypatch.context() as patched:
-        patched.setattr(fitting, "_move", seen)
-        fit.step(fit.start(), 0)
-    return moves
-
-
-def test_a_crop_may_pay_a_fraction_of_the_rate_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its networks then move as those of a larger image would."""
-    bit_costs = []
-    for part in (1.0, 0.2):
-        moves = moves_of_a_step(monkeypatch, (40, 50), FitSchedule.of(1), rate_fraction=part)
-        bit_costs += [float(bit_cost) for _, _, _, _, bit_cost, *_ in moves]
-    assert bit_costs == pytest.approx([LMBDA / 2000, 0.2 * LMBDA / 2000])
-
-
-def test_networks_move_after_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By gradients that stand for all windows alike, however many of the 9 a batch has."""
-    side = 2 * WINDOW + 8
-    for batch, sizes in ((24, [9]), (4, [3, 3, 3]), (5, [5, 4])):
-        moves = moves_of_a_step(monkeypatch, (side, side), replace(FitSchedule.of(1), batch=batch))
-        shares = [float(share) for _, _, _, share, *_ in moves]
-        assert shares == pytest.approx([9 / size / side**2 for size in sizes])
 
 
 def test_short_fits_have_smaller_batches() -> None:
