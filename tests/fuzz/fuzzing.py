@@ -1,7 +1,6 @@
 """Common checks of fuzzing: a mutated file gives an image or a documented error.
 
-`examine` is what all fuzzing calls; structured.py, coverage_fuzzing.py and the tests choose the
-files.
+`examine` is what all fuzzing calls; structured.py and the tests choose the files.
 """
 
 from __future__ import annotations

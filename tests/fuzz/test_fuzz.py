@@ -9,6 +9,7 @@ from itertools import islice
 import fuzzing
 import numpy as np
 import pytest
+from common import ROOT
 
 import dfmcodec
 
@@ -33,6 +34,16 @@ def test_every_prefix_of_a_golden_file_is_a_part_of_an_image_or_a_documented_err
         found = [fuzzing.best_effort_outcome(prefix) for prefix in prefixes]
         assert set(found) <= {"TruncatedError", "CorruptError", "a part"}
         assert found == sorted(found, key="a part".__eq__)
+
+
+def test_files_of_coverage_guided_fuzzing_give_images_or_documented_errors():
+    """They reach lines of the decoder that golden files do not."""
+    corpus = [path.read_bytes() for path in sorted((ROOT / "tests" / "fuzz" / "corpus").glob("*.dfm"))]
+    assert len(corpus) >= 20
+    outcomes = {fuzzing.outcome(data, 1 << 10) for data in corpus}
+    assert {"image", "CorruptError", "TruncatedError", "UnsupportedVersionError", "LimitError"} <= outcomes
+    best_effort = {fuzzing.best_effort_outcome(data, 1 << 10) for data in corpus}
+    assert {"an error of several lines"}.isdisjoint(outcomes | best_effort)
 
 
 def test_golden_files_of_all_kinds_are_among_the_seeds():

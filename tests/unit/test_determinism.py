@@ -21,13 +21,10 @@ EXCEPTIONS = {
     ("fuzz/structured.py", "run_workers"): "--seconds, by hand",
     ("fuzz/structured.py", "start"): "--seconds, by hand",
     ("fuzz/structured.py", "main"): "--seconds and --fresh, by hand",
-    ("fuzz/coverage_fuzzing.py", "fuzz"): "writes its state every few seconds, by hand",
-    ("fuzz/coverage_fuzzing.py", "one_input"): "writes its state every few seconds, by hand",
     ("faults/faults.py", "seconds_of"): "spreads kills over a run, each moment of which is right",
     ("faults/corpus_faults.py", "run"): "reports the seconds of a run",
     ("faults/corpus_many.py", "run"): "kills every few seconds, and reports the seconds of a run",
     ("supply/light_check.py", "main"): "reports the seconds of a run",
-    ("supply/host_matrix.py", "tested"): "reports the seconds of a run",
     ("supply/wheel_check.py", "main"): "reports the seconds of a run",
     ("supply/installations.py", "measured"): "measures the seconds of an installation",
 }
