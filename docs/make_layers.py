@@ -37,7 +37,7 @@ CONTENTS = {  # by module or folder of dfmcodec/
     "codecs.generative.encode": "search for a code",
     "codecs.generative.training": "training of generative models",
     "search": "settings, targets, rate control, the driver of all searches",
-    "viewer": "`dfm view`, thumbnails, desktop files",
+    "viewer": "`dfm view`",
     "codecs.decode": "decodes images, regions and other sizes",
     "codecs.*.decode": "pixels of each codec",
     "codecs.renderer": "the interface of these",

@@ -20,7 +20,6 @@ from dfmcodec.files.names import printable
 
 if TYPE_CHECKING:
     from dfmcodec.codecs.generative.model import GenerativeModel
-    from dfmcodec.container.contents import Architecture
     from dfmcodec.image import Image
     from dfmcodec.image.source import Source
 
@@ -94,13 +93,13 @@ def _read_generator_once(path: Path, _state: tuple[int, int] | None) -> Generati
     return read_model_file(path)
 
 
-def decode_file(data: bytes, model: GenerativeModel | None, max_pixels: int, max_multiply_adds: int) -> Image:
+def decode_file(data: bytes, model: GenerativeModel | None, max_pixels: int) -> Image:
     """Decodes a file within the limits of a command. Raises FormatError if the file is not
     readable.
     """
     from dfmcodec.codecs.decode import DecodeRequest, decode_image
 
-    request = DecodeRequest(max_pixels=max_pixels, generator=model, max_multiply_adds=max_multiply_adds)
+    request = DecodeRequest(max_pixels=max_pixels, generator=model)
     return decode_image(data, request)
 
 
@@ -194,11 +193,3 @@ def _finite(value: Any) -> Any:
 def counted(number: int, noun: str) -> str:
     """Returns a number and its noun: 1 shard, 2 shards."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
-
-
-def describe_architecture(architecture: Architecture) -> str:
-    """Returns one line that describes an architecture."""
-    described = architecture.as_dict()
-    model = described.pop("model")
-    described.pop("channels")
-    return f"{model}, " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in described.items())

@@ -32,8 +32,6 @@ _COMMANDS = {
     "generate": "Train a generative model and draw new images from it.",
     "bench": "Compare dfm with other codecs at equal file size.",
     "demo": "Encode and decode a photograph, beside JPEG and AVIF of the same size.",
-    "sample": "Write a sample photograph to try the codec on.",
-    "desktop": "Register .dfm files with the desktop: type, thumbnails, manual page, completion.",
 }
 
 # Errors without a file name, raised when standard output cannot be written.
@@ -112,7 +110,7 @@ def _usage_in_one_line() -> Iterator[None]:
         raise
     except click.UsageError as error:
         command = "dfm" if error.ctx is None else _command_path(error.ctx)
-        message = error.format_message().replace("\n\t", " ").removesuffix(".")  # click puts choices on separate lines
+        message = error.format_message().removesuffix(".")
         _end(Failure(type(error).__name__, f"{message} (see {command} --help)", error.exit_code))
 
 

@@ -255,21 +255,6 @@ strip = click.option(
 )
 
 
-def limit_of_multiply_adds(default: int) -> Callable[[F], F]:
-    """Returns the option --max-multiply-adds with a default."""
-    return click.option(
-        "--max-multiply-adds",
-        type=click.IntRange(1, 1 << 62),
-        default=default,
-        show_default=True,
-        help="Refuse files of the coordinate and generative models that need more multiply-adds to decode.",
-    )
-
-
-# Same as fourier.network.MAX_MULTIPLY_ADDS, because that module imports NumPy.
-max_multiply_adds = limit_of_multiply_adds(1 << 37)
-
-
 def output(what: str) -> Callable[[F], F]:
     """Returns the option -o with its help text."""
     return click.option("-o", "--output", type=NamedPath(), help=what)

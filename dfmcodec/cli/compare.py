@@ -37,13 +37,7 @@ _AMPLIFICATION = 8
 @click.argument("distorted", type=_options.NamedPath())
 @click.option("--map", "map_path", type=_options.NamedPath(), help="Write an image of the differences to this file.")
 @_options.generator
-@click.option(
-    "--sample-max",
-    type=_options.INTEGER,
-    help="Peak sample value for PSNR and SSIM. Default: as for encode, from the first image.",
-)
 @_options.max_pixels
-@_options.max_multiply_adds
 @_options.force
 @_options.json
 @_options.quiet
@@ -52,9 +46,7 @@ def command(
     distorted: Path,
     map_path: Path | None,
     generator: Path | None,
-    sample_max: int | None,
     max_pixels: int,
-    max_multiply_adds: int,
     force: bool,
     as_json: bool,
     quiet: bool,
@@ -71,21 +63,19 @@ def command(
     from dfmcodec.errors import ImageError
     from dfmcodec.image import peak_value
     from dfmcodec.image.write_image import image_to_bytes, output_format
-    from dfmcodec.search.config import EncoderConfig
 
-    EncoderConfig(sample_max=sample_max)  # checks the value
     if map_path is not None:
         output_format(map_path, None)
         check_outputs_apart({"--map": map_path}, [reference, distorted, generator])
         check_output(map_path, force)
     (first, _), (second, file_bytes) = (
-        _read_or_decode(source, generator, max_pixels, max_multiply_adds, quiet) for source in (reference, distorted)
+        _read_or_decode(source, generator, max_pixels, quiet) for source in (reference, distorted)
     )
-    if sample_max is None and (notice := first.range_notice("PSNR and SSIM")):
+    if notice := first.range_notice("PSNR and SSIM"):
         notify(f"{display_name(reference)}: {notice}", quiet)
-    wanted = sample_max or first.sample_max
+    sample_max = first.sample_max
     first, second = _to_common_depth(first, second)
-    peak = min(wanted, peak_value(first.bit_depth))
+    peak = min(sample_max, peak_value(first.bit_depth))
     if first.pixels.shape[:2] != second.pixels.shape[:2] or first.bit_depth != second.bit_depth:
         kinds = " and ".join(f"{image.width}x{image.height} with {image.bit_depth} bits" for image in (first, second))
         msg = f"the images differ in size or bit depth: {kinds}"
@@ -102,9 +92,7 @@ def command(
         echo(f"{_line(figures)}{alpha}", err=to_stdout)
 
 
-def _read_or_decode(
-    source: Path, generator_path: Path | None, max_pixels: int, max_multiply_adds: int, quiet: bool
-) -> tuple[Image, int]:
+def _read_or_decode(source: Path, generator_path: Path | None, max_pixels: int, quiet: bool) -> tuple[Image, int]:
     """Reads an image file or decodes a `.dfm` file; also returns the file size in bytes."""
     from dfmcodec.container.layout import MAGIC
     from dfmcodec.image.read_image import image_from_bytes
@@ -112,7 +100,7 @@ def _read_or_decode(
     data = read_source(source)
     if data.startswith(MAGIC):
         with errors_named(display_name(source)):
-            return decode_file(data, read_generator(generator_path), max_pixels, max_multiply_adds), len(data)
+            return decode_file(data, read_generator(generator_path), max_pixels), len(data)
     image = image_from_bytes(data, display_name(source), max_pixels, "all", notify=partial(notify, quiet=quiet))
     return image, len(data)
 
@@ -120,7 +108,7 @@ def _read_or_decode(
 def _to_common_depth(first: Image, second: Image) -> tuple[Image, Image]:
     """Converts both images to 8 bits if one has 8 bits and the samples of the other fit.
 
-    `dfm encode --sample-max 255` encodes 16-bit images as 8 bits.
+    In Python, `sample_max=255` encodes 16-bit images as 8 bits.
     """
     if first.bit_depth == second.bit_depth:
         return first, second

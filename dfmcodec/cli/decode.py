@@ -126,7 +126,13 @@ def _size(text: str) -> tuple[int | None, int | None] | float:
 )
 @_options.generator
 @_options.max_pixels
-@_options.max_multiply_adds
+@click.option(
+    "--max-multiply-adds",
+    type=click.IntRange(1, 1 << 62),
+    default=1 << 37,  # same as fourier.network.MAX_MULTIPLY_ADDS, because that module imports NumPy
+    show_default=True,
+    help="Refuse files of the coordinate codec that need more multiply-adds to decode.",
+)
 @_options.report
 @_options.existing_outputs
 @_options.json

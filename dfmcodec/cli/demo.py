@@ -36,10 +36,9 @@ _PAGE = "index.html"
 @click.option(
     "--bpp", type=_options.number(), default=_BPP, show_default=True, help="Size of the files in bits per pixel."
 )
-@_options.max_pixels
 @_options.force
 @_options.quiet
-def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, force: bool, quiet: bool) -> None:
+def command(source: Path | None, folder: Path, bpp: float, force: bool, quiet: bool) -> None:
     """Encode and decode a photograph, and compare it with JPEG and AVIF of the same size.
 
     \b
@@ -68,7 +67,7 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
     check_outputs_apart({f"a file of the demo, {path.name},": path for path in outputs}, [source])
     _check_outputs(folder, outputs, force)
     notify_of, say = partial(notify, quiet=quiet), ignore if quiet else echo
-    image = photograph() if source is None else to_image(source, "all", notify_of, max_pixels=max_pixels)
+    image = photograph() if source is None else to_image(source, "all", notify_of)
     if changes := image.plain_notice():
         notify_of(f"{source}: shown {changes}")
     image = image.plain()
@@ -87,9 +86,7 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
         remarks.append(f"The .dfm file also holds the colour profile, {profile_bytes:,} bytes, which do not count")
     others = same_size(image.pixels, coded_bytes, notify=remarks.append)
     versions = [Version("original", image.pixels), Version.of(result, image.pixels), *others]
-    sample = _command_line("sample", SHIPPED, "-o", original)
     commands = [
-        sample if source is None else f"# {original} is the image as PNG",
         _command_line("encode", original, "-o", encoded, *target),
         _command_line("decode", encoded, "-o", decoded),
     ]

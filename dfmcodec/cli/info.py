@@ -12,7 +12,6 @@ import click
 from dfmcodec.cli import _options
 from dfmcodec.cli._common import (
     counted,
-    describe_architecture,
     display_name,
     echo,
     echo_json,
@@ -215,7 +214,10 @@ def _model_text(architecture: Architecture, verbose: bool) -> str:
     from dfmcodec.codecs.record import codec_of
 
     if verbose or codec_of(architecture.model).needs_generator:
-        return describe_architecture(architecture)
+        dimensions = architecture.as_dict()
+        del dimensions["model"], dimensions["channels"]
+        described = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in dimensions.items())
+        return f"{architecture.model.value}, {described}"
     return str(architecture.model.value)
 
 

@@ -33,7 +33,6 @@ _INTACT, _DAMAGED, _UNCHECKED = "intact", "damaged", "not checked"
 @_options.processes
 @_options.generator
 @_options.max_pixels
-@_options.limit_of_multiply_adds(1 << 34)  # a few seconds; this command is often used on folders of untrusted files
 @_options.json
 @_options.quiet
 def command(
@@ -42,7 +41,6 @@ def command(
     processes: int,
     generator: Path | None,
     max_pixels: int,
-    max_multiply_adds: int,
     as_json: bool,
     quiet: bool,
     **lists: Path | None,
@@ -66,7 +64,7 @@ def command(
     bar = FilesBar(lambda: RemainingTime(DfmFiles(sources, recursive), at_once, pixels_of), not quiet)
     run = _Run(bar, as_json, quiet)
     try:
-        verify = partial(timed, partial(_verify, max_pixels, max_multiply_adds, generator))
+        verify = partial(timed, partial(_verify, max_pixels, generator))
         run_jobs(verify, run.started(files), at_once, run.take)
     finally:
         run.bar.close()
@@ -130,11 +128,11 @@ class _Run:
         return []
 
 
-def _verify(max_pixels: int, max_multiply_adds: int, generator: Path | None, path: Path) -> dict[str, Any]:
+def _verify(max_pixels: int, generator: Path | None, path: Path) -> dict[str, Any]:
     """Decodes a file and returns a report of plain values."""
     try:
         data = read_source(path)
-        image = decode_file(data, read_generator(generator), max_pixels, max_multiply_adds)
+        image = decode_file(data, read_generator(generator), max_pixels)
     except Exception as error:  # any error concerns only this file
         return _report_of_failure(path, error)
     return {"source": str(path), "file_bytes": len(data), "width": image.width, "height": image.height}

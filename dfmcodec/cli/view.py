@@ -45,30 +45,22 @@ class _Options:
     """The arguments of the command."""
 
     sources: tuple[Path, ...]
-    web: bool  # whether to open the page even without files
     output: Path | None  # the file to which to write the page; None to open it
     png: bool  # whether to show decoded images in the system's viewer
     no_browser: bool  # whether to print the address instead of opening a browser
-    show_damaged: bool  # whether to open damaged files too
     generator: Path | None
     max_pixels: int
-    max_multiply_adds: int
     force: bool
     quiet: bool
 
 
 @click.command("view")
 @_options.optional_sources
-@click.option("--web", is_flag=True, help="Open the page even without files; with -o, write it to a file instead.")
-@_options.output("With --web: write the page to this file, which works from a folder and from any web server.")
+@_options.output("Write the page to this file, without images; it works from a folder and from any web server.")
 @click.option("--png", is_flag=True, help="Show the decoded images in the system's viewer instead of the browser.")
 @click.option("--no-browser", is_flag=True, help="Print the address of the page, and open no browser.")
-@click.option(
-    "--show-damaged", is_flag=True, help="Open the page even for damaged files; it says what is wrong with them."
-)
 @_options.generator
 @_options.max_pixels
-@_options.max_multiply_adds
 @_options.force
 @_options.quiet
 def command(**arguments: Any) -> None:
@@ -77,12 +69,13 @@ def command(**arguments: Any) -> None:
     \b
     dfm view photo.dfm                   opens a page on this computer with the image
     dfm view a.dfm b.dfm                 compares them on the page
-    dfm view --web                       the page alone, to drop files on
-    dfm view --web -o viewer.html        writes the page as one file that people can host
+    dfm view                             the page alone, to drop files on
+    dfm view -o viewer.html              writes the page as one file that people can host
     dfm view --png photo.dfm             decodes it for the system's viewer
 
-    The browser decodes the files. The page and the files are served only to this computer, at
-    127.0.0.1 with a secret path. The command ends with Ctrl-C or when the page is closed.
+    The browser decodes the files; of damaged ones, the page shows what is wrong. The page and the
+    files are served only to this computer, at 127.0.0.1 with a secret path. The command ends with
+    Ctrl-C or when the page is closed.
     """
     options = _Options(**arguments)
     _check_options(options)
@@ -97,12 +90,10 @@ def command(**arguments: Any) -> None:
 def _check_options(options: _Options) -> None:
     """Raises an error for invalid combinations of options."""
     msg = None
-    if not options.sources and not options.web:
-        msg = "name a file, or open the page alone with --web"
-    elif options.output is not None and (options.sources or options.png or not options.web):
-        msg = "-o writes the page without files; give it with --web alone"
-    elif options.png and (options.web or options.no_browser or options.show_damaged):
-        msg = "--png shows images in the system's viewer; leave out --web, --no-browser and --show-damaged"
+    if options.output is not None and (options.sources or options.png or options.no_browser):
+        msg = "-o writes the page without files, and takes no other option than -f"
+    elif options.png and (options.no_browser or not options.sources):
+        msg = "--png shows the images of files in the system's viewer; name files, and leave out --no-browser"
     elif options.generator is not None and not options.png:
         msg = "the page cannot decode codes of generative models; show them with --png --generator"
     if msg is not None:
@@ -128,7 +119,7 @@ def _serve(options: _Options) -> None:
     files = {file_address(number): _resource(source, options) for number, source in enumerate(options.sources)}
     shown = zip(options.sources, shown_names(options.sources), strict=True)
     names = [display_name(source) if source == STANDARD else name for source, name in shown]
-    page = served_page(names, {"maxPixels": options.max_pixels, "maxMultiplyAdds": options.max_multiply_adds})
+    page = served_page(names, {"maxPixels": options.max_pixels})
     server = PageServer({"": Resource(_HTML, lambda: page), **files}, ALIVE)
     with server.serving(), suppress(KeyboardInterrupt):
         if options.no_browser or not options.quiet:
@@ -146,24 +137,24 @@ def _resource(source: Path, options: _Options) -> Resource:
     from dfmcodec.viewer.server import Resource
 
     data = read_source(source)
-    if not options.show_damaged:
-        _check_integers(data, display_name(source), options.max_pixels)
+    _check(data, display_name(source), options)
     if source == STANDARD or is_stream(source):
         return Resource(MEDIA_TYPE, lambda: data)
     return Resource(MEDIA_TYPE, partial(read_file, source.absolute()))
 
 
-def _check_integers(data: bytes, name: str, max_pixels: int) -> None:
-    """Raises an error if the page cannot decode the file: it is damaged, too large, a code of a
-    generative model, or not a .dfm file.
+def _check(data: bytes, name: str, options: _Options) -> None:
+    """Raises an error for a file that the page cannot show: not a .dfm file, too large, or a code
+    of a generative model. Prints what is wrong with a damaged file.
     """
     from dfmcodec.codecs.record import codec_of
     from dfmcodec.container.header import read_header
     from dfmcodec.container.integrity import examine
 
     with errors_named(name):
-        header = read_header(data, max_pixels)
-        examine(data, header).refuse_damage()
+        header = read_header(data, options.max_pixels)
+        for problem in examine(data, header).problems:
+            notify(f"{name}: {problem}", options.quiet)
         if codec_of(header.architecture.model).needs_generator:
             msg = "a code of a generative model, which the page cannot decode; show it with --png --generator MODEL"
             raise MissingModelError(msg)
@@ -193,7 +184,7 @@ def _png(source: Path, options: _Options) -> bytes:
 
     data, model = read_source(source), read_generator(options.generator)
     with errors_named(display_name(source)):
-        image = decode_file(data, model, options.max_pixels, options.max_multiply_adds)
+        image = decode_file(data, model, options.max_pixels)
     return image_to_bytes(image, OUTPUT_FORMATS["png"])
 
 

@@ -1,4 +1,4 @@
-"""Folders of the user for caches and data."""
+"""The folder of the user for caches."""
 
 from __future__ import annotations
 
@@ -7,20 +7,14 @@ from pathlib import Path
 
 
 def cache_folder(purpose: str) -> Path | None:
-    """Returns `$XDG_CACHE_HOME/dfmcodec/<purpose>`, by default in ~/.cache; None without a home."""
-    base = base_folder("XDG_CACHE_HOME", ".cache")
-    return None if base is None else base / "dfmcodec" / purpose
+    """Returns `$XDG_CACHE_HOME/dfmcodec/<purpose>`, by default in ~/.cache; None without a home.
 
-
-def base_folder(variable: str, below_home: str) -> Path | None:
-    """Returns a base folder of the XDG Base Directory Specification; None without a home folder.
-
-    A relative path in the variable is ignored, as the specification requires.
+    A relative path in the variable is ignored, as the XDG Base Directory Specification requires.
     """
-    given = os.environ.get(variable, "")
+    given = os.environ.get("XDG_CACHE_HOME", "")
     if os.path.isabs(given):
-        return Path(given)
+        return Path(given) / "dfmcodec" / purpose
     try:
-        return Path.home() / below_home
+        return Path.home() / ".cache" / "dfmcodec" / purpose
     except RuntimeError:
         return None

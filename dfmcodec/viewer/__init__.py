@@ -1,1 +1,1 @@
-"""Files outside Python: the page of `web/` (`dfmcodec.web`), the system's viewer, desktop files."""
+"""Files outside Python: the page of `web/` (`dfmcodec.web`) and the system's viewer."""

@@ -21,7 +21,7 @@ def standalone_page() -> bytes:
 def served_page(names: Sequence[str], limits: Mapping[str, int] | None = None) -> bytes:
     """Returns the page that opens files when it is loaded, each from its `file_address`.
 
-    `limits` are `maxPixels` and `maxMultiplyAdds`; missing ones have the decoder's defaults.
+    `limits` may have `maxPixels` and `maxMultiplyAdds`; missing ones have the decoder's defaults.
     """
     return _built([{"name": name, "url": file_address(number)} for number, name in enumerate(names)], ALIVE, limits)
 

@@ -22,6 +22,7 @@ from common import dfm
 import dfmcodec
 from dfmcodec.cli import main
 from dfmcodec.cli._manual import manual_page
+from dfmcodec.photographs import photograph
 
 
 @pytest.fixture
@@ -189,7 +190,6 @@ def test_an_unknown_extension_names_the_options_of_the_command(folder):
     for arguments, is_option in (
         (["decode", "good.dfm", "-o", "x.xyz"], True),
         (["compare", "cat.png", "cat.png", "--map", "x.xyz"], False),
-        (["sample", "chelsea", "-o", "x.xyz"], False),
     ):
         message = dfm(*arguments, code=2).stderr
         assert "use one of .bmp .jpeg" in message
@@ -222,15 +222,9 @@ def test_profile_exif_and_orientation(folder, chelsea):
     assert opened("plain.png").size == (80, 96)
 
 
-def test_sample_images(folder):
-    dfm("sample", "chelsea")
-    assert opened("chelsea.png").size == (451, 300)
-    dfm("sample", "chelsea", code=1)
-
-
 def test_help_teaches_by_example():
     assert "dfm encode photo.png" in dfm("--help").output
-    for command in ("encode", "decode", "info", "verify", "compare", "bench", "sample"):
+    for command in ("encode", "decode", "info", "verify", "compare", "bench", "demo"):
         assert f"dfm {command} " in dfm(command, "--help").output
 
 
@@ -339,13 +333,11 @@ def test_the_manual_page_has_all_commands_and_options():
         assert [option.opts for option in options if option.opts[-1].replace("-", "\\-") not in section] == []
 
 
-def test_the_photograph_that_comes_with_the_package_is_that_of_scikit_image(folder):
+def test_the_photograph_that_comes_with_the_package_is_that_of_scikit_image():
     import skimage.data
 
-    dfm("sample", "chelsea")
-    with PIL.Image.open("chelsea.png") as image:
-        assert not image.info
-        assert np.array_equal(np.asarray(image), skimage.data.chelsea())
+    assert not photograph().metadata
+    assert np.array_equal(photograph().pixels, skimage.data.chelsea())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")

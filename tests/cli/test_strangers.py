@@ -166,8 +166,6 @@ def test_a_list_with_zero_bytes_is_refused():
         ["compare", "a.png", ""],
         ["compare", "", "a.png"],
         ["compare", "a.png", "x.dfm", "--map", ""],
-        ["desktop", "--thumbnail", "", "b.png", 8],
-        ["desktop", "--thumbnail", "x.dfm", "", 8],
     ],
     ids=lambda arguments: " ".join(map(str, arguments)),
 )
@@ -266,8 +264,6 @@ def test_an_input_is_never_replaced(link):
         ["decode", "x.dfm", "-o", "m.png", "--generator", "m.dfmg", "-f"],
         ["compare", "a.png", "x.dfm", "--map", "a.png", "-f"],
         ["compare", "a.png", "x.dfm", "--map", "x.png", "-f"],
-        ["desktop", "--thumbnail", "x.dfm", "x.dfm", 8],
-        ["desktop", "--thumbnail", "x.dfm", "x.png", 8],
         ["generate", "sample", "m.dfmg", "-f"],
         ["bench", ".", "--html", "a.png", "-f"],
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import errno
 import http.client
 import json
@@ -13,6 +14,7 @@ import stat
 import subprocess
 import sys
 import threading
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,10 +23,12 @@ from urllib.parse import urlsplit
 import numpy as np
 import PIL.Image
 import pytest
-from common import GENERATIVE, GOLDEN, PATIENCE_S, dfm, wait_until
+from common import GENERATIVE, GOLDEN, PATIENCE_S, ROOT, dfm, wait_until
 
 import dfmcodec
+from dfmcodec.container.layout import MAGIC
 from dfmcodec.errors import DfmError
+from dfmcodec.files.atomic import MEDIA_TYPE
 from dfmcodec.viewer import server as viewer_server
 from dfmcodec.viewer.page import shown_names
 from dfmcodec.viewer.server import PageServer, Resource
@@ -356,7 +360,7 @@ def test_standard_input_a_pipe_and_the_empty_page(tmp_path):
         url = process.stdout.readline()
         for _ in range(2):
             assert served(url)[1][0]["data"] == WAVELET.read_bytes()
-    with started("--web", "--no-browser") as process:
+    with started("--no-browser") as process:
         page, files = served(process.stdout.readline())
         assert "<html" in page
         assert files == []
@@ -364,25 +368,24 @@ def test_standard_input_a_pipe_and_the_empty_page(tmp_path):
 
 def test_the_page_as_a_file(tmp_path):
     target = tmp_path / "viewer.html"
-    said = dfm("view", "--web", "-o", target).stdout
+    said = dfm("view", "-o", target).stdout
     page = target.read_text()
     assert said == f"{target}: {target.stat().st_size:,} bytes\n"
     assert page.lower().startswith("<!doctype html>")
     assert not re.search(r'(src|href)="(?!data:)[^#]', page), "it loads something"
-    assert str(target) in dfm("view", "--web", "-o", target, code=1).stderr
-    dfm("view", "--web", "-o", target, "-f")
+    assert str(target) in dfm("view", "-o", target, code=1).stderr
+    dfm("view", "-o", target, "-f")
 
 
 @pytest.mark.parametrize(
     ("make", "code", "words"),
     [
-        (lambda complete: complete[: len(complete) // 2], 3, "truncated"),
-        (lambda complete: complete[:-9] + b"\0" + complete[-8:], 3, "damaged"),
+        (lambda complete: complete[:20], 3, "truncated"),
         (lambda complete: b"\x89PNG\r\n\x1a\n" + complete, 3, "PNG"),
         (lambda complete: b"", 3, ""),
         (lambda complete: CODE.read_bytes(), 3, "--png --generator"),
     ],
-    ids=["truncated", "damaged", "foreign", "empty", "generative"],
+    ids=["truncated", "foreign", "empty", "generative"],
 )
 def test_bad_files_are_one_line_before_anything_is_opened(tmp_path, monkeypatch, make, code, words):
     monkeypatch.setattr("webbrowser.open", lambda url: pytest.fail("a browser was opened"))
@@ -400,10 +403,9 @@ def test_other_refusals(tmp_path):
     assert "nothing.dfm" in dfm("view", tmp_path / "nothing.dfm", code=1).stderr
     assert "pixels" in dfm("view", WAVELET, "--max-pixels", 100, code=3).stderr
     for arguments in (
-        (),
-        ("--web", WAVELET, "-o", tmp_path / "a.html"),
+        ("--png",),
+        ("--no-browser", "-o", tmp_path / "a.html"),
         (WAVELET, "-o", tmp_path / "a.html"),
-        (WAVELET, "--png", "--web"),
         (WAVELET, "--png", "--no-browser"),
         (WAVELET, "--generator", GENERATIVE / "gray.dfmg"),
         ("-", WAVELET),
@@ -413,12 +415,32 @@ def test_other_refusals(tmp_path):
 
 
 @posix
-def test_damaged_files_where_the_page_shall_tell(tmp_path):
+def test_damaged_files_are_shown_by_the_page_that_tells(tmp_path):
     path = tmp_path / "bad.dfm"
     path.write_bytes(WAVELET.read_bytes()[:100])
-    with started(path, "--no-browser", "--show-damaged") as process:
+    with started(path, "--no-browser") as process:
+        assert "bad.dfm: " in process.stderr.readline()
         (file,) = served(process.stdout.readline())[1]
         assert file["data"] == path.read_bytes()
+
+
+def test_desktop_files_call_commands_that_exist(tmp_path):
+    """They are copied by hand, docs/viewer.md."""
+    entries = configparser.ConfigParser(interpolation=None)
+    entries.read([ROOT / "packaging/desktop/dfmcodec.desktop", ROOT / "packaging/desktop/dfmcodec.thumbnailer"])
+    viewer, thumbnailer = (entries[name] for name in ("Desktop Entry", "Thumbnailer Entry"))
+    assert viewer["Exec"].split() == ["dfm", "view", "%F"]
+    assert viewer["MimeType"] == thumbnailer["MimeType"] == f"{MEDIA_TYPE};"
+    thumbnail = tmp_path / "thumbnail.png"
+    thumbnail.touch()
+    given = {"%i": WAVELET, "%o": thumbnail, "%s": 32}
+    dfm(*(given.get(word, word) for word in thumbnailer["Exec"].split()[1:]))
+    with PIL.Image.open(thumbnail) as image:
+        assert image.width == 32
+    (mime,) = ElementTree.parse(ROOT / "packaging/desktop/dfmcodec.xml").getroot()
+    assert mime.get("type") == MEDIA_TYPE
+    (match,) = mime.iter("{http://www.freedesktop.org/standards/shared-mime-info}match")
+    assert match.get("value").encode().decode("unicode_escape").encode("latin-1") == MAGIC + b"\x01"
 
 
 @pytest.fixture

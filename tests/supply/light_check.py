@@ -69,10 +69,8 @@ WORKS = (
     "info a.dfm",
     "info --json overfitted.dfm",
     "verify a.dfm overfitted.dfm coordinate.dfm wavelet.dfm",
-    "view --web -o viewer.html",
-    "sample chelsea -o photograph.png",
+    "view -o viewer.html",
     "compare a.png a.dfm",
-    "desktop --thumbnail a.dfm small.png 32",
 )
 MORE_WORKS = (  # only from the wheel: processes, and what takes seconds
     "encode a.png a.jpg --keep-extension -O two -j 2 --effort 1",

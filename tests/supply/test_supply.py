@@ -39,7 +39,6 @@ ALLOWED = {  # and why
     ("viewer/server.py", "socketserver"): "the same",
     ("viewer/server.py", "socket"): "how to end a connection of that server",
     ("viewer/system.py", "subprocess"): "the system's viewer, without a shell",
-    ("viewer/desktop.py", "subprocess"): "the databases of the desktop, without a shell",
     ("cli/view.py", "webbrowser"): "the user's browser, at the page's address",
 }
 CALLS = {"eval", "exec", "compile", "__import__", "breakpoint", "input"}

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from dfmcodec import container
-from dfmcodec.cli import _options, main
+from dfmcodec.cli import decode, main
 from dfmcodec.codecs import decode as decoder
 from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
 from dfmcodec.codecs.coordinate.encode.sizing import choose_architecture
@@ -59,7 +59,7 @@ def test_a_network_that_takes_too_long_is_refused_from_the_header(monkeypatch):
 
 
 def test_the_option_has_the_limit_of_the_package():
-    option = _options.max_multiply_adds(lambda: None).__click_params__[0]
+    (option,) = (option for option in decode.command.params if option.name == "max_multiply_adds")
     assert option.default == MAX_MULTIPLY_ADDS
 
 
