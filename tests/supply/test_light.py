@@ -276,27 +276,6 @@ class TestClone:
         shutil.copyfile(ROOT / "pyproject.toml", tmp_path / "pyproject.toml")
         assert clone.asked("info", "photo.dfm") == ["", ""]
 
-    def test_a_moved_clone_is_installed_from_where_it_is(self, tmp_path: Path) -> None:
-        clone = Clone(tmp_path / "a clone")
-        assert clone.asked("info", "photo.dfm") == [""]
-        assert clone.asked("info", "photo.dfm") == [""]
-        moved = clone.root.rename(tmp_path / "moved")
-        clone.commands = moved / ".venv" / "bin"
-        clone.root = moved
-        clone.write("python", f'case "$*" in "-m pip install"*) echo "${{@: -1}}" >> "{moved}/asked" ;; esac')
-        assert clone.asked("info", "photo.dfm") == [f"{tmp_path}/a clone", ""]
-
-    def test_the_locale_changes_nothing(self, tmp_path: Path) -> None:
-        """The order of the kernels' names is that of bytes."""
-        clone = Clone(tmp_path)
-        kernels = tmp_path / "dfmcodec" / "kernels"
-        kernels.mkdir(parents=True)
-        for name in ("fit.c", "fit_avx2.c", "Fit.h"):
-            (kernels / name).write_text(name)
-        locales = subprocess.run(["locale", "-a"], check=False, capture_output=True, text=True).stdout.split()
-        for name in ("C", *(name for name in locales if name.startswith(("en_", "de_"))), "C.UTF-8"):
-            assert clone.asked("info", "photo.dfm", LC_ALL=name) == [""]
-
     @pytest.mark.parametrize("what", ["no pip", "no interpreter"])
     def test_an_environment_that_is_no_use_is_made_anew(self, tmp_path: Path, what: str) -> None:
         """Its making was interrupted, or the interpreter that it was made of is gone."""
@@ -334,18 +313,3 @@ class TestClone:
                 runs = run_as_another_user(clone)
             assert runs.returncode == 0, runs.stderr
             assert "dfm:" not in runs.stderr
-
-    def test_an_environment_is_of_the_interpreter_that_is_named(self, tmp_path: Path) -> None:
-        clone = Clone(tmp_path / "clone")
-        named = tmp_path / "another python"
-        named.write_text("#!/usr/bin/env bash\necho 3.99\n")
-        named.chmod(0o755)
-        refused = clone.run("info", "photo.dfm", DFM_PYTHON=str(named))
-        assert (refused.returncode, refused.stdout) == (1, "")
-        assert f"was not made with DFM_PYTHON, {named}; remove it, and it is made anew" in refused.stderr
-        python = (
-            'case "$*" in "-m pip install"*) echo "${@: -1}" >> "'
-            + f'{clone.root}/asked" ;; *version*) echo 3.99 ;; esac'
-        )
-        clone.write("python", python)
-        assert clone.asked("info", "photo.dfm", DFM_PYTHON=str(named)) == [""]

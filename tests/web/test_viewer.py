@@ -324,27 +324,6 @@ def test_zoom_and_movement_by_keys_wheel_and_pointer(desktop):
     assert desktop.inner_text("#zoom") == "80 %"
 
 
-@pytest.mark.slow
-def test_two_fingers_zoom(browser, viewer, complaints_of):
-    for page in opened(browser, viewer, complaints_of, viewport={"width": 390, "height": 844}, has_touch=True):
-        path, _ = golden(RGB)
-        drop(page, path)
-        wait_until_decoded(page)
-        box = page.locator("#canvas").bounding_box()
-        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-        session = page.context.new_cdp_session(page)
-
-        def touch(kind: str, *distances: float, x=x, y=y, session=session) -> None:
-            points = [{"x": x + d, "y": y, "id": i} for i, d in enumerate(distances)]
-            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-
-        touch("touchStart", -30, 30)
-        for apart in (40, 50, 60):
-            touch("touchMove", -apart, apart)
-        touch("touchEnd")
-        page.locator("#zoom", has_text="200 %").wait_for()
-
-
 def test_every_control_is_reached_by_the_keyboard(desktop):
     first, second = drop_to_compare(desktop)
     reached = set()
@@ -446,15 +425,6 @@ def test_keys_are_those_of_the_image(desktop):
     wait_until(lambda: desktop.evaluate("scrollY") < before)
 
 
-@pytest.mark.slow
-def test_light_and_dark(browser, viewer, complaints_of):
-    grounds = []
-    for scheme in ("light", "dark"):
-        for page in opened(browser, viewer, complaints_of, color_scheme=scheme):
-            grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
-    assert grounds == ["rgb(255, 255, 255)", "rgb(22, 25, 29)"]
-
-
 def test_the_page_of_modules_opens_given_files(browser, site, complaints_of):
     path, expected = golden(RGB)
     (site.folder / "photo.dfm").write_bytes(path.read_bytes())
@@ -466,27 +436,3 @@ def test_the_page_of_modules_opens_given_files(browser, site, complaints_of):
         assert difference(np.asarray(image), expected) <= 1
     page.close()
     assert complaints == []
-
-
-@pytest.mark.slow
-def test_the_gallery_is_beside_the_page_of_modules(browser, site, complaints_of):
-    page = browser.new_page()
-    complaints = complaints_of(page)
-    page.goto(f"{site.url}/dfm/page/index.html")
-    page.click("#gallery")
-    assert_gallery(page)
-    page.close()
-    assert complaints == []
-
-
-@pytest.mark.slow
-def test_given_files_that_cannot_be_loaded_are_named_until_others_are_opened(browser, site):
-    path, _ = golden(RGB)
-    (site.folder / "photo.dfm").write_bytes(path.read_bytes())
-    page = browser.new_page()
-    page.goto(f"{site.url}/dfm/page/index.html#file=/none.dfm&file=/photo.dfm")
-    wait_until_decoded(page)
-    assert page.inner_text("#problem") == "cannot be loaded: none.dfm"
-    drop(page, path)
-    page.locator("#problem").wait_for(state="hidden")
-    page.close()
