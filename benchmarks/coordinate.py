@@ -126,7 +126,7 @@ def quantised(images: tuple[str, ...], rate: float, steps: int | None, out: Path
                 "picture": stem,
                 "network": f"{arch.depth} x {arch.width}",
                 "weights": arch.weight_count,
-                "bits a weight": report.bits_per_weight,
+                "bits a weight": report.codec["bits_per_weight"],
                 "bytes": report.file_bytes,
                 "file dB": report.psnr_db,
                 "float32 dB": same_db,

@@ -24,7 +24,7 @@ from scipy.interpolate import PchipInterpolator
 import dfmcodec
 from dfmcodec.bench.codecs import AvifSpeed4, Codec, Jpeg, Webp
 from dfmcodec.metrics import Point, bd_rate, psnr
-from dfmcodec.search.config import BIT_COST
+from dfmcodec.search.quality import BIT_COST
 
 LOW_RATES = (0.1, 1.4)  # bits per pixel
 Q_STEPS = (2, 3.3, 5.3, 8.6, 14, 23, 40, 66, 105, 165)  # of dfm, in code values

@@ -33,7 +33,7 @@ from dfmcodec.codecs.wavelet.encode.encoding import Encoding
 from dfmcodec.codecs.wavelet.encode.iteration import Iterations
 from dfmcodec.codecs.wavelet.weights import WaveletWeights, shipped
 from dfmcodec.image import Image
-from dfmcodec.search.config import BIT_COST
+from dfmcodec.search.quality import BIT_COST
 
 ALL = "all"  # the name of the complete codec among the ablations
 

@@ -29,7 +29,7 @@ from dfmcodec.codecs.wavelet.geometry import Tiling, default_levels
 from dfmcodec.container import read_write
 from dfmcodec.image import Image, Metadata
 from dfmcodec.image.write_image import image_to_bytes, output_format
-from dfmcodec.search.config import lmbda_of_step
+from dfmcodec.search.quality import lmbda_of_step
 from dfmcodec.weights.registry import (
     OVERFITTED_DETAILED,
     OVERFITTED_FINE,

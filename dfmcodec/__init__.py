@@ -25,8 +25,6 @@ from dfmcodec.api import (
     GeneratorLike,
     ImageLike,
     decode,
-    decode_best_effort,
-    decode_pixels,
     encode,
     read_info,
 )
@@ -55,7 +53,7 @@ if TYPE_CHECKING:
     from dfmcodec.image.region import Region
     from dfmcodec.report import EncodeReport, EncodeResult
     from dfmcodec.search.config import EncoderConfig
-    from dfmcodec.search.job import Progress, TracePoint
+    from dfmcodec.search.job import Progress
 
 __version__ = "0.1.0.dev0"
 
@@ -88,13 +86,10 @@ __all__ = [
     "Progress",
     "Region",
     "TargetUnreachableError",
-    "TracePoint",
     "TruncatedError",
     "UnsupportedVersionError",
     "__version__",
     "decode",
-    "decode_best_effort",
-    "decode_pixels",
     "encode",
     "read_info",
 ]
@@ -108,7 +103,6 @@ _LAZY = {
     "Metadata": "dfmcodec.image",
     "Progress": "dfmcodec.search.job",
     "Region": "dfmcodec.image.region",
-    "TracePoint": "dfmcodec.search.job",
 }
 
 

@@ -317,19 +317,6 @@ def decode(
     return DecodeResult(replace(image, metadata=metadata), tuple(losses))
 
 
-def decode_pixels(source: FileLike) -> Pixels:
-    """Returns the pixels of a `.dfm` file as a plain array: `decode(source).pixels`."""
-    return decode(source).pixels
-
-
-def decode_best_effort(
-    source: FileLike, backend: str = "numpy", generator: GeneratorLike | None = None
-) -> tuple[Pixels, list[str]]:
-    """Returns the pixels and losses of `decode(source, best_effort=True)`."""
-    decoded = decode(source, backend=backend, generator=generator, best_effort=True)
-    return decoded.pixels, list(decoded.losses)
-
-
 def read_info(source: FileLike) -> Header:
     """Reads the header of a `.dfm` file of any size, without decoding the image.
 

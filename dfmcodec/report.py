@@ -14,9 +14,7 @@ from dfmcodec.files.atomic import EXTENSION, write_atomic
 from dfmcodec.files.names import fault_of_path
 from dfmcodec.image import Image
 from dfmcodec.image.read_image import IMAGE_SUFFIXES
-from dfmcodec.search.config import EncoderConfig
-from dfmcodec.search.job import TracePoint
-from dfmcodec.search.target import AIM_REACH, LEAST_USED
+from dfmcodec.search.config import AIM_REACH, LEAST_USED, EncoderConfig
 
 
 @dataclass(frozen=True)
@@ -35,14 +33,7 @@ class EncodeReport:
             `sample_max` of the settings if given.
         ssimulacra2: SSIMULACRA2 of the decoded image; None with the tune "psnr" or if a side is
             below 8 pixels.
-        float_psnr_db: PSNR of the coordinate network before quantisation; None for other codecs.
-        bits_per_weight: Bits per weight in the range-coded stream of the coordinate codec; None for
-            other codecs.
         architecture: Description of the network.
-        q_step: Quantiser step size of the wavelet codec in 1/64 code values, as in the header; None
-            for other codecs.
-        step_indices: Step index of the weights of each layer, coordinate codec; empty for other
-            codecs.
         iterations: Training steps of a fit, iterations of the wavelet codec, or codes tried.
         fit_s: Duration of the fit in seconds, without compilation.
         total_s: Duration of the encoding in seconds.
@@ -51,7 +42,12 @@ class EncodeReport:
             "iteration limit"; all: "time limit", "interrupted", "diverged".
         restarts: Number of times that the fit diverged and restarted from its best result.
         config: The settings.
-        trace: Iterations of the wavelet codec, in order; empty for other codecs.
+        codec: Further figures of the codec, as plain values for JSON. Wavelet codec: `q_step`, the
+            quantiser step size in 1/64 code values, as in the header; and `trace`, a list with the
+            `iteration`, `q_step`, `file_bytes` (estimated, without ancillary data) and `psnr_db`
+            (None if unknown or infinite) of each iteration. Coordinate codec: `float_psnr_db`, the
+            PSNR before quantisation; `bits_per_weight` of the range-coded stream; and
+            `step_indices`, the step index of the weights of each layer. Overfitted codec: empty.
     """
 
     file_bytes: int
@@ -61,18 +57,14 @@ class EncodeReport:
     rate: float
     bpp: float
     psnr_db: float
-    float_psnr_db: float | None
-    bits_per_weight: float | None
     architecture: Architecture
-    q_step: int | None
-    step_indices: tuple[int, ...]
     iterations: int
     fit_s: float
     total_s: float
     stop_reason: str
     restarts: int
     config: EncoderConfig
-    trace: tuple[TracePoint, ...] = ()
+    codec: dict[str, Any]
     ssimulacra2: float | None = None
 
     @property
@@ -117,8 +109,6 @@ class EncodeReport:
             "psnr_db": self.psnr_db if isfinite(self.psnr_db) else None,
             "lossless": self.lossless,
             "architecture": self.architecture.as_dict(),
-            "step_indices": list(self.step_indices),
-            "trace": [asdict(point) for point in self.trace],
         }
 
 

@@ -36,7 +36,8 @@ CONTENTS = {  # by module or folder of dfmcodec/
     "codecs.coordinate.encode": "training of a network on one image",
     "codecs.generative.encode": "search for a code",
     "codecs.generative.training": "training of generative models",
-    "search": "settings, targets, rate control, the driver of all searches",
+    "search": "targets, rate control, the driver of all searches",
+    "search.config": "settings of an encoding",
     "viewer": "`dfm view`",
     "codecs.decode": "decodes images, regions and other sizes",
     "codecs.*.decode": "pixels of each codec",
@@ -64,7 +65,7 @@ CONTENTS = {  # by module or folder of dfmcodec/
 ENCODE = {  # steps of an encoding, by the module or folder where they happen
     "image": "1  read the image",
     "codecs.encode": "2  choose codecs",
-    "search": "3  settings and target",
+    "search": "3  target",
     "codecs.*": "4  transform, symbols, synthesis",
     "container": "5  sections, header",
     "codecs.decode": "6  decode the file again",

@@ -28,8 +28,8 @@ def main() -> int:
     kind = {1: "gray", 3: "RGB"}[header.channels] + (" with alpha" if header.has_alpha else "")
     print(f"{options.file}: {header.width}x{header.height} {kind}, {header.bit_depth} bits per sample")
     print(f"format version {header.format_version}, {header.architecture}")
-    if header.q_step:
-        print(f"q_step {header.q_step / 64:.2f} code values")
+    if "q_step" in header.fields:
+        print(f"q_step {header.fields['q_step'] / 64:.2f} code values")
     for name, size in header.section_bytes().items():
         print(f"{size:>10,} bytes  {size / header.file_bytes:6.1%}  {name}")
     print(f"{header.file_bytes:>10,} bytes  {header.file_bytes / header.raw_bytes:6.2%}  of the raw samples")

@@ -167,7 +167,6 @@ def _report(file: _FileInfo) -> dict[str, Any]:
         "channels": header.channels,
         "has_alpha": header.has_alpha,
         "architecture": header.architecture.as_dict(),
-        "q_step": header.q_step or None,
         "rate": file.rate,
         "bpp": file.bpp,
         "section_bytes": header.section_bytes(),
@@ -201,8 +200,8 @@ def _echo_internals(file: _FileInfo) -> None:
     if networks is not None:
         share = 100 * networks / file.file_bytes
         echo(f"  networks  {networks:,} bytes fitted to this image, {share:.1f} % of the file")
-    if header.q_step:
-        echo(f"  q_step    {header.q_step / _Q_STEP_UNITS:.2f} code values")
+    if q_step := header.fields.get("q_step"):
+        echo(f"  q_step    {q_step / _Q_STEP_UNITS:.2f} code values")
     echo(f"  bytes     {', '.join(f'{name} {size:,}' for name, size in sections.items())}")
     echo(f"  format    version {header.format_version}")
 

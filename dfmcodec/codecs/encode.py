@@ -26,12 +26,11 @@ from dfmcodec.metrics.ssimulacra2 import ALL_SCALES_SIDE, SMALLEST_SIDE, ssimula
 from dfmcodec.models import GENERATOR_MODEL, Model
 from dfmcodec.options import EFFORTS
 from dfmcodec.report import EncodeReport, EncodeResult
-from dfmcodec.search.config import EncoderConfig
+from dfmcodec.search.config import LEAST_USED, EncoderConfig
 from dfmcodec.search.driver import part_of
 from dfmcodec.search.job import Job, Outcome, Progress, restarts_text
 from dfmcodec.search.quality import step_of_score
 from dfmcodec.search.target import (
-    LEAST_USED,
     Figures,
     LmbdaTarget,
     PsnrTarget,
@@ -365,7 +364,7 @@ def _check_quality(asked: Target, psnr_db: float, score: float | None) -> None:
 
 def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, data: bytes) -> partial[EncodeReport]:
     """Returns the figures of an encoding, except for its PSNR and total time."""
-    header, network = container.read_header(data, image.pixel_count), outcome.network
+    header = container.read_header(data, image.pixel_count)
     return partial(
         EncodeReport,
         file_bytes=len(data),
@@ -374,17 +373,13 @@ def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, dat
         limit_bytes=job.limit_bytes,
         rate=len(data) / image.raw_bytes,
         bpp=bits_per_pixel(len(data), image.pixel_count),
-        float_psnr_db=None if network is None else job.reported_db(network.float_psnr_db),
-        bits_per_weight=None if network is None else network.bits_per_weight,
         architecture=header.architecture,
-        q_step=header.q_step or None,
-        step_indices=() if network is None else network.step_indices,
         iterations=outcome.iterations,
         fit_s=outcome.fit_s,
         stop_reason=outcome.stop_reason,
         restarts=outcome.restarts,
         config=config,
-        trace=outcome.trace,
+        codec=outcome.figures,
     )
 
 

@@ -53,16 +53,6 @@ class Header:
         return self.fields["width"]
 
     @property
-    def q_step(self) -> int:
-        """The quantisation step of the wavelet codec, in 1/64 code values; 0 for other codecs."""
-        return self.fields.get("q_step", 0)
-
-    @property
-    def chroma_angle(self) -> int:
-        """The chroma angle of the wavelet codec, in 1/256 of half a turn; 0 for other codecs."""
-        return self.fields.get("chroma_angle", 0)
-
-    @property
     def raw_bytes(self) -> int:
         """The size of the raw samples in bytes, alpha included."""
         return self.height * self.width * (self.channels + self.has_alpha) * self.bit_depth // 8

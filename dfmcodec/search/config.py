@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, log10, sqrt
+from math import inf, log10
 
 from dfmcodec._types import Tune
 from dfmcodec.errors import ConfigError
-from dfmcodec.image import PEAK_CODE_VALUE, peak_value
+from dfmcodec.image import peak_value
 from dfmcodec.models import AUTO, VISUAL_BY_DEFAULT, VISUAL_MODELS, Model
 from dfmcodec.options import EncodeSettings
-from dfmcodec.search.quality import step_of_quality
 
 DEFAULT_QUALITY = 75.0
 DEFAULT_RATE = 0.18  # the default of the coordinate codec, which has no quality
@@ -58,31 +57,8 @@ RECIPES = {
 }
 _PSNR_TARGETS = ("psnr", "lmbda")  # targets that measure squared error
 MAX_AIMED_QUALITY = 92  # with the tune visual, qualities up to this are SSIMULACRA2
-# The cost of a bit in squared quantisation steps, which ties lmbda to the step. The best measured
-# value, docs/measurements.md.
-BIT_COST = 0.26
-VISUAL_BIT_COST = 0.33  # the same for the tune `visual`, docs/results/visual.md
-_SAMPLES_PER_PIXEL = 3
-
-
-def lmbda_of_quality(quality: float) -> float:
-    """Returns the Lagrange multiplier of a quality in 0..100."""
-    return lmbda_of_step(step_of_quality(quality))
-
-
-def lmbda_of_step(step: float) -> float:
-    """Returns the Lagrange multiplier of a step in code values. Inverts `step_of_lmbda`."""
-    return BIT_COST / _SAMPLES_PER_PIXEL * (step / PEAK_CODE_VALUE) ** 2
-
-
-def step_of_lmbda(lmbda: float) -> float:
-    """Returns the quantisation step, in code values, for the lmbda of the loss MSE + lmbda * bpp,
-    with the MSE of samples in [0, 1].
-
-    A pixel has 3 samples, so a bit costs lmbda * 3 * 255^2 squared code values. The step makes this
-    BIT_COST squared steps.
-    """
-    return PEAK_CODE_VALUE * sqrt(lmbda * _SAMPLES_PER_PIXEL / BIT_COST)
+LEAST_USED = 0.97  # the least fraction of a size limit that every effort uses
+AIM_REACH = 2.0  # the largest distance of SSIMULACRA2 from an aim
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -116,24 +116,6 @@ class Job:
 
 
 @dataclass(frozen=True)
-class TracePoint:
-    """One iteration of the rate-distortion optimisation of the wavelet codec.
-
-    Args:
-        iteration: The number of the iteration, from 1.
-        q_step: The quantisation step in 1/64 code values.
-        file_bytes: Estimated size of the file, without ancillary data.
-        psnr_db: The PSNR of the decoded image; None if the iteration was not finished or the image
-            is exact.
-    """
-
-    iteration: int
-    q_step: int
-    file_bytes: float
-    psnr_db: float | None
-
-
-@dataclass(frozen=True)
 class Encoded:
     """The decoded image of the wavelet codec, as known to the encoder."""
 
@@ -144,24 +126,14 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class NetworkFigures:
-    """The figures of a coordinate network."""
-
-    float_psnr_db: float  # before quantisation
-    bits_per_weight: float  # of the range-coded stream
-    step_indices: tuple[int, ...]  # of each layer
-
-
-@dataclass(frozen=True)
 class Outcome:
     """A quantised model and the figures of its encoding."""
 
     model: QuantizedModel  # to write
     estimated_bytes: float  # by the entropy model, without ancillary data
-    network: NetworkFigures | None  # None for other codecs than the coordinate codec
     iterations: int  # training steps of a fit, or rounds of the wavelet encoder
     fit_s: float  # seconds of the fit, without compilation
     stop_reason: str  # see `report.EncodeReport`
     restarts: int = 0  # of a fit that diverged
-    trace: tuple[TracePoint, ...] = ()  # of the wavelet codec
+    figures: dict[str, Any] = field(default_factory=dict)  # of the codec; see `report.EncodeReport.codec`
     encoded: Encoded | None = None  # the decoded image, if known

@@ -1,9 +1,12 @@
-"""The mapping of qualities from 0 to 100 to quantisation steps."""
+"""Qualities from 0 to 100, quantisation steps and Lagrange multipliers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import sqrt
+
+from dfmcodec.image import PEAK_CODE_VALUE
 
 # (quality, quantisation step in code values), interpolated in the logarithm of the step.
 QUALITY_STEPS = ((0, 100.0), (25, 43.0), (50, 22.5), (75, 12.5), (90, 6.2), (95, 3.8), (100, 0.5))
@@ -15,6 +18,12 @@ SCORE_STEPS = (
     (100, 0.5),  # above 92, towards lossless
 )
 
+# The cost of a bit in squared quantisation steps, which ties lmbda to the step. The best measured
+# value, docs/measurements.md.
+BIT_COST = 0.26
+VISUAL_BIT_COST = 0.33  # the same for the tune `visual`, docs/results/visual.md
+_SAMPLES_PER_PIXEL = 3
+
 
 def step_of_score(score: float) -> float:
     """Returns the quantisation step, in code values, that reaches about a SSIMULACRA2 of 0..100."""
@@ -24,6 +33,26 @@ def step_of_score(score: float) -> float:
 def step_of_quality(quality: float) -> float:
     """Returns the quantisation step of a quality in 0..100, in code values."""
     return _interpolated(QUALITY_STEPS, quality)
+
+
+def lmbda_of_quality(quality: float) -> float:
+    """Returns the Lagrange multiplier of a quality in 0..100."""
+    return lmbda_of_step(step_of_quality(quality))
+
+
+def lmbda_of_step(step: float) -> float:
+    """Returns the Lagrange multiplier of a step in code values. Inverts `step_of_lmbda`."""
+    return BIT_COST / _SAMPLES_PER_PIXEL * (step / PEAK_CODE_VALUE) ** 2
+
+
+def step_of_lmbda(lmbda: float) -> float:
+    """Returns the quantisation step, in code values, for the lmbda of the loss MSE + lmbda * bpp,
+    with the MSE of samples in [0, 1].
+
+    A pixel has 3 samples, so a bit costs lmbda * 3 * 255^2 squared code values. The step makes this
+    BIT_COST squared steps.
+    """
+    return PEAK_CODE_VALUE * sqrt(lmbda * _SAMPLES_PER_PIXEL / BIT_COST)
 
 
 def _interpolated(steps: Sequence[tuple[float, float]], at: float) -> float:

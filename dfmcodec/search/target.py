@@ -17,17 +17,9 @@ from typing import ClassVar, Protocol, TypeVar
 
 from dfmcodec._types import Tune
 from dfmcodec.image import Image
-from dfmcodec.search.config import (
-    DEFAULT_RATE,
-    MAX_AIMED_QUALITY,
-    EncoderConfig,
-    lmbda_of_quality,
-    lmbda_of_step,
-)
-from dfmcodec.search.quality import step_of_score
+from dfmcodec.search.config import AIM_REACH, DEFAULT_RATE, MAX_AIMED_QUALITY, EncoderConfig
+from dfmcodec.search.quality import lmbda_of_quality, lmbda_of_step, step_of_score
 
-LEAST_USED = 0.97  # the least fraction of a size budget that every effort uses
-AIM_REACH = 2.0  # the largest distance of SSIMULACRA2 from an aim
 _ENOUGH_FRACTION = 0.998  # of a size budget: using more is not attempted
 _EXACT_SCORE = 1e12  # larger than any PSNR and any size
 _PSNR_SPARE = 0.004  # dB above a PSNR target to aim at

@@ -139,7 +139,7 @@ def test_compare(photos):
     image = "photos/image08.jpg"
     dfm("encode", image, "-o", "x.dfm", *FAST)
     figures = json.loads(dfm("compare", image, "x.dfm", "--map", "map.png", "--json").stdout)
-    x, y = np.asarray(opened(image)), dfmcodec.decode_pixels("x.dfm")
+    x, y = np.asarray(opened(image)), dfmcodec.decode("x.dfm").pixels
     assert figures["psnr_db"] == psnr(x, y)
     assert figures["file_bytes"] == Path("x.dfm").stat().st_size
     difference = np.clip(128 + 8 * (y.astype(int) - x), 0, 255)

@@ -58,15 +58,15 @@ def _read(state: FileState, region: Region | None, finest_level: int, losses: Lo
     body = LatentsBody(state.present(Section.LATENTS), missing, checks)
     salvage = Salvage(len(tiling.tiles), "missing" if missing else "damaged")
     read = read_tile if losses is None else salvage.read_tile
-    symbols, samples, covered = read_symbols(tiling, header.q_step, context, body, region, finest_level, read)
+    symbols, samples, covered = read_symbols(tiling, header.fields["q_step"], context, body, region, finest_level, read)
     if losses is not None:
         losses += state.section_problems(Section.LATENTS) + salvage.losses()
     model = QuantizedLatents(
         arch,
         samples.shape[1],
         samples.shape[2],
-        header.q_step,
-        header.chroma_angle,
+        header.fields["q_step"],
+        header.fields["chroma_angle"],
         symbols,
         samples,
         image_filter,

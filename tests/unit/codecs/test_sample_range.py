@@ -13,8 +13,9 @@ from dfmcodec.codecs.encode import encode_image
 from dfmcodec.errors import ConfigError, ImageError, TargetUnreachableError
 from dfmcodec.image import Image, Metadata
 from dfmcodec.metrics import psnr_of_mse
-from dfmcodec.search.config import EncoderConfig, lmbda_of_quality
+from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.job import Job
+from dfmcodec.search.quality import lmbda_of_quality
 from dfmcodec.search.target import LmbdaTarget, PsnrTarget, ScoreTarget, SizeTarget, asked_target
 
 ROWS, COLUMNS = np.mgrid[:48, :64]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from dfmcodec.image import Image
-from dfmcodec.search.config import EncoderConfig, lmbda_of_quality, lmbda_of_step
+from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.job import Job
-from dfmcodec.search.quality import step_of_score
+from dfmcodec.search.quality import lmbda_of_quality, lmbda_of_step, step_of_score
 from dfmcodec.search.target import LmbdaTarget, PsnrTarget, ScoreTarget, SizeTarget, Target, asked_target
 
 IMAGE = Image(np.zeros((120, 160, 3), np.uint8))

@@ -20,7 +20,7 @@ from dfmcodec.image import Image
 from dfmcodec.metrics import psnr
 from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.driver import End, Search, Watch, drive
-from dfmcodec.search.job import Job, NetworkFigures, Outcome, Progress, restarts_text
+from dfmcodec.search.job import Job, Outcome, Progress, restarts_text
 from dfmcodec.search.target import Figures, PsnrTarget, SizeTarget
 
 _AIM = 0.99  # fraction of the budget for the step sizes with which the last part of the fit trains
@@ -125,8 +125,12 @@ def _outcome(
     job: Job, model: QuantizedNetwork, float_psnr_db: float, steps: int, seconds: float, reason: str, restarts: int
 ) -> Outcome:
     arch, stream_bytes = model.architecture, len(write_weights(model)) - side_bytes(model.architecture)
-    figures = NetworkFigures(float_psnr_db, 8 * stream_bytes / arch.weight_count, model.step_indices)
-    return Outcome(model, estimate_network_bytes(model), figures, steps, seconds, reason, restarts)
+    figures = {
+        "float_psnr_db": job.reported_db(float_psnr_db),
+        "bits_per_weight": 8 * stream_bytes / arch.weight_count,
+        "step_indices": list(model.step_indices),
+    }
+    return Outcome(model, estimate_network_bytes(model), steps, seconds, reason, restarts, figures)
 
 
 def _fit(

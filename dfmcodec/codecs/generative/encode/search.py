@@ -329,4 +329,4 @@ def fit_code(job: Job) -> Outcome:
             if best is None:
                 raise TargetUnreachableError(search.unreachable())
             image = best.image
-    return Outcome(image, code_file_bytes(image), None, len(search.codes), watch.seconds, reason)
+    return Outcome(image, code_file_bytes(image), len(search.codes), watch.seconds, reason)

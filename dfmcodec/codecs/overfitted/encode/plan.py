@@ -16,8 +16,8 @@ from dfmcodec.codecs.wavelet.contents import QuantizedLatents
 from dfmcodec.codecs.wavelet.encode.efforts import QUICK
 from dfmcodec.codecs.wavelet.encode.search import fit_latents
 from dfmcodec.errors import ConfigError, TargetUnreachableError
-from dfmcodec.search.config import lmbda_of_step
 from dfmcodec.search.job import Job, Outcome
+from dfmcodec.search.quality import lmbda_of_step
 from dfmcodec.search.target import LmbdaTarget, PsnrTarget, ScoreTarget, SizeTarget
 from dfmcodec.weights.registry import (
     OVERFITTED_DETAILED,

@@ -172,7 +172,7 @@ class _Search:
             best = self._shrunk_to_target(fitted, reason)
         watch = self._watch
         ended = watch.stopped or reason
-        return Outcome(best.model, best.written_bytes, None, steps, watch.seconds, ended, watch.restarts)
+        return Outcome(best.model, best.written_bytes, steps, watch.seconds, ended, watch.restarts)
 
     def _fitted(self) -> tuple[Fitted, int, str]:
         """Runs the training steps of the schedule. Returns the last finite state that was measured,

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from dfmcodec.search.config import LEAST_USED
+
 _FEW_ITERATIONS = 5  # efforts with more iterations take fewer after a sample
 
 
@@ -44,10 +46,10 @@ class Effort:
 
 
 # The effort of an interrupted encoding.
-QUICK = Effort(1, 3, is_iterated=False, learns_after=(), adapted_after=(), aim=0.985, enough=0.97)
+QUICK = Effort(1, 3, is_iterated=False, learns_after=(), adapted_after=(), aim=0.985, enough=LEAST_USED)
 EFFORT_LEVELS = {
-    1: Effort(2, 3, learns_after=(), adapted_after=(), shift_fraction=0.15, aim=0.985, enough=0.97),
-    2: Effort(2, 4, shift_fraction=0.15, aim=0.985, enough=0.97),
+    1: Effort(2, 3, learns_after=(), adapted_after=(), shift_fraction=0.15, aim=0.985, enough=LEAST_USED),
+    2: Effort(2, 4, shift_fraction=0.15, aim=0.985, enough=LEAST_USED),
     3: Effort(4, 5, learns_after=(1,), aim=0.992, enough=0.984),
     4: Effort(5, 5, learns_after=(1,), shifts=4),
     5: Effort(6, 5, adapted_after=(1, 3), shifts=5),

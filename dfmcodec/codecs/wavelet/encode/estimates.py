@@ -21,7 +21,7 @@ from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass, level_passes, pas
 from dfmcodec.codecs.wavelet.quantizer import MAX_STEP, band_step
 from dfmcodec.codecs.wavelet.transform import BAND_NORMS, NORM_UNIT, UNITS_PER_CODE_VALUE, Pyramid
 from dfmcodec.entropy.tables import LAST_DIRECT, RADIUS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
-from dfmcodec.search.config import BIT_COST
+from dfmcodec.search.quality import BIT_COST
 from dfmcodec.search.rate_control import Bracket
 
 _KNOWN_OCTAVES = 0.6  # reduction of scales by contexts, relative to neighbouring magnitudes; measured on data/kodak

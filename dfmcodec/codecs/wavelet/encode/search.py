@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from math import isfinite, nan
+from typing import Any
 
 from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS, Effort
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
@@ -31,7 +32,7 @@ from dfmcodec.codecs.wavelet.quantizer import MAX_STEP
 from dfmcodec.errors import DivergedError, TargetUnreachableError
 from dfmcodec.image import Image
 from dfmcodec.search.driver import End, Ended, Search, Watch, drive, part_of
-from dfmcodec.search.job import Job, Outcome, TracePoint
+from dfmcodec.search.job import Job, Outcome
 
 _MORE_ITERATIONS = 24  # iterations beyond those of the effort, until a target is met
 _ENOUGH_ITERATIONS = 10  # iterations after which a size budget need not be used up; see _TRIES
@@ -49,8 +50,9 @@ def fit_latents(job: Job, effort: Effort | None = None) -> Outcome:
     search = _WaveletSearch(watch, _encoding(job, job.image, effort or EFFORT_LEVELS[job.config.effort]))
     search.learn()
     best, reason = _best(search, watch)
-    iterations = search.iterations, watch.seconds, reason, watch.restarts, tuple(search.trace)
-    return Outcome(best.model, best.file_bytes, None, *iterations, best.encoded)
+    counts = search.iterations, watch.seconds, reason, watch.restarts
+    figures = {"q_step": best.model.q_step, "trace": search.trace}
+    return Outcome(best.model, best.file_bytes, *counts, figures, best.encoded)
 
 
 def _best(search: _WaveletSearch, watch: Watch) -> tuple[Trial, str]:
@@ -67,7 +69,7 @@ class _WaveletSearch(Search[int, Trial]):
 
     Attributes:
         steps: The search that selects the next q_step.
-        trace: All iterations.
+        trace: The figures of all iterations, for reports.
     """
 
     can_restart = True
@@ -78,7 +80,7 @@ class _WaveletSearch(Search[int, Trial]):
         self._estimator = Estimator.of(encoding)
         self.steps: StepSearch = step_search(watch.job, self._estimator, encoding.effort)
         self._learned: SampleEstimate | None = None
-        self.trace: list[TracePoint] = []
+        self.trace: list[dict[str, Any]] = []
         super().__init__(self.steps.target)
 
     @property
@@ -161,7 +163,7 @@ class _WaveletSearch(Search[int, Trial]):
         """Reports progress within an iteration of a large image."""
         count, number = len(self._encoding.tiling.tiles), self.iterations
         if count > 1:
-            psnr_db = self.trace[-1].psnr_db if self.trace else None
+            psnr_db = self.trace[-1]["psnr_db"] if self.trace else None
             what = f"iteration {number + 1}, {done} of {count} tiles"
             fraction = self._fraction(number + _TILES_FRACTION * done / count)
             self._watch.show(fraction, number, nan if psnr_db is None else psnr_db, what)
@@ -206,6 +208,8 @@ def _learned(job: Job, encoding: Encoding, estimator: Estimator, steps: StepSear
     return SampleEstimate(steps.towards_target(as_image(last, size_fraction)), best.model, sizes)
 
 
-def _trace_point(job: Job, trial: Trial) -> TracePoint:
+def _trace_point(job: Job, trial: Trial) -> dict[str, Any]:
+    """Returns the figures of an iteration; see `report.EncodeReport.codec`."""
     psnr_db = job.reported_db(trial.psnr_db) if isfinite(trial.psnr_db) else None
-    return TracePoint(trial.number, trial.model.q_step, trial.file_bytes, psnr_db)
+    q_step, file_bytes = trial.model.q_step, trial.file_bytes
+    return {"iteration": trial.number, "q_step": q_step, "file_bytes": file_bytes, "psnr_db": psnr_db}

@@ -20,9 +20,8 @@ from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import BIT_DEPTHS, PEAK_CODE_VALUE, Image, values_per_code_value
 from dfmcodec.options import MAX_QUALITY
-from dfmcodec.search.config import BIT_COST, lmbda_of_quality, lmbda_of_step, step_of_lmbda
 from dfmcodec.search.job import Job
-from dfmcodec.search.quality import step_of_score
+from dfmcodec.search.quality import BIT_COST, lmbda_of_quality, lmbda_of_step, step_of_lmbda, step_of_score
 from dfmcodec.search.rate_control import Bracket, Controller
 from dfmcodec.search.target import LmbdaTarget, PsnrTarget, ScoreTarget, SizeTarget, Target
 

@@ -20,7 +20,7 @@ from dfmcodec.codecs.wavelet.sections.adaptation import adaptation_bytes, read_a
 from dfmcodec.codecs.wavelet.weights import shipped
 from dfmcodec.errors import ConfigError, CorruptError
 from dfmcodec.image import Image
-from dfmcodec.search.config import BIT_COST
+from dfmcodec.search.quality import BIT_COST
 
 CONTEXT = shipped().context
 HIDDEN = CONTEXT.networks[0].w3.shape[1]

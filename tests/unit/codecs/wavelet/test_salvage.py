@@ -384,9 +384,9 @@ def test_commands_report_what_is_wrong(tmp_path, monkeypatch, encoded):
 
 
 def test_python_function(encoded):
-    pixels, losses = dfmcodec.decode_best_effort(prefix(encoded.data, 0.6))
-    assert pixels.shape == (256, 320, 3)
-    assert losses
-    pixels, losses = dfmcodec.decode_best_effort(encoded.data)
-    assert pixels.shape == (256, 320, 4)
-    assert not losses
+    decoded = dfmcodec.decode(prefix(encoded.data, 0.6), best_effort=True)
+    assert decoded.shape == (256, 320, 3)
+    assert decoded.losses
+    decoded = dfmcodec.decode(encoded.data, best_effort=True)
+    assert decoded.shape == (256, 320, 4)
+    assert not decoded.losses

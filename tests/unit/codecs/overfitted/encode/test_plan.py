@@ -12,8 +12,9 @@ from dfmcodec.codecs.overfitted.grids import LMBDA_CODES, lmbda_of_code
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.image import Image
 from dfmcodec.options import EFFORTS
-from dfmcodec.search.config import EncoderConfig, lmbda_of_quality
+from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.job import Job
+from dfmcodec.search.quality import lmbda_of_quality
 from dfmcodec.search.target import asked_target
 from dfmcodec.weights.registry import (
     OVERFITTED_DETAILED,

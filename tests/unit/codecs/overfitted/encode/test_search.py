@@ -37,10 +37,10 @@ from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import Image
 from dfmcodec.metrics import psnr
 from dfmcodec.metrics.ssimulacra2 import ssimulacra2
-from dfmcodec.search.config import EncoderConfig
+from dfmcodec.search.config import AIM_REACH, EncoderConfig
 from dfmcodec.search.driver import Watch
 from dfmcodec.search.job import MAX_RESTARTS, Job, Outcome, Progress
-from dfmcodec.search.target import AIM_REACH, Figures, asked_target
+from dfmcodec.search.target import Figures, asked_target
 
 LMBDA = 1e-3
 STEPS = 60

@@ -71,7 +71,7 @@ def test_efforts_take_fewer_iterations_after_a_sample():
 @pytest.mark.parametrize("target", [{"quality": 60}, {"size": 12000}, {"psnr": 31.0}, {"lmbda": 1e-3}])
 def test_large_images_meet_their_target_from_the_first_iteration_on(small, is_large, target):
     result = dfmcodec.encode(small, effort=3, **target)
-    steps = [point.q_step for point in result.report.trace]
+    steps = [point["q_step"] for point in result.report.codec["trace"]]
     assert len(steps) >= 3
     assert max(steps) < 1.4 * min(steps)
     assert np.array_equal(dfmcodec.decode(result.data), result.decoded.pixels)
@@ -83,9 +83,9 @@ def test_large_images_meet_their_target_from_the_first_iteration_on(small, is_la
 
 def test_effort_1_learns_its_step_from_a_sample_unless_the_target_gives_it(small, is_large, monkeypatch):
     usual = round(64 * step_of_score(60.0))
-    first = [dfmcodec.encode(small, effort=1, **target).report.trace[0].q_step for target in _TARGETS]
+    first = [dfmcodec.encode(small, effort=1, **target).report.codec["trace"][0]["q_step"] for target in _TARGETS]
     monkeypatch.setattr(search, "LEAST_PIXELS", small.size)
-    without = [dfmcodec.encode(small, effort=1, **target).report.trace[0].q_step for target in _TARGETS]
+    without = [dfmcodec.encode(small, effort=1, **target).report.codec["trace"][0]["q_step"] for target in _TARGETS]
     assert without[0] == usual != first[0]
     assert first[1] != without[1]
     assert first[2] == without[2]

@@ -35,9 +35,9 @@ from dfmcodec.image import Image, tiles, values_per_code_value
 from dfmcodec.image.read_image import read_image
 from dfmcodec.image.region import Region
 from dfmcodec.metrics import psnr
-from dfmcodec.search.config import BIT_COST, EncoderConfig, lmbda_of_quality, step_of_lmbda
+from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.job import Job
-from dfmcodec.search.quality import QUALITY_STEPS
+from dfmcodec.search.quality import BIT_COST, QUALITY_STEPS, lmbda_of_quality, step_of_lmbda
 from dfmcodec.search.target import SizeTarget, asked_target
 
 
@@ -349,7 +349,7 @@ def test_effort_1_makes_two_iterations(small):
     """
     small = Image(small)
     result = dfmcodec.encode(small, quality=75, effort=1, tune="psnr")
-    assert len(result.report.trace) == 2
+    assert len(result.report.codec["trace"]) == 2
     encoding = Encoding.of(small, EFFORT_LEVELS[1])
     iterations = Iterations(encoding)
     first = iterations.iterate(1000)
@@ -414,7 +414,7 @@ def test_unknown_weights_are_refused(photograph):
 def test_info_reports_the_latents(small):
     result = dfmcodec.encode(small, quality=50, effort=1, tune="psnr")
     header = dfmcodec.read_info(result.data)
-    assert header.q_step == 22.5 * 64
+    assert header.fields["q_step"] == 22.5 * 64
     report = json.loads(json.dumps(result.report.as_dict()))
     assert report["architecture"]["model"] == "wavelet"
     assert report["q_step"] == 22.5 * 64
