@@ -1,7 +1,7 @@
 """Settings that pyproject.toml cannot express.
 
-The folder web/ is shipped as the package `dfmcodec.web`. The kernels are compiled if there is a
-compiler. The manual page is made from the help of the commands.
+The folder web/ is shipped as the package `dfmcodec.web`. Code of the kernels is generated, and they
+are compiled if there is a compiler. The manual page is made from the help of the commands.
 """
 
 import sys
@@ -10,23 +10,28 @@ from glob import glob
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup  # isort: skip; it provides distutils
+from setuptools.command.build_ext import build_ext  # isort: skip
 from distutils.command.install_data import install_data  # isort: skip
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "packaging" / "kernels")]
 
 # Sums of integers wrap around as NumPy's do, so the kernels need -fwrapv. Clang fuses as many
 # multiply-adds as GCC only with -ffp-contract=fast; otherwise a few samples differ by 1. Without a
 # compiler, or with one that does not know the vectors of GCC and Clang, the package is installed
 # without kernels and uses NumPy.
-# Files such as correction_avx2.c are for x86-64 and Linux or Windows; elsewhere a build is for the
-# oldest processors throughout. The platform is that of the wheel, which
+# Generated files such as correction_avx2.c are for x86-64 and Linux or Windows; elsewhere a build
+# is for the oldest processors throughout. The platform is that of the wheel, which
 # tests/supply/cross_wheels.py names.
+GENERATED = "build/kernels"
 HAS_TARGETS = sysconfig.get_platform() in ("linux-x86_64", "win-amd64")
 # One build is for Python 3.11 and all later versions; free-threaded ones, which have no such
 # interface, need a build each.
 IS_LIMITED = not sysconfig.get_config_var("Py_GIL_DISABLED")
 KERNELS = Extension(
     "dfmcodec.kernels._compiled",
-    [path for path in sorted(glob("dfmcodec/kernels/*.c")) if HAS_TARGETS or "_avx" not in path],
-    depends=sorted(glob("dfmcodec/kernels/*.[ch]")),  # correction_avx2.c and its like include others
+    sorted(glob("dfmcodec/kernels/*.c")),
+    include_dirs=["dfmcodec/kernels", GENERATED],
+    depends=sorted(glob("dfmcodec/kernels/*.h")),
     extra_compile_args=[
         *("-O3", "-g0", "-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wno-psabi")
     ],
@@ -39,11 +44,20 @@ KERNELS = Extension(
 MANUAL = "build/dfm.1"
 
 
+class BuildKernels(build_ext):
+    """Generates code of the kernels, and compiles them."""
+
+    def run(self):
+        import make_kernel_interface
+
+        KERNELS.sources += map(str, make_kernel_interface.make(Path(GENERATED), has_targets=HAS_TARGETS))
+        super().run()
+
+
 class InstallManual(install_data):
     """Makes the manual page, and installs it."""
 
     def run(self):
-        sys.path.insert(0, str(Path(__file__).parent))
         from dfmcodec.cli._manual import manual_page
 
         Path(MANUAL).parent.mkdir(exist_ok=True)
@@ -52,7 +66,7 @@ class InstallManual(install_data):
 
 
 setup(
-    cmdclass={"install_data": InstallManual},
+    cmdclass={"build_ext": BuildKernels, "install_data": InstallManual},
     data_files=[("share/man/man1", [MANUAL])],
     packages=[*find_packages(include=["dfmcodec*"]), "dfmcodec.web"],
     package_dir={"dfmcodec.web": "web"},

@@ -2,7 +2,7 @@
 # usage: ensure_environment ROOT [EXTRA]; afterwards "$ROOT/.venv/bin/python" runs the package. EXTRA is jax, bench,
 # corpus, cloud or dask, which hold corpus, or dev, which holds jax, bench and corpus; an environment with more than is
 # asked for will do. Each extra has a stamp, and what was installed before stays installed.
-# The package is installed again when pyproject.toml, setup.py, a kernel or the clone's place changes. DFM_PYTHON names
+# The package is installed again when pyproject.toml, setup.py, the kernels or the clone's place changes. DFM_PYTHON names
 # another interpreter, of which the environment is made. Scripts of the environment are run by its interpreter: their
 # first lines name the place where it was made.
 
@@ -24,7 +24,7 @@ ensure_environment() ( # in a subshell, whose current folder is the clone: Pytho
     fi
     wanted=$(
         LC_ALL=C # the order of the kernels
-        { echo "$root" && cat "$root/pyproject.toml" "$root/setup.py" "$root"/dfmcodec/kernels/*.[ch]; } | cksum
+        { echo "$root" && cd "$root" && cat pyproject.toml setup.py packaging/kernels/*.py dfmcodec/kernels/*.{c,h,py,pyi}; } | cksum
     )
     for stamp in "${enough[@]}"; do
         [ -x "$venv/bin/python" ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && return 0

@@ -3,10 +3,10 @@
 `compiled` is the extension module `_compiled`. It is None if the module was not built, if
 `DFMCODEC_KERNELS=numpy` disables it, or if the processor has no fast byte products. NumPy then
 computes the same symbols, and the same pixels up to rounding. `DFMCODEC_KERNELS` can also select an
-instruction set. A kernel takes named arguments (`packaging/kernels/kernel_interface.py`), which are
-complete arrays. It releases the GIL and uses one core; callers distribute blocks over
-`dfmcodec.threads`. The implementation is chosen only here: the NumPy function, which defines the
-result, is decorated with the function that calls the kernels.
+instruction set. A kernel takes named arguments (`_compiled.pyi`); arrays are complete. It releases
+the GIL and uses one core; callers distribute blocks over `dfmcodec.threads`. The implementation is
+chosen only here: the NumPy function, which defines the result, is decorated with the function that
+calls the kernels.
 
 The kernels are in C because a decoder that is called once per image cannot spend 0.3 s on loading a
 compiler, as numba needs on the same machine, and because NumPy has no byte products.

@@ -2,8 +2,8 @@
  *
  * A kernel receives a `Call` and the struct of its arguments (interface.h). It does not depend on Python: module.c
  * fills the struct from Python arguments, and the browser fills it from JavaScript. interface.c checks the array
- * lengths that packaging/kernels/kernel_interface.py declares. A kernel checks all other lengths, and every index that
- * the caller passes.
+ * lengths that _compiled.pyi declares. A kernel checks all other lengths, and every index that the caller passes.
+ * packaging/kernels/make_kernel_interface.py generates both files when the package is built.
  */
 #ifndef DFM_COMMON_H
 #define DFM_COMMON_H
@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "constants.h"
 #include "interface.h"
 
 #if !defined(__GNUC__)
@@ -50,9 +51,10 @@
 #define ON_WASM 0
 #endif
 
-/* Kernels are compiled once for each target, with vectors of the size of its registers. Files such as correction_avx2.c
- * define TARGET_AVX2 and include the source. NAME gives each target its own function names, and instruction_sets.c
- * chooses the target at run time. Files without a target (coder.c, byte_products.c) are compiled once. */
+/* Kernels are compiled once for each target, with vectors of the size of its registers. Generated files such as
+ * correction_avx2.c define TARGET_AVX2 and include the source. NAME gives each target its own function names, and
+ * instruction_sets.c chooses the target at run time. Files without a target (coder.c, byte_products.c) are compiled
+ * once. */
 #if defined(TARGET_AVX512)
 #define NAME(function) function##_avx512
 #define LANES 16

@@ -65,7 +65,7 @@ typedef struct {
 } KernelEntry;
 
 #if ON_WASM
-extern int (*const RUN_KERNEL[])(Call *call, const void *arguments); /* in the order of kernel_interface.js */
+extern int (*const RUN_KERNEL[])(Call *call, const void *arguments); /* in the order of _compiled.pyi */
 #else
 #define DECLARE_ENTRY(name, Struct) extern const KernelEntry name##_entry;
 KERNELS_OF_ONE_BUILD(DECLARE_ENTRY)

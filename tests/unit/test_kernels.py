@@ -4,6 +4,7 @@ processor, and no accesses outside arrays.
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import re
@@ -12,7 +13,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import kernel_interface
 import make_kernel_interface
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ from dfmcodec import container
 from dfmcodec._types import Tune
 from dfmcodec.codecs.decode import decode_image
 from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
-from dfmcodec.codecs.overfitted.context import GridContext, wavefronts
+from dfmcodec.codecs.overfitted.context import CAUSAL, GridContext, wavefronts
 from dfmcodec.codecs.overfitted.weights import overfitted_weights_of
 from dfmcodec.codecs.wavelet import transform as wavelet
 from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
@@ -855,12 +855,64 @@ def test_bits_are_those_of_numpy():
 KERNELS = Path(__file__).parents[2] / "dfmcodec" / "kernels"
 
 
-def test_the_files_of_the_interface_are_up_to_date():
-    stale = [
-        str(path) for path, text in make_kernel_interface.outputs().items() if path.read_text(encoding="utf-8") != text
-    ]
-    assert not stale, "run python packaging/kernels/make_kernel_interface.py"
-    assert kernel_interface.GRID_LEVELS == make_kernel_interface.constants()["GRID_LEVELS"]
+# The module and the expression that define each constant of C.
+CONSTANTS = {
+    "PRECISION_BITS": "entropy.tables PRECISION_BITS",
+    "RADIUS": "entropy.tables RADIUS",
+    "ESCAPE": "entropy.tables ESCAPE",
+    "TABLE_SIZE": "entropy.tables TABLE_SIZE",
+    "LAPLACE_COUNT": "entropy.tables LAPLACE_COUNT",
+    "UNIT_SCALE_INDEX": "entropy.tables UNIT_SCALE_INDEX",
+    "LAST_DIRECT": "entropy.tables LAST_DIRECT",
+    "MEANS_PER_SYMBOL": "entropy.tables MEANS_PER_SYMBOL",
+    "SYMBOL_MEANS": "entropy.tables MEANS",
+    "GUIDE_BITS": "entropy.table_set GUIDE_BITS",
+    "CHANNELS": "image.region CHANNELS",
+    "STATES": "codecs.wavelet.trellis STATES",
+    "QUANTIZERS": "codecs.wavelet.trellis QUANTIZERS",
+    "FINE": "codecs.wavelet.quantizer FINE",
+    "OFFSET_SYMBOLS": "codecs.wavelet.context OFFSET_SYMBOLS",
+    "TABLES_PER_QUANTIZER": "codecs.wavelet.context TABLES_PER_QUANTIZER",
+    "DIRECT_TABLES": "codecs.wavelet.context DIRECT_TABLES",
+    "EMPTY_CONTEXT": "codecs.wavelet.context EMPTY_CONTEXT",
+    "SLOPE_REACH": "codecs.wavelet.context _SLOPE_REACH",
+    "CONSTANT_UNIT": "codecs.wavelet.adaptation CONSTANT_UNIT",
+    "LIFTING_BITS": "codecs.wavelet.transform FRACTION_BITS",
+    "ALPHA": "codecs.wavelet.transform _ALPHA",
+    "BETA": "codecs.wavelet.transform _BETA",
+    "GAMMA": "codecs.wavelet.transform _GAMMA",
+    "DELTA": "codecs.wavelet.transform _DELTA",
+    "LOW_GAIN": "codecs.wavelet.transform _LOW_GAIN",
+    "MAX_UNITS": "codecs.wavelet.transform MAX_UNITS",
+    "LOW_PAD": "codecs.wavelet.neighbourhood _PAD",
+    "CELL_SAMPLES": "codecs.wavelet.correction CELL_SAMPLES",
+    "CELLS_AROUND": "codecs.wavelet.correction CELLS_AROUND**2",
+    "CORRECTION_FEATURES": "codecs.wavelet.correction FEATURES",
+    "DIMENSIONS_PER_MOVED": "codecs.wavelet.correction _DIMENSIONS_PER_MOVED",
+    "GRID_LEVELS": "codecs.overfitted.grids GRID_LEVELS",
+    "CAUSAL_FEATURES": "codecs.overfitted.context len(CAUSAL)",
+    "CELL_FEATURES": "codecs.overfitted.context len(SQUARE)",
+    "COARSER_FEATURES": "codecs.overfitted.context COARSER",
+    "GRID_FEATURES": "codecs.overfitted.context FEATURES",
+    "MAX_MEAN": "codecs.overfitted.context _MAX_MEAN",
+    "HALO": "codecs.overfitted.synthesis HALO",
+    "TAPS": "codecs.overfitted.synthesis TAPS",
+    "STAGES": "codecs.overfitted.synthesis STAGES",
+    "WINDOW": "codecs.overfitted.encode.windows WINDOW",
+}
+
+
+def test_constants_of_c_are_those_of_python():
+    values = {}
+    for name, place in CONSTANTS.items():
+        module, _, expression = place.partition(" ")
+        values[name] = int(eval(expression, vars(importlib.import_module(f"dfmcodec.{module}"))))
+    header = (KERNELS / "constants.h").read_text()
+    assert {name: int(value) for name, value in re.findall(r"(\w+) = (-?\d+),", header)} == values
+    offsets = re.findall(r"\{(-?\d+), (-?\d+)\},", header)
+    assert [(int(y), int(x)) for y, x in offsets] == [(int(y), int(x)) for y, x in CAUSAL]
+    counts = {field.count for kernel in make_kernel_interface.kernels() for field in kernel.fields if field.is_array}
+    assert counts == {1, values["GRID_LEVELS"]}
 
 
 def test_kernels_know_nothing_of_python():
@@ -870,10 +922,11 @@ def test_kernels_know_nothing_of_python():
 
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
-def test_kernels_compile_without_the_headers_of_python():
+def test_kernels_compile_without_the_headers_of_python(tmp_path):
     """Those for AVX2 and AVX-512 are the same files once more."""
-    sources = [str(path) for path in KERNELS.glob("*.c") if path.name != "module.c" and "_avx" not in path.name]
-    command = ["cc", "-fsyntax-only", "-Wno-psabi", *sources]
+    generated = make_kernel_interface.make(tmp_path, has_targets=False)
+    sources = [str(path) for path in (*KERNELS.glob("*.c"), *generated) if path.name != "module.c"]
+    command = ["cc", "-fsyntax-only", "-Wno-psabi", f"-I{KERNELS}", f"-I{tmp_path}", *sources]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
 

@@ -42,7 +42,7 @@ void *memset(void *target, int value, size_t size) { return __builtin_memset(tar
 
 static Call last_call;
 
-/* Calls kernel `number` of kernel_interface.js with the struct of its arguments, and with what is free from `start` to
+/* Calls kernel `number` of KERNELS in ../src/compiled_kernels.js with the struct of its arguments, and with what is free from `start` to
  * `end`; returns 1, or 0 where it failed. */
 EXPORT("call_kernel") int call_kernel(int number, const void *arguments, char *start, char *end) {
     workspace = start, workspace_end = end;

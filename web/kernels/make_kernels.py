@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -23,11 +24,14 @@ import tempfile
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-KERNELS = FOLDER.parents[1] / "dfmcodec" / "kernels"
+sys.path.append(str(FOLDER.parents[1] / "packaging" / "kernels"))
+import make_kernel_interface as interface  # noqa: E402
+
+KERNELS = interface.SOURCES
 TARGET = FOLDER.parent / "src" / "compiled_kernels.js"
-PARTS = ("byte_products", "coder", "context", "correction", "grid", "interface", "synthesis")
+PARTS = ("byte_products", "coder", "context", "correction", "grid", "synthesis")
 SOURCES = [FOLDER / "kernels.c", *(KERNELS / f"{part}.c" for part in PARTS)]
-HEADERS = [KERNELS / f"{name}.h" for name in ("byte_products", "common", "context", "interface", "kernels", "maths")]
+HEADERS = [KERNELS / f"{name}.h" for name in ("byte_products", "common", "constants", "context", "kernels", "maths")]
 FORMS = {"relaxed": ["-mrelaxed-simd"], "plain": []}
 FLAGS = [
     "--target=wasm32-wasi", "-O3", "-std=gnu11", "-msimd128", "-mbulk-memory", "-fwrapv", "-fno-math-errno",
@@ -49,6 +53,7 @@ def source_hash() -> str:
     digest = hashlib.sha256()
     for path in [*SOURCES, *HEADERS, Path(__file__)]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    digest.update((interface.header() + interface.source()).encode())
     return digest.hexdigest()[:16]
 
 
@@ -80,9 +85,10 @@ def build(clang: str, form: str) -> bytes:
         BuildError: The compiler or linker failed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        objects = [Path(folder) / f"{source.stem}.o" for source in SOURCES]
-        for source, target in zip(SOURCES, objects, strict=True):
-            _run(clang, *FLAGS, *FORMS[form], "-c", source, "-o", target)
+        sources = [*SOURCES, *interface.make(Path(folder), has_targets=False)]
+        objects = [Path(folder) / f"{source.stem}.o" for source in sources]
+        for source, target in zip(sources, objects, strict=True):
+            _run(clang, *FLAGS, *FORMS[form], f"-I{KERNELS}", f"-I{folder}", "-c", source, "-o", target)
         out = Path(folder) / "kernels.wasm"
         # Called directly, because clang may run other programs on the result.
         _run(linker_of(clang), *LINKING, *objects, "-o", out)
@@ -105,6 +111,10 @@ def _run(*command: object) -> None:
 
 def text_of(modules: dict[str, bytes]) -> str:
     """Returns the JavaScript module with the WebAssembly modules."""
+    layouts = [(kernel.name, interface.Layout(kernel.fields)) for kernel in interface.decoders()]
+    kernels = [
+        {"name": interface.camel_case(name), "bytes": layout.bytes, "fields": layout.rows} for name, layout in layouts
+    ]
     lines = [
         "/**",
         " * The kernels in WebAssembly, which `make_kernels.py` builds of C: with relaxed SIMD, and without.",
@@ -114,6 +124,11 @@ def text_of(modules: dict[str, bytes]) -> str:
         "",
         f'export const SOURCE_HASH = "{source_hash()}";',
         *(f'export const {form.upper()} = "{base64.b64encode(module).decode()}";' for form, module in modules.items()),
+        "",
+        "/** Name, kind and offset of each argument; of groups, their own. Bytes are written. @type {any[]} */",
+        "export const KERNELS = [",
+        *(f"  {json.dumps(kernel)}," for kernel in kernels),
+        "];",
         "",
     ]
     return "\n".join(lines)

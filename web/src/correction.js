@@ -3,6 +3,8 @@
  * ("Reconstruction" in docs/format.md). It works on cells of 2x2 samples.
  */
 
+export const CELL_SAMPLES = 12;
+
 /**
  * The weights of a correction network in the layout of the kernel.
  * @typedef {object} CorrectionNetwork

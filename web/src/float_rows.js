@@ -15,7 +15,7 @@ const ROWS = 4; // number of results computed together
 const ALIGNMENT = 16;
 
 /**
- * The functions implemented in WebAssembly and in JavaScript. All arguments are byte offsets in the memory, or numbers.
+ * The functions in WebAssembly. All arguments are byte offsets in the memory, or numbers.
  *
  * @typedef {object} RowKernels
  * @property {(matrix: number, inputs: number, at: number, out: number, stride: number, blocks: number) => void}
@@ -119,51 +119,4 @@ export class Matrix {
  */
 export function turnRows({ turn }, angles, cosines, sines) {
   turn(angles.byteOffset, cosines.byteOffset, sines.byteOffset, angles.length / POSITIONS);
-}
-
-/**
- * The functions in plain JavaScript. Their results differ in the rounding of float32.
- *
- * @param {ArrayBuffer} buffer
- * @returns {RowKernels}
- */
-export function plainRowKernels(buffer) {
-  const int32 = new Int32Array(buffer);
-  const float32 = new Float32Array(buffer);
-  return {
-    multiply(matrix, inputs, at, out, stride, blocks) {
-      const field = (/** @type {number} */ offset) => int32[(matrix + offset) >>> 2];
-      const columns = field(MATRIX.columns);
-      const least = float32[(matrix + MATRIX.least) >>> 2];
-      const kept = field(MATRIX.adds); // 0 or 1
-      const step = stride >>> 2;
-      for (let group = 0; group < field(MATRIX.groupCount); group++) {
-        const weights = (field(MATRIX.weights) >>> 2) + group * ROWS * columns;
-        const constants = (field(MATRIX.constants) >>> 2) + group * ROWS;
-        const results = (out >>> 2) + group * ROWS * step;
-        for (let i = 0; i < POSITIONS * blocks; i++) {
-          let [sum0, sum1, sum2, sum3] = [0, 0, 0, 0];
-          for (let column = 0; column < columns; column++) {
-            const input = float32[((int32[(inputs >>> 2) + column] + at) >>> 2) + i];
-            const weight = weights + ROWS * column;
-            sum0 += float32[weight] * input;
-            sum1 += float32[weight + 1] * input;
-            sum2 += float32[weight + 2] * input;
-            sum3 += float32[weight + 3] * input;
-          }
-          [sum0, sum1, sum2, sum3].forEach((sum, row) => {
-            const target = results + row * step + i;
-            float32[target] = Math.max(sum + float32[constants + row] + (kept ? float32[target] : 0), least);
-          });
-        }
-      }
-    },
-    turn(angles, cosines, sines, blocks) {
-      for (let i = 0; i < POSITIONS * blocks; i++) {
-        const angle = float32[(angles >>> 2) + i];
-        float32[(cosines >>> 2) + i] = Math.cos(angle) - 1;
-        float32[(sines >>> 2) + i] = Math.sin(angle);
-      }
-    },
-  };
 }

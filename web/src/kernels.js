@@ -1,25 +1,22 @@
 /**
- * Kernels: the inner loops of the decoder. They run in WebAssembly, compiled from the package's C
- * (`kernels/make_kernels.py`). Without WebAssembly or SIMD, plain JavaScript computes the same integers
- * (`plain_kernels.js`).
+ * Kernels: the inner loops of the decoder. They run in WebAssembly with SIMD, compiled from the package's C
+ * (`kernels/make_kernels.py`).
  *
  *     const kernels = await loadKernels();
  *     const space = kernels.workspace(bytes);          // one memory of a fixed size; its arrays never move
  *     const pixels = space.array(Uint8Array, length);
  *     space.run.planesToPixels({ planes, channels: 3, height, width, basis, scale, middle, peak, pixels });
  *
- * What the kernels do, and their arguments, are those of `packaging/kernels/kernel_interface.py`. Arrays of the workspace are
- * read and written where they are; others are copied, so they should be small.
+ * `dfmcodec/kernels/_compiled.pyi` describes the kernels and their arguments. Arrays of the workspace are read and
+ * written where they are; others are copied, so they should be small.
  *
  * @module kernels
  */
 
-import { PLAIN, RELAXED } from "./compiled_kernels.js";
+import { KERNELS, PLAIN, RELAXED } from "./compiled_kernels.js";
 import { allocate } from "./errors.js";
-import { Matrix, plainRowKernels, turnRows } from "./float_rows.js";
-import { KERNELS } from "./kernel_interface.js";
-import * as plainKernels from "./plain_kernels.js";
-import { PlainReader, damagedStream } from "./range_coder.js";
+import { Matrix, turnRows } from "./float_rows.js";
+import { damagedStream } from "./range_coder.js";
 
 /** @typedef {import("./float_rows.js").RowKernels} RowKernels */
 
@@ -39,18 +36,13 @@ function newMemory(pages) {
   return new WebAssembly.Memory({ initial: pages, maximum: pages });
 }
 
-/** Kernels in WebAssembly or JavaScript. */
+/** The compiled kernels. */
 export class Kernels {
   #module;
 
-  /** @param {WebAssembly.Module | null} module - null for plain JavaScript. */
+  /** @param {WebAssembly.Module} module */
   constructor(module) {
     this.#module = module;
-  }
-
-  /** Whether the kernels run in WebAssembly. */
-  get isCompiled() {
-    return this.#module !== null;
   }
 
   /**
@@ -61,37 +53,32 @@ export class Kernels {
    * @throws {DfmError} Memory is insufficient.
    */
   workspace(bytes, callBytes = 0) {
-    if (!this.#module) {
-      const buffer = allocate(() => new ArrayBuffer(aligned(bytes) + 2 * SLACK_BYTES));
-      return new Workspace(buffer, ALIGNMENT, buffer.byteLength, plainKernels, plainRowKernels(buffer), null);
-    }
     const end = OWN_PAGES * PAGE_BYTES + aligned(bytes) + SLACK_BYTES;
     const pages = Math.ceil((end + CALL_BYTES + callBytes) / PAGE_BYTES);
     const memory = allocate(() => newMemory(pages));
-    const module = new CompiledModule(this.#module, memory, end);
-    return new Workspace(memory.buffer, module.start, end, module.kernels, module.exports, module);
+    return new Workspace(memory.buffer, end, new CompiledModule(this.#module, memory, end));
   }
 }
 
 /**
  * Loads the kernels.
  *
- * @param {object} [options]
- * @param {boolean} [options.compiled] - false for plain JavaScript, even if WebAssembly is available.
- * @param {string[]} [options.modules] - The modules in base64, the best first.
+ * @param {string[]} [modules] - The modules in base64, the best first.
  * @returns {Promise<Kernels>}
+ * @throws {Error} The browser or the policy of the page does not permit WebAssembly with SIMD, or memory is insufficient.
  */
-export async function loadKernels({ compiled = true, modules = [RELAXED, PLAIN] } = {}) {
-  if (!compiled || typeof WebAssembly !== "object") return new Kernels(null);
-  for (const bytes of modules.map(bytesOf).filter((module) => WebAssembly.validate(module))) {
+export async function loadKernels(modules = [RELAXED, PLAIN]) {
+  let reason = "this browser has no WebAssembly with SIMD, which decoding needs";
+  const possible = typeof WebAssembly === "object" ? modules.map(bytesOf) : [];
+  for (const bytes of possible.filter((module) => WebAssembly.validate(module))) {
     try {
       const { module, instance } = await WebAssembly.instantiate(bytes, { env: { memory: newMemory(OWN_PAGES) } });
       if (/** @type {any} */ (instance.exports).is_exact()) return new Kernels(module);
-    } catch {
-      // the policy of the page forbids WebAssembly, or memory is insufficient
+    } catch (error) {
+      reason = `WebAssembly, which decoding needs, does not start: ${/** @type {Error} */ (error).message}`;
     }
   }
-  return new Kernels(null);
+  throw new Error(reason);
 }
 
 /** @param {string} base64 */
@@ -184,6 +171,8 @@ class CompiledModule {
   }
 }
 
+/** @typedef {import("./range_coder.js").PlainReader} PlainReader */
+
 /** Reader of the words of a stream with the kernel. */
 class CompiledReader {
   #run;
@@ -217,22 +206,20 @@ class CompiledReader {
 export class Workspace {
   #next;
   #end;
-  #module;
 
   /**
    * @param {ArrayBuffer} buffer
-   * @param {number} start @param {number} end - The range for arrays.
-   * @param {any} run @param {any} rows @param {CompiledModule|null} module
+   * @param {number} end - The end of the range for arrays.
+   * @param {CompiledModule} module
    */
-  constructor(buffer, start, end, run, rows, module) {
+  constructor(buffer, end, module) {
     this.buffer = buffer;
-    this.#next = aligned(start);
+    this.#next = aligned(module.start);
     this.#end = end;
-    this.#module = module;
     /** The kernels. @type {any} */
-    this.run = run;
+    this.run = module.kernels;
     /** @type {RowKernels} */
-    this.rows = rows;
+    this.rows = /** @type {any} */ (module.exports);
   }
 
   /**
@@ -285,7 +272,7 @@ export class Workspace {
 
   /** Creates a reader of the words of a stream, for `RangeDecoder`. @param {Uint32Array} words */
   reader(words) {
-    return this.#module ? new CompiledReader(this.run, words) : new PlainReader(words);
+    return new CompiledReader(this.run, words);
   }
 }
 

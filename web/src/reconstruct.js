@@ -7,8 +7,7 @@ import { ColourTransform } from "./colour.js";
 import { weightsByTap } from "./filter.js";
 import { Region } from "./geometry.js";
 import { bytesOfArrays } from "./kernels.js";
-import { correctionOf, firstConstants } from "./correction.js";
-import { CELL_SAMPLES } from "./kernel_interface.js";
+import { CELL_SAMPLES, correctionOf, firstConstants } from "./correction.js";
 import { logStep } from "./wavelet.js";
 
 const CELL = 2; // pixels

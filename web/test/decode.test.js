@@ -7,7 +7,6 @@ import { decodeOverfitted } from "../src/overfitted_model.js";
 import { Region, Tiling } from "../src/geometry.js";
 import { readHeader } from "../src/header.js";
 import { examine, sectionOf } from "../src/integrity.js";
-import { decodeLatents } from "../src/wavelet_model.js";
 import { TileDecoder, tileStreams } from "../src/latents.js";
 import { loadKernels } from "../src/kernels.js";
 import { bytesOf, fixtures, pretrainedWeights, samplesOf, skip } from "./fixtures.js";
@@ -69,22 +68,18 @@ describe("the decoder", { skip }, () => {
     }
   });
 
-  for (const compiled of [true, false]) {
-    test(`decodes the symbols of the package, ${compiled ? "with" : "without"} WebAssembly`, async () => {
-      const kernels = await loadKernels({ compiled });
-      const most = compiled ? Infinity : 3000; // pixels: plain JavaScript takes long
-      const isTaken = ({ symbols, image }) => symbols && image.width * image.height <= most;
-      for (const { name, symbols } of images.filter(isTaken)) {
-        const bytes = bytesOf(`${name}.dfm`);
-        const header = readHeader(bytes);
-        // The checks are those of the package's symbols, so the decoder itself compares them.
-        const state = { ...examine(bytes, header), symbolChecks: symbols };
-        const wrong = { ...state, symbolChecks: symbols.map((check) => check ^ 1) };
-        assert.doesNotThrow(() => [...steps(state, kernels)], name);
-        assert.throws(() => [...steps(wrong, kernels)], DfmError, name);
-      }
-    });
-  }
+  test("decodes the symbols of the package", async () => {
+    const kernels = await loadKernels();
+    for (const { name, symbols } of images.filter((each) => each.symbols)) {
+      const bytes = bytesOf(`${name}.dfm`);
+      const header = readHeader(bytes);
+      // The checks are those of the package's symbols, so the decoder itself compares them.
+      const state = { ...examine(bytes, header), symbolChecks: symbols };
+      const wrong = { ...state, symbolChecks: symbols.map((check) => check ^ 1) };
+      assert.doesNotThrow(() => [...steps(state, kernels)], name);
+      assert.throws(() => [...steps(wrong, kernels)], DfmError, name);
+    }
+  });
 
   /** All steps in which the symbols of a file are decoded. */
   function steps(state, kernels) {
@@ -137,25 +132,6 @@ describe("the decoder", { skip }, () => {
       await decode(golden("coordinate"), { weights, coarsePixels: 1 }), await decode(golden("coordinate"), { weights }),
     );
   });
-
-  test("gives the same pixels without WebAssembly, to within one level", async () => {
-    const [compiled, plain] = [await loadKernels(), await loadKernels({ compiled: false })];
-    for (const name of ["wavelet-rgb", "wavelet-fine", "wavelet-deep"]) {
-      const bytes = golden(name);
-      const header = readHeader(bytes);
-      const region = new Region(0, 0, header.height, header.width);
-      const run = (kernels) => last(decodeLatents(examine(bytes, header), region, weights, kernels, false));
-      assert.ok(largestDifference(run(compiled), run(plain)) <= 1, name);
-    }
-  });
-
-  /** What a generator gives in the end. */
-  function last(generator) {
-    for (;;) {
-      const { done, value } = generator.next();
-      if (done) return value;
-    }
-  }
 
   test("decodes a region to the pixels that it has in the complete image", async () => {
     for (const { name, image } of images.filter(({ image: { width, height } }) => width * height > 4)) {

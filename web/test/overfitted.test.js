@@ -10,7 +10,7 @@ import { loadKernels } from "../src/kernels.js";
 import { RangeDecoder, frequenciesWithMean, laplaceTables, tablesWithLaplace } from "../src/range_coder.js";
 import { randomIntegers } from "./random.js";
 
-const BOTH = [await loadKernels(), await loadKernels({ compiled: false })];
+const KERNELS = await loadKernels();
 const [HIDDEN_1, HIDDEN_2, WIDTH] = [10, 6, 5];
 const SIZES = [[1, 1], [1, 9], [9, 1], [2, 2], [3, 17], [21, 2], [33, 47]];
 
@@ -201,22 +201,20 @@ test("grids of any section are those of the document", () => {
     for (let seed = 0; seed < 4; seed++) {
       const { context } = readNetworks(new OverfittedWeights(makeArrays(50 * number + seed)), null);
       const section = randomBytes(random, 4 * random(0, 20 + height * width));
-      for (const kernels of BOTH) {
-        let grids;
-        try {
-          const steps = [...decodeGrids({ height, width, section }, context, kernels)];
-          assert.equal(steps.at(-1).done, 1);
-          assert.deepEqual(steps.flatMap(({ level }) => (level === null ? [] : [level])), [6, 5, 4, 3, 2, 1, 0]);
-          grids = steps.at(-1).grids.map((grid) => Array.from(grid));
-        } catch (error) {
-          assert.equal(error.kind, "corrupt");
-          outcomes.corrupt++;
-          assert.throws(() => gridsByDocument(section, height, width, context), { kind: "corrupt" });
-          continue;
-        }
-        outcomes.symbols++;
-        assert.deepEqual(grids, gridsByDocument(section, height, width, context));
+      let grids;
+      try {
+        const steps = [...decodeGrids({ height, width, section }, context, KERNELS)];
+        assert.equal(steps.at(-1).done, 1);
+        assert.deepEqual(steps.flatMap(({ level }) => (level === null ? [] : [level])), [6, 5, 4, 3, 2, 1, 0]);
+        grids = steps.at(-1).grids.map((grid) => Array.from(grid));
+      } catch (error) {
+        assert.equal(error.kind, "corrupt");
+        outcomes.corrupt++;
+        assert.throws(() => gridsByDocument(section, height, width, context), { kind: "corrupt" });
+        continue;
       }
+      outcomes.symbols++;
+      assert.deepEqual(grids, gridsByDocument(section, height, width, context));
     }
   }
   assert.ok(outcomes.symbols > 10, JSON.stringify(outcomes));
@@ -224,7 +222,7 @@ test("grids of any section are those of the document", () => {
 
 test("a section that is too short for its grids is refused before memory is spent", () => {
   const { context } = readNetworks(new OverfittedWeights(makeArrays(1)), null);
-  const steps = decodeGrids({ height: 9000, width: 9000, section: new Uint8Array(8) }, context, BOTH[0]);
+  const steps = decodeGrids({ height: 9000, width: 9000, section: new Uint8Array(8) }, context, KERNELS);
   assert.throws(() => steps.next(), { kind: "corrupt", message: /cannot hold/ });
 });
 
@@ -314,24 +312,22 @@ test("colours are those of the document", () => {
   for (const [number, [height, width]] of SIZES.entries()) {
     const image = imageOf(number, height, width);
     const expected = coloursByDocument(image.grids, image.sizes, image.synthesis, image.step);
-    for (const kernels of BOTH) {
-      const got = collect(image, kernels);
-      expected.forEach((row, y) =>
-        row.forEach((colour, x) => colour.forEach((c, i) => assert.ok(Math.abs(c - got[y][x][i]) < 1e-5))),
-      );
-    }
+    const got = collect(image, KERNELS);
+    expected.forEach((row, y) =>
+      row.forEach((colour, x) => colour.forEach((c, i) => assert.ok(Math.abs(c - got[y][x][i]) < 1e-5))),
+    );
   }
 });
 
 test("pixels of a region are those of the image, also across blocks", () => {
   const image = imageOf(3, 70, 300);
-  const complete = collect(image, BOTH[0]);
+  const complete = collect(image, KERNELS);
   for (const region of [
     { top: 60, left: 250, bottom: 70, right: 300 },
     { top: 3, left: 1, bottom: 70, right: 280 },
     { top: 69, left: 299, bottom: 70, right: 300 },
   ]) {
-    const part = collect({ ...image, region }, BOTH[0]);
+    const part = collect({ ...image, region }, KERNELS);
     for (let y = region.top; y < region.bottom; y++) {
       assert.deepEqual(part[y].slice(region.left), complete[y].slice(region.left, region.right));
     }
@@ -349,7 +345,7 @@ test("a small image is what the coarser grids say", () => {
       bypass: image.synthesis.bypass.subarray(level),
     };
     const expected = coloursByDocument(image.grids.slice(level), image.sizes.slice(level), synthesis, image.step);
-    const got = collect({ ...image, level }, BOTH[0]);
+    const got = collect({ ...image, level }, KERNELS);
     assert.deepEqual([got.length, got[0].length], image.sizes[level]);
     expected.forEach((row, y) =>
       row.forEach((colour, x) => colour.forEach((c, i) => assert.ok(Math.abs(c - got[y][x][i]) < 1e-5))),
@@ -361,5 +357,5 @@ test("numbers that are not finite do no harm", () => {
   const image = imageOf(5, 20, 20);
   image.synthesis.lift.fill(1e38);
   image.grids[0].fill(1 << 23);
-  for (const kernels of BOTH) assert.equal(collect(image, kernels).length, 20);
+  assert.equal(collect(image, KERNELS).length, 20);
 });

@@ -1,4 +1,0 @@
-/* context.c for processors with AVX2; see common.h. */
-#define TARGET_AVX2
-#include "context.c"
-#include "end_of_target.h"

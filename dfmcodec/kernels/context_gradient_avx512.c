@@ -1,4 +1,0 @@
-/* context_gradient.c for processors with AVX-512; see common.h. */
-#define TARGET_AVX512
-#include "context_gradient.c"
-#include "end_of_target.h"

@@ -1,4 +1,0 @@
-/* fit.c for processors with AVX2; see common.h. */
-#define TARGET_AVX2
-#include "fit.c"
-#include "end_of_target.h"

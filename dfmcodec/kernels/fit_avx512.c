@@ -1,4 +1,0 @@
-/* fit.c for processors with AVX-512; see common.h. */
-#define TARGET_AVX512
-#include "fit.c"
-#include "end_of_target.h"

@@ -1,4 +1,0 @@
-/* fit_forward.c for processors with AVX-512; see common.h. */
-#define TARGET_AVX512
-#include "fit_forward.c"
-#include "end_of_target.h"

@@ -1,4 +1,0 @@
-/* fit_rate.c for processors with AVX2; see common.h. */
-#define TARGET_AVX2
-#include "fit_rate.c"
-#include "end_of_target.h"

@@ -1,4 +1,0 @@
-/* grid.c for processors with AVX2; see common.h. */
-#define TARGET_AVX2
-#include "grid.c"
-#include "end_of_target.h"

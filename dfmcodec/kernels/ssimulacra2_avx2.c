@@ -1,4 +1,0 @@
-/* ssimulacra2.c for processors with AVX2; see common.h. */
-#define TARGET_AVX2
-#include "ssimulacra2.c"
-#include "end_of_target.h"

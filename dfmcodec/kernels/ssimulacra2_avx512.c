@@ -1,4 +1,0 @@
-/* ssimulacra2.c for processors with AVX-512; see common.h. */
-#define TARGET_AVX512
-#include "ssimulacra2.c"
-#include "end_of_target.h"

@@ -1,4 +1,0 @@
-/* synthesis.c for processors with AVX2; see common.h. */
-#define TARGET_AVX2
-#include "synthesis.c"
-#include "end_of_target.h"

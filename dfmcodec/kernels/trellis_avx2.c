@@ -1,4 +1,0 @@
-/* trellis.c for processors with AVX2; see common.h. */
-#define TARGET_AVX2
-#include "trellis.c"
-#include "end_of_target.h"

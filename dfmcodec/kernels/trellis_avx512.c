@@ -1,4 +1,0 @@
-/* trellis.c for processors with AVX-512; see common.h. */
-#define TARGET_AVX512
-#include "trellis.c"
-#include "end_of_target.h"
