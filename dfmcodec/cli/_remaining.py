@@ -130,15 +130,16 @@ def evenly_spaced(items: Iterable[Path], most: int) -> tuple[int, list[Path]]:
 def pixels_of(path: Path) -> int | None:
     """Returns the pixels that an image or `.dfm` file states; None if they cannot be read."""
     from dfmcodec.container.header import read_header
+    from dfmcodec.files.atomic import MAGIC
     from dfmcodec.image import LARGEST_PIXELS
-    from dfmcodec.image.open_image import DFM_MAGIC, open_image
+    from dfmcodec.image.open_image import open_image
 
     if path == STANDARD or is_stream(path):
         return None
     try:
         with open(path, "rb") as file:
             head = file.read(_HEADER_BYTES)
-            if head.startswith(DFM_MAGIC):
+            if head.startswith(MAGIC):
                 header = read_header(head, LARGEST_PIXELS)
                 return header.width * header.height
             with open_image(file, LARGEST_PIXELS) as pil_image:

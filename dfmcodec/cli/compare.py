@@ -24,6 +24,7 @@ from dfmcodec.cli._common import (
     write_output,
 )
 from dfmcodec.cli._same_file import check_outputs_apart
+from dfmcodec.files.atomic import MAGIC
 
 if TYPE_CHECKING:
     from dfmcodec._types import Pixels
@@ -94,7 +95,6 @@ def command(
 
 def _read_or_decode(source: Path, generator_path: Path | None, max_pixels: int, quiet: bool) -> tuple[Image, int]:
     """Reads an image file or decodes a `.dfm` file; also returns the file size in bytes."""
-    from dfmcodec.container.layout import MAGIC
     from dfmcodec.image.read_image import image_from_bytes
 
     data = read_source(source)

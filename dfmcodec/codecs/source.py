@@ -5,8 +5,8 @@ from __future__ import annotations
 from dfmcodec._types import Notify
 from dfmcodec.codecs.decode import DecodeRequest, decode_image
 from dfmcodec.codecs.generative.model import GenerativeModel
-from dfmcodec.container.layout import MAGIC
 from dfmcodec.errors import ConfigError, FormatError
+from dfmcodec.files.atomic import MAGIC
 from dfmcodec.image import Image
 from dfmcodec.image.source import Source
 

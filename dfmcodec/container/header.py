@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from dfmcodec.container.contents import Architecture, QuantizedModel
 from dfmcodec.container.layout import (
     CRC,
-    MAGIC,
     MODELS,
     SECTION_ENTRY,
     VERSION,
@@ -22,6 +21,7 @@ from dfmcodec.container.layout import (
     write_fields,
 )
 from dfmcodec.errors import BadMagicError, ConfigError, CorruptError, ImageError, LimitError, TruncatedError
+from dfmcodec.files.atomic import MAGIC
 from dfmcodec.image import MAX_PIXELS, check_image_size
 
 _GENERATOR_MAGIC = b"\x89DFMG"  # same as codecs.generative.model.MAGIC, which this layer cannot import

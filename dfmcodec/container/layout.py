@@ -20,10 +20,10 @@ from typing import Any, NoReturn
 
 from dfmcodec.container.contents import Architecture, QuantizedModel
 from dfmcodec.errors import CorruptError, FormatError, LimitError, TruncatedError, UnsupportedVersionError
+from dfmcodec.files.atomic import MAGIC
 from dfmcodec.image import BIT_DEPTHS, MAX_SIDE
 from dfmcodec.models import Model
 
-MAGIC = b"\x89DFM"
 VERSION = 1
 CRC = struct.Struct("<I")  # the CRC-32 of everything before it; the last bytes of a file
 MODELS = {model.code: model for model in sorted(Model, key=lambda model: model.code)}

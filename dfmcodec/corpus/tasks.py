@@ -14,9 +14,9 @@ from dfmcodec.container import read_header
 from dfmcodec.container.integrity import examine
 from dfmcodec.corpus.forms.entry import NO_SUFFIX, Entry
 from dfmcodec.errors import ConfigError, ImageError
-from dfmcodec.files.atomic import EXTENSION
+from dfmcodec.files.atomic import EXTENSION, MAGIC
 from dfmcodec.image import LARGEST_PIXELS
-from dfmcodec.image.open_image import DFM_MAGIC, may_be_image, plugin_package
+from dfmcodec.image.open_image import may_be_image, plugin_package
 from dfmcodec.image.read_image import IMAGE_SUFFIXES, image_from_bytes
 from dfmcodec.search.config import EncoderConfig
 
@@ -99,7 +99,7 @@ def check_intact(data: bytes, name: str) -> None:
     damaged, truncated or of a newer version, and ImageError if the file is empty, or is not an
     image of a known format.
     """
-    if _is_dfm(name) or data.startswith(DFM_MAGIC):
+    if _is_dfm(name) or data.startswith(MAGIC):
         examine(data, read_header(data, LARGEST_PIXELS)).refuse_damage()
     elif not data:
         msg = "the file is empty; an image is needed"
@@ -123,7 +123,7 @@ def _encode(
 
     def perform(data: bytes, entry: Entry) -> Product:
         notices: list[str] = []
-        if data.startswith(DFM_MAGIC):
+        if data.startswith(MAGIC):
             check_intact(data, entry.name)  # a .dfm file is refused in any case; this reports damage first
         image = image_from_bytes(data, entry.source, max_pixels, strip, page, notices.append)
         found: list[str] = []

@@ -21,6 +21,7 @@ except ImportError:  # Windows, where open files cannot be removed
 
 
 EXTENSION = ".dfm"
+MAGIC = b"\x89DFM"  # the first bytes of a `.dfm` file
 MEDIA_TYPE = "image/x-dfm"
 NOT_A_FILE = "a device, pipe or socket, not a file"
 _PIECE_BYTES = 1 << 20  # size of the pieces in which a pipe is read

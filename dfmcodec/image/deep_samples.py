@@ -43,7 +43,6 @@ def split_alpha(samples: npt.NDArray[Any]) -> ImageSamples:
 DEEP_GRAY_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _PEAK = 65_535  # 16 bits
-_SGI_SAMPLE_BYTES = 3  # offset of the number of bytes per sample in an SGI file
 _HEAD_BYTES = 1 << 20  # part of a file that contains the bit depth
 _NETPBM_HEADER = re.compile(rb"P([56])\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s")
 _DEEP = re.compile(r";16[BLN]$")  # Pillow's raw modes with 16 bits per sample
@@ -259,8 +258,6 @@ def report_depth(pil_image: ImageFile, source: Source, notify: Notify) -> None:
             advice = "; pip install 'dfmcodec[heif]' reads all of them"
     elif pil_image.format == "JPEG2000" and (at := head.find(b"\xff\x4f\xff\x51")) >= 0 and pil_image.mode != "I;16":
         bits = (head[at + 42] & 0x7F) + 1 if at + 42 < len(head) else 8
-    elif pil_image.format == "SGI":
-        bits = 8 * head[_SGI_SAMPLE_BYTES]
     elif pil_image.format in ("PPM", "TIFF") and pil_image.mode not in DEEP_GRAY_MODES:
         bits = max(map(_declared_bits, pil_image.tile), default=8)
     if bits > 8:

@@ -1,7 +1,7 @@
 """Opens untrusted image files with Pillow.
 
 `PIL.Image.open` tries every format that it knows. Some plugins start other programs, and the size
-limit is global. `open_image` calls plugins of a given list only, with its own size limit.
+limit is global. `open_image` calls the plugins of `formats.FORMATS` only, with its own size limit.
 """
 
 from __future__ import annotations
@@ -9,42 +9,31 @@ from __future__ import annotations
 import importlib.util
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from dfmcodec.errors import ImageError
+from dfmcodec.files.atomic import MAGIC
 from dfmcodec.image import MAX_METADATA_BYTES, MAX_PIXELS, check_image_size, png, tiff
+from dfmcodec.image.formats import FORMATS, traits_of
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
-
-# Image file formats that are opened, by Pillow's names. Their plugins decode the samples in this
-# process, from the bytes of the file alone. Excluded are formats whose plugins start a program
-# (EPS: Ghostscript; WMF: the Windows printing system), pass the bytes to code registered by another
-# package (BUFR, GRIB, HDF5), open embedded content as a file of any format (IPTC, MIC, FPX), or
-# cannot decode samples (MPEG). Formats of measurements and obsolete formats are excluded too. TGA
-# and PCD come last, because they have no signature.
-FORMATS = (
-    *("PNG", "JPEG", "TIFF", "WEBP", "AVIF", "HEIF", "JXL", "JPEG2000", "GIF", "BMP", "DIB", "PPM", "QOI", "PSD"),
-    *("ICO", "CUR", "ICNS", "DDS", "SGI", "SUN", "PCX", "DCX", "MSP", "FLI", "XBM", "XPM", "PIXAR", "TGA", "PCD"),
-)
 
 MAX_HELD_BYTES = 1 << 30  # maximum size of a file that must be held in memory
 MAX_HEADER_READS = 200_000  # before a plugin reports the size; usual files need a few hundred
 MAX_EXIF_BYTES = MAX_METADATA_BYTES  # of all segments of a JPEG; the plugin joins them in quadratic time
 SIGNATURE_BYTES = 16  # enough for Pillow's plugins to recognise a format
-DFM_MAGIC = b"\x89DFM"  # same as `container.layout.MAGIC`, which this layer cannot import
 _SIZE_BYTES = 32  # enough to find the size of a PNG or WebP image
 
 _TILE_SIDE_TAGS = (0x0142, 0x0143)  # TIFF tags
 MAX_TILE_PIXELS = 1 << 22  # of a TIFF, unless the image itself is larger
-_HELD_IN_MEMORY = ("PNG", "WEBP", "AVIF", "HEIF", "JXL")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 _JXL_MAGIC = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 _HEIF_PACKAGE, _JXL_PACKAGE = "pillow-heif", "pillow-jxl-plugin"
 
 
-def open_image(file: BinaryIO, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS) -> ImageFile:
+def open_image(file: BinaryIO, max_pixels: int = MAX_PIXELS, formats: Iterable[str] = FORMATS) -> ImageFile:
     """Opens an image. Only the header is read, as far as the format allows.
 
     The file must be seekable, and remains open with the image. Larger images than `max_pixels` are
@@ -62,7 +51,7 @@ def open_image(file: BinaryIO, max_pixels: int = MAX_PIXELS, formats: tuple[str,
     _check_declared_size(head, max_pixels)
     failure: Exception | None = None
     for name, factory, has_signature in _candidates(head, formats):
-        limited = _LimitedFile(_prepared(file, name, max_pixels))
+        limited = _LimitedFile(_prepared(file, name))
         limited.seek(0)
         try:
             pil_image = cast("ImageFile", factory(limited, ""))
@@ -116,7 +105,7 @@ def _prepare_tiff(pil_image: Any) -> None:
 
 def may_be_image(head: bytes) -> bool:
     """Indicates whether a file may be a supported image or a `.dfm` file, from its first bytes."""
-    if head.startswith(DFM_MAGIC):
+    if head.startswith(MAGIC):
         return True
     for _, factory, has_signature in _candidates(head, FORMATS):
         if has_signature:
@@ -129,7 +118,7 @@ def may_be_image(head: bytes) -> bool:
     return False
 
 
-def _candidates(head: bytes, formats: tuple[str, ...]) -> Iterator[tuple[str, Any, bool]]:
+def _candidates(head: bytes, formats: Iterable[str]) -> Iterator[tuple[str, Any, bool]]:
     """Yields the formats that match the first bytes: name, factory, whether a signature matched."""
     import PIL.Image
 
@@ -169,42 +158,16 @@ def _register_plugin_for(head: bytes) -> None:
         importlib.import_module("pillow_jxl")
 
 
-def _prepared(file: BinaryIO, name: str, max_pixels: int) -> BinaryIO:
+def _prepared(file: BinaryIO, name: str) -> BinaryIO:
     """Returns the file in the form that the plugin needs, after inexpensive checks."""
-    if name in _HELD_IN_MEMORY and file.seek(0, io.SEEK_END) > MAX_HELD_BYTES:
+    if traits_of(name).is_held and file.seek(0, io.SEEK_END) > MAX_HELD_BYTES:
         msg = f"it has more than {MAX_HELD_BYTES >> 20} MiB, the limit for {name} files"
         raise ImageError(msg)
     if name == "PNG":
         return png.without_metadata(file)
     if name == "TIFF":
         tiff.page_offsets(file, 1)  # refuses a directory with too many entries
-    if name == "ICO":
-        _check_icons(file, max_pixels)
     return file
-
-
-def _check_icons(file: BinaryIO, max_pixels: int) -> None:
-    """Refuses an ICO with too large images, whose plugin immediately decodes embedded ones."""
-    file.seek(4)
-    directory = file.read(2 + 16 * 0xFFFF)
-    for number in range(int.from_bytes(directory[:2], "little")):
-        entry = directory[2 + 16 * number :][:16]
-        if len(entry) < 16:
-            return
-        file.seek(int.from_bytes(entry[12:], "little"))
-        head = file.read(_SIZE_BYTES)
-        size = png.declared_size(head) or _bmp_size(head)
-        if size is not None:
-            check_image_size(size[1], size[0], max_pixels)
-
-
-def _bmp_size(head: bytes) -> tuple[int, int] | None:
-    """Returns (width, height) from the header of a BMP image without a file header."""
-    if len(head) < 12:
-        return None
-    form = "<HH" if int.from_bytes(head[:4], "little") == 12 else "<ii"  # OS/2 or Windows header
-    width, height = struct.unpack_from(form, head, 4)
-    return max(1, abs(width)), max(1, abs(height) // 2)  # includes a mask of the same height
 
 
 def _check_declared_size(head: bytes, max_pixels: int) -> None:
@@ -258,7 +221,3 @@ class _LimitedFile:
                 msg = f"its Exif has more than {MAX_EXIF_BYTES} bytes; remove it first"
                 raise ImageError(msg)
         return data
-
-    def readline(self, size: int = -1) -> bytes:
-        self._count()
-        return self._file.readline(size)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,10 @@ import numpy as np
 
 from dfmcodec._types import Notify, Pixels
 from dfmcodec.errors import ConfigError, DfmError, ImageError, is_lack_of_memory
+from dfmcodec.files.atomic import MAGIC
 from dfmcodec.files.names import printable
 from dfmcodec.image import LARGEST_PIXELS, MAX_PIXELS, PEAK_CODE_VALUE, Image, Metadata, check_image_size, png, tiff
-from dfmcodec.image.colour_description import described_colours
+from dfmcodec.image.colour_description import Colours, described_colours
 from dfmcodec.image.deep_samples import (
     DEEP_GRAY_MODES,
     ImageSamples,
@@ -30,6 +31,7 @@ from dfmcodec.image.deep_samples import (
     split_alpha,
 )
 from dfmcodec.image.density import with_density
+from dfmcodec.image.formats import traits_of
 from dfmcodec.image.gainmap import Parts, parts_of, upright_gainmap
 from dfmcodec.image.jpeg import check_scans
 from dfmcodec.image.metadata import (
@@ -40,13 +42,14 @@ from dfmcodec.image.metadata import (
     read_metadata,
     upright_metadata,
 )
-from dfmcodec.image.open_image import DFM_MAGIC, MAX_HELD_BYTES, load_samples, open_image, plugin_package
+from dfmcodec.image.open_image import MAX_HELD_BYTES, load_samples, open_image, plugin_package
 from dfmcodec.image.source import Source
 from dfmcodec.image.strip import EVERYTHING, WITH_TEXTS, StripKinds, strip_kinds, stripped
 from dfmcodec.image.texts import texts_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
+    from PIL.ImageFile import ImageFile
 
 # File extensions that are searched for in a folder.
 IMAGE_SUFFIXES = frozenset(
@@ -66,8 +69,7 @@ _FLOATING_POINT = "it has floating-point samples (HDR); convert it to 16-bit int
 _TAR_MAGIC_AT, _TAR_MAGIC = 257, b"ustar"
 _ZERO_BYTES = 512
 _LONGEST_TEXT = 300  # maximum length of an error message of Pillow, in characters
-# A frame of an animation depends on earlier frames. --page decodes at most this number of pixels.
-_SEQUENTIAL_FORMATS = ("GIF", "PNG", "WEBP", "FLI")
+# The pixels of the frames that --page decodes, in formats where a frame depends on earlier ones.
 _MAX_PAGE_PIXELS = 1 << 32
 _GRAY_PEAKS = {"1": 1, "L;2": 3, "L;4": 15, "L": 255}  # by raw mode; Pillow scales these samples to 255
 _BANDS = {"RGB": "RGBX", "YCbCr": "YCC", "P": "P", "1": "1", **dict.fromkeys(DEEP_GRAY_MODES, "I"), "F": "F"}
@@ -82,7 +84,7 @@ def read_image(
 ) -> Image:
     """Reads an image file in upright orientation: gray or RGB, in 8 or 16 bits.
 
-    The formats are those of `open_image.FORMATS`. The size of a file on disk is checked before its
+    The formats are those of `formats.FORMATS`. The size of a file on disk is checked before its
     pixels are read; a pipe is read completely. Pages are counted from 1; None reads the first page,
     with a notice. `notify` receives a notice of each conversion or loss. Raises ImageError if the
     file is empty, not an image, too large or damaged, or reading it would lose something;
@@ -122,52 +124,95 @@ def image_from_source(
     return image
 
 
+@dataclass(frozen=True)
+class _Extras:
+    """Contents of a file beside the samples of its main image."""
+
+    metadata: Metadata  # as in the file, not upright
+    colours: Colours
+    dpi: Any  # the density, as Pillow states it
+    texts: Sequence[str]  # descriptions of texts, which are not kept
+    parts: Parts
+
+
 def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | None, notify: Notify) -> Image:
-    """Reads an image. Notices and errors do not name the file."""
+    """Reads an image. Notices and errors do not name the file.
+
+    Loading the samples changes the properties of the Pillow image, so everything else is read
+    first.
+    """
     with source.open() as file, open_image(file, max_pixels) as pil_image:
-        if page is not None:
-            go_to_page(pil_image, page, source)
-            check_image_size(pil_image.height, pil_image.width, max_pixels)
-        elif pil_image.format != "MPO" and _has_more_pages(source, max_pixels):
-            notify(_first_page_notice(pil_image.format))
+        _choose_page(pil_image, source, page, max_pixels, notify)
         _check_channels(pil_image, notify)
-        with source.open() as apart:  # before the samples are loaded, which changes the image's properties
-            found = read_file_metadata(apart, pil_image, page or 1, ignore if strip >= EVERYTHING else notify)
-            colours = described_colours(apart, pil_image.format, page or 1, found.icc is not None)
-            found = replace(found, cicp=colours.cicp)
-            dpi = png.density(apart) if pil_image.format == "PNG" else pil_image.info.get("dpi")
-            texts = texts_of(apart, pil_image, page or 1)
-            has_parts = page in (None, 1) and source.size_bytes <= MAX_HELD_BYTES
-            parts = parts_of(apart, pil_image.format) if has_parts else Parts()
-        deep = deep_samples(pil_image, source, max_pixels)
-        transparency = _transparency(pil_image)
-        if deep is None:
-            report_depth(pil_image, source, notify)
-            load_samples(pil_image)
-            # The size of an icon is known only after loading.
-            check_image_size(pil_image.height, pil_image.width, max_pixels)
-            if pil_image.format in ("JPEG", "MPO") and page in (None, 1):
-                check_scans(pil_image, source, max_pixels, notify)
-            elif pil_image.format in ("AVIF", "HEIF", "WEBP") and _ends_with_zeros(source):
-                notify("its last bytes are zero, so it may be cut off; look at the decoded image")
-        samples, keeps_profile = (deep, True) if deep else _shallow_samples(pil_image, found.icc, transparency, notify)
+        extras = _read_extras(pil_image, source, page, strip, notify)
+        samples, keeps_profile = _read_samples(pil_image, source, page, extras.metadata.icc, max_pixels, notify)
+        orientation = 1 if traits_of(pil_image.format).is_turned else orientation_of(extras.metadata)
+        metadata = extras.metadata
         if samples.pixels.itemsize > 1:
-            found = replace(found, significant_bits=significant_bits(pil_image, source))
-        orientation = 1 if pil_image.format == "TIFF" else orientation_of(found)  # Pillow rotates TIFF images
-        if parts.gainmap is not None and "gainmap" not in strip:
+            metadata = replace(metadata, significant_bits=significant_bits(pil_image, source))
+        if extras.parts.gainmap is not None and "gainmap" not in strip:
             main_pixels = samples.pixels.shape[0] * samples.pixels.shape[1]
-            found = replace(found, gainmap=upright_gainmap(parts.gainmap, orientation, main_pixels))
-            parts = parts if found.gainmap else Parts(lost=("damaged gain map", *parts.lost))
-        if parts.lost:
-            notify(f"its {' and '.join(parts.lost)} {_is_or_are(parts.lost)} left out")
-        if colours.lost is not None and "icc" not in strip:
-            lost = f"its colour description {colours.lost} is left out, so colours will look different"
-            notify(f"{lost}; convert the image to sRGB or embed an ICC profile")
-        if texts and not strip >= WITH_TEXTS:
-            notify(f"its {' and '.join(texts)} {_is_or_are(texts)} left out; only ICC, Exif and XMP are kept")
-        if pil_image.format != "TIFF" and "exif" not in strip:  # a TIFF stores the resolution in Exif fields
-            found = with_density(found, dpi, notify)
-        return _upright_image(samples, stripped(found, strip, notify), keeps_profile, orientation, notify)
+            metadata = replace(metadata, gainmap=upright_gainmap(extras.parts.gainmap, orientation, main_pixels))
+            if metadata.gainmap is None:
+                extras = replace(extras, parts=Parts(lost=("damaged gain map", *extras.parts.lost)))
+        _notify_losses(extras, strip, notify)
+        if pil_image.format != "TIFF" and "exif" not in strip:  # a TIFF stores the density in Exif fields
+            metadata = with_density(metadata, extras.dpi, notify)
+        return _upright_image(samples, stripped(metadata, strip, notify), keeps_profile, orientation, notify)
+
+
+def _choose_page(pil_image: PilImage, source: Source, page: int | None, max_pixels: int, notify: Notify) -> None:
+    """Moves the image to a page; without one, gives a notice if there are several."""
+    if page is not None:
+        go_to_page(pil_image, page, source)
+        check_image_size(pil_image.height, pil_image.width, max_pixels)
+    elif pil_image.format != "MPO" and _has_more_pages(source, max_pixels):
+        what = "pages" if traits_of(pil_image.format).has_pages else "frames"
+        notify(f"only the first of several {what} is read; dfm encode --page selects another")
+
+
+def _read_extras(
+    pil_image: PilImage, source: Source, page: int | None, strip: frozenset[str], notify: Notify
+) -> _Extras:
+    """Reads the contents beside the samples, which must not be loaded yet."""
+    number = page or 1
+    with source.open() as file:
+        metadata = read_file_metadata(file, pil_image, number, ignore if strip >= EVERYTHING else notify)
+        colours = described_colours(file, pil_image.format, number, metadata.icc is not None)
+        dpi = png.density(file) if pil_image.format == "PNG" else pil_image.info.get("dpi")
+        texts = texts_of(file, pil_image, number)
+        has_parts = number == 1 and source.size_bytes <= MAX_HELD_BYTES
+        parts = parts_of(file, pil_image.format) if has_parts else Parts()
+    return _Extras(replace(metadata, cicp=colours.cicp), colours, dpi, texts, parts)
+
+
+def _read_samples(
+    pil_image: ImageFile, source: Source, page: int | None, profile: bytes | None, max_pixels: int, notify: Notify
+) -> tuple[ImageSamples, bool]:
+    """Returns the samples, and whether the ICC profile is still valid for them."""
+    transparency = _transparency(pil_image)
+    deep = deep_samples(pil_image, source, max_pixels)
+    if deep is not None:
+        return deep, True
+    report_depth(pil_image, source, notify)
+    load_samples(pil_image)
+    traits = traits_of(pil_image.format)
+    if traits.has_scans and page in (None, 1):
+        check_scans(pil_image, source, max_pixels, notify)
+    elif traits.hides_zeros and _ends_with_zeros(source):
+        notify("its last bytes are zero, so it may be cut off; look at the decoded image")
+    return _shallow_samples(pil_image, profile, transparency, notify)
+
+
+def _notify_losses(extras: _Extras, strip: frozenset[str], notify: Notify) -> None:
+    """Gives notices of the contents that are lost, unless they are dropped on request."""
+    if extras.parts.lost:
+        notify(f"its {' and '.join(extras.parts.lost)} {_is_or_are(extras.parts.lost)} left out")
+    if extras.colours.lost is not None and "icc" not in strip:
+        lost = f"its colour description {extras.colours.lost} is left out, so colours will look different"
+        notify(f"{lost}; convert the image to sRGB or embed an ICC profile")
+    if extras.texts and not strip >= WITH_TEXTS:
+        notify(f"its {' and '.join(extras.texts)} {_is_or_are(extras.texts)} left out; only ICC, Exif and XMP are kept")
 
 
 def _is_or_are(names: Sequence[str]) -> str:
@@ -179,12 +224,6 @@ def _ends_with_zeros(source: Source) -> bool:
     with source.open() as file:
         file.seek(max(0, source.size_bytes - _ZERO_BYTES))
         return file.read() == bytes(_ZERO_BYTES)
-
-
-def _first_page_notice(format_name: str | None) -> str:
-    """Returns the notice that a file has several pages and only one is read."""
-    what = "pages" if format_name in ("TIFF", "PSD", "DCX", "HEIF") else "frames"
-    return f"only the first of several {what} is read; dfm encode --page selects another"
 
 
 @contextmanager
@@ -244,7 +283,7 @@ def from_pil(
         if page is not None:
             go_to_page(pil_image, page)
         check_image_size(pil_image.height, pil_image.width, max_pixels)
-        turned = pil_image.format == "TIFF"  # Pillow rotates a TIFF when it loads the samples
+        turned = traits_of(pil_image.format).is_turned
         transparency = _transparency(pil_image)
         pil_image = _without_texts(pil_image, notify)
         metadata = read_metadata(pil_image)
@@ -321,7 +360,8 @@ def go_to_page(pil_image: PilImage, page: int, source: Source | None = None) -> 
     if page < 1:
         msg = f"pages are counted from 1; there is no page {page}"
         raise ConfigError(msg)
-    if pil_image.format in _SEQUENTIAL_FORMATS:
+    traits = traits_of(pil_image.format)
+    if traits.is_sequential:
         pixels = page * pil_image.width * pil_image.height
         if pixels > _MAX_PAGE_PIXELS:
             msg = f"its frames up to {page} have {pixels} pixels, more than the limit of {_MAX_PAGE_PIXELS} for --page"
@@ -335,7 +375,7 @@ def go_to_page(pil_image: PilImage, page: int, source: Source | None = None) -> 
             return
     else:
         try:
-            pil_image.seek(page if pil_image.format == "PSD" else page - 1)  # Pillow counts PSD layers from 1
+            pil_image.seek(page - 1 + traits.first_seek)
             return
         except EOFError:
             count = int(getattr(pil_image, "n_frames", 1))
@@ -424,7 +464,7 @@ def _diagnosis(source: Source | None, error: Exception) -> str:
         return ""
     with source.open() as file:
         head = file.read(_TAR_MAGIC_AT + len(_TAR_MAGIC))
-        if head.startswith(DFM_MAGIC):
+        if head.startswith(MAGIC):
             return "; to decode it, use `dfm decode`"
         if package := plugin_package(head):
             return f"; the package {package} can (pip install {package})"

@@ -22,7 +22,7 @@ from PIL import Image, ImageFile
 
 from dfmcodec.container.header import read_header
 from dfmcodec.container.integrity import FileState, examine
-from dfmcodec.container.layout import MAGIC, Section
+from dfmcodec.container.layout import Section
 from dfmcodec.container.metadata import unpack_metadata
 from dfmcodec.errors import (
     DfmError,
@@ -32,7 +32,7 @@ from dfmcodec.errors import (
     TargetUnreachableError,
     is_lack_of_memory,
 )
-from dfmcodec.files.atomic import MEDIA_TYPE
+from dfmcodec.files.atomic import MAGIC, MEDIA_TYPE
 from dfmcodec.image import LARGEST_PIXELS, peak_value
 from dfmcodec.image.metadata import is_exif, pillow_info, prefixed, read_metadata
 

@@ -26,9 +26,8 @@ import pytest
 from common import GENERATIVE, GOLDEN, PATIENCE_S, ROOT, dfm, wait_until
 
 import dfmcodec
-from dfmcodec.container.layout import MAGIC
 from dfmcodec.errors import DfmError
-from dfmcodec.files.atomic import MEDIA_TYPE
+from dfmcodec.files.atomic import MAGIC, MEDIA_TYPE
 from dfmcodec.viewer import server as viewer_server
 from dfmcodec.viewer.page import shown_names
 from dfmcodec.viewer.server import PageServer, Resource

@@ -26,7 +26,6 @@ from dfmcodec.container.layout import (
     CRC,
     FIRST_FIELDS,
     LEB128,
-    MAGIC,
     MODELS,
     SECTION_ENTRY,
     Field,
@@ -37,6 +36,7 @@ from dfmcodec.container.layout import (
 from dfmcodec.entropy import LAPLACE_COUNT
 from dfmcodec.entropy.streams import check_of
 from dfmcodec.errors import ConfigError
+from dfmcodec.files.atomic import MAGIC
 from dfmcodec.fourier.network import CoordinateArchitecture
 from dfmcodec.image import Metadata
 from dfmcodec.image.tiles import TILE_GRID, default_tiles

@@ -83,8 +83,7 @@ def _variants() -> list[tuple[str, str, str, dict[str, Any]]]:
         ("pbm", "1", "PPM", {}),
         ("pgm-16", "I;16", "PPM", {}),
     ]
-    found += [("pfm", "F", "PPM", {}), ("qoi", "RGBA", "QOI", {}), ("sgi", "RGB", "SGI", {}), ("pcx", "P", "PCX", {})]
-    found += [("sgi-16", "L", "SGI", {"bpc": 2}), ("ico", "RGBA", "ICO", {})]
+    found += [("pfm", "F", "PPM", {}), ("qoi", "RGBA", "QOI", {}), ("pcx", "P", "PCX", {}), ("ico", "RGBA", "ICO", {})]
     found += [("jp2", "RGB", "JPEG2000", {}), ("j2k", "L", "JPEG2000", {"no_jp2": True, "irreversible": True})]
     found += [
         ("xbm", "1", "XBM", {}),

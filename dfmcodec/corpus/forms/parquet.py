@@ -20,9 +20,8 @@ from dfmcodec.corpus.places import followed
 from dfmcodec.corpus.sources import Item
 from dfmcodec.corpus.store import Store, open_url, read_url
 from dfmcodec.errors import ConfigError, DfmError, ImageError, LimitError
-from dfmcodec.files.atomic import EXTENSION
+from dfmcodec.files.atomic import EXTENSION, MAGIC
 from dfmcodec.files.names import as_unicode, fault_of_name
-from dfmcodec.image.open_image import DFM_MAGIC
 from dfmcodec.image.read_image import IMAGE_SUFFIXES
 
 IMAGE = "image"  # name of the image column if the source has none
@@ -208,7 +207,7 @@ def _number_name(number: int, path: str, data: bytes | None) -> str:
     suffix = _SUFFIX.search(path)
     if suffix is not None and suffix[0].lower() in IMAGE_SUFFIXES | {EXTENSION}:
         return f"{number:09d}{suffix[0]}"
-    return f"{number:09d}{EXTENSION if data is not None and data.startswith(DFM_MAGIC) else ''}"
+    return f"{number:09d}{EXTENSION if data is not None and data.startswith(MAGIC) else ''}"
 
 
 def _reader(job: Job, table: str, data: bytes | None, path: str) -> Callable[[], bytes]:

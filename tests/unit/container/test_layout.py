@@ -20,7 +20,6 @@ from dfmcodec.container.layout import (
     COMMON_SECTIONS,
     FIRST_FIELDS,
     LEB128,
-    MAGIC,
     SECTION_ENTRY,
     Field,
     Section,
@@ -28,6 +27,7 @@ from dfmcodec.container.layout import (
 )
 from dfmcodec.entropy.tables import LAST_DIRECT, MEANS, laplace_table, shifted_laplace_table
 from dfmcodec.errors import TruncatedError
+from dfmcodec.files.atomic import MAGIC
 from dfmcodec.models import Model
 from dfmcodec.weights import registry
 from dfmcodec.weights.registry import REGISTRY, ShippedWeights, shipped_arrays

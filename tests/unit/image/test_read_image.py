@@ -64,20 +64,8 @@ def tiff_with(tag, kind, count, value):
     return head + bytes(range(16))
 
 
-FLI = b"".join(
-    [
-        struct.pack("<IHHHHHHI", 160, 0xAF12, 1, 8, 8, 8, 3, 16).ljust(128, b"\0"),
-        struct.pack("<IHH", 32, 0xF1FA, 1).ljust(16, b"\0"),
-        struct.pack("<IH", 16, 13).ljust(16, b"\0"),  # a black frame
-    ]
-)
-
-
 def test_formats_without_raw_modes_are_read():
     assert np.array_equal(read(file_of("QOI"))[0].pixels, PIXELS)
-    bits = IMAGE.convert("1")
-    assert np.array_equal(read(file_of("XBM", bits))[0].pixels[:, :, 0], np.asarray(bits) * np.uint8(255))
-    assert read(FLI)[0].pixels.shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize("kind", [TypeError, KeyError, AttributeError, RecursionError, NotImplementedError, Warning])
@@ -527,14 +515,6 @@ def test_other_plain_and_bitonal_files_lose_nothing(data):
     image, notices = read(data)
     assert image.pixels.ravel().tolist() == [image.pixels.max(), 0]
     assert notices == ""
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
-@pytest.mark.parametrize("sample_bytes", [1, 2])
-def test_an_sgi_file_is_not_cut_silently(mode, sample_bytes):
-    image, notices = read(file_of("SGI", IMAGE.convert(mode), bpc=sample_bytes))
-    assert np.array_equal(image.samples.squeeze(), np.asarray(IMAGE.convert(mode)))
-    assert notices == ("" if sample_bytes == 1 else f"file: {lost(16, 'SGI')}")
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
