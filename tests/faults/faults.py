@@ -618,38 +618,6 @@ def report_of(end: Ended) -> dict[str, object]:
     return report
 
 
-NAN_STEPS = """
-import jax.numpy as jnp, dfmcodec.codecs.coordinate.encode.train as train
-train_chunk, calls = train._train_chunk, []
-def step(weights, *others):
-    calls.append(1)
-    found = train_chunk(weights, *others)
-    return (found[0] * jnp.nan, *found[1:]) if len(calls) in {bad} else found
-train._train_chunk = step
-"""
-
-
-def nan_in_the_network(place: Place) -> str:
-    """One step of the coordinate fit gives weights that are NaN (patched in)"""
-    arguments = ("encode", place.image(), "-o", place.folder / "x.dfm", "-f", "--json", *COORDINATE)
-    usual = report_of(dfm(*arguments))
-    end = patched(NAN_STEPS.format(bad="[3]"), *arguments)
-    report = report_of(end)
-    assert report["restarts"] == 1
-    assert abs(report["psnr_db"] - usual["psnr_db"]) < 2, (report["psnr_db"], usual["psnr_db"])
-    return f"{end.errors.strip()} ({report['psnr_db']:.1f} dB; undisturbed {usual['psnr_db']:.1f} dB)"
-
-
-def nan_in_every_step(place: Place) -> str:
-    """All of them do"""
-    target = place.folder / "x.dfm"
-    target.write_bytes(b"old")
-    end = patched(NAN_STEPS.format(bad="range(2, 999)"), "encode", place.image(), "-o", target, "-f", *COORDINATE)
-    said = end.says(1, "NaN or infinite")
-    assert target.read_bytes() == b"old"
-    return f"{said}; the old file is as it was"
-
-
 NAN_FILTER = """
 import numpy as np, dfmcodec.codecs.wavelet.encode.filter_fit as filter_fit
 equations, calls = filter_fit._NormalEquations.of, []
@@ -711,32 +679,6 @@ def nan_in_every_iteration(place: Place) -> str:
     said = end.says(1, "NaN or infinite")
     assert target.read_bytes() == b"old"
     return f"a file without a filter; {said}, and the old file is as it was"
-
-
-NAN_FIT = """
-import numpy as np, dfmcodec.codecs.overfitted.encode.fit as fit
-take, calls = fit.Fit.step, []
-def step(*arguments):
-    calls.append(1)
-    state = take(*arguments)
-    if len(calls) == 45:
-        state = state._replace(networks=state.networks.from_flat(state.networks.flat * np.float32(np.nan)))
-    return state
-fit.Fit.step = step
-"""
-
-
-def nan_in_the_fit(place: Place) -> str:
-    """The last step of the overfitted codec before its networks are rounded gives ones that are NaN
-    (patched in)
-    """
-    arguments = ("encode", place.image(), "-o", place.folder / "x.dfm", "-f", "--json", *OVERFITTED)
-    usual = report_of(dfm(*arguments))
-    end = patched(NAN_FIT, *arguments)
-    report = report_of(end)
-    assert (report["restarts"], report["stop_reason"]) == (1, "iteration limit")
-    assert abs(report["psnr_db"] - usual["psnr_db"]) < 2, (report["psnr_db"], usual["psnr_db"])
-    return f"{end.errors.strip()} ({report['psnr_db']:.1f} dB; undisturbed {usual['psnr_db']:.1f} dB)"
 
 
 def damaged_cache(place: Place) -> str:
@@ -886,11 +828,8 @@ FAULTS: dict[str, Callable[[Place], str]] = {
     "Ctrl-C, decode": ctrl_c_while_decoding,
     "Out of memory": memory_limit,
     "Out of memory in JAX": device_memory,
-    "NaN, coordinate, once": nan_in_the_network,
-    "NaN, coordinate, always": nan_in_every_step,
     "NaN, wavelet, once": nan_in_the_latents,
     "NaN, wavelet, always": nan_in_every_iteration,
-    "NaN, overfitted, once": nan_in_the_fit,
     "Damaged compilation cache": damaged_cache,
     "Damaged weights": damaged_weights,
     "Pipe closes early": pipe_closes,

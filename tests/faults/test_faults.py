@@ -26,7 +26,6 @@ LONG = {
     "Ctrl-C twice",
     "Killed, one of several processes",
     "Ctrl-C, decode",
-    "NaN, overfitted, once",
     "NaN, wavelet, always",
     "Damaged compilation cache",
 }
@@ -34,7 +33,6 @@ LONG = {
 SLOW = {
     "Damaged weights",
     "NaN, wavelet, once",
-    "NaN, coordinate, once",
     "Killed, folder",
     "Killed, decode",
     "File size limit",

@@ -87,7 +87,6 @@ _FITTING = "pip install jax optax; or encode with the wavelet codec"
 LACKING = {  # the end of the message that each gives
     "encode a.png -o x.dfm --model coordinate": f"the coordinate codec needs JAX and optax; install them: {_FITTING}",
     "encode a.png -o code_of_a.dfm --generator model.dfmg": "needs JAX and optax; install them: pip install jax optax",
-    "sample coffee -o coffee.png": "needs scikit-image; install it: pip install scikit-image; or take chelsea",
     "bench a.png --effort 1": "dfm bench needs SciPy; install it: pip install scipy",
     "generate train . --preset mnist -o x.dfmg": "needs JAX and optax; install them: pip install jax optax",
     "generate reconstruct model.dfmg . -o again.png": "needs JAX and optax; install them: pip install jax optax",
