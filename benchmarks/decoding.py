@@ -3,7 +3,7 @@
     python benchmarks/decoding.py FILE.dfm...
 
 The seconds of the parts come from a profiler, which slows decoding: `decode_s` is measured without
-it, and `profiled_s` with it. Without files, the rows that --out holds are drawn.
+it, and `profiled_s` with it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ import time
 from collections.abc import Callable, Mapping
 from cProfile import Profile
 from pathlib import Path
+from statistics import fmean
 from types import CodeType, FunctionType
 from typing import Any, cast
 
 import click
-import numpy as np
-from matplotlib.figure import Figure
-from recording import Row, out_option, plot_option, read_rows, record
+from recording import Row, out_option, record
 
 from dfmcodec import container
 from dfmcodec.codecs.decode import decode_image
@@ -65,18 +64,13 @@ OVERFITTED_PARTS: Mapping[str, tuple[Functions, Functions]] = {
 
 
 @click.command(help=__doc__)
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--repeats", type=int, default=5, show_default=True, help="The best of so many decodings counts.")
 @out_option
-@plot_option
-def main(files: tuple[Path, ...], repeats: int, out: Path | None, plot: Path | None) -> None:
+def main(files: tuple[Path, ...], repeats: int, out: Path | None) -> None:
     measured = record((decoding_row(path, repeats) for path in files), out)
-    if measured:
-        change = np.mean([row["profiled_s"] / row["decode_s"] - 1 for row in measured])
-        click.echo(f"one thread and the profiler change the time of decoding by {100 * change:+.1f} %")
-    kept = read_rows(out)
-    if plot is not None and kept:
-        draw(kept, plot)
+    change = fmean(row["profiled_s"] / row["decode_s"] - 1 for row in measured)
+    click.echo(f"one thread and the profiler change the time of decoding by {100 * change:+.1f} %")
 
 
 def decoding_row(path: Path, repeats: int) -> Row:
@@ -179,31 +173,6 @@ def command_seconds(path: Path) -> float:
             [sys.executable, "-m", "dfmcodec", "decode", str(path), "-o", target, "-f", "--quiet"], check=True
         )
         return time.perf_counter() - started
-
-
-def draw(rows: list[Row], path: Path) -> None:
-    """Draws a stacked bar for each file: the seconds of each part of decoding, and of the
-    complete command.
-    """
-    no_part = ("process_s", "decode_s", "profiled_s", "megapixels_per_s")
-    parts = list(dict.fromkeys(name for row in rows for name in row if name.endswith("_s") and name not in no_part))
-    figure = Figure(figsize=(8, 1.2 + 0.5 * len(rows)), layout="constrained")
-    axes = figure.subplots()
-    left = np.zeros(len(rows))
-    positions = range(len(rows))
-    for name in [*parts, "other", "start and output"]:
-        if name == "other":
-            widths = np.maximum(0, np.array([row["decode_s"] for row in rows]) - left)
-        elif name == "start and output":
-            widths = np.array([row["process_s"] for row in rows]) - left
-        else:
-            widths = np.array([row.get(name, 0.0) for row in rows])
-        axes.barh(positions, widths, left=left, label=name.removesuffix("_s").replace("_", " "))
-        left += widths
-    axes.set_yticks(positions, [f"{row['bpp']:.2f} bpp" for row in rows])
-    axes.set_xlabel("seconds, 768x512")
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4, frameon=False)
-    figure.savefig(path, dpi=120)
 
 
 if __name__ == "__main__":

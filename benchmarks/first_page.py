@@ -55,7 +55,7 @@ _LABELS = {
     "dfm-1": "dfm, effort 1",
     "dfm-5": "dfm, default effort",
 }
-_LEFT_OUT = ("webp", "dfm-9")
+_LEFT_OUT = ("webp",)
 _COLUMNS = 2
 
 
@@ -138,31 +138,11 @@ def fit_minutes(effort: int) -> list[float]:
     return [row["encode_s"] / 60 for row in rows if row["setting"] == f"overfitted:{effort}" and "encode_s" in row]
 
 
-def gains(codec: str) -> dict[tuple[str, str], float]:
-    """Returns the gain of the default over a codec in dB of PSNR at equal size, by image and rate,
-    on photographs that nothing was tuned on.
-    """
-    best: dict[str, dict[tuple[str, str], float]] = {"dfm": {}, codec: {}}
-    with (RESULTS / "bench_imagenet_scikit.csv").open(encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["effort"] == "5" and row["codec"] in best and row["psnr_db"]:
-                of_codec, key = best[row["codec"]], (row["picture"], row["rate"])
-                of_codec[key] = max(of_codec.get(key, -np.inf), float(row["psnr_db"]))  # of JPEG's forms
-    return {key: best["dfm"][key] - psnr_db for key, psnr_db in best[codec].items()}
-
-
-def mean_gains(codec: str) -> list[float]:
-    """Returns the means of `gains`, one for each rate."""
-    by_rate: dict[str, list[float]] = defaultdict(list)
-    for (_, rate), gain in gains(codec).items():
-        by_rate[rate].append(gain)
-    return [float(np.mean(of_rate)) for of_rate in by_rate.values()]
-
-
 def least_share() -> float:
-    """Returns the smallest used share of a size limit, at effort 1 and the default."""
-    with (RESULTS / "bench_imagenet_scikit.csv").open(encoding="utf-8") as file:
-        return min(int(row["bytes"]) / int(row["limit_bytes"]) for row in csv.DictReader(file) if row["codec"] == "dfm")
+    """Returns the smallest used share of a size limit with `--tune psnr`, at effort 1 and the
+    default.
+    """
+    return min(float(row["bytes"] / row["limit_bytes"]) for row in read_rows(RESULTS / "limits.jsonl"))
 
 
 def span(values: Iterable[float], decimals: int) -> str:

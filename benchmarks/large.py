@@ -1,7 +1,7 @@
 """Large photographs: seconds, memory and bytes of complete commands, beside AVIF. See
 docs/results/speed.md.
 
-    python benchmarks/large.py PHOTOGRAPH... --efforts 1,3,5 --out ROWS --plot PLOT
+    python benchmarks/large.py PHOTOGRAPH... --efforts 1,3,5 --out ROWS
 
 For each photograph AVIF (the benchmark's, in a running process) is encoded and decoded first; then
 come an encoding at each effort, with the default target and tune, and decodings of the first file:
@@ -22,8 +22,7 @@ from typing import TypeVar
 
 import click
 import PIL.Image
-from matplotlib.figure import Figure
-from recording import Pixels, Row, images_argument, load, numbers, out_option, plot_option, read_rows, record
+from recording import Pixels, Row, images_argument, load, numbers, out_option, read_rows, record
 
 import dfmcodec
 from dfmcodec.bench.codecs import AvifSpeed4
@@ -38,12 +37,9 @@ AVIF_QUALITY = 60
 @images_argument
 @click.option("--efforts", default="1,3,5", show_default=True)
 @out_option
-@plot_option
-def main(images: tuple[str, ...], efforts: str, out: Path | None, plot: Path | None) -> None:
+def main(images: tuple[str, ...], efforts: str, out: Path | None) -> None:
     done = {(row["picture"], row["command"]) for row in read_rows(out)}
     record((row for image in images for row in rows_of_image(image, numbers(efforts), done)), out)
-    if plot is not None:
-        draw(read_rows(out), plot)
 
 
 def rows_of_image(path: str, efforts: list[int], done: set[tuple[str, str]]) -> Iterator[Row]:
@@ -136,24 +132,6 @@ def regions(height: int, width: int) -> tuple[str, str]:
         return f"{max(0, min(left, width - side))},{max(0, min(top, height - side))},{side},{side}"
 
     return region(middle.left + side, middle.top + side), region(middle.left - side // 2, middle.top - side // 2)
-
-
-def draw(rows: list[Row], path: Path) -> None:
-    """Draws seconds per megapixel over megapixels."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot()
-    complete = [row for row in rows if not is_part(row)]
-    for command in dict.fromkeys(row["command"] for row in complete):
-        of_command = sorted(
-            (row["megapixels"], row["s"] / row["megapixels"])
-            for row in complete
-            if row["command"] == command and row["s"] > 0  # less than 5 ms was recorded as nothing
-        )
-        axes.plot(*zip(*of_command, strict=True), marker="o", label=command)
-    axes.set(xscale="log", yscale="log", xlabel="megapixels", ylabel="seconds per megapixel")
-    axes.grid(alpha=0.3, which="both")
-    figure.legend(loc="outside right upper", fontsize="small")
-    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""Rate-distortion curves on photographs: real files, PSNR of the decoded image, BD-rates, plots.
+"""Rate-distortion curves on photographs: real files, PSNR of the decoded image.
 
-    python benchmarks/rate_distortion.py run IMAGE... --codec dfm-1 --codec dfm-5 --out rows.jsonl
-    python benchmarks/rate_distortion.py report rows.jsonl [--plot curves.png]
+    python benchmarks/rate_distortion.py IMAGE... --codec dfm-1 --codec dfm-5 --out rows.jsonl
 
 The codecs are `jpeg` (4:2:0, optimised tables), `webp` (method 6) and `avif` (4:4:4, speed 4), all
 by Pillow, and `dfm-N`, the wavelet codec at effort N. Rows that --out holds already are not
@@ -17,9 +16,7 @@ from pathlib import Path
 
 import click
 import numpy as np
-from matplotlib.figure import Figure
-from recording import Pixels, Row, append_row, decoded_like, images_argument, load, plot_option, read_rows
-from scipy.interpolate import PchipInterpolator
+from recording import Pixels, Row, append_row, decoded_like, images_argument, load, read_rows
 
 import dfmcodec
 from dfmcodec.bench.codecs import AvifSpeed4, Codec, Jpeg, Webp
@@ -76,20 +73,14 @@ def curves_of(rows: list[Row]) -> dict[str, dict[str, list[Point]]]:
     return curves
 
 
-@click.group(help=__doc__)
-def main() -> None:
-    pass
-
-
-@main.command()
+@click.command(help=__doc__)
 @images_argument
 @click.option("--codec", "codecs", multiple=True, required=True, help="A codec; may be given several times.")
 @click.option("--setting", "given", multiple=True, type=float, help="A setting, instead of the complete curve.")
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="The file of JSON lines to which rows are appended."
 )
-def run(images: tuple[str, ...], codecs: tuple[str, ...], given: tuple[float, ...], out: Path) -> None:
-    """Encodes and decodes the images, and appends a row for each file."""
+def main(images: tuple[str, ...], codecs: tuple[str, ...], given: tuple[float, ...], out: Path) -> None:
     done = {(row["picture"], row["codec"], row["setting"]) for row in read_rows(out)}
     for path in images:
         stem, image = load(path)
@@ -102,32 +93,6 @@ def run(images: tuple[str, ...], codecs: tuple[str, ...], given: tuple[float, ..
                 append_row(row, out)
             seconds = sum(row["encode_s"] for row in rows) / len(rows)
             click.echo(f"{stem} {codec}: {seconds:.2f} s a file")
-
-
-@main.command()
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True))
-@plot_option
-def report(files: tuple[Path, ...], plot: Path | None) -> None:
-    """Prints BD-rates against JPEG and AVIF over the sizes that JPEG reaches, and draws the mean
-    curves.
-    """
-    rows = [row for path in files for row in read_rows(path)]
-    curves = curves_of(rows)
-    seconds: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        seconds[row["codec"]].append(row["encode_s"])
-    click.echo(
-        "| codec | BD-rate vs JPEG | best .. worst | 0.1-1.4 bpp | vs AVIF | best .. worst | 0.1-1.4 bpp | s a file |"
-    )
-    click.echo("|---|---|---|---|---|---|---|---|")
-    for codec in curves:
-        cells = []
-        for anchor in ("jpeg", "avif"):
-            rates, low = (rates_against(curves, anchor, codec, span) for span in (None, LOW_RATES))
-            cells += [f"{np.mean(rates):+.1f} %", f"{min(rates):+.1f} .. {max(rates):+.1f}", f"{np.mean(low):+.1f} %"]
-        click.echo(f"| {codec} | " + " | ".join(cells) + f" | {np.mean(seconds[codec]):.2f} |")
-    if plot is not None:
-        draw(curves, plot)
 
 
 def rates_against(
@@ -157,26 +122,6 @@ def rate_span(points: list[Point]) -> tuple[float, float]:
     """Returns the smallest and the largest rate of a curve."""
     rates = [bpp for bpp, _ in points]
     return min(rates), max(rates)
-
-
-def draw(curves: dict[str, dict[str, list[Point]]], path: Path) -> None:
-    """Draws the mean PSNR over images at equal rates, with a line for each codec."""
-    figure = Figure(figsize=(8, 6), layout="constrained")
-    axes = figure.subplots()
-    for codec, images in curves.items():
-        lowest = max(min(bpp for bpp, _ in points) for points in images.values())
-        highest = min(max(bpp for bpp, _ in points) for points in images.values())
-        grid = np.geomspace(lowest, highest, 80)
-        lines = []
-        for points in images.values():
-            ordered = sorted(points)
-            curve = PchipInterpolator(np.log([bpp for bpp, _ in ordered]), [db for _, db in ordered])
-            lines.append(curve(np.log(grid)))
-        axes.plot(grid, np.mean(lines, axis=0), label=codec)
-    axes.set(xlabel="bits per pixel", ylabel="PSNR, dB", xscale="log", title="Mean over images")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=120)
 
 
 if __name__ == "__main__":

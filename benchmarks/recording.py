@@ -33,7 +33,6 @@ Pixels = npt.NDArray[np.unsignedinteger[Any]]  # uint8 or uint16 [H, W, C]
 Row = dict[str, Any]
 images_argument = click.argument("images", nargs=-1, required=True)
 optional_images_argument = click.argument("images", nargs=-1)
-crop_option = click.option("--crop", help="TOP,LEFT,HEIGHT,WIDTH of a part of the image.")
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), help="The file of JSON lines to which rows are appended."
 )
@@ -52,14 +51,6 @@ def load(name: str) -> tuple[str, Image]:
     if Path(name).suffix:
         return Path(name).stem, to_image(name, strip=EVERYTHING)
     return name, to_image(getattr(skimage.data, name)())
-
-
-def cropped(image: Image, crop: str | None) -> Image:
-    """Returns the part of an image that `crop_option` names; all of it for None."""
-    if crop is None:
-        return image
-    top, left, height, width = map(int, crop.split(","))
-    return Image(np.ascontiguousarray(image.pixels[top : top + height, left : left + width]))
 
 
 def as_rgb(pixels: Pixels) -> Pixels:

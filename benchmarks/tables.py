@@ -9,18 +9,16 @@ command writes all of them anew, the second names those that differ from their r
 
 from __future__ import annotations
 
-import csv
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, median
 
 import archive
 import click
 import first_page
-import numpy as np
 import seen
 from first_page import RESULTS, kodak_bd_rates, percent, span
 from large import is_part
@@ -31,11 +29,9 @@ from dfmcodec.metrics import bd_rate
 
 ROOT = Path(__file__).parents[1]
 FITS = ("kodim05", "kodim08", "kodim19", "kodim23")
-EFFORTS = {"wavelet:5": "effort 5", "overfitted:7": "effort 7", "overfitted:9": "effort 9"}
+EFFORTS = {"overfitted:7": "effort 7", "overfitted:9": "effort 9"}
 KODAK = {"webp": "WebP", "avif": "AVIF", "dfm-1": "dfm, effort 1", "dfm-5": "dfm, effort 5 (default)"}
-KODAK_PIXELS = 768 * 512
 Table = Callable[[], str]
-BenchRows = dict[tuple[str, str, str, str], dict[str, str]]  # of a CSV file, by codec, effort, picture and rate
 
 
 def table(headings: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
@@ -92,24 +88,11 @@ def installations() -> str:
 # docs/results/overfitted.md
 
 
-def overfitted_files() -> str:
-    """Returns PSNR at the sizes of Cool-chic's files."""
-    lines = []
-    for (picture,), rows in by(rows_of("overfitted_anchors"), "picture").items():
-        files = by(rows, "lmbda").values()
-        limits = [f"{int(of[0]['anchor_bpp'] * KODAK_PIXELS / 8):,}" for of in files]
-        found = [{row["setting"]: f"{row['psnr_db']:.2f}" for row in of} for of in files]
-        ours = [", ".join(of[setting] for of in found) for setting in EFFORTS]
-        lines.append([picture, "; ".join(limits), *ours, ", ".join(f"{of[0]['anchor_db']:.2f}" for of in files)])
-    return table(["PSNR, dB", "limits, bytes", *EFFORTS.values(), "Cool-chic 5.0.1"], lines)
-
-
 def overfitted_rates() -> str:
     """Returns BD-rates of fits, with their seconds and the bytes of their networks."""
-    settings = [setting for setting in EFFORTS if setting.startswith("overfitted")]
     rows = rows_of("overfitted_anchors")
     anchors = {
-        "effort 5 of the same day, with earlier weights": _same_day,
+        "the default": lambda setting: kodak_bd_rates(setting)["default"],
         "Cool-chic 5.0.1": lambda setting: kodak_bd_rates(setting)["Cool-chic 5.0.1"],
         "HM 16": lambda setting: kodak_bd_rates(setting)["HM 16"],
         "AVIF tuned for the eye": _against_avif,
@@ -117,12 +100,12 @@ def overfitted_rates() -> str:
     lines: list[list[str]] = []
     for label, rates_of in anchors.items():
         cells = []
-        for setting in settings:
+        for setting in EFFORTS:
             rates = rates_of(setting)
             each = ", ".join(f"{rates[picture]:+.1f}" for picture in FITS)
             cells.append(f"{percent(fmean(rates.values()))} ({each})")
         lines.append([f"against {label}", *cells])
-    files = {setting: [row for row in rows if row["setting"] == setting] for setting in settings}
+    files = {setting: [row for row in rows if row["setting"] == setting] for setting in EFFORTS}
     times = [[row["encode_s"] for row in of if "encode_s" in row] for of in files.values()]
     lines.append(["seconds with little else at work", *(f"{min(of):,.0f} to {max(of):,.0f}" for of in times)])
     networks = [
@@ -132,40 +115,14 @@ def overfitted_rates() -> str:
     ]
     lines.append(["bytes of networks", *networks])
     headings = [f"BD-rate, mean ({', '.join(name.replace('kodim', '') for name in FITS)})"]
-    return table([*headings, *(EFFORTS[setting] for setting in settings)], lines)
-
-
-def _fit_curves() -> dict[str, dict[str, list[tuple[float, float]]]]:
-    return curves_of([{"codec": row["setting"], **row} for row in rows_of("overfitted_anchors")])
-
-
-def _rates_against(anchor: Mapping[str, list[tuple[float, float]]], setting: str) -> dict[str, float]:
-    found = {picture: bd_rate(anchor[picture], points) for picture, points in _fit_curves()[setting].items()}
-    return {picture: rate.percent for picture, rate in found.items() if rate is not None}
-
-
-def _same_day(setting: str) -> dict[str, float]:
-    return _rates_against(_fit_curves()["wavelet:5"], setting)
+    return table([*headings, *(EFFORTS[setting] for setting in EFFORTS)], lines)
 
 
 def _against_avif(setting: str) -> dict[str, float]:
-    return _rates_against(curves_of(rows_of("kodak_anchors"))["avif"], setting)
-
-
-def overfitted_effort_6() -> str:
-    """Returns effort 6 beside effort 7."""
-    lines = []
-    for (picture, _), rows in by(rows_of("overfitted_anchors"), "picture", "lmbda").items():
-        found = {row["setting"]: row for row in rows}
-        if "overfitted:6" not in found:
-            continue
-        fit = found["overfitted:6"]
-        limit = f"{int(fit['anchor_bpp'] * KODAK_PIXELS / 8):,}"
-        cells = [found[setting]["psnr_db"] for setting in ("wavelet:5", "overfitted:6", "overfitted:7")]
-        before, after, longer = (f"{cell:.2f}" for cell in cells)
-        lines.append([picture, limit, before, f"{after}, {fit['encode_s']:.0f} s", longer])
-    headings = ["", "limit, bytes", "effort 5, dB", "1,000 steps, dB", "effort 7, dB"]
-    return table(headings, lines)
+    curves = curves_of([{"codec": row["setting"], **row} for row in rows_of("overfitted_anchors")])
+    anchor = curves_of(rows_of("kodak_anchors"))["avif"]
+    rates = {picture: bd_rate(anchor[picture], points) for picture, points in curves[setting].items()}
+    return {picture: rate.percent for picture, rate in rates.items() if rate is not None}
 
 
 def overfitted_decode() -> str:
@@ -186,28 +143,6 @@ def overfitted_decode() -> str:
     names = [part.replace("_", " ") for part in parts]
     last = ["megapixels/s", "multiply-adds per pixel: contexts, synthesis"]
     return table(["", "bpp", "command, s", "decode, s", *names, *last], lines)
-
-
-def overfitted_parts() -> str:
-    """Returns the cost of fits without components of the overfitted codec."""
-    labels = {
-        "as it is": "as it is",
-        "with refined networks": "with refined networks",
-        "shipped synthesis network": "shipped synthesis network",
-        "shipped context network": "shipped context network",
-        "shipped networks": "both shipped networks",
-        "no residual stages": "no residual stages",
-        "no Fourier layer": "no Fourier layer",
-        "no coordinate descent": "no coordinate descent over the finest grid",
-    }
-    rows = {(row["picture"], row["fit"]): row for row in rows_of("overfitted_ablations")}
-    lines = [
-        [label, *(f"{r['J']:.3f}, {r['J, networks']:.3f} ({r['networks']:,})" for r in of)]
-        for fit, label in labels.items()
-        for of in [[rows[picture, fit] for picture in ("kodim05", "kodim08")]]
-    ]
-    what = "J, with networks (bytes)"
-    return table(["", f"kodim05, 1e-3: {what}", f"kodim08, 4e-3: {what}"], lines)
 
 
 # docs/results/generative.md
@@ -259,80 +194,6 @@ def generative_codes() -> str:
     ]
     headings = ["image", "payload, bytes", "complete file", "PSNR, dB (least to most)", "JPEG", "WebP", "AVIF"]
     return table([*headings, "wavelet codec", "WebP / payload, mean, least", "WebP / file, mean, least"], lines)
-
-
-# docs/results/images.md
-
-
-def image_kinds() -> str:
-    """Returns images of several kinds at the default effort."""
-    lines = [
-        [
-            row["picture"].replace(" (scikit-image)", ""),
-            row["size"],
-            row["bits"],
-            f"{row['bytes']:,}",
-            row["psnr_db"] if isinstance(row["psnr_db"], str) else f"{row['psnr_db']:.2f}",
-            re.sub(r"(\d)(\d{3}) bytes", r"\1,\2 bytes", row["opacity"]),
-        ]
-        for row in rows_of("picture_kinds")
-    ]
-    return table(["image, default effort and rate 0.18", "size", "bits", "bytes", "PSNR, dB", "alpha"], lines)
-
-
-def image_twice() -> str:
-    """Returns images of half the size, enlarged."""
-    keys = {"dfm --resize 200%, dB": 2, "bicubic, dB": 2, "SSIM": 3, "bicubic, SSIM": 3}
-    keys |= {"gradients": 3, "bicubic, gradients": 3}
-    lines = [
-        [
-            {"box": "box", "lanczos": "Lanczos"}[str(filtered)],
-            *(f"{mean(rows, key):.{digits}f}" for key, digits in keys.items()),
-        ]
-        for (filtered,), rows in by(rows_of("picture_twice"), "halved by").items()
-    ]
-    headings = ["mean of 8, halved by", "dfm --resize 200%, dB", "bicubic", "SSIM", "bicubic"]
-    return table([*headings, "gradients, share of the original's", "bicubic"], lines)
-
-
-# docs/results/wavelet.md
-
-
-def wavelet_layers() -> str:
-    """Returns the table of layers for the correction network."""
-    lines = [
-        [
-            {"ReLU": "ReLU (two maps per layer)", "Fourier, full {0,1}^m": "Fourier, all of {0,1}^m"}.get(
-                row["layers"], row["layers"]
-            ),
-            f"{row['depth']}, {row['width']}",
-            f"{row['steps']:,}",
-            f"{row['error_db']:+.3f}",
-        ]
-        for row in rows_of("correction_layers")
-    ]
-    return table(["layers", "depth, width", "training steps in 200 s", "error, dB"], lines)
-
-
-def wavelet_parts() -> str:
-    """Returns the increase of the cost without components of the wavelet codec."""
-    labels = {
-        "no pretrained weights %": "pretrained weights (both networks)",
-        "no contexts %": "context networks",
-        "no correction network %": "correction network",
-        "no RDO iteration (one pass) %": "RDO iteration (one pass)",
-        "no filter %": "filter",
-        "4 levels %": "two of the six decomposition levels",
-        "no context adaptation %": "context adaptation",
-        "no context-dependency costs %": "context-dependency costs",
-        "no chroma rotation %": "chroma rotation",
-    }
-    rows = rows_of("wavelet_ablations")
-    lines = []
-    for key, label in labels.items():
-        rises = [row[key] for row in rows]
-        lines.append([label, *(percent(rise, 1 if abs(rise) >= 10 else 2) for rise in (*rises, fmean(rises)))])
-    return table(["without", *(f"{row['all_bpp']:.2f} bpp" for row in rows), "mean"], lines)
 
 
 # docs/results/published.md
@@ -436,61 +297,6 @@ def kodak_published() -> str:
         lines.append([label, *cells])
     headings = [cell for anchor in first_page.PUBLISHED for cell in (f"vs {anchor}", "best .. worst")]
     return table(["", *headings], lines)
-
-
-def _bench_rows(name: str) -> list[dict[str, str]]:
-    with (RESULTS / f"bench_{name}.csv").open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-BENCH = {"dfm": "dfm, effort 5", "jpeg": "JPEG", "webp": "WebP", "avif": "AVIF", "jxl": "JPEG XL"}
-
-
-def _best_forms(rows: Iterable[dict[str, str]]) -> BenchRows:
-    """Returns rows by codec, effort, picture and rate, if there is a file: the better of JPEG's
-    forms.
-    """
-    found: BenchRows = {}
-    for row in rows:
-        key = row["codec"], row["effort"], row["picture"], row["rate"]
-        if row["psnr_db"] and (key not in found or float(row["psnr_db"]) > float(found[key]["psnr_db"])):
-            found[key] = row
-    return found
-
-
-def bench_images() -> str:
-    """Returns the gains of dfm over other codecs on images not used for tuning."""
-    rows = _best_forms(_bench_rows("imagenet_scikit"))
-    sets = {"imagenet_subset": True, "scikit-image": False}
-    rates = sorted({rate for *_, rate in rows}, key=float, reverse=True)
-    others = [codec for codec in BENCH if codec != "dfm"]
-    lines = []
-    for name, is_imagenet in sets.items():
-        pictures = {picture for _, _, picture, _ in rows if picture.startswith("n0") == is_imagenet}
-        for rate in rates:
-            cells = []
-            for effort in ("1", "5"):
-                for codec in others:
-                    over = _gains(rows, effort, codec, pictures, rate)
-                    cells.append(f"{fmean(over):+.2f} / {min(over):+.2f}")
-            lines.append([name if rate == rates[0] else "", rate, *cells])
-    headings = [f"effort {effort} over {BENCH[codec]}" for effort in (1, 5) for codec in others]
-    return table(["mean / worst, dB", "rate", *headings], lines)
-
-
-def _gains(
-    rows: BenchRows,
-    effort: str,
-    codec: str,
-    pictures: Iterable[str],
-    rate: str,
-) -> list[float]:
-    """Returns the gains of dfm over a codec in dB, on the pictures that have a file of it."""
-    return [
-        float(rows["dfm", effort, picture, rate]["psnr_db"]) - float(rows[codec, effort, picture, rate]["psnr_db"])
-        for picture in sorted(pictures)
-        if (codec, effort, picture, rate) in rows
-    ]
 
 
 # docs/results/speed.md
@@ -612,58 +418,6 @@ def seen_large() -> str:
     return table(["", *columns], lines)
 
 
-SCORES = {"SSIMULACRA2": ("ssimulacra2", 1), "Butteraugli": ("butteraugli", 2), "ColorVideoVDP": ("jod", 2)}
-
-
-def _at_equal_size(rows: Sequence[Row], codecs: Sequence[str], sizes: Sequence[float]) -> dict[float, list[list[Row]]]:
-    """By size in bpp, each image's rows of all codecs at the size of the first one's file. Those of
-    dfm have that setting; others are interpolated in the logarithm of the rate.
-    """
-    curves = {key: sorted(of, key=lambda row: row["bpp"]) for key, of in by(rows, "codec", "picture").items()}
-    found: dict[float, list[list[Row]]] = {size: [] for size in sizes}
-    for size in sizes:
-        for _, picture in [key for key in curves if key[0] == codecs[0]]:
-            beside: list[Row] = []
-            for codec in codecs:
-                theirs = curves[codec, picture]
-                if codec.startswith("dfm"):
-                    beside += [row for row in theirs if row["setting"] == size]
-                    if not beside:
-                        break
-                    continue
-                ours = beside[0]
-                rates = [row["bpp"] for row in theirs]
-                if not rates[0] <= ours["bpp"] <= rates[-1]:
-                    break
-                beside.append(
-                    {
-                        key: float(np.interp(np.log(ours["bpp"]), np.log(rates), [row[key] for row in theirs]))
-                        for key, _ in SCORES.values()
-                        if all(key in row for row in theirs)
-                    }
-                )
-            else:
-                found[size].append(beside)
-    return found
-
-
-def seen_means() -> str:
-    """Returns means at equal size of the photographs."""
-    codecs = {f"dfm effort {effort} visual": f"dfm, effort {effort}" for effort in (7, 5, 2, 1)}
-    codecs |= {anchor: anchor for anchor in seen.SETTINGS}
-    sizes = _at_equal_size(rows_of("seen"), list(codecs), (0.15, 0.3, 0.6, 1.2))
-    found = {size: photographs for size, photographs in sizes.items() if photographs}
-    lines = []
-    for number, codec in enumerate(codecs.values()):
-        cells = [
-            ", ".join(f"{mean((rows[number] for rows in of), key):.{digits}f}" for of in found.values())
-            for key, digits in SCORES.values()
-        ]
-        lines.append([codec, *cells])
-    sizes_text = ", ".join(f"{size:g} bpp ({len(of)})" for size, of in found.items())
-    return table([f"means at {sizes_text}", *SCORES], lines)
-
-
 TABLES: dict[str, Table] = {
     "introduction": first_page.introduction,
     "all_measures": first_page.visual_table,
@@ -675,12 +429,12 @@ TABLES: dict[str, Table] = {
 TABLES |= {
     made.__name__: made
     for made in (
-        *(overfitted_files, overfitted_rates, overfitted_effort_6, overfitted_decode, overfitted_parts),
-        *(generative_models, generative_codes, image_kinds, image_twice, wavelet_layers, wavelet_parts),
+        *(overfitted_rates, overfitted_decode),
+        *(generative_models, generative_codes),
         *(published_fixed, published_recipes, published_quantised),
-        *(kodak_rates, kodak_published, bench_images, flipped_bytes),
+        *(kodak_rates, kodak_published, flipped_bytes),
         *(installations, commands, wavelet_decode, large_efforts, large_parts, browser),
-        *(seen_further, seen_large, seen_means),
+        *(seen_further, seen_large),
     )
 }
 MARK = re.compile(r"(<!-- table: (\w+) -->\n+)((?:\|[^\n]*\n)*)")

@@ -184,43 +184,19 @@ def commands(folder: Path) -> None:
 
 
 def decoding(folder: Path) -> None:
-    plot = folder / "decode.png"
-    (row,) = recorded(folder / "rows.jsonl", "decoding", dfm(folder), "--repeats", 2, "--plot", plot)
+    (row,) = recorded(folder / "rows.jsonl", "decoding", dfm(folder), "--repeats", 2)
     parts = ("contexts", "networks", "range_coder", "wavelet", "filter", "correction", "colour_conversion")
     seconds = {part: row[f"{part}_s"] for part in parts}
     assert all(seconds[part] > 0 for part in parts if part != "filter"), seconds
     assert sum(seconds.values()) <= row["profiled_s"], seconds
     assert min(row["decode_s"], row["process_s"]) > 0
     assert row["filter_macs_per_pixel"] == 540
-    assert is_drawn(plot)
     (row,) = recorded(folder / "overfitted.jsonl", "decoding", GOLDEN / "overfitted-small.dfm", "--repeats", 2)
     parts = ("weight_deltas", "contexts", "networks", "range_coder", "synthesis")
     seconds = {part: row[f"{part}_s"] for part in parts}
     assert min(seconds.values()) > 0, seconds
     assert sum(seconds.values()) <= row["profiled_s"], seconds
     assert 2000 < row["context_macs_per_pixel"] + row["synthesis_macs_per_pixel"] < 4000
-
-
-def wavelet_ablations(folder: Path) -> None:
-    plot = folder / "ablate.png"
-    options = ("--q-steps", 420, "--iterations", 2, "--adaptation-steps", 4, "--plot", plot)
-    (row,) = recorded(folder / "rows.jsonl", "wavelet_ablations", png(folder, 32, 32), *options)
-    rises = {name: value for name, value in row.items() if name.endswith(" %")}
-    assert (len(rises), row["step"]) == (9, 420 / 64)
-    assert rises["no pretrained weights %"] > rises["no contexts %"] > 10
-    assert rises["no correction network %"] > 0
-    assert rises["no context-dependency costs %"] > 0
-    large = ("no pretrained weights %", "no contexts %")
-    assert all(abs(rises[name]) < 10 for name in rises if name not in large), rises
-    assert is_drawn(plot)
-
-
-def overfitted_ablations(folder: Path) -> None:
-    sizes = ("--crop", "0,0,48,40", "--steps", 20, "--only", "shipped")
-    synthesis, contexts, both = recorded(folder / "rows.jsonl", "overfitted_ablations", png(folder), *sizes)
-    assert synthesis["fit"] == "shipped synthesis network"
-    assert 0 < both["networks"] < min(synthesis["networks"], contexts["networks"])
-    assert both["J"] > max(synthesis["J"], contexts["J"])
 
 
 def anchors(folder: Path) -> None:
@@ -237,18 +213,14 @@ def anchors(folder: Path) -> None:
     ]
     assert len(rows) == 6
     assert all(0.9 * row["anchor_bpp"] < row["bpp"] <= row["anchor_bpp"] for row in rows)
-    compared = recorded(folder / "compared.jsonl", "anchors", rows_path, "--compare")
-    assert [row["setting"] for row in compared] == ["wavelet:1", "wavelet:2"]
-    assert compared[0]["against wavelet:1 %"] == 0
-    assert compared[0]["against anchor %"] is not None
 
 
-def rate_distortion_run(folder: Path) -> None:
+def rate_distortion(folder: Path) -> None:
     out = folder / "rows.jsonl"
     settings = [text for step in (5.3, 23, 105) for text in ("--setting", step)]
     for _ in range(2):  # rows that are there are not measured again
-        run("rate_distortion", "run", png(folder), "--codec", "dfm-1", *settings, "--out", out)
-        run("rate_distortion", "run", png(folder), "--codec", "jpeg", "--setting", 50, "--out", out)
+        run("rate_distortion", png(folder), "--codec", "dfm-1", *settings, "--out", out)
+        run("rate_distortion", png(folder), "--codec", "jpeg", "--setting", 50, "--out", out)
     rows = rows_of(out)
     assert [(row["codec"], row["setting"]) for row in rows] == [
         ("dfm-1", 5.3),
@@ -260,55 +232,10 @@ def rate_distortion_run(folder: Path) -> None:
     assert rows[0]["psnr_db"] > rows[1]["psnr_db"] > rows[2]["psnr_db"]
 
 
-def rate_distortion_report(folder: Path) -> None:
-    out, plot = folder / "rows.jsonl", folder / "curves.png"
-    factors = {"jpeg": 1.0, "avif": 0.8, "dfm-5": 0.5}  # of JPEG's rate at equal quality
-    rows = [
-        {"picture": name, "codec": codec, "bpp": factor * bpp, "psnr_db": 30 + 6 * np.log2(bpp), "encode_s": factor}
-        for name in ("cat", "dog")
-        for codec, factor in factors.items()
-        for bpp in (0.1, 0.25, 0.5, 1, 2, 4)
-    ]
-    out.write_text("\n".join(json.dumps(row) for row in rows))
-    lines = run("rate_distortion", "report", out, "--plot", plot)
-    cells = {line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ") for line in lines[2:]}
-    assert [cells[codec][1] for codec in factors] == ["+0.0 %", "-20.0 %", "-50.0 %"]
-    assert [cells[codec][4] for codec in factors] == ["+25.0 %", "+0.0 %", "-37.5 %"]
-    assert is_drawn(plot)
-
-
-def pictures_kinds(folder: Path) -> None:
-    names = ("1x1", "7x13")
-    options = [text for name in names for text in ("--kind", name)]
-    rows = recorded(folder / "rows.jsonl", "pictures", "kinds", "--effort", 1, *options)
-    assert [row["picture"] for row in rows] == list(names)
-    assert rows[1]["psnr_db"] > 0
-    assert all(row["depth kept"] for row in rows)
-    images = importlib.import_module("pictures").kind_images()
-    assert {image.bit_depth for image in images.values()} == {8, 16}
-    assert sum(image.alpha is not None for image in images.values()) == 1
-
-
-def pictures_twice(folder: Path) -> None:
-    rows = recorded(folder / "rows.jsonl", "pictures", "twice", png(folder))
-    assert [row["halved by"] for row in rows] == ["box", "lanczos"]
-    assert min(row["dfm --resize 200%, dB"] for row in rows) > one_colour_db(crop())
-
-
-def pictures_qualities(folder: Path) -> None:
-    rows = recorded(folder / "rows.jsonl", "pictures", "qualities", png(folder))
+def qualities(folder: Path) -> None:
+    rows = recorded(folder / "rows.jsonl", "qualities", png(folder))
     assert [row["setting"] for row in rows] == ["quality 50", "quality 75", "quality 90", "quality 95"]
     assert [row["bytes"] for row in rows] == sorted({row["bytes"] for row in rows})
-
-
-def pictures_depths(folder: Path) -> None:
-    rows = recorded(folder / "rows.jsonl", "pictures", "depths", png(folder))
-    encoded, synthesised = rows[:5], rows[5:]
-    assert [row["bits"] for row in encoded] == [16, 14, 12, 10, 8]
-    assert encoded[-1]["finest, dB"] == "exact"
-    assert all(row["finest, dB"] > row["psnr_db"] for row in encoded[:-1])
-    assert [row["levels"] for row in synthesised] == [0, 1, 2, 3, 4, 5, 6]
-    assert synthesised[0]["psnr_db"] > synthesised[-1]["psnr_db"] > 60
 
 
 def browser(folder: Path) -> None:
@@ -330,7 +257,7 @@ def browser(folder: Path) -> None:
 
 
 def large(folder: Path) -> None:
-    options = (png(folder), "--efforts", "1,2", "--plot", folder / "plot.png")
+    options = (png(folder), "--efforts", "1,2")
     rows = recorded(folder / "rows.jsonl", "large", *options)
     assert [row["command"].split(",")[0] for row in rows] == [
         "AVIF encode",
@@ -344,18 +271,8 @@ def large(folder: Path) -> None:
         "decode --resize 6.25%",
     ]
     assert all(row["s"] > 0 and row["MB"] > 20 for row in rows[2:])
-    assert is_drawn(folder / "plot.png")
     assert len(recorded(folder / "rows.jsonl", "large", *options)) == len(rows)
     assert importlib.import_module("large").regions(4000, 6000) == ("3328,2304,256,256", "2944,1920,256,256")
-
-
-def learning(folder: Path) -> None:
-    program, plot = Path(sys.executable).with_name("dfm"), folder / "plot.png"
-    options = ("--lmbda", 4e-3, "--programs", f"now={program}", "--steps", "2,4", "--plot", plot)
-    rows = recorded(folder / "rows.jsonl", "learning", png(folder), *options)
-    assert [(row["version"], row["steps"]) for row in rows] == [("now", 2), ("now", 4)]
-    assert all(row["J"] > 0 and row["s"] > 0 for row in rows)
-    assert is_drawn(plot)
 
 
 def damage(folder: Path) -> None:
@@ -473,15 +390,15 @@ def tables(folder: Path) -> None:
     """A table that was changed by hand is named, and made anew."""
     module = importlib.import_module("tables")
     page = folder / "page.md"
-    page.write_text("A\n\n<!-- table: wavelet_layers -->\n\n| x |\n|---|\n\nB\n")
+    page.write_text("A\n\n<!-- table: wavelet_decode -->\n\n| x |\n|---|\n\nB\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "ROOT", folder)
-        patch.setattr(module, "TABLES", {"wavelet_layers": module.wavelet_layers})
+        patch.setattr(module, "TABLES", {"wavelet_decode": module.wavelet_decode})
         patch.setattr(module, "pages", lambda: [page])
         for arguments, code, says in ((["--check"], 1, "differ: page.md"), ([], 0, "written: page.md"), ([], 0, "")):
             result = CliRunner().invoke(module.main, arguments)
             assert (result.exit_code, result.output.strip()) == (code, says)
-    assert page.read_text() == f"A\n\n<!-- table: wavelet_layers -->\n\n{module.wavelet_layers()}\n\nB\n"
+    assert page.read_text() == f"A\n\n<!-- table: wavelet_decode -->\n\n{module.wavelet_decode()}\n\nB\n"
 
 
 def archive(folder: Path) -> None:
@@ -520,23 +437,16 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "first_page curves": first_page_curves,
     "first_page same-size": first_page_same_size,
     "tables": tables,
-    "overfitted_ablations": overfitted_ablations,
     "gallery": gallery,
     "generative": generative,
-    "wavelet_ablations": wavelet_ablations,
-    "pictures kinds": pictures_kinds,
-    "pictures twice": pictures_twice,
-    "pictures qualities": pictures_qualities,
-    "pictures depths": pictures_depths,
+    "qualities": qualities,
     "browser": browser,
     "large": large,
-    "learning": learning,
     "damage": damage,
     "prefixes": prefixes,
     "published grid": published_grid,
     "published fixed": published_fixed,
-    "rate_distortion run": rate_distortion_run,
-    "rate_distortion report": rate_distortion_report,
+    "rate_distortion": rate_distortion,
     "recording": recording,
     "seen photographs": seen_photographs,
     "seen files": seen_files,
@@ -549,21 +459,16 @@ LONG = {  # 1 to 75 s each
     "commands",
     "damage",
     "gallery",
-    "pictures depths",
-    "pictures twice",
     "prefixes",
     "published grid",
     "decoding",
     "large",
-    "learning",
-    "pictures qualities",
+    "qualities",
     "anchors",
     "coordinate quantised",
     "coordinate recipes",
     "corpus_engines",
-    "overfitted_ablations",
     "generative",
-    "wavelet_ablations",
     "published fixed",
 }
 

@@ -66,10 +66,6 @@ NUMBERS = {  # what pages contain, with the names of `figures`
             for measure in ("ssimulacra2", "butteraugli", "jod")
         ),
         *(f"{{visual[SSIMULACRA2, {anchor}]}}" for anchor in ("AVIF tune=iq", "JPEG XL", "JPEG")),
-        "{over_jpeg_db} dB",
-        "{over_avif_db} above AVIF",
-        "{over_webp_db} above WebP",
-        "{over_jxl_db} above JPEG XL",
         "{effort_1_s}; default: {default_s}",
         "{avif_s}",
         "{decode_s} s",
@@ -163,7 +159,6 @@ def figures() -> dict[str, object]:
         "large_more": " and ".join(f"{percent:.0f}" for percent in sorted(more_at_70.values()) if percent > 0),
         "default_more": f"{100 * (8 * default['bytes'] / (3840 * 2160) / equal_bpp - 1):.0f} %",
         "minutes": {effort: span(first_page.fit_minutes(effort), int(effort == 6)) for effort in (6, 7, 9)},
-        **{f"over_{codec}_db": span(first_page.mean_gains(codec), 1) for codec in ("jpeg", "webp", "avif", "jxl")},
         "qualities": {
             quality: f"{span((row['bytes'] / 1000 for row in rows), 0)} kB, "
             f"SSIMULACRA2 {span((row['ssimulacra2'] for row in rows), 1)}"
@@ -248,11 +243,6 @@ def test_pages_contain_the_recorded_numbers(figures):
 def test_pages_contain_the_numbers_of_their_sources():
     for page, number, source, origin in DERIVED:
         assert (missing(text_of(page), [number]), missing(text_of(source), [origin])) == ([], []), (page, number)
-
-
-def test_no_file_is_below_one_of_another_codec_by_psnr(figures):
-    first_page = import_module("first_page")
-    assert all(gain > 0 for codec in ("jpeg", "webp", "avif", "jxl") for gain in first_page.gains(codec).values())
 
 
 def test_the_readme_has_no_other_figure(figures):
