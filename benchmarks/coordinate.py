@@ -24,7 +24,7 @@ from dfmcodec.codecs.coordinate.encode.sizing import architecture_of
 from dfmcodec.codecs.coordinate.encode.train import Budget, Trainer
 from dfmcodec.fourier.network import CoordinateArchitecture, axis_positions
 from dfmcodec.image import Image
-from dfmcodec.metrics import psnr
+from dfmcodec.perception import psnr
 from dfmcodec.search.config import RECIPES, EncoderConfig
 
 

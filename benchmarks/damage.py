@@ -26,7 +26,7 @@ from recording import Pixels, Row, decoded_like, host, images_argument, largest_
 import dfmcodec
 from dfmcodec.bench.codecs import Avif, Codec, Jpeg, JpegXl, Webp
 from dfmcodec.codecs.decode import decode_best_effort
-from dfmcodec.metrics import psnr
+from dfmcodec.perception import psnr
 
 Decode = Callable[[bytes], tuple[Pixels | None, bool]]  # gives the image, and whether damage was noticed
 BELOW_DB = 20

@@ -31,7 +31,7 @@ from recording import Pixels, as_rgb, load, read_rows
 
 import dfmcodec
 from dfmcodec.bench.same_size import Version, same_size
-from dfmcodec.metrics import bd_rate
+from dfmcodec.perception import bd_rate
 
 RESULTS = Path(__file__).parent / "results"
 PUBLISHED = {"HM 16": "hm16_kodak.tsv", "Cool-chic 5.0.1": "coolchic_5.0.1_kodak.tsv"}  # curves by image

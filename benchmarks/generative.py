@@ -35,7 +35,7 @@ from dfmcodec.codecs.generative.training.evaluate import evaluate
 from dfmcodec.codecs.generative.training.grids import grid
 from dfmcodec.codecs.generative.training.recipes import PRESETS
 from dfmcodec.codecs.generative.training.train import Trainer
-from dfmcodec.metrics import psnr
+from dfmcodec.perception import psnr
 
 UInt8 = npt.NDArray[np.uint8]
 Codes = npt.NDArray[np.float32]

@@ -27,7 +27,7 @@ from recording import Pixels, Row, images_argument, load, numbers, out_option, r
 import dfmcodec
 from dfmcodec.bench.codecs import AvifSpeed4
 from dfmcodec.codecs.wavelet.geometry import Tiling
-from dfmcodec.metrics.ssimulacra2 import ssimulacra2
+from dfmcodec.perception.ssimulacra2 import ssimulacra2
 
 T = TypeVar("T")
 AVIF_QUALITY = 60

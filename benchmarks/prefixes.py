@@ -14,7 +14,7 @@ from dfmcodec.container import section_file_bytes
 from dfmcodec.files.atomic import write_atomic
 from dfmcodec.image.read_image import read_image
 from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes
-from dfmcodec.metrics import psnr
+from dfmcodec.perception import psnr
 from dfmcodec.search.config import EncoderConfig
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)

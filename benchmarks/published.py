@@ -54,7 +54,7 @@ from dfmcodec.codecs.coordinate.encode.sizing import architecture_of
 from dfmcodec.codecs.coordinate.encode.train import Budget, Trainer
 from dfmcodec.fourier.network import CoordinateArchitecture, axis_positions
 from dfmcodec.image import PEAK_CODE_VALUE, Image
-from dfmcodec.metrics import mse, psnr, ssim
+from dfmcodec.perception import mse, psnr, ssim
 from dfmcodec.search.config import RECIPES, EncoderConfig
 
 SEEDS = 5

@@ -20,7 +20,7 @@ from recording import Pixels, Row, append_row, decoded_like, images_argument, lo
 
 import dfmcodec
 from dfmcodec.bench.codecs import AvifSpeed4, Codec, Jpeg, Webp
-from dfmcodec.metrics import Point, bd_rate, psnr
+from dfmcodec.perception import Point, bd_rate, psnr
 from dfmcodec.search.quality import BIT_COST
 
 LOW_RATES = (0.1, 1.4)  # bits per pixel

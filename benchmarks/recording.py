@@ -27,7 +27,7 @@ from dfmcodec.bench.matching import Match, SizeSearch
 from dfmcodec.image import Image
 from dfmcodec.image.read_image import to_image
 from dfmcodec.image.strip import EVERYTHING
-from dfmcodec.metrics import bits_per_pixel, psnr
+from dfmcodec.perception import bits_per_pixel, psnr
 
 Pixels = npt.NDArray[np.unsignedinteger[Any]]  # uint8 or uint16 [H, W, C]
 Row = dict[str, Any]

@@ -28,12 +28,12 @@ import PIL.Image
 from recording import Row, images_argument, load, out_option, read_rows, record, run_program
 
 import dfmcodec
-from dfmcodec.bench.butteraugli import butteraugli
 from dfmcodec.bench.summary import HIGHEST_SCORE, LOWEST_SCORE, slice_in_range
 from dfmcodec.codecs.wavelet.colour import Luma
 from dfmcodec.image import Image
-from dfmcodec.metrics import bd_rate, ms_ssim, psnr
-from dfmcodec.metrics.ssimulacra2 import ssimulacra2
+from dfmcodec.perception import bd_rate, ms_ssim, psnr
+from dfmcodec.perception.butteraugli import butteraugli
+from dfmcodec.perception.ssimulacra2 import ssimulacra2
 
 RESULTS = Path(__file__).parent / "results" / "seen.jsonl"
 LONG_SIDE = 768  # of the reduced photographs, pixels

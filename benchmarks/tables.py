@@ -25,7 +25,7 @@ from large import is_part
 from rate_distortion import LOW_RATES, curves_of, rates_against
 from recording import Row, read_rows
 
-from dfmcodec.metrics import bd_rate
+from dfmcodec.perception import bd_rate
 
 ROOT = Path(__file__).parents[1]
 FITS = ("kodim05", "kodim08", "kodim19", "kodim23")

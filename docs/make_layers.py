@@ -48,7 +48,7 @@ CONTENTS = {  # by module or folder of dfmcodec/
     "codecs.*": "transform, context, synthesis, weights and sections of each codec",
     "codecs.losses": "losses of a damaged file",
     "fourier": "Fourier layers, quantised weights",
-    "metrics": "PSNR, SSIM, SSIMULACRA2, BD-rate",
+    "perception": "PSNR, SSIM, SSIMULACRA2, BD-rate",
     "photographs": "sample photograph",
     "entropy": "range coder, probability tables",
     "weights": "shipped weights",

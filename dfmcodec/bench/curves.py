@@ -12,7 +12,7 @@ from pathlib import Path
 from dfmcodec.errors import ConfigError, DfmError
 from dfmcodec.files.atomic import read_file
 from dfmcodec.files.names import printable
-from dfmcodec.metrics import Point
+from dfmcodec.perception import Point
 
 # Column -> accepted headings. Those after the first are used in published tables.
 _HEADINGS = {

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from dfmcodec._types import Pixels
-from dfmcodec.bench import butteraugli
-from dfmcodec.metrics import bits_per_pixel, psnr
-from dfmcodec.metrics.ssimulacra2 import ssimulacra2
 from dfmcodec.models import VISUAL_BY_DEFAULT, VISUAL_MODELS, has_option
+from dfmcodec.perception import bits_per_pixel, butteraugli, psnr
+from dfmcodec.perception.ssimulacra2 import ssimulacra2
 
 DFM = "dfm"
 

@@ -11,7 +11,6 @@ from statistics import fmean
 from textwrap import fill
 from typing import Any
 
-from dfmcodec.bench.butteraugli import ABSENT
 from dfmcodec.bench.measurement import DFM, MEASURES, Measure, Measurement, Target
 from dfmcodec.bench.runner import Comparison
 from dfmcodec.bench.summary import (
@@ -24,7 +23,8 @@ from dfmcodec.bench.summary import (
     common_files,
 )
 from dfmcodec.files.names import printable
-from dfmcodec.metrics import Point
+from dfmcodec.perception import Point
+from dfmcodec.perception.butteraugli import ABSENT
 
 _WIDTH, _NAME_WIDTH = 80, 16
 _NO_VALUE = "-"

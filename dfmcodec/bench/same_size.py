@@ -18,8 +18,8 @@ from dfmcodec.files.names import printable
 from dfmcodec.image import Image, Metadata
 from dfmcodec.image.read_image import ignore
 from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes
-from dfmcodec.metrics import psnr
-from dfmcodec.metrics.ssimulacra2 import ssimulacra2
+from dfmcodec.perception import psnr
+from dfmcodec.perception.ssimulacra2 import ssimulacra2
 
 if TYPE_CHECKING:
     from dfmcodec.report import EncodeResult

@@ -10,7 +10,7 @@ from typing import Any
 
 from dfmcodec.bench.measurement import DFM, MEASURES, PSNR, Measure, Measurement, Target
 from dfmcodec.bench.runner import Comparison
-from dfmcodec.metrics import Point, bd_rate
+from dfmcodec.perception import Point, bd_rate
 
 LOW_OVERLAP = 0.5  # BD-rates with a lower overlap are marked
 # The range of SSIMULACRA2 in which bits at equal visual quality are compared.

@@ -132,8 +132,8 @@ def _comparable(first: Image, second: Image) -> tuple[Pixels, Pixels]:
 
 def _measure(first: Image, x: Pixels, y: Pixels, file_bytes: int, peak: int) -> dict[str, Any]:
     """Computes the metrics, by their names in the JSON report."""
-    from dfmcodec.metrics import bits_per_pixel, ms_ssim, psnr, ssim
-    from dfmcodec.metrics.ssimulacra2 import ssimulacra2
+    from dfmcodec.perception import bits_per_pixel, ms_ssim, psnr, ssim
+    from dfmcodec.perception.ssimulacra2 import ssimulacra2
 
     return {
         "psnr_db": psnr(x, y, first.visible, peak),

@@ -54,7 +54,7 @@ def command(source: Path | None, folder: Path, bpp: float, force: bool, quiet: b
     from dfmcodec.container import Ancillary, ancillary_sections, sections_file_bytes
     from dfmcodec.image.read_image import ignore, to_image
     from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes
-    from dfmcodec.metrics import bits_per_pixel
+    from dfmcodec.perception import bits_per_pixel
     from dfmcodec.photographs import SHIPPED, photograph
     from dfmcodec.search.config import EncoderConfig
 

@@ -329,7 +329,7 @@ def reconstruct(data: Path, number: int, **shared: Any) -> None:
 
     from dfmcodec.codecs.generative.training.data import read_images
     from dfmcodec.codecs.generative.training.grids import pairs
-    from dfmcodec.metrics import psnr_of_mse
+    from dfmcodec.perception import psnr_of_mse
 
     require("dfm generate reconstruct", *_FITTING)
     drawing = _Drawing(**shared)

@@ -108,7 +108,7 @@ class _FileInfo(NamedTuple):
     @property
     def bpp(self) -> float:
         """Returns the bits per pixel."""
-        from dfmcodec.metrics import bits_per_pixel
+        from dfmcodec.perception import bits_per_pixel
 
         return bits_per_pixel(self.file_bytes, self.header.height * self.header.width)
 

@@ -21,10 +21,10 @@ from dfmcodec.container.layout import Section
 from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError, TargetUnreachableError
 from dfmcodec.image import BIT_DEPTHS, PEAK_CODE_VALUE, Image, peak_value
 from dfmcodec.image.alpha_fill import fill_invisible
-from dfmcodec.metrics import bits_per_pixel, mse_of_psnr, psnr, psnr_of_mse
-from dfmcodec.metrics.ssimulacra2 import ALL_SCALES_SIDE, SMALLEST_SIDE, ssimulacra2
 from dfmcodec.models import GENERATOR_MODEL, Model
 from dfmcodec.options import EFFORTS
+from dfmcodec.perception import bits_per_pixel, mse_of_psnr, psnr, psnr_of_mse
+from dfmcodec.perception.ssimulacra2 import ALL_SCALES_SIDE, SMALLEST_SIDE, ssimulacra2
 from dfmcodec.report import EncodeReport, EncodeResult
 from dfmcodec.search.config import LEAST_USED, EncoderConfig
 from dfmcodec.search.driver import part_of

@@ -1,4 +1,4 @@
-/* The errors of SSIMULACRA2 at one scale, as described in `dfmcodec.metrics.ssimulacra2`, and their derivative.
+/* The errors of SSIMULACRA2 at one scale, as described in `dfmcodec.perception.ssimulacra2`, and their derivative.
  *
  * Rows of both images are converted to XYB in strips. Each row of a component is then smoothed along columns and along
  * the row, for five planes (both images, their squares and their product), which are never stored completely.

@@ -11,7 +11,7 @@ from dfmcodec._types import Pixels, Tune, Units
 from dfmcodec.container.contents import QuantizedModel
 from dfmcodec.image import Image
 from dfmcodec.image.region import Region
-from dfmcodec.metrics.ssimulacra2 import ALL_SCALES_SIDE
+from dfmcodec.perception.ssimulacra2 import ALL_SCALES_SIDE
 from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.target import Figures, Target
 

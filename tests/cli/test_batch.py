@@ -22,7 +22,7 @@ from common import PATIENCE_S, dfm, held_command
 import dfmcodec
 from dfmcodec.codecs.decode import DecodeRequest, decode_image
 from dfmcodec.image.region import Region
-from dfmcodec.metrics import psnr
+from dfmcodec.perception import psnr
 
 FAST = ("--quality", "50", "--effort", "1")
 

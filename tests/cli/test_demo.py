@@ -22,7 +22,7 @@ import dfmcodec
 from dfmcodec.bench.same_size import Version, page
 from dfmcodec.cli import main
 from dfmcodec.cli.demo import started_as
-from dfmcodec.metrics import psnr
+from dfmcodec.perception import psnr
 
 BIN = Path(__file__).parents[2] / "bin"
 

@@ -17,7 +17,7 @@ import pytest
 from common import GOLDEN, with_crc
 
 import dfmcodec
-from dfmcodec.metrics import psnr
+from dfmcodec.perception import psnr
 from dfmcodec.plugins.pillow import register
 
 REGISTRIES = ("ID", "OPEN", "SAVE", "EXTENSION", "MIME")

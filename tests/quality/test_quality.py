@@ -12,7 +12,7 @@ import pytest
 import dfmcodec
 from dfmcodec.codecs.decode import DecodeRequest, decode_image
 from dfmcodec.image.read_image import read_image
-from dfmcodec.metrics import psnr
+from dfmcodec.perception import psnr
 
 pytestmark = pytest.mark.slow
 

@@ -16,8 +16,8 @@ import skimage.data
 from common import SHARED
 
 import dfmcodec
-from dfmcodec.metrics import psnr
-from dfmcodec.metrics.ssimulacra2 import ssimulacra2
+from dfmcodec.perception import psnr
+from dfmcodec.perception.ssimulacra2 import ssimulacra2
 
 SIDE = 256
 PHOTOGRAPH = Path(dfmcodec.__file__).parent / "photographs" / "chelsea.png"

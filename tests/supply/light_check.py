@@ -95,13 +95,13 @@ LACKING = {  # the end of the message that each gives
 
 PROGRAM = f"""
 import sys, numpy, PIL.Image
-import dfmcodec, dfmcodec.kernels, dfmcodec.metrics, dfmcodec.pillow
+import dfmcodec, dfmcodec.kernels, dfmcodec.perception, dfmcodec.pillow
 
 pixels = numpy.asarray(PIL.Image.open("a.png"))
 result = dfmcodec.encode(pixels, rate=0.15, effort=1)
 decoded = dfmcodec.decode(result.data)
 assert result.report.psnr_db > 30 and decoded.pixels.shape == pixels.shape, result.report.psnr_db
-assert dfmcodec.metrics.psnr(pixels, decoded.pixels) == result.report.psnr_db
+assert dfmcodec.perception.psnr(pixels, decoded.pixels) == result.report.psnr_db
 corner = dfmcodec.decode(result.data, region=(8, 4, 24, 16)).pixels
 assert numpy.array_equal(corner, decoded.pixels[4:20, 8:32])
 assert dfmcodec.decode(result.data, resize=(32, 24)).pixels.shape == (24, 32, 3)

@@ -140,7 +140,7 @@ def test_an_import_that_nothing_checked(folder: Path, monkeypatch: pytest.Monkey
         ("numpy.fft", 6, "install dfmcodec again"),
     ):
         error = ModuleNotFoundError(f"No module named {name!r}", name=name)
-        monkeypatch.setattr("dfmcodec.metrics.psnr", Mock(side_effect=error))
+        monkeypatch.setattr("dfmcodec.perception.psnr", Mock(side_effect=error))
         result = CliRunner().invoke(main, words)
         assert (result.exit_code, result.stdout) == (code, "")
         assert message in result.stderr

@@ -24,7 +24,7 @@ FORBIDDEN = {
 }
 ALLOWED = {  # and why
     ("__init__.py", "import_module"): "modules of the package, from a fixed table of public names",
-    ("bench/butteraugli.py", "subprocess"): "the external program butteraugli_main, without a shell",
+    ("perception/butteraugli.py", "subprocess"): "the external program butteraugli_main, without a shell",
     ("bench/codecs.py", "subprocess"): "the external encoder cjpegli, without a shell",
     (
         "bench/codecs.py",

@@ -23,7 +23,7 @@ from click.testing import CliRunner
 from common import GOLDEN
 
 import dfmcodec
-from dfmcodec.metrics import psnr
+from dfmcodec.perception import psnr
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("*.py"))

@@ -220,7 +220,7 @@ if __name__ == "__main__":
     from pathlib import Path
     import numpy as np
     import PIL.Image
-    from dfmcodec.metrics import psnr
+    from dfmcodec.perception import psnr
     photo = np.asarray(PIL.Image.open("photo.png"))
 """
 

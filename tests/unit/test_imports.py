@@ -24,7 +24,7 @@ ROWS = (
     ("options", "kernels", "files"),
     ("processes",),
     ("image",),
-    ("metrics", "photographs", "entropy", "weights", "search.config"),
+    ("perception", "photographs", "entropy", "weights", "search.config"),
     ("fourier",),
     ("container", "codecs.losses"),
     (*(f"codecs.{codec}" for codec in CODECS), "report"),

@@ -55,7 +55,7 @@ from dfmcodec.codecs.wavelet.weights import shipped
 from dfmcodec.entropy.tables import RADIUS, TABLE_SIZE
 from dfmcodec.kernels import SWITCH, compiled, has_kernels
 from dfmcodec.kernels.arguments import ComparedRows, PathPass
-from dfmcodec.metrics import ssimulacra2
+from dfmcodec.perception import ssimulacra2
 from dfmcodec.weights.registry import OVERFITTED_SMALL
 
 pytestmark = pytest.mark.skipif(compiled is None, reason="no kernels were built, or not for this processor")

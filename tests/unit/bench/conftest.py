@@ -7,10 +7,10 @@ from math import log2
 
 import pytest
 
-from dfmcodec.bench import butteraugli
 from dfmcodec.bench.curves import Curve
 from dfmcodec.bench.measurement import DFM, Measurement, Target
 from dfmcodec.bench.runner import Comparison, Failure, SourceImage
+from dfmcodec.perception import butteraugli
 
 RATES = (0.02, 0.04, 0.08)
 

@@ -9,13 +9,13 @@ from math import inf
 
 import pytest
 
-from dfmcodec.bench.butteraugli import ABSENT
 from dfmcodec.bench.measurement import Target
 from dfmcodec.bench.report import as_dict, as_html, as_text
 from dfmcodec.bench.runner import Comparison, Failure
 from dfmcodec.bench.summary import bd_rates, slice_in_range
 from dfmcodec.cli.bench import _RATES, _targets
 from dfmcodec.files.names import printable
+from dfmcodec.perception.butteraugli import ABSENT
 
 
 def rows(comparison: Comparison, title: str) -> dict[str, list[str]]:

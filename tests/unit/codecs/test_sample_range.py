@@ -12,7 +12,7 @@ import dfmcodec
 from dfmcodec.codecs.encode import encode_image
 from dfmcodec.errors import ConfigError, ImageError, TargetUnreachableError
 from dfmcodec.image import Image, Metadata
-from dfmcodec.metrics import psnr_of_mse
+from dfmcodec.perception import psnr_of_mse
 from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.job import Job
 from dfmcodec.search.quality import lmbda_of_quality

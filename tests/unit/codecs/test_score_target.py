@@ -21,7 +21,7 @@ from dfmcodec.codecs.wavelet.encode.trial import Trial
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.image import Image
 from dfmcodec.image.region import Region
-from dfmcodec.metrics.ssimulacra2 import ALL_SCALES_SIDE, ssimulacra2
+from dfmcodec.perception.ssimulacra2 import ALL_SCALES_SIDE, ssimulacra2
 from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.job import Encoded, Job
 from dfmcodec.search.quality import SCORE_STEPS, step_of_score

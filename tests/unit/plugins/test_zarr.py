@@ -16,8 +16,8 @@ from common import ROOT
 
 import dfmcodec
 from dfmcodec.errors import ConfigError, CorruptError, FormatError, ImageError
-from dfmcodec.metrics import psnr
 from dfmcodec.models import Model
+from dfmcodec.perception import psnr
 
 numcodecs = pytest.importorskip("numcodecs", reason="numcodecs is not installed; it is in the extra zarr")
 zarr = pytest.importorskip("zarr", reason="zarr is not installed; it is in the extra zarr")

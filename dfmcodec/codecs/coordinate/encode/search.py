@@ -17,7 +17,7 @@ from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.fourier.network import CoordinateArchitecture, axis_positions
 from dfmcodec.fourier.quantize import step_per_weight
 from dfmcodec.image import Image
-from dfmcodec.metrics import psnr
+from dfmcodec.perception import psnr
 from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.driver import End, Search, Watch, drive
 from dfmcodec.search.job import Job, Outcome, Progress, restarts_text

@@ -19,7 +19,7 @@ from dfmcodec.codecs.coordinate.encode.gradient import differentiable_sum
 from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
 from dfmcodec.fourier.network import BLOCK_PIXELS, CoordinateArchitecture, deep_fourier_machine, unpack
 from dfmcodec.image import Image, peak_value
-from dfmcodec.metrics import psnr_of_mse
+from dfmcodec.perception import psnr_of_mse
 from dfmcodec.search.config import Recipe
 from dfmcodec.search.driver import diverged
 from dfmcodec.search.job import MAX_RESTARTS

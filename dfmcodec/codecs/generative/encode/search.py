@@ -37,7 +37,7 @@ from dfmcodec.codecs.generative.sections import (
 from dfmcodec.entropy import laplace
 from dfmcodec.errors import ImageError, TargetUnreachableError
 from dfmcodec.image import PEAK_CODE_VALUE, Image
-from dfmcodec.metrics import mse, psnr_of_mse
+from dfmcodec.perception import mse, psnr_of_mse
 from dfmcodec.search.driver import End, Search, Watch, drive
 from dfmcodec.search.job import Job, Outcome
 from dfmcodec.search.rate_control import Bracket

@@ -10,7 +10,7 @@ import numpy as np
 from dfmcodec._types import Array, Float32, UInt8
 from dfmcodec.codecs.generative.training import measures
 from dfmcodec.codecs.generative.training.data import ImageSet
-from dfmcodec.metrics import psnr_of_mse
+from dfmcodec.perception import psnr_of_mse
 
 Classify = Callable[[UInt8], tuple[Float32, Float32]]  # images -> features, class probabilities
 _PEAK = 255.0

@@ -42,7 +42,7 @@ from dfmcodec.errors import ConfigError, DfmError
 from dfmcodec.files.arrays import read_arrays, write_arrays
 from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
 from dfmcodec.fourier.layer import frequency_set
-from dfmcodec.metrics import psnr_of_mse
+from dfmcodec.perception import psnr_of_mse
 
 CHUNK_STEPS = 20  # maximum number of training steps in one compiled call
 TABLE = "codes"  # the name of the table of codes among the parameters

@@ -15,9 +15,9 @@ from dfmcodec.codecs.overfitted.sections.networks import write_networks
 from dfmcodec.codecs.overfitted.weights import OverfittedWeights, WeightDeltas
 from dfmcodec.container.checks import CHECK_BYTES
 from dfmcodec.container.layout import SECTION_ENTRY, container_bytes
-from dfmcodec.metrics import psnr
-from dfmcodec.metrics.ssimulacra2 import ssimulacra2
 from dfmcodec.models import Model
+from dfmcodec.perception import psnr
+from dfmcodec.perception.ssimulacra2 import ssimulacra2
 from dfmcodec.search.job import Job
 from dfmcodec.search.rate_control import Bracket
 from dfmcodec.search.target import Figures, Target, best_of

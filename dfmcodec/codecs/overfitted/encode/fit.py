@@ -38,7 +38,7 @@ from dfmcodec.codecs.overfitted.encode.windows import Windows, window_samples
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, grid_sizes, symbol_step
 from dfmcodec.image import PEAK_CODE_VALUE
 from dfmcodec.image.region import CHANNELS
-from dfmcodec.metrics import psnr_of_mse
+from dfmcodec.perception import psnr_of_mse
 
 _SMOOTH_FRACTION = 0.3  # fraction of a scale below which the cost of a delta is smooth
 _SPREADS = 0.2, 3.4  # limits of the ratio of an image's scales to the pretrained ones; files code up to 3.36

@@ -23,7 +23,7 @@ from dfmcodec._types import Float32
 from dfmcodec.codecs.overfitted.encode.windows import colours_of
 from dfmcodec.codecs.wavelet.encode.distortion import VisibleErrors, pixel_weights
 from dfmcodec.image import Image, peak_value, to_values
-from dfmcodec.metrics.ssimulacra2 import ALL_SCALES_SIDE, ssimulacra2_and_slopes
+from dfmcodec.perception.ssimulacra2 import ALL_SCALES_SIDE, ssimulacra2_and_slopes
 
 _SCORE_FRACTION = np.float32(0.15)  # of SSIMULACRA2's derivative in the mixture
 _KEPT_FRACTION = np.float32(0.85)  # of the previous shift

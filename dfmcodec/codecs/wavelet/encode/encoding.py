@@ -29,7 +29,7 @@ from dfmcodec.codecs.wavelet.weights import WaveletWeights, shipped
 from dfmcodec.container.checks import CHECK_BYTES
 from dfmcodec.image import Image, values_per_code_value
 from dfmcodec.image.region import Region
-from dfmcodec.metrics import mse
+from dfmcodec.perception import mse
 from dfmcodec.search.quality import BIT_COST, VISUAL_BIT_COST
 from dfmcodec.threads import in_threads
 

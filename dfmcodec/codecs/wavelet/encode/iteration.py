@@ -46,7 +46,7 @@ from dfmcodec.codecs.wavelet.traversal import traverse
 from dfmcodec.image import Image
 from dfmcodec.image.region import Region
 from dfmcodec.kernels import has_kernels, return_memory
-from dfmcodec.metrics.ssimulacra2 import ALL_SCALES_SIDE, ssimulacra2, ssimulacra2_slopes
+from dfmcodec.perception.ssimulacra2 import ALL_SCALES_SIDE, ssimulacra2, ssimulacra2_slopes
 from dfmcodec.search.job import Encoded
 from dfmcodec.threads import in_rounds
 

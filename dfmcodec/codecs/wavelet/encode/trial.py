@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents
-from dfmcodec.metrics import psnr_of_mse
+from dfmcodec.perception import psnr_of_mse
 from dfmcodec.search.job import Encoded
 
 

@@ -16,7 +16,7 @@ from dfmcodec.codecs.coordinate.encode.quantize import FILL, Quantizer
 from dfmcodec.codecs.coordinate.encode.sizing import choose_architecture
 from dfmcodec.fourier.network import CoordinateArchitecture
 from dfmcodec.fourier.quantize import STEPS_PER_OCTAVE, step_per_weight
-from dfmcodec.metrics import psnr, psnr_of_mse
+from dfmcodec.perception import psnr, psnr_of_mse
 from dfmcodec.search.config import RECIPES
 
 QUICK = {"training_steps": 96, "seed": 1}

@@ -62,7 +62,7 @@ from dfmcodec.errors import (
 from dfmcodec.fourier.layer import TAU, frequency_set
 from dfmcodec.fourier.network import CoordinateArchitecture, deep_fourier_machine, unpack
 from dfmcodec.image import Image, Metadata
-from dfmcodec.metrics import psnr
+from dfmcodec.perception import psnr
 from dfmcodec.search.config import EncoderConfig
 
 SIDE = 16

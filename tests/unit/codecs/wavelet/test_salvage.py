@@ -26,7 +26,7 @@ from dfmcodec.container.checks import CHECKS_FRACTION
 from dfmcodec.errors import CorruptError, FormatError, TruncatedError
 from dfmcodec.image import Image, Metadata, tiles
 from dfmcodec.image.region import Region
-from dfmcodec.metrics import psnr
+from dfmcodec.perception import psnr
 from dfmcodec.search.config import EncoderConfig
 
 HEADER_FIELDS = range(18, 25)  # of a wavelet file: step, chroma angle, checksum of the pretrained weights

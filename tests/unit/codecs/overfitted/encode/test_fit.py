@@ -73,7 +73,7 @@ from dfmcodec.codecs.overfitted.traversal import traverse_grids
 from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS, DELTA_NAMES, EXPONENTS, OverfittedWeights, WeightDeltas
 from dfmcodec.entropy.context_networks import SQUARE
 from dfmcodec.image.region import CHANNELS, Region
-from dfmcodec.metrics import psnr
+from dfmcodec.perception import psnr
 from training.start import start_contexts, start_networks, start_synthesis
 
 CORNER = jnp.zeros(2, jnp.int32)

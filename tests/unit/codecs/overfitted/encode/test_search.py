@@ -35,8 +35,8 @@ from dfmcodec.codecs.overfitted.weights import DELTA_NAMES
 from dfmcodec.container.checks import CHECK_BYTES
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import Image
-from dfmcodec.metrics import psnr
-from dfmcodec.metrics.ssimulacra2 import ssimulacra2
+from dfmcodec.perception import psnr
+from dfmcodec.perception.ssimulacra2 import ssimulacra2
 from dfmcodec.search.config import AIM_REACH, EncoderConfig
 from dfmcodec.search.driver import Watch
 from dfmcodec.search.job import MAX_RESTARTS, Job, Outcome, Progress

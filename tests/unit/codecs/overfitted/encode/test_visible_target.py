@@ -12,8 +12,8 @@ from dfmcodec._types import Float32, Pixels
 from dfmcodec.codecs.overfitted.encode import visible_target
 from dfmcodec.codecs.overfitted.encode.visible_target import VisibleTarget
 from dfmcodec.image import Image
-from dfmcodec.metrics import mse
-from dfmcodec.metrics.ssimulacra2 import ssimulacra2
+from dfmcodec.perception import mse
+from dfmcodec.perception.ssimulacra2 import ssimulacra2
 
 PIXELS = np.ascontiguousarray(skimage.data.chelsea()[60:190, 130:270])
 

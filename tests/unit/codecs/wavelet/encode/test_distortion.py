@@ -27,7 +27,7 @@ from dfmcodec.codecs.wavelet.passes import CodingPass, level_passes, pass_shape
 from dfmcodec.codecs.wavelet.transform import Pyramid, analyse
 from dfmcodec.errors import ConfigError
 from dfmcodec.image import Image
-from dfmcodec.metrics.ssimulacra2 import ssimulacra2
+from dfmcodec.perception.ssimulacra2 import ssimulacra2
 from dfmcodec.search.config import EncoderConfig
 
 

@@ -34,7 +34,7 @@ from dfmcodec.codecs.wavelet.filter import ImageFilter, taps
 from dfmcodec.image import Image, tiles, values_per_code_value
 from dfmcodec.image.read_image import read_image
 from dfmcodec.image.region import Region
-from dfmcodec.metrics import psnr
+from dfmcodec.perception import psnr
 from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.job import Job
 from dfmcodec.search.quality import BIT_COST, QUALITY_STEPS, lmbda_of_quality, step_of_lmbda

@@ -24,7 +24,7 @@ from dfmcodec._types import Float32, Float64, Floats, Pixels
 from dfmcodec.image import peak_value
 from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.kernels.arguments import ComparedRows
-from dfmcodec.metrics import check_alike
+from dfmcodec.perception import check_alike
 from dfmcodec.threads import in_threads
 
 SMALLEST_SIDE = 8  # no scale is computed below this side

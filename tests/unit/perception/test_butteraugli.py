@@ -11,9 +11,9 @@ import pytest
 import skimage.data
 from click.testing import CliRunner
 
-from dfmcodec.bench import butteraugli
 from dfmcodec.cli import main
 from dfmcodec.errors import DfmError
+from dfmcodec.perception import butteraugli
 
 INSTALLED = butteraugli.is_installed  # before a fixture replaces it
 PIXELS = np.arange(8 * 9 * 3, dtype=np.uint8).reshape(8, 9, 3)
@@ -67,7 +67,8 @@ def bench(folder: Path, *arguments: str, code: int = 0) -> str:
     return result.stdout
 
 
-def test_the_command_measures_it_and_says_where_it_is_missing(program, tmp_path):
+def test_the_command_measures_it_and_says_where_it_is_missing(program, tmp_path, monkeypatch):
+    monkeypatch.setattr(butteraugli, "is_installed", lambda: False)
     PIL.Image.fromarray(skimage.data.chelsea()[60:92, 130:170]).save(tmp_path / "cat.png")
     assert {row["butteraugli"] for row in json.loads(bench(tmp_path, "--json"))["measurements"]} == {None}
     assert " ".join(butteraugli.ABSENT.split()) in " ".join(bench(tmp_path).split())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from common import without_kernels
 
-from dfmcodec.metrics.ssimulacra2 import (
+from dfmcodec.perception.ssimulacra2 import (
     SMALLEST_SIDE,
     _Scales,
     ssimulacra2,
@@ -148,14 +148,14 @@ def test_strips_make_no_difference(monkeypatch):
     image = image_of("rgb")
     complete = ssimulacra2(image, damaged(image, "blur"))
     slopes = ssimulacra2_slopes(image, damaged(image, "blur"))
-    monkeypatch.setattr("dfmcodec.metrics.ssimulacra2._STRIP_PIXELS", 900)
+    monkeypatch.setattr("dfmcodec.perception.ssimulacra2._STRIP_PIXELS", 900)
     assert ssimulacra2(image, damaged(image, "blur")) == pytest.approx(complete, abs=1e-4)
     assert np.allclose(ssimulacra2_slopes(image, damaged(image, "blur")), slopes, rtol=1e-3, atol=1e-9)
 
 
 def test_the_score_alone_is_exactly_that_of_the_slopes(monkeypatch):
     """It keeps no images of the second scale, which has 57 rows."""
-    monkeypatch.setattr("dfmcodec.metrics.ssimulacra2._STRIP_PIXELS", 900)
+    monkeypatch.setattr("dfmcodec.perception.ssimulacra2._STRIP_PIXELS", 900)
     image = np.tile(image_of("rgb"), (4, 4, 1))[:113, :121]
     made = damaged(image, "blur")
     assert ssimulacra2(image, made) == ssimulacra2_and_slopes(image, made)[0]

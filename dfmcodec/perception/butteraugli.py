@@ -6,8 +6,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from dfmcodec._types import Pixels
-from dfmcodec.bench.codecs import to_pil_image
 from dfmcodec.errors import DfmError
 from dfmcodec.processes import installed_program, program_path
 
@@ -25,12 +26,14 @@ def butteraugli(original: Pixels, decoded: Pixels) -> float | None:
     """Returns the 3-norm of Butteraugli's map of two images, uint8 [H, W, C]; 0 if they are equal.
     Returns None for images with a side below 8. Raises DfmError if the command fails.
     """
+    import PIL.Image
+
     if min(original.shape[:2]) < _MIN_SIDE:
         return None
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, name) for name in ("original.png", "decoded.png")]
         for path, pixels in zip(paths, (original, decoded), strict=True):
-            to_pil_image(pixels).save(path, compress_level=1)
+            PIL.Image.fromarray(np.squeeze(pixels, 2) if pixels.shape[2] == 1 else pixels).save(path, compress_level=1)
         arguments = [program_path(COMMAND), *map(str, paths)]
         done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     try:

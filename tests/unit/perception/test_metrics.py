@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from dfmcodec.metrics import bd_rate, ms_ssim, psnr, ssim
+from dfmcodec.perception import bd_rate, ms_ssim, psnr, ssim
 
 # PSNR of two codecs of one photograph, bpp and dB.
 ANCHOR = [(0.25, 25.9), (0.48, 28.7), (0.96, 31.9), (1.92, 35.6), (4.3, 41.2)]
@@ -66,12 +66,12 @@ def test_ssim_is_that_of_scikit_image(height, width, channels, dtype):
 def test_ms_ssim_of_one_scale_is_ssim_of_complete_windows(monkeypatch):
     import skimage.data
 
-    from dfmcodec import metrics
+    from dfmcodec import perception
 
     original = skimage.data.chelsea()[:180, :200]
     noisy = np.clip(original + np.random.default_rng(0).normal(0, 12, original.shape), 0, 255).astype(np.uint8)
     five = ms_ssim(original, noisy)
-    monkeypatch.setattr(metrics, "_SCALE_WEIGHTS", (1.0,))
+    monkeypatch.setattr(perception, "_SCALE_WEIGHTS", (1.0,))
     complete = slice(5, -5)
     maps = [
         structural_similarity(
