@@ -15,7 +15,6 @@ from dfmcodec import container
 from dfmcodec._types import Notify, Tune
 from dfmcodec.codecs.decode import DecodeRequest, decode_image, decode_written
 from dfmcodec.codecs.record import Codec, codec_of
-from dfmcodec.codecs.wavelet.encode.distortion import VisibleErrors
 from dfmcodec.container.checks import CHECK_BYTES, CHECKS_FRACTION
 from dfmcodec.container.layout import Section
 from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError, TargetUnreachableError
@@ -24,6 +23,7 @@ from dfmcodec.image.alpha_fill import fill_invisible
 from dfmcodec.models import GENERATOR_MODEL, Model
 from dfmcodec.options import EFFORTS
 from dfmcodec.perception import bits_per_pixel, mse_of_psnr, psnr, psnr_of_mse
+from dfmcodec.perception.distortion import Distortion
 from dfmcodec.perception.ssimulacra2 import ALL_SCALES_SIDE, SMALLEST_SIDE, ssimulacra2
 from dfmcodec.report import EncodeReport, EncodeResult
 from dfmcodec.search.config import LEAST_USED, EncoderConfig
@@ -241,7 +241,7 @@ def _is_better(image: Image, result: EncodeResult, other: EncodeResult) -> bool:
         figures = Figures(report.file_bytes, report.psnr_db, score=report.ssimulacra2)
         if report.file_bytes >= of_other.file_bytes or not (asked.is_least or asked.is_close(figures)):
             return False
-    errors, relative = VisibleErrors.of(image.pixels), report.file_bytes / of_other.file_bytes
+    errors, relative = Distortion.of(image.pixels), report.file_bytes / of_other.file_bytes
     if relative * (100 - report.ssimulacra2) >= 100 - of_other.ssimulacra2:
         return False
     return relative * errors.of_image(image, result.decoded) <= errors.of_image(image, other.decoded)

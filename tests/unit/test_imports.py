@@ -30,7 +30,7 @@ ROWS = (
     (*(f"codecs.{codec}" for codec in CODECS), "report"),
     ("codecs.renderer",),
     tuple(f"codecs.{codec}.decode" for codec in CODECS),
-    ("search",),
+    ("search", "perception.distortion"),
     ("codecs.record",),
     ("codecs.wavelet.encode", "codecs.coordinate.encode", "codecs.generative.encode", "codecs.generative.training"),
     ("codecs.overfitted.encode",),

@@ -41,7 +41,6 @@ from dfmcodec.codecs.wavelet.context import (
 )
 from dfmcodec.codecs.wavelet.encode.adaptation_fit import SymbolSample, _gradient
 from dfmcodec.codecs.wavelet.encode.dependency_costs import GatheredCosts
-from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights
 from dfmcodec.codecs.wavelet.encode.sources import ObservedSymbols
 from dfmcodec.codecs.wavelet.encode.trellis_search import PathChooser, round_low, zero_limits
 from dfmcodec.codecs.wavelet.geometry import Geometry, Tiling
@@ -56,6 +55,7 @@ from dfmcodec.entropy.tables import RADIUS, TABLE_SIZE
 from dfmcodec.kernels import SWITCH, compiled, has_kernels
 from dfmcodec.kernels.arguments import ComparedRows, PathPass
 from dfmcodec.perception import ssimulacra2
+from dfmcodec.perception.distortion import CoefficientWeights
 from dfmcodec.weights.registry import OVERFITTED_SMALL
 
 pytestmark = pytest.mark.skipif(compiled is None, reason="no kernels were built, or not for this processor")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import weakref
 from math import log2
 from types import SimpleNamespace
@@ -227,5 +228,6 @@ def test_the_command_has_the_target(astronaut, tmp_path, monkeypatch):
     PIL.Image.fromarray(astronaut).save("a.png")
     said = dfm("encode", "a.png", "-o", "b.dfm", "--ssimulacra2", 50, "--effort", 1)
     assert "SSIMULACRA2 50." in said.output
-    assert "tune visual" in dfm("encode", "a.png", "-o", "c.dfm", "-v", "--effort", 1).output
+    usual = json.loads(dfm("encode", "a.png", "-o", "c.dfm", "--json", "--effort", 1).stdout)
+    assert usual["architecture"]["luma"] == "rec_601"  # that of the tune visual
     assert "give only one" in dfm("encode", "a.png", "-o", "d.dfm", "--ssimulacra2", 50, "--bpp", 1, code=2).stderr

@@ -107,15 +107,15 @@ class Fitted:
         found = self.fit.measured(self.used, windows)
         if not found.is_finite:
             return None
-        seen = None if self.target is None else self.target.seen
-        return found if seen is None else replace(found, mse=seen.mse, score=seen.score)
+        figures = None if self.target is None else self.target.figures
+        return found if figures is None else replace(found, mse=figures.mse, score=figures.score)
 
     def retargeted(self) -> Fitted:
         """Returns the fit with the target that follows from its decoded image."""
         if self.target is None or not self.state.is_finite:
             return self
         target = self.target.after(self.fit.decoded(self.used))
-        if target.seen is None or not isfinite(target.seen.mse):
+        if target.figures is None or not isfinite(target.figures.mse):
             return self
         return replace(self, fit=self.fit.aimed_at(target.colours), target=target)
 

@@ -5,7 +5,7 @@ of the target, visible error is represented by its derivative g at the current d
 pixels aim at t = x - g / (2 w), where a step has the gradient g. The derivative is a mixture of
 
 - that of the weighted squared errors of wavelet coefficients, which the wavelet codec minimises
-  (`VisibleErrors`), and
+  (`Distortion`), and
 - that of SSIMULACRA2,
 
 each scaled so that its product with the errors equals that of the squared errors, which keeps the
@@ -21,8 +21,8 @@ import numpy as np
 
 from dfmcodec._types import Float32
 from dfmcodec.codecs.overfitted.encode.windows import colours_of
-from dfmcodec.codecs.wavelet.encode.distortion import VisibleErrors, pixel_weights
 from dfmcodec.image import Image, peak_value, to_values
+from dfmcodec.perception.distortion import Distortion, pixel_weights
 from dfmcodec.perception.ssimulacra2 import ALL_SCALES_SIDE, ssimulacra2_and_slopes
 
 _SCORE_FRACTION = np.float32(0.15)  # of SSIMULACRA2's derivative in the mixture
@@ -32,7 +32,7 @@ _TINY = 1e-20
 
 
 @dataclass(frozen=True)
-class Seen:
+class DecodedFigures:
     """The figures of a decoded image."""
 
     mse: float  # of samples in [0, 1]
@@ -46,15 +46,15 @@ class VisibleTarget:
     image: Image
     original: Float32  # the colours of the image, float32 [3, H, W] in [0, 1]
     pixel_weights: Float32  # float32 [H, W], mean 1
-    errors: VisibleErrors
+    distortion: Distortion
     shift: Float32 | None = None  # of the target from the original, float32 [3, H, W]; None for none
-    seen: Seen | None = None  # the figures of the decoded image that the shift follows from
+    figures: DecodedFigures | None = None  # the figures of the decoded image that the shift follows from
 
     @classmethod
     def of(cls, image: Image) -> VisibleTarget:
         """Returns the target before the first step: the image itself."""
         colours = colours_of(image)
-        return cls(image, colours, pixel_weights(colours), VisibleErrors.of(image.pixels))
+        return cls(image, colours, pixel_weights(colours), Distortion.of(image.pixels))
 
     @property
     def colours(self) -> Float32:
@@ -79,12 +79,12 @@ class VisibleTarget:
         if self.shift is not None:
             shift *= 1 - _KEPT_FRACTION
             shift += _KEPT_FRACTION * self.shift
-        return replace(self, shift=shift, seen=Seen(mse, score))
+        return replace(self, shift=shift, figures=DecodedFigures(mse, score))
 
     def _score_and_gradient(self, decoded: Float32, errors: Float32) -> tuple[float | None, Float32]:
         """Returns SSIMULACRA2 and the mixture of derivatives, float32 [3, H, W]."""
         work = 2 * float(np.vdot(self.pixel_weights * errors, errors))
-        gradient = self.errors.slopes(errors)
+        gradient = self.distortion.slopes(errors)
         if min(self.image.height, self.image.width) < ALL_SCALES_SIDE:
             gradient *= _scale(gradient, errors, work)
             return None, gradient

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dfmcodec._types import Float32, Int8
-from dfmcodec.codecs.wavelet.encode.compact import Halves, from_bytes, from_halves, in_one_block, to_bytes, to_halves
+from dfmcodec.codecs.wavelet.compact import Halves, from_bytes, from_halves, in_one_block, to_bytes, to_halves
 from dfmcodec.codecs.wavelet.geometry import ORIENTATIONS, Geometry
 from dfmcodec.codecs.wavelet.neighbourhood import inside, inside_phase, phases_size, plane_size, symbol_views
 from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass, Rows, level_passes, pass_shape

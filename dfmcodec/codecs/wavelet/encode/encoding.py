@@ -18,7 +18,6 @@ from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
 from dfmcodec.codecs.wavelet.colour import ColourBasis, pixels_to_planes, planes_to_pixels
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents, WaveletArchitecture
 from dfmcodec.codecs.wavelet.context import ContextModel
-from dfmcodec.codecs.wavelet.encode.distortion import basis_of
 from dfmcodec.codecs.wavelet.encode.efforts import QUICK, Effort
 from dfmcodec.codecs.wavelet.filter import ImageFilter, filter_residual
 from dfmcodec.codecs.wavelet.geometry import Tile, Tiling
@@ -30,6 +29,7 @@ from dfmcodec.container.checks import CHECK_BYTES
 from dfmcodec.image import Image, values_per_code_value
 from dfmcodec.image.region import Region
 from dfmcodec.perception import mse
+from dfmcodec.perception.distortion import basis_of
 from dfmcodec.search.quality import BIT_COST, VISUAL_BIT_COST
 from dfmcodec.threads import in_threads
 

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from dfmcodec._types import Float32, Float64
 from dfmcodec.codecs.wavelet.context import MEANS, ContextModel, TableChoice
-from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
 from dfmcodec.codecs.wavelet.encode.trellis_search import STEP_UNIT, pass_coefficients
 from dfmcodec.codecs.wavelet.geometry import Geometry, Tile, Tiling
@@ -21,6 +20,7 @@ from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass, level_passes, pas
 from dfmcodec.codecs.wavelet.quantizer import MAX_STEP, band_step
 from dfmcodec.codecs.wavelet.transform import BAND_NORMS, NORM_UNIT, UNITS_PER_CODE_VALUE, Pyramid
 from dfmcodec.entropy.tables import LAST_DIRECT, RADIUS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
+from dfmcodec.perception.distortion import CoefficientWeights
 from dfmcodec.search.quality import BIT_COST
 from dfmcodec.search.rate_control import Bracket
 

@@ -21,12 +21,11 @@ import numpy.typing as npt
 from dfmcodec._types import Int32, Pixels, Tune, Units
 from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
 from dfmcodec.codecs.wavelet.colour import pixels_to_planes
+from dfmcodec.codecs.wavelet.compact import in_one_block
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents, TileStream
 from dfmcodec.codecs.wavelet.context import ContextModel
 from dfmcodec.codecs.wavelet.encode.adaptation_fit import SymbolSample, fit_adaptation
-from dfmcodec.codecs.wavelet.encode.compact import in_one_block
 from dfmcodec.codecs.wavelet.encode.dependency_costs import DependencyCosts
-from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights, TargetShift
 from dfmcodec.codecs.wavelet.encode.encoding import FINEST_WEIGHED, Change, Encoding
 from dfmcodec.codecs.wavelet.encode.estimates import GuessedTables
 from dfmcodec.codecs.wavelet.encode.filter_fit import fit_filter
@@ -46,6 +45,7 @@ from dfmcodec.codecs.wavelet.traversal import traverse
 from dfmcodec.image import Image
 from dfmcodec.image.region import Region
 from dfmcodec.kernels import has_kernels, return_memory
+from dfmcodec.perception.distortion import CoefficientWeights, TargetShift
 from dfmcodec.perception.ssimulacra2 import ALL_SCALES_SIDE, ssimulacra2, ssimulacra2_slopes
 from dfmcodec.search.job import Encoded
 from dfmcodec.threads import in_rounds

@@ -19,7 +19,6 @@ from dfmcodec.codecs.wavelet.context import (
     TableChoice,
 )
 from dfmcodec.codecs.wavelet.encode.dependency_costs import DependencyCosts
-from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights
 from dfmcodec.codecs.wavelet.geometry import Geometry
 from dfmcodec.codecs.wavelet.neighbourhood import COMPANDED
 from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass, Rows, level_passes, pass_shape
@@ -29,6 +28,7 @@ from dfmcodec.codecs.wavelet.trellis import NEXT_STATE, QUANTIZERS, STATES, quan
 from dfmcodec.entropy.tables import RADIUS, TABLE_SIZE
 from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.kernels.arguments import PathPass
+from dfmcodec.perception.distortion import CoefficientWeights
 from dfmcodec.threads import in_threads, parts_of
 
 STEP_UNIT = 1 << 8  # the steps of bands are in 1/256 units

@@ -50,15 +50,15 @@ def test_errors_keep_their_work_and_a_step_lowers_what_is_seen(monkeypatch: pyte
     scores = [ssimulacra2(PIXELS, np.rint(255 * x).astype(np.uint8).transpose(1, 2, 0)) for x in (decoded, moved)]
     assert None not in scores
     assert scores[1] > scores[0] + 1
-    assert before.errors.total(moved - before.original) < before.errors.total(errors)
+    assert before.distortion.total(moved - before.original) < before.distortion.total(errors)
 
 
 def test_the_figures_are_those_of_the_image() -> None:
     pixels = blurred(PIXELS)
-    seen = VisibleTarget.of(Image(PIXELS)).after(colours(pixels)).seen
-    assert seen is not None
-    assert seen.score == pytest.approx(ssimulacra2(PIXELS, pixels))
-    assert seen.mse == pytest.approx(mse(PIXELS, pixels) / 255**2, rel=1e-4)
+    figures = VisibleTarget.of(Image(PIXELS)).after(colours(pixels)).figures
+    assert figures is not None
+    assert figures.score == pytest.approx(ssimulacra2(PIXELS, pixels))
+    assert figures.mse == pytest.approx(mse(PIXELS, pixels) / 255**2, rel=1e-4)
 
 
 def test_a_fraction_of_the_last_shift_is_kept() -> None:
@@ -85,8 +85,8 @@ def test_small_images_have_no_score_and_invisible_pixels_no_shift() -> None:
     alpha = np.full((20, 30), 255, np.uint8)
     alpha[:, :5] = 0
     target = VisibleTarget.of(Image(small, alpha=alpha)).after(colours(blurred(small)))
-    assert target.seen is not None
-    assert target.seen.score is None
+    assert target.figures is not None
+    assert target.figures.score is None
     assert np.array_equal(target.colours[:, :, :5], target.original[:, :, :5])
     assert not np.allclose(target.colours[:, :, 5:], colours(small)[:, :, 5:])
 

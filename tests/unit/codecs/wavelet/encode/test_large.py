@@ -9,8 +9,8 @@ import pytest
 
 import dfmcodec
 from dfmcodec._types import Tune
+from dfmcodec.codecs.wavelet.compact import from_bytes, from_halves, in_one_block, to_bytes, to_halves
 from dfmcodec.codecs.wavelet.encode import iteration, sample, search
-from dfmcodec.codecs.wavelet.encode.compact import from_bytes, from_halves, in_one_block, to_bytes, to_halves
 from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS, QUICK
 from dfmcodec.codecs.wavelet.encode.encoding import Change, Encoding
 from dfmcodec.codecs.wavelet.encode.iteration import Iterations

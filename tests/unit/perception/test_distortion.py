@@ -11,14 +11,7 @@ from dfmcodec import container
 from dfmcodec._types import Tune
 from dfmcodec.codecs.encode import encode_image
 from dfmcodec.codecs.wavelet.colour import ColourBasis, Luma, pixels_to_planes
-from dfmcodec.codecs.wavelet.encode.compact import from_halves
-from dfmcodec.codecs.wavelet.encode.distortion import (
-    CoefficientWeights,
-    TargetShift,
-    VisibleErrors,
-    basis_of,
-    pixel_weights,
-)
+from dfmcodec.codecs.wavelet.compact import from_halves
 from dfmcodec.codecs.wavelet.encode.efforts import Effort
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
 from dfmcodec.codecs.wavelet.encode.iteration import Iterations
@@ -27,6 +20,13 @@ from dfmcodec.codecs.wavelet.passes import CodingPass, level_passes, pass_shape
 from dfmcodec.codecs.wavelet.transform import Pyramid, analyse
 from dfmcodec.errors import ConfigError
 from dfmcodec.image import Image
+from dfmcodec.perception.distortion import (
+    CoefficientWeights,
+    Distortion,
+    TargetShift,
+    basis_of,
+    pixel_weights,
+)
 from dfmcodec.perception.ssimulacra2 import ssimulacra2
 from dfmcodec.search.config import EncoderConfig
 
@@ -239,7 +239,7 @@ def errors_of(pixels, deviation=3.0):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_slopes_are_half_of_the_derivative_of_visible_errors(size, channels):
     pixels = np.random.default_rng(1).integers(0, 256, (*size, channels), dtype=np.uint8)
-    visible = VisibleErrors.of(pixels)
+    visible = Distortion.of(pixels)
     errors, change = errors_of(pixels), 0.1 * errors_of(pixels)[::-1]
     difference = visible.total(errors + change) - visible.total(errors - change)
     assert difference == pytest.approx(4 * np.vdot(visible.slopes(errors), change), rel=1e-3)
@@ -248,7 +248,7 @@ def test_slopes_are_half_of_the_derivative_of_visible_errors(size, channels):
 def test_errors_are_less_visible_in_detail():
     pixels = np.full((64, 128, 3), 128, np.uint8)
     pixels[:, 64:] += np.random.default_rng(0).integers(0, 120, (64, 64, 1), dtype=np.uint8)  # detail of all levels
-    visible, errors = VisibleErrors.of(pixels), errors_of(pixels)
+    visible, errors = Distortion.of(pixels), errors_of(pixels)
     left, right = (errors * (np.arange(128) // 64 == side) for side in (0, 1))
     assert visible.total(right) < 0.5 * visible.total(left)
     decoded = Image(np.clip(pixels + np.rint(left).astype(int).transpose(1, 2, 0), 0, 255).astype(np.uint8))

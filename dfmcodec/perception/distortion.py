@@ -1,4 +1,4 @@
-"""Distortion: the weights of the squared errors of coefficients in the encoder's decisions.
+"""Defines how visible errors are: weights of the squared errors of coefficients and pixels.
 
 The tune `psnr` weighs all errors equally, so their sum is the squared error of the image. The tune
 `visual` weighs them by visibility: detail of the same scale nearby masks an error, and coarse
@@ -16,8 +16,10 @@ divided by sqrt(m / 12.5), where m is the geometric mean of (v + 60)^-1/2 over t
 textured tiles, weights are smaller on average, so bits cost more. Measured by three metrics,
 docs/results/visual.md.
 
-The overfitted codec has no coefficients. `VisibleErrors` weighs the coefficients of its errors; its
-derivative moves the target of a fit (`codecs.overfitted.encode.visible_target`).
+The trellis of the wavelet codec takes its weights from here (`CoefficientWeights`). The choice
+between files compares them by `Distortion`. The overfitted codec has no coefficients: `Distortion`
+weighs the coefficients of its errors, and its derivative moves the target of a fit
+(`codecs.overfitted.encode.visible_target`).
 
 Visible error is not a sum of squared errors of coefficients, though. Errors that vanish in a
 coarser image, or in the luma of another colour space, cost less. `TargetShift` moves the target of
@@ -34,7 +36,7 @@ import numpy as np
 
 from dfmcodec._types import Float32, Float64, Pixels, Tune
 from dfmcodec.codecs.wavelet.colour import ColourBasis, Luma, pixels_to_planes, principal_chroma_angle
-from dfmcodec.codecs.wavelet.encode.compact import Halves, from_halves, to_halves
+from dfmcodec.codecs.wavelet.compact import Halves, from_halves, to_halves
 from dfmcodec.codecs.wavelet.geometry import default_levels
 from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass
 from dfmcodec.codecs.wavelet.transform import (
@@ -56,8 +58,8 @@ _DIAGONAL = 2  # the orientation that is high-pass along rows and columns
 _DIAGONAL_WEIGHT = 0.6
 _RED_GREEN, _BLUE_YELLOW = 0.8, 0.5  # the weights of chroma errors in these directions
 _LEAST_ENERGY = np.float32(60)
-_OWN_PART = np.float32(0.3)  # of the energy that masks an error: that of the band's own direction
-_COARSER_PART = np.float32(0.4)  # the exponent of the energy of the next coarser level
+_OWN_FRACTION = np.float32(0.3)  # of the energy that masks an error: that of the band's own direction
+_COARSER_FRACTION = np.float32(0.4)  # the exponent of the energy of the next coarser level
 _COARSER_FACTOR = np.float32(0.35)  # of its energy, which is larger
 _TYPICAL = 1 / 12.5  # the geometric mean of (v + 60)^-1/2 in a smooth photograph
 _LUMA = np.array((0.299, 0.587, 0.114), dtype=np.float32)  # Rec. 601
@@ -125,7 +127,7 @@ def basis_of(pixels: Pixels, tune: Tune) -> ColourBasis:
 
 
 @dataclass(frozen=True)
-class VisibleErrors:
+class Distortion:
     """The weighted squared errors of the coefficients of an image, as the tune `visual` weighs
     them, for any decoded image.
     """
@@ -134,7 +136,7 @@ class VisibleErrors:
     weights: CoefficientWeights
 
     @classmethod
-    def of(cls, original: Pixels) -> VisibleErrors:
+    def of(cls, original: Pixels) -> Distortion:
         """Returns the weights for an original, uint8 or uint16 [H, W, C]."""
         basis = basis_of(original, Tune.VISUAL)
         planes = pixels_to_planes(original, basis)
@@ -146,7 +148,7 @@ class VisibleErrors:
         """Returns the weighted sum of the squared errors of colours, float32 [3, H, W]."""
         pyramid = self._pyramid(errors)
         bands = zip(_all_bands(pyramid), _all_bands(self._weighted(pyramid)), strict=True)
-        return sum(float(np.vdot(of_band, weighted)) for of_band, weighted in bands)
+        return sum(float(np.vdot(band, weighted)) for band, weighted in bands)
 
     def of_image(self, original: Image, decoded: Image) -> float:
         """Returns the weighted sum of the squared errors of a decoded image."""
@@ -209,10 +211,10 @@ class TargetShift:
 
     @classmethod
     def after(
-        cls, before: TargetShift | None, errors: Pyramid, slopes: Pyramid, weights: CoefficientWeights, part: float
+        cls, before: TargetShift | None, errors: Pyramid, slopes: Pyramid, weights: CoefficientWeights, fraction: float
     ) -> TargetShift:
-        """Returns the shift after an iteration, which takes `part` of a Newton step. `errors` is
-        the pyramid of the iteration minus the original, and `slopes` the derivative of visible
+        """Returns the shift after an iteration, which takes a fraction of a Newton step. `errors`
+        is the pyramid of the iteration minus the original, and `slopes` the derivative of visible
         error with respect to the image of the iteration. The shift before is overwritten: new
         arrays between temporary ones would leave the heap in pieces.
         """
@@ -221,14 +223,14 @@ class TargetShift:
             shifts = []
             for orientation, (error, slope) in enumerate(zip(of_errors, of_slopes, strict=True)):
                 weight = weights.of_band(level, orientation, error.shape[1:])
-                shift = np.float32(part) * _newton_steps(error, slope, weight)
+                shift = np.float32(fraction) * _newton_steps(error, slope, weight)
                 if before is None:
                     shifts.append(to_halves(shift))
                     continue
-                kept = before.bands[level][orientation]
-                shift += _KEPT_FRACTION * from_halves(kept)
-                kept[...] = to_halves(shift)
-                shifts.append(kept)
+                previous = before.bands[level][orientation]
+                shift += _KEPT_FRACTION * from_halves(previous)
+                previous[...] = to_halves(shift)
+                shifts.append(previous)
             levels.append((shifts[0], shifts[1], shifts[2]))
         return cls(tuple(levels))
 
@@ -288,9 +290,9 @@ def _log_masks(bands: Float32, totals: Sequence[Float32]) -> Float32:
     if len(totals) > 1:
         rows, columns = own.shape
         coarser = _COARSER_FACTOR * totals[1].repeat(2, axis=0).repeat(2, axis=1)[:rows, :columns]
-    mixed = (1 - _OWN_PART) * own + (_OWN_PART * len(bands)) * bands
-    logs = (_COARSER_PART - 1) / 2 * np.log(mixed + _LEAST_ENERGY)
-    logs -= _COARSER_PART / 2 * np.log(coarser + _LEAST_ENERGY)
+    mixed = (1 - _OWN_FRACTION) * own + (_OWN_FRACTION * len(bands)) * bands
+    logs = (_COARSER_FRACTION - 1) / 2 * np.log(mixed + _LEAST_ENERGY)
+    logs -= _COARSER_FRACTION / 2 * np.log(coarser + _LEAST_ENERGY)
     return np.asarray(logs)
 
 
@@ -319,6 +321,6 @@ def _mean_of_3x3(plane: Float32) -> Float32:
         if plane.shape[axis] == 0:
             continue
         padded = np.pad(plane, [(1, 1) if axis == along else (0, 0) for along in (0, 1)], mode="edge")
-        parts = (np.take(padded, range(first, first + plane.shape[axis]), axis) for first in range(3))
-        plane = np.add.reduce(list(parts)) / np.float32(3)
+        shifted = (np.take(padded, range(first, first + plane.shape[axis]), axis) for first in range(3))
+        plane = np.add.reduce(list(shifted)) / np.float32(3)
     return plane
