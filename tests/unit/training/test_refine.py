@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from math import isfinite
 
 import numpy as np
@@ -12,8 +12,6 @@ from click.testing import CliRunner
 from common import write_crops
 
 from dfmcodec import container
-from dfmcodec.codecs.wavelet.colour import pixels_to_planes
-from dfmcodec.codecs.wavelet.correction import cells_of
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
 from dfmcodec.codecs.wavelet.encode.iteration import Iterations
 from dfmcodec.codecs.wavelet.sections.latents import read_tile
@@ -21,13 +19,12 @@ from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE
 from dfmcodec.codecs.wavelet.weights import WaveletWeights, shipped
 from dfmcodec.errors import DivergedError
 from dfmcodec.files.arrays import read_arrays
-from dfmcodec.image import Image
 from dfmcodec.weights.registry import WAVELET
 from training import encoded, refine
 from training.contexts import float_network, integer_network, mean_loss
 from training.correction import integer_network as integer_correction
 from training.correction import params_of, relative_scales
-from training.encoded import encode_photograph, encoded_examples, encoded_photographs, symbols_by_pass
+from training.encoded import encode_photograph, encoded_examples, symbols_by_pass
 from training.refine import main
 
 CURRENT_ID = f"{WAVELET.id:08x}"
@@ -82,27 +79,6 @@ def test_refining_goes_on_where_it_was(refined, monkeypatch):
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
-@pytest.mark.slow
-def test_refining_can_go_on_from_its_result(refined, folder, tmp_path):
-    """A file names pretrained weights as well as a weights id does; --part does a part."""
-    _, out, _ = refined
-    arguments = [str(out), str(folder), "--work", str(tmp_path / "work"), "--out", str(tmp_path / "next.npz")]
-    result = CliRunner().invoke(main, [*arguments, "--scale", "0.0005", "--passes", "1", "--part", "2"])
-    assert result.exit_code == 0, result.output
-    assert "phase 2" in result.output
-    assert "phase 1" not in result.output
-    assert "done with this part" in result.output
-    assert not (tmp_path / "next.npz").exists()
-
-
-@pytest.mark.slow
-def test_a_work_folder_is_for_one_weights(refined):
-    arguments, out, _ = refined
-    result = CliRunner().invoke(main, [str(out), *arguments[1:]])
-    assert result.exit_code == 2, result.output
-    assert "has other photographs or settings" in result.stderr
-
-
 @pytest.mark.parametrize("weights", ["missing.npz", "deadbeef"])
 def test_an_unknown_weights_are_refused_in_one_line(folder, tmp_path, weights):
     work = tmp_path / "work"
@@ -111,15 +87,6 @@ def test_an_unknown_weights_are_refused_in_one_line(folder, tmp_path, weights):
     (line,) = result.stderr.splitlines()
     assert line.startswith("Error: ")
     assert not work.exists()
-
-
-def test_an_archive_that_holds_no_weights_are_refused_in_one_line(folder, tmp_path):
-    np.savez(tmp_path / "other.npz", numbers=np.arange(3))
-    arguments = [str(tmp_path / "other.npz"), str(folder), "--work", str(tmp_path / "work")]
-    result = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "x.npz")])
-    assert result.exit_code != 0
-    (line,) = result.stderr.splitlines()
-    assert "it has no weights of" in line
 
 
 def test_training_further_starts_from_the_same_numbers():
@@ -159,23 +126,6 @@ def test_examples_are_what_the_encoder_chose(examples):
     assert relative_scales([cells])[0] > 0
 
 
-@pytest.mark.slow
-def test_the_filter_is_taken_from_what_the_network_has_to_do(monkeypatch):
-    """Cells with a filter differ from those of the image by what the filter adds."""
-    pixels = np.ascontiguousarray(skimage.data.coffee()[:300, :300])
-    monkeypatch.setattr(encoded, "REFINED_FRACTION", 1.0)
-    monkeypatch.setattr(encoded, "random_step", lambda rng: 800)
-    found = {}
-    for radius in (0, 5):
-        monkeypatch.setattr(encoded, "REFINED", replace(encoded.REFINED, filter_radius=radius))
-        found[radius] = encoded_examples(pixels, shipped(), np.random.default_rng(4)).cells
-    basis = Encoding.of(Image(pixels), encoded.REFINED).basis
-    plain = cells_of(pixels_to_planes(pixels, basis) * np.float32(UNITS_PER_CODE_VALUE), np)
-    assert np.array_equal(found[0].original, plain)
-    assert not np.array_equal(found[5].original, plain)
-    assert np.mean((found[5].original - plain) ** 2) < found[5].mse
-
-
 def test_a_fit_that_diverges_is_reported(folder, monkeypatch):
     """With the name of the photograph."""
 
@@ -200,16 +150,3 @@ def test_symbols_by_pass_are_those_of_a_file(chelsea):
     low = values[: values.size - sum(symbols.size for symbols in by_pass.values())]
     assert low.size == 3 * np.prod(tile.geometry.low_sizes[-1])
     assert np.array_equal(np.concatenate([low, *by_pass.values()]), values)
-
-
-@pytest.mark.slow
-def test_examples_do_not_depend_on_processes(folder):
-    """Each photograph has random numbers of its own."""
-    together = encoded_photographs(CURRENT_ID, 1, folder, lambda done: None)
-    path = sorted(folder.iterdir())[2]
-    alone = encode_photograph(CURRENT_ID, 1, (2, path))
-    assert np.array_equal(together[2].cells.decoded, alone.cells.decoded)
-    for phase, rows in alone.rows.items():
-        assert all(
-            np.array_equal(getattr(rows, f.name), getattr(together[2].rows[phase], f.name)) for f in fields(rows)
-        )

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from contextlib import nullcontext
 from math import inf, nan
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,7 +25,6 @@ from dfmcodec.codecs.wavelet.traversal import traverse
 from dfmcodec.codecs.wavelet.weights import WaveletWeights, shipped
 from dfmcodec.errors import DivergedError, ImageError
 from dfmcodec.files.arrays import read_arrays
-from training import train
 from training.checkpoint import Checkpoint, load_images, save_images
 from training.contexts import _outputs_of_rows, integer_network, outputs
 from training.correction import (
@@ -87,127 +82,6 @@ def test_training_goes_on_where_it_was(trained):
     after = read_arrays(out)
     assert before.keys() == after.keys()
     assert all(np.array_equal(before[name], after[name]) for name in before)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("option", "value"), [("--scale", "0.001"), ("--passes", "2")])
-def test_a_work_folder_is_for_one_setting(trained, option, value):
-    """Its results hold no settings, so they would pass for those of any other."""
-    arguments, work, out, _ = trained
-    before = out.read_bytes()
-    changed = arguments.copy()
-    changed[changed.index(option) + 1] = value
-    result = CliRunner().invoke(main, changed)
-    assert result.exit_code == 2, result.output
-    assert f"--work {work} has other photographs or settings" in result.stderr
-    assert out.read_bytes() == before
-
-
-@pytest.mark.slow
-def test_a_work_folder_is_for_one_set_of_photographs(trained, tmp_path):
-    """Their names and sizes tell them apart, wherever they are."""
-    (folder, *options), work, _, _ = trained
-    copy = tmp_path / "photographs"
-    shutil.copytree(folder, copy)
-    (copy / "notes.txt").write_text("no photograph")
-    result = CliRunner().invoke(main, [str(copy), *options])
-    assert result.exit_code == 0, result.output
-    (copy / "coffee.png").rename(copy / "tea.png")
-    result = CliRunner().invoke(main, [str(copy), *options])
-    assert result.exit_code == 2, result.output
-    assert json.loads((work / "settings.json").read_text()).keys() == {"photographs", "scale", "passes"}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("part", ["01", "3210", ""])
-def test_a_part_is_of_the_same_settings(trained, part):
-    arguments, *_ = trained
-    result = CliRunner().invoke(main, [*arguments, "--part", part])
-    assert result.exit_code == 0, result.output
-    assert "done with this part" in result.output
-
-
-@pytest.mark.parametrize("part", ["machin", "7", "3333", "012x"])
-def test_a_part_that_is_none_is_refused(tmp_path, part):
-    """Before anything else is looked at or made."""
-    work = tmp_path / "work"
-    result = CliRunner().invoke(main, [str(tmp_path), "--work", str(work), "--out", "weights.npz", "--part", part])
-    assert result.exit_code == 2
-    assert "correction" in result.stderr
-    assert not work.exists()
-
-
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        *(("--scale", value) for value in ("nan", "inf", "-inf", "0", "-1", "1e9", "x")),
-        *(("--passes", value) for value in ("0", "-1", "1000000000", "1.5")),
-        ("--part", "7"),
-    ],
-)
-def test_impossible_options_are_refused_in_one_line(tmp_path, option, value):
-    """Before anything else is looked at or made."""
-    work, out = tmp_path / "work", tmp_path / "weights.npz"
-    result = CliRunner().invoke(main, [str(tmp_path), "--work", str(work), "--out", str(out), option, value])
-    assert result.exit_code == 2, result.output
-    (line,) = result.stderr.splitlines()
-    assert option in line
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_phases_of_a_part_are_in_order(trained, monkeypatch):
-    """Tables are counted under the network of each phase."""
-    seen = []
-    monkeypatch.setattr(train, "train_contexts", lambda *arguments: seen.append(arguments[3]) or {})
-    monkeypatch.setattr(train.ContextModel, "from_arrays", lambda arrays: None)
-    result = CliRunner().invoke(main, [*trained[0], "--part", "3021"])
-    assert result.exit_code == 0, result.output
-    assert seen == [[0, 1, 2, 3]] * 2
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("out", [".", "missing/weights.npz"])
-def test_an_output_that_cannot_be_written_is_refused_at_the_start(trained, tmp_path, monkeypatch, out):
-    work = tmp_path / "work"
-    monkeypatch.setattr(train, "train_contexts", lambda *_: pytest.fail("it went on"))
-    result = CliRunner().invoke(main, [trained[0][0], "--work", str(work), "--out", str(tmp_path / out)])
-    assert result.exit_code == 1
-    assert str(tmp_path) in result.stderr
-    assert list(work.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_weights_have_exactly_the_name_that_is_given(trained, tmp_path):
-    arguments, _, out, _ = trained
-    named = arguments.copy()
-    named[named.index("--out") + 1] = str(tmp_path / "weights")
-    result = CliRunner().invoke(main, named)
-    assert result.exit_code == 0, result.output
-    assert [path.name for path in tmp_path.iterdir()] == ["weights"]
-    assert (tmp_path / "weights").read_bytes() == out.read_bytes()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("missing", ["second.npz", "weights.npz"])
-def test_no_half_of_a_result_is_left(trained, tmp_path, monkeypatch, missing):
-    """One would be taken for the complete when the command is repeated."""
-    arguments, work, _, _ = trained
-    copy = tmp_path / "work"
-    shutil.copytree(work, copy)
-    (copy / missing).unlink(missing_ok=True)
-
-    def save_half(file, **_arrays):
-        with open(file, "wb") if isinstance(file, str | Path) else nullcontext(file) as opened:
-            opened.write(b"PK")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(np, "savez_compressed", save_half)
-    options = ["--work", str(copy), "--out", str(copy / "weights.npz"), *arguments[5:]]
-    result = CliRunner().invoke(main, [arguments[0], *options])
-    assert result.exit_code == 1
-    assert "No space left on device" in result.stderr
-    assert not (copy / missing).exists()
 
 
 def stepped(trained, done, rng):
