@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 import re
 import shlex
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -142,21 +139,6 @@ def test_its_commands_start_as_it_was_started(script, typed, program, tmp_path, 
     assert shlex.join(started_as()) == program
 
 
-@pytest.mark.skipif(os.name == "nt", reason="bin/dfm is a shell script")
-def test_from_a_clone_its_commands_start_as_it_was_started(tmp_path):
-    shutil.copytree(BIN, tmp_path / "clone" / "bin")
-    (tmp_path / "clone" / "pyproject.toml").touch()
-    commands = tmp_path / "clone" / ".venv" / "bin"
-    commands.mkdir(parents=True)
-    shows = "from dfmcodec.cli.demo import started_as; print(started_as())"
-    (commands / "dfm").write_text(f"#!/no/such/interpreter\n{shows}\n")
-    python = f'[ "$1" = -m ] || exec {shlex.quote(sys.executable)} "$@"'  # pip has nothing to do
-    (commands / "python").write_text(f"#!/usr/bin/env bash\n{python}\n")
-    (commands / "python").chmod(0o755)
-    done = subprocess.run(["clone/bin/dfm", "demo"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout == "['clone/bin/dfm']\n"
-
-
 @pytest.mark.parametrize(
     ("arguments", "code"), [(["cat.png", "--bpp", "0.001"], 4), (["nope.png"], 1), (["file/cat.png"], 1)], ids=str
 )
@@ -201,38 +183,3 @@ def test_a_part_of_16_bits_is_not_shown_black(bits, sample_max, tmp_path, monkey
     assert psnr(shown, np.asarray(PIL.Image.open("dfm_demo/cat_decoded.png"))) > 25
     again = CliRunner().invoke(main, ["demo", "cat.png", "--bpp", "2", "--force", "--quiet"])
     assert (again.exit_code, again.output) == (0, "")
-
-
-@pytest.mark.slow
-def test_the_demo_gives_the_notices_of_encode_and_keeps_the_profile(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    profile = b"a wide gamut" * 40
-    first = PIL.Image.fromarray(CAT)
-    first.save("cat.tif", save_all=True, append_images=[first], icc_profile=profile)
-    result = CliRunner().invoke(main, ["demo", "cat.tif", "--bpp", "2"])
-    assert result.exit_code == 0, result.output
-    assert "dfm: cat.tif: only the first of several pages" in result.stderr
-    folder = Path("dfm_demo")
-    html = (folder / "index.html").read_text()
-    images = [base64.b64decode(text) for text in re.findall(r'src="data:image/png;base64,([^"]+)"', html)]
-    images += [(folder / name).read_bytes() for name in ("cat.png", "cat_decoded.png")]
-    assert [PIL.Image.open(io.BytesIO(image)).info.get("icc_profile") for image in images] == [profile] * 6
-    remark = re.search(r"also holds the colour profile, ([\d,]+) bytes, which do not count", result.output)
-    assert remark[0] in html
-    size = (folder / "cat.dfm").stat().st_size - int(remark[1])
-    assert 0.8 * 2 * CAT.shape[0] * CAT.shape[1] / 8 < size <= 2 * CAT.shape[0] * CAT.shape[1] / 8
-    captions = re.findall(r"<figcaption>(?:JPEG|AVIF): ([\d,]+) bytes", html)
-    assert all(int(text.replace(",", "")) <= size for text in captions)
-    encode, decode = result.output.partition("by hand:\n")[2].splitlines()[1:3]
-    for line, output in ((encode, folder / "cat.dfm"), (decode, folder / "cat_decoded.png")):
-        before = output.read_bytes()
-        assert CliRunner().invoke(main, shlex.split(line)[1:]).exit_code == 0
-        assert output.read_bytes() == before
-
-
-@pytest.mark.slow
-def test_the_demo_converts_cmyk_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    PIL.Image.fromarray(CAT).convert("CMYK").save("cat.jpg")
-    result = CliRunner().invoke(main, ["demo", "cat.jpg", "--bpp", "2"])
-    assert "dfm: cat.jpg: CMYK converted to sRGB" in result.stderr

@@ -25,7 +25,7 @@ from dfmcodec.errors import ConfigError, CorruptError, ImageError, OutputError
 from dfmcodec.image import Image, Metadata
 from dfmcodec.image.deep_samples import report_depth
 from dfmcodec.image.metadata import exif_with_orientation_1
-from dfmcodec.image.read_image import image_from_bytes, read_image, upright
+from dfmcodec.image.read_image import image_from_bytes, upright
 from dfmcodec.image.source import Source
 from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes, left_out
 from dfmcodec.search.config import EncoderConfig
@@ -438,23 +438,6 @@ def test_outputs_hold_everything_or_are_refused(name, kind):
     lost = left_out(image, output)
     for entry in ("icc", "xmp"):
         assert (getattr(again.metadata, entry) == getattr(image.metadata, entry)) == (entry not in lost)
-
-
-@pytest.mark.slow
-def test_scikit_images_own_images(tmp_path):
-    for name in ("astronaut", "camera", "coins", "logo", "horse", "moon", "page", "rocket", "text"):
-        samples = getattr(skimage.data, name)()
-        path = tmp_path / f"{name}.png"
-        PIL.Image.fromarray(samples).save(path)
-        image = read_image(path)
-        crop = Image(
-            np.ascontiguousarray(image.pixels[:90, :100]),
-            alpha=None if image.alpha is None else np.ascontiguousarray(image.alpha[:90, :100]),
-        )
-        decoded = decode_image(encode_image(crop, FAST).data)
-        assert decoded.pixels.shape == crop.pixels.shape
-        assert (decoded.alpha is None) == (name != "logo")
-        assert decoded.alpha is None or np.array_equal(decoded.alpha, crop.alpha)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 400), (400, 1), (7, 13), (61, 53)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import errno
 import http.client
 import json
 import os
@@ -193,23 +192,6 @@ def test_idle_connections_of_others_do_not_block_it(server, base):
         connection.close()
 
 
-def test_without_a_descriptor_it_waits(server, base, monkeypatch):
-    waited = []
-    monkeypatch.setattr(viewer_server.time, "sleep", waited.append)
-    with socket.create_connection(server.server_address, timeout=10) as idle:
-        ask(server, base)  # so that the connection before was accepted
-
-        def fail(_server):
-            raise OSError(errno.EMFILE, "Too many open files")
-
-        with monkeypatch.context() as patched:
-            patched.setattr(viewer_server.ThreadingTCPServer, "get_request", fail)
-            with pytest.raises(OSError, match="Too many"):
-                server.get_request()
-        assert waited == [viewer_server._POLL_S]
-        assert idle.recv(1) == b""
-
-
 def test_it_is_over_when_the_last_page_is_closed(server, base, monkeypatch):
     clock = Clock()
     monkeypatch.setattr(viewer_server, "time", clock)
@@ -301,17 +283,6 @@ def test_files_are_served_until_ctrl_c(tmp_path):
     assert len(errors.splitlines()) == 1
     with pytest.raises(ConnectionRefusedError):
         served(url)
-
-
-@posix
-def test_two_files_of_one_name_are_told_apart(tmp_path):
-    paths = tmp_path / "out" / "k.dfm", tmp_path / "out2" / "k.dfm"
-    for path in paths:
-        path.parent.mkdir()
-        path.write_bytes(WAVELET.read_bytes())
-    with started("--no-browser", *paths) as process:
-        files = served(process.stdout.readline())[1]
-        assert [file["name"] for file in files] == ["out/k.dfm", "out2/k.dfm"]
 
 
 @posix

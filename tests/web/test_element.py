@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -14,20 +13,6 @@ from common import GOLDEN, PATIENCE_S, wait_for_frames
 import dfmcodec
 
 TAG = '<script type="module" src="/dfm/element.js"></script>'
-TWELVE = (
-    "checked-all",
-    "checked-overfitted",
-    "coordinate",
-    "wavelet-adaptation-gray",
-    "wavelet-adaptation",
-    "wavelet-deep",
-    "overfitted-small",
-    "wavelet-visual",
-    "wavelet-filter",
-    "wavelet-gray",
-    "wavelet-alpha",
-    "wavelet-rgb",
-)
 RGB = "wavelet-filter"
 SMALL = "wavelet-gray"
 
@@ -104,20 +89,6 @@ def assert_shown(page, selector: str, name: str) -> None:
     assert np.array_equal(shown[..., 3], expected[..., 3])
     seen = expected[..., 3] > 0
     assert np.abs(shown - expected)[seen].max() <= 1
-
-
-@pytest.mark.slow
-def test_a_page_of_twelve_images(page, events, site):
-    images = "".join(f'<img id="i{i}" src="{name}.dfm" alt="{name}">' for i, name in enumerate(TWELVE))
-    page.goto(write_page(site, images, *TWELVE))
-    sent = events.wait_for(12)
-    assert {(event["type"], event["id"]) for event in sent} == {("dfmload", f"i{i}") for i in range(12)}
-    for i, name in enumerate(TWELVE):
-        assert_shown(page, f"#i{i}", name)
-        assert page.get_attribute(f"#i{i}", "data-dfm") == "shown"
-        assert page.get_attribute(f"#i{i}", "alt") == name
-    assert [path for path in site.asked if path.endswith(".bin")] == ["/dfm/weights.bin"]
-    assert events.complaints == []
 
 
 def test_images_far_below_wait(page, events, site):
@@ -262,7 +233,3 @@ def test_a_decoder_in_the_page_of_another_script(page, site):
     assert found["parts"][-1] == 1
     assert found["coarse"] == sorted(found["coarse"])
     assert 0 < found["coarse"][0] < expected.shape[1]
-
-
-def test_the_golden_files_are_there():
-    assert all(Path(GOLDEN / f"{name}.dfm").is_file() for name in TWELVE)

@@ -9,15 +9,14 @@ from pathlib import Path
 import common
 import numpy as np
 import pytest
-from overfitted_parts import laplace_grids, random_network
+from overfitted_parts import random_network
 
 import dfmcodec
 from dfmcodec import container
 from dfmcodec.codecs.decode import DecodeRequest, decode_image
 from dfmcodec.codecs.overfitted.contents import QuantizedGrids
-from dfmcodec.codecs.overfitted.context import FEATURES, GridContext, GridNetwork, LevelNetwork
-from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, grid_sizes
-from dfmcodec.codecs.overfitted.sections.grids import GridsBody, read_grids, write_grids
+from dfmcodec.codecs.overfitted.context import FEATURES, GridNetwork, LevelNetwork
+from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
 from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS
 from dfmcodec.codecs.wavelet import read_write
 from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
@@ -199,19 +198,6 @@ def test_orders_of_summation_give_the_same_integers_in_grids(order, changed):
         found = for_level.outputs(shuffled_features(features, order))
         assert isinstance(found, ShuffledFeatures)
         assert np.array_equal(found, for_level.outputs(features))
-
-
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("changed", [False, True])
-def test_grids_are_read_in_any_order_of_summation(order, changed, monkeypatch):
-    rng = np.random.default_rng(1)
-    network = largest(random_network(), rng) if changed else random_network()
-    grids = laplace_grids(21, 30, 20.0)
-    body = GridsBody(write_grids(grids, network))
-    features = GridContext.features
-    monkeypatch.setattr(GridContext, "features", lambda *given: shuffled_features(features(*given), order))
-    found = read_grids(body, grid_sizes(21, 30), network)
-    assert all(np.array_equal(*pair) for pair in zip(found, grids, strict=True))
 
 
 def test_beyond_the_bound_orders_do_matter():

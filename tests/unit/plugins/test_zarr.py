@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import tomllib
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 from common import ROOT
 
 import dfmcodec
-from dfmcodec.errors import ConfigError, CorruptError, FormatError, ImageError
+from dfmcodec.errors import ConfigError, FormatError, ImageError
 from dfmcodec.models import Model
 from dfmcodec.perception import psnr
 
@@ -134,19 +133,6 @@ def test_arrays_that_are_no_images_are_refused_when_they_are_made(shape, chunks,
     assert not list(tmp_path.rglob("zarr.json"))
 
 
-def test_types_are_refused_within_shards_too():
-    with pytest.raises(ConfigError, match="float32"):
-        zarr.create_array(
-            {},
-            shape=(96, 128),
-            shards=(96, 128),
-            chunks=(48, 64),
-            dtype="float32",
-            serializer=for_v3.DfmCodec(quality=75),
-            compressors=None,
-        )
-
-
 @pytest.mark.parametrize(
     ("configuration", "words"),
     [
@@ -226,13 +212,6 @@ def test_chunks_that_are_no_such_images_are_refused(damage, cat, tmp_path):
     assert "\n" not in str(refused.value)
 
 
-def test_gray_chunks_of_colour_arrays(cat):
-    gray = np.repeat(cat[:HEIGHT, :WIDTH, :1], 3, axis=2)
-    array = made(gray.shape, (HEIGHT, WIDTH, 3))
-    array[:] = gray
-    assert psnr(array[:], gray) > 30
-
-
 def test_numcodecs_refuses_what_it_cannot_give_back(cat):
     codec = for_v2.DfmCodec(quality=75, effort=1)
     with pytest.raises(ConfigError, match="C order"):
@@ -251,27 +230,6 @@ def test_numcodecs_fills_a_buffer(cat):
     codec.decode(data, out=out)
     assert np.array_equal(out, codec.decode(memoryview(data)))
     assert psnr(out, part) > 30
-
-
-def test_numcodecs_decodes_nothing_for_a_buffer_of_another_size(cat, monkeypatch):
-    codec = for_v2.DfmCodec(quality=75, effort=1)
-    data = codec.encode(cat[:HEIGHT, :WIDTH])
-    monkeypatch.setattr(dfmcodec, "decode", lambda *_args, **_options: pytest.fail("it was decoded"))
-    for out in (np.empty((16, 16, 3), np.uint8), bytearray(HEIGHT * WIDTH * 3 + 1)):
-        with pytest.raises(CorruptError, match=rf"which are {HEIGHT * WIDTH * 3} bytes; the array's chunks have "):
-            codec.decode(data, out=out)
-
-
-def test_chunks_in_many_threads_are_those_of_one(cat):
-    codec = for_v3.DfmCodec(quality=75, effort=1)
-    parts = [
-        np.ascontiguousarray(cat[top : top + HEIGHT, left : left + WIDTH]) for top in (0, HEIGHT) for left in (0, WIDTH)
-    ]
-    alone = [codec.encode_chunk(part) for part in parts]
-    with ThreadPoolExecutor(4) as executor:
-        assert list(executor.map(codec.encode_chunk, parts)) == alone
-        decoded = executor.map(lambda data: codec.decode_chunk(data, (HEIGHT, WIDTH, 3), np.dtype(np.uint8)), alone)
-        assert all(psnr(chunk, part) > 30 for chunk, part in zip(decoded, parts, strict=True))
 
 
 def test_no_effort_needs_jax():

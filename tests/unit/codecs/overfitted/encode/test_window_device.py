@@ -149,37 +149,6 @@ def test_what_a_program_raises_is_raised_for_all_whose_windows_it_has() -> None:
     assert not line._waiting
 
 
-def test_an_interrupted_thread_takes_nobody_s_windows_along() -> None:
-    """What it had taken of others they queue again, and nobody computes what was its own."""
-    line = RecordedLine(lambda number: number)
-    program = line._program
-
-    def interrupted(number: Any) -> None:
-        line._program = program
-        raise KeyboardInterrupt
-
-    line._program = interrupted
-    with ThreadPoolExecutor(2) as executor:
-        with line.held(4):
-            first = executor.submit(line.results, numbers(1))
-            wait_until(lambda: line._waiting)
-            second = executor.submit(line.results, numbers(2, 3, 4))
-        ended, complete = sorted((first, second), key=lambda future: future.exception() is None)
-        assert isinstance(ended.exception(), KeyboardInterrupt)
-        assert complete.result() == ([1] if complete is first else [2, 3, 4])
-    assert sorted(number for program in line.programs[1:] for number in program) == complete.result()
-    assert not line._waiting
-
-
-def test_networks_of_other_shapes_wait_in_other_lines() -> None:
-    lines = [
-        window_device._line(window_device.costs_of_window, window_device._shapes(start_networks(seed, width)))
-        for seed, width in ((0, 32), (1, 32), (0, 36))
-    ]
-    assert lines[0] is lines[1]
-    assert lines[0] is not lines[2]
-
-
 @pytest.mark.slow  # 40 s of a processor; the line and the loss are tested above
 def test_images_that_are_fitted_in_threads_share_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two shards of one image each, in threads of one process: the same files as one by one."""

@@ -170,44 +170,6 @@ def test_a_loss_aimed_at_other_colours_is_that_of_an_image_of_them():
     assert np.array_equal(costs(found, weights, image, grids, 1)[0], costs(expected, weights, image, grids, 1)[0])
 
 
-@pytest.mark.slow
-def test_a_sum_of_windows_is_that_of_jax():
-    image, windows, pixels, latents = some_image(*SIZES[0])
-    networks = some_networks()
-    totals = []
-    for loss in (LossByJax(windows, pixels), LossByKernel(windows, pixels)):
-        weights = loss.weights(networks)
-        totals.append(loss.total([gradient(loss, weights, image, latents, SOFT, window)[0] for window in (0, 3)]))
-    assert_close(totals[1], totals[0])
-
-
-@pytest.mark.slow
-def test_noise_has_its_deviation_and_its_seed():
-    """Symbols of a plane of zeros are the noise after rounding that is hardly any: a colour of one
-    grid alone shows them.
-    """
-    image, windows, pixels, _ = some_image(128, 128)
-    latents = tuple(np.zeros(size, np.float32) for size in grid_sizes(128, 128))
-    networks = some_networks()
-    loss = LossByKernel(windows, pixels)
-
-    def gradients(noise: float, seed: int) -> np.ndarray:
-        softness = Softness(np.float32(20), np.float32(noise), np.uint32(seed))
-        return gradient(loss, loss.weights(networks), image, latents, softness, 0)[1]
-
-    still = gradients(0, 1)
-    assert np.array_equal(still, gradients(0, 2))
-    shaken = gradients(0.2, 1)
-    assert np.array_equal(shaken, gradients(0.2, 1))
-    assert not np.array_equal(shaken, gradients(0.2, 2))
-    by_jax, found, expected = LossByJax(windows, pixels), [], []
-    for seed in range(1, 5):
-        softness = Softness(np.float32(20), np.float32(0.2), np.uint32(seed))
-        found.append(np.var(gradients(0.2, seed) - still))
-        expected.append(np.var(gradient(by_jax, networks, image, latents, softness, 0)[1] - still))
-    assert np.mean(found) == pytest.approx(np.mean(expected), rel=0.4)  # 14 % apart by one seed each
-
-
 def test_latents_move_as_with_numpy():
     image, windows, pixels, latents = some_image(*SIZES[0])
     loss = LossByKernel(windows, pixels)
