@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 import dfmcodec
-from dfmcodec import container
 from dfmcodec.codecs import decode as decoder
 from dfmcodec.codecs.coordinate.encode import sizing, train
-from dfmcodec.codecs.coordinate.encode.quantize import FILL, Quantizer
+from dfmcodec.codecs.coordinate.encode.quantize import Quantizer
 from dfmcodec.codecs.coordinate.encode.sizing import choose_architecture
 from dfmcodec.fourier.network import CoordinateArchitecture
-from dfmcodec.fourier.quantize import STEPS_PER_OCTAVE, step_per_weight
+from dfmcodec.fourier.quantize import step_per_weight
 from dfmcodec.perception import psnr, psnr_of_mse
 from dfmcodec.search.config import RECIPES
 
@@ -57,20 +56,6 @@ def test_backends_differ_by_at_most_one_level(encoded):
     assert np.abs(by_numpy.astype(int) - by_jax.astype(int)).max() <= 1
 
 
-@pytest.mark.slow
-def test_same_seed_same_file(encoded, chelsea):
-    assert encode(chelsea, rate=0.18, **QUICK).data == encoded.data
-    other = encode(chelsea, rate=0.18, training_steps=QUICK["training_steps"], seed=2)
-    assert other.data != encoded.data
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("target", [{"bpp": 1.5}, {"size": 300}])
-def test_size_targets_are_hard(chelsea, target):
-    report = encode(chelsea, training_steps=32, **target).report
-    assert report.file_bytes <= report.limit_bytes
-
-
 @pytest.fixture(scope="module")
 def quantizer():
     """Of a network that was not fitted."""
@@ -81,25 +66,6 @@ def quantizer():
 
 def some_weights(arch):
     return np.random.default_rng(1).laplace(0, 0.1, arch.weight_count).astype(np.float32)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("finer", "bits_per_weight"),
-    [
-        *((-6, 2), (6, 4), (0, 8)),
-        *(pytest.param(*other, marks=pytest.mark.slow) for other in ((-6, 4), (-6, 8), (0, 2), (0, 4), (6, 2), (6, 8))),
-    ],
-)
-def test_settled_files_fill_their_budget(quantizer, bits_per_weight, finer):
-    """But for the 4 bytes by which files grow, whether the steps to start with are too fine or too
-    coarse.
-    """
-    weights = some_weights(quantizer.architecture)
-    budget = bits_per_weight * len(weights) // 8
-    steps = quantizer.step_indices(quantizer.common_index_for(weights, budget) + finer)
-    size = len(container.write(quantizer.settle(weights, steps, budget), checked=False))
-    assert min(FILL * budget, budget - 4) <= size <= budget
 
 
 def test_the_coarsest_steps_that_reach_a_psnr_are_taken(quantizer):
@@ -213,27 +179,9 @@ def test_settings_that_make_no_sense(chelsea, options):
         encode(chelsea, **options)
 
 
-@pytest.mark.slow
-def test_truncated_order_is_carried_by_the_file(chelsea):
-    result = encode(chelsea, rate=0.18, depth=2, layer_width=6, order=2, training_steps=32)
-    assert dfmcodec.read_info(result.data).architecture.order == 2
-    assert result.report.psnr_db == pytest.approx(psnr(chelsea.pixels, dfmcodec.decode(result.data)))
-
-
 def test_report_is_plain_data(encoded):
     import json
 
     report = json.loads(json.dumps(encoded.report.as_dict()))
     assert report["architecture"]["model"] == "coordinate"
     assert report["config"]["seed"] == 1
-
-
-def test_an_octave_of_steps_is_a_bit_of_each_weight(quantizer):
-    """Of weights with a Laplace distribution, where few symbols are 0: the search may rely on
-    it.
-    """
-    arch, sizes = quantizer.architecture, []
-    for index in (6 * STEPS_PER_OCTAVE, 7 * STEPS_PER_OCTAVE):
-        model = quantizer.quantize(some_weights(arch), (index,) * len(arch.layer_sizes()))
-        sizes.append(len(container.write(model, checked=False)))
-    assert 0.8 < 8 * (sizes[1] - sizes[0]) / arch.weight_count < 1.1

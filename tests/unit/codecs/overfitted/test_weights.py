@@ -66,13 +66,6 @@ def test_each_kind_of_change_has_its_own_weights(weights: OverfittedWeights) -> 
         assert np.flatnonzero(kinds == kind).tolist() == list(range(first, end)), DELTA_NAMES[kind]
 
 
-def test_splitting_keeps_the_order(weights: OverfittedWeights) -> None:
-    flat = np.arange(weights.weight_count)
-    parts = weights.split(flat)
-    assert [part.shape for part in parts] == [shape for _, shape in weights.shapes]
-    assert np.array_equal(np.concatenate([part.ravel() for part in parts]), flat)
-
-
 def test_no_changes_are_the_networks_of_the_weights(weights: OverfittedWeights) -> None:
     none = WeightDeltas((0,) * len(DELTA_NAMES), np.zeros(weights.weight_count, dtype=np.int32))
     for deltas in (None, none):
@@ -148,14 +141,6 @@ def test_weights_whose_arrays_do_not_fit_is_refused() -> None:
         name = f"context_{name}"
         with pytest.raises(DfmError, match="has the shape"):
             OverfittedWeights.from_arrays(arrays | {name: arrays[name][:-1]})
-
-
-@pytest.mark.parametrize("name", ["change_steps", "change_tables"])
-def test_every_weight_has_a_step_and_a_table(name: str) -> None:
-    arrays = some_weight_arrays()
-    for wrong in (arrays[name][:-1], np.append(arrays[name], arrays[name][:1])):
-        with pytest.raises(DfmError, match="step sizes and tables"):
-            OverfittedWeights.from_arrays(arrays | {name: wrong})
 
 
 def test_the_weights_id_is_that_of_its_arrays(weights: OverfittedWeights) -> None:

@@ -4,7 +4,6 @@ steps.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
@@ -226,24 +225,6 @@ def test_windows_have_the_features_of_the_decoder(size: tuple[int, int]) -> None
             of_window = companding_unit() * found[level][:, rows, front.number - 2 * rows].T
             assert (np.abs(of_window - context.features(front)) <= bounds).all()
             context.accept(front, front.of_grid(grid))
-
-
-@pytest.mark.slow
-def test_windows_share_the_bits_of_an_image() -> None:
-    """Their sum does not depend on where windows are cut: an image of two windows takes the bits of
-    all its symbols once.
-    """
-    height, width = 40, WINDOW + 30
-    weights = start_contexts(np.random.default_rng(3), HIDDEN)
-    windows = Windows.of(height, width)
-    grids, size = random_grids(height, width), size_of(height, width)
-    parts = [
-        int((_bits(weights, windows.cut(n, grids), jnp.asarray(corner), size) > 0).sum())
-        for n, corner in enumerate(windows.corners)
-    ]
-    assert len(parts) == 2
-    assert min(parts) > 0
-    assert sum(parts) == sum(h * w for h, w in grid_sizes(height, width))
 
 
 # Integer networks
@@ -564,21 +545,6 @@ def test_soap_is_ahead_of_adam_on_a_rotated_valley() -> None:
     assert reached(as_matrix=True) < 0.5 * reached(as_matrix=False)  # measured: 0.13
 
 
-def test_the_first_gradient_only_starts_the_means_and_states_stay_as_they_are() -> None:
-    start, gradient = valley()
-    first = SoapState.start([start, start[0]])
-    gradients = [gradient(start), gradient(start)[0]]
-    steps, second = soap_step(gradients, first)
-    assert all(not step.any() for step in steps)
-    again, third = soap_step(gradients, second)
-    assert all(np.abs(step).max() > 0 for step in again)
-    assert [state.steps for state in (first, second, third)] == [0, 1, 2]
-    for one, other in zip(soap_step(gradients, second)[0], again, strict=True):
-        assert np.array_equal(one, other)
-    (spoiled, _), _ = soap_step([gradients[0] * np.float32(np.nan), gradients[1]], third)
-    assert np.isnan(spoiled).all()
-
-
 def test_soft_rounding() -> None:
     """Nearly rounding at a low temperature and nearly nothing at a high one; integers stay."""
     x = jnp.linspace(-2.4, 2.4, 49)
@@ -619,19 +585,6 @@ def test_jax_measures_as_kernels_do_and_lowers_the_cost() -> None:
         fitted = cost_of(by_jax, after(by_jax, start, 3))
     assert found == pytest.approx(expected, rel=1e-4)
     assert fitted < found[0]
-
-
-@pytest.mark.slow
-def test_a_fit_goes_as_well_by_jax() -> None:
-    """With noise of other random numbers, the cost falls as far without kernels. (After half as
-    many steps seeds differ by up to 22 %, after these by 3 %.)
-    """
-    costs = []
-    for surroundings in (nullcontext, without_kernels):
-        with surroundings():
-            fit, start = some_fit(60, BY_JAX)
-            costs.append(cost_of(fit, after(fit, start, 60)))
-    assert costs[1] == pytest.approx(costs[0], rel=0.3)
 
 
 def test_latents_alone_can_go_on() -> None:
@@ -675,13 +628,6 @@ def test_the_rate_cost_of_a_change_is_that_of_its_bits() -> None:
     assert found[4] == 0.25
     assert (np.diff(found) > -1e-4).all()
     assert np.abs(found[[3, 5]] - 0.25).max() < 0.02 * per_bit
-
-
-def test_short_fits_have_smaller_batches() -> None:
-    recipes = [FitSchedule.of(steps) for steps in (300, 599, 600, 12000)]
-    assert [schedule.steps for schedule in recipes] == [300, 599, 600, 12000]
-    assert recipes[0].batch == recipes[1].batch < recipes[2].batch == recipes[3].batch
-    assert recipes[1].network_rate < recipes[2].network_rate
 
 
 def test_what_is_measured_is_what_is_written_and_decoded() -> None:
