@@ -63,11 +63,11 @@ def mean(rows: Iterable[Row], key: str) -> float:
 
 def installations() -> str:
     """Returns the table of installations, with their sizes."""
-    people = {
+    uses = {
         "": "encode, decode, check, view and compare photographs",
-        "jax": "study the published network, train models of kinds of images",
+        "jax": "study the published network",
         "cuda": "fit on an NVIDIA GPU",
-        "bench": "compare codecs: `dfm bench` with JPEG XL, HEIC and plots",
+        "bench": "compare codecs: `dfm bench`, with JPEG XL and HEIC",
         "heif": "read HEIC, and AVIF of 10 and 12 bits",
         "zarr": "keep arrays in Zarr",
         "corpus": "encode many images into tars or Parquet",
@@ -75,14 +75,13 @@ def installations() -> str:
         "dask": "the same on a cluster, by Dask",
         "all": "all of these but CUDA",
     }
-    rows = {row["installation"]: row for row in rows_of("installations") if "install_s" in row}
+    rows = {row["installation"]: row for row in rows_of("installations") if "MB" in row}
     lines = []
-    for extra, who in people.items():
+    for extra, use in uses.items():
         name = f"'dfmcodec[{extra}]'" if extra else "dfmcodec"
         row = rows[f"pip install .[{extra}]" if extra else "pip install ."]
-        further = f"{row['further']} of {row['of_further']}"
-        lines.append([who, f"`pip install {name}`", f"{row['MB']:,}", f"{row['install_s']:.0f} s", further])
-    return table(["use", "command", "MB", "installed in", "commands of extras that work"], lines)
+        lines.append([use, f"`pip install {name}`", f"{row['MB']:,}"])
+    return table(["use", "command", "MB"], lines)
 
 
 # docs/results/overfitted.md

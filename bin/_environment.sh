@@ -56,7 +56,7 @@ ensure_environment() ( # in a subshell, whose current folder is the clone: Pytho
         return 1
     fi
     local size=130
-    case $extra in jax) size=660 ;; bench) size=515 ;; corpus) size=300 ;; cloud) size=425 ;; dask) size=340 ;; dev) size=1700 ;; esac
+    case $extra in jax) size=660 ;; bench) size=378 ;; corpus) size=300 ;; cloud) size=425 ;; dask) size=340 ;; dev) size=1700 ;; esac
     echo "dfm: installing about $size MB of packages into $venv, once (up to some minutes)" >&2
     # an environment whose making was interrupted has no pip, and one whose interpreter is gone runs nothing
     "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$venv/bin/python" -m ensurepip >/dev/null 2>&1 ||

@@ -103,7 +103,6 @@ PACKAGES = {
     "jaxlib": ("JAX", "jax"),
     "optax": ("optax", "optax"),
     "scipy": ("SciPy", "scipy"),
-    "skimage": ("scikit-image", "scikit-image"),
 }
 
 

@@ -340,7 +340,7 @@ def read_codecs(path: Path) -> tuple[Codec, ...]:
     return codecs
 
 
-_MEASURING = ("dfmcodec", "jax", "numpy", "pillow", "scikit-image", "scipy", "imagecodecs")
+_MEASURING = ("dfmcodec", "jax", "numpy", "pillow", "scipy", "imagecodecs")
 
 
 def library_versions() -> dict[str, str]:

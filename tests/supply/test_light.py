@@ -153,8 +153,8 @@ def test_require_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MissingPackageError) as caught:
         require("a fit", "jax", "jaxlib", "optax", otherwise="or do without")
     assert str(caught.value) == "a fit needs JAX; install it: pip install jax; or do without"
-    assert str(missing_package("a fit", "skimage", "scipy")) == (
-        "a fit needs scikit-image and SciPy; install them: pip install scikit-image scipy"
+    assert str(missing_package("a fit", "optax", "scipy")) == (
+        "a fit needs optax and SciPy; install them: pip install optax scipy"
     )
 
 

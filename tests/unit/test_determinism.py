@@ -26,7 +26,6 @@ EXCEPTIONS = {
     ("faults/corpus_many.py", "run"): "kills every few seconds, and reports the seconds of a run",
     ("supply/light_check.py", "main"): "reports the seconds of a run",
     ("supply/wheel_check.py", "main"): "reports the seconds of a run",
-    ("supply/installations.py", "measured"): "measures the seconds of an installation",
 }
 
 

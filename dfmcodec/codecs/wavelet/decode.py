@@ -25,9 +25,7 @@ from dfmcodec.threads import SIDE_BY_SIDE, thread_count
 
 
 class WaveletRenderer(Renderer):
-    """The evaluation of latents: image filter and correction network applied to the linear
-    synthesis.
-    """
+    """Adds correction network and image filter to the linear synthesis."""
 
     def uses_threads(self) -> bool:
         return not has_kernels()

@@ -1,8 +1,8 @@
 """The networks section: weight deltas of the networks of an image, range-coded.
 
 The section has one byte for each kind of weight delta, followed by the range-coded stream of all
-deltas, each with the table of its weight. The lower half of a byte is the exponent of the step
-sizes, and the upper half is the offset of the tables, both plus 8.
+deltas. Each delta uses the table of its weight. The lower half of a byte is the exponent of the
+step sizes, and the upper half is the offset of the tables, both plus 8.
 """
 
 from __future__ import annotations

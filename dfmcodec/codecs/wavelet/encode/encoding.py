@@ -58,8 +58,8 @@ class Change:
 
     @staticmethod
     def buffer_of(change: Change | None, shape: tuple[int, ...]) -> npt.NDArray[np.int16]:
-        """Returns an int16 buffer of a shape for other values: that of a change of 16 bits, whose
-        values they may replace, or else a new one.
+        """Returns an int16 buffer of a shape: for a change of 16 bits, its own buffer, which the
+        caller may overwrite; otherwise a new one.
         """
         if change is not None and change._values.dtype == np.int16:
             return change._values
