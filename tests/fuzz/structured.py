@@ -5,15 +5,15 @@ and image files with mutations specific to their format.
     python -m tests.fuzz.structured --fresh --jobs 2 --out /tmp/fuzz  # cases that nobody has seen
     python -m tests.fuzz.structured --case 1:4711 --out /tmp/fuzz    # writes that case and runs it
 
-Three kinds of case: `.dfm` files (dfm_cases.py), `.dfmg` files with a code under them, and images
-(image_cases.py). A case follows from (seed, index) alone. It gets what the commands would do with
-it. What may come out is an image or a documented error; a finding is anything else: another
-exception, a warning, output, more memory or time than `Bounds`, or the death of the process, which
-also ends a case that goes on for ALARM_S seconds. The address space of the process is limited, so
-that memory that is asked for but not used counts too. Linux only.
+Two kinds of case: `.dfm` files (dfm_cases.py) and images (image_cases.py). A case follows from
+(seed, index) alone. It gets what the commands would do with it. What may come out is an image or a
+documented error; a finding is anything else: another exception, a warning, output, more memory or
+time than `Bounds`, or the death of the process, which also ends a case that goes on for ALARM_S
+seconds. The address space of the process is limited, so that memory that is asked for but not used
+counts too. Linux only.
 
-OUT holds the state of the run, from which the same command goes on, and in OUT/findings one case of
-each finding. The last line is a summary; the exit code is 1 if there were findings.
+OUT gets the rows of all cases, and in OUT/findings one case of each finding. The last line is a
+summary; the exit code is 1 if there were findings.
 """
 
 from __future__ import annotations
@@ -27,13 +27,12 @@ import os
 import re
 import resource
 import secrets
-import signal
 import subprocess
 import sys
 import time
 import traceback
 import warnings
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,6 @@ import PIL.Image  # noqa: E402
 from mutation import below, chance  # noqa: E402
 
 from dfmcodec import container  # noqa: E402
-from dfmcodec.codecs.generative.model import read_model  # noqa: E402
 from dfmcodec.errors import DfmError  # noqa: E402
 from dfmcodec.image.read_image import image_from_bytes  # noqa: E402
 from dfmcodec.models import Model  # noqa: E402
@@ -99,7 +97,7 @@ class Case:
     """A case.
 
     Args:
-        kind: "dfm", "dfmg", or the name of an image's kind.
+        kind: "dfm", or the name of an image's kind.
         files: What it consists of, by extension.
         max_pixels: The limit on pixels that it is read with.
         rng: Chooses what is done with it.
@@ -115,11 +113,8 @@ class Case:
         """The case of a seed and an index."""
         rng = np.random.default_rng([seed, index])
         kind, limit = rng.random(), MAX_PIXELS[below(rng, len(MAX_PIXELS))]
-        if kind < 0.5:
-            return cls("dfm", {"dfm": dfm_cases.dfm_case(rng)}, limit, rng)
         if kind < 0.6:
-            model, code = dfm_cases.model_case(rng)
-            return cls("dfmg", {"dfmg": model, "dfm": code}, limit, rng)
+            return cls("dfm", {"dfm": dfm_cases.dfm_case(rng)}, limit, rng)
         name, data = image_cases.image_case(rng)
         return cls(name, {"image": data}, limit, rng)
 
@@ -157,11 +152,6 @@ class Case:
         if self.kind == "dfm":
             return fuzzing.examine(self.files["dfm"], self.rng, self.max_pixels)
         try:
-            if self.kind == "dfmg":
-                generator = read_model(self.files["dfmg"])
-                if chance(self.rng, 0.3):
-                    generator.paint(generator.density.means[:1])
-                return fuzzing.examine(self.files["dfm"], self.rng, self.max_pixels, generator)
             page = 1 + below(self.rng, 3) if chance(self.rng, 0.3) else None
             notices: list[str] = []
             strip = ["all"] if chance(self.rng, 0.2) else []
@@ -173,160 +163,128 @@ class Case:
             return fuzzing.one_line(error)
 
 
-@dataclass
-class State:
-    """A worker's run so far; it is written before each case.
-
-    Args:
-        index: The case that is next, or that the worker is at.
-        is_at: Whether it is at that case.
-        outcomes: How often each outcome came, by kind of file and outcome.
-        findings: How often each finding came.
-        slowest: Seconds of processor time, and the case.
-        largest: MB of memory, and the case.
-    """
-
-    index: int
-    is_at: bool = False
-    outcomes: dict[str, int] = field(default_factory=dict)
-    findings: dict[str, int] = field(default_factory=dict)
-    slowest: tuple[float, str] = (0.0, "")
-    largest: tuple[float, str] = (0.0, "")
-
-    @classmethod
-    def read(cls, path: Path, first: int) -> State:
-        """The state of an earlier run, or a new one."""
-        return cls(**json.loads(path.read_text())) if path.exists() else cls(first)
-
-    def write(self, path: Path) -> None:
-        """Replaces the file."""
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(asdict(self)))
-        os.replace(temporary, path)
-
-
+@dataclass(frozen=True)
 class Worker:
-    """Runs every n-th case in this process.
+    """Runs every n-th case in this process, with a row for each.
 
     Args:
         out: The folder of the run.
         seed: The seed of the cases.
-        number: The number of the worker; its first index.
+        number: The number of the worker.
         jobs: How many workers there are.
         bounds: What a case may take.
-        with_times: Whether processor time is compared with them.
-        with_memory: Whether memory is; sanitizers take much of their own.
+        has_times: Whether processor time is compared with them.
+        has_memory: Whether memory is; sanitizers take much of their own.
     """
 
-    def __init__(
-        self, out: Path, seed: int, number: int, jobs: int, bounds: Bounds, with_times: bool, with_memory: bool = True
-    ) -> None:
-        self._out, self._seed, self._jobs, self._bounds = out, seed, jobs, bounds
-        self._with_times, self._with_memory = with_times, with_memory
-        self._state_file = state_file(out, seed, jobs, number)
-        self._output = self._state_file.with_suffix(".txt")
-        self.state = State.read(self._state_file, number)
+    out: Path
+    seed: int
+    number: int
+    jobs: int
+    bounds: Bounds
+    has_times: bool = True
+    has_memory: bool = True
 
-    def run(self, count: int, end: float, death: int | None) -> None:
-        """Runs cases until there are `count` of all workers, or until a time.
+    @property
+    def rows(self) -> Path:
+        return self.out / f"worker-{self.number}.jsonl"
 
-        Args:
-            count: Of cases of all workers.
-            end: When to stop, as `time.monotonic` gives it.
-            death: How the process that ran the state's case before has ended; None if it did not.
-        """
-        if self.state.is_at and death is not None:
-            text = self._output.read_text(errors="replace")
-            kind = "hangs" if "Timeout (" in text else f"dies ({death})"
-            self._record(self._case(), f"{kind} {_place(text)}", text)
-            self.state.index += self._jobs
+    @property
+    def output(self) -> Path:
+        return self.rows.with_suffix(".txt")
+
+    def run(self, first: int, count: int) -> None:
+        """Runs its cases from a first one on, until there are `count` of all workers."""
         warm_up()
-        self._redirect()
-        if self._with_memory:
-            most = self._bounds.memory_bytes(MAX_PIXELS[-1], 0)
+        target = os.open(self.output, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_APPEND)
+        sys.stdout.flush()
+        for descriptor in (1, 2):
+            os.dup2(target, descriptor)
+        faulthandler.enable()
+        if self.has_memory:
+            most = self.bounds.memory_bytes(MAX_PIXELS[-1], 0)
             _limit(resource.RLIMIT_AS, _status("VmSize") + SPARE_BYTES + int(most))
         _limit(resource.RLIMIT_CORE, 0)
-        while self.state.index < count and time.monotonic() < end:
-            case = self._case()
-            self._save(is_at=True)
-            faulthandler.dump_traceback_later(ALARM_S, exit=True)
-            self._perform(case)
-            faulthandler.cancel_dump_traceback_later()
-            self.state.index += self._jobs
-            self._save(is_at=False)
+        with self.rows.open("a") as rows:
+            for index in range(first, count, self.jobs):
+                print(json.dumps({"at": index}), file=rows, flush=True)
+                faulthandler.dump_traceback_later(ALARM_S, exit=True)
+                row = self._perform(index)
+                faulthandler.cancel_dump_traceback_later()
+                print(json.dumps(row), file=rows, flush=True)
 
-    def _case(self) -> Case:
-        return Case.of(self._seed, self.state.index)
+    def record_death(self, code: int) -> int:
+        """Records that the process ended within a case. Returns the index of the next case.
 
-    def _save(self, is_at: bool) -> None:
-        self.state.is_at = is_at
-        self.state.write(self._state_file)
+        Raises:
+            RuntimeError: It ended between cases: the worker has a fault of its own.
+        """
+        text = self.output.read_text(errors="replace")
+        last = json.loads(self.rows.read_text().splitlines()[-1]) if self.rows.exists() else {}
+        if "at" not in last:
+            msg = f"worker {self.number} has a fault of its own ({code}): {text[-3000:]}"
+            raise RuntimeError(msg)
+        index = int(last["at"])
+        kind = "hangs" if "Timeout (" in text else f"dies ({code})"
+        finding = self._found(index, f"{kind} {_place(text)}", text)
+        with self.rows.open("a") as rows:
+            print(json.dumps({"index": index, "outcome": "a finding", "findings": [finding]}), file=rows)
+        return index + self.jobs
 
-    def _perform(self, case: Case) -> None:
+    def _perform(self, index: int) -> dict[str, Any]:
+        """Runs a case. Returns its row."""
+        case, findings = Case.of(self.seed, index), []
         pixels, wavefronts = case.size()
-        _forget_peak()
+        Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again from what is in use
         before, started = _status("VmHWM"), time.process_time()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             warnings.filterwarnings("ignore", module=r"PIL\.")  # as the command does
             try:
-                found, reported = case.examine(), ""
+                outcome = case.examine()
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # a panic of Rust is no Exception
-                found, reported = "a finding", "".join(traceback.format_exception(error))
-                place = str(error)[:40] if isinstance(error, fuzzing.Finding) else _place(reported)
-                self._record(case, f"{type(error).__name__} {place}", reported)
+                outcome, text = "a finding", "".join(traceback.format_exception(error))
+                place = str(error)[:40] if isinstance(error, fuzzing.Finding) else _place(text)
+                findings.append((f"{type(error).__name__} {place}", text))
         seconds, used = time.process_time() - started, _status("VmHWM") - before
-        name = f"{self._seed}:{self.state.index}"
-        state = self.state
-        state.slowest = max(tuple(state.slowest), (round(seconds, 2), name))
-        state.largest = max(tuple(state.largest), (round(used / 1e6), name))
-        label = f"{case.kind if case.kind in ('dfm', 'dfmg') else 'image'} {found}"
-        state.outcomes[label] = state.outcomes.get(label, 0) + 1
         for warning in caught:
             place = f"{Path(warning.filename).name}:{warning.lineno}"
-            self._record(case, f"{warning.category.__name__} {place}", str(warning.message))
+            findings.append((f"{warning.category.__name__} {place}", str(warning.message)))
         written = self._written()
-        if written and not case.kind.startswith("tiff"):  # libtiff tells what it finds in a damaged file
-            self._record(case, f"output: {' '.join(re.findall('[A-Za-z]{3,}', written)[:1])}", written)
-        if self._with_memory and used > self._bounds.memory_bytes(pixels, sum(map(len, case.files.values()))):
-            self._record(case, f"memory {case.kind} {found}", f"{used / 1e6:.0f} MB for {pixels} pixels")
-        if self._with_times and seconds > SLOWER * self._bounds.seconds(pixels, wavefronts):
-            self._record(case, f"time {case.kind} {found}", f"{seconds:.1f} s for {pixels} pixels")
+        if written and not case.kind.startswith("tiff"):  # libtiff reports what it meets in a damaged file
+            findings.append((f"output: {' '.join(re.findall('[A-Za-z]{3,}', written)[:1])}", written))
+        if self.has_memory and used > self.bounds.memory_bytes(pixels, sum(map(len, case.files.values()))):
+            findings.append((f"memory {case.kind} {outcome}", f"{used / 1e6:.0f} MB for {pixels} pixels"))
+        if self.has_times and seconds > SLOWER * self.bounds.seconds(pixels, wavefronts):
+            findings.append((f"time {case.kind} {outcome}", f"{seconds:.1f} s for {pixels} pixels"))
+        return {
+            "index": index,
+            "outcome": f"{'dfm' if case.kind == 'dfm' else 'image'} {outcome}",
+            "findings": [self._found(index, *finding) for finding in findings],
+            "s": round(seconds, 2),
+            "MB": round(used / 1e6),
+        }
 
-    def _record(self, case: Case, what: str, text: str) -> None:
-        """Counts a finding and keeps the first case of it."""
-        self.state.findings[what] = self.state.findings.get(what, 0) + 1
-        if self.state.findings[what] > 1:
-            return
-        stem = f"{self._seed}-{self.state.index}-{re.sub(r'[^A-Za-z0-9.]+', '-', what)[:80]}"
-        folder = self._out / "findings"
-        case.write(folder, stem)
-        (folder / f"{stem}.txt").write_text(f"--case {self._seed}:{self.state.index}  {what}\n{text}")
-
-    def _redirect(self) -> None:
-        """Sends both outputs, and the tracebacks of faults, to a file."""
-        target = os.open(self._output, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_APPEND)
-        sys.stdout.flush()
-        for descriptor in (1, 2):
-            os.dup2(target, descriptor)
-        faulthandler.enable()
+    def _found(self, index: int, finding: str, text: str) -> str:
+        """Writes the first case of a finding; returns its name."""
+        folder, name = self.out / "findings", re.sub(r"[^A-Za-z0-9.]+", "-", finding)[:80]
+        if not any(folder.glob(f"*-{name}.txt")):
+            stem = f"{self.seed}-{index}-{name}"
+            Case.of(self.seed, index).write(folder, stem)
+            (folder / f"{stem}.txt").write_text(f"--case {self.seed}:{index}  {finding}\n{text}")
+        return finding
 
     def _written(self) -> str:
-        """What was written to the outputs since the last call."""
+        """Returns what was written to the outputs since the last call."""
         sys.stdout.flush()
         sys.stderr.flush()
         if os.fstat(1).st_size == 0:
             return ""
-        text = self._output.read_text(errors="replace")
+        text = self.output.read_text(errors="replace")
         os.truncate(1, 0)
         return text
-
-
-def state_file(out: Path, seed: int, jobs: int, number: int) -> Path:
-    """Where a worker of a run keeps its state."""
-    return out / f"seed-{seed}-worker-{number}-of-{jobs}.json"
 
 
 def warm_up() -> None:
@@ -354,127 +312,80 @@ def _status(name: str) -> int:
     return int(re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)[1]) << 10  # type: ignore[index]
 
 
-def _forget_peak() -> None:
-    """Lets VmHWM start again from what is in use."""
-    Path("/proc/self/clear_refs").write_text("5")
-
-
 def _limit(what: int, most: int) -> None:
     resource.setrlimit(what, (most, resource.getrlimit(what)[1]))
 
 
-def run_workers(arguments: argparse.Namespace) -> dict[int, int]:
-    """Starts the workers, and again those that die; returns the exit codes by number."""
-    end = time.monotonic() + arguments.seconds if arguments.seconds else None
-    command = [sys.executable, "-m", "tests.fuzz.structured", "--seed", str(arguments.seed), "--out", arguments.out]
-    command += ["--jobs", str(arguments.jobs), "--count", str(arguments.count)]
-    command += [] if arguments.times else ["--no-times"]
-    command += [] if arguments.memory else ["--no-memory"]
+def run_workers(workers: list[Worker], count: int, first: int = 0) -> dict[str, Any]:
+    """Runs cases from a first one on, by processes that are started again if they die. Returns a
+    summary.
+    """
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # one thread for each product, as in the command
 
-    def start(number: int, death: int | None) -> subprocess.Popen[bytes]:
-        left = [] if end is None else ["--seconds", str(max(1.0, end - time.monotonic()))]
-        died = [] if death is None else ["--death", str(death)]
-        return subprocess.Popen([*command, "--worker", str(number), *left, *died], cwd=ROOT, env=environment())
+    def start(worker: Worker, index: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "tests.fuzz.structured", "--seed", str(worker.seed), "--out", str(worker.out)]
+        command += ["--jobs", str(worker.jobs), "--count", str(count)]
+        command += [
+            option
+            for option, is_on in (("--no-times", worker.has_times), ("--no-memory", worker.has_memory))
+            if not is_on
+        ]
+        command += ["--worker", str(worker.number), str(index)]
+        return subprocess.Popen(command, cwd=ROOT, env=environment)
 
-    running = {number: start(number, None) for number in range(arguments.jobs)}
-    codes: dict[int, int] = {}
+    running = [(worker, start(worker, first + worker.number)) for worker in workers]
     try:
         while running:
-            for number, process in list(running.items()):
-                try:
-                    code = process.wait(0.2)
-                except subprocess.TimeoutExpired:
-                    continue
-                del running[number]
-                state = state_file(Path(arguments.out), arguments.seed, arguments.jobs, number)
-                if code == 0 or not (state.exists() and State.read(state, number).is_at):
-                    codes[number] = code
-                else:
-                    running[number] = start(number, code)
+            worker, process = running.pop(0)
+            if (code := process.wait()) != 0:
+                running.append((worker, start(worker, worker.record_death(code))))
     finally:
-        for process in running.values():
-            process.send_signal(signal.SIGKILL)
-    return codes
-
-
-def environment() -> dict[str, str]:
-    """One thread for each product of matrices, as in the command."""
-    return {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-
-
-def summary(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The figures of all workers."""
-    files = [state_file(Path(arguments.out), arguments.seed, arguments.jobs, job) for job in range(arguments.jobs)]
-    states = [State.read(path, 0) for path in files]
-    outcomes: collections.Counter[str] = collections.Counter()
-    findings: collections.Counter[str] = collections.Counter()
-    for state in states:
-        outcomes.update(state.outcomes)
-        findings.update(state.findings)
+        for _, process in running:
+            process.kill()
+    rows = [json.loads(line) for worker in workers for line in worker.rows.read_text().splitlines()]
+    rows = [row for row in rows if "index" in row]
     return {
-        "seed": arguments.seed,
-        "cases": sum(outcomes.values()),
-        "outcomes": dict(sorted(outcomes.items())),
-        "findings": dict(findings.most_common()),
-        "slowest_s": max((tuple(state.slowest) for state in states), default=None),
-        "largest_MB": max((tuple(state.largest) for state in states), default=None),
+        "seed": workers[0].seed,
+        "cases": len(rows),
+        "outcomes": dict(sorted(collections.Counter(row["outcome"] for row in rows).items())),
+        "findings": dict(collections.Counter(finding for row in rows for finding in row["findings"]).most_common()),
+        "slowest_s": max((row.get("s", 0), row["index"]) for row in rows),
+        "largest_MB": max((row.get("MB", 0), row["index"]) for row in rows),
     }
-
-
-def run_case(arguments: argparse.Namespace) -> int:
-    """Writes one case and runs it alone; 1 if there is a finding."""
-    seed, index = map(int, arguments.case.split(":"))
-    out = Path(arguments.out)
-    for path in Case.of(seed, index).write(out, f"{seed}-{index}"):
-        print(path)
-    folder = out / f"case-{seed}-{index}"
-    alone = argparse.Namespace(**vars(arguments) | {"out": str(folder), "seed": seed, "count": index + 1, "jobs": 1})
-    (folder / "findings").mkdir(parents=True, exist_ok=True)
-    State(index).write(state_file(folder, seed, 1, 0))
-    run_workers(alone)
-    found = summary(alone)
-    print(json.dumps(found))
-    for path in sorted((folder / "findings").glob("*.txt")):
-        print(path.read_text())
-    return int(bool(found["findings"]))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=10_000, help="cases of all jobs")
-    parser.add_argument("--seconds", type=float, help="end after this time, whatever the count")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fresh", action="store_true", help="a new seed, which is printed")
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--out", required=True, help="folder for state and findings")
+    parser.add_argument("--out", type=Path, required=True, help="a new folder for rows and findings")
     parser.add_argument("--case", metavar="SEED:INDEX", help="write this case to OUT and run it alone")
     parser.add_argument("--times", action=argparse.BooleanOptionalAction, default=True, help="bound processor time")
     parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True, help="bound memory")
-    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--death", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", nargs=2, type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    out = Path(arguments.out)
-    (out / "findings").mkdir(parents=True, exist_ok=True)
-    if arguments.case:
-        return run_case(arguments)
-    if arguments.worker is not None:
-        worker = Worker(
-            out, arguments.seed, arguments.worker, arguments.jobs, Bounds(), arguments.times, arguments.memory
-        )
-        end = time.monotonic() + (arguments.seconds or float("inf"))
-        worker.run(arguments.count, end, arguments.death)
-        return 0
+    out, seed, jobs, count, first = arguments.out, arguments.seed, arguments.jobs, arguments.count, 0
     if arguments.fresh:
-        arguments.seed = secrets.randbelow(1 << 32)
-    print(f"seed {arguments.seed}", flush=True)
-    codes = run_workers(arguments)
-    for number, code in codes.items():
-        if code:
-            reported = state_file(out, arguments.seed, arguments.jobs, number).with_suffix(".txt")
-            print(f"worker {number} has a fault of its own ({code}): see {reported}")
-    found = summary(arguments)
+        seed = secrets.randbelow(1 << 32)
+    if arguments.case:
+        seed, first = map(int, arguments.case.split(":"))
+        jobs, count = 1, first + 1
+    workers = [Worker(out, seed, n, jobs, Bounds(), arguments.times, arguments.memory) for n in range(jobs)]
+    if arguments.worker:
+        number, index = arguments.worker
+        workers[number].run(index, count)
+        return 0
+    (out / "findings").mkdir(parents=True)
+    print(f"seed {seed}", flush=True)
+    if arguments.case:
+        print(*Case.of(seed, first).write(out, f"{seed}-{first}"), sep="\n")
+    found = run_workers(workers, count, first)
+    if arguments.case:
+        print(*(path.read_text() for path in sorted((out / "findings").glob("*.txt"))), sep="\n")
     print(json.dumps(found))
-    return int(bool(found["findings"]) or any(codes.values()))
+    return int(bool(found["findings"]))
 
 
 if __name__ == "__main__":

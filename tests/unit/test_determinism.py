@@ -17,10 +17,7 @@ PLAIN = {"numpy.random.Generator", "numpy.random.PCG64", "numpy.random.Philox"} 
 # What may do so nevertheless, by file and function, and why.
 EXCEPTIONS = {
     ("common.py", "wait_until"): "the one loop that waits for a condition, and the bound that ends a hung test",
-    ("fuzz/structured.py", "run"): "--seconds, by hand",
-    ("fuzz/structured.py", "run_workers"): "--seconds, by hand",
-    ("fuzz/structured.py", "start"): "--seconds, by hand",
-    ("fuzz/structured.py", "main"): "--seconds and --fresh, by hand",
+    ("fuzz/structured.py", "main"): "--fresh, by hand",
     ("faults/faults.py", "seconds_of"): "spreads kills over a run, each moment of which is right",
     ("faults/corpus_faults.py", "run"): "reports the seconds of a run",
     ("faults/corpus_many.py", "run"): "kills every few seconds, and reports the seconds of a run",
