@@ -26,7 +26,8 @@ CONTENTS = {  # by module or folder of dfmcodec/
     "plugins": "Pillow, Zarr, numcodecs",
     "": "the public names",
     "api": "the public functions",
-    "codecs.encode": "chooses codecs, writes the file, decodes it again",
+    "codecs.encode": "encodes with each codec, writes the file, decodes it again",
+    "choice": "the score of a file",
     "codecs.source": "reads the image to encode",
     "report": "the figures of an encoding",
     "codecs.*.codec": "the record of each codec",
@@ -65,7 +66,8 @@ CONTENTS = {  # by module or folder of dfmcodec/
 }
 ENCODE = {  # steps of an encoding, by the module or folder where they happen
     "image": "1  read the image",
-    "codecs.encode": "2  choose codecs",
+    "codecs.encode": "2  codecs to try",
+    "choice": "7  choose the best file",
     "search": "3  target",
     "codecs.*": "4  transform, symbols, synthesis",
     "container": "5  sections, header",

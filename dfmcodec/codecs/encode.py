@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dfmcodec import container
 from dfmcodec._types import Notify, Tune
+from dfmcodec.choice import choose
 from dfmcodec.codecs.decode import DecodeRequest, decode_image, decode_written
 from dfmcodec.codecs.record import Codec, codec_of
 from dfmcodec.container.checks import CHECK_BYTES, CHECKS_FRACTION
@@ -22,8 +24,7 @@ from dfmcodec.image import BIT_DEPTHS, PEAK_CODE_VALUE, Image, peak_value
 from dfmcodec.image.alpha_fill import fill_invisible
 from dfmcodec.models import GENERATOR_MODEL, Model
 from dfmcodec.options import EFFORTS
-from dfmcodec.perception import bits_per_pixel, mse_of_psnr, psnr, psnr_of_mse
-from dfmcodec.perception.distortion import Distortion
+from dfmcodec.perception import bits_per_pixel, psnr, psnr_of_mse
 from dfmcodec.perception.ssimulacra2 import ALL_SCALES_SIDE, SMALLEST_SIDE, ssimulacra2
 from dfmcodec.report import EncodeReport, EncodeResult
 from dfmcodec.search.config import LEAST_USED, EncoderConfig
@@ -31,8 +32,6 @@ from dfmcodec.search.driver import part_of
 from dfmcodec.search.job import Job, Outcome, Progress, restarts_text
 from dfmcodec.search.quality import step_of_score
 from dfmcodec.search.target import (
-    Figures,
-    LmbdaTarget,
     PsnrTarget,
     ScoreTarget,
     SizeTarget,
@@ -93,12 +92,7 @@ def encode_image(
         encoder.check(image, generator)
     uses_threads = any(encoder.uses_threads for encoder in encoders)
     with one_core_products() if uses_threads else nullcontext():
-        if len(models) == 1:
-            result = _encoded(image, config, models[0], on_progress, should_stop, generator)
-            if encoders[0].fallback is not None and result.report.ended_early:
-                result = _better_than_quick(image, result, encoders[0].fallback, should_stop)
-        else:
-            result = _better_of(image, config, models, on_progress, should_stop)
+        result = _best(_Request(image, config, on_progress, should_stop, generator), models)
     report = result.report
     what = f"{report.psnr_db:.2f} dB, {report.file_bytes} bytes{restarts_text(report.restarts)}"
     on_progress(Progress(1.0, report.iterations, report.psnr_db, report.total_s, what, report.limit_bytes))
@@ -156,153 +150,121 @@ def _with_measure(image: Image, config: EncoderConfig, notify: Notify) -> Encode
     return replace(config, ssimulacra2=None, psnr=psnr_db, tune=None)
 
 
-def _better_of(
-    image: Image,
-    config: EncoderConfig,
-    models: Sequence[Model],
-    on_progress: Callable[[Progress], None],
-    should_stop: Callable[[], bool],
-) -> EncodeResult:
-    """Returns the best encoding that meets the target, among several codecs. Raises
-    TargetUnreachableError if no codec meets it, or another error of the first codec.
+@dataclass(frozen=True)
+class _Request:
+    """An image to encode with one codec, and the resolved settings."""
+
+    image: Image
+    config: EncoderConfig
+    on_progress: Callable[[Progress], None]
+    should_stop: Callable[[], bool]
+    generator: GenerativeModel | None
+
+    @property
+    def target(self) -> Target:
+        """The target of the complete file."""
+        return asked_target(self.config, self.image)
+
+
+def _best(request: _Request, models: Sequence[Model]) -> EncodeResult:
+    """Returns the best encoding among several codecs; see `choice`. Raises the error of the first
+    codec if all fail.
     """
-    started, asked = time.perf_counter(), asked_target(config, image)
-    best: EncodeResult | None = None
-    first_error: DfmError | None = None
-    of_model = config
+    started, config = time.perf_counter(), request.config
+    results: list[EncodeResult] = []
+    errors: list[DfmError] = []
     for number, model in enumerate(models):
-        if config.time_limit_s is not None and number > 0:
-            left_s = config.time_limit_s - (time.perf_counter() - started)
-            if left_s <= 0 and best is not None:
-                break
-            of_model = replace(config, time_limit_s=max(left_s, _LEAST_SECONDS))
-        if best is not None and should_stop():
+        previous = choose(results, request.image, request.target) if results else None
+        if previous is not None and (request.should_stop() or _left_s(config, started) <= 0):
             break
-        has_aim = isinstance(asked, SizeTarget | ScoreTarget)
-        if best is not None and config.distortion_tune is Tune.VISUAL and not has_aim:
-            of_model = _smaller(of_model, best)
-        ends = (_FIRST_MODEL_FRACTION, 1.0) if number else (0.0, _FIRST_MODEL_FRACTION)
         try:
-            result = _encoded(image, of_model, model, part_of(on_progress, *ends), should_stop, None, best)
-        except (TargetUnreachableError, ConfigError, DivergedError) as error:  # another model may do better
-            first_error = first_error or error
-            continue
-        if best is None or _is_better(image, result, best):
-            best = result
-    if best is None:
-        assert first_error is not None
-        raise first_error
-    total_s = time.perf_counter() - started
-    return replace(best, report=replace(best.report, config=config, limit_bytes=asked.limit_bytes, total_s=total_s))
+            results.append(_encoded(_for_model(request, models, number, started, previous), model, previous))
+        except (TargetUnreachableError, ConfigError, DivergedError) as error:  # another codec may do better
+            errors.append(error)
+    if not results:
+        raise errors[0]
+    last = codec_of(models[-1]).encoder()
+    if results[-1].report.ended_early and last.fallback is not None and last.fallback not in models:
+        results += _quick(request, last.fallback, results[-1].report.stop_reason)
+    best, total_s = choose(results, request.image, request.target), time.perf_counter() - started
+    report = replace(best.report, config=config, limit_bytes=request.target.limit_bytes, total_s=total_s)
+    return replace(best, report=report)
 
 
-def _smaller(config: EncoderConfig, other: EncodeResult) -> EncoderConfig:
-    """Returns the settings for a smaller file, which is the better one unless it looks worse."""
-    others: dict[str, Any] = dict.fromkeys(config.targets())
-    size = max(1, int(_SMALLER_FRACTION * len(other.data)))
-    return replace(config, **others, size=size, tune=Tune.VISUAL.value)
+def _left_s(config: EncoderConfig, started: float) -> float:
+    """Returns the seconds that are left of the time limit."""
+    return inf if config.time_limit_s is None else config.time_limit_s - (time.perf_counter() - started)
 
 
-def _better_than_quick(
-    image: Image, early: EncodeResult, model: Model, should_stop: Callable[[], bool]
-) -> EncodeResult:
-    """Returns an encoding that ended early, or the quick one of another codec if it is better."""
-    config = early.report.config
-    settings = replace(
-        config,
+def _for_model(
+    request: _Request, models: Sequence[Model], number: int, started: float, previous: EncodeResult | None
+) -> _Request:
+    """Returns the request for one of several codecs, with its part of the time and the progress.
+
+    With the tune `visual` and neither a size nor a SSIMULACRA2 as target, a later file has fewer
+    bytes than the previous one.
+    """
+    config, ends = request.config, (_FIRST_MODEL_FRACTION, 1.0)
+    if number == 0:
+        ends = 0.0, 1.0 if len(models) == 1 else _FIRST_MODEL_FRACTION
+    elif config.time_limit_s is not None:
+        config = replace(config, time_limit_s=max(_left_s(config, started), _LEAST_SECONDS))
+    has_aim = isinstance(request.target, SizeTarget | ScoreTarget)
+    if previous is not None and config.distortion_tune is Tune.VISUAL and not has_aim:
+        others: dict[str, Any] = dict.fromkeys(config.targets())
+        size = max(1, int(_SMALLER_FRACTION * len(previous.data)))
+        config = replace(config, **others, size=size, tune=Tune.VISUAL.value)
+    return replace(request, config=config, on_progress=part_of(request.on_progress, *ends))
+
+
+def _quick(request: _Request, model: Model, stop_reason: str) -> list[EncodeResult]:
+    """Returns the quickest encoding by a codec, for a request that ended early for a reason; an
+    empty list if it does not meet the target.
+    """
+    config = replace(
+        request.config,
         model=model.value,
         effort=EFFORTS[0],
         training_steps=None,
-        tune=config.distortion_tune.value,
+        tune=request.config.distortion_tune.value,
         time_limit_s=_LEAST_SECONDS,
     )
     try:
-        quick = _encoded(image, settings, model, lambda progress: None, should_stop)
+        quick = _encoded(replace(request, config=config, on_progress=lambda progress: None), model)
     except TargetUnreachableError:
-        return early
-    if _score(image, early) >= _score(image, quick):
-        return early
-    total_s, stop_reason = early.report.total_s + quick.report.total_s, early.report.stop_reason
-    return replace(quick, report=replace(quick.report, config=config, total_s=total_s, stop_reason=stop_reason))
+        return []
+    return [replace(quick, report=replace(quick.report, stop_reason=stop_reason))]
 
 
-def _is_better(image: Image, result: EncodeResult, other: EncodeResult) -> bool:
-    """Indicates whether a file is better than that of another codec for the same target.
-
-    With the tune `visual`, bytes times (100 - SSIMULACRA2) have to be fewer, and bytes times the
-    weighted squared error must not be more: a fit may raise SSIMULACRA2 alone, at the expense of
-    what other measures see. Both products hardly depend on the size. If the target is a
-    SSIMULACRA2, the file also has to be near it, and smaller.
-    """
-    report, of_other, asked = result.report, other.report, asked_target(result.report.config, image)
-    if report.config.distortion_tune is not Tune.VISUAL or report.ssimulacra2 is None or of_other.ssimulacra2 is None:
-        return _score(image, result) > _score(image, other)
-    if isinstance(asked, ScoreTarget):
-        figures = Figures(report.file_bytes, report.psnr_db, score=report.ssimulacra2)
-        if report.file_bytes >= of_other.file_bytes or not (asked.is_least or asked.is_close(figures)):
-            return False
-    errors, relative = Distortion.of(image.pixels), report.file_bytes / of_other.file_bytes
-    if relative * (100 - report.ssimulacra2) >= 100 - of_other.ssimulacra2:
-        return False
-    return relative * errors.of_image(image, result.decoded) <= errors.of_image(image, other.decoded)
-
-
-def _score(image: Image, result: EncodeResult) -> float:
-    """Returns the score of a file among files for the same target: larger is better."""
-    report = result.report
-    if report.config.distortion_tune is Tune.VISUAL and report.ssimulacra2 is not None:
-        return report.ssimulacra2
-    match asked_target(report.config, image).as_lmbda():
-        case SizeTarget():
-            return report.psnr_db
-        case LmbdaTarget(lmbda=lmbda):
-            return -(mse_of_psnr(report.psnr_db, 1.0) / lmbda + report.bpp)
-        case _:
-            return -report.bpp
-
-
-def _encoded(
-    image: Image,
-    config: EncoderConfig,
-    model: Model,
-    on_progress: Callable[[Progress], None],
-    should_stop: Callable[[], bool],
-    generator: GenerativeModel | None = None,
-    rival: EncodeResult | None = None,
-) -> EncodeResult:
+def _encoded(request: _Request, model: Model, previous: EncodeResult | None = None) -> EncodeResult:
     """Encodes with one codec; see `encode_image`. Raises TargetUnreachableError if the encoder
-    gives up because the file would be worse than that of a rival.
+    gives up because the file would be worse than the previous one.
     """
-    started = time.perf_counter()
-    encoder = codec_of(model).encoder()
-    asked, ancillary = asked_target(config, image), _ancillary(image, generator)
-    watch = {"on_progress": on_progress, "should_stop": should_stop, "generator": generator}
-    job = _job(image, config, asked, codec_of(model), ancillary, **watch)
-    if rival is not None:
-        rival_bytes = rival.report.file_bytes - job.ancillary_bytes
-        job = replace(job, rival=Figures(rival_bytes, rival.report.psnr_db + job.range_db))
-    outcome = encoder.encode(job)
+    started, image, target = time.perf_counter(), request.image, request.target
+    ancillary = _ancillary(image, request.generator)
+    job = _job(request, codec_of(model), ancillary)
+    outcome = codec_of(model).encoder().encode(job, previous)
 
-    has_checks = not asked.limits_size or job.has_checks
+    has_checks = not target.limits_size or job.has_checks
     data = container.write(outcome.model, ancillary, checked=has_checks)
-    _check_size(asked, image, len(data))
-    report = _report(job, config, image, outcome, data)
+    _check_size(target, image, len(data))
+    report = _report(job, image, outcome, data)
     encoded = outcome.encoded
     del outcome  # a large image needs the memory for decoding
-    request = DecodeRequest(max_pixels=image.pixel_count, generator=generator)
+    decoding = DecodeRequest(max_pixels=image.pixel_count, generator=request.generator)
     if encoded is None:
-        decoded = decode_image(data, request)
+        decoded = decode_image(data, decoding)
     else:
-        decoded = decode_written(data, encoded.samples, encoded.region, encoded.pixels, request)
+        decoded = decode_written(data, encoded.samples, encoded.region, encoded.pixels, decoding)
     score = None if encoded is None else encoded.ssimulacra2
     del encoded
     if not _same_alpha(image, decoded):
         msg = "the decoded alpha channel differs from the original; please report this"
         raise DfmError(msg)
     decoded_psnr = job.reported_db(psnr(image.pixels, decoded.pixels, image.visible))
-    if score is None and config.distortion_tune is Tune.VISUAL:
+    if score is None and job.tune is Tune.VISUAL:
         score = ssimulacra2(image.samples, decoded.samples)
-    _check_quality(asked, decoded_psnr, score)
+    _check_quality(target, decoded_psnr, score)
     figures = report(psnr_db=decoded_psnr, ssimulacra2=score, total_s=time.perf_counter() - started)
     return EncodeResult(data, figures, decoded)
 
@@ -314,32 +276,33 @@ def _ancillary(image: Image, generator: GenerativeModel | None) -> dict[Section,
     return container.ancillary_sections(container.Ancillary(image.metadata, image.alpha, gray_as_rgb))
 
 
-def _job(
-    image: Image, config: EncoderConfig, asked: Target, codec: Codec, ancillary: dict[Section, bytes], **others: Any
-) -> Job:
-    """Returns the job of encoding an image with a codec; `others` are arguments of `Job`.
+def _job(request: _Request, codec: Codec, ancillary: dict[Section, bytes]) -> Job:
+    """Returns the job of encoding an image with a codec.
 
     A size budget includes checks, except those of the model's optional sections, unless all of them
     may take too large a fraction of the file.
     """
-    encoder, coded = codec.encoder(), _as_coded(image, fill=not codec.needs_generator)
-    needed, budget = container.checks_file_bytes(1 + len(ancillary), encoder.symbol_checks(coded)), asked.limit_bytes
+    encoder, target = codec.encoder(), request.target
+    coded, budget = _as_coded(request.image, fill=not codec.needs_generator), target.limit_bytes
+    needed = container.checks_file_bytes(1 + len(ancillary), encoder.symbol_checks(coded))
     most = needed + len(codec.header.optional_sections) * CHECK_BYTES
     has_checks = budget is not None and most <= CHECKS_FRACTION * LEAST_USED * budget
     return Job.of(
         coded,
-        config,
-        asked if encoder.aims_at_scores else asked.as_lmbda(),
+        request.config,
+        target if encoder.aims_at_scores else target.as_lmbda(),
         container.sections_file_bytes(ancillary) + (needed if has_checks else 0),
         has_checks=has_checks,
         metadata_bytes=len(ancillary.get(Section.METADATA, b"")),
-        **others,
+        on_progress=request.on_progress,
+        should_stop=request.should_stop,
+        generator=request.generator,
     )
 
 
-def _check_size(asked: Target, image: Image, size: int) -> None:
+def _check_size(target: Target, image: Image, size: int) -> None:
     """Rejects a file above its size limit, and one for a PSNR above the raw samples."""
-    match asked:
+    match target:
         case SizeTarget(budget_bytes=budget) if size > budget:
             msg = f"the file came out at {size} bytes, above the limit of {budget}; please report this"
             raise DfmError(msg)
@@ -351,9 +314,9 @@ def _check_size(asked: Target, image: Image, size: int) -> None:
             raise TargetUnreachableError(msg)
 
 
-def _check_quality(asked: Target, psnr_db: float, score: float | None) -> None:
+def _check_quality(target: Target, psnr_db: float, score: float | None) -> None:
     """Raises TargetUnreachableError for a file that does not meet its target."""
-    match asked:
+    match target:
         case PsnrTarget(floor_db=floor_db) if psnr_db < floor_db:
             msg = f"the decoded file reaches {psnr_db:.2f} dB, not {floor_db:.2f}"
             raise TargetUnreachableError(msg)
@@ -362,7 +325,7 @@ def _check_quality(asked: Target, psnr_db: float, score: float | None) -> None:
             raise TargetUnreachableError(msg)
 
 
-def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, data: bytes) -> partial[EncodeReport]:
+def _report(job: Job, image: Image, outcome: Outcome, data: bytes) -> partial[EncodeReport]:
     """Returns the figures of an encoding, except for its PSNR and total time."""
     header = container.read_header(data, image.pixel_count)
     return partial(
@@ -378,7 +341,7 @@ def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, dat
         fit_s=outcome.fit_s,
         stop_reason=outcome.stop_reason,
         restarts=outcome.restarts,
-        config=config,
+        config=job.config,
         codec=outcome.figures,
     )
 

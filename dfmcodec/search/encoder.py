@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dfmcodec.image import Image
 from dfmcodec.models import Model
+from dfmcodec.report import EncodeResult
 from dfmcodec.search.job import Job, Outcome
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ def _nothing(_image: Image, _generator: GenerativeModel | None) -> None:
 class Encoder:
     """The encoder of a codec."""
 
-    encode: Callable[[Job], Outcome]
+    # encodes a job. The second argument is the finished file of another codec, which is replaced
+    # only by a better one, or None. An encoder that will not be better may give up with
+    # TargetUnreachableError
+    encode: Callable[[Job, EncodeResult | None], Outcome]
     check: Callable[[Image, GenerativeModel | None], None] = _nothing  # raises an error if it cannot encode an image
     symbol_checks: Callable[[Image], int] = lambda image: 0  # the number that a file may have
     fallback: Model | None = None  # the codec whose quick encoding may replace one that ended early

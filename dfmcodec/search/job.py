@@ -13,7 +13,7 @@ from dfmcodec.image import Image
 from dfmcodec.image.region import Region
 from dfmcodec.perception.ssimulacra2 import ALL_SCALES_SIDE
 from dfmcodec.search.config import EncoderConfig
-from dfmcodec.search.target import Figures, Target
+from dfmcodec.search.target import Target
 
 if TYPE_CHECKING:
     from dfmcodec.codecs.generative.model import GenerativeModel
@@ -67,9 +67,6 @@ class Job:
     range_db: float = 0.0  # PSNR relative to the full range less that relative to `sample_max`
     metadata_bytes: int = 0  # included in `ancillary_bytes`
     generator: GenerativeModel | None = None
-    # the file of another codec, which is kept unless this one is better; None for none. An encoder
-    # that will not be better may give up with TargetUnreachableError
-    rival: Figures | None = None
 
     @classmethod
     def of(cls, image: Image, config: EncoderConfig, asked: Target, ancillary_bytes: int = 0, **others: Any) -> Job:

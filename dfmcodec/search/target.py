@@ -223,15 +223,15 @@ class ScoreTarget(_Target):
         away = abs(reached.quality - self.goal)
         if away > AIM_REACH:
             return -_FAR * away
-        efficiency = log(reached.written_bytes) + _BYTES_FOR_LOSS * log(_loss(reached.quality))
+        efficiency = log(reached.written_bytes) + _BYTES_FOR_LOSS * log(score_loss(reached.quality))
         return -(efficiency + _MISSED_COST * max(away - _AIM_ENOUGH, 0))
 
     def log_overshoot(self, reached: TrialFigures, aim: float = 1.0) -> float:
         goal = self.goal + _SCORE_SPARE if self.is_least else self.goal
-        return log2(_loss(goal) / _loss(reached.quality))
+        return log2(score_loss(goal) / score_loss(reached.quality))
 
 
-def _loss(score: float) -> float:
+def score_loss(score: float) -> float:
     """Returns 100 - SSIMULACRA2, at least 0.01."""
     return max(100 - score, 0.01)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import dfmcodec
+from dfmcodec.choice import choose
 from dfmcodec.codecs import encode
 from dfmcodec.codecs.encode import encode_image
 from dfmcodec.errors import ConfigError, DfmError, InstallationError, TargetUnreachableError
@@ -83,21 +84,19 @@ def encode_to(monkeypatch: pytest.MonkeyPatch, report: EncodeReport) -> Encode:
     def encoded(
         outcomes: Outcomes, config: EncoderConfig, limits: list[float | None] | None = None, **arguments: Any
     ) -> EncodeResult:
-        def one(
-            image: Image, config: EncoderConfig, model: Model, on_progress: Callable[[Progress], None], *_: Any
-        ) -> EncodeResult:
+        def one(request: Any, model: Model, previous: EncodeResult | None = None) -> EncodeResult:
             if limits is not None:
-                limits.append(config.time_limit_s)
-            on_progress(Progress(0.5, 1, 30.0, 1.0, model.value, None))
+                limits.append(request.config.time_limit_s)
+            request.on_progress(Progress(0.5, 1, 30.0, 1.0, model.value, None))
             outcome = outcomes[model]
             if isinstance(outcome, Exception):
                 raise outcome
             size, psnr_db = outcome
-            budget = asked_target(config, image).limit_bytes
+            budget = request.target.limit_bytes
             figures = replace(
-                report, file_bytes=int(size), bpp=size, psnr_db=psnr_db, config=config, limit_bytes=budget
+                report, file_bytes=int(size), bpp=size, psnr_db=psnr_db, config=request.config, limit_bytes=budget
             )
-            return EncodeResult(model.value.encode(), figures, image)
+            return EncodeResult(model.value.encode(), figures, request.image)
 
         monkeypatch.setattr(encode, "_encoded", one)
         return encode_image(IMAGE, config, **arguments)
@@ -139,20 +138,16 @@ def test_what_is_seen_decides_between_files_of_the_tune_visual(
     """
     given: list[int | None] = []
 
-    def one(image: Image, config: EncoderConfig, model: Model, *others: Any) -> EncodeResult:
-        rival = others[-1]
-        assert rival is None if model is Model.WAVELET else rival.report.ssimulacra2 == wavelet[1]
-        given.append(asked_target(config, image).limit_bytes)
-        assert config.tune != "psnr"
+    def one(request: Any, model: Model, previous: EncodeResult | None = None) -> EncodeResult:
+        if model is not Model.WAVELET:
+            assert previous is not None
+            assert previous.report.ssimulacra2 == wavelet[1]
+        limit_bytes = request.target.limit_bytes
+        given.append(limit_bytes)
+        assert request.config.tune != "psnr"
         size, score, error = wavelet if model is Model.WAVELET else overfitted
-        figures = replace(
-            report,
-            config=config,
-            ssimulacra2=score,
-            file_bytes=size,
-            limit_bytes=asked_target(config, image).limit_bytes,
-        )
-        return EncodeResult(bytes(900), figures, Image(image.pixels + np.uint8(error)))
+        figures = replace(report, config=request.config, ssimulacra2=score, file_bytes=size, limit_bytes=limit_bytes)
+        return EncodeResult(bytes(900), figures, Image(request.image.pixels + np.uint8(error)))
 
     monkeypatch.setattr(encode, "_encoded", one)
     image = Image(np.zeros((200, 300, 3), np.uint8))
@@ -167,11 +162,36 @@ def test_a_fit_for_a_score_has_to_be_near_it_and_smaller(
     report: EncodeReport, size: int, score: float, is_kept: bool
 ) -> None:
     """An aim is met within 2."""
-    image = Image(np.zeros((200, 300, 3), np.uint8))
-    figures = replace(report, config=EncoderConfig(quality=60), file_bytes=900, ssimulacra2=60.0)
+    image, config = Image(np.zeros((200, 300, 3), np.uint8)), EncoderConfig(quality=60)
+    figures = replace(report, config=config, file_bytes=900, ssimulacra2=60.0)
     wavelet = EncodeResult(b"", figures, Image(image.pixels + np.uint8(8)))
     fit = EncodeResult(b"", replace(figures, file_bytes=size, ssimulacra2=score), Image(image.pixels + np.uint8(1)))
-    assert encode._is_better(image, fit, wavelet) == is_kept
+    chosen = choose([wavelet, fit], image, asked_target(config, image))
+    assert (chosen is fit) == is_kept
+
+
+def test_one_score_ranks_three_files(report: EncodeReport) -> None:
+    """The best of those that reduce both costs, by the smaller of the two reductions."""
+    image, config = Image(np.zeros((200, 300, 3), np.uint8)), EncoderConfig(size=1000)
+
+    def result(score: float, error: int) -> EncodeResult:
+        figures = replace(report, config=config, file_bytes=900, ssimulacra2=score)
+        return EncodeResult(b"", figures, Image(image.pixels + np.uint8(error)))
+
+    first, by_score, balanced, worse = result(60.0, 8), result(66.0, 7), result(64.0, 6), result(80.0, 9)
+    target = asked_target(config, image)
+    assert choose([first, by_score, balanced, worse], image, target) is by_score
+    assert choose([first, worse], image, target) is first
+    assert choose([first, balanced, first, worse], image, target) is balanced
+
+
+def test_a_file_that_misses_the_target_is_not_chosen(report: EncodeReport) -> None:
+    image, config = Image(np.zeros((200, 300, 3), np.uint8)), EncoderConfig(psnr=30.0, tune="visual")
+    figures = replace(report, config=config, file_bytes=900, ssimulacra2=60.0, psnr_db=30.5)
+    first = EncodeResult(b"", figures, Image(image.pixels + np.uint8(8)))
+    for psnr_db in (29.9, 30.1):
+        other = EncodeResult(b"", replace(figures, file_bytes=800, psnr_db=psnr_db), Image(image.pixels + np.uint8(7)))
+        assert (choose([first, other], image, asked_target(config, image)) is other) == (psnr_db > 30)
 
 
 @pytest.mark.parametrize(

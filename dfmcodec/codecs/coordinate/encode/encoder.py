@@ -5,6 +5,7 @@ from __future__ import annotations
 from dfmcodec.codecs.generative.model import GenerativeModel
 from dfmcodec.errors import require
 from dfmcodec.image import Image
+from dfmcodec.report import EncodeResult
 from dfmcodec.search.encoder import WITHOUT_FITTING, Encoder
 from dfmcodec.search.job import Job, Outcome
 
@@ -14,7 +15,7 @@ def _check(_image: Image, _generator: GenerativeModel | None) -> None:
     require("the coordinate codec", "jax", "optax", otherwise=WITHOUT_FITTING)
 
 
-def _encode(job: Job) -> Outcome:
+def _encode(job: Job, _previous: EncodeResult | None) -> Outcome:
     from dfmcodec.codecs.coordinate.encode.search import fit_network  # imports JAX
 
     return fit_network(job)

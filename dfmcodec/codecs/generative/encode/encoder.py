@@ -5,6 +5,7 @@ from __future__ import annotations
 from dfmcodec.codecs.generative.model import GenerativeModel
 from dfmcodec.errors import require
 from dfmcodec.image import Image
+from dfmcodec.report import EncodeResult
 from dfmcodec.search.encoder import Encoder
 from dfmcodec.search.job import Job, Outcome
 
@@ -18,7 +19,7 @@ def _check(image: Image, generator: GenerativeModel | None) -> None:
     check_image(image, generator)
 
 
-def _encode(job: Job) -> Outcome:
+def _encode(job: Job, _previous: EncodeResult | None) -> Outcome:
     from dfmcodec.codecs.generative.encode.search import fit_code
 
     return fit_code(job)

@@ -7,6 +7,7 @@ from dfmcodec.errors import require
 from dfmcodec.image import Image
 from dfmcodec.kernels import has_kernels
 from dfmcodec.models import Model
+from dfmcodec.report import EncodeResult
 from dfmcodec.search.encoder import WITHOUT_FITTING, Encoder
 from dfmcodec.search.job import Job, Outcome
 
@@ -17,10 +18,10 @@ def _check(_image: Image, _generator: object) -> None:
         require("the overfitted codec without compiled kernels", "jax", otherwise=WITHOUT_FITTING)
 
 
-def _encode(job: Job) -> Outcome:
+def _encode(job: Job, previous: EncodeResult | None) -> Outcome:
     from dfmcodec.codecs.overfitted.encode.search import fit_grids  # may import JAX
 
-    return fit_grids(job)
+    return fit_grids(job, previous)
 
 
 ENCODER = Encoder(_encode, _check, symbol_checks=lambda image: GRID_LEVELS, fallback=Model.WAVELET, aims_at_scores=True)

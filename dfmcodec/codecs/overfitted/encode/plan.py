@@ -14,8 +14,11 @@ from dfmcodec.codecs.overfitted.grids import LMBDA_CODES, lmbda_of_code
 from dfmcodec.codecs.overfitted.weights import OverfittedWeights, overfitted_weights_of
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents
 from dfmcodec.codecs.wavelet.encode.efforts import QUICK
+from dfmcodec.codecs.wavelet.encode.encoding import Encoding
+from dfmcodec.codecs.wavelet.encode.estimates import Estimator
 from dfmcodec.codecs.wavelet.encode.search import fit_latents
 from dfmcodec.errors import ConfigError, TargetUnreachableError
+from dfmcodec.report import EncodeResult
 from dfmcodec.search.job import Job, Outcome
 from dfmcodec.search.quality import lmbda_of_step
 from dfmcodec.search.target import LmbdaTarget, PsnrTarget, ScoreTarget, SizeTarget
@@ -41,9 +44,12 @@ _WEIGHTS = (
 )
 _STEP_UNIT = 64  # units of q_step per code value
 _NETWORKS_BYTES = 1000  # bytes of networks that are subtracted from a target size, or half of the size if that is less
-# The fraction of the size of a single iteration of the wavelet codec that the symbols of a fit with
-# the tune `visual` do not need for the same SSIMULACRA2.
-_SAVED_BY_FIT = 0.15
+# The fraction of the size of a wavelet file that the symbols of a fit with the tune `visual` do not
+# need for the same SSIMULACRA2: of a quick file, and of one of effort 7.
+_SAVED_OF_QUICK, _SAVED_BY_FIT = 0.15, 0.1
+# The q_step of a quick wavelet file with the tune `psnr`, relative to that of a file of effort 7 of
+# the same size, by the tune of the latter: medians of eight crops of data/kodak at three sizes.
+_QUICK_STEP = {Tune.PSNR: 0.95, Tune.VISUAL: 1.18}
 # With the tune `visual`, latents of smooth areas are frozen for a smaller fraction of the steps,
 # because the size is only controlled after their release.
 _VISUAL_FROZEN_FRACTION = 0.1
@@ -61,12 +67,15 @@ class Plan:
     first_lmbda: float  # of the first steps; it also determines the step size of symbols
 
 
-def plan_of(job: Job) -> Plan:
-    """Returns the plan for a job's target and effort or steps. Raises TargetUnreachableError if the
-    wavelet codec, which predicts the first lmbda, cannot meet the target, or a PSNR needs a smaller
-    lmbda than files can store; ConfigError if the given lmbda is smaller than files can store.
+def plan_of(job: Job, previous: EncodeResult | None = None) -> Plan:
+    """Returns the plan for a job's target and effort or steps. `previous` is a file of the wavelet
+    codec for this target, which predicts the first lmbda; None to make a quick one.
+
+    Raises TargetUnreachableError if the quick file cannot meet the target, or a PSNR needs a
+    smaller lmbda than files can store; ConfigError if the given lmbda is smaller than files can
+    store.
     """
-    lmbda = _lmbda_of_target(job)
+    lmbda = _lmbda_of_target(job, previous)
     least = lmbda_of_code(LMBDA_CODES[0])
     if job.target.limits_size:
         lmbda = max(lmbda, least)
@@ -96,47 +105,67 @@ def weights_and_schedule(colours: Float32, lmbda: float, steps: int) -> tuple[Ov
     return overfitted_weights_of(weights.id), FitSchedule.of(steps)
 
 
-def _lmbda_of_target(job: Job) -> float:
+def _lmbda_of_target(job: Job, previous: EncodeResult | None) -> float:
     """Returns the lmbda of a target. For a size or a PSNR it is derived from the lmbda with which
     the wavelet codec meets the target, excluding the bytes of networks.
     """
     match job.target:
         case LmbdaTarget(lmbda=lmbda):
             return lmbda
-        case PsnrTarget():
-            return _first_lmbda(_wavelet_lmbda(job))
+        case PsnrTarget() as target:
+            return _first_lmbda(_wavelet_lmbda(job, target, previous))
         case ScoreTarget():
-            wavelet_bytes = _wavelet_outcome(job).estimated_bytes
-            return _lmbda_of_size(job, SizeTarget.of(round(wavelet_bytes)), round(_SAVED_BY_FIT * wavelet_bytes))
-        case SizeTarget():
-            budget = job.target.budget_bytes + job.ancillary_bytes
-            return _lmbda_of_size(job, job.target, min(_NETWORKS_BYTES, budget // 2))
+            if previous is None:
+                wavelet_bytes, saved = _quick(job).estimated_bytes, _SAVED_OF_QUICK
+            else:
+                wavelet_bytes, saved = _written_bytes(job, previous), _SAVED_BY_FIT
+            return _lmbda_of_size(job, SizeTarget.of(round(wavelet_bytes)), round(saved * wavelet_bytes), previous)
+        case SizeTarget() as target:
+            budget = target.budget_bytes + job.ancillary_bytes
+            return _lmbda_of_size(job, target, min(_NETWORKS_BYTES, budget // 2), previous)
 
 
-def _lmbda_of_size(job: Job, target: SizeTarget, other_bytes: int) -> float:
+def _lmbda_of_size(job: Job, target: SizeTarget, other_bytes: int, previous: EncodeResult | None) -> float:
     """Returns the lmbda for a target size. Some of its bytes are not for symbols."""
     try:
-        of_symbols = _wavelet_lmbda(replace(job, target=target.without(other_bytes)))
+        symbols_lmbda = _wavelet_lmbda(job, target.without(other_bytes), previous)
     except TargetUnreachableError:
-        of_symbols = _wavelet_lmbda(replace(job, target=target))
-    lmbda = _first_lmbda(of_symbols)
+        symbols_lmbda = _wavelet_lmbda(job, target, previous)
+    lmbda = _first_lmbda(symbols_lmbda)
     return lmbda * _OF_SMOOTH if smooth_fraction(colours_of(job.image), lmbda) > SMOOTH_FRACTION else lmbda
 
 
-def _first_lmbda(of_latents: float) -> float:
+def _first_lmbda(wavelet_lmbda: float) -> float:
     """Returns the lmbda at which this codec has the size of the wavelet codec at a given one."""
-    return _OF_WAVELET_LMBDA * float(of_latents**_WAVELET_POWER)
+    return _OF_WAVELET_LMBDA * float(wavelet_lmbda**_WAVELET_POWER)
 
 
-def _wavelet_lmbda(job: Job) -> float:
-    """Returns the lmbda with which the wavelet codec meets the target of a job, by single
-    iterations; less closely if the time limit ends the search.
+def _wavelet_lmbda(job: Job, target: SizeTarget | PsnrTarget, previous: EncodeResult | None) -> float:
+    """Returns the lmbda with which the wavelet codec meets a target by single iterations: estimated
+    from a file of this codec, or measured; less closely if the time limit ends the search.
     """
-    model = _wavelet_outcome(replace(job, tune=Tune.PSNR)).model
+    if previous is not None:
+        return lmbda_of_step(_estimated_step(job, target, previous) / _STEP_UNIT)
+    model = _quick(replace(job, target=target, tune=Tune.PSNR)).model
     assert isinstance(model, QuantizedLatents)
     return lmbda_of_step(model.q_step / _STEP_UNIT)
 
 
-def _wavelet_outcome(job: Job) -> Outcome:
+def _estimated_step(job: Job, target: SizeTarget | PsnrTarget, previous: EncodeResult) -> float:
+    """Returns the q_step for a size, or for the PSNR of the previous file."""
+    q_step: int = previous.report.codec["q_step"]
+    if isinstance(target, SizeTarget):
+        estimator = Estimator.of(Encoding.of(job.image, QUICK, tune=job.tune))
+        relative = target.budget_bytes / _written_bytes(job, previous)
+        q_step = estimator.q_step_for(relative * estimator.rough_bytes(q_step))
+    return _QUICK_STEP[job.tune] * q_step
+
+
+def _written_bytes(job: Job, previous: EncodeResult) -> int:
+    """Returns the size of the previous file without ancillary data."""
+    return max(1, previous.report.file_bytes - job.ancillary_bytes)
+
+
+def _quick(job: Job) -> Outcome:
     """Returns the outcome of the wavelet codec for the target of a job, by single iterations."""
     return fit_latents(replace(job, on_progress=lambda progress: None), QUICK)

@@ -42,9 +42,10 @@ from dfmcodec.container.layout import container_bytes
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import peak_value
 from dfmcodec.models import Model
+from dfmcodec.report import EncodeResult
 from dfmcodec.search.driver import End, Search, Watch, drive
 from dfmcodec.search.job import Job, Outcome
-from dfmcodec.search.target import LmbdaTarget, PsnrTarget, ScoreTarget, Target, best_of
+from dfmcodec.search.target import Figures, LmbdaTarget, PsnrTarget, ScoreTarget, Target, best_of
 
 _CONTROL_STEPS = 10  # steps between two measurements; a measurement also refreshes the shifted target
 _TIMED_STEPS = range(1, 6)  # measured to predict the duration of the others; the first compiles
@@ -123,8 +124,9 @@ class Fitted:
 class _Search:
     """The fit of one image to a target; see `fit_grids`."""
 
-    def __init__(self, job: Job, plan: Plan, watch: Watch) -> None:
+    def __init__(self, job: Job, plan: Plan, watch: Watch, rival: Figures | None = None) -> None:
         self._job = job
+        self._rival = rival  # the figures of the file that it competes with; None for none
         self._plan = plan
         self._watch = watch
         self._target = job.target
@@ -217,7 +219,7 @@ class _Search:
 
     def _check_rival(self, found: Measured, other_bytes: float, fraction: float) -> None:
         """Raises TargetUnreachableError if the fit will be worse than the file of another codec."""
-        rival, is_visual = self._job.rival, self._job.tune is Tune.VISUAL
+        rival, is_visual = self._rival, self._job.tune is Tune.VISUAL
         if is_visual and rival is not None and self._control.is_behind(found, other_bytes, fraction, rival):
             msg = f"the fit would be worse than the other codec's {self._job.reported_db(rival.psnr_db):.2f} dB"
             raise TargetUnreachableError(msg)
@@ -455,10 +457,14 @@ class _Descents(_LmbdaSearch):
         return End("converged") if is_same else lmbda
 
 
-def fit_grids(job: Job, plan: Plan | None = None) -> Outcome:
-    """Fits latents and networks to an image, by a plan or the one that follows from the settings.
-    Raises TargetUnreachableError if the target cannot be met, and ConfigError if files of this
-    codec cannot store the given Lagrange multiplier.
+def fit_grids(job: Job, previous: EncodeResult | None = None, plan: Plan | None = None) -> Outcome:
+    """Fits latents and networks to an image, by a plan or the one that follows from the settings
+    and the previous file. Raises TargetUnreachableError if the target cannot be met, or the fit
+    would be worse than the previous file; ConfigError if files of this codec cannot store the given
+    Lagrange multiplier.
     """
-    watch = Watch(job)
-    return _Search(job, plan_of(job) if plan is None else plan, watch).run()
+    watch, rival = Watch(job), None
+    if previous is not None:
+        report = previous.report
+        rival = Figures(report.file_bytes - job.ancillary_bytes, report.psnr_db + job.range_db)
+    return _Search(job, plan_of(job, previous) if plan is None else plan, watch, rival).run()

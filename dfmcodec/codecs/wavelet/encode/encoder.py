@@ -5,7 +5,9 @@ from __future__ import annotations
 from dfmcodec.codecs.wavelet.encode.search import fit_latents
 from dfmcodec.codecs.wavelet.geometry import Tiling
 from dfmcodec.image import Image
+from dfmcodec.report import EncodeResult
 from dfmcodec.search.encoder import Encoder
+from dfmcodec.search.job import Job, Outcome
 
 
 def _symbol_checks(image: Image) -> int:
@@ -14,4 +16,8 @@ def _symbol_checks(image: Image) -> int:
     return len(tiling.tiles) * (tiling.levels + 1)
 
 
-ENCODER = Encoder(fit_latents, symbol_checks=_symbol_checks, aims_at_scores=True)
+def _encode(job: Job, _previous: EncodeResult | None) -> Outcome:
+    return fit_latents(job)
+
+
+ENCODER = Encoder(_encode, symbol_checks=_symbol_checks, aims_at_scores=True)

@@ -40,7 +40,7 @@ from dfmcodec.perception.ssimulacra2 import ssimulacra2
 from dfmcodec.search.config import AIM_REACH, EncoderConfig
 from dfmcodec.search.driver import Watch
 from dfmcodec.search.job import MAX_RESTARTS, Job, Outcome, Progress
-from dfmcodec.search.target import Figures, asked_target
+from dfmcodec.search.target import asked_target
 
 LMBDA = 1e-3
 STEPS = 60
@@ -90,7 +90,7 @@ def fitted(config: EncoderConfig, image: Image | None = None, steps: int = STEPS
     progress: list[Progress] = []
     job = Job.of(image, config, asked_target(config, image), on_progress=progress.append, **job_options)
     with installed(fit_weights()):
-        outcome = fit_grids(job, plan(steps))
+        outcome = fit_grids(job, plan=plan(steps))
         data = container.write(outcome.model, checked=False)
         result = Fitted(image, outcome, data, dfmcodec.decode(data).pixels, progress)
         assert np.array_equal(result.pixels, render(outcome.model))
@@ -189,13 +189,15 @@ def test_targets_out_of_reach_are_refused(config: EncoderConfig, image: np.ndarr
 def test_a_fit_that_is_far_behind_a_rival_gives_up_soon(rival_db: float, reports: list[int]) -> None:
     image, config = Image(LARGER), EncoderConfig(size=9000, tune="visual")
     progress: list[Progress] = []
-    job = Job.of(image, config, asked_target(config, image), on_progress=progress.append, rival=Figures(9000, rival_db))
+    job = Job.of(image, config, asked_target(config, image), on_progress=progress.append)
+    previous = dfmcodec.encode(LARGER, effort=1)
+    previous = replace(previous, report=replace(previous.report, file_bytes=9000, psnr_db=rival_db))
     with installed(fit_weights()):
         if rival_db == 60:
             with pytest.raises(TargetUnreachableError, match=r"worse than the other codec's 60\.00 dB"):
-                fit_grids(job, plan(40))
+                fit_grids(job, previous, plan(40))
         else:
-            fit_grids(job, plan(40))
+            fit_grids(job, previous, plan(40))
     assert [report.iterations for report in progress] == reports
 
 
