@@ -27,7 +27,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where common.py is
@@ -39,7 +38,6 @@ from common import PATIENCE_S, names_in, run_for, wait_until
 
 import dfmcodec
 
-PACKAGE = Path(dfmcodec.__file__).parent
 DFM = (sys.executable, "-m", "dfmcodec")
 FAST = ("--effort", "1", "--quality", "50")
 COORDINATE = (
@@ -54,7 +52,6 @@ COORDINATE = (
     "--size",
     "3000",
 )
-OVERFITTED = ("--model", "overfitted", "--training-steps", "50", "--quality", "50")
 NOBODY = 65534
 
 
@@ -681,75 +678,6 @@ def nan_in_every_iteration(place: Place) -> str:
     return f"a file without a filter; {said}, and the old file is as it was"
 
 
-def damaged_cache(place: Place) -> str:
-    """All files of the compilation cache overwritten with noise, cut in half, emptied; the cache is
-    a file; no home
-    """
-    cache = place.folder / "cache"
-    image, target = place.image(), place.folder / "x.dfm"
-    run = partial(dfm, "encode", image, "-o", target, "-f", "--quiet", *COORDINATE)
-    with_cache = partial(run, env=environment(XDG_CACHE_HOME=str(cache)))
-    with_cache().is_quiet(0)
-    data = target.read_bytes()
-    rng = np.random.default_rng(0)
-    for damage in (lambda old: rng.bytes(len(old)), lambda old: old[: len(old) // 2], lambda old: b""):
-        entries = sorted(path for path in cache.rglob("*-cache") if path.is_file())
-        assert entries
-        for path in entries:
-            path.write_bytes(damage(path.read_bytes()))
-        with_cache().is_quiet(0)
-        assert target.read_bytes() == data
-        with_cache().is_quiet(0)  # makes the entries again
-    shutil.rmtree(cache)
-    cache.write_text("not a folder")
-    with_cache().is_quiet(0)
-    homeless = {name: value for name, value in environment().items() if name not in ("HOME", "XDG_CACHE_HOME")}
-    run(env=homeless).is_quiet(0)
-    assert target.read_bytes() == data
-    return f"the same file each time, nothing said; {len(entries)} damaged entries are made anew"
-
-
-def damaged_weights(place: Place) -> str:
-    """A copy of the package whose weights have flipped bits, is cut, empty, unreadable, missing"""
-    from dfmcodec.weights.registry import WAVELET
-
-    shutil.copytree(PACKAGE, place.folder / "site" / "dfmcodec", ignore=shutil.ignore_patterns("__pycache__"))
-    image, file = place.image(), place.encoded()
-    weights = place.folder / "site" / "dfmcodec" / "weights" / WAVELET.file_name
-    complete = weights.read_bytes()
-    rng = np.random.default_rng(0)
-    run = partial(dfm, env=environment(PYTHONPATH=str(place.folder / "site")), cwd=place.folder)
-
-    def flipped(count: int) -> bytes:
-        data = bytearray(complete)
-        for position in rng.integers(len(data), size=count):
-            data[position] ^= 1 << rng.integers(8)
-        return bytes(data)
-
-    kinds: list[bytes | None] = [
-        flipped(1),
-        flipped(30),
-        complete[: len(complete) // 2],
-        complete[:-1],
-        b"",
-        rng.bytes(999),
-        None,
-    ]
-    kinds += [flipped(3) for _ in range(place.moments // 8)]
-    for damaged in kinds:
-        weights.unlink(missing_ok=True)
-        if damaged is not None:
-            weights.write_bytes(damaged)
-        end = run("encode", image, "-o", place.folder / "new.dfm", *FAST)
-        if damaged is not None and end.code == 0:  # a bit that means nothing, as of a time stamp
-            (place.folder / "new.dfm").unlink()
-            continue
-        said = end.says(6, "install dfmcodec again")
-        run("decode", file, "-o", place.folder / "new.png").says(6, "install dfmcodec again")
-        assert names(place.folder) == ["cat.dfm", "cat.png", "site"]
-    return said
-
-
 # -- pipes
 
 
@@ -830,8 +758,6 @@ FAULTS: dict[str, Callable[[Place], str]] = {
     "Out of memory in JAX": device_memory,
     "NaN, wavelet, once": nan_in_the_latents,
     "NaN, wavelet, always": nan_in_every_iteration,
-    "Damaged compilation cache": damaged_cache,
-    "Damaged weights": damaged_weights,
     "Pipe closes early": pipe_closes,
     "Full standard output": full_stdout,
     "Closed streams": closed_streams,

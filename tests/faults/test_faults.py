@@ -27,11 +27,9 @@ LONG = {
     "Killed, one of several processes",
     "Ctrl-C, decode",
     "NaN, wavelet, always",
-    "Damaged compilation cache",
 }
 # other tests meet most of what these do, in less time
 SLOW = {
-    "Damaged weights",
     "NaN, wavelet, once",
     "Killed, folder",
     "Killed, decode",

@@ -20,7 +20,6 @@ from dfmcodec.bench.matching import Match, OutOfReach, SizeSearch
 from dfmcodec.bench.measurement import Target
 from dfmcodec.bench.runner import Plan, image_names, run
 from dfmcodec.cli import main
-from dfmcodec.files.names import printable
 
 
 @pytest.fixture
@@ -177,28 +176,6 @@ def test_no_anchor_is_larger_and_one_that_cannot_go_so_low_has_no_file(folder):
     assert (0.004, "jpeg") not in {(row["rate"], row["codec"]) for row in rows}  # its tables alone are larger
 
 
-@pytest.mark.slow
-def test_images_that_other_codecs_cannot_keep_are_measured_as_they_can(folder):
-    """Hidden pixels, which dfm changes, counted for it and not for the others; 16 bits ended the
-    run.
-    """
-    cat = np.asarray(PIL.Image.open("photos/cat.png"))
-    alpha = np.full(cat.shape[:2], 255, np.uint8)
-    alpha[:, :80] = 0
-    Path("other").mkdir()
-    PIL.Image.fromarray(np.dstack([cat, alpha])).save("other/alpha.png")
-    PIL.Image.fromarray(cat[:, :, 0].astype(np.uint16) * 257).save("other/deep.png")
-    arguments = ("--vs", "jpeg", "--rate", "0.1")
-    result = bench("other", *arguments, "--json")
-    assert "alpha is measured without its alpha, as not every codec keeps more" in result.stderr
-    assert "deep is measured in 8 bits (65535 becomes 255), as not" in result.stderr
-    cells = {(m["image"], m["codec"]): m["psnr_db"] for m in json.loads(result.stdout)["measurements"]}
-    plain = {m["codec"]: m["psnr_db"] for m in measurements("photos/cat.png", *arguments)}
-    assert cells["alpha", "dfm"] == plain["dfm"]
-    assert cells["alpha", "jpeg"] == plain["jpeg"]
-    assert cells["deep", "dfm"] > cells["deep", "jpeg"] > 25
-
-
 def test_a_part_of_16_bits_is_not_measured_black(folder):
     gray = np.asarray(PIL.Image.open("photos/cat.png"))[:, :, 1]
     Path("other").mkdir()
@@ -263,22 +240,6 @@ def test_outputs_are_kept_unless_forced(folder):
     assert Path("report.html").read_text().startswith("<!doctype html>")
 
 
-@pytest.mark.parametrize("options", [[], ["--quiet"], ["--json"]], ids=str)
-@pytest.mark.parametrize("source", ["photo", "broken.png", "empty"])
-def test_without_a_measurement_earlier_reports_stay(folder, source, options):
-    Path("broken.png").write_bytes(Path("photos/cat.png").read_bytes()[:2000])
-    Path("empty").mkdir()
-    report = Path("r.html")
-    report.write_text("of an earlier run")
-    result = bench(source, "--html", "r.html", "-f", *options, code=1)
-    errors = [line for line in result.stderr.splitlines() if line.startswith("dfm: error: ")]
-    assert len(errors) == 1
-    assert source.removesuffix(".png") in errors[0]
-    assert "images to encode" not in result.stderr or source == "broken.png"
-    assert options == ["--json"] or result.stdout == ""
-    assert report.read_text() == "of an earlier run"
-
-
 def test_codecs_of_ones_own(folder):
     Path("mine.py").write_text(
         """
@@ -328,28 +289,3 @@ def test_images_are_noticed_as_encode_does(folder):
         f"dfm: {pages}: only the first of several pages is read; dfm encode --page selects another",
         f"dfm: {cmyk}: CMYK converted to sRGB as Pillow does",
     ]
-
-
-def test_any_error_of_an_image_is_its_failure(folder, monkeypatch):
-    def broken(path, strip, notify):
-        raise ZeroDivisionError(path.name)
-
-    monkeypatch.setattr("dfmcodec.bench.runner.read_image", broken)
-    comparison = run(Plan((Path("photos"),), (Target("wavelet", 1, 0.1),), ("jpeg",)))
-    assert comparison.images == comparison.measurements == ()
-    errors = [failure.error for failure in comparison.failures]
-    assert errors == ["ZeroDivisionError: cat.png", "ZeroDivisionError: coffee.png"]
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("kodim01", "kodim01"),
-        ("Grüße, 日本 🏳️‍🌈 a\\b", "Grüße, 日本 🏳️‍🌈 a\\b"),
-        ("a\nb\tc\x1b[31m\x7f\x9b", r"a\nb\tc\x1b[31m\x7f\x9b"),
-        ("a\u202eb\u2028c\ufeff\U000e0041", r"a\u202eb\u2028c\ufeff\U000e0041"),
-        ("\udcff", r"\xff"),
-    ],
-)
-def test_characters_that_act_are_escaped(text, shown):
-    assert printable(text) == shown

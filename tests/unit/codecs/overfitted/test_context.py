@@ -24,7 +24,6 @@ from dfmcodec.codecs.overfitted.context import (
     Wavefront,
     companded,
     grid_tables,
-    upsampled,
     wavefronts,
 )
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, grid_sizes
@@ -134,47 +133,6 @@ def test_symbols_see_what_the_format_says() -> None:
 def front_positions(front: Wavefront) -> list[tuple[int, int]]:
     """Row and column of its symbols."""
     return [(row, front.number - 2 * row) for row in front.rows]
-
-
-def test_coarser_grids_are_seen_where_they_are() -> None:
-    """A constant grid is constant away from its edges, and a ramp a ramp through its samples, a
-    symbol of the coarser grid being in the middle of its cell.
-    """
-    rows, columns = np.meshgrid(np.arange(16), np.arange(20), indexing="ij")
-    planes = np.stack([np.full((16, 20), 37), 4 * rows, 4 * columns - 40]).astype(np.int16)
-    found = upsampled(planes, (32, 40))[:, 2:-2, 2:-2]
-    rows, columns = np.meshgrid(np.arange(32), np.arange(40), indexing="ij")
-    wanted = np.stack([np.full((32, 40), 37), 2 * rows - 1, 2 * columns - 41])[:, 2:-2, 2:-2]
-    assert np.array_equal(found, wanted)
-
-
-def all_features(grid: Symbols) -> dict[int, np.ndarray]:
-    """The features of each wavefront of a grid without coarser ones, with all symbols known."""
-    fronts = list(wavefronts(0, grid.shape))
-    context = GridContext(random_network(), 0, np.zeros_like(grid), [])
-    for front in fronts:
-        context.accept(front, front.of_grid(grid))
-    return {front.number: context.features(front) for front in fronts}
-
-
-@pytest.mark.parametrize("size", [(1, 8), (6, 1), (5, 2), (6, 3), (5, 9)])
-def test_no_symbol_sees_its_wavefront_or_a_later_one(size: tuple[int, int]) -> None:
-    """Even if they are known: those of a changed symbol's wavefront and of all before it see no
-    change, and of the others those symbols that are to see it.
-    """
-    grid = np.random.default_rng(6).integers(-9, 10, size).astype(np.int32)
-    before = all_features(grid)
-    for row, column in product(*map(range, size)):
-        changed = grid.copy()
-        changed[row, column] += 50
-        after = all_features(changed)
-        differ = set()
-        for front in wavefronts(0, size):
-            rows = (after[front.number] != before[front.number]).any(axis=1)
-            assert not (front.number <= column + 2 * row and rows.any())
-            differ |= {at for at, does in zip(front_positions(front), rows, strict=True) if does}
-        seeing = {(row - y, column - x) for y, x in SEEN_OFFSETS}
-        assert differ == seeing & set(product(*map(range, size)))
 
 
 # The network

@@ -227,31 +227,6 @@ def test_contexts_are_causal():
         second.accept(other, changed, table, sign, no_offsets)
 
 
-@pytest.mark.slow
-def test_paths_beat_the_scalar_quantiser_and_iteration_helps(chelsea):
-    """In squared error plus cost of bits."""
-    geometry = Geometry(80, 96, 3, 6)
-    planes = pixels_to_planes(chelsea.pixels, ColourBasis())
-    pyramid = analyse(planes, 6)
-    q_step, bit_cost = 1000, 0.23
-
-    def cost(source, samples):
-        error = ((samples / 64 - planes) ** 2).sum() / (q_step / 64) ** 2
-        return error + bit_cost * source.bits
-
-    first, _, samples = chosen_source(pyramid, geometry, q_step, bit_cost)
-    plain = cost(first, samples)
-    careless, _, rough = chosen_source(pyramid, geometry, q_step, 1e-9)
-    assert plain < 0.97 * cost(careless, rough)
-    choice = first.choice.__getitem__
-    again, _, samples = chosen_source(pyramid, geometry, q_step, bit_cost, choice=choice)
-    refined = cost(again, samples)
-    assert refined < plain
-    costs = first.observed.scaled(0.3)
-    foreseen, _, samples = chosen_source(pyramid, geometry, q_step, bit_cost, choice=choice, dependency_costs=costs)
-    assert cost(foreseen, samples) < refined
-
-
 @pytest.mark.parametrize("size", [(32, 48), (21, 35), (1, 9), (2, 2)])
 def test_paths_are_the_best_there_are(size):
     """Without a cost of bits a path's error is the least of all paths through the trellis, cell by

@@ -164,25 +164,6 @@ def test_a_prefix_is_the_coarser_levels_exactly(small):
     assert np.array_equal(model.symbols[: geometry.symbol_count(1)], coarse.symbols)
 
 
-def test_every_symbol_of_a_prefix_is_the_one_written(encoded):
-    """What is taken of a cut stream is right, whatever followed it."""
-    complete, _ = container.read(encoded.data)
-    start, end = section(encoded.data, "latents")
-    lengths = []
-    for size in np.random.default_rng(0).integers(start + 120, end, 12):
-        try:
-            model = container.read_region(encoded.data[:size], None, losses=[])[0]
-        except CorruptError:
-            assert size < start + 400
-            continue
-        same = model.symbols == complete.symbols
-        taken = np.flatnonzero(model.symbols)[-1] + 1
-        assert same[:taken].all()
-        lengths.append((size, taken))
-    assert [taken for _, taken in sorted(lengths)] == sorted(taken for _, taken in lengths)
-    assert len(lengths) > 8
-
-
 def test_smaller_images_and_regions_of_a_prefix(encoded):
     part = prefix(encoded.data, 0.5)
     small, losses = decode_best_effort(part, DecodeRequest(scale=0.25))
