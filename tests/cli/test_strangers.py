@@ -61,7 +61,7 @@ def save(name):
 
 
 @posix_only
-def test_names_that_act_are_shown_and_forge_no_line():
+def test_control_characters_in_names_are_escaped():
     for name in (ACTING, NOT_UTF8):
         shutil.copy(SMALL, f"{name}.dfm")
     result = dfm("verify", ".")
@@ -169,7 +169,7 @@ def test_a_list_with_zero_bytes_is_refused():
     ],
     ids=lambda arguments: " ".join(map(str, arguments)),
 )
-def test_an_empty_name_is_not_the_current_folder(arguments):
+def test_empty_names_are_refused(arguments):
     save("a.png")
     shutil.copy(SMALL, "x.dfm")
     assert "the name is empty" in dfm(*arguments, code=2).stderr
@@ -217,7 +217,7 @@ def numeric_options():
     ("path", "command", "option"),
     [pytest.param(*case, id=" ".join([*case[0], case[2].opts[-1]])) for case in numeric_options()],
 )
-def test_numbers_beyond_all_sense_are_wrong_usage(path, command, option):
+def test_extreme_numbers_are_wrong_usage(path, command, option):
     save("a.png")
     shutil.copy(SMALL, "b.dfm")
     stand_ins = {"name": "camera", "model_file": MODEL, "data": "a.png"}

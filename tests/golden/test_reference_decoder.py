@@ -661,7 +661,7 @@ def test_command_takes_a_generative_model(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_png(out.read_bytes()), expected)
 
 
-def test_it_imports_only_numpy_pillow_and_msgpack() -> None:
+def test_reference_decoder_imports_only_numpy_pillow_and_msgpack() -> None:
     def imported(module: ModuleType) -> set[str]:
         found = set()
         for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))):
@@ -674,7 +674,7 @@ def test_it_imports_only_numpy_pillow_and_msgpack() -> None:
     assert imported(independent) - sys.stdlib_module_names == {"numpy", "PIL", "msgpack"}
 
 
-def test_it_runs_without_the_package() -> None:
+def test_reference_decoder_runs_without_the_package() -> None:
     """In a process of its own, as this one has the package already."""
     path = GOLDEN / "wavelet-alpha.dfm"
     code = (
