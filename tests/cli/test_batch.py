@@ -11,7 +11,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import imageio.v3
 import numpy as np
 import PIL.Image
 import pytest
@@ -247,48 +246,6 @@ def test_the_published_network_is_evaluated_between_pixels(files):
     samples = deep_fourier_machine(layers, v[:2000], model.architecture.order, np)
     expected = np.rint((samples + 1) * 127.5)
     assert np.abs(twice.reshape(-1, 3)[:2000] - expected).max() <= 1
-
-
-def test_pillow_opens_and_saves(photos):
-    import dfmcodec.plugins.pillow
-
-    dfmcodec.plugins.pillow.register()
-    with PIL.Image.open("photos/image01.jpg") as source:
-        source.save("x.dfm", rate=0.2, effort=1)
-    with PIL.Image.open("x.dfm") as image:
-        assert (image.format, image.mode, image.size) == ("DFM", "RGB", (31, 24))
-        assert image.get_format_mimetype() == "image/x-dfm"
-        assert np.array_equal(np.asarray(image), dfmcodec.decode("x.dfm"))
-    with PIL.Image.open("x.dfm") as image:
-        image.draft(None, (7, 6))  # not smaller than that
-        assert image.size == (8, 6)
-        assert np.asarray(image).shape == (6, 8, 3)
-    with PIL.Image.open("x.dfm") as image:
-        image.thumbnail((10, 10))
-        assert max(image.size) == 10
-    profile = PIL.Image.Exif()
-    profile[0x010E] = "hello"
-    PIL.Image.fromarray(skimage.data.logo()[:40, :40]).save("logo.png", icc_profile=b"mine", exif=profile)
-    with PIL.Image.open("logo.png") as source:
-        source.save("logo.dfm", quality=50, effort=1)
-    with PIL.Image.open("logo.dfm") as image:
-        assert image.mode == "RGBA"
-        assert image.info["icc_profile"] == b"mine"
-        assert image.getexif()[0x010E] == "hello"
-        assert np.array_equal(np.asarray(image)[:, :, 3], skimage.data.logo()[:40, :40, 3])
-    Path("bad.dfm").write_bytes(Path("x.dfm").read_bytes()[:-9])
-    with PIL.Image.open("bad.dfm") as image, pytest.raises(OSError, match="truncated"):
-        image.load()
-    with pytest.raises(PIL.UnidentifiedImageError):
-        PIL.Image.open(io.BytesIO(b"\x89DFM\x02" + bytes(40)))
-    assert np.array_equal(imageio.v3.imread("x.dfm"), dfmcodec.decode("x.dfm"))
-    assert np.array_equal(skimage.io.imread("x.dfm"), dfmcodec.decode("x.dfm"))
-
-
-def test_the_plugin_is_light():
-    program = "import sys, dfmcodec.plugins.pillow as p; p.register(); print('\\n'.join(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert not {"jax", "scipy", "skimage"} & {name.split(".")[0] for name in done.stdout.splitlines()}
 
 
 def test_results_show_themselves_in_notebooks():

@@ -8,12 +8,14 @@ import pickle
 import subprocess
 import sys
 
+import imageio.v3
 import numpy as np
 import PIL.Image
 import PIL.ImageFile
 import PIL.ImageOps
 import PIL.TiffImagePlugin
 import pytest
+import skimage.io
 from common import GOLDEN, with_crc
 
 import dfmcodec
@@ -91,7 +93,7 @@ with PIL.Image.open("b.dfm") as image:
 with PIL.Image.open("b.dfm") as image:
     image.load()
     print(image.format, *image.size)
-assert not {"jax", "jaxlib", "optax"} & set(sys.modules)
+assert not {"jax", "jaxlib", "optax", "scipy", "skimage"} & set(sys.modules)
 """
     assert run(program, tmp_path).split() == ["unknown", "DFM", "97", "81"]
 
@@ -519,3 +521,17 @@ def test_an_image_is_saved_over_its_own_file(tmp_path):
     assert np.array_equal(after[:, :, 1], np.rint(before[:, :, 1]))
     visible = before[:, :, 1] > 0
     assert psnr(after[visible, 0], np.rint(before[visible, 0]).astype(np.uint8)) > 30
+
+
+def test_drafts_thumbnails_and_readers_that_use_pillow(tmp_path):
+    path = tmp_path / "a.dfm"
+    path.write_bytes(PLAIN)
+    with PIL.Image.open(path) as image:
+        assert image.get_format_mimetype() == "image/x-dfm"
+        image.draft(None, (20, 20))  # not smaller than that
+        assert np.asarray(image).shape == (21, 25, 3)
+    with PIL.Image.open(path) as image:
+        image.thumbnail((10, 10))
+        assert max(image.size) == 10
+    for read in (imageio.v3.imread, skimage.io.imread):
+        assert np.array_equal(read(path), dfmcodec.decode(PLAIN))

@@ -188,13 +188,6 @@ def test_a_region_is_the_part_of_the_complete_image(encoded):
         dfmcodec.decode(encoded.data, max_pixels=1000)
 
 
-@pytest.mark.parametrize("region", [[3, 2, 5, 4], np.array([3, 2, 5, 4])], ids=["list", "array"])
-def test_a_region_may_be_any_sequence(encoded, region):
-    assert np.array_equal(
-        dfmcodec.decode(encoded.data, region=region), dfmcodec.decode(encoded.data, region=(3, 2, 5, 4))
-    )
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -439,7 +432,3 @@ def test_results_are_equal_only_to_themselves(encoded):
         assert one in [copy, one]
         assert one != copy
         assert isinstance(hash(one), int)
-
-
-def test_the_pixels_of_a_decoded_image_are_documented():
-    assert "pixels: The pixels, uint8 or uint16 [H, W, C]" in dfmcodec.DecodeResult.__doc__

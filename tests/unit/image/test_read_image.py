@@ -342,15 +342,6 @@ def test_a_directory_beyond_all_files_is_refused(order):
         read(head + bytes(50))
 
 
-def test_fields_that_share_their_bytes_are_not_read_again_and_again():
-    """Together they may have no more bytes than the file."""
-    value = bytes(1000)
-    entries = b"".join(struct.pack("<HHII", tag, 7, len(value), 38) for tag in (270, 305))
-    data = b"II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + bytes(4) + value
-    assert set(tiff.read_fields(io.BytesIO(data), 8, wanted=(270,))) == {270}
-    assert tiff.read_fields(io.BytesIO(data), 8) is None
-
-
 def test_directories_above_a_limit_are_refused(monkeypatch):
     count = tiff.MAX_ENTRIES + 1
     large = b"II*\0\x08\0\0\0" + struct.pack("<H", count) + bytes(12 * count + 4)
@@ -361,12 +352,6 @@ def test_directories_above_a_limit_are_refused(monkeypatch):
     assert read(data)[0].width == 10
     with pytest.raises(ImageError, match="more than 20 entries, the limit for --page"):
         read(data, page=3)
-
-
-def test_frames_above_a_limit_are_refused():
-    gif = pages_of("GIF", 2)
-    with pytest.raises(ImageError, match="pixels, more than the limit of 4294967296 for --page"):
-        read(gif, page=1 << 40)
 
 
 @pytest.mark.parametrize("name", ["TIFF", "GIF"])
@@ -424,13 +409,6 @@ def test_paths_that_cannot_be_read(tmp_path):
     (tmp_path / "empty").touch()
     with pytest.raises(ImageError, match="is empty"):
         read_image(tmp_path / "empty")
-
-
-def test_sizes_of_sources(tmp_path):
-    data = file_of("PNG")
-    (tmp_path / "a.png").write_bytes(data)
-    assert Source.from_path(tmp_path / "a.png").size_bytes == len(data)
-    assert Source.from_stream(io.BytesIO(data), "-").size_bytes == len(data)
 
 
 def deep_tiff(samples, photometric="rgb", extra=None, **options):
@@ -549,12 +527,6 @@ def test_a_page_of_a_pillow_image_is_taken(format_name):
     assert np.array_equal(to_image(IMAGE, page=1).pixels, PIXELS)
     with pytest.raises(ConfigError, match="the Pillow image has 1 page; there is no page 2"):
         to_image(IMAGE, page=2)
-
-
-@pytest.mark.parametrize("source", [PIXELS, Image(PIXELS)], ids=["array", "image"])
-def test_arrays_have_no_pages(source):
-    with pytest.raises(ConfigError, match="page is 1, but only files and Pillow images have pages"):
-        to_image(source, page=1)
 
 
 def test_a_limit_that_is_given_holds_for_all_sources(monkeypatch, tmp_path):
