@@ -121,9 +121,8 @@ def corpus_table(eur_per_core_hour: float, eur_per_gb_month: float) -> str:
         million = Million(rows[0].busy_s, eur_per_core_hour)
         months = [f"{million.months(row.saved_bytes, eur_per_gb_month):,.0f} months" for row in rows]
         lines.append(_corpus_line(effort, million, months))
-    for overfitted_effort in (6, 7):
-        million = Million(60 * _mean(fit_minutes(overfitted_effort)), eur_per_core_hour)
-        lines.append(_corpus_line(f"{overfitted_effort}, the overfitted codec alone", million, ["", ""]))
+    million = Million(60 * _mean(fit_minutes(7)), eur_per_core_hour)
+    lines.append(_corpus_line("7, the overfitted codec alone", million, ["", ""]))
     return "\n".join(lines)
 
 

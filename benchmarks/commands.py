@@ -111,7 +111,7 @@ def measure(paths: list[Path], runs: int, machine: str, settings: _Settings) -> 
 @click.option("--runs", default=5, show_default=True)
 @click.option("--machine", required=True, help="Processor and load, for the rows.")
 @click.option("--quality", type=int, help="The quality of dfm; without it, dfm's files have 0.5 bits per pixel.")
-@click.option("--efforts", default=f"1,2,{_DEFAULT_EFFORT}", show_default=True, help="Efforts of dfm.")
+@click.option("--efforts", default=f"1,{_DEFAULT_EFFORT}", show_default=True, help="Efforts of dfm.")
 @click.option("--before", type=click.Path(path_type=Path, exists=True), help="A clone of another commit, timed too.")
 @out_option
 def main(

@@ -1,7 +1,7 @@
 """Compares dfm with AVIF and JPEG XL by metrics of visual quality, on eight photographs.
 
     python benchmarks/seen.py photographs UNPACKED PHOTOGRAPHS
-    python benchmarks/seen.py files PHOTOGRAPHS/*.png --efforts 1,2,5,7 --out ROWS
+    python benchmarks/seen.py files PHOTOGRAPHS/*.png --efforts 1,5,7 --out ROWS
     python benchmarks/seen.py rates
     python benchmarks/seen.py plot docs/seen_rates.png
 

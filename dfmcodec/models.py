@@ -19,8 +19,7 @@ AUTO = "auto"  # the name that `--model` takes for the best of several codecs
 class Automatic:
     """The conditions under which `--model auto` tries a codec."""
 
-    from_effort: int = 1  # the least effort, with the tune `psnr`
-    visual_from_effort: int = 1  # the least effort, with the tune `visual`
+    from_effort: int = 1  # the least effort
     max_pixels: int | None = None  # None for no limit
 
 
@@ -35,15 +34,15 @@ class Traits:
     default_target: str = "quality"  # the target if the user gives none
     is_named: bool = True  # whether `--model` accepts the name; otherwise a generative model selects the codec
 
-    def is_automatic(self, is_visual: bool, effort: int, pixel_count: int) -> bool:
+    def is_automatic(self, effort: int, pixel_count: int) -> bool:
         """Indicates whether `--model auto` tries the codec for an image of a number of pixels."""
         rule = self.automatic
-        if rule is None or effort < (rule.visual_from_effort if is_visual else rule.from_effort):
+        if rule is None or effort < rule.from_effort:
             return False
         return rule.max_pixels is None or pixel_count <= rule.max_pixels
 
 
-_FITS = Automatic(from_effort=6, visual_from_effort=7, max_pixels=4_000_000)  # larger images would take hours
+_FITS = Automatic(from_effort=7, max_pixels=4_000_000)  # larger images would take hours
 _QUALITIES = ("ssimulacra2", "quality", "lmbda", "effort")
 _NETWORK = ("recipe", "depth", "layer_width", "order", "training_steps")
 

@@ -19,7 +19,7 @@ from dfmcodec.errors import ConfigError
 from dfmcodec.models import AUTO, GENERATOR_MODEL, NAMED_MODELS, models_of_option
 
 MODELS = (AUTO, *NAMED_MODELS)
-EFFORTS = range(1, 10)
+EFFORTS = (1, 3, 5, 7, 9)
 MAX_QUALITY = 100
 LARGEST_NUMBER = 10**12  # results computed from larger numbers may overflow to infinity or NaN
 _KEY = "option"
@@ -53,6 +53,7 @@ class Option:
     excludes_low: bool = False
     excludes_high: bool = False
     choices: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()  # the possible integers, if not all of the range
     flags: tuple[str, ...] = ()  # on the command line; if empty, the name of the field with hyphens
     metavar: str | None = None  # placeholder of the value in the help; derived from the kind if empty
     is_target: bool = False  # only one target can be given
@@ -67,6 +68,9 @@ class Option:
             return
         if not self._is_of_kind(value):
             msg = f"{name} is {value!r}, which is of the wrong type; {_NEEDED.get(self.kind, 'a number')} is needed"
+            raise ConfigError(msg)
+        if self.numbers and value not in self.numbers:
+            msg = f"{name} is {_shown(value)}; it must be one of {', '.join(map(str, self.numbers))}"
             raise ConfigError(msg)
         is_enough = value > self.low if self.excludes_low else value >= self.low
         if not (is_enough and (value < self.high if self.excludes_high else value <= self.high)):
@@ -134,16 +138,15 @@ class EncodeSettings:
         AUTO,
         Kind.CHOICE,
         "Model of the file: wavelet takes seconds; overfitted takes minutes, for smaller files; coordinate is the "
-        "published Deep Fourier Machine. auto: wavelet; up to 4 megapixels, from effort 7 (--tune psnr: 6) on, the "
+        "published Deep Fourier Machine. auto: wavelet; up to 4 megapixels, from effort 7 on, the "
         "better of wavelet and overfitted.",
         choices=MODELS,
     )
     effort: int = _field(
         5,
         Kind.INTEGER,
-        "From 1 (fastest) to 9 (slowest); wavelet and overfitted codecs, without --generator.",
-        low=EFFORTS[0],
-        high=EFFORTS[-1],
+        "1 (fastest), 3, 5, 7 or 9 (slowest); wavelet and overfitted codecs, without --generator.",
+        numbers=EFFORTS,
     )
     recipe: str = _field(
         "default",

@@ -39,7 +39,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--psnr", type=float, default=40.0, help="minimum PSNR in dB (default: 40)")
-    parser.add_argument("--effort", type=int, default=3, help="from 1, the fastest, to 9 (default: 3)")
+    parser.add_argument("--effort", type=int, default=3, help="1, the fastest, 3, 5, 7 or 9 (default: 3)")
     parser.add_argument("--jobs", type=int, default=1, help="number of images at a time (default: 1)")
     options = parser.parse_args()
 

@@ -39,7 +39,7 @@ class Target:
     """Settings of dfm. Its file sizes are the limits for all anchors."""
 
     model: str  # "wavelet", "overfitted" or "coordinate"
-    effort: int  # 1..9; no effect on the coordinate codec
+    effort: int  # no effect on the coordinate codec
     rate: float  # maximum file size as a fraction of the raw bytes
     tune: str = "visual"  # "visual" or "psnr"; only "psnr" for the coordinate codec
 

@@ -71,8 +71,9 @@ def failure_of(error: Exception, command: str = "dfm") -> Failure:
 
 def _with_flags(message: str) -> str:
     """Replaces names of settings in Python that the command spells differently by its options."""
-    flags = {name: (option.flags or (f"--{name.replace('_', '-')}",))[-1] for name, option, _ in options_of()}
-    names = "|".join(name for name in flags if "_" in name)
+    options = [(name, option) for name, option, _ in options_of() if option.in_command and "_" in name]
+    flags = {name: (option.flags or (f"--{name.replace('_', '-')}",))[-1] for name, option in options}
+    names = "|".join(flags)
     return re.sub(rf"(?<!\S)({names})(?= )", lambda name: flags[name[1]], message)
 
 

@@ -144,8 +144,8 @@ def command(**arguments: Any) -> None:
     Files that share an output, such as photo.png and photo.jpg with photo.dfm, are not encoded; the
     others are. --keep-extension gives them different outputs.
 
-    --model coordinate and --generator need the package JAX. --model overfitted and efforts 7 to 9
-    (6 to 9 with --tune psnr) need it if there are no compiled kernels. Everything else works
+    --model coordinate and --generator need the package JAX. --model overfitted and efforts 7
+    and 9 need it if there are no compiled kernels. Everything else works
     without it.
 
     Press Ctrl-C once to end the fit and write the best result so far, or twice to write nothing;

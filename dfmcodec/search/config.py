@@ -83,9 +83,8 @@ class EncoderConfig(EncodeSettings):
         lmbda: The Lagrange multiplier of the loss MSE + lmbda * bpp, with the MSE of samples in [0,
             1]; not for the coordinate codec.
         model: "wavelet", "overfitted" or "coordinate"; or "auto". "auto" is the wavelet codec; for
-            images up to 4 megapixels, from effort 7 on (6 with the tune "psnr"), it is the better
-            of wavelet and overfitted.
-        effort: The effort of the wavelet and the overfitted encoder, 1 (fastest) to 9; see
+            images up to 4 megapixels, from effort 7 on, it is the better of wavelet and overfitted.
+        effort: The effort of the wavelet and the overfitted encoder: 1 (fastest), 3, 5, 7 or 9; see
             docs/presets.md.
         recipe: The training recipe of the coordinate codec, "default" or "published".
         depth: The number of Fourier layers of the coordinate codec; None to choose it from the
@@ -95,7 +94,7 @@ class EncoderConfig(EncodeSettings):
         training_steps: The number of training steps. None for the number of the effort or, in the
             coordinate codec, of the recipe; or for no limit if only `time_limit_s` is given.
         time_limit_s: The seconds after which the fit ends. Two codecs that are both tried (efforts
-            6 to 9) share them.
+            7 and 9) share them.
         seed: The seed of the initial weights and the minibatches (coordinate codec) or of the
             noise of the fit (overfitted codec).
         sample_max: The largest value that samples of the image may have; values above the maximum
@@ -132,8 +131,7 @@ class EncoderConfig(EncodeSettings):
         """Returns the codecs to try for an image of the given number of pixels."""
         if self.model != AUTO:
             return (Model.named(self.model),)
-        is_visual, effort = self.distortion_tune is Tune.VISUAL, self.effort
-        return tuple(model for model in Model if model.traits.is_automatic(is_visual, effort, pixel_count))
+        return tuple(model for model in Model if model.traits.is_automatic(self.effort, pixel_count))
 
     @property
     def _has_visual_tune(self) -> bool:

@@ -166,7 +166,7 @@ def files():
     return {
         "tiles": dfmcodec.encode(large, quality=40, effort=1).data,
         "opacity": dfmcodec.encode(np.dstack([large, alpha]), quality=40, effort=1).data,
-        "one": dfmcodec.encode(small, quality=60, effort=2).data,
+        "one": dfmcodec.encode(small, quality=60, effort=3).data,
         "coordinate": dfmcodec.encode(small, model="coordinate", rate=0.1, training_steps=16).data,
     }
 

@@ -136,7 +136,7 @@ def bad_files(chelsea):
         (["encode", "cat.png", "--model", "other"], 2, "--model"),
         (["encode", "cat.png", "--model", "coordinate", "--depth", "99", "--layer-width", "4"], 2, "depth 99"),
         (["encode", "cat.png", "--depth", "3", "--layer-width", "4"], 2, "for the coordinate codec"),
-        (["encode", "cat.png", "--effort", "10"], 2, "1..9"),
+        (["encode", "cat.png", "--effort", "8"], 2, "error: effort is 8; it must be one of 1, 3, 5, 7, 9"),
         (["encode", "cat.png", "--quality", "101"], 2, "0..100"),
         (["encode", "cat.png", "--size", "20", "--effort", "1"], 4, "below the"),
         (["decode", "good.dfm", "x.png"], 2, "-o x.png"),

@@ -283,7 +283,7 @@ def test_info_and_verify_read_pipes_and_many_files():
 def test_ctrl_c_inside_an_image_of_a_run_hands_over_the_best_so_far(folder, report):
     """A later run encodes that image again, and says why."""
     save("in/a.png")
-    fit = ("--model", "wavelet", "--effort", "6", "--quality", "60")
+    fit = ("--model", "wavelet", "--effort", "7", "--quality", "60")
     run = ("encode", "in", "-O", "out", *fit, *report, "-j", "2")
     in_the_fit = ("dfmcodec.processes.is_asked_to_stop", "is_worker and call == 9")
     with held_command(folder / "hold", *in_the_fit, *run) as running:
@@ -307,7 +307,7 @@ def test_ctrl_c_keeps_a_complete_file_that_was_to_be_made_again(folder):
     save("in/a.png")
     dfm("encode", "in", "-O", "out", "--quality", "80", "--effort", "1")
     before = Path("out/a.dfm").read_bytes()
-    run = ("encode", "in", "-O", "out", "--model", "wavelet", "--effort", "6", "--quality", "20")
+    run = ("encode", "in", "-O", "out", "--model", "wavelet", "--effort", "7", "--quality", "20")
     with held_command(folder / "hold", "dfmcodec.processes.is_asked_to_stop", "call == 9", *run) as running:
         running.wait()
         running.process.send_signal(signal.SIGINT)
@@ -323,7 +323,7 @@ def test_ctrl_c_keeps_a_file_without_a_record_that_was_to_be_replaced(folder):
     save("a.png")
     dfm("encode", "a.png", "--quality", "80", "--effort", "1")
     before = Path("a.dfm").read_bytes()
-    run = ("encode", "a.png", "--model", "wavelet", "--effort", "6", "--quality", "20", "-f")
+    run = ("encode", "a.png", "--model", "wavelet", "--effort", "7", "--quality", "20", "-f")
     with held_command(folder / "hold", "dfmcodec.processes.is_asked_to_stop", "call == 1", *run) as running:
         running.wait()
         running.interrupt("ending the fit with the best result so far")

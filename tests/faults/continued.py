@@ -29,7 +29,7 @@ from faults import contents, dfm, ended, seconds_of, start
 _FILES = 4
 _SIGNALS = (signal.SIGINT, signal.SIGKILL)
 _COMMANDS = {
-    "encode": (("--effort", "2", "--quality", "60"), ("--effort", "1", "--quality", "30")),
+    "encode": (("--effort", "3", "--quality", "60"), ("--effort", "1", "--quality", "30")),
     "decode": (("--resize", "50%"), ()),
 }  # options of the run, and of the one before it
 

@@ -257,12 +257,12 @@ def browser(folder: Path) -> None:
 
 
 def large(folder: Path) -> None:
-    options = (png(folder), "--efforts", "1,2")
+    options = (png(folder), "--efforts", "1,3")
     rows = recorded(folder / "rows.jsonl", "large", *options)
     assert [row["command"].split(",")[0] for row in rows] == [
         "AVIF encode",
         "AVIF decode",
-        "encode --effort 2",
+        "encode --effort 3",
         "encode --effort 1",
         "decode",
         "decode --region",
@@ -288,7 +288,7 @@ def damage(folder: Path) -> None:
 
 
 def prefixes(folder: Path) -> None:
-    lines = run("prefixes", png(folder), "--bpp", 2, "--effort", 2, "--folder", folder)
+    lines = run("prefixes", png(folder), "--bpp", 2, "--effort", 3, "--folder", folder)
     name, size, checks, *figures = lines[-1].strip("| ").split(" | ")
     assert name == "cat"
     assert int(size) <= 2 * SIDE * SIDE / 8

@@ -8,7 +8,7 @@ from dfmcodec.codecs.record import codec_of
 from dfmcodec.codecs.renderer import Renderer
 from dfmcodec.container.section_form import SectionForm
 from dfmcodec.models import NAMED_MODELS, VISUAL_BY_DEFAULT, VISUAL_MODELS, Model, has_option, models_of_option
-from dfmcodec.options import EncodeSettings, options_of
+from dfmcodec.options import EFFORTS, EncodeSettings, options_of
 from dfmcodec.search.encoder import Encoder
 
 
@@ -41,7 +41,6 @@ def test_options_of_codecs_are_options() -> None:
 
 def test_codecs_are_tried_from_an_effort_on() -> None:
     traits = Model.OVERFITTED.traits
-    assert [effort for effort in range(1, 10) if traits.is_automatic(False, effort, 1000)] == [6, 7, 8, 9]
-    assert [effort for effort in range(1, 10) if traits.is_automatic(True, effort, 1000)] == [7, 8, 9]
-    assert not traits.is_automatic(False, 9, 4_000_001)
-    assert not Model.COORDINATE.traits.is_automatic(False, 9, 1000)
+    assert [effort for effort in EFFORTS if traits.is_automatic(effort, 1000)] == [7, 9]
+    assert not traits.is_automatic(9, 4_000_001)
+    assert not Model.COORDINATE.traits.is_automatic(9, 1000)

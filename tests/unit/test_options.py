@@ -33,9 +33,9 @@ def test_a_new_field_is_an_option_of_the_command_and_its_help() -> None:
 
     command = settings_options(run, Wider)
     assert "Grain of the result." in CliRunner().invoke(command, ["--help"]).output
-    found = CliRunner().invoke(command, ["-g", "5", "--effort", "2"]).output
+    found = CliRunner().invoke(command, ["-g", "5", "--effort", "3"]).output
     assert "('grain', 5)" in found
-    assert "('effort', 2)" in found
+    assert "('effort', 3)" in found
     assert "('grain', 3)" in CliRunner().invoke(command, []).output
 
 
@@ -63,7 +63,7 @@ def test_a_new_field_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
         ("time-limit", ("0", "-1"), "above 0 and at most 1e+12"),
         ("ssimulacra2", ("0", "100"), "above 0 and below 100"),
         ("quality", ("-1", "101"), "in 0..100"),
-        ("effort", ("0", "10"), "in 1..9"),
+        ("effort", ("0", "2", "10"), "one of 1, 3, 5, 7, 9"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_the_range(option: str, values: tuple[str, ...], allowed: str) -> None:

@@ -50,8 +50,7 @@ NUMBERS = {  # what pages contain, with the names of `figures`
         "| 5 (default) | {default_s} |",
         "{large_encode_s} s",
         "{large_encode_GB} GB",
-        "effort 6 takes {minutes[6]}",
-        "effort 7 takes {minutes[7]}",
+        "takes {minutes[7]} minutes",
         "effort 9 takes {minutes[9]}",
     ),
     "docs/results.md": (
@@ -78,7 +77,7 @@ NUMBERS = {  # what pages contain, with the names of `figures`
             for effort in (7, 9)
             for anchor in ("default", "Cool-chic 5.0.1", "HM 16")
         ),
-        *(f"{{minutes[{effort}]}} minutes" for effort in (6, 7, 9)),
+        *(f"{{minutes[{effort}]}} minutes" for effort in (7, 9)),
     ),
     "docs/scale.md": (
         "{shard_minutes} minutes",
@@ -90,11 +89,11 @@ NUMBERS = {  # what pages contain, with the names of `figures`
     ),
     "docs/viewer.md": ("{decode_s} s", "{script_MB} MB", "{viewer_MB} MB", "{with_gallery_MB} MB"),
 }
-RATES_OF_EFFORTS = "2.9, 1.7, 0.9 and 0.4 %"
+RATES_OF_EFFORTS = "2.9 and 0.9 %"
 DERIVED = (  # numbers of a page, and the same on the page that derives them without rows
     ("docs/models.md", "3 to 20 dB", "docs/results/published.md", "3 to 20 dB"),
     ("docs/results.md", "3 to 20 dB", "docs/results/published.md", "3 to 20 dB"),
-    *(("docs/presets.md", f"+{percent} %", "docs/results/speed.md", RATES_OF_EFFORTS) for percent in (2.9, 1.7)),
+    ("docs/presets.md", "+2.9 %", "docs/results/speed.md", RATES_OF_EFFORTS),
 )
 UNITS = "%|dB|s|minutes|months|kB|MB|GB|EUR|megapixels|bpp|bits per pixel|photographs"
 FIGURE = re.compile(rf"\d[\d.,]*(?: to \d[\d.,]*)? (?:{UNITS})(?!\w)")
@@ -158,7 +157,7 @@ def figures() -> dict[str, object]:
         "large_encode_GB": f"{large['encode --effort 1']['MB'] / 1000:.2f}",
         "large_more": " and ".join(f"{percent:.0f}" for percent in sorted(more_at_70.values()) if percent > 0),
         "default_more": f"{100 * (8 * default['bytes'] / (3840 * 2160) / equal_bpp - 1):.0f} %",
-        "minutes": {effort: span(first_page.fit_minutes(effort), int(effort == 6)) for effort in (6, 7, 9)},
+        "minutes": {effort: span(first_page.fit_minutes(effort), 0) for effort in (7, 9)},
         "qualities": {
             quality: f"{span((row['bytes'] / 1000 for row in rows), 0)} kB, "
             f"SSIMULACRA2 {span((row['ssimulacra2'] for row in rows), 1)}"

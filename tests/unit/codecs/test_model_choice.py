@@ -29,7 +29,6 @@ IMAGE = Image(np.zeros((40, 50, 3), np.uint8))
     ("effort", "pixels", "models"),
     [
         (5, 1000, (Model.WAVELET,)),
-        (6, 1000, (Model.WAVELET, Model.OVERFITTED)),
         (7, 1000, (Model.WAVELET, Model.OVERFITTED)),
         (9, 4_000_000, (Model.WAVELET, Model.OVERFITTED)),
         (9, 4_000_000 + 1, (Model.WAVELET,)),
@@ -38,8 +37,8 @@ IMAGE = Image(np.zeros((40, 50, 3), np.uint8))
 def test_high_efforts_try_two_models_for_images_that_are_not_too_large(
     effort: int, pixels: int, models: tuple[Model, ...]
 ) -> None:
-    assert EncoderConfig(effort=effort, tune="psnr").models(pixels) == models
-    assert EncoderConfig(effort=effort).models(pixels) == (models if effort > 6 else (Model.WAVELET,))
+    for tune in ("psnr", "visual"):
+        assert EncoderConfig(effort=effort, tune=tune).models(pixels) == models
     for model in (Model.WAVELET, Model.OVERFITTED):
         assert EncoderConfig(effort=effort, model=model.value).models(pixels) == (model,)
 
@@ -151,7 +150,7 @@ def test_visual_choice_is_by_ssimulacra2_and_weighted_error(
 
     monkeypatch.setattr(encode, "_encoded", one)
     image = Image(np.zeros((200, 300, 3), np.uint8))
-    result = encode_image(image, EncoderConfig(**target, effort=8))
+    result = encode_image(image, EncoderConfig(**target, effort=7))
     assert given == sizes
     assert result.report.ssimulacra2 == (overfitted if kept is Model.OVERFITTED else wavelet)[1]
     assert result.report.limit_bytes == sizes[0]  # that of the target, not of the fit

@@ -30,9 +30,9 @@ from dfmcodec.weights.registry import (
     OVERFITTED_WIDE,
 )
 
-EFFORT_STEPS = {1: 300, 2: 450, 3: 600, 4: 700, 5: 850, 6: 1000, 7: 3200, 8: 6000, 9: 12000}
+EFFORT_STEPS = {1: 300, 3: 600, 5: 850, 7: 3200, 9: 12000}
 # For the tune `visual`, which gains less from more steps.
-VISUAL_STEPS = {1: 150, 2: 200, 3: 250, 4: 300, 5: 350, 6: 400, 7: 500, 8: 1000, 9: 3200}
+VISUAL_STEPS = {1: 150, 3: 250, 5: 350, 7: 500, 9: 3200}
 # Pretrained weights by minimum number of pixels, maximum fraction without details, and minimum
 # multiplier. With more symbols, networks that differ more from the pretrained ones are worth their
 # bits, and so are wide ones.

@@ -49,12 +49,8 @@ class Effort:
 QUICK = Effort(1, 3, is_iterated=False, learns_after=(), adapted_after=(), aim=0.985, enough=LEAST_USED)
 EFFORT_LEVELS = {
     1: Effort(2, 3, learns_after=(), adapted_after=(), shift_fraction=0.15, aim=0.985, enough=LEAST_USED),
-    2: Effort(2, 4, shift_fraction=0.15, aim=0.985, enough=LEAST_USED),
     3: Effort(4, 5, learns_after=(1,), aim=0.992, enough=0.984),
-    4: Effort(5, 5, learns_after=(1,), shifts=4),
     5: Effort(6, 5, adapted_after=(1, 3), shifts=5),
-    6: Effort(12, 5, adapted_after=(1, 3, 7), shifts=10, shift_fraction=0.08),
     7: Effort(12, 5, adapted_after=(1, 3, 7), shifts=10, shift_fraction=0.08),
-    8: Effort(18, 5, adapted_after=(1, 3, 7, 11), shifts=15, shift_fraction=0.08),
     9: Effort(28, 5, adapted_after=(1, 3, 7, 11, 19), shifts=24, shift_fraction=0.08),
 }

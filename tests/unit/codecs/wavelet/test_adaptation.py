@@ -110,7 +110,7 @@ def test_adaptations_save_more_bits_than_they_cost(texture):
 def test_a_file_with_adaptation_is_decoded_with_them(texture, monkeypatch):
     """Here with all that save a bit; those of small files seldom pay."""
     monkeypatch.setattr(adaptation_fit, "_LEAST_GAIN", 0.0)
-    result = dfmcodec.encode(texture[:128, :160], quality=75, effort=2, tune="psnr")
+    result = dfmcodec.encode(texture[:128, :160], quality=75, effort=3, tune="psnr")
     model, _ = container.read(result.data)
     assert model.adaptation is not None
     assert result.report.section_bytes["adaptation"] == pytest.approx(adaptation_bytes(model.adaptation), abs=5)

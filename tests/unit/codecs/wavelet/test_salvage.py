@@ -49,7 +49,7 @@ def photograph() -> Image:
 def encoded(photograph):
     with pytest.MonkeyPatch.context() as patch:  # no small image's file would have them
         patch.setattr(read_write, "CHECKS_FRACTION", 1.0)
-        return encode_image(photograph, EncoderConfig(quality=85, effort=2, tune="psnr"))
+        return encode_image(photograph, EncoderConfig(quality=85, effort=3, tune="psnr"))
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def small(photograph):
     """A sixth of the photograph, for tests that decode many times."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(read_write, "CHECKS_FRACTION", 1.0)
-        return encode_image(Image(photograph.pixels[64:192, 96:208]), EncoderConfig(quality=85, effort=2, tune="psnr"))
+        return encode_image(Image(photograph.pixels[64:192, 96:208]), EncoderConfig(quality=85, effort=3, tune="psnr"))
 
 
 @pytest.fixture(scope="module")

@@ -95,7 +95,7 @@ def test_a_previous_file_gives_about_the_same_multiplier_without_another_encodin
     target: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """(Measured: 0.85 to 1.03.)"""
-    image, config = Image(PIXELS), EncoderConfig(model="wavelet", effort=6, **{"tune": "psnr", **target})
+    image, config = Image(PIXELS), EncoderConfig(model="wavelet", effort=7, **{"tune": "psnr", **target})
     previous, quick = dfmcodec.encode(image, config), plan_for(**{"tune": "psnr", **target}).first_lmbda
     monkeypatch.setattr("dfmcodec.codecs.overfitted.encode.plan.fit_latents", None)
     job = Job.of(image, config, asked_target(config, image))

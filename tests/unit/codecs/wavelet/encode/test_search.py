@@ -321,7 +321,7 @@ def test_filter_and_dependency_costs_are_learned_when_the_effort_says_so(small, 
     monkeypatch.setattr(
         iteration, "fit_filter", lambda *_: ImageFilter(1, 64, np.zeros((3, len(taps(1)), 3), np.int32))
     )
-    encoding = Encoding.of(Image(small), replace(EFFORT_LEVELS[4], iterations=4, learns_after=(1, 3)))
+    encoding = Encoding.of(Image(small), replace(EFFORT_LEVELS[3], iterations=4, learns_after=(1, 3)))
     filters, dependency_costs = [], []
     iterations = Iterations(encoding)
     for _ in range(4):
@@ -339,7 +339,7 @@ def test_filter_and_dependency_costs_are_learned_when_the_effort_says_so(small, 
 
 def test_same_image_same_file(photograph):
     pixels = np.ascontiguousarray(photograph[:64, :80])
-    assert dfmcodec.encode(pixels, bpp=0.5, effort=2).data == dfmcodec.encode(pixels, bpp=0.5, effort=2).data
+    assert dfmcodec.encode(pixels, bpp=0.5, effort=3).data == dfmcodec.encode(pixels, bpp=0.5, effort=3).data
 
 
 def test_every_flipped_or_missing_byte_is_an_error(photograph):
@@ -404,7 +404,7 @@ def test_an_iteration_leaves_little_of_an_image_of_several_tiles(photograph, mon
     """
     monkeypatch.setattr(tiles, "TILE_SIDE", 256)
     image = Image(np.ascontiguousarray(np.tile(photograph[:128], (1, 2, 1))))
-    encoding = Encoding.of(image, EFFORT_LEVELS[2])
+    encoding = Encoding.of(image, EFFORT_LEVELS[3])
     assert len(encoding.tiling.tiles) > 1
     tracemalloc.start()
     try:
