@@ -31,8 +31,8 @@ def measured(images: Sequence[str], anchors: Path, lmbdas: Sequence[float], sett
         for anchor in anchors_of(anchors, name, lmbdas):
             size = int(anchor["rate_bpp"] * pixels.pixel_count / 8)
             for setting in settings:
-                of_anchor = {"anchor_bpp": anchor["rate_bpp"], "anchor_db": anchor["psnr_db"]}
-                yield {"picture": name, "lmbda": anchor["lmbda"], **file_row(pixels, setting, size), **of_anchor}
+                anchor_figures = {"anchor_bpp": anchor["rate_bpp"], "anchor_db": anchor["psnr_db"]}
+                yield {"picture": name, "lmbda": anchor["lmbda"], **file_row(pixels, setting, size), **anchor_figures}
 
 
 @click.command(help=__doc__)

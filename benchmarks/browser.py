@@ -55,13 +55,13 @@ def rows_of(files: tuple[str, ...], helpers: list[int], repeat: int) -> Iterator
     """Yields a row for each file and number of helpers."""
     from playwright.sync_api import sync_playwright
 
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
     with Site(files) as site, sync_playwright() as running:
         for number, file in enumerate(files):
             for count in helpers:
                 runs = []
                 for _ in range(repeat):
-                    browser = running.chromium.launch(executable_path=found, args=["--no-sandbox"])
+                    browser = running.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
                     page = browser.new_page()
                     page.goto(f"{site.url}/page")
                     before = megabytes()
@@ -69,14 +69,14 @@ def rows_of(files: tuple[str, ...], helpers: list[int], repeat: int) -> Iterator
                     runs.append({**run, "MB": megabytes() - before})
                     version = browser.version
                     browser.close()
-                kept = runs[1:]
+                timed = runs[1:]
                 yield {
                     "picture": Path(file).stem,
-                    "megapixels": round(kept[0]["width"] * kept[0]["height"] / 1e6, 2),
+                    "megapixels": round(timed[0]["width"] * timed[0]["height"] / 1e6, 2),
                     "helpers": count,
-                    "first_s": round(min(run["first"] for run in kept), 2),
-                    "whole_s": round(min(run["whole"] for run in kept), 2),
-                    "MB": max(run["MB"] for run in kept),
+                    "first_s": round(min(run["first"] for run in timed), 2),
+                    "whole_s": round(min(run["whole"] for run in timed), 2),
+                    "MB": max(run["MB"] for run in timed),
                     "browser": f"Chromium {version}",
                 }
 

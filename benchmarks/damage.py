@@ -77,13 +77,13 @@ def damaged(data: bytes, trials: int, seed: int) -> Iterator[bytes]:
 def _figures(data: bytes, decode: Decode, damage: Callable[[bytes], Iterator[bytes]]) -> Row:
     complete, _ = decode(data)
     assert complete is not None
-    found = [decode(copy) for copy in damage(data)]
-    qualities = np.array([_quality(complete, pixels) for pixels, _ in found])
+    decoded = [decode(copy) for copy in damage(data)]
+    qualities = np.array([_quality(complete, pixels) for pixels, _ in decoded])
     middle = np.sort(qualities)[(len(qualities) - 1) // 2]
     return {
         "bytes": len(data),
-        "trials": len(found),
-        "noticed": sum(is_noticed for _, is_noticed in found),
+        "trials": len(decoded),
+        "noticed": sum(is_noticed for _, is_noticed in decoded),
         "median_db": round(float(middle), 1) if np.isfinite(middle) else None,
         f"below_{BELOW_DB}_db": int((qualities < BELOW_DB).sum()),
         "lost": int(np.isneginf(qualities).sum()),

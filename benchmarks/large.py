@@ -95,8 +95,8 @@ def is_part(row: Row) -> bool:
 def timed(function: Callable[[], T]) -> tuple[T, float]:
     """Calls a function; returns its result and its seconds."""
     started = time.perf_counter()
-    found = function()
-    return found, round(time.perf_counter() - started, 4)
+    result = function()
+    return result, round(time.perf_counter() - started, 4)
 
 
 # A process has the largest memory of the one that started it as its own, so a small one starts it.

@@ -72,15 +72,15 @@ def record(rows: Iterable[Row], out: Path | None) -> list[Row]:
     """Appends each row to a file as it comes, shows it on stderr, and prints all rows as a table at
     the end.
     """
-    kept: list[Row] = []
+    recorded: list[Row] = []
     for row in rows:
-        kept.append(row)
+        recorded.append(row)
         click.echo(json.dumps(row), err=True)
         if out is not None:
             append_row(row, out)
-    if kept:
-        click.echo(f"{dfmcodec.__version__}; {host()}\n\n{table(kept)}")
-    return kept
+    if recorded:
+        click.echo(f"{dfmcodec.__version__}; {host()}\n\n{table(recorded)}")
+    return recorded
 
 
 def figures(image: Image, data: bytes) -> Row:

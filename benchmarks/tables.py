@@ -47,10 +47,10 @@ def rows_of(name: str) -> list[Row]:
 
 def by(rows: Iterable[Row], *keys: str) -> dict[tuple[object, ...], list[Row]]:
     """Returns rows by some of their values, in the order in which they come first."""
-    found: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    groups: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        found[tuple(row[key] for key in keys)].append(row)
-    return found
+        groups[tuple(row[key] for key in keys)].append(row)
+    return groups
 
 
 def mean(rows: Iterable[Row], key: str) -> float:
@@ -122,26 +122,6 @@ def _against_avif(setting: str) -> dict[str, float]:
     anchor = curves_of(rows_of("kodak_anchors"))["avif"]
     rates = {picture: bd_rate(anchor[picture], points) for picture, points in curves[setting].items()}
     return {picture: rate.percent for picture, rate in rates.items() if rate is not None}
-
-
-def overfitted_decode() -> str:
-    """Returns decoding of overfitted files by part."""
-    parts = ("contexts", "networks", "range_coder", "synthesis")
-    lines = [
-        [
-            {"kernels": "kernels", "numpy": "NumPy"}[row["by"]],
-            f"{row['bpp']:.2f}",
-            f"{row['process_s']:.2f}",
-            f"{row['decode_s']:.2f}",
-            *(f"{row[f'{part}_s']:.3f}" for part in parts),
-            f"{row['megapixels_per_s']:.1f}",
-            f"{row['context_macs_per_pixel']:,}, {row['synthesis_macs_per_pixel']}",
-        ]
-        for row in rows_of("overfitted_decode")
-    ]
-    names = [part.replace("_", " ") for part in parts]
-    last = ["megapixels/s", "multiply-adds per pixel: contexts, synthesis"]
-    return table(["", "bpp", "command, s", "decode, s", *names, *last], lines)
 
 
 # docs/results/generative.md
@@ -278,8 +258,8 @@ def kodak_rates() -> str:
             complete, low = (rates_against(curves, anchor, codec, span) for span in (None, LOW_RATES))
             cells += [percent(fmean(complete)), f"{min(complete):+.1f} .. {max(complete):+.1f}", percent(fmean(low))]
         lines.append([label, *cells])
-    of_anchor = "best .. worst", "0.1-1.4 bpp"
-    return table(["codec", "BD-rate vs JPEG", *of_anchor, "vs AVIF", *of_anchor], lines)
+    ends = "best .. worst", "0.1-1.4 bpp"
+    return table(["codec", "BD-rate vs JPEG", *ends, "vs AVIF", *ends], lines)
 
 
 def kodak_published() -> str:
@@ -326,22 +306,40 @@ def _digits(seconds: float) -> int:
     return 2 if seconds < 10 else 1
 
 
-def wavelet_decode() -> str:
-    """Returns decoding of the wavelet codec by part."""
-    parts = ("contexts", "networks", "range_coder", "wavelet", "filter", "correction", "colour_conversion")
+def _decode_table(name: str, parts: Sequence[str], macs: Sequence[str], label: Callable[[Row], str]) -> str:
+    """Returns the seconds of decoding by part, and the multiply-adds per pixel of some parts."""
     lines = [
         [
-            f"{row['bpp']:.2f}",
+            label(row),
             *(f"{row[key]:.2f}" for key in ("process_s", "decode_s")),
             *(f"{row[f'{part}_s']:.3f}" for part in parts),
             f"{row['megapixels_per_s']:.1f}",
-            ", ".join(f"{row[f'{part}_macs_per_pixel']:,}" for part in ("context", "correction", "filter")),
+            ", ".join(f"{row[f'{part}_macs_per_pixel']:,}" for part in macs),
         ]
-        for row in rows_of("wavelet_decode")
+        for row in rows_of(name)
     ]
     names = [part.replace("_", " ") for part in parts]
-    last = ["megapixels/s", "multiply-adds per pixel: networks (at most), correction, filter"]
+    last = "megapixels/s", f"multiply-adds per pixel: {', '.join(macs)}"
     return table(["bpp", "command, s", "decode, s", *names, *last], lines)
+
+
+def wavelet_decode() -> str:
+    """Returns decoding of the wavelet codec by part."""
+    parts = ("contexts", "networks", "range_coder", "wavelet", "filter", "correction", "colour_conversion")
+    macs = ("context", "correction", "filter")
+    return _decode_table("wavelet_decode", parts, macs, lambda row: f"{row['bpp']:.2f}")
+
+
+def overfitted_decode() -> str:
+    """Returns decoding of the overfitted codec by part."""
+    parts = ("contexts", "networks", "range_coder", "synthesis")
+    implementations = {"kernels": "", "numpy": ", NumPy"}
+    return _decode_table(
+        "overfitted_decode",
+        parts,
+        ("context", "synthesis"),
+        lambda row: f"{row['bpp']:.2f}{implementations[row['by']]}",
+    )
 
 
 def large_efforts() -> str:
@@ -363,7 +361,9 @@ def large_parts() -> str:
     """Returns parts of large photographs."""
     rows = list(filter(is_part, rows_of("large")))
     sizes = list(dict.fromkeys(row["megapixels"] for row in rows))
-    lines = [[command, *(f"{row['s']:.2f}" for row in of_size)] for (command,), of_size in by(rows, "command").items()]
+    lines = [
+        [command, *(f"{row['s']:.2f}" for row in size_rows)] for (command,), size_rows in by(rows, "command").items()
+    ]
     return table(["s", *(f"{size:.1f} megapixels" for size in sizes)], lines)
 
 
@@ -450,7 +450,7 @@ def pages() -> list[Path]:
 
 def renewed(text: str) -> str:
     """Returns a page with its tables made anew."""
-    return MARK.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}\n", text)
+    return MARK.sub(lambda mark: f"{mark[1]}{TABLES[mark[2]]()}\n", text)
 
 
 @click.command(help=__doc__)

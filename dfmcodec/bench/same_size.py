@@ -78,8 +78,8 @@ class Version:
         if self.file_bytes is None or self.psnr_db is None:
             return self.label
         quality = f"{self.psnr_db:.2f} dB" if np.isfinite(self.psnr_db) else "exact"
-        seen = "" if self.ssimulacra2 is None else f"SSIMULACRA2 {self.ssimulacra2:.1f}, "
-        return f"{self.label}: {self.file_bytes:,} bytes, {seen}{quality}"
+        score = "" if self.ssimulacra2 is None else f"SSIMULACRA2 {self.ssimulacra2:.1f}, "
+        return f"{self.label}: {self.file_bytes:,} bytes, {score}{quality}"
 
 
 def same_size(
@@ -96,9 +96,9 @@ def same_size(
             notify(f"{codec.label} is left out: it needs {missing}")
             continue
         matches = [SizeSearch(codec, form, pixels).largest_within(limit_bytes) for form in codec.forms]
-        found = [_version(codec, match.data, pixels) for match in matches if isinstance(match, Match)]
-        if found:
-            versions.append(max(found, key=lambda version: version.quality))
+        files = [_version(codec, match.data, pixels) for match in matches if isinstance(match, Match)]
+        if files:
+            versions.append(max(files, key=lambda version: version.quality))
         else:
             smallest_bytes = min(match.smallest_bytes for match in matches if isinstance(match, OutOfReach))
             notify(f"{codec.label} is left out: its smallest file has {smallest_bytes:,} bytes")

@@ -24,8 +24,8 @@ _BLOCK_SAMPLES = 1 << 18  # number of samples that `mse` processes at a time, to
 def check_alike(reference: Pixels, decoded: Pixels) -> None:
     """Raises ValueError for images of different shapes or types."""
     if reference.shape != decoded.shape or reference.dtype != decoded.dtype:
-        found = f"{reference.dtype} {reference.shape} and {decoded.dtype} {decoded.shape}"
-        msg = f"images of different shapes or types: {found}"
+        kinds = f"{reference.dtype} {reference.shape} and {decoded.dtype} {decoded.shape}"
+        msg = f"images of different shapes or types: {kinds}"
         raise ValueError(msg)
 
 
@@ -183,8 +183,8 @@ def bd_rate(
 
 def _rising(points: Sequence[Point]) -> list[Point]:
     """Sorts points by rate, without infinite qualities and those that cost more for no more."""
-    kept: list[Point] = []
+    rising: list[Point] = []
     for rate, quality in sorted(points):
-        if quality < inf and (not kept or quality > kept[-1][1]):
-            kept.append((rate, quality))
-    return kept
+        if quality < inf and (not rising or quality > rising[-1][1]):
+            rising.append((rate, quality))
+    return rising

@@ -181,8 +181,8 @@ class Distortion:
             )
             levels.append((first, second, third))
         coarsest = len(levels) - 1
-        of_low = from_halves(self.weights.levels[coarsest][0]).mean()
-        return Pyramid(pyramid.low * (self._of_planes(LOW_NORMS[coarsest]) * of_low), tuple(levels))
+        low_weight = from_halves(self.weights.levels[coarsest][0]).mean()
+        return Pyramid(pyramid.low * (self._of_planes(LOW_NORMS[coarsest]) * low_weight), tuple(levels))
 
     def _of_planes(self, norm: int) -> Float32:
         """Returns the squared norm of a band, times the weight of each plane, float32 [3, 1, 1]."""
@@ -219,9 +219,9 @@ class TargetShift:
         arrays between temporary ones would leave the heap in pieces.
         """
         levels = []
-        for level, (of_errors, of_slopes) in enumerate(zip(errors.bands, slopes.bands, strict=True)):
+        for level, (error_bands, slope_bands) in enumerate(zip(errors.bands, slopes.bands, strict=True)):
             shifts = []
-            for orientation, (error, slope) in enumerate(zip(of_errors, of_slopes, strict=True)):
+            for orientation, (error, slope) in enumerate(zip(error_bands, slope_bands, strict=True)):
                 weight = weights.of_band(level, orientation, error.shape[1:])
                 shift = np.float32(fraction) * _newton_steps(error, slope, weight)
                 if before is None:
@@ -307,11 +307,11 @@ def _energies(pyramid: Pyramid) -> list[list[Float32]]:
     energies = []
     for level, bands in enumerate(pyramid.bands):
         rows, columns = (max(band.shape[axis] for band in bands) for axis in (1, 2))
-        of_level = [np.zeros((rows, columns), dtype=np.float32) for _ in bands]
-        for orientation, (band, energy) in enumerate(zip(bands, of_level, strict=True)):
+        level_energies = [np.zeros((rows, columns), dtype=np.float32) for _ in bands]
+        for orientation, (band, energy) in enumerate(zip(bands, level_energies, strict=True)):
             norm = np.float32(BAND_NORMS[level][orientation] / NORM_UNIT / 2**level)
             energy[: band.shape[1], : band.shape[2]] = (norm * band[0]) ** 2
-        energies.append(of_level)
+        energies.append(level_energies)
     return energies
 
 

@@ -139,8 +139,8 @@ class _Scales:
         images: list[Float32] = []
         while True:
             has_halves = is_kept or len(means) > 0
-            of_scale, halves = _scale_errors(rows_of, size, has_halves)
-            means.append(of_scale)
+            scale_means, halves = _scale_errors(rows_of, size, has_halves)
+            means.append(scale_means)
             if len(means) == _SCALES or min(size) < SMALLEST_SIDE:
                 return cls(tuple(means), tuple(images))
             if is_kept:
@@ -169,10 +169,10 @@ class _Scales:
             error_weights = (
                 self._weights[:, scale] * np.stack([np.ones_like(grad_powers), grad_powers], axis=1) / x[0].size
             )
-            of_scale = _slopes(x, y, error_weights.astype(np.float32))
+            scale_slopes = _slopes(x, y, error_weights.astype(np.float32))
             if slopes is not None:
-                _add_doubled(of_scale, slopes)
-            slopes = of_scale
+                _add_doubled(scale_slopes, slopes)
+            slopes = scale_slopes
         assert slopes is not None
         return slopes
 
@@ -213,7 +213,7 @@ def _linear(pixels: Pixels, background: float) -> Float32:
 
 def _look_up_by_kernel(table: Float32, pixels: Pixels) -> Float32:
     height, width, channels = pixels.shape
-    found, pixels = np.empty((3, height, width), dtype=np.float32), np.ascontiguousarray(pixels)
+    values, pixels = np.empty((3, height, width), dtype=np.float32), np.ascontiguousarray(pixels)
     for c in range(3):
         compiled.look_up_samples(
             table=table,
@@ -221,9 +221,9 @@ def _look_up_by_kernel(table: Float32, pixels: Pixels) -> Float32:
             channel=min(c, channels - 1),
             count=height * width,
             channels=channels,
-            values=found[c],
+            values=values[c],
         )
-    return found
+    return values
 
 
 @by_kernels(_look_up_by_kernel)
