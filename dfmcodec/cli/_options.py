@@ -84,14 +84,14 @@ def number(low: float = -1e9, high: float = 1e9, parse: Callable[[str], float] =
 
     def convert(value: Any) -> float:
         try:
-            found = parse(str(value))
+            parsed = parse(str(value))
         except ValueError:
             msg = f"{value!r} is not a number"
             raise click.BadParameter(msg) from None
-        if not low <= found <= high:
+        if not low <= parsed <= high:
             msg = f"{value} is not a number from {low:g} to {high:g}"
             raise click.BadParameter(msg)
-        return found
+        return parsed
 
     return value_type(parse.__name__, convert)
 
@@ -168,7 +168,7 @@ def in_order(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 
 sources = click.argument("sources", metavar="FILE...", nargs=-1, required=True, type=value_type("path", _source))
-optional_sources = click.argument("sources", metavar="FILE...", nargs=-1, type=value_type("path", _source))
+optional_sources = click.argument("sources", metavar="[FILE]...", nargs=-1, type=value_type("path", _source))
 json = click.option(
     "--json", "as_json", is_flag=True, help="Print the report as a JSON object; for several files, one per line."
 )

@@ -166,8 +166,8 @@ def _line(figures: dict[str, Any]) -> str:
         for name, label in (("ssim", "SSIM"), ("ms_ssim", "MS-SSIM"))
         if figures[name] is not None
     ]
-    seen = [] if figures["ssimulacra2"] is None else [f"SSIMULACRA2 {figures['ssimulacra2']:.1f}"]
-    return ", ".join([psnr, *seen, *structure, f"largest difference {figures['max_difference']}"])
+    score = [] if figures["ssimulacra2"] is None else [f"SSIMULACRA2 {figures['ssimulacra2']:.1f}"]
+    return ", ".join([psnr, *score, *structure, f"largest difference {figures['max_difference']}"])
 
 
 def _has_same_alpha(first: Image, second: Image) -> bool:

@@ -44,8 +44,8 @@ def described_colours(file: BinaryIO, format_name: str | None, page: int, has_pr
         return Colours(lost=_of_tiff(file, page))
     if format_name in ("AVIF", "HEIF"):
         file.seek(0)
-        found = _NCLX.search(file.read(_HEAD_BYTES))
-        primaries, transfer = struct.unpack(">HH", found[1]) if found else (1, 1)
+        nclx = _NCLX.search(file.read(_HEAD_BYTES))
+        primaries, transfer = struct.unpack(">HH", nclx[1]) if nclx else (1, 1)
         if text := _named(primaries, transfer):
             # Matches the samples as Pillow decodes them.
             coded = bytes((min(primaries, 255), min(transfer, 255), _RGB, _FULL_RANGE))
@@ -93,9 +93,9 @@ def _of_tiff(file: BinaryIO, page: int) -> str | None:
         return None
     fields = tiff.read_fields(file, offsets[page - 1], wanted=(_TRANSFER_FUNCTION, _PRIMARY_CHROMATICITIES)) or {}
     parts = ["TransferFunction"] if _TRANSFER_FUNCTION in fields else []
-    found = fields.get(_PRIMARY_CHROMATICITIES)
-    if found is not None and found.kind == _RATIONAL and len(found.data) == 48:
-        numbers = struct.unpack(layout.byte_order + "12I", found.data)
+    chromaticities = fields.get(_PRIMARY_CHROMATICITIES)
+    if chromaticities is not None and chromaticities.kind == _RATIONAL and len(chromaticities.data) == 48:
+        numbers = struct.unpack(layout.byte_order + "12I", chromaticities.data)
         primaries = [100_000 * above / (below or 1) for above, below in zip(numbers[::2], numbers[1::2], strict=True)]
         if not _is_srgb((*_SRGB_CHROMATICITIES[:2], *primaries)):
             parts.append("PrimaryChromaticities (other than those of sRGB)")
@@ -104,4 +104,4 @@ def _of_tiff(file: BinaryIO, page: int) -> str | None:
 
 def _is_srgb(chromaticities: tuple[float, ...]) -> bool:
     pairs = zip(chromaticities, _SRGB_CHROMATICITIES, strict=True)
-    return all(abs(found - expected) <= _TOLERANCE[0] for found, expected in pairs)
+    return all(abs(given - expected) <= _TOLERANCE[0] for given, expected in pairs)

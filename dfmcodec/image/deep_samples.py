@@ -226,7 +226,7 @@ def _is_still(pil_image: ImageFile) -> bool:
 def _avif_bits(source: Source) -> int:
     """Returns the largest bit depth of the images in an AVIF file."""
     with source.open() as file:
-        flags = [found[1][0] for found in _AV1_CONFIGURATION.finditer(file.read(_HEAD_BYTES))]
+        flags = [match[1][0] for match in _AV1_CONFIGURATION.finditer(file.read(_HEAD_BYTES))]
     return max((8 if not flag & _HIGH_BIT_DEPTH else 12 if flag & _TWELVE_BIT else 10 for flag in flags), default=8)
 
 

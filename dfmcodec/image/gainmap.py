@@ -104,13 +104,13 @@ def _is_gainmap(data: bytes, layout: Layout) -> bool:
 
 def _without_other_metadata(data: bytes, layout: Layout) -> bytes:
     """Returns a gain map without Exif, comments, and what else may name a position."""
-    kept, at = [], 0
+    parts, at = [], 0
     for segment in layout.segments:
         is_kept = segment.marker in _KEPT_MARKERS or _is_describing(data, segment)
         if segment.marker == _COMMENT or (segment.marker in APPLICATION and not is_kept):
-            kept.append(data[at : segment.start])
+            parts.append(data[at : segment.start])
             at = segment.end
-    return b"".join(kept) + data[at:]
+    return b"".join(parts) + data[at:]
 
 
 def _is_describing(data: bytes, segment: Segment) -> bool:

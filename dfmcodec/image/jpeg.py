@@ -57,8 +57,8 @@ def read_layout(data: bytes, start: int = 0) -> Layout | None:
     segments: list[Segment] = []
     scan_ends: list[int] = []
     at = start + 2
-    while (found := _MARKER.match(data, at)) is not None:
-        marker, body = found[1][0], found.end()
+    while (match := _MARKER.match(data, at)) is not None:
+        marker, body = match[1][0], match.end()
         if marker == _END:
             return Layout(tuple(segments), tuple(scan_ends), body)
         if marker in _RESTARTS or marker == 1:  # without a length
@@ -67,7 +67,7 @@ def read_layout(data: bytes, start: int = 0) -> Layout | None:
         end = body + int.from_bytes(data[body : body + 2], "big")
         if end < body + 2 or end > len(data):
             break
-        segments.append(Segment(marker, found.start(), body + 2, end))
+        segments.append(Segment(marker, match.start(), body + 2, end))
         at = end
         if marker == _START_OF_SCAN:
             scan_ends += _scan_ends(data, end)
@@ -77,16 +77,16 @@ def read_layout(data: bytes, start: int = 0) -> Layout | None:
 
 def _scan_ends(data: bytes, start: int) -> Iterator[int]:
     """Yields the offsets of the restart markers of a scan, and of the marker after it."""
-    for found in _MARKER.finditer(data, start):
-        yield found.start()
-        if found[1][0] not in _RESTARTS:
+    for match in _MARKER.finditer(data, start):
+        yield match.start()
+        if match[1][0] not in _RESTARTS:
             return
 
 
 def segments_with(data: bytes, layout: Layout, marker: int, prefix: bytes) -> list[bytes]:
     """Returns the bodies of the segments that begin with a prefix, without it."""
-    found = [s for s in layout.segments if s.marker == marker and data.startswith(prefix, s.body, s.end)]
-    return [data[s.body + len(prefix) : s.end] for s in found]
+    segments = [s for s in layout.segments if s.marker == marker and data.startswith(prefix, s.body, s.end)]
+    return [data[s.body + len(prefix) : s.end] for s in segments]
 
 
 def write_segment(marker: int, body: bytes) -> bytes:
@@ -146,9 +146,9 @@ def _decoded(data: bytes, max_pixels: int) -> npt.NDArray[Any]:
 def _are_in_order(data: bytes, scan_ends: Sequence[int]) -> bool:
     """Indicates whether the restart markers of each scan count from 0 to 7 again and again."""
     expected = 0
-    for found in (_MARKER.match(data, at) for at in scan_ends):
-        is_restart = found is not None and found[1][0] in _RESTARTS
-        if found is not None and is_restart and found[1][0] != _RESTARTS[expected]:
+    for match in (_MARKER.match(data, at) for at in scan_ends):
+        is_restart = match is not None and match[1][0] in _RESTARTS
+        if match is not None and is_restart and match[1][0] != _RESTARTS[expected]:
             return False
         expected = (expected + 1) % len(_RESTARTS) if is_restart else 0
     return True

@@ -53,16 +53,16 @@ def pillow_info(metadata: Metadata) -> dict[str, bytes]:
 
 def read_metadata(pil_image: PilImage) -> Metadata:
     """Reads the metadata of an open Pillow image, upright. Raises any error for unreadable Exif."""
-    found = _from_info(pil_image)
-    if found.exif and is_exif(found.exif):
-        return upright_metadata(found)
+    metadata = _from_info(pil_image)
+    if metadata.exif and is_exif(metadata.exif):
+        return upright_metadata(metadata)
     exif = pil_image.getexif()
     for tag in _INNER_DIRECTORIES:
         exif.get_ifd(tag)
     layout = TIFF_LAYOUT_TAGS if pil_image.format == "TIFF" else frozenset[int]()
     for tag in [tag for tag in exif if tag == tiff.ORIENTATION or tag in layout]:
         del exif[tag]
-    return upright_metadata(Metadata(found.icc, exif.tobytes() if len(exif) else None, found.xmp))
+    return upright_metadata(Metadata(metadata.icc, exif.tobytes() if len(exif) else None, metadata.xmp))
 
 
 def read_file_metadata(file: BinaryIO, pil_image: PilImage, page: int, notify: Notify) -> Metadata:
@@ -71,15 +71,15 @@ def read_file_metadata(file: BinaryIO, pil_image: PilImage, page: int, notify: N
     The image is at the page, from 1. Damaged entries are dropped with a notice.
     """
     if pil_image.format == "PNG":
-        found = png.read_metadata(file, MAX_METADATA_BYTES, notify)
+        metadata = png.read_metadata(file, MAX_METADATA_BYTES, notify)
     elif pil_image.format == "TIFF":
-        found = _from_tiff(file, page, notify)
+        metadata = _from_tiff(file, page, notify)
     else:
-        found = _from_info(pil_image)
-    if found.exif is None or is_exif(found.exif):
-        return found
+        metadata = _from_info(pil_image)
+    if metadata.exif is None or is_exif(metadata.exif):
+        return metadata
     notify("its Exif block is damaged, and is left out")
-    return Metadata(found.icc, None, found.xmp)
+    return Metadata(metadata.icc, None, metadata.xmp)
 
 
 def orientation_of(metadata: Metadata) -> int:
@@ -90,8 +90,8 @@ def orientation_of(metadata: Metadata) -> int:
         fields = layout and tiff.read_fields(file, layout.first, wanted=(tiff.ORIENTATION,))
         if layout and fields:
             return tiff.first_number(fields.get(tiff.ORIENTATION), layout.byte_order, 1)
-    found = _XMP_ORIENTATION.search(metadata.xmp or b"")
-    return int(found[2]) if found else 1
+    match = _XMP_ORIENTATION.search(metadata.xmp or b"")
+    return int(match[2]) if match else 1
 
 
 def upright_metadata(metadata: Metadata) -> Metadata:
@@ -157,21 +157,21 @@ def _from_tiff(file: BinaryIO, page: int, notify: Notify) -> Metadata:
     """Reads the metadata of a page of a TIFF file. Its own fields serve as Exif."""
     offsets = tiff.page_offsets(file, page)
     offset = offsets[page - 1] if page <= len(offsets) else None
-    found: dict[int, bytes] = {}
+    entries: dict[int, bytes] = {}
     for tag, name in ((_ICC_TAG, "ICC profile"), (_XMP_TAG, "XMP packet")):
         fields = None if offset is None else tiff.read_fields(file, offset, wanted=(tag,))
         field = None if fields is None else fields.get(tag)
         if field is not None and field.kind in _KINDS[tag]:
-            found[tag] = field.data
+            entries[tag] = field.data
         elif field is not None or fields is None:
             notify(f"its {name} {_DAMAGED_OR_LARGE}")
     exif = None if offset is None else _exif_fields(file, offset)
     if exif is None:
         notify(f"its Exif {_DAMAGED_OR_LARGE}")
-        return Metadata(found.get(_ICC_TAG), None, found.get(_XMP_TAG))
+        return Metadata(entries.get(_ICC_TAG), None, entries.get(_XMP_TAG))
     exif.fields.pop(tiff.ORIENTATION, None)  # Pillow rotates TIFF images
     block = tiff.EXIF_PREFIX + tiff.write_tiff(*exif) if exif.fields or exif.inner else None
-    return Metadata(found.get(_ICC_TAG), block, found.get(_XMP_TAG))
+    return Metadata(entries.get(_ICC_TAG), block, entries.get(_XMP_TAG))
 
 
 def icc_description(profile: bytes) -> str:

@@ -47,14 +47,14 @@ def declared_size(head: bytes) -> tuple[int, int] | None:
 
 def without_metadata(file: BinaryIO) -> BinaryIO:
     """Returns the file with only the chunks that the samples depend on."""
-    kept = io.BytesIO()
-    kept.write(SIGNATURE)
+    reduced = io.BytesIO()
+    reduced.write(SIGNATURE)
     for name, start, size in _chunks(file):
         if name in _KEPT:
             file.seek(start)
-            kept.write(file.read(size))
-    kept.seek(0)
-    return kept
+            reduced.write(file.read(size))
+    reduced.seek(0)
+    return reduced
 
 
 def read_metadata(file: BinaryIO, max_bytes: int, notify: Notify) -> Metadata:
@@ -62,27 +62,27 @@ def read_metadata(file: BinaryIO, max_bytes: int, notify: Notify) -> Metadata:
 
     All decompressed entries together, including damaged ones, have at most `max_bytes`.
     """
-    found: dict[str, bytes] = {}
+    entries: dict[str, bytes] = {}
     left_out: set[str] = set()
     budget, chunks_left = _Budget(max_bytes), MAX_METADATA_CHUNKS
     for name, start, size in _chunks(file):
         kind = _kind_of(file, name, start, size)
         if kind is None:
             continue
-        if kind not in found and chunks_left > 0 and size - _CHUNK_FRAME_BYTES <= budget.bytes_left:
+        if kind not in entries and chunks_left > 0 and size - _CHUNK_FRAME_BYTES <= budget.bytes_left:
             chunks_left -= 1
             file.seek(start)
             with suppress(ValueError, IndexError, zlib.error):
-                found[kind] = _READERS[kind](_checked_body(file.read(size)), budget)
+                entries[kind] = _READERS[kind](_checked_body(file.read(size)), budget)
                 continue
         left_out.add(kind)
-    kept = {_NAMES[kind] for kind in found}
+    names = {_NAMES[kind] for kind in entries}
     for entry in sorted({_NAMES[kind] for kind in left_out}):
-        if entry in kept:
+        if entry in names:
             notify(f"it has more than one {entry}; the first that is not damaged is kept")
         else:
             notify(f"its {entry} is damaged or has more than {max_bytes} bytes, and is left out")
-    return Metadata(found.get("icc"), found.get("exif") or found.get("raw exif"), found.get("xmp"))
+    return Metadata(entries.get("icc"), entries.get("exif") or entries.get("raw exif"), entries.get("xmp"))
 
 
 _NAMES = {"icc": "ICC profile", "exif": "Exif block", "raw exif": "Exif block", "xmp": "XMP packet"}
@@ -153,10 +153,10 @@ def colour_chunks(file: BinaryIO) -> dict[bytes, bytes]:
 
 def significant_bits(file: BinaryIO) -> int | None:
     """Returns the number of significant bits, 1..15, of a 16-bit file; None if all are."""
-    found = _bodies(file, (b"sBIT",)).get(b"sBIT", b"")
-    colours = found[:-1] if len(found) in (2, 4) else found
+    sbit = _bodies(file, (b"sBIT",)).get(b"sBIT", b"")
+    colours = sbit[:-1] if len(sbit) in (2, 4) else sbit
     bits = max(colours, default=0)
-    return bits if len(found) <= 4 and 0 < bits < _DEPTH else None
+    return bits if len(sbit) <= 4 and 0 < bits < _DEPTH else None
 
 
 def texts(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
@@ -178,12 +178,12 @@ def density(file: BinaryIO) -> tuple[float, float] | None:
 
 
 def _bodies(file: BinaryIO, wanted: tuple[bytes, ...]) -> dict[bytes, bytes]:
-    found = {}
+    bodies = {}
     for name, start, size in _chunks(file):
         if name in wanted and size <= _SMALL_CHUNK_BYTES:
             file.seek(start)
-            found[name] = file.read(size)[8:-4]
-    return found
+            bodies[name] = file.read(size)[8:-4]
+    return bodies
 
 
 def _read_profile(chunk: bytes, budget: _Budget) -> bytes:

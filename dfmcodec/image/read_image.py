@@ -247,11 +247,11 @@ def _boundary(name: str, source: Source | None = None) -> Iterator[None]:
     except Exception as error:
         if is_lack_of_memory(error):
             raise MemoryError(str(error)) from error
-        found, text = type(error).__name__, " ".join(str(error).split())[:_LONGEST_TEXT]
+        problem, text = type(error).__name__, " ".join(str(error).split())[:_LONGEST_TEXT]
         if text:
-            found += f": {text}"
+            problem += f": {text}"
         advice = _diagnosis(source, error) or "; it may be damaged or cut off"
-        msg = f"{name} cannot be read ({printable(found)}){advice}"
+        msg = f"{name} cannot be read ({printable(problem)}){advice}"
         raise ImageError(msg) from error
 
 

@@ -54,19 +54,19 @@ def stripped(metadata: Metadata, kinds: frozenset[str], notify: Notify) -> Metad
 
     A notice says if Exif or XMP is removed entirely because the position cannot be removed alone.
     """
-    kept = replace(metadata, **{kind: None for kind in kinds & _ENTRIES})
+    rest = replace(metadata, **{kind: None for kind in kinds & _ENTRIES})
     if "icc" in kinds:
-        kept = replace(kept, cicp=None)
-    elif "all" in kinds and kept.icc:
+        rest = replace(rest, cicp=None)
+    elif "all" in kinds and rest.icc:
         notify("its ICC profile is kept, as it says what the colours are; --strip all,icc leaves it out too")
     if "gps" not in kinds:
-        return kept
-    exif = kept.exif and exif_without_gps(kept.exif)
-    xmp = kept.xmp and xmp_without_gps(kept.xmp)
-    for name, before, after in (("Exif", kept.exif, exif), ("XMP", kept.xmp, xmp)):
+        return rest
+    exif = rest.exif and exif_without_gps(rest.exif)
+    xmp = rest.xmp and xmp_without_gps(rest.xmp)
+    for name, before, after in (("Exif", rest.exif, exif), ("XMP", rest.xmp, xmp)):
         if before and after is None:
             notify(f"its {name} is left out, as the position cannot be removed from it alone")
-    return replace(kept, exif=exif, xmp=xmp)
+    return replace(rest, exif=exif, xmp=xmp)
 
 
 def exif_without_gps(exif: bytes) -> bytes | None:

@@ -40,11 +40,11 @@ def texts_of(file: BinaryIO, pil_image: PilImage, page: int) -> list[str]:
     """
     if pil_image.format == "PNG":
         return _of_png(png.texts(file))
-    found = [_IPTC] if _has_content(_iptc(file, pil_image, page)) else []
+    texts = [_IPTC] if _has_content(_iptc(file, pil_image, page)) else []
     comment: Any = pil_image.info.get("comment")  # JPEG, JPEG 2000 and GIF
     if isinstance(comment, bytes) and not _PROGRAM_COMMENTS.match(comment.strip(b"\0")):
-        found.append("comment")
-    return found
+        texts.append("comment")
+    return texts
 
 
 def _of_png(texts: Iterable[tuple[str, bytes]]) -> list[str]:
@@ -55,11 +55,11 @@ def _of_png(texts: Iterable[tuple[str, bytes]]) -> list[str]:
         and not (keyword == "Comment" and _PROGRAM_COMMENTS.match(rest.rpartition(b"\0")[2]))
     )
     names = [printable(keyword) for keyword in keywords if keyword not in _IPTC_KEYWORDS]
-    found = [_IPTC] if len(names) < len(keywords) else []
+    descriptions = [_IPTC] if len(names) < len(keywords) else []
     if names:
         more = f" and {len(names) - _MAX_KEYWORDS} more" if len(names) > _MAX_KEYWORDS else ""
-        found.append(f"PNG text ({', '.join(names[:_MAX_KEYWORDS])}{more})")
-    return found
+        descriptions.append(f"PNG text ({', '.join(names[:_MAX_KEYWORDS])}{more})")
+    return descriptions
 
 
 def _iptc(file: BinaryIO, pil_image: PilImage, page: int) -> bytes:
@@ -69,8 +69,8 @@ def _iptc(file: BinaryIO, pil_image: PilImage, page: int) -> bytes:
         fields = tiff.read_fields(file, offsets[page - 1], wanted=(_IPTC_TAG,)) if page <= len(offsets) else None
         return fields[_IPTC_TAG].data if fields else b""
     resources: Any = pil_image.info.get("photoshop")
-    found = resources.get(_IPTC_RESOURCE) if isinstance(resources, dict) else None
-    return found if isinstance(found, bytes) else b""
+    iptc = resources.get(_IPTC_RESOURCE) if isinstance(resources, dict) else None
+    return iptc if isinstance(iptc, bytes) else b""
 
 
 def _has_content(iptc: bytes) -> bool:

@@ -18,11 +18,11 @@ def opener() -> str:
     DfmError.
     """
     name = _OPENERS.get(sys.platform, "xdg-open")
-    found = installed_program(name)
-    if found is None:
+    program = installed_program(name)
+    if program is None:
         msg = f"{name}, which opens the system's viewer, is not installed; {_INSTEAD}"
         raise DfmError(msg)
-    return found
+    return program
 
 
 def open_file(program: str, path: Path) -> None:
