@@ -204,11 +204,11 @@ def anchors(folder: Path) -> None:
     points = [(0.001, 32.0, 0.9), (0.002, 30.0, 0.6), (0.004, 28.0, 0.4), (0.02, 24.0, 0.2)]
     lines = ["lmbda\tseq_name\tpsnr_db\trate_bpp", *(f"{a}\tcat\t{b}\t{c}" for a, b, c in points)]
     table.write_text("\n".join(lines) + "\n")
-    options = ("--anchors", table, "--settings", "wavelet:1,wavelet:2", "--lmbdas", "0.001,0.002,0.004")
+    options = ("--anchors", table, "--settings", "wavelet:1,wavelet:3", "--lmbdas", "0.001,0.002,0.004")
     rows = recorded(rows_path, "anchors", png(folder), *options)
     assert [(row["lmbda"], row["setting"]) for row in rows[:3]] == [
         (0.001, "wavelet:1"),
-        (0.001, "wavelet:2"),
+        (0.001, "wavelet:3"),
         (0.002, "wavelet:1"),
     ]
     assert len(rows) == 6
