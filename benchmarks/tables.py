@@ -124,55 +124,6 @@ def _against_avif(setting: str) -> dict[str, float]:
     return {picture: rate.percent for picture, rate in rates.items() if rate is not None}
 
 
-# docs/results/generative.md
-
-
-def generative_models() -> str:
-    """Returns the generative model and a VAE, means of the seeds."""
-    sources = {"mixture": "mixture", "gaussian": "Gaussian", "prior": "N(0, 1)"}
-    variants = {"encoder": "Fourier, encoder", "table": "Fourier, table", "vae": "VAE"}
-    lines = []
-    for (preset, variant, source), rows in by(rows_of("generative"), "preset", "variant", "samples_from").items():
-        distances = [row["frechet_distance"] for row in rows]
-        cells = [
-            *(f"{mean(rows, key):.{digits}f}" for key, digits in (("precision", 3), ("recall", 3))),
-            f"{mean(rows, 'classifier_score'):.2f}",
-        ]
-        for key, digits in (
-            ("reconstruction_psnr_db", 2),
-            ("between_pixels_psnr_db", 2),
-            ("reconstruction_frechet_distance", 1),
-        ):
-            cells.append(f"{mean(rows, key):.{digits}f}" if rows[0].get(key) is not None else "")
-        lines.append(
-            [
-                *(preset, variants[str(variant)], sources[str(source)]),
-                f"{rows[0]['parameters'] / 1e6:.2f} M",
-                f"{mean(rows, 'steps'):,.0f}",
-                f"{fmean(distances):.1f} ({min(distances):.1f} to {max(distances):.1f})",
-                *cells,
-            ]
-        )
-    headings = ["data", "model", "codes from", "parameters", "training steps", "Fréchet distance", "precision"]
-    headings += ["recall", "score", "reconstruction, dB", "between pixels, dB", "its Fréchet distance"]
-    return table(headings, lines)
-
-
-def generative_codes() -> str:
-    """Returns files of codes beside those of other codecs."""
-    lines = [
-        [
-            "digit" if "idx3" in row["data"] else "colour",
-            *(f"{row[key]:.1f}" for key in ("payload", "dfm")),
-            f"{row['psnr_db']:.2f} ({row['psnr_db_least']:.1f} to {row['psnr_db_most']:.1f})",
-            *(f"{row[key]:.0f}" for key in ("jpeg", "webp", "avif", "wavelet")),
-            f"{row['webp'] / row['payload']:.2f}, {row['webp_over_payload_least']:.2f}",
-            f"{row['webp'] / row['dfm']:.2f}, {row['webp_over_dfm_least']:.2f}",
-        ]
-        for row in rows_of("generative_codes")
-    ]
-    headings = ["image", "payload, bytes", "complete file", "PSNR, dB (least to most)", "JPEG", "WebP", "AVIF"]
-    return table([*headings, "wavelet codec", "WebP / payload, mean, least", "WebP / file, mean, least"], lines)
 
 
 # docs/results/published.md
@@ -429,7 +380,6 @@ TABLES |= {
     made.__name__: made
     for made in (
         *(overfitted_rates, overfitted_decode),
-        *(generative_models, generative_codes),
         *(published_fixed, published_recipes, published_quantised),
         *(kodak_rates, kodak_published, flipped_bytes),
         *(installations, commands, wavelet_decode, large_efforts, large_parts, browser),

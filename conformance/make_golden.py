@@ -1,8 +1,8 @@
 """Makes the golden files of the wavelet and the overfitted codec: python conformance/make_golden.py
 
 A row of `CASES` for each, with the reason that it is there. Files that are there already are left
-as they are, so a new row adds a file. (The files of coordinate networks and of codes were made once
-by `dfm encode --model coordinate` and `--generator`, which take JAX; `OTHERS` has their reasons.)
+as they are, so a new row adds a file. (The files of coordinate networks were made once by
+`dfm encode --model coordinate`, which takes JAX; `OTHERS` has their reasons.)
 Afterwards: python conformance/make_manifest.py
 """
 
@@ -44,12 +44,6 @@ GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden" / "v1"
 OTHERS = {
     "coordinate": "a network of its own, by --rate",
     "coordinate-deep": "a network of its own, 16 bits",
-    "generative/gray-0": "a code of gray images",
-    "generative/gray-1": "another code of gray images",
-    "generative/gray-2": "another code of gray images",
-    "generative/rgb-0": "a code of RGB images",
-    "generative/rgb-1": "another code of RGB images",
-    "generative/rgb-2": "another code of RGB images",
 }
 
 

@@ -15,14 +15,13 @@ import PIL.Image
 from make_golden import GOLDEN, REASONS
 
 from dfmcodec import __version__, container
-from dfmcodec.codecs.generative.contents import CodeArchitecture, CodedImage
 from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
 from dfmcodec.codecs.wavelet.contents import WaveletArchitecture
 from dfmcodec.container.contents import QuantizedModel
 
 MANIFEST = Path(__file__).resolve().with_name("manifest.tsv")
 COLUMNS = (
-    *("file", "bytes", "sha256", "model", "weights_or_generator", "width", "height", "channels", "alpha", "bit_depth"),
+    *("file", "bytes", "sha256", "model", "weights", "width", "height", "channels", "alpha", "bit_depth"),
     *("sections", "symbols_sha256", "image", "samples_sha256", "reason", "since"),
 )
 
@@ -32,12 +31,10 @@ def sha256(data: bytes) -> str:
 
 
 def symbols_of(model: QuantizedModel) -> bytes:
-    """The symbols as int32, little-endian, in coding order; of a code its section.
+    """The symbols as int32, little-endian, in coding order.
 
     Those of grids are row by row, from grid 6 to grid 0.
     """
-    if isinstance(model, CodedImage):
-        return model.body
     if isinstance(model, QuantizedGrids):
         return b"".join(grid.astype("<i4").tobytes() for grid in reversed(model.grids))
     return model.symbols.astype("<i4").tobytes()
@@ -52,8 +49,6 @@ def row(path: Path, since: str) -> dict[str, str]:
     weights = ""
     if isinstance(arch, WaveletArchitecture | OverfittedArchitecture):
         weights = f"{arch.weights_id:08x}"
-    elif isinstance(arch, CodeArchitecture):
-        weights = f"{arch.generator_id:08x}"
     image = path.with_suffix(".png")
     with PIL.Image.open(image) as opened:
         samples = np.asarray(opened)

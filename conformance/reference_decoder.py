@@ -1,11 +1,11 @@
 """A second decoder of `.dfm` files, written from docs/format.md alone: the proof that the document
 is enough.
 
-It takes nothing from the package but the pretrained arrays; the file of a generative model is given
-to it. Every function stands for one heading of the document and uses its letters; read the two side
-by side. Speed comes last: symbols are decoded one by one with Python's integers.
+It takes nothing from the package but the pretrained arrays. Every function stands for one heading
+of the document and uses its letters; read the two side by side. Speed comes last: symbols are
+decoded one by one with Python's integers.
 
-    python reference_decoder.py image.dfm image.png [model.dfmg]
+    python reference_decoder.py image.dfm image.png
 """
 
 import io
@@ -17,7 +17,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +31,18 @@ MAX_WEIGHTS = 2**22
 MAX_MULTIPLY_ADDS = 2**37
 MAX_METADATA_BYTES = 2**24
 MAX_SYMBOL = 2**23
-MAX_NETWORK_NUMBER = 2**23
 
-WEIGHTS, METADATA, LATENTS, FILTER, ADAPTATION, ALPHA, RGB, CHECKS, CODE, GRIDS, NETWORKS = range(1, 12)
+WEIGHTS, METADATA, LATENTS, FILTER, ADAPTATION, ALPHA, RGB, CHECKS = range(1, 9)
+GRIDS, NETWORKS = 10, 11
+KNOWN_SECTIONS = {WEIGHTS, METADATA, LATENTS, FILTER, ADAPTATION, ALPHA, RGB, CHECKS, GRIDS, NETWORKS}
 FIRST_SKIPPED = 128  # sections from this id on are skipped
-COORDINATE, WAVELET, GENERATIVE, OVERFITTED = 0, 1, 2, 3
+COORDINATE, WAVELET, OVERFITTED = 0, 1, 3
 FURTHER_LENGTHS = {COORDINATE: (0,), WAVELET: (8, 10), OVERFITTED: (6,)}
 LUMAS = {1: (1, 1, 1), 2: (0.299, 0.587, 0.114)}
-REQUIRED_SECTION = {COORDINATE: WEIGHTS, WAVELET: LATENTS, GENERATIVE: CODE, OVERFITTED: GRIDS}
+REQUIRED_SECTION = {COORDINATE: WEIGHTS, WAVELET: LATENTS, OVERFITTED: GRIDS}
 OWN_SECTIONS = {
     COORDINATE: {WEIGHTS},
     WAVELET: {LATENTS, FILTER, ADAPTATION},
-    GENERATIVE: {CODE},
     OVERFITTED: {GRIDS, NETWORKS},
 }
 
@@ -64,9 +64,7 @@ def require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True)
 class File:
-    """Header and sections of a file, by the document's names; the networks' sizes are 0 in model
-    2.
-    """
+    """Header and sections of a file, by the document's names."""
 
     model: int
     channels: int
@@ -76,7 +74,7 @@ class File:
     depth: int
     network_width: int
     order: int  # in model 1 this byte is the luma
-    further: bytes  # of model 2 the id of the generative model
+    further: bytes
     head: bytes  # all that stands before the sections
     sections: dict[int, bytes]  # in their order
 
@@ -89,7 +87,7 @@ def read_file(data: bytes) -> File:
     require(version == 1, f"format version {version}, only 1 is known")
     require(zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "little"), "the CRC-32 does not agree")
     require(model in REQUIRED_SECTION, f"unknown model {model}")
-    file = read_generative(data) if model == GENERATIVE else read_other(data)
+    file = read_header(data)
 
     sections = file.sections
     required = REQUIRED_SECTION[model]
@@ -101,8 +99,8 @@ def read_file(data: bytes) -> File:
     return file
 
 
-def read_other(data: bytes) -> File:
-    """A file of model 0, 1 or 3, by the table of "File"."""
+def read_header(data: bytes) -> File:
+    """The fields of the header, and the sections, by the table of "File"."""
     require(len(data) >= 17 + 5 + 4, "the file ends within its header")
     model, channels, bits, width, height, depth, network_width, order, extra, count = struct.unpack(
         "<BBBHHBBBBB", data[5:17]
@@ -118,36 +116,19 @@ def read_other(data: bytes) -> File:
     require(extra in FURTHER_LENGTHS[model], "length of the model's further fields")
     require(count >= 1, "no sections")
     further = data[17 : 17 + extra]
-    head, sections = cut_sections(data, 17 + extra, count, [])
+    head, sections = cut_sections(data, 17 + extra, count)
     return File(model, channels, bits, width, height, depth, network_width, order, further, head, sections)
 
 
-def read_generative(data: bytes) -> File:
-    """A file of model 2, by "Header, model 2"."""
-    require(len(data) >= 14 + 4, "the file ends within its header")
-    identifier, last_column, last_row, kinds = struct.unpack("<4sBBB", data[6:13])
-    channels, bits, count = 3 if kinds & 1 else 1, 16 if kinds & 2 else 8, kinds >> 2
-    highest_bits = [byte >> 7 for byte in data[13:-4][:4]]
-    require(0 in highest_bits, "the length of the code has no end")
-    table_start = 13 + highest_bits.index(0) + 1
-    length = sum((byte & 127) << 7 * i for i, byte in enumerate(data[13:table_start]))
-    head, sections = cut_sections(data, table_start, count, [(CODE, length)])
-    return File(GENERATIVE, channels, bits, last_column + 1, last_row + 1, 0, 0, 0, identifier, head, sections)
-
-
-def cut_sections(
-    data: bytes, table_start: int, count: int, entries: list[tuple[int, int]]
-) -> tuple[bytes, dict[int, bytes]]:
-    """All before the sections, and the sections: first those of `entries`, then those of the table,
-    by "File".
-    """
+def cut_sections(data: bytes, table_start: int, count: int) -> tuple[bytes, dict[int, bytes]]:
+    """All before the sections, and the sections of the table, by "File"."""
     position = table_start + 5 * count
     end = len(data) - 4
     require(position <= end, "the file ends within its section table")
     head = data[:position]
     sections: dict[int, bytes] = {}
-    for identifier, length in [*entries, *struct.iter_unpack("<BI", data[table_start:position])]:
-        require(WEIGHTS <= identifier <= NETWORKS or identifier >= FIRST_SKIPPED, f"unknown section {identifier}")
+    for identifier, length in struct.iter_unpack("<BI", data[table_start:position]):
+        require(identifier in KNOWN_SECTIONS or identifier >= FIRST_SKIPPED, f"unknown section {identifier}")
         require(identifier not in sections, f"section {identifier} stands twice")
         require(position + length <= end, f"section {identifier} goes beyond the end of the file")
         sections[identifier] = data[position : position + length]
@@ -168,9 +149,9 @@ class RangeDecoder:
     that is kept.
     """
 
-    def __init__(self, stream: bytes, byte_order: str = "<"):
+    def __init__(self, stream: bytes):
         require(len(stream) % 4 == 0, "a range-coded stream is not a multiple of 4 bytes")
-        self._words = iter(struct.unpack(f"{byte_order}{len(stream) // 4}I", stream))
+        self._words = iter(struct.unpack(f"<{len(stream) // 4}I", stream))
         self._range = 2**64 - 1
         self._distance = next(self._words, 0) << 32 | next(self._words, 0)
 
@@ -363,12 +344,12 @@ def layer_shapes(inputs: int, depth: int, width: int, outputs: int, orders: Sequ
     return shapes
 
 
-def require_limited_work(file: File, shapes: Sequence[tuple[np.ndarray, int]], in_halves: bool) -> None:
+def require_limited_work(file: File, shapes: Sequence[tuple[np.ndarray, int]]) -> None:
     """Refuses a network of too many multiply-adds at all pixels, by "Refusals and limits"."""
     multiply_adds = 0
     for frequencies, n in shapes:
         rows, m = frequencies.shape
-        phase_factors = 2 ** (m // 2) + 2 ** (m - m // 2) if in_halves and rows == 2**m else rows
+        phase_factors = 2 ** (m // 2) + 2 ** (m - m // 2) if rows == 2**m else rows
         multiply_adds += (2 * rows - 1) * n + 64 * phase_factors
     require(multiply_adds * file.width * file.height <= MAX_MULTIPLY_ADDS, "the network is beyond the limit on work")
 
@@ -379,7 +360,7 @@ def read_layers(file: File) -> list[Layer]:
     shapes = []
     orders = [file.order] * file.depth
     network = layer_shapes(2, file.depth, file.network_width, file.channels, orders)
-    require_limited_work(file, network, in_halves=True)
+    require_limited_work(file, network)
     for frequencies, n in network:
         step_index, *indices = read_bytes(section, 1 + min(file.order, frequencies.shape[1]) + 1)
         shapes.append((frequencies, n, step_index, indices))
@@ -1034,148 +1015,6 @@ def render_latents(file: File, parameters: Parameters, planes: np.ndarray, filte
 
 
 # --------------------------------------------------------------------------------------------------
-# Generative model, model 2
-# --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class GenerativeModel:
-    """A generative model's file: its architecture by the document's names, and its arrays in
-    float32.
-    """
-
-    height: int
-    width: int
-    channels: int
-    code_dim: int
-    hidden: list[int]
-    depth: int
-    machine_width: int
-    order: int
-    octaves: list[int]
-    arrays: dict[str, np.ndarray]
-
-    def layer_shapes(self) -> list[tuple[np.ndarray, int]]:
-        """Frequencies and number of outputs of each layer of the coordinate networks."""
-        inputs = 2 * len(self.octaves)
-        orders = [inputs] + [self.order] * (self.depth - 1)
-        return layer_shapes(inputs, self.depth, self.machine_width, self.channels, orders)
-
-
-def read_model(data: bytes) -> GenerativeModel:
-    """The file of a generative model, by "The model's file"."""
-    import msgpack
-
-    require(data[:5] == b"\x89DFMG", "not a generative model")
-    require(len(data) >= 10 + 4, "the generative model ends within its header")
-    require(data[5] == 1, f"version {data[5]} of generative models, only 1 is known")
-    require(zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "little"), "the model's CRC-32 does not agree")
-    start = 10 + int.from_bytes(data[6:10], "little")
-    stream = io.BytesIO(data[start:-4])
-    try:
-        head = msgpack.unpackb(data[10:start], max_map_len=128, max_array_len=128)
-        require(isinstance(head["report"], dict) and is_plain(head["report"], 3), "the generative model's report")
-        arrays: dict[str, np.ndarray] = {}
-        for name, shape in head["arrays"]:
-            require(name not in arrays, f"the array {name} stands twice")
-            halves = np.frombuffer(read_bytes(stream, 2 * math.prod(shape)), "<f2")
-            require(bool(np.isfinite(halves).all()), f"the array {name} holds values that are not finite")
-            arrays[name] = halves.astype(np.float32).reshape(shape)
-        model = GenerativeModel(**head["architecture"], arrays=arrays)
-        sizes_allowed = all(1 <= size <= 64 for size in (model.depth, model.machine_width, model.order))
-        require(sizes_allowed and len(model.hidden) <= 16, "the sizes of the generative model")
-        different = len(model.octaves) == len(set(model.octaves))
-        require(1 <= len(model.octaves) <= 8 and different, "the number of octaves")
-        require(all(o in range(-4, 9) for o in model.octaves), "an octave is not in -4..8")
-        K, D = arrays["density_means"].shape
-        sizes = [D, *model.hidden, sum((2 * len(frequencies) - 1) * n for frequencies, n in model.layer_shapes())]
-        expected = {"density_axes": (K, D, D), "density_deviations": (K, D)}
-        for i, (inputs, outputs) in enumerate(pairwise(sizes)):
-            expected |= {f"decoder_w{i}": (inputs, outputs), f"decoder_b{i}": (outputs,)}
-        agree = D == model.code_dim and all(arrays[name].shape == shape for name, shape in expected.items())
-    except FormatError:
-        raise
-    except (KeyError, TypeError, ValueError, msgpack.UnpackException) as error:
-        message = f"the generative model's head: {error!r}"
-        raise FormatError(message) from error
-    require(agree, "the arrays of the generative model are not those of its architecture")
-    require(not stream.read(), "there are bytes after the generative model's last array")
-    return model
-
-
-def is_plain(value: Any, depth: int) -> bool:
-    """Whether the report may hold a value, with at most so many maps and lists in each other."""
-    if isinstance(value, dict):
-        return all(isinstance(name, str) for name in value) and is_plain([*value, *value.values()], depth)
-    if isinstance(value, list):
-        return depth > 0 and all(is_plain(entry, depth - 1) for entry in value)
-    return isinstance(value, (int, float, type(None))) or (isinstance(value, str) and len(value) <= 1024)
-
-
-def model_of(file: File, data: bytes | None) -> GenerativeModel:
-    """The generative model that the file names, of these bytes."""
-    identifier = file.further[::-1].hex()
-    require(data is not None, f"the generative model {identifier} is missing")
-    require(data[-4:] == file.further, f"the generative model is another one than {identifier}")
-    model = read_model(data)
-    same = (model.height, model.width, model.channels) == (file.height, file.width, file.channels)
-    require(same, "the image has another size or other channels than the generative model")
-    return model
-
-
-@dataclass(frozen=True)
-class Code:
-    """What the code section says."""
-
-    component: int
-    step_index: int
-    symbols: np.ndarray  # [D]
-
-
-def read_code(section: bytes, model: GenerativeModel) -> Code:
-    """The symbols, by "Code section"."""
-    K = len(model.arrays["density_means"])
-    stream = io.BytesIO(section)
-    component = int.from_bytes(read_bytes(stream, 2 if K > 256 else 1), "little")
-    require(component < K, f"the generative model has no component {component}")
-    (step_index,) = read_bytes(stream, 1)
-    words = stream.read()
-    words += bytes(-len(words) % 4)
-    bounds = [2 ** ((m - 0.5) / 4) for m in range(-63, 65)]
-    n = [bisect_right(bounds, float(x)) - 64 for x in model.arrays["density_deviations"][component]]
-    indices = np.clip(15 + np.array(n) - (step_index - 128), 0, 111)
-    splits = [split_index(t) for t in indices.tolist()]
-    tables, shifts = [direct_table(u) for u, _ in splits], np.array([shift for _, shift in splits])
-    symbols = decode_array(RangeDecoder(words, ">"), tables, shifts, np.arange(len(n)))
-    return Code(component, step_index, symbols)
-
-
-def render_code(file: File, model: GenerativeModel, code: Code) -> np.ndarray:
-    """Samples of a file of model 2, by "Image"."""
-    arrays, k = model.arrays, code.component
-    t = 2.0 ** ((code.step_index - 128) / 4)
-    x = arrays["density_means"][k] + arrays["density_axes"][k].astype(np.float64) @ (t * code.symbols)
-    for i in range(len(model.hidden) + 1):
-        x = x @ arrays[f"decoder_w{i}"] + arrays[f"decoder_b{i}"]
-        require(bool((np.abs(x) <= MAX_NETWORK_NUMBER).all()), "the generative model's network has too large numbers")
-        if i < len(model.hidden):
-            x = np.maximum(x, 0)
-
-    layers = []
-    start = 0
-    shapes = model.layer_shapes()
-    require_limited_work(file, shapes, in_halves=False)
-    for frequencies, n in shapes:
-        rows = x[start : start + (2 * len(frequencies) - 1) * n].astype(np.float32).reshape(-1, n)
-        start += rows.size
-        layers.append((frequencies, rows[: len(frequencies)], rows[len(frequencies) :]))
-    v = np.stack([np.float32(2.0**o) * axis for o in model.octaves for axis in coordinates(file)], axis=-1)
-    if len(model.octaves) > 1:
-        v[:, -1] *= -1
-    return network_samples(file, v, layers)
-
-
-# --------------------------------------------------------------------------------------------------
 # Overfitted codec, model 3
 # --------------------------------------------------------------------------------------------------
 
@@ -1476,7 +1315,6 @@ class Symbols:
     tiles: list[TileLatents] = field(default_factory=list)
     filter: Filter | None = None
     adaptation: Adaptation | None = None
-    code: Code | None = None
     grids: list[np.ndarray] = field(default_factory=list)
     deltas: WeightDeltas | None = None
 
@@ -1529,27 +1367,23 @@ def verify_checks(file: File, symbols: Symbols) -> None:
     require(section == expected, "the checks section does not agree")
 
 
-def read_symbols(file: File, model: bytes | None = None) -> Symbols:
-    """All symbols of a file; one of model 2 needs its generative model's file."""
+def read_symbols(file: File) -> Symbols:
+    """All symbols of a file."""
     if file.model == COORDINATE:
         symbols = Symbols(layers=read_layers(file))
     elif file.model == WAVELET:
         symbols = read_latents(file, read_parameters(file))
-    elif file.model == OVERFITTED:
-        symbols = read_grids(file, read_overfitted_parameters(file))
     else:
-        symbols = Symbols(code=read_code(file.sections[CODE], model_of(file, model)))
+        symbols = read_grids(file, read_overfitted_parameters(file))
     if CHECKS in file.sections:
         verify_checks(file, symbols)
     return symbols
 
 
-def render(file: File, symbols: Symbols, model: bytes | None = None) -> np.ndarray:
+def render(file: File, symbols: Symbols) -> np.ndarray:
     """The image [H, W, channels and opacity]."""
     if file.model == COORDINATE:
         samples = render_network(file, symbols.layers)
-    elif file.model == GENERATIVE:
-        samples = render_code(file, model_of(file, model), symbols.code)
     elif file.model == OVERFITTED:
         samples = render_grids(file, read_overfitted_parameters(file), symbols.grids, symbols.deltas)
     else:
@@ -1567,23 +1401,19 @@ def render(file: File, symbols: Symbols, model: bytes | None = None) -> np.ndarr
     return samples.astype(np.uint8 if file.bits == 8 else np.uint16)
 
 
-def decode(data: bytes, model: bytes | None = None) -> np.ndarray:
+def decode(data: bytes) -> np.ndarray:
     """Decodes a `.dfm` file.
-
-    Args:
-        data: the file.
-        model: the generative model's file, for files of model 2.
 
     Returns:
         uint8 or uint16 [H, W, n], n being 1 for gray and 3 for RGB, and one more where there is
         opacity.
 
     Raises:
-        FormatError: the document does not allow such a file, or the pretrained weights or the
-            generative model is missing.
+        FormatError: the document does not allow such a file, or the pretrained weights are
+            missing.
     """
     file = read_file(data)
-    return render(file, read_symbols(file, model), model)
+    return render(file, read_symbols(file))
 
 
 def read_metadata(section: bytes, bit_depth: int) -> dict[str, bytes]:
@@ -1644,12 +1474,12 @@ def write_png(samples: np.ndarray) -> bytes:
 
 def main(arguments: Sequence[str]) -> int:
     """Decodes one file to PNG."""
-    if len(arguments) not in (2, 3):
-        print("usage: reference_decoder.py FILE.dfm OUT.png [MODEL.dfmg]", file=sys.stderr)
+    if len(arguments) != 2:
+        print("usage: reference_decoder.py FILE.dfm OUT.png", file=sys.stderr)
         return 2
-    source, target, *models = arguments
+    source, target = arguments
     try:
-        samples = decode(Path(source).read_bytes(), *(Path(model).read_bytes() for model in models))
+        samples = decode(Path(source).read_bytes())
     except FormatError as error:
         print(f"{source}: {error}", file=sys.stderr)
         return 1

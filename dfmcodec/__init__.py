@@ -8,8 +8,8 @@
     header = dfmcodec.read_info("photo.dfm")  # Header
 
 Importing dfmcodec imports neither JAX nor NumPy. JAX is imported by `decode(..., backend="jax")`,
-by `encode(...)` with `model="coordinate"` or `generator=...`, and by fits of the overfitted codec
-on a GPU or without kernels.
+by `encode(..., model="coordinate")`, and by fits of the overfitted codec on a GPU or without
+kernels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from dfmcodec.api import (
     DecodeResult,
     EncodeOptions,
     FileLike,
-    GeneratorLike,
     ImageLike,
     decode,
     encode,
@@ -39,7 +38,6 @@ from dfmcodec.errors import (
     InstallationError,
     LimitError,
     MissingFileError,
-    MissingModelError,
     MissingPackageError,
     OutputError,
     TargetUnreachableError,
@@ -71,7 +69,6 @@ __all__ = [
     "EncoderConfig",
     "FileLike",
     "FormatError",
-    "GeneratorLike",
     "Header",
     "Image",
     "ImageError",
@@ -80,7 +77,6 @@ __all__ = [
     "LimitError",
     "Metadata",
     "MissingFileError",
-    "MissingModelError",
     "MissingPackageError",
     "OutputError",
     "Progress",

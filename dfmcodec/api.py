@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     import dfmcodec.image
     from dfmcodec._types import Pixels
-    from dfmcodec.codecs.generative.model import GenerativeModel
     from dfmcodec.container.header import Header
     from dfmcodec.image.region import Region
     from dfmcodec.report import EncodeResult
@@ -41,7 +40,6 @@ BytesLike = bytes | bytearray | memoryview
 # Only type checkers import the types in quotes, so that `import dfmcodec` stays light.
 FileLike = Union[str, "os.PathLike[str]", BytesLike, BinaryIO]
 ImageLike = Union[FileLike, "dfmcodec.image.Image", "PIL.Image.Image", "npt.NDArray[Any]"]
-GeneratorLike = Union[str, "os.PathLike[str]", "GenerativeModel"]
 
 
 class EncodeOptions(TypedDict, total=False):
@@ -56,8 +54,6 @@ class EncodeOptions(TypedDict, total=False):
             pages.
         max_pixels: Maximum number of pixels. Larger images are refused, before their pixels are
             read if possible. None is 89,478,485 for files; images in memory then have no limit.
-        generator: Generative model, or the path of its `.dfmg` file. The image is encoded as a code
-            of this model.
         on_progress: Callback that receives the progress, many times during encoding.
         should_stop: Callback that is polled during the fit. If it returns True, the fit ends with
             the best result so far.
@@ -84,7 +80,6 @@ class EncodeOptions(TypedDict, total=False):
     strip: str | Iterable[str]
     page: int | None
     max_pixels: int | None
-    generator: GeneratorLike | None
     on_progress: Callable[[Progress], None]
     should_stop: Callable[[], bool]
 
@@ -114,8 +109,7 @@ def encode(image: ImageLike, config: EncoderConfig | None = None, **options: Unp
     Raises:
         ImageError: The image cannot be encoded. For an array of an unsupported type, such as bool,
             int64 or float32, the message gives the expression that converts it.
-        FormatError: The generative model is not a readable `.dfmg` file, or the image is a `.dfm`
-            file that cannot be decoded.
+        FormatError: The image is a `.dfm` file that cannot be decoded.
         ConfigError: An option is unknown or invalid.
         TargetUnreachableError: The size or quality target cannot be met.
         DivergedError: The fit diverged repeatedly.
@@ -134,7 +128,6 @@ def encode(image: ImageLike, config: EncoderConfig | None = None, **options: Unp
     given = dict(options)
     reading = {name: given.pop(name) for name in _READING if name in given}
     running = {name: given.pop(name) for name in _RUNNING if name in given}
-    generator = _generator(cast("GeneratorLike | None", given.pop("generator", None)))
     if config is not None and given:
         msg = f"give either a config or single settings ({', '.join(given)}), not both"
         raise ConfigError(msg)
@@ -149,7 +142,7 @@ def encode(image: ImageLike, config: EncoderConfig | None = None, **options: Unp
 
     source = _opened(image)
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else "the image"
-    decoded = _image_of_dfm(source, reading.get("max_pixels"), reading.get("page"), warn, generator)
+    decoded = _image_of_dfm(source, reading.get("max_pixels"), reading.get("page"), warn)
     if decoded is not None:
         source = decoded
         reading.pop("page", None)
@@ -159,7 +152,6 @@ def encode(image: ImageLike, config: EncoderConfig | None = None, **options: Unp
     return encode_image(
         upright,
         config,
-        generator=generator,
         notify=lambda notice: warn(f"{name}: {notice}"),
         **cast("dict[str, Any]", running),
     )
@@ -260,7 +252,6 @@ def decode(
     max_pixels: int | None = None,
     max_multiply_adds: int | None = None,
     backend: str = "numpy",
-    generator: GeneratorLike | None = None,
     best_effort: bool = False,
     strip: str | Iterable[str] = (),
 ) -> DecodeResult:
@@ -277,11 +268,8 @@ def decode(
         max_pixels: Maximum number of pixels. Larger images are refused before memory is allocated.
             None for the default limit.
         max_multiply_adds: Maximum number of multiply-adds for all pixels. Larger networks of the
-            coordinate and generative codecs are refused before memory is allocated. None for the
-            default limit.
+            coordinate codec are refused before memory is allocated. None for the default limit.
         backend: "numpy" or "jax".
-        generator: The generative model or the path of its `.dfmg` file. Needed if the image is a
-            code of one.
         best_effort: Whether to decode the intact parts of a truncated or damaged file and list the
             losses. A prefix of a file then gives a preview.
         strip: Kinds of metadata to remove, as for `encode`.
@@ -292,8 +280,6 @@ def decode(
 
     Raises:
         FormatError: The file is not readable, or, with `best_effort`, contains no decodable part.
-        MissingModelError: The image is a code of a generative model, and another one or none was
-            given.
         ConfigError: The region is not within the image, or the size or backend is invalid.
         InstallationError: A file of the installation is damaged or missing.
     """
@@ -309,7 +295,7 @@ def decode(
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     most = MAX_MULTIPLY_ADDS if max_multiply_adds is None else max_multiply_adds
     data = _bytes(source)
-    request = decoder.DecodeRequest(backend, limit, part, scale, resize, _generator(generator), most)
+    request = decoder.DecodeRequest(backend, limit, part, scale, resize, most)
     image, losses = (
         decoder.decode_best_effort(data, request) if best_effort else (decoder.decode_image(data, request), [])
     )
@@ -351,17 +337,8 @@ def _integers(given: Sequence[int], what: str, *names: str) -> tuple[int, ...]:
     return numbers
 
 
-def _generator(given: GeneratorLike | None) -> GenerativeModel | None:
-    """Returns the generative model, read from a file if a path is given."""
-    if given is None:
-        return None
-    from dfmcodec.codecs.generative.model import GenerativeModel, read_model_file
-
-    return given if isinstance(given, GenerativeModel) else read_model_file(Path(_checked(given)))
-
-
 def _image_of_dfm(
-    source: Any, max_pixels: Any, page: Any, notify: Callable[[str], None], generator: GenerativeModel | None
+    source: Any, max_pixels: Any, page: Any, notify: Callable[[str], None]
 ) -> dfmcodec.image.Image | None:
     """Decodes a `.dfm` file, given as bytes or path; returns None for all other sources."""
     from dfmcodec.codecs.source import image_of_dfm
@@ -375,7 +352,7 @@ def _image_of_dfm(
         file = Source.from_path(Path(source))
     else:
         return None
-    return image_of_dfm(file, MAX_PIXELS if max_pixels is None else max_pixels, page, notify, generator)
+    return image_of_dfm(file, MAX_PIXELS if max_pixels is None else max_pixels, page, notify)
 
 
 def _bytes(source: FileLike) -> bytes:

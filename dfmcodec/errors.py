@@ -59,10 +59,6 @@ class CorruptError(FormatError):
     """The contents of the file are inconsistent or do not match their checksum."""
 
 
-class MissingModelError(FormatError):
-    """The image is a code of a generative model, and this model was not given."""
-
-
 class LimitError(FormatError):
     """The file declares more than the decoder's limits allow."""
 

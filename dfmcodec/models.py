@@ -32,7 +32,6 @@ class Traits:
     automatic: Automatic | None = None  # when `auto` tries the codec; None for never
     tunes: tuple[str, ...] = ("psnr",)  # the values of `--tune` where the codec is named, the default first
     default_target: str = "quality"  # the target if the user gives none
-    is_named: bool = True  # whether `--model` accepts the name; otherwise a generative model selects the codec
 
     def is_automatic(self, effort: int, pixel_count: int) -> bool:
         """Indicates whether `--model auto` tries the codec for an image of a number of pixels."""
@@ -53,7 +52,6 @@ class Model(Enum):
     WAVELET = "wavelet", Traits(1, _QUALITIES, Automatic(), tunes=("visual", "psnr"))
     OVERFITTED = "overfitted", Traits(3, (*_QUALITIES, "training_steps"), _FITS, tunes=("psnr", "visual"))
     COORDINATE = "coordinate", Traits(0, _NETWORK, default_target="rate")
-    GENERATIVE = "generative", Traits(2, is_named=False)
 
     traits: Traits
 
@@ -78,9 +76,7 @@ class Model(Enum):
         return import_module(f"dfmcodec.codecs.{self.value}.codec").CODEC
 
 
-# The codec that the file of a generative model selects.
-GENERATOR_MODEL = next(model for model in Model if not model.traits.is_named)
-NAMED_MODELS = tuple(model.value for model in Model if model.traits.is_named)
+NAMED_MODELS = tuple(model.value for model in Model)
 VISUAL_MODELS = tuple(model.value for model in Model if "visual" in model.traits.tunes)
 VISUAL_BY_DEFAULT = tuple(model.value for model in Model if model.traits.tunes[0] == "visual")
 

@@ -16,7 +16,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from dfmcodec.errors import ConfigError
-from dfmcodec.models import AUTO, GENERATOR_MODEL, NAMED_MODELS, models_of_option
+from dfmcodec.models import AUTO, NAMED_MODELS, models_of_option
 
 MODELS = (AUTO, *NAMED_MODELS)
 EFFORTS = (1, 3, 5, 7, 9)
@@ -145,7 +145,7 @@ class EncodeSettings:
     effort: int = _field(
         5,
         Kind.INTEGER,
-        "1 (fastest), 3, 5, 7 or 9 (slowest); wavelet and overfitted codecs, without --generator.",
+        "1 (fastest), 3, 5, 7 or 9 (slowest); wavelet and overfitted codecs.",
         numbers=EFFORTS,
     )
     recipe: str = _field(
@@ -191,14 +191,11 @@ class EncodeSettings:
         None,
         Kind.CHOICE,
         "What the file is optimised for: visual quality or squared error. Default: visual, but psnr "
-        "with --psnr, --generator or another model.",
+        "with --psnr or another model.",
         choices=("visual", "psnr"),
     )
 
     def __post_init__(self) -> None:
-        if self.model == GENERATOR_MODEL.value:
-            msg = "the generative model is chosen by giving its .dfmg file: --generator, or generator= in Python"
-            raise ConfigError(msg)
         for name, option, default in options_of(type(self)):
             value = getattr(self, name)
             if value is None and default is None:

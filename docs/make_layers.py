@@ -35,8 +35,6 @@ CONTENTS = {  # by module or folder of dfmcodec/
     "codecs.wavelet.encode": "iterations of rate-distortion optimisation",
     "codecs.overfitted.encode": "fits of latents and networks",
     "codecs.coordinate.encode": "training of a network on one image",
-    "codecs.generative.encode": "search for a code",
-    "codecs.generative.training": "training of generative models",
     "search": "targets, rate control, the driver of all searches",
     "search.config": "settings of an encoding",
     "viewer": "`dfm view`",

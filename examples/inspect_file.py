@@ -15,12 +15,11 @@ import dfmcodec
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--generator", type=Path, help="the generative model, if the file is a code of one")
     options = parser.parse_args()
 
     try:
         header = dfmcodec.read_info(options.file)
-        decoded = dfmcodec.decode(options.file, generator=options.generator, best_effort=True)
+        decoded = dfmcodec.decode(options.file, best_effort=True)
     except dfmcodec.DfmError as error:
         print(f"{options.file}: {error}", file=sys.stderr)
         return 1

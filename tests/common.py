@@ -24,7 +24,6 @@ from dfmcodec.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "v1"
-GENERATIVE = GOLDEN / "generative"
 SHARED = ROOT.parent / "shared" / "data"  # only where the project's own data is beside the clone
 
 PATIENCE_S = 300  # only ends a test that hangs: what is waited for comes on a busy machine too

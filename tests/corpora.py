@@ -86,7 +86,6 @@ def encode_job(*sources: Path | str, form: str | None = None, size: int = 3, **c
     """A job that encodes at effort 1."""
     settings = encode_settings(
         EncoderConfig(**{"effort": 1, "quality": 50.0, **config}),
-        generator=None,
         strip=frozenset(),
         page=None,
         max_pixels=10**6,

@@ -235,12 +235,12 @@ def run(work: Work, options: RunOptions) -> None:
     its target, 130 after Ctrl-C, and 1 if there was nothing to do.
     """
     folder = options.folder if options.output is None else options.output.path
-    kept = options.generator, options.report_path
+    kept = (options.report_path,)
     inputs = Inputs(
         options.sources, options.files_from, folder, options.recursive, work.naming, kept, options.skips_links
     )
     listed = None if options.files_from is None else options.files_from.path
-    check_outputs_apart({"--report": options.report_path}, [*options.sources, listed, options.generator])
+    check_outputs_apart({"--report": options.report_path}, [*options.sources, listed])
     with report_file(options.report_path, work.settings, options.dry_run) as report:
         this = _Run(inputs, work, options, report)
         this.perform()

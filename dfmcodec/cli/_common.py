@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from math import isfinite
 from pathlib import Path
 from threading import Timer
@@ -14,12 +13,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from dfmcodec.errors import ConfigError, DfmError, FormatError, OutputError
-from dfmcodec.files.atomic import NOT_A_FILE, check_writable, is_stream, read_file, write_atomic
+from dfmcodec.errors import DfmError, FormatError, OutputError
+from dfmcodec.files.atomic import check_writable, is_stream, read_file, write_atomic
 from dfmcodec.files.names import printable
 
 if TYPE_CHECKING:
-    from dfmcodec.codecs.generative.model import GenerativeModel
     from dfmcodec.image import Image
     from dfmcodec.image.source import Source
 
@@ -71,36 +69,13 @@ def standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def read_generator(path: Path | None) -> GenerativeModel | None:
-    """Reads the generative model of --generator; returns None without the option. Raises
-    ConfigError if the path is a device or a pipe, which can be read only once, and FormatError if
-    the file is not a generative model.
-    """
-    if path is None:
-        return None
-    if is_stream(path):
-        msg = f"--generator is {path}, {NOT_A_FILE}; save the model to a file first"
-        raise ConfigError(msg)
-    state = path.stat() if path.exists() else None
-    return _read_generator_once(path, None if state is None else (state.st_mtime_ns, state.st_size))
-
-
-@lru_cache(maxsize=1)
-def _read_generator_once(path: Path, _state: tuple[int, int] | None) -> GenerativeModel:
-    """Reads a model once for all files of a run, and again if its file changes."""
-    from dfmcodec.codecs.generative.model import read_model_file
-
-    return read_model_file(path)
-
-
-def decode_file(data: bytes, model: GenerativeModel | None, max_pixels: int) -> Image:
+def decode_file(data: bytes, max_pixels: int) -> Image:
     """Decodes a file within the limits of a command. Raises FormatError if the file is not
     readable.
     """
     from dfmcodec.codecs.decode import DecodeRequest, decode_image
 
-    request = DecodeRequest(max_pixels=max_pixels, generator=model)
-    return decode_image(data, request)
+    return decode_image(data, DecodeRequest(max_pixels=max_pixels))
 
 
 def display_name(source: Path) -> str:

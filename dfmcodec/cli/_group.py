@@ -29,7 +29,6 @@ _COMMANDS = {
     "verify": "Check that .dfm files are intact.",
     "view": "Show .dfm files in the browser or the system's viewer.",
     "compare": "Measure the difference between two images.",
-    "generate": "Train a generative model and draw new images from it.",
     "bench": "Compare dfm with other codecs at equal file size.",
     "demo": "Encode and decode a photograph, beside JPEG and AVIF of the same size.",
 }

@@ -63,7 +63,6 @@ class RunOptions:
     skips_links: bool
     processes: int  # the number of files to process at a time
     strip: frozenset[str]  # kinds of metadata to remove
-    generator: Path | None  # the file of a generative model
     max_pixels: int
     report_path: Path | None  # the report file, with a row for each file
     force: bool  # whether to overwrite outputs

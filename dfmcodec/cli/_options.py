@@ -239,12 +239,6 @@ max_pixels = click.option(
     show_default=True,
     help="Refuse images with more pixels before allocating memory for them.",
 )
-generator = click.option(
-    "--generator",
-    metavar="MODEL",
-    type=NamedPath(),
-    help="Generative model that the images are coded with (a .dfmg file, see dfm generate).",
-)
 strip = click.option(
     "--strip",
     multiple=True,

@@ -19,7 +19,6 @@ from dfmcodec.cli._common import (
     echo_json,
     errors_named,
     notify,
-    read_generator,
     read_source,
     write_output,
 )
@@ -37,7 +36,6 @@ _AMPLIFICATION = 8
 @click.argument("reference", type=_options.NamedPath())
 @click.argument("distorted", type=_options.NamedPath())
 @click.option("--map", "map_path", type=_options.NamedPath(), help="Write an image of the differences to this file.")
-@_options.generator
 @_options.max_pixels
 @_options.force
 @_options.json
@@ -46,7 +44,6 @@ def command(
     reference: Path,
     distorted: Path,
     map_path: Path | None,
-    generator: Path | None,
     max_pixels: int,
     force: bool,
     as_json: bool,
@@ -67,11 +64,9 @@ def command(
 
     if map_path is not None:
         output_format(map_path, None)
-        check_outputs_apart({"--map": map_path}, [reference, distorted, generator])
+        check_outputs_apart({"--map": map_path}, [reference, distorted])
         check_output(map_path, force)
-    (first, _), (second, file_bytes) = (
-        _read_or_decode(source, generator, max_pixels, quiet) for source in (reference, distorted)
-    )
+    (first, _), (second, file_bytes) = (_read_or_decode(source, max_pixels, quiet) for source in (reference, distorted))
     if notice := first.range_notice("PSNR and SSIM"):
         notify(f"{display_name(reference)}: {notice}", quiet)
     sample_max = first.sample_max
@@ -93,14 +88,14 @@ def command(
         echo(f"{_line(figures)}{alpha}", err=to_stdout)
 
 
-def _read_or_decode(source: Path, generator_path: Path | None, max_pixels: int, quiet: bool) -> tuple[Image, int]:
+def _read_or_decode(source: Path, max_pixels: int, quiet: bool) -> tuple[Image, int]:
     """Reads an image file or decodes a `.dfm` file; also returns the file size in bytes."""
     from dfmcodec.image.read_image import image_from_bytes
 
     data = read_source(source)
     if data.startswith(MAGIC):
         with errors_named(display_name(source)):
-            return decode_file(data, read_generator(generator_path), max_pixels), len(data)
+            return decode_file(data, max_pixels), len(data)
     image = image_from_bytes(data, display_name(source), max_pixels, "all", notify=partial(notify, quiet=quiet))
     return image, len(data)
 

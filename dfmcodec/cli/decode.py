@@ -21,7 +21,6 @@ from dfmcodec.cli._common import (
     errors_named,
     json_text,
     output_name,
-    read_generator,
     read_source,
 )
 from dfmcodec.cli._existing import Decision
@@ -124,7 +123,6 @@ def _size(text: str) -> tuple[int | None, int | None] | float:
     is_flag=True,
     help="Decode what a truncated or damaged file still holds, list the losses, and exit with code 3.",
 )
-@_options.generator
 @_options.max_pixels
 @click.option(
     "--max-multiply-adds",
@@ -163,7 +161,6 @@ def command(**arguments: Any) -> None:
     arguments["files_from"] = _options.file_list(arguments)
     options = _Options(**arguments)
     _check_names(options)
-    read_generator(options.generator)  # report an invalid model once, not for each file
     if options.is_single():
         from dfmcodec.processes import prepare_process
 
@@ -254,7 +251,7 @@ def _run_one(options: _Options) -> None:
     if options.output is None and output == source != STANDARD:
         msg = f"{source} is the name of a decoded image; name a .dfm file, or the output with -o"
         raise ConfigError(msg)
-    check_outputs_apart({"-o": output, "--report": options.report_path}, [source, options.generator])
+    check_outputs_apart({"-o": output, "--report": options.report_path}, [source])
     by_name = "or name the format with --format"
     chosen = output_format(None if output == STANDARD else output, options.format_name, by_name)
     check_quality(chosen, options.quality)
@@ -269,7 +266,6 @@ def _image_of(data: bytes, name: str, options: _Options, output: OutputFormat) -
     from dfmcodec.image.region import Region
     from dfmcodec.image.write_image import check_holds, check_size
 
-    generator = read_generator(options.generator)
     with errors_named(name):
         header = read_header(data, options.max_pixels)
         check_holds(output, header.bit_depth, header.has_alpha)
@@ -290,7 +286,6 @@ def _image_of(data: bytes, name: str, options: _Options, output: OutputFormat) -
             region=region,
             scale=scale,
             size=size,
-            generator=generator,
             max_multiply_adds=options.max_multiply_adds,
         )
         return decode_best_effort(data, request) if options.best_effort else (decode_image(data, request), [])

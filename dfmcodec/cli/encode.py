@@ -22,7 +22,6 @@ from dfmcodec.cli._common import (
     json_text,
     notify,
     output_name,
-    read_generator,
 )
 from dfmcodec.cli._existing import Decision, ExistingOutputs
 from dfmcodec.cli._inputs import Naming, RunOptions, Task
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
 
 _SECTIONS = {  # sections of the help
     "Targets, at most one": ("quality", "size", "rate", "bpp", "ssimulacra2", "psnr"),
-    "Effort and model": ("tune", "effort", "model", "generator", "training_steps", "time_limit_s"),
+    "Effort and model": ("tune", "effort", "model", "training_steps", "time_limit_s"),
     "What is read and kept": ("page", "strip", "max_pixels"),
     "Outputs": ("output", "folder", "keeps_extension", "skip_larger", "force", "overwrites_source"),
     "Many files": (
@@ -115,7 +114,6 @@ class _Options(RunOptions):
 @settings_options
 @_options.strip
 @click.option("--page", type=_options.INTEGER, help="Page or frame to encode, counted from 1. Default: the first.")
-@_options.generator
 @_options.max_pixels
 @click.option("--skip-larger", is_flag=True, help="Write only files that are smaller than their sources.")
 @_options.report
@@ -134,7 +132,6 @@ def command(**arguments: Any) -> None:
     dfm encode photos/ -r -O out/ -j 2            a folder and its subfolders, two files at a time
     dfm encode --files-from list.txt -O out/ --report report.jsonl
     cat a.jpg | dfm encode - -o - > a.dfm         through pipes
-    dfm encode digit.png --generator digits.dfmg  small images of a kind that a model was trained on
 
     Supported formats are PNG, JPEG, TIFF, WebP, AVIF and others listed in docs/command.md: gray or
     RGB, 8 or 16 bits, with or without alpha. Alpha is lossless. The image is rotated upright. ICC
@@ -144,9 +141,8 @@ def command(**arguments: Any) -> None:
     Files that share an output, such as photo.png and photo.jpg with photo.dfm, are not encoded; the
     others are. --keep-extension gives them different outputs.
 
-    --model coordinate and --generator need the package JAX. --model overfitted and efforts 7
-    and 9 need it if there are no compiled kernels. Everything else works
-    without it.
+    --model coordinate needs the package JAX. --model overfitted and efforts 7 and 9 need it if there
+    are no compiled kernels. Everything else works without it.
 
     Press Ctrl-C once to end the fit and write the best result so far, or twice to write nothing;
     the exit code is 130. If a file fails, the others are still encoded (exit code 5).
@@ -162,11 +158,7 @@ def command(**arguments: Any) -> None:
     arguments["files_from"] = _options.file_list(arguments)
     config = EncoderConfig(**{name: arguments.pop(name) for name, option, _ in options_of() if option.in_command})
     options = _options.taken(_Options, arguments, config=config)
-    if options.generator is not None and config.model != "auto":
-        msg = f"--generator is a model of its own; drop --model {config.model}"
-        raise ConfigError(msg)
     _check_names(options)
-    read_generator(options.generator)  # report an invalid model once, not for each file
     work = Work(
         partial(_encode_task, options),
         _naming(options.keeps_extension),
@@ -227,7 +219,7 @@ def _encode_single(options: _Options, work: Work) -> None:
     (source,) = options.sources
     task = work.naming.single_task(source, options.output)
     outputs = {"-o": task.target, "--report": options.report_path}
-    check_outputs_apart(outputs, [source, options.generator])
+    check_outputs_apart(outputs, [source])
 
     def perform(task: Task, decision: Decision, existing: ExistingOutputs) -> TaskResult:
         origin = Origin.of(source, work.settings)
@@ -247,8 +239,7 @@ def _settings_text(options: _Options) -> str:
     changed = {name: getattr(config, name) for name, _, default in declared if getattr(config, name) != default}
     if not config.targets():
         changed["target"] = "default"
-    generator = options.generator and str(options.generator)
-    extra = {"strip": sorted(options.strip) or None, "page": options.page, "generator": generator}
+    extra = {"strip": sorted(options.strip) or None, "page": options.page}
     return json_text(changed | {name: value for name, value in extra.items() if value is not None})
 
 
@@ -379,15 +370,15 @@ def _encode(
     from dfmcodec.codecs.source import image_of_dfm
     from dfmcodec.image.read_image import image_from_source, to_image
 
-    file, generator = image_source(source), read_generator(options.generator)
-    image = image_of_dfm(file, options.max_pixels, options.page, notify, generator)
+    file = image_source(source)
+    image = image_of_dfm(file, options.max_pixels, options.page, notify)
     if image is None:
         image = image_from_source(file, options.max_pixels, options.strip, options.page, notify)
     else:
         image = to_image(image, options.strip, notify)
     try:
         result = encode_image(
-            image, options.config, on_progress, should_stop, generator, lambda notice: notify(f"{file.name}: {notice}")
+            image, options.config, on_progress, should_stop, lambda notice: notify(f"{file.name}: {notice}")
         )
     except (ImageError, TargetUnreachableError, DivergedError) as error:
         raise type(error)(f"{file.name}: {error}") from error  # noqa: EM102

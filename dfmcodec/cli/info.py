@@ -207,17 +207,13 @@ def _echo_internals(file: _FileInfo) -> None:
 
 
 def _model_text(architecture: Architecture, verbose: bool) -> str:
-    """Returns the name of the model. For a generated image, includes the generative model needed
-    for decoding.
-    """
-    from dfmcodec.codecs.record import codec_of
-
-    if verbose or codec_of(architecture.model).needs_generator:
-        dimensions = architecture.as_dict()
-        del dimensions["model"], dimensions["channels"]
-        described = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in dimensions.items())
-        return f"{architecture.model.value}, {described}"
-    return str(architecture.model.value)
+    """Returns the name of the model, with its architecture if `verbose`."""
+    if not verbose:
+        return str(architecture.model.value)
+    dimensions = architecture.as_dict()
+    del dimensions["model"], dimensions["channels"]
+    described = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in dimensions.items())
+    return f"{architecture.model.value}, {described}"
 
 
 def _metadata_text(file: _FileInfo) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from dfmcodec.cli import _options
-from dfmcodec.cli._common import STANDARD, decode_file, display_name, echo, read_generator, read_source
+from dfmcodec.cli._common import STANDARD, decode_file, display_name, echo, read_source
 from dfmcodec.cli._failure import failure_of
 from dfmcodec.cli._inputs import DfmFiles, listed_names
 from dfmcodec.cli._options import FileList
@@ -31,7 +31,6 @@ _INTACT, _DAMAGED, _UNCHECKED = "intact", "damaged", "not checked"
 @_options.files_from
 @_options.recursive
 @_options.processes
-@_options.generator
 @_options.max_pixels
 @_options.json
 @_options.quiet
@@ -39,7 +38,6 @@ def command(
     sources: tuple[Path, ...],
     recursive: bool,
     processes: int,
-    generator: Path | None,
     max_pixels: int,
     as_json: bool,
     quiet: bool,
@@ -59,12 +57,11 @@ def command(
     """
     sources = _with_listed(sources, _options.file_list(lists))
     files = DfmFiles(sources, recursive)
-    read_generator(generator)  # report an invalid model once, not for each file
     at_once = 1 if STANDARD in sources else processes  # other processes cannot read standard input
     bar = FilesBar(lambda: RemainingTime(DfmFiles(sources, recursive), at_once, pixels_of), not quiet)
     run = _Run(bar, as_json, quiet)
     try:
-        verify = partial(timed, partial(_verify, max_pixels, generator))
+        verify = partial(timed, partial(_verify, max_pixels))
         run_jobs(verify, run.started(files), at_once, run.take)
     finally:
         run.bar.close()
@@ -128,11 +125,11 @@ class _Run:
         return []
 
 
-def _verify(max_pixels: int, generator: Path | None, path: Path) -> dict[str, Any]:
+def _verify(max_pixels: int, path: Path) -> dict[str, Any]:
     """Decodes a file and returns a report of plain values."""
     try:
         data = read_source(path)
-        image = decode_file(data, read_generator(generator), max_pixels)
+        image = decode_file(data, max_pixels)
     except Exception as error:  # any error concerns only this file
         return _report_of_failure(path, error)
     return {"source": str(path), "file_bytes": len(data), "width": image.width, "height": image.height}

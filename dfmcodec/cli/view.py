@@ -26,12 +26,11 @@ from dfmcodec.cli._common import (
     errors_named,
     notify,
     output_name,
-    read_generator,
     read_source,
     write_output,
 )
 from dfmcodec.cli._inputs import check_standard_input
-from dfmcodec.errors import ConfigError, MissingModelError
+from dfmcodec.errors import ConfigError
 from dfmcodec.files.atomic import MEDIA_TYPE, is_stream, read_file
 
 if TYPE_CHECKING:
@@ -48,7 +47,6 @@ class _Options:
     output: Path | None  # the file to which to write the page; None to open it
     png: bool  # whether to show decoded images in the system's viewer
     no_browser: bool  # whether to print the address instead of opening a browser
-    generator: Path | None
     max_pixels: int
     force: bool
     quiet: bool
@@ -59,7 +57,6 @@ class _Options:
 @_options.output("Write the page to this file, without images; it works from a folder and from any web server.")
 @click.option("--png", is_flag=True, help="Show the decoded images in the system's viewer instead of the browser.")
 @click.option("--no-browser", is_flag=True, help="Print the address of the page, and open no browser.")
-@_options.generator
 @_options.max_pixels
 @_options.force
 @_options.quiet
@@ -94,8 +91,6 @@ def _check_options(options: _Options) -> None:
         msg = "-o writes the page without files, and takes no other option than -f"
     elif options.png and (options.no_browser or not options.sources):
         msg = "--png shows the images of files in the system's viewer; name files, and leave out --no-browser"
-    elif options.generator is not None and not options.png:
-        msg = "the page cannot decode codes of generative models; show them with --png --generator"
     if msg is not None:
         raise ConfigError(msg)
     check_standard_input(options.sources)
@@ -144,10 +139,9 @@ def _resource(source: Path, options: _Options) -> Resource:
 
 
 def _check(data: bytes, name: str, options: _Options) -> None:
-    """Raises an error for a file that the page cannot show: not a .dfm file, too large, or a code
-    of a generative model. Prints what is wrong with a damaged file.
+    """Raises an error for a file that the page cannot show: not a .dfm file, or too large. Prints
+    what is wrong with a damaged file.
     """
-    from dfmcodec.codecs.record import codec_of
     from dfmcodec.container.header import read_header
     from dfmcodec.container.integrity import examine
 
@@ -155,9 +149,6 @@ def _check(data: bytes, name: str, options: _Options) -> None:
         header = read_header(data, options.max_pixels)
         for problem in examine(data, header).problems:
             notify(f"{name}: {problem}", options.quiet)
-        if codec_of(header.architecture.model).needs_generator:
-            msg = "a code of a generative model, which the page cannot decode; show it with --png --generator MODEL"
-            raise MissingModelError(msg)
 
 
 def _show_images(options: _Options) -> None:
@@ -182,9 +173,9 @@ def _png(source: Path, options: _Options) -> bytes:
     """Decodes a file and returns a PNG."""
     from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes
 
-    data, model = read_source(source), read_generator(options.generator)
+    data = read_source(source)
     with errors_named(display_name(source)):
-        image = decode_file(data, model, options.max_pixels)
+        image = decode_file(data, options.max_pixels)
     return image_to_bytes(image, OUTPUT_FORMATS["png"])
 
 

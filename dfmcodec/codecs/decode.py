@@ -30,8 +30,7 @@ _OTHER = "the file does not decode to the image that the encoder computed; pleas
 
 
 def decode_image(data: bytes, request: DecodeRequest = _ALL) -> Image:
-    """Decodes a `.dfm` file. Raises FormatError if the file cannot be read; MissingModelError if
-    the image is a code under a generative model other than the given one; ConfigError if the
+    """Decodes a `.dfm` file. Raises FormatError if the file cannot be read; ConfigError if the
     backend is unknown, the region is not within the image, or the size is invalid;
     InstallationError if the pretrained weights are damaged or missing.
     """
@@ -110,8 +109,7 @@ def _decode_pixels(
     losses: list[str] | None,
 ) -> Image:
     """Decodes the pixels of a region."""
-    evaluated = renderer.evaluated(wanted, header)
-    _check_work(header, renderer, evaluated.height * evaluated.width, request)
+    _check_work(header, renderer, wanted.height * wanted.width, request)
     if losses is None and renderer.has_bands(header):
 
         def read(part: Region) -> Decoded:
@@ -199,7 +197,7 @@ def check_region(region: Region, height: int, width: int) -> None:
 
 def _check_work(header: container.Header, renderer: Renderer, positions: int, request: DecodeRequest) -> None:
     """Raises LimitError for a network that takes more multiply-adds than the request allows."""
-    each = renderer.multiply_adds(header.architecture, request.generator)
+    each = renderer.multiply_adds(header.architecture)
     check_multiply_adds(each, positions, request.max_multiply_adds)
 
 

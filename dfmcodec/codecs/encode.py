@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from dfmcodec.container.layout import Section
 from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError, TargetUnreachableError
 from dfmcodec.image import BIT_DEPTHS, PEAK_CODE_VALUE, Image, peak_value
 from dfmcodec.image.alpha_fill import fill_invisible
-from dfmcodec.models import GENERATOR_MODEL, Model
+from dfmcodec.models import Model
 from dfmcodec.options import EFFORTS
 from dfmcodec.perception import bits_per_pixel, psnr, psnr_of_mse
 from dfmcodec.perception.ssimulacra2 import ALL_SCALES_SIDE, SMALLEST_SIDE, ssimulacra2
@@ -40,9 +39,6 @@ from dfmcodec.search.target import (
 )
 from dfmcodec.threads import one_core_products
 
-if TYPE_CHECKING:
-    from dfmcodec.codecs.generative.model import GenerativeModel
-
 _RAW_IS_SMALL = 1 << 12  # raw sizes up to this many bytes may be exceeded: the container alone may be larger
 _LEAST_SECONDS = 1e-3  # the least time limit, which has to be positive
 _SMALLER_FRACTION = 0.9  # the size of an overfitted file relative to the wavelet file
@@ -54,7 +50,6 @@ def encode_image(
     config: EncoderConfig,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
-    generator: GenerativeModel | None = None,
     notify: Notify = lambda notice: None,
 ) -> EncodeResult:
     """Encodes an image.
@@ -65,34 +60,26 @@ def encode_image(
         on_progress: Called often during the fit, and at the end with the figures of the file.
         should_stop: Called between chunks of steps; True ends the fit, and the best result so far
             is written.
-        generator: A generative model under which the image is encoded as a code; None for other
-            codecs.
         notify: Receives a notice if quality is relative to a part of the range of samples, and if
             samples of 16 bits are converted to 8 bits.
 
     Raises:
-        ImageError: The generative model is for images of another size; a sample is above
-            `sample_max`; or 16-bit samples use only 8 bits and `sample_max` is not given.
+        ImageError: A sample is above `sample_max`; or 16-bit samples use only 8 bits and
+            `sample_max` is not given.
         TargetUnreachableError: The target cannot be met.
         ConfigError: The overfitted codec cannot represent the given lmbda; or the codec does not
             support the tune.
         DivergedError: The fit diverged too often.
         MissingPackageError: The codec is fitted with JAX, which is not installed.
     """
-    if generator is not None:
-        if config.tune == Tune.VISUAL.value or config.ssimulacra2 is not None:
-            msg = "the tune visual is for the wavelet codec, not for a code of a generative model"
-            raise ConfigError(msg)
-        config = replace(config, tune=Tune.PSNR.value)
     image, config = _with_range(image, config, notify)
     config = _with_measure(image, config, notify)
-    models = config.models(image.pixel_count) if generator is None else (GENERATOR_MODEL,)
+    models = config.models(image.pixel_count)
     encoders = [codec_of(model).encoder() for model in models]
     for encoder in encoders:
-        encoder.check(image, generator)
-    uses_threads = any(encoder.uses_threads for encoder in encoders)
-    with one_core_products() if uses_threads else nullcontext():
-        result = _best(_Request(image, config, on_progress, should_stop, generator), models)
+        encoder.check()
+    with one_core_products():
+        result = _best(_Request(image, config, on_progress, should_stop), models)
     report = result.report
     what = f"{report.psnr_db:.2f} dB, {report.file_bytes} bytes{restarts_text(report.restarts)}"
     on_progress(Progress(1.0, report.iterations, report.psnr_db, report.total_s, what, report.limit_bytes))
@@ -158,7 +145,6 @@ class _Request:
     config: EncoderConfig
     on_progress: Callable[[Progress], None]
     should_stop: Callable[[], bool]
-    generator: GenerativeModel | None
 
     @property
     def target(self) -> Target:
@@ -241,7 +227,7 @@ def _encoded(request: _Request, model: Model, previous: EncodeResult | None = No
     gives up because the file would be worse than the previous one.
     """
     started, image, target = time.perf_counter(), request.image, request.target
-    ancillary = _ancillary(image, request.generator)
+    ancillary = _ancillary(image)
     job = _job(request, codec_of(model), ancillary)
     outcome = codec_of(model).encoder().encode(job, previous)
 
@@ -251,7 +237,7 @@ def _encoded(request: _Request, model: Model, previous: EncodeResult | None = No
     report = _report(job, image, outcome, data)
     encoded = outcome.encoded
     del outcome  # a large image needs the memory for decoding
-    decoding = DecodeRequest(max_pixels=image.pixel_count, generator=request.generator)
+    decoding = DecodeRequest(max_pixels=image.pixel_count)
     if encoded is None:
         decoded = decode_image(data, decoding)
     else:
@@ -269,10 +255,9 @@ def _encoded(request: _Request, model: Model, previous: EncodeResult | None = No
     return EncodeResult(data, figures, decoded)
 
 
-def _ancillary(image: Image, generator: GenerativeModel | None) -> dict[Section, bytes]:
+def _ancillary(image: Image) -> dict[Section, bytes]:
     """Returns the sections of the ancillary data of an image."""
-    coded_channels = generator.architecture.channels if generator is not None else 1
-    gray_as_rgb = image.channels > coded_channels and image.is_gray
+    gray_as_rgb = image.channels > 1 and image.is_gray
     return container.ancillary_sections(container.Ancillary(image.metadata, image.alpha, gray_as_rgb))
 
 
@@ -283,7 +268,7 @@ def _job(request: _Request, codec: Codec, ancillary: dict[Section, bytes]) -> Jo
     may take too large a fraction of the file.
     """
     encoder, target = codec.encoder(), request.target
-    coded, budget = _as_coded(request.image, fill=not codec.needs_generator), target.limit_bytes
+    coded, budget = _as_coded(request.image), target.limit_bytes
     needed = container.checks_file_bytes(1 + len(ancillary), encoder.symbol_checks(coded))
     most = needed + len(codec.header.optional_sections) * CHECK_BYTES
     has_checks = budget is not None and most <= CHECKS_FRACTION * LEAST_USED * budget
@@ -296,7 +281,6 @@ def _job(request: _Request, codec: Codec, ancillary: dict[Section, bytes]) -> Jo
         metadata_bytes=len(ancillary.get(Section.METADATA, b"")),
         on_progress=request.on_progress,
         should_stop=request.should_stop,
-        generator=request.generator,
     )
 
 
@@ -346,10 +330,10 @@ def _report(job: Job, image: Image, outcome: Outcome, data: bytes) -> partial[En
     )
 
 
-def _as_coded(image: Image, fill: bool) -> Image:
-    """Returns the fitted image: gray in one channel; with `fill`, smooth where transparent."""
+def _as_coded(image: Image) -> Image:
+    """Returns the fitted image: gray in one channel, and smooth where transparent."""
     pixels = image.pixels[:, :, :1] if image.is_gray else image.pixels
-    if fill and image.visible is not None:
+    if image.visible is not None:
         pixels = fill_invisible(pixels, image.visible)
     if pixels is image.pixels and not image.metadata:
         return image

@@ -25,7 +25,6 @@ class Codec:
 
     header: HeaderForm  # fields of the header, and the sections of files
     iteration_unit: str  # of the iterations of an encoding, for reports
-    needs_generator: bool = False  # whether decoding and encoding need the file of a generative model
 
     def section_form(self) -> SectionForm:
         """Returns the section form."""

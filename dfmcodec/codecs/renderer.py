@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dfmcodec._types import Int32, Pixels, Units
 from dfmcodec.container.header import Header
@@ -12,9 +12,6 @@ from dfmcodec.fourier.network import MAX_MULTIPLY_ADDS
 from dfmcodec.image import MAX_PIXELS
 from dfmcodec.image.region import Region
 from dfmcodec.image.resample import Sampling
-
-if TYPE_CHECKING:
-    from dfmcodec.codecs.generative.model import GenerativeModel
 
 
 @dataclass(frozen=True)
@@ -32,10 +29,9 @@ class DecodeRequest:
             positions 1 / scale pixels apart; see `image.resample`. A small scale takes less time,
             because fine decomposition levels are not decoded. None for 1 or a given size.
         size: The (width, height) of the result in pixels, instead of a scale.
-        generator: The generative model, if the image is a code under one.
         max_multiply_adds: The largest number of multiply-adds that the network of a coordinate
-            codec or a code may take at all positions. A larger one is refused before memory is
-            allocated for it. Other codecs take a fixed number per pixel.
+            codec may take at all positions. A larger one is refused before memory is allocated for
+            it. Other codecs take a fixed number per pixel.
     """
 
     backend: str = "numpy"
@@ -43,7 +39,6 @@ class DecodeRequest:
     region: Region | None = None
     scale: float | None = None
     size: tuple[int, int] | None = None
-    generator: GenerativeModel | None = None
     max_multiply_adds: int = MAX_MULTIPLY_ADDS
 
 
@@ -65,13 +60,9 @@ class Renderer:
         """Indicates whether the renderer's threads compute matrix products with NumPy."""
         return False
 
-    def multiply_adds(self, architecture: Any, generator: GenerativeModel | None) -> int:
+    def multiply_adds(self, architecture: Any) -> int:
         """Returns the multiply-adds per position of a network in the file; else 0."""
         return 0
-
-    def evaluated(self, region: Region, header: Header) -> Region:
-        """Returns the region that must be evaluated for the pixels of a region."""
-        return region
 
     def seen_from(self, region: Region, header: Header) -> Region:
         """Returns the region of the model's samples that the pixels of a region depend on."""

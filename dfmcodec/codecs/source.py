@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dfmcodec._types import Notify
 from dfmcodec.codecs.decode import DecodeRequest, decode_image
-from dfmcodec.codecs.generative.model import GenerativeModel
 from dfmcodec.errors import ConfigError, FormatError
 from dfmcodec.files.atomic import MAGIC
 from dfmcodec.image import Image
 from dfmcodec.image.source import Source
 
 
-def image_of_dfm(
-    source: Source, max_pixels: int, page: int | None, notify: Notify, generator: GenerativeModel | None = None
-) -> Image | None:
+def image_of_dfm(source: Source, max_pixels: int, page: int | None, notify: Notify) -> Image | None:
     """Decodes a `.dfm` file; returns None for any other file. `notify` receives the notice that the
     image comes from a lossy encoding. Raises ConfigError if there is no such page, counted from 1,
     and FormatError if the file cannot be decoded; the message names it.
@@ -26,7 +23,7 @@ def image_of_dfm(
         msg = f"{source.name} has 1 page; there is no page {page}"
         raise ConfigError(msg)
     try:
-        image = decode_image(data, DecodeRequest(max_pixels=max_pixels, generator=generator))
+        image = decode_image(data, DecodeRequest(max_pixels=max_pixels))
     except FormatError as error:
         raise type(error)(f"{source.name}: {error}") from error  # noqa: EM102
     notify(f"{source.name}: made of a lossy .dfm file: the losses of both encodings add up")

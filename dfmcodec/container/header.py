@@ -24,15 +24,12 @@ from dfmcodec.errors import BadMagicError, ConfigError, CorruptError, ImageError
 from dfmcodec.files.atomic import MAGIC
 from dfmcodec.image import MAX_PIXELS, check_image_size
 
-_GENERATOR_MAGIC = b"\x89DFMG"  # same as codecs.generative.model.MAGIC, which this layer cannot import
-
 
 @dataclass(frozen=True, eq=False)
 class Header:
     """The header of a file, as `read_header` returns it."""
 
     fields: Mapping[str, int]  # their values, by the names of docs/format.md
-    bit_depth: int  # 8 or 16
     architecture: Architecture
     sections: dict[Section, tuple[int, int]]  # the (offset, length) in the file, in bytes
     file_bytes: int  # according to the header
@@ -41,6 +38,11 @@ class Header:
     def format_version(self) -> int:
         """The format version."""
         return self.fields["version"]
+
+    @property
+    def bit_depth(self) -> int:
+        """The bits per sample, 8 or 16."""
+        return self.fields["bit_depth"]
 
     @property
     def height(self) -> int:
@@ -81,11 +83,9 @@ class Header:
 def write_header(model: QuantizedModel, sections: Mapping[Section, bytes]) -> bytes:
     """Returns the bytes before the first section: magic, fields and section table."""
     form = header_form(model.architecture.model)
-    outside = None if form.main_bytes is None else form.main_section
-    in_table = {section: body for section, body in sections.items() if section is not outside}
     values = {"version": VERSION, "model": form.model.code, "width": model.width, "height": model.height}
-    values |= form.values(model, len(in_table))
-    table = b"".join(SECTION_ENTRY.pack(section, len(body)) for section, body in in_table.items())
+    values |= form.values(model, len(sections))
+    table = b"".join(SECTION_ENTRY.pack(section, len(body)) for section, body in sections.items())
     return write_fields(values) + table
 
 
@@ -101,9 +101,6 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
     if not (data.startswith(MAGIC) or MAGIC.startswith(data)):
         msg = f"not a .dfm file: its first bytes are {data[:4]!r}, not {MAGIC!r}; name a file that dfm encode wrote"
         raise BadMagicError(msg)
-    if data.startswith(_GENERATOR_MAGIC):
-        msg = "a generative model (.dfmg), not an image; give it as --generator, or generator= in Python"
-        raise BadMagicError(msg)
     values, table = read_fields(data)
     form = header_form(MODELS[values["model"]])
     try:
@@ -114,9 +111,9 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
     except ConfigError as error:
         msg = f"the header is invalid: {error}"
         raise CorruptError(msg) from error
-    sections, file_bytes = _read_section_table(data, table, values, form)
+    sections, file_bytes = _read_section_table(data, table, values["section_count"])
     _check_sections(sections, architecture, form)
-    return Header(values, form.bit_depth(values), architecture, sections, file_bytes)
+    return Header(values, architecture, sections, file_bytes)
 
 
 def _check_sections(sections: Mapping[Section, tuple[int, int]], architecture: Architecture, form: HeaderForm) -> None:
@@ -135,17 +132,11 @@ def _check_sections(sections: Mapping[Section, tuple[int, int]], architecture: A
         raise CorruptError(msg)
 
 
-def _read_section_table(
-    data: bytes, table: int, values: Mapping[str, int], form: HeaderForm
-) -> tuple[dict[Section, tuple[int, int]], int]:
+def _read_section_table(data: bytes, table: int, count: int) -> tuple[dict[Section, tuple[int, int]], int]:
     """Returns the (offset, length) of each section, and the length of the file."""
-    count = form.section_count(values)
     start = table + count * SECTION_ENTRY.size
     require(data, start)
     sections: dict[Section, tuple[int, int]] = {}
-    if form.main_bytes is not None:
-        sections[form.main_section] = (start, values[form.main_bytes])
-        start += values[form.main_bytes]
     for entry in range(count):
         section_id, length = SECTION_ENTRY.unpack_from(data, table + entry * SECTION_ENTRY.size)
         try:

@@ -30,8 +30,6 @@ MODELS = {model.code: model for model in sorted(Model, key=lambda model: model.c
 
 Values = Mapping[str, int]  # the values of fields, by name
 
-LEB128 = "leb128"  # seven bits per byte, the lowest first; the highest bit is set in all bytes but the last
-MAX_LEB128_BYTES = 4
 BYTE, WORD = range(1 << 8), range(1 << 32)
 _GRAY_AND_RGB = (1, 3)
 
@@ -45,7 +43,7 @@ class Field:
     """A field of the header."""
 
     name: str  # its key in the values of a header; with spaces in docs/format.md
-    code: str  # "B", "H" or "I" of `struct`, little-endian and unsigned, or `LEB128`
+    code: str  # "B", "H" or "I" of `struct`, little-endian and unsigned
     allowed: Sequence[int]  # the values that are valid in this version
     when: Callable[[Values], bool] = _always  # whether it is present, given the values of earlier fields
     less: int = 0  # is subtracted from a value before it is stored
@@ -53,31 +51,23 @@ class Field:
 
     @property
     def size(self) -> int:
-        """The size of the field in bytes; for `LEB128` the smallest size."""
-        return 1 if self.code == LEB128 else struct.calcsize(f"<{self.code}")
+        """The size of the field in bytes."""
+        return struct.calcsize(f"<{self.code}")
 
     def pack(self, value: int) -> bytes:
-        stored = value - self.less
-        return _leb128(stored) if self.code == LEB128 else struct.pack(f"<{self.code}", stored)
+        return struct.pack(f"<{self.code}", value - self.less)
 
-    def unpack(self, data: bytes, at: int) -> tuple[int, int]:
-        """Returns the value at an offset and the offset after it. Raises FormatError; see
-        `refusal`.
-        """
-        if self.code == LEB128:
-            stored, after = _read_leb128(data, at)
-        else:
-            require(data, at + self.size)
-            (stored,) = struct.unpack_from(f"<{self.code}", data, at)
-            after = at + self.size
-        value = stored + self.less
+    def unpack(self, data: bytes, at: int) -> int:
+        """Returns the value at an offset. Raises FormatError; see `refusal`."""
+        require(data, at + self.size)
+        value: int = struct.unpack_from(f"<{self.code}", data, at)[0] + self.less
         if value not in self.allowed:
             title = self.name.replace("_", " ")
             if self.refusal is UnsupportedVersionError:
                 refuse_unknown(f"{title} {value} (byte {at})", data)
             msg = f"the header is invalid: {title} {value}; the file is damaged"
             raise self.refusal(msg)
-        return value, after
+        return value
 
 
 FIRST_FIELDS = (
@@ -124,7 +114,6 @@ class Section(IntEnum):
     ALPHA = 6
     RGB = 7
     CHECKS = 8
-    CODE = 9
     GRIDS = 10
     NETWORKS = 11
 
@@ -154,11 +143,7 @@ def is_own(section: Section) -> bool:
 
 @dataclass(frozen=True)
 class HeaderForm:
-    """The header fields and the sections of a codec's files.
-
-    `main_bytes` is the field with the length of the main section, if that is the first section and
-    is not in the section table.
-    """
+    """The header fields and the sections of a codec's files."""
 
     model: Model
     fields: tuple[Field, ...]  # after `FIRST_FIELDS`, in order
@@ -168,9 +153,6 @@ class HeaderForm:
     early_sections: tuple[Section, ...] = ()  # optional, written before the metadata
     late_sections: tuple[Section, ...] = ()  # optional, written between the metadata and the main section
     check_count: Callable[[Any], int] = lambda arch: 0  # the number of symbol checks
-    main_bytes: str | None = None
-    bit_depth: Callable[[Values], int] = lambda values: values["bit_depth"]
-    section_count: Callable[[Values], int] = lambda values: values["section_count"]  # in the table
 
     @property
     def optional_sections(self) -> tuple[Section, ...]:
@@ -180,10 +162,11 @@ class HeaderForm:
     @property
     def section_order(self) -> tuple[Section, ...]:
         """The order of the sections in a file: those that a prefix needs first come first."""
-        main = (self.main_section,)
-        first, last = ((), main) if self.main_bytes is None else (main, ())
         of_image = (Section.RGB, Section.METADATA)
-        return (*first, Section.CHECKS, *self.early_sections, *of_image, *self.late_sections, *last, Section.ALPHA)
+        return (
+            *(Section.CHECKS, *self.early_sections, *of_image),
+            *(*self.late_sections, self.main_section, Section.ALPHA),
+        )
 
     def present(self, values: Values) -> tuple[Field, ...]:
         """Returns the fields that are present in a header, `FIRST_FIELDS` included."""
@@ -212,23 +195,24 @@ def read_fields(data: bytes) -> tuple[dict[str, int], int]:
     values: dict[str, int] = {}
     at = len(MAGIC)
     for field in FIRST_FIELDS:
-        values[field.name], at = field.unpack(data, at)
+        values[field.name] = field.unpack(data, at)
+        at += field.size
     for field in header_form(MODELS[values["model"]]).fields:
         if field.when(values):
-            values[field.name], at = field.unpack(data, at)
+            values[field.name] = field.unpack(data, at)
+            at += field.size
     return values, at
 
 
 def fields_bytes(model: Model, is_tiled: bool = False) -> int:
-    """Returns the size of magic and fields in bytes, exact for a code below 128 bytes."""
+    """Returns the size of magic and fields in bytes."""
     values = {"model": model.code, "further_bytes": further_bytes(model, is_tiled)}
     return len(MAGIC) + sum(field.size for field in header_form(model).present(values))
 
 
 def container_bytes(model: Model, is_tiled: bool = False) -> int:
     """Returns the size of header, section table and CRC-32 of a file with one section, in bytes."""
-    table = 0 if header_form(model).main_bytes else SECTION_ENTRY.size
-    return fields_bytes(model, is_tiled) + table + CRC.size
+    return fields_bytes(model, is_tiled) + SECTION_ENTRY.size + CRC.size
 
 
 def require(data: bytes, size: int) -> None:
@@ -244,31 +228,6 @@ def refuse_unknown(what: str, data: bytes) -> NoReturn:
     advice = "update dfmcodec" if is_complete else "update dfmcodec, or get a complete copy: its CRC-32 does not match"
     msg = f"{what} is unknown to this program; {advice}"
     raise UnsupportedVersionError(msg)
-
-
-def leb128_bytes(value: int) -> int:
-    """Returns the size of a number in LEB128, in bytes."""
-    return len(_leb128(value))
-
-
-def _leb128(value: int) -> bytes:
-    groups = []
-    while value > 0x7F:
-        groups.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*groups, value])
-
-
-def _read_leb128(data: bytes, at: int) -> tuple[int, int]:
-    """Returns the number that starts at an offset, and the offset after it. Inverts `_leb128`."""
-    value = 0
-    for index in range(MAX_LEB128_BYTES):
-        require(data, at + index + 1)
-        value |= (data[at + index] & 0x7F) << 7 * index
-        if data[at + index] < 0x80:
-            return value, at + index + 1
-    msg = f"the length of the code has more than {MAX_LEB128_BYTES} bytes; the file is damaged"
-    raise CorruptError(msg)
 
 
 def section_file_bytes(body_bytes: float) -> float:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from math import isfinite
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from dfmcodec.codecs.encode import encode_image
-from dfmcodec.codecs.generative.model import read_model_file
 from dfmcodec.container import read_header
 from dfmcodec.container.integrity import examine
 from dfmcodec.corpus.forms.entry import NO_SUFFIX, Entry
@@ -47,7 +46,6 @@ class Task:
 def encode_settings(
     config: EncoderConfig,
     *,
-    generator: Path | None,
     strip: frozenset[str],
     page: int | None,
     max_pixels: int,
@@ -63,7 +61,6 @@ def encode_settings(
     values = vars(config)
     return {
         **{field.name: values[field.name] for field in fields(config) if values[field.name] != field.default},
-        "generator": None if generator is None else str(generator.absolute()),
         "strip": sorted(strip),
         "page": page,
         "max_pixels": max_pixels,
@@ -73,9 +70,7 @@ def encode_settings(
 
 
 def task_of(name: str, settings: dict[str, Any]) -> Task:
-    """Returns the task of a job: `ENCODE` or `PACK`. Raises ConfigError if a setting is invalid,
-    and FormatError if the generator is not a generative model.
-    """
+    """Returns the task of a job: `ENCODE` or `PACK`. Raises ConfigError if a setting is invalid."""
     return _pack() if name == PACK else _encode(**settings)
 
 
@@ -110,7 +105,6 @@ def check_intact(data: bytes, name: str) -> None:
 
 
 def _encode(
-    generator: str | None,
     strip: list[str],
     page: int | None,
     max_pixels: int,
@@ -119,7 +113,6 @@ def _encode(
     **encoder: Any,
 ) -> Task:
     config = EncoderConfig(**encoder)
-    generative_model = None if generator is None else read_model_file(Path(generator))
 
     def perform(data: bytes, entry: Entry) -> Product:
         notices: list[str] = []
@@ -127,7 +120,7 @@ def _encode(
             check_intact(data, entry.name)  # a .dfm file is refused in any case; this reports damage first
         image = image_from_bytes(data, entry.source, max_pixels, strip, page, notices.append)
         found: list[str] = []
-        result = encode_image(image, config, generator=generative_model, notify=found.append)
+        result = encode_image(image, config, notify=found.append)
         notices += (f"{entry.source}: {notice}" for notice in found)
         report = result.report
         psnr_db = round(report.psnr_db, 3) if isfinite(report.psnr_db) else None

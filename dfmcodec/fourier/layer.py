@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import comb, pi
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -152,28 +151,18 @@ def frequency_set(dim: int, order: int) -> FrequencySet:
 
 def phase_factors(v: Array, frequencies: FrequencySet, xp: ModuleType) -> tuple[Array, Array]:
     """Computes cos and sin of 2 pi k.v for all k: [N, dim] -> two arrays [N, |K|], in row order."""
-    return products_of_phases(xp.cos(TAU * v), xp.sin(TAU * v), frequencies, xp)
-
-
-def products_of_phases(
-    cos_v: Array, sin_v: Array, frequencies: FrequencySet, xp: ModuleType, axis: int = -1
-) -> tuple[Array, Array]:
-    """Computes cos and sin of 2 pi k.v from those of 2 pi v_j, both along an axis (-1 or -2)."""
-
-    def rows(part: Array, index: Any) -> Array:
-        return part[..., index] if axis == -1 else part[..., index, :]
-
-    cos, sin = xp.ones_like(rows(cos_v, slice(1))), xp.zeros_like(rows(cos_v, slice(1)))
+    cos_v, sin_v = xp.cos(TAU * v), xp.sin(TAU * v)
+    cos, sin = xp.ones_like(cos_v[:, :1]), xp.zeros_like(cos_v[:, :1])
     if frequencies.is_full:
         for j in range(frequencies.dim):
-            product = complex_product(cos, sin, rows(cos_v, slice(j, j + 1)), rows(sin_v, slice(j, j + 1)))
-            cos, sin = (xp.concatenate(pair, axis=axis) for pair in zip((cos, sin), product, strict=True))
+            product = complex_product(cos, sin, cos_v[:, j : j + 1], sin_v[:, j : j + 1])
+            cos, sin = (xp.concatenate(pair, axis=1) for pair in zip((cos, sin), product, strict=True))
         return cos, sin
     stages = [(cos, sin)]
     for parents, tops in frequencies.growth:
-        cos, sin = (rows(part, parents) for part in stages[-1])
-        stages.append(complex_product(cos, sin, rows(cos_v, tops), rows(sin_v, tops)))
-    cos, sin = (xp.concatenate(parts, axis=axis) for parts in zip(*stages, strict=True))
+        cos, sin = (part[:, parents] for part in stages[-1])
+        stages.append(complex_product(cos, sin, cos_v[:, tops], sin_v[:, tops]))
+    cos, sin = (xp.concatenate(parts, axis=1) for parts in zip(*stages, strict=True))
     return cos, sin
 
 

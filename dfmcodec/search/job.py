@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dfmcodec._types import Pixels, Tune, Units
 from dfmcodec.container.contents import QuantizedModel
@@ -14,9 +14,6 @@ from dfmcodec.image.region import Region
 from dfmcodec.perception.ssimulacra2 import ALL_SCALES_SIDE
 from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.target import Target
-
-if TYPE_CHECKING:
-    from dfmcodec.codecs.generative.model import GenerativeModel
 
 MAX_RESTARTS = 4  # of a diverging fit
 
@@ -66,7 +63,6 @@ class Job:
     has_checks: bool = False  # whether `ancillary_bytes` includes checks, except those of optional sections
     range_db: float = 0.0  # PSNR relative to the full range less that relative to `sample_max`
     metadata_bytes: int = 0  # included in `ancillary_bytes`
-    generator: GenerativeModel | None = None
 
     @classmethod
     def of(cls, image: Image, config: EncoderConfig, asked: Target, ancillary_bytes: int = 0, **others: Any) -> Job:

@@ -61,7 +61,7 @@ def test_an_overfitted_file_is_not_worse_than_a_first_iteration_of_the_wavelet_c
     """
     real = encode._encoded
 
-    def encoded(image, config, model, on_progress, should_stop, generator=None):
+    def encoded(image, config, model, on_progress, should_stop):
         if model is not Model.OVERFITTED:
             return real(image, config, model, on_progress, should_stop)
         changed = {"quality": 0.0} if config.psnr is None else {"psnr": 40.0}
@@ -178,7 +178,7 @@ def test_a_folder_has_no_dfm_files_as_inputs(folder):
         (["real.dfm", "-o", "x.png"], 2, "name it x.dfm"),
     ],
 )
-def test_dfm_sources_that_cannot_be_encoded_are_refused_in_one_line(folder, arguments, code, says):
+def test_what_cannot_be_encoded_again_is_refused_in_one_line(folder, arguments, code, says):
     before = Path("real.dfm").read_bytes()
     Path("cut.dfm").write_bytes(before[:-100])
     lines = dfm("encode", *arguments, code=code).stderr.splitlines()

@@ -7,7 +7,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 from click.testing import CliRunner
-from common import GENERATIVE, ROOT
+from common import ROOT
 
 import dfmcodec
 from dfmcodec.cli import main
@@ -45,18 +45,16 @@ def refusal(*arguments, code):
     ],
     ids=["compare", "bench", "decode"],
 )
-def test_refusals_of_existing_outputs_name_existing_options(arguments, output):
+def test_an_output_that_exists_brings_up_no_option_that_is_not_there(arguments, output):
     Path("there").mkdir()
     Path("there", "map.png").touch()
     assert refusal(*arguments, code=1) == f"{Path(output)} exists; give another name, or use -f to replace it"
 
 
-def test_errors_of_a_file_name_the_file():
+def test_what_is_wrong_with_a_file_comes_with_its_name():
     assert refusal("info", "cat.png", code=3).startswith("cat.png: not a .dfm file")
     assert refusal("compare", "cat.dfm", "cut.dfm", code=3).startswith("cut.dfm: the file is truncated")
     assert refusal("bench", "cat.png", "--codecs-from", "none.py", code=1).startswith("cannot read none.py: ")
-    said = "a generative model (.dfmg), not an image; give it as --generator, or generator= in Python"
-    assert refusal("info", GENERATIVE / "gray.dfmg", code=3) == f"{GENERATIVE / 'gray.dfmg'}: {said}"
     assert refusal("info", "none.dfm", code=1) == "cannot read none.dfm: No such file or directory"
 
 
@@ -68,7 +66,7 @@ def test_a_limit_is_no_damage_and_is_named_as_an_option(arguments):
     assert said == "cat.dfm: the image is 96x80, more than the limit of 7679 pixels (--max-pixels)"
 
 
-def test_benchmark_without_a_measurement_fails():
+def test_a_benchmark_of_which_nothing_was_measured_failed():
     result = CliRunner().invoke(main, ["bench", "none.png"])
     assert result.exit_code == 1
     assert "cannot read none.png" in result.output
@@ -79,9 +77,6 @@ def test_benchmark_without_a_measurement_fails():
     [
         (["encode", "--size"], "dfm encode"),
         (["encode", "--siz"], "dfm encode"),
-        (["generate", "train", "--steps"], "dfm generate train"),
-        (["generate", "train", "--preset"], "dfm generate train"),
-        (["generate", "nonsense"], "dfm generate"),
         (["nonsense"], "dfm"),
         (["--nonsense"], "dfm"),
     ],

@@ -22,7 +22,7 @@ import click
 import numpy as np
 import PIL.Image
 import pytest
-from common import GENERATIVE, GOLDEN, PATIENCE_S, ROOT, dfm, names_in, with_crc
+from common import GOLDEN, PATIENCE_S, ROOT, dfm, names_in, with_crc
 
 import dfmcodec
 import dfmcodec.codecs.decode
@@ -36,7 +36,6 @@ from dfmcodec.errors import InstallationError
 from dfmcodec.processes import run_jobs
 
 SMALL = GOLDEN / "wavelet-narrow.dfm"
-MODEL = next(GENERATIVE.glob("*.dfmg"))
 ACTING = "esc\x1b[2J\x07\nforged: intact, 1x1"
 SHOWN = r"esc\x1b[2J\x07\nforged: intact, 1x1"
 NOT_UTF8 = os.fsdecode(b"caf\xe9\xff")
@@ -61,7 +60,7 @@ def save(name):
 
 
 @posix_only
-def test_control_characters_in_names_are_escaped():
+def test_names_that_act_are_shown_and_forge_no_line():
     for name in (ACTING, NOT_UTF8):
         shutil.copy(SMALL, f"{name}.dfm")
     result = dfm("verify", ".")
@@ -156,20 +155,18 @@ def test_a_list_with_zero_bytes_is_refused():
         ["encode", ""],
         ["encode", "a.png", "-o", ""],
         ["encode", "a.png", "-O", ""],
-        ["encode", "a.png", "--generator", ""],
         ["info", ""],
         ["verify", "x.dfm", ""],
         ["view", ""],
         ["bench", ""],
         ["demo", ""],
-        ["generate", "sample", ""],
         ["compare", "a.png", ""],
         ["compare", "", "a.png"],
         ["compare", "a.png", "x.dfm", "--map", ""],
     ],
     ids=lambda arguments: " ".join(map(str, arguments)),
 )
-def test_empty_names_are_refused(arguments):
+def test_an_empty_name_is_not_the_current_folder(arguments):
     save("a.png")
     shutil.copy(SMALL, "x.dfm")
     assert "the name is empty" in dfm(*arguments, code=2).stderr
@@ -217,10 +214,10 @@ def numeric_options():
     ("path", "command", "option"),
     [pytest.param(*case, id=" ".join([*case[0], case[2].opts[-1]])) for case in numeric_options()],
 )
-def test_extreme_numbers_are_wrong_usage(path, command, option):
+def test_numbers_beyond_all_sense_are_wrong_usage(path, command, option):
     save("a.png")
     shutil.copy(SMALL, "b.dfm")
-    stand_ins = {"name": "camera", "model_file": MODEL, "data": "a.png"}
+    stand_ins = {"name": "camera", "data": "a.png"}
     source = "b.dfm" if path[0] in {"decode", "verify"} else "a.png"
     names = [stand_ins.get(one.name, source) for one in command.params if isinstance(one, click.Argument)]
     extra = {"train": ["--preset", "mnist"]}.get(path[-1], [])
@@ -250,21 +247,15 @@ def test_wrong_usage_is_one_line_that_names_the_help():
 def test_an_input_is_never_replaced(link):
     save("a.png")
     shutil.copy(SMALL, "x.dfm")
-    shutil.copy(MODEL, "m.dfmg")
     link("a.png", "a.dfm")
     link("x.dfm", "x.png")
-    link("m.dfmg", "m.png")
-    link("m.dfmg", "m.dfm")
-    files = ["a.png", "x.dfm", "m.dfmg"]
+    files = ["a.png", "x.dfm"]
     before = [Path(name).read_bytes() for name in files]
     for arguments in (
         ["encode", "a.png", "-f"],
-        ["encode", "a.png", "-o", "m.dfm", "--generator", "m.dfmg", "-f"],
         ["decode", "x.dfm", "-f"],
-        ["decode", "x.dfm", "-o", "m.png", "--generator", "m.dfmg", "-f"],
         ["compare", "a.png", "x.dfm", "--map", "a.png", "-f"],
         ["compare", "a.png", "x.dfm", "--map", "x.png", "-f"],
-        ["generate", "sample", "m.dfmg", "-f"],
         ["bench", ".", "--html", "a.png", "-f"],
     ):
         assert "never replaces" in dfm(*arguments, code=2).stderr, arguments
@@ -279,12 +270,11 @@ def test_an_input_is_never_replaced(link):
 def test_a_run_of_files_replaces_nothing_that_it_reads(link, command, source, name):
     save("a.png")
     shutil.copy(SMALL, "x.dfm")
-    shutil.copy(MODEL, "m.dfmg")
     Path("r.jsonl").touch()
     Path("list").write_text(f"{source}\n")
     output = Path("out", name)
     output.parent.mkdir()
-    for given, options in (("m.dfmg", ["--generator", "m.dfmg"]), ("r.jsonl", ["--report", "r.jsonl"]), ("list", [])):
+    for given, options in (("r.jsonl", ["--report", "r.jsonl"]), ("list", [])):
         link(Path(given).absolute(), output)
         result = dfm(command, "--files-from", "list", "-O", "out", "-f", *options, code=1)
         assert "would replace an input" in result.stderr, given
@@ -526,7 +516,6 @@ def test_a_pipe_that_is_read_twice_is_refused():
     os.mkfifo("pipe.csv")
     os.mkfifo("pipe.png")
     assert "name a file" in dfm("encode", "a.png", "--report", "pipe.csv", code=2).stderr
-    assert "a file first" in dfm("encode", "a.png", "--generator", "pipe.png", code=2).stderr
     assert "name a file" in dfm("bench", "pipe.png", code=1).output
 
 

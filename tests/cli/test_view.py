@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import PIL.Image
 import pytest
-from common import GENERATIVE, GOLDEN, PATIENCE_S, ROOT, dfm, wait_until
+from common import GOLDEN, PATIENCE_S, ROOT, dfm, wait_until
 
 import dfmcodec
 from dfmcodec.errors import DfmError
@@ -33,7 +33,6 @@ from dfmcodec.viewer.server import PageServer, Resource
 
 WAVELET = GOLDEN / "wavelet-rgb.dfm"
 OVERFITTED = GOLDEN / "overfitted-small.dfm"
-CODE = GENERATIVE / "gray-0.dfm"
 PAGE = b"<!doctype html><title>page</title>"
 posix = pytest.mark.skipif(os.name != "posix", reason="scripts and signals of POSIX")
 
@@ -83,12 +82,12 @@ def test_the_page_and_its_files_are_given(server, base):
     assert ask(server, base + "files/1")[0].status == 410
 
 
-def test_server_listens_on_localhost_only(server):
+def test_it_listens_on_this_computer_only(server):
     assert server.server_address[0] == "127.0.0.1"
     assert server.url == f"http://127.0.0.1:{server.server_address[1]}/{server.token}/"
 
 
-def test_other_paths_get_404(server):
+def test_nothing_else_is_given(server):
     for path in (
         *("/", "//", "/favicon.ico", "/files/0", "/{token}", "/{half}/", "/{token}x/", "//{token}/files/0/../0"),
         *("/{token}/files/", "/{token}/files", "/{token}/files/2", "/{token}/files/00", "/{token}/files/-1"),
@@ -114,7 +113,7 @@ def test_a_request_names_one_host(server, base):
             assert connection.makefile("rb").readline().split()[1] == b"421"
 
 
-def test_only_get_and_head_are_served(server, base):
+def test_it_only_gives(server, base):
     for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH", "get"):
         answer, content = ask(server, base, method, body=b"x" * 100)
         assert answer.status == 501, method
@@ -192,7 +191,7 @@ def test_idle_connections_of_others_do_not_block_it(server, base):
         connection.close()
 
 
-def test_server_ends_when_the_last_page_is_closed(server, base, monkeypatch):
+def test_it_is_over_when_the_last_page_is_closed(server, base, monkeypatch):
     clock = Clock()
     monkeypatch.setattr(viewer_server, "time", clock)
     waiting = threading.Thread(target=server.pages.wait_until_closed, daemon=True)
@@ -353,9 +352,8 @@ def test_the_page_as_a_file(tmp_path):
         (lambda complete: complete[:20], 3, "truncated"),
         (lambda complete: b"\x89PNG\r\n\x1a\n" + complete, 3, "PNG"),
         (lambda complete: b"", 3, ""),
-        (lambda complete: CODE.read_bytes(), 3, "--png --generator"),
     ],
-    ids=["truncated", "foreign", "empty", "generative"],
+    ids=["truncated", "foreign", "empty"],
 )
 def test_bad_files_are_one_line_before_anything_is_opened(tmp_path, monkeypatch, make, code, words):
     monkeypatch.setattr("webbrowser.open", lambda url: pytest.fail("a browser was opened"))
@@ -369,7 +367,7 @@ def test_bad_files_are_one_line_before_anything_is_opened(tmp_path, monkeypatch,
     assert words in line
 
 
-def test_view_refuses_contradictory_options(tmp_path):
+def test_other_refusals(tmp_path):
     assert "nothing.dfm" in dfm("view", tmp_path / "nothing.dfm", code=1).stderr
     assert "pixels" in dfm("view", WAVELET, "--max-pixels", 100, code=3).stderr
     for arguments in (
@@ -377,7 +375,6 @@ def test_view_refuses_contradictory_options(tmp_path):
         ("--no-browser", "-o", tmp_path / "a.html"),
         (WAVELET, "-o", tmp_path / "a.html"),
         (WAVELET, "--png", "--no-browser"),
-        (WAVELET, "--generator", GENERATIVE / "gray.dfmg"),
         ("-", WAVELET),
     ):
         assert len(dfm("view", *arguments, code=2).stderr.splitlines()) == 1
@@ -447,7 +444,7 @@ def test_the_systems_viewer_gets_the_image_which_is_deleted_after(tmp_path, view
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="xdg-open is of Linux")
-def test_missing_or_failing_system_viewer_is_reported(tmp_path, monkeypatch):
+def test_no_viewer(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "xdg-open" in dfm("view", "--png", WAVELET, code=1).stderr
     script = tmp_path / "xdg-open"
@@ -482,7 +479,7 @@ def test_equal_names_are_shown_with_their_folders(paths, names):
     assert shown_names([Path(path) for path in paths.split()]) == [str(Path(name)) for name in names.split()]
 
 
-def test_view_starts_without_jax_and_numpy():
+def test_it_starts_without_jax():
     program = "import sys; from dfmcodec.cli.view import command; import dfmcodec.viewer.server, dfmcodec.viewer.page"
     done = subprocess.run(
         [sys.executable, "-c", f"{program}; print(*sys.modules)"], capture_output=True, text=True, check=True

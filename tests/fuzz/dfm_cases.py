@@ -1,4 +1,4 @@
-"""`.dfm` and `.dfmg` files for fuzzing, with valid checksums: generated from the header forms of
+"""`.dfm` files for fuzzing, with valid checksums: generated from the header forms of
 the codecs, or golden files with changed fields, sections and lengths.
 """
 
@@ -7,7 +7,6 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import accumulate, pairwise
 from typing import Any
 
 import fuzzing
@@ -16,16 +15,11 @@ import numpy as np
 from mutation import below, chance, changed_bytes, edge, scattered
 
 from dfmcodec.codecs.coordinate.sections import side_bytes
-from dfmcodec.codecs.generative import model as model_file
-from dfmcodec.codecs.generative.model import GenerativeModel
-from dfmcodec.codecs.generative.network import GenerativeArchitecture, network_shapes
 from dfmcodec.container.checks import CHECK, CHECK_BYTES, write_checks
 from dfmcodec.container.header import read_header
 from dfmcodec.container.layout import (
     COMMON_SECTIONS,
-    CRC,
     FIRST_FIELDS,
-    LEB128,
     MODELS,
     SECTION_ENTRY,
     Field,
@@ -44,8 +38,7 @@ from dfmcodec.models import Model
 
 MAX_SIDE = 400  # of images that are meant to be decoded
 MAX_WEBP_SIDE = 16383
-DERIVED = ("section_count", "code_bytes")  # fields that say what follows in the file
-HEAD = model_file._HEAD
+DERIVED = ("section_count",)  # fields that say what follows in the file
 
 
 @dataclass(eq=False)
@@ -69,7 +62,7 @@ class Draft:
 
     Args:
         values: The fields of the header that describe the image.
-        parts: The sections, in order; of model 2 the code is the first.
+        parts: The sections, in order.
         wrong: Fields with other values than those that follow from the rest.
         is_checked: Whether a checks section gets right checks of header and sections.
         tail: Bytes after the sections.
@@ -94,21 +87,15 @@ class Draft:
     def to_bytes(self) -> bytes:
         """The file, with a right CRC-32."""
         values = dict(self.values)
-        code = [part for part in self.parts if part.section == Section.CODE][:1]
-        code = code if self.model is Model.GENERATIVE else []
-        listed = [part for part in self.parts if part not in code]
-        values |= {"section_count": len(listed), "code_bytes": sum(len(part.body) for part in code)}
-        values["kinds"] = values.get("kinds", 0) & 3 | (len(listed) & 63) << 2
-        values |= self.wrong
+        values |= {"section_count": len(self.parts), **self.wrong}
         head = bytearray(MAGIC)
         for item in fields_of(values):
             if item.when(values):
                 head += stored(item, values.setdefault(item.name, item.less))
-        for part in listed:
+        for part in self.parts:
             length = len(part.body) if part.length is None else part.length
             head += SECTION_ENTRY.pack(part.section & 255, length & 0xFFFFFFFF)
-        parts = code + listed
-        bodies = b"".join(self._mended(part, bytes(head), parts) for part in parts)
+        bodies = b"".join(self._mended(part, bytes(head), self.parts) for part in self.parts)
         return fuzzing.with_crc(bytes(head) + bodies + self.tail)
 
     def _mended(self, part: Part, head: bytes, parts: list[Part]) -> bytes:
@@ -128,15 +115,12 @@ def fields_of(values: dict[str, int]) -> tuple[Field, ...]:
 
 def stored(item: Field, value: int) -> bytes:
     """The bytes of a value of a field, also of one that is not allowed."""
-    if item.code == LEB128:
-        return item.pack(max(0, value))
     return ((value - item.less) % (1 << 8 * item.size)).to_bytes(item.size, "little")
 
 
 def drawn(item: Field, rng: np.random.Generator, is_legal: bool) -> int:
     """A value of a field: any that is allowed, its ends more often; or any that is not."""
     allowed: Any = item.allowed
-    size = 5 if item.code == LEB128 else item.size
     if is_legal:
         if chance(rng, 0.3):
             return int(allowed[(0, -1)[below(rng, 2)]])
@@ -145,8 +129,8 @@ def drawn(item: Field, rng: np.random.Generator, is_legal: bool) -> int:
                 allowed[0] + scattered(rng, len(allowed) - 1) if chance(rng, 0.5) else allowed[below(rng, len(allowed))]
             )
         return int(allowed[below(rng, len(allowed))])
-    near = (allowed[0] - 1, allowed[-1] + 1, item.less, item.less + (1 << 8 * size) - 1)
-    return int(near[below(rng, 4)]) if chance(rng, 0.6) else item.less + below(rng, 1 << 8 * size)
+    near = (allowed[0] - 1, allowed[-1] + 1, item.less, item.less + (1 << 8 * item.size) - 1)
+    return int(near[below(rng, 4)]) if chance(rng, 0.6) else item.less + below(rng, 1 << 8 * item.size)
 
 
 @lru_cache(maxsize=1)
@@ -236,16 +220,6 @@ def make_plausible(values: dict[str, int], rng: np.random.Generator) -> None:
         values["weights_id"] = ids[below(rng, len(ids))]
     if MODELS[model] is Model.COORDINATE and chance(rng, 0.8):
         values |= {name: 1 + scattered(rng, top - 1) for name, top in (("depth", 6), ("layer_width", 12), ("order", 6))}
-    if "generator_id" in values and chance(rng, 0.9):
-        generators = list(fuzzing.GENERATORS.values())
-        fit_to(values, generators[below(rng, len(generators))])
-
-
-def fit_to(values: dict[str, int], generator: GenerativeModel) -> None:
-    """Lets a code's header name a generative model."""
-    arch = generator.architecture
-    values |= {"generator_id": generator.id, "width": arch.width, "height": arch.height}
-    values["kinds"] = values.get("kinds", 0) & 2 | (arch.channels == 3)
 
 
 def make_wrong(draft: Draft, rng: np.random.Generator) -> None:
@@ -398,10 +372,6 @@ def checks_body(values: dict[str, int], rng: np.random.Generator) -> bytes:
     return rng.bytes(min(2 * (2 + symbols + 1 + below(rng, 3)), MOST_CHECK_BYTES))
 
 
-def code_body(values: dict[str, int], rng: np.random.Generator) -> bytes:
-    return bytes([below(rng, 4) if chance(rng, 0.8) else below(rng, 256), below(rng, 256)]) + stream(rng, 60)
-
-
 def networks_body(values: dict[str, int], rng: np.random.Generator) -> bytes:
     kinds = [136 + below(rng, 8) if chance(rng, 0.7) else below(rng, 256) for _ in range(15)]
     return bytes(kinds) + stream(rng)
@@ -415,7 +385,6 @@ LAYOUTS = {
     Section.ALPHA: alpha_body,
     Section.RGB: lambda values, rng: b"" if chance(rng, 0.9) else rng.bytes(3),
     Section.CHECKS: checks_body,
-    Section.CODE: code_body,
     Section.NETWORKS: networks_body,
 }
 
@@ -453,98 +422,3 @@ def _mutate(draft: Draft, rng: np.random.Generator) -> None:
     elif draft.parts:
         part = draft.parts[below(rng, len(draft.parts))]
         part.body = changed_bytes(part.body, rng)
-
-
-# ------------------------------------------------------------------------------ generative models
-
-
-def model_case(rng: np.random.Generator) -> tuple[bytes, bytes]:
-    """A `.dfmg` file, and a `.dfm` file whose header names it."""
-    data = _generated_model(rng) if chance(rng, 0.5) else _mutated_model(rng)
-    values = {"version": 1, "model": 2, "kinds": 2 * below(rng, 2), "width": 1, "height": 1}
-    values["generator_id"] = CRC.unpack(data[-CRC.size :])[0] if len(data) >= CRC.size else 0
-    try:
-        fit_to(values, model_file.read_model(data))
-    except Exception:  # whatever it is, the fuzzing that follows meets it
-        values["kinds"] |= below(rng, 2)
-    return data, Draft(values, [Part(Section.CODE, code_body(values, rng))]).to_bytes()
-
-
-def assembled_model(head: bytes, arrays: bytes, head_bytes: int | None = None) -> bytes:
-    """A `.dfmg` file with a right CRC-32."""
-    length = len(head) if head_bytes is None else head_bytes
-    return fuzzing.with_crc(HEAD.pack(model_file.MAGIC, model_file.VERSION, length) + head + arrays)
-
-
-def _floats(count: int, rng: np.random.Generator) -> bytes:
-    """Numbers in half precision, sometimes such as 0, 65504, NaN or infinite ones."""
-    numbers = rng.normal(0, 2.0 ** rng.uniform(-6, 10), count).astype("<f2")
-    if count and chance(rng, 0.3):
-        special = np.array([0, 65504, -65504, 6e-8, np.nan, np.inf], "<f2")
-        numbers[rng.integers(0, count, 1 + below(rng, 3))] = special[rng.integers(len(special))]
-    return numbers.tobytes()
-
-
-def _generated_model(rng: np.random.Generator) -> bytes:
-    """A model of a random architecture, whose arrays fit it."""
-    values: dict[str, Any] = {
-        "height": 1 + scattered(rng, 255),
-        "width": 1 + scattered(rng, 255),
-        "channels": (1, 3)[below(rng, 2)],
-        "code_dim": 1 + scattered(rng, 60),
-        "hidden": tuple(1 + scattered(rng, 40) for _ in range(below(rng, 3))),
-        "depth": 1 + scattered(rng, 8),
-        "machine_width": 1 + scattered(rng, 15),
-        "order": 1 + scattered(rng, 15),
-        "octaves": tuple(int(octave) for octave in rng.permutation(np.arange(-4, 9))[: 1 + below(rng, 4)]),
-    }
-    if chance(rng, 0.2):
-        name = list(values)[below(rng, len(values))]
-        values[name] = any_value(rng)
-    try:
-        architecture = GenerativeArchitecture(**values)
-        sizes = architecture.decoder_sizes()
-        if sum((m + 1) * n for m, n in pairwise(sizes)) > 1 << 20:
-            raise ConfigError
-        shapes = dict(sorted(network_shapes("decoder", sizes).items()))
-        dim, components = architecture.code_dim, 1 + scattered(rng, 4)
-    except (ConfigError, TypeError, ValueError):
-        shapes, dim, components = {"decoder_w0": (2, 3)}, 2, 1
-    shapes |= {"density_weights": (components,), "density_means": (components, dim)}
-    shapes |= {"density_axes": (components, dim, dim), "density_deviations": (components, dim)}
-    arrays = {name: _floats(int(np.prod(shape)), rng) for name, shape in shapes.items()}
-    for name in ("density_weights", "density_deviations"):
-        if chance(rng, 0.95):
-            arrays[name] = np.abs(np.frombuffer(arrays[name], "<f2")).tobytes()
-    head = {"architecture": values, "report": {}, "arrays": [[name, list(shape)] for name, shape in shapes.items()]}
-    return assembled_model(msgpack.packb(head), b"".join(arrays.values()))
-
-
-def _mutated_model(rng: np.random.Generator) -> bytes:
-    """A golden model with its head, its arrays or its bytes changed."""
-    generators = list(fuzzing.GENERATORS.values())
-    data = generators[below(rng, len(generators))].file_bytes
-    start = HEAD.size + HEAD.unpack_from(data)[2]
-    packed, arrays = data[HEAD.size : start], data[start : -CRC.size]
-    head = msgpack.unpackb(packed)
-    kind = below(rng, 6)
-    if kind == 0:
-        names = list(head["architecture"])
-        head["architecture"][names[below(rng, len(names))]] = any_value(rng) if chance(rng, 0.5) else edge(rng, 4)
-    elif kind == 1:
-        at = below(rng, len(head["arrays"]))
-        listed = head["arrays"][at]
-        listed[below(rng, 2)] = any_value(rng) if chance(rng, 0.5) else [edge(rng, 4) for _ in range(below(rng, 4))]
-    elif kind == 2:
-        ends = list(accumulate(int(np.prod(shape)) * 2 for _, shape in head["arrays"]))
-        at = below(rng, len(ends))
-        first = ends[at - 1] if at else 0
-        arrays = arrays[:first] + _floats((ends[at] - first) // 2, rng) + arrays[ends[at] :]
-    elif kind == 3:
-        head[("architecture", "report", "arrays", "other")[below(rng, 4)]] = any_value(rng)
-    elif kind == 4:
-        return assembled_model(changed_bytes(packed, rng), arrays, len(packed) if chance(rng, 0.5) else None)
-    else:
-        content = changed_bytes(data[: -CRC.size], rng)
-        return fuzzing.with_crc(content) if chance(rng, 0.8) else content
-    return assembled_model(msgpack.packb(head), arrays)

@@ -16,14 +16,11 @@ import numpy as np
 from dfmcodec import container
 from dfmcodec._types import Pixels
 from dfmcodec.codecs.decode import DecodeRequest, decode_best_effort, decode_image
-from dfmcodec.codecs.generative.contents import CodeArchitecture
-from dfmcodec.codecs.generative.model import GenerativeModel, read_model_file
 from dfmcodec.container.integrity import examine as examine_state
 from dfmcodec.errors import ConfigError, DfmError, FormatError, LimitError
 from dfmcodec.image.region import Region
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "v1"
-GENERATORS = {model.id: model for model in map(read_model_file, GOLDEN.glob("generative/*.dfmg"))}
 MAX_PIXELS = 1 << 16
 MAX_MULTIPLY_ADDS = 1 << 30
 MAX_SEED_BYTES = 1300
@@ -33,12 +30,7 @@ HEADER_BYTES = 27
 def seeds() -> list[bytes]:
     """The small golden files: all models, all kinds of images, all pretrained weights."""
     files = [path.read_bytes() for path in sorted(GOLDEN.glob("*.dfm"))]
-    return [data for data in files if len(data) <= MAX_SEED_BYTES] + codes()
-
-
-def codes() -> list[bytes]:
-    """The golden codes."""
-    return [path.read_bytes() for path in sorted(GOLDEN.glob("generative/*.dfm"))]
+    return [data for data in files if len(data) <= MAX_SEED_BYTES]
 
 
 def with_crc(content: bytes) -> bytes:
@@ -102,21 +94,12 @@ def prefixes(files: list[bytes]) -> Iterator[bytes]:
     return (data[:size] for data in files for size in range(len(data)))
 
 
-def generator_of(data: bytes) -> GenerativeModel | None:
-    """The model of a code, if it is one that is there."""
-    try:
-        architecture = container.read_header(data).architecture
-    except FormatError:
-        return None
-    return GENERATORS.get(architecture.generator_id) if isinstance(architecture, CodeArchitecture) else None
-
-
 def outcome(data: bytes, max_pixels: int = MAX_PIXELS) -> str:
     """What decoding comes to: "image" or the name of a documented error; anything else is
     raised.
     """
     try:
-        decode_image(data, DecodeRequest(max_pixels=max_pixels, generator=generator_of(data)))
+        decode_image(data, DecodeRequest(max_pixels=max_pixels))
     except FormatError as error:
         return type(error).__name__ if "\n" not in str(error) else "an error of several lines"
     return "image"
@@ -125,7 +108,7 @@ def outcome(data: bytes, max_pixels: int = MAX_PIXELS) -> str:
 def best_effort_outcome(data: bytes, max_pixels: int = MAX_PIXELS) -> str:
     """As `outcome`, of what is there; "a part" where something is not."""
     try:
-        _, losses = decode_best_effort(data, DecodeRequest(max_pixels=max_pixels, generator=generator_of(data)))
+        _, losses = decode_best_effort(data, DecodeRequest(max_pixels=max_pixels))
     except FormatError as error:
         return type(error).__name__ if "\n" not in str(error) else "an error of several lines"
     return "a part" if losses else "image"
@@ -147,9 +130,7 @@ def one_line(error: Exception) -> str:
     return type(error).__name__
 
 
-def examine(
-    data: bytes, rng: np.random.Generator, max_pixels: int = MAX_PIXELS, generator: GenerativeModel | None = None
-) -> str:
+def examine(data: bytes, rng: np.random.Generator, max_pixels: int = MAX_PIXELS) -> str:
     """Reads the header and decodes a file, then does one thing more with it: a region and another
     size, what is left of it, or what is left of a part of it.
 
@@ -157,7 +138,6 @@ def examine(
         data: The file.
         rng: Chooses what else is done.
         max_pixels: The limit on pixels.
-        generator: The generative model of a code; None for the golden one that the file names.
 
     Returns:
         "image", or the name of the documented error that decoding ends with.
@@ -165,8 +145,7 @@ def examine(
     Raises:
         Finding: What was decoded in two ways differs, or a message has several lines.
     """
-    used = generator or generator_of(data)
-    given = {"max_pixels": max_pixels, "generator": used, "max_multiply_adds": MAX_MULTIPLY_ADDS}
+    given = {"max_pixels": max_pixels, "max_multiply_adds": MAX_MULTIPLY_ADDS}
     try:
         header = container.read_header(data, max_pixels)
         must(all("\n" not in line for line in examine_state(data, header).problems), "a problem of several lines")

@@ -9,22 +9,18 @@ import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import msgpack
 import numpy as np
 import pytest
 import reference_decoder as independent
-from click.testing import CliRunner
-from common import GENERATIVE, GOLDEN, ROOT, with_crc
+from common import GOLDEN, ROOT, with_crc
 from overfitted_parts import laplace_grids
 
 import dfmcodec
 from dfmcodec import container
-from dfmcodec.cli import main as command
 from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
 from dfmcodec.codecs.overfitted.weights import DELTA_NAMES, WeightDeltas, overfitted_weights_of
 from dfmcodec.container import read_write
@@ -34,7 +30,6 @@ from dfmcodec.errors import DfmError
 from dfmcodec.weights.registry import OVERFITTED_SMALL
 
 FILES = sorted(GOLDEN.glob("*.dfm"))
-CODES = sorted(GENERATIVE.glob("*.dfm"))
 SMALL = [path for path in FILES if path.stat().st_size < 2000]
 # files of which others have the same parts, and fewer symbols
 SLOW = ("checked-tiles", "wavelet-adaptation", "wavelet-filter")
@@ -43,7 +38,6 @@ names = pytest.mark.parametrize(
     [pytest.param(path, marks=[pytest.mark.slow] * path.stem.startswith(SLOW)) for path in FILES],
     ids=lambda path: path.stem,
 )
-code_names = pytest.mark.parametrize("path", CODES, ids=lambda path: path.stem)
 
 
 @functools.cache
@@ -387,7 +381,7 @@ def test_truncated_files_are_refused(length: int) -> None:
 
 
 def test_flipped_bits_are_refused() -> None:
-    for path in (*SMALL, *CODES):
+    for path in SMALL:
         data = path.read_bytes()
         rng = random.Random(path.name)
         for _ in range(50):
@@ -417,251 +411,7 @@ def test_command_names_what_it_refuses(tmp_path: Path, capsys: pytest.CaptureFix
     assert not (tmp_path / "out.png").exists()
 
 
-def model_path(path: Path) -> Path:
-    """The file of the generative model that a golden code is of."""
-    return path.with_name(path.name.partition("-")[0] + ".dfmg")
-
-
-@code_names
-def test_code_is_the_golden_one(path: Path) -> None:
-    """The image may differ by a level; test_manifest.py compares the symbols."""
-    model = model_path(path).read_bytes()
-    file = independent.read_file(path.read_bytes())
-    symbols = independent.read_symbols(file, model)
-    image = independent.render(file, symbols, model).astype(np.int64)
-    expected = read_png(path.with_suffix(".png").read_bytes()).astype(np.int64)
-    assert image.shape == expected.shape
-    assert np.abs(image - expected).max() <= 1
-
-
-def altered_model(data: bytes, rng: np.random.Generator, components: int = 3) -> bytes:
-    """A golden model of so many components (its own, over and over) whose axes are in another
-    order, and stronger.
-
-    So each bit of a code is seen.
-    """
-    arrays = independent.read_model(data).arrays
-    for name in arrays:
-        if name.startswith("density_"):
-            arrays[name] = np.resize(arrays[name], (components, *arrays[name].shape[1:]))
-    order = rng.permutation(arrays["density_axes"].shape[2])
-    arrays["density_axes"] = 3 * arrays["density_axes"][:, :, order]
-    arrays["density_deviations"] = arrays["density_deviations"][:, order]
-    head = msgpack.unpackb(data[10 : 10 + int.from_bytes(data[6:10], "little")])
-    head["arrays"] = [(name, array.shape) for name, array in arrays.items()]
-    packed = msgpack.packb(head)
-    body = b"".join(array.astype("<f2").tobytes() for array in arrays.values())
-    return with_crc(data[:6] + struct.pack("<I", len(packed)) + packed + body)
-
-
-def start_and_code(path: Path) -> tuple[bytes, bytes]:
-    """Of a golden code the header up to its kinds, and the code section."""
-    data = path.read_bytes()
-    assert data[12] >> 2 == 0, "it has further sections"
-    assert data[13] == len(data) - 14 - 4, "the length of its code is not one byte"
-    return data[:13], data[14:-4]
-
-
-def code_file(start: bytes, code: bytes, others: Sequence[tuple[int, bytes]] = (), spare: int = 0) -> bytes:
-    """A file of model 2 with these sections beside the code; `spare` zero bytes lengthen the length
-    of the code.
-    """
-    kinds = start[12] | len(others) << 2
-    digits = [len(code) >> shift & 127 for shift in range(0, 28, 7) if shift == 0 or len(code) >> shift]
-    digits += [0] * spare
-    length = bytes([128 | digit for digit in digits[:-1]] + digits[-1:])
-    table = b"".join(struct.pack("<BI", identifier, len(body)) for identifier, body in others)
-    bodies = b"".join(body for _, body in others)
-    return with_crc(start[:12] + bytes([kinds]) + length + table + code + bodies)
-
-
-def assert_same_images(files: Sequence[bytes], model: bytes, folder: Path) -> None:
-    """Compares the images of files of model 2 with those that the package's command writes, within
-    a level.
-    """
-    (folder / "model.dfmg").write_bytes(model)
-    sources = [folder / f"{i}.dfm" for i in range(len(files))]
-    for source, data in zip(sources, files, strict=True):
-        source.write_bytes(data)
-    arguments = ["decode", *map(str, sources), "--generator", str(folder / "model.dfmg"), "-O", str(folder)]
-    result = CliRunner().invoke(command, arguments)
-    assert result.exit_code == 0, result.output
-    for source, data in zip(sources, files, strict=True):
-        image = independent.decode(data, model).astype(np.int64)
-        expected = read_png(source.with_suffix(".png").read_bytes())
-        assert image.shape == expected.shape
-        assert np.abs(image - expected).max() <= 1
-
-
-@pytest.mark.parametrize("components", [3, 256, 257])
-@pytest.mark.parametrize("name", ["gray", "rgb"])
-def test_any_code_of_any_axes_means_the_same_to_both(name: str, components: int, tmp_path: Path) -> None:
-    """Random streams under models whose axes are not sorted, by the package's command."""
-    rng = np.random.default_rng(0)
-    golden = next(path for path in CODES if path.name.startswith(f"{name}-"))
-    model = altered_model(model_path(golden).read_bytes(), rng, components)
-    start = start_and_code(golden)[0]
-    start = start[:6] + model[-4:] + start[10:]
-    files = []
-    for step_index, length in zip(range(90, 133, 6), (0, 1, 10, 23, 32, 125, 126, 20_000), strict=True):
-        component = components - 1 if len(files) == 0 else int(rng.integers(components))
-        code = component.to_bytes(1 if components <= 256 else 2, "little") + bytes([step_index]) + rng.bytes(length)
-        files.append(code_file(start, code))
-    assert_same_images(files, model, tmp_path)
-
-
-def with_checks(start: bytes, code: bytes, others: Sequence[tuple[int, bytes]]) -> bytes:
-    """A file of model 2 with these sections beside the code, and checks before them."""
-    blank = code_file(start, code, [(independent.CHECKS, bytes(2 * (3 + len(others)))), *others])
-    checks = b""
-    for part in (independent.read_file(blank).head, code, *(body for _, body in others)):
-        checks += struct.pack("<H", zlib.crc32(part) & 0xFFFF)
-    checks += struct.pack("<H", zlib.crc32(checks) & 0xFFFF)
-    return code_file(start, code, [(independent.CHECKS, checks), *others])
-
-
-@code_names
-def test_sections_beside_a_code_mean_the_same_to_both(path: Path, tmp_path: Path) -> None:
-    (start, code), model = start_and_code(path), model_path(path).read_bytes()
-    complete = independent.decode(path.read_bytes(), model)
-    metadata = independent.METADATA, msgpack.packb({"xmp": b"<x/>"})
-    alpha = independent.ALPHA, struct.pack("<BI", 0, 200)
-    rgb = [(independent.RGB, b"")] if complete.shape[2] == 1 else []
-    deep = start[:12] + bytes([start[12] | 2])
-    files = [
-        code_file(start, code, [metadata, alpha, *rgb]),
-        code_file(start, code, [*rgb, alpha, metadata]),
-        with_checks(start, code, [*rgb, metadata, alpha]),
-        code_file(start, code + bytes(200), [alpha, *rgb, metadata]),
-    ]
-    for data in files:
-        file = independent.read_file(data)
-        assert next(iter(file.sections)) == independent.CODE
-        assert independent.read_metadata(file.sections[independent.METADATA], file.bits) == {"xmp": b"<x/>"}
-        image = independent.decode(data, model)
-        np.testing.assert_array_equal(image[:, :, :3], np.broadcast_to(complete, (16, 16, 3)))
-        assert np.all(image[:, :, 3] == 200)
-    assert_same_images([*files, code_file(deep, code), code_file(deep, code, [alpha])], model, tmp_path)
-
-
-def test_checks_of_a_code_that_do_not_agree_are_refused() -> None:
-    for path in CODES:
-        (start, code), model = start_and_code(path), model_path(path).read_bytes()
-        data = with_checks(start, code, [])
-        independent.decode(data, model)
-        for i in range(1, 7):  # the three checks are the last section
-            wrong = bytearray(data[:-4])
-            wrong[-i] ^= 1
-            with pytest.raises(independent.FormatError):
-                independent.decode(with_crc(bytes(wrong)), model)
-
-
-def test_a_wrong_or_missing_model_is_refused() -> None:
-    for path in CODES:
-        data, model = path.read_bytes(), model_path(path).read_bytes()
-        other = next(m for m in map(Path.read_bytes, path.parent.glob("*.dfmg")) if m != model)
-        altered = altered_model(model, np.random.default_rng(0))
-        flipped = model[:2000] + bytes([model[2000] ^ 1]) + model[2001:]  # with the id of the right one
-        for wrong in (None, b"", other, altered, flipped, model[:-1], model[1:], data, model + b"\0"):
-            with pytest.raises(independent.FormatError):
-                independent.decode(data, wrong)
-
-
-def test_models_that_the_document_does_not_allow_are_refused() -> None:
-    model = model_path(CODES[0]).read_bytes()[:-4]
-
-    def replaced(old: bytes, new: bytes) -> bytes:
-        assert model.count(old) == 1
-        return model.replace(old, new)
-
-    independent.read_model(with_crc(model))
-    for data in (
-        model[:-2],
-        model + b"\0\0",
-        model[:5] + b"\2" + model[6:],
-        model[:6] + b"\xff\xff\xff\xff" + model[10:],
-        model[:10] + b"\xc1" + model[11:],  # not msgpack
-        model[:-2] + b"\0\x7c",  # infinity
-        replaced(b"\xa5depth\x02", b"\xa5depth\x03"),
-        replaced(b"\xa5depth\x02", b"\xa5depth\x00"),
-        replaced(b"\xa5depth\x02", b"\xa5depth\xc0"),
-        replaced(b"\xa5order\x01", b"\xa5order\x00"),
-        replaced(b"\xa8code_dim\x10", b"\xa8code_dim\x11"),
-        replaced(b"\xa7octaves\x92\x00\x01", b"\xa7octaves\x92\x01\x01"),
-        replaced(b"\xa7octaves\x92\x00\x01", b"\xa7octaves\x92\x00\x09"),
-        replaced(b"decoder_b0", b"decoder_b1"),
-    ):
-        with pytest.raises(independent.FormatError):
-            independent.read_model(with_crc(data))
-
-
-def test_codes_that_the_document_does_not_allow_are_refused() -> None:
-    code_again, unknown, weights = ((i, b"") for i in (independent.CODE, 12, independent.WEIGHTS))
-    metadata, rgb_not_empty = (independent.METADATA, b"\x80"), (independent.RGB, b"\0")
-    for path in CODES:
-        (start, code), model = start_and_code(path), model_path(path).read_bytes()
-        more = start[:12] + bytes([start[12] | 4])  # one section beside the code
-        independent.decode(code_file(start, code, [metadata]), model)
-        for wrong in (
-            code_file(start, b"\3" + code[1:]),  # no such component
-            code_file(start, code[:1]),  # too short
-            code_file(start, b""),
-            code_file(start[:10] + b"\x10" + start[11:], code),  # another width than the model's
-            code_file(start[:11] + b"\x10" + start[12:], code),  # another height
-            code_file(start[:12] + bytes([start[12] ^ 1]), code),  # other channels
-            code_file(start, code, [weights]),  # another model's section
-            code_file(start, code, [code_again]),
-            code_file(start, code, [metadata, metadata]),
-            code_file(start, code, [unknown]),
-            code_file(start, code, [rgb_not_empty]),
-            with_crc(start + bytes([len(code) + 1]) + code),  # its length is beyond the end
-            with_crc(start + bytes([len(code)]) + code + b"\0"),  # a byte after the last section
-            with_crc(start + bytes([len(code) | 128, 128, 128, 128, 0]) + code),  # five bytes of length
-            with_crc(more + bytes([len(code)])),  # it ends within its table
-        ):
-            with pytest.raises(independent.FormatError):
-                independent.decode(wrong, model)
-
-
-def test_truncated_codes_are_refused() -> None:
-    """With the right CRC-32, so that the header has to tell."""
-    for path in CODES:
-        (start, code), model = start_and_code(path), model_path(path).read_bytes()
-        data = code_file(start, code + bytes(200), [(independent.ALPHA, bytes(5))])
-        for length in range(len(data) - 4):
-            with pytest.raises(independent.FormatError):
-                independent.decode(with_crc(data[:length]), model)
-
-
-def test_zero_bytes_may_be_missing_at_the_end_of_a_code() -> None:
-    """Or be there, until its length takes two and three bytes."""
-    for path in CODES:
-        (start, code), model = start_and_code(path), model_path(path).read_bytes()
-        complete = independent.decode(path.read_bytes(), model)
-        assert code_file(start, code) == path.read_bytes()
-        for more in (1, 2, 3, 4, 5, 127 - len(code), 128 - len(code), 200, 20_000):
-            longer = code_file(start, code + bytes(more))
-            np.testing.assert_array_equal(independent.decode(longer, model), complete)
-
-
-def test_the_length_of_a_code_may_have_spare_bytes(tmp_path: Path) -> None:
-    """The document asks for no shortest form."""
-    path = CODES[0]
-    model = model_path(path).read_bytes()
-    files = [code_file(*start_and_code(path), spare=spare) for spare in (1, 2, 3)]
-    assert_same_images(files, model, tmp_path)
-
-
-def test_command_takes_a_generative_model(tmp_path: Path) -> None:
-    path, out = CODES[-1], tmp_path / "out.png"
-    assert independent.main([str(path), str(out)]) == 1
-    assert not out.exists()
-    assert independent.main([str(path), str(out), str(model_path(path))]) == 0
-    expected = independent.decode(path.read_bytes(), model_path(path).read_bytes())
-    np.testing.assert_array_equal(read_png(out.read_bytes()), expected)
-
-
-def test_reference_decoder_imports_only_numpy_pillow_and_msgpack() -> None:
+def test_it_imports_only_numpy_and_pillow() -> None:
     def imported(module: ModuleType) -> set[str]:
         found = set()
         for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))):
@@ -671,10 +421,10 @@ def test_reference_decoder_imports_only_numpy_pillow_and_msgpack() -> None:
                 found.add((node.module or "").partition(".")[0])
         return found
 
-    assert imported(independent) - sys.stdlib_module_names == {"numpy", "PIL", "msgpack"}
+    assert imported(independent) - sys.stdlib_module_names == {"numpy", "PIL"}
 
 
-def test_reference_decoder_runs_without_the_package() -> None:
+def test_it_runs_without_the_package() -> None:
     """In a process of its own, as this one has the package already."""
     path = GOLDEN / "wavelet-alpha.dfm"
     code = (

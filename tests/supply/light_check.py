@@ -43,7 +43,6 @@ WORKS = (
     "--help",
     "encode --help",
     "bench --help",
-    "generate train --help",
     "encode a.png -o a.dfm --size 1500 --effort 1",
     "encode a.jpg -o jpeg.dfm --quality 60 --effort 5",
     "encode a.webp -o webp.dfm --quality 30 --effort 1",
@@ -63,9 +62,6 @@ WORKS = (
     "decode overfitted.dfm -o overfitted_back.png",
     "decode coordinate.dfm -o coordinate_back.png",
     "decode wavelet.dfm -o wavelet_back.png",
-    "decode code.dfm --generator model.dfmg -o code_back.png",
-    "generate sample model.dfmg -n 4 -o new.png",
-    "generate interpolate model.dfmg -n 2 -o rows.png",
     "info a.dfm",
     "info --json overfitted.dfm",
     "verify a.dfm overfitted.dfm coordinate.dfm wavelet.dfm",
@@ -86,11 +82,7 @@ NO_FIT = (  # the end of the message where there are none
 _FITTING = "pip install jax optax; or encode with the wavelet codec"
 LACKING = {  # the end of the message that each gives
     "encode a.png -o x.dfm --model coordinate": f"the coordinate codec needs JAX and optax; install them: {_FITTING}",
-    "encode a.png -o code_of_a.dfm --generator model.dfmg": "needs JAX and optax; install them: pip install jax optax",
     "bench a.png --effort 1": "dfm bench needs SciPy; install it: pip install scipy",
-    "generate train . --preset mnist -o x.dfmg": "needs JAX and optax; install them: pip install jax optax",
-    "generate reconstruct model.dfmg . -o again.png": "needs JAX and optax; install them: pip install jax optax",
-    "generate eval model.dfmg .": "needs JAX and optax; install them: pip install jax optax",
 }
 
 PROGRAM = f"""
@@ -135,8 +127,6 @@ assert not {HIDDEN} & {{name.partition(".")[0] for name in sys.modules}}
 
 def copy_golden(folder: Path) -> None:
     """Puts the golden files of `FILES`, their images, and a code with its model into a folder."""
-    shutil.copyfile(GOLDEN / "generative" / "rgb.dfmg", folder / "model.dfmg")
-    shutil.copyfile(GOLDEN / "generative" / "rgb-0.dfm", folder / "code.dfm")
     for name, golden in FILES.items():
         for extension in (".dfm", ".png"):
             shutil.copyfile(GOLDEN / f"{golden}{extension}", folder / f"{name}{extension}")

@@ -28,7 +28,6 @@ from dfmcodec.perception import psnr
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("*.py"))
 SIDE = 64
-PATCH = 16  # the side of the images of generative models
 
 
 @pytest.fixture(autouse=True)
@@ -52,18 +51,6 @@ def png(folder: Path, height: int = SIDE, width: int = SIDE) -> Path:
 def dfm(folder: Path) -> Path:
     path = folder / "cat.dfm"
     path.write_bytes(dfmcodec.encode(crop(), bpp=2, effort=1).data)
-    return path
-
-
-def patches(folder: Path, count: int = 60) -> Path:
-    """A set of gray patches of a photograph, in two classes: upright and upside down."""
-    photo = skimage.data.camera()[:, :, None]
-    corners = np.random.default_rng(0).integers(0, len(photo) - PATCH, (count, 2))
-    images = np.stack([photo[top : top + PATCH, left : left + PATCH] for top, left in corners])
-    labels = np.arange(count) % 2
-    images[labels == 1] = images[labels == 1, ::-1]
-    path = folder / "patches.npz"
-    np.savez(path, images=images, labels=labels)
     return path
 
 
@@ -339,20 +326,6 @@ def published_fixed(folder: Path) -> None:
     assert is_drawn(folder / "side by side" / "cat.png")
 
 
-def generative(folder: Path) -> None:
-    out, models = folder / "rows.jsonl", folder / "models"
-    options = ("--preset", "mnist", "--seconds", 0.1, "--seeds", 0, "--variants", "encoder")
-    places = ("--classifier", folder / "classifier.npz", "--models", models, "--out", out)
-    for _ in range(2):  # rows that are there are not measured again
-        run("generative", patches(folder), *options, *places)
-    rows = rows_of(out)
-    assert [(row["variant"], row["samples_from"]) for row in rows] == [("encoder", "mixture"), ("encoder", "gaussian")]
-    assert all(row["steps"] > 0 and row["frechet_distance"] > 0 and row["samples"] == 12 for row in rows)
-    assert rows[0]["between_pixels_psnr_db"] > 0
-    assert (models / "mnist-encoder-0.dfmg").exists()
-    assert is_drawn(models / "mnist-encoder-mixture-0.png")
-
-
 def first_page_curves(folder: Path) -> None:
     out, plot, table = folder / "rows.jsonl", folder / "curves.png", folder / "hm.tsv"
     rates = (0.04, 0.25, 1, 5)
@@ -438,7 +411,6 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "first_page same-size": first_page_same_size,
     "tables": tables,
     "gallery": gallery,
-    "generative": generative,
     "qualities": qualities,
     "browser": browser,
     "large": large,
@@ -468,7 +440,6 @@ LONG = {  # 1 to 75 s each
     "coordinate quantised",
     "coordinate recipes",
     "corpus_engines",
-    "generative",
     "published fixed",
 }
 

@@ -8,7 +8,6 @@ import doctest
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -59,9 +58,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photograph: PIL.Imag
     What an example registers with Pillow is forgotten afterwards.
     """
     photograph.save(tmp_path / "photo.png")
-    generative = ROOT / "tests" / "golden" / "v1" / "generative"
-    shutil.copy(generative / "gray.dfmg", tmp_path / "digits.dfmg")
-    shutil.copy(generative / "gray-0.png", tmp_path / "digit.png")
     PIL.Image.init()
     for name in PIL_REGISTRIES:
         monkeypatch.setattr(PIL.Image, name, getattr(PIL.Image, name).copy())

@@ -160,7 +160,7 @@ def test_paths_of_zeros_are_those_of_numpy(chelsea, has_slopes):
     assert sum(int(np.count_nonzero(found[each] != expected[each])) for each in expected) <= 20
 
 
-def test_zero_is_cheapest_within_the_limits_of_tables():
+def test_no_symbol_costs_less_than_zero_within_the_limits_of_tables():
     context = shipped().context
     entries = np.clip(np.arange(TABLE_SIZE) - RADIUS, -OFFSET_SYMBOLS, OFFSET_SYMBOLS) + OFFSET_SYMBOLS
     offsets = context.offsets[:, entries].astype(np.float32) / np.float32(FINE)
@@ -644,7 +644,7 @@ def test_symbols_of_a_pass_refuse_what_does_not_fit():
         refused("sizes", **changes)
 
 
-def test_wavefronts_refuse_positions_beyond_their_grids():
+def test_wavefronts_refuse_what_is_beyond_their_grids():
     network = overfitted_weights_of(OVERFITTED_SMALL.id).network
     grid = np.zeros((9, 11), dtype=np.int32)
     context = GridContext(network, 0, grid, [np.zeros((5, 6), dtype=np.int32)])

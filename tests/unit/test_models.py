@@ -19,7 +19,6 @@ def test_a_record_loads_all_parts_of_a_codec(model: Model) -> None:
     assert isinstance(codec.section_form(), SectionForm)
     assert isinstance(codec.renderer(), Renderer)
     assert isinstance(codec.encoder(), Encoder)
-    assert codec.needs_generator is not model.traits.is_named
 
 
 def test_codes_and_names_are_unique() -> None:

@@ -16,7 +16,7 @@ import PIL.ImageCms
 import pytest
 import skimage.data
 from click.testing import CliRunner
-from common import GENERATIVE, GOLDEN, PATIENCE_S, ROOT, wait_for_frames, wait_until, with_crc
+from common import GOLDEN, PATIENCE_S, ROOT, wait_for_frames, wait_until, with_crc
 
 import dfmcodec
 from dfmcodec.cli import main
@@ -275,7 +275,6 @@ def damaged_files() -> dict[str, bytes]:
         "newer": with_crc(complete[:4] + b"\x02" + complete[5:-4]),
         "foreign": b"hello, this is no image",
         "empty": b"",
-        "generative": next(GENERATIVE.glob("*.dfm")).read_bytes(),
     }
 
 
@@ -338,7 +337,7 @@ def test_every_control_is_reached_by_the_keyboard(desktop):
     assert controls | {first, second, "Keys"} <= reached
 
 
-def test_viewer_decodes_only_the_visible_part_of_large_images(desktop):
+def test_of_a_large_image_only_what_is_seen_is_decoded(desktop):
     path, expected = golden("wavelet-tiles")
     height = expected.shape[0]
     desktop.evaluate("document.getElementById('stage').dataset.completeMegapixels = '0.001'")

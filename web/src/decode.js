@@ -11,7 +11,7 @@ import { decodeCoordinate } from "./coordinate_model.js";
 import { DfmError, allocate } from "./errors.js";
 import { decodeOverfitted } from "./overfitted_model.js";
 import { Region } from "./geometry.js";
-import { COORDINATE, OVERFITTED, GENERATIVE, WAVELET, MAX_PIXELS, readHeader } from "./header.js";
+import { COORDINATE, OVERFITTED, WAVELET, MAX_PIXELS, readHeader } from "./header.js";
 import { ImageParts } from "./image_parts.js";
 import { examine, refuseDamage, sectionOf } from "./integrity.js";
 import { decodeCoarse, decodeLatents } from "./wavelet_model.js";
@@ -81,7 +81,6 @@ export async function decode(bytes, options) {
   const alphaSection = isCoarse ? null : sectionOf(state, "alpha");
   const alpha = alphaSection ? readAlpha(alphaSection, header, wanted) : null;
   const metadata = readMetadata(sectionOf(state, "metadata"), header.bitDepth);
-  if (header.model === GENERATIVE) throw missingModel(header);
   const hasPreviews = Boolean(onPreview) && region === null;
   const image = (size, samples, imageAlpha) => ({
     ...withAncillary(size, samples, imageAlpha, header),
@@ -152,12 +151,6 @@ function requireLimitedWork(header, region, limit) {
     `the network takes ${each} multiply-adds at each of ${positions} positions, more than the limit of ${limit} ` +
       "in all; decode a region or a smaller size, or raise the limit (--max-multiply-adds) if you trust the file",
   );
-}
-
-function missingModel(header) {
-  const id = header.values.generator_id.toString(16).padStart(8, "0");
-  const what = `the image is a code under the generative model ${id}; give that model's file with --generator`;
-  return new DfmError("missing-model", what);
 }
 
 /** Returns size and pixels of an image for display, with alpha if present. */

@@ -10,10 +10,9 @@
  * - "truncated": it ends before its contents do;
  * - "corrupt": its contents contradict each other or their checksum;
  * - "unsupported-version": it needs a version, pretrained weights or a feature that this decoder does not have;
- * - "missing-model": it is a code of a generative model, which was not given;
  * - "limit": it declares more than the limits of this decoder allow.
  *
- * @typedef {"not-dfm" | "truncated" | "corrupt" | "unsupported-version" | "missing-model" | "limit"} ErrorKind
+ * @typedef {"not-dfm" | "truncated" | "corrupt" | "unsupported-version" | "limit"} ErrorKind
  */
 
 /** A file that cannot be decoded. */

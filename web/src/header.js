@@ -11,18 +11,16 @@ import { TILE_GRID } from "./geometry.js";
 export const MAX_PIXELS = 89478485;
 const MAGIC = [0x89, 0x44, 0x46, 0x4d];
 const MAX_SIDE = 65535;
-const MAX_LEB128_BYTES = 4;
 const SECTION_ENTRY_BYTES = 5;
 export const CRC_BYTES = 4;
 
 export const COORDINATE = 0;
 export const WAVELET = 1;
-export const GENERATIVE = 2;
 export const OVERFITTED = 3;
-const MODEL_NAMES = ["coordinate", "wavelet", "generative", "overfitted"];
-const MAIN_SECTIONS = ["weights", "latents", "code", "grids"];
+const MODEL_NAMES = ["coordinate", "wavelet", null, "overfitted"];
+const MAIN_SECTIONS = ["weights", "latents", null, "grids"];
 /** Sections of specific codecs; the others can occur with all. */
-const OWN_SECTIONS = [["weights"], ["latents", "filter", "adaptation"], ["code"], ["grids", "networks"]];
+const OWN_SECTIONS = [["weights"], ["latents", "filter", "adaptation"], [], ["grids", "networks"]];
 /** Sections from this id on do not affect samples; unknown ones are skipped. */
 const FIRST_SKIPPED = 128;
 /** The names of sections by their ids. */
@@ -36,18 +34,16 @@ const SECTION_NAMES = [
   "alpha",
   "rgb",
   "checks",
-  "code",
+  null,
   "grids",
   "networks",
 ];
 
 /** The number of bytes of a stored number, by its code in FIELDS. */
 const SIZES = { B: 1, H: 2, I: 4 };
-const isLong = (values) => values.model !== GENERATIVE;
 const isCoordinate = (values) => values.model === COORDINATE;
 const isWavelet = (values) => values.model === WAVELET;
 const isOverfitted = (values) => values.model === OVERFITTED;
-const isGenerative = (values) => values.model === GENERATIVE;
 const namesWeights = (values) => isWavelet(values) || isOverfitted(values);
 const isTiled = (values) => isWavelet(values) && values.further_bytes > 8;
 const between = (low, high) => (value) => low <= value && value <= high;
@@ -61,7 +57,7 @@ const any = () => true;
  * A field of the header. It is present if `when` returns true for the previous fields.
  * @typedef {object} Field
  * @property {string} name
- * @property {"B"|"H"|"I"|"leb128"} code
+ * @property {"B"|"H"|"I"} code
  * @property {(value: number) => boolean} allowed
  * @property {(values: object) => boolean} when
  * @property {number} less the difference between a value and the stored number
@@ -69,7 +65,7 @@ const any = () => true;
  */
 
 /** @returns {Field} */
-function field(name, code, allowed, when, { less = 0, refusal = "corrupt" } = {}) {
+function field(name, code, allowed, when = any, { less = 0, refusal = "corrupt" } = {}) {
   return { name, code, allowed, when, less, refusal };
 }
 
@@ -77,11 +73,11 @@ const NEWER = { refusal: "unsupported-version" };
 const TOO_LARGE = { refusal: "limit" };
 const FIELDS = [
   field("version", "B", oneOf(1), any, NEWER),
-  field("model", "B", between(0, 3), any, NEWER),
-  field("channels", "B", oneOf(1, 3), isLong),
-  field("bit_depth", "B", oneOf(8, 16), isLong, NEWER),
-  field("width", "H", between(1, MAX_SIDE), isLong, TOO_LARGE),
-  field("height", "H", between(1, MAX_SIDE), isLong, TOO_LARGE),
+  field("model", "B", oneOf(COORDINATE, WAVELET, OVERFITTED), any, NEWER),
+  field("channels", "B", oneOf(1, 3)),
+  field("bit_depth", "B", oneOf(8, 16), any, NEWER),
+  field("width", "H", between(1, MAX_SIDE), any, TOO_LARGE),
+  field("height", "H", between(1, MAX_SIDE), any, TOO_LARGE),
   field("depth", "B", between(1, 64), isCoordinate),
   field("layer_width", "B", between(1, 64), isCoordinate),
   field("order", "B", between(1, 64), isCoordinate),
@@ -92,7 +88,7 @@ const FIELDS = [
   field("further_bytes", "B", oneOf(0), isCoordinate, NEWER),
   field("further_bytes", "B", oneOf(8, 10), isWavelet, NEWER),
   field("further_bytes", "B", oneOf(6), isOverfitted, NEWER),
-  field("section_count", "B", between(1, 255), isLong),
+  field("section_count", "B", between(1, 255)),
   field("levels", "B", between(1, 6), isWavelet),
   field("grids", "B", oneOf(7), isOverfitted),
   field("lmbda_code", "B", between(-24, 32), isOverfitted, { less: -24 }),
@@ -101,18 +97,13 @@ const FIELDS = [
   field("weights_id", "I", any, namesWeights),
   field("tile_rows", "B", between(1, 64), isTiled),
   field("tile_columns", "B", between(1, 64), isTiled),
-  field("generator_id", "I", any, isGenerative),
-  field("width", "B", any, isGenerative, { less: 1 }),
-  field("height", "B", any, isGenerative, { less: 1 }),
-  field("kinds", "B", any, isGenerative),
-  field("code_bytes", "leb128", any, isGenerative),
 ];
 
 /**
  * The result of `readHeader`.
  * @typedef {object} Header
  * @property {Record<string, number>} values the fields by their names in docs/format.md
- * @property {number} model COORDINATE, WAVELET, GENERATIVE or OVERFITTED
+ * @property {number} model COORDINATE, WAVELET or OVERFITTED
  * @property {string} modelName
  * @property {number} width in pixels
  * @property {number} height in pixels
@@ -143,8 +134,7 @@ export function readHeader(data, maxPixels = MAX_PIXELS) {
   requireTiles(tileRows, values.height);
   requireTiles(tileColumns, values.width);
   const { sections, fileBytes } = readSectionTable(data, at, values);
-  const kinds = values.kinds ?? 0;
-  const codedChannels = values.channels ?? (kinds & 1 ? 3 : 1);
+  const codedChannels = values.channels;
   checkSections(sections, values.model, codedChannels);
   return {
     values,
@@ -152,7 +142,7 @@ export function readHeader(data, maxPixels = MAX_PIXELS) {
     modelName: MODEL_NAMES[values.model],
     width: values.width,
     height: values.height,
-    bitDepth: values.bit_depth ?? (kinds & 2 ? 16 : 8),
+    bitDepth: values.bit_depth,
     codedChannels,
     channels: sections.has("rgb") ? 3 : codedChannels,
     hasAlpha: sections.has("alpha"),
@@ -202,33 +192,19 @@ function readFields(data) {
   let at = MAGIC.length;
   for (const item of FIELDS) {
     if (!item.when(values)) continue;
-    const { stored, after } = readNumber(data, at, item.code);
-    const value = stored + item.less;
+    const value = readNumber(data, at, SIZES[item.code]) + item.less;
     if (!item.allowed(value)) throw refusalOf(item, value, at, data);
     values[item.name] = value;
-    at = after;
+    at += SIZES[item.code];
   }
   return { values, at };
 }
 
-function readNumber(data, at, code) {
-  if (code === "leb128") return readLeb128(data, at);
-  const after = at + SIZES[code];
-  requireHeaderBytes(data, after);
+function readNumber(data, at, size) {
+  requireHeaderBytes(data, at + size);
   let stored = 0;
-  for (let index = after - 1; index >= at; index--) stored = 256 * stored + data[index];
-  return { stored, after };
-}
-
-function readLeb128(data, at) {
-  let stored = 0;
-  for (let index = 0; index < MAX_LEB128_BYTES; index++) {
-    requireHeaderBytes(data, at + index + 1);
-    const byte = data[at + index];
-    stored += (byte & 127) * 2 ** (7 * index);
-    if (byte < 128) return { stored, after: at + index + 1 };
-  }
-  throw damaged(`the length of the code has more than ${MAX_LEB128_BYTES} bytes`);
+  for (let index = at + size - 1; index >= at; index--) stored = 256 * stored + data[index];
+  return stored;
 }
 
 function refusalOf(item, value, at, data) {
@@ -269,14 +245,10 @@ function requireTiles(count, side) {
 
 /** Returns the position of each section, and the length of the file. */
 function readSectionTable(data, table, values) {
-  const count = values.section_count ?? values.kinds >> 2;
+  const count = values.section_count;
   let start = table + count * SECTION_ENTRY_BYTES;
   requireHeaderBytes(data, start);
   const sections = new Map();
-  if (isGenerative(values)) {
-    sections.set("code", { id: SECTION_NAMES.indexOf("code"), start, length: values.code_bytes });
-    start += values.code_bytes;
-  }
   for (let at = table; at < table + count * SECTION_ENTRY_BYTES; at += SECTION_ENTRY_BYTES) {
     const name = SECTION_NAMES[data[at]] ?? (data[at] >= FIRST_SKIPPED ? `unknown ${data[at]}` : null);
     if (!name) throw unknown(`section ${data[at]}`, data);

@@ -35,11 +35,8 @@ function randomOf(seed) {
 
 /** The files that are changed. */
 export function goldenFiles() {
-  const folders = [GOLDEN, join(GOLDEN, "generative")];
-  return folders.flatMap((folder) => {
-    const names = readdirSync(folder).filter((name) => name.endsWith(".dfm"));
-    return names.sort().map((name) => new Uint8Array(readFileSync(join(folder, name))));
-  });
+  const names = readdirSync(GOLDEN).filter((name) => name.endsWith(".dfm"));
+  return names.sort().map((name) => new Uint8Array(readFileSync(join(GOLDEN, name))));
 }
 
 /** A file that is changed in one or a few places. */

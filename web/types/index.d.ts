@@ -1,5 +1,5 @@
 /** Kinds of errors of a file; the message is that of `dfm decode`. */
-export type DfmErrorKind = "not-dfm" | "truncated" | "corrupt" | "unsupported-version" | "missing-model" | "limit";
+export type DfmErrorKind = "not-dfm" | "truncated" | "corrupt" | "unsupported-version" | "limit";
 
 export class DfmError extends Error {
   constructor(kind: DfmErrorKind, message: string);
@@ -28,7 +28,7 @@ export interface DfmHeader {
   /** The number of channels without alpha: 1 or 3. */
   channels: 1 | 3;
   hasAlpha: boolean;
-  model: "coordinate" | "wavelet" | "generative" | "overfitted";
+  model: "coordinate" | "wavelet" | "overfitted";
   formatVersion: number;
   /** Always 1: images are stored upright. */
   orientation: number;

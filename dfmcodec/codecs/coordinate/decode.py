@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,14 +15,11 @@ from dfmcodec.image import samples_to_values
 from dfmcodec.image.region import Region
 from dfmcodec.image.resample import Sampling
 
-if TYPE_CHECKING:
-    from dfmcodec.codecs.generative.model import GenerativeModel
-
 
 class CoordinateRenderer(Renderer):
     """Evaluates the network of the file at every position."""
 
-    def multiply_adds(self, architecture: CoordinateArchitecture, generator: GenerativeModel | None) -> int:
+    def multiply_adds(self, architecture: CoordinateArchitecture) -> int:
         return architecture.multiply_adds
 
     def render(self, decoded: Decoded, region: Region, request: DecodeRequest) -> Pixels:

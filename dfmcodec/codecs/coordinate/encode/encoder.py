@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dfmcodec.codecs.generative.model import GenerativeModel
 from dfmcodec.errors import require
-from dfmcodec.image import Image
 from dfmcodec.report import EncodeResult
 from dfmcodec.search.encoder import WITHOUT_FITTING, Encoder
 from dfmcodec.search.job import Job, Outcome
 
 
-def _check(_image: Image, _generator: GenerativeModel | None) -> None:
+def _check() -> None:
     """Raises MissingPackageError if JAX or Optax is missing."""
     require("the coordinate codec", "jax", "optax", otherwise=WITHOUT_FITTING)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
 from dfmcodec.errors import require
-from dfmcodec.image import Image
 from dfmcodec.kernels import has_kernels
 from dfmcodec.models import Model
 from dfmcodec.report import EncodeResult
@@ -12,7 +11,7 @@ from dfmcodec.search.encoder import WITHOUT_FITTING, Encoder
 from dfmcodec.search.job import Job, Outcome
 
 
-def _check(_image: Image, _generator: object) -> None:
+def _check() -> None:
     """Raises MissingPackageError if there are neither compiled kernels nor JAX."""
     if not has_kernels():
         require("the overfitted codec without compiled kernels", "jax", otherwise=WITHOUT_FITTING)

@@ -206,7 +206,7 @@ def test_jax_serves_without_kernels():
 
 
 @pytest.mark.parametrize("instruction_set", compiled.instruction_sets() if compiled else [])
-def test_results_do_not_depend_on_workspace_contents(instruction_set):
+def test_the_content_of_the_workspace_means_nothing(instruction_set):
     """Not even NaN, which bytes of 255 are."""
     image, windows, pixels, latents = some_image(130, 140)
     loss = LossByKernel(windows, pixels)

@@ -1,1 +1,0 @@
-"""The encoder of the generative codec, which searches the code of an image under a model."""

@@ -1,0 +1,1 @@
+"""Research beside the codec: it imports the package, which never imports it, and is in no wheel."""
