@@ -19,7 +19,6 @@ from dfmcodec.container import layout
 from dfmcodec.container.layout import (
     COMMON_SECTIONS,
     FIRST_FIELDS,
-    LEB128,
     SECTION_ENTRY,
     Field,
     Section,
@@ -120,8 +119,7 @@ def present_fields(model: Model, is_tiled: bool, fields: Fields = FIELDS) -> lis
 
 def all_numbers(field: Field) -> range:
     """All values that the bytes of a field can stand for."""
-    size = 7 * layout.MAX_LEB128_BYTES if field.code == LEB128 else 8 * field.size
-    return range(field.less, field.less + (1 << size))
+    return range(field.less, field.less + (1 << 8 * field.size))
 
 
 def list_of(allowed: object) -> Sequence[int]:
