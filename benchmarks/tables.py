@@ -124,8 +124,6 @@ def _against_avif(setting: str) -> dict[str, float]:
     return {picture: rate.percent for picture, rate in rates.items() if rate is not None}
 
 
-
-
 # docs/results/published.md
 
 

@@ -141,8 +141,8 @@ def command(**arguments: Any) -> None:
     Files that share an output, such as photo.png and photo.jpg with photo.dfm, are not encoded; the
     others are. --keep-extension gives them different outputs.
 
-    --model coordinate needs the package JAX. --model overfitted and efforts 7 and 9 need it if there
-    are no compiled kernels. Everything else works without it.
+    --model coordinate needs the package JAX. --model overfitted and efforts 7 and 9 need it if
+    there are no compiled kernels. Everything else works without it.
 
     Press Ctrl-C once to end the fit and write the best result so far, or twice to write nothing;
     the exit code is 130. If a file fails, the others are still encoded (exit code 5).

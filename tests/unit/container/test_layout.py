@@ -206,7 +206,8 @@ def test_the_document_and_the_code_have_the_same_sections() -> None:
     orders = [header_form(model).section_order for model in Model]
     assert {section for order in orders for section in order} == set(Section)
     assert f"one entry of {SECTION_ENTRY.size} bytes for each section" in FORMAT
-    order = re.search(r"what is needed first, so that a prefix of a file can be shown: ([\w\s,]+)\.", FORMAT)
+    text = " ".join(FORMAT.split())
+    order = re.search(r"what is needed first, so that a prefix of a file can be shown: ([\w\s,]+)\.", text)
     assert order is not None
     documented = re.findall(r"\w+", re.sub(r"\b(or|and)\b", " ", order[1]))
     for order in orders:
