@@ -11,9 +11,11 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from itertools import islice
 from threading import Thread
 from types import FrameType
@@ -30,10 +32,8 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _SWITCH_INTERVAL_S = 0.0005
-
-# In this process. Signal handlers, which may interrupt each other, set it: an Event would wait for
-# the lock that it holds.
-_is_stop_asked = False
+_PATIENCE_S = 2.0  # until workers that do not end after Ctrl-C are killed
+_is_performing = False  # in a worker: whether a job is in progress
 
 
 def installed_program(name: str) -> str | None:
@@ -66,28 +66,9 @@ def keep_current_folder_out() -> None:
     os.environ["PYTHONSAFEPATH"] = "1"
 
 
-def ask_to_stop() -> None:
-    """Asks this process and its workers to finish with the best result so far."""
-    global _is_stop_asked
-    _is_stop_asked = True
-    for child in _children():
-        if child.pid is not None:
-            with suppress(OSError):
-                os.kill(child.pid, signal.SIGINT)
-
-
 def _children() -> list[BaseProcess]:
     multiprocessing = sys.modules.get("multiprocessing")
     return [] if multiprocessing is None else list(multiprocessing.active_children())
-
-
-def is_asked_to_stop() -> bool:
-    return _is_stop_asked
-
-
-def forget_to_stop() -> None:
-    global _is_stop_asked
-    _is_stop_asked = False
 
 
 class _JobQueue(Generic[Job]):
@@ -126,7 +107,7 @@ def run_jobs(
     """Performs jobs in worker processes, or in this process if `processes` is 1.
 
     If a process dies, the jobs that were running are tried again, one at a time. A
-    KeyboardInterrupt kills all processes immediately.
+    KeyboardInterrupt ends all processes, which discard their jobs.
 
     Args:
         perform: Performs a job. Several processes pickle it, together with jobs and results.
@@ -147,7 +128,7 @@ def run_jobs(
         with _pool(count) as executor, killed_on_interrupt():
             yield executor, lambda: count
 
-    run_in_executors(pool, perform, jobs, following, should_stop)
+    run_in_executors(pool, partial(_perform, perform), jobs, following, should_stop)
 
 
 def run_in_executors(
@@ -203,12 +184,29 @@ def run_in_executors(
 
 @contextmanager
 def killed_on_interrupt() -> Iterator[None]:
-    """Kills all processes that Python started for this one when a KeyboardInterrupt passes."""
+    """Ends all processes that Python started for this one when a KeyboardInterrupt passes. They are
+    interrupted too, so that they remove temporary files, and killed if they do not end soon.
+    Further interrupts are ignored meanwhile.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        for child in _children():
-            child.kill()
+        from multiprocessing.connection import wait
+
+        previous = signal.signal(signal.SIGINT, lambda _signal, _frame: None)
+        try:
+            children = _children()
+            for child in children:
+                if child.pid is not None:
+                    with suppress(OSError):
+                        os.kill(child.pid, signal.SIGINT)
+            end, alive = time.monotonic() + _PATIENCE_S, {child.sentinel for child in children}
+            while alive and (left_s := end - time.monotonic()) > 0:
+                alive -= {sentinel for sentinel in wait(alive, left_s) if isinstance(sentinel, int)}
+            for child in children:
+                child.kill()
+        finally:
+            signal.signal(signal.SIGINT, previous)
         raise
 
 
@@ -237,11 +235,13 @@ def prepare_process() -> None:
 
 
 def _begin(threads: int) -> None:
-    """Initialises a worker: it ends with its parent, which decides what Ctrl-C means."""
+    """Initialises a worker. It ends with its parent, or after Ctrl-C, which discards its job."""
 
     def on_interrupt(_signal: int, _frame: FrameType | None) -> None:
-        global _is_stop_asked
-        _is_stop_asked = True
+        if not _is_performing:
+            os._exit(1)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
 
     limit_threads(threads)
     prepare_process()
@@ -253,6 +253,18 @@ def _begin(threads: int) -> None:
     parent = parent_process()
     if parent is not None:
         Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _perform(perform: Callable[[Job], Result], job: Job) -> Result:
+    """Performs a job in a worker. A KeyboardInterrupt ends the worker."""
+    global _is_performing
+    _is_performing = True
+    try:
+        return perform(job)
+    except KeyboardInterrupt:
+        os._exit(1)
+    finally:
+        _is_performing = False
 
 
 def _end_after(parent: BaseProcess) -> None:

@@ -65,7 +65,7 @@ _LONGEST = (  # 10 s and more
     *("/overfitted/encode/test_fit.py", "/overfitted/encode/test_search.py", "/encode/test_window_kernel.py"),
     *("/coordinate/test_encode.py", "/generative/test_generative.py", "/wavelet/encode/test_search.py"),
     *("/faults/test_faults.py", "/cli/test_batch.py", "/cli/test_cli.py", "/cli/test_demo.py", "/cli/test_pillow.py"),
-    *("/cli/test_encode.py", "/cli/test_image_kinds.py", "/cli/test_origins.py", "/cli/test_view.py"),
+    *("/cli/test_encode.py", "/cli/test_image_kinds.py", "/cli/test_outputs.py", "/cli/test_view.py"),
     *("/web/test_node.py", "/web/test_viewer.py", "/web/test_element.py", "/golden/test_reference_decoder.py"),
     *("/test_kernels.py", "/test_examples.py", "/test_properties.py", "/test_salvage.py", "/bench/test_runner.py"),
     *("/test_grids.py", "/cli/test_runs.py", "/test_api.py", "/bench/test_report.py", "/test_view_in_a_browser.py"),

@@ -18,7 +18,7 @@ import click
 from dfmcodec import __version__
 from dfmcodec.cli._common import echo
 from dfmcodec.cli._failure import Failure, failure_of
-from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT, lost_interrupts_repeated
+from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT, ignore_interrupts, lost_interrupts_repeated
 from dfmcodec.errors import is_installed
 
 # Command -> its line in `dfm --help`. Printing the help imports none of the commands.
@@ -124,6 +124,7 @@ def _end(failure: Failure) -> NoReturn:
 
 
 def _end_interrupted() -> NoReturn:
+    ignore_interrupts()
     with suppress(OSError):
         click.echo("dfm: interrupted; unfinished outputs were not written", err=True)
     sys.exit(EXIT_AFTER_INTERRUPT)

@@ -1,19 +1,18 @@
-"""Inputs of a run, found while it proceeds, and the names of their outputs."""
+"""Inputs of a run and the names of their outputs."""
 
 from __future__ import annotations
 
 import os
 import sys
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
-from dfmcodec.cli._common import STANDARD, make_folder, notify, read_source
+from dfmcodec.cli._common import STANDARD, notify, read_source
 from dfmcodec.cli._failure import SOME_FAILED
-from dfmcodec.cli._options import FileList, Output
-from dfmcodec.cli._same_file import Identity, identities, identity, ignores_case
+from dfmcodec.cli._options import Output
+from dfmcodec.cli.outputs import Identity, identities, identity, place_of
 from dfmcodec.errors import ConfigError, OutputError
 from dfmcodec.files.atomic import EXTENSION, is_stream
 
@@ -27,10 +26,9 @@ class Task:
     source: Path
     target: Path
     # The output folder that the user named, which contains the target directly or in a subfolder.
-    # None if the target is beside the input.
+    # None if the target is beside the input or named itself.
     folder: Path | None = None
     is_named: bool = False  # whether the user named the target
-    is_alone: bool = False  # whether this is the only input of the command
 
     @property
     def names(self) -> dict[str, str]:
@@ -52,23 +50,27 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Unusable:
+    """Input that cannot be processed, with the reason."""
+
+    source: Path
+    error: str
+
+
+@dataclass(frozen=True)
 class RunOptions:
     """Arguments of a command that makes an output of each input."""
 
     sources: tuple[Path, ...]  # files and folders
-    files_from: FileList | None  # a list of further sources
+    files_from: Path | None  # a list of further sources
     output: Output | None  # the output of one file, or the folder for it
     folder: Path | None  # for the outputs of several files
     recursive: bool
-    skips_links: bool
     processes: int  # the number of files to process at a time
     strip: frozenset[str]  # kinds of metadata to remove
     max_pixels: int
-    report_path: Path | None  # the report file, with a row for each file
-    force: bool  # whether to overwrite outputs
-    overwrites_source: bool  # whether the source of an input may be replaced
-    adopt: bool  # whether to assume that outputs of unknown origin were made from the inputs
-    dry_run: bool  # whether to show what would be done without doing it
+    force: bool  # whether to replace existing outputs
+    skip_existing: bool  # whether to keep existing outputs that are intact
     as_json: bool
     quiet: bool
 
@@ -80,11 +82,11 @@ class RunOptions:
         if not sources and self.files_from is None:
             msg = "name a file or a folder"
             raise ConfigError(msg)
+        if self.force and self.skip_existing:
+            msg = "-f replaces existing outputs and --skip-existing keeps them; give one of them"
+            raise ConfigError(msg)
         is_listed = len(sources) > 1 or self.files_from is not None
         is_batch = is_listed or folder is not None or any(map(os.path.isdir, sources))
-        if not is_batch and self.skips_links and os.path.islink(sources[0]):
-            msg = f"{sources[0]} is a symbolic link, which --skip-links leaves out"
-            raise OutputError(msg)
         if is_batch and output is not None and not output.is_folder:
             msg = "-o names the output of one file; use -O to name a folder for several"
             raise ConfigError(msg)
@@ -99,21 +101,17 @@ class RunOptions:
             raise OutputError(msg)
         return not is_batch
 
-
-@dataclass(frozen=True)
-class Unusable:
-    """Input that cannot be processed, with the reason."""
-
-    source: str
-    error: str
+    @property
+    def output_folder(self) -> Path | None:
+        """Returns the folder that was named for the outputs."""
+        return self.folder if self.output is None or not self.output.is_folder else self.output.path
 
 
 @dataclass
 class Skipped:
     """Files that are skipped."""
 
-    which: str = ""  # their common property, as in the notice
-    kind: str = "file"  # the noun of the notice
+    which: str  # their common property, as in the notice
     count: int = 0
     names: list[str] = field(default_factory=list)  # of the first few
 
@@ -130,18 +128,12 @@ class Skipped:
         if not self.count:
             return ""
         names = ", ".join(self.names) + (", ..." if self.count > len(self.names) else "")
-        kind = f"{self.kind}{'s' * (self.count != 1)}"
-        return f"skipped {self.count} {' '.join(filter(None, (kind, self.which)))}: {names}"
+        return f"skipped {self.count} file{'s' * (self.count != 1)} {self.which}: {names}"
 
 
 def special_files() -> Skipped:
     """Creates a counter of special files, which could block or have no end."""
     return Skipped("of kinds that are not read (device, pipe, socket)")
-
-
-def _counters() -> tuple[Skipped, Skipped, Skipped]:
-    """Creates counters of files that are no inputs, special files and links."""
-    return Skipped("with other extensions"), special_files(), Skipped(kind="symbolic link")
 
 
 @dataclass(frozen=True)
@@ -150,201 +142,136 @@ class Naming:
 
     is_wanted: Callable[[Path], bool]  # indicates whether a file in a folder is an input
     is_output: Callable[[Path], bool]  # whether another file may be an output, which can be beside the inputs
-    target_name: Callable[[str], str]  # the name of an output for the name of an input, without folders
+    # The name of an output for the name of an input, and whether both are in the same folder.
+    target_name: Callable[[str, bool], str]
     advice: Callable[[str, str], str]  # advice for two inputs, given by name, that have the same output
 
-    def target(self, source: Path, folder: Path | None = None) -> Path:
-        """Returns the output path for a file, beside it or in a folder."""
-        if os.path.isdir(source):
-            msg = f"{source} is a folder; name a file"
-            raise ConfigError(msg)
-        name = self.target_name(source.name)
-        return source.with_name(name) if folder is None else folder / name
-
-    def single_task(self, source: Path, output: Output | None) -> Task:
-        """Returns the task of a command on one file. Creates a missing folder."""
-        if output is None:
-            target = STANDARD if source == STANDARD else self.target(source)
-            return Task(source, target, is_alone=True)
-        if not output.is_folder:
-            return Task(source, output.path, is_named=True, is_alone=True)
-        if source == STANDARD:
-            msg = f"{output.path} is a folder; name a file for what comes from standard input"
-            raise ConfigError(msg)
-        make_folder(output.path)
-        return Task(source, self.target(source, output.path), output.path, is_alone=True)
+    def target(self, source: Path, folder: Path | None) -> Path:
+        """Returns the output path for a file, in a folder or beside the file."""
+        folder = source.parent if folder is None else folder
+        return folder / self.target_name(source.name, _same_folder(folder, source.parent))
 
 
-@dataclass
+def _same_folder(one: Path, other: Path) -> bool:
+    return one == other or os.path.realpath(one) == os.path.realpath(other)
+
+
 class Inputs:
-    """Inputs of a run on several files, in order.
+    """Inputs of a run, in order: `tasks` and `skipped`, the counters of skipped files.
 
-    If several different inputs have the same output, none of them is processed; this is known
-    before the first one starts. Files of folders are found while the run proceeds. If a folder is
-    the only source, memory does not grow with the number of its files.
+    If several different inputs have the same output, none of them is usable, nor is an input whose
+    output would replace a file that the run reads.
 
-    `skipped` counts skipped files so far: other extensions, special files, links.
+    Args:
+        options: The arguments of the command.
+        naming: The rules for names.
+        kept: Files other than inputs that must not be replaced.
     """
 
-    sources: Sequence[Path]  # files and folders
-    files_from: FileList | None  # a list of further sources
-    # The output folder, in which the subfolders of inputs (for a list: its relative paths) are
-    # repeated. None writes each output beside its input.
-    folder: Path | None
-    recursive: bool
-    naming: Naming
-    kept: Sequence[Path | None] = ()  # files other than inputs that must not be replaced
-    skips_links: bool = False
-
-    def __post_init__(self) -> None:
-        listed = None if self.files_from is None else self.files_from.path
-        self._kept = identities([*self.sources, listed, *self.kept])
-        self.skipped = _counters()
-
-    @cached_property
-    def _listed(self) -> list[Path]:
-        """Returns the paths of the list. A list may be readable only once."""
-        return [] if self.files_from is None else [Path(name) for name in listed_names(self.files_from)]
-
-    def __iter__(self) -> Iterator[Task | Unusable]:
-        if len(self.sources) == 1 and self.files_from is None:
-            for group in self._groups(self.skipped):
-                yield from self._usable(group, _Claims.of(group))
-            return
-        # Iterated twice, so notices are given only once.
-        tasks = [task for group in self._groups(_counters()) for task in group]
-        claims = _Claims.of(tasks)
-        self._kept |= identities(task.source for task in tasks if isinstance(task, Task))
-        del tasks
-        for group in self._groups(self.skipped):
-            yield from self._usable(group, claims)
-
-    def listed(self) -> Iterator[Path]:
-        """Yields the files of the run."""
-        return (task.source for group in self._groups(_counters()) for task in group if isinstance(task, Task))
+    def __init__(self, options: RunOptions, naming: Naming, kept: Iterable[Path | None] = ()) -> None:
+        self._options, self._naming = options, naming
+        self._listed = [] if options.files_from is None else [Path(name) for name in listed_names(options.files_from)]
+        self.skipped = Skipped("with other extensions"), special_files()
+        if options.is_single():
+            tasks: list[Task | Unusable] = [self._single_task()]
+        else:
+            tasks = list(self._batch())
+        self.tasks = _checked(tasks, {*kept, options.files_from}, naming)
 
     def nothing_message(self, noun: str) -> str:
         """Returns the message that there are no inputs. The noun is that of the inputs."""
-        sources = [*self.sources, *self._listed]
+        sources = [*self._options.sources, *self._listed]
         if not sources:
             return f"there are no {noun}: the list names no files"
-        folders = [source for source in sources if os.path.isdir(source)]
-        if self.skips_links and not folders:
-            return f"there are no {noun}: all names are symbolic links, which --skip-links leaves out"
-        return _nothing_in(noun, folders or sources)
+        return _nothing_in(noun, sources)
 
-    def _groups(self, skipped: tuple[Skipped, Skipped, Skipped]) -> Iterator[list[Task | Unusable]]:
-        """Yields the inputs, those of each folder together, and counts skipped files."""
-        named = [(source, False) for source in self.sources] + [(source, True) for source in self._listed]
+    def _single_task(self) -> Task:
+        (source,), output = self._options.sources, self._options.output
+        if output is not None and not output.is_folder:
+            return Task(source, output.path, is_named=True)
+        if source != STANDARD:
+            folder = None if output is None else output.path
+            return Task(source, self._naming.target(source, folder), folder)
+        if output is not None:
+            msg = f"{output.path} is a folder; name a file for what comes from standard input"
+            raise ConfigError(msg)
+        return Task(source, STANDARD)
+
+    def _batch(self) -> Iterator[Task | Unusable]:
+        top = self._options.output_folder
+        named = [(source, False) for source in self._options.sources] + [(source, True) for source in self._listed]
         for source, is_listed in named:
-            if self.skips_links and os.path.islink(source):
-                skipped[2].add(source)
-            elif os.path.isdir(source):
-                yield from self._folder_inputs(source, *skipped)
+            if os.path.isdir(source):
+                yield from self._folder_inputs(source)
             else:
                 is_below = is_listed and not source.is_absolute() and ".." not in source.parts
-                folder = self.folder / source.parent if self.folder is not None and is_below else self.folder
-                yield [Task(source, self.naming.target(source, folder), self.folder)]
+                folder = top / source.parent if top is not None and is_below else top
+                yield Task(source, self._naming.target(source, folder), top)
 
-    def _folder_inputs(
-        self, top: Path, others: Skipped, special: Skipped, links: Skipped
-    ) -> Iterator[list[Task | Unusable]]:
-        unusable: list[Unusable] = []
-        for paths in files_of_folders(top, self.recursive, unusable.append, special):
-            group: list[Task | Unusable] = []
-            for path in paths:
-                if not self.naming.is_wanted(path):
-                    if not self.naming.is_output(path):
-                        others.add(path)
-                elif self.skips_links and os.path.islink(path):
-                    links.add(path)
-                else:
-                    parent = path.parent if self.folder is None else self.folder / path.parent.relative_to(top)
-                    group.append(Task(path, parent / self.naming.target_name(path.name), self.folder))
-            yield group
-        yield [*unusable]
-
-    def _usable(self, group: list[Task | Unusable], claims: _Claims) -> Iterator[Task | Unusable]:
-        """Yields tasks. A task becomes unusable if its output is an input or the output of another
-        task. Inputs in folders not read yet are recognised by name.
-        """
-        kept = self._kept | identities(task.source for task in group if isinstance(task, Task))
-        for task in group:
-            if isinstance(task, Unusable):
-                yield task
-            elif claims.take(task):
-                yield self._unusable_reason(task, claims, kept) or task
-
-    def _unusable_reason(self, task: Task, claims: _Claims, kept: set[Identity]) -> Unusable | None:
-        """Returns the reason why an input cannot be processed; None if it can."""
-        source, target = task.source, task.target
-        other = claims.other(task)
-        if other is not None:
-            why = f"{source} has the same output as {other}, {target}; {self.naming.advice(source.name, other.name)}"
-            return Unusable(str(source), why)
-        replaced = identity(target)
-        if replaced is not None and replaced in kept:
-            why = f"the output of {source} would replace an input, {target}; name another folder with -O"
-            return Unusable(str(source), why)
-        return None
+    def _folder_inputs(self, folder: Path) -> Iterator[Task | Unusable]:
+        unusable, top = list[Unusable](), self._options.output_folder
+        others, special = self.skipped
+        for path in files_of_folders(folder, self._options.recursive, unusable.append, special):
+            if self._naming.is_wanted(path):
+                parent = None if top is None else top / path.parent.relative_to(folder)
+                yield Task(path, self._naming.target(path, parent), top)
+            elif not self._naming.is_output(path):
+                others.add(path)
+        yield from unusable
 
 
-class _Claims:
-    """Assignment of outputs to inputs. Paths are stored as hashes of real paths, so that all
-    spellings of a path are equal.
+def _checked(tasks: Iterable[Task | Unusable], kept: Iterable[Path | None], naming: Naming) -> list[Task | Unusable]:
+    """Returns the tasks without inputs that are named twice. A task becomes unusable if its output
+    is a file that the run reads, or the output of another task.
     """
-
-    def __init__(self) -> None:
-        self._sources: dict[int, int] = {}  # hash of the first input, by hash of its output
-        self._shared: dict[int, list[Path]] = {}  # inputs that share an output
-        self._taken: set[int] = set()  # outputs of tasks already returned
-
-    @classmethod
-    def of(cls, tasks: Iterable[Task | Unusable]) -> _Claims:
-        claims = cls()
-        firsts: dict[int, Path] = {}
-        for task in tasks:
-            if isinstance(task, Unusable):
+    sources: dict[str, dict[str, Path]] = {}  # by the places of output and source
+    different: list[tuple[str, Task | Unusable]] = []
+    for task in tasks:
+        place = ""
+        if isinstance(task, Task) and task.target != STANDARD:
+            place, source = place_of(task.target), place_of(task.source)
+            if source in sources.setdefault(place, {}):
                 continue
-            target, source = _place_of(task.target), _place_of(task.source)
-            if claims._sources.setdefault(target, source) == source:
-                firsts.setdefault(target, task.source)
-            else:
-                claims._shared.setdefault(target, [firsts[target]]).append(task.source)
-        return claims
-
-    def other(self, task: Task) -> Path | None:
-        """Returns another input with the same output as a task; None if there is none."""
-        source = _place_of(task.source)
-        shared = self._shared.get(_place_of(task.target), ())
-        return next((path for path in shared if _place_of(path) != source), None)
-
-    def take(self, task: Task) -> bool:
-        """Indicates whether an input is new. An input that is named twice is processed once."""
-        target = _place_of(task.target)
-        if target in self._shared:
-            return True
-        is_new = target not in self._taken
-        self._taken.add(target)
-        return is_new
+            sources[place][source] = task.source
+        different.append((place, task))
+    read = identities([*kept, *(task.source for _, task in different)])
+    return [_fault(task, list(sources.get(place, {}).values()), read, naming) or task for place, task in different]
 
 
-def _place_of(path: Path) -> int:
-    real = os.path.realpath(path)
-    return hash(real.casefold() if ignores_case(os.path.dirname(real)) else real)
+def _fault(
+    task: Task | Unusable, sources: Sequence[Path], read: Container[Identity], naming: Naming
+) -> Unusable | None:
+    """Returns the reason why an input cannot be processed; None if it can.
+
+    Args:
+        task: The input.
+        sources: All inputs with its output.
+        read: The files that the run reads.
+        naming: The rules for names.
+    """
+    if isinstance(task, Unusable) or task.target == STANDARD:
+        return None
+    source, target = task.source, task.target
+    if len(sources) > 1:
+        other = sources[sources[0] == source]
+        why = f"{source} has the same output as {other}, {target}; {naming.advice(source.name, other.name)}"
+        return Unusable(source, why)
+    key = identity(target)
+    if key is not None and key in read:
+        return Unusable(
+            source, f"the output of {source} would replace {target}, which is an input; name another output"
+        )
+    return None
 
 
-def listed_names(files_from: FileList) -> list[str]:
-    """Reads the names in a list as the operating system encodes them."""
-    data = read_source(files_from.path)
-    if files_from.is_zero_terminated:
-        names = [os.fsdecode(name) for name in data.split(b"\0") if name]
-    elif b"\0" in data:
-        msg = "the list of files has a zero byte; --files0-from reads such lists (find -print0)"
+def listed_names(files_from: Path) -> list[str]:
+    """Reads the names in a list, one per line, as the operating system encodes them."""
+    data = read_source(files_from)
+    if b"\0" in data:
+        msg = "the list of files has a zero byte; write one name per line"
         raise ConfigError(msg)
-    else:
-        lines = data.removeprefix(BOM_UTF8).split(b"\n")
-        names = [os.fsdecode(line.rstrip(b"\r")) for line in lines if line.strip()]
+    lines = data.removeprefix(BOM_UTF8).split(b"\n")
+    names = [os.fsdecode(line.rstrip(b"\r")) for line in lines if line.strip()]
     if any(Path(name) == STANDARD for name in names):
         msg = "the list of files has the name -, standard input; write the absolute path of a file of that name"
         raise ConfigError(msg)
@@ -353,23 +280,21 @@ def listed_names(files_from: FileList) -> list[str]:
 
 def files_of_folders(
     folder: Path, recursive: bool, on_unusable: Callable[[Unusable], None], special: Skipped
-) -> Iterator[list[Path]]:
+) -> Iterator[Path]:
     """Yields the files of a folder and then of each subfolder, in order, without hidden files.
     Special files, such as devices, are counted and skipped.
     """
 
     def on_error(error: OSError) -> None:
-        on_unusable(Unusable(str(error.filename), f"cannot read {error.filename}: {error.strerror}"))
+        on_unusable(Unusable(Path(error.filename), f"cannot read {error.filename}: {error.strerror}"))
 
     for root, folders, names in os.walk(folder, onerror=on_error):
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
-        paths = []
         for path in (Path(root, name) for name in sorted(names) if not name.startswith(".")):
             if is_stream(path):
                 special.add(path)
             else:
-                paths.append(path)
-        yield paths
+                yield path
 
 
 class DfmFiles:
@@ -387,8 +312,8 @@ class DfmFiles:
     def __iter__(self) -> Iterator[Path]:
         for source in self._sources:
             if os.path.isdir(source):
-                for paths in files_of_folders(source, self._recursive, self.unusable.append, self.special):
-                    yield from (path for path in paths if path.suffix.lower() == EXTENSION)
+                files = files_of_folders(source, self._recursive, self.unusable.append, self.special)
+                yield from (path for path in files if path.suffix.lower() == EXTENSION)
             else:
                 yield source
 

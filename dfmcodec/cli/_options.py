@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from dfmcodec.cli._common import STANDARD
-from dfmcodec.errors import ConfigError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -122,30 +121,9 @@ def _output(value: str) -> Output:
     return Output(path, value.endswith(separators) or path.is_dir())
 
 
-@dataclass(frozen=True)
-class FileList:
-    """File, or standard input, with a list of inputs. Each name ends with a zero byte or a line
-    end.
-    """
-
-    path: Path
-    is_zero_terminated: bool
-
-
 def taken(kind: type[T], arguments: Mapping[str, Any], **others: Any) -> T:
     """Creates a dataclass from the arguments of a command that are its fields, and others."""
     return kind(**{field.name: arguments[field.name] for field in fields(kind) if field.name in arguments}, **others)
-
-
-def file_list(arguments: dict[str, Any]) -> FileList | None:
-    """Removes the options for lists from the arguments of a command and returns the list."""
-    lines, zeros = arguments.pop("files_from"), arguments.pop("files0_from")
-    if lines is not None and zeros is not None:
-        msg = "--files-from and --files0-from both name a list; give one of them"
-        raise ConfigError(msg)
-    if lines is not None:
-        return FileList(lines, False)
-    return None if zeros is None else FileList(zeros, True)
 
 
 def _strip_kinds(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> frozenset[str]:
@@ -172,47 +150,27 @@ optional_sources = click.argument("sources", metavar="[FILE]...", nargs=-1, type
 json = click.option(
     "--json", "as_json", is_flag=True, help="Print the report as a JSON object; for several files, one per line."
 )
-force = click.option(
-    "-f", "--force", is_flag=True, help="Overwrite existing outputs, but not a file that the input was made from."
-)
+force = click.option("-f", "--force", is_flag=True, help="Replace existing outputs.")
 quiet = click.option("--quiet", is_flag=True, help="Print errors only.")
-skip_links = click.option("--skip-links", "skips_links", is_flag=True, help="Leave out inputs that are symbolic links.")
-files_from = in_order(
-    click.option(
-        "--files-from",
-        metavar="LIST",
-        type=NamedPath(),
-        help="Take further files from this text file, one per line; - is standard input.",
-    ),
-    click.option(
-        "--files0-from",
-        metavar="LIST",
-        type=NamedPath(),
-        help="Likewise, with a zero byte after each (find -print0).",
-    ),
+files_from = click.option(
+    "--files-from",
+    metavar="LIST",
+    type=NamedPath(),
+    help="Take further files from this text file, one per line; - is standard input.",
 )
 report = click.option(
     "--report",
     "report_path",
     metavar="FILE",
     type=NamedPath(),
-    help="Append a row for each file to this .jsonl or .csv file. A later run with it continues where this one ended.",
+    help="Append a row for each file to this .jsonl or .csv file.",
 )
 existing_outputs = in_order(
     force,
     click.option(
-        "--overwrite-source",
-        "overwrites_source",
+        "--skip-existing",
         is_flag=True,
-        help="With -f, overwrite also a file that the input was made from, or may have been.",
-    ),
-    click.option(
-        "--adopt",
-        is_flag=True,
-        help="Keep existing outputs of unrecorded origin, and record them as made from these inputs.",
-    ),
-    click.option(
-        "--dry-run", is_flag=True, help="Show which outputs would be made, and what is in the way; write nothing."
+        help="Keep existing outputs that are intact; make damaged and empty ones again. Continues an interrupted run.",
     ),
 )
 folder = click.option(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,20 +13,11 @@ from dfmcodec.cli._common import json_text
 from dfmcodec.files.names import printable
 
 if TYPE_CHECKING:
-    from dfmcodec.cli._remaining import RemainingTime
     from dfmcodec.search.job import Progress
 
 _FIT_FORMAT = "{percentage:3.0f} %|{bar}| {desc}"
 _FILES_FORMAT = "{percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt} files, {remaining} left"
-_PIXELS_FORMAT = "{percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt} files{desc}"
 _BETWEEN_DRAWINGS_S = 1.0  # notebooks and recorded terminals keep every update
-
-
-def _time_text(seconds: float) -> str:
-    """Returns a time as H:MM:SS or MM:SS."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
 
 
 def _has_terminal() -> bool:
@@ -67,43 +57,24 @@ class FilesBar:
     terminal.
 
     Args:
-        work: Returns the number of files, or the remaining time by pixels. It is called only for a
-            bar.
+        files: The number of files.
         is_shown: Whether there may be a bar.
     """
 
-    def __init__(self, work: Callable[[], int | RemainingTime], is_shown: bool) -> None:
-        self._bar: Any = None
-        self._remaining: RemainingTime | None = None
-        if is_shown and _has_terminal():
-            found = work()
-            if isinstance(found, int):
-                self._bar = _bar(total=found, bar_format=_FILES_FORMAT, smoothing=0.05)
-            else:
-                self._remaining, self._bar = found, _bar(total=found.count, bar_format=_PIXELS_FORMAT)
+    def __init__(self, files: int, is_shown: bool) -> None:
+        is_drawn = is_shown and _has_terminal()
+        self._bar = _bar(total=files, bar_format=_FILES_FORMAT, smoothing=0.05) if is_drawn else None
 
-    def started(self, source: Path) -> None:
-        """Notes that the work on a file starts."""
-        if self._remaining is not None:
-            self._remaining.started(source)
-
-    def done(self, files: int = 1, source: Path | None = None, seconds: float | None = None) -> None:
-        """Counts files as finished. The remaining time by pixels needs the file, and the seconds
-        of its work if it did not fail.
-        """
-        if self._remaining is not None and self._bar is not None and source is not None:
-            self._remaining.finished(source, seconds)
-            left = self._remaining.seconds()
-            self._bar.set_description_str("" if left is None else f", {_time_text(left)} left", refresh=False)
+    def done(self, files: int = 1) -> None:
+        """Counts files as finished."""
         if self._bar is not None:
             self._bar.update(files)
 
-    def left_out(self, source: Path) -> None:
+    def left_out(self) -> None:
         """Removes a file that needs no work from the total, so that the remaining time is that of
         the others.
         """
-        if self._remaining is not None and self._bar is not None:
-            self._remaining.left_out(source)
+        if self._bar is not None:
             self._bar.total -= 1
 
     def echo(self, line: str) -> None:

@@ -17,7 +17,7 @@ from dfmcodec.cli._common import echo, notify
 from dfmcodec.cli._failure import SOME_FAILED
 from dfmcodec.cli._options import NamedPath
 from dfmcodec.cli._progress import FilesBar
-from dfmcodec.cli._same_file import check_outputs_apart
+from dfmcodec.cli.outputs import check_outputs_apart
 from dfmcodec.errors import ConfigError, DfmError, require
 from dfmcodec.files.atomic import check_writable, write_atomic
 
@@ -139,7 +139,7 @@ def command(
     labels = [DFM, *(codec.label for codec in plan.codecs())]
     plan = replace(plan, curves=read_curves(curves_files, names, labels))
     notify(f"{len(names)} images to encode at {len(plan.targets)} rates and settings", quiet or not names)
-    bar = FilesBar(lambda: len(names), not quiet)
+    bar = FilesBar(len(names), not quiet)
     with closing(bar):
         comparison = run(plan, bar.done, lambda notice: None if quiet else bar.notify(notice))
     if html_path is not None and comparison.measurements:

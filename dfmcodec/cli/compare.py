@@ -22,7 +22,7 @@ from dfmcodec.cli._common import (
     read_source,
     write_output,
 )
-from dfmcodec.cli._same_file import check_outputs_apart
+from dfmcodec.cli.outputs import check_outputs_apart
 from dfmcodec.files.atomic import MAGIC
 
 if TYPE_CHECKING:

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dfmcodec.cli import _options
-from dfmcodec.cli._batch import TaskResult, Work, run
 from dfmcodec.cli._common import (
     STANDARD,
     display_name,
     errors_named,
-    json_text,
     output_name,
     read_source,
 )
-from dfmcodec.cli._existing import Decision
 from dfmcodec.cli._inputs import Naming, RunOptions, Task
-from dfmcodec.cli._origins import DONE, FAILED, Origin
-from dfmcodec.cli._same_file import check_outputs_apart
-from dfmcodec.cli._single import run_single, write_result
+from dfmcodec.cli._run import DONE, FAILED, TaskResult, Work, run
 from dfmcodec.errors import ConfigError, FormatError
 from dfmcodec.files.atomic import EXTENSION
 
@@ -85,12 +78,11 @@ def _size(text: str) -> tuple[int | None, int | None] | float:
 @_options.optional_sources
 @_options.output_or_folder(
     "Output image, whose extension gives the format, or a folder if it ends with a slash; - is standard "
-    "output. Default: FILE with .png for its extension; a.png.dfm becomes a.png."
+    "output. Default: a.decoded.png for a.dfm."
 )
 @_options.folder
 @_options.recursive
 @_options.files_from
-@_options.skip_links
 @_options.processes
 @click.option(
     "--format",
@@ -131,7 +123,6 @@ def _size(text: str) -> tuple[int | None, int | None] | float:
     show_default=True,
     help="Refuse files of the coordinate codec that need more multiply-adds to decode.",
 )
-@_options.report
 @_options.existing_outputs
 @_options.json
 @_options.quiet
@@ -139,7 +130,7 @@ def command(**arguments: Any) -> None:
     """Decode .dfm files to images.
 
     \b
-    dfm decode photo.dfm                            writes photo.png
+    dfm decode photo.dfm                            writes photo.decoded.png
     dfm decode photo.dfm -o out.tif                 TIFF; also JPEG, WebP, PPM, BMP, NPY
     dfm decode photo.dfm --resize 320 -o small.png      a thumbnail, faster than the complete image
     dfm decode photo.dfm --resize 320 --strip all -o small.jpg
@@ -151,57 +142,23 @@ def command(**arguments: Any) -> None:
     Bit depth, alpha, ICC profile, Exif and XMP are restored. A format that does not support the bit
     depth or alpha of the image is refused.
 
-    An output that was made from the same file with the same settings is kept. One that was made
-    from it with other settings is made again, and with --report one that was made before the file
-    changed. Any other existing file is replaced only with -f. The image that a .dfm file was made
-    from, or may have been, is replaced only with -f --overwrite-source.
+    An existing output is refused. -f replaces it; --skip-existing keeps it if it is intact, which
+    continues an interrupted run. Ctrl-C discards the file in progress (exit code 130). In the
+    folder of its source, an output is called photo.decoded.png, in other folders photo.png.
     """
-    from dfmcodec.image.write_image import OUTPUT_FORMATS, check_quality
+    from dfmcodec.image.intact import is_intact
+    from dfmcodec.image.write_image import check_quality, output_format
 
-    arguments["files_from"] = _options.file_list(arguments)
     options = _Options(**arguments)
     _check_names(options)
-    if options.is_single():
-        from dfmcodec.processes import prepare_process
-
-        prepare_process()
-        _run_one(options)
-    else:
-        chosen = OUTPUT_FORMATS[options.format_name or "png"]
-        check_quality(chosen, options.quality)
-        run(_work(options, chosen, _naming(chosen)), options)
-
-
-def _work(options: _Options, output: OutputFormat, naming: Naming) -> Work:
-    """Returns the work of a run. Without a record, an image that has the name and the dimensions of
-    the decoded image may be the original; photo.jpg.dfm has the names photo.jpg and photo.jpg.png.
-    """
-
-    def may_be_source(task: Task) -> bool:
-        name, existing = task.source.name, Path(os.path.realpath(task.target))
-        stems = {Path(naming.target_name(name)).stem.casefold(), _without_extension(name).casefold()}
-        has_name = stems & {existing.stem.casefold(), existing.name.casefold()}
-        return bool(has_name) and _has_dimensions(existing, task.source)
-
-    perform = partial(_perform, options, output)
-    return Work(perform, naming, _settings_text(options), "decoded", ".dfm files to decode", may_be_source)
-
-
-def _has_dimensions(image: Path, source: Path) -> bool:
-    """Indicates whether an image file has the width and height of a `.dfm` file, upright or turned.
-    So may a file that cannot be read, or that holds several images.
-    """
-    import PIL.Image
-
-    from dfmcodec.container.header import read_header
-
-    try:
-        header = read_header(source.read_bytes())
-        with PIL.Image.open(image) as opened:
-            has_several = getattr(opened, "n_frames", 1) > 1
-            return has_several or {opened.width, opened.height} == {header.width, header.height}
-    except Exception:  # whatever it is, the decoding reports it
-        return True
+    named = options.output
+    is_named = named is not None and not named.is_folder and named.path != STANDARD
+    by_name = "or name the format with --format"
+    chosen = output_format(named.path if named is not None and is_named else None, options.format_name, by_name)
+    check_quality(chosen, options.quality)
+    perform = partial(_perform, options, chosen)
+    may_read = partial(is_intact, max_pixels=options.max_pixels)
+    run(Work(perform, may_read, options, "decoded", ".dfm files to decode"), _naming(chosen))
 
 
 def _check_names(options: _Options) -> None:
@@ -215,23 +172,20 @@ def _check_names(options: _Options) -> None:
             raise ConfigError(msg)
 
 
-def _settings_text(options: _Options) -> str:
-    """Returns the settings that determine the outputs besides the files."""
-    names = ("format_name", "quality", "resize", "region", "best_effort")
-    stripped = {"strip": sorted(options.strip)} if options.strip else {}
-    return json_text({name: getattr(options, name) for name in names} | stripped)
-
-
 def _without_extension(name: str) -> str:
     return name[: -len(EXTENSION)] if name.lower().endswith(EXTENSION) else name
 
 
 def _naming(output: OutputFormat) -> Naming:
-    """Returns the rules for names: a.dfm and a.png.dfm both become a.png."""
+    """Returns the rules for names: a.dfm and a.png.dfm both become a.png, beside their source
+    a.decoded.png, which is not the name of an original.
+    """
 
-    def target_name(name: str) -> str:
-        stem = _without_extension(name)
-        return stem if stem.lower().endswith(output.extensions) else stem + output.extensions[0]
+    def target_name(name: str, is_beside: bool) -> str:
+        stem, suffix = _without_extension(name), output.extensions[0]
+        if stem.lower().endswith(output.extensions):
+            stem, suffix = os.path.splitext(stem)
+        return f"{stem}.decoded{suffix}" if is_beside else f"{stem}{suffix}"
 
     return Naming(
         lambda path: path.suffix.lower() == EXTENSION,
@@ -239,24 +193,6 @@ def _naming(output: OutputFormat) -> Naming:
         target_name,
         lambda *_: "decode them one by one, with -o, or rename one",
     )
-
-
-def _run_one(options: _Options) -> None:
-    from dfmcodec.image.write_image import OUTPUT_FORMATS, check_quality, output_format
-
-    (source,) = options.sources
-    naming = _naming(OUTPUT_FORMATS[options.format_name or "png"])
-    task = naming.single_task(source, options.output)
-    output = task.target
-    if options.output is None and output == source != STANDARD:
-        msg = f"{source} is the name of a decoded image; name a .dfm file, or the output with -o"
-        raise ConfigError(msg)
-    check_outputs_apart({"-o": output, "--report": options.report_path}, [source])
-    by_name = "or name the format with --format"
-    chosen = output_format(None if output == STANDARD else output, options.format_name, by_name)
-    check_quality(chosen, options.quality)
-    work = _work(options, chosen, naming)
-    run_single(task, lambda task, decision, _: work.perform(task, decision), work, options)
 
 
 def _image_of(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[Image, list[str]]:
@@ -325,32 +261,22 @@ def _output_of(data: bytes, name: str, options: _Options, output: OutputFormat) 
     return figures, image_to_bytes(image, output, options.quality)
 
 
-def _perform(options: _Options, output: OutputFormat, task: Task, decision: Decision) -> TaskResult:
+def _perform(options: _Options, output: OutputFormat, task: Task) -> TaskResult:
     started = time.perf_counter()
-    origin = Origin.of(task.source, _settings_text(options))
     data = read_source(task.source)
     figures, written = _output_of(data, display_name(task.source), options, output)
     left_out, notices, losses = figures.pop("left_out"), figures.pop("notices"), figures["losses"]
-    status = FAILED if losses else DONE
-    if losses and not options.force and decision.keeps(task.target):
-        kept = f"{display_name(task.source)}: {'; '.join(losses)}; the complete {task.target} that exists is kept"
-        return TaskResult(error=kept, exit_code=FormatError.exit_code)
-    write_result(task, written, decision.checked(task.target, written), origin, status)
     seconds = time.perf_counter() - started
     if left_out:
         notices.append(f"left out {', '.join(left_out)}, which such a {output.name} file cannot hold")
-    row = {
-        "source_bytes": len(data),
-        "output_bytes": len(written),
-        "output_sha256": hashlib.sha256(written).hexdigest(),
-        "total_s": round(seconds, 3),
-    }
+    lost = f"{display_name(task.source)}: {'; '.join(losses)}; the rest is in {output_name(task.target)}"
     return TaskResult(
         {**task.names, **figures, "total_s": round(seconds, 3)},
         f"{output_name(task.target)}: {figures['width']}x{figures['height']}, {seconds:.2f} s",
+        written,
+        FAILED if losses else DONE,
         tuple(f"{task.target}: {notice}" for notice in notices),
-        losses=tuple(losses),
-        row=row,
-        status=status,
-        exit_code=FormatError.exit_code if losses else 0,
+        lost if losses else None,
+        {"source_bytes": len(data), "output_bytes": len(written)},
+        FormatError.exit_code if losses else 0,
     )

@@ -14,7 +14,7 @@ import click
 
 from dfmcodec.cli import _options
 from dfmcodec.cli._common import echo, make_folder, notify
-from dfmcodec.cli._same_file import check_outputs_apart
+from dfmcodec.cli.outputs import check_outputs_apart
 from dfmcodec.errors import OutputError
 from dfmcodec.files.atomic import check_writable, write_atomic
 

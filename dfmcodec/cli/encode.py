@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from math import isfinite
 from pathlib import Path
@@ -15,26 +14,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dfmcodec.cli import _options
-from dfmcodec.cli._batch import TaskResult, Work, run
-from dfmcodec.cli._common import (
-    STANDARD,
-    image_source,
-    json_text,
-    notify,
-    output_name,
-)
-from dfmcodec.cli._existing import Decision, ExistingOutputs
+from dfmcodec.cli._common import STANDARD, image_source, output_name
 from dfmcodec.cli._inputs import Naming, RunOptions, Task
-from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT, interruptible
-from dfmcodec.cli._origins import DONE, INTERRUPTED, LARGER, MISSED, Origin
 from dfmcodec.cli._progress import fit_bar
-from dfmcodec.cli._same_file import check_outputs_apart
+from dfmcodec.cli._run import DONE, LARGER, MISSED, TaskResult, Work, run
 from dfmcodec.cli._sections import SectionedCommand
-from dfmcodec.cli._single import run_single, write_result
-from dfmcodec.errors import ConfigError, DivergedError, ImageError, TargetUnreachableError
-from dfmcodec.files.atomic import EXTENSION
+from dfmcodec.errors import (
+    ConfigError,
+    CorruptError,
+    DivergedError,
+    ImageError,
+    TargetUnreachableError,
+    TruncatedError,
+)
+from dfmcodec.files.atomic import EXTENSION, read_file
 from dfmcodec.options import EncodeSettings, Kind, options_of
-from dfmcodec.processes import is_asked_to_stop, prepare_process
 
 if TYPE_CHECKING:
     from dfmcodec.report import EncodeReport, EncodeResult
@@ -46,11 +40,8 @@ _SECTIONS = {  # sections of the help
     "Targets, at most one": ("quality", "size", "rate", "bpp", "ssimulacra2", "psnr"),
     "Effort and model": ("tune", "effort", "model", "training_steps", "time_limit_s"),
     "What is read and kept": ("page", "strip", "max_pixels"),
-    "Outputs": ("output", "folder", "keeps_extension", "skip_larger", "force", "overwrites_source"),
-    "Many files": (
-        *("recursive", "files_from", "files0_from", "skips_links"),
-        *("processes", "report_path", "adopt", "dry_run"),
-    ),
+    "Outputs": ("output", "folder", "keeps_extension", "skip_larger", "force", "skip_existing"),
+    "Many files": ("recursive", "files_from", "processes", "report_path"),
     "The coordinate codec": ("recipe", "depth", "layer_width"),
     "Messages": ("as_json", "quiet"),
 }
@@ -93,6 +84,7 @@ class _Options(RunOptions):
     keeps_extension: bool  # whether outputs keep the extension of their source in front of their own
     page: int | None  # the page or frame to encode, counted from 1; None for the first
     skip_larger: bool  # whether to write only files that are smaller than their source
+    report_path: Path | None  # the report file, with a row for each file
 
 
 @click.command("encode", cls=SectionedCommand, sections=_SECTIONS)
@@ -109,7 +101,6 @@ class _Options(RunOptions):
 )
 @_options.recursive
 @_options.files_from
-@_options.skip_links
 @_options.processes
 @settings_options
 @_options.strip
@@ -144,35 +135,17 @@ def command(**arguments: Any) -> None:
     --model coordinate needs the package JAX. --model overfitted and efforts 7 and 9 need it if
     there are no compiled kernels. Everything else works without it.
 
-    Press Ctrl-C once to end the fit and write the best result so far, or twice to write nothing;
-    the exit code is 130. If a file fails, the others are still encoded (exit code 5).
-
-    An output that was made from the same file with the same settings is kept. One that was made
-    from it with other settings, or below its target, is made again, and with --report one that was
-    made before the file changed. Any other existing file is replaced only with -f, and one that the
-    input was made from only with -f --overwrite-source. Runs of several files record this in their
-    output folders.
+    An existing output is refused. -f replaces it; --skip-existing keeps it if it is intact, which
+    continues an interrupted run. Ctrl-C discards the file in progress (exit code 130); --time-limit
+    gives a result after a given time. If a file fails, the others are still encoded (exit code 5).
     """
     from dfmcodec.search.config import EncoderConfig
 
-    arguments["files_from"] = _options.file_list(arguments)
     config = EncoderConfig(**{name: arguments.pop(name) for name, option, _ in options_of() if option.in_command})
     options = _options.taken(_Options, arguments, config=config)
     _check_names(options)
-    work = Work(
-        partial(_encode_task, options),
-        _naming(options.keeps_extension),
-        _settings_text(options),
-        "encoded",
-        "images to encode",
-        leaves_larger=options.skip_larger,
-    )
-    if options.is_single():
-        prepare_process()
-        _encode_single(options, work)
-    else:
-        with interruptible("finishing the current images with the best results so far"):
-            run(work, options)
+    work = Work(partial(_encode_task, options), _is_intact, options, "encoded", "images to encode")
+    run(work, _naming(options.keeps_extension), options.report_path)
 
 
 def _check_names(options: _Options) -> None:
@@ -200,7 +173,7 @@ def _naming(keeps_extension: bool) -> Naming:
     def is_image(path: Path) -> bool:
         return path.suffix.lower() in IMAGE_SUFFIXES
 
-    def target_name(name: str) -> str:
+    def target_name(name: str, _is_beside: bool) -> str:
         is_kept = keeps_extension or not (is_image(Path(name)) or is_output(Path(name)))
         return name + EXTENSION if is_kept else Path(name).with_suffix(EXTENSION).name
 
@@ -215,64 +188,40 @@ def _naming(keeps_extension: bool) -> Naming:
     return Naming(is_image, is_output, target_name, advice)
 
 
-def _encode_single(options: _Options, work: Work) -> None:
-    (source,) = options.sources
-    task = work.naming.single_task(source, options.output)
-    outputs = {"-o": task.target, "--report": options.report_path}
-    check_outputs_apart(outputs, [source])
+def _is_intact(path: Path) -> bool:
+    """Indicates whether a `.dfm` file is intact. Raises FormatError if it is not such a file, or
+    one of a newer version.
+    """
+    from dfmcodec.container.header import read_header
+    from dfmcodec.container.integrity import examine
+    from dfmcodec.image import LARGEST_PIXELS
 
-    def perform(task: Task, decision: Decision, existing: ExistingOutputs) -> TaskResult:
-        origin = Origin.of(source, work.settings)
-        notify_of = partial(notify, quiet=options.quiet)
-        ending = "ending the fit with the best result so far"
-        with interruptible(ending) as should_stop, fit_bar(not options.quiet) as show:
-            encoded = _encode(source, options, notify_of, show, should_stop)
-        return _write(encoded, options, task, decision, origin)
-
-    run_single(task, perform, work, options)
-
-
-def _settings_text(options: _Options) -> str:
-    """Returns the settings that determine the outputs besides the images."""
-    config = options.config
-    declared = list(options_of(type(config)))
-    changed = {name: getattr(config, name) for name, _, default in declared if getattr(config, name) != default}
-    if not config.targets():
-        changed["target"] = "default"
-    extra = {"strip": sorted(options.strip) or None, "page": options.page}
-    return json_text(changed | {name: value for name, value in extra.items() if value is not None})
+    data = read_file(path)
+    try:
+        examine(data, read_header(data, LARGEST_PIXELS)).refuse_damage()
+    except (CorruptError, TruncatedError):
+        return False
+    return True
 
 
-def _encode_task(options: _Options, task: Task, decision: Decision) -> TaskResult:
+def _encode_task(options: _Options, task: Task) -> TaskResult:
     notices: list[str] = []
-    origin = Origin.of(task.source, _settings_text(options))
-    encoded = _encode(task.source, options, notices.append, lambda progress: None, is_asked_to_stop)
-    result = _write(encoded, options, task, decision, origin)
-    return replace(result, notices=(*notices, *result.notices))
-
-
-def _write(encoded: _Encoded, options: _Options, task: Task, decision: Decision, origin: Origin) -> TaskResult:
-    """Writes an encoded image, unless it is to be left out."""
-    result, status, target = encoded.result, encoded.status(options.skip_larger), task.target
-    exit_code = EXIT_AFTER_INTERRUPT if encoded.was_interrupted else 0
-    if status == INTERRUPTED and decision.keeps(target):
-        kept = f"{task.source}: interrupted; the complete {target} that exists is kept"
-        return TaskResult(error=kept, exit_code=exit_code)
-    if status != LARGER:
-        write_result(task, result.data, decision.may_replace, origin, status)
-    warning = None
+    with fit_bar(options.is_single() and not options.quiet) as show:
+        encoded = _encode(task.source, options, notices.append, show)
+    result, status, exit_code, warning = encoded.result, encoded.status(options.skip_larger), 0, None
     if status == MISSED:
-        report = result.report
-        early = f"the fit ended early ({report.stop_reason}), below its target{_other_codec_remark(report)}"
-        warning, exit_code = f"{encoded.name}: {early}", TargetUnreachableError.exit_code
+        early = f"the fit ended early ({result.report.stop_reason}), below its target"
+        warning = f"{encoded.name}: {early}{_other_codec_remark(result.report)}"
+        exit_code = TargetUnreachableError.exit_code
     return TaskResult(
         {**task.names, **result.report.as_dict()},
-        encoded.line(target, status),
-        tuple(_notices(encoded, target, status)),
-        row=encoded.row(),
-        status=status,
-        warning=warning,
-        exit_code=exit_code,
+        encoded.line(task.target, status),
+        None if status == LARGER else result.data,
+        status,
+        (*notices, *_notices(encoded, task.target, status)),
+        warning,
+        encoded.row(),
+        exit_code,
     )
 
 
@@ -283,14 +232,11 @@ class _Encoded:
     result: EncodeResult
     name: str  # of the source, for messages
     source_bytes: int
-    was_interrupted: bool
 
     def status(self, skips_larger: bool) -> str:
         """Returns a status of the report file."""
         if skips_larger and self.is_larger:
             return LARGER
-        if self.was_interrupted:
-            return INTERRUPTED
         return MISSED if self.result.report.missed_target else DONE
 
     @property
@@ -306,7 +252,6 @@ class _Encoded:
             "output_bytes": report.file_bytes,
             "psnr_db": round(report.psnr_db, 3) if isfinite(report.psnr_db) else None,
             "ssimulacra2": None if report.ssimulacra2 is None else round(report.ssimulacra2, 2),
-            "output_sha256": hashlib.sha256(self.result.data).hexdigest(),
             "total_s": round(report.total_s, 3),
         }
 
@@ -331,9 +276,8 @@ class _Encoded:
 def _notices(encoded: _Encoded, output: Path, status: str) -> list[str]:
     """Returns messages to print besides the report."""
     report, notices = encoded.result.report, []
-    if (encoded.was_interrupted or report.ended_early) and status != MISSED:
-        reason = "interrupted" if encoded.was_interrupted else report.stop_reason
-        notices.append(f"{encoded.name}: the fit ended early ({reason}){_other_codec_remark(report)}")
+    if report.ended_early and status != MISSED:
+        notices.append(f"{encoded.name}: the fit ended early ({report.stop_reason}){_other_codec_remark(report)}")
     if report.restarts:
         times = "once" if report.restarts == 1 else f"{report.restarts} times"
         notices.append(f"{encoded.name}: the fit diverged and restarted {times} from its best result so far")
@@ -360,11 +304,7 @@ def _smaller_by(report: EncodeReport) -> str:
 
 
 def _encode(
-    source: Path,
-    options: _Options,
-    notify: Callable[[str], None],
-    on_progress: Callable[[Progress], None],
-    should_stop: Callable[[], bool],
+    source: Path, options: _Options, notify: Callable[[str], None], on_progress: Callable[[Progress], None]
 ) -> _Encoded:
     from dfmcodec.codecs.encode import encode_image
     from dfmcodec.codecs.source import image_of_dfm
@@ -378,8 +318,8 @@ def _encode(
         image = to_image(image, options.strip, notify)
     try:
         result = encode_image(
-            image, options.config, on_progress, should_stop, lambda notice: notify(f"{file.name}: {notice}")
+            image, options.config, on_progress, notify=lambda notice: notify(f"{file.name}: {notice}")
         )
     except (ImageError, TargetUnreachableError, DivergedError) as error:
         raise type(error)(f"{file.name}: {error}") from error  # noqa: EM102
-    return _Encoded(result, file.name, file.size_bytes, should_stop())
+    return _Encoded(result, file.name, file.size_bytes)

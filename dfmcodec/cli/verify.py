@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,9 +14,7 @@ from dfmcodec.cli import _options
 from dfmcodec.cli._common import STANDARD, decode_file, display_name, echo, read_source
 from dfmcodec.cli._failure import failure_of
 from dfmcodec.cli._inputs import DfmFiles, listed_names
-from dfmcodec.cli._options import FileList
 from dfmcodec.cli._progress import FilesBar
-from dfmcodec.cli._remaining import RemainingTime, Timed, pixels_of, timed
 from dfmcodec.errors import BadMagicError, ConfigError, CorruptError, DfmError, TruncatedError
 from dfmcodec.processes import run_jobs
 
@@ -41,28 +38,27 @@ def command(
     max_pixels: int,
     as_json: bool,
     quiet: bool,
-    **lists: Path | None,
+    files_from: Path | None,
 ) -> None:
     """Check that .dfm files are intact by decoding them. Nothing is written.
 
     \b
     dfm verify photo.dfm
     dfm verify -r archive/ -j 2
-    find archive -name '*.dfm' -size +1M -print0 | dfm verify --files0-from -
+    find archive -name '*.dfm' -size +1M | dfm verify --files-from -
     cat photo.dfm | dfm verify -
 
     The result of each file is a line on standard output; with --quiet only damaged files have one.
     Files that could not be checked are named on standard error. The exit code is 0 if all files are
     intact. It is 3 if a single file is damaged, and 5 if some of several files are.
     """
-    sources = _with_listed(sources, _options.file_list(lists))
+    sources = _with_listed(sources, files_from)
     files = DfmFiles(sources, recursive)
     at_once = 1 if STANDARD in sources else processes  # other processes cannot read standard input
-    bar = FilesBar(lambda: RemainingTime(DfmFiles(sources, recursive), at_once, pixels_of), not quiet)
-    run = _Run(bar, as_json, quiet)
+    paths = list(files)
+    run = _Run(FilesBar(len(paths), not quiet), as_json, quiet)
     try:
-        verify = partial(timed, partial(_verify, max_pixels))
-        run_jobs(verify, run.started(files), at_once, run.take)
+        run_jobs(partial(_verify, max_pixels), paths, at_once, run.take)
     finally:
         run.bar.close()
     files.report_others(quiet)
@@ -72,19 +68,19 @@ def command(
     files.end(run.codes)
 
 
-def _with_listed(sources: tuple[Path, ...], files_from: FileList | None) -> tuple[Path, ...]:
+def _with_listed(sources: tuple[Path, ...], files_from: Path | None) -> tuple[Path, ...]:
     """Returns the sources, followed by those of a list."""
     if files_from is None:
         if not sources:
             msg = "name a file or a folder"
             raise ConfigError(msg)
         return sources
-    if files_from.path == STANDARD and STANDARD in sources:
+    if files_from == STANDARD and STANDARD in sources:
         msg = "standard input (-) is the list of files; it cannot be one of the files too"
         raise ConfigError(msg)
     listed = tuple(map(Path, listed_names(files_from)))
     if not listed:
-        msg = f"the list of files is empty: {display_name(files_from.path)}; write the name of a file on each line"
+        msg = f"the list of files is empty: {display_name(files_from)}; write the name of a file on each line"
         raise DfmError(msg)
     return *sources, *listed
 
@@ -99,15 +95,9 @@ class _Run:
     codes: list[int] = field(default_factory=list)  # exit codes of the files; 0 if intact
     counts: Counter[str] = field(default_factory=Counter)
 
-    def started(self, files: Iterable[Path]) -> Iterator[Path]:
-        """Yields files, and notes that the work on them starts."""
-        for path in files:
-            self.bar.started(path)
-            yield path
-
-    def take(self, path: Path, checked: Timed[dict[str, Any]] | None) -> list[Path]:
+    def take(self, path: Path, checked: dict[str, Any] | None) -> list[Path]:
         """Counts a file and prints its report; None means that the process died."""
-        report = _report_of_failure(path, MemoryError()) if checked is None else checked.result
+        report = _report_of_failure(path, MemoryError()) if checked is None else checked
         self.codes.append(report.get("exit_code", 0))
         name = display_name(path)
         self.counts[_INTACT if "error" not in report else _DAMAGED if report["damaged"] else _UNCHECKED] += 1
@@ -121,7 +111,7 @@ class _Run:
             self.bar.echo(f"{name}: damaged: {report['error']}")
         else:
             self.bar.notify(f"{name}: {report['error']}")
-        self.bar.done(source=path, seconds=None if checked is None or "error" in report else checked.seconds)
+        self.bar.done()
         return []
 
 

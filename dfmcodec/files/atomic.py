@@ -135,14 +135,13 @@ def exists_message(path: Path) -> str:
     return f"{path} exists; give another name, or use -f to replace it"
 
 
-def write_atomic(path: Path, data: bytes, force: bool = True, follow: bool = True, mtime_ns: int | None = None) -> None:
+def write_atomic(path: Path, data: bytes, force: bool = True, follow: bool = True) -> None:
     """Writes a file so that at any moment either the old file or the complete new one is there.
 
     This holds even if the process is killed. Data for a device or pipe is written directly. The
     target of a link is replaced. The new file inherits the mode of a replaced file, and its owner
-    if permitted. For `force` and `follow` see `check_writable`. Without `mtime_ns`, the
-    modification time is that of the write; some systems round it, or do not keep it. Raises
-    OutputError if the file cannot be written. An existing file is unchanged.
+    if permitted. For `force` and `follow` see `check_writable`. Raises OutputError if the file
+    cannot be written. An existing file is unchanged.
     """
     path = destination(path, follow)
     try:
@@ -150,9 +149,9 @@ def write_atomic(path: Path, data: bytes, force: bool = True, follow: bool = Tru
             path.write_bytes(data)
             return
         _remove_leftovers(path)
-        is_written = hasattr(os, "O_TMPFILE") and _write_unnamed(path, data, force, mtime_ns)
+        is_written = hasattr(os, "O_TMPFILE") and _write_unnamed(path, data, force)
         while not is_written:
-            is_written = _write_named(path, data, force, mtime_ns)
+            is_written = _write_named(path, data, force)
     except FileExistsError as error:
         raise OutputError(exists_message(path)) from error
     except BrokenPipeError:
@@ -169,7 +168,7 @@ def unwritable_message(name: str, error: OSError) -> str:
     return f"cannot write {name}: {error.strerror or error}; {advice}"
 
 
-def _write_unnamed(path: Path, data: bytes, force: bool, mtime_ns: int | None) -> bool:
+def _write_unnamed(path: Path, data: bytes, force: bool) -> bool:
     """Writes a file without a name, which leaves no rest; names it once it is complete.
 
     Returns False if the file system does not support this.
@@ -180,7 +179,7 @@ def _write_unnamed(path: Path, data: bytes, force: bool, mtime_ns: int | None) -
         return False
     with os.fdopen(handle, "wb") as file:
         _keep_access(handle, path)
-        _write_all(file, data, mtime_ns)
+        _write_all(file, data)
         try:
             _name(file.fileno(), path)
         except FileExistsError:
@@ -204,15 +203,13 @@ def _name(handle: int, path: Path) -> None:
         os.close(folder)
 
 
-def _write_all(file: BinaryIO, data: bytes, mtime_ns: int | None) -> None:
+def _write_all(file: BinaryIO, data: bytes) -> None:
     file.write(data)
     file.flush()
-    if mtime_ns is not None and os.utime in os.supports_fd:
-        os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
     os.fsync(file.fileno())
 
 
-def _write_named(path: Path, data: bytes, force: bool, mtime_ns: int | None) -> bool:
+def _write_named(path: Path, data: bytes, force: bool) -> bool:
     """Writes a temporary file. Returns False if another process removed it as a leftover."""
     with _temporary(path) as temporary:
         mode = 0o600 if path.exists() else 0o666  # keeps a private file private while it is being written
@@ -221,7 +218,7 @@ def _write_named(path: Path, data: bytes, force: bool, mtime_ns: int | None) -> 
             if not temporary.exists():
                 return False
             _keep_access(file.fileno(), path)
-            _write_all(file, data, mtime_ns)
+            _write_all(file, data)
             if force and fcntl is not None:
                 os.replace(temporary, path)  # while it is still locked
                 return True

@@ -70,8 +70,8 @@ def test_a_folder_of_mixed_files(photos):
     assert "skipped 2 files with other extensions: notes.txt, list.csv" in result.stderr
     expected = [name for name in files_below("photos") if "image" in name]
     assert files_below("out") == sorted(str(Path(name).with_suffix(".dfm")) for name in expected)
-    again = dfm("encode", "photos", "-r", "-O", "out", *FAST, code=5)
-    assert "0 encoded, 14 already there (-f overwrites them), 2 failed" in again.output
+    again = dfm("encode", "photos", "-r", "-O", "out", "--skip-existing", *FAST, code=5)
+    assert "0 encoded, 14 already there, 2 failed" in again.output
     lines = dfm("decode", "out", "-r", "-O", "back", "--format", "tiff", "--json", "-j", "2").stdout.splitlines()
     assert [json.loads(line)["status"] for line in lines] == ["done"] * 14
     assert len(files_below("back")) == 14
@@ -107,7 +107,7 @@ def test_killed_in_the_middle_and_run_again(photos, processes):
         decode_image(Path("out", name).read_bytes())
     assert all(name.endswith(".dfm") for name in there)
     stamps = {name: Path("out", name).stat().st_mtime_ns for name in there}
-    result = dfm("encode", "photos", "-r", "-O", "out", *FAST, "-j", processes, code=5)
+    result = dfm("encode", "photos", "-r", "-O", "out", "--skip-existing", *FAST, "-j", processes, code=5)
     assert f"{14 - len(there)} encoded, {len(there)} already there" in result.output
     assert len(files_below("out")) == 14
     assert all(Path("out", name).stat().st_mtime_ns == stamp for name, stamp in stamps.items())
@@ -300,7 +300,6 @@ def test_verify_takes_a_list(tmp_path, monkeypatch):
     assert "2 intact, 0 damaged" in dfm("verify", "--files-from", "list").output
     assert "3 intact, 0 damaged" in dfm("verify", "b\nc.dfm", "--files-from", "list", "-j", 2).output
     assert "2 intact, 1 damaged" in dfm("verify", "--files-from", "-", "cut.dfm", "a.dfm", data="a.dfm", code=5).output
-    assert "2 intact, 0 damaged" in dfm("verify", "--files0-from", "-", data="b\nc.dfm\0a.dfm\0").output
     assert "cut.dfm: damaged: " in dfm("verify", "--files-from", "-", data="cut.dfm\n", code=3).stdout
     for listed in ("\ufeffa.dfm\r\ncut.dfm\r\n", "\ufeff\r\na.dfm\ncut.dfm"):
         assert "1 intact, 1 damaged" in dfm("verify", "--files-from", "-", data=listed.encode(), code=5).output
@@ -310,13 +309,10 @@ def test_verify_takes_a_list(tmp_path, monkeypatch):
     ("arguments", "listed", "code", "message"),
     [
         (["--files-from", "-"], "", 1, "the list of files is empty: standard input"),
-        (["--files0-from", "-"], "\0\0", 1, "the list of files is empty: standard input"),
         (["--files-from", "list"], "", 1, "the list of files is empty: list"),
         (["--files-from", "missing"], "", 1, "cannot read missing"),
-        (["--files-from", "-"], "a\0b", 2, "--files0-from reads such lists"),
+        (["--files-from", "-"], "a\0b", 2, "write one name per line"),
         (["--files-from", "-"], "a.dfm\n-\n", 2, "write the absolute path of a file of that name"),
-        (["--files0-from", "-"], "./-\0", 2, "the list of files has the name -, standard input"),
-        (["--files-from", "list", "--files0-from", "list"], "", 2, "give one of them"),
         (["--files-from", "-", "-"], "a.dfm", 2, "standard input (-) is the list of files"),
         (["--files-from", "list", "-"], "", 1, "the list of files is empty: list"),
         ([], "", 2, "name a file or a folder"),
@@ -337,7 +333,7 @@ def test_verify_refuses_what_lists_nothing(arguments, listed, code, message, tmp
         (["verify"], ".dfm files"),
         (["encode", "-O", "out"], "images to encode"),
         (["encode", "-O", "out", "--json"], "images to encode"),
-        (["decode", "-O", "out", "--dry-run"], ".dfm files to decode"),
+        (["decode", "-O", "out"], ".dfm files to decode"),
     ],
     ids=str,
 )
@@ -354,22 +350,41 @@ def test_folders_without_inputs_are_named(arguments, inputs, tmp_path, monkeypat
 
 @posix_only
 @pytest.mark.parametrize("presses", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_ctrl_c_with_several_processes(photos, presses):
-    """Once: files that are begun are finished, the others left out. Twice: the end. No traceback,
-    no part of a file.
-    """
+@pytest.mark.parametrize("to_all", [True, False], ids=["to all processes", "to the parent alone"])
+def test_ctrl_c_with_several_processes(photos, presses, to_all):
+    """Files in progress are discarded. No traceback, no part of a file, no process is left."""
     with held_command(*held_at_the_fifth(photos), "-j", "2") as running:
         running.wait()
-        running.interrupt("press Ctrl-C again")
-        if presses == 2:
-            os.killpg(running.process.pid, signal.SIGINT)
-            running.process.wait(PATIENCE_S)
-        output, errors = running.end(), running.errors()
-    assert "Traceback" not in errors
+        send = os.killpg if to_all else os.kill
+        for _ in range(presses):
+            send(running.process.pid, signal.SIGINT)
+        running.release()
+        output, errors = running.process.communicate(timeout=PATIENCE_S)[0], running.errors()
+    assert errors == "dfm: interrupted; unfinished outputs were not written\n"
     there = files_below("out")
     assert 4 <= len(there) < 14
     for name in there:
         decode_image(Path("out", name).read_bytes())
     assert running.process.returncode == 130
-    if presses == 1:
-        assert "not started" in output
+    assert f"{len(there)} encoded, interrupted (--skip-existing continues)" in output
+    assert not list(Path("out").rglob("*.tmp"))
+    with pytest.raises(ProcessLookupError):
+        os.killpg(running.process.pid, 0)
+
+
+@posix_only
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_ctrl_c_removes_temporary_files(photos, processes):
+    """It comes just before a new file replaces an old one."""
+    Path("out").mkdir()
+    Path("out/image01.dfm").write_bytes(b"old")
+    when = "str(arguments[0]).endswith('.tmp')"
+    run = ("encode", "photos/image01.jpg", "-O", "out", "-f", *FAST, "-j", processes)
+    with held_command(photos / "hold", "os.replace", when, *run) as running:
+        running.wait()
+        assert len(os.listdir("out")) == 2
+        os.killpg(running.process.pid, signal.SIGINT)
+        running.process.wait(PATIENCE_S)
+    assert running.process.returncode == 130
+    assert os.listdir("out") == ["image01.dfm"]
+    assert Path("out/image01.dfm").read_bytes() == b"old"

@@ -168,7 +168,7 @@ def test_a_folder_has_no_dfm_files_as_inputs(folder):
         (["real.dfm"], 2, "real.dfm is a .dfm file and would replace itself; name another output with -o"),
         (["real.dfm", "cat.png"], 2, "would replace itself; name another output with -o"),
         (["real.dfm", "-o", "real.dfm", "-f"], 2, "real.dfm"),
-        (["real.dfm", "-O", ".", "-f"], 1, "the output of real.dfm would replace an input"),
+        (["real.dfm", "-O", ".", "-f"], 1, "the output of real.dfm would replace real.dfm, which is an input"),
         (["cat.png", "new.dfm"], 2, "new.dfm is the name of an output, not of an image; name outputs with -o new.dfm"),
         (["cat.png", "real.dfm"], 2, "real.dfm is the name of an output, not of an image; name outputs with -o real"),
         (["missing.dfm", "-o", "x.dfm"], 1, "cannot read missing.dfm"),

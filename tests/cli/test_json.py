@@ -76,7 +76,7 @@ def test_names_of_files_that_failed(folder, tmp_path):
 
 
 def test_columns_of_a_report():
-    (names,) = listed("command.md", "Report and resuming")
+    (names,) = listed("command.md", "Reports")
     assert names == set(COLUMNS)
 
 

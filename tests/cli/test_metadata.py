@@ -58,7 +58,7 @@ def test_kinds_to_strip(folder):
     save_photo("photo.jpg")
     dfm("encode", "photo.jpg", "--effort", 1, "--strip", "gps,xmp", "--strip", "icc")
     dfm("decode", "photo.dfm")
-    info = opened("photo.png").info
+    info = opened("photo.decoded.png").info
     assert "icc_profile" not in info
     assert 0x8825 not in opened("photo.png").getexif()
     for command, name in (("encode", "photo.jpg"), ("decode", "photo.dfm")):

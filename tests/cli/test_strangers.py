@@ -13,8 +13,6 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from operator import add
 from pathlib import Path
 from threading import Event
 
@@ -28,10 +26,9 @@ import dfmcodec
 import dfmcodec.codecs.decode
 import dfmcodec.codecs.encode
 from dfmcodec.cli import _failure, main
-from dfmcodec.cli._batch import _perform_guarded
-from dfmcodec.cli._existing import Action, Decision
-from dfmcodec.cli._inputs import Task
-from dfmcodec.cli._report_file import COLUMNS, ReportFile
+from dfmcodec.cli._inputs import RunOptions, Task
+from dfmcodec.cli._report_file import COLUMNS, report_file
+from dfmcodec.cli._run import Work
 from dfmcodec.errors import InstallationError
 from dfmcodec.processes import run_jobs
 
@@ -94,8 +91,9 @@ def test_a_strict_locale_loses_no_result():
         "import sys\n"
         "from dfmcodec.cli import main\n"
         "for arguments in (['info', b'caf\\xe9\\xff.dfm'], ['verify', '.'], ['verify', '.', '--json'],\n"
-        "    ['decode', '--files-from', 'list', '-O', 'a', '--report', 'r.csv'],\n"
-        "    ['decode', '--files-from', '-', '-O', 'b', '--report', 'r.jsonl', '--json']):\n"
+        "    ['decode', '--files-from', 'list', '-O', 'a'],\n"
+        "    ['encode', '--files-from', 'list', '-O', 'c', '--report', 'r.csv', '--effort', '1'],\n"
+        "    ['decode', '--files-from', '-', '-O', 'b', '--json']):\n"
         "    import os\n"
         "    try: main([os.fsdecode(argument) for argument in arguments])\n"
         "    except SystemExit as stop: assert not stop.code, arguments\n"
@@ -121,16 +119,10 @@ def test_a_strict_locale_loses_no_result():
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_names_in_a_report_are_values_whatever_they_hold(suffix):
     names = ["a,b", '"quoted"', "line\nend", "return\rends", "both\r\n", "\n", NOT_UTF8, "=1+1"]
-    report = ReportFile(Path(f"report.{suffix}"), "s")
-    for name in names:
-        report.add({"source": name, "output": f"out {name}", "status": "done", "settings": "s"})
-    report.close()
-    with open(f"report.{suffix}", "ab") as file:
-        file.write(b'"cut\noff' if suffix == "csv" else b'{"cut')  # as a run that was killed leaves it
-    again = ReportFile(Path(f"report.{suffix}"), "s")
-    assert all(again.origin(Path(f"out {name}")) for name in names)
-    again.add({"source": "last", "output": "o", "status": "done", "settings": "s"})
-    again.close()
+    for some in (names, ["last"]):
+        with report_file(Path(f"report.{suffix}")) as report:
+            for name in some:
+                report.add({"source": name, "output": f"out {name}", "status": "done"})
     text = Path(f"report.{suffix}").read_bytes().decode("utf-8", "surrogateescape")
     if suffix == "csv":
         rows = list(csv.reader(text.splitlines(keepends=True), strict=True))
@@ -141,7 +133,7 @@ def test_names_in_a_report_are_values_whatever_they_hold(suffix):
 
 
 def test_a_list_with_zero_bytes_is_refused():
-    assert "-print0" in dfm("decode", "--files-from", "-", data=b"a\0b", code=2).stderr
+    assert "write one name per line" in dfm("decode", "--files-from", "-", data=b"a\0b", code=2).stderr
 
 
 @pytest.mark.parametrize(
@@ -151,7 +143,7 @@ def test_a_list_with_zero_bytes_is_refused():
         ["decode", "x.dfm", "-o", ""],
         ["decode", "x.dfm", "-O", ""],
         ["decode", "--files-from", "", "-O", "out"],
-        ["decode", "x.dfm", "--report", ""],
+        ["encode", "a.png", "--report", ""],
         ["encode", ""],
         ["encode", "a.png", "-o", ""],
         ["encode", "a.png", "-O", ""],
@@ -248,19 +240,22 @@ def test_an_input_is_never_replaced(link):
     save("a.png")
     shutil.copy(SMALL, "x.dfm")
     link("a.png", "a.dfm")
-    link("x.dfm", "x.png")
+    link("x.dfm", "x.decoded.png")
     files = ["a.png", "x.dfm"]
     before = [Path(name).read_bytes() for name in files]
     for arguments in (
-        ["encode", "a.png", "-f"],
-        ["decode", "x.dfm", "-f"],
         ["compare", "a.png", "x.dfm", "--map", "a.png", "-f"],
-        ["compare", "a.png", "x.dfm", "--map", "x.png", "-f"],
+        ["compare", "a.png", "x.dfm", "--map", "x.decoded.png", "-f"],
         ["bench", ".", "--html", "a.png", "-f"],
     ):
         assert "never replaces" in dfm(*arguments, code=2).stderr, arguments
-    for arguments in (["encode", "a.png", "-O", ".", "-f"], ["decode", "x.dfm", "-O", ".", "-f"]):
-        assert "would replace an input" in dfm(*arguments, code=1).stderr
+    for arguments in (
+        ["encode", "a.png"],
+        ["encode", "a.png", "-O", "."],
+        ["decode", "x.dfm"],
+        ["decode", "x.dfm", "-O", "."],
+    ):
+        assert "which is an input" in dfm(*arguments, "-f", code=1).stderr, arguments
     assert [Path(name).read_bytes() for name in files] == before
 
 
@@ -274,10 +269,11 @@ def test_a_run_of_files_replaces_nothing_that_it_reads(link, command, source, na
     Path("list").write_text(f"{source}\n")
     output = Path("out", name)
     output.parent.mkdir()
-    for given, options in (("r.jsonl", ["--report", "r.jsonl"]), ("list", [])):
+    report = ("r.jsonl", ["--report", "r.jsonl"]) if command == "encode" else ("list", [])
+    for given, options in (report, ("list", [])):
         link(Path(given).absolute(), output)
         result = dfm(command, "--files-from", "list", "-O", "out", "-f", *options, code=1)
-        assert "would replace an input" in result.stderr, given
+        assert f"would replace {output}, which is an input" in result.stderr, given
         assert output.samefile(given), given
         output.unlink()
 
@@ -293,7 +289,7 @@ def test_a_run_of_files_writes_through_no_link_to_another_image(sources):
     Path("list").write_text("in/a.png\nin/b.png\n")
     before = Path("in/b.png").read_bytes()
     result = dfm("encode", *sources, "-f", code=5)
-    assert "dfm: failed: the output of in/a.png would replace an input, in/a.dfm" in result.stderr
+    assert "dfm: failed: the output of in/a.png would replace in/a.dfm, which is an input" in result.stderr
     assert Path("in/b.png").read_bytes() == before
     assert Path("in/b.dfm").exists()
 
@@ -304,8 +300,8 @@ def test_a_run_of_files_writes_through_no_link_to_another_image(sources):
 @pytest.mark.parametrize("behind", [b"old", None], ids=["a link to a file", "a dangling link"])
 @pytest.mark.parametrize("given", [["in/a"], ["in"], ["in", "-O", "out"]], ids=["file", "folder", "other folder"])
 def test_a_derived_output_is_written_through_no_link(command, options, behind, given):
-    """Nor does a dry run plan to."""
-    source, output = ("a.png", "a.dfm") if command == "encode" else ("a.dfm", "a.png")
+    beside = "a.png" if "-O" in given else "a.decoded.png"
+    source, output = ("a.png", "a.dfm") if command == "encode" else ("a.dfm", beside)
     folder = Path("out" if "-O" in given else "in")
     for name in ("in", "out"):
         Path(name).mkdir()
@@ -314,9 +310,8 @@ def test_a_derived_output_is_written_through_no_link(command, options, behind, g
         Path("elsewhere").write_bytes(behind)
     os.symlink(Path("elsewhere").absolute(), folder / output)
     given = [name.replace("in/a", f"in/{source}") for name in given]
-    for dry in (("--dry-run",), ()):
-        result = dfm(command, *given, *options, *dry, code=1)
-        assert f"{folder / output} is a link to {os.path.realpath('elsewhere')}" in result.stderr
+    result = dfm(command, *given, *options, code=1)
+    assert f"{folder / output} is a link to {os.path.realpath('elsewhere')}" in result.stderr
     assert (folder / output).is_symlink()
     assert not Path("elsewhere").exists() if behind is None else Path("elsewhere").read_bytes() == behind
 
@@ -353,13 +348,13 @@ def test_an_output_that_was_named_is_written_through_a_link():
 def test_a_derived_output_is_no_device_and_no_pipe(options):
     """It would be waited for, or written to."""
     shutil.copy(SMALL, "x.dfm")
-    os.mkfifo("x.png")
+    os.mkfifo("x.decoded.png")
     for given in ("x.dfm", "."):
-        assert "x.png is a device, pipe or socket" in dfm("decode", given, *options, code=1).stderr
-    os.remove("x.png")
-    os.symlink("/dev/null", "x.png")
+        assert "x.decoded.png is a device, pipe or socket" in dfm("decode", given, *options, code=1).stderr
+    os.remove("x.decoded.png")
+    os.symlink("/dev/null", "x.decoded.png")
     for given in ("x.dfm", "."):
-        assert "x.png is a link to /dev/null" in dfm("decode", given, *options, code=1).stderr
+        assert "x.decoded.png is a link to /dev/null" in dfm("decode", given, *options, code=1).stderr
 
 
 LONG = "n" * 300
@@ -408,14 +403,12 @@ def test_verify_goes_on_after_a_name_that_no_file_can_have():
     assert "File name too long" in line
 
 
-@pytest.mark.parametrize(("command", "source"), [("encode", "a.png"), ("decode", "x.dfm")])
-def test_a_list_is_no_report(command, source):
+def test_a_list_is_no_report():
     save("a.png")
-    shutil.copy(SMALL, "x.dfm")
-    Path("list.csv").write_text(source)  # without a line end
-    result = dfm(command, "--files-from", "list.csv", "-O", "out", "--report", "list.csv", code=2)
+    Path("list.csv").write_text("a.png")  # without a line end
+    result = dfm("encode", "--files-from", "list.csv", "-O", "out", "--report", "list.csv", code=2)
     assert "never replaces" in result.stderr
-    assert Path("list.csv").read_text() == source
+    assert Path("list.csv").read_text() == "a.png"
 
 
 @pytest.mark.parametrize(
@@ -445,7 +438,7 @@ def test_an_output_that_appears_meanwhile_stays(monkeypatch, command, arguments,
 def test_an_image_in_place_of_a_dfm_file_is_named_as_such():
     save("a.png")
     before = Path("a.png").read_bytes()
-    assert "a.png is the name of a decoded image; name a .dfm file" in dfm("decode", "a.png", code=2).stderr
+    assert "a.png: not a .dfm file" in dfm("decode", "a.png", "-f", code=3).stderr
     assert Path("a.png").read_bytes() == before
 
 
@@ -576,12 +569,14 @@ def test_info_of_several_files_says_that_standard_output_is_full(options):
 
 
 def test_a_bug_in_another_process_is_the_failure_of_one_file():
-    """Of two files; the task itself is what cannot be added."""
+    """The function lacks an argument."""
     results = []
-    jobs = [(Task(Path(f"{name}.dfm"), Path(f"{name}.png")), Decision(Action.MAKE)) for name in "ab"]
-    run_jobs(partial(_perform_guarded, add), jobs, 2, lambda job, result: results.append(result) or [])
-    assert sorted(result.error.partition(":")[0] for result in results) == ["a.dfm", "b.dfm"]
-    assert all("unexpected TypeError at line " in result.error for result in results)
+    jobs = [Task(Path(f"{name}.dfm"), Path(f"{name}.png")) for name in "ab"]
+    options = RunOptions((), None, None, None, False, 2, frozenset(), None, 1, False, False, False, False)
+    work = Work(Path.samefile, Path.exists, options, "decoded", "files")
+    run_jobs(work.guarded, jobs, 2, lambda job, result: results.append(result) or [])
+    assert sorted(result.report["error"].partition(":")[0] for result in results) == ["a.dfm", "b.dfm"]
+    assert all("unexpected TypeError at line " in result.report["error"] for result in results)
 
 
 @pytest.mark.parametrize(

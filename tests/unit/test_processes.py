@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Thread
 from typing import Any
 
 import pytest
-from common import PATIENCE_S
 
-from dfmcodec.processes import ask_to_stop, forget_to_stop, is_asked_to_stop, run_in_executors, run_jobs
+from dfmcodec.processes import run_in_executors, run_jobs
 
 
 def square(number: int) -> int:
@@ -94,27 +91,3 @@ def test_stopping_leaves_out_what_has_not_begun(processes):
     found: list[int] = []
     run_jobs(abs, list(range(50)), processes, lambda job, result: found.append(job) or [], lambda: len(found) >= 5)
     assert 5 <= len(found) <= 5 + processes
-
-
-def test_a_signal_may_interrupt_the_handling_of_another() -> None:
-    """The second one waited for a lock that the first one held."""
-
-    def interrupt(*_: Any) -> Any:
-        sys.settrace(None)
-        ask_to_stop()
-        sys.settrace(interrupt)
-        return interrupt
-
-    def interrupted() -> None:
-        sys.settrace(interrupt)
-        ask_to_stop()
-        sys.settrace(None)
-
-    thread = Thread(target=interrupted, daemon=True)
-    try:
-        thread.start()
-        thread.join(PATIENCE_S)
-        assert not thread.is_alive()
-        assert is_asked_to_stop()
-    finally:
-        forget_to_stop()
