@@ -71,7 +71,7 @@ _LONGEST = (  # 10 s and more
     *("/test_grids.py", "/cli/test_runs.py", "/test_api.py", "/bench/test_report.py", "/test_view_in_a_browser.py"),
 )
 _LEFT_OUT = {
-    "slow": "quality on photographs, and what takes long and finds little",
+    "slow": "what takes long and finds little",
     "gpu": "what needs an accelerator",
 }
 
