@@ -125,7 +125,7 @@ class Search(ABC, Generic[Parameter, Trial]):
     def show(self, trial: Trial) -> None:
         """Reports a trial as progress."""
 
-    def kept(self, trial: Trial) -> Trial:
+    def compacted(self, trial: Trial) -> Trial:
         """Returns a trial without the data that would occupy memory during other trials."""
         return trial
 
@@ -147,7 +147,7 @@ class Search(ABC, Generic[Parameter, Trial]):
 
 
 @dataclass(frozen=True)
-class Found(Generic[Trial]):
+class SearchResult(Generic[Trial]):
     """The result of a search."""
 
     best: Trial | None  # the best trial that meets the target
@@ -155,7 +155,7 @@ class Found(Generic[Trial]):
     reason: str  # see `report.EncodeReport`
 
 
-def drive(search: Search[Parameter, Trial], watch: Watch) -> Found[Trial]:
+def drive(search: Search[Parameter, Trial], watch: Watch) -> SearchResult[Trial]:
     """Tries parameters until the search ends. Raises DivergedError if trials gave NaN or infinite
     values too often.
     """
@@ -173,7 +173,7 @@ def drive(search: Search[Parameter, Trial], watch: Watch) -> Found[Trial]:
         except Ended as ended:
             if best is None and search.hurry():
                 continue
-            return Found(best, last, ended.reason)
+            return SearchResult(best, last, ended.reason)
         except FloatingPointError as error:
             is_again = watch.restarts > 0
             if search.can_restart and watch.can_restart():
@@ -181,16 +181,16 @@ def drive(search: Search[Parameter, Trial], watch: Watch) -> Found[Trial]:
                 continue
             if search.can_restart and best is None:
                 raise diverged(watch.restarts, f": {error}") from error
-            return Found(best, last, "diverged")
+            return SearchResult(best, last, "diverged")
         if search.target.meets(last) and (best is None or search.rank(last) > search.rank(best)):
             best = last
         search.show(last)
         following = search.following(last, best)
         if isinstance(following, End):
-            return Found(best, last, following.reason)
+            return SearchResult(best, last, following.reason)
         parameter = following
-        best, last = None if best is None else search.kept(best), search.kept(last)
-    return Found(best, last, "iteration limit")
+        best, last = None if best is None else search.compacted(best), search.compacted(last)
+    return SearchResult(best, last, "iteration limit")
 
 
 def diverged(restarts: int, values: str = "", advice: str = "") -> DivergedError:

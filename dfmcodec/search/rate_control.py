@@ -71,5 +71,5 @@ def false_position(first: tuple[float, float], second: tuple[float, float]) -> f
     """Returns the lmbda at which the overshoot would be 0 if it were linear in log(lmbda), from two
     values of lmbda and their overshoots.
     """
-    (lmbda, overshoot), (other, of_other) = first, second
-    return lmbda * exp(log(other / lmbda) * overshoot / (overshoot - of_other))
+    (lmbda, overshoot), (other, other_overshoot) = first, second
+    return lmbda * exp(log(other / lmbda) * overshoot / (overshoot - other_overshoot))

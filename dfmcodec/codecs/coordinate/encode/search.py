@@ -111,14 +111,14 @@ class _Ladder(Search[CoordinateArchitecture, _Trial]):
 def _to_psnr(job: Job, target: PsnrTarget) -> Outcome:
     """Returns a small file whose image reaches a PSNR: the first of networks of growing size."""
     search = _Ladder(job, target)
-    found = drive(search, Watch(job))
-    if found.best is None or found.best.model is None:
+    result = drive(search, Watch(job))
+    if result.best is None or result.best.model is None:
         advice = "; lower --psnr or raise --training-steps"
         raise TargetUnreachableError(
             job.out_of_reach(target.floor_db, "the best network reaches", search.best_db, advice)
         )
-    best, counts = found.best, (search.steps, search.seconds)
-    return _outcome(job, found.best.model, best.float_psnr_db, *counts, found.reason, search.restarts)
+    best, counts = result.best, (search.steps, search.seconds)
+    return _outcome(job, result.best.model, best.float_psnr_db, *counts, result.reason, search.restarts)
 
 
 def _outcome(

@@ -71,9 +71,9 @@ class Candidates:
         """
         grids: tuple[Symbols, ...] = ()
         for grid in latents:
-            of_grid = min(shrink, _GRID_SHRINK)
-            grids += (_shrunk(grid, of_grid),)
-            shrink -= of_grid
+            grid_shrink = min(shrink, _GRID_SHRINK)
+            grids += (_shrunk(grid, grid_shrink),)
+            shrink -= grid_shrink
         image, weights = self.job.image, self.weights
         arch = OverfittedArchitecture(image.channels, len(grids), 1, weights.width, 1, weights.checksum)
         model = QuantizedGrids(arch, image.height, image.width, self.lmbda_code, grids, deltas, image.bit_depth)
@@ -91,8 +91,10 @@ class Candidates:
 
         def candidate(count: int) -> Candidate:
             symbols = [
-                np.where(places[:: 1 << level, :: 1 << level] < count, of_beyond, of_meeting)
-                for level, (of_beyond, of_meeting) in enumerate(zip(beyond.symbols, meeting.symbols, strict=True))
+                np.where(places[:: 1 << level, :: 1 << level] < count, beyond_symbols, meeting_symbols)
+                for level, (beyond_symbols, meeting_symbols) in enumerate(
+                    zip(beyond.symbols, meeting.symbols, strict=True)
+                )
             ]
             return self.of(symbols, meeting.deltas)
 

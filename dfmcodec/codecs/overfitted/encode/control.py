@@ -80,7 +80,7 @@ class FitControl:
     has_failed: bool = False  # whether coordinate descents missed the target
 
     def following(
-        self, lmbda: float, found: Measured, other_bytes: float, fraction: float, fraction_between: float
+        self, lmbda: float, measured: Measured, other_bytes: float, fraction: float, fraction_between: float
     ) -> float:
         """Returns the Lagrange multiplier after a measurement with the multiplier `lmbda`.
         `other_bytes` of the file are not of symbols; `fraction` of the steps is done, and
@@ -89,30 +89,30 @@ class FitControl:
         During a fit the size decreases and the PSNR increases, because the noise decreases. Both
         are therefore extrapolated to the end of the fit before the comparison.
         """
-        bits = self._bits_in_the_end(found.bits, fraction)
+        bits = self._bits_in_the_end(measured.bits, fraction)
         if fraction < _CONTROL_FROM or (self.target.limits_size and bits is None):
             return lmbda
         descended = (_VISUAL_DESCENDED if self.is_visual else _DESCENDED)[bool(self.frozen_until)]
-        of_symbols = descended * (bits or 0.0) / 8
+        symbol_bytes = descended * (bits or 0.0) / 8
         remaining = 2 ** (-_HALVINGS * (1 - fraction))
-        score = None if found.score is None else 100 - remaining * (100 - found.score)
+        score = None if measured.score is None else 100 - remaining * (100 - measured.score)
         gains_db = _GAINS_DB * (1 - fraction) ** 3
-        in_the_end = Figures(other_bytes + of_symbols, found.psnr_db + gains_db, score=score)
+        final = Figures(other_bytes + symbol_bytes, measured.psnr_db + gains_db, score=score)
         controller = WHILE_FITTING.of(self.target)
-        move = controller.wanted(self.target, in_the_end)
+        move = controller.wanted(self.target, final)
         if self.target.limits_size:
             move /= 1 + _FOLLOWED_AFTER - fraction
         moved = log(lmbda / self.first_lmbda) + controller.limited(move * fraction_between)
         return self.first_lmbda * exp(min(max(moved, -_FARTHEST), _FARTHEST))
 
-    def is_behind(self, found: Measured, other_bytes: float, fraction: float, rival: Figures) -> bool:
+    def is_behind(self, measured: Measured, other_bytes: float, fraction: float, rival: Figures) -> bool:
         """Indicates whether the PSNR at the end of a fit with the tune `visual` would be clearly
         below that of a rival of equal size.
         """
         if fraction < self.frozen_until + _DECIDED_AFTER:
             return False
-        now_bytes = other_bytes + found.bits / 8
-        at_rival_size_db = found.psnr_db + _DB_PER_DECADE * log10(rival.written_bytes / now_bytes)
+        now_bytes = other_bytes + measured.bits / 8
+        at_rival_size_db = measured.psnr_db + _DB_PER_DECADE * log10(rival.written_bytes / now_bytes)
         return at_rival_size_db + float(np.interp(fraction, *_GAINS_AT_SIZE_DB)) + _SPARE_DB < rival.psnr_db
 
     def _bits_in_the_end(self, bits: float, fraction: float) -> float | None:

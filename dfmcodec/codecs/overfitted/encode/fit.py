@@ -208,11 +208,11 @@ class Fit:
             for window in batch:
                 latents.move(self._windows, window, wavelet_rates, number)
             if moves_networks:
-                total = self._loss.total([grad_weights for grad_weights, _ in gradients])
                 share = np.float32(len(order) / len(batch) / self.pixel_count)
+                total = self._loss.total([grad_weights for grad_weights, _ in gradients])
                 rate = np.float32(self.schedule.network_rate * left)
                 bit_cost = image.lmbda * np.float32(self.rate_fraction / self.pixel_count)
-                networks, moments = _move(networks, moments, total, share, bit_cost, rate, self.first, self.scales)
+                networks, moments = self._moved(networks, moments, total, share, bit_cost, rate)
         if fraction_done < self.schedule.frozen_fraction:
             for grid, frozen in zip(latents.values, self.frozen, strict=False):
                 grid[frozen] = 0
@@ -272,38 +272,37 @@ class Fit:
         costs = errors / np.float32(CHANNELS * self.lmbda)
         for level in range(GRID_LEVELS):
             side = window_samples(level)
-            of_level, bits = bits[: side * side], bits[side * side :]
-            costs[:: 1 << level, :: 1 << level] += of_level.reshape(side, side)
+            level_bits, bits = bits[: side * side], bits[side * side :]
+            costs[:: 1 << level, :: 1 << level] += level_bits.reshape(side, side)
         return costs
+
+    def _moved(
+        self,
+        networks: Networks,
+        moments: SoapState,
+        gradient: Networks,
+        share: np.float32,
+        bit_cost: np.float32,
+        rate: np.float32,
+    ) -> tuple[Networks, SoapState]:
+        """Returns the networks after an update, and the state of the optimiser.
+
+        The gradient is that of a batch of windows, times the number of pixels of the image; `share`
+        is its factor. `bit_cost` is the cost of a bit of the networks in the loss.
+        """
+        with np.errstate(invalid="ignore", over="ignore"):  # a fit that diverges is restarted
+            total = gradient.mapped(lambda grad_weights: grad_weights * share)
+            if self.scales is not None:
+                arrays = networks, self.first, self.scales
+                total = total.mapped(lambda *array: _with_rate(bit_cost, *array), *arrays)
+            steps, moments = soap_step(_limited(total.in_parts), moments)
+            moved = [weights + rate * step for weights, step in zip(networks.in_parts, steps, strict=True)]
+        return networks.of_parts(moved), moments
 
     def _image(self) -> ImageTerms:
         size = np.array([self.height, self.width], dtype=np.int32)
         step = np.float32(symbol_step(self.lmbda_code))
         return ImageTerms(size, np.float32(self.lmbda), step, np.float32(self.peak))
-
-
-def _move(
-    networks: Networks,
-    moments: SoapState,
-    gradient: Networks,
-    share: np.float32,
-    bit_cost: np.float32,
-    rate: np.float32,
-    start: Networks,
-    scales: Networks | None,
-) -> tuple[Networks, SoapState]:
-    """Returns the networks after an update, and the state of the optimiser.
-
-    The gradient is that of a batch of windows, times the number of pixels of the image; `share` is
-    its factor. `bit_cost` is the cost of a bit of the networks in the loss.
-    """
-    with np.errstate(invalid="ignore", over="ignore"):  # a fit that diverges is restarted
-        total = gradient.mapped(lambda grad_weights: grad_weights * share)
-        if scales is not None:
-            total = total.mapped(lambda *of_array: _with_rate(bit_cost, *of_array), networks, start, scales)
-        steps, moments = soap_step(_limited(total.in_parts), moments)
-        moved = [weights + rate * step for weights, step in zip(networks.in_parts, steps, strict=True)]
-    return networks.of_parts(moved), moments
 
 
 def _limited(gradients: Sequence[Float32]) -> list[Float32]:

@@ -112,7 +112,7 @@ def choose_rounding(weights: OverfittedWeights, networks: Networks, cost: Cost) 
     for kind in range(len(DELTA_NAMES)):
         for exponent in range(_FINE + 1, EXPONENTS[-1] + 1):
             tried = [*exponents[:kind], exponent, *exponents[kind + 1 :]]
-            found = total(tried)
-            if found < best:
-                best, exponents = found, tried
+            tried_cost = total(tried)
+            if tried_cost < best:
+                best, exponents = tried_cost, tried
     return Rounding(weights, tuple(exponents))

@@ -46,16 +46,16 @@ class _Curvature:
         self._sums: Float64 | None = None
         self.relaxed = 1.0
 
-    def squares(self, of_windows: Float32) -> Float64:
+    def squares(self, gradients: Float32) -> Float64:
         """Returns the sums over windows of squared deviations of the gradients, [windows, weights],
         from their mean, shrunk towards the mean of their kind because windows are few: float64
         [weights].
         """
-        count = len(of_windows)
-        apart = of_windows - of_windows.mean(axis=0) if count > 1 else of_windows
-        found = (apart**2).sum(axis=0, dtype=np.float64)
-        of_kinds = self._of_kinds(found)[self._kinds]
-        squares: Float64 = (count * found + _KIND_WINDOWS * of_kinds) / (count + _KIND_WINDOWS)
+        count = len(gradients)
+        apart = gradients - gradients.mean(axis=0) if count > 1 else gradients
+        variances = (apart**2).sum(axis=0, dtype=np.float64)
+        kind_variances = self._of_kinds(variances)[self._kinds]
+        squares: Float64 = (count * variances + _KIND_WINDOWS * kind_variances) / (count + _KIND_WINDOWS)
         return squares
 
     def _of_kinds(self, numbers: Float64) -> Float64:
@@ -97,9 +97,9 @@ def refined(fit: Fit, state: FitState, rounding: Rounding, trials: int, should_s
 
     least = cost()
     while curvature.relaxed > _LEAST_FACTOR:
-        of_windows = np.array([flat_gradient(each) * sizes for each in fit.gradients(networks(), grids)])
-        gradient = of_windows.sum(axis=0, dtype=np.float64)
-        squares = curvature.squares(of_windows)
+        gradients = np.array([flat_gradient(each) * sizes for each in fit.gradients(networks(), grids)])
+        gradient = gradients.sum(axis=0, dtype=np.float64)
+        squares = curvature.squares(gradients)
         bits = bits_of_steps(weights, WeightDeltas(rounding.exponents, symbols))
         gains = np.stack([gradient, -gradient]) - bits - curvature.of(squares) / 2
         moves, gain = 2 * gains.argmax(axis=0) - 1, gains.max(axis=0)
@@ -110,10 +110,10 @@ def refined(fit: Fit, state: FitState, rounding: Rounding, trials: int, should_s
                 return networks()
             trials -= 1
             symbols[at] += moves[at]
-            found = cost()
-            curvature.learn(at, 2 * (found - least - gradient[at] * moves[at]), squares[at])
-            if found + bits[max(moves[at], 0), at] < least:
-                least = found
+            trial_cost = cost()
+            curvature.learn(at, 2 * (trial_cost - least - gradient[at] * moves[at]), squares[at])
+            if trial_cost + bits[max(moves[at], 0), at] < least:
+                least = trial_cost
                 moved += 1
             else:
                 symbols[at] -= moves[at]

@@ -105,11 +105,11 @@ class Fitted:
         """Measures the state with the networks in use; None if the state has diverged."""
         if not self.state.is_finite:
             return None
-        found = self.fit.measured(self.used, windows)
-        if not found.is_finite:
+        measured = self.fit.measured(self.used, windows)
+        if not measured.is_finite:
             return None
         figures = None if self.target is None else self.target.figures
-        return found if figures is None else replace(found, mse=figures.mse, score=figures.score)
+        return measured if figures is None else replace(measured, mse=figures.mse, score=figures.score)
 
     def retargeted(self) -> Fitted:
         """Returns the fit with the target that follows from its decoded image."""
@@ -180,16 +180,16 @@ class _Search:
         """Runs the training steps of the schedule. Returns the last finite state that was measured,
         the number of steps, and why the fit ended.
         """
-        now, kept, number = self.first, self.first.state, 0
+        now, finite, number = self.first, self.first.state, 0
         knows_rounding = False
         # before the first step, which takes seconds to compile
         reason = self._watch.reason_to_stop() or "iteration limit"
         while number < now.steps and reason == "iteration limit":
             schedule, fraction = now.fit.schedule, number / now.steps
             if not knows_rounding and fraction >= schedule.rounding_known_from:
-                now, knows_rounding = replace(now, rounding=self._chosen_rounding(now, kept)), True
+                now, knows_rounding = replace(now, rounding=self._chosen_rounding(now, finite)), True
             if not now.is_rounded and fraction >= schedule.rounding_from:
-                now = replace(now, rounding=self._chosen_rounding(now, kept), is_rounded=True)
+                now = replace(now, rounding=self._chosen_rounding(now, finite), is_rounded=True)
             moves_networks = fraction < schedule.networks_until
             state = now.fit.step(now.state, number, moves_networks, now.applied, self._job.should_stop)
             number += 1
@@ -199,28 +199,28 @@ class _Search:
                 continue
             if number >= _TARGET_FROM:
                 now = now.retargeted()
-            found = now.measured()
-            if found is None:
+            measured = now.measured()
+            if measured is None:
                 half = now.fit.schedule.network_rate / 2
-                now = replace(now, state=kept, fit=now.fit.rescheduled(network_rate=half))
+                now = replace(now, state=finite, fit=now.fit.rescheduled(network_rate=half))
                 if not self._watch.can_restart():
                     reason = "diverged"
                 continue
-            kept = now.state
+            finite = now.state
             other_bytes = container_bytes(Model.OVERFITTED) + self._candidates.networks_bytes(now.deltas)
-            self._show(now, found, other_bytes, number)
-            self._check_rival(found, other_bytes, number / now.steps)
+            self._show(now, measured, other_bytes, number)
+            self._check_rival(measured, other_bytes, number / now.steps)
             if early is not None:
                 reason = early
                 break
             fraction, fraction_between = number / now.steps, _CONTROL_STEPS / now.steps
-            now = now.under(self._control.following(now.fit.lmbda, found, other_bytes, fraction, fraction_between))
-        return replace(now, state=kept), number, reason
+            now = now.under(self._control.following(now.fit.lmbda, measured, other_bytes, fraction, fraction_between))
+        return replace(now, state=finite), number, reason
 
-    def _check_rival(self, found: Measured, other_bytes: float, fraction: float) -> None:
+    def _check_rival(self, measured: Measured, other_bytes: float, fraction: float) -> None:
         """Raises TargetUnreachableError if the fit will be worse than the file of another codec."""
         rival, is_visual = self._rival, self._job.tune is Tune.VISUAL
-        if is_visual and rival is not None and self._control.is_behind(found, other_bytes, fraction, rival):
+        if is_visual and rival is not None and self._control.is_behind(measured, other_bytes, fraction, rival):
             msg = f"the fit would be worse than the other codec's {self._job.reported_db(rival.psnr_db):.2f} dB"
             raise TargetUnreachableError(msg)
 
@@ -300,9 +300,9 @@ class _Search:
 
     def _tried(self, symbols: Sequence[Float32], fitted: Fitted) -> SymbolCandidate:
         """Returns the candidate with given symbols and the networks of a fit."""
-        made = self._candidates.of(symbols, fitted.deltas)
-        figures = made.written_bytes, made.psnr_db
-        return SymbolCandidate(*figures, made.model, symbols, fitted.fit.lmbda, score=made.score)
+        candidate = self._candidates.of(symbols, fitted.deltas)
+        figures = candidate.written_bytes, candidate.psnr_db
+        return SymbolCandidate(*figures, candidate.model, symbols, fitted.fit.lmbda, score=candidate.score)
 
     def _descended_to_target(self, fitted: Fitted, known: Sequence[SymbolCandidate]) -> list[SymbolCandidate]:
         """Runs coordinate descents until the target is met closely or lies between two candidates,
@@ -347,9 +347,9 @@ class _Search:
 
         return choose_rounding(self._plan.weights, state.networks, cost)
 
-    def _show(self, fitted: Fitted, found: Measured, other_bytes: float, number: int) -> None:
-        psnr_db = self._job.reported_db(found.psnr_db)
-        what = f"{psnr_db:.2f} dB, {other_bytes + found.bits / 8:.0f} bytes{self._watch.restarts_text}"
+    def _show(self, fitted: Fitted, measured: Measured, other_bytes: float, number: int) -> None:
+        psnr_db = self._job.reported_db(measured.psnr_db)
+        what = f"{psnr_db:.2f} dB, {other_bytes + measured.bits / 8:.0f} bytes{self._watch.restarts_text}"
         self._watch.show(min(0.99, number / fitted.steps), number, psnr_db, what)
 
     def _unreachable(self, candidate: Candidate, steps: int, reason: str) -> str:

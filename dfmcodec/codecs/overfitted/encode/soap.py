@@ -81,8 +81,10 @@ def soap_step(gradients: Sequence[Float32], state: SoapState) -> tuple[list[Floa
         The steps of the arrays, to be multiplied by a learning rate; and the next state. Gradients
         that are NaN or infinite give NaN.
     """
-    found = [_step(gradient, moments, state.steps) for gradient, moments in zip(gradients, state.moments, strict=True)]
-    return [step for step, _ in found], SoapState(state.steps + 1, tuple(kept for _, kept in found))
+    updates = [
+        _step(gradient, moments, state.steps) for gradient, moments in zip(gradients, state.moments, strict=True)
+    ]
+    return [step for step, _ in updates], SoapState(state.steps + 1, tuple(moments for _, moments in updates))
 
 
 def _step(gradient: Float32, moments: _Moments, count: int) -> tuple[Float32, _Moments]:

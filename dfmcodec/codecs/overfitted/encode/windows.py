@@ -96,12 +96,12 @@ class Windows:
             if isinstance(place[0], slice):
                 grid[place] += part
                 continue
-            summed, found = part, []
+            summed, slices = part, []
             for axis, samples in enumerate(place):
                 firsts = np.flatnonzero(np.diff(samples, prepend=-1))  # repeated samples count once
                 summed = np.add.reduceat(summed, firsts, axis=axis)
-                found.append(slice(samples[0], samples[-1] + 1))
-            grid[tuple(found)] += summed
+                slices.append(slice(samples[0], samples[-1] + 1))
+            grid[tuple(slices)] += summed
 
     def own(self, number: int, level: int) -> tuple[slice, slice]:
         """Returns a view of a window's own samples in a grid of the image, without the halo."""

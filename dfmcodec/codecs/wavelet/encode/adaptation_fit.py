@@ -33,7 +33,7 @@ _WARM_UP = 10  # steps that only measure gradients
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Sampled:
     """Symbols of one phase, with the inputs of the last layer."""
 
     hidden: npt.NDArray[np.uint8]  # the inputs of the last layer, uint8 [N, hidden_2]
@@ -53,7 +53,7 @@ class SymbolSample:
         self._symbols_of_finest_level = tiling.height * tiling.width * tiling.channels
         self._log_step = log_step
         self._rng = np.random.default_rng(seed)
-        self._parts: dict[int, list[_Seen]] = {}
+        self._parts: dict[int, list[_Sampled]] = {}
         self._numbers = {band: number for number, band in enumerate(band_numbers(self.geometry))}
 
     def add(self, coding_pass: CodingPass, hidden: npt.NDArray[np.uint8], symbols: Symbols, quantizers: States) -> None:
@@ -61,20 +61,20 @@ class SymbolSample:
         `ContextModel.hidden`.
         """
         part = min(1.0, _SYMBOLS_OF_LEVEL / (self._symbols_of_finest_level / 4**coding_pass.level))
-        kept = np.flatnonzero((self._rng.random(symbols.size) < part) & (hidden[:, 0] != EMPTY_CONTEXT))
-        if not kept.size:
+        drawn = np.flatnonzero((self._rng.random(symbols.size) < part) & (hidden[:, 0] != EMPTY_CONTEXT))
+        if not drawn.size:
             return
         network = self.context.networks[coding_pass.phase]
-        seen = hidden[kept]
+        sampled = hidden[drawn]
         constants = network.last_constants(coding_pass, self._log_step)
         self._parts.setdefault(coding_pass.phase, []).append(
-            _Seen(
-                seen,
-                seen.astype(np.float32) @ network.w3.T + constants,
-                np.full(kept.size, self._numbers[coding_pass.band], dtype=np.int64),
-                symbols[kept],
-                quantizers[kept],
-                np.full(kept.size, 1 / part, dtype=np.float32),
+            _Sampled(
+                sampled,
+                sampled.astype(np.float32) @ network.w3.T + constants,
+                np.full(drawn.size, self._numbers[coding_pass.band], dtype=np.int64),
+                symbols[drawn],
+                quantizers[drawn],
+                np.full(drawn.size, 1 / part, dtype=np.float32),
             )
         )
 
@@ -83,11 +83,11 @@ class SymbolSample:
         for phase, parts in other._parts.items():
             self._parts.setdefault(phase, []).extend(parts)
 
-    def by_phase(self) -> dict[int, _Seen]:
+    def by_phase(self) -> dict[int, _Sampled]:
         """Returns the samples of each phase that has any."""
-        names = _Seen.__dataclass_fields__
+        names = _Sampled.__dataclass_fields__
         return {
-            phase: _Seen(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+            phase: _Sampled(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
             for phase, parts in self._parts.items()
         }
 
@@ -105,39 +105,43 @@ def fit_adaptation(
     maps, constants = nothing.maps.copy(), nothing.constants.copy()
     saved = 0.0
 
-    def fit(of_phase: tuple[int, _Seen]) -> tuple[tuple[Int32, Int32], float]:
+    def fit(phase_symbols: tuple[int, _Sampled]) -> tuple[tuple[Int32, Int32], float]:
         """Returns the map and constants of a phase, and the number of bits that they save."""
-        phase, seen = of_phase
-        found = _descend(context, seen, first.maps[phase], first.constants[phase], steps, seed=phase)
-        before = _bits(context, seen, nothing.maps[phase], nothing.constants[phase])
-        return found, before - _bits(context, seen, *found)
+        phase, sampled = phase_symbols
+        fitted = _descend(context, sampled, first.maps[phase], first.constants[phase], steps, seed=phase)
+        before = _bits(context, sampled, nothing.maps[phase], nothing.constants[phase])
+        return fitted, before - _bits(context, sampled, *fitted)
 
     by_phase = sample.by_phase()
     check()
-    for phase, (found, gain) in zip(by_phase, in_threads(fit, by_phase.items()), strict=True):
-        if gain > _LEAST_GAIN * 8 * adaptation_bytes(ContextAdaptation(found[0][None], found[1][None])):
-            maps[phase], constants[phase] = found
+    for phase, (fitted, gain) in zip(by_phase, in_threads(fit, by_phase.items()), strict=True):
+        if gain > _LEAST_GAIN * 8 * adaptation_bytes(ContextAdaptation(fitted[0][None], fitted[1][None])):
+            maps[phase], constants[phase] = fitted
             saved += gain
     chosen = ContextAdaptation(maps, constants)
     return chosen if saved > _LEAST_GAIN * 8 * (adaptation_bytes(chosen) + STREAM_SECTION_BYTES) else None
 
 
-def _bits(context: ContextModel, seen: _Seen, maps: Int32, constants: Int32) -> float:
+def _bits(context: ContextModel, sampled: _Sampled, maps: Int32, constants: Int32) -> float:
     """Returns the bits of the symbols under the tables that the adapted sums select."""
-    sums = _adapted(seen, slice(None), maps, constants)
-    choice = context.choose_tables_from_outputs(np.floor((sums + OUTPUT_SHIFT // 2) / OUTPUT_SHIFT).T, seen.quantizer)
-    entry = np.clip(seen.symbols * choice.sign, -RADIUS, RADIUS) + RADIUS
-    return float((context.bits_of_entries(choice.table, entry) * seen.weight).sum(dtype=np.float64))
+    sums = _adapted(sampled, slice(None), maps, constants)
+    choice = context.choose_tables_from_outputs(
+        np.floor((sums + OUTPUT_SHIFT // 2) / OUTPUT_SHIFT).T, sampled.quantizer
+    )
+    entry = np.clip(sampled.symbols * choice.sign, -RADIUS, RADIUS) + RADIUS
+    return float((context.bits_of_entries(choice.table, entry) * sampled.weight).sum(dtype=np.float64))
 
 
-def _adapted(seen: _Seen, chosen: slice | npt.NDArray[np.int64], maps: Int32, constants: Int32) -> Float32:
-    change = (CONSTANT_UNIT * constants).astype(np.float32)[seen.band[chosen]]
-    found: Float32 = seen.sums[chosen] + seen.hidden[chosen].astype(np.float32) @ maps.T.astype(np.float32) + change
-    return found
+def _adapted(sampled: _Sampled, chosen: slice | npt.NDArray[np.int64], maps: Int32, constants: Int32) -> Float32:
+    change = (CONSTANT_UNIT * constants).astype(np.float32)[sampled.band[chosen]]
+    sums: Float32 = (
+        sampled.sums[chosen] + sampled.hidden[chosen].astype(np.float32) @ maps.T.astype(np.float32) + change
+    )
+    return sums
 
 
 def _descend(
-    context: ContextModel, seen: _Seen, maps: Int32, constants: Int32, steps: int, seed: int
+    context: ContextModel, sampled: _Sampled, maps: Int32, constants: Int32, steps: int, seed: int
 ) -> tuple[Int32, Int32]:
     """Minimises bits by stochastic gradient descent, with a soft threshold for the rate cost of
     each unit (proximal gradient).
@@ -146,7 +150,7 @@ def _descend(
     gradients. A decaying mean, as in Adam, would let frequent small ones outweigh them.
     """
     rng = np.random.default_rng(seed)
-    shares = np.cumsum(seen.weight, dtype=np.float64)
+    shares = np.cumsum(sampled.weight, dtype=np.float64)
     values = [maps.astype(np.float32), constants.astype(np.float32)]
     means = [np.zeros_like(value) for value in values]
     squares = [np.zeros_like(value) for value in values]
@@ -154,7 +158,9 @@ def _descend(
     for step in range(1, steps + 1):
         drawn = np.sort(rng.random(_BATCH)) * shares[-1]  # sorted, for locality in the cache
         chosen = np.searchsorted(shares, drawn).astype(np.int64, copy=False)
-        by_maps, by_constants = _gradient(context, seen, chosen, *(np.rint(value).astype(np.int32) for value in values))
+        by_maps, by_constants = _gradient(
+            context, sampled, chosen, *(np.rint(value).astype(np.int32) for value in values)
+        )
         if not isfinite(by_constants.sum()):
             msg = "gradients of the adaptation"
             raise FloatingPointError(msg)
@@ -171,15 +177,15 @@ def _descend(
 
 
 def _gradient_by_kernel(
-    context: ContextModel, seen: _Seen, chosen: npt.NDArray[np.int64], maps: Int32, constants: Int32
+    context: ContextModel, sampled: _Sampled, chosen: npt.NDArray[np.int64], maps: Int32, constants: Int32
 ) -> tuple[Float32, Float32]:
     grad_maps, grad_constants = np.empty(maps.shape, dtype=np.float32), np.empty(constants.shape, dtype=np.float32)
     compiled.adaptation_gradient(
-        hidden=seen.hidden,
-        sums=seen.sums,
-        band=seen.band,
-        symbols=seen.symbols,
-        quantizers=seen.quantizer,
+        hidden=sampled.hidden,
+        sums=sampled.sums,
+        band=sampled.band,
+        symbols=sampled.symbols,
+        quantizers=sampled.quantizer,
         chosen=chosen,
         maps=maps,
         constants=constants,
@@ -194,12 +200,12 @@ def _gradient_by_kernel(
 
 @by_kernels(_gradient_by_kernel)
 def _gradient(
-    context: ContextModel, seen: _Seen, chosen: npt.NDArray[np.int64], maps: Int32, constants: Int32
+    context: ContextModel, sampled: _Sampled, chosen: npt.NDArray[np.int64], maps: Int32, constants: Int32
 ) -> tuple[Float32, Float32]:
     """Returns the derivative of the bits of the chosen symbols with respect to maps, float32 [2,
     hidden_2], and to the constants added to the sums of each band, [bands, 2].
     """
-    outputs = _adapted(seen, chosen, maps, constants).T * np.float32(1 / OUTPUT_SHIFT)
-    by_sums = context.slopes(outputs, seen.symbols[chosen], seen.quantizer[chosen])
-    by_band = [np.bincount(seen.band[chosen], of_output, len(constants)) for of_output in by_sums]
-    return by_sums @ seen.hidden[chosen].astype(np.float32), np.stack(by_band, axis=1).astype(np.float32)
+    outputs = _adapted(sampled, chosen, maps, constants).T * np.float32(1 / OUTPUT_SHIFT)
+    by_sums = context.slopes(outputs, sampled.symbols[chosen], sampled.quantizer[chosen])
+    by_band = [np.bincount(sampled.band[chosen], output_slopes, len(constants)) for output_slopes in by_sums]
+    return by_sums @ sampled.hidden[chosen].astype(np.float32), np.stack(by_band, axis=1).astype(np.float32)

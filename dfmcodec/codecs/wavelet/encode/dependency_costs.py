@@ -94,9 +94,9 @@ class GatheredCosts:
         level, phase = coding_pass.level, PHASES[coding_pass.phase]
         shape = pass_shape(self._geometry, coding_pass)
         slopes = np.empty((2, *shape), dtype=np.float32)
-        for kind, of_kind in enumerate(slopes):
+        for kind, kind_slopes in enumerate(slopes):
             band = kind, coding_pass.channel, coding_pass.orientation
-            of_kind[:] = inside_phase(self._by_level[level][band], shape, phase)
+            kind_slopes[:] = inside_phase(self._by_level[level][band], shape, phase)
             if level > 0:
-                of_kind += inside(self._by_finer[level - 1][band], shape, phase)
+                kind_slopes += inside(self._by_finer[level - 1][band], shape, phase)
         return slopes.reshape(2, -1)

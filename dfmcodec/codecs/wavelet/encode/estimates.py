@@ -72,8 +72,8 @@ def _neighbour_magnitudes(pyramid: Pyramid, q_step: int, coding_pass: CodingPass
     [rows, columns].
     """
     bands = [
-        of_level[coding_pass.orientation][coding_pass.channel]
-        for of_level in pyramid.bands[coding_pass.level : coding_pass.level + 2]
+        bands_of_level[coding_pass.orientation][coding_pass.channel]
+        for bands_of_level in pyramid.bands[coding_pass.level : coding_pass.level + 2]
     ]
     norm = BAND_NORMS[coding_pass.level][coding_pass.orientation]
     height, width = bands[0].shape
@@ -86,7 +86,7 @@ def _neighbour_magnitudes(pyramid: Pyramid, q_step: int, coding_pass: CodingPass
     if len(bands) > 1 and bands[1].size:
         gain = np.float32(BAND_NORMS[coding_pass.level + 1][coding_pass.orientation] / norm * 0.5)
         parent = (np.abs(bands[1]) * (_PARENT_WEIGHT * gain)).repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
-        missing = [(0, of_sums - of_parent) for of_sums, of_parent in zip(sums.shape, parent.shape, strict=True)]
+        missing = [(0, size - parent_size) for size, parent_size in zip(sums.shape, parent.shape, strict=True)]
         sums += np.pad(parent, missing, mode="edge") if np.any(missing) else parent
         weight += _PARENT_WEIGHT
     sums *= np.float32(STEP_UNIT * UNITS_PER_CODE_VALUE / band_step(q_step, norm) / weight)
@@ -161,10 +161,10 @@ class Estimator:
             for level in range(geometry.levels):
                 for coding_pass in level_passes(geometry, level):
                     tables = guessed(coding_pass)
-                    of_pass = None
+                    pass_weights = None
                     if weights is not None:
-                        of_pass = weights.of_pass(coding_pass, pass_shape(geometry, coding_pass)).ravel() / dearer
-                    bits += rounded_bits(pass_coefficients(pyramid, q_step, coding_pass), tables, context, of_pass)
+                        pass_weights = weights.of_pass(coding_pass, pass_shape(geometry, coding_pass)).ravel() / dearer
+                    bits += rounded_bits(pass_coefficients(pyramid, q_step, coding_pass), tables, context, pass_weights)
         return self.encoding.fixed_bytes + _GUESS_FACTOR * bits / 8 / self.part
 
     def rough_bytes(self, q_step: int) -> float:

@@ -176,13 +176,13 @@ def _contrast(samples: Units, block: Region) -> float:
 
 def _agree(one: _NormalEquations, other: _NormalEquations) -> bool:
     """Indicates whether the filter of each half of some blocks is of use for the other half."""
-    of_own = of_other = 0.0
+    own_gain = other_gain = 0.0
     for first, second in ((one, other), (other, one)):
         ridged, _ = _with_inverse_factor(first.normal)
         solution = np.linalg.solve(ridged, first.moment).astype(np.float64)
-        of_own += first.lowered(solution)
-        of_other += second.lowered(solution)
-    return of_other >= _AGREED * of_own
+        own_gain += first.lowered(solution)
+        other_gain += second.lowered(solution)
+    return other_gain >= _AGREED * own_gain
 
 
 def _with_inverse_factor(normal: Float64) -> tuple[Float64, Float64]:

@@ -83,8 +83,8 @@ def sample_of(image: Image, is_adapted: bool) -> Image:
     height, width = image.pixels.shape[:2]
     side = _SQUARE[is_adapted or image.pixel_count > _VERY_LARGE]
 
-    def starts(of_image: int) -> list[int]:
-        return [(2 * at + 1) * of_image // (2 * _SQUARES) - side // 2 for at in range(_SQUARES)]
+    def starts(length: int) -> list[int]:
+        return [(2 * at + 1) * length // (2 * _SQUARES) - side // 2 for at in range(_SQUARES)]
 
     def mosaic(values: Pixels) -> Pixels:
         squares = np.empty((_SQUARES * side, _SQUARES * side, *values.shape[2:]), dtype=values.dtype)

@@ -57,11 +57,11 @@ def fit_latents(job: Job, effort: Effort | None = None) -> Outcome:
 
 def _best(search: _WaveletSearch, watch: Watch) -> tuple[Trial, str]:
     """Returns the best trial of a search, and the reason why it ended; see `fit_latents`."""
-    found = drive(search, watch)
-    if found.best is None:
-        assert found.last is not None
-        raise TargetUnreachableError(search.steps.unreachable(found.last))
-    return found.best, found.reason
+    result = drive(search, watch)
+    if result.best is None:
+        assert result.last is not None
+        raise TargetUnreachableError(search.steps.unreachable(result.last))
+    return result.best, result.reason
 
 
 class _WaveletSearch(Search[int, Trial]):
@@ -79,7 +79,7 @@ class _WaveletSearch(Search[int, Trial]):
         self._iterations = Iterations(encoding)
         self._estimator = Estimator.of(encoding)
         self.steps: StepSearch = step_search(watch.job, self._estimator, encoding.effort)
-        self._learned: SampleEstimate | None = None
+        self._sample: SampleEstimate | None = None
         self.trace: list[dict[str, Any]] = []
         super().__init__(self.steps.target)
 
@@ -94,14 +94,14 @@ class _WaveletSearch(Search[int, Trial]):
 
     def learn(self) -> None:
         """Learns from a sample if the image is large."""
-        self._learned = _learned(self._watch.job, self._encoding, self._estimator, self.steps)
-        if self._learned is not None:
-            model, encoding = self._learned.model, _after_sample(self._encoding)
+        self._sample = _sample_estimate(self._watch.job, self._encoding, self._estimator, self.steps)
+        if self._sample is not None:
+            model, encoding = self._sample.model, _after_sample(self._encoding)
             self._iterations = Iterations(encoding, adaptation=model.adaptation, image_filter=model.image_filter)
             self._watch.last_fraction(_SAMPLE_FRACTION)
 
     def start(self) -> int:
-        return self.steps.first_q_step if self._learned is None else self._learned.q_step
+        return self.steps.first_q_step if self._sample is None else self._sample.q_step
 
     def has_trials_left(self) -> bool:
         return self.iterations < self._encoding.effort.iterations + _MORE_ITERATIONS
@@ -112,10 +112,10 @@ class _WaveletSearch(Search[int, Trial]):
         return trial
 
     def following(self, trial: Trial, best: Trial | None) -> int | End:
-        trial = self.kept(trial)  # `steps` may hold it while others are made
+        trial = self.compacted(trial)  # `steps` may hold it while others are made
         following = self.steps.next_q_step(trial)
-        if self._learned is not None and trial.number < self._encoding.effort.iterations:
-            following = self.steps.towards_target(self._learned.expected(trial))
+        if self._sample is not None and trial.number < self._encoding.effort.iterations:
+            following = self.steps.towards_target(self._sample.expected(trial))
         reason = self._reason_to_end(trial, best, following)
         return following if reason is None else End(reason)
 
@@ -137,7 +137,7 @@ class _WaveletSearch(Search[int, Trial]):
     def rank(self, trial: Trial) -> float:
         return self.steps.rank(trial)
 
-    def kept(self, trial: Trial) -> Trial:
+    def compacted(self, trial: Trial) -> Trial:
         return replace(trial, encoded=None)
 
     def restart(self, best: Trial | None, is_again: bool) -> None:
@@ -183,26 +183,26 @@ def _after_sample(encoding: Encoding) -> Encoding:
     return replace(encoding, effort=encoding.effort.after_sample())
 
 
-def _learned(job: Job, encoding: Encoding, estimator: Estimator, steps: StepSearch) -> SampleEstimate | None:
+def _sample_estimate(job: Job, encoding: Encoding, estimator: Estimator, steps: StepSearch) -> SampleEstimate | None:
     """Returns the estimate from a sample; None if the image is not large, there is nothing to
     learn, or the sample misses the target.
     """
     is_large, is_adapted = job.image.pixel_count >= LEAST_PIXELS, bool(encoding.effort.adapted_after)
     if not is_large or not (is_adapted or steps.needs_sample) or steps.first_q_step < _FINEST_LEARNED:
         return None
-    of_sample = _encoding(job, sample_of(job.image, is_adapted), encoding.effort)
-    rough = Estimator.of(of_sample).rough_bytes(steps.first_q_step)
+    sample_encoding = _encoding(job, sample_of(job.image, is_adapted), encoding.effort)
+    rough = Estimator.of(sample_encoding).rough_bytes(steps.first_q_step)
     size_fraction = rough / estimator.rough_bytes(steps.first_q_step)
     watched = replace(job, on_progress=part_of(job.on_progress, 0.0, _SAMPLE_FRACTION))
-    watch = Watch(sample_job(watched, of_sample.image, size_fraction, _SAMPLE_FRACTION))
+    watch = Watch(sample_job(watched, sample_encoding.image, size_fraction, _SAMPLE_FRACTION))
 
     def check() -> None:
         if why := job.reason_to_stop(0):
             raise Ended(why)
 
     try:
-        best, _ = _best(_WaveletSearch(watch, of_sample), watch)
-        last, sizes = iterate_sample(_after_sample(of_sample), best.model.q_step, best.model, check)
+        best, _ = _best(_WaveletSearch(watch, sample_encoding), watch)
+        last, sizes = iterate_sample(_after_sample(sample_encoding), best.model.q_step, best.model, check)
     except (TargetUnreachableError, DivergedError, FloatingPointError, Ended):
         return None
     return SampleEstimate(steps.towards_target(as_image(last, size_fraction)), best.model, sizes)

@@ -71,30 +71,30 @@ def _symbols(grids: Grids, corner: jax.Array, size: jax.Array) -> _Symbols:
     levels = range(len(grids))
     inside = [samples_inside(corner, size, level) for level in levels]
     known = [jnp.where(is_inside, grid, 0.0) for grid, is_inside in zip(grids, inside, strict=True)]
-    seen = [companded(grid) for grid in known]
-    planes = _coarser_planes(seen, inside)
-    parts = [_level_symbols(known[level], seen[level:], planes[level], inside[level], level) for level in levels]
+    values = [companded(grid) for grid in known]
+    planes = _coarser_planes(values, inside)
+    parts = [_level_symbols(known[level], values[level:], planes[level], inside[level], level) for level in levels]
     return _Symbols(*(jnp.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)))
 
 
-def _coarser_planes(seen: Grids, inside: Sequence[jax.Array]) -> list[jax.Array]:
+def _coarser_planes(grids: Grids, inside: Sequence[jax.Array]) -> list[jax.Array]:
     """Interpolates the coarser grids of each grid to it, like `upsampled` but without rounding."""
-    planes = [jnp.zeros((0, *seen[-1].shape))]
-    for finer in range(len(seen) - 2, -1, -1):
-        joined = jnp.concatenate([seen[finer + 1][None], planes[0]])
+    planes = [jnp.zeros((0, *grids[-1].shape))]
+    for finer in range(len(grids) - 2, -1, -1):
+        joined = jnp.concatenate([grids[finer + 1][None], planes[0]])
         planes.insert(0, jnp.where(inside[finer], upsampled_planes(_BILINEAR, joined), 0.0))
     return planes
 
 
-def _level_symbols(known: jax.Array, seen: Grids, planes: jax.Array, is_inside: jax.Array, level: int) -> _Symbols:
+def _level_symbols(known: jax.Array, grids: Grids, planes: jax.Array, is_inside: jax.Array, level: int) -> _Symbols:
     """Returns the symbols of a level, from the companded grids of this level and the coarser ones,
     and the coarser ones interpolated to this level.
     """
     count = window_samples(level)
     inner = slice(HALO, HALO + count)
-    own = gathered(seen[0][None], CAUSAL, HALO)[:, 0]
+    own = gathered(grids[0][None], CAUSAL, HALO)[:, 0]
     none = jnp.zeros((COARSER - len(planes), count, count))
-    features = jnp.concatenate([own, _cell_features(seen, count), planes[:, inner, inner], none])
+    features = jnp.concatenate([own, _cell_features(grids, count), planes[:, inner, inner], none])
     of_level = np.zeros((GRID_LEVELS, count * count), dtype=np.float32)
     of_level[level] = 1.0
     return _Symbols(
@@ -105,12 +105,12 @@ def _level_symbols(known: jax.Array, seen: Grids, planes: jax.Array, is_inside: 
     )
 
 
-def _cell_features(seen: Grids, count: int) -> jax.Array:
+def _cell_features(grids: Grids, count: int) -> jax.Array:
     """Returns the 3x3 coarser symbols around each symbol's cell, [9, count, count]; 0 if none."""
-    if len(seen) == 1:
+    if len(grids) == 1:
         return jnp.zeros((len(SQUARE), count, count))
-    found = gathered(seen[1][None], SQUARE, HALO)[:, 0]
-    return jnp.repeat(jnp.repeat(found, 2, axis=1), 2, axis=2)
+    gathered_cells = gathered(grids[1][None], SQUARE, HALO)[:, 0]
+    return jnp.repeat(jnp.repeat(gathered_cells, 2, axis=1), 2, axis=2)
 
 
 def _activation(sums: jax.Array) -> jax.Array:

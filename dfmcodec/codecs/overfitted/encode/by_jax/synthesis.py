@@ -41,8 +41,8 @@ def _cosine_forward(turns: jax.Array) -> tuple[tuple[jax.Array, jax.Array], tupl
     return (cosine - 1, sine), (cosine, sine)
 
 
-def _cosine_backward(kept: tuple[jax.Array, jax.Array], by: tuple[jax.Array, jax.Array]) -> tuple[jax.Array]:
-    cosine, sine = kept
+def _cosine_backward(saved: tuple[jax.Array, jax.Array], by: tuple[jax.Array, jax.Array]) -> tuple[jax.Array]:
+    cosine, sine = saved
     return ((2 * pi) * (by[1] * cosine - by[0] * sine),)
 
 

@@ -89,7 +89,7 @@ class _Line:
 
     def results(self, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Returns the results for windows as NumPy arrays, or raises the program's exception."""
-        own = [_Waiting(of_window) for of_window in arguments]
+        own = [_Waiting(inputs) for inputs in arguments]
         self._queue(own)
         try:
             while not all(window.is_done for window in own):
@@ -128,17 +128,17 @@ class _Line:
         try:
             stacked = jax.device_put(jax.tree.map(lambda *parts: np.stack(parts), *lanes), jax.local_devices()[0])
             with jax.default_matmul_precision("highest"):  # a GPU would use TF32 otherwise
-                found = jax.tree.map(np.asarray, self._program(*stacked))
+                results = jax.tree.map(np.asarray, self._program(*stacked))
         except Exception as error:
             for window in windows:
                 window.error, window.is_done = error, True
         else:
             for lane, window in enumerate(windows):
-                window.result, window.is_done = _of_lane(found, lane), True
+                window.result, window.is_done = _of_lane(results, lane), True
 
 
-def _of_lane(found: Any, lane: int) -> Any:
-    return jax.tree.map(lambda array: array[lane], found)
+def _of_lane(results: Any, lane: int) -> Any:
+    return jax.tree.map(lambda array: array[lane], results)
 
 
 def _shapes(weights: Any) -> Shapes:

@@ -102,10 +102,10 @@ class LossByJax(WindowLoss):
         return networks
 
     def gradients(self, weights: Any, image: ImageTerms, latents: Sequence[Float32], softness: Softnesses) -> Gradients:
-        def gradient(of_window: tuple[int, Softness]) -> tuple[Any, Float32]:
-            window, soft = of_window
-            seen = self.windows.cut(window, latents)
-            grad_weights, grad_latents = _program(gradient_of_window)(weights, image, seen, soft, self.pixels[window])
+        def gradient(window_softness: tuple[int, Softness]) -> tuple[Any, Float32]:
+            window, soft = window_softness
+            parts = self.windows.cut(window, latents)
+            grad_weights, grad_latents = _program(gradient_of_window)(weights, image, parts, soft, self.pixels[window])
             return grad_weights, np.asarray(grad_latents)
 
         with calls():
@@ -125,8 +125,8 @@ class LossByJax(WindowLoss):
 
     def costs(self, weights: Any, image: ImageTerms, grids: Sequence[Float32], windows: Sequence[int]) -> Costs:
         def costs(window: int) -> tuple[Float32, Float32]:
-            seen = self.windows.cut(window, grids)
-            errors, bits = _program(costs_of_window)(weights, image, seen, self.pixels[window])
+            parts = self.windows.cut(window, grids)
+            errors, bits = _program(costs_of_window)(weights, image, parts, self.pixels[window])
             return np.asarray(errors), np.asarray(bits)
 
         with calls():
