@@ -22,7 +22,6 @@ from dfmcodec.codecs import encode
 from dfmcodec.image.open_image import plugin_package
 from dfmcodec.models import Model
 from dfmcodec.search.config import EncoderConfig
-from dfmcodec.search.target import asked_target
 
 FAST = ("--effort", 1, "--quality", 50)
 LOSSY = "made of a lossy .dfm file: the losses of both encodings add up"
@@ -61,15 +60,15 @@ def test_an_overfitted_file_is_not_worse_than_a_first_iteration_of_the_wavelet_c
     """
     real = encode._encoded
 
-    def encoded(image, config, model, on_progress, should_stop):
+    def encoded(request, model, previous=None):
         if model is not Model.OVERFITTED:
-            return real(image, config, model, on_progress, should_stop)
-        changed = {"quality": 0.0} if config.psnr is None else {"psnr": 40.0}
-        other = EncoderConfig(effort=1, **changed)
-        result = real(image, other, Model.WAVELET, on_progress, should_stop)
-        budget = asked_target(config, image).limit_bytes
+            return real(request, model, previous)
+        changed = {"quality": 0.0} if request.config.psnr is None else {"psnr": 40.0}
+        result = real(replace(request, config=EncoderConfig(effort=1, **changed)), Model.WAVELET)
+        limit_bytes = request.target.limit_bytes
         return replace(
-            result, report=replace(result.report, config=config, limit_bytes=budget, stop_reason="time limit")
+            result,
+            report=replace(result.report, config=request.config, limit_bytes=limit_bytes, stop_reason="time limit"),
         )
 
     monkeypatch.setattr(encode, "_encoded", encoded)
@@ -167,7 +166,7 @@ def test_a_folder_has_no_dfm_files_as_inputs(folder):
     [
         (["real.dfm"], 2, "real.dfm is a .dfm file and would replace itself; name another output with -o"),
         (["real.dfm", "cat.png"], 2, "would replace itself; name another output with -o"),
-        (["real.dfm", "-o", "real.dfm", "-f"], 2, "real.dfm"),
+        (["real.dfm", "-o", "real.dfm", "-f"], 1, "the output of real.dfm would replace real.dfm, which is an input"),
         (["real.dfm", "-O", ".", "-f"], 1, "the output of real.dfm would replace real.dfm, which is an input"),
         (["cat.png", "new.dfm"], 2, "new.dfm is the name of an output, not of an image; name outputs with -o new.dfm"),
         (["cat.png", "real.dfm"], 2, "real.dfm is the name of an output, not of an image; name outputs with -o real"),

@@ -37,18 +37,18 @@ def refusal(*arguments, code):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "output"),
+    ("arguments", "advice"),
     [
-        (["compare", "cat.png", "cat.dfm", "--map", "there/map.png"], "there/map.png"),
-        (["bench", "cat.png", "--html", "there/map.png"], "there/map.png"),
-        (["decode", "cat.dfm", "-o", "there/map.png"], "there/map.png"),
+        (["compare", "cat.png", "cat.dfm", "--map", "there/map.png"], "give another name, or use -f to replace it"),
+        (["bench", "cat.png", "--html", "there/map.png"], "give another name, or use -f to replace it"),
+        (["decode", "cat.dfm", "-o", "there/map.png"], "-f replaces it, --skip-existing keeps it"),
     ],
     ids=["compare", "bench", "decode"],
 )
-def test_an_output_that_exists_brings_up_no_option_that_is_not_there(arguments, output):
+def test_an_output_that_exists_brings_up_no_option_that_is_not_there(arguments, advice):
     Path("there").mkdir()
     Path("there", "map.png").touch()
-    assert refusal(*arguments, code=1) == f"{Path(output)} exists; give another name, or use -f to replace it"
+    assert refusal(*arguments, code=1) == f"{Path('there/map.png')} exists; {advice}"
 
 
 def test_what_is_wrong_with_a_file_comes_with_its_name():

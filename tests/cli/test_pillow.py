@@ -466,7 +466,7 @@ DEEP_NOISE = PIL.Image.fromarray(np.random.default_rng(1).integers(0, 65536, (16
         (DEEP_NOISE, {**FAST, "quality": "keep"}, ValueError, dfmcodec.ConfigError),
         (DEEP_NOISE, {**FAST, "size": 10}, ValueError, dfmcodec.ConfigError),
     ],
-    ids=["float", "psnr", "size", "no model", "missing model", "range", "type", "two targets"],
+    ids=["float", "psnr", "size", "range", "type", "two targets"],
 )
 def test_what_cannot_be_saved_raises_what_pillow_and_dfmcodec_promise(image, options, of_pillow, of_dfmcodec, tmp_path):
     path = tmp_path / "a.dfm"

@@ -166,7 +166,7 @@ def test_one_output_in_two_spellings(folder):
         assert not Path("in/a.dfm").exists()
     Path("list").write_text("".join(f"{path}\n" for path in ("in/a.png", *others)))
     result = dfm("encode", "--files-from", "list", *FAST, code=5)
-    assert "0 encoded, 4 failed" in result.output
+    assert "0 encoded, 2 failed" in result.output
     Path("list").write_text("in/a.png\nin/../in/a.png\nlink/a.png\n")
     assert "1 encoded" in dfm("encode", "--files-from", "list", *FAST).output
 

@@ -572,7 +572,7 @@ def test_a_bug_in_another_process_is_the_failure_of_one_file():
     """The function lacks an argument."""
     results = []
     jobs = [Task(Path(f"{name}.dfm"), Path(f"{name}.png")) for name in "ab"]
-    options = RunOptions((), None, None, None, False, 2, frozenset(), None, 1, False, False, False, False)
+    options = RunOptions((), None, None, None, False, 2, frozenset(), 1, False, False, False, False)
     work = Work(Path.samefile, Path.exists, options, "decoded", "files")
     run_jobs(work.guarded, jobs, 2, lambda job, result: results.append(result) or [])
     assert sorted(result.report["error"].partition(":")[0] for result in results) == ["a.dfm", "b.dfm"]
