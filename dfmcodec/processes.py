@@ -205,6 +205,7 @@ def killed_on_interrupt() -> Iterator[None]:
                 alive -= {sentinel for sentinel in wait(alive, left_s) if isinstance(sentinel, int)}
             for child in children:
                 child.kill()
+                child.join()
         finally:
             signal.signal(signal.SIGINT, previous)
         raise
