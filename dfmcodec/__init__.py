@@ -8,8 +8,7 @@
     header = dfmcodec.read_info("photo.dfm")  # Header
 
 Importing dfmcodec imports neither JAX nor NumPy. JAX is imported by `decode(..., backend="jax")`,
-by `encode(..., model="coordinate")`, and by fits of the overfitted codec on a GPU or without
-kernels.
+by `encode(..., model="coordinate")`, and by fits of the overfitted codec on a GPU.
 """
 
 from __future__ import annotations

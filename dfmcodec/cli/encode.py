@@ -132,8 +132,7 @@ def command(**arguments: Any) -> None:
     Files that share an output, such as photo.png and photo.jpg with photo.dfm, are not encoded; the
     others are. --keep-extension gives them different outputs.
 
-    --model coordinate needs the package JAX. --model overfitted and efforts 7 and 9 need it if
-    there are no compiled kernels. Everything else works without it.
+    --model coordinate needs the package JAX.
 
     An existing output is refused. -f replaces it; --skip-existing keeps it if it is intact, which
     continues an interrupted run. Ctrl-C discards the file in progress (exit code 130); --time-limit

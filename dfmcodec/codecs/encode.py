@@ -21,6 +21,7 @@ from dfmcodec.container.layout import Section
 from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError, TargetUnreachableError
 from dfmcodec.image import BIT_DEPTHS, PEAK_CODE_VALUE, Image, peak_value
 from dfmcodec.image.alpha_fill import fill_invisible
+from dfmcodec.kernels import require_kernels
 from dfmcodec.models import Model
 from dfmcodec.options import EFFORTS
 from dfmcodec.perception import bits_per_pixel, psnr, psnr_of_mse
@@ -71,7 +72,9 @@ def encode_image(
             support the tune.
         DivergedError: The fit diverged too often.
         MissingPackageError: The codec is fitted with JAX, which is not installed.
+        InstallationError: There are no compiled kernels.
     """
+    require_kernels()
     image, config = _with_range(image, config, notify)
     config = _with_measure(image, config, notify)
     models = config.models(image.pixel_count)

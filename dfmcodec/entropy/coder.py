@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Int32, Symbols
-from dfmcodec.entropy.range_coders import ESCAPED, HighParts, reader, writer
+from dfmcodec.entropy.range_coders import ESCAPED, EntryWriter, HighParts, reader
 from dfmcodec.entropy.table_set import Run, TableSet
 from dfmcodec.entropy.tables import ESCAPE, MAX_SYMBOL, RADIUS, Table, bit_length, join_symbols, split_symbols
 from dfmcodec.errors import CorruptError
@@ -23,7 +23,7 @@ class SymbolEncoder:
     """Encoder of arrays of symbols to one range-coded stream."""
 
     def __init__(self) -> None:
-        self._entries = writer()
+        self._entries = EntryWriter()
 
     def encode(self, symbols: Symbols, table: Table) -> None:
         """Appends symbols, int32 [N], with one table."""

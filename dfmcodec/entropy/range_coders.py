@@ -1,4 +1,4 @@
-"""Range coder of docs/format.md, as kernels and in Python; both write and read the same streams."""
+"""Range coder of docs/format.md: a writer by kernels, and readers by kernels and in Python."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ _WORD = (1 << _WORD_BITS) - 1
 _LONG = (1 << 2 * _WORD_BITS) - 1  # 64 bits of ones
 
 
-class EntryWriter(Protocol):
-    """Writer of table entries and plain bits to a range-coded stream. All implementations write the
-    same stream.
-    """
+class EntryWriter:
+    """Writer of table entries and plain bits to a range-coded stream, with the kernel."""
+
+    def __init__(self) -> None:
+        self._state = np.array([0, np.iinfo(np.uint64).max, 0, 0], dtype=np.uint64)
+        self._parts: list[npt.NDArray[np.uint32]] = []
 
     def write_runs(self, entries: Int32, runs: Sequence[Run]) -> None:
         """Writes entries with several tables, int32 [N]."""
@@ -39,24 +41,6 @@ class EntryWriter(Protocol):
         """Writes entries, each with the table of its number, in the order of their tables or in the
         given order. Returns this order, [N].
         """
-
-    def write_bits(self, values: Int32, bits: int) -> None:
-        """Writes the lowest `bits` bits of numbers; `bits` is at least 1."""
-
-    def words(self) -> npt.NDArray[np.uint32]:
-        """Returns the words of the stream so far."""
-
-
-class _CompiledWriter(EntryWriter):
-    """`EntryWriter` with the kernel."""
-
-    def __init__(self) -> None:
-        self._state = np.array([0, np.iinfo(np.uint64).max, 0, 0], dtype=np.uint64)
-        self._parts: list[npt.NDArray[np.uint32]] = []
-
-    def write_each(
-        self, entries: Int32, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool
-    ) -> npt.NDArray[np.integer[Any]]:
         order, out = np.empty(len(numbers), dtype=np.int32), self._workspace(len(numbers))
         numbers, entries = np.ascontiguousarray(numbers), np.ascontiguousarray(entries, dtype=np.int32)
         size = compiled.encode_entries(
@@ -72,12 +56,14 @@ class _CompiledWriter(EntryWriter):
         return order
 
     def write_bits(self, values: Int32, bits: int) -> None:
+        """Writes the lowest `bits` bits of numbers; `bits` is at least 1."""
         out = self._workspace(values.size)
         values = np.ascontiguousarray(values, dtype=np.int32)
         size = compiled.encode_bits(state=self._state, bits=bits, values=values, out=out)
         self._parts.append(out[:size].copy())
 
     def words(self) -> npt.NDArray[np.uint32]:
+        """Returns the words of the stream so far."""
         end = self._workspace(2)
         size = compiled.end_encoding(state=self._state, out=end)
         return np.concatenate([*self._parts, end[:size]])
@@ -153,65 +139,6 @@ class _CompiledReader(EntryReader):
         return values
 
 
-class _PythonWriter(EntryWriter):
-    """`EntryWriter` in Python. A word that a carry may change is held back, with the all-ones words
-    after it.
-    """
-
-    def __init__(self) -> None:
-        self._lower, self._range = 0, _LONG
-        self._words: list[int] = []
-        self._waiting: list[int] = []
-
-    def write_each(
-        self, entries: Int32, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool
-    ) -> npt.NDArray[np.integer[Any]]:
-        order = _order(numbers, is_sorted)
-        for entry, number in zip(entries[order].tolist(), numbers[order].tolist(), strict=True):
-            sums = tables.sums[number]
-            self._put(sums[entry], sums[entry + 1] - sums[entry])
-        return order
-
-    def write_bits(self, values: Int32, bits: int) -> None:
-        unit = 1 << (PRECISION_BITS - bits)
-        for value in (values & ((1 << bits) - 1)).tolist():
-            self._put(value * unit, unit)
-
-    def words(self) -> npt.NDArray[np.uint32]:
-        ended = self._words.copy()
-        if self._range != _LONG:  # at least one entry was encoded
-            point = self._lower + _WORD
-            ended += self._after_carry(has_carry=point > _LONG)
-            word = (point & _LONG) >> _WORD_BITS
-            ended.append(word)
-            if ((self._lower + self._range) & _LONG) >> _WORD_BITS == word:
-                ended.append(0)
-        return np.array(ended, dtype=np.uint32)
-
-    def _put(self, cumulative: int, frequency: int) -> None:
-        scale = self._range >> PRECISION_BITS
-        lower = self._lower + scale * cumulative
-        has_carry = lower > _LONG
-        self._lower, self._range = lower & _LONG, scale * frequency
-        if self._waiting and self._lower + self._range <= _LONG:
-            self._words += self._after_carry(has_carry)
-            self._waiting = []
-        if self._range >> _WORD_BITS:
-            return
-        word = self._lower >> _WORD_BITS
-        self._lower, self._range = (self._lower << _WORD_BITS) & _LONG, self._range << _WORD_BITS
-        if self._waiting or self._lower + self._range > _LONG:
-            self._waiting.append(word)
-        else:
-            self._words.append(word)
-
-    def _after_carry(self, has_carry: bool) -> list[int]:
-        """Returns the words that were held back, after an optional carry."""
-        if not self._waiting or not has_carry:
-            return self._waiting
-        return [(self._waiting[0] + 1) & _WORD, *[0] * (len(self._waiting) - 1)]
-
-
 class _PythonReader(EntryReader):
     """`EntryReader` in Python."""
 
@@ -261,11 +188,6 @@ class _PythonReader(EntryReader):
 def _order(numbers: npt.NDArray[np.int16], is_sorted: bool) -> npt.NDArray[np.integer[Any]]:
     """Returns the order of the symbols in the stream."""
     return np.argsort(numbers, kind="stable") if is_sorted else np.arange(len(numbers))
-
-
-def writer() -> EntryWriter:
-    """Creates a writer."""
-    return _CompiledWriter() if has_kernels() else _PythonWriter()
 
 
 def reader(words: npt.NDArray[np.uint32]) -> EntryReader:

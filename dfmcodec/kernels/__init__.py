@@ -1,12 +1,11 @@
 """Compiled kernels: the inner loops of decoders and encoders, in C.
 
-`compiled` is the extension module `_compiled`. It is None if the module was not built, if
-`DFMCODEC_KERNELS=numpy` disables it, or if the processor has no fast byte products. NumPy then
-computes the same symbols, and the same pixels up to rounding. `DFMCODEC_KERNELS` can also select an
-instruction set. A kernel takes named arguments (`_compiled.pyi`); arrays are complete. It releases
-the GIL and uses one core; callers distribute blocks over `dfmcodec.threads`. The implementation is
-chosen only here: the NumPy function, which defines the result, is decorated with the function that
-calls the kernels.
+`compiled` is the extension module `_compiled`. It is None if the module was not built, or if
+`DFMCODEC_KERNELS=numpy` disables it. Encoding needs it. Without it, NumPy decodes the same symbols,
+and the same pixels up to rounding. `DFMCODEC_KERNELS` can also select an instruction set. A kernel
+takes named arguments (`_compiled.pyi`); arrays are complete. It releases the GIL and uses one core;
+callers distribute blocks over `dfmcodec.threads`. What decoding needs is chosen only here: the
+NumPy function, which defines the result, is decorated with the function that calls the kernels.
 
 The kernels are in C because a decoder that is called once per image cannot spend 0.3 s on loading a
 compiler, as numba needs on the same machine, and because NumPy has no byte products.
@@ -20,7 +19,7 @@ from functools import wraps
 from types import ModuleType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from dfmcodec.errors import ConfigError
+from dfmcodec.errors import ConfigError, InstallationError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,7 +39,7 @@ def _load() -> ModuleType | None:
             raise ConfigError(msg) from error
         return None
     if not wanted:
-        return _compiled if _compiled.instruction_sets() else None
+        return _compiled
     try:
         _compiled.use_instruction_set(wanted)
     except ValueError as error:
@@ -60,6 +59,17 @@ is_switched_off = False  # tests compare NumPy with kernels; modules bind `compi
 def has_kernels() -> bool:
     """Indicates whether kernels are used, instead of NumPy."""
     return compiled is not None and not is_switched_off
+
+
+def require_kernels() -> None:
+    """Raises InstallationError if there are no kernels."""
+    if compiled is None:
+        msg = "there are no compiled kernels, which encoding needs; " + (
+            f"unset {SWITCH}"
+            if os.environ.get(SWITCH)
+            else "install a wheel, or install again with a C compiler (docs/install.md)"
+        )
+        raise InstallationError(msg)
 
 
 def share_memory() -> bool:

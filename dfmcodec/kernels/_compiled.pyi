@@ -26,7 +26,7 @@ def instruction_sets() -> list[str]:
     """Returns the instruction sets that this processor has, the best first."""
 
 def chosen_instruction_set() -> str:
-    """Returns the instruction set in use; "" for none."""
+    """Returns the instruction set in use."""
 
 def return_memory() -> bool:
     """Returns the memory of freed arrays to the operating system; returns whether there was any."""
@@ -257,7 +257,7 @@ def add_context_gradient(
     grad_symbols: Annotated[Float32, "written"],  # the gradient with respect to plane 0, [2, ...], added to
     grad_coarser: Annotated[Float32, "written"],  # the gradient with respect to plane 1, [2, ...], added to
 ) -> None:
-    """Chooses tables, and adds the gradient of bits; see `ContextModel.add_gradient`."""
+    """Chooses tables, and adds the gradient of bits; see `sources.add_gradient`."""
 
 def adaptation_gradient(
     *,
@@ -355,7 +355,7 @@ def ssimulacra2_sums(
     sums: Annotated[Float64, "written", "18"],
 ) -> None:
     """Sums the errors of SSIMULACRA2 at one scale over the pixels of rows; see
-    `metrics.ssimulacra2`.
+    `perception.ssimulacra2`.
     """
 
 def ssimulacra2_gradient(

@@ -13,7 +13,7 @@ enum {
     RAISED = 128,
 };
 
-#if ON_X86 || ON_ARM
+#if !ON_WASM
 /* Activations of a layer from its sums: clip(sum >> 6, 0, 127). */
 INLINE void activate(const int32_t *sums, int padded_outputs, int8_t *out) {
     for (int first = 0; first < padded_outputs; first += GROUP)
@@ -36,7 +36,6 @@ INLINE void finish(const Layer *layer, const int32_t *sums, void *out) {
 }
 #endif
 
-#if ON_X86 || ON_ARM || ON_WASM
 INLINE const int8_t *weights_of(const Layer *layer, int group, int output) {
     return layer->weights + (ptrdiff_t)group * layer->group_step + (ptrdiff_t)output * layer->output_step;
 }
@@ -47,9 +46,9 @@ INLINE int32_t as_int32(const int8_t *four) {
     return value;
 }
 
-#endif
+#if !ON_WASM
+/* Any processor. */
 
-#if ON_ARM
 INLINE int interleave(const int8_t *const rows[GROUP], int8_t *group) {
     uint32_t any = 0;
     for (int n = 0; n < CHUNK; n++) {
@@ -59,6 +58,20 @@ INLINE int interleave(const int8_t *const rows[GROUP], int8_t *group) {
         any |= four;
     }
     return any != 0;
+}
+
+static void evaluate_baseline(const Layer *layer, const Inputs *in, void *out) {
+    int32_t all_sums[MAX_OUTPUTS * CHUNK];
+    for (int j = 0; j < layer->padded_outputs; j++) {
+        int32_t *sums = all_sums + j * CHUNK;
+        for (int n = 0; n < CHUNK; n++) sums[n] = layer->constants[j];
+        for (int g = 0; g < in->count; g++) {
+            const int8_t *x = in->values + g * GROUP_BYTES, *w = weights_of(layer, in->numbers[g], j);
+            for (int n = 0; n < CHUNK; n++)
+                for (int i = 0; i < GROUP; i++) sums[n] += w[i] * x[n * GROUP + i];
+        }
+    }
+    finish(layer, all_sums, out);
 }
 #endif
 
@@ -539,7 +552,10 @@ const ByteProducts BYTE_PRODUCTS[] = {
 #if ON_ARM
     {"dotprod", has_dotprod, interleave_dotprod, evaluate_dotprod, nothing_to_do, nothing_to_do, TILE, 0, 0},
 #endif
-    {NULL, is_always_possible, NULL, NULL, nothing_to_do, nothing_to_do, TILE, 0, 0}, /* NumPy is faster */
+#if !ON_WASM
+    {"baseline", is_always_possible, interleave, evaluate_baseline, nothing_to_do, nothing_to_do, TILE, 0, 0},
+#endif
+    {NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0},
 };
 
 int make_layer(Layer *layer, const int8_t *weights, ptrdiff_t row_length, const int32_t *columns, int inputs,

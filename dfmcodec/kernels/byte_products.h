@@ -52,7 +52,7 @@ typedef struct {
     int takes_every_group;             /* including zero groups */
 } ByteProducts;
 
-extern const ByteProducts BYTE_PRODUCTS[]; /* the best first; the last has no name */
+extern const ByteProducts BYTE_PRODUCTS[]; /* the best first; after the last, one without a name */
 extern const ByteProducts *byte_products;  /* the chosen ones; see instruction_sets.c */
 
 /* Adds a group of inputs, unless all are zero and may be skipped. */

@@ -251,7 +251,6 @@ void NAME(release)(Choice *choice) {
 }
 
 Workspace *NAME(begin_pass)(Call *call, Choice *choice) {
-    if (!byte_products->evaluate) return refuse(call, "no instruction set to multiply bytes"), NULL;
     if (!prepare(call, choice)) return NULL;
     Workspace *workspace = aligned_memory(sizeof *workspace);
     if (!workspace) return no_memory(call), NULL;

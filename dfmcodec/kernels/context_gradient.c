@@ -9,6 +9,10 @@
 #include "context.h"
 #include "maths.h"
 
+/* Half the interval of the central differences that approximate slopes: about the effect of one symbol on outputs. The
+ * best measured value. */
+enum { SLOPE_REACH = 2 };
+
 /* The bits of every entry for integers (scale, mean): [quantizers][scales][means][entries]. */
 typedef struct {
     const float *bits;
@@ -25,7 +29,7 @@ typedef struct {
 } Gradient;
 
 /* Derivatives of the bits of symbols with respect to scale and mean, by central differences; see
- * `ContextModel.slopes`. */
+ * `slopes_of_bits` in tests/oracles/contexts.py. */
 INLINE void slopes_of(const BitTable *table, int32_lanes quantizer, int32_lanes scale, int32_lanes mean,
                       int32_lanes symbol, float_lanes *grad_scale, float_lanes *grad_mean) {
 #define LIMITED(x, count) most(least(x, (count) - 1), 0)

@@ -327,7 +327,6 @@ int NAME(correction_residual)(Call *call, const CorrectionResidual *a) {
     const ptrdiff_t cell_rows = (a->height + 1) / 2, cell_columns = (a->width + 1) / 2;
     const ptrdiff_t lost = 2 + 2 * (ptrdiff_t)a->depth; /* rows and columns of cells */
     const ptrdiff_t width = a->first_constants_count, depth = a->depth;
-    if (!byte_products->evaluate) return refuse(call, "no instruction set to multiply bytes");
     if (width < 1 || width > MAX_WIDTH || depth < 1 || depth > MAX_DEPTH || a->channels < 1 || a->channels > CHANNELS ||
         a->height < 1 || a->width < 1 || a->block_height < 1 || a->block_width < 1 || a->step_size < 1 ||
         a->step_size > MAX_UNITS || cell_rows - lost != (a->block_height + 1) / 2 ||

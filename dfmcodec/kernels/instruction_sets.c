@@ -24,9 +24,9 @@ const ByteProducts *byte_products = BYTE_PRODUCTS;
 /* Returns the best target that the processor supports and an instruction set permits. */
 static enum Target target_of(const char *name) {
 #if ON_X86
-    const int is_small = name && (!strcmp(name, "avx2") || !strcmp(name, "avx-vnni"));
-    if (!is_small && has_avx512()) return FOR_AVX512;
-    return has_avx2() ? FOR_AVX2 : BASELINE;
+    if (!strcmp(name, "baseline")) return BASELINE;
+    const int is_small = !strcmp(name, "avx2") || !strcmp(name, "avx-vnni");
+    return !is_small && has_avx512() ? FOR_AVX512 : FOR_AVX2;
 #else
     (void)name;
     return BASELINE;
@@ -50,7 +50,7 @@ const char *instruction_set(int number) {
     return NULL;
 }
 
-const char *chosen_instruction_set(void) { return byte_products->name ? byte_products->name : ""; }
+const char *chosen_instruction_set(void) { return byte_products->name; }
 
 int use_instruction_set(const char *name) {
     for (const ByteProducts *products = BYTE_PRODUCTS; products->name; products++)

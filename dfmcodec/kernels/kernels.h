@@ -77,7 +77,7 @@ void choose_instruction_set_of_host(void);
 /* Returns the name of an instruction set that the processor supports, the best first; NULL after the last. */
 const char *instruction_set(int number);
 
-/* Returns the name of the chosen instruction set, "" for none. */
+/* Returns the name of the chosen instruction set. */
 const char *chosen_instruction_set(void);
 
 /* Chooses the instruction set of all further calls; returns 0 if the processor does not support it. */

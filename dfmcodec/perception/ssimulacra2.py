@@ -293,35 +293,16 @@ def _sums(original: Float32, decoded: Float32, rows: slice) -> Float64:
     return sums
 
 
-def _strip_slopes_by_kernel(
-    original: Float32, decoded: Float32, error_weights: Float32, strip: tuple[slice, slice, slice], slopes: Float32
-) -> None:
-    compared = _compared_rows(original, decoded, strip[2])
-    compiled.ssimulacra2_gradient(strip=compared, error_weights=error_weights, gradient=slopes)
-
-
-@by_kernels(_strip_slopes_by_kernel)
-def _strip_slopes(
-    original: Float32, decoded: Float32, error_weights: Float32, strip: tuple[slice, slice, slice], slopes: Float32
-) -> None:
-    """Computes the rows of a strip in the result of `_slopes`."""
-    around, inner, rows = strip
-    light = decoded[:, around]
-    grad_xyb = [
-        _Errors.of(x, y).slopes(component_weights)
-        for x, y, component_weights in zip(_xyb(original[:, around]), _xyb(light), error_weights, strict=True)
-    ]
-    slopes[:, rows] = _slopes_in_light(np.stack(grad_xyb), light)[:, inner]
-
-
 def _slopes(original: Float32, decoded: Float32, error_weights: Float32) -> Float32:
     """Returns the derivative of the errors with respect to linear light, float32 [3, H, W]."""
     slopes = np.empty_like(decoded)
     height, width = original.shape[1:]
-    in_threads(
-        lambda strip: _strip_slopes(original, decoded, error_weights, strip, slopes),
-        list(_strips(height, width, 2 * _REACH)),
-    )
+
+    def of_strip(rows: slice) -> None:
+        compared = _compared_rows(original, decoded, rows)
+        compiled.ssimulacra2_gradient(strip=compared, error_weights=error_weights, gradient=slopes)
+
+    in_threads(of_strip, [rows for _, _, rows in _strips(height, width, 2 * _REACH)])
     return slopes
 
 
@@ -376,31 +357,6 @@ class _Errors:
         """Returns the errors: SSIM, edges added in y, and edges lost in y."""
         edges = (1 + np.abs(self.y - self.mean_y)) / self.edge - 1
         return np.maximum(1 - self.luminance * self.structure, 0), np.maximum(edges, 0), np.maximum(-edges, 0)
-
-    def slopes(self, error_weights: Float32) -> Float32:
-        """Returns the derivative of the errors with respect to y. The weights are [2, 3]."""
-        grad_errors = [
-            np.where(e > 0, part + 4 * power_weight * e**3, 0)
-            for e, part, power_weight in zip(self.values, *error_weights, strict=True)
-        ]
-        direct = (grad_errors[1] - grad_errors[2]) / self.edge * np.sign(self.y - self.mean_y)
-        grad_structure = -grad_errors[0] * self.luminance / self.variances
-        grad_mean = (
-            2 * grad_structure * (self.mean_y * self.structure - self.mean_x)
-            - 2 * grad_errors[0] * (self.mean_x - self.mean_y) * self.structure
-            - direct
-        )
-        grad_square, grad_product = _blurred(-grad_structure * self.structure), _blurred(2 * grad_structure)
-        slopes: Float32 = direct + _blurred(grad_mean) + 2 * self.y * grad_square + self.x * grad_product
-        return slopes
-
-
-def _slopes_in_light(slopes: Float32, light: Float32) -> Float32:
-    """Converts a derivative with respect to XYB, [3, H, W], to one with respect to linear light."""
-    grad_x, grad_y, grad_b = slopes
-    grad_roots = np.stack([(grad_y - grad_b) / 2 + 7 * grad_x, (grad_y - grad_b) / 2 - 7 * grad_x, grad_b])
-    roots = np.cbrt(np.tensordot(_ABSORBANCE, light, 1) + np.float32(_BIAS))
-    return np.tensordot(_ABSORBANCE.T, grad_roots / (3 * roots**2), 1)
 
 
 def _xyb(light: Float32) -> tuple[Float32, Float32, Float32]:

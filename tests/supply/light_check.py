@@ -67,6 +67,7 @@ WORKS = (
     "verify a.dfm overfitted.dfm coordinate.dfm wavelet.dfm",
     "view -o viewer.html",
     "compare a.png a.dfm",
+    "encode a.png -o fit.dfm --model overfitted --training-steps 8",
 )
 MORE_WORKS = (  # only from the wheel: processes, and what takes seconds
     "encode a.png a.jpg --keep-extension -O two -j 2 --effort 1",
@@ -74,11 +75,6 @@ MORE_WORKS = (  # only from the wheel: processes, and what takes seconds
     "demo -O page",
 )
 
-FITS = ("encode a.png -o fit.dfm --model overfitted --training-steps 8",)  # what works where there are kernels
-NO_FIT = (  # the end of the message where there are none
-    "the overfitted codec without compiled kernels needs JAX; install it: pip install jax; or encode with the "
-    "wavelet codec"
-)
 _FITTING = "pip install jax optax; or encode with the wavelet codec"
 LACKING = {  # the end of the message that each gives
     "encode a.png -o x.dfm --model coordinate": f"the coordinate codec needs JAX and optax; install them: {_FITTING}",
@@ -115,10 +111,7 @@ def refused(call, *arguments, **options):
     else:
         raise AssertionError(options)
 
-if dfmcodec.kernels.has_kernels():
-    assert dfmcodec.encode(pixels, model="overfitted", training_steps=4).report.iterations == 4
-else:
-    refused(dfmcodec.encode, pixels, model="overfitted")
+assert dfmcodec.encode(pixels, model="overfitted", training_steps=4).report.iterations == 4
 refused(dfmcodec.encode, pixels, model="coordinate")
 refused(dfmcodec.decode, result.data, backend="jax")
 assert not {HIDDEN} & {{name.partition(".")[0] for name in sys.modules}}
@@ -162,7 +155,7 @@ def main() -> None:
 
         copy_golden(away)
         command(python, "-c", IMAGES, cwd=away)
-        for words in (*WORKS, *MORE_WORKS, *FITS):
+        for words in (*WORKS, *MORE_WORKS):
             command(dfm, *shlex.split(words), cwd=away)
         for words, message in LACKING.items():
             if message not in (found := refused(dfm, words, away)):
@@ -170,7 +163,7 @@ def main() -> None:
         command(python, "-c", PROGRAM, cwd=away)
         print(" ".join(version for version in versions if "==" in version))
         print(
-            f"light_check: {size} MB by du -sm, {empty} of them an empty environment; {len(WORKS + MORE_WORKS + FITS)} "
+            f"light_check: {size} MB by du -sm, {empty} of them an empty environment; {len(WORKS + MORE_WORKS)} "
             f"commands, the Python API and Pillow work, {len(LACKING)} commands name what to install, "
             f"{time.perf_counter() - started:.0f} s"
         )

@@ -20,11 +20,10 @@ from unittest.mock import Mock
 import pytest
 from click.testing import CliRunner
 from common import ROOT
-from light_check import FITS, HIDDEN, IMAGES, LACKING, NEEDED, NO_FIT, PROGRAM, WORKS, copy_golden
+from light_check import HIDDEN, IMAGES, LACKING, NEEDED, PROGRAM, WORKS, copy_golden
 
 from dfmcodec.cli import main
 from dfmcodec.errors import PACKAGES, MissingPackageError, missing_package, require
-from dfmcodec.kernels import has_kernels
 
 HIDING = f"""
 import sys
@@ -86,7 +85,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def ended(folder: Path) -> dict[str, Ended]:
     """All commands, in one process and in their order, and how each ended."""
-    found = json.loads(run_hidden(RUNNING, folder, json.dumps([*WORKS, *FITS, *LACKING])))
+    found = json.loads(run_hidden(RUNNING, folder, json.dumps([*WORKS, *LACKING])))
     assert not HIDDEN & {name.partition(".")[0] for name in found["imported"]}
     return {words: Ended(*values) for words, values in found["ended"].items()}
 
@@ -95,15 +94,6 @@ def ended(folder: Path) -> dict[str, Ended]:
 def test_works(words: str, ended: dict[str, Ended]) -> None:
     assert ended[words].code == 0, ended[words].errors
     assert ended[words].output
-
-
-@pytest.mark.parametrize("words", FITS)
-def test_fits_by_kernels_need_no_jax(words: str, ended: dict[str, Ended]) -> None:
-    if has_kernels():
-        assert ended[words].code == 0, ended[words].errors
-    else:
-        assert ended[words].code == 1
-        assert NO_FIT in ended[words].errors
 
 
 @pytest.mark.parametrize("words", LACKING)

@@ -199,7 +199,7 @@ def main() -> None:
         command(dfm, "decode", "cat.dfm", "-o", "back.png", cwd=away)
         info = json.loads(command(dfm, "info", "--json", "cat.dfm", cwd=away))
         command(dfm, "verify", "cat.dfm", cwd=away)
-        command(dfm, "view", "--web", "-o", "viewer.html", cwd=away)
+        command(dfm, "view", "-o", "viewer.html", cwd=away)
         command(python, "-c", PROGRAM, cwd=away)
         if (away / "cat.dfm").stat().st_size > 1500 or not info:
             sys.exit("wheel_check: the file is larger than its target")

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from common import GOLDEN, by, without_kernels
 from numpy.lib.stride_tricks import as_strided
+from oracles import contexts
 from wavelet_parts import random_correction
 
 from dfmcodec import container
@@ -41,7 +42,7 @@ from dfmcodec.codecs.wavelet.context import (
 )
 from dfmcodec.codecs.wavelet.encode.adaptation_fit import SymbolSample, _gradient
 from dfmcodec.codecs.wavelet.encode.dependency_costs import GatheredCosts
-from dfmcodec.codecs.wavelet.encode.sources import ObservedSymbols
+from dfmcodec.codecs.wavelet.encode.sources import ObservedSymbols, add_gradient
 from dfmcodec.codecs.wavelet.encode.trellis_search import PathChooser, round_low, zero_limits
 from dfmcodec.codecs.wavelet.geometry import Geometry, Tiling
 from dfmcodec.codecs.wavelet.neighbourhood import CausalContext
@@ -287,12 +288,12 @@ def test_tables_and_activations_are_those_of_numpy(fraction):
         given = causal, coding_pass, range(rows)
         with without_kernels():
             expected = context.choose_tables(*given, quantizers, k)
-            hidden = context.hidden(*given, k)
+            hidden = contexts.hidden(context, *given, k)
         for instruction_set in INSTRUCTION_SETS:
             with by(instruction_set):
                 activations = np.empty_like(hidden)
                 found = TableChoice.empty(rows * columns)
-                context_pass = context._context_pass(*given, quantizers, k)
+                context_pass = context.context_pass(*given, quantizers, k)
                 compiled.choose_tables(coding_pass=context_pass, table=found.table, sign=found.sign, hidden=activations)
             assert np.array_equal(found.table, expected.table)
             assert np.array_equal(found.sign, expected.sign)
@@ -319,11 +320,10 @@ def test_empty_contexts_have_no_gradient(instruction_set):
         slopes = tuple(np.zeros((2, *plane.shape), dtype=np.float32) for plane in causal.planes[:2])
         quantizers, zeros = causal.quantizers(coding_pass), np.zeros(rows * columns, dtype=np.int32)
         symbols = rng.integers(-9, 10, rows * columns).astype(np.int32)
-        hidden = np.empty(0, dtype=np.uint8)
+        hidden, choice = np.empty(0, dtype=np.uint8), TableChoice.empty(rows * columns)
         with by(instruction_set):
-            choice = context.add_gradient(
-                causal, coding_pass, range(rows), quantizers, log_step(640), symbols, slopes, hidden
-            )
+            given = context.context_pass(causal, coding_pass, range(rows), quantizers, log_step(640))
+            add_gradient(context, given, symbols, slopes, hidden, choice)
         assert not slopes[0].any()
         assert not slopes[1].any()
         causal.accept(coding_pass, zeros, choice.table, choice.sign, context.offsets)
@@ -361,6 +361,20 @@ def test_an_unknown_instruction_set_is_one_line(tmp_path):
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_encoding_without_kernels_is_one_line(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", "dfmcodec", "encode", str(GOLDEN / "wavelet-rgb.png"), "-o", str(tmp_path / "a.dfm")],
+        env={**os.environ, SWITCH: "numpy"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 6
+    assert result.stderr.endswith("there are no compiled kernels, which encoding needs; unset DFMCODEC_KERNELS\n")
+    assert len(result.stderr.splitlines()) == 1
+    assert not [*tmp_path.iterdir()]
+
+
 def refuses(kernel, good, error, match=None, **changes):
     """A kernel refuses its valid arguments with some changes."""
     with pytest.raises(error, match=match):
@@ -373,7 +387,7 @@ def _arguments_of_tables():
     causal = CausalContext(geometry, 640, np.zeros((3, 16, 12), dtype=np.int32))
     coding_pass = next(each for each in causal.coding_passes() if (each.level, each.channel, each.phase) == (0, 1, 3))
     rows, columns = causal.shape(coding_pass)
-    given = context._context_pass(causal, coding_pass, range(rows), np.zeros(rows * columns, dtype=np.int8), 0)
+    given = context.context_pass(causal, coding_pass, range(rows), np.zeros(rows * columns, dtype=np.int8), 0)
     hidden = np.zeros((rows * columns, len(context.networks[3].c2)), dtype=np.uint8)
     table, sign = np.zeros(rows * columns, dtype=np.int16), np.zeros(rows * columns, dtype=np.int32)
     return {"coding_pass": given, "table": table, "sign": sign, "hidden": hidden}
@@ -875,7 +889,6 @@ CONSTANTS = {
     "TABLES_PER_QUANTIZER": "codecs.wavelet.context TABLES_PER_QUANTIZER",
     "DIRECT_TABLES": "codecs.wavelet.context DIRECT_TABLES",
     "EMPTY_CONTEXT": "codecs.wavelet.context EMPTY_CONTEXT",
-    "SLOPE_REACH": "codecs.wavelet.context _SLOPE_REACH",
     "CONSTANT_UNIT": "codecs.wavelet.adaptation CONSTANT_UNIT",
     "LIFTING_BITS": "codecs.wavelet.transform FRACTION_BITS",
     "ALPHA": "codecs.wavelet.transform _ALPHA",

@@ -22,10 +22,10 @@ with int8 weights W, features f in -127..127 and the logarithm k of the step (`q
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, fields
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import pairwise
 from types import ModuleType
 from typing import Any
@@ -71,9 +71,6 @@ TABLES_PER_QUANTIZER = SCALES * len(MEANS)
 DIRECT_TABLES = QUANTIZERS * TABLES_PER_QUANTIZER  # the other tables are for larger scales
 _CLASS_OF_MEAN = (np.searchsorted(MEANS, np.arange(MEANS[-1] + 1), side="right") - 1).astype(np.int16)
 LARGEST_MEAN = 20  # the largest |mean| of `ContextModel.bits_of_outputs`, in quarters of the scale
-# Half the interval of the central differences that approximate slopes: about the effect of one
-# symbol on outputs. The best measured value.
-_SLOPE_REACH = 2
 OFFSET_SYMBOLS = 3  # reconstruction offsets exist for symbols -3..3; larger symbols use those of +-3
 
 
@@ -176,32 +173,6 @@ class ContextNetwork:
         """The cache of `constants`, by band and step. A search uses some hundred steps."""
         return {}
 
-    def gradient(
-        self,
-        features: Float32,
-        available: Indices,
-        coding_pass: CodingPass,
-        log_step: int,
-        slopes: Callable[[Float32], Float32],
-    ) -> Float32:
-        """Returns the derivative of a cost with respect to the features that are symbols, float32
-        [K', N], for the first K' of the available features.
-
-        The floor function counts as the identity. The derivative of an empty context is 0. `slopes`
-        maps (scale, mean) before rounding to the derivative of the cost with respect to them; both
-        are [2, N].
-        """
-        w1 = self.w1[:, available]
-        empty = is_empty(features, available, coding_pass.phase)
-        sums_1 = w1 @ features + self.first_constants(coding_pass, log_step)[:, None]
-        sums_2 = self.w2 @ _activation(sums_1, np) + self.c2[:, None]
-        sums_3 = self.w3 @ _activation(sums_2, np) + self.last_constants(coding_pass, log_step)[:, None]
-        outputs = sums_3 * np.float32(1 / OUTPUT_SHIFT)
-        by_2 = _slope(sums_2) * (self.w3.T @ (slopes(outputs) * np.float32(1 / OUTPUT_SHIFT)))
-        symbol_weights = w1[:, : np.searchsorted(available, symbol_features(coding_pass.phase))]
-        by_features: Float32 = symbol_weights.T @ (_slope(sums_1) * (self.w2.T @ by_2)) * ~empty
-        return by_features
-
 
 def is_empty(features: Any, available: Indices, phase: int) -> Any:
     """Indicates for each symbol whether its context is empty, bool [N]: there are features that are
@@ -210,14 +181,6 @@ def is_empty(features: Any, available: Indices, phase: int) -> Any:
     """
     count = int(np.searchsorted(available, symbol_features(phase)))
     return ~(features[:count] != 0).any(axis=0) & (count > 0)
-
-
-def _slope(sums: Float32) -> Float32:
-    """Returns the derivative of `_activation`: 0 where the activation is 0 or ACTIVATION_MAX, as in
-    C.
-    """
-    active = (sums >= ACTIVATION_SHIFT) & (sums < ACTIVATION_SHIFT * ACTIVATION_MAX)
-    return active.astype(np.float32) * np.float32(1 / ACTIVATION_SHIFT)
 
 
 def _layer(weights: Float32, inputs: Any, constants: Float32, xp: ModuleType) -> Any:
@@ -257,11 +220,6 @@ class TableChoice:
     def packed(self) -> npt.NDArray[np.int16]:
         """Tables and signs, packed into one number each, int16 [N]."""
         return np.asarray((self.table + np.int16(1)) * self.sign.astype(np.int16))
-
-    @classmethod
-    def unpacked(cls, packed: npt.NDArray[np.int16]) -> TableChoice:
-        """Returns the choice from its packed form."""
-        return cls(np.abs(packed) - np.int16(1), np.sign(packed).astype(np.int32))
 
 
 def class_middles() -> list[float]:
@@ -339,7 +297,7 @@ class ContextModel:
     ) -> TableChoice:
         choice = TableChoice.empty(len(quantizers))
         compiled.choose_tables(
-            coding_pass=self._context_pass(causal, coding_pass, rows, quantizers, log_step),
+            coding_pass=self.context_pass(causal, coding_pass, rows, quantizers, log_step),
             table=choice.table,
             sign=choice.sign,
             hidden=np.empty(0, dtype=np.uint8),
@@ -350,20 +308,13 @@ class ContextModel:
         """Returns the bits of one entry of each given table; see `cost_bits`."""
         return np.asarray(self.cost_bits.ravel().take(table.astype(np.intp) * TABLE_SIZE + entry))
 
-    def _bits_by_kernel(self, symbols: Int32, choice: TableChoice) -> float:
+    def bits_of(self, symbols: Int32, choice: TableChoice) -> float:
+        """Returns the bits of symbols, int32 [N], under their tables."""
         total = np.empty(1)
         others = compiled.count_bits(
             symbols=symbols, table=choice.table, sign=choice.sign, bits=self.cost_bits, total=total
         )
         return float(total[0]) + (self._bits_beyond(symbols * choice.sign, choice.table) if others else 0.0)
-
-    @by_kernels(_bits_by_kernel)
-    def bits_of(self, symbols: Int32, choice: TableChoice) -> float:
-        """Returns the bits of symbols, int32 [N], under their tables."""
-        q = symbols * choice.sign
-        direct = (choice.table < DIRECT_TABLES) & (np.abs(q) <= RADIUS)
-        bits = self.bits_of_entries(choice.table[direct], q[direct] + RADIUS)
-        return float(bits.sum(dtype=np.float64)) + self._bits_beyond(q, choice.table)
 
     def _bits_beyond(self, q: Int32, table: npt.NDArray[np.int16]) -> float:
         """Returns the bits of symbols times their signs that are no entries of direct tables."""
@@ -385,19 +336,7 @@ class ContextModel:
         outputs = self.networks[coding_pass.phase].outputs(features, available, coding_pass, log_step, np)
         return self.choose_tables_from_outputs(outputs, quantizers)
 
-    def hidden(
-        self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, log_step: int
-    ) -> npt.NDArray[np.uint8]:
-        """Computes the inputs of the last layer for the symbols in some rows of a pass, by NumPy:
-        uint8 [N, hidden_2]; EMPTY_CONTEXT for symbols whose context is empty. The arguments are
-        those of `choose_tables`.
-        """
-        features, available = causal.features(coding_pass, rows), causal.available(coding_pass)
-        found = self.networks[coding_pass.phase].hidden(features, available, coding_pass, log_step, np)
-        found[:, is_empty(features, available, coding_pass.phase)] = EMPTY_CONTEXT
-        return np.ascontiguousarray(found.T.astype(np.uint8))
-
-    def _context_pass(
+    def context_pass(
         self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, quantizers: States, log_step: int
     ) -> ContextPass:
         """Returns the rows of a pass for kernels; the arguments are those of `choose_tables`."""
@@ -427,46 +366,6 @@ class ContextModel:
             quantizers=np.ascontiguousarray(quantizers),
             class_of_mean=_CLASS_OF_MEAN,
         )
-
-    def add_gradient(
-        self,
-        causal: CausalContext,
-        coding_pass: CodingPass,
-        rows: Rows,
-        quantizers: States,
-        log_step: int,
-        symbols: Int32,
-        slopes: tuple[Float32, Float32],
-        hidden: npt.NDArray[np.uint8],
-    ) -> TableChoice:
-        """Chooses the tables of the symbols in some rows of a pass, like `choose_tables`, and
-        accumulates the derivative of their bits with respect to their context.
-
-        It is the derivative of `features_gradient`, computed from bytes (see the kernel). Other
-        threads must stay at least two rows away.
-
-        Args:
-            symbols: The symbols of the rows, int32 [N].
-            slopes: The accumulated derivatives with respect to symbols of the level and to
-                their magnitudes, float32 [2, ...], each of the shape of
-                `CausalContext.planes`[0]; and those with respect to the coarser level. They are
-                modified.
-            hidden: Receives the result of `hidden`; ignored if empty.
-        """
-        choice = TableChoice.empty(len(quantizers))
-        compiled.add_context_gradient(
-            coding_pass=self._context_pass(causal, coding_pass, rows, quantizers, log_step),
-            table=choice.table,
-            sign=choice.sign,
-            hidden=hidden,
-            symbols=np.ascontiguousarray(symbols),
-            bits=self.bits_of_outputs,
-            scales=self.bits_of_outputs.shape[1],
-            means=self.bits_of_outputs.shape[2],
-            grad_symbols=slopes[0],
-            grad_coarser=slopes[1],
-        )
-        return choice
 
     def choose_tables_from_outputs(self, outputs: Float32, quantizers: States) -> TableChoice:
         """Chooses tables from the outputs of a network, integers (scale, mean) as float32 [2, N],
@@ -507,39 +406,3 @@ class ContextModel:
         negative = positive[:, :, :0:-1].copy()
         negative[..., :ESCAPE] = negative[..., ESCAPE - 1 :: -1]
         return np.concatenate([negative, positive], axis=2)
-
-    def slopes(self, outputs: Float32, symbols: Int32, quantizers: States) -> Float32:
-        """Returns the derivative of the bits of symbols with respect to (scale, mean), as central
-        differences, float32 [2, N].
-
-        The bits are constant beyond the first and last tables, so an output far outside has slope
-        0. `outputs` are (scale, mean) before rounding, float32 [2, N]; `symbols` are int32 [N],
-        their `quantizers` int8 [N].
-        """
-        bits = self.bits_of_outputs
-        last_scale, last_mean = SCALES - 1, 2 * LARGEST_MEAN
-        scale, mean = np.rint(outputs).astype(np.intp) + np.array([[UNIT_SCALE_INDEX], [LARGEST_MEAN]])
-        entry = np.clip(symbols, -RADIUS, RADIUS) + RADIUS
-        lower, here, upper = (np.clip(scale + change, 0, last_scale) for change in (-_SLOPE_REACH, 0, _SLOPE_REACH))
-        less, near, more = (np.clip(mean + change, 0, last_mean) for change in (-_SLOPE_REACH, 0, _SLOPE_REACH))
-        by_scale = bits[quantizers, upper, near, entry] - bits[quantizers, lower, near, entry]
-        by_mean = bits[quantizers, here, more, entry] - bits[quantizers, here, less, entry]
-        return np.asarray(np.stack([by_scale, by_mean]) / (2 * _SLOPE_REACH), dtype=np.float32)
-
-    def features_gradient(
-        self,
-        features: Float32,
-        available: Indices,
-        log_step: int,
-        coding_pass: CodingPass,
-        symbols: Int32,
-        quantizers: States,
-    ) -> Float32:
-        """Returns the derivative of the bits of a pass's symbols with respect to the features that
-        are symbols, float32 [K', N]; see `ContextNetwork.gradient`.
-
-        Symbols under tables of large scales hardly depend on their context, so their derivative is
-        0. `symbols` are int32 [N], their `quantizers` int8 [N].
-        """
-        slopes = partial(self.slopes, symbols=symbols, quantizers=quantizers)
-        return self.networks[coding_pass.phase].gradient(features, available, coding_pass, log_step, slopes)

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Array, Float32, Int32
-from dfmcodec.kernels import by_kernels, compiled
+from dfmcodec.kernels import compiled
 from dfmcodec.threads import in_threads
 
 Bands = tuple[Float32, Float32, Float32]
@@ -70,19 +70,6 @@ def _after(low: Array, count: int) -> Array:
     return low[1:] if len(low) > count else np.concatenate([low[1:], low[-1:]], axis=0)
 
 
-def _split(x: Float32) -> tuple[Float32, Float32]:
-    """Splits axis 0 [n, ...] into low [ceil(n/2), ...] of gain 1 and high [floor(n/2), ...]."""
-    if len(x) == 1:
-        return x.copy(), x[:0].copy()
-    one = np.float32(1 << FRACTION_BITS)
-    low, high = x[0::2].copy(), x[1::2].copy()
-    high += np.float32(_ALPHA) / one * (low[: len(high)] + _after(low, len(high)))
-    low += np.float32(_BETA) / one * (_before(high, len(low)) + _here(high, len(low)))
-    high += np.float32(_GAMMA) / one * (low[: len(high)] + _after(low, len(high)))
-    low += np.float32(_DELTA) / one * (_before(high, len(low)) + _here(high, len(low)))
-    return low / (np.float32(_LOW_GAIN) / one), high
-
-
 def _scaled(x: Int32, coefficient: int) -> Int32:
     """Returns round(x * coefficient / 2^12)."""
     product: Int32 = x * np.int32(coefficient)
@@ -92,7 +79,7 @@ def _scaled(x: Int32, coefficient: int) -> Int32:
 
 
 def _join(low: Int32, high: Int32) -> Int32:
-    """Inverts `_split`, in integers."""
+    """Joins low [ceil(n/2), ...] of gain 1 and high [floor(n/2), ...] along axis 0, in integers."""
     if len(high) == 0:
         return low.copy()
     low, high = _scaled(low, _LOW_GAIN), high.copy()
@@ -105,7 +92,8 @@ def _join(low: Int32, high: Int32) -> Int32:
     return x
 
 
-def _analyse_level_by_kernel(planes: Float32) -> tuple[Float32, Bands]:
+def _analyse_level(planes: Float32) -> tuple[Float32, Bands]:
+    """Splits planes [C, H, W] into a low-pass band and three orientations."""
     planes = np.ascontiguousarray(planes)
     channels, height, width = planes.shape
     rows, columns, high_rows, high_columns = -(-height // 2), -(-width // 2), height // 2, width // 2
@@ -124,16 +112,6 @@ def _analyse_level_by_kernel(planes: Float32) -> tuple[Float32, Bands]:
         )
 
     in_threads(split, range(channels))
-    return low, (first, second, third)
-
-
-@by_kernels(_analyse_level_by_kernel)
-def _analyse_level(planes: Float32) -> tuple[Float32, Bands]:
-    """Splits planes [C, H, W] into a low-pass band and three orientations."""
-    top, bottom = _split(planes.transpose(1, 0, 2))  # along columns
-    low, first = _split(top.transpose(2, 1, 0))
-    second, third = _split(bottom.transpose(2, 1, 0))
-    low, first, second, third = (np.ascontiguousarray(band.transpose(1, 2, 0)) for band in (low, first, second, third))
     return low, (first, second, third)
 
 

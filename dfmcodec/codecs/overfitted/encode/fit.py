@@ -14,8 +14,8 @@ Adam updates latents, and SOAP updates networks (`soap`).
 A training step visits all windows in random order, in batches. The networks are updated after each
 batch. `latents` describes when latents are updated.
 
-On a CPU, threads compute the windows of a batch, each with one core, by kernels or by JAX if there
-are no kernels. A GPU computes up to 24 windows at once (`losses`).
+On a CPU, threads compute the windows of a batch, each with one core, by kernels. A GPU
+computes up to 24 windows at once (`losses`).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import numpy as np
 
 from dfmcodec._types import Float32
 from dfmcodec.codecs.overfitted.encode.windows import Windows
-from dfmcodec.kernels import by_kernels, compiled
+from dfmcodec.kernels import compiled
 
 _MEAN_BETA, _SQUARE_BETA = 0.6, 0.95
 _EPSILON = 1e-8
@@ -40,15 +40,15 @@ class Latents:
         """Returns a copy, because latents are updated in place."""
         return Latents(*(tuple(grid.copy() for grid in grids) for grids in self._arrays))
 
-    def _add_by_kernel(self, windows: Windows, number: int, gradients: Float32) -> None:
-        compiled.add_window_gradient(place=windows.place(number), grad_latents=gradients, waiting=self.waiting)
-
-    @by_kernels(_add_by_kernel)
     def add(self, windows: Windows, number: int, gradients: Float32) -> None:
         """Accumulates the gradients of a window for its latents; see `Windows.cut`."""
-        windows.add_back(number, gradients, self.waiting)
+        compiled.add_window_gradient(place=windows.place(number), grad_latents=gradients, waiting=self.waiting)
 
-    def _move_by_kernel(self, windows: Windows, number: int, rates: Sequence[float], step: int) -> None:
+    def move(self, windows: Windows, number: int, rates: Sequence[float], step: int) -> None:
+        """Updates a window's own latents.
+
+        `rates` are the learning rates of the levels, in symbols; `step` counts previous updates.
+        """
         biased_rates, square_bias = self._biased(rates, step)
         compiled.move_latents(
             place=windows.place(number),
@@ -62,20 +62,6 @@ class Latents:
             per_square_bias=1 / square_bias,
             epsilon=_EPSILON,
         )
-
-    @by_kernels(_move_by_kernel)
-    def move(self, windows: Windows, number: int, rates: Sequence[float], step: int) -> None:
-        """Updates a window's own latents.
-
-        `rates` are the learning rates of the levels, in symbols; `step` counts previous updates.
-        """
-        biased_rates, square_bias = self._biased(rates, step)
-        for level, grids in enumerate(zip(*self._arrays, strict=True)):
-            values, means, squares, gradients = (grid[windows.own(number, level)] for grid in grids)
-            means += (1 - _MEAN_BETA) * (gradients - means)
-            squares += (1 - _SQUARE_BETA) * (gradients**2 - squares)
-            values -= biased_rates[level] * means / (np.sqrt(squares * (1 / square_bias)) + _EPSILON)
-            gradients[...] = 0
 
     @staticmethod
     def _biased(rates: Sequence[float], step: int) -> tuple[Float32, float]:

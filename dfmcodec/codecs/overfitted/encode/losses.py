@@ -8,23 +8,21 @@ from importlib.util import find_spec
 from dfmcodec.codecs.overfitted.encode.window_kernel import LossByKernel
 from dfmcodec.codecs.overfitted.encode.window_loss import WindowLoss, WindowPixels
 from dfmcodec.codecs.overfitted.encode.windows import Windows
-from dfmcodec.kernels import has_kernels
 
 
 def loss_of_windows(windows: Windows, pixels: Sequence[WindowPixels]) -> WindowLoss:
-    """Returns the window loss for this computer: JAX on a GPU, else kernels, else JAX on the CPU.
-    JAX is not imported if kernels compute.
+    """Returns the window loss for this computer: JAX on a GPU, else kernels. JAX is not imported
+    without a device plugin.
     """
-    if has_kernels() and not may_have_device():
-        return LossByKernel(windows, pixels)
-    from dfmcodec.codecs.overfitted.encode.by_jax.window_device import LossOnDevice
-    from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import LossByJax, is_on_cpu
-    from dfmcodec.fourier.jax_backend import use_compilation_cache
+    if may_have_device():
+        from dfmcodec.codecs.overfitted.encode.by_jax.window_device import LossOnDevice
+        from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import is_on_cpu
+        from dfmcodec.fourier.jax_backend import use_compilation_cache
 
-    use_compilation_cache()
-    if not is_on_cpu():
-        return LossOnDevice(windows, pixels)
-    return LossByKernel(windows, pixels) if has_kernels() else LossByJax(windows, pixels)
+        use_compilation_cache()
+        if not is_on_cpu():
+            return LossOnDevice(windows, pixels)
+    return LossByKernel(windows, pixels)
 
 
 def may_have_device() -> bool:

@@ -88,21 +88,6 @@ class Windows:
         top, left = self.corners[number]
         return WindowPlace(int(top), int(left), self.height, self.width)
 
-    def add_back(self, number: int, flat: Float32, grids: Sequence[Float32]) -> None:
-        """Adds the values of a window to the grids, in place: the transpose of `cut`."""
-        ends = np.cumsum([side * side for side in grid_sides()])[:-1]
-        parts = [part.reshape(side, side) for part, side in zip(np.split(flat, ends), grid_sides(), strict=True)]
-        for part, grid, place in zip(parts, grids, self._places[number], strict=True):
-            if isinstance(place[0], slice):
-                grid[place] += part
-                continue
-            summed, slices = part, []
-            for axis, samples in enumerate(place):
-                firsts = np.flatnonzero(np.diff(samples, prepend=-1))  # repeated samples count once
-                summed = np.add.reduceat(summed, firsts, axis=axis)
-                slices.append(slice(samples[0], samples[-1] + 1))
-            grid[tuple(slices)] += summed
-
     def own(self, number: int, level: int) -> tuple[slice, slice]:
         """Returns a view of a window's own samples in a grid of the image, without the halo."""
         top, left = self.corners[number] >> level

@@ -20,7 +20,7 @@ from dfmcodec.codecs.wavelet.sections.adaptation import adaptation_bytes
 from dfmcodec.codecs.wavelet.trellis import States
 from dfmcodec.container.layout import STREAM_SECTION_BYTES
 from dfmcodec.entropy.tables import RADIUS
-from dfmcodec.kernels import by_kernels, compiled
+from dfmcodec.kernels import compiled
 from dfmcodec.threads import in_threads
 
 _SYMBOLS_OF_LEVEL = 120_000  # the approximate number of samples per decomposition level
@@ -58,7 +58,7 @@ class SymbolSample:
 
     def add(self, coding_pass: CodingPass, hidden: npt.NDArray[np.uint8], symbols: Symbols, quantizers: States) -> None:
         """Samples the N symbols of a pass whose context is not empty. For `hidden`, see
-        `ContextModel.hidden`.
+        `sources.add_gradient`.
         """
         part = min(1.0, _SYMBOLS_OF_LEVEL / (self._symbols_of_finest_level / 4**coding_pass.level))
         drawn = np.flatnonzero((self._rng.random(symbols.size) < part) & (hidden[:, 0] != EMPTY_CONTEXT))
@@ -176,9 +176,12 @@ def _descend(
     return rounded[0], rounded[1]
 
 
-def _gradient_by_kernel(
+def _gradient(
     context: ContextModel, sampled: _Sampled, chosen: npt.NDArray[np.int64], maps: Int32, constants: Int32
 ) -> tuple[Float32, Float32]:
+    """Returns the derivative of the bits of the chosen symbols with respect to maps, float32 [2,
+    hidden_2], and to the constants added to the sums of each band, [bands, 2].
+    """
     grad_maps, grad_constants = np.empty(maps.shape, dtype=np.float32), np.empty(constants.shape, dtype=np.float32)
     compiled.adaptation_gradient(
         hidden=sampled.hidden,
@@ -196,16 +199,3 @@ def _gradient_by_kernel(
         grad_constants=grad_constants,
     )
     return grad_maps, grad_constants
-
-
-@by_kernels(_gradient_by_kernel)
-def _gradient(
-    context: ContextModel, sampled: _Sampled, chosen: npt.NDArray[np.int64], maps: Int32, constants: Int32
-) -> tuple[Float32, Float32]:
-    """Returns the derivative of the bits of the chosen symbols with respect to maps, float32 [2,
-    hidden_2], and to the constants added to the sums of each band, [bands, 2].
-    """
-    outputs = _adapted(sampled, chosen, maps, constants).T * np.float32(1 / OUTPUT_SHIFT)
-    by_sums = context.slopes(outputs, sampled.symbols[chosen], sampled.quantizer[chosen])
-    by_band = [np.bincount(sampled.band[chosen], output_slopes, len(constants)) for output_slopes in by_sums]
-    return by_sums @ sampled.hidden[chosen].astype(np.float32), np.stack(by_band, axis=1).astype(np.float32)

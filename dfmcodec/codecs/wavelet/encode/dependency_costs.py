@@ -11,8 +11,8 @@ import numpy as np
 from dfmcodec._types import Float32, Int8
 from dfmcodec.codecs.wavelet.compact import Halves, from_bytes, from_halves, in_one_block, to_bytes, to_halves
 from dfmcodec.codecs.wavelet.geometry import ORIENTATIONS, Geometry
-from dfmcodec.codecs.wavelet.neighbourhood import inside, inside_phase, phases_size, plane_size, symbol_views
-from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass, Rows, level_passes, pass_shape
+from dfmcodec.codecs.wavelet.neighbourhood import inside, inside_phase, phases_size, plane_size
+from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass, level_passes, pass_shape
 
 
 @dataclass(frozen=True)
@@ -62,24 +62,6 @@ class GatheredCosts:
         has_coarser = coding_pass.level < len(self._by_finer)
         by_coarser = self._by_finer[coding_pass.level] if has_coarser else self._none
         return self._by_level[coding_pass.level], by_coarser
-
-    def add(self, coding_pass: CodingPass, rows: Rows, columns: int, features_gradient: Float32) -> None:
-        """Adds the derivatives with respect to the symbol features of some rows, float32 [K', N],
-        to the slopes of those symbols.
-        """
-        gradient = features_gradient.reshape(-1, len(rows), columns)
-        by_level, by_coarser = self.slopes_seen(coding_pass)
-        signed, magnitudes = np.split(gradient, 2)
-        row = 0
-        for view in symbol_views(coding_pass, by_coarser is not self._none):
-            if not view.available:
-                continue
-            band = (by_coarser if view.coarser else by_level)[:, view.channel, view.orientation]
-            windows = view.windows(rows, columns) if view.coarser else view.phase_windows(rows, columns)
-            for window in windows:
-                band[0][window] += signed[row]
-                band[1][window] += magnitudes[row]
-                row += 1
 
     def scaled(self, factor: float, is_large: bool = False) -> DependencyCosts:
         """Returns the costs multiplied by a factor; in 8 bits if the image is large."""

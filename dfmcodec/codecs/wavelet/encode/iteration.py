@@ -44,7 +44,7 @@ from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE, Pyramid, ana
 from dfmcodec.codecs.wavelet.traversal import traverse
 from dfmcodec.image import Image
 from dfmcodec.image.region import Region
-from dfmcodec.kernels import has_kernels, return_memory
+from dfmcodec.kernels import return_memory
 from dfmcodec.perception.distortion import CoefficientWeights, TargetShift
 from dfmcodec.perception.ssimulacra2 import ALL_SCALES_SIDE, ssimulacra2, ssimulacra2_slopes
 from dfmcodec.search.job import Encoded
@@ -361,10 +361,9 @@ def _code_tile(
     del pyramid  # it takes much memory for a large tile
     if isinstance(source, ObservedSymbols):
         tile_state = replace(tile_state, dependency_costs=None)
-    known = source.chosen if has_kernels() else None  # a level takes NumPy too long to be interrupted after it
     observe = source.observe if isinstance(source, ObservedSymbols) else None
     geometry = tile_state.tile.geometry
-    symbols, samples = traverse(geometry, q_step, coding.context, source, known=known, observe=observe)
+    symbols, samples = traverse(geometry, q_step, coding.context, source, known=source.chosen, observe=observe)
     packed = {}
     if encoding.effort.is_iterated or len(encoding.tiling.tiles) == 1:  # of a large image they would need much memory
         packed = in_one_block({coding_pass: choice.packed for coding_pass, choice in source.choice.items()})

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import numpy as np
 
-from dfmcodec._types import Float32, Symbols
+from dfmcodec._types import Float32, Symbols, UInt8
 from dfmcodec.codecs.wavelet.context import ContextModel, TableChoice
 from dfmcodec.codecs.wavelet.encode.adaptation_fit import SymbolSample
 from dfmcodec.codecs.wavelet.encode.dependency_costs import GatheredCosts
@@ -16,11 +15,11 @@ from dfmcodec.codecs.wavelet.neighbourhood import CausalContext
 from dfmcodec.codecs.wavelet.passes import CodingPass, Rows, pass_slice
 from dfmcodec.codecs.wavelet.quantizer import log_step
 from dfmcodec.codecs.wavelet.sections.latents import SymbolWriter, low_differences
-from dfmcodec.codecs.wavelet.traversal import tables_of_pass
 from dfmcodec.codecs.wavelet.trellis import States
 from dfmcodec.entropy import best_laplace_index, laplace
-from dfmcodec.kernels import by_kernels
-from dfmcodec.threads import in_threads, in_threads_apart
+from dfmcodec.kernels import compiled
+from dfmcodec.kernels.arguments import ContextPass
+from dfmcodec.threads import in_threads_apart
 
 _ROWS_APART = 4  # the least distance between blocks of rows whose contexts do not overlap
 
@@ -83,7 +82,10 @@ class ObservedSymbols(ChosenSymbols):
         self.observed = GatheredCosts(geometry)
         self._log_step = log_step(q_step)
 
-    def _observe_by_kernel(self, coding_pass: CodingPass, causal: CausalContext, quantizers: States) -> TableChoice:
+    def observe(self, coding_pass: CodingPass, causal: CausalContext, quantizers: States) -> TableChoice:
+        """Chooses the tables of a pass, and adds the derivatives of its bits to the costs of its
+        context.
+        """
         rows, columns = causal.shape(coding_pass)
         symbols, slopes = self.chosen[coding_pass], self.observed.slopes_seen(coding_pass)
         choice = TableChoice.empty(rows * columns)
@@ -92,33 +94,50 @@ class ObservedSymbols(ChosenSymbols):
 
         def add(block: Rows) -> None:
             of_block = pass_slice(block, columns)
-            of_rows = coding_pass, block, quantizers[of_block], self._log_step, symbols[of_block]
-            found = self._context.add_gradient(causal, *of_rows, slopes, hidden[of_block])
-            choice.table[of_block], choice.sign[of_block] = found.table, found.sign
+            given = self._context.context_pass(causal, coding_pass, block, quantizers[of_block], self._log_step)
+            found = TableChoice(choice.table[of_block], choice.sign[of_block])
+            add_gradient(self._context, given, symbols[of_block], slopes, hidden[of_block], found)
 
         in_threads_apart(add, range(rows), _ROWS_APART)
         if self._sample is not None:
             self._sample.add(coding_pass, hidden, symbols, quantizers)
         return choice
 
-    @by_kernels(_observe_by_kernel)
-    def observe(self, coding_pass: CodingPass, causal: CausalContext, quantizers: States) -> TableChoice:
-        """Chooses the tables of a pass, and adds the derivatives of its bits to the costs of its
-        context.
-        """
-        available, columns = causal.available(coding_pass), causal.shape(coding_pass)[1]
-        symbols = self.chosen[coding_pass]
 
-        def gradient(rows: Rows) -> Float32:
-            chosen = pass_slice(rows, columns)
-            features = causal.features(coding_pass, rows)
-            of_rows = coding_pass, symbols[chosen], quantizers[chosen]
-            return self._context.features_gradient(features, available, self._log_step, *of_rows)
+def add_gradient(
+    context: ContextModel,
+    coding_pass: ContextPass,
+    symbols: Symbols,
+    slopes: tuple[Float32, Float32],
+    hidden: UInt8,
+    choice: TableChoice,
+) -> None:
+    """Chooses the tables of the symbols in some rows of a pass, like `ContextModel.choose_tables`,
+    and accumulates the derivative of their bits with respect to their context.
 
-        blocks = list(causal.row_blocks(coding_pass))
-        for rows, of_rows in zip(blocks, in_threads(gradient, blocks), strict=True):
-            self.observed.add(coding_pass, rows, columns, of_rows)
-        if self._sample is not None:
-            hidden = partial(self._context.hidden, causal, coding_pass, log_step=self._log_step)
-            self._sample.add(coding_pass, np.concatenate(in_threads(hidden, blocks)), symbols, quantizers)
-        return tables_of_pass(self._context, coding_pass, causal, quantizers, self._log_step)
+    The floor function counts as the identity, and the derivative of an empty context is 0. Other
+    threads must stay at least two rows away.
+
+    Args:
+        context: The context model.
+        coding_pass: The rows.
+        symbols: The symbols of the rows, int32 [N].
+        slopes: The accumulated derivatives with respect to symbols of the level and to their
+            magnitudes, float32 [2, ...], each of the shape of `CausalContext.planes`[0]; and those
+            with respect to the coarser level. They are modified.
+        hidden: Receives the inputs of the last layer, uint8 [N, hidden_2], EMPTY_CONTEXT for
+            symbols whose context is empty; ignored if empty.
+        choice: Receives the tables.
+    """
+    compiled.add_context_gradient(
+        coding_pass=coding_pass,
+        table=choice.table,
+        sign=choice.sign,
+        hidden=hidden,
+        symbols=np.ascontiguousarray(symbols),
+        bits=context.bits_of_outputs,
+        scales=context.bits_of_outputs.shape[1],
+        means=context.bits_of_outputs.shape[2],
+        grad_symbols=slopes[0],
+        grad_coarser=slopes[1],
+    )

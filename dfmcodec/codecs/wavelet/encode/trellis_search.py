@@ -5,18 +5,15 @@ context model.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Float32, Symbols
 from dfmcodec.codecs.wavelet.context import (
-    DIRECT_TABLES,
     OFFSET_SYMBOLS,
     TABLES_PER_QUANTIZER,
     ContextModel,
-    TableChoice,
 )
 from dfmcodec.codecs.wavelet.encode.dependency_costs import DependencyCosts
 from dfmcodec.codecs.wavelet.geometry import Geometry
@@ -26,15 +23,12 @@ from dfmcodec.codecs.wavelet.quantizer import FINE, band_step, low_step
 from dfmcodec.codecs.wavelet.transform import BAND_NORMS, UNITS_PER_CODE_VALUE, Pyramid
 from dfmcodec.codecs.wavelet.trellis import NEXT_STATE, QUANTIZERS, STATES, quantizer_of
 from dfmcodec.entropy.tables import RADIUS, TABLE_SIZE
-from dfmcodec.kernels import by_kernels, compiled
+from dfmcodec.kernels import compiled
 from dfmcodec.kernels.arguments import PathPass
 from dfmcodec.perception.distortion import CoefficientWeights
 from dfmcodec.threads import in_threads, parts_of
 
 STEP_UNIT = 1 << 8  # the steps of bands are in 1/256 units
-_LAST = len(COMPANDED) - 1
-_BLOCK_CELLS = 4096
-_UNREACHED = 1e30
 _CERTAIN = np.float32(0.999)  # of a limit, which rounding may move
 
 
@@ -121,7 +115,8 @@ class PathChooser:
                 found.update(self._level(coding_passes))
         return found
 
-    def _level_by_kernel(self, coding_passes: list[CodingPass]) -> dict[CodingPass, Symbols]:
+    def _level(self, coding_passes: list[CodingPass]) -> dict[CodingPass, Symbols]:
+        """Returns the symbols of the passes of a level."""
         shapes, rows, columns = self._shapes(coding_passes)
         found = {
             coding_pass: np.empty(shape, dtype=np.int32)
@@ -176,133 +171,11 @@ class PathChooser:
             symbols=symbols,
         )
 
-    @by_kernels(_level_by_kernel)
-    def _level(self, coding_passes: list[CodingPass]) -> dict[CodingPass, Symbols]:
-        """Returns the symbols of the passes of a level."""
-        shapes, rows, columns = self._shapes(coding_passes)
-        inputs = [self._inputs(coding_pass, shape) for coding_pass, shape in zip(coding_passes, shapes, strict=True)]
-        found = [np.empty(shape, dtype=np.int32) for shape in shapes]
-        block_rows = max(1, _BLOCK_CELLS // columns)
-
-        def choose(first: int) -> None:
-            self._block(inputs, shapes, first, min(rows, first + block_rows), columns, found)
-
-        in_threads(choose, range(0, rows, block_rows))
-        return {coding_pass: symbols.ravel() for coding_pass, symbols in zip(coding_passes, found, strict=True)}
-
     def _shapes(self, coding_passes: list[CodingPass]) -> tuple[list[tuple[int, int]], int, int]:
         """Returns the shapes of passes, and the rows and columns of their cells."""
         shapes = [pass_shape(self._geometry, coding_pass) for coding_pass in coding_passes]
         rows, columns = (max(sides) for sides in zip(*shapes, strict=True))
         return shapes, rows, columns
-
-    def _pass_weights(self, coding_pass: CodingPass, shape: tuple[int, int]) -> Float32:
-        if self._weights is None:
-            return np.ones(shape, dtype=np.float32)
-        return self._weights.of_pass(coding_pass, shape)
-
-    def _inputs(self, coding_pass: CodingPass, shape: tuple[int, int]) -> list[npt.NDArray[Any]]:
-        choice = TableChoice.unpacked(self._tables(coding_pass))
-        sign = choice.sign.astype(np.float32)
-        c = pass_coefficients(self._pyramid, self._step, coding_pass) * sign
-        weights = self._pass_weights(coding_pass, shape)
-        inputs: list[npt.NDArray[Any]] = [c, sign, self._rescaled[choice.table], weights]
-        if self._dependency_costs is not None:
-            signed, magnitude = self._dependency_costs.slopes(coding_pass)
-            inputs += [signed * sign * self._bit_cost, magnitude * self._bit_cost]
-        return [values.reshape(shape) for values in inputs]
-
-    def _block(
-        self,
-        inputs: list[list[npt.NDArray[Any]]],
-        shapes: list[tuple[int, int]],
-        first: int,
-        last: int,
-        columns: int,
-        found: list[Symbols],
-    ) -> None:
-        """Writes the symbols of the optimal paths of all cells in some rows of cells to `found`."""
-        count = (last - first) * columns
-        cost = np.full((STATES, count), _UNREACHED, dtype=np.float32)
-        cost[0] = 0
-        took_second = np.zeros((len(inputs), STATES, count), dtype=bool)
-        candidates = np.zeros((len(inputs), 2 * QUANTIZERS, count), dtype=np.int32)
-        present = [np.flatnonzero(_within(shape, first, last, columns)) for shape in shapes]
-        for number, (arrays, here) in enumerate(zip(inputs, present, strict=True)):
-            c, _, table, weight, *slopes = (values[first:last].ravel() for values in arrays)
-            has_all = len(here) == count
-            chosen, branch_cost = self._candidates(c, table, weight, slopes)
-            before = cost if has_all else cost[:, here]
-            by_first = before[_SOURCE[:, 0]] + branch_cost[_BRANCH[:, 0]]
-            by_second = before[_SOURCE[:, 1]] + branch_cost[_BRANCH[:, 1]]
-            second, least = by_second < by_first, np.minimum(by_first, by_second)
-            if has_all:
-                cost, took_second[number], candidates[number] = least, second, chosen
-            else:
-                cost[:, here] = least
-                took_second[number][:, here], candidates[number][:, here] = second, chosen
-        state = cost.argmin(axis=0)
-        for number in reversed(range(len(inputs))):
-            here = present[number]
-            at = state[here]
-            transition = took_second[number][at, here].astype(np.intp)
-            sign = inputs[number][1][first:last].ravel()
-            symbols = candidates[number][_BRANCH[at, transition], here] * sign.astype(np.int32)
-            width = shapes[number][1]
-            found[number][first:last] = symbols.reshape(-1, width)
-            state[here] = _SOURCE[at, transition]
-
-    def _candidates(
-        self, c: Float32, table: npt.NDArray[np.int16], weight: Float32, slopes: list[Float32]
-    ) -> tuple[Symbols, Float32]:
-        """Returns the best symbols of each quantiser and parity, [2 quantiser + parity, N], and
-        their costs.
-        """
-        direct = table < DIRECT_TABLES
-        of_quantizer = TABLES_PER_QUANTIZER
-        toward = np.copysign(np.float32(1), c)
-        symbols = np.empty((2 * QUANTIZERS, c.size), dtype=np.int32)
-        costs = np.empty((2 * QUANTIZERS, c.size), dtype=np.float32)
-        for quantizer in range(QUANTIZERS):
-            own = np.where(direct, table % of_quantizer + quantizer * of_quantizer, table)
-            near = np.rint((c + toward * np.float32(quantizer)) / 2)
-            zero = np.zeros_like(near)
-            even = near % 2 == 0
-            of_near, of_zero, of_less, of_more = (
-                self._cost(c, q, quantizer, own, weight, slopes) for q in (near, zero, near - toward, near + toward)
-            )
-            use_zero = of_zero < of_near
-            same, same_cost = np.where(use_zero, zero, near), np.minimum(of_zero, of_near)
-            use_less = of_less < of_more
-            other, other_cost = np.where(use_less, near - toward, near + toward), np.minimum(of_less, of_more)
-            better = ~even & (of_zero < other_cost)  # zero has the parity of the other candidates
-            other, other_cost = np.where(better, zero, other), np.where(better, of_zero, other_cost)
-            same, same_cost = np.where(even, same, near), np.where(even, same_cost, of_near)
-            symbols[2 * quantizer] = np.where(even, same, other)
-            symbols[2 * quantizer + 1] = np.where(even, other, same)
-            costs[2 * quantizer] = np.where(even, same_cost, other_cost)
-            costs[2 * quantizer + 1] = np.where(even, other_cost, same_cost)
-        return symbols, costs
-
-    def _cost(
-        self,
-        c: Float32,
-        q: Float32,
-        quantizer: int,
-        table: npt.NDArray[np.int16],
-        weight: Float32,
-        slopes: list[Float32],
-    ) -> Float32:
-        entry = (np.clip(q, -RADIUS, RADIUS) + RADIUS).astype(np.int32)
-        entry += table.astype(np.int32) * TABLE_SIZE
-        multiple = 2 * q
-        if quantizer:
-            multiple -= np.sign(q)
-        cost = weight * (c - multiple - self._offsets[entry]) ** 2 + self._bits[entry]
-        if slopes:
-            magnitude = COMPANDED[np.minimum(np.abs(multiple), _LAST).astype(np.int32)]
-            cost += slopes[0] * np.copysign(magnitude, multiple) + slopes[1] * magnitude
-        return np.asarray(cost)
 
 
 def zero_limits(bits: Float32, offsets: Float32) -> Float32:
@@ -327,9 +200,3 @@ def zero_limits(bits: Float32, offsets: Float32) -> Float32:
         limits = np.minimum(limits, np.where(is_least, _CERTAIN * middles.min(axis=1), -1))
     beyond = np.full(len(bits) - QUANTIZERS * TABLES_PER_QUANTIZER, -1, dtype=np.float32)
     return np.concatenate([*QUANTIZERS * [limits], beyond]).astype(np.float32)
-
-
-def _within(shape: tuple[int, int], first: int, last: int, columns: int) -> npt.NDArray[np.bool_]:
-    """Indicates which cells of some rows have symbols in a pass, as a flat array."""
-    rows = np.arange(first, last)[:, None] < shape[0]
-    return np.asarray(rows & (np.arange(columns) < shape[1])).ravel()

@@ -13,6 +13,7 @@ import pytest
 from common import without_kernels
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.contexts import gradient_of_network
 
 from dfmcodec.codecs.wavelet import context as ctx
 from dfmcodec.codecs.wavelet.colour import ColourBasis, pixels_to_planes
@@ -168,7 +169,7 @@ def test_empty_contexts_have_the_first_table(xp):
         choice = context.choose_tables_from_outputs(outputs, quantizers)
         assert np.array_equal(choice.table[empty], quantizers[empty] * np.int16(ctx.TABLES_PER_QUANTIZER))
         assert (choice.sign[empty] == 1).all()
-        gradient = network.gradient(features, available, coding_pass, 17, np.ones_like)
+        gradient = gradient_of_network(network, features, available, coding_pass, 17, np.ones_like)
         assert gradient.shape == (count, 60)
         assert not gradient[:, empty].any()
         assert gradient[:, ~empty].any()

@@ -1,1 +1,1 @@
-"""The window loss and its gradient in JAX, for GPUs and for installations without kernels."""
+"""The window loss and its gradient in JAX, for GPUs."""

@@ -8,13 +8,15 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 from typing import Any
+from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import skimage.data
-from common import with_kernels, without_kernels
+from common import with_kernels
+from oracles.latents import add_back
 from overfitted_parts import (
     BY_JAX,
     HIDDEN,
@@ -49,7 +51,7 @@ from dfmcodec.codecs.overfitted.encode.by_jax.planes import (
     upsampling_matrix,
 )
 from dfmcodec.codecs.overfitted.encode.by_jax.synthesis import cosine_less_one_and_sine, window_colours
-from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import soft_round
+from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import LossByJax, soft_round
 from dfmcodec.codecs.overfitted.encode.contexts import BY_LEVEL, ContextWeights, unit_of
 from dfmcodec.codecs.overfitted.encode.fit import Fit, FitSchedule, FitState
 from dfmcodec.codecs.overfitted.encode.latents import Latents
@@ -365,7 +367,7 @@ def test_adding_back_is_the_transpose_of_cutting() -> None:
         cut = windows.cut(number, grids)
         parts = [rng.normal(size=part.shape).astype(np.float32) for part in cut]
         totals = [np.zeros(grid.shape, np.float32) for grid in grids]
-        windows.add_back(number, np.concatenate([part.ravel() for part in parts]), totals)
+        add_back(windows, number, np.concatenate([part.ravel() for part in parts]), totals)
         for grid, total, window, part in zip(grids, totals, cut, parts, strict=True):
             assert (np.asarray(grid) * total).sum() == pytest.approx(
                 (np.asarray(window) * part).sum(), rel=1e-3, abs=1e-2
@@ -579,7 +581,7 @@ def test_jax_measures_as_kernels_do_and_lowers_the_cost() -> None:
     fit, start = some_fit(STEPS, BY_JAX)
     states = start, laplace_state(fit)
     expected = [cost_of(fit, state) for state in states]
-    with without_kernels():
+    with patch.object(fitting, "loss_of_windows", LossByJax):
         by_jax, start = some_fit(STEPS, BY_JAX)
         found = [cost_of(by_jax, state) for state in states]
         fitted = cost_of(by_jax, after(by_jax, start, 3))

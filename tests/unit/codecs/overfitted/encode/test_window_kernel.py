@@ -19,7 +19,6 @@ from overfitted_parts import BY_JAX
 from dfmcodec.codecs.overfitted.encode.by_jax.synthesis import window_colours
 from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import LossByJax
 from dfmcodec.codecs.overfitted.encode.latents import Latents
-from dfmcodec.codecs.overfitted.encode.losses import loss_of_windows
 from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.encode.window_kernel import LossByKernel
 from dfmcodec.codecs.overfitted.encode.window_loss import ImageTerms, Softness, WindowPixels
@@ -196,13 +195,6 @@ def test_latents_move_as_with_numpy():
         assert np.abs(one - other).max() < 1e-4
         assert not np.array_equal(other, latents[0][: other.shape[0], : other.shape[1]])
     assert not any(grid.any() for grid in moved[0].waiting)
-
-
-def test_jax_serves_without_kernels():
-    _, windows, pixels, _ = some_image(128, 128)
-    assert isinstance(loss_of_windows(windows, pixels), LossByKernel)
-    with without_kernels():
-        assert isinstance(loss_of_windows(windows, pixels), LossByJax)
 
 
 @pytest.mark.parametrize("instruction_set", compiled.instruction_sets() if compiled else [])
