@@ -70,7 +70,7 @@ def installations() -> str:
         "bench": "compare codecs: `dfm bench`, with JPEG XL and HEIC",
         "heif": "read HEIC, and AVIF of 10 and 12 bits",
         "zarr": "keep arrays in Zarr",
-        "corpus": "encode many images into tars or Parquet",
+        "corpus": "encode many images into Parquet",
         "cloud": "the same in object stores",
         "dask": "the same on a cluster, by Dask",
         "all": "all of these but CUDA",

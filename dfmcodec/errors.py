@@ -99,6 +99,7 @@ PACKAGES = {
     "jaxlib": ("JAX", "jax"),
     "optax": ("optax", "optax"),
     "scipy": ("SciPy", "scipy"),
+    "pyarrow": ("pyarrow", "pyarrow"),
 }
 
 

@@ -1,12 +1,10 @@
-"""Corpora for tests: tiny images, jobs, and runs of all their shards."""
+"""Corpora for tests: tiny images, and runs of all their shards."""
 
 from __future__ import annotations
 
 import io
 import tarfile
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +12,9 @@ import numpy as np
 import PIL.Image
 
 import dfmcodec
-from dfmcodec.corpus.engines import LOCAL, Engine
-from dfmcodec.corpus.job import Job
-from dfmcodec.corpus.jobs import Part, Progress, open_shards, progress
-from dfmcodec.corpus.places import places_of
-from dfmcodec.corpus.plan import Plan, make_plan
-from dfmcodec.corpus.shards import Shard, ShardResult
-from dfmcodec.corpus.sources import absolute_sources
-from dfmcodec.corpus.store import Store
-from dfmcodec.corpus.tasks import encode_settings, task_of
-from dfmcodec.search.config import EncoderConfig
-
-HERE = Engine(LOCAL, 1)
+from dfmcodec.corpus.engines import run_shards
+from dfmcodec.corpus.shards import ShardResult
+from dfmcodec.corpus.sources import shards_of
 
 
 def png(number: int, size: int = 32) -> bytes:
@@ -67,62 +56,43 @@ def read_tar(data: bytes) -> dict[str, bytes]:
         return {member.name: tar.extractfile(member).read() for member in tar}
 
 
-def pack_job(
+def run(
+    store: Path | str,
     *sources: Path | str,
     form: str | None = None,
-    column: str | None = None,
-    places: Sequence[Path | str] = (),
+    recursive: bool = True,
     size: int = 3,
-    skips_links: bool = False,
-) -> Job:
-    """A job that packs."""
-    named, source_format = absolute_sources([str(source) for source in sources])
-    followed = places_of([str(place) for place in places])
-    form = form or source_format
-    return Job("pack", {}, named, True, source_format, form, column, followed, size, skips_links)
-
-
-def encode_job(*sources: Path | str, form: str | None = None, size: int = 3, **config: Any) -> Job:
-    """A job that encodes at effort 1."""
-    settings = encode_settings(
-        EncoderConfig(**{"effort": 1, "quality": 50.0, **config}),
-        strip=frozenset(),
-        page=None,
-        max_pixels=10**6,
-        keeps_extension=False,
-        skips_larger=False,
-    )
-    named, source_format = absolute_sources([str(source) for source in sources])
-    return Job("encode", settings, named, True, source_format, form or source_format, None, (), size, False)
-
-
-def planned(store: Store, job: Job, keeps_lists: bool = False) -> Plan:
-    """The plan of a job."""
-    task = task_of(job.task, job.settings)
-    return make_plan(store, job, task.is_wanted, task.target_name, keeps_lists)
-
-
-def run(store: Store, job: Job, engine: Engine = HERE, part: Part | None = None) -> tuple[list[ShardResult], Progress]:
-    """Does what is not done of a job; gives the results, and how far it is."""
-    plan, part = planned(store, job), part or Part()
+    engine: str = "local",
+    processes: int = 1,
+    **options: Any,
+) -> list[ShardResult]:
+    """Encodes a corpus at effort 1. Returns the results of its shards."""
+    shards = shards_of([str(source) for source in sources], str(store), form, recursive=recursive, shard_size=size)
     results: list[ShardResult] = []
-    shards = [Shard(store.url, number) for number in open_shards(store, part.shards(plan))]
-    engine.run(shards, results.append, lambda: False)
-    return results, progress(store, plan, part)
+    options = {"effort": 1, "quality": 50.0, **options}
+    run_shards(shards, lambda shard, result: results.append(result), engine, processes, **options)
+    return results
 
 
 def failures(results: Sequence[ShardResult]) -> list[str]:
-    """The lines of all images that failed."""
-    return [line for result in results for line in result.failures]
+    """Returns the messages of all images that failed."""
+    return [failure["error"] for result in results for failure in result.failures]
+
+
+def counts(results: Sequence[ShardResult]) -> tuple[int, int, int]:
+    """Returns the numbers of images that were encoded, that exist, and that failed."""
+    assert [result.error for result in results if result.error] == []
+    totals = [(result.images_done, result.images_existing, len(result.failures)) for result in results]
+    return tuple(map(sum, zip(*totals, strict=True)))
 
 
 def objects(folder: Path) -> dict[str, bytes]:
-    """What lies in a local store, by name, less what depends on when and by whom it was made."""
-    names = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    changing = (".rows.parquet", ".began")
-    return {name: b"" if name.endswith(changing) else path.read_bytes() for name, path in names.items()}
+    """Returns the files in a folder, by their paths."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
-def forking_pool() -> ProcessPoolExecutor:
-    """An executor whose workers begin with what a test has patched."""
-    return ProcessPoolExecutor(2, mp_context=get_context("fork"))
+def only_output(folder: Path) -> bytes:
+    """Returns the contents of the only file in a folder."""
+    (data,) = objects(folder).values()
+    return data

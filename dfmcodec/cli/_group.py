@@ -29,6 +29,7 @@ _COMMANDS = {
     "verify": "Check that .dfm files are intact.",
     "view": "Show .dfm files in the browser or the system's viewer.",
     "compare": "Measure the difference between two images.",
+    "corpus": "Encode many images, in shards, to a folder or an object store.",
     "bench": "Compare dfm with other codecs at equal file size.",
     "demo": "Encode and decode a photograph, beside JPEG and AVIF of the same size.",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import isfinite
@@ -65,9 +65,13 @@ _TYPES: dict[Kind, click.ParamType[Any]] = {
 }
 
 
-def settings_options(command: Any, settings: type[EncodeSettings] = EncodeSettings) -> Any:
-    """Adds options to a command for the declared fields of settings."""
+def settings_options(
+    command: Any, settings: type[EncodeSettings] = EncodeSettings, names: Sequence[str] | None = None
+) -> Any:
+    """Adds options to a command for the declared fields of settings, or for some of them."""
     for name, option, default in reversed([entry for entry in options_of(settings) if entry[1].in_command]):
+        if names is not None and name not in names:
+            continue
         flags = option.flags or (f"--{name.replace('_', '-')}",)
         given: dict[str, Any] = {"help": option.help, "metavar": option.metavar}
         given["type"] = click.Choice(option.choices) if option.kind is Kind.CHOICE else _TYPES[option.kind]

@@ -1,35 +1,20 @@
-"""Shards: units of work that any worker can process, repeatedly and concurrently."""
+"""Encoding of one shard, which any worker can do, repeatedly and concurrently."""
 
 from __future__ import annotations
 
-import hashlib
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from threading import current_thread, main_thread
+from typing import Any
 
+from dfmcodec.codecs.encode import encode_image
 from dfmcodec.corpus.forms import open_writer, read_entries
-from dfmcodec.corpus.forms.entry import Entry, Writer, require_pyarrow
-from dfmcodec.corpus.forms.tars import is_image_member
-from dfmcodec.corpus.job import Job
-from dfmcodec.corpus.outputs import numbered_output
-from dfmcodec.corpus.plan import read_plan
-from dfmcodec.corpus.records import (
-    DONE,
-    FAILED,
-    LARGER,
-    Attempt,
-    Commit,
-    ImageRow,
-    failure_line,
-    read_commit,
-    write_commit,
-)
-from dfmcodec.corpus.sources import FILES, PARQUET, RECORDS, TAR, Item, another, same_outputs
-from dfmcodec.corpus.store import Store, UnusableNameError, open_store, version_of
-from dfmcodec.corpus.tasks import Task, task_of
+from dfmcodec.corpus.forms.entry import Entry, Writer
+from dfmcodec.corpus.sources import FILES, PARQUET, TAR, Shard, encoded_name
+from dfmcodec.corpus.store import Store, open_store, read_url
 from dfmcodec.errors import (
     NO_MEMORY,
-    ConfigError,
     DfmError,
     ImageError,
     InstallationError,
@@ -38,203 +23,144 @@ from dfmcodec.errors import (
     is_lack_of_memory,
 )
 from dfmcodec.files.names import as_unicode, fault_of_name
+from dfmcodec.image.read_image import image_from_bytes
+from dfmcodec.search.config import EncoderConfig
+from dfmcodec.threads import stay_in_thread
 
-_SHOWN_NAMES = 3  # of members in a notice
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Reference to a shard, which an engine passes to a worker."""
-
-    store: str  # URL, where a worker finds all other data
-    number: int  # from 0
+_ERRORS = ".errors.jsonl"  # added to the name of a tar or Parquet file, for the images that failed
 
 
-@dataclass(frozen=True)
+@dataclass
 class ShardResult:
     """Result of a shard."""
 
-    shard: Shard
-    commit: Commit | None  # None if the shard is not finished
-    failures: tuple[str, ...] = ()  # error message of each image that failed
-    error: str | None = None  # why the shard is not finished
-    notices: tuple[str, ...] = ()
+    shards_existing: int = 0  # 1 if the tar or Parquet file exists
+    images_done: int = 0
+    images_existing: int = 0  # whose outputs, as files, exist
+    source_bytes: int = 0  # of the images that are done
+    output_bytes: int = 0
+    failures: list[dict[str, str]] = field(default_factory=list)  # `source` and `error` of each image
+    notices: list[str] = field(default_factory=list)  # of conversions and skipped members
+    error: str | None = None  # why the shard is not done; None if it is
 
 
-def encode_shard(shard: Shard) -> ShardResult:
-    """Processes a shard unless it is finished. An engine has to call this function at least once
-    for each shard.
+def encode_shard(
+    shard: Shard, *, force: bool = False, column: str | None = None, strip: Collection[str] = (), **options: Any
+) -> ShardResult:
+    """Encodes the images of a shard, unless its output exists.
 
-    An image that fails gets a row, and the others continue. If this function ends before the
-    commit, the shard is unfinished, and the next call processes all of it again. Raises DfmError if
-    the store or the plan cannot be used.
+    A tar or Parquet file is written when all its images are encoded. Images that fail are left out,
+    and are listed in a file beside it, `NAME.errors.jsonl`, so that later calls return them too. If
+    outputs are files, each image is encoded unless its own output exists.
+
+    The function can be pickled, and depends on nothing but its arguments and the environment, from
+    which libraries of object stores take their credentials.
+
+    Args:
+        shard: Shard from `shards_of`, or any other one.
+        force: Whether to replace existing outputs.
+        column: Column of a Parquet file with the images. None chooses the only possible one.
+        strip: Kinds of metadata to remove, as in `dfmcodec.encode`.
+        options: Fields of `EncoderConfig`, such as `quality` and `effort`.
+
+    Raises:
+        ConfigError: An option or a column is invalid.
+        DfmError: The source cannot be read to its end, or the store cannot be used. Nothing is
+            lost if the function is called again.
     """
-    require_pyarrow()
+    if current_thread() is not main_thread():
+        stay_in_thread()  # the other threads belong to the engine
+    config = EncoderConfig(**options)
     store = open_store(shard.store)
-    plan = read_plan(store)
-    if plan is None:
-        msg = f"{store.url} holds no plan, or its workers cannot see it; encode into it first"
-        raise ConfigError(msg)
-    earlier = read_commit(store, shard.number)
-    if earlier is not None:
-        return ShardResult(shard, earlier)
-    job = plan.job
-    items, task = plan.list_of(store, shard.number), task_of(job.task, job.settings)
-    attempt, writer = Attempt(store, shard.number), open_writer(job, store, shard.number)
-    work = _Work(store, job, task, writer, attempt, shard.number)
-    rows = list(work.rows(items))
-    archive_bytes = writer.close()
-    failures = tuple(failure_line(row.source, row.error or "") for row in rows if row.status == FAILED)
-    commit = write_commit(store, shard.number, rows, archive_bytes)
-    return ShardResult(shard, commit, failures, notices=tuple(work.notices))
+    errors = shard.name + _ERRORS
+    if shard.form != FILES and not force and store.holds(shard.name):
+        lines = read_url(f"{store.url}/{errors}").splitlines() if store.holds(errors) else []
+        return ShardResult(1, failures=[json.loads(line) for line in lines])
+    encoding = _Encoding(shard, store, open_writer(shard.form, store), force, config, frozenset(strip))
+    for entry in read_entries(shard, column):
+        encoding.add(entry)
+    result, data = encoding.result, encoding.writer.packed()
+    if encoding.skipped:
+        result.notices.append(f"{shard.source}: skipped {encoding.skipped} members with other extensions")
+    if data is not None:
+        if result.failures or store.holds(errors):
+            lines = [json.dumps(failure).encode() + b"\n" for failure in result.failures]
+            store.write(errors, b"".join(lines))
+        store.write(shard.name, data)
+    return result
 
 
-def try_shard(shard: Shard) -> ShardResult:
-    """Calls `encode_shard` and returns errors as a result, so that other shards continue."""
-    try:
-        return encode_shard(shard)
-    except Exception as error:
-        if is_lack_of_memory(error):
-            raise
-        return ShardResult(shard, None, error=_message(error))
+@dataclass
+class _Encoding:
+    """Encoding of the images of one shard."""
 
+    shard: Shard
+    store: Store
+    writer: Writer
+    force: bool
+    config: EncoderConfig
+    strip: frozenset[str]
+    sources: dict[str, str] = field(default_factory=dict)  # by the key of the output
+    result: ShardResult = field(default_factory=ShardResult)
+    skipped: int = 0
 
-class _Work:
-    """Processing of the images of one shard."""
-
-    def __init__(self, store: Store, job: Job, task: Task, writer: Writer, attempt: Attempt, number: int) -> None:
-        self._job = job
-        self._task = task
-        self._writer = writer
-        self._attempt = attempt
-        self._number = number
-        self._key = store.key if job.format == FILES else str
-        self.notices: list[str] = []
-
-    def rows(self, items: list[Item]) -> Iterator[ImageRow]:
-        """Processes the images of items. Yields a row for each, and for each item that cannot be
-        read to its end. Raises errors of the store and of the installation.
+    def add(self, entry: Entry) -> None:
+        """Encodes an entry. An error of the image is recorded as a failure. Raises errors of the
+        store and of the installation.
         """
-        index = 0
-        try:
-            for item in items:
-                version = version_of(item.source)  # before it is read
-                for entry in self._unique_entries(item):
-                    if isinstance(entry, ImageRow):
-                        yield entry
-                        continue
-                    yield from self._rows_of(index, entry, version)
-                    index += 1
-        finally:
-            self._attempt.leave()
-
-    def _unique_entries(self, item: Item) -> Iterator[Entry | ImageRow]:
-        """Yields the entries of an item. Entries with the same output refer to another one with
-        it. Such conflicts are known before entries are read, from the plan or the headers of a tar.
-        """
-        same = item.clashes
-        if self._job.source_format == TAR and self._job.format != FILES:
-            entries = (entry for entry in self._entries(item) if isinstance(entry, Entry) and self._has_output(entry))
-            same = same_outputs((self._key(self._output_name(entry)), entry.source) for entry in entries)
-        skipped: list[str] = []
-        for entry in self._entries(item):
-            if isinstance(entry, Entry) and not self._has_output(entry):
-                skipped.append(entry.name)
-            elif isinstance(entry, Entry) and (sources := same.get(self._key(self._output_name(entry)))):
-                yield replace(entry, same_as=another(entry.source, sources))
-            else:
-                yield entry
-        if skipped:
-            names = ", ".join(skipped[:_SHOWN_NAMES]) + ", ..." * (len(skipped) > _SHOWN_NAMES)
-            self.notices.append(f"{item.source}: skipped {len(skipped)} members with other extensions: {names}")
-
-    def _entries(self, item: Item) -> Iterator[Entry | ImageRow]:
-        """Yields the entries of an item, and a row for parts that cannot be read."""
-        try:
-            yield from read_entries(self._job, item)
-        except Exception as error:
-            yield ImageRow(item.source, None, FAILED, _message(error))
-
-    def _has_output(self, entry: Entry) -> bool:
-        """Indicates whether an entry has an output. Files beside images have one only in tars."""
-        return entry.is_image or self._job.format == TAR
-
-    def _output_name(self, entry: Entry) -> str:
-        name = self._task.target_name(entry.name) if entry.is_image else entry.name
-        return numbered_output(self._number, name) if entry.is_numbered else name
-
-    def _rows_of(self, index: int, entry: Entry, version: str | None) -> Iterator[ImageRow]:
-        """The row of an image; that of a file beside images only if it fails."""
-        started = time.perf_counter()
-        self._attempt.begin(index)
-        data: bytes | None = None
-        try:
-            name = self._checked_name(entry)
-            if self._attempt.is_fatal(index):
-                msg = "it killed its worker twice, perhaps for lack of memory"
-                raise ImageError(msg)
-            try:
-                data = entry.read()
-            except MissingPackageError as error:  # other sources may not need the package
-                raise ImageError(str(error)) from error
-            if not entry.is_image:
-                self._writer.keep(name, data)
-                return
-            product = self._task.perform(data, entry)
-            if product.is_wanted:
-                self._writer.add(name, product.data, entry)
-            else:
-                self._writer.leave_out(entry)
-        except Exception as error:
-            is_of_image = isinstance(error, UnusableNameError)
-            if isinstance(error, InstallationError | MissingPackageError | OutputError) and not is_of_image:
-                raise
-            self._writer.leave_out(entry)
-            yield ImageRow(entry.source, None, FAILED, _message(error), None if data is None else len(data))
+        if not entry.is_image and self.shard.form != TAR:
+            self.skipped += 1
             return
-        self.notices += product.notices
-        yield ImageRow(
-            entry.source,
-            name if product.is_wanted else None,
-            DONE if product.is_wanted else LARGER,
-            None,
-            len(data),
-            len(product.data),
-            product.psnr_db,
-            product.ssimulacra2,
-            round(time.perf_counter() - started, 3),
-            hashlib.sha256(product.data).hexdigest(),
-            "; ".join(product.notices) or None,
-            version,
-            hashlib.sha256(data).hexdigest(),
-        )
+        try:
+            self._add(entry)
+        except Exception as error:
+            if isinstance(error, InstallationError | MissingPackageError | OutputError):
+                raise
+            self.writer.leave_out(entry)
+            message = message_of(error)
+            message = message if message.startswith(entry.source) else f"{entry.source}: {message}"
+            self.result.failures.append({"source": as_unicode(entry.source), "error": as_unicode(message)})
+
+    def _add(self, entry: Entry) -> None:
+        name, result = self._checked_name(entry), self.result
+        if self.shard.form == FILES and not self.force and self.store.holds(name):
+            result.images_existing += 1
+            return
+        data = entry.read()
+        if not entry.is_image:
+            self.writer.add(name, data, entry)
+            return
+        notify = result.notices.append
+        image = image_from_bytes(data, entry.source, strip=self.strip, notify=notify)
+        encoded = encode_image(image, self.config, notify=lambda notice: notify(f"{entry.source}: {notice}")).data
+        self.writer.add(name, encoded, entry)
+        result.images_done += 1
+        result.source_bytes += len(data)
+        result.output_bytes += len(encoded)
 
     def _checked_name(self, entry: Entry) -> str:
         """Returns the name of an output. Raises an ImageError if it is not unique and portable."""
-        name = self._output_name(entry)
-        # Here the name is a value in a row and need not be a file name.
-        if self._job.source_format == self._job.format == PARQUET:
-            return name
-        if entry.same_as:
-            msg = f"{entry.source} has the same output as {entry.same_as}, {name}; {self._task.advice}"
+        name, form = encoded_name(entry.name) if entry.is_image else entry.name, self.shard.form
+        if entry.row is not None and form == PARQUET:
+            return name  # a value in a row, which need not be a file name
+        if form == FILES and self.shard.name:
+            name = f"{self.shard.name}/{name}"
+        other = entry.same_as or self.sources.setdefault(self.store.key(name), entry.source)
+        if other is not entry.source:
+            msg = f"{entry.source} has the same output as {other}, {name}; rename one of them"
             raise ImageError(msg)
-        is_record = name.split("/")[0].casefold() == RECORDS
-        fault = f"{RECORDS} is the folder of the plan" if is_record else fault_of_name(name)
-        if fault is None and self._job.format == PARQUET and as_unicode(name) != name:
+        fault = fault_of_name(name)
+        if fault is None and form == PARQUET and as_unicode(name) != name:
             name, fault = as_unicode(name), "it is not UTF-8, and a table holds text only"
-        if fault is None and self._job.format == TAR and entry.is_image and not is_image_member(name):
-            fault = "by its extension it is no image, so nothing would read it from a tar"
         if fault is not None:
             msg = f"{name} cannot name an output: {fault}; rename the source"
             raise ImageError(msg)
         return name
 
 
-def _message(error: Exception) -> str:
-    """Returns the error message of a row for an exception."""
+def message_of(error: Exception) -> str:
+    """Returns one line about an exception."""
     if is_lack_of_memory(error):
         return NO_MEMORY
-    if isinstance(error, DfmError):
-        return str(error)
-    said = " ".join(str(error).split())
-    return f"unexpected {type(error).__name__}: {said}; this is a bug of dfmcodec, please report it"
+    text = " ".join(str(error).split())
+    return text if isinstance(error, DfmError) else f"unexpected {type(error).__name__}: {text}"

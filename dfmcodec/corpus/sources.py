@@ -1,174 +1,190 @@
-"""Converts the named sources of a corpus to the items of a plan's lists."""
+"""Splits the sources of a corpus into shards."""
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import PurePosixPath
-from typing import Any
 
-from dfmcodec.corpus.job import Job
-from dfmcodec.corpus.store import is_folder, list_files, local_path, matching, scheme_of
-from dfmcodec.errors import ConfigError
+from dfmcodec.corpus.store import is_folder, list_files, local_path, matching, open_store, scheme_of
+from dfmcodec.errors import ConfigError, DfmError, require
+from dfmcodec.files.atomic import EXTENSION
+from dfmcodec.files.names import fault_of_name
+from dfmcodec.image.read_image import IMAGE_SUFFIXES
 
 FILES, TAR, PARQUET = FORMS = ("files", "tar", "parquet")
-RECORDS = "_dfm"  # folder of the plan in a store; it contains neither sources nor outputs
-LIST, BEGAN, ROWS, COMMIT = "list", "began", "rows.parquet", "json"  # records of a shard in it
-_FORM_OF_SUFFIX = {".tar": TAR, ".parquet": PARQUET}
+SHARD_SIZE = 100  # default number of images in a shard of single files
 _RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
-_MAX_NAMES = 10_000_000  # limit for one pattern
+_NUMBERED_SHARD = re.compile(r"\d{5,}-[0-9a-f]{8}\.[a-z]+")
 
 
-def record_name(number: int, kind: str) -> str:
-    """Returns the name of a record of a shard, such as `LIST`."""
-    return f"{RECORDS}/{number:05d}.{kind}"
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """Line of a list: a file, a tar, or rows of a Parquet file."""
+@dataclass(frozen=True)
+class File:
+    """Source file, with its path in the named folder or pattern."""
 
     source: str  # absolute path or URL
-    name: str = ""  # path in its folder, with slashes; empty for tars and Parquet files
-    start: int = 0  # first row
-    stop: int = 0  # row after the last one
-    same_as: str = ""  # another source with the same output
-    clashes: dict[str, list[str]] = field(default_factory=dict)  # of members or rows: outputs with several sources
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the fields that differ from their defaults."""
-        return {name: value for name, value in asdict(self).items() if value}
+    name: str  # with slashes
+    same_as: str = ""  # an earlier source with the same output
 
 
-def absolute_sources(named: Sequence[str]) -> tuple[tuple[str, ...], str]:
-    """Makes the local paths among files, folders and patterns absolute. Returns them with their
-    common form, which follows from the extensions. Raises ConfigError if there are no sources, or
-    they have several forms.
-    """
-    forms = {_FORM_OF_SUFFIX.get(PurePosixPath(name).suffix.lower(), FILES) for name in named}
-    if len(forms) != 1:
-        found = " and ".join(sorted(forms)) or "none"
-        msg = f"the sources must have one form, images, tars or Parquet; found {found}"
-        raise ConfigError(msg)
-    absolute = (local_path(name).absolute().as_posix() if scheme_of(name) is None else name for name in named)
-    return tuple(absolute), forms.pop()
+@dataclass(frozen=True)
+class Shard:
+    """Unit of work: a tar, a Parquet file or image files, and the output."""
+
+    source: str | tuple[File, ...]  # path or URL of a tar or Parquet file; or images
+    store: str  # folder or URL
+    name: str  # of the output in the store; of its folder if the outputs are files, "" for the store itself
+    form: str  # of the output: "files", "tar" or "parquet"
+
+
+def is_image(name: str) -> bool:
+    """Indicates by its extension whether a file is an image to encode."""
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def encoded_name(name: str) -> str:
+    """Returns the name of the output for the name of an image."""
+    return (name.removesuffix(PurePosixPath(name).suffix) if is_image(name) else name) + EXTENSION
 
 
 def shards_of(
-    job: Job, is_wanted: Callable[[str], bool], output_of: Callable[[str], str], rows_of: Callable[[str], int]
-) -> Iterator[list[Item]]:
-    """Splits the sources of a job into shards, in order. A tar is one shard, and no shard contains
-    rows of two Parquet files. A source named twice is used once. `is_wanted` indicates whether a
-    file of a folder is used, and `output_of` returns the name of its output, both by its name;
-    `rows_of` returns the number of rows of a Parquet file. Raises DfmError if a source is missing
-    or cannot be read, and ConfigError if a pattern expands to too many names.
+    sources: Sequence[str],
+    store: str,
+    form: str | None = None,
+    *,
+    recursive: bool = False,
+    shard_size: int = SHARD_SIZE,
+    notify: Callable[[str], None] = lambda notice: None,
+) -> list[Shard]:
+    """Lists the shards of sources. Only names are read, not images.
+
+    A tar or Parquet file is one shard, whose output has the same name. Image files are split into
+    shards of `shard_size`. If their outputs are tars or Parquet files, the names contain the number
+    of the shard and a hash of its sources, so that a changed list cannot be taken for a finished
+    one.
+
+    Args:
+        sources: Local paths and URLs of files and folders, and patterns of these with `*`, `?`,
+            `[...]`, `{a,b}` and `{000..999}`.
+        store: Folder or URL for the outputs.
+        form: Form of the outputs: "files", "tar" or "parquet"; None for that of the sources.
+        recursive: Whether to include subfolders.
+        shard_size: Maximum number of image files in a shard.
+        notify: Receives a notice if files of other types were skipped.
+
+    Raises:
+        ConfigError: The sources have several forms, an output would replace a source, several have
+            the same output, or the store has shards of another list of files.
+        DfmError: There are no images, or a source or the store cannot be used.
     """
-    if job.source_format == FILES:
-        items = iter(_distinct(_files(job, is_wanted), output_of))
-        while shard := list(islice(items, job.shard_size)):
-            yield shard
-        return
-    for source in _once(_found(job)):
-        if job.source_format == TAR:
-            yield [Item(source)]
-            continue
-        rows, size = rows_of(source), job.shard_size
-        yield from ([Item(source, "", start, min(rows, start + size))] for start in range(0, rows, size))
+    forms = {_form_of(source) for source in sources}
+    if len(forms) != 1:
+        msg = f"the sources must have one form, images, tars or Parquet; not {' and '.join(sorted(forms)) or 'none'}"
+        raise ConfigError(msg)
+    named = [local_path(name).absolute().as_posix() if scheme_of(name) is None else name for name in sources]
+    skipped: list[str] = []
+    files: dict[str, File] = {}
+    for file in chain.from_iterable(_files(name, recursive, skipped) for name in named):
+        files.setdefault(file.source, file)
+    if skipped:
+        notify(f"skipped {len(skipped)} files with other extensions, such as {skipped[0]}")
+    if not files:
+        hint = "-r looks into subfolders; name tars and Parquet files themselves, as in folder/*.tar"
+        msg = f"there are no images in {', '.join(named)} ({hint})"
+        raise DfmError(msg)
+    opened = open_store(store)
+    (source_form,) = forms
+    form = form or source_form
+    if PARQUET in (source_form, form):
+        require("Parquet", "pyarrow")
+    if source_form != FILES:
+        return _converted(list(files.values()), opened.url, form, opened.key)
+    images = list(_distinct(files.values(), lambda file: opened.key(encoded_name(file.name))))
+    groups = [tuple(images[at : at + shard_size]) for at in range(0, len(images), shard_size)]
+    if form == FILES:
+        return [Shard(group, opened.url, "", form) for group in groups]
+    shards = [Shard(group, opened.url, _numbered(at, group, form), form) for at, group in enumerate(groups)]
+    existing = (PurePosixPath(path).name for path in matching(f"{glob.escape(opened.url)}/*.{form}"))
+    others = set(filter(_NUMBERED_SHARD.fullmatch, existing)) - {shard.name for shard in shards}
+    if others:
+        msg = (
+            f"{opened.url}/{min(others)} was made from other files or in other shards; name another store, or remove it"
+        )
+        raise ConfigError(msg)
+    return shards
 
 
-def _files(job: Job, is_wanted: Callable[[str], bool]) -> Iterator[Item]:
-    for pattern in job.sources:
-        if not _is_pattern(pattern) and is_folder(pattern):
-            folder = f"{pattern.rstrip('/')}/"
-            for name in list_files(pattern, job.recursive):
-                if name.split("/", 1)[0] != RECORDS and not _skips(job, folder, name) and is_wanted(name):
-                    yield Item(folder + name, name)
+def _form_of(source: str) -> str:
+    return {".tar": TAR, ".parquet": PARQUET}.get(PurePosixPath(source).suffix.lower(), FILES)
+
+
+def _numbered(number: int, files: Sequence[File], form: str) -> str:
+    """Returns the name of a shard of image files."""
+    names = "\n".join(file.source for file in files).encode("utf-8", "surrogateescape")
+    return f"{number:05d}-{hashlib.sha256(names).hexdigest()[:8]}.{form}"
+
+
+def _distinct(files: Iterable[File], key: Callable[[File], str]) -> Iterator[File]:
+    """Yields files; those with the key of an earlier one refer to it."""
+    first: dict[str, str] = {}
+    for file in files:
+        other = first.setdefault(key(file), file.source)
+        yield file if other == file.source else replace(file, same_as=other)
+
+
+def _converted(files: Sequence[File], store: str, form: str, key: Callable[[str], str]) -> list[Shard]:
+    """Returns the shards of tars or Parquet files."""
+    suffix = "" if form == FILES else f".{form}"
+    taken = {_place(file.source) for file in files}
+    outputs = [File(file.source, str(PurePosixPath(file.name).with_suffix(suffix))) for file in files]
+    for file in _distinct(outputs, lambda file: key(file.name)):
+        if file.same_as:
+            msg = f"{file.same_as} and {file.source} have the same output, {file.name}; name a store for each"
+        elif fault := fault_of_name(file.name):
+            msg = f"{file.name} cannot name an output: {fault}; rename the source"
+        elif _place(f"{store}/{file.name}") in taken:
+            msg = f"{store}/{file.name} is a source and would be replaced; name another store"
         else:
-            yield from _matching(job, pattern)
+            continue
+        raise ConfigError(msg)
+    return [Shard(file.source, store, file.name, form) for file in outputs]
 
 
-def _found(job: Job) -> Iterator[str]:
-    for pattern in job.sources:
-        if not _is_pattern(pattern):
-            is_folder(pattern)  # raises an error if it does not exist
-        yield from (item.source for item in _matching(job, pattern))
-
-
-def _matching(job: Job, pattern: str) -> Iterator[Item]:
-    """Yields the files that match a pattern. Their names start after the part common to all."""
-    folder = _fixed_folder(pattern)
-    items = (Item(source, source[len(folder) :]) for source in _expanded(pattern))
-    return (item for item in items if not _skips(job, folder, item.name))
-
-
-def _skips(job: Job, folder: str, name: str) -> bool:
-    """Indicates whether a file is skipped because it or a folder in its path is a link."""
-    if not job.skips_links or scheme_of(folder) is not None:
-        return False
-    ends = [*(match.start() for match in re.finditer("/", name)), len(name)]
-    return any(os.path.islink(local_path(folder + name[:end])) for end in ends)
-
-
-def same_outputs(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Returns the outputs with several sources, each with these sources, of pairs of the two."""
-    sources: dict[str, list[str]] = {}
-    for output, source in named:
-        sources.setdefault(output, []).append(source)
-    return {output: found for output, found in sources.items() if len(found) > 1}
-
-
-def another(source: str, sources: Sequence[str]) -> str:
-    """Returns another one of several sources, for a message."""
-    return next((other for other in sources if other != source), "another one of its name")
-
-
-def _distinct(found: Iterable[Item], output_of: Callable[[str], str]) -> list[Item]:
-    """Removes duplicate files. Files with the same output refer to another one with this output."""
-    items: dict[tuple[str, str], Item] = {}
-    for item in found:
-        items.setdefault((output_of(item.name), _place_of(item.source)), item)
-    same = same_outputs((output, item.source) for (output, _), item in items.items())
-    return [
-        replace(item, same_as=another(item.source, same[output])) if output in same else item
-        for (output, _), item in items.items()
-    ]
-
-
-def _once(sources: Iterable[str]) -> Iterator[str]:
-    """Yields sources without duplicates."""
-    taken: set[str] = set()
-    for source in sources:
-        if (place := _place_of(source)) not in taken:
-            taken.add(place)
-            yield source
-
-
-def _place_of(source: str) -> str:
+def _place(source: str) -> str:
     """Returns the location of a source, equal for all spellings of a local path."""
     return os.path.realpath(local_path(source)) if scheme_of(source) is None else source
+
+
+def _files(named: str, recursive: bool, skipped: list[str]) -> Iterator[File]:
+    """Yields the files of a folder, or those that match a pattern. The names of the latter start
+    after the folder common to all matches.
+    """
+    is_pattern = _is_pattern(named)
+    if not is_pattern and is_folder(named):
+        folder = f"{named.rstrip('/')}/"
+        for name in list_files(named, recursive):
+            if is_image(name):
+                yield File(folder + name, name)
+            else:
+                skipped.append(name.rsplit("/", 1)[-1])
+        return
+    fixed = re.split(r"[*?\[{]", named, maxsplit=1)[0] if is_pattern else named
+    start = fixed.rfind("/") + 1
+    for source in _expanded(named) if is_pattern else [named]:
+        yield File(source, source[start:])
 
 
 def _is_pattern(text: str) -> bool:
     return bool(re.search(r"[*?\[{]", text)) and not (scheme_of(text) is None and os.path.exists(local_path(text)))
 
 
-def _fixed_folder(pattern: str) -> str:
-    """Returns the folder, with a slash, that is common to all matches of a pattern."""
-    fixed = re.split(r"[*?\[{]", pattern, maxsplit=1)[0] if _is_pattern(pattern) else pattern
-    return fixed[: fixed.rfind("/") + 1]
-
-
 def _expanded(pattern: str) -> Iterator[str]:
-    if not _is_pattern(pattern):
-        yield pattern
-        return
-    for number, name in enumerate(braces(pattern)):
-        if number == _MAX_NAMES:
-            msg = f"{pattern} stands for more than {_MAX_NAMES} names; use several runs, each with its own store"
-            raise ConfigError(msg)
+    for name in braces(pattern):
         is_web = scheme_of(name) in ("http", "https")  # in these, ? starts a query, and nothing can be listed
         yield from [name] if is_web or not re.search(r"[*?\[]", name) else matching(name)
 

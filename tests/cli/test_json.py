@@ -75,6 +75,12 @@ def test_names_of_files_that_failed(folder, tmp_path):
     assert found | set(report) == names
 
 
+def test_names_of_a_corpus(folder, tmp_path):
+    (names,) = listed("command.md", "corpus")
+    (counts,) = printed("corpus", folder / "cat.png", "-O", tmp_path / "store", "--effort", 1)
+    assert set(counts) == names
+
+
 def test_columns_of_a_report():
     (names,) = listed("command.md", "Reports")
     assert names == set(COLUMNS)

@@ -78,6 +78,7 @@ MORE_WORKS = (  # only from the wheel: processes, and what takes seconds
 _FITTING = "pip install jax optax; or encode with the wavelet codec"
 LACKING = {  # the end of the message that each gives
     "encode a.png -o x.dfm --model coordinate": f"the coordinate codec needs JAX and optax; install them: {_FITTING}",
+    "corpus a.png -O store --format parquet": "Parquet needs pyarrow; install it: pip install pyarrow",
     "bench a.png --effort 1": "dfm bench needs SciPy; install it: pip install scipy",
 }
 

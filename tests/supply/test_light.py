@@ -153,7 +153,9 @@ def test_every_dependency_is_needed_or_hidden() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {line.partition(">=")[0] for line in project["dependencies"]}
     of_extras = {
-        line.partition(">=")[0] for name in ("jax", "bench") for line in project["optional-dependencies"][name]
+        line.partition(">=")[0]
+        for name in ("jax", "bench", "corpus")
+        for line in project["optional-dependencies"][name]
     }
     assert {*NEEDED} < names < {*NEEDED, *HIDDEN}
     assert {words for _, words in PACKAGES.values()} <= of_extras

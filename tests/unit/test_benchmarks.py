@@ -148,21 +148,6 @@ def seen_photographs(folder: Path) -> None:
     assert len(list((folder / "photographs").glob("*.png"))) == 8
 
 
-def corpus_engines(folder: Path) -> None:
-    """The processor time of children counts: more images take more of it."""
-    pytest.importorskip("distributed", reason="Dask is not installed; to have it: pip install -e .[dask]")
-    source = folder / "in"
-    source.mkdir()
-    for number in range(4):
-        PIL.Image.fromarray(crop()[:, number:]).save(source / f"{number}.png")
-    rows = recorded(folder / "rows.jsonl", "corpus_engines", source, "--images", "1,4", "--runs", 1, "--shard-size", 2)
-    assert [(row["engine"], row["files"]) for row in rows] == [("local", 1), ("dask", 1), ("local", 4), ("dask", 4)]
-    assert all(row["processor_s"] > 0 for row in rows)
-    local, dask = importlib.import_module("corpus_engines").ratios(rows)
-    assert local["with its start"] == local["without"] == 1
-    assert dask["with its start"] == pytest.approx(rows[3]["processor_s"] / rows[2]["processor_s"])
-
-
 def commands(folder: Path) -> None:
     rows = recorded(folder / "rows.jsonl", "commands", png(folder), "--runs", 1, "--machine", "any")
     names = {row["command"] for row in rows}
@@ -403,7 +388,6 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "coordinate recipes": coordinate_recipes,
     "coordinate quantised": coordinate_quantised,
     "commands": commands,
-    "corpus_engines": corpus_engines,
     "decoding": decoding,
     "anchors": anchors,
     "archive": archive,
@@ -439,7 +423,6 @@ LONG = {  # 1 to 75 s each
     "anchors",
     "coordinate quantised",
     "coordinate recipes",
-    "corpus_engines",
     "published fixed",
 }
 

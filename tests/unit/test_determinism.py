@@ -19,8 +19,6 @@ EXCEPTIONS = {
     ("common.py", "wait_until"): "the one loop that waits for a condition, and the bound that ends a hung test",
     ("fuzz/structured.py", "main"): "--fresh, by hand",
     ("faults/faults.py", "seconds_of"): "spreads kills over a run, each moment of which is right",
-    ("faults/corpus_faults.py", "run"): "reports the seconds of a run",
-    ("faults/corpus_many.py", "run"): "kills every few seconds, and reports the seconds of a run",
     ("supply/light_check.py", "main"): "reports the seconds of a run",
     ("supply/wheel_check.py", "main"): "reports the seconds of a run",
 }

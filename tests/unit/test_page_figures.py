@@ -80,7 +80,6 @@ NUMBERS = {  # what pages contain, with the names of `figures`
         *(f"{{minutes[{effort}]}} minutes" for effort in (7, 9)),
     ),
     "docs/scale.md": (
-        "{shard_minutes} minutes",
         "{billion_hours:.2f} million",
         "{billion_days:.1f} days",
         "{billion_eur:,.0f} EUR",
@@ -124,7 +123,6 @@ def figures() -> dict[str, object]:
     for row in read_rows(first_page.RESULTS / "qualities.jsonl"):
         settings[row["setting"]].append(row)
     rented = [archive.Million(row.busy_s) for row in savings]
-    one_core_s = [archive.CORES * savings[row].busy_s for row in (0, 2)]  # efforts 1 and 5
     decoding = [archive.Prices().months(row.decode_s, row.saved_bytes) for row in savings]
     return {
         "seen": {
@@ -167,9 +165,6 @@ def figures() -> dict[str, object]:
         "share_percent": f"{100 * first_page.least_share():.0f}",
         "months": [f"{archive.Prices().months(row.busy_s, row.saved_bytes):.0f}" for row in savings],
         "rented_months": [f"{of.months(row.saved_bytes):.0f}" for of, row in zip(rented, savings, strict=True)],
-        "shard_minutes": " and ".join(
-            f"{images * seconds_each / 60:.0f}" for images, seconds_each in zip((120, 24), one_core_s, strict=True)
-        ),
         "billion_hours": rented[0].core_hours / 1e3,
         "billion_days": rented[0].core_hours * 1e3 / 10_000 / 24,
         "billion_eur": round(rented[0].eur * 1e3, -2),

@@ -7,28 +7,21 @@ from functools import partial
 
 from dfmcodec.corpus.forms import parquet, tars
 from dfmcodec.corpus.forms.entry import Entry, Writer
-from dfmcodec.corpus.job import Job
-from dfmcodec.corpus.sources import FILES, PARQUET, TAR, Item
+from dfmcodec.corpus.sources import FILES, PARQUET, TAR, Shard
 from dfmcodec.corpus.store import Store, read_url
 
 
-def read_entries(job: Job, item: Item) -> Iterator[Entry]:
-    """Reads the images of an item of a list, and files beside them, in order. Raises DfmError if
+def read_entries(shard: Shard, column: str | None) -> Iterator[Entry]:
+    """Yields the images of a shard, and files beside them in a tar, in order. Raises DfmError if
     the tar or Parquet file cannot be read from this point on.
     """
-    if job.source_format == FILES:
-        return iter([Entry(item.source, item.name, partial(read_url, item.source), same_as=item.same_as)])
-    return tars.entries(item) if job.source_format == TAR else parquet.entries(job, item)
+    source = shard.source
+    if not isinstance(source, str):
+        return (Entry(file.source, file.name, partial(read_url, file.source), same_as=file.same_as) for file in source)
+    return parquet.entries(source, column) if source.lower().endswith(".parquet") else tars.entries(source)
 
 
-class _FilesWriter(Writer):
-    """Writer that writes each output immediately."""
-
-    def add(self, name: str, data: bytes, entry: Entry) -> None:
-        self._store.write(name, data)
-
-
-def open_writer(job: Job, store: Store, number: int) -> Writer:
+def open_writer(form: str, store: Store) -> Writer:
     """Opens a writer for the outputs of a shard."""
-    writers: dict[str, type[Writer]] = {FILES: _FilesWriter, TAR: tars.TarWriter, PARQUET: parquet.ParquetWriter}
-    return writers[job.format](store, f"{number:05d}.{job.format}")
+    writers: dict[str, type[Writer]] = {FILES: Writer, TAR: tars.TarWriter, PARQUET: parquet.ParquetWriter}
+    return writers[form](store)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from dfmcodec.corpus.store import Store
-from dfmcodec.errors import LimitError, MissingPackageError, is_installed
+from dfmcodec.errors import LimitError
 
-NO_SUFFIX = ".img"  # extension of images without one in their source
-# Limit of unpacked data of a Parquet file for a shard: the size of the file, or this multiple of
-# it, between these bounds. Legitimate files stay far below, because images are hardly compressible.
+# Limit of unpacked data of a Parquet file: the size of the file, or this multiple of it, between
+# these bounds. Legitimate files stay far below, because images are hardly compressible.
 UNPACKED_RATIO = 100
 MIN_UNPACKED_BYTES = 64 << 20
 MAX_UNPACKED_BYTES = 4 << 30
@@ -26,21 +24,13 @@ class Entry:
     name: str  # with slashes, and with the extension of the source if it has one
     read: Callable[[], bytes]  # returns the bytes, or raises a `DfmError`
     is_image: bool = True  # whether to encode it
-    row: Any = None  # a `parquet.Row`
-    same_as: str = ""  # another source with the same output
-    is_numbered: bool = False  # the name is the number of its row
-
-
-def without_dot(path: str) -> str:
-    """Removes a leading `./`, which `tar -C folder .` adds to all names."""
-    while path.startswith("./"):
-        path = path[2:]
-    return path
+    row: Any = None  # of a Parquet file: a table of it without the image, and the index of the image column
+    same_as: str = ""  # an earlier source with the same output
 
 
 class Budget:
-    """Limit of unpacked data of a file for a shard. A few kilobytes of an untrusted file can unpack
-    to any number of gigabytes.
+    """Limit of unpacked data of a file. A few kilobytes of an untrusted file can unpack to any
+    number of gigabytes.
     """
 
     def __init__(self, source: str, size_bytes: int) -> None:
@@ -49,55 +39,30 @@ class Budget:
         self._most = max(size_bytes, min(MAX_UNPACKED_BYTES, max(MIN_UNPACKED_BYTES, UNPACKED_RATIO * size_bytes)))
         self._spent = 0
 
-    def check(self, unpacked_bytes: int) -> None:
-        """Raises a LimitError if more data would exceed the limit."""
+    def check(self, unpacked_bytes: int, spend: bool = False) -> None:
+        """Raises a LimitError if more data would exceed the limit. With `spend`, adds it."""
         if self._spent + unpacked_bytes > self._most:
-            msg = (
-                f"{self._source} has {self._size_bytes} bytes, but unpacks to more than the {self._most} that are "
-                "allowed in a shard; use a smaller --shard-size, or write the file anew with less compression"
-            )
+            sizes = f"{self._size_bytes} bytes, but unpacks to more than the {self._most} that are allowed"
+            msg = f"{self._source} has {sizes}; split it, or write it anew with less compression"
             raise LimitError(msg)
-
-    def spend(self, unpacked_bytes: int) -> None:
-        """Adds to the unpacked data. Raises a LimitError if it exceeds the limit."""
-        self.check(unpacked_bytes)
-        self._spent += unpacked_bytes
+        self._spent += unpacked_bytes * spend
 
 
-class Writer(ABC):
-    """Writer of the outputs of a shard, in order. Its methods raise an OutputError if the store
-    cannot be used.
+class Writer:
+    """Writer of the outputs of a shard, in order, each as a file of the store. Raises OutputError
+    if the store cannot be used.
     """
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._name = name  # of the tar or Parquet file
 
-    @abstractmethod
     def add(self, name: str, data: bytes, entry: Entry) -> None:
         """Adds the output of an entry. The name is a path with slashes."""
+        self._store.write(name, data)
 
-    def leave_out(self, entry: Entry) -> None:  # noqa: B027
+    def leave_out(self, entry: Entry) -> None:
         """Handles an image without an output."""
-
-    def keep(self, name: str, data: bytes) -> None:  # noqa: B027
-        """Adds a file beside images, if the form supports this."""
 
     def packed(self) -> bytes | None:
         """Returns the tar or Parquet file; None where each output is a file."""
         return None
-
-    def close(self) -> int:
-        """Writes what is not written yet. Returns the size of the tar or Parquet file, or 0."""
-        data = self.packed()
-        if data is None:
-            return 0
-        self._store.write(self._name, data)
-        return len(data)
-
-
-def require_pyarrow() -> None:
-    """Raises a MissingPackageError if pyarrow is not installed, without importing it."""
-    if not is_installed("pyarrow"):
-        msg = "a corpus needs pyarrow, for its rows and for Parquet; install it: pip install 'dfmcodec[corpus]'"
-        raise MissingPackageError(msg)

@@ -8,12 +8,10 @@ import sys
 
 import pytest
 from common import held_command
-from corpora import encode_job, failures, pack_job, planned, png, read_tar, run, write_images
+from corpora import counts, failures, png, read_tar, run, write_images, write_tar
 
-from dfmcodec.corpus.engines import LOCAL, Engine
-from dfmcodec.corpus.jobs import Part, open_shards, plan_of, progress
 from dfmcodec.corpus.store import list_files, open_store, read_url
-from dfmcodec.errors import DfmError, OutputError
+from dfmcodec.errors import DfmError
 
 pytest.importorskip("pyarrow")
 STORES = "object stores need packages; to have them: pip install -e .[cloud] moto[server]"
@@ -55,56 +53,51 @@ def source(bucket, tmp_path):
     return store.url
 
 
-def test_from_store_to_store_in_every_form(source, bucket):
-    files, tars, tables, back = (open_store(f"{bucket}/{name}") for name in ("files", "tars", "tables", "back"))
-    assert run(files, encode_job(source))[1].total.images_done == 5
-    assert files.read("more/001.dfm")[1:4] == b"DFM"
-    run(tars, pack_job(source, form="tar"))
-    assert list(read_tar(tars.read("00000.tar"))) == ["000.png", "002.png", "004.png"]
-    run(tables, pack_job(f"{tars.url}/{{00000..00001}}.tar", form="parquet"))
-    _, state = run(back, pack_job(f"{tables.url}/*.parquet", form="files"))
-    assert state.total.images_done == 5
-    assert back.read("002.png") == png(2)
+def names(url):
+    return list_files(url, True)
+
+
+def test_from_store_to_store_in_every_form(source, bucket, tmp_path):
+    assert counts(run(f"{bucket}/files", source)) == (5, 0, 0)
+    assert names(f"{bucket}/files") == ["000.dfm", "002.dfm", "004.dfm", "more/001.dfm", "more/003.dfm"]
+    assert read_url(f"{bucket}/files/more/001.dfm")[1:4] == b"DFM"
+    assert counts(run(f"{bucket}/files", source)) == (0, 5, 0)
+    run(f"{bucket}/tars", source, form="tar")
+    first, _ = names(f"{bucket}/tars")
+    assert list(read_tar(read_url(f"{bucket}/tars/{first}"))) == ["000.dfm", "002.dfm", "004.dfm"]
+    tar = write_tar(tmp_path / "x.tar", {f"{number}.png": png(number) for number in range(2)})
+    open_store(f"{bucket}/more").write("x.tar", tar.read_bytes())
+    assert counts(run(f"{bucket}/tables", f"{bucket}/more/*.tar", form="parquet")) == (2, 0, 0)
+    assert counts(run(f"{bucket}/tables2", f"{bucket}/tables/x.parquet"))[::2] == (0, 2)  # it has .dfm files
 
 
 def test_processes_find_the_store_by_their_environment(source, bucket):
-    store = open_store(f"{bucket}/out")
-    assert run(store, pack_job(source, size=2), Engine(LOCAL, 2))[1].total.images_done == 5
+    assert counts(run(f"{bucket}/out", source, size=2, processes=2)) == (5, 0, 0)
 
 
 def test_a_command_that_is_killed_and_called_again(source, bucket, tmp_path):
-    store = open_store(f"{bucket}/out")
-    run = ("encode", f"{source}/", "-r", "-O", store.url, "-j", "2", "--effort", "1", "--shard-size", "1", "--quiet")
-    at_the_second = ("dfmcodec.corpus.shards.try_shard", "call == 2")  # of each process
-    with held_command(tmp_path / "hold", *at_the_second, *run) as running:
+    store = f"{bucket}/out"
+    command = ("corpus", f"{source}/", "-r", "-O", store, "-j", "2", "--effort", "1", "--shard-size", "1", "--quiet")
+    at_the_second = ("dfmcodec.corpus.engines._try_shard", "call == 2")  # of each process
+    with held_command(tmp_path / "hold", *at_the_second, *command) as running:
         running.wait()
         running.process.kill()
-    assert 1 <= progress(store, plan_of(store), Part()).shards_done < 5
-    subprocess.run([sys.executable, "-m", "dfmcodec", *run], check=True)
-    assert progress(store, plan_of(store), Part()).total.images_done == 5
+    assert 1 <= len(names(store)) < 5
+    subprocess.run([sys.executable, "-m", "dfmcodec", *command], check=True)
+    assert len(names(store)) == 5
 
 
-def test_listings_are_those_of_now(source, bucket):
-    """Others write while this process looks."""
-    store = open_store(f"{bucket}/out")
-    plan = planned(store, pack_job(source, size=2))
-    assert open_shards(store, range(3)) == [0, 1, 2]
-    assert [len(list(list_files(source, recursive))) for recursive in (True, False)] == [5, 3]
-    other = s3fs.S3FileSystem(skip_instance_cache=True)
-    other.pipe_file(f"{store.url}/_dfm/00001.json", b'{"images_done": 2}')
-    other.pipe_file(f"{source}/new.png", png(9))
-    assert open_shards(store, range(3)) == [0, 2]
-    assert (progress(store, plan, Part()).shards_done, progress(store, plan, Part()).total.images_done) == (1, 2)
-    assert [len(list(list_files(source, recursive))) for recursive in (True, False)] == [6, 4]
+def test_listings_are_current(source, bucket):
+    """Others write meanwhile."""
+    assert [len(list_files(source, recursive)) for recursive in (True, False)] == [5, 3]
+    s3fs.S3FileSystem(skip_instance_cache=True).pipe_file(f"{source}/new.png", png(9))
+    assert [len(list_files(source, recursive)) for recursive in (True, False)] == [6, 4]
 
 
-@pytest.mark.parametrize(("form", "name"), [("files", "more/001.png"), ("tar", "00001.tar")])
-def test_objects_that_were_there_are_not_replaced(source, bucket, form, name):
-    store = open_store(f"{bucket}/out")
-    store.write(name, b"precious")
-    with pytest.raises(OutputError, match=f"{store.url}/{name} exists and is not replaced"):
-        planned(store, pack_job(source, form=form))
-    assert store.read(name) == b"precious"
+def test_an_existing_object_is_not_replaced(source, bucket):
+    open_store(f"{bucket}/out").write("more/001.dfm", b"precious")
+    assert counts(run(f"{bucket}/out", source)) == (4, 1, 0)
+    assert read_url(f"{bucket}/out/more/001.dfm") == b"precious"
 
 
 def test_a_writer_that_fails_leaves_no_object(source, bucket, monkeypatch):
@@ -115,27 +108,20 @@ def test_a_writer_that_fails_leaves_no_object(source, bucket, monkeypatch):
             raise ConnectionResetError(104, "Connection reset by peer")
         return await call(self, method, *arguments, **options)
 
-    job = pack_job(source, form="tar", size=10)
-    store = open_store(f"{bucket}/out")
     with monkeypatch.context() as patched:
         patched.setattr(s3fs.S3FileSystem, "_call_s3", fail)
-        results, state = run(store, job)
-    assert f"cannot write {store.url}/00000.tar: Connection reset by peer" in results[0].error
-    assert (state.shards_done, store.read("00000.tar")) == (0, None)
-    assert run(store, job)[1].total.images_done == 5
-    assert sorted(list_files(store.url, True)) == [
-        "00000.tar",
-        *(f"_dfm/00000.{end}" for end in ("began", "json", "list", "rows.parquet")),
-        "_dfm/plan.json",
-    ]
+        (result,) = run(f"{bucket}/out", source, form="tar", size=10)
+    assert ".tar: Connection reset by peer" in result.error
+    assert names(f"{bucket}/out") == []
+    assert counts(run(f"{bucket}/out", source, form="tar", size=10)) == (5, 0, 0)
+    assert len(names(f"{bucket}/out")) == 1
 
 
-def test_what_is_missing_is_one_line(source, bucket):
-    with pytest.raises(OutputError, match=r"cannot write s3://no-such-bucket/out/_dfm/00000.list: .*credentials"):
-        planned(open_store("s3://no-such-bucket/out"), pack_job(source))
+def test_missing_objects_are_one_line(source, bucket):
+    results = run("s3://no-such-bucket/out", source, form="tar", size=10)
+    assert "credentials" in results[0].error
+    assert "\n" not in results[0].error
     with pytest.raises(DfmError, match=r"x\.png"):
         read_url(f"{source}/x.png")
-    with pytest.raises(DfmError, match="holds no dfmcodec plan"):
-        plan_of(open_store(f"{bucket}/nothing"))
-    results, _ = run(open_store(f"{bucket}/out"), pack_job(f"{bucket}/{{0..1}}.tar"))
-    assert len(failures(results)) == 2
+    assert [".tar" in result.error for result in run(f"{bucket}/out", f"{bucket}/{{0..1}}.tar")] == [True, True]
+    assert failures(run(f"{bucket}/out", f"{source}/{{8..9}}.png"))[0].startswith(f"{source}/8.png: cannot read")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import skimage
 from common import wait_until
-from corpora import encode_job, objects, run, write_images
+from corpora import objects, write_images
 
 from dfmcodec.codecs.overfitted.encode import losses
 from dfmcodec.codecs.overfitted.encode.by_jax import window_device, window_loss
@@ -23,8 +24,7 @@ from dfmcodec.codecs.overfitted.encode.window_kernel import LossByKernel
 from dfmcodec.codecs.overfitted.encode.window_loss import ImageTerms, Softness, WindowPixels
 from dfmcodec.codecs.overfitted.encode.windows import Windows
 from dfmcodec.codecs.overfitted.grids import grid_sizes
-from dfmcodec.corpus.engines import Engine
-from dfmcodec.corpus.store import open_store
+from dfmcodec.corpus import encode_shard, shards_of
 from dfmcodec.fourier.jax_backend import use_compilation_cache
 from dfmcodec.kernels import compiled
 from training.start import start_networks
@@ -152,7 +152,6 @@ def test_what_a_program_raises_is_raised_for_all_whose_windows_it_has() -> None:
 @pytest.mark.slow  # 40 s of a processor; the line and the loss are tested above
 def test_images_that_are_fitted_in_threads_share_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two shards of one image each, in threads of one process: the same files as one by one."""
-    pytest.importorskip("pyarrow")
     programs: list[set[bytes]] = []
     compute = _Line._compute
 
@@ -161,10 +160,12 @@ def test_images_that_are_fitted_in_threads_share_programs(tmp_path: Path, monkey
         compute(self, windows)
 
     monkeypatch.setattr(_Line, "_compute", recorded)
-    settings = {"quality": None, "lmbda": 4e-3, "model": "overfitted", "training_steps": 20}
-    job = encode_job(write_images(tmp_path / "in", 2), size=1, **settings)
-    for name, engine in (("one", Engine("local", 1)), ("two", Engine("concurrent.futures:ThreadPoolExecutor", 2))):
+    encode = partial(encode_shard, psnr=30.0, model="overfitted", training_steps=20)
+    source = str(write_images(tmp_path / "in", 2))
+    for name, threads in (("one", 1), ("two", 2)):
         programs.clear()
-        assert run(open_store(str(tmp_path / name)), job, engine)[1].total.images_done == 2
-        assert max(map(len, programs)) == (2 if name == "two" else 1)
+        shards = shards_of([source], str(tmp_path / name), recursive=True, shard_size=1)
+        with ThreadPoolExecutor(threads) as executor:
+            assert [result.images_done for result in executor.map(encode, shards)] == [1, 1]
+        assert max(map(len, programs)) == threads
     assert objects(tmp_path / "one") == objects(tmp_path / "two")
