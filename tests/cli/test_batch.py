@@ -172,7 +172,7 @@ def files():
 
 
 @pytest.mark.parametrize("name", [pytest.param("tiles", marks=pytest.mark.slow), "opacity", "one", "coordinate"])
-def test_a_region_is_the_crop_pixel_for_pixel(files, name):
+def test_region_equals_the_crop_of_the_image(files, name):
     data = files[name]
     complete = decode_image(data)
     rng = np.random.default_rng(0)

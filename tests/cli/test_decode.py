@@ -41,7 +41,7 @@ def pixels(path):
     ],
     ids=str,
 )
-def test_sizes(options, size):
+def test_decoded_sizes_follow_resize(options, size):
     dfm("decode", "cat.dfm", "-o", "small.png", *options)
     assert pixels("small.png").shape[:2] == size[::-1]
 
@@ -64,7 +64,7 @@ def test_a_rectangle_may_be_a_geometry_of_imagemagick(region, cat):
     ],
     ids=str,
 )
-def test_what_makes_no_sense_is_refused_before_any_work(options, words):
+def test_contradictory_options_are_refused_before_any_work(options, words):
     assert words in dfm("decode", "cat.dfm", *options, code=2).stderr
     assert [path.name for path in Path().iterdir()] == ["cat.dfm"]
 

@@ -98,7 +98,7 @@ def test_codecs_without_a_file_of_that_size_are_left_out_and_named(tmp_path, mon
         assert f"{reason[0]}." in html
 
 
-def test_its_commands_write_the_same_files_again(tmp_path, monkeypatch):
+def test_commands_of_the_demo_page_write_the_same_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cat = np.ascontiguousarray(skimage.data.chelsea()[60:84, 130:162])
     monkeypatch.setattr(skimage.data, "chelsea", lambda: cat)
@@ -127,7 +127,7 @@ def test_its_commands_write_the_same_files_again(tmp_path, monkeypatch):
     ],
     ids=["in PATH", "by its path", "as a module"],
 )
-def test_its_commands_start_as_it_was_started(script, typed, program, tmp_path, monkeypatch):
+def test_commands_of_the_demo_page_name_the_program_that_was_started(script, typed, program, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in (tmp_path / "in path", tmp_path / "env" / "bin"):
         folder.mkdir(parents=True)
@@ -172,7 +172,7 @@ def test_the_demo_never_replaces_its_photograph(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("bits", "sample_max"), [(8, 255), pytest.param(12, 4095, marks=pytest.mark.slow)])
-def test_a_part_of_16_bits_is_not_shown_black(bits, sample_max, tmp_path, monkeypatch):
+def test_samples_of_10_bits_in_16_are_shown_at_full_brightness(bits, sample_max, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     gray = CAT[:, :, 1].astype(np.uint16) << bits - 8
     PIL.Image.fromarray(gray).save("cat.png")

@@ -177,7 +177,7 @@ def test_a_folder_has_no_dfm_files_as_inputs(folder):
         (["real.dfm", "-o", "x.png"], 2, "name it x.dfm"),
     ],
 )
-def test_what_cannot_be_encoded_again_is_refused_in_one_line(folder, arguments, code, says):
+def test_dfm_sources_that_cannot_be_encoded_are_refused_in_one_line(folder, arguments, code, says):
     before = Path("real.dfm").read_bytes()
     Path("cut.dfm").write_bytes(before[:-100])
     lines = dfm("encode", *arguments, code=code).stderr.splitlines()

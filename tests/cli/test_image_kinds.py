@@ -247,7 +247,7 @@ def test_heic_through_its_plugin():
         (b"PAR1" + bytes(300), "it is a Parquet file: `dfm corpus FILE.parquet -O FOLDER`"),
     ],
 )
-def test_what_is_not_supported_says_what_to_do(data, message):
+def test_unsupported_images_are_refused_with_advice(data, message):
     with pytest.raises(ImageError, match=message):
         read(data)
 

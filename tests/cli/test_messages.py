@@ -45,13 +45,13 @@ def refusal(*arguments, code):
     ],
     ids=["compare", "bench", "decode"],
 )
-def test_an_output_that_exists_brings_up_no_option_that_is_not_there(arguments, advice):
+def test_refusals_of_existing_outputs_name_existing_options(arguments, advice):
     Path("there").mkdir()
     Path("there", "map.png").touch()
     assert refusal(*arguments, code=1) == f"{Path('there/map.png')} exists; {advice}"
 
 
-def test_what_is_wrong_with_a_file_comes_with_its_name():
+def test_errors_of_a_file_name_the_file():
     assert refusal("info", "cat.png", code=3).startswith("cat.png: not a .dfm file")
     assert refusal("compare", "cat.dfm", "cut.dfm", code=3).startswith("cut.dfm: the file is truncated")
     assert refusal("bench", "cat.png", "--codecs-from", "none.py", code=1).startswith("cannot read none.py: ")
@@ -66,7 +66,7 @@ def test_a_limit_is_no_damage_and_is_named_as_an_option(arguments):
     assert said == "cat.dfm: the image is 96x80, more than the limit of 7679 pixels (--max-pixels)"
 
 
-def test_a_benchmark_of_which_nothing_was_measured_failed():
+def test_benchmark_without_a_measurement_fails():
     result = CliRunner().invoke(main, ["bench", "none.png"])
     assert result.exit_code == 1
     assert "cannot read none.png" in result.output

@@ -66,7 +66,7 @@ def test_kinds_to_strip(folder):
         assert "give one or more of gps, exif, xmp, icc, gainmap, all" in output
 
 
-def test_a_part_of_16_bits_is_noticed(folder):
+def test_samples_of_10_bits_in_16_get_a_notice(folder):
     save_deep("x.png", 3900)
     notice = "x.png: its 16-bit samples reach 3510, so {} are relative to 4095 (12 bits)"
     run = dfm("encode", "x.png", "--effort", 1, "--json")
@@ -104,7 +104,7 @@ def test_captions_comments_and_texts_that_are_not_kept_are_noticed(folder):
         assert kept not in dfm("encode", "x.jpg", "-f", "--effort", 1, *options).stderr
 
 
-def test_what_is_out_of_reach_comes_with_the_name_of_the_file(folder):
+def test_unreachable_targets_name_the_file(folder):
     save_deep("x.png", 65535)
     save_deep("narrow.png", 250)
     one = dfm("encode", "x.png", "--psnr", 150, "--effort", 1, code=4).stderr

@@ -124,7 +124,7 @@ for file in files:
     assert run(program, tmp_path).split() == ["100", "100", "40", "1"]
 
 
-def test_a_file_of_the_caller_stays_open(tmp_path):
+def test_open_files_of_the_caller_stay_open(tmp_path):
     path = tmp_path / "a.dfm"
     path.write_bytes(PLAIN)
     with path.open("rb") as file:
@@ -238,7 +238,7 @@ def test_every_prefix_and_every_changed_byte_raises_what_pillow_expects():
 
 
 @pytest.mark.parametrize("error", [IndexError("7"), PIL.Image.DecompressionBombError("large"), ZeroDivisionError()])
-def test_a_bug_is_what_pillow_expects(monkeypatch, error):
+def test_decoder_bugs_become_os_errors_of_pillow(monkeypatch, error):
     def broken(*_args, **_options):
         raise error
 
@@ -263,7 +263,7 @@ def test_a_bug_is_what_pillow_expects(monkeypatch, error):
         (RuntimeError("can't start new thread"), MemoryError, "new thread"),
     ],
 )
-def test_what_is_wrong_with_the_host_is_no_error_of_the_image(monkeypatch, error, kind, words):
+def test_host_errors_are_not_reported_as_image_errors(monkeypatch, error, kind, words):
     def broken(*_args, **_options):
         raise error
 
@@ -275,7 +275,7 @@ def test_what_is_wrong_with_the_host_is_no_error_of_the_image(monkeypatch, error
         opened(SMALL)
 
 
-def test_the_limit_of_pixels_is_pillows(monkeypatch):
+def test_pixel_limit_is_that_of_pillow(monkeypatch):
     pixels = 97 * 81
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", pixels // 2 - 1)
     with pytest.raises(PIL.Image.DecompressionBombError):
@@ -468,7 +468,7 @@ DEEP_NOISE = PIL.Image.fromarray(np.random.default_rng(1).integers(0, 65536, (16
     ],
     ids=["float", "psnr", "size", "range", "type", "two targets"],
 )
-def test_what_cannot_be_saved_raises_what_pillow_and_dfmcodec_promise(image, options, of_pillow, of_dfmcodec, tmp_path):
+def test_save_errors_have_types_of_pillow_and_dfmcodec(image, options, of_pillow, of_dfmcodec, tmp_path):
     path = tmp_path / "a.dfm"
     with pytest.raises(of_pillow) as raised:
         image.save(path, **options)
@@ -487,7 +487,7 @@ def test_an_error_of_save_can_be_pickled():
     assert (type(again), str(again)) == (type(raised.value), str(raised.value))
 
 
-def test_a_save_that_fails_leaves_nothing_of_an_old_file_and_that_of_a_result_all(photo, tmp_path):
+def test_failed_save_keeps_old_files_of_results(photo, tmp_path):
     """Pillow empties the file before a plugin is called, whatever the format."""
     for name, options in (("a.dfm", {"quality": 200}), ("a.jpg", {"qtables": "none"})):
         path = tmp_path / name

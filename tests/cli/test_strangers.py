@@ -5,7 +5,6 @@ that trigger bugs, and outputs that would replace an input.
 from __future__ import annotations
 
 import csv
-import errno
 import json
 import os
 import shutil
@@ -26,11 +25,8 @@ import dfmcodec
 import dfmcodec.codecs.decode
 import dfmcodec.codecs.encode
 from dfmcodec.cli import _failure, main
-from dfmcodec.cli._inputs import RunOptions, Task
 from dfmcodec.cli._report_file import COLUMNS, report_file
-from dfmcodec.cli._run import Work
 from dfmcodec.errors import InstallationError
-from dfmcodec.processes import run_jobs
 
 SMALL = GOLDEN / "wavelet-narrow.dfm"
 ACTING = "esc\x1b[2J\x07\nforged: intact, 1x1"
@@ -57,7 +53,7 @@ def save(name):
 
 
 @posix_only
-def test_names_that_act_are_shown_and_forge_no_line():
+def test_control_characters_in_names_are_escaped():
     for name in (ACTING, NOT_UTF8):
         shutil.copy(SMALL, f"{name}.dfm")
     result = dfm("verify", ".")
@@ -158,7 +154,7 @@ def test_a_list_with_zero_bytes_is_refused():
     ],
     ids=lambda arguments: " ".join(map(str, arguments)),
 )
-def test_an_empty_name_is_not_the_current_folder(arguments):
+def test_empty_names_are_refused(arguments):
     save("a.png")
     shutil.copy(SMALL, "x.dfm")
     assert "the name is empty" in dfm(*arguments, code=2).stderr
@@ -206,7 +202,7 @@ def numeric_options():
     ("path", "command", "option"),
     [pytest.param(*case, id=" ".join([*case[0], case[2].opts[-1]])) for case in numeric_options()],
 )
-def test_numbers_beyond_all_sense_are_wrong_usage(path, command, option):
+def test_extreme_numbers_are_wrong_usage(path, command, option):
     save("a.png")
     shutil.copy(SMALL, "b.dfm")
     stand_ins = {"name": "camera", "data": "a.png"}
@@ -393,16 +389,6 @@ def test_an_output_whose_name_is_too_long_is_the_failure_of_one_file(command, lo
     assert len(names_in("out")) == 2
 
 
-@posix_only
-def test_verify_goes_on_after_a_name_that_no_file_can_have():
-    for name in ("a.dfm", "b.dfm"):
-        shutil.copy(SMALL, name)
-    result = dfm("verify", "a.dfm", f"{LONG}.dfm", "b.dfm", code=5)
-    assert "2 intact, 0 damaged, 1 not checked" in result.stdout
-    (line,) = lines(result.stderr)
-    assert "File name too long" in line
-
-
 def test_a_list_is_no_report():
     save("a.png")
     Path("list.csv").write_text("a.png")  # without a line end
@@ -553,30 +539,6 @@ def test_a_bug_in_info_is_the_failure_of_one_file(monkeypatch):
     result = dfm("info", SMALL, SMALL, code=5)
     assert len(lines(result.stderr)) == 2
     assert "ZeroDivisionError" in result.stderr
-
-
-@posix_only
-@pytest.mark.parametrize("options", [[], ["--json"]])
-def test_info_of_several_files_says_that_standard_output_is_full(options):
-    if not Path("/dev/full").exists():
-        pytest.skip("this system has no /dev/full")
-    command = [sys.executable, "-m", "dfmcodec", "info", SMALL, SMALL, *options]
-    with open("/dev/full", "wb") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    (line,) = lines(done.stderr)
-    assert done.returncode == 1
-    assert line.startswith(f"dfm: error: cannot write to standard output: {os.strerror(errno.ENOSPC)}")
-
-
-def test_a_bug_in_another_process_is_the_failure_of_one_file():
-    """The function lacks an argument."""
-    results = []
-    jobs = [Task(Path(f"{name}.dfm"), Path(f"{name}.png")) for name in "ab"]
-    options = RunOptions((), None, None, None, False, 2, frozenset(), 1, False, False, False, False)
-    work = Work(Path.samefile, Path.exists, options, "decoded", "files")
-    run_jobs(work.guarded, jobs, 2, lambda job, result: results.append(result) or [])
-    assert sorted(result.report["error"].partition(":")[0] for result in results) == ["a.dfm", "b.dfm"]
-    assert all("unexpected TypeError at line " in result.report["error"] for result in results)
 
 
 @pytest.mark.parametrize(

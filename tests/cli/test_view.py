@@ -82,12 +82,12 @@ def test_the_page_and_its_files_are_given(server, base):
     assert ask(server, base + "files/1")[0].status == 410
 
 
-def test_it_listens_on_this_computer_only(server):
+def test_server_listens_on_localhost_only(server):
     assert server.server_address[0] == "127.0.0.1"
     assert server.url == f"http://127.0.0.1:{server.server_address[1]}/{server.token}/"
 
 
-def test_nothing_else_is_given(server):
+def test_other_paths_get_404(server):
     for path in (
         *("/", "//", "/favicon.ico", "/files/0", "/{token}", "/{half}/", "/{token}x/", "//{token}/files/0/../0"),
         *("/{token}/files/", "/{token}/files", "/{token}/files/2", "/{token}/files/00", "/{token}/files/-1"),
@@ -113,7 +113,7 @@ def test_a_request_names_one_host(server, base):
             assert connection.makefile("rb").readline().split()[1] == b"421"
 
 
-def test_it_only_gives(server, base):
+def test_only_get_and_head_are_served(server, base):
     for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH", "get"):
         answer, content = ask(server, base, method, body=b"x" * 100)
         assert answer.status == 501, method
@@ -191,7 +191,7 @@ def test_idle_connections_of_others_do_not_block_it(server, base):
         connection.close()
 
 
-def test_it_is_over_when_the_last_page_is_closed(server, base, monkeypatch):
+def test_server_ends_when_the_last_page_is_closed(server, base, monkeypatch):
     clock = Clock()
     monkeypatch.setattr(viewer_server, "time", clock)
     waiting = threading.Thread(target=server.pages.wait_until_closed, daemon=True)
@@ -367,7 +367,7 @@ def test_bad_files_are_one_line_before_anything_is_opened(tmp_path, monkeypatch,
     assert words in line
 
 
-def test_other_refusals(tmp_path):
+def test_view_refuses_contradictory_options(tmp_path):
     assert "nothing.dfm" in dfm("view", tmp_path / "nothing.dfm", code=1).stderr
     assert "pixels" in dfm("view", WAVELET, "--max-pixels", 100, code=3).stderr
     for arguments in (
@@ -444,7 +444,7 @@ def test_the_systems_viewer_gets_the_image_which_is_deleted_after(tmp_path, view
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="xdg-open is of Linux")
-def test_no_viewer(tmp_path, monkeypatch):
+def test_missing_or_failing_system_viewer_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "xdg-open" in dfm("view", "--png", WAVELET, code=1).stderr
     script = tmp_path / "xdg-open"
@@ -479,7 +479,7 @@ def test_equal_names_are_shown_with_their_folders(paths, names):
     assert shown_names([Path(path) for path in paths.split()]) == [str(Path(name)) for name in names.split()]
 
 
-def test_it_starts_without_jax():
+def test_view_starts_without_jax_and_numpy():
     program = "import sys; from dfmcodec.cli.view import command; import dfmcodec.viewer.server, dfmcodec.viewer.page"
     done = subprocess.run(
         [sys.executable, "-c", f"{program}; print(*sys.modules)"], capture_output=True, text=True, check=True

@@ -41,7 +41,7 @@ SLOW = {
     "name",
     [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in faults.FAULTS if name not in LONG],
 )
-def test_a_fault(name, tmp_path):
+def test_fault_keeps_its_promises(name, tmp_path):
     try:
         faults.FAULTS[name](faults.Place(tmp_path, moments=2))
     except faults.NotPermittedError as error:
@@ -64,7 +64,7 @@ def test_writing_without_unnamed_files(tmp_path, monkeypatch):
     assert len(faults.names(tmp_path)) == 2
 
 
-def test_what_others_left_stays_and_what_the_dead_left_goes(tmp_path):
+def test_leftover_temporary_files_of_dead_processes_are_removed(tmp_path):
     path = tmp_path / "x.dfm"
     path.write_bytes(b"old")
     dead, alive = tmp_path / ".x.dfm.00000000.tmp", tmp_path / ".x.dfm.00000001.tmp"
@@ -97,7 +97,7 @@ def test_names_as_long_as_they_can_be(tmp_path, monkeypatch, unnamed):
     assert len(faults.names(tmp_path)) == 2
 
 
-def test_a_file_taken_for_left_over_is_written_again(tmp_path, monkeypatch):
+def test_temporary_file_removed_before_its_lock_is_written_again(tmp_path, monkeypatch):
     """Another process may sweep between the making of a temporary file and its lock."""
     from dfmcodec.files import atomic
 
@@ -158,7 +158,7 @@ def test_two_sources_of_one_output(tmp_path):
 
 
 @pytest.mark.parametrize("rate", [1e38, float("inf")])
-def test_a_learning_rate_that_is_too_large(chelsea, monkeypatch, rate):
+def test_too_large_learning_rates_restart_or_are_refused(chelsea, monkeypatch, rate):
     """Restarts at a tenth of it until values stay finite; what was best is what counts. An infinite
     one is given up.
     """
@@ -178,7 +178,7 @@ def test_a_learning_rate_that_is_too_large(chelsea, monkeypatch, rate):
     assert np.isfinite(result.report.psnr_db)
 
 
-def test_a_fit_that_is_never_a_number(chelsea, monkeypatch):
+def test_fit_of_nan_in_every_step_is_refused(chelsea, monkeypatch):
     from dfmcodec.codecs.coordinate.encode import train
     from dfmcodec.codecs.encode import encode_image
     from dfmcodec.search.config import EncoderConfig
@@ -188,7 +188,7 @@ def test_a_fit_that_is_never_a_number(chelsea, monkeypatch):
         encode_image(chelsea, EncoderConfig(model="coordinate", depth=1, layer_width=8, training_steps=32, rate=0.1))
 
 
-def test_a_damaged_or_missing_weights(tmp_path, monkeypatch):
+def test_damaged_and_missing_weights_are_installation_errors(tmp_path, monkeypatch):
     from dfmcodec.codecs.wavelet import weights as weights
     from dfmcodec.weights import registry
 

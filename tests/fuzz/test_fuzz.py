@@ -14,7 +14,7 @@ from common import ROOT
 import dfmcodec
 
 
-def test_what_is_there_of_broken_files_is_an_image_or_a_documented_error():
+def test_best_effort_of_broken_files_gives_an_image_or_a_documented_error():
     rng = np.random.default_rng(0)
     files = fuzzing.seeds()
     broken = [*islice(fuzzing.broken(files, rng), 100), *(data for _, data in islice(fuzzing.mutants(files, rng), 20))]

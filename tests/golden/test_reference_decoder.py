@@ -424,7 +424,7 @@ def test_it_imports_only_numpy_and_pillow() -> None:
     assert imported(independent) - sys.stdlib_module_names == {"numpy", "PIL"}
 
 
-def test_it_runs_without_the_package() -> None:
+def test_reference_decoder_runs_without_the_package() -> None:
     """In a process of its own, as this one has the package already."""
     path = GOLDEN / "wavelet-alpha.dfm"
     code = (

@@ -396,7 +396,7 @@ def test_filters_come_back():
 
 
 @pytest.mark.parametrize(("weight", "constant"), [(0, 0), (MAX_SYMBOL, MAX_CONSTANT), (-MAX_SYMBOL, -MAX_CONSTANT)])
-def test_adaptation_come_back(weight, constant):
+def test_adaptations_come_back(weight, constant):
     """Changes beyond what weights can be are limited when they are applied."""
     model = latents(8, 8, 3, 2)
     none = some_adaptation(model, 0, 0.0)

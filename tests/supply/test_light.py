@@ -91,13 +91,13 @@ def ended(folder: Path) -> dict[str, Ended]:
 
 
 @pytest.mark.parametrize("words", WORKS)
-def test_works(words: str, ended: dict[str, Ended]) -> None:
+def test_light_installation_runs_command(words: str, ended: dict[str, Ended]) -> None:
     assert ended[words].code == 0, ended[words].errors
     assert ended[words].output
 
 
 @pytest.mark.parametrize("words", LACKING)
-def test_says_what_to_install(words: str, ended: dict[str, Ended]) -> None:
+def test_missing_packages_are_named(words: str, ended: dict[str, Ended]) -> None:
     code, output, errors = ended[words]
     assert (code, output) == (1, ""), errors
     assert len(errors.splitlines()) == 1
@@ -122,7 +122,7 @@ def test_python_and_pillow(folder: Path) -> None:
     run_hidden(PROGRAM, folder)
 
 
-def test_an_import_that_nothing_checked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_import_errors_name_the_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command gives what to install for any of the packages, and not for others."""
     words = ["compare", str(folder / "a.png"), str(folder / "a.jpg")]
     for name, code, message in (
@@ -228,7 +228,7 @@ class TestClone:
         (tmp_path / ".venv" / ".installed").unlink(missing_ok=True)
         assert clone.asked("info", "photo.dfm") == ["", "[bench]"]  # what the benchmark has is enough
 
-    def test_what_jax_computes_brings_jax(self, tmp_path: Path) -> None:
+    def test_commands_that_need_jax_install_it(self, tmp_path: Path) -> None:
         clone = Clone(tmp_path)
         assert clone.asked("encode", "photo.png", "--effort", "7") == [""]
         assert clone.asked("encode", "--help", "--model", "coordinate") == [""]
@@ -239,7 +239,7 @@ class TestClone:
             assert clone.asked(*words) == ["[jax]"]
         assert clone.asked("bench", "photos") == ["[jax]", "[bench]"]
 
-    def test_what_is_installed_is_of_this_commit(self, tmp_path: Path) -> None:
+    def test_clone_reinstalls_after_a_change_of_commit(self, tmp_path: Path) -> None:
         """Kernels of another commit do not stay, whatever was installed before."""
         clone = Clone(tmp_path)
         project = tmp_path / "pyproject.toml"
@@ -264,7 +264,7 @@ class TestClone:
         assert clone.asked("info", "photo.dfm") == ["", ""]
 
     @pytest.mark.parametrize("what", ["no pip", "no interpreter"])
-    def test_an_environment_that_is_no_use_is_made_anew(self, tmp_path: Path, what: str) -> None:
+    def test_broken_environments_are_made_again(self, tmp_path: Path, what: str) -> None:
         """Its making was interrupted, or the interpreter that it was made of is gone."""
         clone = Clone(tmp_path / "clone")
         if what == "no pip":

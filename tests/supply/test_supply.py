@@ -102,7 +102,7 @@ def faults(source: str, module: str) -> list[str]:
     return found
 
 
-def test_all_modules_are_looked_at():
+def test_all_modules_are_checked():
     assert len(MODULES) > 60
 
 
@@ -180,7 +180,7 @@ def test_encoding_starts_nothing():
     assert run_hooked(program) == []
 
 
-def test_what_is_imported_is_named_in_pyproject():
+def test_imported_packages_are_declared_in_pyproject():
     """Every package that a module imports is a dependency, or of an extra."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]

@@ -11,7 +11,7 @@ from dfmcodec.fourier.network import check_multiply_adds
 
 
 @pytest.mark.parametrize("read", [dfmcodec.encode, dfmcodec.decode, dfmcodec.read_info])
-def test_a_missing_file_is_one_for_python_too(read, tmp_path):
+def test_missing_file_is_a_file_not_found_error(read, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"cannot read .*missing") as caught:
         read(tmp_path / "missing")
     assert isinstance(caught.value, dfmcodec.MissingFileError)

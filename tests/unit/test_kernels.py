@@ -54,7 +54,6 @@ from dfmcodec.codecs.wavelet.trellis import QUANTIZERS
 from dfmcodec.codecs.wavelet.weights import shipped
 from dfmcodec.entropy.tables import RADIUS, TABLE_SIZE
 from dfmcodec.kernels import SWITCH, compiled, has_kernels
-from dfmcodec.kernels.arguments import ComparedRows, PathPass
 from dfmcodec.perception import ssimulacra2
 from dfmcodec.perception.distortion import CoefficientWeights
 from dfmcodec.weights.registry import OVERFITTED_SMALL
@@ -161,7 +160,7 @@ def test_paths_of_zeros_are_those_of_numpy(chelsea, has_slopes):
     assert sum(int(np.count_nonzero(found[each] != expected[each])) for each in expected) <= 20
 
 
-def test_no_symbol_costs_less_than_zero_within_the_limits_of_tables():
+def test_zero_is_cheapest_within_the_limits_of_tables():
     context = shipped().context
     entries = np.clip(np.arange(TABLE_SIZE) - RADIUS, -OFFSET_SYMBOLS, OFFSET_SYMBOLS) + OFFSET_SYMBOLS
     offsets = context.offsets[:, entries].astype(np.float32) / np.float32(FINE)
@@ -461,33 +460,6 @@ def test_features_may_lie_beyond_the_first_gibibyte_of_a_plane():
         compiled.choose_tables(**arguments)
 
 
-def test_an_encoder_writes_into_its_workspace_alone():
-    tables = shipped().context.table_set
-    start = np.array([0, 2**64 - 1, 0, 0], dtype=np.uint64)
-    numbers, order, entries = np.zeros(9, dtype=np.int16), np.zeros(9, dtype=np.int32), np.zeros(9, dtype=np.int32)
-    out = np.zeros(9, dtype=np.uint32)
-    good = {"state": start.copy(), "cumulative": tables.cumulative, "numbers": numbers, "is_sorted": True}
-    good |= {"order": order, "entries": entries, "out": out}
-    assert 0 < compiled.encode_entries(**good) <= 9
-    for bad in (len(tables.tables), -1):
-        refuses("encode_entries", good, ValueError, "table", numbers=np.full(9, bad, dtype=np.int16))
-    for bad in (130, -1):
-        refuses("encode_entries", good, ValueError, "entry", entries=np.full(9, bad, dtype=np.int32))
-    for short in ("state", "order", "entries", "out"):
-        refuses("encode_entries", good, ValueError, r"too few|no room", **{short: good[short][:1]})
-    for waiting in (1, 2**63, 2**64 - 1):
-        state = np.array([0, 2**64 - 1, waiting, 0], dtype=np.uint64)
-        refuses("encode_entries", good, ValueError, "no room", state=state)
-    refuses("encode_entries", good, ValueError, "no range", state=np.zeros(4, dtype=np.uint64))
-    of_bits = {"state": start.copy(), "bits": 5, "values": entries, "out": out}
-    for bits in (-1, 0, 25):
-        refuses("encode_bits", of_bits, ValueError, "bits", bits=bits)
-    refuses("encode_bits", of_bits, ValueError, "no room", out=out[:8])
-    with pytest.raises(ValueError, match="no room"):
-        compiled.end_encoding(state=start, out=out[:1])
-    assert compiled.end_encoding(state=start, out=out) == 0  # nothing is encoded
-
-
 def _sample(shape, low, chosen):
     """A sample of the symbols of phase 3 of an image."""
     geometry, context = Geometry(*shape, 4), shipped().context
@@ -519,31 +491,6 @@ def test_the_gradient_of_an_adaptation_is_that_of_numpy(chelsea):
     for ours, theirs in zip(found, expected, strict=True):
         assert np.abs(theirs).max() > 0
         assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
-
-
-def test_the_gradient_of_an_adaptation_takes_valid_arguments_alone(chelsea):
-    pixels = chelsea.pixels[1:78, 2:93]
-    seen, (maps, constants) = _sample(pixels.shape, *_paths(pixels, 640)), _adaptation(pixels.shape)
-    bits = shipped().context.bits_of_outputs
-    good = {"hidden": seen.hidden, "sums": seen.sums, "band": seen.band, "symbols": seen.symbols}
-    good |= {"quantizers": seen.quantizer, "chosen": np.arange(5), "maps": maps, "constants": constants, "bits": bits}
-    good |= {"scales": bits.shape[1], "means": bits.shape[2]}
-    good |= {"grad_maps": np.zeros_like(maps, dtype=np.float32)}
-    good |= {"grad_constants": np.zeros_like(constants, dtype=np.float32)}
-
-    def refused(match, **changes):
-        refuses("adaptation_gradient", good, ValueError, match, **changes)
-
-    compiled.adaptation_gradient(**good)
-    for name in ("hidden", "sums", "band", "quantizers", "grad_maps", "grad_constants"):
-        refused("too few", **{name: good[name][:-1]})
-    for bad in (-1, len(seen.symbols)):
-        refused("does not exist", chosen=np.array([0, bad]))
-    for name, bad in (("band", -1), ("band", len(constants)), ("quantizers", -1), ("quantizers", 2)):
-        refused("does not exist", **{name: np.full_like(good[name], bad)})
-    for scales, means in ((0, 41), (41, 0), (10**6, 41)):
-        refused("not possible", scales=scales, means=means)
-    refused("does not exist", bits=bits[:0])
 
 
 def test_a_decoder_reads_what_is_there_alone():
@@ -658,7 +605,7 @@ def test_symbols_of_a_pass_refuse_what_does_not_fit():
         refused("sizes", **changes)
 
 
-def test_wavefronts_refuse_what_is_beyond_their_grids():
+def test_wavefronts_refuse_positions_beyond_their_grids():
     network = overfitted_weights_of(OVERFITTED_SMALL.id).network
     grid = np.zeros((9, 11), dtype=np.int32)
     context = GridContext(network, 0, grid, [np.zeros((5, 6), dtype=np.int32)])
@@ -737,112 +684,6 @@ def test_ssimulacra2_has_the_gradient_of_numpy(size):
         with by(instruction_set):
             found = ssimulacra2._slopes(*images, parts)
             assert np.mean(np.abs(found - expected) < 0.005 * np.std(expected)) > 0.999  # else at a kink of an error
-
-
-@pytest.mark.parametrize("name", ["sums", "gradient"])
-def test_ssimulacra2_refuses_what_does_not_fit(name):
-    first, second = _two_images(8, 9)
-    results = {"sums": np.zeros(18)}
-    if name == "gradient":
-        results = {"error_weights": np.zeros(18, np.float32), "gradient": np.zeros_like(first)}
-    strip = ComparedRows(
-        original=first,
-        decoded=second,
-        height=8,
-        width=9,
-        first_row=0,
-        last_row=8,
-        absorbance=np.zeros(9, np.float32),
-        bias=0.1,
-        bias_root=0.4,
-        taps=np.zeros(5, np.float32),
-        constant=0.1,
-    )
-    kernel, good = f"ssimulacra2_{name}", {"strip": strip, **results}
-    getattr(compiled, kernel)(**good)
-    for each, result in results.items():
-        refuses(kernel, good, ValueError, "too few", **{each: result.ravel()[:-1]})
-    few = np.zeros(4, np.float32)
-    for change in ({"original": first[:2]}, {"decoded": second[0]}, {"width": 10}, {"absorbance": few}, {"taps": few}):
-        refuses(kernel, good, ValueError, "too few", strip=strip._replace(**change))
-    for change in ({"height": 0}, {"width": 0}, {"height": -1}, {"width": 2**62}, {"first_row": -1}, {"last_row": 9}):
-        refuses(kernel, good, ValueError, "sizes", strip=strip._replace(**change))
-    refuses(kernel, good, ValueError, "sizes", strip=strip._replace(first_row=5, last_row=4))
-
-
-def test_paths_refuse_what_does_not_fit():
-    bits = shipped().context.cost_bits.ravel()
-    none = np.zeros(0, dtype=np.uint16)
-    path_pass = PathPass(
-        rows=4,
-        columns=4,
-        band=np.zeros(64, np.float32),
-        band_start=8,
-        band_stride=16,
-        per_step=1.0,
-        weights=np.zeros(63, np.uint16),
-        weights_start=8,
-        weights_stride=16,
-        weight_factor=1.0,
-        tables=np.ones(16, np.int16),
-        costs=none,
-        symbols=np.zeros(16, np.int32),
-    )
-    transitions = np.zeros((8, 4), dtype=np.int8)
-    rescaled = np.arange(len(bits) // TABLE_SIZE, dtype=np.int16)
-    good = {"passes": [path_pass], "has_costs": False, "bits": bits, "offsets": bits, "columns": 4, "first_row": 0}
-    good |= {"companded": np.zeros(512, np.float32), "transitions": transitions, "last_row": 4}
-    good |= {"zero_limits": np.zeros(len(rescaled), np.float32), "bit_cost": 1.0, "rescaled": rescaled}
-
-    def refused(match, **changes):
-        refuses("choose_paths", good, ValueError, match, **changes)
-
-    compiled.choose_paths(**good)
-    for name, enough in {"band": 63, "weights": 63, "tables": 16, "symbols": 16}.items():
-        compiled.choose_paths(**good | {"passes": [path_pass._replace(**{name: getattr(path_pass, name)[:enough]})]})
-        refused("too few", passes=[path_pass, path_pass._replace(**{name: getattr(path_pass, name)[: enough - 1]})])
-    for name in ("band", "weights"):
-        refused("too few", passes=[path_pass._replace(**{f"{name}_stride": 17})])
-        for start in (-1, 65, 2**62):
-            refused("outside an array", passes=[path_pass._replace(**{f"{name}_start": start})])
-        refused("sizes", passes=[path_pass._replace(**{f"{name}_stride": 2**40})])
-    refused("too few", passes=[path_pass._replace(columns=5)])
-    refused("too few", has_costs=True)
-    refused("too few", offsets=bits[:-1])
-    refused("too few", zero_limits=good["zero_limits"][:-1])
-    refused("too few", rescaled=rescaled[:-1])
-    refused("not possible", rescaled=rescaled + np.int16(1))
-    for packed in (9999, -9999, 0):
-        refused("does not exist", passes=[path_pass._replace(tables=np.full(16, packed, np.int16))])
-    refused("36 are possible", passes=[path_pass] * 37)
-    refused("sizes", transitions=transitions + np.int8(8))
-    refused("sizes", bits=bits[:1300], offsets=bits)
-    refuses("choose_paths", good, TypeError, passes=5)
-    refuses("choose_paths", good, TypeError, "13 items", passes=[path_pass[:12]])
-
-
-def test_bits_refuse_what_does_not_fit():
-    table, sign = np.zeros(8, np.int16), np.ones(8, np.int32)
-    good = {"symbols": np.zeros(8, np.int32), "table": table, "sign": sign, "bits": shipped().context.cost_bits}
-    good |= {"total": np.zeros(1)}
-    assert compiled.count_bits(**good) == 0
-    assert good["total"][0] == pytest.approx(8 * good["bits"][0, RADIUS])
-    assert compiled.count_bits(**good | {"symbols": np.full(8, -(2**31), np.int32), "sign": -sign}) == 8
-    for name in ("table", "sign", "total"):
-        refuses("count_bits", good, ValueError, "too few", **{name: good[name][:-1]})
-    for wrong in (-1, 9999):
-        refuses("count_bits", good, ValueError, "does not exist", table=table + np.int16(wrong))
-
-
-def test_planes_refuse_what_does_not_fit():
-    good = {"pixels": np.zeros((4, 3), np.uint8), "item_bytes": 1, "count": 4, "basis": np.eye(3, dtype=np.float32)}
-    good |= {"scale": 1.0, "middle": 128.0, "planes": np.zeros((3, 4), np.float32)}
-    compiled.pixels_to_planes(**good)
-    assert np.all(good["planes"] == -128)
-    refuses("pixels_to_planes", good, ValueError, "too few", item_bytes=2)
-    refuses("pixels_to_planes", good, ValueError, "too few", count=5)
-    refuses("pixels_to_planes", good, ValueError, "too few", basis=good["basis"][:2])
-    refuses("pixels_to_planes", good, ValueError, "1 or 2 bytes", item_bytes=4)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -19,7 +19,7 @@ def square(number: int) -> int:
     return number * number
 
 
-def test_a_job_that_kills_its_process_costs_only_itself():
+def test_job_that_kills_its_process_loses_only_itself():
     found: dict[int, int | None] = {}
 
     def take(job: int, result: int | None) -> list[int]:
@@ -87,7 +87,7 @@ def test_errors_of_an_executor_are_raised_or_made_results() -> None:
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_stopping_leaves_out_what_has_not_begun(processes):
+def test_stopping_skips_jobs_that_have_not_begun(processes):
     found: list[int] = []
     run_jobs(abs, list(range(50)), processes, lambda job, result: found.append(job) or [], lambda: len(found) >= 5)
     assert 5 <= len(found) <= 5 + processes

@@ -75,7 +75,7 @@ def test_rows_that_are_next_to_each_other_are_not_in_work_together(monkeypatch):
     assert done == [range(9)]
 
 
-def test_an_exception_is_that_of_the_item():
+def test_exceptions_of_items_are_raised():
     with pytest.raises(ZeroDivisionError):
         threads.in_threads(lambda x: 1 // x, [1, 0, 2])
 
@@ -112,7 +112,7 @@ def test_products_use_one_core_until_the_last_thread_leaves():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes are copied")
-def test_a_copy_of_the_process_has_threads_of_its_own():
+def test_forked_processes_get_their_own_threads():
     """As in the workers of PyTorch's DataLoader."""
     program = """
 import os, sys, numpy as np

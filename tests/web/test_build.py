@@ -105,7 +105,7 @@ def test_exports_reach_their_importers(folder):
         ("const x = '</script>';\n", "cannot be within"),
     ],
 )
-def test_what_cannot_be_linked_is_an_error(folder, source, message):
+def test_unresolved_symbols_are_a_build_error(folder, source, message):
     (folder / "a.js").write_text(source)
     with pytest.raises(ValueError, match=message):
         module.linked("a.js")

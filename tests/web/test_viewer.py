@@ -337,7 +337,7 @@ def test_every_control_is_reached_by_the_keyboard(desktop):
     assert controls | {first, second, "Keys"} <= reached
 
 
-def test_of_a_large_image_only_what_is_seen_is_decoded(desktop):
+def test_viewer_decodes_only_the_visible_part_of_large_images(desktop):
     path, expected = golden("wavelet-tiles")
     height = expected.shape[0]
     desktop.evaluate("document.getElementById('stage').dataset.completeMegapixels = '0.001'")

@@ -11,7 +11,6 @@ import sys
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import Mock
 
 import jax
 import jax.numpy as jnp
@@ -26,11 +25,11 @@ from PIL import Image as PilImage
 
 from dfmcodec.errors import ConfigError, CorruptError, DfmError, FormatError, ImageError, TargetUnreachableError
 from dfmcodec.files.arrays import read_arrays, write_arrays
-from dfmcodec.fourier.layer import TAU, frequency_set
+from dfmcodec.fourier.layer import frequency_set
 from dfmcodec.fourier.network import CoordinateArchitecture, deep_fourier_machine, unpack
 from dfmcodec.perception import psnr
-from research.generative import classifier, measures, subpixel
 from research.generative import code as code_file
+from research.generative import measures
 from research.generative.__main__ import command
 from research.generative.code import CodeSymbols, code_of_file, read_code, scale_indices, write_code
 from research.generative.data import ImageSet, read_images
@@ -43,7 +42,6 @@ from research.generative.network import (
     exact_cos_sin,
     first_features,
     paint,
-    pixel_inputs,
     positions,
 )
 from research.generative.recipes import PRESETS
@@ -131,33 +129,6 @@ def test_fast_cosine_and_sine_are_close_and_have_the_right_slope() -> None:
 
 
 @pytest.mark.slow
-def test_moved_positions_are_those_of_moved_images() -> None:
-    """The features are those of the moved inputs, the targets what a smooth image is there."""
-    architecture = GenerativeArchitecture(24, 32, 1, 4, (), 2, 3, 1, (-1, 0, 1))
-    first, v = pixel_inputs(architecture)
-
-    def image(v: np.ndarray) -> np.ndarray:
-        x1, x2 = v[2:4]  # of octave 0
-        return 0.5 * np.cos(TAU * (3 * x1 + 2 * x2))
-
-    for seed in range(3):
-        turned, moved, targets = subpixel.moved(
-            first, v, jnp.asarray(image(v), jnp.float32)[None, None], architecture, 1.0, jax.random.key(seed)
-        )
-        step = (np.asarray(moved) - v)[2:4] * [[32], [24]]
-        assert np.ptp(step, axis=1).max() < 1e-4
-        assert 0 < step.min() < step.max() < 1
-        np.testing.assert_allclose(
-            turned, first_features(np.asarray(moved), architecture, np, exact_cos_sin), atol=2e-5
-        )
-        error = (np.asarray(targets)[0, 0] - image(np.asarray(moved))).reshape(24, 32)[3:-3, 3:-3]
-        assert np.abs(error).max() < 0.01
-    still = subpixel.moved(first, v, jnp.ones((1, 1, v.shape[1])), architecture, 0.0, jax.random.key(0))
-    np.testing.assert_allclose(still[0], first, atol=1e-6)
-    np.testing.assert_allclose(still[1], v)
-
-
-@pytest.mark.slow
 def test_training_learns_and_samples_are_of_its_kind() -> None:
     trained, held_out = model_after(1500), patches(200, seed=1)
     reconstructed = trained.paint(trained.encode(held_out))
@@ -198,56 +169,6 @@ def test_table_variant_has_no_encoder_and_inverts_held_out_images() -> None:
     assert by_search < by_mean
     with pytest.raises(ConfigError, match="no encoder"):
         model.encode(images)
-
-
-@pytest.mark.slow
-def test_table_variant_learns_codes() -> None:
-    model, images, codes = table_model(1000)
-    assert psnr(images.reshape(-1, SIDE, 3), model.paint(codes).reshape(-1, SIDE, 3)) > 20
-    by_search, by_mean = inversion_errors(model, codes, 100)
-    assert by_search < 0.25 * by_mean
-
-
-@pytest.mark.slow
-def test_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
-    architecture, recipe = small()
-    recipe, images, kept = replace(recipe, steps=50), patches(100), tmp_path / "kept.npz"
-    complete = Trainer(images, architecture, recipe, 0)
-    assert (complete.run(1e9), complete.state.steps) == ("steps", 50)  # no multiple of a chunk's
-
-    def keep(state: object, psnr_db: float) -> None:
-        if stopped.state.steps == 20:
-            stopped.save(kept)
-
-    stopped = Trainer(images, architecture, recipe, 0)
-    stopped.run(1e9, keep)
-    resumed = Trainer(images, architecture, recipe, 0)
-    resumed.restore(kept)
-    assert resumed.state.steps == 20
-    resumed.run(1e9)
-    for name, value in complete.parameters().items():
-        np.testing.assert_allclose(resumed.parameters()[name], value, atol=1e-6)
-    with pytest.raises(ConfigError, match="other images or settings"):
-        Trainer(images, architecture, recipe, 1).restore(kept)
-    kept.write_bytes(kept.read_bytes()[:500])
-    with pytest.raises(ConfigError, match="damaged"):
-        Trainer(images, architecture, recipe, 0).restore(kept)
-
-
-@pytest.mark.slow
-def test_published_recipes_take_steps() -> None:
-    for name in ("mnist-published", "cifar10-published"):
-        preset = replace(PRESETS[name], hidden=(32,), machine_width=3)
-        channels = 3 if "cifar" in name else 1
-        trainer = Trainer(
-            patches(64, rgb=channels == 3),
-            preset.architecture(SIDE, SIDE, channels),
-            replace(preset.recipe, steps=20),
-            0,
-        )
-        before = trainer.parameters()
-        trainer.run(1e9)
-        assert any(np.abs(value - before[name]).max() > 1e-4 for name, value in trainer.parameters().items())
 
 
 @pytest.mark.slow
@@ -422,15 +343,6 @@ def test_files_of_codes_that_are_damaged_or_of_another_model_are_refused(trained
         code_of_file(data, other)
 
 
-@pytest.mark.slow
-def test_a_model_of_equal_deviations_has_codes(trained: GenerativeModel) -> None:
-    density = replace(trained.density, deviations=np.ones_like(trained.density.deviations))
-    model = replace(trained, density=density).rounded()
-    pixels = patches(1)[0]
-    best_mean = max(psnr(pixels, image) for image in model.paint(density.means))
-    assert encode_image(model, pixels, size=60).psnr_db > best_mean
-
-
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.dfc")), ids=lambda path: path.stem)
 def test_golden_codes_decode_as_ever(path: Path) -> None:
     model = read_model(GOLDEN / f"{path.stem.split('-')[0]}.npz")
@@ -565,16 +477,6 @@ def test_labels_of_any_integers_are_classes(tmp_path: Path) -> None:
     assert np.array_equal(labels, np.arange(60) % 3 != 0)
 
 
-@pytest.mark.slow
-def test_a_classifier_is_of_its_labels(tmp_path: Path) -> None:
-    images, kept = patches(60), tmp_path / "classifier.npz"
-    sets = [ImageSet(images, np.arange(60) % 2), ImageSet(images, np.arange(60) // 30)]
-    first, second = (classifier.read_or_train(sets[0], kept) for _ in range(2))
-    assert all(np.array_equal(first[name], second[name]) for name in first)
-    with pytest.raises(ImageError, match="not a classifier trained on these images and classes"):
-        classifier.read_or_train(sets[1], kept)
-
-
 def test_nearest_is_that_of_all_pairs() -> None:
     """Also beyond the block of rows that is looked at together; of equals the first."""
     rng = np.random.default_rng(0)
@@ -585,30 +487,6 @@ def test_nearest_is_that_of_all_pairs() -> None:
     indices, errors = measures.nearest(images, among)
     assert np.array_equal(indices, squared.argmin(axis=1))
     np.testing.assert_allclose(errors, squared.min(axis=1), atol=1e-12)
-
-
-def test_a_grid_that_cannot_be_written_is_not_painted(model_file: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(GenerativeModel, "paint", lambda *arguments: pytest.fail("painted"))
-    for words, message in (
-        (("sample", "-n", 64, "--height", 2100, "-o", tmp_path / "g.webp"), "its sides have up to 16383 pixels"),
-        (("interpolate", "-n", 64, "--height", 1100, "-o", tmp_path / "g.png"), "at most 65535 pixels"),
-    ):
-        code, output = run(words[0], model_file, *words[1:])
-        assert (code, message in output) == (1, True), output
-
-
-@pytest.mark.slow
-def test_a_training_that_is_stopped_before_its_model_is_written_is_kept(tmp_path: Path, monkeypatch) -> None:
-    np.savez(tmp_path / "x.npz", images=patches(60))
-    words = ("train", tmp_path / "x.npz", "--preset", "mnist", "--steps", 20, "-o")
-    assert run(*words, tmp_path / "complete.npz")[0] == 0
-    with monkeypatch.context() as patched:
-        patched.setattr("research.generative.__main__.fit_density", Mock(side_effect=KeyboardInterrupt))
-        assert run(*words, tmp_path / "m.npz")[0] == 130
-    assert not (tmp_path / "m.npz").exists()
-    code, output = run(*words, tmp_path / "m.npz")
-    assert (code, "continuing after 20 steps" in output) == (0, True), output
-    assert read_model(tmp_path / "m.npz").id == read_model(tmp_path / "complete.npz").id
 
 
 def test_commands(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "message"), WRONG)
-def test_what_is_wrong_with_a_table_is_said_in_one_line_with_its_number(tmp_path, text, message):
+def test_table_errors_are_one_line_with_the_line_number(tmp_path, text, message):
     with pytest.raises(ConfigError) as caught:
         read(table(tmp_path, text))
     assert message in str(caught.value)

@@ -176,7 +176,7 @@ def test_no_anchor_is_larger_and_one_that_cannot_go_so_low_has_no_file(folder):
     assert (0.004, "jpeg") not in {(row["rate"], row["codec"]) for row in rows}  # its tables alone are larger
 
 
-def test_a_part_of_16_bits_is_not_measured_black(folder):
+def test_samples_of_10_bits_in_16_are_measured_at_full_brightness(folder):
     gray = np.asarray(PIL.Image.open("photos/cat.png"))[:, :, 1]
     Path("other").mkdir()
     PIL.Image.fromarray(gray.astype(np.uint16)).save("other/g8in16.png")

@@ -123,7 +123,7 @@ Seen = tuple[int, float, int]  # bytes, SSIMULACRA2, and the error of all sample
         ((900, 60.0, 8), (600, 59.0, 9), Model.OVERFITTED),  # which it would not be at the same size
     ],
 )
-def test_what_is_seen_decides_between_files_of_the_tune_visual(
+def test_visual_choice_is_by_ssimulacra2_and_weighted_error(
     monkeypatch: pytest.MonkeyPatch,
     report: EncodeReport,
     target: dict[str, Any],

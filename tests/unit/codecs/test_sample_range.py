@@ -149,7 +149,7 @@ def test_a_range_beyond_the_bit_depth_is_that_of_the_bit_depth():
     assert encoded(image, sample_max=4095)[0].data == encoded(image)[0].data
 
 
-def test_what_is_out_of_reach_says_what_is_not():
+def test_unreachable_targets_name_the_reachable_one():
     with pytest.raises(TargetUnreachableError, match=r"or .* is the finest") as caught:
         encoded(image_of(12), quality=100)
     finest = int(str(caught.value).split("--quality ")[1].split()[0])

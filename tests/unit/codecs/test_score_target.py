@@ -146,7 +146,7 @@ def test_steps_of_scores_fall():
         ({"size": 900, "tune": "psnr"}, "psnr"),
     ],
 )
-def test_what_no_tune_means(options, tune):
+def test_default_tune_follows_from_target_and_model(options, tune):
     assert EncoderConfig(**options).distortion_tune is Tune(tune)
 
 
@@ -165,7 +165,7 @@ def test_what_no_tune_means(options, tune):
         ({"tune": "ssim"}, "unknown tune 'ssim'; choose one of visual, psnr"),
     ],
 )
-def test_what_cannot_be_is_refused(options, message):
+def test_contradictory_settings_are_refused(options, message):
     with pytest.raises(ConfigError) as error:
         EncoderConfig(**options)
     assert str(error.value) == message

@@ -248,7 +248,7 @@ def test_the_document_and_the_code_have_the_same_sections() -> None:
         ("| 25 | 1 | tile rows |", "| 25 | 1 | more | 0 |\n| 25 | 1 | tile rows |"),
     ],
 )
-def test_a_changed_row_of_a_header_is_seen(old: str, new: str) -> None:
+def test_changed_header_rows_are_listed(old: str, new: str) -> None:
     assert old in FORMAT
     assert header_mismatches(FORMAT.replace(old, new)) != []
 
@@ -265,7 +265,7 @@ def test_a_changed_row_of_a_header_is_seen(old: str, new: str) -> None:
         ("| checks | 8 | 0, 1, 3 | optional", "| checks | 8 | 0, 1, 3 | required"),
     ],
 )
-def test_a_changed_row_of_the_sections_is_seen(old: str, new: str) -> None:
+def test_changed_section_rows_are_listed(old: str, new: str) -> None:
     assert FORMAT.count(old) == 1
     assert section_mismatches(FORMAT.replace(old, new)) != []
 
@@ -277,7 +277,7 @@ def test_a_changed_row_of_the_sections_is_seen(old: str, new: str) -> None:
         *((model, field.name) for model in Model for field in header_form(model).fields),
     ],
 )
-def test_a_changed_field_is_seen(model: Model, name: str) -> None:
+def test_changed_fields_are_listed(model: Model, name: str) -> None:
     fields = list(FIELDS[model])
     at = next(number for number, field in enumerate(fields) if field.name == name)
     field = fields[at]

@@ -45,7 +45,7 @@ def test_shifted_tables_are_the_laplace_distribution() -> None:
     assert [each for each in EACH if laplace_errors(*each).max() >= 1e-5] == []
 
 
-def test_without_a_shift_they_are_nearly_the_symmetric_tables() -> None:
+def test_tables_of_mean_0_are_nearly_symmetric() -> None:
     """The two halves of the escape are rounded down one by one; all else is the same."""
     for index in range(LAST_DIRECT + 1):
         difference = shifted_laplace_table(index, 0) - laplace_table(index)

@@ -120,7 +120,7 @@ def test_a_user_without_a_home_has_no_cache(monkeypatch):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="Linux and its like")
-def test_what_has_no_end_is_read_as_far_as_the_limit():
+def test_endless_inputs_are_read_up_to_the_limit():
     with pytest.raises(LimitError, match="/dev/zero has more bytes than the limit of 1000"):
         atomic.read_at_most(Path("/dev/zero"), 1000)
 

@@ -32,7 +32,7 @@ def test_names(name):
         ("\ud800.png", "it is not Unicode text"),
     ],
 )
-def test_what_is_no_name(name, said):
+def test_impossible_names_are_refused(name, said):
     assert said in fault_of_name(name)
 
 

@@ -120,7 +120,7 @@ def test_code_points_of_an_avif(primaries, transfer, expected):
 @pytest.mark.parametrize(
     "points", [(9, 16, 9, 1), (9, 16, 0, 7), (0, 16, 0, 1), (23, 1, 0, 1), (9, 19, 0, 1), (9, 16, 0), (9, 16, 0, 1, 0)]
 )
-def test_no_image_has_code_points_that_are_not_valid(points):
+def test_invalid_code_points_are_refused(points):
     with pytest.raises(ImageError, match="cicp is"):
         Metadata(cicp=bytes(points))
 

@@ -69,7 +69,7 @@ def test_formats_without_raw_modes_are_read():
 
 
 @pytest.mark.parametrize("kind", [TypeError, KeyError, AttributeError, RecursionError, NotImplementedError, Warning])
-def test_whatever_a_plugin_raises_becomes_an_error_of_the_file(monkeypatch, kind):
+def test_plugin_exceptions_become_image_errors(monkeypatch, kind):
     def fail(self):
         msg = "one\ntwo \x1b[2J\x07"
         raise kind(msg)

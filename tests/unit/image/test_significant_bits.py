@@ -167,7 +167,7 @@ def test_a_png_states_the_bits_of_each_channel():
         (b"\x0a\x0a\x0a\x0a\x0a", None),
     ],
 )
-def test_what_a_png_states(body, expected):
+def test_significant_bits_of_a_png_are_read(body, expected):
     assert png.significant_bits(io.BytesIO(png.SIGNATURE + png_chunk(b"sBIT", body))) == expected
 
 

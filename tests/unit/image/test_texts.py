@@ -70,7 +70,7 @@ def test_comments(format_name):
         assert notices_of(file_of(format_name, comment=program)) == []
 
 
-def test_several_are_one_notice():
+def test_several_left_out_entries_give_one_notice():
     assert notices_of(jpeg_with_iptc(CAPTION, comment="a cat")) == [f"IPTC (captions, credits) and comment are {KEPT}"]
 
 

@@ -85,7 +85,7 @@ def test_profiles_of_megabytes_go_round(name, dtype):
     assert left_out(image, output) == []
 
 
-def test_what_a_jpeg_cannot_hold_is_left_out():
+def test_metadata_too_large_for_a_jpeg_are_left_out():
     complete = Metadata(icc=bytes(255 * 65_519), exif=b"Exif\0\0" + bytes(65_527), xmp=bytes(65_504))
     larger = Metadata(*(value + b"\0" for value in (complete.icc, complete.exif, complete.xmp)))
     output, pixels = OUTPUT_FORMATS["jpeg"], samples(3, np.uint8)

@@ -35,7 +35,7 @@ def program(tmp_path, monkeypatch):
     return make
 
 
-def test_it_is_the_3_norm(program):
+def test_butteraugli_is_the_3_norm(program):
     program(PRINTS)
     assert butteraugli.is_installed()
     assert butteraugli.butteraugli(PIXELS, PIXELS) == 1.5
@@ -55,7 +55,7 @@ def test_a_program_that_fails_is_an_error_of_one_line(program, script):
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_it_is_absent_from_an_empty_path(tmp_path, monkeypatch):
+def test_butteraugli_is_unavailable_on_an_empty_path(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not INSTALLED()
 

@@ -95,7 +95,7 @@ def test_psnr_target_is_a_floor(chelsea):
     assert encode(chelsea, psnr=10, depth=3, layer_width=7, training_steps=16).report.psnr_db >= 10
 
 
-def test_unreachable_targets(chelsea):
+def test_unreachable_targets_are_refused(chelsea):
     with pytest.raises(dfmcodec.TargetUnreachableError, match="below the"):
         encode(chelsea, size=20)
     with pytest.raises(dfmcodec.TargetUnreachableError, match="below the 71"):
@@ -104,7 +104,7 @@ def test_unreachable_targets(chelsea):
         encode(chelsea, psnr=60, depth=3, layer_width=4, training_steps=16)
 
 
-def test_no_network_is_fitted_that_decoders_refuse(chelsea, monkeypatch):
+def test_fitted_networks_are_within_the_decoder_limit(chelsea, monkeypatch):
     config = dfmcodec.EncoderConfig(model="coordinate")
     most = choose_architecture(config, chelsea, 10**6, str).multiply_adds * chelsea.pixel_count
     monkeypatch.setattr(sizing, "MAX_MULTIPLY_ADDS", most - 1)
@@ -174,7 +174,7 @@ def test_time_limit_ends_the_fit(chelsea, monkeypatch):
         {"effort": 3},
     ],
 )
-def test_settings_that_make_no_sense(chelsea, options):
+def test_contradictory_settings_are_refused(chelsea, options):
     with pytest.raises(dfmcodec.ConfigError):
         encode(chelsea, **options)
 

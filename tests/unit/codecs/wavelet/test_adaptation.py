@@ -99,7 +99,7 @@ def cost(pixels, adapted_after):
 
 
 @pytest.mark.slow
-def test_adaptation_pay_for_themselves(texture):
+def test_adaptations_save_more_bits_than_they_cost(texture):
     without, plain = cost(texture, ())
     corrected, trial = cost(texture, (1, 3))
     assert plain.model.adaptation is None

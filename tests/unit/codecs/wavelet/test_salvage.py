@@ -234,7 +234,7 @@ def test_a_damaged_filter_is_done_without(encoded, photograph):
     assert np.array_equal(image.alpha, photograph.alpha)
 
 
-def test_what_is_beside_the_image_can_be_done_without(encoded, photograph):
+def test_damaged_alpha_and_metadata_are_left_out(encoded, photograph):
     complete = decode_image(encoded.data)
     image, losses = decode_best_effort(flipped(encoded.data, section(encoded.data, "alpha")[0] + 30))
     assert image.alpha is None
@@ -249,7 +249,7 @@ def test_what_is_beside_the_image_can_be_done_without(encoded, photograph):
     assert np.array_equal(image.alpha, photograph.alpha)
 
 
-def test_what_nothing_can_be_done_without(encoded):
+def test_damage_to_required_sections_is_an_error(encoded):
     start, end = section(encoded.data, "adaptation")
     with pytest.raises(CorruptError, match="the adaptation section"):
         decode_best_effort(flipped(encoded.data, start + 8))

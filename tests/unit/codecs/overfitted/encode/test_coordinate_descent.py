@@ -104,7 +104,7 @@ def test_a_symbol_changes_costs_within_its_reach_alone(fit: Fit, level: int) -> 
 
 
 @pytest.mark.parametrize("level", [0, 1])
-def test_a_descent_lowers_the_loss_of_a_fit_by_what_it_finds(level: int) -> None:
+def test_descent_lowers_the_loss_by_the_predicted_gain(level: int) -> None:
     """By the least gain for each symbol that moves, also after changes of many cells at once, in an
     image of two windows. (Sums of cells are good to a thousandth of a bit.)
     """

@@ -632,7 +632,7 @@ def test_the_rate_cost_of_a_change_is_that_of_its_bits() -> None:
     assert np.abs(found[[3, 5]] - 0.25).max() < 0.02 * per_bit
 
 
-def test_what_is_measured_is_what_is_written_and_decoded() -> None:
+def test_measured_figures_equal_those_of_the_file() -> None:
     """Of a file with the changes of all networks from others, near 32 dB."""
     grids = laplace_grids(*SIZE, scale=1.0)
     weights = weights_of_networks(start_networks(1, 8, 8))

@@ -116,7 +116,7 @@ def numbers(*values: float) -> list[tuple[np.float32]]:
     return [(np.float32(value),) for value in values]
 
 
-def test_who_finds_the_device_free_computes_for_others() -> None:
+def test_waiting_windows_share_programs() -> None:
     """Programs are full while windows wait, and each thread gets what is its own."""
     line = RecordedLine(lambda number: 2 * number)
     with ThreadPoolExecutor(3) as executor:
@@ -128,7 +128,7 @@ def test_who_finds_the_device_free_computes_for_others() -> None:
     assert line.results(numbers(5)) == [10]
 
 
-def test_what_a_program_raises_is_raised_for_all_whose_windows_it_has() -> None:
+def test_program_errors_are_raised_for_its_windows_only() -> None:
     """And for no others."""
 
     def fails(number: Any) -> None:

@@ -198,7 +198,7 @@ def test_latents_move_as_with_numpy():
 
 
 @pytest.mark.parametrize("instruction_set", compiled.instruction_sets() if compiled else [])
-def test_the_content_of_the_workspace_means_nothing(instruction_set):
+def test_results_do_not_depend_on_workspace_contents(instruction_set):
     """Not even NaN, which bytes of 255 are."""
     image, windows, pixels, latents = some_image(130, 140)
     loss = LossByKernel(windows, pixels)

@@ -52,7 +52,7 @@ def test_a_sample_is_a_mosaic_of_squares_from_all_over(monkeypatch):
     assert sample_of(Image(pixels), is_adapted=False).pixels.shape == (8, 8, 3)
 
 
-def test_what_an_image_comes_to_is_expected_by_what_its_sample_came_to():
+def test_estimates_are_scaled_by_those_of_the_sample():
     came = tuple(MeasuredSize(1000.0 * size, 8.0 / size, score) for size, score in ((4, 60.0), (2, 70.0), (1, 71.0)))
     learned = SampleEstimate(64, None, came)
     now = Trial(2, object(), 500.0, 510, 2.0, 65.0)

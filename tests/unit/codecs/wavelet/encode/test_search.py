@@ -170,12 +170,12 @@ def test_a_psnr_that_only_an_exact_image_has(photograph):
     assert np.array_equal(dfmcodec.decode(exact.data), photograph[:32, :32])
 
 
-def test_unreachable_targets(photograph):
+def test_unreachable_targets_are_refused(photograph):
     with pytest.raises(dfmcodec.TargetUnreachableError, match="below the"):
         dfmcodec.encode(photograph, size=30, effort=1)
 
 
-def test_a_file_above_its_limit_is_never_given(photograph, monkeypatch):
+def test_file_above_its_size_limit_is_an_error(photograph, monkeypatch):
     def wrong(job, *parts):
         return SizeSteps(*parts, job, 2 * job.target.budget_bytes)
 
@@ -184,7 +184,7 @@ def test_a_file_above_its_limit_is_never_given(photograph, monkeypatch):
         dfmcodec.encode(photograph[:64, :80], size=900, effort=1)
 
 
-def test_a_file_below_its_psnr_is_never_given(photograph, monkeypatch):
+def test_file_below_its_psnr_is_an_error(photograph, monkeypatch):
     def wrong(job, *parts):
         return LmbdaSteps(job.image.pixels.size, lmbda_of_quality(0), Tune.PSNR)
 
@@ -193,7 +193,7 @@ def test_a_file_below_its_psnr_is_never_given(photograph, monkeypatch):
         dfmcodec.encode(photograph[:64, :80], psnr=40, effort=1)
 
 
-def test_a_file_of_another_opacity_is_never_given(photograph, monkeypatch):
+def test_changed_alpha_is_an_error(photograph, monkeypatch):
     def wrong(ancillary):
         return sections(replace(ancillary, alpha=ancillary.alpha ^ 1))
 
@@ -231,7 +231,7 @@ def test_an_image_of_several_tiles_is_not_read_again_completely(tiled, depth, mo
 
 
 @pytest.mark.parametrize("part", ["samples", "pixels"])
-def test_a_file_that_does_not_decode_to_what_it_was_made_of_is_never_given(tiled, part, monkeypatch):
+def test_mismatch_of_encoder_and_decoder_is_an_error(tiled, part, monkeypatch):
     def wrong(iterations, *arguments):
         """One number is another one, in the tile in the middle."""
         trial = iterate(iterations, *arguments)
