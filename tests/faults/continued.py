@@ -2,10 +2,11 @@
 
 python tests/faults/continued.py --runs 1000           the figures of docs/results/trust.md
 
-Each run encodes or decodes a folder, some of whose outputs exist already with other settings. It is
-ended by Ctrl-C or by SIGKILL at a moment of its duration, in one process or two, with and without a
-report. Then the same command runs to its end. Lost: a source that changed or is gone, or an output
-that is not complete. Wrongly done: an output that differs from that of an undisturbed run.
+Each run encodes or decodes a folder with --skip-existing, some of whose outputs exist already,
+empty or truncated. It is ended by Ctrl-C or by SIGKILL at a moment of its duration, in one process
+or two, with and without a report. Then the same command runs to its end. Lost: a source or an
+output that is gone, or a source that changed. Damaged: an output that differs from that of an
+undisturbed run.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import itertools
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections import Counter
 from fnmatch import fnmatch
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where common.py is
 
 import numpy as np
 import PIL.Image
@@ -27,17 +31,18 @@ from common import run_for
 from faults import contents, dfm, ended, seconds_of, start
 
 _FILES = 4
+_FAULTS = ("unfinished", "lost", "damaged", "failed")
 _SIGNALS = (signal.SIGINT, signal.SIGKILL)
-_COMMANDS = {
-    "encode": (("--effort", "3", "--quality", "60"), ("--effort", "1", "--quality", "30")),
-    "decode": (("--resize", "50%"), ()),
-}  # options of the run, and of the one before it
+_OPTIONS = {"encode": ("--effort", "3", "--quality", "60"), "decode": ("--resize", "50%")}
+_KINDS = [
+    *itertools.product(["encode"], (1, 2), (False, True)),
+    *itertools.product(["decode"], (1, 2), (False,)),
+]  # command, processes, whether there is a report
 
 
 def _visible(folder: Path) -> dict[str, bytes]:
-    """The files of a folder but for its record; none is temporary."""
-    found = {name: data for name, data in contents(folder).items() if name != ".dfm-sources.jsonl"}
-    return {name: data for name, data in found.items() if not name.endswith(".tmp")}
+    """The files of a folder that are not temporary."""
+    return {name: data for name, data in contents(folder).items() if not name.endswith(".tmp")}
 
 
 def _heed_interrupts() -> None:
@@ -66,22 +71,13 @@ class Trial:
             assert dfm("encode", self._sources, "--effort", "1").code == 0
             for path in self._sources.glob("*.png"):
                 path.unlink()
-        options, self._other_options = _COMMANDS[command]
-        self._command = (command, self._sources, "-O", self._out)
-        self._run = (*self._command, *options, "-j", jobs, *(("--report", self._report) if has_report else ()))
+        report = ("--report", self._report) if has_report else ()
+        self._run = (command, self._sources, "-O", self._out, *_OPTIONS[command], "-j", jobs, *report)
+        self._run += ("--skip-existing",)
         seconds_of(*self._run)
         shutil.rmtree(self._out)
-        self._report.unlink(missing_ok=True)
         self.seconds = seconds_of(*self._run)
-        self._kept, self._expected = contents(self._sources), _visible(self._out)
-        self._before = [folder / f"before-{existing}" for existing in range(3)]
-        for existing, before in enumerate(self._before):
-            shutil.rmtree(self._out)
-            self._out.mkdir()
-            for name in sorted(self._kept)[:existing]:
-                source = self._sources / name
-                assert dfm(command, source, *self._command[2:], *self._other_options).code == 0
-            shutil.copytree(self._out, before)  # with the times of the files
+        self._inputs, self._expected = contents(self._sources), _visible(self._out)
 
     def interrupt(self, ending: signal.Signals, moment: float, existing: int) -> Counter[str]:
         """Interrupts the run at a moment, continues it, and counts what is wrong.
@@ -89,29 +85,33 @@ class Trial:
         Args:
             ending: The signal.
             moment: Seconds from the start.
-            existing: How many outputs exist with other settings.
+            existing: How many outputs exist already: the first one empty, the second one truncated.
         """
         shutil.rmtree(self._out)
         self._report.unlink(missing_ok=True)
-        shutil.copytree(self._before[existing], self._out)
+        self._out.mkdir()
+        for number, (name, data) in enumerate(sorted(self._expected.items())[:existing]):
+            (self._out / name).write_bytes(data[: number * len(data) // 2])
         before = _visible(self._out)
-        found = Counter[str]()
+        counts = Counter[str]()
         with start(*self._run, start_new_session=True, preexec_fn=_heed_interrupts) as process:
             run_for(process, moment)
             if process.poll() is None:
                 os.killpg(process.pid, ending)
-                found["interrupted"] += 1
+                counts["interrupted"] += 1
             ended(process)
         after = _visible(self._out)
-        found["outputs then"] += len(after)
-        found["lost"] += len(before.keys() - after.keys()) + (contents(self._sources) != self._kept)
-        again = dfm(*self._run)
-        found["failed"] += again.code != 0
+        counts["outputs then"] += len(after)
+        counts["unfinished"] += sum(
+            data not in (self._expected[name], before.get(name)) for name, data in after.items()
+        )
+        counts["lost"] += len(before.keys() - after.keys()) + (contents(self._sources) != self._inputs)
+        counts["failed"] += dfm(*self._run).code != 0
         outputs = _visible(self._out)
-        found["lost"] += len(self._expected.keys() - outputs.keys()) + (contents(self._sources) != self._kept)
-        found["wrong"] += sum(outputs.get(name) != data for name, data in self._expected.items())
-        found["temporary files"] += len(list(self._out.glob(".*.tmp")))
-        return found
+        counts["lost"] += len(self._expected.keys() - outputs.keys()) + (contents(self._sources) != self._inputs)
+        counts["damaged"] += sum(outputs.get(name) != data for name, data in self._expected.items())
+        counts["temporary files"] += len(list(self._out.glob(".*.tmp")))
+        return counts
 
 
 def main() -> None:
@@ -123,10 +123,9 @@ def main() -> None:
     )
     given = parser.parse_args()
     moments = np.random.default_rng(given.seed)
-    kinds = list(itertools.product(_COMMANDS, (1, 2), (False, True)))
     with tempfile.TemporaryDirectory() as folder:
         trials = []
-        for number, kind in enumerate(kinds):
+        for number, kind in enumerate(_KINDS):
             place = Path(folder, str(number))
             place.mkdir()
             trials.append(Trial(place, *kind))
@@ -134,17 +133,17 @@ def main() -> None:
         for run in itertools.count():
             if sum(count for (_, what), count in total.items() if what == "interrupted") >= given.runs:
                 break
-            trial, (command, jobs, has_report) = trials[run % len(trials)], kinds[run % len(trials)]
+            trial, (command, jobs, has_report) = trials[run % len(trials)], _KINDS[run % len(trials)]
             ending = _SIGNALS[run // len(trials) % len(_SIGNALS)]
             report = "report" if has_report else "no report"
             name = f"{command} -j {jobs}, {report}, {ending.name}"
             if not fnmatch(name, f"*{given.only}*"):
                 continue
-            found = trial.interrupt(ending, moments.uniform(0.1, 0.95) * trial.seconds, int(moments.integers(0, 3)))
-            total.update({(name, what): count for what, count in found.items()} | {(name, "runs"): 1})
-            if found["lost"] or found["wrong"] or found["failed"]:
-                print(f"run {run}: {name}: {dict(found)}", flush=True)
-    columns = ("runs", "interrupted", "outputs then", "lost", "wrong", "failed", "temporary files")
+            counts = trial.interrupt(ending, moments.uniform(0.1, 0.95) * trial.seconds, int(moments.integers(0, 3)))
+            total.update({(name, what): count for what, count in counts.items()} | {(name, "runs"): 1})
+            if any(counts[what] for what in _FAULTS):
+                print(f"run {run}: {name}: {dict(counts)}", flush=True)
+    columns = ("runs", "interrupted", "outputs then", *_FAULTS, "temporary files")
     print("| run | " + " | ".join(columns) + " |")
     for name in sorted({name for name, _ in total}):
         print(f"| {name} | " + " | ".join(str(total[name, column]) for column in columns) + " |")
