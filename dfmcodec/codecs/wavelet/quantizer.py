@@ -17,7 +17,8 @@ from dfmcodec.codecs.wavelet.transform import LOW_NORMS, MAX_UNITS, NORM_UNIT, s
 from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.threads import in_threads
 
-MAX_STEP = (1 << 16) - 1  # the largest q_step, in 1/64 code values
+Q_STEP_UNIT = 64  # the q_step of one code value
+MAX_STEP = (1 << 16) - 1  # the largest q_step
 FINE = 64  # dequantised values are integer multiples of 1/64 of the band's step
 _STEP_BITS = 8  # the step of a band has 8 more fractional bits than units
 

@@ -23,11 +23,11 @@ from dfmcodec.entropy import best_laplace_index, laplace
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.fourier.network import CoordinateArchitecture
 from dfmcodec.fourier.quantize import STEP_COUNT, STEPS_PER_OCTAVE, quantize, step_per_weight
+from dfmcodec.search.config import LEAST_USED
 from dfmcodec.search.rate_control import Bracket
 
 FINEST_INDEX = 20 * STEPS_PER_OCTAVE  # a step size of 2^-20: float32 weights gain nothing from finer ones
 COARSEST_INDEX = -8 * STEPS_PER_OCTAVE  # minimum common index; a layer has at least index 0, a step size of 1
-FILL = 0.97  # fraction of the budget that a file should use
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Quantizer:
             turn += 1
         used = real_bytes(step_indices)
         refined = True
-        while refined and used < FILL * budget_bytes:
+        while refined and used < LEAST_USED * budget_bytes:
             refined = False
             for layer in order:
                 finer = _moved(step_indices, int(layer), +1)

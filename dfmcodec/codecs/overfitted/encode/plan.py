@@ -17,6 +17,7 @@ from dfmcodec.codecs.wavelet.encode.efforts import QUICK
 from dfmcodec.codecs.wavelet.encode.encoding import Encoding
 from dfmcodec.codecs.wavelet.encode.estimates import Estimator
 from dfmcodec.codecs.wavelet.encode.search import fit_latents
+from dfmcodec.codecs.wavelet.quantizer import Q_STEP_UNIT
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.report import EncodeResult
 from dfmcodec.search.job import Job, Outcome
@@ -42,7 +43,6 @@ _WEIGHTS = (
     (80_000, SMOOTH_FRACTION, ((0.0, OVERFITTED_FINE), (5e-4, OVERFITTED_LARGE))),
     (0, 1.0, ((0.0, OVERFITTED_FINE), (5e-4, OVERFITTED_SMALL))),
 )
-_STEP_UNIT = 64  # units of q_step per code value
 _NETWORKS_BYTES = 1000  # bytes of networks that are subtracted from a target size, or half of the size if that is less
 # The fraction of the size of a wavelet file that the symbols of a fit with the tune `visual` do not
 # need for the same SSIMULACRA2: of a quick file, and of one of effort 7.
@@ -145,10 +145,10 @@ def _wavelet_lmbda(job: Job, target: SizeTarget | PsnrTarget, previous: EncodeRe
     from a file of this codec, or measured; less closely if the time limit ends the search.
     """
     if previous is not None:
-        return lmbda_of_step(_estimated_step(job, target, previous) / _STEP_UNIT)
+        return lmbda_of_step(_estimated_step(job, target, previous) / Q_STEP_UNIT)
     model = _quick(replace(job, target=target, tune=Tune.PSNR)).model
     assert isinstance(model, QuantizedLatents)
-    return lmbda_of_step(model.q_step / _STEP_UNIT)
+    return lmbda_of_step(model.q_step / Q_STEP_UNIT)
 
 
 def _estimated_step(job: Job, target: SizeTarget | PsnrTarget, previous: EncodeResult) -> float:

@@ -21,6 +21,7 @@ from dfmcodec.codecs.wavelet.context import ContextModel
 from dfmcodec.codecs.wavelet.encode.efforts import QUICK, Effort
 from dfmcodec.codecs.wavelet.filter import ImageFilter, filter_residual
 from dfmcodec.codecs.wavelet.geometry import Tile, Tiling
+from dfmcodec.codecs.wavelet.quantizer import Q_STEP_UNIT
 from dfmcodec.codecs.wavelet.sections.latents import wavelet_file_bytes
 from dfmcodec.codecs.wavelet.synthesis import Samples, blocks, corrected_block, correction_residual
 from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE, Pyramid, analyse
@@ -36,7 +37,7 @@ from dfmcodec.threads import in_threads
 _VALUES = "the values of the correction network"
 _PER_UNIT = np.float32(2)  # 16-bit steps per unit
 _LIMITS = np.iinfo(np.int16).min, np.iinfo(np.int16).max
-FINEST_WEIGHED = 64  # q_step of one code value; below it errors are invisible, and files become exact
+FINEST_WEIGHED = Q_STEP_UNIT  # below it errors are invisible, and files become exact
 _MANY_PIXELS = 16 << 20  # beyond, the state between iterations is stored in fewer bits
 
 

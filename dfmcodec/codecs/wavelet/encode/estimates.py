@@ -17,7 +17,7 @@ from dfmcodec.codecs.wavelet.encode.trellis_search import STEP_UNIT, pass_coeffi
 from dfmcodec.codecs.wavelet.geometry import Geometry, Tile, Tiling
 from dfmcodec.codecs.wavelet.neighbourhood import NEIGHBOURS
 from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass, level_passes, pass_shape
-from dfmcodec.codecs.wavelet.quantizer import MAX_STEP, band_step
+from dfmcodec.codecs.wavelet.quantizer import MAX_STEP, Q_STEP_UNIT, band_step
 from dfmcodec.codecs.wavelet.transform import BAND_NORMS, NORM_UNIT, UNITS_PER_CODE_VALUE, Pyramid
 from dfmcodec.entropy.tables import LAST_DIRECT, RADIUS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.perception.distortion import CoefficientWeights
@@ -171,14 +171,14 @@ class Estimator:
         """Returns the size up to a factor that hardly depends on the step: 1/2 log2(1 + 0.9 c^2),
         summed over coefficients c.
         """
-        nats = float(self.counts @ np.log1p(self.energies * (0.9 * (64 / q_step) ** 2)))
+        nats = float(self.counts @ np.log1p(self.energies * (0.9 * (Q_STEP_UNIT / q_step) ** 2)))
         return self.encoding.fixed_bytes + nats / (2 * log(2) * 8) / self.part
 
     def rough_mse(self, q_step: int) -> float:
         """Returns the squared error within about 10 percent: a fraction of a squared step, or the
         squared coefficient if that is less.
         """
-        largest = _STEP_ERROR * (q_step / 64) ** 2
+        largest = _STEP_ERROR * (q_step / Q_STEP_UNIT) ** 2
         error = float(self.counts @ np.minimum(self.energies, largest))
         return error / self.part / self.encoding.image.pixels.size
 

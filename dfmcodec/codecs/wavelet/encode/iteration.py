@@ -35,7 +35,7 @@ from dfmcodec.codecs.wavelet.encode.trial import Trial
 from dfmcodec.codecs.wavelet.filter import MAX_RADIUS, ImageFilter
 from dfmcodec.codecs.wavelet.geometry import Tile
 from dfmcodec.codecs.wavelet.passes import CodingPass
-from dfmcodec.codecs.wavelet.quantizer import log_step
+from dfmcodec.codecs.wavelet.quantizer import Q_STEP_UNIT, log_step
 from dfmcodec.codecs.wavelet.sections.adaptation import adaptation_bytes
 from dfmcodec.codecs.wavelet.sections.filter import filter_bytes
 from dfmcodec.codecs.wavelet.sections.latents import tile_checks
@@ -401,7 +401,7 @@ def _source(coding: _Coding, tile_state: TileState, pyramid: Pyramid, sample: Sy
 
 def _fit_filter(encoding: Encoding, samples: Units, change: Change | None, q_step: int) -> ImageFilter | None:
     """Returns the image filter, fitted to the residual of the correction network."""
-    unit_cost = encoding.bit_cost(q_step) * (q_step * UNITS_PER_CODE_VALUE / 64) ** 2
+    unit_cost = encoding.bit_cost(q_step) * (q_step * UNITS_PER_CODE_VALUE / Q_STEP_UNIT) ** 2
     residual = partial(encoding.residual, samples, q_step, change)
     stride = max(1, isqrt(samples[0].size // _FILTER_PIXELS))
     return fit_filter(samples, residual, unit_cost, encoding.effort.filter_radius, stride)

@@ -28,7 +28,7 @@ from dfmcodec.codecs.wavelet.encode.sample import (
 )
 from dfmcodec.codecs.wavelet.encode.steps import StepSearch, step_search
 from dfmcodec.codecs.wavelet.encode.trial import Trial
-from dfmcodec.codecs.wavelet.quantizer import MAX_STEP
+from dfmcodec.codecs.wavelet.quantizer import MAX_STEP, Q_STEP_UNIT
 from dfmcodec.errors import DivergedError, TargetUnreachableError
 from dfmcodec.image import Image
 from dfmcodec.search.driver import End, Ended, Search, Watch, drive, part_of
@@ -39,7 +39,7 @@ _ENOUGH_ITERATIONS = 10  # iterations after which a size budget need not be used
 _TILES_FRACTION = 0.8  # of an iteration; correction network and filter take the rest
 _TRIES = 4  # the least number of iterations for that, beyond those of the effort
 _SAMPLE_FRACTION = 0.1  # the fraction of progress and time limit for the sample of a large image
-_FINEST_LEARNED = 64  # q_step of one code value; finer steps depend on single samples of the image
+_FINEST_LEARNED = Q_STEP_UNIT  # finer steps depend on single samples of the image
 
 
 def fit_latents(job: Job, effort: Effort | None = None) -> Outcome:

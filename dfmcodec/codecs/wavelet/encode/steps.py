@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
+from dataclasses import replace
 from math import exp2, inf, log2
 from statistics import NormalDist
 
@@ -15,11 +16,12 @@ from dfmcodec._types import Tune
 from dfmcodec.codecs.wavelet.encode.efforts import Effort
 from dfmcodec.codecs.wavelet.encode.estimates import Estimator, smallest_q_step
 from dfmcodec.codecs.wavelet.encode.trial import Trial
-from dfmcodec.codecs.wavelet.quantizer import MAX_STEP
+from dfmcodec.codecs.wavelet.quantizer import MAX_STEP, Q_STEP_UNIT
 from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE
 from dfmcodec.errors import TargetUnreachableError
-from dfmcodec.image import BIT_DEPTHS, PEAK_CODE_VALUE, Image, values_per_code_value
+from dfmcodec.image import BIT_DEPTHS, Image, values_per_code_value
 from dfmcodec.options import MAX_QUALITY
+from dfmcodec.perception import mse_of_psnr
 from dfmcodec.search.job import Job
 from dfmcodec.search.quality import BIT_COST, lmbda_of_quality, lmbda_of_step, step_of_lmbda, step_of_score
 from dfmcodec.search.rate_control import Bracket, Controller
@@ -40,7 +42,7 @@ _SMALLEST_DRIFT = {True: 0.99, False: 0.975}
 # steps drop more of the coefficients with low weights. Measured at effort 1 on
 # data/kodak, at q_steps between these, docs/results/visual.md.
 _SECOND_ITERATION_VISUAL, _FALL_OF_OCTAVE, _MEASURED_STEPS = 0.948, 0.0187, (300, 4600)
-_MIDDLE_STEP = 16 * 64
+_MIDDLE_STEP = 16 * Q_STEP_UNIT
 _GUESSES = 2  # guesses of the size before the first iteration
 _ENOUGH_DB = 0.03  # the excess over a PSNR target that is close enough
 _OPEN_RATIO = 1.03  # the ratio of a step that fits to one that does not, above which guesses stay between them
@@ -152,7 +154,7 @@ class _SmallErrors:
         """Returns the step at which about the given number of samples are wrong in typical
         images.
         """
-        return max(1, round(64 / (2 * _STEP_SD * self._of_level * self._distance(count))))
+        return max(1, round(Q_STEP_UNIT / (2 * _STEP_SD * self._of_level * self._distance(count))))
 
     def q_step_for(self, trial: Trial, count: float = 1) -> int:
         """Returns a finer step at which about the given number of samples is wrong, from a trial
@@ -227,9 +229,12 @@ class SizeSteps(StepSearch):
     that were tried. No step is finer than one that gives an exact file.
     """
 
-    def __init__(self, estimator: Estimator, effort: Effort, job: Job, budget_bytes: int) -> None:
+    target: SizeTarget
+
+    def __init__(self, estimator: Estimator, effort: Effort, job: Job, target: SizeTarget) -> None:
+        budget_bytes = target.budget_bytes
         enough_bytes = min(effort.enough * budget_bytes, budget_bytes - _WORD_BYTES)
-        super().__init__(SizeTarget(budget_bytes, enough_bytes))
+        super().__init__(replace(target, enough_bytes=enough_bytes))
         self._estimator = estimator
         self._job = job
         self._aim = effort.aim * budget_bytes
@@ -282,12 +287,13 @@ class SizeSteps(StepSearch):
 class PsnrSteps(StepSearch):
     """The step search for a least PSNR in as few bytes as possible."""
 
-    def __init__(self, estimator: Estimator, effort: Effort, job: Job, floor_db: float) -> None:
-        super().__init__(PsnrTarget(floor_db, _ENOUGH_DB))
+    target: PsnrTarget
+
+    def __init__(self, estimator: Estimator, effort: Effort, job: Job, target: PsnrTarget) -> None:
+        super().__init__(replace(target, enough_db=_ENOUGH_DB))
         self._job = job
-        self._floor_db = floor_db
         self._best_db = -inf
-        largest_mse = PEAK_CODE_VALUE**2 * 10 ** (-floor_db / 10)
+        largest_mse = mse_of_psnr(target.floor_db)
         self._errors = _SmallErrors(job.image)
         self._most_wrong = self._errors.count(largest_mse)
         self._is_fine = not self._errors.is_many(self._most_wrong)
@@ -334,7 +340,7 @@ class PsnrSteps(StepSearch):
             reason = f"; decoding rounds samples of 16 bits to multiples of {values:.0f}, several times"
         if self._job.range_db:
             reason += f"; the same samples multiplied to fill 16 bits would reach {best_db:.0f} dB"
-        return self._job.out_of_reach(self._floor_db, "the best this image can reach is", best_db, reason)
+        return self._job.out_of_reach(self.target.floor_db, "the best this image can reach is", best_db, reason)
 
 
 class ScoreSteps(StepSearch):
@@ -345,22 +351,22 @@ class ScoreSteps(StepSearch):
     the image at a constant step, so they do not show which steps are good enough.
     """
 
+    target: ScoreTarget
+
     def __init__(self, effort: Effort, target: ScoreTarget) -> None:
         super().__init__(target)
-        score, is_floor = target.goal, target.is_floor
-        self._goal, self._is_floor = score, is_floor
         self._settled_from = effort.shifts + 2 if effort.is_iterated else 1
         self._steps = _Steps()
         self._best: Trial | None = None
         self._same_side, self._was_finer = 0, False  # how often the last moves were not enough, and where they went
-        self.first_q_step = min(max(round(64 * step_of_score(score)), 1), MAX_STEP)
+        self.first_q_step = min(max(round(Q_STEP_UNIT * step_of_score(target.goal)), 1), MAX_STEP)
         self._finest, self._coarsest = 1, MAX_STEP
-        if not is_floor:
+        if not target.is_floor:
             self._finest = max(1, self.first_q_step // _FARTHEST_STEP)
             self._coarsest = min(MAX_STEP, self.first_q_step * _FARTHEST_STEP)
 
     def is_done(self, trial: Trial) -> bool:
-        if self._is_floor:
+        if self.target.is_floor:
             return super().is_done(trial) or self._steps.is_found or trial.model.q_step == MAX_STEP
         return super().is_done(trial) or trial.model.q_step in (self._finest, self._coarsest)
 
@@ -376,7 +382,7 @@ class ScoreSteps(StepSearch):
             octaves *= 1 + self._same_side
         self._was_finer = octaves < 0
         guess = round(q_step * exp2(FOR_SCORE.limited(octaves)))
-        if guess == q_step and self._is_floor and not self.target.meets(trial):
+        if guess == q_step and self.target.is_floor and not self.target.meets(trial):
             guess -= 1
         return self._steps.between(min(max(guess, self._finest), self._coarsest))
 
@@ -387,7 +393,7 @@ class ScoreSteps(StepSearch):
     def unreachable(self, trial: Trial) -> str:
         best = self._best or trial
         return (
-            f"the target of SSIMULACRA2 {self._goal:g} is out of reach; the best this image can reach is "
+            f"the target of SSIMULACRA2 {self.target.goal:g} is out of reach; the best this image can reach is "
             f"{best.quality:.1f} in {best.written_bytes:,} bytes"
         )
 
@@ -401,16 +407,17 @@ class LmbdaSteps(StepSearch):
 
     needs_sample = False
 
-    def __init__(self, sample_count: int, lmbda: float, tune: Tune) -> None:
-        super().__init__(LmbdaTarget(lmbda))
-        self._samples = sample_count
-        self._tune = tune
-        self.first_q_step = min(max(round(64 * step_of_lmbda(lmbda)), 1), MAX_STEP)
+    def __init__(self, job: Job, target: LmbdaTarget) -> None:
+        super().__init__(target)
+        step, self._samples, self._tune = step_of_lmbda(target.lmbda), job.image.pixels.size, job.tune
+        if job.range_db and job.image.bit_depth > BIT_DEPTHS[0]:
+            _check_step(step, job.range_db)
+        self.first_q_step = min(max(round(Q_STEP_UNIT * step), 1), MAX_STEP)
 
     def rank(self, trial: Trial) -> float:
         if self._tune is Tune.VISUAL:
             return trial.number
-        return -(trial.mse * self._samples + 8 * trial.file_bytes * BIT_COST * (trial.model.q_step / 64) ** 2)
+        return -(trial.mse * self._samples + 8 * trial.file_bytes * BIT_COST * (trial.model.q_step / Q_STEP_UNIT) ** 2)
 
     def next_q_step(self, trial: Trial) -> int:
         return self.first_q_step
@@ -430,16 +437,14 @@ def _moved(trial: Trial, octaves: float) -> int:
 def step_search(job: Job, estimator: Estimator, effort: Effort) -> StepSearch:
     """Returns the search for the target of a job."""
     match job.target:
-        case SizeTarget(budget_bytes=budget_bytes):
-            return SizeSteps(estimator, effort, job, budget_bytes)
-        case PsnrTarget(floor_db=floor_db):
-            return PsnrSteps(estimator, effort, job, floor_db)
+        case SizeTarget() as target:
+            return SizeSteps(estimator, effort, job, target)
+        case PsnrTarget() as target:
+            return PsnrSteps(estimator, effort, job, target)
         case ScoreTarget() as target:
             return ScoreSteps(effort, target)
-        case LmbdaTarget(lmbda=lmbda):
-            if job.range_db and job.image.bit_depth > BIT_DEPTHS[0]:
-                _check_step(step_of_lmbda(lmbda), job.range_db)
-            return LmbdaSteps(job.image.pixels.size, lmbda, job.tune)
+        case LmbdaTarget() as target:
+            return LmbdaSteps(job, target)
 
 
 def _check_step(step: float, range_db: float) -> None:

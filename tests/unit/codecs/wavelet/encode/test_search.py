@@ -17,7 +17,6 @@ from common import GOLDEN
 
 import dfmcodec
 from dfmcodec import container, threads
-from dfmcodec._types import Tune
 from dfmcodec.codecs.decode import DecodeRequest, decode_image
 from dfmcodec.codecs.wavelet.decode import WaveletRenderer
 from dfmcodec.codecs.wavelet.encode import iteration
@@ -36,7 +35,7 @@ from dfmcodec.perception import psnr
 from dfmcodec.search.config import EncoderConfig
 from dfmcodec.search.job import Job
 from dfmcodec.search.quality import BIT_COST, QUALITY_STEPS, lmbda_of_quality, step_of_lmbda
-from dfmcodec.search.target import SizeTarget, asked_target
+from dfmcodec.search.target import LmbdaTarget, SizeTarget, asked_target
 
 
 @pytest.fixture(scope="session")
@@ -177,7 +176,7 @@ def test_unreachable_targets_are_refused(photograph):
 
 def test_file_above_its_size_limit_is_an_error(photograph, monkeypatch):
     def wrong(job, *parts):
-        return SizeSteps(*parts, job, 2 * job.target.budget_bytes)
+        return SizeSteps(*parts, job, SizeTarget.of(2 * job.target.budget_bytes))
 
     monkeypatch.setattr("dfmcodec.codecs.wavelet.encode.search.step_search", wrong)
     with pytest.raises(dfmcodec.DfmError, match="above the limit of 900; please report this"):
@@ -186,7 +185,7 @@ def test_file_above_its_size_limit_is_an_error(photograph, monkeypatch):
 
 def test_file_below_its_psnr_is_an_error(photograph, monkeypatch):
     def wrong(job, *parts):
-        return LmbdaSteps(job.image.pixels.size, lmbda_of_quality(0), Tune.PSNR)
+        return LmbdaSteps(job, LmbdaTarget(lmbda_of_quality(0)))
 
     monkeypatch.setattr("dfmcodec.codecs.wavelet.encode.search.step_search", wrong)
     with pytest.raises(dfmcodec.TargetUnreachableError, match=r"the decoded file reaches .* dB, not 40\.00"):
@@ -370,7 +369,7 @@ def test_info_reports_the_latents(small):
     assert header.fields["q_step"] == 22.5 * 64
     report = json.loads(json.dumps(result.report.as_dict()))
     assert report["architecture"]["model"] == "wavelet"
-    assert report["q_step"] == 22.5 * 64
+    assert report["codec"]["q_step"] == 22.5 * 64
     assert report["stop_reason"] == "target met"
 
 
@@ -393,8 +392,9 @@ def test_a_trial_meets_a_size_if_its_file_does(photograph):
     size = len(container.write(trial.model, checked=False))
     assert 0 < size - trial.file_bytes < 27
     for budget, is_met in ((size, True), (size - 1, False)):
-        job = Job.of(image, EncoderConfig(), SizeTarget.of(budget))
-        assert SizeSteps(Estimator.of(encoding), encoding.effort, job, budget).target.meets(trial) == is_met
+        target = SizeTarget.of(budget)
+        job = Job.of(image, EncoderConfig(), target)
+        assert SizeSteps(Estimator.of(encoding), encoding.effort, job, target).target.meets(trial) == is_met
 
 
 @pytest.mark.slow
