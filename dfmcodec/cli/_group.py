@@ -38,20 +38,7 @@ _COMMANDS = {
 _WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
 
-class CommandGroup(click.Group):
-    """Group that sets its context in errors of its commands that have none, as that of an option
-    without its value.
-    """
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except click.UsageError as error:
-            error.ctx = error.ctx or ctx
-            raise
-
-
-class _LazyGroup(CommandGroup):
+class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
@@ -91,7 +78,7 @@ class _LazyGroup(CommandGroup):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _usage_in_one_line():
+            with _usage_in_one_line(ctx):
                 return super().invoke(ctx)
         except (click.exceptions.Exit, click.ClickException, OSError):  # handled by click or by `main`
             raise
@@ -102,20 +89,23 @@ class _LazyGroup(CommandGroup):
 
 
 @contextmanager
-def _usage_in_one_line() -> Iterator[None]:
-    """Prints one line for invalid arguments. Without any arguments, click shows the help."""
+def _usage_in_one_line(context: click.Context | None = None) -> Iterator[None]:
+    """Prints one line for invalid arguments. Without any arguments, click shows the help. `context`
+    is that of errors without their own, as that of an option without its value.
+    """
     try:
         yield
     except click.exceptions.NoArgsIsHelpError:
         raise
     except click.UsageError as error:
-        command = "dfm" if error.ctx is None else _command_path(error.ctx)
+        context = error.ctx or context
+        command = "dfm" if context is None else _command_path(context)
         message = error.format_message().removesuffix(".")
         _end(Failure(type(error).__name__, f"{message} (see {command} --help)", error.exit_code))
 
 
 def _command_path(ctx: click.Context) -> str:
-    """Returns the command of a context; for a group, with the subcommand that was called."""
+    """Returns the command of a context; for the group, with the command that was called."""
     return " ".join(filter(None, (ctx.command_path, ctx.invoked_subcommand)))
 
 

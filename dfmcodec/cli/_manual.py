@@ -62,10 +62,6 @@ def manual_page() -> str:
         assert command is not None
         command_context = click.Context(command, context, info_name=name)
         lines += [f".SH {name.upper()}", *_described(command_context, f"dfm {name}")]
-        if isinstance(command, click.Group):
-            for part in command.list_commands(command_context):
-                part_context = click.Context(command.commands[part], command_context, info_name=part)
-                lines += [f".SS {name} {part}", *_described(part_context, f"dfm {name} {part}")]
     codes = (main.epilog or "").removeprefix("Exit codes: ").rstrip(".").split(", ")
     lines.append(".SH EXIT STATUS")
     lines += [f".TP\n.B {code}\n{_escaped(what)}" for code, what in (entry.split(" ", 1) for entry in codes)]
