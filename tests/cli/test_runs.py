@@ -205,7 +205,7 @@ def test_exact_images_are_valid_json():
     assert "exact" in dfm("encode", "a.png", "-f", "--rate", 1, "--effort", 1).output
 
 
-@pytest.mark.parametrize("side", range(1, 10))
+@pytest.mark.parametrize("side", [1, 7, 8])  # images with a side below 8 have no SSIMULACRA2
 def test_the_smallest_images_work_by_default(side):
     PIL.Image.fromarray(skimage.data.chelsea()[:side, :side]).save("a.png")
     dfm("encode", "a.png")
