@@ -83,14 +83,9 @@ def _variants() -> list[tuple[str, str, str, dict[str, Any]]]:
         ("pbm", "1", "PPM", {}),
         ("pgm-16", "I;16", "PPM", {}),
     ]
-    found += [("pfm", "F", "PPM", {}), ("qoi", "RGBA", "QOI", {}), ("pcx", "P", "PCX", {}), ("ico", "RGBA", "ICO", {})]
+    found += [("pfm", "F", "PPM", {}), ("qoi", "RGBA", "QOI", {})]
     found += [("jp2", "RGB", "JPEG2000", {}), ("j2k", "L", "JPEG2000", {"no_jp2": True, "irreversible": True})]
-    found += [
-        ("xbm", "1", "XBM", {}),
-        ("dds", "RGBA", "DDS", {}),
-        ("dds-dxt5", "RGBA", "DDS", {"pixel_format": "DXT5"}),
-    ]
-    found += [("spider", "F", "SPIDER", {}), ("im", "RGB", "IM", {}), ("msp", "1", "MSP", {}), ("blp", "P", "BLP", {})]
+    found += [("dds", "RGBA", "DDS", {}), ("dds-dxt5", "RGBA", "DDS", {"pixel_format": "DXT5"})]
     found.append(("mpo", "RGB", "MPO", {"save_all": True, "frames": 2}))
     return found
 

@@ -16,8 +16,7 @@ from dfmcodec.codecs.wavelet.correction import FEATURES, cell_features, correcti
 from dfmcodec.codecs.wavelet.encode.sources import ChosenSymbols
 from dfmcodec.codecs.wavelet.encode.trellis_search import round_low
 from dfmcodec.codecs.wavelet.geometry import Geometry, Tiling, default_levels
-from dfmcodec.codecs.wavelet.neighbourhood import context_size, symbol_features
-from dfmcodec.codecs.wavelet.passes import CodingPass
+from dfmcodec.codecs.wavelet.neighbourhood import symbol_features
 from dfmcodec.codecs.wavelet.quantizer import log_step
 from dfmcodec.codecs.wavelet.sections.latents import LatentsBody, read_symbols, write_symbols
 from dfmcodec.codecs.wavelet.transform import analyse
@@ -26,7 +25,7 @@ from dfmcodec.codecs.wavelet.weights import WaveletWeights, shipped
 from dfmcodec.errors import DivergedError, ImageError
 from dfmcodec.files.arrays import read_arrays
 from training.checkpoint import Checkpoint, load_images, save_images
-from training.contexts import _outputs_of_rows, integer_network, outputs
+from training.contexts import _outputs_of_rows
 from training.correction import (
     float_features,
     float_outputs,
@@ -133,34 +132,6 @@ def test_a_loss_that_is_not_finite_ends_a_training(tmp_path, loss):
     assert Checkpoint.load(path, start.trained).steps == 8
 
 
-@pytest.mark.parametrize("value", [nan, inf])
-@pytest.mark.parametrize(("diverged", "kept"), [(8, 4), (20, 16)])
-def test_weights_that_a_step_makes_not_finite_end_a_training(tmp_path, value, diverged, kept):
-    """The loss before the step tells nothing of it. The checkpoint before it stays; after the last
-    step, too.
-    """
-    path = tmp_path / "state.npz"
-    start = Checkpoint(0, {"w": np.zeros(3, dtype=np.float32)}, np.random.default_rng(1))
-
-    def diverging(trained, done, rng):
-        trained, loss = stepped(trained, done, rng)
-        return {"w": trained["w"] * np.float32(value if done + 4 == diverged else 1)}, loss
-
-    with pytest.raises(DivergedError, match=f"after {diverged} training steps"):
-        run_training(path, start, diverging, Schedule(20, 4, 4), lambda done, loss: None)
-    assert Checkpoint.load(path, start.trained).steps == kept
-
-
-@pytest.mark.parametrize("done", [4, 20])
-def test_a_checkpoint_that_is_not_finite_is_refused(tmp_path, done):
-    """Trainings of before wrote such ones, also as their last."""
-    path = tmp_path / "state.npz"
-    start = Checkpoint(0, {"w": np.zeros(3, dtype=np.float32)}, np.random.default_rng(1))
-    Checkpoint(done, {"w": np.full(3, nan, dtype=np.float32)}, start.rng).save(path)
-    with pytest.raises(DivergedError, match="delete it"):
-        run_training(path, start, stepped, Schedule(20, 4, 4), lambda done, loss: None)
-
-
 def decoded_noise(height, width):
     rng = np.random.default_rng(0)
     decoded, original = (
@@ -207,27 +178,6 @@ def test_a_fresh_correction_network_adds_nothing():
     network = integer_correction(fresh_correction(4, 60, np.random.default_rng(0)))
     features = np.random.default_rng(1).integers(-124, 125, (9, 9, FEATURES)).astype(np.int8)
     assert not correction_outputs(network, features, network.first_constants(0), np).any()
-
-
-@pytest.mark.slow
-def test_float_networks_step_like_their_integers():
-    """What the trainer optimises is what the codec computes."""
-    import jax.numpy as jnp
-
-    from training.contexts import fresh_network
-
-    rng = np.random.default_rng(0)
-    size = context_size(2)
-    net = fresh_network(size, rng)
-    net = {name: value + 0.02 * rng.normal(size=value.shape).astype(np.float32) for name, value in net.items()}
-    integers = integer_network(net)
-    features = rng.integers(-127, 128, (size, 400)).astype(np.float32)
-    position = (2 * 3 + 1) * 3 + 2
-    coding_pass, log_step = jnp.full(400, position), jnp.full(400, -9)
-    floats = np.asarray(outputs(net, jnp.asarray(features.T), coding_pass, log_step))
-    exact = integers.outputs(features, np.arange(size), CodingPass(2, 1, 2, 2), -9, np)
-    assert np.abs(floats.T * 4 - exact).max() < 0.75
-    assert ctx.MEANS_PER_SCALE == 4
 
 
 def test_checkpoints_hold_the_complete_state(tmp_path):
