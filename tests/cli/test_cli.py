@@ -221,7 +221,7 @@ def test_profile_exif_and_orientation(folder, chelsea):
     assert opened("plain.png").size == (80, 96)
 
 
-def test_help_teaches_by_example():
+def test_help_has_examples():
     assert "dfm encode photo.png" in dfm("--help").output
     for command in ("encode", "decode", "info", "verify", "compare", "bench", "demo"):
         assert f"dfm {command} " in dfm(command, "--help").output

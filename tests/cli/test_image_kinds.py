@@ -380,7 +380,7 @@ def test_deep_gradients_have_no_bands():
     assert dfmcodec.decode(result.data).dtype == np.uint16
 
 
-def test_masks_cost_next_to_nothing():
+def test_simple_alpha_takes_few_bytes():
     plain = len(dfmcodec.encode(CAT, quality=70, effort=1).data)
     opaque = Image(CAT, alpha=np.full(CAT.shape[:2], 255, np.uint8))
     assert len(encode_image(opaque, FAST).data) == plain + 10

@@ -66,7 +66,7 @@ def labels(*arguments):
     return [line.split()[0] for line in info(*arguments).stdout.splitlines()[1:]]
 
 
-def test_internals_are_for_those_who_ask(chelsea):
+def test_internals_are_shown_with_v(chelsea):
     assert labels("a.dfm") == ["size", "model", "metadata"]
     assert labels("a.dfm", "-v") == ["size", "model", "metadata", "q_step", "bytes", "format"]
     assert "  model     wavelet" in info("a.dfm").stdout.splitlines()
@@ -78,7 +78,7 @@ def test_internals_are_for_those_who_ask(chelsea):
     assert "  tiles     2x1" in info(tiled).stdout.splitlines()
 
 
-def test_metadata_that_are_cut_off_are_reported_from_none(tagged):
+def test_truncated_metadata_are_reported(tagged):
     Path("cut.dfm").write_bytes(tagged[:-300])
     said = info("cut.dfm", code=3)
     assert "  metadata  cannot be read" in said.stdout.splitlines()

@@ -411,7 +411,7 @@ def test_the_orientation_of_a_given_exif_is_applied(photo):
 
 
 @pytest.mark.parametrize("exif", [b"no Exif", 3])
-def test_exif_that_is_none_is_refused(photo, exif):
+def test_invalid_exif_is_refused(photo, exif):
     with pytest.raises(ValueError, match=r"exif is not an Exif block; give a PIL\.Image\.Exif"):
         saved(photo, exif=exif)
 

@@ -99,7 +99,7 @@ def test_other_paths_get_404(server):
         assert PAGE not in content
 
 
-def test_another_host_gets_nothing(server, base):
+def test_requests_for_another_host_are_refused(server, base):
     for host in ("evil.example", "localhost:{port}", "127.0.0.1", "127.0.0.1:1", "127.0.0.1:{port}x"):
         answer, content = ask(server, base, host=host.format(port=server.server_address[1]))
         assert answer.status == 421, host

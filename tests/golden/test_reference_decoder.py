@@ -411,7 +411,7 @@ def test_command_names_what_it_refuses(tmp_path: Path, capsys: pytest.CaptureFix
     assert not (tmp_path / "out.png").exists()
 
 
-def test_it_imports_only_numpy_and_pillow() -> None:
+def test_reference_decoder_imports_only_numpy_and_pillow() -> None:
     def imported(module: ModuleType) -> set[str]:
         found = set()
         for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))):

@@ -392,7 +392,7 @@ def _arguments_of_tables():
     return {"coding_pass": given, "table": table, "sign": sign, "hidden": hidden}
 
 
-def test_tables_are_chosen_of_valid_arguments_alone():
+def test_table_kernel_refuses_invalid_arguments():
     good = _arguments_of_tables()
     given = good["coding_pass"]
     compiled.choose_tables(**good)
@@ -493,7 +493,7 @@ def test_the_gradient_of_an_adaptation_is_that_of_numpy(chelsea):
         assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
 
 
-def test_a_decoder_reads_what_is_there_alone():
+def test_decoder_kernels_stay_within_their_stream():
     words, state = np.zeros(0, dtype=np.uint32), np.zeros(4, dtype=np.uint64)
     compiled.start_decoding(state=state, words=words)
     of_bits = {"state": state, "words": words, "bits": 5, "values": np.empty(50, dtype=np.int32)}

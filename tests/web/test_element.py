@@ -91,7 +91,7 @@ def assert_shown(page, selector: str, name: str) -> None:
     assert np.abs(shown - expected)[seen].max() <= 1
 
 
-def test_images_far_below_wait(page, events, site):
+def test_images_below_the_view_load_when_scrolled_to(page, events, site):
     body = f'<img id="top" src="{RGB}.dfm"><div style="height: 5000px"></div><img id="below" src="{SMALL}.dfm">'
     url = write_page(site, body, RGB, SMALL)
     page.goto(url)
@@ -138,7 +138,7 @@ def test_a_background_that_leaves_with_its_parent_gets_its_address_back(page, ev
     assert page.evaluate("window.kept.dataset.dfm") is None
 
 
-def test_backgrounds(page, events, site):
+def test_background_images_are_shown(page, events, site):
     style = f"width: 200px; height: 200px; background-image: url({RGB}.dfm), linear-gradient(red, blue)"
     page.goto(write_page(site, f'<div id="a" style="{style}"></div>', RGB))
     events.wait_for(1)

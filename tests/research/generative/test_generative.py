@@ -344,7 +344,7 @@ def test_files_of_codes_that_are_damaged_or_of_another_model_are_refused(trained
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.dfc")), ids=lambda path: path.stem)
-def test_golden_codes_decode_as_ever(path: Path) -> None:
+def test_golden_codes_decode_unchanged(path: Path) -> None:
     model = read_model(GOLDEN / f"{path.stem.split('-')[0]}.npz")
     decoded = model.paint(code_of_file(path.read_bytes(), model)[None])[0]
     with PilImage.open(path.with_suffix(".png")) as golden:

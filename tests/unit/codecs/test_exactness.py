@@ -200,7 +200,7 @@ def test_orders_of_summation_give_the_same_integers_in_grids(order, changed):
         assert np.array_equal(found, for_level.outputs(features))
 
 
-def test_beyond_the_bound_orders_do_matter():
+def test_sums_beyond_the_bound_depend_on_the_order():
     """The test above can fail: these weights are far beyond what is accepted."""
     network = shipped().context.networks[3]
     large = replace(network, w1=network.w1 * 12345)

@@ -90,7 +90,7 @@ def test_every_flipped_byte_is_an_error():
             container.read(bytes(damaged))
 
 
-def test_foreign_newer_and_trailing():
+def test_foreign_newer_and_longer_files_are_refused():
     data = container.write(some_model())
     with pytest.raises(BadMagicError, match=r"not a \.dfm file"):
         container.read(b"\x89PNG\r\n\x1a\n" + data)

@@ -194,7 +194,7 @@ def test_symbols_with_tables_of_their_own_have_the_stream_of_runs(is_sorted):
     assert stream_of_each(symbols, indices) == encoder.to_bytes()
 
 
-def test_low_bits_go_by_their_number():
+def test_low_bits_are_ordered_by_their_count():
     """The complete order: entries, escapes, then the low bits of the symbols that have fewest."""
     symbols = np.array([1000, -3, 70_000, 41, -555, 9], dtype=np.int32)
     indices = np.array([40, 3, 36, 33, 40, 30], dtype=np.int16)

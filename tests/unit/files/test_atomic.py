@@ -80,7 +80,7 @@ def test_an_owner_that_cannot_be_kept_does_no_harm(tmp_path, monkeypatch):
     assert stat.S_IMODE(path.stat().st_mode) == 0o604
 
 
-def test_cleaning_up_opens_regular_files_alone(tmp_path, monkeypatch):
+def test_cleanup_opens_only_regular_files(tmp_path, monkeypatch):
     path = tmp_path / "x"
     path.write_bytes(b"old")
     names = [f".x.0000000{digit}.tmp" for digit in range(4)]

@@ -169,7 +169,7 @@ def test_decoders_differ_by_no_more_than_the_bound(depth, width, order):
     assert promised >= 4
 
 
-def test_large_weights_void_the_promise():
+def test_error_bound_does_not_hold_for_large_weights():
     arch = CoordinateArchitecture(1, 3, 4, 4)
     flat = (1000 * np.random.default_rng(0).standard_normal(arch.weight_count)).astype(np.float32)
     weights = unpack(flat, arch, np)

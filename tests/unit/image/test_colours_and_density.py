@@ -219,7 +219,7 @@ def test_exif_that_is_there_is_not_changed_for_a_density():
 @pytest.mark.parametrize(
     "dpi", ["300", (300,), (float("nan"), 1.0), (float("inf"), 300), ("a", "b"), (None, 3), (-5, -5)]
 )
-def test_a_density_that_is_none_is_ignored(dpi):
+def test_invalid_densities_are_ignored(dpi):
     pil_image = PIL.Image.fromarray(PIXELS)
     pil_image.info["dpi"] = dpi
     assert not from_pil(pil_image).metadata

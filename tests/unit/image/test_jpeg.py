@@ -66,7 +66,7 @@ def test_scans_that_end_early_are_refused(kind):
 
 
 @pytest.mark.parametrize("place", [0.3, 0.6])
-def test_a_marker_by_a_flipped_bit_is_found(place):
+def test_flipped_bit_that_makes_a_marker_is_detected(place):
     """The scan ends there, and the rest would be gray."""
     data = bytearray(file_of("baseline"))
     stuffed = [found.start() for found in re.finditer(rb"\xff\0", bytes(data))]

@@ -53,7 +53,7 @@ def tiff_with_iptc(iptc):
 
 
 @pytest.mark.parametrize("file_with", [jpeg_with_iptc, tiff_with_iptc])
-def test_iptc(file_with):
+def test_iptc_gets_a_notice(file_with):
     assert notices_of(file_with(CAPTION)) == [f"IPTC (captions, credits) is {KEPT}"]
     assert notices_of(file_with(CAPTION), strip="all") == []
     assert notices_of(file_with(CAPTION), strip="gps") == [f"IPTC (captions, credits) is {KEPT}"]
@@ -63,7 +63,7 @@ def test_iptc(file_with):
 
 
 @pytest.mark.parametrize("format_name", ["JPEG", "GIF", "JPEG2000"])
-def test_comments(format_name):
+def test_comments_get_a_notice(format_name):
     assert notices_of(file_of(format_name, comment="a cat")) == [f"comment is {KEPT}"]
     assert notices_of(file_of(format_name)) == []
     for program in ("Created with GIMP", "CREATOR: gd-jpeg v1.0 (using IJG JPEG v62), quality = 75", "Lavc58.54.100"):
@@ -90,6 +90,6 @@ def test_several_left_out_entries_give_one_notice():
         ([(b"tEXt", b"exif:Make\0x"), (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x/>"), (b"tEXt", b"")], None),
     ],
 )
-def test_texts_of_a_png(texts, expected):
+def test_texts_of_a_png_get_a_notice(texts, expected):
     assert notices_of(png_with(*texts)) == ([] if expected is None else [f"{expected} is {KEPT}"])
     assert notices_of(png_with(*texts), strip=("exif", "xmp")) == []

@@ -35,14 +35,14 @@ def weights_of(pixels, levels=4):
     return CoefficientWeights.of(analyse(pixels_to_planes(pixels, ColourBasis()), levels), Tune.VISUAL, ColourBasis())
 
 
-def test_for_psnr_all_weigh_alike(chelsea):
+def test_weights_for_psnr_are_equal(chelsea):
     assert (
         CoefficientWeights.of(analyse(pixels_to_planes(chelsea.pixels, ColourBasis()), 4), Tune.PSNR, ColourBasis())
         is None
     )
 
 
-def test_of_a_flat_image_coarse_errors_weigh_most():
+def test_coarse_errors_weigh_most_in_flat_images():
     weights = weights_of(np.full((64, 48, 3), 100, np.uint8))
     means = [float(from_halves(level[0]).mean()) for level in weights.levels]
     finest = np.sqrt(12.5 / np.sqrt(60))

@@ -111,7 +111,7 @@ def test_16_bits_are_as_8():
     assert ssimulacra2(*wide) == pytest.approx(ssimulacra2(image, damaged(image, "noise")), abs=1e-3)
 
 
-def test_invisible_errors_count_for_nothing():
+def test_errors_of_invisible_pixels_do_not_count():
     image = image_of("alpha").copy()
     image[:, :, 3] = 0
     assert ssimulacra2(image, damaged(image, "blur")) == 100

@@ -80,7 +80,7 @@ def test_refining_goes_on_where_it_was(refined, monkeypatch):
 
 
 @pytest.mark.parametrize("weights", ["missing.npz", "deadbeef"])
-def test_an_unknown_weights_are_refused_in_one_line(folder, tmp_path, weights):
+def test_unknown_weights_are_refused_in_one_line(folder, tmp_path, weights):
     work = tmp_path / "work"
     result = CliRunner().invoke(main, [weights, str(folder), "--work", str(work), "--out", str(tmp_path / "x.npz")])
     assert result.exit_code != 0

@@ -99,7 +99,7 @@ def test_tiny_images_get_no_filter():
 
 
 @pytest.mark.parametrize("slopes", [(3, 5), (0, 1), (-800, 700)])
-def test_gradients_are_no_trouble(slopes):
+def test_filter_fit_of_a_gradient_is_stable(slopes):
     """All differences of a gradient go one way: the normal matrix has rank one."""
     rows, columns = np.mgrid[:160, :200]
     samples = (slopes[0] * rows + slopes[1] * columns)[None].astype(np.int32)

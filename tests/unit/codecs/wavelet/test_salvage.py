@@ -174,7 +174,7 @@ def test_smaller_images_and_regions_of_a_prefix(encoded):
     assert np.array_equal(of_region.pixels, complete.pixels[region.rows, region.columns])
 
 
-def test_flips_are_located(encoded):
+def test_flipped_bits_are_located(encoded):
     for name in ("checks", "adaptation", "filter", "metadata", "latents", "alpha"):
         start, end = section(encoded.data, name)
         for position in {start + 3, end - 1}:
@@ -272,7 +272,7 @@ def test_bytes_after_the_end_are_reported(encoded):
     assert np.array_equal(image.pixels, decode_image(encoded.data).pixels)
 
 
-def test_tiles_are_lost_one_by_one(tiled):
+def test_damage_is_confined_to_its_tile(tiled):
     start, end = section(tiled, "latents")
     first = int.from_bytes(tiled[start : start + 4], "little")
     begin = start + 8 + first  # of the second tile

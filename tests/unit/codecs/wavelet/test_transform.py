@@ -115,7 +115,7 @@ def test_chroma_axes_are_orthonormal_and_without_luma_and_planes_are_undone(angl
     assert np.array_equal(planes_to_pixels(planes, basis), pixels)
 
 
-def test_of_equal_weights_the_basis_is_orthonormal():
+def test_basis_of_equal_weights_is_orthonormal():
     for angle in range(CHROMA_ANGLES):
         basis = ColourBasis(angle)
         assert np.allclose(basis.axes, basis.duals, rtol=0, atol=1e-6)

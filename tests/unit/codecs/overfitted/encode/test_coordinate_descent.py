@@ -23,7 +23,7 @@ def never() -> bool:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_symbols_come_to_a_minimum_that_is_one_away(size: tuple[int, int]) -> None:
+def test_descent_reaches_a_minimum_one_step_away(size: tuple[int, int]) -> None:
     """Each symbol has a best value of its own, and symbols that are one away come to it."""
     rng = np.random.default_rng(0)
     best = rng.integers(-3, 4, size).astype(np.float32)
@@ -54,7 +54,7 @@ def test_costs_beside_a_symbol_count(size: tuple[int, int]) -> None:
         assert grid.all()  # nothing is beside them
 
 
-def test_a_gain_of_nothing_changes_nothing() -> None:
+def test_descent_without_gain_changes_nothing() -> None:
     grid = np.arange(12, dtype=np.float32).reshape(3, 4)
     before = grid.copy()
     descend(grid, np.zeros_like, never)

@@ -374,7 +374,7 @@ def test_adding_back_is_the_transpose_of_cutting() -> None:
             )
 
 
-def test_latents_move_once_by_all_that_waits() -> None:
+def test_latents_move_by_all_waiting_gradients() -> None:
     """By what their own window and others have left; those of other windows stay."""
     size = (40, WINDOW + 30)
     windows = Windows.of(*size)
@@ -589,7 +589,7 @@ def test_jax_measures_as_kernels_do_and_lowers_the_cost() -> None:
     assert fitted < found[0]
 
 
-def test_latents_alone_can_go_on() -> None:
+def test_fit_continues_with_fixed_networks() -> None:
     """Networks stay those that are written, and the cost falls still."""
     fit, fitted = overfitted_photograph()
     start = fit.start()._replace(networks=fitted.networks)
@@ -599,7 +599,7 @@ def test_latents_alone_can_go_on() -> None:
     assert cost_of(fit, alone) < cost_of(fit, start)
 
 
-def test_networks_can_go_on_rounded() -> None:
+def test_fit_continues_with_rounded_networks() -> None:
     """The gradient is that of the rounded ones, which lowers their cost; to round them again
     changes nothing.
     """

@@ -39,7 +39,7 @@ def test_before_the_first_image_the_target_is_the_original() -> None:
     assert np.allclose(VisibleTarget.of(Image(PIXELS)).colours, colours(PIXELS), atol=1e-6)
 
 
-def test_errors_keep_their_work_and_a_step_lowers_what_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_target_shift_lowers_visible_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     """The product of gradient and errors is that of squared errors."""
     monkeypatch.setattr(visible_target, "_LARGEST_SHIFT", np.float32(1e3))
     before, decoded = VisibleTarget.of(Image(PIXELS)), colours(blurred(PIXELS))

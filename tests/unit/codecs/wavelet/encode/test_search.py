@@ -418,7 +418,7 @@ def test_an_iteration_leaves_little_of_an_image_of_several_tiles(photograph, mon
     assert trial.mse < inf
 
 
-def test_damage_of_weights_are_seen(monkeypatch):
+def test_damaged_weights_are_detected(monkeypatch):
     from dfmcodec.codecs.wavelet import weights as weights
     from dfmcodec.weights import registry
 
@@ -431,7 +431,7 @@ def test_damage_of_weights_are_seen(monkeypatch):
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.dfm")), ids=lambda path: path.stem)
-def test_golden_files_decode_as_ever(path):
+def test_golden_files_decode_unchanged(path):
     """Pixels may differ by one level; test_manifest.py compares the symbols."""
     expected = read_image(path.with_suffix(".png"))
     decoded = decode_image(path.read_bytes())
