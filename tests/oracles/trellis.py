@@ -36,20 +36,20 @@ def symbols_of_level(chooser: PathChooser, coding_passes: list[CodingPass]) -> d
 
 
 def _pass_weights(chooser: PathChooser, coding_pass: CodingPass, shape: tuple[int, int]) -> Float32:
-    if chooser._weights is None:
+    if chooser.weights is None:
         return np.ones(shape, dtype=np.float32)
-    return chooser._weights.of_pass(coding_pass, shape)
+    return chooser.weights.of_pass(coding_pass, shape)
 
 
 def _inputs(chooser: PathChooser, coding_pass: CodingPass, shape: tuple[int, int]) -> list[npt.NDArray[Any]]:
-    choice = chooser._tables(coding_pass)
+    choice = chooser.tables(coding_pass)
     table, sign = np.abs(choice) - 1, np.sign(choice).astype(np.float32)
-    c = pass_coefficients(chooser._pyramid, chooser._step, coding_pass) * sign
+    c = pass_coefficients(chooser.pyramid, chooser.q_step, coding_pass) * sign
     weights = _pass_weights(chooser, coding_pass, shape)
     inputs: list[npt.NDArray[Any]] = [c, sign, chooser._rescaled[table], weights]
-    if chooser._dependency_costs is not None:
-        signed, magnitude = chooser._dependency_costs.slopes(coding_pass)
-        inputs += [signed * sign * chooser._bit_cost, magnitude * chooser._bit_cost]
+    if chooser.dependency_costs is not None:
+        signed, magnitude = chooser.dependency_costs.slopes(coding_pass)
+        inputs += [signed * sign * np.float32(chooser.bit_cost), magnitude * np.float32(chooser.bit_cost)]
     return [values.reshape(shape) for values in inputs]
 
 

@@ -139,10 +139,7 @@ class Iterations:
         check()
         change = encoding.correction_residual(samples, q_step) if effort.is_iterated else None
         check()
-        image_filter = self.image_filter
-        has_to_learn = number > 1 and effort.learns_in(number)
-        if not self.is_plain and (image_filter is None or has_to_learn or number >= effort.iterations):
-            image_filter = _fit_filter(encoding, samples, change, q_step)
+        image_filter = self._next_filter(coding, samples, change)
         if image_filter is not None:
             model = replace(model, image_filter=image_filter)
             file_bytes += encoding.section_bytes + filter_bytes(image_filter)
@@ -166,6 +163,20 @@ class Iterations:
         self.number, self.tiles, self.q_step = number, list(coded.tiles), q_step
         self.change, self.image_filter, self.reconstruction = change, image_filter, reconstruction
         return Trial(number, model, file_bytes, encoding.written_bytes(model), squared_error, score, encoded)
+
+    def _next_filter(self, coding: _Coding, samples: Units, change: Change | None) -> ImageFilter | None:
+        """Returns the image filter, fitted to the residual of the correction network unless this
+        iteration keeps the last one.
+        """
+        encoding, q_step, effort = self.encoding, coding.q_step, self.encoding.effort
+        has_to_learn = coding.number > 1 and effort.learns_in(coding.number)
+        is_fitted = self.image_filter is None or has_to_learn or coding.number >= effort.iterations
+        if self.is_plain or not is_fitted:
+            return self.image_filter
+        unit_cost = encoding.bit_cost(q_step) * (q_step * UNITS_PER_CODE_VALUE / Q_STEP_UNIT) ** 2
+        residual = partial(encoding.residual, samples, q_step, change)
+        stride = max(1, isqrt(samples[0].size // _FILTER_PIXELS))
+        return fit_filter(samples, residual, unit_cost, effort.filter_radius, stride)
 
     def _shift(self) -> None:
         """Shifts the targets of the tiles by the image of the last iteration, and releases this
@@ -397,11 +408,3 @@ def _source(coding: _Coding, tile_state: TileState, pyramid: Pyramid, sample: Sy
     if is_unknown or effort.learns_in(coding.number):
         return ObservedSymbols(low, symbols, context, geometry, q_step, sample, check)
     return ChosenSymbols(low, symbols, context, check)
-
-
-def _fit_filter(encoding: Encoding, samples: Units, change: Change | None, q_step: int) -> ImageFilter | None:
-    """Returns the image filter, fitted to the residual of the correction network."""
-    unit_cost = encoding.bit_cost(q_step) * (q_step * UNITS_PER_CODE_VALUE / Q_STEP_UNIT) ** 2
-    residual = partial(encoding.residual, samples, q_step, change)
-    stride = max(1, isqrt(samples[0].size // _FILTER_PIXELS))
-    return fit_filter(samples, residual, unit_cost, encoding.effort.filter_radius, stride)

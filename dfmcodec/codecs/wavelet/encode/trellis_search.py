@@ -5,6 +5,7 @@ context model.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +69,7 @@ def round_low(pyramid: Pyramid, q_step: int) -> Symbols:
     return symbols
 
 
+@dataclass
 class PathChooser:
     """The choice of a tile's symbols by rate and distortion, as paths through the trellis (Viterbi
     1967).
@@ -80,56 +82,47 @@ class PathChooser:
     see `ContextModel.rescaled`.
     """
 
-    def __init__(
-        self,
-        pyramid: Pyramid,
-        geometry: Geometry,
-        q_step: int,
-        bit_cost: float,
-        context: ContextModel,
-        tables: Callable[[CodingPass], npt.NDArray[np.int16]],
-        dependency_costs: DependencyCosts | None = None,
-        weights: CoefficientWeights | None = None,
-        rescaled: npt.NDArray[np.int16] | None = None,
-    ) -> None:
-        self._pyramid = pyramid
-        self._geometry = geometry
-        self._step = q_step
-        self._bit_cost = np.float32(bit_cost)
-        self._context = context
-        self._tables = tables
-        self._rescaled = np.arange(len(context.tables), dtype=np.int16) if rescaled is None else rescaled
-        self._dependency_costs = dependency_costs
-        self._weights = weights
-        self._bits = (context.cost_bits * self._bit_cost).ravel()
+    pyramid: Pyramid
+    geometry: Geometry
+    q_step: int
+    bit_cost: float
+    context: ContextModel
+    tables: Callable[[CodingPass], npt.NDArray[np.int16]]
+    dependency_costs: DependencyCosts | None = None
+    weights: CoefficientWeights | None = None
+    rescaled: npt.NDArray[np.int16] | None = None
+
+    def __post_init__(self) -> None:
+        self._rescaled = np.arange(len(self.context.tables), dtype=np.int16) if self.rescaled is None else self.rescaled
+        self._bits = (self.context.cost_bits * np.float32(self.bit_cost)).ravel()
         entries = np.clip(np.arange(TABLE_SIZE) - RADIUS, -OFFSET_SYMBOLS, OFFSET_SYMBOLS) + OFFSET_SYMBOLS
-        offsets = context.offsets[:, entries].astype(np.float32) / np.float32(FINE)
+        offsets = self.context.offsets[:, entries].astype(np.float32) / np.float32(FINE)
         self._offsets = offsets.ravel()
-        self._zero_limits = zero_limits(context.cost_bits, offsets)
+        self._zero_limits = zero_limits(self.context.cost_bits, offsets)
 
     def symbols(self) -> dict[CodingPass, Symbols]:
         """Returns the symbols of all passes."""
-        found: dict[CodingPass, Symbols] = {}
-        for level in range(self._geometry.levels):
-            if coding_passes := level_passes(self._geometry, level):
-                found.update(self._level(coding_passes))
-        return found
+        by_pass: dict[CodingPass, Symbols] = {}
+        for level in range(self.geometry.levels):
+            if coding_passes := level_passes(self.geometry, level):
+                by_pass.update(self._level(coding_passes))
+        return by_pass
 
     def _level(self, coding_passes: list[CodingPass]) -> dict[CodingPass, Symbols]:
         """Returns the symbols of the passes of a level."""
         shapes, rows, columns = self._shapes(coding_passes)
-        found = {
+        by_pass = {
             coding_pass: np.empty(shape, dtype=np.int32)
             for coding_pass, shape in zip(coding_passes, shapes, strict=True)
         }
-        passes = [self._path_pass(coding_pass, symbols) for coding_pass, symbols in found.items()]
+        passes = [self._path_pass(coding_pass, symbols) for coding_pass, symbols in by_pass.items()]
         transitions = np.concatenate([_SOURCE, _BRANCH], axis=1).astype(np.int8)
 
         def choose(block: Rows) -> None:
             compiled.choose_paths(
                 passes=passes,
-                has_costs=self._dependency_costs is not None,
-                bit_cost=float(self._bit_cost),
+                has_costs=self.dependency_costs is not None,
+                bit_cost=float(np.float32(self.bit_cost)),
                 rescaled=self._rescaled,
                 bits=self._bits,
                 offsets=self._offsets,
@@ -142,38 +135,38 @@ class PathChooser:
             )
 
         in_threads(choose, parts_of(range(rows)))
-        return {coding_pass: symbols.ravel() for coding_pass, symbols in found.items()}
+        return {coding_pass: symbols.ravel() for coding_pass, symbols in by_pass.items()}
 
     def _path_pass(self, coding_pass: CodingPass, symbols: Symbols) -> PathPass:
         """Returns the arrays of a pass for the kernel, which writes its symbols, int32 [rows,
         columns].
         """
         level, (y, x) = coding_pass.level, PHASES[coding_pass.phase]
-        band = self._pyramid.bands[level][coding_pass.orientation][coding_pass.channel]
+        band = self.pyramid.bands[level][coding_pass.orientation][coding_pass.channel]
         none = np.zeros((0, 0), dtype=np.uint16)
         weights, factor = none, 1.0
-        if self._weights is not None:
-            weights = self._weights.levels[level][coding_pass.orientation]
-            factor = self._weights.channels[coding_pass.channel]
+        if self.weights is not None:
+            weights = self.weights.levels[level][coding_pass.orientation]
+            factor = self.weights.channels[coding_pass.channel]
         return PathPass(
             rows=symbols.shape[0],
             columns=symbols.shape[1],
             band=np.ascontiguousarray(band),
             band_start=y * band.shape[1] + x,
             band_stride=2 * band.shape[1],
-            per_step=float(_per_step(self._step, coding_pass)),
+            per_step=float(_per_step(self.q_step, coding_pass)),
             weights=weights,
             weights_start=y * weights.shape[1] + x,
             weights_stride=2 * weights.shape[1],
             weight_factor=factor,
-            tables=self._tables(coding_pass),
-            costs=none if self._dependency_costs is None else self._dependency_costs.halves(coding_pass),
+            tables=self.tables(coding_pass),
+            costs=none if self.dependency_costs is None else self.dependency_costs.halves(coding_pass),
             symbols=symbols,
         )
 
     def _shapes(self, coding_passes: list[CodingPass]) -> tuple[list[tuple[int, int]], int, int]:
         """Returns the shapes of passes, and the rows and columns of their cells."""
-        shapes = [pass_shape(self._geometry, coding_pass) for coding_pass in coding_passes]
+        shapes = [pass_shape(self.geometry, coding_pass) for coding_pass in coding_passes]
         rows, columns = (max(sides) for sides in zip(*shapes, strict=True))
         return shapes, rows, columns
 
