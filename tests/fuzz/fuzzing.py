@@ -24,7 +24,6 @@ GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "v1"
 MAX_PIXELS = 1 << 16
 MAX_MULTIPLY_ADDS = 1 << 30
 MAX_SEED_BYTES = 1300
-HEADER_BYTES = 27
 
 
 def seeds() -> list[bytes]:
@@ -36,42 +35,6 @@ def seeds() -> list[bytes]:
 def with_crc(content: bytes) -> bytes:
     """Content with the CRC-32 of an intact file."""
     return content + struct.pack("<I", zlib.crc32(content))
-
-
-def mutants(files: list[bytes], rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
-    """Endless; nearly all have a right checksum, so that what is behind it meets them."""
-    while True:
-        content = bytearray(files[rng.integers(len(files))][:-4])
-        kind = ("bits", "header", "bytes", "cut", "spliced", "longer", "unchecked")[rng.integers(7)]
-        if kind in ("bits", "unchecked"):
-            for _ in range(rng.integers(1, 9)):
-                content[rng.integers(len(content))] ^= 1 << rng.integers(8)
-        elif kind == "header":
-            for _ in range(rng.integers(1, 4)):
-                content[rng.integers(5, min(HEADER_BYTES + 20, len(content)))] = rng.integers(256)
-        elif kind == "bytes":
-            start = rng.integers(len(content))
-            stop = min(len(content), start + rng.integers(1, 40))
-            content[start:stop] = rng.bytes(int(stop - start))
-        elif kind == "cut":
-            content = content[: rng.integers(1, len(content))]
-        elif kind == "spliced":
-            content = bytearray(_spliced(bytes(content), files[rng.integers(len(files))], rng))
-        else:
-            content += rng.bytes(int(rng.integers(1, 30)))
-        yield kind, bytes(content) + bytes(4) if kind == "unchecked" else with_crc(bytes(content))
-
-
-def _spliced(content: bytes, other: bytes, rng: np.random.Generator) -> bytes:
-    """The header of one file with a section's body of another, of the right length or not."""
-    header = container.read_header(content + bytes(4))
-    start, length = list(header.sections.values())[rng.integers(len(header.sections))]
-    donor = container.read_header(other)
-    body_start, body_length = list(donor.sections.values())[rng.integers(len(donor.sections))]
-    body = other[body_start : body_start + body_length]
-    if rng.integers(2):
-        body = (body + bytes(length))[:length]
-    return content[:start] + body + content[start + length :]
 
 
 def broken(files: list[bytes], rng: np.random.Generator) -> Iterator[bytes]:
@@ -87,11 +50,6 @@ def broken(files: list[bytes], rng: np.random.Generator) -> Iterator[bytes]:
         for _ in range(rng.integers(0, 5)):
             data[rng.integers(len(data))] ^= 1 << rng.integers(8)
         yield bytes(data)
-
-
-def prefixes(files: list[bytes]) -> Iterator[bytes]:
-    """All of all files."""
-    return (data[:size] for data in files for size in range(len(data)))
 
 
 def outcome(data: bytes, max_pixels: int = MAX_PIXELS) -> str:

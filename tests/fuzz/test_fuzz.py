@@ -17,7 +17,7 @@ import dfmcodec
 def test_best_effort_of_broken_files_gives_an_image_or_a_documented_error():
     rng = np.random.default_rng(0)
     files = fuzzing.seeds()
-    broken = [*islice(fuzzing.broken(files, rng), 100), *(data for _, data in islice(fuzzing.mutants(files, rng), 20))]
+    broken = islice(fuzzing.broken(files, rng), 120)
     found = {fuzzing.best_effort_outcome(data) for data in broken}
     assert {"image", "a part", "CorruptError", "TruncatedError"} <= found
     assert "an error of several lines" not in found
@@ -27,13 +27,11 @@ def test_every_prefix_of_a_golden_file_is_a_part_of_an_image_or_a_documented_err
     """The complete header is needed, and then the low-pass band; more of the file is never refused
     again.
     """
-    checked = fuzzing.GOLDEN / "checked-all.dfm"
-    few = [*islice(fuzzing.prefixes([checked.read_bytes()]), 0, None, 16)]
-    smallest = sorted(set(fuzzing.seeds()) - set(fuzzing.codes()), key=len)[:4] + fuzzing.codes()[:2]
-    for prefixes in (few, *([*fuzzing.prefixes([data])] for data in smallest)):
-        found = [fuzzing.best_effort_outcome(prefix) for prefix in prefixes]
-        assert set(found) <= {"TruncatedError", "CorruptError", "a part"}
-        assert found == sorted(found, key="a part".__eq__)
+    checked = (fuzzing.GOLDEN / "checked-all.dfm").read_bytes()
+    for data, step in ((checked, 16), *((data, 1) for data in sorted(fuzzing.seeds(), key=len)[:4])):
+        outcomes = [fuzzing.best_effort_outcome(data[:size]) for size in range(0, len(data), step)]
+        assert set(outcomes) <= {"TruncatedError", "CorruptError", "a part"}
+        assert outcomes == sorted(outcomes, key="a part".__eq__)
 
 
 def test_files_of_coverage_guided_fuzzing_give_images_or_documented_errors():
@@ -47,7 +45,7 @@ def test_files_of_coverage_guided_fuzzing_give_images_or_documented_errors():
 
 
 def test_golden_files_of_all_kinds_are_among_the_seeds():
-    assert len(fuzzing.seeds()) >= 10 + len(fuzzing.codes()) >= 16
+    assert len(fuzzing.seeds()) >= 10
     assert all(fuzzing.outcome(data) == "image" for data in fuzzing.seeds())
 
 
