@@ -17,8 +17,8 @@ from dfmcodec.codecs.overfitted.context import FEATURES, GridChoice, GridNetwork
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, grid_sizes
 from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS, OverfittedWeights, overfitted_weights_of
 from dfmcodec.entropy import Table
-from training.overfitted import weight_arrays as trained_arrays
-from training.start import start_networks
+from research.training.overfitted import weight_arrays as trained_arrays
+from research.training.start import start_networks
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 HIDDEN = 8  # the units of each layer of a context network

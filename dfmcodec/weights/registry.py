@@ -37,8 +37,8 @@ class ShippedWeights:
         return f"{self.model.value}-{self.id:08x}.npz"
 
 
-_FITS = "training.overfitted"
-WAVELET = ShippedWeights(0xE7F2DA25, Model.WAVELET, "all images", "training.train, then .refine")
+_FITS = "research.training.overfitted"
+WAVELET = ShippedWeights(0xE7F2DA25, Model.WAVELET, "all images", "research.training.train, then .refine")
 OVERFITTED_SMALL = ShippedWeights(0xEB165D9B, Model.OVERFITTED, "small or smooth images, multipliers from 5e-4", _FITS)
 OVERFITTED_FINE = ShippedWeights(0x4E35BDA5, Model.OVERFITTED, "images of medium size, multipliers below 5e-4", _FITS)
 OVERFITTED_LARGE = ShippedWeights(0xFC9EDFFA, Model.OVERFITTED, "larger images, high multipliers", _FITS)

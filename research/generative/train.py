@@ -143,16 +143,16 @@ class Trainer:
             arrays = read_arrays(path)
             about = str(arrays["about"])
         except (DfmError, KeyError) as error:
-            msg = f"{path} is damaged; use --restart to ignore it"
+            msg = f"{path} is damaged; delete it to start again"
             raise ConfigError(msg) from error
         if about != self._about():
-            msg = f"{path} is from training with other images or settings; use --restart to ignore it"
+            msg = f"{path} is from research.training with other images or settings; delete it to start again"
             raise ConfigError(msg)
         try:
             restored = [jnp.asarray(arrays[f"leaf{index}"]).reshape(leaf.shape) for index, leaf in enumerate(leaves)]
             steps, seconds = int(arrays["steps"]), float(arrays["seconds"])
         except (KeyError, ValueError, TypeError) as error:
-            msg = f"{path} is damaged; use --restart to ignore it"
+            msg = f"{path} is damaged; delete it to start again"
             raise ConfigError(msg) from error
         parameters, moments = jax.tree.unflatten(tree, restored)
         self.state = TrainingState(parameters, moments, steps, seconds)

@@ -193,8 +193,8 @@ def test_no_code_outside_a_codec_names_it():
 
 
 def test_the_package_takes_nothing_from_outside_its_folder():
-    """Training of the shipped weights is not in the wheel."""
-    users = {name for name in MODULES if "training" in {full.split(".")[0] for full, _ in imported(name)}}
+    """Research is not in the wheel."""
+    users = {name for name in MODULES if "research" in {full.split(".")[0] for full, _ in imported(name)}}
     assert users == set()
 
 

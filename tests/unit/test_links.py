@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("docs", "examples", "web", "conformance", "dfmcodec", "benchmarks", "research", "training")
+FOLDERS = ("docs", "examples", "web", "conformance", "dfmcodec", "benchmarks", "research")
 PAGES = [*sorted(ROOT.glob("*.md")), *(page for folder in FOLDERS for page in sorted((ROOT / folder).rglob("*.md")))]
 SOURCES = [
     path
-    for folder in ("dfmcodec", "research", "training", "benchmarks", "conformance", "examples", "tests", "web")
+    for folder in ("dfmcodec", "research", "benchmarks", "conformance", "examples", "tests", "web")
     for path in sorted((ROOT / folder).rglob("*"))
     if path.suffix in (".py", ".c", ".h", ".js")
 ]

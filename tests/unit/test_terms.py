@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("dfmcodec", "training", "benchmarks", "docs", "examples")
+FOLDERS = ("dfmcodec", "research", "benchmarks", "docs", "examples")
 SUFFIXES = {".py", ".pyi", ".c", ".h", ".md"}
 FILES = [
     *sorted(ROOT.glob("*.md")),

@@ -1,7 +1,7 @@
 """The pretrained weights of the wavelet codec, which are not part of files.
 
 They consist of context networks with probability tables, and the correction network. They are
-trained on photographs by `training.train` and `training.refine`; see MODEL_CARD.md.
+trained on photographs by `train` and `refine` of research/training/; see MODEL_CARD.md.
 `dfmcodec.weights.registry` lists all pretrained weights.
 """
 

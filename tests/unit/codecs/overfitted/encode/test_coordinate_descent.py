@@ -13,7 +13,7 @@ from dfmcodec.codecs.overfitted.encode.fit import Fit, FitSchedule
 from dfmcodec.codecs.overfitted.encode.quantize import pretrained_networks
 from dfmcodec.codecs.overfitted.weights import overfitted_weights_of
 from dfmcodec.weights.registry import OVERFITTED_LARGE
-from training.start import start_networks
+from research.training.start import start_networks
 
 SIZES = [(1, 1), (5, 40), (23, 31)]
 

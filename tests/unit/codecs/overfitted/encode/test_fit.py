@@ -75,7 +75,7 @@ from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS, DELTA_NAMES, EXPO
 from dfmcodec.entropy.context_networks import SQUARE
 from dfmcodec.image.region import CHANNELS, Region
 from dfmcodec.perception import psnr
-from training.start import start_contexts, start_networks, start_synthesis
+from research.training.start import start_contexts, start_networks, start_synthesis
 
 CORNER = jnp.zeros(2, jnp.int32)
 CODE = -4  # of the multiplier of most tests

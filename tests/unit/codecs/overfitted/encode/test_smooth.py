@@ -14,7 +14,7 @@ import skimage.filters
 from dfmcodec.codecs.overfitted.encode.fit import _SPREADS, Fit, FitSchedule, _with_rate
 from dfmcodec.codecs.overfitted.encode.smooth import SMOOTH_FRACTION, smooth_fraction, smooth_latents
 from dfmcodec.codecs.overfitted.grids import code_of_lmbda, grid_sizes
-from training.start import start_networks
+from research.training.start import start_networks
 
 LMBDA = 5e-4
 SIGNS = np.array([1.0, -1.0, 1.0], dtype=np.float32)

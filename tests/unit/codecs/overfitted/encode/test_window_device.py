@@ -27,7 +27,7 @@ from dfmcodec.codecs.overfitted.grids import grid_sizes
 from dfmcodec.corpus import encode_shard, shards_of
 from dfmcodec.fourier.jax_backend import use_compilation_cache
 from dfmcodec.kernels import compiled
-from training.start import start_networks
+from research.training.start import start_networks
 
 LANES = 2
 

@@ -27,7 +27,7 @@ from dfmcodec.codecs.overfitted.grids import grid_sizes
 from dfmcodec.codecs.overfitted.synthesis import synthesise_grids
 from dfmcodec.image.region import Region
 from dfmcodec.kernels import compiled
-from training.start import start_networks
+from research.training.start import start_networks
 
 pytestmark = pytest.mark.skipif(compiled is None, reason="no kernels were built, or not for this processor")
 INSTRUCTION_SETS = [] if compiled is None else compiled.instruction_sets()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dfmcodec.errors import DivergedError
-from training.checkpoint import Checkpoint
+from research.training.checkpoint import Checkpoint
 
 TrainChunk = Callable[[Any, int, np.random.Generator], tuple[Any, float]]
 

@@ -32,8 +32,8 @@ from dfmcodec.image import Image
 from dfmcodec.models import Model
 from dfmcodec.processes import run_jobs
 from dfmcodec.threads import thread_count
-from training.command import named_weights
-from training.examples import DecodedCells, Rows, image_files, photograph, random_step, rows_of_symbols
+from research.training.command import named_weights
+from research.training.examples import DecodedCells, Rows, image_files, photograph, random_step, rows_of_symbols
 
 REFINED_FRACTION = 0.7  # fraction of the photographs with refining iterations
 REFINED = Effort(4, 5, adapted_after=())

@@ -1,6 +1,6 @@
 """Trains the shipped weights of the wavelet codec on a folder of photographs.
 
-    python -m training.train FOLDER --work DIR --out weights.npz
+    python -m research.training.train FOLDER --work DIR --out weights.npz
 
 The training has three stages. Each stores its result in --work, and a repeated command skips
 finished stages:
@@ -31,13 +31,22 @@ import numpy as np
 
 from dfmcodec.codecs.wavelet.context import ContextModel
 from dfmcodec.files.arrays import read_arrays, write_arrays
-from training import examples
-from training.checkpoint import load_images, save_images
-from training.command import TrainerCommand, errors_in_one_line
-from training.contexts import count_tables, train_network, untrained_context
-from training.correction import DEPTH, train_correction
-from training.examples import BIT_COSTS, DecodedCells, Rows
-from training.work import PHASES, Log, checked_part, open_work, phases_of, scaled_steps, work_options, write_weights
+from research.training import examples
+from research.training.checkpoint import load_images, save_images
+from research.training.command import TrainerCommand, errors_in_one_line
+from research.training.contexts import count_tables, train_network, untrained_context
+from research.training.correction import DEPTH, train_correction
+from research.training.examples import BIT_COSTS, DecodedCells, Rows
+from research.training.work import (
+    PHASES,
+    Log,
+    checked_part,
+    open_work,
+    phases_of,
+    scaled_steps,
+    work_options,
+    write_weights,
+)
 
 FIRST_ONE_IN = 3  # one image in 3 is used in stage 1
 FIRST_STEPS = 5_000  # training steps of each network of stage 1

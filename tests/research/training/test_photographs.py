@@ -11,8 +11,8 @@ import skimage.data
 from click.testing import CliRunner
 
 from dfmcodec.errors import ImageError
-from training import overfitted, train
-from training.examples import check_photographs, image_files, photographs
+from research.training import overfitted, train
+from research.training.examples import check_photographs, image_files, photographs
 
 PIXELS = np.ascontiguousarray(skimage.data.chelsea()[60:200, 130:290])
 GRAY = PIXELS[:, :, 1]

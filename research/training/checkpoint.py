@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from dfmcodec.files.arrays import read_arrays, write_arrays
-from training.examples import DecodedCells
+from research.training.examples import DecodedCells
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Continues training of weights on encodings of a folder of photographs that were made with them.
 
-    python -m training.refine WEIGHTS FOLDER --work DIR --out weights.npz
+    python -m research.training.refine WEIGHTS FOLDER --work DIR --out weights.npz
 
 WEIGHTS is the weights id of shipped weights, or a file. The training has three parts. Each stores
 its result in --work, and a repeated command skips finished parts:
@@ -26,13 +26,22 @@ import click
 
 from dfmcodec.codecs.wavelet.context import ContextNetwork
 from dfmcodec.codecs.wavelet.weights import WaveletWeights
-from training.checkpoint import load_images, save_images
-from training.command import TrainerCommand, errors_in_one_line
-from training.contexts import Net, count_tables, float_network, mean_loss, train_network
-from training.correction import train_correction
-from training.encoded import encoded_photographs, weights_of_name
-from training.examples import Rows
-from training.work import PHASES, Log, checked_part, open_work, phases_of, scaled_steps, work_options, write_weights
+from research.training.checkpoint import load_images, save_images
+from research.training.command import TrainerCommand, errors_in_one_line
+from research.training.contexts import Net, count_tables, float_network, mean_loss, train_network
+from research.training.correction import train_correction
+from research.training.encoded import encoded_photographs, weights_of_name
+from research.training.examples import Rows
+from research.training.work import (
+    PHASES,
+    Log,
+    checked_part,
+    open_work,
+    phases_of,
+    scaled_steps,
+    work_options,
+    write_weights,
+)
 
 HELD_OUT_ONE_IN = 20
 CONTEXT_STEPS = 120_000  # training steps of each context network

@@ -32,9 +32,9 @@ from dfmcodec.entropy.tables import SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.errors import ImageError
 from dfmcodec.files.arrays import read_arrays, write_arrays
 from dfmcodec.weights.registry import OVERFITTED_FINE
-from training import overfitted as training
-from training.overfitted import crops_of, main, side_by_side, weight_arrays, widened
-from training.start import start_networks
+from research.training import overfitted as training
+from research.training.overfitted import crops_of, main, side_by_side, weight_arrays, widened
+from research.training.start import start_networks
 
 WIDTH = CONTEXT_WIDTH = 8
 STEPS = (*training.SYNTHESIS_STEPS.values(), *training.CONTEXT_STEPS.values())  # of each kind

@@ -15,9 +15,9 @@ from dfmcodec.codecs.wavelet.weights import WaveletWeights
 from dfmcodec.errors import ConfigError
 from dfmcodec.files.arrays import write_arrays
 from dfmcodec.files.atomic import check_writable, read_file, write_atomic
-from training.command import SCALE
-from training.contexts import CHUNK_STEPS
-from training.examples import check_photographs, image_files
+from research.training.command import SCALE
+from research.training.contexts import CHUNK_STEPS
+from research.training.examples import check_photographs, image_files
 
 PHASES = (0, 1, 2, 3)  # of the context networks
 

@@ -38,9 +38,9 @@ from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE
 from dfmcodec.errors import ImageError
 from dfmcodec.fourier.layer import fourier_sum
 from dfmcodec.image.region import CHANNELS
-from training.checkpoint import Checkpoint
-from training.examples import DecodedCells
-from training.loop import Schedule, run_training
+from research.training.checkpoint import Checkpoint
+from research.training.examples import DecodedCells
+from research.training.loop import Schedule, run_training
 
 DEPTH, WIDTH = 4, 60
 CROP = 40  # side of a crop, in cells

@@ -29,9 +29,9 @@ from dfmcodec.codecs.wavelet.quantizer import FINE
 from dfmcodec.codecs.wavelet.trellis import QUANTIZERS, multiples_of
 from dfmcodec.entropy.tables import ESCAPE, PRECISION_BITS, RADIUS, TABLE_SIZE, UNIT_SCALE_INDEX
 from dfmcodec.image.region import CHANNELS
-from training.checkpoint import Checkpoint
-from training.examples import Rows
-from training.loop import Schedule, run_training
+from research.training.checkpoint import Checkpoint
+from research.training.examples import Rows
+from research.training.loop import Schedule, run_training
 
 HIDDEN = (128, 32)
 BATCH = 4096

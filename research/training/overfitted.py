@@ -1,6 +1,6 @@
 """Trains the shipped weights of the overfitted codec on a folder of photographs.
 
-    python -m training.overfitted FOLDER --out DIRECTORY
+    python -m research.training.overfitted FOLDER --out DIRECTORY
 
 1. One fit of networks to many crops, placed side by side in one image.
 2. Separate fits of other crops that start from these networks. The first weights are the networks
@@ -14,7 +14,7 @@ Fits of a few hundred steps do not move far, and a crop pays as much for its net
 many times its size. Therefore weights for large images, whose fits are long, start from other
 weights and use only stage 3, with longer fits that pay a fraction of the cost:
 
-    python -m training.overfitted FOLDER --out DIRECTORY --start eb165d9b
+    python -m research.training.overfitted FOLDER --out DIRECTORY --start eb165d9b
 
 --start is the id of shipped weights, or a file. The context network of the new weights may have
 more units than that of --start. --width, --axes and --nearly-linear are taken from --start.
@@ -48,9 +48,9 @@ from dfmcodec.files.atomic import check_writable
 from dfmcodec.fourier.layer import MAX_WIDTH
 from dfmcodec.image import PEAK_CODE_VALUE
 from dfmcodec.models import Model
-from training.command import SCALE, Number, TrainerCommand, errors_in_one_line, named_weights
-from training.examples import check_photographs, image_files, photographs
-from training.start import FINE_CHROMA, NEARLY_LINEAR, STEEP, start_contexts, start_networks
+from research.training.command import SCALE, Number, TrainerCommand, errors_in_one_line, named_weights
+from research.training.examples import check_photographs, image_files, photographs
+from research.training.start import FINE_CHROMA, NEARLY_LINEAR, STEEP, start_contexts, start_networks
 
 JOINT_CROPS, JOINT_SIDE, JOINT_COLUMNS, JOINT_STEPS = 64, 128, 8, 500
 SINGLE_CROPS, SINGLE_SIDE, SINGLE_STEPS = 12, 256, 300

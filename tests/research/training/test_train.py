@@ -24,19 +24,19 @@ from dfmcodec.codecs.wavelet.traversal import traverse
 from dfmcodec.codecs.wavelet.weights import WaveletWeights, shipped
 from dfmcodec.errors import DivergedError, ImageError
 from dfmcodec.files.arrays import read_arrays
-from training.checkpoint import Checkpoint, load_images, save_images
-from training.contexts import _outputs_of_rows
-from training.correction import (
+from research.training.checkpoint import Checkpoint, load_images, save_images
+from research.training.contexts import _outputs_of_rows
+from research.training.correction import (
     float_features,
     float_outputs,
     fresh_correction,
     step_feature,
     train_correction,
 )
-from training.correction import integer_network as integer_correction
-from training.examples import DecodedCells, context_rows, optimized_symbols
-from training.loop import Schedule, run_training
-from training.train import main
+from research.training.correction import integer_network as integer_correction
+from research.training.examples import DecodedCells, context_rows, optimized_symbols
+from research.training.loop import Schedule, run_training
+from research.training.train import main
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +187,7 @@ def test_checkpoints_hold_the_complete_state(tmp_path):
     import jax
     import optax
 
-    from training.contexts import fresh_network
+    from research.training.contexts import fresh_network
 
     rng = np.random.default_rng(3)
     net = fresh_network(5, rng)

@@ -20,12 +20,12 @@ from dfmcodec.codecs.wavelet.weights import WaveletWeights, shipped
 from dfmcodec.errors import DivergedError
 from dfmcodec.files.arrays import read_arrays
 from dfmcodec.weights.registry import WAVELET
-from training import encoded, refine
-from training.contexts import float_network, integer_network, mean_loss
-from training.correction import integer_network as integer_correction
-from training.correction import params_of, relative_scales
-from training.encoded import encode_photograph, encoded_examples, symbols_by_pass
-from training.refine import main
+from research.training import encoded, refine
+from research.training.contexts import float_network, integer_network, mean_loss
+from research.training.correction import integer_network as integer_correction
+from research.training.correction import params_of, relative_scales
+from research.training.encoded import encode_photograph, encoded_examples, symbols_by_pass
+from research.training.refine import main
 
 CURRENT_ID = f"{WAVELET.id:08x}"
 
