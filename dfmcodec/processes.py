@@ -14,7 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from threading import Thread
@@ -77,13 +77,10 @@ class _JobQueue(Generic[Job]):
     def __init__(self, jobs: Iterable[Job]) -> None:
         self._rest = iter(jobs)
         self._taken = deque[Job]()
-        self._last = deque[Job]()
 
     def __bool__(self) -> bool:
         if not self._taken:
             self._taken.extend(islice(self._rest, 1))
-        if not self._taken and self._last:
-            self._taken.append(self._last.popleft())
         return bool(self._taken)
 
     def take(self) -> Job:
@@ -92,9 +89,6 @@ class _JobQueue(Generic[Job]):
 
     def add(self, jobs: Sequence[Job]) -> None:
         self._taken.extendleft(reversed(jobs))
-
-    def add_last(self, jobs: Sequence[Job]) -> None:
-        self._last.extend(jobs)
 
 
 def run_jobs(
@@ -122,51 +116,27 @@ def run_jobs(
             waiting.add(following(job, perform(job)))
         return
 
-    @contextmanager
-    def pool(alone: bool) -> Iterator[tuple[Executor, Callable[[], int]]]:
-        count = 1 if alone else processes
-        with _pool(count) as executor, killed_on_interrupt():
-            yield executor, lambda: count
-
-    run_in_executors(pool, partial(_perform, perform), jobs, following, should_stop)
-
-
-def run_in_executors(
-    make: Callable[[bool], AbstractContextManager[tuple[Executor, Callable[[], int]]]],
-    perform: Callable[[Job], Result],
-    jobs: Iterable[Job],
-    following: Callable[[Job, Result | None], Sequence[Job]],
-    should_stop: Callable[[], bool],
-    of_error: Callable[[Job, Exception], Result | None] | None = None,
-    poll_s: float | None = None,
-) -> None:
-    """Performs jobs like `run_jobs` in an executor. If it breaks, continues in a new one.
-
-    Jobs that were running then are tried one at a time, so that each is judged on its own. Jobs
-    that follow a death are performed last. `make` creates an executor, for a single job or more,
-    and a function that returns how many jobs to submit at a time. `of_error` converts an error that
-    the executor raised to the result of the job, or to None if the worker was lost. `poll_s` is the
-    interval at which `should_stop` is polled while jobs are running; None polls when a job ends.
-    """
     from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
 
+    perform = partial(_perform, perform)
     waiting, suspects = _JobQueue(jobs), deque[Job]()
     while not should_stop() and (waiting or suspects):
         alone = not waiting
         if alone:
             waiting.add([suspects.popleft()])
-        with make(alone) as (executor, capacity):
+        count = 1 if alone else processes
+        with _pool(count) as executor, _killed_on_interrupt():
             running: dict[Future[Result], Job] = {}
             broken = False
             while running or (not broken and not should_stop() and waiting):
-                while len(running) < capacity() and not broken and not should_stop() and waiting:
+                while len(running) < count and not broken and not should_stop() and waiting:
                     job = waiting.take()
                     try:
                         running[executor.submit(perform, job)] = job
                     except BrokenExecutor:
                         broken = True
                         waiting.add([job])
-                for future in wait(running, poll_s, FIRST_COMPLETED).done:
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
                     job, result = running.pop(future), None
                     try:
                         result = future.result()
@@ -175,15 +145,11 @@ def run_in_executors(
                         if not alone:
                             suspects.append(job)
                             continue
-                    except Exception as error:
-                        if of_error is None:
-                            raise
-                        result = of_error(job, error)
-                    (waiting.add_last if result is None else waiting.add)(following(job, result))
+                    waiting.add(following(job, result))
 
 
 @contextmanager
-def killed_on_interrupt() -> Iterator[None]:
+def _killed_on_interrupt() -> Iterator[None]:
     """Ends all processes that Python started for this one when a KeyboardInterrupt passes. They are
     interrupted too, so that they remove temporary files, and killed if they do not end soon.
     Further interrupts are ignored meanwhile.

@@ -44,7 +44,7 @@ _COUNTS = ("shards_existing", "images_done", "images_existing", "source_bytes", 
 @click.option(
     "--shard-size",
     type=click.IntRange(1, 10**9),
-    default=100,  # same as sources.SHARD_SIZE, because that module imports NumPy
+    default=100,  # same as in shards_of, whose module imports NumPy
     show_default=True,
     help="Number of image files in a shard. A tar or Parquet file is one shard.",
 )
@@ -59,7 +59,7 @@ _COUNTS = ("shards_existing", "images_done", "images_existing", "source_bytes", 
 @_options.processes
 @partial(settings_options, names=_SETTINGS)
 @_options.strip
-@click.option("-f", "--force", is_flag=True, help="Encode shards again whose outputs exist.")
+@_options.force
 @_options.json
 @_options.quiet
 def command(

@@ -13,9 +13,8 @@ from dfmcodec.errors import DfmError, MissingPackageError
 from dfmcodec.processes import keep_current_folder_out, run_jobs
 
 _CONNECT_S = 15
-# Workers keep freed memory: they encode in a thread, where glibc would otherwise return it to the
-# system after each image.
-_WORKER_ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_": 1 << 30, "MALLOC_MMAP_THRESHOLD_": 1 << 25}
+# In the thread of a worker, glibc would return freed memory to the system after each image.
+_KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 1 << 30, "MALLOC_MMAP_THRESHOLD_": 1 << 25}
 # A terminal sends Ctrl-C to all processes, but only this one should handle it.
 _LEAVE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
@@ -31,9 +30,8 @@ def run_shards(
     """Encodes shards with the options of `encode_shard`, and calls `finish` with each result. A
     shard that cannot be done has a result with an error, and the others continue.
 
-    The engine is "local", for processes of this host, or "dask", with an existing scheduler at an
-    address, or with new workers on this host. Raises DfmError if Dask cannot be reached or started,
-    and MissingPackageError if it is not installed.
+    The engine is "local", for processes of this host, or "dask", with a scheduler at an address or
+    new workers on this host. Raises DfmError if Dask is not installed, or cannot be used.
     """
     work = partial(_try_shard, options)
     if engine == "local":
@@ -53,8 +51,8 @@ def run_shards(
             if (lost := future.exception()) is None:
                 finish(shard_of[future], future.result())
             else:
-                reason = f"Dask reports {type(lost).__name__}: {' '.join(str(lost).split())}"
-                finish(shard_of[future], ShardResult(error=f"{reason}; is this version of dfmcodec installed there?"))
+                reason = " ".join(str(lost).split())
+                finish(shard_of[future], ShardResult(error=f"Dask reports {type(lost).__name__}: {reason}"))
 
 
 def _try_shard(options: dict[str, Any], shard: Shard) -> ShardResult:
@@ -70,7 +68,7 @@ def _dask_client(processes: int, address: str | None) -> Iterator[Any]:
     """Provides a client of Dask, which is started if no address is given."""
     keep_current_folder_out()
     quiet = {"distributed": "error", "tornado": "critical"}
-    environment = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in _WORKER_ENVIRONMENT.items()}
+    environment = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in _KEEP_MEMORY.items()}
     try:
         import dask
 

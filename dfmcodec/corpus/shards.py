@@ -9,7 +9,7 @@ from threading import current_thread, main_thread
 from typing import Any
 
 from dfmcodec.codecs.encode import encode_image
-from dfmcodec.corpus.forms import open_writer, read_entries
+from dfmcodec.corpus.forms import WRITERS, read_entries
 from dfmcodec.corpus.forms.entry import Entry, Writer
 from dfmcodec.corpus.sources import FILES, PARQUET, TAR, Shard, encoded_name
 from dfmcodec.corpus.store import Store, open_store, read_url
@@ -76,7 +76,7 @@ def encode_shard(
     if shard.form != FILES and not force and store.holds(shard.name):
         lines = read_url(f"{store.url}/{errors}").splitlines() if store.holds(errors) else []
         return ShardResult(1, failures=[json.loads(line) for line in lines])
-    encoding = _Encoding(shard, store, open_writer(shard.form, store), force, config, frozenset(strip))
+    encoding = _Encoding(shard, store, WRITERS[shard.form](store), force, config, frozenset(strip))
     for entry in read_entries(shard, column):
         encoding.add(entry)
     result, data = encoding.result, encoding.writer.packed()

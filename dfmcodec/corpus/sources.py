@@ -18,7 +18,7 @@ from dfmcodec.files.names import fault_of_name
 from dfmcodec.image.read_image import IMAGE_SUFFIXES
 
 FILES, TAR, PARQUET = FORMS = ("files", "tar", "parquet")
-SHARD_SIZE = 100  # default number of images in a shard of single files
+_FORM_OF_SUFFIX = {".tar": TAR, ".parquet": PARQUET}
 _RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
 _NUMBERED_SHARD = re.compile(r"\d{5,}-[0-9a-f]{8}\.[a-z]+")
 
@@ -58,7 +58,7 @@ def shards_of(
     form: str | None = None,
     *,
     recursive: bool = False,
-    shard_size: int = SHARD_SIZE,
+    shard_size: int = 100,
     notify: Callable[[str], None] = lambda notice: None,
 ) -> list[Shard]:
     """Lists the shards of sources. Only names are read, not images.
@@ -78,11 +78,11 @@ def shards_of(
         notify: Receives a notice if files of other types were skipped.
 
     Raises:
-        ConfigError: The sources have several forms, an output would replace a source, several have
-            the same output, or the store has shards of another list of files.
+        ConfigError: The sources have several forms, two have the same output, an output is a
+            source, or the store has shards of another list of files.
         DfmError: There are no images, or a source or the store cannot be used.
     """
-    forms = {_form_of(source) for source in sources}
+    forms = {_FORM_OF_SUFFIX.get(PurePosixPath(source).suffix.lower(), FILES) for source in sources}
     if len(forms) != 1:
         msg = f"the sources must have one form, images, tars or Parquet; not {' and '.join(sorted(forms)) or 'none'}"
         raise ConfigError(msg)
@@ -94,8 +94,7 @@ def shards_of(
     if skipped:
         notify(f"skipped {len(skipped)} files with other extensions, such as {skipped[0]}")
     if not files:
-        hint = "-r looks into subfolders; name tars and Parquet files themselves, as in folder/*.tar"
-        msg = f"there are no images in {', '.join(named)} ({hint})"
+        msg = f"no images in {', '.join(named)} (-r looks into subfolders; name tars and Parquet files: folder/*.tar)"
         raise DfmError(msg)
     opened = open_store(store)
     (source_form,) = forms
@@ -117,10 +116,6 @@ def shards_of(
         )
         raise ConfigError(msg)
     return shards
-
-
-def _form_of(source: str) -> str:
-    return {".tar": TAR, ".parquet": PARQUET}.get(PurePosixPath(source).suffix.lower(), FILES)
 
 
 def _numbered(number: int, files: Sequence[File], form: str) -> str:

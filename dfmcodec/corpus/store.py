@@ -26,7 +26,6 @@ from dfmcodec.image.open_image import MAX_HELD_BYTES
 # objects while they are written, and keep them if the writer dies.
 _ATOMIC_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
-_CASELESS = ("win32", "darwin")  # systems with folders that usually do not distinguish a.dfm from A.dfm
 # Errors that a file system reports for a single name while it accepts others: a file where a folder
 # is needed or vice versa, and invalid names.
 _NAME_ERRORS = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ, errno.ELOOP}
@@ -44,6 +43,8 @@ class Store:
     folder. The methods raise UnusableNameError for a name that leads over a link, device or pipe,
     DfmError if the store cannot be read, and OutputError if it cannot be written.
     """
+
+    _folds_case = sys.platform in ("win32", "darwin")  # where folders usually do not distinguish a.dfm from A.dfm
 
     def __init__(self, folder: Path) -> None:
         self.url = str(folder)  # with which another process or host can open the store
@@ -64,7 +65,7 @@ class Store:
 
     def key(self, name: str) -> str:
         """Returns a key that is equal for names that are the same in the store."""
-        return normalize("NFC", name).casefold() if sys.platform in _CASELESS else name
+        return normalize("NFC", name).casefold() if self._folds_case else name
 
     def _checked_path(self, name: str) -> Path:
         path = self._folder / name
@@ -81,6 +82,8 @@ class Store:
 class _RemoteStore(Store):
     """Prefix of an object store."""
 
+    _folds_case = False
+
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
         self._files, self._root = _file_system(self.url)
@@ -93,9 +96,6 @@ class _RemoteStore(Store):
     def write(self, name: str, data: bytes) -> None:
         with _write_errors(f"{self.url}/{name}"):
             self._files.pipe_file(f"{self._root}/{name}", data)
-
-    def key(self, name: str) -> str:
-        return name
 
 
 def scheme_of(text: str) -> str | None:
@@ -182,11 +182,15 @@ def list_files(folder: str, recursive: bool) -> list[str]:
     """Returns the names of the files of a folder in order, relative to it, without hidden files."""
     with _store_errors("list", folder, DfmError):
         if scheme_of(folder) is None:
-            names = list(_local_names(local_path(folder), recursive))
+            top, names = local_path(folder), []
+            for root, folders, files in os.walk(top, onerror=_raise):
+                folders[:] = folders if recursive else []
+                paths = (Path(root, name) for name in files)
+                names += [path.relative_to(top).as_posix() for path in paths if not is_stream(path)]
         else:
-            files, path = _file_system(folder)
-            paths = files.find(path, maxdepth=None if recursive else 1)
-            names = [name[len(path.rstrip("/")) + 1 :] for name in paths]
+            system, path = _file_system(folder)
+            names = system.find(path, maxdepth=None if recursive else 1)
+            names = [name[len(path.rstrip("/")) + 1 :] for name in names]
         return sorted(name for name in names if not any(part.startswith(".") for part in name.split("/")))
 
 
@@ -203,14 +207,8 @@ def matching(pattern: str) -> list[str]:
         return [before + path.lstrip("/") for path in paths]
 
 
-def _local_names(folder: Path, recursive: bool) -> Iterator[str]:
-    def fail(error: OSError) -> None:
-        raise error
-
-    for root, folders, names in os.walk(folder, onerror=fail):
-        folders[:] = folders if recursive else []
-        paths = (Path(root, name) for name in names)
-        yield from (path.relative_to(folder).as_posix() for path in paths if not is_stream(path))
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _file_system(url: str) -> tuple[Any, str]:
@@ -220,11 +218,8 @@ def _file_system(url: str) -> tuple[Any, str]:
         import fsspec
 
         kind = fsspec.get_filesystem_class(scheme)
-    except ValueError as error:
-        msg = f"the scheme {scheme}:// is unknown; name a local path, s3://, gs://, az:// or, to read, https://"
-        raise ConfigError(msg) from error
-    except ImportError as error:
-        msg = f"{scheme}:// needs a package that is not installed; install it: pip install 'dfmcodec[cloud]'"
+    except (ValueError, ImportError) as error:
+        msg = f"no package for {scheme}:// is installed; for s3, gs, az and https: pip install 'dfmcodec[cloud]'"
         raise MissingPackageError(msg) from error
     return kind(use_listings_cache=False, **kind._get_kwargs_from_urls(url)), kind._strip_protocol(url)
 

@@ -8,7 +8,9 @@ from functools import partial
 from dfmcodec.corpus.forms import parquet, tars
 from dfmcodec.corpus.forms.entry import Entry, Writer
 from dfmcodec.corpus.sources import FILES, PARQUET, TAR, Shard
-from dfmcodec.corpus.store import Store, read_url
+from dfmcodec.corpus.store import read_url
+
+WRITERS: dict[str, type[Writer]] = {FILES: Writer, TAR: tars.TarWriter, PARQUET: parquet.ParquetWriter}  # of outputs
 
 
 def read_entries(shard: Shard, column: str | None) -> Iterator[Entry]:
@@ -19,9 +21,3 @@ def read_entries(shard: Shard, column: str | None) -> Iterator[Entry]:
     if not isinstance(source, str):
         return (Entry(file.source, file.name, partial(read_url, file.source), same_as=file.same_as) for file in source)
     return parquet.entries(source, column) if source.lower().endswith(".parquet") else tars.entries(source)
-
-
-def open_writer(form: str, store: Store) -> Writer:
-    """Opens a writer for the outputs of a shard."""
-    writers: dict[str, type[Writer]] = {FILES: Writer, TAR: tars.TarWriter, PARQUET: parquet.ParquetWriter}
-    return writers[form](store)

@@ -9,8 +9,8 @@ from typing import Any
 from dfmcodec.corpus.store import Store
 from dfmcodec.errors import LimitError
 
-# Limit of unpacked data of a Parquet file: the size of the file, or this multiple of it, between
-# these bounds. Legitimate files stay far below, because images are hardly compressible.
+# Limit of unpacked data of a Parquet file: its size, or this multiple of it between these bounds.
+# Legitimate files stay far below, because images are hardly compressible.
 UNPACKED_RATIO = 100
 MIN_UNPACKED_BYTES = 64 << 20
 MAX_UNPACKED_BYTES = 4 << 30

@@ -19,7 +19,6 @@ from dfmcodec.files.names import as_unicode
 IMAGE = "image"  # name of the image column if the source has none
 _BATCH_ROWS, _BATCH_BYTES = 1024, 64 << 20  # limits of a batch
 _VALUE_BYTES = 8  # size of a number or of an offset of text
-_FEATURES = b"huggingface"  # metadata key that says which columns are images
 
 
 def entries(source: str, column: str | None) -> Iterator[Entry]:
@@ -159,9 +158,8 @@ class ParquetWriter(Writer):
             table, index = pyarrow.concat_tables([table for table, _ in self._rows]), self._rows[0][1]
             table = table.set_column(index, table.column_names[index], images)
         else:
-            table = pyarrow.table({IMAGE: images})
-            features = {"info": {"features": {IMAGE: {"_type": "Image"}}}}
-            table = table.replace_schema_metadata({_FEATURES: json.dumps(features).encode()})
+            features = {"info": {"features": {IMAGE: {"_type": "Image"}}}}  # for `datasets`
+            table = pyarrow.table({IMAGE: images}, metadata={"huggingface": json.dumps(features)})
         file = io.BytesIO()
         pyarrow.parquet.write_table(table, file)
         return file.getvalue()

@@ -22,11 +22,9 @@ def entries(source: str) -> Iterator[Entry]:
     Raises DfmError if the tar cannot be read, or after its intact members if it is damaged or
     truncated.
     """
-    number = 0
     try:
         with open_url(source) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
-                number += 1
                 if member.isdir():
                     continue
                 name = member.name.removeprefix("./")  # which `tar -C folder .` adds to all names
@@ -36,7 +34,7 @@ def entries(source: str) -> Iterator[Entry]:
                 msg = "its end is missing"
                 raise tarfile.ReadError(msg)
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        msg = f"{source} is not a complete tar; after {number} members: {error}"
+        msg = f"{source} is not a complete tar: {error}"
         raise DfmError(msg) from error
 
 

@@ -88,8 +88,8 @@ def test_what_dask_reports_is_the_error_of_a_shard(source, tmp_path, monkeypatch
     pytest.importorskip("distributed", reason=DASK)
     monkeypatch.setattr(engines, "_try_shard", lambda options, shard: 1 // 0)
     results = run(tmp_path / "out", source, engine="dask", size=10)
-    said = "Dask reports ZeroDivisionError: integer division or modulo by zero; is this version of dfmcodec installed"
-    assert [result.error for result in results] == [f"{said} there?"]
+    said = "Dask reports ZeroDivisionError: integer division or modulo by zero"
+    assert [result.error for result in results] == [said]
 
 
 def test_dask_that_is_not_installed(source, tmp_path, monkeypatch):

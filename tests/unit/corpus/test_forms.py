@@ -143,7 +143,7 @@ def test_a_tar_that_is_cut_off_is_not_done(tmp_path, out, cut):
     complete = source.read_bytes()
     source.write_bytes(complete[:cut])
     (result,) = run(out, source)
-    assert "in.tar is not a complete tar; after " in result.error
+    assert "in.tar is not a complete tar: " in result.error
     assert "\n" not in result.error
     assert not out.exists()
     source.write_bytes(complete)

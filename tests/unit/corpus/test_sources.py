@@ -164,7 +164,7 @@ def test_missing_sources_are_refused(tmp_path, store, name):
 
 def test_a_folder_of_tars_says_how_to_name_them(tmp_path, store):
     write_tar(tmp_path / "in" / "x.tar", {})
-    with pytest.raises(DfmError, match=r"no images in .* name tars and Parquet files themselves, as in folder/\*.tar"):
+    with pytest.raises(DfmError, match=r"no images in .* name tars and Parquet files: folder/\*.tar"):
         shards_of([str(tmp_path / "in")], store, recursive=True)
 
 

@@ -60,7 +60,7 @@ def test_missing_objects(place, function):
 
 
 def test_an_unknown_scheme():
-    with pytest.raises(ConfigError, match="scheme nowhere:// is unknown"):
+    with pytest.raises(MissingPackageError, match="no package for nowhere:// is installed"):
         read_url("nowhere://out")
 
 
@@ -82,7 +82,7 @@ def test_a_missing_package_of_a_scheme(monkeypatch):
         raise ImportError(scheme)
 
     monkeypatch.setattr(fsspec, "get_filesystem_class", refuse)
-    with pytest.raises(MissingPackageError, match=r"s3:// needs .* pip install 'dfmcodec\[cloud\]'"):
+    with pytest.raises(MissingPackageError, match=r"s3:// is installed; .* pip install 'dfmcodec\[cloud\]'"):
         open_store("s3://out")
 
 
