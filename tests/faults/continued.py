@@ -1,12 +1,12 @@
-"""Runs of files that are interrupted at random moments and continued.
+"""Runs of files that are interrupted at random moments and continued with --skip-existing.
 
 python tests/faults/continued.py --runs 1000           the figures of docs/results/trust.md
 
-Each run encodes or decodes a folder with --skip-existing, some of whose outputs exist already,
-empty or truncated. It is ended by Ctrl-C or by SIGKILL at a moment of its duration, in one process
-or two, with and without a report. Then the same command runs to its end. Lost: a source or an
-output that is gone, or a source that changed. Damaged: an output that differs from that of an
-undisturbed run.
+Each run encodes or decodes a folder, some of whose outputs exist already: complete, cut or empty.
+It is ended by Ctrl-C or by SIGKILL at a moment of its duration, in one process or two. Then the
+same command runs to its end. Lost: a source that changed or is gone, or an output that is missing.
+Damaged: a file under the name of an output that differs from that of an undisturbed run, after the
+interruption or at the end.
 """
 
 from __future__ import annotations
@@ -16,13 +16,9 @@ import itertools
 import os
 import shutil
 import signal
-import sys
 import tempfile
 from collections import Counter
-from fnmatch import fnmatch
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where common.py is
 
 import numpy as np
 import PIL.Image
@@ -31,18 +27,9 @@ from common import run_for
 from faults import contents, dfm, ended, seconds_of, start
 
 _FILES = 4
-_FAULTS = ("unfinished", "lost", "damaged", "failed")
 _SIGNALS = (signal.SIGINT, signal.SIGKILL)
-_OPTIONS = {"encode": ("--effort", "3", "--quality", "60"), "decode": ("--resize", "50%")}
-_KINDS = [
-    *itertools.product(["encode"], (1, 2), (False, True)),
-    *itertools.product(["decode"], (1, 2), (False,)),
-]  # command, processes, whether there is a report
-
-
-def _visible(folder: Path) -> dict[str, bytes]:
-    """The files of a folder that are not temporary."""
-    return {name: data for name, data in contents(folder).items() if not name.endswith(".tmp")}
+_CASES = list(itertools.product(("encode", "decode"), (1, 2), _SIGNALS))
+_COLUMNS = ("runs", "interrupted", "outputs then", "lost", "damaged", "failed", "temporary files after Ctrl-C")
 
 
 def _heed_interrupts() -> None:
@@ -57,27 +44,27 @@ class Trial:
         folder: An empty folder.
         command: "encode" or "decode".
         jobs: How many files are processed at a time.
-        has_report: Whether the run has a report.
     """
 
-    def __init__(self, folder: Path, command: str, jobs: int, has_report: bool) -> None:
-        self._sources, self._out, self._report = folder / "in", folder / "out", folder / "report.jsonl"
+    def __init__(self, folder: Path, command: str, jobs: int) -> None:
+        folder.mkdir()
+        self._sources, self._out = folder / "in", folder / "out"
         self._sources.mkdir()
         pixels = skimage.data.chelsea()
         for number in range(_FILES):
-            part = np.ascontiguousarray(pixels[40 * number : 40 * number + 72, 60 * number : 60 * number + 88])
+            part = np.ascontiguousarray(pixels[40 * number : 40 * number + 32, 60 * number : 60 * number + 48])
             PIL.Image.fromarray(part).save(self._sources / f"{number}.png")
+        settings = ("--effort", "1", "--quality", "60")
         if command == "decode":
-            assert dfm("encode", self._sources, "--effort", "1").code == 0
+            assert dfm("encode", self._sources, *settings).code == 0
             for path in self._sources.glob("*.png"):
                 path.unlink()
-        report = ("--report", self._report) if has_report else ()
-        self._run = (command, self._sources, "-O", self._out, *_OPTIONS[command], "-j", jobs, *report)
-        self._run += ("--skip-existing",)
+            settings = ()
+        self._run = (command, self._sources, "-O", self._out, "--skip-existing", *settings, "-j", jobs)
         seconds_of(*self._run)
         shutil.rmtree(self._out)
         self.seconds = seconds_of(*self._run)
-        self._inputs, self._expected = contents(self._sources), _visible(self._out)
+        self._kept, self._complete = contents(self._sources), contents(self._out)
 
     def interrupt(self, ending: signal.Signals, moment: float, existing: int) -> Counter[str]:
         """Interrupts the run at a moment, continues it, and counts what is wrong.
@@ -85,68 +72,69 @@ class Trial:
         Args:
             ending: The signal.
             moment: Seconds from the start.
-            existing: How many outputs exist already: the first one empty, the second one truncated.
+            existing: How many outputs exist: none, a complete one, also a cut one, also an empty
+                one.
         """
         shutil.rmtree(self._out)
-        self._report.unlink(missing_ok=True)
         self._out.mkdir()
-        for number, (name, data) in enumerate(sorted(self._expected.items())[:existing]):
-            (self._out / name).write_bytes(data[: number * len(data) // 2])
-        before = _visible(self._out)
-        counts = Counter[str]()
+        before = {}
+        for number, name in enumerate(sorted(self._complete)[:existing]):
+            data = self._complete[name]
+            before[name] = (data, data[: len(data) * 2 // 3], b"")[number]
+            (self._out / name).write_bytes(before[name])
+        counts = Counter[str](runs=1)
         with start(*self._run, start_new_session=True, preexec_fn=_heed_interrupts) as process:
             run_for(process, moment)
             if process.poll() is None:
                 os.killpg(process.pid, ending)
                 counts["interrupted"] += 1
             ended(process)
-        after = _visible(self._out)
+        if ending is signal.SIGINT:
+            counts["temporary files after Ctrl-C"] += len(list(self._out.glob(".*")))
+        after = contents(self._out)
         counts["outputs then"] += len(after)
-        counts["unfinished"] += sum(
-            data not in (self._expected[name], before.get(name)) for name, data in after.items()
-        )
-        counts["lost"] += len(before.keys() - after.keys()) + (contents(self._sources) != self._inputs)
+        counts["lost"] += len(before.keys() - after.keys())
+        counts["damaged"] += sum(data not in (self._complete[name], before.get(name)) for name, data in after.items())
         counts["failed"] += dfm(*self._run).code != 0
-        outputs = _visible(self._out)
-        counts["lost"] += len(self._expected.keys() - outputs.keys()) + (contents(self._sources) != self._inputs)
-        counts["damaged"] += sum(outputs.get(name) != data for name, data in self._expected.items())
-        counts["temporary files"] += len(list(self._out.glob(".*.tmp")))
+        outputs = contents(self._out)
+        counts["lost"] += len(self._complete.keys() - outputs.keys()) + (contents(self._sources) != self._kept)
+        counts["damaged"] += sum(outputs.get(name) != data for name, data in self._complete.items())
         return counts
+
+
+def interrupted_runs(folder: Path, runs: int, seed: int) -> dict[str, Counter[str]]:
+    """Returns the counts of interrupted runs, by a description of the run. There are as many as are
+    needed until `runs` have been interrupted.
+    """
+    rng = np.random.default_rng(seed)
+    trials: dict[tuple[str, int], Trial] = {}
+    totals: dict[str, Counter[str]] = {}
+    for command, jobs, ending in itertools.cycle(_CASES):
+        if sum(total["interrupted"] for total in totals.values()) >= runs:
+            return totals
+        if (command, jobs) not in trials:
+            trials[command, jobs] = Trial(folder / f"{command}{jobs}", command, jobs)
+        trial, name = trials[command, jobs], f"{command} -j {jobs}, {ending.name}"
+        counts = trial.interrupt(ending, rng.uniform(0.1, 0.95) * trial.seconds, int(rng.integers(0, 4)))
+        totals.setdefault(name, Counter()).update(counts)
+        if counts["lost"] or counts["damaged"] or counts["failed"]:
+            print(f"{name}: {dict(counts)}", flush=True)
+    raise AssertionError
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000, help="How many runs are interrupted.")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--only", help="Only runs whose name matches this pattern, such as 'decode*SIGINT'.", default=""
-    )
     given = parser.parse_args()
-    moments = np.random.default_rng(given.seed)
     with tempfile.TemporaryDirectory() as folder:
-        trials = []
-        for number, kind in enumerate(_KINDS):
-            place = Path(folder, str(number))
-            place.mkdir()
-            trials.append(Trial(place, *kind))
-        total = Counter[tuple[str, str]]()
-        for run in itertools.count():
-            if sum(count for (_, what), count in total.items() if what == "interrupted") >= given.runs:
-                break
-            trial, (command, jobs, has_report) = trials[run % len(trials)], _KINDS[run % len(trials)]
-            ending = _SIGNALS[run // len(trials) % len(_SIGNALS)]
-            report = "report" if has_report else "no report"
-            name = f"{command} -j {jobs}, {report}, {ending.name}"
-            if not fnmatch(name, f"*{given.only}*"):
-                continue
-            counts = trial.interrupt(ending, moments.uniform(0.1, 0.95) * trial.seconds, int(moments.integers(0, 3)))
-            total.update({(name, what): count for what, count in counts.items()} | {(name, "runs"): 1})
-            if any(counts[what] for what in _FAULTS):
-                print(f"run {run}: {name}: {dict(counts)}", flush=True)
-    columns = ("runs", "interrupted", "outputs then", *_FAULTS, "temporary files")
-    print("| run | " + " | ".join(columns) + " |")
-    for name in sorted({name for name, _ in total}):
-        print(f"| {name} | " + " | ".join(str(total[name, column]) for column in columns) + " |")
+        totals = interrupted_runs(Path(folder), given.runs, given.seed)
+    print("| run | " + " | ".join(_COLUMNS) + " |")
+    print("|---" * (len(_COLUMNS) + 1) + "|")
+    for name, counts in totals.items():
+        print(f"| {name} | " + " | ".join(str(counts[column]) for column in _COLUMNS) + " |")
+    total = sum(totals.values(), Counter[str]())
+    print("| all | " + " | ".join(str(total[column]) for column in _COLUMNS) + " |")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import fcntl
 from dataclasses import replace
 from pathlib import Path
 
+import continued
 import faults
 import numpy as np
 import pytest
@@ -46,6 +47,13 @@ def test_fault_keeps_its_promises(name, tmp_path):
         faults.FAULTS[name](faults.Place(tmp_path, moments=2))
     except faults.NotPermittedError as error:
         pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("runs", [8, pytest.param(1000, marks=pytest.mark.slow)])
+def test_interrupted_runs_are_continued(tmp_path, runs):
+    for name, counts in continued.interrupted_runs(tmp_path, runs, seed=1).items():
+        wrong = {what: counts[what] for what in ("lost", "damaged", "failed", "temporary files after Ctrl-C")}
+        assert not any(wrong.values()), (name, wrong)
 
 
 def test_writing_without_unnamed_files(tmp_path, monkeypatch):
