@@ -16,9 +16,12 @@ import itertools
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where common.py is
 
 import numpy as np
 import PIL.Image
