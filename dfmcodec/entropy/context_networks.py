@@ -1,18 +1,35 @@
-"""Exactness checks for the integer context networks of several codecs."""
+"""Functions and exactness checks of the integer context networks of several codecs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
-from dfmcodec._types import Float32
+from dfmcodec._types import Float32, Int32
 from dfmcodec.errors import DfmError
 
 ACTIVATION_SHIFT = 64
 MAX_FEATURE = 127
 MAX_EXACT = 1 << 24  # float32 represents all integers up to this one
 SQUARE = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1))
+
+
+def companded(numbers: Int32, table: Float32) -> Float32:
+    """Maps magnitudes by a table, whose last entry is for all larger ones, and keeps the signs;
+    float32 of the same shape.
+    """
+    magnitudes = table[np.minimum(np.abs(numbers), len(table) - 1)]
+    return np.copysign(magnitudes, numbers, dtype=np.float32)
+
+
+def activation(sums: Any, largest: int, xp: ModuleType = np) -> Any:
+    """Computes activations from the sums of a layer: integers in 0..`largest`. `xp` is numpy or
+    jax.numpy.
+    """
+    return xp.clip(xp.floor(sums * np.float32(1 / ACTIVATION_SHIFT)), 0, largest)
 
 
 def check_integers(name: str, numbers: Float32) -> None:

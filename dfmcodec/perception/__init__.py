@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf, log10, prod
+from typing import TypeVar
 
 import numpy as np
 
-from dfmcodec._types import Bools, Float64, Pixels
+from dfmcodec._types import Bools, Float32, Float64, Pixels
 from dfmcodec.image import PEAK_CODE_VALUE, peak_value
 
 Point = tuple[float, float]  # rate, quality
@@ -100,7 +101,8 @@ def _ms_ssim_of_planes(x: Float64, y: Float64) -> float:
     factors = []
     for scale, weight in enumerate(_SCALE_WEIGHTS):
         if scale:
-            x, y = _halved(x), _halved(y)
+            height, width = (side // 2 * 2 for side in x.shape)
+            x, y = halved(x[:height, :width]), halved(y[:height, :width])
         luminance, structure = _similarities(x, y)
         last = scale == len(_SCALE_WEIGHTS) - 1
         similarity = float((luminance * structure).mean() if last else structure.mean())
@@ -132,11 +134,17 @@ def _similarities(x: Float64, y: Float64) -> tuple[Float64, Float64]:
     return luminance, (2 * covariance + c2) / (variances + c2)
 
 
-def _halved(plane: Float64) -> Float64:
-    """Returns means of 2x2 samples. An odd last row or column is dropped."""
-    height, width = plane.shape[0] // 2 * 2, plane.shape[1] // 2 * 2
-    halved: Float64 = plane[:height, :width].reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
-    return halved
+F = TypeVar("F", Float32, Float64)
+
+
+def halved(planes: F) -> F:
+    """Returns means of 2x2 samples of planes [..., H, W]. An odd last row or column is repeated."""
+    height, width = planes.shape[-2:]
+    missing = *[(0, 0)] * (planes.ndim - 2), (0, height % 2), (0, width % 2)
+    even = np.pad(planes, missing, mode="edge") if any(map(any, missing)) else planes
+    upper, lower = even[..., ::2, :], even[..., 1::2, :]
+    sums = (upper[..., ::2] + upper[..., 1::2]) + (lower[..., ::2] + lower[..., 1::2])
+    return np.multiply(np.float32(0.25), sums, dtype=planes.dtype)
 
 
 def bits_per_pixel(file_bytes: int, pixel_count: int) -> float:

@@ -62,7 +62,7 @@ _OWN_FRACTION = np.float32(0.3)  # of the energy that masks an error: that of th
 _COARSER_FRACTION = np.float32(0.4)  # the exponent of the energy of the next coarser level
 _COARSER_FACTOR = np.float32(0.35)  # of its energy, which is larger
 _TYPICAL = 1 / 12.5  # the geometric mean of (v + 60)^-1/2 in a smooth photograph
-_LUMA = np.array((0.299, 0.587, 0.114), dtype=np.float32)  # Rec. 601
+_LUMA = np.array(Luma.REC_601.weights, dtype=np.float32)
 _PIXEL_EXPONENT = np.float32(-0.55)
 _PIXEL_REACH = 4  # radius in pixels of a box mean, applied twice: about a Gaussian with a standard deviation of 3.7
 _KEPT_FRACTION = np.float32(0.8)  # of the previous shift

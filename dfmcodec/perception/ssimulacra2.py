@@ -24,7 +24,7 @@ from dfmcodec._types import Float32, Float64, Floats, Pixels
 from dfmcodec.image import peak_value
 from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.kernels.arguments import ComparedRows
-from dfmcodec.perception import check_alike
+from dfmcodec.perception import check_alike, halved
 from dfmcodec.threads import in_threads
 
 SMALLEST_SIDE = 8  # no scale is computed below this side
@@ -132,7 +132,7 @@ class _Scales:
 
         def half_light(rows: slice) -> tuple[Float32, Float32]:
             first, second = light(slice(2 * rows.start, 2 * rows.stop))
-            return _halved(first), _halved(second)
+            return halved(first), halved(second)
 
         size, rows_of = original.shape[:2], light
         means: list[Float64] = []
@@ -193,7 +193,7 @@ def _scale_errors(
         around, inner, rows = strip
         original, decoded = rows_of(around)
         for image, half in zip((original, decoded), halves, strict=False):
-            half[:, rows.start // 2 : -(-rows.stop // 2)] = _halved(image[:, inner])
+            half[:, rows.start // 2 : -(-rows.stop // 2)] = halved(image[:, inner])
         return _sums(original, decoded, inner)
 
     sums = sum(in_threads(measure, list(_strips(height, width, _REACH))), np.zeros((3, 2, 3)))
@@ -253,19 +253,8 @@ def _slope_table(item_bytes: int) -> Float32:
     return (slope / peak).astype(np.float32)
 
 
-def _halved(planes: Float32) -> Float32:
-    """Returns means of 2x2 samples. An odd last row or column is repeated."""
-    height, width = planes.shape[1:]
-    missing = (0, 0), (0, height % 2), (0, width % 2)
-    even = np.pad(planes, missing, mode="edge") if any(map(any, missing)) else planes
-    halved: Float32 = np.float32(0.25) * (
-        (even[:, ::2, ::2] + even[:, ::2, 1::2]) + (even[:, 1::2, ::2] + even[:, 1::2, 1::2])
-    )
-    return halved
-
-
 def _add_doubled(total: Float32, slopes: Float32) -> None:
-    """Adds the derivative with respect to the input of `_halved`, float32 [3, H, W], in place."""
+    """Adds the derivative with respect to the input of `halved`, float32 [3, H, W], in place."""
     height, width = total.shape[1:]
     quarter = np.float32(0.25) * slopes
     if height % 2:
@@ -325,7 +314,7 @@ def _compared_rows(original: Float32, decoded: Float32, rows: slice) -> Compared
 
 def _strips(height: int, width: int, margin: int) -> Iterator[tuple[slice, slice, slice]]:
     """Yields strips: the rows with a margin, the strip among these, the strip in the image."""
-    count = max(2, _STRIP_PIXELS // width // 2 * 2)  # even, for `_halved`
+    count = max(2, _STRIP_PIXELS // width // 2 * 2)  # even, for `halved`
     for first in range(0, height, count):
         last = min(height, first + count)
         top = max(0, first - margin)

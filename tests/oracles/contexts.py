@@ -20,7 +20,6 @@ from dfmcodec.codecs.wavelet.context import (
     ContextNetwork,
     Indices,
     TableChoice,
-    _activation,
     is_empty,
 )
 from dfmcodec.codecs.wavelet.encode.adaptation_fit import _adapted, _Sampled
@@ -30,7 +29,7 @@ from dfmcodec.codecs.wavelet.neighbourhood import CausalContext, symbol_features
 from dfmcodec.codecs.wavelet.passes import CodingPass, Rows, pass_slice
 from dfmcodec.codecs.wavelet.traversal import tables_of_pass
 from dfmcodec.codecs.wavelet.trellis import States
-from dfmcodec.entropy.context_networks import ACTIVATION_SHIFT
+from dfmcodec.entropy.context_networks import ACTIVATION_SHIFT, activation
 from dfmcodec.entropy.tables import RADIUS, UNIT_SCALE_INDEX
 from dfmcodec.threads import in_threads
 
@@ -57,8 +56,8 @@ def gradient_of_network(
     w1 = network.w1[:, available]
     empty = is_empty(features, available, coding_pass.phase)
     sums_1 = w1 @ features + network.first_constants(coding_pass, log_step)[:, None]
-    sums_2 = network.w2 @ _activation(sums_1, np) + network.c2[:, None]
-    sums_3 = network.w3 @ _activation(sums_2, np) + network.last_constants(coding_pass, log_step)[:, None]
+    sums_2 = network.w2 @ activation(sums_1, ACTIVATION_MAX) + network.c2[:, None]
+    sums_3 = network.w3 @ activation(sums_2, ACTIVATION_MAX) + network.last_constants(coding_pass, log_step)[:, None]
     outputs = sums_3 * np.float32(1 / OUTPUT_SHIFT)
     by_2 = _slope(sums_2) * (network.w3.T @ (slopes(outputs) * np.float32(1 / OUTPUT_SHIFT)))
     symbol_weights = w1[:, : np.searchsorted(available, symbol_features(coding_pass.phase))]
@@ -67,7 +66,7 @@ def gradient_of_network(
 
 
 def _slope(sums: Float32) -> Float32:
-    """Returns the derivative of `_activation`: 0 where the activation is 0 or ACTIVATION_MAX, as in
+    """Returns the derivative of `activation`: 0 where the activation is 0 or ACTIVATION_MAX, as in
     C.
     """
     active = (sums >= ACTIVATION_SHIFT) & (sums < ACTIVATION_SHIFT * ACTIVATION_MAX)

@@ -47,7 +47,7 @@ import numpy.typing as npt
 
 from dfmcodec._types import Float32, Int32, Symbols
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
-from dfmcodec.entropy.context_networks import ACTIVATION_SHIFT, MAX_FEATURE, SQUARE, check_integers, check_sums
+from dfmcodec.entropy.context_networks import MAX_FEATURE, SQUARE, activation, check_integers, check_sums, companded
 from dfmcodec.entropy.table_set import TableSet
 from dfmcodec.entropy.tables import (
     LAPLACE_COUNT,
@@ -82,12 +82,6 @@ OUTPUT_SHIFTS = np.array([256, 128], dtype=np.float32)  # of scale and mean
 # A magnitude m is mapped to the minimum of slope * m + constant, a concave curve through integers.
 COMPANDING = ((8, 0), (6, 2), (5, 6), (4, 12), (3, 24), (2, 44), (1, 76), (0, MAX_FEATURE))
 COMPANDED = np.array([min(a * m + b for a, b in COMPANDING) for m in range(64)], dtype=np.float32)
-
-
-def companded(symbols: Symbols) -> Float32:
-    """Maps symbols by `COMPANDED` and keeps their sign; float32 of the same shape."""
-    magnitudes = COMPANDED[np.minimum(np.abs(symbols), len(COMPANDED) - 1)]
-    return np.asarray(magnitudes * np.sign(symbols).astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -199,19 +193,13 @@ class LevelNetwork:
         first, constants, second, second_constants, last = self.arrays
         sums = features @ first
         sums += constants
-        hidden = _activation(sums[:, : self._hidden]) @ second
+        hidden = activation(sums[:, : self._hidden], ACTIVATION_MAX) @ second
         hidden += second_constants
-        outputs: Float32 = _activation(hidden) @ last
+        outputs: Float32 = activation(hidden, ACTIVATION_MAX) @ last
         outputs += sums[:, self._hidden :]
         outputs /= OUTPUT_SHIFTS
         np.floor(outputs, out=outputs)
         return outputs
-
-
-def _activation(sums: Float32) -> Float32:
-    shifted = sums * np.float32(1 / ACTIVATION_SHIFT)
-    np.floor(shifted, out=shifted)
-    return np.clip(shifted, 0, ACTIVATION_MAX, out=shifted)
 
 
 @dataclass(frozen=True)
@@ -312,7 +300,7 @@ class GridContext:
     def accept(self, front: Wavefront, symbols: Symbols) -> None:
         """Stores the symbols of a wavefront, int32 [N]."""
         front.of_grid(self._grid)[...] = symbols
-        self._plane.reshape(-1)[self._origin :][front.positions(self._stride)] = companded(symbols)
+        self._plane.reshape(-1)[self._origin :][front.positions(self._stride)] = companded(symbols, COMPANDED)
 
 
 def upsampled(planes: npt.NDArray[np.int16], size: tuple[int, int]) -> npt.NDArray[np.int16]:
@@ -340,14 +328,14 @@ def _coarser_features(coarser: Sequence[Symbols], size: tuple[int, int]) -> npt.
     features = np.zeros((rows, columns, len(SQUARE) + COARSER), dtype=np.int8)
     if not coarser:
         return features
-    padded = np.pad(companded(coarser[0]), 1)
+    padded = np.pad(companded(coarser[0], COMPANDED), 1)
     height, width = coarser[0].shape
     for number, (y, x) in enumerate(SQUARE):
         part = padded[1 + y : 1 + y + height, 1 + x : 1 + x + width]
         features[..., number] = part.repeat(2, axis=0).repeat(2, axis=1)[:rows, :columns]
-    planes = companded(coarser[-1]).astype(np.int16)[None]
+    planes = companded(coarser[-1], COMPANDED).astype(np.int16)[None]
     for grid in reversed(coarser[:-1]):
-        planes = np.concatenate([companded(grid).astype(np.int16)[None], upsampled(planes, grid.shape)])
+        planes = np.concatenate([companded(grid, COMPANDED).astype(np.int16)[None], upsampled(planes, grid.shape)])
     for number, plane in enumerate(planes):  # one by one, to minimise memory
         features[..., len(SQUARE) + number] = upsampled(plane[None], size)[0]
     return features

@@ -38,7 +38,7 @@ from dfmcodec.codecs.wavelet.neighbourhood import CausalContext, symbol_features
 from dfmcodec.codecs.wavelet.passes import CodingPass, Rows
 from dfmcodec.codecs.wavelet.quantizer import MAX_STEP, log_step
 from dfmcodec.codecs.wavelet.trellis import QUANTIZERS, States
-from dfmcodec.entropy.context_networks import ACTIVATION_SHIFT, MAX_FEATURE, check_integers, check_sums
+from dfmcodec.entropy.context_networks import MAX_FEATURE, activation, check_integers, check_sums
 from dfmcodec.entropy.table_set import TableSet
 from dfmcodec.entropy.tables import (
     ESCAPE,
@@ -186,15 +186,7 @@ def is_empty(features: Any, available: Indices, phase: int) -> Any:
 def _layer(weights: Float32, inputs: Any, constants: Float32, xp: ModuleType) -> Any:
     sums = weights @ inputs
     sums += constants[:, None]
-    if xp is not np:
-        return _activation(sums, xp)
-    sums *= np.float32(1 / ACTIVATION_SHIFT)  # in place
-    np.floor(sums, out=sums)
-    return np.clip(sums, 0, ACTIVATION_MAX, out=sums)
-
-
-def _activation(sums: Any, xp: ModuleType) -> Any:
-    return xp.clip(xp.floor(sums * np.float32(1 / ACTIVATION_SHIFT)), 0, ACTIVATION_MAX)
+    return activation(sums, ACTIVATION_MAX, xp)
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass, Rows, level_passe
 from dfmcodec.codecs.wavelet.quantizer import FINE, band_step, synthesise_fine
 from dfmcodec.codecs.wavelet.transform import BAND_NORMS
 from dfmcodec.codecs.wavelet.trellis import NEXT_STATE, States, multiples_of, next_states, quantizer_of
-from dfmcodec.entropy.context_networks import SQUARE
+from dfmcodec.entropy.context_networks import SQUARE, companded
 from dfmcodec.image.region import CHANNELS
 from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.threads import in_threads, parts_of, thread_count
@@ -68,13 +68,6 @@ COMPANDED = np.minimum(np.concatenate([[0, 8, 14, 19, 23], np.rint(_OVER_4)]), 1
 _COMPANDED_INT8, _COMPANDED_INT32 = COMPANDED.astype(np.int8), COMPANDED.astype(np.int32)
 _LOW_OFFSETS = np.array(LOW_OFFSETS, dtype=np.int32)
 _NO_OFFSETS = np.zeros((1, 7), dtype=np.int32)  # the offsets of a table, for symbols -3..3
-
-
-def companded(multiples: Int32) -> Float32:
-    """Compands multiples of the step with `COMPANDED` and keeps their sign; float32 of the same
-    shape.
-    """
-    return np.asarray(np.copysign(COMPANDED[np.minimum(np.abs(multiples), len(COMPANDED) - 1)], multiples))
 
 
 def symbol_features(phase: int) -> int:
@@ -386,7 +379,7 @@ class CausalContext:
         states = self._states[: shape[0], : shape[1]]
         states[...] = next_states(states, symbols.reshape(shape))
         phases = self._planes[coding_pass.channel, coding_pass.orientation]
-        phases[y, x, _PHASE_PAD:, _PHASE_PAD:][: shape[0], : shape[1]] = companded(multiples).reshape(shape)
+        phases[y, x, _PHASE_PAD:, _PHASE_PAD:][: shape[0], : shape[1]] = companded(multiples, COMPANDED).reshape(shape)
         self._fine[coding_pass.orientation][coding_pass.channel][y::2, x::2] = (multiples * FINE + of_symbol).reshape(
             shape
         )

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from dfmcodec._types import Bools, Float32
+from dfmcodec.perception import halved
 
 _LEVELS = 2  # number of grids that are frozen
 _AROUND = 9  # side of the neighbourhood of a latent, in samples
@@ -42,19 +43,11 @@ def _without_details(colours: Float32, lmbda: float, levels: int) -> list[Bools]
     areas = []
     luma = colours.mean(axis=0)
     for level in range(levels):
-        coarser = _halved(luma)
+        coarser = halved(luma)
         detail = np.abs(luma - _doubled(coarser)[: luma.shape[0], : luma.shape[1]]) * np.sqrt(4**level / lmbda)
         areas.append(_largest_around(detail, _AROUND) <= _LEAST_DETAIL)
         luma = coarser
     return areas
-
-
-def _halved(plane: Float32) -> Float32:
-    """Averages cells of 2x2 samples, edges repeated: [m, n] -> [ceil(m / 2), ceil(n / 2)]."""
-    rows, columns = plane.shape
-    even = np.pad(plane, ((0, rows % 2), (0, columns % 2)), mode="edge")
-    halves = even.reshape(even.shape[0] // 2, 2, even.shape[1] // 2, 2)
-    return np.asarray(halves.mean(axis=(1, 3)), dtype=np.float32)
 
 
 def _doubled(plane: Float32) -> Float32:

@@ -22,14 +22,13 @@ from dfmcodec.codecs.overfitted.context import (
     GridNetwork,
     LevelNetwork,
     Wavefront,
-    companded,
     grid_tables,
     wavefronts,
 )
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, grid_sizes
 from dfmcodec.codecs.overfitted.traversal import traverse_grids
 from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS
-from dfmcodec.entropy.context_networks import MAX_FEATURE
+from dfmcodec.entropy.context_networks import MAX_FEATURE, companded
 from dfmcodec.entropy.tables import (
     LAPLACE_COUNT,
     LAST_DIRECT,
@@ -120,8 +119,8 @@ def test_companding() -> None:
     assert (np.diff(COMPANDED) >= 0).all()
     symbols = np.array([[-MAX_SYMBOL, -1024, -1023, -2], [0, 1, 1023, MAX_SYMBOL]], dtype=np.int32)
     last = MAX_FEATURE
-    assert companded(symbols).tolist() == [[-last, -last, -last, -14], [0, 8, last, last]]
-    assert companded(symbols).dtype == np.float32
+    assert companded(symbols, COMPANDED).tolist() == [[-last, -last, -last, -14], [0, 8, last, last]]
+    assert companded(symbols, COMPANDED).dtype == np.float32
 
 
 def test_symbols_see_what_the_format_says() -> None:

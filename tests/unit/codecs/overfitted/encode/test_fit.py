@@ -37,7 +37,6 @@ from dfmcodec.codecs.overfitted.context import (
     FEATURES,
     GridContext,
     GridNetwork,
-    companded,
     wavefronts,
 )
 from dfmcodec.codecs.overfitted.encode import fit as fitting
@@ -72,7 +71,7 @@ from dfmcodec.codecs.overfitted.sections.networks import delta_bits
 from dfmcodec.codecs.overfitted.synthesis import HALO, TAPS, SynthesisNetwork, synthesise_grids, upsampled
 from dfmcodec.codecs.overfitted.traversal import traverse_grids
 from dfmcodec.codecs.overfitted.weights import CONTEXT_DELTAS, DELTA_NAMES, EXPONENTS, OverfittedWeights, WeightDeltas
-from dfmcodec.entropy.context_networks import SQUARE
+from dfmcodec.entropy.context_networks import SQUARE, companded
 from dfmcodec.image.region import CHANNELS, Region
 from dfmcodec.perception import psnr
 from research.training.start import start_contexts, start_networks, start_synthesis
@@ -192,7 +191,7 @@ def test_encoder_and_decoder_compand_alike() -> None:
     """All integer symbols; between two of them the encoder is between."""
     symbols = np.arange(-1500, 1501, dtype=np.int32)
     found = np.asarray(rate.companded(jnp.asarray(symbols, jnp.float32)))
-    assert np.array_equal(companding_unit() * found, companded(symbols))
+    assert np.array_equal(companding_unit() * found, companded(symbols, COMPANDED))
     halves = np.asarray(rate.companded(jnp.asarray(symbols[:-1] + 0.5, jnp.float32)))
     assert np.allclose(halves, (found[:-1] + found[1:]) / 2, atol=1e-6)
 
