@@ -1,0 +1,1 @@
+"""An experiment: noise in place of the fine detail that quantisation removed."""
