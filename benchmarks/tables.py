@@ -14,7 +14,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 
 import archive
 import click
@@ -122,69 +122,6 @@ def _against_avif(setting: str) -> dict[str, float]:
     anchor = curves_of(rows_of("kodak_anchors"))["avif"]
     rates = {picture: bd_rate(anchor[picture], points) for picture, points in curves[setting].items()}
     return {picture: rate.percent for picture, rate in rates.items() if rate is not None}
-
-
-# docs/results/published.md
-
-
-def published_fixed() -> str:
-    """Returns the published network and later codecs, means of the images."""
-    labels = {"coordinate file": "coordinate file (3 x 11)"}
-    lines = []
-    for (way,), rows in by(rows_of("published_fixed"), "way").items():
-        over = [row["psnr_db"] - row["jpeg_db"] for row in rows]
-        lines.append(
-            [
-                labels.get(str(way), way),
-                f"{mean(rows, 'percent'):.1f}",
-                f"{mean(rows, 'psnr_db'):.2f}",
-                f"{mean(rows, 'ssim'):.3f}",
-                f"{mean(rows, 'jpeg_db'):.2f}",
-                f"{mean(rows, 'jpeg_ssim'):.3f}",
-                f"{min(over):+.1f} .. {max(over):+.1f} dB",
-                f"{median(row['encode_s'] for row in rows):.0f}",
-            ]
-        )
-    headings = ["", "% of raw", "PSNR, dB", "SSIM", "JPEG's PSNR", "SSIM", "over JPEG, worst .. best", "s, median"]
-    return table(headings, lines)
-
-
-def published_recipes() -> str:
-    """Returns the default recipe and the published one."""
-    lines = [
-        [
-            row["picture"],
-            row["depth x width"],
-            f"{row['default dB']:.2f}, {row['bytes']:,}, {row['steps']:,}",
-            f"{row['published dB']:.2f}, {row['bytes (published)']:,}, {row['steps (published)']:,}",
-            f"{row['gain dB']:.2f}",
-            f"{row['JPEG dB']:.2f}, {row['JPEG bytes']:,}",
-        ]
-        for row in rows_of("coordinate_recipes")
-    ]
-    what = "dB, bytes, training steps"
-    headings = ["image", "depth x width", f"default: {what}", f"published: {what}", "gain, dB", "JPEG: dB, bytes"]
-    return table(headings, lines)
-
-
-def published_quantised() -> str:
-    """Returns the loss of a coordinate network by quantisation."""
-    lines = [
-        [
-            row["picture"],
-            row["network"],
-            f"{row['weights']:,}",
-            f"{row['bits a weight']:.2f}",
-            f"{row['bytes']:,}",
-            *(f"{row[key]:.2f}" for key in ("file dB", "float32 dB")),
-            f"{row['lost dB']:+.3f}",
-            row["float32 of that size"],
-            f"{row['its dB']:.2f}",
-        ]
-        for row in rows_of("coordinate_quantised")
-    ]
-    headings = ["image", "network", "weights", "bits per weight", "bytes", "file, dB", "float32, dB", "lost, dB"]
-    return table([*headings, "float32 of that size", "its dB"], lines)
 
 
 # docs/results/quality.md
@@ -378,7 +315,6 @@ TABLES |= {
     made.__name__: made
     for made in (
         *(overfitted_rates, overfitted_decode),
-        *(published_fixed, published_recipes, published_quantised),
         *(kodak_rates, kodak_published, flipped_bytes),
         *(installations, commands, wavelet_decode, large_efforts, large_parts, browser),
         *(seen_further, seen_large),

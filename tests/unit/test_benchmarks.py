@@ -270,47 +270,6 @@ def prefixes(folder: Path) -> None:
     assert len(list(folder.glob("cat-*.png"))) == len(qualities) == 8
 
 
-def coordinate_recipes(folder: Path) -> None:
-    network = ("--depth", 2, "--width", 8)
-    (row,) = recorded(folder / "rows.jsonl", "coordinate", "recipes", png(folder), "--seconds", 0.5, *network)
-    assert row["depth x width"] == "2 x 8"
-    assert row["steps"] > 0
-    assert row["steps (published)"] > 0
-    assert row["gain dB"] == pytest.approx(row["default dB"] - row["published dB"])
-    assert row["JPEG bytes"] <= row["bytes"] <= 0.18 * 3 * SIDE * SIDE
-
-
-def coordinate_quantised(folder: Path) -> None:
-    (row,) = recorded(folder / "rows.jsonl", "coordinate", "quantised", png(folder), "--rate", 0.08, "--steps", 64)
-    assert row["lost dB"] == pytest.approx(row["float32 dB"] - row["file dB"])
-    assert row["float32 dB"] > 10
-    assert row["bytes"] <= 0.08 * 3 * SIDE * SIDE
-    assert row["weights"] > row["bytes"] / 4
-
-
-def published_grid(folder: Path) -> None:
-    plot, strip = folder / "grid.png", folder / "strip.png"
-    options = ("--steps", 160, "--seeds", 2, "--depths", 2, "--widths", "4,5", "--plot", plot, "--strip", strip)
-    rows = recorded(folder / "rows.jsonl", "published", "grid", png(folder), *options)
-    assert [(row["depth"], row["width"], row["seed"]) for row in rows] == [(2, 4, 0), (2, 4, 1), (2, 5, 0), (2, 5, 1)]
-    assert rows[0]["float_percent"] == pytest.approx(100 * 4 * 2 * (4 * 4 + 16 * 3) / (3 * SIDE * SIDE))
-    assert all(row["psnr_db"] == pytest.approx(-10 * np.log10(row["loss"] / 4), abs=0.01) for row in rows)
-    assert is_drawn(plot)
-    assert is_drawn(strip)
-
-
-def published_fixed(folder: Path) -> None:
-    plot = folder / "fixed.png"
-    options = ("--steps", 16, "--plot", plot, "--pictures", folder / "side by side")
-    rows = recorded(folder / "rows.jsonl", "published", "fixed", png(folder), *options)
-    by_way = {row["way"]: row for row in rows}
-    assert list(by_way) == ["float32, 6 x 8", "float32, 4 x 9", "coordinate file", "wavelet file"]
-    assert by_way["wavelet file"]["psnr_db"] > by_way["wavelet file"]["jpeg_db"] > 20
-    assert by_way["wavelet file"]["percent"] <= 18
-    assert is_drawn(plot)
-    assert is_drawn(folder / "side by side" / "cat.png")
-
-
 def first_page_curves(folder: Path) -> None:
     out, plot, table = folder / "rows.jsonl", folder / "curves.png", folder / "hm.tsv"
     rates = (0.04, 0.25, 1, 5)
@@ -385,8 +344,6 @@ def gallery(folder: Path) -> None:
 
 
 SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
-    "coordinate recipes": coordinate_recipes,
-    "coordinate quantised": coordinate_quantised,
     "commands": commands,
     "decoding": decoding,
     "anchors": anchors,
@@ -400,8 +357,6 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "large": large,
     "damage": damage,
     "prefixes": prefixes,
-    "published grid": published_grid,
-    "published fixed": published_fixed,
     "rate_distortion": rate_distortion,
     "recording": recording,
     "seen photographs": seen_photographs,
@@ -416,14 +371,10 @@ LONG = {  # 1 to 75 s each
     "damage",
     "gallery",
     "prefixes",
-    "published grid",
     "decoding",
     "large",
     "qualities",
     "anchors",
-    "coordinate quantised",
-    "coordinate recipes",
-    "published fixed",
 }
 
 

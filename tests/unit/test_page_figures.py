@@ -90,8 +90,8 @@ NUMBERS = {  # what pages contain, with the names of `figures`
 }
 RATES_OF_EFFORTS = "2.9 and 0.9 %"
 DERIVED = (  # numbers of a page, and the same on the page that derives them without rows
-    ("docs/models.md", "3 to 20 dB", "docs/results/published.md", "3 to 20 dB"),
-    ("docs/results.md", "3 to 20 dB", "docs/results/published.md", "3 to 20 dB"),
+    ("docs/models.md", "3 to 20 dB", "research/published/README.md", "3 to 20 dB"),
+    ("docs/results.md", "3 to 20 dB", "research/published/README.md", "3 to 20 dB"),
     ("docs/presets.md", "+2.9 %", "docs/results/speed.md", RATES_OF_EFFORTS),
 )
 UNITS = "%|dB|s|minutes|months|kB|MB|GB|EUR|megapixels|bpp|bits per pixel|photographs"

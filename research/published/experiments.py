@@ -1,8 +1,9 @@
 """The published experiments, and what each stage since then has brought.
 
-    python benchmarks/published.py grid IMAGE --out grid.jsonl --plot grid.png --strip strip.png
-    python benchmarks/published.py fixed IMAGE... --out fixed.jsonl --plot fixed.png --pictures
-    folder
+    python -m research.published.experiments grid IMAGE --out grid.jsonl --plot grid.png
+        --strip strip.png
+    python -m research.published.experiments fixed IMAGE... --out fixed.jsonl --plot fixed.png
+        --pictures folder
 
 `grid` fits coordinate networks of all depths and widths to one 400x400 image, several times with
 different seeds. In the plot, colour is the mean final loss, and each cell has the size in percent
@@ -30,7 +31,6 @@ from typing import Any
 
 import click
 import numpy as np
-from coordinate import float_bytes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from recording import (
@@ -56,6 +56,7 @@ from dfmcodec.fourier.network import CoordinateArchitecture, axis_positions
 from dfmcodec.image import PEAK_CODE_VALUE, Image
 from dfmcodec.perception import mse, psnr, ssim
 from dfmcodec.search.config import RECIPES, EncoderConfig
+from research.published.coordinate import float_bytes
 
 SEEDS = 5
 CLAIMED, FIXED = (6, 8), (4, 9)  # depth, width: 15.0 and 18.0 % of a 400x400 image

@@ -1,13 +1,11 @@
 """Measurements of the coordinate network: recipes and quantisation.
 
-Figures are in docs/results/published.md.
-
-    python benchmarks/coordinate.py recipes   IMAGE...   --seconds 60
-    python benchmarks/coordinate.py quantised IMAGE...
+    python -m research.published.coordinate recipes   IMAGE...   --seconds 60
+    python -m research.published.coordinate quantised IMAGE...
 
 An IMAGE is a path or the name of one of scikit-image's photographs. `recipes` and `quantised`
 append their rows to --out as they go. Every command prints a Markdown table at the end.
-`published.py` repeats the published experiments.
+`experiments.py` repeats the published experiments.
 """
 
 from __future__ import annotations
