@@ -337,21 +337,20 @@ def test_commands_report_what_is_wrong(tmp_path, monkeypatch, encoded):
     assert Path("whole.png").read_bytes() == Path("again.png").read_bytes()
     result = dfm("decode", "cut.dfm", code=3)
     assert "missing; get a complete copy, or decode what is left with dfm decode --best-effort" in result.stderr
-    assert not Path("cut.png").exists()
+    assert not Path("cut.decoded.png").exists()
     result = dfm("decode", "cut.dfm", "--best-effort", code=3)
-    assert re.search(
-        r"the finest details, of up to \d+ pixels, are missing; the image is blurrier$", result.stderr, re.M
-    )
-    assert Path("cut.png").exists()
+    lost = r"finest details, of up to \d+ pixels, are missing; the image is blurrier; the rest is in cut\.decoded\.png$"
+    assert re.search(lost, result.stderr, re.M)
+    assert Path("cut.decoded.png").exists()
     report = json.loads(dfm("decode", "flip.dfm", "--best-effort", "--json", code=3).stdout)
     assert len(report["losses"]) == 1
     dfm("decode", "header.dfm", "--best-effort", code=3)
-    assert not Path("header.png").exists()
+    assert not Path("header.decoded.png").exists()
     dfm("decode", "-", "-o", "piped.png", "--best-effort", code=3, data=prefix(encoded.data, 0.6))
-    assert Path("piped.png").read_bytes() == Path("cut.png").read_bytes()
+    assert Path("piped.png").read_bytes() == Path("cut.decoded.png").read_bytes()
     result = dfm("decode", "whole.dfm", "cut.dfm", "--best-effort", "-O", "out", code=5)
     assert sorted(path.name for path in Path("out").glob("*.png")) == ["cut.png", "whole.png"]
-    assert "written as" in result.stderr
+    assert "the rest is in out/cut.png" in result.stderr
 
     result = dfm("info", "cut.dfm", code=3)
     assert "320x256" in result.stdout
