@@ -252,7 +252,8 @@ def assert_latents_come_back(model: QuantizedLatents, ancillary: Ancillary | Non
     if ancillary.alpha is not None:
         assert ancillary_again.alpha.dtype == ancillary.alpha.dtype
         assert np.array_equal(ancillary_again.alpha, ancillary.alpha)
-    assert (header.q_step, header.chroma_angle, header.bit_depth) == (model.q_step, model.chroma_angle, model.bit_depth)
+    fields = header.fields["q_step"], header.fields["chroma_angle"], header.bit_depth
+    assert fields == (model.q_step, model.chroma_angle, model.bit_depth)
     assert sum(header.section_bytes().values()) == len(data)
     assert container.write(again, container.ancillary_sections(ancillary_again)) == data
     return again
