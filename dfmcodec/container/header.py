@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from dfmcodec.container.contents import Architecture, QuantizedModel
 from dfmcodec.container.layout import (
     CRC,
+    FIRST_SKIPPED,
     MODELS,
     SECTION_ENTRY,
     VERSION,
     HeaderForm,
     Section,
     header_form,
-    is_own,
     read_fields,
     refuse_unknown,
     require,
@@ -83,8 +83,10 @@ class Header:
 def write_header(model: QuantizedModel, sections: Mapping[Section, bytes]) -> bytes:
     """Returns the bytes before the first section: magic, fields and section table."""
     form = header_form(model.architecture.model)
-    values = {"version": VERSION, "model": form.model.code, "width": model.width, "height": model.height}
-    values |= form.values(model, len(sections))
+    image = {"bit_depth": model.bit_depth, "width": model.width, "height": model.height}
+    values = {"version": VERSION, "model": form.model.code, "channels": model.architecture.channels, **image}
+    values |= {"section_count": len(sections), **form.values(model)}
+    values["further_bytes"] = sum(field.size for field in form.further if field.name in values)
     table = b"".join(SECTION_ENTRY.pack(section, len(body)) for section, body in sections.items())
     return write_fields(values) + table
 
@@ -118,11 +120,11 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
 
 def _check_sections(sections: Mapping[Section, tuple[int, int]], architecture: Architecture, form: HeaderForm) -> None:
     """Raises CorruptError for combinations of sections that no encoder writes."""
-    main, own = form.main_section, (form.main_section, *form.optional_sections)
-    foreign = next((section for section in sections if is_own(section) and section not in own), None)
+    known = [section for section in sections if section < FIRST_SKIPPED]
+    foreign = next((section for section in known if section not in form.sections), None)
     problem = None
-    if main not in sections:
-        problem = f"no {main.title} section"
+    if form.main_section not in sections:
+        problem = f"no {form.main_section.title} section"
     elif foreign is not None:
         problem = f"the {foreign.title} section of another model"
     elif Section.RGB in sections and (sections[Section.RGB][1] or architecture.channels != 1):

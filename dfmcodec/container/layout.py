@@ -1,24 +1,22 @@
 """The `.dfm` format, defined once: header fields and sections.
 
-Reading, writing and file sizes all follow from `HeaderForm`. Each codec has one, with its fields
-and sections. A test compares them with the tables of docs/format.md. A file consists of
+Headers are read and written by these rows and those of each codec (`codecs/*/header.py`).
+docs/make_format.py writes the tables of docs/format.md and web/src/header_table.js from them. A
+file consists of
 
-    magic | the fields that are present | section table | sections | CRC-32
-
-`FIRST_FIELDS` identify the codec; the codec's own fields follow. Earlier fields decide whether a
-field is present (as in `frame_header.h` of libjxl).
+    magic | fields | further fields | section table | sections | CRC-32
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NoReturn
 
-from dfmcodec.container.contents import Architecture, QuantizedModel
+from dfmcodec.container.contents import Architecture
 from dfmcodec.errors import CorruptError, FormatError, LimitError, TruncatedError, UnsupportedVersionError
 from dfmcodec.files.atomic import MAGIC
 from dfmcodec.image import BIT_DEPTHS, MAX_SIDE
@@ -31,11 +29,6 @@ MODELS = {model.code: model for model in sorted(Model, key=lambda model: model.c
 Values = Mapping[str, int]  # the values of fields, by name
 
 BYTE, WORD = range(1 << 8), range(1 << 32)
-_GRAY_AND_RGB = (1, 3)
-
-
-def _always(_: Values) -> bool:
-    return True
 
 
 @dataclass(frozen=True)
@@ -45,9 +38,9 @@ class Field:
     name: str  # its key in the values of a header; with spaces in docs/format.md
     code: str  # "B", "H" or "I" of `struct`, little-endian and unsigned
     allowed: Sequence[int]  # the values that are valid in this version
-    when: Callable[[Values], bool] = _always  # whether it is present, given the values of earlier fields
-    less: int = 0  # is subtracted from a value before it is stored
+    meaning: str = ""  # in docs/format.md
     refusal: type[FormatError] = CorruptError  # for other values: damage, a newer version, an impossible size
+    less: int = 0  # is subtracted from a value before it is stored
 
     @property
     def size(self) -> int:
@@ -70,56 +63,50 @@ class Field:
         return value
 
 
+_NAMES = ", ".join(f"{code}: {model.value}" for code, model in MODELS.items())
 FIRST_FIELDS = (
-    Field("version", "B", (VERSION,), refusal=UnsupportedVersionError),
-    Field("model", "B", tuple(MODELS), refusal=UnsupportedVersionError),
+    Field("version", "B", (VERSION,), "of the format", UnsupportedVersionError),
+    Field("model", "B", tuple(MODELS), _NAMES, UnsupportedVersionError),
 )
 _IMAGE_FIELDS = (
-    Field("channels", "B", _GRAY_AND_RGB),
-    Field("bit_depth", "B", BIT_DEPTHS, refusal=UnsupportedVersionError),
-    Field("width", "H", range(1, MAX_SIDE + 1), refusal=LimitError),
-    Field("height", "H", range(1, MAX_SIDE + 1), refusal=LimitError),
+    Field("channels", "B", (1, 3), "gray or RGB, called C"),
+    Field("bit_depth", "B", BIT_DEPTHS, "the bits of a sample, called b", UnsupportedVersionError),
+    Field("width", "H", range(1, MAX_SIDE + 1), "of the image in pixels, called W", LimitError),
+    Field("height", "H", range(1, MAX_SIDE + 1), "of the image in pixels, called H", LimitError),
 )
-_SECTION_COUNT = Field("section_count", "B", range(1, 1 << 8))
-WEIGHTS_ID = Field("weights_id", "I", WORD)
+_SECTION_COUNT = Field("section_count", "B", range(1, 1 << 8), "the number of sections, called S")
+WEIGHTS_ID = Field("weights_id", "I", WORD, 'see "Shipped weights"')
 
-
-def long_header(network: tuple[Field, ...], further: tuple[Field, ...] = ()) -> tuple[Field, ...]:
-    """Returns the fields of a codec whose header describes the image and a network.
-
-    `further_bytes` stores the size of `further`, so that a later version can add fields.
-    """
-    least = sum(field.size for field in further if field.when is _always)
-    sizes = sorted({least, sum(field.size for field in further)})
-    size = Field("further_bytes", "B", tuple(sizes), refusal=UnsupportedVersionError)
-    return (*_IMAGE_FIELDS, *network, size, _SECTION_COUNT, *further)
-
-
-def image_values(model: QuantizedModel, section_count: int) -> dict[str, int]:
-    """Returns the values of the fields of `long_header` that describe the image."""
-    return {"channels": model.architecture.channels, "bit_depth": model.bit_depth, "section_count": section_count}
-
-
-_FIRST_SKIPPED = 128  # sections from this id on change no sample; unknown ones are skipped
+FIRST_SKIPPED = 128  # sections from this id on change no sample; unknown ones are skipped
 
 
 class Section(IntEnum):
-    """The ids of sections. Unknown ids that may be skipped become members when they are read."""
+    """The sections, in the order of a file: those that a prefix needs first come first.
 
-    WEIGHTS = 1
-    METADATA = 2
-    LATENTS = 3
-    FILTER = 4
-    ADAPTATION = 5
-    ALPHA = 6
-    RGB = 7
-    CHECKS = 8
-    GRIDS = 10
-    NETWORKS = 11
+    Unknown ids that may be skipped become members when they are read.
+    """
+
+    CHECKS = 8, "shows where damage lies"
+    ADAPTATION = 5, "adaptation of the context networks to this image"
+    FILTER = 4, "a linear filter for this image"
+    RGB = 7, "empty, only with C = 1: the image is to be shown as R = G = B"
+    METADATA = 2, "ICC profile, Exif block, XMP packet, code points of colours, significant bits, gain map"
+    WEIGHTS = 1, "the weights of the network"
+    NETWORKS = 11, "weight deltas of the networks for this image"
+    LATENTS = 3, "the latents of all tiles"
+    GRIDS = 10, "the symbols of all grids"
+    ALPHA = 6, "the alpha channel"
+
+    meaning: str  # in docs/format.md
+
+    def __new__(cls, number: int, meaning: str = "") -> Section:
+        member = int.__new__(cls, number)
+        member._value_, member.meaning = number, meaning
+        return member
 
     @classmethod
     def _missing_(cls, value: object) -> Section | None:
-        if not isinstance(value, int) or not _FIRST_SKIPPED <= value < 1 << 8:
+        if not isinstance(value, int) or not FIRST_SKIPPED <= value < 1 << 8:
             return None
         member = int.__new__(cls, value)
         member._name_, member._value_ = f"UNKNOWN {value}", value
@@ -136,41 +123,31 @@ SECTION_ENTRY = struct.Struct("<BI")  # an entry of the section table: id, lengt
 STREAM_SECTION_BYTES = SECTION_ENTRY.size + 4  # overhead of a range-coded section: its table entry and the last word
 
 
-def is_own(section: Section) -> bool:
-    """Indicates whether a section belongs to certain codecs only."""
-    return section < _FIRST_SKIPPED and section not in COMMON_SECTIONS
-
-
 @dataclass(frozen=True)
 class HeaderForm:
     """The header fields and the sections of a codec's files."""
 
     model: Model
-    fields: tuple[Field, ...]  # after `FIRST_FIELDS`, in order
-    values: Callable[[Any, int], dict[str, int]]  # of these fields, for a model and the sections in the table
-    architecture: Callable[[Values], Architecture]
     main_section: Section  # every file has it
-    early_sections: tuple[Section, ...] = ()  # optional, written before the metadata
-    late_sections: tuple[Section, ...] = ()  # optional, written between the metadata and the main section
+    network: tuple[Field, ...]  # after the fields of the image
+    values: Callable[[Any], dict[str, int]]  # of `network` and `further`, for a quantised model
+    architecture: Callable[[Values], Architecture]
+    optional_sections: tuple[Section, ...] = ()  # that only files of this codec have
+    further: tuple[Field, ...] = ()  # as many of them as `further_bytes` covers
+    further_sizes: tuple[int, ...] = (0,)  # in bytes; a later version can add fields
     check_count: Callable[[Any], int] = lambda arch: 0  # the number of symbol checks
 
     @property
-    def optional_sections(self) -> tuple[Section, ...]:
-        """The optional sections that only files of this codec have."""
-        return (*self.early_sections, *self.late_sections)
+    def fields(self) -> tuple[Field, ...]:
+        """The fields between `FIRST_FIELDS` and the further fields."""
+        meaning = "the length of the model's further fields, called E"
+        size = Field("further_bytes", "B", self.further_sizes, meaning, UnsupportedVersionError)
+        return (*_IMAGE_FIELDS, *self.network, size, _SECTION_COUNT)
 
     @property
-    def section_order(self) -> tuple[Section, ...]:
-        """The order of the sections in a file: those that a prefix needs first come first."""
-        of_image = (Section.RGB, Section.METADATA)
-        return (
-            *(Section.CHECKS, *self.early_sections, *of_image),
-            *(*self.late_sections, self.main_section, Section.ALPHA),
-        )
-
-    def present(self, values: Values) -> tuple[Field, ...]:
-        """Returns the fields that are present in a header, `FIRST_FIELDS` included."""
-        return (*FIRST_FIELDS, *(field for field in self.fields if field.when(values)))
+    def sections(self) -> tuple[Section, ...]:
+        """The sections that files of this codec may have."""
+        return (self.main_section, *self.optional_sections, *COMMON_SECTIONS)
 
 
 def header_form(model: Model) -> HeaderForm:
@@ -178,41 +155,38 @@ def header_form(model: Model) -> HeaderForm:
     return form
 
 
-def further_bytes(model: Model, is_tiled: bool = False) -> int:
-    """Returns the size of a codec's further fields, in bytes."""
-    sizes = [size for field in header_form(model).fields if field.name == "further_bytes" for size in field.allowed]
-    return sizes[-1 if is_tiled else 0] if sizes else 0
+def present_fields(values: Values) -> Iterator[Field]:
+    """Yields the fields of a header in order. The values of earlier fields decide which follow."""
+    yield from FIRST_FIELDS
+    form = header_form(MODELS[values["model"]])
+    yield from form.fields
+    end = 0
+    for field in form.further:
+        end += field.size
+        if end <= values["further_bytes"]:
+            yield field
 
 
 def write_fields(values: Values) -> bytes:
     """Returns the magic and all fields that are present."""
-    present = header_form(MODELS[values["model"]]).present(values)
-    return MAGIC + b"".join(field.pack(values[field.name]) for field in present)
+    return MAGIC + b"".join(field.pack(values[field.name]) for field in present_fields(values))
 
 
 def read_fields(data: bytes) -> tuple[dict[str, int], int]:
     """Returns the values of a header's fields and the offset after them. Raises FormatError."""
     values: dict[str, int] = {}
     at = len(MAGIC)
-    for field in FIRST_FIELDS:
+    for field in present_fields(values):
         values[field.name] = field.unpack(data, at)
         at += field.size
-    for field in header_form(MODELS[values["model"]]).fields:
-        if field.when(values):
-            values[field.name] = field.unpack(data, at)
-            at += field.size
     return values, at
-
-
-def fields_bytes(model: Model, is_tiled: bool = False) -> int:
-    """Returns the size of magic and fields in bytes."""
-    values = {"model": model.code, "further_bytes": further_bytes(model, is_tiled)}
-    return len(MAGIC) + sum(field.size for field in header_form(model).present(values))
 
 
 def container_bytes(model: Model, is_tiled: bool = False) -> int:
     """Returns the size of header, section table and CRC-32 of a file with one section, in bytes."""
-    return fields_bytes(model, is_tiled) + SECTION_ENTRY.size + CRC.size
+    further_bytes = header_form(model).further_sizes[-1 if is_tiled else 0]
+    fields = present_fields({"model": model.code, "further_bytes": further_bytes})
+    return len(MAGIC) + sum(field.size for field in fields) + SECTION_ENTRY.size + CRC.size
 
 
 def require(data: bytes, size: int) -> None:

@@ -30,7 +30,7 @@ def write(model: QuantizedModel, ancillary: Mapping[Section, bytes] | None = Non
     codec = model.architecture.model
     header, form = header_form(codec), section_form(codec)
     sections = {**form.write(model), **(ancillary or {})}
-    order = list(header.section_order)
+    order = list(Section)
     if len(sections.get(Section.METADATA, b"")) > _EARLY_METADATA_FRACTION * len(sections[header.main_section]):
         order.remove(Section.METADATA)
         order.append(Section.METADATA)

@@ -18,13 +18,13 @@ from dfmcodec.codecs.coordinate.sections import side_bytes
 from dfmcodec.container.checks import CHECK, CHECK_BYTES, write_checks
 from dfmcodec.container.header import read_header
 from dfmcodec.container.layout import (
-    COMMON_SECTIONS,
     FIRST_FIELDS,
     MODELS,
     SECTION_ENTRY,
     Field,
     Section,
     header_form,
+    present_fields,
     read_fields,
 )
 from dfmcodec.entropy import LAPLACE_COUNT
@@ -79,19 +79,13 @@ class Draft:
         """The model that the header names; None for an unknown one."""
         return MODELS.get(self.values["model"])
 
-    @property
-    def described(self) -> dict[str, int]:
-        """The values with one for each field on which the presence of others depends."""
-        return {"further_bytes": 0, **self.values}
-
     def to_bytes(self) -> bytes:
         """The file, with a right CRC-32."""
         values = dict(self.values)
         values |= {"section_count": len(self.parts), **self.wrong}
         head = bytearray(MAGIC)
         for item in fields_of(values):
-            if item.when(values):
-                head += stored(item, values.setdefault(item.name, item.less))
+            head += stored(item, values.setdefault(item.name, item.less))
         for part in self.parts:
             length = len(part.body) if part.length is None else part.length
             head += SECTION_ENTRY.pack(part.section & 255, length & 0xFFFFFFFF)
@@ -107,10 +101,9 @@ class Draft:
         return content + CHECK.pack(check_of(content))
 
 
-def fields_of(values: dict[str, int]) -> tuple[Field, ...]:
-    """The fields that a header may have, in order."""
-    model = MODELS.get(values["model"])
-    return FIRST_FIELDS if model is None else (*FIRST_FIELDS, *header_form(model).fields)
+def fields_of(values: dict[str, int]) -> list[Field]:
+    """The fields of a header, in order; the first ones for an unknown model."""
+    return list(present_fields({"further_bytes": 0, **values}) if values["model"] in MODELS else FIRST_FIELDS)
 
 
 def stored(item: Field, value: int) -> bytes:
@@ -177,13 +170,10 @@ def dfm_case(rng: np.random.Generator) -> bytes:
 def generated(rng: np.random.Generator) -> Draft:
     """A file of random fields, each allowed but for a few, and of random sections."""
     values: dict[str, int] = {}
-    for item in FIRST_FIELDS:
+    for item in present_fields(values):
         values[item.name] = drawn(item, rng, True)
-    for item in header_form(MODELS[values["model"]]).fields:
-        if item.when(values):
-            values[item.name] = drawn(item, rng, True)
-            if item.name == "further_bytes" and chance(rng, 0.7):
-                values[item.name] = item.allowed[0]  # type: ignore[index]
+        if item.name == "further_bytes" and chance(rng, 0.7):
+            values[item.name] = item.allowed[0]
     make_plausible(values, rng)
     for name in DERIVED:
         values.pop(name, None)
@@ -191,11 +181,11 @@ def generated(rng: np.random.Generator) -> Draft:
     form = header_form(model)
     main = form.main_section
     chosen = [int(main)] if chance(rng, 0.97) else []
-    optional = sorted(map(int, (*COMMON_SECTIONS, *form.optional_sections)))
+    optional = sorted(int(section) for section in form.sections if section != main)
     chosen += [section for section in optional if chance(rng, 0.2)]
     if chance(rng, 0.05):
         chosen.append(below(rng, 16) if chance(rng, 0.7) else below(rng, 256))
-    ranks = [int(section) for section in form.section_order]
+    ranks = [int(section) for section in Section]
     chosen.sort(key=lambda section: ranks.index(section) if section in ranks else 99)
     if chance(rng, 0.2):
         chosen = [chosen[at] for at in rng.permutation(len(chosen))]
@@ -225,7 +215,7 @@ def make_plausible(values: dict[str, int], rng: np.random.Generator) -> None:
 def make_wrong(draft: Draft, rng: np.random.Generator) -> None:
     """Makes a field, a length or the order of sections what a file may not have."""
     kind = below(rng, 6)
-    present = [item for item in fields_of(draft.values) if item.when(draft.described)]
+    present = fields_of(draft.values)
     if kind <= 2:
         item = present[below(rng, len(present))]
         draft.wrong[item.name] = drawn(item, rng, chance(rng, 0.4))
@@ -405,7 +395,7 @@ def mutated(rng: np.random.Generator) -> Draft:
 def _mutate(draft: Draft, rng: np.random.Generator) -> None:
     kind = below(rng, 12)
     if kind <= 2:
-        present = [item for item in fields_of(draft.values) if item.name in draft.values and item.when(draft.described)]
+        present = [item for item in fields_of(draft.values) if item.name in draft.values]
         item = present[below(rng, len(present))]
         draft.values[item.name] = drawn(item, rng, chance(rng, 0.7))
     elif kind == 3:

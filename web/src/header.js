@@ -7,97 +7,12 @@ import { layerShapes } from "./architecture.js";
 import { crc32 } from "./crc32.js";
 import { DfmError, damaged } from "./errors.js";
 import { TILE_GRID } from "./geometry.js";
+import { COORDINATE, OVERFITTED, WAVELET } from "./header_table.js";
+import { FIRST_FIELDS, FIRST_SKIPPED, MAGIC, MAX_PIXELS, MODELS, SECTIONS } from "./header_table.js";
 
-export const MAX_PIXELS = 89478485;
-const MAGIC = [0x89, 0x44, 0x46, 0x4d];
-const MAX_SIDE = 65535;
 const SECTION_ENTRY_BYTES = 5;
 export const CRC_BYTES = 4;
-
-export const COORDINATE = 0;
-export const WAVELET = 1;
-export const OVERFITTED = 3;
-const MODEL_NAMES = ["coordinate", "wavelet", null, "overfitted"];
-const MAIN_SECTIONS = ["weights", "latents", null, "grids"];
-/** Sections of specific codecs; the others can occur with all. */
-const OWN_SECTIONS = [["weights"], ["latents", "filter", "adaptation"], [], ["grids", "networks"]];
-/** Sections from this id on do not affect samples; unknown ones are skipped. */
-const FIRST_SKIPPED = 128;
-/** The names of sections by their ids. */
-const SECTION_NAMES = [
-  null,
-  "weights",
-  "metadata",
-  "latents",
-  "filter",
-  "adaptation",
-  "alpha",
-  "rgb",
-  "checks",
-  null,
-  "grids",
-  "networks",
-];
-
-/** The number of bytes of a stored number, by its code in FIELDS. */
-const SIZES = { B: 1, H: 2, I: 4 };
-const isCoordinate = (values) => values.model === COORDINATE;
-const isWavelet = (values) => values.model === WAVELET;
-const isOverfitted = (values) => values.model === OVERFITTED;
-const namesWeights = (values) => isWavelet(values) || isOverfitted(values);
-const isTiled = (values) => isWavelet(values) && values.further_bytes > 8;
-const between = (low, high) => (value) => low <= value && value <= high;
-const oneOf =
-  (...allowed) =>
-  (value) =>
-    allowed.includes(value);
-const any = () => true;
-
-/**
- * A field of the header. It is present if `when` returns true for the previous fields.
- * @typedef {object} Field
- * @property {string} name
- * @property {"B"|"H"|"I"} code
- * @property {(value: number) => boolean} allowed
- * @property {(values: object) => boolean} when
- * @property {number} less the difference between a value and the stored number
- * @property {string} refusal the kind of the error for a value that is not allowed
- */
-
-/** @returns {Field} */
-function field(name, code, allowed, when = any, { less = 0, refusal = "corrupt" } = {}) {
-  return { name, code, allowed, when, less, refusal };
-}
-
-const NEWER = { refusal: "unsupported-version" };
-const TOO_LARGE = { refusal: "limit" };
-const FIELDS = [
-  field("version", "B", oneOf(1), any, NEWER),
-  field("model", "B", oneOf(COORDINATE, WAVELET, OVERFITTED), any, NEWER),
-  field("channels", "B", oneOf(1, 3)),
-  field("bit_depth", "B", oneOf(8, 16), any, NEWER),
-  field("width", "H", between(1, MAX_SIDE), any, TOO_LARGE),
-  field("height", "H", between(1, MAX_SIDE), any, TOO_LARGE),
-  field("depth", "B", between(1, 64), isCoordinate),
-  field("layer_width", "B", between(1, 64), isCoordinate),
-  field("order", "B", between(1, 64), isCoordinate),
-  field("depth", "B", any, namesWeights),
-  field("layer_width", "B", any, namesWeights),
-  field("order", "B", any, isOverfitted),
-  field("luma", "B", oneOf(1, 2), isWavelet, NEWER),
-  field("further_bytes", "B", oneOf(0), isCoordinate, NEWER),
-  field("further_bytes", "B", oneOf(8, 10), isWavelet, NEWER),
-  field("further_bytes", "B", oneOf(6), isOverfitted, NEWER),
-  field("section_count", "B", between(1, 255)),
-  field("levels", "B", between(1, 6), isWavelet),
-  field("grids", "B", oneOf(7), isOverfitted),
-  field("lmbda_code", "B", between(-24, 32), isOverfitted, { less: -24 }),
-  field("q_step", "H", between(1, 65535), isWavelet),
-  field("chroma_angle", "B", any, isWavelet),
-  field("weights_id", "I", any, namesWeights),
-  field("tile_rows", "B", between(1, 64), isTiled),
-  field("tile_columns", "B", between(1, 64), isTiled),
-];
+const SECTION_BY_ID = new Map(SECTIONS.map((section) => [section.id, section]));
 
 /**
  * The result of `readHeader`.
@@ -128,7 +43,7 @@ export function readHeader(data, maxPixels = MAX_PIXELS) {
   requireMagic(data);
   const { values, at } = readFields(data);
   requireImageSize(values, maxPixels);
-  if (isCoordinate(values)) layerShapes(values);
+  if (values.model === COORDINATE) layerShapes(values);
   const tileRows = values.tile_rows ?? 1;
   const tileColumns = values.tile_columns ?? 1;
   requireTiles(tileRows, values.height);
@@ -139,7 +54,7 @@ export function readHeader(data, maxPixels = MAX_PIXELS) {
   return {
     values,
     model: values.model,
-    modelName: MODEL_NAMES[values.model],
+    modelName: MODELS[values.model].name,
     width: values.width,
     height: values.height,
     bitDepth: values.bit_depth,
@@ -155,9 +70,9 @@ export function readHeader(data, maxPixels = MAX_PIXELS) {
 
 /** Throws an error for invalid combinations of sections. */
 function checkSections(sections, model, codedChannels) {
-  const main = MAIN_SECTIONS[model];
-  const others = OWN_SECTIONS.filter((_, other) => other !== model).flat();
-  const foreign = [...sections.keys()].find((name) => others.includes(name));
+  const { main } = MODELS[model];
+  const ofOthers = SECTIONS.filter(({ models }) => !models.includes(model)).map(({ name }) => name);
+  const foreign = [...sections.keys()].find((name) => ofOthers.includes(name));
   const rgb = sections.get("rgb");
   let problem = null;
   if (!sections.has(main)) problem = `no ${main} section`;
@@ -186,16 +101,27 @@ function bytesText(bytes) {
   return `b${quote}${text.join("")}${quote}`;
 }
 
+/** Yields the fields of a header in order. The values of earlier fields decide which follow. */
+function* presentFields(values) {
+  yield* FIRST_FIELDS;
+  const { fields, further } = MODELS[values.model];
+  yield* fields;
+  let end = 0;
+  for (const item of further) {
+    end += item.bytes;
+    if (end <= values.further_bytes) yield item;
+  }
+}
+
 /** Reads the values of the fields, and returns them with the offset after them. */
 function readFields(data) {
   const values = {};
   let at = MAGIC.length;
-  for (const item of FIELDS) {
-    if (!item.when(values)) continue;
-    const value = readNumber(data, at, SIZES[item.code]) + item.less;
-    if (!item.allowed(value)) throw refusalOf(item, value, at, data);
+  for (const item of presentFields(values)) {
+    const value = readNumber(data, at, item.bytes) + item.less;
+    if (!item.allowed.some(([low, high]) => low <= value && value <= high)) throw refusalOf(item, value, at, data);
     values[item.name] = value;
-    at += SIZES[item.code];
+    at += item.bytes;
   }
   return { values, at };
 }
@@ -209,7 +135,7 @@ function readNumber(data, at, size) {
 
 function refusalOf(item, value, at, data) {
   const title = item.name.replaceAll("_", " ");
-  if (item.refusal === NEWER.refusal) return unknown(`${title} ${value} (byte ${at})`, data);
+  if (item.refusal === "unsupported-version") return unknown(`${title} ${value} (byte ${at})`, data);
   return new DfmError(item.refusal, `the header is invalid: ${title} ${value}; the file is damaged`);
 }
 
@@ -250,7 +176,7 @@ function readSectionTable(data, table, values) {
   requireHeaderBytes(data, start);
   const sections = new Map();
   for (let at = table; at < table + count * SECTION_ENTRY_BYTES; at += SECTION_ENTRY_BYTES) {
-    const name = SECTION_NAMES[data[at]] ?? (data[at] >= FIRST_SKIPPED ? `unknown ${data[at]}` : null);
+    const name = SECTION_BY_ID.get(data[at])?.name ?? (data[at] >= FIRST_SKIPPED ? `unknown ${data[at]}` : null);
     if (!name) throw unknown(`section ${data[at]}`, data);
     if (sections.has(name)) throw damaged(`section ${data[at]} occurs twice`);
     const length = readUint32(data, at + 1);

@@ -6,59 +6,41 @@ from dfmcodec.codecs.wavelet.colour import Luma
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents, WaveletArchitecture
 from dfmcodec.codecs.wavelet.geometry import MAX_LEVELS, MAX_TILES
 from dfmcodec.codecs.wavelet.quantizer import MAX_STEP
-from dfmcodec.container.layout import (
-    BYTE,
-    WEIGHTS_ID,
-    Field,
-    HeaderForm,
-    Section,
-    Values,
-    further_bytes,
-    image_values,
-    long_header,
-)
+from dfmcodec.container.layout import BYTE, WEIGHTS_ID, Field, HeaderForm, Section, Values
 from dfmcodec.errors import ConfigError, UnsupportedVersionError
 from dfmcodec.image.tiles import TILE_GRID
 from dfmcodec.models import Model
 
-
-def _is_tiled(values: Values) -> bool:
-    return values["further_bytes"] > further_bytes(Model.WAVELET)
-
-
-_FIELDS = long_header(
-    (
-        # The first two only describe the correction network of the pretrained weights: a reader
-        # accepts any value.
-        Field("depth", "B", BYTE),
-        Field("layer_width", "B", BYTE),
-        # Luma.MEAN in all wavelet files from before other lumas were defined
-        Field("luma", "B", tuple(Luma), refusal=UnsupportedVersionError),
-    ),
-    (
-        Field("levels", "B", range(1, MAX_LEVELS + 1)),
-        Field("q_step", "H", range(1, MAX_STEP + 1)),
-        Field("chroma_angle", "B", BYTE),
-        WEIGHTS_ID,
-        Field("tile_rows", "B", range(1, MAX_TILES + 1), _is_tiled),
-        Field("tile_columns", "B", range(1, MAX_TILES + 1), _is_tiled),
-    ),
+_NETWORK = (
+    # The first two only describe the correction network of the pretrained weights: a reader
+    # accepts any value.
+    Field("depth", "B", BYTE),
+    Field("layer_width", "B", BYTE),
+    # Luma.MEAN in all wavelet files from before other lumas were defined
+    Field("luma", "B", tuple(Luma), 'the luma of the planes; see "Reconstruction"', UnsupportedVersionError),
+)
+_FURTHER = (
+    Field("levels", "B", range(1, MAX_LEVELS + 1), "the number of decomposition levels of the wavelet, called L"),
+    Field("q_step", "H", range(1, MAX_STEP + 1), "the quantisation step in 1/64 of a code value, called Q"),
+    Field("chroma_angle", "B", BYTE, "in 1/256 of half a turn"),
+    WEIGHTS_ID,
+    Field("tile_rows", "B", range(1, MAX_TILES + 1), "the number of rows of tiles; 1 if absent"),
+    Field("tile_columns", "B", range(1, MAX_TILES + 1), "the number of columns of tiles; 1 if absent"),
 )
 
 
-def _values(model: QuantizedLatents, section_count: int) -> dict[str, int]:
+def _values(model: QuantizedLatents) -> dict[str, int]:
     arch = model.architecture
-    return image_values(model, section_count) | {
+    tiles = {"tile_rows": arch.tile_rows, "tile_columns": arch.tile_columns}
+    return {
         "depth": arch.depth,
         "layer_width": arch.width,
-        "further_bytes": further_bytes(Model.WAVELET, (arch.tile_rows, arch.tile_columns) != (1, 1)),
         "luma": arch.luma,
         "levels": arch.levels,
         "q_step": model.q_step,
         "chroma_angle": model.chroma_angle,
         "weights_id": arch.weights_id,
-        "tile_rows": arch.tile_rows,
-        "tile_columns": arch.tile_columns,
+        **(tiles if arch.tile_rows * arch.tile_columns > 1 else {}),
     }
 
 
@@ -80,10 +62,12 @@ def _check_count(arch: WaveletArchitecture) -> int:
 
 HEADER = HeaderForm(
     Model.WAVELET,
-    _FIELDS,
+    Section.LATENTS,
+    _NETWORK,
     _values,
     _architecture,
-    main_section=Section.LATENTS,
-    early_sections=(Section.ADAPTATION, Section.FILTER),
+    optional_sections=(Section.ADAPTATION, Section.FILTER),
+    further=_FURTHER,
+    further_sizes=(8, 10),  # without and with tiles
     check_count=_check_count,
 )
