@@ -77,6 +77,7 @@ class EncodeOptions(TypedDict, total=False):
     seed: int
     sample_max: int | None
     tune: str | None
+    texture: float | None
     strip: str | Iterable[str]
     page: int | None
     max_pixels: int | None
@@ -253,6 +254,7 @@ def decode(
     max_multiply_adds: int | None = None,
     backend: str = "numpy",
     best_effort: bool = False,
+    texture: bool = True,
     strip: str | Iterable[str] = (),
 ) -> DecodeResult:
     """Decodes a `.dfm` file.
@@ -272,6 +274,7 @@ def decode(
         backend: "numpy" or "jax".
         best_effort: Whether to decode the intact parts of a truncated or damaged file and list the
             losses. A prefix of a file then gives a preview.
+        texture: Whether noise replaces lost texture, if the file has a texture.
         strip: Kinds of metadata to remove, as for `encode`.
 
     Returns:
@@ -295,7 +298,7 @@ def decode(
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     most = MAX_MULTIPLY_ADDS if max_multiply_adds is None else max_multiply_adds
     data = _bytes(source)
-    request = decoder.DecodeRequest(backend, limit, part, scale, resize, most)
+    request = decoder.DecodeRequest(backend, limit, part, scale, resize, most, texture)
     image, losses = (
         decoder.decode_best_effort(data, request) if best_effort else (decoder.decode_image(data, request), [])
     )

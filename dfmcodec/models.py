@@ -49,7 +49,7 @@ _NETWORK = ("recipe", "depth", "layer_width", "order", "training_steps")
 class Model(Enum):
     """The codecs, in the order in which `auto` tries them. The value is the name of the codec."""
 
-    WAVELET = "wavelet", Traits(1, _QUALITIES, Automatic(), tunes=("visual", "psnr"))
+    WAVELET = "wavelet", Traits(1, (*_QUALITIES, "texture"), Automatic(), tunes=("visual", "psnr"))
     OVERFITTED = "overfitted", Traits(3, (*_QUALITIES, "training_steps"), _FITS, tunes=("psnr", "visual"))
     COORDINATE = "coordinate", Traits(0, _NETWORK, default_target="rate")
 

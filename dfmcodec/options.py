@@ -33,6 +33,7 @@ class Kind(Enum):
     INTEGER = "integer"
     SIZE = "size"  # in bytes; accepts units on the command line
     CHOICE = "choice"
+    STRENGTH = "strength"  # 0..1; the command also accepts off for 0, and auto for None
 
 
 _NEEDED = {
@@ -118,7 +119,7 @@ class EncodeSettings:
     size: int | None = _positive(Kind.SIZE, "Maximum size in bytes, such as 20000, 20k or 20Ki.", is_target=True)
     psnr: float | None = _positive(Kind.NUMBER, "Minimum PSNR in dB.", is_target=True)
     ssimulacra2: float | None = _quality(
-        "Minimum SSIMULACRA2, a measure of visual quality, such as 70. Most files exceed it by less than 0.5, "
+        "Minimum SSIMULACRA2, a measure of visual quality, such as 70. Most files exceed it by less than 1, "
         "those of smooth images by more.",
         excludes_low=True,
         excludes_high=True,
@@ -193,6 +194,15 @@ class EncodeSettings:
         "What the file is optimised for: visual quality or squared error. Default: visual, but psnr "
         "with --psnr or another model.",
         choices=("visual", "psnr"),
+    )
+    texture: float | None = _field(
+        None,
+        Kind.STRENGTH,
+        "Strength of the noise that replaces lost texture (wavelet codec, tune visual): auto, off, or 0 to 1. "
+        "Default: auto.",
+        low=0,
+        high=1,
+        metavar="auto|off|0..1",
     )
 
     def __post_init__(self) -> None:

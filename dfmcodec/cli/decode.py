@@ -48,6 +48,7 @@ class _Options(RunOptions):
     resize: tuple[int | None, int | None] | float | None  # width and height, one of which may be None; or a factor
     region: tuple[int, int, int, int] | None  # left column, top row, width and height
     best_effort: bool  # whether to decode the intact parts of truncated and damaged files
+    texture: bool  # whether noise replaces lost texture
     max_multiply_adds: int
 
 
@@ -114,6 +115,13 @@ def _size(text: str) -> tuple[int | None, int | None] | float:
     "--best-effort",
     is_flag=True,
     help="Decode what a truncated or damaged file still holds, list the losses, and exit with code 3.",
+)
+@click.option(
+    "--no-texture",
+    "texture",
+    flag_value=False,
+    default=True,
+    help="Leave out the noise that replaces lost texture.",
 )
 @_options.max_pixels
 @click.option(
@@ -223,6 +231,7 @@ def _image_of(data: bytes, name: str, options: _Options, output: OutputFormat) -
             scale=scale,
             size=size,
             max_multiply_adds=options.max_multiply_adds,
+            texture=options.texture,
         )
         return decode_best_effort(data, request) if options.best_effort else (decode_image(data, request), [])
 

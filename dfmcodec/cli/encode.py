@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _SECTIONS = {  # sections of the help
     "Targets, at most one": ("quality", "size", "rate", "bpp", "ssimulacra2", "psnr"),
-    "Effort and model": ("tune", "effort", "model", "training_steps", "time_limit_s"),
+    "Effort and model": ("tune", "texture", "effort", "model", "training_steps", "time_limit_s"),
     "What is read and kept": ("page", "strip", "max_pixels"),
     "Outputs": ("output", "folder", "keeps_extension", "skip_larger", "force", "skip_existing"),
     "Many files": ("recursive", "files_from", "processes", "report_path"),
@@ -57,11 +57,25 @@ def _size(value: Any) -> int:
     return int(float(match[1]) * _SIZE_UNITS[match[2]])
 
 
+def _strength(value: Any) -> float | None:
+    """Parses the strength of a texture: auto, off or a number."""
+    named = {"auto": None, "off": 0.0}
+    text = str(value).strip().lower()
+    if text in named:
+        return named[text]
+    try:
+        return float(text)
+    except ValueError:
+        msg = f"{value!r} is not a strength; write auto, off or a number from 0 to 1"
+        raise click.BadParameter(msg) from None
+
+
 _TYPES: dict[Kind, click.ParamType[Any]] = {
     Kind.NUMBER: _options.number(),
     Kind.FRACTION: _options.number(parse=_options.fraction),
     Kind.INTEGER: _options.INTEGER,
     Kind.SIZE: _options.value_type("size", _size),
+    Kind.STRENGTH: _options.value_type("strength", _strength),
 }
 
 

@@ -16,6 +16,7 @@ from dfmcodec._types import Notify, Tune
 from dfmcodec.choice import choose
 from dfmcodec.codecs.decode import DecodeRequest, decode_image, decode_written
 from dfmcodec.codecs.record import Codec, codec_of
+from dfmcodec.codecs.textured import Candidate, before_texture, may_have_texture, texture_bytes, with_texture
 from dfmcodec.container.checks import CHECK_BYTES, CHECKS_FRACTION
 from dfmcodec.container.layout import Section
 from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError, TargetUnreachableError
@@ -160,24 +161,42 @@ def _best(request: _Request, models: Sequence[Model]) -> EncodeResult:
     codec if all fail.
     """
     started, config = time.perf_counter(), request.config
-    results: list[EncodeResult] = []
+    candidates: list[Candidate] = []
     errors: list[DfmError] = []
     for number, model in enumerate(models):
-        previous = choose(results, request.image, request.target) if results else None
+        previous = _chosen(candidates, request).result if candidates else None
         if previous is not None and (request.should_stop() or _left_s(config, started) <= 0):
             break
         try:
-            results.append(_encoded(_for_model(request, models, number, started, previous), model, previous))
+            candidates.append(_encoded(_for_model(request, models, number, started, previous), model, previous))
         except (TargetUnreachableError, ConfigError, DivergedError) as error:  # another codec may do better
             errors.append(error)
-    if not results:
+    if not candidates:
         raise errors[0]
-    last = codec_of(models[-1]).encoder()
-    if results[-1].report.ended_early and last.fallback is not None and last.fallback not in models:
-        results += _quick(request, last.fallback, results[-1].report.stop_reason)
-    best, total_s = choose(results, request.image, request.target), time.perf_counter() - started
+    last, latest = codec_of(models[-1]).encoder(), candidates[-1].result.report
+    if latest.ended_early and last.fallback is not None and last.fallback not in models:
+        candidates += _quick(request, last.fallback, latest.stop_reason)
+    best = _textured(_chosen(candidates, request), request)
+    total_s = time.perf_counter() - started
     report = replace(best.report, config=config, limit_bytes=request.target.limit_bytes, total_s=total_s)
     return replace(best, report=report)
+
+
+def _chosen(candidates: Sequence[Candidate], request: _Request) -> Candidate:
+    """Returns the best of several files; see `choice`."""
+    best = choose([candidate.result for candidate in candidates], request.image, request.target)
+    return next(candidate for candidate in candidates if candidate.result is best)
+
+
+def _textured(candidate: Candidate, request: _Request) -> EncodeResult:
+    """Returns a file with its texture, checked against the target; see `textured`."""
+    image, target, job = request.image, request.target, candidate.job
+    encoder = codec_of(candidate.model.architecture.model).encoder()
+    has_checks = not target.limits_size or job.has_checks
+    result = with_texture(candidate, encoder, image, target, _ancillary(image), has_checks)
+    _check_size(target, image, len(result.data))
+    _check_quality(target, result.report.psnr_db, result.report.ssimulacra2)
+    return result
 
 
 def _left_s(config: EncoderConfig, started: float) -> float:
@@ -206,7 +225,7 @@ def _for_model(
     return replace(request, config=config, on_progress=part_of(request.on_progress, *ends))
 
 
-def _quick(request: _Request, model: Model, stop_reason: str) -> list[EncodeResult]:
+def _quick(request: _Request, model: Model, stop_reason: str) -> list[Candidate]:
     """Returns the quickest encoding by a codec, for a request that ended early for a reason; an
     empty list if it does not meet the target.
     """
@@ -222,12 +241,13 @@ def _quick(request: _Request, model: Model, stop_reason: str) -> list[EncodeResu
         quick = _encoded(replace(request, config=config, on_progress=lambda progress: None), model)
     except TargetUnreachableError:
         return []
-    return [replace(quick, report=replace(quick.report, stop_reason=stop_reason))]
+    report = replace(quick.result.report, stop_reason=stop_reason)
+    return [replace(quick, result=replace(quick.result, report=report))]
 
 
-def _encoded(request: _Request, model: Model, previous: EncodeResult | None = None) -> EncodeResult:
-    """Encodes with one codec; see `encode_image`. Raises TargetUnreachableError if the encoder
-    gives up because the file would be worse than the previous one.
+def _encoded(request: _Request, model: Model, previous: EncodeResult | None = None) -> Candidate:
+    """Encodes with one codec, without texture; see `encode_image`. Raises TargetUnreachableError if
+    the encoder gives up because the file would be worse than the previous one.
     """
     started, image, target = time.perf_counter(), request.image, request.target
     ancillary = _ancillary(image)
@@ -238,14 +258,13 @@ def _encoded(request: _Request, model: Model, previous: EncodeResult | None = No
     data = container.write(outcome.model, ancillary, checked=has_checks)
     _check_size(target, image, len(data))
     report = _report(job, image, outcome, data)
-    encoded = outcome.encoded
+    encoded, score, written = outcome.encoded, outcome.ssimulacra2, outcome.model
     del outcome  # a large image needs the memory for decoding
     decoding = DecodeRequest(max_pixels=image.pixel_count)
     if encoded is None:
         decoded = decode_image(data, decoding)
     else:
         decoded = decode_written(data, encoded.samples, encoded.region, encoded.pixels, decoding)
-    score = None if encoded is None else encoded.ssimulacra2
     del encoded
     if not _same_alpha(image, decoded):
         msg = "the decoded alpha channel differs from the original; please report this"
@@ -255,7 +274,7 @@ def _encoded(request: _Request, model: Model, previous: EncodeResult | None = No
         score = ssimulacra2(image.samples, decoded.samples)
     _check_quality(target, decoded_psnr, score)
     figures = report(psnr_db=decoded_psnr, ssimulacra2=score, total_s=time.perf_counter() - started)
-    return EncodeResult(data, figures, decoded)
+    return Candidate(EncodeResult(data, figures, decoded), job, written)
 
 
 def _ancillary(image: Image) -> dict[Section, bytes]:
@@ -275,13 +294,17 @@ def _job(request: _Request, codec: Codec, ancillary: dict[Section, bytes]) -> Jo
     needed = container.checks_file_bytes(1 + len(ancillary), encoder.symbol_checks(coded))
     most = needed + len(codec.header.optional_sections) * CHECK_BYTES
     has_checks = budget is not None and most <= CHECKS_FRACTION * LEAST_USED * budget
+    is_textured = may_have_texture(encoder, coded, request.config, target)
+    reserved = texture_bytes(budget) if is_textured and budget is not None else 0
+    target = before_texture(target) if is_textured else target
     return Job.of(
         coded,
         request.config,
         target if encoder.aims_at_scores else target.as_lmbda(),
-        container.sections_file_bytes(ancillary) + (needed if has_checks else 0),
+        container.sections_file_bytes(ancillary) + (needed if has_checks else 0) + reserved,
         has_checks=has_checks,
         metadata_bytes=len(ancillary.get(Section.METADATA, b"")),
+        texture_bytes=reserved,
         on_progress=request.on_progress,
         should_stop=request.should_stop,
     )
@@ -318,7 +341,7 @@ def _report(job: Job, image: Image, outcome: Outcome, data: bytes) -> partial[En
     return partial(
         EncodeReport,
         file_bytes=len(data),
-        estimated_bytes=outcome.estimated_bytes + job.ancillary_bytes,
+        estimated_bytes=outcome.estimated_bytes + job.ancillary_bytes - job.texture_bytes,
         section_bytes=header.section_bytes(),
         limit_bytes=job.limit_bytes,
         rate=len(data) / image.raw_bytes,

@@ -32,6 +32,7 @@ class DecodeRequest:
         max_multiply_adds: The largest number of multiply-adds that the network of a coordinate
             codec may take at all positions. A larger one is refused before memory is allocated for
             it. Other codecs take a fixed number per pixel.
+        texture: Whether noise replaces lost texture, if the file has a texture.
     """
 
     backend: str = "numpy"
@@ -40,6 +41,7 @@ class DecodeRequest:
     scale: float | None = None
     size: tuple[int, int] | None = None
     max_multiply_adds: int = MAX_MULTIPLY_ADDS
+    texture: bool = True
 
 
 @dataclass(frozen=True)

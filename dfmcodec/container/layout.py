@@ -89,6 +89,7 @@ class Section(IntEnum):
     CHECKS = 8, "shows where damage lies"
     ADAPTATION = 5, "adaptation of the context networks to this image"
     FILTER = 4, "a linear filter for this image"
+    TEXTURE = 12, "noise in place of lost texture"
     RGB = 7, "empty, only with C = 1: the image is to be shown as R = G = B"
     METADATA = 2, "ICC profile, Exif block, XMP packet, code points of colours, significant bits, gain map"
     WEIGHTS = 1, "the weights of the network"

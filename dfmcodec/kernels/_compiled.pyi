@@ -195,6 +195,33 @@ def synthesise_channel(
 ) -> Annotated[None, "decoder"]:
     """Inverts a decomposition level of a channel; see `wavelet.quantizer.synthesise_fine`."""
 
+def texture_band(
+    *,
+    amplitudes: Annotated[Int32, "cell_rows * cell_columns"],  # the amplitude of each cell, units
+    cell_rows: Size,  # the number of rows of cells
+    cell_columns: Size,  # the number of cells in a row
+    side_bits: int,  # the base-2 logarithm of the side of a cell, in positions of the band
+    key: Seed,  # the part of the hash that depends on seed and band
+    top: Size,  # the row of the first position in the band of the image
+    left: Size,  # its column
+    height: Size,  # the number of rows of positions
+    width: Size,  # the number of positions in a row
+    nonzero: Annotated[UInt8, "height * width"],  # 1 where the symbol is not zero, else 0
+    noise: Annotated[Int32, "written", "height * width"],  # the noise coefficients, units
+) -> Annotated[None, "decoder"]:
+    """Computes the noise of a band of a tile; see `wavelet.texture`."""
+
+def add_noise(
+    *,
+    noise: Annotated[Int32, "count"],  # the noise of luma, units
+    channels: Size,  # C
+    count: Size,  # the number of pixels
+    factor: int,  # samples per unit of luma, in 2^-12
+    peak: int,  # the maximum sample; pixels are uint8 up to 255, else uint16
+    pixels: Annotated[Pixels, "written"],  # the pixels, [count, C], updated
+) -> Annotated[None, "decoder"]:
+    """Adds noise of luma to pixels; see `wavelet.texture.add_noise`."""
+
 def low_differences(
     *,
     low: Annotated[Int32, "height * width"],  # [height, width], units

@@ -75,7 +75,7 @@ class EncoderConfig(EncodeSettings):
         psnr: The least PSNR of the decoded image in dB. The encoder makes the file as small as it
             can.
         ssimulacra2: The least SSIMULACRA2 of the decoded image, below 100. Most files exceed it by
-            less than 0.5, files of smooth images by more. Wavelet and overfitted codec only, with
+            less than 1, files of smooth images by more. Wavelet and overfitted codec only, with
             the tune "visual".
         quality: The quality, 0..100; not for the coordinate codec. With the tune "visual",
             qualities up to `MAX_AIMED_QUALITY` are the SSIMULACRA2 to aim at, and larger ones
@@ -106,6 +106,10 @@ class EncoderConfig(EncodeSettings):
             targets `psnr` and `lmbda`, with the model "overfitted" unless the target is
             `ssimulacra2`, with "coordinate", for images with a side below 113 pixels, and for
             samples that use a part of 16 bits. Otherwise it is "visual".
+        texture: The strength of the noise that replaces lost texture, relative to what is missing,
+            0..1; 0 for none. None for the automatic strength, which depends on the quantisation
+            step. Wavelet codec with the tune "visual" only; very fine quantisation, images below
+            65,536 pixels and images without lost texture have none.
 
     Raises:
         ConfigError: A value or a combination of values is invalid.
@@ -122,6 +126,9 @@ class EncoderConfig(EncodeSettings):
             raise ConfigError(msg)
         if self.ssimulacra2 is not None and self.distortion_tune is Tune.PSNR:
             msg = "ssimulacra2 is a target of the tune visual, not of psnr"
+            raise ConfigError(msg)
+        if self.texture and self.distortion_tune is Tune.PSNR:
+            msg = "texture is for the tune visual: it replaces lost detail by noise, which lowers the PSNR"
             raise ConfigError(msg)
         if (self.depth is None) != (self.layer_width is None):
             msg = "depth and layer_width go together; give both or neither"

@@ -63,6 +63,7 @@ class Job:
     has_checks: bool = False  # whether `ancillary_bytes` includes checks, except those of optional sections
     range_db: float = 0.0  # PSNR relative to the full range less that relative to `sample_max`
     metadata_bytes: int = 0  # included in `ancillary_bytes`
+    texture_bytes: int = 0  # likewise: the bytes that a texture may take
 
     @classmethod
     def of(cls, image: Image, config: EncoderConfig, asked: Target, ancillary_bytes: int = 0, **others: Any) -> Job:
@@ -115,7 +116,6 @@ class Encoded:
     samples: Units  # the linear synthesis of the region, int16 or int32 [C, h, w], units
     region: Region  # the complete image; if the pixels are known, the middle tile and its surroundings
     pixels: Pixels | None  # of the complete image, [H, W, C]; None if unknown
-    ssimulacra2: float | None = None  # of these pixels; None if unknown
 
 
 @dataclass(frozen=True)
@@ -130,3 +130,4 @@ class Outcome:
     restarts: int = 0  # of a fit that diverged
     figures: dict[str, Any] = field(default_factory=dict)  # of the codec; see `report.EncodeReport.codec`
     encoded: Encoded | None = None  # the decoded image, if known
+    ssimulacra2: float | None = None  # of the decoded image; None if unknown

@@ -78,6 +78,7 @@ export const SECTIONS = [
   { id: 8, name: "checks", models: [0, 1, 3] },
   { id: 5, name: "adaptation", models: [1] },
   { id: 4, name: "filter", models: [1] },
+  { id: 12, name: "texture", models: [1] },
   { id: 7, name: "rgb", models: [0, 1, 3] },
   { id: 2, name: "metadata", models: [0, 1, 3] },
   { id: 1, name: "weights", models: [0] },

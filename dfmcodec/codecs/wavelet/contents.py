@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from dfmcodec._types import Int8, Int32, Symbols
+from dfmcodec._types import Int8, Int32, Symbols, UInt8
 from dfmcodec.codecs.wavelet.colour import MAX_CHROMA_ANGLE, ColourBasis, Luma
 from dfmcodec.codecs.wavelet.geometry import MAX_LEVELS, MAX_TILES, Tiling
 from dfmcodec.codecs.wavelet.quantizer import MAX_STEP
@@ -19,6 +19,7 @@ from dfmcodec.models import Model
 if TYPE_CHECKING:
     from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
     from dfmcodec.codecs.wavelet.filter import ImageFilter
+    from dfmcodec.codecs.wavelet.texture import Texture
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,8 @@ class TileStream:
     # the checks of the low-pass band, then of each decomposition level from the coarsest on; None
     # if the file has none
     checks: Sequence[int] | None = None
+    # where symbols are not zero, see `texture.packed_masks`; None if no texture is to be fitted
+    nonzero: UInt8 | None = None
 
 
 @dataclass(frozen=True)
@@ -112,18 +115,20 @@ class QuantizedLatents:
     q_step: int  # the quantisation step in 1/64 code values, 1..65535
     chroma_angle: int  # the chroma angle in 1/256 of half a turn, 0..255; see `colour.ColourBasis`
     tile_symbols: tuple[TileSymbols, ...]  # the symbols of each tile; () if there are tile streams
-    # the linear synthesis in units, int32 [channels, H, W]; None in a model that is only written.
-    # It is kept because computing it from the symbols needs a complete traversal
+    # the linear synthesis in units, int32 [channels, H, W], and after it the noise of a texture,
+    # [1, H, W]; None in a model that is only written. It is kept because computing it from the
+    # symbols needs a complete traversal
     samples: Int32 | None
     image_filter: ImageFilter | None = None
     adaptation: ContextAdaptation | None = None  # the adaptation of the context networks; None for none
     bit_depth: int = 8  # the bits per sample of the image, 8 or 16
     # the tile streams, with checks, if the symbols were encoded and not kept; () for none
     streams: tuple[TileStream, ...] = ()
+    texture: Texture | None = None  # the texture; None for none
 
     def __post_init__(self) -> None:
-        shape = self.architecture.channels, self.height, self.width
-        count = shape[0] * shape[1] * shape[2]
+        shape = self.architecture.channels + (self.texture is not None), self.height, self.width
+        count = self.architecture.channels * self.height * self.width
         found = sum(symbols.size for symbols in self.tile_symbols)
         if (found != count and not self.streams) or (self.samples is not None and self.samples.shape != shape):
             msg = f"{count} symbols are needed, found {found}"

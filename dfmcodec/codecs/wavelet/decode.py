@@ -16,6 +16,7 @@ from dfmcodec.codecs.wavelet.filter import MAX_RADIUS
 from dfmcodec.codecs.wavelet.geometry import Tiling
 from dfmcodec.codecs.wavelet.quantizer import log_step
 from dfmcodec.codecs.wavelet.synthesis import BLOCK_SIDE, Samples, corrected, seen_from, synthesise
+from dfmcodec.codecs.wavelet.texture import add_noise
 from dfmcodec.codecs.wavelet.weights import weights_of
 from dfmcodec.container.header import Header
 from dfmcodec.image.region import Region
@@ -25,7 +26,7 @@ from dfmcodec.threads import SIDE_BY_SIDE, thread_count
 
 
 class WaveletRenderer(Renderer):
-    """Adds correction network and image filter to the linear synthesis."""
+    """Adds correction network, image filter and texture to the linear synthesis."""
 
     def uses_threads(self) -> bool:
         return not has_kernels()
@@ -37,7 +38,7 @@ class WaveletRenderer(Renderer):
 
     def samples(self, model: QuantizedLatents) -> Int32:
         assert model.samples is not None
-        return model.samples
+        return model.samples[: model.architecture.channels]
 
     def level(self, sampling: Sampling, architecture: WaveletArchitecture) -> int:
         return sampling.level(architecture.levels)
@@ -46,7 +47,7 @@ class WaveletRenderer(Renderer):
         model: QuantizedLatents = decoded.model
         correction, evaluate = _correction_of(model, request.backend)
         of_model = model.q_step, model.basis, correction, evaluate, model.image_filter, model.bit_depth
-        return synthesise(_samples_of(decoded), region, *of_model)
+        return synthesise(_samples_of(decoded), region, *of_model, noise=_noise_of(decoded, request))
 
     def has_bands(self, header: Header) -> bool:
         arch = header.architecture
@@ -94,14 +95,25 @@ class WaveletRenderer(Renderer):
     ) -> Pixels:
         model: QuantizedLatents = decoded.model
         rows, columns = sampling.rows(), sampling.columns()
+        noise = _noise_of(decoded, request)
         if level:
-            covered, planes = decoded.covered, _synthesis_of(decoded).astype(np.float32)
+            covered, planes = decoded.covered, _samples_of(decoded).values.astype(np.float32)
             at = rows.from_sample(covered.top, level), columns.from_sample(covered.left, level)
         else:
             planes = _corrected_planes(decoded, seen, request.backend)
             at = rows.from_sample(seen.top), columns.from_sample(seen.left)
-        strips = (strip.transpose(1, 2, 0) for strip in evaluate_strips(planes, *at))
-        return np.concatenate([planes_to_pixels(strip, model.basis, model.bit_depth) for strip in strips])
+            if noise is not None:
+                within = seen.relative_to(decoded.covered)
+                noise = noise[within.rows, within.columns]
+        if noise is not None:
+            planes = np.concatenate([planes, noise[None].astype(np.float32)])
+        channels = model.architecture.channels
+
+        def pixels_of(strip: Float32) -> Pixels:
+            pixels = planes_to_pixels(strip[:channels].transpose(1, 2, 0), model.basis, model.bit_depth)
+            return pixels if noise is None else add_noise(pixels, np.rint(strip[channels]).astype(np.int32))
+
+        return np.concatenate([pixels_of(strip) for strip in evaluate_strips(planes, *at)])
 
 
 RENDERER = WaveletRenderer()
@@ -128,14 +140,25 @@ def _below(above: Int32 | None, band: Decoded, last: int) -> Decoded:
 
 
 def _synthesis_of(decoded: Decoded) -> Int32:
-    """Returns the linear synthesis of the latents that were read."""
+    """Returns the linear synthesis of the latents that were read, and the noise of a texture."""
     samples: Int32 | None = decoded.model.samples if decoded.samples is None else decoded.samples
     assert samples is not None
     return samples
 
 
 def _samples_of(decoded: Decoded) -> Samples:
-    return Samples(_synthesis_of(decoded), decoded.covered, decoded.height, decoded.width)
+    """Returns the linear synthesis of the latents that were read."""
+    values = _synthesis_of(decoded)[: decoded.model.architecture.channels]
+    return Samples(values, decoded.covered, decoded.height, decoded.width)
+
+
+def _noise_of(decoded: Decoded, request: DecodeRequest) -> Int32 | None:
+    """Returns the noise of luma at the samples that were read, int32 [H', W'], units; None if the
+    file or the request has none.
+    """
+    channels = decoded.model.architecture.channels
+    planes = _synthesis_of(decoded)
+    return planes[channels] if request.texture and len(planes) > channels else None
 
 
 def _corrected_planes(decoded: Decoded, region: Region, backend: str) -> Float32:

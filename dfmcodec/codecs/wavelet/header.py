@@ -66,7 +66,7 @@ HEADER = HeaderForm(
     _NETWORK,
     _values,
     _architecture,
-    optional_sections=(Section.ADAPTATION, Section.FILTER),
+    optional_sections=(Section.ADAPTATION, Section.FILTER, Section.TEXTURE),
     further=_FURTHER,
     further_sizes=(8, 10),  # without and with tiles
     check_count=_check_count,

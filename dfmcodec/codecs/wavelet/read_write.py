@@ -16,6 +16,7 @@ from dfmcodec.codecs.wavelet.sections.latents import (
     tile_checks,
     write_symbols,
 )
+from dfmcodec.codecs.wavelet.sections.texture import read_texture, write_texture
 from dfmcodec.codecs.wavelet.weights import weights_of
 from dfmcodec.container.integrity import FileState, record_loss
 from dfmcodec.container.layout import Section
@@ -38,18 +39,23 @@ def _write(model: QuantizedLatents) -> Sections:
         sections[Section.FILTER] = write_filter(model.image_filter)
     if model.adaptation is not None:
         sections[Section.ADAPTATION] = write_adaptation(model.adaptation)
+    if model.texture is not None:
+        sections[Section.TEXTURE] = write_texture(model.texture)
     return sections
 
 
 def _read(state: FileState, region: Region | None, finest_level: int, losses: Losses) -> Read:
-    """Reads latents, image filter and adaptation."""
+    """Reads latents, image filter, adaptation and texture."""
     header = state.header
     arch: Any = header.architecture
     tiling = tiling_of(arch, header.height, header.width)
-    image_filter, adaptation, context = None, None, weights_of(arch.weights_id).context
+    image_filter, adaptation, texture, context = None, None, None, weights_of(arch.weights_id).context
     if Section.FILTER in header.sections:
         with record_loss(losses, "the image is decoded without it"):
             image_filter = read_filter(state.section(Section.FILTER), arch.channels)
+    if Section.TEXTURE in header.sections:
+        with record_loss(losses, "the image is decoded without it"):
+            texture = read_texture(state.section(Section.TEXTURE), header.height, header.width)
     if Section.ADAPTATION in header.sections:
         adaptation = read_adaptation(state.section(Section.ADAPTATION), context, tiling.tiles[0].geometry)
         context = adaptation.applied(context, tiling.tiles[0].geometry)
@@ -58,20 +64,23 @@ def _read(state: FileState, region: Region | None, finest_level: int, losses: Lo
     body = LatentsBody(state.present(Section.LATENTS), missing, checks)
     salvage = Salvage(len(tiling.tiles), "missing" if missing else "damaged")
     read = read_tile if losses is None else salvage.read_tile
-    symbols, samples, covered = read_symbols(tiling, header.fields["q_step"], context, body, region, finest_level, read)
+    q_step = header.fields["q_step"]
+    latents = read_symbols(tiling, q_step, context, body, region, finest_level, read, texture)
+    symbols, samples, covered = latents
     if losses is not None:
         losses += state.section_problems(Section.LATENTS) + salvage.losses()
     model = QuantizedLatents(
         arch,
         samples.shape[1],
         samples.shape[2],
-        header.fields["q_step"],
+        q_step,
         header.fields["chroma_angle"],
         symbols,
         samples,
         image_filter,
         adaptation,
         header.bit_depth,
+        texture=texture,
     )
     return model, covered
 

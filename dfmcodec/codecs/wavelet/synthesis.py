@@ -22,6 +22,7 @@ from dfmcodec.codecs.wavelet.correction import (
 )
 from dfmcodec.codecs.wavelet.filter import ImageFilter, filter_residual
 from dfmcodec.codecs.wavelet.quantizer import log_step
+from dfmcodec.codecs.wavelet.texture import add_noise
 from dfmcodec.image.region import CHANNELS, Region
 from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.threads import in_threads
@@ -180,9 +181,11 @@ def synthesise(
     evaluate: Evaluate | None,
     image_filter: ImageFilter | None,
     bit_depth: int,
+    noise: Int32 | None = None,
 ) -> Pixels:
     """Computes the pixels of a region from the linear synthesis of at least the region `seen_from`
-    it, uint8 or uint16 [H, W, C]. For `evaluate`, see `correction_residual`.
+    it, uint8 or uint16 [H, W, C]. `noise` is that of luma at the samples, int32 [H', W'], units;
+    None for none. For `evaluate`, see `correction_residual`.
     """
     pixels = np.empty(
         (region.height, region.width, len(samples.values)), dtype=np.uint8 if bit_depth == 8 else np.uint16
@@ -193,7 +196,11 @@ def synthesise(
         part = block.common(region)
         within, target = part.relative_to(block), part.relative_to(region)
         inside = planes[:, within.rows, within.columns].transpose(1, 2, 0)
-        pixels[target.rows, target.columns] = planes_to_pixels(inside, basis, bit_depth)
+        of_part = planes_to_pixels(inside, basis, bit_depth)
+        if noise is not None:
+            at = part.relative_to(samples.at)
+            of_part = add_noise(of_part, noise[at.rows, at.columns])
+        pixels[target.rows, target.columns] = of_part
 
     every = blocks(region, samples.height, samples.width)
     if evaluate is None:  # kernels and NumPy's products use one core each

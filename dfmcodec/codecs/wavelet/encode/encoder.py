@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dfmcodec.codecs.wavelet.encode.search import fit_latents
+from dfmcodec.codecs.wavelet.encode.texture_fit import fit_texture
 from dfmcodec.codecs.wavelet.geometry import Tiling
 from dfmcodec.image import Image
 from dfmcodec.report import EncodeResult
@@ -20,4 +21,4 @@ def _encode(job: Job, _previous: EncodeResult | None) -> Outcome:
     return fit_latents(job)
 
 
-ENCODER = Encoder(_encode, symbol_checks=_symbol_checks, aims_at_scores=True)
+ENCODER = Encoder(_encode, symbol_checks=_symbol_checks, aims_at_scores=True, fit_texture=fit_texture)

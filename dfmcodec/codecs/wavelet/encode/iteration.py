@@ -40,6 +40,7 @@ from dfmcodec.codecs.wavelet.sections.adaptation import adaptation_bytes
 from dfmcodec.codecs.wavelet.sections.filter import filter_bytes
 from dfmcodec.codecs.wavelet.sections.latents import tile_checks
 from dfmcodec.codecs.wavelet.synthesis import seen_from
+from dfmcodec.codecs.wavelet.texture import packed_masks
 from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE, Pyramid, analyse
 from dfmcodec.codecs.wavelet.traversal import traverse
 from dfmcodec.image import Image
@@ -156,8 +157,6 @@ class Iterations:
             reconstruction = Reconstruction(samples, change, decoded)
         del samples  # they take much memory
         score = _score(encoding.image, decoded) if is_visual else None
-        if encoded is not None and encoded.pixels is not None:
-            encoded = replace(encoded, ssimulacra2=score)
         if coded.sample is not None:
             self.adaptation = fit_adaptation(coded.sample, self.adaptation, effort.adaptation_steps, check)
         self.number, self.tiles, self.q_step = number, list(coded.tiles), q_step
@@ -382,7 +381,8 @@ def _code_tile(
     if isinstance(source, ObservedSymbols):
         costs = source.observed.scaled(_DEPENDENCY_FRACTION, encoding.is_large)
         tile_state = replace(tile_state, dependency_costs=costs)
-    stream = TileStream(source.writer.to_bytes(), checks=tile_checks(symbols, geometry))
+    nonzero = packed_masks(symbols, geometry) if encoding.tune is Tune.VISUAL else None
+    stream = TileStream(source.writer.to_bytes(), checks=tile_checks(symbols, geometry), nonzero=nonzero)
     return _Coded((stream,), source.bits, (tile_state,), sample), samples
 
 

@@ -52,7 +52,9 @@ def fit_latents(job: Job, effort: Effort | None = None) -> Outcome:
     best, reason = _best(search, watch)
     counts = search.iterations, watch.seconds, reason, watch.restarts
     figures = {"q_step": best.model.q_step, "trace": search.trace}
-    return Outcome(best.model, best.file_bytes, *counts, figures, best.encoded)
+    is_known = job.image.visible is None and (search.is_untiled or best.has_pixels)
+    score = best.ssimulacra2 if is_known else None
+    return Outcome(best.model, best.file_bytes, *counts, figures, best.encoded, score)
 
 
 def _best(search: _WaveletSearch, watch: Watch) -> tuple[Trial, str]:
@@ -87,6 +89,11 @@ class _WaveletSearch(Search[int, Trial]):
     def iterations(self) -> int:
         """The number of iterations so far."""
         return self._iterations.number
+
+    @property
+    def is_untiled(self) -> bool:
+        """Indicates whether the image is one tile, whose decoded pixels are always exact."""
+        return len(self._encoding.tiling.tiles) == 1
 
     @property
     def _encoding(self) -> Encoding:

@@ -27,6 +27,11 @@ class Trial:
     encoded: Encoded | None = None  # the decoded image, if it is stored
 
     @property
+    def has_pixels(self) -> bool:
+        """Indicates whether the decoded pixels are stored."""
+        return self.encoded is not None and self.encoded.pixels is not None
+
+    @property
     def psnr_db(self) -> float:
         return psnr_of_mse(self.mse) if self.mse < inf else -inf
 

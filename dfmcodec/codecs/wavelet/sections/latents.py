@@ -21,6 +21,7 @@ from dfmcodec.codecs.wavelet.context import ContextModel, TableChoice
 from dfmcodec.codecs.wavelet.geometry import Geometry, Tiling
 from dfmcodec.codecs.wavelet.neighbourhood import CausalContext
 from dfmcodec.codecs.wavelet.passes import CodingPass
+from dfmcodec.codecs.wavelet.texture import Texture, nonzero_masks, tile_noise
 from dfmcodec.codecs.wavelet.traversal import traverse
 from dfmcodec.container.layout import container_bytes
 from dfmcodec.entropy import LAPLACE_COUNT, SymbolEncoder, best_laplace_index, laplace
@@ -258,12 +259,14 @@ def read_symbols(
     region: Region | None = None,
     finest_level: int = 0,
     read: ReadTile = read_tile,
+    texture: Texture | None = None,
 ) -> tuple[tuple[TileSymbols, ...], Int32, Region]:
     """Decodes the tiles that a region touches, or all, in parallel. Inverts `write_symbols`.
 
-    Returns the symbols of each of these tiles; their linear synthesis in units, int32 [C, H', W'];
-    and the region of the image that they cover. With a finest level above 0, the synthesis is the
-    low-pass band, whose samples are 2^finest_level pixels apart. Raises CorruptError if the section
+    Returns the symbols of each of these tiles; their linear synthesis in units, int32 [C, H', W'],
+    with the noise of a texture as a further plane; and the region of the image that they cover.
+    With a finest level above 0, the synthesis is the low-pass band, whose samples are
+    2^finest_level pixels apart. Raises CorruptError if the section
     is not valid; TruncatedError if nothing of the region is left.
     """
     streams = body.tile_streams(len(tiling.tiles))
@@ -276,14 +279,18 @@ def read_symbols(
         size = len(streams[number].body) + streams[number].missing_bytes
         check_length(size, tiling.tiles[number].geometry.symbol_count())
     cell = 1 << finest_level  # side in pixels of the cell that a sample of the low-pass band covers
-    samples = np.empty((tiling.channels, -(-covered.height // cell), -(-covered.width // cell)), dtype=np.int32)
+    planes = tiling.channels + (texture is not None)
+    samples = np.empty((planes, -(-covered.height // cell), -(-covered.width // cell)), dtype=np.int32)
 
     def decode(number: int) -> TileSymbols:
         tile = tiling.tiles[number]
         top, left = (tile.top - covered.top) // cell, (tile.left - covered.left) // cell
         height, width = tile.geometry.low_sizes[finest_level]
         out = samples[:, top : top + height, left : left + width]
-        tile_symbols, _ = read(number, streams[number], tile.geometry, q_step, context, finest_level, out)
+        of_tile = tile.geometry, q_step, context, finest_level, out[: tiling.channels]
+        tile_symbols, _ = read(number, streams[number], *of_tile)
+        if texture is not None:
+            out[-1] = tile_noise(texture, tile, nonzero_masks(tile_symbols, tile.geometry, finest_level), finest_level)
         return TileSymbols.of(tile_symbols)
 
     largest = max(tiling.tiles[number].geometry.symbol_count(finest_level) for number in numbers)

@@ -9,7 +9,8 @@ and graphics get hardly any.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import log2
 
 import numpy as np
 
@@ -18,10 +19,9 @@ from dfmcodec._types import Bools, Float32, Float64, Pixels
 from dfmcodec.codecs.wavelet.colour import MIDDLE, ColourBasis
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents, tiling_of
 from dfmcodec.codecs.wavelet.geometry import ORIENTATIONS, Tile
-from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE, analyse
-from dfmcodec.image import values_per_code_value
-from dfmcodec.threads import in_threads
-from research.texture.noise import (
+from dfmcodec.codecs.wavelet.quantizer import Q_STEP_UNIT
+from dfmcodec.codecs.wavelet.sections.texture import write_texture
+from dfmcodec.codecs.wavelet.texture import (
     BANDS,
     CELL_BITS,
     MAX_CODE,
@@ -33,15 +33,23 @@ from research.texture.noise import (
     beside,
     cell_counts,
     tile_noise,
+    unpacked_masks,
 )
-from research.texture.section import write_texture
+from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE, analyse
+from dfmcodec.image import values_per_code_value
+from dfmcodec.threads import in_threads
 
 _HALF_POWER = 1.4793  # the deviation of Gaussian noise over (mean |x|^(1/2))^2: (pi^(1/2) / (2^(1/4) gamma(3/4)))^2
 _LEVEL_STRENGTHS = (1.0, 0.5)  # of the finest level and the next one; the best of those tried on Kodak photographs
 _LEAST_WEIGHT = 0.05  # the fraction of a cell that needs zeros for an estimate
+_FINEST_STEP = 3 * Q_STEP_UNIT  # of files with texture
+# The automatic strength at a step of 24 code values, the octaves of the step that change it by 1,
+# and its maximum; see docs/texture.md.
+_STRENGTH, _STRENGTH_STEP, _OCTAVES_OF_STRENGTH, _MAX_STRENGTH = 0.5, 24 * Q_STEP_UNIT, 8, 0.75
+_ROWS = 64  # of a tile, to which noise is added at a time
 _CODE_UNITS = 8 * UNIT_DEVIATION  # deviation of the noise of code c over 2^c, in units
 
-Masks = Mapping[int, Bools]  # of the bands of a tile; see `noise.nonzero_masks`
+Masks = Mapping[int, Bools]  # of the bands of a tile; see `texture.nonzero_masks`
 
 
 @dataclass(frozen=True)
@@ -112,35 +120,65 @@ def measure(original: Pixels, decoded: Pixels, model: QuantizedLatents, masks: S
     return Deviations(*sums)
 
 
-def texture_of(deviations: Deviations, strength: float, cell_bits: int, seed: int = 0) -> Texture:
-    """Returns the texture of a strength: amplitudes relative to the missing deviations."""
-    missing = deviations.missing(cell_bits)
-    wanted = missing * (strength * np.repeat(_LEVEL_STRENGTHS, ORIENTATIONS))[:, None, None]
-    codes = np.rint(np.log2(np.maximum(wanted, 1e-9) / _CODE_UNITS))
-    return Texture(seed, round(strength * STRENGTH_UNIT), cell_bits, np.clip(codes, 0, MAX_CODE).astype(np.int8))
+@dataclass(frozen=True)
+class WaveletTextureFit:
+    """The fit of textures to a file; see `search.encoder.TextureFit`."""
+
+    model: QuantizedLatents
+    decoded: Pixels  # the pixels without texture, [H, W, C]
+    tiles: Sequence[Tile]
+    masks: Sequence[Masks]  # of the tiles
+    missing: Mapping[int, Float64]  # the missing deviations, by the base-2 logarithm of the side of a cell
+
+    @property
+    def automatic_strength(self) -> float:
+        return automatic_strength(self.model.q_step)
+
+    def texture(self, strength: float, cell_bits: int, seed: int = 0) -> Texture:
+        """Returns the texture of a strength: amplitudes relative to the missing deviations."""
+        wanted = self.missing[cell_bits] * (strength * np.repeat(_LEVEL_STRENGTHS, ORIENTATIONS))[:, None, None]
+        codes = np.rint(np.log2(np.maximum(wanted, 1e-9) / _CODE_UNITS))
+        return Texture(seed, round(strength * STRENGTH_UNIT), cell_bits, np.clip(codes, 0, MAX_CODE).astype(np.int8))
+
+    def textured(self, strength: float, limit_bytes: float) -> tuple[QuantizedLatents, Pixels] | None:
+        """Takes the smallest cells with which the section has at most `limit_bytes`."""
+        for cell_bits in CELL_BITS:
+            texture = self.texture(strength, cell_bits)
+            if not texture.codes.any():
+                return None
+            if container.section_file_bytes(len(write_texture(texture))) <= limit_bytes:
+                return replace(self.model, texture=texture), self.with_noise(texture)
+        return None
+
+    def with_noise(self, texture: Texture) -> Pixels:
+        """Returns the decoded pixels with the noise of a texture, [H, W, C]."""
+        result = self.decoded.copy()
+
+        def add(number: int) -> None:
+            tile = self.tiles[number]
+            noise = tile_noise(texture, tile, self.masks[number])
+            for top in range(0, len(noise), _ROWS):
+                part = result[tile.rows, tile.columns][top : top + _ROWS]
+                part[...] = add_noise(np.ascontiguousarray(part), noise[top : top + _ROWS])
+
+        in_threads(add, range(len(self.tiles)))
+        return result
 
 
-def fitted_texture(deviations: Deviations, strength: float, limit_bytes: float) -> Texture | None:
-    """Returns the texture with the smallest cells whose section has at most a number of bytes; None
-    if nothing is missing, or the largest cells take more.
+def automatic_strength(q_step: int) -> float:
+    """Returns the strength that the encoder takes for a step in 1/64 code values."""
+    return min(_STRENGTH + log2(q_step / _STRENGTH_STEP) / _OCTAVES_OF_STRENGTH, _MAX_STRENGTH)
+
+
+def fit_texture(model: QuantizedLatents, original: Pixels, decoded: Pixels) -> WaveletTextureFit | None:
+    """Returns the fit of textures to a finished file, from the coded and the decoded pixels, [H, W,
+    C]; None for a step so fine that hardly any texture is lost.
     """
-    for cell_bits in CELL_BITS:
-        texture = texture_of(deviations, strength, cell_bits)
-        if not texture.codes.any():
-            return None
-        if container.section_file_bytes(len(write_texture(texture))) <= limit_bytes:
-            return texture
-    return None
-
-
-def with_noise(pixels: Pixels, texture: Texture, tiles: Sequence[Tile], masks: Sequence[Masks]) -> Pixels:
-    """Returns decoded pixels, [H, W, C], with the noise of a texture."""
-    result = np.empty_like(pixels)
-
-    def add(number: int) -> None:
-        tile = tiles[number]
-        part = pixels[tile.rows, tile.columns]
-        result[tile.rows, tile.columns] = add_noise(part, tile_noise(texture, tile, masks[number]))
-
-    in_threads(add, range(len(tiles)))
-    return result
+    if model.q_step < _FINEST_STEP:
+        return None
+    tiles = tiling_of(model.architecture, model.height, model.width).tiles
+    packed = [stream.nonzero for stream in model.streams]
+    masks = [unpacked_masks(p, t.geometry) for p, t in zip(packed, tiles, strict=True) if p is not None]
+    deviations = measure(original, decoded, model, masks)
+    missing = {cell_bits: deviations.missing(cell_bits) for cell_bits in CELL_BITS}
+    return WaveletTextureFit(model, decoded, tiles, masks, missing)

@@ -1,13 +1,13 @@
-"""The texture section: amplitude codes (`research.texture.noise`) <-> bytes."""
+"""The texture section: amplitude codes (`codecs.wavelet.texture`) <-> bytes."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from dfmcodec._types import Int8, Int32
+from dfmcodec.codecs.wavelet.texture import BANDS, CELL_BITS, MAX_CODE, Texture, cell_counts
 from dfmcodec.entropy import LAPLACE_COUNT, SymbolDecoder, SymbolEncoder, best_laplace_index, laplace
 from dfmcodec.errors import CorruptError
-from research.texture.noise import BANDS, CELL_BITS, MAX_CODE, Texture, cell_counts
 
 _HEAD_BYTES = 3 + BANDS  # seed, strength, base-2 logarithm of the cell, a Laplace index for each band
 

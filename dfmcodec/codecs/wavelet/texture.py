@@ -18,22 +18,22 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec._types import Bools, Int8, Int32, Pixels, Symbols, Units
+from dfmcodec._types import Bools, Int8, Int32, Pixels, Symbols, UInt8
 from dfmcodec.codecs.wavelet.geometry import ORIENTATIONS, Geometry, Tile
 from dfmcodec.codecs.wavelet.passes import PHASES, level_passes, pass_shape
 from dfmcodec.codecs.wavelet.quantizer import synthesise_fine
 from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE
 from dfmcodec.errors import ConfigError
-from dfmcodec.image import BIT_DEPTHS, values_per_code_value
+from dfmcodec.image import BIT_DEPTHS, peak_value, values_per_code_value
+from dfmcodec.kernels import by_kernels, compiled
 
-TEXTURE_LEVELS = 2  # decomposition levels with noise, from the finest on
-BANDS = TEXTURE_LEVELS * ORIENTATIONS  # number of bands with noise
+TEXTURE_LEVELS = 2  # the number of decomposition levels with noise, from the finest on
+BANDS = TEXTURE_LEVELS * ORIENTATIONS  # the number of bands with noise
 CELL_BITS = range(6, 9)  # base-2 logarithms of the possible sides of a cell, in pixels
 MAX_CODE = 8  # the largest amplitude code
 _CODE_BITS = 3  # code 1 stands for an amplitude of 2^(1 + 3) units
 MAX_SEED = 255
-MAX_STRENGTH = 255  # the strength of the header of the section, in 1/`STRENGTH_UNIT`
-STRENGTH_UNIT = 200
+STRENGTH_UNIT = 200  # the strength of a section is in 1/`STRENGTH_UNIT`
 NOISE_DEVIATION = 147.80  # standard deviation of the sum of four uniform bytes
 _AMPLITUDE_BITS = 8  # fractional bits of interpolated amplitudes
 _SHIFT = 15  # of the product of noise and amplitude
@@ -66,6 +66,17 @@ class Texture:
     strength: int  # for information: amplitudes relative to those that are missing, in 1/STRENGTH_UNIT
     cell_bits: int  # base-2 logarithm of the side of a cell, in pixels
     codes: Int8  # int8 [BANDS, rows, columns], 0..MAX_CODE, finest level first
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """The (rows, columns) of cells."""
+        rows, columns = self.codes.shape[1:]
+        return rows, columns
+
+    @property
+    def relative_strength(self) -> float:
+        """The amplitudes relative to those that are missing."""
+        return self.strength / STRENGTH_UNIT
 
     def __post_init__(self) -> None:
         if self.cell_bits not in CELL_BITS:
@@ -101,6 +112,23 @@ def nonzero_masks(symbols: Symbols, geometry: Geometry, finest_level: int = 0) -
     return masks
 
 
+def packed_masks(symbols: Symbols, geometry: Geometry) -> UInt8:
+    """Returns `nonzero_masks` as bits, uint8 [N]."""
+    masks = nonzero_masks(symbols, geometry)
+    return np.packbits(np.concatenate([mask.ravel() for mask in masks.values()]))
+
+
+def unpacked_masks(packed: UInt8, geometry: Geometry) -> dict[int, Bools]:
+    """Inverts `packed_masks`."""
+    bits, start = np.unpackbits(packed).view(bool), 0
+    masks: dict[int, Bools] = {}
+    for band in range(min(TEXTURE_LEVELS, geometry.levels) * ORIENTATIONS):
+        height, width = geometry.band_size(*divmod(band, ORIENTATIONS))
+        masks[band] = bits[start : start + height * width].reshape(height, width)
+        start += height * width
+    return masks
+
+
 def _hashed(numbers: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
     """Returns a pseudo-random number for each number (lowbias32, C. Wellons 2018)."""
     numbers = numbers ^ (numbers >> np.uint32(16))
@@ -132,11 +160,16 @@ def _between_cells(first: int, count: int, side_bits: int, cells: int) -> tuple[
     return np.clip(cell, 0, cells - 1), np.clip(cell + 1, 0, cells - 1), weight
 
 
+def _cell_amplitudes(codes: Int8) -> Int32:
+    """Returns the amplitudes of codes, int32 of the same shape, units."""
+    return np.asarray((np.int32(1) << codes.astype(np.int32) & ~1) << _CODE_BITS)
+
+
 def amplitudes(codes: Int8, rows: range, columns: range, side_bits: int) -> Int32:
     """Returns amplitudes at positions of a band, interpolated between the centres of cells, int32
     [h, w], in 2^-8 units. `codes` are int8 [rows, columns] of the complete image.
     """
-    of_cells = (np.int32(1) << codes.astype(np.int32) & ~1) << _CODE_BITS
+    of_cells = _cell_amplitudes(codes)
     one = 2 << side_bits
     left, right, weight = _between_cells(columns.start, len(columns), side_bits, codes.shape[1])
     along = of_cells[:, left] * (one - weight) + of_cells[:, right] * weight
@@ -161,6 +194,26 @@ def _band_key(texture: Texture, band: int) -> int:
     return (BANDS * texture.seed + band + 1) * int(_BAND) & 0xFFFFFFFF
 
 
+def _band_noise_by_kernel(texture: Texture, band: int, mask: Bools, top: int, left: int, side_bits: int) -> Int32:
+    noise = np.empty(mask.shape, dtype=np.int32)
+    rows, columns = texture.cells
+    compiled.texture_band(
+        amplitudes=_cell_amplitudes(texture.codes[band]),
+        cell_rows=rows,
+        cell_columns=columns,
+        side_bits=side_bits,
+        key=_band_key(texture, band),
+        top=top,
+        left=left,
+        height=mask.shape[0],
+        width=mask.shape[1],
+        nonzero=np.ascontiguousarray(mask).view(np.uint8),
+        noise=noise,
+    )
+    return noise
+
+
+@by_kernels(_band_noise_by_kernel)
 def _band_noise(texture: Texture, band: int, mask: Bools, top: int, left: int, side_bits: int) -> Int32:
     """Returns the noise coefficients of a band of a tile, int32 [h, w], units. There is none where
     symbols are not zero (`mask`), and half as much beside them.
@@ -187,10 +240,26 @@ def tile_noise(texture: Texture, tile: Tile, masks: Mapping[int, Bools], finest_
     return np.asarray(noise[0])
 
 
-def add_noise(pixels: Pixels, noise: Units) -> Pixels:
-    """Adds noise of luma, [H, W], units, to pixels, uint8 or uint16 [H, W, C]."""
+def _add_noise_by_kernel(pixels: Pixels, noise: Int32) -> Pixels:
+    height, width, channels = pixels.shape
+    bits = 8 * pixels.itemsize
+    compiled.add_noise(
+        noise=np.ascontiguousarray(noise),
+        channels=channels,
+        count=height * width,
+        factor=_FACTORS[channels, bits],
+        peak=peak_value(bits),
+        pixels=pixels,
+    )
+    return pixels
+
+
+@by_kernels(_add_noise_by_kernel)
+def add_noise(pixels: Pixels, noise: Int32) -> Pixels:
+    """Adds noise of luma, int32 [H, W], units, to pixels, uint8 or uint16 [H, W, C], whose memory
+    the result may take.
+    """
     channels, bits = pixels.shape[2], 8 * pixels.itemsize
-    factor = _FACTORS[channels, bits]
-    limited = np.clip(noise, -_LARGEST_NOISE, _LARGEST_NOISE).astype(np.int32)
-    added = limited * np.int32(factor) + (1 << _FACTOR_BITS - 1) >> _FACTOR_BITS
-    return np.clip(pixels + added[:, :, None], 0, (1 << bits) - 1).astype(pixels.dtype)
+    limited = np.clip(noise, -_LARGEST_NOISE, _LARGEST_NOISE)
+    added = limited * np.int32(_FACTORS[channels, bits]) + (1 << _FACTOR_BITS - 1) >> _FACTOR_BITS
+    return np.clip(pixels + added[:, :, None], 0, peak_value(bits)).astype(pixels.dtype)

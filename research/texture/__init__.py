@@ -1,1 +1,0 @@
-"""An experiment: noise in place of the fine detail that quantisation removed."""
