@@ -41,7 +41,7 @@ self.onmessage = ({ data }) => {
   } else if (data.type === "helper") {
     team.add(data.port);
   } else if (data.type === "help") {
-    help(data.port, async (file, maxPixels) => openParts(file, { weights: await weights, maxPixels }));
+    help(data.port, async (file, options) => openParts(file, { weights: await weights, ...options }));
   }
 };
 

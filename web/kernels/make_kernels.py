@@ -29,7 +29,7 @@ import make_kernel_interface as interface  # noqa: E402
 
 KERNELS = interface.SOURCES
 TARGET = FOLDER.parent / "src" / "compiled_kernels.js"
-PARTS = ("byte_products", "coder", "context", "correction", "grid", "synthesis")
+PARTS = ("byte_products", "coder", "context", "correction", "grid", "synthesis", "texture")
 SOURCES = [FOLDER / "kernels.c", *(KERNELS / f"{part}.c" for part in PARTS)]
 HEADERS = [KERNELS / f"{name}.h" for name in ("byte_products", "common", "constants", "context", "kernels", "maths")]
 FORMS = {"relaxed": ["-mrelaxed-simd"], "plain": []}

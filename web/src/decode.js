@@ -62,6 +62,7 @@ const DECODERS = {
  *   number of pixels, 8 bits and no alpha; files of other codecs than wavelet are decoded in full
  * @param {number} [options.maxPixels] the maximum number of pixels of an image
  * @param {number} [options.maxMultiplyAdds] the maximum for the network of a coordinate codec, at all positions
+ * @param {boolean} [options.texture] false to leave out the noise that replaces lost texture; previews have none
  * @param {(part: number) => void} [options.onProgress] receives the finished fraction, 0..1
  * @param {(image: Image) => void} [options.onPreview] receives reduced images with less detail; not called if a region
  *   is given
@@ -106,9 +107,9 @@ async function samplesOf(state, region, weights, kernels, hooks) {
   const { header } = state;
   const { showPreview, team } = hooks;
   if (team && header.model === WAVELET && header.tileRows * header.tileColumns > 1) {
-    return decodeTogether(new ImageParts(state, weights, kernels), region, team, hooks);
+    return decodeTogether(new ImageParts(state, weights, kernels, hooks.texture), region, team, hooks);
   }
-  return run(DECODERS[header.model](state, region, weights, kernels, Boolean(showPreview)), hooks);
+  return run(DECODERS[header.model](state, region, weights, kernels, Boolean(showPreview), hooks.texture), hooks);
 }
 
 /** Runs a decoder in slices and reports its progress. */

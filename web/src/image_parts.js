@@ -16,6 +16,7 @@ import { correctionOf } from "./correction.js";
 import { sharedKernels } from "./kernels.js";
 import { checkLength } from "./range_coder.js";
 import { reconstruct, seenFrom } from "./reconstruct.js";
+import { readTexture } from "./texture.js";
 
 export class ImageParts {
   #arrays;
@@ -24,6 +25,7 @@ export class ImageParts {
   #checks;
   #model;
   #kernels;
+  #texture;
   /** @type {TileDecoder|null} */
   #decoder = null;
 
@@ -31,15 +33,19 @@ export class ImageParts {
    * @param {import("./integrity.js").FileState} state of an intact file
    * @param {import("./weights.js").PretrainedWeights} weights
    * @param {import("./kernels.js").Kernels} kernels
+   * @param {boolean} [hasTexture] whether noise replaces lost texture, if the file has a texture
    * @throws {import("./errors.js").DfmError}
    */
-  constructor(state, weights, kernels) {
+  constructor(state, weights, kernels, hasTexture = true) {
     const { header, symbolChecks } = state;
     this.header = header;
     this.tiling = new Tiling(header.height, header.width, header.tileRows, header.tileColumns);
     this.#arrays = weights.arraysOf(header.modelName, header.values.weights_id);
     const filterSection = sectionOf(state, "filter");
     this.#filter = filterSection ? readFilter(filterSection, header.codedChannels) : null;
+    const textureSection = sectionOf(state, "texture");
+    const texture = textureSection ? readTexture(textureSection, header.height, header.width) : null;
+    this.#texture = hasTexture ? texture : null;
     const adaptation = sectionOf(state, "adaptation");
     const model = contextModelOf(this.#arrays);
     const { levels } = header.values;
@@ -47,6 +53,11 @@ export class ImageParts {
     this.#streams = tileStreams(sectionOf(state, "latents"), this.tiling.tiles.length);
     this.#checks = symbolChecks;
     this.#kernels = kernels;
+  }
+
+  /** The number of planes of a synthesis: the channels, and the noise of a texture. */
+  get planeCount() {
+    return this.header.codedChannels + (this.#texture ? 1 : 0);
   }
 
   /** Throws an error for tiles with streams that are too short, before decoding. */
@@ -65,11 +76,12 @@ export class ImageParts {
   /** Decodes a tile level by level; see `TileDecoder.levels`. */
   tile(number, finestLevel = 0) {
     const longest = () => Math.max(...this.#streams.map((stream) => stream.length));
-    this.#decoder ??= new TileDecoder(this.header, this.#model, this.#kernels, this.tiling.largest(), longest());
-    const { height, width } = this.tiling.tiles[number];
+    const ofImage = () => [this.#kernels, this.tiling.largest(), longest(), this.#texture];
+    this.#decoder ??= new TileDecoder(this.header, this.#model, ...ofImage());
+    const { height, width, top, left } = this.tiling.tiles[number];
     const each = this.header.values.levels + 1;
     const checks = this.#checks?.slice(number * each, (number + 1) * each) ?? null;
-    return this.#decoder.levels({ stream: this.#streams[number], height, width, checks }, finestLevel);
+    return this.#decoder.levels({ stream: this.#streams[number], height, width, top, left, checks }, finestLevel);
   }
 
   /**
@@ -90,19 +102,22 @@ export class ImageParts {
 /**
  * Creates the parts of a file, for a worker that helps another one.
  * @param {Uint8Array} bytes
- * @param {{ weights: import("./weights.js").PretrainedWeights, maxPixels?: number }} options
+ * @param {{ weights: import("./weights.js").PretrainedWeights, maxPixels?: number, texture?: boolean }} options
  * @returns {Promise<ImageParts>}
  * @throws {import("./errors.js").DfmError}
  */
-export async function openParts(bytes, { weights, maxPixels = MAX_PIXELS }) {
-  return new ImageParts(examine(bytes, readHeader(bytes, maxPixels)), weights, await sharedKernels());
+export async function openParts(bytes, { weights, maxPixels = MAX_PIXELS, texture }) {
+  return new ImageParts(examine(bytes, readHeader(bytes, maxPixels)), weights, await sharedKernels(), texture);
 }
 
 /** Allocates empty planes for a region of an image. @returns {import("./reconstruct.js").Synthesis} */
-export function emptySynthesis(region, channels) {
+export function emptySynthesis(region, planeCount) {
   const size = region.height * region.width;
-  return { planes: allocate(() => Array.from({ length: channels }, () => new Int32Array(size))), region };
+  return { planes: allocate(() => Array.from({ length: planeCount }, () => new Int32Array(size))), region };
 }
+
+/** Returns all planes of a step of `TileDecoder.levels`: of the channels, and the noise of a texture. */
+export const allPlanes = ({ planes, noise }) => (noise ? [...planes, noise] : planes);
 
 /** Copies the planes of a tile into those of a region. */
 export function paste({ planes, region }, tilePlanes, tile) {

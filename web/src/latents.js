@@ -12,6 +12,7 @@ import { wrongSymbols } from "./integrity.js";
 import { bytesOfArrays, tableBytes } from "./kernels.js";
 import { PHASES } from "./neighbourhood.js";
 import { LAPLACE_COUNT, MAX_SYMBOL, RangeDecoder, laplaceTables } from "./range_coder.js";
+import { TileNoise, noiseBytes } from "./texture.js";
 import { coefficientLimit, dequantize, lowStep } from "./wavelet.js";
 
 const LENGTH_BYTES = 4; // size of the length of a tile stream
@@ -43,6 +44,8 @@ export function tileStreams(body, count) {
  * @property {Uint8Array} stream
  * @property {number} height
  * @property {number} width
+ * @property {number} top the row of its first pixel
+ * @property {number} left its column
  * @property {number[]|null} checks of the low-pass band, then of the levels from the coarsest on
  */
 
@@ -59,6 +62,8 @@ export class TileDecoder {
   #words;
   #pass;
   #images;
+  /** @type {TileNoise|null} */
+  #noise = null;
 
   /**
    * @param {import("./header.js").Header} header
@@ -66,9 +71,10 @@ export class TileDecoder {
    * @param {import("./kernels.js").Kernels} kernels
    * @param {[number, number]} tileSize the maximum height and maximum width of a tile
    * @param {number} streamBytes of the longest stream of a tile
+   * @param {import("./texture.js").Texture|null} texture
    * @throws {import("./errors.js").DfmError} "limit": memory is insufficient
    */
-  constructor(header, model, kernels, [height, width], streamBytes) {
+  constructor(header, model, kernels, [height, width], streamBytes, texture) {
     this.#header = header;
     this.#model = model;
     const channels = header.codedChannels;
@@ -79,7 +85,8 @@ export class TileDecoder {
     const arrays = tableBytes(model.tables) + bytesOfArrays([streamBytes, ...passes, 4 * areas[0], 4 * areas[1]]);
     const [lowRows, lowColumns] = lowSizes(height, width, header.values.levels).at(-1);
     const callBytes = 64 * (height + width) + 16 * lowRows * lowColumns + 4 * longest; // some arrays are copied
-    const space = kernels.workspace(contextBytes(sizes[1], channels) + arrays, callBytes);
+    const noise = texture ? noiseBytes(sizes) : 0;
+    const space = kernels.workspace(contextBytes(sizes[1], channels) + arrays + noise, callBytes + noise / 8);
     const int32 = (length) => space.array(Int32Array, length);
     this.#space = space;
     this.#context = new CausalContext(space, sizes[1], channels, header.values.q_step);
@@ -95,15 +102,17 @@ export class TileDecoder {
     };
     // Level images: level 0 and every second one in the first array, the others in the second.
     this.#images = [int32(areas[0]), int32(areas[1])];
+    if (texture) this.#noise = new TileNoise(texture, space, sizes);
   }
 
   /**
    * Decodes a tile level by level.
    * @param {Tile} tile
    * @param {number} [finestLevel] finer levels are not decoded
-   * @yields {{part: number, level?: number, size?: [number, number], planes?: Int32Array[]}} the decoded fraction of
-   *   the symbols; and after each level, from the coarsest on, its number and the low-pass band of each channel (the
-   *   samples after level 0) in units. The next step overwrites them.
+   * @yields {{part: number, level?: number, size?: [number, number], planes?: Int32Array[], noise?: Int32Array|null}}
+   *   the decoded fraction of the symbols; and after each level, from the coarsest on, its number and the low-pass band
+   *   of each channel (the samples after level 0) in units; after level 0 also the noise of a texture. The next step
+   *   overwrites them.
    * @throws {import("./errors.js").DfmError}
    */
   *levels(tile, finestLevel = 0) {
@@ -114,15 +123,18 @@ export class TileDecoder {
     this.#readLow(reader, tile, sizes[levels], planes);
     yield { part: partAfter(levels), level: levels, size: sizes[levels], planes };
     this.#context.reset();
+    this.#noise?.start([tile.top, tile.left], sizes);
     for (let level = levels - 1; level >= finestLevel; level--) {
       this.#context.enter(level, sizes[level], sizes[level + 1], planes);
+      this.#noise?.enter(level);
       yield* this.#readLevel(reader, level, sizes[level]);
       this.#compareCheck(tile, levels - level, reader.crc, `decomposition level ${level}`);
       if (level > finestLevel) this.#context.leave();
       const low = planes;
       planes = this.#planesOf(level, sizes[level]);
       planes.forEach((plane, channel) => this.#context.synthesise(channel, low[channel], plane));
-      yield { part: partAfter(level), level, size: sizes[level], planes };
+      const noise = this.#noise?.leave(level) ?? null;
+      yield { part: partAfter(level), level, size: sizes[level], planes, noise };
     }
   }
 
@@ -198,6 +210,7 @@ export class TileDecoder {
     reader.coder.decodePass(tables, this.#tables, coded);
     for (let at = 0; at < count; at++) symbols[at] = coded[at] * signs[at];
     addToCheck(reader, symbols);
+    this.#noise?.accept(pass, shape, symbols);
     this.#context.accept(pass, shape, symbols, tables, signs, this.#model.offsets);
   }
 

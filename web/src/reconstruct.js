@@ -8,6 +8,7 @@ import { weightsByTap } from "./filter.js";
 import { Region } from "./geometry.js";
 import { bytesOfArrays } from "./kernels.js";
 import { CELL_SAMPLES, correctionOf, firstConstants } from "./correction.js";
+import { noiseFactor } from "./texture.js";
 import { logStep } from "./wavelet.js";
 
 const CELL = 2; // pixels
@@ -18,7 +19,7 @@ const ROW_PADDING = 129; // cells, at most
 /**
  * The linear synthesis of a region of an image.
  * @typedef {object} Synthesis
- * @property {Int32Array[]} planes of each channel, units
+ * @property {Int32Array[]} planes of each channel, and the noise of a texture, units
  * @property {Region} region
  */
 
@@ -32,6 +33,11 @@ class SampleRows {
   /** @param {Synthesis} synthesis */
   constructor(synthesis) {
     this.#synthesis = synthesis;
+  }
+
+  /** Indicates whether there is noise, after the given number of channels. */
+  hasNoise(channels) {
+    return this.#synthesis.planes.length > channels;
   }
 
   /** Copies the samples of a channel in a region to a plane. */
@@ -58,6 +64,7 @@ class BlockSynthesis {
   #qStep;
   #colours;
   #arrays;
+  #noiseFactor;
 
   /**
    * @param {import("./header.js").Header} header
@@ -89,6 +96,7 @@ class BlockSynthesis {
     this.#channels = channels;
     this.#qStep = values.q_step;
     this.#colours = new ColourTransform(values, bitDepth);
+    this.#noiseFactor = noiseFactor(channels, bitDepth);
     this.#arrays = {
       around: space.array(Int32Array, around),
       planes: space.float32(size),
@@ -123,6 +131,12 @@ class BlockSynthesis {
     const { perUnit: scale, middle, peak } = this.#colours;
     const basis = Float32Array.from(this.#colours.basis.flat());
     this.#space.run.planesToPixels({ planes, channels, height, width, basis, scale, middle, peak, pixels });
+    if (rows.hasNoise(channels)) {
+      const noise = this.#arrays.around.subarray(0, height * width);
+      rows.copy(channels, part, noise);
+      const [count, factor] = [height * width, this.#noiseFactor];
+      this.#space.run.addNoise({ noise, channels, count, factor, peak, pixels });
+    }
     return pixels;
   }
 

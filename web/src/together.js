@@ -3,7 +3,7 @@
  * others to its helpers, which may join at any time.
  *
  * To a helper:
- *   { type: "open", bytes, maxPixels }                  a file; its jobs follow
+ *   { type: "open", bytes, maxPixels, texture }         a file; its jobs follow
  *   { type: "tile", number, level, coarseLevel }        the samples of a tile, from a level on
  *   { type: "block", region, planes, seen }             the pixels of a region, from the samples that it is seen from
  * From a helper:
@@ -15,7 +15,7 @@
 
 import { DfmError } from "./errors.js";
 import { Region } from "./geometry.js";
-import { emptySynthesis, paste } from "./image_parts.js";
+import { allPlanes, emptySynthesis, paste } from "./image_parts.js";
 import { LATENTS_FRACTION } from "./wavelet_model.js";
 import { previewsOf } from "./preview.js";
 import { samplesArray } from "./colour.js";
@@ -46,8 +46,8 @@ class Helper {
     return this.#waiting === null;
   }
 
-  open(bytes, maxPixels) {
-    this.#port.postMessage({ type: "open", bytes, maxPixels });
+  open(bytes, { maxPixels, texture }) {
+    this.#port.postMessage({ type: "open", bytes, maxPixels, texture });
   }
 
   run(job) {
@@ -85,14 +85,14 @@ export class Team {
 /**
  * The side of the helper.
  * @param {MessagePort} port
- * @param {(bytes: Uint8Array, maxPixels?: number) => Promise<import("./image_parts.js").ImageParts>} open
+ * @param {(bytes: Uint8Array, options: { maxPixels?: number, texture?: boolean }) => Promise<import("./image_parts.js").ImageParts>} open
  */
 export function help(port, open) {
   /** @type {Promise<import("./image_parts.js").ImageParts>|null} */
   let parts = null;
   port.onmessage = async ({ data }) => {
     if (data.type === "open") {
-      parts = open(data.bytes, data.maxPixels);
+      parts = open(data.bytes, { maxPixels: data.maxPixels, texture: data.texture });
       parts.catch(() => {}); // reported by the first job
       return;
     }
@@ -119,8 +119,9 @@ async function run(parts, job, signal) {
     return { samples: await inSlices(parts.block({ planes: job.planes, region: seen }, region), { signal }) };
   }
   const result = { planes: [], size: [0, 0], coarse: null };
-  const onStep = ({ level, size, planes }) => {
-    if (planes && level === job.level) Object.assign(result, { planes: planes.map((plane) => plane.slice()), size });
+  const onStep = ({ level, size, planes, noise }) => {
+    const copies = () => allPlanes({ planes, noise }).map((plane) => plane.slice());
+    if (planes && level === job.level) Object.assign(result, { planes: copies(), size });
     if (planes && level === job.coarseLevel) result.coarse = { level, size, planes: planes.map((plane) => plane.slice()) };
     return false;
   };
@@ -136,6 +137,7 @@ async function run(parts, job, signal) {
  * @param {object} hooks
  * @param {Uint8Array} hooks.bytes the file
  * @param {number} [hooks.maxPixels]
+ * @param {boolean} [hooks.texture]
  * @param {(part: number) => void} [hooks.onProgress]
  * @param {(preview: import("./preview.js").PreviewImage) => void} [hooks.showPreview]
  * @param {AbortSignal} [hooks.signal]
@@ -143,7 +145,7 @@ async function run(parts, job, signal) {
  * @throws {DfmError}
  */
 export async function decodeTogether(parts, region, team, hooks) {
-  const { bytes, maxPixels, signal } = hooks;
+  const { bytes, signal } = hooks;
   const plan = new Plan(parts, region, hooks);
   const work = async (takeJob) => {
     while (!plan.isDone) {
@@ -159,7 +161,7 @@ export async function decodeTogether(parts, region, team, hooks) {
     workers.push(worker);
   };
   team.gather((helper) => {
-    helper.open(bytes, maxPixels);
+    helper.open(bytes, hooks);
     engage((job) => helper.run(job));
   });
   engage((job) => run(parts, job, signal));
@@ -258,7 +260,7 @@ class Plan {
   }
 
   #jobOf({ region, seen, tiles }) {
-    const synthesis = emptySynthesis(seen, this.#parts.header.codedChannels);
+    const synthesis = emptySynthesis(seen, this.#parts.planeCount);
     for (const number of tiles) paste(synthesis, this.#samples.get(number), this.#parts.tiling.tiles[number]);
     const waited = new Set(this.#blocks.flatMap((block) => block.tiles));
     for (const number of tiles) if (!waited.has(number)) this.#samples.delete(number);

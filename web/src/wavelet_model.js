@@ -2,7 +2,7 @@
  * The wavelet codec: converts the latents section of all tiles to samples ("Model 1: latents" in docs/format.md).
  */
 
-import { ImageParts, emptySynthesis, paste } from "./image_parts.js";
+import { ImageParts, allPlanes, emptySynthesis, paste } from "./image_parts.js";
 import { FIRST_PIXELS, mosaicOf, previewsOf } from "./preview.js";
 
 export const LATENTS_FRACTION = 0.7; // fraction of the time; the rest is for reconstruction
@@ -13,13 +13,14 @@ export const LATENTS_FRACTION = 0.7; // fraction of the time; the rest is for re
  * @param {import("./geometry.js").Region} region
  * @param {import("./weights.js").PretrainedWeights} weights
  * @param {import("./kernels.js").Kernels} kernels
- * @param {boolean} hasPreviews whether to create previews of the entire image
+ * @param {boolean} hasPreviews whether to create previews of the entire image; they have no texture
+ * @param {boolean} [hasTexture] whether noise replaces lost texture, if the file has a texture
  * @returns {Generator<{part: number, preview?: object}, Uint8ClampedArray|Uint16Array>} yields the finished fraction
  *   and sometimes a preview; returns the samples [H, W, C]
  * @throws {import("./errors.js").DfmError}
  */
-export function* decodeLatents(state, region, weights, kernels, hasPreviews) {
-  const parts = new ImageParts(state, weights, kernels);
+export function* decodeLatents(state, region, weights, kernels, hasPreviews, hasTexture) {
+  const parts = new ImageParts(state, weights, kernels, hasTexture);
   const { tiles } = parts.tiling;
   const { covered, numbers } = parts.tiling.covering(parts.seenFrom(region));
   parts.checkLengths(numbers);
@@ -28,7 +29,7 @@ export function* decodeLatents(state, region, weights, kernels, hasPreviews) {
     yield* coarseRound(parts, numbers, previews.first);
     yield { part: 0, preview: previews.start() };
   }
-  const synthesis = emptySynthesis(covered, parts.header.codedChannels);
+  const synthesis = emptySynthesis(covered, parts.planeCount);
   const pixels = covered.height * covered.width;
   let done = 0;
   for (const number of numbers) {
@@ -37,7 +38,7 @@ export function* decodeLatents(state, region, weights, kernels, hasPreviews) {
     for (const step of parts.tile(number)) {
       const part = (LATENTS_FRACTION * (done + count * step.part)) / pixels;
       yield { part, preview: step.planes ? previews?.add(tile, step) : undefined };
-      if (step.planes && step.level === 0) paste(synthesis, step.planes, tile);
+      if (step.planes && step.level === 0) paste(synthesis, allPlanes(step), tile);
     }
     done += count;
   }
@@ -50,7 +51,7 @@ export function* decodeLatents(state, region, weights, kernels, hasPreviews) {
 }
 
 /**
- * Decodes a reduced image from the coarse levels.
+ * Decodes a reduced image from the coarse levels, without texture.
  * @param {import("./integrity.js").FileState} state of an intact file
  * @param {number} mostPixels see `mosaicOf`
  * @param {import("./weights.js").PretrainedWeights} weights
@@ -60,7 +61,7 @@ export function* decodeLatents(state, region, weights, kernels, hasPreviews) {
  * @throws {import("./errors.js").DfmError}
  */
 export function* decodeCoarse(state, mostPixels, weights, kernels) {
-  const parts = new ImageParts(state, weights, kernels);
+  const parts = new ImageParts(state, weights, kernels, false);
   const { tiles } = parts.tiling;
   const numbers = [...tiles.keys()];
   parts.checkLengths(numbers);

@@ -83,6 +83,8 @@ export interface DecodeOptions<Shown = DfmImage> extends DecodeLimits {
    * Files of other codecs than wavelet are decoded in full.
    */
   coarsePixels?: number;
+  /** False to leave out the noise that replaces lost texture; previews have none. */
+  texture?: boolean;
   onHeader?: (header: DfmHeader) => void;
   /** Receives the finished fraction, 0..1. */
   onProgress?: (part: number) => void;
