@@ -26,6 +26,7 @@ from dfmcodec.codecs.overfitted.encode import plan
 from dfmcodec.codecs.overfitted.encode.fit import FitSchedule
 from dfmcodec.codecs.overfitted.weights import OverfittedWeights, overfitted_weights_of
 from dfmcodec.codecs.wavelet.geometry import Tiling, default_levels
+from dfmcodec.codecs.wavelet.texture import BANDS, MAX_CODE, Texture, cell_counts
 from dfmcodec.container import read_write
 from dfmcodec.image import Image, Metadata
 from dfmcodec.image.write_image import image_to_bytes, output_format
@@ -60,6 +61,8 @@ class Case:
         weights: The pretrained weights of an overfitted file, which images so small do not get.
         tiles: Rows and columns of tiles, which images so small do not get; None for one tile.
         luma: The luma of the header, which gray images do not get; None for the encoder's.
+        cell_bits: The base-2 logarithm of the side of the cells of a texture with random codes,
+            which images so small do not get; None for no texture.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Case:
     weights: ShippedWeights | None = None
     tiles: tuple[int, int] | None = None
     luma: int | None = None
+    cell_bits: int | None = None
 
 
 def photograph(height: int, width: int, top: int = 0, left: int = 0, name: str = "chelsea") -> np.ndarray:
@@ -251,6 +255,23 @@ CASES = (
     Case("overfitted-alpha", "alpha", with_alpha(rgb(33, 40, 80, 120)), OVERFITTED | {"rate": 0.3}),
     Case("checked-overfitted", "checks", rgb(40, 70, 80, 120), OVERFITTED | {"psnr": 33.0}, has_checks=True),
     *EFFORTS,
+    Case("wavelet-texture", "a texture", rgb(81, 97, 100, 120), {"quality": 30}, cell_bits=6),
+    Case(
+        "wavelet-texture-tiles",
+        "a texture in tiles, cells of 128 pixels",
+        gray(512, 512, 0, 0, "astronaut"),
+        PSNR | {"rate": 0.005},
+        tiles=(2, 2),
+        cell_bits=7,
+    ),
+    Case("wavelet-texture-deep", "a texture, 16 bits", deep(75, 70, 100, 120), {"quality": 20}, cell_bits=6),
+    Case(
+        "wavelet-texture-deep-gray",
+        "a texture, gray of 16 bits, cells of 256 pixels",
+        deep(40, 300, 100, 120, channels=1),
+        PSNR | {"rate": 0.02},
+        cell_bits=8,
+    ),
 )
 REASONS = OTHERS | {case.name: case.reason for case in CASES}
 
@@ -272,7 +293,17 @@ def file_of(case: Case) -> bytes:
         mock.patch.object(Tiling, "default", tiling if case.tiles else Tiling.default),
     ):
         data = dfmcodec.encode(case.image(), **case.options).data
+    if case.cell_bits is not None:
+        data = _with_texture(data, case.cell_bits)
     return data if case.luma is None else _with_luma(data, case.luma)
+
+
+def _with_texture(data: bytes, cell_bits: int) -> bytes:
+    """A wavelet file with a texture of random codes."""
+    model: Any = container.read(data)[0]
+    shape = BANDS, *cell_counts(model.height, model.width, cell_bits)
+    codes = np.random.default_rng(cell_bits).integers(0, MAX_CODE, shape).astype(np.int8)
+    return container.write(replace(model, samples=None, texture=Texture(77, 100, cell_bits, codes)), {})
 
 
 def _with_luma(data: bytes, luma: int) -> bytes:

@@ -33,8 +33,8 @@ MAX_METADATA_BYTES = 2**24
 MAX_SYMBOL = 2**23
 
 WEIGHTS, METADATA, LATENTS, FILTER, ADAPTATION, ALPHA, RGB, CHECKS = range(1, 9)
-GRIDS, NETWORKS = 10, 11
-KNOWN_SECTIONS = {WEIGHTS, METADATA, LATENTS, FILTER, ADAPTATION, ALPHA, RGB, CHECKS, GRIDS, NETWORKS}
+GRIDS, NETWORKS, TEXTURE = 10, 11, 12
+KNOWN_SECTIONS = {WEIGHTS, METADATA, LATENTS, FILTER, ADAPTATION, ALPHA, RGB, CHECKS, GRIDS, NETWORKS, TEXTURE}
 FIRST_SKIPPED = 128  # sections from this id on are skipped
 COORDINATE, WAVELET, OVERFITTED = 0, 1, 3
 FURTHER_LENGTHS = {COORDINATE: (0,), WAVELET: (8, 10), OVERFITTED: (6,)}
@@ -42,7 +42,7 @@ LUMAS = {1: (1, 1, 1), 2: (0.299, 0.587, 0.114)}
 REQUIRED_SECTION = {COORDINATE: WEIGHTS, WAVELET: LATENTS, OVERFITTED: GRIDS}
 OWN_SECTIONS = {
     COORDINATE: {WEIGHTS},
-    WAVELET: {LATENTS, FILTER, ADAPTATION},
+    WAVELET: {LATENTS, FILTER, ADAPTATION, TEXTURE},
     OVERFITTED: {GRIDS, NETWORKS},
 }
 
@@ -893,6 +893,86 @@ def filtered(samples: np.ndarray, filter_: Filter) -> np.ndarray:
     return total
 
 
+# Texture section
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Texture:
+    """The seed and the codes of a texture."""
+
+    seed: int
+    k: int  # base-2 logarithm of the side of a cell
+    codes: list[np.ndarray]  # [rows, columns] of each band: level 0 first, then orientation
+
+
+def read_texture(section: bytes, height: int, width: int) -> Texture:
+    """The codes, by "Texture section"."""
+    require(len(section) >= 9, "the texture is too short")
+    seed, _, k = section[:3]
+    require(6 <= k <= 8, f"the cells of the texture have a side of 2^{k}")
+    shape = -(-height >> k), -(-width >> k)
+    coder = RangeDecoder(section[9:])
+    codes = []
+    for t in section[3:9]:
+        differences = decode_laplace(coder, shape[0] * shape[1], t).reshape(shape).tolist()
+        band = [[0] * shape[1] for _ in range(shape[0])]
+        for i, j in product(range(shape[0]), range(shape[1])):
+            above, left = band[i - 1][j], band[i][j - 1]
+            p = (above + left) // 2 if i and j else above if i else left if j else 0
+            band[i][j] = min(max(p + differences[i][j], 0), 8)
+        codes.append(np.array(band))
+    return Texture(seed, k, codes)
+
+
+def noise_of_positions(key: int, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """n, by "Texture section": the sum of four bytes of a hash, less 510."""
+    h = (y[:, None] * 0x85EBCA77 + x * 0x9E3779B1 + key) & 0xFFFFFFFF
+    h = (h ^ h >> 16) * 0x7FEB352D & 0xFFFFFFFF
+    h = (h ^ h >> 15) * 0x846CA68B & 0xFFFFFFFF
+    h ^= h >> 16
+    return (h & 255) + (h >> 8 & 255) + (h >> 16 & 255) + (h >> 24) - 510
+
+
+def interpolation(first: int, count: int, side: int, cells: int) -> np.ndarray:
+    """The weights of the cells at positions of a band, [count, cells], of the sum 2 side."""
+    weights = np.zeros((count, cells), np.int64)
+    for i in range(count):
+        d = 2 * (first + i) + 1 - side
+        cell, w = d // (2 * side), d % (2 * side)
+        weights[i, min(max(cell, 0), cells - 1)] += 2 * side - w
+        weights[i, min(max(cell + 1, 0), cells - 1)] += w
+    return weights
+
+
+def texture_noise(texture: Texture, tile: TileLatents, top: int, left: int, levels: int) -> np.ndarray:
+    """The noise of a tile whose first pixel is (top, left), [h, w], units."""
+    first = min(2, levels)
+    shapes = [tile.bands[first - 1, 0, o].shape for o in (0, 1)]
+    noise = np.zeros((shapes[0][0], shapes[1][1]), np.int64)
+    for level in reversed(range(first)):
+        side = 2**texture.k // 2 ** (level + 1)
+        bands = []
+        for o in range(3):
+            q, codes = tile.bands[level, 0, o], texture.codes[3 * level + o]
+            y, x = (np.arange(n) + (at >> level + 1) for n, at in zip(q.shape, (top, left), strict=True))
+            amplitude = np.where(codes > 0, 8 << codes, 0)
+            rows = interpolation(top >> level + 1, q.shape[0], side, codes.shape[0])
+            columns = interpolation(left >> level + 1, q.shape[1], side, codes.shape[1])
+            a = rows @ amplitude @ columns.T * 256 // (2 * side) ** 2
+            around = np.pad(q != 0, 1)
+            height, width = q.shape
+            is_beside = np.zeros(q.shape, bool)
+            for dy, dx in product(range(3), repeat=2):
+                is_beside |= around[dy : dy + height, dx : dx + width]
+            a >>= is_beside
+            key = (6 * texture.seed + 3 * level + o + 1) * 0xC2B2AE3D & 0xFFFFFFFF
+            v = noise_of_positions(key, y, x) * a + 2**14 >> 15
+            bands.append(np.where(q != 0, 0, v))
+        noise = synthesize_level(noise, bands)
+    return noise
+
+
 # Correction network
 # --------------------------------------------------------------------------------------------------
 
@@ -989,9 +1069,11 @@ def unit(v: np.ndarray) -> np.ndarray:
     return v / np.linalg.norm(v)
 
 
-def render_latents(file: File, parameters: Parameters, planes: np.ndarray, filter_: Filter | None) -> np.ndarray:
-    """Samples of a file of model 1 from the planes [H, W, colours] of the synthesis, by
-    "Reconstruction".
+def render_latents(
+    file: File, parameters: Parameters, planes: np.ndarray, filter_: Filter | None, noise: np.ndarray | None
+) -> np.ndarray:
+    """Samples of a file of model 1 from the planes [H, W, colours] of the synthesis and the noise
+    [H, W], by "Reconstruction".
     """
     s = planes.astype(np.float32)
     total = s.copy()
@@ -1011,7 +1093,12 @@ def render_latents(file: File, parameters: Parameters, planes: np.ndarray, filte
         basis = [gray, two * math.cos(a) + six * math.sin(a), -two * math.sin(a) + six * math.cos(a)]
         levels = levels @ np.array(basis).astype(np.float32)
     samples = (levels + 128) * (257 if file.bits == 16 else 1)
-    return np.clip(np.rint(samples), 0, 2**file.bits - 1)
+    pixels = np.clip(np.rint(samples), 0, 2**file.bits - 1)
+    if noise is None:
+        return pixels
+    factor = round(4096 * (257 if file.bits == 16 else 1) / (64 * file.channels**0.5))
+    added = np.clip(noise, -4096, 4096) * factor + 2048 >> 12
+    return np.clip(pixels + added[:, :, None], 0, 2**file.bits - 1)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -1314,6 +1401,7 @@ class Symbols:
     layers: list[Layer] = field(default_factory=list)
     tiles: list[TileLatents] = field(default_factory=list)
     filter: Filter | None = None
+    texture: Texture | None = None
     adaptation: Adaptation | None = None
     grids: list[np.ndarray] = field(default_factory=list)
     deltas: WeightDeltas | None = None
@@ -1332,6 +1420,8 @@ def read_latents(file: File, parameters: Parameters) -> Symbols:
     if FILTER in file.sections:
         filter_ = read_filter(file.sections[FILTER], colours)
 
+    texture = read_texture(file.sections[TEXTURE], file.height, file.width) if TEXTURE in file.sections else None
+
     slices = tile_slices(file.height, file.width, parameters.tile_rows, parameters.tile_columns)
     stream = io.BytesIO(file.sections[LATENTS])
     if len(slices) > 1:
@@ -1344,7 +1434,7 @@ def read_latents(file: File, parameters: Parameters) -> Symbols:
         decode_tile(part, y.stop - y.start, x.stop - x.start, colours, parameters, tables, networks)
         for part, (y, x) in zip(parts, slices, strict=True)
     ]
-    return Symbols(tiles=tiles, filter=filter_, adaptation=adaptation)
+    return Symbols(tiles=tiles, filter=filter_, texture=texture, adaptation=adaptation)
 
 
 def read_grids(file: File, parameters: OverfittedParameters) -> Symbols:
@@ -1390,9 +1480,12 @@ def render(file: File, symbols: Symbols) -> np.ndarray:
         parameters = read_parameters(file)
         planes = np.zeros((file.height, file.width, file.channels), np.int32)
         slices = tile_slices(file.height, file.width, parameters.tile_rows, parameters.tile_columns)
+        noise = None if symbols.texture is None else np.zeros((file.height, file.width), np.int64)
         for (y, x), tile in zip(slices, symbols.tiles, strict=True):
             planes[y, x] = np.stack(tile.planes, axis=2)
-        samples = render_latents(file, parameters, planes, symbols.filter)
+            if symbols.texture is not None and noise is not None:
+                noise[y, x] = texture_noise(symbols.texture, tile, y.start, x.start, parameters.levels)
+        samples = render_latents(file, parameters, planes, symbols.filter, noise)
     if RGB in file.sections:
         samples = np.repeat(samples, 3, axis=2)
     if ALPHA in file.sections:

@@ -120,7 +120,13 @@ def assert_same_symbols(file: independent.File, symbols: independent.Symbols, mo
     arch = model.architecture
     slices = independent.tile_slices(file.height, file.width, arch.tile_rows, arch.tile_columns)
     for tile, (y, x) in zip(symbols.tiles, slices, strict=True):
-        np.testing.assert_array_equal(np.stack(tile.planes), model.samples[:, y, x])
+        np.testing.assert_array_equal(np.stack(tile.planes), model.samples[: arch.channels, y, x])
+        if symbols.texture is not None:
+            noise = independent.texture_noise(symbols.texture, tile, y.start, x.start, arch.levels)
+            np.testing.assert_array_equal(noise, model.samples[arch.channels, y, x])
+    assert (symbols.texture is None) == (model.texture is None)
+    if symbols.texture is not None:
+        np.testing.assert_array_equal(symbols.texture.codes, model.texture.codes)
 
     assert (symbols.filter is None) == (model.image_filter is None)
     if symbols.filter is not None:
