@@ -6,9 +6,10 @@
     python benchmarks/seen.py plot docs/seen_rates.png
 
 Debian's libavif-bin, libjxl-tools and libjxl-devtools have the other codecs and Butteraugli;
-pycvvdp (with PyTorch) is ColorVideoVDP. Each row is a file; anchors have fixed settings, dfm some
-sizes. `rates` compares the curves, and `plot` draws how far they are apart at each SSIMULACRA2. No
-codec here is tuned for MS-SSIM and PSNR-HVS-M (psnr-hvsm of PyPI).
+pycvvdp (with PyTorch) is ColorVideoVDP, and realism.py says what the realism needs. Each row is a
+file; anchors have fixed settings, dfm some sizes. `rates` compares the curves, and `plot` draws how
+far they are apart at each SSIMULACRA2. No codec here is tuned for MS-SSIM and PSNR-HVS-M (psnr-hvsm
+of PyPI).
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import product
 from math import log10
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import click
 import numpy as np
@@ -57,7 +60,8 @@ LABELS = {
     "dfm effort 7 visual": "dfm, effort 7",
 }
 MEASURES = {"ssimulacra2": "SSIMULACRA2", "butteraugli": "Butteraugli", "jod": "ColorVideoVDP"}
-FURTHER = {"ms_ssim_db": "MS-SSIM", "psnr_hvs_m_db": "PSNR-HVS-M", "psnr_db": "PSNR"}
+FURTHER = {"wd3": "wd3", "wd1": "wd1", "ms_ssim_db": "MS-SSIM", "psnr_hvs_m_db": "PSNR-HVS-M", "psnr_db": "PSNR"}
+LOWER_IS_BETTER = ("butteraugli", "wd3", "wd1")
 
 
 @click.group(help=__doc__)
@@ -86,23 +90,33 @@ def _reduced(image: PIL.Image.Image) -> PIL.Image.Image:
 @click.option("--efforts", default="1,5", show_default=True, help="Those of dfm; none for the anchors alone.")
 @click.option("--bpps", default="0.15,0.3,0.6,1.2", show_default=True, help="Sizes of dfm's files.")
 @click.option("--tune", default="visual", show_default=True, help="That of dfm.")
+@click.option("--textures", default="auto", show_default=True, help="Those of dfm: auto, or strengths such as 0,0.5.")
 @click.option("--anchors/--no-anchors", default=True, help="Whether AVIF and JPEG XL are measured.")
 @click.option("--few", is_flag=True, help="Measure AVIF and JPEG XL at fewer settings.")
 @out_option
 def files(
-    images: tuple[str, ...], efforts: str, bpps: str, tune: str, anchors: bool, few: bool, out: Path | None
+    images: tuple[str, ...],
+    efforts: str,
+    bpps: str,
+    tune: str,
+    textures: str,
+    anchors: bool,
+    few: bool,
+    out: Path | None,
 ) -> None:
     """Encodes images by all codecs."""
 
     def rows() -> Iterator[Row]:
         for name in images:
             stem, image = load(name)
-            for effort in filter(None, efforts.split(",")):
+            for effort, texture in product(filter(None, efforts.split(",")), textures.split(",")):
+                strength = None if texture == "auto" else float(texture)
                 for bpp in map(float, bpps.split(",")):
                     started = time.perf_counter()
-                    data = dfmcodec.encode(image.pixels, bpp=bpp, effort=int(effort), tune=tune).data
+                    options: dict[str, Any] = {"bpp": bpp, "effort": int(effort), "tune": tune, "texture": strength}
+                    data = dfmcodec.encode(image.pixels, **options).data
                     seconds = round(time.perf_counter() - started, 2)
-                    codec = f"dfm effort {effort} {tune}"
+                    codec = f"dfm effort {effort} {tune}" + ("" if strength is None else f", texture {texture}")
                     yield _row(stem, image, codec, bpp, len(data), np.asarray(dfmcodec.decode(data).pixels), seconds)
             for codec, settings in (FEW_SETTINGS if few else SETTINGS).items() if anchors else ():
                 for setting in settings:
@@ -116,7 +130,8 @@ def files(
 
 def _further(original: np.ndarray, decoded: np.ndarray) -> Row:
     """Returns -10 log10(1 - MS-SSIM), PSNR-HVS-M of luma in complete blocks, and ColorVideoVDP on a
-    Full HD display, in just-objectionable differences; without metrics that are not installed.
+    Full HD display, in just-objectionable differences, and realism (`realism`); without metrics
+    that are not installed.
 
     Sources: Ponomarenko et al., "On between-coefficient contrast masking of DCT basis functions",
     2007; Mantiuk et al., "ColorVideoVDP", 2024.
@@ -135,6 +150,10 @@ def _further(original: np.ndarray, decoded: np.ndarray) -> Row:
 
         metric = pycvvdp.cvvdp(display_name="standard_fhd")
         row["jod"] = round(float(metric.predict(decoded, original, dim_order="HWC")[0]), 4)
+    with suppress(ImportError):
+        from realism import realism
+
+        row |= realism(original, decoded)
     return row
 
 
@@ -255,7 +274,7 @@ def _of_interest(rows: Iterable[Row]) -> list[Row]:
 
 def _points(rows: Iterable[Row], measure: str) -> list[tuple[float, float]]:
     """Returns rate and measure; larger is better."""
-    sign = -1 if measure == "butteraugli" else 1
+    sign = -1 if measure in LOWER_IS_BETTER else 1
     return [(row["bpp"], sign * row[measure]) for row in rows if measure in row]
 
 
