@@ -3,9 +3,9 @@
     python web/build.py -o viewer.html
 
 The modules of the page become one script. Those of the worker become another one, which the page
-starts from its text. The pretrained weights are embedded as base64, and so is the gallery if the
-page opens no files by itself. A Content-Security-Policy contains the hashes of script and style, so
-that no other code can run.
+starts from its text. The pretrained weights are embedded as base64, and so are the files that the
+page opens by itself, or else the gallery. A Content-Security-Policy contains the hashes of script
+and style, so that no other code can run.
 """
 
 from __future__ import annotations
@@ -33,18 +33,14 @@ _OTHER_FORM = re.compile(r"^(?:import|export)\b.*|\bimport\(.*", re.MULTILINE)
 _BLOCK_COMMENT = re.compile(r"^[ \t]*/\*\*.*?\*/\n", re.MULTILINE | re.DOTALL)
 
 
-def build(
-    files: Sequence[dict[str, str]] | None = None, alive: str | None = None, limits: Mapping[str, int] | None = None
-) -> str:
+def build(files: Sequence[tuple[str, bytes]] = (), limits: Mapping[str, int] | None = None) -> str:
     """Returns the page as one HTML file.
 
     Args:
-        files: The files that the page opens by itself, each with its `name` and its `url` relative
-            to the page.
-        alive: A URL relative to the page that the page keeps open as an event stream. Requires
-            `files`.
+        files: The name and the contents of each file that the page opens by itself; without files,
+            it offers the gallery.
         limits: The limits of the page, `maxPixels` and `maxMultiplyAdds`; missing limits have the
-            decoder's defaults. Requires `files`.
+            decoder's defaults.
 
     Raises:
         ValueError: A module has an unsupported form of import or export, or modules import each
@@ -54,19 +50,15 @@ def build(
     html = (FOLDER / _PAGE).read_text(encoding="utf-8")
     style = _text_of(_STYLE)
     script = linked(_PAGE_MODULE)
+    given = json.dumps({"names": [name for name, _ in files], "limits": dict(limits or {})})
     parts = [
         _data("dfm-worker", "text/plain", linked(_WORKER_MODULE)),
         _data("dfm-weights", "text/plain", base64.b64encode(_weights()).decode()),
+        _data("dfm-given", "application/json", given.replace("<", "\\u003c")),
     ]
-    if files is None:
-        gallery = (FOLDER / _GALLERY).read_bytes()
-        parts.append(_data("dfm-gallery", "text/plain", base64.b64encode(gallery).decode()))
-    else:
-        extra = "" if alive is None else f' data-alive="{_attribute(alive)}"'
-        if limits is not None:
-            extra += f' data-limits="{_attribute(json.dumps(dict(limits)))}"'
-        listed = json.dumps(list(files))
-        parts.append(_data("dfm-files", "application/json", listed.replace("<", "\\u003c"), extra))
+    contents = [(f"dfm-file-{number}", data) for number, (_, data) in enumerate(files)]
+    for name, data in contents or [("dfm-gallery", (FOLDER / _GALLERY).read_bytes())]:
+        parts.append(_data(name, "text/plain", base64.b64encode(data).decode()))
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}' 'wasm-unsafe-eval'; worker-src blob:; "
         f"style-src '{_hash(style)}'; img-src blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'"
@@ -161,12 +153,8 @@ def _text_of(path: str) -> str:
     return text
 
 
-def _data(name: str, media_type: str, text: str, extra: str = "") -> str:
-    return f'<script type="{media_type}" id="{name}"{extra}>{text}</script>'
-
-
-def _attribute(text: str) -> str:
-    return text.replace("&", "&amp;").replace('"', "&quot;")
+def _data(name: str, media_type: str, text: str) -> str:
+    return f'<script type="{media_type}" id="{name}">{text}</script>'
 
 
 def _hash(text: str) -> str:

@@ -35,10 +35,6 @@ ALLOWED = {  # and why
     ("models.py", "import_module"): "codecs of the package, from a fixed list",
     ("corpus/engines.py", "importlib.import_module"): "a module that --engine names",
     ("plugins/zarr.py", "asyncio"): "threads, as zarr's interface asks",
-    ("viewer/server.py", "http"): "the page of dfm view, on 127.0.0.1",
-    ("viewer/server.py", "socketserver"): "the same",
-    ("viewer/server.py", "socket"): "how to end a connection of that server",
-    ("viewer/system.py", "subprocess"): "the system's viewer, without a shell",
     ("cli/view.py", "webbrowser"): "the user's browser, at the page's address",
 }
 CALLS = {"eval", "exec", "compile", "__import__", "breakpoint", "input"}

@@ -36,7 +36,7 @@ ROWS = (
     ("codecs.overfitted.encode",),
     tuple(f"codecs.{codec}.codec" for codec in CODECS),
     ("codecs.decode",),
-    ("viewer", "choice"),
+    ("viewer", "choice", "codecs.textured"),
     ("codecs.encode", "codecs.source"),
     ("api",),
     ("",),  # dfmcodec/__init__.py, the public names

@@ -38,7 +38,7 @@ def test_the_page_asks_for_nothing_but_what_is_in_it(html):
     )
     gallery = (ROOT / "web" / "page" / "gallery.webp").read_bytes()
     assert re.search(r'id="dfm-gallery">([^<]*)</script>', html)[1] == base64.b64encode(gallery).decode()
-    assert 'id="dfm-files"' not in html
+    assert 'id="dfm-file-0"' not in html
 
 
 def test_the_policy_names_the_script_and_the_style(html):
@@ -51,12 +51,11 @@ def test_the_policy_names_the_script_and_the_style(html):
 
 
 def test_files_are_named_in_the_page_whatever_their_names():
-    files = [{"name": '</script><b>"ä&.dfm', "url": "files/0"}]
-    html = module.build(files, alive='a"&b')
-    found = re.search(r'<script type="application/json" id="dfm-files" data-alive="a&quot;&amp;b">(.*?)</script>', html)
-    assert json.loads(found[1]) == files
-    limited = module.build(files, limits={"maxPixels": 7})
-    assert 'id="dfm-files" data-limits="{&quot;maxPixels&quot;: 7}"' in limited
+    name = '</script><b>"ä&.dfm'
+    html = module.build([(name, b"<content>")], {"maxPixels": 7})
+    found = re.search(r'<script type="application/json" id="dfm-given">(.*?)</script>', html)
+    assert json.loads(found[1]) == {"names": [name], "limits": {"maxPixels": 7}}
+    assert re.search(r'id="dfm-file-0">([^<]*)</script>', html)[1] == base64.b64encode(b"<content>").decode()
     assert 'id="dfm-gallery"' not in html
 
 

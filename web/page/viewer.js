@@ -275,21 +275,12 @@ function openGallery() {
 
 /** Opens the files of `dfm view`, and those in the fragment of the page's URL: viewer.html#file=photo.dfm */
 function openGiven() {
-  const given = document.getElementById("dfm-files");
+  const given = JSON.parse(embeddedText("dfm-given") ?? '{"names": [], "limits": {}}');
+  limits = given.limits;
+  const contents = given.names.map((_, number) => embeddedBytes(`dfm-file-${number}`));
+  if (contents.length > 0) open(given.names.map((name, number) => ({ name, blob: new Blob([contents[number]]) })));
   const named = new URLSearchParams(location.hash.slice(1)).getAll("file");
-  const list = [
-    ...(given ? JSON.parse(given.textContent) : []),
-    ...named.map((url) => ({ name: url.replace(/^.*\//, ""), url })),
-  ];
-  limits = JSON.parse(given?.dataset.limits ?? "{}");
-  if (list.length > 0) openAddresses(list);
-  if (given?.dataset.alive) stayConnected(given.dataset.alive);
-}
-
-/** Keeps a connection open. The server of `dfm view` ends when the page closes it. */
-function stayConnected(address) {
-  const connection = new EventSource(address);
-  connection.onerror = () => connection.close(); // the server has ended and will not restart
+  if (named.length > 0) openAddresses(named.map((url) => ({ name: url.replace(/^.*\//, ""), url })));
 }
 
 const ACTIONS = {
