@@ -1,7 +1,7 @@
 """Settings that pyproject.toml cannot express.
 
 The folder web/ is shipped as the package `dfmcodec.web`. Code of the kernels is generated, and they
-are compiled if there is a compiler. The manual page is made from the help of the commands.
+are compiled if there is a compiler.
 """
 
 import sys
@@ -9,11 +9,11 @@ import sysconfig
 from glob import glob
 from pathlib import Path
 
-from setuptools import Extension, find_packages, setup  # isort: skip; it provides distutils
-from setuptools.command.build_ext import build_ext  # isort: skip
-from distutils.command.install_data import install_data  # isort: skip
+from setuptools import Extension, find_packages, setup
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "packaging" / "kernels")]
+from setuptools.command.build_ext import build_ext  # isort: skip
+
+sys.path.insert(0, str(Path(__file__).parent / "packaging" / "kernels"))
 
 # Sums of integers wrap around as NumPy's do, so the kernels need -fwrapv. Clang fuses as many
 # multiply-adds as GCC only with -ffp-contract=fast; otherwise a few samples differ by 1. Without a
@@ -41,8 +41,6 @@ KERNELS = Extension(
     optional=True,
 )
 
-MANUAL = "build/dfm.1"
-
 
 class BuildKernels(build_ext):
     """Generates code of the kernels, and compiles them."""
@@ -54,20 +52,8 @@ class BuildKernels(build_ext):
         super().run()
 
 
-class InstallManual(install_data):
-    """Makes the manual page, and installs it."""
-
-    def run(self):
-        from dfmcodec.cli._manual import manual_page
-
-        Path(MANUAL).parent.mkdir(exist_ok=True)
-        Path(MANUAL).write_text(manual_page(), encoding="utf-8")
-        super().run()
-
-
 setup(
-    cmdclass={"build_ext": BuildKernels, "install_data": InstallManual},
-    data_files=[("share/man/man1", [MANUAL])],
+    cmdclass={"build_ext": BuildKernels},
     packages=[*find_packages(include=["dfmcodec*"]), "dfmcodec.web"],
     package_dir={"dfmcodec.web": "web"},
     ext_modules=[KERNELS],

@@ -7,8 +7,8 @@
     decoded = dfmcodec.decode("photo.dfm")  # DecodeResult; np.asarray(decoded) is uint8 [H, W, C]
     header = dfmcodec.read_info("photo.dfm")  # Header
 
-Importing dfmcodec imports neither JAX nor NumPy. JAX is imported by `decode(..., backend="jax")`,
-by `encode(..., model="coordinate")`, and by fits of the overfitted codec on a GPU.
+Importing dfmcodec imports neither JAX nor NumPy. JAX is imported by
+`encode(..., model="coordinate")`, and by fits of the overfitted codec on a GPU.
 """
 
 from __future__ import annotations

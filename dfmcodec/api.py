@@ -252,7 +252,6 @@ def decode(
     resize: tuple[int, int] | None = None,
     max_pixels: int | None = None,
     max_multiply_adds: int | None = None,
-    backend: str = "numpy",
     best_effort: bool = False,
     texture: bool = True,
     strip: str | Iterable[str] = (),
@@ -271,7 +270,6 @@ def decode(
             None for the default limit.
         max_multiply_adds: Maximum number of multiply-adds for all pixels. Larger networks of the
             coordinate codec are refused before memory is allocated. None for the default limit.
-        backend: "numpy" or "jax".
         best_effort: Whether to decode the intact parts of a truncated or damaged file and list the
             losses. A prefix of a file then gives a preview.
         texture: Whether noise replaces lost texture, if the file has a texture.
@@ -283,7 +281,7 @@ def decode(
 
     Raises:
         FormatError: The file is not readable, or, with `best_effort`, contains no decodable part.
-        ConfigError: The region is not within the image, or the size or backend is invalid.
+        ConfigError: The region is not within the image, or the size is invalid.
         InstallationError: A file of the installation is damaged or missing.
     """
     from dfmcodec.codecs import decode as decoder
@@ -298,7 +296,7 @@ def decode(
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     most = MAX_MULTIPLY_ADDS if max_multiply_adds is None else max_multiply_adds
     data = _bytes(source)
-    request = decoder.DecodeRequest(backend, limit, part, scale, resize, most, texture)
+    request = decoder.DecodeRequest(limit, part, scale, resize, most, texture)
     image, losses = (
         decoder.decode_best_effort(data, request) if best_effort else (decoder.decode_image(data, request), [])
     )

@@ -17,9 +17,7 @@ from dfmcodec.cli._common import echo, notify
 from dfmcodec.cli._failure import SOME_FAILED
 from dfmcodec.cli._options import NamedPath
 from dfmcodec.cli._progress import FilesBar
-from dfmcodec.cli.outputs import check_outputs_apart
 from dfmcodec.errors import ConfigError, DfmError, require
-from dfmcodec.files.atomic import check_writable, write_atomic
 
 if TYPE_CHECKING:
     from dfmcodec.bench.measurement import Target
@@ -83,8 +81,6 @@ _RATES = "10%,5%,2.5%,1.25%,0.625%"  # bits at equal quality need three or more
 )
 @_options.processes
 @click.option("--json", "as_json", is_flag=True, help="Print all figures as one JSON object instead of tables.")
-@click.option("--html", "html_path", type=NamedPath(), help="Write a page with plots and all tables to this file.")
-@_options.force
 @_options.quiet
 def command(
     paths: tuple[Path, ...],
@@ -97,15 +93,13 @@ def command(
     curves_files: tuple[Path, ...],
     processes: int,
     as_json: bool,
-    html_path: Path | None,
-    force: bool,
     quiet: bool,
 ) -> None:
     """Compare dfm with other codecs on your images, at equal quality and at equal file size.
 
     \b
     dfm bench --vs jpeg photos/
-    dfm bench --vs avif,jxl,jpeg --html report.html photos/
+    dfm bench --vs avif,jxl,jpeg photos/
     dfm bench --effort 1,5,9 --vs avif photo.png
     dfm bench --tune psnr --curves vtm.csv photos/
 
@@ -118,18 +112,15 @@ def command(
     Codecs: jpeg, webp, avif, jpeg2000 (Pillow), jxl, heic (pip install 'dfmcodec[bench]'), jpegli
     (its commands).
 
-    The exit code is 5 if some measurements failed. If all failed, it is 1, and no file is written.
+    The exit code is 5 if some measurements failed. If all failed, it is 1.
     """
     from dfmcodec.bench.codecs import ANCHORS
     from dfmcodec.bench.curves import read_curves
     from dfmcodec.bench.measurement import DFM
-    from dfmcodec.bench.report import as_dict, as_html, as_text
+    from dfmcodec.bench.report import as_dict, as_text
     from dfmcodec.bench.runner import Plan, image_names, run
 
     names = image_names(paths)
-    check_outputs_apart({"--html": html_path}, [*names, *curves_files, codecs_file])
-    if html_path is not None:
-        check_writable(html_path, force)
     for path in paths:
         _check_present(path)
     require("dfm bench", "scipy")
@@ -142,9 +133,6 @@ def command(
     bar = FilesBar(len(names), not quiet)
     with closing(bar):
         comparison = run(plan, bar.done, lambda notice: None if quiet else bar.notify(notice))
-    if html_path is not None and comparison.measurements:
-        title = f"dfm bench: {', '.join(map(str, paths))}"
-        write_atomic(html_path, as_html(comparison, title).encode())
     has_tables = bool(comparison.measurements) and not as_json and not quiet
     if as_json:
         click.echo(json.dumps(as_dict(comparison), allow_nan=False))

@@ -18,20 +18,19 @@ from dfmcodec.codecs.record import codec_of
 from dfmcodec.codecs.renderer import Decoded, Renderer
 from dfmcodec.codecs.renderer import DecodeRequest as DecodeRequest
 from dfmcodec.container.contents import QuantizedModel
-from dfmcodec.errors import ConfigError, CorruptError, require
+from dfmcodec.errors import ConfigError, CorruptError
 from dfmcodec.fourier.network import check_multiply_adds
 from dfmcodec.image import MAX_SIDE, Image, resample, to_values
 from dfmcodec.image.region import Region
 from dfmcodec.threads import one_core_products
 
-BACKENDS = ("numpy", "jax")
 _ALL = DecodeRequest()
 _OTHER = "the file does not decode to the image that the encoder computed; please report this"
 
 
 def decode_image(data: bytes, request: DecodeRequest = _ALL) -> Image:
     """Decodes a `.dfm` file. Raises FormatError if the file cannot be read; ConfigError if the
-    backend is unknown, the region is not within the image, or the size is invalid;
+    region is not within the image, or the size is invalid;
     InstallationError if the pretrained weights are damaged or missing.
     """
     return _decode(data, request, None)
@@ -88,7 +87,6 @@ def decode_best_effort(data: bytes, request: DecodeRequest = _ALL) -> tuple[Imag
 
 def _decode(data: bytes, request: DecodeRequest, losses: list[str] | None) -> Image:
     """Decodes a file; see `container.read_region` for `losses`."""
-    check_backend(request.backend)
     header = container.read_header(data, request.max_pixels)
     renderer = codec_of(header.architecture.model).renderer()
     wanted = Region(0, 0, header.height, header.width) if request.region is None else request.region
@@ -201,22 +199,8 @@ def _check_work(header: container.Header, renderer: Renderer, positions: int, re
     check_multiply_adds(each, positions, request.max_multiply_adds)
 
 
-def render(model: QuantizedModel, backend: str = "numpy") -> Pixels:
-    """Evaluates a quantised model of a complete image at each pixel, uint8 or uint16 [H, W, C].
-    Raises ConfigError if the backend is unknown.
-    """
-    check_backend(backend)
+def render(model: QuantizedModel) -> Pixels:
+    """Evaluates a quantised model of a complete image at each pixel, uint8 or uint16 [H, W, C]."""
     complete = Region(0, 0, model.height, model.width)
     decoded = Decoded(model, complete, model.height, model.width)
-    return codec_of(model.architecture.model).renderer().render(decoded, complete, DecodeRequest(backend))
-
-
-def check_backend(backend: str) -> None:
-    """Refuses a backend that is unknown or not installed. Raises ConfigError if the backend is not
-    one of `BACKENDS`, and MissingPackageError if it is "jax", and JAX is not installed.
-    """
-    if backend not in BACKENDS:
-        msg = f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}"
-        raise ConfigError(msg)
-    if backend == "jax":
-        require("the backend jax", "jax", otherwise="or decode with the backend numpy")
+    return codec_of(model.architecture.model).renderer().render(decoded, complete, DecodeRequest())

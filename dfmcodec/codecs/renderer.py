@@ -19,7 +19,6 @@ class DecodeRequest:
     """The part of a file to decode, and the way to decode it.
 
     Args:
-        backend: "numpy" or "jax".
         max_pixels: The largest number of pixels that the image and the result may have. Larger
             images are refused before memory is allocated for them.
         region: The region to decode; None for the complete image. Its pixels equal those of the
@@ -35,7 +34,6 @@ class DecodeRequest:
         texture: Whether noise replaces lost texture, if the file has a texture.
     """
 
-    backend: str = "numpy"
     max_pixels: int = MAX_PIXELS
     region: Region | None = None
     scale: float | None = None

@@ -9,18 +9,13 @@ import logging
 import re
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from dfmcodec._types import Float32
 from dfmcodec.files.cache_folder import cache_folder
-from dfmcodec.fourier.layer import Weights
-from dfmcodec.fourier.network import CoordinateArchitecture, block_positions, deep_fourier_machine, unpack
 
 _PROGRAMS = "jax"  # cache folder for compiled programs
 _CACHE_WARNING = "Error (reading|writing) persistent compilation cache"
@@ -117,26 +112,3 @@ def _empty_cache() -> None:
         with suppress(OSError):
             for path in folder.glob("*-cache"):
                 path.unlink()
-
-
-def network_evaluator(flat: Float32, architecture: CoordinateArchitecture) -> Callable[[Float32], Float32]:
-    """Returns the network as a function of positions, float32 [N, 2], with samples, float32 [N,
-    channels]. N is at most `block_positions` of the network.
-    """
-    use_compilation_cache()
-    most = block_positions(architecture)
-    with calls():
-        weights = unpack(jnp.asarray(flat), architecture, jnp)
-
-    @jax.jit
-    def evaluate_block(weights: list[Weights], v: jax.Array) -> jax.Array:
-        with jax.default_matmul_precision("highest"):  # a GPU would use TF32
-            samples: jax.Array = deep_fourier_machine(weights, v, architecture.order, jnp)
-        return samples
-
-    def evaluate(v: Float32) -> Float32:
-        padded = np.pad(v, ((0, most - len(v)), (0, 0)))  # one fixed shape, compiled once
-        with calls():
-            return np.asarray(evaluate_block(weights, padded))[: len(v)]
-
-    return evaluate

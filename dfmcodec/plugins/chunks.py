@@ -1,6 +1,6 @@
-"""Chunks of an array as `.dfm` files: shared by the Zarr and numcodecs codecs.
+"""Chunks of an array as `.dfm` files, for the Zarr codec.
 
-docs/zarr_codec.md is the specification of both.
+docs/zarr_codec.md is its specification.
 """
 
 from __future__ import annotations
@@ -133,13 +133,6 @@ class ChunkSettings:
         samples = samples.transpose(1, 2, 0) if is_planar else samples
         return dfmcodec.encode(np.ascontiguousarray(samples), self.encoder_config()).data
 
-    def decode_samples(self, data: bytes, max_pixels: int) -> Pixels:
-        """Decodes uint8 or uint16 [H, W, C], or [C, H, W] with the axes "cyx", contiguous."""
-        import dfmcodec
-
-        pixels = dfmcodec.decode(data, max_pixels=max_pixels).pixels
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1) if self.axes == "cyx" else pixels)
-
     def decode_chunk(self, data: bytes, chunk_shape: Sequence[int], dtype: np.dtype[Any]) -> Pixels:
         """Decodes a `.dfm` file to a chunk.
 
@@ -156,22 +149,9 @@ class ChunkSettings:
                 f"the array's chunks are {width}x{height} with {channels} of {8 * dtype.itemsize}"
             )
             raise CorruptError(msg)
-        return self.decode_samples(data, height * width).reshape(tuple(chunk_shape)).astype(dtype, copy=False)
-
-
-def check_sample_bytes(data: bytes, wanted_bytes: int) -> None:
-    """Raises FormatError if the samples of a `.dfm` file, by its header, do not fill a buffer."""
-    import dfmcodec
-
-    header = dfmcodec.read_info(data)
-    channels = header.channels + header.has_alpha
-    found_bytes = header.height * header.width * channels * (header.bit_depth // 8)
-    if found_bytes != wanted_bytes:
-        msg = (
-            f"the file of a chunk is {header.width}x{header.height} with {channels} channels of {header.bit_depth} "
-            f"bits, which are {found_bytes} bytes; the array's chunks have {wanted_bytes}"
-        )
-        raise CorruptError(msg)
+        pixels = dfmcodec.decode(data, max_pixels=height * width).pixels
+        samples = np.ascontiguousarray(pixels.transpose(2, 0, 1) if self.axes == "cyx" else pixels)
+        return samples.reshape(tuple(chunk_shape)).astype(dtype, copy=False)
 
 
 def check_type(dtype: np.dtype[Any]) -> None:

@@ -13,15 +13,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import numpy as np
 import PIL.Image
 import pytest
 from common import dfm
 
 import dfmcodec
-from dfmcodec.cli import main
-from dfmcodec.cli._manual import manual_page
 from dfmcodec.photographs import photograph
 
 
@@ -317,16 +314,6 @@ except KeyboardInterrupt:
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert (run.stdout, run.stderr) == ("repeated\n", "")
-
-
-def test_the_manual_page_has_all_commands_and_options():
-    page = manual_page()
-    context = click.Context(main)
-    for name in main.list_commands(context):
-        command = main.get_command(context, name)
-        section = page.partition(f".SH {name.upper()}\n.B dfm {name}\n")[2].partition("\n.SH ")[0]
-        options = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
-        assert [option.opts for option in options if option.opts[-1].replace("-", "\\-") not in section] == []
 
 
 def test_the_photograph_that_comes_with_the_package_is_that_of_scikit_image():

@@ -40,10 +40,9 @@ def refusal(*arguments, code):
     ("arguments", "advice"),
     [
         (["compare", "cat.png", "cat.dfm", "--map", "there/map.png"], "give another name, or use -f to replace it"),
-        (["bench", "cat.png", "--html", "there/map.png"], "give another name, or use -f to replace it"),
         (["decode", "cat.dfm", "-o", "there/map.png"], "-f replaces it, --skip-existing keeps it"),
     ],
-    ids=["compare", "bench", "decode"],
+    ids=["compare", "decode"],
 )
 def test_refusals_of_existing_outputs_name_existing_options(arguments, advice):
     Path("there").mkdir()

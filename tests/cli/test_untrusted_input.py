@@ -238,7 +238,6 @@ def test_an_input_is_never_replaced(link):
     for arguments in (
         ["compare", "a.png", "x.dfm", "--map", "a.png", "-f"],
         ["compare", "a.png", "x.dfm", "--map", "x.decoded.png", "-f"],
-        ["bench", ".", "--html", "a.png", "-f"],
     ):
         assert "never replaces" in dfm(*arguments, code=2).stderr, arguments
     for arguments in (

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import dfmcodec
-from dfmcodec.codecs.decode import DecodeRequest, decode_image
+from dfmcodec.codecs.decode import decode_image
 from dfmcodec.image.read_image import read_image
 from dfmcodec.perception import psnr
 
@@ -25,10 +24,9 @@ def test_targets_on_the_published_images(shared_images: list[Path], rate: float)
         budget = int(rate * image.raw_bytes)
         assert 0.97 * budget <= len(result.data) <= budget
         assert abs(result.report.estimated_bytes / len(result.data) - 1) < 0.005
-        by_numpy, by_jax = (decode_image(result.data, DecodeRequest(backend)).pixels for backend in ("numpy", "jax"))
         # a fit cuts products of matrices in other parts, which can move single pixels by 1
-        assert result.report.psnr_db == pytest.approx(psnr(image.pixels, by_numpy), abs=1e-3)
-        assert np.abs(by_numpy.astype(int) - by_jax.astype(int)).max() <= 1
+        decoded = decode_image(result.data).pixels
+        assert result.report.psnr_db == pytest.approx(psnr(image.pixels, decoded), abs=1e-3)
 
 
 def test_quantisation_costs_at_most_0_3_db(shared_images: list[Path]) -> None:

@@ -20,7 +20,7 @@ import time
 import venv
 from pathlib import Path
 
-from wheel_check import ROOT, built_wheel, check_manual, command
+from wheel_check import ROOT, built_wheel, command
 
 NEEDED = ("numpy", "pillow", "click", "msgpack")  # as docs/install.md says
 HIDDEN = frozenset(("jax", "jaxlib", "optax", "scipy", "skimage", "tqdm", "threadpoolctl", "pyarrow"))
@@ -114,7 +114,6 @@ def refused(call, *arguments, **options):
 
 assert dfmcodec.encode(pixels, model="overfitted", training_steps=4).report.iterations == 4
 refused(dfmcodec.encode, pixels, model="coordinate")
-refused(dfmcodec.decode, result.data, backend="jax")
 assert not {HIDDEN} & {{name.partition(".")[0] for name in sys.modules}}
 """
 
@@ -152,7 +151,6 @@ def main() -> None:
         command(python, "-m", "pip", "install", "--quiet", "--no-deps", wheel, cwd=away)
         size = int(command("du", "-sm", environment, cwd=work).split()[0])
         versions = command(python, "-m", "pip", "freeze", cwd=away).split()
-        check_manual(environment)
 
         copy_golden(away)
         command(python, "-c", IMAGES, cwd=away)

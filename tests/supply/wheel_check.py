@@ -100,13 +100,6 @@ def built_wheel(work: Path) -> Path:
     return wheel
 
 
-def check_manual(environment: Path) -> None:
-    """Raises SystemExit unless an environment has the manual page where `man` looks for it."""
-    page = environment / "share" / "man" / "man1" / "dfm.1"
-    if not page.is_file() or not page.read_text(encoding="utf-8").startswith(".TH DFM 1"):
-        sys.exit(f"wheel_check: no manual page in {page}")
-
-
 def expected_contents(tree: Path) -> set[str]:
     """The modules of the packages and the data that pyproject.toml names."""
     project = tomllib.loads((tree / "pyproject.toml").read_text())
@@ -157,7 +150,7 @@ def check_contents(wheel: Path, tree: Path) -> tuple[int, bool]:
     return len(expected), has_kernels
 
 
-ABOUT = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "LICENSE", "dfm.1"}
+ABOUT = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "LICENSE"}
 
 
 def main() -> None:
@@ -188,7 +181,6 @@ def main() -> None:
                 if not (seen / path.name).exists() and path.suffix != ".pth":
                     (seen / path.name).symlink_to(path)
 
-        check_manual(environment)
         if command(python, "-c", USES_KERNELS, cwd=away).strip() != str(has_kernels):
             sys.exit(f"wheel_check: {'kernels are not used' if has_kernels else 'kernels from elsewhere are used'}")
         golden = ROOT / "tests" / "golden" / "v1"

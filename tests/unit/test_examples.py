@@ -203,11 +203,10 @@ assert zarr.open_group("smaller.ome.zarr").attrs.asdict() == zarr.open_group("ce
 assert corner.shape == (20, 30, 3) and psnr(inverse.compute(), photo) > 30
 """,
     ),
-    "Zarr v2": (("zarr",), "assert psnr(array[:], photo) > 30 and Path('old.zarr/.zarray').exists()"),
 }
 OF_OTHERS = {  # what a library does with the codec or the plugin that other tests meet
     *("PyTorch DataLoader", "torchvision ImageFolder", "Hugging Face datasets", "OpenCV", "FastAPI", "Dask"),
-    *("Tiled TIFF", "OME-Zarr", "xarray", "Dask arrays", "Zarr v2"),
+    *("Tiled TIFF", "OME-Zarr", "xarray", "Dask arrays"),
 }
 BEFORE_CHECK = """
 if __name__ == "__main__":

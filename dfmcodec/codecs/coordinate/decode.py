@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from dfmcodec._types import Float32, Pixels
@@ -23,7 +21,7 @@ class CoordinateRenderer(Renderer):
         return architecture.multiply_adds
 
     def render(self, decoded: Decoded, region: Region, request: DecodeRequest) -> Pixels:
-        return render_model(decoded.model, region, request.backend)
+        return render_model(decoded.model, region)
 
     def render_at(
         self, decoded: Decoded, sampling: Sampling, seen: Region, level: int, request: DecodeRequest
@@ -31,16 +29,16 @@ class CoordinateRenderer(Renderer):
         model: QuantizedNetwork = decoded.model
         rows, columns = sampling.rows().positions / model.height, sampling.columns().positions / model.width
         at = rows.astype(np.float32), columns.astype(np.float32)
-        return render_weights(weights_of(model), model.architecture, *at, None, model.bit_depth, request.backend)
+        return render_weights(weights_of(model), model.architecture, *at, None, model.bit_depth)
 
 
 RENDERER = CoordinateRenderer()
 
 
-def render_model(model: QuantizedNetwork, region: Region | None = None, backend: str = "numpy") -> Pixels:
+def render_model(model: QuantizedNetwork, region: Region | None = None) -> Pixels:
     """Renders a quantised network at the pixels of a region; all pixels if None."""
     at = axis_positions(model.height), axis_positions(model.width)
-    return render_weights(weights_of(model), model.architecture, *at, region, model.bit_depth, backend)
+    return render_weights(weights_of(model), model.architecture, *at, region, model.bit_depth)
 
 
 def weights_of(model: QuantizedNetwork) -> Float32:
@@ -57,7 +55,6 @@ def render_weights(
     columns: Float32,
     region: Region | None = None,
     bit_depth: int = 8,
-    backend: str = "numpy",
 ) -> Pixels:
     """Renders a coordinate network with weights in file order, float32 [weight_count], at a grid of
     vertical and horizontal positions, float32 [H] and [W]; the image spans [0, 1). Returns a region
@@ -66,7 +63,7 @@ def render_weights(
     The blocks of the evaluation do not depend on the region. The pixels therefore do not depend on
     it either.
     """
-    evaluate = _evaluator(weights, architecture, backend)
+    of_layers = unpack(weights, architecture, np)
     wanted = Region(0, 0, len(rows), len(columns)) if region is None else region
     pixels = np.empty((wanted.height, wanted.width, architecture.channels), np.uint8 if bit_depth == 8 else np.uint16)
     height, width = block_shape(architecture, len(rows), len(columns))
@@ -75,23 +72,9 @@ def render_weights(
         for left in range(wanted.left // width * width, wanted.right, width):
             x = columns[np.minimum(np.arange(left, left + width), len(columns) - 1)]
             v = np.stack([np.tile(x, height), np.repeat(y, width)], axis=1)
-            values = samples_to_values(evaluate(v), bit_depth).reshape(height, width, -1)
+            samples = deep_fourier_machine(of_layers, v, architecture.order, np)
+            values = samples_to_values(samples, bit_depth).reshape(height, width, -1)
             block = Region(top, left, top + height, left + width).common(wanted)
             target, source = block.relative_to(wanted), block.relative_to(Region(top, left, 0, 0))
             pixels[target.rows, target.columns] = values[source.rows, source.columns]
     return pixels
-
-
-def _evaluator(flat: Float32, architecture: CoordinateArchitecture, backend: str) -> Callable[[Float32], Float32]:
-    """Returns the function from positions, float32 [N, 2], to samples in (-1, 1), [N, C]."""
-    if backend == "numpy":
-        weights = unpack(flat, architecture, np)
-
-        def evaluate(v: Float32) -> Float32:
-            samples: Float32 = deep_fourier_machine(weights, v, architecture.order, np)
-            return samples
-
-        return evaluate
-    from dfmcodec.fourier.jax_backend import network_evaluator
-
-    return network_evaluator(flat, architecture)

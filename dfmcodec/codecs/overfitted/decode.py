@@ -24,12 +24,12 @@ class OverfittedRenderer(Renderer):
         return True
 
     def render(self, decoded: Decoded, region: Region, request: DecodeRequest) -> Pixels:
-        return render_model(decoded.model, region, request.backend)
+        return render_model(decoded.model, region)
 
     def render_at(
         self, decoded: Decoded, sampling: Sampling, seen: Region, level: int, request: DecodeRequest
     ) -> Pixels:
-        planes = _colours(decoded.model, seen, request.backend)
+        planes = _colours(decoded.model, seen)
         rows, columns = sampling.rows().from_sample(seen.top), sampling.columns().from_sample(seen.left)
         return np.concatenate([_to_pixels(strip, decoded.model) for strip in evaluate_strips(planes, rows, columns)])
 
@@ -37,22 +37,17 @@ class OverfittedRenderer(Renderer):
 RENDERER = OverfittedRenderer()
 
 
-def render_model(model: QuantizedGrids, region: Region | None = None, backend: str = "numpy") -> Pixels:
+def render_model(model: QuantizedGrids, region: Region | None = None) -> Pixels:
     """Renders quantised grids at the pixels of a region; all pixels if None."""
     wanted = Region(0, 0, model.height, model.width) if region is None else region
-    return _to_pixels(_colours(model, wanted, backend), model)
+    return _to_pixels(_colours(model, wanted), model)
 
 
-def _colours(model: QuantizedGrids, region: Region, backend: str) -> Float32:
+def _colours(model: QuantizedGrids, region: Region) -> Float32:
     """Returns the finite colours of a region, float32 [3, H, W]; 0 is black and 1 is white."""
     _, synthesis = overfitted_weights_of(model.architecture.weights_id).networks_of(model.deltas)
-    evaluate = None
-    if backend == "jax":
-        from dfmcodec.codecs.overfitted.jax_backend import jax_strip_synthesis
-
-        evaluate = jax_strip_synthesis()
     with np.errstate(over="ignore", invalid="ignore"):
-        colours = synthesise_grids(synthesis, model.grids, symbol_step(model.lmbda_code), region, evaluate)
+        colours = synthesise_grids(synthesis, model.grids, symbol_step(model.lmbda_code), region)
     np.nan_to_num(colours, copy=False)
     return np.clip(colours, -_LARGEST_COLOUR, _LARGEST_COLOUR, out=colours)
 

@@ -38,7 +38,6 @@ STAGES = 2
 HALO = 4  # samples around an image in each grid: two for each upsampling, two for the stages
 _STRIP_ROWS = 64
 _TURNS_AT_A_TIME = 2**17  # for NumPy: 0.5 MB fit into the cache of a core, and wide layers need no more
-EvaluateStrip = Callable[["SynthesisNetwork", Float32, Float32], Float32]
 CosineAndSine = Callable[[Any], tuple[Any, Any]]  # turns -> cos(2 pi t) - 1 and sin(2 pi t)
 
 
@@ -118,17 +117,10 @@ def _cosine_less_one_and_sine(turns: Float32) -> tuple[Float32, Float32]:
     return np.cos(angles) - np.float32(1), np.sin(angles)
 
 
-def synthesise_grids(
-    synthesis: SynthesisNetwork,
-    grids: Sequence[Symbols],
-    step: float,
-    region: Region,
-    evaluate_strip: EvaluateStrip | None = None,
-) -> Float32:
+def synthesise_grids(synthesis: SynthesisNetwork, grids: Sequence[Symbols], step: float, region: Region) -> Float32:
     """Computes the colours of a region of an image in pixels, float32 [CHANNELS, H, W]; 0 is black
     and 1 is white. The symbols of the complete image are int32 [h_l, w_l], from the finest grid to
-    the coarsest, with the step size of `grids.symbol_step`. `evaluate_strip` evaluates rows of the
-    image as `strip_colours` does; None for NumPy.
+    the coarsest, with the step size of `grids.symbol_step`.
     """
     padded = [np.pad(grid.astype(np.float32) * np.float32(step), HALO, mode="edge") for grid in grids]
     joined = padded[-1][None]
@@ -137,25 +129,19 @@ def synthesise_grids(
         joined = np.concatenate(
             [padded[level][None], upsampled(joined, synthesis.filters[level], np)[:, :rows, :columns]]
         )
-    evaluate = _numpy_strip if evaluate_strip is None else evaluate_strip
     colours = np.empty((CHANNELS, region.height, region.width), dtype=np.float32)
 
     def finish(top: int) -> None:
         bottom = min(top + _STRIP_ROWS, grids[0].shape[0])
         coarser = joined[:, top // 2 : -(-bottom // 2) + 2 * HALO]
-        strip = evaluate(synthesis, padded[0][top : bottom + 2 * HALO], coarser)
+        strip = _numpy_strip(synthesis, padded[0][top : bottom + 2 * HALO], coarser)
         first = max(top, region.top)
         last = min(bottom, region.bottom)
         target = colours[:, first - region.top : last - region.top]
         target[...] = strip[:, first - top : last - top, region.left : region.right]
 
     # strips do not depend on the region, and so pixels do not either
-    tops = range(region.top // _STRIP_ROWS * _STRIP_ROWS, region.bottom, _STRIP_ROWS)
-    if evaluate_strip is None:
-        in_threads(finish, tops)
-    else:
-        for top in tops:
-            finish(top)
+    in_threads(finish, range(region.top // _STRIP_ROWS * _STRIP_ROWS, region.bottom, _STRIP_ROWS))
     return colours
 
 

@@ -25,7 +25,7 @@ images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import chain
@@ -56,7 +56,6 @@ _DIMENSIONS_PER_MOVED = 16  # one dimension in 16 comes from each neighbouring c
 _LOW_SHIFT = 5
 _LARGEST_PHASE = BYTE << 7  # in units of 2^5, for the bypass
 SINES = np.rint(BYTE * np.sin(2 * np.pi / 256 * np.arange(256))).astype(np.int8)
-Evaluate = Callable[[Int8], Int32]  # see `correction_outputs`
 
 
 @dataclass(frozen=True)

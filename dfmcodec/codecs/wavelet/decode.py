@@ -11,10 +11,9 @@ from dfmcodec._types import Float32, Int32, Pixels
 from dfmcodec.codecs.renderer import Decoded, DecodeRequest, Renderer
 from dfmcodec.codecs.wavelet.colour import planes_to_pixels
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents, WaveletArchitecture, tiling_of
-from dfmcodec.codecs.wavelet.correction import CELL, CorrectionNetwork, Evaluate
+from dfmcodec.codecs.wavelet.correction import CELL, CorrectionNetwork
 from dfmcodec.codecs.wavelet.filter import MAX_RADIUS
 from dfmcodec.codecs.wavelet.geometry import Tiling
-from dfmcodec.codecs.wavelet.quantizer import log_step
 from dfmcodec.codecs.wavelet.synthesis import BLOCK_SIDE, Samples, corrected, seen_from, synthesise
 from dfmcodec.codecs.wavelet.texture import add_noise
 from dfmcodec.codecs.wavelet.weights import weights_of
@@ -45,8 +44,7 @@ class WaveletRenderer(Renderer):
 
     def render(self, decoded: Decoded, region: Region, request: DecodeRequest) -> Pixels:
         model: QuantizedLatents = decoded.model
-        correction, evaluate = _correction_of(model, request.backend)
-        of_model = model.q_step, model.basis, correction, evaluate, model.image_filter, model.bit_depth
+        of_model = model.q_step, model.basis, _correction_of(model), model.image_filter, model.bit_depth
         return synthesise(_samples_of(decoded), region, *of_model, noise=_noise_of(decoded, request))
 
     def has_bands(self, header: Header) -> bool:
@@ -100,7 +98,7 @@ class WaveletRenderer(Renderer):
             covered, planes = decoded.covered, _samples_of(decoded).values.astype(np.float32)
             at = rows.from_sample(covered.top, level), columns.from_sample(covered.left, level)
         else:
-            planes = _corrected_planes(decoded, seen, request.backend)
+            planes = _corrected_planes(decoded, seen)
             at = rows.from_sample(seen.top), columns.from_sample(seen.left)
             if noise is not None:
                 within = seen.relative_to(decoded.covered)
@@ -161,27 +159,19 @@ def _noise_of(decoded: Decoded, request: DecodeRequest) -> Int32 | None:
     return planes[channels] if request.texture and len(planes) > channels else None
 
 
-def _corrected_planes(decoded: Decoded, region: Region, backend: str) -> Float32:
+def _corrected_planes(decoded: Decoded, region: Region) -> Float32:
     """Returns the planes of a region, corrected by image filter and correction network, float32 [C,
     H, W], units.
     """
     model: QuantizedLatents = decoded.model
     planes = np.empty((model.architecture.channels, region.height, region.width), dtype=np.float32)
-    correction, evaluate = _correction_of(model, backend)
-    samples = _samples_of(decoded)
-    for block, block_planes in corrected(samples, region, model.q_step, correction, evaluate, model.image_filter):
+    of_model = model.q_step, _correction_of(model), model.image_filter
+    for block, block_planes in corrected(_samples_of(decoded), region, *of_model):
         within = block.relative_to(region)
         planes[:, within.rows, within.columns] = block_planes
     return planes
 
 
-def _correction_of(model: QuantizedLatents, backend: str) -> tuple[CorrectionNetwork, Evaluate | None]:
-    """Returns the correction network of the pretrained weights, and its evaluator; see
-    `correction_residual`.
-    """
-    correction = weights_of(model.architecture.weights_id).correction
-    if backend == "numpy":
-        return correction, None
-    from dfmcodec.codecs.wavelet.jax_backend import jax_evaluator
-
-    return correction, jax_evaluator(correction, log_step(model.q_step))
+def _correction_of(model: QuantizedLatents) -> CorrectionNetwork:
+    """Returns the correction network of the pretrained weights."""
+    return weights_of(model.architecture.weights_id).correction

@@ -15,7 +15,6 @@ from dfmcodec.codecs.wavelet.correction import (
     CELL,
     RESIDUAL_BITS,
     CorrectionNetwork,
-    Evaluate,
     cell_features,
     correction_outputs,
     padded_cells,
@@ -108,34 +107,18 @@ def _correction_residual_by_kernel(
 
 
 @by_kernels(_correction_residual_by_kernel)
-def _correction_residual(samples: Samples, block: Region, q_step: int, correction: CorrectionNetwork) -> Float32:
-    constants = correction.first_constants(log_step(q_step))
-    return _evaluated_residual(
-        samples, block, q_step, correction, lambda features: correction_outputs(correction, features, constants, np)
-    )
-
-
-def _evaluated_residual(
-    samples: Samples, block: Region, q_step: int, correction: CorrectionNetwork, evaluate: Evaluate
-) -> Float32:
+def correction_residual(samples: Samples, block: Region, q_step: int, correction: CorrectionNetwork) -> Float32:
+    """Returns the output of the correction network for one of `blocks`, which is added to the
+    linear synthesis, float32 [C, H, W], units.
+    """
     cells = padded_cells(samples.around(block, CELL * correction.reach))
     rows, columns = (side - 2 * correction.reach for side in cells.shape[1:])
-    residuals = evaluate(cell_features(cells, q_step)).astype(np.float32) * np.float32(q_step / (1 << RESIDUAL_BITS))
+    constants = correction.first_constants(log_step(q_step))
+    residuals = correction_outputs(correction, cell_features(cells, q_step), constants, np).astype(np.float32)
+    residuals *= np.float32(q_step / (1 << RESIDUAL_BITS))
     of_samples = residuals.reshape(rows, columns, CHANNELS, CELL, CELL)
     planes = of_samples.transpose(2, 0, 3, 1, 4).reshape(CHANNELS, CELL * rows, CELL * columns)
-    return planes[: samples.values.shape[0], : block.height, : block.width]
-
-
-def correction_residual(
-    samples: Samples, block: Region, q_step: int, correction: CorrectionNetwork, evaluate: Evaluate | None = None
-) -> Float32:
-    """Returns the output of the correction network for one of `blocks`, which is added to the
-    linear synthesis, float32 [C, H, W], units. `evaluate` computes residuals from features [rows,
-    columns, FEATURES]; None for the kernel, or NumPy without kernels.
-    """
-    if evaluate is None:
-        return _correction_residual(samples, block, q_step, correction)
-    return _evaluated_residual(samples, block, q_step, correction, evaluate)
+    return np.asarray(planes[: samples.values.shape[0], : block.height, : block.width])
 
 
 def corrected(
@@ -143,14 +126,13 @@ def corrected(
     region: Region,
     q_step: int,
     correction: CorrectionNetwork,
-    evaluate: Evaluate | None,
     image_filter: ImageFilter | None,
 ) -> Iterator[tuple[Region, Float32]]:
     """Adds the outputs of correction network and image filter to the linear synthesis, block by
     block. Yields parts of the region, and their planes, float32 [C, H, W], units.
     """
     for block in blocks(region, samples.height, samples.width):
-        planes = corrected_block(samples, block, q_step, correction, evaluate, image_filter)
+        planes = corrected_block(samples, block, q_step, correction, image_filter)
         part = block.common(region)
         within = part.relative_to(block)
         yield part, planes[:, within.rows, within.columns]
@@ -161,12 +143,11 @@ def corrected_block(
     block: Region,
     q_step: int,
     correction: CorrectionNetwork,
-    evaluate: Evaluate | None,
     image_filter: ImageFilter | None,
 ) -> Float32:
     """Returns the planes of one of `blocks`, float32 [C, H, W], units."""
     planes = samples.around(block, 0).astype(np.float32)
-    planes += correction_residual(samples, block, q_step, correction, evaluate)
+    planes += correction_residual(samples, block, q_step, correction)
     if image_filter is not None:
         planes += filter_residual(samples.around(block, image_filter.radius), image_filter)
     return planes
@@ -178,21 +159,20 @@ def synthesise(
     q_step: int,
     basis: ColourBasis,
     correction: CorrectionNetwork,
-    evaluate: Evaluate | None,
     image_filter: ImageFilter | None,
     bit_depth: int,
     noise: Int32 | None = None,
 ) -> Pixels:
     """Computes the pixels of a region from the linear synthesis of at least the region `seen_from`
     it, uint8 or uint16 [H, W, C]. `noise` is that of luma at the samples, int32 [H', W'], units;
-    None for none. For `evaluate`, see `correction_residual`.
+    None for none.
     """
     pixels = np.empty(
         (region.height, region.width, len(samples.values)), dtype=np.uint8 if bit_depth == 8 else np.uint16
     )
 
     def finish(block: Region) -> None:
-        planes = corrected_block(samples, block, q_step, correction, evaluate, image_filter)
+        planes = corrected_block(samples, block, q_step, correction, image_filter)
         part = block.common(region)
         within, target = part.relative_to(block), part.relative_to(region)
         inside = planes[:, within.rows, within.columns].transpose(1, 2, 0)
@@ -202,10 +182,5 @@ def synthesise(
             of_part = add_noise(of_part, noise[at.rows, at.columns])
         pixels[target.rows, target.columns] = of_part
 
-    every = blocks(region, samples.height, samples.width)
-    if evaluate is None:  # kernels and NumPy's products use one core each
-        in_threads(finish, every)
-    else:
-        for block in every:
-            finish(block)
+    in_threads(finish, blocks(region, samples.height, samples.width))  # kernels and NumPy use one core each
     return pixels

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from html.parser import HTMLParser
 from math import inf
 
 import pytest
 
-from dfmcodec.bench.measurement import Target
-from dfmcodec.bench.report import as_dict, as_html, as_text
+from dfmcodec.bench.report import as_dict, as_text
 from dfmcodec.bench.runner import Comparison, Failure
 from dfmcodec.bench.summary import bd_rates, slice_in_range
-from dfmcodec.cli.bench import _RATES, _targets
-from dfmcodec.files.names import printable
 from dfmcodec.perception.butteraugli import ABSENT
 
 
@@ -86,7 +82,6 @@ def test_lossless_files_are_left_out_of_the_means(compared):
     cells = tuple(replace(m, psnr_db=inf) if m.target == best else m for m in comparison.measurements)
     lossless = replace(comparison, measurements=cells)
     assert float(rows(lossless, "means of 4 of 6 files")["dfm"][3]) < 50
-    assert "<td>lossless</td>" in as_html(lossless, "")
     data = json.loads(json.dumps(as_dict(lossless), allow_nan=False))
     assert {row["psnr_db"] is None for row in data["measurements"] if row["rate"] == best.rate} == {True}
 
@@ -124,87 +119,3 @@ def test_the_tunes_of_codecs_are_named(compared):
     codecs = {"jpeg": comparison.codecs["jpeg"] | {"tuned_for": "SSIM"}}
     assert "Tuned: JPEG for SSIM." in as_text(replace(comparison, codecs=codecs))
     assert "Tuned" not in as_text(comparison)
-
-
-class Page(HTMLParser):
-    """The elements of a page, and its texts."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-
-    def handle_data(self, text):
-        self.texts.append(text)
-
-
-HOSTILE = (
-    "<script>window.injected=1</script>",
-    "</td></table><img src=x onerror=window.injected=1>",
-    '" onmouseover="window.injected=1" x=\'',
-    "<!--<script>",
-    "{0} {title} %s",
-    "日本 \u202etxt.exe",
-)
-
-
-def test_the_page_has_every_name_and_none_is_markup(compared):
-    names = tuple(map(printable, HOSTILE))
-    failures = tuple(Failure.of(name, name) for name in HOSTILE)
-    text = as_html(compared(names, (names[1],), failures=failures), HOSTILE[0])
-    page = Page(text)
-    assert {tag for tag, _ in page.elements} <= set(
-        "html head meta title link style body h1 h2 p div table tr th td svg path text polyline circle".split()
-    )
-    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
-    assert "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\"" in text
-    for name in names:
-        assert page.texts.count(name) > len(failures)
-
-
-def test_the_page_has_plots_and_the_figures_of_each_image(compared):
-    comparison = compared(has_butteraugli=True)
-    page = Page(as_html(comparison, "title"))
-    curves = [attributes["points"] or "" for tag, attributes in page.elements if tag == "polyline"]
-    assert [len(points.split()) for points in curves] == 2 * 3 * [3]  # codecs, measures, rates
-    assert [tag for tag, _ in Page(as_html(compared(rates=(0.04,)), "")).elements if tag == "svg"] == []
-    assert "wavelet, effort 5: dfm's bits at equal Butteraugli against .." in page.texts
-    assert page.texts.count("-60.0 %") == len(comparison.images)
-    ours = {f"{m.ssimulacra2:.1f}" for m in comparison.measurements}
-    assert ours <= set(page.texts)
-
-
-def test_json_has_every_figure(compared):
-    comparison = compared()
-    data = json.loads(json.dumps(as_dict(comparison), allow_nan=False))
-    assert len(data["measurements"]) == len(comparison.measurements)
-    assert data["measurements"][0] | {"tune": "visual", "codec": "dfm"} == data["measurements"][0]
-    rates = {rate["measure"]: rate for rate in data["bd_rates"]}
-    assert rates["ssimulacra2"]["by_image"] == pytest.approx({"cat": -50, "dog": -50}, abs=0.01)
-    assert rates["psnr_db"]["mean"] == pytest.approx(-20, abs=0.01)
-
-
-@pytest.mark.parametrize(
-    ("models", "tunes", "expected"),
-    [
-        ("wavelet", None, {("wavelet", "visual")}),
-        ("wavelet", "psnr,visual", {("wavelet", "psnr"), ("wavelet", "visual")}),
-        ("wavelet,overfitted", None, {("wavelet", "psnr"), ("overfitted", "psnr")}),
-        ("coordinate", None, {("coordinate", "psnr")}),
-    ],
-)
-def test_the_usual_tune_is_one_that_all_models_have(models, tunes, expected):
-    targets = _targets(models, "1", _RATES, tunes)
-    assert {(target.model, target.tune) for target in targets} == expected
-    assert len({target.rate for target in targets}) >= 3  # so that there are bits at equal quality
-
-
-def test_the_tune_is_named_where_it_is_not_the_usual_one():
-    assert Target("wavelet", 5, 0.1).series == "wavelet, effort 5"
-    assert Target("wavelet", 5, 0.1, tune="psnr").series == "wavelet, effort 5, tune psnr"
-    assert Target("overfitted", 7, 0.1, tune="psnr").series == "overfitted, effort 7"

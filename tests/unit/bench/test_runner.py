@@ -212,8 +212,6 @@ def test_wrong_usage_is_reported_before_any_work(folder):
         (["photos", "--rate", "0.1,x"], "--rate"),
         (["photos", "--rate", "0"], "rate"),
         (["photos", "--model", "fourier"], "model"),
-        (["photos", "--html", "nowhere/report.html"], "does not exist"),
-        (["photos", "--html", "photos"], "is a folder"),
         (["photos", "nothing/"], "cannot read nothing: No such file or directory"),
         (["photos", "--codecs-from", "nowhere.py"], "cannot read nowhere.py"),
     ]:
@@ -230,14 +228,6 @@ def test_an_empty_folder_and_an_anchor_that_is_not_installed(folder, monkeypatch
     result = bench("photos/cat.png", "--vs", "jpeg,jxl", code=5)
     assert "jxl: left out because it needs imagecodecs" in result.output
     assert "JPEG" in result.output
-
-
-def test_outputs_are_kept_unless_forced(folder):
-    Path("report.html").write_text("mine")
-    assert "exists" in bench("photos/cat.png", "--html", "report.html", code=1).stderr
-    assert Path("report.html").read_text() == "mine"
-    assert bench("photos/cat.png", "--rate", "0.1", "--html", "report.html", "-f", "--quiet").output == ""
-    assert Path("report.html").read_text().startswith("<!doctype html>")
 
 
 def test_codecs_of_ones_own(folder):

@@ -1,4 +1,4 @@
-"""Tests of the Zarr and numcodecs codecs: chunks as `.dfm` files, and refused arrays."""
+"""Tests of the Zarr codec: chunks as `.dfm` files, and refused arrays."""
 
 from __future__ import annotations
 
@@ -19,10 +19,8 @@ from dfmcodec.models import Model
 from dfmcodec.options import EFFORTS
 from dfmcodec.perception import psnr
 
-numcodecs = pytest.importorskip("numcodecs", reason="numcodecs is not installed; it is in the extra zarr")
 zarr = pytest.importorskip("zarr", reason="zarr is not installed; it is in the extra zarr")
 
-from dfmcodec.plugins import numcodecs as for_v2  # noqa: E402
 from dfmcodec.plugins import zarr as for_v3  # noqa: E402
 
 HEIGHT, WIDTH = 8, 12
@@ -32,7 +30,6 @@ HEIGHT, WIDTH = 8, 12
 def _registered() -> None:
     """As the entry points do in an installation."""
     zarr.registry.register_codec("dfm", for_v3.DfmCodec)
-    numcodecs.register_codec(for_v2.DfmCodec)
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +49,7 @@ def made(shape, chunks, dtype="uint8", store=None, **settings) -> Any:
 
 def test_entry_points_name_the_codecs():
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
-    for group, codec in (("zarr.codecs", for_v3.DfmCodec), ("numcodecs.codecs", for_v2.DfmCodec)):
-        assert EntryPoint("dfm", groups[group]["dfm"], group).load() is codec
+    assert EntryPoint("dfm", groups["zarr.codecs"]["dfm"], "zarr.codecs").load() is for_v3.DfmCodec
 
 
 def test_chunks_are_ordinary_files(cat, tmp_path):
@@ -88,14 +84,11 @@ def planes(image: Any) -> Any:
         (lambda image: np.stack([image, image[::-1]])[:, None], (1, 1, HEIGHT, WIDTH, 3), None),
     ],
 )
-@pytest.mark.parametrize("zarr_format", [2, 3])
-def test_layouts_keep_the_image(values_of, chunks, axes, zarr_format, cat):
+def test_layouts_keep_the_image(values_of, chunks, axes, cat):
     values = values_of(cat[:HEIGHT, :WIDTH])
-    settings = {"quality": 75, "effort": 1, "axes": axes}
-    codecs = {2: {"compressors": for_v2.DfmCodec(**settings)}}
-    codecs[3] = {"compressors": None, "serializer": for_v3.DfmCodec(**settings)}
+    codec = for_v3.DfmCodec(quality=75, effort=1, axes=axes)
     shape = {"shape": values.shape, "chunks": chunks, "dtype": "uint8"}
-    array = zarr.create_array({}, zarr_format=zarr_format, **shape, **codecs[zarr_format])
+    array = zarr.create_array({}, compressors=None, serializer=codec, **shape)
     array[:] = values
     assert psnr(array[:], values) > 30
 
@@ -154,21 +147,16 @@ def test_arrays_that_are_no_images_are_refused_when_they_are_made(shape, chunks,
     ],
 )
 def test_settings_are_checked(configuration, words):
-    for read in (
-        lambda: for_v3.DfmCodec.from_dict({"name": "dfm", "configuration": configuration}),
-        lambda: for_v2.DfmCodec.from_config({"id": "dfm", **configuration}),
-    ):
-        with pytest.raises(ConfigError) as refused:
-            read()
-        assert words in str(refused.value)
-        assert "\n" not in str(refused.value)
+    with pytest.raises(ConfigError) as refused:
+        for_v3.DfmCodec.from_dict({"name": "dfm", "configuration": configuration})
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_settings_of_numpy_become_json():
     codec = for_v3.DfmCodec(quality=np.int64(75), effort=np.int64(1))
     assert json.loads(json.dumps(codec.to_dict())) == codec.to_dict()
     assert for_v3.DfmCodec.from_dict(codec.to_dict()) == codec
-    assert for_v2.DfmCodec.from_config(for_v2.DfmCodec(psnr=40).get_config()) == for_v2.DfmCodec(psnr=40)
 
 
 def test_empty_chunks_are_not_written(cat):
@@ -211,26 +199,6 @@ def test_chunks_that_are_no_such_images_are_refused(damage, cat, tmp_path):
     with pytest.raises(FormatError) as refused:
         array[:]
     assert "\n" not in str(refused.value)
-
-
-def test_numcodecs_refuses_what_it_cannot_give_back(cat):
-    codec = for_v2.DfmCodec(quality=75, effort=1)
-    with pytest.raises(ConfigError, match="C order"):
-        codec.encode(np.asfortranarray(cat))
-    with pytest.raises(ConfigError, match="little-endian"):
-        codec.encode(cat.astype(">u2"))
-    with pytest.raises(ConfigError, match="float64"):
-        codec.encode(cat[:, :, 0] / 255)
-
-
-def test_numcodecs_fills_a_buffer(cat):
-    codec = numcodecs.get_codec({"id": "dfm", "quality": 75, "effort": 1})
-    part = cat[:HEIGHT, :WIDTH]
-    out = np.empty_like(part)
-    data = codec.encode(part)
-    codec.decode(data, out=out)
-    assert np.array_equal(out, codec.decode(memoryview(data)))
-    assert psnr(out, part) > 30
 
 
 def test_no_effort_needs_jax():

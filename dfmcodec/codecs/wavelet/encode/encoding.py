@@ -204,7 +204,7 @@ class Encoding:
         complete, correction = Samples.complete(samples), self.weights.correction
 
         def planes_of(block: Region) -> Float32:
-            planes = corrected_block(complete, block, q_step, correction, None, image_filter)
+            planes = corrected_block(complete, block, q_step, correction, image_filter)
             if not isfinite(planes.sum(dtype=np.float64)):
                 raise FloatingPointError(_VALUES)
             return planes
@@ -221,7 +221,7 @@ class Encoding:
 
         def exact_planes(block: Region) -> Float32:
             part = block.rows, block.columns
-            planes = corrected_block(complete, block, q_step, correction, None, image_filter)
+            planes = corrected_block(complete, block, q_step, correction, image_filter)
             change.put(planes - complete.around(block, 0), *part)
             return planes
 

@@ -275,15 +275,13 @@ def test_gray_is_the_mean_and_16_bits_are_finer() -> None:
     assert np.abs(pixels[3, 16] - pixels[1, 16])[pixel_weights].max() > 257
 
 
-def test_regions_and_backends() -> None:
+def test_regions() -> None:
     data = container.write(some_model(65, 47))
     image = decode_image(data)
     region = Region(11, 6, 50, 41)
     assert np.array_equal(
         decode_image(data, DecodeRequest(region=region)).pixels, image.pixels[region.rows, region.columns]
     )
-    by_jax = decode_image(data, DecodeRequest(backend="jax"))
-    assert np.abs(by_jax.pixels.astype(int) - image.pixels).max() <= 1
 
 
 def test_other_sizes() -> None:
@@ -422,15 +420,14 @@ def test_networks_are_needed_completely() -> None:
             decode_best_effort(data[:size])
 
 
-@pytest.mark.parametrize("backend", ["numpy", "jax"])
-def test_the_largest_changes_give_an_image_or_an_error(backend: str) -> None:
+def test_the_largest_changes_give_an_image_or_an_error() -> None:
     """Which no encoder makes, but anyone can: numbers beyond float32 come to no warning either."""
     weights = some_weights()
     rng = np.random.default_rng(5)
     symbols = rng.choice([-MAX_SYMBOL, MAX_SYMBOL], weights.weight_count).astype(np.int32)
     deltas = WeightDeltas((EXPONENTS[-1],) * len(DELTA_NAMES), symbols)
     data = container.write(replace(some_model(), deltas=deltas), checked=False)
-    result = result_or_refusal(partial(decode_image, data, DecodeRequest(backend)))
+    result = result_or_refusal(partial(decode_image, data))
     assert isinstance(result, FormatError) or result.pixels.shape == (33, 20, 3)
 
 

@@ -10,7 +10,6 @@ from overfitted_parts import laplace_grids
 
 from dfmcodec._types import Symbols
 from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, grid_sizes
-from dfmcodec.codecs.overfitted.jax_backend import jax_strip_synthesis
 from dfmcodec.codecs.overfitted.synthesis import STAGES, TAPS, SynthesisNetwork, synthesise_grids, upsampled
 from dfmcodec.image.region import CHANNELS, Region
 
@@ -151,14 +150,3 @@ def test_a_region_is_the_crop_of_the_complete_image(size: tuple[int, int]) -> No
         region = Region(top, left, bottom, right)
         found = synthesise_grids(synthesis, grids, STEP, region)
         assert np.array_equal(found, image[:, region.rows, region.columns]), region
-
-
-@pytest.mark.parametrize("size", [(13, 6), (70, 21)])
-def test_jax_computes_the_same_colours(size: tuple[int, int]) -> None:
-    synthesis, grids = random_synthesis(5), laplace_grids(*size, scale=2.0)
-    by_numpy, by_jax = (
-        synthesise_grids(synthesis, grids, STEP, complete(*size), evaluate)
-        for evaluate in (None, jax_strip_synthesis())
-    )
-    assert by_jax.dtype == np.float32
-    assert np.abs(by_numpy - by_jax).max() < 1e-5

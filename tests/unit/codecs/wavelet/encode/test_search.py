@@ -276,15 +276,6 @@ def test_options_of_the_other_model_are_refused(photograph, options):
         EncoderConfig(**options)
 
 
-def test_backends_and_threads_agree(small):
-    data = dfmcodec.encode(small, bpp=1, effort=1).data
-    by_numpy = decode_image(data, DecodeRequest("numpy")).pixels
-    by_jax = decode_image(data, DecodeRequest("jax")).pixels
-    assert np.abs(by_numpy.astype(int) - by_jax.astype(int)).max() <= 1
-    with pytest.raises(dfmcodec.ConfigError, match="backend"):
-        decode_image(data, DecodeRequest("abacus"))
-
-
 def test_an_interruption_before_the_first_file_gives_what_a_quick_iteration_finds(small):
     stopped = [dfmcodec.encode(small, effort=effort, should_stop=lambda: True, quality=75) for effort in (1, 5)]
     limited = dfmcodec.encode(small, effort=5, time_limit_s=1e-6, quality=75)
