@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import subprocess
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -33,7 +31,6 @@ import numpy as np
 from dfmcodec._types import Pixels
 from dfmcodec.errors import ConfigError
 from dfmcodec.files.atomic import read_file
-from dfmcodec.processes import installed_program, program_path
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -174,37 +171,6 @@ class Jpeg2000(_PillowCodec):
         return {"quality_layers": [setting]}
 
 
-class Heic(_PillowCodec):
-    """HEIC with libheif, x265 and full chroma."""
-
-    name, label = "heic", "HEIC"
-    format_name, feature = "HEIF", "heif"
-    settings = tuple(range(101))
-    save_options: ClassVar = {"chroma": 444}
-
-    def encode(self, pixels: Pixels, form: str, setting: float) -> bytes:
-        self._register()
-        return super().encode(pixels, form, setting)
-
-    def decode(self, data: bytes) -> Pixels:
-        self._register()
-        return super().decode(data)
-
-    def version(self) -> str:
-        import pillow_heif
-
-        return f"pillow_heif {pillow_heif.__version__}, libheif {pillow_heif.libheif_version()}"
-
-    def missing(self) -> str | None:
-        return None if importlib.util.find_spec("pillow_heif") else f"pillow-heif; {BENCH_EXTRA}"
-
-    @staticmethod
-    def _register() -> None:
-        import pillow_heif
-
-        pillow_heif.register_heif_opener()
-
-
 class JpegXl(Codec):
     """JPEG XL with libjxl at effort 7. The setting is the Butteraugli distance."""
 
@@ -232,43 +198,11 @@ class JpegXl(Codec):
         return None if importlib.util.find_spec("imagecodecs") else f"imagecodecs; {BENCH_EXTRA}"
 
 
-class Jpegli(Codec):
-    """JPEG with the commands `cjpegli` and `djpegli`: the better of full and halved chroma."""
-
-    name, label = "jpegli", "jpegli"
-    settings = tuple(range(1, 101))
-    forms = ("444", "420")
-
-    def encode(self, pixels: Pixels, form: str, setting: float) -> bytes:
-        options = [f"--quality={setting:g}", f"--chroma_subsampling={form}"]
-        return _run_command("cjpegli", save_pixels(pixels, "PPM"), ".ppm", ".jpg", options)
-
-    def decode(self, data: bytes) -> Pixels:
-        return _open_pixels(_run_command("djpegli", data, ".jpg", ".ppm", []), "PPM")
-
-    def version(self) -> str:
-        process = subprocess.run([program_path("cjpegli"), "--version"], capture_output=True, text=True, check=False)
-        return (process.stdout or process.stderr).strip().splitlines()[0]
-
-    def missing(self) -> str | None:
-        is_installed = all(installed_program(command) for command in ("cjpegli", "djpegli"))
-        return None if is_installed else "the commands cjpegli and djpegli on the PATH"
-
-
 def to_pil_image(pixels: Pixels) -> PilImage:
     """Converts pixels, uint8 [H, W, C] with C = 1 or 3, to a Pillow image."""
     import PIL.Image
 
     return PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-
-
-def _run_command(command: str, data: bytes, suffix_in: str, suffix_out: str, options: list[str]) -> bytes:
-    """Runs a command that reads one file and writes another."""
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder, f"in{suffix_in}"), Path(folder, f"out{suffix_out}")
-        source.write_bytes(data)
-        subprocess.run([program_path(command), str(source), str(target), *options], check=True, capture_output=True)
-        return target.read_bytes()
 
 
 def save_pixels(pixels: Pixels, format_name: str, **options: Any) -> bytes:
@@ -295,8 +229,6 @@ ANCHORS: tuple[Codec, ...] = (
     Avif(),
     JpegXl(),
     Jpeg2000(),
-    Jpegli(),
-    Heic(),
     AvifSpeed4(),
     AvifForPsnr(),
 )

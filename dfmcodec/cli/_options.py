@@ -54,22 +54,23 @@ def is_url(text: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) is not None
 
 
-def _source(value: Any) -> Path:
-    """Parses the path of an input. URLs are refused, because a path would lose a slash."""
-    refuse_empty_name(value)
-    if isinstance(value, str) and is_url(value):
-        msg = f"{value} is a URL; download it first: curl -L {value} | dfm encode - -o a.dfm"
-        raise click.BadParameter(msg)
-    return Path(value)
+def _local_path(instead: str) -> Callable[[Any], Path]:
+    """Returns the function that parses a path. URLs are refused, because a path would lose a slash;
+    the message says what to do instead.
+    """
+
+    def parse(value: Any) -> Path:
+        refuse_empty_name(value)
+        if isinstance(value, str) and is_url(value):
+            msg = f"{value} is a URL{instead.format(value)}"
+            raise click.BadParameter(msg)
+        return Path(value)
+
+    return parse
 
 
-def _folder(value: Any) -> Path:
-    """Parses the path of a folder for outputs. URLs are refused."""
-    refuse_empty_name(value)
-    if isinstance(value, str) and is_url(value):
-        msg = f"{value} is a URL, not a folder; dfm corpus writes to object stores"
-        raise click.BadParameter(msg)
-    return Path(value)
+_source = _local_path("; download it first: curl -L {} | dfm encode - -o a.dfm")
+_folder = _local_path(", not a folder; dfm corpus writes to object stores")
 
 
 def fraction(text: str) -> float:

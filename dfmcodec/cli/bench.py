@@ -109,8 +109,7 @@ def command(
     three rates. The second table shows quality at equal size, and seconds. A PATH is an image or a
     folder of images.
 
-    Codecs: jpeg, webp, avif, jpeg2000 (Pillow), jxl, heic (pip install 'dfmcodec[bench]'), jpegli
-    (its commands).
+    Codecs: jpeg, webp, avif, jpeg2000 (Pillow), jxl (pip install 'dfmcodec[bench]').
 
     The exit code is 5 if some measurements failed. If all failed, it is 1.
     """

@@ -24,7 +24,6 @@ class Codec:
     """
 
     header: HeaderForm  # fields of the header, and the sections of files
-    iteration_unit: str  # of the iterations of an encoding, for reports
 
     def section_form(self) -> SectionForm:
         """Returns the section form."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,18 +13,11 @@ from typing import BinaryIO
 
 from dfmcodec.errors import DfmError, LimitError, MissingFileError, OutputError
 
-try:
-    import fcntl
-except ImportError:  # Windows, where open files cannot be removed
-    fcntl = None  # type: ignore[assignment]
-
-
 EXTENSION = ".dfm"
 MAGIC = b"\x89DFM"  # the first bytes of a `.dfm` file
 MEDIA_TYPE = "image/x-dfm"
 NOT_A_FILE = "a device, pipe or socket, not a file"
 _PIECE_BYTES = 1 << 20  # size of the pieces in which a pipe is read
-_TEMPORARY = re.compile(r"[0-9a-f]{8}\.tmp")  # suffix of a temporary file
 MAX_NAME_BYTES = 255  # limit for a file or folder name
 _LONGEST_NAME = MAX_NAME_BYTES - len("..01234567.tmp")  # leaves space for the prefix and suffix of a temporary file
 
@@ -148,10 +140,8 @@ def write_atomic(path: Path, data: bytes, force: bool = True, follow: bool = Tru
         if is_stream(path):
             path.write_bytes(data)
             return
-        _remove_leftovers(path)
-        is_written = hasattr(os, "O_TMPFILE") and _write_unnamed(path, data, force)
-        while not is_written:
-            is_written = _write_named(path, data, force)
+        if not (hasattr(os, "O_TMPFILE") and _write_unnamed(path, data, force)):
+            _write_named(path, data, force)
     except FileExistsError as error:
         raise OutputError(exists_message(path)) from error
     except BrokenPipeError:
@@ -185,7 +175,6 @@ def _write_unnamed(path: Path, data: bytes, force: bool) -> bool:
         except FileExistsError:
             if not force:
                 raise
-            lock(file.fileno())
             with _temporary(path) as temporary:
                 _name(file.fileno(), temporary)
                 os.replace(temporary, path)
@@ -209,22 +198,16 @@ def _write_all(file: BinaryIO, data: bytes) -> None:
     os.fsync(file.fileno())
 
 
-def _write_named(path: Path, data: bytes, force: bool) -> bool:
-    """Writes a temporary file. Returns False if another process removed it as a leftover."""
+def _write_named(path: Path, data: bytes, force: bool) -> None:
+    """Writes a temporary file, and renames it once it is complete."""
     with _temporary(path) as temporary:
         mode = 0o600 if path.exists() else 0o666  # keeps a private file private while it is being written
         with open(temporary, "xb", opener=partial(os.open, mode=mode)) as file:
-            lock(file.fileno())
-            if not temporary.exists():
-                return False
             _keep_access(file.fileno(), path)
             _write_all(file, data)
-            if force and fcntl is not None:
-                os.replace(temporary, path)  # while it is still locked
-                return True
         if force:
             os.replace(temporary, path)
-            return True
+            return
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -233,7 +216,6 @@ def _write_named(path: Path, data: bytes, force: bool) -> bool:
             if path.exists():
                 raise FileExistsError from None
             os.replace(temporary, path)
-    return True
 
 
 def _keep_access(handle: int, path: Path) -> None:
@@ -251,44 +233,9 @@ def _keep_access(handle: int, path: Path) -> None:
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
     """Provides a hidden temporary path in the same folder, and removes the file at the end."""
-    temporary = path.with_name(f"{_temporary_prefix(path)}{os.urandom(4).hex()}.tmp")
+    name = os.fsdecode(os.fsencode(path.name)[:_LONGEST_NAME])
+    temporary = path.with_name(f".{name}.{os.urandom(4).hex()}.tmp")
     try:
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _temporary_prefix(path: Path) -> str:
-    return f".{os.fsdecode(os.fsencode(path.name)[:_LONGEST_NAME])}."
-
-
-def lock(handle: int) -> None:
-    """Locks a file until it is closed or this process ends, after waiting for other holders."""
-    if fcntl is not None:
-        with suppress(OSError):  # file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Removes leftovers of killed processes: hidden files of this name that are not locked."""
-    if fcntl is None or not path.exists():
-        return
-    prefix, names = _temporary_prefix(path), []
-    with suppress(OSError):  # folder without permission to list it
-        names = os.listdir(path.parent)
-    for name in names:
-        if name.startswith(prefix) and _TEMPORARY.fullmatch(name, len(prefix)):
-            with suppress(OSError):
-                _remove_unlocked(path.with_name(name))
-
-
-def _remove_unlocked(path: Path) -> None:
-    """Removes a regular file unless it is locked; opens no pipe, device or target of a link."""
-    if not stat.S_ISREG(os.lstat(path).st_mode):
-        return
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # the file may have been exchanged since
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink()
-    finally:
-        os.close(handle)

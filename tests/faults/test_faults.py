@@ -4,7 +4,6 @@ docs/results/trust.md.
 
 from __future__ import annotations
 
-import fcntl
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,20 +71,6 @@ def test_writing_without_unnamed_files(tmp_path, monkeypatch):
     assert len(faults.names(tmp_path)) == 2
 
 
-def test_leftover_temporary_files_of_dead_processes_are_removed(tmp_path):
-    path = tmp_path / "x.dfm"
-    path.write_bytes(b"old")
-    dead, alive = tmp_path / ".x.dfm.00000000.tmp", tmp_path / ".x.dfm.00000001.tmp"
-    other, named = tmp_path / ".y.dfm.00000000.tmp", tmp_path / ".x.dfm.notes.tmp"
-    for left in (dead, alive, other, named):
-        left.write_bytes(b"part")
-    with open(alive, "rb") as file:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
-        write_atomic(path, b"new")
-        assert faults.names(tmp_path) == sorted([alive.name, other.name, named.name, path.name])
-    assert path.read_bytes() == b"new"
-
-
 def test_a_folder_that_may_not_be_listed(tmp_path, monkeypatch):
     path = tmp_path / "x.dfm"
     path.write_bytes(b"old")
@@ -103,28 +88,6 @@ def test_names_as_long_as_they_can_be(tmp_path, monkeypatch, unnamed):
             write_atomic(tmp_path / name, data)
         assert (tmp_path / name).read_bytes() == b"new"
     assert len(faults.names(tmp_path)) == 2
-
-
-def test_temporary_file_removed_before_its_lock_is_written_again(tmp_path, monkeypatch):
-    """Another process may sweep between the making of a temporary file and its lock."""
-    from dfmcodec.files import atomic
-
-    path = tmp_path / "x.dfm"
-    path.write_bytes(b"old")
-    lock, taken = atomic.lock, []
-
-    def late(handle):
-        if not taken:
-            taken.extend(tmp_path.glob(".x.dfm.*.tmp"))
-            atomic._remove_leftovers(path)
-        lock(handle)
-
-    monkeypatch.setattr(atomic, "_write_unnamed", lambda *_: False)
-    monkeypatch.setattr(atomic, "lock", late)
-    write_atomic(path, b"new")
-    assert len(taken) == 1
-    assert path.read_bytes() == b"new"
-    assert faults.names(tmp_path) == ["x.dfm"]
 
 
 def test_links_that_lead_back_to_themselves(tmp_path):

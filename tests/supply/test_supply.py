@@ -25,7 +25,6 @@ FORBIDDEN = {
 ALLOWED = {  # and why
     ("__init__.py", "import_module"): "modules of the package, from a fixed table of public names",
     ("perception/butteraugli.py", "subprocess"): "the external program butteraugli_main, without a shell",
-    ("bench/codecs.py", "subprocess"): "the external encoder cjpegli, without a shell",
     (
         "bench/codecs.py",
         "importlib.util.spec_from_file_location",
@@ -34,7 +33,6 @@ ALLOWED = {  # and why
     ("codecs/record.py", "import_module"): "modules of a codec's folder, from fixed names",
     ("models.py", "import_module"): "codecs of the package, from a fixed list",
     ("corpus/engines.py", "importlib.import_module"): "a module that --engine names",
-    ("plugins/zarr.py", "asyncio"): "threads, as zarr's interface asks",
     ("cli/view.py", "webbrowser"): "the user's browser, at the page's address",
 }
 CALLS = {"eval", "exec", "compile", "__import__", "breakpoint", "input"}

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = Path(dfmcodec.__file__).parent
 EXAMPLES = ROOT / "examples"
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-INTEGRATION, ARRAYS = ROOT / "docs" / "integration.md", ROOT / "docs" / "arrays.md"  # whose sections run one by one
+INTEGRATION = ROOT / "docs" / "integration.md"  # its sections run one by one
 NOTEBOOK = EXAMPLES / "first_steps.ipynb"
 PIL_REGISTRIES = ("ID", "OPEN", "SAVE", "EXTENSION", "MIME")
 
@@ -71,7 +71,7 @@ def test_all_python_blocks_are_found() -> None:
     assert [page for page in PAGES if python_blocks(page)] == marked != []
 
 
-RUN_COMPLETELY = [page for page in PAGES if python_blocks(page) and page not in (INTEGRATION, ARRAYS)]
+RUN_COMPLETELY = [page for page in PAGES if python_blocks(page) and page != INTEGRATION]
 
 
 @pytest.mark.parametrize("page", RUN_COMPLETELY, ids=lambda page: page.name)
@@ -179,34 +179,9 @@ assert 0 < bar.n <= 1 and "dB" in bar.desc
 assert psnr(result.decoded.pixels, photo) > 30
 """,
     ),
-    "Write and read": (
-        ("zarr",),
-        """
-assert np.array_equal(window, array[:][10:40, 20:60]) and psnr(array[:], photo) > 30
-assert np.array_equal(chunk.pixels, array[:32, 32:64])
-""",
-    ),
-    "Tiled TIFF": (("zarr", "tifffile"), "assert psnr(target[:], photo) > 30"),
-    "OME-Zarr": (
-        ("zarr",),
-        """
-image = zarr.open_array("smaller.ome.zarr/0")
-assert image.chunks == (1, 1, 1, 32, 32) and image.metadata.dimension_names == tuple("tczyx")
-assert psnr(image[0, :, 0], photo.transpose(2, 0, 1)) > 35  # edge chunks count what fills them up
-assert zarr.open_group("smaller.ome.zarr").attrs.asdict() == zarr.open_group("cells.ome.zarr").attrs.asdict()
-""",
-    ),
-    "xarray": (("zarr", "xarray"), "assert window.shape == (30, 40) and psnr(read['image'].values, photo) > 30"),
-    "Dask arrays": (
-        ("zarr", "dask"),
-        """
-assert corner.shape == (20, 30, 3) and psnr(inverse.compute(), photo) > 30
-""",
-    ),
 }
 OF_OTHERS = {  # what a library does with the codec or the plugin that other tests meet
     *("PyTorch DataLoader", "torchvision ImageFolder", "Hugging Face datasets", "OpenCV", "FastAPI", "Dask"),
-    *("Tiled TIFF", "OME-Zarr", "xarray", "Dask arrays"),
 }
 BEFORE_CHECK = """
 if __name__ == "__main__":
@@ -231,7 +206,7 @@ def sections_with_python(page: Path) -> dict[str, str]:
 
 
 def test_every_section_with_python_has_a_check():
-    assert [*sections_with_python(INTEGRATION), *sections_with_python(ARRAYS)] == list(RECIPES)
+    assert list(sections_with_python(INTEGRATION)) == list(RECIPES)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +223,7 @@ def test_the_recipes_run(heading, tmp_path, photograph):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         encoded.save(tmp_path / f"{name}.dfm")
     program = tmp_path / "recipe.py"
-    sections = sections_with_python(INTEGRATION) | sections_with_python(ARRAYS)
+    sections = sections_with_python(INTEGRATION)
     program.write_text(sections[heading] + BEFORE_CHECK + indent(check, "    "))
     offline = {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     done = subprocess.run(

@@ -5,4 +5,4 @@ from __future__ import annotations
 from dfmcodec.codecs.coordinate.header import HEADER
 from dfmcodec.codecs.record import Codec
 
-CODEC = Codec(HEADER, iteration_unit="training steps")
+CODEC = Codec(HEADER)

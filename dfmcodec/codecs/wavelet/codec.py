@@ -5,4 +5,4 @@ from __future__ import annotations
 from dfmcodec.codecs.record import Codec
 from dfmcodec.codecs.wavelet.header import HEADER
 
-CODEC = Codec(HEADER, iteration_unit="iterations")
+CODEC = Codec(HEADER)

@@ -35,10 +35,6 @@ class Networks(NamedTuple):
         count = len(self.synthesis)
         return Networks(SynthesisNetwork(*arrays[:count]), ContextWeights(*arrays[count:]))
 
-    def with_synthesis(self, **arrays: Float32) -> Networks:
-        """Returns networks with other arrays of the synthesis, by name."""
-        return Networks(self.synthesis._replace(**arrays), self.contexts)
-
     def mapped(self, function: Callable[..., Float32], *others: Networks) -> Networks:
         """Applies a function to each array and the corresponding arrays of other networks."""
         rows = zip(*(networks.arrays for networks in (self, *others)), strict=True)

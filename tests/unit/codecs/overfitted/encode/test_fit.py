@@ -17,6 +17,7 @@ import pytest
 import skimage.data
 from common import with_kernels
 from oracles.latents import add_back
+from oracles.window_loss import LossByJax
 from overfitted_parts import (
     BY_JAX,
     HIDDEN,
@@ -50,7 +51,7 @@ from dfmcodec.codecs.overfitted.encode.by_jax.planes import (
     upsampling_matrix,
 )
 from dfmcodec.codecs.overfitted.encode.by_jax.synthesis import cosine_less_one_and_sine, window_colours
-from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import LossByJax, soft_round
+from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import soft_round
 from dfmcodec.codecs.overfitted.encode.contexts import BY_LEVEL, ContextWeights, unit_of
 from dfmcodec.codecs.overfitted.encode.fit import Fit, FitSchedule, FitState
 from dfmcodec.codecs.overfitted.encode.latents import Latents

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import skimage
 from common import by, without_kernels
+from oracles.window_loss import LossByJax
 from overfitted_parts import BY_JAX
 
 from dfmcodec.codecs.overfitted.encode.by_jax.synthesis import window_colours
-from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import LossByJax
 from dfmcodec.codecs.overfitted.encode.latents import Latents
 from dfmcodec.codecs.overfitted.encode.networks import Networks
 from dfmcodec.codecs.overfitted.encode.window_kernel import LossByKernel
