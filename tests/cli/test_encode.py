@@ -64,12 +64,10 @@ def test_an_overfitted_file_is_not_worse_than_a_first_iteration_of_the_wavelet_c
         if model is not Model.OVERFITTED:
             return real(request, model, previous)
         changed = {"quality": 0.0} if request.config.psnr is None else {"psnr": 40.0}
-        result = real(replace(request, config=EncoderConfig(effort=1, **changed)), Model.WAVELET)
-        limit_bytes = request.target.limit_bytes
-        return replace(
-            result,
-            report=replace(result.report, config=request.config, limit_bytes=limit_bytes, stop_reason="time limit"),
-        )
+        candidate = real(replace(request, config=EncoderConfig(effort=1, **changed)), Model.WAVELET)
+        result, limit_bytes = candidate.result, request.target.limit_bytes
+        report = replace(result.report, config=request.config, limit_bytes=limit_bytes, stop_reason="time limit")
+        return replace(candidate, result=replace(result, report=report))
 
     monkeypatch.setattr(encode, "_encoded", encoded)
     result = dfm("encode", "cat.png", "--model", "overfitted", *target, "--json")

@@ -58,7 +58,7 @@ def test_errors_of_a_file_name_the_file():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["decode", "-o", "out.png"], ["compare", "cat.dfm"], ["view", "--no-browser"]], ids=str
+    "arguments", [["decode", "-o", "out.png"], ["compare", "cat.dfm"], ["view", "-o", "page.html"]], ids=str
 )
 def test_a_limit_is_no_damage_and_is_named_as_an_option(arguments):
     said = refusal(*arguments, "cat.dfm", "--max-pixels", 7679, code=3)
