@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from dfmcodec.container.header import Header
     from dfmcodec.image import Metadata
 
-_Q_STEP_UNITS = 64  # unit of q_step in the header: 1/64 code value
 _METADATA_LABELS = {
     **{"icc": "ICC profile", "exif": "Exif", "xmp": "XMP", "cicp": "CICP"},
     **{"bits": "significant bits", "gainmap": "gain map"},
@@ -195,13 +194,15 @@ def _echo_info(file: _FileInfo, verbose: bool) -> None:
 
 def _echo_internals(file: _FileInfo) -> None:
     """Prints details for users who know the format."""
+    from dfmcodec.codecs.wavelet.quantizer import Q_STEP_UNIT
+
     header, sections = file.header, file.header.section_bytes()
     networks = sections.get("networks")
     if networks is not None:
         share = 100 * networks / file.file_bytes
         echo(f"  networks  {networks:,} bytes fitted to this image, {share:.1f} % of the file")
     if q_step := header.fields.get("q_step"):
-        echo(f"  q_step    {q_step / _Q_STEP_UNITS:.2f} code values")
+        echo(f"  q_step    {q_step / Q_STEP_UNIT:.2f} code values")
     echo(f"  bytes     {', '.join(f'{name} {size:,}' for name, size in sections.items())}")
     echo(f"  format    version {header.format_version}")
 

@@ -45,7 +45,7 @@ _LEAST_WEIGHT = 0.05  # the fraction of a cell that needs zeros for an estimate
 _FINEST_STEP = 3 * Q_STEP_UNIT  # of files with texture
 # The automatic strength at a step of 24 code values, the octaves of the step that change it by 1,
 # and its maximum; see docs/texture.md.
-_STRENGTH, _STRENGTH_STEP, _OCTAVES_OF_STRENGTH, _MAX_STRENGTH = 0.5, 24 * Q_STEP_UNIT, 8, 0.75
+_STRENGTH, _STRENGTH_STEP, _OCTAVES_OF_STRENGTH, _MAX_STRENGTH = 0.4, 24 * Q_STEP_UNIT, 8, 0.75
 _ROWS = 64  # of a tile, to which noise is added at a time
 _CODE_UNITS = 8 * UNIT_DEVIATION  # deviation of the noise of code c over 2^c, in units
 
