@@ -26,14 +26,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
-from torch.nn import functional
+from scipy.ndimage import gaussian_filter1d
 
-from dfmcodec._types import Pixels
-
-_BLOCKS = (0, 2, 4)  # of the network, whose outputs are features, after its stem
-_LEAST_DEVIATION, _LEAST_VARIANCE = 1e-3, 1e-6
-Features = Sequence[Any]  # a tensor [1, C, H, W] for each layer
+LAYERS = ("_swish", "_blocks.0", "_blocks.2", "_blocks.4")  # modules of the network
+_LEAST_DEVIATION, _LEAST_VARIANCE = np.float32(1e-3), np.float32(1e-6)
+Features = Sequence[np.ndarray]  # float32 [C, H, W] for each layer
 
 
 @cache
@@ -46,64 +43,54 @@ def _network() -> Any:
         return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
 
 
-def features(pixels: Pixels) -> Features:
-    """Returns the samples, uint8 [H, W, 3], and four layers of the network."""
+def features(pixels: np.ndarray) -> Features:
+    """Returns the samples, uint8 [H, W, 3], and the first output of each of four layers."""
+    import torch
+
+    network = _network()
+    outputs: dict[str, np.ndarray] = {}
+
+    def keep(name: str, module: Any) -> Any:
+        def after(_module: Any, _inputs: Any, output: Any) -> None:
+            outputs.setdefault(name, output[0].numpy())
+
+        return module.register_forward_hook(after)
+
+    hooks = [keep(name, module) for name, module in network.named_modules() if name in LAYERS]
+    samples = ((pixels.astype(np.float32) - 127) / 128).transpose(2, 0, 1)
     with torch.no_grad():
-        return _layers(_network(), pixels)
+        network.extract_features(torch.tensor(samples)[None])
+    for hook in hooks:
+        hook.remove()
+    return [samples, *(outputs[name] for name in LAYERS)]
 
 
-def _layers(network: Any, pixels: Pixels) -> Features:
-    samples = torch.tensor((pixels.astype(np.float32) - 127) / 128).permute(2, 0, 1)[None]
-    values = network._swish(network._bn0(network._conv_stem(samples)))
-    layers = [samples, values]
-    for number in range(max(_BLOCKS) + 1):
-        values = network._blocks[number](values)
-        if number in _BLOCKS:
-            layers.append(values)
-    return layers
-
-
-def _taps(deviation: float, limit: int) -> Any:
-    """Returns the taps of a Gaussian window of at most `limit` positions on each side."""
-    reach = min(int(3 * deviation + 0.5), limit)
-    taps = torch.exp(-(torch.arange(-reach, reach + 1).float() ** 2) / (2 * deviation**2))
-    return taps / taps.sum()
-
-
-def _blurred(values: Any, deviation: float) -> Any:
+def _blurred(values: np.ndarray, deviation: float) -> np.ndarray:
     """Returns local means, mirrored at the edges."""
-    channels = values.shape[1]
-    for axis in (2, 3):
-        taps = _taps(deviation, values.shape[axis] - 1)
-        reach = len(taps) // 2
-        margins = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)
-        shape = (1, 1, -1, 1) if axis == 2 else (1, 1, 1, -1)
-        kernel = taps.view(shape).expand(channels, -1, -1, -1)
-        values = functional.conv2d(functional.pad(values, margins, "reflect"), kernel, groups=channels)
+    for axis in (1, 2):
+        reach = min(int(3 * deviation + 0.5), values.shape[axis] - 1)
+        values = gaussian_filter1d(values, deviation, axis, mode="mirror", radius=reach)
     return values
 
 
-def _statistics(values: Any, scale: Any, deviation: float) -> tuple[Any, Any]:
-    """Returns local means and deviations of scaled features."""
-    values = values / scale
+def _statistics(values: np.ndarray, deviation: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns local means and deviations."""
     means = _blurred(values, deviation)
-    variances = (_blurred(values * values, deviation) - means * means).clamp(0)
-    return means, (variances + _LEAST_VARIANCE).sqrt()
+    variances = np.maximum(_blurred(values * values, deviation) - means * means, 0)
+    return means, np.sqrt(variances + _LEAST_VARIANCE)
 
 
 def wasserstein_distortion(original: Features, decoded: Features, s: float) -> float:
     """Returns the mean distortion of the layers."""
     total = 0.0
     for first, second in zip(original, decoded, strict=True):
-        scale = first.std((2, 3), keepdim=True) + _LEAST_DEVIATION
-        (means, deviations), (others, other_deviations) = (
-            _statistics(values, scale, 2.0**s / 2) for values in (first, second)
-        )
-        total += float(((means - others) ** 2 + (deviations - other_deviations) ** 2).mean())
+        scale = first.std((1, 2), keepdims=True, ddof=1) + _LEAST_DEVIATION
+        statistics = (_statistics(values / scale, 2.0**s / 2) for values in (first, second))
+        total += sum(float(np.mean((a - b) ** 2)) for a, b in zip(*statistics, strict=True))
     return total / len(original)
 
 
-def realism(original: Pixels, decoded: Pixels) -> dict[str, float]:
+def realism(original: np.ndarray, decoded: np.ndarray) -> dict[str, float]:
     """Returns the distortions with s = 1 and 3 by the names `wd1` and `wd3`."""
     layers = features(original), features(decoded)
     return {f"wd{s}": round(wasserstein_distortion(*layers, s), 5) for s in (1, 3)}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dfmcodec import container
 from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
-from dfmcodec.codecs.decode import DecodeRequest, decode_image
+from dfmcodec.codecs.decode import decode_image
 from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
 from dfmcodec.codecs.wavelet.colour import MAX_CHROMA_ANGLE, ColourBasis, Luma
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents, TileSymbols, WaveletArchitecture, tiling_of
@@ -184,10 +184,7 @@ def test_networks_at_their_limits_come_back(depth, width, order):
 def test_the_widest_networks_decode(order):
     """Frequencies of 64 inputs are numbers of 64 bits."""
     data = container.write(network(3, 2, MAX_WIDTH, order, 3, 2, 8, 1, 0.3, 40))
-    pixels = decode_image(data).pixels
-    assert pixels.shape == (3, 2, 3)
-    if order == 1:
-        assert np.abs(pixels.astype(int) - decode_image(data, DecodeRequest("jax")).pixels).max() <= 1
+    assert decode_image(data).pixels.shape == (3, 2, 3)
 
 
 # Latents.

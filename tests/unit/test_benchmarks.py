@@ -171,6 +171,17 @@ def decoding(folder: Path) -> None:
     assert 2000 < row["context_macs_per_pixel"] + row["synthesis_macs_per_pixel"] < 4000
 
 
+def realism(_: Path) -> None:
+    """The distortion, from the samples alone: the network is not installed here."""
+    distortion = importlib.import_module("realism").wasserstein_distortion
+    samples = crop().astype(np.float32).transpose(2, 0, 1) / 128
+    moved, smooth = np.roll(samples, 1, axis=2), np.broadcast_to(samples.mean((1, 2), keepdims=True), samples.shape)
+    assert distortion([samples], [samples], 3) == 0
+    by_s = [[distortion([samples], [other], s) for other in (moved, smooth)] for s in (1, 3)]
+    assert by_s[1][0] < by_s[0][0] < by_s[0][1]  # detail that moves costs less the wider the windows are
+    assert by_s[1][0] < 0.1 * by_s[1][1]
+
+
 def anchors(folder: Path) -> None:
     table, rows_path = folder / "anchors.tsv", folder / "rows.jsonl"
     points = [(0.001, 32.0, 0.9), (0.002, 30.0, 0.6), (0.004, 28.0, 0.4), (0.02, 24.0, 0.2)]
@@ -358,6 +369,7 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "damage": damage,
     "prefixes": prefixes,
     "rate_distortion": rate_distortion,
+    "realism": realism,
     "recording": recording,
     "seen photographs": seen_photographs,
     "seen files": seen_files,

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { before, describe, test } from "node:test";
+import { afterEach, before, describe, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 
 import { DfmError, decode } from "../src/decode.js";
@@ -11,6 +11,7 @@ import { bytesOf, fixtures, pretrainedWeights, skip } from "./fixtures.js";
 describe("workers that decode an image together", { skip }, () => {
   let weights;
   let tiled;
+  const ports = [];
 
   before(async () => {
     weights = await pretrainedWeights();
@@ -19,10 +20,11 @@ describe("workers that decode an image together", { skip }, () => {
     tiled = names.map(bytesOf).filter((bytes) => isTiled(readHeader(bytes)));
   });
 
+  afterEach(() => ports.splice(0).forEach((port) => port.close())); // an open one keeps the process alive
+
   /** A team with helpers in this thread; `opened` gets what each was given. */
-  function teamOf(count, { open = (bytes, maxPixels) => openParts(bytes, { weights, maxPixels }) } = {}) {
+  function teamOf(count, { open = (bytes, options) => openParts(bytes, { weights, ...options }) } = {}) {
     const team = new Team();
-    const ports = [];
     const join = () => {
       const { port1, port2 } = new MessageChannel();
       ports.push(port1, port2);
@@ -30,13 +32,13 @@ describe("workers that decode an image together", { skip }, () => {
       team.add(port2);
     };
     for (let number = 0; number < count; number++) join();
-    return { team, join, close: () => ports.forEach((port) => port.close()) };
+    return { team, join };
   }
 
   for (const count of [0, 1, 3]) {
     test(`gives the pixels of one worker, with ${count} helpers`, async () => {
       assert.ok(tiled.length > 0);
-      const { team, close } = teamOf(count);
+      const { team } = teamOf(count);
       await wait(10); // the helpers are ready
       for (const bytes of tiled) {
         const alone = await decode(bytes, { weights });
@@ -51,7 +53,6 @@ describe("workers that decode an image together", { skip }, () => {
         const region = { x: alone.width >> 1, y: alone.height >> 2, width: 5, height: alone.height >> 1 };
         assert.deepEqual(await decode(bytes, { weights, team, region }), await decode(bytes, { weights, region }));
       }
-      close();
     });
   }
 
@@ -63,7 +64,7 @@ describe("workers that decode an image together", { skip }, () => {
       opened++;
       return openParts(bytes, { weights });
     };
-    const { team, join, close } = teamOf(0, { open });
+    const { team, join } = teamOf(0, { open });
     const [bytes] = tiled;
     let isJoined = false;
     const onProgress = () => {
@@ -71,32 +72,26 @@ describe("workers that decode an image together", { skip }, () => {
       isJoined = true; // after the first part
       join();
     };
-    try {
-      assert.deepEqual(await decode(bytes, { weights, team, onProgress }), await decode(bytes, { weights }));
-      assert.equal(opened, 1);
-    } finally {
-      close();
-    }
+    assert.deepEqual(await decode(bytes, { weights, team, onProgress }), await decode(bytes, { weights }));
+    assert.equal(opened, 1);
   });
 
   test("what a helper finds wrong with a file is reported", async () => {
     const open = async () => {
       throw new DfmError("corrupt", "a part is damaged");
     };
-    const { team, close } = teamOf(1, { open });
+    const { team } = teamOf(1, { open });
     await wait(10);
     await assert.rejects(decode(tiled[0], { weights, team }), { kind: "corrupt", message: "a part is damaged" });
-    close();
   });
 
   test("a job that is cancelled ends, and the helpers are there for the next one", async () => {
-    const { team, close } = teamOf(1);
+    const { team } = teamOf(1);
     await wait(10);
     const controller = new AbortController();
     const image = decode(tiled[0], { weights, team, signal: controller.signal });
     controller.abort();
     await assert.rejects(image, { name: "AbortError" });
     assert.deepEqual(await decode(tiled[0], { weights, team }), await decode(tiled[0], { weights }));
-    close();
   });
 });

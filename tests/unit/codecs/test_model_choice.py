@@ -14,6 +14,7 @@ import dfmcodec
 from dfmcodec.choice import choose
 from dfmcodec.codecs import encode
 from dfmcodec.codecs.encode import encode_image
+from dfmcodec.codecs.textured import Candidate
 from dfmcodec.errors import ConfigError, DfmError, InstallationError, TargetUnreachableError
 from dfmcodec.image import Image
 from dfmcodec.models import Model
@@ -70,6 +71,12 @@ def report() -> EncodeReport:
     return dfmcodec.encode(IMAGE, effort=1).report
 
 
+def _candidate(result: EncodeResult, request: Any, model: Model) -> Candidate:
+    """Returns a file as if a codec had made it. It is too small for a texture."""
+    job: Any = SimpleNamespace(config=request.config, has_checks=False)
+    return Candidate(result, job, SimpleNamespace(architecture=SimpleNamespace(model=model)))
+
+
 Outcomes = dict[Model, tuple[float, float] | Exception]
 Encode = Callable[..., EncodeResult]
 
@@ -83,7 +90,7 @@ def encode_to(monkeypatch: pytest.MonkeyPatch, report: EncodeReport) -> Encode:
     def encoded(
         outcomes: Outcomes, config: EncoderConfig, limits: list[float | None] | None = None, **arguments: Any
     ) -> EncodeResult:
-        def one(request: Any, model: Model, previous: EncodeResult | None = None) -> EncodeResult:
+        def one(request: Any, model: Model, previous: EncodeResult | None = None) -> Candidate:
             if limits is not None:
                 limits.append(request.config.time_limit_s)
             request.on_progress(Progress(0.5, 1, 30.0, 1.0, model.value, None))
@@ -95,7 +102,7 @@ def encode_to(monkeypatch: pytest.MonkeyPatch, report: EncodeReport) -> Encode:
             figures = replace(
                 report, file_bytes=int(size), bpp=size, psnr_db=psnr_db, config=request.config, limit_bytes=budget
             )
-            return EncodeResult(model.value.encode(), figures, request.image)
+            return _candidate(EncodeResult(model.value.encode(), figures, request.image), request, model)
 
         monkeypatch.setattr(encode, "_encoded", one)
         return encode_image(IMAGE, config, **arguments)
@@ -137,7 +144,7 @@ def test_visual_choice_is_by_ssimulacra2_and_weighted_error(
     """
     given: list[int | None] = []
 
-    def one(request: Any, model: Model, previous: EncodeResult | None = None) -> EncodeResult:
+    def one(request: Any, model: Model, previous: EncodeResult | None = None) -> Candidate:
         if model is not Model.WAVELET:
             assert previous is not None
             assert previous.report.ssimulacra2 == wavelet[1]
@@ -146,7 +153,8 @@ def test_visual_choice_is_by_ssimulacra2_and_weighted_error(
         assert request.config.tune != "psnr"
         size, score, error = wavelet if model is Model.WAVELET else overfitted
         figures = replace(report, config=request.config, ssimulacra2=score, file_bytes=size, limit_bytes=limit_bytes)
-        return EncodeResult(bytes(900), figures, Image(request.image.pixels + np.uint8(error)))
+        result = EncodeResult(bytes(900), figures, Image(request.image.pixels + np.uint8(error)))
+        return _candidate(result, request, model)
 
     monkeypatch.setattr(encode, "_encoded", one)
     image = Image(np.zeros((200, 300, 3), np.uint8))

@@ -80,27 +80,6 @@ def test_an_owner_that_cannot_be_kept_does_no_harm(tmp_path, monkeypatch):
     assert stat.S_IMODE(path.stat().st_mode) == 0o604
 
 
-def test_cleanup_opens_only_regular_files(tmp_path, monkeypatch):
-    path = tmp_path / "x"
-    path.write_bytes(b"old")
-    names = [f".x.0000000{digit}.tmp" for digit in range(4)]
-    os.mkfifo(tmp_path / names[0])
-    (tmp_path / names[1]).symlink_to("/dev/tty")
-    (tmp_path / names[2]).symlink_to(tmp_path / names[0])
-    (tmp_path / names[3]).write_bytes(b"left by a process that was killed")
-    opened = []
-    system_open = os.open
-
-    def watched(name, *arguments, **options):
-        opened.append(os.path.basename(os.fspath(name)))
-        return system_open(name, *arguments, **options)
-
-    monkeypatch.setattr(os, "open", watched)
-    atomic.write_atomic(path, b"new")
-    assert [name for name in opened if name in names] == [names[3]]
-    assert sorted(os.listdir(tmp_path)) == sorted(["x", *names[:3]])
-
-
 def test_an_absolute_cache_folder_alone_counts(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     for given in ("cache", "./cache", ""):
