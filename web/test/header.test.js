@@ -39,7 +39,7 @@ test("refuses other values with the documented errors", () => {
     [changed(10, 3), "unsupported-version", "luma 3 (byte 14) is unknown to this program; update dfmcodec"],
     [changed(12, 1), "corrupt", "the file has no latents section; it is damaged", [2, 2, 0, 0, 0]],
     [changed(13, 7), "corrupt", "the header is invalid: levels 7; the file is damaged"],
-    [WAVELET, "unsupported-version", "section 12 is unknown to this program; update dfmcodec", [12, 2, 0, 0, 0]],
+    [WAVELET, "unsupported-version", "section 13 is unknown to this program; update dfmcodec", [13, 2, 0, 0, 0]],
     [WAVELET, "unsupported-version", "section 127 is unknown to this program; update dfmcodec", [127, 2, 0, 0, 0]],
     [WAVELET, "corrupt", "the file has no latents section; it is damaged", [128, 2, 0, 0, 0]],
     [changed(12, 2), "corrupt", "the file has the weights section of another model; it is damaged", TWO(1)],

@@ -18,6 +18,8 @@ describe("workers that decode an image together", { skip }, () => {
     const isTiled = ({ tileRows, tileColumns }) => tileRows * tileColumns > 1;
     const names = fixtures().filter(({ image }) => image).map(({ name }) => `${name}.dfm`);
     tiled = names.map(bytesOf).filter((bytes) => isTiled(readHeader(bytes)));
+    const pixels = (bytes) => readHeader(bytes).height * readHeader(bytes).width;
+    tiled.sort((a, b) => pixels(a) - pixels(b));
   });
 
   afterEach(() => ports.splice(0).forEach((port) => port.close())); // an open one keeps the process alive
@@ -37,10 +39,10 @@ describe("workers that decode an image together", { skip }, () => {
 
   for (const count of [0, 1, 3]) {
     test(`gives the pixels of one worker, with ${count} helpers`, async () => {
-      assert.ok(tiled.length > 0);
+      assert.ok(tiled.length > 2);
       const { team } = teamOf(count);
       await wait(10); // the helpers are ready
-      for (const bytes of tiled) {
+      for (const bytes of count === 3 ? tiled : tiled.slice(0, 2)) {
         const alone = await decode(bytes, { weights });
         const parts = [];
         const previews = [];
