@@ -16,6 +16,7 @@ from dfmcodec.perception import bits_per_pixel, butteraugli, psnr
 from dfmcodec.perception.ssimulacra2 import ssimulacra2
 
 DFM = "dfm"
+PLAIN_DFM = "dfm:no-texture"  # the same files, decoded without their textures
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class Target:
         return SSIMULACRA2 if self.tune == "visual" else PSNR
 
     @property
+    def may_have_texture(self) -> bool:
+        """Indicates whether files may have noise in place of lost texture."""
+        return self.tune == "visual" and has_option(self.model, "texture")
+
+    @property
     def series(self) -> str:
         """Returns a description without the rate, equal for the points of one curve."""
         effort = f", effort {self.effort}" if has_option(self.model, "effort") else ""
@@ -67,7 +73,7 @@ class Measurement:
 
     image: str  # its name
     target: Target
-    codec: str  # "dfm" or an anchor's name
+    codec: str  # `DFM`, `PLAIN_DFM` or an anchor's name
     form: str  # the anchor's form with the best image
     setting: float | None  # of the anchor; None for dfm
     file_bytes: int

@@ -16,7 +16,7 @@ from typing import Any
 from dfmcodec.bench.codecs import Codec, library_versions, read_codecs, select
 from dfmcodec.bench.curves import Curve
 from dfmcodec.bench.matching import Match, SizeSearch
-from dfmcodec.bench.measurement import Measurement, Target, measure_file
+from dfmcodec.bench.measurement import DFM, PLAIN_DFM, Measurement, Target, measure_file
 from dfmcodec.errors import NO_MEMORY, DfmError, is_lack_of_memory
 from dfmcodec.files.atomic import NOT_A_FILE, is_stream
 from dfmcodec.files.names import printable
@@ -75,7 +75,8 @@ class Comparison:
 
     images: tuple[SourceImage, ...]
     targets: tuple[Target, ...]
-    codecs: dict[str, dict[str, Any]]  # label, version, options and forms of each anchor, by name
+    # label, version, options and forms of each anchor, and of dfm without textures, by name
+    codecs: dict[str, dict[str, Any]]
     measurements: tuple[Measurement, ...]  # in the order of images, codecs and targets
     failures: tuple[Failure, ...]
     host: str
@@ -123,7 +124,7 @@ def run(
     return Comparison(
         images=tuple(result.image for result in in_order if result.image is not None),
         targets=plan.targets,
-        codecs={codec.name: _description(codec) for codec, need in needs if not need},
+        codecs=_plain_dfm(plan) | {codec.name: _description(codec) for codec, need in needs if not need},
         measurements=tuple(chain.from_iterable(result.measurements for result in in_order)),
         failures=(*failures, *chain.from_iterable(result.failures for result in in_order)),
         host=host(),
@@ -194,6 +195,14 @@ def _description(codec: Codec) -> dict[str, Any]:
     }
 
 
+def _plain_dfm(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Returns the description of dfm without textures; an empty dict if no file has one."""
+    if not any(target.may_have_texture for target in plan.targets):
+        return {}
+    described = {"label": "no texture", "version": f"dfmcodec {library_versions()['dfmcodec']}"}
+    return {PLAIN_DFM: {**described, "options": {"texture": False}, "forms": [""], "tuned_for": ""}}
+
+
 def _measure_image(plan: Plan, job: tuple[Path, str]) -> _ImageResult:
     """Measures the files of an image, in this or in a worker process. Exceptions become failures.
 
@@ -212,10 +221,10 @@ def _measure_image(plan: Plan, job: tuple[Path, str]) -> _ImageResult:
     result.image = SourceImage(name, printable(str(path)), image.width, image.height, image.pixels.shape[2])
     for target in plan.targets:
         try:
-            result.measurements.append(_measure_dfm(name, image, target))
+            result.measurements += _measure_dfm(name, image, target)
         except Exception as error:
             result.failures.append(Failure.of(f"{name}, dfm at {target.label}", error))
-    dfm_files = tuple(result.measurements)
+    dfm_files = tuple(measurement for measurement in result.measurements if measurement.codec == DFM)
     for codec in plan.codecs():
         if codec.missing() is None:
             try:
@@ -232,17 +241,24 @@ def _message(error: Exception) -> str:
     return str(error) if isinstance(error, DfmError) else f"{type(error).__name__}: {error}"
 
 
-def _measure_dfm(name: str, image: Image, target: Target) -> Measurement:
+def _measure_dfm(name: str, image: Image, target: Target) -> list[Measurement]:
+    """Returns the measurement of a file, and that of its image without texture if it may have
+    one.
+    """
     import dfmcodec
-    from dfmcodec.codecs.decode import decode_image
+    from dfmcodec.codecs.decode import DecodeRequest, decode_image
 
     options: dict[str, Any] = {"effort": target.effort} if has_option(target.model, "effort") else {}
     started = time.perf_counter()
     result = dfmcodec.encode(image, model=target.model, rate=target.rate, tune=target.tune, **options)
     encode_s = time.perf_counter() - started
-    return measure_file(
-        image.pixels, result.data, lambda data: decode_image(data).pixels, encode_s, image=name, target=target
-    )
+
+    def measured(codec: str, texture: bool) -> Measurement:
+        request = DecodeRequest(texture=texture)
+        decode = lambda data: decode_image(data, request).pixels  # noqa: E731
+        return measure_file(image.pixels, result.data, decode, encode_s, image=name, target=target, codec=codec)
+
+    return [measured(DFM, True), *([measured(PLAIN_DFM, False)] if target.may_have_texture else [])]
 
 
 def _measure_anchor(codec: Codec, image: Image, dfm_files: Sequence[Measurement]) -> Iterator[Measurement]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +25,7 @@ from dfmcodec.cli._inputs import DfmFiles
 from dfmcodec.errors import FormatError
 
 if TYPE_CHECKING:
+    from dfmcodec.codecs.wavelet.texture import Texture
     from dfmcodec.container.contents import Architecture
     from dfmcodec.container.header import Header
     from dfmcodec.image import Metadata
@@ -92,6 +94,7 @@ class _FileInfo(NamedTuple):
     file_bytes: int
     header: Header
     metadata: Metadata | None  # None if they cannot be read
+    texture: Texture | None  # None if there is none, or it cannot be read
     losses: list[str]  # descriptions of missing and damaged parts
 
     @property
@@ -131,14 +134,25 @@ def _read_info(source: Path) -> _FileInfo:
     with errors_named(display_name(source)):
         header = read_header(data, LARGEST_PIXELS)
     state = examine(data, header)
-    metadata, losses = None, state.problems
-    try:
-        section = state.section(Section.METADATA) if Section.METADATA in header.sections else None
-        metadata = unpack_metadata(section, header.bit_depth)
-    except FormatError as error:
-        if str(error) not in losses:
-            losses = [*losses, str(error)]
-    return _FileInfo(source, len(data), header, metadata, losses)
+    losses = list(state.problems)
+
+    def read(section: Section, parse: Callable[[bytes | None], Any]) -> Any:
+        """Returns the contents of a section; None if it cannot be read."""
+        try:
+            return parse(state.section(section) if section in header.sections else None)
+        except FormatError as error:
+            losses.extend({str(error)}.difference(losses))
+            return None
+
+    metadata = read(Section.METADATA, lambda body: unpack_metadata(body, header.bit_depth))
+    texture = read(Section.TEXTURE, lambda body: body and _read_texture(body, header))
+    return _FileInfo(source, len(data), header, metadata, texture, losses)
+
+
+def _read_texture(body: bytes, header: Header) -> Texture:
+    from dfmcodec.codecs.wavelet.sections.texture import read_texture
+
+    return read_texture(body, header.height, header.width)
 
 
 def _show(file: _FileInfo, as_json: bool, verbose: bool) -> list[str]:
@@ -172,6 +186,11 @@ def _report(file: _FileInfo) -> dict[str, Any]:
         "metadata_bytes": sizes,
         "significant_bits": None if metadata is None else metadata.significant_bits,
         "icc_description": file.icc_description,
+        "texture": file.texture
+        and {
+            "strength": file.texture.relative_strength,
+            "cell_pixels": 1 << file.texture.cell_bits,
+        },
         "losses": file.losses,
         "header": dict(header.fields),
     }
@@ -184,6 +203,8 @@ def _echo_info(file: _FileInfo, verbose: bool) -> None:
     echo(f"{file.name}: {header.width}x{header.height} {kind}, {header.bit_depth} bits per sample")
     echo(f"  size      {file.file_bytes:,} bytes, {file.bpp:.3f} bpp, {100 * file.rate:.1f} % of the raw samples")
     echo(f"  model     {_model_text(header.architecture, verbose)}")
+    if file.texture is not None:
+        echo(f"  texture   strength {file.texture.relative_strength:g}, cells of {1 << file.texture.cell_bits} pixels")
     echo(f"  metadata  {_metadata_text(file)}")
     columns, rows = header.fields.get("tile_columns", 1), header.fields.get("tile_rows", 1)
     if (columns, rows) != (1, 1):

@@ -113,3 +113,10 @@ def test_descriptions_of_both_versions_of_profiles(profile):
     assert icc_description(with_tag(second)) == "Mine"
     for wrong in (b"", profile[:140], with_tag(b"mluc"), with_tag(b"desc"), with_tag(b"text" + bytes(20)), bytes(200)):
         assert icc_description(wrong) == ""
+
+
+def test_a_texture_is_shown_with_its_strength():
+    path = GOLDEN / "wavelet-texture.dfm"
+    assert "  texture   strength 0.5, cells of 64 pixels" in info(path).stdout.splitlines()
+    assert json.loads(info(path, "--json").stdout)["texture"] == {"strength": 0.5, "cell_pixels": 64}
+    assert json.loads(info("a.dfm", "--json").stdout)["texture"] is None
