@@ -39,7 +39,7 @@ describe("workers that decode an image together", { skip }, () => {
 
   for (const count of [0, 1, 3]) {
     test(`gives the pixels of one worker, with ${count} helpers`, async () => {
-      assert.ok(tiled.length > 2);
+      assert.ok(tiled.length > 0);
       const { team } = teamOf(count);
       await wait(10); // the helpers are ready
       for (const bytes of count === 3 ? tiled : tiled.slice(0, 2)) {
