@@ -28,6 +28,7 @@ from typing import Any
 import click
 import numpy as np
 import PIL.Image
+from hues import lost_colour
 from recording import Row, images_argument, load, out_option, read_rows, record, run_program
 
 import dfmcodec
@@ -177,6 +178,7 @@ def _row(
         "psnr_db": round(psnr(image.pixels, pixels, None), 3),
         "seconds": seconds,
         **_further(image.pixels, pixels),
+        **lost_colour(image.pixels, pixels),
     }
 
 

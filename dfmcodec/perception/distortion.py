@@ -7,8 +7,10 @@ orientation o and channel c is
 
     a[l] b[o] d[c] (0.7 v + 0.9 v_o + 60)^-0.3 (0.35 u + 60)^-0.2,
 
-where d is 1 for luma and lies between 0.8 (red-green) and 0.5 (blue-yellow) for a chroma axis,
-according to its direction. v is the energy of luma's detail in the three bands of the level, v_o
+where d is 1 for luma. For a chroma axis, d is the product of a factor between 0.8 (red-green) and
+0.5 (blue-yellow), according to its direction, and one between 1 and 3 that follows saturation
+(`_saturation_factors`): small colourful things would fade, since their chroma is worth few bits in
+a sum over the image. v is the energy of luma's detail in the three bands of the level, v_o
 that in the band itself (detail masks errors of its own direction most), and u that in the three
 bands of the next coarser level, all in squared code values per pixel, averaged over 3x3 cells. The
 mean logarithm of the weights of each level is that of a[l] (v + 60)^-1/2. All weights of a tile are
@@ -62,6 +64,9 @@ _OWN_FRACTION = np.float32(0.3)  # of the energy that masks an error: that of th
 _COARSER_FRACTION = np.float32(0.4)  # the exponent of the energy of the next coarser level
 _COARSER_FACTOR = np.float32(0.35)  # of its energy, which is larger
 _TYPICAL = 1 / 12.5  # the geometric mean of (v + 60)^-1/2 in a smooth photograph
+_COMMON, _RARE = 80, 98  # percentiles of saturation between which the weight of chroma grows
+_LARGEST_GAIN = np.float32(2)  # of the weight of chroma
+_LEAST_RANGE = np.float32(4)  # of the saturation over which it grows, code values
 _LUMA = np.array(Luma.REC_601.weights, dtype=np.float32)
 _PIXEL_EXPONENT = np.float32(-0.55)
 _PIXEL_REACH = 4  # radius in pixels of a box mean, applied twice: about a Gaussian with a standard deviation of 3.7
@@ -77,42 +82,63 @@ class CoefficientWeights:
     # for each decomposition level, luma's weights of cells of 2x2 samples of its image,
     # [orientation, ceil(h/2), ceil(w/2)]
     levels: tuple[Halves, ...]
-    channels: tuple[float, ...]  # the factors of luma and of the two chroma axes
+    chroma: tuple[Halves, ...]  # those of chroma, of the same shapes, without the factors of the axes
+    factors: tuple[float, ...]  # of luma, which is 1, and of the two chroma axes
 
     @classmethod
-    def of(cls, original: Pyramid, tune: Tune, basis: ColourBasis) -> CoefficientWeights | None:
-        """Returns the weights for the original's pyramid; None if all are equal."""
+    def of(cls, original: Pyramid, planes: Float32, tune: Tune, basis: ColourBasis) -> CoefficientWeights | None:
+        """Returns the weights for an original; None if all are equal.
+
+        Args:
+            original: The pyramid of the original.
+            planes: Its planes, float32 [C, H, W], code values.
+            tune: The tune.
+            basis: The colour basis of the planes.
+        """
         if tune is Tune.PSNR:
             return None
         energies = [np.stack(list(map(_mean_of_3x3, bands))) for bands in _energies(original)]
         totals = [bands.sum(axis=0) for bands in energies]
         means = [-0.5 * _mean_log(total + _LEAST_ENERGY) for total in totals]
-        levels = []
+        chromas = planes[1:]
+        levels, chroma_levels = [], []
         for level, (bands, mean) in enumerate(zip(energies, means, strict=True)):
             logs = _log_masks(bands, totals[level : level + 2])
             logs += mean - float(logs.mean(dtype=np.float64))  # the mean of (v + 60)^-1/2
             logs += log(_LEVEL_WEIGHTS[level]) - 0.5 * (means[0] + log(_TYPICAL))
             logs[_DIAGONAL] += log(_DIAGONAL_WEIGHT)
-            levels.append(to_halves(np.exp(logs)))
-        return cls(tuple(levels), (1.0, *_chroma_weights(basis)))
+            weights = np.exp(logs)
+            levels.append(to_halves(weights))
+            if len(chromas):
+                chromas = _halved(chromas)
+                weights *= _saturation_factors(np.hypot(*chromas))
+            chroma_levels.append(to_halves(weights) if len(chromas) else levels[-1])
+        return cls(tuple(levels), tuple(chroma_levels), (1.0, *_chroma_factors(basis)))
 
-    def of_band(self, level: int, orientation: int, shape: tuple[int, int]) -> Float32:
-        """Returns the weights of luma's coefficients in a band of the given shape, float32 [rows,
-        columns].
+    def of_channel(self, level: int, channel: int) -> Halves:
+        """Returns the weights of a channel's coefficients in a level without the channel's factor,
+        [orientation, rows, columns].
         """
-        return from_halves(self.levels[level][orientation, : shape[0], : shape[1]])
+        return self.chroma[level] if channel else self.levels[level]
+
+    def of_band(self, level: int, orientation: int, shape: tuple[int, int], channel: int = 0) -> Float32:
+        """Returns the weights of a channel's coefficients in a band of the given shape, float32
+        [rows, columns].
+        """
+        weights = self.of_channel(level, channel)[orientation, : shape[0], : shape[1]]
+        return from_halves(weights) * np.float32(self.factors[channel])
 
     def of_pass(self, coding_pass: CodingPass, shape: tuple[int, int]) -> Float32:
         """Returns the weights of the coefficients in a coding pass of the given shape, float32
         [rows, columns].
         """
         y, x = PHASES[coding_pass.phase]
-        weights = self.levels[coding_pass.level][coding_pass.orientation, y::2, x::2][: shape[0], : shape[1]]
-        return from_halves(weights) * np.float32(self.channels[coding_pass.channel])
+        weights = self.of_channel(coding_pass.level, coding_pass.channel)[coding_pass.orientation, y::2, x::2]
+        return from_halves(weights[: shape[0], : shape[1]]) * np.float32(self.factors[coding_pass.channel])
 
 
-def _chroma_weights(basis: ColourBasis) -> list[float]:
-    """Returns the weights of the errors of the two chroma axes."""
+def _chroma_factors(basis: ColourBasis) -> list[float]:
+    """Returns the factors of the weights of the errors of the two chroma axes."""
     red, green, _ = basis.luma.weights
     along = basis.axes[1:] @ np.array((green, -red, 0)) / np.hypot(red, green)  # the cosines with red-green
     return [float(_BLUE_YELLOW + (_RED_GREEN - _BLUE_YELLOW) * cosine**2) for cosine in along]
@@ -140,7 +166,8 @@ class Distortion:
         """Returns the weights for an original, uint8 or uint16 [H, W, C]."""
         basis = basis_of(original, Tune.VISUAL)
         planes = pixels_to_planes(original, basis)
-        weights = CoefficientWeights.of(analyse(planes, default_levels(*planes.shape[1:])), Tune.VISUAL, basis)
+        pyramid = analyse(planes, default_levels(*planes.shape[1:]))
+        weights = CoefficientWeights.of(pyramid, planes, Tune.VISUAL, basis)
         assert weights is not None
         return cls(basis, weights)
 
@@ -174,20 +201,25 @@ class Distortion:
         """
         levels: list[Bands] = []
         for level, bands in enumerate(pyramid.bands):
-            weights = (self.weights.of_band(level, number, band.shape[1:]) for number, band in enumerate(bands))
             first, second, third = (
-                band * (self._of_planes(norm) * weight)
-                for band, norm, weight in zip(bands, BAND_NORMS[level], weights, strict=True)
+                np.stack(
+                    [
+                        plane * (_squared(norm) * self.weights.of_band(level, orientation, plane.shape, channel))
+                        for channel, plane in enumerate(band)
+                    ]
+                )
+                for orientation, (band, norm) in enumerate(zip(bands, BAND_NORMS[level], strict=True))
             )
             levels.append((first, second, third))
         coarsest = len(levels) - 1
-        low_weight = from_halves(self.weights.levels[coarsest][0]).mean()
-        return Pyramid(pyramid.low * (self._of_planes(LOW_NORMS[coarsest]) * low_weight), tuple(levels))
+        low_weight = from_halves(self.weights.levels[coarsest][0]).mean() * _squared(LOW_NORMS[coarsest])
+        factors = np.array(self.weights.factors, dtype=np.float32)[:, None, None]
+        return Pyramid(pyramid.low * (factors * low_weight), tuple(levels))
 
-    def _of_planes(self, norm: int) -> Float32:
-        """Returns the squared norm of a band, times the weight of each plane, float32 [3, 1, 1]."""
-        factors = np.array(self.weights.channels, dtype=np.float32) * np.float32((norm / NORM_UNIT) ** 2)
-        return factors[:, None, None]
+
+def _squared(norm: int) -> np.float32:
+    """Returns the square of a norm in units of `NORM_UNIT`."""
+    return np.float32((norm / NORM_UNIT) ** 2)
 
 
 def _all_bands(pyramid: Pyramid) -> list[Float32]:
@@ -265,6 +297,25 @@ def _wide_mean(plane: Float64) -> Float64:
         before = np.concatenate([np.zeros_like(np.take(sums, [0], axis)), np.delete(sums, np.s_[-side:], axis)], axis)
         plane = (np.delete(sums, np.s_[: side - 1], axis) - before) / side
     return plane
+
+
+def _halved(planes: Float32) -> Float32:
+    """Returns means over squares of 2x2 samples, float32 [C, ceil(H/2), ceil(W/2)]; edges are
+    repeated.
+    """
+    padded = np.pad(planes, [(0, 0), (0, planes.shape[1] % 2), (0, planes.shape[2] % 2)], mode="edge")
+    rows = padded[:, ::2] + padded[:, 1::2]
+    return np.asarray((rows[:, :, ::2] + rows[:, :, 1::2]) / np.float32(4))
+
+
+def _saturation_factors(saturation: Float32) -> Float32:
+    """Returns the factors by which chroma weighs more in the most saturated cells of an image.
+
+    They grow from 1 at the 80th percentile of saturation to 3 at the 98th.
+    """
+    common, rare = np.percentile(saturation, (_COMMON, _RARE)).astype(np.float32)
+    part = (saturation - common) / max(rare - common, _LEAST_RANGE)
+    return np.asarray(1 + _LARGEST_GAIN * np.clip(part, 0, 1))
 
 
 def _newton_steps(errors: Float32, slopes: Float32, weights: Float32) -> Float32:

@@ -104,7 +104,8 @@ def test_golden_files_decode_as_with_numpy(path):
 def _paths(pixels, q_step, dependency_costs=None, tune=Tune.PSNR, most_tables=DIRECT_TABLES, every=1):
     """The symbols of an image under guessed tables."""
     geometry = Geometry(*pixels.shape, 4)
-    pyramid = analyse(pixels_to_planes(pixels, ColourBasis()), 4)
+    planes = pixels_to_planes(pixels, ColourBasis())
+    pyramid = analyse(planes, 4)
     context = shipped().context
     rng = np.random.default_rng(0)
 
@@ -121,7 +122,7 @@ def _paths(pixels, q_step, dependency_costs=None, tune=Tune.PSNR, most_tables=DI
         context,
         tables,
         dependency_costs,
-        CoefficientWeights.of(pyramid, tune, ColourBasis()),
+        CoefficientWeights.of(pyramid, planes, tune, ColourBasis()),
     ).symbols()
 
 

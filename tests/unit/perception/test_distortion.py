@@ -31,15 +31,14 @@ from dfmcodec.perception.ssimulacra2 import ssimulacra2
 from dfmcodec.search.config import EncoderConfig
 
 
-def weights_of(pixels, levels=4):
-    return CoefficientWeights.of(analyse(pixels_to_planes(pixels, ColourBasis()), levels), Tune.VISUAL, ColourBasis())
+def weights_of(pixels, levels=4, tune=Tune.VISUAL, basis=None):
+    basis = basis or ColourBasis()
+    planes = pixels_to_planes(pixels, basis)
+    return CoefficientWeights.of(analyse(planes, levels), planes, tune, basis)
 
 
 def test_weights_for_psnr_are_equal(chelsea):
-    assert (
-        CoefficientWeights.of(analyse(pixels_to_planes(chelsea.pixels, ColourBasis()), 4), Tune.PSNR, ColourBasis())
-        is None
-    )
+    assert weights_of(chelsea.pixels, tune=Tune.PSNR) is None
 
 
 def test_coarse_errors_weigh_most_in_flat_images():
@@ -76,8 +75,7 @@ def test_coarser_detail_masks_errors():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_all_sizes_have_weights(size, channels):
     pixels = np.random.default_rng(0).integers(0, 256, (*size, channels), dtype=np.uint8)
-    pyramid = analyse(pixels_to_planes(pixels, ColourBasis()), 2)
-    weights = CoefficientWeights.of(pyramid, Tune.VISUAL, ColourBasis())
+    weights = weights_of(pixels, 2)
     geometry = Geometry(*size, channels, 2)
     for level in range(2):
         for coding_pass in level_passes(geometry, level):
@@ -172,9 +170,21 @@ def test_red_green_errors_weigh_more_than_blue_yellow_ones(direction, expected):
     detail = np.random.default_rng(0).uniform(-80, 80, (64, 64, 1))
     pixels = np.rint(128 + detail * direction).astype(np.uint8)
     basis = basis_of(pixels, Tune.VISUAL)
-    weights = CoefficientWeights.of(analyse(pixels_to_planes(pixels, basis), 4), Tune.VISUAL, basis)
+    weights = weights_of(pixels, basis=basis)
     luma, *chroma = (weights.of_pass(CodingPass(1, channel, 0, 0), (16, 16)) for channel in range(3))
-    assert [float((other / luma).mean()) for other in chroma] == pytest.approx(expected, abs=0.01)
+    assert [float(np.median(other / luma)) for other in chroma] == pytest.approx(expected, abs=0.01)
+
+
+def test_the_chroma_of_small_saturated_things_weighs_more():
+    pixels = np.full((64, 64, 3), 128, np.uint8)
+    pixels[:, :32] = 130, 124, 126
+    pixels[16:24, 8:16] = 220, 40, 30
+    weights = weights_of(pixels, 2)
+    luma, *chroma = (weights.of_band(0, 0, (32, 32), channel) for channel in range(3))
+    for other in chroma:
+        ratio = other / luma
+        assert ratio[8:12, 4:8] == pytest.approx(3 * ratio[28, 28], rel=0.01)
+        assert ratio[20:, 20:] == pytest.approx(ratio[28, 28], rel=0.01)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -30,7 +30,7 @@ from dfmcodec.container.checks import CHECK_BYTES
 from dfmcodec.image import Image, values_per_code_value
 from dfmcodec.image.region import Region
 from dfmcodec.perception import mse
-from dfmcodec.perception.distortion import basis_of
+from dfmcodec.perception.distortion import CoefficientWeights, basis_of
 from dfmcodec.search.quality import BIT_COST, VISUAL_BIT_COST
 from dfmcodec.threads import in_threads
 
@@ -151,10 +151,19 @@ class Encoding:
         """Returns the pyramid of a tile. The tile's part of `change`, the addition to the linear
         synthesis of the image, is subtracted first; see `correction_residual`.
         """
-        planes = pixels_to_planes(self.image.pixels[tile.rows, tile.columns], self.basis)
+        planes = self._planes(tile)
         if change is not None:
             planes -= change.part(tile.rows, tile.columns) / np.float32(UNITS_PER_CODE_VALUE)
         return analyse(planes, self.tiling.levels)
+
+    def coefficient_weights(self, tile: Tile, original: Pyramid) -> CoefficientWeights | None:
+        """Returns the weights of the squared errors of a tile's coefficients for its original
+        pyramid; None if all are equal.
+        """
+        return CoefficientWeights.of(original, self._planes(tile), self.tune, self.basis)
+
+    def _planes(self, tile: Tile) -> Float32:
+        return pixels_to_planes(self.image.pixels[tile.rows, tile.columns], self.basis)
 
     def residual(self, samples: Units, q_step: int, change: Change | None, region: Region) -> Float32:
         """Returns the difference between the original and the corrected synthesis in a region,

@@ -148,8 +148,8 @@ class Estimator:
         the pyramids of the tiles that are used.
         """
         encoding = self.encoding
-        pyramids = [(tile.geometry, encoding.pyramid(tile)) for tile in _tiles_used(encoding.tiling)]
-        sample = [(*both, CoefficientWeights.of(both[1], encoding.tune, encoding.basis)) for both in pyramids]
+        pyramids = [(tile, encoding.pyramid(tile)) for tile in _tiles_used(encoding.tiling)]
+        sample = [(tile.geometry, pyramid, encoding.coefficient_weights(tile, pyramid)) for tile, pyramid in pyramids]
         return partial(self._guessed_bytes, sample)
 
     def _guessed_bytes(self, sample: list[tuple[Geometry, Pyramid, CoefficientWeights | None]], q_step: int) -> float:

@@ -364,7 +364,7 @@ def _code_tile(
     encoding, q_step = coding.encoding, coding.q_step
     pyramid = encoding.pyramid(tile_state.tile, change)
     if tile_state.weights is None:  # in the first iteration, the pyramid is that of the original
-        tile_state = replace(tile_state, weights=CoefficientWeights.of(pyramid, encoding.tune, encoding.basis))
+        tile_state = replace(tile_state, weights=encoding.coefficient_weights(tile_state.tile, pyramid))
     if tile_state.shift is not None and coding.is_near and q_step >= FINEST_WEIGHED:
         pyramid = tile_state.shift.added_to(pyramid)
     source = _source(coding, tile_state, pyramid, sample)

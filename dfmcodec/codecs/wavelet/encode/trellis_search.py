@@ -146,8 +146,8 @@ class PathChooser:
         none = np.zeros((0, 0), dtype=np.uint16)
         weights, factor = none, 1.0
         if self.weights is not None:
-            weights = self.weights.levels[level][coding_pass.orientation]
-            factor = self.weights.channels[coding_pass.channel]
+            weights = self.weights.of_channel(level, coding_pass.channel)[coding_pass.orientation]
+            factor = self.weights.factors[coding_pass.channel]
         return PathPass(
             rows=symbols.shape[0],
             columns=symbols.shape[1],
