@@ -40,7 +40,7 @@ def figures(pixels: np.ndarray, **options: object) -> tuple[int, float, float]:
 
 @pytest.mark.parametrize(
     ("effort", "tune", "measured_db", "measured_score"),
-    [(1, "visual", 32.74, 62.67), (1, "psnr", 33.28, 58.67), (5, "visual", 32.62, 64.57), (5, "psnr", 33.39, 59.40)],
+    [(1, "visual", 32.44, 61.44), (1, "psnr", 33.28, 58.67), (5, "visual", 32.50, 63.88), (5, "psnr", 33.39, 59.40)],
 )
 def test_the_photograph_at_half_a_bit_per_pixel(
     effort: int, tune: str, measured_db: float, measured_score: float

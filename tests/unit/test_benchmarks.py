@@ -171,6 +171,16 @@ def decoding(folder: Path) -> None:
     assert 2000 < row["context_macs_per_pixel"] + row["synthesis_macs_per_pixel"] < 4000
 
 
+def hues(_: Path) -> None:
+    """A red square turns gray: red, orange and magenta lose, and the others hardly."""
+    original = np.full((20, 20, 3), 128, np.uint8)
+    original[:2, :4] = 200, 40, 40
+    losses = importlib.import_module("hues").lost_colour(original, np.full_like(original, 128))
+    assert losses["lost_red"] > losses["lost_orange"] > 50
+    assert abs(losses["lost_blue"]) < 30
+    assert set(importlib.import_module("hues").lost_colour(original, original).values()) == {0}
+
+
 def realism(_: Path) -> None:
     """The distortion, from the samples alone: the network is not installed here."""
     distortion = importlib.import_module("realism").wasserstein_distortion
@@ -365,6 +375,7 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "gallery": gallery,
     "qualities": qualities,
     "browser": browser,
+    "hues": hues,
     "large": large,
     "damage": damage,
     "prefixes": prefixes,
