@@ -231,6 +231,32 @@ def rates_table(measures: Mapping[str, str] = MEASURES, rows: Sequence[Row] | No
     return "\n".join(lines)
 
 
+def colour_table(codec: str = "dfm effort 5 visual, texture 0", anchor: str = AVIF) -> str:
+    """Returns how much of each hue a codec loses, and an anchor at the same sizes: means over the
+    images whose size is one of the anchor's.
+    """
+    curves = _curves()
+    hues = [key for key in curves[anchor, next(name for _, name in curves)][0] if key.startswith("lost_")]
+    lines = [
+        f"| bpp | images | {' | '.join(key.removeprefix('lost_') for key in hues)} |",
+        "|---" * (2 + len(hues)) + "|",
+    ]
+    for setting in dict.fromkeys(row["setting"] for (of, _), rows in curves.items() if of == codec for row in rows):
+        losses = []
+        for name in (name for of, name in curves if of == codec):
+            row = next(row for row in curves[codec, name] if row["setting"] == setting)
+            theirs = sorted(curves[anchor, name], key=lambda row: float(row["bpp"]))
+            bpps = [row["bpp"] for row in theirs]
+            if bpps[0] <= row["bpp"] <= bpps[-1]:
+                of_anchor = [
+                    np.interp(np.log(row["bpp"]), np.log(bpps), [each[key] for each in theirs]) for key in hues
+                ]
+                losses.append(([row[key] for key in hues], of_anchor))
+        cells = [f"{ours:.2f}, {others:.2f}" for ours, others in np.mean(losses, axis=0).T]
+        lines.append(f"| {setting} | {len(losses)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _curves(rows: Sequence[Row] | None = None) -> dict[tuple[str, str], list[Row]]:
     """Returns the recorded rows by codec and picture."""
     curves: dict[tuple[str, str], list[Row]] = defaultdict(list)

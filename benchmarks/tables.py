@@ -309,6 +309,7 @@ TABLES: dict[str, Table] = {
     "archive": lambda: archive.table(archive.Prices()),
     "corpus": lambda: archive.corpus_table(0.02, archive.Prices.eur_per_gb_month),
     "seen_rates": seen.rates_table,
+    "seen_colour": seen.colour_table,
 }
 TABLES |= {
     made.__name__: made
