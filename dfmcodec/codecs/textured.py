@@ -33,6 +33,7 @@ _ENOUGH_BYTES, _LARGEST_FRACTION = 40, 0.01
 # SSIMULACRA2 above a floor to aim at without texture, most of which the texture may take; larger
 # floors have no texture.
 _FLOOR_LOSS, _LARGEST_FLOOR = 0.6, 90
+_STRENGTH = 0.4  # relative to what is missing, if the user gives none; see docs/texture.md
 _FACTORS = (1.0, 0.7, 0.5, 0.35)  # of the strength, to try for a floor
 
 
@@ -85,7 +86,7 @@ def with_texture(
     fit = encoder.fit_texture(candidate.model, job.image.pixels, decoded)
     if fit is None:
         return result
-    strength = fit.automatic_strength if job.config.texture is None else job.config.texture
+    strength = _STRENGTH if job.config.texture is None else job.config.texture
     limit = (job.texture_bytes or texture_bytes(len(result.data))) - (CHECK_BYTES if has_checks else 0)
     for factor in _FACTORS if isinstance(target, ScoreTarget) and target.is_least else _FACTORS[:1]:
         textured = fit.textured(factor * strength, limit)

@@ -107,9 +107,8 @@ class EncoderConfig(EncodeSettings):
             `ssimulacra2`, with "coordinate", for images with a side below 113 pixels, and for
             samples that use a part of 16 bits. Otherwise it is "visual".
         texture: The strength of the noise that replaces lost texture, relative to what is missing,
-            0..1; 0 for none. None for the automatic strength, which depends on the quantisation
-            step. Wavelet codec with the tune "visual" only; very fine quantisation, images below
-            65,536 pixels and images without lost texture have none.
+            0..1; 0 for none. None for 0.4. Wavelet codec with the tune "visual" only; very fine
+            quantisation, images below 65,536 pixels and images without lost texture have none.
 
     Raises:
         ConfigError: A value or a combination of values is invalid.

@@ -22,10 +22,6 @@ def _nothing() -> None:
 class TextureFit(Protocol):
     """The fit of a texture to a finished file."""
 
-    @property
-    def automatic_strength(self) -> float:
-        """The strength relative to what is missing, if the user gives none."""
-
     def textured(self, strength: float, limit_bytes: float) -> tuple[Any, Pixels] | None:
         """Returns the model with a texture that adds at most a number of bytes to the file, and its
         pixels, [H, W, C]; None if nothing is missing or the bytes are too few.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import log2
 
 import numpy as np
 
@@ -43,9 +42,6 @@ _HALF_POWER = 1.4793  # the deviation of Gaussian noise over (mean |x|^(1/2))^2:
 _LEVEL_STRENGTHS = (1.0, 0.5)  # of the finest level and the next one; the best of those tried on Kodak photographs
 _LEAST_WEIGHT = 0.05  # the fraction of a cell that needs zeros for an estimate
 _FINEST_STEP = 3 * Q_STEP_UNIT  # of files with texture
-# The automatic strength at a step of 24 code values, the octaves of the step that change it by 1,
-# and its maximum; see docs/texture.md.
-_STRENGTH, _STRENGTH_STEP, _OCTAVES_OF_STRENGTH, _MAX_STRENGTH = 0.4, 24 * Q_STEP_UNIT, 8, 0.75
 _ROWS = 64  # of a tile, to which noise is added at a time
 _CODE_UNITS = 8 * UNIT_DEVIATION  # deviation of the noise of code c over 2^c, in units
 
@@ -130,10 +126,6 @@ class WaveletTextureFit:
     masks: Sequence[Masks]  # of the tiles
     missing: Mapping[int, Float64]  # the missing deviations, by the base-2 logarithm of the side of a cell
 
-    @property
-    def automatic_strength(self) -> float:
-        return automatic_strength(self.model.q_step)
-
     def texture(self, strength: float, cell_bits: int, seed: int = 0) -> Texture:
         """Returns the texture of a strength: amplitudes relative to the missing deviations."""
         wanted = self.missing[cell_bits] * (strength * np.repeat(_LEVEL_STRENGTHS, ORIENTATIONS))[:, None, None]
@@ -163,11 +155,6 @@ class WaveletTextureFit:
 
         in_threads(add, range(len(self.tiles)))
         return result
-
-
-def automatic_strength(q_step: int) -> float:
-    """Returns the strength that the encoder takes for a step in 1/64 code values."""
-    return min(_STRENGTH + log2(q_step / _STRENGTH_STEP) / _OCTAVES_OF_STRENGTH, _MAX_STRENGTH)
 
 
 def fit_texture(model: QuantizedLatents, original: Pixels, decoded: Pixels) -> WaveletTextureFit | None:
