@@ -241,20 +241,24 @@ def colour_table(codec: str = "dfm effort 5 visual, texture 0", anchor: str = AV
         f"| bpp | images | {' | '.join(key.removeprefix('lost_') for key in hues)} |",
         "|---" * (2 + len(hues)) + "|",
     ]
-    for setting in dict.fromkeys(row["setting"] for (of, _), rows in curves.items() if of == codec for row in rows):
-        losses = []
-        for name in (name for of, name in curves if of == codec):
-            row = next(row for row in curves[codec, name] if row["setting"] == setting)
-            theirs = sorted(curves[anchor, name], key=lambda row: float(row["bpp"]))
-            bpps = [row["bpp"] for row in theirs]
-            if bpps[0] <= row["bpp"] <= bpps[-1]:
-                of_anchor = [
-                    np.interp(np.log(row["bpp"]), np.log(bpps), [each[key] for each in theirs]) for key in hues
-                ]
-                losses.append(([row[key] for key in hues], of_anchor))
-        cells = [f"{ours:.2f}, {others:.2f}" for ours, others in np.mean(losses, axis=0).T]
-        lines.append(f"| {setting} | {len(losses)} | {' | '.join(cells)} |")
+    losses: dict[float, list[tuple[Any, Any]]] = defaultdict(list)
+    for row in (row for (of, _), rows in curves.items() if of == codec for row in rows):
+        of_anchor = _at_size(row["bpp"], curves[anchor, row["picture"]], hues)
+        if of_anchor is not None:
+            losses[row["setting"]].append(([row[key] for key in hues], of_anchor))
+    for setting, pairs in sorted(losses.items()):
+        cells = [f"{ours:.2f}, {others:.2f}" for ours, others in np.mean(pairs, axis=0).T]
+        lines.append(f"| {setting} | {len(pairs)} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _at_size(bpp: float, rows: Iterable[Row], keys: Sequence[str]) -> list[float] | None:
+    """Returns a curve's values at a size, interpolated in its logarithm; None beyond the curve."""
+    ordered = sorted(rows, key=lambda row: float(row["bpp"]))
+    bpps = [row["bpp"] for row in ordered]
+    if not bpps[0] <= bpp <= bpps[-1]:
+        return None
+    return [float(np.interp(np.log(bpp), np.log(bpps), [row[key] for row in ordered])) for key in keys]
 
 
 def _curves(rows: Sequence[Row] | None = None) -> dict[tuple[str, str], list[Row]]:

@@ -52,6 +52,7 @@ from dfmcodec.codecs.wavelet.transform import (
 )
 from dfmcodec.image import PEAK_CODE_VALUE, Image
 from dfmcodec.image.region import CHANNELS
+from dfmcodec.perception import halved
 
 _Bands = tuple[tuple[Halves, Halves, Halves], ...]
 
@@ -86,17 +87,14 @@ class CoefficientWeights:
     factors: tuple[float, ...]  # of luma, which is 1, and of the two chroma axes
 
     @classmethod
-    def of(cls, original: Pyramid, planes: Float32, tune: Tune, basis: ColourBasis) -> CoefficientWeights | None:
-        """Returns the weights for an original; None if all are equal.
+    def of(cls, original: Pyramid, planes: Float32, basis: ColourBasis) -> CoefficientWeights:
+        """Returns the weights of the tune `visual` for an original.
 
         Args:
             original: The pyramid of the original.
             planes: Its planes, float32 [C, H, W], code values.
-            tune: The tune.
             basis: The colour basis of the planes.
         """
-        if tune is Tune.PSNR:
-            return None
         energies = [np.stack(list(map(_mean_of_3x3, bands))) for bands in _energies(original)]
         totals = [bands.sum(axis=0) for bands in energies]
         means = [-0.5 * _mean_log(total + _LEAST_ENERGY) for total in totals]
@@ -110,7 +108,7 @@ class CoefficientWeights:
             weights = np.exp(logs)
             levels.append(to_halves(weights))
             if len(chromas):
-                chromas = _halved(chromas)
+                chromas = halved(chromas)
                 weights *= _saturation_factors(np.hypot(*chromas))
             chroma_levels.append(to_halves(weights) if len(chromas) else levels[-1])
         return cls(tuple(levels), tuple(chroma_levels), (1.0, *_chroma_factors(basis)))
@@ -167,9 +165,7 @@ class Distortion:
         basis = basis_of(original, Tune.VISUAL)
         planes = pixels_to_planes(original, basis)
         pyramid = analyse(planes, default_levels(*planes.shape[1:]))
-        weights = CoefficientWeights.of(pyramid, planes, Tune.VISUAL, basis)
-        assert weights is not None
-        return cls(basis, weights)
+        return cls(basis, CoefficientWeights.of(pyramid, planes, basis))
 
     def total(self, errors: Float32) -> float:
         """Returns the weighted sum of the squared errors of colours, float32 [3, H, W]."""
@@ -297,15 +293,6 @@ def _wide_mean(plane: Float64) -> Float64:
         before = np.concatenate([np.zeros_like(np.take(sums, [0], axis)), np.delete(sums, np.s_[-side:], axis)], axis)
         plane = (np.delete(sums, np.s_[: side - 1], axis) - before) / side
     return plane
-
-
-def _halved(planes: Float32) -> Float32:
-    """Returns means over squares of 2x2 samples, float32 [C, ceil(H/2), ceil(W/2)]; edges are
-    repeated.
-    """
-    padded = np.pad(planes, [(0, 0), (0, planes.shape[1] % 2), (0, planes.shape[2] % 2)], mode="edge")
-    rows = padded[:, ::2] + padded[:, 1::2]
-    return np.asarray((rows[:, :, ::2] + rows[:, :, 1::2]) / np.float32(4))
 
 
 def _saturation_factors(saturation: Float32) -> Float32:

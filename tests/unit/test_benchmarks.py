@@ -175,10 +175,11 @@ def hues(_: Path) -> None:
     """A red square turns gray: red, orange and magenta lose, and the others hardly."""
     original = np.full((20, 20, 3), 128, np.uint8)
     original[:2, :4] = 200, 40, 40
-    losses = importlib.import_module("hues").lost_colour(original, np.full_like(original, 128))
+    lost_colour = importlib.import_module("hues").lost_colour
+    losses = lost_colour(original, np.full_like(original, 128))
     assert losses["lost_red"] > losses["lost_orange"] > 50
-    assert abs(losses["lost_blue"]) < 30
-    assert set(importlib.import_module("hues").lost_colour(original, original).values()) == {0}
+    assert losses["lost_blue"] == losses["lost_green"] == 0  # the pixels with most of these are gray
+    assert set(lost_colour(original, original).values()) == {0}
 
 
 def realism(_: Path) -> None:

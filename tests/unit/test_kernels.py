@@ -22,7 +22,6 @@ from oracles import contexts
 from wavelet_parts import random_correction
 
 from dfmcodec import container
-from dfmcodec._types import Tune
 from dfmcodec.codecs.decode import decode_image
 from dfmcodec.codecs.overfitted.contents import OverfittedArchitecture, QuantizedGrids
 from dfmcodec.codecs.overfitted.context import CAUSAL, GridContext, wavefronts
@@ -101,7 +100,7 @@ def test_golden_files_decode_as_with_numpy(path):
         assert np.mean(pixels != expected_pixels) < (1e-3 if pixels.itemsize == 1 else 1e-2)
 
 
-def _paths(pixels, q_step, dependency_costs=None, tune=Tune.PSNR, most_tables=DIRECT_TABLES, every=1):
+def _paths(pixels, q_step, dependency_costs=None, is_weighted=False, most_tables=DIRECT_TABLES, every=1):
     """The symbols of an image under guessed tables."""
     geometry = Geometry(*pixels.shape, 4)
     planes = pixels_to_planes(pixels, ColourBasis())
@@ -122,7 +121,7 @@ def _paths(pixels, q_step, dependency_costs=None, tune=Tune.PSNR, most_tables=DI
         context,
         tables,
         dependency_costs,
-        CoefficientWeights.of(pyramid, planes, tune, ColourBasis()),
+        CoefficientWeights.of(pyramid, planes, ColourBasis()) if is_weighted else None,
     ).symbols()
 
 
@@ -134,13 +133,13 @@ def _slopes(geometry):
     return dependency_costs.scaled(1.0)
 
 
-@pytest.mark.parametrize(("has_slopes", "tune"), [(False, Tune.PSNR), (True, Tune.PSNR), (True, Tune.VISUAL)])
-def test_paths_are_those_of_numpy(chelsea, has_slopes, tune):
+@pytest.mark.parametrize(("has_slopes", "is_weighted"), [(False, False), (True, False), (True, True)])
+def test_paths_are_those_of_numpy(chelsea, has_slopes, is_weighted):
     pixels = chelsea.pixels[1:78, 2:93]  # odd sides: passes have different sizes
     slopes = _slopes(Geometry(*pixels.shape, 4)) if has_slopes else None
-    found = _paths(pixels, 640, slopes, tune)[1]
+    found = _paths(pixels, 640, slopes, is_weighted)[1]
     with without_kernels():
-        expected = _paths(pixels, 640, slopes, tune)[1]
+        expected = _paths(pixels, 640, slopes, is_weighted)[1]
     differ = sum(int(np.count_nonzero(found[each] != expected[each])) for each in expected)
     assert sum(symbols.size for symbols in found.values()) == pixels.size - 3 * 5 * 6
     assert differ <= 20  # costs that are equal but for rounding: none of 21,000 on the processors tried

@@ -31,14 +31,16 @@ from dfmcodec.perception.ssimulacra2 import ssimulacra2
 from dfmcodec.search.config import EncoderConfig
 
 
-def weights_of(pixels, levels=4, tune=Tune.VISUAL, basis=None):
+def weights_of(pixels, levels=4, basis=None):
     basis = basis or ColourBasis()
     planes = pixels_to_planes(pixels, basis)
-    return CoefficientWeights.of(analyse(planes, levels), planes, tune, basis)
+    return CoefficientWeights.of(analyse(planes, levels), planes, basis)
 
 
 def test_weights_for_psnr_are_equal(chelsea):
-    assert weights_of(chelsea.pixels, tune=Tune.PSNR) is None
+    encoding = Encoding.of(chelsea, Effort(2, 3, learns_after=(), adapted_after=(), shifts=1), tune=Tune.PSNR)
+    (tile,) = encoding.tiling.tiles
+    assert encoding.coefficient_weights(tile, encoding.pyramid(tile)) is None
 
 
 def test_coarse_errors_weigh_most_in_flat_images():

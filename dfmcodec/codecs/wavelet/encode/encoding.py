@@ -160,7 +160,9 @@ class Encoding:
         """Returns the weights of the squared errors of a tile's coefficients for its original
         pyramid; None if all are equal.
         """
-        return CoefficientWeights.of(original, self._planes(tile), self.tune, self.basis)
+        if self.tune is Tune.PSNR:
+            return None
+        return CoefficientWeights.of(original, self._planes(tile), self.basis)
 
     def _planes(self, tile: Tile) -> Float32:
         return pixels_to_planes(self.image.pixels[tile.rows, tile.columns], self.basis)
