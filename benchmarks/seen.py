@@ -4,6 +4,7 @@
     python benchmarks/seen.py files PHOTOGRAPHS/*.png --efforts 1,5,7 --out ROWS
     python benchmarks/seen.py rates
     python benchmarks/seen.py plot docs/seen_rates.png
+    python benchmarks/seen.py plot-textures docs/texture_strengths.png
 
 Debian's libavif-bin, libjxl-tools and libjxl-devtools have the other codecs and Butteraugli;
 pycvvdp (with PyTorch) is ColorVideoVDP, and realism.py says what the realism needs. Each row is a
@@ -40,7 +41,9 @@ from dfmcodec.perception.butteraugli import butteraugli
 from dfmcodec.perception.ssimulacra2 import ssimulacra2
 
 RESULTS = Path(__file__).parent / "results" / "seen.jsonl"
+TEXTURES = RESULTS.with_name("textures.jsonl")  # of files that only differ by the strength of their texture
 LONG_SIDE = 768  # of the reduced photographs, pixels
+CROP = (1536, 1024)  # width and height of crops at camera resolution, pixels
 FOLDER = "usr/share/backgrounds"  # of Debian's packages lomiri-wallpapers-16.04 and -20.04
 PHOTOGRAPHS = (
     "life_by_Aitzol_Berasategi friends_by_Aitzol_Berasategi aitzgorri_by_Aitzol_Berasategi "
@@ -63,6 +66,7 @@ LABELS = {
 MEASURES = {"ssimulacra2": "SSIMULACRA2", "butteraugli": "Butteraugli", "jod": "ColorVideoVDP"}
 FURTHER = {"wd3": "wd3", "wd1": "wd1", "ms_ssim_db": "MS-SSIM", "psnr_hvs_m_db": "PSNR-HVS-M", "psnr_db": "PSNR"}
 LOWER_IS_BETTER = ("butteraugli", "wd3", "wd1")
+REALISM_AND_FIDELITY = MEASURES | {measure: FURTHER[measure] for measure in ("wd3", "wd1")}
 
 
 @click.group(help=__doc__)
@@ -73,17 +77,24 @@ def main() -> None:
 @main.command()
 @click.argument("unpacked", type=click.Path(path_type=Path, exists=True))
 @click.argument("folder", type=click.Path(path_type=Path))
-def photographs(unpacked: Path, folder: Path) -> None:
+@click.option("--crops", is_flag=True, help="Cut the middle, 1536 x 1024 pixels, in place of reducing.")
+def photographs(unpacked: Path, folder: Path, crops: bool) -> None:
     """Makes the photographs from the unpacked packages."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in PHOTOGRAPHS.split():
         with PIL.Image.open(unpacked / FOLDER / f"{name}.jpg") as opened:
-            _reduced(opened.convert("RGB")).save(folder / f"{name.partition('_')[0]}.png")
+            image = opened.convert("RGB")
+            (_middle(image) if crops else _reduced(image)).save(folder / f"{name.partition('_')[0]}.png")
 
 
 def _reduced(image: PIL.Image.Image) -> PIL.Image.Image:
     scale = LONG_SIDE / max(image.size)
     return image.resize((round(image.width * scale), round(image.height * scale)), PIL.Image.Resampling.LANCZOS)
+
+
+def _middle(image: PIL.Image.Image) -> PIL.Image.Image:
+    left, top = ((side - part) // 2 for side, part in zip(image.size, CROP, strict=True))
+    return image.crop((left, top, left + CROP[0], top + CROP[1]))
 
 
 @main.command()
@@ -231,6 +242,28 @@ def rates_table(measures: Mapping[str, str] = MEASURES, rows: Sequence[Row] | No
     return "\n".join(lines)
 
 
+def _by_strength() -> dict[float, dict[str, float]]:
+    """Returns the mean bits relative to AVIF's in percent, by strength of the texture and measure."""
+    rows = read_rows(TEXTURES)
+    found = {}
+    for codec in dict.fromkeys(row["codec"] for row in rows if ", texture " in row["codec"]):
+        percents = {measure: bits_more(codec, AVIF, measure, rows).values() for measure in REALISM_AND_FIDELITY}
+        found[float(codec.rpartition(" ")[2])] = {measure: fmean(of_images) for measure, of_images in percents.items()}
+    return found
+
+
+def texture_table() -> str:
+    """Returns the bits at an equal measure, against AVIF, by the strength of the texture."""
+    lines = [
+        f"| strength | {' | '.join(REALISM_AND_FIDELITY.values())} | mean of the first four |",
+        "|---" * (2 + len(REALISM_AND_FIDELITY)) + "|",
+    ]
+    for strength, percents in _by_strength().items():
+        cells = [f"{percent:+.1f} %" for percent in (*percents.values(), fmean(list(percents.values())[:4]))]
+        lines.append(f"| {strength:g} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def colour_table(codec: str = "dfm effort 5 visual, texture 0", anchor: str = AVIF) -> str:
     """Returns how much of each hue a codec loses, and an anchor at the same sizes: means over the
     images whose size is one of the anchor's.
@@ -333,21 +366,42 @@ def bits_beside(codec: str, anchor: str, scores: Sequence[float]) -> list[float 
 @click.argument("figure", type=click.Path(path_type=Path))
 def draw_rates(figure: Path) -> None:
     """Draws by how much bits differ from AVIF's at each SSIMULACRA2."""
-    from matplotlib.figure import Figure
-
     scores = np.linspace(LOWEST_SCORE, HIGHEST_SCORE, 61).tolist()
-    canvas = Figure((7.5, 4), layout="constrained")
-    axes = canvas.add_subplot()
-    axes.axhline(0, color="black", linewidth=1, label=AVIF)
+    canvas, axes = _canvas()
     for codec, label in LABELS.items():
         percents = [np.nan if mean is None else 100 * mean - 100 for mean in bits_beside(codec, AVIF, scores)]
         axes.plot(scores, percents, label=label, linewidth=2 if "dfm" in label else 1.3)
     axes.set_xlabel("SSIMULACRA2")
-    axes.set_ylabel("bits beside those of AVIF, %")
     axes.set_title("Bits at equal SSIMULACRA2, mean of the photographs that have it: less is better")
-    axes.grid(alpha=0.3)
     axes.legend()
     canvas.savefig(figure, dpi=110)
+
+
+@main.command()
+@click.argument("figure", type=click.Path(path_type=Path))
+def plot_textures(figure: Path) -> None:
+    """Draws bits beside those of AVIF along the strength of the texture."""
+    canvas, axes = _canvas()
+    found = _by_strength()
+    for measure, label in REALISM_AND_FIDELITY.items():
+        percents = [of_strength[measure] for of_strength in found.values()]
+        axes.plot(list(found), percents, "--" if measure.startswith("wd") else "-", marker="o", label=label)
+    axes.set_xlabel("strength of the texture")
+    axes.set_title("Bits at an equal measure of fidelity (solid) or realism (dashed): less is better")
+    axes.legend()
+    canvas.savefig(figure, dpi=110)
+
+
+def _canvas() -> tuple[Any, Any]:
+    """Returns a figure of bits relative to AVIF's, and its axes."""
+    from matplotlib.figure import Figure
+
+    canvas = Figure((7.5, 4), layout="constrained")
+    axes = canvas.add_subplot()
+    axes.axhline(0, color="black", linewidth=1, label=AVIF)
+    axes.set_ylabel("bits beside those of AVIF, %")
+    axes.grid(alpha=0.3)
+    return canvas, axes
 
 
 if __name__ == "__main__":

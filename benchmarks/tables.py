@@ -310,6 +310,7 @@ TABLES: dict[str, Table] = {
     "corpus": lambda: archive.corpus_table(0.02, archive.Prices.eur_per_gb_month),
     "seen_rates": seen.rates_table,
     "seen_colour": seen.colour_table,
+    "textures": seen.texture_table,
 }
 TABLES |= {
     made.__name__: made

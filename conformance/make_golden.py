@@ -26,7 +26,7 @@ from dfmcodec.codecs.overfitted.encode import plan
 from dfmcodec.codecs.overfitted.encode.fit import FitSchedule
 from dfmcodec.codecs.overfitted.weights import OverfittedWeights, overfitted_weights_of
 from dfmcodec.codecs.wavelet.geometry import Tiling, default_levels
-from dfmcodec.codecs.wavelet.texture import BANDS, MAX_CODE, Texture, cell_counts
+from dfmcodec.codecs.wavelet.texture import MAX_CODE, Texture, amplitude_count, cell_counts
 from dfmcodec.container import read_write
 from dfmcodec.image import Image, Metadata
 from dfmcodec.image.write_image import image_to_bytes, output_format
@@ -301,7 +301,7 @@ def file_of(case: Case) -> bytes:
 def _with_texture(data: bytes, cell_bits: int) -> bytes:
     """A wavelet file with a texture of random codes."""
     model: Any = container.read(data)[0]
-    shape = BANDS, *cell_counts(model.height, model.width, cell_bits)
+    shape = amplitude_count(model.architecture.channels), *cell_counts(model.height, model.width, cell_bits)
     codes = np.random.default_rng(cell_bits).integers(0, MAX_CODE, shape).astype(np.int8)
     return container.write(replace(model, samples=None, texture=Texture(77, 100, cell_bits, codes)), {})
 

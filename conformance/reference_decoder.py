@@ -903,18 +903,19 @@ class Texture:
 
     seed: int
     k: int  # base-2 logarithm of the side of a cell
-    codes: list[np.ndarray]  # [rows, columns] of each band: level 0 first, then orientation
+    codes: list[np.ndarray]  # [rows, columns] of each band of luma: level 0 first, then orientation; then chroma
 
 
-def read_texture(section: bytes, height: int, width: int) -> Texture:
+def read_texture(section: bytes, height: int, width: int, channels: int) -> Texture:
     """The codes, by "Texture section"."""
-    require(len(section) >= 9, "the texture is too short")
+    count = 5 + channels
+    require(len(section) >= 3 + count, "the texture is too short")
     seed, _, k = section[:3]
     require(6 <= k <= 8, f"the cells of the texture have a side of 2^{k}")
     shape = -(-height >> k), -(-width >> k)
-    coder = RangeDecoder(section[9:])
+    coder = RangeDecoder(section[3 + count :])
     codes = []
-    for t in section[3:9]:
+    for t in section[3 : 3 + count]:
         differences = decode_laplace(coder, shape[0] * shape[1], t).reshape(shape).tolist()
         band = [[0] * shape[1] for _ in range(shape[0])]
         for i, j in product(range(shape[0]), range(shape[1])):
@@ -945,8 +946,8 @@ def interpolation(first: int, count: int, side: int, cells: int) -> np.ndarray:
     return weights
 
 
-def texture_noise(texture: Texture, tile: TileLatents, top: int, left: int, levels: int) -> np.ndarray:
-    """The noise of a tile whose first pixel is (top, left), [h, w], units."""
+def texture_noise(texture: Texture, tile: TileLatents, top: int, left: int, levels: int, channel: int) -> np.ndarray:
+    """The noise of a channel of a tile whose first pixel is (top, left), [h, w], units."""
     first = min(2, levels)
     shapes = [tile.bands[first - 1, 0, o].shape for o in (0, 1)]
     noise = np.zeros((shapes[0][0], shapes[1][1]), np.int64)
@@ -954,7 +955,12 @@ def texture_noise(texture: Texture, tile: TileLatents, top: int, left: int, leve
         side = 2**texture.k // 2 ** (level + 1)
         bands = []
         for o in range(3):
-            q, codes = tile.bands[level, 0, o], texture.codes[3 * level + o]
+            q = tile.bands[level, 0, o]
+            if channel and level == 0:
+                bands.append(np.zeros(q.shape, np.int64))
+                continue
+            codes = texture.codes[5 + channel if channel else 3 * level + o]
+            q = np.zeros(q.shape, np.int64) if channel else q
             y, x = (np.arange(n) + (at >> level + 1) for n, at in zip(q.shape, (top, left), strict=True))
             amplitude = np.where(codes > 0, 8 << codes, 0)
             rows = interpolation(top >> level + 1, q.shape[0], side, codes.shape[0])
@@ -966,7 +972,8 @@ def texture_noise(texture: Texture, tile: TileLatents, top: int, left: int, leve
             for dy, dx in product(range(3), repeat=2):
                 is_beside |= around[dy : dy + height, dx : dx + width]
             a >>= is_beside
-            key = (6 * texture.seed + 3 * level + o + 1) * 0xC2B2AE3D & 0xFFFFFFFF
+            number = 3 + 3 * channel + o if channel else 3 * level + o
+            key = (12 * texture.seed + number + 1) * 0xC2B2AE3D & 0xFFFFFFFF
             v = noise_of_positions(key, y, x) * a + 2**14 >> 15
             bands.append(np.where(q != 0, 0, v))
         noise = synthesize_level(noise, bands)
@@ -1073,7 +1080,7 @@ def render_latents(
     file: File, parameters: Parameters, planes: np.ndarray, filter_: Filter | None, noise: np.ndarray | None
 ) -> np.ndarray:
     """Samples of a file of model 1 from the planes [H, W, colours] of the synthesis and the noise
-    [H, W], by "Reconstruction".
+    [H, W, colours], by "Reconstruction".
     """
     s = planes.astype(np.float32)
     total = s.copy()
@@ -1084,6 +1091,7 @@ def render_latents(
         :, :, : file.channels
     ]
     levels = total / 64
+    axes = np.ones((1, 1))
     if file.channels == 3:
         a = parameters.chroma_angle * math.pi / 256
         gray, normal = np.array([1, 1, 1]) / 3**0.5, unit(np.array(LUMAS[file.order]))
@@ -1091,14 +1099,15 @@ def render_latents(
         two = unit(two - (two @ normal) * normal)
         six = unit(six - (six @ normal) * normal - (six @ two) * two)
         basis = [gray, two * math.cos(a) + six * math.sin(a), -two * math.sin(a) + six * math.cos(a)]
-        levels = levels @ np.array(basis).astype(np.float32)
+        axes = np.array(basis).astype(np.float32)
+        levels = levels @ axes
     samples = (levels + 128) * (257 if file.bits == 16 else 1)
     pixels = np.clip(np.rint(samples), 0, 2**file.bits - 1)
     if noise is None:
         return pixels
-    factor = round(4096 * (257 if file.bits == 16 else 1) / (64 * file.channels**0.5))
-    added = np.clip(noise, -4096, 4096) * factor + 2048 >> 12
-    return np.clip(pixels + added[:, :, None], 0, 2**file.bits - 1)
+    factors = np.rint(axes.astype(np.float64) * (64 * 257 if file.bits == 16 else 64)).astype(np.int64)
+    added = np.clip(noise, -4096, 4096) @ factors + 2048 >> 12
+    return np.clip(pixels + added, 0, 2**file.bits - 1)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -1420,7 +1429,9 @@ def read_latents(file: File, parameters: Parameters) -> Symbols:
     if FILTER in file.sections:
         filter_ = read_filter(file.sections[FILTER], colours)
 
-    texture = read_texture(file.sections[TEXTURE], file.height, file.width) if TEXTURE in file.sections else None
+    texture = None
+    if TEXTURE in file.sections:
+        texture = read_texture(file.sections[TEXTURE], file.height, file.width, file.channels)
 
     slices = tile_slices(file.height, file.width, parameters.tile_rows, parameters.tile_columns)
     stream = io.BytesIO(file.sections[LATENTS])
@@ -1480,11 +1491,13 @@ def render(file: File, symbols: Symbols) -> np.ndarray:
         parameters = read_parameters(file)
         planes = np.zeros((file.height, file.width, file.channels), np.int32)
         slices = tile_slices(file.height, file.width, parameters.tile_rows, parameters.tile_columns)
-        noise = None if symbols.texture is None else np.zeros((file.height, file.width), np.int64)
+        noise = None if symbols.texture is None else np.zeros(planes.shape, np.int64)
         for (y, x), tile in zip(slices, symbols.tiles, strict=True):
             planes[y, x] = np.stack(tile.planes, axis=2)
             if symbols.texture is not None and noise is not None:
-                noise[y, x] = texture_noise(symbols.texture, tile, y.start, x.start, parameters.levels)
+                at = y.start, x.start, parameters.levels
+                for channel in range(file.channels):
+                    noise[y, x, channel] = texture_noise(symbols.texture, tile, *at, channel)
         samples = render_latents(file, parameters, planes, symbols.filter, noise)
     if RGB in file.sections:
         samples = np.repeat(samples, 3, axis=2)

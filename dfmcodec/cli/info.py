@@ -152,7 +152,7 @@ def _read_info(source: Path) -> _FileInfo:
 def _read_texture(body: bytes, header: Header) -> Texture:
     from dfmcodec.codecs.wavelet.sections.texture import read_texture
 
-    return read_texture(body, header.height, header.width)
+    return read_texture(body, header.height, header.width, header.architecture.channels)
 
 
 def _show(file: _FileInfo, as_json: bool, verbose: bool) -> list[str]:

@@ -33,7 +33,7 @@ _ENOUGH_BYTES, _LARGEST_FRACTION = 40, 0.01
 # SSIMULACRA2 above a floor to aim at without texture, most of which the texture may take; larger
 # floors have no texture.
 _FLOOR_LOSS, _LARGEST_FLOOR = 0.6, 90
-_STRENGTH = 0.4  # relative to what is missing, if the user gives none; see docs/texture.md
+_STRENGTH = 0.4  # if the user gives none; see docs/texture.md
 _FACTORS = (1.0, 0.7, 0.5, 0.35)  # of the strength, to try for a floor
 
 

@@ -201,7 +201,7 @@ def texture_band(
     cell_rows: Size,  # the number of rows of cells
     cell_columns: Size,  # the number of cells in a row
     side_bits: int,  # the base-2 logarithm of the side of a cell, in positions of the band
-    key: Seed,  # the part of the hash that depends on seed and band
+    key: Seed,  # the part of the hash that depends on the seed and on which of its noises it is
     top: Size,  # the row of the first position in the band of the image
     left: Size,  # its column
     height: Size,  # the number of rows of positions
@@ -213,14 +213,14 @@ def texture_band(
 
 def add_noise(
     *,
-    noise: Annotated[Int32, "count"],  # the noise of luma, units
+    noise: Annotated[Int32, "channels * count"],  # the noise of each plane, units
     channels: Size,  # C
     count: Size,  # the number of pixels
-    factor: int,  # samples per unit of luma, in 2^-12
+    factors: Annotated[Int32, "channels * channels"],  # samples of each colour per unit of a plane, in 2^-12
     peak: int,  # the maximum sample; pixels are uint8 up to 255, else uint16
     pixels: Annotated[Pixels, "written"],  # the pixels, [count, C], updated
 ) -> Annotated[None, "decoder"]:
-    """Adds noise of luma to pixels; see `wavelet.texture.add_noise`."""
+    """Adds noise to pixels; see `wavelet.texture.add_noise`."""
 
 def low_differences(
     *,

@@ -15,6 +15,7 @@ enum {
     NOISE_MEAN = 510,        /* of the sum of four uniform bytes */
     FACTOR_BITS = 12,
     LARGEST_NOISE = 1 << 12,
+    MAX_FACTOR = 1 << 15, /* 2 samples of 16 bits per unit; the sum of three products stays within 32 bits */
 };
 
 /* A pseudo-random number for each number (lowbias32, C. Wellons 2018). */
@@ -89,23 +90,26 @@ int NAME(texture_band)(Call *call, const TextureBand *a) {
 INLINE int32_t limited(int32_t x, int32_t least, int32_t most) { return x < least ? least : x > most ? most : x; }
 
 int NAME(add_noise)(Call *call, const AddNoise *a) {
-    const ptrdiff_t channels = a->channels;
+    const ptrdiff_t channels = a->channels, count = a->count;
     const int bytes = a->peak > 255 ? 2 : 1;
-    if ((channels != 1 && channels != CHANNELS) || a->peak < 1 || a->peak > 65535 || a->factor < 0 ||
-        a->factor > 1 << 18)
+    if ((channels != 1 && channels != CHANNELS) || a->peak < 1 || a->peak > 65535)
         return refuse(call, "noise of these sizes is not possible");
-    if (!has_items(call, a, pixels, bytes * channels * a->count)) return 0;
+    for (ptrdiff_t n = 0; n < channels * channels; n++)
+        if (a->factors[n] < -MAX_FACTOR || a->factors[n] > MAX_FACTOR)
+            return refuse(call, "a factor that is not possible");
+    if (!has_items(call, a, pixels, bytes * channels * count)) return 0;
     uint8_t *in_bytes = (uint8_t *)a->pixels;
     uint16_t *in_words = (uint16_t *)a->pixels;
-    for (ptrdiff_t n = 0; n < a->count; n++) {
-        const int32_t noise = limited(a->noise[n], -LARGEST_NOISE, LARGEST_NOISE);
-        const int32_t added = (noise * a->factor + (1 << (FACTOR_BITS - 1))) >> FACTOR_BITS;
+    for (ptrdiff_t n = 0; n < count; n++) {
         for (ptrdiff_t j = 0; j < channels; j++) {
+            int32_t sum = 1 << (FACTOR_BITS - 1);
+            for (ptrdiff_t i = 0; i < channels; i++)
+                sum += limited(a->noise[i * count + n], -LARGEST_NOISE, LARGEST_NOISE) * a->factors[i * channels + j];
             const ptrdiff_t at = channels * n + j;
             if (bytes == 1)
-                in_bytes[at] = (uint8_t)limited(in_bytes[at] + added, 0, a->peak);
+                in_bytes[at] = (uint8_t)limited(in_bytes[at] + (sum >> FACTOR_BITS), 0, a->peak);
             else
-                in_words[at] = (uint16_t)limited(in_words[at] + added, 0, a->peak);
+                in_words[at] = (uint16_t)limited(in_words[at] + (sum >> FACTOR_BITS), 0, a->peak);
         }
     }
     return 1;

@@ -122,8 +122,9 @@ def assert_same_symbols(file: independent.File, symbols: independent.Symbols, mo
     for tile, (y, x) in zip(symbols.tiles, slices, strict=True):
         np.testing.assert_array_equal(np.stack(tile.planes), model.samples[: arch.channels, y, x])
         if symbols.texture is not None:
-            noise = independent.texture_noise(symbols.texture, tile, y.start, x.start, arch.levels)
-            np.testing.assert_array_equal(noise, model.samples[arch.channels, y, x])
+            for channel in range(arch.channels):
+                noise = independent.texture_noise(symbols.texture, tile, y.start, x.start, arch.levels, channel)
+                np.testing.assert_array_equal(noise, model.samples[arch.channels + channel, y, x])
     assert (symbols.texture is None) == (model.texture is None)
     if symbols.texture is not None:
         np.testing.assert_array_equal(symbols.texture.codes, model.texture.codes)

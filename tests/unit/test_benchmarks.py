@@ -133,9 +133,10 @@ def seen_rates(_: Path) -> None:
 
 
 def seen_plot(folder: Path) -> None:
-    run("seen", "plot", folder / "rates.png")
-    with PIL.Image.open(folder / "rates.png") as drawn:
-        assert drawn.width > 300
+    for command in "plot", "plot-textures":
+        run("seen", command, folder / f"{command}.png")
+        with PIL.Image.open(folder / f"{command}.png") as drawn:
+            assert drawn.width > 300
 
 
 def seen_photographs(folder: Path) -> None:

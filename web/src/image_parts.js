@@ -44,7 +44,7 @@ export class ImageParts {
     const filterSection = sectionOf(state, "filter");
     this.#filter = filterSection ? readFilter(filterSection, header.codedChannels) : null;
     const textureSection = sectionOf(state, "texture");
-    const texture = textureSection ? readTexture(textureSection, header.height, header.width) : null;
+    const texture = textureSection ? readTexture(textureSection, header.height, header.width, header.codedChannels) : null;
     this.#texture = hasTexture ? texture : null;
     const adaptation = sectionOf(state, "adaptation");
     const model = contextModelOf(this.#arrays);
@@ -55,9 +55,9 @@ export class ImageParts {
     this.#kernels = kernels;
   }
 
-  /** The number of planes of a synthesis: the channels, and the noise of a texture. */
+  /** The number of planes of a synthesis: of each channel, and of the noise of a texture. */
   get planeCount() {
-    return this.header.codedChannels + (this.#texture ? 1 : 0);
+    return this.header.codedChannels * (this.#texture ? 2 : 1);
   }
 
   /** Throws an error for tiles with streams that are too short, before decoding. */
@@ -116,8 +116,8 @@ export function emptySynthesis(region, planeCount) {
   return { planes: allocate(() => Array.from({ length: planeCount }, () => new Int32Array(size))), region };
 }
 
-/** Returns all planes of a step of `TileDecoder.levels`: of the channels, and the noise of a texture. */
-export const allPlanes = ({ planes, noise }) => (noise ? [...planes, noise] : planes);
+/** Returns all planes of a step of `TileDecoder.levels`: of the channels, and of the noise of a texture. */
+export const allPlanes = ({ planes, noise }) => (noise ? [...planes, ...noise] : planes);
 
 /** Copies the planes of a tile into those of a region. */
 export function paste({ planes, region }, tilePlanes, tile) {

@@ -85,7 +85,7 @@ export class TileDecoder {
     const arrays = tableBytes(model.tables) + bytesOfArrays([streamBytes, ...passes, 4 * areas[0], 4 * areas[1]]);
     const [lowRows, lowColumns] = lowSizes(height, width, header.values.levels).at(-1);
     const callBytes = 64 * (height + width) + 16 * lowRows * lowColumns + 4 * longest; // some arrays are copied
-    const noise = texture ? noiseBytes(sizes) : 0;
+    const noise = texture ? noiseBytes(sizes, channels) : 0;
     const space = kernels.workspace(contextBytes(sizes[1], channels) + arrays + noise, callBytes + noise / 8);
     const int32 = (length) => space.array(Int32Array, length);
     this.#space = space;
@@ -102,14 +102,14 @@ export class TileDecoder {
     };
     // Level images: level 0 and every second one in the first array, the others in the second.
     this.#images = [int32(areas[0]), int32(areas[1])];
-    if (texture) this.#noise = new TileNoise(texture, space, sizes);
+    if (texture) this.#noise = new TileNoise(texture, space, sizes, channels);
   }
 
   /**
    * Decodes a tile level by level.
    * @param {Tile} tile
    * @param {number} [finestLevel] finer levels are not decoded
-   * @yields {{part: number, level?: number, size?: [number, number], planes?: Int32Array[], noise?: Int32Array|null}}
+   * @yields {{part: number, level?: number, size?: [number, number], planes?: Int32Array[], noise?: Int32Array[]|null}}
    *   the decoded fraction of the symbols; and after each level, from the coarsest on, its number and the low-pass band
    *   of each channel (the samples after level 0) in units; after level 0 also the noise of a texture. The next step
    *   overwrites them.

@@ -8,7 +8,7 @@ import { weightsByTap } from "./filter.js";
 import { Region } from "./geometry.js";
 import { bytesOfArrays } from "./kernels.js";
 import { CELL_SAMPLES, correctionOf, firstConstants } from "./correction.js";
-import { noiseFactor } from "./texture.js";
+import { noiseFactors } from "./texture.js";
 import { logStep } from "./wavelet.js";
 
 const CELL = 2; // pixels
@@ -19,7 +19,7 @@ const ROW_PADDING = 129; // cells, at most
 /**
  * The linear synthesis of a region of an image.
  * @typedef {object} Synthesis
- * @property {Int32Array[]} planes of each channel, and the noise of a texture, units
+ * @property {Int32Array[]} planes of each channel, and of the noise of a texture, units
  * @property {Region} region
  */
 
@@ -64,7 +64,7 @@ class BlockSynthesis {
   #qStep;
   #colours;
   #arrays;
-  #noiseFactor;
+  #noiseFactors;
 
   /**
    * @param {import("./header.js").Header} header
@@ -96,7 +96,7 @@ class BlockSynthesis {
     this.#channels = channels;
     this.#qStep = values.q_step;
     this.#colours = new ColourTransform(values, bitDepth);
-    this.#noiseFactor = noiseFactor(channels, bitDepth);
+    this.#noiseFactors = noiseFactors(this.#colours.basis, channels, bitDepth);
     this.#arrays = {
       around: space.array(Int32Array, around),
       planes: space.float32(size),
@@ -132,10 +132,11 @@ class BlockSynthesis {
     const basis = Float32Array.from(this.#colours.basis.flat());
     this.#space.run.planesToPixels({ planes, channels, height, width, basis, scale, middle, peak, pixels });
     if (rows.hasNoise(channels)) {
-      const noise = this.#arrays.around.subarray(0, height * width);
-      rows.copy(channels, part, noise);
-      const [count, factor] = [height * width, this.#noiseFactor];
-      this.#space.run.addNoise({ noise, channels, count, factor, peak, pixels });
+      const [count, factors, noise] = [height * width, this.#noiseFactors, this.#arrays.around.subarray(0, size)];
+      for (let channel = 0; channel < channels; channel++) {
+        rows.copy(channels + channel, part, noise.subarray(channel * count, (channel + 1) * count));
+      }
+      this.#space.run.addNoise({ noise, channels, count, factors, peak, pixels });
     }
     return pixels;
   }

@@ -1,6 +1,6 @@
 /**
- * Texture: noise of luma in place of the detail that quantisation removed ("Texture section" in docs/format.md). The
- * encoder gives an amplitude for each cell of the image and each band of the two finest levels.
+ * Texture: noise in place of the detail that quantisation removed ("Texture section" in docs/format.md). The encoder
+ * gives amplitudes for each cell of the image: of luma's bands in the two finest levels, and of the chroma axes.
  */
 
 import { damaged } from "./errors.js";
@@ -10,13 +10,14 @@ import { PHASES } from "./neighbourhood.js";
 import { LAPLACE_COUNT, RangeDecoder, laplaceTables } from "./range_coder.js";
 
 const LEVELS = 2; // levels with noise, from the finest on
-const BANDS = LEVELS * ORIENTATIONS;
+const LUMA_BANDS = LEVELS * ORIENTATIONS;
+const CHROMA_LEVEL = 1;
+const NOISES = LUMA_BANDS + 2 * ORIENTATIONS; // of a seed
 const CELL_BITS = [6, 7, 8];
 const MAX_CODE = 8;
-const HEAD_BYTES = 3 + BANDS;
 const BAND_FACTOR = 0xc2b2ae3d;
 const SAME_STEP = 1 << 14; // with which the synthesis takes coefficients in units
-const UNITS = 64; // per code value
+const FACTOR = (1 << 12) / 64; // code values per unit, in 2^-12
 
 /**
  * A texture.
@@ -24,7 +25,7 @@ const UNITS = 64; // per code value
  * @property {number} seed 0..255
  * @property {number} cellBits base-2 logarithm of the side of a cell, in pixels
  * @property {[number, number]} cells the rows and columns of cells
- * @property {Int32Array[]} amplitudes of the cells of each band, units
+ * @property {Int32Array[]} amplitudes of the cells, units: of each band of luma, then of each chroma axis
  */
 
 /**
@@ -32,18 +33,20 @@ const UNITS = 64; // per code value
  * @param {Uint8Array} body
  * @param {number} height of the image
  * @param {number} width
+ * @param {number} channels that are coded
  * @returns {Texture}
  * @throws {import("./errors.js").DfmError}
  */
-export function readTexture(body, height, width) {
+export function readTexture(body, height, width, channels) {
   const [seed, , cellBits] = body;
-  const tables = body.subarray(3, HEAD_BYTES);
-  const isPossible = tables.length === BANDS && CELL_BITS.includes(cellBits);
+  const count = LUMA_BANDS + channels - 1;
+  const tables = body.subarray(3, 3 + count);
+  const isPossible = tables.length === count && CELL_BITS.includes(cellBits);
   if (!isPossible || tables.some((index) => index >= LAPLACE_COUNT)) {
     throw damaged("the texture section does not start with the size of its cells and its tables");
   }
   const [rows, columns] = [height, width].map((side) => Math.ceil(side / 2 ** cellBits));
-  const decoder = new RangeDecoder(body.subarray(HEAD_BYTES));
+  const decoder = new RangeDecoder(body.subarray(3 + count));
   const amplitudes = Array.from(tables, (index) => {
     const codes = decoder.decodeArray(rows * columns, index, laplaceTables());
     addPredictions(codes, columns);
@@ -62,15 +65,16 @@ function addPredictions(codes, columns) {
   }
 }
 
-/** Returns samples per unit of luma, in 2^-12. */
-export function noiseFactor(channels, bitDepth) {
-  return Math.round(((bitDepth === 8 ? 1 : 257) / Math.sqrt(channels) / UNITS) * (1 << 12));
+/** Returns the samples of each colour per unit of each plane, in 2^-12. The axes of the planes are those in RGB. */
+export function noiseFactors(axes, channels, bitDepth) {
+  const ofPlanes = channels === 1 ? [1] : axes.flat();
+  return Int32Array.from(ofPlanes, (x) => Math.round(Math.fround(x) * FACTOR * (bitDepth === 8 ? 1 : 257)));
 }
 
 /** Returns the number of bytes of `TileNoise` in a workspace, from the sizes of the image after each level. */
-export function noiseBytes(sizes) {
-  const [complete, half] = sizes.map(([rows, columns]) => rows * columns);
-  return bytesOfArrays([complete, 4 * complete, 4 * complete, 4 * (half ?? 0)]);
+export function noiseBytes(sizes, channels) {
+  const [complete, half = 0] = sizes.map(([rows, columns]) => rows * columns);
+  return bytesOfArrays([complete, half, 4 * complete, 4 * channels * complete, 4 * channels * half]);
 }
 
 /** The noise of tiles, one after another in the same memory. */
@@ -81,21 +85,24 @@ export class TileNoise {
   #sizes;
   #at;
   #masks = [];
-  #noise = new Int32Array();
+  #noise = [];
 
   /**
    * @param {Texture} texture
    * @param {import("./kernels.js").Workspace} space with at least `noiseBytes`
    * @param {[number, number][]} sizes of the largest tile, after each level
+   * @param {number} channels that are coded
    */
-  constructor(texture, space, sizes) {
+  constructor(texture, space, sizes, channels) {
     this.#texture = texture;
     this.#run = space.run;
-    const [complete, half] = sizes.map(([rows, columns]) => rows * columns);
+    const [complete, half = 0] = sizes.map(([rows, columns]) => rows * columns);
+    const planes = (size) => Array.from({ length: channels }, () => space.array(Int32Array, size));
     this.#arrays = {
       masks: space.array(Uint8Array, complete),
+      none: space.array(Uint8Array, half), // a mask of chroma, in which no symbol counts
       bands: space.array(Int32Array, complete),
-      images: [space.array(Int32Array, complete), space.array(Int32Array, half ?? 0)],
+      images: [planes(complete), planes(half)],
     };
   }
 
@@ -107,7 +114,7 @@ export class TileNoise {
   start(place, sizes) {
     [this.#at, this.#sizes] = [place, sizes];
     const [rows, columns] = sizes[Math.min(LEVELS, sizes.length - 1)];
-    this.#noise = new Int32Array(rows * columns);
+    this.#noise = this.#arrays.images[0].map(() => new Int32Array(rows * columns));
   }
 
   /** Starts a level, of which no symbol is decoded yet. */
@@ -139,30 +146,43 @@ export class TileNoise {
     }
   }
 
-  /** Ends a level. @returns {Int32Array|null} the noise of the tile after level 0, units; null before */
+  /** Ends a level. @returns {Int32Array[]|null} the noise of the tile's planes after level 0, units; null before */
   leave(level) {
     if (level >= LEVELS) return null;
+    const [height, width] = this.#sizes[level];
+    this.#noise = this.#noise.map((low, channel) => {
+      const [band0, band1, band2] = this.#bandsOf(level, channel);
+      const samples = this.#arrays.images[level][channel].subarray(0, height * width);
+      this.#run.synthesiseChannel({
+        low, band0, band1, band2, step0: SAME_STEP, step1: SAME_STEP, step2: SAME_STEP, height, width, stride: width,
+        samples,
+      });
+      return samples;
+    });
+    return level === 0 ? this.#noise : null;
+  }
+
+  /** Computes the noise coefficients of a channel's bands. The next call overwrites them. */
+  #bandsOf(level, channel) {
     const { seed, cellBits, cells, amplitudes } = this.#texture;
     const bands = this.#partsOf(this.#arrays.bands, level);
     bands.forEach((noise, orientation) => {
       const [height, width] = bandSize(this.#sizes[level], orientation);
       if (height * width === 0) return;
-      const band = level * ORIENTATIONS + orientation;
+      if (channel > 0 && level !== CHROMA_LEVEL) {
+        noise.fill(0);
+        return;
+      }
+      const ofLuma = level * ORIENTATIONS + orientation;
+      const number = channel === 0 ? ofLuma : LUMA_BANDS + (channel - 1) * ORIENTATIONS + orientation;
       const [top, left] = this.#at.map((at) => at >> (level + 1));
       this.#run.textureBand({
-        amplitudes: amplitudes[band], cellRows: cells[0], cellColumns: cells[1], sideBits: cellBits - level - 1,
-        key: Math.imul(BANDS * seed + band + 1, BAND_FACTOR) >>> 0, top, left, height, width,
-        nonzero: this.#masks[orientation], noise,
+        amplitudes: amplitudes[channel === 0 ? ofLuma : LUMA_BANDS + channel - 1], cellRows: cells[0],
+        cellColumns: cells[1], sideBits: cellBits - level - 1, key: Math.imul(NOISES * seed + number + 1, BAND_FACTOR) >>> 0,
+        top, left, height, width, nonzero: channel === 0 ? this.#masks[orientation] : this.#arrays.none.subarray(0, height * width),
+        noise,
       });
     });
-    const [height, width] = this.#sizes[level];
-    const samples = this.#arrays.images[level].subarray(0, height * width);
-    const [band0, band1, band2] = bands;
-    this.#run.synthesiseChannel({
-      low: this.#noise, band0, band1, band2, step0: SAME_STEP, step1: SAME_STEP, step2: SAME_STEP, height, width,
-      stride: width, samples,
-    });
-    this.#noise = samples;
-    return level === 0 ? samples : null;
+    return bands;
   }
 }

@@ -116,7 +116,7 @@ class QuantizedLatents:
     chroma_angle: int  # the chroma angle in 1/256 of half a turn, 0..255; see `colour.ColourBasis`
     tile_symbols: tuple[TileSymbols, ...]  # the symbols of each tile; () if there are tile streams
     # the linear synthesis in units, int32 [channels, H, W], and after it the noise of a texture,
-    # [1, H, W]; None in a model that is only written. It is kept because computing it from the
+    # [channels, H, W]; None in a model that is only written. It is kept because computing it from the
     # symbols needs a complete traversal
     samples: Int32 | None
     image_filter: ImageFilter | None = None
@@ -127,7 +127,7 @@ class QuantizedLatents:
     texture: Texture | None = None  # the texture; None for none
 
     def __post_init__(self) -> None:
-        shape = self.architecture.channels + (self.texture is not None), self.height, self.width
+        shape = self.architecture.channels * (1 + (self.texture is not None)), self.height, self.width
         count = self.architecture.channels * self.height * self.width
         found = sum(symbols.size for symbols in self.tile_symbols)
         if (found != count and not self.streams) or (self.samples is not None and self.samples.shape != shape):

@@ -102,14 +102,16 @@ class WaveletRenderer(Renderer):
             at = rows.from_sample(seen.top), columns.from_sample(seen.left)
             if noise is not None:
                 within = seen.relative_to(decoded.covered)
-                noise = noise[within.rows, within.columns]
+                noise = noise[:, within.rows, within.columns]
         if noise is not None:
-            planes = np.concatenate([planes, noise[None].astype(np.float32)])
+            planes = np.concatenate([planes, noise.astype(np.float32)])
         channels = model.architecture.channels
 
         def pixels_of(strip: Float32) -> Pixels:
             pixels = planes_to_pixels(strip[:channels].transpose(1, 2, 0), model.basis, model.bit_depth)
-            return pixels if noise is None else add_noise(pixels, np.rint(strip[channels]).astype(np.int32))
+            if noise is None:
+                return pixels
+            return add_noise(pixels, np.rint(strip[channels:]).astype(np.int32), model.basis)
 
         return np.concatenate([pixels_of(strip) for strip in evaluate_strips(planes, *at)])
 
@@ -151,12 +153,12 @@ def _samples_of(decoded: Decoded) -> Samples:
 
 
 def _noise_of(decoded: Decoded, request: DecodeRequest) -> Int32 | None:
-    """Returns the noise of luma at the samples that were read, int32 [H', W'], units; None if the
-    file or the request has none.
+    """Returns the noise at the samples that were read, int32 [C, H', W'], units; None if the file or
+    the request has none.
     """
     channels = decoded.model.architecture.channels
     planes = _synthesis_of(decoded)
-    return planes[channels] if request.texture and len(planes) > channels else None
+    return planes[channels:] if request.texture and len(planes) > channels else None
 
 
 def _corrected_planes(decoded: Decoded, region: Region) -> Float32:

@@ -55,7 +55,7 @@ def _read(state: FileState, region: Region | None, finest_level: int, losses: Lo
             image_filter = read_filter(state.section(Section.FILTER), arch.channels)
     if Section.TEXTURE in header.sections:
         with record_loss(losses, "the image is decoded without it"):
-            texture = read_texture(state.section(Section.TEXTURE), header.height, header.width)
+            texture = read_texture(state.section(Section.TEXTURE), header.height, header.width, arch.channels)
     if Section.ADAPTATION in header.sections:
         adaptation = read_adaptation(state.section(Section.ADAPTATION), context, tiling.tiles[0].geometry)
         context = adaptation.applied(context, tiling.tiles[0].geometry)

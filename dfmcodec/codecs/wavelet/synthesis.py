@@ -164,8 +164,8 @@ def synthesise(
     noise: Int32 | None = None,
 ) -> Pixels:
     """Computes the pixels of a region from the linear synthesis of at least the region `seen_from`
-    it, uint8 or uint16 [H, W, C]. `noise` is that of luma at the samples, int32 [H', W'], units;
-    None for none.
+    it, uint8 or uint16 [H, W, C]. `noise` is that at the samples, int32 [C, H', W'], units; None for
+    none.
     """
     pixels = np.empty(
         (region.height, region.width, len(samples.values)), dtype=np.uint8 if bit_depth == 8 else np.uint16
@@ -179,7 +179,7 @@ def synthesise(
         of_part = planes_to_pixels(inside, basis, bit_depth)
         if noise is not None:
             at = part.relative_to(samples.at)
-            of_part = add_noise(of_part, noise[at.rows, at.columns])
+            of_part = add_noise(of_part, noise[:, at.rows, at.columns], basis)
         pixels[target.rows, target.columns] = of_part
 
     in_threads(finish, blocks(region, samples.height, samples.width))  # kernels and NumPy use one core each

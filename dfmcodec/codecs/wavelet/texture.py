@@ -1,10 +1,10 @@
 """Texture: noise in place of the detail that quantisation removed.
 
-The encoder measures how much of the original's fine detail is missing, in cells of the image and
-for each band of luma in the two finest decomposition levels. The decoder replaces coefficients
-whose symbol is zero by pseudo-random numbers of that standard deviation. The noise is synthesised
-apart from the image and added to the decoded samples. So contexts, adaptation, correction network
-and image filter do not depend on it.
+The encoder measures how much of the original's fine detail is missing, in cells of the image, for
+each band of luma in the two finest decomposition levels, and for each chroma axis in the second.
+The decoder replaces coefficients of luma whose symbol is zero by pseudo-random numbers, and adds
+such numbers to those of chroma. The noise is synthesised apart from the image and added to the
+decoded samples. So contexts, adaptation, correction network and image filter do not depend on it.
 
 All numbers are integers, and a number depends only on the seed, the band and the position in the
 image. So all hosts, regions and tiles have the same noise.
@@ -19,16 +19,20 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Bools, Int8, Int32, Pixels, Symbols, UInt8
+from dfmcodec.codecs.wavelet.colour import ColourBasis
 from dfmcodec.codecs.wavelet.geometry import ORIENTATIONS, Geometry, Tile
 from dfmcodec.codecs.wavelet.passes import PHASES, level_passes, pass_shape
 from dfmcodec.codecs.wavelet.quantizer import synthesise_fine
 from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE
 from dfmcodec.errors import ConfigError
-from dfmcodec.image import BIT_DEPTHS, peak_value, values_per_code_value
+from dfmcodec.image import peak_value, values_per_code_value
+from dfmcodec.image.region import CHANNELS
 from dfmcodec.kernels import by_kernels, compiled
 
 TEXTURE_LEVELS = 2  # the number of decomposition levels with noise, from the finest on
-BANDS = TEXTURE_LEVELS * ORIENTATIONS  # the number of bands with noise
+LUMA_BANDS = TEXTURE_LEVELS * ORIENTATIONS  # the number of bands of luma with noise
+CHROMA_LEVEL = 1  # the level of chroma with noise
+_NOISES = LUMA_BANDS + (CHANNELS - 1) * ORIENTATIONS  # of a seed, for luma and chroma
 CELL_BITS = range(6, 9)  # base-2 logarithms of the possible sides of a cell, in pixels
 MAX_CODE = 8  # the largest amplitude code
 _CODE_BITS = 3  # code 1 stands for an amplitude of 2^(1 + 3) units
@@ -43,12 +47,6 @@ _MEAN = 510  # of the sum of four uniform bytes
 _SAME_STEP = 1 << 14  # with which `synthesise_fine` takes coefficients in units
 _LARGEST_NOISE = 1 << 12  # in units: 64 code values
 _FACTOR_BITS = 12
-# Samples per unit of luma, in 2^-12, by the number of channels and the bits of a sample.
-_FACTORS = {
-    (channels, bits): round(values_per_code_value(bits) * channels**-0.5 / UNITS_PER_CODE_VALUE * (1 << _FACTOR_BITS))
-    for channels in (1, 3)
-    for bits in BIT_DEPTHS
-}
 # Odd multipliers that spread columns, rows and bands over 32 bits.
 _COLUMN, _ROW, _BAND = np.uint32(0x9E3779B1), np.uint32(0x85EBCA77), np.uint32(0xC2B2AE3D)
 _MIX = np.uint32(0x7FEB352D), np.uint32(0x846CA68B)  # of `_hashed`
@@ -63,9 +61,11 @@ class Texture:
     """
 
     seed: int  # of the noise, 0..MAX_SEED
-    strength: int  # for information: amplitudes relative to those that are missing, in 1/STRENGTH_UNIT
+    strength: int  # for information, in 1/STRENGTH_UNIT; see docs/texture.md
     cell_bits: int  # base-2 logarithm of the side of a cell, in pixels
-    codes: Int8  # int8 [BANDS, rows, columns], 0..MAX_CODE, finest level first
+    # int8 [amplitude_count(C), rows, columns], 0..MAX_CODE: the bands of luma, finest level first,
+    # then the chroma axes
+    codes: Int8
 
     @property
     def cells(self) -> tuple[int, int]:
@@ -75,16 +75,22 @@ class Texture:
 
     @property
     def relative_strength(self) -> float:
-        """The amplitudes relative to those that are missing."""
+        """The strength, 0..1."""
         return self.strength / STRENGTH_UNIT
 
     def __post_init__(self) -> None:
         if self.cell_bits not in CELL_BITS:
             msg = f"texture in cells of 2^{self.cell_bits} pixels; 2^{CELL_BITS[0]} to 2^{CELL_BITS[-1]} are possible"
             raise ConfigError(msg)
-        if len(self.codes) != BANDS or self.codes.min() < 0 or self.codes.max() > MAX_CODE:
-            msg = f"the codes of a texture must be {BANDS} bands of 0..{MAX_CODE}"
+        counts = [amplitude_count(channels) for channels in (1, CHANNELS)]
+        if len(self.codes) not in counts or self.codes.min() < 0 or self.codes.max() > MAX_CODE:
+            msg = f"the codes of a texture must be {' or '.join(map(str, counts))} arrays of 0..{MAX_CODE}"
             raise ConfigError(msg)
+
+
+def amplitude_count(channels: int) -> int:
+    """Returns the number of amplitudes of a cell: those of luma's bands, and of the chroma axes."""
+    return LUMA_BANDS + channels - 1
 
 
 def cell_counts(height: int, width: int, cell_bits: int) -> tuple[int, int]:
@@ -141,7 +147,7 @@ def _hashed(numbers: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
 
 def _noise(key: int, rows: range, columns: range) -> Int32:
     """Returns the noise at positions of a band of the image, int32 [h, w]: the sum of four bytes
-    less its mean, nearly Gaussian. For `key`, see `_band_key`.
+    less its mean, nearly Gaussian. For `key`, see `_key`.
     """
     with np.errstate(over="ignore"):
         of_rows = np.arange(rows.start, rows.stop, dtype=np.uint32) * _ROW + np.uint32(key)
@@ -189,20 +195,20 @@ def beside(mask: Bools) -> Bools:
     return result
 
 
-def _band_key(texture: Texture, band: int) -> int:
-    """Returns the part of the hash that depends on seed and band, 0..2^32 - 1."""
-    return (BANDS * texture.seed + band + 1) * int(_BAND) & 0xFFFFFFFF
+def _key(seed: int, noise: int) -> int:
+    """Returns the part of the hash that depends on the seed and on which of its noises it is, 0..2^32 - 1."""
+    return (_NOISES * seed + noise + 1) * int(_BAND) & 0xFFFFFFFF
 
 
-def _band_noise_by_kernel(texture: Texture, band: int, mask: Bools, top: int, left: int, side_bits: int) -> Int32:
+def _band_noise_by_kernel(codes: Int8, key: int, mask: Bools, top: int, left: int, side_bits: int) -> Int32:
     noise = np.empty(mask.shape, dtype=np.int32)
-    rows, columns = texture.cells
+    rows, columns = codes.shape
     compiled.texture_band(
-        amplitudes=_cell_amplitudes(texture.codes[band]),
+        amplitudes=_cell_amplitudes(codes),
         cell_rows=rows,
         cell_columns=columns,
         side_bits=side_bits,
-        key=_band_key(texture, band),
+        key=key,
         top=top,
         left=left,
         height=mask.shape[0],
@@ -214,40 +220,57 @@ def _band_noise_by_kernel(texture: Texture, band: int, mask: Bools, top: int, le
 
 
 @by_kernels(_band_noise_by_kernel)
-def _band_noise(texture: Texture, band: int, mask: Bools, top: int, left: int, side_bits: int) -> Int32:
+def _band_noise(codes: Int8, key: int, mask: Bools, top: int, left: int, side_bits: int) -> Int32:
     """Returns the noise coefficients of a band of a tile, int32 [h, w], units. There is none where
-    symbols are not zero (`mask`), and half as much beside them.
+    symbols are not zero (`mask`), and half as much beside them. `codes` are those of the band.
     """
     rows, columns = range(top, top + mask.shape[0]), range(left, left + mask.shape[1])
-    amplitude = amplitudes(texture.codes[band], rows, columns, side_bits)
+    amplitude = amplitudes(codes, rows, columns, side_bits)
     amplitude >>= beside(mask).astype(np.int32)
-    values = _noise(_band_key(texture, band), rows, columns) * amplitude + (1 << _SHIFT - 1) >> _SHIFT
+    values = _noise(key, rows, columns) * amplitude + (1 << _SHIFT - 1) >> _SHIFT
     return np.where(mask, np.int32(0), values)
 
 
 def tile_noise(texture: Texture, tile: Tile, masks: Mapping[int, Bools], finest_level: int = 0) -> Int32:
-    """Returns the noise of a tile's luma, int32 [h, w], units; with a finest level above 0, that of
-    the low-pass band of this level. For `masks`, see `nonzero_masks`.
+    """Returns the noise of a tile's planes, int32 [C, h, w], units; with a finest level above 0,
+    that of the low-pass bands of this level. For `masks`, see `nonzero_masks`.
     """
     geometry = tile.geometry
     coarsest = min(TEXTURE_LEVELS, geometry.levels)
-    noise = np.zeros((1, *geometry.low_sizes[max(coarsest, finest_level)]), dtype=np.int32)
+    noise = np.zeros((geometry.channels, *geometry.low_sizes[max(coarsest, finest_level)]), dtype=np.int32)
     for level in reversed(range(finest_level, coarsest)):
         at = tile.top >> level + 1, tile.left >> level + 1
-        bands = range(level * ORIENTATIONS, (level + 1) * ORIENTATIONS)
-        of_level = [_band_noise(texture, band, masks[band], *at, texture.cell_bits - level - 1) for band in bands]
-        noise = synthesise_fine(noise, [of_band[None] for of_band in of_level], [_SAME_STEP] * ORIENTATIONS)
-    return np.asarray(noise[0])
+        bands = [np.zeros((geometry.channels, *geometry.band_size(level, o)), np.int32) for o in range(ORIENTATIONS)]
+        for orientation, band in enumerate(bands):
+            number = level * ORIENTATIONS + orientation
+            of_noises = [(texture.codes[number], number, masks[number])]
+            if level == CHROMA_LEVEL:
+                everywhere = np.zeros(band.shape[1:], dtype=bool)
+                of_noises += [
+                    (codes, LUMA_BANDS + axis * ORIENTATIONS + orientation, everywhere)
+                    for axis, codes in enumerate(texture.codes[LUMA_BANDS:])
+                ]
+            for plane, (codes, number, mask) in zip(band, of_noises, strict=False):
+                plane[...] = _band_noise(codes, _key(texture.seed, number), mask, *at, texture.cell_bits - level - 1)
+        noise = synthesise_fine(noise, bands, [_SAME_STEP] * ORIENTATIONS)
+    return noise
 
 
-def _add_noise_by_kernel(pixels: Pixels, noise: Int32) -> Pixels:
+def _factors(basis: ColourBasis, channels: int, bits: int) -> Int32:
+    """Returns the samples of each colour per unit of each plane, int32 [plane, colour], in 2^-12."""
+    axes = basis.axes if channels > 1 else np.ones((1, 1))
+    unit = values_per_code_value(bits) / UNITS_PER_CODE_VALUE * (1 << _FACTOR_BITS)
+    return np.rint(axes.astype(np.float64) * unit).astype(np.int32)
+
+
+def _add_noise_by_kernel(pixels: Pixels, noise: Int32, basis: ColourBasis) -> Pixels:
     height, width, channels = pixels.shape
     bits = 8 * pixels.itemsize
     compiled.add_noise(
         noise=np.ascontiguousarray(noise),
         channels=channels,
         count=height * width,
-        factor=_FACTORS[channels, bits],
+        factors=_factors(basis, channels, bits),
         peak=peak_value(bits),
         pixels=pixels,
     )
@@ -255,11 +278,11 @@ def _add_noise_by_kernel(pixels: Pixels, noise: Int32) -> Pixels:
 
 
 @by_kernels(_add_noise_by_kernel)
-def add_noise(pixels: Pixels, noise: Int32) -> Pixels:
-    """Adds noise of luma, int32 [H, W], units, to pixels, uint8 or uint16 [H, W, C], whose memory
-    the result may take.
+def add_noise(pixels: Pixels, noise: Int32, basis: ColourBasis) -> Pixels:
+    """Adds noise of planes, int32 [C, H, W], units, to pixels, uint8 or uint16 [H, W, C], whose
+    memory the result may take.
     """
     channels, bits = pixels.shape[2], 8 * pixels.itemsize
     limited = np.clip(noise, -_LARGEST_NOISE, _LARGEST_NOISE)
-    added = limited * np.int32(_FACTORS[channels, bits]) + (1 << _FACTOR_BITS - 1) >> _FACTOR_BITS
-    return np.clip(pixels + added[:, :, None], 0, peak_value(bits)).astype(pixels.dtype)
+    added = np.tensordot(limited, _factors(basis, channels, bits), ((0,), (0,))) + (1 << _FACTOR_BITS - 1)
+    return np.clip(pixels + (added >> _FACTOR_BITS), 0, peak_value(bits)).astype(pixels.dtype)

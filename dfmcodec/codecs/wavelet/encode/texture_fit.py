@@ -1,6 +1,6 @@
 """The fit of a texture: the fine detail of the original that a decoded image lacks.
 
-The deviations of fine luma coefficients are compared in cells, where symbols are zero. They follow
+The deviations of fine coefficients are compared in cells, those of luma where symbols are zero. They follow
 from half-power moments, (mean |x|^(1/2))^2, which are nearly the deviation of Gaussian noise but
 much smaller for the few large coefficients of an edge. So texture gets noise, and edges, gradients
 and graphics get hardly any.
@@ -15,43 +15,45 @@ import numpy as np
 
 from dfmcodec import container
 from dfmcodec._types import Bools, Float32, Float64, Pixels
-from dfmcodec.codecs.wavelet.colour import MIDDLE, ColourBasis
+from dfmcodec.codecs.wavelet.colour import ColourBasis, pixels_to_planes
 from dfmcodec.codecs.wavelet.contents import QuantizedLatents, tiling_of
 from dfmcodec.codecs.wavelet.geometry import ORIENTATIONS, Tile
 from dfmcodec.codecs.wavelet.quantizer import Q_STEP_UNIT
 from dfmcodec.codecs.wavelet.sections.texture import write_texture
 from dfmcodec.codecs.wavelet.texture import (
-    BANDS,
     CELL_BITS,
+    CHROMA_LEVEL,
+    LUMA_BANDS,
     MAX_CODE,
     STRENGTH_UNIT,
     TEXTURE_LEVELS,
     UNIT_DEVIATION,
     Texture,
     add_noise,
+    amplitude_count,
     beside,
     cell_counts,
     tile_noise,
     unpacked_masks,
 )
-from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE, analyse
-from dfmcodec.image import values_per_code_value
+from dfmcodec.codecs.wavelet.transform import UNITS_PER_CODE_VALUE, Bands, analyse
 from dfmcodec.threads import in_threads
 
 _HALF_POWER = 1.4793  # the deviation of Gaussian noise over (mean |x|^(1/2))^2: (pi^(1/2) / (2^(1/4) gamma(3/4)))^2
-_LEVEL_STRENGTHS = (1.0, 0.5)  # of the finest level and the next one; the best of those tried on Kodak photographs
+_SECOND_LEVEL = 0.3  # the part of what is restored in luma's second level: it costs fidelity and gains no realism
+_FULL = 0.25  # at strength s, a missing deviation below s^2 times this times the step is restored fully
 _LEAST_WEIGHT = 0.05  # the fraction of a cell that needs zeros for an estimate
 _FINEST_STEP = 3 * Q_STEP_UNIT  # of files with texture
 _ROWS = 64  # of a tile, to which noise is added at a time
-_CODE_UNITS = 8 * UNIT_DEVIATION  # deviation of the noise of code c over 2^c, in units
+_CODE_DEVIATION = 8 * UNIT_DEVIATION / UNITS_PER_CODE_VALUE  # deviation of the noise of code c over 2^c, code values
 
 Masks = Mapping[int, Bools]  # of the bands of a tile; see `texture.nonzero_masks`
 
 
 @dataclass(frozen=True)
 class Deviations:
-    """The sums over cells of 2^CELL_BITS[0] pixels from which a texture follows, float64 [BANDS,
-    rows, columns].
+    """The sums over cells of 2^CELL_BITS[0] pixels from which a texture follows, float64
+    [amplitude_count(C), rows, columns].
     """
 
     weights: Float64
@@ -59,13 +61,14 @@ class Deviations:
     decoded: Float64  # of the decoded image's
 
     def missing(self, cell_bits: int) -> Float64:
-        """Returns the missing deviation in cells of 2^cell_bits pixels, in units, float64 [BANDS,
-        rows, columns]: that of noise which makes up for the difference of variances.
+        """Returns the missing deviation in cells of 2^cell_bits pixels, in code values,
+        float64 [amplitude_count(C), rows, columns]: that of noise which makes up for the difference
+        of variances.
         """
         weights, original, decoded = (_joined(sums, cell_bits) for sums in (self.weights, self.original, self.decoded))
         count = np.maximum(weights, 1e-9)
         variances = (_HALF_POWER * (original / count) ** 2) ** 2 - (_HALF_POWER * (decoded / count) ** 2) ** 2
-        positions = 4.0 ** (cell_bits - 1) / np.repeat(4.0 ** np.arange(TEXTURE_LEVELS), ORIENTATIONS)
+        positions = 4.0 ** (cell_bits - 1 - _levels(len(weights)))
         has_zeros = weights > _LEAST_WEIGHT * positions[:, None, None]
         return np.asarray(np.sqrt(np.maximum(variances, 0)) * has_zeros)
 
@@ -75,16 +78,18 @@ def _joined(sums: Float64, cell_bits: int) -> Float64:
     factor = 1 << cell_bits - CELL_BITS[0]
     rows, columns = (-(-side // factor) for side in sums.shape[1:])
     padded = np.pad(sums, ((0, 0), (0, rows * factor - sums.shape[1]), (0, columns * factor - sums.shape[2])))
-    return np.asarray(padded.reshape(BANDS, rows, factor, columns, factor).sum((2, 4)))
+    return np.asarray(padded.reshape(-1, rows, factor, columns, factor).sum((2, 4)))
 
 
-def _fine_bands(pixels: Pixels, basis: ColourBasis) -> list[Float32]:
-    """Returns the bands of luma that texture has, float32 [h, w] each, units."""
-    scale = np.float32(UNITS_PER_CODE_VALUE / values_per_code_value(8 * pixels.itemsize))
-    luma = pixels.astype(np.float32)
-    luma = luma @ (basis.duals[0] * scale) if pixels.shape[2] > 1 else luma[:, :, 0] * scale
-    pyramid = analyse(luma[None] - np.float32(MIDDLE * UNITS_PER_CODE_VALUE), TEXTURE_LEVELS)
-    return [band[0] for of_level in pyramid.bands for band in of_level]
+def _levels(count: int) -> Float64:
+    """Returns the level of each of the amplitudes of a cell, float64 [count]."""
+    of_luma = np.repeat(np.arange(TEXTURE_LEVELS), ORIENTATIONS)
+    return np.concatenate([of_luma, np.full(count - LUMA_BANDS, CHROMA_LEVEL)]).astype(np.float64)
+
+
+def _fine_bands(pixels: Pixels, basis: ColourBasis) -> list[Bands]:
+    """Returns the bands of each level that has texture, from the finest, in code values."""
+    return list(analyse(pixels_to_planes(pixels, basis), TEXTURE_LEVELS).bands)
 
 
 def _cell_sums(values: Float32, side: int) -> Float64:
@@ -96,21 +101,25 @@ def _cell_sums(values: Float32, side: int) -> Float64:
 def measure(original: Pixels, decoded: Pixels, model: QuantizedLatents, masks: Sequence[Masks]) -> Deviations:
     """Measures original and decoded pixels, [H, W, C], with the masks of each tile."""
     tiling, basis = tiling_of(model.architecture, model.height, model.width), model.basis
-    sums = np.zeros((3, BANDS, *cell_counts(model.height, model.width, CELL_BITS[0])))
+    count = amplitude_count(original.shape[2])
+    sums = np.zeros((3, count, *cell_counts(model.height, model.width, CELL_BITS[0])))
 
     def measure_tile(number: int) -> None:
         tile = tiling.tiles[number]
         top, left = tile.top >> CELL_BITS[0], tile.left >> CELL_BITS[0]
         bands = [_fine_bands(pixels[tile.rows, tile.columns], basis) for pixels in (original, decoded)]
-        for band, (first, second, mask) in enumerate(zip(*bands, masks[number].values(), strict=True)):
-            if not mask.size:
-                continue
+        for number_of_band, mask in masks[number].items():
+            level, orientation = divmod(number_of_band, ORIENTATIONS)
+            first, second = (of_image[level][orientation] for of_image in bands)
             weights = np.where(mask, np.float32(0), np.where(beside(mask), np.float32(0.5), np.float32(1)))
-            side = 1 << CELL_BITS[0] - band // ORIENTATIONS - 1
-            of_band = [weights, weights * np.sqrt(np.abs(first)), weights * np.sqrt(np.abs(second))]
-            for target, values in zip(sums, of_band, strict=True):
-                cells = _cell_sums(values, side)
-                target[band, top : top + cells.shape[0], left : left + cells.shape[1]] = cells
+            found = [(number_of_band, weights)]
+            if level == CHROMA_LEVEL:
+                found += [(LUMA_BANDS + axis, np.ones_like(weights)) for axis in range(len(first) - 1)]
+            for channel, (amplitude, of_channel) in enumerate(found):
+                roots = (of_channel * np.sqrt(np.abs(band[channel])) for band in (first, second))
+                for target, values in zip(sums, (of_channel, *roots), strict=True):
+                    cells = _cell_sums(values, 1 << CELL_BITS[0] - level - 1)
+                    target[amplitude, top : top + cells.shape[0], left : left + cells.shape[1]] += cells
 
     in_threads(measure_tile, range(len(tiling.tiles)))
     return Deviations(*sums)
@@ -128,8 +137,12 @@ class WaveletTextureFit:
 
     def texture(self, strength: float, cell_bits: int, seed: int = 0) -> Texture:
         """Returns the texture of a strength: amplitudes relative to the missing deviations."""
-        wanted = self.missing[cell_bits] * (strength * np.repeat(_LEVEL_STRENGTHS, ORIENTATIONS))[:, None, None]
-        codes = np.rint(np.log2(np.maximum(wanted, 1e-9) / _CODE_UNITS))
+        missing = np.maximum(self.missing[cell_bits], 1e-9)
+        # Where little is missing, noise gains most realism for the fidelity that it costs.
+        step = self.model.q_step / Q_STEP_UNIT
+        restored = missing * np.minimum(1, strength * np.sqrt(_FULL * step / missing))
+        restored[ORIENTATIONS:LUMA_BANDS] *= _SECOND_LEVEL
+        codes = np.rint(np.log2(restored / _CODE_DEVIATION))
         return Texture(seed, round(strength * STRENGTH_UNIT), cell_bits, np.clip(codes, 0, MAX_CODE).astype(np.int8))
 
     def textured(self, strength: float, limit_bytes: float) -> tuple[QuantizedLatents, Pixels] | None:
@@ -149,9 +162,9 @@ class WaveletTextureFit:
         def add(number: int) -> None:
             tile = self.tiles[number]
             noise = tile_noise(texture, tile, self.masks[number])
-            for top in range(0, len(noise), _ROWS):
+            for top in range(0, noise.shape[1], _ROWS):
                 part = result[tile.rows, tile.columns][top : top + _ROWS]
-                part[...] = add_noise(np.ascontiguousarray(part), noise[top : top + _ROWS])
+                part[...] = add_noise(np.ascontiguousarray(part), noise[:, top : top + _ROWS], self.model.basis)
 
         in_threads(add, range(len(self.tiles)))
         return result

@@ -264,7 +264,7 @@ def read_symbols(
     """Decodes the tiles that a region touches, or all, in parallel. Inverts `write_symbols`.
 
     Returns the symbols of each of these tiles; their linear synthesis in units, int32 [C, H', W'],
-    with the noise of a texture as a further plane; and the region of the image that they cover.
+    with the noise of a texture as C further planes; and the region of the image that they cover.
     With a finest level above 0, the synthesis is the low-pass band, whose samples are
     2^finest_level pixels apart. Raises CorruptError if the section
     is not valid; TruncatedError if nothing of the region is left.
@@ -279,7 +279,7 @@ def read_symbols(
         size = len(streams[number].body) + streams[number].missing_bytes
         check_length(size, tiling.tiles[number].geometry.symbol_count())
     cell = 1 << finest_level  # side in pixels of the cell that a sample of the low-pass band covers
-    planes = tiling.channels + (texture is not None)
+    planes = tiling.channels * (1 + (texture is not None))
     samples = np.empty((planes, -(-covered.height // cell), -(-covered.width // cell)), dtype=np.int32)
 
     def decode(number: int) -> TileSymbols:
@@ -290,7 +290,8 @@ def read_symbols(
         of_tile = tile.geometry, q_step, context, finest_level, out[: tiling.channels]
         tile_symbols, _ = read(number, streams[number], *of_tile)
         if texture is not None:
-            out[-1] = tile_noise(texture, tile, nonzero_masks(tile_symbols, tile.geometry, finest_level), finest_level)
+            masks = nonzero_masks(tile_symbols, tile.geometry, finest_level)
+            out[tiling.channels :] = tile_noise(texture, tile, masks, finest_level)
         return TileSymbols.of(tile_symbols)
 
     largest = max(tiling.tiles[number].geometry.symbol_count(finest_level) for number in numbers)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from dfmcodec._types import Int8, Int32
-from dfmcodec.codecs.wavelet.texture import BANDS, CELL_BITS, MAX_CODE, Texture, cell_counts
+from dfmcodec.codecs.wavelet.texture import CELL_BITS, MAX_CODE, Texture, amplitude_count, cell_counts
 from dfmcodec.entropy import LAPLACE_COUNT, SymbolDecoder, SymbolEncoder, best_laplace_index, laplace
 from dfmcodec.errors import CorruptError
 
-_HEAD_BYTES = 3 + BANDS  # seed, strength, base-2 logarithm of the cell, a Laplace index for each band
+_HEAD_BYTES = 3  # seed, strength, base-2 logarithm of the cell
 
 
 def code_differences(codes: Int8) -> Int32:
-    """Returns the differences between the codes of a band, int8 [rows, columns], and their
+    """Returns the differences between the codes of an array, int8 [rows, columns], and their
     predictions, int32 [rows, columns].
 
     The prediction is the mean of the code above and the code to the left, rounded down; the other
@@ -27,7 +27,7 @@ def code_differences(codes: Int8) -> Int32:
 
 
 def _codes(differences: Int32) -> Int32:
-    """Returns the codes of a band. Inverts `code_differences`."""
+    """Inverts `code_differences`."""
     codes = np.zeros_like(differences)
     for row, column in np.ndindex(codes.shape):
         neighbours = [codes[row - 1, column]] * (row > 0) + [codes[row, column - 1]] * (column > 0)
@@ -37,8 +37,8 @@ def _codes(differences: Int32) -> Int32:
 
 
 def write_texture(texture: Texture) -> bytes:
-    """Returns the texture section: seed, strength, size of a cell, Laplace indices by band,
-    range-coded stream.
+    """Returns the texture section: seed, strength, size of a cell, Laplace indices, range-coded
+    stream.
     """
     tables = bytearray()
     encoder = SymbolEncoder()
@@ -49,16 +49,17 @@ def write_texture(texture: Texture) -> bytes:
     return bytes([texture.seed, texture.strength, texture.cell_bits, *tables]) + encoder.to_bytes()
 
 
-def read_texture(body: bytes, height: int, width: int) -> Texture:
-    """Reads a texture section of an image. Inverts `write_texture`. Raises CorruptError if the
-    section is not valid.
+def read_texture(body: bytes, height: int, width: int, channels: int) -> Texture:
+    """Reads a texture section of an image with coded channels. Inverts `write_texture`. Raises
+    CorruptError if the section is not valid.
     """
-    head = body[:_HEAD_BYTES]
-    if len(head) < _HEAD_BYTES or head[2] not in CELL_BITS or max(head[3:]) >= LAPLACE_COUNT:
+    head = body[: _HEAD_BYTES + amplitude_count(channels)]
+    indices = head[_HEAD_BYTES:]
+    if len(indices) < amplitude_count(channels) or head[2] not in CELL_BITS or max(indices) >= LAPLACE_COUNT:
         msg = "the texture section does not start with the size of its cells and its tables; the file is damaged"
         raise CorruptError(msg)
     rows, columns = cell_counts(height, width, head[2])
-    decoder = SymbolDecoder(body[_HEAD_BYTES:])
-    differences = [decoder.decode(rows * columns, laplace(index)).reshape(rows, columns) for index in head[3:]]
+    decoder = SymbolDecoder(body[len(head) :])
+    differences = [decoder.decode(rows * columns, laplace(index)).reshape(rows, columns) for index in indices]
     codes = np.stack([_codes(of_band) for of_band in differences])
     return Texture(head[0], head[1], head[2], codes.astype(np.int8))

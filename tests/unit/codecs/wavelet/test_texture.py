@@ -11,15 +11,17 @@ import pytest
 
 import dfmcodec
 from dfmcodec import container, kernels, read_info
+from dfmcodec.codecs.wavelet.colour import ColourBasis
 from dfmcodec.codecs.wavelet.contents import TileStream
 from dfmcodec.codecs.wavelet.encode.texture_fit import fit_texture
 from dfmcodec.codecs.wavelet.geometry import Geometry, Tile
 from dfmcodec.codecs.wavelet.sections.texture import read_texture, write_texture
 from dfmcodec.codecs.wavelet.texture import (
-    BANDS,
+    LUMA_BANDS,
     MAX_CODE,
     Texture,
     add_noise,
+    amplitude_count,
     amplitudes,
     beside,
     cell_counts,
@@ -33,14 +35,19 @@ DEPTHS = (255, np.uint8), (65535, np.uint16)
 
 
 def empty_masks(geometry):
-    return {band: np.zeros(geometry.band_size(band // 3, band % 3), dtype=bool) for band in range(BANDS)}
+    return {band: np.zeros(geometry.band_size(band // 3, band % 3), dtype=bool) for band in range(LUMA_BANDS)}
+
+
+def random_texture(rng, channels, height, width, cell_bits):
+    shape = amplitude_count(channels), *cell_counts(height, width, cell_bits)
+    return Texture(3, 90, cell_bits, rng.integers(0, MAX_CODE + 1, shape).astype(np.int8))
 
 
 @pytest.mark.parametrize("cell_bits", [6, 7, 8])
-def test_section_restores_the_texture(cell_bits):
-    codes = np.random.default_rng(3).integers(0, MAX_CODE + 1, (BANDS, *cell_counts(700, 1001, cell_bits)))
-    texture = Texture(3, 90, cell_bits, codes.astype(np.int8))
-    again = read_texture(write_texture(texture), 700, 1001)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_section_restores_the_texture(cell_bits, channels):
+    texture = random_texture(np.random.default_rng(3), channels, 700, 1001, cell_bits)
+    again = read_texture(write_texture(texture), 700, 1001, channels)
     assert np.array_equal(again.codes, texture.codes)
     assert (again.seed, again.strength, again.cell_bits) == (3, 90, cell_bits)
 
@@ -63,15 +70,14 @@ def test_positions_beside_a_symbol():
 
 def test_tiles_continue_each_other():
     """Away from its edges, where the synthesis mirrors, a tile has the noise of the image."""
-    codes = np.random.default_rng(3).integers(0, MAX_CODE + 1, (BANDS, *cell_counts(512, 768, 6)))
-    texture = Texture(1, 0, 6, codes.astype(np.int8))
+    texture = random_texture(np.random.default_rng(3), 3, 512, 768, 6)
 
     def noise_of(top, left, height, width):
-        geometry = Geometry(height, width, 1, 6)
+        geometry = Geometry(height, width, 3, 6)
         return tile_noise(texture, Tile(top, left, geometry), empty_masks(geometry))
 
     complete, part = noise_of(0, 0, 512, 768), noise_of(256, 256, 256, 512)
-    assert np.array_equal(complete[256 + 32 :, 256 + 32 : -32], part[32:, 32:-32])
+    assert np.array_equal(complete[:, 256 + 32 :, 256 + 32 : -32], part[:, 32:, 32:-32])
 
 
 def grain_lost(height=256, width=256):
@@ -90,6 +96,17 @@ def fit_of(original, decoded):
     packed = np.packbits(np.zeros(4 * decoded.size, bool))
     model = replace(model, q_step=1024, samples=None, streams=(TileStream(b"", nonzero=packed),))
     return fit_texture(model, original, decoded)
+
+
+def test_fit_restores_grain_of_chroma():
+    rng = np.random.default_rng(0)
+    decoded = np.full((256, 256, 3), (130, 120, 110), np.uint8)
+    grain = np.kron(rng.normal(0, 6, (128, 128)), np.ones((2, 2)))  # of level 1
+    original = np.clip(decoded + grain[:, :, None] * (1, 0, -1), 0, 255).astype(np.uint8)
+    _, pixels = fit_of(original, decoded).textured(1.0, 1000)
+    noise = (pixels.astype(np.float64) - decoded)[32:-32, 32:-32]
+    assert 1.5 < np.std(noise[:, :, 0] - noise[:, :, 2]) / 2 < 6
+    assert np.std(noise @ (0.299, 0.587, 0.114)) < 1
 
 
 def test_fit_measures_lost_grain_and_leaves_edges_alone():
@@ -171,22 +188,21 @@ def test_texture_is_refused_where_there_is_none():
 
 def test_kernels_have_the_noise_of_numpy(monkeypatch):
     rng = np.random.default_rng(5)
-    for side, cell_bits in (199, 6), (333, 7), (270, 8):
-        codes = rng.integers(0, MAX_CODE + 1, (BANDS, *cell_counts(2 * side, 2 * side, cell_bits)))
-        texture = Texture(9, 0, cell_bits, codes.astype(np.int8))
-        geometry = Geometry(side, side - 1, 1, 6)
+    for side, cell_bits, channels in (199, 6, 3), (333, 7, 1), (270, 8, 3):
+        texture = random_texture(rng, channels, 2 * side, 2 * side, cell_bits)
+        geometry = Geometry(side, side - 1, channels, 6)
         masks = {band: rng.random(mask.shape) < 0.1 for band, mask in empty_masks(geometry).items()}
-        pixels = [rng.integers(0, peak + 1, (side, side - 1, c)).astype(t) for c in (1, 3) for peak, t in DEPTHS]
+        pixels = [rng.integers(0, peak + 1, (side, side - 1, channels)).astype(t) for peak, t in DEPTHS]
 
         tile, results = Tile(64, 128, geometry), []
         for is_numpy in False, True:
             monkeypatch.setattr(kernels, "is_switched_off", is_numpy)
             noise = tile_noise(texture, tile, masks)
-            results.append([noise, *(add_noise(part.copy(), noise) for part in pixels)])
+            results.append([noise, *(add_noise(part.copy(), noise, ColourBasis(77)) for part in pixels)])
         assert all(map(np.array_equal, *results))
 
 
-@pytest.mark.parametrize("body", [b"", bytes(8), bytes([0, 0, 5, *[0] * 6]), bytes([0, 0, 6, *[200] * 6])])
+@pytest.mark.parametrize("body", [b"", bytes(10), bytes([0, 0, 5, *[0] * 8]), bytes([0, 0, 6, *[200] * 8])])
 def test_damaged_section_is_refused(body):
     with pytest.raises(CorruptError):
-        read_texture(body, 100, 100)
+        read_texture(body, 100, 100, 3)
