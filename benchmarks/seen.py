@@ -243,7 +243,7 @@ def rates_table(measures: Mapping[str, str] = MEASURES, rows: Sequence[Row] | No
 
 
 def _by_strength() -> dict[float, dict[str, float]]:
-    """Returns the mean bits relative to AVIF's in percent, by strength of the texture and measure."""
+    """Returns the mean bits relative to AVIF's in percent, by strength and measure."""
     rows = read_rows(TEXTURES)
     found = {}
     for codec in dict.fromkeys(row["codec"] for row in rows if ", texture " in row["codec"]):

@@ -15,6 +15,7 @@ enum {
     NOISE_MEAN = 510,        /* of the sum of four uniform bytes */
     FACTOR_BITS = 12,
     LARGEST_NOISE = 1 << 12,
+    BLOCK = 256, /* pixels */
     MAX_FACTOR = 1 << 15, /* 2 samples of 16 bits per unit; the sum of three products stays within 32 bits */
 };
 
@@ -98,18 +99,26 @@ int NAME(add_noise)(Call *call, const AddNoise *a) {
         if (a->factors[n] < -MAX_FACTOR || a->factors[n] > MAX_FACTOR)
             return refuse(call, "a factor that is not possible");
     if (!has_items(call, a, pixels, bytes * channels * count)) return 0;
-    uint8_t *in_bytes = (uint8_t *)a->pixels;
-    uint16_t *in_words = (uint16_t *)a->pixels;
-    for (ptrdiff_t n = 0; n < count; n++) {
+    for (ptrdiff_t start = 0; start < count; start += BLOCK) {
+        const ptrdiff_t length = count - start < BLOCK ? count - start : BLOCK;
         for (ptrdiff_t j = 0; j < channels; j++) {
-            int32_t sum = 1 << (FACTOR_BITS - 1);
-            for (ptrdiff_t i = 0; i < channels; i++)
-                sum += limited(a->noise[i * count + n], -LARGEST_NOISE, LARGEST_NOISE) * a->factors[i * channels + j];
-            const ptrdiff_t at = channels * n + j;
-            if (bytes == 1)
-                in_bytes[at] = (uint8_t)limited(in_bytes[at] + (sum >> FACTOR_BITS), 0, a->peak);
-            else
-                in_words[at] = (uint16_t)limited(in_words[at] + (sum >> FACTOR_BITS), 0, a->peak);
+            int32_t sums[BLOCK];
+            for (ptrdiff_t n = 0; n < length; n++) sums[n] = 1 << (FACTOR_BITS - 1);
+            for (ptrdiff_t i = 0; i < channels; i++) {
+                const int32_t *noise = a->noise + i * count + start;
+                const int32_t factor = a->factors[i * channels + j];
+                for (ptrdiff_t n = 0; n < length; n++)
+                    sums[n] += limited(noise[n], -LARGEST_NOISE, LARGEST_NOISE) * factor;
+            }
+            if (bytes == 1) {
+                uint8_t *pixels = (uint8_t *)a->pixels + channels * start + j;
+                for (ptrdiff_t n = 0; n < length; n++, pixels += channels)
+                    *pixels = (uint8_t)limited(*pixels + (sums[n] >> FACTOR_BITS), 0, a->peak);
+            } else {
+                uint16_t *pixels = (uint16_t *)a->pixels + channels * start + j;
+                for (ptrdiff_t n = 0; n < length; n++, pixels += channels)
+                    *pixels = (uint16_t)limited(*pixels + (sums[n] >> FACTOR_BITS), 0, a->peak);
+            }
         }
     }
     return 1;

@@ -106,9 +106,9 @@ class EncoderConfig(EncodeSettings):
             targets `psnr` and `lmbda`, with the model "overfitted" unless the target is
             `ssimulacra2`, with "coordinate", for images with a side below 113 pixels, and for
             samples that use a part of 16 bits. Otherwise it is "visual".
-        texture: The strength of the noise that replaces lost texture, relative to what is missing,
-            0..1; 0 for none. None for 0.4. Wavelet codec with the tune "visual" only; very fine
-            quantisation, images below 65,536 pixels and images without lost texture have none.
+        texture: The strength of the noise that replaces lost texture, 0..1; 0 for none, None for
+            0.4. Wavelet codec with the tune "visual" only; very fine quantisation, images below
+            65,536 pixels and images without lost texture have none.
 
     Raises:
         ConfigError: A value or a combination of values is invalid.

@@ -115,9 +115,9 @@ class QuantizedLatents:
     q_step: int  # the quantisation step in 1/64 code values, 1..65535
     chroma_angle: int  # the chroma angle in 1/256 of half a turn, 0..255; see `colour.ColourBasis`
     tile_symbols: tuple[TileSymbols, ...]  # the symbols of each tile; () if there are tile streams
-    # the linear synthesis in units, int32 [channels, H, W], and after it the noise of a texture,
-    # [channels, H, W]; None in a model that is only written. It is kept because computing it from the
-    # symbols needs a complete traversal
+    # the linear synthesis in units, int32 [channels, H, W], and after it the noise of a texture, of
+    # the same shape; None in a model that is only written. It is kept because computing it from
+    # the symbols needs a complete traversal
     samples: Int32 | None
     image_filter: ImageFilter | None = None
     adaptation: ContextAdaptation | None = None  # the adaptation of the context networks; None for none

@@ -153,8 +153,8 @@ def _samples_of(decoded: Decoded) -> Samples:
 
 
 def _noise_of(decoded: Decoded, request: DecodeRequest) -> Int32 | None:
-    """Returns the noise at the samples that were read, int32 [C, H', W'], units; None if the file or
-    the request has none.
+    """Returns the noise at the samples that were read, int32 [C, H', W'], units; None if the file
+    or the request has none.
     """
     channels = decoded.model.architecture.channels
     planes = _synthesis_of(decoded)

@@ -164,8 +164,8 @@ def synthesise(
     noise: Int32 | None = None,
 ) -> Pixels:
     """Computes the pixels of a region from the linear synthesis of at least the region `seen_from`
-    it, uint8 or uint16 [H, W, C]. `noise` is that at the samples, int32 [C, H', W'], units; None for
-    none.
+    it, uint8 or uint16 [H, W, C]. `noise` is that at the samples, int32 [C, H', W'], units; None
+    for none.
     """
     pixels = np.empty(
         (region.height, region.width, len(samples.values)), dtype=np.uint8 if bit_depth == 8 else np.uint16

@@ -196,7 +196,7 @@ def beside(mask: Bools) -> Bools:
 
 
 def _key(seed: int, noise: int) -> int:
-    """Returns the part of the hash that depends on the seed and on which of its noises it is, 0..2^32 - 1."""
+    """Returns the part of the hash that depends on the seed and on which of its noises it is."""
     return (_NOISES * seed + noise + 1) * int(_BAND) & 0xFFFFFFFF
 
 
@@ -231,9 +231,12 @@ def _band_noise(codes: Int8, key: int, mask: Bools, top: int, left: int, side_bi
     return np.where(mask, np.int32(0), values)
 
 
-def tile_noise(texture: Texture, tile: Tile, masks: Mapping[int, Bools], finest_level: int = 0) -> Int32:
+def tile_noise(
+    texture: Texture, tile: Tile, masks: Mapping[int, Bools], finest_level: int = 0, out: Int32 | None = None
+) -> Int32:
     """Returns the noise of a tile's planes, int32 [C, h, w], units; with a finest level above 0,
-    that of the low-pass bands of this level. For `masks`, see `nonzero_masks`.
+    that of the low-pass bands of this level. For `masks`, see `nonzero_masks`. `out` receives it,
+    if given.
     """
     geometry = tile.geometry
     coarsest = min(TEXTURE_LEVELS, geometry.levels)
@@ -252,12 +255,15 @@ def tile_noise(texture: Texture, tile: Tile, masks: Mapping[int, Bools], finest_
                 ]
             for plane, (codes, number, mask) in zip(band, of_noises, strict=False):
                 plane[...] = _band_noise(codes, _key(texture.seed, number), mask, *at, texture.cell_bits - level - 1)
-        noise = synthesise_fine(noise, bands, [_SAME_STEP] * ORIENTATIONS)
+        last = out if level == finest_level else None
+        noise = synthesise_fine(noise, bands, [_SAME_STEP] * ORIENTATIONS, last)
+    if out is not None and noise is not out:
+        out[...] = noise
     return noise
 
 
 def _factors(basis: ColourBasis, channels: int, bits: int) -> Int32:
-    """Returns the samples of each colour per unit of each plane, int32 [plane, colour], in 2^-12."""
+    """Returns samples of each colour per unit of each plane, int32 [plane, colour], in 2^-12."""
     axes = basis.axes if channels > 1 else np.ones((1, 1))
     unit = values_per_code_value(bits) / UNITS_PER_CODE_VALUE * (1 << _FACTOR_BITS)
     return np.rint(axes.astype(np.float64) * unit).astype(np.int32)

@@ -1,9 +1,9 @@
 """The fit of a texture: the fine detail of the original that a decoded image lacks.
 
-The deviations of fine coefficients are compared in cells, those of luma where symbols are zero. They follow
-from half-power moments, (mean |x|^(1/2))^2, which are nearly the deviation of Gaussian noise but
-much smaller for the few large coefficients of an edge. So texture gets noise, and edges, gradients
-and graphics get hardly any.
+The deviations of fine coefficients are compared in cells, those of luma where symbols are zero.
+They follow from half-power moments, (mean |x|^(1/2))^2, which are nearly the deviation of Gaussian
+noise but much smaller for the few large coefficients of an edge. So texture gets noise, and edges,
+gradients and graphics get hardly any.
 """
 
 from __future__ import annotations
@@ -136,9 +136,10 @@ class WaveletTextureFit:
     missing: Mapping[int, Float64]  # the missing deviations, by the base-2 logarithm of the side of a cell
 
     def texture(self, strength: float, cell_bits: int, seed: int = 0) -> Texture:
-        """Returns the texture of a strength: amplitudes relative to the missing deviations."""
+        """Returns the texture of a strength. Where little is missing, noise gains most realism for
+        the fidelity that it costs, so more of it is restored.
+        """
         missing = np.maximum(self.missing[cell_bits], 1e-9)
-        # Where little is missing, noise gains most realism for the fidelity that it costs.
         step = self.model.q_step / Q_STEP_UNIT
         restored = missing * np.minimum(1, strength * np.sqrt(_FULL * step / missing))
         restored[ORIENTATIONS:LUMA_BANDS] *= _SECOND_LEVEL

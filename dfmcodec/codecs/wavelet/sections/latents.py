@@ -291,7 +291,7 @@ def read_symbols(
         tile_symbols, _ = read(number, streams[number], *of_tile)
         if texture is not None:
             masks = nonzero_masks(tile_symbols, tile.geometry, finest_level)
-            out[tiling.channels :] = tile_noise(texture, tile, masks, finest_level)
+            tile_noise(texture, tile, masks, finest_level, out[tiling.channels :])
         return TileSymbols.of(tile_symbols)
 
     largest = max(tiling.tiles[number].geometry.symbol_count(finest_level) for number in numbers)
